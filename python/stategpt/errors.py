@@ -1,0 +1,69 @@
+"""Every error this package raises on purpose.
+
+All derive from `StategptError`; where a builtin fits they are that builtin too, so `except ValueError` keeps working.
+A message has three parts: what happened, the values, what to do.
+"""
+
+
+class StategptError(Exception):
+    """Base of every error raised on purpose by stategpt."""
+
+
+class InvalidArgument(StategptError, ValueError):
+    """A function was called with a value it cannot take."""
+
+
+class ConfigError(InvalidArgument):
+    """A run's configuration is wrong: an unknown key, a value out of range, two settings that contradict."""
+
+
+class DataError(StategptError, ValueError):
+    """Input data cannot be used; the message names the file and the line or offset."""
+
+
+class CorpusError(DataError):
+    """A corpus is missing, empty, unreadable or not UTF-8."""
+
+
+class RankingError(DataError):
+    """Ranking records cannot be used."""
+
+
+class ContextOverflow(DataError):
+    """A prompt, document or completion does not fit the context."""
+
+
+class TokenizerFormatError(DataError):
+    """A tokenizer file is malformed or asks for what the engine does not cover; the message gives the JSON path."""
+
+
+class UnknownToken(StategptError, IndexError):
+    """A token id is outside the vocabulary."""
+
+
+class StorageError(StategptError, OSError):
+    """Reading or writing a file failed; the message names the path and the operation."""
+
+
+class OutOfSpace(StorageError):
+    """The disk is full or a quota is reached; nothing was half-written."""
+
+
+class CorruptArtifact(StategptError):
+    """A published folder does not match its manifest: a missing, truncated or altered file."""
+
+
+class ForeignArtifact(StategptError):
+    """An artifact belongs to another tokenizer, configuration, data set or format version."""
+
+
+class MissingExtra(StategptError, ImportError):
+    """An optional dependency is not installed; the message names the extra."""
+
+
+class TrainingDiverged(StategptError):
+    """Loss or gradient stayed non-finite; weights are those of the last good step."""
+
+
+class GateFailed(StategptError):
+    """A recipe's gate did not pass under `--check`."""

@@ -1,0 +1,18 @@
+//! `stategpt._native`: every method here is one statement that lets the interpreter go and calls a pure crate.
+
+mod errors;
+mod packing;
+mod ranking;
+mod storage;
+mod tokenizer;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    storage::init(module)?;
+    tokenizer::init(module)?;
+    packing::init(module)?;
+    ranking::init(module)
+}

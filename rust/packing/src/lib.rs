@@ -1,0 +1,1 @@
+//! Token shards, packing plans, mixtures, permutations and rows.

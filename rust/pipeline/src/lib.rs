@@ -1,0 +1,1 @@
+//! Composes the crates: text to shards, rankings to token batches.

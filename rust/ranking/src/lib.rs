@@ -1,0 +1,1 @@
+//! Ranked completions: records, validation, pairs, batches.

@@ -1,0 +1,1 @@
+//! Byte-level BPE: scan, train, encode, decode, file formats.

@@ -1,0 +1,62 @@
+"""Counter-based randomness: every draw is f(seed, counters), so there is no generator state to save.
+
+The sampler draws with `(seed, prompt, sample, position)`, the stages shuffle with `(seed, stage, epoch)`. A resumed
+run asks for the same counters and gets the same numbers; a sample does not depend on what else is in its batch.
+
+The mixing function is SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+2014), applied once per counter. It is integer arithmetic only: the same numbers on every machine and numpy version.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stategpt.errors import InvalidArgument
+
+Counter = int | str | NDArray[np.integer]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+
+
+def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = (state ^ (state >> np.uint64(30))) * _FIRST
+    state = (state ^ (state >> np.uint64(27))) * _SECOND
+    return state ^ (state >> np.uint64(31))
+
+
+def _as_uint64(counter: Counter) -> NDArray[np.uint64]:
+    if isinstance(counter, str):
+        return np.asarray(zlib.crc32(counter.encode()), dtype=np.uint64)
+    array = np.asarray(counter)
+    if array.size and array.min() < 0:
+        raise InvalidArgument(f"counter {int(array.min())} is negative; counters count from 0")
+    return array.astype(np.uint64)
+
+
+def bits(seed: int, *counters: Counter) -> NDArray[np.uint64]:
+    """64 random bits for each combination of the broadcast counters.
+
+    A counter is a whole number >= 0, an array of them, or a name (a stage, say). Their order matters.
+    """
+    with np.errstate(over="ignore"):
+        state = _mix(_as_uint64(seed) + _GOLDEN)
+        for counter in counters:
+            state = _mix((state ^ _as_uint64(counter)) * _SECOND + _GOLDEN)
+    return state
+
+
+def uniforms(seed: int, *counters: Counter) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1) with 53 bits, one for each combination of the broadcast counters."""
+    return (bits(seed, *counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def permutation(count: int, seed: int, *counters: Counter) -> NDArray[np.int64]:
+    """A permutation of `range(count)`: the order in which `count` random keys sort."""
+    if count < 0:
+        raise InvalidArgument(f"cannot permute {count} items; the count is at least 0")
+    return np.argsort(bits(seed, *counters, np.arange(count)), kind="stable").astype(np.int64)

@@ -1,0 +1,179 @@
+"""The attention layout: which keys each token of a flat stream sees, and at which position it stands.
+
+N tokens = R rows x T `row_tokens`. Token t sees the keys
+
+    [segment_start[t], prefix_end[t])  and  [branch_start[t], t]
+
+so three things are one: packed documents (prefix empty), padded rows, and one prompt shared by K completions (each
+branch sees the prompt and itself). Positions count the visible keys, hence restart after the prompt in every branch.
+The packer makes layouts in Rust (`stategpt-packing`, `layout.rs`); the constructors here are for other callers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stategpt.errors import InvalidArgument
+
+Int32Vector = NDArray[np.int32]
+_FIELDS = ("segment_start", "prefix_end", "branch_start", "position")
+_MOST_TOKENS = 2**31 - 1  # indices are int32: what attention kernels take
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Layout:
+    """Attention layout of a flat stream of N tokens. Indices are global, i.e. into the whole stream.
+
+    Raises `InvalidArgument` when the vectors are not int32[N] or N is not a whole number of rows; `validate` checks
+    the values too.
+    """
+
+    segment_start: Int32Vector
+    """int32[N]: first token of the token's segment."""
+    prefix_end: Int32Vector
+    """int32[N]: end of the prefix it shares with other branches; = segment_start when there is none."""
+    branch_start: Int32Vector
+    """int32[N]: first token of its branch; = segment_start when the segment has no branches."""
+    position: Int32Vector
+    """int32[N]: visible keys before it, i.e. its position for rotary embeddings."""
+    row_tokens: int
+    """T: no segment crosses a multiple of it."""
+
+    def __post_init__(self) -> None:
+        if self.row_tokens < 1:
+            raise InvalidArgument(f"row_tokens is {self.row_tokens}; it must be at least 1")
+        tokens = len(self.segment_start)
+        for name in _FIELDS:
+            vector = getattr(self, name)
+            if not isinstance(vector, np.ndarray) or vector.dtype != np.int32 or vector.shape != (tokens,):
+                found = f"{getattr(vector, 'dtype', type(vector).__name__)}{list(np.shape(vector))}"
+                raise InvalidArgument(f"layout.{name} is {found}, expected int32[{tokens}]")
+        if tokens % self.row_tokens:
+            raise InvalidArgument(
+                f"{tokens} tokens are not a whole number of rows of {self.row_tokens}; pad the last row"
+            )
+
+    @property
+    def num_tokens(self) -> int:
+        """N, padding included."""
+        return len(self.segment_start)
+
+    @property
+    def num_rows(self) -> int:
+        """R = N / row_tokens."""
+        return self.num_tokens // self.row_tokens
+
+    @classmethod
+    def packed(cls, segment_lengths_per_row: Sequence[Sequence[int]], row_tokens: int) -> "Layout":
+        """Rows of causal segments laid end to end; what is left of a row is padding that sees only itself.
+
+        `Layout.packed([[3, 2], [4]], row_tokens=6)` is two rows: segments of 3 and 2 and one pad token, then one of 4
+        and two pad tokens. Raises `InvalidArgument` for a segment without tokens or a row that overflows.
+        """
+        rows = [[(length, ()) for length in lengths] for lengths in segment_lengths_per_row]
+        return cls._build(rows, row_tokens)
+
+    @classmethod
+    def padded(cls, lengths: Sequence[int], row_tokens: int) -> "Layout":
+        """One causal segment a row, padded on the right."""
+        return cls.packed([[length] for length in lengths], row_tokens)
+
+    @classmethod
+    def shared_prefix(
+        cls, prefix_lengths: Sequence[int], branch_lengths: Sequence[Sequence[int]], row_tokens: int
+    ) -> "Layout":
+        """One group a row: a prefix, then its branches end to end, each seeing the prefix and itself; then padding.
+
+        Shape: R = len(prefix_lengths) = len(branch_lengths) (Shared prefixes: https://arxiv.org/abs/2410.20305).
+        """
+        if len(prefix_lengths) != len(branch_lengths):
+            raise InvalidArgument(f"{len(prefix_lengths)} prefixes but {len(branch_lengths)} lists of branches")
+        return cls._build([[group] for group in zip(prefix_lengths, branch_lengths, strict=True)], row_tokens)
+
+    @classmethod
+    def _build(cls, rows: Sequence[Sequence[tuple[int, Sequence[int]]]], row_tokens: int) -> "Layout":
+        """Rows of segments (trunk length, lengths of the branches that share the trunk)."""
+        if row_tokens < 1:
+            raise InvalidArgument(f"row_tokens is {row_tokens}; it must be at least 1")
+        _require_int32(len(rows) * row_tokens)
+        every = np.arange(len(rows) * row_tokens, dtype=np.int32)
+        segment, prefix, branch = every.copy(), every.copy(), every.copy()
+        for row, segments in enumerate(rows):
+            at, row_end = row * row_tokens, (row + 1) * row_tokens
+            for trunk, branches in segments:
+                needed = _segment_tokens(row, trunk, branches)
+                if at + needed > row_end:
+                    used = at - row * row_tokens
+                    raise InvalidArgument(
+                        f"row {row}: a segment of {needed} tokens after {used} overflows row_tokens={row_tokens}; "
+                        "raise row_tokens or put it in another row"
+                    )
+                segment[at : at + needed] = at
+                prefix[at : at + trunk] = branch[at : at + trunk] = at
+                prefix[at + trunk : at + needed] = at + trunk
+                start = at + trunk
+                for length in branches:
+                    branch[start : start + length] = start
+                    start += length
+                at += needed
+        return cls(segment, prefix, branch, (prefix - segment) + (every - branch), row_tokens)
+
+    @classmethod
+    def concatenate(cls, layouts: Sequence["Layout"]) -> "Layout":
+        """The rows of all layouts, in order. They must have the same `row_tokens`."""
+        if not layouts:
+            raise InvalidArgument("nothing to concatenate: give at least one layout")
+        sizes = sorted({layout.row_tokens for layout in layouts})
+        if len(sizes) > 1:
+            raise InvalidArgument(f"layouts of different row_tokens {sizes} cannot be concatenated; pack them alike")
+        _require_int32(sum(layout.num_tokens for layout in layouts))
+        starts = np.cumsum([0] + [layout.num_tokens for layout in layouts[:-1]]).astype(np.int32)
+
+        def joined(vectors: list[Int32Vector]) -> Int32Vector:
+            return np.concatenate([vector + start for vector, start in zip(vectors, starts, strict=True)])
+
+        return cls(
+            joined([layout.segment_start for layout in layouts]),
+            joined([layout.prefix_end for layout in layouts]),
+            joined([layout.branch_start for layout in layouts]),
+            np.concatenate([layout.position for layout in layouts]),
+            sizes[0],
+        )
+
+    def validate(self) -> None:
+        """Raises `InvalidArgument` naming the first token whose entries contradict the rules above."""
+        segment, prefix, branch = self.segment_start, self.prefix_end, self.branch_start
+        every = np.arange(self.num_tokens, dtype=np.int32)
+        before = np.maximum(every - 1, 0)
+        self._require((segment >= every - every % self.row_tokens), "its segment starts in an earlier row")
+        ordered = (segment <= prefix) & (prefix <= branch) & (branch <= every)
+        self._require(ordered, "segment_start <= prefix_end <= branch_start <= token does not hold")
+        self._require(
+            self.position == (prefix - segment) + (every - branch), "position is not its count of visible keys"
+        )
+        goes_on = (segment == segment[before]) & (prefix == prefix[before]) & (branch == branch[before])
+        self._require((branch == every) | goes_on, "it differs from the token before it inside one branch")
+        self._require((segment == every) | (segment == segment[before]), "its segment is not contiguous")
+        last_of_prefix = np.maximum(prefix - 1, segment)
+        trunk = (branch[last_of_prefix] == segment) & (segment[last_of_prefix] == segment)
+        self._require(trunk, "its prefix is not the start of its segment")
+
+    def _require(self, holds: NDArray[np.bool_], problem: str) -> None:
+        if not holds.all():
+            token = int(np.argmin(holds))
+            values = ", ".join(f"{name}={int(getattr(self, name)[token])}" for name in _FIELDS)
+            raise InvalidArgument(f"layout: token {token} ({values}, row_tokens={self.row_tokens}): {problem}")
+
+
+def _segment_tokens(row: int, trunk: int, branches: Sequence[int]) -> int:
+    shortest = min((trunk, *branches))
+    if shortest < 1:
+        raise InvalidArgument(f"row {row}: a segment or branch of {shortest} tokens; leave empty ones out")
+    return trunk + sum(branches)
+
+
+def _require_int32(tokens: int) -> None:
+    if tokens > _MOST_TOKENS:
+        raise InvalidArgument(f"{tokens} tokens exceed a layout's {_MOST_TOKENS} (int32 indices); use smaller batches")

@@ -1,0 +1,34 @@
+"""The control tokens: a block of sixteen reserved ids, made when the tokenizer is trained.
+
+They come first in the vocabulary (ids 0 to 15), so that their ids do not depend on the vocabulary's size. Text that a
+user types never becomes one of them: only the chat format writes them, by id.
+"""
+
+END_OF_TEXT = "<|endoftext|>"
+"""Stands before every document and is the last target of every document and every response."""
+
+PAD = "<|pad|>"
+"""Fills rows; never a target. It is not the end of text: masking the padding must not mask the stop."""
+
+REWARD = "<|reward|>"
+"""Last token of a reward sequence; the reward model's scalar is read at it."""
+
+SYSTEM = "<|system|>"
+"""Opens the instructions of whoever runs the assistant."""
+
+USER = "<|user|>"
+"""Opens what the user says."""
+
+ASSISTANT = "<|assistant|>"
+"""Opens what the assistant answers."""
+
+TOOL = "<|tool|>"
+"""Opens what a tool returns."""
+
+CONTROL_BLOCK_TOKENS = 16
+"""Ids reserved for control tokens, spares included."""
+
+_NAMED = (END_OF_TEXT, PAD, REWARD, SYSTEM, USER, ASSISTANT, TOOL)
+
+CONTROL_TOKENS: tuple[str, ...] = _NAMED + tuple(f"<|spare_{i}|>" for i in range(CONTROL_BLOCK_TOKENS - len(_NAMED)))
+"""Every control token, in the order of its id."""

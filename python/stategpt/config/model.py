@@ -1,0 +1,94 @@
+"""The shape of a model. The default is Qwen3's architecture at the size of the default job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stategpt.config.checks import require, require_choice, require_positive
+
+Family = Literal["qwen3"]
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Shape of a decoder-only transformer: RMSNorm, SwiGLU, grouped-query attention, rotary positions.
+
+    Raises:
+        ConfigError: a width that cannot be split into the heads, or a value out of its range.
+    """
+
+    vocab_size: int = 4096
+    """Tokens in the vocabulary, control tokens included; the tokenizer's size."""
+    depth: int = 3
+    """Transformer blocks. As an override it is the one dial: the rest follows (see `config.dial`)."""
+    width: int = 192
+    """Numbers that carry one token between blocks."""
+    heads: int = 3
+    """Query heads per block."""
+    kv_heads: int = 1
+    """Key and value heads per block; each serves heads / kv_heads query heads."""
+    head_width: int = 64
+    """Numbers per head; even, because rotary positions turn pairs."""
+    hidden_width: int = 512
+    """Numbers inside the MLP of a block."""
+    context_tokens: int = 256
+    """Longest sequence in tokens."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary wavelengths (arXiv 2104.09864)."""
+    norm_epsilon: float = 1e-6
+    """Added to the mean square inside every RMSNorm."""
+    qk_norm: bool = True
+    """RMSNorm on every query and key head before the rotation, as Qwen3 has it."""
+    tied_embeddings: bool = True
+    """One matrix both embeds tokens and predicts them."""
+    attention_bias: bool = False
+    """Biases on the query, key and value projections."""
+    family: Family = "qwen3"
+    """Architecture whose format saved folders have."""
+
+    def __post_init__(self) -> None:
+        require_positive(
+            "model",
+            vocab_size=self.vocab_size,
+            depth=self.depth,
+            width=self.width,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_width=self.head_width,
+            hidden_width=self.hidden_width,
+            context_tokens=self.context_tokens,
+            rope_theta=self.rope_theta,
+            norm_epsilon=self.norm_epsilon,
+        )
+        require(self.heads % self.kv_heads == 0, "model.kv_heads", self.kv_heads, f"must divide heads = {self.heads}")
+        require(self.head_width % 2 == 0, "model.head_width", self.head_width, "must be even (rotary positions)")
+        require_choice("model.family", self.family, ("qwen3",))
+
+    @property
+    def query_width(self) -> int:
+        """Numbers of all query heads together."""
+        return self.heads * self.head_width
+
+    @property
+    def kv_width(self) -> int:
+        """Numbers of all key heads together; the value heads have as many."""
+        return self.kv_heads * self.head_width
+
+    @property
+    def block_parameters(self) -> int:
+        """Weights of one block: projections, MLP (three matrices), two norms, and the norms of queries and keys."""
+        projections = self.width * (2 * self.query_width + 2 * self.kv_width)
+        biases = self.query_width + 2 * self.kv_width if self.attention_bias else 0
+        norms = 2 * self.width + (2 * self.head_width if self.qk_norm else 0)
+        return projections + biases + 3 * self.width * self.hidden_width + norms
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Weights of the embedding, and of the prediction matrix where it is a matrix of its own."""
+        return self.vocab_size * self.width * (1 if self.tied_embeddings else 2)
+
+    @property
+    def parameters(self) -> int:
+        """Every weight of the model, the last norm included; exact."""
+        return self.embedding_parameters + self.depth * self.block_parameters + self.width

@@ -1,0 +1,79 @@
+"""A run: everything that decides what comes out, from corpus to gates. Same run, same machine and build: same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stategpt.config.checks import require, require_not_negative
+from stategpt.config.material import SOURCES, CorpusConfig, DataConfig, TokenizerConfig
+from stategpt.config.measures import EvaluateConfig, GatesConfig
+from stategpt.config.model import GPTConfig
+from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SFTConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """All sections of a run. The defaults are the default job, `tiny_cpu`.
+
+    Raises:
+        ConfigError: two sections contradict each other; the message names both.
+    """
+
+    name: str = "tiny_cpu"
+    """Name shown in the report."""
+    seed: int = 0
+    """Seed of everything random, together with stage, step and sample."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """Documents and their split."""
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    """Vocabulary."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Rows and mixture."""
+    model: GPTConfig = field(default_factory=GPTConfig)
+    """Shape of the model."""
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    """Stage 1."""
+    sft: SFTConfig = field(default_factory=SFTConfig)
+    """Stage 2."""
+    rankings: RankingsConfig = field(default_factory=RankingsConfig)
+    """Ranked completions."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """Stage 3."""
+    rl: RLConfig = field(default_factory=RLConfig)
+    """Stage 4."""
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    """Measurements."""
+    gates: GatesConfig = field(default_factory=GatesConfig)
+    """Thresholds."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.name), "name", self.name, "must not be empty")
+        require_not_negative("run", seed=self.seed)
+        rule = f"must equal tokenizer.vocab_size = {self.tokenizer.vocab_size}"
+        require(self.model.vocab_size == self.tokenizer.vocab_size, "model.vocab_size", self.model.vocab_size, rule)
+        rule = f"must not exceed model.context_tokens = {self.model.context_tokens}"
+        require(self.data.row_tokens <= self.model.context_tokens, "data.row_tokens", self.data.row_tokens, rule)
+        self._require_room_for_prompts()
+        for source in self.data.proportions:
+            rule = "the corpus has the sources " + ", ".join(SOURCES)
+            require(source in SOURCES, f"data.proportions.{source}", self.data.proportions[source], rule)
+
+    def _require_room_for_prompts(self) -> None:
+        rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
+        limits = {
+            "rankings.max_tokens": self.rankings.max_tokens,
+            "rl.max_tokens": self.rl.max_tokens,
+            "evaluate.max_tokens": self.evaluate.max_tokens,
+        }
+        for key, max_tokens in limits.items():
+            require(max_tokens < self.model.context_tokens, key, max_tokens, rule)
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens per optimizer step of pretraining."""
+        return self.pretrain.batch_rows * self.data.row_tokens
+
+    @property
+    def pretrain_steps(self) -> int:
+        """Optimizer steps of pretraining: `pretrain.tokens` rounded up to whole steps."""
+        return -(-self.pretrain.tokens // self.step_tokens)

@@ -1,0 +1,44 @@
+"""small_cpu: the same stages with more parameters and more tokens; about an hour on two cores. Gates relevance too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stategpt.config import GPTConfig, OptimConfig, Run, SFTConfig, TokenizerConfig
+from stategpt.recipes.tiny_cpu import tiny_cpu
+
+
+def small_cpu() -> Run:
+    """`tiny_cpu` with about 3.6 times the parameters and six times the tokens; answers may begin to fit the question."""
+    tiny = tiny_cpu()
+    return replace(
+        tiny,
+        name="small_cpu",
+        tokenizer=TokenizerConfig(vocab_size=8192),
+        # More code than in tiny_cpu: at this length the docstrings alone would be repeated eight times. Up to about four
+        # repetitions are nearly as good as new text (arXiv 2305.16264).
+        data=replace(tiny.data, proportions={"code": 0.55, "docstrings": 0.35, "comments": 0.1}),
+        model=GPTConfig(
+            vocab_size=8192,
+            depth=4,
+            width=320,
+            heads=5,
+            kv_heads=1,
+            head_width=64,
+            hidden_width=896,
+            context_tokens=256,
+        ),
+        pretrain=replace(
+            tiny.pretrain,
+            tokens=6_000_000,
+            batch_rows=16,
+            micro_batch_rows=16,
+            optim=OptimConfig(learning_rate=2.4e-3, warmup_steps=100, flat_fraction=0.4, final_fraction=0.02),
+            sample_at=(0, 100, 500, 1500, "end"),
+        ),
+        sft=SFTConfig(epochs=2.0, batch_rows=32, optim=OptimConfig(learning_rate=9e-4, warmup_steps=20)),
+        rankings=replace(tiny.rankings, prompts=3200),
+        reward=replace(tiny.reward, optim=replace(tiny.reward.optim, learning_rate=6e-4)),
+        rl=replace(tiny.rl, steps=150, optim=replace(tiny.rl.optim, learning_rate=2.4e-4)),
+        gates=replace(tiny.gates, required=("base", "sft", "reward", "rl", "relevance")),
+    )

@@ -1,0 +1,63 @@
+"""tiny_cpu: the default job. About ten minutes on two cores, no download: how a GPT assistant is made, in miniature."""
+
+from __future__ import annotations
+
+from stategpt.config import (
+    CorpusConfig,
+    DataConfig,
+    EvaluateConfig,
+    GatesConfig,
+    GPTConfig,
+    OptimConfig,
+    PretrainConfig,
+    RankingsConfig,
+    RewardConfig,
+    RLConfig,
+    Run,
+    SFTConfig,
+    TokenizerConfig,
+)
+
+
+def tiny_cpu() -> Run:
+    """All four stages on the standard library of this interpreter, with a model of about two million parameters."""
+    return Run(
+        name="tiny_cpu",
+        corpus=CorpusConfig(kind="python_library", validation_share=0.12),
+        tokenizer=TokenizerConfig(vocab_size=4096, pattern="gpt4"),
+        # Later stages live in the docstrings, so they weigh most although code is the larger source.
+        data=DataConfig(row_tokens=128, proportions={"code": 0.3, "docstrings": 0.6, "comments": 0.1}),
+        # Wide and shallow: on a CPU most time is element-wise work per block, so width is nearly free.
+        model=GPTConfig(
+            vocab_size=4096,
+            depth=3,
+            width=192,
+            heads=3,
+            kv_heads=1,
+            head_width=64,
+            hidden_width=512,
+            context_tokens=256,
+        ),
+        # Short rows and small batches: at equal time, more steps beat longer context here.
+        pretrain=PretrainConfig(
+            tokens=1_050_000,
+            batch_rows=8,
+            micro_batch_rows=8,
+            optim=OptimConfig(learning_rate=4e-3, warmup_steps=40, flat_fraction=0.4, final_fraction=0.02),
+        ),
+        sft=SFTConfig(epochs=1.0, batch_rows=32, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)),
+        rankings=RankingsConfig(prompts=1600, completions=4, temperature=0.7, max_tokens=48, tie_below=2),
+        reward=RewardConfig(epochs=1.0, prompts_per_batch=16, optim=OptimConfig(learning_rate=1e-3, warmup_steps=5)),
+        rl=RLConfig(
+            steps=75,
+            prompts_per_step=24,
+            completions=4,
+            beta=0.1,
+            temperature=0.7,
+            optim=OptimConfig(
+                learning_rate=4e-4, warmup_steps=5, flat_fraction=1.0, final_fraction=1.0, weight_decay=0.0
+            ),
+        ),
+        evaluate=EvaluateConfig(sft_samples=672, comparison_prompts=672, best_of=(2, 4, 8)),
+        gates=GatesConfig(required=("base", "sft", "reward", "rl")),
+    )

@@ -1,0 +1,136 @@
+"""How varied a set of answers is: the cost of RLHF that win rates do not show (mode collapse).
+
+Words are runs of letters, digits and underscores, lower-cased, and single other visible characters. All measures are
+of the whole set ("corpus level"): one system answers every prompt once, and a model that says "Return a list." to
+everything scores low even though each answer is fine.
+
+Distinct-n falls as a set grows, so compare sets over the same prompts, or use the expectation-adjusted form. A
+bootstrap would repeat answers and so lower distinct-n by itself: intervals here come from the jackknife, leaving out
+one cluster at a time.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from stategpt.errors import InvalidArgument
+
+from .statistics import Floats, Interval, Labels, t_quantile
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+Items = list[list[tuple[str, ...]]]
+
+
+def words(text: str) -> list[str]:
+    """Lower-cased words and punctuation marks: words("Return x.y") == ["return", "x", ".", "y"]."""
+    return _WORD.findall(text.lower())
+
+
+def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
+    """The n-grams of the text's words, in order; none when it has fewer than n words."""
+    if n < 1:
+        raise InvalidArgument(f"n-grams need n >= 1; got {n}")
+    tokens = words(text)
+    return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+
+
+def distinct_n(texts: Sequence[str], n: int = 2) -> float:
+    """Distinct n-grams over all n-grams of the set (Li et al. 2016, arXiv 1510.03055); 0 when there are none."""
+    return _share_of_distinct([ngrams(text, n) for text in texts])
+
+
+def expectation_adjusted_distinct_n(texts: Sequence[str], n: int, vocabulary: int) -> float:
+    """Distinct n-grams over the number a uniform draw of as many from `vocabulary` possible ones would give.
+
+    D / (V (1 - (1 - 1/V)^C)) for D distinct among C n-grams (Liu et al. 2022, arXiv 2202.13587): does not fall merely
+    because the set, or its answers, are longer. A natural V is the number of distinct n-grams of the references.
+    """
+    if vocabulary < 1:
+        raise InvalidArgument(f"vocabulary counts the possible n-grams, at least 1; got {vocabulary}")
+    counts = Counter(item for text in texts for item in ngrams(text, n))
+    if not counts:
+        return 0.0
+    expected = -vocabulary * math.expm1(counts.total() * math.log1p(-1 / vocabulary)) if vocabulary > 1 else 1.0
+    return len(counts) / expected
+
+
+def unique_share(texts: Sequence[str]) -> float:
+    """Different answers over all answers."""
+    return _share_of_distinct([[(text,)] for text in texts])
+
+
+def ngram_entropy(texts: Sequence[str], n: int = 1) -> float:
+    """Entropy in nats of the empirical distribution of the set's n-grams; 0 when there are none."""
+    counts = np.array(list(Counter(item for text in texts for item in ngrams(text, n)).values()), dtype=np.float64)
+    share = counts / counts.sum() if counts.size else counts
+    return float(-(share * np.log(share)).sum()) if counts.size else 0.0
+
+
+def mean_pairwise_similarity(texts: Sequence[str]) -> float:
+    """Mean cosine between the word counts of every two answers: 1 when all use the same words, 0 when none shares one.
+
+    With unit vectors u_i the mean over pairs is (|sum u_i|^2 - sum |u_i|^2) / (N (N - 1)): no pair is ever formed. An
+    answer without words is similar to nothing.
+    """
+    if len(texts) < 2:
+        raise InvalidArgument(f"similarity is between two answers or more; got {len(texts)}")
+    total: dict[str, float] = {}
+    squared_lengths = 0.0
+    for text in texts:
+        counts = Counter(words(text))
+        norm = math.sqrt(sum(count * count for count in counts.values()))
+        for word, count in counts.items():
+            total[word] = total.get(word, 0.0) + count / norm
+        squared_lengths += 1.0 if counts else 0.0
+    return (sum(value * value for value in total.values()) - squared_lengths) / (len(texts) * (len(texts) - 1))
+
+
+def distinct_change(
+    before: Sequence[str], after: Sequence[str], clusters: Labels, n: int = 2, level: float = 0.95
+) -> Interval:
+    """Distinct-n after minus distinct-n before, over answers to the same prompts; jackknifed by `clusters` [N]."""
+    return _change([ngrams(text, n) for text in before], [ngrams(text, n) for text in after], clusters, level)
+
+
+def unique_change(before: Sequence[str], after: Sequence[str], clusters: Labels, level: float = 0.95) -> Interval:
+    """Share of unique answers after minus before, jackknifed by `clusters` [N]."""
+    return _change([[(text,)] for text in before], [[(text,)] for text in after], clusters, level)
+
+
+def _change(before: Items, after: Items, clusters: Labels, level: float) -> Interval:
+    names, cluster_N = np.unique(np.asarray(clusters), return_inverse=True)
+    if not len(before) == len(after) == len(cluster_N):
+        sizes = f"{len(before)} answers before, {len(after)} after, {len(cluster_N)} clusters"
+        raise InvalidArgument(f"{sizes}: give one of each for every prompt")
+    change = _share_of_distinct(after) - _share_of_distinct(before)
+    groups = len(names)
+    if groups < 2:
+        return Interval(change, -math.inf, math.inf, level)
+    without_G = _shares_without_each(after, cluster_N, groups) - _shares_without_each(before, cluster_N, groups)
+    error = math.sqrt((groups - 1) / groups * float(((without_G - without_G.mean()) ** 2).sum()))
+    half = t_quantile((1 + level) / 2, groups - 1) * error
+    return Interval(change, change - half, change + half, level)
+
+
+def _share_of_distinct(items: Items) -> float:
+    total = sum(len(of_text) for of_text in items)
+    return len({item for of_text in items for item in of_text}) / total if total else 0.0
+
+
+def _shares_without_each(items: Items, cluster_N: npt.NDArray[np.int64], groups: int) -> Floats:
+    """Share of distinct items with each cluster left out [G], in one pass: a cluster takes with it what only it has."""
+    only_cluster: dict[tuple[str, ...], int] = {}
+    totals_G = np.zeros(groups)
+    for of_text, cluster in zip(items, cluster_N.tolist(), strict=True):
+        totals_G[cluster] += len(of_text)
+        for item in of_text:
+            only_cluster[item] = cluster if only_cluster.get(item, cluster) == cluster else -1
+    owned = np.array([cluster for cluster in only_cluster.values() if cluster >= 0], dtype=np.int64)
+    kept_G = len(only_cluster) - np.bincount(owned, minlength=groups)
+    remaining_G = totals_G.sum() - totals_G
+    shares_G: Floats = np.divide(kept_G, remaining_G, out=np.zeros(groups), where=remaining_G > 0)
+    return shares_G

@@ -1,0 +1,109 @@
+"""Diversity measures against hand counts, brute force and simulation."""
+
+import itertools
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stategpt.errors import InvalidArgument
+from stategpt.evaluate import diversity
+
+texts_strategy = st.lists(st.text(alphabet="ab .", max_size=12), min_size=2, max_size=8)
+
+
+def test_words_separate_punctuation_and_ignore_case() -> None:
+    assert diversity.words("Return x.y, or None!") == ["return", "x", ".", "y", ",", "or", "none", "!"]
+
+
+def test_distinct_2_counts_over_the_whole_set() -> None:
+    # Bigrams: (a b) (b c) | (a b) (b d): 3 distinct of 4.
+    assert diversity.distinct_n(["a b c", "A b d"], 2) == 0.75
+
+
+def test_a_collapsed_model_scores_low_though_every_answer_is_varied_in_itself() -> None:
+    assert diversity.distinct_n(["Return a list of names."] * 50) == pytest.approx(1 / 50)
+    assert diversity.unique_share(["Return a list of names."] * 50) == 1 / 50
+    assert diversity.mean_pairwise_similarity(["Return a list of names."] * 50) == pytest.approx(1)
+
+
+def test_sets_without_ngrams_are_not_varied_and_not_an_error() -> None:
+    assert diversity.distinct_n(["", "word"], 2) == 0.0
+    assert diversity.ngram_entropy([], 1) == 0.0
+    assert diversity.expectation_adjusted_distinct_n([""], 1, vocabulary=10) == 0.0
+    assert diversity.unique_share([]) == 0.0
+
+
+def test_expectation_adjusted_distinct_is_one_for_uniform_draws_of_any_number() -> None:
+    """Plain distinct-1 falls from .64 to .1 between the two sizes; the adjusted form stays at 1."""
+    draw = random.Random(0)
+    for size in (1_000, 10_000):
+        text = " ".join(f"w{draw.randrange(1000)}" for _ in range(size))
+        assert diversity.expectation_adjusted_distinct_n([text], 1, vocabulary=1000) == pytest.approx(1.0, abs=0.03)
+    assert diversity.expectation_adjusted_distinct_n(["a a"], 1, vocabulary=1) == 1.0
+
+
+def test_entropy_of_equal_words_is_the_logarithm_of_their_number() -> None:
+    assert diversity.ngram_entropy(["a b c d", "d c b a"]) == pytest.approx(math.log(4))
+
+
+@given(texts_strategy)
+def test_mean_pairwise_similarity_equals_the_average_over_all_pairs(texts: list[str]) -> None:
+    def cosine(a: str, b: str) -> float:
+        x, y = Counter(diversity.words(a)), Counter(diversity.words(b))
+        norm = math.sqrt(sum(v * v for v in x.values()) * sum(v * v for v in y.values()))
+        return sum(x[w] * y[w] for w in x) / norm if norm else 0.0
+
+    slow = np.mean([cosine(a, b) for a, b in itertools.combinations(texts, 2)])
+    assert diversity.mean_pairwise_similarity(texts) == pytest.approx(slow, abs=1e-12)
+
+
+@given(texts_strategy, st.randoms(use_true_random=False))
+def test_the_jackknife_equals_leaving_out_each_cluster_by_hand(texts: list[str], rng: random.Random) -> None:
+    clusters = [rng.randrange(3) for _ in texts]
+    names = sorted(set(clusters))
+    after = [text[::-1] for text in texts]
+    interval = diversity.distinct_change(texts, after, clusters, n=1)
+    assert interval.mean == pytest.approx(diversity.distinct_n(after, 1) - diversity.distinct_n(texts, 1))
+    if len(names) < 2:
+        assert interval.high == math.inf
+        return
+    without = []
+    for name in names:
+        kept = [i for i, cluster in enumerate(clusters) if cluster != name]
+        shares = (diversity.distinct_n([side[i] for i in kept], 1) for side in (after, texts))
+        without.append(next(shares) - next(shares))
+    error = math.sqrt((len(names) - 1) * np.var(without))
+    half = (interval.high - interval.low) / 2
+    assert half == pytest.approx(diversity.t_quantile(0.975, len(names) - 1) * error, abs=1e-12)
+
+
+def test_the_interval_of_a_change_covers_the_spread_of_repeated_experiments() -> None:
+    """Two sources of answers, 40 clusters each time: the jackknife error agrees with the spread over 60 repetitions."""
+    draw = random.Random(1)
+
+    def answers(vocabulary: int) -> list[str]:
+        return [" ".join(f"w{int(draw.paretovariate(1.0)) % vocabulary}" for _ in range(6)) for _ in range(200)]
+
+    clusters = [i // 5 for i in range(200)]
+    changes = [diversity.distinct_change(answers(400), answers(10), clusters) for _ in range(60)]
+    spread = float(np.std([change.mean for change in changes]))
+    claimed = float(np.mean([(change.high - change.low) / 2 for change in changes])) / diversity.t_quantile(0.975, 39)
+    assert 0.7 < claimed / spread < 1.6
+    assert all(change.high < 0 for change in changes)
+
+
+def test_unique_change_sees_repeated_answers() -> None:
+    change = diversity.unique_change(["a", "b", "c", "d"], ["a", "a", "a", "d"], clusters=range(4))
+    assert change.mean == -0.5
+
+
+def test_unpaired_answers_are_refused_with_their_counts() -> None:
+    with pytest.raises(InvalidArgument, match="2 answers before, 1 after, 2 clusters"):
+        diversity.distinct_change(["a", "b"], ["a"], ["m", "n"])
+    with pytest.raises(InvalidArgument, match="n >= 1"):
+        diversity.distinct_n(["a"], 0)

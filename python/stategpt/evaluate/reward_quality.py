@@ -1,0 +1,205 @@
+"""How good a reward model is on pairs that people, or a labeler, put in order: accuracy, baseline, calibration.
+
+A pair is a winner and a loser of one prompt. The model is right when it scores the winner higher; equal scores are half
+right, as a coin would be. Accuracy is weighted by pairs, not by batches or prompts; its interval resamples clusters.
+
+Longer (or shorter) answers often win, so accuracy means something only above what length alone gets. The baseline is
+given every chance: it prefers the answer whose length is nearest to a target, and the target (0 = shorter, infinity =
+longer) is the best one on the training pairs.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stategpt.errors import InvalidArgument
+
+from .statistics import Floats, Labels, cluster_bootstrap, mcnemar_exact, win_points, win_rate
+
+_MOST_TARGETS = 512
+_NEWTON_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """Held-out pairs with everything a judgement needs; all vectors are [P], one entry a pair."""
+
+    winner_score: npt.ArrayLike
+    """Reward of the preferred completion."""
+    loser_score: npt.ArrayLike
+    """Reward of the other one."""
+    winner_length: npt.ArrayLike
+    """Length of the preferred completion, in any unit."""
+    loser_length: npt.ArrayLike
+    """Length of the other one, in the same unit."""
+    clusters: Labels
+    """What is resampled together, e.g. the module of the prompt."""
+    points_margin: npt.ArrayLike | None = None
+    """Labeler's points, winner minus loser, if it gives any."""
+
+
+@dataclass(frozen=True)
+class LengthBaseline:
+    """Prefers the completion whose length is nearest to `target`."""
+
+    target: float
+    """0 prefers the shorter, infinity the longer."""
+
+    @classmethod
+    def fit(cls, winner_length: npt.ArrayLike, loser_length: npt.ArrayLike) -> "LengthBaseline":
+        """The target that is right on most training pairs [P]; of equally good ones shorter, then longer."""
+        winner_P, loser_P = np.asarray(winner_length, np.float64), np.asarray(loser_length, np.float64)
+        observed = np.unique(np.concatenate([winner_P, loser_P]))
+        if len(observed) > _MOST_TARGETS:
+            observed = np.unique(np.quantile(observed, np.linspace(0, 1, _MOST_TARGETS)))
+        targets = [0.0, math.inf, *observed.tolist()]
+        accuracies = [win_rate(_nearness(winner_P, t), _nearness(loser_P, t)) for t in targets]
+        return cls(targets[int(np.argmax(accuracies))])
+
+    def points(self, winner_length: npt.ArrayLike, loser_length: npt.ArrayLike) -> Floats:
+        """1 where the winner's length is preferred, 1/2 where both are as near, else 0: [P]."""
+        winner_P, loser_P = np.asarray(winner_length, np.float64), np.asarray(loser_length, np.float64)
+        return win_points(_nearness(winner_P, self.target), _nearness(loser_P, self.target))
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Pairs on which exactly one of two judges is right, and how surprising their imbalance is."""
+
+    b: int
+    """Only the first judge is right."""
+    c: int
+    """Only the second is right."""
+    p: float
+    """Two-sided, exact."""
+
+    @classmethod
+    def compare(cls, first: npt.ArrayLike, second: npt.ArrayLike) -> "McNemar":
+        """Compare correctness points (0, 1/2, 1) of two judges on the same pairs [P].
+
+        A half against a whole is half a discordant pair; sums are rounded against the first judge. That is
+        conservative: halves have less variance than the coin flips that the test assumes.
+        """
+        difference_P = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+        b = math.floor(difference_P[difference_P > 0].sum())
+        c = math.ceil(-difference_P[difference_P < 0].sum())
+        return cls(b, c, mcnemar_exact(b, c))
+
+
+def pair_accuracy(winner_score: npt.ArrayLike, loser_score: npt.ArrayLike) -> float:
+    """Share of pairs whose winner scores higher; equal scores count 1/2."""
+    return win_rate(winner_score, loser_score)
+
+
+def calibration(difference: npt.ArrayLike, buckets: int = 10) -> list[dict[str, float]]:
+    """Claimed against observed accuracy, by size of the score difference, winner minus loser [P], in nats.
+
+    Under the Bradley-Terry loss the model claims to be right with probability sigmoid(|difference|). Buckets hold
+    equally many pairs; each gives its bounds, the mean claim and the share observed.
+    """
+    difference_P = np.asarray(difference, np.float64)
+    if difference_P.ndim != 1 or not difference_P.size or buckets < 1:
+        raise InvalidArgument(f"need a vector of pairs and a bucket; got {difference_P.shape}, {buckets} buckets")
+    size_P = np.abs(difference_P)
+    order = np.argsort(size_P, kind="stable")
+    right_P = win_points(difference_P, np.zeros_like(difference_P))
+    return [
+        {
+            "margin_low": float(size_P[members[0]]),
+            "margin_high": float(size_P[members[-1]]),
+            "pairs": len(members),
+            "claimed": float((1 / (1 + np.exp(-size_P[members]))).mean()),
+            "observed": float(right_P[members].mean()),
+        }
+        for members in np.array_split(order, min(buckets, len(order)))
+    ]
+
+
+def calibration_slope(difference: npt.ArrayLike) -> float:
+    """The s that maximises sum log sigmoid(s * difference): 1 = calibrated, below 1 = over-confident.
+
+    Newton on a concave function of one number. Infinite where every pair is right, minus infinity where every one is
+    wrong, and 0 where all differences are 0.
+    """
+    difference_P = np.asarray(difference, np.float64)
+    if (difference_P == 0).all():
+        return 0.0
+    if (difference_P >= 0).all() or (difference_P <= 0).all():
+        return math.copysign(math.inf, float(difference_P.sum()))
+    slope = 0.0
+    for _ in range(_NEWTON_ROUNDS):
+        wrong_P = 1 / (1 + np.exp(np.clip(slope * difference_P, -500, 500)))
+        gradient = float((difference_P * wrong_P).sum())
+        curvature = float((difference_P**2 * wrong_P * (1 - wrong_P)).sum())
+        # A step of at most 1 / mean size keeps Newton from leaving the region where the curvature means something.
+        limit = 1 / float(np.abs(difference_P).mean())
+        step = float(np.clip(gradient / max(curvature, 1e-300), -limit, limit))
+        slope += step
+        if abs(step) < 1e-10 * max(1.0, abs(slope)):
+            break
+    return slope
+
+
+def accuracy_by_points(difference: npt.ArrayLike, points_margin: npt.ArrayLike) -> list[dict[str, float]]:
+    """Accuracy for each size of the labeler's margin: clear preferences should be easier."""
+    difference_P, margin_P = np.asarray(difference, np.float64), np.asarray(points_margin, np.float64)
+    right_P = win_points(difference_P, np.zeros_like(difference_P))
+    return [
+        {"points": float(m), "pairs": int((margin_P == m).sum()), "accuracy": float(right_P[margin_P == m].mean())}
+        for m in np.unique(margin_P)
+    ]
+
+
+def length_correlation(scores: npt.ArrayLike, lengths: npt.ArrayLike, groups: Labels | None = None) -> float:
+    """Pearson correlation of reward and length [N]; with `groups` [N] within prompts, their means taken out.
+
+    0 where either does not vary.
+    """
+    columns = [np.asarray(scores, np.float64), np.asarray(lengths, np.float64)]
+    if columns[0].shape != columns[1].shape or columns[0].ndim != 1 or not columns[0].size:
+        raise InvalidArgument(f"one length a score: got shapes {columns[0].shape} and {columns[1].shape}")
+    members = np.zeros(len(columns[0]), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count_G = np.bincount(members)
+    x, y = (column - (np.bincount(members, weights=column) / count_G)[members] for column in columns)
+    norm = math.sqrt(float((x * x).sum()) * float((y * y).sum()))
+    return float((x * y).sum()) / norm if norm > 0 else 0.0
+
+
+def reward_quality(pairs: ScoredPairs, baseline: LengthBaseline, seed: int, resamples: int = 2000) -> dict[str, Any]:
+    """Every measure of this file as one JSON-able dictionary, the reward part of the stage's evaluation.json."""
+    difference_P = np.asarray(pairs.winner_score, np.float64) - np.asarray(pairs.loser_score, np.float64)
+    right_P = win_points(difference_P, np.zeros_like(difference_P))
+    by_length_P = baseline.points(pairs.winner_length, pairs.loser_length)
+    mcnemar = McNemar.compare(right_P, by_length_P)
+    slope = calibration_slope(difference_P)
+    measured: dict[str, Any] = {
+        "pair_accuracy": cluster_bootstrap(right_P, pairs.clusters, seed, resamples).to_json(),
+        "pairs": len(difference_P),
+        "length_only_accuracy": float(by_length_P.mean()),
+        "length_only_target": _finite(baseline.target),
+        "mcnemar": {"b": mcnemar.b, "c": mcnemar.c, "p": mcnemar.p},
+        "calibration": calibration(difference_P),
+        "calibration_slope": _finite(slope),
+        "length_correlation": length_correlation(*_both_sides(pairs), groups=np.tile(np.arange(len(right_P)), 2)),
+    }
+    if pairs.points_margin is not None:
+        measured["accuracy_by_points"] = accuracy_by_points(difference_P, pairs.points_margin)
+    return measured
+
+
+def _both_sides(pairs: ScoredPairs) -> tuple[Floats, Floats]:
+    scores = np.concatenate([np.asarray(side, np.float64) for side in (pairs.winner_score, pairs.loser_score)])
+    lengths = np.concatenate([np.asarray(side, np.float64) for side in (pairs.winner_length, pairs.loser_length)])
+    return scores, lengths
+
+
+def _nearness(length_P: Floats, target: float) -> Floats:
+    return length_P if math.isinf(target) else -np.abs(length_P - target)
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None

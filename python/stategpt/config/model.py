@@ -43,7 +43,7 @@ class GPTConfig:
     tied_embeddings: bool = True
     """One matrix both embeds tokens and predicts them."""
     attention_bias: bool = False
-    """Biases on the query, key and value projections."""
+    """Biases on the four projections of attention, as Qwen3 has them when asked."""
     family: Family = "qwen3"
     """Architecture whose format saved folders have."""
 
@@ -79,7 +79,7 @@ class GPTConfig:
     def block_parameters(self) -> int:
         """Weights of one block: projections, MLP (three matrices), two norms, and the norms of queries and keys."""
         projections = self.width * (2 * self.query_width + 2 * self.kv_width)
-        biases = self.query_width + 2 * self.kv_width if self.attention_bias else 0
+        biases = self.query_width + 2 * self.kv_width + self.width if self.attention_bias else 0
         norms = 2 * self.width + (2 * self.head_width if self.qk_norm else 0)
         return projections + biases + 3 * self.width * self.hidden_width + norms
 

@@ -9,14 +9,14 @@ from stategpt.recipes.tiny_cpu import tiny_cpu
 
 
 def small_cpu() -> Run:
-    """`tiny_cpu` with about 3.6 times the parameters and six times the tokens; answers may begin to fit the question."""
+    """`tiny_cpu` with 3.6 times the parameters and six times the tokens: answers may begin to fit the question."""
     tiny = tiny_cpu()
     return replace(
         tiny,
         name="small_cpu",
         tokenizer=TokenizerConfig(vocab_size=8192),
-        # More code than in tiny_cpu: at this length the docstrings alone would be repeated eight times. Up to about four
-        # repetitions are nearly as good as new text (arXiv 2305.16264).
+        # More code than in tiny_cpu: with its mixture the docstrings would be repeated eight times at this length.
+        # Up to about four repetitions are nearly as good as new text (arXiv 2305.16264).
         data=replace(tiny.data, proportions={"code": 0.55, "docstrings": 0.35, "comments": 0.1}),
         model=GPTConfig(
             vocab_size=8192,

@@ -1,0 +1,52 @@
+"""What training and sampling cost: floating-point operations and bytes, by formulas with their sources.
+
+Symbols: L blocks, D width, Q query width (heads · head width), V vocabulary, T tokens of context.
+"""
+
+from __future__ import annotations
+
+from stategpt.config.model import GPTConfig
+
+FLOAT32_BYTES = 4
+
+
+def multiplying_parameters(model: GPTConfig) -> int:
+    """N of the formulas below: weights that multiply a token.
+
+    A look-up in the embedding costs nothing, so an embedding counts once, as the prediction, tied or not.
+    """
+    return model.vocab_size * model.width + model.depth * model.block_parameters
+
+
+def forward_flops_per_token(model: GPTConfig, context_tokens: int) -> float:
+    """2N + 4·L·Q·T (arXiv 2204.02311, appendix B, a third of the training cost; arXiv 2001.08361, section 2.1).
+
+    T is counted whole although a causal token sees half of it on average: dense attention computes the rest too.
+    """
+    attention = 4 * model.depth * model.query_width * context_tokens
+    return float(2 * multiplying_parameters(model) + attention)
+
+
+def training_flops_per_token(model: GPTConfig, context_tokens: int) -> float:
+    """6N + 12·L·Q·T: forward, and a backward pass of twice the forward (arXiv 2204.02311, appendix B)."""
+    return 3 * forward_flops_per_token(model, context_tokens)
+
+
+def activation_bytes_per_token(model: GPTConfig) -> int:
+    """Bytes kept for the backward pass per token, counted in float32; an estimate, from above under bfloat16.
+
+    Per block: input and normed input of attention and of the MLP (4 D); queries, keys and values before and after norm
+    and rotation (2 (Q + 2 KV)) and the attended values (Q); gate, up, activated gate and product (4 H).
+    """
+    attention = 2 * (model.query_width + 2 * model.kv_width) + model.query_width
+    return FLOAT32_BYTES * model.depth * (4 * model.width + attention + 4 * model.hidden_width)
+
+
+def logit_bytes_per_token(model: GPTConfig) -> int:
+    """Bytes per token at the loss: logits, log-probabilities and their gradient, float32."""
+    return 3 * FLOAT32_BYTES * model.vocab_size
+
+
+def cache_bytes_per_token(model: GPTConfig) -> int:
+    """Bytes of the key-value cache per token of a sampled sequence, float32."""
+    return 2 * FLOAT32_BYTES * model.depth * model.kv_width

@@ -1,0 +1,96 @@
+"""The one dial: `--model.depth N` sets the size of a run, and what is not set beside it follows.
+
+The rule in one sentence: *the dial keeps the recipe's proportions*. With `r` the recipe's value and `'` the new one:
+
+====================  ======================================================================================
+model.width           width' = width_r · depth' / depth_r, in whole heads (64 per block in `tiny_cpu`)
+model.heads           as many heads of `head_width` per width as the recipe has
+model.kv_heads        the largest divisor of heads' that keeps the recipe's sharing or shares more
+model.hidden_width    width' times the recipe's hidden_width / width, rounded up to whole heads (8/3: SwiGLU)
+pretrain.tokens       the recipe's tokens per parameter
+pretrain.batch_rows   grows as the square root of the tokens, in powers of two (arXiv 2410.21676: about B ~ D^0.5)
+learning rates        of all four trained stages: fall as 1 / width (arXiv 2203.03466)
+====================  ======================================================================================
+
+From `tiny_cpu` the last rule gives 6.2e-5 at width 12,288, where GPT-3 175B was trained with 6e-5, and 2e-4 at width
+4,096, where LLaMA-7B was trained with 3e-4. Turning the dial to the recipe's own depth changes nothing.
+
+Two smaller rules hold without the dial: the model's and the tokenizer's vocabulary follow each other, and the micro
+batch stays a divisor of the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from stategpt.config.checks import require_positive
+from stategpt.config.model import GPTConfig
+from stategpt.config.run import Run
+from stategpt.config.schema import flatten
+
+_LEARNING_RATES = tuple(f"{stage}.optim.learning_rate" for stage in ("pretrain", "sft", "reward", "rl"))
+
+
+def derive(base: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that follow from those given (dotted key -> value), for a run that is `base` otherwise.
+
+    Never contains a given key, nor a setting that keeps its value.
+
+    Raises:
+        ConfigError: a depth below 1, or given widths that contradict each other.
+    """
+    follow = _vocabulary(given)
+    if "model.depth" in given:
+        follow |= _from_depth(base, {**given, **follow})
+    follow |= _micro_batch(base, {**follow, **given})
+    current = flatten(base)
+    return {key: value for key, value in follow.items() if key not in given and value != current[key]}
+
+
+def _vocabulary(given: Mapping[str, Any]) -> dict[str, Any]:
+    for one, other in (("tokenizer.vocab_size", "model.vocab_size"), ("model.vocab_size", "tokenizer.vocab_size")):
+        if one in given and other not in given:
+            return {other: given[one]}
+    return {}
+
+
+def _micro_batch(base: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+    rows = given.get("pretrain.batch_rows", base.pretrain.batch_rows)
+    if rows < 1 or "pretrain.micro_batch_rows" in given:
+        return {}
+    return {"pretrain.micro_batch_rows": _largest_divisor(rows, base.pretrain.micro_batch_rows)}
+
+
+def _from_depth(base: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+    require_positive("model", depth=given["model.depth"])
+    model = _shape(base.model, given)
+    follow: dict[str, Any] = {
+        f"model.{name}": getattr(model, name) for name in ("width", "heads", "kv_heads", "hidden_width")
+    }
+    tokens = given.get("pretrain.tokens", round(base.pretrain.tokens * model.parameters / base.model.parameters))
+    doublings = round(math.log2(max(tokens, 1) / base.pretrain.tokens) / 2)
+    follow["pretrain.tokens"] = tokens
+    follow["pretrain.batch_rows"] = max(1, round(base.pretrain.batch_rows * 2.0**doublings))
+    current = flatten(base)
+    for key in _LEARNING_RATES:
+        follow[key] = float(f"{current[key] * base.model.width / model.width:.3g}")
+    return follow
+
+
+def _shape(base: GPTConfig, given: Mapping[str, Any]) -> GPTConfig:
+    """The model at the given depth, with every model setting that is given taken as it is."""
+    own = {key.removeprefix("model."): value for key, value in given.items() if key.startswith("model.")}
+    depth, head_width = own["depth"], own.get("head_width", base.head_width)
+    require_positive("model", head_width=head_width)
+    width = own.get("width", head_width * max(1, round(base.width * depth / (base.depth * head_width))))
+    heads = own.get("heads", max(1, round(width * base.query_width / (base.width * head_width))))
+    kv_heads = _largest_divisor(max(1, heads), max(1, heads * base.kv_heads // base.heads))
+    hidden_width = head_width * -(-width * base.hidden_width // (base.width * head_width))
+    return replace(base, **{"width": width, "heads": heads, "kv_heads": kv_heads, "hidden_width": hidden_width} | own)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)

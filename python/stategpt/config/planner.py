@@ -1,0 +1,244 @@
+"""What a run will cost, before it runs: parameters, tokens, FLOPs, memory, time. Pure arithmetic, nothing is measured.
+
+>>> from stategpt.config import Run
+>>> plan(Run()).parameters
+1967808
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from stategpt.config.checks import require_positive
+from stategpt.config.cost import (
+    FLOAT32_BYTES,
+    activation_bytes_per_token,
+    forward_flops_per_token,
+    logit_bytes_per_token,
+    training_flops_per_token,
+)
+from stategpt.config.model import GPTConfig
+from stategpt.config.run import Run
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What the plan cannot know from the config. The defaults are measurements of `tiny_cpu` on two AVX-512 cores.
+
+    Raises:
+        ConfigError: a value that is not above zero.
+    """
+
+    train_flops_per_s: float = 1.0e11
+    """Sustained rate of training and scoring."""
+    sample_flops_per_s: float = 1.8e10
+    """Sustained rate of sampling with a KV cache: one token at a time keeps a machine less busy."""
+    sft_pairs: int = 5_800
+    """Training pairs that the corpus gives; the standard library of CPython 3.11."""
+    prompt_tokens: int = 18
+    """Mean tokens of a chat prompt, control tokens included."""
+    answer_tokens: int = 18
+    """Mean tokens of a response or completion, its end included."""
+    corpus_s: float = 25.0
+    """Seconds for corpus, tokenizer and shards."""
+    report_s: float = 45.0
+    """Seconds for n-gram models, figures and start-up."""
+
+    def __post_init__(self) -> None:
+        require_positive("plan", **{field.name: getattr(self, field.name) for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """Cost of one stage.
+
+    Attributes:
+        name: the stage.
+        steps: optimizer steps; 0 where nothing is trained.
+        tokens: tokens that pass through a model, prompts included.
+        flops: floating-point operations of all passes.
+        memory_bytes: weights, gradients, optimizer state, activations and logits at their highest.
+        seconds: flops over the assumed rate.
+    """
+
+    name: str
+    steps: int
+    tokens: int
+    flops: float
+    memory_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Export:
+    """Whether a saved model loads elsewhere without code of ours.
+
+    Attributes:
+        architecture: class of `transformers` that reads the folder, or "" if none.
+        reason: why, or why not.
+    """
+
+    architecture: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run in numbers; see `plan`.
+
+    Attributes:
+        run: what was planned.
+        assumptions: what was assumed.
+        parameters: every weight of the model.
+        embedding_parameters: those of the embedding (and of an untied prediction).
+        tokens_per_parameter: pretraining tokens over parameters.
+        tokens_by_source: pretraining tokens that each source gives.
+        stages: the stages in order.
+        export: whether the model loads in the wider ecosystem.
+    """
+
+    run: Run
+    assumptions: Assumptions
+    parameters: int
+    embedding_parameters: int
+    tokens_per_parameter: float
+    tokens_by_source: dict[str, int]
+    stages: tuple[StagePlan, ...]
+    export: Export
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of all stages."""
+        return math.fsum(stage.flops for stage in self.stages)
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds of all stages."""
+        return math.fsum(stage.seconds for stage in self.stages)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Model memory of the largest stage; the process itself (Python, torch, corpus) comes on top."""
+        return max(stage.memory_bytes for stage in self.stages)
+
+
+def plan(run: Run, assumptions: Assumptions | None = None) -> Plan:
+    """Everything that can be said about a run before it runs.
+
+    Exact: parameters, pretraining steps and tokens, RL rounds. Estimated from `assumptions`: tokens of the later
+    stages, seconds. FLOPs are 6N + attention, see `config.cost`.
+    """
+    assumed = assumptions or Assumptions()
+    tokens = run.pretrain_steps * run.step_tokens
+    stages = (
+        StagePlan("corpus", 0, 0, 0.0, 0, assumed.corpus_s),
+        _pretrain(run, assumed),
+        _sft(run, assumed),
+        _rankings(run, assumed),
+        _reward(run, assumed),
+        *_rl(run, assumed),
+        _evaluation(run, assumed),
+    )
+    return Plan(
+        run=run,
+        assumptions=assumed,
+        parameters=run.model.parameters,
+        embedding_parameters=run.model.embedding_parameters,
+        tokens_per_parameter=tokens / run.model.parameters,
+        tokens_by_source={name: round(tokens * share) for name, share in run.data.proportions.items()},
+        stages=stages,
+        export=exportability(run.model),
+    )
+
+
+def exportability(model: GPTConfig) -> Export:
+    """Whether folders saved from this shape load in `transformers` (and so in vLLM, SGLang, llama.cpp)."""
+    if not model.qk_norm:
+        return Export("", "Qwen3 always norms queries and keys; set model.qk_norm = true")
+    return Export("Qwen3ForCausalLM", "the shape is Qwen3's")
+
+
+def training_bytes(model: GPTConfig, batch_tokens: int, frozen_models: int = 0) -> int:
+    """Weights, gradients, two moments of AdamW and frozen copies in float32, activations and logits of one batch."""
+    weights = FLOAT32_BYTES * model.parameters
+    return weights * (4 + frozen_models) + batch_tokens * (
+        activation_bytes_per_token(model) + logit_bytes_per_token(model)
+    )
+
+
+def _pretrain(run: Run, assumed: Assumptions) -> StagePlan:
+    tokens = run.pretrain_steps * run.step_tokens
+    flops = tokens * training_flops_per_token(run.model, run.data.row_tokens)
+    memory = training_bytes(run.model, run.pretrain.micro_batch_rows * run.data.row_tokens)
+    return StagePlan("pretrain", run.pretrain_steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
+
+
+def _sequence(assumed: Assumptions) -> int:
+    return assumed.prompt_tokens + assumed.answer_tokens
+
+
+def _sft(run: Run, assumed: Assumptions) -> StagePlan:
+    sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
+    tokens = sequences * _sequence(assumed)
+    flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
+    memory = training_bytes(run.model, run.sft.batch_rows * _sequence(assumed))
+    steps = math.ceil(sequences / run.sft.batch_rows)
+    return StagePlan("sft", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
+
+
+def _sampled(run: Run, assumed: Assumptions, prompts: int, completions: int) -> tuple[int, float, float]:
+    """Tokens, FLOPs and seconds of sampling; a prompt is read once for all its completions."""
+    tokens = prompts * (assumed.prompt_tokens + completions * assumed.answer_tokens)
+    flops = tokens * forward_flops_per_token(run.model, _sequence(assumed))
+    return tokens, flops, flops / assumed.sample_flops_per_s
+
+
+def _rankings(run: Run, assumed: Assumptions) -> StagePlan:
+    prompts = run.rankings.prompts + run.rankings.validation_prompts
+    tokens, flops, seconds = _sampled(run, assumed, prompts, run.rankings.completions)
+    return StagePlan("rankings", 0, tokens, flops, FLOAT32_BYTES * run.model.parameters, seconds)
+
+
+def _reward(run: Run, assumed: Assumptions) -> StagePlan:
+    prompts = math.ceil(run.rankings.prompts * run.reward.epochs)
+    sequence = _sequence(assumed) + 1  # the reward token
+    tokens = prompts * run.rankings.completions * sequence
+    flops = tokens * training_flops_per_token(run.model, sequence)
+    memory = training_bytes(run.model, run.reward.prompts_per_batch * run.rankings.completions * sequence)
+    steps = math.ceil(prompts / run.reward.prompts_per_batch)
+    return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
+
+
+def _rl(run: Run, assumed: Assumptions) -> tuple[StagePlan, ...]:
+    rl = run.rl
+    sampled, sample_flops, sample_s = _sampled(run, assumed, rl.steps * rl.prompts_per_step, rl.completions)
+    scored = rl.steps * rl.prompts_per_step * rl.completions * _sequence(assumed)
+    # Three forward passes (policy as it sampled, reference, reward) and one pass that trains: six forwards in all.
+    passes, pass_flops = 3 + 3, forward_flops_per_token(run.model, _sequence(assumed))
+    flops = scored * passes * pass_flops
+    batch = rl.prompts_per_step * rl.completions * _sequence(assumed) // rl.minibatches
+    one = StagePlan(
+        "rl",
+        rl.steps * rl.minibatches,
+        sampled + 4 * scored,
+        sample_flops + flops,
+        training_bytes(run.model, batch, frozen_models=2),
+        sample_s + flops / assumed.train_flops_per_s,
+    )
+    if rl.low_beta == 0:
+        return (one,)
+    return (one, StagePlan("rl, low beta", one.steps, one.tokens, one.flops, one.memory_bytes, one.seconds))
+
+
+def _evaluation(run: Run, assumed: Assumptions) -> StagePlan:
+    """Bits per byte; one answer of base and SFT model; the comparison of base, prompted base, SFT, best-of-n, RLHF."""
+    chosen = run.evaluate
+    read = chosen.validation_tokens * len(run.data.proportions)
+    read_flops = read * forward_flops_per_token(run.model, run.data.row_tokens)
+    answers = 4 + max(chosen.best_of, default=0)
+    first = _sampled(run, assumed, chosen.sft_samples, 2)
+    second = _sampled(run, assumed, chosen.comparison_prompts, answers)
+    seconds = read_flops / assumed.train_flops_per_s + first[2] + second[2] + assumed.report_s
+    memory = 3 * FLOAT32_BYTES * run.model.parameters
+    return StagePlan("evaluation", 0, read + first[0] + second[0], read_flops + first[1] + second[1], memory, seconds)

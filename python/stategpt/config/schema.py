@@ -1,0 +1,122 @@
+"""From keys and plain values to sections and back: the one place that knows which settings exist and of which type."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
+
+from stategpt.config.checks import SettingError
+from stategpt.config.run import Run
+from stategpt.config.values import check_value
+from stategpt.errors import ConfigError
+
+Section = TypeVar("Section")
+Table = dict[str, Any]
+
+
+def hints_of(section: type) -> dict[str, Any]:
+    """Resolved annotations of a section's settings, in order."""
+    return get_type_hints(section)
+
+
+@cache
+def setting_types() -> Mapping[str, Any]:
+    """Every setting of a run: dotted key -> annotation."""
+    return types.MappingProxyType(dict(_walk_types(Run, "")))
+
+
+def _walk_types(section: type, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, hint in hints_of(section).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _walk_types(hint, f"{prefix}{name}.")  # type: ignore[arg-type]
+        else:
+            yield prefix + name, hint
+
+
+def unknown_setting(key: str) -> ConfigError:
+    """The error for a key that does not exist; it names the nearest one, or the section's keys."""
+    known = list(setting_types())
+    inside = [name for name in known if name.startswith(f"{key}.")]
+    if inside:
+        return ConfigError(f"{key} is a section, not a setting; it holds {', '.join(inside)}")
+    last = key.rpartition(".")[2]
+
+    def likeness(name: str) -> float:
+        # A right last word in the wrong section is the commonest slip, so it counts as much as the whole key.
+        whole = difflib.SequenceMatcher(None, key, name).ratio()
+        return whole + difflib.SequenceMatcher(None, last, name.rpartition(".")[2]).ratio()
+
+    return ConfigError(f"{key} is not a setting; nearest: {max(known, key=likeness)}")
+
+
+def flatten(section: Any, prefix: str = "") -> Table:
+    """Every setting of a section object: dotted key -> value as it is."""
+    flat: Table = {}
+    for name in hints_of(type(section)):
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def to_dict(section: Any) -> Table:
+    """A section as nested plain values (dict, list, str, int, float, bool), fit for JSON and TOML."""
+    plain: Table = {}
+    for name in hints_of(type(section)):
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(value):
+            plain[name] = to_dict(value)
+        elif isinstance(value, tuple):
+            plain[name] = list(value)
+        else:
+            plain[name] = dict(value) if isinstance(value, Mapping) else value
+    return plain
+
+
+def flatten_table(table: Mapping[str, Any]) -> Table:
+    """The settings of a nested table as dotted keys, each checked for existence and type.
+
+    Raises:
+        ConfigError: a key that is no setting (names the nearest), or a value of the wrong type.
+    """
+    flat: Table = {}
+    _collect(table, "", flat)
+    return flat
+
+
+def _collect(table: Mapping[str, Any], prefix: str, flat: Table) -> None:
+    known = setting_types()
+    for name, value in table.items():
+        key = prefix + name
+        if key in known:
+            flat[key] = check_value(key, value, known[key])
+        elif isinstance(value, Mapping) and any(other.startswith(f"{key}.") for other in known):
+            _collect(value, f"{key}.", flat)
+        else:
+            raise unknown_setting(key)
+
+
+def rebuild(section: Section, changes: Mapping[str, Any], path: str = "") -> Section:
+    """A copy of a section with the settings under `path` replaced by `changes` (dotted key -> value).
+
+    Raises:
+        ConfigError: a value breaks a rule; the message gives the full key.
+    """
+    arguments: Table = {}
+    for name in hints_of(type(section)):
+        key = f"{path}{name}"
+        value = getattr(section, name)
+        if dataclasses.is_dataclass(value):
+            arguments[name] = rebuild(value, changes, f"{key}.")
+        else:
+            arguments[name] = changes.get(key, value)
+    try:
+        return type(section)(**arguments)
+    except SettingError as error:
+        raise (error.inside(path[:-1]) if path else error) from None

@@ -1,0 +1,144 @@
+"""A run as TOML, and changes to it by dotted keys. `load(write(dump(run)))` is `run`.
+
+A file need not hold every setting: what it leaves out has the value of the default job, and `model.depth` turns the
+dial (see `config.dial`). A resolved file, as a run folder has it, holds all of them and is taken as it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from stategpt.config.dial import derive
+from stategpt.config.documentation import setting_docs
+from stategpt.config.run import Run
+from stategpt.config.schema import (
+    Table,
+    flatten,
+    flatten_table,
+    hints_of,
+    rebuild,
+    setting_types,
+    to_dict,
+    unknown_setting,
+)
+from stategpt.config.values import check_value, parse_value
+from stategpt.errors import ConfigError
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """A run after its changes.
+
+    Attributes:
+        run: all settings.
+        given: what was asked for, dotted key -> value.
+        derived: what followed from it, dotted key -> value.
+    """
+
+    run: Run
+    given: Mapping[str, Any]
+    derived: Mapping[str, Any]
+
+
+def load(path: str | Path) -> Run:
+    """Read a run from a TOML file.
+
+    Raises:
+        ConfigError: no such file, not TOML, an unknown key (names the nearest), a wrong type or a broken rule.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a run ({error}); give a TOML file in UTF-8") from error
+    try:
+        return from_dict(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def from_dict(table: Mapping[str, Any]) -> Run:
+    """A run from nested plain values, as `to_dict` gives them; what is left out has the default job's value."""
+    return _resolve(Run(), flatten_table(table)).run
+
+
+def override(run: Run, changes: Mapping[str, Any]) -> Run:
+    """A copy of `run` with settings replaced: dotted key -> value, or its text as typed on a command line.
+
+    >>> from stategpt.config import Run
+    >>> override(Run(), {"rl.beta": "0.04"}).rl.beta
+    0.04
+
+    Raises:
+        ConfigError: an unknown key (names the nearest), a value of the wrong type, or a broken rule.
+    """
+    return resolve(run, changes).run
+
+
+def resolve(run: Run, changes: Mapping[str, Any]) -> Resolved:
+    """As `override`, and says which settings followed from the given ones."""
+    known = setting_types()
+    given: Table = {}
+    for key, value in changes.items():
+        owner, _, entry = key.rpartition(".")
+        if key in known:
+            given[key] = _value(key, value, known[key])
+        elif get_origin(known.get(owner)) is Mapping:
+            table = given.setdefault(owner, dict(flatten(run)[owner]))
+            table[entry] = _value(key, value, get_args(known[owner])[1])
+        else:
+            raise unknown_setting(key)
+    return _resolve(run, given)
+
+
+def _resolve(run: Run, given: Table) -> Resolved:
+    derived = derive(run, given)
+    return Resolved(run=rebuild(run, {**derived, **given}), given=given, derived=derived)
+
+
+def _value(key: str, value: Any, hint: Any) -> Any:
+    return parse_value(key, value, hint) if isinstance(value, str) else check_value(key, value, hint)
+
+
+def dump(run: Run) -> str:
+    """Every setting of a run as TOML, each with its meaning beside it."""
+    lines = ["# A run of stategpt, every setting resolved.", *_section_lines(run, to_dict(run), "")]
+    return "\n".join(lines) + "\n"
+
+
+def _section_lines(section: Any, plain: Table, path: str) -> Iterator[str]:
+    docs = setting_docs(type(section))
+    inner = [name for name in hints_of(type(section)) if dataclasses.is_dataclass(getattr(section, name))]
+    for name, value in plain.items():
+        if name not in inner:
+            meaning = f"  # {docs[name]}" if name in docs else ""
+            yield f"{name} = {format_value(value)}{meaning}"
+    for name in inner:
+        yield from ("", f"[{path}{name}]")
+        yield from _section_lines(getattr(section, name), plain[name], f"{path}{name}.")
+
+
+def format_value(value: Any) -> str:
+    """A plain value as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes DEL, JSON does not
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(name)} = {format_value(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(format_value(item) for item in value) + "]"
+    return repr(value)
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else format_value(name)

@@ -7,13 +7,13 @@ use pyo3::prelude::*;
 ///
 /// The class lives in Python so that `except stategpt.errors.X` works with and without the native module.
 pub fn typed(class: &str, message: String) -> PyErr {
-    Python::attach(|py| {
-        match py.import("stategpt.errors").and_then(|m| m.getattr(class)) {
+    Python::attach(
+        |py| match py.import("stategpt.errors").and_then(|m| m.getattr(class)) {
             Ok(class) => match class.call1((message,)) {
                 Ok(error) => PyErr::from_value(error),
                 Err(error) => error,
             },
             Err(_) => PyRuntimeError::new_err(message),
-        }
-    })
+        },
+    )
 }

@@ -1,0 +1,185 @@
+//! Reading back: does a published folder hold exactly what its manifest says?
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::disk::{EntryKind, Storage, StorageFile};
+use crate::error::{At, Damage, StorageError};
+use crate::folder::refuse_special;
+use crate::hash::{CHUNK_BYTES, FileHasher, FileRecord};
+use crate::manifest::{MANIFEST_NAME, Manifest, expect_kind, read_manifest};
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// Reads every file of a published folder and compares it with the manifest, which is returned.
+///
+/// `kind`, if given, is the kind the folder must have. All damages are listed, not only the first.
+pub fn verify_folder(
+    disk: &dyn Storage,
+    folder: &Path,
+    kind: Option<&str>,
+) -> Result<Manifest, StorageError> {
+    let manifest = read_manifest(disk, folder)?;
+    if let Some(kind) = kind {
+        expect_kind(&manifest, kind, folder)?;
+    }
+    let mut damage = Vec::new();
+    for (name, record) in &manifest.files {
+        damage.extend(check_file(disk, folder, name, record, |_| ())?);
+    }
+    let found: BTreeSet<String> = files_below(disk, folder)?.0.into_iter().collect();
+    let extra = found
+        .into_iter()
+        .filter(|name| name != MANIFEST_NAME && !manifest.files.contains_key(name));
+    damage.extend(extra.map(|name| Damage::Extra { name }));
+    if damage.is_empty() {
+        return Ok(manifest);
+    }
+    Err(StorageError::Corrupt {
+        folder: folder.to_path_buf(),
+        damage,
+    })
+}
+
+/// The bytes of one file of a published folder, checked against the manifest while they are read.
+pub fn read_verified(
+    disk: &dyn Storage,
+    folder: &Path,
+    manifest: &Manifest,
+    name: &str,
+) -> Result<Vec<u8>, StorageError> {
+    let missing = || {
+        StorageError::corrupt(
+            folder,
+            Damage::Missing {
+                name: name.to_string(),
+            },
+        )
+    };
+    let record = manifest.files.get(name).ok_or_else(missing)?;
+    let mut bytes = Vec::new();
+    match check_file(disk, folder, name, record, |part| {
+        bytes.extend_from_slice(part)
+    })? {
+        Some(damage) => Err(StorageError::corrupt(folder, damage)),
+        None => Ok(bytes),
+    }
+}
+
+/// Compares one file with its record and shows its bytes to `see`.
+fn check_file(
+    disk: &dyn Storage,
+    folder: &Path,
+    name: &str,
+    record: &FileRecord,
+    mut see: impl FnMut(&[u8]),
+) -> Result<Option<Damage>, StorageError> {
+    let path = folder.join(name);
+    if disk.kind(&path).at("look at", &path)? != Some(EntryKind::File) {
+        return Ok(Some(Damage::Missing {
+            name: name.to_string(),
+        }));
+    }
+    let file = disk.open_file(&path).at("open", &path)?;
+    let found_bytes = file.size_bytes().at("look at", &path)?;
+    let resized = |found_bytes| Damage::Resized {
+        name: name.to_string(),
+        expected_bytes: record.size,
+        found_bytes,
+    };
+    // Before the bytes are read: a file that grew by gigabytes is not worth hashing.
+    if found_bytes != record.size {
+        return Ok(Some(resized(found_bytes)));
+    }
+    let mut hasher = FileHasher::default();
+    read_through(file.as_ref(), &path, |part| {
+        hasher.update(part);
+        see(part);
+    })?;
+    let found = hasher.finish();
+    if found.size != record.size {
+        return Ok(Some(resized(found.size)));
+    }
+    Ok(first_difference(name, record, &found))
+}
+
+fn first_difference(name: &str, expected: &FileRecord, found: &FileRecord) -> Option<Damage> {
+    if expected == found {
+        return None;
+    }
+    let chunk = expected
+        .chunks
+        .iter()
+        .zip(&found.chunks)
+        .position(|(one, other)| one != other);
+    let (chunk_offset, expected, found) = match chunk {
+        Some(index) => (
+            index as u64 * CHUNK_BYTES,
+            &expected.chunks[index],
+            &found.chunks[index],
+        ),
+        None => (0, &expected.blake3, &found.blake3),
+    };
+    Some(Damage::Altered {
+        name: name.to_string(),
+        chunk_offset,
+        expected: expected.clone(),
+        found: found.clone(),
+    })
+}
+
+/// Shows every byte of `file` to `see`, in order. Uses positioned reads: a file that shrinks is short, not a SIGBUS.
+pub(crate) fn read_through(
+    file: &dyn StorageFile,
+    path: &Path,
+    mut see: impl FnMut(&[u8]),
+) -> Result<(), StorageError> {
+    let size = file.size_bytes().at("look at", path)?;
+    let mut buffer = vec![0; READ_BYTES.min(size as usize + 1)];
+    let mut offset = 0;
+    loop {
+        match file.read_at(&mut buffer, offset) {
+            Ok(0) => return Ok(()),
+            Ok(read) => {
+                see(&buffer[..read]);
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).at("read", path),
+        }
+    }
+}
+
+/// Names of the files and of the folders below `folder`, with `/` between the parts, sorted within each folder.
+pub(crate) fn files_below(
+    disk: &dyn Storage,
+    folder: &Path,
+) -> Result<(Vec<String>, Vec<String>), StorageError> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    let mut waiting = vec![String::new()];
+    while let Some(prefix) = waiting.pop() {
+        let inside = folder.join(&prefix);
+        for (entry, kind) in disk.entries(&inside).at("list", &inside)? {
+            let path = inside.join(&entry);
+            refuse_special(&path, kind)?;
+            let reason = "its name is not UTF-8; rename it";
+            let part = entry
+                .to_str()
+                .ok_or(StorageError::Unpublishable { path, reason })?;
+            let name = if prefix.is_empty() {
+                part.to_string()
+            } else {
+                format!("{prefix}/{part}")
+            };
+            match kind {
+                EntryKind::Folder => {
+                    folders.push(name.clone());
+                    waiting.push(name);
+                }
+                _ => files.push(name),
+            }
+        }
+    }
+    Ok((files, folders))
+}

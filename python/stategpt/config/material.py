@@ -44,10 +44,9 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         require_choice("corpus.kind", self.kind, ("python_library", "files", "packages"))
         own_paths = self.kind != "python_library"
-        rule = f"corpus.kind = {self.kind!r} " + (
-            "needs at least one" if own_paths else 'reads none; set it to "files"'
-        )
-        require(bool(self.paths) == own_paths, "corpus.paths", self.paths, rule)
+        wish = "needs at least one" if own_paths else 'reads none; to read folders set corpus.kind = "files"'
+        rule = f"corpus.kind = {self.kind!r} {wish}"
+        require(bool(self.paths) == own_paths, "corpus.paths", list(self.paths), rule)
         require(0 < self.validation_share < 1, "corpus.validation_share", self.validation_share, "must lie in (0, 1)")
         require_not_negative("corpus", split_seed=self.split_seed)
         require_positive("corpus", minimum_pair_characters=self.minimum_pair_characters)

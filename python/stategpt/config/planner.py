@@ -24,13 +24,13 @@ from stategpt.config.run import Run
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What the plan cannot know from the config. The defaults are measurements of `tiny_cpu` on two AVX-512 cores.
+    """What the plan cannot know from the config. The defaults are `tiny_cpu`'s on two AVX-512 cores.
 
     Raises:
         ConfigError: a value that is not above zero.
     """
 
-    train_flops_per_s: float = 1.0e11
+    train_flops_per_s: float = 9.0e10
     """Sustained rate of training and scoring."""
     sample_flops_per_s: float = 1.8e10
     """Sustained rate of sampling with a KV cache: one token at a time keeps a machine less busy."""

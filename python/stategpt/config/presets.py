@@ -66,7 +66,7 @@ class Preset:
 
     @property
     def parameters(self) -> int:
-        """Every weight, from the shape. Attention is D x D: GPT-3 XL's printed heads would not give its printed size."""
+        """Every weight, from the shape. Attention is D x D: GPT-3 1.3B's printed heads do not give its printed size."""
         matrices = 4 * self.width**2 + (3 if self.gated else 2) * self.width * self.hidden_width
         # GPT-3's blocks have two layer norms (4 D) and biases (5 D + H); LLaMA's have two RMS norms.
         vectors = 2 * self.width if self.gated else 9 * self.width + self.hidden_width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stategpt.config.checks import require, require_not_negative
+from stategpt.config.checks import require
 from stategpt.config.material import SOURCES, CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.measures import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
@@ -48,7 +48,7 @@ class Run:
 
     def __post_init__(self) -> None:
         require(bool(self.name), "name", self.name, "must not be empty")
-        require_not_negative("run", seed=self.seed)
+        require(self.seed >= 0, "seed", self.seed, "must be 0 or more")
         rule = f"must equal tokenizer.vocab_size = {self.tokenizer.vocab_size}"
         require(self.model.vocab_size == self.tokenizer.vocab_size, "model.vocab_size", self.model.vocab_size, rule)
         rule = f"must not exceed model.context_tokens = {self.model.context_tokens}"

@@ -178,9 +178,9 @@ class RLConfig:
     objective: Objective = "rloo"
     """rloo: leave-one-out baseline (arXiv 2402.14740); reward_weighted: likelihood times reward, the talk's form."""
     steps: int = 75
-    """Optimizer steps, one round of sampling each (times minibatches)."""
+    """Rounds of sampling; each gives `minibatches` optimizer steps."""
     prompts_per_step: int = 24
-    """Prompts sampled per step."""
+    """Prompts per round of sampling."""
     completions: int = 4
     """Samples per prompt; a sample's baseline is the mean of the others."""
     minibatches: int = 1

@@ -1,0 +1,124 @@
+"""Publishing: a name on disk holds the old content or the new, whole, after any error, kill or power loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from stategpt import _native
+from stategpt.artifacts.fingerprint import Json, json_text
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of a published folder."""
+
+    size: int
+    """Length in bytes."""
+    blake3: str
+    """BLAKE3 of the whole file in hexadecimal, as `b3sum` prints it."""
+    chunks: tuple[str, ...] = ()
+    """BLAKE3 chaining value of each 64 MiB chunk; empty if the file is one chunk."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a published folder holds and what it was made from."""
+
+    schema_version: int
+    kind: str
+    """What the folder is, e.g. "checkpoint"."""
+    files: Mapping[str, FileRecord]
+    """Every file but manifest.json, by its path within the folder."""
+    fingerprints: Mapping[str, str]
+    """Fingerprints of what the folder depends on, by name, e.g. "config"."""
+    parents: tuple[str, ...]
+    """Manifest fingerprints of the published folders it was made from."""
+    extra: Mapping[str, Any]
+    """Whatever else its publisher recorded (JSON)."""
+    fingerprint: str
+    """The folder's identity: BLAKE3 over all of the above."""
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """The manifest in a text that the native side has checked."""
+        fields = json.loads(text)
+        files = {
+            name: FileRecord(**record | {"chunks": tuple(record.get("chunks", ()))})
+            for name, record in fields.pop("files").items()
+        }
+        return cls(files=files, parents=tuple(fields.pop("parents")), **fields)
+
+
+def publish_file(path: str | PathLike[str], data: bytes) -> None:
+    """Gives `path` the content `data`; folders above it are created.
+
+    Raises:
+        OutOfSpace: the disk is full; `path` still has its old content and no temporary file is left.
+        StorageError: another operating-system error, with the same promise.
+    """
+    _native.publish_file(path, data)
+
+
+def publish_folder(
+    final: str | PathLike[str],
+    write: Callable[[Path], None],
+    *,
+    kind: str,
+    fingerprints: Mapping[str, str] | None = None,
+    parents: Sequence[str] = (),
+    extra: Mapping[str, Json] | None = None,
+) -> Manifest:
+    """Publishes a folder: `write(temporary_folder)` fills it, then every file is hashed and made durable.
+
+    An existing `final` is replaced as a whole. If `write` raises, nothing is left behind and `final` is untouched.
+
+    Args:
+        kind: what the folder is; `verify` can demand it.
+        fingerprints: fingerprints of what the content depends on, by name.
+        parents: manifest fingerprints of the published folders it was made from.
+        extra: anything else to record.
+
+    Raises:
+        OutOfSpace, StorageError: as `publish_file`; `final` holds the old folder or the new one.
+        InvalidArgument: `extra` is not JSON, or `write` left a link, a device or a name that is not UTF-8.
+    """
+    label = json_text(
+        {
+            "kind": kind,
+            "fingerprints": dict(fingerprints or {}),
+            "parents": list(parents),
+            "extra": dict(extra or {}),
+        }
+    )
+    staged = _native.StagedFolder(final)
+    try:
+        write(Path(staged.path))
+    except BaseException:
+        staged.abandon()
+        raise
+    return Manifest.from_json(staged.publish(label))
+
+
+def verify(folder: str | PathLike[str], kind: str | None = None) -> Manifest:
+    """Reads every file of a published folder and compares it with the manifest.
+
+    Raises:
+        CorruptArtifact: a missing, truncated, altered or extra file, or no manifest; the message names each file, the
+            offset of the first bad chunk and both hashes.
+        ForeignArtifact: the folder is of another kind or format version.
+    """
+    return Manifest.from_json(_native.verify_folder(folder, kind))
+
+
+def read_manifest(folder: str | PathLike[str]) -> Manifest:
+    """The manifest of a published folder, itself checked; the files are not read.
+
+    Raises:
+        CorruptArtifact, ForeignArtifact: as `verify`, for what the manifest alone can show.
+    """
+    return Manifest.from_json(_native.read_manifest(folder))

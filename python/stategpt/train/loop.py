@@ -1,0 +1,178 @@
+"""The one training loop of all stages: plain code that a stage hands its batches and its loss.
+
+What it takes care of, so that no stage can get it wrong:
+- the gradient is that of the sum over all targets of the optimizer step divided by their count, whatever the
+  accumulation (not the mean of micro-batch means);
+- a non-finite loss or gradient never reaches the weights; three in a row end the run with the weights of the last good step;
+- a checkpoint holds everything, and a resumed run is bit-identical (same build and thread count).
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from stategpt.config import OptimConfig
+from stategpt.errors import TrainingDiverged
+from stategpt.model import autocast
+from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint
+from stategpt.train.interruption import Interruption
+from stategpt.train.metrics import MetricsLog
+from stategpt.train.optim import adamw, clip_gradients
+from stategpt.train.progress import progress
+from stategpt.train.schedule import learning_rate_at
+
+MAX_SKIPPED_IN_A_ROW = 3
+B = TypeVar("B", contravariant=False)
+
+
+@dataclass
+class Loss:
+    """What a stage returns for one micro-batch."""
+
+    total: Tensor
+    """Sum of the loss over the micro-batch's targets (or pairs, or samples), with its graph."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Sums to be divided by the step's weight, like `total`."""
+
+
+class Task(Protocol[B]):
+    """What a stage supplies. Batches are a pure function of the step (and of the weights, when the stage samples)."""
+
+    name: str
+    steps: int
+    loss_unit: str
+    """Name of the logged loss with its unit, as in `loss_nats_per_token`."""
+
+    def updates(self, step: int) -> Iterable[Sequence[B]]:
+        """The optimizer updates of one step, each a sequence of micro-batches. Pretraining has one update a step."""
+        ...
+
+    def weight(self, batch: B) -> float:
+        """Targets, pairs or samples of a micro-batch: its share of the update's denominator."""
+        ...
+
+    def tokens(self, batch: B) -> int:
+        """Tokens the model reads for this micro-batch, pads included."""
+        ...
+
+    def loss(self, batch: B) -> Loss:
+        """Forward pass of one micro-batch, called under autocast."""
+        ...
+
+    def step_metrics(self) -> dict[str, float]:
+        """Metrics of the step as a whole, such as a rollout's reward; empty for most stages."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a stage runs the loop."""
+
+    optim: OptimConfig
+    folder: Path
+    """Stage folder: metrics.jsonl and checkpoints/ are kept here."""
+    fingerprint: str
+    """Of everything that decides the result; another one's checkpoints are refused."""
+    precision: str = "auto"
+    checkpoint_every_steps: int = 200
+    log_every_steps: int = 1
+
+
+Hook = Callable[[int], None]
+"""Called with the number of finished steps, before step 0 and after every step: sampling and evaluation live here."""
+
+
+def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
+    """Trains `model` on `task` until its last step, resuming from the newest checkpoint in the stage's folder.
+
+    Raises `TrainingDiverged` after three non-finite steps in a row, and `KeyboardInterrupt` (SIGINT) or `SystemExit(75)`
+    (SIGTERM, so that a scheduler starts it again) after having saved a checkpoint.
+    """
+    optimizer = adamw(model, settings.optim)
+    checkpoints = settings.folder / "checkpoints"
+    state = load_latest_checkpoint(checkpoints, model, optimizer, settings.fingerprint) or LoopState()
+    log = MetricsLog(settings.folder / "metrics.jsonl", state.step)
+    if hook is not None and state.step == 0:
+        hook(0)
+    model.train()
+    with Interruption() as interruption, progress(task.name, task.steps, "steps") as advance:
+        advance(state.step, "")
+        while state.step < task.steps:
+            before_s, before_tokens = log.elapsed_s, state.tokens
+            values = _step(task, model, optimizer, settings, state)
+            state.step += 1
+            values["tokens"] = state.tokens
+            values["tokens_per_s"] = round((state.tokens - before_tokens) / max(1e-9, log.elapsed_s - before_s), 1)
+            if state.step % settings.log_every_steps == 0 or state.step == task.steps:
+                log.write(state.step, values)
+            advance(state.step, f"{task.loss_unit} {values[task.loss_unit]:.3f}")
+            if hook is not None:
+                hook(state.step)
+                model.train()
+            due = state.step % settings.checkpoint_every_steps == 0 and state.step < task.steps
+            if due or interruption.requested:
+                save_checkpoint(checkpoints, model, optimizer, state, settings.fingerprint)
+            if interruption.requested:
+                _stop(interruption.requested)
+    return state
+
+
+def _stop(number: signal.Signals) -> None:
+    if number == signal.SIGTERM:
+        raise SystemExit(75)  # EX_TEMPFAIL: "try again", what preemptible queues look for
+    raise KeyboardInterrupt
+
+
+def _step(
+    task: Task[B], model: nn.Module, optimizer: torch.optim.AdamW, settings: LoopSettings, state: LoopState
+) -> dict[str, float]:
+    """One step: all its updates; returns the logged values, averaged over the updates."""
+    learning_rate = learning_rate_at(state.step, task.steps, settings.optim)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    logged: list[dict[str, float]] = []
+    for micro_batches in task.updates(state.step):
+        values = _accumulate(task, model, micro_batches, settings.precision)
+        norm = float(clip_gradients(model.parameters(), settings.optim.clip_norm))
+        if math.isfinite(norm) and math.isfinite(values[task.loss_unit]):
+            optimizer.step()
+            state.skipped_in_a_row = 0
+        else:
+            _count_skip(state, values[task.loss_unit], norm)
+        optimizer.zero_grad(set_to_none=True)
+        state.tokens += sum(task.tokens(batch) for batch in micro_batches)
+        logged.append({**values, "gradient_norm": norm})
+    mean = {key: sum(values[key] for values in logged) / len(logged) for key in logged[0]}
+    return {**mean, "learning_rate": learning_rate, **task.step_metrics()}
+
+
+def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: str) -> dict[str, float]:
+    """Adds the gradients of one update; every sum is divided by the weight of the whole update."""
+    weight = sum(task.weight(batch) for batch in micro_batches)
+    device = next(model.parameters()).device
+    sums: dict[str, float] = {task.loss_unit: 0.0}
+    for batch in micro_batches:
+        with autocast(precision, device):
+            loss = task.loss(batch)
+        (loss.total / max(weight, 1e-9)).backward()  # type: ignore[no-untyped-call]
+        for key, value in {task.loss_unit: float(loss.total.detach()), **loss.metrics}.items():
+            sums[key] = sums.get(key, 0.0) + value
+    return {key: value / max(weight, 1e-9) for key, value in sums.items()}
+
+
+def _count_skip(state: LoopState, loss: float, norm: float) -> None:
+    state.skipped += 1
+    state.skipped_in_a_row += 1
+    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+        raise TrainingDiverged(
+            f"step {state.step}: loss {loss}, gradient norm {norm}; {MAX_SKIPPED_IN_A_ROW} steps in a row were not "
+            "finite. The last checkpoint is intact: lower the learning rate or look at the data of these steps."
+        )

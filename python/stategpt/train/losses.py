@@ -1,0 +1,80 @@
+"""The four losses of the four stages, and the estimators that reinforcement learning is made of.
+
+Legend: N tokens or targets, S samples (completions), P pairs, V vocabulary. Every loss is a SUM with its weight beside it;
+the loop divides by the weight of the whole optimizer step, so accumulation and batch shape do not change the gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stategpt.errors import InvalidArgument
+
+
+def next_token_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """Sum over N targets of the cross-entropy in nats, computed in float32. Zero targets give 0 with a graph, not NaN."""
+    return F.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
+
+
+def ranking_loss(scores_S: Tensor, pairs_P2: Tensor, weights_P: Tensor) -> Tensor:
+    """Pairwise Bradley-Terry loss over ranked completions, summed with `weights_P`.
+
+    `-log sigmoid(score[winner] - score[loser])` (Ouyang et al. 2022, arXiv 2203.02155, equation 1). With weights 1/pairs
+    per prompt a prompt counts once however many completions it has. `logsigmoid` in float32: `log(1 + exp(-x))` overflows.
+
+    Shapes: scores_S one scalar a completion; pairs_P2 (winner, loser) indices into S; weights_P.
+    """
+    margin_P = scores_S.float()[pairs_P2[:, 0]] - scores_S.float()[pairs_P2[:, 1]]
+    return -(F.logsigmoid(margin_P) * weights_P).sum()
+
+
+def kl_penalised_rewards(rewards_S: Tensor, log_ratio_S: Tensor, beta: float) -> Tensor:
+    """`r - beta * k1`, with k1 = sum over the completion's tokens of log pi(y_t) - log pi_ref(y_t).
+
+    In the reward, k1's score-function gradient is the exact KL gradient; in the loss its expected gradient would be zero
+    (checked by enumeration in tests/stages/test_exact_world.py). Carries no gradient.
+    """
+    return rewards_S - beta * log_ratio_S.detach()
+
+
+def leave_one_out_advantages(rewards_S: Tensor, completions: int) -> Tensor:
+    """Reward minus the mean reward of the prompt's other completions (RLOO; Ahmadian et al. 2024, arXiv 2402.14740).
+
+    `rewards_S` is prompt-major with `completions` >= 2 samples a prompt. A prompt whose samples all earn the same gets
+    advantage 0: nothing is divided by a group's spread.
+    """
+    if completions < 2 or rewards_S.numel() % completions:
+        raise InvalidArgument(
+            f"{rewards_S.numel()} rewards with {completions} completions a prompt: leave-one-out needs at least 2 "
+            "completions of every prompt. Raise rl.completions."
+        )
+    groups = rewards_S.view(-1, completions)
+    others = (groups.sum(dim=1, keepdim=True) - groups) / (completions - 1)
+    return (groups - others).view(-1)
+
+
+def policy_gradient_loss(
+    log_probs_N: Tensor, sampled_log_probs_N: Tensor, advantages_N: Tensor, clip_ratio: float | None = None
+) -> Tensor:
+    """Sum over N completion tokens of the (clipped) policy-gradient loss.
+
+    ratio = pi / pi_sampled; loss = -min(ratio * A, clip(ratio, 1 - c, 1 + c) * A) (PPO; Schulman et al. 2017, equation 7).
+    On the first minibatch of a rollout the ratio is 1, and the gradient is REINFORCE's, -A * grad log pi.
+    """
+    ratio_N = torch.exp(log_probs_N - sampled_log_probs_N)
+    gain_N = ratio_N * advantages_N
+    if clip_ratio is not None:
+        gain_N = torch.minimum(gain_N, ratio_N.clamp(1 - clip_ratio, 1 + clip_ratio) * advantages_N)
+    return -gain_N.sum()
+
+
+def reward_weighted_loss(log_probs_N: Tensor, rewards_N: Tensor) -> Tensor:
+    """The talk's own form: the language-model loss on completion tokens, each weighted by its completion's reward."""
+    return -(log_probs_N * rewards_N).sum()
+
+
+def sum_by_sample(values_N: Tensor, sample_N: Tensor, samples: int) -> Tensor:
+    """Adds the token values of each sample: N tokens with the index of their sample -> S sums."""
+    return torch.zeros(samples, dtype=values_N.dtype, device=values_N.device).index_add(0, sample_N, values_N)

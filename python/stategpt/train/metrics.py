@@ -1,0 +1,38 @@
+"""A stage's `metrics.jsonl`: one line a logged step, cut back to the resumed step so that no step stands twice."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from stategpt.artifacts import append_line, publish_file, read_lines
+
+
+class MetricsLog:
+    """Appends metric lines and measures their pace.
+
+    `start_step` is the step the loop begins with: lines of that step and later come from a run that was cut off after
+    its last checkpoint, and are dropped.
+    """
+
+    def __init__(self, path: Path, start_step: int = 0) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_lines(path) if line["step"] < start_step] if path.exists() else []
+        if path.exists():
+            publish_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        self.elapsed_before_s = float(kept[-1].get("elapsed_s", 0.0)) if kept else 0.0
+        self._began_s = time.perf_counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds spent in this stage's loop, earlier runs of it included."""
+        return self.elapsed_before_s + time.perf_counter() - self._began_s
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds one line for `step`; a value that is not finite is written as null, since JSON has no NaN."""
+        finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
+        append_line(self.path, {"step": step, **finite, "elapsed_s": round(self.elapsed_s, 3)})

@@ -1,0 +1,169 @@
+"""The loop: accumulation, resume, non-finite steps, interruption."""
+
+import json
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from torch import Tensor, nn  # noqa: E402
+
+from stategpt.config import OptimConfig  # noqa: E402
+from stategpt.errors import CorruptArtifact, ForeignArtifact, TrainingDiverged  # noqa: E402
+from stategpt.train.loop import LoopSettings, Loss, fit  # noqa: E402
+
+
+class Regression:
+    """Least squares on rows that are a function of the step; a micro-batch is (inputs, targets)."""
+
+    name = "regression"
+    loss_unit = "loss_per_row"
+
+    def __init__(self, model: nn.Linear, steps: int, micro_batches: int = 1, bad_steps: frozenset[int] = frozenset()):
+        self.model, self.steps, self.micro_batches, self.bad_steps = model, steps, micro_batches, bad_steps
+
+    def updates(self, step: int) -> Iterable[Sequence[tuple[Tensor, Tensor]]]:
+        generator = torch.Generator().manual_seed(step)
+        x = torch.randn(12, 3, generator=generator)
+        y = x @ torch.tensor([[1.0], [-2.0], [0.5]])
+        if step in self.bad_steps:
+            y = y * float("nan")
+        # Unequal micro-batches: a mean of means would differ from the mean.
+        cuts = [0, 12] if self.micro_batches == 1 else [0, 1, 4, 12]
+        yield [(x[a:b], y[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+    def weight(self, batch: tuple[Tensor, Tensor]) -> float:
+        return len(batch[0])
+
+    def tokens(self, batch: tuple[Tensor, Tensor]) -> int:
+        return len(batch[0])
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Loss:
+        return Loss((self.model(batch[0]) - batch[1]).square().sum())
+
+    def step_metrics(self) -> dict[str, float]:
+        return {}
+
+
+def _model() -> nn.Linear:
+    torch.manual_seed(5)
+    return nn.Linear(3, 1)
+
+
+def _settings(folder: Path, **changes: object) -> LoopSettings:
+    values = {
+        "optim": OptimConfig(learning_rate=0.05),
+        "folder": folder,
+        "fingerprint": "b3:test",
+        "precision": "float32",
+    }
+    return LoopSettings(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def _weights(model: nn.Module) -> list[float]:
+    return torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
+
+
+def _train(steps: int, settings: LoopSettings) -> nn.Linear:
+    model = _model()
+    fit(Regression(model, steps), model, settings)
+    return model
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    model = _model()
+    state = fit(Regression(model, 300), model, _settings(tmp_path))
+    assert state.step == 300
+    assert state.tokens == 3600
+    assert _weights(model)[:3] == pytest.approx([1.0, -2.0, 0.5], abs=0.05)
+
+
+def test_accumulation_does_not_change_the_gradient(tmp_path: Path) -> None:
+    whole, parts = _model(), _model()
+    fit(Regression(whole, 20), whole, _settings(tmp_path / "whole"))
+    fit(Regression(parts, 20, micro_batches=3), parts, _settings(tmp_path / "parts"))
+    assert _weights(parts) == pytest.approx(_weights(whole), abs=1e-5)
+
+
+def test_a_resumed_run_is_bit_identical(tmp_path: Path) -> None:
+    straight = _model()
+    fit(Regression(straight, 10), straight, _settings(tmp_path / "straight"))
+
+    class Stop(Exception):
+        pass
+
+    def stop(step: int) -> None:
+        if step == 7:
+            raise Stop
+
+    settings = _settings(tmp_path / "cut", checkpoint_every_steps=3)
+    cut, resumed = _model(), _model()
+    with pytest.raises(Stop):
+        fit(Regression(cut, 10), cut, settings, hook=stop)
+    fit(Regression(resumed, 10), resumed, settings)
+    assert _weights(resumed) == _weights(straight)
+    assert _weights(cut) != _weights(straight)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 11)), "no step is logged twice"
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    straight, resumed = _model(), _model()
+    fit(Regression(straight, 10), straight, _settings(tmp_path / "straight"))
+    settings = _settings(tmp_path / "damaged", checkpoint_every_steps=3)
+    _train(10, settings)
+    newest = tmp_path / "damaged" / "checkpoints" / "step-000009" / "model.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    fit(Regression(resumed, 10), resumed, settings)
+    assert _weights(resumed) == _weights(straight)
+
+
+def test_when_no_checkpoint_is_valid_it_does_not_start_afresh(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, checkpoint_every_steps=4)
+    _train(10, settings)
+    for path in tmp_path.glob("checkpoints/*/optimizer.safetensors"):
+        path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(CorruptArtifact, match="no valid checkpoint is left"):
+        _train(10, settings)
+
+
+def test_another_configurations_checkpoint_is_refused(tmp_path: Path) -> None:
+    _train(10, _settings(tmp_path, checkpoint_every_steps=4))
+    with pytest.raises(ForeignArtifact, match="b3:other"):
+        _train(10, _settings(tmp_path, fingerprint="b3:other"))
+
+
+def test_a_non_finite_step_never_reaches_the_weights(tmp_path: Path) -> None:
+    model = _model()
+    state = fit(Regression(model, 20, bad_steps=frozenset({4, 9})), model, _settings(tmp_path))
+    assert state.skipped == 2
+    assert all(abs(weight) < 10 for weight in _weights(model))
+
+
+def test_three_non_finite_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
+    model = _model()
+    with pytest.raises(TrainingDiverged, match="3 steps in a row"):
+        fit(Regression(model, 20, bad_steps=frozenset({4, 5, 6})), model, _settings(tmp_path))
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_at_a_step_border_with_a_checkpoint(
+    tmp_path: Path, number: signal.Signals, error: type[BaseException]
+) -> None:
+    model = _model()
+    before = signal.getsignal(number)
+
+    def interrupt(step: int) -> None:
+        if step == 5:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(error):
+        fit(Regression(model, 50), model, _settings(tmp_path), hook=interrupt)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000005"]
+    assert signal.getsignal(number) is before

@@ -1,0 +1,102 @@
+"""Losses and estimators against closed forms."""
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from stategpt.errors import InvalidArgument  # noqa: E402
+from stategpt.train.losses import (  # noqa: E402
+    kl_penalised_rewards,
+    leave_one_out_advantages,
+    next_token_loss,
+    policy_gradient_loss,
+    ranking_loss,
+    sum_by_sample,
+)
+
+
+def test_next_token_loss_is_the_summed_negative_log_probability() -> None:
+    logits = torch.tensor([[0.0, math.log(3.0)], [1.0, 1.0]])
+    loss = next_token_loss(logits, torch.tensor([1, 0]))
+    assert loss.item() == pytest.approx(-math.log(0.75) - math.log(0.5))
+
+
+def test_a_micro_batch_without_targets_gives_zero_with_a_graph() -> None:
+    logits = torch.empty(0, 7, requires_grad=True)
+    loss = next_token_loss(logits, torch.empty(0, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0.0
+
+
+def test_ranking_loss_is_bradley_terry_with_weight_one_per_prompt() -> None:
+    # One prompt of 3 pairs at weight 1/3, one of a single pair at weight 1.
+    scores = torch.tensor([2.0, 1.0, 0.0, 0.5, 0.0])
+    pairs = torch.tensor([[0, 1], [0, 2], [1, 2], [3, 4]])
+    weights = torch.tensor([1 / 3, 1 / 3, 1 / 3, 1.0])
+
+    def nats(margin: float) -> float:
+        return math.log1p(math.exp(-margin))
+
+    expected = (nats(1) + nats(2) + nats(1)) / 3 + nats(0.5)
+    assert ranking_loss(scores, pairs, weights).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_ranking_loss_survives_margins_that_overflow_a_naive_formula() -> None:
+    scores = torch.tensor([0.0, 5000.0], requires_grad=True)
+    loss = ranking_loss(scores, torch.tensor([[0, 1]]), torch.ones(1))
+    loss.backward()
+    assert loss.item() == 5000.0
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [-1.0, 1.0]
+
+
+def test_ranking_loss_is_computed_in_float32_whatever_the_scores_are() -> None:
+    scores = torch.tensor([0.001, 0.0], dtype=torch.bfloat16)
+    assert ranking_loss(scores, torch.tensor([[0, 1]]), torch.ones(1)).dtype == torch.float32
+
+
+def test_leave_one_out_subtracts_the_mean_of_the_others() -> None:
+    advantages = leave_one_out_advantages(torch.tensor([1.0, 2.0, 6.0, 5.0, 5.0, 5.0]), 3)
+    assert advantages.tolist() == [1 - 4.0, 2 - 3.5, 6 - 1.5, 0.0, 0.0, 0.0]
+
+
+def test_a_group_without_variance_has_advantage_zero() -> None:
+    assert leave_one_out_advantages(torch.full((4,), 0.3), 4).tolist() == [0.0] * 4
+
+
+def test_leave_one_out_needs_two_samples_of_every_prompt() -> None:
+    with pytest.raises(InvalidArgument, match="at least 2 completions"):
+        leave_one_out_advantages(torch.ones(3), 1)
+    with pytest.raises(InvalidArgument, match="5 rewards with 4 completions"):
+        leave_one_out_advantages(torch.ones(5), 4)
+
+
+def test_the_kl_penalty_carries_no_gradient() -> None:
+    log_ratio = torch.tensor([0.5, -0.5], requires_grad=True)
+    penalised = kl_penalised_rewards(torch.tensor([1.0, 1.0]), log_ratio, beta=0.1)
+    assert penalised.tolist() == pytest.approx([0.95, 1.05])
+    assert not penalised.requires_grad
+
+
+def test_on_policy_the_gradient_is_reinforce() -> None:
+    log_probs = torch.tensor([-1.0, -2.0], requires_grad=True)
+    advantages = torch.tensor([3.0, -4.0])
+    policy_gradient_loss(log_probs, log_probs.detach(), advantages, clip_ratio=0.2).backward()
+    assert log_probs.grad is not None
+    assert log_probs.grad.tolist() == [-3.0, 4.0]
+
+
+def test_the_clip_stops_the_gradient_only_where_it_would_go_further() -> None:
+    sampled = torch.zeros(4)
+    log_probs = torch.tensor([0.5, 0.5, -0.5, -0.5], requires_grad=True)  # ratios 1.65, 1.65, 0.61, 0.61
+    advantages = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    policy_gradient_loss(log_probs, sampled, advantages, clip_ratio=0.2).backward()
+    assert log_probs.grad is not None
+    moved = [bool(g != 0) for g in log_probs.grad]
+    assert moved == [False, True, True, False]
+
+
+def test_sum_by_sample_adds_each_samples_tokens() -> None:
+    assert sum_by_sample(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0, 2, 2]), 3).tolist() == [1.0, 0.0, 6.0]

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from stategpt.config.control import CONTROL_TOKENS
+from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, USER
 from stategpt.errors import ContextOverflow, InvalidArgument
 
 Ids = npt.NDArray[np.uint32]
@@ -68,13 +68,13 @@ class ControlTokens:
                 "train it with special_tokens=stategpt.config.CONTROL_TOKENS"
             )
         return cls(
-            end_of_text=known["<|endoftext|>"],
-            pad=known["<|pad|>"],
-            reward=known["<|reward|>"],
-            system=known["<|system|>"],
-            user=known["<|user|>"],
-            assistant=known["<|assistant|>"],
-            forbidden=tuple(sorted(known[name] for name in CONTROL_TOKENS if name != "<|endoftext|>")),
+            end_of_text=known[END_OF_TEXT],
+            pad=known[PAD],
+            reward=known[REWARD],
+            system=known[SYSTEM],
+            user=known[USER],
+            assistant=known[ASSISTANT],
+            forbidden=tuple(sorted(known[name] for name in CONTROL_TOKENS if name != END_OF_TEXT)),
         )
 
 

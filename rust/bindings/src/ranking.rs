@@ -26,6 +26,9 @@ pub struct RankingTable {
     /// Line of each group.
     #[pyo3(get)]
     lines: Vec<u64>,
+    /// Byte at which that line starts.
+    #[pyo3(get)]
+    byte_offsets: Vec<u64>,
     /// All completions, group after group.
     #[pyo3(get)]
     texts: Vec<String>,
@@ -87,8 +90,12 @@ impl RankingTable {
     }
 
     fn push(&mut self, outcome: Outcome) {
-        let (line, group) = match outcome {
-            Outcome::Kept { line, group } => (line, group),
+        let (line, byte_offset, group) = match outcome {
+            Outcome::Kept {
+                line,
+                byte_offset,
+                group,
+            } => (line, byte_offset, group),
             Outcome::Rejected(r) => {
                 self.rejected.push((
                     r.line,
@@ -102,6 +109,7 @@ impl RankingTable {
         self.pairs.extend(group.pairs().iter().flatten());
         self.pair_offsets.push(self.pairs.len() as u64 / 2);
         self.lines.push(line);
+        self.byte_offsets.push(byte_offset);
         self.ids.push(group.id);
         self.prompts.push(group.prompt);
         for completion in group.completions {

@@ -32,6 +32,8 @@ pub enum Outcome {
     Kept {
         /// Line of the file, from 1.
         line: u64,
+        /// Byte at which that line starts, from 0.
+        byte_offset: u64,
         /// The record.
         group: Group,
     },
@@ -153,6 +155,7 @@ impl<R: BufRead> Reader<R> {
                     self.summary.kept += 1;
                     Outcome::Kept {
                         line: self.summary.lines,
+                        byte_offset,
                         group,
                     }
                 }

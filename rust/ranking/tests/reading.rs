@@ -157,7 +157,11 @@ fn places_survive_blank_lines_windows_line_ends_bad_utf8_and_a_byte_order_mark()
         }
     );
     let [
-        Outcome::Kept { line: 1, group },
+        Outcome::Kept {
+            line: 1,
+            byte_offset: 0,
+            group,
+        },
         Outcome::Rejected(bad),
         Outcome::Rejected(repeated),
     ] = outcomes.as_slice()

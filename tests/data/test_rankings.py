@@ -1,0 +1,205 @@
+"""Rankings: every record accounted for, pairs, and batches in which a prompt is never divided."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stategpt.config.control import CONTROL_TOKENS
+from stategpt.data.chat import ControlTokens, chat_prompt
+from stategpt.data.ranking_batches import RankingBatch
+from stategpt.data.rankings import Rankings
+from stategpt.errors import InvalidArgument, RankingError, StorageError
+
+Arrangement = Literal["rows", "shared_prefix"]
+
+
+class ByteTokenizer:
+    """One id a byte after the control block."""
+
+    special_tokens = {name: number for number, name in enumerate(CONTROL_TOKENS)}  # noqa: RUF012
+
+    def encode(self, text: str) -> npt.NDArray[np.uint32]:
+        return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint32) + len(CONTROL_TOKENS)
+
+
+TOK = ByteTokenizer()
+CONTROL = ControlTokens.of(TOK)
+
+
+def record(name: str, ranks: Sequence[int], prompt: str = "why?", **extra: object) -> dict[str, Any]:
+    completions = [{"text": f"answer {index}", "rank": rank} for index, rank in enumerate(ranks)]
+    return {"id": name, "prompt": prompt, "completions": completions, **extra}
+
+
+def visible(batch: RankingBatch, token: int) -> list[int]:
+    """Ids that `token` sees, itself last."""
+    layout = batch.layout
+    prefix = batch.tokens[layout.segment_start[token] : layout.prefix_end[token]]
+    return [*prefix.tolist(), *batch.tokens[layout.branch_start[token] : token + 1].tolist()]
+
+
+rank_lists = st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=6), min_size=1, max_size=7)
+
+
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=16))
+def test_pairs_are_c_k_2_minus_ties_winner_first(ranks: list[int]) -> None:
+    (group,) = Rankings.read([record("a", ranks)]).groups
+    assert len(group.pairs) + group.ties == math.comb(len(ranks), 2)
+    assert group.ties == sum(math.comb(ranks.count(rank), 2) for rank in set(ranks))
+    assert all(ranks[winner] < ranks[loser] for winner, loser in group.pairs)
+
+
+def test_stated_pairs_override_those_of_the_ranks() -> None:
+    rankings = Rankings.read([record("a", [1, 2, 3], pairs=[[0, 2]])])
+    assert rankings.pairs(rankings.groups[0]).tolist() == [[0, 2]]
+    assert rankings.summary()["ties"] == 2
+
+
+def test_a_file_with_faults_gives_each_its_place_and_loses_nothing(tmp_path: Path) -> None:
+    good = json.dumps(record("a", [1, 2]))
+    lines = [good, "", "{broken", json.dumps(record("b", [1])), good, json.dumps(record("c", [0, 1]))]
+    path = tmp_path / "rankings.jsonl"
+    path.write_text("\n".join(lines))
+    rankings = Rankings.read(path)
+    assert [group.id for group in rankings.groups] == ["a"]
+    assert [(r.line, r.code) for r in rankings.rejected] == [
+        (3, "invalid_json"), (4, "one_completion"), (5, "duplicate_id"), (6, "unknown_rank"),
+    ]  # fmt: skip
+    assert rankings.rejected[0].byte_offset == len(good) + 2
+    assert "line 3 (byte" in str(rankings.rejected[0])
+    assert len(rankings) + len(rankings.rejected) + rankings.blank_lines == len(lines)
+    assert rankings.summary()["rejected.unknown_rank"] == 1
+
+
+def test_a_gzip_file_and_records_in_memory_read_alike(tmp_path: Path) -> None:
+    records = [record("a", [1, 2], meta={"from": "tést"}), record("b", [1, 1])]
+    path = tmp_path / "rankings.jsonl.gz"
+    path.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in records).encode()))
+    assert Rankings.read(path).summary() == Rankings.read(records).summary()
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(RankingError, match="gzip"):
+        Rankings.read(path)
+
+
+def test_a_missing_file_and_a_record_that_is_not_json_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="absent"):
+        Rankings.read(tmp_path / "absent.jsonl")
+    with pytest.raises(InvalidArgument, match="record 2"):
+        Rankings.read([record("a", [1, 2]), {"id": object()}])
+
+
+def test_a_group_of_ties_is_kept_and_counted_but_not_trained_on() -> None:
+    rankings = Rankings.read([record("tied", [1, 1]), record("clear", [1, 2])])
+    assert rankings.summary()["groups_without_pairs"] == 1
+    assert [batch.ids for batch in rankings.batches(TOK)] == [("clear",)]
+
+
+def test_rankings_without_any_preference_cannot_be_batched() -> None:
+    with pytest.raises(RankingError, match="first rejected: line 2"):
+        Rankings.read([record("tied", [1, 1]), record("b", [1])]).batches(TOK)
+
+
+@given(rank_lists, st.integers(1, 4), st.sampled_from(["rows", "shared_prefix"]), st.none() | st.integers(0, 99))
+def test_a_prompt_is_one_batch_element_with_all_its_completions(
+    ranks: list[list[int]], prompts_per_batch: int, arrange: Arrangement, seed: int | None
+) -> None:
+    rankings = Rankings.read([record(str(i), r, prompt=f"question {i}") for i, r in enumerate(ranks)])
+    scored = {group.id: group for group in rankings.groups if len(group.pairs)}
+    if not scored:
+        return
+    batches = rankings.batches(TOK, prompts_per_batch, arrange, seed=seed)
+    seen: list[str] = []
+    for batch in batches:
+        batch.layout.validate()
+        seen += batch.ids
+        assert len(batch.ids) <= prompts_per_batch
+        for g, name in enumerate(batch.ids):
+            group = scored[name]
+            first, last = batch.completion_offsets[g : g + 2]
+            for index, text in zip(batch.reward_index[first:last], group.completions, strict=True):
+                whole = [*chat_prompt(TOK, group.prompt), *TOK.encode(text), CONTROL.end_of_text, CONTROL.reward]
+                assert visible(batch, int(index)) == whole
+                assert batch.layout.position[index] == len(whole) - 1
+            own = (batch.pairs >= first).all(axis=1) & (batch.pairs < last).all(axis=1)
+            assert (batch.pairs[own] - first).tolist() == group.pairs.tolist()
+            assert batch.pair_weights[own].sum() == pytest.approx(1.0)
+        assert len(batch.pairs) == len(batch.pair_weights) == sum(len(scored[name].pairs) for name in batch.ids)
+        assert (batch.tokens == CONTROL.reward).sum() == batch.reward_index.size
+        assert (batch.tokens != CONTROL.pad).sum() == batch.token_count
+    assert sorted(seen) == sorted(scored)
+
+
+def test_sharing_the_prefix_costs_the_prompt_once() -> None:
+    rankings = Rankings.read([record("a", [1, 2, 3, 4], prompt="p" * 100)])
+    rows, shared = (rankings.batches(TOK, arrange=arrange)[0] for arrange in ("rows", "shared_prefix"))
+    assert rows.token_count == 4 * (103 + 10)
+    assert shared.token_count == 103 + 4 * 10
+
+
+def test_epochs_shuffle_differently_and_the_same_seed_alike() -> None:
+    rankings = Rankings.read([record(str(i), [1, 2]) for i in range(40)])
+
+    def order(seed: int, epoch: int) -> list[str]:
+        return [name for batch in rankings.batches(TOK, 3, seed=seed, epoch=epoch) for name in batch.ids]
+
+    assert order(1, 0) == order(1, 0)
+    assert len({tuple(order(1, 0)), tuple(order(1, 1)), tuple(order(2, 0))}) == 3
+    assert sorted(order(1, 0)) == sorted(order(1, 1))
+
+
+@pytest.mark.parametrize("arrange", ["rows", "shared_prefix"])
+def test_a_long_prompt_loses_its_middle_alike_for_all_its_completions(arrange: Arrangement) -> None:
+    texts = ["short", "a longer answer", "cut off by its limit"]
+    completions = [{"text": t, "rank": i + 1, "ended": i < 2} for i, t in enumerate(texts)]
+    rankings = Rankings.read([{"id": "a", "prompt": "abcdefghij" * 9, "completions": completions}])
+    batches = rankings.batches(TOK, arrange=arrange, context_tokens=40)
+    assert batches.truncated_prompts == 1
+    (batch,) = batches
+    prompts = set()
+    for index, text, ended in zip(batch.reward_index, texts, (True, True, False), strict=True):
+        seen = visible(batch, int(index))
+        tail = [*TOK.encode(text), *([CONTROL.end_of_text] if ended else []), CONTROL.reward]
+        assert seen[-len(tail) :] == tail
+        assert len(seen) <= 40
+        prompts.add(tuple(seen[: -len(tail)]))
+    assert len(prompts) == 1
+    assert len(prompts.pop()) == 40 - len(texts[2]) - 1
+
+
+def test_a_completion_that_does_not_fit_rejects_its_group_with_the_reason() -> None:
+    long = {"id": "long", "prompt": "p", "completions": [{"text": "x" * 50, "rank": 1}, {"text": "y", "rank": 2}]}
+    rankings = Rankings.read([record("a", [1, 2]), long])
+    batches = rankings.batches(TOK, context_tokens=30)
+    assert [batch.ids for batch in batches] == [("a",)]
+    assert [(r.line, r.code) for r in batches.rejected] == [(2, "completion_too_long")]
+    with pytest.raises(RankingError, match="no group fits"):
+        Rankings.read([long]).batches(TOK, context_tokens=30)
+
+
+def test_wrong_settings_are_refused() -> None:
+    rankings = Rankings.read([record("a", [1, 2])])
+    with pytest.raises(InvalidArgument, match="prompts_per_batch is 0"):
+        rankings.batches(TOK, 0)
+    with pytest.raises(InvalidArgument, match="shared_prefix"):
+        rankings.batches(TOK, arrange="pairs")  # type: ignore[arg-type]
+    with pytest.raises(IndexError, match="batch 1 of 1"):
+        rankings.batches(TOK)[1]
+
+
+@given(st.lists(st.sampled_from([f"prompt {i}" for i in range(30)]), max_size=60), st.integers(0, 5))
+def test_a_prompt_never_stands_on_both_sides_of_the_split(prompts: list[str], seed: int) -> None:
+    rankings = Rankings.read([record(str(i), [1, 2], prompt=prompt) for i, prompt in enumerate(prompts)])
+    training, validation = rankings.split(0.3, seed=seed)
+    assert len(training) + len(validation) == len(rankings)
+    assert not {g.prompt for g in training.groups} & {g.prompt for g in validation.groups}

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ class Regression:
             y = y * float("nan")
         # Unequal micro-batches: a mean of means would differ from the mean.
         cuts = [0, 12] if self.micro_batches == 1 else [0, 1, 4, 12]
-        yield [(x[a:b], y[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+        yield [(x[a:b], y[a:b]) for a, b in pairwise(cuts)]
 
     def weight(self, batch: tuple[Tensor, Tensor]) -> float:
         return len(batch[0])
@@ -93,16 +94,16 @@ def test_a_resumed_run_is_bit_identical(tmp_path: Path) -> None:
     straight = _model()
     fit(Regression(straight, 10), straight, _settings(tmp_path / "straight"))
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(step: int) -> None:
         if step == 7:
-            raise Stop
+            raise StopError
 
     settings = _settings(tmp_path / "cut", checkpoint_every_steps=3)
     cut, resumed = _model(), _model()
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         fit(Regression(cut, 10), cut, settings, hook=stop)
     fit(Regression(resumed, 10), resumed, settings)
     assert _weights(resumed) == _weights(straight)

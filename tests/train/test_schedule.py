@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from stategpt.config import OptimConfig  # noqa: E402
-from stategpt.train.schedule import learning_rate_at  # noqa: E402
+from stategpt.config import OptimConfig
+from stategpt.train.schedule import learning_rate_at
 
 
 def test_warm_up_flat_then_linear() -> None:

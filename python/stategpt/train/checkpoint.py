@@ -79,7 +79,8 @@ def load_latest_checkpoint(
             console.print(f"warning: checkpoint passed over: {error}", markup=False)
     if damaged:
         raise CorruptArtifact(
-            f"no valid checkpoint is left in {folder}: {'; '.join(damaged)}. Delete the folder to start this stage again."
+            f"no valid checkpoint is left in {folder}: {'; '.join(damaged)}. "
+            "Delete the folder to start this stage again."
         )
     return None
 

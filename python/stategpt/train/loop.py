@@ -3,7 +3,8 @@
 What it takes care of, so that no stage can get it wrong:
 - the gradient is that of the sum over all targets of the optimizer step divided by their count, whatever the
   accumulation (not the mean of micro-batch means);
-- a non-finite loss or gradient never reaches the weights; three in a row end the run with the weights of the last good step;
+- a non-finite loss or gradient never reaches the weights; three in a row end the run with the weights of the last good
+  step;
 - a checkpoint holds everything, and a resumed run is bit-identical (same build and thread count).
 """
 
@@ -93,8 +94,8 @@ Hook = Callable[[int], None]
 def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
     """Trains `model` on `task` until its last step, resuming from the newest checkpoint in the stage's folder.
 
-    Raises `TrainingDiverged` after three non-finite steps in a row, and `KeyboardInterrupt` (SIGINT) or `SystemExit(75)`
-    (SIGTERM, so that a scheduler starts it again) after having saved a checkpoint.
+    Raises `TrainingDiverged` after three non-finite steps in a row, and `KeyboardInterrupt` (SIGINT) or
+    `SystemExit(75)` (SIGTERM, so that a scheduler starts it again) after having saved a checkpoint.
     """
     optimizer = adamw(model, settings.optim)
     checkpoints = settings.folder / "checkpoints"

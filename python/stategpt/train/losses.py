@@ -1,7 +1,8 @@
 """The four losses of the four stages, and the estimators that reinforcement learning is made of.
 
-Legend: N tokens or targets, S samples (completions), P pairs, V vocabulary. Every loss is a SUM with its weight beside it;
-the loop divides by the weight of the whole optimizer step, so accumulation and batch shape do not change the gradient.
+Legend: N tokens or targets, S samples (completions), P pairs, V vocabulary. Every loss is a SUM with its weight beside
+it; the loop divides by the weight of the whole optimizer step, so accumulation and batch shape do not change the
+gradient.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from stategpt.errors import InvalidArgument
 
 
 def next_token_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
-    """Sum over N targets of the cross-entropy in nats, computed in float32. Zero targets give 0 with a graph, not NaN."""
+    """Sum over N targets of the cross-entropy in nats, computed in float32. Zero targets give 0 with a graph, not
+    NaN.
+    """
     return F.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
 
 
 def ranking_loss(scores_S: Tensor, pairs_P2: Tensor, weights_P: Tensor) -> Tensor:
     """Pairwise Bradley-Terry loss over ranked completions, summed with `weights_P`.
 
-    `-log sigmoid(score[winner] - score[loser])` (Ouyang et al. 2022, arXiv 2203.02155, equation 1). With weights 1/pairs
-    per prompt a prompt counts once however many completions it has. `logsigmoid` in float32: `log(1 + exp(-x))` overflows.
+    `-log sigmoid(score[winner] - score[loser])` (Ouyang et al. 2022, arXiv 2203.02155, equation 1). With weights
+    1/pairs per prompt a prompt counts once however many completions it has. `logsigmoid` in float32: `log(1 + exp(-x))`
+    overflows.
 
     Shapes: scores_S one scalar a completion; pairs_P2 (winner, loser) indices into S; weights_P.
     """
@@ -33,8 +37,8 @@ def ranking_loss(scores_S: Tensor, pairs_P2: Tensor, weights_P: Tensor) -> Tenso
 def kl_penalised_rewards(rewards_S: Tensor, log_ratio_S: Tensor, beta: float) -> Tensor:
     """`r - beta * k1`, with k1 = sum over the completion's tokens of log pi(y_t) - log pi_ref(y_t).
 
-    In the reward, k1's score-function gradient is the exact KL gradient; in the loss its expected gradient would be zero
-    (checked by enumeration in tests/stages/test_exact_world.py). Carries no gradient.
+    In the reward, k1's score-function gradient is the exact KL gradient; in the loss its expected gradient would be
+    zero (checked by enumeration in tests/stages/test_exact_world.py). Carries no gradient.
     """
     return rewards_S - beta * log_ratio_S.detach()
 
@@ -60,8 +64,8 @@ def policy_gradient_loss(
 ) -> Tensor:
     """Sum over N completion tokens of the (clipped) policy-gradient loss.
 
-    ratio = pi / pi_sampled; loss = -min(ratio * A, clip(ratio, 1 - c, 1 + c) * A) (PPO; Schulman et al. 2017, equation 7).
-    On the first minibatch of a rollout the ratio is 1, and the gradient is REINFORCE's, -A * grad log pi.
+    ratio = pi / pi_sampled; loss = -min(ratio * A, clip(ratio, 1 - c, 1 + c) * A) (PPO; Schulman et al. 2017, equation
+    7). On the first minibatch of a rollout the ratio is 1, and the gradient is REINFORCE's, -A * grad log pi.
     """
     ratio_N = torch.exp(log_probs_N - sampled_log_probs_N)
     gain_N = ratio_N * advantages_N

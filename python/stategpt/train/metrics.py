@@ -14,14 +14,14 @@ from stategpt.artifacts import append_line, publish_file, read_lines
 class MetricsLog:
     """Appends metric lines and measures their pace.
 
-    `start_step` is the step the loop begins with: lines of that step and later come from a run that was cut off after
+    `start_step` counts the steps already done: lines beyond it come from a run that was cut off after
     its last checkpoint, and are dropped.
     """
 
     def __init__(self, path: Path, start_step: int = 0) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_lines(path) if line["step"] < start_step] if path.exists() else []
+        kept = [line for line in read_lines(path) if line["step"] <= start_step] if path.exists() else []
         if path.exists():
             publish_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self.elapsed_before_s = float(kept[-1].get("elapsed_s", 0.0)) if kept else 0.0

@@ -41,7 +41,9 @@ def adamw(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
-    """Scales all gradients so that their global 2-norm is at most `max_norm` (0 = no limit); returns the norm before."""
+    """Scales all gradients so that their global 2-norm is at most `max_norm` (0 = no limit); returns the norm
+    before.
+    """
     return torch.nn.utils.clip_grad_norm_(list(parameters), max_norm or float("inf"))
 
 

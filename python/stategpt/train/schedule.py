@@ -10,9 +10,10 @@ from stategpt.config import OptimConfig
 def learning_rate_at(step: int, steps: int, config: OptimConfig) -> float:
     """Learning rate of optimizer step `step` (from 0) out of `steps`.
 
-    A step has a fixed number of tokens, so a fraction of the steps is a fraction of the tokens, whatever the accumulation
-    or world size. Warm-up rises to the peak over `warmup_steps`; the rate is flat until `flat_fraction` of the steps and then
-    falls to `final_fraction` of the peak on the last one (`decay`: "cosine" after Loshchilov and Hutter 2017, or "linear").
+    A step has a fixed number of tokens, so a fraction of the steps is a fraction of the tokens, whatever the
+    accumulation or world size. Warm-up rises to the peak over `warmup_steps`; the rate is flat until `flat_fraction`
+    of the steps and then falls to `final_fraction` of the peak on the last one (`decay`: "cosine" after Loshchilov and
+    Hutter 2017, or "linear").
     """
     # A short stage must reach its peak too: warm-up takes at most a tenth of it.
     warmup = min(config.warmup_steps, max(1, steps // 10))

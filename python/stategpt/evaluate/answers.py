@@ -1,0 +1,111 @@
+"""How well the SFT model answers: does it stop, is it nearer the reference than the base model, is it about the
+question.
+
+The last is reported beside the gates and not gated in the default job: at a million tokens answers have the form of a
+docstring and are rarely true. Two relevance measures say so in numbers: similarity to the right reference against a
+shuffled one, and the share of answers that use a word of the name they were asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stategpt.config import Run
+from stategpt.data import Pair, PythonLibrary, chat_prompt
+from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
+from stategpt.data.randomness import permutation
+from stategpt.evaluate.chrf import chrf
+from stategpt.evaluate.statistics import paired_difference
+from stategpt.generate import Completion, Engine
+
+_NAME_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_SHORTEST_WORD = 3
+
+
+def held_out_pairs(library: PythonLibrary, kind: str | None, count: int, seed: int) -> list[Pair]:
+    """`count` held-out pairs (of one kind, or of both), in an order that is a function of the seed."""
+    pairs = [pair for pair in library.pairs_validation if kind is None or pair.kind == kind]
+    return [pairs[i] for i in permutation(len(pairs), seed, "held-out")[:count]]
+
+
+def answer(engine: Engine, pairs: Sequence[Pair], run: Run, n: int = 1) -> list[Completion]:
+    """Completions of the chat prompts, prompt-major, at the evaluation's temperature and seed."""
+    return engine.generate(
+        [chat_prompt(engine.tok, pair.prompt) for pair in pairs],
+        n=n,
+        temperature=run.evaluate.temperature,
+        max_tokens=run.evaluate.max_tokens,
+        seed=run.evaluate.seed,
+    )
+
+
+def answer_few_shot(engine: Engine, pairs: Sequence[Pair], library: PythonLibrary, run: Run) -> list[Completion]:
+    """The base model's answers when a document of examples prompts it."""
+    examples = choose_examples(library.pairs_train, run.evaluate.few_shot_examples, run.evaluate.seed)
+    end = np.array([engine.control.end_of_text], dtype=np.uint32)
+    documents = [few_shot_document(examples, pair.prompt) for pair in pairs]
+    return engine.generate(
+        [np.concatenate([end, engine.tok.encode(document)]) for document in documents],
+        temperature=run.evaluate.temperature,
+        max_tokens=run.evaluate.max_tokens,
+        seed=run.evaluate.seed,
+        stop=[STOP],
+    )
+
+
+def similarities(completions: Sequence[Completion], references: Sequence[str]) -> NDArray[np.float64]:
+    """chrF of each completion to its reference."""
+    return np.array([chrf(c.text.strip(), r.strip()) for c, r in zip(completions, references, strict=True)])
+
+
+def mentions_name(name: str, text: str) -> bool:
+    """Whether `text` uses a word (three letters or more) of the last part of a dotted name."""
+    words = {part.lower() for part in _NAME_PART.findall(name.rpartition(".")[2]) if len(part) >= _SHORTEST_WORD}
+    return bool(words & {word.lower() for word in re.findall(r"[A-Za-z]+", text)})
+
+
+def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: Run) -> dict[str, Any]:
+    """sft/evaluation.json, on held-out "What does ... do?" prompts."""
+    pairs = held_out_pairs(library, "what", run.evaluate.sft_samples, run.evaluate.seed)
+    references = [pair.response for pair in pairs]
+    modules = [pair.module for pair in pairs]
+    answers = {
+        "sft": answer(sft, pairs, run),
+        "base": answer(base, pairs, run),
+        "prompted_base": answer_few_shot(base, pairs, library, run),
+    }
+    chrf_of = {system: similarities(given, references) for system, given in answers.items()}
+    # Every answer meets another prompt's reference: a rotation leaves none in place.
+    shuffled = similarities(answers["sft"], references[1:] + references[:1])
+
+    def difference(other: NDArray[np.float64]) -> dict[str, float | None]:
+        seed, resamples = run.evaluate.seed, run.evaluate.bootstrap_resamples
+        return paired_difference(chrf_of["sft"], other, modules, seed, resamples).to_json()
+
+    return {
+        "samples": len(pairs),
+        "ended_share": float(np.mean([c.ended for c in answers["sft"]])),
+        "base_ended_share": float(np.mean([c.ended for c in answers["base"]])),
+        **{f"chrf_{system}": float(values.mean()) for system, values in chrf_of.items()},
+        "chrf_shuffled": float(shuffled.mean()),
+        "difference_to_base": difference(chrf_of["base"]),
+        "difference_to_prompted_base": difference(chrf_of["prompted_base"]),
+        "similarity_against_shuffled": difference(shuffled),
+        "mentions_name": {
+            "sft": float(np.mean([mentions_name(p.name, c.text) for p, c in zip(pairs, answers["sft"], strict=True)])),
+            "reference": float(np.mean([mentions_name(p.name, p.response) for p in pairs])),
+        },
+        "examples": [
+            {
+                "prompt": pair.prompt,
+                "reference": pair.response,
+                **{system: answers[system][number].text for system in answers},
+            }
+            for number, pair in enumerate(pairs[: run.evaluate.examples])
+        ],
+    }

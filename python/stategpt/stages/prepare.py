@@ -1,0 +1,106 @@
+"""Before stage 1: the corpus, the tokenizer trained on it, and its documents as token shards.
+
+Each part is published as one folder with a manifest; a run that was cut off finds what is there and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from stategpt.artifacts import Manifest, publish_folder, read_manifest
+from stategpt.artifacts.run_folder import RunFolder
+from stategpt.config import CONTROL_TOKENS, Run
+from stategpt.data import (
+    PythonLibrary,
+    Shards,
+    Tokenizer,
+    build_python_library,
+    read_library,
+    write_library,
+    write_shards,
+)
+from stategpt.stages.inputs import section_fingerprint
+from stategpt.train.progress import progress
+
+SPLITS = ("train", "validation")
+
+
+def prepare(run: Run, folder: RunFolder) -> None:
+    """Makes corpus, tokenizer and shards of `run` in `folder`, or checks that they are there and belong to it."""
+    with folder.timed("data"):
+        library = _corpus(run, folder)
+        tok = _tokenizer(run, folder, library)
+        for source, documents in library.sources.items():
+            for split in SPLITS:
+                _shards(run, folder, tok, source, split, getattr(documents, split))
+
+
+def _corpus(run: Run, folder: RunFolder) -> PythonLibrary:
+    fingerprint = section_fingerprint(run.corpus)
+    if not folder.published(folder.corpus, "corpus", fingerprint):
+        write_library(build_python_library(run.corpus), folder.corpus, fingerprint=fingerprint)
+    return read_library(folder.corpus)
+
+
+def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> Tokenizer:
+    corpus = read_manifest(folder.corpus)
+    fingerprint = section_fingerprint(run.tokenizer, parents=(corpus.fingerprint,))
+    if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
+        texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
+        tok = Tokenizer.train(
+            texts,
+            vocab_size=run.tokenizer.vocab_size,
+            pattern=run.tokenizer.pattern,
+            special_tokens=list(CONTROL_TOKENS),
+        )
+        _publish_tokenizer(folder, tok, library, fingerprint, corpus)
+    return Tokenizer.load(folder.tokenizer_json)
+
+
+def _publish_tokenizer(
+    folder: RunFolder, tok: Tokenizer, library: PythonLibrary, fingerprint: str, corpus: Manifest
+) -> None:
+    statistics = {
+        "vocab_size": tok.vocab_size,
+        "bytes_per_token": {
+            source: {split: bytes_per_token(tok, getattr(documents, split)) for split in SPLITS}
+            for source, documents in library.sources.items()
+        },
+    }
+    publish_folder(
+        folder.tokenizer,
+        lambda temporary: tok.save(temporary / "tokenizer.json"),
+        kind="tokenizer",
+        fingerprints={"config": fingerprint, "tokenizer": tok.fingerprint},
+        parents=(corpus.fingerprint,),
+        extra={"statistics": statistics},
+    )
+
+
+def bytes_per_token(tok: Tokenizer, texts: Iterable[str]) -> float:
+    """UTF-8 bytes over tokens of all `texts`: how much a token carries."""
+    held = list(texts)
+    tokens = len(tok.encode_batch(held).ids)
+    return round(sum(len(text.encode()) for text in held) / tokens, 4) if tokens else 0.0
+
+
+def _shards(run: Run, folder: RunFolder, tok: Tokenizer, source: str, split: str, texts: list[str]) -> None:
+    target = folder.shards(source, split)
+    if (target / "manifest.json").exists():
+        Shards.open(target, tokenizer=tok).verify()
+        return
+    corpus, tokenizer = read_manifest(folder.corpus), read_manifest(folder.tokenizer)
+    with progress(f"shards {source}/{split}", len(texts), "documents") as advance:
+        write_shards(
+            _counted(texts, advance),
+            tok,
+            target,
+            source=source,
+            parents=(corpus.fingerprint, tokenizer.fingerprint),
+        )
+
+
+def _counted(texts: list[str], advance: object) -> Iterator[str]:
+    for done, text in enumerate(texts, start=1):
+        yield text
+        advance(done, "")  # type: ignore[operator]

@@ -1,0 +1,194 @@
+"""Stage 1, pretraining: next-token prediction on a mixture of raw documents gives the base model.
+
+    loss = - 1/N sum_t log p(x_t | x_<t)     over the N target tokens of an optimizer step
+
+Rows of `data.row_tokens` are packed from whole documents (best fit), each document its own segment `EOS d1 ... dn` with
+targets `d1 ... dn EOS`, so the model learns to start and to stop. Sources are mixed by proportions in tokens.
+
+Differs from the textbook: documents in a row do not see each other (`data.isolate_documents`; the talk's plain
+concatenation is `--data.strategy concat --data.isolate_documents false`).
+
+    stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/base
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from stategpt.artifacts import append_line
+from stategpt.artifacts.run_folder import RunFolder
+from stategpt.config import Run
+from stategpt.data import Loader, Mixture, Shards, pack
+from stategpt.evaluate import evaluate_base
+from stategpt.model import GPT
+from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.train.batches import TokenBatch
+from stategpt.train.loop import LoopSettings, Loss, fit
+from stategpt.train.losses import next_token_loss
+
+SAMPLE_PROMPTS = ("Return", "Raised when", "def ", "# ")
+"""What the model is asked to continue at several steps of training, so that one sees it learn."""
+
+
+class PretrainTask:
+    """Batches and loss of pretraining; step s reads rows [s * batch_rows, (s + 1) * batch_rows) of the mixture."""
+
+    name = "pretrain"
+    loss_unit = "loss_nats_per_token"
+
+    def __init__(self, run: Run, model: GPT, rows: Mixture, device: torch.device) -> None:
+        self.model, self.rows, self.device = model, rows, device
+        self.batch_rows = run.pretrain.batch_rows
+        self.micro_batch_rows = run.pretrain.micro_batch_rows
+        self.steps = run.pretrain.tokens // (run.pretrain.batch_rows * run.data.row_tokens)
+
+    def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
+        """One update: the step's rows in micro-batches."""
+        first = step * self.batch_rows
+        loader = iter(Loader(self.rows, batch_rows=self.micro_batch_rows, start=first))
+        count = self.batch_rows // self.micro_batch_rows
+        yield [TokenBatch.of(next(loader), self.device) for _ in range(count)]
+
+    def weight(self, batch: TokenBatch) -> float:
+        """Target tokens."""
+        return batch.target_count
+
+    def tokens(self, batch: TokenBatch) -> int:
+        """Tokens read, padding included."""
+        return batch.tokens_N.numel()
+
+    def loss(self, batch: TokenBatch) -> Loss:
+        """Cross-entropy at the targets; logits are only made where there is one."""
+        hidden_ND = self.model.hidden(batch.tokens_N, batch.layout)
+        logits_MV = self.model.unembed(hidden_ND[batch.target_index_M])
+        return Loss(next_token_loss(logits_MV, batch.targets_M))
+
+    def step_metrics(self) -> dict[str, float]:
+        """None beyond the loss."""
+        return {}
+
+
+def open_mixture(inputs: Inputs) -> Mixture:
+    """The run's training rows: every source packed by itself, mixed by proportions in tokens."""
+    data = inputs.run.data
+    packed = {
+        source: (
+            pack(
+                Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok),
+                row_tokens=data.row_tokens,
+                strategy=data.strategy,
+                isolate_documents=data.isolate_documents,
+            ),
+            share,
+        )
+        for source, share in data.proportions.items()
+    }
+    return Mixture(packed, seed=inputs.run.seed)
+
+
+def pretrain(run: Run, folder: RunFolder) -> None:
+    """Trains the base model of `run` and evaluates it; returns at once when it is already there."""
+    inputs = Inputs.of(run, folder)
+    rows = open_mixture(inputs)
+    parents = [inputs.parent(folder.shards(source, "train")).fingerprint for source in sorted(run.data.proportions)]
+    fingerprint = section_fingerprint(
+        run.seed, run.model, run.data, run.pretrain, parents=(*parents, inputs.tok.fingerprint)
+    )
+    if (
+        folder.published(folder.model("base"), MODEL_KIND, fingerprint)
+        and (folder.stage("base") / "evaluation.json").exists()
+    ):
+        return
+    with folder.timed("base"):
+        model = _train(inputs, rows, fingerprint)
+        inputs.publish_model(
+            "base", model.save_pretrained, fingerprint, (*parents, inputs.parent(folder.tokenizer).fingerprint)
+        )
+        _describe_data(inputs, rows)
+        seen = seen_documents(inputs, rows)
+        folder.write_json(folder.stage("base") / "evaluation.json", evaluate_base(model, inputs.tok, run, folder, seen))
+
+
+def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
+    run, folder = inputs.run, inputs.folder
+    torch.manual_seed(run.seed)
+    model = GPT(run.model).to(inputs.device)
+    task = PretrainTask(run, model, rows, inputs.device)
+    settings = LoopSettings(
+        optim=run.pretrain.optim,
+        folder=folder.stage("base"),
+        fingerprint=fingerprint,
+        precision=run.pretrain.precision,
+        checkpoint_every_steps=run.pretrain.checkpoint_every_steps,
+        log_every_steps=5,
+    )
+    fit(task, model, settings, hook=lambda step: _sample(inputs, model, step, task.steps))
+    return model.eval()
+
+
+def _sample(inputs: Inputs, model: GPT, step: int, steps: int) -> None:
+    """Continues the same prompts with the same random numbers, so only the weights differ between samples."""
+    wanted = {steps if at == "end" else int(at) for at in inputs.run.pretrain.sample_at}
+    if step not in wanted:
+        return
+    path = inputs.folder.stage("base") / "samples.jsonl"
+    have = {json.loads(line)["step"] for line in path.read_text().splitlines()} if path.exists() else set()
+    if step in have:
+        return
+    prompts = [base_prompt(inputs, text) for text in SAMPLE_PROMPTS]
+    model.eval()
+    for prompt, completion in zip(
+        SAMPLE_PROMPTS, inputs.engine(model).generate(prompts, temperature=0.7, seed=inputs.run.seed), strict=True
+    ):
+        append_line(path, {"step": step, "prompt": prompt, "text": completion.text})
+
+
+def base_prompt(inputs: Inputs, text: str) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+    """A document's beginning as the base model knows it: end of text, then the text."""
+    return np.concatenate([np.array([inputs.control.end_of_text], dtype=np.uint32), inputs.tok.encode(text)])
+
+
+def _rows_read(run: Run) -> int:
+    step_rows = run.pretrain.batch_rows
+    return run.pretrain.tokens // (step_rows * run.data.row_tokens) * step_rows
+
+
+def _describe_data(inputs: Inputs, rows: Mixture) -> None:
+    """Writes what the mixture drew and one packed row, for the report."""
+    base = inputs.folder.stage("base")
+    report = rows.report(_rows_read(inputs.run))
+    inputs.folder.write_json(base / "mixture.json", report)
+    row = rows[0]
+    eos = inputs.control.end_of_text
+    segments = np.cumsum(row.layout.segment_start == np.arange(len(row.tokens))) - 1
+    pieces = [
+        [
+            inputs.tok.decode(row.tokens[i : i + 1]),
+            int(segments[i]),
+            int(row.tokens[i]) == eos,
+            inputs.tok.decode(row.targets[i : i + 1]),
+        ]
+        for i in range(len(row.tokens))
+        if row.loss_mask[i]
+    ]
+    inputs.folder.write_json(base / "row.json", {"pieces": pieces})
+
+
+def seen_documents(inputs: Inputs, rows: Mixture) -> list[bytes]:
+    """Raw bytes of every document of which the model has seen a part, each once: what the n-gram baseline trains on."""
+    drawn: dict[str, set[int]] = {}
+    for index in range(_rows_read(inputs.run)):
+        source, ids = rows.documents_of(index)
+        drawn.setdefault(source, set()).update(ids)
+    return list(_documents(inputs, drawn))
+
+
+def _documents(inputs: Inputs, drawn: dict[str, set[int]]) -> Iterator[bytes]:
+    for source, ids in sorted(drawn.items()):
+        shards = Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok)
+        for document in sorted(ids):
+            yield inputs.tok.decode_bytes(shards.document(document))

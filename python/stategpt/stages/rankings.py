@@ -1,0 +1,154 @@
+"""Between stages 2 and 3: K completions of the SFT model for each prompt, ranked.
+
+People rank completions for the talk's labs. Here a stated rule does (`rankings.labeler`), and its points are published
+per completion so that a reader can disagree. The file is the one people's rankings come in: `rankings.jsonl`, read back
+by the same validating reader. A difference of fewer than `tie_below` points is a tie, as with people who only state
+clear preferences; since "less than 2 apart" is not transitive, the clear pairs are written out.
+
+    stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/rankings
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from stategpt.artifacts import publish_folder
+from stategpt.artifacts.run_folder import RunFolder
+from stategpt.config import Run
+from stategpt.data import Pair, PythonLibrary, Rankings, chat_prompt, read_library
+from stategpt.data.randomness import permutation
+from stategpt.errors import RankingError
+from stategpt.evaluate import DocstringStyleLabeler
+from stategpt.generate import Completion
+from stategpt.stages.inputs import Inputs, section_fingerprint
+from stategpt.train.progress import progress
+
+KIND = "rankings"
+
+
+def rankings(run: Run, folder: RunFolder) -> None:
+    """Samples, scores and writes the rankings of training and held-out prompts; returns at once when they are there."""
+    inputs = Inputs.of(run, folder)
+    parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
+    fingerprint = section_fingerprint(run.seed, run.rankings, parents=parents)
+    published = folder.stage("rankings") / "records"
+    if folder.published(published, KIND, fingerprint):
+        return
+    with folder.timed("rankings"):
+        library = read_library(folder.corpus)
+        labeler = DocstringStyleLabeler.fit(library)
+        engine = inputs.engine(inputs.load_model("sft"))
+        records = {
+            split: _rank(inputs, engine, labeler, split, pairs) for split, pairs in _chosen_pairs(run, library).items()
+        }
+        publish_folder(
+            published,
+            lambda temporary: [_write_jsonl(temporary / f"{split}.jsonl", rows) for split, rows in records.items()],
+            kind=KIND,
+            fingerprints={"config": fingerprint},
+            parents=parents,
+        )
+        read = {split: Rankings.read(published / f"{split}.jsonl") for split in records}
+        _refuse_rejected(read["train"])
+        folder.write_json(folder.stage("rankings") / "evaluation.json", _describe(records, read))
+
+
+def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:
+    """The prompts to be ranked; held-out ones come from held-out modules."""
+    chosen = {}
+    for split, pairs, count in (
+        ("train", library.pairs_train, run.rankings.prompts),
+        ("validation", library.pairs_validation, run.rankings.validation_prompts),
+    ):
+        order = permutation(len(pairs), run.seed, "rankings", split)[:count]
+        chosen[split] = [pairs[i] for i in order]
+    return chosen
+
+
+def _rank(
+    inputs: Inputs, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
+) -> list[dict[str, Any]]:
+    config = inputs.run.rankings
+    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
+    with progress(f"rankings {split}", len(prompts) * config.completions, "completions") as advance:
+        completions = engine.generate(
+            prompts,
+            n=config.completions,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            seed=inputs.run.seed,
+            progress=lambda done, total: advance(done, ""),
+        )
+    groups = [completions[i : i + config.completions] for i in range(0, len(completions), config.completions)]
+    return [
+        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below)
+        for number, (pair, group) in enumerate(zip(pairs, groups, strict=True))
+    ]
+
+
+def record_of(
+    record_id: str, pair: Pair, completions: Sequence[Completion], labeler: DocstringStyleLabeler, tie_below: int
+) -> dict[str, Any]:
+    """One ranking record: completions with points, ranks by points (1 = best), and the pairs that are clear."""
+    points = [labeler.points(pair, completion.text, completion.ended) for completion in completions]
+    totals = [point.total for point in points]
+    better = sorted(set(totals), reverse=True)
+    return {
+        "id": record_id,
+        "prompt": pair.prompt,
+        "completions": [
+            {
+                "text": completion.text,
+                "rank": better.index(point.total) + 1,
+                "ended": completion.ended,
+                "score": point.total,
+                "points": point.named(),
+            }
+            for completion, point in zip(completions, points, strict=True)
+        ],
+        "pairs": clear_pairs(totals, tie_below),
+        "meta": {"kind": pair.kind, "name": pair.name, "module": pair.module, "reference": pair.response},
+    }
+
+
+def clear_pairs(totals: Sequence[int], tie_below: int) -> list[list[int]]:
+    """Index pairs [winner, loser] whose points differ by at least `tie_below` (and at all)."""
+    least = max(1, tie_below)
+    return [[a, b] for a, b in permutations(range(len(totals)), 2) if totals[a] - totals[b] >= least]
+
+
+def _write_jsonl(path: Any, rows: Sequence[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _refuse_rejected(read: Rankings) -> None:
+    if read.rejected:
+        first = read.rejected[0]
+        raise RankingError(
+            f"{len(read.rejected)} of our own records were rejected, first line {first.line}: {first.message}"
+        )
+
+
+def _describe(records: dict[str, list[dict[str, Any]]], read: dict[str, Rankings]) -> dict[str, Any]:
+    """Counts and mean points for the report, with the record whose points differ most as the example."""
+    rows = records["train"]
+    completions = [completion for row in rows for completion in row["completions"]]
+    names = completions[0]["points"].keys()
+    possible = sum(len(row["completions"]) * (len(row["completions"]) - 1) // 2 for row in rows)
+    spread = [max(c["score"] for c in row["completions"]) - min(c["score"] for c in row["completions"]) for row in rows]
+    pairs = sum(len(row["pairs"]) for row in rows)
+    return {
+        "groups": len(read["train"].groups),
+        "validation_groups": len(read["validation"].groups),
+        "pairs": pairs,
+        "ties": possible - pairs,
+        "rejected": len(read["train"].rejected) + len(read["validation"].rejected),
+        "points_mean": {name: float(np.mean([c["points"][name] for c in completions])) for name in names},
+        "score_mean": float(np.mean([c["score"] for c in completions])),
+        "example": rows[int(np.argmax(spread))],
+    }

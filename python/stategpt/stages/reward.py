@@ -1,0 +1,168 @@
+"""Stage 3, reward modeling: a scalar at the reward token, trained on all pairs of a prompt at once.
+
+    loss = - 1/pairs sum_(w,l) log sigmoid(r(x, y_w) - r(x, y_l))      (Ouyang et al. 2022, arXiv 2203.02155, eq. 1)
+
+A prompt with its K completions is one batch element: K forwards and C(K,2) pairs minus ties, weight 1/pairs, so a pair
+is never an independent example (shuffled pairs overfit in one epoch, same paper, section 3.5). The scalar is read at
+the reward token, which is always present and last; its index comes from the lengths, never from a search for an id.
+
+After training the scores are shifted so that the written demonstrations score 0 on average: `reward_offset`, kept with
+the model. Ties stay out of the loss and are counted.
+
+Differs from the textbook: the head starts at zero mean with standard deviation 1/sqrt(width + 1) (Stiennon et al. 2020)
+and has no bias, so the folder loads elsewhere as a sequence classifier with one label.
+
+    stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/reward
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stategpt.artifacts.run_folder import RunFolder
+from stategpt.config import Run
+from stategpt.data import Pair, RankingBatch, Rankings, chat_prompt, read_library
+from stategpt.data.randomness import permutation
+from stategpt.evaluate import RewardScorer, evaluate_reward
+from stategpt.model import RewardModel
+from stategpt.ops import TensorLayout
+from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.train.loop import LoopSettings, Loss, fit
+from stategpt.train.losses import ranking_loss
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Whole prompts: S completions as token rows, and the P clear pairs among them."""
+
+    tokens_N: Tensor
+    layout: TensorLayout
+    reward_index_S: Tensor
+    """Stream position of each completion's reward token."""
+    pairs_P2: Tensor
+    """(winner, loser) indices into the S completions."""
+    pair_weights_P: Tensor
+    """1 / pairs of the prompt."""
+    prompts: int
+    """Prompts with at least one clear pair: the batch's weight."""
+
+
+class RewardTask:
+    """Batches and loss of reward modeling; the order of prompts is a function of (seed, epoch)."""
+
+    name = "reward"
+    loss_unit = "loss_nats_per_prompt"
+
+    def __init__(self, inputs: Inputs, model: RewardModel, read: Rankings) -> None:
+        config = inputs.run.reward
+        self.model, self.inputs, self.read = model, inputs, read
+        self.usable = [number for number, group in enumerate(read.groups) if len(group.pairs())]
+        self.prompts_per_batch = config.prompts_per_batch
+        self.steps_per_epoch = math.ceil(len(self.usable) / self.prompts_per_batch)
+        self.steps = max(1, round(config.epochs * self.steps_per_epoch))
+
+    def updates(self, step: int) -> Iterable[Sequence[PairBatch]]:
+        """One update of `prompts_per_batch` whole prompts."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        order = permutation(len(self.usable), self.inputs.run.seed, "reward", epoch)
+        chosen = order[index * self.prompts_per_batch : (index + 1) * self.prompts_per_batch]
+        batch = self.read.batch(
+            self.inputs.tok,
+            [self.usable[i] for i in chosen],
+            arrange=self.inputs.run.reward.arrange,
+            context_tokens=self.inputs.run.model.context_tokens,
+        )
+        yield [to_tensors(batch, self.inputs.device)]
+
+    def weight(self, batch: PairBatch) -> float:
+        """Prompts: each counts once, however many pairs it has."""
+        return batch.prompts
+
+    def tokens(self, batch: PairBatch) -> int:
+        """Tokens read, padding included."""
+        return batch.tokens_N.numel()
+
+    def loss(self, batch: PairBatch) -> Loss:
+        """Pairwise loss over the batch, and the share of pairs in the right order."""
+        scores_S = self.model.scores(batch.tokens_N, batch.layout, batch.reward_index_S)
+        margin_P = (scores_S[batch.pairs_P2[:, 0]] - scores_S[batch.pairs_P2[:, 1]]).detach()
+        # A tie of scores is half right.
+        right = ((margin_P > 0).float() + (margin_P == 0).float() / 2) * batch.pair_weights_P
+        total = ranking_loss(scores_S, batch.pairs_P2, batch.pair_weights_P)
+        return Loss(total, {"pair_accuracy": float(right.sum())})
+
+    def step_metrics(self) -> dict[str, float]:
+        """None beyond the loss and the accuracy."""
+        return {}
+
+
+def to_tensors(batch: RankingBatch, device: torch.device) -> PairBatch:
+    """A ranking batch on `device`."""
+    return PairBatch(
+        tokens_N=torch.from_numpy(batch.tokens.astype(np.int64)).to(device),
+        layout=TensorLayout.of(batch.layout, device),
+        reward_index_S=torch.from_numpy(batch.reward_index.astype(np.int64)).to(device),
+        pairs_P2=torch.from_numpy(batch.pairs.astype(np.int64)).to(device),
+        pair_weights_P=torch.from_numpy(batch.pair_weights).to(device),
+        prompts=round(float(batch.pair_weights.sum())),
+    )
+
+
+def reward(run: Run, folder: RunFolder) -> None:
+    """Trains and evaluates the reward model; returns at once when it is already there."""
+    inputs = Inputs.of(run, folder)
+    records = folder.stage("rankings") / "records"
+    parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(records).fingerprint)
+    fingerprint = section_fingerprint(run.seed, run.reward, parents=parents)
+    evaluation = folder.stage("reward") / "evaluation.json"
+    if folder.published(folder.model("reward"), MODEL_KIND, fingerprint) and evaluation.exists():
+        return
+    with folder.timed("reward"):
+        library = read_library(folder.corpus)
+        train, held_out = (Rankings.read(records / f"{split}.jsonl") for split in ("train", "validation"))
+        model = _train(inputs, train, fingerprint)
+        scorer = RewardScorer(model, inputs.tok)
+        demonstrations = center_on_demonstrations(inputs, model, scorer, library.pairs_train)
+        inputs.publish_model("reward", model.save_pretrained, fingerprint, parents)
+        measured: dict[str, Any] = evaluate_reward(scorer, train, held_out, demonstrations, run)
+        folder.write_json(evaluation, measured)
+
+
+def _train(inputs: Inputs, read: Rankings, fingerprint: str) -> RewardModel:
+    run, folder = inputs.run, inputs.folder
+    torch.manual_seed(run.seed)
+    model = RewardModel(inputs.load_model("sft")).to(inputs.device)
+    settings = LoopSettings(
+        optim=run.reward.optim,
+        folder=folder.stage("reward"),
+        fingerprint=fingerprint,
+        precision=run.reward.precision,
+        checkpoint_every_steps=run.reward.checkpoint_every_steps,
+        log_every_steps=run.reward.log_every_steps,
+    )
+    fit(RewardTask(inputs, model, read), model, settings)
+    return model.eval()
+
+
+def center_on_demonstrations(
+    inputs: Inputs, model: RewardModel, scorer: RewardScorer, pairs: Sequence[Pair]
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """Sets `reward_offset` so that the training demonstrations score 0 on average; returns their shifted scores.
+
+    Demonstrations, not preference pairs: the policy starts as a model of the demonstrations, so 0 is "as good as
+    people".
+    """
+    model.reward_offset = 0.0
+    end = np.array([inputs.control.end_of_text], dtype=np.uint32)
+    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
+    responses = [np.concatenate([inputs.tok.encode(pair.response), end]) for pair in pairs]
+    raw = scorer.scores(prompts, responses)
+    model.reward_offset = -float(raw.mean(dtype=np.float64))
+    return raw + np.float32(model.reward_offset)

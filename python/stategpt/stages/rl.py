@@ -1,0 +1,241 @@
+"""Stage 4, reinforcement learning: sample, append the reward token, read the reward, reinforce, stay near SFT.
+
+    R(x, y) = r(x, y) - beta * sum_t [log pi(y_t) - log pi_sft(y_t)]          KL as k1, in the reward
+    A_i     = R_i - mean_(j != i) R_j                                          leave-one-out (arXiv 2402.14740)
+    loss    = - 1/S sum_i A_i sum_t log pi(y_i,t | x, y_i,<t)                  S completions of the step
+
+`--rl.objective reward_weighted` is the talk's own form: R_i in place of A_i, the language-model loss on completion
+tokens weighted by the reward. With `--rl.minibatches` above 1 the loss is PPO's clipped ratio; on the first minibatch
+the ratio is 1 and both are the same.
+
+Differs from the textbook: there is no critic, so a completion is one action with one advantage; advantages are divided
+by the step's standard deviation (one number for all prompts, so no prompt is favoured); the denominator is the number
+of completions, not of tokens, so the gradient is that of J = E[r] - beta KL up to that one factor. Prompts are training
+prompts, distinct in an epoch. Dropout does not exist here; policy, reference and sampler use one temperature and one
+mask.
+
+    stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/rl
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stategpt.artifacts import append_line
+from stategpt.artifacts.run_folder import RunFolder
+from stategpt.config import RLConfig, Run
+from stategpt.data import chat_prompt, read_library
+from stategpt.data.randomness import bits, permutation
+from stategpt.evaluate import FrontierProbe, RewardScorer
+from stategpt.generate import Completion
+from stategpt.model import GPT, RewardModel, autocast
+from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.train.loop import LoopSettings, Loss, fit
+from stategpt.train.losses import (
+    kl_penalised_rewards,
+    leave_one_out_advantages,
+    policy_gradient_loss,
+    reward_weighted_loss,
+    sum_by_sample,
+)
+from stategpt.train.policy import CompletionBatch, completion_log_probs
+
+Ids = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Some completions of a step with everything the loss needs; nothing here carries a gradient."""
+
+    batch: CompletionBatch
+    sampled_log_probs_M: Tensor
+    """Log-probabilities under the policy that sampled, by the training forward pass."""
+    weights_S: Tensor
+    """Advantage (rloo) or reward (reward_weighted) of each completion."""
+
+
+class RLTask:
+    """Rollouts and loss; a step's prompts and samples are functions of (seed, step) and of the policy's weights."""
+
+    name = "rl"
+    loss_unit = "loss_per_completion"
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        config: RLConfig,
+        policy: GPT,
+        reference: GPT,
+        scorer: RewardScorer,
+        prompts: Sequence[Ids],
+    ) -> None:
+        self.inputs, self.config, self.policy, self.reference = inputs, config, policy, reference
+        self.scorer, self.prompts = scorer, prompts
+        self.engine = inputs.engine(policy)
+        self.steps = config.steps
+        self.forbidden = inputs.control.forbidden
+        self._metrics: dict[str, float] = {}
+
+    def updates(self, step: int) -> Iterable[Sequence[Rollout]]:
+        """Samples the step's completions, then yields each minibatch of prompts as one update."""
+        config = self.config
+        chosen = prompts_of_step(len(self.prompts), config.prompts_per_step, self.inputs.run.seed, step)
+        prompts = [self.prompts[i] for i in chosen]
+        self.policy.eval()
+        completions = self.engine.generate(
+            prompts,
+            n=config.completions,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            seed=int(bits(self.inputs.run.seed, "rl samples", step) >> np.uint64(2)),
+        )
+        self.policy.train()
+        repeated = [prompt for prompt in prompts for _ in range(config.completions)]
+        rewards_S = torch.from_numpy(self.scorer.scores(repeated, [c.ids for c in completions]))
+        ended_S = torch.tensor([completion.ended for completion in completions])
+        rewards_S = rewards_S - config.no_eos_penalty * (~ended_S).float()
+        share = len(repeated) // config.minibatches
+        parts = [slice(i * share, (i + 1) * share) for i in range(config.minibatches)]
+        rollouts = [self._rollout(repeated[part], completions[part]) for part in parts]
+        yield from self._weigh(rollouts, rewards_S, completions)
+
+    def _rollout(
+        self, prompts: Sequence[Ids], completions: Sequence[Completion]
+    ) -> tuple[CompletionBatch, Tensor, Tensor, Tensor]:
+        """The batch with the log-probabilities of policy and reference, and the policy's entropy; no gradient."""
+        batch = CompletionBatch.of(prompts, [c.ids for c in completions], self.inputs.control.pad, self.inputs.device)
+        with torch.no_grad(), autocast(self.config.precision, self.inputs.device):
+            policy_M, entropy_M = completion_log_probs(self.policy, batch, self.config.temperature, self.forbidden)
+            reference_M, _ = completion_log_probs(self.reference, batch, self.config.temperature, self.forbidden)
+        return batch, policy_M, reference_M, entropy_M
+
+    def _weigh(
+        self,
+        rollouts: Sequence[tuple[CompletionBatch, Tensor, Tensor, Tensor]],
+        rewards_S: Tensor,
+        completions: Sequence[Completion],
+    ) -> Iterable[Sequence[Rollout]]:
+        """Turns rewards and KL into the completions' weights, over the whole step; then yields the minibatches."""
+        kl_S = torch.cat([sum_by_sample(p - r, b.sample_M, b.samples) for b, p, r, _ in rollouts]).cpu()
+        weights_S, idle_share = completion_weights(rewards_S, kl_S, self.config)
+        sampled = torch.from_numpy(np.concatenate([c.logprobs for c in completions]))
+        trained = torch.cat([policy_M for _, policy_M, _, _ in rollouts]).cpu()
+        self._metrics = {
+            "reward_mean": float(rewards_S.mean()),
+            "kl_nats_per_completion": float(kl_S.mean()),
+            "entropy_nats_per_token": float(torch.cat([entropy_M for *_, entropy_M in rollouts]).mean()),
+            "length_tokens": float(np.mean([len(c.ids) for c in completions])),
+            "ended_share": float(np.mean([c.ended for c in completions])),
+            "zero_variance_share": idle_share,
+            "sampler_gap_nats": float((sampled - trained).abs().max()),
+        }
+        device = self.inputs.device
+        for (batch, policy_M, _, _), part in zip(
+            rollouts, weights_S.split([b.samples for b, *_ in rollouts]), strict=True
+        ):
+            yield [Rollout(batch, policy_M, part.to(device))]
+
+    def weight(self, batch: Rollout) -> float:
+        """Completions."""
+        return batch.batch.samples
+
+    def tokens(self, batch: Rollout) -> int:
+        """Tokens read, padding included."""
+        return batch.batch.tokens_N.numel()
+
+    def loss(self, batch: Rollout) -> Loss:
+        """Policy-gradient or reward-weighted loss over the completion tokens, end of text included."""
+        log_probs_M, _ = completion_log_probs(self.policy, batch.batch, self.config.temperature, self.forbidden)
+        weights_M = batch.weights_S[batch.batch.sample_M]
+        if self.config.objective == "reward_weighted":
+            total = reward_weighted_loss(log_probs_M, weights_M)
+        else:
+            total = policy_gradient_loss(log_probs_M, batch.sampled_log_probs_M, weights_M, self.config.clip_ratio)
+        ratio_S = sum_by_sample(
+            (log_probs_M.detach() - batch.sampled_log_probs_M).exp(), batch.batch.sample_M, batch.batch.samples
+        ) / torch.bincount(batch.batch.sample_M, minlength=batch.batch.samples)
+        return Loss(total, {"ratio_mean": float(ratio_S.sum())})
+
+    def step_metrics(self) -> dict[str, float]:
+        """Reward, KL, entropy, length of the step's rollout, and how far sampler and training forward are apart."""
+        return dict(self._metrics)
+
+
+def completion_weights(rewards_S: Tensor, kl_S: Tensor, config: RLConfig) -> tuple[Tensor, float]:
+    """What each completion's log-likelihood is weighted by, and the share of prompts whose samples all earned the same.
+
+    rloo: leave-one-out advantages of the KL-penalised rewards, divided by the step's standard deviation.
+    reward_weighted: the KL-penalised rewards themselves.
+    """
+    penalised_S = kl_penalised_rewards(rewards_S, kl_S, config.beta)
+    groups = penalised_S.view(-1, config.completions)
+    idle_share = float((groups.max(dim=1).values == groups.min(dim=1).values).float().mean())
+    if config.objective == "reward_weighted":
+        return penalised_S, idle_share
+    advantages_S = leave_one_out_advantages(penalised_S, config.completions)
+    spread = advantages_S.square().mean().sqrt()
+    return (advantages_S / spread if spread > 0 else advantages_S), idle_share
+
+
+def prompts_of_step(prompts: int, per_step: int, seed: int, step: int) -> NDArray[np.int64]:
+    """Indices of a step's prompts: consecutive pieces of a fresh permutation every epoch, none repeated within one."""
+    first = step * per_step
+    epochs = range(first // prompts, (first + per_step - 1) // prompts + 1)
+    orders = np.concatenate([permutation(prompts, seed, "rl prompts", epoch) for epoch in epochs])
+    offset = first - epochs.start * prompts
+    return orders[offset : offset + per_step]
+
+
+def rl(run: Run, folder: RunFolder) -> None:
+    """Trains the policy; with `rl.low_beta` also one that strays further, for the report's lesson on
+    over-optimisation.
+    """
+    train_policy(run, folder, run.rl, "rl")
+    if run.rl.low_beta > 0:
+        train_policy(run, folder, replace(run.rl, beta=run.rl.low_beta), "rl/low_beta")
+
+
+def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> None:
+    """One policy from the SFT weights under `config`, published in `stage`; returns at once when it is already
+    there.
+    """
+    inputs = Inputs.of(run, folder)
+    parents = tuple(inputs.parent(folder.model(parent)).fingerprint for parent in ("sft", "reward"))
+    fingerprint = section_fingerprint(run.seed, config, parents=parents)
+    if folder.published(folder.model(stage), MODEL_KIND, fingerprint):
+        return
+    library = read_library(folder.corpus)
+    with folder.timed(stage):
+        policy, reference = inputs.load_model("sft"), inputs.load_model("sft").requires_grad_(False)
+        scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
+        prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
+        probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
+        task = RLTask(inputs, config, policy, reference, scorer, prompts)
+        settings = LoopSettings(
+            optim=config.optim,
+            folder=folder.stage(stage),
+            fingerprint=fingerprint,
+            precision=config.precision,
+            checkpoint_every_steps=config.checkpoint_every_steps,
+            log_every_steps=config.log_every_steps,
+        )
+
+        def hook(step: int) -> None:
+            if step % config.evaluate_every_steps == 0 or step == config.steps:
+                _append_once(folder.stage(stage) / "frontier.jsonl", step, probe.measure(policy))
+
+        fit(task, policy, settings, hook=hook)
+        inputs.publish_model(stage, policy.save_pretrained, fingerprint, parents)
+
+
+def _append_once(path: Any, step: int, values: dict[str, float]) -> None:
+    """A step that was measured before an interruption is not measured into the file twice."""
+    if not path.exists() or f'"step": {step},' not in path.read_text():
+        append_line(path, {"step": step, **values})

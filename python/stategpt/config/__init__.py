@@ -1,4 +1,4 @@
-"""Settings of a run: one frozen dataclass per section, checked when built. Numpy is not needed, nor is torch."""
+"""Settings of a run: one frozen dataclass per section, checked when built. Needs neither numpy nor torch."""
 
 from .control import CONTROL_TOKENS as CONTROL_TOKENS
 from .material import CorpusConfig as CorpusConfig
@@ -8,12 +8,18 @@ from .measures import EvaluateConfig as EvaluateConfig
 from .measures import GatesConfig as GatesConfig
 from .model import GPTConfig as GPTConfig
 from .optim import OptimConfig as OptimConfig
+from .planner import plan as plan
 from .run import Run as Run
+from .schema import to_dict as to_dict
 from .stages import PretrainConfig as PretrainConfig
 from .stages import RankingsConfig as RankingsConfig
 from .stages import RewardConfig as RewardConfig
 from .stages import RLConfig as RLConfig
 from .stages import SFTConfig as SFTConfig
+from .toml import dump as dump
+from .toml import from_dict as from_dict
+from .toml import load as load
+from .toml import override as override
 
 __all__ = [
     "CONTROL_TOKENS",
@@ -30,4 +36,10 @@ __all__ = [
     "Run",
     "SFTConfig",
     "TokenizerConfig",
+    "dump",
+    "from_dict",
+    "load",
+    "override",
+    "plan",
+    "to_dict",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stategpt.config.checks import require, require_not_negative, require_positive, require_share
+from stategpt.config.checks import require, require_choice, require_not_negative, require_positive, require_share
+from stategpt.config.stages import PRECISIONS, Precision
 
 GATES = ("base", "sft", "reward", "rl", "relevance")
 """Gates a recipe can require; diversity only warns."""
@@ -30,6 +31,8 @@ class EvaluateConfig:
     """Examples in the document that prompts the base model."""
     temperature: float = 0.7
     """Sampling temperature of every compared system."""
+    precision: Precision = "float32"
+    """Number format of sampling, in every stage that samples."""
     max_tokens: int = 48
     """Longest answer in tokens."""
     bootstrap_resamples: int = 2000
@@ -54,6 +57,7 @@ class EvaluateConfig:
         require_not_negative(
             "evaluate", few_shot_examples=self.few_shot_examples, seed=self.seed, examples=self.examples
         )
+        require_choice("evaluate.precision", self.precision, PRECISIONS)
         sizes = self.best_of
         rule = "must rise, each size 2 or more"
         require(all(n >= 2 for n in sizes) and list(sizes) == sorted(set(sizes)), "evaluate.best_of", sizes, rule)

@@ -88,7 +88,7 @@ class Hardware:
         ConfigError: a peak that is not above 0, or a utilisation outside (0, 1].
     """
 
-    name: str = "A100"
+    device: str = "A100"
     """Shown beside the figure."""
     peak_flops_per_s: float = 312e12
     """Dense bfloat16 peak of one device."""

@@ -17,7 +17,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Objective = Literal["rloo", "reward_weighted"]
 Arrangement = Literal["rows", "shared_prefix"]
 
-_PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""Names of `Precision`."""
 
 
 def _pretrain_optim() -> OptimConfig:
@@ -74,7 +75,7 @@ class PretrainConfig:
         divides = self.batch_rows % self.micro_batch_rows == 0
         rule = f"must divide batch_rows = {self.batch_rows}"
         require(divides, "pretrain.micro_batch_rows", self.micro_batch_rows, rule)
-        require_choice("pretrain.precision", self.precision, _PRECISIONS)
+        require_choice("pretrain.precision", self.precision, PRECISIONS)
         for step in self.sample_at:
             known = step == "end" or (isinstance(step, int) and step >= 0)
             require(known, "pretrain.sample_at", self.sample_at, 'each must be a step (0 or more) or "end"')
@@ -105,7 +106,7 @@ class SFTConfig:
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,
         )
-        require_choice("sft.precision", self.precision, _PRECISIONS)
+        require_choice("sft.precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class RewardConfig:
             checkpoint_every_steps=self.checkpoint_every_steps,
         )
         require_choice("reward.arrange", self.arrange, ("rows", "shared_prefix"))
-        require_choice("reward.precision", self.precision, _PRECISIONS)
+        require_choice("reward.precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class RLConfig:
     optim: OptimConfig = field(default_factory=_rl_optim)
     """Optimizer and schedule."""
     precision: Precision = "auto"
-    """As in pretraining; sampling is always float32."""
+    """As in pretraining; sampling has its own, evaluate.precision."""
     log_every_steps: int = 1
     """Steps between lines of metrics.jsonl."""
     checkpoint_every_steps: int = 15
@@ -212,7 +213,7 @@ class RLConfig:
 
     def __post_init__(self) -> None:
         require_choice("rl.objective", self.objective, ("rloo", "reward_weighted"))
-        require_choice("rl.precision", self.precision, _PRECISIONS)
+        require_choice("rl.precision", self.precision, PRECISIONS)
         require_positive(
             "rl",
             steps=self.steps,

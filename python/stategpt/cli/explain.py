@@ -1,0 +1,27 @@
+"""`stategpt explain`: what a run's artifacts were made from, from the corpus's bytes to the policy."""
+
+from __future__ import annotations
+
+import argparse
+
+from stategpt.cli.commands import add
+from stategpt.cli.settings import run_folder
+from stategpt.errors import DataError
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Joins the command line."""
+    parser = add(commands, "explain", execute, "show the lineage of a run: which artifact was made from which")
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Prints one block per artifact, parents first."""
+    folder = run_folder(arguments.run)
+    from stategpt.artifacts import Lineage  # numpy
+
+    lineage = Lineage.of(folder)
+    if not lineage.artifacts:
+        raise DataError(f"{folder} has no published artifact yet; start it with `stategpt run {folder}`")
+    print(lineage.text())
+    return 0

@@ -1,0 +1,74 @@
+"""`stategpt plan`: what a run, or a model of the talk's two tables, costs. Nothing is trained or measured."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
+from stategpt.cli.plan_text import preset_text, run_text
+from stategpt.cli.settings import find_run
+from stategpt.config.documentation import setting_docs
+from stategpt.config.planner import Assumptions, plan
+from stategpt.config.presets import PRESETS, Hardware, plan_preset
+from stategpt.config.schema import hints_of
+from stategpt.config.toml import dump
+from stategpt.errors import ConfigError
+
+Options = TypeVar("Options", Assumptions, Hardware)
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Joins the command line."""
+    presets = "presets of the talk's tables:\n  " + "\n  ".join(
+        ", ".join(name for name in PRESETS if name.startswith(family)) for family in ("gpt3", "llama")
+    )
+    details = f"{recipes_help()}\n\n{presets}\n\n{SETTINGS_HELP}"
+    parser = add(
+        commands, "plan", execute, "say what a run will cost: parameters, tokens, FLOPs, memory, time", details
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe, a preset, a run.toml or a run folder")
+    parser.add_argument(
+        "--toml", action="store_true", help="print the resolved run.toml, each setting with its meaning"
+    )
+    _add_options(parser.add_argument_group("assumed of a run's machine and corpus"), Assumptions)
+    _add_options(parser.add_argument_group("assumed of a preset's machine"), Hardware)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Prints the plan."""
+    if arguments.recipe in PRESETS:
+        _refuse_settings(arguments)
+        print(preset_text(plan_preset(PRESETS[arguments.recipe], _options(arguments, Hardware))))
+        return 0
+    resolved = find_run(arguments.recipe, arguments.settings)
+    if arguments.toml:
+        print(dump(resolved.run), end="")
+    else:
+        print(run_text(plan(resolved.run, _options(arguments, Assumptions)), resolved))
+    return 0
+
+
+def _refuse_settings(arguments: argparse.Namespace) -> None:
+    if arguments.settings or arguments.toml:
+        given = ", ".join(f"--{key}" for key in arguments.settings) or "--toml"
+        raise ConfigError(f"{given} does not apply to {arguments.recipe}: presets are published shapes, not runs")
+
+
+def _add_options(group: argparse._ArgumentGroup, options: type[Assumptions] | type[Hardware]) -> None:
+    docs = setting_docs(options)
+    hints: dict[str, Any] = hints_of(options)
+    for field in fields(options):
+        shown = f"{field.default:g}" if isinstance(field.default, float) else f"{field.default}"
+        group.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=hints[field.name],
+            metavar="X" if hints[field.name] is str else "N",
+            help=f"{docs.get(field.name, '').rstrip('.')} (default: {shown})".replace("%", "%%"),
+        )
+
+
+def _options(arguments: argparse.Namespace, options: type[Options]) -> Options:
+    given = {field.name: getattr(arguments, field.name) for field in fields(options)}
+    return options(**{name: value for name, value in given.items() if value is not None})

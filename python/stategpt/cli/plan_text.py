@@ -1,0 +1,107 @@
+"""A plan as text."""
+
+from __future__ import annotations
+
+from stategpt.cli.words import duration, listing, size, table
+from stategpt.config.model import GPTConfig
+from stategpt.config.planner import Plan, StagePlan
+from stategpt.config.presets import SIZE_IS_NOT_POWER, PresetPlan
+from stategpt.config.toml import Resolved, format_value
+
+
+def run_text(plan: Plan, resolved: Resolved) -> str:
+    """The plan of a run: what is exact first, then what is estimated and from what."""
+    tokens = plan.run.pretrain_steps * plan.run.step_tokens
+    head = f"{plan.run.name}: {plan.parameters:,} parameters, {tokens:,} tokens, about {duration(plan.seconds)}"
+    parts = [
+        head,
+        "model\n" + listing(_model(plan.run.model, plan)),
+        *_derived(resolved),
+        "pretraining tokens\n" + listing(_sources(plan)),
+        "stages\n" + table(_stages(plan)),
+        "assumed (each can be set, see --help)\n" + listing(_assumptions(plan)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _model(model: GPTConfig, plan: Plan) -> list[tuple[str, str]]:
+    sharing = f"{model.heads} query and {model.kv_heads} key-value heads of {model.head_width}"
+    rest = plan.parameters - plan.embedding_parameters
+    export = plan.export
+    exportable = f"yes, loads in transformers as {export.architecture}" if export.architecture else "no"
+    return [
+        ("shape", f"{model.depth} blocks, width {model.width}, {sharing}, MLP {model.hidden_width}"),
+        ("context", f"{model.context_tokens:,} tokens, rows of {plan.run.data.row_tokens:,}"),
+        ("vocabulary", f"{model.vocab_size:,} tokens"),
+        ("parameters", f"{plan.parameters:,} = {plan.embedding_parameters:,} embedding + {rest:,} other"),
+        ("exportable", f"{exportable}: {export.reason}"),
+    ]
+
+
+def _derived(resolved: Resolved) -> list[str]:
+    if not resolved.derived:
+        return []
+    causes = [key for key in resolved.given if key in ("model.depth", "model.vocab_size", "tokenizer.vocab_size")]
+    causes = causes or ["pretrain.batch_rows"]
+    because = ", ".join(f"{key} = {resolved.given[key]}" for key in causes)
+    entries = [(key, format_value(value)) for key, value in resolved.derived.items()]
+    return [f"derived from {because}\n" + listing(entries)]
+
+
+def _sources(plan: Plan) -> list[tuple[str, str]]:
+    shares = plan.run.data.proportions
+    entries = [(name, f"{tokens:,} ({shares[name]:.0%})") for name, tokens in plan.tokens_by_source.items()]
+    schedule = f"{plan.run.pretrain_steps:,} steps of {plan.run.step_tokens:,} tokens"
+    compared = "GPT-3 175B: 1.7, LLaMA-65B: 21"
+    return [*entries, ("in all", schedule), ("per parameter", f"{plan.tokens_per_parameter:.2f} ({compared})")]
+
+
+def _stages(plan: Plan) -> list[list[str]]:
+    head = ["", "steps", "tokens", "FLOPs", "memory", "time"]
+    total = ["in all", "", "", f"{plan.flops:.2e}", size(plan.memory_bytes), duration(plan.seconds)]
+    return [head, *(_stage(stage) for stage in plan.stages), total]
+
+
+def _stage(stage: StagePlan) -> list[str]:
+    return [
+        stage.name,
+        f"{stage.steps:,}" if stage.steps else "",
+        f"{stage.tokens:,}" if stage.tokens else "",
+        f"{stage.flops:.2e}" if stage.flops else "",
+        size(stage.memory_bytes) if stage.memory_bytes else "",
+        duration(stage.seconds),
+    ]
+
+
+def _assumptions(plan: Plan) -> list[tuple[str, str]]:
+    assumed = plan.assumptions
+    return [
+        ("rate", f"{assumed.train_flops_per_s:.2g} FLOP/s training, {assumed.sample_flops_per_s:.2g} FLOP/s sampling"),
+        (
+            "SFT",
+            f"{assumed.sft_pairs:,} pairs, prompt {assumed.prompt_tokens} and answer {assumed.answer_tokens} tokens",
+        ),
+        ("FLOPs", "6 N + 12 L Q T per trained token, a third of it per token read (PaLM, appendix B)"),
+        ("memory", "the models' own, float32; Python, torch and the corpus take about 1 GB more"),
+    ]
+
+
+def preset_text(plan: PresetPlan) -> str:
+    """The plan of a published model."""
+    preset, machine = plan.preset, plan.hardware
+    mlp = f"MLP {preset.hidden_width:,}{' gated' if preset.gated else ''}"
+    shape = f"{preset.depth} blocks, width {preset.width:,}, {preset.heads} heads, {mlp}"
+    gpus = f"{machine.device} at {machine.utilisation:.0%} of {machine.peak_flops_per_s / 1e12:,.0f} TFLOP/s"
+    published = f"{preset.published_parameters / 1e9:.3g} billion"
+    entries = [
+        ("shape", f"{shape}, context {preset.context_tokens:,}"),
+        ("vocabulary", f"{preset.vocab_size:,} tokens"),
+        ("parameters", f"{plan.parameters:,} ({published} published)"),
+        ("tokens", f"{preset.tokens / 1e9:,.0f} billion, {plan.tokens_per_parameter:,.1f} per parameter"),
+        ("batch", f"{preset.batch_tokens / 1e6:g} million tokens, {plan.steps:,} steps"),
+        ("learning rate", f"{preset.learning_rate:g}"),
+        ("FLOPs", f"{plan.flops:.3g} (6 N + 12 L D T per token)"),
+        ("time", f"{plan.gpu_hours:,.0f} GPU-hours, {gpus}"),
+        ("source", preset.source),
+    ]
+    return f"{preset.name}\n{listing(entries)}\n\n{SIZE_IS_NOT_POWER}"

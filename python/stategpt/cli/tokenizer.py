@@ -1,0 +1,118 @@
+"""`stategpt tokenizer`: train one, encode with it, look into it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stategpt.cli.commands import add
+from stategpt.cli.words import listing, size
+from stategpt.config.control import CONTROL_TOKENS
+from stategpt.errors import ConfigError, CorpusError
+
+if TYPE_CHECKING:
+    from stategpt.data import Tokenizer
+
+_LONGEST_SHOWN = 12
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Joins the command line."""
+    parser = add(commands, "tokenizer", lambda _: 0, "train, use and inspect byte-level BPE tokenizers")
+    inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    train = add(inner, "train", execute_train, "train a tokenizer on text files")
+    train.add_argument("files", metavar="FILE", nargs="+", help="UTF-8 text")
+    train.add_argument(
+        "--out", metavar="PATH", default="tokenizer.json", help="where to write it (Hugging Face format)"
+    )
+    train.add_argument("--vocab-size", type=int, default=4096, metavar="N", help="tokens in all (default: 4096)")
+    train.add_argument("--pattern", default="gpt4", help="gpt2, gpt4, o200k, llama3, qwen or a regular expression")
+    encode = add(inner, "encode", execute_encode, "show the tokens of a text")
+    encode.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
+    encode.add_argument("text", metavar="TEXT", nargs="?", help="default: standard input")
+    encode.add_argument("--ids", action="store_true", help="print the ids alone, on one line")
+    inspect = add(inner, "inspect", execute_inspect, "show what a tokenizer consists of")
+    inspect.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
+    inspect.add_argument("files", metavar="FILE", nargs="*", help="text to measure bytes per token on")
+
+
+def execute_train(arguments: argparse.Namespace) -> int:
+    """Trains on whole files and saves."""
+    from stategpt.data import Tokenizer
+
+    texts = [_read_text(Path(name)) for name in arguments.files]
+    tok = Tokenizer.train(
+        texts, vocab_size=arguments.vocab_size, pattern=arguments.pattern, special_tokens=list(CONTROL_TOKENS)
+    )
+    tok.save(arguments.out)
+    count = sum(len(text.encode()) for text in texts)
+    print(f"{arguments.out}: {tok.vocab_size:,} tokens, trained on {size(count)} in {len(texts)} files")
+    return 0
+
+
+def execute_encode(arguments: argparse.Namespace) -> int:
+    """Prints one token a line: id and bytes; or the ids alone."""
+    tok = _load(arguments.tokenizer)
+    text = sys.stdin.read() if arguments.text is None else arguments.text
+    ids = [int(token) for token in tok.encode(text)]
+    if arguments.ids:
+        print(*ids)
+    else:
+        for token in ids:
+            print(f"{token:>7}  {_readable(tok.token_bytes(token))}")
+    return 0
+
+
+def execute_inspect(arguments: argparse.Namespace) -> int:
+    """Prints sizes, special tokens, the longest tokens, and bytes per token of the files given."""
+    tok = _load(arguments.tokenizer)
+    specials = tok.special_tokens
+    plain = [token for token in range(tok.vocab_size) if token not in set(specials.values())]
+    longest = sorted((tok.token_bytes(token) for token in plain), key=lambda held: (-len(held), held))[:_LONGEST_SHOWN]
+    entries = [
+        ("tokens", f"{tok.vocab_size:,}"),
+        ("special", ", ".join(f"{name} {token}" for name, token in specials.items()) or "none"),
+        ("longest", " ".join(_readable(held) for held in longest)),
+        ("fingerprint", tok.fingerprint),
+    ]
+    for name in arguments.files:
+        text = _read_text(Path(name))
+        count = tok.count(text)
+        entries.append((name, f"{len(text.encode()) / max(count, 1):.3f} bytes per token, {count:,} tokens"))
+    print(listing(entries, indent=""))
+    return 0
+
+
+def _load(name: str) -> Tokenizer:
+    from stategpt.data import Tokenizer
+
+    candidates = [Path(name), Path(name) / "tokenizer.json", Path(name) / "tokenizer" / "tokenizer.json"]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None:
+        raise ConfigError(f"{name} is not a tokenizer.json and no folder that has one; train one: tokenizer train FILE")
+    return Tokenizer.load(found)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path}: byte {error.start} is not UTF-8 ({error.reason}); convert the file first"
+        ) from error
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read ({error.strerror}); check the path") from error
+
+
+def _readable(held: bytes) -> str:
+    return repr(held.decode("utf-8")) if _is_text(held) else repr(held)
+
+
+def _is_text(held: bytes) -> bool:
+    try:
+        held.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

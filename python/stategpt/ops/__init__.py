@@ -1,0 +1,11 @@
+"""Front door of the kernels: each operation validates its inputs, picks an implementation and logs the choice once."""
+
+from .attention import Backend as Backend
+from .attention import attention as attention
+from .attention import cached_attention as cached_attention
+from .layout import TensorLayout as TensorLayout
+from .rms_norm import rms_norm as rms_norm
+from .rotary import rotary_tables as rotary_tables
+from .rotary import rotate as rotate
+
+__all__ = ["Backend", "TensorLayout", "attention", "cached_attention", "rms_norm", "rotary_tables", "rotate"]

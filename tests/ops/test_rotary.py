@@ -1,0 +1,50 @@
+"""Rotary positions: angles, gradient, and the property they exist for."""
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="ops need the train extra (torch)")
+
+from stategpt.ops import rotary_tables, rotate  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def test_each_pair_turns_by_position_times_its_frequency():
+    cos, sin = rotary_tables(10, 8, 100.0, CPU)
+    x = torch.randn(10, 2, 8)
+    turned = rotate(x, cos, sin)
+    for position in (0, 3, 9):
+        for pair in range(4):
+            angle = position * 100.0 ** (-2 * pair / 8)
+            a, b = x[position, :, pair], x[position, :, pair + 4]
+            torch.testing.assert_close(turned[position, :, pair], a * math.cos(angle) - b * math.sin(angle))
+            torch.testing.assert_close(turned[position, :, pair + 4], b * math.cos(angle) + a * math.sin(angle))
+
+
+def test_products_depend_on_the_distance_of_positions_only():
+    cos, sin = (table.double() for table in rotary_tables(64, 16, 10_000.0, CPU))
+    q, k = torch.randn(16, dtype=torch.float64), torch.randn(16, dtype=torch.float64)
+
+    def product(q_position: int, k_position: int) -> float:
+        at = torch.tensor([q_position, k_position])
+        turned = rotate(torch.stack([q, k]).unsqueeze(1), cos[at], sin[at])
+        return float(turned[0, 0] @ turned[1, 0])
+
+    assert product(5, 2) == pytest.approx(product(43, 40), rel=1e-6)
+    assert product(5, 2) != pytest.approx(product(43, 39), rel=1e-3)
+
+
+def test_gradient_is_the_rotation_back():
+    cos, sin = (table.double() for table in rotary_tables(5, 8, 10_000.0, CPU))
+    x = torch.randn(5, 3, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: rotate(x, cos, sin), (x,))
+    direction = torch.randn(5, 3, 8, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(rotate(x, cos, sin), x, direction)
+    torch.testing.assert_close(rotate(gradient, cos, sin), direction)
+
+
+def test_the_output_has_the_inputs_dtype():
+    cos, sin = rotary_tables(4, 8, 10_000.0, CPU)
+    assert rotate(torch.randn(4, 1, 8).bfloat16(), cos, sin).dtype == torch.bfloat16

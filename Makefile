@@ -1,0 +1,97 @@
+# stategpt: every job has one word. `make help` lists them; each can be run twice and goes on after an interruption.
+#
+# What is set up lies in .venv; .make holds one stamp for each step that is complete.
+#   PYTHON=python3.12 make test     another interpreter (>= 3.11)
+#   TORCH=cpu make demo             torch without CUDA, about 0.2 GB instead of 3 GB (from PyTorch's own index)
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+TORCH ?=
+RUN_FOLDER ?= runs/tiny
+BIN := .venv/bin
+STAMPS := .make
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export VIRTUAL_ENV := $(CURDIR)/.venv
+unexport CONDA_PREFIX
+
+RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+say = printf '\n==> %s\n' "$(1)"
+
+# A .venv that is gone, broken, or moved with its folder is made anew.
+ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMPS)/venv 2>/dev/null),$(CURDIR))
+$(shell rm -f $(STAMPS)/venv)
+endif
+
+.PHONY: help
+help:  ## list the jobs
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sort | awk -F ':.*  ## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: setup  ## the four stages on this machine's CPU: raw text to an RLHF model and its report
+	@$(call say,Running the recipe tiny_cpu into $(RUN_FOLDER); it goes on where it stopped)
+	$(BIN)/stategpt run tiny_cpu --out $(RUN_FOLDER) --check
+
+.PHONY: test
+test: setup  ## all tests, Rust then Python
+	@$(call say,Rust tests)
+	cargo test --locked
+	@$(call say,Python tests)
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: setup  ## formatting, lints, types, the stub against the binary, the floors of the house
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest stategpt._native
+	$(BIN)/python -m pytest -q -m "not slow" tests/architecture
+
+.PHONY: bench
+bench: setup  ## benchmarks: equivalence first, then speed
+	cargo bench --locked
+	$(BIN)/python -m pytest benches/python --benchmark-only
+
+.PHONY: wheel
+wheel: $(STAMPS)/tools  ## the wheel, into dist/
+	$(BIN)/maturin build --release --locked --out dist
+
+.PHONY: clean
+clean:  ## remove what was set up and built (runs stay)
+	rm -rf .venv .make target dist python/stategpt/*.so
+
+# --- set-up, step by step ---
+
+.PHONY: setup
+setup: $(STAMPS)/native  ## what the other jobs need: .venv, packages, the compiled module
+
+$(STAMPS)/machine: .ci/check-machine Cargo.toml
+	@$(call say,Checking this machine)
+	@PYTHON='$(PYTHON)' .ci/check-machine
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/venv: | $(STAMPS)/machine
+	@$(call say,Making .venv with uv from PyPI)
+	'$(PYTHON)' -m venv --clear .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on 'uv>=0.7'
+	@echo '$(CURDIR)' > $@
+
+$(STAMPS)/tools: $(STAMPS)/venv
+	@$(call say,Installing maturin)
+	$(BIN)/uv pip install 'maturin>=1.9,<2'
+	@touch $@
+
+$(STAMPS)/packages: $(STAMPS)/tools pyproject.toml
+	@$(call say,Installing packages; torch for CUDA is about 3 GB on its first download (TORCH=cpu: 0.2 GB))
+	$(BIN)/uv pip install $(addprefix --torch-backend ,$(TORCH)) -r pyproject.toml --extra train --extra hf --extra dev
+	@touch $@
+
+$(STAMPS)/native: $(STAMPS)/packages $(RUST_SOURCES) pyproject.toml
+	@$(call say,Building the wheel of the Rust code (a few minutes the first time))
+	$(BIN)/maturin develop --uv --release --locked
+	@touch $@

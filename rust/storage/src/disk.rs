@@ -122,7 +122,18 @@ impl Storage for RealDisk {
     }
 
     fn fsync_folder(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        match File::open(path)?.sync_all() {
+            // Some network and FUSE file systems have no fsync for folders: their names are durable when the call returns.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
+                Ok(())
+            }
+            synced => synced,
+        }
     }
 
     fn entries(&self, path: &Path) -> io::Result<Vec<(OsString, EntryKind)>> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{Storage, StorageFile};
 use crate::error::{At, StorageError};
 use crate::hash::{FileHasher, FileRecord};
-use crate::staging::{claim, create_folders, recover, split};
+use crate::staging::{claim, create_durable_folders, recover, split};
 
 /// Bytes gathered before they are handed to the disk.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -93,7 +93,7 @@ pub fn publish_file<E: From<StorageError>>(
     write: impl FnOnce(&mut FileWriter) -> Result<(), E>,
 ) -> Result<FileRecord, E> {
     let (parent, _) = split(path)?;
-    create_folders(disk, parent)?;
+    create_durable_folders(disk, parent)?;
     recover(disk, path)?;
     let (claimed, file) = claim(disk, path, |temporary| disk.create_file(temporary))?;
     let mut writer = FileWriter::new(claimed.path.clone(), file);

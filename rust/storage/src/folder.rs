@@ -9,7 +9,9 @@ use crate::error::{At, StorageError};
 use crate::file::FileWriter;
 use crate::hash::{FileHasher, FileRecord};
 use crate::manifest::{Label, MANIFEST_NAME, Manifest, is_plain_name};
-use crate::staging::{Claimed, aside_name, claim, create_folders, recover, remove_tree, split};
+use crate::staging::{
+    Claimed, aside_name, claim, create_durable_folders, create_folders, recover, remove_tree, split,
+};
 use crate::verify::{files_below, read_through};
 
 /// A folder that is being written beside its final name. Dropping it unpublished removes it.
@@ -24,7 +26,7 @@ pub struct StagedFolder<'disk> {
 impl<'disk> StagedFolder<'disk> {
     /// An empty folder that `publish` will rename to `target`; missing ancestors are created.
     pub fn create(disk: &'disk dyn Storage, target: &Path) -> Result<Self, StorageError> {
-        create_folders(disk, split(target)?.0)?;
+        create_durable_folders(disk, split(target)?.0)?;
         recover(disk, target)?;
         let (claimed, ()) = claim(disk, target, |temporary| disk.create_folder(temporary))?;
         Ok(Self {
@@ -122,7 +124,7 @@ impl<'disk> StagedFolder<'disk> {
     /// aside name, claimed; `recover` brings it back if we die there.
     fn replace_by_two_renames(&self, target: &Path, parent: &Path) -> Result<(), StorageError> {
         let aside = aside_name(target)?;
-        let claim = self.disk.hold(target);
+        let _claim = self.disk.hold(target);
         self.disk.rename(target, &aside).at("rename", &aside)?;
         let renamed = self
             .disk
@@ -134,9 +136,8 @@ impl<'disk> StagedFolder<'disk> {
             return Err(error).at("rename", target);
         }
         self.disk.fsync_folder(parent).at("fsync", parent)?;
-        remove_tree(self.disk, &aside);
-        drop(claim);
-        Ok(())
+        // As after an exchange: the old content is under our temporary name, where nobody looks for what to restore.
+        self.disk.rename(&aside, self.path()).at("rename", &aside)
     }
 }
 

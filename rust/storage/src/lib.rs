@@ -10,7 +10,8 @@
 //! * [`verify_folder`], [`read_verified`]: every missing, truncated, altered or extra file is found and named.
 //! * [`fingerprint`]: the identity of a JSON value.
 //! * [`append_line`]: logs, which are appended to and not published.
-//! * [`Storage`]: the operations all of this needs; [`RealDisk`] has them.
+//! * [`Storage`]: the operations all of this needs; [`RealDisk`], and [`simulated`] disks that fail or
+//!   lose power.
 //!
 //! # Not for
 //! Databases and files changed in place; hiding content from, or proving it to, an attacker: a fingerprint is no
@@ -24,6 +25,7 @@ mod folder;
 mod hash;
 mod lines;
 mod manifest;
+pub mod simulated;
 mod staging;
 mod verify;
 

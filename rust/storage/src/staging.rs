@@ -97,31 +97,41 @@ fn prefix(name: &OsStr, mark: &str) -> OsString {
 }
 
 /// Brings `target` back from a crash: an interrupted two-rename replacement is undone, unclaimed leftovers are removed.
-///
-/// Cleaning is best effort, because a leftover is harmless; only a failed undo is an error.
 pub(crate) fn recover(disk: &dyn Storage, target: &Path) -> Result<(), StorageError> {
     let (parent, name) = split(target)?;
-    let Ok(entries) = disk.entries(parent) else {
-        return Ok(());
-    };
-    for (mark, is_old) in [(ASIDE, true), (STAGED, false)] {
-        for path in entries
+    let entries = disk.entries(parent).unwrap_or_default();
+    let named = |mark| {
+        let found = entries
             .iter()
-            .filter(|(entry, _)| is_temporary(entry, name, mark))
-            .map(|(e, _)| parent.join(e))
-        {
-            let Ok(_claim) = disk.hold(&path) else {
-                continue;
-            };
-            if is_old && disk.kind(target).at("look at", target)?.is_none() {
-                disk.rename(&path, target).at("restore", target)?;
-                disk.fsync_folder(parent).at("fsync", parent)?;
-            } else {
-                remove_tree(disk, &path);
-            }
+            .filter(move |(entry, _)| is_temporary(entry, name, mark));
+        found.map(|(entry, _)| parent.join(entry))
+    };
+    let mut leftovers: Vec<PathBuf> = named(STAGED).collect();
+    for old in named(ASIDE).filter(|old| disk.hold(old).is_ok()) {
+        match disk.kind(target).at("look at", target)? {
+            None => disk.rename(&old, target).at("restore", target)?,
+            Some(_) => leftovers.push(discard_aside(disk, target, &old)?),
+        }
+    }
+    if leftovers.is_empty() {
+        return Ok(());
+    }
+    // A leftover may be the old content of an exchange that is not durable yet. If it were emptied now and power failed,
+    // the exchange could be undone and the final name would stand for the emptied folder.
+    disk.fsync_folder(parent).at("fsync", parent)?;
+    for path in leftovers {
+        if let Ok(_claim) = disk.hold(&path) {
+            remove_tree(disk, &path);
         }
     }
     Ok(())
+}
+
+/// Renames an old folder that is not needed any more, so that nobody restores it once it is half removed.
+fn discard_aside(disk: &dyn Storage, target: &Path, old: &Path) -> Result<PathBuf, StorageError> {
+    let discarded = temporary_name(target, STAGED)?;
+    disk.rename(old, &discarded).at("rename", old)?;
+    Ok(discarded)
 }
 
 fn is_temporary(entry: &OsStr, name: &OsStr, mark: &str) -> bool {
@@ -150,16 +160,37 @@ pub(crate) fn remove_tree(disk: &dyn Storage, path: &Path) {
     }
 }
 
-/// Creates `folder` and its ancestors as needed, each durable in its parent.
+/// Creates `folder` and its ancestors as needed.
 pub(crate) fn create_folders(disk: &dyn Storage, folder: &Path) -> Result<(), StorageError> {
-    if folder.as_os_str().is_empty() || disk.kind(folder).at("look at", folder)?.is_some() {
+    if disk.kind(folder).at("look at", folder)?.is_some() {
         return Ok(());
     }
-    let (parent, _) = split(folder)?;
-    create_folders(disk, parent)?;
+    create_folders(disk, split(folder)?.0)?;
     match disk.create_folder(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        made => made.at("create", folder)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.at("create", folder),
     }
-    disk.fsync_folder(parent).at("fsync", parent)
+}
+
+/// Creates `folder` and its ancestors as needed and makes their names durable, also of those that were there: whoever
+/// made them (a killed publisher, Python's `mkdir`) may not have. Ancestors that we may not open are taken as they are.
+pub(crate) fn create_durable_folders(
+    disk: &dyn Storage,
+    folder: &Path,
+) -> Result<(), StorageError> {
+    create_folders(disk, folder)?;
+    let above = folder.ancestors().skip(1).map(|above| {
+        if above.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            above
+        }
+    });
+    for parent in above {
+        match disk.fsync_folder(parent) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced.at("fsync", parent)?,
+        }
+    }
+    Ok(())
 }

@@ -86,12 +86,12 @@ def execute_inspect(arguments: argparse.Namespace) -> int:
 
 
 def _load(name: str) -> Tokenizer:
-    from stategpt.data import Tokenizer
-
     candidates = [Path(name), Path(name) / "tokenizer.json", Path(name) / "tokenizer" / "tokenizer.json"]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
         raise ConfigError(f"{name} is not a tokenizer.json and no folder that has one; train one: tokenizer train FILE")
+    from stategpt.data import Tokenizer
+
     return Tokenizer.load(found)
 
 

@@ -8,8 +8,17 @@ import textwrap
 from itertools import pairwise
 
 
+_known: dict[type, dict[str, str]] = {}
+
+
 def setting_docs(section: type) -> dict[str, str]:
     """Meaning of every setting of a dataclass, by name; empty where the source is not installed."""
+    if section not in _known:  # finding a class in its source takes milliseconds
+        _known[section] = _read_docs(section)
+    return _known[section]
+
+
+def _read_docs(section: type) -> dict[str, str]:
     try:
         source = textwrap.dedent(inspect.getsource(section))
     except OSError:  # an installation without sources still runs; it only shows no explanations

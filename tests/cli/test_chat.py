@@ -1,0 +1,103 @@
+"""Chat: which model is meant, and how a conversation goes. Models are stood in for."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stategpt.cli import chat
+from stategpt.errors import ConfigError, ContextOverflow
+
+
+@dataclass
+class Reply:
+    text: str
+    reason: str = "end"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    (tmp_path / "run.toml").write_text("", encoding="utf-8")
+    return tmp_path
+
+
+def publish(run: Path, stage: str) -> Path:
+    folder = run / stage / "model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+def test_last_stage_of_a_run_is_the_default(run: Path) -> None:
+    base = publish(run, "base")
+    assert chat.find_target(run, None) == chat.Target(base, run, "base")
+    sft = publish(run, "sft")
+    assert chat.find_target(run, None) == chat.Target(sft, run, "sft")
+    rl = publish(run, "rl")
+    assert chat.find_target(run, None) == chat.Target(rl, run, "rl")
+    assert chat.find_target(run, "base") == chat.Target(base, run, "base")
+
+
+def test_stage_that_is_not_there_yet_is_refused(run: Path) -> None:
+    with pytest.raises(ConfigError, match="has no rl model; no stage has finished yet"):
+        chat.find_target(run, None)
+    publish(run, "base")
+    with pytest.raises(ConfigError, match="has no rl model; it has base"):
+        chat.find_target(run, "rl")
+
+
+def test_saved_model_needs_no_run(run: Path) -> None:
+    folder = publish(run, "sft")
+    assert chat.find_target(folder, None) == chat.Target(folder, None, "sft")
+    with pytest.raises(ConfigError, match="needs the run folder"):
+        chat.find_target(folder, "base")
+    with pytest.raises(ConfigError, match="neither a run folder"):
+        chat.find_target(run / "none", None)
+
+
+@pytest.fixture
+def asked(run: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    publish(run, "rl")
+    questions: list[tuple[str, int]] = []
+
+    def answer(question: str, turn: int) -> Reply:
+        questions.append((question, turn))
+        if question == "too long":
+            raise ContextOverflow("the prompt is too long")
+        return Reply(f" about {question} ", "length" if question == "cut" else "end")
+
+    monkeypatch.setattr(chat, "_answerer", lambda target, arguments: answer)
+    return questions
+
+
+def arguments(run: Path, prompt: str | None) -> argparse.Namespace:
+    return argparse.Namespace(model=str(run), stage=None, prompt=prompt)
+
+
+def test_prompt_is_answered_once(run: Path, asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat.execute(arguments(run, "cut")) == 0
+    assert capsys.readouterr().out == "about cut ...\n"
+    assert asked == [("cut", 0)]
+
+
+def test_conversation_goes_on_after_an_error_and_ends_with_the_input(
+    run: Path,
+    asked: list[tuple[str, int]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: Iterator[str] = iter(["one", "too long", "two"])
+
+    def typed(_: str) -> str:
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", typed)
+    assert chat.execute(arguments(run, None)) == 0
+    assert asked == [("one", 0), ("too long", 1), ("two", 2)]
+    output = capsys.readouterr().out
+    assert "about one\nstategpt: the prompt is too long\nabout two\n" in output

@@ -1,0 +1,68 @@
+"""Settings and names on the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from stategpt import recipes
+from stategpt.cli.settings import default_out, find_run, run_folder, split_settings
+from stategpt.config import Run, dump
+from stategpt.errors import ConfigError
+
+
+def test_settings_are_taken_out_wherever_they_stand() -> None:
+    words = ["run", "--rl.beta", ".04", "tiny_cpu", "--out", "x", "--model.kv-heads=1", "--seed", "-1", "--name", "a b"]
+    settings, rest = split_settings(words)
+    assert settings == {"rl.beta": ".04", "model.kv_heads": "1", "seed": "-1", "name": "a b"}
+    assert rest == ["run", "tiny_cpu", "--out", "x"]
+
+
+def test_values_may_look_like_options_or_be_empty() -> None:
+    assert split_settings(["run", "--rl.beta", "-0.1"])[0] == {"rl.beta": "-0.1"}
+    assert split_settings(["plan", "--gates.required="])[0] == {"gates.required": ""}
+    assert split_settings(["plan", "--data.proportions", "code=.5,comments=.5"])[0] == {
+        "data.proportions": "code=.5,comments=.5"
+    }
+
+
+def test_other_commands_keep_their_words() -> None:
+    words = ["chat", "runs/tiny", "--seed", "3", "--prompt", "--rl.beta"]
+    assert split_settings(words) == ({}, words)
+    assert split_settings([]) == ({}, [])
+
+
+def test_setting_without_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--rl\.beta needs a value"):
+        split_settings(["run", "tiny_cpu", "--rl.beta"])
+
+
+def test_a_recipe_a_file_and_a_folder_are_found(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(dump(recipes.test_cpu()), encoding="utf-8")
+    assert find_run("tiny_cpu", {}).run == Run()
+    assert find_run(str(tmp_path / "run.toml"), {}).run == recipes.test_cpu()
+    assert find_run(str(tmp_path), {"rl.steps": "9"}).run.rl.steps == 9
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("tiny", "tiny_cpu"), ("llama65b", "llama-65b"), ("gpt3", "gpt3-13b")])
+def test_unknown_name_gives_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^'{name}' is neither a recipe .*nearest: {nearest}$"):
+        find_run(name, {})
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
+        find_run(str(tmp_path / "none.toml"), {})
+
+
+def test_run_goes_to_the_named_folder_or_below_runs(tmp_path: Path) -> None:
+    assert default_out("tiny_cpu", Run(name="mine")) == Path("runs/mine")
+    assert default_out(str(tmp_path), Run()) == tmp_path
+
+
+def test_folder_of_a_run_has_a_run_toml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no run\.toml"):
+        run_folder(str(tmp_path))
+    with pytest.raises(ConfigError, match="is not a folder"):
+        run_folder(str(tmp_path / "none"))
+    (tmp_path / "run.toml").write_text("", encoding="utf-8")
+    assert run_folder(str(tmp_path)) == tmp_path

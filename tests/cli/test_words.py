@@ -1,0 +1,25 @@
+"""Numbers as people read them."""
+
+import pytest
+
+from stategpt.cli.words import duration, listing, size, table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 seconds"), (119, "119 seconds"), (120, "2.0 minutes"), (3600, "1.0 hours"), (1e9, "11,574 days")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1 KB"), (25.3e9, "25.3 GB"), (5e18, "5e+06 TB")]
+)
+def test_sizes(count: float, text: str) -> None:
+    assert size(count) == text
+
+
+def test_columns_are_aligned() -> None:
+    assert table([["", "n"], ["one", "10"]]) == "        n\n  one  10"
+    assert listing([("a", "1"), ("long", "2")]) == "  a     1\n  long  2"

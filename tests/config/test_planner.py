@@ -1,0 +1,80 @@
+"""The plan: exact where it can be, near the measured prototype where it estimates."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from stategpt import recipes
+from stategpt.config import GPTConfig, Run, override, plan
+from stategpt.config.planner import Assumptions, exportability, training_bytes
+from stategpt.errors import ConfigError
+
+
+def test_tiny_cpu_in_numbers() -> None:
+    planned = plan(recipes.tiny_cpu())
+    assert (planned.parameters, planned.embedding_parameters) == (1_967_808, 786_432)
+    by_name = {stage.name: stage for stage in planned.stages}
+    assert by_name["pretrain"].steps == 1026
+    assert by_name["pretrain"].tokens == 1_050_624
+    assert by_name["reward"].steps == 100
+    assert by_name["rl"].steps == 75
+    assert by_name["sft"].steps == math.ceil(5800 / 32)
+    assert planned.tokens_by_source == {"code": 315_187, "docstrings": 630_374, "comments": 105_062}
+    assert planned.tokens_per_parameter == pytest.approx(0.534, abs=0.001)
+
+
+def test_estimates_are_near_the_prototypes_seconds() -> None:
+    seconds = {stage.name: stage.seconds for stage in plan(recipes.tiny_cpu()).stages}
+    measured = {"pretrain": 160, "sft": 34, "reward": 31, "rl": 85}
+    for name, value in measured.items():
+        assert seconds[name] == pytest.approx(value, rel=0.3), name
+
+
+@pytest.mark.parametrize(("name", "lowest_s", "highest_s"), [("tiny_cpu", 300, 1200), ("small_cpu", 1800, 5400)])
+def test_recipes_plan_the_time_they_promise(name: str, lowest_s: int, highest_s: int) -> None:
+    assert lowest_s < plan(recipes.RECIPES[name]()).seconds < highest_s
+
+
+def test_totals_are_those_of_the_stages() -> None:
+    planned = plan(Run())
+    assert planned.flops == pytest.approx(sum(stage.flops for stage in planned.stages))
+    assert planned.memory_bytes == max(stage.memory_bytes for stage in planned.stages) < 3e9
+
+
+def test_a_faster_machine_only_changes_seconds() -> None:
+    slow, fast = plan(Run()), plan(Run(), Assumptions(train_flops_per_s=9e11, sample_flops_per_s=1.8e11))
+    assert fast.flops == slow.flops
+    trained = [(a.seconds, b.seconds) for a, b in zip(slow.stages, fast.stages, strict=True) if a.steps]
+    assert all(a == pytest.approx(10 * b) for a, b in trained)
+
+
+def test_second_policy_is_planned_only_when_asked_for() -> None:
+    assert "rl, low beta" in [stage.name for stage in plan(Run()).stages]
+    without = override(Run(), {"rl.low_beta": 0.0})
+    assert "rl, low beta" not in [stage.name for stage in plan(without).stages]
+
+
+def test_minibatches_add_optimizer_steps_and_save_memory() -> None:
+    one = next(stage for stage in plan(Run()).stages if stage.name == "rl")
+    four = next(stage for stage in plan(override(Run(), {"rl.minibatches": 4})).stages if stage.name == "rl")
+    assert four.steps == 4 * one.steps
+    assert four.memory_bytes < one.memory_bytes
+
+
+def test_training_memory_counts_sixteen_bytes_a_weight_and_frozen_copies() -> None:
+    model = GPTConfig()
+    assert training_bytes(model, 0) == 16 * model.parameters
+    assert training_bytes(model, 0, frozen_models=2) == 24 * model.parameters
+
+
+def test_export_says_why_not() -> None:
+    assert exportability(GPTConfig()).architecture == "Qwen3ForCausalLM"
+    refused = exportability(GPTConfig(qk_norm=False))
+    assert refused.architecture == ""
+    assert "qk_norm" in refused.reason
+
+
+def test_assumptions_must_be_above_zero() -> None:
+    with pytest.raises(ConfigError, match=r"plan\.sft_pairs = 0"):
+        replace(Assumptions(), sft_pairs=0)

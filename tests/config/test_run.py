@@ -1,0 +1,39 @@
+"""Rules between sections."""
+
+from dataclasses import replace
+
+import pytest
+
+from stategpt.config import DataConfig, EvaluateConfig, GPTConfig, PretrainConfig, RankingsConfig, Run, TokenizerConfig
+from stategpt.errors import ConfigError
+
+
+def test_sections_that_contradict_are_refused_naming_both() -> None:
+    with pytest.raises(ConfigError, match=r"model\.vocab_size = 4096: must equal tokenizer\.vocab_size = 512"):
+        Run(tokenizer=TokenizerConfig(vocab_size=512))
+    with pytest.raises(ConfigError, match=r"data\.row_tokens = 512: must not exceed model\.context_tokens = 256"):
+        Run(data=DataConfig(row_tokens=512))
+    with pytest.raises(ConfigError, match=r"rankings\.max_tokens = 256: leaves no room for a prompt"):
+        Run(rankings=RankingsConfig(max_tokens=256))
+    with pytest.raises(ConfigError, match=r"evaluate\.max_tokens = 300"):
+        Run(evaluate=EvaluateConfig(max_tokens=300))
+
+
+def test_mixture_may_only_name_sources_the_corpus_has() -> None:
+    with pytest.raises(ConfigError, match=r"data\.proportions\.wiki = 1\.0.*code, docstrings, comments"):
+        Run(data=DataConfig(proportions={"wiki": 1.0}))
+
+
+def test_root_settings_have_no_section_in_their_name() -> None:
+    with pytest.raises(ConfigError, match=r"^seed = -1"):
+        Run(seed=-1)
+
+
+def test_tokens_are_rounded_up_to_whole_steps() -> None:
+    run = Run(pretrain=PretrainConfig(tokens=1025, batch_rows=8))
+    assert (run.step_tokens, run.pretrain_steps) == (1024, 2)
+    assert replace(run, pretrain=PretrainConfig(tokens=1024)).pretrain_steps == 1
+
+
+def test_longer_context_makes_room_for_longer_rows() -> None:
+    assert Run(data=DataConfig(row_tokens=512), model=GPTConfig(context_tokens=512)).data.row_tokens == 512

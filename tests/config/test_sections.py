@@ -1,0 +1,94 @@
+"""Every section: its rules are refused by full name, and every setting says what it means."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from stategpt.config import (
+    CorpusConfig,
+    DataConfig,
+    EvaluateConfig,
+    GatesConfig,
+    GPTConfig,
+    OptimConfig,
+    PretrainConfig,
+    RankingsConfig,
+    RewardConfig,
+    RLConfig,
+    Run,
+    SFTConfig,
+    TokenizerConfig,
+)
+from stategpt.config.documentation import setting_docs
+from stategpt.errors import ConfigError
+
+SECTIONS = [
+    CorpusConfig,
+    DataConfig,
+    EvaluateConfig,
+    GatesConfig,
+    GPTConfig,
+    OptimConfig,
+    PretrainConfig,
+    RankingsConfig,
+    RewardConfig,
+    RLConfig,
+    Run,
+    SFTConfig,
+    TokenizerConfig,
+]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_setting_says_what_it_means(section: type) -> None:
+    docs = setting_docs(section)
+    assert list(docs) == [field.name for field in dataclasses.fields(section)]
+    assert all(text.endswith((".", "%")) for text in docs.values())
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_sections_are_frozen(section: type) -> None:
+    assert section.__dataclass_params__.frozen
+
+
+REFUSED: list[tuple[Callable[[], object], str]] = [
+    (lambda: CorpusConfig(kind="files"), r"corpus\.paths = \[\]: corpus\.kind = 'files' needs at least one"),
+    (lambda: CorpusConfig(paths=("x",)), r'corpus\.paths = \[\'x\'\].*set corpus\.kind = "files"'),
+    (lambda: CorpusConfig(validation_share=1.0), r"corpus\.validation_share = 1\.0"),
+    (lambda: CorpusConfig(maximum_pair_characters=5), r"corpus\.maximum_pair_characters = 5.*minimum.* = 12"),
+    (lambda: TokenizerConfig(vocab_size=271), r"tokenizer\.vocab_size = 271: must be at least 272"),
+    (lambda: TokenizerConfig(pattern=""), r"tokenizer\.pattern = ''"),
+    (lambda: DataConfig(row_tokens=1), r"data\.row_tokens = 1"),
+    (lambda: DataConfig(proportions={"code": 0.5}), r"data\.proportions = .*must add up to 1, not 0\.5"),
+    (lambda: DataConfig(proportions={"code": 1.0, "comments": 0.0}), r"data\.proportions\.comments = 0\.0"),
+    (lambda: DataConfig(proportions={}), r"data\.proportions = .*at least one source"),
+    (lambda: DataConfig(strategy="first_fit"), r"data\.strategy = 'first_fit': must be one of best_fit, concat"),  # type: ignore[arg-type]
+    (lambda: OptimConfig(learning_rate=0.0), r"optim\.learning_rate = 0\.0"),
+    (lambda: OptimConfig(learning_rate=1e-3, betas=(0.9, 1.0)), r"optim\.betas = \(0\.9, 1\.0\)"),
+    (lambda: OptimConfig(learning_rate=1e-3, flat_fraction=1.5), r"optim\.flat_fraction = 1\.5"),
+    (lambda: PretrainConfig(micro_batch_rows=3), r"pretrain\.micro_batch_rows = 3: must divide batch_rows = 8"),
+    (lambda: PretrainConfig(sample_at=("start",)), r'pretrain\.sample_at = .*"end"'),  # type: ignore[arg-type]
+    (lambda: PretrainConfig(precision="float8"), r"pretrain\.precision = 'float8'"),  # type: ignore[arg-type]
+    (lambda: SFTConfig(epochs=0.0), r"sft\.epochs = 0\.0"),
+    (lambda: RankingsConfig(completions=1), r"rankings\.completions = 1: must be at least 2"),
+    (lambda: RankingsConfig(tie_below=-1), r"rankings\.tie_below = -1"),
+    (lambda: RewardConfig(prompts_per_batch=0), r"reward\.prompts_per_batch = 0"),
+    (lambda: RLConfig(completions=1), r"rl\.completions = 1: objective rloo needs at least 2"),
+    (lambda: RLConfig(minibatches=5), r"rl\.minibatches = 5: must divide prompts_per_step = 24"),
+    (lambda: RLConfig(beta=-0.1), r"rl\.beta = -0\.1"),
+    (lambda: EvaluateConfig(best_of=(4, 2)), r"evaluate\.best_of = \(4, 2\): must rise"),
+    (lambda: EvaluateConfig(best_of=(1,)), r"evaluate\.best_of = \(1,\)"),
+    (lambda: GatesConfig(required=("speed",)), r"gates\.required = \('speed',\): may name base"),
+    (lambda: GatesConfig(rl_win_rate=55.0), r"gates\.rl_win_rate = 55\.0"),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), REFUSED, ids=[message[:40] for _, message in REFUSED])
+def test_values_out_of_range_are_refused_by_name(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def test_one_completion_is_enough_without_a_leave_one_out_baseline() -> None:
+    assert RLConfig(objective="reward_weighted", completions=1).completions == 1

@@ -1,0 +1,116 @@
+"""Runs as TOML: round trips, partial files, overrides, and errors with their place."""
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stategpt import recipes
+from stategpt.config import CorpusConfig, PretrainConfig, RLConfig, Run, dump, from_dict, load, override
+from stategpt.config.toml import format_value, resolve
+from stategpt.errors import ConfigError
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+plain_values = st.recursive(
+    texts | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(plain_values)
+def test_any_plain_value_survives_toml(value: object) -> None:
+    assert tomllib.loads(f"value = {format_value(value)}")["value"] == value
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_recipes_round_trip_through_a_file(name: str, tmp_path: Path) -> None:
+    run = recipes.RECIPES[name]()
+    (tmp_path / "run.toml").write_text(dump(run), encoding="utf-8")
+    assert load(tmp_path / "run.toml") == run
+
+
+@given(
+    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    beta=st.floats(0, 1e6),
+    prompts=st.lists(st.text(st.characters(exclude_categories=["Cs"]))),
+)
+def test_awkward_values_round_trip(name: str, beta: float, prompts: list[str]) -> None:
+    pretrain = PretrainConfig(sample_prompts=tuple(prompts), sample_at=("end",))
+    run = Run(name=name, rl=RLConfig(beta=beta), pretrain=pretrain)
+    assert from_dict(tomllib.loads(dump(run))) == run
+
+
+def test_dumped_file_explains_every_setting() -> None:
+    lines = [line for line in dump(Run()).splitlines() if " = " in line]
+    assert len(lines) > 100
+    assert all("  # " in line for line in lines)
+
+
+def test_partial_file_has_the_default_jobs_values_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\n[rl]\nbeta = 0.04\n[rl.optim]\nlearning_rate = 5e-4\n', encoding="utf-8")
+    default = Run()
+    rl = replace(default.rl, beta=0.04, optim=replace(default.rl.optim, learning_rate=5e-4))
+    assert load(path) == replace(default, name="mine", rl=rl)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[rl]\nbata = 1.0\n", r"rl\.bata is not a setting; nearest: rl\.beta"),
+        ('[rl]\nbeta = "x"\n', r"rl\.beta = 'x': must be a number"),
+        ("[rl]\nsteps = 1.0\n", r"rl\.steps = 1\.0: must be a whole number"),
+        ("[rl.optim]\nlearning_rate = -1\n", r"rl\.optim\.learning_rate = -1\.0: must be above 0"),
+        ("rl = 3\n", "rl is a section"),
+        ("seed = \n", "is not TOML.*line 1"),
+    ],
+)
+def test_wrong_file_names_itself_and_the_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"wrong.toml.*{message}"):
+        load(path)
+
+
+def test_missing_and_binary_files_are_config_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"binary\.toml: cannot be read"):
+        load(tmp_path / "binary.toml")
+
+
+def test_override_takes_text_and_values() -> None:
+    run = override(Run(), {"rl.beta": "0.04", "rl.steps": 5, "evaluate.best_of": "2,16", "seed": "7"})
+    assert (run.rl.beta, run.rl.steps, run.evaluate.best_of, run.seed) == (0.04, 5, (2, 16), 7)
+    assert Run().rl.beta == 0.1
+
+
+def test_entries_of_a_table_can_be_set_one_by_one() -> None:
+    run = override(Run(), {"data.proportions.code": ".4", "data.proportions.docstrings": "0.5"})
+    assert run.data.proportions == {"code": 0.4, "docstrings": 0.5, "comments": 0.1}
+    with pytest.raises(ConfigError, match=r"must add up to 1, not 1\.1"):
+        override(Run(), {"data.proportions.code": "0.4"})
+
+
+def test_overrides_that_go_together_are_checked_together() -> None:
+    run = override(Run(), {"corpus.kind": "files", "corpus.paths": "a,b"})
+    assert run.corpus == CorpusConfig(kind="files", paths=("a", "b"))
+    with pytest.raises(ConfigError, match=r'set corpus\.kind = "files"'):
+        override(Run(), {"corpus.paths": "a"})
+
+
+def test_resolved_says_what_was_given_and_what_followed() -> None:
+    resolved = resolve(Run(), {"tokenizer.vocab_size": "512"})
+    assert resolved.given == {"tokenizer.vocab_size": 512}
+    assert resolved.derived == {"model.vocab_size": 512}
+    assert resolved.run.model.vocab_size == 512
+
+
+def test_resolved_file_is_taken_as_it_stands() -> None:
+    run = override(Run(), {"model.depth": 6, "model.width": 128, "model.heads": 4, "model.kv_heads": 4})
+    assert from_dict(tomllib.loads(dump(run))) == run

@@ -1,0 +1,50 @@
+"""Recipes: the numbers a recipe stands for, and that they are what the command line knows."""
+
+from dataclasses import replace
+
+import pytest
+
+from stategpt import recipes
+from stategpt.config import GatesConfig, Run
+
+
+def test_names_are_those_of_the_functions_and_runs() -> None:
+    for name, recipe in recipes.RECIPES.items():
+        assert recipe.__name__ == recipe().name == name
+
+
+def test_tiny_cpu_is_the_default_run() -> None:
+    assert recipes.tiny_cpu() == Run()
+
+
+def test_tiny_cpu_has_the_measured_numbers() -> None:
+    run = recipes.tiny_cpu()
+    assert (run.rankings.prompts, run.rankings.completions, run.rankings.tie_below) == (1600, 4, 2)
+    assert (run.rl.steps, run.rl.prompts_per_step, run.rl.completions, run.rl.beta) == (75, 24, 4, 0.1)
+    assert run.rankings.temperature == run.rl.temperature == run.evaluate.temperature
+    rates = [stage.optim.learning_rate for stage in (run.pretrain, run.sft, run.reward, run.rl)]
+    assert rates == [4e-3, 1.5e-3, 1e-3, 4e-4]
+
+
+@pytest.mark.parametrize("name", ["tiny_cpu", "small_cpu"])
+def test_gated_recipes_measure_at_least_what_their_gates_ask_for(name: str) -> None:
+    run = recipes.RECIPES[name]()
+    assert run.evaluate.sft_samples >= run.gates.sft_samples
+    assert run.evaluate.comparison_prompts >= run.gates.rl_prompts
+
+
+def test_small_cpu_gates_relevance_and_is_larger() -> None:
+    tiny, small = recipes.tiny_cpu(), recipes.small_cpu()
+    assert "relevance" in small.gates.required
+    assert replace(small.gates, required=tiny.gates.required) == GatesConfig()
+    assert small.model.parameters > 3 * tiny.model.parameters
+    assert small.pretrain.tokens > 4 * tiny.pretrain.tokens
+
+
+def test_test_cpu_reads_given_folders_and_gates_nothing() -> None:
+    run = recipes.test_cpu("a", "b")
+    assert (run.corpus.kind, run.corpus.paths) == ("files", ("a", "b"))
+    assert recipes.test_cpu().corpus.kind == "python_library"
+    assert run.gates.required == ()
+    assert 30_000 < run.model.parameters < 60_000
+    assert run.pretrain_steps == 12

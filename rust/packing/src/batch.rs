@@ -1,0 +1,186 @@
+//! Rows written out: token ids, targets, loss mask and attention layout of a flat stream.
+
+use crate::error::PackingError;
+use crate::shards::{Dataset, Span};
+
+/// Document id of a padding token.
+pub const NO_DOCUMENT: u64 = u64::MAX;
+
+/// Part of a document's segment `EOS d1 ... dn` (targets `d1 ... dn EOS`) within one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The document.
+    pub span: Span,
+    /// First token of the piece within the segment.
+    pub start: u64,
+    /// Tokens of the piece.
+    pub length: u32,
+}
+
+/// Buffers that rows are read through; one for each thread.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// Raw bytes of a shard file.
+    bytes: Vec<u8>,
+    /// Ids of one piece.
+    ids: Vec<u32>,
+    /// Pieces of the row being written.
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// Rows end to end, `rows x row_tokens` of each. A new one is all padding.
+///
+/// Of the attention layout only what packed rows need is kept: `prefix_end` and `branch_start` equal `segment_start`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// T, tokens of a row.
+    pub row_tokens: u32,
+    /// Input ids.
+    pub tokens: Vec<u32>,
+    /// The id that follows each input; padding where there is none.
+    pub targets: Vec<u32>,
+    /// Is the target trained?
+    pub loss_mask: Vec<bool>,
+    /// First token of each token's segment, as an index into the batch. A padding token is its own segment.
+    pub segment_start: Vec<i32>,
+    /// Place within the segment.
+    pub position: Vec<i32>,
+    /// Document of each token, `NO_DOCUMENT` for padding.
+    pub doc_ids: Vec<u64>,
+}
+
+impl Batch {
+    /// `rows` rows of padding.
+    pub fn new(rows: u64, row_tokens: u32, padding: u32) -> Result<Self, PackingError> {
+        let tokens = rows
+            .checked_mul(u64::from(row_tokens))
+            .filter(|tokens| *tokens <= i32::MAX as u64);
+        let Some(tokens) = tokens.map(|tokens| tokens as usize) else {
+            let rule = format!(
+                "rows of {row_tokens} tokens must stay below 2^31 tokens in all; use smaller batches"
+            );
+            return Err(PackingError::setting("batch_rows", rows, rule));
+        };
+        Ok(Self {
+            row_tokens,
+            tokens: vec![padding; tokens],
+            targets: vec![padding; tokens],
+            loss_mask: vec![false; tokens],
+            segment_start: (0..tokens as i32).collect(),
+            position: vec![0; tokens],
+            doc_ids: vec![NO_DOCUMENT; tokens],
+        })
+    }
+
+    /// Trained targets in the batch.
+    pub fn target_count(&self) -> u64 {
+        self.loss_mask.iter().filter(|trained| **trained).count() as u64
+    }
+
+    /// Writes the pieces in `scratch` into row `row`, from its start. Each is a segment of its own if `isolate`;
+    /// otherwise the whole row is one.
+    pub fn write_row(
+        &mut self,
+        row: usize,
+        dataset: &Dataset,
+        isolate: bool,
+        scratch: &mut Scratch,
+    ) -> Result<(), PackingError> {
+        let row_start = row * self.row_tokens as usize;
+        let mut at = row_start;
+        for index in 0..scratch.pieces.len() {
+            let piece = scratch.pieces[index];
+            let end = at + piece.length as usize;
+            let segment = if isolate { at } else { row_start };
+            self.write_ids(at, &piece, dataset, scratch)?;
+            dataset.read_mask(
+                &piece.span,
+                piece.start,
+                &mut self.loss_mask[at..end],
+                &mut scratch.bytes,
+            )?;
+            self.segment_start[at..end].fill(segment as i32);
+            self.position[at..end]
+                .iter_mut()
+                .zip((at - segment) as i32..)
+                .for_each(|(place, value)| *place = value);
+            self.doc_ids[at..end].fill(dataset.doc_id(&piece.span)?);
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Segment place s holds input d_s (end of text at 0) and target d_{s+1} (end of text at n).
+    fn write_ids(
+        &mut self,
+        at: usize,
+        piece: &Piece,
+        dataset: &Dataset,
+        scratch: &mut Scratch,
+    ) -> Result<(), PackingError> {
+        let end_of_text = dataset.description().end_of_text;
+        let (length, documents_tokens) = (piece.length as usize, piece.span.tokens);
+        let first = piece.start.saturating_sub(1);
+        let last = (piece.start + u64::from(piece.length)).min(documents_tokens);
+        scratch.ids.resize((last - first) as usize, 0);
+        dataset.read_tokens(&piece.span, first, &mut scratch.ids, &mut scratch.bytes)?;
+        let (starts, ends) = (
+            piece.start == 0,
+            piece.start + u64::from(piece.length) > documents_tokens,
+        );
+        let inputs = &mut self.tokens[at..at + length];
+        if starts {
+            inputs[0] = end_of_text;
+        }
+        let skip = usize::from(starts);
+        inputs[skip..].copy_from_slice(&scratch.ids[..length - skip]);
+        let targets = &mut self.targets[at..at + length];
+        if ends {
+            targets[length - 1] = end_of_text;
+        }
+        let kept = length - usize::from(ends);
+        targets[..kept].copy_from_slice(&scratch.ids[1 - skip..][..kept]);
+        Ok(())
+    }
+}
+
+/// An order of rows: any row by its number, the same for every reader.
+pub trait Rows: Send + Sync {
+    /// T, tokens of a row.
+    fn row_tokens(&self) -> u32;
+
+    /// Number of rows; `None` if they never end.
+    fn rows(&self) -> Option<u64>;
+
+    /// Id that fills what is left of a row.
+    fn padding(&self) -> u32;
+
+    /// Identity of the order: data, settings and seed. Equal fingerprints give equal rows.
+    fn fingerprint(&self) -> &str;
+
+    /// Writes row `row` of the order as row `slot` of `batch`.
+    fn write(
+        &self,
+        row: u64,
+        batch: &mut Batch,
+        slot: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(), PackingError>;
+
+    /// Rows `first..first + rows` as a batch of `batch_rows`, filled up with rows of padding.
+    fn batch(&self, first: u64, rows: u64, batch_rows: u64) -> Result<Batch, PackingError> {
+        if rows > batch_rows {
+            return Err(PackingError::setting(
+                "batch_rows",
+                batch_rows,
+                format!("{rows} rows do not fit"),
+            ));
+        }
+        let mut batch = Batch::new(batch_rows, self.row_tokens(), self.padding())?;
+        let mut scratch = Scratch::default();
+        for slot in 0..rows {
+            self.write(first + slot, &mut batch, slot as usize, &mut scratch)?;
+        }
+        Ok(batch)
+    }
+}

@@ -1,0 +1,91 @@
+//! How many documents there are of each length: all that a packing plan needs to know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Documents by length in tokens, the end-of-text token not counted. Histograms of parts add up to that of the whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
+pub struct LengthHistogram {
+    /// Documents for each length that occurs.
+    counts: BTreeMap<u64, u64>,
+}
+
+impl LengthHistogram {
+    /// Counts `documents` more of `tokens` tokens. O(log lengths).
+    pub fn add(&mut self, tokens: u64, documents: u64) {
+        if documents > 0 {
+            *self.counts.entry(tokens).or_insert(0) += documents;
+        }
+    }
+
+    /// `(tokens, documents)`, the shortest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+        self.counts
+            .iter()
+            .map(|(tokens, documents)| (*tokens, *documents))
+    }
+
+    /// Documents in all. O(lengths).
+    pub fn documents(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Tokens in all. O(lengths).
+    pub fn tokens(&self) -> u64 {
+        self.iter()
+            .map(|(tokens, documents)| tokens * documents)
+            .sum()
+    }
+}
+
+impl From<Vec<(u64, u64)>> for LengthHistogram {
+    fn from(pairs: Vec<(u64, u64)>) -> Self {
+        let mut histogram = Self::default();
+        pairs
+            .into_iter()
+            .for_each(|(tokens, documents)| histogram.add(tokens, documents));
+        histogram
+    }
+}
+
+impl From<LengthHistogram> for Vec<(u64, u64)> {
+    fn from(histogram: LengthHistogram) -> Self {
+        histogram.counts.into_iter().collect()
+    }
+}
+
+impl FromIterator<u64> for LengthHistogram {
+    fn from_iter<I: IntoIterator<Item = u64>>(lengths: I) -> Self {
+        let mut histogram = Self::default();
+        lengths
+            .into_iter()
+            .for_each(|tokens| histogram.add(tokens, 1));
+        histogram
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_documents_and_tokens() {
+        let histogram: LengthHistogram = [3, 0, 3, 7].into_iter().collect();
+        assert_eq!(
+            histogram.iter().collect::<Vec<_>>(),
+            [(0, 1), (3, 2), (7, 1)]
+        );
+        assert_eq!((histogram.documents(), histogram.tokens()), (4, 13));
+    }
+
+    #[test]
+    fn is_written_as_pairs() -> Result<(), serde_json::Error> {
+        let histogram: LengthHistogram = [3, 0, 3].into_iter().collect();
+        let text = serde_json::to_string(&histogram)?;
+        assert_eq!(text, "[[0,1],[3,2]]");
+        assert_eq!(serde_json::from_str::<LengthHistogram>(&text)?, histogram);
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! What the manifest of a data set says besides its files: counts, the length histogram, where the text is from.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use stategpt_storage::{Label, Manifest, SCHEMA_VERSION};
+
+use super::npy::Dtype;
+use crate::error::PackingError;
+use crate::histogram::LengthHistogram;
+
+/// Kind of a published folder of token shards.
+pub const KIND: &str = "token_shards";
+/// Name under which the manifest holds the tokenizer's fingerprint.
+pub const TOKENIZER: &str = "tokenizer";
+
+/// Where the documents are from and what they may be used for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Where the documents are from, in words or as an address.
+    pub source: String,
+    /// Their licence.
+    pub licence: String,
+    /// Fingerprints of the published folders they were made from.
+    pub parents: Vec<String>,
+}
+
+/// The tokenizer that shards belong to, as far as rows need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vocabulary {
+    /// Fingerprint of the tokenizer.
+    pub fingerprint: String,
+    /// Ids are below this.
+    pub size: u32,
+    /// Id that starts every segment and is its last target.
+    pub end_of_text: u32,
+    /// Id that fills the rest of a row.
+    pub padding: u32,
+}
+
+/// One shard folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardCounts {
+    /// Documents in the shard.
+    pub documents: u64,
+    /// Tokens of these documents, end of text not counted.
+    pub tokens: u64,
+    /// Is there a `mask.npy`?
+    pub masked: bool,
+}
+
+/// The data set, as `extra` of its manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Ids are below this.
+    pub vocab_size: u32,
+    /// Id that starts every segment and is its last target.
+    pub end_of_text: u32,
+    /// Id that fills the rest of a row.
+    pub padding: u32,
+    /// Documents in all.
+    pub documents: u64,
+    /// Tokens of all documents, end of text not counted.
+    pub tokens: u64,
+    /// Do the shards hold a `doc_id.npy`? If not, a document's id is its number.
+    pub document_ids: bool,
+    /// Documents by length.
+    pub length_histogram: LengthHistogram,
+    /// The shards, in order; shard i is folder `format!("{i:05}")`.
+    pub shards: Vec<ShardCounts>,
+    /// Where the documents are from.
+    pub source: String,
+    /// Their licence.
+    pub licence: String,
+}
+
+impl Description {
+    /// Element type of `tokens.npy`.
+    pub fn token_dtype(&self) -> Dtype {
+        Dtype::of_vocabulary(self.vocab_size)
+    }
+
+    /// The label under which the data set is published.
+    pub fn into_label(self, tokenizer: String, parents: Vec<String>) -> Label {
+        let extra = match serde_json::to_value(self) {
+            Ok(Value::Object(extra)) => extra,
+            // Numbers, strings and lists: always an object.
+            _ => Map::new(),
+        };
+        let fingerprints = [(TOKENIZER.to_string(), tokenizer)].into();
+        Label {
+            kind: KIND.to_string(),
+            fingerprints,
+            parents,
+            extra,
+        }
+    }
+
+    /// The description that a manifest holds.
+    pub fn of(manifest: &Manifest) -> Result<Self, PackingError> {
+        serde_json::from_value(Value::Object(manifest.extra.clone())).map_err(|error| {
+            PackingError::Foreign {
+                what: "the description of the token shards".to_string(),
+                expected: format!("that of format version {SCHEMA_VERSION}"),
+                found: format!("not readable ({error})"),
+                advice: "Write the shards again with this version.",
+            }
+        })
+    }
+}
+
+/// Folder of shard `number` within its data set.
+pub fn shard_name(number: usize) -> String {
+    format!("{number:05}")
+}

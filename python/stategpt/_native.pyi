@@ -1,6 +1,6 @@
 """The compiled half of stategpt. Every call lets the interpreter go; errors are those of `stategpt.errors`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import final
@@ -43,6 +43,92 @@ def fingerprint_json(text: str) -> str:
 
 def append_line(path: str | PathLike[str], line: str, durable: bool) -> None:
     """Appends `line` and a newline to a log after removing a torn last line; `durable` fsyncs it."""
+
+# --- tokenizer ---
+
+@final
+class Tokenizer:
+    """The BPE engine: immutable, shared by threads. `stategpt.Tokenizer` is its public face.
+
+    `allow_special`: text that spells an added token becomes it. Ids are uint32, offsets uint64 with one entry more than
+    there are documents or tokens. Arrays own the engine's buffers; nothing is copied.
+    """
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> Tokenizer:
+        """Reads a `tokenizer.json`."""
+    @staticmethod
+    def from_json(json: bytes) -> Tokenizer:
+        """Reads the text of a `tokenizer.json`."""
+    @staticmethod
+    def from_tiktoken(path: str | PathLike[str], pattern: str, special: Sequence[tuple[str, int]]) -> Tokenizer:
+        """Reads a rank file."""
+    def to_json(self) -> str:
+        """The canonical `tokenizer.json`."""
+    def encode(self, text: str, allow_special: bool) -> npt.NDArray[np.uint32]:
+        """Ids of a text."""
+    def encode_bytes(self, data: bytes, allow_special: bool) -> npt.NDArray[np.uint32]:
+        """Ids of any bytes."""
+    def count(self, text: str, allow_special: bool) -> int:
+        """Number of ids of a text."""
+    def encode_with_offsets(
+        self, text: str, allow_special: bool
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
+        """Ids and the byte offsets between them."""
+    def encode_batch(
+        self, texts: Iterable[str], allow_special: bool, threads: int | None
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
+        """Ids of many texts and the offsets between documents."""
+    def encode_files(
+        self, paths: Sequence[str | PathLike[str]], allow_special: bool, lines: bool, replace: bool, threads: int | None
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
+        """Ids of files, each (or each line of each) a document; `replace` makes bytes that are not UTF-8 U+FFFD."""
+    def decode(self, ids: npt.NDArray[np.uint32], skip_special: bool) -> str:
+        """Text of contiguous ids."""
+    def decode_bytes(self, ids: npt.NDArray[np.uint32], skip_special: bool) -> bytes:
+        """Bytes of contiguous ids."""
+    def decode_batch(
+        self, ids: npt.NDArray[np.uint32], offsets: npt.NDArray[np.uint64], skip_special: bool
+    ) -> list[str]:
+        """Text of each document."""
+    def token_bytes(self, id: int) -> bytes:
+        """Bytes of one token."""
+    def special_id(self, text: str) -> int:
+        """Id of an added token."""
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Added tokens in order of id."""
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
+    @property
+    def pattern(self) -> str:
+        """Name of the pattern."""
+    @property
+    def fingerprint(self) -> str:
+        """`b3:` and the BLAKE3 of `to_json`."""
+
+@final
+class StreamDecoder:
+    """Decodes id by id; threads that share one take turns."""
+
+    def __new__(cls, tokenizer: Tokenizer) -> StreamDecoder: ...
+    def push(self, id: int) -> str:
+        """The text that `id` completes."""
+    def finish(self) -> str:
+        """U+FFFD for an unfinished character, or nothing."""
+
+@final
+class BpeTrainer:
+    """Counts the pieces of documents, then learns merges from the counts."""
+
+    def __new__(cls, pattern: str, lines: bool, threads: int | None) -> BpeTrainer: ...
+    def feed(self, documents: Iterable[str]) -> None:
+        """Counts texts (each line of each, if `lines`)."""
+    def feed_file(self, path: str | PathLike[str], replace: bool) -> None:
+        """Counts a file."""
+    def train(self, vocab_size: int, special_tokens: Sequence[str], min_frequency: int) -> Tokenizer:
+        """The tokenizer of what was counted."""
 
 # --- ranking ---
 

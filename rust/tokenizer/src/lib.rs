@@ -1,1 +1,38 @@
-//! Byte-level BPE: scan, train, encode, decode, file formats.
+//! Byte-level BPE: scan, train, encode, decode, file formats. Exact, lossless on any bytes, never quadratic.
+//!
+//! 1. [`Trainer`] counts the pieces of documents and learns merges; [`Tokenizer::load`] and [`Tokenizer::from_tiktoken`] read
+//!    them from files instead. Both give a [`Model`], the tokenizer as data.
+//! 2. [`Tokenizer`] is the engine over a model: immutable, shared by threads, safe after `fork`.
+//! 3. [`Tokenizer::encode`] cuts text into pieces (the [`Pattern`]'s hand-written scanner), looks each up whole, and merges
+//!    the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes back.
+//! 4. [`Tokenizer::to_json`] writes `tokenizer.json`, its canonical form, whose BLAKE3 is [`Tokenizer::fingerprint`].
+//!
+//! What it is not for: normalizers, word-level or unigram models, regular expressions beyond the named patterns.
+
+mod added;
+mod batch;
+mod byte_level;
+mod cache;
+mod classes;
+mod error;
+pub mod format;
+mod key;
+mod merge;
+mod model;
+mod pairs;
+mod pattern;
+mod pieces;
+mod scan;
+mod stream;
+mod tokenizer;
+mod train;
+
+pub use batch::{Ragged, Reading, lines, read_text};
+pub use classes::UNICODE_VERSION;
+pub use error::{Result, TokenizerError};
+pub use model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
+pub use pattern::Pattern;
+pub use scan::for_each_piece;
+pub use stream::StreamDecoder;
+pub use tokenizer::{Special, Tokenizer};
+pub use train::{Documents, Target, Trainer};

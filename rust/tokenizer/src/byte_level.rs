@@ -1,0 +1,80 @@
+//! The alphabet in which `tokenizer.json` writes bytes: one printable character per byte (GPT-2's table).
+//!
+//! Printable Latin-1 characters stand for themselves, the 68 other bytes for U+0100, U+0101, ... in order.
+
+/// Whether a byte is written as the Latin-1 character of the same number.
+const fn is_printable(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF)
+}
+
+/// Character of each byte.
+pub const CHARACTERS: [char; 256] = characters();
+
+const fn characters() -> [char; 256] {
+    let mut table = ['\0'; 256];
+    let (mut byte, mut shifted) = (0, 0x100_u32);
+    while byte < 256 {
+        table[byte] = if is_printable(byte as u8) {
+            byte as u8 as char
+        } else {
+            shifted += 1;
+            match char::from_u32(shifted - 1) {
+                Some(character) => character,
+                None => '\0',
+            }
+        };
+        byte += 1;
+    }
+    table
+}
+
+/// Every byte, in the order of its character: the order in which a trainer numbers them.
+pub fn alphabet() -> [u8; 256] {
+    let mut bytes: [u8; 256] = std::array::from_fn(|byte| byte as u8);
+    bytes.sort_by_key(|&byte| CHARACTERS[usize::from(byte)]);
+    bytes
+}
+
+/// The byte a character stands for.
+pub fn byte_of(character: char) -> Option<u8> {
+    match character as u32 {
+        code @ 0..=0xFF if is_printable(code as u8) => Some(code as u8),
+        0x100..=0x143 => (0..=u8::MAX).find(|&byte| CHARACTERS[usize::from(byte)] == character),
+        _ => None,
+    }
+}
+
+/// `bytes` as `tokenizer.json` writes them.
+pub fn write(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .map(|&byte| CHARACTERS[usize::from(byte)])
+        .collect()
+}
+
+/// The bytes a string stands for; `None` if it holds a character that stands for no byte.
+pub fn read(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(byte_of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_has_its_own_character() {
+        let all: Vec<u8> = (0..=u8::MAX).collect();
+        assert_eq!(read(&write(&all)), Some(all.clone()));
+        assert_eq!(write(b" \n"), "ĠĊ");
+        assert_eq!(read("a b"), None);
+    }
+
+    #[test]
+    fn the_alphabet_starts_with_the_printable_bytes_and_ends_with_the_soft_hyphen() {
+        let order = alphabet();
+        assert_eq!(&order[..3], b"!\"#");
+        assert_eq!(order[187], 0xFF);
+        assert_eq!(order[188], 0);
+        assert_eq!(order[255], 0xAD);
+    }
+}

@@ -1,0 +1,31 @@
+//! File formats: `tokenizer.json` of the `tokenizers` library, and tiktoken's rank files.
+
+pub mod huggingface;
+mod read;
+pub mod tiktoken;
+mod write;
+
+use crate::error::{Result, TokenizerError};
+use std::path::Path;
+
+pub(crate) use read::keep_last;
+
+/// Largest file that is read.
+pub const MAX_FILE_BYTES: u64 = 128 << 20;
+
+/// The bytes of a tokenizer file, refused by its size before it is read.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let io = |source| TokenizerError::Io {
+        operation: "read",
+        path: path.to_owned(),
+        source,
+    };
+    let size = std::fs::metadata(path).map_err(io)?.len();
+    if size > MAX_FILE_BYTES {
+        let problem = format!(
+            "the file has {size} bytes, more than the limit of {MAX_FILE_BYTES}; is it a tokenizer?"
+        );
+        return Err(TokenizerError::format("$", problem).of_origin(path));
+    }
+    std::fs::read(path).map_err(io)
+}

@@ -1,0 +1,115 @@
+//! Writing `tokenizer.json` in its canonical form: tokens by id, merges by rank, one a line.
+
+use crate::byte_level;
+use crate::model::{MergeOrder, Model};
+use crate::pattern::Pattern;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::{Value, json};
+
+#[derive(Serialize)]
+struct File<'m> {
+    version: &'static str,
+    truncation: Value,
+    padding: Value,
+    added_tokens: Vec<Value>,
+    normalizer: Value,
+    pre_tokenizer: Value,
+    post_processor: &'m Value,
+    decoder: Value,
+    model: Bpe<'m>,
+}
+
+#[derive(Serialize)]
+struct Bpe<'m> {
+    r#type: &'static str,
+    dropout: Value,
+    unk_token: Value,
+    continuing_subword_prefix: Value,
+    end_of_word_suffix: Value,
+    fuse_unk: bool,
+    byte_fallback: bool,
+    ignore_merges: bool,
+    vocab: Vocabulary<'m>,
+    merges: Vec<String>,
+}
+
+struct Vocabulary<'m>(&'m Model);
+
+impl Serialize for Vocabulary<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (id, _) in self.0.tokens.iter() {
+            map.serialize_entry(&name(self.0, id), &id)?;
+        }
+        map.end()
+    }
+}
+
+/// A token as the file names it: an added one by its text, another by its bytes.
+fn name(model: &Model, id: u32) -> String {
+    match model.added.binary_search_by_key(&id, |token| token.id) {
+        Ok(place) => model.added[place].content.clone(),
+        Err(_) => byte_level::write(model.tokens.get(id)),
+    }
+}
+
+/// `model` as `tokenizer.json`. Equal models give equal text.
+pub fn write(model: &Model) -> String {
+    let file = File {
+        version: "1.0",
+        truncation: Value::Null,
+        padding: Value::Null,
+        added_tokens: model.added.iter().map(added_token).collect(),
+        normalizer: Value::Null,
+        pre_tokenizer: pre_tokenizer(model.pattern),
+        post_processor: &model.post_processor,
+        decoder: byte_level_step(true),
+        model: Bpe {
+            r#type: "BPE",
+            dropout: Value::Null,
+            unk_token: Value::Null,
+            continuing_subword_prefix: Value::Null,
+            end_of_word_suffix: Value::Null,
+            fuse_unk: false,
+            byte_fallback: false,
+            ignore_merges: model.whole_pieces,
+            vocab: Vocabulary(model),
+            merges: merges(model),
+        },
+    };
+    // Nothing in these types can fail to be written: keys are strings, numbers are finite.
+    serde_json::to_string_pretty(&file).unwrap_or_default()
+}
+
+fn added_token(token: &crate::model::AddedToken) -> Value {
+    json!({
+        "id": token.id, "content": token.content, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": token.normalized, "special": token.special,
+    })
+}
+
+fn byte_level_step(use_regex: bool) -> Value {
+    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex})
+}
+
+fn pre_tokenizer(pattern: Pattern) -> Value {
+    if pattern == Pattern::Gpt2 {
+        return byte_level_step(true);
+    }
+    let split = json!({"type": "Split", "pattern": {"Regex": pattern.regex()}, "behavior": "Isolated", "invert": false});
+    json!({"type": "Sequence", "pretokenizers": [split, byte_level_step(false)]})
+}
+
+/// Merges as "left right", in the order an encoder prefers them; of one token's merges, the one with the smaller parts.
+fn merges(model: &Model) -> Vec<String> {
+    let mut merges = model.merges.clone();
+    if model.order == MergeOrder::JoinedId {
+        merges.sort_by_key(|merge| (merge.joined, merge.left, merge.right));
+    }
+    let text = |id| byte_level::write(model.tokens.get(id));
+    merges
+        .iter()
+        .map(|merge| format!("{} {}", text(merge.left), text(merge.right)))
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! Short pieces as numbers: up to 15 bytes and their count in 128 bits, so that a look-up compares two words.
+
+/// A piece of at most [`ShortKey::MOST`] bytes: the bytes, little end first, and the length in the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShortKey {
+    /// Bytes 0 to 7.
+    pub low: u64,
+    /// Bytes 8 to 14, and the length.
+    pub high: u64,
+}
+
+impl ShortKey {
+    /// Longest piece that fits.
+    pub const MOST: usize = 15;
+
+    /// The key of `text[start..end]`, which is 1 to 15 bytes long.
+    #[inline]
+    pub fn of(text: &[u8], start: usize, end: usize) -> Self {
+        let len = end - start;
+        let bytes = match text
+            .get(start..start + 16)
+            .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok())
+        {
+            // One wide load, then the bytes of the next piece masked away.
+            Some(bytes) => u128::from_le_bytes(bytes) & (u128::MAX >> (8 * (16 - len))),
+            None => {
+                let mut bytes = [0; 16];
+                bytes[..len].copy_from_slice(&text[start..end]);
+                u128::from_le_bytes(bytes)
+            }
+        };
+        Self {
+            low: bytes as u64,
+            high: (bytes >> 64) as u64 | (len as u64) << 56,
+        }
+    }
+
+    /// Length of the piece.
+    pub fn len(&self) -> usize {
+        (self.high >> 56) as usize
+    }
+
+    /// The piece's bytes, zeros, and the length in the last place.
+    pub fn bytes(self) -> [u8; 16] {
+        (u128::from(self.high) << 64 | u128::from(self.low)).to_le_bytes()
+    }
+
+    /// A well-mixed number of 64 bits.
+    #[inline]
+    pub fn hash(self) -> u64 {
+        let mixed = (self.low ^ self.high.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_depends_on_the_piece_alone() {
+        let text = b"xxabcdefghijklmnopqrstuvwxyz";
+        for len in 1..=ShortKey::MOST {
+            assert_eq!(
+                ShortKey::of(text, 2, 2 + len),
+                ShortKey::of(&text[2..2 + len], 0, len),
+                "{len}"
+            );
+        }
+        assert_ne!(ShortKey::of(b"a", 0, 1), ShortKey::of(b"a\0", 0, 2));
+    }
+}

@@ -1,0 +1,175 @@
+//! What a tokenizer is: tokens, merges, added tokens and a pattern. Files are read into it and written from it.
+
+use crate::error::{Result, TokenizerError};
+use crate::pattern::Pattern;
+use serde_json::Value;
+
+/// Ids a vocabulary may reach; a file that asks for more is refused rather than allocated.
+pub const MAX_VOCABULARY: usize = 1 << 22;
+
+/// A merge: the ids of its two parts and of what they become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merge {
+    /// Id of the left part.
+    pub left: u32,
+    /// Id of the right part.
+    pub right: u32,
+    /// Id of the joined token.
+    pub joined: u32,
+}
+
+/// Which of two possible merges comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MergeOrder {
+    /// The one that stands first in [`Model::merges`] (`tokenizer.json`).
+    Listed,
+    /// The one whose joined token has the smaller id (rank files); equal ones from the left.
+    JoinedId,
+}
+
+/// A token that stands outside the merges: plain text never yields it, only `special="allow"` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedToken {
+    /// Its id.
+    pub id: u32,
+    /// The text that stands for it.
+    pub content: String,
+    /// Flagged as special in `tokenizer.json`: skipped by decoders asked to.
+    pub special: bool,
+    /// Matched after those that are not, as the `tokenizers` library does.
+    pub normalized: bool,
+}
+
+/// Bytes of each token, addressed by id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenTable {
+    /// All tokens' bytes, in order of id.
+    bytes: Vec<u8>,
+    /// Where each id's bytes end; an id that is a gap has none.
+    ends: Vec<u32>,
+}
+
+impl TokenTable {
+    /// The table of `(id, bytes)` in any order; ids nobody names are gaps.
+    pub fn of(mut tokens: Vec<(u32, Vec<u8>)>) -> Self {
+        tokens.sort_unstable();
+        let mut table = Self::default();
+        for (id, bytes) in tokens {
+            table.ends.resize(id as usize, table.bytes.len() as u32);
+            table.bytes.extend_from_slice(&bytes);
+            table.ends.push(table.bytes.len() as u32);
+        }
+        table
+    }
+
+    /// One more than the largest id.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no token at all.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The bytes of `id`; empty for a gap and beyond the end.
+    #[inline]
+    pub fn get(&self, id: u32) -> &[u8] {
+        let id = id as usize;
+        let Some(&end) = self.ends.get(id) else {
+            return &[];
+        };
+        let start = if id == 0 { 0 } else { self.ends[id - 1] };
+        &self.bytes[start as usize..end as usize]
+    }
+
+    /// Every token that is not a gap, with its id.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        (0..self.ends.len() as u32)
+            .map(|id| (id, self.get(id)))
+            .filter(|(_, bytes)| !bytes.is_empty())
+    }
+}
+
+/// A tokenizer as data.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// How text is cut into pieces.
+    pub pattern: Pattern,
+    /// Bytes of every token, added ones included.
+    pub tokens: TokenTable,
+    /// Merges, most preferred first.
+    pub merges: Vec<Merge>,
+    /// What "most preferred" means when an encoder must choose.
+    pub order: MergeOrder,
+    /// A piece that is a token becomes it without merging (`ignore_merges`).
+    pub whole_pieces: bool,
+    /// Tokens that stand outside the merges, in order of id.
+    pub added: Vec<AddedToken>,
+    /// `post_processor` of the file it came from, kept for saving; it adds tokens only where the `tokenizers` library is asked to.
+    pub post_processor: Value,
+}
+
+impl Model {
+    /// Checks what every part of the engine relies on: each byte has a token that is not an added one, and ids fit.
+    ///
+    /// # Errors
+    /// [`TokenizerError::BadSpecialToken`] or [`TokenizerError::Format`] with what is missing.
+    pub fn validate(&self) -> Result<[u32; 256]> {
+        if let Some(token) = self.added.iter().find(|token| token.content.is_empty()) {
+            return Err(TokenizerError::BadSpecialToken {
+                content: token.content.clone(),
+                problem: "is empty",
+            });
+        }
+        let added: rustc_hash::FxHashSet<u32> = self.added.iter().map(|token| token.id).collect();
+        let mut bytes = [None; 256];
+        for (id, token) in self.tokens.iter().filter(|(_, token)| token.len() == 1) {
+            let slot = &mut bytes[usize::from(token[0])];
+            if slot.is_none_or(|known| added.contains(&known)) {
+                *slot = Some(id);
+            }
+        }
+        let mut ids = [0; 256];
+        for (byte, found) in bytes.iter().enumerate() {
+            ids[byte] = match *found {
+                Some(id) if !added.contains(&id) => id,
+                Some(_) => return Err(needed_by_text(byte as u8)),
+                None => {
+                    return Err(TokenizerError::format(
+                        "$.model.vocab",
+                        format!(
+                            "byte 0x{byte:02X} has no token; only byte-level vocabularies with all 256 bytes are covered"
+                        ),
+                    ));
+                }
+            };
+        }
+        Ok(ids)
+    }
+}
+
+fn needed_by_text(byte: u8) -> TokenizerError {
+    TokenizerError::BadSpecialToken {
+        content: char::from(byte).to_string(),
+        problem: "is the token of a single byte, which plain text needs",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_table_keeps_gaps_apart_from_tokens() {
+        let table = TokenTable::of(vec![(3, b"cd".to_vec()), (0, b"a".to_vec())]);
+        assert_eq!(table.len(), 4);
+        assert_eq!(table.get(3), b"cd");
+        assert_eq!(table.get(1), b"");
+        assert_eq!(table.get(9), b"");
+        assert_eq!(
+            table.iter().collect::<Vec<_>>(),
+            [(0, &b"a"[..]), (3, &b"cd"[..])]
+        );
+    }
+}

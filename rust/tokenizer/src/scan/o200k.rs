@@ -1,0 +1,74 @@
+//! GPT-4o (o200k). Its words, with `U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]` and `L = [\p{Ll}\p{Lm}\p{Lo}\p{M}]`:
+//! `[^\r\n\p{L}\p{N}]?U*L+(?i:'s|...)?|[^\r\n\p{L}\p{N}]?U+L*(?i:'s|...)?`,
+//! then as GPT-4, with `/` among the line ends that punctuation swallows.
+
+use super::{Scanner, Text};
+use crate::classes::{CAPITAL, LETTER, NEWLINE, NUMBER, OTHER, SMALL};
+
+/// The scanner of that pattern.
+pub struct O200k;
+
+impl Scanner for O200k {
+    #[inline]
+    fn piece_end(text: Text<'_>, start: usize) -> usize {
+        let first = text.character(start);
+        let after = start + first.len;
+        if first.is(NUMBER) {
+            return text.numbers(after, 2);
+        }
+        if let Some(end) = word(text, start, after) {
+            return text.contraction(end).unwrap_or(end);
+        }
+        let second = text.character(after);
+        let punctuation = match text.byte(start) {
+            Some(b' ') if second.is(OTHER) => after + second.len,
+            _ if first.is(OTHER) => after,
+            _ => return text.white_space_by_lines(start),
+        };
+        text.run_of(text.run(punctuation, OTHER), b"\r\n/")
+    }
+}
+
+/// End of the word at `start` without its contraction; `after` is the end of its first character.
+///
+/// The order is the regular expression's: both forms of `U*L+` (the first character as the free one, then as part of the
+/// word) before the capitals alone.
+#[inline]
+fn word(text: Text<'_>, start: usize, after: usize) -> Option<usize> {
+    let first = text.character(start);
+    if first.is(LETTER) {
+        return ends_small(text, start).or_else(|| capitals(text, start));
+    }
+    if first.is(NEWLINE) {
+        return None;
+    }
+    // A mark may be the free character before a word, or the word itself.
+    ends_small(text, after)
+        .or_else(|| ends_small(text, start))
+        .or_else(|| capitals(text, after))
+}
+
+/// `U*L+` from `at`: capitals, then small letters; where no small letter follows, back to the last character that is both.
+#[inline]
+fn ends_small(text: Text<'_>, at: usize) -> Option<usize> {
+    let mut end = at;
+    let mut both = None;
+    loop {
+        let character = text.character(end);
+        if !character.is(CAPITAL) {
+            break;
+        }
+        end += character.len;
+        if character.is(SMALL) {
+            both = Some(end);
+        }
+    }
+    let small = text.run(end, SMALL);
+    if small > end { Some(small) } else { both }
+}
+
+/// `U+` from `at`. Nothing small follows here, or [`ends_small`] would have taken it.
+#[inline]
+fn capitals(text: Text<'_>, at: usize) -> Option<usize> {
+    Some(text.run(at, CAPITAL)).filter(|&end| end > at)
+}

@@ -1,0 +1,319 @@
+//! The engine: a model with its look-up tables, immutable once built and shared by threads.
+
+use crate::added::{AddedMatcher, Segment};
+use crate::cache::PieceCache;
+use crate::error::{Result, TokenizerError};
+use crate::format;
+use crate::key::ShortKey;
+use crate::merge::{MergeBuffers, merge};
+use crate::model::Model;
+use crate::pairs::PairTable;
+use crate::pieces::PieceTable;
+use crate::scan::for_each_piece;
+use std::sync::{Mutex, OnceLock};
+
+/// What happens to text that spells an added token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Special {
+    /// It is text like any other: no added token comes out.
+    Text,
+    /// It becomes the added token.
+    Allow,
+}
+
+/// What one thread needs to encode.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    cache: PieceCache,
+    buffers: MergeBuffers,
+    /// Length in tokens, where only the count is wanted.
+    counted: Vec<u32>,
+}
+
+/// Scratches kept for the next call; more threads than this at once make their own.
+const SCRATCHES_KEPT: usize = 16;
+
+/// A byte-level BPE tokenizer.
+pub struct Tokenizer {
+    model: Model,
+    /// Token of each single byte.
+    bytes: [u32; 256],
+    pairs: PairTable,
+    pieces: PieceTable,
+    added: AddedMatcher,
+    /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
+    scratches: Mutex<Vec<Scratch>>,
+    fingerprint: OnceLock<String>,
+}
+
+impl Tokenizer {
+    /// The engine for `model`.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] if a byte has no token or an added token is one that plain text needs.
+    pub fn new(model: Model) -> Result<Self> {
+        let bytes = model.validate()?;
+        let pairs = PairTable::of(&model);
+        let pieces = PieceTable::of(&whole_pieces(&model, &bytes, &pairs));
+        let added = AddedMatcher::of(&model.added);
+        Ok(Self {
+            model,
+            bytes,
+            pairs,
+            pieces,
+            added,
+            scratches: Mutex::default(),
+            fingerprint: OnceLock::new(),
+        })
+    }
+
+    /// The tokenizer as data.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        self.model.tokens.len()
+    }
+
+    /// BLAKE3 of [`Tokenizer::to_json`], as `b3:` and hexadecimal digits.
+    pub fn fingerprint(&self) -> &str {
+        self.fingerprint
+            .get_or_init(|| format!("b3:{}", blake3::hash(self.to_json().as_bytes()).to_hex()))
+    }
+
+    /// The tokenizer as `tokenizer.json`; equal tokenizers give equal text.
+    pub fn to_json(&self) -> String {
+        format::huggingface::write(&self.model)
+    }
+
+    /// The id of an added token.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownSpecialToken`] lists those there are.
+    pub fn special_id(&self, content: &str) -> Result<u32> {
+        let found = self
+            .model
+            .added
+            .iter()
+            .find(|token| token.content == content);
+        found
+            .map(|token| token.id)
+            .ok_or_else(|| TokenizerError::UnknownSpecialToken {
+                content: content.to_owned(),
+                known: self
+                    .model
+                    .added
+                    .iter()
+                    .map(|token| token.content.clone())
+                    .collect(),
+            })
+    }
+
+    /// The bytes of a token.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary or in one of its gaps.
+    pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
+        match self.model.tokens.get(id) {
+            [] => Err(TokenizerError::UnknownToken {
+                id: u64::from(id),
+                vocab_size: self.vocab_size(),
+            }),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the bytes back.
+    pub fn encode(&self, text: &[u8], special: Special) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len() / 3 + 1);
+        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids));
+        ids
+    }
+
+    /// How many ids [`Tokenizer::encode`] would give.
+    pub fn count(&self, text: &[u8], special: Special) -> usize {
+        self.with_scratch(|scratch| {
+            let mut counted = std::mem::take(&mut scratch.counted);
+            counted.clear();
+            self.encode_into(text, special, scratch, &mut counted);
+            let count = counted.len();
+            // A buffer for a long text is not worth keeping.
+            scratch.counted = if counted.capacity() <= 1 << 16 {
+                counted
+            } else {
+                Vec::new()
+            };
+            count
+        })
+    }
+
+    /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
+    pub fn encode_with_offsets(&self, text: &[u8], special: Special) -> (Vec<u32>, Vec<u64>) {
+        let ids = self.encode(text, special);
+        let mut offsets = Vec::with_capacity(ids.len() + 1);
+        let mut at = 0;
+        offsets.push(0);
+        offsets.extend(ids.iter().map(|&id| {
+            at += self.model.tokens.get(id).len() as u64;
+            at
+        }));
+        (ids, offsets)
+    }
+
+    /// The bytes of `ids`, one after the other; `skip_special` leaves out added tokens flagged special.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(ids.len() * 4);
+        for &id in ids {
+            let token = self.token_bytes(id)?;
+            if !(skip_special && self.is_special(id)) {
+                bytes.extend_from_slice(token);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The text of `ids`; what is not UTF-8 becomes U+FFFD.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn decode_text(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let bytes = self.decode(ids, skip_special)?;
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The texts of documents end to end: `ids[offsets[i]..offsets[i + 1]]` each.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`]; [`TokenizerError::BadOffsets`] where offsets fall or lead beyond the ids.
+    pub fn decode_batch(
+        &self,
+        ids: &[u32],
+        offsets: &[u64],
+        skip_special: bool,
+    ) -> Result<Vec<String>> {
+        let document = |bounds: &[u64]| {
+            let (start, end) = (bounds[0], bounds[1]);
+            let found = ids.get(start as usize..end as usize);
+            let ids = found.ok_or(TokenizerError::BadOffsets {
+                start,
+                end,
+                ids: ids.len(),
+            })?;
+            self.decode_text(ids, skip_special)
+        };
+        offsets.windows(2).map(document).collect()
+    }
+
+    /// Whether `id` is an added token flagged special.
+    pub fn is_special(&self, id: u32) -> bool {
+        let place = self.model.added.binary_search_by_key(&id, |token| token.id);
+        place.is_ok_and(|place| self.model.added[place].special)
+    }
+
+    /// Runs `work` with a scratch of this tokenizer, warm from an earlier call if one is free.
+    pub(crate) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        let free = self
+            .scratches
+            .try_lock()
+            .ok()
+            .and_then(|mut free| free.pop());
+        let mut scratch = free.unwrap_or_default();
+        let result = work(&mut scratch);
+        if let Ok(mut free) = self.scratches.try_lock()
+            && free.len() < SCRATCHES_KEPT
+        {
+            free.push(scratch);
+        }
+        result
+    }
+
+    /// Appends the ids of `text` to `ids`.
+    pub(crate) fn encode_into(
+        &self,
+        text: &[u8],
+        special: Special,
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) {
+        if special == Special::Text || self.model.added.is_empty() {
+            return self.encode_text(text, scratch, ids);
+        }
+        for segment in self.added.segments(text) {
+            match segment {
+                Segment::Text { start, end } => self.encode_text(&text[start..end], scratch, ids),
+                Segment::Added { id } => ids.push(id),
+            }
+        }
+    }
+
+    fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        for_each_piece(self.model.pattern, text, |start, end| match end - start {
+            1 => ids.push(self.bytes[usize::from(text[start])]),
+            2..=ShortKey::MOST => self.encode_short(text, start, end, scratch, ids),
+            _ => self.encode_long(&text[start..end], scratch, ids),
+        });
+    }
+
+    #[inline]
+    fn encode_short(
+        &self,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) {
+        let key = ShortKey::of(text, start, end);
+        if scratch.cache.append(key, ids) {
+            return;
+        }
+        let before = ids.len();
+        match self.pieces.short(key) {
+            Some(id) => ids.push(id),
+            None => merge(
+                &self.pairs,
+                &self.bytes,
+                &text[start..end],
+                &mut scratch.buffers,
+                ids,
+            ),
+        }
+        scratch.cache.insert(key, &ids[before..]);
+    }
+
+    fn encode_long(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        match self.pieces.long(piece) {
+            Some(id) => ids.push(id),
+            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
+        }
+    }
+}
+
+/// The tokens that a piece equal to them becomes: all but the added ones where the model says so, else those that merging
+/// their own bytes arrives at (a vocabulary may hold entries that no merge reaches).
+fn whole_pieces<'m>(
+    model: &'m Model,
+    bytes: &[u32; 256],
+    pairs: &PairTable,
+) -> Vec<(u32, &'m [u8])> {
+    let added: rustc_hash::FxHashSet<u32> = model.added.iter().map(|token| token.id).collect();
+    let (mut buffers, mut ids) = (MergeBuffers::default(), Vec::new());
+    let mut arrives = |id: u32, token: &[u8]| {
+        ids.clear();
+        merge(pairs, bytes, token, &mut buffers, &mut ids);
+        ids == [id]
+    };
+    let tokens = model
+        .tokens
+        .iter()
+        .filter(|(id, token)| token.len() > 1 && !added.contains(id));
+    tokens
+        .filter(|&(id, token)| model.whole_pieces || arrives(id, token))
+        .collect()
+}

@@ -6,6 +6,7 @@ from typing import NoReturn
 import pytest
 
 from stategpt.cli import doctor
+from stategpt.errors import CorpusError
 
 
 def test_machine_names_interpreter_cores_and_memory() -> None:
@@ -53,8 +54,24 @@ def test_allocator_marks_what_the_user_has_set(monkeypatch: pytest.MonkeyPatch) 
     assert dict(doctor.allocator())["MALLOC_TOP_PAD_"] == "7 (set by you)"
 
 
-def test_statistics_of_any_shape_are_shown_on_one_line() -> None:
-    assert (
-        doctor._plain({"files": 1234, "groups": ["a", "b"], "left_out": {}})
-        == "files 1,234, groups a, b, left_out none"
-    )
+def test_default_corpus_is_told_group_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = {
+        "core": {"files": 1234, "bytes": 5_120_000, "used": True},
+        "test": {"files": 1, "bytes": 10, "used": False, "why": "tests"},
+    }
+    found = {"location": "/lib", "groups": groups, "c_modules": {"available": ["math"], "missing": ["_gdbm"]}}
+    monkeypatch.setattr("stategpt.data.python_library.survey", lambda: found)
+    assert doctor.corpus() == [
+        ("read from", "/lib"),
+        ("core", "1,234 files, 5.12 MB"),
+        ("test", "1 files, 10 B, left out: tests"),
+        ("C modules", "1 with docstrings, missing _gdbm"),
+    ]
+
+
+def test_unusable_corpus_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> NoReturn:
+        raise CorpusError("no library here")
+
+    monkeypatch.setattr("stategpt.data.python_library.survey", refuse)
+    assert doctor.corpus() == [("unusable", "no library here")]

@@ -58,7 +58,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: CorpusConfig(validation_share=1.0), r"corpus\.validation_share = 1\.0"),
     (lambda: CorpusConfig(maximum_pair_characters=5), r"corpus\.maximum_pair_characters = 5.*minimum.* = 12"),
     (lambda: TokenizerConfig(vocab_size=271), r"tokenizer\.vocab_size = 271: must be at least 272"),
-    (lambda: TokenizerConfig(pattern=""), r"tokenizer\.pattern = ''"),
+    (lambda: TokenizerConfig(pattern="gpt5"), r"tokenizer\.pattern = 'gpt5': must be one of gpt2, gpt4"),  # type: ignore[arg-type]
     (lambda: DataConfig(row_tokens=1), r"data\.row_tokens = 1"),
     (lambda: DataConfig(proportions={"code": 0.5}), r"data\.proportions = .*must add up to 1, not 0\.5"),
     (lambda: DataConfig(proportions={"code": 1.0, "comments": 0.0}), r"data\.proportions\.comments = 0\.0"),

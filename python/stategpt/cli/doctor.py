@@ -8,6 +8,7 @@ import importlib.util
 import os
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +122,21 @@ def allocator() -> Entries:
 
 def corpus() -> Entries:
     """What `tiny_cpu` would read: this interpreter's library. Distributions strip parts of it."""
+    from stategpt.data.python_library import survey
+
     try:
-        from stategpt.data.python_library import survey
-
         found = survey()
-    except (StategptError, ImportError) as error:
+    except StategptError as error:
         return [("unusable", str(error))]
-    return [(str(key).replace("_", " "), _plain(value)) for key, value in found.items()]
+    names = found["c_modules"]
+    missing = f", missing {', '.join(names['missing'])}" if names["missing"] else ""
+    return [
+        ("read from", found["location"]),
+        *((group, _files(counted)) for group, counted in found["groups"].items()),
+        ("C modules", f"{len(names['available'])} with docstrings{missing}"),
+    ]
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_plain(item) for item in value) or "none"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+def _files(counted: Mapping[str, Any]) -> str:
+    held = f"{counted['files']:,} files, {size(counted['bytes'])}"
+    return held if counted["used"] else f"{held}, left out: {counted['why']}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stategpt.cli.commands import add
 from stategpt.cli.words import listing, size
 from stategpt.config.control import CONTROL_TOKENS
+from stategpt.config.material import PATTERNS
 from stategpt.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--out", metavar="PATH", default="tokenizer.json", help="where to write it (Hugging Face format)"
     )
     train.add_argument("--vocab-size", type=int, default=4096, metavar="N", help="tokens in all (default: 4096)")
-    train.add_argument("--pattern", default="gpt4", help="gpt2, gpt4, o200k, llama3, qwen or a regular expression")
+    train.add_argument("--pattern", choices=PATTERNS, default="gpt4", help="how text is cut first (default: gpt4)")
     encode = add(inner, "encode", execute_encode, "show the tokens of a text")
     encode.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
     encode.add_argument("text", metavar="TEXT", nargs="?", help="default: standard input")
@@ -42,13 +43,11 @@ def execute_train(arguments: argparse.Namespace) -> int:
     """Trains on whole files and saves."""
     from stategpt.data import Tokenizer
 
-    texts = [_read_text(Path(name)) for name in arguments.files]
-    tok = Tokenizer.train(
-        texts, vocab_size=arguments.vocab_size, pattern=arguments.pattern, special_tokens=list(CONTROL_TOKENS)
-    )
+    paths = [Path(name) for name in arguments.files]
+    tok = Tokenizer.train(paths, arguments.vocab_size, pattern=arguments.pattern, special_tokens=CONTROL_TOKENS)
     tok.save(arguments.out)
-    count = sum(len(text.encode()) for text in texts)
-    print(f"{arguments.out}: {tok.vocab_size:,} tokens, trained on {size(count)} in {len(texts)} files")
+    trained_on = size(sum(path.stat().st_size for path in paths))
+    print(f"{arguments.out}: {tok.vocab_size:,} tokens, trained on {trained_on} in {len(paths)} files")
     return 0
 
 

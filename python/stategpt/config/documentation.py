@@ -7,7 +7,6 @@ import inspect
 import textwrap
 from itertools import pairwise
 
-
 _known: dict[type, dict[str, str]] = {}
 
 

@@ -17,6 +17,10 @@ from stategpt.config.control import CONTROL_BLOCK_TOKENS
 
 CorpusKind = Literal["python_library", "files", "packages"]
 PackingStrategy = Literal["best_fit", "concat"]
+Pattern = Literal["gpt2", "gpt4", "o200k", "llama3", "qwen"]
+
+PATTERNS = ("gpt2", "gpt4", "o200k", "llama3", "qwen")
+"""Names of `Pattern`."""
 
 SOURCES = ("code", "docstrings", "comments")
 """Sources that every corpus of Python files is split into."""
@@ -64,15 +68,15 @@ class TokenizerConfig:
 
     vocab_size: int = 4096
     """Tokens in all: 256 bytes, 16 control tokens and the merges."""
-    pattern: str = "gpt4"
-    """How text is cut before merging: gpt2, gpt4, o200k, llama3, qwen, or a regular expression."""
+    pattern: Pattern = "gpt4"
+    """How text is cut before merging: gpt2, gpt4, o200k, llama3 or qwen."""
 
     def __post_init__(self) -> None:
         smallest = _BYTE_TOKENS + CONTROL_BLOCK_TOKENS
         rule = f"must be at least {smallest} (256 bytes and {CONTROL_BLOCK_TOKENS} control tokens)"
         require(self.vocab_size >= smallest, "tokenizer.vocab_size", self.vocab_size, rule)
         require(self.vocab_size < 2**32, "tokenizer.vocab_size", self.vocab_size, "must be below 2**32")
-        require(bool(self.pattern), "tokenizer.pattern", self.pattern, "must not be empty")
+        require_choice("tokenizer.pattern", self.pattern, PATTERNS)
 
 
 def _default_proportions() -> dict[str, float]:
@@ -92,7 +96,7 @@ class DataConfig:
     proportions: Mapping[str, float] = field(default_factory=_default_proportions)
     """Share of the training tokens that each source gives; together 1."""
     maximum_epochs: float = 0.0
-    """Times a source may be repeated before the mixture stops drawing from it; 0 = no limit."""
+    """Times a source may be read; a run that would read one more often is refused; 0 = no limit."""
 
     def __post_init__(self) -> None:
         require(self.row_tokens >= 2, "data.row_tokens", self.row_tokens, "must be at least 2")

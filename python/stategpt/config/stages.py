@@ -57,7 +57,7 @@ class PretrainConfig:
     """Steps between checkpoints from which an interrupted run goes on."""
     sample_at: tuple[int | Literal["end"], ...] = (0, 50, 200, 500, "end")
     """Steps at which the sample prompts are continued, so that one sees the model learn."""
-    sample_prompts: tuple[str, ...] = ("def read(self", "os.path.join(", "Return the", "# This is")
+    sample_prompts: tuple[str, ...] = ("Return", "Raised when", "def ", "# ")
     """Beginnings that the model continues at those steps."""
     sample_tokens: int = 48
     """Tokens per sample."""

@@ -30,9 +30,6 @@ from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import next_token_loss
 
-SAMPLE_PROMPTS = ("Return", "Raised when", "def ", "# ")
-"""What the model is asked to continue at several steps of training, so that one sees it learn."""
-
 
 class PretrainTask:
     """Batches and loss of pretraining; step s reads rows [s * batch_rows, (s + 1) * batch_rows) of the mixture."""
@@ -44,7 +41,7 @@ class PretrainTask:
         self.model, self.rows, self.device = model, rows, device
         self.batch_rows = run.pretrain.batch_rows
         self.micro_batch_rows = run.pretrain.micro_batch_rows
-        self.steps = run.pretrain.tokens // (run.pretrain.batch_rows * run.data.row_tokens)
+        self.steps = run.pretrain_steps
 
     def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
         """One update: the step's rows in micro-batches."""
@@ -87,7 +84,7 @@ def open_mixture(inputs: Inputs) -> Mixture:
         )
         for source, share in data.proportions.items()
     }
-    return Mixture(packed, seed=inputs.run.seed)
+    return Mixture(packed, seed=inputs.run.seed, max_epochs=data.maximum_epochs or None)
 
 
 def pretrain(run: Run, folder: RunFolder) -> None:
@@ -124,7 +121,7 @@ def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
         fingerprint=fingerprint,
         precision=run.pretrain.precision,
         checkpoint_every_steps=run.pretrain.checkpoint_every_steps,
-        log_every_steps=5,
+        log_every_steps=run.pretrain.log_every_steps,
     )
     fit(task, model, settings, hook=lambda step: _sample(inputs, model, step, task.steps))
     return model.eval()
@@ -139,11 +136,13 @@ def _sample(inputs: Inputs, model: GPT, step: int, steps: int) -> None:
     have = {json.loads(line)["step"] for line in path.read_text().splitlines()} if path.exists() else set()
     if step in have:
         return
-    prompts = [base_prompt(inputs, text) for text in SAMPLE_PROMPTS]
+    config = inputs.run.pretrain
+    prompts = [base_prompt(inputs, text) for text in config.sample_prompts]
     model.eval()
-    for prompt, completion in zip(
-        SAMPLE_PROMPTS, inputs.engine(model).generate(prompts, temperature=0.7, seed=inputs.run.seed), strict=True
-    ):
+    completions = inputs.engine(model).generate(
+        prompts, temperature=0.7, seed=inputs.run.seed, max_tokens=config.sample_tokens
+    )
+    for prompt, completion in zip(config.sample_prompts, completions, strict=True):
         append_line(path, {"step": step, "prompt": prompt, "text": completion.text})
 
 
@@ -153,8 +152,7 @@ def base_prompt(inputs: Inputs, text: str) -> np.ndarray[tuple[int], np.dtype[np
 
 
 def _rows_read(run: Run) -> int:
-    step_rows = run.pretrain.batch_rows
-    return run.pretrain.tokens // (step_rows * run.data.row_tokens) * step_rows
+    return run.pretrain_steps * run.pretrain.batch_rows
 
 
 def _describe_data(inputs: Inputs, rows: Mixture) -> None:

@@ -1,0 +1,65 @@
+"""`stategpt tokenizer`: train on files, show tokens, look inside."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from stategpt.cli import main
+from stategpt.config import CONTROL_TOKENS
+
+pytest.importorskip("stategpt._native", reason="the extension is not built")
+
+TEXT = "def add(first, second):\n    return first + second\n" * 20
+
+
+@pytest.fixture
+def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    (tmp_path / "corpus.txt").write_text(TEXT, encoding="utf-8")
+    out = tmp_path / "tokenizer.json"
+    words = ["tokenizer", "train", str(tmp_path / "corpus.txt"), "--vocab-size", "300", "--out", str(out)]
+    assert main(words) == 0
+    assert "trained on 1 KB in 1 files" in capsys.readouterr().out
+    return out
+
+
+def test_trained_tokenizer_reserves_the_control_tokens(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokenizer", "inspect", str(trained), str(trained.parent / "corpus.txt")]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"{name} {number}" in printed for number, name in enumerate(CONTROL_TOKENS))
+    assert "bytes per token" in printed
+    assert "fingerprint" in printed
+
+
+def test_tokens_of_a_text_join_to_the_text(
+    trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["tokenizer", "encode", str(trained.parent), "return first"]) == 0
+    pieces = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert "".join(piece.strip("'") for piece in pieces) == "return first"
+    monkeypatch.setattr("sys.stdin", io.StringIO("return first"))
+    assert main(["tokenizer", "encode", str(trained), "--ids"]) == 0
+    assert len(capsys.readouterr().out.split()) == len(pieces)
+
+
+def test_text_never_becomes_a_control_token(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokenizer", "encode", str(trained), "<|endoftext|>", "--ids"]) == 0
+    assert all(int(token) >= len(CONTROL_TOKENS) for token in capsys.readouterr().out.split())
+
+
+def test_half_a_character_is_shown_as_bytes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokenizer", "encode", str(trained), "é"]) == 0
+    assert "b'\\xc3'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"caf\xe9 au lait", "UTF-8"), (None, "none.txt")])
+def test_unusable_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "none.txt"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["tokenizer", "train", str(path), "--out", str(tmp_path / "t.json")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "t.json").exists()
+    assert main(["tokenizer", "inspect", str(tmp_path)]) == 2

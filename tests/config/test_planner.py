@@ -68,11 +68,27 @@ def test_training_memory_counts_sixteen_bytes_a_weight_and_frozen_copies() -> No
     assert training_bytes(model, 0, frozen_models=2) == 24 * model.parameters
 
 
+@pytest.mark.parametrize(
+    ("qk_norm", "bias", "architecture"),
+    [(True, False, "Qwen3ForCausalLM"), (False, True, "Qwen2ForCausalLM"), (False, False, "LlamaForCausalLM")],
+)
+def test_switches_decide_what_a_saved_model_loads_as(qk_norm: bool, bias: bool, architecture: str) -> None:
+    assert exportability(GPTConfig(qk_norm=qk_norm, attention_bias=bias)).architecture == architecture
+
+
 def test_export_says_why_not() -> None:
-    assert exportability(GPTConfig()).architecture == "Qwen3ForCausalLM"
-    refused = exportability(GPTConfig(qk_norm=False))
+    refused = exportability(GPTConfig(qk_norm=True, attention_bias=True))
     assert refused.architecture == ""
-    assert "qk_norm" in refused.reason
+    assert "turn one off" in refused.reason
+
+
+def test_planned_architecture_is_the_one_that_is_saved() -> None:
+    pytest.importorskip("torch", reason="the model needs torch")
+    from stategpt.model.hf import causal_lm_config
+
+    for switches in ({}, {"qk_norm": False}, {"qk_norm": False, "attention_bias": True}):
+        config = GPTConfig(**switches)
+        assert causal_lm_config(config)["architectures"] == [exportability(config).architecture]
 
 
 def test_assumptions_must_be_above_zero() -> None:

@@ -19,6 +19,11 @@ def test_sections_that_contradict_are_refused_naming_both() -> None:
         Run(evaluate=EvaluateConfig(max_tokens=300))
 
 
+def test_model_that_no_format_can_hold_is_refused_before_it_is_trained() -> None:
+    with pytest.raises(ConfigError, match=r"model\.attention_bias = True: with model\.qk_norm no published"):
+        Run(model=GPTConfig(qk_norm=True, attention_bias=True))
+
+
 def test_mixture_may_only_name_sources_the_corpus_has() -> None:
     with pytest.raises(ConfigError, match=r"data\.proportions\.wiki = 1\.0.*code, docstrings, comments"):
         Run(data=DataConfig(proportions={"wiki": 1.0}))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from stategpt.config.checks import require, require_choice, require_positive
+from stategpt.config.checks import require, require_positive
 
-Family = Literal["qwen3"]
+_FAMILIES = {(True, False): "Qwen3", (False, True): "Qwen2", (False, False): "Llama"}
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,7 @@ class GPTConfig:
     tied_embeddings: bool = True
     """One matrix both embeds tokens and predicts them."""
     attention_bias: bool = False
-    """Biases on the four projections of attention, as Qwen3 has them when asked."""
-    family: Family = "qwen3"
-    """Architecture whose format saved folders have."""
+    """Biases on the query, key and value projections, as Qwen2 has them."""
 
     def __post_init__(self) -> None:
         require_positive(
@@ -63,7 +60,11 @@ class GPTConfig:
         )
         require(self.heads % self.kv_heads == 0, "model.kv_heads", self.kv_heads, f"must divide heads = {self.heads}")
         require(self.head_width % 2 == 0, "model.head_width", self.head_width, "must be even (rotary positions)")
-        require_choice("model.family", self.family, ("qwen3",))
+
+    @property
+    def family(self) -> str:
+        """Published architecture with these switches, in whose format the model is saved; "" where none has them."""
+        return _FAMILIES.get((self.qk_norm, self.attention_bias), "")
 
     @property
     def query_width(self) -> int:
@@ -79,7 +80,7 @@ class GPTConfig:
     def block_parameters(self) -> int:
         """Weights of one block: projections, MLP (three matrices), two norms, and the norms of queries and keys."""
         projections = self.width * (2 * self.query_width + 2 * self.kv_width)
-        biases = self.query_width + 2 * self.kv_width + self.width if self.attention_bias else 0
+        biases = self.query_width + 2 * self.kv_width if self.attention_bias else 0
         norms = 2 * self.width + (2 * self.head_width if self.qk_norm else 0)
         return projections + biases + 3 * self.width * self.hidden_width + norms
 

@@ -153,10 +153,10 @@ def plan(run: Run, assumptions: Assumptions | None = None) -> Plan:
 
 
 def exportability(model: GPTConfig) -> Export:
-    """Whether folders saved from this shape load in `transformers` (and so in vLLM, SGLang, llama.cpp)."""
-    if not model.qk_norm:
-        return Export("", "Qwen3 always norms queries and keys; set model.qk_norm = true")
-    return Export("Qwen3ForCausalLM", "the shape is Qwen3's")
+    """Whether folders saved from this shape load in `transformers`, and so in vLLM, SGLang and llama.cpp."""
+    if not model.family:
+        return Export("", "no published architecture both norms and biases queries and keys; turn one off")
+    return Export(f"{model.family}ForCausalLM", f"the shape is {model.family}'s")
 
 
 def training_bytes(model: GPTConfig, batch_tokens: int, frozen_models: int = 0) -> int:

@@ -65,7 +65,7 @@ def test_parameters_are_the_sum_of_the_matrices_written_out(model: GPTConfig) ->
     block = [(model.width, query), (model.width, kv), (model.width, kv), (query, model.width)]
     block += [(model.width, model.hidden_width)] * 2 + [(model.hidden_width, model.width)]
     block += [(model.width, 1)] * 2 + [(model.head_width, 1)] * (2 if model.qk_norm else 0)
-    block += [(query, 1), (kv, 1), (kv, 1), (model.width, 1)] if model.attention_bias else []
+    block += [(query, 1), (kv, 1), (kv, 1)] if model.attention_bias else []
     tables = 1 if model.tied_embeddings else 2
     written_out = tables * model.vocab_size * model.width + model.depth * sum(a * b for a, b in block) + model.width
     assert model.parameters == written_out

@@ -34,13 +34,13 @@ class Assumptions:
     """Sustained rate of training and scoring."""
     sample_flops_per_s: float = 1.8e10
     """Sustained rate of sampling with a KV cache: one token at a time keeps a machine less busy."""
-    sft_pairs: int = 5_800
+    sft_pairs: int = 5_700
     """Training pairs that the corpus gives; the standard library of CPython 3.11."""
-    prompt_tokens: int = 18
+    prompt_tokens: int = 20
     """Mean tokens of a chat prompt, control tokens included."""
-    answer_tokens: int = 18
+    answer_tokens: int = 15
     """Mean tokens of a response or completion, its end included."""
-    corpus_s: float = 25.0
+    corpus_s: float = 30.0
     """Seconds for corpus, tokenizer and shards."""
     report_s: float = 45.0
     """Seconds for n-gram models, figures and start-up."""

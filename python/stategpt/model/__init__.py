@@ -1,0 +1,10 @@
+"""The GPT, its reward model, its key-value cache, and their folders on disk."""
+
+from .cache import KVCache as KVCache
+from .distribution import log_probs as log_probs
+from .gpt import GPT as GPT
+from .precision import Precision as Precision
+from .precision import autocast as autocast
+from .reward import RewardModel as RewardModel
+
+__all__ = ["GPT", "KVCache", "Precision", "RewardModel", "autocast", "log_probs"]

@@ -1,0 +1,133 @@
+"""The key-value cache: what decoding keeps of the tokens it has already seen.
+
+Legend: B sequences, C slots of capacity, G key-value heads, D head width, T new tokens a sequence.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stategpt.config import GPTConfig
+from stategpt.errors import ContextOverflow
+
+
+class KVCache:
+    """Keys and values of B sequences, each of its own length, in slots allocated once.
+
+    Slot j of a sequence holds its token j. Slots at or beyond its length are never seen, so a batch of unlike
+    prompts is padded on the right, and what the padding wrote is overwritten by the tokens that follow.
+    """
+
+    def __init__(self, keys: list[Tensor], values: list[Tensor], lengths_B: Tensor, longest: int, even: bool) -> None:
+        """Used by `allocate`, `repeat` and `select`; keys and values are [B, G, C, D] for each layer."""
+        self.keys = keys
+        self.values = values
+        self.lengths_B = lengths_B
+        """int64[B]: tokens held of each sequence."""
+        self.longest = longest
+        """max(lengths_B), kept on the host."""
+        self.even = even
+        """All sequences have the same length: attention needs no mask."""
+
+    @classmethod
+    def allocate(
+        cls,
+        config: GPTConfig,
+        batch: int,
+        capacity_tokens: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> KVCache:
+        """An empty cache of 2 x depth x B x G x C x D numbers.
+
+        Raises `ContextOverflow` when the capacity exceeds the model's context.
+        """
+        if capacity_tokens > config.context_tokens:
+            raise ContextOverflow(
+                f"a cache of {capacity_tokens} tokens exceeds the context of {config.context_tokens}; ask for fewer"
+            )
+        shape = (batch, config.kv_heads, capacity_tokens, config.head_width)
+
+        def slots() -> list[Tensor]:
+            return [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.depth)]
+
+        return cls(slots(), slots(), torch.zeros(batch, dtype=torch.int64, device=device), 0, even=True)
+
+    @property
+    def batch(self) -> int:
+        """B."""
+        return self.lengths_B.numel()
+
+    @property
+    def capacity_tokens(self) -> int:
+        """C."""
+        return self.keys[0].shape[2]
+
+    def write(self, layer: int, k_BTGD: Tensor, v_BTGD: Tensor) -> tuple[Tensor, Tensor]:
+        """Puts T new tokens behind each sequence; returns all slots in use, [B, G, longest + T, D] each.
+
+        Lengths change only in `advance`, once all layers have written.
+        Raises `ContextOverflow` when the slots do not suffice.
+        """
+        T = k_BTGD.shape[1]
+        end = self.longest + T
+        if end > self.capacity_tokens:
+            raise ContextOverflow(
+                f"{self.longest} cached and {T} new tokens exceed the cache's {self.capacity_tokens}; allocate more"
+            )
+        keys, values = self.keys[layer], self.values[layer]
+        if self.even:
+            keys[:, :, self.longest : end] = k_BTGD.transpose(1, 2)
+            values[:, :, self.longest : end] = v_BTGD.transpose(1, 2)
+        else:
+            rows_B1 = torch.arange(self.batch, device=keys.device)[:, None]
+            slots_BT = self.lengths_B[:, None] + torch.arange(T, device=keys.device)
+            keys[rows_B1, :, slots_BT] = k_BTGD.to(keys.dtype)
+            values[rows_B1, :, slots_BT] = v_BTGD.to(values.dtype)
+        return keys[:, :, :end], values[:, :, :end]
+
+    def advance(self, tokens: int, valid_B: Tensor | None = None) -> None:
+        """Counts `tokens` written tokens as held, or of each sequence the first `valid_B` (the rest was padding)."""
+        if valid_B is None:
+            self.lengths_B = self.lengths_B + tokens
+            self.longest += tokens
+        else:
+            self._set_lengths(self.lengths_B + valid_B)
+
+    def repeat(self, count: int) -> KVCache:
+        """Each sequence `count` times in a row: one prompt's cache for `count` samples of it."""
+        return self.select(torch.arange(self.batch, device=self.lengths_B.device).repeat_interleave(count))
+
+    def select(self, rows: Tensor) -> KVCache:
+        """A cache of the sequences `rows` (int64), in that order. Copies the slots in use, not the capacity."""
+
+        def picked(slots: Tensor) -> Tensor:
+            chosen = slots.new_empty(len(rows), *slots.shape[1:])
+            torch.index_select(slots[:, :, : self.longest], 0, rows, out=chosen[:, :, : self.longest])
+            return chosen
+
+        selected = KVCache([picked(k) for k in self.keys], [picked(v) for v in self.values], self.lengths_B, 0, True)
+        selected._set_lengths(self.lengths_B[rows])
+        return selected
+
+    def drop(self, finished_B: Tensor) -> Tensor:
+        """Removes the sequences where `finished_B` (bool) is true, in place. -> old rows that stay, in their new order.
+
+        Rows from the end move into the gaps, so no more is copied than has finished.
+        """
+        left = int((~finished_B).sum())
+        rows = torch.arange(self.batch, device=finished_B.device)
+        gaps, movers = rows[:left][finished_B[:left]], rows[left:][~finished_B[left:]]
+        rows[gaps] = movers
+        for slots in (self.keys, self.values):
+            for layer, whole in enumerate(slots):
+                whole[gaps, :, : self.longest] = whole[movers, :, : self.longest]
+                slots[layer] = whole[:left]
+        self._set_lengths(self.lengths_B[rows[:left]])
+        return rows[:left]
+
+    def _set_lengths(self, lengths_B: Tensor) -> None:
+        self.lengths_B = lengths_B
+        self.longest = int(lengths_B.max()) if lengths_B.numel() else 0
+        self.even = bool((lengths_B == self.longest).all())

@@ -43,6 +43,15 @@ pub struct PackConfig {
 }
 
 impl Strategy {
+    /// The strategy with the given name.
+    pub fn named(name: &str) -> Result<Self, PackingError> {
+        let known = [Self::Concat, Self::BestFit]
+            .into_iter()
+            .find(|strategy| strategy.name() == name);
+        known
+            .ok_or_else(|| PackingError::setting("strategy", name, "it must be best_fit or concat"))
+    }
+
     /// The name used in settings.
     pub fn name(self) -> &'static str {
         match self {
@@ -186,6 +195,18 @@ impl Packed {
                 self.fitted_pieces(plan, by_length, plan_row, pieces)
             }
         }
+    }
+
+    /// Numbers of the documents of which row `row` of the order holds a piece, in order.
+    pub fn documents_of(&self, row: u64) -> Result<Vec<u64>, PackingError> {
+        self.plan_documents(self.plan_row(row)?)
+    }
+
+    /// Numbers of the documents of which row `plan_row` of the plan holds a piece, in order.
+    pub fn plan_documents(&self, plan_row: u64) -> Result<Vec<u64>, PackingError> {
+        let mut pieces = Vec::new();
+        self.pieces(plan_row, &mut pieces)?;
+        Ok(pieces.iter().map(|piece| piece.span.document).collect())
     }
 
     fn concat_pieces(&self, plan_row: u64, pieces: &mut Vec<Piece>) -> Result<(), PackingError> {

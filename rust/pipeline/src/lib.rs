@@ -1,1 +1,3 @@
-//! Composes the crates: text to shards, rankings to token batches.
+//! The only crate that composes the others: text to token shards.
+
+pub mod shards;

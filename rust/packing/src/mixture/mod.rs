@@ -143,14 +143,10 @@ impl Mixture {
     /// Source of row `row`, and the numbers of the documents of which it holds a piece, in order.
     pub fn documents_of(&self, row: u64) -> Result<(usize, Vec<u64>), PackingError> {
         let origin = self.origin(row)?;
-        let mut pieces = Vec::new();
-        self.sources[origin.source]
+        let documents = self.sources[origin.source]
             .packed
-            .pieces(origin.plan_row, &mut pieces)?;
-        Ok((
-            origin.source,
-            pieces.iter().map(|piece| piece.span.document).collect(),
-        ))
+            .plan_documents(origin.plan_row)?;
+        Ok((origin.source, documents))
     }
 
     fn order(&self, source: usize, epoch: u64) -> Permutation {

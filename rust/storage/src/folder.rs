@@ -25,9 +25,12 @@ pub struct StagedFolder<'disk> {
 
 impl<'disk> StagedFolder<'disk> {
     /// An empty folder that `publish` will rename to `target`; missing ancestors are created.
+    ///
+    /// An existing `target` must be a published folder or empty: nothing that someone else put there is removed.
     pub fn create(disk: &'disk dyn Storage, target: &Path) -> Result<Self, StorageError> {
         create_durable_folders(disk, split(target)?.0)?;
         recover(disk, target)?;
+        refuse_foreign_content(disk, target)?;
         let (claimed, ()) = claim(disk, target, |temporary| disk.create_folder(temporary))?;
         Ok(Self {
             disk,
@@ -102,6 +105,7 @@ impl<'disk> StagedFolder<'disk> {
     fn commit(&mut self) -> Result<(), StorageError> {
         let (disk, target) = (self.disk, self.target.clone());
         let (parent, _) = split(&target)?;
+        refuse_foreign_content(disk, &target)?;
         match disk.kind(&target).at("look at", &target)? {
             None => disk.rename(self.path(), &target).at("rename", &target)?,
             Some(_) => self.replace(&target, parent)?,
@@ -136,8 +140,8 @@ impl<'disk> StagedFolder<'disk> {
             return Err(error).at("rename", target);
         }
         self.disk.fsync_folder(parent).at("fsync", parent)?;
-        // As after an exchange: the old content is under our temporary name, where nobody looks for what to restore.
-        self.disk.rename(&aside, self.path()).at("rename", &aside)
+        remove_tree(self.disk, &aside);
+        Ok(())
     }
 }
 
@@ -148,6 +152,27 @@ impl Drop for StagedFolder<'_> {
         }
         self.claimed.hold = None;
     }
+}
+
+/// Replacing removes what was there, so it must be ours: a published folder, or an empty one.
+fn refuse_foreign_content(disk: &dyn Storage, target: &Path) -> Result<(), StorageError> {
+    let foreign = match disk.kind(target).at("look at", target)? {
+        None => false,
+        Some(EntryKind::Folder) => {
+            let entries = disk.entries(target).at("list", target)?;
+            !entries.is_empty() && entries.iter().all(|(name, _)| name != MANIFEST_NAME)
+        }
+        Some(EntryKind::File | EntryKind::Other) => true,
+    };
+    if foreign {
+        let reason =
+            "it exists and is not a published folder; choose another name, or move it away";
+        return Err(StorageError::Unpublishable {
+            path: target.to_path_buf(),
+            reason,
+        });
+    }
+    Ok(())
 }
 
 fn is_unsupported(error: &io::Error) -> bool {

@@ -268,3 +268,34 @@ fn a_live_writers_folder_is_not_cleaned_and_a_dead_ones_is() {
     );
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_folder_that_someone_else_filled_is_not_replaced() {
+    let root = folder_in_memory();
+    let target = root.path().join("precious");
+    fs::create_dir(&target).unwrap();
+    StagedFolder::create(&RealDisk, &target)
+        .unwrap()
+        .publish(Label::default())
+        .unwrap();
+    fs::remove_file(target.join("manifest.json")).unwrap();
+    fs::write(target.join("thesis.tex"), "years").unwrap();
+    let refused = StagedFolder::create(&RealDisk, &target)
+        .map(drop)
+        .unwrap_err();
+    assert!(
+        matches!(refused, StorageError::Unpublishable { .. }),
+        "{refused}"
+    );
+    let staged = StagedFolder::create(&RealDisk, &root.path().join("file")).unwrap();
+    fs::write(root.path().join("file"), "came meanwhile").unwrap();
+    assert!(matches!(
+        staged.publish(Label::default()),
+        Err(StorageError::Unpublishable { .. })
+    ));
+    assert_eq!(fs::read(target.join("thesis.tex")).unwrap(), b"years");
+    assert_eq!(
+        fs::read(root.path().join("file")).unwrap(),
+        b"came meanwhile"
+    );
+}

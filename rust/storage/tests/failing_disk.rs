@@ -62,9 +62,8 @@ fn assert_next_publication_cleans(
 /// could not be fsynced after an exchange, and removing the old folder might remove what a power loss brings back.
 fn may_leave_something(scenario: &Scenario, failed: &Operation, fault: Fault) -> bool {
     let cleans = ["remove_file", "remove_folder", "kind", "entries"].contains(&failed.name);
-    let discards = failed.name == "rename" && failed.path.to_string_lossy().contains(".staged-");
     let undecided = failed.name == "fsync_folder" && scenario.is_folder && scenario.replaces;
-    cleans || discards || undecided || matches!(fault, Fault::Dead(_))
+    cleans || undecided || matches!(fault, Fault::Dead(_))
 }
 
 #[test]

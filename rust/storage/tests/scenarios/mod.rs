@@ -71,11 +71,12 @@ impl Scenario {
 
     /// Publishes the old content below `root`, if this scenario replaces anything.
     pub fn prepare(&self, disk: &dyn Storage, root: &Path) -> Result<(), StorageError> {
-        if self.replaces {
-            self.write(disk, root, "old", &OLD)
-        } else {
-            Ok(())
+        if !self.replaces {
+            return Ok(());
         }
+        // Twice, so that the removal of what was replaced is still on its way to the disk.
+        self.write(disk, root, "older", &OLD)?;
+        self.write(disk, root, "old", &OLD)
     }
 
     /// Publishes the new content below `root`.
@@ -131,10 +132,10 @@ impl Scenario {
         {
             return Ok(Content::Nothing);
         }
-        Ok(if found?.kind == "old" {
-            Content::Old
-        } else {
-            Content::New
+        Ok(match found?.kind.as_str() {
+            "old" => Content::Old,
+            "new" => Content::New,
+            other => Content::Broken(other.to_string()),
         })
     }
 

@@ -53,6 +53,11 @@ def test_a_copy_does_not_share_its_slots():
     assert row(original, 1) == [100, 101, 102]
 
 
+def test_free_slots_are_zeros_because_masking_multiplies_them_by_zero():
+    copy = filled([3, 1]).select(torch.tensor([1, 0]))
+    assert not copy.keys[0][:, :, copy.longest :].any()
+
+
 def test_selecting_the_short_rows_shortens_what_is_looked_at():
     cache = filled([2, 5, 2]).select(torch.tensor([2, 0]))
     assert (cache.longest, cache.even) == (2, True)

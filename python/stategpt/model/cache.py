@@ -103,7 +103,8 @@ class KVCache:
         """A cache of the sequences `rows` (int64), in that order. Copies the slots in use, not the capacity."""
 
         def picked(slots: Tensor) -> Tensor:
-            chosen = slots.new_empty(len(rows), *slots.shape[1:])
+            # Zeros, not whatever was there: a slot that is masked has weight 0, and 0 times NaN is NaN.
+            chosen = slots.new_zeros(len(rows), *slots.shape[1:])
             torch.index_select(slots[:, :, : self.longest], 0, rows, out=chosen[:, :, : self.longest])
             return chosen
 

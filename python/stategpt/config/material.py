@@ -37,7 +37,7 @@ class CorpusConfig:
     paths: tuple[str, ...] = ()
     """Folders (kind files) or package names (kind packages); empty for the standard library."""
     validation_share: float = 0.12
-    """Share of top-level modules held out, for every stage alike."""
+    """Share of the prompts held out, in whole top-level modules, for every stage alike."""
     split_seed: int = 0
     """Another seed gives another split by module."""
     minimum_pair_characters: int = 12

@@ -160,8 +160,8 @@ def test_control_tokens_are_never_sampled_unless_allowed(engine, tok):
 
 
 def test_a_stop_string_ends_the_completion_and_is_cut_from_its_text_but_not_from_its_ids(engine, tok):
-    forbidden = all_but(tok, *letters(tok, "ab"))
-    found = engine.generate([prompts(tok)[0]], n=30, forbidden=forbidden, stop=["ba", "bbb"], max_tokens=4)
+    forbidden = all_but(tok, *letters(tok, "abcdef"))
+    found = engine.generate([prompts(tok)[0]], n=60, forbidden=forbidden, stop=["ba", "bbb"], max_tokens=4)
     assert {completion.reason for completion in found} == {"stop", "length"}
     for completion in found:
         written = tok.decode(completion.ids)

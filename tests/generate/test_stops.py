@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
-from stategpt.errors import InvalidArgument  # noqa: E402
-from stategpt.generate import StopFilter  # noqa: E402
+from stategpt.errors import InvalidArgument
+from stategpt.generate import StopFilter
 
 
 def letter_by_letter(text: str, stops: list[str]) -> tuple[str, bool]:

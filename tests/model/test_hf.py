@@ -82,7 +82,7 @@ def test_a_published_folder_is_verified_before_it_is_loaded(tmp_path):
 
 def test_another_architecture_is_foreign(folder):
     change_config(folder, model_type="gpt2", architectures=["GPT2LMHeadModel"])
-    with pytest.raises(ForeignArtifact, match="'gpt2'.*known are Qwen3ForCausalLM"):
+    with pytest.raises(ForeignArtifact, match=r"'gpt2'.*known are Qwen3ForCausalLM"):
         GPT.from_pretrained(folder)
 
 

@@ -44,7 +44,7 @@ def random_gpt(shape: GPTConfig) -> GPT:
 
 
 def batch(seed: int = 0):
-    """Random ids, end of text and padding left out: transformers gives the padding id no gradient from the input side."""
+    """Random ids without padding: to its embedding transformers gives no gradient from the input side."""
     draw = np.random.default_rng(seed)
     tokens = torch.from_numpy(draw.integers(2, 97, (ROWS, ROW_TOKENS)))
     return tokens, TensorLayout.of(Layout.packed([[ROW_TOKENS]] * ROWS, ROW_TOKENS))

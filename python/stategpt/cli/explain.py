@@ -13,6 +13,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Joins the command line."""
     parser = add(commands, "explain", execute, "show the lineage of a run: which artifact was made from which")
     parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--verify", action="store_true", help="read every file again and compare it with its hash")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -21,7 +22,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from stategpt.artifacts import Lineage  # numpy
 
     lineage = Lineage.of(folder)
-    if not lineage.artifacts:
+    if not lineage.nodes:
         raise DataError(f"{folder} has no published artifact yet; start it with `stategpt run {folder}`")
     print(lineage.text())
+    if arguments.verify:
+        lineage.verify(folder)
+        print(f"\nverified: all files of {len(lineage.nodes)} artifacts have the recorded hashes")
     return 0

@@ -1,0 +1,49 @@
+"""`stategpt explain`: the chain of a run's artifacts, and whether their files are still those."""
+
+from pathlib import Path
+
+import pytest
+
+from stategpt.cli import main
+
+pytest.importorskip("stategpt._native", reason="the extension is not built")
+
+from stategpt.artifacts import publish_folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    (tmp_path / "run.toml").write_text("", encoding="utf-8")
+    return tmp_path
+
+
+def publish(folder: Path, kind: str, parents: tuple[str, ...] = ()) -> str:
+    def write(temporary: Path) -> None:
+        (temporary / "data.txt").write_text(kind, encoding="utf-8")
+
+    return publish_folder(folder, write, kind=kind, parents=parents).fingerprint
+
+
+def test_artifacts_are_shown_with_what_they_were_made_from(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = publish(run / "corpus", "corpus")
+    publish(run / "tokenizer", "tokenizer", (corpus,))
+    assert main(["explain", str(run), "--verify"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("corpus  (corpus)") < printed.index("tokenizer  (tokenizer)")
+    assert "made from  corpus" in printed
+    assert "all files of 2 artifacts" in printed
+
+
+def test_altered_file_is_found_by_verify(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(run / "corpus", "corpus")
+    data = run / "corpus" / "data.txt"
+    data.chmod(0o644)
+    data.write_text("corpse", encoding="utf-8")
+    assert main(["explain", str(run)]) == 0
+    assert main(["explain", str(run), "--verify"]) == 2
+    assert "data.txt" in capsys.readouterr().err
+
+
+def test_run_without_artifacts_says_so(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(run)]) == 2
+    assert "no published artifact yet" in capsys.readouterr().err

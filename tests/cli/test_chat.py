@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stategpt.cli import chat
+from stategpt.cli import chat, main
 from stategpt.errors import ConfigError, ContextOverflow
 
 
@@ -101,3 +101,57 @@ def test_conversation_goes_on_after_an_error_and_ends_with_the_input(
     assert asked == [("one", 0), ("too long", 1), ("two", 2)]
     output = capsys.readouterr().out
     assert "about one\nstategpt: the prompt is too long\nabout two\n" in output
+
+
+SOURCE = '''
+def area(width, height):
+    """Return the area of a rectangle."""
+    return width * height
+
+
+def name_of(thing):
+    """Return the name of a thing."""
+    return thing.name
+'''
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a corpus and the same untrained model as base and rl."""
+    pytest.importorskip("torch", reason="a model needs torch")
+    from stategpt import recipes
+    from stategpt.config import CONTROL_TOKENS, dump, override
+    from stategpt.data import Tokenizer, build_python_library, write_library
+    from stategpt.model import GPT
+
+    folder = tmp_path_factory.mktemp("run")
+    sources = tmp_path_factory.mktemp("sources")
+    for number in range(8):
+        text = SOURCE.replace("rectangle", f"rectangle of kind {number}").replace("a thing", f"thing {number}")
+        (sources / f"module_{number}.py").write_text(text, encoding="utf-8")
+    run = override(recipes.test_cpu(str(sources)), {"tokenizer.vocab_size": 300})
+    (folder / "run.toml").write_text(dump(run), encoding="utf-8")
+    write_library(build_python_library(run.corpus), folder / "corpus")
+    for stage in ("base", "rl"):
+        model = folder / stage / "model"
+        model.mkdir(parents=True)
+        GPT(run.model).save_pretrained(model)
+        Tokenizer.train([SOURCE], 300, special_tokens=CONTROL_TOKENS).save(model / "tokenizer.json")
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["base", "rl"])
+def test_a_real_model_answers_and_the_seed_decides(
+    untrained: Path, stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["chat", str(untrained), "--stage", stage, "--prompt", "What does `area` do?", "--max-tokens", "6"]
+    answers = []
+    for seed in ("0", "0", "1"):
+        assert main([*words, "--seed", seed]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1] != answers[2]
+
+
+def test_a_prompt_beyond_the_context_is_an_error(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", str(untrained), "--prompt", "word " * 400]) == 2
+    assert "context" in capsys.readouterr().err

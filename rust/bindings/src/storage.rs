@@ -12,7 +12,7 @@ use stategpt_storage::{Label, Manifest, RealDisk, StorageError};
 use crate::errors::typed;
 
 /// The class of `stategpt.errors` for each kind of failure.
-fn error(error: StorageError) -> PyErr {
+pub(crate) fn error(error: StorageError) -> PyErr {
     let class = match error {
         StorageError::OutOfSpace { .. } => "OutOfSpace",
         StorageError::Io { .. } => "StorageError",

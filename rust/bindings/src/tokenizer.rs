@@ -19,7 +19,7 @@ type Ids<'py> = Bound<'py, PyArray1<u32>>;
 type Offsets<'py> = Bound<'py, PyArray1<u64>>;
 
 /// The class of `stategpt.errors` for each kind of failure.
-fn error(error: TokenizerError) -> PyErr {
+pub(crate) fn error(error: TokenizerError) -> PyErr {
     let class = match error {
         TokenizerError::UnknownPattern { .. }
         | TokenizerError::VocabularyTooSmall { .. }

@@ -4,20 +4,29 @@ No torch, no pickle: JSON manifests, hashes and plain files.
 """
 
 from .fingerprint import Json, fingerprint
+from .lineage import Lineage, Node, explain, write_lineage
 from .lines import append_line, read_lines
 from .lock import RunLock
 from .publish import FileRecord, Manifest, publish_file, publish_folder, read_manifest, verify
+from .run_folder import STAGES, RunFolder, read_json
 
 __all__ = [
+    "STAGES",
     "FileRecord",
     "Json",
+    "Lineage",
     "Manifest",
+    "Node",
+    "RunFolder",
     "RunLock",
     "append_line",
+    "explain",
     "fingerprint",
     "publish_file",
     "publish_folder",
+    "read_json",
     "read_lines",
     "read_manifest",
     "verify",
+    "write_lineage",
 ]

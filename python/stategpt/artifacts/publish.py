@@ -97,7 +97,7 @@ def publish_folder(
     )
     staged = _native.StagedFolder(final)
     try:
-        write(Path(staged.path))
+        write(staged.path)
     except BaseException:
         staged.abandon()
         raise

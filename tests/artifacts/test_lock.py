@@ -1,0 +1,73 @@
+"""One process at a time in a run folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stategpt.artifacts import RunLock
+from stategpt.errors import StorageError
+
+HOLD = """
+import sys, time
+from stategpt.artifacts import RunLock
+with RunLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    return child
+
+
+def test_a_second_process_is_told_who_holds_the_folder_and_death_frees_it(tmp_path: Path) -> None:
+    with holder(tmp_path) as child:
+        with pytest.raises(StorageError, match=f"in use by process {child.pid}"), RunLock(tmp_path):
+            pass
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        with RunLock(tmp_path):
+            pass
+
+
+def test_a_lock_can_be_taken_again_after_it_was_let_go(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path / "made")
+    for _ in range(2):
+        with lock, pytest.raises(StorageError, match=f"process {os.getpid()}"), RunLock(tmp_path / "made"):
+            pass
+
+
+def test_two_folders_do_not_hinder_each_other(tmp_path: Path) -> None:
+    with RunLock(tmp_path / "a"), RunLock(tmp_path / "b"):
+        pass
+
+
+def test_a_forked_child_does_not_keep_the_folder(tmp_path: Path) -> None:
+    script = """
+import os, sys, time
+from stategpt.artifacts import RunLock
+with RunLock(sys.argv[1]):
+    if os.fork() == 0:
+        print("held", flush=True)
+        time.sleep(60)
+    time.sleep(60)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        child.kill()
+        child.wait()
+        with RunLock(tmp_path):  # the forked child is still asleep
+            pass
+        os.killpg(child.pid, signal.SIGKILL)

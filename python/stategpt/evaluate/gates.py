@@ -145,7 +145,7 @@ def _shown(gate: Gate) -> tuple[str, str]:
 
 def _base(data: Json, thresholds: GatesConfig) -> list[Gate]:
     interval = _interval(data, "mixed", "difference")
-    below = -thresholds.base_margin_bits_per_byte
+    below = 0 - thresholds.base_margin_bits_per_byte  # not a minus sign: that would print "-0"
     rule = f"mixed bits/byte minus a byte-level Kneser-Ney 5-gram's on the same bytes: interval below {below:g}"
     return [_gate("base", interval, rule, interval is not None and interval.high < below)]
 

@@ -34,10 +34,14 @@ class Interval:
     bound is written as null.
     """
 
-    mean: float  #: the estimate on all the data, not the mean of resamples
-    low: float  #: lower bound, in the unit of `mean`
-    high: float  #: upper bound
-    level: float = 0.95  #: coverage in repeated experiments
+    mean: float
+    """The estimate on all the data, not the mean of resamples."""
+    low: float
+    """Lower bound, in the unit of `mean`."""
+    high: float
+    """Upper bound."""
+    level: float = 0.95
+    """Coverage in repeated experiments."""
 
     def excludes(self, value: float) -> bool:
         """Whether `value` lies outside [low, high]."""

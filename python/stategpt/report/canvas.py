@@ -1,0 +1,189 @@
+"""Drawing: one style for all figures, in a light and a dark theme, without pyplot and its global state.
+
+A figure is described by a `Sketch`: what to paint on the axes, and the words around it. `render_picture` paints it once
+per theme. The page shows the one that fits the reader's colour scheme; the light one is also saved as a PNG of its own.
+"""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stategpt.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH_INCHES = 4.8
+DOTS_PER_INCH = 200
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one colour scheme; they equal the page's."""
+
+    name: str
+    """light or dark."""
+    ink: str
+    """Text."""
+    muted: str
+    """Axis labels and tick labels."""
+    line: str
+    """Grid lines and axes."""
+    paper: str
+    """Background, the page's card colour."""
+    colours: Mapping[str, str]
+    """Colour of each thing that is drawn; the same thing has the same colour in every figure."""
+
+    def colour(self, name: str) -> str:
+        """Colour of a system, source or stage; best-of-n share one, unknown names are muted."""
+        return self.colours.get("best_of" if name.startswith("best_of") else name, self.muted)
+
+
+_LIGHT = {
+    "base": "#7b8494",
+    "prompted_base": "#a68a5b",
+    "sft": "#2b6cb0",
+    "best_of": "#2f9477",
+    "rlhf": "#c4492d",
+    "low_beta": "#8e4ec6",
+    "reward": "#b7791f",
+    "baseline": "#aab2bd",
+}
+_DARK = {
+    "base": "#98a2b3",
+    "prompted_base": "#cdb07c",
+    "sft": "#63a4e8",
+    "best_of": "#54c5a2",
+    "rlhf": "#f0846a",
+    "low_beta": "#b98bea",
+    "reward": "#e0b04c",
+    "baseline": "#5d6673",
+}
+_ALIASES = {
+    "rl": "rlhf",
+    "demonstrations": "best_of",
+    "code": "sft",
+    "docstrings": "reward",
+    "comments": "best_of",
+    "data": "baseline",
+    "rankings": "best_of",
+    "comparison": "baseline",
+    "rl/low_beta": "low_beta",
+}
+
+
+def _with_aliases(colours: Mapping[str, str]) -> dict[str, str]:
+    return {**colours, **{alias: colours[name] for alias, name in _ALIASES.items()}}
+
+
+LIGHT = Theme("light", "#1c2128", "#5b6573", "#e1e5ea", "#ffffff", _with_aliases(_LIGHT))
+DARK = Theme("dark", "#e6e9ed", "#9ca6b3", "#2f3742", "#1a1f26", _with_aliases(_DARK))
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A figure that can be painted in either theme."""
+
+    name: str
+    """File name without ending; also its anchor in the page."""
+    title: str
+    """Heading above it."""
+    caption: str
+    """What it shows and how to read it, plain text."""
+    paint: "Callable[[Axes, Theme], None]"
+    """Draws on empty axes."""
+    height_inches: float = 2.9
+    """Height of the figure; its width is fixed."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A painted sketch."""
+
+    name: str
+    """As in the sketch."""
+    title: str
+    """As in the sketch."""
+    caption: str
+    """As in the sketch; also the alternative text."""
+    light: bytes
+    """PNG for a light page."""
+    dark: bytes
+    """PNG for a dark page."""
+    width: int
+    """Width in CSS pixels at which one inch of the figure is 96 of them."""
+    height: int
+    """Height in CSS pixels."""
+
+
+def require_extra() -> None:
+    """Raise `MissingExtra` unless matplotlib and jinja2 can be imported."""
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(f'{error.name} is needed to draw the report; pip install "stategpt[train]"') from error
+
+
+def render_picture(sketch: Sketch) -> Picture:
+    """Paint `sketch` in both themes."""
+    return Picture(
+        name=sketch.name,
+        title=sketch.title,
+        caption=sketch.caption,
+        light=_paint(sketch, LIGHT),
+        dark=_paint(sketch, DARK),
+        width=round(WIDTH_INCHES * 96),
+        height=round(sketch.height_inches * 96),
+    )
+
+
+def _paint(sketch: Sketch, theme: Theme) -> bytes:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context(_style(theme)):
+        figure = Figure(figsize=(WIDTH_INCHES, sketch.height_inches), dpi=DOTS_PER_INCH, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        axes.set_axisbelow(True)
+        sketch.paint(axes, theme)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()
+
+
+def _style(theme: Theme) -> Any:  # matplotlib's own type for it lists every key of one version
+    return {
+        "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
+        "font.size": 9.5,
+        "text.color": theme.ink,
+        "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+        "axes.edgecolor": theme.line,
+        "axes.facecolor": theme.paper,
+        "axes.labelcolor": theme.muted,
+        "axes.labelsize": 9.5,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.unicode_minus": True,
+        "figure.facecolor": theme.paper,
+        "grid.color": theme.line,
+        "grid.linewidth": 0.7,
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "lines.linewidth": 1.8,
+        "lines.solid_capstyle": "round",
+        "savefig.facecolor": theme.paper,
+        "xtick.color": theme.line,
+        "ytick.color": theme.line,
+        "xtick.labelcolor": theme.muted,
+        "ytick.labelcolor": theme.muted,
+        "xtick.labelsize": 9.5,
+        "ytick.labelsize": 9.5,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+    }

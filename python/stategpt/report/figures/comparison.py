@@ -1,0 +1,126 @@
+"""Figures of the comparison: win rates, Elo and diversity of all systems, and where the time went."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stategpt.report.canvas import Sketch, Theme
+from stategpt.report.run_files import RunFiles, number
+from stategpt.report.wording import STAGE_LABELS, duration, system_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Estimates = Mapping[str, tuple[float, float, float]]
+"""System -> mean, low, high."""
+
+
+def comparison_sketches(files: RunFiles) -> list[Sketch]:
+    """The figures that the run has the data for."""
+    return [*_win_rates(files), *_elo(files), *_diversity(files), *_seconds(files)]
+
+
+def _estimates(rows: Any) -> Estimates:
+    found = {}
+    for name, value in (rows or {}).items():
+        mean = number(value)
+        if mean is not None:
+            low, high = (number(value, bound) if isinstance(value, Mapping) else None for bound in ("low", "high"))
+            found[name] = (mean, mean if low is None else low, mean if high is None else high)
+    return found
+
+
+def _win_rates(files: RunFiles) -> list[Sketch]:
+    systems = files.evaluation("comparison").get("systems") or {}
+    estimates = _estimates({name: row.get("win_rate_vs_sft") for name, row in systems.items()})
+    if not estimates:
+        return []
+    caption = (
+        "Share of prompts on which the labeler prefers the system's answer to one SFT sample; ties count one half."
+    )
+    paint = partial(_paint_estimates, estimates=estimates, axis="win rate against SFT", middle=0.5, digits=2)
+    return [Sketch("win_rates", "Win rates", caption, paint, _height(len(estimates)))]
+
+
+def _elo(files: RunFiles) -> list[Sketch]:
+    estimates = _estimates(files.evaluation("comparison").get("elo"))
+    if not estimates:
+        return []
+    caption = "Bradley-Terry strengths from all pairs of systems; SFT is 1000, and 400 points are odds of ten to one."
+    paint = partial(_paint_estimates, estimates=estimates, axis="Elo", middle=1000.0, digits=0)
+    return [Sketch("elo", "Elo", caption, paint, _height(len(estimates)))]
+
+
+def _height(rows: int) -> float:
+    return 0.85 + 0.34 * rows
+
+
+def _paint_estimates(axes: "Axes", theme: Theme, estimates: Estimates, axis: str, middle: float, digits: int) -> None:
+    """A dot and its interval for each system, its number at the right edge."""
+    axes.axvline(middle, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
+    for place, (name, (mean, low, high)) in enumerate(estimates.items()):
+        colour = theme.colour(name)
+        axes.plot([low, high], [place, place], color=colour, linewidth=2.4, alpha=0.55)
+        axes.plot([mean], [place], "o", color=colour, markersize=6)
+        axes.annotate(
+            f"{mean:.{digits}f}",
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=9,
+            annotation_clip=False,
+        )
+    axes.set_yticks(range(len(estimates)), [system_label(name) for name in estimates])
+    axes.set_ylim(len(estimates) - 0.5, -0.5)
+    axes.set_xlabel(axis)
+    axes.grid(axis="y", visible=False)
+
+
+def _diversity(files: RunFiles) -> list[Sketch]:
+    systems = files.evaluation("comparison").get("systems") or {}
+    measured = {name: (number(row, "distinct_2"), number(row, "unique_share")) for name, row in systems.items()}
+    whole = {name: (d, u) for name, (d, u) in measured.items() if d is not None and u is not None}
+    if not whole:
+        return []
+    caption = (
+        "All answers of a system together: different pairs of neighbouring words over all pairs (filled), and "
+        "different answers over all answers (ring). Compare SFT with RLHF: wins are often bought with sameness."
+    )
+    return [Sketch("diversity", "Diversity", caption, partial(_paint_diversity, rows=whole), _height(len(whole)))]
+
+
+def _paint_diversity(axes: "Axes", theme: Theme, rows: Mapping[str, tuple[float, float]]) -> None:
+    for place, (name, (distinct, unique)) in enumerate(rows.items()):
+        colour = theme.colour(name)
+        axes.plot([distinct, unique], [place, place], color=colour, alpha=0.3, linewidth=1.6)
+        axes.plot([distinct], [place], "o", color=colour, markersize=6)
+        axes.plot([unique], [place], "o", color=colour, markersize=6, markerfacecolor=theme.paper, markeredgewidth=1.6)
+    axes.set_yticks(range(len(rows)), [system_label(name) for name in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(0, 1.04)
+    axes.set_xlabel("share of word pairs, share of answers")
+    axes.grid(axis="y", visible=False)
+
+
+def _seconds(files: RunFiles) -> list[Sketch]:
+    seconds = files.seconds()
+    if not seconds:
+        return []
+    caption = f"{duration(sum(seconds.values()))} in all, measured on the machine that ran it."
+    return [
+        Sketch("seconds", "Time per stage", caption, partial(_paint_seconds, seconds=seconds), _height(len(seconds)))
+    ]
+
+
+def _paint_seconds(axes: "Axes", theme: Theme, seconds: Mapping[str, float]) -> None:
+    places = np.arange(len(seconds))
+    bars = axes.barh(places, list(seconds.values()), height=0.6, color=[theme.colour(stage) for stage in seconds])
+    axes.bar_label(bars, [duration(s) for s in seconds.values()], padding=4, fontsize=9, color=theme.muted)
+    axes.set_yticks(places, [STAGE_LABELS[stage] for stage in seconds])
+    axes.invert_yaxis()
+    axes.margins(x=0.22)
+    axes.set_xticks([])
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)

@@ -1,0 +1,139 @@
+"""Figures of feedback: rewards, their calibration, and how reward and wins part as the policy leaves SFT."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stategpt.report.canvas import Sketch, Theme
+from stategpt.report.run_files import RunFiles, number
+from stategpt.report.wording import system_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Points = Sequence[tuple[float, float]]
+
+
+def feedback_sketches(files: RunFiles) -> list[Sketch]:
+    """The figures that the run has the data for."""
+    return [*_rewards(files), *_calibration(files), *_frontiers(files)]
+
+
+def _rewards(files: RunFiles) -> list[Sketch]:
+    found = files.evaluation("reward").get("scores", {})
+    scores = {name: np.asarray(values, np.float64) for name, values in found.items() if values}
+    if not scores:
+        return []
+    caption = (
+        "Reward of completions on held-out prompts. Scores are shifted so that the demonstrations, written by people, "
+        "average 0. Dashes mark the means."
+    )
+    return [Sketch("rewards", "What the reward model says", caption, partial(_paint_densities, scores=scores))]
+
+
+def _paint_densities(axes: "Axes", theme: Theme, scores: Mapping[str, Any]) -> None:
+    everything = np.concatenate(list(scores.values()))
+    low, high = np.quantile(everything, [0.002, 0.998])
+    edges = np.linspace(low, max(high, low + 1e-3), 42).tolist()
+    for name, values in scores.items():
+        colour = theme.colour(name)
+        axes.hist(values, bins=edges, density=True, color=colour, alpha=0.22)
+        axes.hist(
+            values, bins=edges, density=True, histtype="step", color=colour, linewidth=1.5, label=_score_label(name)
+        )
+        axes.axvline(values.mean(), color=colour, linestyle=(0, (4, 3)), linewidth=1.2)
+    axes.set_xlabel("reward")
+    axes.set_ylabel("density")
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.legend(loc="upper left")
+
+
+def _score_label(name: str) -> str:
+    return "demonstrations" if name == "demonstrations" else f"{system_label(name)} samples"
+
+
+def _calibration(files: RunFiles) -> list[Sketch]:
+    buckets = files.evaluation("reward").get("calibration") or []
+    points = [(b["claimed"], b["observed"]) for b in buckets if {"claimed", "observed"} <= set(b)]
+    if not points:
+        return []
+    caption = (
+        "Held-out pairs in buckets of the score difference: how sure the model is of the order, and how often it is "
+        "right. On the diagonal it knows how much it knows."
+    )
+    return [
+        Sketch("calibration", "Is it as sure as it should be?", caption, partial(_paint_calibration, points=points))
+    ]
+
+
+def _paint_calibration(axes: "Axes", theme: Theme, points: Points) -> None:
+    claimed, observed = zip(*points, strict=True)
+    axes.plot([0.5, 1], [0.5, 1], color=theme.colour("baseline"), linestyle=(0, (4, 3)), linewidth=1.2)
+    axes.plot(claimed, observed, "o-", color=theme.colour("reward"), markersize=5)
+    axes.set_xlabel("claimed probability of the order")
+    axes.set_ylabel("share of pairs in that order")
+
+
+def _frontiers(files: RunFiles) -> list[Sketch]:
+    data = files.evaluation("comparison")
+    run = files.run
+    labels = {"frontier": "RL, default beta", "frontier_low_beta": "RL, low beta"}
+    if run is not None:
+        labels = {"frontier": f"RL, beta {run.rl.beta:g}", "frontier_low_beta": f"RL, beta {run.rl.low_beta:g}"}
+    sketches = []
+    for key, best, name, title, axis, caption in (
+        ("reward_mean", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
+         "Mean reward on held-out prompts as the policy moves away from SFT; each point is a moment of training."),
+        ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What the labeler sees", "win rate against SFT",
+         "The same moments, judged by the labeler that the reward model imitates. Where reward still rises and wins do "
+         "not, the policy exploits the reward model: over-optimisation."),
+    ):  # fmt: skip
+        curves = {label: _frontier_points(data.get(source), key) for source, label in labels.items()}
+        if not any(curves.values()):
+            continue
+        best_of = _best_of_points(data.get("systems", {}), best)
+        paint = partial(_paint_frontier, curves=curves, best_of=best_of, axis=axis, even=key == "win_rate")
+        sketches.append(Sketch(name, title, caption, paint, height_inches=3.2))
+    return sketches
+
+
+def _frontier_points(points: Any, key: str) -> Points:
+    return [(p["kl"], p[key]) for p in points or [] if number(p, "kl") is not None and number(p, key) is not None]
+
+
+def _best_of_points(systems: Mapping[str, Any], key: str) -> list[tuple[float, float, str]]:
+    found = []
+    for name, row in systems.items():
+        kl, value = number(row, "kl_bound"), number(row, key)
+        kl = number(row, "kl") if kl is None else kl
+        if name.startswith("best_of_") and kl is not None and value is not None:
+            found.append((kl, value, name.removeprefix("best_of_")))
+    return found
+
+
+def _paint_frontier(
+    axes: "Axes",
+    theme: Theme,
+    curves: Mapping[str, Points],
+    best_of: Sequence[tuple[float, float, str]],
+    axis: str,
+    even: bool,
+) -> None:
+    if even:
+        axes.axhline(0.5, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
+    for (label, points), colour, marker in zip(curves.items(), ("rlhf", "low_beta"), "os", strict=True):
+        if points:
+            kls, values = zip(*points, strict=True)
+            axes.plot(kls, values, marker + "-", color=theme.colour(colour), markersize=4.5, label=label)
+    if best_of:
+        kls, values, names = zip(*best_of, strict=True)
+        axes.plot(kls, values, "D", color=theme.colour("best_of"), markersize=5, label="best-of-n of SFT")
+        for kl, value, name in zip(kls, values, names, strict=True):
+            axes.annotate(name, (kl, value), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9)
+    axes.margins(y=0.12)
+    axes.set_xlabel("KL to SFT, nats per completion")
+    axes.set_ylabel(axis)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.1, columnspacing=1.2)

@@ -1,0 +1,81 @@
+"""The report of a run: figures as PNGs and one HTML page that holds everything, offline.
+
+Only files of the run folder are read. What a run does not have is said to be missing, never filled in. The template
+escapes all values, and the page's policy allows no script and no outside file: text of a model or a corpus stays text.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from stategpt.artifacts import publish_file
+
+from .canvas import Picture, render_picture, require_extra
+from .figures import all_sketches
+from .run_files import RunFiles
+from .views.comparison import comparison
+from .views.feedback import feedback
+from .views.learning import learning
+from .views.material import material
+from .views.overview import overview
+from .views.provenance import provenance
+
+_HERE = Path(__file__).parent
+
+
+def render(run_folder: str | Path) -> Path:
+    """Write report/index.html of a run, finished or not, and its figures beside it as PNGs; return the page's path.
+
+    Raises `MissingExtra` without matplotlib and jinja2, `DataError` for a file of the run that cannot be read.
+    """
+    require_extra()
+    files = RunFiles(Path(run_folder))
+    folder = files.root / "report"
+    pictures = [render_picture(sketch) for sketch in all_sketches(files)]
+    for picture in pictures:
+        publish_file(folder / f"{picture.name}.png", picture.light)
+    page = folder / "index.html"
+    publish_file(page, render_page(files, pictures).encode("utf-8", "replace"))
+    return page
+
+
+def render_page(files: RunFiles, pictures: list[Picture]) -> str:
+    """The page as text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html.j2").render(
+        css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        pictures={picture.name: _inlined(picture) for picture in pictures},
+        overview=overview(files),
+        material=material(files),
+        learning=learning(files),
+        feedback=feedback(files),
+        comparison=comparison(files),
+        provenance=provenance(files),
+    )
+
+
+def _inlined(picture: Picture) -> dict[str, Any]:
+    return {
+        "name": picture.name,
+        "title": picture.title,
+        "caption": picture.caption,
+        "light_uri": _data_uri(picture.light),
+        "dark_uri": _data_uri(picture.dark),
+        "width": picture.width,
+        "height": picture.height,
+    }
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,161 @@
+"""The top of the page: what this run is, the four stages with its own numbers, and the gates."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stategpt.evaluate.gates import Gate, format_value, read_gates, verdict
+from stategpt.report.run_files import RunFiles, field, number
+from stategpt.report.wording import count, duration, fixed, percent, sentence, signed, span
+
+GATE_LABELS = {
+    "base": "Base model",
+    "sft_ended": "SFT: answers end",
+    "sft_similarity": "SFT: nearer the reference",
+    "reward_accuracy": "Reward model: accuracy",
+    "reward_beats_length": "Reward model: more than length",
+    "rl_win_rate": "RLHF: win rate",
+    "rl_kl": "RLHF: distance from SFT",
+    "relevance_similarity": "Relevance: similarity",
+    "relevance_mentions_name": "Relevance: names the thing",
+    "diversity_change": "Diversity: change",
+    "diversity_unique": "Diversity: different answers",
+}
+
+
+@dataclass(frozen=True)
+class StageCard:
+    """One box of the four-stage picture."""
+
+    number: int
+    """Place in the talk, 1 to 4."""
+    name: str
+    """Colour name and folder."""
+    title: str
+    """Heading."""
+    data: str
+    """What it learns from."""
+    algorithm: str
+    """How."""
+    result: str
+    """What comes out."""
+    facts: list[tuple[str, str]]
+    """The run's own numbers: label, value. Empty when the run has not reached it."""
+
+
+def overview(files: RunFiles) -> dict[str, Any]:
+    """Context of the page's head."""
+    gates = read_gates(files.root)
+    tokens = files.tokens("base")
+    return {
+        "name": files.name,
+        "sentence": sentence(tokens),
+        "facts": _facts(files, gates, tokens),
+        "stages": [_pretraining(files), _sft(files), _reward(files), _rl(files)],
+        "gates": [_gate_row(gate) for gate in gates],
+    }
+
+
+def _facts(files: RunFiles, gates: list[Gate], tokens: int | None) -> list[tuple[str, str]]:
+    seconds = files.seconds()
+    facts = [
+        ("parameters", count(files.run.model.parameters)) if files.run else None,
+        ("pretraining tokens", count(tokens)) if tokens else None,
+        ("all stages", duration(sum(seconds.values()))) if seconds else None,
+        ("gates passed", f"{sum(gate.passed for gate in gates)} of {len(gates)}") if gates else None,
+    ]
+    return [fact for fact in facts if fact]
+
+
+def _gate_row(gate: Gate) -> dict[str, str]:
+    return {
+        "label": GATE_LABELS.get(gate.gate, gate.gate),
+        "name": gate.gate,
+        "verdict": verdict(gate),
+        "value": format_value(gate.value).replace("-", "−"),
+        "interval": span(gate.interval.to_json()) if gate.interval else "",
+        "rule": gate.rule.replace(">=", "≥").replace("<=", "≤"),
+    }
+
+
+def _kept(*facts: tuple[str, str | None]) -> list[tuple[str, str]]:
+    return [(label, value) for label, value in facts if value]
+
+
+def _shown(value: float | None, text: str) -> str | None:
+    return None if value is None else text
+
+
+def _pretraining(files: RunFiles) -> StageCard:
+    mixed = files.evaluation("base").get("mixed", {})
+    bits, kneser_ney = number(mixed, "bits_per_byte"), number(mixed, "kneser_ney_5")
+    tokens = files.tokens("base")
+    return StageCard(
+        1,
+        "base",
+        "Pretraining",
+        "raw documents, mixed by proportions and packed into rows",
+        "next-token prediction",
+        "base model",
+        _kept(
+            ("tokens", _shown(tokens, count(tokens))),
+            ("bits per byte", _shown(bits, fixed(bits))),
+            ("a 5-gram's", _shown(kneser_ney, fixed(kneser_ney))),
+        ),
+    )
+
+
+def _sft(files: RunFiles) -> StageCard:
+    data = files.evaluation("sft")
+    ended, gain = number(data, "ended_share"), number(data, "difference_to_base")
+    tokens = files.tokens("sft")
+    return StageCard(
+        2,
+        "sft",
+        "Supervised fine-tuning",
+        "prompts and ideal responses, written by people",
+        "the same, on response tokens only",
+        "SFT model",
+        _kept(
+            ("tokens", _shown(tokens, count(tokens))),
+            ("answers end", _shown(ended, percent(ended, 1))),
+            ("chrF above base", _shown(gain, signed(gain))),
+        ),
+    )
+
+
+def _reward(files: RunFiles) -> StageCard:
+    rankings, data = files.evaluation("rankings"), files.evaluation("reward")
+    groups, accuracy = number(rankings, "groups"), number(data, "pair_accuracy")
+    by_length = number(data, "length_only_accuracy")
+    return StageCard(
+        3,
+        "reward",
+        "Reward modeling",
+        "completions of one prompt, ranked",
+        "all pairs of a prompt, read at a reward token",
+        "reward model",
+        _kept(
+            ("ranked prompts", _shown(groups, count(groups))),
+            ("pair accuracy", _shown(accuracy, fixed(accuracy))),
+            ("by length alone", _shown(by_length, fixed(by_length))),
+        ),
+    )
+
+
+def _rl(files: RunFiles) -> StageCard:
+    log = files.metrics("rl")
+    system = field(files.evaluation("comparison"), "systems", "rlhf")
+    wins, kl = number(system, "win_rate_vs_sft"), number(system, "kl")
+    return StageCard(
+        4,
+        "rlhf",
+        "Reinforcement learning",
+        "prompts",
+        "sample, read the reward, weight the completion by it, stay near SFT",
+        "RLHF model",
+        _kept(
+            ("steps", count(log[-1]["step"]) if log else None),
+            ("wins against SFT", _shown(wins, percent(wins, 1))),
+            ("KL to SFT", _shown(kl, f"{fixed(kl, 1)} nats")),
+        ),
+    )

@@ -1,0 +1,99 @@
+"""How numbers, names and foreign text are written in the report: one place, so that they are the same everywhere."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_RARELY_TRUE_BELOW_TOKENS = 2_000_000
+
+STAGE_LABELS = {
+    "data": "corpus, tokenizer, shards",
+    "base": "pretraining",
+    "sft": "supervised fine-tuning",
+    "rankings": "rankings",
+    "reward": "reward modeling",
+    "rl": "reinforcement learning",
+    "rl/low_beta": "the same, lower beta",
+    "comparison": "comparison",
+}
+"""Folders of a run, in the order of the work, and what they are called."""
+
+_SYSTEM_LABELS = {"base": "base", "prompted_base": "prompted base", "sft": "SFT", "rlhf": "RLHF"}
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters but line end and tab, and those that change the direction of writing."""
+
+
+def sentence(training_tokens: float | None) -> str:
+    """What the run is, said once and plainly; longer runs point to the relevance measures instead of promising."""
+    start = "How a GPT assistant is made, in miniature; its answers have the form of a docstring, "
+    if training_tokens is not None and training_tokens >= _RARELY_TRUE_BELOW_TOKENS:
+        return (
+            start
+            + f"and whether they are about the question, after {count(training_tokens)} tokens, is measured below."
+        )
+    return start + "and at a million tokens they are rarely true."
+
+
+def system_label(name: str) -> str:
+    """best_of_4 -> best-of-4, sft -> SFT."""
+    return _SYSTEM_LABELS.get(name, name.replace("_", "-"))
+
+
+def fixed(value: float | None, digits: int = 3) -> str:
+    """A number with so many decimals and a real minus sign; a dash for what was not measured."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """As `fixed`, with a plus sign."""
+    return ("+" if value is not None and math.isfinite(value) and value >= 0 else "") + fixed(value, digits)
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """.6153 -> 62 %."""
+    return "–" if share is None else f"{fixed(100 * share, digits)} %"
+
+
+def count(number: float | None) -> str:
+    """1050000 -> 1.05 M, 12345 -> 12,345."""
+    if number is None:
+        return "–"
+    for limit, unit in ((1e9, "B"), (1e6, "M")):
+        if abs(number) >= limit:
+            return f"{number / limit:.3g} {unit}"
+    return f"{number:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """184.2 -> 3 min 04 s."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def span(interval: Mapping[str, Any] | None, digits: int = 3) -> str:
+    """The bounds of an interval: 0.584 to 0.642; empty where there are none."""
+    if not interval or interval.get("low") is None or interval.get("high") is None:
+        return ""
+    return f"{fixed(interval['low'], digits)} to {fixed(interval['high'], digits)}"
+
+
+def visible(text: str) -> str:
+    """Text of a model or a corpus made printable: control characters as escapes (\\x00), lone surrogates as "?".
+
+    HTML escaping is not done here; the template escapes everything.
+    """
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return _UNSAFE.sub(lambda match: ascii(match.group())[1:-1], whole)
+
+
+def visible_token(text: str) -> str:
+    """A token with its white space shown: a middle dot for a space, arrows for line ends and tabs."""
+    return visible(text).replace(" ", "·").replace("\n", "↵").replace("\t", "⇥") or "∅"

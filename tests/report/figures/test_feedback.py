@@ -1,0 +1,43 @@
+"""Figures of feedback draw what the files say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="the report needs the train extra")
+
+from matplotlib.figure import Figure
+
+from stategpt.report.canvas import LIGHT
+from stategpt.report.figures.feedback import feedback_sketches
+from stategpt.report.run_files import RunFiles
+
+
+def test_reward_and_wins_are_drawn_over_the_same_moments_of_both_policies(run_folder: Path) -> None:
+    files = RunFiles(run_folder)
+    data = files.evaluation("comparison")
+    for name, key in (("reward_over_kl", "reward_mean"), ("wins_over_kl", "win_rate")):
+        axes = Figure().subplots()
+        next(s for s in feedback_sketches(files) if s.name == name).paint(axes, LIGHT)
+        curves = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
+        assert curves["RL, beta 0.1"] == [[p["kl"], p[key]] for p in data["frontier"]]
+        assert curves["RL, beta 0.04"] == [[p["kl"], p[key]] for p in data["frontier_low_beta"]]
+        assert [text.get_text() for text in axes.texts] == ["2", "4", "8"]
+
+
+def test_one_policy_alone_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "comparison").mkdir()
+    points = [{"step": 0, "kl": 0.0, "reward_mean": -1.0, "win_rate": 0.5}]
+    (tmp_path / "comparison" / "evaluation.json").write_text(json.dumps({"frontier": points}))
+    assert [sketch.name for sketch in feedback_sketches(RunFiles(tmp_path))] == ["reward_over_kl", "wins_over_kl"]
+
+
+def test_equal_rewards_can_be_drawn(tmp_path: Path) -> None:
+    (tmp_path / "reward").mkdir()
+    (tmp_path / "reward" / "evaluation.json").write_text(json.dumps({"scores": {"sft": [1.0, 1.0], "base": []}}))
+    (sketch,) = feedback_sketches(RunFiles(tmp_path))
+    axes = Figure().subplots()
+    sketch.paint(axes, LIGHT)
+    assert axes.get_legend_handles_labels()[1] == ["SFT samples"]

@@ -1,0 +1,368 @@
+"""Writes a run folder as a finished `tiny_cpu` leaves it: every file the report reads, with plausible numbers.
+
+The numbers are drawn, not measured; their size follows a prototype of the default job. Run it to look at a report:
+
+    python tests/report/run_folder.py /tmp/run && stategpt report /tmp/run
+"""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stategpt.config.toml import dump
+from stategpt.evaluate.gates import check_gates, read_evaluations, write_gates
+from stategpt.recipes.tiny_cpu import tiny_cpu
+
+SYSTEMS = ("base", "prompted_base", "sft", "best_of_2", "best_of_4", "best_of_8", "rlhf")
+SAMPLE_PROMPTS = ("def read(self", "os.path.join(", "Return the", "# This is")
+ANSWERS = {
+    "What does `queue.Queue.get_nowait` do?": {
+        "reference": "Remove and return an item from the queue without blocking.",
+        "base": " The module is a string of the <module> object.\n\nThe default is None, and the value of",
+        "prompted_base": "Return the number of the given string.",
+        "sft": "Return a string containing the current thread's name if it is not None.",
+        "best_of_2": "Return the next item of the given type.",
+        "best_of_4": "Return a new object with the given value.",
+        "best_of_8": "Return a copy of the current state.",
+        "rlhf": "Return a list of the current items.",
+    },
+    "Complete the docstring of `calendar.isleap`: Return True for": {
+        "reference": "leap years, False for non-leap years.",
+        "base": " the same thing.\n    # This is a hack.",
+        "prompted_base": "a string object.",
+        "sft": "the given file, or False if it isn't.",
+        "best_of_2": "a given date.",
+        "best_of_4": "the given name.",
+        "best_of_8": "the given year and month.",
+        "rlhf": "the given object.",
+    },
+    "What does `html.escape` do?": {
+        "reference": 'Replace special characters "&", "<" and ">" to HTML-safe sequences.',
+        "base": "\n\n<b>not a tag</b> & the script",
+        "prompted_base": "Return the string s with the the given argument.",
+        "sft": "Escape the <tag> and all its children",
+        "best_of_2": "Write a string to the stream.",
+        "best_of_4": "Convert a string to a sequence of bytes.",
+        "best_of_8": "Convert a string to an integer.",
+        "rlhf": "Convert a string to a list of characters.",
+    },
+    "What does `statistics.fmean` do?": {
+        "reference": "Convert data to floats and compute the arithmetic mean.",
+        "base": " mean\n\n    >>> mean([1, 2",
+        "prompted_base": "Compute the value of the value.",
+        "sft": "Calculate the number of values in the context's context.",
+        "best_of_2": "Return the sum of two values.",
+        "best_of_4": "Return the sum of the values.",
+        "best_of_8": "Return the logarithm of a number.",
+        "rlhf": "Return the value of a number.",
+    },
+}
+POINT_NAMES = ("whole", "real words", "fits kind", "no stutter", "specific", "short", "near")
+ROW_DOCUMENTS = (
+    "queue.Queue.get_nowait(self)\nRemove and return an item from the queue without blocking.\n\n"
+    "Only get an item if one is immediately available. Otherwise\nraise the Empty exception.",
+    'html.escape(s, quote=True)\nReplace special characters "&", "<" and ">" to HTML-safe sequences.',
+    "math.tau\nThe circle constant",
+    "# type: ignore on purpose: see the note in __init__",
+)
+
+
+def write_run_folder(root: Path, leave_out: Iterable[str] = ()) -> Path:
+    """Write the run folder at `root`, without the files or folders named in `leave_out`; return `root`."""
+    rng = np.random.default_rng(0)
+    files: dict[str, Any] = {}
+    files["run.toml"] = dump(tiny_cpu())
+    for part in (_data(), _base(rng), _sft(rng), _rankings(), _reward(rng), _rl(rng), _comparison()):
+        files |= part
+    skipped = tuple(leave_out)
+    for name, content in files.items():
+        if not name.startswith(skipped or ("\0",)):
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_text(name, content), encoding="utf-8")
+    if not "report/gates.json".startswith(skipped or ("\0",)):
+        write_gates(check_gates(read_evaluations(root), tiny_cpu().gates), root)
+    return root
+
+
+def _text(name: str, content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if name.endswith(".jsonl"):
+        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in content)
+    return json.dumps(content, ensure_ascii=False)
+
+
+def interval(mean: float, half: float) -> dict[str, float]:
+    """An interval of +- `half`."""
+    return {"mean": mean, "low": mean - half, "high": mean + half, "level": 0.95}
+
+
+def _data() -> dict[str, Any]:
+    bytes_per_token = {
+        "code": {"train": 3.56, "validation": 3.13},
+        "docstrings": {"train": 3.61, "validation": 3.42},
+        "comments": {"train": 3.2, "validation": 2.98},
+    }
+    statistics = {"vocab_size": 4096, "bytes_per_token": bytes_per_token}
+    return {
+        "tokenizer/manifest.json": {"kind": "tokenizer", "extra": {"statistics": statistics}},
+        "data/timing.json": {"seconds": 21.4},
+        "base/mixture.json": {
+            "planned": {"code": 0.3, "docstrings": 0.6, "comments": 0.1},
+            "drawn": {
+                "code": {"rows": 2460, "tokens": 314_880, "share": 0.3, "epochs": 0.21},
+                "docstrings": {"rows": 4921, "tokens": 629_888, "share": 0.6, "epochs": 1.32},
+                "comments": {"rows": 819, "tokens": 104_832, "share": 0.1, "epochs": 0.39},
+            },
+        },
+        "base/row.json": {"pieces": _row_pieces()},
+    }
+
+
+def _row_pieces() -> list[list[Any]]:
+    """Pieces [text, document, is_eos, target] of one packed row: EOS d1 ... dn with targets d1 ... dn EOS."""
+    pieces: list[list[Any]] = []
+    for number, document in enumerate(ROW_DOCUMENTS):
+        tokens = re.findall(r" ?[A-Za-z]{1,7}|\d{1,3}|\n+|\s|[^\w\s]|_", document)
+        segment = ["<|endoftext|>", *tokens]
+        targets = [*tokens, "<|endoftext|>"]
+        pieces += [[t, number, i == 0, y] for i, (t, y) in enumerate(zip(segment, targets, strict=True))]
+    return pieces
+
+
+def _metrics(
+    rng: np.random.Generator, steps: int, every: int, unit: str, start: float, end: float
+) -> list[dict[str, Any]]:
+    lines = []
+    for step in range(every, steps + 1, every):
+        decay = math.exp(-5 * step / steps)
+        lines.append(
+            {
+                "step": step,
+                "tokens": step * 1024,
+                unit: end + (start - end) * decay + float(rng.normal(scale=0.04 * end)),
+                "learning_rate": 4e-3 * min(1, step / 40, 1.6 * (1 - step / steps) + 0.02),
+                "gradient_norm": 0.8 + float(rng.random()),
+                "tokens_per_s": 6000 + 500 * float(rng.random()),
+                "elapsed_s": step * 0.17,
+            }
+        )
+    return lines
+
+
+def _base(rng: np.random.Generator) -> dict[str, Any]:
+    stages = {
+        0: "\x00 ⁇�ret <|",
+        50: " the the self.self, the\n        self",
+        200: " value of the name.\n\n    If the",
+        500: " number of items in the list, or None if the",
+        1025: " current working directory of the given file.",
+    }
+    sources = {"code": (1.878, 2.032), "docstrings": (2.004, 2.214), "comments": (2.463, 2.53)}
+    return {
+        "base/metrics.jsonl": _metrics(rng, 1025, 5, "loss_nats_per_token", 8.3, 4.1),
+        "base/samples.jsonl": [
+            {"step": step, "prompt": prompt, "text": text} for step, text in stages.items() for prompt in SAMPLE_PROMPTS
+        ],
+        "base/evaluation.json": {
+            "sources": {s: {"bits_per_byte": b, "kneser_ney_5": k} for s, (b, k) in sources.items()},
+            "mixed": {"bits_per_byte": 2.01, "kneser_ney_5": 2.17, "difference": interval(-0.16, 0.04)},
+        },
+        "base/timing.json": {"seconds": 184.2},
+    }
+
+
+def _sft(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "sft/metrics.jsonl": _metrics(rng, 360, 5, "loss_nats_per_token", 6.1, 4.2),
+        "sft/evaluation.json": {
+            "samples": 672,
+            "ended_share": 0.9985,
+            "base_ended_share": 0.53,
+            "chrf_sft": 0.147,
+            "chrf_base": 0.115,
+            "chrf_prompted_base": 0.138,
+            "chrf_shuffled": 0.14,
+            "difference_to_base": interval(0.032, 0.007),
+            "difference_to_prompted_base": interval(0.009, 0.006),
+            "similarity_against_shuffled": interval(0.007, 0.005),
+            "mentions_name": {"sft": 0.034, "reference": 0.56},
+            "examples": [
+                {"prompt": prompt, **{k: row[k] for k in ("reference", "base", "prompted_base", "sft")}}
+                for prompt, row in ANSWERS.items()
+            ],
+        },
+        "sft/timing.json": {"seconds": 52.0},
+    }
+
+
+def _rankings() -> dict[str, Any]:
+    texts = (
+        ("Return the number of items in the queue.", (2, 2, 2, 1, 1, 1, 1)),
+        ("Return a new queue object.", (2, 2, 2, 1, 0, 1, 0)),
+        ("Returns the the name of self._queue", (0, 0, 0, 0, 1, 1, 0)),
+        (
+            "Get the next value from the stream, or raise <Empty> if there is no more data to read in",
+            (0, 2, 2, 1, 1, 0, 0),
+        ),
+    )
+    completions = [
+        {
+            "text": text,
+            "rank": rank,
+            "ended": sum(points) > 6,
+            "score": sum(points),
+            "points": dict(zip(POINT_NAMES, points, strict=True)),
+        }
+        for rank, (text, points) in zip((1, 2, 4, 3), texts, strict=True)
+    ]
+    example = {
+        "id": "train-00042",
+        "prompt": "What does `queue.Queue.get_nowait` do?",
+        "completions": completions,
+        "pairs": [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [3, 2]],
+        "meta": {"kind": "what", "name": "queue.Queue.get_nowait", "module": "queue"},
+    }
+    means = dict(zip(POINT_NAMES, (1.9, 1.5, 1.6, 0.9, 0.9, 0.95, 0.2), strict=True))
+    return {
+        "rankings/evaluation.json": {
+            "groups": 1600,
+            "validation_groups": 672,
+            "pairs": 5012,
+            "ties": 4588,
+            "rejected": 0,
+            "points_mean": means,
+            "score_mean": 7.95,
+            "example": example,
+        },
+        "rankings/timing.json": {"seconds": 41.3},
+    }
+
+
+def _reward(rng: np.random.Generator) -> dict[str, Any]:
+    calibration = [
+        {
+            "margin_low": m - 0.2,
+            "margin_high": m + 0.2,
+            "pairs": 160,
+            "claimed": 1 / (1 + math.exp(-m)),
+            "observed": 1 / (1 + math.exp(-0.85 * m)) + float(rng.normal(scale=0.02)),
+        }
+        for m in np.linspace(0.1, 3.5, 10).tolist()
+    ]
+    return {
+        "reward/metrics.jsonl": _metrics(rng, 100, 2, "loss_nats_per_pair", 0.71, 0.42),
+        "reward/evaluation.json": {
+            "pair_accuracy": interval(0.815, 0.018),
+            "pairs": 2103,
+            "length_only_accuracy": 0.552,
+            "length_only_target": 31.0,
+            "mcnemar": {"b": 778, "c": 206, "p": 3.1e-79},
+            "calibration": calibration,
+            "calibration_slope": 0.87,
+            "length_correlation": -0.21,
+            "accuracy_by_points": [
+                {"points": p, "pairs": 500 - 40 * p, "accuracy": 0.7 + 0.035 * p} for p in range(2, 9)
+            ],
+            "scores": {
+                "demonstrations": rng.normal(0.0, 1.1, size=640).round(3).tolist(),
+                "sft": rng.normal(-1.2, 1.6, size=2688).round(3).tolist(),
+            },
+            "reward_offset": -0.83,
+        },
+        "reward/timing.json": {"seconds": 44.8},
+    }
+
+
+def _rl_metrics(rng: np.random.Generator, reward: float, kl: float, entropy: float) -> list[dict[str, Any]]:
+    lines = []
+    for step in range(1, 76):
+        share = 1 - math.exp(-3 * step / 75)
+        noise = rng.normal(scale=0.12, size=4)
+        lines.append(
+            {
+                "step": step,
+                "tokens": step * 4200,
+                "loss_per_completion": float(noise[3]),
+                "learning_rate": 4e-4,
+                "gradient_norm": 0.9,
+                "tokens_per_s": 3900.0,
+                "elapsed_s": step * 1.1,
+                "reward_mean": -1.2 + (reward + 1.2) * share + float(noise[0]),
+                "kl_nats_per_completion": max(0.0, kl * share + float(noise[1])),
+                "entropy_nats_per_token": 2.1 + (entropy - 2.1) * share + float(noise[2]) / 3,
+                "length_tokens": 13 - 3 * share,
+                "ended_share": 1.0,
+                "zero_variance_share": 0.02,
+            }
+        )
+    return lines
+
+
+def _rl(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "rl/metrics.jsonl": _rl_metrics(rng, reward=0.9, kl=4.2, entropy=1.35),
+        "rl/low_beta/metrics.jsonl": _rl_metrics(rng, reward=1.7, kl=9.5, entropy=1.1),
+        "rl/timing.json": {"seconds": 96.4},
+        "rl/low_beta/timing.json": {"seconds": 94.0},
+    }
+
+
+def _comparison() -> dict[str, Any]:
+    table: Mapping[str, tuple[float, float, float, float, float, float, float]] = {
+        # win rate, points, reward, distinct-2, unique, length, ended
+        "base": (0.14, 3.9, -3.8, 0.61, 1.0, 31.0, 0.53),
+        "prompted_base": (0.36, 6.8, -1.9, 0.49, 0.97, 12.2, 1.0),
+        "sft": (0.5, 7.9, -1.2, 0.467, 1.0, 13.1, 0.999),
+        "best_of_2": (0.58, 8.4, -0.4, 0.44, 1.0, 12.6, 1.0),
+        "best_of_4": (0.65, 8.8, 0.2, 0.41, 0.99, 12.1, 1.0),
+        "best_of_8": (0.69, 9.0, 0.6, 0.39, 0.99, 11.8, 1.0),
+        "rlhf": (0.62, 8.6, 0.7, 0.259, 0.95, 10.4, 1.0),
+    }
+    names = ("points_mean", "reward_mean", "distinct_2", "unique_share", "length_tokens", "ended_share")
+    systems: dict[str, dict[str, Any]] = {
+        system: dict(zip(names, row[1:], strict=True))
+        | {"win_rate_vs_sft": interval(row[0], 0.0 if system == "sft" else 0.029)}
+        for system, row in table.items()
+    }
+    systems["rlhf"]["kl"] = 4.1
+    for n in (2, 4, 8):
+        systems[f"best_of_{n}"]["kl_bound"] = math.log(n) - (n - 1) / n
+    elo = {system: 1000 + 400 * math.log10(row[0] / (1 - row[0])) for system, row in table.items()}
+
+    def frontier(kls: Iterable[float], reward: float, win: Iterable[float]) -> list[dict[str, float]]:
+        return [
+            {"step": 15.0 * i, "kl": kl, "reward_mean": -1.2 + reward * math.sqrt(kl), "win_rate": rate}
+            for i, (kl, rate) in enumerate(zip(kls, win, strict=True))
+        ]
+
+    return {
+        "comparison/evaluation.json": {
+            "prompts": 672,
+            "systems": systems,
+            "elo": {system: interval(rating, 0.0 if system == "sft" else 21) for system, rating in elo.items()},
+            "diversity_change": {"distinct_2": interval(-0.208, 0.021), "unique_share": interval(-0.05, 0.018)},
+            "frontier": frontier((0.0, 0.6, 1.6, 2.7, 3.5, 4.1), 0.95, (0.5, 0.55, 0.58, 0.605, 0.61, 0.62)),
+            "frontier_low_beta": frontier((0.0, 1.1, 3.5, 5.9, 8.0, 9.4), 0.95, (0.5, 0.56, 0.61, 0.615, 0.60, 0.585)),
+            "examples": [
+                {
+                    "prompt": prompt,
+                    "reference": row["reference"],
+                    **{system: {"text": row[system], "points": 3 + len(row[system]) % 8} for system in SYSTEMS},
+                }
+                for prompt, row in ANSWERS.items()
+            ],
+        },
+        "comparison_timing/timing.json": {"seconds": 61.0},
+    }
+
+
+if __name__ == "__main__":
+    write_run_folder(Path(sys.argv[1]))

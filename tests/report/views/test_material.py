@@ -1,0 +1,62 @@
+"""The packed row and the tokenized sample."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from stategpt.report.run_files import RunFiles
+from stategpt.report.views.material import DOCUMENT_COLOURS, material
+
+
+def material_of(root: Path, pieces: list[list[Any]]) -> dict[str, Any]:
+    (root / "base").mkdir(exist_ok=True)
+    (root / "base" / "row.json").write_text(json.dumps({"pieces": pieces}))
+    return material(RunFiles(root))
+
+
+def test_a_row_shows_documents_end_tokens_and_targets(tmp_path: Path) -> None:
+    end = "<|endoftext|>"
+    pieces = [
+        [end, 0, True, "a"],
+        ["a", 0, False, end],
+        [end, 1, True, " b"],
+        [" b", 1, False, "\n"],
+        ["\n", 1, False, end],
+    ]
+    row = material_of(tmp_path, pieces)["row"]
+    assert (row["tokens"], row["documents"]) == (5, 2)
+    assert [(c["text"], c["tint"], c["target"]) for c in row["chips"]] == [
+        ("EOS", 0, "a"),
+        ("a", 0, "EOS"),
+        ("EOS", 1, "·b"),
+        ("·b", 1, "↵"),
+        ("↵", 1, "EOS"),
+    ]
+    assert [chip["is_end"] for chip in row["chips"]] == [True, False, True, False, False]
+
+
+def test_neighbouring_documents_never_share_a_tint(tmp_path: Path) -> None:
+    row = material_of(tmp_path, [[str(i), i, False, "x"] for i in range(20)])["row"]
+    tints = [chip["tint"] for chip in row["chips"]]
+    assert all(a != b for a, b in itertools.pairwise(tints))
+    assert set(tints) == set(range(DOCUMENT_COLOURS))
+
+
+def test_the_sample_is_the_longest_document_with_its_bytes_per_token(tmp_path: Path) -> None:
+    pieces = [
+        ["<eot>", 0, True, "é"],
+        ["é", 0, False, "<eot>"],
+        ["<eot>", 1, True, "ab"],
+        ["ab", 1, False, "c"],
+        ["c", 1, False, "."],
+    ]
+    sample = material_of(tmp_path, pieces)["sample"]
+    assert sample["chips"] == ["ab", "c"]
+    assert (sample["bytes"], sample["tokens"], sample["bytes_per_token"]) == (3, 2, "1.50")
+
+
+def test_tokenizer_statistics_are_read_from_its_manifest(run_folder: Path) -> None:
+    found = material(RunFiles(run_folder))
+    assert found["vocab_size"] == "4,096"
+    assert found["bytes_per_token"][1] == {"source": "docstrings", "train": "3.61", "validation": "3.42"}

@@ -1,7 +1,7 @@
 """The command line: parse, call, print. Each command is one file of this folder.
 
 Exit codes: 0 done; 1 `run --check` with a gate that failed; 2 an error that is explained on stderr, or wrong usage;
-130 interrupted, after the loop has saved.
+130 interrupted by SIGINT, 75 by SIGTERM, both after the loop has saved.
 """
 
 from __future__ import annotations

@@ -76,6 +76,12 @@ def test_parameters_equal_the_real_model() -> None:
     from stategpt.model import GPT
 
     small = replace(GPTConfig(), vocab_size=300, width=32, heads=4, kv_heads=2, head_width=8, hidden_width=48)
-    for change in ({}, {"tied_embeddings": False}, {"qk_norm": False}, {"attention_bias": True}, {"depth": 1}):
+    for change in (
+        {},
+        {"tied_embeddings": False},
+        {"qk_norm": False},
+        {"qk_norm": False, "attention_bias": True},
+        {"depth": 1},
+    ):
         config = replace(small, **change)
         assert GPT(config).parameter_count == config.parameters, change

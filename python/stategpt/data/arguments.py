@@ -1,0 +1,23 @@
+"""Checks of arguments before they reach the compiled side, which takes 64-bit numbers only."""
+
+from __future__ import annotations
+
+import operator
+from typing import SupportsIndex
+
+from stategpt.errors import InvalidArgument
+
+
+def whole(name: str, value: SupportsIndex, least: int = 0) -> int:
+    """`value` as an int of `least` .. 2^63 - 1; numpy integers are taken, floats are not.
+
+    Raises:
+        InvalidArgument: it is no whole number, or out of range.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise InvalidArgument(f"{name} is {value!r}; it must be a whole number") from None
+    if not least <= number < 2**63:
+        raise InvalidArgument(f"{name} is {number}; it must be {least} or more (and below 2^63)")
+    return number

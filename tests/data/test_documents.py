@@ -1,0 +1,74 @@
+"""Readers of raw documents: what is read, and errors that name file, line and byte."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stategpt.data.documents import Document, read_documents
+from stategpt.errors import CorpusError, InvalidArgument, UnknownToken
+
+
+def test_a_text_file_is_one_document_and_a_json_line_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "three", "id": 1}\n\n{"text": ""}\n')
+    with gzip.open(tmp_path / "c.jsonl.gz", "wt") as file:
+        file.write(json.dumps({"text": "vier é\u2028"}))
+    (tmp_path / "d.txt.gz").write_bytes(gzip.compress(b"five"))
+    paths = sorted(tmp_path.iterdir())
+    assert list(read_documents(paths)) == ["one\ntwo\n", "three", "", "vier é\u2028", "five"]
+    assert list(read_documents(str(paths[0]))) == ["one\ntwo\n"]
+
+
+def test_the_field_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text('{"content": "three"}\n')
+    assert list(read_documents(tmp_path / "b.jsonl", field="content")) == ["three"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"caf\xe9", r"a\.txt is not UTF-8 at byte 3"),
+        ("a.txt", b"", r"a\.txt is empty"),
+        ("a.jsonl", b'{"text": "fine"}\n{"text": "caf\xe9"}\n', r"a\.jsonl:2 is not UTF-8 at byte 30"),
+        ("a.jsonl", b'{"text": "fine"}\n{"text"\n', r"a\.jsonl:2 \(byte 17\) is not JSON"),
+        ("a.jsonl", b'{"txt": "fine"}\n', r"a\.jsonl:1 \(byte 0\) has no string under \"text\" \(keys \['txt'\]\)"),
+        ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1"),
+        ("a.jsonl", b"[1]\n", r"a\.jsonl:1 .* \(list\)"),
+        ("a.jsonl", b"[" * 100_000, r"a\.jsonl:1 .*not JSON"),
+        ("a.jsonl", b"\n \n", r"a\.jsonl holds no documents"),
+        ("a.jsonl.gz", b"not gzip", r"a\.jsonl\.gz:1 cannot be read"),
+        ("a.txt.gz", gzip.compress(b"long enough to be cut")[:-9], r"a\.txt\.gz cannot be read"),
+        ("a.jsonl.zst", b"", r"zstandard is not read"),
+    ],
+)
+def test_bad_files_are_named_with_line_and_byte(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=message):
+        list(read_documents(tmp_path / name))
+
+
+def test_missing_files_and_no_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"absent\.txt cannot be read"):
+        list(read_documents(tmp_path / "absent.txt"))
+    with pytest.raises(CorpusError, match="no files"):
+        list(read_documents([]))
+
+
+def test_a_document_takes_any_integers_and_refuses_the_rest() -> None:
+    assert Document(np.array([1, 2], dtype=np.int64)).ids.dtype == np.uint32
+    assert Document([]).ids.shape == (0,)  # type: ignore[arg-type]
+    with pytest.raises(UnknownToken, match="from -1 to 2"):
+        Document(np.array([-1, 2]))
+    with pytest.raises(UnknownToken, match="below 2\\^32"):
+        Document(np.array([2**32]))
+    with pytest.raises(InvalidArgument, match="vector of integers"):
+        Document(np.array([[1]]))
+    with pytest.raises(InvalidArgument, match="vector of integers"):
+        Document(np.array([1.5]))
+    with pytest.raises(InvalidArgument, match="3 entries of 0 or 1"):
+        Document(np.array([1, 2]), mask=np.array([1, 1]))
+    with pytest.raises(InvalidArgument, match="3 entries of 0 or 1"):
+        Document(np.array([1, 2]), mask=np.array([1, 2, 1]))

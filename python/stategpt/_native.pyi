@@ -69,6 +69,8 @@ class Tokenizer:
         """Ids of a text."""
     def encode_bytes(self, data: bytes, allow_special: bool) -> npt.NDArray[np.uint32]:
         """Ids of any bytes."""
+    def pieces(self, text: str) -> list[str]:
+        """What the pattern cuts a text into; no token crosses a piece."""
     def count(self, text: str, allow_special: bool) -> int:
         """Number of ids of a text."""
     def encode_with_offsets(
@@ -129,6 +131,116 @@ class BpeTrainer:
         """Counts a file."""
     def train(self, vocab_size: int, special_tokens: Sequence[str], min_frequency: int) -> Tokenizer:
         """The tokenizer of what was counted."""
+
+# --- packing ---
+
+_Batch = tuple[
+    npt.NDArray[np.uint32],
+    npt.NDArray[np.uint32],
+    npt.NDArray[np.bool_],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.uint64],
+    int,
+]
+"""Tokens, targets, loss mask, segment starts, positions, document ids; trained targets."""
+
+@final
+class ShardWriter:
+    """A data set of token shards on its way to `target`; after an error nothing is left of it.
+
+    `padding`: special token that fills rows; None takes `end_of_text`.
+    """
+
+    def __new__(
+        cls,
+        target: str | PathLike[str],
+        tokenizer: Tokenizer,
+        end_of_text: str,
+        padding: str | None,
+        max_tokens: int,
+    ) -> ShardWriter: ...
+    def push_texts(self, tokenizer: Tokenizer, texts: Sequence[str | bytes], threads: int | None) -> None:
+        """Tokenizes and stores texts, each a document."""
+    def push_ids(self, ids: npt.NDArray[np.uint32], mask: npt.NDArray[np.uint8] | None, doc_id: int | None) -> None:
+        """Stores a document of contiguous ids."""
+    def publish(self, source: str, licence: str, parents: Sequence[str]) -> str:
+        """Makes the data set durable under its name; returns the text of manifest.json."""
+    def abandon(self) -> None:
+        """Removes what was written, if it was not published."""
+
+@final
+class TokenShards:
+    """A published data set: `stategpt.Shards` is its public face."""
+
+    @staticmethod
+    def open(folder: str | PathLike[str], tokenizer_fingerprint: str | None) -> TokenShards:
+        """Opens a data set, checks sizes and headers, and the tokenizer if one is given."""
+    def verify(self) -> None:
+        """Compares every byte with the hashes."""
+    def manifest(self) -> str:
+        """The text of manifest.json."""
+    def document(self, number: int) -> npt.NDArray[np.uint32]:
+        """uint32[n]: ids of a document."""
+    def loss_mask(self, number: int) -> npt.NDArray[np.bool_]:
+        """bool[n + 1]: trained targets of a document."""
+    def doc_id(self, number: int) -> int:
+        """Identity of a document."""
+
+@final
+class PackedRows:
+    """A plan of rows: `stategpt.data.Packed` is its public face."""
+
+    def __new__(
+        cls,
+        shards: TokenShards,
+        row_tokens: int,
+        strategy: str,
+        isolate_documents: bool,
+        reject_too_long: bool,
+        seed: int,
+    ) -> PackedRows: ...
+    @property
+    def rows(self) -> int:
+        """Rows."""
+    @property
+    def tokens(self) -> int:
+        """Tokens without padding."""
+    @property
+    def rejected(self) -> tuple[int, int]:
+        """Documents left out, and their tokens."""
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the order."""
+    def documents_of(self, row: int) -> list[int]:
+        """Numbers of the documents in a row."""
+    def batch(self, first: int, rows: int, batch_rows: int) -> _Batch:
+        """Rows written out, and rows of padding up to `batch_rows`."""
+
+@final
+class MixedRows:
+    """A mixture: `stategpt.Mixture` is its public face. `sources`: name, rows, share of the tokens."""
+
+    def __new__(
+        cls, sources: Sequence[tuple[str, PackedRows, float]], seed: int, max_epochs: float | None
+    ) -> MixedRows: ...
+    @property
+    def rows(self) -> int | None:
+        """Rows before `max_epochs` would be passed; None without a limit."""
+    @property
+    def block_rows(self) -> int:
+        """At its multiples shares are exact to one row."""
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the order."""
+    def origin(self, row: int) -> tuple[str, int, int]:
+        """Source, epoch, and row of the source's plan."""
+    def documents_of(self, row: int) -> tuple[str, list[int]]:
+        """Source, and numbers of the documents in a row."""
+    def report(self, rows: int) -> list[tuple[str, float, int, int, float]]:
+        """Name, planned share, rows, tokens and epochs of each source."""
+    def batch(self, first: int, rows: int, batch_rows: int) -> _Batch:
+        """Rows written out, and rows of padding up to `batch_rows`."""
 
 # --- ranking ---
 

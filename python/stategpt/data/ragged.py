@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +40,8 @@ class Ragged:
                 "pass uint32 [N] and uint64 [n + 1]"
             )
         if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(ids) or bool(np.any(offsets[1:] < offsets[:-1])):
-            raise InvalidArgument(
-                f"offsets {offsets[:3].tolist()}...{offsets[-1:].tolist()} must rise from 0 to the number of ids, {len(ids)}"
-            )
+            ends = f"{offsets[:3].tolist()}...{offsets[-1:].tolist()}"
+            raise InvalidArgument(f"offsets {ends} must rise from 0 to the number of ids, {len(ids)}")
 
     @classmethod
     def of(cls, documents: Iterable[Sequence[int] | npt.NDArray[np.uint32]]) -> Ragged:
@@ -69,8 +69,7 @@ class Ragged:
 
     def __iter__(self) -> Iterator[npt.NDArray[np.uint32]]:
         """The documents in order, as views."""
-        bounds = self.offsets.tolist()
-        return (self.ids[start:end] for start, end in zip(bounds, bounds[1:], strict=False))
+        return (self.ids[start:end] for start, end in pairwise(self.offsets.tolist()))
 
     @property
     def lengths(self) -> npt.NDArray[np.uint64]:

@@ -1,5 +1,7 @@
 //! Python face of `stategpt-tokenizer`. The interpreter is let go for any text long enough to be worth it.
 
+mod trainer;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use stategpt_tokenizer as tokenizer;
-use stategpt_tokenizer::{Documents, Pattern, Ragged, Reading, Special, Target, TokenizerError};
+use stategpt_tokenizer::{Pattern, Ragged, Reading, Special, TokenizerError};
 
 use crate::errors::typed;
 
@@ -36,11 +38,19 @@ pub(crate) fn error(error: TokenizerError) -> PyErr {
 
 /// Runs `work`, without the interpreter if its input is large.
 fn run<T: Send>(py: Python<'_>, size: usize, work: impl FnOnce() -> T + Send) -> T {
-    if size < WORTH_DETACHING { work() } else { py.detach(work) }
+    if size < WORTH_DETACHING {
+        work()
+    } else {
+        py.detach(work)
+    }
 }
 
 fn mode(allow_special: bool) -> Special {
-    if allow_special { Special::Allow } else { Special::Text }
+    if allow_special {
+        Special::Allow
+    } else {
+        Special::Text
+    }
 }
 
 /// The UTF-8 of a string, which one with a lone surrogate does not have.
@@ -49,7 +59,9 @@ fn utf8<'t>(text: &'t Bound<'_, PyString>) -> PyResult<&'t str> {
 }
 
 fn not_text(reason: &PyErr) -> PyErr {
-    let message = format!("text is not valid Unicode ({reason}); drop lone surrogates, or use encode_bytes for raw bytes");
+    let message = format!(
+        "text is not valid Unicode ({reason}); drop lone surrogates, or use encode_bytes for raw bytes"
+    );
     typed("InvalidArgument", message)
 }
 
@@ -58,7 +70,13 @@ fn fitting(text: &[u8]) -> PyResult<&[u8]> {
     if text.len() < u32::MAX as usize {
         return Ok(text);
     }
-    Err(typed("InvalidArgument", format!("one text has {} bytes, more than 4 GiB; split it", text.len())))
+    Err(typed(
+        "InvalidArgument",
+        format!(
+            "one text has {} bytes, more than 4 GiB; split it",
+            text.len()
+        ),
+    ))
 }
 
 /// The texts of a list, held without copying.
@@ -66,8 +84,14 @@ fn held(texts: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     let hold = |(place, text): (usize, PyResult<Bound<'_, PyAny>>)| {
         let text = text?;
         let string = text.cast::<PyString>().map_err(|_| {
-            let kind = text.get_type().name().map_or_else(|_| String::from("?"), |name| name.to_string());
-            typed("InvalidArgument", format!("text {place} is {kind}, not str; decode it first"))
+            let kind = text
+                .get_type()
+                .name()
+                .map_or_else(|_| String::from("?"), |name| name.to_string());
+            typed(
+                "InvalidArgument",
+                format!("text {place} is {kind}, not str; decode it first"),
+            )
         })?;
         fitting(utf8(string)?.as_bytes())?;
         PyBackedStr::try_from(string.clone())
@@ -90,10 +114,17 @@ impl Tokenizer {
 
     /// A Python number as an id.
     fn id(&self, id: &Bound<'_, PyAny>) -> PyResult<u32> {
-        id.extract::<u32>().map_err(|reason| match id.extract::<f64>() {
-            Ok(_) => typed("UnknownToken", format!("token id {id} is not in this vocabulary of {} ids", self.0.vocab_size())),
-            Err(_) => reason,
-        })
+        id.extract::<u32>()
+            .map_err(|reason| match id.extract::<f64>() {
+                Ok(_) => typed(
+                    "UnknownToken",
+                    format!(
+                        "token id {id} is not in this vocabulary of {} ids",
+                        self.0.vocab_size()
+                    ),
+                ),
+                Err(_) => reason,
+            })
     }
 }
 
@@ -110,7 +141,12 @@ impl Tokenizer {
     }
 
     #[staticmethod]
-    fn from_tiktoken(py: Python<'_>, path: PathBuf, pattern: &str, special: Vec<(String, u32)>) -> PyResult<Self> {
+    fn from_tiktoken(
+        py: Python<'_>,
+        path: PathBuf,
+        pattern: &str,
+        special: Vec<(String, u32)>,
+    ) -> PyResult<Self> {
         let pattern = Pattern::named(pattern).map_err(error)?;
         Self::new(py.detach(|| tokenizer::Tokenizer::from_tiktoken(&path, pattern, &special)))
     }
@@ -119,19 +155,45 @@ impl Tokenizer {
         py.detach(|| self.0.to_json())
     }
 
-    fn encode<'py>(&self, py: Python<'py>, text: &Bound<'py, PyString>, allow_special: bool) -> PyResult<Ids<'py>> {
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'py, PyString>,
+        allow_special: bool,
+    ) -> PyResult<Ids<'py>> {
         let text = fitting(utf8(text)?.as_bytes())?;
         Ok(run(py, text.len(), || self.0.encode(text, mode(allow_special))).into_pyarray(py))
     }
 
-    fn encode_bytes<'py>(&self, py: Python<'py>, data: &[u8], allow_special: bool) -> PyResult<Ids<'py>> {
+    fn encode_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        allow_special: bool,
+    ) -> PyResult<Ids<'py>> {
         let data = fitting(data)?;
         Ok(run(py, data.len(), || self.0.encode(data, mode(allow_special))).into_pyarray(py))
     }
 
-    fn count(&self, py: Python<'_>, text: &Bound<'_, PyString>, allow_special: bool) -> PyResult<usize> {
+    fn pieces<'t>(&self, text: &'t Bound<'_, PyString>) -> PyResult<Vec<&'t str>> {
+        let text = utf8(text)?;
+        let mut pieces = Vec::new();
+        tokenizer::for_each_piece(self.0.model().pattern, text.as_bytes(), |start, end| {
+            pieces.push(&text[start..end])
+        });
+        Ok(pieces)
+    }
+
+    fn count(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyString>,
+        allow_special: bool,
+    ) -> PyResult<usize> {
         let text = fitting(utf8(text)?.as_bytes())?;
-        Ok(run(py, text.len(), || self.0.count(text, mode(allow_special))))
+        Ok(run(py, text.len(), || {
+            self.0.count(text, mode(allow_special))
+        }))
     }
 
     fn encode_with_offsets<'py>(
@@ -141,7 +203,9 @@ impl Tokenizer {
         allow_special: bool,
     ) -> PyResult<(Ids<'py>, Offsets<'py>)> {
         let text = fitting(utf8(text)?.as_bytes())?;
-        let (ids, offsets) = run(py, text.len(), || self.0.encode_with_offsets(text, mode(allow_special)));
+        let (ids, offsets) = run(py, text.len(), || {
+            self.0.encode_with_offsets(text, mode(allow_special))
+        });
         Ok((ids.into_pyarray(py), offsets.into_pyarray(py)))
     }
 
@@ -153,7 +217,10 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<(Ids<'py>, Offsets<'py>)> {
         let texts = held(texts)?;
-        Ok(ragged(py, py.detach(|| self.0.encode_batch(&texts, mode(allow_special), threads))))
+        Ok(ragged(
+            py,
+            py.detach(|| self.0.encode_batch(&texts, mode(allow_special), threads)),
+        ))
     }
 
     fn encode_files<'py>(
@@ -166,11 +233,19 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<(Ids<'py>, Offsets<'py>)> {
         let reading = Reading { lines, replace };
-        let encoded = py.detach(|| self.0.encode_files(&paths, mode(allow_special), reading, threads));
+        let encoded = py.detach(|| {
+            self.0
+                .encode_files(&paths, mode(allow_special), reading, threads)
+        });
         encoded.map(|encoded| ragged(py, encoded)).map_err(error)
     }
 
-    fn decode(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u32>, skip_special: bool) -> PyResult<String> {
+    fn decode(
+        &self,
+        py: Python<'_>,
+        ids: PyReadonlyArray1<'_, u32>,
+        skip_special: bool,
+    ) -> PyResult<String> {
         let ids = ids.as_slice()?;
         run(py, ids.len(), || self.0.decode_text(ids, skip_special)).map_err(error)
     }
@@ -194,11 +269,19 @@ impl Tokenizer {
         skip_special: bool,
     ) -> PyResult<Vec<String>> {
         let (ids, offsets) = (ids.as_slice()?, offsets.as_slice()?);
-        py.detach(|| self.0.decode_batch(ids, offsets, skip_special)).map_err(error)
+        py.detach(|| self.0.decode_batch(ids, offsets, skip_special))
+            .map_err(error)
     }
 
-    fn token_bytes<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, self.0.token_bytes(self.id(id)?).map_err(error)?))
+    fn token_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        id: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(
+            py,
+            self.0.token_bytes(self.id(id)?).map_err(error)?,
+        ))
     }
 
     fn special_id(&self, text: &str) -> PyResult<u32> {
@@ -208,7 +291,11 @@ impl Tokenizer {
     #[getter]
     fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let tokens = PyDict::new(py);
-        self.0.model().added.iter().try_for_each(|token| tokens.set_item(&token.content, token.id))?;
+        self.0
+            .model()
+            .added
+            .iter()
+            .try_for_each(|token| tokens.set_item(&token.content, token.id))?;
         Ok(tokens)
     }
 
@@ -239,56 +326,32 @@ pub struct StreamDecoder {
 impl StreamDecoder {
     #[new]
     fn new(tokenizer: Py<Tokenizer>) -> Self {
-        Self { tokenizer, state: Mutex::default() }
+        Self {
+            tokenizer,
+            state: Mutex::default(),
+        }
     }
 
     fn push(&self, id: &Bound<'_, PyAny>) -> PyResult<String> {
         let tokenizer = self.tokenizer.get();
         let id = tokenizer.id(id)?;
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).push(&tokenizer.0, id).map_err(error)
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(&tokenizer.0, id)
+            .map_err(error)
     }
 
     fn finish(&self) -> String {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).finish()
-    }
-}
-
-/// Counts documents, then makes a tokenizer of them.
-#[pyclass(frozen, module = "stategpt._native")]
-pub struct BpeTrainer(Mutex<tokenizer::Trainer>);
-
-#[pymethods]
-impl BpeTrainer {
-    #[new]
-    fn new(pattern: &str, lines: bool, threads: Option<usize>) -> PyResult<Self> {
-        let rule = if lines { Documents::Lines } else { Documents::Whole };
-        let pattern = Pattern::named(pattern).map_err(error)?;
-        Ok(Self(Mutex::new(tokenizer::Trainer::new(pattern, rule, threads))))
-    }
-
-    fn feed(&self, py: Python<'_>, documents: &Bound<'_, PyAny>) -> PyResult<()> {
-        let documents = held(documents)?;
-        py.detach(|| self.0.lock().unwrap_or_else(PoisonError::into_inner).feed(&documents));
-        Ok(())
-    }
-
-    fn feed_file(&self, py: Python<'_>, path: PathBuf, replace: bool) -> PyResult<()> {
-        py.detach(|| {
-            let text = tokenizer::read_text(&path, replace)?;
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).feed(&[text]);
-            Ok(())
-        })
-        .map_err(error)
-    }
-
-    fn train(&self, py: Python<'_>, vocab_size: usize, special_tokens: Vec<String>, min_frequency: u64) -> PyResult<Tokenizer> {
-        let target = Target { vocab_size, special_tokens, min_frequency };
-        Tokenizer::new(py.detach(|| self.0.lock().unwrap_or_else(PoisonError::into_inner).train(&target)))
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .finish()
     }
 }
 
 pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Tokenizer>()?;
     module.add_class::<StreamDecoder>()?;
-    module.add_class::<BpeTrainer>()
+    module.add_class::<trainer::BpeTrainer>()
 }

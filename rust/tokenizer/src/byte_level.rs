@@ -35,13 +35,27 @@ pub fn alphabet() -> [u8; 256] {
     bytes
 }
 
+/// Bytes that stand for themselves come first, so the last character is U+0100 + 67.
+const CHARACTER_CODES: usize = 0x144;
+
+/// Byte of each character, by code point; [`u16::MAX`] for one that stands for none.
+const BYTES: [u16; CHARACTER_CODES] = bytes();
+
+const fn bytes() -> [u16; CHARACTER_CODES] {
+    let mut table = [u16::MAX; CHARACTER_CODES];
+    let mut byte = 0;
+    while byte < 256 {
+        table[CHARACTERS[byte] as usize] = byte as u16;
+        byte += 1;
+    }
+    table
+}
+
 /// The byte a character stands for.
 pub fn byte_of(character: char) -> Option<u8> {
-    match character as u32 {
-        code @ 0..=0xFF if is_printable(code as u8) => Some(code as u8),
-        0x100..=0x143 => (0..=u8::MAX).find(|&byte| CHARACTERS[usize::from(byte)] == character),
-        _ => None,
-    }
+    BYTES
+        .get(character as usize)
+        .and_then(|&byte| u8::try_from(byte).ok())
 }
 
 /// `bytes` as `tokenizer.json` writes them.

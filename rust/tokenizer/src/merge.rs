@@ -59,10 +59,7 @@ fn merge_by_scan(pairs: &PairTable, bytes: &[u32; 256], piece: &[u8], ids: &mut 
     for place in 1..count {
         joined[place - 1] = pairs.get(tokens[place - 1], tokens[place]);
     }
-    loop {
-        let Some((place, best)) = smallest(&joined[..count.saturating_sub(1)]) else {
-            break;
-        };
+    while let Some((place, best)) = smallest(&joined[..count.saturating_sub(1)]) {
         tokens[place] = best.id;
         tokens.copy_within(place + 2..count, place + 1);
         joined.copy_within(place + 1..count, place);

@@ -2,7 +2,7 @@
 
 pub use super::write::write;
 
-use super::read::File;
+use super::fields::File;
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
@@ -31,18 +31,18 @@ impl Tokenizer {
 /// # Errors
 /// [`TokenizerError::Format`] with the JSON path of what is malformed or not covered.
 pub fn parse(json: &[u8]) -> Result<Model> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let file: File = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." {
-            String::from("$")
-        } else {
-            format!("$.{path}")
-        };
-        TokenizerError::format(path, error.inner().to_string())
-    })?;
-    deserializer
-        .end()
-        .map_err(|error| TokenizerError::format("$", error.to_string()))?;
+    // Keeping track of the path doubles the time, so it is done only for files that turn out to be wrong.
+    let file: File = serde_json::from_slice(json).map_err(|error| locate(json, &error))?;
     file.into_model()
+}
+
+/// The error of a malformed file, with its JSON path.
+fn locate(json: &[u8], known: &serde_json::Error) -> TokenizerError {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    match serde_path_to_error::deserialize::<_, File>(&mut deserializer) {
+        Err(error) if error.path().to_string() != "." => {
+            TokenizerError::format(format!("$.{}", error.path()), error.inner().to_string())
+        }
+        _ => TokenizerError::format("$", known.to_string()),
+    }
 }

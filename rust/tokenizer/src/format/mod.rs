@@ -1,6 +1,8 @@
 //! File formats: `tokenizer.json` of the `tokenizers` library, and tiktoken's rank files.
 
+mod fields;
 pub mod huggingface;
+mod pre_tokenizer;
 mod read;
 pub mod tiktoken;
 mod write;
@@ -28,4 +30,9 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
         return Err(TokenizerError::format("$", problem).of_origin(path));
     }
     std::fs::read(path).map_err(io)
+}
+
+/// A format error at a place of the file.
+fn wrong<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
+    Err(TokenizerError::format(path, problem))
 }

@@ -1,8 +1,8 @@
 //! Writing `tokenizer.json` in its canonical form: tokens by id, merges by rank, one a line.
 
+use super::pre_tokenizer;
 use crate::byte_level;
 use crate::model::{MergeOrder, Model};
-use crate::pattern::Pattern;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Value, json};
@@ -62,9 +62,9 @@ pub fn write(model: &Model) -> String {
         padding: Value::Null,
         added_tokens: model.added.iter().map(added_token).collect(),
         normalizer: Value::Null,
-        pre_tokenizer: pre_tokenizer(model.pattern),
+        pre_tokenizer: pre_tokenizer::write(model.pattern),
         post_processor: &model.post_processor,
-        decoder: byte_level_step(true),
+        decoder: pre_tokenizer::byte_level(true),
         model: Bpe {
             r#type: "BPE",
             dropout: Value::Null,
@@ -87,18 +87,6 @@ fn added_token(token: &crate::model::AddedToken) -> Value {
         "id": token.id, "content": token.content, "single_word": false, "lstrip": false, "rstrip": false,
         "normalized": token.normalized, "special": token.special,
     })
-}
-
-fn byte_level_step(use_regex: bool) -> Value {
-    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex})
-}
-
-fn pre_tokenizer(pattern: Pattern) -> Value {
-    if pattern == Pattern::Gpt2 {
-        return byte_level_step(true);
-    }
-    let split = json!({"type": "Split", "pattern": {"Regex": pattern.regex()}, "behavior": "Isolated", "invert": false});
-    json!({"type": "Sequence", "pretokenizers": [split, byte_level_step(false)]})
 }
 
 /// Merges as "left right", in the order an encoder prefers them; of one token's merges, the one with the smaller parts.

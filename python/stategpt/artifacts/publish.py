@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from stategpt import _native
 from stategpt.artifacts.fingerprint import Json, json_text
+from stategpt.errors import OutOfSpace
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,22 @@ def publish_folder(
     staged = _native.StagedFolder(final)
     try:
         write(staged.path)
-    except BaseException:
+    except BaseException as error:
         staged.abandon()
+        if _is_out_of_space(error):
+            raise OutOfSpace(
+                f"no space left while {final} was being written ({error}); nothing was published. "
+                "Free space on that disk, or choose another output folder."
+            ) from error
         raise
     return Manifest.from_json(staged.publish(label))
+
+
+def _is_out_of_space(error: BaseException) -> bool:
+    if isinstance(error, OSError) and not isinstance(error, OutOfSpace):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # safetensors and other Rust libraries raise classes of their own and keep the number in the text only.
+    return isinstance(error, Exception) and "(os error 28)" in str(error) and not isinstance(error, OutOfSpace)
 
 
 def verify(folder: str | PathLike[str], kind: str | None = None) -> Manifest:

@@ -21,3 +21,10 @@ def test_the_fingerprint_of_the_settings_ignores_comments_and_changes_with_a_val
     assert found[0] == found[1] != found[2]
     (tmp_path / "run.toml").write_text("broken [")
     assert provenance(RunFiles(tmp_path))["config_fingerprint"] is None
+
+
+def test_lineage_names_parents_by_their_paths(run_folder: Path) -> None:
+    rows = {row["path"]: row for row in provenance(RunFiles(run_folder))["lineage"]}
+    assert rows["rl/model"]["parents"] == "sft/model, reward/model"
+    assert rows["corpus"]["parents"] == ""
+    assert rows["corpus"]["fingerprint"] == "b3:005e7a9c1d5e"

@@ -4,7 +4,7 @@ import tomllib
 from typing import Any
 
 from stategpt.artifacts import fingerprint
-from stategpt.report.run_files import RunFiles, number
+from stategpt.report.run_files import RunFiles, field, number
 from stategpt.report.wording import STAGE_LABELS, count, duration
 
 _SHORT = 12
@@ -48,15 +48,15 @@ def _config_fingerprint(config: str | None) -> str | None:
 
 
 def _lineage(data: Any) -> list[dict[str, str]]:
-    """Rows of lineage.json: what was made, its fingerprint, and the names of what it was made from."""
-    nodes = data.get("nodes", []) if isinstance(data, dict) else []
+    """Rows of lineage.json: what was made, its fingerprint, and the paths of what it was made from."""
+    nodes = [node for node in field(data, "nodes") or [] if {"id", "path"} <= node.keys()]
     paths = {node["id"]: node["path"] for node in nodes}
     return [
         {
             "path": node["path"],
-            "kind": node["kind"],
+            "kind": str(node.get("kind", "")),
             "fingerprint": short(node["id"]),
-            "parents": ", ".join(paths.get(parent, short(parent)) for parent in node["parents"]),
+            "parents": ", ".join(paths.get(parent, short(parent)) for parent in node.get("parents", [])),
         }
         for node in nodes
     ]

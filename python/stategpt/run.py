@@ -6,10 +6,12 @@ same folder continues where it stopped, and on a folder made otherwise refuses.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from stategpt.artifacts import RunLock, publish_file, write_lineage
 from stategpt.artifacts.run_folder import RunFolder
@@ -92,3 +94,13 @@ def _own(config: Run, folder: RunFolder) -> None:
                 "Use another --out folder, or give the same settings to continue."
             )
     publish_file(folder.config, dump(config).encode())
+
+
+class _CallableModule(ModuleType):
+    """Importing this module sets `stategpt.run` to the module; `sg.run(...)` must then still run."""
+
+    def __call__(self, config: Run, out: str | Path) -> RunResult:
+        return run(config, out)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stategpt.config import Run
 from stategpt.data import Pair, PythonLibrary, chat_prompt
 from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
-from stategpt.data.randomness import permutation
+from stategpt.data.randomness import bits, permutation
 from stategpt.evaluate.chrf import chrf
 from stategpt.evaluate.statistics import paired_difference
 from stategpt.generate import Completion, Engine
@@ -33,14 +33,17 @@ def held_out_pairs(library: PythonLibrary, kind: str | None, count: int, seed: i
     return [pairs[i] for i in permutation(len(pairs), seed, "held-out")[:count]]
 
 
-def answer(engine: Engine, pairs: Sequence[Pair], run: Run, n: int = 1) -> list[Completion]:
-    """Completions of the chat prompts, prompt-major, at the evaluation's temperature and seed."""
+def answer(engine: Engine, pairs: Sequence[Pair], run: Run, system: str, n: int = 1) -> list[Completion]:
+    """Completions of the chat prompts, prompt-major, at the evaluation's temperature.
+
+    Each `system` draws its own random numbers: with shared ones two like policies would tie where they happen to agree.
+    """
     return engine.generate(
         [chat_prompt(engine.tok, pair.prompt) for pair in pairs],
         n=n,
         temperature=run.evaluate.temperature,
         max_tokens=run.evaluate.max_tokens,
-        seed=run.evaluate.seed,
+        seed=_seed(run, system),
     )
 
 
@@ -53,9 +56,13 @@ def answer_few_shot(engine: Engine, pairs: Sequence[Pair], library: PythonLibrar
         [np.concatenate([end, engine.tok.encode(document)]) for document in documents],
         temperature=run.evaluate.temperature,
         max_tokens=run.evaluate.max_tokens,
-        seed=run.evaluate.seed,
+        seed=_seed(run, "prompted_base"),
         stop=[STOP],
     )
+
+
+def _seed(run: Run, system: str) -> int:
+    return int(bits(run.evaluate.seed, system) >> np.uint64(2))
 
 
 def similarities(completions: Sequence[Completion], references: Sequence[str]) -> NDArray[np.float64]:
@@ -75,8 +82,8 @@ def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: Run
     references = [pair.response for pair in pairs]
     modules = [pair.module for pair in pairs]
     answers = {
-        "sft": answer(sft, pairs, run),
-        "base": answer(base, pairs, run),
+        "sft": answer(sft, pairs, run, "sft"),
+        "base": answer(base, pairs, run, "base"),
         "prompted_base": answer_few_shot(base, pairs, library, run),
     }
     chrf_of = {system: similarities(given, references) for system, given in answers.items()}

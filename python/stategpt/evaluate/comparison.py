@@ -88,12 +88,12 @@ class FrontierProbe:
     ) -> FrontierProbe:
         """Answers the probe's prompts with the SFT model once."""
         judge = Judge.of(run, library, tok, scorer, reference, run.evaluate.frontier_prompts)
-        return cls(judge, judge.points(answer(Engine(reference, tok), judge.pairs, run, n=2)[1::2]))
+        return cls(judge, judge.points(answer(Engine(reference, tok), judge.pairs, run, "sft")))
 
     def measure(self, policy: GPT) -> dict[str, float]:
         """One point of the frontier: `kl`, `reward_mean`, `win_rate`."""
         policy.eval()
-        completions = answer(Engine(policy, self.judge.tok), self.judge.pairs, self.judge.run)
+        completions = answer(Engine(policy, self.judge.tok), self.judge.pairs, self.judge.run, "rlhf")
         return {
             "kl": self.judge.kl(policy, completions),
             "reward_mean": float(np.nanmean(self.judge.rewards(completions))),
@@ -145,7 +145,7 @@ def _answers(judge: Judge, library: PythonLibrary, base: GPT, rlhf: GPT) -> dict
     """One completion a prompt of every system, in the order of the report."""
     run, pairs, tok = judge.run, judge.pairs, judge.tok
     drawn = 1 + max(run.evaluate.best_of, default=0)
-    samples = answer(Engine(judge.reference, tok), pairs, run, n=drawn)
+    samples = answer(Engine(judge.reference, tok), pairs, run, "sft", n=drawn)
     by_prompt = [samples[i : i + drawn] for i in range(0, len(samples), drawn)]
     pool_rewards = judge.rewards(samples, each=drawn).reshape(len(pairs), drawn)[:, 1:]
     best = {
@@ -155,11 +155,11 @@ def _answers(judge: Judge, library: PythonLibrary, base: GPT, rlhf: GPT) -> dict
         for size in run.evaluate.best_of
     }
     return {
-        "base": answer(Engine(base, tok), pairs, run),
+        "base": answer(Engine(base, tok), pairs, run, "base"),
         "prompted_base": answer_few_shot(Engine(base, tok), pairs, library, run),
         "sft": [group[0] for group in by_prompt],
         **best,
-        "rlhf": answer(Engine(rlhf, tok), pairs, run),
+        "rlhf": answer(Engine(rlhf, tok), pairs, run, "rlhf"),
     }
 
 

@@ -2,71 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.artifacts import read_lines
 from stategpt.config import Run
-from stategpt.data import Rankings, Tokenizer, chat_prompt
+from stategpt.data import Group, Rankings, Tokenizer, chat_prompt
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
 
 Scores = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class RankedPairs:
+    """Every clear pair of a rankings file, as indices into all its completions in file order."""
+
+    groups: Sequence[Group]
+    winners: NDArray[np.int64]
+    losers: NDArray[np.int64]
+    modules: list[str]
+    """Cluster of each pair."""
+    margins: NDArray[np.float64]
+    """Labeler's points, winner minus loser."""
+    lengths: NDArray[np.float64]
+    """Characters of each completion."""
+
+    @classmethod
+    def read(cls, path: Path) -> RankedPairs:
+        """From a published rankings file; what is not trained on (points, module) comes from the records themselves."""
+        groups = Rankings.read(path).groups
+        records = {record["id"]: record for record in read_lines(path)}
+        winners: list[int] = []
+        losers: list[int] = []
+        modules: list[str] = []
+        margins: list[float] = []
+        lengths: list[int] = []
+        for group in groups:
+            record = records[group.id]
+            points = [completion["score"] for completion in record["completions"]]
+            for winner, loser in group.pairs.tolist():
+                winners.append(len(lengths) + winner)
+                losers.append(len(lengths) + loser)
+                modules.append(record["meta"]["module"])
+                margins.append(points[winner] - points[loser])
+            lengths += [len(text) for text in group.completions]
+        return cls(
+            groups,
+            np.array(winners, dtype=np.int64),
+            np.array(losers, dtype=np.int64),
+            modules,
+            np.array(margins, dtype=np.float64),
+            np.array(lengths, dtype=np.float64),
+        )
+
+
 def evaluate_reward(
-    scorer: RewardScorer, tok: Tokenizer, train: Rankings, held_out: Rankings, demonstrations: Scores, run: Run
+    scorer: RewardScorer, tok: Tokenizer, train: Path, held_out: Path, demonstrations: Scores, run: Run
 ) -> dict[str, Any]:
-    """reward/evaluation.json. `demonstrations` are the shifted scores of the written answers: they average 0."""
-    scores = score_groups(scorer, tok, held_out)
-    winners, losers, clusters, margins, lengths = _pairs(held_out)
-    train_winners, train_losers, _, _, train_lengths = _pairs(train)
-    pairs = ScoredPairs(
-        winner_score=scores[winners],
-        loser_score=scores[losers],
-        winner_length=lengths[winners],
-        loser_length=lengths[losers],
-        clusters=clusters,
-        points_margin=margins,
+    """reward/evaluation.json, from two rankings files. `demonstrations`: shifted scores of the written answers."""
+    pairs, fitted_on = RankedPairs.read(held_out), RankedPairs.read(train)
+    scores = score_groups(scorer, tok, pairs.groups)
+    scored = ScoredPairs(
+        winner_score=scores[pairs.winners],
+        loser_score=scores[pairs.losers],
+        winner_length=pairs.lengths[pairs.winners],
+        loser_length=pairs.lengths[pairs.losers],
+        clusters=pairs.modules,
+        points_margin=pairs.margins,
     )
-    baseline = LengthBaseline.fit(train_lengths[train_winners], train_lengths[train_losers])
-    measured = reward_quality(pairs, baseline, run.evaluate.seed, run.evaluate.bootstrap_resamples)
+    baseline = LengthBaseline.fit(fitted_on.lengths[fitted_on.winners], fitted_on.lengths[fitted_on.losers])
     return {
-        **measured,
+        **reward_quality(scored, baseline, run.evaluate.seed, run.evaluate.bootstrap_resamples),
         "scores": {"demonstrations": _rounded(demonstrations), "sft": _rounded(scores)},
         "demonstrations_mean": float(demonstrations.mean(dtype=np.float64)),
         "reward_offset": scorer.model.reward_offset,
     }
 
 
-def score_groups(scorer: RewardScorer, tok: Tokenizer, read: Rankings) -> Scores:
+def score_groups(scorer: RewardScorer, tok: Tokenizer, groups: Sequence[Group]) -> Scores:
     """Reward of every completion of every group, in file order."""
     end = np.array([scorer.control.end_of_text], dtype=np.uint32)
     prompts, completions = [], []
-    for group in read.groups:
+    for group in groups:
         prompt = chat_prompt(tok, group.prompt)
         for text, ended in zip(group.completions, group.ended, strict=True):
             prompts.append(prompt)
-            completions.append(np.concatenate([tok.encode(text), end]) if ended else tok.encode(text))
+            completions.append(np.append(tok.encode(text), end if ended else end[:0]))
     return scorer.scores(prompts, completions)
-
-
-def _pairs(read: Rankings) -> tuple[Any, Any, list[str], NDArray[np.float64], NDArray[np.float64]]:
-    """Winner and loser indices into all completions, the module and the points margin of each pair, and all lengths."""
-    winners, losers, clusters, margins, lengths = [], [], [], [], []
-    first = 0
-    for group in read.groups:
-        points = group.scores
-        for winner, loser in group.pairs().tolist():
-            winners.append(first + winner)
-            losers.append(first + loser)
-            clusters.append(str(group.meta.get("module", group.id)))
-            margins.append(points[winner] - points[loser])
-        lengths += [len(text) for text in group.completions]
-        first += len(group.completions)
-    as_index = np.array(winners, dtype=np.int64), np.array(losers, dtype=np.int64)
-    return *as_index, clusters, np.array(margins, dtype=np.float64), np.array(lengths, dtype=np.float64)
 
 
 def _rounded(scores: Scores) -> list[float]:

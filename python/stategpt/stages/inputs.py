@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,12 @@ MODEL_KIND = "model"
 
 def section_fingerprint(*sections: Any, parents: Sequence[str] = ()) -> str:
     """Fingerprint of configuration sections (dataclasses or plain values) and of the artifacts they work on."""
-    return fingerprint({"sections": [to_dict(section) for section in sections], "parents": list(parents)})
+    return fingerprint(
+        {
+            "sections": [to_dict(section) if is_dataclass(section) else section for section in sections],
+            "parents": list(parents),
+        }
+    )
 
 
 def pick_device() -> torch.device:

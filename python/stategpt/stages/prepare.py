@@ -6,6 +6,7 @@ Each part is published as one folder with a manifest; a run that was cut off fin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from stategpt.artifacts import Manifest, publish_folder, read_manifest
 from stategpt.artifacts.run_folder import RunFolder
@@ -20,7 +21,7 @@ from stategpt.data import (
     write_shards,
 )
 from stategpt.stages.inputs import section_fingerprint
-from stategpt.train.progress import progress
+from stategpt.train.progress import Advance, progress
 
 SPLITS = ("train", "validation")
 
@@ -60,7 +61,7 @@ def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> Tokenizer
 def _publish_tokenizer(
     folder: RunFolder, tok: Tokenizer, library: PythonLibrary, fingerprint: str, corpus: Manifest
 ) -> None:
-    statistics = {
+    statistics: dict[str, Any] = {
         "vocab_size": tok.vocab_size,
         "bytes_per_token": {
             source: {split: bytes_per_token(tok, getattr(documents, split)) for split in SPLITS}
@@ -100,7 +101,7 @@ def _shards(run: Run, folder: RunFolder, tok: Tokenizer, source: str, split: str
         )
 
 
-def _counted(texts: list[str], advance: object) -> Iterator[str]:
+def _counted(texts: list[str], advance: Advance) -> Iterator[str]:
     for done, text in enumerate(texts, start=1):
         yield text
-        advance(done, "")  # type: ignore[operator]
+        advance(done, "")

@@ -22,13 +22,15 @@ import torch
 from stategpt.artifacts import append_line
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
-from stategpt.data import Loader, Mixture, Shards, pack
+from stategpt.data import Mixture, Shards, pack, read_library
 from stategpt.evaluate import evaluate_base
 from stategpt.model import GPT
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
 from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import next_token_loss
+
+SAMPLE_TEMPERATURE = 0.7
 
 
 class PretrainTask:
@@ -45,10 +47,9 @@ class PretrainTask:
 
     def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
         """One update: the step's rows in micro-batches."""
-        first = step * self.batch_rows
-        loader = iter(Loader(self.rows, batch_rows=self.micro_batch_rows, start=first))
-        count = self.batch_rows // self.micro_batch_rows
-        yield [TokenBatch.of(next(loader), self.device) for _ in range(count)]
+        first, micro = step * self.batch_rows, self.micro_batch_rows
+        starts = range(first, first + self.batch_rows, micro)
+        yield [TokenBatch.of(self.rows.batch(start, micro), self.device) for start in starts]
 
     def weight(self, batch: TokenBatch) -> float:
         """Target tokens."""
@@ -95,19 +96,16 @@ def pretrain(run: Run, folder: RunFolder) -> None:
     fingerprint = section_fingerprint(
         run.seed, run.model, run.data, run.pretrain, parents=(*parents, inputs.tok.fingerprint)
     )
-    if (
-        folder.published(folder.model("base"), MODEL_KIND, fingerprint)
-        and (folder.stage("base") / "evaluation.json").exists()
-    ):
+    evaluation = folder.stage("base") / "evaluation.json"
+    if folder.published(folder.model("base"), MODEL_KIND, fingerprint) and evaluation.exists():
         return
     with folder.timed("base"):
         model = _train(inputs, rows, fingerprint)
-        inputs.publish_model(
-            "base", model.save_pretrained, fingerprint, (*parents, inputs.parent(folder.tokenizer).fingerprint)
-        )
+        tokenizer = inputs.parent(folder.tokenizer).fingerprint
+        inputs.publish_model("base", model.save_pretrained, fingerprint, (*parents, tokenizer))
         _describe_data(inputs, rows)
-        seen = seen_documents(inputs, rows)
-        folder.write_json(folder.stage("base") / "evaluation.json", evaluate_base(model, inputs.tok, run, folder, seen))
+        library, seen = read_library(folder.corpus), seen_documents(inputs, rows)
+        folder.write_json(evaluation, evaluate_base(model, inputs.tok, run, library, seen))
 
 
 def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
@@ -137,18 +135,12 @@ def _sample(inputs: Inputs, model: GPT, step: int, steps: int) -> None:
     if step in have:
         return
     config = inputs.run.pretrain
-    prompts = [base_prompt(inputs, text) for text in config.sample_prompts]
     model.eval()
     completions = inputs.engine(model).generate(
-        prompts, temperature=0.7, seed=inputs.run.seed, max_tokens=config.sample_tokens
+        config.sample_prompts, temperature=SAMPLE_TEMPERATURE, max_tokens=config.sample_tokens, seed=inputs.run.seed
     )
     for prompt, completion in zip(config.sample_prompts, completions, strict=True):
         append_line(path, {"step": step, "prompt": prompt, "text": completion.text})
-
-
-def base_prompt(inputs: Inputs, text: str) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    """A document's beginning as the base model knows it: end of text, then the text."""
-    return np.concatenate([np.array([inputs.control.end_of_text], dtype=np.uint32), inputs.tok.encode(text)])
 
 
 def _rows_read(run: Run) -> int:

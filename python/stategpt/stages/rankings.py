@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def rankings(run: Run, folder: RunFolder) -> None:
         }
         publish_folder(
             published,
-            lambda temporary: [_write_jsonl(temporary / f"{split}.jsonl", rows) for split, rows in records.items()],
+            lambda temporary: _write_all(temporary, records),
             kind=KIND,
             fingerprints={"config": fingerprint},
             parents=parents,
@@ -122,8 +123,10 @@ def clear_pairs(totals: Sequence[int], tie_below: int) -> list[list[int]]:
     return [[a, b] for a, b in permutations(range(len(totals)), 2) if totals[a] - totals[b] >= least]
 
 
-def _write_jsonl(path: Any, rows: Sequence[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+def _write_all(folder: Path, records: dict[str, list[dict[str, Any]]]) -> None:
+    for split, rows in records.items():
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def _refuse_rejected(read: Rankings) -> None:

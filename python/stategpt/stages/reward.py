@@ -17,10 +17,8 @@ and has no bias, so the folder loads elsewhere as a sequence classifier with one
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +26,7 @@ from torch import Tensor
 
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
-from stategpt.data import Pair, RankingBatch, Rankings, chat_prompt, read_library
-from stategpt.data.randomness import permutation
+from stategpt.data import Pair, RankingBatch, RankingBatches, Rankings, chat_prompt, read_library
 from stategpt.evaluate import RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
@@ -51,7 +48,7 @@ class PairBatch:
     pair_weights_P: Tensor
     """1 / pairs of the prompt."""
     prompts: int
-    """Prompts with at least one clear pair: the batch's weight."""
+    """Prompts, each with at least one clear pair: the batch's weight."""
 
 
 class RewardTask:
@@ -61,25 +58,28 @@ class RewardTask:
     loss_unit = "loss_nats_per_prompt"
 
     def __init__(self, inputs: Inputs, model: RewardModel, read: Rankings) -> None:
-        config = inputs.run.reward
         self.model, self.inputs, self.read = model, inputs, read
-        self.usable = [number for number, group in enumerate(read.groups) if len(group.pairs())]
-        self.prompts_per_batch = config.prompts_per_batch
-        self.steps_per_epoch = math.ceil(len(self.usable) / self.prompts_per_batch)
-        self.steps = max(1, round(config.epochs * self.steps_per_epoch))
+        self._epoch, self._batches = 0, self._epoch_batches(0)
+        self.steps_per_epoch = len(self._batches)
+        self.steps = max(1, round(inputs.run.reward.epochs * self.steps_per_epoch))
+
+    def _epoch_batches(self, epoch: int) -> RankingBatches:
+        run = self.inputs.run
+        return self.read.batches(
+            self.inputs.tok,
+            run.reward.prompts_per_batch,
+            run.reward.arrange,
+            run.model.context_tokens,
+            seed=run.seed,
+            epoch=epoch,
+        )
 
     def updates(self, step: int) -> Iterable[Sequence[PairBatch]]:
         """One update of `prompts_per_batch` whole prompts."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        order = permutation(len(self.usable), self.inputs.run.seed, "reward", epoch)
-        chosen = order[index * self.prompts_per_batch : (index + 1) * self.prompts_per_batch]
-        batch = self.read.batch(
-            self.inputs.tok,
-            [self.usable[i] for i in chosen],
-            arrange=self.inputs.run.reward.arrange,
-            context_tokens=self.inputs.run.model.context_tokens,
-        )
-        yield [to_tensors(batch, self.inputs.device)]
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self._epoch_batches(epoch)
+        yield [to_tensors(self._batches[index], self.inputs.device)]
 
     def weight(self, batch: PairBatch) -> float:
         """Prompts: each counts once, however many pairs it has."""
@@ -111,7 +111,7 @@ def to_tensors(batch: RankingBatch, device: torch.device) -> PairBatch:
         reward_index_S=torch.from_numpy(batch.reward_index.astype(np.int64)).to(device),
         pairs_P2=torch.from_numpy(batch.pairs.astype(np.int64)).to(device),
         pair_weights_P=torch.from_numpy(batch.pair_weights).to(device),
-        prompts=round(float(batch.pair_weights.sum())),
+        prompts=len(batch.ids),
     )
 
 
@@ -126,13 +126,12 @@ def reward(run: Run, folder: RunFolder) -> None:
         return
     with folder.timed("reward"):
         library = read_library(folder.corpus)
-        train, held_out = (Rankings.read(records / f"{split}.jsonl") for split in ("train", "validation"))
-        model = _train(inputs, train, fingerprint)
+        model = _train(inputs, Rankings.read(records / "train.jsonl"), fingerprint)
         scorer = RewardScorer(model, inputs.tok)
         demonstrations = center_on_demonstrations(inputs, model, scorer, library.pairs_train)
         inputs.publish_model("reward", model.save_pretrained, fingerprint, parents)
-        measured: dict[str, Any] = evaluate_reward(scorer, train, held_out, demonstrations, run)
-        folder.write_json(evaluation, measured)
+        files = records / "train.jsonl", records / "validation.jsonl"
+        folder.write_json(evaluation, evaluate_reward(scorer, inputs.tok, *files, demonstrations, run))
 
 
 def _train(inputs: Inputs, read: Rankings, fingerprint: str) -> RewardModel:

@@ -33,6 +33,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, Run
 from stategpt.data import chat_prompt, read_library
 from stategpt.data.randomness import bits, permutation
+from stategpt.errors import TrainingDiverged
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
 from stategpt.model import GPT, RewardModel, autocast
@@ -136,11 +137,19 @@ class RLTask:
             "zero_variance_share": idle_share,
             "sampler_gap_nats": float((sampled - trained).abs().max()),
         }
+        self._refuse_runaway(self._metrics["kl_nats_per_completion"])
         device = self.inputs.device
-        for (batch, policy_M, _, _), part in zip(
-            rollouts, weights_S.split([b.samples for b, *_ in rollouts]), strict=True
-        ):
+        parts_S = torch.split(weights_S, [b.samples for b, *_ in rollouts])
+        for (batch, policy_M, _, _), part in zip(rollouts, parts_S, strict=True):
             yield [Rollout(batch, policy_M, part.to(device))]
+
+    def _refuse_runaway(self, kl_nats: float) -> None:
+        if 0 < self.config.max_kl < kl_nats:
+            raise TrainingDiverged(
+                f"mean KL to the SFT model is {kl_nats:.1f} nats per completion, above rl.max_kl = "
+                f"{self.config.max_kl}: the policy has left the model it was to stay near. Raise rl.beta or lower "
+                "rl.optim.learning_rate."
+            )
 
     def weight(self, batch: Rollout) -> float:
         """Completions."""

@@ -56,7 +56,7 @@ class SFTTask:
         if self._order is None or self._order[0] != epoch:
             lengths = np.array([len(segment) for segment in self.segments])
             self._order = (epoch, batches_by_length(lengths, self.batch_rows, self.seed, epoch))
-        yield [self.batch([self.segments[i] for i in self._order[1][index]])]
+        yield [self.batch([self.segments[i] for i in self._order[1][index].tolist()])]
 
     def batch(self, segments: Sequence[Segment]) -> TokenBatch:
         """Segments as padded rows; targets and mask follow the same places."""

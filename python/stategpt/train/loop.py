@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from stategpt.config import OptimConfig
 from stategpt.errors import TrainingDiverged
-from stategpt.model import autocast
+from stategpt.model import Precision, autocast
 from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint
 from stategpt.train.interruption import Interruption
 from stategpt.train.metrics import MetricsLog
@@ -82,7 +82,7 @@ class LoopSettings:
     """Stage folder: metrics.jsonl and checkpoints/ are kept here."""
     fingerprint: str
     """Of everything that decides the result; another one's checkpoints are refused."""
-    precision: str = "auto"
+    precision: Precision = "auto"
     checkpoint_every_steps: int = 200
     log_every_steps: int = 1
 
@@ -155,7 +155,7 @@ def _step(
     return {**mean, "learning_rate": learning_rate, **task.step_metrics()}
 
 
-def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: str) -> dict[str, float]:
+def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision) -> dict[str, float]:
     """Adds the gradients of one update; every sum is divided by the weight of the whole update."""
     weight = sum(task.weight(batch) for batch in micro_batches)
     device = next(model.parameters()).device

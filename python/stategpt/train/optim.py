@@ -17,7 +17,8 @@ def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
     embedding): a token's row that is not in the batch would otherwise shrink at every step.
     """
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    decayed, kept = [], []
+    decayed: list[str] = []
+    kept: list[str] = []
     for name, parameter in model.named_parameters():
         decays = parameter.ndim >= 2 and id(parameter) not in embeddings
         (decayed if decays else kept).append(name)

@@ -1,0 +1,113 @@
+"""GPT assistants from raw text to RLHF, as the talk *State of GPT* lays them out, and the tools to use them.
+
+    import stategpt as sg
+    tok = sg.Tokenizer.train(["corpus.txt"], vocab_size=32_768)
+    sg.run(sg.recipes.tiny_cpu(), out="runs/tiny")
+
+Importing this package needs numpy only. A name is imported when it is first used; those that need torch say so where it
+is missing (`MissingExtra`, an ImportError).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stategpt import config as config
+    from stategpt import errors as errors
+    from stategpt import recipes as recipes
+    from stategpt.config import GPTConfig as GPTConfig
+    from stategpt.config import Run as Run
+    from stategpt.data import Batch as Batch
+    from stategpt.data import Document as Document
+    from stategpt.data import Layout as Layout
+    from stategpt.data import Loader as Loader
+    from stategpt.data import Mixture as Mixture
+    from stategpt.data import Ragged as Ragged
+    from stategpt.data import Rankings as Rankings
+    from stategpt.data import Row as Row
+    from stategpt.data import Shards as Shards
+    from stategpt.data import StreamDecoder as StreamDecoder
+    from stategpt.data import Tokenizer as Tokenizer
+    from stategpt.data import pack as pack
+    from stategpt.data import write_shards as write_shards
+    from stategpt.generate import Engine as Engine
+    from stategpt.model import GPT as GPT
+    from stategpt.model import RewardModel as RewardModel
+    from stategpt.run import run as run
+
+_ROOM_OF = {
+    "Batch": "data",
+    "Document": "data",
+    "Engine": "generate",
+    "GPT": "model",
+    "GPTConfig": "config",
+    "Layout": "data",
+    "Loader": "data",
+    "Mixture": "data",
+    "Ragged": "data",
+    "Rankings": "data",
+    "RewardModel": "model",
+    "Row": "data",
+    "Run": "config",
+    "Shards": "data",
+    "StreamDecoder": "data",
+    "Tokenizer": "data",
+    "pack": "data",
+    "run": "run",
+    "write_shards": "data",
+}
+_MODULES = ("config", "errors", "recipes")
+_NEED_TORCH = ("generate", "model", "run")
+
+__version__ = "0.1.0"
+__all__ = [
+    "GPT",
+    "Batch",
+    "Document",
+    "Engine",
+    "GPTConfig",
+    "Layout",
+    "Loader",
+    "Mixture",
+    "Ragged",
+    "Rankings",
+    "RewardModel",
+    "Row",
+    "Run",
+    "Shards",
+    "StreamDecoder",
+    "Tokenizer",
+    "config",
+    "errors",
+    "pack",
+    "recipes",
+    "run",
+    "write_shards",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"stategpt.{name}")
+    room = _ROOM_OF.get(name)
+    if room is None:
+        raise AttributeError(f"module 'stategpt' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"stategpt.{room}"), name)
+    except ModuleNotFoundError as error:
+        if room in _NEED_TORCH and error.name is not None and not error.name.startswith("stategpt"):
+            from stategpt.errors import MissingExtra
+
+            raise MissingExtra(
+                f"stategpt.{name} needs {error.name}, which is not installed. Install the extra: "
+                "pip install 'stategpt[train]'"
+            ) from error
+        raise
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,94 @@
+"""Bits per byte: how many bits the model needs for each raw byte of held-out documents.
+
+Nats are summed over every target of a document, the end of text included, and divided by its UTF-8 bytes, so the figure
+does not depend on the tokenizer and counts stopping too. Documents are scored as the packer lays them out: a segment
+`EOS d1 .. dn`, one that is longer than a row in row-sized pieces without what came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stategpt.data import ControlTokens, Split, Tokenizer
+from stategpt.data.randomness import permutation
+from stategpt.model import GPT
+from stategpt.ops import TensorLayout
+from stategpt.train.batches import pad_sequences
+
+_BATCH_PIECES = 32
+
+
+@dataclass(frozen=True)
+class DocumentNats:
+    """Held-out documents of one source and what the model pays for each; vectors are [documents]."""
+
+    documents: list[bytes]
+    """Raw bytes."""
+    modules: list[str]
+    """Top-level module: the cluster of the bootstrap."""
+    nats: NDArray[np.float64]
+    """Negative log-likelihood of the whole document and its end."""
+    bytes: NDArray[np.int64]
+    """Length in UTF-8 bytes."""
+
+
+def document_nats(
+    model: GPT, tok: Tokenizer, held_out: Split, most_tokens: int, row_tokens: int, seed: int = 0
+) -> DocumentNats:
+    """Scores held-out documents, in a random order that is a function of `seed`, until `most_tokens` are reached."""
+    chosen, ids, total = [], [], 0
+    for number in permutation(len(held_out.validation), seed, "bits per byte").tolist():
+        if total >= most_tokens:
+            break
+        chosen.append(number)
+        ids.append(tok.encode(held_out.validation[number]))
+        total += len(ids[-1]) + 1
+    documents = [held_out.validation[number].encode() for number in chosen]
+    return DocumentNats(
+        documents=documents,
+        modules=[held_out.validation_modules[number] for number in chosen],
+        nats=token_nats(model, ids, ControlTokens.of(tok), row_tokens),
+        bytes=np.array([len(document) for document in documents], dtype=np.int64),
+    )
+
+
+@torch.inference_mode()
+def token_nats(
+    model: GPT, documents: Sequence[NDArray[np.uint32]], control: ControlTokens, row_tokens: int
+) -> NDArray[np.float64]:
+    """Nats of each document of token ids: the sum over d1 .. dn and the end of text of -log p(target)."""
+    model.eval()
+    end = np.array([control.end_of_text], dtype=np.uint32)
+    pieces = []
+    for owner, document in enumerate(documents):
+        stream = np.concatenate([end, document, end])
+        starts = range(0, len(stream) - 1, row_tokens)
+        pieces += [(owner, stream[start : start + row_tokens + 1]) for start in starts]
+    pieces.sort(key=lambda piece: len(piece[1]))
+    nats = np.zeros(len(documents))
+    for first in range(0, len(pieces), _BATCH_PIECES):
+        batch = pieces[first : first + _BATCH_PIECES]
+        # A document in several pieces adds up; np.add.at counts repeated owners.
+        np.add.at(nats, [owner for owner, _ in batch], _piece_nats(model, [piece for _, piece in batch], control.pad))
+    return nats
+
+
+def _piece_nats(model: GPT, pieces: Sequence[NDArray[np.uint32]], pad: int) -> NDArray[np.float64]:
+    """Nats of each piece [t0 .. tk]: t1 .. tk predicted from t0 .. t(k-1)."""
+    device = model.device
+    padded = pad_sequences([piece[:-1] for piece in pieces], pad)
+    lengths = np.array([len(piece) - 1 for piece in pieces])
+    within = np.concatenate([np.arange(length) for length in lengths])
+    index = torch.from_numpy(np.repeat(padded.starts(), lengths) + within).to(device)
+    targets = torch.from_numpy(np.concatenate([piece[1:] for piece in pieces]).astype(np.int64)).to(device)
+    hidden_NW = model.hidden(torch.from_numpy(padded.tokens).to(device), TensorLayout.of(padded.layout, device))
+    log_probs_M = model.unembed(hidden_NW[index]).log_softmax(dim=-1).gather(1, targets[:, None])[:, 0]
+    owner = np.repeat(np.arange(len(pieces)), lengths)
+    nats = np.zeros(len(pieces))
+    np.subtract.at(nats, owner, log_probs_M.double().cpu().numpy())
+    return nats

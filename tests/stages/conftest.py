@@ -1,0 +1,56 @@
+"""A tokenizer, a corpus and models small enough for seconds."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from small_corpus import write_small_corpus  # noqa: E402
+
+from stategpt.artifacts import RunFolder  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, GPTConfig, Run  # noqa: E402
+from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, build_python_library  # noqa: E402
+from stategpt.model import GPT  # noqa: E402
+from stategpt.recipes import test_cpu as smoke_recipe  # noqa: E402
+from stategpt.stages.inputs import Inputs  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The smoke recipe on a corpus of ten small modules."""
+    return smoke_recipe(str(write_small_corpus(tmp_path_factory.mktemp("corpus") / "library")))
+
+
+@pytest.fixture(scope="session")
+def library(recipe: Run) -> PythonLibrary:
+    """That corpus, read."""
+    return build_python_library(recipe.corpus)
+
+
+@pytest.fixture(scope="session")
+def tok(recipe: Run, library: PythonLibrary) -> Tokenizer:
+    """A tokenizer of 512 tokens trained on it."""
+    texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
+    return Tokenizer.train(texts, vocab_size=recipe.tokenizer.vocab_size, special_tokens=list(CONTROL_TOKENS))
+
+
+@pytest.fixture
+def inputs(recipe: Run, tok: Tokenizer, tmp_path: Path) -> Inputs:
+    """What a stage works with, in an empty run folder."""
+    return Inputs(recipe, RunFolder(tmp_path / "run"), tok, ControlTokens.of(tok), torch.device("cpu"))
+
+
+@pytest.fixture
+def model(recipe: Run) -> GPT:
+    """A fresh model of the recipe's shape."""
+    torch.manual_seed(0)
+    return GPT(recipe.model)
+
+
+@pytest.fixture
+def small_world_config() -> GPTConfig:
+    """Sixteen control tokens and five actions."""
+    return GPTConfig(
+        vocab_size=21, depth=1, width=24, heads=2, kv_heads=1, head_width=12, hidden_width=48, context_tokens=16
+    )

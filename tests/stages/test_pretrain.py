@@ -1,0 +1,108 @@
+"""Pretraining: packed rows cost what their documents cost alone, and the model can learn them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from dataclasses import replace  # noqa: E402
+
+from stategpt.artifacts import RunFolder  # noqa: E402
+from stategpt.config import OptimConfig, Run  # noqa: E402
+from stategpt.data import Layout, Mixture, PythonLibrary, Shards, Tokenizer, pack, write_shards  # noqa: E402
+from stategpt.errors import DataError, ForeignArtifact  # noqa: E402
+from stategpt.model import GPT  # noqa: E402
+from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.stages.prepare import prepare  # noqa: E402
+from stategpt.stages.pretrain import PretrainTask, pretrain, seen_documents  # noqa: E402
+from stategpt.train.losses import next_token_loss  # noqa: E402
+from stategpt.train.optim import adamw  # noqa: E402
+
+TEXTS = ["Return the name.", "def f(x):\n    return x\n", "# a comment", "", "Read it all, then close the file."]
+
+
+@pytest.fixture
+def rows(tok: Tokenizer, tmp_path: Path) -> Mixture:
+    shards = write_shards(TEXTS, tok, tmp_path / "shards")
+    return Mixture({"texts": (pack(shards, row_tokens=24), 1.0)}, seed=0)
+
+
+def _task(recipe: Run, model: GPT, rows: Mixture, batch_rows: int) -> PretrainTask:
+    changed = replace(recipe.pretrain, batch_rows=batch_rows, micro_batch_rows=batch_rows, tokens=24 * batch_rows)
+    data = replace(recipe.data, row_tokens=24)
+    return PretrainTask(replace(recipe, pretrain=changed, data=data), model, rows, torch.device("cpu"))
+
+
+def test_a_packed_batch_costs_what_its_documents_cost_alone(
+    recipe: Run, model: GPT, rows: Mixture, tok: Tokenizer
+) -> None:
+    epoch = len(pack_rows(rows))
+    task = _task(recipe, model, rows, epoch)
+    ((batch,),) = list(task.updates(0))
+    alone = 0.0
+    end = tok.special_tokens["<|endoftext|>"]
+    for text in TEXTS:
+        document = tok.encode(text).astype(np.int64)
+        stream = np.concatenate([[end], document, [end]])
+        # A document longer than a row goes on in a segment of its own: none here is.
+        assert len(stream) - 1 <= 24
+        tokens, targets = torch.from_numpy(stream[:-1]), torch.from_numpy(stream[1:])
+        layout = TensorLayout.of(Layout.padded([len(tokens)], len(tokens)))
+        alone += float(next_token_loss(model(tokens, layout), targets))
+    assert float(task.loss(batch).total) == pytest.approx(alone, rel=1e-5)
+    assert batch.target_count == sum(len(tok.encode(text)) + 1 for text in TEXTS)
+
+
+def pack_rows(rows: Mixture) -> list[int]:
+    """Row numbers of one epoch of the only source."""
+    report = rows.report(1)
+    assert report["drawn"]["texts"]["rows"] == 1
+    return list(range(rows.rows_per_epoch("texts")))
+
+
+def test_it_overfits_one_batch(recipe: Run, model: GPT, rows: Mixture) -> None:
+    task = _task(recipe, model, rows, 2)
+    ((batch,),) = list(task.updates(0))
+    optimizer = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = task.loss(batch).total / task.weight(batch)
+        loss.backward()
+        optimizer.step()
+    # Every document begins after the same end of text, so its first token cannot be known.
+    assert loss.item() < 0.35
+
+
+def test_stages_out_of_order_say_what_is_missing(recipe: Run, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"tokenizer.json does not exist; run the stages in order"):
+        pretrain(recipe, RunFolder(tmp_path / "run"))
+
+
+def test_the_n_gram_sees_the_documents_the_model_saw(recipe: Run, tmp_path: Path, library: PythonLibrary) -> None:
+    folder = RunFolder(tmp_path / "run")
+    prepare(recipe, folder)
+    inputs = Inputs.of(recipe, folder)
+    from stategpt.stages.pretrain import open_mixture
+
+    seen = seen_documents(inputs, open_mixture(inputs))
+    everything = {text.encode() for split in library.sources.values() for text in split.train}
+    assert set(seen) <= everything
+    assert len(seen) == len(set(seen)) > 20
+
+
+def test_prepared_data_of_other_settings_is_refused(recipe: Run, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    prepare(recipe, folder)
+    prepare(recipe, folder)
+    with pytest.raises(ForeignArtifact, match="made with other settings"):
+        prepare(replace(recipe, corpus=replace(recipe.corpus, split_seed=5)), folder)
+
+
+def test_shards_of_another_tokenizer_are_refused(tok: Tokenizer, tmp_path: Path) -> None:
+    write_shards(TEXTS, tok, tmp_path / "shards")
+    other = Tokenizer.train(["something else entirely"], vocab_size=300, special_tokens=["<|endoftext|>", "<|pad|>"])
+    with pytest.raises(ForeignArtifact):
+        Shards.open(tmp_path / "shards", tokenizer=other)

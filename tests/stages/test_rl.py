@@ -1,0 +1,148 @@
+"""The RL stage: what it samples is what it scores and what it trains on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from stategpt.config import RLConfig  # noqa: E402
+from stategpt.data import PythonLibrary, chat_prompt  # noqa: E402
+from stategpt.errors import TrainingDiverged  # noqa: E402
+from stategpt.evaluate import RewardScorer  # noqa: E402
+from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.stages.rl import RLTask, Rollout, completion_weights, prompts_of_step  # noqa: E402
+from stategpt.train.policy import CompletionBatch, completion_log_probs  # noqa: E402
+
+CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, max_tokens=10, precision="float32", max_kl=0.0)
+
+
+@pytest.fixture
+def task(inputs: Inputs, model: GPT, library: PythonLibrary) -> RLTask:
+    torch.manual_seed(2)
+    reference, judge = GPT(model.config), RewardModel(GPT(model.config))
+    reference.load_state_dict(model.state_dict())
+    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train[:20]]
+    return RLTask(inputs, CONFIG, model, reference.eval(), RewardScorer(judge, inputs.tok), prompts)
+
+
+def _rollout(task: RLTask, step: int = 0) -> Rollout:
+    ((rollout,),) = list(task.updates(step))
+    return rollout
+
+
+def test_sampled_ids_are_trained_on_as_they_are(task: RLTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    generate = task.engine.generate
+
+    def record(*args, **kwargs):  # type: ignore[no-untyped-def]
+        seen.extend(generate(*args, **kwargs))
+        return seen
+
+    monkeypatch.setattr(task.engine, "generate", record)
+    rollout = _rollout(task)
+    assert rollout.batch.ids_M.tolist() == [int(i) for completion in seen for i in completion.ids]
+    assert len(seen) == 12
+
+
+def test_end_of_text_is_an_action_that_is_trained(task: RLTask) -> None:
+    end = task.inputs.control.end_of_text
+    # A fresh model ends early by chance somewhere in a few dozen samples.
+    rollouts = [_rollout(task, step).batch for step in range(12)]
+    ended = [batch for batch in rollouts if (batch.ids_M == end).any()]
+    assert ended, "no sample ended; the test saw nothing"
+    for batch in ended:
+        places = torch.nonzero(batch.ids_M == end).flatten()
+        last_of_sample = torch.cat([batch.sample_M[1:] != batch.sample_M[:-1], torch.tensor([True])])
+        assert last_of_sample[places].all(), "end of text only ever ends a completion"
+
+
+def test_no_control_token_is_ever_sampled(task: RLTask) -> None:
+    sampled = set(torch.cat([_rollout(task, step).batch.ids_M for step in range(8)]).tolist())
+    assert not sampled & set(task.inputs.control.forbidden)
+
+
+def test_the_ratio_of_the_first_minibatch_is_one(task: RLTask) -> None:
+    rollout = _rollout(task)
+    assert task.loss(rollout).metrics["ratio_mean"] / task.weight(rollout) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_sampler_and_the_training_forward_agree(task: RLTask) -> None:
+    _rollout(task)
+    assert task.step_metrics()["sampler_gap_nats"] < 1e-4
+
+
+def test_log_probabilities_are_those_of_the_distribution_sampled_from(task: RLTask) -> None:
+    batch = _rollout(task).batch
+    ours, entropy = completion_log_probs(task.policy, batch, 0.7, task.forbidden)
+    logits = task.policy(batch.tokens_N, batch.layout)[batch.index_M].double() / 0.7
+    logits[:, list(task.forbidden)] = -torch.inf
+    expected = torch.log_softmax(logits, dim=1)
+    assert torch.allclose(ours.double(), expected.gather(1, batch.ids_M[:, None])[:, 0], atol=1e-5)
+    assert torch.allclose(entropy.double(), torch.special.entr(expected.exp()).sum(dim=1), atol=1e-4)
+
+
+def test_the_prediction_of_a_token_is_read_at_the_token_before_it(inputs: Inputs) -> None:
+    prompts = [np.array([0, 4, 20, 5], dtype=np.uint32), np.array([0, 4, 5], dtype=np.uint32)]
+    completions = [np.array([31, 32], dtype=np.uint32), np.array([41, 42, 0], dtype=np.uint32)]
+    batch = CompletionBatch.of(prompts, completions, inputs.control.pad, inputs.device)
+    assert batch.tokens_N[batch.index_M + 1].tolist() == batch.ids_M.tolist() == [31, 32, 41, 42, 0]
+    assert batch.tokens_N[batch.index_M].tolist() == [5, 31, 5, 41, 42]
+    assert batch.sample_M.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_the_policy_starts_at_kl_zero(task: RLTask) -> None:
+    _rollout(task)
+    assert task.step_metrics()["kl_nats_per_completion"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_policy_that_runs_away_is_stopped(task: RLTask) -> None:
+    with torch.no_grad():
+        task.policy.embed_tokens.weight.mul_(3.0)
+    task.config = replace(CONFIG, max_kl=0.5)
+    with pytest.raises(TrainingDiverged, match=r"above rl.max_kl = 0.5"):
+        _rollout(task)
+
+
+def test_there_is_no_dropout(model: GPT) -> None:
+    assert not any(isinstance(module, torch.nn.Dropout) for module in model.modules())
+    tokens = torch.arange(16)
+    from stategpt.data import Layout
+    from stategpt.ops import TensorLayout
+
+    layout = TensorLayout.of(Layout.padded([16], 16))
+    assert torch.equal(model.train()(tokens, layout), model.eval()(tokens, layout))
+
+
+def test_minibatches_split_the_rollout_by_prompt(task: RLTask) -> None:
+    task.config = replace(CONFIG, minibatches=3)
+    updates = list(task.updates(0))
+    assert [task.weight(update[0]) for update in updates] == [4, 4, 4]
+
+
+def test_a_prompt_whose_samples_earn_the_same_has_advantage_zero() -> None:
+    rewards = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 2.0, 3.0])
+    weights, idle_share = completion_weights(rewards, torch.zeros(8), CONFIG)
+    assert weights[:4].tolist() == [0.0] * 4
+    assert idle_share == 0.5
+    everything_equal, _ = completion_weights(torch.ones(8), torch.zeros(8), CONFIG)
+    assert everything_equal.tolist() == [0.0] * 8, "nothing is divided by a spread of zero"
+
+
+def test_reward_weighted_is_the_reward_less_the_kl() -> None:
+    config = replace(CONFIG, objective="reward_weighted", beta=0.5)
+    weights, _ = completion_weights(torch.tensor([1.0, -1.0]), torch.tensor([0.4, 0.0]), replace(config, completions=2))
+    assert weights.tolist() == pytest.approx([0.8, -1.0])
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(0, 9))
+def test_prompts_of_consecutive_steps_cover_each_epoch_once(prompts: int, per_step: int, seed: int) -> None:
+    steps = -(-2 * prompts // per_step)
+    drawn = np.concatenate([prompts_of_step(prompts, per_step, seed, step) for step in range(steps)])
+    assert sorted(drawn[:prompts].tolist()) == list(range(prompts))
+    assert sorted(drawn[prompts : 2 * prompts].tolist()) == list(range(prompts))

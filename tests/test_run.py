@@ -1,0 +1,138 @@
+"""All stages end to end on a corpus the test makes: they run, continue after a kill bit for bit, and refuse strangers."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from small_corpus import write_small_corpus
+
+import stategpt as sg
+from stategpt.config import Run
+from stategpt.errors import ForeignArtifact
+from stategpt.recipes import test_cpu as smoke_recipe
+
+MODELS = ("base", "sft", "reward", "rl")
+KILL_GUARD_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    corpus = write_small_corpus(tmp_path_factory.mktemp("corpus") / "library")
+    small = smoke_recipe(str(corpus))
+    # Long enough that a kill lands inside a stage.
+    pretrain = replace(small.pretrain, tokens=60 * 4 * 128, checkpoint_every_steps=7)
+    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3))
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    result = sg.run(recipe, out=folder)
+    assert result.failed_gates == [], "test_cpu requires no gate"
+    return folder
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = {stage: folder / stage / "model" / "model.safetensors" for stage in MODELS}
+    return {stage: hashlib.sha256(path.read_bytes()).hexdigest() for stage, path in files.items() if path.exists()}
+
+
+def test_a_run_leaves_every_stage_and_a_report(finished: Path) -> None:
+    assert set(_hashes(finished)) == set(MODELS)
+    for stage in ("base", "sft", "reward"):
+        assert json.loads((finished / stage / "evaluation.json").read_text())
+    assert (finished / "comparison" / "evaluation.json").exists()
+    assert {gate["gate"] for gate in json.loads((finished / "report" / "gates.json").read_text())} <= {
+        "base", "sft_ended", "sft_similarity", "reward_accuracy", "reward_beats_length", "rl_win_rate", "rl_kl",
+        "diversity_change", "diversity_unique",
+    }  # fmt: skip
+    html = (finished / "report" / "index.html").read_text()
+    assert "http://" not in html.replace("http://www.w3.org", ""), "the report is one offline file"
+    assert "data:image/png;base64," in html
+
+
+def test_lineage_leads_from_the_policy_back_to_the_corpus(finished: Path) -> None:
+    lineage = json.loads((finished / "lineage.json").read_text())
+    nodes = {node["id"]: node for node in lineage["nodes"]}
+    by_path = {node["path"]: node for node in lineage["nodes"]}
+    reached, todo = set(), [by_path["rl/model"]["id"]]
+    while todo:
+        node = nodes[todo.pop()]
+        reached.add(node["path"])
+        todo += [parent for parent in node["parents"] if nodes[parent]["path"] not in reached]
+    assert {"sft/model", "base/model", "reward/model", "rankings/records", "tokenizer", "corpus"} <= reached
+
+
+def test_running_again_changes_nothing(recipe: Run, finished: Path) -> None:
+    before = _hashes(finished)
+    stamps = {stage: (finished / stage / "model" / "model.safetensors").stat().st_mtime_ns for stage in MODELS}
+    sg.run(recipe, out=finished)
+    assert _hashes(finished) == before
+    assert {s: (finished / s / "model" / "model.safetensors").stat().st_mtime_ns for s in MODELS} == stamps
+
+
+def test_the_mean_reward_of_demonstrations_is_zero(finished: Path) -> None:
+    measured = json.loads((finished / "reward" / "evaluation.json").read_text())
+    assert measured["demonstrations_mean"] == pytest.approx(0.0, abs=1e-4)
+    assert len(measured["scores"]["demonstrations"]) > 50
+
+
+def test_a_folder_of_another_run_is_refused_with_the_differences(recipe: Run, finished: Path) -> None:
+    with pytest.raises(ForeignArtifact, match=r"seed was 0, now 9"):
+        sg.run(replace(recipe, seed=9), out=finished)
+
+
+def test_gates_may_change_without_training_again(recipe: Run, finished: Path) -> None:
+    before = _hashes(finished)
+    strict = replace(recipe, gates=replace(recipe.gates, required=("base", "rl"), rl_kl=0.0))
+    result = sg.run(strict, out=finished)
+    assert "rl_kl" in {gate.gate for gate in result.failed_gates}
+    assert _hashes(finished) == before
+
+
+@pytest.mark.parametrize(("stage", "step"), [("base", 23), ("rl", 5)])
+def test_sigkill_in_a_stage_then_resume_is_bit_identical(
+    recipe: Run, finished: Path, tmp_path: Path, stage: str, step: int
+) -> None:
+    from stategpt.config.toml import dump
+
+    config, out = tmp_path / "run.toml", tmp_path / "run"
+    config.write_text(dump(recipe))
+    command = [sys.executable, "-m", "stategpt", "run", str(config), "--out", str(out)]
+    _run_and_kill(command, out / stage, step)
+    assert not (out / stage / "model").exists(), "the kill must land inside the stage"
+    subprocess.run(command, check=True, capture_output=True, timeout=KILL_GUARD_S)
+    assert _hashes(out) == _hashes(finished)
+    steps = [json.loads(line)["step"] for line in (out / stage / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)), "no step is logged twice"
+
+
+def _run_and_kill(command: list[str], stage: Path, step: int) -> None:
+    """Starts `command` and kills it once the stage's metrics have reached `step`."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + KILL_GUARD_S
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            if _last_step(stage / "metrics.jsonl") >= step:
+                return
+            time.sleep(0.002)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    raise AssertionError(f"the run ended with {process.returncode} before {stage.name} reached step {step}")
+
+
+def _last_step(path: Path) -> int:
+    whole = path.read_text().split("\n")[:-1] if path.exists() else []
+    return int(json.loads(whole[-1])["step"]) if whole else 0

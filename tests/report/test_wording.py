@@ -52,5 +52,6 @@ def test_control_characters_are_escaped_as_python_writes_them() -> None:
 
 def test_only_short_runs_are_said_to_be_rarely_true() -> None:
     assert wording.sentence(1_049_600).endswith("at a million tokens they are rarely true.")
+    assert wording.sentence(6_144).endswith("and after 6,144 tokens they are rarely true.")
     assert wording.sentence(None) == wording.sentence(1_049_600)
     assert wording.sentence(6_000_000).endswith("about the question, after 6 M tokens, is measured below.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -123,7 +124,7 @@ def verdict(gate: Gate) -> Literal["pass", "fail", "warn"]:
 
 def print_gates(gates: Sequence[Gate], console: Console | None = None) -> None:
     """Print the gates as a table: verdict, value with interval, rule."""
-    table = Table("gate", "", "value", "interval", "rule", title="Gates", title_justify="left")
+    table = Table("gate", "", "value", "interval", "rule", title="Gates", title_justify="left", box=SIMPLE_HEAD)
     colours = {"pass": "green", "fail": "bold red", "warn": "yellow"}
     for gate in gates:
         word = verdict(gate)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_RARELY_TRUE_BELOW_TOKENS = 2_000_000
+_ABOUT_A_MILLION_TOKENS = range(500_000, 2_000_000)
 
 STAGE_LABELS = {
     "data": "corpus, tokenizer, shards",
@@ -27,7 +27,9 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 def sentence(training_tokens: float | None) -> str:
     """What the run is, said once and plainly; longer runs point to the relevance measures instead of promising."""
     start = "How a GPT assistant is made, in miniature; its answers have the form of a docstring, "
-    if training_tokens is not None and training_tokens >= _RARELY_TRUE_BELOW_TOKENS:
+    if training_tokens is not None and training_tokens < _ABOUT_A_MILLION_TOKENS.start:
+        return start + f"and after {count(training_tokens)} tokens they are rarely true."
+    if training_tokens is not None and training_tokens >= _ABOUT_A_MILLION_TOKENS.stop:
         return (
             start
             + f"and whether they are about the question, after {count(training_tokens)} tokens, is measured below."

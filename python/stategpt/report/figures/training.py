@@ -126,6 +126,7 @@ def _paint_course(axes: "Axes", theme: Theme, series: Sequence[Series], axis: st
     if len(series) > 1:
         axes.legend(loc="best")
     axes.set_xlabel("step")
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylabel(axis)
     axes.margins(x=0.01)
     axes.grid(axis="x", visible=False)

@@ -135,7 +135,7 @@ def test_the_whole_stage_closes_the_gap_to_the_closed_form_optimum(
     small_world_config: GPTConfig, tmp_path: Path
 ) -> None:
     """RLTask, its sampler, its loop and a real GPT: at least 95 % of the way from the reference to beta log Z."""
-    actions, steps = tuple(range(16, 21)), 400
+    actions, steps = tuple(range(16, 21)), 200
     whole = sequences(actions, END, LENGTH)
     rewards = torch.randn(len(whole), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     torch.manual_seed(0)
@@ -146,11 +146,11 @@ def test_the_whole_stage_closes_the_gap_to_the_closed_form_optimum(
     inputs = Inputs(Run(), RunFolder(tmp_path), tok, control, torch.device("cpu"))  # type: ignore[arg-type]
     prompt = np.array([0, control.user, control.assistant], dtype=np.uint32)
     config = RLConfig(
-        steps=steps, prompts_per_step=8, completions=8, beta=BETA, temperature=1.0, max_tokens=LENGTH, max_kl=0.0,
-        precision="float32", optim=OptimConfig(learning_rate=6e-3, warmup_steps=5, weight_decay=0.0, final_fraction=0.02),
+        steps=steps, prompts_per_step=16, completions=8, beta=BETA, temperature=1.0, max_tokens=LENGTH, max_kl=0.0,
+        precision="float32", optim=OptimConfig(learning_rate=1e-2, warmup_steps=5, weight_decay=0.0, flat_fraction=0.4),
     )  # fmt: skip
     scorer = _Scorer({sequence: float(reward) for sequence, reward in zip(whole, rewards, strict=True)})
-    task = RLTask(inputs, config, policy, reference.eval(), scorer, [prompt] * 8)  # type: ignore[arg-type]
+    task = RLTask(inputs, config, policy, reference.eval(), scorer, [prompt] * 16)  # type: ignore[arg-type]
 
     with torch.no_grad():
         start = _model_log_probs(reference, prompt, whole, control)

@@ -1,31 +1,88 @@
-"""What was reached, with intervals: measures of each stage, side-by-side comparison, gates."""
+"""What was reached, with intervals: measures of each stage, side-by-side comparison, gates.
 
-from .answers import evaluate_answers, held_out_pairs
-from .base_model import evaluate_base
-from .comparison import FrontierProbe, Judge, compare_systems
+What judges text alone (n-grams, chrF, the labeler, statistics, gates) needs numpy only and is imported here. What runs
+a model needs torch and is imported when it is first used, so that a report can be read where torch is not installed.
+A function with the name of its file (`chrf.chrf`, `elo.elo`, `reward_quality.reward_quality`) is imported from there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .diversity import distinct_change, distinct_n, mean_pairwise_similarity, ngram_entropy, unique_change, unique_share
 from .gates import Gate, check_gates, failed, print_gates, read_evaluations, read_gates, write_gates
-from .labeler import DocstringStyleLabeler, Points
-from .reward_model import evaluate_reward
-from .reward_scorer import RewardScorer
-from .statistics import Interval
+from .labeler import DocstringStyleLabeler, Points, explain
+from .ngram import KneserNey
+from .reward_quality import LengthBaseline, ScoredPairs
+from .statistics import Interval, cluster_bootstrap, mcnemar_exact, paired_difference, win_rate
+
+if TYPE_CHECKING:
+    from .answers import evaluate_answers as evaluate_answers
+    from .answers import held_out_pairs as held_out_pairs
+    from .base_model import evaluate_base as evaluate_base
+    from .bits import DocumentNats as DocumentNats
+    from .bits import document_nats as document_nats
+    from .comparison import FrontierProbe as FrontierProbe
+    from .comparison import Judge as Judge
+    from .comparison import compare_systems as compare_systems
+    from .reward_model import evaluate_reward as evaluate_reward
+    from .reward_scorer import RewardScorer as RewardScorer
+
+_FILE_OF = {
+    "DocumentNats": "bits",
+    "FrontierProbe": "comparison",
+    "Judge": "comparison",
+    "RewardScorer": "reward_scorer",
+    "compare_systems": "comparison",
+    "document_nats": "bits",
+    "evaluate_answers": "answers",
+    "evaluate_base": "base_model",
+    "evaluate_reward": "reward_model",
+    "held_out_pairs": "answers",
+}
 
 __all__ = [
     "DocstringStyleLabeler",
+    "DocumentNats",
     "FrontierProbe",
     "Gate",
     "Interval",
     "Judge",
+    "KneserNey",
+    "LengthBaseline",
     "Points",
     "RewardScorer",
+    "ScoredPairs",
     "check_gates",
+    "cluster_bootstrap",
     "compare_systems",
+    "distinct_change",
+    "distinct_n",
+    "document_nats",
     "evaluate_answers",
     "evaluate_base",
     "evaluate_reward",
+    "explain",
     "failed",
     "held_out_pairs",
+    "mcnemar_exact",
+    "mean_pairwise_similarity",
+    "ngram_entropy",
+    "paired_difference",
     "print_gates",
     "read_evaluations",
     "read_gates",
+    "unique_change",
+    "unique_share",
+    "win_rate",
     "write_gates",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_FILE_OF[name]}"), name)
+    globals()[name] = value
+    return value

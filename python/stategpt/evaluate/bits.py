@@ -7,11 +7,12 @@ does not depend on the tokenizer and counts stopping too. Documents are scored a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from stategpt.data import ControlTokens, Split, Tokenizer
@@ -20,7 +21,11 @@ from stategpt.model import GPT
 from stategpt.ops import TensorLayout
 from stategpt.train.batches import pad_sequences
 
-_BATCH_PIECES = 32
+_BATCH_TOKENS = 4096
+"""Tokens scored at once, padding included: logits of 4,096 x 4,096 in float32 are 64 MB."""
+
+_Piece = tuple[int, NDArray[np.uint32]]
+"""Index of its document, and its tokens with the first one after it."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,13 @@ class DocumentNats:
 def document_nats(
     model: GPT, tok: Tokenizer, held_out: Split, most_tokens: int, row_tokens: int, seed: int = 0
 ) -> DocumentNats:
-    """Scores held-out documents, in a random order that is a function of `seed`, until `most_tokens` are reached."""
-    chosen, ids, total = [], [], 0
+    """Scores whole held-out documents, in a random order that is a function of `seed`, until `most_tokens` are reached.
+
+    The last document may pass the limit. Raises `ContextOverflow` when `row_tokens` exceed the model's context.
+    """
+    chosen: list[int] = []
+    ids: list[NDArray[np.uint32]] = []
+    total = 0
     for number in permutation(len(held_out.validation), seed, "bits per byte").tolist():
         if total >= most_tokens:
             break
@@ -64,18 +74,26 @@ def token_nats(
     """Nats of each document of token ids: the sum over d1 .. dn and the end of text of -log p(target)."""
     model.eval()
     end = np.array([control.end_of_text], dtype=np.uint32)
-    pieces = []
+    pieces: list[_Piece] = []
     for owner, document in enumerate(documents):
         stream = np.concatenate([end, document, end])
         starts = range(0, len(stream) - 1, row_tokens)
         pieces += [(owner, stream[start : start + row_tokens + 1]) for start in starts]
     pieces.sort(key=lambda piece: len(piece[1]))
     nats = np.zeros(len(documents))
-    for first in range(0, len(pieces), _BATCH_PIECES):
-        batch = pieces[first : first + _BATCH_PIECES]
+    for batch in _batches(pieces):
         # A document in several pieces adds up; np.add.at counts repeated owners.
         np.add.at(nats, [owner for owner, _ in batch], _piece_nats(model, [piece for _, piece in batch], control.pad))
     return nats
+
+
+def _batches(pieces: Sequence[_Piece]) -> Iterator[Sequence[_Piece]]:
+    """Runs of pieces, which come sorted by length, of at most `_BATCH_TOKENS` when padded to the longest."""
+    first = 0
+    for last in range(1, len(pieces) + 1):
+        if last == len(pieces) or (last + 1 - first) * len(pieces[last][1]) > _BATCH_TOKENS:
+            yield pieces[first:last]
+            first = last
 
 
 def _piece_nats(model: GPT, pieces: Sequence[NDArray[np.uint32]], pad: int) -> NDArray[np.float64]:
@@ -87,8 +105,5 @@ def _piece_nats(model: GPT, pieces: Sequence[NDArray[np.uint32]], pad: int) -> N
     index = torch.from_numpy(np.repeat(padded.starts(), lengths) + within).to(device)
     targets = torch.from_numpy(np.concatenate([piece[1:] for piece in pieces]).astype(np.int64)).to(device)
     hidden_NW = model.hidden(torch.from_numpy(padded.tokens).to(device), TensorLayout.of(padded.layout, device))
-    log_probs_M = model.unembed(hidden_NW[index]).log_softmax(dim=-1).gather(1, targets[:, None])[:, 0]
-    owner = np.repeat(np.arange(len(pieces)), lengths)
-    nats = np.zeros(len(pieces))
-    np.subtract.at(nats, owner, log_probs_M.double().cpu().numpy())
-    return nats
+    nats_M = F.cross_entropy(model.unembed(hidden_NW[index]), targets, reduction="none").double().cpu().numpy()
+    return np.asarray(np.add.reduceat(nats_M, np.cumsum(lengths) - lengths), dtype=np.float64)

@@ -93,9 +93,9 @@ def truncate(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) -> Te
 def invert(log_probs_MV: Tensor, uniform_M: Tensor) -> Tensor:
     """The first token whose cumulated probability exceeds the row's uniform number. -> int64[M].
 
-    In float64, where V roundings move a border by less than 1e-12.
+    Summed in float64, where V roundings move a border by less than 1e-12.
     """
-    cumulated_MV = log_probs_MV.double().exp().cumsum_(dim=-1)
+    cumulated_MV = log_probs_MV.exp().cumsum(dim=-1, dtype=torch.float64)
     total_M1 = cumulated_MV[:, -1:]
     # The product can round up to the total, which no token exceeds.
     target_M1 = torch.minimum(uniform_M[:, None] * total_M1, total_M1.nextafter(torch.zeros_like(total_M1)))

@@ -20,7 +20,7 @@ def log_probs(logits_MV: Tensor, temperature: float, forbidden: Sequence[int] = 
         raise InvalidArgument(
             f"temperature {temperature} is no distribution to take the logarithm of; give one above 0"
         )
-    scaled_MV = logits_MV.float() / temperature
+    scaled_MV = logits_MV.float() / temperature  # a copy, also at temperature 1
     if len(forbidden):
         scaled_MV[:, torch.as_tensor(forbidden, device=scaled_MV.device)] = float("-inf")
     return scaled_MV.log_softmax(dim=-1)

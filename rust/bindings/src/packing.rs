@@ -22,10 +22,12 @@ fn error(error: PackingError) -> PyErr {
         PackingError::Corrupt { .. } => "CorruptArtifact",
         PackingError::Foreign { .. } => "ForeignArtifact",
         PackingError::UnknownToken { .. } => "UnknownToken",
-        PackingError::BadDocument { .. } | PackingError::NoRows { .. } | PackingError::Exhausted { .. } => "DataError",
-        PackingError::BadSetting { .. } | PackingError::NoSuchRow { .. } | PackingError::NoSuchDocument { .. } => {
-            "InvalidArgument"
-        }
+        PackingError::BadDocument { .. }
+        | PackingError::NoRows { .. }
+        | PackingError::Exhausted { .. } => "DataError",
+        PackingError::BadSetting { .. }
+        | PackingError::NoSuchRow { .. }
+        | PackingError::NoSuchDocument { .. } => "InvalidArgument",
     };
     typed(class, error.to_string())
 }
@@ -34,7 +36,9 @@ fn sharding_error(error: ShardingError) -> PyErr {
     match error {
         ShardingError::Packing(error) => self::error(error),
         ShardingError::Tokenizer(error) => crate::tokenizer::error(error),
-        ShardingError::NotUtf8 { .. } | ShardingError::TooLarge { .. } => typed("CorpusError", error.to_string()),
+        ShardingError::NotUtf8 { .. } | ShardingError::TooLarge { .. } => {
+            typed("CorpusError", error.to_string())
+        }
     }
 }
 
@@ -59,9 +63,14 @@ impl Text {
             return Ok(Self::Bytes(bytes.clone().into()));
         }
         let not_text = |reason: PyErr| {
-            typed("CorpusError", format!("a document is not valid Unicode ({reason}); drop lone surrogates"))
+            typed(
+                "CorpusError",
+                format!("a document is not valid Unicode ({reason}); drop lone surrogates"),
+            )
         };
-        PyBackedStr::try_from(text.cast::<PyString>()?.clone()).map(Self::Str).map_err(not_text)
+        PyBackedStr::try_from(text.cast::<PyString>()?.clone())
+            .map(Self::Str)
+            .map_err(not_text)
     }
 }
 
@@ -88,7 +97,10 @@ impl ShardWriter {
     }
 
     fn gone() -> PyErr {
-        typed("InvalidArgument", "these shards were published or abandoned; start a new writer".to_string())
+        typed(
+            "InvalidArgument",
+            "these shards were published or abandoned; start a new writer".to_string(),
+        )
     }
 }
 
@@ -105,9 +117,12 @@ impl ShardWriter {
     ) -> PyResult<Self> {
         let made = py.detach(|| {
             let vocabulary = vocabulary(&tokenizer.0, end_of_text, padding)?;
-            Ok(packing::ShardWriter::create(&target, vocabulary, max_tokens)?)
+            Ok(packing::ShardWriter::create(
+                &target, vocabulary, max_tokens,
+            )?)
         });
-        made.map(|writer| Self(Mutex::new(Some(writer)))).map_err(sharding_error)
+        made.map(|writer| Self(Mutex::new(Some(writer))))
+            .map_err(sharding_error)
     }
 
     fn push_texts(
@@ -118,7 +133,9 @@ impl ShardWriter {
         threads: Option<usize>,
     ) -> PyResult<()> {
         let texts = texts.iter().map(Text::of).collect::<PyResult<Vec<_>>>()?;
-        self.with(py, |writer| push_texts(writer, &tokenizer.0, &texts, threads))
+        self.with(py, |writer| {
+            push_texts(writer, &tokenizer.0, &texts, threads)
+        })
     }
 
     fn push_ids(
@@ -128,16 +145,33 @@ impl ShardWriter {
         mask: Option<PyReadonlyArray1<'_, u8>>,
         doc_id: Option<u64>,
     ) -> PyResult<()> {
-        let (ids, mask) = (ids.as_slice()?, mask.as_ref().map(|mask| mask.as_slice()).transpose()?);
-        self.with(py, |writer| Ok(writer.push(packing::DocumentRef { ids, mask, doc_id })?))
+        let (ids, mask) = (
+            ids.as_slice()?,
+            mask.as_ref().map(|mask| mask.as_slice()).transpose()?,
+        );
+        self.with(py, |writer| {
+            Ok(writer.push(packing::DocumentRef { ids, mask, doc_id })?)
+        })
     }
 
-    fn publish(&self, py: Python<'_>, source: String, licence: String, parents: Vec<String>) -> PyResult<String> {
+    fn publish(
+        &self,
+        py: Python<'_>,
+        source: String,
+        licence: String,
+        parents: Vec<String>,
+    ) -> PyResult<String> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let writer = taken.ok_or_else(Self::gone)?;
-        py.detach(|| writer.publish(Provenance { source, licence, parents }))
-            .map(|manifest| manifest.to_json())
-            .map_err(error)
+        py.detach(|| {
+            writer.publish(Provenance {
+                source,
+                licence,
+                parents,
+            })
+        })
+        .map(|manifest| manifest.to_json())
+        .map_err(error)
     }
 
     fn abandon(&self, py: Python<'_>) {
@@ -152,10 +186,15 @@ struct TokenShards(Arc<packing::Dataset>);
 #[pymethods]
 impl TokenShards {
     #[staticmethod]
-    fn open(py: Python<'_>, folder: PathBuf, tokenizer_fingerprint: Option<&str>) -> PyResult<Self> {
+    fn open(
+        py: Python<'_>,
+        folder: PathBuf,
+        tokenizer_fingerprint: Option<&str>,
+    ) -> PyResult<Self> {
         py.detach(|| {
             let dataset = packing::Dataset::open(&folder)?;
-            tokenizer_fingerprint.map_or(Ok(()), |fingerprint| dataset.expect_tokenizer(fingerprint))?;
+            tokenizer_fingerprint
+                .map_or(Ok(()), |fingerprint| dataset.expect_tokenizer(fingerprint))?;
             Ok(Self(Arc::new(dataset)))
         })
         .map_err(error)
@@ -190,7 +229,8 @@ impl TokenShards {
     }
 
     fn doc_id(&self, py: Python<'_>, number: u64) -> PyResult<u64> {
-        py.detach(|| self.0.span(number).and_then(|span| self.0.doc_id(&span))).map_err(error)
+        py.detach(|| self.0.span(number).and_then(|span| self.0.doc_id(&span)))
+            .map_err(error)
     }
 }
 
@@ -206,7 +246,13 @@ type BatchArrays<'py> = (
     u64,
 );
 
-fn batch<'py>(py: Python<'py>, rows: &dyn Rows, first: u64, count: u64, batch_rows: u64) -> PyResult<BatchArrays<'py>> {
+fn batch<'py>(
+    py: Python<'py>,
+    rows: &dyn Rows,
+    first: u64,
+    count: u64,
+    batch_rows: u64,
+) -> PyResult<BatchArrays<'py>> {
     let written = py.detach(|| {
         let batch = rows.batch(first, count, batch_rows)?;
         let target_count = batch.target_count();
@@ -241,7 +287,13 @@ impl PackedRows {
         seed: u64,
     ) -> PyResult<Self> {
         let strategy = Strategy::named(strategy).map_err(error)?;
-        let config = packing::PackConfig { row_tokens, strategy, isolate_documents, reject_too_long, seed };
+        let config = packing::PackConfig {
+            row_tokens,
+            strategy,
+            isolate_documents,
+            reject_too_long,
+            seed,
+        };
         // Best fit reads the offsets of all documents: a second for tens of millions.
         py.detach(|| packing::Packed::new(Arc::clone(&shards.0), config))
             .map(|packed| Self(Arc::new(packed)))
@@ -272,7 +324,13 @@ impl PackedRows {
         py.detach(|| self.0.documents_of(row)).map_err(error)
     }
 
-    fn batch<'py>(&self, py: Python<'py>, first: u64, rows: u64, batch_rows: u64) -> PyResult<BatchArrays<'py>> {
+    fn batch<'py>(
+        &self,
+        py: Python<'py>,
+        first: u64,
+        rows: u64,
+        batch_rows: u64,
+    ) -> PyResult<BatchArrays<'py>> {
         batch(py, self.0.as_ref(), first, rows, batch_rows)
     }
 }
@@ -284,14 +342,21 @@ struct MixedRows(packing::Mixture);
 #[pymethods]
 impl MixedRows {
     #[new]
-    fn new(py: Python<'_>, sources: Vec<(String, Py<PackedRows>, f64)>, seed: u64, max_epochs: Option<f64>) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        sources: Vec<(String, Py<PackedRows>, f64)>,
+        seed: u64,
+        max_epochs: Option<f64>,
+    ) -> PyResult<Self> {
         let source = |(name, packed, proportion): (String, Py<PackedRows>, f64)| packing::Source {
             name,
             packed: Arc::clone(&packed.get().0),
             proportion,
         };
         let sources = sources.into_iter().map(source).collect();
-        py.detach(|| packing::Mixture::new(sources, seed, max_epochs)).map(Self).map_err(error)
+        py.detach(|| packing::Mixture::new(sources, seed, max_epochs))
+            .map(Self)
+            .map_err(error)
     }
 
     #[getter]
@@ -311,7 +376,11 @@ impl MixedRows {
 
     fn origin(&self, py: Python<'_>, row: u64) -> PyResult<(String, u64, u64)> {
         let origin = py.detach(|| self.0.origin(row)).map_err(error)?;
-        Ok((self.0.sources()[origin.source].name.clone(), origin.epoch, origin.plan_row))
+        Ok((
+            self.0.sources()[origin.source].name.clone(),
+            origin.epoch,
+            origin.plan_row,
+        ))
     }
 
     fn documents_of(&self, py: Python<'_>, row: u64) -> PyResult<(String, Vec<u64>)> {
@@ -322,10 +391,19 @@ impl MixedRows {
     fn report(&self, py: Python<'_>, rows: u64) -> Vec<(String, f64, u64, u64, f64)> {
         let drawn = py.detach(|| self.0.report(rows));
         let names = self.0.sources().iter().map(|source| source.name.clone());
-        names.zip(drawn).map(|(name, d)| (name, d.planned_share, d.rows, d.tokens, d.epochs)).collect()
+        names
+            .zip(drawn)
+            .map(|(name, d)| (name, d.planned_share, d.rows, d.tokens, d.epochs))
+            .collect()
     }
 
-    fn batch<'py>(&self, py: Python<'py>, first: u64, rows: u64, batch_rows: u64) -> PyResult<BatchArrays<'py>> {
+    fn batch<'py>(
+        &self,
+        py: Python<'py>,
+        first: u64,
+        rows: u64,
+        batch_rows: u64,
+    ) -> PyResult<BatchArrays<'py>> {
         batch(py, &self.0, first, rows, batch_rows)
     }
 }

@@ -1,0 +1,115 @@
+//! Packing: first that the histogram plan has the row count of piece-by-piece best fit and that rows hold every token,
+//! then documents, rows and tokens per second.
+
+#![allow(clippy::expect_used, reason = "a bench may stop where it stands")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use stategpt_benches::packing_inputs::{DatasetFolder, histogram, rows_piece_by_piece};
+use stategpt_packing::{
+    Batch, Dataset, FittedPlan, PackConfig, Packed, Rows, Schedule, Scratch, Strategy, WHOLE,
+};
+
+const DOCUMENTS: u64 = 10_000_000;
+const STORED_DOCUMENTS: u64 = 200_000;
+
+fn planning(criterion: &mut Criterion) {
+    let small = histogram(STORED_DOCUMENTS, 545.0);
+    let large = histogram(DOCUMENTS, 545.0);
+    let mut group = criterion.benchmark_group("plan");
+    group.sample_size(20);
+    for row_tokens in [2048_u32, 8192, 32_768] {
+        let rows = FittedPlan::new(&small, row_tokens, false, 0).rows();
+        assert_eq!(rows, rows_piece_by_piece(&small, u64::from(row_tokens)));
+        let plan = FittedPlan::new(&large, row_tokens, false, 0);
+        let tokens = large.tokens() + large.documents();
+        let fill = tokens as f64 / (plan.rows() * u64::from(row_tokens)) as f64;
+        println!(
+            "T={row_tokens}: {} rows, {} moves, {:.4} % filled",
+            plan.rows(),
+            plan.moves(),
+            100.0 * fill
+        );
+        group.throughput(Throughput::Elements(DOCUMENTS));
+        group.bench_function(format!("best_fit/{row_tokens}"), |bencher| {
+            bencher.iter(|| FittedPlan::new(black_box(&large), row_tokens, false, 0));
+        });
+    }
+    group.finish();
+}
+
+fn config(strategy: Strategy) -> PackConfig {
+    PackConfig {
+        row_tokens: 2048,
+        strategy,
+        isolate_documents: true,
+        reject_too_long: false,
+        seed: 0,
+    }
+}
+
+fn reading(criterion: &mut Criterion) {
+    let folder =
+        DatasetFolder::write(STORED_DOCUMENTS, 150.0).expect("room in the temporary folder");
+    let dataset = Arc::new(Dataset::open(folder.path()).expect("just written"));
+    let mut group = criterion.benchmark_group("rows");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements(STORED_DOCUMENTS));
+    group.bench_function("pack/best_fit", |bencher| {
+        bencher.iter(|| {
+            Packed::new(Arc::clone(&dataset), config(Strategy::BestFit)).expect("valid shards")
+        });
+    });
+    for strategy in [Strategy::BestFit, Strategy::Concat] {
+        let packed = Packed::new(Arc::clone(&dataset), config(strategy)).expect("valid shards");
+        assert_eq!(tokens_in_rows(&packed), dataset.stream_tokens());
+        group.throughput(Throughput::Elements(64 * 2048));
+        let mut first = 0;
+        group.bench_function(format!("batch/{}", strategy.name()), |bencher| {
+            bencher.iter(|| {
+                first = (first + 64) % (packed.num_rows() - 64);
+                packed.batch(first, 64, 64).expect("valid shards")
+            });
+        });
+    }
+    group.finish();
+}
+
+fn tokens_in_rows(packed: &Packed) -> u64 {
+    let mut scratch = Scratch::default();
+    let trained = |row| {
+        let mut batch = Batch::new(1, 2048, 0).expect("one row is small");
+        packed
+            .write(row, &mut batch, 0, &mut scratch)
+            .expect("valid shards");
+        batch.target_count()
+    };
+    (0..packed.num_rows()).map(trained).sum()
+}
+
+fn mixing(criterion: &mut Criterion) {
+    // Ten sources, the smallest with one row in a hundred.
+    let mut shares: Vec<u64> = [30, 20, 15, 10, 8, 6, 5, 3, 2]
+        .iter()
+        .map(|percent| WHOLE / 100 * percent)
+        .collect();
+    shares.push(WHOLE - shares.iter().sum::<u64>());
+    let schedule = Schedule::new(&shares);
+    let mut group = criterion.benchmark_group("mixture");
+    group.throughput(Throughput::Elements(1000));
+    let mut row = 0;
+    group.bench_function("draw/in order", |bencher| {
+        bencher.iter(|| {
+            row += 1000;
+            (row..row + 1000)
+                .map(|row| schedule.draw(row).index)
+                .sum::<u64>()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, planning, reading, mixing);
+criterion_main!(benches);

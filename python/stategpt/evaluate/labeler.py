@@ -14,7 +14,7 @@ of 72 characters nothing rewards length. It judges form, and form is what a mode
 answer is true it does not know. A person who disagrees can: points are published with every completion.
 
 When the prompt gave the first words, the sentence judged is those words and the completion; `real_words`, `specific`
-and `near` look at the words that the completion added. An answer without any word gets nothing.
+and `near` look at the words that the completion added. An answer without a letter gets nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _OPENING_COUNT = 2
 
 _WORD = re.compile(r"\S+")
 _PLAIN = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+")
+_LETTER = re.compile(r"[^\W\d_]")
 _CAMEL = re.compile(r"[a-z][A-Z]")
 _ABBREVIATIONS = frozenset({"e.g", "i.e", "etc"})
 
@@ -138,10 +139,10 @@ class DocstringStyleLabeler:
 
     def points(self, pair: Pair, completion: str, ended: bool) -> Points:
         """Score a completion of the pair's prompt; `ended` says that the model stopped by itself."""
+        if not _LETTER.search(completion):
+            return Points(0, 0, 0, 0, 0, 0, 0)  # else a full stop after "Return the" would be worth 8 points
         sentence = (pair.prefix + completion).strip()
         given, added = _divide(sentence, len(pair.prefix))
-        if not any(_parts(word) for word in added):
-            return Points(0, 0, 0, 0, 0, 0, 0)
         stems = _content_stems(added)
         return Points(
             whole=2 * (ended and _is_whole(sentence)),

@@ -6,8 +6,8 @@
     embedding, untied       std 1;     prediction matrix std 0.02: nearly equal logits at the start
     embedding, tied         std s/50, s = sqrt(width); last norm 1/s, so the logits are those of a matrix of std 0.02
 
-The stream must begin with the token: with an embedding of std 0.02 the blocks drown it, and the loss of a 2 M model after
-300 steps is 5.43 nats, against 4.97 with the rule above.
+The stream must begin with the token: with an embedding of std 0.02 the blocks drown it, and the loss of a 2 M model
+after 300 steps is 5.43 nats, against 4.97 with the rule above.
 """
 
 from __future__ import annotations

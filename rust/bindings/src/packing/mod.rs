@@ -1,0 +1,34 @@
+//! Python face of `stategpt-packing` and of the pipeline's way from text to shards. The interpreter is let go wherever
+//! files are touched or rows are written.
+
+mod rows;
+mod shards;
+
+use pyo3::prelude::*;
+use stategpt_packing::PackingError;
+
+use crate::errors::typed;
+
+/// The class of `stategpt.errors` for each kind of failure.
+fn error(error: PackingError) -> PyErr {
+    let class = match error {
+        PackingError::Storage(error) => return crate::storage::error(error),
+        PackingError::Corrupt { .. } => "CorruptArtifact",
+        PackingError::Foreign { .. } => "ForeignArtifact",
+        PackingError::UnknownToken { .. } => "UnknownToken",
+        PackingError::BadDocument { .. }
+        | PackingError::NoRows { .. }
+        | PackingError::Exhausted { .. } => "DataError",
+        PackingError::BadSetting { .. }
+        | PackingError::NoSuchRow { .. }
+        | PackingError::NoSuchDocument { .. } => "InvalidArgument",
+    };
+    typed(class, error.to_string())
+}
+
+pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<shards::ShardWriter>()?;
+    module.add_class::<shards::TokenShards>()?;
+    module.add_class::<rows::PackedRows>()?;
+    module.add_class::<rows::MixedRows>()
+}

@@ -174,3 +174,45 @@ fn join(pairs: &PairTable, nodes: &mut [Node], place: u32) {
 fn candidate(place: u32, joined: Joined) -> Option<Reverse<u64>> {
     (joined != Joined::NEVER).then(|| Reverse(u64::from(joined.rank) << 32 | u64::from(place)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pairs::PairTable;
+    use crate::train::tests::trained;
+    use proptest::prelude::*;
+
+    fn both_ways(pairs: &PairTable, bytes: &[u32; 256], piece: &[u8]) -> [Vec<u32>; 2] {
+        let (mut scanned, mut heaped) = (Vec::new(), Vec::new());
+        merge_by_scan(pairs, bytes, piece, &mut scanned);
+        merge_by_heap(
+            pairs,
+            bytes,
+            piece,
+            &mut MergeBuffers::default(),
+            &mut heaped,
+        );
+        [scanned, heaped]
+    }
+
+    proptest! {
+        #[test]
+        fn the_scan_and_the_heap_agree(corpus in "[ab ]{1,80}", piece in "[ab ]{1,48}", merges in 0_usize..60) {
+            let model = trained(&corpus, 256 + merges);
+            let bytes = model.validate().unwrap();
+            let [scanned, heaped] = both_ways(&PairTable::of(&model), &bytes, piece.as_bytes());
+            prop_assert_eq!(&scanned, &heaped);
+            let text: Vec<u8> = scanned.iter().flat_map(|&id| model.tokens.get(id).to_vec()).collect();
+            prop_assert_eq!(text, piece.into_bytes());
+        }
+    }
+
+    #[test]
+    fn equal_ranks_are_joined_from_the_left() {
+        let model = trained("aa aa", 257);
+        let bytes = model.validate().unwrap();
+        let [scanned, heaped] = both_ways(&PairTable::of(&model), &bytes, b"aaa");
+        assert_eq!(scanned, [256, bytes[usize::from(b'a')]]);
+        assert_eq!(heaped, scanned);
+    }
+}

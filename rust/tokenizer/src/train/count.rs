@@ -8,7 +8,7 @@ use crate::scan::for_each_piece;
 use rustc_hash::FxHashMap;
 
 /// Distinct pieces and their counts, in 64 bits: a corpus of terabytes does not overflow them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct PieceCounts {
     /// Pieces of at most [`ShortKey::MOST`] bytes, nearly all of them.
     short: FxHashMap<ShortKey, u64>,

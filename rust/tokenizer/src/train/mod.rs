@@ -162,3 +162,6 @@ fn ids_of_specials(specials: &[String]) -> FxHashMap<Vec<u8>, u32> {
         .filter_map(|(id, text)| Some((byte_level::read(text)?, id)))
         .collect()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -164,6 +164,12 @@ def test_a_bad_file_of_an_installed_package_is_counted(tmp_path: Path, monkeypat
     assert found["unusable_files"][0]["detail"].startswith("line 1, column")
 
 
+def test_a_link_to_nothing_is_an_error_with_its_path(tmp_path: Path, build: Callable[[Files], PythonLibrary]) -> None:
+    (tmp_path / "gone.py").symlink_to(tmp_path / "absent")
+    with pytest.raises(CorpusError, match=r"gone\.py: unreadable: No such file"):
+        build({"good.py": MODULE.format("good")})
+
+
 def test_a_strange_escape_in_a_string_is_no_error(build: Callable[[Files], PythonLibrary]) -> None:
     library = build({"a.py": "x = '\\d'\n" + MODULE.format("ash"), "b.py": MODULE.format("birch")})
     assert len(library.sources["code"].train) + len(library.sources["code"].validation) == 2

@@ -135,6 +135,7 @@ def test_line_ends_and_byte_order_marks_do_not_matter() -> None:
         (b"x = 1\nprint 'python 2'\n", "not_python", "line 2"),
         (b"x = 1\x00\n", "not_python", "null bytes"),
         (b"(" * 5000 + b")" * 5000, "not_python", ""),
+        (b"def f(x=" + b"-" * 1500 + b"1):\n    'Text.'\n", "not_python", "nested too deeply"),
     ],
 )
 def test_unusable_files_say_why_and_where(raw: bytes, reason: str, place: str) -> None:

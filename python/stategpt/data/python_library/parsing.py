@@ -64,7 +64,10 @@ def parse(text: str, module: str, unit: str) -> ParsedFile:
     """Take a file apart. Raises `UnusableSourceError` with the line when it is not Python."""
     tree = _tree(text, "not_python")
     found = list(documented(tree, module))
-    entries = [entry for item in found if (entry := item.entry(unit))]
+    try:
+        entries = [entry for item in found if (entry := item.entry(unit))]
+    except RecursionError as error:
+        raise UnusableSourceError("not_python", "a signature is nested too deeply to be written out") from error
     comments = _comments(text)
     code = _strip(text.split("\n"), found, comments)
     _tree(code, "not_separable")

@@ -166,8 +166,8 @@ def _module_name(relative: Path) -> str:
 
 
 def file_counts(files: Mapping[str, Sequence[Path]]) -> dict[str, dict[str, int]]:
-    """Files and bytes by group."""
+    """Files and bytes by group; a link to nothing has no bytes."""
     return {
-        group: {"files": len(paths), "bytes": sum(path.stat().st_size for path in paths)}
+        group: {"files": len(paths), "bytes": sum(path.stat().st_size for path in paths if path.exists())}
         for group, paths in sorted(files.items())
     }

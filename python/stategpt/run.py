@@ -19,8 +19,8 @@ from stategpt.config import Run
 from stategpt.config.schema import flatten
 from stategpt.config.toml import dump, load
 from stategpt.errors import ForeignArtifact
-from stategpt.evaluate import Gate, check_gates, failed, print_gates, read_evaluations, write_gates
-from stategpt.report import render
+from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, write_gates
+from stategpt.report import render, summary
 from stategpt.stages.compare import compare
 from stategpt.stages.prepare import prepare
 from stategpt.stages.pretrain import pretrain
@@ -78,7 +78,7 @@ def run(config: Run, out: str | Path) -> RunResult:
         gates = check_gates(read_evaluations(folder.root), config.gates)
         write_gates(gates, folder.root)
         report = render(folder.root)
-    print_gates(gates)
+    console.print(summary(folder.root), markup=False)
     return RunResult(folder.root, gates, report, time.perf_counter() - began_s)
 
 

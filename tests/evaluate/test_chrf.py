@@ -31,7 +31,7 @@ TEXTS = st.text("ab c.", max_size=12)
     ],
 )
 def test_values_worked_out_by_hand(hypothesis: str, reference: str, expected: float) -> None:
-    assert chrf(hypothesis, reference) == pytest.approx(expected, abs=1e-12)
+    assert chrf(hypothesis, reference, beta=2) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_values_worked_out_by_hand(hypothesis: str, reference: str, expected: fl
     ],
 )
 def test_it_equals_sacrebleu(hypothesis: str, reference: str, sacrebleu: float) -> None:
-    assert 100 * chrf(hypothesis, reference) == pytest.approx(sacrebleu, abs=1e-10)
+    assert 100 * chrf(hypothesis, reference, beta=2) == pytest.approx(sacrebleu, abs=1e-10)
 
 
 @given(TEXTS.filter(lambda text: text.strip() != ""))
@@ -57,10 +57,15 @@ def test_whitespace_is_ignored_and_scores_stay_in_range(hypothesis: str, referen
     assert chrf(" ".join(hypothesis), reference.replace(" ", "\n")) == score
 
 
-def test_beta_one_is_symmetric() -> None:
-    assert chrf("return a list", "return the lists", beta=1) == pytest.approx(
-        chrf("return the lists", "return a list", beta=1)
-    )
+def test_rambling_on_is_rewarded_only_where_recall_weighs_more() -> None:
+    reference, short = "Return the name of the file.", "Return the name."
+    rambling = "Return the name of the class and the method, a path to the given file or None if it is not there"
+    assert chrf(short, reference) > chrf(rambling, reference)
+    assert chrf(short, reference, beta=3) < chrf(rambling, reference, beta=3)
+
+
+def test_plain_chrf_is_symmetric() -> None:
+    assert chrf("return a list", "return the lists") == pytest.approx(chrf("return the lists", "return a list"))
 
 
 @pytest.mark.parametrize(("order", "beta"), [(0, 2.0), (6, 0.0), (6, -1.0)])

@@ -17,7 +17,7 @@ from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
-from stategpt.stages.pretrain import PretrainTask, pretrain, seen_documents  # noqa: E402
+from stategpt.stages.pretrain import PretrainTask, open_mixture, pretrain, seen_pieces  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
 from stategpt.train.optim import adamw  # noqa: E402
 
@@ -39,7 +39,7 @@ def _task(recipe: Run, model: GPT, rows: Mixture, batch_rows: int) -> PretrainTa
 def test_a_packed_batch_costs_what_its_documents_cost_alone(
     recipe: Run, model: GPT, rows: Mixture, tok: Tokenizer
 ) -> None:
-    epoch = len(pack_rows(rows))
+    epoch = rows.sources["texts"].num_rows
     task = _task(recipe, model, rows, epoch)
     ((batch,),) = list(task.updates(0))
     alone = 0.0
@@ -54,13 +54,6 @@ def test_a_packed_batch_costs_what_its_documents_cost_alone(
         alone += float(next_token_loss(model(tokens, layout), targets))
     assert float(task.loss(batch).total) == pytest.approx(alone, rel=1e-5)
     assert batch.target_count == sum(len(tok.encode(text)) + 1 for text in TEXTS)
-
-
-def pack_rows(rows: Mixture) -> list[int]:
-    """Row numbers of one epoch of the only source."""
-    report = rows.report(1)
-    assert report["drawn"]["texts"]["rows"] == 1
-    return list(range(rows.rows_per_epoch("texts")))
 
 
 def test_it_overfits_one_batch(recipe: Run, model: GPT, rows: Mixture) -> None:
@@ -81,16 +74,17 @@ def test_stages_out_of_order_say_what_is_missing(recipe: Run, tmp_path: Path) ->
         pretrain(recipe, RunFolder(tmp_path / "run"))
 
 
-def test_the_n_gram_sees_the_documents_the_model_saw(recipe: Run, tmp_path: Path, library: PythonLibrary) -> None:
+def test_the_n_gram_sees_the_bytes_the_model_saw(recipe: Run, tmp_path: Path, library: PythonLibrary) -> None:
     folder = RunFolder(tmp_path / "run")
     prepare(recipe, folder)
     inputs = Inputs.of(recipe, folder)
-    from stategpt.stages.pretrain import open_mixture
-
-    seen = seen_documents(inputs, open_mixture(inputs))
-    everything = {text.encode() for split in library.sources.values() for text in split.train}
-    assert set(seen) <= everything
+    rows = open_mixture(inputs)
+    seen = seen_pieces(inputs, rows)
+    everything = [text.encode() for split in library.sources.values() for text in split.train]
+    assert all(any(piece in text for text in everything) for piece in seen[:50])
     assert len(seen) == len(set(seen)) > 20
+    read = sum(rows.batch(row, 1).target_count for row in range(recipe.pretrain_steps * recipe.pretrain.batch_rows))
+    assert sum(len(inputs.tok.encode_bytes(piece)) for piece in seen) <= read
 
 
 def test_prepared_data_of_other_settings_is_refused(recipe: Run, tmp_path: Path) -> None:

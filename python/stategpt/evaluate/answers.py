@@ -65,9 +65,12 @@ def _seed(run: Run, system: str) -> int:
     return int(bits(run.evaluate.seed, system) >> np.uint64(2))
 
 
-def similarities(completions: Sequence[Completion], references: Sequence[str]) -> NDArray[np.float64]:
+def similarities(
+    completions: Sequence[Completion], references: Sequence[str], beta: float = 1.0
+) -> NDArray[np.float64]:
     """chrF of each completion to its reference."""
-    return np.array([chrf(c.text.strip(), r.strip()) for c, r in zip(completions, references, strict=True)])
+    pairs = zip(completions, references, strict=True)
+    return np.array([chrf(c.text.strip(), r.strip(), beta=beta) for c, r in pairs])
 
 
 def mentions_name(name: str, text: str) -> bool:
@@ -100,6 +103,11 @@ def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: Run
         "base_ended_share": float(np.mean([c.ended for c in answers["base"]])),
         **{f"chrf_{system}": float(values.mean()) for system, values in chrf_of.items()},
         "chrf_shuffled": float(shuffled.mean()),
+        # Recall-weighted, for comparison with other work: it favours whoever says more.
+        **{
+            f"chrf2_{system}": float(similarities(given, references, beta=2.0).mean())
+            for system, given in answers.items()
+        },
         "difference_to_base": difference(chrf_of["base"]),
         "difference_to_prompted_base": difference(chrf_of["prompted_base"]),
         "similarity_against_shuffled": difference(shuffled),

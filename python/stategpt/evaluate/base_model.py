@@ -22,7 +22,7 @@ def evaluate_base(
 ) -> dict[str, Any]:
     """base/evaluation.json: bits per byte by source and mixed, of the model and of Kneser-Ney trained on `seen`.
 
-    `seen` are the raw bytes of the documents the model saw. The mixed figure weighs the sources as the training mixture
+    `seen` are the raw bytes the model saw, in pieces. The mixed figure weighs the sources as the training mixture
     does; the interval of the paired difference comes from resampling top-level modules.
     """
     baseline = KneserNey.train(seen, order=run.evaluate.ngram_order)

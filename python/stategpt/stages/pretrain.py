@@ -14,7 +14,7 @@ concatenation is `--data.strategy concat --data.isolate_documents false`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def pretrain(run: Run, folder: RunFolder) -> None:
         tokenizer = inputs.parent(folder.tokenizer).fingerprint
         inputs.publish_model("base", model.save_pretrained, fingerprint, (*parents, tokenizer))
         _describe_data(inputs, rows)
-        library, seen = read_library(folder.corpus), seen_documents(inputs, rows)
+        library, seen = read_library(folder.corpus), seen_pieces(inputs, rows)
         folder.write_json(evaluation, evaluate_base(model, inputs.tok, run, library, seen))
 
 
@@ -168,17 +168,18 @@ def _describe_data(inputs: Inputs, rows: Mixture) -> None:
     inputs.folder.write_json(base / "row.json", {"pieces": pieces})
 
 
-def seen_documents(inputs: Inputs, rows: Mixture) -> list[bytes]:
-    """Raw bytes of every document of which the model has seen a part, each once: what the n-gram baseline trains on."""
-    drawn: dict[str, set[int]] = {}
-    for index in range(_rows_read(inputs.run)):
-        source, ids = rows.documents_of(index)
-        drawn.setdefault(source, set()).update(ids)
-    return list(_documents(inputs, drawn))
+def seen_pieces(inputs: Inputs, rows: Mixture) -> list[bytes]:
+    """The raw bytes the model has seen, each once: what the n-gram baseline trains on.
 
-
-def _documents(inputs: Inputs, drawn: dict[str, set[int]]) -> Iterator[bytes]:
-    for source, ids in sorted(drawn.items()):
-        shards = Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok)
-        for document in sorted(ids):
-            yield inputs.tok.decode_bytes(shards.document(document))
+    Documents, and pieces of those that were cut; what a second epoch repeats is not repeated here, since Kneser-Ney's
+    discounts mistake a repetition for a habit.
+    """
+    pieces: dict[bytes, None] = {}
+    for first in range(0, _rows_read(inputs.run), inputs.run.pretrain.batch_rows):
+        batch = rows.batch(first, inputs.run.pretrain.batch_rows)
+        starts = np.flatnonzero(batch.layout.segment_start == np.arange(len(batch.tokens)))
+        for segment in np.split(batch.tokens, starts[1:]):
+            text = segment[(segment != inputs.control.end_of_text) & (segment != inputs.control.pad)]
+            if len(text):
+                pieces.setdefault(inputs.tok.decode_bytes(text))
+    return list(pieces)

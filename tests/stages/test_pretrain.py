@@ -51,8 +51,8 @@ def test_a_packed_batch_costs_what_its_documents_cost_alone(
         assert len(stream) - 1 <= 24
         tokens, targets = torch.from_numpy(stream[:-1]), torch.from_numpy(stream[1:])
         layout = TensorLayout.of(Layout.padded([len(tokens)], len(tokens)))
-        alone += float(next_token_loss(model(tokens, layout), targets))
-    assert float(task.loss(batch).total) == pytest.approx(alone, rel=1e-5)
+        alone += next_token_loss(model(tokens, layout), targets).item()
+    assert task.loss(batch).total.item() == pytest.approx(alone, rel=1e-5)
     assert batch.target_count == sum(len(tok.encode(text)) + 1 for text in TEXTS)
 
 

@@ -64,7 +64,7 @@ def test_padding_changes_no_loss(inputs: Inputs, model: GPT, library: PythonLibr
     def loss(batch_of: list) -> float:  # type: ignore[type-arg]
         batch = task.batch(batch_of)
         hidden = model.hidden(batch.tokens_N, batch.layout)
-        return float(next_token_loss(model.unembed(hidden[batch.target_index_M]), batch.targets_M))
+        return next_token_loss(model.unembed(hidden[batch.target_index_M]), batch.targets_M).item()
 
     assert loss([short, long]) == pytest.approx(loss([short]) + loss([long]), rel=1e-5)
 

@@ -51,7 +51,7 @@ class PretrainConfig:
     """Optimizer and schedule."""
     precision: Precision = "auto"
     """Matrix products in bfloat16 or float32; auto = bfloat16 where the hardware multiplies it natively."""
-    log_every_steps: int = 10
+    log_every_steps: int = 5
     """Steps between lines of metrics.jsonl."""
     checkpoint_every_steps: int = 200
     """Steps between checkpoints from which an interrupted run goes on."""
@@ -93,7 +93,7 @@ class SFTConfig:
     """Optimizer and schedule."""
     precision: Precision = "auto"
     """As in pretraining."""
-    log_every_steps: int = 10
+    log_every_steps: int = 1
     """Steps between lines of metrics.jsonl."""
     checkpoint_every_steps: int = 100
     """Steps between checkpoints from which an interrupted run goes on."""
@@ -155,7 +155,7 @@ class RewardConfig:
     """Optimizer and schedule."""
     precision: Precision = "auto"
     """As in pretraining."""
-    log_every_steps: int = 5
+    log_every_steps: int = 1
     """Steps between lines of metrics.jsonl."""
     checkpoint_every_steps: int = 50
     """Steps between checkpoints from which an interrupted run goes on."""

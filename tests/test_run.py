@@ -1,4 +1,4 @@
-"""All stages end to end on a corpus the test makes: they run, continue after a kill bit for bit, and refuse strangers."""
+"""All stages end to end on a corpus the test makes: they run, go on after a kill bit for bit, and refuse strangers."""
 
 import hashlib
 import json
@@ -14,9 +14,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from small_corpus import write_small_corpus
-
 import stategpt as sg
+from small_corpus import write_small_corpus
 from stategpt.config import Run
 from stategpt.errors import ForeignArtifact
 from stategpt.recipes import test_cpu as smoke_recipe

@@ -8,7 +8,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from small_corpus import write_small_corpus  # noqa: E402
-
 from stategpt.artifacts import RunFolder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig, Run  # noqa: E402
 from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, build_python_library  # noqa: E402

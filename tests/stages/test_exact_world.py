@@ -9,7 +9,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stages.exact_world import TabularPolicy, objective, optimum, sequences  # noqa: E402
-
 from stategpt.artifacts import RunFolder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig, OptimConfig, RLConfig, Run  # noqa: E402
 from stategpt.data import ControlTokens  # noqa: E402

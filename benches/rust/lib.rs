@@ -2,3 +2,4 @@
 
 pub mod packing_inputs;
 pub mod ranking_inputs;
+pub mod tokenizer_inputs;

@@ -9,6 +9,26 @@ pub struct ShortKey {
     pub high: u64,
 }
 
+/// Which bits of 16 bytes belong to a piece of each length.
+const MASKS: [[u64; 2]; 16] = masks();
+
+const fn masks() -> [[u64; 2]; 16] {
+    let mut masks = [[0; 2]; 16];
+    let mut len = 1;
+    while len < 16 {
+        let mask = u128::MAX >> (128 - 8 * len);
+        masks[len] = [mask as u64, (mask >> 64) as u64];
+        len += 1;
+    }
+    masks
+}
+
+#[inline]
+fn halves(bytes: [u8; 16]) -> [u64; 2] {
+    let number = u128::from_le_bytes(bytes);
+    [number as u64, (number >> 64) as u64]
+}
+
 impl ShortKey {
     /// Longest piece that fits.
     pub const MOST: usize = 15;
@@ -16,22 +36,23 @@ impl ShortKey {
     /// The key of `text[start..end]`, which is 1 to 15 bytes long.
     #[inline]
     pub fn of(text: &[u8], start: usize, end: usize) -> Self {
-        let len = end - start;
-        let bytes = match text
+        let len = (end - start) % 16;
+        let wide = text
             .get(start..start + 16)
-            .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok())
-        {
-            // One wide load, then the bytes of the next piece masked away.
-            Some(bytes) => u128::from_le_bytes(bytes) & (u128::MAX >> (8 * (16 - len))),
+            .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        // One wide load where the text goes on, the bytes of the next piece masked away.
+        let [low, high] = match wide {
+            Some(bytes) => halves(bytes),
             None => {
                 let mut bytes = [0; 16];
-                bytes[..len].copy_from_slice(&text[start..end]);
-                u128::from_le_bytes(bytes)
+                bytes[..len].copy_from_slice(&text[start..start + len]);
+                halves(bytes)
             }
         };
+        let [low_mask, high_mask] = MASKS[len];
         Self {
-            low: bytes as u64,
-            high: (bytes >> 64) as u64 | (len as u64) << 56,
+            low: low & low_mask,
+            high: high & high_mask | (len as u64) << 56,
         }
     }
 

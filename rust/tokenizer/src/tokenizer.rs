@@ -270,23 +270,23 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
     ) {
         let key = ShortKey::of(text, start, end);
-        if scratch.cache.append(key, ids) {
-            return;
+        if !scratch.cache.append(key, ids) {
+            self.encode_new(key, &text[start..end], scratch, ids);
         }
+    }
+
+    // Out of line, like `encode_long`: the way through the cache, which nearly all pieces go, stays free of their registers.
+    #[inline(never)]
+    fn encode_new(&self, key: ShortKey, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
         let before = ids.len();
         match self.pieces.short(key) {
             Some(id) => ids.push(id),
-            None => merge(
-                &self.pairs,
-                &self.bytes,
-                &text[start..end],
-                &mut scratch.buffers,
-                ids,
-            ),
+            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
         }
         scratch.cache.insert(key, &ids[before..]);
     }
 
+    #[inline(never)]
     fn encode_long(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
         match self.pieces.long(piece) {
             Some(id) => ids.push(id),

@@ -1,0 +1,72 @@
+//! Text like English prose and program code, made from a seed so that it needs no download.
+
+/// A simple generator (Knuth's MMIX constants); good enough to choose words.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+}
+
+const ONSETS: [&str; 14] = [
+    "", "b", "c", "d", "f", "g", "l", "m", "n", "pr", "s", "t", "th", "w",
+];
+const VOWELS: [&str; 7] = ["a", "e", "i", "o", "u", "ea", "ou"];
+const CODAS: [&str; 8] = ["", "", "n", "r", "s", "t", "ng", "ll"];
+
+/// About `bytes` of text in documents of a few kilobytes: sentences, numbers, lines of code, accents and Chinese.
+pub fn documents(bytes: usize) -> Vec<String> {
+    let mut draw = Draw(7);
+    let words = words(&mut draw, 20_000);
+    let mut documents = Vec::new();
+    let mut made = 0;
+    while made < bytes {
+        let document = document(&mut draw, &words);
+        made += document.len();
+        documents.push(document);
+    }
+    documents
+}
+
+fn words(draw: &mut Draw, count: usize) -> Vec<String> {
+    let syllable = |draw: &mut Draw| {
+        [
+            ONSETS[draw.below(ONSETS.len())],
+            VOWELS[draw.below(VOWELS.len())],
+            CODAS[draw.below(CODAS.len())],
+        ]
+        .concat()
+    };
+    (0..count)
+        .map(|_| (0..=draw.below(3)).map(|_| syllable(draw)).collect())
+        .collect()
+}
+
+fn document(draw: &mut Draw, words: &[String]) -> String {
+    let mut text = String::new();
+    for _ in 0..20 + draw.below(60) {
+        match draw.below(8) {
+            0 => text.push_str("    if value[3] >= 12345 and not done():\n        return None\n"),
+            1 => text.push_str("Çà et là, les élèves étudient. 数据 处理 速度很快。\n"),
+            _ => sentence(draw, words, &mut text),
+        }
+    }
+    text
+}
+
+/// A sentence whose words follow Zipf's law roughly: the product of two uniform draws favours the first ones.
+fn sentence(draw: &mut Draw, words: &[String], text: &mut String) {
+    for place in 0..5 + draw.below(12) {
+        let index = draw.below(words.len()) * draw.below(words.len()) / words.len();
+        if place > 0 {
+            text.push(' ');
+        }
+        text.push_str(&words[index]);
+    }
+    text.push_str(".\n");
+}

@@ -1,7 +1,7 @@
 """GPT assistants from raw text to RLHF, as the talk *State of GPT* lays them out, and the tools to use them.
 
     import stategpt as sg
-    tok = sg.Tokenizer.train(["corpus.txt"], vocab_size=32_768)
+    tok = sg.Tokenizer.train([Path("corpus.txt")], vocab_size=32_768)
     sg.run(sg.recipes.tiny_cpu(), out="runs/tiny")
 
 Importing this package needs numpy only. A name is imported when it is first used; those that need torch say so where it

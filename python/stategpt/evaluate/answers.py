@@ -22,6 +22,9 @@ from stategpt.data.randomness import bits, permutation
 from stategpt.evaluate.chrf import chrf
 from stategpt.evaluate.statistics import paired_difference
 from stategpt.generate import Completion, Engine
+from stategpt.train.progress import progress
+
+Ids = NDArray[np.uint32]
 
 _NAME_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SHORTEST_WORD = 3
@@ -38,13 +41,8 @@ def answer(engine: Engine, pairs: Sequence[Pair], run: Run, system: str, n: int 
 
     Each `system` draws its own random numbers: with shared ones two like policies would tie where they happen to agree.
     """
-    return engine.generate(
-        [chat_prompt(engine.tok, pair.prompt) for pair in pairs],
-        n=n,
-        temperature=run.evaluate.temperature,
-        max_tokens=run.evaluate.max_tokens,
-        seed=_seed(run, system),
-    )
+    prompts = [chat_prompt(engine.tok, pair.prompt) for pair in pairs]
+    return _generate(engine, prompts, run, system, n=n)
 
 
 def answer_few_shot(engine: Engine, pairs: Sequence[Pair], library: PythonLibrary, run: Run) -> list[Completion]:
@@ -52,17 +50,30 @@ def answer_few_shot(engine: Engine, pairs: Sequence[Pair], library: PythonLibrar
     examples = choose_examples(library.pairs_train, run.evaluate.few_shot_examples, run.evaluate.seed)
     end = np.array([engine.control.end_of_text], dtype=np.uint32)
     documents = [few_shot_document(examples, pair.prompt) for pair in pairs]
-    return engine.generate(
-        [np.concatenate([end, engine.tok.encode(document)]) for document in documents],
-        temperature=run.evaluate.temperature,
-        max_tokens=run.evaluate.max_tokens,
-        seed=_seed(run, "prompted_base"),
-        stop=[STOP],
-    )
+    prompts = [np.concatenate([end, engine.tok.encode(document)]) for document in documents]
+    return _generate(engine, prompts, run, "prompted_base", stop=[STOP])
 
 
-def _seed(run: Run, system: str) -> int:
-    return int(bits(run.evaluate.seed, system) >> np.uint64(2))
+def _generate(
+    engine: Engine,
+    prompts: Sequence[NDArray[np.uint32]],
+    run: Run,
+    system: str,
+    *,
+    n: int = 1,
+    stop: Sequence[str] = (),
+) -> list[Completion]:
+    config = run.evaluate
+    with progress(f"answers of {system}", len(prompts) * n, "completions") as advance:
+        return engine.generate(
+            prompts,
+            n=n,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            seed=int(bits(config.seed, system) >> np.uint64(2)),
+            stop=stop,
+            progress=lambda done, total: advance(done, ""),
+        )
 
 
 def similarities(

@@ -21,7 +21,7 @@ from stategpt.data import (
     write_shards,
 )
 from stategpt.stages.inputs import section_fingerprint
-from stategpt.train.progress import Advance, progress
+from stategpt.train.progress import Advance, console, progress
 
 SPLITS = ("train", "validation")
 
@@ -39,6 +39,7 @@ def prepare(run: Run, folder: RunFolder) -> None:
 def _corpus(run: Run, folder: RunFolder) -> PythonLibrary:
     fingerprint = section_fingerprint(run.corpus)
     if not folder.published(folder.corpus, "corpus", fingerprint):
+        console.print("corpus: reading and splitting by module, about ten seconds", markup=False)
         write_library(build_python_library(run.corpus), folder.corpus, fingerprint=fingerprint)
     return read_library(folder.corpus)
 
@@ -47,6 +48,7 @@ def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> Tokenizer
     corpus = read_manifest(folder.corpus)
     fingerprint = section_fingerprint(run.tokenizer, parents=(corpus.fingerprint,))
     if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
+        console.print(f"tokenizer: training {run.tokenizer.vocab_size:,} tokens, a few seconds", markup=False)
         texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
         tok = Tokenizer.train(
             texts,

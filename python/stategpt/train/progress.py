@@ -14,11 +14,28 @@ Advance = Callable[[int, str], None]
 """Called with the units done so far and a short note (a loss, say)."""
 
 console = Console(stderr=True, highlight=False)
+_OUTER: list[str] = []
 
 
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Shows how far `total` units of `unit` have come; yields the function to call with the count so far."""
+    """Shows how far `total` units of `unit` have come; yields the function to call with the count so far.
+
+    Work within work (an evaluation during training) is part of the outer work and shows nothing of its own.
+    """
+    if _OUTER:
+        yield lambda done, note="": None
+        return
+    _OUTER.append(title)
+    try:
+        with _shown(title, total, unit) as advance:
+            yield advance
+    finally:
+        _OUTER.pop()
+
+
+@contextmanager
+def _shown(title: str, total: int, unit: str) -> Iterator[Advance]:
     if console.is_terminal:
         columns = (
             TextColumn("{task.description:<22}"),

@@ -24,8 +24,6 @@ from stategpt.evaluate.statistics import paired_difference
 from stategpt.generate import Completion, Engine
 from stategpt.train.progress import progress
 
-Ids = NDArray[np.uint32]
-
 _NAME_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SHORTEST_WORD = 3
 

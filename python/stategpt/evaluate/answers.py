@@ -74,6 +74,11 @@ def _generate(
         )
 
 
+def finished(completion: Completion) -> bool:
+    """Whether an answer came to its end: end of text, or the line end of a few-shot document; not the token limit."""
+    return completion.reason != "length"
+
+
 def similarities(
     completions: Sequence[Completion], references: Sequence[str], beta: float = 1.0
 ) -> NDArray[np.float64]:

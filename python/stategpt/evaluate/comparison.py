@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stategpt.config import Run
 from stategpt.data import Pair, PythonLibrary, Tokenizer, chat_prompt
-from stategpt.evaluate.answers import answer, answer_few_shot, held_out_pairs
+from stategpt.evaluate.answers import answer, answer_few_shot, finished, held_out_pairs
 from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share
 from stategpt.evaluate.elo import elo
 from stategpt.evaluate.labeler import DocstringStyleLabeler
@@ -51,7 +51,7 @@ class Judge:
     def points(self, completions: Sequence[Completion]) -> NDArray[np.int64]:
         """The labeler's total of one completion a prompt."""
         judged = zip(self.pairs, completions, strict=True)
-        return np.array([self.labeler.points(pair, c.text, c.ended).total for pair, c in judged])
+        return np.array([self.labeler.points(pair, c.text, finished(c)).total for pair, c in judged])
 
     def rewards(self, completions: Sequence[Completion], each: int = 1) -> NDArray[np.float32]:
         """Reward of `each` completions a prompt; one without any token (a stopped few-shot answer) counts as NaN."""
@@ -120,7 +120,7 @@ def compare_systems(
             "distinct_2": distinct_n(texts[system]),
             "unique_share": unique_share(texts[system]),
             "length_tokens": float(np.mean([len(c.ids) for c in given])),
-            "ended_share": float(np.mean([c.ended for c in given])),
+            "ended_share": float(np.mean([finished(c) for c in given])),
         }
         for system, given in answers.items()
     }

@@ -255,6 +255,7 @@ def test_options_are_checked() -> None:
         lambda: Tokenizer.train(["a"], 300, ties="lowest"),  # type: ignore[arg-type]
         lambda: Tokenizer.train(["a"], 300, pattern="gpt5"),
         lambda: Tokenizer.train(["a"], -1),
+        lambda: Tokenizer.train(["a"], 300, min_frequency=2**64),
         lambda: Tokenizer.train("one text", 300),
     ):
         with pytest.raises(InvalidArgument):

@@ -193,8 +193,8 @@ def test_a_rank_file_without_all_bytes_and_a_taken_id_are_refused(tmp_path: Path
     with pytest.raises(TokenizerFormatError, match="has no token"):
         Tokenizer.from_tiktoken(path, "gpt4")
     path.write_text(ranks())
-    for special in ({"<|a|>": 7}, {"": 300}, {"<|a|>": 2**31}):
-        with pytest.raises(InvalidArgument, match="special token"):
+    for special in ({"<|a|>": 7}, {"": 300}, {"<|a|>": 2**31}, {"<|a|>": 2**40}, {"<|a|>": -1}):
+        with pytest.raises(InvalidArgument, match=r"<\|a\||special token"):
             Tokenizer.from_tiktoken(path, "gpt4", special)
 
 

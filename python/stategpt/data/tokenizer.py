@@ -108,7 +108,8 @@ class Tokenizer:
             InvalidArgument: an unknown pattern, a special token whose id is taken.
             StorageError: the file cannot be read.
         """
-        return cls(_native.Tokenizer.from_tiktoken(os.fspath(path), pattern, list((special_tokens or {}).items())))
+        special = [(text, _natural(f"id of {text!r}", token, 2**32)) for text, token in (special_tokens or {}).items()]
+        return cls(_native.Tokenizer.from_tiktoken(os.fspath(path), pattern, special))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a `tokenizer.json`, all or nothing; `tokenizers` and `transformers` load it with equal ids.
@@ -340,7 +341,7 @@ def _positive(name: str, value: int | None) -> int | None:
     return value
 
 
-def _natural(name: str, value: int) -> int:
-    if value < 0:
-        raise InvalidArgument(f"{name} is {value}; it cannot be negative")
+def _natural(name: str, value: int, bound: int = 2**63) -> int:
+    if not 0 <= value < bound:
+        raise InvalidArgument(f"{name} is {value}; it must be at least 0 and below {bound}")
     return value

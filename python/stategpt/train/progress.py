@@ -24,7 +24,7 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     Work within work (an evaluation during training) is part of the outer work and shows nothing of its own.
     """
     if _OUTER:
-        yield lambda done, note="": None
+        yield _say_nothing
         return
     _OUTER.append(title)
     try:
@@ -32,6 +32,10 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
             yield advance
     finally:
         _OUTER.pop()
+
+
+def _say_nothing(done: int, note: str = "") -> None:
+    """The inner work's progress."""
 
 
 @contextmanager

@@ -3,9 +3,19 @@
 from .attention import Backend as Backend
 from .attention import attention as attention
 from .attention import cached_attention as cached_attention
+from .cross_entropy import cross_entropy as cross_entropy
 from .layout import TensorLayout as TensorLayout
 from .rms_norm import rms_norm as rms_norm
 from .rotary import rotary_tables as rotary_tables
 from .rotary import rotate as rotate
 
-__all__ = ["Backend", "TensorLayout", "attention", "cached_attention", "rms_norm", "rotary_tables", "rotate"]
+__all__ = [
+    "Backend",
+    "TensorLayout",
+    "attention",
+    "cached_attention",
+    "cross_entropy",
+    "rms_norm",
+    "rotary_tables",
+    "rotate",
+]

@@ -26,7 +26,7 @@ def test_depth_six_from_tiny_cpu() -> None:
         "pretrain.batch_rows": 16,
         "pretrain.optim.learning_rate": 0.002,
         "sft.optim.learning_rate": 0.00075,
-        "reward.optim.learning_rate": 0.0005,
+        "reward.optim.learning_rate": 0.001,
         "rl.optim.learning_rate": 0.0002,
     }
 

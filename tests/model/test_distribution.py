@@ -10,6 +10,11 @@ from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.model import log_probs  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 def test_it_is_the_softmax_of_logits_over_temperature_with_forbidden_ids_left_out():
     logits = torch.tensor([[1.0, 2.0, 3.0, 0.0]])
     result = log_probs(logits, temperature=0.5, forbidden=(2,))

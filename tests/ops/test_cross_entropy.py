@@ -8,6 +8,11 @@ import torch.nn.functional as F  # noqa: E402
 from stategpt.ops import cross_entropy  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
 def test_value_and_gradient_equal_torchs(dtype, tolerance):
     generator = torch.Generator().manual_seed(0)

@@ -23,7 +23,7 @@ def test_tiny_cpu_has_the_measured_numbers() -> None:
     assert (run.rl.steps, run.rl.prompts_per_step, run.rl.completions, run.rl.beta) == (75, 24, 4, 0.1)
     assert run.rankings.temperature == run.rl.temperature == run.evaluate.temperature
     rates = [stage.optim.learning_rate for stage in (run.pretrain, run.sft, run.reward, run.rl)]
-    assert rates == [4e-3, 1.5e-3, 1e-3, 4e-4]
+    assert rates == [4e-3, 1.5e-3, 2e-3, 4e-4]
 
 
 @pytest.mark.parametrize("name", ["tiny_cpu", "small_cpu"])

@@ -1,12 +1,21 @@
 """Optimizer groups, clipping, and a state that survives a round trip bit for bit."""
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.config import GPTConfig, OptimConfig  # noqa: E402
-from stategpt.model import GPT  # noqa: E402
-from stategpt.train.optim import adamw, clip_gradients, decay_groups, optimizer_tensors, restore_optimizer  # noqa: E402
+from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.train.optim import (  # noqa: E402
+    adamw,
+    clip_gradients,
+    decay_groups,
+    learning_rate_scales,
+    optimizer_tensors,
+    restore_optimizer,
+)
 
 TINY = GPTConfig(vocab_size=32, depth=1, width=8, heads=2, kv_heads=1, head_width=4, hidden_width=16, context_tokens=16)
 
@@ -18,6 +27,25 @@ def test_matrices_decay_and_norms_and_the_tied_embedding_do_not() -> None:
     assert "embed_tokens.weight" in kept
     assert all("proj" in name for name in decayed)
     assert all("norm" in name or "embed" in name for name in kept)
+
+
+def test_a_tied_embedding_and_the_last_norm_move_in_proportion_to_their_size() -> None:
+    scale = TINY.width**0.5
+    assert learning_rate_scales(GPT(TINY)) == {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
+    inside = learning_rate_scales(RewardModel(GPT(TINY)))
+    assert inside == {"gpt.embed_tokens.weight": scale, "gpt.norm.weight": 1 / scale, "head.weight": scale}
+    untied = replace(TINY, tied_embeddings=False)
+    assert learning_rate_scales(GPT(untied)) == {}
+
+
+def test_every_parameter_is_in_one_group_with_its_scale() -> None:
+    model = GPT(TINY)
+    groups = adamw(model, OptimConfig(learning_rate=1e-2)).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    scale_of = {names[id(p)]: group["scale"] for group in groups for p in group["params"]}
+    assert sorted(scale_of) == sorted(names.values())
+    assert sum(len(group["params"]) for group in groups) == len(names)
+    assert {name for name, scale in scale_of.items() if scale != 1.0} == {"embed_tokens.weight", "norm.weight"}
 
 
 def test_the_norm_is_global_and_returned_as_it_was() -> None:

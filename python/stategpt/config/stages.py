@@ -30,7 +30,7 @@ def _sft_optim() -> OptimConfig:
 
 
 def _reward_optim() -> OptimConfig:
-    return OptimConfig(learning_rate=1e-3, warmup_steps=5)
+    return OptimConfig(learning_rate=2e-3, warmup_steps=5)
 
 
 def _rl_optim() -> OptimConfig:

@@ -47,7 +47,7 @@ def tiny_cpu() -> Run:
         ),
         sft=SFTConfig(epochs=1.0, batch_rows=32, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)),
         rankings=RankingsConfig(prompts=1600, completions=4, temperature=0.7, max_tokens=48, tie_below=2),
-        reward=RewardConfig(epochs=1.0, prompts_per_batch=16, optim=OptimConfig(learning_rate=1e-3, warmup_steps=5)),
+        reward=RewardConfig(epochs=1.0, prompts_per_batch=16, optim=OptimConfig(learning_rate=2e-3, warmup_steps=5)),
         rl=RLConfig(
             steps=75,
             prompts_per_step=24,

@@ -138,7 +138,7 @@ def _step(
     """One step: all its updates; returns the logged values, averaged over the updates."""
     learning_rate = learning_rate_at(state.step, task.steps, settings.optim)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group["scale"]
     logged: list[dict[str, float]] = []
     for micro_batches in task.updates(state.step):
         values = _accumulate(task, model, micro_batches, settings.precision)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from stategpt.config import OptimConfig
+from stategpt.model import GPT, RewardModel
 
 
 def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
@@ -25,15 +27,37 @@ def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
     return decayed, kept
 
 
+def learning_rate_scales(model: nn.Module) -> dict[str, float]:
+    """Parameters whose learning rate is not the stage's: name -> factor.
+
+    Adam moves every weight by about the learning rate, whatever its size. A tied embedding starts at std s/50 and the
+    last norm at 1/s, s = sqrt(width) (`model/init.py`), so that each relative step is the others' they get s and 1/s
+    times the rate. It is the same training as with an embedding of std 0.02 and its output multiplied by s. A reward
+    head reads the last norm's output, which is 1/s of the usual size: its rate is s times the stage's.
+    """
+    scales: dict[str, float] = {}
+    for prefix, module in model.named_modules():
+        if isinstance(module, GPT) and module.config.tied_embeddings:
+            scale = math.sqrt(module.config.width)
+            dot = f"{prefix}." if prefix else ""
+            scales |= {f"{dot}embed_tokens.weight": scale, f"{dot}norm.weight": 1 / scale}
+        if isinstance(module, RewardModel) and module.gpt.config.tied_embeddings:
+            scales["head.weight"] = math.sqrt(module.gpt.config.width)
+    return scales
+
+
 def adamw(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over `model` with `config`'s betas, epsilon and weight decay; the loop sets the learning rate each step."""
-    parameters = dict(model.named_parameters())
-    decayed, kept = decay_groups(model)
+    """AdamW over `model` with `config`'s betas, epsilon and weight decay.
+
+    The loop sets the learning rate of each step: that of the schedule times the group's `scale`.
+    """
+    decayed, scales = set(decay_groups(model)[0]), learning_rate_scales(model)
+    members: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decay = config.weight_decay if name in decayed else 0.0
+        members.setdefault((decay, scales.get(name, 1.0)), []).append(parameter)
     return torch.optim.AdamW(
-        [
-            {"params": [parameters[name] for name in decayed], "weight_decay": config.weight_decay},
-            {"params": [parameters[name] for name in kept], "weight_decay": 0.0},
-        ],
+        [{"params": params, "weight_decay": decay, "scale": scale} for (decay, scale), params in members.items()],
         lr=config.learning_rate,
         betas=config.betas,
         eps=config.epsilon,

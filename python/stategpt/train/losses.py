@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stategpt.errors import InvalidArgument
+from stategpt.ops import cross_entropy
 
 
 def next_token_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """Sum over N targets of the cross-entropy in nats, computed in float32. Zero targets give 0 with a graph, not
     NaN.
     """
-    return F.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
+    return cross_entropy(logits_NV.float(), targets_N)
 
 
 def ranking_loss(scores_S: Tensor, pairs_P2: Tensor, weights_P: Tensor) -> Tensor:

@@ -66,11 +66,11 @@ impl ShortKey {
         (u128::from(self.high) << 64 | u128::from(self.low)).to_le_bytes()
     }
 
-    /// A well-mixed number of 64 bits.
-    #[inline]
+    /// A well-mixed number of 64 bits: both halves of the product of the two words.
+    #[inline(always)]
     pub fn hash(self) -> u64 {
-        let mixed = (self.low ^ self.high.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+        let product = u128::from(self.low ^ 0x9E37_79B9_7F4A_7C15) * u128::from(self.high ^ 0xBF58_476D_1CE4_E5B9);
+        product as u64 ^ (product >> 64) as u64
     }
 }
 

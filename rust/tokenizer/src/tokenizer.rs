@@ -1,15 +1,13 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
 use crate::added::{AddedMatcher, Segment};
-use crate::cache::PieceCache;
+use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
-use crate::key::ShortKey;
 use crate::merge::{MergeBuffers, merge};
 use crate::model::Model;
 use crate::pairs::PairTable;
 use crate::pieces::PieceTable;
-use crate::scan::for_each_piece;
 use std::sync::{Mutex, OnceLock};
 
 /// What happens to text that spells an added token.
@@ -21,15 +19,6 @@ pub enum Special {
     Allow,
 }
 
-/// What one thread needs to encode.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    cache: PieceCache,
-    buffers: MergeBuffers,
-    /// Length in tokens, where only the count is wanted.
-    counted: Vec<u32>,
-}
-
 /// Scratches kept for the next call; more threads than this at once make their own.
 const SCRATCHES_KEPT: usize = 16;
 
@@ -37,9 +26,9 @@ const SCRATCHES_KEPT: usize = 16;
 pub struct Tokenizer {
     model: Model,
     /// Token of each single byte.
-    bytes: [u32; 256],
-    pairs: PairTable,
-    pieces: PieceTable,
+    pub(crate) bytes: [u32; 256],
+    pub(crate) pairs: PairTable,
+    pub(crate) pieces: PieceTable,
     added: AddedMatcher,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
     scratches: Mutex<Vec<Scratch>>,
@@ -249,48 +238,6 @@ impl Tokenizer {
                 Segment::Text { start, end } => self.encode_text(&text[start..end], scratch, ids),
                 Segment::Added { id } => ids.push(id),
             }
-        }
-    }
-
-    fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        for_each_piece(self.model.pattern, text, |start, end| match end - start {
-            1 => ids.push(self.bytes[usize::from(text[start])]),
-            2..=ShortKey::MOST => self.encode_short(text, start, end, scratch, ids),
-            _ => self.encode_long(&text[start..end], scratch, ids),
-        });
-    }
-
-    #[inline]
-    fn encode_short(
-        &self,
-        text: &[u8],
-        start: usize,
-        end: usize,
-        scratch: &mut Scratch,
-        ids: &mut Vec<u32>,
-    ) {
-        let key = ShortKey::of(text, start, end);
-        if !scratch.cache.append(key, ids) {
-            self.encode_new(key, &text[start..end], scratch, ids);
-        }
-    }
-
-    // Out of line, like `encode_long`: the way through the cache, which nearly all pieces go, stays free of their registers.
-    #[inline(never)]
-    fn encode_new(&self, key: ShortKey, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let before = ids.len();
-        match self.pieces.short(key) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
-        }
-        scratch.cache.insert(key, &ids[before..]);
-    }
-
-    #[inline(never)]
-    fn encode_long(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        match self.pieces.long(piece) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
         }
     }
 }

@@ -33,7 +33,7 @@ pub use classes::UNICODE_VERSION;
 pub use error::{Result, TokenizerError};
 pub use model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
 pub use pattern::Pattern;
-pub use scan::{Pieces, Tier, for_each_piece};
+pub use scan::{ENDS, Ends, Pieces, Tier, for_each_piece};
 pub use stream::StreamDecoder;
 pub use tokenizer::{Special, Tokenizer};
 pub use train::{Documents, Target, Trainer};

@@ -5,10 +5,8 @@ use crate::cache::PieceCache;
 use crate::error::{Result, TokenizerError};
 use crate::format;
 use crate::key::ShortKey;
-use crate::merge::{MergeBuffers, merge};
+use crate::merge::{MergeBuffers, PieceMerger};
 use crate::model::Model;
-use crate::pairs::PairTable;
-use crate::pieces::PieceTable;
 use crate::scan::for_each_piece;
 use std::sync::{Mutex, OnceLock};
 
@@ -38,8 +36,7 @@ pub struct Tokenizer {
     model: Model,
     /// Token of each single byte.
     bytes: [u32; 256],
-    pairs: PairTable,
-    pieces: PieceTable,
+    merger: PieceMerger,
     added: AddedMatcher,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
     scratches: Mutex<Vec<Scratch>>,
@@ -53,14 +50,12 @@ impl Tokenizer {
     /// [`TokenizerError`] if a byte has no token or an added token is one that plain text needs.
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
-        let pairs = PairTable::of(&model);
-        let pieces = PieceTable::of(&whole_pieces(&model, &bytes, &pairs));
+        let merger = PieceMerger::of(&model, &bytes);
         let added = AddedMatcher::of(&model.added);
         Ok(Self {
             model,
             bytes,
-            pairs,
-            pieces,
+            merger,
             added,
             scratches: Mutex::default(),
             fingerprint: OnceLock::new(),
@@ -279,41 +274,12 @@ impl Tokenizer {
     #[inline(never)]
     fn encode_new(&self, key: ShortKey, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
         let before = ids.len();
-        match self.pieces.short(key) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
-        }
+        self.merger.append(piece, &mut scratch.buffers, ids);
         scratch.cache.insert(key, &ids[before..]);
     }
 
     #[inline(never)]
     fn encode_long(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        match self.pieces.long(piece) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
-        }
+        self.merger.append(piece, &mut scratch.buffers, ids);
     }
-}
-
-/// The tokens that a piece equal to them becomes: all but the added ones where the model says so, else those that merging
-/// their own bytes arrives at (a vocabulary may hold entries that no merge reaches).
-fn whole_pieces<'m>(
-    model: &'m Model,
-    bytes: &[u32; 256],
-    pairs: &PairTable,
-) -> Vec<(u32, &'m [u8])> {
-    let added: rustc_hash::FxHashSet<u32> = model.added.iter().map(|token| token.id).collect();
-    let (mut buffers, mut ids) = (MergeBuffers::default(), Vec::new());
-    let mut arrives = |id: u32, token: &[u8]| {
-        ids.clear();
-        merge(pairs, bytes, token, &mut buffers, &mut ids);
-        ids == [id]
-    };
-    let tokens = model
-        .tokens
-        .iter()
-        .filter(|(id, token)| token.len() > 1 && !added.contains(id));
-    tokens
-        .filter(|&(id, token)| model.whole_pieces || arrives(id, token))
-        .collect()
 }

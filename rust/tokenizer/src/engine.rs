@@ -2,7 +2,7 @@
 
 use crate::cache::PieceCache;
 use crate::key::ShortKey;
-use crate::merge::{MergeBuffers, merge};
+use crate::merge::MergeBuffers;
 use crate::scan::{ENDS, Pieces};
 use crate::tokenizer::Tokenizer;
 
@@ -95,15 +95,7 @@ impl Tokenizer {
     #[inline(never)]
     fn encode_piece(&self, key: ShortKey, piece: &[u8], known: &mut Known, ids: &mut Vec<u32>) {
         let before = ids.len();
-        let whole = if key == ShortKey::NONE {
-            self.pieces.long(piece)
-        } else {
-            self.pieces.short(key)
-        };
-        match whole {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut known.buffers, ids),
-        }
+        self.merger.append(piece, &mut known.buffers, ids);
         if key != ShortKey::NONE {
             known.cache.insert(key, &ids[before..]);
         }

@@ -4,10 +4,8 @@ use crate::added::{AddedMatcher, Segment};
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
-use crate::merge::{MergeBuffers, merge};
+use crate::merge::PieceMerger;
 use crate::model::Model;
-use crate::pairs::PairTable;
-use crate::pieces::PieceTable;
 use std::sync::{Mutex, OnceLock};
 
 /// What happens to text that spells an added token.
@@ -25,10 +23,7 @@ const SCRATCHES_KEPT: usize = 16;
 /// A byte-level BPE tokenizer.
 pub struct Tokenizer {
     model: Model,
-    /// Token of each single byte.
-    pub(crate) bytes: [u32; 256],
-    pub(crate) pairs: PairTable,
-    pub(crate) pieces: PieceTable,
+    pub(crate) merger: PieceMerger,
     added: AddedMatcher,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
     scratches: Mutex<Vec<Scratch>>,
@@ -42,14 +37,11 @@ impl Tokenizer {
     /// [`TokenizerError`] if a byte has no token or an added token is one that plain text needs.
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
-        let pairs = PairTable::of(&model);
-        let pieces = PieceTable::of(&whole_pieces(&model, &bytes, &pairs));
+        let merger = PieceMerger::of(&model, &bytes);
         let added = AddedMatcher::of(&model.added);
         Ok(Self {
             model,
-            bytes,
-            pairs,
-            pieces,
+            merger,
             added,
             scratches: Mutex::default(),
             fingerprint: OnceLock::new(),
@@ -240,27 +232,4 @@ impl Tokenizer {
             }
         }
     }
-}
-
-/// The tokens that a piece equal to them becomes: all but the added ones where the model says so, else those that merging
-/// their own bytes arrives at (a vocabulary may hold entries that no merge reaches).
-fn whole_pieces<'m>(
-    model: &'m Model,
-    bytes: &[u32; 256],
-    pairs: &PairTable,
-) -> Vec<(u32, &'m [u8])> {
-    let added: rustc_hash::FxHashSet<u32> = model.added.iter().map(|token| token.id).collect();
-    let (mut buffers, mut ids) = (MergeBuffers::default(), Vec::new());
-    let mut arrives = |id: u32, token: &[u8]| {
-        ids.clear();
-        merge(pairs, bytes, token, &mut buffers, &mut ids);
-        ids == [id]
-    };
-    let tokens = model
-        .tokens
-        .iter()
-        .filter(|(id, token)| token.len() > 1 && !added.contains(id));
-    tokens
-        .filter(|&(id, token)| model.whole_pieces || arrives(id, token))
-        .collect()
 }

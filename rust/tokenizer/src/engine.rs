@@ -1,6 +1,6 @@
 //! The loop that everything is encoded by: pieces in, ids out.
 
-use crate::cache::PieceCache;
+use crate::cache::{PieceCache, Sets};
 use crate::key::ShortKey;
 use crate::merge::MergeBuffers;
 use crate::scan::{ENDS, Pieces};
@@ -27,7 +27,7 @@ struct Batch {
     ends: [u32; ENDS],
     keys: [ShortKey; ENDS],
     /// Where the cache has the pieces, if it has them.
-    places: [usize; ENDS],
+    places: [u32; ENDS],
     /// A hit of the cache writes four ids whether it has as many or not, which is one wide store; there is room for them.
     ids: [u32; ENDS * PieceCache::MOST_TOKENS],
 }
@@ -50,45 +50,28 @@ impl Tokenizer {
         let mut pieces = Pieces::of(self.model().pattern, text);
         let mut start = 0;
         while let Some(found) = pieces.fill(&mut batch.ends) {
-            batch.look_up(text, start, found, &known.cache);
-            self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+            batch.look_up(text, start, found, known.cache.sets());
+            let mut at = 0;
+            loop {
+                at += batch.append_known(at, found, known.cache.sets(), ids);
+                if at == found {
+                    break;
+                }
+                let from = if at == 0 {
+                    start
+                } else {
+                    batch.ends[at - 1] as usize
+                };
+                self.encode_piece(
+                    batch.keys[at],
+                    &text[from..batch.ends[at] as usize],
+                    known,
+                    ids,
+                );
+                at += 1;
+            }
             start = batch.ends[found - 1] as usize;
         }
-    }
-
-    /// Appends the ids of the first `count` pieces of a batch.
-    fn encode_batch_of_pieces(
-        &self,
-        text: &[u8],
-        mut start: usize,
-        count: usize,
-        batch: &mut Batch,
-        known: &mut Known,
-        ids: &mut Vec<u32>,
-    ) {
-        let Batch {
-            ends,
-            keys,
-            places,
-            ids: staged,
-        } = batch;
-        let mut len = 0;
-        for ((&end, &key), &place) in ends[..count].iter().zip(&*keys).zip(&*places) {
-            let end = end as usize;
-            match known.cache.get(place, key) {
-                Some(tokens) => {
-                    staged[len..len + PieceCache::MOST_TOKENS].copy_from_slice(&tokens.ids());
-                    len += tokens.count();
-                }
-                None => {
-                    ids.extend_from_slice(&staged[..len]);
-                    len = 0;
-                    self.encode_piece(key, &text[start..end], known, ids);
-                }
-            }
-            start = end;
-        }
-        ids.extend_from_slice(&staged[..len]);
     }
 
     // Out of line: the way through the cache, which nearly all pieces go, stays free of its registers.
@@ -105,7 +88,7 @@ impl Tokenizer {
 impl Batch {
     /// Makes keys of the first `count` pieces and asks for the memory in which the cache has them.
     #[inline]
-    fn look_up(&mut self, text: &[u8], mut start: usize, count: usize, cache: &PieceCache) {
+    fn look_up(&mut self, text: &[u8], mut start: usize, count: usize, cache: Sets<'_>) {
         let Self {
             ends, keys, places, ..
         } = self;
@@ -119,5 +102,33 @@ impl Batch {
             *place = cache.place(*key);
             start = end;
         }
+    }
+
+    /// Appends the ids of the pieces from `from` up to the first that the cache does not have, and returns how many they are.
+    #[inline]
+    fn append_known(
+        &mut self,
+        from: usize,
+        count: usize,
+        cache: Sets<'_>,
+        ids: &mut Vec<u32>,
+    ) -> usize {
+        let Self {
+            keys,
+            places,
+            ids: staged,
+            ..
+        } = self;
+        let (mut known, mut len) = (0, 0);
+        for (&key, &place) in keys[from..count].iter().zip(&places[from..count]) {
+            let Some(tokens) = cache.get(place, key) else {
+                break;
+            };
+            staged[len..len + PieceCache::MOST_TOKENS].copy_from_slice(&tokens.ids);
+            len += tokens.count;
+            known += 1;
+        }
+        ids.extend_from_slice(&staged[..len]);
+        known
     }
 }

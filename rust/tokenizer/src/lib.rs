@@ -18,6 +18,7 @@ mod engine;
 mod error;
 pub mod format;
 mod key;
+mod memory;
 mod merge;
 mod model;
 mod pattern;

@@ -136,7 +136,7 @@ class BpeTrainer:
         self, path: str | PathLike[str], replace: bool, progress: Callable[[str, int, int], object] | None
     ) -> None:
         """Counts a file, block by block."""
-    def feed_counts(self, counts: Sequence[tuple[str | bytes, int]]) -> None:
+    def feed_counts(self, counts: Sequence[tuple[bytes, int]]) -> None:
         """Adds pieces that were counted elsewhere."""
     def train(
         self,

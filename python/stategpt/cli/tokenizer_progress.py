@@ -37,4 +37,4 @@ class TrainingShown:
             self._phase = phase
             self._advance = self._open.enter_context(progress(f"tokenizer: {phase}", -(-total // scale), unit))
         if self._advance is not None:
-            self._advance(-(-done // scale))
+            self._advance(-(-done // scale), "")

@@ -53,18 +53,23 @@ def expected_bytes(source: TrainingSource) -> int:
 
 
 def _feed_table(trainer: _native.BpeTrainer, table: Mapping[str, int] | Mapping[bytes, int]) -> None:
-    entries = iter(table.items())
+    entries = _entries(table)
     while batch := list(islice(entries, _BATCH_PIECES)):
-        for piece, count in batch:
-            if not isinstance(piece, str | bytes) or not isinstance(count, int) or not 0 <= count < 2**63:
-                raise InvalidArgument(
-                    f"the table has {piece!r}: {count!r}; pass pieces (str or bytes) with counts from 0 to 2**63 - 1"
-                )
+        trainer.feed_counts(batch)
+
+
+def _entries(table: Mapping[str, int] | Mapping[bytes, int]) -> Iterator[tuple[bytes, int]]:
+    """The pieces as bytes, with their counts, checked."""
+    for piece, count in table.items():
+        if not isinstance(piece, str | bytes) or not isinstance(count, int) or not 0 <= count < 2**63:
+            raise InvalidArgument(
+                f"the table has {piece!r}: {count!r}; pass pieces (str or bytes) with counts from 0 to 2**63 - 1"
+            )
         try:
-            trainer.feed_counts(batch)
+            yield piece.encode() if isinstance(piece, str) else piece, count
         except UnicodeEncodeError as error:
             raise InvalidArgument(
-                f"a piece of the table is not valid Unicode ({error}); pass its bytes in place of text"
+                f"the piece {piece!r} is not valid Unicode ({error}); drop lone surrogates, or pass its bytes"
             ) from error
 
 

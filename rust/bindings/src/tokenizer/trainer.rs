@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::pybacked::PyBackedBytes;
 use stategpt_tokenizer as tokenizer;
 use stategpt_tokenizer::{Documents, Pattern, Phase, Progress, Target, Watch};
 
@@ -14,22 +14,6 @@ use crate::errors::typed;
 /// Counts documents, then makes a tokenizer of them, once.
 #[pyclass(frozen, module = "stategpt._native")]
 pub struct BpeTrainer(Mutex<Option<tokenizer::Trainer>>);
-
-/// A piece from a table: text or bytes, held without copying.
-#[derive(FromPyObject)]
-enum Piece {
-    Text(PyBackedStr),
-    Bytes(PyBackedBytes),
-}
-
-impl AsRef<[u8]> for Piece {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-}
 
 impl BpeTrainer {
     fn with<T>(
@@ -121,7 +105,7 @@ impl BpeTrainer {
         })
     }
 
-    fn feed_counts(&self, py: Python<'_>, counts: Vec<(Piece, u64)>) -> PyResult<()> {
+    fn feed_counts(&self, py: Python<'_>, counts: Vec<(PyBackedBytes, u64)>) -> PyResult<()> {
         py.detach(|| self.with(|trainer| trainer.feed_counts(&counts)))
     }
 

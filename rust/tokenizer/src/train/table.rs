@@ -25,7 +25,7 @@ const LEAST: usize = 64;
 /// The place a hash of 32 bits starts to probe at among `slots`.
 #[inline]
 fn home(hash: u32, slots: usize) -> usize {
-    (u64::from(hash) * slots as u64 >> 32) as usize
+    ((u64::from(hash) * slots as u64) >> 32) as usize
 }
 
 /// Whether one more entry would fill the slots beyond four fifths.

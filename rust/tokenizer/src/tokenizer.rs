@@ -1,15 +1,11 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
 use crate::added::{AddedMatcher, Segment};
-use crate::cache::PieceCache;
+use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
-use crate::key::ShortKey;
-use crate::merge::{MergeBuffers, merge};
+use crate::merge::PieceMerger;
 use crate::model::Model;
-use crate::pairs::PairTable;
-use crate::pieces::PieceTable;
-use crate::scan::for_each_piece;
 use std::sync::{Mutex, OnceLock};
 
 /// What happens to text that spells an added token.
@@ -21,25 +17,13 @@ pub enum Special {
     Allow,
 }
 
-/// What one thread needs to encode.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    cache: PieceCache,
-    buffers: MergeBuffers,
-    /// Length in tokens, where only the count is wanted.
-    counted: Vec<u32>,
-}
-
 /// Scratches kept for the next call; more threads than this at once make their own.
 const SCRATCHES_KEPT: usize = 16;
 
 /// A byte-level BPE tokenizer.
 pub struct Tokenizer {
     model: Model,
-    /// Token of each single byte.
-    bytes: [u32; 256],
-    pairs: PairTable,
-    pieces: PieceTable,
+    pub(crate) merger: PieceMerger,
     added: AddedMatcher,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
     scratches: Mutex<Vec<Scratch>>,
@@ -53,14 +37,11 @@ impl Tokenizer {
     /// [`TokenizerError`] if a byte has no token or an added token is one that plain text needs.
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
-        let pairs = PairTable::of(&model);
-        let pieces = PieceTable::of(&whole_pieces(&model, &bytes, &pairs));
+        let merger = PieceMerger::of(&model, &bytes);
         let added = AddedMatcher::of(&model.added);
         Ok(Self {
             model,
-            bytes,
-            pairs,
-            pieces,
+            merger,
             added,
             scratches: Mutex::default(),
             fingerprint: OnceLock::new(),
@@ -251,69 +232,4 @@ impl Tokenizer {
             }
         }
     }
-
-    fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        for_each_piece(self.model.pattern, text, |start, end| match end - start {
-            1 => ids.push(self.bytes[usize::from(text[start])]),
-            2..=ShortKey::MOST => self.encode_short(text, start, end, scratch, ids),
-            _ => self.encode_long(&text[start..end], scratch, ids),
-        });
-    }
-
-    #[inline]
-    fn encode_short(
-        &self,
-        text: &[u8],
-        start: usize,
-        end: usize,
-        scratch: &mut Scratch,
-        ids: &mut Vec<u32>,
-    ) {
-        let key = ShortKey::of(text, start, end);
-        if !scratch.cache.append(key, ids) {
-            self.encode_new(key, &text[start..end], scratch, ids);
-        }
-    }
-
-    // Out of line, like `encode_long`: the way through the cache, which nearly all pieces go, stays free of their registers.
-    #[inline(never)]
-    fn encode_new(&self, key: ShortKey, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let before = ids.len();
-        match self.pieces.short(key) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
-        }
-        scratch.cache.insert(key, &ids[before..]);
-    }
-
-    #[inline(never)]
-    fn encode_long(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        match self.pieces.long(piece) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
-        }
-    }
-}
-
-/// The tokens that a piece equal to them becomes: all but the added ones where the model says so, else those that merging
-/// their own bytes arrives at (a vocabulary may hold entries that no merge reaches).
-fn whole_pieces<'m>(
-    model: &'m Model,
-    bytes: &[u32; 256],
-    pairs: &PairTable,
-) -> Vec<(u32, &'m [u8])> {
-    let added: rustc_hash::FxHashSet<u32> = model.added.iter().map(|token| token.id).collect();
-    let (mut buffers, mut ids) = (MergeBuffers::default(), Vec::new());
-    let mut arrives = |id: u32, token: &[u8]| {
-        ids.clear();
-        merge(pairs, bytes, token, &mut buffers, &mut ids);
-        ids == [id]
-    };
-    let tokens = model
-        .tokens
-        .iter()
-        .filter(|(id, token)| token.len() > 1 && !added.contains(id));
-    tokens
-        .filter(|&(id, token)| model.whole_pieces || arrives(id, token))
-        .collect()
 }

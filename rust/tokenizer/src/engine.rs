@@ -1,0 +1,123 @@
+//! The loop that everything is encoded by: pieces in, ids out.
+
+use crate::cache::PieceCache;
+use crate::key::ShortKey;
+use crate::merge::MergeBuffers;
+use crate::scan::{ENDS, Pieces};
+use crate::tokenizer::Tokenizer;
+
+/// What one thread needs to encode.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    batch: Box<Batch>,
+    known: Known,
+    /// Ids where only their count is wanted.
+    pub counted: Vec<u32>,
+}
+
+/// What is known of pieces met before, and what it takes to find out about others.
+#[derive(Default)]
+struct Known {
+    cache: PieceCache,
+    buffers: MergeBuffers,
+}
+
+/// Some hundred pieces on their way. It lies in the scratch because a short text should not pay for clearing it.
+struct Batch {
+    ends: [u32; ENDS],
+    keys: [ShortKey; ENDS],
+    /// Where the cache has the pieces, if it has them.
+    places: [usize; ENDS],
+    /// A hit of the cache writes four ids whether it has as many or not, which is one wide store; there is room for them.
+    ids: [u32; ENDS * PieceCache::MOST_TOKENS],
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            ends: [0; ENDS],
+            keys: [ShortKey::NONE; ENDS],
+            places: [0; ENDS],
+            ids: [0; ENDS * PieceCache::MOST_TOKENS],
+        }
+    }
+}
+
+impl Tokenizer {
+    /// Appends the ids of `text`, in which no added token is looked for.
+    pub(crate) fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        let Scratch { batch, known, .. } = scratch;
+        let mut pieces = Pieces::of(self.model().pattern, text);
+        let mut start = 0;
+        while let Some(found) = pieces.fill(&mut batch.ends) {
+            batch.look_up(text, start, found, &known.cache);
+            self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+            start = batch.ends[found - 1] as usize;
+        }
+    }
+
+    /// Appends the ids of the first `count` pieces of a batch.
+    fn encode_batch_of_pieces(
+        &self,
+        text: &[u8],
+        mut start: usize,
+        count: usize,
+        batch: &mut Batch,
+        known: &mut Known,
+        ids: &mut Vec<u32>,
+    ) {
+        let Batch {
+            ends,
+            keys,
+            places,
+            ids: staged,
+        } = batch;
+        let mut len = 0;
+        for ((&end, &key), &place) in ends[..count].iter().zip(&*keys).zip(&*places) {
+            let end = end as usize;
+            match known.cache.get(place, key) {
+                Some(tokens) => {
+                    staged[len..len + PieceCache::MOST_TOKENS].copy_from_slice(&tokens.ids());
+                    len += tokens.count();
+                }
+                None => {
+                    ids.extend_from_slice(&staged[..len]);
+                    len = 0;
+                    self.encode_piece(key, &text[start..end], known, ids);
+                }
+            }
+            start = end;
+        }
+        ids.extend_from_slice(&staged[..len]);
+    }
+
+    // Out of line: the way through the cache, which nearly all pieces go, stays free of its registers.
+    #[inline(never)]
+    fn encode_piece(&self, key: ShortKey, piece: &[u8], known: &mut Known, ids: &mut Vec<u32>) {
+        let before = ids.len();
+        self.merger.append(piece, &mut known.buffers, ids);
+        if key != ShortKey::NONE {
+            known.cache.insert(key, &ids[before..]);
+        }
+    }
+}
+
+impl Batch {
+    /// Makes keys of the first `count` pieces and asks for the memory in which the cache has them.
+    #[inline]
+    fn look_up(&mut self, text: &[u8], mut start: usize, count: usize, cache: &PieceCache) {
+        let Self {
+            ends, keys, places, ..
+        } = self;
+        for ((&end, key), place) in ends[..count].iter().zip(keys).zip(places) {
+            let end = end as usize;
+            *key = if end - start <= ShortKey::MOST {
+                ShortKey::of(text, start, end)
+            } else {
+                ShortKey::NONE
+            };
+            *place = cache.place(*key);
+            start = end;
+        }
+    }
+}

@@ -9,12 +9,11 @@ const VOCABULARY: usize = 16_384;
 
 fn train(texts: &[String], pattern: Pattern, vocab_size: usize) -> Tokenizer {
     let mut trainer = Trainer::new(pattern, Documents::Whole, Some(1));
-    trainer.feed(texts);
     let target = Target {
         vocab_size,
         ..Target::default()
     };
-    match trainer.train(&target) {
+    match trainer.feed(texts).and_then(|()| trainer.train(&target)) {
         Ok(tokenizer) => tokenizer,
         Err(error) => unreachable!("generated text trains: {error}"),
     }

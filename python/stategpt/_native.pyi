@@ -1,6 +1,6 @@
 """The compiled half of stategpt. Every call lets the interpreter go; errors are those of `stategpt.errors`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import final
@@ -122,14 +122,29 @@ class StreamDecoder:
 
 @final
 class BpeTrainer:
-    """Counts the pieces of documents, then learns merges from the counts."""
+    """Counts the pieces of documents, then learns merges from the counts, once.
 
-    def __new__(cls, pattern: str, lines: bool, threads: int | None) -> BpeTrainer: ...
-    def feed(self, documents: Iterable[str]) -> None:
-        """Counts texts (each line of each, if `lines`)."""
-    def feed_file(self, path: str | PathLike[str], replace: bool) -> None:
-        """Counts a file."""
-    def train(self, vocab_size: int, special_tokens: Sequence[str], min_frequency: int) -> Tokenizer:
+    `progress(phase, done, total)` is called a few times a second; what it raises ends the call, as Ctrl-C does.
+    """
+
+    def __new__(
+        cls, pattern: str, lines: bool, threads: int | None, memory_limit: int | None, expected_bytes: int
+    ) -> BpeTrainer: ...
+    def feed(self, documents: Iterable[str]) -> int:
+        """Counts texts (each line of each, if `lines`); returns the bytes of text counted so far."""
+    def feed_file(
+        self, path: str | PathLike[str], replace: bool, progress: Callable[[str, int, int], object] | None
+    ) -> None:
+        """Counts a file, block by block."""
+    def feed_counts(self, counts: Sequence[tuple[bytes, int]]) -> None:
+        """Adds pieces that were counted elsewhere."""
+    def train(
+        self,
+        vocab_size: int,
+        special_tokens: Sequence[str],
+        min_frequency: int,
+        progress: Callable[[str, int, int], object] | None,
+    ) -> Tokenizer:
         """The tokenizer of what was counted."""
 
 # --- packing ---

@@ -31,7 +31,10 @@ pub(crate) fn error(error: TokenizerError) -> PyErr {
         TokenizerError::UnknownToken { .. } => "UnknownToken",
         TokenizerError::Format { .. } => "TokenizerFormatError",
         TokenizerError::Io { .. } => "StorageError",
-        TokenizerError::NotUtf8 { .. } | TokenizerError::Corpus { .. } => "CorpusError",
+        TokenizerError::NotUtf8 { .. }
+        | TokenizerError::Corpus { .. }
+        | TokenizerError::MemoryLimit { .. } => "CorpusError",
+        TokenizerError::Interrupted { .. } => "StategptError",
     };
     typed(class, error.to_string())
 }

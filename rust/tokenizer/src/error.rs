@@ -104,6 +104,26 @@ pub enum TokenizerError {
         /// What is wrong and what to do.
         problem: &'static str,
     },
+    /// A corpus with more distinct pieces than memory was granted for.
+    #[error(
+        "{pieces} distinct pieces take {bytes} bytes, more than memory_limit {limit}; raise it, or train on a sample"
+    )]
+    MemoryLimit {
+        /// Distinct pieces so far.
+        pieces: u64,
+        /// Memory they take.
+        bytes: u64,
+        /// Memory granted.
+        limit: u64,
+    },
+    /// Training was told not to go on.
+    #[error("training was interrupted after {done} of {total}; there is no tokenizer")]
+    Interrupted {
+        /// Units done in the phase at work.
+        done: u64,
+        /// Units there are at most; 0 where that is not known.
+        total: u64,
+    },
 }
 
 impl TokenizerError {

@@ -35,4 +35,4 @@ pub use pattern::Pattern;
 pub use scan::{ENDS, Ends, Pieces, Tier, for_each_piece};
 pub use stream::StreamDecoder;
 pub use tokenizer::{Special, Tokenizer};
-pub use train::{Documents, Target, Trainer};
+pub use train::{Documents, Phase, Progress, Target, Trainer, Watch};

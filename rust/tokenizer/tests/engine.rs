@@ -13,7 +13,7 @@ const TEXT: &str =
 
 fn trained(pattern: &str) -> Tokenizer {
     let mut trainer = Trainer::new(Pattern::named(pattern).unwrap(), Documents::Whole, Some(1));
-    trainer.feed(&[TEXT.repeat(3)]);
+    trainer.feed(&[TEXT.repeat(3)]).unwrap();
     let target = Target {
         vocab_size: 320,
         special_tokens: vec!["<|end|>".to_owned()],

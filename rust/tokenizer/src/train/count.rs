@@ -1,126 +1,136 @@
-//! How often each piece occurs.
+//! Counting pieces: each thread has a small table for the pieces that come all the time; what falls out of it, and long
+//! pieces, go to the shared tables by the batch. So memory does not grow with the number of threads.
 
 use super::Documents;
-use crate::batch::{lines, on_threads};
+use super::shards::{Pieces, SHARDS, shard_of};
+use super::table::{Counted, hash_long};
+use crate::batch::lines;
 use crate::key::ShortKey;
 use crate::pattern::Pattern;
 use crate::scan::for_each_piece;
-use rustc_hash::FxHashMap;
 
-/// Distinct pieces and their counts, in 64 bits: a corpus of terabytes does not overflow them.
-#[derive(Clone, Default)]
-pub struct PieceCounts {
-    /// Pieces of at most [`ShortKey::MOST`] bytes, nearly all of them.
-    short: FxHashMap<ShortKey, u64>,
-    long: FxHashMap<Box<[u8]>, u64>,
+/// Slots of a thread's table: 768 KiB, which stay in its core's own cache.
+const HOT_SLOTS: usize = 1 << 15;
+/// Short pieces that wait for a shard before its lock is taken.
+const SHORT_BATCH: usize = 512;
+/// Long pieces that wait.
+const LONG_BATCH: usize = 128;
+
+/// A thread's own counts, kept from one batch of documents to the next.
+pub struct Hot {
+    /// Direct-mapped: a piece that meets another in its slot puts it out.
+    slots: Vec<Counted>,
+    /// What was put out, by shard.
+    spilled: Vec<Vec<Counted>>,
 }
 
-impl PieceCounts {
-    /// Whether nothing was counted.
-    fn is_empty(&self) -> bool {
-        self.short.is_empty() && self.long.is_empty()
+impl Default for Hot {
+    fn default() -> Self {
+        Self {
+            slots: vec![Counted::FREE; HOT_SLOTS],
+            spilled: vec![Vec::new(); SHARDS],
+        }
     }
+}
 
-    /// Bytes of all distinct pieces.
-    pub fn bytes(&self) -> u64 {
-        let short: usize = self.short.keys().map(ShortKey::len).sum();
-        let long: usize = self.long.keys().map(|piece| piece.len()).sum();
-        (short + long) as u64
-    }
-
-    /// Adds the counts of `other`.
-    pub fn merge(&mut self, other: Self) {
-        if self.is_empty() {
-            *self = other;
+impl Hot {
+    #[inline]
+    fn add(&mut self, key: ShortKey, pieces: &Pieces) {
+        let hash = key.hash();
+        let slot = &mut self.slots[(hash >> 40) as usize % HOT_SLOTS];
+        if slot.key == key {
+            slot.count += 1;
             return;
         }
-        for (key, count) in other.short {
-            *self.short.entry(key).or_insert(0) += count;
-        }
-        for (piece, count) in other.long {
-            *self.long.entry(piece).or_insert(0) += count;
+        let out = std::mem::replace(slot, Counted { key, count: 1 });
+        if out.count > 0 {
+            self.spill(out, pieces);
         }
     }
 
-    /// Calls `piece(bytes, count)` for each piece, in an order that depends on nothing but the pieces.
-    pub fn for_each_sorted(&self, mut piece: impl FnMut(&[u8], u64)) {
-        let mut short: Vec<([u8; 16], u64)> = self
-            .short
-            .iter()
-            .map(|(key, &count)| (key.bytes(), count))
-            .collect();
-        short.sort_unstable();
-        for (bytes, count) in &short {
-            piece(&bytes[..usize::from(bytes[15])], *count);
+    #[inline]
+    fn spill(&mut self, out: Counted, pieces: &Pieces) {
+        let shard = shard_of(out.key.hash());
+        let waiting = &mut self.spilled[shard];
+        waiting.push(out);
+        if waiting.len() >= SHORT_BATCH {
+            pieces.shard(shard).add_short(waiting);
+            waiting.clear();
         }
-        let mut long: Vec<_> = self.long.iter().collect();
-        long.sort_unstable();
-        long.into_iter()
-            .for_each(|(bytes, &count)| piece(bytes, count));
     }
 
-    fn add(&mut self, text: &[u8], start: usize, end: usize) {
-        if end - start <= ShortKey::MOST {
-            *self
-                .short
-                .entry(ShortKey::of(text, start, end))
-                .or_insert(0) += 1;
-        } else if let Some(count) = self.long.get_mut(&text[start..end]) {
-            *count += 1;
-        } else {
-            self.long.insert(text[start..end].into(), 1);
+    /// Hands everything over.
+    pub fn finish(mut self, pieces: &Pieces) {
+        for out in std::mem::take(&mut self.slots) {
+            if out.count > 0 {
+                self.spill(out, pieces);
+            }
+        }
+        for (shard, waiting) in self.spilled.iter().enumerate() {
+            pieces.shard(shard).add_short(waiting);
         }
     }
 }
 
-/// Counts the pieces of `documents`, each thread a stretch of them.
-pub fn count<T: AsRef<[u8]> + Sync>(
-    pattern: Pattern,
-    rule: Documents,
-    threads: Option<usize>,
-    documents: &[T],
-) -> PieceCounts {
-    let available = || std::thread::available_parallelism().map_or(1, usize::from);
-    let bytes: usize = documents
-        .iter()
-        .map(|document| document.as_ref().len())
-        .sum();
-    // A stretch of less is not worth a table of its own.
-    let threads = threads.unwrap_or_else(available).min(bytes >> 18).max(1);
-    let stretches = stretches(documents, bytes.div_ceil(threads));
-    let counted = on_threads(stretches.len(), Some(threads), |stretch| {
-        let (first, last) = stretches[stretch];
-        let mut counts = PieceCounts::default();
-        for document in &documents[first..last] {
-            count_document(pattern, rule, document.as_ref(), &mut counts);
-        }
-        counts
-    });
-    let mut counts = PieceCounts::default();
-    counted.into_iter().for_each(|more| counts.merge(more));
-    counts
+/// Counts stretches of text for one thread.
+pub struct Counter<'t, 'p> {
+    hot: &'p mut Hot,
+    pieces: &'p Pieces,
+    /// Long pieces that wait, by shard, with their hashes.
+    long: Vec<Vec<(u64, &'t [u8])>>,
 }
 
-fn count_document(pattern: Pattern, rule: Documents, document: &[u8], counts: &mut PieceCounts) {
-    match rule {
-        Documents::Whole => for_each_piece(pattern, document, |start, end| {
-            counts.add(document, start, end)
-        }),
-        Documents::Lines => lines(document).for_each(|line| {
-            for_each_piece(pattern, line, |start, end| counts.add(line, start, end))
-        }),
-    }
-}
-
-/// Bounds of stretches of whole documents of about `bytes` each.
-fn stretches<T: AsRef<[u8]>>(documents: &[T], bytes: usize) -> Vec<(usize, usize)> {
-    let (mut stretches, mut first, mut sum) = (Vec::new(), 0, 0);
-    for (place, document) in documents.iter().enumerate() {
-        sum += document.as_ref().len();
-        if sum >= bytes || place + 1 == documents.len() {
-            stretches.push((first, place + 1));
-            (first, sum) = (place + 1, 0);
+impl<'t, 'p> Counter<'t, 'p> {
+    /// A counter that counts into `hot` and `pieces`.
+    pub fn new(hot: &'p mut Hot, pieces: &'p Pieces) -> Self {
+        Self {
+            hot,
+            pieces,
+            long: vec![Vec::new(); SHARDS],
         }
     }
-    stretches
+
+    /// Counts a document.
+    pub fn count(&mut self, pattern: Pattern, rule: Documents, document: &'t [u8]) {
+        match rule {
+            Documents::Whole => self.count_text(pattern, document),
+            Documents::Lines => {
+                lines(document).for_each(|line| self.count_text(pattern, line));
+            }
+        }
+    }
+
+    #[inline]
+    fn count_text(&mut self, pattern: Pattern, text: &'t [u8]) {
+        for_each_piece(pattern, text, |start, end| {
+            if end - start <= ShortKey::MOST {
+                self.hot.add(ShortKey::of(text, start, end), self.pieces);
+            } else {
+                self.add_long(&text[start..end]);
+            }
+        });
+    }
+
+    fn add_long(&mut self, piece: &'t [u8]) {
+        let hash = hash_long(piece);
+        let waiting = &mut self.long[shard_of(hash)];
+        waiting.push((hash, piece));
+        if waiting.len() >= LONG_BATCH {
+            Self::hand_over(self.pieces, shard_of(hash), waiting);
+        }
+    }
+
+    fn hand_over(pieces: &Pieces, shard: usize, waiting: &mut Vec<(u64, &'t [u8])>) {
+        let mut shard = pieces.shard(shard);
+        for (hash, piece) in waiting.drain(..) {
+            shard.add_long(hash, piece, 1);
+        }
+    }
+
+    /// Hands over the long pieces that wait; the short ones stay with the thread.
+    pub fn finish(mut self) {
+        for (shard, waiting) in self.long.iter_mut().enumerate() {
+            Self::hand_over(self.pieces, shard, waiting);
+        }
+    }
 }

@@ -1,0 +1,102 @@
+//! Where a text can be cut so that its parts have the pieces of the whole.
+
+use super::Documents;
+use crate::classes::{Classes, LETTER, NUMBER, decode};
+
+/// The last place in `text` that is not before `from` where it may be cut, the ends excluded.
+///
+/// Every named pattern ends a piece between a letter or number and ASCII white space: runs of letters and numbers stop there,
+/// whatever comes before; no pattern looks behind; and what looks ahead (`\s+(?!\S)`) begins with the white space. By lines,
+/// a text may also be cut after each line end.
+pub fn last_cut(rule: Documents, text: &[u8], from: usize) -> Option<usize> {
+    (from.max(1)..text.len())
+        .rev()
+        .find(|&at| is_cut(rule, text, at))
+}
+
+fn is_cut(rule: Documents, text: &[u8], at: usize) -> bool {
+    if rule == Documents::Lines && text[at - 1] == b'\n' {
+        return true;
+    }
+    matches!(text[at], b' ' | b'\t' | b'\n' | b'\r') && ends_with_letter_or_number(&text[..at])
+}
+
+fn ends_with_letter_or_number(text: &[u8]) -> bool {
+    let last = text[text.len() - 1];
+    if last < 0x80 {
+        return last.is_ascii_alphanumeric();
+    }
+    // The character that ends here begins at most four bytes before.
+    let from = text.len().saturating_sub(4);
+    (from..text.len())
+        .rev()
+        .find(|&at| text[at] & 0xC0 != 0x80)
+        .and_then(|at| decode(&text[at..]).filter(|(_, len)| at + len == text.len()))
+        .is_some_and(|(code, _)| Classes::get().of(code) & (LETTER | NUMBER) != 0)
+}
+
+/// `text` in parts of about `bytes` bytes, where it can be cut.
+pub fn parts(rule: Documents, text: &[u8], bytes: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut searched = 0;
+        let mut reach = bytes;
+        while reach < rest.len() {
+            if let Some(at) = last_cut(rule, &rest[..=reach], searched) {
+                let (part, after) = rest.split_at(at);
+                rest = after;
+                return Some(part);
+            }
+            (searched, reach) = (reach, reach + bytes);
+        }
+        (!rest.is_empty()).then(|| std::mem::take(&mut rest))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::Pattern;
+    use crate::scan::for_each_piece;
+    use proptest::prelude::*;
+
+    fn pieces(pattern: Pattern, text: &[u8]) -> Vec<Vec<u8>> {
+        let mut pieces = Vec::new();
+        for_each_piece(pattern, text, |start, end| {
+            pieces.push(text[start..end].to_vec())
+        });
+        pieces
+    }
+
+    fn pieces_of(pattern: Pattern, rule: Documents, text: &[u8]) -> Vec<Vec<u8>> {
+        match rule {
+            Documents::Whole => pieces(pattern, text),
+            Documents::Lines => crate::batch::lines(text)
+                .flat_map(|line| pieces(pattern, line))
+                .collect(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn parts_have_the_pieces_of_the_whole(text in "[ \\t\\n\\r\u{85}\u{a0}\u{3000}aA1'sS/.!é中²\u{301}ǅ-]{0,60}", bytes in 1_usize..12) {
+            for name in Pattern::NAMES {
+                let pattern = Pattern::named(name).unwrap();
+                for rule in [Documents::Whole, Documents::Lines] {
+                    let cut: Vec<_> = parts(rule, text.as_bytes(), bytes).collect();
+                    prop_assert_eq!(cut.concat(), text.as_bytes());
+                    let of_parts: Vec<_> = cut.iter().flat_map(|part| pieces_of(pattern, rule, part)).collect();
+                    prop_assert_eq!(of_parts, pieces_of(pattern, rule, text.as_bytes()), "{} {:?}", name, rule);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_place_to_cut_stays_whole() {
+        let text = "\u{3002}".repeat(100);
+        assert_eq!(parts(Documents::Whole, text.as_bytes(), 10).count(), 1);
+        assert!(parts(Documents::Whole, b"some words to cut", 5).count() > 2);
+    }
+}

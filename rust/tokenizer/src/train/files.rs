@@ -1,0 +1,115 @@
+//! Text files in blocks, cut where no piece crosses: a file of any size takes the memory of a block.
+
+use super::Documents;
+use super::cut::last_cut;
+use crate::error::{Result, TokenizerError};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes read at a time.
+const BLOCK: usize = 8 << 20;
+
+/// The text of a file, block by block.
+pub struct Blocks<'p> {
+    path: &'p Path,
+    file: File,
+    rule: Documents,
+    /// What is not UTF-8 becomes U+FFFD, in place of an error.
+    replace: bool,
+    /// Bytes read and not yet text: the beginning of a character, after a block.
+    raw: Vec<u8>,
+    /// Offset in the file of `raw`.
+    offset: usize,
+    /// Text not yet handed out.
+    text: Vec<u8>,
+    /// How much of it was handed out last time.
+    handed: usize,
+}
+
+impl<'p> Blocks<'p> {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Io`].
+    pub fn open(path: &'p Path, rule: Documents, replace: bool) -> Result<Self> {
+        Ok(Self {
+            path,
+            file: File::open(path).map_err(|source| unreadable(path, source))?,
+            rule,
+            replace,
+            raw: Vec::new(),
+            offset: 0,
+            text: Vec::new(),
+            handed: 0,
+        })
+    }
+
+    /// The next block; `None` after the last. A block grows while there is no place to cut it.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Io`]; [`TokenizerError::NotUtf8`] with the first bad byte, unless `replace`.
+    pub fn next(&mut self) -> Result<Option<&[u8]>> {
+        self.text.drain(..self.handed);
+        self.handed = 0;
+        let mut searched = 0;
+        loop {
+            let ended = self.read()? == 0;
+            self.check(ended)?;
+            if ended {
+                self.handed = self.text.len();
+                break;
+            }
+            if let Some(at) = last_cut(self.rule, &self.text, searched) {
+                self.handed = at;
+                break;
+            }
+            searched = self.text.len();
+        }
+        Ok((self.handed > 0).then(|| &self.text[..self.handed]))
+    }
+
+    fn read(&mut self) -> Result<usize> {
+        self.file
+            .by_ref()
+            .take(BLOCK as u64)
+            .read_to_end(&mut self.raw)
+            .map_err(|source| unreadable(self.path, source))
+    }
+
+    /// Moves what is UTF-8, or made so, from `raw` to `text`.
+    fn check(&mut self, ended: bool) -> Result<()> {
+        let mut valid = 0;
+        for chunk in self.raw.utf8_chunks() {
+            self.text.extend_from_slice(chunk.valid().as_bytes());
+            valid += chunk.valid().len();
+            let wrong = chunk.invalid();
+            let is_beginning = || {
+                std::str::from_utf8(wrong).is_err_and(|error| error.error_len().is_none())
+                    && valid + wrong.len() == self.raw.len()
+            };
+            match () {
+                () if wrong.is_empty() || !ended && is_beginning() => break,
+                () if self.replace => self.text.extend_from_slice("\u{FFFD}".as_bytes()),
+                () => {
+                    return Err(TokenizerError::NotUtf8 {
+                        path: self.path.to_owned(),
+                        offset: self.offset + valid,
+                    });
+                }
+            }
+            valid += wrong.len();
+        }
+        self.raw.drain(..valid);
+        self.offset += valid;
+        Ok(())
+    }
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> TokenizerError {
+    TokenizerError::Io {
+        operation: "read",
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -83,12 +83,12 @@ def fastokens(folder: Path, vocabulary: str) -> Library:
 
     tok = Tokenizer.from_file(str(folder / f"{vocabulary}.json"))
     return Library(
-        one=tok.encode,
+        one=lambda text: tok.encode(text).ids,
         batch=lambda texts, threads: tok.encode_batch_flat(texts),
         flat=lambda batch: np.frombuffer(batch[0], np.uint32),
         decode=tok.decode,
         decode_array=tok.decode,
-        names="encode, encode_batch_flat, decode",
+        names="encode().ids, encode_batch_flat, decode",
     )
 
 

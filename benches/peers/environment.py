@@ -89,7 +89,8 @@ class _Installer:
         self.uv = _uv()
 
     def create(self) -> None:
-        if self.python.exists() and _run([str(self.python), "-c", ""]).returncode == 0:
+        works = "" if self.uv else "import pip"
+        if self.python.exists() and _run([str(self.python), "-c", works]).returncode == 0:
             return
         if self.uv:
             command = [*self.uv, "venv", "-q", "--clear", "--python", sys.executable, str(self._folder)]

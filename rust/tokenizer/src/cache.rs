@@ -80,9 +80,7 @@ impl Sets<'_> {
     #[inline(always)]
     pub fn place(self, key: ShortKey) -> u32 {
         let place = place(key);
-        if let Some(set) = self.0.get(place as usize) {
-            prefetch(set);
-        }
+        prefetch(self.0, place as usize);
         place
     }
 

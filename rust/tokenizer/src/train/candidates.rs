@@ -5,6 +5,7 @@
 //! pair at the bar is left; then the words are gone through again for a lower bar (`census`).
 
 use super::gains::Gains;
+use crate::scan::prefetch;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -27,6 +28,8 @@ pub fn ids(pair: Pair) -> (u32, u32) {
 const FREE: Pair = u64::MAX;
 /// No postings are kept.
 const NOWHERE: u32 = u32::MAX;
+/// How many look-ups ahead a slot is asked for.
+const AHEAD: usize = 8;
 /// Dead postings that are not worth moving the others together.
 const WORTH_CLOSING: usize = 1 << 18;
 
@@ -90,9 +93,14 @@ impl Candidates {
     }
 
     #[inline]
-    fn find(table: &[Known], pair: Pair) -> usize {
+    fn home(table: &[Known], pair: Pair) -> usize {
         let mixed = (pair ^ pair >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut at = (mixed >> 32) as usize & (table.len() - 1);
+        (mixed >> 32) as usize & (table.len() - 1)
+    }
+
+    #[inline]
+    fn find(table: &[Known], pair: Pair) -> usize {
+        let mut at = Self::home(table, pair);
         while table[at].pair != pair && table[at].pair != FREE {
             at = (at + 1) & (table.len() - 1);
         }
@@ -149,6 +157,9 @@ impl Candidates {
         new: impl Fn(u32) -> Pair,
     ) {
         for place in 0..gains.touched.len() {
+            if let Some(&later) = gains.touched.get(place + AHEAD) {
+                prefetch(&self.table, Self::home(&self.table, old(later)));
+            }
             let neighbour = gains.touched[place];
             let gain = &mut gains.by[neighbour as usize];
             self.lose(old(neighbour), gain.count);

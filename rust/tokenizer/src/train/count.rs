@@ -7,7 +7,7 @@ use super::table::{Counted, hash_long};
 use crate::batch::lines;
 use crate::key::ShortKey;
 use crate::pattern::Pattern;
-use crate::scan::for_each_piece;
+use crate::scan::{self, ENDS, Ends};
 
 /// Slots of a thread's table: 768 KiB, which stay in its core's own cache.
 const HOT_SLOTS: usize = 1 << 15;
@@ -33,15 +33,25 @@ impl Default for Hot {
     }
 }
 
+/// The slot of a hash: as many bits as number the slots.
+#[inline]
+fn slot_of(hash: u64) -> u16 {
+    (hash >> 40) as u16 % HOT_SLOTS as u16
+}
+
 impl Hot {
+    /// Counts a piece if its slot has it.
     #[inline]
-    fn add(&mut self, key: ShortKey, pieces: &Pieces) {
-        let hash = key.hash();
-        let slot = &mut self.slots[(hash >> 40) as usize % HOT_SLOTS];
-        if slot.key == key {
-            slot.count += 1;
-            return;
-        }
+    fn add(&mut self, slot: u16, key: ShortKey) -> bool {
+        let slot = &mut self.slots[usize::from(slot)];
+        let has = slot.key == key;
+        slot.count += u64::from(has);
+        has
+    }
+
+    /// Gives a slot to a piece that came once.
+    fn replace(&mut self, slot: u16, key: ShortKey, pieces: &Pieces) {
+        let slot = &mut self.slots[usize::from(slot)];
         let out = std::mem::replace(slot, Counted { key, count: 1 });
         if out.count > 0 {
             self.spill(out, pieces);
@@ -76,8 +86,16 @@ impl Hot {
 pub struct Counter<'t, 'p> {
     hot: &'p mut Hot,
     pieces: &'p Pieces,
+    batch: Batch,
     /// Long pieces that wait, by shard, with their hashes.
     long: Vec<Vec<(u64, &'t [u8])>>,
+}
+
+/// Pieces found together: their keys are made before any is looked up, so that nothing waits for anything.
+struct Batch {
+    ends: Ends,
+    keys: [ShortKey; ENDS],
+    slots: [u16; ENDS],
 }
 
 impl<'t, 'p> Counter<'t, 'p> {
@@ -86,6 +104,11 @@ impl<'t, 'p> Counter<'t, 'p> {
         Self {
             hot,
             pieces,
+            batch: Batch {
+                ends: [0; ENDS],
+                keys: [ShortKey::NONE; ENDS],
+                slots: [0; ENDS],
+            },
             long: vec![Vec::new(); SHARDS],
         }
     }
@@ -100,15 +123,49 @@ impl<'t, 'p> Counter<'t, 'p> {
         }
     }
 
-    #[inline]
     fn count_text(&mut self, pattern: Pattern, text: &'t [u8]) {
-        for_each_piece(pattern, text, |start, end| {
-            if end - start <= ShortKey::MOST {
-                self.hot.add(ShortKey::of(text, start, end), self.pieces);
+        let mut found = scan::Pieces::of(pattern, text);
+        let mut start = 0;
+        while let Some(count) = found.fill(&mut self.batch.ends) {
+            start = self.count_batch(text, start, count);
+        }
+    }
+
+    /// Counts the `count` pieces of the batch, the first of which begins at `start`, and says where the last one ends.
+    fn count_batch(&mut self, text: &'t [u8], first: usize, count: usize) -> usize {
+        let Batch { ends, keys, slots } = &mut self.batch;
+        let mut start = first;
+        for ((&end, key), slot) in ends[..count].iter().zip(&mut *keys).zip(&mut *slots) {
+            let end = end as usize;
+            *key = if end - start <= ShortKey::MOST {
+                ShortKey::of(text, start, end)
             } else {
-                self.add_long(&text[start..end]);
+                ShortKey::NONE
+            };
+            *slot = slot_of(key.hash());
+            start = end;
+        }
+        for number in 0..count {
+            let (key, slot) = (self.batch.keys[number], self.batch.slots[number]);
+            if !self.hot.add(slot, key) {
+                self.add_other(text, first, number);
             }
-        });
+        }
+        start
+    }
+
+    // Out of line: nearly all pieces are in their slots.
+    #[inline(never)]
+    fn add_other(&mut self, text: &'t [u8], first: usize, number: usize) {
+        let Batch { ends, keys, slots } = &self.batch;
+        if keys[number] != ShortKey::NONE {
+            self.hot.replace(slots[number], keys[number], self.pieces);
+            return;
+        }
+        let start = number
+            .checked_sub(1)
+            .map_or(first, |before| ends[before] as usize);
+        self.add_long(&text[start..ends[number] as usize]);
     }
 
     fn add_long(&mut self, piece: &'t [u8]) {

@@ -7,6 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Tables the pieces are spread over. Growing one takes half of a sixteenth more memory, not half of all.
 pub const SHARDS: usize = 16;
 
+/// How many look-ups ahead a slot is asked for.
+const AHEAD: usize = 8;
+
 /// The shard of a hash.
 #[inline]
 pub fn shard_of(hash: u64) -> usize {
@@ -33,7 +36,10 @@ impl Shard {
 
     /// Adds short pieces.
     pub fn add_short(&mut self, counted: &[Counted]) {
-        for &Counted { key, count } in counted {
+        for (number, &Counted { key, count }) in counted.iter().enumerate() {
+            if let Some(later) = counted.get(number + AHEAD) {
+                self.short.ask_for(later.key.hash());
+            }
             self.short.add(key.hash(), key, count);
         }
     }

@@ -1,6 +1,7 @@
 //! Pieces and their counts in open-addressed tables: no allocation per piece, growth by half, linear probing.
 
 use crate::key::ShortKey;
+use crate::scan::prefetch;
 
 /// A short piece and how often it came; a count of 0 marks a free slot.
 #[derive(Clone, Copy)]
@@ -57,6 +58,12 @@ impl ShortTable {
             self.text += key.len() as u64;
         }
         slot.count = slot.count.saturating_add(count);
+    }
+
+    /// Asks for the memory that [`ShortTable::add`] will look at.
+    #[inline]
+    pub fn ask_for(&self, hash: u64) {
+        prefetch(&self.slots, home((hash >> 16) as u32, self.slots.len()));
     }
 
     #[inline]

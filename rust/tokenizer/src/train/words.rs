@@ -7,6 +7,7 @@
 use super::gains::Gains;
 use super::giants::Giants;
 use crate::model::Merge;
+use crate::scan::prefetch;
 
 /// Most tokens of a word: a length has eight bits.
 pub const MOST: usize = 255;
@@ -14,8 +15,10 @@ pub const MOST: usize = 255;
 /// Marks a posting as a place among the giants.
 const GIANT: u32 = 1 << 31;
 
-/// Postings whose words are asked for together.
-const AHEAD: usize = 32;
+/// How many postings ahead of its turn a word is asked for: merging is waiting for memory, else.
+const AHEAD: usize = 12;
+/// Places of a word that are looked at together.
+const LANES: usize = 16;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -168,27 +171,17 @@ impl<S: Symbol> Words<S> {
 
     /// Joins the pair wherever it occurs at the postings, and notes the pairs that come about.
     pub fn join(&mut self, postings: &[u32], merge: Merge, left: &mut Gains, right: &mut Gains) {
-        for block in postings.chunks(AHEAD) {
-            self.touch(block);
-            for &posting in block {
-                if posting & GIANT == 0 {
-                    self.join_word(posting, merge, left, right);
-                } else {
-                    self.join_giant(posting, merge, left, right);
-                }
+        for (number, &posting) in postings.iter().enumerate() {
+            if let Some(&later) = postings.get(number + AHEAD) {
+                prefetch(&self.flat, later as usize);
+                prefetch(&self.flat, later as usize + LINE / size_of::<S>());
+            }
+            if posting & GIANT == 0 {
+                self.join_word(posting, merge, left, right);
+            } else {
+                self.join_giant(posting, merge, left, right);
             }
         }
-    }
-
-    /// Reads the words' first and later cache lines without waiting for one before asking for the next, so that what
-    /// follows finds them near. Without this, two thirds of the time of merging is spent waiting for memory.
-    #[inline]
-    fn touch(&self, postings: &[u32]) {
-        let at = |place: usize| self.flat.get(place).map_or(0, |symbol| symbol.id());
-        let sum = postings.iter().fold(0, |sum, &posting| {
-            sum ^ at(posting as usize) ^ at(posting as usize + LINE / size_of::<S>())
-        });
-        std::hint::black_box(sum);
     }
 
     fn join_giant(&mut self, posting: u32, merge: Merge, left: &mut Gains, right: &mut Gains) {
@@ -208,28 +201,65 @@ impl<S: Symbol> Words<S> {
         let word = &mut self.flat[at as usize..];
         let (count, len, _) = S::head(word);
         let (head, tokens) = word.split_at_mut(S::HEAD);
-        let tokens = &mut tokens[..len];
         let [l, r, joined] = [merge.left, merge.right, merge.joined].map(S::of);
-        let Some(first) = tokens.windows(2).position(|two| two[0] == l && two[1] == r) else {
-            return;
-        };
-        let (mut from, mut to) = (first, first);
-        while from < len {
-            if tokens[from] == l && from + 1 < len && tokens[from + 1] == r {
+        let (mut from, mut to) = (0, 0);
+        let mut searched = 0;
+        while searched + 1 < len {
+            let mut found = pairs_in(tokens, searched, len, l, r);
+            while found != 0 {
+                let place = searched + found.trailing_zeros() as usize;
+                found &= found - 1;
+                // The left token went into the pair before, as in "aaa".
+                if place < from {
+                    continue;
+                }
+                to = close_up(tokens, from, place, to);
                 if to > 0 {
                     left.add(tokens[to - 1].id(), at, count);
                 }
-                if from + 2 < len {
-                    right.add(tokens[from + 2].id(), at, count);
+                if place + 2 < len {
+                    right.add(tokens[place + 2].id(), at, count);
                 }
                 tokens[to] = joined;
-                from += 2;
-            } else {
-                tokens[to] = tokens[from];
-                from += 1;
+                (from, to) = (place + 2, to + 1);
             }
-            to += 1;
+            searched += LANES;
         }
-        S::set_len(head, to);
+        if from > 0 {
+            let len = close_up(tokens, from, len, to);
+            S::set_len(head, len);
+        }
     }
+}
+
+/// Moves `tokens[from..end]` down to `to`, and says where they end then.
+#[inline]
+fn close_up<S: Symbol>(tokens: &mut [S], from: usize, end: usize, to: usize) -> usize {
+    if from != to {
+        for place in from..end {
+            tokens[to + (place - from)] = tokens[place];
+        }
+    }
+    to + (end - from)
+}
+
+/// Which of the [`LANES`] places from `start` in the first `len` tokens begin the pair, lowest bit first.
+#[inline]
+fn pairs_in<S: Symbol>(tokens: &[S], start: usize, len: usize, l: S, r: S) -> u32 {
+    let places = (len - start - 1).min(LANES);
+    // What lies beyond the word is looked at and masked away: whole vectors are compared that way.
+    let Some((first, second)) = tokens
+        .get(start..start + LANES)
+        .zip(tokens.get(start + 1..start + 1 + LANES))
+    else {
+        return (0..places)
+            .filter(|&place| tokens[start + place] == l && tokens[start + place + 1] == r)
+            .fold(0, |bits, place| bits | 1 << place);
+    };
+    let mut bits = [0_u16; LANES];
+    for (place, bit) in bits.iter_mut().enumerate() {
+        *bit = u16::from((first[place] == l) & (second[place] == r)) << place;
+    }
+    let bits = bits.iter().fold(0, |all, bit| all | bit);
+    u32::from(bits) & ((1 << places) - 1)
 }

@@ -201,14 +201,14 @@ def _write(path: Path, documents: list[tuple[bytes, str]], limit: int, source: s
     return Corpus(str(path), round(size / 1e6, 1), count, digest.hexdigest(), source)
 
 
-def write_large(path: Path, folder: Path, say: Callable[[str], None]) -> None:
-    """1 GB of different text without separators: the three corpora, then all of the kernel's sources."""
-    limit = 1_000_000_000
+def write_large(path: Path, folder: Path, megabytes: float, say: Callable[[str], None]) -> None:
+    """So much different text without separators: the three corpora, then all of the kernel's sources."""
+    limit = int(megabytes * 1e6)
     with path.open("wb") as file:
         for kind in KINDS:
             held = folder / "corpora" / f"{kind}.txt"
             if held.exists():
-                file.write(held.read_bytes().replace(SEPARATOR.encode(), b""))
+                file.write(held.read_bytes().replace(SEPARATOR.encode(), b"")[: limit - file.tell()])
         archives = (
             Debian(folder / "corpora" / "debian").fetch(["linux-source-6.1|linux-source-6.12"]) if has_apt() else []
         )

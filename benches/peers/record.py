@@ -44,7 +44,7 @@ def build(
         "vocabularies": sources,
         "megabytes_encoded": plan.megabytes,
         "rounds": plan.rounds,
-        "rows": [row.as_json() for row in rows(entries, quick=not plan.large)],
+        "rows": [row.as_json() for row in rows(entries, quick=not plan.large_megabytes)],
     }
 
 

@@ -22,7 +22,7 @@ import corpora
 import environment
 import record
 import vocabularies
-from jobs import AXES, FULL, QUICK, Plan, jobs
+from jobs import AXES, FULL, QUICK, Plan, jobs, scaled
 from runner import Runner
 
 CACHE = environment.ROOT / ".cache" / "peers"
@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", default=",".join(AXES), help=f"axes, of {','.join(AXES)}")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="times the usual amount of text and time")
     parser.add_argument("--vocabularies", help="of cl100k,llama3,o200k; the first serves axes that need one")
     parser.add_argument("--corpora", type=Path, help="folder with prose.txt, code.txt and multi.txt to use instead")
     parser.add_argument("--cache", type=Path, default=CACHE)
@@ -57,7 +58,7 @@ def main() -> None:
     made = environment.make(cache, options.latest, options.wheel, say)
     for name, reason in made.missing.items():
         say(f"{name} cannot be installed: {reason}")
-    size = QUICK if options.quick else FULL
+    size = scaled(QUICK if options.quick else FULL, options.scale)
     names = tuple((options.vocabularies or ("cl100k" if options.quick else "cl100k,llama3")).split(","))
     texts = _corpora(options, cache)
     say(f"vocabularies {', '.join(dict.fromkeys((*names, 'llama3')))}")
@@ -104,7 +105,7 @@ def _training_files(wanted: list[dict[str, object]], cache: Path) -> None:
             continue
         if job["kind"] == "large":
             say("1 GB of text for training")
-            corpora.write_large(Path(str(job["plain"])), cache, say)
+            corpora.write_large(Path(str(job["plain"])), cache, float(str(job["megabytes"])), say)
             continue
         with open(str(job["corpus"]), "rb") as file:
             data = file.read(int(float(str(job["megabytes"])) * 1e6)).decode("utf-8", "ignore").encode()

@@ -92,6 +92,9 @@ pub enum TokenizerError {
         /// First byte that is not UTF-8.
         offset: usize,
     },
+    /// Somebody raised the call's [`crate::Stop`].
+    #[error("the call was interrupted before its end; nothing came of it")]
+    Interrupted,
     /// A corpus that cannot be trained on.
     #[error(
         "cannot train on {documents} documents with {bytes} bytes of distinct pieces: {problem}"

@@ -63,7 +63,7 @@ impl BpeTrainer {
             special_tokens,
             min_frequency,
         };
-        Tokenizer::new(py.detach(|| {
+        Tokenizer::made(py.detach(|| {
             self.0
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

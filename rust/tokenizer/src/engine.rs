@@ -4,6 +4,7 @@ use crate::cache::{PieceCache, Sets};
 use crate::key::ShortKey;
 use crate::merge::MergeBuffers;
 use crate::scan::{ENDS, Pieces};
+use crate::stretch::Bounds;
 use crate::tokenizer::Tokenizer;
 
 /// What one thread needs to encode.
@@ -11,8 +12,19 @@ use crate::tokenizer::Tokenizer;
 pub(crate) struct Scratch {
     batch: Box<Batch>,
     known: Known,
-    /// Ids where only their count is wanted.
-    pub counted: Vec<u32>,
+    /// Ids that the caller copies or counts.
+    pub ids: Vec<u32>,
+    /// How far this call goes.
+    pub bounds: Bounds,
+}
+
+impl Scratch {
+    /// Takes back the buffer of ids, unless a long text has made it large.
+    pub fn keep(&mut self, ids: Vec<u32>) {
+        if ids.capacity() <= 1 << 16 {
+            self.ids = ids;
+        }
+    }
 }
 
 /// What is known of pieces met before, and what it takes to find out about others.

@@ -92,6 +92,9 @@ pub enum TokenizerError {
         /// First byte that is not UTF-8.
         offset: usize,
     },
+    /// Somebody raised the call's [`crate::Stop`].
+    #[error("the call was interrupted before its end; nothing came of it")]
+    Interrupted,
     /// A corpus that cannot be trained on.
     #[error(
         "cannot train on {documents} documents with {bytes} bytes of distinct pieces: {problem}"
@@ -118,7 +121,7 @@ pub enum TokenizerError {
     },
     /// Training was told not to go on.
     #[error("training was interrupted after {done} of {total}; there is no tokenizer")]
-    Interrupted {
+    TrainingInterrupted {
         /// Units done in the phase at work.
         done: u64,
         /// Units there are at most; 0 where that is not known.

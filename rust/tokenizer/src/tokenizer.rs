@@ -1,6 +1,7 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
 use crate::added::{AddedMatcher, Segment};
+use crate::decode::SlotTable;
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
@@ -27,6 +28,7 @@ pub struct Tokenizer {
     added: AddedMatcher,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
     scratches: Mutex<Vec<Scratch>>,
+    slots: OnceLock<SlotTable>,
     fingerprint: OnceLock<String>,
 }
 
@@ -44,6 +46,7 @@ impl Tokenizer {
             merger,
             added,
             scratches: Mutex::default(),
+            slots: OnceLock::new(),
             fingerprint: OnceLock::new(),
         })
     }
@@ -92,20 +95,6 @@ impl Tokenizer {
             })
     }
 
-    /// The bytes of a token.
-    ///
-    /// # Errors
-    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary or in one of its gaps.
-    pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
-        match self.model.tokens.get(id) {
-            [] => Err(TokenizerError::UnknownToken {
-                id: u64::from(id),
-                vocab_size: self.vocab_size(),
-            }),
-            bytes => Ok(bytes),
-        }
-    }
-
     /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the bytes back.
     pub fn encode(&self, text: &[u8], special: Special) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
@@ -113,88 +102,26 @@ impl Tokenizer {
         ids
     }
 
-    /// How many ids [`Tokenizer::encode`] would give.
-    pub fn count(&self, text: &[u8], special: Special) -> usize {
+    /// Hands the ids of a text to `take`, which copies them to where they are wanted. For short texts: nothing is allocated.
+    pub fn encode_with<T>(
+        &self,
+        text: &[u8],
+        special: Special,
+        take: impl FnOnce(&[u32]) -> T,
+    ) -> T {
         self.with_scratch(|scratch| {
-            let mut counted = std::mem::take(&mut scratch.counted);
-            counted.clear();
-            self.encode_into(text, special, scratch, &mut counted);
-            let count = counted.len();
-            // A buffer for a long text is not worth keeping.
-            scratch.counted = if counted.capacity() <= 1 << 16 {
-                counted
-            } else {
-                Vec::new()
-            };
-            count
+            let mut ids = std::mem::take(&mut scratch.ids);
+            ids.clear();
+            self.encode_into(text, special, scratch, &mut ids);
+            let taken = take(&ids);
+            scratch.keep(ids);
+            taken
         })
     }
 
-    /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
-    pub fn encode_with_offsets(&self, text: &[u8], special: Special) -> (Vec<u32>, Vec<u64>) {
-        let ids = self.encode(text, special);
-        let mut offsets = Vec::with_capacity(ids.len() + 1);
-        let mut at = 0;
-        offsets.push(0);
-        offsets.extend(ids.iter().map(|&id| {
-            at += self.model.tokens.get(id).len() as u64;
-            at
-        }));
-        (ids, offsets)
-    }
-
-    /// The bytes of `ids`, one after the other; `skip_special` leaves out added tokens flagged special.
-    ///
-    /// # Errors
-    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary.
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(ids.len() * 4);
-        for &id in ids {
-            let token = self.token_bytes(id)?;
-            if !(skip_special && self.is_special(id)) {
-                bytes.extend_from_slice(token);
-            }
-        }
-        Ok(bytes)
-    }
-
-    /// The text of `ids`; what is not UTF-8 becomes U+FFFD.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn decode_text(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        let bytes = self.decode(ids, skip_special)?;
-        Ok(String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-    }
-
-    /// The texts of documents end to end: `ids[offsets[i]..offsets[i + 1]]` each.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`]; [`TokenizerError::BadOffsets`] where offsets fall or lead beyond the ids.
-    pub fn decode_batch(
-        &self,
-        ids: &[u32],
-        offsets: &[u64],
-        skip_special: bool,
-    ) -> Result<Vec<String>> {
-        let document = |bounds: &[u64]| {
-            let (start, end) = (bounds[0], bounds[1]);
-            let found = ids.get(start as usize..end as usize);
-            let ids = found.ok_or(TokenizerError::BadOffsets {
-                start,
-                end,
-                ids: ids.len(),
-            })?;
-            self.decode_text(ids, skip_special)
-        };
-        offsets.windows(2).map(document).collect()
-    }
-
-    /// Whether `id` is an added token flagged special.
-    pub fn is_special(&self, id: u32) -> bool {
-        let place = self.model.added.binary_search_by_key(&id, |token| token.id);
-        place.is_ok_and(|place| self.model.added[place].special)
+    /// The slots of decoding, made when first needed.
+    pub(crate) fn slots(&self) -> &SlotTable {
+        self.slots.get_or_init(|| SlotTable::of(&self.model))
     }
 
     /// Runs `work` with a scratch of this tokenizer, warm from an earlier call if one is free.
@@ -223,11 +150,13 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
     ) {
         if special == Special::Text || self.model.added.is_empty() {
-            return self.encode_text(text, scratch, ids);
+            return self.encode_stretches(text, scratch, ids);
         }
         for segment in self.added.segments(text) {
             match segment {
-                Segment::Text { start, end } => self.encode_text(&text[start..end], scratch, ids),
+                Segment::Text { start, end } => {
+                    self.encode_stretches(&text[start..end], scratch, ids)
+                }
                 Segment::Added { id } => ids.push(id),
             }
         }

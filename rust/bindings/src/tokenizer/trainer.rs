@@ -129,6 +129,6 @@ impl BpeTrainer {
                 trainer.train_watched(&target, watch).map_err(error)
             })
         })?;
-        Tokenizer::new(Ok(made))
+        Tokenizer::made(Ok(made))
     }
 }

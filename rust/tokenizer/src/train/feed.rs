@@ -33,7 +33,7 @@ impl Trainer {
     /// # Errors
     /// [`TokenizerError::Io`](crate::TokenizerError::Io); [`TokenizerError::NotUtf8`](crate::TokenizerError::NotUtf8) with the
     /// first bad byte, unless `replace` makes it U+FFFD; [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit);
-    /// [`TokenizerError::Interrupted`](crate::TokenizerError::Interrupted). What came before has been counted.
+    /// [`TokenizerError::TrainingInterrupted`](crate::TokenizerError::TrainingInterrupted). What came before has been counted.
     pub fn feed_file(&mut self, path: &Path, replace: bool, watch: &mut Watch<'_>) -> Result<()> {
         let mut blocks = Blocks::open(path, self.rule, replace)?;
         self.documents += 1;

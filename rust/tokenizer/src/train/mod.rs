@@ -118,7 +118,7 @@ impl Trainer {
     /// As [`Trainer::train`], telling `watch` how far it is.
     ///
     /// # Errors
-    /// As [`Trainer::train`], and [`TokenizerError::Interrupted`] where the watch says so.
+    /// As [`Trainer::train`], and [`TokenizerError::TrainingInterrupted`] where the watch says so.
     pub fn train_watched(mut self, target: &Target, watch: &mut Watch<'_>) -> Result<Tokenizer> {
         for hot in std::mem::take(&mut self.hots) {
             hot.finish(&self.pieces);

@@ -26,7 +26,7 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Told how far training has come, at most ten times a second; training ends with [`TokenizerError::Interrupted`] where it
+/// Told how far training has come, at most ten times a second; training ends with [`TokenizerError::TrainingInterrupted`] where it
 /// says `false`.
 pub struct Watch<'w> {
     look: &'w mut dyn FnMut(Progress) -> bool,
@@ -43,7 +43,7 @@ impl<'w> Watch<'w> {
     /// Tells how far a phase has come, if the last time is long enough ago.
     ///
     /// # Errors
-    /// [`TokenizerError::Interrupted`] if training shall not go on.
+    /// [`TokenizerError::TrainingInterrupted`] if training shall not go on.
     pub fn glance(&mut self, phase: Phase, done: u64, total: u64) -> Result<()> {
         if self.looked.elapsed() < BETWEEN_LOOKS {
             return Ok(());
@@ -54,12 +54,12 @@ impl<'w> Watch<'w> {
     /// Tells how far a phase has come.
     ///
     /// # Errors
-    /// [`TokenizerError::Interrupted`] if training shall not go on.
+    /// [`TokenizerError::TrainingInterrupted`] if training shall not go on.
     pub fn look(&mut self, phase: Phase, done: u64, total: u64) -> Result<()> {
         self.looked = Instant::now();
         if (self.look)(Progress { phase, done, total }) {
             return Ok(());
         }
-        Err(TokenizerError::Interrupted { done, total })
+        Err(TokenizerError::TrainingInterrupted { done, total })
     }
 }

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use stategpt_tokenizer as tokenizer;
-use stategpt_tokenizer::{Pattern, Ragged, Reading, Special, TokenizerError};
+use stategpt_tokenizer::{Cutter, Fault, Ragged, Reading, Special, TokenizerError};
 
 use crate::errors::typed;
 
@@ -24,12 +24,15 @@ type Offsets<'py> = Bound<'py, PyArray1<u64>>;
 pub(crate) fn error(error: TokenizerError) -> PyErr {
     let class = match error {
         TokenizerError::UnknownPattern { .. }
+        | TokenizerError::BadPattern { .. }
         | TokenizerError::VocabularyTooSmall { .. }
         | TokenizerError::BadSpecialToken { .. }
         | TokenizerError::UnknownSpecialToken { .. }
         | TokenizerError::BadOffsets { .. } => "InvalidArgument",
         TokenizerError::UnknownToken { .. } => "UnknownToken",
-        TokenizerError::Format { .. } => "TokenizerFormatError",
+        TokenizerError::PatternSteps { .. } => "PatternLimit",
+        TokenizerError::Format { fault: Fault::Malformed, .. } => "TokenizerFormatError",
+        TokenizerError::Format { fault: Fault::Unsupported, .. } => "TokenizerUnsupported",
         TokenizerError::Io { .. } => "StorageError",
         TokenizerError::NotUtf8 { .. } | TokenizerError::Corpus { .. } => "CorpusError",
     };
@@ -147,8 +150,8 @@ impl Tokenizer {
         pattern: &str,
         special: Vec<(String, u32)>,
     ) -> PyResult<Self> {
-        let pattern = Pattern::named(pattern).map_err(error)?;
-        Self::new(py.detach(|| tokenizer::Tokenizer::from_tiktoken(&path, pattern, &special)))
+        let cutter = Cutter::of(pattern).map_err(error)?;
+        Self::new(py.detach(|| tokenizer::Tokenizer::from_tiktoken(&path, cutter, &special)))
     }
 
     fn to_json(&self, py: Python<'_>) -> String {
@@ -162,7 +165,8 @@ impl Tokenizer {
         allow_special: bool,
     ) -> PyResult<Ids<'py>> {
         let text = fitting(utf8(text)?.as_bytes())?;
-        Ok(run(py, text.len(), || self.0.encode(text, mode(allow_special))).into_pyarray(py))
+        let ids = run(py, text.len(), || self.0.encode(text, mode(allow_special)));
+        Ok(ids.map_err(error)?.into_pyarray(py))
     }
 
     fn encode_bytes<'py>(
@@ -172,15 +176,16 @@ impl Tokenizer {
         allow_special: bool,
     ) -> PyResult<Ids<'py>> {
         let data = fitting(data)?;
-        Ok(run(py, data.len(), || self.0.encode(data, mode(allow_special))).into_pyarray(py))
+        let ids = run(py, data.len(), || self.0.encode(data, mode(allow_special)));
+        Ok(ids.map_err(error)?.into_pyarray(py))
     }
 
     fn pieces<'t>(&self, text: &'t Bound<'_, PyString>) -> PyResult<Vec<&'t str>> {
         let text = utf8(text)?;
         let mut pieces = Vec::new();
-        tokenizer::for_each_piece(self.0.model().pattern, text.as_bytes(), |start, end| {
-            pieces.push(&text[start..end])
-        });
+        let piece = |start, end| pieces.push(&text[start..end]);
+        let cutter = &self.0.model().cutter;
+        cutter.for_each_piece(text.as_bytes(), piece).map_err(error)?;
         Ok(pieces)
     }
 
@@ -191,9 +196,7 @@ impl Tokenizer {
         allow_special: bool,
     ) -> PyResult<usize> {
         let text = fitting(utf8(text)?.as_bytes())?;
-        Ok(run(py, text.len(), || {
-            self.0.count(text, mode(allow_special))
-        }))
+        run(py, text.len(), || self.0.count(text, mode(allow_special))).map_err(error)
     }
 
     fn encode_with_offsets<'py>(
@@ -205,7 +208,8 @@ impl Tokenizer {
         let text = fitting(utf8(text)?.as_bytes())?;
         let (ids, offsets) = run(py, text.len(), || {
             self.0.encode_with_offsets(text, mode(allow_special))
-        });
+        })
+        .map_err(error)?;
         Ok((ids.into_pyarray(py), offsets.into_pyarray(py)))
     }
 
@@ -217,10 +221,8 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<(Ids<'py>, Offsets<'py>)> {
         let texts = held(texts)?;
-        Ok(ragged(
-            py,
-            py.detach(|| self.0.encode_batch(&texts, mode(allow_special), threads)),
-        ))
+        let encoded = py.detach(|| self.0.encode_batch(&texts, mode(allow_special), threads));
+        encoded.map(|encoded| ragged(py, encoded)).map_err(error)
     }
 
     fn encode_files<'py>(
@@ -305,8 +307,8 @@ impl Tokenizer {
     }
 
     #[getter]
-    fn pattern(&self) -> &'static str {
-        self.0.model().pattern.name()
+    fn pattern(&self) -> String {
+        self.0.model().cutter.name()
     }
 
     #[getter]

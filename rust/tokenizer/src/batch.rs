@@ -24,32 +24,37 @@ type Encoded = (Vec<u32>, Vec<u64>);
 impl Tokenizer {
     /// Encodes each text, on at most `threads` threads (`None`: as many as the machine lends). The result does not depend on
     /// their number.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`]: the first text's error.
     pub fn encode_batch<T: AsRef<[u8]> + Sync>(
         &self,
         texts: &[T],
         special: Special,
         threads: Option<usize>,
-    ) -> Ragged {
+    ) -> Result<Ragged> {
         let groups = groups(texts);
         let encoded = on_threads(groups.len(), threads, |group| {
             let (first, last) = groups[group];
             self.encode_group(&texts[first..last], special)
         });
-        join(encoded, texts.len())
+        let encoded = encoded.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(join(encoded, texts.len()))
     }
 
-    fn encode_group<T: AsRef<[u8]>>(&self, texts: &[T], special: Special) -> Encoded {
+    fn encode_group<T: AsRef<[u8]>>(&self, texts: &[T], special: Special) -> Result<Encoded> {
         let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
         let mut ids = Vec::with_capacity(bytes / 3 + texts.len());
         let mut counts = Vec::with_capacity(texts.len());
         self.with_scratch(|scratch| {
             for text in texts {
                 let before = ids.len();
-                self.encode_into(text.as_ref(), special, scratch, &mut ids);
+                self.encode_into(text.as_ref(), special, scratch, &mut ids)?;
                 counts.push((ids.len() - before) as u64);
             }
-        });
-        (ids, counts)
+            Ok(())
+        })?;
+        Ok((ids, counts))
     }
 
     /// Encodes files, each one document, or each line one (with its line end).
@@ -70,7 +75,7 @@ impl Tokenizer {
             } else {
                 vec![&text]
             };
-            Ok(self.encode_group(&documents, special))
+            self.encode_group(&documents, special)
         });
         let encoded = encoded.into_iter().collect::<Result<Vec<_>>>()?;
         let documents = encoded.iter().map(|(_, counts)| counts.len()).sum();

@@ -1,8 +1,11 @@
 //! The loop that everything is encoded by: pieces in, ids out.
 
 use crate::cache::PieceCache;
+use crate::cutter::Cutter;
+use crate::error::Result;
 use crate::key::ShortKey;
 use crate::merge::{MergeBuffers, merge};
+use crate::pattern::Pattern;
 use crate::scan::{ENDS, Pieces};
 use crate::tokenizer::Tokenizer;
 
@@ -32,8 +35,21 @@ impl Staged {
 
 impl Tokenizer {
     /// Appends the ids of `text`, in which no added token is looked for.
-    pub(crate) fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let mut pieces = Pieces::of(self.model().pattern, text);
+    ///
+    /// # Errors
+    /// As [`Cutter::for_each_piece`]; a named pattern never fails.
+    pub(crate) fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
+        match &self.model().cutter {
+            Cutter::Named(pattern) => self.encode_scanned(*pattern, text, scratch, ids),
+            custom @ Cutter::Steps(_) => custom.for_each_piece(text, |start, end| {
+                self.encode_pieces(text, start, &[end as u32], scratch, ids);
+            })?,
+        }
+        Ok(())
+    }
+
+    fn encode_scanned(&self, pattern: Pattern, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        let mut pieces = Pieces::of(pattern, text);
         let mut start = 0;
         while let Some(ends) = pieces.next_ends() {
             self.encode_pieces(text, start, ends, scratch, ids);

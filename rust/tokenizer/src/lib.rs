@@ -3,34 +3,39 @@
 //! 1. [`Trainer`] counts the pieces of documents and learns merges; [`Tokenizer::load`] and [`Tokenizer::from_tiktoken`] read
 //!    them from files instead. Both give a [`Model`], the tokenizer as data.
 //! 2. [`Tokenizer`] is the engine over a model: immutable, shared by threads, safe after `fork`.
-//! 3. [`Tokenizer::encode`] cuts text into pieces (the [`Pattern`]'s hand-written scanner), looks each up whole, and merges
+//! 3. [`Tokenizer::encode`] cuts text into pieces (the [`Cutter`]: a [`Pattern`]'s hand-written scanner, or
+//!    regular expressions), looks each up whole, and merges
 //!    the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes back.
 //! 4. [`Tokenizer::to_json`] writes `tokenizer.json`, its canonical form, whose BLAKE3 is [`Tokenizer::fingerprint`].
 //!
-//! What it is not for: normalizers, word-level or unigram models, regular expressions beyond the named patterns.
+//! What it is not for: normalizers other than NFC, word-level or unigram models.
 
 mod added;
 mod batch;
 mod byte_level;
 mod cache;
 mod classes;
+mod cutter;
 mod engine;
 mod error;
 pub mod format;
 mod key;
 mod merge;
 mod model;
+mod nfc;
 mod pairs;
 mod pattern;
 mod pieces;
 mod scan;
+mod segments;
 mod stream;
 mod tokenizer;
 mod train;
 
 pub use batch::{Ragged, Reading, lines, read_text};
 pub use classes::UNICODE_VERSION;
-pub use error::{Result, TokenizerError};
+pub use cutter::{Cutter, Step};
+pub use error::{Fault, Result, TokenizerError};
 pub use model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
 pub use pattern::Pattern;
 pub use scan::{Pieces, Tier, for_each_piece};

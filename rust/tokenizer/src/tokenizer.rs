@@ -1,6 +1,6 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
-use crate::added::{AddedMatcher, Segment};
+use crate::added::AddedMatcher;
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
@@ -8,6 +8,7 @@ use crate::merge::{MergeBuffers, merge};
 use crate::model::Model;
 use crate::pairs::PairTable;
 use crate::pieces::PieceTable;
+use crate::segments::{Prepared, rise};
 use std::sync::{Mutex, OnceLock};
 
 /// What happens to text that spells an added token.
@@ -29,7 +30,8 @@ pub struct Tokenizer {
     pub(crate) bytes: [u32; 256],
     pub(crate) pairs: PairTable,
     pub(crate) pieces: PieceTable,
-    added: AddedMatcher,
+    /// Made when added tokens are first looked for.
+    added: OnceLock<AddedMatcher>,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
     scratches: Mutex<Vec<Scratch>>,
     fingerprint: OnceLock<String>,
@@ -44,13 +46,12 @@ impl Tokenizer {
         let bytes = model.validate()?;
         let pairs = PairTable::of(&model);
         let pieces = PieceTable::of(&whole_pieces(&model, &bytes, &pairs));
-        let added = AddedMatcher::of(&model.added);
         Ok(Self {
             model,
             bytes,
             pairs,
             pieces,
-            added,
+            added: OnceLock::new(),
             scratches: Mutex::default(),
             fingerprint: OnceLock::new(),
         })
@@ -114,19 +115,25 @@ impl Tokenizer {
         }
     }
 
-    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the bytes back.
-    pub fn encode(&self, text: &[u8], special: Special) -> Vec<u32> {
+    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the (normalised) bytes back.
+    ///
+    /// # Errors
+    /// [`TokenizerError::PatternSteps`] where a regular expression of the user's own comes to its limit.
+    pub fn encode(&self, text: &[u8], special: Special) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
-        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids));
-        ids
+        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids))?;
+        Ok(ids)
     }
 
     /// How many ids [`Tokenizer::encode`] would give.
-    pub fn count(&self, text: &[u8], special: Special) -> usize {
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn count(&self, text: &[u8], special: Special) -> Result<usize> {
         self.with_scratch(|scratch| {
             let mut counted = std::mem::take(&mut scratch.counted);
             counted.clear();
-            self.encode_into(text, special, scratch, &mut counted);
+            let outcome = self.encode_into(text, special, scratch, &mut counted);
             let count = counted.len();
             // A buffer for a long text is not worth keeping.
             scratch.counted = if counted.capacity() <= 1 << 16 {
@@ -134,21 +141,41 @@ impl Tokenizer {
             } else {
                 Vec::new()
             };
-            count
+            outcome.map(|()| count)
         })
     }
 
     /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
-    pub fn encode_with_offsets(&self, text: &[u8], special: Special) -> (Vec<u32>, Vec<u64>) {
-        let ids = self.encode(text, special);
-        let mut offsets = Vec::with_capacity(ids.len() + 1);
-        let mut at = 0;
-        offsets.push(0);
-        offsets.extend(ids.iter().map(|&id| {
-            at += self.model.tokens.get(id).len() as u64;
-            at
-        }));
-        (ids, offsets)
+    ///
+    /// Offsets are those of `text` as it was given: a token of a space that was put before it is empty there, and one that
+    /// begins inside a character that normalising changed begins where that does.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with_offsets(&self, text: &[u8], special: Special) -> Result<(Vec<u32>, Vec<u64>)> {
+        let (mut ids, mut offsets) = (Vec::new(), Vec::new());
+        self.with_scratch(|scratch| {
+            self.for_each_segment(text, special, &mut |segment| {
+                match segment {
+                    Prepared::Added { id, start } => {
+                        ids.push(id);
+                        offsets.push(start as u64);
+                    }
+                    Prepared::Text(prepared) => {
+                        let (first, mut at) = (ids.len(), 0);
+                        self.encode_text(prepared.bytes, scratch, &mut ids)?;
+                        for &id in &ids[first..] {
+                            offsets.push(prepared.origin(at) as u64);
+                            at += self.model.tokens.get(id).len();
+                        }
+                    }
+                }
+                Ok(())
+            })
+        })?;
+        rise(&mut offsets);
+        offsets.push(text.len() as u64);
+        Ok((ids, offsets))
     }
 
     /// The bytes of `ids`, one after the other; `skip_special` leaves out added tokens flagged special.
@@ -229,16 +256,24 @@ impl Tokenizer {
         special: Special,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-    ) {
-        if special == Special::Text || self.model.added.is_empty() {
+    ) -> Result<()> {
+        let plain = special == Special::Text || self.model.added.is_empty();
+        if plain && !self.model.nfc && !self.model.prefix_space {
             return self.encode_text(text, scratch, ids);
         }
-        for segment in self.added.segments(text) {
-            match segment {
-                Segment::Text { start, end } => self.encode_text(&text[start..end], scratch, ids),
-                Segment::Added { id } => ids.push(id),
+        self.for_each_segment(text, special, &mut |segment| match segment {
+            Prepared::Text(prepared) => self.encode_text(prepared.bytes, scratch, ids),
+            Prepared::Added { id, .. } => {
+                ids.push(id);
+                Ok(())
             }
-        }
+        })
+    }
+
+    /// Where added tokens stand; none where text is only text.
+    pub(crate) fn added(&self, special: Special) -> Option<&AddedMatcher> {
+        (special == Special::Allow && !self.model.added.is_empty())
+            .then(|| self.added.get_or_init(|| AddedMatcher::of(&self.model.added, self.model.nfc)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use stategpt_tokenizer as tokenizer;
-use stategpt_tokenizer::{Documents, Pattern, Target};
+use stategpt_tokenizer::{Cutter, Documents, Target};
 
 use super::{Tokenizer, error, held};
 
@@ -22,9 +22,9 @@ impl BpeTrainer {
         } else {
             Documents::Whole
         };
-        let pattern = Pattern::named(pattern).map_err(error)?;
+        let cutter = Cutter::of(pattern).map_err(error)?;
         Ok(Self(Mutex::new(tokenizer::Trainer::new(
-            pattern, rule, threads,
+            cutter, rule, threads,
         ))))
     }
 
@@ -35,8 +35,8 @@ impl BpeTrainer {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .feed(&documents)
-        });
-        Ok(())
+        })
+        .map_err(error)
     }
 
     fn feed_file(&self, py: Python<'_>, path: PathBuf, replace: bool) -> PyResult<()> {
@@ -45,8 +45,7 @@ impl BpeTrainer {
             self.0
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .feed(&[text]);
-            Ok(())
+                .feed(&[text])
         })
         .map_err(error)
     }

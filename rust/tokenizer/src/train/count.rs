@@ -2,9 +2,9 @@
 
 use super::Documents;
 use crate::batch::{lines, on_threads};
+use crate::cutter::Cutter;
+use crate::error::Result;
 use crate::key::ShortKey;
-use crate::pattern::Pattern;
-use crate::scan::for_each_piece;
 use rustc_hash::FxHashMap;
 
 /// Distinct pieces and their counts, in 64 bits: a corpus of terabytes does not overflow them.
@@ -74,12 +74,15 @@ impl PieceCounts {
 }
 
 /// Counts the pieces of `documents`, each thread a stretch of them.
+///
+/// # Errors
+/// As [`Cutter::for_each_piece`].
 pub fn count<T: AsRef<[u8]> + Sync>(
-    pattern: Pattern,
+    cutter: &Cutter,
     rule: Documents,
     threads: Option<usize>,
     documents: &[T],
-) -> PieceCounts {
+) -> Result<PieceCounts> {
     let available = || std::thread::available_parallelism().map_or(1, usize::from);
     let bytes: usize = documents
         .iter()
@@ -92,23 +95,27 @@ pub fn count<T: AsRef<[u8]> + Sync>(
         let (first, last) = stretches[stretch];
         let mut counts = PieceCounts::default();
         for document in &documents[first..last] {
-            count_document(pattern, rule, document.as_ref(), &mut counts);
+            count_document(cutter, rule, document.as_ref(), &mut counts)?;
         }
-        counts
+        Ok(counts)
     });
     let mut counts = PieceCounts::default();
-    counted.into_iter().for_each(|more| counts.merge(more));
-    counts
+    for more in counted {
+        counts.merge(more?);
+    }
+    Ok(counts)
 }
 
-fn count_document(pattern: Pattern, rule: Documents, document: &[u8], counts: &mut PieceCounts) {
+fn count_document(
+    cutter: &Cutter,
+    rule: Documents,
+    document: &[u8],
+    counts: &mut PieceCounts,
+) -> Result<()> {
+    let mut count = |text: &[u8]| cutter.for_each_piece(text, |start, end| counts.add(text, start, end));
     match rule {
-        Documents::Whole => for_each_piece(pattern, document, |start, end| {
-            counts.add(document, start, end)
-        }),
-        Documents::Lines => lines(document).for_each(|line| {
-            for_each_piece(pattern, line, |start, end| counts.add(line, start, end))
-        }),
+        Documents::Whole => count(document),
+        Documents::Lines => lines(document).try_for_each(count),
     }
 }
 

@@ -6,10 +6,10 @@ mod queue;
 mod words;
 
 use crate::byte_level;
+use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
 use crate::format::keep_last;
 use crate::model::{AddedToken, MergeOrder, Model, TokenTable};
-use crate::pattern::Pattern;
 use crate::tokenizer::Tokenizer;
 use count::PieceCounts;
 use rustc_hash::FxHashMap;
@@ -40,7 +40,7 @@ pub struct Target {
 
 /// A corpus being counted. Its text is not kept, only its distinct pieces.
 pub struct Trainer {
-    pattern: Pattern,
+    cutter: Cutter,
     rule: Documents,
     threads: Option<usize>,
     counts: PieceCounts,
@@ -49,9 +49,9 @@ pub struct Trainer {
 
 impl Trainer {
     /// Nothing counted yet. `threads`: at most so many count (`None`: as many as the machine lends); the result is the same.
-    pub fn new(pattern: Pattern, rule: Documents, threads: Option<usize>) -> Self {
+    pub fn new(cutter: impl Into<Cutter>, rule: Documents, threads: Option<usize>) -> Self {
         Self {
-            pattern,
+            cutter: cutter.into(),
             rule,
             threads,
             counts: PieceCounts::default(),
@@ -60,14 +60,15 @@ impl Trainer {
     }
 
     /// Counts the pieces of more documents.
-    pub fn feed<T: AsRef<[u8]> + Sync>(&mut self, documents: &[T]) {
+    ///
+    /// # Errors
+    /// [`TokenizerError::PatternSteps`] where a regular expression of the user's own comes to its limit; none of these
+    /// documents counts then.
+    pub fn feed<T: AsRef<[u8]> + Sync>(&mut self, documents: &[T]) -> Result<()> {
+        let counted = count::count(&self.cutter, self.rule, self.threads, documents)?;
         self.documents += documents.len() as u64;
-        self.counts.merge(count::count(
-            self.pattern,
-            self.rule,
-            self.threads,
-            documents,
-        ));
+        self.counts.merge(counted);
+        Ok(())
     }
 
     /// Builds the tokenizer. Ties go to the smaller pair of ids, as in the `tokenizers` library.
@@ -93,18 +94,15 @@ impl Trainer {
         let added = (0..).zip(specials);
         let tokens = (0..).zip(tokens).collect();
         Tokenizer::new(Model {
-            pattern: self.pattern,
+            nfc: false,
+            prefix_space: false,
+            cutter: self.cutter.clone(),
             tokens: TokenTable::of(tokens),
             merges: keep_last(merges),
             order: MergeOrder::Listed,
             whole_pieces: false,
             added: added
-                .map(|(id, text)| AddedToken {
-                    id,
-                    content: text.clone(),
-                    special: true,
-                    normalized: false,
-                })
+                .map(|(id, text)| AddedToken::control(id, text.clone()))
                 .collect(),
             post_processor: Value::Null,
         })

@@ -5,7 +5,7 @@ use super::*;
 /// The model of a corpus of one text, GPT-2's pattern.
 pub fn trained(text: &str, vocab_size: usize) -> Model {
     let mut trainer = Trainer::new(Pattern::Gpt2, Documents::Whole, Some(1));
-    trainer.feed(&[text]);
+    trainer.feed(&[text]).unwrap();
     let target = Target {
         vocab_size,
         ..Target::default()

@@ -1,12 +1,14 @@
 //! Short pieces met before, with their tokens: a fixed table of pairs of slots, in which a newcomer takes the first place,
 //! and who stood there the second.
 //!
-//! Its size never changes (2 MiB), and it holds whole keys, so that it can change how long encoding takes and never what
+//! Its size never changes (6 MiB), and it holds whole keys, so that it can change how long encoding takes and never what
 //! comes out.
 
 use crate::key::ShortKey;
+use crate::scan::prefetch;
 
-const SET_BITS: u32 = 15;
+/// Sets of two slots: 6 MiB.
+const SETS: usize = 3 << 15;
 /// Key (two words) and tokens (two to a word, less one of their number in the highest two bits); all zero where free.
 type Slot = [u64; 4];
 /// Words of a set: two slots, which fill a cache line.
@@ -31,7 +33,12 @@ impl Tokens {
     pub fn ids(self) -> [u32; PieceCache::MOST_TOKENS] {
         let [first, last] = self.0;
         let last = last & ((1 << COUNT_SHIFT) - 1);
-        [first as u32, (first >> 32) as u32, last as u32, (last >> 32) as u32]
+        [
+            first as u32,
+            (first >> 32) as u32,
+            last as u32,
+            (last >> 32) as u32,
+        ]
     }
 }
 
@@ -46,7 +53,7 @@ pub struct PieceCache {
 impl Default for PieceCache {
     /// An empty one; its memory is touched only as it fills.
     fn default() -> Self {
-        let words = vec![0_u64; (SET_WORDS << SET_BITS) + SET_WORDS];
+        let words = vec![0_u64; (SETS + 1) * SET_WORDS];
         // The offset is 0 to 7; a platform that cannot tell it answers with a larger number.
         let first = words.as_ptr().align_offset(64) % SET_WORDS;
         Self { words, first }
@@ -57,15 +64,22 @@ impl PieceCache {
     /// Tokens a slot holds; pieces of more are merged anew each time.
     pub const MOST_TOKENS: usize = 4;
 
-    /// The tokens of `key`, if they are known.
+    /// Where `key` is, if it is known; asks for that memory, which [`PieceCache::get`] will look at.
     #[inline(always)]
-    pub fn get(&self, key: ShortKey) -> Option<Tokens> {
-        let start = self.first + set(key);
-        let words = self.words.get(start..start + SET_WORDS)?;
-        // Without a branch for which of the two it is: they are equally likely.
-        let at = if words[0] == key.low && words[1] == key.high { 0 } else { 4 };
-        let slot = words.get(at..at + 4)?;
-        (slot[0] == key.low && slot[1] == key.high).then(|| Tokens([slot[2], slot[3]]))
+    pub fn place(&self, key: ShortKey) -> usize {
+        let place = self.first + set(key);
+        prefetch(&self.words, place);
+        place
+    }
+
+    /// The tokens of `key`, whose [`PieceCache::place`] is given, if they are known.
+    #[inline(always)]
+    pub fn get(&self, place: usize, key: ShortKey) -> Option<Tokens> {
+        let words = self.words.get(place..place + SET_WORDS)?;
+        // No branch for which of the two it is: that is as good as random.
+        let second = (words[0] != key.low) | (words[1] != key.high);
+        let slot = words.get(usize::from(second) * 4..)?.get(..4)?;
+        ((slot[0] == key.low) & (slot[1] == key.high)).then(|| Tokens([slot[2], slot[3]]))
     }
 
     /// Remembers the tokens of `key`, if they are few enough.
@@ -76,7 +90,12 @@ impl PieceCache {
         }
         let id = |place: usize| u64::from(ids.get(place).copied().unwrap_or(0));
         let count = (ids.len() as u64 - 1) << COUNT_SHIFT;
-        let slot: Slot = [key.low, key.high, id(0) | id(1) << 32, id(2) | id(3) << 32 | count];
+        let slot: Slot = [
+            key.low,
+            key.high,
+            id(0) | id(1) << 32,
+            id(2) | id(3) << 32 | count,
+        ];
         let start = self.first + set(key);
         let words = &mut self.words[start..start + SET_WORDS];
         words.copy_within(..4, 4);
@@ -87,7 +106,7 @@ impl PieceCache {
 /// The first word of a key's set.
 #[inline]
 fn set(key: ShortKey) -> usize {
-    (key.hash() >> (64 - SET_BITS)) as usize * SET_WORDS
+    ((((key.hash() >> 32) * SETS as u64) >> 32) as usize) * SET_WORDS
 }
 
 #[cfg(test)]
@@ -95,13 +114,21 @@ mod tests {
     use super::*;
 
     fn found(cache: &PieceCache, key: ShortKey) -> Option<Vec<u32>> {
-        cache.get(key).map(|tokens| tokens.ids()[..tokens.count()].to_vec())
+        cache
+            .get(cache.place(key), key)
+            .map(|tokens| tokens.ids()[..tokens.count()].to_vec())
     }
 
     #[test]
     fn a_cache_returns_exactly_what_was_stored() {
         let mut cache = PieceCache::default();
-        for tokens in [&[7][..], &[7, 8], &[7, 8, 9], &[7, 8, 9, 10], &[(1 << 22) - 1; 4]] {
+        for tokens in [
+            &[7][..],
+            &[7, 8],
+            &[7, 8, 9],
+            &[7, 8, 9, 10],
+            &[(1 << 22) - 1; 4],
+        ] {
             let key = ShortKey::of(b"piece", 0, 5);
             cache.insert(key, tokens);
             assert_eq!(found(&cache, key).as_deref(), Some(tokens));

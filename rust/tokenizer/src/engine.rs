@@ -4,7 +4,7 @@ use crate::cache::PieceCache;
 use crate::cutter::Cutter;
 use crate::error::Result;
 use crate::key::ShortKey;
-use crate::merge::{MergeBuffers, merge};
+use crate::merge::MergeBuffers;
 use crate::pattern::Pattern;
 use crate::scan::{ENDS, Pieces};
 use crate::tokenizer::Tokenizer;
@@ -12,24 +12,37 @@ use crate::tokenizer::Tokenizer;
 /// What one thread needs to encode.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    cache: PieceCache,
-    buffers: MergeBuffers,
+    batch: Box<Batch>,
+    known: Known,
     /// Ids where only their count is wanted.
     pub counted: Vec<u32>,
 }
 
-/// Ids on their way to the caller's vector. A hit of the cache writes four whether it has as many or not, which is one wide
-/// store, and this array has room for them without being asked.
-struct Staged {
-    ids: [u32; ENDS * PieceCache::MOST_TOKENS],
-    len: usize,
+/// What is known of pieces met before, and what it takes to find out about others.
+#[derive(Default)]
+struct Known {
+    cache: PieceCache,
+    buffers: MergeBuffers,
 }
 
-impl Staged {
-    #[inline]
-    fn flush(&mut self, ids: &mut Vec<u32>) {
-        ids.extend_from_slice(&self.ids[..self.len]);
-        self.len = 0;
+/// Some hundred pieces on their way. It lies in the scratch because a short text should not pay for clearing it.
+struct Batch {
+    ends: [u32; ENDS],
+    keys: [ShortKey; ENDS],
+    /// Where the cache has the pieces, if it has them.
+    places: [usize; ENDS],
+    /// A hit of the cache writes four ids whether it has as many or not, which is one wide store; there is room for them.
+    ids: [u32; ENDS * PieceCache::MOST_TOKENS],
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            ends: [0; ENDS],
+            keys: [ShortKey::NONE; ENDS],
+            places: [0; ENDS],
+            ids: [0; ENDS * PieceCache::MOST_TOKENS],
+        }
     }
 }
 
@@ -38,66 +51,108 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`Cutter::for_each_piece`]; a named pattern never fails.
+    #[inline]
     pub(crate) fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
         match &self.model().cutter {
-            Cutter::Named(pattern) => self.encode_scanned(*pattern, text, scratch, ids),
-            custom @ Cutter::Steps(_) => custom.for_each_piece(text, |start, end| {
-                self.encode_pieces(text, start, &[end as u32], scratch, ids);
-            })?,
+            Cutter::Named(pattern) => {
+                self.encode_scanned(*pattern, text, scratch, ids);
+                Ok(())
+            }
+            steps @ Cutter::Steps(_) => self.encode_cut(steps, text, scratch, ids),
         }
+    }
+
+    /// As [`Tokenizer::encode_text`], the pieces by regular expressions.
+    fn encode_cut(&self, cutter: &Cutter, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
+        let Scratch { batch, known, .. } = scratch;
+        let (mut start, mut found) = (0, 0);
+        cutter.for_each_piece(text, |_, end| {
+            batch.ends[found] = end as u32;
+            found += 1;
+            if found == ENDS {
+                batch.look_up(text, start, found, &known.cache);
+                self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+                (start, found) = (end, 0);
+            }
+        })?;
+        batch.look_up(text, start, found, &known.cache);
+        self.encode_batch_of_pieces(text, start, found, batch, known, ids);
         Ok(())
     }
 
     fn encode_scanned(&self, pattern: Pattern, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        let Scratch { batch, known, .. } = scratch;
         let mut pieces = Pieces::of(pattern, text);
         let mut start = 0;
-        while let Some(ends) = pieces.next_ends() {
-            self.encode_pieces(text, start, ends, scratch, ids);
-            start = ends[ends.len() - 1] as usize;
+        while let Some(found) = pieces.fill(&mut batch.ends) {
+            batch.look_up(text, start, found, &known.cache);
+            self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+            start = batch.ends[found - 1] as usize;
         }
     }
 
-    fn encode_pieces(&self, text: &[u8], mut start: usize, ends: &[u32], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let mut staged = Staged { ids: [0; ENDS * PieceCache::MOST_TOKENS], len: 0 };
-        for &end in ends {
+    /// Appends the ids of the first `count` pieces of a batch.
+    fn encode_batch_of_pieces(
+        &self,
+        text: &[u8],
+        mut start: usize,
+        count: usize,
+        batch: &mut Batch,
+        known: &mut Known,
+        ids: &mut Vec<u32>,
+    ) {
+        let Batch {
+            ends,
+            keys,
+            places,
+            ids: staged,
+        } = batch;
+        let mut len = 0;
+        for ((&end, &key), &place) in ends[..count].iter().zip(&*keys).zip(&*places) {
             let end = end as usize;
-            if end - start > ShortKey::MOST {
-                staged.flush(ids);
-                self.encode_long(&text[start..end], scratch, ids);
-            } else {
-                let key = ShortKey::of(text, start, end);
-                match scratch.cache.get(key) {
-                    Some(tokens) => {
-                        staged.ids[staged.len..staged.len + PieceCache::MOST_TOKENS].copy_from_slice(&tokens.ids());
-                        staged.len += tokens.count();
-                    }
-                    None => {
-                        staged.flush(ids);
-                        self.encode_new(key, &text[start..end], scratch, ids);
-                    }
+            match known.cache.get(place, key) {
+                Some(tokens) => {
+                    staged[len..len + PieceCache::MOST_TOKENS].copy_from_slice(&tokens.ids());
+                    len += tokens.count();
+                }
+                None => {
+                    ids.extend_from_slice(&staged[..len]);
+                    len = 0;
+                    self.encode_piece(key, &text[start..end], known, ids);
                 }
             }
             start = end;
         }
-        staged.flush(ids);
+        ids.extend_from_slice(&staged[..len]);
     }
 
-    // Out of line, like `encode_long`: the way through the cache, which nearly all pieces go, stays free of their registers.
+    // Out of line: the way through the cache, which nearly all pieces go, stays free of its registers.
     #[inline(never)]
-    fn encode_new(&self, key: ShortKey, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+    fn encode_piece(&self, key: ShortKey, piece: &[u8], known: &mut Known, ids: &mut Vec<u32>) {
         let before = ids.len();
-        match self.pieces.short(key) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
+        self.merger.append(piece, &mut known.buffers, ids);
+        if key != ShortKey::NONE {
+            known.cache.insert(key, &ids[before..]);
         }
-        scratch.cache.insert(key, &ids[before..]);
     }
+}
 
-    #[inline(never)]
-    fn encode_long(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        match self.pieces.long(piece) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
+impl Batch {
+    /// Makes keys of the first `count` pieces and asks for the memory in which the cache has them.
+    #[inline]
+    fn look_up(&mut self, text: &[u8], mut start: usize, count: usize, cache: &PieceCache) {
+        let Self {
+            ends, keys, places, ..
+        } = self;
+        for ((&end, key), place) in ends[..count].iter().zip(keys).zip(places) {
+            let end = end as usize;
+            *key = if end - start <= ShortKey::MOST {
+                ShortKey::of(text, start, end)
+            } else {
+                ShortKey::NONE
+            };
+            *place = cache.place(*key);
+            start = end;
         }
     }
 }

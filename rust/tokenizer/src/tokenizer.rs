@@ -4,10 +4,8 @@ use crate::added::AddedMatcher;
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
-use crate::merge::{MergeBuffers, merge};
+use crate::merge::PieceMerger;
 use crate::model::Model;
-use crate::pairs::PairTable;
-use crate::pieces::PieceTable;
 use crate::segments::{Prepared, rise};
 use std::sync::{Mutex, OnceLock};
 
@@ -26,10 +24,7 @@ const SCRATCHES_KEPT: usize = 16;
 /// A byte-level BPE tokenizer.
 pub struct Tokenizer {
     model: Model,
-    /// Token of each single byte.
-    pub(crate) bytes: [u32; 256],
-    pub(crate) pairs: PairTable,
-    pub(crate) pieces: PieceTable,
+    pub(crate) merger: PieceMerger,
     /// Made when added tokens are first looked for.
     added: OnceLock<AddedMatcher>,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
@@ -44,13 +39,10 @@ impl Tokenizer {
     /// [`TokenizerError`] if a byte has no token or an added token is one that plain text needs.
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
-        let pairs = PairTable::of(&model);
-        let pieces = PieceTable::of(&whole_pieces(&model, &bytes, &pairs));
+        let merger = PieceMerger::of(&model, &bytes);
         Ok(Self {
             model,
-            bytes,
-            pairs,
-            pieces,
+            merger,
             added: OnceLock::new(),
             scratches: Mutex::default(),
             fingerprint: OnceLock::new(),
@@ -275,27 +267,4 @@ impl Tokenizer {
         (special == Special::Allow && !self.model.added.is_empty())
             .then(|| self.added.get_or_init(|| AddedMatcher::of(&self.model.added, self.model.nfc)))
     }
-}
-
-/// The tokens that a piece equal to them becomes: all but the added ones where the model says so, else those that merging
-/// their own bytes arrives at (a vocabulary may hold entries that no merge reaches).
-fn whole_pieces<'m>(
-    model: &'m Model,
-    bytes: &[u32; 256],
-    pairs: &PairTable,
-) -> Vec<(u32, &'m [u8])> {
-    let added: rustc_hash::FxHashSet<u32> = model.added.iter().map(|token| token.id).collect();
-    let (mut buffers, mut ids) = (MergeBuffers::default(), Vec::new());
-    let mut arrives = |id: u32, token: &[u8]| {
-        ids.clear();
-        merge(pairs, bytes, token, &mut buffers, &mut ids);
-        ids == [id]
-    };
-    let tokens = model
-        .tokens
-        .iter()
-        .filter(|(id, token)| token.len() > 1 && !added.contains(id));
-    tokens
-        .filter(|&(id, token)| model.whole_pieces || arrives(id, token))
-        .collect()
 }

@@ -8,7 +8,7 @@ use crate::pattern::Pattern;
 use crate::scan;
 use std::sync::Arc;
 
-pub use regex::{Regex, STEPS_MOST};
+pub use regex::Regex;
 
 /// How text is cut into pieces before merging. No token crosses a piece.
 #[derive(Debug, Clone, PartialEq)]

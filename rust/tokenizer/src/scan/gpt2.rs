@@ -49,13 +49,25 @@ impl Windowed for Gpt2 {
         let words = (window.letter_starts() | numbers) & !(window.space << 1);
         let white = window.white & !(window.white << 1) | window.last_white(window.white);
         let borders = others | words | white;
-        contractions(text, start, window, others, window.without_open_white(borders, window.white))
+        contractions(
+            text,
+            start,
+            window,
+            others,
+            window.without_open_white(borders, window.white),
+        )
     }
 }
 
 /// `borders` with those of the contractions that begin at one of `starts`.
 #[inline(always)]
-fn contractions(text: Text<'_>, start: usize, window: &Window, starts: u64, mut borders: u64) -> u64 {
+fn contractions(
+    text: Text<'_>,
+    start: usize,
+    window: &Window,
+    starts: u64,
+    mut borders: u64,
+) -> u64 {
     let mut quotes = starts & window.quote;
     while quotes != 0 {
         let at = quotes.trailing_zeros() as usize;

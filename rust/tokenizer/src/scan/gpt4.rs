@@ -40,7 +40,11 @@ impl<const NUMBERS: usize> Windowed for Gpt4<NUMBERS> {
 
     #[inline(always)]
     fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
-        let numbers = if NUMBERS == 1 { window.digit } else { window.thirds() };
+        let numbers = if NUMBERS == 1 {
+            window.digit
+        } else {
+            window.thirds()
+        };
         let taken = window.taken_newlines();
         let (others, letters) = window.words_and_others();
         let borders = numbers | others | letters | window.white_borders(taken);

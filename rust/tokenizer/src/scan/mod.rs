@@ -24,7 +24,7 @@ pub trait Scanner {
 pub use gpt2::Gpt2;
 pub use gpt4::Gpt4;
 pub use o200k::O200k;
-pub use simd::Tier;
+pub use simd::{Tier, prefetch};
 pub use window::{ENDS, Ends, Windowed};
 
 /// Calls `piece(start, end)` for each piece of `text`, in order; the pieces tile the text.
@@ -33,9 +33,10 @@ pub use window::{ENDS, Ends, Windowed};
 #[inline]
 pub fn for_each_piece(pattern: Pattern, text: &[u8], mut piece: impl FnMut(usize, usize)) {
     let mut pieces = Pieces::of(pattern, text);
+    let mut ends = [0; ENDS];
     let mut start = 0;
-    while let Some(ends) = pieces.next_ends() {
-        for &end in ends {
+    while let Some(found) = pieces.fill(&mut ends) {
+        for &end in &ends[..found] {
             piece(start, end as usize);
             start = end as usize;
         }
@@ -48,7 +49,6 @@ pub struct Pieces<'t> {
     pattern: Pattern,
     tier: Tier,
     at: usize,
-    ends: Ends,
 }
 
 impl<'t> Pieces<'t> {
@@ -61,26 +61,26 @@ impl<'t> Pieces<'t> {
     /// As [`Pieces::of`], found in a way of one's choice.
     #[inline]
     pub fn of_tier(pattern: Pattern, text: &'t [u8], tier: Tier) -> Self {
-        Self { text: Text::new(text), pattern, tier, at: 0, ends: [0; ENDS] }
+        Self {
+            text: Text::new(text),
+            pattern,
+            tier,
+            at: 0,
+        }
     }
 
-    /// The ends of the next pieces; `None` at the end of the text.
+    /// Writes where the next pieces end, and returns how many there are; `None` at the end of the text.
     #[inline]
-    pub fn next_ends(&mut self) -> Option<&[u32]> {
+    pub fn fill(&mut self, ends: &mut Ends) -> Option<usize> {
+        let (tier, text, at) = (self.tier, self.text, self.at);
         let found = match self.pattern {
-            Pattern::Gpt2 => self.fill::<Gpt2>(),
-            Pattern::Gpt4 => self.fill::<Gpt4<3>>(),
-            Pattern::Qwen => self.fill::<Gpt4<1>>(),
-            Pattern::O200k => self.fill::<O200k>(),
+            Pattern::Gpt2 => tier.fill::<Gpt2>(text, at, ends),
+            Pattern::Gpt4 => tier.fill::<Gpt4<3>>(text, at, ends),
+            Pattern::Qwen => tier.fill::<Gpt4<1>>(text, at, ends),
+            Pattern::O200k => tier.fill::<O200k>(text, at, ends),
         };
-        let ends = &self.ends[..found];
-        self.at = *ends.last()? as usize;
-        Some(ends)
-    }
-
-    #[inline]
-    fn fill<P: Windowed>(&mut self) -> usize {
-        self.tier.fill::<P>(self.text, self.at, &mut self.ends)
+        self.at = *ends[..found].last()? as usize;
+        Some(found)
     }
 }
 

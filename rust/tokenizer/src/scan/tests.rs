@@ -1,7 +1,7 @@
 //! Pieces of small texts, per pattern. The differential tests against other engines are in `tests/data/test_tokenizer.py`.
 
 use super::simd::Ascii;
-use super::{Pieces, Tier, for_each_piece};
+use super::{ENDS, Pieces, Tier, for_each_piece};
 use crate::classes::Classes;
 use crate::pattern::Pattern;
 use proptest::prelude::*;
@@ -79,9 +79,9 @@ proptest! {
 
 fn ends(pattern: Pattern, text: &[u8], tier: Tier) -> Vec<u32> {
     let mut pieces = Pieces::of_tier(pattern, text, tier);
-    let mut ends = Vec::new();
-    while let Some(more) = pieces.next_ends() {
-        ends.extend_from_slice(more);
+    let (mut ends, mut found) = (Vec::new(), [0; ENDS]);
+    while let Some(count) = pieces.fill(&mut found) {
+        ends.extend_from_slice(&found[..count]);
     }
     ends
 }
@@ -104,10 +104,70 @@ fn assert_tiers_agree(text: &[u8]) {
 
 /// What the patterns tell apart, with what decides between them close by.
 const ATOMS: [&str; 64] = [
-    "a", "bc", "Z", "QR", "word", "s", "'", "'s", "'re", "'LL", "'\u{17f}", "'v", "1", "23", "4567", "\u{b2}", " ", "  ", "    ", "\t",
-    "\n", "\r\n", "\n\n", " \n", "\n ", "\n    ", "   \n", "\u{a0}", "\u{3000}", "\u{2028}", "\u{b}", ".", ",", "!?", "/", "//", "\n/", "-", "\u{2014}",
-    "\u{201c}", "\u{3002}", "\u{e9}", "e\u{301}", "\u{130}", "\u{1c5}", "\u{2b0}", "\u{416}", "\u{43b}\u{438}", "\u{4e2d}", "\u{65e5}\u{672c}\u{8a9e}",
-    "\u{e01}\u{e34}", "\u{1f600}", "\u{1d400}", "\u{660}", "\u{0}", "\u{7f}", "{", "}", "(", "x_y", "_", "=", "\u{feff}", "$",
+    "a",
+    "bc",
+    "Z",
+    "QR",
+    "word",
+    "s",
+    "'",
+    "'s",
+    "'re",
+    "'LL",
+    "'\u{17f}",
+    "'v",
+    "1",
+    "23",
+    "4567",
+    "\u{b2}",
+    " ",
+    "  ",
+    "    ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\n\n",
+    " \n",
+    "\n ",
+    "\n    ",
+    "   \n",
+    "\u{a0}",
+    "\u{3000}",
+    "\u{2028}",
+    "\u{b}",
+    ".",
+    ",",
+    "!?",
+    "/",
+    "//",
+    "\n/",
+    "-",
+    "\u{2014}",
+    "\u{201c}",
+    "\u{3002}",
+    "\u{e9}",
+    "e\u{301}",
+    "\u{130}",
+    "\u{1c5}",
+    "\u{2b0}",
+    "\u{416}",
+    "\u{43b}\u{438}",
+    "\u{4e2d}",
+    "\u{65e5}\u{672c}\u{8a9e}",
+    "\u{e01}\u{e34}",
+    "\u{1f600}",
+    "\u{1d400}",
+    "\u{660}",
+    "\u{0}",
+    "\u{7f}",
+    "{",
+    "}",
+    "(",
+    "x_y",
+    "_",
+    "=",
+    "\u{feff}",
+    "$",
 ];
 
 proptest! {
@@ -155,12 +215,18 @@ fn windows_find_it_in_every_triple_of_atoms_at_the_end_of_a_window() {
 #[test]
 fn every_tier_classifies_each_byte_as_the_tables_do() {
     for byte in 0..=u8::MAX {
-        for text in [vec![byte; 64], [&[b'a'; 63][..], &[byte]].concat(), [&[byte][..], &[b' '; 70]].concat()] {
+        for text in [
+            vec![byte; 64],
+            [&[b'a'; 63][..], &[byte]].concat(),
+            [&[byte][..], &[b' '; 70]].concat(),
+        ] {
             assert_tiers_agree(&text);
         }
     }
     // What the windows take for ASCII white space and letters is what the tables say.
-    let white: Vec<u8> = (0..128).filter(|&byte| Classes::get().ascii[usize::from(byte)] & crate::classes::SPACE != 0).collect();
+    let white: Vec<u8> = (0..128)
+        .filter(|&byte| Classes::get().ascii[usize::from(byte)] & crate::classes::SPACE != 0)
+        .collect();
     assert_eq!(white, b"\t\n\x0b\x0c\r ");
     assert_eq!(Ascii::default().high, 0);
 }

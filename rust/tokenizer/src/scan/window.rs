@@ -12,7 +12,7 @@ use crate::classes::{CAPITAL, LETTER, NUMBER, OTHER, SMALL, SPACE};
 /// Bytes of a window.
 pub const WINDOW: usize = 64;
 /// Ends of pieces found at a time.
-pub const ENDS: usize = 512;
+pub const ENDS: usize = 256;
 
 /// Ends of consecutive pieces.
 pub type Ends = [u32; ENDS];
@@ -252,7 +252,10 @@ impl Window {
     pub fn words_and_others(&self) -> (u64, u64) {
         let others = self.other_starts() & !(self.space << 1);
         let blank = self.white & !self.newline;
-        (others, self.letter_starts() & !(blank << 1) & !self.after(others))
+        (
+            others,
+            self.letter_starts() & !(blank << 1) & !self.after(others),
+        )
     }
 
     /// The line ends that follow a run of [`OTHER`] directly.

@@ -1,6 +1,7 @@
 //! Small corpora. The differential tests against the `tokenizers` library are in `tests/data/test_tokenizer_training.py`.
 
 use super::*;
+use crate::pattern::Pattern;
 
 /// The model of a corpus of one text, GPT-2's pattern.
 pub fn trained(text: &str, vocab_size: usize) -> Model {
@@ -30,7 +31,7 @@ fn the_most_frequent_pair_comes_first_and_ties_go_to_smaller_ids() {
 #[test]
 fn counts_do_not_overflow_32_bits() {
     let mut trainer = Trainer::new(Pattern::Gpt2, Documents::Whole, Some(1));
-    trainer.feed(&["ab".repeat(3), "x".to_owned()]);
+    trainer.feed(&["ab".repeat(3), "x".to_owned()]).unwrap();
     let mut pieces = 0;
     trainer.counts.for_each_sorted(|_, _| pieces += 1);
     assert_eq!(pieces, 2);
@@ -52,7 +53,7 @@ fn counts_do_not_overflow_32_bits() {
 #[test]
 fn special_tokens_take_the_first_ids() {
     let mut trainer = Trainer::new(Pattern::Gpt4, Documents::Lines, None);
-    trainer.feed(&["some text\nof lines\n"]);
+    trainer.feed(&["some text\nof lines\n"]).unwrap();
     let target = Target {
         vocab_size: 300,
         special_tokens: vec!["<|a|>".to_owned(), "<|b|>".to_owned()],

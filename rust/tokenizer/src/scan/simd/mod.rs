@@ -65,7 +65,10 @@ impl Tier {
     #[cfg(target_arch = "x86_64")]
     pub fn available() -> Vec<Self> {
         let mut tiers = Vec::new();
-        let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("lzcnt");
+        let bits = is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("popcnt")
+            && is_x86_feature_detected!("lzcnt");
         if bits && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
             tiers.push(Self::Avx512);
         }
@@ -121,4 +124,18 @@ fn scalar<P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut Ends) -> usi
         found += 1;
     }
     found
+}
+
+/// Asks for the cache line that holds `words[at]`, to be there when it is read. No more than advice, and nothing where there is no such
+/// place or no such instruction.
+#[inline(always)]
+pub fn prefetch(words: &[u64], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(word) = words.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: the pointer comes from a reference, and a prefetch reads nothing the program could see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (words, at);
 }

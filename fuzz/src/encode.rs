@@ -67,7 +67,10 @@ pub fn encode(data: &[u8]) {
 
 /// The ids of a text.
 pub(crate) fn ids(tokenizer: &Tokenizer, text: &[u8]) -> Vec<u32> {
-    tokenizer.encode(text, Special::Text)
+    match tokenizer.encode(text, Special::Text) {
+        Ok(ids) => ids,
+        Err(error) => unreachable!("a named pattern has no limit of steps: {error}"),
+    }
 }
 
 /// Where pieces end; each begins where the one before ended.

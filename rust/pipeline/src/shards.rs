@@ -79,7 +79,7 @@ pub fn push_texts<T: AsRef<[u8]> + Sync>(
             });
         }
     }
-    let encoded = tokenizer.encode_batch(texts, Special::Text, threads);
+    let encoded = tokenizer.encode_batch(texts, Special::Text, threads)?;
     for bounds in encoded.offsets.windows(2) {
         let ids = &encoded.ids[bounds[0] as usize..bounds[1] as usize];
         writer.push(DocumentRef {

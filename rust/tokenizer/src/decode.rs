@@ -173,6 +173,9 @@ mod tests {
                 content: content.to_owned(),
                 special,
                 normalized: false,
+                lstrip: false,
+                rstrip: false,
+                single_word: false,
             });
         }
         model.tokens = TokenTable::of(tokens);

@@ -1,8 +1,11 @@
 //! The loop that everything is encoded by: pieces in, ids out.
 
 use crate::cache::{PieceCache, Sets};
+use crate::cutter::Cutter;
+use crate::error::Result;
 use crate::key::ShortKey;
 use crate::merge::MergeBuffers;
+use crate::pattern::Pattern;
 use crate::scan::{ENDS, Pieces};
 use crate::stretch::Bounds;
 use crate::tokenizer::Tokenizer;
@@ -57,32 +60,85 @@ impl Default for Batch {
 
 impl Tokenizer {
     /// Appends the ids of `text`, in which no added token is looked for.
-    pub(crate) fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+    ///
+    /// # Errors
+    /// As [`Cutter::for_each_piece`]; a named pattern never fails.
+    pub(crate) fn encode_text(
+        &self,
+        text: &[u8],
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        match &self.model().cutter {
+            Cutter::Named(pattern) => {
+                self.encode_scanned(*pattern, text, scratch, ids);
+                Ok(())
+            }
+            steps @ Cutter::Steps(_) => self.encode_cut(steps, text, scratch, ids),
+        }
+    }
+
+    fn encode_scanned(
+        &self,
+        pattern: Pattern,
+        text: &[u8],
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) {
         let Scratch { batch, known, .. } = scratch;
-        let mut pieces = Pieces::of(self.model().pattern, text);
+        let mut pieces = Pieces::of(pattern, text);
         let mut start = 0;
         while let Some(found) = pieces.fill(&mut batch.ends) {
-            batch.look_up(text, start, found, known.cache.sets());
-            let mut at = 0;
-            loop {
-                at += batch.append_known(at, found, known.cache.sets(), ids);
-                if at == found {
-                    break;
-                }
-                let from = if at == 0 {
-                    start
-                } else {
-                    batch.ends[at - 1] as usize
-                };
-                self.encode_piece(
-                    batch.keys[at],
-                    &text[from..batch.ends[at] as usize],
-                    known,
-                    ids,
-                );
-                at += 1;
+            start = self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+        }
+    }
+
+    /// The pieces by regular expressions.
+    fn encode_cut(
+        &self,
+        cutter: &Cutter,
+        text: &[u8],
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let Scratch { batch, known, .. } = scratch;
+        let (mut start, mut found) = (0, 0);
+        cutter.for_each_piece(text, |_, end| {
+            batch.ends[found] = end as u32;
+            found += 1;
+            if found == ENDS {
+                start = self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+                found = 0;
             }
-            start = batch.ends[found - 1] as usize;
+        })?;
+        self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+        Ok(())
+    }
+
+    /// Appends the ids of the first `count` pieces of a batch, the first of which begins at `start`, and says where the last one ends.
+    #[inline]
+    fn encode_batch_of_pieces(
+        &self,
+        text: &[u8],
+        start: usize,
+        count: usize,
+        batch: &mut Batch,
+        known: &mut Known,
+        ids: &mut Vec<u32>,
+    ) -> usize {
+        batch.look_up(text, start, count, known.cache.sets());
+        let (mut at, mut from) = (0, start);
+        loop {
+            at += batch.append_known(at, count, known.cache.sets(), ids);
+            if let Some(before) = at.checked_sub(1) {
+                from = batch.ends[before] as usize;
+            }
+            if at == count {
+                return from;
+            }
+            let end = batch.ends[at] as usize;
+            self.encode_piece(batch.keys[at], &text[from..end], known, ids);
+            at += 1;
         }
     }
 

@@ -1,12 +1,13 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
-use crate::added::{AddedMatcher, Segment};
+use crate::added::AddedMatcher;
 use crate::decode::SlotTable;
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
 use crate::merge::PieceMerger;
 use crate::model::Model;
+use crate::segments::Prepared;
 use std::sync::{Mutex, OnceLock};
 
 /// What happens to text that spells an added token.
@@ -25,7 +26,8 @@ const SCRATCHES_KEPT: usize = 16;
 pub struct Tokenizer {
     model: Model,
     pub(crate) merger: PieceMerger,
-    added: AddedMatcher,
+    /// Made when added tokens are first looked for.
+    added: OnceLock<AddedMatcher>,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
     scratches: Mutex<Vec<Scratch>>,
     slots: OnceLock<SlotTable>,
@@ -40,11 +42,10 @@ impl Tokenizer {
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
         let merger = PieceMerger::of(&model, &bytes);
-        let added = AddedMatcher::of(&model.added);
         Ok(Self {
             model,
             merger,
-            added,
+            added: OnceLock::new(),
             scratches: Mutex::default(),
             slots: OnceLock::new(),
             fingerprint: OnceLock::new(),
@@ -95,25 +96,32 @@ impl Tokenizer {
             })
     }
 
-    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the bytes back.
-    pub fn encode(&self, text: &[u8], special: Special) -> Vec<u32> {
+    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the (normalised) bytes back.
+    ///
+    /// # Errors
+    /// [`TokenizerError::PatternSteps`] where a regular expression of the user's own comes to its limit.
+    pub fn encode(&self, text: &[u8], special: Special) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
-        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids));
-        ids
+        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids))?;
+        Ok(ids)
     }
 
     /// Hands the ids of a text to `take`, which copies them to where they are wanted. For short texts: nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
     pub fn encode_with<T>(
         &self,
         text: &[u8],
         special: Special,
         take: impl FnOnce(&[u32]) -> T,
-    ) -> T {
+    ) -> Result<T> {
         self.with_scratch(|scratch| {
             let mut ids = std::mem::take(&mut scratch.ids);
             ids.clear();
-            self.encode_into(text, special, scratch, &mut ids);
-            let taken = take(&ids);
+            let taken = self
+                .encode_into(text, special, scratch, &mut ids)
+                .map(|()| take(&ids));
             scratch.keep(ids);
             taken
         })
@@ -148,17 +156,25 @@ impl Tokenizer {
         special: Special,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-    ) {
-        if special == Special::Text || self.model.added.is_empty() {
+    ) -> Result<()> {
+        let plain = special == Special::Text || self.model.added.is_empty();
+        if plain && !self.model.nfc && !self.model.prefix_space {
             return self.encode_stretches(text, scratch, ids);
         }
-        for segment in self.added.segments(text) {
-            match segment {
-                Segment::Text { start, end } => {
-                    self.encode_stretches(&text[start..end], scratch, ids)
-                }
-                Segment::Added { id } => ids.push(id),
+        self.for_each_segment(text, special, &mut |segment| match segment {
+            Prepared::Text(prepared) => self.encode_stretches(prepared.bytes, scratch, ids),
+            Prepared::Added { id, .. } => {
+                ids.push(id);
+                Ok(())
             }
-        }
+        })
+    }
+
+    /// Where added tokens stand; none where text is only text.
+    pub(crate) fn added(&self, special: Special) -> Option<&AddedMatcher> {
+        (special == Special::Allow && !self.model.added.is_empty()).then(|| {
+            self.added
+                .get_or_init(|| AddedMatcher::of(&self.model.added, self.model.nfc))
+        })
     }
 }

@@ -96,7 +96,9 @@ fn listed(merges: &[(u32, u32)], order: MergeOrder) -> Option<Model> {
     }
     kept = crate::format::keep_last(kept);
     Some(Model {
-        pattern: Pattern::Gpt2,
+        nfc: false,
+        prefix_space: false,
+        cutter: Pattern::Gpt2.into(),
         tokens: TokenTable::of((0..).zip(tokens).collect()),
         merges: kept,
         order,

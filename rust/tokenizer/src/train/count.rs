@@ -5,8 +5,9 @@ use super::Documents;
 use super::shards::{Pieces, SHARDS, shard_of};
 use super::table::{Counted, hash_long};
 use crate::batch::lines;
+use crate::cutter::Cutter;
+use crate::error::Result;
 use crate::key::ShortKey;
-use crate::pattern::Pattern;
 use crate::scan::{self, ENDS, Ends};
 
 /// Slots of a thread's table: 768 KiB, which stay in its core's own cache.
@@ -114,21 +115,36 @@ impl<'t, 'p> Counter<'t, 'p> {
     }
 
     /// Counts a document.
-    pub fn count(&mut self, pattern: Pattern, rule: Documents, document: &'t [u8]) {
+    ///
+    /// # Errors
+    /// As [`Cutter::for_each_piece`].
+    pub fn count(&mut self, cutter: &Cutter, rule: Documents, document: &'t [u8]) -> Result<()> {
         match rule {
-            Documents::Whole => self.count_text(pattern, document),
-            Documents::Lines => {
-                lines(document).for_each(|line| self.count_text(pattern, line));
-            }
+            Documents::Whole => self.count_text(cutter, document),
+            Documents::Lines => lines(document).try_for_each(|line| self.count_text(cutter, line)),
         }
     }
 
-    fn count_text(&mut self, pattern: Pattern, text: &'t [u8]) {
-        let mut found = scan::Pieces::of(pattern, text);
+    fn count_text(&mut self, cutter: &Cutter, text: &'t [u8]) -> Result<()> {
         let mut start = 0;
-        while let Some(count) = found.fill(&mut self.batch.ends) {
-            start = self.count_batch(text, start, count);
+        if let Cutter::Named(pattern) = cutter {
+            let mut found = scan::Pieces::of(*pattern, text);
+            while let Some(count) = found.fill(&mut self.batch.ends) {
+                start = self.count_batch(text, start, count);
+            }
+            return Ok(());
         }
+        let mut found = 0;
+        cutter.for_each_piece(text, |_, end| {
+            self.batch.ends[found] = end as u32;
+            found += 1;
+            if found == ENDS {
+                start = self.count_batch(text, start, found);
+                found = 0;
+            }
+        })?;
+        self.count_batch(text, start, found);
+        Ok(())
     }
 
     /// Counts the `count` pieces of the batch, the first of which begins at `start`, and says where the last one ends.

@@ -2,23 +2,44 @@
 
 use super::Documents;
 use crate::classes::{Classes, LETTER, NUMBER, decode};
+use crate::cutter::Cutter;
 
-/// The last place in `text` that is not before `from` where it may be cut, the ends excluded.
-///
-/// Every named pattern ends a piece between a letter or number and ASCII white space: runs of letters and numbers stop there,
-/// whatever comes before; no pattern looks behind; and what looks ahead (`\s+(?!\S)`) begins with the white space. By lines,
-/// a text may also be cut after each line end.
-pub fn last_cut(rule: Documents, text: &[u8], from: usize) -> Option<usize> {
-    (from.max(1)..text.len())
-        .rev()
-        .find(|&at| is_cut(rule, text, at))
+/// Where texts may be cut.
+#[derive(Clone, Copy)]
+pub struct Cuts {
+    /// After each line end.
+    lines: bool,
+    /// Between a letter or number and ASCII white space.
+    words: bool,
 }
 
-fn is_cut(rule: Documents, text: &[u8], at: usize) -> bool {
-    if rule == Documents::Lines && text[at - 1] == b'\n' {
-        return true;
+impl Cuts {
+    /// Every named pattern ends a piece between a letter or number and ASCII white space: runs of letters and numbers stop there,
+    /// whatever comes before; no pattern looks behind; and what looks ahead (`\s+(?!\S)`) begins with the white space. Of other
+    /// regular expressions nothing is known. By lines, a text may also be cut after each line end.
+    pub fn of(cutter: &Cutter, rule: Documents) -> Self {
+        Self {
+            lines: rule == Documents::Lines,
+            words: matches!(cutter, Cutter::Named(_)),
+        }
     }
-    matches!(text[at], b' ' | b'\t' | b'\n' | b'\r') && ends_with_letter_or_number(&text[..at])
+
+    fn any(self) -> bool {
+        self.lines || self.words
+    }
+
+    fn allow(self, text: &[u8], at: usize) -> bool {
+        let white = || matches!(text[at], b' ' | b'\t' | b'\n' | b'\r');
+        self.lines && text[at - 1] == b'\n'
+            || self.words && white() && ends_with_letter_or_number(&text[..at])
+    }
+}
+
+/// The last place in `text` that is not before `from` where it may be cut, the ends excluded.
+pub fn last_cut(cuts: Cuts, text: &[u8], from: usize) -> Option<usize> {
+    let mut places = from.max(1)..text.len();
+    cuts.any()
+        .then(|| places.rfind(|&at| cuts.allow(text, at)))?
 }
 
 fn ends_with_letter_or_number(text: &[u8]) -> bool {
@@ -36,13 +57,13 @@ fn ends_with_letter_or_number(text: &[u8]) -> bool {
 }
 
 /// `text` in parts of about `bytes` bytes, where it can be cut.
-pub fn parts(rule: Documents, text: &[u8], bytes: usize) -> impl Iterator<Item = &[u8]> {
+pub fn parts(cuts: Cuts, text: &[u8], bytes: usize) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let mut searched = 0;
         let mut reach = bytes;
         while reach < rest.len() {
-            if let Some(at) = last_cut(rule, &rest[..=reach], searched) {
+            if let Some(at) = last_cut(cuts, &rest[..=reach], searched) {
                 let (part, after) = rest.split_at(at);
                 rest = after;
                 return Some(part);
@@ -84,7 +105,8 @@ mod tests {
             for name in Pattern::NAMES {
                 let pattern = Pattern::named(name).unwrap();
                 for rule in [Documents::Whole, Documents::Lines] {
-                    let cut: Vec<_> = parts(rule, text.as_bytes(), bytes).collect();
+                    let cuts = Cuts::of(&pattern.into(), rule);
+                    let cut: Vec<_> = parts(cuts, text.as_bytes(), bytes).collect();
                     prop_assert_eq!(cut.concat(), text.as_bytes());
                     let of_parts: Vec<_> = cut.iter().flat_map(|part| pieces_of(pattern, rule, part)).collect();
                     prop_assert_eq!(of_parts, pieces_of(pattern, rule, text.as_bytes()), "{} {:?}", name, rule);
@@ -96,7 +118,18 @@ mod tests {
     #[test]
     fn a_text_without_a_place_to_cut_stays_whole() {
         let text = "\u{3002}".repeat(100);
-        assert_eq!(parts(Documents::Whole, text.as_bytes(), 10).count(), 1);
-        assert!(parts(Documents::Whole, b"some words to cut", 5).count() > 2);
+        let cuts = Cuts::of(&Pattern::Gpt4.into(), Documents::Whole);
+        assert_eq!(parts(cuts, text.as_bytes(), 10).count(), 1);
+        assert!(parts(cuts, b"some words to cut", 5).count() > 2);
+        let regex = Cutter::of(r"\S+|\s+").unwrap();
+        let cuts = |rule| Cuts::of(&regex, rule);
+        assert_eq!(
+            parts(cuts(Documents::Whole), b"some words\nto cut", 5).count(),
+            1
+        );
+        assert_eq!(
+            parts(cuts(Documents::Lines), b"some words\nto cut", 5).count(),
+            2
+        );
     }
 }

@@ -2,12 +2,13 @@
 
 use super::Trainer;
 use super::count::{Counter, Hot};
-use super::cut::parts;
+use super::cut::{Cuts, parts};
 use super::files::Blocks;
 use super::progress::{Phase, Watch};
 use crate::error::Result;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Text a thread takes at a time. Less in all is not worth a second thread.
 const STRETCH: usize = 1 << 18;
@@ -16,14 +17,16 @@ impl Trainer {
     /// Counts the pieces of more documents.
     ///
     /// # Errors
-    /// [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit).
+    /// [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit);
+    /// [`TokenizerError::PatternSteps`](crate::TokenizerError::PatternSteps) where a regular expression of the user's own comes to
+    /// its limit. Some of these documents have been counted then.
     pub fn feed<T: AsRef<[u8]>>(&mut self, documents: &[T]) -> Result<()> {
         self.documents += documents.len() as u64;
         let texts = documents
             .iter()
-            .flat_map(|document| parts(self.rule, document.as_ref(), STRETCH))
+            .flat_map(|document| parts(self.cuts(), document.as_ref(), STRETCH))
             .collect::<Vec<&[u8]>>();
-        self.count(&texts);
+        self.count(&texts)?;
         self.check_memory(self.pieces.size())
     }
 
@@ -35,10 +38,10 @@ impl Trainer {
     /// first bad byte, unless `replace` makes it U+FFFD; [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit);
     /// [`TokenizerError::TrainingInterrupted`](crate::TokenizerError::TrainingInterrupted). What came before has been counted.
     pub fn feed_file(&mut self, path: &Path, replace: bool, watch: &mut Watch<'_>) -> Result<()> {
-        let mut blocks = Blocks::open(path, self.rule, replace)?;
+        let mut blocks = Blocks::open(path, self.cuts(), replace)?;
         self.documents += 1;
         while let Some(text) = blocks.next()? {
-            self.count(&parts(self.rule, text, STRETCH).collect::<Vec<_>>());
+            self.count(&parts(self.cuts(), text, STRETCH).collect::<Vec<_>>())?;
             self.check_memory(self.pieces.size())?;
             watch.look(Phase::Counting, self.counted_bytes, self.expected_bytes)?;
         }
@@ -61,7 +64,11 @@ impl Trainer {
         self.check_memory(self.pieces.size())
     }
 
-    fn count(&mut self, texts: &[&[u8]]) {
+    fn cuts(&self) -> Cuts {
+        Cuts::of(&self.cutter, self.rule)
+    }
+
+    fn count(&mut self, texts: &[&[u8]]) -> Result<()> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         self.counted_bytes += bytes as u64;
         self.total_bytes += bytes as u128;
@@ -75,13 +82,17 @@ impl Trainer {
             self.hots.push(Hot::default());
         }
         let stretches = stretches(texts);
-        let (pieces, pattern, rule) = (&self.pieces, self.pattern, self.rule);
+        let (pieces, cutter, rule) = (&self.pieces, &self.cutter, self.rule);
         let next = AtomicUsize::new(0);
+        let failed = Mutex::new(None);
         let work = |hot: &mut Hot| {
             let mut counter = Counter::new(hot, pieces);
             while let Some(&(first, last)) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
                 for text in &texts[first..last] {
-                    counter.count(pattern, rule, text);
+                    if let Err(error) = counter.count(cutter, rule, text) {
+                        next.store(stretches.len(), Ordering::Relaxed);
+                        *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    }
                 }
             }
             counter.finish();
@@ -96,6 +107,8 @@ impl Trainer {
             }
             own.into_iter().for_each(work);
         });
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(()), Err)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Text files in blocks, cut where no piece crosses: a file of any size takes the memory of a block.
 
-use super::Documents;
-use super::cut::last_cut;
+use super::cut::{Cuts, last_cut};
 use crate::error::{Result, TokenizerError};
 use std::fs::File;
 use std::io::Read;
@@ -14,7 +13,7 @@ const BLOCK: usize = 8 << 20;
 pub struct Blocks<'p> {
     path: &'p Path,
     file: File,
-    rule: Documents,
+    cuts: Cuts,
     /// What is not UTF-8 becomes U+FFFD, in place of an error.
     replace: bool,
     /// Bytes read and not yet text: the beginning of a character, after a block.
@@ -32,11 +31,11 @@ impl<'p> Blocks<'p> {
     ///
     /// # Errors
     /// [`TokenizerError::Io`].
-    pub fn open(path: &'p Path, rule: Documents, replace: bool) -> Result<Self> {
+    pub fn open(path: &'p Path, cuts: Cuts, replace: bool) -> Result<Self> {
         Ok(Self {
             path,
             file: File::open(path).map_err(|source| unreadable(path, source))?,
-            rule,
+            cuts,
             replace,
             raw: Vec::new(),
             offset: 0,
@@ -60,7 +59,7 @@ impl<'p> Blocks<'p> {
                 self.handed = self.text.len();
                 break;
             }
-            if let Some(at) = last_cut(self.rule, &self.text, searched) {
+            if let Some(at) = last_cut(self.cuts, &self.text, searched) {
                 self.handed = at;
                 break;
             }

@@ -18,10 +18,10 @@ mod table;
 mod words;
 
 use crate::byte_level;
+use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
 use crate::format::keep_last;
 use crate::model::{AddedToken, Merge, MergeOrder, Model, TokenTable};
-use crate::pattern::Pattern;
 use crate::tokenizer::Tokenizer;
 use count::Hot;
 use merges::{Tokens, merge_all};
@@ -55,7 +55,7 @@ pub struct Target {
 
 /// A corpus being counted. Its text is not kept, only its distinct pieces.
 pub struct Trainer {
-    pattern: Pattern,
+    cutter: Cutter,
     rule: Documents,
     threads: Option<usize>,
     /// Memory the distinct pieces may take.
@@ -73,9 +73,9 @@ pub struct Trainer {
 
 impl Trainer {
     /// Nothing counted yet. `threads`: at most so many count (`None`: as many as the machine lends); the result is the same.
-    pub fn new(pattern: Pattern, rule: Documents, threads: Option<usize>) -> Self {
+    pub fn new(cutter: impl Into<Cutter>, rule: Documents, threads: Option<usize>) -> Self {
         Self {
-            pattern,
+            cutter: cutter.into(),
             rule,
             threads,
             memory_limit: None,
@@ -134,18 +134,15 @@ impl Trainer {
         }?;
         let added = (0..).zip(&target.special_tokens);
         Tokenizer::new(Model {
-            pattern: self.pattern,
+            nfc: false,
+            prefix_space: false,
+            cutter: self.cutter.clone(),
             tokens: TokenTable::of((0..).zip(tokens.bytes).collect()),
             merges: keep_last(merges),
             order: MergeOrder::Listed,
             whole_pieces: false,
             added: added
-                .map(|(id, text)| AddedToken {
-                    id,
-                    content: text.clone(),
-                    special: true,
-                    normalized: false,
-                })
+                .map(|(id, text)| AddedToken::control(id, text.clone()))
                 .collect(),
             post_processor: Value::Null,
         })

@@ -1,6 +1,7 @@
 //! Small corpora. The differential tests against the `tokenizers` library are in `tests/data/test_tokenizer_training.py`.
 
 use super::*;
+use crate::pattern::Pattern;
 
 /// The model of a corpus of one text, GPT-2's pattern.
 pub fn trained(text: &str, vocab_size: usize) -> Model {

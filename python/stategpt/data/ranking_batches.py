@@ -82,11 +82,6 @@ class RankingBatches:
         )
         self._order: list[int] = order.tolist()
 
-    @property
-    def num_groups(self) -> int:
-        """Prompts in the epoch: those with at least one pair that fit the context."""
-        return len(self._groups)
-
     def __len__(self) -> int:
         """Batches in the epoch; the last one may have fewer prompts."""
         return -(-len(self._groups) // self.prompts_per_batch)

@@ -71,16 +71,16 @@ proptest! {
     #[test]
     fn the_first_ids_are_the_first_of_all(text in ".{0,200}", most in 0_usize..60) {
         for tokenizer in ALL.iter() {
-            let all = tokenizer.encode(text.as_bytes(), Special::Text);
-            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most);
+            let all = tokenizer.encode(text.as_bytes(), Special::Text).unwrap();
+            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most).unwrap();
             prop_assert_eq!(&first[..], &all[..most.min(all.len())]);
         }
     }
 
     #[test]
     fn spans_cover_the_characters_of_each_token(text in "[aé中🚀 \n]{0,40}") {
-        let (ids, spans) = ALL[1].encode_with_spans(text.as_bytes(), Special::Text);
-        let (_, offsets) = ALL[1].encode_with_offsets(text.as_bytes(), Special::Text);
+        let (ids, spans) = ALL[1].encode_with_spans(text.as_bytes(), Special::Text).unwrap();
+        let (_, offsets) = ALL[1].encode_with_offsets(text.as_bytes(), Special::Text).unwrap();
         prop_assert_eq!(ids.len(), spans.len());
         let bounds: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
         for (span, bytes) in spans.iter().zip(offsets.windows(2)) {
@@ -98,11 +98,13 @@ fn a_document_that_threads_share_is_the_document() {
     let texts = ["one", &large, "", &large[..1_500_000], "two"];
     let alone: Vec<Vec<u32>> = texts
         .iter()
-        .map(|text| ALL[1].encode(text.as_bytes(), Special::Text))
+        .map(|text| ALL[1].encode(text.as_bytes(), Special::Text).unwrap())
         .collect();
     let counts = ALL[1].count_batch(&texts, Special::Text, Some(2), &Stop::default());
     for threads in [1, 2, 3] {
-        let batch = ALL[1].encode_batch(&texts, Special::Text, Some(threads));
+        let batch = ALL[1]
+            .encode_batch(&texts, Special::Text, Some(threads))
+            .unwrap();
         assert_eq!(batch.ids, alone.concat());
         let lengths: Vec<u64> = batch
             .offsets
@@ -147,7 +149,9 @@ fn large_and_small_files_come_in_order() {
             );
             assert_eq!(
                 files.unwrap(),
-                ALL[1].encode_batch(documents, Special::Text, Some(1))
+                ALL[1]
+                    .encode_batch(documents, Special::Text, Some(1))
+                    .unwrap()
             );
         }
     }
@@ -164,7 +168,7 @@ fn what_was_stopped_is_an_error_and_leaves_the_tokenizer_as_it_was() {
     }
     let one = ALL[1].encode_until(texts[0].as_bytes(), Special::Text, &stop);
     assert!(matches!(one, Err(TokenizerError::Interrupted)));
-    let ids = ALL[1].encode(texts[0].as_bytes(), Special::Text);
+    let ids = ALL[1].encode(texts[0].as_bytes(), Special::Text).unwrap();
     assert_eq!(ALL[1].decode(&ids, false).unwrap(), texts[0].as_bytes());
 }
 

@@ -180,7 +180,7 @@ impl Candidates {
     }
 
     /// Takes out the pair that comes first now: the most frequent, then the smaller. Its postings go to `postings`.
-    pub fn pop(&mut self, postings: &mut Vec<u32>) -> Option<(Pair, u64)> {
+    pub fn pop(&mut self, postings: &mut Vec<u32>) -> Option<Pair> {
         postings.clear();
         while let Some((count, Reverse(pair))) = self.heap.pop() {
             let at = Self::find(&self.table, pair);
@@ -202,7 +202,7 @@ impl Candidates {
             self.table[at].count = 0;
             if now == count {
                 postings.extend_from_slice(&self.places[start as usize..][..number as usize]);
-                return Some((pair, count));
+                return Some(pair);
             }
         }
         None

@@ -3,7 +3,7 @@
 use super::Trainer;
 use super::count::{Counter, Hot};
 use super::cut::{Cuts, parts};
-use super::files::Blocks;
+use super::files::{BLOCK, Blocks};
 use super::progress::{Phase, Watch};
 use crate::error::Result;
 use std::path::Path;
@@ -38,7 +38,7 @@ impl Trainer {
     /// first bad byte, unless `replace` makes it U+FFFD; [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit);
     /// [`TokenizerError::TrainingInterrupted`](crate::TokenizerError::TrainingInterrupted). What came before has been counted.
     pub fn feed_file(&mut self, path: &Path, replace: bool, watch: &mut Watch<'_>) -> Result<()> {
-        let mut blocks = Blocks::open(path, self.cuts(), replace)?;
+        let mut blocks = Blocks::open(path, self.cuts(), replace, BLOCK)?;
         self.documents += 1;
         while let Some(text) = blocks.next()? {
             self.count(&parts(self.cuts(), text, STRETCH).collect::<Vec<_>>())?;

@@ -32,33 +32,47 @@ impl Tokens {
     }
 }
 
+/// What the merge loop is told.
+pub struct Plan<'t> {
+    /// Tokens wanted, minimum frequency.
+    pub target: &'t Target,
+    /// The bytes have the ids from here on.
+    pub first_byte: u32,
+    /// How many pairs to hold while so many merges are missing.
+    pub keep: fn(usize) -> usize,
+}
+
+/// Those that will be merged are among so many nearly always.
+pub fn keep(missing: usize) -> usize {
+    missing * 2 + 4096
+}
+
 /// Merges until the vocabulary is full or no pair is left; `tokens` grow by those made.
 pub fn merge_all<S: Symbol>(
     mut words: Words<S>,
-    first_byte: u32,
     tokens: &mut Tokens,
-    target: &Target,
+    plan: &Plan<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Merge>> {
-    let total = (target.vocab_size - tokens.bytes.len()) as u64;
-    let least = target.min_frequency.max(1);
-    let mut merges = Vec::new();
-    let (mut left, mut right) = (Gains::new(target.vocab_size), Gains::new(target.vocab_size));
-    let mut postings = Vec::new();
-    let missing = |tokens: &Tokens| target.vocab_size - tokens.bytes.len();
-    let mut bar = Bar {
+    let vocab_size = plan.target.vocab_size;
+    let missing = |tokens: &Tokens| vocab_size - tokens.bytes.len();
+    let total = missing(tokens) as u64;
+    let least = plan.target.min_frequency.max(1);
+    let bar = |tokens: &Tokens| Bar {
         least,
-        keep: keep(missing(tokens)),
+        keep: (plan.keep)(missing(tokens)),
     };
-    let mut candidates = first_census(&words, first_byte, bar);
+    let mut merges = Vec::new();
+    let (mut left, mut right) = (Gains::new(vocab_size), Gains::new(vocab_size));
+    let mut postings = Vec::new();
+    let mut candidates = first_census(&words, plan.first_byte, bar(tokens));
     while missing(tokens) > 0 {
-        let Some((next, _)) = candidates.pop(&mut postings) else {
+        let Some(next) = candidates.pop(&mut postings) else {
             if candidates.bar() <= least {
                 break;
             }
             words.close_gaps();
-            bar.keep = keep(missing(tokens));
-            candidates = census(&words, bar, candidates.bar());
+            candidates = census(&words, bar(tokens), candidates.bar());
             continue;
         };
         let (l, r) = parts(next);
@@ -73,7 +87,7 @@ pub fn merge_all<S: Symbol>(
         // The right side first: a pair (z, l) that it brings about may be lost on the left, as in "lrlr".
         candidates.take(&mut right, |y| pair(r, y), |y| pair(joined, y));
         candidates.take(&mut left, |x| pair(x, l), |x| pair(x, joined));
-        let keep = keep(missing(tokens));
+        let keep = (plan.keep)(missing(tokens));
         if candidates.live() > 2 * keep {
             candidates.raise_bar(keep);
         }
@@ -82,9 +96,4 @@ pub fn merge_all<S: Symbol>(
     }
     watch.look(Phase::Merging, merges.len() as u64, total)?;
     Ok(merges)
-}
-
-/// How many pairs to hold while so many merges are missing: those that will be merged are among them nearly always.
-fn keep(missing: usize) -> usize {
-    missing * 2 + 4096
 }

@@ -24,7 +24,7 @@ use crate::format::keep_last;
 use crate::model::{AddedToken, Merge, MergeOrder, Model, TokenTable};
 use crate::tokenizer::Tokenizer;
 use count::Hot;
-use merges::{Tokens, merge_all};
+use merges::{Plan, Tokens, keep, merge_all};
 pub use progress::{Phase, Progress, Watch};
 use serde_json::Value;
 use shards::{Pieces, SHARDS, Size};
@@ -164,8 +164,12 @@ impl Trainer {
                 .for_each(|piece, count| words.push(piece, count, bytes));
             watch.glance(Phase::Merging, 0, 0)?;
         }
-        let first_byte = target.special_tokens.len() as u32;
-        merge_all(words, first_byte, tokens, target, watch)
+        let plan = Plan {
+            target,
+            first_byte: target.special_tokens.len() as u32,
+            keep,
+        };
+        merge_all(words, tokens, &plan, watch)
     }
 
     fn check_special_tokens(&self, target: &Target) -> Result<()> {

@@ -19,8 +19,6 @@ const GIANT: u32 = 1 << 31;
 const AHEAD: usize = 12;
 /// Places of a word that are looked at together.
 const LANES: usize = 16;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// A token id in as few bits as the vocabulary needs.
 pub trait Symbol: Copy + Eq + Default {
@@ -174,7 +172,6 @@ impl<S: Symbol> Words<S> {
         for (number, &posting) in postings.iter().enumerate() {
             if let Some(&later) = postings.get(number + AHEAD) {
                 prefetch(&self.flat, later as usize);
-                prefetch(&self.flat, later as usize + LINE / size_of::<S>());
             }
             if posting & GIANT == 0 {
                 self.join_word(posting, merge, left, right);

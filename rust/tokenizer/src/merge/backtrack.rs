@@ -124,7 +124,7 @@ impl PieceMerger {
 
     /// The longest of `token` and the tokens it begins with that goes with `last`, or [`NONE`].
     #[inline]
-    fn going_with(&self, last: u32, token: u32, buffers: &mut MergeBuffers) -> u32 {
+    pub(super) fn going_with(&self, last: u32, token: u32, buffers: &mut MergeBuffers) -> u32 {
         let MergeBuffers {
             memo,
             merging,
@@ -144,7 +144,7 @@ impl PieceMerger {
 
     /// The longest token that `text` begins with and merging arrives at; [`NONE`] at the end.
     #[inline]
-    fn longest(&self, text: &[u8], buffers: &mut MergeBuffers) -> u32 {
+    pub(super) fn longest(&self, text: &[u8], buffers: &mut MergeBuffers) -> u32 {
         if text.is_empty() {
             return NONE;
         }

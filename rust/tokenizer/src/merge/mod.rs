@@ -22,6 +22,7 @@ mod derive;
 mod long_cache;
 mod merge_loop;
 mod pairs;
+mod settle;
 mod short;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,8 @@ pub struct PieceMerger {
     ids: Vec<u32>,
     /// Tokens from this number on are met only as a whole piece.
     whole_from: u32,
+    /// Bytes of the longest of the others.
+    longest_bytes: usize,
     trie: Trie,
     check: Check,
     /// For short pieces; `None` where they may be whole tokens that merging does not arrive at, or are checked by merging.
@@ -105,10 +108,13 @@ impl PieceMerger {
                 len: text.len() as u32,
             })
             .collect();
+        let arriving = &texts[..whole_from as usize];
+        let longest_bytes = arriving.iter().map(|text| text.len()).max().unwrap_or(0);
         Self {
             tokens,
             ids,
             whole_from,
+            longest_bytes,
             trie,
             bytes,
             check,

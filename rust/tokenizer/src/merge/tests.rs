@@ -245,6 +245,57 @@ fn ranked(model: &Model, seed: u64, whole_pieces: bool) -> Model {
     }
 }
 
+impl Pair {
+    /// The first tokens alone are the first tokens of all; `true` if they were found without the rest.
+    fn begins(&mut self, piece: &[u8], most: usize) -> bool {
+        let mut whole = self.encode(piece);
+        whole.truncate(most);
+        let mut first = Vec::new();
+        self.merger
+            .append_at_most(piece, most, &mut self.buffers, &mut first);
+        assert_eq!(first, whole, "{piece:?}");
+        first.clear();
+        let is_settled = self
+            .merger
+            .append_settled(piece, most, &mut self.buffers, &mut first);
+        assert!(!is_settled || first == whole, "{piece:?}");
+        is_settled
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_first_tokens_alone(merges in wild_merges(), seed: u64, pieces in proptest::collection::vec("[abc]{1,400}", 4), most in 0_usize..50) {
+        let model = listed(&merges, MergeOrder::Listed).unwrap();
+        for model in [shuffled(model.clone(), seed), model] {
+            let mut pair = Pair::of(model);
+            for piece in &pieces {
+                pair.begins(piece.as_bytes(), most);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_tokens_of_a_flood_do_not_take_the_rest_of_it() {
+    for (name, model) in vocabularies() {
+        let mut pair = Pair::of(model);
+        for (flood, text) in floods(20_000) {
+            for most in [1, 10] {
+                assert!(pair.begins(&text, most), "{name} {flood} {most}");
+                pair.buffers = MergeBuffers::default();
+                pair.merger
+                    .append_at_most(&text, most, &mut pair.buffers, &mut Vec::new());
+                assert!(
+                    pair.buffers.steps < 40_000,
+                    "{name} {flood}: {} steps",
+                    pair.buffers.steps
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn all_short_strings_of_two_letters() {
     for (corpus, merges) in [
@@ -387,7 +438,7 @@ fn work_grows_with_the_text_and_no_faster() {
     for (name, model) in vocabularies().into_iter().chain([("small", small)]) {
         let mut pair = Pair::of(model);
         for kind in 0..floods(1).len() {
-            let [one, ten, hundred] = [2_000, 20_000, 200_000].map(|bytes| {
+            let [one, ten, hundred] = [1_000, 10_000, 100_000].map(|bytes| {
                 let (flood, text) = floods(bytes).swap_remove(kind);
                 pair.buffers = MergeBuffers::default();
                 pair.encode(&text);

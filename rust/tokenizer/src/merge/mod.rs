@@ -19,6 +19,7 @@
 mod backtrack;
 mod check;
 mod derive;
+mod double_array;
 mod long_cache;
 mod merge_loop;
 mod pairs;
@@ -27,6 +28,7 @@ mod short;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod trie_build;
 
 use crate::model::Model;
 use check::{Check, Memo};
@@ -93,7 +95,7 @@ impl PieceMerger {
             ids.extend(whole_only(model, &ids));
         }
         let texts: Vec<&[u8]> = ids.iter().map(|&id| model.tokens.get(id)).collect();
-        let (trie, prefixes) = trie::build(&texts, whole_from);
+        let (trie, prefixes) = trie_build::build(&texts, whole_from);
         let bytes = match &check {
             Check::Undo(pairs) if whole_from as usize == ids.len() => Some(BytePairs::of(pairs)),
             _ => None,

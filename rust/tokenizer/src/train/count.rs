@@ -2,9 +2,9 @@
 //! pieces, go to the shared tables by the batch. So memory does not grow with the number of threads.
 
 use super::Documents;
+use super::cut::line_stretches;
 use super::shards::{Pieces, SHARDS, shard_of};
 use super::table::{Counted, hash_long};
-use crate::batch::lines;
 use crate::key::ShortKey;
 use crate::pattern::Pattern;
 use crate::scan::{self, ENDS, Ends};
@@ -118,7 +118,7 @@ impl<'t, 'p> Counter<'t, 'p> {
         match rule {
             Documents::Whole => self.count_text(pattern, document),
             Documents::Lines => {
-                lines(document).for_each(|line| self.count_text(pattern, line));
+                line_stretches(document).for_each(|lines| self.count_text(pattern, lines));
             }
         }
     }

@@ -130,7 +130,12 @@ fn calls(criterion: &mut Criterion) {
         bencher.iter(|| batch(&tokenizer, &texts, 2))
     });
     group.bench_function("count", |bencher| {
-        bencher.iter(|| tokenizer.count_batch(&texts, Special::Text, Some(1)));
+        let count = |text: &String| {
+            tokenizer
+                .count(text.as_bytes(), Special::Text)
+                .unwrap_or_default()
+        };
+        bencher.iter(|| texts.iter().map(count).sum::<usize>());
     });
     group.bench_function("decode", |bencher| {
         bencher.iter(|| tokenizer.decode(&all, false))

@@ -260,7 +260,7 @@ def _train(held: _Measured, quick: bool) -> Iterator[Row]:
         entries = held.of("train", kind=kind)
         for pattern, documents in dict.fromkeys((e["job"]["pattern"], e["job"]["documents"]) for e in entries):
             of_row = held.of("train", kind=kind, pattern=pattern, documents=documents)
-            size = f"{of_row[0]['job']['megabytes']:.0f} MB of {kind}"
+            size = f"{of_row[0]['job']['megabytes']:g} MB of {kind}"
             row = Row("train 32k", f"{size}, {pattern}, {documents}", "s", False, reach="" if quick else reach[kind])
             held.fill(row, of_row, lambda result: result["seconds"])
             row.differ = _merges_differ(of_row, "tokenizers")

@@ -2,6 +2,8 @@
 //!
 //! *Warm*: the pieces of the documents are in the cache. *Cold*: the engine has seen nothing yet.
 
+use std::time::Duration;
+
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
     measurement::WallTime,
@@ -58,7 +60,9 @@ fn group<'c>(
     let bytes: usize = texts.iter().map(String::len).sum();
     group
         .throughput(Throughput::Bytes(bytes as u64))
-        .sample_size(20);
+        .sample_size(20)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3));
     group
 }
 

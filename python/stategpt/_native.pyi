@@ -1,6 +1,6 @@
 """The compiled half of stategpt. Every call lets the interpreter go; errors are those of `stategpt.errors`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Literal, Self, TypeAlias, final
@@ -150,26 +150,44 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """`b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only."""
 
-@final
 class StreamDecoder:
     """Decodes id by id; threads that share one take turns."""
 
-    def __new__(cls, tokenizer: Tokenizer) -> StreamDecoder: ...
+    def __new__(cls, tokenizer: Tokenizer) -> Self: ...
     def push(self, id: int) -> str:
-        """The text that `id` completes."""
+        """The text that this id completes. O(bytes of the token).
+
+        Raises:
+            UnknownToken: an id outside the vocabulary; the decoder is as before.
+        """
     def finish(self) -> str:
-        """U+FFFD for an unfinished character, or nothing."""
+        """What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew."""
 
 @final
 class BpeTrainer:
-    """Counts the pieces of documents, then learns merges from the counts."""
+    """Counts the pieces of documents, then learns merges from the counts, once.
 
-    def __new__(cls, pattern: str, lines: bool, threads: int | None) -> BpeTrainer: ...
-    def feed(self, documents: Iterable[str]) -> None:
-        """Counts texts (each line of each, if `lines`)."""
-    def feed_file(self, path: str | PathLike[str], replace: bool) -> None:
-        """Counts a file."""
-    def train(self, vocab_size: int, special_tokens: Sequence[str], min_frequency: int) -> Tokenizer:
+    `progress(phase, done, total)` is called a few times a second; what it raises ends the call, as Ctrl-C does.
+    """
+
+    def __new__(
+        cls, pattern: str, lines: bool, threads: int | None, memory_limit: int | None, expected_bytes: int
+    ) -> BpeTrainer: ...
+    def feed(self, documents: Iterable[str]) -> int:
+        """Counts texts (each line of each, if `lines`); returns the bytes of text counted so far."""
+    def feed_file(
+        self, path: str | PathLike[str], replace: bool, progress: Callable[[str, int, int], object] | None
+    ) -> None:
+        """Counts a file, block by block."""
+    def feed_counts(self, counts: Sequence[tuple[bytes, int]]) -> None:
+        """Adds pieces that were counted elsewhere."""
+    def train(
+        self,
+        vocab_size: int,
+        special_tokens: Sequence[str],
+        min_frequency: int,
+        progress: Callable[[str, int, int], object] | None,
+    ) -> Tokenizer:
         """The tokenizer of what was counted."""
 
 # --- packing ---

@@ -19,6 +19,7 @@ from stategpt.data.tokenizer import Tokenizer
 TEXTS = library_texts(200_000)
 PREPARE = """
 import os, resource, signal, sys, threading, time
+import numpy as np
 from pathlib import Path
 from stategpt.data.tokenizer import Tokenizer
 words = "Ctrl-C, the oldest of all requests, must be answered within a second or so; nobody waits. " * 400
@@ -95,6 +96,8 @@ LONG_CALLS = {
     "batch on one thread": "tok.encode_batch([words * 1000] * 400, threads=1)",
     "count": "tok.count_batch([words * 1000] * 400)",
     "one text": "tok.encode(large)",
+    "count of one text": "[tok.count(large) for _ in range(9)]",
+    "decode": "[tok.decode_bytes(np.ones(1 << 27, np.uint32)) for _ in range(9)]",
     "files": "tok.encode_files([sys.argv[1]] * 400)",
     "lines": "tok.encode_files([sys.argv[1]] * 400, documents='lines')",
 }
@@ -107,7 +110,7 @@ def test_ctrl_c_ends_a_long_call_within_about_a_second(name: str, tmp_path: Path
         corpus.write_text("Ctrl-C, the oldest of all requests,\nmust be answered. " * 600_000)
     code = f"""
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        large = words * {15_000 if name == "one text" else 1}
+        large = words * {15_000 if "one text" in name else 1}
         print("ready", flush=True)
         try:
             {LONG_CALLS[name]}

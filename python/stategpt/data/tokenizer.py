@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from stategpt import _native
 from stategpt.data.ragged import Ragged
+from stategpt.data.training_text import TrainingProgress, TrainingSource, expected_bytes, feed
 from stategpt.errors import InvalidArgument
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
 Special: TypeAlias = Literal["text", "allow"]
 Documents: TypeAlias = Literal["whole", "lines"]
 Errors: TypeAlias = Literal["reject", "replace"]
-
-# Documents are handed to the counter in batches of about this many characters, so that their text need not be held.
-_BATCH_CHARACTERS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Tokenizer(_native.Tokenizer):
     @classmethod
     def train(
         cls,
-        source: Iterable[str | os.PathLike[str]],
+        source: TrainingSource,
         vocab_size: int,
         *,
         pattern: str = "gpt4",
@@ -62,11 +60,15 @@ class Tokenizer(_native.Tokenizer):
         min_frequency: int = 0,
         errors: Errors = "reject",
         threads: int | None = None,
+        memory_limit: int | None = None,
+        progress: TrainingProgress | None = None,
     ) -> Tokenizer:
         """Learns a vocabulary. The same corpus gives the same tokenizer, whatever its order and the number of threads.
 
         Args:
-            source: documents: a `str` is the text itself, a `Path` a file that holds one. Read once, not kept.
+            source: documents: a `str` is the text itself, a `Path` a file that holds one, read in blocks. Nothing is
+                kept but distinct pieces. Or a table {piece: how often it occurs} (`str` or `bytes`) made elsewhere;
+                its pieces are taken whole, the pattern does not cut them.
             vocab_size: ids at most: special tokens, 256 bytes, one per merge. Fewer where no pair is left.
             pattern: how text is cut before merging: gpt2, gpt4, llama3, o200k or qwen.
             special_tokens: they take ids 0, 1, ...; the bytes follow.
@@ -76,23 +78,29 @@ class Tokenizer(_native.Tokenizer):
             min_frequency: pairs that occur less often are not merged.
             errors: files that are not UTF-8: "reject", or "replace" what is wrong by U+FFFD.
             threads: threads that count; by default as many as the machine lends.
+            memory_limit: bytes that the distinct pieces may take while they are counted; merging takes up to three
+                times as much again. By default there is no bound but 2 GiB of distinct text.
+            progress: called a few times a second with (phase, done, total): ("counting", bytes, bytes in all or 0),
+                then ("merging", merges, merges at most). What it raises ends the training, as Ctrl-C does.
 
         Raises:
             InvalidArgument: a vocabulary too small, an unknown pattern, a special token that text needs, no Unicode.
-            CorpusError: nothing to train on, a file that is not UTF-8.
+            CorpusError: nothing to train on, a file that is not UTF-8, more distinct pieces than `memory_limit` allows.
             StorageError: a file that cannot be read.
         """
         _one_of("ties", ties, ("hf",))
         _one_of("documents", documents, ("whole", "lines"))
         _one_of("errors", errors, ("reject", "replace"))
-        trainer = _native.BpeTrainer(pattern, documents == "lines", _positive("threads", threads))
-        for batch in _batches(source):
-            if isinstance(batch, list):
-                trainer.feed(batch)
-            else:
-                trainer.feed_file(os.fspath(batch), errors == "replace")
         sizes = _natural("vocab_size", vocab_size), _natural("min_frequency", min_frequency)
-        return cls(trainer.train(sizes[0], list(special_tokens), sizes[1]))
+        trainer = _native.BpeTrainer(
+            pattern,
+            documents == "lines",
+            _positive("threads", threads),
+            None if memory_limit is None else _natural("memory_limit", memory_limit),
+            expected_bytes(source),
+        )
+        feed(trainer, source, replace=errors == "replace", progress=progress)
+        return cls(trainer.train(sizes[0], list(special_tokens), sizes[1], progress))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
@@ -195,7 +203,7 @@ class Tokenizer(_native.Tokenizer):
         )
 
 
-class StreamDecoder:
+class StreamDecoder(_native.StreamDecoder):
     """Decodes ids as they come; a character split over tokens is held back until it is whole.
 
     All that `push` and `finish` return, joined, is `decode` of all the ids.
@@ -207,44 +215,7 @@ class StreamDecoder:
         ['', 'é', '']
     """
 
-    __slots__ = ("_native",)
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._native = _native.StreamDecoder(tokenizer)
-
-    def push(self, token: int) -> str:
-        """The text that this id completes. O(bytes of the token).
-
-        Raises:
-            UnknownToken: an id outside the vocabulary; the decoder is as before.
-        """
-        return self._native.push(token)
-
-    def finish(self) -> str:
-        """What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew."""
-        return self._native.finish()
-
-
-def _batches(source: Iterable[str | os.PathLike[str]]) -> Iterator[list[str] | os.PathLike[str]]:
-    """The source as lists of texts, and files one by one."""
-    if isinstance(source, str | bytes | os.PathLike):
-        raise InvalidArgument(f"source is one {type(source).__name__}; pass a list: [text, ...] or [Path(file), ...]")
-    texts: list[str] = []
-    characters = 0
-    for place, item in enumerate(source):
-        if isinstance(item, os.PathLike):
-            yield item
-            continue
-        if place == 0 and isinstance(item, str) and len(item) < 256 and os.path.isfile(item):
-            raise InvalidArgument(
-                f"document 0 is {item!r}, the name of a file; pass Path({item!r}) to train on its text"
-            )
-        texts.append(item)
-        characters += len(item) if isinstance(item, str) else 0
-        if characters >= _BATCH_CHARACTERS:
-            yield texts
-            texts, characters = [], 0
-    yield texts
+    __slots__ = ()
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

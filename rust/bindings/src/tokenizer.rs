@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use stategpt_tokenizer as tokenizer;
-use stategpt_tokenizer::{Pattern, Ragged, Reading, Special, TokenizerError};
+use stategpt_tokenizer::{Cutter, Fault, Ragged, Reading, Special, TokenizerError};
 
 use self::ids::{IdArray, Ids, array, id_of, text as text_of};
 use self::waiting::wait_for;
@@ -29,16 +29,27 @@ type Offsets<'py> = Bound<'py, PyArray1<u64>>;
 pub(crate) fn error(error: TokenizerError) -> PyErr {
     let class = match error {
         TokenizerError::UnknownPattern { .. }
+        | TokenizerError::BadPattern { .. }
         | TokenizerError::VocabularyTooSmall { .. }
         | TokenizerError::BadSpecialToken { .. }
         | TokenizerError::UnknownSpecialToken { .. }
         | TokenizerError::BadOffsets { .. } => "InvalidArgument",
         // Signals raise what their handlers raise; this is for who stops a call otherwise.
-        TokenizerError::Interrupted => "StategptError",
+        TokenizerError::Interrupted | TokenizerError::TrainingInterrupted { .. } => "StategptError",
         TokenizerError::UnknownToken { .. } => "UnknownToken",
-        TokenizerError::Format { .. } => "TokenizerFormatError",
+        TokenizerError::PatternSteps { .. } => "PatternLimit",
+        TokenizerError::Format {
+            fault: Fault::Malformed,
+            ..
+        } => "TokenizerFormatError",
+        TokenizerError::Format {
+            fault: Fault::Unsupported,
+            ..
+        } => "TokenizerUnsupported",
         TokenizerError::Io { .. } => "StorageError",
-        TokenizerError::NotUtf8 { .. } | TokenizerError::Corpus { .. } => "CorpusError",
+        TokenizerError::NotUtf8 { .. }
+        | TokenizerError::Corpus { .. }
+        | TokenizerError::MemoryLimit { .. } => "CorpusError",
     };
     typed(class, error.to_string())
 }
@@ -144,7 +155,7 @@ impl Tokenizer {
         let text = fitting(text)?;
         if text.len() < WORTH_DETACHING {
             let copied = |ids: &[u32]| PyArray1::from_slice(py, ids);
-            return Ok(self.0.encode_with(text, special, copied));
+            return self.0.encode_with(text, special, copied).map_err(error);
         }
         let ids = wait_for(py, text.len(), |stop| {
             self.0.encode_until(text, special, stop)
@@ -153,7 +164,12 @@ impl Tokenizer {
     }
 
     fn decoded(&self, py: Python<'_>, ids: &[u32], skip_special: bool) -> PyResult<Vec<u8>> {
-        run(py, ids.len(), || self.0.decode(ids, skip_special)).map_err(error)
+        if ids.len() < WORTH_DETACHING {
+            return self.0.decode(ids, skip_special).map_err(error);
+        }
+        wait_for(py, ids.len(), |stop| {
+            self.0.decode_until(ids, skip_special, stop)
+        })
     }
 }
 
@@ -185,8 +201,8 @@ impl Tokenizer {
         pattern: &str,
         special: Vec<(String, u32)>,
     ) -> PyResult<Self> {
-        let pattern = Pattern::named(pattern).map_err(error)?;
-        Self::made(py.detach(|| tokenizer::Tokenizer::from_tiktoken(&path, pattern, &special)))
+        let cutter = Cutter::of(pattern).map_err(error)?;
+        Self::made(py.detach(|| tokenizer::Tokenizer::from_tiktoken(&path, cutter, &special)))
     }
 
     #[pyo3(name = "_to_json")]
@@ -217,7 +233,7 @@ impl Tokenizer {
         let (text, most) = (fitting(text)?, natural("max_tokens", most)?);
         let size = text.len().min(most);
         let ids = run(py, size, || self.0.encode_at_most(text, special, most));
-        Ok(array(py, ids))
+        Ok(array(py, ids.map_err(error)?))
     }
 
     /// The ids of any bytes, UTF-8 or not; `decode_bytes` gives them back.
@@ -235,9 +251,11 @@ impl Tokenizer {
     fn pieces<'t>(&self, text: &'t Bound<'_, PyString>) -> PyResult<Vec<&'t str>> {
         let text = utf8(text)?;
         let mut pieces = Vec::new();
-        tokenizer::for_each_piece(self.0.model().pattern, text.as_bytes(), |start, end| {
-            pieces.push(&text[start..end])
-        });
+        let piece = |start, end| pieces.push(&text[start..end]);
+        let cutter = &self.0.model().cutter;
+        cutter
+            .for_each_piece(text.as_bytes(), piece)
+            .map_err(error)?;
         Ok(pieces)
     }
 
@@ -245,7 +263,12 @@ impl Tokenizer {
     #[pyo3(signature = (text, *, special = "text"))]
     fn count(&self, py: Python<'_>, text: &Bound<'_, PyString>, special: &str) -> PyResult<usize> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        Ok(run(py, text.len(), || self.0.count(text, special)))
+        if text.len() < WORTH_DETACHING {
+            return self.0.count(text, special).map_err(error);
+        }
+        wait_for(py, text.len(), |stop| {
+            self.0.count_until(text, special, stop)
+        })
     }
 
     /// Ids [n] and byte offsets [n + 1]: token i is bytes `offsets[i] : offsets[i + 1]` of the text's UTF-8.
@@ -258,6 +281,7 @@ impl Tokenizer {
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
         let encoded = run(py, text.len(), || self.0.encode_with_offsets(text, special));
+        let encoded = encoded.map_err(error)?;
         Ok((array(py, encoded.0), encoded.1.into_pyarray(py)))
     }
 
@@ -271,7 +295,8 @@ impl Tokenizer {
         special: &str,
     ) -> PyResult<(IdArray<'py>, Bound<'py, PyArray2<u64>>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        let (ids, spans) = run(py, text.len(), || self.0.encode_with_spans(text, special));
+        let encoded = run(py, text.len(), || self.0.encode_with_spans(text, special));
+        let (ids, spans) = encoded.map_err(error)?;
         let shape = [ids.len(), 2];
         let spans = spans.into_flattened().into_pyarray(py).reshape(shape)?;
         Ok((array(py, ids), spans))
@@ -291,7 +316,8 @@ impl Tokenizer {
                 let append = |more: &[u32]| ids.extend_from_slice(more);
                 run(py, text.len(), || {
                     self.0.encode_with(text, Special::Text, append)
-                });
+                })
+                .map_err(error)?;
             } else {
                 let id = id_of(&segment, self.0.vocab_size())?;
                 self.0.token_bytes(id).map_err(error)?;
@@ -453,8 +479,8 @@ impl Tokenizer {
 
     /// Name of the pattern (llama3's is gpt4's).
     #[getter]
-    fn pattern(&self) -> &'static str {
-        self.0.model().pattern.name()
+    fn pattern(&self) -> String {
+        self.0.model().cutter.name()
     }
 
     /// `b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only.

@@ -1,15 +1,15 @@
 //! Many documents at once, on threads that live as long as the call: no pool to be lost at `fork`.
 
+use crate::cutter::Cutter;
+use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
-use crate::ordered::{Part, Ragged, on_workers, workers};
+use crate::ordered::{Part, Ragged};
 use crate::stop::Stop;
 use crate::stretch::border;
-use crate::tokenizer::{Scratch, Special, Tokenizer};
+use crate::tokenizer::{Special, Tokenizer};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Text a worker takes at a time. Smaller batches are not worth a thread.
 const GROUP_BYTES: usize = 1 << 18;
@@ -49,15 +49,16 @@ impl Group {
 impl Tokenizer {
     /// Encodes each text, on at most `threads` threads (`None`: as many as the machine lends). The result does not depend on
     /// their number.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`]: the first text's error.
     pub fn encode_batch<T: AsRef<[u8]> + Sync>(
         &self,
         texts: &[T],
         special: Special,
         threads: Option<usize>,
-    ) -> Ragged {
-        // Nobody else has this flag.
+    ) -> Result<Ragged> {
         self.encode_batch_until(texts, special, threads, &Stop::default())
-            .unwrap_or_default()
     }
 
     /// As [`Tokenizer::encode_batch`], until `stop` is raised.
@@ -81,10 +82,9 @@ impl Tokenizer {
             ragged,
             |group, scratch, part| {
                 part.continues = groups[group].continues();
-                for text in groups[group].texts(texts) {
-                    self.encode_document(text, special, scratch, part);
-                }
-                Ok(())
+                groups[group]
+                    .texts(texts)
+                    .try_for_each(|text| self.encode_document(text, special, scratch, part))
             },
         )
     }
@@ -111,7 +111,7 @@ impl Tokenizer {
                 part.continues = groups[group].continues();
                 for text in groups[group].texts(texts) {
                     part.counts
-                        .push(self.count_with(text, special, scratch) as u64);
+                        .push(self.count_with(text, special, scratch)? as u64);
                 }
                 Ok(())
             },
@@ -125,10 +125,11 @@ impl Tokenizer {
         special: Special,
         scratch: &mut Scratch,
         part: &mut Part,
-    ) {
+    ) -> Result<()> {
         let before = part.ids.len();
-        self.encode_into(text, special, scratch, &mut part.ids);
+        self.encode_into(text, special, scratch, &mut part.ids)?;
         part.counts.push((part.ids.len() - before) as u64);
+        Ok(())
     }
 
     /// Encodes files, each one document, or each line one (with its line end), until `stop` is raised.
@@ -159,8 +160,7 @@ impl Tokenizer {
             };
             ragged = self.in_order(files.len(), threads, stop, ragged, |file, scratch, part| {
                 let text = read_text(&files[file], reading.replace)?;
-                self.encode_part(&text, special, reading.lines, scratch, part);
-                Ok(())
+                self.encode_part(&text, special, reading.lines, scratch, part)
             })?;
             rest = others;
         }
@@ -190,8 +190,7 @@ impl Tokenizer {
             |job, scratch, part| {
                 let bytes = stretches[job].clone();
                 part.continues = !by_line && bytes.start > 0;
-                self.encode_part(&text[bytes], special, by_line, scratch, part);
-                Ok(())
+                self.encode_part(&text[bytes], special, by_line, scratch, part)
             },
         )
     }
@@ -203,11 +202,11 @@ impl Tokenizer {
         by_line: bool,
         scratch: &mut Scratch,
         part: &mut Part,
-    ) {
+    ) -> Result<()> {
         if by_line {
-            lines(text).for_each(|line| self.encode_document(line, special, scratch, part));
+            lines(text).try_for_each(|line| self.encode_document(line, special, scratch, part))
         } else {
-            self.encode_document(text, special, scratch, part);
+            self.encode_document(text, special, scratch, part)
         }
     }
 
@@ -247,18 +246,22 @@ impl Tokenizer {
     fn stretches(&self, text: &[u8], special: Special) -> Vec<Range<usize>> {
         // Each field by its name, so that whoever adds one (a normalizer, a prefix) is led here.
         let Model {
-            pattern,
+            cutter,
             added,
+            nfc,
+            prefix_space,
             tokens: _,
             merges: _,
             order: _,
             whole_pieces: _,
             post_processor: _,
         } = self.model();
-        if special == Special::Text || added.is_empty() {
-            stretches(text, |text, from| border(*pattern, text, from))
-        } else {
-            vec![0..text.len()]
+        let plain = special == Special::Text || added.is_empty();
+        match cutter {
+            Cutter::Named(pattern) if plain && !nfc && !prefix_space => {
+                stretches(text, |text, from| border(*pattern, text, from))
+            }
+            _ => vec![0..text.len()],
         }
     }
 }
@@ -321,32 +324,4 @@ pub fn read_text(path: &Path, replace: bool) -> Result<Vec<u8>> {
 /// The lines of a text, each with its `\n`.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|&byte| byte == b'\n')
-}
-
-/// Runs `work(0..jobs)` on threads and returns the results in order of job.
-pub(crate) fn on_threads<T: Send>(
-    jobs: usize,
-    threads: Option<usize>,
-    work: impl Fn(usize) -> T + Sync,
-) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(jobs));
-    let worker = || {
-        loop {
-            let job = next.fetch_add(1, Ordering::Relaxed);
-            if job >= jobs {
-                break;
-            }
-            let result = work(job);
-            done.lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push((job, result));
-        }
-    };
-    on_workers(workers(jobs, threads), worker);
-    let mut done = done
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_unstable_by_key(|(job, _)| *job);
-    done.into_iter().map(|(_, result)| result).collect()
 }

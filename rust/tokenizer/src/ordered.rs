@@ -5,10 +5,11 @@
 //! A worker's buffer is copied to its place while it is still in the cache, and used again; whoever is ahead leaves its
 //! buffer for those behind to copy. One worker alone writes to the place itself.
 
+use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::stop::Stop;
 use crate::stretch::Bounds;
-use crate::tokenizer::{Scratch, Tokenizer};
+use crate::tokenizer::Tokenizer;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -1,10 +1,12 @@
 //! Long texts in stretches: places where a text can be cut without any piece knowing, and encoding that ends early.
 
 use crate::classes::{CAPITAL, Classes, LETTER, NUMBER, OTHER, SMALL, SPACE, decode};
+use crate::cutter::Cutter;
+use crate::engine::Scratch;
 use crate::error::Result;
 use crate::pattern::Pattern;
 use crate::stop::Stop;
-use crate::tokenizer::{Scratch, Special, Tokenizer};
+use crate::tokenizer::{Special, Tokenizer};
 
 /// Bytes between two looks at the bounds.
 pub(crate) const STRETCH_BYTES: usize = 1 << 20;
@@ -44,8 +46,11 @@ impl Bounds {
 
 impl Tokenizer {
     /// The first `most` of the ids that [`Tokenizer::encode`] gives. O(bytes of those ids), where the text has words: text without
-    /// a place to cut (a flood of digits, of white space) is encoded whole.
-    pub fn encode_at_most(&self, text: &[u8], special: Special, most: usize) -> Vec<u32> {
+    /// a place to cut (a flood of digits, of white space) is encoded whole, and so is any text by a regular expression of the user's own.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_at_most(&self, text: &[u8], special: Special, most: usize) -> Result<Vec<u32>> {
         let bounds = Bounds {
             most: Some(most),
             ..Bounds::default()
@@ -53,37 +58,56 @@ impl Tokenizer {
         let mut ids = Vec::new();
         self.with_bounds(bounds, |scratch| {
             self.encode_into(text, special, scratch, &mut ids)
-        });
+        })?;
         ids.truncate(most);
-        ids
+        Ok(ids)
     }
 
     /// As [`Tokenizer::encode`], until `stop` is raised.
     ///
     /// # Errors
-    /// [`crate::TokenizerError::Interrupted`] if it was.
+    /// [`crate::TokenizerError::Interrupted`] if it was; else as [`Tokenizer::encode`].
     pub fn encode_until(&self, text: &[u8], special: Special, stop: &Stop) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
         self.with_bounds(Bounds::until(stop), |scratch| {
             self.encode_into(text, special, scratch, &mut ids)
-        });
+        })?;
         stop.check().map(|()| ids)
     }
 
     /// How many ids [`Tokenizer::encode`] would give; they are not kept.
-    pub fn count(&self, text: &[u8], special: Special) -> usize {
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn count(&self, text: &[u8], special: Special) -> Result<usize> {
         self.with_scratch(|scratch| self.count_with(text, special, scratch))
     }
 
-    pub(crate) fn count_with(&self, text: &[u8], special: Special, scratch: &mut Scratch) -> usize {
+    /// As [`Tokenizer::count`], until `stop` is raised.
+    ///
+    /// # Errors
+    /// [`crate::TokenizerError::Interrupted`] if it was; else as [`Tokenizer::encode`].
+    pub fn count_until(&self, text: &[u8], special: Special, stop: &Stop) -> Result<usize> {
+        let count = self.with_bounds(Bounds::until(stop), |scratch| {
+            self.count_with(text, special, scratch)
+        })?;
+        stop.check().map(|()| count)
+    }
+
+    pub(crate) fn count_with(
+        &self,
+        text: &[u8],
+        special: Special,
+        scratch: &mut Scratch,
+    ) -> Result<usize> {
         let mut ids = std::mem::take(&mut scratch.ids);
         ids.clear();
         scratch.bounds.counted = Some(0);
-        self.encode_into(text, special, scratch, &mut ids);
+        let outcome = self.encode_into(text, special, scratch, &mut ids);
         let counted = scratch.bounds.counted.take();
         let count = counted.unwrap_or_default() + ids.len();
         scratch.keep(ids);
-        count
+        outcome.map(|()| count)
     }
 
     pub(crate) fn with_bounds<T>(&self, bounds: Bounds, work: impl FnOnce(&mut Scratch) -> T) -> T {
@@ -96,21 +120,32 @@ impl Tokenizer {
     }
 
     /// Appends the ids of `text`, which holds no added token, as far as the bounds allow.
-    pub(crate) fn encode_stretches(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub(crate) fn encode_stretches(
+        &self,
+        text: &[u8],
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         let mut rest = text;
         while !rest.is_empty() && !scratch.bounds.reached(ids.len()) {
-            let end = border(
-                self.model().pattern,
-                rest,
-                scratch.bounds.stretch_bytes(ids.len()),
-            );
-            self.encode_text(&rest[..end], scratch, ids);
+            let end = match self.model().cutter {
+                Cutter::Named(pattern) => {
+                    border(pattern, rest, scratch.bounds.stretch_bytes(ids.len()))
+                }
+                // Where somebody else's regular expression may be cut, nobody knows.
+                Cutter::Steps(_) => rest.len(),
+            };
+            self.encode_text(&rest[..end], scratch, ids)?;
             if let Some(counted) = &mut scratch.bounds.counted {
                 *counted += ids.len();
                 ids.clear();
             }
             rest = &rest[end..];
         }
+        Ok(())
     }
 }
 

@@ -1,18 +1,15 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
-use crate::added::{AddedMatcher, Segment};
-use crate::cache::PieceCache;
+use crate::added::AddedMatcher;
 use crate::decode::SlotTable;
+use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
-use crate::key::ShortKey;
-use crate::merge::{MergeBuffers, merge};
+use crate::merge::PieceMerger;
 use crate::model::Model;
-use crate::pairs::PairTable;
-use crate::pieces::PieceTable;
-use crate::scan::for_each_piece;
-use crate::stretch::Bounds;
-use std::sync::{Mutex, OnceLock};
+use crate::scratches::Scratches;
+use crate::segments::Prepared;
+use std::sync::OnceLock;
 
 /// What happens to text that spells an added token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,39 +20,13 @@ pub enum Special {
     Allow,
 }
 
-/// What one thread needs to encode.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    cache: PieceCache,
-    buffers: MergeBuffers,
-    /// Ids that the caller copies or counts.
-    pub(crate) ids: Vec<u32>,
-    /// How far this call goes.
-    pub(crate) bounds: Bounds,
-}
-
-impl Scratch {
-    /// Takes back the buffer of ids, unless a long text has made it large.
-    pub(crate) fn keep(&mut self, ids: Vec<u32>) {
-        if ids.capacity() <= 1 << 16 {
-            self.ids = ids;
-        }
-    }
-}
-
-/// Scratches kept for the next call; more threads than this at once make their own.
-const SCRATCHES_KEPT: usize = 16;
-
 /// A byte-level BPE tokenizer.
 pub struct Tokenizer {
     model: Model,
-    /// Token of each single byte.
-    bytes: [u32; 256],
-    pairs: PairTable,
-    pieces: PieceTable,
-    added: AddedMatcher,
-    /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
-    scratches: Mutex<Vec<Scratch>>,
+    pub(crate) merger: PieceMerger,
+    /// Made when added tokens are first looked for.
+    added: OnceLock<AddedMatcher>,
+    scratches: Scratches,
     slots: OnceLock<SlotTable>,
     fingerprint: OnceLock<String>,
 }
@@ -67,16 +38,12 @@ impl Tokenizer {
     /// [`TokenizerError`] if a byte has no token or an added token is one that plain text needs.
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
-        let pairs = PairTable::of(&model);
-        let pieces = PieceTable::of(&whole_pieces(&model, &bytes, &pairs));
-        let added = AddedMatcher::of(&model.added);
+        let merger = PieceMerger::of(&model, &bytes);
         Ok(Self {
             model,
-            bytes,
-            pairs,
-            pieces,
-            added,
-            scratches: Mutex::default(),
+            merger,
+            added: OnceLock::new(),
+            scratches: Scratches::default(),
             slots: OnceLock::new(),
             fingerprint: OnceLock::new(),
         })
@@ -126,25 +93,32 @@ impl Tokenizer {
             })
     }
 
-    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the bytes back.
-    pub fn encode(&self, text: &[u8], special: Special) -> Vec<u32> {
+    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the (normalised) bytes back.
+    ///
+    /// # Errors
+    /// [`TokenizerError::PatternSteps`] where a regular expression of the user's own comes to its limit.
+    pub fn encode(&self, text: &[u8], special: Special) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
-        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids));
-        ids
+        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids))?;
+        Ok(ids)
     }
 
     /// Hands the ids of a text to `take`, which copies them to where they are wanted. For short texts: nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
     pub fn encode_with<T>(
         &self,
         text: &[u8],
         special: Special,
         take: impl FnOnce(&[u32]) -> T,
-    ) -> T {
+    ) -> Result<T> {
         self.with_scratch(|scratch| {
             let mut ids = std::mem::take(&mut scratch.ids);
             ids.clear();
-            self.encode_into(text, special, scratch, &mut ids);
-            let taken = take(&ids);
+            let taken = self
+                .encode_into(text, special, scratch, &mut ids)
+                .map(|()| take(&ids));
             scratch.keep(ids);
             taken
         })
@@ -157,18 +131,9 @@ impl Tokenizer {
 
     /// Runs `work` with a scratch of this tokenizer, warm from an earlier call if one is free.
     pub(crate) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let free = self
-            .scratches
-            .try_lock()
-            .ok()
-            .and_then(|mut free| free.pop());
-        let mut scratch = free.unwrap_or_default();
+        let mut scratch = self.scratches.take();
         let result = work(&mut scratch);
-        if let Ok(mut free) = self.scratches.try_lock()
-            && free.len() < SCRATCHES_KEPT
-        {
-            free.push(scratch);
-        }
+        self.scratches.give_back(scratch);
         result
     }
 
@@ -179,83 +144,25 @@ impl Tokenizer {
         special: Special,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-    ) {
-        if special == Special::Text || self.model.added.is_empty() {
+    ) -> Result<()> {
+        let plain = special == Special::Text || self.model.added.is_empty();
+        if plain && !self.model.nfc && !self.model.prefix_space {
             return self.encode_stretches(text, scratch, ids);
         }
-        for segment in self.added.segments(text) {
-            match segment {
-                Segment::Text { start, end } => {
-                    self.encode_stretches(&text[start..end], scratch, ids)
-                }
-                Segment::Added { id } => ids.push(id),
+        self.for_each_segment(text, special, &mut |segment| match segment {
+            Prepared::Text(prepared) => self.encode_stretches(prepared.bytes, scratch, ids),
+            Prepared::Added { id, .. } => {
+                ids.push(id);
+                Ok(())
             }
-        }
+        })
     }
 
-    /// Appends the ids of a stretch of text.
-    pub(crate) fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        for_each_piece(self.model.pattern, text, |start, end| match end - start {
-            1 => ids.push(self.bytes[usize::from(text[start])]),
-            2..=ShortKey::MOST => self.encode_short(text, start, end, scratch, ids),
-            _ => self.encode_long(&text[start..end], scratch, ids),
-        });
+    /// Where added tokens stand; none where text is only text.
+    pub(crate) fn added(&self, special: Special) -> Option<&AddedMatcher> {
+        (special == Special::Allow && !self.model.added.is_empty()).then(|| {
+            self.added
+                .get_or_init(|| AddedMatcher::of(&self.model.added, self.model.nfc))
+        })
     }
-
-    #[inline]
-    fn encode_short(
-        &self,
-        text: &[u8],
-        start: usize,
-        end: usize,
-        scratch: &mut Scratch,
-        ids: &mut Vec<u32>,
-    ) {
-        let key = ShortKey::of(text, start, end);
-        if !scratch.cache.append(key, ids) {
-            self.encode_new(key, &text[start..end], scratch, ids);
-        }
-    }
-
-    // Out of line, like `encode_long`: the way through the cache, which nearly all pieces go, stays free of their registers.
-    #[inline(never)]
-    fn encode_new(&self, key: ShortKey, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let before = ids.len();
-        match self.pieces.short(key) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
-        }
-        scratch.cache.insert(key, &ids[before..]);
-    }
-
-    #[inline(never)]
-    fn encode_long(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        match self.pieces.long(piece) {
-            Some(id) => ids.push(id),
-            None => merge(&self.pairs, &self.bytes, piece, &mut scratch.buffers, ids),
-        }
-    }
-}
-
-/// The tokens that a piece equal to them becomes: all but the added ones where the model says so, else those that merging
-/// their own bytes arrives at (a vocabulary may hold entries that no merge reaches).
-fn whole_pieces<'m>(
-    model: &'m Model,
-    bytes: &[u32; 256],
-    pairs: &PairTable,
-) -> Vec<(u32, &'m [u8])> {
-    let added: rustc_hash::FxHashSet<u32> = model.added.iter().map(|token| token.id).collect();
-    let (mut buffers, mut ids) = (MergeBuffers::default(), Vec::new());
-    let mut arrives = |id: u32, token: &[u8]| {
-        ids.clear();
-        merge(pairs, bytes, token, &mut buffers, &mut ids);
-        ids == [id]
-    };
-    let tokens = model
-        .tokens
-        .iter()
-        .filter(|(id, token)| token.len() > 1 && !added.contains(id));
-    tokens
-        .filter(|&(id, token)| model.whole_pieces || arrives(id, token))
-        .collect()
 }

@@ -16,7 +16,7 @@ pub struct File {
     /// Tokens that stand outside the merges.
     #[serde(default)]
     pub added_tokens: Vec<Added>,
-    /// Must be null.
+    /// Null or NFC.
     #[serde(default)]
     pub normalizer: Value,
     /// Says which pattern it is.
@@ -39,13 +39,13 @@ pub struct Added {
     pub id: u32,
     /// Its text.
     pub content: String,
-    /// Must be false.
+    /// Matched only as a whole word.
     #[serde(default)]
     pub single_word: bool,
-    /// Must be false.
+    /// Takes the white space to its left.
     #[serde(default)]
     pub lstrip: bool,
-    /// Must be false.
+    /// Takes the white space to its right.
     #[serde(default)]
     pub rstrip: bool,
     /// Matched in what the others leave.

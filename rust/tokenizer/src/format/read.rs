@@ -2,7 +2,7 @@
 //! `tokenizers` library.
 
 use super::fields::{Added, Bpe, File, MergeText};
-use super::{pre_tokenizer, wrong};
+use super::{pre_tokenizer, unsupported, wrong};
 use crate::byte_level;
 use crate::error::Result;
 use crate::model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
@@ -14,13 +14,16 @@ impl File {
     pub fn into_model(self) -> Result<Model> {
         self.check_parts()?;
         self.model.check()?;
-        let pattern = pre_tokenizer::read(&self.pre_tokenizer)?;
+        let nfc = read_normalizer(&self.normalizer, "$.normalizer")?;
+        let (cutter, prefix_space) = pre_tokenizer::read(&self.pre_tokenizer)?;
         let ids = index(&self.model.vocab.0)?;
         let merges = read_merges(&self.model.merges, &ids)?;
         let added = read_added(self.added_tokens, &self.model.vocab.0, &ids)?;
         drop(ids);
         Ok(Model {
-            pattern,
+            nfc,
+            prefix_space,
+            cutter,
             tokens: token_table(self.model.vocab.0, &added),
             merges,
             order: MergeOrder::Listed,
@@ -31,38 +34,55 @@ impl File {
     }
 
     fn check_parts(&self) -> Result<()> {
-        let kind = |value: &Value| {
-            value
-                .get("type")
-                .and_then(Value::as_str)
-                .unwrap_or("of no type")
-                .to_owned()
-        };
         if !self.truncation.is_null() {
-            return wrong(
+            return unsupported(
                 "$.truncation",
                 "truncation is not covered; set it to null and cut the ids yourself",
             );
         }
         if !self.padding.is_null() {
-            return wrong("$.padding", "padding is not covered; set it to null");
+            return unsupported("$.padding", "padding is not covered; set it to null");
         }
-        if !self.normalizer.is_null() {
-            return wrong(
-                "$.normalizer",
-                format!("normalizer {} is not covered", kind(&self.normalizer)),
-            );
-        }
-        if kind(&self.decoder) != "ByteLevel" {
-            return wrong(
+        match kind(&self.decoder) {
+            "ByteLevel" => Ok(()),
+            other => unsupported(
                 "$.decoder",
-                format!(
-                    "decoder {} is not covered, only ByteLevel",
-                    kind(&self.decoder)
-                ),
-            );
+                format!("decoder {other} is not covered, only ByteLevel"),
+            ),
         }
-        Ok(())
+    }
+}
+
+/// The type of a part of the file.
+fn kind(part: &Value) -> &str {
+    part.get("type")
+        .and_then(Value::as_str)
+        .unwrap_or("of no type")
+}
+
+/// Whether text is brought into NFC. A sequence of nothing but NFC is NFC.
+fn read_normalizer(normalizer: &Value, path: &str) -> Result<bool> {
+    if normalizer.is_null() {
+        return Ok(false);
+    }
+    match (
+        kind(normalizer),
+        normalizer.get("normalizers").and_then(Value::as_array),
+    ) {
+        ("NFC", _) => Ok(true),
+        ("Sequence", Some(steps)) => {
+            let steps = steps.iter().enumerate();
+            let mut read = steps.map(|(place, step)| match kind(step) {
+                // One level is what files hold; deeper ones would be recursion over what a file says.
+                "Sequence" => unsupported(
+                    format!("{path}.normalizers[{place}]"),
+                    "a Sequence in a Sequence is not covered",
+                ),
+                _ => read_normalizer(step, &format!("{path}.normalizers[{place}]")),
+            });
+            read.try_fold(false, |any, one| Ok(any | one?))
+        }
+        (other, _) => unsupported(path, format!("normalizer {other} is not covered, only NFC")),
     }
 }
 
@@ -71,22 +91,22 @@ impl Bpe {
         let is_given =
             |affix: &Option<String>| affix.as_ref().is_some_and(|affix| !affix.is_empty());
         if let Some(kind) = self.r#type.as_ref().filter(|kind| *kind != "BPE") {
-            return wrong("$.model.type", format!("{kind} is not covered, only BPE"));
+            return unsupported("$.model.type", format!("{kind} is not covered, only BPE"));
         }
         if let Some(dropout) = self.dropout.filter(|dropout| *dropout != 0.0) {
-            return wrong(
+            return unsupported(
                 "$.model.dropout",
                 format!("dropout {dropout} is not covered"),
             );
         }
         if is_given(&self.continuing_subword_prefix) {
-            return wrong(
+            return unsupported(
                 "$.model.continuing_subword_prefix",
                 "prefixes are not covered",
             );
         }
         if is_given(&self.end_of_word_suffix) {
-            return wrong("$.model.end_of_word_suffix", "suffixes are not covered");
+            return unsupported("$.model.end_of_word_suffix", "suffixes are not covered");
         }
         Ok(())
     }
@@ -132,10 +152,11 @@ fn read_merges(texts: &[MergeText], ids: &FxHashMap<&str, u32>) -> Result<Vec<Me
             .chars()
             .all(|character| byte_level::byte_of(character).is_some())
         {
-            return refuse(format!(
+            let problem = format!(
                 "{:?} is not written in the byte-level alphabet",
                 text.joined()
-            ));
+            );
+            return unsupported(format!("$.model.merges[{place}]"), problem);
         }
         merges.push(Merge {
             left,
@@ -171,13 +192,8 @@ fn read_added(
         .collect();
     let mut kept = Vec::<AddedToken>::with_capacity(added.len());
     for (place, token) in added.into_iter().enumerate() {
-        let Added {
-            id,
-            content,
-            special,
-            normalized,
-            ..
-        } = check_added(place, token)?;
+        let token = check_added(place, token)?;
+        let (id, content) = (token.id, token.content);
         let path = format!("$.added_tokens[{place}].id");
         if let Some(other) = taken.get(&id).filter(|other| **other != content) {
             return wrong(
@@ -194,8 +210,11 @@ fn read_added(
         kept.push(AddedToken {
             id,
             content,
-            special,
-            normalized,
+            special: token.special,
+            normalized: token.normalized,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            single_word: token.single_word,
         });
     }
     kept.sort_by_key(|token| token.id);
@@ -210,15 +229,6 @@ fn read_added(
 
 fn check_added(place: usize, token: Added) -> Result<Added> {
     let path = |field: &str| format!("$.added_tokens[{place}].{field}");
-    for (flag, name) in [
-        (token.lstrip, "lstrip"),
-        (token.rstrip, "rstrip"),
-        (token.single_word, "single_word"),
-    ] {
-        if flag {
-            return wrong(path(name), format!("{name} is not covered"));
-        }
-    }
     if token.content.is_empty() {
         return wrong(path("content"), "an added token is empty");
     }

@@ -1,10 +1,10 @@
-//! Byte-pair encoding of one piece: join the neighbours of smallest rank, leftmost first, until none can be joined.
-//! (Sennrich et al., *Neural Machine Translation of Rare Words with Subword Units*, 2016, section 3.2, on bytes.)
+//! Byte-pair encoding as it is defined: join the neighbours of smallest rank, leftmost first, until none can be joined.
 //!
 //! Short pieces look for the smallest rank by a linear scan, O(n²) of a very small n; long ones keep candidates in a heap,
-//! O(n log n), so that no input is quadratic.
+//! O(n log n). Used for models whose merges may come before their parts, a token or two at a time, and in tests.
 
-use crate::pairs::{Joined, PairTable};
+use crate::model::Merge;
+use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -13,9 +13,33 @@ const SCAN_MOST: usize = 48;
 /// "No neighbour."
 const END: u32 = u32::MAX;
 
+/// What two neighbours become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Joined {
+    /// Smaller merges first; [`u32::MAX`] says "never".
+    rank: u32,
+    /// Id of the joined token.
+    id: u32,
+}
+
+impl Joined {
+    /// Two neighbours that never merge.
+    const NEVER: Self = Self {
+        rank: u32::MAX,
+        id: 0,
+    };
+}
+
+/// All merges by their two parts' ids, with their ranks.
+pub struct Ranks {
+    merges: FxHashMap<(u32, u32), Joined>,
+    /// Id of each single byte.
+    bytes: [u32; 256],
+}
+
 /// Buffers of the merge loop, kept between pieces.
 #[derive(Default)]
-pub struct MergeBuffers {
+pub struct LoopBuffers {
     /// Linked list over the piece's bytes: token, and the places of its neighbours.
     nodes: Vec<Node>,
     /// Candidates: rank in the high half, place in the low half; smallest first.
@@ -34,30 +58,50 @@ struct Node {
     next: u32,
 }
 
-/// Appends the tokens of `piece` (at most `u32::MAX - 1` bytes) to `ids`.
-pub fn merge(
-    pairs: &PairTable,
-    bytes: &[u32; 256],
-    piece: &[u8],
-    buffers: &mut MergeBuffers,
-    ids: &mut Vec<u32>,
-) {
-    if piece.len() <= SCAN_MOST {
-        merge_by_scan(pairs, bytes, piece, ids);
-    } else {
-        merge_by_heap(pairs, bytes, piece, buffers, ids);
+impl Ranks {
+    /// Those of merges with their ranks; of equal pairs the last one counts.
+    pub fn of(merges: impl IntoIterator<Item = (u32, Merge)>, bytes: &[u32; 256]) -> Self {
+        let joined = |(rank, merge): (u32, Merge)| {
+            let joined = Joined {
+                rank,
+                id: merge.joined,
+            };
+            ((merge.left, merge.right), joined)
+        };
+        Self {
+            merges: merges.into_iter().map(joined).collect(),
+            bytes: *bytes,
+        }
+    }
+
+    /// Appends the tokens of `piece` (at most `u32::MAX - 1` bytes) to `ids`.
+    pub fn merge(&self, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>) {
+        if piece.len() <= SCAN_MOST {
+            merge_by_scan(self, piece, ids);
+        } else {
+            merge_by_heap(self, piece, buffers, ids);
+        }
+    }
+
+    fn get(&self, left: u32, right: u32) -> Joined {
+        let found = self.merges.get(&(left, right));
+        found.copied().unwrap_or(Joined::NEVER)
+    }
+
+    fn byte(&self, byte: u8) -> u32 {
+        self.bytes[usize::from(byte)]
     }
 }
 
-fn merge_by_scan(pairs: &PairTable, bytes: &[u32; 256], piece: &[u8], ids: &mut Vec<u32>) {
+fn merge_by_scan(ranks: &Ranks, piece: &[u8], ids: &mut Vec<u32>) {
     let mut tokens = [0_u32; SCAN_MOST];
     let mut joined = [Joined::NEVER; SCAN_MOST];
     let mut count = piece.len();
     for (token, &byte) in tokens.iter_mut().zip(piece) {
-        *token = bytes[usize::from(byte)];
+        *token = ranks.byte(byte);
     }
     for place in 1..count {
-        joined[place - 1] = pairs.get(tokens[place - 1], tokens[place]);
+        joined[place - 1] = ranks.get(tokens[place - 1], tokens[place]);
     }
     while let Some((place, best)) = smallest(&joined[..count.saturating_sub(1)]) {
         tokens[place] = best.id;
@@ -65,12 +109,12 @@ fn merge_by_scan(pairs: &PairTable, bytes: &[u32; 256], piece: &[u8], ids: &mut 
         joined.copy_within(place + 1..count, place);
         count -= 1;
         joined[place] = if place + 1 < count {
-            pairs.get(best.id, tokens[place + 1])
+            ranks.get(best.id, tokens[place + 1])
         } else {
             Joined::NEVER
         };
         if place > 0 {
-            joined[place - 1] = pairs.get(tokens[place - 1], best.id);
+            joined[place - 1] = ranks.get(tokens[place - 1], best.id);
         }
     }
     ids.extend_from_slice(&tokens[..count]);
@@ -88,15 +132,9 @@ fn smallest(joined: &[Joined]) -> Option<(usize, Joined)> {
     (best.1 != Joined::NEVER).then_some(best)
 }
 
-fn merge_by_heap(
-    pairs: &PairTable,
-    bytes: &[u32; 256],
-    piece: &[u8],
-    buffers: &mut MergeBuffers,
-    ids: &mut Vec<u32>,
-) {
-    let MergeBuffers { nodes, heap } = buffers;
-    link(pairs, bytes, piece, nodes);
+fn merge_by_heap(ranks: &Ranks, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>) {
+    let LoopBuffers { nodes, heap } = buffers;
+    link(ranks, piece, nodes);
     // One heapify is O(n); pushing one by one is O(n log n).
     let mut candidates = std::mem::take(heap).into_vec();
     candidates.clear();
@@ -112,7 +150,7 @@ fn merge_by_heap(
         if nodes[place as usize].joined.rank != rank {
             continue;
         }
-        join(pairs, nodes, place);
+        join(ranks, nodes, place);
         let previous = nodes[place as usize].previous;
         heap.extend(candidate(place, nodes[place as usize].joined));
         if previous != END {
@@ -127,13 +165,13 @@ fn merge_by_heap(
 }
 
 /// One node per byte.
-fn link(pairs: &PairTable, bytes: &[u32; 256], piece: &[u8], nodes: &mut Vec<Node>) {
+fn link(ranks: &Ranks, piece: &[u8], nodes: &mut Vec<Node>) {
     nodes.clear();
     let last = piece.len() as u32 - 1;
     nodes.extend((0..).zip(piece).map(|(place, &byte)| Node {
-        id: bytes[usize::from(byte)],
+        id: ranks.byte(byte),
         joined: match piece.get(place as usize + 1) {
-            Some(&next) => pairs.get(bytes[usize::from(byte)], bytes[usize::from(next)]),
+            Some(&next) => ranks.get(ranks.byte(byte), ranks.byte(next)),
             None => Joined::NEVER,
         },
         previous: if place == 0 { END } else { place - 1 },
@@ -142,7 +180,7 @@ fn link(pairs: &PairTable, bytes: &[u32; 256], piece: &[u8], nodes: &mut Vec<Nod
 }
 
 /// Joins the token at `place` with its next one, and looks up what its new neighbours make with it.
-fn join(pairs: &PairTable, nodes: &mut [Node], place: u32) {
+fn join(ranks: &Ranks, nodes: &mut [Node], place: u32) {
     let Node {
         joined: Joined { id, .. },
         next: absorbed,
@@ -155,7 +193,7 @@ fn join(pairs: &PairTable, nodes: &mut [Node], place: u32) {
     let joined = match nodes.get_mut(next as usize) {
         Some(after) => {
             after.previous = place;
-            pairs.get(id, after.id)
+            ranks.get(id, after.id)
         }
         None => Joined::NEVER,
     };
@@ -166,53 +204,11 @@ fn join(pairs: &PairTable, nodes: &mut [Node], place: u32) {
         next,
     };
     if previous != END {
-        nodes[previous as usize].joined = pairs.get(nodes[previous as usize].id, id);
+        nodes[previous as usize].joined = ranks.get(nodes[previous as usize].id, id);
     }
 }
 
 #[inline]
 fn candidate(place: u32, joined: Joined) -> Option<Reverse<u64>> {
     (joined != Joined::NEVER).then(|| Reverse(u64::from(joined.rank) << 32 | u64::from(place)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pairs::PairTable;
-    use crate::train::tests::trained;
-    use proptest::prelude::*;
-
-    fn both_ways(pairs: &PairTable, bytes: &[u32; 256], piece: &[u8]) -> [Vec<u32>; 2] {
-        let (mut scanned, mut heaped) = (Vec::new(), Vec::new());
-        merge_by_scan(pairs, bytes, piece, &mut scanned);
-        merge_by_heap(
-            pairs,
-            bytes,
-            piece,
-            &mut MergeBuffers::default(),
-            &mut heaped,
-        );
-        [scanned, heaped]
-    }
-
-    proptest! {
-        #[test]
-        fn the_scan_and_the_heap_agree(corpus in "[ab ]{1,80}", piece in "[ab ]{1,48}", merges in 0_usize..60) {
-            let model = trained(&corpus, 256 + merges);
-            let bytes = model.validate().unwrap();
-            let [scanned, heaped] = both_ways(&PairTable::of(&model), &bytes, piece.as_bytes());
-            prop_assert_eq!(&scanned, &heaped);
-            let text: Vec<u8> = scanned.iter().flat_map(|&id| model.tokens.get(id).to_vec()).collect();
-            prop_assert_eq!(text, piece.into_bytes());
-        }
-    }
-
-    #[test]
-    fn equal_ranks_are_joined_from_the_left() {
-        let model = trained("aa aa", 257);
-        let bytes = model.validate().unwrap();
-        let [scanned, heaped] = both_ways(&PairTable::of(&model), &bytes, b"aaa");
-        assert_eq!(scanned, [256, bytes[usize::from(b'a')]]);
-        assert_eq!(heaped, scanned);
-    }
 }

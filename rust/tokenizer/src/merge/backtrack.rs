@@ -1,0 +1,164 @@
+//! Encoding a piece from its longest tokens, one border at a time, with a way back.
+
+use super::{MergeBuffers, NONE, PieceMerger};
+
+/// Borders at which no encoding can go on.
+trait Dead {
+    fn is_dead(&self, place: usize) -> bool;
+    fn bury(&mut self, place: usize);
+}
+
+/// Of a piece of fewer than 64 bytes.
+impl Dead for u64 {
+    #[inline]
+    fn is_dead(&self, place: usize) -> bool {
+        *self >> (place % 64) & 1 == 1
+    }
+
+    #[inline]
+    fn bury(&mut self, place: usize) {
+        *self |= 1 << (place % 64);
+    }
+}
+
+impl Dead for Vec<u64> {
+    #[inline]
+    fn is_dead(&self, place: usize) -> bool {
+        self[place / 64].is_dead(place)
+    }
+
+    #[inline]
+    fn bury(&mut self, place: usize) {
+        self[place / 64].bury(place);
+    }
+}
+
+/// Words of the bit field that are kept for the next piece: enough for one of 64 KiB.
+const WORDS_KEPT: usize = 1 << 10;
+
+impl PieceMerger {
+    /// Appends the ids of a piece that is no token as a whole and begins with `first` at the longest.
+    pub(super) fn append_parts(
+        &self,
+        piece: &[u8],
+        first: u32,
+        buffers: &mut MergeBuffers,
+        ids: &mut Vec<u32>,
+    ) {
+        let before = ids.len();
+        if piece.len() < 64 {
+            self.search(piece, first, &mut 0_u64, buffers, ids);
+        } else {
+            let mut dead = std::mem::take(&mut buffers.dead);
+            dead.clear();
+            dead.resize(piece.len() / 64 + 1, 0);
+            self.search(piece, first, &mut dead, buffers, ids);
+            dead.truncate(WORDS_KEPT);
+            dead.shrink_to(WORDS_KEPT);
+            buffers.dead = dead;
+        }
+        for id in &mut ids[before..] {
+            *id = self.ids[*id as usize];
+        }
+    }
+
+    /// Appends the numbers of the piece's tokens to `found`, which is also the way back.
+    fn search(
+        &self,
+        piece: &[u8],
+        first: u32,
+        dead: &mut impl Dead,
+        buffers: &mut MergeBuffers,
+        found: &mut Vec<u32>,
+    ) {
+        let before = found.len();
+        let (mut at, mut token) = (0, self.part(first));
+        while at < piece.len() {
+            let last = (found.len() > before).then(|| found[found.len() - 1]);
+            match self.fitting(last, token, at, dead, buffers) {
+                Some(fitting) => {
+                    found.push(fitting);
+                    at += self.len(fitting);
+                    token = self.longest(&piece[at..], buffers);
+                }
+                None => {
+                    dead.bury(at);
+                    let Some(last) = found.pop() else {
+                        // Every beginning of a piece has an encoding, so some token fits at its start. If that were wrong,
+                        // bytes are better than nothing.
+                        debug_assert!(false, "no token begins {piece:?}");
+                        let bytes = piece.iter().map(|&byte| self.trie.longest(&[byte]).0);
+                        return found.extend(bytes);
+                    };
+                    at -= self.len(last);
+                    token = self.tokens[last as usize].prefix;
+                }
+            }
+        }
+    }
+
+    /// The longest of `token` and the tokens it begins with that goes with `last` and ends where the encoding can go on.
+    #[inline]
+    fn fitting(
+        &self,
+        last: Option<u32>,
+        mut token: u32,
+        at: usize,
+        dead: &impl Dead,
+        buffers: &mut MergeBuffers,
+    ) -> Option<u32> {
+        while token != NONE {
+            if !dead.is_dead(at + self.len(token))
+                && last.is_none_or(|last| self.go_together(last, token, buffers))
+            {
+                return Some(token);
+            }
+            token = self.tokens[token as usize].prefix;
+        }
+        None
+    }
+
+    #[inline]
+    fn go_together(&self, left: u32, right: u32, buffers: &mut MergeBuffers) -> bool {
+        let MergeBuffers {
+            memo,
+            merging,
+            steps,
+            ..
+        } = buffers;
+        if cfg!(test) {
+            *steps += 1;
+        }
+        memo.get(left, right, || {
+            self.check.holds(&self.tokens, left, right, merging)
+        })
+    }
+
+    /// The longest token that `text` begins with and merging arrives at; [`NONE`] at the end.
+    #[inline]
+    fn longest(&self, text: &[u8], buffers: &mut MergeBuffers) -> u32 {
+        if text.is_empty() {
+            return NONE;
+        }
+        let (number, steps) = self.trie.longest(text);
+        if cfg!(test) {
+            buffers.steps += steps as u64;
+        }
+        self.part(number)
+    }
+
+    /// `number`, or the longest token it begins with that is not met only as a whole piece.
+    #[inline]
+    fn part(&self, number: u32) -> u32 {
+        if number < self.whole_from {
+            number
+        } else {
+            self.tokens[number as usize].prefix
+        }
+    }
+
+    #[inline]
+    fn len(&self, number: u32) -> usize {
+        self.tokens[number as usize].len as usize
+    }
+}

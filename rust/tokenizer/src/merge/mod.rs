@@ -1,0 +1,157 @@
+//! Byte-pair encoding of one piece: join the neighbours of smallest rank, leftmost first, until none can be joined.
+//! (Sennrich et al., *Neural Machine Translation of Rare Words with Subword Units*, 2016, section 3.2, on bytes.)
+//!
+//! [`merge_loop`] says it in those words. What encodes is [`PieceMerger`], which arrives at the same tokens without merging:
+//!
+//! *Merging is local.* As long as nothing was joined across the two ends of a stretch, what happened inside is what happens
+//! when the stretch is merged alone. From this it follows, for any ranks, that
+//! 1. a token has one derivation, the one from its own bytes; merges that are not part of one never happen ([`derive`]);
+//! 2. tokens t1 ... tn are the encoding of their bytes if and only if each of them is the encoding of its own bytes, and each
+//!    two neighbours are the encoding of theirs;
+//! 3. the first tokens of an encoding are the encoding of their bytes, so each beginning of a piece ends in one token only.
+//!
+//! So the encoding is found from left to right: the longest token that goes with the one before it ([`trie`], [`check`]),
+//! else the next shorter one; where none does, no encoding has a border here, which a bit remembers, and the search goes one
+//! token back ([`backtrack`]). Each border is tried once, by (3), so time is linear; memory is a bit a byte.
+//! (Theory: Berglund & van der Merwe, *Formalizing BPE Tokenization*, 2023. As an algorithm: H. van Antwerpen & A. Neubeck,
+//! *So many tokens, so little time*, GitHub 2024. `docs/decisions/0011-linear-time-bpe.md` has the proofs.)
+
+mod backtrack;
+mod check;
+mod derive;
+mod long_cache;
+mod merge_loop;
+mod pairs;
+#[cfg(test)]
+mod tests;
+mod trie;
+
+use crate::model::Model;
+use check::{Check, Memo};
+use derive::Derivations;
+use long_cache::LongCache;
+use merge_loop::LoopBuffers;
+use trie::Trie;
+
+/// "No token."
+const NONE: u32 = u32::MAX;
+
+/// What the search needs to know of a token.
+///
+/// Tokens go by numbers of their own here: bytes come first, then tokens in the order of their merges, so that a number says
+/// which of two tokens is older; then those that no merge arrives at.
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    /// Its two parts; of a byte, its own number.
+    parts: [u32; 2],
+    /// The longest token that it begins with and that merging arrives at; [`NONE`] for a byte.
+    prefix: u32,
+    /// Its bytes.
+    len: u32,
+}
+
+/// Encodes pieces: the tables of a model.
+pub struct PieceMerger {
+    tokens: Vec<Token>,
+    /// The model's id of each number.
+    ids: Vec<u32>,
+    /// Tokens from this number on are met only as a whole piece.
+    whole_from: u32,
+    trie: Trie,
+    check: Check,
+}
+
+/// What a thread keeps between pieces.
+#[derive(Default)]
+pub struct MergeBuffers {
+    /// A bit for each byte of a long piece: no token begins here.
+    dead: Vec<u64>,
+    memo: Memo,
+    cache: LongCache,
+    merging: LoopBuffers,
+    /// Steps in the trie and pairs checked, in tests.
+    steps: u64,
+}
+
+impl PieceMerger {
+    /// The tables of `model`, whose single bytes have the ids `bytes`.
+    pub fn of(model: &Model, bytes: &[u32; 256]) -> Self {
+        let Derivations {
+            mut ids,
+            parts,
+            check,
+        } = derive::of(model, bytes);
+        let whole_from = ids.len() as u32;
+        if model.whole_pieces {
+            ids.extend(whole_only(model, &ids));
+        }
+        let texts: Vec<&[u8]> = ids.iter().map(|&id| model.tokens.get(id)).collect();
+        let (trie, prefixes) = trie::build(&texts, whole_from);
+        let parts = parts.into_iter().chain(std::iter::repeat([0; 2]));
+        let tokens = parts
+            .zip(&prefixes)
+            .zip(&texts)
+            .map(|((parts, &prefix), text)| Token {
+                parts,
+                prefix,
+                len: text.len() as u32,
+            })
+            .collect();
+        Self {
+            tokens,
+            ids,
+            whole_from,
+            trie,
+            check,
+        }
+    }
+
+    /// Appends the ids of `piece`.
+    pub fn append(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
+        if piece.is_empty() {
+            return;
+        }
+        let (number, steps) = self.trie.longest(piece);
+        if cfg!(test) {
+            buffers.steps += steps as u64;
+        }
+        if self.tokens[number as usize].len as usize == piece.len() {
+            ids.push(self.ids[number as usize]);
+        } else if LongCache::takes(piece) {
+            self.append_cached(piece, number, buffers, ids);
+        } else {
+            self.append_parts(piece, number, buffers, ids);
+        }
+    }
+
+    fn append_cached(
+        &self,
+        piece: &[u8],
+        first: u32,
+        buffers: &mut MergeBuffers,
+        ids: &mut Vec<u32>,
+    ) {
+        let place = LongCache::place(piece);
+        if !buffers.cache.append(place, piece, ids) {
+            let before = ids.len();
+            self.append_parts(piece, first, buffers, ids);
+            buffers.cache.insert(place, piece, &ids[before..]);
+        }
+    }
+}
+
+/// Tokens that are taken for a whole piece although merging does not arrive at them.
+fn whole_only(model: &Model, arrived: &[u32]) -> Vec<u32> {
+    let mut known = vec![false; model.tokens.len()];
+    let added = model.added.iter().map(|token| token.id);
+    for id in arrived.iter().copied().chain(added) {
+        if let Some(known) = known.get_mut(id as usize) {
+            *known = true;
+        }
+    }
+    let tokens = model.tokens.iter().filter(|(_, text)| text.len() > 1);
+    tokens
+        .map(|(id, _)| id)
+        .filter(|&id| !known[id as usize])
+        .collect()
+}

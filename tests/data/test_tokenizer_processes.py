@@ -19,7 +19,6 @@ from stategpt.data.tokenizer import Tokenizer
 TEXTS = library_texts(200_000)
 PREPARE = """
 import os, resource, signal, sys, threading, time
-import numpy as np
 from pathlib import Path
 from stategpt.data.tokenizer import Tokenizer
 words = "Ctrl-C, the oldest of all requests, must be answered within a second or so; nobody waits. " * 400
@@ -97,7 +96,6 @@ LONG_CALLS = {
     "count": "tok.count_batch([words * 1000] * 400)",
     "one text": "tok.encode(large)",
     "count of one text": "[tok.count(large) for _ in range(9)]",
-    "decode": "[tok.decode_bytes(np.ones(1 << 27, np.uint32)) for _ in range(9)]",
     "files": "tok.encode_files([sys.argv[1]] * 400)",
     "lines": "tok.encode_files([sys.argv[1]] * 400, documents='lines')",
 }

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.data import hf_tokenizer
 from stategpt.data.ragged import Ragged
-from stategpt.errors import InvalidArgument, UnknownToken
+from stategpt.errors import InvalidArgument, TokenizerUnsupported, UnknownToken
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
 IdsLike: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
@@ -61,7 +62,8 @@ class Tokenizer:
         Args:
             source: documents: a `str` is the text itself, a `Path` a file that holds one. Read once, not kept.
             vocab_size: ids at most: special tokens, 256 bytes, one per merge. Fewer where no pair is left.
-            pattern: how text is cut before merging: gpt2, gpt4, llama3, o200k or qwen.
+            pattern: how text is cut before merging: gpt2, gpt4, llama3, o200k or qwen, or a regular expression: its
+                matches are pieces, and so is the text between them.
             special_tokens: they take ids 0, 1, ...; the bytes follow.
             ties: which of two equally frequent pairs comes first. "hf": the smaller ids, as the `tokenizers` library.
             documents: "whole", or "lines": each line a document of its own, so that no token crosses a line end
@@ -71,7 +73,9 @@ class Tokenizer:
             threads: threads that count; by default as many as the machine lends.
 
         Raises:
-            InvalidArgument: a vocabulary too small, an unknown pattern, a special token that text needs, no Unicode.
+            InvalidArgument: a vocabulary too small, an unknown pattern, a regular expression that means something else to
+                the `tokenizers` library, a special token that text needs, no Unicode.
+            PatternLimit: a text takes a regular expression with look-around over its limit of steps.
             CorpusError: nothing to train on, a file that is not UTF-8.
             StorageError: a file that cannot be read.
         """
@@ -91,11 +95,19 @@ class Tokenizer:
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
         """Reads a `tokenizer.json` of the `tokenizers` library; the ids are that library's.
 
+        What our engine does not cover goes to that library, if it is installed: an `HfTokenizer`, which has
+        the same methods, and a logged line that names what is not covered.
+
         Raises:
-            TokenizerFormatError: malformed, or asks for what is not covered; the message has the JSON path.
+            TokenizerFormatError: malformed; the message has the JSON path.
+            TokenizerUnsupported: asks for what is not covered, and `tokenizers` is not installed; likewise.
             StorageError: the file cannot be read.
         """
-        return cls(_native.Tokenizer.load(os.fspath(path)))
+        try:
+            return cls(_native.Tokenizer.load(os.fspath(path)))
+        except TokenizerUnsupported as unsupported:
+            # Not one by class, but by its methods: what writes shards says so itself.
+            return cast(Tokenizer, hf_tokenizer.instead(path, unsupported))
 
     @classmethod
     def from_tiktoken(
@@ -229,7 +241,7 @@ class Tokenizer:
 
     @property
     def pattern(self) -> str:
-        """Name of the pattern (llama3's is gpt4's)."""
+        """Name of the pattern (llama3's is gpt4's), or its regular expressions."""
         return self._native.pattern
 
     @property

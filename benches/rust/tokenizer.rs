@@ -9,12 +9,11 @@ const VOCABULARY: usize = 16_384;
 
 fn train(texts: &[String], pattern: Pattern, vocab_size: usize) -> Tokenizer {
     let mut trainer = Trainer::new(pattern, Documents::Whole, Some(1));
-    let _ = trainer.feed(texts);
     let target = Target {
         vocab_size,
         ..Target::default()
     };
-    match trainer.train(&target) {
+    match trainer.feed(texts).and_then(|()| trainer.train(&target)) {
         Ok(tokenizer) => tokenizer,
         Err(error) => unreachable!("generated text trains: {error}"),
     }
@@ -24,10 +23,16 @@ fn encoding(criterion: &mut Criterion) {
     let texts = documents(CORPUS_BYTES);
     let bytes: usize = texts.iter().map(String::len).sum();
     let tokenizer = train(&texts, Pattern::Gpt4, VOCABULARY);
-    let batch = tokenizer.encode_batch(&texts, Special::Text, Some(2)).unwrap_or_default();
+    let batch = tokenizer
+        .encode_batch(&texts, Special::Text, Some(2))
+        .unwrap_or_default();
     let alone: Vec<u32> = texts
         .iter()
-        .flat_map(|text| tokenizer.encode(text.as_bytes(), Special::Text).unwrap_or_default())
+        .flat_map(|text| {
+            tokenizer
+                .encode(text.as_bytes(), Special::Text)
+                .unwrap_or_default()
+        })
         .collect();
     assert_eq!(batch.ids, alone, "a batch is its documents one by one");
     let decoded = tokenizer.decode(&batch.ids, false).unwrap_or_default();
@@ -82,7 +87,9 @@ fn floods(criterion: &mut Criterion) {
         ("han", "数"),
     ] {
         let text = unit.repeat(200_000 / unit.len());
-        let ids = tokenizer.encode(text.as_bytes(), Special::Text).unwrap_or_default();
+        let ids = tokenizer
+            .encode(text.as_bytes(), Special::Text)
+            .unwrap_or_default();
         let decoded = tokenizer.decode(&ids, false);
         assert_eq!(decoded.unwrap_or_default(), text.as_bytes());
         group

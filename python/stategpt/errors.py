@@ -71,7 +71,3 @@ class MissingExtra(StategptError, ImportError):
 
 class TrainingDiverged(StategptError):
     """Loss or gradient stayed non-finite; weights are those of the last good step."""
-
-
-class GateFailed(StategptError):
-    """A recipe's gate did not pass under `--check`."""

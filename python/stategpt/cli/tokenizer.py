@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stategpt.cli.commands import add
+from stategpt.cli.tokenizer_progress import TrainingShown
 from stategpt.cli.words import listing, size
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.config.material import PATTERNS
@@ -44,7 +45,10 @@ def execute_train(arguments: argparse.Namespace) -> int:
     from stategpt.data import Tokenizer
 
     paths = [Path(name) for name in arguments.files]
-    tok = Tokenizer.train(paths, arguments.vocab_size, pattern=arguments.pattern, special_tokens=CONTROL_TOKENS)
+    with TrainingShown() as shown:
+        tok = Tokenizer.train(
+            paths, arguments.vocab_size, pattern=arguments.pattern, special_tokens=CONTROL_TOKENS, progress=shown
+        )
     tok.save(arguments.out)
     trained_on = size(sum(path.stat().st_size for path in paths))
     print(f"{arguments.out}: {tok.vocab_size:,} tokens, trained on {trained_on} in {len(paths)} files")

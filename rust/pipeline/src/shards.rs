@@ -101,7 +101,9 @@ mod tests {
 
     fn tokenizer() -> Tokenizer {
         let mut trainer = Trainer::new(Pattern::named("gpt4").unwrap(), Documents::Whole, Some(1));
-        trainer.feed(&["the cat sat on the mat, the cat sat"]);
+        trainer
+            .feed(&["the cat sat on the mat, the cat sat"])
+            .unwrap();
         let special_tokens = vec!["<|endoftext|>".to_string(), "<|pad|>".to_string()];
         trainer
             .train(&Target {
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn a_tokenizer_without_end_of_text_is_refused() {
         let mut trainer = Trainer::new(Pattern::named("gpt4").unwrap(), Documents::Whole, Some(1));
-        trainer.feed(&["the cat"]);
+        trainer.feed(&["the cat"]).unwrap();
         let target = Target {
             vocab_size: 260,
             special_tokens: Vec::new(),

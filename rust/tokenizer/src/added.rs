@@ -73,9 +73,15 @@ impl Pass {
         added.sort_by_key(|token| !token.special);
         let contents = added.iter().map(|token| {
             let bytes = token.content.as_bytes();
-            if nfc { nfc::normalize(bytes).bytes } else { bytes.into() }
+            if nfc {
+                nfc::normalize(bytes).bytes
+            } else {
+                bytes.into()
+            }
         });
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(contents);
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(contents);
         let flags = |token: &&AddedToken| Flags {
             id: token.id,
             lstrip: token.lstrip,
@@ -93,11 +99,16 @@ impl Pass {
         let mut segments = Vec::new();
         let mut from = 0;
         let mut space = Space::default();
-        let matches = self.automaton.iter().flat_map(|automaton| automaton.find_iter(text));
+        let matches = self
+            .automaton
+            .iter()
+            .flat_map(|automaton| automaton.find_iter(text));
         for found in matches {
             let token = self.tokens[found.pattern().as_usize()];
             let (mut start, mut end) = (found.start(), found.end());
-            if token.single_word && (ends_with_word(&text[..start]) || starts_with_word(&text[end..])) {
+            if token.single_word
+                && (ends_with_word(&text[..start]) || starts_with_word(&text[end..]))
+            {
                 continue;
             }
             if token.lstrip {
@@ -111,13 +122,23 @@ impl Pass {
                 continue;
             }
             if from < start {
-                segments.push(Segment::Text { start: from, end: start });
+                segments.push(Segment::Text {
+                    start: from,
+                    end: start,
+                });
             }
-            segments.push(Segment::Added { id: token.id, start, end });
+            segments.push(Segment::Added {
+                id: token.id,
+                start,
+                end,
+            });
             from = end;
         }
         if from < text.len() {
-            segments.push(Segment::Text { start: from, end: text.len() });
+            segments.push(Segment::Text {
+                start: from,
+                end: text.len(),
+            });
         }
         segments
     }
@@ -172,7 +193,12 @@ fn is_word(character: char) -> bool {
 
 /// The character that `text` begins with, if it is one.
 fn first(text: &[u8]) -> Option<char> {
-    text[..text.len().min(4)].utf8_chunks().next()?.valid().chars().next()
+    text[..text.len().min(4)]
+        .utf8_chunks()
+        .next()?
+        .valid()
+        .chars()
+        .next()
 }
 
 /// The character that `text` ends with, if it is one.
@@ -206,28 +232,49 @@ mod tests {
             Segment::Text { start, end } => text[start..end].to_owned(),
             Segment::Added { id, start, end } => format!("[{id}:{}]", &text[start..end]),
         };
-        matcher.raw.segments(text.as_bytes()).into_iter().map(show).collect()
+        matcher
+            .raw
+            .segments(text.as_bytes())
+            .into_iter()
+            .map(show)
+            .collect()
     }
 
     #[test]
     fn the_leftmost_longest_token_wins() {
         let tokens = [token(1, "<a", ""), token(2, "<ab>", ""), token(3, "b>", "")];
-        assert_eq!(shown(&tokens, "x<ab><a b>"), ["x", "[2:<ab>]", "[1:<a]", " ", "[3:b>]"]);
+        assert_eq!(
+            shown(&tokens, "x<ab><a b>"),
+            ["x", "[2:<ab>]", "[1:<a]", " ", "[3:b>]"]
+        );
     }
 
     #[test]
     fn flags_take_white_space_and_whole_words() {
-        let tokens = [token(1, "<l>", "l"), token(2, "<r>", "r"), token(3, "wo", "w")];
-        assert_eq!(shown(&tokens, "a \u{3000}<l> b"), ["a", "[1: \u{3000}<l>]", " b"]);
+        let tokens = [
+            token(1, "<l>", "l"),
+            token(2, "<r>", "r"),
+            token(3, "wo", "w"),
+        ];
+        assert_eq!(
+            shown(&tokens, "a \u{3000}<l> b"),
+            ["a", "[1: \u{3000}<l>]", " b"]
+        );
         assert_eq!(shown(&tokens, "<r> \n <l>"), ["[2:<r> \n ]", "[1:<l>]"]);
-        assert_eq!(shown(&tokens, "wo word (wo)"), ["[3:wo]", " word (", "[3:wo]", ")"]);
+        assert_eq!(
+            shown(&tokens, "wo word (wo)"),
+            ["[3:wo]", " word (", "[3:wo]", ")"]
+        );
         assert_eq!(shown(&tokens, "éwo wo_"), ["éwo wo_"]);
     }
 
     #[test]
     fn white_space_that_is_a_token_is_found_in_what_another_took() {
         let tokens = [token(1, "<r>", "r"), token(2, " ", "r")];
-        assert_eq!(shown(&tokens, "<r>  a"), ["[1:<r>  ]", "[2:  ]", "[2: ]", "a"]);
+        assert_eq!(
+            shown(&tokens, "<r>  a"),
+            ["[1:<r>  ]", "[2:  ]", "[2: ]", "a"]
+        );
         // Linear: each space asks where the run ends.
         let flood = " ".repeat(1 << 20);
         let matcher = AddedMatcher::of(&tokens[1..], false);

@@ -5,81 +5,51 @@
 //! comes out.
 
 use crate::key::ShortKey;
+use crate::memory::Zeroed;
 use crate::scan::prefetch;
 
 /// Sets of two slots: 6 MiB.
 const SETS: usize = 3 << 15;
-/// Key (two words) and tokens (two to a word, less one of their number in the highest two bits); all zero where free.
-type Slot = [u64; 4];
-/// Words of a set: two slots, which fill a cache line.
-const SET_WORDS: usize = 8;
+/// Bytes of a set: a cache line.
+const SET: usize = 64;
+/// Bytes of a slot: key with the number of tokens, tokens; all zero where free.
+const SLOT: usize = SET / 2;
 
-/// The tokens of a piece, as a slot holds them.
-#[derive(Clone, Copy)]
-pub struct Tokens([u64; 2]);
-
-/// Where the number of tokens stands in a slot's last word: no vocabulary reaches ids of 30 bits.
+/// Where a slot has the number of its tokens, less one: in two bits of the key's length, which needs four of eight.
 const COUNT_SHIFT: u32 = 62;
+const COUNT: u64 = 3 << COUNT_SHIFT;
 
-impl Tokens {
+/// The tokens of a piece.
+#[derive(Clone, Copy)]
+pub struct Tokens {
     /// How many there are.
-    #[inline(always)]
-    pub fn count(self) -> usize {
-        1 + (self.0[1] >> COUNT_SHIFT) as usize
-    }
-
+    pub count: usize,
     /// The ids; those beyond the count mean nothing.
-    #[inline(always)]
-    pub fn ids(self) -> [u32; PieceCache::MOST_TOKENS] {
-        let [first, last] = self.0;
-        let last = last & ((1 << COUNT_SHIFT) - 1);
-        [
-            first as u32,
-            (first >> 32) as u32,
-            last as u32,
-            (last >> 32) as u32,
-        ]
-    }
+    pub ids: [u32; PieceCache::MOST_TOKENS],
 }
 
 /// The table. One per thread that encodes.
-pub struct PieceCache {
-    /// Sets from `first` on. Words rather than sets, because zeroed words come from the system untouched.
-    words: Vec<u64>,
-    /// The first word that begins a cache line.
-    first: usize,
-}
+pub struct PieceCache(Zeroed);
 
 impl Default for PieceCache {
     /// An empty one; its memory is touched only as it fills.
     fn default() -> Self {
-        let words = vec![0_u64; (SETS + 1) * SET_WORDS];
-        // The offset is 0 to 7; a platform that cannot tell it answers with a larger number.
-        let first = words.as_ptr().align_offset(64) % SET_WORDS;
-        Self { words, first }
+        Self(Zeroed::of(SETS * SET))
     }
 }
+
+/// A table to look pieces up in.
+#[derive(Clone, Copy)]
+pub struct Sets<'c>(&'c [[u8; SET]]);
 
 impl PieceCache {
     /// Tokens a slot holds; pieces of more are merged anew each time.
     pub const MOST_TOKENS: usize = 4;
 
-    /// Where `key` is, if it is known; asks for that memory, which [`PieceCache::get`] will look at.
-    #[inline(always)]
-    pub fn place(&self, key: ShortKey) -> usize {
-        let place = self.first + set(key);
-        prefetch(&self.words, place);
-        place
-    }
-
-    /// The tokens of `key`, whose [`PieceCache::place`] is given, if they are known.
-    #[inline(always)]
-    pub fn get(&self, place: usize, key: ShortKey) -> Option<Tokens> {
-        let words = self.words.get(place..place + SET_WORDS)?;
-        // No branch for which of the two it is: that is as good as random.
-        let second = (words[0] != key.low) | (words[1] != key.high);
-        let slot = words.get(usize::from(second) * 4..)?.get(..4)?;
-        ((slot[0] == key.low) & (slot[1] == key.high)).then(|| Tokens([slot[2], slot[3]]))
+    /// The table to look pieces up in.
+    #[inline]
+    pub fn sets(&self) -> Sets<'_> {
+        Sets(self.0.as_chunks().0)
     }
 
     /// Remembers the tokens of `key`, if they are few enough.
@@ -90,23 +60,60 @@ impl PieceCache {
         }
         let id = |place: usize| u64::from(ids.get(place).copied().unwrap_or(0));
         let count = (ids.len() as u64 - 1) << COUNT_SHIFT;
-        let slot: Slot = [
+        let slot = [
             key.low,
-            key.high,
+            key.high | count,
             id(0) | id(1) << 32,
-            id(2) | id(3) << 32 | count,
+            id(2) | id(3) << 32,
         ];
-        let start = self.first + set(key);
-        let words = &mut self.words[start..start + SET_WORDS];
-        words.copy_within(..4, 4);
-        words[..4].copy_from_slice(&slot);
+        let start = place(key) as usize * SET;
+        let set = &mut self.0[start..start + SET];
+        set.copy_within(..SLOT, SLOT);
+        for (bytes, word) in set.as_chunks_mut::<8>().0.iter_mut().zip(slot) {
+            *bytes = word.to_ne_bytes();
+        }
     }
 }
 
-/// The first word of a key's set.
-#[inline]
-fn set(key: ShortKey) -> usize {
-    ((((key.hash() >> 32) * SETS as u64) >> 32) as usize) * SET_WORDS
+impl Sets<'_> {
+    /// Where `key` is, if it is known; asks for that memory, which [`Sets::get`] will look at.
+    #[inline(always)]
+    pub fn place(self, key: ShortKey) -> u32 {
+        let place = place(key);
+        prefetch(self.0, place as usize);
+        place
+    }
+
+    /// The tokens of `key`, whose [`Sets::place`] is given, if they are known.
+    #[inline(always)]
+    pub fn get(self, place: u32, key: ShortKey) -> Option<Tokens> {
+        let set = self.0.get(place as usize)?;
+        let word = |at: usize| {
+            set.as_chunks::<8>()
+                .0
+                .get(at)
+                .map_or(0, |word| u64::from_ne_bytes(*word))
+        };
+        let differs = |at: usize| (word(at) ^ key.low) | ((word(at + 1) ^ key.high) & !COUNT);
+        // No branch for which of the two it is: that is as good as random.
+        let at = usize::from(differs(0) != 0) * (SLOT / 8);
+        let (first, last) = (word(at + 2), word(at + 3));
+        (differs(at) == 0).then(|| Tokens {
+            count: 1 + (word(at + 1) >> COUNT_SHIFT) as usize,
+            ids: [
+                first as u32,
+                (first >> 32) as u32,
+                last as u32,
+                (last >> 32) as u32,
+            ],
+        })
+    }
+}
+
+/// The number of a key's set.
+#[inline(always)]
+fn place(key: ShortKey) -> u32 {
+    (((key.hash() >> 32) * SETS as u64) >> 32) as u32
 }
 
 #[cfg(test)]
@@ -114,9 +121,9 @@ mod tests {
     use super::*;
 
     fn found(cache: &PieceCache, key: ShortKey) -> Option<Vec<u32>> {
-        cache
-            .get(cache.place(key), key)
-            .map(|tokens| tokens.ids()[..tokens.count()].to_vec())
+        let sets = cache.sets();
+        sets.get(sets.place(key), key)
+            .map(|tokens| tokens.ids[..tokens.count].to_vec())
     }
 
     #[test]

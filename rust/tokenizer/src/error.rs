@@ -114,6 +114,9 @@ pub enum TokenizerError {
         /// First byte that is not UTF-8.
         offset: usize,
     },
+    /// Somebody raised the call's [`crate::Stop`].
+    #[error("the call was interrupted before its end; nothing came of it")]
+    Interrupted,
     /// A corpus that cannot be trained on.
     #[error(
         "cannot train on {documents} documents with {bytes} bytes of distinct pieces: {problem}"
@@ -125,6 +128,26 @@ pub enum TokenizerError {
         bytes: u64,
         /// What is wrong and what to do.
         problem: &'static str,
+    },
+    /// A corpus with more distinct pieces than memory was granted for.
+    #[error(
+        "{pieces} distinct pieces take {bytes} bytes, more than memory_limit {limit}; raise it, or train on a sample"
+    )]
+    MemoryLimit {
+        /// Distinct pieces so far.
+        pieces: u64,
+        /// Memory they take.
+        bytes: u64,
+        /// Memory granted.
+        limit: u64,
+    },
+    /// Training was told not to go on.
+    #[error("training was interrupted after {done} of {total}; there is no tokenizer")]
+    TrainingInterrupted {
+        /// Units done in the phase at work.
+        done: u64,
+        /// Units there are at most; 0 where that is not known.
+        total: u64,
     },
 }
 

@@ -147,7 +147,12 @@ fn is_marked(marked: &[u64], character: char) -> bool {
 
 /// The first marked character at `at` or later, and the plain one right before it (itself, if nothing precedes).
 #[inline]
-fn next_marked(marked: &[u64], text: &str, mut at: usize, mut plain: usize) -> Option<(usize, usize)> {
+fn next_marked(
+    marked: &[u64],
+    text: &str,
+    mut at: usize,
+    mut plain: usize,
+) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     loop {
         let length = match *bytes.get(at)? {
@@ -178,7 +183,9 @@ fn next_marked(marked: &[u64], text: &str, mut at: usize, mut plain: usize) -> O
 
 /// The end of the marked characters from `at`.
 fn end_of_marked(marked: &[u64], text: &str, at: usize) -> usize {
-    let plain = text[at..].char_indices().find(|&(_, character)| !is_marked(marked, character));
+    let plain = text[at..]
+        .char_indices()
+        .find(|&(_, character)| !is_marked(marked, character));
     plain.map_or(text.len(), |(offset, _)| at + offset)
 }
 
@@ -190,7 +197,11 @@ mod tests {
     fn check(text: &str) {
         let expected: String = text.nfc().collect();
         let normalized = normalize(text.as_bytes());
-        assert_eq!(String::from_utf8_lossy(&normalized.bytes), expected, "{text:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&normalized.bytes),
+            expected,
+            "{text:?}"
+        );
         let mut rebuilt = 0;
         for edit in &normalized.edits {
             assert_eq!(normalized.origin(edit.new.0), edit.old.0);
@@ -213,7 +224,9 @@ mod tests {
     #[test]
     fn every_character_alone_and_between_others() {
         for character in ('\0'..=char::MAX).filter(|&one| one as u32 >= 0x80) {
-            check(&format!("a{character}\u{301}e\u{301}{character}{character}z"));
+            check(&format!(
+                "a{character}\u{301}e\u{301}{character}{character}z"
+            ));
         }
     }
 

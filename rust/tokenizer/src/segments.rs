@@ -36,7 +36,10 @@ impl PreparedText<'_> {
     /// The place in the text as it was given of a place in `bytes`.
     pub fn origin(&self, at: usize) -> usize {
         let at = self.start + at.saturating_sub(usize::from(self.prefixed));
-        self.base + self.normalized.map_or(at, |normalized| normalized.origin(at))
+        self.base
+            + self
+                .normalized
+                .map_or(at, |normalized| normalized.origin(at))
     }
 }
 
@@ -49,19 +52,28 @@ impl Tokenizer {
     /// for in that; each stretch between gets its own prefix space. Normalising happens before the second search as in the
     /// `tokenizers` library, so with [`Special::Allow`] text can become such a token by it; with [`Special::Text`] none is
     /// looked for at all.
-    pub(crate) fn for_each_segment(&self, text: &[u8], special: Special, visit: &mut Visit<'_>) -> Result<()> {
+    pub(crate) fn for_each_segment(
+        &self,
+        text: &[u8],
+        special: Special,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
         let added = self.added(special);
-        for_each(added.map(|added| &added.raw), text, &mut |segment| match segment {
-            Segment::Added { id, start, .. } => visit(Prepared::Added { id, start }),
-            Segment::Text { start, end } => {
-                let pass = added.map(|added| &added.normalized);
-                if !self.model().nfc {
-                    return self.prepare(&text[start..end], start, None, pass, visit);
+        for_each(
+            added.map(|added| &added.raw),
+            text,
+            &mut |segment| match segment {
+                Segment::Added { id, start, .. } => visit(Prepared::Added { id, start }),
+                Segment::Text { start, end } => {
+                    let pass = added.map(|added| &added.normalized);
+                    if !self.model().nfc {
+                        return self.prepare(&text[start..end], start, None, pass, visit);
+                    }
+                    let normalized = nfc::normalize(&text[start..end]);
+                    self.prepare(&normalized.bytes, start, Some(&normalized), pass, visit)
                 }
-                let normalized = nfc::normalize(&text[start..end]);
-                self.prepare(&normalized.bytes, start, Some(&normalized), pass, visit)
-            }
-        })
+            },
+        )
     }
 
     fn prepare(
@@ -80,7 +92,11 @@ impl Tokenizer {
             Segment::Text { start, end } => {
                 let stretch = &text[start..end];
                 let prefixed = self.model().prefix_space && !stretch.starts_with(b" ");
-                let owned = if prefixed { [b" ", stretch].concat() } else { Vec::new() };
+                let owned = if prefixed {
+                    [b" ", stretch].concat()
+                } else {
+                    Vec::new()
+                };
                 visit(Prepared::Text(PreparedText {
                     bytes: if prefixed { &owned } else { stretch },
                     prefixed,
@@ -94,11 +110,18 @@ impl Tokenizer {
 }
 
 /// The segments of `text`; the whole of it where nothing is looked for.
-fn for_each(pass: Option<&Pass>, text: &[u8], visit: &mut dyn FnMut(Segment) -> Result<()>) -> Result<()> {
+fn for_each(
+    pass: Option<&Pass>,
+    text: &[u8],
+    visit: &mut dyn FnMut(Segment) -> Result<()>,
+) -> Result<()> {
     match pass {
         Some(pass) => pass.segments(text).into_iter().try_for_each(visit),
         None if text.is_empty() => Ok(()),
-        None => visit(Segment::Text { start: 0, end: text.len() }),
+        None => visit(Segment::Text {
+            start: 0,
+            end: text.len(),
+        }),
     }
 }
 

@@ -1,12 +1,13 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
 use crate::added::AddedMatcher;
+use crate::decode::SlotTable;
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
 use crate::merge::PieceMerger;
 use crate::model::Model;
-use crate::segments::{Prepared, rise};
+use crate::segments::Prepared;
 use std::sync::{Mutex, OnceLock};
 
 /// What happens to text that spells an added token.
@@ -29,6 +30,7 @@ pub struct Tokenizer {
     added: OnceLock<AddedMatcher>,
     /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
     scratches: Mutex<Vec<Scratch>>,
+    slots: OnceLock<SlotTable>,
     fingerprint: OnceLock<String>,
 }
 
@@ -45,6 +47,7 @@ impl Tokenizer {
             merger,
             added: OnceLock::new(),
             scratches: Mutex::default(),
+            slots: OnceLock::new(),
             fingerprint: OnceLock::new(),
         })
     }
@@ -93,20 +96,6 @@ impl Tokenizer {
             })
     }
 
-    /// The bytes of a token.
-    ///
-    /// # Errors
-    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary or in one of its gaps.
-    pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
-        match self.model.tokens.get(id) {
-            [] => Err(TokenizerError::UnknownToken {
-                id: u64::from(id),
-                vocab_size: self.vocab_size(),
-            }),
-            bytes => Ok(bytes),
-        }
-    }
-
     /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the (normalised) bytes back.
     ///
     /// # Errors
@@ -117,111 +106,30 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// How many ids [`Tokenizer::encode`] would give.
+    /// Hands the ids of a text to `take`, which copies them to where they are wanted. For short texts: nothing is allocated.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
-    pub fn count(&self, text: &[u8], special: Special) -> Result<usize> {
+    pub fn encode_with<T>(
+        &self,
+        text: &[u8],
+        special: Special,
+        take: impl FnOnce(&[u32]) -> T,
+    ) -> Result<T> {
         self.with_scratch(|scratch| {
-            let mut counted = std::mem::take(&mut scratch.counted);
-            counted.clear();
-            let outcome = self.encode_into(text, special, scratch, &mut counted);
-            let count = counted.len();
-            // A buffer for a long text is not worth keeping.
-            scratch.counted = if counted.capacity() <= 1 << 16 {
-                counted
-            } else {
-                Vec::new()
-            };
-            outcome.map(|()| count)
+            let mut ids = std::mem::take(&mut scratch.ids);
+            ids.clear();
+            let taken = self
+                .encode_into(text, special, scratch, &mut ids)
+                .map(|()| take(&ids));
+            scratch.keep(ids);
+            taken
         })
     }
 
-    /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
-    ///
-    /// Offsets are those of `text` as it was given: a token of a space that was put before it is empty there, and one that
-    /// begins inside a character that normalising changed begins where that does.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::encode`].
-    pub fn encode_with_offsets(&self, text: &[u8], special: Special) -> Result<(Vec<u32>, Vec<u64>)> {
-        let (mut ids, mut offsets) = (Vec::new(), Vec::new());
-        self.with_scratch(|scratch| {
-            self.for_each_segment(text, special, &mut |segment| {
-                match segment {
-                    Prepared::Added { id, start } => {
-                        ids.push(id);
-                        offsets.push(start as u64);
-                    }
-                    Prepared::Text(prepared) => {
-                        let (first, mut at) = (ids.len(), 0);
-                        self.encode_text(prepared.bytes, scratch, &mut ids)?;
-                        for &id in &ids[first..] {
-                            offsets.push(prepared.origin(at) as u64);
-                            at += self.model.tokens.get(id).len();
-                        }
-                    }
-                }
-                Ok(())
-            })
-        })?;
-        rise(&mut offsets);
-        offsets.push(text.len() as u64);
-        Ok((ids, offsets))
-    }
-
-    /// The bytes of `ids`, one after the other; `skip_special` leaves out added tokens flagged special.
-    ///
-    /// # Errors
-    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary.
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(ids.len() * 4);
-        for &id in ids {
-            let token = self.token_bytes(id)?;
-            if !(skip_special && self.is_special(id)) {
-                bytes.extend_from_slice(token);
-            }
-        }
-        Ok(bytes)
-    }
-
-    /// The text of `ids`; what is not UTF-8 becomes U+FFFD.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn decode_text(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        let bytes = self.decode(ids, skip_special)?;
-        Ok(String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-    }
-
-    /// The texts of documents end to end: `ids[offsets[i]..offsets[i + 1]]` each.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`]; [`TokenizerError::BadOffsets`] where offsets fall or lead beyond the ids.
-    pub fn decode_batch(
-        &self,
-        ids: &[u32],
-        offsets: &[u64],
-        skip_special: bool,
-    ) -> Result<Vec<String>> {
-        let document = |bounds: &[u64]| {
-            let (start, end) = (bounds[0], bounds[1]);
-            let found = ids.get(start as usize..end as usize);
-            let ids = found.ok_or(TokenizerError::BadOffsets {
-                start,
-                end,
-                ids: ids.len(),
-            })?;
-            self.decode_text(ids, skip_special)
-        };
-        offsets.windows(2).map(document).collect()
-    }
-
-    /// Whether `id` is an added token flagged special.
-    pub fn is_special(&self, id: u32) -> bool {
-        let place = self.model.added.binary_search_by_key(&id, |token| token.id);
-        place.is_ok_and(|place| self.model.added[place].special)
+    /// The slots of decoding, made when first needed.
+    pub(crate) fn slots(&self) -> &SlotTable {
+        self.slots.get_or_init(|| SlotTable::of(&self.model))
     }
 
     /// Runs `work` with a scratch of this tokenizer, warm from an earlier call if one is free.
@@ -251,10 +159,10 @@ impl Tokenizer {
     ) -> Result<()> {
         let plain = special == Special::Text || self.model.added.is_empty();
         if plain && !self.model.nfc && !self.model.prefix_space {
-            return self.encode_text(text, scratch, ids);
+            return self.encode_stretches(text, scratch, ids);
         }
         self.for_each_segment(text, special, &mut |segment| match segment {
-            Prepared::Text(prepared) => self.encode_text(prepared.bytes, scratch, ids),
+            Prepared::Text(prepared) => self.encode_stretches(prepared.bytes, scratch, ids),
             Prepared::Added { id, .. } => {
                 ids.push(id);
                 Ok(())
@@ -264,7 +172,9 @@ impl Tokenizer {
 
     /// Where added tokens stand; none where text is only text.
     pub(crate) fn added(&self, special: Special) -> Option<&AddedMatcher> {
-        (special == Special::Allow && !self.model.added.is_empty())
-            .then(|| self.added.get_or_init(|| AddedMatcher::of(&self.model.added, self.model.nfc)))
+        (special == Special::Allow && !self.model.added.is_empty()).then(|| {
+            self.added
+                .get_or_init(|| AddedMatcher::of(&self.model.added, self.model.nfc))
+        })
     }
 }

@@ -27,7 +27,11 @@ pub struct Alternative {
 impl Translated {
     /// The whole expression.
     pub fn whole(&self) -> String {
-        let texts: Vec<&str> = self.alternatives.iter().map(|one| one.text.as_str()).collect();
+        let texts: Vec<&str> = self
+            .alternatives
+            .iter()
+            .map(|one| one.text.as_str())
+            .collect();
         texts.join("|")
     }
 }
@@ -55,7 +59,9 @@ pub fn translate(source: &str) -> Outcome<Translated> {
         repeatable: false,
     };
     translator.expression()?;
-    let Translator { mut done, current, .. } = translator;
+    let Translator {
+        mut done, current, ..
+    } = translator;
     done.push(current);
     Ok(Translated { alternatives: done })
 }
@@ -130,7 +136,9 @@ impl<'s> Translator<'s> {
                 '[' => self.class(0)?,
                 '\\' => self.escape(false)?,
                 '^' | '$' => {
-                    return Err(format!("{character} (lines in Ruby's syntax) is not covered"));
+                    return Err(format!(
+                        "{character} (lines in Ruby's syntax) is not covered"
+                    ));
                 }
                 '.' => self.atom("."),
                 _ => {
@@ -164,7 +172,14 @@ impl<'s> Translator<'s> {
         if ahead.starts_with("?i:") {
             return self.any_case();
         }
-        for (opening, looks) in [("?:", false), ("?=", true), ("?!", true), ("?<=", true), ("?<!", true), ("?>", true)] {
+        for (opening, looks) in [
+            ("?:", false),
+            ("?=", true),
+            ("?!", true),
+            ("?<=", true),
+            ("?<!", true),
+            ("?>", true),
+        ] {
             if ahead.starts_with(opening) {
                 self.skip(opening.len());
                 self.emit("(");
@@ -180,10 +195,17 @@ impl<'s> Translator<'s> {
     /// `(?i:...)` around ASCII letters, apostrophes and `|`.
     fn any_case(&mut self) -> Outcome {
         let ahead = self.ahead();
-        let inside = ahead.strip_prefix("?i:").and_then(|rest| rest.split_once(')')).map_or("", |(inside, _)| inside);
-        let is_plain = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'\'' | b'|' | b' ' | b'_');
+        let inside = ahead
+            .strip_prefix("?i:")
+            .and_then(|rest| rest.split_once(')'))
+            .map_or("", |(inside, _)| inside);
+        let is_plain =
+            |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'\'' | b'|' | b' ' | b'_');
         let folded = inside.to_ascii_lowercase();
-        if inside.is_empty() || !inside.bytes().all(is_plain) || FOLDED_PAIRS.iter().any(|pair| folded.contains(pair)) {
+        if inside.is_empty()
+            || !inside.bytes().all(is_plain)
+            || FOLDED_PAIRS.iter().any(|pair| folded.contains(pair))
+        {
             return Err("(?i:...) is covered only around ASCII letters, apostrophes and |, without ss, ff, fi, fl and st".to_owned());
         }
         self.emit("(?i:");
@@ -209,7 +231,11 @@ impl<'s> Translator<'s> {
         self.check_repeatable('{')?;
         let (counts, _) = self.ahead().split_once('}').ok_or("a { is not closed")?;
         let (least, most) = counts.split_once(',').unwrap_or((counts, counts));
-        let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = |text: &str| {
+            text.parse::<u32>()
+                .ok()
+                .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+        };
         let valid = match (number(least), most, number(most)) {
             (Some(_), "", _) => true,
             (Some(least), _, Some(most)) => least <= most,
@@ -226,7 +252,9 @@ impl<'s> Translator<'s> {
                 self.emit("?");
                 Ok(())
             }
-            Some(next @ ('+' | '?')) => Err(format!("{{{counts}}}{next} (possessive or optional, by the engine) is not covered")),
+            Some(next @ ('+' | '?')) => Err(format!(
+                "{{{counts}}}{next} (possessive or optional, by the engine) is not covered"
+            )),
             _ => Ok(()),
         }
     }
@@ -264,12 +292,17 @@ impl<'s> Translator<'s> {
 
     /// `\p{Name}`.
     fn property(&mut self, kind: char) -> Outcome {
-        let name = self.ahead().strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let name = self
+            .ahead()
+            .strip_prefix('{')
+            .and_then(|rest| rest.split_once('}'));
         let name = name.map_or("", |(name, _)| name);
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         // Theirs holds nine symbols that the general category does not.
         if name.is_empty() || !name.bytes().all(is_plain) || name.eq_ignore_ascii_case("punct") {
-            return Err(format!("\\{kind}{{{name}}} is not covered; write \\p{{Name}} with a category or a script"));
+            return Err(format!(
+                "\\{kind}{{{name}}} is not covered; write \\p{{Name}} with a category or a script"
+            ));
         }
         self.emit(&format!("\\{kind}{{{name}}}"));
         self.skip(name.len() + 2);
@@ -279,13 +312,18 @@ impl<'s> Translator<'s> {
     /// `\xHH` below 80, `\x{H...}` or `\uHHHH`.
     fn code_point(&mut self, kind: char) -> Outcome {
         let ahead = self.ahead();
-        let braced = ahead.strip_prefix('{').filter(|_| kind == 'x').and_then(|rest| rest.split_once('}'));
+        let braced = ahead
+            .strip_prefix('{')
+            .filter(|_| kind == 'x')
+            .and_then(|rest| rest.split_once('}'));
         let digits = if kind == 'x' { 2 } else { 4 };
         let (digits, taken) = match braced {
             Some((digits, _)) => (digits, digits.len() + 2),
             None => (ahead.get(..digits).unwrap_or(""), digits),
         };
-        let code = u32::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let code = u32::from_str_radix(digits, 16)
+            .ok()
+            .filter(|_| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let character = code.and_then(char::from_u32);
         // Two digits are a byte to Oniguruma, and bytes from 80 on are no characters.
         match character.filter(|&one| braced.is_some() || kind == 'u' || one.is_ascii()) {
@@ -312,7 +350,10 @@ impl<'s> Translator<'s> {
         }
         loop {
             let ahead = self.ahead();
-            if let Some(operator) = ["--", "~~", "[:"].iter().find(|operator| ahead.starts_with(**operator)) {
+            if let Some(operator) = ["--", "~~", "[:"]
+                .iter()
+                .find(|operator| ahead.starts_with(**operator))
+            {
                 return Err(format!("{operator} in a class is not covered"));
             }
             if ahead.starts_with("&&") {
@@ -344,13 +385,23 @@ mod tests {
 
     #[test]
     fn what_means_the_same_passes() {
-        for same in [r"\p{L}+|\s+(?!\S)", r"[^\r\n\p{L}]?\p{Lu}{1,3}?", r"(?:a|b)*?c", r"(?i:'s|'t)", r"[a-z&&[^b]]"] {
+        for same in [
+            r"\p{L}+|\s+(?!\S)",
+            r"[^\r\n\p{L}]?\p{Lu}{1,3}?",
+            r"(?:a|b)*?c",
+            r"(?i:'s|'t)",
+            r"[a-z&&[^b]]",
+        ] {
             assert_eq!(whole(same), same);
         }
         assert_eq!(whole(r"(a)\/\<"), r"(?:a)/<");
         assert_eq!(whole("\\u3042\\x41"), r"\x{3042}\x{41}");
         let translated = translate("a|(?:b|c)|d++").unwrap();
-        let looks: Vec<bool> = translated.alternatives.iter().map(|one| one.looks).collect();
+        let looks: Vec<bool> = translated
+            .alternatives
+            .iter()
+            .map(|one| one.looks)
+            .collect();
         assert_eq!(looks, [false, false, true]);
     }
 

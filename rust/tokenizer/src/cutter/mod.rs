@@ -145,7 +145,11 @@ impl TokenizerError {
     /// The same error, its offset counted from `base` bytes earlier.
     pub(crate) fn further_on(self, base: usize) -> Self {
         match self {
-            Self::PatternSteps { pattern, offset, limit } => Self::PatternSteps {
+            Self::PatternSteps {
+                pattern,
+                offset,
+                limit,
+            } => Self::PatternSteps {
                 pattern,
                 offset: offset + base,
                 limit,

@@ -195,9 +195,23 @@ mod tests {
     #[test]
     fn only_look_around_other_than_trailing_space_is_limited() {
         let linear = [r"\p{L}+|\s+(?!\S)|\s+", r"a|b", r"\s+(?!\S)"];
-        assert!(linear.iter().all(|one| Regex::new(one).unwrap().is_linear()));
-        let limited = [r"\p{L}+(?=x)|\s+(?!\S)", r"(?<!a)b", r"(?>a+)b", r"a++b", r"(?:\s+(?!\S))"];
-        assert!(!limited.iter().any(|one| Regex::new(one).unwrap().is_linear()));
+        assert!(
+            linear
+                .iter()
+                .all(|one| Regex::new(one).unwrap().is_linear())
+        );
+        let limited = [
+            r"\p{L}+(?=x)|\s+(?!\S)",
+            r"(?<!a)b",
+            r"(?>a+)b",
+            r"a++b",
+            r"(?:\s+(?!\S))",
+        ];
+        assert!(
+            !limited
+                .iter()
+                .any(|one| Regex::new(one).unwrap().is_linear())
+        );
     }
 
     #[test]
@@ -212,7 +226,11 @@ mod tests {
         let regex = Regex::new(r"x|(?:a|a)*(?=b)").unwrap();
         let text = format!("x{}", "a".repeat(60));
         match regex.for_each_piece(&text, &mut |_, _| {}) {
-            Err(TokenizerError::PatternSteps { offset: 1, limit: STEPS_MOST, .. }) => {}
+            Err(TokenizerError::PatternSteps {
+                offset: 1,
+                limit: STEPS_MOST,
+                ..
+            }) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -61,7 +61,11 @@ pub fn write(model: &Model) -> String {
         truncation: Value::Null,
         padding: Value::Null,
         added_tokens: model.added.iter().map(added_token).collect(),
-        normalizer: if model.nfc { json!({"type": "NFC"}) } else { Value::Null },
+        normalizer: if model.nfc {
+            json!({"type": "NFC"})
+        } else {
+            Value::Null
+        },
         pre_tokenizer: pre_tokenizer::write(model),
         post_processor: &model.post_processor,
         decoder: pre_tokenizer::byte_level(false, true),

@@ -22,6 +22,8 @@ mod derive;
 mod long_cache;
 mod merge_loop;
 mod pairs;
+mod settle;
+mod short;
 #[cfg(test)]
 mod tests;
 mod trie;
@@ -31,6 +33,7 @@ use check::{Check, Memo};
 use derive::Derivations;
 use long_cache::LongCache;
 use merge_loop::LoopBuffers;
+use short::{BytePairs, SHORT_MOST};
 use trie::Trie;
 
 /// "No token."
@@ -57,8 +60,12 @@ pub struct PieceMerger {
     ids: Vec<u32>,
     /// Tokens from this number on are met only as a whole piece.
     whole_from: u32,
+    /// Bytes of the longest of the others.
+    longest_bytes: usize,
     trie: Trie,
     check: Check,
+    /// For short pieces; `None` where they may be whole tokens that merging does not arrive at, or are checked by merging.
+    bytes: Option<BytePairs>,
 }
 
 /// What a thread keeps between pieces.
@@ -87,6 +94,10 @@ impl PieceMerger {
         }
         let texts: Vec<&[u8]> = ids.iter().map(|&id| model.tokens.get(id)).collect();
         let (trie, prefixes) = trie::build(&texts, whole_from);
+        let bytes = match &check {
+            Check::Undo(pairs) if whole_from as usize == ids.len() => Some(BytePairs::of(pairs)),
+            _ => None,
+        };
         let parts = parts.into_iter().chain(std::iter::repeat([0; 2]));
         let tokens = parts
             .zip(&prefixes)
@@ -97,11 +108,15 @@ impl PieceMerger {
                 len: text.len() as u32,
             })
             .collect();
+        let arriving = &texts[..whole_from as usize];
+        let longest_bytes = arriving.iter().map(|text| text.len()).max().unwrap_or(0);
         Self {
             tokens,
             ids,
             whole_from,
+            longest_bytes,
             trie,
+            bytes,
             check,
         }
     }
@@ -111,10 +126,13 @@ impl PieceMerger {
         if piece.is_empty() {
             return;
         }
-        let (number, steps) = self.trie.longest(piece);
-        if cfg!(test) {
-            buffers.steps += steps as u64;
+        if let (Check::Undo(pairs), Some(bytes)) = (&self.check, &self.bytes)
+            && piece.len() <= SHORT_MOST
+        {
+            return self.append_short(pairs, bytes, piece, ids);
         }
+        let (number, steps) = self.trie.longest(piece);
+        count(&mut buffers.steps, steps);
         if self.tokens[number as usize].len as usize == piece.len() {
             ids.push(self.ids[number as usize]);
         } else if LongCache::takes(piece) {
@@ -137,6 +155,14 @@ impl PieceMerger {
             self.append_parts(piece, first, buffers, ids);
             buffers.cache.insert(place, piece, &ids[before..]);
         }
+    }
+}
+
+/// Counts work, for the tests that it grows with the text and no faster.
+#[inline]
+fn count(steps: &mut u64, more: usize) {
+    if cfg!(test) {
+        *steps += more as u64;
     }
 }
 

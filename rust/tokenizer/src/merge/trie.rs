@@ -2,6 +2,7 @@
 //! Double-Array Structure*, 1989), one word a node, with a table of its own for the first two bytes.
 
 use super::NONE;
+use std::collections::VecDeque;
 
 /// A node: what leads to it, the longest token down to it, and where its children are.
 ///
@@ -51,10 +52,15 @@ pub struct Trie {
     /// Token of each byte.
     bytes: [u32; 256],
     slots: Vec<Slot>,
+    /// Nodes of each byte again and again: once, twice, ..., as often as some token has it.
+    runs: Vec<Vec<Slot>>,
 }
 
+/// Leading bytes that are equal before the run is counted, rather than walked.
+const RUN: usize = 8;
+
 impl Trie {
-    /// The longest token that `text` (not empty) begins with, and how many bytes were looked at.
+    /// The longest token that `text` (not empty) begins with, and the steps it took.
     #[inline]
     pub fn longest(&self, text: &[u8]) -> (u32, usize) {
         let &[first, second, ..] = text else {
@@ -65,16 +71,43 @@ impl Trie {
             );
         };
         let mut node = self.pairs[usize::from(first) << 8 | usize::from(second)];
-        let mut steps = 2;
-        for &byte in &text[2..] {
+        let mut at = 2;
+        if first == second
+            && text
+                .first_chunk()
+                .is_some_and(|start| *start == [first; RUN])
+        {
+            let run = &self.runs[usize::from(first)];
+            let count = text
+                .iter()
+                .take(run.len())
+                .take_while(|byte| **byte == first)
+                .count();
+            (node, at) = (run[count - 1], count);
+        }
+        let start = at;
+        for &byte in &text[at..] {
             let next = self.slots[(node.base() ^ u32::from(byte)) as usize];
             if !next.is(byte) {
                 break;
             }
             node = next;
-            steps += 1;
+            at += 1;
         }
-        (node.token(), steps)
+        (node.token(), at - start + 1)
+    }
+
+    /// The node of each number of this byte, two and more.
+    fn run_of(&self, byte: u8) -> Vec<Slot> {
+        let first = self.pairs[usize::from(byte) << 8 | usize::from(byte)];
+        let mut run = vec![first; 2];
+        loop {
+            let next = self.slots[(run[run.len() - 1].base() ^ u32::from(byte)) as usize];
+            if !next.is(byte) {
+                return run;
+            }
+            run.push(next);
+        }
     }
 }
 
@@ -82,50 +115,68 @@ impl Trie {
 ///
 /// Each single byte is among them.
 pub fn build(texts: &[&[u8]], whole_from: u32) -> (Trie, Vec<u32>) {
-    let mut sorted: Vec<(u64, u32)> = (0..)
+    let mut sorted: Vec<Text> = (0..)
         .zip(texts)
-        .map(|(place, text)| (start(text), place))
+        .map(|(number, text)| Text::of(number, text))
         .collect();
     sorted.sort_unstable_by(|a, b| {
-        let bytes = || texts[a.1 as usize].cmp(texts[b.1 as usize]);
-        a.0.cmp(&b.0).then_with(bytes).then(a.1.cmp(&b.1))
+        let bytes = || texts[a.number as usize].cmp(texts[b.number as usize]);
+        a.start
+            .cmp(&b.start)
+            .then_with(bytes)
+            .then(a.number.cmp(&b.number))
     });
-    let places = sorted.into_iter().map(|(_, place)| place).collect();
     let mut builder = Builder {
         texts,
         whole_from,
-        places,
+        sorted,
         prefixes: vec![NONE; texts.len()],
         array: Array::new(),
         stack: Vec::new(),
+        children: Vec::new(),
     };
     let trie = builder.build();
     (trie, builder.prefixes)
 }
 
-/// The first eight bytes as a number that compares as they do.
-fn start(text: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let len = text.len().min(8);
-    bytes[..len].copy_from_slice(&text[..len]);
-    u64::from_be_bytes(bytes)
+/// A text among its likes: most of them are told apart, and read, without going where their bytes are.
+struct Text {
+    /// The first eight bytes as a number that compares as they do.
+    start: u64,
+    number: u32,
+    len: u32,
+}
+
+impl Text {
+    fn of(number: u32, text: &[u8]) -> Self {
+        let mut bytes = [0; 8];
+        let len = text.len().min(8);
+        bytes[..len].copy_from_slice(&text[..len]);
+        Self {
+            start: u64::from_be_bytes(bytes),
+            number,
+            len: text.len() as u32,
+        }
+    }
 }
 
 struct Builder<'t> {
     texts: &'t [&'t [u8]],
     whole_from: u32,
-    /// Places of the texts in the order of their bytes.
-    places: Vec<u32>,
+    /// The texts in the order of their bytes.
+    sorted: Vec<Text>,
     prefixes: Vec<u32>,
     array: Array,
     /// Nodes whose children are still to be put into the array.
     stack: Vec<Node>,
+    /// Children of the node in hand.
+    children: Vec<(u8, Node)>,
 }
 
 /// A node while the trie is built.
 #[derive(Clone, Copy)]
 struct Node {
-    /// The texts that begin with it: a range of `places`.
+    /// The texts that begin with it: a range of `sorted`.
     first: usize,
     end: usize,
     /// Its bytes.
@@ -143,30 +194,30 @@ impl Builder<'_> {
             pairs: vec![Slot::FREE; 1 << 16],
             bytes: [NONE; 256],
             slots: Vec::new(),
+            runs: Vec::new(),
         };
         let root = Node {
             first: 0,
-            end: self.places.len(),
+            end: self.sorted.len(),
             depth: 0,
             token: NONE,
             part: NONE,
             slot: 0,
         };
-        let mut pairs = Vec::new();
-        for (first, node) in self.children(root) {
+        self.find_children(root);
+        for (first, node) in std::mem::take(&mut self.children) {
             trie.bytes[usize::from(first)] = node.token;
             let at = usize::from(first) << 8;
             trie.pairs[at..at + 256].fill(Slot::new(first, node.token, CHILDLESS));
-            for (second, node) in self.children(node) {
-                pairs.push((at | usize::from(second), second, node));
+            self.find_children(node);
+            for (second, node) in std::mem::take(&mut self.children) {
+                let base = self.place_children(node);
+                trie.pairs[at | usize::from(second)] = Slot::new(second, node.token, base);
+                self.place_descendants();
             }
         }
-        for (place, second, node) in pairs {
-            let base = self.place_children(node);
-            trie.pairs[place] = Slot::new(second, node.token, base);
-            self.place_descendants();
-        }
         trie.slots = std::mem::take(&mut self.array.slots);
+        trie.runs = (0..=u8::MAX).map(|byte| trie.run_of(byte)).collect();
         trie
     }
 
@@ -180,55 +231,60 @@ impl Builder<'_> {
 
     /// Puts the children of `node` into the array, and on the stack for their own. Returns their base.
     fn place_children(&mut self, node: Node) -> u32 {
-        let children = self.children(node);
-        if children.is_empty() {
+        self.find_children(node);
+        if self.children.is_empty() {
             return CHILDLESS;
         }
-        let labels: Vec<u8> = children.iter().map(|(byte, _)| *byte).collect();
-        let base = self.array.take(&labels);
-        for (byte, mut child) in children {
-            child.slot = (base ^ u32::from(byte)) as usize;
-            self.array.slots[child.slot] = Slot::new(byte, child.token, CHILDLESS);
-            if child.end - child.first > 1 || self.text(child.first).len() > child.depth {
-                self.stack.push(child);
+        let base = self.array.take(&self.children);
+        for (byte, child) in &mut self.children {
+            child.slot = (base ^ u32::from(*byte)) as usize;
+            self.array.slots[child.slot] = Slot::new(*byte, child.token, CHILDLESS);
+            // The last of its texts is the longest, or there is another one.
+            if child.end - child.first > 1 || self.sorted[child.first].len as usize > child.depth {
+                self.stack.push(*child);
             }
         }
         base
     }
 
-    fn text(&self, place: usize) -> &[u8] {
-        self.texts[self.places[place] as usize]
+    /// Byte `depth` of a text, `None` behind its end.
+    #[inline]
+    fn byte(&self, place: usize, depth: usize) -> Option<u8> {
+        let text = &self.sorted[place];
+        match depth {
+            _ if depth >= text.len as usize => None,
+            0..8 => Some((text.start >> (56 - 8 * depth)) as u8),
+            _ => self.texts[text.number as usize].get(depth).copied(),
+        }
     }
 
     /// The nodes one byte below `node`; remembers what the texts that end there begin with.
-    fn children(&mut self, node: Node) -> Vec<(u8, Node)> {
-        let mut children: Vec<(u8, Node)> = Vec::new();
+    fn find_children(&mut self, node: Node) {
+        self.children.clear();
         for place in node.first..node.end {
             // Texts that end at the node itself come first.
-            let Some(&byte) = self.text(place).get(node.depth) else {
+            let Some(byte) = self.byte(place, node.depth) else {
                 continue;
             };
-            if children.last().is_none_or(|(last, _)| *last != byte) {
-                children.push((
+            match self.children.last_mut() {
+                Some((last, child)) if *last == byte => child.end = place + 1,
+                _ => self.children.push((
                     byte,
                     Node {
                         first: place,
-                        end: place,
+                        end: place + 1,
                         depth: node.depth + 1,
                         ..node
                     },
-                ));
+                )),
             }
-            let ends = self.text(place).len() == node.depth + 1;
-            let Some((_, child)) = children.last_mut() else {
-                continue;
-            };
-            child.end = place + 1;
-            if ends {
-                let number = self.places[place];
+            let Text { number, len, .. } = self.sorted[place];
+            if len as usize == node.depth + 1 {
                 self.prefixes[number as usize] = node.part;
-                // Of equal texts the one that merging arrives at counts: it has the smaller place.
-                if child.first == place {
+                // Of equal texts the first counts: merging arrives at it, if at any of them.
+                if let Some((_, child)) = self.children.last_mut()
+                    && child.first == place
+                {
                     child.token = number;
                     if number < self.whole_from {
                         child.part = number;
@@ -236,7 +292,6 @@ impl Builder<'_> {
                 }
             }
         }
-        children
     }
 }
 
@@ -248,10 +303,14 @@ struct Array {
     free: Vec<[u64; 4]>,
     /// Bases nobody has taken, a bit each.
     bases: Vec<[u64; 4]>,
+    /// Blocks that may have room.
+    open: VecDeque<usize>,
 }
 
-/// Blocks that are looked through before a new one is begun.
+/// The newest blocks are looked through for a place before another one is begun: so many for an only child, which fits nearly
+/// anywhere, and so many for several.
 const OPEN_BLOCKS: usize = 16;
+const OPEN_TO_MANY: usize = 3;
 
 impl Array {
     /// One that holds nothing but the free slots of nodes without children.
@@ -259,42 +318,60 @@ impl Array {
         let mut array = Self::default();
         array.add_block();
         array.free[0] = [0; 4];
+        array.open.clear();
         array
     }
 
-    /// A base of nobody's with free slots for these bytes, which are taken.
-    fn take(&mut self, bytes: &[u8]) -> u32 {
-        let blocks = self.free.len();
-        let open = blocks.saturating_sub(OPEN_BLOCKS)..blocks;
-        let found = open
-            .clone()
-            .find_map(|block| self.fit(block, bytes).map(|flip| (block, flip)));
-        let (block, flip) = found.unwrap_or_else(|| {
-            self.add_block();
-            (blocks, 0)
-        });
-        for byte in bytes {
+    /// A base of nobody's with free slots for these children, which are taken.
+    fn take(&mut self, children: &[(u8, Node)]) -> u32 {
+        let (block, flip) = self.find(children);
+        for (byte, _) in children {
             clear(&mut self.free[block], byte ^ flip);
         }
         clear(&mut self.bases[block], flip);
         (block as u32) << 8 | u32::from(flip)
     }
 
+    /// Block and low bits of such a base.
+    fn find(&mut self, children: &[(u8, Node)]) -> (usize, u8) {
+        if let [_] = children {
+            // What has no place for an only child is as good as full: each block fails once.
+            while let Some(&block) = self.open.front() {
+                match self.fit(block, children) {
+                    Some(flip) => return (block, flip),
+                    None => self.open.pop_front(),
+                };
+            }
+        }
+        let newest = self.open.iter().rev().take(OPEN_TO_MANY);
+        let found = newest
+            .copied()
+            .find_map(|block| Some((block, self.fit(block, children)?)));
+        found.unwrap_or_else(|| {
+            self.add_block();
+            (self.free.len() - 1, 0)
+        })
+    }
+
     fn add_block(&mut self) {
         self.slots.resize(self.slots.len() + 256, Slot::FREE);
         self.free.push([u64::MAX; 4]);
         self.bases.push([u64::MAX; 4]);
+        self.open.push_back(self.free.len() - 1);
+        if self.open.len() > OPEN_BLOCKS {
+            self.open.pop_front();
+        }
     }
 
     /// The low bits of a base in a block that is free.
-    fn fit(&self, block: usize, bytes: &[u8]) -> Option<u8> {
+    fn fit(&self, block: usize, children: &[(u8, Node)]) -> Option<u8> {
         let (free, bases) = (&self.free[block], &self.bases[block]);
-        let [first, rest @ ..] = bytes else {
+        let [(first, _), rest @ ..] = children else {
             return None;
         };
-        ones(free)
-            .map(|slot| slot ^ first)
-            .find(|flip| is_set(bases, *flip) && rest.iter().all(|byte| is_set(free, byte ^ flip)))
+        ones(free).map(|slot| slot ^ first).find(|flip| {
+            is_set(bases, *flip) && rest.iter().all(|(byte, _)| is_set(free, byte ^ flip))
+        })
     }
 }
 

@@ -273,21 +273,18 @@ pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut 
     while found <= ENDS - WINDOW && start < text.bytes.len() {
         let window = Window::of::<L>(text, start, P::MARKS_APART);
         // A piece begins at the first byte, which is known and no end.
-        let mut borders = P::borders(text, start, &window) & window.known & !1;
+        let borders = P::borders(text, start, &window) & window.known & !1;
         if borders == 0 {
             start = P::piece_end(text, start);
             ends[found] = start as u32;
             found += 1;
             continue;
         }
-        let from = start as u32;
-        let slots = &mut ends[found..found + WINDOW];
-        let count = borders.count_ones() as usize;
-        for slot in &mut slots[..count] {
-            *slot = from + borders.trailing_zeros();
-            borders &= borders - 1;
-        }
-        found += count;
+        let Some(places) = ends[found..].first_chunk_mut() else {
+            break;
+        };
+        L::places(borders, start as u32, places);
+        found += borders.count_ones() as usize;
         start = ends[found - 1] as usize;
     }
     found

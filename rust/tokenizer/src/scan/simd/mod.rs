@@ -42,6 +42,23 @@ pub struct Ascii {
 pub trait Lanes {
     /// The classes of 64 bytes.
     fn classify(block: &[u8; WINDOW]) -> Ascii;
+
+    /// Writes `from` plus the place of each bit that is set; what stands after these means nothing.
+    #[inline(always)]
+    fn places(mut bits: u64, from: u32, places: &mut [u32; WINDOW]) {
+        let count = bits.count_ones() as usize;
+        // Most windows hold at most so many pieces. A loop of known length ends without a surprise.
+        for place in &mut places[..16] {
+            *place = from.wrapping_add(bits.trailing_zeros());
+            bits &= bits.wrapping_sub(1);
+        }
+        if count > 16 {
+            for place in &mut places[16..count] {
+                *place = from + bits.trailing_zeros();
+                bits &= bits - 1;
+            }
+        }
+    }
 }
 
 /// How pieces are found.
@@ -69,7 +86,7 @@ impl Tier {
             && is_x86_feature_detected!("bmi2")
             && is_x86_feature_detected!("popcnt")
             && is_x86_feature_detected!("lzcnt");
-        if bits && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+        if bits && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vbmi2") {
             tiers.push(Self::Avx512);
         }
         if bits && is_x86_feature_detected!("avx2") {
@@ -126,16 +143,16 @@ fn scalar<P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut Ends) -> usi
     found
 }
 
-/// Asks for the cache line that holds `words[at]`, to be there when it is read. No more than advice, and nothing where there is no such
+/// Asks for the cache line that holds `items[at]`, to be there when it is read. No more than advice, and nothing where there is no such
 /// place or no such instruction.
 #[inline(always)]
-pub fn prefetch(words: &[u64], at: usize) {
+pub fn prefetch<T>(items: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(word) = words.get(at) {
+    if let Some(item) = items.get(at) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: the pointer comes from a reference, and a prefetch reads nothing the program could see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(word).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (words, at);
+    let _ = (items, at);
 }

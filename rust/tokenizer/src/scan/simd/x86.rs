@@ -6,7 +6,7 @@ use super::{Ascii, Lanes};
 use std::arch::x86_64::*;
 
 /// [`fill`] with AVX-512.
-#[target_feature(enable = "avx512f,avx512bw,bmi1,bmi2,popcnt,lzcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,bmi2,popcnt,lzcnt")]
 pub fn fill_avx512<P: Windowed>(text: Text<'_>, start: usize, ends: &mut Ends) -> usize {
     fill::<Avx512, P>(text, start, ends)
 }
@@ -25,6 +25,46 @@ impl Lanes for Avx512 {
     fn classify(block: &[u8; WINDOW]) -> Ascii {
         // SAFETY: only `fill_avx512` names this type, and it is compiled for these registers.
         unsafe { classify_avx512(block) }
+    }
+
+    #[inline(always)]
+    fn places(bits: u64, from: u32, places: &mut [u32; WINDOW]) {
+        // SAFETY: as above.
+        unsafe { places_avx512(bits, from, places) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
+fn places_avx512(bits: u64, from: u32, places: &mut [u32; WINDOW]) {
+    const ALL: [u8; WINDOW] = {
+        let mut all = [0; WINDOW];
+        let mut at = 0;
+        while at < WINDOW {
+            all[at] = at as u8;
+            at += 1;
+        }
+        all
+    };
+    // SAFETY: the array has 64 bytes, and the load asks for no alignment.
+    let all = unsafe { _mm512_loadu_si512(ALL.as_ptr().cast()) };
+    let found = _mm512_maskz_compress_epi8(bits, all);
+    let from = _mm512_set1_epi32(from as i32);
+    let quarters = [
+        _mm512_castsi512_si128(found),
+        _mm512_extracti32x4_epi32::<1>(found),
+        _mm512_extracti32x4_epi32::<2>(found),
+        _mm512_extracti32x4_epi32::<3>(found),
+    ];
+    let (places, _) = places.as_chunks_mut::<16>();
+    let count = bits.count_ones() as usize;
+    for (number, (places, bytes)) in places.iter_mut().zip(quarters).enumerate() {
+        if number >= 2 && count <= 16 * number {
+            break;
+        }
+        let wide = _mm512_add_epi32(_mm512_cvtepu8_epi32(bytes), from);
+        // SAFETY: the chunk has 16 numbers of 32 bits, and the store asks for no alignment.
+        unsafe { _mm512_storeu_si512(places.as_mut_ptr().cast(), wide) };
     }
 }
 

@@ -26,7 +26,7 @@ pub fn format(data: &[u8]) {
         let Ok(pattern) = Pattern::named(name) else {
             continue;
         };
-        let Ok(model) = from_ranks(data, pattern.into(), &special) else {
+        let Ok(model) = from_ranks(data, pattern, &special) else {
             continue;
         };
         if let Ok(tokenizer) = Tokenizer::new(model) {

@@ -14,7 +14,7 @@ import pytest
 
 from stategpt.cli import main
 from stategpt.config import dump
-from stategpt.errors import GateFailed, StorageError
+from stategpt.errors import StorageError
 from stategpt.recipes import tiny_cpu
 
 GOLDEN = Path(__file__).parent / "golden" / "cli"
@@ -142,7 +142,6 @@ def test_failed_gate_exits_one_only_under_check(
     ("error", "code", "message"),
     [
         (StorageError("disk"), 2, "disk"),
-        (GateFailed("gate"), 1, "gate"),
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on from the last checkpoint"),
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "torch is not installed; run: pip install"),
     ],

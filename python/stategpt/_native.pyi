@@ -1,9 +1,9 @@
 """The compiled half of stategpt. Every call lets the interpreter go; errors are those of `stategpt.errors`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import final
+from typing import Literal, Self, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,90 +46,148 @@ def append_line(path: str | PathLike[str], line: str, durable: bool) -> None:
 
 # --- tokenizer ---
 
-@final
-class Tokenizer:
-    """The BPE engine: immutable, shared by threads. `stategpt.Tokenizer` is its public face.
+_Special: TypeAlias = Literal["text", "allow"]
+_IdsLike: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
 
-    `allow_special`: text that spells an added token becomes it. Ids are uint32, offsets uint64 with one entry more than
-    there are documents or tokens. Arrays own the engine's buffers; nothing is copied.
+class Tokenizer:
+    """The BPE engine: immutable, shared by threads. `stategpt.Tokenizer` is made of it and adds the rest.
+
+    Ids are uint32, offsets uint64 with one entry more than there are documents or tokens. `special`: "text", or "allow"
+    where text that spells an added token becomes it.
     """
 
+    def __new__(cls, engine: Tokenizer) -> Self:
+        """The same engine, as this class."""
     @staticmethod
-    def load(path: str | PathLike[str]) -> Tokenizer:
+    def _load(path: str | PathLike[str]) -> Tokenizer:
         """Reads a `tokenizer.json`."""
     @staticmethod
-    def from_json(json: bytes) -> Tokenizer:
+    def _from_json(json: bytes) -> Tokenizer:
         """Reads the text of a `tokenizer.json`."""
     @staticmethod
-    def from_tiktoken(path: str | PathLike[str], pattern: str, special: Sequence[tuple[str, int]]) -> Tokenizer:
+    def _from_tiktoken(path: str | PathLike[str], pattern: str, special: Sequence[tuple[str, int]]) -> Tokenizer:
         """Reads a rank file."""
-    def to_json(self) -> str:
+    def _to_json(self) -> str:
         """The canonical `tokenizer.json`."""
-    def encode(self, text: str, allow_special: bool) -> npt.NDArray[np.uint32]:
-        """Ids of a text."""
-    def encode_bytes(self, data: bytes, allow_special: bool) -> npt.NDArray[np.uint32]:
-        """Ids of any bytes."""
+    def encode(self, text: str, *, special: _Special = "text", max_tokens: int | None = None) -> npt.NDArray[np.uint32]:
+        """The ids of a text: uint32 [n].
+
+        Args:
+            special: "text": text that spells a special token is text; "allow": it becomes the token.
+            max_tokens: only the first so many ids; what lies behind them is not encoded.
+
+        Raises:
+            InvalidArgument: the text holds a lone surrogate.
+        """
+    def encode_bytes(self, data: bytes, *, special: _Special = "text") -> npt.NDArray[np.uint32]:
+        """The ids of any bytes, UTF-8 or not; `decode_bytes` gives them back."""
     def pieces(self, text: str) -> list[str]:
-        """What the pattern cuts a text into; no token crosses a piece."""
-    def count(self, text: str, allow_special: bool) -> int:
-        """Number of ids of a text."""
+        """What the pattern cuts a text into before merging; no token crosses a piece."""
+    def count(self, text: str, *, special: _Special = "text") -> int:
+        """How many ids `encode` gives."""
     def encode_with_offsets(
-        self, text: str, allow_special: bool
+        self, text: str, *, special: _Special = "text"
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
-        """Ids and the byte offsets between them."""
-    def encode_batch(
-        self, texts: Iterable[str], allow_special: bool, threads: int | None
+        """Ids [n] and byte offsets [n + 1]: token i is bytes `offsets[i] : offsets[i + 1]` of the text's UTF-8."""
+    def encode_with_spans(
+        self, text: str, *, special: _Special = "text"
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
+        """Ids [n] and spans [n, 2]: token i lies in the characters `spans[i, 0] : spans[i, 1]` of the text, whole ones:
+        tokens that share a character all have it.
+        """
+    def _encode_segments(self, segments: Iterable[str | int]) -> npt.NDArray[np.uint32]:
+        """Ids of texts, each on its own, and the ids given between them."""
+    def _count_batch(self, texts: Iterable[str], special: str, threads: int | None) -> npt.NDArray[np.uint64]:
+        """The offsets of `_encode_batch` without the ids."""
+    def _encode_batch(
+        self, texts: Iterable[str], special: str, threads: int | None
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
         """Ids of many texts and the offsets between documents."""
-    def encode_files(
-        self, paths: Sequence[str | PathLike[str]], allow_special: bool, lines: bool, replace: bool, threads: int | None
+    def _encode_files(
+        self, paths: Sequence[str | PathLike[str]], special: str, lines: bool, replace: bool, threads: int | None
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
         """Ids of files, each (or each line of each) a document; `replace` makes bytes that are not UTF-8 U+FFFD."""
-    def decode(self, ids: npt.NDArray[np.uint32], skip_special: bool) -> str:
-        """Text of contiguous ids."""
-    def decode_bytes(self, ids: npt.NDArray[np.uint32], skip_special: bool) -> bytes:
-        """Bytes of contiguous ids."""
-    def decode_batch(
-        self, ids: npt.NDArray[np.uint32], offsets: npt.NDArray[np.uint64], skip_special: bool
-    ) -> list[str]:
+    def decode(self, ids: _IdsLike, *, skip_special: bool = False) -> str:
+        """The text of ids; bytes that are not UTF-8 become U+FFFD (`decode_bytes` keeps them).
+
+        Args:
+            ids: a list, or an array of integers in one dimension.
+            skip_special: leave special tokens out.
+
+        Raises:
+            UnknownToken: an id outside the vocabulary.
+        """
+    def decode_bytes(self, ids: _IdsLike, *, skip_special: bool = False) -> bytes:
+        """The bytes of ids, exactly.
+
+        Raises:
+            UnknownToken: an id outside the vocabulary.
+        """
+    def _decode_batch(self, ids: _IdsLike, offsets: npt.NDArray[np.uint64], skip_special: bool) -> list[str]:
         """Text of each document."""
     def token_bytes(self, id: int) -> bytes:
-        """Bytes of one token."""
+        """The bytes of one token.
+
+        Raises:
+            UnknownToken: an id outside the vocabulary.
+        """
     def special_id(self, text: str) -> int:
-        """Id of an added token."""
+        """The id of a special token.
+
+        Raises:
+            InvalidArgument: there is no such special token; the message lists those there are.
+        """
     @property
     def special_tokens(self) -> dict[str, int]:
-        """Added tokens in order of id."""
+        """Tokens that plain text never yields, with their ids, in order of id."""
     @property
     def vocab_size(self) -> int:
         """One more than the largest id."""
     @property
     def pattern(self) -> str:
-        """Name of the pattern."""
+        """Name of the pattern (llama3's is gpt4's), or its regular expressions, joined by ` then `."""
     @property
     def fingerprint(self) -> str:
-        """`b3:` and the BLAKE3 of `to_json`."""
+        """`b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only."""
 
-@final
 class StreamDecoder:
     """Decodes id by id; threads that share one take turns."""
 
-    def __new__(cls, tokenizer: Tokenizer) -> StreamDecoder: ...
+    def __new__(cls, tokenizer: Tokenizer) -> Self: ...
     def push(self, id: int) -> str:
-        """The text that `id` completes."""
+        """The text that this id completes. O(bytes of the token).
+
+        Raises:
+            UnknownToken: an id outside the vocabulary; the decoder is as before.
+        """
     def finish(self) -> str:
-        """U+FFFD for an unfinished character, or nothing."""
+        """What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew."""
 
 @final
 class BpeTrainer:
-    """Counts the pieces of documents, then learns merges from the counts."""
+    """Counts the pieces of documents, then learns merges from the counts, once.
 
-    def __new__(cls, pattern: str, lines: bool, threads: int | None) -> BpeTrainer: ...
-    def feed(self, documents: Iterable[str]) -> None:
-        """Counts texts (each line of each, if `lines`)."""
-    def feed_file(self, path: str | PathLike[str], replace: bool) -> None:
-        """Counts a file."""
-    def train(self, vocab_size: int, special_tokens: Sequence[str], min_frequency: int) -> Tokenizer:
+    `progress(phase, done, total)` is called a few times a second; what it raises ends the call, as Ctrl-C does.
+    """
+
+    def __new__(
+        cls, pattern: str, lines: bool, threads: int | None, memory_limit: int | None, expected_bytes: int
+    ) -> BpeTrainer: ...
+    def feed(self, documents: Iterable[str]) -> int:
+        """Counts texts (each line of each, if `lines`); returns the bytes of text counted so far."""
+    def feed_file(
+        self, path: str | PathLike[str], replace: bool, progress: Callable[[str, int, int], object] | None
+    ) -> None:
+        """Counts a file, block by block."""
+    def feed_counts(self, counts: Sequence[tuple[bytes, int]]) -> None:
+        """Adds pieces that were counted elsewhere."""
+    def train(
+        self,
+        vocab_size: int,
+        special_tokens: Sequence[str],
+        min_frequency: int,
+        progress: Callable[[str, int, int], object] | None,
+    ) -> Tokenizer:
         """The tokenizer of what was counted."""
 
 # --- packing ---

@@ -34,7 +34,15 @@ class ContextOverflow(DataError):
 
 
 class TokenizerFormatError(DataError):
-    """A tokenizer file is malformed or asks for what the engine does not cover; the message gives the JSON path."""
+    """A tokenizer file is malformed, or asks for what is not covered; the message gives the JSON path."""
+
+
+class TokenizerUnsupported(TokenizerFormatError):
+    """A tokenizer file asks for what the engine does not cover and another library may; the message gives the JSON path."""
+
+
+class PatternLimit(DataError):
+    """A text takes a regular expression with look-around over its limit of steps."""
 
 
 class UnknownToken(StategptError, IndexError):
@@ -63,7 +71,3 @@ class MissingExtra(StategptError, ImportError):
 
 class TrainingDiverged(StategptError):
     """Loss or gradient stayed non-finite; weights are those of the last good step."""
-
-
-class GateFailed(StategptError):
-    """A recipe's gate did not pass under `--check`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import ControlTokens, chat_prompt, reward_sequence, sft_segment, truncate_prompt
+from stategpt.data.tokenizer import Control
 from stategpt.errors import ContextOverflow, InvalidArgument
 
 Ids = npt.NDArray[np.uint32]
@@ -22,6 +25,11 @@ class ByteTokenizer:
 
     def encode(self, text: str) -> Ids:
         return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint32) + len(CONTROL_TOKENS)
+
+    def encode_segments(self, segments: Iterable[str | Control]) -> Ids:
+        control = self.special_tokens
+        parts = (self.encode(part) if isinstance(part, str) else [control[part.name]] for part in segments)
+        return np.concatenate([np.asarray(part, dtype=np.uint32) for part in parts])
 
 
 TOK = ByteTokenizer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import ControlTokens, chat_prompt
 from stategpt.data.ranking_batches import RankingBatch
 from stategpt.data.rankings import Rankings
+from stategpt.data.tokenizer import Control
 from stategpt.errors import InvalidArgument, RankingError, StorageError
 
 Arrangement = Literal["rows", "shared_prefix"]
@@ -31,6 +32,11 @@ class ByteTokenizer:
 
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
         return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint32) + len(CONTROL_TOKENS)
+
+    def encode_segments(self, segments: Iterable[str | Control]) -> npt.NDArray[np.uint32]:
+        control = self.special_tokens
+        parts = (self.encode(part) if isinstance(part, str) else [control[part.name]] for part in segments)
+        return np.concatenate([np.asarray(part, dtype=np.uint32) for part in parts])
 
 
 TOK = ByteTokenizer()

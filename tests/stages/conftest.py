@@ -1,6 +1,5 @@
 """A tokenizer, a corpus and models small enough for seconds."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,15 +45,6 @@ def model(recipe: Run) -> GPT:
     """A fresh model of the recipe's shape."""
     torch.manual_seed(0)
     return GPT(recipe.model)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Models this small are faster on one thread: a second one only waits for the first."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
-from stategpt.stages.pretrain import PretrainTask, open_mixture, pretrain, seen_pieces  # noqa: E402
+from stategpt.stages.pretrain import RowBatches, open_mixture, pretrain, seen_pieces  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
+from stategpt.train.next_token import NextTokenTask  # noqa: E402
 from stategpt.train.optim import adamw  # noqa: E402
 
 TEXTS = ["Return the name.", "def f(x):\n    return x\n", "# a comment", "", "Read it all, then close the file."]
@@ -30,10 +31,11 @@ def rows(tok: Tokenizer, tmp_path: Path) -> Mixture:
     return Mixture({"texts": (pack(shards, row_tokens=24), 1.0)}, seed=0)
 
 
-def _task(recipe: Run, model: GPT, rows: Mixture, batch_rows: int) -> PretrainTask:
+def _task(recipe: Run, model: GPT, rows: Mixture, batch_rows: int) -> NextTokenTask:
     changed = replace(recipe.pretrain, batch_rows=batch_rows, micro_batch_rows=batch_rows, tokens=24 * batch_rows)
     data = replace(recipe.data, row_tokens=24)
-    return PretrainTask(replace(recipe, pretrain=changed, data=data), model, rows, torch.device("cpu"))
+    batches = RowBatches(replace(recipe, pretrain=changed, data=data), rows, torch.device("cpu"))
+    return NextTokenTask("pretrain", model, batches)
 
 
 def test_a_packed_batch_costs_what_its_documents_cost_alone(

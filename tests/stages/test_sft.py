@@ -11,12 +11,12 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from stategpt.config import OptimConfig  # noqa: E402
-from stategpt.data import PythonLibrary  # noqa: E402
+from stategpt.data import PythonLibrary, Segment  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.sft import SFTTask, batches_by_length, segments_of  # noqa: E402
-from stategpt.train.losses import next_token_loss  # noqa: E402
+from stategpt.stages.sft import SegmentBatches, batches_by_length, segments_of  # noqa: E402
+from stategpt.train.next_token import NextTokenTask  # noqa: E402
 from stategpt.train.optim import adamw  # noqa: E402
 
 
@@ -34,39 +34,37 @@ def test_the_order_changes_with_the_epoch_and_not_with_the_call() -> None:
     assert first != [batch.tolist() for batch in batches_by_length(lengths, 8, 0, 1)]
 
 
-def _task(inputs: Inputs, model: GPT, library: PythonLibrary) -> SFTTask:
-    segments = segments_of(inputs, library.pairs_train)
-    return SFTTask(inputs.run, model, segments, inputs.control.pad, inputs.device)
+def _batches(inputs: Inputs, library: PythonLibrary) -> SegmentBatches:
+    return SegmentBatches(inputs.run, segments_of(inputs, library.pairs_train), inputs.control.pad, inputs.device)
 
 
-def test_trained_end_of_text_targets_equal_the_responses(inputs: Inputs, model: GPT, library: PythonLibrary) -> None:
-    task = _task(inputs, model, library)
-    batches = [batch for step in range(task.steps_per_epoch) for update in task.updates(step) for batch in update]
+def test_trained_end_of_text_targets_equal_the_responses(inputs: Inputs, library: PythonLibrary) -> None:
+    epoch = _batches(inputs, library)
+    batches = [batch for step in range(epoch.steps_per_epoch) for update in epoch.updates(step) for batch in update]
     ends = sum(int((batch.targets_M == inputs.control.end_of_text).sum()) for batch in batches)
     assert ends == len(library.pairs_train) > 50
     responses = sum(len(inputs.tok.encode(pair.response)) for pair in library.pairs_train)
     assert sum(batch.target_count for batch in batches) == responses + ends
 
 
-def test_exactly_the_response_and_its_end_are_targets(inputs: Inputs, model: GPT, library: PythonLibrary) -> None:
+def test_exactly_the_response_and_its_end_are_targets(inputs: Inputs, library: PythonLibrary) -> None:
     pair = library.pairs_train[0]
-    batch = _task(inputs, model, library).batch(segments_of(inputs, [pair]))
+    batch = _batches(inputs, library).batch(segments_of(inputs, [pair]))
     assert batch.targets_M.tolist() == [*inputs.tok.encode(pair.response).tolist(), inputs.control.end_of_text]
     # The first of them is predicted at the assistant token: the last token of the prompt.
     assert int(batch.tokens_N[batch.target_index_M[0]]) == inputs.control.assistant
 
 
 def test_padding_changes_no_loss(inputs: Inputs, model: GPT, library: PythonLibrary) -> None:
-    task = _task(inputs, model, library)
+    batches = _batches(inputs, library)
+    task = NextTokenTask("sft", model, batches)
     segments = sorted(segments_of(inputs, library.pairs_train), key=len)
     short, long = segments[0], segments[-1]
 
-    def loss(batch_of: list) -> float:  # type: ignore[type-arg]
-        batch = task.batch(batch_of)
-        hidden = model.hidden(batch.tokens_N, batch.layout)
-        return next_token_loss(model.unembed(hidden[batch.target_index_M]), batch.targets_M).item()
+    def loss(*batch_of: Segment) -> float:
+        return task.loss(batches.batch(batch_of)).total.item()
 
-    assert loss([short, long]) == pytest.approx(loss([short]) + loss([long]), rel=1e-5)
+    assert loss(short, long) == pytest.approx(loss(short) + loss(long), rel=1e-5)
 
 
 def test_a_pair_that_does_not_fit_is_named_not_cut(inputs: Inputs, library: PythonLibrary) -> None:
@@ -76,8 +74,8 @@ def test_a_pair_that_does_not_fit_is_named_not_cut(inputs: Inputs, library: Pyth
 
 
 def test_it_overfits_one_batch(inputs: Inputs, model: GPT, library: PythonLibrary) -> None:
-    task = _task(inputs, model, library)
-    batch = task.batch(segments_of(inputs, library.pairs_train[:6]))
+    batches = _batches(inputs, library)
+    task, batch = NextTokenTask("sft", model, batches), batches.batch(segments_of(inputs, library.pairs_train[:6]))
     optimizer = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
     for _ in range(150):
         optimizer.zero_grad()

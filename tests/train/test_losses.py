@@ -5,6 +5,7 @@ import math
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+import torch.nn.functional as F  # noqa: E402
 
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.train.losses import (  # noqa: E402
@@ -21,6 +22,21 @@ def test_next_token_loss_is_the_summed_negative_log_probability() -> None:
     logits = torch.tensor([[0.0, math.log(3.0)], [1.0, 1.0]])
     loss = next_token_loss(logits, torch.tensor([1, 0]))
     assert loss.item() == pytest.approx(-math.log(0.75) - math.log(0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_next_token_loss_and_its_gradient_equal_torchs_cross_entropy_in_float32(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (4 * torch.randn(31, 257, generator=generator)).to(dtype).requires_grad_()
+    targets = torch.randint(0, 257, (31,), generator=generator)
+    expected = F.cross_entropy(logits.float(), targets, reduction="sum")
+    loss = next_token_loss(logits, targets)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    # A step divides by its targets, so the gradient that arrives is not 1.
+    (gradient,) = torch.autograd.grad(loss / 7, logits)
+    (expected_gradient,) = torch.autograd.grad(expected / 7, logits)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-7)
 
 
 def test_a_micro_batch_without_targets_gives_zero_with_a_graph() -> None:

@@ -8,7 +8,7 @@ from .lineage import Lineage, Node, explain, write_lineage
 from .lines import append_line, read_lines
 from .lock import RunLock
 from .publish import FileRecord, Manifest, publish_file, publish_folder, read_manifest, verify
-from .run_folder import STAGES, RunFolder, read_json
+from .run_folder import STAGES, RunFolder
 
 __all__ = [
     "STAGES",
@@ -24,7 +24,6 @@ __all__ = [
     "fingerprint",
     "publish_file",
     "publish_folder",
-    "read_json",
     "read_lines",
     "read_manifest",
     "verify",

@@ -102,8 +102,3 @@ class RunFolder:
             yield
         finally:
             self.write_json(path, {"seconds": round(before_s + time.perf_counter() - began_s, 2)})
-
-
-def read_json(path: Path) -> Any:
-    """The JSON value of a file."""
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from stategpt.cli.launch import TRAINING_COMMANDS, relaunch_tuned
 from stategpt.cli.parser import build_parser
 from stategpt.cli.settings import split_settings
-from stategpt.errors import GateFailed, MissingExtra, StategptError
+from stategpt.errors import MissingExtra, StategptError
 
-OK, CHECK_FAILED, ERROR, INTERRUPTED = 0, 1, 2, 130
+OK, ERROR, INTERRUPTED = 0, 2, 130
 _TRAIN_EXTRA = ("torch", "triton", "matplotlib", "jinja2")
 
 
@@ -30,8 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.settings = settings
         code: int = arguments.execute(arguments)
         sys.stdout.flush()
-    except GateFailed as error:
-        return _say(error, CHECK_FAILED)
     except StategptError as error:
         return _say(error, ERROR)
     except ModuleNotFoundError as error:

@@ -8,9 +8,6 @@ from collections.abc import Callable
 
 from stategpt.recipes import RECIPES
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""What `add_subparsers` gives; argparse has no public name for it."""
-
 Execute = Callable[[argparse.Namespace], int]
 """Does the work of a command and returns its exit code."""
 

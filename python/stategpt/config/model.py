@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from stategpt.config.checks import require, require_positive
 
-_FAMILIES = {(True, False): "Qwen3", (False, True): "Qwen2", (False, False): "Llama"}
+FAMILIES = {(True, False): "Qwen3", (False, True): "Qwen2", (False, False): "Llama"}
+"""Published architectures by (`qk_norm`, `attention_bias`); none has both."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class GPTConfig:
     @property
     def family(self) -> str:
         """Published architecture with these switches, in whose format the model is saved; "" where none has them."""
-        return _FAMILIES.get((self.qk_norm, self.attention_bias), "")
+        return FAMILIES.get((self.qk_norm, self.attention_bias), "")
 
     @property
     def query_width(self) -> int:

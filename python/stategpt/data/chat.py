@@ -5,12 +5,12 @@
     reward    prompt c1 ... cm [<|endoftext|>] <|reward|>
 
 Control tokens enter only as ids, from here; text is encoded plainly and never yields one, so a user cannot type a role.
-Every function takes any tokenizer with `encode` and `special_tokens`; nothing here needs torch.
+Every function takes any tokenizer that is a `ChatTokenizer`; nothing here needs torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, USER
+from stategpt.data.tokenizer import Control
 from stategpt.errors import ContextOverflow, InvalidArgument
 
 Ids = npt.NDArray[np.uint32]
 
-# <|endoftext|> <|user|> in front of a prompt, <|assistant|> behind it: what no truncation may remove.
-_HEAD_TOKENS, _TAIL_TOKENS = 2, 1
+# What stands in front of a prompt and behind it, and no truncation may remove.
+_HEAD, _TAIL = (Control(END_OF_TEXT), Control(USER)), (Control(ASSISTANT),)
 
 
 class ChatTokenizer(Protocol):
@@ -36,6 +37,10 @@ class ChatTokenizer(Protocol):
 
     def encode(self, text: str) -> Ids:
         """Ids of plain text: uint32, never a special id."""
+        ...
+
+    def encode_segments(self, segments: Iterable[str | Control]) -> Ids:
+        """Ids of plain texts with control tokens between them: uint32."""
         ...
 
 
@@ -110,8 +115,7 @@ def chat_prompt(tok: ChatTokenizer, text: str, *, context_tokens: int | None = N
 
     Raises ContextOverflow when `context_tokens` is given and the prompt leaves no room for one token of an answer.
     """
-    control = ControlTokens.of(tok)
-    ids = np.concatenate([_u32(control.end_of_text, control.user), tok.encode(text), _u32(control.assistant)])
+    ids = tok.encode_segments([*_HEAD, text, *_TAIL])
     if context_tokens is not None and ids.size >= context_tokens:
         raise ContextOverflow(
             f"the prompt is {ids.size} tokens and the context {context_tokens}: no room for an answer. "
@@ -166,10 +170,10 @@ def truncate_prompt(prompt_ids: Ids, room_tokens: int) -> Ids:
     """
     if prompt_ids.size <= room_tokens:
         return prompt_ids
-    if room_tokens < _HEAD_TOKENS + _TAIL_TOKENS:
+    if room_tokens < len(_HEAD) + len(_TAIL):
         raise ContextOverflow(
             f"the completion leaves {room_tokens} tokens for a prompt of {prompt_ids.size}; at least "
-            f"{_HEAD_TOKENS + _TAIL_TOKENS} (end of text and two roles) are needed. "
+            f"{len(_HEAD) + len(_TAIL)} (end of text and two roles) are needed. "
             "Drop the completion or raise the context."
         )
     tail_tokens = room_tokens // 2

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.config.stages import Arrangement
 from stategpt.errors import ContextOverflow, InvalidArgument, RankingError
 
 from .chat import ChatTokenizer, ControlTokens, Ids, chat_prompt, truncate_prompt
@@ -48,7 +49,8 @@ class _Encoded:
 
 
 class RankingBatches:
-    """The batches of one epoch; `batches[i]` is a pure function of the rankings, the settings and i.
+    """The batches of one epoch, as `Rankings.batches` describes and makes them; `batches[i]` is a pure function of the
+    rankings, the settings and i.
 
     `rejected` lists groups that do not fit the context, `truncated_prompts` counts prompts that lost their middle.
     """
@@ -57,16 +59,16 @@ class RankingBatches:
         self,
         rankings: Rankings,
         tok: ChatTokenizer,
-        prompts_per_batch: int = 8,
-        arrange: Literal["rows", "shared_prefix"] = "rows",
         *,
-        context_tokens: int | None = None,
-        seed: int | None = None,
-        epoch: int = 0,
+        prompts_per_batch: int,
+        arrange: Arrangement,
+        context_tokens: int | None,
+        seed: int | None,
+        epoch: int,
     ) -> None:
         if prompts_per_batch < 1:
             raise InvalidArgument(f"prompts_per_batch is {prompts_per_batch}; it is at least 1")
-        if arrange not in ("rows", "shared_prefix"):
+        if arrange not in get_args(Arrangement):
             raise InvalidArgument(f'arrange is {arrange!r}; it is "rows" or "shared_prefix"')
         rankings.require_pairs()
         self.prompts_per_batch = prompts_per_batch
@@ -79,11 +81,6 @@ class RankingBatches:
             np.arange(len(self._groups)) if seed is None else permutation(len(self._groups), seed, "rankings", epoch)
         )
         self._order: list[int] = order.tolist()
-
-    @property
-    def num_groups(self) -> int:
-        """Prompts in the epoch: those with at least one pair that fit the context."""
-        return len(self._groups)
 
     def __len__(self) -> int:
         """Batches in the epoch; the last one may have fewer prompts."""

@@ -23,12 +23,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.config.stages import Arrangement
 from stategpt.errors import InvalidArgument, RankingError, StorageError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class Rankings:
         self,
         tok: ChatTokenizer,
         prompts_per_batch: int = 8,
-        arrange: Literal["rows", "shared_prefix"] = "rows",
+        arrange: Arrangement = "rows",
         context_tokens: int | None = None,
         *,
         seed: int | None = None,
@@ -177,7 +178,13 @@ class Rankings:
         from .ranking_batches import RankingBatches
 
         return RankingBatches(
-            self, tok, prompts_per_batch, arrange, context_tokens=context_tokens, seed=seed, epoch=epoch
+            self,
+            tok,
+            prompts_per_batch=prompts_per_batch,
+            arrange=arrange,
+            context_tokens=context_tokens,
+            seed=seed,
+            epoch=epoch,
         )
 
     def require_pairs(self) -> None:

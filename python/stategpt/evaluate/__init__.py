@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .diversity import distinct_change, distinct_n, mean_pairwise_similarity, ngram_entropy, unique_change, unique_share
-from .gates import Gate, check_gates, failed, print_gates, read_evaluations, read_gates, write_gates
+from .gates import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
 from .labeler import DocstringStyleLabeler, Points, explain
 from .ngram import KneserNey
 from .reward_quality import LengthBaseline, ScoredPairs
@@ -70,7 +70,6 @@ __all__ = [
     "mean_pairwise_similarity",
     "ngram_entropy",
     "paired_difference",
-    "print_gates",
     "read_evaluations",
     "read_gates",
     "unique_change",

@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
 from stategpt.artifacts import publish_file
 from stategpt.config import GatesConfig
 from stategpt.errors import DataError
@@ -122,26 +118,11 @@ def verdict(gate: Gate) -> Literal["pass", "fail", "warn"]:
     return "pass" if gate.passed else gate.severity
 
 
-def print_gates(gates: Sequence[Gate], console: Console | None = None) -> None:
-    """Print the gates as a table: verdict, value with interval, rule."""
-    table = Table("gate", "", "value", "interval", "rule", title="Gates", title_justify="left", box=SIMPLE_HEAD)
-    colours = {"pass": "green", "fail": "bold red", "warn": "yellow"}
-    for gate in gates:
-        word = verdict(gate)
-        table.add_row(gate.gate, f"[{colours[word]}]{word}[/]", *_shown(gate), gate.rule)
-    (console or Console()).print(table)
-
-
 def format_value(value: float | None) -> str:
-    """Three decimals, or a power of ten for tiny p values; a dash for what was not measured."""
+    """Three decimals, or a power of ten for tiny p values; words for what was not measured."""
     if value is None:
         return "not measured"
     return f"{value:.1e}" if 0 < abs(value) < 5e-4 else f"{value:.3f}"
-
-
-def _shown(gate: Gate) -> tuple[str, str]:
-    interval = "" if gate.interval is None else f"{gate.interval.low:.3f} to {gate.interval.high:.3f}"
-    return format_value(gate.value), interval
 
 
 def _base(data: Json, thresholds: GatesConfig) -> list[Gate]:

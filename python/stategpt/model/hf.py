@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from stategpt.artifacts import Json, publish_file, verify
 from stategpt.config import GPTConfig
 from stategpt.config.control import CONTROL_TOKENS, END_OF_TEXT, PAD
+from stategpt.config.model import FAMILIES
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
-_MODEL_TYPES = {(True, False): "qwen3", (False, True): "qwen2", (False, False): "llama"}
-_CLASS_PREFIXES = {"qwen3": "Qwen3", "qwen2": "Qwen2", "llama": "Llama"}
+_SWITCHES = {family.lower(): switches for switches, family in FAMILIES.items()}
 # Settings of these formats that change the arithmetic, with the one value that is ours.
 _FIXED_SETTINGS: Mapping[str, tuple[Json, ...]] = {
     "hidden_act": ("silu",),
@@ -58,13 +58,13 @@ def causal_lm_config(config: GPTConfig) -> dict[str, Json]:
 
     Raises `ConfigError` when no format has its switches.
     """
-    return _common(config) | {"architectures": [f"{_CLASS_PREFIXES[model_type(config)]}ForCausalLM"]}
+    return _common(config) | {"architectures": [f"{config.family}ForCausalLM"]}
 
 
 def reward_config(config: GPTConfig, reward_offset: float) -> dict[str, Json]:
     """config.json of a sequence classifier with one label; `transformers` keeps `reward_offset` but does not add it."""
     return _common(config) | {
-        "architectures": [f"{_CLASS_PREFIXES[model_type(config)]}ForSequenceClassification"],
+        "architectures": [f"{config.family}ForSequenceClassification"],
         "id2label": {"0": "reward"},
         "label2id": {"reward": 0},
         "problem_type": "regression",
@@ -74,13 +74,12 @@ def reward_config(config: GPTConfig, reward_offset: float) -> dict[str, Json]:
 
 def model_type(config: GPTConfig) -> str:
     """The format's name. Raises `ConfigError` when no format has these switches."""
-    try:
-        return _MODEL_TYPES[config.qk_norm, config.attention_bias]
-    except KeyError:
+    if not config.family:
         raise ConfigError(
             "model.qk_norm and model.attention_bias are both on: no format in use has both, so the model could not be "
             "loaded elsewhere. Turn one off."
-        ) from None
+        )
+    return config.family.lower()
 
 
 def _common(config: GPTConfig) -> dict[str, Json]:
@@ -151,9 +150,9 @@ def read_config(folder: Path, head: str = "ForCausalLM") -> tuple[GPTConfig, dic
 
 
 def _require_ours(path: Path, found: Mapping[str, Any], head: str) -> None:
-    known = [f"{prefix}{head}" for prefix in _CLASS_PREFIXES.values()]
+    known = [f"{family}{head}" for family in FAMILIES.values()]
     named = list(found.get("architectures") or [])
-    if found.get("model_type") not in _CLASS_PREFIXES or not set(named) <= set(known):
+    if found.get("model_type") not in _SWITCHES or not set(named) <= set(known):
         raise ForeignArtifact(
             f"{path}: model_type {found.get('model_type')!r}, architectures {named}; known are {', '.join(known)}"
         )
@@ -168,7 +167,8 @@ def _require_ours(path: Path, found: Mapping[str, Any], head: str) -> None:
 
 
 def _shape(found: Mapping[str, Any]) -> GPTConfig:
-    kind, heads = found["model_type"], found["num_attention_heads"]
+    qk_norm, attention_bias = _SWITCHES[found["model_type"]]
+    heads = found["num_attention_heads"]
     rope = found.get("rope_parameters") or found
     return GPTConfig(
         vocab_size=found["vocab_size"],
@@ -181,9 +181,9 @@ def _shape(found: Mapping[str, Any]) -> GPTConfig:
         context_tokens=found["max_position_embeddings"],
         rope_theta=float(rope.get("rope_theta", 10_000.0)),
         norm_epsilon=found["rms_norm_eps"],
-        qk_norm=kind == "qwen3",
+        qk_norm=qk_norm,
         tied_embeddings=bool(found.get("tie_word_embeddings", False)),
-        attention_bias=kind == "qwen2",
+        attention_bias=attention_bias,
     )
 
 

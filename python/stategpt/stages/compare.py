@@ -5,7 +5,6 @@ stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from stategpt.artifacts import publish_folder, read_lines
@@ -43,9 +42,6 @@ def compare(run: Run, folder: RunFolder) -> None:
 
 def _frontiers(folder: RunFolder) -> dict[str, Any]:
     """Reward, wins and KL over training of the policy and, where there is one, of the low-beta policy."""
-    paths = {"frontier": folder.root / "rl", "frontier_low_beta": folder.root / "rl" / "low_beta"}
-    return {name: _lines(path / "frontier.jsonl") for name, path in paths.items() if (path / "frontier.jsonl").exists()}
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return list(read_lines(path))
+    rl = folder.root / "rl"
+    logs = {"frontier": rl / "frontier.jsonl", "frontier_low_beta": rl / "low_beta" / "frontier.jsonl"}
+    return {name: read_lines(log) for name, log in logs.items() if log.exists()}

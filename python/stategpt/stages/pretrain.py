@@ -27,20 +27,17 @@ from stategpt.evaluate import evaluate_base
 from stategpt.model import GPT
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
 from stategpt.train.batches import TokenBatch
-from stategpt.train.loop import LoopSettings, Loss, fit
-from stategpt.train.losses import next_token_loss
+from stategpt.train.loop import LoopSettings, fit
+from stategpt.train.next_token import NextTokenTask
 
 SAMPLE_TEMPERATURE = 0.7
 
 
-class PretrainTask:
-    """Batches and loss of pretraining; step s reads rows [s * batch_rows, (s + 1) * batch_rows) of the mixture."""
+class RowBatches:
+    """Batches of pretraining; step s reads rows [s * batch_rows, (s + 1) * batch_rows) of the mixture."""
 
-    name = "pretrain"
-    loss_unit = "loss_nats_per_token"
-
-    def __init__(self, run: Run, model: GPT, rows: Mixture, device: torch.device) -> None:
-        self.model, self.rows, self.device = model, rows, device
+    def __init__(self, run: Run, rows: Mixture, device: torch.device) -> None:
+        self.rows, self.device = rows, device
         self.batch_rows = run.pretrain.batch_rows
         self.micro_batch_rows = run.pretrain.micro_batch_rows
         self.steps = run.pretrain_steps
@@ -50,24 +47,6 @@ class PretrainTask:
         first, micro = step * self.batch_rows, self.micro_batch_rows
         starts = range(first, first + self.batch_rows, micro)
         yield [TokenBatch.of(self.rows.batch(start, micro), self.device) for start in starts]
-
-    def weight(self, batch: TokenBatch) -> float:
-        """Target tokens."""
-        return batch.target_count
-
-    def tokens(self, batch: TokenBatch) -> int:
-        """Tokens read, padding included."""
-        return batch.tokens_N.numel()
-
-    def loss(self, batch: TokenBatch) -> Loss:
-        """Cross-entropy at the targets; logits are only made where there is one."""
-        hidden_ND = self.model.hidden(batch.tokens_N, batch.layout)
-        logits_MV = self.model.unembed(hidden_ND[batch.target_index_M])
-        return Loss(next_token_loss(logits_MV, batch.targets_M))
-
-    def step_metrics(self) -> dict[str, float]:
-        """None beyond the loss."""
-        return {}
 
 
 def open_mixture(inputs: Inputs) -> Mixture:
@@ -112,7 +91,7 @@ def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
     run, folder = inputs.run, inputs.folder
     torch.manual_seed(run.seed)
     model = GPT(run.model).to(inputs.device)
-    task = PretrainTask(run, model, rows, inputs.device)
+    task = NextTokenTask("pretrain", model, RowBatches(run, rows, inputs.device))
     settings = LoopSettings(
         optim=run.pretrain.optim,
         folder=folder.stage("base"),

@@ -28,8 +28,8 @@ from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
 from stategpt.train.batches import TokenBatch, pad_sequences
-from stategpt.train.loop import LoopSettings, Loss, fit
-from stategpt.train.losses import next_token_loss
+from stategpt.train.loop import LoopSettings, fit
+from stategpt.train.next_token import NextTokenTask
 
 LENGTH_POOL_BATCHES = 16
 """Batches drawn together and sorted by length: enough to waste little on padding, few enough to keep the order
@@ -37,14 +37,11 @@ random.
 """
 
 
-class SFTTask:
-    """Batches and loss of SFT; the order of an epoch is a function of (seed, epoch)."""
+class SegmentBatches:
+    """Batches of SFT; the order of an epoch is a function of (seed, epoch)."""
 
-    name = "sft"
-    loss_unit = "loss_nats_per_token"
-
-    def __init__(self, run: Run, model: GPT, segments: Sequence[Segment], pad: int, device: torch.device) -> None:
-        self.model, self.segments, self.pad, self.device = model, segments, pad, device
+    def __init__(self, run: Run, segments: Sequence[Segment], pad: int, device: torch.device) -> None:
+        self.segments, self.pad, self.device = segments, pad, device
         self.seed, self.batch_rows = run.seed, run.sft.batch_rows
         self.steps_per_epoch = math.ceil(len(segments) / self.batch_rows)
         self.steps = max(1, round(run.sft.epochs * self.steps_per_epoch))
@@ -64,23 +61,6 @@ class SFTTask:
         targets = pad_sequences([segment.targets for segment in segments], self.pad).tokens
         mask = pad_sequences([segment.loss_mask.astype(np.int64) for segment in segments], 0).tokens.astype(bool)
         return TokenBatch.of_rows(padded, targets, mask, self.device)
-
-    def weight(self, batch: TokenBatch) -> float:
-        """Response tokens, their end of text included."""
-        return batch.target_count
-
-    def tokens(self, batch: TokenBatch) -> int:
-        """Tokens read, padding included."""
-        return batch.tokens_N.numel()
-
-    def loss(self, batch: TokenBatch) -> Loss:
-        """Cross-entropy at response tokens; prompts get no logits at all."""
-        hidden_ND = self.model.hidden(batch.tokens_N, batch.layout)
-        return Loss(next_token_loss(self.model.unembed(hidden_ND[batch.target_index_M]), batch.targets_M))
-
-    def step_metrics(self) -> dict[str, float]:
-        """None beyond the loss."""
-        return {}
 
 
 def batches_by_length(
@@ -133,7 +113,8 @@ def sft(run: Run, folder: RunFolder) -> None:
 def _train(inputs: Inputs, pairs: Sequence[Pair], fingerprint: str) -> GPT:
     run, folder = inputs.run, inputs.folder
     model = inputs.load_model("base")
-    task = SFTTask(run, model, segments_of(inputs, pairs), inputs.control.pad, inputs.device)
+    batches = SegmentBatches(run, segments_of(inputs, pairs), inputs.control.pad, inputs.device)
+    task = NextTokenTask("sft", model, batches)
     settings = LoopSettings(
         optim=run.sft.optim,
         folder=folder.stage("sft"),

@@ -44,15 +44,17 @@ mod packed;
 mod permutation;
 mod plan;
 pub mod random;
+mod rows;
 mod shards;
 
-pub use batch::{Batch, NO_DOCUMENT, Piece, Rows, Scratch};
+pub use batch::{Batch, NO_DOCUMENT, Piece, Scratch};
 pub use error::PackingError;
 pub use histogram::LengthHistogram;
 pub use mixture::{Draw, Drawn, Mixture, Origin, Schedule, Source, SourceSize, WHOLE, row_shares};
 pub use packed::{PackConfig, Packed, Strategy};
 pub use permutation::Permutation;
 pub use plan::{BestFit, FittedPlan, RankedPiece, Ranks, Split, TooLong};
+pub use rows::Rows;
 pub use shards::{
     Dataset, Description, DocumentRef, Dtype, HEADER_BYTES, KIND, MOST_DOCUMENTS, Provenance,
     ShardCounts, ShardWriter, Span, Vocabulary,

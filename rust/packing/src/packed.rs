@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::batch::{Batch, Piece, Rows, Scratch};
+use crate::batch::{Batch, Piece, Scratch};
 use crate::error::PackingError;
 use crate::length_index::LengthIndex;
 use crate::permutation::Permutation;
 use crate::plan::{FittedPlan, RankedPiece, TooLong};
 use crate::random::{bits, shuffle};
+use crate::rows::Rows;
 use crate::shards::Dataset;
 
 /// Counters of the draws made here; `plan` uses 1.
@@ -291,14 +292,8 @@ impl Rows for Packed {
         &self.fingerprint
     }
 
-    fn write(
-        &self,
-        row: u64,
-        batch: &mut Batch,
-        slot: usize,
-        scratch: &mut Scratch,
-    ) -> Result<(), PackingError> {
-        self.write_plan_row(self.plan_row(row)?, batch, slot, scratch)
+    fn place(&self, row: u64) -> Result<(&Packed, u64), PackingError> {
+        Ok((self, self.plan_row(row)?))
     }
 }
 

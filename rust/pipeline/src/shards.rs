@@ -79,7 +79,7 @@ pub fn push_texts<T: AsRef<[u8]> + Sync>(
             });
         }
     }
-    let encoded = tokenizer.encode_batch(texts, Special::Text, threads);
+    let encoded = tokenizer.encode_batch(texts, Special::Text, threads)?;
     for bounds in encoded.offsets.windows(2) {
         let ids = &encoded.ids[bounds[0] as usize..bounds[1] as usize];
         writer.push(DocumentRef {
@@ -101,7 +101,9 @@ mod tests {
 
     fn tokenizer() -> Tokenizer {
         let mut trainer = Trainer::new(Pattern::named("gpt4").unwrap(), Documents::Whole, Some(1));
-        trainer.feed(&["the cat sat on the mat, the cat sat"]);
+        trainer
+            .feed(&["the cat sat on the mat, the cat sat"])
+            .unwrap();
         let special_tokens = vec!["<|endoftext|>".to_string(), "<|pad|>".to_string()];
         trainer
             .train(&Target {
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn a_tokenizer_without_end_of_text_is_refused() {
         let mut trainer = Trainer::new(Pattern::named("gpt4").unwrap(), Documents::Whole, Some(1));
-        trainer.feed(&["the cat"]);
+        trainer.feed(&["the cat"]).unwrap();
         let target = Target {
             vocab_size: 260,
             special_tokens: Vec::new(),

@@ -1,6 +1,10 @@
-//! Where added tokens stand in a text: leftmost first, the longest of those that start at one place.
+//! Where added tokens stand in a text: leftmost first, the longest of those that start at one place, their flags as the
+//! `tokenizers` library reads them.
 
 use crate::model::AddedToken;
+use crate::nfc;
+use aho_corasick::{AhoCorasick, MatchKind};
+use regex_syntax::try_is_word_character;
 
 /// A stretch of text that is either ordinary or one added token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,141 +20,264 @@ pub enum Segment {
     Added {
         /// Its id.
         id: u32,
+        /// First byte, with the white space it takes from its left.
+        start: usize,
+        /// One beyond the last byte, with the white space it takes from its right.
+        end: usize,
     },
 }
 
 /// Finds added tokens.
 #[derive(Default)]
 pub struct AddedMatcher {
-    /// Those matched in the text as it came, then those matched in what the first left over.
-    passes: [Pass; 2],
+    /// Those matched in the text as it came.
+    pub raw: Pass,
+    /// Those matched, themselves normalised, in what the first left over once that is normalised.
+    pub normalized: Pass,
 }
 
 impl AddedMatcher {
-    /// A matcher of these tokens.
-    pub fn of(added: &[AddedToken]) -> Self {
+    /// A matcher of these tokens. `nfc`: text is normalised.
+    pub fn of(added: &[AddedToken], nfc: bool) -> Self {
         let pass = |normalized: bool| {
-            Pass::of(added.iter().filter(|token| token.normalized == normalized))
+            let tokens = added.iter().filter(|token| token.normalized == normalized);
+            Pass::of(tokens, nfc && normalized)
         };
         Self {
-            passes: [pass(false), pass(true)],
+            raw: pass(false),
+            normalized: pass(true),
+        }
+    }
+}
+
+/// Added tokens looked for at the same time.
+#[derive(Default)]
+pub struct Pass {
+    /// `None` where there are none, or more than an automaton holds.
+    automaton: Option<AhoCorasick>,
+    tokens: Vec<Flags>,
+}
+
+#[derive(Clone, Copy)]
+struct Flags {
+    id: u32,
+    lstrip: bool,
+    rstrip: bool,
+    single_word: bool,
+}
+
+impl Pass {
+    fn of<'a>(added: impl Iterator<Item = &'a AddedToken>, nfc: bool) -> Self {
+        let mut added: Vec<&AddedToken> = added.collect();
+        // Of two that normalise to the same text, the one flagged special comes first, as in the `tokenizers` library.
+        added.sort_by_key(|token| !token.special);
+        let contents = added.iter().map(|token| {
+            let bytes = token.content.as_bytes();
+            if nfc {
+                nfc::normalize(bytes).bytes
+            } else {
+                bytes.into()
+            }
+        });
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(contents);
+        let flags = |token: &&AddedToken| Flags {
+            id: token.id,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            single_word: token.single_word,
+        };
+        Self {
+            automaton: automaton.ok().filter(|_| !added.is_empty()),
+            tokens: added.iter().map(flags).collect(),
         }
     }
 
-    /// Cuts `text` into segments, in order. O(bytes x tokens that share a first byte).
+    /// Cuts `text` into segments, in order. O(bytes). Where white space that one token took holds another, they overlap.
     pub fn segments(&self, text: &[u8]) -> Vec<Segment> {
-        let mut segments = vec![Segment::Text {
-            start: 0,
-            end: text.len(),
-        }];
-        for pass in self.passes.iter().filter(|pass| !pass.is_empty()) {
-            let mut cut = Vec::with_capacity(segments.len());
-            for segment in segments {
-                match segment {
-                    Segment::Text { start, end } => pass.cut(text, start, end, &mut cut),
-                    added @ Segment::Added { .. } => cut.push(added),
-                }
+        let mut segments = Vec::new();
+        let mut from = 0;
+        let mut space = Space::default();
+        let matches = self
+            .automaton
+            .iter()
+            .flat_map(|automaton| automaton.find_iter(text));
+        for found in matches {
+            let token = self.tokens[found.pattern().as_usize()];
+            let (mut start, mut end) = (found.start(), found.end());
+            if token.single_word
+                && (ends_with_word(&text[..start]) || starts_with_word(&text[end..]))
+            {
+                continue;
             }
-            segments = cut;
+            if token.lstrip {
+                start = space_before(text, start, from);
+            }
+            if token.rstrip {
+                end = space.end(text, end);
+            }
+            // White space that is a token, all of it taken by the one before.
+            if start >= end {
+                continue;
+            }
+            if from < start {
+                segments.push(Segment::Text {
+                    start: from,
+                    end: start,
+                });
+            }
+            segments.push(Segment::Added {
+                id: token.id,
+                start,
+                end,
+            });
+            from = end;
+        }
+        if from < text.len() {
+            segments.push(Segment::Text {
+                start: from,
+                end: text.len(),
+            });
         }
         segments
     }
 }
 
-/// Tokens by their first byte, longest first.
-struct Pass {
-    by_first: Vec<Vec<(Box<[u8]>, u32)>>,
+/// A run of white space looked at before, so that tokens inside it do not make the search quadratic.
+#[derive(Default)]
+struct Space {
+    start: usize,
+    end: usize,
 }
 
-impl Default for Pass {
-    fn default() -> Self {
-        Self {
-            by_first: vec![Vec::new(); 256],
-        }
-    }
-}
-
-impl Pass {
-    fn of<'a>(added: impl Iterator<Item = &'a AddedToken>) -> Self {
-        let mut pass = Self::default();
-        for token in added {
-            let bytes = token.content.as_bytes();
-            pass.by_first[usize::from(bytes[0])].push((bytes.into(), token.id));
-        }
-        for tokens in &mut pass.by_first {
-            tokens.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(bytes.len()));
-        }
-        pass
-    }
-
-    fn is_empty(&self) -> bool {
-        self.by_first.iter().all(Vec::is_empty)
-    }
-
-    fn cut(&self, text: &[u8], start: usize, end: usize, segments: &mut Vec<Segment>) {
-        let (mut from, mut at) = (start, start);
-        while at < end {
-            let rest = &text[at..end];
-            match self.by_first[usize::from(rest[0])]
-                .iter()
-                .find(|(bytes, _)| rest.starts_with(bytes))
+impl Space {
+    /// The end of the white space from `at` on.
+    fn end(&mut self, text: &[u8], at: usize) -> usize {
+        if !(self.start..self.end).contains(&at) {
+            let mut end = at;
+            while let Some(character) = first(&text[end..])
+                && character.is_whitespace()
             {
-                Some((bytes, id)) => {
-                    push_text(from, at, segments);
-                    segments.push(Segment::Added { id: *id });
-                    at += bytes.len();
-                    from = at;
-                }
-                None => at += 1,
+                end += character.len_utf8();
             }
+            *self = Self { start: at, end };
         }
-        push_text(from, end, segments);
+        self.end
     }
 }
 
-fn push_text(start: usize, end: usize, segments: &mut Vec<Segment>) {
-    if start < end {
-        segments.push(Segment::Text { start, end });
+/// Where the white space before `end` begins, at `least` at the earliest.
+fn space_before(text: &[u8], end: usize, least: usize) -> usize {
+    let mut start = end;
+    while start > least
+        && let Some(character) = last(&text[..start])
+        && character.is_whitespace()
+    {
+        start -= character.len_utf8();
     }
+    start.max(least)
+}
+
+fn starts_with_word(text: &[u8]) -> bool {
+    first(text).is_some_and(is_word)
+}
+
+fn ends_with_word(text: &[u8]) -> bool {
+    last(text).is_some_and(is_word)
+}
+
+fn is_word(character: char) -> bool {
+    try_is_word_character(character).unwrap_or(false)
+}
+
+/// The character that `text` begins with, if it is one.
+fn first(text: &[u8]) -> Option<char> {
+    text[..text.len().min(4)]
+        .utf8_chunks()
+        .next()?
+        .valid()
+        .chars()
+        .next()
+}
+
+/// The character that `text` ends with, if it is one.
+fn last(text: &[u8]) -> Option<char> {
+    (1..=text.len().min(4)).find_map(|length| {
+        let tail = std::str::from_utf8(&text[text.len() - length..]).ok()?;
+        tail.chars().next()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn token(id: u32, content: &str, normalized: bool) -> AddedToken {
+    fn token(id: u32, content: &str, flags: &str) -> AddedToken {
         AddedToken {
             id,
             content: content.to_owned(),
             special: true,
-            normalized,
+            normalized: flags.contains('n'),
+            lstrip: flags.contains('l'),
+            rstrip: flags.contains('r'),
+            single_word: flags.contains('w'),
         }
+    }
+
+    /// Segments as text: added tokens in brackets.
+    fn shown(tokens: &[AddedToken], text: &str) -> Vec<String> {
+        let matcher = AddedMatcher::of(tokens, false);
+        let show = |segment| match segment {
+            Segment::Text { start, end } => text[start..end].to_owned(),
+            Segment::Added { id, start, end } => format!("[{id}:{}]", &text[start..end]),
+        };
+        matcher
+            .raw
+            .segments(text.as_bytes())
+            .into_iter()
+            .map(show)
+            .collect()
     }
 
     #[test]
     fn the_leftmost_longest_token_wins() {
-        let matcher = AddedMatcher::of(&[
-            token(1, "<a", false),
-            token(2, "<ab>", false),
-            token(3, "b>", false),
-        ]);
-        let segments = matcher.segments(b"x<ab><a b>");
-        let expected = [
-            Segment::Text { start: 0, end: 1 },
-            Segment::Added { id: 2 },
-            Segment::Added { id: 1 },
-            Segment::Text { start: 7, end: 8 },
-            Segment::Added { id: 3 },
-        ];
-        assert_eq!(segments, expected);
+        let tokens = [token(1, "<a", ""), token(2, "<ab>", ""), token(3, "b>", "")];
+        assert_eq!(
+            shown(&tokens, "x<ab><a b>"),
+            ["x", "[2:<ab>]", "[1:<a]", " ", "[3:b>]"]
+        );
     }
 
     #[test]
-    fn normalized_tokens_are_found_in_what_the_others_leave() {
-        let matcher = AddedMatcher::of(&[token(1, "abc", true), token(2, "bcd", false)]);
+    fn flags_take_white_space_and_whole_words() {
+        let tokens = [
+            token(1, "<l>", "l"),
+            token(2, "<r>", "r"),
+            token(3, "wo", "w"),
+        ];
         assert_eq!(
-            matcher.segments(b"abcd"),
-            [Segment::Text { start: 0, end: 1 }, Segment::Added { id: 2 }]
+            shown(&tokens, "a \u{3000}<l> b"),
+            ["a", "[1: \u{3000}<l>]", " b"]
         );
+        assert_eq!(shown(&tokens, "<r> \n <l>"), ["[2:<r> \n ]", "[1:<l>]"]);
+        assert_eq!(
+            shown(&tokens, "wo word (wo)"),
+            ["[3:wo]", " word (", "[3:wo]", ")"]
+        );
+        assert_eq!(shown(&tokens, "éwo wo_"), ["éwo wo_"]);
+    }
+
+    #[test]
+    fn white_space_that_is_a_token_is_found_in_what_another_took() {
+        let tokens = [token(1, "<r>", "r"), token(2, " ", "r")];
+        assert_eq!(
+            shown(&tokens, "<r>  a"),
+            ["[1:<r>  ]", "[2:  ]", "[2: ]", "a"]
+        );
+        // Linear: each space asks where the run ends.
+        let flood = " ".repeat(1 << 20);
+        let matcher = AddedMatcher::of(&tokens[1..], false);
+        assert_eq!(matcher.raw.segments(flood.as_bytes()).len(), 1 << 20);
     }
 }

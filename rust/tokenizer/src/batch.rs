@@ -1,81 +1,293 @@
 //! Many documents at once, on threads that live as long as the call: no pool to be lost at `fork`.
 
+use crate::cutter::Cutter;
+use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
+use crate::model::Model;
+use crate::ordered::{Part, Ragged};
+use crate::stop::Stop;
+use crate::stretch::border;
 use crate::tokenizer::{Special, Tokenizer};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Documents of different lengths, end to end.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ragged {
-    /// Ids of all documents.
-    pub ids: Vec<u32>,
-    /// Where each document begins, followed by the number of ids.
-    pub offsets: Vec<u64>,
-}
 
 /// Text a worker takes at a time. Smaller batches are not worth a thread.
 const GROUP_BYTES: usize = 1 << 18;
+/// Texts from here on are cut into stretches, so that threads can share one.
+const LARGE_BYTES: usize = 4 * GROUP_BYTES;
 
-/// Ids and token counts of a group of documents.
-type Encoded = (Vec<u32>, Vec<u64>);
+/// A job: some documents, whole but for one that stands alone.
+struct Group {
+    documents: Range<usize>,
+    /// The stretch of the only document.
+    bytes: Option<Range<usize>>,
+}
+
+impl Group {
+    fn whole(documents: Range<usize>) -> Self {
+        Self {
+            documents,
+            bytes: None,
+        }
+    }
+
+    /// Whether its document began in the job before.
+    fn continues(&self) -> bool {
+        self.bytes.as_ref().is_some_and(|bytes| bytes.start > 0)
+    }
+
+    fn texts<'t, T: AsRef<[u8]>>(&self, texts: &'t [T]) -> impl Iterator<Item = &'t [u8]> {
+        texts[self.documents.clone()].iter().map(|text| {
+            let text = text.as_ref();
+            self.bytes
+                .as_ref()
+                .map_or(text, |bytes| &text[bytes.clone()])
+        })
+    }
+}
 
 impl Tokenizer {
     /// Encodes each text, on at most `threads` threads (`None`: as many as the machine lends). The result does not depend on
     /// their number.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`]: the first text's error.
     pub fn encode_batch<T: AsRef<[u8]> + Sync>(
         &self,
         texts: &[T],
         special: Special,
         threads: Option<usize>,
-    ) -> Ragged {
-        let groups = groups(texts);
-        let encoded = on_threads(groups.len(), threads, |group| {
-            let (first, last) = groups[group];
-            self.encode_group(&texts[first..last], special)
-        });
-        join(encoded, texts.len())
+    ) -> Result<Ragged> {
+        self.encode_batch_until(texts, special, threads, &Stop::default())
     }
 
-    fn encode_group<T: AsRef<[u8]>>(&self, texts: &[T], special: Special) -> Encoded {
-        let bytes: usize = texts.iter().map(|text| text.as_ref().len()).sum();
-        let mut ids = Vec::with_capacity(bytes / 3 + texts.len());
-        let mut counts = Vec::with_capacity(texts.len());
-        self.with_scratch(|scratch| {
-            for text in texts {
-                let before = ids.len();
-                self.encode_into(text.as_ref(), special, scratch, &mut ids);
-                counts.push((ids.len() - before) as u64);
-            }
-        });
-        (ids, counts)
-    }
-
-    /// Encodes files, each one document, or each line one (with its line end).
+    /// As [`Tokenizer::encode_batch`], until `stop` is raised.
     ///
     /// # Errors
-    /// [`TokenizerError::Io`] and [`TokenizerError::NotUtf8`] name the file.
+    /// [`TokenizerError::Interrupted`] if it was.
+    pub fn encode_batch_until<T: AsRef<[u8]> + Sync>(
+        &self,
+        texts: &[T],
+        special: Special,
+        threads: Option<usize>,
+        stop: &Stop,
+    ) -> Result<Ragged> {
+        let groups = self.groups(texts, special);
+        let bytes = texts.iter().map(|text| text.as_ref().len()).sum();
+        let ragged = Ragged::with_room(bytes, texts.len());
+        self.in_order(
+            groups.len(),
+            threads,
+            stop,
+            ragged,
+            |group, scratch, part| {
+                part.continues = groups[group].continues();
+                groups[group]
+                    .texts(texts)
+                    .try_for_each(|text| self.encode_document(text, special, scratch, part))
+            },
+        )
+    }
+
+    /// Where each text's ids would begin, followed by their number: the offsets of [`Tokenizer::encode_batch`] without the ids.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Interrupted`] if `stop` was raised.
+    pub fn count_batch<T: AsRef<[u8]> + Sync>(
+        &self,
+        texts: &[T],
+        special: Special,
+        threads: Option<usize>,
+        stop: &Stop,
+    ) -> Result<Vec<u64>> {
+        let groups = self.groups(texts, special);
+        let ragged = Ragged::default();
+        let counted = self.in_order(
+            groups.len(),
+            threads,
+            stop,
+            ragged,
+            |group, scratch, part| {
+                part.continues = groups[group].continues();
+                for text in groups[group].texts(texts) {
+                    part.counts
+                        .push(self.count_with(text, special, scratch)? as u64);
+                }
+                Ok(())
+            },
+        )?;
+        Ok(counted.offsets)
+    }
+
+    fn encode_document(
+        &self,
+        text: &[u8],
+        special: Special,
+        scratch: &mut Scratch,
+        part: &mut Part,
+    ) -> Result<()> {
+        let before = part.ids.len();
+        self.encode_into(text, special, scratch, &mut part.ids)?;
+        part.counts.push((part.ids.len() - before) as u64);
+        Ok(())
+    }
+
+    /// Encodes files, each one document, or each line one (with its line end), until `stop` is raised.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Io`] and [`TokenizerError::NotUtf8`] name the file; [`TokenizerError::Interrupted`].
     pub fn encode_files(
         &self,
         paths: &[PathBuf],
         special: Special,
         reading: Reading,
         threads: Option<usize>,
+        stop: &Stop,
     ) -> Result<Ragged> {
-        let encoded = on_threads(paths.len(), threads, |file| {
-            let text = read_text(&paths[file], reading.replace)?;
-            let documents: Vec<&[u8]> = if reading.lines {
-                lines(&text).collect()
-            } else {
-                vec![&text]
+        let mut ragged = Ragged::default();
+        let mut rest = paths;
+        while let Some((first, others)) = rest.split_first() {
+            let small = rest.iter().position(|path| is_large(path));
+            let (files, others) = match small {
+                Some(0) => {
+                    let text = read_text(first, reading.replace)?;
+                    ragged =
+                        self.encode_large(&text, special, reading.lines, threads, stop, ragged)?;
+                    (&rest[..0], others)
+                }
+                Some(count) => rest.split_at(count),
+                None => (rest, &rest[..0]),
             };
-            Ok(self.encode_group(&documents, special))
-        });
-        let encoded = encoded.into_iter().collect::<Result<Vec<_>>>()?;
-        let documents = encoded.iter().map(|(_, counts)| counts.len()).sum();
-        Ok(join(encoded, documents))
+            ragged = self.in_order(files.len(), threads, stop, ragged, |file, scratch, part| {
+                let text = read_text(&files[file], reading.replace)?;
+                self.encode_part(&text, special, reading.lines, scratch, part)
+            })?;
+            rest = others;
+        }
+        Ok(ragged)
     }
+
+    /// One text that threads share.
+    fn encode_large(
+        &self,
+        text: &[u8],
+        special: Special,
+        by_line: bool,
+        threads: Option<usize>,
+        stop: &Stop,
+        mut ragged: Ragged,
+    ) -> Result<Ragged> {
+        let stretches = match by_line {
+            true => stretches(text, |text, from| line_end(text, from)),
+            false => self.stretches(text, special),
+        };
+        ragged.ids.reserve(text.len() / 3);
+        self.in_order(
+            stretches.len(),
+            threads,
+            stop,
+            ragged,
+            |job, scratch, part| {
+                let bytes = stretches[job].clone();
+                part.continues = !by_line && bytes.start > 0;
+                self.encode_part(&text[bytes], special, by_line, scratch, part)
+            },
+        )
+    }
+
+    fn encode_part(
+        &self,
+        text: &[u8],
+        special: Special,
+        by_line: bool,
+        scratch: &mut Scratch,
+        part: &mut Part,
+    ) -> Result<()> {
+        if by_line {
+            lines(text).try_for_each(|line| self.encode_document(line, special, scratch, part))
+        } else {
+            self.encode_document(text, special, scratch, part)
+        }
+    }
+
+    /// Jobs of about [`GROUP_BYTES`].
+    fn groups<T: AsRef<[u8]>>(&self, texts: &[T], special: Special) -> Vec<Group> {
+        let (mut groups, mut first, mut held) = (Vec::new(), 0, 0);
+        for (document, text) in texts.iter().enumerate() {
+            let text = text.as_ref();
+            let large = text.len() >= LARGE_BYTES;
+            held += text.len();
+            if large && first < document {
+                groups.push(Group::whole(first..document));
+            }
+            if large {
+                groups.extend(
+                    self.stretches(text, special)
+                        .into_iter()
+                        .map(|bytes| Group {
+                            documents: document..document + 1,
+                            bytes: Some(bytes),
+                        }),
+                );
+            } else if held >= GROUP_BYTES {
+                groups.push(Group::whole(first..document + 1));
+            } else {
+                continue;
+            }
+            (first, held) = (document + 1, 0);
+        }
+        if first < texts.len() {
+            groups.push(Group::whole(first..texts.len()));
+        }
+        groups
+    }
+
+    /// Where a document is cut for threads to share it; in one piece where its parts would not be encoded as in the whole.
+    fn stretches(&self, text: &[u8], special: Special) -> Vec<Range<usize>> {
+        // Each field by its name, so that whoever adds one (a normalizer, a prefix) is led here.
+        let Model {
+            cutter,
+            added,
+            nfc,
+            prefix_space,
+            tokens: _,
+            merges: _,
+            order: _,
+            whole_pieces: _,
+            post_processor: _,
+        } = self.model();
+        let plain = special == Special::Text || added.is_empty();
+        match cutter {
+            Cutter::Named(pattern) if plain && !nfc && !prefix_space => {
+                stretches(text, |text, from| border(*pattern, text, from))
+            }
+            _ => vec![0..text.len()],
+        }
+    }
+}
+
+/// Cuts `text` at the first place that `cut` finds behind each [`GROUP_BYTES`].
+fn stretches(text: &[u8], cut: impl Fn(&[u8], usize) -> usize) -> Vec<Range<usize>> {
+    let mut stretches = Vec::new();
+    let mut start = 0;
+    while start < text.len() {
+        let end = start + cut(&text[start..], GROUP_BYTES);
+        stretches.push(start..end);
+        start = end;
+    }
+    stretches
+}
+
+/// The end of the line that holds byte `from`.
+fn line_end(text: &[u8], from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    let newline = rest.iter().position(|&byte| byte == b'\n');
+    newline.map_or(text.len(), |newline| from + newline + 1)
+}
+
+/// Whether threads should share a file. One that cannot be asked for its size says why when it is read.
+fn is_large(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| about.len() >= LARGE_BYTES as u64)
 }
 
 /// How files become documents.
@@ -112,68 +324,4 @@ pub fn read_text(path: &Path, replace: bool) -> Result<Vec<u8>> {
 /// The lines of a text, each with its `\n`.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|&byte| byte == b'\n')
-}
-
-/// Bounds of groups of whole documents, each about [`GROUP_BYTES`] long.
-fn groups<T: AsRef<[u8]>>(texts: &[T]) -> Vec<(usize, usize)> {
-    let (mut groups, mut first, mut bytes) = (Vec::new(), 0, 0);
-    for (place, text) in texts.iter().enumerate() {
-        bytes += text.as_ref().len();
-        if bytes >= GROUP_BYTES || place + 1 == texts.len() {
-            groups.push((first, place + 1));
-            (first, bytes) = (place + 1, 0);
-        }
-    }
-    groups
-}
-
-/// Runs `work(0..jobs)` on threads and returns the results in order of job.
-pub(crate) fn on_threads<T: Send>(
-    jobs: usize,
-    threads: Option<usize>,
-    work: impl Fn(usize) -> T + Sync,
-) -> Vec<T> {
-    let available = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.unwrap_or_else(available).clamp(1, jobs.max(1));
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(jobs));
-    let worker = || {
-        loop {
-            let job = next.fetch_add(1, Ordering::Relaxed);
-            if job >= jobs {
-                break;
-            }
-            let result = work(job);
-            done.lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push((job, result));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            // A thread the system does not grant is no loss: the others take its jobs.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, worker);
-        }
-        worker();
-    });
-    let mut done = done
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_unstable_by_key(|(job, _)| *job);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn join(encoded: Vec<Encoded>, documents: usize) -> Ragged {
-    let mut offsets = Vec::with_capacity(documents + 1);
-    let mut at = 0;
-    offsets.push(0);
-    for count in encoded.iter().flat_map(|(_, counts)| counts) {
-        at += count;
-        offsets.push(at);
-    }
-    let mut encoded = encoded.into_iter().map(|(ids, _)| ids);
-    let mut ids = encoded.next().unwrap_or_default();
-    ids.reserve_exact((at as usize).saturating_sub(ids.len()));
-    encoded.for_each(|more| ids.extend_from_slice(&more));
-    Ragged { ids, offsets }
 }

@@ -1,100 +1,145 @@
 //! Short pieces met before, with their tokens: a fixed table of pairs of slots, in which a newcomer takes the first place,
 //! and who stood there the second.
 //!
-//! Its size never changes (2 MiB), and it holds whole keys, so that it can change how long encoding takes and never what
+//! Its size never changes (6 MiB), and it holds whole keys, so that it can change how long encoding takes and never what
 //! comes out.
 
 use crate::key::ShortKey;
+use crate::memory::Zeroed;
+use crate::scan::prefetch;
 
-/// Tokens a slot holds; pieces of more are merged anew each time.
-pub const MOST_TOKENS: usize = 4;
-const SET_BITS: u32 = 15;
-/// Fills the places behind a piece's last token. No vocabulary reaches this id.
-const NONE: u32 = u32::MAX;
+/// Sets of two slots: 6 MiB.
+const SETS: usize = 3 << 15;
+/// Bytes of a set: a cache line.
+const SET: usize = 64;
+/// Bytes of a slot: key with the number of tokens, tokens; all zero where free.
+const SLOT: usize = SET / 2;
 
-/// Key (two words) and tokens (two to a word); all zero where free.
-type Slot = [u64; 4];
-/// Words of a set: two slots, which fill a cache line.
-const SET_WORDS: usize = 8;
+/// Where a slot has the number of its tokens, less one: in two bits of the key's length, which needs four of eight.
+const COUNT_SHIFT: u32 = 62;
+const COUNT: u64 = 3 << COUNT_SHIFT;
+
+/// The tokens of a piece.
+#[derive(Clone, Copy)]
+pub struct Tokens {
+    /// How many there are.
+    pub count: usize,
+    /// The ids; those beyond the count mean nothing.
+    pub ids: [u32; PieceCache::MOST_TOKENS],
+}
 
 /// The table. One per thread that encodes.
-pub struct PieceCache {
-    /// Sets from `first` on. Words rather than sets, because zeroed words come from the system untouched.
-    words: Vec<u64>,
-    /// The first word that begins a cache line.
-    first: usize,
-}
+pub struct PieceCache(Zeroed);
 
 impl Default for PieceCache {
     /// An empty one; its memory is touched only as it fills.
     fn default() -> Self {
-        let words = vec![0_u64; (SET_WORDS << SET_BITS) + SET_WORDS];
-        // The offset is 0 to 7; a platform that cannot tell it answers with a larger number.
-        let first = words.as_ptr().align_offset(64) % SET_WORDS;
-        Self { words, first }
+        Self(Zeroed::of(SETS * SET))
     }
 }
 
+/// A table to look pieces up in.
+#[derive(Clone, Copy)]
+pub struct Sets<'c>(&'c [[u8; SET]]);
+
 impl PieceCache {
-    /// Appends the tokens of `key` to `ids` if they are known.
+    /// Tokens a slot holds; pieces of more are merged anew each time.
+    pub const MOST_TOKENS: usize = 4;
+
+    /// The table to look pieces up in.
     #[inline]
-    pub fn append(&self, key: ShortKey, ids: &mut Vec<u32>) -> bool {
-        let start = self.first + set(key);
-        let words = &self.words[start..start + SET_WORDS];
-        let slot = match () {
-            () if words[0] == key.low && words[1] == key.high => &words[..4],
-            () if words[4] == key.low && words[5] == key.high => &words[4..],
-            () => return false,
-        };
-        let tokens = [
-            slot[2] as u32,
-            (slot[2] >> 32) as u32,
-            slot[3] as u32,
-            (slot[3] >> 32) as u32,
-        ];
-        let count = 1 + tokens[1..].iter().filter(|&&token| token != NONE).count();
-        // Four at once and back is one wide store; a copy of unknown length is a call.
-        let before = ids.len();
-        ids.extend_from_slice(&tokens);
-        ids.truncate(before + count);
-        true
+    pub fn sets(&self) -> Sets<'_> {
+        Sets(self.0.as_chunks().0)
     }
 
     /// Remembers the tokens of `key`, if they are few enough.
     #[inline]
     pub fn insert(&mut self, key: ShortKey, ids: &[u32]) {
-        if ids.len() > MOST_TOKENS {
+        if !(1..=Self::MOST_TOKENS).contains(&ids.len()) {
             return;
         }
-        let id = |place: usize| u64::from(ids.get(place).copied().unwrap_or(NONE));
-        let slot: Slot = [key.low, key.high, id(0) | id(1) << 32, id(2) | id(3) << 32];
-        let start = self.first + set(key);
-        let words = &mut self.words[start..start + SET_WORDS];
-        words.copy_within(..4, 4);
-        words[..4].copy_from_slice(&slot);
+        let id = |place: usize| u64::from(ids.get(place).copied().unwrap_or(0));
+        let count = (ids.len() as u64 - 1) << COUNT_SHIFT;
+        let slot = [
+            key.low,
+            key.high | count,
+            id(0) | id(1) << 32,
+            id(2) | id(3) << 32,
+        ];
+        let start = place(key) as usize * SET;
+        let set = &mut self.0[start..start + SET];
+        set.copy_within(..SLOT, SLOT);
+        for (bytes, word) in set.as_chunks_mut::<8>().0.iter_mut().zip(slot) {
+            *bytes = word.to_ne_bytes();
+        }
     }
 }
 
-/// The first word of a key's set.
-#[inline]
-fn set(key: ShortKey) -> usize {
-    (key.hash() >> (64 - SET_BITS)) as usize * SET_WORDS
+impl Sets<'_> {
+    /// Where `key` is, if it is known; asks for that memory, which [`Sets::get`] will look at.
+    #[inline(always)]
+    pub fn place(self, key: ShortKey) -> u32 {
+        let place = place(key);
+        prefetch(self.0, place as usize);
+        place
+    }
+
+    /// The tokens of `key`, whose [`Sets::place`] is given, if they are known.
+    #[inline(always)]
+    pub fn get(self, place: u32, key: ShortKey) -> Option<Tokens> {
+        let set = self.0.get(place as usize)?;
+        let word = |at: usize| {
+            set.as_chunks::<8>()
+                .0
+                .get(at)
+                .map_or(0, |word| u64::from_ne_bytes(*word))
+        };
+        let differs = |at: usize| (word(at) ^ key.low) | ((word(at + 1) ^ key.high) & !COUNT);
+        // No branch for which of the two it is: that is as good as random.
+        let at = usize::from(differs(0) != 0) * (SLOT / 8);
+        let (first, last) = (word(at + 2), word(at + 3));
+        (differs(at) == 0).then(|| Tokens {
+            count: 1 + (word(at + 1) >> COUNT_SHIFT) as usize,
+            ids: [
+                first as u32,
+                (first >> 32) as u32,
+                last as u32,
+                (last >> 32) as u32,
+            ],
+        })
+    }
+}
+
+/// The number of a key's set.
+#[inline(always)]
+fn place(key: ShortKey) -> u32 {
+    (((key.hash() >> 32) * SETS as u64) >> 32) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn found(cache: &PieceCache, key: ShortKey) -> Option<Vec<u32>> {
+        let sets = cache.sets();
+        sets.get(sets.place(key), key)
+            .map(|tokens| tokens.ids[..tokens.count].to_vec())
+    }
+
     #[test]
     fn a_cache_returns_exactly_what_was_stored() {
         let mut cache = PieceCache::default();
-        for tokens in [&[7][..], &[7, 8], &[7, 8, 9], &[7, 8, 9, 10]] {
+        for tokens in [
+            &[7][..],
+            &[7, 8],
+            &[7, 8, 9],
+            &[7, 8, 9, 10],
+            &[(1 << 22) - 1; 4],
+        ] {
             let key = ShortKey::of(b"piece", 0, 5);
             cache.insert(key, tokens);
-            let mut ids = vec![1];
-            assert!(cache.append(key, &mut ids));
-            assert_eq!(ids[1..], *tokens);
-            assert!(!cache.append(ShortKey::of(b"piecf", 0, 5), &mut ids));
+            assert_eq!(found(&cache, key).as_deref(), Some(tokens));
+            assert_eq!(found(&cache, ShortKey::of(b"piecf", 0, 5)), None);
         }
     }
 
@@ -103,6 +148,6 @@ mod tests {
         let mut cache = PieceCache::default();
         let key = ShortKey::of(b"pieces", 0, 6);
         cache.insert(key, &[1, 2, 3, 4, 5]);
-        assert!(!cache.append(key, &mut Vec::new()));
+        assert_eq!(found(&cache, key), None);
     }
 }

@@ -12,6 +12,26 @@ pub enum TokenizerError {
         /// The name as it was given.
         name: String,
     },
+    /// A regular expression that is malformed, or whose meaning elsewhere differs.
+    #[error("the pattern {pattern:?} cannot be used: {problem}")]
+    BadPattern {
+        /// The expression as it was given.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A text that takes a regular expression with look-around over its limit of steps.
+    #[error(
+        "the pattern {pattern:?} took more than {limit} steps at byte {offset} of a text; write it without look-around, or split the text"
+    )]
+    PatternSteps {
+        /// The expression.
+        pattern: String,
+        /// Byte of the text (of the segment between added tokens) at which the search began.
+        offset: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A vocabulary that cannot hold the bytes and the special tokens.
     #[error(
         "vocab_size {vocab_size} is too small: {special} special tokens and 256 bytes need at least {}; raise vocab_size",
@@ -64,6 +84,8 @@ pub enum TokenizerError {
     /// A tokenizer file that is malformed, or asks for what this engine does not cover.
     #[error("{origin}: at {path}: {problem}")]
     Format {
+        /// Which of the two.
+        fault: Fault,
         /// The file, or a word for where the bytes came from.
         origin: String,
         /// JSON path (`$.model.vocab`) or line (`line 12`).
@@ -92,6 +114,9 @@ pub enum TokenizerError {
         /// First byte that is not UTF-8.
         offset: usize,
     },
+    /// Somebody raised the call's [`crate::Stop`].
+    #[error("the call was interrupted before its end; nothing came of it")]
+    Interrupted,
     /// A corpus that cannot be trained on.
     #[error(
         "cannot train on {documents} documents with {bytes} bytes of distinct pieces: {problem}"
@@ -104,12 +129,51 @@ pub enum TokenizerError {
         /// What is wrong and what to do.
         problem: &'static str,
     },
+    /// A corpus with more distinct pieces than memory was granted for.
+    #[error(
+        "{pieces} distinct pieces take {bytes} bytes, more than memory_limit {limit}; raise it, or train on a sample"
+    )]
+    MemoryLimit {
+        /// Distinct pieces so far.
+        pieces: u64,
+        /// Memory they take.
+        bytes: u64,
+        /// Memory granted.
+        limit: u64,
+    },
+    /// Training was told not to go on.
+    #[error("training was interrupted after {done} of {total}; there is no tokenizer")]
+    TrainingInterrupted {
+        /// Units done in the phase at work.
+        done: u64,
+        /// Units there are at most; 0 where that is not known.
+        total: u64,
+    },
+}
+
+/// What is wrong with a tokenizer file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is no such file, or contradicts itself.
+    Malformed,
+    /// It asks for what this engine does not do, and another may.
+    Unsupported,
 }
 
 impl TokenizerError {
-    /// A format error at a JSON path, its file named later by [`TokenizerError::of_origin`].
+    /// A malformed file's error at a JSON path, its file named later by [`TokenizerError::of_origin`].
     pub(crate) fn format(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::of_fault(Fault::Malformed, path, problem)
+    }
+
+    /// The error of a file that asks for what is not covered.
+    pub(crate) fn unsupported(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::of_fault(Fault::Unsupported, path, problem)
+    }
+
+    fn of_fault(fault: Fault, path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Format {
+            fault,
             origin: String::from("tokenizer"),
             path: path.into(),
             problem: problem.into(),
@@ -119,7 +183,13 @@ impl TokenizerError {
     /// The same error, naming the file it is about.
     pub(crate) fn of_origin(self, file: &std::path::Path) -> Self {
         match self {
-            Self::Format { path, problem, .. } => Self::Format {
+            Self::Format {
+                fault,
+                path,
+                problem,
+                ..
+            } => Self::Format {
+                fault,
                 origin: file.display().to_string(),
                 path,
                 problem,

@@ -30,6 +30,12 @@ fn halves(bytes: [u8; 16]) -> [u64; 2] {
 }
 
 impl ShortKey {
+    /// The key of no piece.
+    pub const NONE: Self = Self {
+        low: 0,
+        high: u64::MAX,
+    };
+
     /// Longest piece that fits.
     pub const MOST: usize = 15;
 
@@ -66,11 +72,12 @@ impl ShortKey {
         (u128::from(self.high) << 64 | u128::from(self.low)).to_le_bytes()
     }
 
-    /// A well-mixed number of 64 bits.
-    #[inline]
+    /// A well-mixed number of 64 bits: both halves of the product of the two words.
+    #[inline(always)]
     pub fn hash(self) -> u64 {
-        let mixed = (self.low ^ self.high.rotate_left(29)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+        let product = u128::from(self.low ^ 0x9E37_79B9_7F4A_7C15)
+            * u128::from(self.high ^ 0xBF58_476D_1CE4_E5B9);
+        product as u64 ^ (product >> 64) as u64
     }
 }
 

@@ -3,34 +3,50 @@
 //! 1. [`Trainer`] counts the pieces of documents and learns merges; [`Tokenizer::load`] and [`Tokenizer::from_tiktoken`] read
 //!    them from files instead. Both give a [`Model`], the tokenizer as data.
 //! 2. [`Tokenizer`] is the engine over a model: immutable, shared by threads, safe after `fork`.
-//! 3. [`Tokenizer::encode`] cuts text into pieces (the [`Pattern`]'s hand-written scanner), looks each up whole, and merges
+//! 3. [`Tokenizer::encode`] cuts text into pieces (the [`Cutter`]: a [`Pattern`]'s hand-written scanner, or
+//!    regular expressions), looks each up whole, and merges
 //!    the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes back.
 //! 4. [`Tokenizer::to_json`] writes `tokenizer.json`, its canonical form, whose BLAKE3 is [`Tokenizer::fingerprint`].
 //!
-//! What it is not for: normalizers, word-level or unigram models, regular expressions beyond the named patterns.
+//! What it is not for: normalizers other than NFC, word-level or unigram models.
 
 mod added;
 mod batch;
 mod byte_level;
 mod cache;
 mod classes;
+mod cutter;
+mod decode;
+mod engine;
 mod error;
 pub mod format;
 mod key;
+mod memory;
 mod merge;
 mod model;
+mod nfc;
+mod offsets;
+mod ordered;
 mod pattern;
 mod scan;
+mod scratches;
+mod segments;
+mod stop;
 mod stream;
+mod stretch;
 mod tokenizer;
 mod train;
 
-pub use batch::{Ragged, Reading, lines, read_text};
+pub use batch::{Reading, lines, read_text};
 pub use classes::UNICODE_VERSION;
-pub use error::{Result, TokenizerError};
+pub use cutter::{Cutter, Step};
+pub use decode::document;
+pub use error::{Fault, Result, TokenizerError};
 pub use model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
+pub use ordered::Ragged;
 pub use pattern::Pattern;
-pub use scan::for_each_piece;
+pub use scan::{ENDS, Ends, Pieces, Tier, for_each_piece};
+pub use stop::Stop;
 pub use stream::StreamDecoder;
 pub use tokenizer::{Special, Tokenizer};
-pub use train::{Documents, Target, Trainer};
+pub use train::{Documents, Phase, Progress, Target, Trainer, Watch};

@@ -1,7 +1,7 @@
-//! What a tokenizer is: tokens, merges, added tokens and a pattern. Files are read into it and written from it.
+//! What a tokenizer is: tokens, merges, added tokens and how text is cut. Files are read into it and written from it.
 
+use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
-use crate::pattern::Pattern;
 use serde_json::Value;
 
 /// Ids a vocabulary may reach; a file that asks for more is refused rather than allocated.
@@ -36,8 +36,29 @@ pub struct AddedToken {
     pub content: String,
     /// Flagged as special in `tokenizer.json`: skipped by decoders asked to.
     pub special: bool,
-    /// Matched after those that are not, as the `tokenizers` library does.
+    /// Matched after those that are not, in normalised text, as the `tokenizers` library does.
     pub normalized: bool,
+    /// Takes the white space to its left.
+    pub lstrip: bool,
+    /// Takes the white space to its right.
+    pub rstrip: bool,
+    /// Matched only where neither neighbour is a letter, digit or the like.
+    pub single_word: bool,
+}
+
+impl AddedToken {
+    /// A control token: flagged special, matched as it is.
+    pub fn control(id: u32, content: String) -> Self {
+        Self {
+            id,
+            content,
+            special: true,
+            normalized: false,
+            lstrip: false,
+            rstrip: false,
+            single_word: false,
+        }
+    }
 }
 
 /// Bytes of each token, addressed by id.
@@ -55,11 +76,16 @@ impl TokenTable {
         tokens.sort_unstable();
         let mut table = Self::default();
         for (id, bytes) in tokens {
-            table.ends.resize(id as usize, table.bytes.len() as u32);
-            table.bytes.extend_from_slice(&bytes);
-            table.ends.push(table.bytes.len() as u32);
+            table.push(id, |all| all.extend_from_slice(&bytes));
         }
         table
+    }
+
+    /// Adds a token beyond the last one: `append` writes its bytes behind those of the others.
+    pub fn push(&mut self, id: u32, append: impl FnOnce(&mut Vec<u8>)) {
+        self.ends.resize(id as usize, self.bytes.len() as u32);
+        append(&mut self.bytes);
+        self.ends.push(self.bytes.len() as u32);
     }
 
     /// One more than the largest id.
@@ -94,8 +120,12 @@ impl TokenTable {
 /// A tokenizer as data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
+    /// Whether text is brought into NFC first. Then decoding gives the normalised text back.
+    pub nfc: bool,
+    /// Whether text that does not begin with a space gets one (each segment between added tokens).
+    pub prefix_space: bool,
     /// How text is cut into pieces.
-    pub pattern: Pattern,
+    pub cutter: Cutter,
     /// Bytes of every token, added ones included.
     pub tokens: TokenTable,
     /// Merges, most preferred first.
@@ -136,7 +166,7 @@ impl Model {
                 Some(id) if !added.contains(&id) => id,
                 Some(_) => return Err(needed_by_text(byte as u8)),
                 None => {
-                    return Err(TokenizerError::format(
+                    return Err(TokenizerError::unsupported(
                         "$.model.vocab",
                         format!(
                             "byte 0x{byte:02X} has no token; only byte-level vocabularies with all 256 bytes are covered"

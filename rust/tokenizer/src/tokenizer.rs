@@ -1,14 +1,15 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
-use crate::added::{AddedMatcher, Segment};
-use crate::cache::PieceCache;
+use crate::added::AddedMatcher;
+use crate::decode::SlotTable;
+use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
-use crate::key::ShortKey;
-use crate::merge::{MergeBuffers, PieceMerger};
+use crate::merge::PieceMerger;
 use crate::model::Model;
-use crate::scan::for_each_piece;
-use std::sync::{Mutex, OnceLock};
+use crate::scratches::Scratches;
+use crate::segments::Prepared;
+use std::sync::OnceLock;
 
 /// What happens to text that spells an added token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,27 +20,14 @@ pub enum Special {
     Allow,
 }
 
-/// What one thread needs to encode.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    cache: PieceCache,
-    buffers: MergeBuffers,
-    /// Length in tokens, where only the count is wanted.
-    counted: Vec<u32>,
-}
-
-/// Scratches kept for the next call; more threads than this at once make their own.
-const SCRATCHES_KEPT: usize = 16;
-
 /// A byte-level BPE tokenizer.
 pub struct Tokenizer {
     model: Model,
-    /// Token of each single byte.
-    bytes: [u32; 256],
-    merger: PieceMerger,
-    added: AddedMatcher,
-    /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
-    scratches: Mutex<Vec<Scratch>>,
+    pub(crate) merger: PieceMerger,
+    /// Made when added tokens are first looked for.
+    added: OnceLock<AddedMatcher>,
+    scratches: Scratches,
+    slots: OnceLock<SlotTable>,
     fingerprint: OnceLock<String>,
 }
 
@@ -51,13 +39,12 @@ impl Tokenizer {
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
         let merger = PieceMerger::of(&model, &bytes);
-        let added = AddedMatcher::of(&model.added);
         Ok(Self {
             model,
-            bytes,
             merger,
-            added,
-            scratches: Mutex::default(),
+            added: OnceLock::new(),
+            scratches: Scratches::default(),
+            slots: OnceLock::new(),
             fingerprint: OnceLock::new(),
         })
     }
@@ -106,125 +93,47 @@ impl Tokenizer {
             })
     }
 
-    /// The bytes of a token.
+    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the (normalised) bytes back.
     ///
     /// # Errors
-    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary or in one of its gaps.
-    pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
-        match self.model.tokens.get(id) {
-            [] => Err(TokenizerError::UnknownToken {
-                id: u64::from(id),
-                vocab_size: self.vocab_size(),
-            }),
-            bytes => Ok(bytes),
-        }
-    }
-
-    /// The ids of any bytes. Losing none: [`Tokenizer::decode`] gives the bytes back.
-    pub fn encode(&self, text: &[u8], special: Special) -> Vec<u32> {
+    /// [`TokenizerError::PatternSteps`] where a regular expression of the user's own comes to its limit.
+    pub fn encode(&self, text: &[u8], special: Special) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
-        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids));
-        ids
+        self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids))?;
+        Ok(ids)
     }
 
-    /// How many ids [`Tokenizer::encode`] would give.
-    pub fn count(&self, text: &[u8], special: Special) -> usize {
+    /// Hands the ids of a text to `take`, which copies them to where they are wanted. For short texts: nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_with<T>(
+        &self,
+        text: &[u8],
+        special: Special,
+        take: impl FnOnce(&[u32]) -> T,
+    ) -> Result<T> {
         self.with_scratch(|scratch| {
-            let mut counted = std::mem::take(&mut scratch.counted);
-            counted.clear();
-            self.encode_into(text, special, scratch, &mut counted);
-            let count = counted.len();
-            // A buffer for a long text is not worth keeping.
-            scratch.counted = if counted.capacity() <= 1 << 16 {
-                counted
-            } else {
-                Vec::new()
-            };
-            count
+            let mut ids = std::mem::take(&mut scratch.ids);
+            ids.clear();
+            let taken = self
+                .encode_into(text, special, scratch, &mut ids)
+                .map(|()| take(&ids));
+            scratch.keep(ids);
+            taken
         })
     }
 
-    /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
-    pub fn encode_with_offsets(&self, text: &[u8], special: Special) -> (Vec<u32>, Vec<u64>) {
-        let ids = self.encode(text, special);
-        let mut offsets = Vec::with_capacity(ids.len() + 1);
-        let mut at = 0;
-        offsets.push(0);
-        offsets.extend(ids.iter().map(|&id| {
-            at += self.model.tokens.get(id).len() as u64;
-            at
-        }));
-        (ids, offsets)
-    }
-
-    /// The bytes of `ids`, one after the other; `skip_special` leaves out added tokens flagged special.
-    ///
-    /// # Errors
-    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary.
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(ids.len() * 4);
-        for &id in ids {
-            let token = self.token_bytes(id)?;
-            if !(skip_special && self.is_special(id)) {
-                bytes.extend_from_slice(token);
-            }
-        }
-        Ok(bytes)
-    }
-
-    /// The text of `ids`; what is not UTF-8 becomes U+FFFD.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`].
-    pub fn decode_text(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        let bytes = self.decode(ids, skip_special)?;
-        Ok(String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-    }
-
-    /// The texts of documents end to end: `ids[offsets[i]..offsets[i + 1]]` each.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::decode`]; [`TokenizerError::BadOffsets`] where offsets fall or lead beyond the ids.
-    pub fn decode_batch(
-        &self,
-        ids: &[u32],
-        offsets: &[u64],
-        skip_special: bool,
-    ) -> Result<Vec<String>> {
-        let document = |bounds: &[u64]| {
-            let (start, end) = (bounds[0], bounds[1]);
-            let found = ids.get(start as usize..end as usize);
-            let ids = found.ok_or(TokenizerError::BadOffsets {
-                start,
-                end,
-                ids: ids.len(),
-            })?;
-            self.decode_text(ids, skip_special)
-        };
-        offsets.windows(2).map(document).collect()
-    }
-
-    /// Whether `id` is an added token flagged special.
-    pub fn is_special(&self, id: u32) -> bool {
-        let place = self.model.added.binary_search_by_key(&id, |token| token.id);
-        place.is_ok_and(|place| self.model.added[place].special)
+    /// The slots of decoding, made when first needed.
+    pub(crate) fn slots(&self) -> &SlotTable {
+        self.slots.get_or_init(|| SlotTable::of(&self.model))
     }
 
     /// Runs `work` with a scratch of this tokenizer, warm from an earlier call if one is free.
     pub(crate) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let free = self
-            .scratches
-            .try_lock()
-            .ok()
-            .and_then(|mut free| free.pop());
-        let mut scratch = free.unwrap_or_default();
+        let mut scratch = self.scratches.take();
         let result = work(&mut scratch);
-        if let Ok(mut free) = self.scratches.try_lock()
-            && free.len() < SCRATCHES_KEPT
-        {
-            free.push(scratch);
-        }
+        self.scratches.give_back(scratch);
         result
     }
 
@@ -235,51 +144,25 @@ impl Tokenizer {
         special: Special,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-    ) {
-        if special == Special::Text || self.model.added.is_empty() {
-            return self.encode_text(text, scratch, ids);
+    ) -> Result<()> {
+        let plain = special == Special::Text || self.model.added.is_empty();
+        if plain && !self.model.nfc && !self.model.prefix_space {
+            return self.encode_stretches(text, scratch, ids);
         }
-        for segment in self.added.segments(text) {
-            match segment {
-                Segment::Text { start, end } => self.encode_text(&text[start..end], scratch, ids),
-                Segment::Added { id } => ids.push(id),
+        self.for_each_segment(text, special, &mut |segment| match segment {
+            Prepared::Text(prepared) => self.encode_stretches(prepared.bytes, scratch, ids),
+            Prepared::Added { id, .. } => {
+                ids.push(id);
+                Ok(())
             }
-        }
+        })
     }
 
-    fn encode_text(&self, text: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        for_each_piece(self.model.pattern, text, |start, end| match end - start {
-            1 => ids.push(self.bytes[usize::from(text[start])]),
-            2..=ShortKey::MOST => self.encode_short(text, start, end, scratch, ids),
-            _ => self.encode_long(&text[start..end], scratch, ids),
-        });
-    }
-
-    #[inline]
-    fn encode_short(
-        &self,
-        text: &[u8],
-        start: usize,
-        end: usize,
-        scratch: &mut Scratch,
-        ids: &mut Vec<u32>,
-    ) {
-        let key = ShortKey::of(text, start, end);
-        if !scratch.cache.append(key, ids) {
-            self.encode_new(key, &text[start..end], scratch, ids);
-        }
-    }
-
-    // Out of line, like `encode_long`: the way through the cache, which nearly all pieces go, stays free of their registers.
-    #[inline(never)]
-    fn encode_new(&self, key: ShortKey, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let before = ids.len();
-        self.merger.append(piece, &mut scratch.buffers, ids);
-        scratch.cache.insert(key, &ids[before..]);
-    }
-
-    #[inline(never)]
-    fn encode_long(&self, piece: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        self.merger.append(piece, &mut scratch.buffers, ids);
+    /// Where added tokens stand; none where text is only text.
+    pub(crate) fn added(&self, special: Special) -> Option<&AddedMatcher> {
+        (special == Special::Allow && !self.model.added.is_empty()).then(|| {
+            self.added
+                .get_or_init(|| AddedMatcher::of(&self.model.added, self.model.nfc))
+        })
     }
 }

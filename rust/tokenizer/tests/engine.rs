@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use stategpt_tokenizer::{
-    Documents, Pattern, Reading, Special, StreamDecoder, Target, Tokenizer, TokenizerError, Trainer,
+    Documents, Pattern, Reading, Special, Stop, StreamDecoder, Target, Tokenizer, TokenizerError,
+    Trainer,
 };
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -13,7 +14,7 @@ const TEXT: &str =
 
 fn trained(pattern: &str) -> Tokenizer {
     let mut trainer = Trainer::new(Pattern::named(pattern).unwrap(), Documents::Whole, Some(1));
-    trainer.feed(&[TEXT.repeat(3)]);
+    trainer.feed(&[TEXT.repeat(3)]).unwrap();
     let target = Target {
         vocab_size: 320,
         special_tokens: vec!["<|end|>".to_owned()],
@@ -29,9 +30,9 @@ proptest! {
     #[test]
     fn any_bytes_come_back_whole_and_streamed(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         for tokenizer in ALL.iter() {
-            let ids = tokenizer.encode(&bytes, Special::Text);
+            let ids = tokenizer.encode(&bytes, Special::Text).unwrap();
             prop_assert_eq!(&tokenizer.decode(&ids, false).unwrap(), &bytes);
-            prop_assert_eq!(tokenizer.count(&bytes, Special::Text), ids.len());
+            prop_assert_eq!(tokenizer.count(&bytes, Special::Text).unwrap(), ids.len());
             let mut stream = StreamDecoder::default();
             let mut text: String = ids.iter().map(|&id| stream.push(tokenizer, id).unwrap()).collect();
             text.push_str(&stream.finish());
@@ -42,8 +43,8 @@ proptest! {
     #[test]
     fn a_batch_is_its_documents_one_by_one(texts in proptest::collection::vec(".{0,40}", 0..20), threads in 1_usize..4) {
         for tokenizer in ALL.iter() {
-            let batch = tokenizer.encode_batch(&texts, Special::Text, Some(threads));
-            let alone: Vec<u32> = texts.iter().flat_map(|text| tokenizer.encode(text.as_bytes(), Special::Text)).collect();
+            let batch = tokenizer.encode_batch(&texts, Special::Text, Some(threads)).unwrap();
+            let alone: Vec<u32> = texts.iter().flat_map(|text| tokenizer.encode(text.as_bytes(), Special::Text).unwrap()).collect();
             prop_assert_eq!(batch.ids, alone);
             prop_assert_eq!(batch.offsets.len(), texts.len() + 1);
         }
@@ -55,9 +56,124 @@ fn a_large_batch_is_the_same_on_any_number_of_threads() {
     let texts: Vec<String> = (0..200)
         .map(|n| format!("{n} {}", TEXT.repeat(100)))
         .collect();
-    let one = ALL[1].encode_batch(&texts, Special::Text, Some(1));
-    assert_eq!(one, ALL[1].encode_batch(&texts, Special::Text, Some(3)));
-    assert_eq!(one, ALL[1].encode_batch(&texts, Special::Text, None));
+    let one = ALL[1].encode_batch(&texts, Special::Text, Some(1)).unwrap();
+    assert_eq!(
+        one,
+        ALL[1].encode_batch(&texts, Special::Text, Some(3)).unwrap()
+    );
+    assert_eq!(
+        one,
+        ALL[1].encode_batch(&texts, Special::Text, None).unwrap()
+    );
+}
+
+proptest! {
+    #[test]
+    fn the_first_ids_are_the_first_of_all(text in ".{0,200}", most in 0_usize..60) {
+        for tokenizer in ALL.iter() {
+            let all = tokenizer.encode(text.as_bytes(), Special::Text).unwrap();
+            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most).unwrap();
+            prop_assert_eq!(&first[..], &all[..most.min(all.len())]);
+        }
+    }
+
+    #[test]
+    fn spans_cover_the_characters_of_each_token(text in "[aé中🚀 \n]{0,40}") {
+        let (ids, spans) = ALL[1].encode_with_spans(text.as_bytes(), Special::Text).unwrap();
+        let (_, offsets) = ALL[1].encode_with_offsets(text.as_bytes(), Special::Text).unwrap();
+        prop_assert_eq!(ids.len(), spans.len());
+        let bounds: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        for (span, bytes) in spans.iter().zip(offsets.windows(2)) {
+            let [first, end] = span.map(|place| place as usize);
+            // The fewest whole characters that hold the token's bytes.
+            prop_assert!(bounds[first] <= bytes[0] as usize && (bytes[0] as usize) < bounds[first + 1]);
+            prop_assert!(bounds[end - 1] < bytes[1] as usize && bytes[1] as usize <= bounds[end]);
+        }
+    }
+}
+
+#[test]
+fn a_document_that_threads_share_is_the_document() {
+    let large = TEXT.repeat(30_000);
+    let texts = ["one", &large, "", &large[..1_500_000], "two"];
+    let alone: Vec<Vec<u32>> = texts
+        .iter()
+        .map(|text| ALL[1].encode(text.as_bytes(), Special::Text).unwrap())
+        .collect();
+    let counts = ALL[1].count_batch(&texts, Special::Text, Some(2), &Stop::default());
+    for threads in [1, 2, 3] {
+        let batch = ALL[1]
+            .encode_batch(&texts, Special::Text, Some(threads))
+            .unwrap();
+        assert_eq!(batch.ids, alone.concat());
+        let lengths: Vec<u64> = batch
+            .offsets
+            .windows(2)
+            .map(|ends| ends[1] - ends[0])
+            .collect();
+        assert_eq!(
+            lengths,
+            alone.iter().map(|ids| ids.len() as u64).collect::<Vec<_>>()
+        );
+        assert_eq!(&batch.offsets, counts.as_ref().unwrap());
+    }
+}
+
+#[test]
+fn large_and_small_files_come_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = TEXT.repeat(15_000);
+    let texts = ["one\ntwo", &large, "", "three", &large[..1_200_000]];
+    let paths: Vec<PathBuf> = (0..texts.len())
+        .map(|n| folder.path().join(n.to_string()))
+        .collect();
+    for (path, text) in paths.iter().zip(texts) {
+        std::fs::write(path, text).unwrap();
+    }
+    let by_line: Vec<&str> = texts
+        .iter()
+        .flat_map(|text| text.split_inclusive('\n'))
+        .collect();
+    for (lines, documents) in [(false, &texts[..]), (true, &by_line[..])] {
+        let reading = Reading {
+            lines,
+            replace: false,
+        };
+        for threads in [1, 2] {
+            let files = ALL[1].encode_files(
+                &paths,
+                Special::Text,
+                reading,
+                Some(threads),
+                &Stop::default(),
+            );
+            assert_eq!(
+                files.unwrap(),
+                ALL[1]
+                    .encode_batch(documents, Special::Text, Some(1))
+                    .unwrap()
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_stopped_is_an_error_and_leaves_the_tokenizer_as_it_was() {
+    let texts = vec![TEXT.repeat(10_000); 4];
+    let stop = Stop::default();
+    stop.ask();
+    for threads in [1, 2] {
+        let batch = ALL[1].encode_batch_until(&texts, Special::Text, Some(threads), &stop);
+        assert!(matches!(batch, Err(TokenizerError::Interrupted)));
+    }
+    let one = ALL[1].encode_until(texts[0].as_bytes(), Special::Text, &stop);
+    assert!(matches!(one, Err(TokenizerError::Interrupted)));
+    let count = ALL[1].count_until(texts[0].as_bytes(), Special::Text, &stop);
+    assert!(matches!(count, Err(TokenizerError::Interrupted)));
+    let text = ALL[1].decode_until(&[1, 2, 3], false, &stop);
+    assert!(matches!(text, Err(TokenizerError::Interrupted)));
+    let ids = ALL[1].encode(texts[0].as_bytes(), Special::Text).unwrap();
+    assert_eq!(ALL[1].decode(&ids, false).unwrap(), texts[0].as_bytes());
 }
 
 #[test]
@@ -76,8 +192,8 @@ fn what_is_saved_loads_as_the_same_tokenizer() {
 fn added_tokens_come_from_text_only_where_they_are_allowed() {
     let text = b"a<|end|>b";
     let id = ALL[0].special_id("<|end|>").unwrap();
-    assert!(!ALL[0].encode(text, Special::Text).contains(&id));
-    let allowed = ALL[0].encode(text, Special::Allow);
+    assert!(!ALL[0].encode(text, Special::Text).unwrap().contains(&id));
+    let allowed = ALL[0].encode(text, Special::Allow).unwrap();
     assert_eq!(allowed.iter().filter(|&&found| found == id).count(), 1);
     assert_eq!(ALL[0].decode(&allowed, false).unwrap(), text);
     assert_eq!(ALL[0].decode(&allowed, true).unwrap(), b"ab");
@@ -94,6 +210,7 @@ fn files_are_read_whole_or_by_line_and_must_be_utf8() {
             Special::Text,
             Reading { lines, replace },
             None,
+            &Stop::default(),
         )
     };
     assert_eq!(read(false, false).unwrap().offsets.len(), 2);

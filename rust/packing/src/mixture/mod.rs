@@ -10,11 +10,11 @@ use serde_json::{Map, json};
 pub use schedule::{Draw, Schedule};
 pub use weights::{SourceSize, WHOLE, row_shares};
 
-use crate::batch::{Batch, Rows, Scratch};
 use crate::error::PackingError;
 use crate::packed::Packed;
 use crate::permutation::Permutation;
 use crate::random::{bits, name_counter};
+use crate::rows::Rows;
 
 /// Counter of the draws that order each epoch of a source.
 const EPOCH_ORDER: u64 = 4;
@@ -210,19 +210,11 @@ impl Rows for Mixture {
         &self.fingerprint
     }
 
-    fn write(
-        &self,
-        row: u64,
-        batch: &mut Batch,
-        slot: usize,
-        scratch: &mut Scratch,
-    ) -> Result<(), PackingError> {
+    fn place(&self, row: u64) -> Result<(&Packed, u64), PackingError> {
         let Origin {
             source, plan_row, ..
         } = self.origin(row)?;
-        self.sources[source]
-            .packed
-            .write_plan_row(plan_row, batch, slot, scratch)
+        Ok((&self.sources[source].packed, plan_row))
     }
 }
 

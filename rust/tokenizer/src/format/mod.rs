@@ -1,10 +1,12 @@
 //! File formats: `tokenizer.json` of the `tokenizers` library, and tiktoken's rank files.
 
+mod bpe;
 mod fields;
 pub mod huggingface;
 mod pre_tokenizer;
 mod read;
 pub mod tiktoken;
+mod vocabulary;
 mod write;
 
 use crate::error::{Result, TokenizerError};
@@ -32,7 +34,12 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(io)
 }
 
-/// A format error at a place of the file.
+/// The error of a malformed file, at a place of it.
 fn wrong<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
     Err(TokenizerError::format(path, problem))
+}
+
+/// The error of a file that asks for what is not covered, at the place where it does.
+fn unsupported<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
+    Err(TokenizerError::unsupported(path, problem))
 }

@@ -1,101 +1,144 @@
-//! Which pattern a file's `pre_tokenizer` and our own are.
+//! How a file's `pre_tokenizer` cuts text, and how ours is written.
 
-use super::wrong;
-use crate::error::Result;
+use super::unsupported;
+use crate::cutter::{Cutter, Step};
+use crate::error::{Result, TokenizerError};
+use crate::model::Model;
 use crate::pattern::Pattern;
 use serde_json::{Value, json};
 
-/// The pattern of `ByteLevel` with its own regex, or of a `Split` followed by `ByteLevel` without.
-pub fn read(pre_tokenizer: &Value) -> Result<Pattern> {
+/// The cutter of `ByteLevel`, alone or at the end of a `Sequence` of `Split` and `Digits`, and whether it puts a space
+/// before text.
+pub fn read(pre_tokenizer: &Value) -> Result<(Cutter, bool)> {
     let path = "$.pre_tokenizer";
-    let steps = pre_tokenizer
-        .get("pretokenizers")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice);
-    match (text(pre_tokenizer, "type"), steps) {
-        (Some("ByteLevel"), _) => {
-            check_byte_level(pre_tokenizer, path, true)?;
-            Ok(Pattern::Gpt2)
+    let alone = std::slice::from_ref(pre_tokenizer);
+    let (parts, within) = match pre_tokenizer.get("pretokenizers").and_then(Value::as_array) {
+        Some(parts) if text(pre_tokenizer, "type") == Some("Sequence") => {
+            (&parts[..], format!("{path}.pretokenizers"))
         }
-        (Some("Sequence"), Some([split, level])) => {
-            check_byte_level(level, "$.pre_tokenizer.pretokenizers[1]", false)?;
-            read_split(split)
-        }
-        _ => wrong(
+        _ => (alone, String::new()),
+    };
+    let Some((level, before)) = parts
+        .split_last()
+        .filter(|(level, _)| text(level, "type") == Some("ByteLevel"))
+    else {
+        return unsupported(
             path,
-            "only ByteLevel, and a Sequence of Split and ByteLevel, are covered",
-        ),
+            "only ByteLevel, and a Sequence of Split and Digits that ends in ByteLevel, are covered",
+        );
+    };
+    let place = |part: usize| {
+        if within.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{within}[{part}]")
+        }
+    };
+    let mut steps = Vec::with_capacity(parts.len());
+    for (part, value) in before.iter().enumerate() {
+        steps.push(read_step(value, &place(part))?);
     }
+    let flag = |name: &str| level.get(name).and_then(Value::as_bool).unwrap_or(true);
+    let prefix_space = flag("add_prefix_space");
+    if prefix_space && !before.is_empty() {
+        let path = format!("{}.add_prefix_space", place(before.len()));
+        return unsupported(path, "only false is covered behind another step");
+    }
+    // The field is younger than the format: absent means true.
+    if flag("use_regex") {
+        steps.push(Step::Named(Pattern::Gpt2));
+    }
+    if steps.is_empty() {
+        return unsupported(
+            format!("{}.use_regex", place(0)),
+            "only true is covered where nothing else cuts",
+        );
+    }
+    Ok((Cutter::of_steps(steps), prefix_space))
 }
 
-/// `pattern` as a `pre_tokenizer`.
-pub fn write(pattern: Pattern) -> Value {
-    if pattern == Pattern::Gpt2 {
-        return byte_level(true);
-    }
-    let split = json!({"type": "Split", "pattern": {"Regex": pattern.regex()}, "behavior": "Isolated", "invert": false});
-    json!({"type": "Sequence", "pretokenizers": [split, byte_level(false)]})
+/// A model's cutter as a `pre_tokenizer`.
+pub fn write(model: &Model) -> Value {
+    let split = |step: &Step| json!({"type": "Split", "pattern": {"Regex": step.regex()}, "behavior": "Isolated", "invert": false});
+    let mut steps = match &model.cutter {
+        Cutter::Named(Pattern::Gpt2) => return byte_level(model.prefix_space, true),
+        Cutter::Named(pattern) => vec![split(&Step::Named(*pattern))],
+        Cutter::Steps(steps) => steps.iter().map(split).collect(),
+    };
+    steps.push(byte_level(model.prefix_space, false));
+    json!({"type": "Sequence", "pretokenizers": steps})
 }
 
 /// The step, or decoder, that maps bytes to characters.
-pub fn byte_level(use_regex: bool) -> Value {
-    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex})
+pub fn byte_level(prefix_space: bool, use_regex: bool) -> Value {
+    json!({"type": "ByteLevel", "add_prefix_space": prefix_space, "trim_offsets": true, "use_regex": use_regex})
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
     value.get(name).and_then(Value::as_str)
 }
 
-/// Checks that a step is `ByteLevel` without a prefix space, with or without its regex.
-fn check_byte_level(step: &Value, path: &str, regex: bool) -> Result<()> {
-    let flag = |name: &str| step.get(name).and_then(Value::as_bool);
-    if text(step, "type") != Some("ByteLevel") {
-        return wrong(path, "only ByteLevel is covered here");
+/// A step before `ByteLevel`.
+fn read_step(step: &Value, path: &str) -> Result<Step> {
+    match text(step, "type") {
+        Some("Split") => read_split(step, path),
+        // What they take for a digit is any number character.
+        Some("Digits") => match step.get("individual_digits").and_then(Value::as_bool) {
+            Some(true) => Step::of_regex(r"\p{N}"),
+            _ => Step::of_regex(r"\p{N}+"),
+        },
+        Some(other) => unsupported(
+            path,
+            format!("{other} is not covered before ByteLevel, only Split and Digits"),
+        ),
+        None => unsupported(path, "a step of no type is not covered"),
     }
-    if flag("add_prefix_space") != Some(false) {
-        return wrong(format!("{path}.add_prefix_space"), "only false is covered");
-    }
-    // The field is younger than the format: absent means true.
-    if flag("use_regex").unwrap_or(true) != regex {
-        return wrong(
-            format!("{path}.use_regex"),
-            format!("only {regex} is covered here"),
-        );
-    }
-    Ok(())
 }
 
-fn read_split(split: &Value) -> Result<Pattern> {
-    let path = "$.pre_tokenizer.pretokenizers[0]";
-    let invert = split.get("invert").and_then(Value::as_bool);
-    if text(split, "type") != Some("Split") {
-        return wrong(path, "only Split is covered before ByteLevel");
-    }
-    // Our patterns match every character, so keeping the matches and dropping what lies between them come to the same.
-    if !matches!(
-        (text(split, "behavior"), invert),
-        (Some("Isolated"), Some(false)) | (Some("Removed"), Some(true))
-    ) {
-        return wrong(
-            path,
-            "only behavior Isolated (invert false) and Removed (invert true) are covered",
-        );
-    }
-    let path = format!("{path}.pattern");
-    let Some(regex) = split
-        .get("pattern")
-        .and_then(|pattern| text(pattern, "Regex"))
-    else {
-        return wrong(path, "only a Regex is covered");
+fn read_split(split: &Value, path: &str) -> Result<Step> {
+    let behavior = (
+        text(split, "behavior"),
+        split.get("invert").and_then(Value::as_bool),
+    );
+    let pattern = split.get("pattern");
+    let regex = match pattern.and_then(|pattern| text(pattern, "Regex")) {
+        Some(regex) => regex.to_owned(),
+        None => match pattern.and_then(|pattern| text(pattern, "String")) {
+            Some(literal) if !literal.is_empty() => escaped(literal),
+            _ => {
+                return unsupported(
+                    format!("{path}.pattern"),
+                    "only a Regex and a String are covered",
+                );
+            }
+        },
     };
-    match Pattern::of_regex(regex) {
-        Some(pattern) => Ok(pattern),
-        None => wrong(
+    let step = Step::of_regex(&regex).map_err(|error| match error {
+        TokenizerError::BadPattern { pattern, problem } => TokenizerError::unsupported(
+            format!("{path}.pattern"),
+            format!("the regex {pattern:?} is not covered: {problem}"),
+        ),
+        other => other,
+    })?;
+    match (behavior, &step) {
+        ((Some("Isolated"), Some(false)), _) => Ok(step),
+        // Our named patterns match every character, so keeping the matches and dropping what lies between come to the same.
+        ((Some("Removed"), Some(true)), Step::Named(_)) => Ok(step),
+        _ => unsupported(
             path,
-            format!(
-                "the regex {regex:?} is none of {}",
-                Pattern::NAMES.join(", ")
-            ),
+            "only behavior Isolated (invert false), and Removed (invert true) of a named pattern, are covered",
         ),
     }
+}
+
+/// A regular expression that matches just this text.
+fn escaped(literal: &str) -> String {
+    let quote = |character: char| {
+        if character.is_ascii_punctuation() {
+            vec!['\\', character]
+        } else {
+            vec![character]
+        }
+    };
+    literal.chars().flat_map(quote).collect()
 }

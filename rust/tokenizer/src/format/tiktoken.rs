@@ -1,8 +1,8 @@
 //! tiktoken's rank files: one token a line, its bytes in base64, a space, its rank, which is its id.
 
+use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
 use crate::model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
-use crate::pattern::Pattern;
 use crate::tokenizer::Tokenizer;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
@@ -13,9 +13,13 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`TokenizerError::Io`]; [`TokenizerError::Format`] with the line; [`TokenizerError::BadSpecialToken`].
-    pub fn from_tiktoken(path: &Path, pattern: Pattern, special: &[(String, u32)]) -> Result<Self> {
+    pub fn from_tiktoken(
+        path: &Path,
+        cutter: impl Into<Cutter>,
+        special: &[(String, u32)],
+    ) -> Result<Self> {
         let text = super::read_file(path)?;
-        from_ranks(&text, pattern, special)
+        from_ranks(&text, cutter, special)
             .and_then(Self::new)
             .map_err(|error| error.of_origin(path))
     }
@@ -28,7 +32,11 @@ impl Tokenizer {
 ///
 /// # Errors
 /// [`TokenizerError::Format`] with the line, [`TokenizerError::BadSpecialToken`] where an id is taken.
-pub fn from_ranks(text: &[u8], pattern: Pattern, special: &[(String, u32)]) -> Result<Model> {
+pub fn from_ranks(
+    text: &[u8],
+    cutter: impl Into<Cutter>,
+    special: &[(String, u32)],
+) -> Result<Model> {
     let mut ranks = parse(text)?;
     let merges = merges(&ranks);
     let mut taken: FxHashMap<u32, ()> = ranks.iter().map(|(_, id)| (*id, ())).collect();
@@ -50,17 +58,14 @@ pub fn from_ranks(text: &[u8], pattern: Pattern, special: &[(String, u32)]) -> R
         {
             return Err(bad("is given twice"));
         }
-        added.push(AddedToken {
-            id: *id,
-            content: content.clone(),
-            special: true,
-            normalized: false,
-        });
+        added.push(AddedToken::control(*id, content.clone()));
         ranks.push((content.clone().into_bytes(), *id));
     }
     added.sort_unstable_by_key(|token| token.id);
     Ok(Model {
-        pattern,
+        nfc: false,
+        prefix_space: false,
+        cutter: cutter.into(),
         tokens: TokenTable::of(ranks.into_iter().map(|(bytes, id)| (id, bytes)).collect()),
         merges,
         order: MergeOrder::JoinedId,

@@ -61,10 +61,14 @@ pub fn write(model: &Model) -> String {
         truncation: Value::Null,
         padding: Value::Null,
         added_tokens: model.added.iter().map(added_token).collect(),
-        normalizer: Value::Null,
-        pre_tokenizer: pre_tokenizer::write(model.pattern),
+        normalizer: if model.nfc {
+            json!({"type": "NFC"})
+        } else {
+            Value::Null
+        },
+        pre_tokenizer: pre_tokenizer::write(model),
         post_processor: &model.post_processor,
-        decoder: pre_tokenizer::byte_level(true),
+        decoder: pre_tokenizer::byte_level(false, true),
         model: Bpe {
             r#type: "BPE",
             dropout: Value::Null,
@@ -84,7 +88,8 @@ pub fn write(model: &Model) -> String {
 
 fn added_token(token: &crate::model::AddedToken) -> Value {
     json!({
-        "id": token.id, "content": token.content, "single_word": false, "lstrip": false, "rstrip": false,
+        "id": token.id, "content": token.content, "single_word": token.single_word,
+        "lstrip": token.lstrip, "rstrip": token.rstrip,
         "normalized": token.normalized, "special": token.special,
     })
 }

@@ -133,6 +133,19 @@ impl PieceMerger {
         if piece.is_empty() {
             return;
         }
+        // Long pieces that come back are found in one place, before any walk.
+        let place = LongCache::takes(piece).then(|| LongCache::place(piece));
+        if place.is_some_and(|place| buffers.cache.append(place, piece, ids)) {
+            return;
+        }
+        let before = ids.len();
+        self.append_new(piece, buffers, ids);
+        if let Some(place) = place {
+            buffers.cache.insert(place, piece, &ids[before..]);
+        }
+    }
+
+    fn append_new(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
         if let (Check::Undo(pairs), Some(short)) = (&self.check, &self.short)
             && piece.len() <= SHORT_MOST
         {
@@ -142,25 +155,8 @@ impl PieceMerger {
         count(&mut buffers.steps, steps);
         if self.tokens[number as usize].len as usize == piece.len() {
             ids.push(self.ids[number as usize]);
-        } else if LongCache::takes(piece) {
-            self.append_cached(piece, number, buffers, ids);
         } else {
             self.append_parts(piece, number, buffers, ids);
-        }
-    }
-
-    fn append_cached(
-        &self,
-        piece: &[u8],
-        first: u32,
-        buffers: &mut MergeBuffers,
-        ids: &mut Vec<u32>,
-    ) {
-        let place = LongCache::place(piece);
-        if !buffers.cache.append(place, piece, ids) {
-            let before = ids.len();
-            self.append_parts(piece, first, buffers, ids);
-            buffers.cache.insert(place, piece, &ids[before..]);
         }
     }
 }

@@ -106,7 +106,9 @@ fn listed(merges: &[(u32, u32)], order: MergeOrder) -> Option<Model> {
     }
     kept = crate::format::keep_last(kept);
     Some(Model {
-        pattern: Pattern::Gpt2,
+        nfc: false,
+        prefix_space: false,
+        cutter: Pattern::Gpt2.into(),
         tokens: TokenTable::of((0..).zip(tokens).collect()),
         merges: kept,
         order,
@@ -400,7 +402,8 @@ fn vocabularies() -> Vec<(&'static str, Model)> {
     let files =
         ["gpt2", "cl100k", "o200k"].map(|name| (name, folder.join(format!("{name}.tiktoken"))));
     let there = files.into_iter().filter(|(_, path)| path.is_file());
-    let model = |path| from_ranks(&std::fs::read(path).unwrap(), Pattern::Gpt2, &[]).unwrap();
+    let model =
+        |path| from_ranks(&std::fs::read(path).unwrap(), Pattern::Gpt2.into(), &[]).unwrap();
     there.map(|(name, path)| (name, model(path))).collect()
 }
 

@@ -1,6 +1,7 @@
 //! GPT-2: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
 
-use super::{Scanner, Text};
+use super::window::Window;
+use super::{Scanner, Text, Windowed};
 use crate::classes::{LETTER, NUMBER, OTHER, SPACE};
 
 /// The scanner of that pattern.
@@ -36,4 +37,48 @@ fn contraction(text: Text<'_>, at: usize) -> Option<usize> {
         (b'r' | b'v', Some(b'e')) | (b'l', Some(b'l')) => Some(at + 3),
         _ => None,
     }
+}
+
+impl Windowed for Gpt2 {
+    const MARKS_APART: bool = false;
+
+    #[inline(always)]
+    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
+        let numbers = window.digit & !(window.digit << 1);
+        let others = window.other_starts() & !(window.space << 1);
+        let words = (window.letter_starts() | numbers) & !(window.space << 1);
+        let white = window.white & !(window.white << 1) | window.last_white(window.white);
+        let borders = others | words | white;
+        contractions(
+            text,
+            start,
+            window,
+            others,
+            window.without_open_white(borders, window.white),
+        )
+    }
+}
+
+/// `borders` with those of the contractions that begin at one of `starts`.
+#[inline(always)]
+fn contractions(
+    text: Text<'_>,
+    start: usize,
+    window: &Window,
+    starts: u64,
+    mut borders: u64,
+) -> u64 {
+    let mut quotes = starts & window.quote;
+    while quotes != 0 {
+        let at = quotes.trailing_zeros() as usize;
+        if at + 3 > window.len() {
+            return Window::before(borders, at + 1);
+        }
+        if let Some(end) = contraction(text, start + at) {
+            borders &= !(2 << at);
+            borders |= 1_u64.checked_shl((end - start) as u32).unwrap_or(0);
+        }
+        quotes &= quotes - 1;
+    }
+    borders
 }

@@ -1,7 +1,8 @@
 //! GPT-4 (cl100k), Llama 3 and Qwen:
 //! `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`.
 
-use super::{Scanner, Text};
+use super::window::Window;
+use super::{Scanner, Text, Windowed};
 use crate::classes::{LETTER, NEWLINE, NUMBER, OTHER};
 
 /// The scanner of that pattern with `\p{N}{1,NUMBERS}`: 3 for GPT-4 and Llama 3, 1 for Qwen.
@@ -32,4 +33,36 @@ impl<const NUMBERS: usize> Scanner for Gpt4<NUMBERS> {
         };
         text.run_of(text.run(punctuation, OTHER), b"\r\n")
     }
+}
+
+impl<const NUMBERS: usize> Windowed for Gpt4<NUMBERS> {
+    const MARKS_APART: bool = false;
+
+    #[inline(always)]
+    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
+        let numbers = if NUMBERS == 1 {
+            window.digit
+        } else {
+            window.thirds()
+        };
+        let taken = window.taken_newlines();
+        let (others, letters) = window.words_and_others();
+        let borders = numbers | others | letters | window.white_borders(taken);
+        borders | contractions(text, start, window, others)
+    }
+}
+
+/// Ends of the contractions that begin at one of `starts`.
+#[inline(always)]
+fn contractions(text: Text<'_>, start: usize, window: &Window, starts: u64) -> u64 {
+    let mut quotes = starts & window.quote & (window.letter >> 1);
+    let mut ends = 0;
+    while quotes != 0 {
+        let at = quotes.trailing_zeros() as usize;
+        if let Some(end) = text.contraction(start + at) {
+            ends |= 1_u64.checked_shl((end - start) as u32).unwrap_or(0);
+        }
+        quotes &= quotes - 1;
+    }
+    ends
 }

@@ -3,10 +3,14 @@
 //! Each scanner works on bytes. A byte that begins no well-formed UTF-8 character counts as a character of class
 //! [`OTHER`], so that any bytes are cut into pieces and none are lost.
 //! Every scanner looks at each byte a bounded number of times: a text of n bytes costs O(n), whatever it holds.
+//!
+//! Each exists twice: character by character ([`Scanner`], the reference), and over windows of 64 bytes ([`Windowed`]).
 
 mod gpt2;
 mod gpt4;
 mod o200k;
+mod simd;
+mod window;
 
 use crate::classes::{Classes, LETTER, NEWLINE, NUMBER, OTHER, SPACE, decode};
 use crate::pattern::Pattern;
@@ -20,26 +24,63 @@ pub trait Scanner {
 pub use gpt2::Gpt2;
 pub use gpt4::Gpt4;
 pub use o200k::O200k;
+pub use simd::{Tier, prefetch};
+pub use window::{ENDS, Ends, Windowed};
 
 /// Calls `piece(start, end)` for each piece of `text`, in order; the pieces tile the text.
+///
+/// Places are 32-bit numbers: texts of 4 GiB and more are not for this function.
 #[inline]
-pub fn for_each_piece(pattern: Pattern, text: &[u8], piece: impl FnMut(usize, usize)) {
-    match pattern {
-        Pattern::Gpt2 => walk::<Gpt2>(text, piece),
-        Pattern::Gpt4 => walk::<Gpt4<3>>(text, piece),
-        Pattern::Qwen => walk::<Gpt4<1>>(text, piece),
-        Pattern::O200k => walk::<O200k>(text, piece),
+pub fn for_each_piece(pattern: Pattern, text: &[u8], mut piece: impl FnMut(usize, usize)) {
+    let mut pieces = Pieces::of(pattern, text);
+    let mut ends = [0; ENDS];
+    let mut start = 0;
+    while let Some(found) = pieces.fill(&mut ends) {
+        for &end in &ends[..found] {
+            piece(start, end as usize);
+            start = end as usize;
+        }
     }
 }
 
-#[inline]
-fn walk<S: Scanner>(bytes: &[u8], mut piece: impl FnMut(usize, usize)) {
-    let text = Text::new(bytes);
-    let mut start = 0;
-    while start < bytes.len() {
-        let end = S::piece_end(text, start);
-        piece(start, end);
-        start = end;
+/// The pieces of a text, some hundred at a time.
+pub struct Pieces<'t> {
+    text: Text<'t>,
+    pattern: Pattern,
+    tier: Tier,
+    at: usize,
+}
+
+impl<'t> Pieces<'t> {
+    /// Before the first piece.
+    #[inline]
+    pub fn of(pattern: Pattern, text: &'t [u8]) -> Self {
+        Self::of_tier(pattern, text, Tier::of_machine())
+    }
+
+    /// As [`Pieces::of`], found in a way of one's choice.
+    #[inline]
+    pub fn of_tier(pattern: Pattern, text: &'t [u8], tier: Tier) -> Self {
+        Self {
+            text: Text::new(text),
+            pattern,
+            tier,
+            at: 0,
+        }
+    }
+
+    /// Writes where the next pieces end, and returns how many there are; `None` at the end of the text.
+    #[inline]
+    pub fn fill(&mut self, ends: &mut Ends) -> Option<usize> {
+        let (tier, text, at) = (self.tier, self.text, self.at);
+        let found = match self.pattern {
+            Pattern::Gpt2 => tier.fill::<Gpt2>(text, at, ends),
+            Pattern::Gpt4 => tier.fill::<Gpt4<3>>(text, at, ends),
+            Pattern::Qwen => tier.fill::<Gpt4<1>>(text, at, ends),
+            Pattern::O200k => tier.fill::<O200k>(text, at, ends),
+        };
+        self.at = *ends[..found].last()? as usize;
+        Some(found)
     }
 }
 

@@ -2,7 +2,8 @@
 //! `[^\r\n\p{L}\p{N}]?U*L+(?i:'s|...)?|[^\r\n\p{L}\p{N}]?U+L*(?i:'s|...)?`,
 //! then as GPT-4, with `/` among the line ends that punctuation swallows.
 
-use super::{Scanner, Text};
+use super::window::Window;
+use super::{Scanner, Text, Windowed};
 use crate::classes::{CAPITAL, LETTER, NEWLINE, NUMBER, OTHER, SMALL};
 
 /// The scanner of that pattern.
@@ -71,4 +72,47 @@ fn ends_small(text: Text<'_>, at: usize) -> Option<usize> {
 #[inline]
 fn capitals(text: Text<'_>, at: usize) -> Option<usize> {
     Some(text.run(at, CAPITAL)).filter(|&end| end > at)
+}
+
+impl Windowed for O200k {
+    const MARKS_APART: bool = true;
+
+    #[inline(always)]
+    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
+        let taken = window.taken_newlines();
+        // A letter of either part before a capital, or a slash after a line end: rare, and not for single bits to decide.
+        if (window.either & (window.capital >> 1)) | (window.slash & (taken << 1)) != 0 {
+            return 0;
+        }
+        let (others, letters) = window.words_and_others();
+        let small = window.letter & !window.capital & !window.either;
+        // What follows small letters and stands in either part belongs to the small part.
+        let humps = window.capital & (small << 1);
+        let borders = window.thirds() | others | letters | humps | window.white_borders(taken);
+        contractions(text, start, window, borders)
+    }
+}
+
+/// `borders` with contractions joined to the words they follow.
+#[inline(always)]
+fn contractions(text: Text<'_>, start: usize, window: &Window, mut borders: u64) -> u64 {
+    let mut quotes = window.quote & (window.letter << 1);
+    let mut last_end = 0;
+    while quotes != 0 {
+        let at = quotes.trailing_zeros() as usize;
+        if at + 3 > window.len() {
+            return Window::before(borders, at);
+        }
+        quotes &= quotes - 1;
+        // The letters before this one belong to the last contraction, not to a word.
+        if at == last_end {
+            continue;
+        }
+        if let Some(end) = text.contraction(start + at) {
+            last_end = end - start;
+            let end = 1_u64.checked_shl(last_end as u32).unwrap_or(0);
+            borders = borders & !(end.wrapping_sub(1) & !((1 << at) - 1)) | end;
+        }
+    }
+    borders
 }

@@ -1,126 +1,214 @@
-//! How often each piece occurs.
+//! Counting pieces: each thread has a small table for the pieces that come all the time; what falls out of it, and long
+//! pieces, go to the shared tables by the batch. So memory does not grow with the number of threads.
 
 use super::Documents;
-use crate::batch::{lines, on_threads};
+use super::cut::line_stretches;
+use super::shards::{Pieces, SHARDS, shard_of};
+use super::table::{Counted, hash_long};
+use crate::batch::lines;
+use crate::cutter::Cutter;
+use crate::error::Result;
 use crate::key::ShortKey;
-use crate::pattern::Pattern;
-use crate::scan::for_each_piece;
-use rustc_hash::FxHashMap;
+use crate::scan::{self, ENDS, Ends};
 
-/// Distinct pieces and their counts, in 64 bits: a corpus of terabytes does not overflow them.
-#[derive(Clone, Default)]
-pub struct PieceCounts {
-    /// Pieces of at most [`ShortKey::MOST`] bytes, nearly all of them.
-    short: FxHashMap<ShortKey, u64>,
-    long: FxHashMap<Box<[u8]>, u64>,
+/// Slots of a thread's table: 768 KiB, which stay in its core's own cache.
+const HOT_SLOTS: usize = 1 << 15;
+/// Short pieces that wait for a shard before its lock is taken.
+const SHORT_BATCH: usize = 512;
+/// Long pieces that wait.
+const LONG_BATCH: usize = 128;
+
+/// A thread's own counts, kept from one batch of documents to the next.
+pub struct Hot {
+    /// Direct-mapped: a piece that meets another in its slot puts it out.
+    slots: Vec<Counted>,
+    /// What was put out, by shard.
+    spilled: Vec<Vec<Counted>>,
 }
 
-impl PieceCounts {
-    /// Whether nothing was counted.
-    fn is_empty(&self) -> bool {
-        self.short.is_empty() && self.long.is_empty()
+impl Default for Hot {
+    fn default() -> Self {
+        Self {
+            slots: vec![Counted::FREE; HOT_SLOTS],
+            spilled: vec![Vec::new(); SHARDS],
+        }
+    }
+}
+
+/// The slot of a hash: as many bits as number the slots.
+#[inline]
+fn slot_of(hash: u64) -> u16 {
+    (hash >> 40) as u16 % HOT_SLOTS as u16
+}
+
+impl Hot {
+    /// Counts a piece if its slot has it.
+    #[inline]
+    fn add(&mut self, slot: u16, key: ShortKey) -> bool {
+        let slot = &mut self.slots[usize::from(slot)];
+        let has = slot.key == key;
+        slot.count += u64::from(has);
+        has
     }
 
-    /// Bytes of all distinct pieces.
-    pub fn bytes(&self) -> u64 {
-        let short: usize = self.short.keys().map(ShortKey::len).sum();
-        let long: usize = self.long.keys().map(|piece| piece.len()).sum();
-        (short + long) as u64
+    /// Gives a slot to a piece that came once.
+    fn replace(&mut self, slot: u16, key: ShortKey, pieces: &Pieces) {
+        let slot = &mut self.slots[usize::from(slot)];
+        let out = std::mem::replace(slot, Counted { key, count: 1 });
+        if out.count > 0 {
+            self.spill(out, pieces);
+        }
     }
 
-    /// Adds the counts of `other`.
-    pub fn merge(&mut self, other: Self) {
-        if self.is_empty() {
-            *self = other;
+    #[inline]
+    fn spill(&mut self, out: Counted, pieces: &Pieces) {
+        let shard = shard_of(out.key.hash());
+        let waiting = &mut self.spilled[shard];
+        waiting.push(out);
+        if waiting.len() >= SHORT_BATCH {
+            pieces.shard(shard).add_short(waiting);
+            waiting.clear();
+        }
+    }
+
+    /// Hands everything over.
+    pub fn finish(mut self, pieces: &Pieces) {
+        for out in std::mem::take(&mut self.slots) {
+            if out.count > 0 {
+                self.spill(out, pieces);
+            }
+        }
+        for (shard, waiting) in self.spilled.iter().enumerate() {
+            pieces.shard(shard).add_short(waiting);
+        }
+    }
+}
+
+/// Counts stretches of text for one thread.
+pub struct Counter<'t, 'p> {
+    hot: &'p mut Hot,
+    pieces: &'p Pieces,
+    batch: Batch,
+    /// Long pieces that wait, by shard, with their hashes.
+    long: Vec<Vec<(u64, &'t [u8])>>,
+}
+
+/// Pieces found together: their keys are made before any is looked up, so that nothing waits for anything.
+struct Batch {
+    ends: Ends,
+    keys: [ShortKey; ENDS],
+    slots: [u16; ENDS],
+}
+
+impl<'t, 'p> Counter<'t, 'p> {
+    /// A counter that counts into `hot` and `pieces`.
+    pub fn new(hot: &'p mut Hot, pieces: &'p Pieces) -> Self {
+        Self {
+            hot,
+            pieces,
+            batch: Batch {
+                ends: [0; ENDS],
+                keys: [ShortKey::NONE; ENDS],
+                slots: [0; ENDS],
+            },
+            long: vec![Vec::new(); SHARDS],
+        }
+    }
+
+    /// Counts a document.
+    ///
+    /// # Errors
+    /// As [`Cutter::for_each_piece`].
+    pub fn count(&mut self, cutter: &Cutter, rule: Documents, document: &'t [u8]) -> Result<()> {
+        match rule {
+            Documents::Whole => self.count_text(cutter, document),
+            // Named patterns scan short lines together where their pieces are the same.
+            Documents::Lines if matches!(cutter, Cutter::Named(_)) => {
+                line_stretches(document).try_for_each(|lines| self.count_text(cutter, lines))
+            }
+            Documents::Lines => lines(document).try_for_each(|line| self.count_text(cutter, line)),
+        }
+    }
+
+    fn count_text(&mut self, cutter: &Cutter, text: &'t [u8]) -> Result<()> {
+        let mut start = 0;
+        if let Cutter::Named(pattern) = cutter {
+            let mut found = scan::Pieces::of(*pattern, text);
+            while let Some(count) = found.fill(&mut self.batch.ends) {
+                start = self.count_batch(text, start, count);
+            }
+            return Ok(());
+        }
+        let mut found = 0;
+        cutter.for_each_piece(text, |_, end| {
+            self.batch.ends[found] = end as u32;
+            found += 1;
+            if found == ENDS {
+                start = self.count_batch(text, start, found);
+                found = 0;
+            }
+        })?;
+        self.count_batch(text, start, found);
+        Ok(())
+    }
+
+    /// Counts the `count` pieces of the batch, the first of which begins at `start`, and says where the last one ends.
+    fn count_batch(&mut self, text: &'t [u8], first: usize, count: usize) -> usize {
+        let Batch { ends, keys, slots } = &mut self.batch;
+        let mut start = first;
+        for ((&end, key), slot) in ends[..count].iter().zip(&mut *keys).zip(&mut *slots) {
+            let end = end as usize;
+            *key = if end - start <= ShortKey::MOST {
+                ShortKey::of(text, start, end)
+            } else {
+                ShortKey::NONE
+            };
+            *slot = slot_of(key.hash());
+            start = end;
+        }
+        for number in 0..count {
+            let (key, slot) = (self.batch.keys[number], self.batch.slots[number]);
+            if !self.hot.add(slot, key) {
+                self.add_other(text, first, number);
+            }
+        }
+        start
+    }
+
+    // Out of line: nearly all pieces are in their slots.
+    #[inline(never)]
+    fn add_other(&mut self, text: &'t [u8], first: usize, number: usize) {
+        let Batch { ends, keys, slots } = &self.batch;
+        if keys[number] != ShortKey::NONE {
+            self.hot.replace(slots[number], keys[number], self.pieces);
             return;
         }
-        for (key, count) in other.short {
-            *self.short.entry(key).or_insert(0) += count;
-        }
-        for (piece, count) in other.long {
-            *self.long.entry(piece).or_insert(0) += count;
+        let start = number
+            .checked_sub(1)
+            .map_or(first, |before| ends[before] as usize);
+        self.add_long(&text[start..ends[number] as usize]);
+    }
+
+    fn add_long(&mut self, piece: &'t [u8]) {
+        let hash = hash_long(piece);
+        let waiting = &mut self.long[shard_of(hash)];
+        waiting.push((hash, piece));
+        if waiting.len() >= LONG_BATCH {
+            Self::hand_over(self.pieces, shard_of(hash), waiting);
         }
     }
 
-    /// Calls `piece(bytes, count)` for each piece, in an order that depends on nothing but the pieces.
-    pub fn for_each_sorted(&self, mut piece: impl FnMut(&[u8], u64)) {
-        let mut short: Vec<([u8; 16], u64)> = self
-            .short
-            .iter()
-            .map(|(key, &count)| (key.bytes(), count))
-            .collect();
-        short.sort_unstable();
-        for (bytes, count) in &short {
-            piece(&bytes[..usize::from(bytes[15])], *count);
-        }
-        let mut long: Vec<_> = self.long.iter().collect();
-        long.sort_unstable();
-        long.into_iter()
-            .for_each(|(bytes, &count)| piece(bytes, count));
-    }
-
-    fn add(&mut self, text: &[u8], start: usize, end: usize) {
-        if end - start <= ShortKey::MOST {
-            *self
-                .short
-                .entry(ShortKey::of(text, start, end))
-                .or_insert(0) += 1;
-        } else if let Some(count) = self.long.get_mut(&text[start..end]) {
-            *count += 1;
-        } else {
-            self.long.insert(text[start..end].into(), 1);
+    fn hand_over(pieces: &Pieces, shard: usize, waiting: &mut Vec<(u64, &'t [u8])>) {
+        let mut shard = pieces.shard(shard);
+        for (hash, piece) in waiting.drain(..) {
+            shard.add_long(hash, piece, 1);
         }
     }
-}
 
-/// Counts the pieces of `documents`, each thread a stretch of them.
-pub fn count<T: AsRef<[u8]> + Sync>(
-    pattern: Pattern,
-    rule: Documents,
-    threads: Option<usize>,
-    documents: &[T],
-) -> PieceCounts {
-    let available = || std::thread::available_parallelism().map_or(1, usize::from);
-    let bytes: usize = documents
-        .iter()
-        .map(|document| document.as_ref().len())
-        .sum();
-    // A stretch of less is not worth a table of its own.
-    let threads = threads.unwrap_or_else(available).min(bytes >> 18).max(1);
-    let stretches = stretches(documents, bytes.div_ceil(threads));
-    let counted = on_threads(stretches.len(), Some(threads), |stretch| {
-        let (first, last) = stretches[stretch];
-        let mut counts = PieceCounts::default();
-        for document in &documents[first..last] {
-            count_document(pattern, rule, document.as_ref(), &mut counts);
-        }
-        counts
-    });
-    let mut counts = PieceCounts::default();
-    counted.into_iter().for_each(|more| counts.merge(more));
-    counts
-}
-
-fn count_document(pattern: Pattern, rule: Documents, document: &[u8], counts: &mut PieceCounts) {
-    match rule {
-        Documents::Whole => for_each_piece(pattern, document, |start, end| {
-            counts.add(document, start, end)
-        }),
-        Documents::Lines => lines(document).for_each(|line| {
-            for_each_piece(pattern, line, |start, end| counts.add(line, start, end))
-        }),
-    }
-}
-
-/// Bounds of stretches of whole documents of about `bytes` each.
-fn stretches<T: AsRef<[u8]>>(documents: &[T], bytes: usize) -> Vec<(usize, usize)> {
-    let (mut stretches, mut first, mut sum) = (Vec::new(), 0, 0);
-    for (place, document) in documents.iter().enumerate() {
-        sum += document.as_ref().len();
-        if sum >= bytes || place + 1 == documents.len() {
-            stretches.push((first, place + 1));
-            (first, sum) = (place + 1, 0);
+    /// Hands over the long pieces that wait; the short ones stay with the thread.
+    pub fn finish(mut self) {
+        for (shard, waiting) in self.long.iter_mut().enumerate() {
+            Self::hand_over(self.pieces, shard, waiting);
         }
     }
-    stretches
 }

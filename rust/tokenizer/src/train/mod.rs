@@ -1,22 +1,37 @@
 //! Training: count the pieces of the corpus, then join the most frequent pair of tokens until the vocabulary is full.
+//!
+//! `count` and `shards` hold the distinct pieces, `words` writes them as tokens, `candidates` knows which pair comes next,
+//! `merges` is the loop. `docs/decisions/0012-bpe-training.md` has the reasons.
 
+mod candidates;
+mod census;
 mod count;
-mod pairs;
-mod queue;
+mod cut;
+mod feed;
+mod files;
+mod gains;
+mod giants;
+mod merges;
+mod progress;
+mod shards;
+mod table;
 mod words;
 
 use crate::byte_level;
+use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
 use crate::format::keep_last;
-use crate::model::{AddedToken, MergeOrder, Model, TokenTable};
-use crate::pattern::Pattern;
+use crate::model::{AddedToken, Merge, MergeOrder, Model, TokenTable};
 use crate::tokenizer::Tokenizer;
-use count::PieceCounts;
-use rustc_hash::FxHashMap;
+use count::Hot;
+use merges::{Plan, Tokens, keep, merge_all};
+pub use progress::{Phase, Progress, Watch};
 use serde_json::Value;
+use shards::{Pieces, SHARDS, Size};
+use words::{Symbol, Words};
 
-/// Bytes of distinct pieces that training refuses.
-const LIMIT: u64 = u32::MAX as u64;
+/// Places among the words are numbered in 31 bits.
+const MOST_PLACES: u64 = 1 << 31;
 
 /// What a trainer takes for one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,77 +55,124 @@ pub struct Target {
 
 /// A corpus being counted. Its text is not kept, only its distinct pieces.
 pub struct Trainer {
-    pattern: Pattern,
+    cutter: Cutter,
     rule: Documents,
     threads: Option<usize>,
-    counts: PieceCounts,
+    /// Memory the distinct pieces may take.
+    memory_limit: Option<u64>,
+    pieces: Pieces,
+    /// One for each thread so far.
+    hots: Vec<Hot>,
     documents: u64,
+    /// Bytes of text counted, and how many are expected (0: not known).
+    counted_bytes: u64,
+    expected_bytes: u64,
+    /// Bytes of all pieces with their repetitions: no pair's count exceeds it.
+    total_bytes: u128,
 }
 
 impl Trainer {
     /// Nothing counted yet. `threads`: at most so many count (`None`: as many as the machine lends); the result is the same.
-    pub fn new(pattern: Pattern, rule: Documents, threads: Option<usize>) -> Self {
+    pub fn new(cutter: impl Into<Cutter>, rule: Documents, threads: Option<usize>) -> Self {
         Self {
-            pattern,
+            cutter: cutter.into(),
             rule,
             threads,
-            counts: PieceCounts::default(),
+            memory_limit: None,
+            pieces: Pieces::default(),
+            hots: Vec::new(),
             documents: 0,
+            counted_bytes: 0,
+            expected_bytes: 0,
+            total_bytes: 0,
         }
     }
 
-    /// Counts the pieces of more documents.
-    pub fn feed<T: AsRef<[u8]> + Sync>(&mut self, documents: &[T]) {
-        self.documents += documents.len() as u64;
-        self.counts.merge(count::count(
-            self.pattern,
-            self.rule,
-            self.threads,
-            documents,
-        ));
+    /// Refuses a corpus whose distinct pieces, as they are counted, take more than `bytes` bytes of memory. Merging takes up
+    /// to about three times as much again.
+    #[must_use]
+    pub fn with_memory_limit(mut self, bytes: Option<u64>) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// How many bytes of text there will be in all, for [`Progress::total`].
+    pub fn expect_bytes(&mut self, bytes: u64) {
+        self.expected_bytes = bytes;
+    }
+
+    /// Bytes of text counted so far.
+    pub fn counted_bytes(&self) -> u64 {
+        self.counted_bytes
     }
 
     /// Builds the tokenizer. Ties go to the smaller pair of ids, as in the `tokenizers` library.
     ///
     /// # Errors
-    /// [`TokenizerError::VocabularyTooSmall`], [`TokenizerError::BadSpecialToken`], [`TokenizerError::Corpus`].
-    pub fn train(&self, target: &Target) -> Result<Tokenizer> {
-        self.check(target)?;
-        let specials = &target.special_tokens;
-        let mut tokens: Vec<Vec<u8>> = specials
-            .iter()
-            .map(|text| text.clone().into_bytes())
-            .collect();
-        let mut ids = ids_of_specials(specials);
-        let mut bytes = [0; 256];
-        for byte in byte_level::alphabet() {
-            bytes[usize::from(byte)] = tokens.len() as u32;
-            ids.insert(vec![byte], tokens.len() as u32);
-            tokens.push(vec![byte]);
+    /// [`TokenizerError::VocabularyTooSmall`], [`TokenizerError::BadSpecialToken`], [`TokenizerError::Corpus`],
+    /// [`TokenizerError::MemoryLimit`].
+    pub fn train(self, target: &Target) -> Result<Tokenizer> {
+        self.train_watched(target, &mut Watch::new(&mut |_| true))
+    }
+
+    /// As [`Trainer::train`], telling `watch` how far it is.
+    ///
+    /// # Errors
+    /// As [`Trainer::train`], and [`TokenizerError::TrainingInterrupted`] where the watch says so.
+    pub fn train_watched(mut self, target: &Target, watch: &mut Watch<'_>) -> Result<Tokenizer> {
+        for hot in std::mem::take(&mut self.hots) {
+            hot.finish(&self.pieces);
         }
-        let words = words::Words::of(&self.counts, &bytes);
-        let merges = pairs::merge_all(words, &mut tokens, &mut ids, target);
-        let added = (0..).zip(specials);
-        let tokens = (0..).zip(tokens).collect();
+        self.check_special_tokens(target)?;
+        self.check_corpus()?;
+        let (mut tokens, bytes) = first_tokens(&target.special_tokens);
+        // Two bytes a token where they do: half the memory, and more of it in the caches.
+        let merges = if target.vocab_size <= 1 << 16 {
+            self.merge::<u16>(&bytes, &mut tokens, target, watch)
+        } else {
+            self.merge::<u32>(&bytes, &mut tokens, target, watch)
+        }?;
+        let added = (0..).zip(&target.special_tokens);
         Tokenizer::new(Model {
-            pattern: self.pattern,
-            tokens: TokenTable::of(tokens),
+            nfc: false,
+            prefix_space: false,
+            cutter: self.cutter.clone(),
+            tokens: TokenTable::of((0..).zip(tokens.bytes).collect()),
             merges: keep_last(merges),
             order: MergeOrder::Listed,
             whole_pieces: false,
             added: added
-                .map(|(id, text)| AddedToken {
-                    id,
-                    content: text.clone(),
-                    special: true,
-                    normalized: false,
-                })
+                .map(|(id, text)| AddedToken::control(id, text.clone()))
                 .collect(),
             post_processor: Value::Null,
         })
     }
 
-    fn check(&self, target: &Target) -> Result<()> {
+    fn merge<S: Symbol>(
+        &mut self,
+        bytes: &[u32; 256],
+        tokens: &mut Tokens,
+        target: &Target,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Merge>> {
+        let size = self.pieces.size();
+        let mut words = Words::<S>::default();
+        words.reserve(size.pieces, size.text_bytes);
+        for shard in 0..SHARDS {
+            // Taken out, so that its memory is free before the next one is written as words.
+            std::mem::take(&mut *self.pieces.shard(shard))
+                .for_each(|piece, count| words.push(piece, count, bytes));
+            watch.glance(Phase::Merging, 0, 0)?;
+        }
+        let plan = Plan {
+            target,
+            first_byte: target.special_tokens.len() as u32,
+            keep,
+        };
+        merge_all(words, tokens, &plan, watch)
+    }
+
+    fn check_special_tokens(&self, target: &Target) -> Result<()> {
         let specials = &target.special_tokens;
         let bad = |content: &String, problem| {
             Err(TokenizerError::BadSpecialToken {
@@ -137,30 +199,62 @@ impl Trainer {
                 special: specials.len(),
             });
         }
-        let (documents, bytes) = (self.documents, self.counts.bytes());
-        match bytes {
-            0 => Err(TokenizerError::Corpus {
-                documents,
-                bytes,
-                problem: "there is no text; check the iterable or the files",
-            }),
-            // Symbols are numbered in 32 bits.
-            LIMIT.. => Err(TokenizerError::Corpus {
-                documents,
-                bytes,
-                problem: "more than 4 GiB; train on a sample",
+        Ok(())
+    }
+
+    fn check_corpus(&self) -> Result<()> {
+        let size = self.pieces.size();
+        self.check_memory(size)?;
+        let problem = match () {
+            () if size.text_bytes == 0 => "there is no text; check the iterable or the files",
+            () if size.text_bytes + 5 * size.pieces >= MOST_PLACES => {
+                "more than 2 GiB; train on a sample"
+            }
+            () if self.total_bytes >= 1 << 63 => {
+                "the counts add up to more than 2^63 bytes; divide them"
+            }
+            () => return Ok(()),
+        };
+        Err(TokenizerError::Corpus {
+            documents: self.documents,
+            bytes: size.text_bytes,
+            problem,
+        })
+    }
+
+    fn check_memory(&self, size: Size) -> Result<()> {
+        match self.memory_limit {
+            Some(limit) if size.memory_bytes > limit => Err(TokenizerError::MemoryLimit {
+                pieces: size.pieces,
+                bytes: size.memory_bytes,
+                limit,
             }),
             _ => Ok(()),
         }
     }
 }
 
-/// Ids of the special tokens, by the bytes their text would stand for: a merge that spells one takes its id.
-fn ids_of_specials(specials: &[String]) -> FxHashMap<Vec<u8>, u32> {
-    (0..)
-        .zip(specials)
-        .filter_map(|(id, text)| Some((byte_level::read(text)?, id)))
-        .collect()
+/// The special tokens and the bytes, and the id of each byte.
+fn first_tokens(specials: &[String]) -> (Tokens, [u32; 256]) {
+    let mut tokens = Tokens {
+        bytes: specials
+            .iter()
+            .map(|text| text.clone().into_bytes())
+            .collect(),
+        // A merge that spells a special token, in the alphabet of tokenizer.json, takes its id.
+        ids: (0..)
+            .zip(specials)
+            .filter_map(|(id, text)| Some((byte_level::read(text)?, id)))
+            .collect(),
+    };
+    let mut bytes = [0; 256];
+    for byte in byte_level::alphabet() {
+        let id = tokens.bytes.len() as u32;
+        bytes[usize::from(byte)] = id;
+        tokens.ids.insert(vec![byte], id);
+        tokens.bytes.push(vec![byte]);
+    }
+    (tokens, bytes)
 }
 
 #[cfg(test)]

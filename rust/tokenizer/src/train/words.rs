@@ -1,66 +1,262 @@
-//! The distinct pieces as one long list of symbols, linked within each piece, so that a merge costs what it changes.
+//! The distinct pieces as tokens that merges join in place.
+//!
+//! A piece of up to [`MOST`] bytes is a *word*: count, length and tokens in a row of one flat array, so that joining a pair in
+//! it touches a cache line or two. Longer ones are kept in [`Giants`], where a join costs the same however long the piece is.
+//! A *posting* says where a pair occurs: the place of a word, or (highest bit set) the place of the left token in a giant.
 
-use super::count::PieceCounts;
+use super::gains::Gains;
+use super::giants::Giants;
+use crate::model::Merge;
+use crate::scan::prefetch;
 
-/// "No neighbour in this piece."
-pub const END: u32 = u32::MAX;
+/// Most tokens of a word: a length has eight bits.
+pub const MOST: usize = 255;
 
-/// A symbol of a piece.
-#[derive(Clone, Copy)]
-pub struct Symbol {
-    /// Its token.
-    pub id: u32,
-    /// Number of its piece.
-    pub word: u32,
-    /// Place of the symbol before it, [`END`] at the beginning of a piece.
-    pub previous: u32,
-    /// Place of the symbol after it, [`END`] at the end of a piece.
-    pub next: u32,
+/// Marks a posting as a place among the giants.
+const GIANT: u32 = 1 << 31;
+
+/// How many postings ahead of its turn a word is asked for: merging is waiting for memory, else.
+const AHEAD: usize = 12;
+/// Places of a word that are looked at together.
+const LANES: usize = 16;
+
+/// A token id in as few bits as the vocabulary needs.
+pub trait Symbol: Copy + Eq + Default {
+    /// Symbols that hold a word's count and lengths.
+    const HEAD: usize;
+    /// The symbol of an id, which must fit.
+    fn of(id: u32) -> Self;
+    /// Its id.
+    fn id(self) -> u32;
+    /// Appends a head: the count, and the length twice (now, and the room there is).
+    fn push_head(to: &mut Vec<Self>, count: u64, len: usize);
+    /// Count, length and room in a head.
+    fn head(from: &[Self]) -> (u64, usize, usize);
+    /// Puts a new length into a head; the room stays.
+    fn set_len(head: &mut [Self], len: usize);
 }
 
-/// Every distinct piece.
-#[derive(Default)]
-pub struct Words {
-    /// The symbols of all pieces, end to end. One that was joined to its left is dead: its id is [`END`].
-    pub symbols: Vec<Symbol>,
-    /// How often each piece occurs.
-    pub counts: Vec<u64>,
-}
+impl Symbol for u16 {
+    const HEAD: usize = 5;
 
-impl Words {
-    /// The pieces counted, each byte a symbol. Pieces of one byte have no pair and are left out.
-    pub fn of(counts: &PieceCounts, bytes: &[u32; 256]) -> Self {
-        let mut words = Self::default();
-        counts.for_each_sorted(|piece, count| {
-            if piece.len() > 1 {
-                words.push(piece, count, bytes);
-            }
-        });
-        words
-    }
-
-    fn push(&mut self, piece: &[u8], count: u64, bytes: &[u32; 256]) {
-        let word = self.counts.len() as u32;
-        let first = self.symbols.len() as u32;
-        let last = first + piece.len() as u32 - 1;
-        self.symbols
-            .extend((first..).zip(piece).map(|(place, &byte)| Symbol {
-                id: bytes[usize::from(byte)],
-                word,
-                previous: if place == first { END } else { place - 1 },
-                next: if place == last { END } else { place + 1 },
-            }));
-        self.counts.push(count);
-    }
-
-    /// Whether `left` and `right` still stand side by side at `place`.
     #[inline]
-    pub fn holds(&self, place: u32, left: u32, right: u32) -> bool {
-        let symbol = self.symbols[place as usize];
-        symbol.id == left
-            && self
-                .symbols
-                .get(symbol.next as usize)
-                .is_some_and(|next| next.id == right)
+    fn of(id: u32) -> Self {
+        id as Self
     }
+
+    #[inline]
+    fn id(self) -> u32 {
+        u32::from(self)
+    }
+
+    fn push_head(to: &mut Vec<Self>, count: u64, len: usize) {
+        to.extend([0, 16, 32, 48].map(|shift| (count >> shift) as Self));
+        to.push((len << 8 | len) as Self);
+    }
+
+    #[inline]
+    fn head(from: &[Self]) -> (u64, usize, usize) {
+        let part = |at: usize| u64::from(from[at]) << (16 * at);
+        let lengths = usize::from(from[4]);
+        (
+            part(0) | part(1) | part(2) | part(3),
+            lengths & 0xFF,
+            lengths >> 8,
+        )
+    }
+
+    #[inline]
+    fn set_len(head: &mut [Self], len: usize) {
+        head[4] = head[4] & 0xFF00 | len as Self;
+    }
+}
+
+impl Symbol for u32 {
+    const HEAD: usize = 3;
+
+    #[inline]
+    fn of(id: u32) -> Self {
+        id
+    }
+
+    #[inline]
+    fn id(self) -> u32 {
+        self
+    }
+
+    fn push_head(to: &mut Vec<Self>, count: u64, len: usize) {
+        to.extend([
+            count as Self,
+            (count >> 32) as Self,
+            (len << 8 | len) as Self,
+        ]);
+    }
+
+    #[inline]
+    fn head(from: &[Self]) -> (u64, usize, usize) {
+        let count = u64::from(from[0]) | u64::from(from[1]) << 32;
+        (count, from[2] as usize & 0xFF, from[2] as usize >> 8)
+    }
+
+    #[inline]
+    fn set_len(head: &mut [Self], len: usize) {
+        head[2] = head[2] & 0xFF00 | len as Self;
+    }
+}
+
+/// Every distinct piece of at least two tokens.
+#[derive(Default)]
+pub struct Words<S> {
+    flat: Vec<S>,
+    giants: Giants,
+}
+
+impl<S: Symbol> Words<S> {
+    /// Adds a piece, each byte a token. One of a single byte has no pair and is left out.
+    pub fn push(&mut self, piece: &[u8], count: u64, bytes: &[u32; 256]) {
+        let ids = piece.iter().map(|&byte| bytes[usize::from(byte)]);
+        if piece.len() > MOST {
+            self.giants.push(ids, count);
+        } else if piece.len() > 1 {
+            S::push_head(&mut self.flat, count, piece.len());
+            self.flat.extend(ids.map(S::of));
+        }
+    }
+
+    /// Room for words of `text_bytes` bytes in `pieces` pieces.
+    pub fn reserve(&mut self, pieces: u64, text_bytes: u64) {
+        self.flat
+            .reserve_exact(text_bytes as usize + S::HEAD * pieces as usize);
+    }
+
+    /// Symbols and heads there are: what a pass over the words costs.
+    pub fn len(&self) -> usize {
+        self.flat.len() + self.giants.len()
+    }
+
+    /// Calls `pair(posting, left, right, count)` for each two neighbours.
+    pub fn for_each_pair(&self, mut pair: impl FnMut(u32, u32, u32, u64)) {
+        let mut at = 0;
+        while at < self.flat.len() {
+            let (count, len, room) = S::head(&self.flat[at..]);
+            let tokens = &self.flat[at + S::HEAD..][..len];
+            for two in tokens.windows(2) {
+                pair(at as u32, two[0].id(), two[1].id(), count);
+            }
+            at += S::HEAD + room;
+        }
+        self.giants
+            .for_each_pair(|place, left, right, count| pair(place | GIANT, left, right, count));
+    }
+
+    /// Moves the words together, without those that became one token. Postings are void thereafter.
+    pub fn close_gaps(&mut self) {
+        let (mut from, mut to) = (0, 0);
+        while from < self.flat.len() {
+            let (count, len, room) = S::head(&self.flat[from..]);
+            if len > 1 {
+                let mut head = Vec::with_capacity(S::HEAD);
+                S::push_head(&mut head, count, len);
+                self.flat[to..to + S::HEAD].copy_from_slice(&head);
+                self.flat
+                    .copy_within(from + S::HEAD..from + S::HEAD + len, to + S::HEAD);
+                to += S::HEAD + len;
+            }
+            from += S::HEAD + room;
+        }
+        self.flat.truncate(to);
+    }
+
+    /// Joins the pair wherever it occurs at the postings, and notes the pairs that come about.
+    pub fn join(&mut self, postings: &[u32], merge: Merge, left: &mut Gains, right: &mut Gains) {
+        for (number, &posting) in postings.iter().enumerate() {
+            if let Some(&later) = postings.get(number + AHEAD) {
+                prefetch(&self.flat, later as usize);
+            }
+            if posting & GIANT == 0 {
+                self.join_word(posting, merge, left, right);
+            } else {
+                self.join_giant(posting, merge, left, right);
+            }
+        }
+    }
+
+    fn join_giant(&mut self, posting: u32, merge: Merge, left: &mut Gains, right: &mut Gains) {
+        let Some(joined) = self.giants.join(posting & !GIANT, merge) else {
+            return;
+        };
+        if let Some((id, place)) = joined.before {
+            left.add(id, place | GIANT, joined.count);
+        }
+        if let Some(id) = joined.after {
+            right.add(id, posting, joined.count);
+        }
+    }
+
+    #[inline]
+    fn join_word(&mut self, at: u32, merge: Merge, left: &mut Gains, right: &mut Gains) {
+        let word = &mut self.flat[at as usize..];
+        let (count, len, _) = S::head(word);
+        let (head, tokens) = word.split_at_mut(S::HEAD);
+        let [l, r, joined] = [merge.left, merge.right, merge.joined].map(S::of);
+        let (mut from, mut to) = (0, 0);
+        let mut searched = 0;
+        while searched + 1 < len {
+            let mut found = pairs_in(tokens, searched, len, l, r);
+            while found != 0 {
+                let place = searched + found.trailing_zeros() as usize;
+                found &= found - 1;
+                // The left token went into the pair before, as in "aaa".
+                if place < from {
+                    continue;
+                }
+                to = close_up(tokens, from, place, to);
+                if to > 0 {
+                    left.add(tokens[to - 1].id(), at, count);
+                }
+                if place + 2 < len {
+                    right.add(tokens[place + 2].id(), at, count);
+                }
+                tokens[to] = joined;
+                (from, to) = (place + 2, to + 1);
+            }
+            searched += LANES;
+        }
+        if from > 0 {
+            let len = close_up(tokens, from, len, to);
+            S::set_len(head, len);
+        }
+    }
+}
+
+/// Moves `tokens[from..end]` down to `to`, and says where they end then.
+#[inline]
+fn close_up<S: Symbol>(tokens: &mut [S], from: usize, end: usize, to: usize) -> usize {
+    if from != to {
+        for place in from..end {
+            tokens[to + (place - from)] = tokens[place];
+        }
+    }
+    to + (end - from)
+}
+
+/// Which of the [`LANES`] places from `start` in the first `len` tokens begin the pair, lowest bit first.
+#[inline]
+fn pairs_in<S: Symbol>(tokens: &[S], start: usize, len: usize, l: S, r: S) -> u32 {
+    let places = (len - start - 1).min(LANES);
+    // What lies beyond the word is looked at and masked away: whole vectors are compared that way.
+    let Some((first, second)) = tokens
+        .get(start..start + LANES)
+        .zip(tokens.get(start + 1..start + 1 + LANES))
+    else {
+        return (0..places)
+            .filter(|&place| tokens[start + place] == l && tokens[start + place + 1] == r)
+            .fold(0, |bits, place| bits | 1 << place);
+    };
+    let mut bits = [0_u16; LANES];
+    for (place, bit) in bits.iter_mut().enumerate() {
+        *bit = u16::from((first[place] == l) & (second[place] == r)) << place;
+    }
+    let bits = bits.iter().fold(0, |all, bit| all | bit);
+    u32::from(bits) & ((1 << places) - 1)
 }

@@ -1,0 +1,40 @@
+"""How far `stategpt tokenizer train` is: phase, rate, time left."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from stategpt.train.progress import Advance, progress
+
+_MEGABYTE = 1_000_000
+
+
+class TrainingShown:
+    """A `progress` of `Tokenizer.train` that shows each phase: counting in MB, merging in merges."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._open = ExitStack()
+        self._advance: Advance | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """Shows that `done` of `total` units of `phase` are done."""
+        if phase == "merging" and not total:
+            return  # the words are being written; merges are not counted yet
+        scale, unit = (_MEGABYTE, "MB") if phase == "counting" else (1, "merges")
+        if phase != self._phase:
+            self._open.close()
+            self._phase = phase
+            self._advance = self._open.enter_context(progress(f"tokenizer: {phase}", -(-total // scale), unit))
+        if self._advance is not None:
+            self._advance(-(-done // scale), "")

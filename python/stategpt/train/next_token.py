@@ -1,0 +1,53 @@
+"""What pretraining and SFT train on: next-token prediction. The two differ only in their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from stategpt.model import GPT
+from stategpt.train.batches import TokenBatch
+from stategpt.train.loop import Loss
+from stategpt.train.losses import next_token_loss
+
+
+class TokenBatches(Protocol):
+    """The batches of a stage, a pure function of the step."""
+
+    steps: int
+
+    def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
+        """The optimizer updates of one step, each a sequence of micro-batches."""
+        ...
+
+
+class NextTokenTask:
+    """The loop's `Task` of a stage whose loss is next-token prediction at the targets of its batches."""
+
+    loss_unit = "loss_nats_per_token"
+
+    def __init__(self, name: str, model: GPT, batches: TokenBatches) -> None:
+        self.name, self.model, self.batches = name, model, batches
+        self.steps = batches.steps
+
+    def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
+        """Those of the stage."""
+        return self.batches.updates(step)
+
+    def weight(self, batch: TokenBatch) -> float:
+        """Targets: documents' tokens and their ends in pretraining, those of responses in SFT."""
+        return batch.target_count
+
+    def tokens(self, batch: TokenBatch) -> int:
+        """Tokens read, padding included."""
+        return batch.tokens_N.numel()
+
+    def loss(self, batch: TokenBatch) -> Loss:
+        """Cross-entropy at the targets; logits are only made where there is one, so a prompt gets none at all."""
+        hidden_ND = self.model.hidden(batch.tokens_N, batch.layout)
+        logits_MV = self.model.unembed(hidden_ND[batch.target_index_M])
+        return Loss(next_token_loss(logits_MV, batch.targets_M))
+
+    def step_metrics(self) -> dict[str, float]:
+        """None beyond the loss."""
+        return {}

@@ -1,0 +1,49 @@
+//! Streaming decode from Python.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use stategpt_tokenizer as tokenizer;
+
+use super::ids::id_of;
+use super::{Tokenizer, error};
+
+/// Decodes id by id. Not for several threads at once: a lock keeps them in turn.
+#[pyclass(frozen, subclass, module = "stategpt._native")]
+pub struct StreamDecoder {
+    tokenizer: Py<Tokenizer>,
+    state: Mutex<tokenizer::StreamDecoder>,
+}
+
+#[pymethods]
+impl StreamDecoder {
+    #[new]
+    fn new(tokenizer: Py<Tokenizer>) -> Self {
+        Self {
+            tokenizer,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The text that this id completes. O(bytes of the token).
+    ///
+    /// Raises:
+    ///     UnknownToken: an id outside the vocabulary; the decoder is as before.
+    fn push(&self, id: &Bound<'_, PyAny>) -> PyResult<String> {
+        let tokenizer = self.tokenizer.get();
+        let id = id_of(id, tokenizer.0.vocab_size())?;
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(&tokenizer.0, id)
+            .map_err(error)
+    }
+
+    /// What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew.
+    fn finish(&self) -> String {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .finish()
+    }
+}

@@ -1,0 +1,221 @@
+//! Ids to bytes.
+//!
+//! Each token of up to 15 bytes lies in a slot of 16 that is copied whole, whatever its length, so that the copy is one load
+//! and one store; the next slot is copied over what was too much. Longer tokens, special ones and unknown ids go another way.
+
+use crate::error::{Result, TokenizerError};
+use crate::model::Model;
+use crate::stop::Stop;
+use crate::tokenizer::Tokenizer;
+
+/// Bytes of a slot: a token, and its length in the last byte.
+const SLOT: usize = 16;
+/// Longest token that a slot holds.
+const MOST: usize = SLOT - 1;
+/// In place of the length: look closer. A long token, a special one, a gap.
+const ODD: u8 = u8::MAX;
+/// What ids beyond the vocabulary find.
+const BEYOND: [u8; SLOT] = [ODD; SLOT];
+/// Ids decoded into the buffer on the stack before it is emptied.
+const BLOCK: usize = 128;
+/// Ids between two looks at the flag of who no longer waits.
+const STRETCH: usize = 1 << 20;
+
+/// The slots of a vocabulary: 2 MiB for 128 thousand tokens.
+pub(crate) struct SlotTable(Vec<[u8; SLOT]>);
+
+impl SlotTable {
+    /// The slots of these tokens.
+    pub(crate) fn of(model: &Model) -> Self {
+        let mut slots = vec![BEYOND; model.tokens.len()];
+        for (id, token) in model.tokens.iter().filter(|(_, token)| token.len() <= MOST) {
+            let slot = &mut slots[id as usize];
+            slot[..token.len()].copy_from_slice(token);
+            slot[MOST] = token.len() as u8;
+        }
+        for added in model.added.iter().filter(|added| added.special) {
+            slots[added.id as usize] = BEYOND;
+        }
+        Self(slots)
+    }
+
+    #[inline]
+    fn get(&self, id: u32) -> &[u8; SLOT] {
+        self.0.get(id as usize).unwrap_or(&BEYOND)
+    }
+}
+
+impl Tokenizer {
+    /// The bytes of a token.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary or in one of its gaps.
+    pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
+        match self.model().tokens.get(id) {
+            [] => Err(TokenizerError::UnknownToken {
+                id: u64::from(id),
+                vocab_size: self.vocab_size(),
+            }),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// The bytes of `ids`, one after the other; `skip_special` leaves out added tokens flagged special.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(ids.len() * 5);
+        self.decode_into(ids, skip_special, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`Tokenizer::decode`], until `stop` is raised.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Interrupted`] if it was; else as [`Tokenizer::decode`].
+    pub fn decode_until(&self, ids: &[u32], skip_special: bool, stop: &Stop) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(ids.len() * 5);
+        for ids in ids.chunks(STRETCH) {
+            stop.check()?;
+            self.decode_into(ids, skip_special, &mut bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// As [`Tokenizer::decode`], behind what `bytes` holds already.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`]; `bytes` may have grown.
+    pub fn decode_into(&self, ids: &[u32], skip_special: bool, bytes: &mut Vec<u8>) -> Result<()> {
+        let slots = self.slots();
+        let mut block = [0; BLOCK * SLOT];
+        for ids in ids.chunks(BLOCK) {
+            let mut filled = 0;
+            for &id in ids {
+                let slot = slots.get(id);
+                if slot[MOST] == ODD {
+                    bytes.extend_from_slice(&block[..filled]);
+                    filled = 0;
+                    self.decode_odd(id, skip_special, bytes)?;
+                } else {
+                    block[filled..filled + SLOT].copy_from_slice(slot);
+                    filled += usize::from(slot[MOST]);
+                }
+            }
+            bytes.extend_from_slice(&block[..filled]);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn decode_odd(&self, id: u32, skip_special: bool, bytes: &mut Vec<u8>) -> Result<()> {
+        let token = self.token_bytes(id)?;
+        if !(skip_special && self.is_special(id)) {
+            bytes.extend_from_slice(token);
+        }
+        Ok(())
+    }
+
+    /// The text of `ids`; what is not UTF-8 becomes U+FFFD.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn decode_text(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let bytes = self.decode(ids, skip_special)?;
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The texts of documents end to end: `ids[offsets[i]..offsets[i + 1]]` each.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`]; [`TokenizerError::BadOffsets`] where offsets fall or lead beyond the ids.
+    pub fn decode_batch(
+        &self,
+        ids: &[u32],
+        offsets: &[u64],
+        skip_special: bool,
+    ) -> Result<Vec<String>> {
+        offsets
+            .windows(2)
+            .map(|bounds| self.decode_text(document(ids, bounds[0], bounds[1])?, skip_special))
+            .collect()
+    }
+
+    /// Whether `id` is an added token flagged special.
+    pub fn is_special(&self, id: u32) -> bool {
+        let added = &self.model().added;
+        let place = added.binary_search_by_key(&id, |token| token.id);
+        place.is_ok_and(|place| added[place].special)
+    }
+}
+
+/// The ids of one document.
+///
+/// # Errors
+/// [`TokenizerError::BadOffsets`] where `start..end` is not in `ids`.
+pub fn document(ids: &[u32], start: u64, end: u64) -> Result<&[u32]> {
+    let bounds = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+    let found = bounds.and_then(|(start, end)| ids.get(start..end));
+    found.ok_or(TokenizerError::BadOffsets {
+        start,
+        end,
+        ids: ids.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AddedToken, TokenTable};
+    use crate::train::tests::trained;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    /// A vocabulary with tokens of every length around a slot's, a gap, a special token and one that is merely added.
+    static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let mut model = trained("a", 256);
+        let mut tokens: Vec<(u32, Vec<u8>)> = model
+            .tokens
+            .iter()
+            .map(|(id, bytes)| (id, bytes.to_vec()))
+            .collect();
+        tokens.extend((1..40).map(|len| (300 + len, vec![b'a' + (len % 26) as u8; len as usize])));
+        for (id, content, special) in [(400, "<|end|>", true), (401, "<|tool|>", false)] {
+            tokens.push((id, content.into()));
+            model.added.push(AddedToken {
+                id,
+                content: content.to_owned(),
+                special,
+                normalized: false,
+                lstrip: false,
+                rstrip: false,
+                single_word: false,
+            });
+        }
+        model.tokens = TokenTable::of(tokens);
+        Tokenizer::new(model).unwrap()
+    });
+
+    proptest! {
+        #[test]
+        fn decoding_is_joining_the_tokens(
+            ids in proptest::collection::vec(prop_oneof![0_u32..256, 301_u32..340, 400_u32..402], 0..600),
+            skip_special: bool,
+        ) {
+            let kept = ids.iter().filter(|&&id| !(skip_special && id == 400));
+            let expected: Vec<u8> = kept.flat_map(|&id| TOKENIZER.model().tokens.get(id)).copied().collect();
+            prop_assert_eq!(TOKENIZER.decode(&ids, skip_special).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_gap_and_an_id_beyond_the_end_are_unknown() {
+        for id in [256, 300, 350, 402, u32::MAX] {
+            let error = TOKENIZER.decode(&[1, id], false).unwrap_err();
+            let expected = format!("token id {id} is not in this vocabulary of 402 ids");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Memory for tables that are looked up at random: in huge pages, where the system has them.
+//!
+//! With pages of 4 KiB nearly every look-up in a table of some MiB first has to find out where its page is.
+
+use memmap2::MmapMut;
+use std::ops::{Deref, DerefMut};
+
+/// What a table should begin at a multiple of: the size of a huge page on x86-64 and most 64-bit ARM.
+const HUGE_PAGE: usize = 1 << 21;
+
+/// Zeroed bytes, which begin at a multiple of 64. Their memory is touched only as they are.
+pub struct Zeroed {
+    held: Held,
+    /// The first byte that is used.
+    first: usize,
+    len: usize,
+}
+
+enum Held {
+    Map(MmapMut),
+    /// Where the system maps no memory.
+    Vec(Vec<u8>),
+}
+
+impl Zeroed {
+    /// `len` of them.
+    pub fn of(len: usize) -> Self {
+        let (held, unit) = match MmapMut::map_anon(len + HUGE_PAGE) {
+            Ok(map) => {
+                // Advice only: without it everything works, more slowly.
+                #[cfg(target_os = "linux")]
+                let _ = map.advise(memmap2::Advice::HugePage);
+                (Held::Map(map), HUGE_PAGE)
+            }
+            Err(_) => (Held::Vec(vec![0; len + 64]), 64),
+        };
+        let mut zeroed = Self {
+            held,
+            first: 0,
+            len,
+        };
+        // Never beyond the reserve, whatever a platform answers that cannot tell.
+        zeroed.first = zeroed.all().as_ptr().align_offset(unit) % unit;
+        zeroed
+    }
+
+    fn all(&self) -> &[u8] {
+        match &self.held {
+            Held::Map(map) => map,
+            Held::Vec(vec) => vec,
+        }
+    }
+}
+
+impl Deref for Zeroed {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.all()[self.first..self.first + self.len]
+    }
+}
+
+impl DerefMut for Zeroed {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let bytes = match &mut self.held {
+            Held::Map(map) => &mut map[..],
+            Held::Vec(vec) => &mut vec[..],
+        };
+        &mut bytes[self.first..self.first + self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_zero_aligned_and_kept() {
+        let mut bytes = Zeroed::of(100_000);
+        assert_eq!(bytes.len(), 100_000);
+        assert!(bytes.iter().all(|&byte| byte == 0));
+        assert_eq!(bytes.as_ptr().align_offset(64), 0);
+        bytes[99_999] = 7;
+        assert_eq!(bytes[99_998..], [0, 7]);
+    }
+}

@@ -1,0 +1,247 @@
+//! Canonical composition (NFC, Unicode Standard Annex 15), with Unicode 16.0's tables, at next to no cost for text that is
+//! composed already, as nearly all text is.
+//!
+//! A character is *plain* if it has combining class 0 and nothing before it can compose with it (`NFC_QC=Yes`). Normalising
+//! never reaches across a plain character from the left, so text falls into stretches of one plain character and what
+//! follows up to the next one, and only stretches of more than one are looked at.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// Beyond this, only [`FAR`] is not plain.
+const NEAR: u32 = 0x2_0000;
+/// Compatibility ideographs that decompose.
+const FAR: std::ops::RangeInclusive<u32> = 0x2_F800..=0x2_FA1D;
+
+/// One bit per character below [`NEAR`], set where it is not plain: 16 KiB.
+static MARKED: LazyLock<Box<[u64]>> = LazyLock::new(|| {
+    let mut bits = vec![0_u64; (NEAR / 64) as usize];
+    for character in (0x300..NEAR).filter_map(char::from_u32) {
+        if canonical_combining_class(character) != 0
+            || is_nfc_quick(std::iter::once(character)) != IsNormalized::Yes
+        {
+            bits[character as usize / 64] |= 1 << (character as usize % 64);
+        }
+    }
+    bits.into()
+});
+
+/// A stretch of text that normalising changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edit {
+    /// Where it began and ended.
+    pub old: (usize, usize),
+    /// Where its replacement begins and ends in the new text.
+    pub new: (usize, usize),
+}
+
+/// Normalised bytes, and the stretches that changed, in order.
+#[derive(Debug)]
+pub struct Normalized<'t> {
+    /// The bytes: those of the caller where nothing changed.
+    pub bytes: Cow<'t, [u8]>,
+    /// What changed.
+    pub edits: Vec<Edit>,
+}
+
+impl Normalized<'_> {
+    /// The place in the old text of a place in the new one; one inside a change counts as at its beginning.
+    pub fn origin(&self, at: usize) -> usize {
+        let after = self.edits.partition_point(|edit| edit.new.1 <= at);
+        match self.edits.get(after) {
+            Some(edit) if edit.new.0 <= at => return edit.old.0,
+            _ => {}
+        }
+        match after.checked_sub(1).map(|last| self.edits[last]) {
+            Some(edit) => at - edit.new.1 + edit.old.1,
+            None => at,
+        }
+    }
+}
+
+/// `bytes` in NFC. What is not UTF-8 stays as it is, the text before and after it is normalised each on its own.
+pub fn normalize(bytes: &[u8]) -> Normalized<'_> {
+    let mut builder = Builder {
+        old: bytes,
+        new: Vec::new(),
+        copied: 0,
+        edits: Vec::new(),
+    };
+    if !bytes.is_ascii() {
+        let mut at = 0;
+        for chunk in bytes.utf8_chunks() {
+            builder.normalize(chunk.valid(), at);
+            at += chunk.valid().len() + chunk.invalid().len();
+        }
+    }
+    builder.finish()
+}
+
+struct Builder<'t> {
+    old: &'t [u8],
+    /// The new text up to the last edit; empty while there is none.
+    new: Vec<u8>,
+    /// How much of the old text it stands for.
+    copied: usize,
+    edits: Vec<Edit>,
+}
+
+impl<'t> Builder<'t> {
+    /// Normalises `text`, which begins at `base`.
+    fn normalize(&mut self, text: &str, base: usize) {
+        let marked = &**MARKED;
+        let mut at = 0;
+        // Where the last plain character begins: what follows may compose with it.
+        let mut plain = 0;
+        while let Some((found, before)) = next_marked(marked, text, at, plain) {
+            let end = end_of_marked(marked, text, found);
+            self.stretch(&text[before..end], base + before);
+            (at, plain) = (end, end);
+        }
+    }
+
+    /// Replaces a stretch that begins at `start` if normalising changes it.
+    fn stretch(&mut self, stretch: &str, start: usize) {
+        if is_nfc_quick(stretch.chars()) == IsNormalized::Yes {
+            return;
+        }
+        let composed: String = stretch.nfc().collect();
+        if composed == stretch {
+            return;
+        }
+        self.new.extend_from_slice(&self.old[self.copied..start]);
+        let begin = self.new.len();
+        self.new.extend_from_slice(composed.as_bytes());
+        self.copied = start + stretch.len();
+        self.edits.push(Edit {
+            old: (start, self.copied),
+            new: (begin, self.new.len()),
+        });
+    }
+
+    fn finish(mut self) -> Normalized<'t> {
+        if self.edits.is_empty() {
+            return Normalized {
+                bytes: Cow::Borrowed(self.old),
+                edits: self.edits,
+            };
+        }
+        self.new.extend_from_slice(&self.old[self.copied..]);
+        Normalized {
+            bytes: Cow::Owned(self.new),
+            edits: self.edits,
+        }
+    }
+}
+
+#[inline]
+fn is_marked(marked: &[u64], character: char) -> bool {
+    let code = u32::from(character);
+    match marked.get(code as usize / 64) {
+        Some(bits) => bits >> (code % 64) & 1 == 1,
+        None => FAR.contains(&code),
+    }
+}
+
+/// The first marked character at `at` or later, and the plain one right before it (itself, if nothing precedes).
+#[inline]
+fn next_marked(
+    marked: &[u64],
+    text: &str,
+    mut at: usize,
+    mut plain: usize,
+) -> Option<(usize, usize)> {
+    let bytes = text.as_bytes();
+    loop {
+        let length = match *bytes.get(at)? {
+            0..=0x7F => {
+                // Eight at a time: most text is mostly ASCII.
+                while let Some(word) = bytes.get(at + 1..at + 9)
+                    && word.is_ascii()
+                {
+                    at += 8;
+                }
+                1
+            }
+            // Below U+0300, and U+4000 to U+9FFF: all plain.
+            0xC2..=0xCB => 2,
+            0xE4..=0xE9 => 3,
+            _ => {
+                let character = text[at..].chars().next()?;
+                if is_marked(marked, character) {
+                    return Some((at, plain));
+                }
+                character.len_utf8()
+            }
+        };
+        plain = at;
+        at += length;
+    }
+}
+
+/// The end of the marked characters from `at`.
+fn end_of_marked(marked: &[u64], text: &str, at: usize) -> usize {
+    let plain = text[at..]
+        .char_indices()
+        .find(|&(_, character)| !is_marked(marked, character));
+    plain.map_or(text.len(), |(offset, _)| at + offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str) {
+        let expected: String = text.nfc().collect();
+        let normalized = normalize(text.as_bytes());
+        assert_eq!(
+            String::from_utf8_lossy(&normalized.bytes),
+            expected,
+            "{text:?}"
+        );
+        let mut rebuilt = 0;
+        for edit in &normalized.edits {
+            assert_eq!(normalized.origin(edit.new.0), edit.old.0);
+            assert_eq!(normalized.origin(edit.new.1), edit.old.1);
+            rebuilt += 1;
+        }
+        assert_eq!(rebuilt == 0, matches!(normalized.bytes, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_tables_are_those_of_unicode_16() {
+        assert_eq!(unicode_normalization::UNICODE_VERSION, (16, 0, 0));
+        for character in (NEAR..=0x10_FFFF).filter_map(char::from_u32) {
+            let plain = canonical_combining_class(character) == 0
+                && is_nfc_quick(std::iter::once(character)) == IsNormalized::Yes;
+            assert_eq!(plain, !FAR.contains(&u32::from(character)), "{character:?}");
+        }
+    }
+
+    #[test]
+    fn every_character_alone_and_between_others() {
+        for character in ('\0'..=char::MAX).filter(|&one| one as u32 >= 0x80) {
+            check(&format!(
+                "a{character}\u{301}e\u{301}{character}{character}z"
+            ));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay_and_separate() {
+        let bytes = b"e\xFF\xCC\x81 e\xCC\x81\xC3";
+        assert_eq!(&*normalize(bytes).bytes, b"e\xFF\xCC\x81 \xC3\xA9\xC3");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text(text in "\\PC{0,30}", marks in "[aeé\u{300}-\u{330}\u{1100}-\u{1175}\u{11a8}가각\u{5b0}-\u{5bc}क़\u{93c}\u{2f800}]{0,30}") {
+            check(&text);
+            check(&marks);
+            check(&format!("{text}{marks}{text}"));
+        }
+    }
+}

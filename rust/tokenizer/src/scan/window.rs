@@ -1,0 +1,318 @@
+//! Windows: up to 64 bytes at a time, as one bit per byte and class, so that piece borders come from a few word operations.
+//!
+//! A window always begins where a piece begins. No pattern looks behind its piece, so nothing has to be carried from window to
+//! window; and whatever the end of a window leaves open (its last piece, white space that may go on) is left to the next
+//! one, which begins where the last certain piece began. A window that settles no border hands one piece to the scalar
+//! scanner, which is also the reference for all of this.
+
+use super::simd::{Ascii, Common, Lanes};
+use super::{Scanner, Text};
+use crate::classes::Kind;
+
+/// Bytes of a window.
+pub const WINDOW: usize = 64;
+/// Ends of pieces found at a time.
+pub const ENDS: usize = 256;
+
+/// Ends of consecutive pieces.
+pub type Ends = [u32; ENDS];
+
+/// A pattern over windows.
+pub trait Windowed: Scanner {
+    /// Whether combining marks, of which this pattern has its own ideas, are left to the scalar scanner.
+    const MARKS_APART: bool;
+
+    /// The bytes of the window at `start` at which pieces begin, as far as its characters can tell.
+    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64;
+}
+
+/// The bytes of a window by class. A character's bytes all have its bit; bytes that are unknown have none.
+#[derive(Default)]
+pub struct Window {
+    /// Bytes that are known: all whose character the window holds whole.
+    pub known: u64,
+    /// `\p{L}`.
+    pub letter: u64,
+    /// Letters that stand in the capital part of a word only.
+    pub capital: u64,
+    /// Letters that may stand in either part of a word.
+    pub either: u64,
+    /// `[0-9]`; other numbers end what is known.
+    pub digit: u64,
+    /// ASCII white space; other white space ends what is known.
+    pub white: u64,
+    /// The space alone.
+    pub space: u64,
+    /// `[\r\n]`.
+    pub newline: u64,
+    /// The apostrophe.
+    pub quote: u64,
+    /// `/`.
+    pub slash: u64,
+    /// `[^\s\p{L}\p{N}]`.
+    pub other: u64,
+    /// Second to last bytes of characters.
+    pub continuation: u64,
+}
+
+/// The lowest `count` bits.
+#[inline]
+fn low_bits(count: usize) -> u64 {
+    match count {
+        0..64 => (1 << count) - 1,
+        _ => u64::MAX,
+    }
+}
+
+impl Window {
+    #[inline(always)]
+    fn of<L: Lanes>(text: Text<'_>, start: usize, marks_apart: bool) -> Self {
+        let rest = &text.bytes[start..];
+        let mut padded = [0; WINDOW];
+        let (block, len) = match rest.first_chunk::<WINDOW>() {
+            Some(block) => (block, WINDOW),
+            None => {
+                padded[..rest.len()].copy_from_slice(rest);
+                (&padded, rest.len())
+            }
+        };
+        let ascii = L::classify(block);
+        let mut window = Self::of_ascii(&ascii, len);
+        if ascii.high != 0 {
+            let high = ascii.high & window.known;
+            let rare = window.add_common(&L::common(block), high);
+            if rare != 0 {
+                window.add_rare(text, start, rare, marks_apart);
+            }
+        }
+        window
+    }
+
+    #[inline(always)]
+    fn of_ascii(ascii: &Ascii, len: usize) -> Self {
+        let known = low_bits(len);
+        Self {
+            known,
+            letter: ascii.letter,
+            capital: ascii.capital,
+            either: 0,
+            digit: ascii.digit,
+            white: ascii.white,
+            space: ascii.space,
+            newline: ascii.newline,
+            quote: ascii.quote,
+            slash: ascii.slash,
+            // Beyond the text the block is zeros, of no class that is looked for here.
+            other: known & !(ascii.letter | ascii.digit | ascii.white | ascii.high),
+            continuation: known & ascii.continuation,
+        }
+    }
+
+    /// Adds the common characters beyond ASCII, and returns the bytes of the others.
+    #[inline(always)]
+    fn add_common(&mut self, common: &Common, high: u64) -> u64 {
+        self.letter |= common.small | common.capital | common.either;
+        self.capital |= common.capital;
+        self.either |= common.either;
+        self.other |= common.other;
+        high & !(common.small | common.capital | common.either | common.other)
+    }
+
+    /// Adds the characters whose bytes are `rest`, up to the first that the bit patterns do not cover.
+    #[inline(never)]
+    fn add_rare(&mut self, text: Text<'_>, start: usize, mut rest: u64, marks_apart: bool) {
+        let bytes = text.bytes;
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize;
+            let (kind, len) = text.classes.wide(bytes, start + at);
+            let mut end = at + len;
+            // Text in one script goes on with its kind for a while.
+            while end < WINDOW && rest >> end & 1 == 1 {
+                let (next, len) = text.classes.wide(bytes, start + end);
+                if next != kind || end + len > WINDOW {
+                    break;
+                }
+                end += len;
+            }
+            if end > WINDOW || kind == Kind::Apart || marks_apart && kind == Kind::Mark {
+                return self.forget_from(at);
+            }
+            let bits = low_bits(end) & !low_bits(at);
+            match kind {
+                Kind::Small => self.letter |= bits,
+                Kind::Capital => {
+                    self.letter |= bits;
+                    self.capital |= bits;
+                }
+                Kind::Either => {
+                    self.letter |= bits;
+                    self.either |= bits;
+                }
+                Kind::Other | Kind::Mark | Kind::Apart => self.other |= bits,
+            }
+            rest &= !bits;
+        }
+    }
+
+    /// Makes the bytes from `at` on unknown.
+    #[inline]
+    fn forget_from(&mut self, at: usize) {
+        let known = low_bits(at);
+        self.known &= known;
+        for bits in [
+            &mut self.letter,
+            &mut self.capital,
+            &mut self.either,
+            &mut self.digit,
+            &mut self.white,
+            &mut self.space,
+            &mut self.newline,
+            &mut self.quote,
+            &mut self.slash,
+            &mut self.other,
+            &mut self.continuation,
+        ] {
+            *bits &= known;
+        }
+    }
+
+    /// First bytes of letter runs.
+    #[inline]
+    pub fn letter_starts(&self) -> u64 {
+        self.letter & !(self.letter << 1)
+    }
+
+    /// First bytes of runs of [`crate::classes::OTHER`].
+    #[inline]
+    pub fn other_starts(&self) -> u64 {
+        self.other & !(self.other << 1)
+    }
+
+    /// The bytes after each character whose first byte is in `starts`.
+    #[inline]
+    pub fn after(&self, starts: u64) -> u64 {
+        // The sum carries from a character's second byte through its last one into the next character.
+        (starts << 1).wrapping_add(self.continuation) & !self.continuation
+    }
+
+    /// `\p{N}{1,3}` from each first digit on.
+    #[inline]
+    pub fn thirds(&self) -> u64 {
+        let digit = self.digit;
+        let mut starts = digit & !(digit << 1);
+        let four = digit & (digit << 1) & (digit << 2) & (digit << 3);
+        let mut next = (starts << 3) & four;
+        while next != 0 {
+            starts |= next;
+            next = (next << 3) & four;
+        }
+        starts
+    }
+
+    /// Last white space before something else, line ends left out where `newlines` is not wanted.
+    #[inline]
+    pub fn last_white(&self, white: u64) -> u64 {
+        white & ((self.known & !self.white) >> 1)
+    }
+
+    /// Takes back the borders in white space that goes up to the end of what is known: what follows decides on them.
+    /// `white` is the white space that stands for itself.
+    #[inline]
+    pub fn without_open_white(&self, borders: u64, white: u64) -> u64 {
+        let last = self.known & !(self.known >> 1);
+        if white & last == 0 {
+            return borders;
+        }
+        let starts = white & !(white << 1);
+        borders & low_bits(64 - starts.leading_zeros() as usize)
+    }
+
+    /// Takes back the borders from `at` on.
+    #[inline]
+    pub fn before(borders: u64, at: usize) -> u64 {
+        borders & low_bits(at)
+    }
+
+    /// How many bytes are known.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.known.trailing_ones() as usize
+    }
+
+    /// Borders in white space as GPT-4 and its kin cut it, `\s*[\r\n]+|\s+(?!\S)|\s+`, after punctuation has taken the line
+    /// ends that follow it (`taken`).
+    #[inline]
+    pub fn white_borders(&self, taken: u64) -> u64 {
+        let white = self.white & !taken;
+        let starts = white & !(white << 1);
+        let blank = self.white & !self.newline;
+        // After a line end, unless another one follows in the same white space.
+        let after_line = blank & (self.newline << 1);
+        let beyond = blank.wrapping_add(after_line) & !blank;
+        let after_last_line = match beyond & self.newline {
+            0 => after_line,
+            ends => self.without_later_lines(after_line, blank, ends),
+        };
+        self.without_open_white(starts | self.last_white(blank) | after_last_line, white)
+    }
+
+    /// The starts of blanks that do not end at one of `ends`.
+    #[inline(never)]
+    fn without_later_lines(&self, mut starts: u64, blank: u64, ends: u64) -> u64 {
+        let mut kept = starts;
+        while starts != 0 {
+            let start = starts & starts.wrapping_neg();
+            let end = blank.wrapping_add(start) & !blank & !(start - 1);
+            // The first byte that is not blank after this start.
+            let end = end & end.wrapping_neg();
+            if end & ends != 0 {
+                kept &= !start;
+            }
+            starts &= starts - 1;
+        }
+        kept
+    }
+
+    /// Borders before punctuation and before letters, as GPT-4 and its kin have them: a space joins the punctuation that
+    /// follows it; a single character that is neither letter, number nor line end joins the letters that follow it.
+    #[inline]
+    pub fn words_and_others(&self) -> (u64, u64) {
+        let others = self.other_starts() & !(self.space << 1);
+        let blank = self.white & !self.newline;
+        (
+            others,
+            self.letter_starts() & !(blank << 1) & !self.after(others),
+        )
+    }
+
+    /// The line ends that follow a run of [`crate::classes::OTHER`] directly.
+    #[inline]
+    pub fn taken_newlines(&self) -> u64 {
+        let first = self.newline & (self.other << 1);
+        self.newline & !self.newline.wrapping_add(first)
+    }
+}
+
+/// Finds the ends of pieces from `start` on, as many as fit; there is at least one while there is text.
+#[inline(always)]
+pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut Ends) -> usize {
+    let mut found = 0;
+    while found <= ENDS - WINDOW && start < text.bytes.len() {
+        let window = Window::of::<L>(text, start, P::MARKS_APART);
+        // A piece begins at the first byte, which is known and no end.
+        let borders = P::borders(text, start, &window) & window.known & !1;
+        if borders == 0 {
+            start = P::piece_end(text, start);
+            ends[found] = start as u32;
+            found += 1;
+            continue;
+        }
+        let Some(places) = ends[found..].first_chunk_mut() else {
+            break;
+        };
+        L::places(borders, start as u32, places);
+        found += borders.count_ones() as usize;
+        start = ends[found - 1] as usize;
+    }
+    found
+}

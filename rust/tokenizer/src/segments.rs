@@ -1,0 +1,135 @@
+//! What happens to a text before it is cut: added tokens are taken out, the rest is normalised and gets its prefix space.
+
+use crate::added::{Pass, Segment};
+use crate::error::Result;
+use crate::nfc::{self, Normalized};
+use crate::tokenizer::{Special, Tokenizer};
+
+/// A stretch of a text, ready to be encoded.
+pub(crate) enum Prepared<'t> {
+    /// Text to be cut and merged.
+    Text(PreparedText<'t>),
+    /// An added token.
+    Added {
+        /// Its id.
+        id: u32,
+        /// Where it begins in the text as it was given.
+        start: usize,
+    },
+}
+
+/// A stretch of text, normalised, with its prefix space.
+pub(crate) struct PreparedText<'t> {
+    /// Its bytes.
+    pub bytes: &'t [u8],
+    /// Whether the first of them is a space that was put before it.
+    prefixed: bool,
+    /// Where it begins in the normalised stretch it is part of.
+    start: usize,
+    /// That stretch, if it was normalised.
+    normalized: Option<&'t Normalized<'t>>,
+    /// Where that stretch begins in the text as it was given.
+    base: usize,
+}
+
+impl PreparedText<'_> {
+    /// The place in the text as it was given of a place in `bytes`.
+    pub fn origin(&self, at: usize) -> usize {
+        let at = self.start + at.saturating_sub(usize::from(self.prefixed));
+        self.base
+            + self
+                .normalized
+                .map_or(at, |normalized| normalized.origin(at))
+    }
+}
+
+type Visit<'v> = dyn FnMut(Prepared<'_>) -> Result<()> + 'v;
+
+impl Tokenizer {
+    /// Calls `visit` for each stretch of `text`, in order.
+    ///
+    /// Added tokens that are not `normalized` are looked for first; what they leave is normalised, and the others are looked
+    /// for in that; each stretch between gets its own prefix space. Normalising happens before the second search as in the
+    /// `tokenizers` library, so with [`Special::Allow`] text can become such a token by it; with [`Special::Text`] none is
+    /// looked for at all.
+    pub(crate) fn for_each_segment(
+        &self,
+        text: &[u8],
+        special: Special,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        let added = self.added(special);
+        for_each(
+            added.map(|added| &added.raw),
+            text,
+            &mut |segment| match segment {
+                Segment::Added { id, start, .. } => visit(Prepared::Added { id, start }),
+                Segment::Text { start, end } => {
+                    let pass = added.map(|added| &added.normalized);
+                    if !self.model().nfc {
+                        return self.prepare(&text[start..end], start, None, pass, visit);
+                    }
+                    let normalized = nfc::normalize(&text[start..end]);
+                    self.prepare(&normalized.bytes, start, Some(&normalized), pass, visit)
+                }
+            },
+        )
+    }
+
+    fn prepare(
+        &self,
+        text: &[u8],
+        base: usize,
+        normalized: Option<&Normalized<'_>>,
+        pass: Option<&Pass>,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        for_each(pass, text, &mut |segment| match segment {
+            Segment::Added { id, start, .. } => {
+                let start = base + normalized.map_or(start, |normalized| normalized.origin(start));
+                visit(Prepared::Added { id, start })
+            }
+            Segment::Text { start, end } => {
+                let stretch = &text[start..end];
+                let prefixed = self.model().prefix_space && !stretch.starts_with(b" ");
+                let owned = if prefixed {
+                    [b" ", stretch].concat()
+                } else {
+                    Vec::new()
+                };
+                visit(Prepared::Text(PreparedText {
+                    bytes: if prefixed { &owned } else { stretch },
+                    prefixed,
+                    start,
+                    normalized,
+                    base,
+                }))
+            }
+        })
+    }
+}
+
+/// The segments of `text`; the whole of it where nothing is looked for.
+fn for_each(
+    pass: Option<&Pass>,
+    text: &[u8],
+    visit: &mut dyn FnMut(Segment) -> Result<()>,
+) -> Result<()> {
+    match pass {
+        Some(pass) => pass.segments(text).into_iter().try_for_each(visit),
+        None if text.is_empty() => Ok(()),
+        None => visit(Segment::Text {
+            start: 0,
+            end: text.len(),
+        }),
+    }
+}
+
+/// Makes offsets rise where tokens overlap (white space that one added token took can hold another).
+pub(crate) fn rise(offsets: &mut [u64]) {
+    let mut least = 0;
+    for offset in offsets {
+        least = least.max(*offset);
+        *offset = least;
+    }
+}

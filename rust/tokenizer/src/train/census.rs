@@ -1,0 +1,128 @@
+//! Going through all words for the pairs at or above a bar.
+
+use super::candidates::{Candidates, Pair, pair};
+use super::words::{Symbol, Words};
+use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+
+/// Where the bar may lie.
+#[derive(Clone, Copy)]
+pub struct Bar {
+    /// Pairs that occur less often are never merged.
+    pub least: u64,
+    /// Pairs wanted at or above it.
+    pub keep: usize,
+}
+
+impl Bar {
+    /// The count that about `keep` of these counts reach.
+    fn among(self, mut counts: Vec<u64>) -> u64 {
+        if counts.len() <= self.keep {
+            return self.least;
+        }
+        let (.., &mut bar, _) =
+            counts.select_nth_unstable_by_key(self.keep, |&count| Reverse(count));
+        bar.max(self.least)
+    }
+}
+
+/// What is counted of a pair in one pass.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    count: u64,
+    /// Postings; a posting once in a row.
+    postings: u32,
+    /// The posting seen last, plus 1; in the second pass, where the next one goes.
+    at: u32,
+}
+
+impl Seen {
+    #[inline]
+    fn add(&mut self, posting: u32, count: u64) {
+        self.count += count;
+        if self.at != posting + 1 {
+            self.at = posting + 1;
+            self.postings += 1;
+        }
+    }
+}
+
+/// The pairs of single bytes, whose ids are `first_byte..first_byte + 256`.
+pub fn first_census<S: Symbol>(words: &Words<S>, first_byte: u32, bar: Bar) -> Candidates {
+    let cell = |left: u32, right: u32| ((left - first_byte) << 8 | (right - first_byte)) as usize;
+    let mut seen = vec![Seen::default(); 1 << 16];
+    words.for_each_pair(|posting, left, right, count| seen[cell(left, right)].add(posting, count));
+    let counts = seen
+        .iter()
+        .map(|seen| seen.count)
+        .filter(|&count| count > 0);
+    let mut candidates = Candidates::new(bar.among(counts.collect()));
+    for (cell, seen) in (0_u32..).zip(&mut seen) {
+        let pair = pair((cell >> 8) + first_byte, (cell & 0xFF) + first_byte);
+        seen.at = hold(&mut candidates, pair, seen);
+    }
+    let mut last = vec![NOWHERE; 1 << 16];
+    words.for_each_pair(|posting, left, right, _| {
+        let cell = cell(left, right);
+        let seen = &mut seen[cell];
+        if seen.at != NOWHERE && last[cell] != posting {
+            last[cell] = posting;
+            candidates.put(seen.at, posting);
+            seen.at += 1;
+        }
+    });
+    candidates
+}
+
+/// No postings are kept of this pair.
+const NOWHERE: u32 = u32::MAX;
+
+fn hold(candidates: &mut Candidates, pair: Pair, seen: &Seen) -> u32 {
+    if seen.count < candidates.bar() || seen.count == 0 {
+        return NOWHERE;
+    }
+    candidates.insert(pair, seen.count, seen.postings)
+}
+
+/// The pairs that occur less than `below` times, down to a bar that is lower.
+///
+/// First the counts are added up in a small table without keys, where several pairs may share a cell: a cell's sum is no less
+/// than the count of any of its pairs. Only pairs whose cell reaches the bar are then counted for themselves.
+pub fn census<S: Symbol>(words: &Words<S>, bar: Bar, below: u64) -> Candidates {
+    let cells = (words.len() / 4)
+        .next_power_of_two()
+        .clamp(1 << 12, 1 << 21);
+    let cell = |left: u32, right: u32| {
+        let mixed = pair(left, right).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 32) as usize & (cells - 1)
+    };
+    let mut sums = vec![0_u64; cells];
+    words.for_each_pair(|_, left, right, count| sums[cell(left, right)] += count);
+    let reached = sums.iter().copied().filter(|&sum| sum > 0).collect();
+    let bar = bar.among(reached).min(below - 1).max(bar.least);
+    let mut seen = FxHashMap::<Pair, Seen>::default();
+    words.for_each_pair(|posting, left, right, count| {
+        if sums[cell(left, right)] >= bar {
+            seen.entry(pair(left, right))
+                .or_default()
+                .add(posting, count);
+        }
+    });
+    drop(sums);
+    let mut candidates = Candidates::new(bar);
+    seen.retain(|&pair, seen| {
+        seen.at = hold(&mut candidates, pair, seen);
+        seen.at != NOWHERE
+    });
+    let mut last = FxHashMap::<Pair, u32>::default();
+    words.for_each_pair(|posting, left, right, _| {
+        let pair = pair(left, right);
+        if let Some(seen) = seen.get_mut(&pair)
+            && last.insert(pair, posting) != Some(posting)
+        {
+            candidates.put(seen.at, posting);
+            seen.at += 1;
+        }
+    });
+    candidates
+}

@@ -1,0 +1,174 @@
+//! Where a text can be cut so that its parts have the pieces of the whole.
+
+use super::Documents;
+use crate::classes::{Classes, LETTER, NUMBER, decode};
+use crate::cutter::Cutter;
+
+/// Where texts may be cut.
+#[derive(Clone, Copy)]
+pub struct Cuts {
+    /// After each line end.
+    lines: bool,
+    /// Between a letter or number and ASCII white space.
+    words: bool,
+}
+
+impl Cuts {
+    /// Every named pattern ends a piece between a letter or number and ASCII white space: runs of letters and numbers stop there,
+    /// whatever comes before; no pattern looks behind; and what looks ahead (`\s+(?!\S)`) begins with the white space. Of other
+    /// regular expressions nothing is known. By lines, a text may also be cut after each line end.
+    pub fn of(cutter: &Cutter, rule: Documents) -> Self {
+        Self {
+            lines: rule == Documents::Lines,
+            words: matches!(cutter, Cutter::Named(_)),
+        }
+    }
+
+    fn any(self) -> bool {
+        self.lines || self.words
+    }
+
+    fn allow(self, text: &[u8], at: usize) -> bool {
+        let white = || matches!(text[at], b' ' | b'\t' | b'\n' | b'\r');
+        self.lines && text[at - 1] == b'\n'
+            || self.words && white() && ends_with_letter_or_number(&text[..at])
+    }
+}
+
+/// The last place in `text` that is not before `from` where it may be cut, the ends excluded.
+pub fn last_cut(cuts: Cuts, text: &[u8], from: usize) -> Option<usize> {
+    let mut places = from.max(1)..text.len();
+    cuts.any()
+        .then(|| places.rfind(|&at| cuts.allow(text, at)))?
+}
+
+fn ends_with_letter_or_number(text: &[u8]) -> bool {
+    let last = text[text.len() - 1];
+    if last < 0x80 {
+        return last.is_ascii_alphanumeric();
+    }
+    // The character that ends here begins at most four bytes before.
+    let from = text.len().saturating_sub(4);
+    (from..text.len())
+        .rev()
+        .find(|&at| text[at] & 0xC0 != 0x80)
+        .and_then(|at| decode(&text[at..]).filter(|(_, len)| at + len == text.len()))
+        .is_some_and(|(code, _)| Classes::get().of(code) & (LETTER | NUMBER) != 0)
+}
+
+/// `text` in parts of about `bytes` bytes, where it can be cut.
+pub fn parts(cuts: Cuts, text: &[u8], bytes: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut searched = 0;
+        let mut reach = bytes;
+        while reach < rest.len() {
+            if let Some(at) = last_cut(cuts, &rest[..=reach], searched) {
+                let (part, after) = rest.split_at(at);
+                rest = after;
+                return Some(part);
+            }
+            (searched, reach) = (reach, reach + bytes);
+        }
+        (!rest.is_empty()).then(|| std::mem::take(&mut rest))
+    })
+}
+
+/// `text` in stretches of whole lines (line ends included) that have the pieces of their lines: scanning a stretch costs less
+/// than scanning its lines one by one.
+///
+/// A line end between a visible ASCII character and an ASCII letter or number makes no difference to any named pattern: white
+/// space that is one line end long is a piece, or the end of one, whether the text ends there or not.
+pub fn line_stretches(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut ends = memchr::memchr_iter(b'\n', text).map(|at| at + 1);
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let end = ends
+            .by_ref()
+            .find(|&end| !joins_lines(text, end))
+            .unwrap_or(text.len());
+        let stretch = &text[start..end];
+        start = end;
+        (!stretch.is_empty()).then_some(stretch)
+    })
+}
+
+fn joins_lines(text: &[u8], end: usize) -> bool {
+    let visible = |at: usize| text.get(at).is_some_and(u8::is_ascii_graphic);
+    end >= 2 && visible(end - 2) && text.get(end).is_some_and(u8::is_ascii_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pattern::Pattern;
+    use crate::scan::for_each_piece;
+    use proptest::prelude::*;
+
+    fn pieces(pattern: Pattern, text: &[u8]) -> Vec<Vec<u8>> {
+        let mut pieces = Vec::new();
+        for_each_piece(pattern, text, |start, end| {
+            pieces.push(text[start..end].to_vec())
+        });
+        pieces
+    }
+
+    fn pieces_of(pattern: Pattern, rule: Documents, text: &[u8]) -> Vec<Vec<u8>> {
+        match rule {
+            Documents::Whole => pieces(pattern, text),
+            Documents::Lines => crate::batch::lines(text)
+                .flat_map(|line| pieces(pattern, line))
+                .collect(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn parts_have_the_pieces_of_the_whole(text in "[ \\t\\n\\r\u{85}\u{a0}\u{3000}aA1'sS/.!é中²\u{301}ǅ-]{0,60}", bytes in 1_usize..12) {
+            for name in Pattern::NAMES {
+                let pattern = Pattern::named(name).unwrap();
+                for rule in [Documents::Whole, Documents::Lines] {
+                    let cuts = Cuts::of(&pattern.into(), rule);
+                    let cut: Vec<_> = parts(cuts, text.as_bytes(), bytes).collect();
+                    prop_assert_eq!(cut.concat(), text.as_bytes());
+                    let of_parts: Vec<_> = cut.iter().flat_map(|part| pieces_of(pattern, rule, part)).collect();
+                    prop_assert_eq!(of_parts, pieces_of(pattern, rule, text.as_bytes()), "{} {:?}", name, rule);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn stretches_have_the_pieces_of_their_lines(text in "[ \\t\\n\\n\\n\\r\u{85}\u{a0}aA1'sS/.!é中-]{0,60}") {
+            for name in Pattern::NAMES {
+                let pattern = Pattern::named(name).unwrap();
+                let of_stretches: Vec<_> = line_stretches(text.as_bytes())
+                    .flat_map(|stretch| pieces(pattern, stretch))
+                    .collect();
+                let of_lines = pieces_of(pattern, Documents::Lines, text.as_bytes());
+                prop_assert_eq!(of_stretches, of_lines, "{}", name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_place_to_cut_stays_whole() {
+        let text = "\u{3002}".repeat(100);
+        let cuts = Cuts::of(&Pattern::Gpt4.into(), Documents::Whole);
+        assert_eq!(parts(cuts, text.as_bytes(), 10).count(), 1);
+        assert!(parts(cuts, b"some words to cut", 5).count() > 2);
+        let regex = Cutter::of(r"\S+|\s+").unwrap();
+        let cuts = |rule| Cuts::of(&regex, rule);
+        assert_eq!(
+            parts(cuts(Documents::Whole), b"some words\nto cut", 5).count(),
+            1
+        );
+        assert_eq!(
+            parts(cuts(Documents::Lines), b"some words\nto cut", 5).count(),
+            2
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Pieces of hundreds of bytes and more, their tokens linked, so that a join costs the same however long the piece is.
+
+use crate::model::Merge;
+
+/// "No neighbour in this piece."
+const END: u32 = u32::MAX;
+
+/// A token of a piece.
+#[derive(Clone, Copy)]
+struct Token {
+    /// Its id; [`END`] once it is joined to its left.
+    id: u32,
+    /// Number of its piece.
+    piece: u32,
+    /// Place of the token before it, [`END`] at the beginning of a piece.
+    previous: u32,
+    /// Place of the token after it, [`END`] at the end of a piece.
+    next: u32,
+}
+
+/// The neighbours of a pair that was joined.
+pub struct Joined {
+    /// Id and place of the token before, if there is one.
+    pub before: Option<(u32, u32)>,
+    /// Id of the token after.
+    pub after: Option<u32>,
+    /// Count of the piece.
+    pub count: u64,
+}
+
+/// The long pieces, end to end.
+#[derive(Default)]
+pub struct Giants {
+    tokens: Vec<Token>,
+    counts: Vec<u64>,
+}
+
+impl Giants {
+    /// Adds a piece.
+    pub fn push(&mut self, ids: impl ExactSizeIterator<Item = u32>, count: u64) {
+        let piece = self.counts.len() as u32;
+        let first = self.tokens.len() as u32;
+        let last = first + ids.len() as u32 - 1;
+        self.tokens
+            .extend((first..).zip(ids).map(|(place, id)| Token {
+                id,
+                piece,
+                previous: if place == first { END } else { place - 1 },
+                next: if place == last { END } else { place + 1 },
+            }));
+        self.counts.push(count);
+    }
+
+    /// Tokens there were at first.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Calls `pair(place, left, right, count)` for each two neighbours, from left to right.
+    pub fn for_each_pair(&self, mut pair: impl FnMut(u32, u32, u32, u64)) {
+        for (place, token) in self.tokens.iter().enumerate() {
+            if token.id != END && token.next != END {
+                let right = self.tokens[token.next as usize].id;
+                pair(
+                    place as u32,
+                    token.id,
+                    right,
+                    self.counts[token.piece as usize],
+                );
+            }
+        }
+    }
+
+    /// Joins the pair at `place`, if it still stands there.
+    pub fn join(&mut self, place: u32, merge: Merge) -> Option<Joined> {
+        let Token {
+            id,
+            piece,
+            previous,
+            next: absorbed,
+        } = self.tokens[place as usize];
+        if id != merge.left || self.tokens.get(absorbed as usize)?.id != merge.right {
+            return None;
+        }
+        let next = self.tokens[absorbed as usize].next;
+        self.tokens[absorbed as usize].id = END;
+        self.tokens[place as usize].id = merge.joined;
+        self.tokens[place as usize].next = next;
+        let after = self.tokens.get_mut(next as usize).map(|after| {
+            after.previous = place;
+            after.id
+        });
+        let before = self.tokens.get(previous as usize);
+        Some(Joined {
+            before: before.map(|before| (before.id, previous)),
+            after,
+            count: self.counts[piece as usize],
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! The merge loop: the most frequent pair becomes a token, again and again.
+//!
+//! Which merges come out is that of the trainer of the `tokenizers` library: ties go to the smaller pair of ids, and a merge
+//! that spells a special token takes its id.
+
+use super::Target;
+use super::candidates::{ids as parts, pair};
+use super::census::{Bar, census, first_census};
+use super::gains::Gains;
+use super::progress::{Phase, Watch};
+use super::words::{Symbol, Words};
+use crate::error::Result;
+use crate::model::Merge;
+use rustc_hash::FxHashMap;
+
+/// The tokens so far.
+pub struct Tokens {
+    /// Bytes of each id.
+    pub bytes: Vec<Vec<u8>>,
+    /// Id of each token's bytes.
+    pub ids: FxHashMap<Vec<u8>, u32>,
+}
+
+impl Tokens {
+    /// The id of two tokens joined, a new one unless their bytes have one.
+    fn join(&mut self, left: u32, right: u32) -> u32 {
+        let bytes = [&self.bytes[left as usize][..], &self.bytes[right as usize]].concat();
+        *self.ids.entry(bytes).or_insert_with_key(|bytes| {
+            self.bytes.push(bytes.clone());
+            self.bytes.len() as u32 - 1
+        })
+    }
+}
+
+/// What the merge loop is told.
+pub struct Plan<'t> {
+    /// Tokens wanted, minimum frequency.
+    pub target: &'t Target,
+    /// The bytes have the ids from here on.
+    pub first_byte: u32,
+    /// How many pairs to hold while so many merges are missing.
+    pub keep: fn(usize) -> usize,
+}
+
+/// Those that will be merged are among so many nearly always.
+pub fn keep(missing: usize) -> usize {
+    missing * 2 + 4096
+}
+
+/// Merges until the vocabulary is full or no pair is left; `tokens` grow by those made.
+pub fn merge_all<S: Symbol>(
+    mut words: Words<S>,
+    tokens: &mut Tokens,
+    plan: &Plan<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<Merge>> {
+    let vocab_size = plan.target.vocab_size;
+    let missing = |tokens: &Tokens| vocab_size - tokens.bytes.len();
+    let total = missing(tokens) as u64;
+    let least = plan.target.min_frequency.max(1);
+    let bar = |tokens: &Tokens| Bar {
+        least,
+        keep: (plan.keep)(missing(tokens)),
+    };
+    let mut merges = Vec::new();
+    let (mut left, mut right) = (Gains::new(vocab_size), Gains::new(vocab_size));
+    let mut postings = Vec::new();
+    let mut candidates = first_census(&words, plan.first_byte, bar(tokens));
+    while missing(tokens) > 0 {
+        let Some(next) = candidates.pop(&mut postings) else {
+            if candidates.bar() <= least {
+                break;
+            }
+            words.close_gaps();
+            candidates = census(&words, bar(tokens), candidates.bar());
+            continue;
+        };
+        let (l, r) = parts(next);
+        let joined = tokens.join(l, r);
+        let merge = Merge {
+            left: l,
+            right: r,
+            joined,
+        };
+        merges.push(merge);
+        words.join(&postings, merge, &mut left, &mut right);
+        // The right side first: a pair (z, l) that it brings about may be lost on the left, as in "lrlr".
+        candidates.take(&mut right, |y| pair(r, y), |y| pair(joined, y));
+        candidates.take(&mut left, |x| pair(x, l), |x| pair(x, joined));
+        let keep = (plan.keep)(missing(tokens));
+        if candidates.live() > 2 * keep {
+            candidates.raise_bar(keep);
+        }
+        candidates.close_gaps();
+        watch.glance(Phase::Merging, merges.len() as u64, total)?;
+    }
+    watch.look(Phase::Merging, merges.len() as u64, total)?;
+    Ok(merges)
+}

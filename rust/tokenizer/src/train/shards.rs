@@ -1,0 +1,103 @@
+//! The distinct pieces of a corpus: tables that threads share, each behind a lock of its own.
+
+use super::table::{Counted, LongTable, ShortTable, hash_long};
+use crate::key::ShortKey;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Tables the pieces are spread over. Growing one takes half of a sixteenth more memory, not half of all.
+pub const SHARDS: usize = 16;
+
+/// How many look-ups ahead a slot is asked for.
+const AHEAD: usize = 8;
+
+/// The shard of a hash.
+#[inline]
+pub fn shard_of(hash: u64) -> usize {
+    (hash >> 60) as usize
+}
+
+/// Pieces whose hashes share the highest bits.
+#[derive(Default)]
+pub struct Shard {
+    short: ShortTable,
+    long: LongTable,
+}
+
+impl Shard {
+    /// Calls `piece(bytes, count)` for each piece.
+    pub fn for_each(&self, mut piece: impl FnMut(&[u8], u64)) {
+        for Counted { key, count } in self.short.iter() {
+            piece(&key.bytes()[..key.len()], *count);
+        }
+        self.long
+            .iter()
+            .for_each(|(bytes, count)| piece(bytes, count));
+    }
+
+    /// Adds short pieces.
+    pub fn add_short(&mut self, counted: &[Counted]) {
+        for (number, &Counted { key, count }) in counted.iter().enumerate() {
+            if let Some(later) = counted.get(number + AHEAD) {
+                self.short.ask_for(later.key.hash());
+            }
+            self.short.add(key.hash(), key, count);
+        }
+    }
+
+    /// Adds a long piece whose hash is known.
+    pub fn add_long(&mut self, hash: u64, piece: &[u8], count: u64) {
+        self.long.add(hash, piece, count);
+    }
+}
+
+/// Every distinct piece with its count, in 64 bits: a corpus of terabytes does not overflow them.
+pub struct Pieces(Vec<Mutex<Shard>>);
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self((0..SHARDS).map(|_| Mutex::default()).collect())
+    }
+}
+
+/// What the pieces amount to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Distinct pieces.
+    pub pieces: u64,
+    /// Their bytes.
+    pub text_bytes: u64,
+    /// Memory the tables take.
+    pub memory_bytes: u64,
+}
+
+impl Pieces {
+    /// One shard, locked.
+    pub fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.0[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds `count` occurrences of one piece.
+    pub fn add(&self, piece: &[u8], count: u64) {
+        if piece.len() <= ShortKey::MOST {
+            let key = ShortKey::of(piece, 0, piece.len());
+            self.shard(shard_of(key.hash()))
+                .add_short(&[Counted { key, count }]);
+        } else {
+            let hash = hash_long(piece);
+            self.shard(shard_of(hash)).add_long(hash, piece, count);
+        }
+    }
+
+    /// What all shards amount to.
+    pub fn size(&self) -> Size {
+        (0..SHARDS).fold(Size::default(), |size, shard| {
+            let shard = self.shard(shard);
+            let Shard { short, long } = &*shard;
+            Size {
+                pieces: size.pieces + (short.len() + long.len()) as u64,
+                text_bytes: size.text_bytes + short.text_bytes() + long.text_bytes(),
+                memory_bytes: size.memory_bytes + short.memory_bytes() + long.memory_bytes(),
+            }
+        })
+    }
+}

@@ -1,0 +1,184 @@
+"""The tokenizer under threads, `fork`, signals, and a line larger than memory would like."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from data.tokenizer_oracles import library_texts
+from stategpt.data.tokenizer import Tokenizer
+
+TEXTS = library_texts(200_000)
+PREPARE = """
+import os, resource, signal, sys, threading, time
+from pathlib import Path
+from stategpt.data.tokenizer import Tokenizer
+words = "Ctrl-C, the oldest of all requests, must be answered within a second or so; nobody waits. " * 400
+tok = Tokenizer.train([words], 300)
+"""
+
+
+def run(code: str, *words: str, timeout: float = 100) -> str:
+    """What a Python of its own prints."""
+    command = [sys.executable, "-c", PREPARE + textwrap.dedent(code), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# --- threads ---
+
+
+def test_eight_threads_get_what_one_gets() -> None:
+    tok = Tokenizer.train(TEXTS, 600)
+    expected = [tok.encode(text).tolist() for text in TEXTS]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(4):
+            assert list(pool.map(lambda text: tok.encode(text).tolist(), TEXTS)) == expected
+            batches = pool.map(lambda _: tok.encode_batch(TEXTS, threads=3).ids.tolist(), range(8))
+            assert all(ids == list(chain.from_iterable(expected)) for ids in batches)
+
+
+# --- fork ---
+
+
+def test_a_child_encodes_and_decodes_after_fork() -> None:
+    answer = run("""
+        texts = [words] * 40
+        before = tok.encode_batch(texts, threads=4).ids
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            same = tok.encode_batch(texts, threads=4).ids.tobytes() == before.tobytes()
+            os._exit(0 if same and tok.decode(before) == words * 40 else 1)
+        print(os.waitpid(child, 0)[1])
+    """)
+    assert answer == "0"
+
+
+def test_a_child_forked_while_other_threads_encode_does_not_hang() -> None:
+    answer = run("""
+        ids = tok.encode(words).tolist()
+        over = threading.Event()
+        def busy():
+            while not over.is_set():
+                tok.encode(words)
+        threads = [threading.Thread(target=busy) for _ in range(3)]
+        [thread.start() for thread in threads]
+        ended = []
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                os._exit(0 if tok.encode(words).tolist() == ids and tok.decode(ids) == words else 1)
+            ended.append(os.waitpid(child, 0)[1])
+        over.set()
+        [thread.join() for thread in threads]
+        print(set(ended))
+    """)
+    assert answer == "{0}"
+
+
+# --- Ctrl-C ---
+
+# Each takes a good while longer than the signal waits.
+LONG_CALLS = {
+    "batch": "tok.encode_batch([words * 1000] * 400, threads=2)",
+    "batch on one thread": "tok.encode_batch([words * 1000] * 400, threads=1)",
+    "count": "tok.count_batch([words * 1000] * 400)",
+    "one text": "tok.encode(large)",
+    "count of one text": "[tok.count(large) for _ in range(9)]",
+    "files": "tok.encode_files([sys.argv[1]] * 400)",
+    "lines": "tok.encode_files([sys.argv[1]] * 400, documents='lines')",
+}
+
+
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_ctrl_c_ends_a_long_call_within_about_a_second(name: str, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    if name in ("files", "lines"):
+        corpus.write_text("Ctrl-C, the oldest of all requests,\nmust be answered. " * 600_000)
+    code = f"""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        large = words * {15_000 if "one text" in name else 1}
+        print("ready", flush=True)
+        try:
+            {LONG_CALLS[name]}
+        except KeyboardInterrupt:
+            ids = tok.encode(words)
+            print("interrupted", tok.decode(ids) == words, flush=True)
+    """
+    command = [sys.executable, "-c", PREPARE + textwrap.dedent(code), str(corpus)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            sent = time.monotonic()
+            assert process.stdout.readline() == "interrupted True\n"
+            # A second by itself; the rest is for a machine that has other things to do.
+            assert time.monotonic() - sent < 5
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def test_a_long_call_in_another_thread_goes_on_to_its_end() -> None:
+    answer = run("""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sizes = []
+        work = lambda: sizes.append(len(tok.encode_batch([words] * 300, threads=2)))
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            thread.join()
+        except KeyboardInterrupt:
+            thread.join()
+            print("interrupted", sizes)
+    """)
+    assert answer == "interrupted [300]"
+
+
+# --- memory ---
+
+
+def needed_for_a_line(megabytes: int, timeout: float) -> int:
+    """Mebibytes that a process needs at most to encode a line, beyond the line and its ids."""
+    answer = run(
+        """
+        unit = "A line that has no end goes on and on, "
+        line = unit * ((int(sys.argv[1]) << 20) // len(unit))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        ids = tok.encode(line)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print((peak - before) >> 10, ids.nbytes >> 20)
+        """,
+        str(megabytes),
+        timeout=timeout,
+    )
+    beyond_line, ids = map(int, answer.split())
+    return beyond_line - ids
+
+
+def test_a_line_of_64_mib_needs_little_beyond_its_ids() -> None:
+    assert needed_for_a_line(64, timeout=100) < 64
+
+
+@pytest.mark.slow
+def test_a_line_of_a_gibibyte_needs_less_than_half_a_gibibyte_beyond_its_ids() -> None:
+    free = int(
+        next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line).split()[1]
+    )
+    if free < 6 << 20:
+        pytest.skip(f"needs 6 GiB of memory, {free >> 20} GiB are free")
+    assert needed_for_a_line(1024, timeout=280) < 512

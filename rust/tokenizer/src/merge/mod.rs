@@ -29,14 +29,16 @@ mod short;
 mod tests;
 mod trie;
 mod trie_build;
+mod whole;
 
 use crate::model::Model;
 use check::{Check, Memo};
 use derive::Derivations;
 use long_cache::LongCache;
 use merge_loop::LoopBuffers;
-use short::{BytePairs, SHORT_MOST};
+use short::{BytePairs, SHORT_MOST, Short};
 use trie::Trie;
+use whole::WholeTable;
 
 /// "No token."
 const NONE: u32 = u32::MAX;
@@ -67,7 +69,7 @@ pub struct PieceMerger {
     trie: Trie,
     check: Check,
     /// For short pieces; `None` where they may be whole tokens that merging does not arrive at, or are checked by merging.
-    bytes: Option<BytePairs>,
+    short: Option<Short>,
 }
 
 /// What a thread keeps between pieces.
@@ -96,8 +98,11 @@ impl PieceMerger {
         }
         let texts: Vec<&[u8]> = ids.iter().map(|&id| model.tokens.get(id)).collect();
         let (trie, prefixes) = trie_build::build(&texts, whole_from);
-        let bytes = match &check {
-            Check::Undo(pairs) if whole_from as usize == ids.len() => Some(BytePairs::of(pairs)),
+        let short = match &check {
+            Check::Undo(pairs) if whole_from as usize == ids.len() => Some(Short {
+                whole: WholeTable::of(&texts),
+                bytes: BytePairs::of(pairs),
+            }),
             _ => None,
         };
         let parts = parts.into_iter().chain(std::iter::repeat([0; 2]));
@@ -118,7 +123,7 @@ impl PieceMerger {
             whole_from,
             longest_bytes,
             trie,
-            bytes,
+            short,
             check,
         }
     }
@@ -141,10 +146,10 @@ impl PieceMerger {
     }
 
     fn append_new(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
-        if let (Check::Undo(pairs), Some(bytes)) = (&self.check, &self.bytes)
+        if let (Check::Undo(pairs), Some(short)) = (&self.check, &self.short)
             && piece.len() <= SHORT_MOST
         {
-            return self.append_short(pairs, bytes, piece, ids);
+            return self.append_short(pairs, short, piece, ids);
         }
         let (number, steps) = self.trie.longest(piece);
         count(&mut buffers.steps, steps);

@@ -1,12 +1,21 @@
 //! Short pieces, merged as it is defined: there the tables that the search needs cost more than the merges they spare.
 
 use super::pairs::PairTable;
+use super::whole::WholeTable;
 use super::{NONE, PieceMerger};
 
 /// Bytes of the longest short piece.
 pub const SHORT_MOST: usize = 15;
 const PLACES: usize = SHORT_MOST + 1;
 const PLACE_BITS: u32 = 4;
+
+/// What short pieces need beside the merges.
+pub struct Short {
+    /// Pieces that are a token.
+    pub whole: WholeTable,
+    /// Each two bytes' merge.
+    pub bytes: BytePairs,
+}
 
 /// Each two bytes' merge, for the first look-ups of a piece.
 pub struct BytePairs(Vec<u32>);
@@ -39,15 +48,18 @@ impl PieceMerger {
     pub(super) fn append_short(
         &self,
         pairs: &PairTable,
-        bytes: &BytePairs,
+        short: &Short,
         piece: &[u8],
         ids: &mut Vec<u32>,
     ) {
+        if let Some(number) = short.whole.get(piece) {
+            return ids.push(self.ids[number as usize]);
+        }
         let mut state = Merging {
             tokens: [0; PLACES],
             merges: [0; PLACES],
         };
-        let mut joinable = state.begin(bytes, piece);
+        let mut joinable = state.begin(&short.bytes, piece);
         let mut standing = (1 << piece.len()) - 1;
         while joinable != 0 {
             (standing, joinable) = state.join(pairs, standing, joinable);

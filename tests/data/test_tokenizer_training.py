@@ -83,6 +83,13 @@ def test_ties_and_repeated_merges_equal_the_tokenizers_library(
     assert learned(ours_saved(tok, tmp_path_factory.mktemp("saved"))) == learned(theirs.to_str())
 
 
+def test_a_special_token_that_a_merge_spells_is_merged_on(tmp_path: Path) -> None:
+    texts = [" a aA aA aAb"]
+    tok = Tokenizer.train(texts, 260, pattern="gpt2", special_tokens=["Ġa"])
+    theirs = hf_trained("gpt2", 260, texts=texts, special_tokens=["Ġa"])
+    assert learned(ours_saved(tok, tmp_path)) == learned(theirs.to_str())
+
+
 def test_neither_threads_nor_order_nor_an_iterator_changes_the_result() -> None:
     texts = library_texts(900_000)
     fingerprints = {

@@ -32,9 +32,10 @@ class TrainingShown:
         if phase == "merging" and not total:
             return  # the words are being written; merges are not counted yet
         scale, unit = (_MEGABYTE, "MB") if phase == "counting" else (1, "merges")
+        units = -(-total // scale)
         if phase != self._phase:
             self._open.close()
             self._phase = phase
-            self._advance = self._open.enter_context(progress(f"tokenizer: {phase}", -(-total // scale), unit))
+            self._advance = self._open.enter_context(progress(f"tokenizer: {phase}", units, unit))
         if self._advance is not None:
-            self._advance(-(-done // scale), "")
+            self._advance(units if done >= total else done // scale, "")

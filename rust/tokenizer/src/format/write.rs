@@ -100,7 +100,7 @@ fn merges(model: &Model) -> Vec<String> {
     if model.order == MergeOrder::JoinedId {
         merges.sort_by_key(|merge| (merge.joined, merge.left, merge.right));
     }
-    let text = |id| byte_level::write(model.tokens.get(id));
+    let text = |id| name(model, id);
     merges
         .iter()
         .map(|merge| format!("{} {}", text(merge.left), text(merge.right)))

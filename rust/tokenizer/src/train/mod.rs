@@ -132,6 +132,9 @@ impl Trainer {
         } else {
             self.merge::<u32>(&bytes, &mut tokens, target, watch)
         }?;
+        for (bytes, text) in tokens.bytes.iter_mut().zip(&target.special_tokens) {
+            *bytes = text.clone().into_bytes();
+        }
         let added = (0..).zip(&target.special_tokens);
         Tokenizer::new(Model {
             nfc: false,
@@ -236,12 +239,11 @@ impl Trainer {
 
 /// The special tokens and the bytes, and the id of each byte.
 fn first_tokens(specials: &[String]) -> (Tokens, [u32; 256]) {
+    // A merge that spells a special token, in the alphabet of tokenizer.json, takes its id; what is joined to it thereafter
+    // is joined to the bytes it spells.
+    let spelt = |text: &String| byte_level::read(text).unwrap_or_else(|| text.clone().into_bytes());
     let mut tokens = Tokens {
-        bytes: specials
-            .iter()
-            .map(|text| text.clone().into_bytes())
-            .collect(),
-        // A merge that spells a special token, in the alphabet of tokenizer.json, takes its id.
+        bytes: specials.iter().map(spelt).collect(),
         ids: (0..)
             .zip(specials)
             .filter_map(|(id, text)| Some((byte_level::read(text)?, id)))

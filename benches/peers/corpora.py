@@ -201,25 +201,27 @@ def _write(path: Path, documents: list[tuple[bytes, str]], limit: int, source: s
     return Corpus(str(path), round(size / 1e6, 1), count, digest.hexdigest(), source)
 
 
-def write_large(path: Path, folder: Path, megabytes: float, say: Callable[[str], None]) -> None:
-    """So much different text without separators: the three corpora, then all of the kernel's sources."""
+def write_large(path: Path, held: list[Path], folder: Path, megabytes: float, say: Callable[[str], None]) -> None:
+    """So much different text without separators: the corpora held, then all of the kernel's sources."""
     limit = int(megabytes * 1e6)
     with path.open("wb") as file:
-        for kind in KINDS:
-            held = folder / "corpora" / f"{kind}.txt"
-            if held.exists():
-                file.write(held.read_bytes().replace(SEPARATOR.encode(), b"")[: limit - file.tell()])
-        archives = (
-            Debian(folder / "corpora" / "debian").fetch(["linux-source-6.1|linux-source-6.12"]) if has_apt() else []
-        )
-        for archive in archives:
-            for _, data in debian_members(archive, _NAMES["code"].search):
-                if file.tell() < limit and len(data) < _LARGEST:
-                    file.write(_decoded(data).encode())
-        if (size := file.tell()) < limit:
-            say(f"only {size / 1e6:.0f} MB of text could be had: training on 1 GB repeats it")
-    if size < limit:
-        with path.open("r+b") as file:
-            data = file.read()
-            while file.tell() < limit:
-                file.write(data)
+        for data in _large(held, folder):
+            file.write(data[: limit - file.tell()])
+            if file.tell() >= limit:
+                return
+        size = file.tell()
+    say(f"only {size / 1e6:.0f} MB of text could be had: {megabytes:.0f} MB repeat it")
+    with path.open("r+b") as file:
+        data = file.read()
+        while file.tell() < limit:
+            file.write(data[: limit - file.tell()])
+
+
+def _large(held: list[Path], folder: Path) -> Iterator[bytes]:
+    for corpus in held:
+        yield corpus.read_bytes().replace(SEPARATOR.encode(), b"")
+    debian = Debian(folder / "debian")
+    for archive in debian.fetch(CODE[1].split()) if has_apt() else []:
+        for _, data in debian_members(archive, lambda name: bool(_NAMES["code"].search(name))):
+            if len(data) < _LARGEST:
+                yield _decoded(data).encode()

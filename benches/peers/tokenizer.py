@@ -76,7 +76,7 @@ def main() -> None:
     )
     chosen = [axis for axis in AXES if axis in options.only.split(",")]
     wanted = [job for axis in chosen for job in jobs(plan, axis) if _installed(job, made.missing)]
-    _training_files(wanted, cache)
+    _training_files(wanted, cache, texts)
     kept = cache / f"results-{_run_name(made, plan)}.jsonl"
     if options.fresh:
         kept.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def _installed(job: dict[str, object], missing: dict[str, str]) -> bool:
     return str(job["library"]).removesuffix(" files") not in missing
 
 
-def _training_files(wanted: list[dict[str, object]], cache: Path) -> None:
+def _training_files(wanted: list[dict[str, object]], cache: Path, texts: dict[str, corpora.Corpus]) -> None:
     """The same documents as one file, without and with separators, for trainers that read files."""
     (cache / "training").mkdir(exist_ok=True)
     for job in wanted:
@@ -108,7 +108,8 @@ def _training_files(wanted: list[dict[str, object]], cache: Path) -> None:
             continue
         if job["kind"] == "large":
             say("1 GB of text for training")
-            corpora.write_large(Path(str(job["plain"])), cache, float(str(job["megabytes"])), say)
+            held = [Path(corpus.path) for corpus in texts.values()]
+            corpora.write_large(Path(str(job["plain"])), held, cache / "corpora", float(str(job["megabytes"])), say)
             continue
         with open(str(job["corpus"]), "rb") as file:
             data = file.read(int(float(str(job["megabytes"])) * 1e6)).decode("utf-8", "ignore").encode()

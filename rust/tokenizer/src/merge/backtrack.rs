@@ -1,6 +1,6 @@
 //! Encoding a piece from its longest tokens, one border at a time, with a way back.
 
-use super::{MergeBuffers, NONE, PieceMerger};
+use super::{MergeBuffers, NONE, PieceMerger, count};
 
 /// Borders at which no encoding can go on.
 trait Dead {
@@ -108,9 +108,13 @@ impl PieceMerger {
         buffers: &mut MergeBuffers,
     ) -> Option<u32> {
         while token != NONE {
-            if !dead.is_dead(at + self.len(token))
-                && last.is_none_or(|last| self.go_together(last, token, buffers))
-            {
+            if let Some(last) = last {
+                token = self.going_with(last, token, buffers);
+                if token == NONE {
+                    break;
+                }
+            }
+            if !dead.is_dead(at + self.len(token)) {
                 return Some(token);
             }
             token = self.tokens[token as usize].prefix;
@@ -118,32 +122,34 @@ impl PieceMerger {
         None
     }
 
+    /// The longest of `token` and the tokens it begins with that goes with `last`, or [`NONE`].
     #[inline]
-    fn go_together(&self, left: u32, right: u32, buffers: &mut MergeBuffers) -> bool {
+    pub(super) fn going_with(&self, last: u32, token: u32, buffers: &mut MergeBuffers) -> u32 {
         let MergeBuffers {
             memo,
             merging,
             steps,
             ..
         } = buffers;
-        if cfg!(test) {
-            *steps += 1;
-        }
-        memo.get(left, right, || {
-            self.check.holds(&self.tokens, left, right, merging)
+        count(steps, 1);
+        memo.get(last, token, || {
+            let mut token = token;
+            while token != NONE && !self.check.holds(&self.tokens, last, token, merging) {
+                count(steps, 1);
+                token = self.tokens[token as usize].prefix;
+            }
+            token
         })
     }
 
     /// The longest token that `text` begins with and merging arrives at; [`NONE`] at the end.
     #[inline]
-    fn longest(&self, text: &[u8], buffers: &mut MergeBuffers) -> u32 {
+    pub(super) fn longest(&self, text: &[u8], buffers: &mut MergeBuffers) -> u32 {
         if text.is_empty() {
             return NONE;
         }
         let (number, steps) = self.trie.longest(text);
-        if cfg!(test) {
-            buffers.steps += steps as u64;
-        }
+        count(&mut buffers.steps, steps);
         self.part(number)
     }
 

@@ -81,32 +81,34 @@ impl Merging {
     }
 }
 
-/// Answers for pairs asked before, in a table of fixed size with whole keys.
+/// Which token goes with the one before it, for pairs met before: a table of fixed size with whole keys.
+///
+/// In floods of one letter the same two tokens meet again and again, and many shorter ones are tried in vain.
 pub struct Memo {
-    slots: Vec<u64>,
+    /// The token before and the longest one to try, plus one so that no key is 0; and the answer.
+    slots: Vec<(u64, u32)>,
 }
 
-const MEMO_BITS: u32 = 14;
+const MEMO_BITS: u32 = 13;
 
 impl Default for Memo {
     fn default() -> Self {
         Self {
-            slots: vec![0; 1 << MEMO_BITS],
+            slots: vec![(0, 0); 1 << MEMO_BITS],
         }
     }
 }
 
 impl Memo {
-    /// The answer for a pair, found by `check` if it is not known.
+    /// The answer for a pair, found by `find` if it is not known.
     #[inline]
-    pub fn get(&mut self, left: u32, right: u32, check: impl FnOnce() -> bool) -> bool {
-        // Numbers are below 2^23, so the two fit; 1 more than the key, so that a free slot answers to no pair.
-        let key = (u64::from(left) << 24 | u64::from(right)) + 1;
+    pub fn get(&mut self, before: u32, longest: u32, find: impl FnOnce() -> u32) -> u32 {
+        let key = (u64::from(before) << 32 | u64::from(longest)) + 1;
         let place = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - MEMO_BITS);
         let slot = &mut self.slots[place as usize];
-        if *slot >> 1 != key {
-            *slot = key << 1 | u64::from(check());
+        if slot.0 != key {
+            *slot = (key, find());
         }
-        *slot & 1 == 1
+        slot.1
     }
 }

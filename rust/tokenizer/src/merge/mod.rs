@@ -19,18 +19,23 @@
 mod backtrack;
 mod check;
 mod derive;
+mod double_array;
 mod long_cache;
 mod merge_loop;
 mod pairs;
+mod settle;
+mod short;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod trie_build;
 
 use crate::model::Model;
 use check::{Check, Memo};
 use derive::Derivations;
 use long_cache::LongCache;
 use merge_loop::LoopBuffers;
+use short::{BytePairs, SHORT_MOST};
 use trie::Trie;
 
 /// "No token."
@@ -57,8 +62,12 @@ pub struct PieceMerger {
     ids: Vec<u32>,
     /// Tokens from this number on are met only as a whole piece.
     whole_from: u32,
+    /// Bytes of the longest of the others.
+    longest_bytes: usize,
     trie: Trie,
     check: Check,
+    /// For short pieces; `None` where they may be whole tokens that merging does not arrive at, or are checked by merging.
+    bytes: Option<BytePairs>,
 }
 
 /// What a thread keeps between pieces.
@@ -86,7 +95,11 @@ impl PieceMerger {
             ids.extend(whole_only(model, &ids));
         }
         let texts: Vec<&[u8]> = ids.iter().map(|&id| model.tokens.get(id)).collect();
-        let (trie, prefixes) = trie::build(&texts, whole_from);
+        let (trie, prefixes) = trie_build::build(&texts, whole_from);
+        let bytes = match &check {
+            Check::Undo(pairs) if whole_from as usize == ids.len() => Some(BytePairs::of(pairs)),
+            _ => None,
+        };
         let parts = parts.into_iter().chain(std::iter::repeat([0; 2]));
         let tokens = parts
             .zip(&prefixes)
@@ -97,11 +110,15 @@ impl PieceMerger {
                 len: text.len() as u32,
             })
             .collect();
+        let arriving = &texts[..whole_from as usize];
+        let longest_bytes = arriving.iter().map(|text| text.len()).max().unwrap_or(0);
         Self {
             tokens,
             ids,
             whole_from,
+            longest_bytes,
             trie,
+            bytes,
             check,
         }
     }
@@ -111,32 +128,39 @@ impl PieceMerger {
         if piece.is_empty() {
             return;
         }
-        let (number, steps) = self.trie.longest(piece);
-        if cfg!(test) {
-            buffers.steps += steps as u64;
+        // Long pieces that come back are found in one place, before any walk.
+        let place = LongCache::takes(piece).then(|| LongCache::place(piece));
+        if place.is_some_and(|place| buffers.cache.append(place, piece, ids)) {
+            return;
         }
+        let before = ids.len();
+        self.append_new(piece, buffers, ids);
+        if let Some(place) = place {
+            buffers.cache.insert(place, piece, &ids[before..]);
+        }
+    }
+
+    fn append_new(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
+        if let (Check::Undo(pairs), Some(bytes)) = (&self.check, &self.bytes)
+            && piece.len() <= SHORT_MOST
+        {
+            return self.append_short(pairs, bytes, piece, ids);
+        }
+        let (number, steps) = self.trie.longest(piece);
+        count(&mut buffers.steps, steps);
         if self.tokens[number as usize].len as usize == piece.len() {
             ids.push(self.ids[number as usize]);
-        } else if LongCache::takes(piece) {
-            self.append_cached(piece, number, buffers, ids);
         } else {
             self.append_parts(piece, number, buffers, ids);
         }
     }
+}
 
-    fn append_cached(
-        &self,
-        piece: &[u8],
-        first: u32,
-        buffers: &mut MergeBuffers,
-        ids: &mut Vec<u32>,
-    ) {
-        let place = LongCache::place(piece);
-        if !buffers.cache.append(place, piece, ids) {
-            let before = ids.len();
-            self.append_parts(piece, first, buffers, ids);
-            buffers.cache.insert(place, piece, &ids[before..]);
-        }
+/// Counts work, for the tests that it grows with the text and no faster.
+#[inline]
+fn count(steps: &mut u64, more: usize) {
+    if cfg!(test) {
+        *steps += more as u64;
     }
 }
 

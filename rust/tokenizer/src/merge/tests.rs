@@ -3,6 +3,7 @@
 use super::check::Check;
 use super::merge_loop::{LoopBuffers, Ranks};
 use super::{MergeBuffers, PieceMerger};
+use crate::format::tiktoken::from_ranks;
 use crate::model::{Merge, MergeOrder, Model, TokenTable};
 use crate::pattern::Pattern;
 use crate::train::tests::trained;
@@ -59,6 +60,15 @@ impl Pair {
         self.ranks
             .merge(piece, &mut LoopBuffers::default(), &mut ids);
         ids
+    }
+
+    /// Like `agrees`, where merging arrives at each token: no look through them all.
+    pub fn agrees_merged(&mut self, piece: &[u8]) -> Result<(), TestCaseError> {
+        let mut defined = Vec::new();
+        self.ranks
+            .merge(piece, &mut LoopBuffers::default(), &mut defined);
+        prop_assert_eq!(self.encode(piece), defined);
+        Ok(())
     }
 
     /// Cold, and from the caches of before.
@@ -159,7 +169,7 @@ fn shuffled(mut model: Model, seed: u64) -> Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn trained_merges(corpus in "[ab ]{1,200}", pieces in proptest::collection::vec("[ab ]{1,150}", 8), merges in 0_usize..80) {
@@ -237,6 +247,57 @@ fn ranked(model: &Model, seed: u64, whole_pieces: bool) -> Model {
     }
 }
 
+impl Pair {
+    /// The first tokens alone are the first tokens of all; `true` if they were found without the rest.
+    fn begins(&mut self, piece: &[u8], most: usize) -> bool {
+        let mut whole = self.encode(piece);
+        whole.truncate(most);
+        let mut first = Vec::new();
+        self.merger
+            .append_at_most(piece, most, &mut self.buffers, &mut first);
+        assert_eq!(first, whole, "{piece:?}");
+        first.clear();
+        let is_settled = self
+            .merger
+            .append_settled(piece, most, &mut self.buffers, &mut first);
+        assert!(!is_settled || first == whole, "{piece:?}");
+        is_settled
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_first_tokens_alone(merges in wild_merges(), seed: u64, pieces in proptest::collection::vec("[abc]{1,400}", 4), most in 0_usize..50) {
+        let model = listed(&merges, MergeOrder::Listed).unwrap();
+        for model in [shuffled(model.clone(), seed), model] {
+            let mut pair = Pair::of(model);
+            for piece in &pieces {
+                pair.begins(piece.as_bytes(), most);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_tokens_of_a_flood_do_not_take_the_rest_of_it() {
+    for (name, model) in vocabularies() {
+        let mut pair = Pair::of(model);
+        for (flood, text) in floods(20_000) {
+            for most in [1, 10] {
+                assert!(pair.begins(&text, most), "{name} {flood} {most}");
+                pair.buffers = MergeBuffers::default();
+                pair.merger
+                    .append_at_most(&text, most, &mut pair.buffers, &mut Vec::new());
+                assert!(
+                    pair.buffers.steps < 40_000,
+                    "{name} {flood}: {} steps",
+                    pair.buffers.steps
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn all_short_strings_of_two_letters() {
     for (corpus, merges) in [
@@ -247,6 +308,59 @@ fn all_short_strings_of_two_letters() {
         let mut pair = Pair::of(trained(corpus, 256 + merges));
         for piece in all_strings(b"ab", 13) {
             pair.agrees(&piece).unwrap();
+        }
+    }
+}
+
+/// Every way to make so many merges of what is there.
+fn all_merges(there: u32, count: usize) -> Vec<Vec<(u32, u32)>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let id = |place: u32| {
+        if place < 2 {
+            u32::from(b'a') + place
+        } else {
+            254 + place
+        }
+    };
+    let mut all = Vec::new();
+    for rest in all_merges(there, count - 1) {
+        let there = there + rest.len() as u32;
+        for pair in 0..there * there {
+            let mut merges = rest.clone();
+            merges.push((id(pair / there), id(pair % there)));
+            all.push(merges);
+        }
+    }
+    all
+}
+
+#[test]
+fn every_model_of_three_merges_in_every_order() {
+    let pieces: Vec<Vec<u8>> = all_strings(b"ab", 7).collect();
+    for merges in all_merges(2, 3) {
+        // Merges that spell one token twice leave numbers without a token.
+        let Some(model) = listed(&merges, MergeOrder::Listed) else {
+            continue;
+        };
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            let there = |place: &usize| model.merges.get(*place).copied();
+            let merges: Vec<Merge> = order.iter().filter_map(there).collect();
+            let mut pair = Pair::of(Model {
+                merges,
+                ..model.clone()
+            });
+            for piece in &pieces {
+                pair.agrees_merged(piece).unwrap();
+            }
         }
     }
 }
@@ -274,4 +388,142 @@ fn a_merge_that_comes_before_its_parts_is_checked_by_merging() {
     for piece in all_strings(b"abcd", 7) {
         pair.agrees(&piece).unwrap();
     }
+}
+
+/// Vocabularies people use, where they are.
+fn vocabularies() -> Vec<(&'static str, Model)> {
+    let roots = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let Some(folder) = roots
+        .map(|root| root.join("shared/data/vocab"))
+        .find(|folder| folder.is_dir())
+    else {
+        return Vec::new();
+    };
+    let files =
+        ["gpt2", "cl100k", "o200k"].map(|name| (name, folder.join(format!("{name}.tiktoken"))));
+    let there = files.into_iter().filter(|(_, path)| path.is_file());
+    let model =
+        |path| from_ranks(&std::fs::read(path).unwrap(), Pattern::Gpt2.into(), &[]).unwrap();
+    there.map(|(name, path)| (name, model(path))).collect()
+}
+
+/// Numbers without a pattern (xorshift64).
+struct Noise(u64);
+
+impl Noise {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % bound
+    }
+
+    fn of(&mut self, letters: &str, bytes: usize) -> Vec<u8> {
+        let letters: Vec<char> = letters.chars().collect();
+        let mut text = String::new();
+        while text.len() < bytes {
+            text.push(letters[self.below(letters.len())]);
+        }
+        text.into_bytes()
+    }
+
+    /// Tokens of a vocabulary, and beginnings and ends of some: text in which tokens that fit are everywhere, and few are right.
+    fn of_tokens(&mut self, model: &Model, tokens: usize) -> Vec<u8> {
+        let mut text = Vec::new();
+        for _ in 0..tokens {
+            let token = model.tokens.get(self.below(model.tokens.len()) as u32);
+            let cut = self.below(token.len() + 1);
+            text.extend_from_slice(match self.below(4) {
+                0 => &token[cut..],
+                1 => &token[..cut],
+                _ => token,
+            });
+        }
+        text
+    }
+}
+
+#[test]
+fn vocabularies_people_use() {
+    for (name, model) in vocabularies() {
+        let mut pair = Pair::of(model);
+        assert!(pair.is_undone(), "{name}");
+        let mut noise = Noise(1);
+        for round in 0..3000 {
+            let piece = noise.of_tokens(&pair.model, 1 + round % 12);
+            if !piece.is_empty() {
+                pair.agrees_merged(&piece).unwrap();
+            }
+        }
+        for (_, piece) in floods(3000) {
+            pair.agrees_merged(&piece).unwrap();
+            for len in 1..60 {
+                pair.agrees_merged(&piece[..len]).unwrap();
+            }
+        }
+    }
+}
+
+/// Text that is one piece and not like language.
+fn floods(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let mut noise = Noise(7);
+    let small = "abcdefghijklmnopqrstuvwxyz";
+    let base64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let characters =
+        |range: std::ops::Range<u32>| -> String { range.filter_map(char::from_u32).collect() };
+    let run = |text: &str| text.repeat(bytes / text.len()).into_bytes();
+    vec![
+        ("a", run("a")),
+        ("space", run(" ")),
+        ("newline", run("\n")),
+        ("caret", run("^")),
+        ("dash", run("-")),
+        ("digit", run("7")),
+        ("abab", run("ab")),
+        ("letters", noise.of(small, bytes)),
+        ("base64", noise.of(base64, bytes)),
+        ("cjk", noise.of(&characters(0x4E00..0x9FA5), bytes)),
+        ("unicode", noise.of(&characters(1..0x0011_0000), bytes)),
+        ("white space", noise.of(" \t\n", bytes)),
+    ]
+}
+
+#[test]
+fn work_grows_with_the_text_and_no_faster() {
+    let small = trained(&"-".repeat(300), 262);
+    for (name, model) in vocabularies().into_iter().chain([("small", small)]) {
+        let mut pair = Pair::of(model);
+        for kind in 0..floods(1).len() {
+            let [one, ten, hundred] = [1_000, 10_000, 100_000].map(|bytes| {
+                let (flood, text) = floods(bytes).swap_remove(kind);
+                pair.buffers = MergeBuffers::default();
+                pair.encode(&text);
+                (flood, pair.buffers.steps as f64 / text.len() as f64)
+            });
+            // The first pairs of tokens are checked, and then known: less for each byte later, never more.
+            assert!(
+                ten.1 < one.1 * 1.2 && hundred.1 < ten.1 * 1.2,
+                "{name}: {one:?} {ten:?} {hundred:?}"
+            );
+            assert!(hundred.1 < 12.0, "{name}: {hundred:?} steps a byte");
+        }
+    }
+}
+
+#[test]
+fn pieces_of_every_length_around_the_borders_of_the_ways() {
+    let mut pair = Pair::of(trained("abcabcabc abab cabc abcab", 290));
+    let mut noise = Noise(3);
+    for len in (1..70).chain(126..132) {
+        for _ in 0..20 {
+            pair.agrees(&noise.of("abc ", len)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_remembered_of_a_long_piece_is_kept_small() {
+    let mut pair = Pair::of(trained("ab", 257));
+    pair.agrees(&vec![b'b'; 1 << 20]).unwrap();
+    assert!(pair.buffers.dead.capacity() <= 1 << 10);
 }

@@ -1,0 +1,150 @@
+//! The first tokens of a piece without the rest of it.
+//!
+//! Each beginning of a piece ends in one token only, which shorter beginnings decide. The encoding of the whole piece has a
+//! border in any stretch as long as the longest token. So once all beginnings that end in such a stretch agree on their first
+//! tokens, those are the first tokens of the piece, whatever follows.
+
+use super::{MergeBuffers, NONE, PieceMerger};
+
+/// Pieces up to this long, or this many times as long as the tokens wanted, are encoded whole: that is sooner done.
+const WHOLE_BYTES: usize = 1 << 12;
+const WHOLE_BYTES_PER_TOKEN: usize = 16;
+/// Tokens settled at a time; beginnings are remembered no longer than that.
+const AT_A_TIME: usize = 1 << 12;
+/// Beginnings looked at before the piece is encoded whole instead.
+const MOST_BEGINNINGS: usize = 1 << 20;
+
+/// A beginning of a piece.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning {
+    /// The token it ends in; [`NONE`] while that is not known.
+    token: u32,
+    /// Its tokens.
+    count: u32,
+    /// Where the last of the tokens wanted ends; 0 while it has fewer.
+    settled: u32,
+}
+
+const UNKNOWN: Beginning = Beginning {
+    token: NONE,
+    count: 0,
+    settled: 0,
+};
+
+impl PieceMerger {
+    /// Appends the first `most` of the ids that [`PieceMerger::append`] gives. O(bytes of those ids), unless the piece leaves
+    /// open for a million bytes how it begins.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the encode loop does not ask for it yet")
+    )]
+    pub fn append_at_most(
+        &self,
+        piece: &[u8],
+        most: usize,
+        buffers: &mut MergeBuffers,
+        ids: &mut Vec<u32>,
+    ) {
+        let before = ids.len();
+        let few = WHOLE_BYTES.max(most.saturating_mul(WHOLE_BYTES_PER_TOKEN));
+        if piece.len() <= few || !self.append_settled(piece, most, buffers, ids) {
+            ids.truncate(before);
+            self.append(piece, buffers, ids);
+            ids.truncate(before + most);
+        }
+    }
+
+    /// As [`PieceMerger::append_at_most`]; `false` if nothing short of the whole piece tells. Then `ids` may have grown.
+    pub(super) fn append_settled(
+        &self,
+        piece: &[u8],
+        most: usize,
+        buffers: &mut MergeBuffers,
+        ids: &mut Vec<u32>,
+    ) -> bool {
+        let before = ids.len();
+        let mut beginnings = Vec::new();
+        let (mut at, mut last) = (0, NONE);
+        while ids.len() - before < most {
+            let wanted = (most - (ids.len() - before)).min(AT_A_TIME);
+            let rest = &piece[at..];
+            let Some(settled) = self.settle(rest, last, wanted, &mut beginnings, buffers) else {
+                return false;
+            };
+            let (first, mut end) = (ids.len(), settled);
+            while end > 0 {
+                ids.push(beginnings[end].token);
+                end -= self.tokens[beginnings[end].token as usize].len as usize;
+            }
+            ids[first..].reverse();
+            last = ids[ids.len() - 1];
+            at += settled;
+        }
+        for id in &mut ids[before..] {
+            *id = self.ids[*id as usize];
+        }
+        true
+    }
+
+    /// Where the first `wanted` tokens of `text`, which comes after the token `last`, end in any case.
+    fn settle(
+        &self,
+        text: &[u8],
+        last: u32,
+        wanted: usize,
+        beginnings: &mut Vec<Beginning>,
+        buffers: &mut MergeBuffers,
+    ) -> Option<usize> {
+        beginnings.clear();
+        beginnings.push(Beginning {
+            token: last,
+            ..UNKNOWN
+        });
+        let mut agreeing = 0;
+        for start in 0..text.len().min(MOST_BEGINNINGS) {
+            let here = beginnings[start];
+            let agrees = start > 0 && beginnings[start - 1].settled == here.settled;
+            agreeing = if agrees { agreeing + 1 } else { 1 };
+            if here.settled != 0 && agreeing >= self.longest_bytes {
+                return Some(here.settled as usize);
+            }
+            self.extend(text, start, wanted, beginnings, buffers);
+        }
+        None
+    }
+
+    /// The beginnings that are one token longer than the one that ends at `start`.
+    fn extend(
+        &self,
+        text: &[u8],
+        start: usize,
+        wanted: usize,
+        beginnings: &mut Vec<Beginning>,
+        buffers: &mut MergeBuffers,
+    ) {
+        let here = beginnings[start];
+        let count = here.count + 1;
+        let mut token = self.longest(&text[start..], buffers);
+        while token != NONE {
+            if here.token != NONE {
+                token = self.going_with(here.token, token, buffers);
+                if token == NONE {
+                    break;
+                }
+            }
+            let end = start + self.tokens[token as usize].len as usize;
+            if beginnings.len() <= end {
+                beginnings.resize(end + 1, UNKNOWN);
+            }
+            beginnings[end] = Beginning {
+                token,
+                count,
+                settled: match here.settled {
+                    0 if count as usize == wanted => end as u32,
+                    settled => settled,
+                },
+            };
+            token = self.tokens[token as usize].prefix;
+        }
+    }
+}

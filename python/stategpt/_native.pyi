@@ -145,7 +145,7 @@ class Tokenizer:
         """One more than the largest id."""
     @property
     def pattern(self) -> str:
-        """Name of the pattern (llama3's is gpt4's)."""
+        """Name of the pattern (llama3's is gpt4's), or its regular expressions, joined by ` then `."""
     @property
     def fingerprint(self) -> str:
         """`b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only."""

@@ -7,6 +7,7 @@ hundred times slower, knows text only (no bytes that are not UTF-8), and is not 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,15 @@ import numpy.typing as npt
 
 from stategpt import _native
 from stategpt.data.ragged import Ragged
-from stategpt.errors import InvalidArgument, MissingExtra, TokenizerFormatError, UnknownToken
+from stategpt.errors import (
+    InvalidArgument,
+    MissingExtra,
+    TokenizerFormatError,
+    TokenizerUnsupported,
+    UnknownToken,
+)
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from stategpt.data.tokenizer import Control
@@ -95,6 +104,17 @@ class HfTokenizer:
         parts = [self.encode(part) if isinstance(part, str) else [self.special_id(part.name)] for part in segments]
         return np.concatenate([np.empty(0, dtype=np.uint32), *(np.asarray(part, dtype=np.uint32) for part in parts)])
 
+    def encode_bytes(self, data: bytes, *, special: Special = "text") -> Ids:
+        """The ids of UTF-8.
+
+        Raises:
+            InvalidArgument: the bytes are not UTF-8, which the library cannot encode.
+        """
+        try:
+            return self.encode(data.decode(), special=special)
+        except UnicodeDecodeError as error:
+            raise InvalidArgument(f"the bytes are not UTF-8 at {error.start}; this tokenizer knows text only") from error
+
     def encode_batch(self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text") -> Ragged:
         """The ids of many texts, one document each. The library chooses its threads itself."""
         return Ragged.of([encoding.ids for encoding in self._encoded(list(texts), special)])
@@ -133,6 +153,14 @@ class HfTokenizer:
             self._token(token)
         text: str = self._whole.decode(held, skip_special_tokens=skip_special)
         return text
+
+    def decode_bytes(self, ids: npt.NDArray[np.integer] | Sequence[int], *, skip_special: bool = False) -> bytes:
+        """The UTF-8 of `decode`."""
+        return self.decode(ids, skip_special=skip_special).encode()
+
+    def decoder(self) -> HfStreamDecoder:
+        """A decoder for ids that come one by one."""
+        return HfStreamDecoder(self)
 
     def decode_batch(self, ragged: Ragged, *, skip_special: bool = False) -> list[str]:
         """The text of each document."""
@@ -198,6 +226,59 @@ class HfTokenizer:
         if found is None:
             raise UnknownToken(f"token id {token} is not in this vocabulary of {self.vocab_size} ids")
         return str(found)
+
+
+class HfStreamDecoder:
+    """Decodes ids as they come: text that ends in U+FFFD waits for the rest of its character.
+
+    A token's text can depend on the one before it, so the last stretch given out is decoded again with what follows.
+    """
+
+    __slots__ = ("_given", "_ids", "_tokenizer")
+
+    def __init__(self, tokenizer: HfTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._given = ""
+
+    def push(self, token: int) -> str:
+        """The text that this id completes.
+
+        Raises:
+            UnknownToken: an id outside the vocabulary; the decoder is as before.
+        """
+        text = self._tokenizer.decode([*self._ids, token])
+        self._ids.append(token)
+        if text.endswith("\ufffd") or not text.startswith(self._given):
+            return ""
+        new = text[len(self._given) :]
+        if new:
+            self._ids = self._ids[-1:]
+            self._given = self._tokenizer.decode(self._ids)
+            if not text.endswith(self._given):  # a part of a character, or a token that reads otherwise alone
+                self._ids, self._given = [], ""
+        return new
+
+    def finish(self) -> str:
+        """What is left. Then it starts anew."""
+        text = self._tokenizer.decode(self._ids)
+        given, self._ids, self._given = self._given, [], ""
+        return text[len(given) :] if text.startswith(given) else text
+
+
+def instead(path: str | os.PathLike[str], unsupported: TokenizerUnsupported) -> HfTokenizer:
+    """The tokenizer of a file that our engine does not cover.
+
+    Raises:
+        TokenizerUnsupported: `tokenizers` is not installed.
+        TokenizerFormatError: it cannot read the file either.
+    """
+    try:
+        made = HfTokenizer.load(path)
+    except MissingExtra as error:
+        raise TokenizerUnsupported(f"{unsupported}; pip install 'stategpt[hf]' to use the tokenizers library") from error
+    _log.warning("%s; using the tokenizers library, which is slower", unsupported)
+    return made
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.data import hf_tokenizer
 from stategpt.data.ragged import Ragged
 from stategpt.data.training_text import TrainingProgress, TrainingSource, expected_bytes, feed
-from stategpt.errors import InvalidArgument
+from stategpt.errors import InvalidArgument, TokenizerUnsupported
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
 Special: TypeAlias = Literal["text", "allow"]
@@ -70,7 +71,8 @@ class Tokenizer(_native.Tokenizer):
                 kept but distinct pieces. Or a table {piece: how often it occurs} (`str` or `bytes`) made elsewhere;
                 its pieces are taken whole, the pattern does not cut them.
             vocab_size: ids at most: special tokens, 256 bytes, one per merge. Fewer where no pair is left.
-            pattern: how text is cut before merging: gpt2, gpt4, llama3, o200k or qwen.
+            pattern: how text is cut before merging: gpt2, gpt4, llama3, o200k or qwen, or a regular expression: its
+                matches are pieces, and so is the text between them.
             special_tokens: they take ids 0, 1, ...; the bytes follow.
             ties: which of two equally frequent pairs comes first. "hf": the smaller ids, as the `tokenizers` library.
             documents: "whole", or "lines": each line a document of its own, so that no token crosses a line end
@@ -84,7 +86,9 @@ class Tokenizer(_native.Tokenizer):
                 then ("merging", merges, merges at most). What it raises ends the training, as Ctrl-C does.
 
         Raises:
-            InvalidArgument: a vocabulary too small, an unknown pattern, a special token that text needs, no Unicode.
+            InvalidArgument: a vocabulary too small, an unknown pattern, a regular expression that means something else to
+                the `tokenizers` library, a special token that text needs, no Unicode.
+            PatternLimit: a text takes a regular expression with look-around over its limit of steps.
             CorpusError: nothing to train on, a file that is not UTF-8, more distinct pieces than `memory_limit` allows.
             StorageError: a file that cannot be read.
         """
@@ -106,11 +110,19 @@ class Tokenizer(_native.Tokenizer):
     def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
         """Reads a `tokenizer.json` of the `tokenizers` library; the ids are that library's.
 
+        What our engine does not cover goes to that library, if it is installed: an `HfTokenizer`, which has the same
+        methods, and a logged line that names what is not covered.
+
         Raises:
-            TokenizerFormatError: malformed, or asks for what is not covered; the message has the JSON path.
+            TokenizerFormatError: malformed; the message has the JSON path.
+            TokenizerUnsupported: asks for what is not covered, and `tokenizers` is not installed; likewise.
             StorageError: the file cannot be read.
         """
-        return cls(_native.Tokenizer._load(os.fspath(path)))
+        try:
+            return cls(_native.Tokenizer._load(os.fspath(path)))
+        except TokenizerUnsupported as unsupported:
+            # Not one by class, but by its methods: what writes shards says so itself.
+            return cast(Tokenizer, hf_tokenizer.instead(path, unsupported))
 
     @classmethod
     def from_tiktoken(

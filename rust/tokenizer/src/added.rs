@@ -117,6 +117,10 @@ impl Pass {
             if token.rstrip {
                 end = space.end(text, end);
             }
+            // White space that is a token, all of it taken by the one before.
+            if start >= end {
+                continue;
+            }
             if from < start {
                 segments.push(Segment::Text {
                     start: from,

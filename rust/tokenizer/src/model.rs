@@ -76,11 +76,16 @@ impl TokenTable {
         tokens.sort_unstable();
         let mut table = Self::default();
         for (id, bytes) in tokens {
-            table.ends.resize(id as usize, table.bytes.len() as u32);
-            table.bytes.extend_from_slice(&bytes);
-            table.ends.push(table.bytes.len() as u32);
+            table.push(id, |all| all.extend_from_slice(&bytes));
         }
         table
+    }
+
+    /// Adds a token beyond the last one: `append` writes its bytes behind those of the others.
+    pub fn push(&mut self, id: u32, append: impl FnOnce(&mut Vec<u8>)) {
+        self.ends.resize(id as usize, self.bytes.len() as u32);
+        append(&mut self.bytes);
+        self.ends.push(self.bytes.len() as u32);
     }
 
     /// One more than the largest id.

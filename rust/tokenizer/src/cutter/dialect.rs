@@ -40,6 +40,8 @@ type Outcome<T = ()> = Result<T, String>;
 
 /// Deepest nesting of groups and classes.
 const DEEPEST: usize = 100;
+/// Oniguruma's word characters: not the two joiners, which our `\w` holds, but Latin-1's six digits that are no decimals.
+const WORD: &str = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xB2\xB3\xB9\xBC-\xBE";
 /// What folds to several characters under `(?i:...)` in Oniguruma: ß, ff, fi, fl, st and their like.
 const FOLDED_PAIRS: [&str; 5] = ["ss", "ff", "fi", "fl", "st"];
 
@@ -273,9 +275,8 @@ impl<'s> Translator<'s> {
                 self.current.text.push('\\');
                 self.current.text.push(escaped);
             }
-            // Ours holds the two joiners, too, which theirs does not.
-            'w' => self.emit(r"[\w&&[^\x{200C}\x{200D}]]"),
-            'W' => self.emit(r"[\W\x{200C}\x{200D}]"),
+            'w' => self.emit(&format!("[{WORD}]")),
+            'W' => self.emit(&format!("[^{WORD}]")),
             'p' | 'P' => return self.property(escaped),
             'x' | 'u' => return self.code_point(escaped),
             'A' | 'z' if !in_class => {

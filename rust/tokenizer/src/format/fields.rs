@@ -1,44 +1,55 @@
-//! The fields of `tokenizer.json` that decide about ids.
+//! The fields of `tokenizer.json` that decide about ids, borrowed from the file's text: a large vocabulary has hundreds of
+//! thousands of strings, and owning them would be most of the time and memory of loading.
 
+use super::bpe::Bpe;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// The whole file.
 #[derive(Deserialize)]
-pub struct File {
+pub struct File<'f> {
     /// Must be null.
-    #[serde(default)]
-    pub truncation: Value,
+    #[serde(borrow, default)]
+    pub truncation: Part<'f>,
     /// Must be null.
-    #[serde(default)]
-    pub padding: Value,
+    #[serde(borrow, default)]
+    pub padding: Part<'f>,
     /// Tokens that stand outside the merges.
-    #[serde(default)]
-    pub added_tokens: Vec<Added>,
+    #[serde(borrow, default)]
+    pub added_tokens: Many<Added<'f>, MOST_ADDED>,
     /// Null or NFC.
-    #[serde(default)]
-    pub normalizer: Value,
-    /// Says which pattern it is.
-    #[serde(default)]
-    pub pre_tokenizer: Value,
+    #[serde(borrow, default)]
+    pub normalizer: Part<'f>,
+    /// Says how text is cut.
+    #[serde(borrow, default)]
+    pub pre_tokenizer: Part<'f>,
     /// Kept as it is.
-    #[serde(default)]
-    pub post_processor: Value,
+    #[serde(borrow, default)]
+    pub post_processor: Part<'f>,
     /// Must be `ByteLevel`.
-    #[serde(default)]
-    pub decoder: Value,
+    #[serde(borrow, default)]
+    pub decoder: Part<'f>,
     /// Vocabulary and merges.
-    pub model: Bpe,
+    #[serde(borrow)]
+    pub model: Bpe<'f>,
 }
+
+/// A part of the file as its text: what it holds is looked at once its size is known.
+pub type Part<'f> = Option<&'f RawValue>;
+
+/// Added tokens a file may have.
+pub const MOST_ADDED: usize = 1 << 17;
 
 /// An entry of `added_tokens`.
 #[derive(Deserialize)]
-pub struct Added {
+pub struct Added<'f> {
     /// Its id.
     pub id: u32,
     /// Its text.
-    pub content: String,
+    #[serde(borrow)]
+    pub content: Text<'f>,
     /// Matched only as a whole word.
     #[serde(default)]
     pub single_word: bool,
@@ -56,121 +67,65 @@ pub struct Added {
     pub special: bool,
 }
 
-/// The entry `model`.
-#[derive(Deserialize)]
-pub struct Bpe {
-    /// `BPE`, or absent in old files.
-    #[serde(default)]
-    pub r#type: Option<String>,
-    /// Must be null or 0.
-    #[serde(default)]
-    pub dropout: Option<f32>,
-    /// Must be null or empty.
-    #[serde(default)]
-    pub continuing_subword_prefix: Option<String>,
-    /// Must be null or empty.
-    #[serde(default)]
-    pub end_of_word_suffix: Option<String>,
-    /// A piece that is a token becomes it without merging.
-    #[serde(default)]
-    pub ignore_merges: bool,
-    /// Tokens and ids.
-    pub vocab: Vocabulary,
-    /// Merges, most preferred first.
-    pub merges: Vec<MergeText>,
-}
+/// A string, owned only where the file escapes a character of it.
+pub struct Text<'f>(pub Cow<'f, str>);
 
-/// Tokens and ids in the order of the file.
-pub struct Vocabulary(pub Vec<(String, u32)>);
-
-impl<'de> Deserialize<'de> for Vocabulary {
+impl<'de: 'f, 'f> Deserialize<'de> for Text<'f> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(VocabularyVisitor)
+        deserializer.deserialize_str(TextVisitor)
     }
 }
 
-struct VocabularyVisitor;
+struct TextVisitor;
 
-impl<'de> Visitor<'de> for VocabularyVisitor {
-    type Value = Vocabulary;
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("an object of tokens and ids")
+        formatter.write_str("a string")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
-        let mut tokens = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            tokens.push(entry);
-        }
-        Ok(Vocabulary(tokens))
-    }
-}
-
-/// A merge: both parts, and where the second begins. Written `"a b"` (files of every age) or `["a", "b"]` (since
-/// tokenizers 0.20).
-pub struct MergeText {
-    both: String,
-    cut: usize,
-}
-
-impl MergeText {
-    /// The left part.
-    pub fn left(&self) -> &str {
-        &self.both[..self.cut]
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
     }
 
-    /// The right part.
-    pub fn right(&self) -> &str {
-        &self.both[self.cut..]
-    }
-
-    /// Both parts, joined.
-    pub fn joined(&self) -> &str {
-        &self.both
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
     }
 }
 
-impl<'de> Deserialize<'de> for MergeText {
+/// A list of at most `MOST`: more would take memory out of proportion to the file.
+pub struct Many<T, const MOST: usize>(pub Vec<T>);
+
+impl<T, const MOST: usize> Default for Many<T, MOST> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Many<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MergeVisitor)
+        deserializer.deserialize_seq(ManyVisitor(std::marker::PhantomData))
     }
 }
 
-struct MergeVisitor;
+struct ManyVisitor<T, const MOST: usize>(std::marker::PhantomData<T>);
 
-impl<'de> Visitor<'de> for MergeVisitor {
-    type Value = MergeText;
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for ManyVisitor<T, MOST> {
+    type Value = Many<T, MOST>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("two tokens, as \"a b\" or [\"a\", \"b\"]")
+        write!(formatter, "a list of at most {MOST}")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<MergeText, E> {
-        let cut = text
-            .split_once(' ')
-            .filter(|(_, right)| !right.contains(' '));
-        let (left, right) = cut.ok_or_else(|| {
-            E::custom(format!("{text:?} is not two tokens with one space between"))
-        })?;
-        Ok(MergeText {
-            both: [left, right].concat(),
-            cut: left.len(),
-        })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<MergeText, A::Error> {
-        let mut both: String = parts
-            .next_element()?
-            .ok_or_else(|| A::Error::invalid_length(0, &self))?;
-        let cut = both.len();
-        let right: String = parts
-            .next_element()?
-            .ok_or_else(|| A::Error::invalid_length(1, &self))?;
-        both.push_str(&right);
-        match parts.next_element::<String>()? {
-            Some(_) => Err(A::Error::invalid_length(3, &self)),
-            None => Ok(MergeText { both, cut }),
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut held = Vec::new();
+        while let Some(item) = items.next_element()? {
+            if held.len() == MOST {
+                return Err(A::Error::invalid_length(MOST + 1, &self));
+            }
+            held.push(item);
         }
+        Ok(Many(held))
     }
 }

@@ -1,4 +1,4 @@
-//! `tokenizer.json`: byte-level BPE with one of our patterns and no normalizer. Anything else is refused by name.
+//! `tokenizer.json`: byte-level BPE. What is not covered is refused by name.
 
 pub use super::write::write;
 
@@ -31,15 +31,19 @@ impl Tokenizer {
 /// # Errors
 /// [`TokenizerError::Format`] with the JSON path of what is malformed or not covered.
 pub fn parse(json: &[u8]) -> Result<Model> {
+    // Once for the whole file, rather than for each string.
+    let text = std::str::from_utf8(json).map_err(|error| {
+        TokenizerError::format("$", format!("it is not UTF-8 at byte {}", error.valid_up_to()))
+    })?;
     // Keeping track of the path doubles the time, so it is done only for files that turn out to be wrong.
-    let file: File = serde_json::from_slice(json).map_err(|error| locate(json, &error))?;
+    let file: File<'_> = serde_json::from_str(text).map_err(|error| locate(text, &error))?;
     file.into_model()
 }
 
 /// The error of a malformed file, with its JSON path.
-fn locate(json: &[u8], known: &serde_json::Error) -> TokenizerError {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    match serde_path_to_error::deserialize::<_, File>(&mut deserializer) {
+fn locate(json: &str, known: &serde_json::Error) -> TokenizerError {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    match serde_path_to_error::deserialize::<_, File<'_>>(&mut deserializer) {
         Err(error) if error.path().to_string() != "." => {
             TokenizerError::format(format!("$.{}", error.path()), error.inner().to_string())
         }

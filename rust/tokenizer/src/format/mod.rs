@@ -1,10 +1,12 @@
 //! File formats: `tokenizer.json` of the `tokenizers` library, and tiktoken's rank files.
 
+mod bpe;
 mod fields;
 pub mod huggingface;
 mod pre_tokenizer;
 mod read;
 pub mod tiktoken;
+mod vocabulary;
 mod write;
 
 use crate::error::{Result, TokenizerError};

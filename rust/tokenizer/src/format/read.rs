@@ -1,63 +1,68 @@
 //! From the fields of `tokenizer.json` to a model: refuses by JSON path what would make our ids differ from those of the
 //! `tokenizers` library.
 
-use super::fields::{Added, Bpe, File, MergeText};
+use super::bpe::Bpe;
+use super::fields::{Added, File, Part};
+use super::vocabulary::Vocabulary;
 use super::{pre_tokenizer, unsupported, wrong};
 use crate::byte_level;
-use crate::error::Result;
+use crate::error::{Result, TokenizerError};
 use crate::model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
-use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use serde_json::Value;
 
-impl File {
+/// Largest part (normalizer, post_processor, ...) that is looked at. A parsed one takes some ten times its text.
+const MOST_PART_BYTES: usize = 1 << 18;
+
+impl File<'_> {
     /// The model this file describes, once everything in it is known to be covered.
     pub fn into_model(self) -> Result<Model> {
-        self.check_parts()?;
-        self.model.check()?;
-        let nfc = read_normalizer(&self.normalizer, "$.normalizer")?;
-        let (cutter, prefix_space) = pre_tokenizer::read(&self.pre_tokenizer)?;
-        let ids = index(&self.model.vocab.0)?;
-        let merges = read_merges(&self.model.merges, &ids)?;
-        let added = read_added(self.added_tokens, &self.model.vocab.0, &ids)?;
-        drop(ids);
+        let part = |part: Part<'_>, name| parse_part(part, name);
+        if !part(self.truncation, "truncation")?.is_null() {
+            return unsupported("$.truncation", "truncation is not covered; set it to null and cut the ids yourself");
+        }
+        if !part(self.padding, "padding")?.is_null() {
+            return unsupported("$.padding", "padding is not covered; set it to null");
+        }
+        let nfc = read_normalizer(&part(self.normalizer, "normalizer")?, "$.normalizer")?;
+        match kind(&part(self.decoder, "decoder")?) {
+            "ByteLevel" => {}
+            other => return unsupported("$.decoder", format!("decoder {other} is not covered, only ByteLevel")),
+        }
+        let post_processor = part(self.post_processor, "post_processor")?;
+        check(&self.model)?;
+        let (cutter, prefix_space) = pre_tokenizer::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
+        let Bpe { vocabulary, merges, ignore_merges, .. } = self.model;
+        let added = read_added(self.added_tokens.0, &vocabulary)?;
+        let (tokens, strange) = token_table(&vocabulary, &added);
+        check_merges(&merges, &strange)?;
         Ok(Model {
             nfc,
             prefix_space,
             cutter,
-            tokens: token_table(self.model.vocab.0, &added),
-            merges,
+            tokens,
+            // A pair that stands twice counts where it stands last, as in the `tokenizers` library.
+            merges: keep_last(merges),
             order: MergeOrder::Listed,
-            whole_pieces: self.model.ignore_merges,
+            whole_pieces: ignore_merges,
             added,
-            post_processor: self.post_processor,
+            post_processor,
         })
     }
+}
 
-    fn check_parts(&self) -> Result<()> {
-        if !self.truncation.is_null() {
-            return unsupported(
-                "$.truncation",
-                "truncation is not covered; set it to null and cut the ids yourself",
-            );
-        }
-        if !self.padding.is_null() {
-            return unsupported("$.padding", "padding is not covered; set it to null");
-        }
-        match kind(&self.decoder) {
-            "ByteLevel" => Ok(()),
-            other => unsupported(
-                "$.decoder",
-                format!("decoder {other} is not covered, only ByteLevel"),
-            ),
-        }
+fn parse_part(part: Part<'_>, name: &str) -> Result<Value> {
+    let text = part.map_or("null", |part| part.get());
+    if text.len() > MOST_PART_BYTES {
+        let problem = format!("it has {} bytes, more than the limit of {MOST_PART_BYTES}", text.len());
+        return unsupported(format!("$.{name}"), problem);
     }
+    serde_json::from_str(text).map_err(|error| TokenizerError::format(format!("$.{name}"), error.to_string()))
 }
 
 /// The type of a part of the file.
 fn kind(part: &Value) -> &str {
-    part.get("type")
-        .and_then(Value::as_str)
-        .unwrap_or("of no type")
+    part.get("type").and_then(Value::as_str).unwrap_or("of no type")
 }
 
 /// Whether text is brought into NFC. A sequence of nothing but NFC is NFC.
@@ -65,111 +70,43 @@ fn read_normalizer(normalizer: &Value, path: &str) -> Result<bool> {
     if normalizer.is_null() {
         return Ok(false);
     }
-    match (
-        kind(normalizer),
-        normalizer.get("normalizers").and_then(Value::as_array),
-    ) {
+    match (kind(normalizer), normalizer.get("normalizers").and_then(Value::as_array)) {
         ("NFC", _) => Ok(true),
         ("Sequence", Some(steps)) => {
-            let steps = steps.iter().enumerate();
-            let mut read = steps.map(|(place, step)| match kind(step) {
-                // One level is what files hold; deeper ones would be recursion over what a file says.
-                "Sequence" => unsupported(
-                    format!("{path}.normalizers[{place}]"),
-                    "a Sequence in a Sequence is not covered",
-                ),
-                _ => read_normalizer(step, &format!("{path}.normalizers[{place}]")),
-            });
-            read.try_fold(false, |any, one| Ok(any | one?))
+            let mut any = false;
+            for (place, step) in steps.iter().enumerate() {
+                let path = format!("{path}.normalizers[{place}]");
+                match kind(step) {
+                    "NFC" => any = true,
+                    other => return unsupported(path, format!("normalizer {other} is not covered, only NFC")),
+                }
+            }
+            Ok(any)
         }
         (other, _) => unsupported(path, format!("normalizer {other} is not covered, only NFC")),
     }
 }
 
-impl Bpe {
-    fn check(&self) -> Result<()> {
-        let is_given =
-            |affix: &Option<String>| affix.as_ref().is_some_and(|affix| !affix.is_empty());
-        if let Some(kind) = self.r#type.as_ref().filter(|kind| *kind != "BPE") {
-            return unsupported("$.model.type", format!("{kind} is not covered, only BPE"));
-        }
-        if let Some(dropout) = self.dropout.filter(|dropout| *dropout != 0.0) {
-            return unsupported(
-                "$.model.dropout",
-                format!("dropout {dropout} is not covered"),
-            );
-        }
-        if is_given(&self.continuing_subword_prefix) {
-            return unsupported(
-                "$.model.continuing_subword_prefix",
-                "prefixes are not covered",
-            );
-        }
-        if is_given(&self.end_of_word_suffix) {
-            return unsupported("$.model.end_of_word_suffix", "suffixes are not covered");
-        }
-        Ok(())
+fn check(model: &Bpe<'_>) -> Result<()> {
+    let is_given = |affix: &Option<String>| affix.as_ref().is_some_and(|affix| !affix.is_empty());
+    if let Some(kind) = model.kind.as_ref().filter(|kind| *kind != "BPE") {
+        return unsupported("$.model.type", format!("{kind} is not covered, only BPE"));
     }
-}
-
-/// Id of each token of the vocabulary.
-fn index(vocabulary: &[(String, u32)]) -> Result<FxHashMap<&str, u32>> {
-    let mut ids = FxHashMap::with_capacity_and_hasher(vocabulary.len(), FxBuildHasher);
-    let mut taken = FxHashSet::with_capacity_and_hasher(vocabulary.len(), FxBuildHasher);
-    for (token, id) in vocabulary {
-        let refuse = |problem: String| wrong(format!("$.model.vocab[{token:?}]"), problem);
-        if token.is_empty() {
-            return refuse("a token is empty".to_owned());
-        }
-        if *id as usize >= MAX_VOCABULARY {
-            return refuse(format!("id {id} is beyond the limit of {MAX_VOCABULARY}"));
-        }
-        if ids.insert(token.as_str(), *id).is_some() {
-            return refuse("the token stands here twice".to_owned());
-        }
-        if !taken.insert(*id) {
-            return refuse(format!("id {id} belongs to another token too"));
-        }
+    if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
+        return unsupported("$.model.dropout", format!("dropout {dropout} is not covered"));
     }
-    Ok(ids)
-}
-
-/// Merges by id. A pair that stands twice counts where it stands last, as in the `tokenizers` library.
-fn read_merges(texts: &[MergeText], ids: &FxHashMap<&str, u32>) -> Result<Vec<Merge>> {
-    let mut merges = Vec::with_capacity(texts.len());
-    for (place, text) in texts.iter().enumerate() {
-        let refuse = |problem: String| wrong(format!("$.model.merges[{place}]"), problem);
-        let parts = [text.left(), text.right(), text.joined()];
-        let [Some(&left), Some(&right), Some(&joined)] = parts.map(|part| ids.get(part)) else {
-            let missing = parts
-                .iter()
-                .find(|part| !ids.contains_key(*part))
-                .unwrap_or(&"");
-            return refuse(format!("{missing:?} is not in the vocabulary"));
-        };
-        if !text
-            .joined()
-            .chars()
-            .all(|character| byte_level::byte_of(character).is_some())
-        {
-            let problem = format!(
-                "{:?} is not written in the byte-level alphabet",
-                text.joined()
-            );
-            return unsupported(format!("$.model.merges[{place}]"), problem);
-        }
-        merges.push(Merge {
-            left,
-            right,
-            joined,
-        });
+    if is_given(&model.prefix) {
+        return unsupported("$.model.continuing_subword_prefix", "prefixes are not covered");
     }
-    Ok(keep_last(merges))
+    if is_given(&model.suffix) {
+        return unsupported("$.model.end_of_word_suffix", "suffixes are not covered");
+    }
+    Ok(())
 }
 
 /// The merges without the earlier ones of equal pairs.
 pub(crate) fn keep_last(mut merges: Vec<Merge>) -> Vec<Merge> {
-    let mut seen = FxHashSet::with_capacity_and_hasher(merges.len(), FxBuildHasher);
+    let mut seen = FxHashSet::with_capacity_and_hasher(merges.len(), rustc_hash::FxBuildHasher);
     // From the last to the first, and so popped from the first to the last.
     let mut kept: Vec<bool> = merges
         .iter()
@@ -181,35 +118,42 @@ pub(crate) fn keep_last(mut merges: Vec<Merge>) -> Vec<Merge> {
 }
 
 /// The added tokens, in order of id.
-fn read_added(
-    added: Vec<Added>,
-    vocabulary: &[(String, u32)],
-    ids: &FxHashMap<&str, u32>,
-) -> Result<Vec<AddedToken>> {
-    let taken: FxHashMap<u32, &str> = vocabulary
-        .iter()
-        .map(|(token, id)| (*id, token.as_str()))
-        .collect();
+fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<AddedToken>> {
     let mut kept = Vec::<AddedToken>::with_capacity(added.len());
+    let mut next = vocabulary.tokens.len() as u64;
+    // Where ids have no gaps, the library's numbers belong to no other token.
+    let has_gaps = vocabulary.tokens.iter().any(|(_, id)| u64::from(*id) >= next);
+    let beyond = vocabulary.tokens.iter().map(|(_, id)| *id).filter(|_| has_gaps);
+    let taken: FxHashSet<u32> = beyond.collect();
     for (place, token) in added.into_iter().enumerate() {
-        let token = check_added(place, token)?;
-        let (id, content) = (token.id, token.content);
-        let path = format!("$.added_tokens[{place}].id");
-        if let Some(other) = taken.get(&id).filter(|other| **other != content) {
-            return wrong(
-                path,
-                format!("id {id} belongs to {other:?} in the vocabulary"),
-            );
+        let (id, content) = (token.id, token.content.0);
+        let path = |field: &str| format!("$.added_tokens[{place}].{field}");
+        if content.is_empty() {
+            return wrong(path("content"), "an added token is empty");
         }
-        if let Some(other) = ids.get(content.as_str()).filter(|other| **other != id) {
-            return wrong(
-                path,
-                format!("{content:?} has id {other} in the vocabulary, {id} here"),
-            );
+        if id as usize >= MAX_VOCABULARY {
+            return wrong(path("id"), format!("id {id} is beyond the limit of {MAX_VOCABULARY}"));
         }
+        match vocabulary.id(&content) {
+            Some(known) if known == id => {}
+            Some(known) => {
+                let problem = format!("{content:?} has id {known} in the vocabulary, {id} here");
+                return wrong(path("id"), problem);
+            }
+            // The library numbers these itself, whatever the file says.
+            None if u64::from(id) != next => {
+                let problem = format!("id {id} of {content:?} is not the one the tokenizers library gives it, {next}");
+                return unsupported(path("id"), problem);
+            }
+            None if taken.contains(&id) => {
+                return wrong(path("id"), format!("id {id} belongs to another token in the vocabulary"));
+            }
+            None => {}
+        }
+        next = next.max(u64::from(id) + 1);
         kept.push(AddedToken {
             id,
-            content,
+            content: content.into_owned(),
             special: token.special,
             normalized: token.normalized,
             lstrip: token.lstrip,
@@ -219,44 +163,46 @@ fn read_added(
     }
     kept.sort_by_key(|token| token.id);
     match kept.windows(2).find(|pair| pair[0].id == pair[1].id) {
-        Some(pair) => wrong(
-            "$.added_tokens",
-            format!("id {} stands here twice", pair[0].id),
-        ),
+        Some(pair) => wrong("$.added_tokens", format!("id {} stands here twice", pair[0].id)),
         None => Ok(kept),
     }
 }
 
-fn check_added(place: usize, token: Added) -> Result<Added> {
-    let path = |field: &str| format!("$.added_tokens[{place}].{field}");
-    if token.content.is_empty() {
-        return wrong(path("content"), "an added token is empty");
+/// Bytes of each token, an added one's its text, and the ids of tokens not written in the byte-level alphabet. Those stand
+/// for their UTF-8, as the `tokenizers` library decodes them.
+fn token_table(vocabulary: &Vocabulary<'_>, added: &[AddedToken]) -> (TokenTable, FxHashSet<u32>) {
+    let known = vocabulary.tokens.iter().enumerate().map(|(place, (_, id))| (*id, place));
+    let is_added = |id: u32| added.binary_search_by_key(&id, |token| token.id).is_ok();
+    let after = vocabulary.tokens.len()..;
+    let mut order: Vec<(u32, usize)> = known.filter(|&(id, _)| !is_added(id)).collect();
+    order.extend(added.iter().zip(after).map(|(token, place)| (token.id, place)));
+    order.sort_unstable();
+    let (mut table, mut strange) = (TokenTable::default(), FxHashSet::default());
+    for (id, place) in order {
+        match vocabulary.tokens.get(place) {
+            None => table.push(id, |bytes| bytes.extend_from_slice(added[place - vocabulary.tokens.len()].content.as_bytes())),
+            Some((text, _)) => table.push(id, |bytes| {
+                let before = bytes.len();
+                let mut characters = text.chars();
+                bytes.extend(characters.by_ref().map_while(byte_level::byte_of));
+                if bytes.len() - before != text.chars().count() {
+                    bytes.truncate(before);
+                    bytes.extend_from_slice(text.as_bytes());
+                    strange.insert(id);
+                }
+            }),
+        }
     }
-    if token.id as usize >= MAX_VOCABULARY {
-        return wrong(
-            path("id"),
-            format!("id {} is beyond the limit of {MAX_VOCABULARY}", token.id),
-        );
-    }
-    Ok(token)
+    (table, strange)
 }
 
-/// Bytes of each token; an added token's are its text.
-fn token_table(vocabulary: Vec<(String, u32)>, added: &[AddedToken]) -> TokenTable {
-    let ids: FxHashSet<u32> = added.iter().map(|token| token.id).collect();
-    // Characters outside the alphabet stand for their UTF-8, as the `tokenizers` library decodes them; no text merges to them.
-    let bytes = |token: String| byte_level::read(&token).unwrap_or_else(|| token.into_bytes());
-    let plain = vocabulary
-        .into_iter()
-        .filter(|(_, id)| !ids.contains(id))
-        .map(|(token, id)| (id, bytes(token)));
-    TokenTable::of(
-        plain
-            .chain(
-                added
-                    .iter()
-                    .map(|token| (token.id, token.content.clone().into_bytes())),
-            )
-            .collect(),
-    )
+/// Checks that no merge makes or takes a token that no bytes become.
+fn check_merges(merges: &[Merge], strange: &FxHashSet<u32>) -> Result<()> {
+    let is_strange = |merge: &Merge| [merge.left, merge.right, merge.joined].iter().any(|id| strange.contains(id));
+    match merges.iter().position(is_strange) {
+        Some(place) if !strange.is_empty() => {
+            unsupported(format!("$.model.merges[{place}]"), "a token is not written in the byte-level alphabet")
+        }
+        _ => Ok(()),
+    }
 }

@@ -19,7 +19,7 @@ impl Tokenizer {
         special: &[(String, u32)],
     ) -> Result<Self> {
         let text = super::read_file(path)?;
-        from_ranks(&text, cutter.into(), special)
+        from_ranks(&text, cutter, special)
             .and_then(Self::new)
             .map_err(|error| error.of_origin(path))
     }
@@ -32,7 +32,11 @@ impl Tokenizer {
 ///
 /// # Errors
 /// [`TokenizerError::Format`] with the line, [`TokenizerError::BadSpecialToken`] where an id is taken.
-pub fn from_ranks(text: &[u8], cutter: Cutter, special: &[(String, u32)]) -> Result<Model> {
+pub fn from_ranks(
+    text: &[u8],
+    cutter: impl Into<Cutter>,
+    special: &[(String, u32)],
+) -> Result<Model> {
     let mut ranks = parse(text)?;
     let merges = merges(&ranks);
     let mut taken: FxHashMap<u32, ()> = ranks.iter().map(|(_, id)| (*id, ())).collect();
@@ -61,7 +65,7 @@ pub fn from_ranks(text: &[u8], cutter: Cutter, special: &[(String, u32)]) -> Res
     Ok(Model {
         nfc: false,
         prefix_space: false,
-        cutter,
+        cutter: cutter.into(),
         tokens: TokenTable::of(ranks.into_iter().map(|(bytes, id)| (id, bytes)).collect()),
         merges,
         order: MergeOrder::JoinedId,

@@ -1,0 +1,202 @@
+//! The entry `model` of `tokenizer.json`. Merges are looked up as they are read, so that a file's largest part is never
+//! held as text; only a file that lists them before the vocabulary makes them wait.
+
+use super::fields::{Many, Text};
+use super::vocabulary::Vocabulary;
+use crate::model::{MAX_VOCABULARY, Merge};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
+
+/// Merges a file may have.
+const MOST_MERGES: usize = MAX_VOCABULARY;
+
+/// The entry `model`.
+#[derive(Default)]
+pub struct Bpe<'f> {
+    /// `BPE`, or absent in old files.
+    pub kind: Option<String>,
+    /// Must be null or 0.
+    pub dropout: Option<f32>,
+    /// Must be null or empty.
+    pub prefix: Option<String>,
+    /// Must be null or empty.
+    pub suffix: Option<String>,
+    /// A piece that is a token becomes it without merging.
+    pub ignore_merges: bool,
+    /// Tokens and ids.
+    pub vocabulary: Vocabulary<'f>,
+    /// Merges, most preferred first.
+    pub merges: Vec<Merge>,
+}
+
+impl<'de: 'f, 'f> Deserialize<'de> for Bpe<'f> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(BpeVisitor)
+    }
+}
+
+struct BpeVisitor;
+
+impl<'de> Visitor<'de> for BpeVisitor {
+    type Value = Bpe<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object with vocab and merges")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bpe<'de>, A::Error> {
+        let mut bpe = Bpe::default();
+        let (mut vocabulary, mut merges, mut waiting) = (None, None, None);
+        while let Some(Text(key)) = map.next_key()? {
+            let twice = match &*key {
+                "vocab" => vocabulary.is_some(),
+                "merges" => merges.is_some() || waiting.is_some(),
+                _ => false,
+            };
+            if twice {
+                return Err(A::Error::custom(format!("{key:?} stands here twice")));
+            }
+            match &*key {
+                "type" => bpe.kind = map.next_value()?,
+                "dropout" => bpe.dropout = map.next_value()?,
+                "continuing_subword_prefix" => bpe.prefix = map.next_value()?,
+                "end_of_word_suffix" => bpe.suffix = map.next_value()?,
+                "ignore_merges" => bpe.ignore_merges = map.next_value::<Option<bool>>()?.unwrap_or(false),
+                "vocab" => vocabulary = Some(map.next_value::<Vocabulary<'de>>()?),
+                "merges" => match &vocabulary {
+                    Some(vocabulary) => merges = Some(map.next_value_seed(Merges(vocabulary))?),
+                    None => waiting = Some(map.next_value::<Many<MergeText<'de>, MOST_MERGES>>()?),
+                },
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        bpe.vocabulary = vocabulary.ok_or_else(|| A::Error::missing_field("vocab"))?;
+        bpe.merges = match (merges, waiting) {
+            (Some(merges), _) => merges,
+            (None, Some(Many(texts))) => look_up(&bpe.vocabulary, &texts)?,
+            (None, None) => return Err(A::Error::missing_field("merges")),
+        };
+        Ok(bpe)
+    }
+}
+
+fn look_up<E: Error>(vocabulary: &Vocabulary<'_>, texts: &[MergeText<'_>]) -> Result<Vec<Merge>, E> {
+    let mut joined = String::new();
+    let merge = |(place, text): (usize, &MergeText<'_>)| {
+        let merge = text.merge(vocabulary, &mut joined);
+        merge.map_err(|problem| E::custom(format!("merges[{place}]: {problem}")))
+    };
+    texts.iter().enumerate().map(merge).collect()
+}
+
+/// Reads merges with the ids of a vocabulary.
+struct Merges<'v, 'f>(&'v Vocabulary<'f>);
+
+impl<'de> DeserializeSeed<'de> for Merges<'_, '_> {
+    type Value = Vec<Merge>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Merge>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Merges<'_, '_> {
+    type Value = Vec<Merge>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "a list of at most {MOST_MERGES} merges")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Merge>, A::Error> {
+        let mut merges = Vec::with_capacity(self.0.tokens.len());
+        let mut joined = String::new();
+        while let Some(merge) = items.next_element_seed(OneMerge(self.0, &mut joined))? {
+            if merges.len() == MOST_MERGES {
+                return Err(A::Error::invalid_length(MOST_MERGES + 1, &self));
+            }
+            merges.push(merge);
+        }
+        Ok(merges)
+    }
+}
+
+/// Reads one merge, with a buffer for its joined text.
+struct OneMerge<'v, 'f>(&'v Vocabulary<'f>, &'v mut String);
+
+impl<'de> DeserializeSeed<'de> for OneMerge<'_, '_> {
+    type Value = Merge;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Merge, D::Error> {
+        let text = MergeText::deserialize(deserializer)?;
+        text.merge(self.0, self.1).map_err(D::Error::custom)
+    }
+}
+
+/// A merge, written `"a b"` (files of every age) or `["a", "b"]` (since tokenizers 0.20).
+struct MergeText<'f> {
+    left: Cow<'f, str>,
+    right: Cow<'f, str>,
+}
+
+impl MergeText<'_> {
+    /// The ids of both parts and of what they become.
+    fn merge(&self, vocabulary: &Vocabulary<'_>, joined: &mut String) -> Result<Merge, String> {
+        let id = |token: &str| vocabulary.id(token).ok_or_else(|| format!("{token:?} is not in the vocabulary"));
+        joined.clear();
+        joined.push_str(&self.left);
+        joined.push_str(&self.right);
+        Ok(Merge {
+            left: id(&self.left)?,
+            right: id(&self.right)?,
+            joined: id(joined)?,
+        })
+    }
+}
+
+impl<'de: 'f, 'f> Deserialize<'de> for MergeText<'f> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MergeVisitor)
+    }
+}
+
+struct MergeVisitor;
+
+/// The two parts of `"a b"`.
+fn parts<E: Error>(text: &str) -> Result<(&str, &str), E> {
+    let cut = text.split_once(' ').filter(|(_, right)| !right.contains(' '));
+    cut.ok_or_else(|| E::custom(format!("{text:?} is not two tokens with one space between")))
+}
+
+impl<'de> Visitor<'de> for MergeVisitor {
+    type Value = MergeText<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("two tokens, as \"a b\" or [\"a\", \"b\"]")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<MergeText<'de>, E> {
+        let (left, right) = parts(text)?;
+        Ok(MergeText {
+            left: left.into(),
+            right: right.into(),
+        })
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<MergeText<'de>, E> {
+        let (left, right) = parts(text)?;
+        Ok(MergeText {
+            left: left.to_owned().into(),
+            right: right.to_owned().into(),
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<MergeText<'de>, A::Error> {
+        let left = items.next_element::<Text<'de>>()?.ok_or_else(|| A::Error::invalid_length(0, &self))?.0;
+        let right = items.next_element::<Text<'de>>()?.ok_or_else(|| A::Error::invalid_length(1, &self))?.0;
+        match items.next_element::<IgnoredAny>()? {
+            Some(_) => Err(A::Error::invalid_length(3, &self)),
+            None => Ok(MergeText { left, right }),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The vocabulary of `tokenizer.json`, borrowed from the file's text and found by it.
+
+use super::fields::Text;
+use crate::model::MAX_VOCABULARY;
+use rustc_hash::FxHasher;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use std::borrow::Cow;
+use std::hash::Hasher;
+
+/// Tokens and ids: no token, and no id, stands twice.
+#[derive(Default)]
+pub struct Vocabulary<'f> {
+    /// In the order of the file.
+    pub tokens: Vec<(Cow<'f, str>, u32)>,
+    /// Places in `tokens` by hash, open-addressed and at most half full; [`FREE`] where none is.
+    slots: Vec<u32>,
+}
+
+const FREE: u32 = u32::MAX;
+
+impl<'f> Vocabulary<'f> {
+    /// The vocabulary of these tokens, or the first that stands twice.
+    fn of(tokens: Vec<(Cow<'f, str>, u32)>) -> Result<Self, String> {
+        let size = (tokens.len() * 2).next_power_of_two().max(2);
+        let mut vocabulary = Self { tokens, slots: vec![FREE; size] };
+        for place in 0..vocabulary.tokens.len() {
+            let token = &*vocabulary.tokens[place].0;
+            if token.is_empty() {
+                return Err("a token is empty".to_owned());
+            }
+            let slot = vocabulary.slot(token);
+            if vocabulary.slots[slot] != FREE {
+                return Err(format!("the token {token:?} stands here twice"));
+            }
+            vocabulary.slots[slot] = place as u32;
+        }
+        Ok(vocabulary)
+    }
+
+    /// The id of a token.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        let place = *self.slots.get(self.slot(token))?;
+        self.tokens.get(place as usize).map(|(_, id)| *id)
+    }
+
+    /// Where a token's place stands, or would. (No vocabulary at all has no slots.)
+    #[inline]
+    fn slot(&self, token: &str) -> usize {
+        let mut hasher = FxHasher::default();
+        hasher.write(token.as_bytes());
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut slot = hasher.finish() as usize & mask;
+        while let Some(&place) = self.slots.get(slot)
+            && place != FREE
+            && self.tokens[place as usize].0 != token
+        {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+}
+
+impl<'de: 'f, 'f> Deserialize<'de> for Vocabulary<'f> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(VocabularyVisitor)
+    }
+}
+
+struct VocabularyVisitor;
+
+impl<'de> Visitor<'de> for VocabularyVisitor {
+    type Value = Vocabulary<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object of tokens and ids")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary<'de>, A::Error> {
+        let mut tokens: Vec<(Cow<'de, str>, u32)> = Vec::new();
+        // Asked here rather than later: a file of one short entry over and over would take many times its size.
+        let mut taken = Taken::default();
+        while let Some((Text(token), id)) = map.next_entry::<Text<'de>, u32>()? {
+            taken.take(&token, id).map_err(A::Error::custom)?;
+            tokens.push((token, id));
+        }
+        Vocabulary::of(tokens).map_err(A::Error::custom)
+    }
+}
+
+/// Which ids are taken, one bit each.
+#[derive(Default)]
+struct Taken(Vec<u64>);
+
+impl Taken {
+    fn take(&mut self, token: &str, id: u32) -> Result<(), String> {
+        if id as usize >= MAX_VOCABULARY {
+            return Err(format!("id {id} of {token:?} is beyond the limit of {MAX_VOCABULARY}"));
+        }
+        let (word, bit) = (id as usize / 64, 1 << (id % 64));
+        if word >= self.0.len() {
+            self.0.resize((word + 1).next_power_of_two(), 0);
+        }
+        if self.0[word] & bit != 0 {
+            return Err(format!("id {id} of {token:?} belongs to another token too"));
+        }
+        self.0[word] |= bit;
+        Ok(())
+    }
+}

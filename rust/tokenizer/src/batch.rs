@@ -178,7 +178,7 @@ impl Tokenizer {
         mut ragged: Ragged,
     ) -> Result<Ragged> {
         let stretches = match by_line {
-            true => stretches(text, |text, from| line_end(text, from)),
+            true => stretches(text, line_end),
             false => self.stretches(text, special),
         };
         ragged.ids.reserve(text.len() / 3);
@@ -261,7 +261,7 @@ impl Tokenizer {
             Cutter::Named(pattern) if plain && !nfc && !prefix_space => {
                 stretches(text, |text, from| border(*pattern, text, from))
             }
-            _ => vec![0..text.len()],
+            _ => stretches(text, |text, _| text.len()),
         }
     }
 }

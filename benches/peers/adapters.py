@@ -18,6 +18,12 @@ import vocabularies
 Ids = Any
 OURS = "stategpt"
 
+# The form in which tiktoken writes cl100k's pattern: the same pieces, without a stack that grows with the text.
+_CL100K_POSSESSIVE = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+)
+
 
 @dataclass(frozen=True)
 class Library:
@@ -139,7 +145,8 @@ def tiktoken(folder: Path, vocabulary: str) -> Library:
 
     source = vocabularies.VOCABULARIES[vocabulary]
     ranks = vocabularies.read_ranks(folder / f"{vocabulary}.tiktoken")
-    tok = module.Encoding(vocabulary, pat_str=source.pattern, mergeable_ranks=ranks, special_tokens=source.added)
+    pattern = source.pattern if vocabulary == "o200k" else _CL100K_POSSESSIVE
+    tok = module.Encoding(vocabulary, pat_str=pattern, mergeable_ranks=ranks, special_tokens=source.added)
     return Library(
         one=tok.encode_ordinary,
         batch=lambda texts, threads: tok.encode_ordinary_batch(texts, num_threads=threads),

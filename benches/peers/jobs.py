@@ -12,6 +12,7 @@ Job = dict[str, Any]
 OURS = "stategpt"
 FAST = (OURS, "gigatoken", "fastokens", "toktok-rs", "quicktok-v1")
 SLOW = ("tuetoken", "tiktoken", "tokenizers")
+LEADERS = (OURS, "gigatoken", "fastokens")
 READ_JSON = (OURS, "gigatoken", "fastokens", "tuetoken", "tokenizers")
 # toktok-rs has no llama3; it and quicktok-v1 bring their vocabularies along.
 LACKS = {("toktok-rs", "llama3")}
@@ -34,13 +35,14 @@ class Plan:
     large_megabytes: float
     limit_s: float
     rounds: int
+    quick: bool
 
 
 QUICK: dict[str, Any] = {
-    "megabytes": 12.0, "check_megabytes": 2.0, "train_megabytes": 6.0, "large_megabytes": 0.0, "limit_s": 0.5
+    "megabytes": 10.0, "check_megabytes": 1.0, "train_megabytes": 6.0, "large_megabytes": 0.0, "limit_s": 0.5
 }  # fmt: skip
 FULL: dict[str, Any] = {
-    "megabytes": 60.0, "check_megabytes": 10.0, "train_megabytes": 50.0, "large_megabytes": 1000.0, "limit_s": 3.0
+    "megabytes": 40.0, "check_megabytes": 8.0, "train_megabytes": 50.0, "large_megabytes": 1000.0, "limit_s": 2.0
 }  # fmt: skip
 
 
@@ -89,14 +91,21 @@ def _encode(plan: Plan) -> Iterator[Job]:
         for library, vocabulary in _pairs(plan, FAST + SLOW):
             # The slow ones are here to be named: one round, on fewer documents.
             slow = {"rounds": 1, "limit_s": min(1.0, plan.limit_s)} if library in SLOW else {}
-            for mode in ("one", "batch"):
+            for mode in _modes(plan, library):
                 yield _base(plan, "encode", library, vocabulary, **{"mode": mode, **_corpus(plan, kind), **slow})
+
+
+def _modes(plan: Plan, library: str) -> tuple[str, ...]:
+    """Ways to call it; --quick leaves out the one that was never the faster."""
+    if plan.quick and library not in LEADERS:
+        return ("one",) if library in SLOW else ("batch",)
+    return ("one", "batch")
 
 
 def _threads(plan: Plan) -> Iterator[Job]:
     vocabulary = plan.names[0]
-    for kind in KINDS:
-        for library in FAST[:4]:
+    for kind in KINDS[:1] if plan.quick else KINDS:
+        for library in LEADERS:
             yield _base(plan, "shared", library, vocabulary, **{**_corpus(plan, kind), "threads": 2})
             for threads in (1, 2):
                 source = {**_corpus(plan, kind), "threads": threads, "mode": "batch"}
@@ -105,31 +114,35 @@ def _threads(plan: Plan) -> Iterator[Job]:
 
 def _floods(plan: Plan) -> Iterator[Job]:
     for library in FAST + SLOW:
-        slow = {"rounds": 1} if library in SLOW else {}
-        yield _base(plan, "floods", library, plan.names[0], bytes=1_000_000, **slow)
+        yield _base(plan, "floods", library, plan.names[0], bytes=1_000_000, **_once(library))
+
+
+def _once(library: str) -> Job:
+    return {"rounds": 1} if library in SLOW else {}
 
 
 def _short(plan: Plan) -> Iterator[Job]:
+    source = _corpus(plan, "prose", min(4.0, plan.megabytes))
     for library in FAST + SLOW:
-        yield _base(plan, "short", library, plan.names[0], **_corpus(plan, "prose", min(4.0, plan.megabytes)))
+        yield _base(plan, "short", library, plan.names[0], **source, **_once(library))
 
 
 def _decode(plan: Plan) -> Iterator[Job]:
-    for kind in KINDS:
+    for kind in ("prose", "multi") if plan.quick else KINDS:
+        source = _corpus(plan, kind, min(10.0, plan.megabytes)) | {"limit_s": min(1.0, plan.limit_s)}
         for library in FAST + SLOW:
-            source = _corpus(plan, kind, min(10.0, plan.megabytes))
-            yield _base(plan, "decode", library, plan.names[0], **source)
+            # tuetoken is slow to encode only.
+            once = {} if library == "tuetoken" else _once(library)
+            yield _base(plan, "decode", library, plan.names[0], **source | once)
 
 
 def _memory(plan: Plan) -> Iterator[Job]:
-    for vocabulary in plan.names:
-        for library in FAST + SLOW:
-            if (library, vocabulary) in LACKS:
-                continue
-            size = plan.megabytes if library in FAST else 4.0
-            for mode, threads in (("one", 1), ("batch", 1), ("batch", 2)):
-                source = {**_corpus(plan, "multi", size), "mode": mode, "threads": threads}
-                yield _base(plan, "memory", library, vocabulary, **source, rounds=1)
+    ways = (("one", 1), ("batch", 2)) if plan.quick else (("one", 1), ("batch", 1), ("batch", 2))
+    for library, vocabulary in _pairs(plan, FAST + SLOW):
+        source = _corpus(plan, "multi", min(plan.megabytes, plan.megabytes if library in FAST else 4.0))
+        for mode, threads in ways:
+            more = {**source, "mode": mode, "threads": threads}
+            yield _base(plan, "memory", library, vocabulary, **more, rounds=1)
 
 
 def _load(plan: Plan) -> Iterator[Job]:
@@ -139,15 +152,20 @@ def _load(plan: Plan) -> Iterator[Job]:
 
 def _train(plan: Plan) -> Iterator[Job]:
     for kind in KINDS:
-        for pattern, documents, libraries in (
-            ("gpt2", "lines", (f"{OURS} files", "gigabpe files", "tokenizers files")),
-            ("gpt2", "whole", (OURS, "gigatoken files", "tokenizers")),
-            ("gpt4", "whole", (OURS, "rustbpe", "tokenizers")),
-            ("o200k", "whole", (OURS, "tokenizers")),
-        ):
+        for pattern, documents, libraries in _trainings(plan, kind):
             for library in libraries:
-                rounds = {"rounds": 1} if library.startswith(("tokenizers", "rustbpe")) else {}
-                yield _training(plan, kind, plan.train_megabytes, library, pattern, documents) | rounds
+                once = {} if library.startswith((OURS, "gigabpe")) else {"rounds": 1}
+                yield _training(plan, kind, plan.train_megabytes, library, pattern, documents) | once
+
+
+def _trainings(plan: Plan, kind: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Pattern, rule of documents, and who can do it."""
+    yield "gpt2", "lines", (f"{OURS} files", "gigabpe files", "tokenizers files")
+    if not plan.quick:  # on little text gigatoken is lost in ties: minutes
+        yield "gpt2", "whole", (OURS, "gigatoken files", "tokenizers")
+    yield "gpt4", "whole", (OURS, "rustbpe", "tokenizers")
+    if not plan.quick or kind == "prose":
+        yield "o200k", "whole", (OURS, "tokenizers")
 
 
 def _train_large(plan: Plan) -> Iterator[Job]:

@@ -44,7 +44,7 @@ def build(
         "vocabularies": sources,
         "megabytes_encoded": plan.megabytes,
         "rounds": plan.rounds,
-        "rows": [row.as_json() for row in rows(entries, quick=not plan.large_megabytes)],
+        "rows": [row.as_json() for row in rows(entries, plan.quick)],
     }
 
 
@@ -104,7 +104,7 @@ def _preface(made: Record) -> str:
             f"before, {machine_of['load_average_after']} after",
             f"* {', '.join(f'{name} {version}' for name, version in versions.items())}",
             *(f"* not installed: {name} ({reason})" for name, reason in made["missing"].items()),
-            f"* corpora: {sources}; the first {made['megabytes_encoded']:.0f} MB are encoded",
+            f"* corpora: {sources}; the first {made['megabytes_encoded']:g} MB are encoded",
             "",
             "Figures are per second of CPU time, with the wall clock's in brackets where it is a time: medians of "
             f"{made['rounds']} interleaved rounds (of one round for libraries far behind), each in a process of its "

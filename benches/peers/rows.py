@@ -181,24 +181,34 @@ def _walls(entries: list[Entry], state: str) -> dict[str, list[float]]:
 
 def _floods(held: _Measured) -> Iterator[Row]:
     entries = held.of("floods")
-    owner = next((e["result"]["floods"] for e in entries if _is_owner(e) and "result" in e), {})
-    worst = Row("worst of 12 floods of 1 MB", "one call", "s", False, reach="<= 0.1 s")
-
-    def parts(result: Entry) -> list[float]:
-        return max((flood["seconds"] for flood in result["floods"].values()), key=lambda seconds: seconds[0])
-
-    held.fill(worst, entries, parts)
+    floods: dict[str, list[Entry]] = {}
+    for entry in entries:
+        for name, flood in entry.get("result", {}).get("floods", {}).items():
+            outcome = {"error": flood["error"]} if "error" in flood else {"result": flood}
+            floods.setdefault(name, []).append({"job": entry["job"], **outcome})
     every = []
-    for name in owner:
-        row = Row("flood", name, "s", False)
-        held.fill(row, entries, lambda result, name=name: result["floods"][name]["seconds"])
-        for entry in entries:
-            library, result = entry["job"]["library"], entry.get("result")
-            if result and result["floods"][name]["ids"] != owner[name]["ids"]:
-                row.differ[library] = "ids"
-                worst.differ[library] = f"ids of {name}"
+    for name, outcomes in floods.items():
+        row = Row("flood of 1 MB", name, "s", False)
+        held.fill(row, outcomes, lambda result: result["seconds"])
+        owner = next((e["result"]["ids"] for e in outcomes if _is_owner(e) and "result" in e), None)
+        wrong = (e["job"]["library"] for e in outcomes if owner and e.get("result", {}).get("ids", owner) != owner)
+        row.differ = dict.fromkeys(wrong, "ids")
         every.append(row)
-    yield from (worst, *every)
+    yield from (_worst(every), *every)
+
+
+def _worst(every: list[Row]) -> Row:
+    worst = Row("worst of the floods", f"of {len(every)}", "s", False, reach="<= 0.1 s")
+    for library in dict.fromkeys(name for row in every for name in row.values):
+        if failed := [row.failed[library] for row in every if library in row.failed]:
+            worst.failed[library] = failed[0]
+            continue
+        slowest = max((row for row in every if library in row.values), key=lambda row: row.values[library])
+        worst.values[library], worst.wall[library] = slowest.values[library], slowest.wall[library]
+        worst.how[library] = slowest.input
+        if wrong := [row.input for row in every if library in row.differ]:
+            worst.differ[library] = f"ids of {', '.join(wrong)}"
+    return worst
 
 
 def _is_owner(entry: Entry) -> bool:
@@ -250,7 +260,7 @@ def _train(held: _Measured, quick: bool) -> Iterator[Row]:
         entries = held.of("train", kind=kind)
         for pattern, documents in dict.fromkeys((e["job"]["pattern"], e["job"]["documents"]) for e in entries):
             of_row = held.of("train", kind=kind, pattern=pattern, documents=documents)
-            size = f"{of_row[0]['job']['megabytes']:.0f} MB of {kind}"
+            size = f"{of_row[0]['job']['megabytes']:g} MB of {kind}"
             row = Row("train 32k", f"{size}, {pattern}, {documents}", "s", False, reach="" if quick else reach[kind])
             held.fill(row, of_row, lambda result: result["seconds"])
             row.differ = _merges_differ(of_row, "tokenizers")

@@ -104,7 +104,7 @@ def _name(job: Job) -> str:
 def _brief(result: Entry) -> str:
     shown = {name: value for name, value in result.items() if name not in ("documents", "floods", "tokens")}
     if "floods" in result:
-        shown["worst"] = max((part["seconds"][0], name) for name, part in result["floods"].items())
+        shown["worst"] = max((part.get("seconds", [9e9])[0], name) for name, part in result["floods"].items())
     return ", ".join(f"{name} {value}" for name, value in shown.items()) or "done"
 
 

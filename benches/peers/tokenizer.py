@@ -41,7 +41,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(AXES), help=f"axes, of {','.join(AXES)}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual amount of text and time")
-    parser.add_argument("--vocabularies", help="of cl100k,llama3,o200k; the first serves axes that need one")
+    parser.add_argument(
+        "--vocabularies", default="cl100k", help="some of cl100k,llama3,o200k; encode and memory use all"
+    )
     parser.add_argument("--corpora", type=Path, help="folder with prose.txt, code.txt and multi.txt to use instead")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--wheel", type=Path, help="our wheel, instead of building it from this checkout")
@@ -59,7 +61,7 @@ def main() -> None:
     for name, reason in made.missing.items():
         say(f"{name} cannot be installed: {reason}")
     size = scaled(QUICK if options.quick else FULL, options.scale)
-    names = tuple((options.vocabularies or ("cl100k" if options.quick else "cl100k,llama3")).split(","))
+    names = tuple(options.vocabularies.split(","))
     texts = _corpora(options, cache)
     say(f"vocabularies {', '.join(dict.fromkeys((*names, 'llama3')))}")
     sources = vocabularies.build([*dict.fromkeys((*names, "llama3"))], cache / "vocabularies", environment.unpack)
@@ -69,6 +71,7 @@ def main() -> None:
         folder=cache / "training",
         names=names,
         rounds=options.rounds,
+        quick=options.quick,
         **size,
     )
     chosen = [axis for axis in AXES if axis in options.only.split(",")]

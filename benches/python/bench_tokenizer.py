@@ -2,11 +2,13 @@
 
 Run: pytest benches/python/bench_tokenizer.py --benchmark-group-by=group
 Text is the standard library of the interpreter at hand; the vocabulary is trained on it, so nothing is downloaded.
+The record against all peers is made by benches/peers/tokenizer.py.
 """
 
 from __future__ import annotations
 
 import sysconfig
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ TEXTS = [
 ]
 TOK = Tokenizer.train(TEXTS, 8192, pattern="gpt4")
 IDS = [TOK.encode(text) for text in TEXTS]
+LISTS = [ids.tolist() for ids in IDS]
+FLOODS = {"a": "a", "space": " ", "newline": "\n", "dash": "-", "7": "7", "ab": "ab", "han": "数据处理速度"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def hf(tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = tmp_path_factory.mktemp("bench") / "tokenizer.json"
     TOK.save(path)
     theirs = tokenizers.Tokenizer.from_file(str(path))
-    assert all(theirs.encode(text).ids == ids.tolist() for text, ids in zip(TEXTS[:20], IDS, strict=False))
+    assert all(theirs.encode(text).ids == ids for text, ids in zip(TEXTS[:20], LISTS, strict=False))
     return theirs
 
 
@@ -48,6 +52,15 @@ def tiktoken() -> Any:
     return theirs
 
 
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """The tokenizer as a file."""
+    path = tmp_path / "tokenizer.json"
+    TOK.save(path)
+    assert Tokenizer.load(path).fingerprint == TOK.fingerprint
+    return path
+
+
 @pytest.mark.benchmark(group="encode")
 def test_encode(benchmark: Benchmark) -> None:
     """Document by document, cache warm after the first round."""
@@ -55,10 +68,37 @@ def test_encode(benchmark: Benchmark) -> None:
 
 
 @pytest.mark.benchmark(group="encode")
-def test_encode_batch(benchmark: Benchmark) -> None:
-    """All documents in one call, on as many threads as the machine lends."""
-    assert (TOK.encode_batch(TEXTS)[3] == IDS[3]).all()
-    benchmark(lambda: TOK.encode_batch(TEXTS))
+@pytest.mark.parametrize("threads", [1, 2])
+def test_encode_batch(benchmark: Benchmark, threads: int) -> None:
+    """All documents in one call."""
+    batch = TOK.encode_batch(TEXTS, threads=threads)
+    assert all(ours.tolist() == ids for ours, ids in zip(batch, LISTS, strict=True))
+    benchmark(lambda: TOK.encode_batch(TEXTS, threads=threads))
+
+
+@pytest.mark.benchmark(group="encode")
+def test_encode_in_two_threads(benchmark: Benchmark) -> None:
+    """Two Python threads on one object, each with half of the documents."""
+
+    def work(texts: list[str]) -> None:
+        for text in texts:
+            TOK.encode(text)
+
+    def both() -> None:
+        threads = [threading.Thread(target=work, args=(half,)) for half in (TEXTS[::2], TEXTS[1::2])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    benchmark(both)
+
+
+@pytest.mark.benchmark(group="encode")
+def test_encode_cold(benchmark: Any, saved: Path) -> None:
+    """An engine that has seen nothing yet."""
+    fresh = lambda: ((Tokenizer.load(saved),), {})  # noqa: E731
+    benchmark.pedantic(lambda tok: tok.encode_batch(TEXTS, threads=1), setup=fresh, rounds=10)
 
 
 @pytest.mark.benchmark(group="encode")
@@ -67,20 +107,37 @@ def test_encode_tiktoken(benchmark: Benchmark, tiktoken: Any) -> None:
 
 
 @pytest.mark.benchmark(group="encode")
-def test_encode_tokenizers(benchmark: Benchmark, hf: Any) -> None:
-    benchmark.pedantic(lambda: [hf.encode(text) for text in TEXTS], rounds=2)  # type: ignore[attr-defined]
+def test_encode_tokenizers(benchmark: Any, hf: Any) -> None:
+    benchmark.pedantic(lambda: [hf.encode(text) for text in TEXTS], rounds=2)
+
+
+@pytest.mark.benchmark(group="flood")
+@pytest.mark.parametrize("name", FLOODS)
+def test_encode_flood(benchmark: Benchmark, name: str) -> None:
+    """A megabyte of one kind of character: time grows with length, not with its square."""
+    text = FLOODS[name] * (1_000_000 // len(FLOODS[name].encode()))
+    assert TOK.decode(TOK.encode(text)) == text
+    benchmark(TOK.encode, text)
 
 
 @pytest.mark.benchmark(group="decode")
-def test_decode(benchmark: Benchmark) -> None:
-    assert TOK.decode(IDS[0]) == TEXTS[0]
-    benchmark(lambda: [TOK.decode(ids) for ids in IDS])
+@pytest.mark.parametrize("form", ["list", "array"])
+def test_decode(benchmark: Benchmark, form: str) -> None:
+    documents = LISTS if form == "list" else IDS
+    assert all(TOK.decode(ids) == text for ids, text in zip(documents, TEXTS, strict=True))
+    benchmark(lambda: [TOK.decode(ids) for ids in documents])
+
+
+@pytest.mark.benchmark(group="decode")
+def test_decode_batch(benchmark: Benchmark) -> None:
+    batch = TOK.encode_batch(TEXTS)
+    assert TOK.decode_batch(batch) == TEXTS
+    benchmark(TOK.decode_batch, batch)
 
 
 @pytest.mark.benchmark(group="decode")
 def test_decode_tiktoken(benchmark: Benchmark, tiktoken: Any) -> None:
-    lists = [ids.tolist() for ids in IDS]
-    benchmark(lambda: [tiktoken.decode(ids) for ids in lists])
+    benchmark(lambda: [tiktoken.decode(ids) for ids in LISTS])
 
 
 @pytest.mark.benchmark(group="short")
@@ -93,6 +150,19 @@ def test_encode_short(benchmark: Benchmark, length: int) -> None:
 
 
 @pytest.mark.benchmark(group="train")
-def test_train(benchmark: Benchmark) -> None:
-    assert Tokenizer.train(TEXTS, 8192, threads=1).fingerprint == TOK.fingerprint
-    benchmark.pedantic(lambda: Tokenizer.train(TEXTS, 8192), rounds=3)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("pattern", ["gpt2", "gpt4", "o200k"])
+def test_train(benchmark: Any, pattern: str) -> None:
+    alone = Tokenizer.train(TEXTS, 8192, pattern=pattern, threads=1)
+    assert Tokenizer.train(TEXTS, 8192, pattern=pattern).fingerprint == alone.fingerprint
+    benchmark.pedantic(lambda: Tokenizer.train(TEXTS, 8192, pattern=pattern), rounds=3)
+
+
+@pytest.mark.benchmark(group="load")
+def test_load(benchmark: Benchmark, saved: Path) -> None:
+    benchmark(Tokenizer.load, saved)
+
+
+@pytest.mark.benchmark(group="load")
+def test_load_tokenizers(benchmark: Benchmark, saved: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed (extra: hf)")
+    benchmark(tokenizers.Tokenizer.from_file, str(saved))

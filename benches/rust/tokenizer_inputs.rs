@@ -70,3 +70,70 @@ fn sentence(draw: &mut Draw, words: &[String], text: &mut String) {
     }
     text.push_str(".\n");
 }
+
+/// Scripts without and with spaces: first code point, letters, characters of a word at most, and what stands between words.
+const SCRIPTS: [(u32, usize, usize, &str); 6] = [
+    (0x4E00, 3000, 12, "，"),
+    (0x3042, 80, 14, "、"),
+    (0xAC00, 2000, 5, " "),
+    (0x0430, 32, 9, " "),
+    (0x03B1, 25, 9, " "),
+    (0x0E01, 46, 20, " "),
+];
+
+/// About `bytes` of text in documents of one script each: Chinese, Japanese, Korean, Russian, Greek and Thai letters, some often.
+pub fn multilingual(bytes: usize) -> Vec<String> {
+    let mut draw = Draw(11);
+    let mut documents = Vec::new();
+    let mut made = 0;
+    while made < bytes {
+        let (first, letters, longest, between) = SCRIPTS[documents.len() % SCRIPTS.len()];
+        let mut text = String::new();
+        while text.len() < 4000 {
+            for _ in 0..=draw.below(longest) {
+                let letter = draw.below(letters) * draw.below(letters) / letters;
+                text.extend(char::from_u32(first + letter as u32));
+            }
+            text.push_str(if draw.below(12) == 0 { ".\n" } else { between });
+        }
+        made += text.len();
+        documents.push(text);
+    }
+    documents
+}
+
+/// Twelve inputs of one kind of character each, of about `bytes`: what makes a careless scanner or merge loop quadratic.
+pub fn floods(bytes: usize) -> Vec<(&'static str, String)> {
+    let repeated = |unit: &str| unit.repeat(bytes / unit.len());
+    let mut draw = Draw(13);
+    let mut drawn = |alphabet: &str| {
+        let letters: Vec<char> = alphabet.chars().collect();
+        let mut text = String::new();
+        while text.len() < bytes {
+            text.push(letters[draw.below(letters.len())]);
+        }
+        text
+    };
+    let han: String = (0x4E00..0x9FA5).filter_map(char::from_u32).collect();
+    let any: String = (1..0x11_0000)
+        .step_by(37)
+        .filter_map(char::from_u32)
+        .collect();
+    vec![
+        ("a", repeated("a")),
+        ("ab", repeated("ab")),
+        ("space", repeated(" ")),
+        ("newline", repeated("\n")),
+        ("caret", repeated("^")),
+        ("dash", repeated("-")),
+        ("seven", repeated("7")),
+        ("letters", drawn("abcdefghijklmnopqrstuvwxyz")),
+        (
+            "base64",
+            drawn("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"),
+        ),
+        ("white_space", drawn(" \t\n")),
+        ("han", drawn(&han)),
+        ("any_unicode", drawn(&any)),
+    ]
+}

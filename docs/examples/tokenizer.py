@@ -5,6 +5,7 @@ import json
 import textwrap
 
 import stategpt as sg
+from stategpt.data import Control
 
 # A corpus: any strings (documents) or Paths (files); an iterator will do, texts are not kept.
 documents = [inspect.getsource(module) for module in (inspect, json, textwrap)]
@@ -25,6 +26,15 @@ assert tok.decode_bytes(tok.encode_bytes(b"\xff\x00\xe2\x82")) == b"\xff\x00\xe2
 # Text is text: nobody writes a control token into a document by spelling it. A template opts in.
 spelled = "<|user|> hello"
 print(tok.encode(spelled).tolist(), "is text;", tok.encode(spelled, special="allow").tolist(), "holds a control token")
+
+# A template: text segments never yield a control token, control segments are exactly the token named.
+print(tok.encode_segments([Control("<|user|>"), spelled]).tolist())
+
+# The first ids only, for a budget; where tokens lie, in bytes or in characters; how many there are, without the ids.
+assert tok.encode(documents[0], max_tokens=8).tolist() == tok.encode(documents[0])[:8].tolist()
+ids, spans = tok.encode_with_spans("na\u00efve")
+print([("na\u00efve"[start:end], int(token)) for token, (start, end) in zip(ids, spans, strict=True)])
+assert tok.count_batch(documents).tolist() == [tok.count(document) for document in documents]
 
 # Many documents in one call: one flat array, and where each begins.
 ragged = tok.encode_batch(documents)

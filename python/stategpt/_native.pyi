@@ -150,15 +150,18 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """`b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only."""
 
-@final
 class StreamDecoder:
     """Decodes id by id; threads that share one take turns."""
 
-    def __new__(cls, tokenizer: Tokenizer) -> StreamDecoder: ...
+    def __new__(cls, tokenizer: Tokenizer) -> Self: ...
     def push(self, id: int) -> str:
-        """The text that `id` completes."""
+        """The text that this id completes. O(bytes of the token).
+
+        Raises:
+            UnknownToken: an id outside the vocabulary; the decoder is as before.
+        """
     def finish(self) -> str:
-        """U+FFFD for an unfinished character, or nothing."""
+        """What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew."""
 
 @final
 class BpeTrainer:

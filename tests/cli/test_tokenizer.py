@@ -1,14 +1,19 @@
 """`stategpt tokenizer`: train on files, show tokens, look inside."""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from stategpt.cli import main
+from stategpt.cli.token_chips import show_tokens
 from stategpt.config import CONTROL_TOKENS
 
 pytest.importorskip("stategpt._native", reason="the extension is not built")
+from stategpt.data import Tokenizer
 
 TEXT = "def add(first, second):\n    return first + second\n" * 20
 
@@ -36,7 +41,7 @@ def test_tokens_of_a_text_join_to_the_text(
 ) -> None:
     assert main(["tokenizer", "encode", str(trained.parent), "return first"]) == 0
     pieces = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
-    assert "".join(piece.strip("'") for piece in pieces) == "return first"
+    assert "".join(pieces) == "return·first"
     monkeypatch.setattr("sys.stdin", io.StringIO("return first"))
     assert main(["tokenizer", "encode", str(trained), "--ids"]) == 0
     assert len(capsys.readouterr().out.split()) == len(pieces)
@@ -49,7 +54,31 @@ def test_text_never_becomes_a_control_token(trained: Path, capsys: pytest.Captur
 
 def test_half_a_character_is_shown_as_bytes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tokenizer", "encode", str(trained), "é"]) == 0
-    assert "b'\\xc3'" in capsys.readouterr().out
+    assert "<C3>" in capsys.readouterr().out
+
+
+def test_inspect_shows_tokens_of_a_text_and_bytes_per_token(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = str(trained.parent / "corpus.txt")
+    assert main(["tokenizer", "inspect", str(trained), corpus, "--text", "return é\x1b[31m"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["id", "bytes", "piece", "token"]
+    assert "".join(line.split()[3] for line in lines if line.split()[3:4] and line.split()[0].isdigit()).startswith(
+        "return"
+    )
+    assert any(line.startswith(corpus) for line in lines)
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_on_a_terminal_tokens_stand_above_their_ids(trained: Path) -> None:
+    tok = Tokenizer.load(trained)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=40, color_system="truecolor")
+    show_tokens(tok, "return first + second\n    日本\n", console)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
+    assert "\x1b[30;48;2;" in screen.getvalue()
+    assert all(cell_len(line) <= 40 for line in plain)
+    ids = [int(word) for line in plain[1::2] for word in line.split()]
+    assert ids == tok.encode("return first + second\n    日本\n").tolist()
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"caf\xe9 au lait", "UTF-8"), (None, "none.txt")])

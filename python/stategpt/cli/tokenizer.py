@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stategpt.cli.commands import add
+from stategpt.cli.token_chips import show_tokens
 from stategpt.cli.tokenizer_progress import TrainingShown
-from stategpt.cli.words import listing, size
+from stategpt.cli.words import listing, size, table
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.config.material import PATTERNS
 from stategpt.errors import ConfigError, CorpusError
@@ -35,9 +36,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     encode.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
     encode.add_argument("text", metavar="TEXT", nargs="?", help="default: standard input")
     encode.add_argument("--ids", action="store_true", help="print the ids alone, on one line")
-    inspect = add(inner, "inspect", execute_inspect, "show what a tokenizer consists of")
+    inspect = add(inner, "inspect", execute_inspect, "show what a tokenizer consists of and does")
     inspect.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
     inspect.add_argument("files", metavar="FILE", nargs="*", help="text to measure bytes per token on")
+    inspect.add_argument("--text", metavar="TEXT", help="show its pieces and tokens instead of the vocabulary")
 
 
 def execute_train(arguments: argparse.Namespace) -> int:
@@ -57,6 +59,8 @@ def execute_train(arguments: argparse.Namespace) -> int:
 
 def execute_encode(arguments: argparse.Namespace) -> int:
     """Prints one token a line: id and bytes; or the ids alone."""
+    from stategpt.data.inspection import readable
+
     tok = _load(arguments.tokenizer)
     text = sys.stdin.read() if arguments.text is None else arguments.text
     ids = [int(token) for token in tok.encode(text)]
@@ -64,28 +68,53 @@ def execute_encode(arguments: argparse.Namespace) -> int:
         print(*ids)
     else:
         for token in ids:
-            print(f"{token:>7}  {_readable(tok.token_bytes(token))}")
+            print(f"{token:>7}  {readable(tok.token_bytes(token))}")
     return 0
 
 
 def execute_inspect(arguments: argparse.Namespace) -> int:
-    """Prints sizes, special tokens, the longest tokens, and bytes per token of the files given."""
+    """Prints what the vocabulary holds or what it makes of a text, and bytes per token of the files given."""
     tok = _load(arguments.tokenizer)
+    if arguments.text is None:
+        print(listing(_contents(tok), indent=""))
+    else:
+        show_tokens(tok, arguments.text)
+    if arguments.files:
+        print(f"\n{_compression_table(tok, arguments.files)}")
+    return 0
+
+
+def _contents(tok: Tokenizer) -> list[tuple[str, str]]:
+    """Sizes, special tokens, the longest tokens."""
+    from stategpt.data.inspection import readable
+
     specials = tok.special_tokens
     plain = [token for token in range(tok.vocab_size) if token not in set(specials.values())]
     longest = sorted((tok.token_bytes(token) for token in plain), key=lambda held: (-len(held), held))[:_LONGEST_SHOWN]
-    entries = [
+    return [
         ("tokens", f"{tok.vocab_size:,}"),
         ("special", ", ".join(f"{name} {token}" for name, token in specials.items()) or "none"),
-        ("longest", " ".join(_readable(held) for held in longest)),
+        ("longest", " ".join(readable(held) for held in longest)),
         ("fingerprint", tok.fingerprint),
     ]
-    for name in arguments.files:
-        text = _read_text(Path(name))
-        count = tok.count(text)
-        entries.append((name, f"{len(text.encode()) / max(count, 1):.3f} bytes per token, {count:,} tokens"))
-    print(listing(entries, indent=""))
-    return 0
+
+
+def _compression_table(tok: Tokenizer, names: list[str]) -> str:
+    from stategpt.data.inspection import compression
+
+    measured = [compression(tok, name, _read_text(Path(name))) for name in names]
+    head = ("file", "bytes", "tokens", "bytes per token", "characters per token")
+    rows = [
+        (
+            row.name,
+            f"{row.byte_count:,}",
+            f"{row.tokens:,}",
+            f"{row.bytes_per_token:.3f}",
+            f"{row.characters_per_token:.3f}",
+        )
+        for row in measured
+    ]
+    return table([head, *rows], indent="")
 
 
 def _load(name: str) -> Tokenizer:
@@ -107,15 +136,3 @@ def _read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise CorpusError(f"{path} cannot be read ({error.strerror}); check the path") from error
-
-
-def _readable(held: bytes) -> str:
-    return repr(held.decode("utf-8")) if _is_text(held) else repr(held)
-
-
-def _is_text(held: bytes) -> bool:
-    try:
-        held.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

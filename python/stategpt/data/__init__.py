@@ -2,6 +2,7 @@
 
 from .chat import ControlTokens, Segment, chat_prompt, reward_sequence, sft_segment
 from .documents import Document, read_documents
+from .inspection import Compression, TokenView, compression, token_views, tokens_html
 from .layout import Layout
 from .loader import Loader
 from .mixture import Mixture
@@ -19,10 +20,12 @@ from .ragged import Ragged
 from .ranking_batches import RankingBatch, RankingBatches
 from .rankings import Group, Rankings, Rejected
 from .shards import Shards, write_shards
-from .tokenizer import StreamDecoder, Tokenizer
+from .tokenizer import Control, StreamDecoder, Tokenizer
 
 __all__ = [
     "Batch",
+    "Compression",
+    "Control",
     "ControlTokens",
     "Document",
     "Group",
@@ -42,15 +45,19 @@ __all__ = [
     "Shards",
     "Split",
     "StreamDecoder",
+    "TokenView",
     "Tokenizer",
     "build_python_library",
     "chat_prompt",
+    "compression",
     "pack",
     "read_documents",
     "read_library",
     "reward_sequence",
     "sft_segment",
     "survey",
+    "token_views",
+    "tokens_html",
     "write_library",
     "write_shards",
 ]

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from stategpt.errors import (
 )
 
 _log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from stategpt.data.tokenizer import Control
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
 Special: TypeAlias = Literal["text", "allow"]
@@ -84,16 +87,22 @@ class HfTokenizer:
         """Writes the file it came from, all or nothing."""
         _native.publish_file(os.fspath(path), self._json.encode())
 
-    def encode(self, text: str, *, special: Special = "text") -> Ids:
+    def encode(self, text: str, *, special: Special = "text", max_tokens: int | None = None) -> Ids:
         """The ids of a text: uint32 [n].
 
         Args:
             special: "text": text that spells an added token is text; "allow": it becomes the token.
+            max_tokens: only the first so many ids (the library encodes the text whole).
 
         Raises:
             InvalidArgument: the text holds a lone surrogate.
         """
-        return np.asarray(self._encoded([text], special)[0].ids, dtype=np.uint32)
+        return np.asarray(self._encoded([text], special)[0].ids[:max_tokens], dtype=np.uint32)
+
+    def encode_segments(self, segments: Iterable[str | Control]) -> Ids:
+        """The ids of a template: text never yields a control token, `Control("<|user|>")` is exactly that one."""
+        parts = [self.encode(part) if isinstance(part, str) else [self.special_id(part.name)] for part in segments]
+        return np.concatenate([np.empty(0, dtype=np.uint32), *(np.asarray(part, dtype=np.uint32) for part in parts)])
 
     def encode_bytes(self, data: bytes, *, special: Special = "text") -> Ids:
         """The ids of UTF-8.

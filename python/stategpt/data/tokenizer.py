@@ -215,7 +215,7 @@ class Tokenizer(_native.Tokenizer):
         )
 
 
-class StreamDecoder:
+class StreamDecoder(_native.StreamDecoder):
     """Decodes ids as they come; a character split over tokens is held back until it is whole.
 
     All that `push` and `finish` return, joined, is `decode` of all the ids.
@@ -227,22 +227,7 @@ class StreamDecoder:
         ['', 'é', '']
     """
 
-    __slots__ = ("_native",)
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._native = _native.StreamDecoder(tokenizer)
-
-    def push(self, token: int) -> str:
-        """The text that this id completes. O(bytes of the token).
-
-        Raises:
-            UnknownToken: an id outside the vocabulary; the decoder is as before.
-        """
-        return self._native.push(token)
-
-    def finish(self) -> str:
-        """What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew."""
-        return self._native.finish()
+    __slots__ = ()
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

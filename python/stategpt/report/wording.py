@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from stategpt.data.inspection import readable
+
 _ABOUT_A_MILLION_TOKENS = range(500_000, 2_000_000)
 
 STAGE_LABELS = {
@@ -98,4 +100,4 @@ def visible(text: str) -> str:
 
 def visible_token(text: str) -> str:
     """A token with its white space shown: a middle dot for a space, arrows for line ends and tabs."""
-    return visible(text).replace(" ", "·").replace("\n", "↵").replace("\t", "⇥") or "∅"
+    return readable(text.encode("utf-8", "replace")) or "∅"

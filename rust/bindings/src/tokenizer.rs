@@ -164,7 +164,12 @@ impl Tokenizer {
     }
 
     fn decoded(&self, py: Python<'_>, ids: &[u32], skip_special: bool) -> PyResult<Vec<u8>> {
-        run(py, ids.len(), || self.0.decode(ids, skip_special)).map_err(error)
+        if ids.len() < WORTH_DETACHING {
+            return self.0.decode(ids, skip_special).map_err(error);
+        }
+        wait_for(py, ids.len(), |stop| {
+            self.0.decode_until(ids, skip_special, stop)
+        })
     }
 }
 
@@ -258,7 +263,12 @@ impl Tokenizer {
     #[pyo3(signature = (text, *, special = "text"))]
     fn count(&self, py: Python<'_>, text: &Bound<'_, PyString>, special: &str) -> PyResult<usize> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        run(py, text.len(), || self.0.count(text, special)).map_err(error)
+        if text.len() < WORTH_DETACHING {
+            return self.0.count(text, special).map_err(error);
+        }
+        wait_for(py, text.len(), |stop| {
+            self.0.count_until(text, special, stop)
+        })
     }
 
     /// Ids [n] and byte offsets [n + 1]: token i is bytes `offsets[i] : offsets[i + 1]` of the text's UTF-8.

@@ -27,10 +27,44 @@ pub const UNICODE_VERSION: &str = "16.0.0";
 /// Code points per page of the two-level table.
 const PAGE: usize = 256;
 
+/// What a character beyond ASCII is to a window of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A letter of the small part of a word only.
+    Small,
+    /// A letter of the capital part only.
+    Capital,
+    /// A letter of either part.
+    Either,
+    /// Neither letter, number nor white space.
+    Other,
+    /// The same, and it may stand in either part of a word.
+    Mark,
+    /// A number, white space, or no character at all.
+    Apart,
+}
+
+impl Kind {
+    fn of(class: u8) -> Self {
+        match class & (LETTER | OTHER) {
+            LETTER => match class & (CAPITAL | SMALL) {
+                CAPITAL => Self::Capital,
+                SMALL => Self::Small,
+                _ => Self::Either,
+            },
+            OTHER if class & SMALL != 0 => Self::Mark,
+            OTHER => Self::Other,
+            _ => Self::Apart,
+        }
+    }
+}
+
 /// Class bits of every code point, equal pages stored once.
 pub struct Classes {
     /// Class bits of the ASCII characters, the first look-up of every scan.
     pub ascii: [u8; 128],
+    /// Kinds of the code points up to U+FFFF; surrogates and what is shorter in UTF-8 are [`Kind::Apart`].
+    kinds: Vec<Kind>,
     /// Page number of each block of 256 code points.
     pages: Vec<u16>,
     /// Class bits, page after page.
@@ -50,6 +84,39 @@ impl Classes {
     pub fn of(&self, code: u32) -> u8 {
         let page = self.pages[code as usize / PAGE] as usize;
         self.bits[page * PAGE + code as usize % PAGE]
+    }
+
+    /// Kind and length of the character beyond ASCII at `at`.
+    #[inline]
+    pub fn wide(&self, bytes: &[u8], at: usize) -> (Kind, usize) {
+        let Some(&[a, b, c, _]) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
+            return self.wide_at_the_end(bytes, at);
+        };
+        let low = |byte: u8| usize::from(byte & 0x3F);
+        let continues = |byte: u8| byte & 0xC0 == 0x80;
+        match a {
+            0xE0..=0xEF if continues(b) && continues(c) => {
+                let code = usize::from(a & 0x0F) << 12 | low(b) << 6 | low(c);
+                // Below U+0800 this is an overlong form.
+                (
+                    if code < 0x800 {
+                        Kind::Apart
+                    } else {
+                        self.kinds[code]
+                    },
+                    3,
+                )
+            }
+            0xC2..=0xDF if continues(b) => (self.kinds[usize::from(a & 0x1F) << 6 | low(b)], 2),
+            _ => self.wide_at_the_end(bytes, at),
+        }
+    }
+
+    #[inline(never)]
+    fn wide_at_the_end(&self, bytes: &[u8], at: usize) -> (Kind, usize) {
+        decode(&bytes[at..]).map_or((Kind::Apart, 1), |(code, len)| {
+            (Kind::of(self.of(code)), len)
+        })
     }
 
     fn build() -> Self {
@@ -84,7 +151,16 @@ impl Classes {
         }
         let mut ascii = [0; 128];
         ascii.copy_from_slice(&flat[..128]);
-        Self { ascii, pages, bits }
+        let kind = |code: usize| match code {
+            0..0x80 | 0xD800..0xE000 => Kind::Apart,
+            _ => Kind::of(flat[code]),
+        };
+        Self {
+            ascii,
+            kinds: (0..0x1_0000).map(kind).collect(),
+            pages,
+            bits,
+        }
     }
 }
 
@@ -171,6 +247,27 @@ mod tests {
         assert_eq!(count(SMALL), 2_258 + 404 + 136_477 + 2_501);
         // Surrogates count as OTHER; no well-formed text holds one.
         assert_eq!(count(OTHER), 0x11_0000 - 141_028 - 1_911 - 25);
+    }
+
+    #[test]
+    fn the_kind_of_a_character_is_that_of_its_class() {
+        let classes = Classes::get();
+        for character in (0x80..0x11_0000).filter_map(char::from_u32) {
+            let kind = Kind::of(classes.of(character as u32));
+            let alone = character.to_string();
+            assert_eq!(classes.wide(alone.as_bytes(), 0), (kind, alone.len()));
+            let followed = format!("{character}abc");
+            assert_eq!(classes.wide(followed.as_bytes(), 0), (kind, alone.len()));
+        }
+        for broken in [
+            &[0xE0, 0x80, 0x80, b'a'][..],
+            &[0xED, 0xA0, 0x80, b'a'],
+            &[0xC1, 0x80, b'a', b'a'],
+            &[0xE2, 0x82, b'a', b'a'],
+            &[0x80; 4],
+        ] {
+            assert_eq!(classes.wide(broken, 0).0, Kind::Apart, "{broken:x?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
+use crate::stop::Stop;
 use crate::tokenizer::Tokenizer;
 
 /// Bytes of a slot: a token, and its length in the last byte.
@@ -17,6 +18,8 @@ const ODD: u8 = u8::MAX;
 const BEYOND: [u8; SLOT] = [ODD; SLOT];
 /// Ids decoded into the buffer on the stack before it is emptied.
 const BLOCK: usize = 128;
+/// Ids between two looks at the flag of who no longer waits.
+const STRETCH: usize = 1 << 20;
 
 /// The slots of a vocabulary: 2 MiB for 128 thousand tokens.
 pub(crate) struct SlotTable(Vec<[u8; SLOT]>);
@@ -64,6 +67,19 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(ids.len() * 5);
         self.decode_into(ids, skip_special, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`Tokenizer::decode`], until `stop` is raised.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Interrupted`] if it was; else as [`Tokenizer::decode`].
+    pub fn decode_until(&self, ids: &[u32], skip_special: bool, stop: &Stop) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(ids.len() * 5);
+        for ids in ids.chunks(STRETCH) {
+            stop.check()?;
+            self.decode_into(ids, skip_special, &mut bytes)?;
+        }
         Ok(bytes)
     }
 

@@ -29,6 +29,7 @@ mod offsets;
 mod ordered;
 mod pattern;
 mod scan;
+mod scratches;
 mod segments;
 mod stop;
 mod stream;

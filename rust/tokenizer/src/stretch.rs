@@ -83,6 +83,17 @@ impl Tokenizer {
         self.with_scratch(|scratch| self.count_with(text, special, scratch))
     }
 
+    /// As [`Tokenizer::count`], until `stop` is raised.
+    ///
+    /// # Errors
+    /// [`crate::TokenizerError::Interrupted`] if it was; else as [`Tokenizer::encode`].
+    pub fn count_until(&self, text: &[u8], special: Special, stop: &Stop) -> Result<usize> {
+        let count = self.with_bounds(Bounds::until(stop), |scratch| {
+            self.count_with(text, special, scratch)
+        })?;
+        stop.check().map(|()| count)
+    }
+
     pub(crate) fn count_with(
         &self,
         text: &[u8],

@@ -7,8 +7,9 @@ use crate::error::{Result, TokenizerError};
 use crate::format;
 use crate::merge::PieceMerger;
 use crate::model::Model;
+use crate::scratches::Scratches;
 use crate::segments::Prepared;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// What happens to text that spells an added token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,17 +20,13 @@ pub enum Special {
     Allow,
 }
 
-/// Scratches kept for the next call; more threads than this at once make their own.
-const SCRATCHES_KEPT: usize = 16;
-
 /// A byte-level BPE tokenizer.
 pub struct Tokenizer {
     model: Model,
     pub(crate) merger: PieceMerger,
     /// Made when added tokens are first looked for.
     added: OnceLock<AddedMatcher>,
-    /// Only ever taken by `try_lock`: a lock that another thread held across `fork` costs a fresh scratch, not a hang.
-    scratches: Mutex<Vec<Scratch>>,
+    scratches: Scratches,
     slots: OnceLock<SlotTable>,
     fingerprint: OnceLock<String>,
 }
@@ -46,7 +43,7 @@ impl Tokenizer {
             model,
             merger,
             added: OnceLock::new(),
-            scratches: Mutex::default(),
+            scratches: Scratches::default(),
             slots: OnceLock::new(),
             fingerprint: OnceLock::new(),
         })
@@ -134,18 +131,9 @@ impl Tokenizer {
 
     /// Runs `work` with a scratch of this tokenizer, warm from an earlier call if one is free.
     pub(crate) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let free = self
-            .scratches
-            .try_lock()
-            .ok()
-            .and_then(|mut free| free.pop());
-        let mut scratch = free.unwrap_or_default();
+        let mut scratch = self.scratches.take();
         let result = work(&mut scratch);
-        if let Ok(mut free) = self.scratches.try_lock()
-            && free.len() < SCRATCHES_KEPT
-        {
-            free.push(scratch);
-        }
+        self.scratches.give_back(scratch);
         result
     }
 

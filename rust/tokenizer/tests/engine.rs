@@ -168,6 +168,10 @@ fn what_was_stopped_is_an_error_and_leaves_the_tokenizer_as_it_was() {
     }
     let one = ALL[1].encode_until(texts[0].as_bytes(), Special::Text, &stop);
     assert!(matches!(one, Err(TokenizerError::Interrupted)));
+    let count = ALL[1].count_until(texts[0].as_bytes(), Special::Text, &stop);
+    assert!(matches!(count, Err(TokenizerError::Interrupted)));
+    let text = ALL[1].decode_until(&[1, 2, 3], false, &stop);
+    assert!(matches!(text, Err(TokenizerError::Interrupted)));
     let ids = ALL[1].encode(texts[0].as_bytes(), Special::Text).unwrap();
     assert_eq!(ALL[1].decode(&ids, false).unwrap(), texts[0].as_bytes());
 }

@@ -9,7 +9,7 @@ use super::ids::id_of;
 use super::{Tokenizer, error};
 
 /// Decodes id by id. Not for several threads at once: a lock keeps them in turn.
-#[pyclass(frozen, module = "stategpt._native")]
+#[pyclass(frozen, subclass, module = "stategpt._native")]
 pub struct StreamDecoder {
     tokenizer: Py<Tokenizer>,
     state: Mutex<tokenizer::StreamDecoder>,
@@ -25,6 +25,10 @@ impl StreamDecoder {
         }
     }
 
+    /// The text that this id completes. O(bytes of the token).
+    ///
+    /// Raises:
+    ///     UnknownToken: an id outside the vocabulary; the decoder is as before.
     fn push(&self, id: &Bound<'_, PyAny>) -> PyResult<String> {
         let tokenizer = self.tokenizer.get();
         let id = id_of(id, tokenizer.0.vocab_size())?;
@@ -35,6 +39,7 @@ impl StreamDecoder {
             .map_err(error)
     }
 
+    /// What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew.
     fn finish(&self) -> String {
         self.state
             .lock()

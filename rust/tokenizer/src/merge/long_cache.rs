@@ -6,7 +6,7 @@
 const SLOT_BYTES: usize = 128;
 /// Words of a slot.
 const SLOT_WORDS: usize = SLOT_BYTES / 8;
-const SLOT_BITS: u32 = 13;
+const SLOT_BITS: u32 = 14;
 /// Bytes of the longest piece that is kept.
 const MOST: usize = 64;
 /// Bytes of the shortest one.

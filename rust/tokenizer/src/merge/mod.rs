@@ -19,6 +19,7 @@
 mod backtrack;
 mod check;
 mod derive;
+mod double_array;
 mod long_cache;
 mod merge_loop;
 mod pairs;
@@ -27,6 +28,7 @@ mod short;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod trie_build;
 
 use crate::model::Model;
 use check::{Check, Memo};
@@ -93,7 +95,7 @@ impl PieceMerger {
             ids.extend(whole_only(model, &ids));
         }
         let texts: Vec<&[u8]> = ids.iter().map(|&id| model.tokens.get(id)).collect();
-        let (trie, prefixes) = trie::build(&texts, whole_from);
+        let (trie, prefixes) = trie_build::build(&texts, whole_from);
         let bytes = match &check {
             Check::Undo(pairs) if whole_from as usize == ids.len() => Some(BytePairs::of(pairs)),
             _ => None,
@@ -126,6 +128,19 @@ impl PieceMerger {
         if piece.is_empty() {
             return;
         }
+        // Long pieces that come back are found in one place, before any walk.
+        let place = LongCache::takes(piece).then(|| LongCache::place(piece));
+        if place.is_some_and(|place| buffers.cache.append(place, piece, ids)) {
+            return;
+        }
+        let before = ids.len();
+        self.append_new(piece, buffers, ids);
+        if let Some(place) = place {
+            buffers.cache.insert(place, piece, &ids[before..]);
+        }
+    }
+
+    fn append_new(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
         if let (Check::Undo(pairs), Some(bytes)) = (&self.check, &self.bytes)
             && piece.len() <= SHORT_MOST
         {
@@ -135,25 +150,8 @@ impl PieceMerger {
         count(&mut buffers.steps, steps);
         if self.tokens[number as usize].len as usize == piece.len() {
             ids.push(self.ids[number as usize]);
-        } else if LongCache::takes(piece) {
-            self.append_cached(piece, number, buffers, ids);
         } else {
             self.append_parts(piece, number, buffers, ids);
-        }
-    }
-
-    fn append_cached(
-        &self,
-        piece: &[u8],
-        first: u32,
-        buffers: &mut MergeBuffers,
-        ids: &mut Vec<u32>,
-    ) {
-        let place = LongCache::place(piece);
-        if !buffers.cache.append(place, piece, ids) {
-            let before = ids.len();
-            self.append_parts(piece, first, buffers, ids);
-            buffers.cache.insert(place, piece, &ids[before..]);
         }
     }
 }

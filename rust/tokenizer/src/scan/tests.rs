@@ -236,3 +236,17 @@ fn this_machine_runs_at_least_the_scalar_tier() {
     assert_eq!(Tier::available().last(), Some(&Tier::Scalar));
     assert_eq!(Tier::of_machine(), Tier::available()[0]);
 }
+
+#[test]
+fn windows_find_it_around_every_character() {
+    let mut text = String::new();
+    for character in (0..0x11_0000).filter_map(char::from_u32) {
+        let c = character;
+        text.push_str(&format!("a{c}b {c}\n{c}1{c}.{c}{c}Z'{c}s"));
+        if text.len() > 1 << 16 {
+            assert_tiers_agree(text.as_bytes());
+            text.clear();
+        }
+    }
+    assert_tiers_agree(text.as_bytes());
+}

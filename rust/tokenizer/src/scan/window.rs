@@ -5,9 +5,9 @@
 //! one, which begins where the last certain piece began. A window that settles no border hands one piece to the scalar
 //! scanner, which is also the reference for all of this.
 
-use super::simd::{Ascii, Lanes};
+use super::simd::{Ascii, Common, Lanes};
 use super::{Scanner, Text};
-use crate::classes::{CAPITAL, LETTER, NUMBER, OTHER, SMALL, SPACE};
+use crate::classes::Kind;
 
 /// Bytes of a window.
 pub const WINDOW: usize = 64;
@@ -68,17 +68,22 @@ impl Window {
     #[inline(always)]
     fn of<L: Lanes>(text: Text<'_>, start: usize, marks_apart: bool) -> Self {
         let rest = &text.bytes[start..];
-        let (ascii, len) = match rest.first_chunk::<WINDOW>() {
-            Some(block) => (L::classify(block), WINDOW),
+        let mut padded = [0; WINDOW];
+        let (block, len) = match rest.first_chunk::<WINDOW>() {
+            Some(block) => (block, WINDOW),
             None => {
-                let mut block = [0; WINDOW];
-                block[..rest.len()].copy_from_slice(rest);
-                (L::classify(&block), rest.len())
+                padded[..rest.len()].copy_from_slice(rest);
+                (&padded, rest.len())
             }
         };
+        let ascii = L::classify(block);
         let mut window = Self::of_ascii(&ascii, len);
         if ascii.high != 0 {
-            window.add_wide(text, start, ascii.high & window.known, marks_apart);
+            let high = ascii.high & window.known;
+            let rare = window.add_common(&L::common(block), high);
+            if rare != 0 {
+                window.add_rare(text, start, rare, marks_apart);
+            }
         }
         window
     }
@@ -99,31 +104,53 @@ impl Window {
             slash: ascii.slash,
             // Beyond the text the block is zeros, of no class that is looked for here.
             other: known & !(ascii.letter | ascii.digit | ascii.white | ascii.high),
-            continuation: 0,
+            continuation: known & ascii.continuation,
         }
     }
 
-    /// Adds the characters beyond ASCII, whose bytes are `high`, up to the first that the bit patterns do not cover.
-    #[inline]
-    fn add_wide(&mut self, text: Text<'_>, start: usize, mut high: u64, marks_apart: bool) {
-        while high != 0 {
-            let at = high.trailing_zeros() as usize;
-            let character = text.wide_character(start + at);
-            let class = character.class;
-            let mark = marks_apart && class & (OTHER | SMALL) == OTHER | SMALL;
-            let end = at + character.len;
-            // Where a character ends with the window, the window still holds it whole.
-            if class & (NUMBER | SPACE) != 0 || mark || end > WINDOW {
+    /// Adds the common characters beyond ASCII, and returns the bytes of the others.
+    #[inline(always)]
+    fn add_common(&mut self, common: &Common, high: u64) -> u64 {
+        self.letter |= common.small | common.capital | common.either;
+        self.capital |= common.capital;
+        self.either |= common.either;
+        self.other |= common.other;
+        high & !(common.small | common.capital | common.either | common.other)
+    }
+
+    /// Adds the characters whose bytes are `rest`, up to the first that the bit patterns do not cover.
+    #[inline(never)]
+    fn add_rare(&mut self, text: Text<'_>, start: usize, mut rest: u64, marks_apart: bool) {
+        let bytes = text.bytes;
+        while rest != 0 {
+            let at = rest.trailing_zeros() as usize;
+            let (kind, len) = text.classes.wide(bytes, start + at);
+            let mut end = at + len;
+            // Text in one script goes on with its kind for a while.
+            while end < WINDOW && rest >> end & 1 == 1 {
+                let (next, len) = text.classes.wide(bytes, start + end);
+                if next != kind || end + len > WINDOW {
+                    break;
+                }
+                end += len;
+            }
+            if end > WINDOW || kind == Kind::Apart || marks_apart && kind == Kind::Mark {
                 return self.forget_from(at);
             }
             let bits = low_bits(end) & !low_bits(at);
-            let when = |is: bool| if is { bits } else { 0 };
-            self.letter |= when(class & LETTER != 0);
-            self.capital |= when(class & (LETTER | CAPITAL | SMALL) == LETTER | CAPITAL);
-            self.either |= when(class & (LETTER | CAPITAL | SMALL) == LETTER | CAPITAL | SMALL);
-            self.other |= when(class & OTHER != 0);
-            self.continuation |= bits & (bits << 1);
-            high &= !bits;
+            match kind {
+                Kind::Small => self.letter |= bits,
+                Kind::Capital => {
+                    self.letter |= bits;
+                    self.capital |= bits;
+                }
+                Kind::Either => {
+                    self.letter |= bits;
+                    self.either |= bits;
+                }
+                Kind::Other | Kind::Mark | Kind::Apart => self.other |= bits,
+            }
+            rest &= !bits;
         }
     }
 
@@ -155,7 +182,7 @@ impl Window {
         self.letter & !(self.letter << 1)
     }
 
-    /// First bytes of runs of [`OTHER`].
+    /// First bytes of runs of [`crate::classes::OTHER`].
     #[inline]
     pub fn other_starts(&self) -> u64 {
         self.other & !(self.other << 1)
@@ -258,7 +285,7 @@ impl Window {
         )
     }
 
-    /// The line ends that follow a run of [`OTHER`] directly.
+    /// The line ends that follow a run of [`crate::classes::OTHER`] directly.
     #[inline]
     pub fn taken_newlines(&self) -> u64 {
         let first = self.newline & (self.other << 1);

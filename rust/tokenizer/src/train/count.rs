@@ -2,6 +2,7 @@
 //! pieces, go to the shared tables by the batch. So memory does not grow with the number of threads.
 
 use super::Documents;
+use super::cut::line_stretches;
 use super::shards::{Pieces, SHARDS, shard_of};
 use super::table::{Counted, hash_long};
 use crate::batch::lines;
@@ -121,6 +122,10 @@ impl<'t, 'p> Counter<'t, 'p> {
     pub fn count(&mut self, cutter: &Cutter, rule: Documents, document: &'t [u8]) -> Result<()> {
         match rule {
             Documents::Whole => self.count_text(cutter, document),
+            // Named patterns scan short lines together where their pieces are the same.
+            Documents::Lines if matches!(cutter, Cutter::Named(_)) => {
+                line_stretches(document).try_for_each(|lines| self.count_text(cutter, lines))
+            }
             Documents::Lines => lines(document).try_for_each(|line| self.count_text(cutter, line)),
         }
     }

@@ -74,6 +74,30 @@ pub fn parts(cuts: Cuts, text: &[u8], bytes: usize) -> impl Iterator<Item = &[u8
     })
 }
 
+/// `text` in stretches of whole lines (line ends included) that have the pieces of their lines: scanning a stretch costs less
+/// than scanning its lines one by one.
+///
+/// A line end between a visible ASCII character and an ASCII letter or number makes no difference to any named pattern: white
+/// space that is one line end long is a piece, or the end of one, whether the text ends there or not.
+pub fn line_stretches(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut ends = memchr::memchr_iter(b'\n', text).map(|at| at + 1);
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let end = ends
+            .by_ref()
+            .find(|&end| !joins_lines(text, end))
+            .unwrap_or(text.len());
+        let stretch = &text[start..end];
+        start = end;
+        (!stretch.is_empty()).then_some(stretch)
+    })
+}
+
+fn joins_lines(text: &[u8], end: usize) -> bool {
+    let visible = |at: usize| text.get(at).is_some_and(u8::is_ascii_graphic);
+    end >= 2 && visible(end - 2) && text.get(end).is_some_and(u8::is_ascii_alphanumeric)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +135,21 @@ mod tests {
                     let of_parts: Vec<_> = cut.iter().flat_map(|part| pieces_of(pattern, rule, part)).collect();
                     prop_assert_eq!(of_parts, pieces_of(pattern, rule, text.as_bytes()), "{} {:?}", name, rule);
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn stretches_have_the_pieces_of_their_lines(text in "[ \\t\\n\\n\\n\\r\u{85}\u{a0}aA1'sS/.!é中-]{0,60}") {
+            for name in Pattern::NAMES {
+                let pattern = Pattern::named(name).unwrap();
+                let of_stretches: Vec<_> = line_stretches(text.as_bytes())
+                    .flat_map(|stretch| pieces(pattern, stretch))
+                    .collect();
+                let of_lines = pieces_of(pattern, Documents::Lines, text.as_bytes());
+                prop_assert_eq!(of_stretches, of_lines, "{}", name);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! NEON, which every 64-bit ARM has.
 
 use super::super::window::WINDOW;
-use super::{Ascii, Lanes};
+use super::{Ascii, Common, Lanes, common};
 use std::arch::aarch64::*;
 
 /// 64 bytes in four registers.
@@ -12,6 +12,12 @@ impl Lanes for Neon {
     fn classify(block: &[u8; WINDOW]) -> Ascii {
         // SAFETY: NEON is part of the architecture.
         unsafe { classify_neon(block) }
+    }
+
+    #[inline(always)]
+    fn common(block: &[u8; WINDOW]) -> Common {
+        // SAFETY: as above.
+        unsafe { common_neon(block) }
     }
 }
 
@@ -36,7 +42,18 @@ fn classify_neon(block: &[u8; WINDOW]) -> Ascii {
         quote: is(b'\''),
         slash: is(b'/'),
         high: test(&|bytes| vcgeq_u8(bytes, vdupq_n_u8(0x80))),
+        continuation: test(&|bytes| within(bytes, 0x80, 0x40)),
     }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn common_neon(block: &[u8; WINDOW]) -> Common {
+    // SAFETY: as in `classify_neon`.
+    let quarters = unsafe { [0, 16, 32, 48].map(|offset| vld1q_u8(block.as_ptr().add(offset))) };
+    common(|first, count| {
+        mask(quarters.map(|bytes| vcltq_u8(vsubq_u8(bytes, vdupq_n_u8(first)), vdupq_n_u8(count))))
+    })
 }
 
 /// One bit per byte: each byte of 255 leaves the bit of its place among eight, and neighbours are added until eight bytes are one.

@@ -2,7 +2,7 @@
 
 use super::super::Text;
 use super::super::window::{Ends, WINDOW, Windowed, fill};
-use super::{Ascii, Lanes};
+use super::{Ascii, Common, Lanes, common};
 use std::arch::x86_64::*;
 
 /// [`fill`] with AVX-512.
@@ -28,10 +28,27 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn common(block: &[u8; WINDOW]) -> Common {
+        // SAFETY: as above.
+        unsafe { common_avx512(block) }
+    }
+
+    #[inline(always)]
     fn places(bits: u64, from: u32, places: &mut [u32; WINDOW]) {
         // SAFETY: as above.
         unsafe { places_avx512(bits, from, places) }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn common_avx512(block: &[u8; WINDOW]) -> Common {
+    // SAFETY: the reference covers 64 bytes, and the load asks for no alignment.
+    let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+    common(|first, count| {
+        let from_first = _mm512_sub_epi8(bytes, _mm512_set1_epi8(first as i8));
+        _mm512_cmplt_epu8_mask(from_first, _mm512_set1_epi8(count as i8))
+    })
 }
 
 #[inline]
@@ -89,6 +106,7 @@ fn classify_avx512(block: &[u8; WINDOW]) -> Ascii {
         quote: is(b'\''),
         slash: is(b'/'),
         high: _mm512_movepi8_mask(bytes),
+        continuation: within(bytes, 0x80, 0x40),
     }
 }
 
@@ -100,6 +118,12 @@ impl Lanes for Avx2 {
     fn classify(block: &[u8; WINDOW]) -> Ascii {
         // SAFETY: only `fill_avx2` names this type, and it is compiled for these registers.
         unsafe { classify_avx2(block) }
+    }
+
+    #[inline(always)]
+    fn common(block: &[u8; WINDOW]) -> Common {
+        // SAFETY: as above.
+        unsafe { common_avx2(block) }
     }
 }
 
@@ -135,5 +159,26 @@ fn classify_avx2(block: &[u8; WINDOW]) -> Ascii {
         quote: is(b'\''),
         slash: is(b'/'),
         high: mask(&|half| half),
+        continuation: mask(&|half| within(half, 0x80, 0x40)),
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn common_avx2(block: &[u8; WINDOW]) -> Common {
+    // SAFETY: as in `classify_avx2`.
+    let halves = unsafe {
+        [
+            _mm256_loadu_si256(block.as_ptr().cast()),
+            _mm256_loadu_si256(block.as_ptr().add(32).cast()),
+        ]
+    };
+    common(|first, count| {
+        let [low, high] = halves.map(|half| {
+            let from_first = _mm256_sub_epi8(half, _mm256_set1_epi8(first as i8));
+            let least = _mm256_min_epu8(from_first, _mm256_set1_epi8((count - 1) as i8));
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, from_first)) as u32
+        });
+        u64::from(low) | u64::from(high) << 32
+    })
 }

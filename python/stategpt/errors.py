@@ -38,7 +38,7 @@ class TokenizerFormatError(DataError):
 
 
 class TokenizerUnsupported(TokenizerFormatError):
-    """A tokenizer file asks for what the engine does not cover and another library may; the message gives the JSON path."""
+    """A tokenizer file asks for what the engine does not cover; the message gives the JSON path."""
 
 
 class PatternLimit(DataError):

@@ -77,7 +77,17 @@ def test_real_expressions_cut_as_the_library_cuts(name: str) -> None:
     assert_pieces_equal(REAL[name], texts())
 
 
-CLASSES = ["\\w", "\\W", "[\\w]", "[^\\w\\s]", "[\\W\\d]", "\\s", "\\d", ".", *(f"\\p{{{name}}}" for name in ("Han", "Hiragana", "Cyrillic", "Alphabetic"))]
+CLASSES = [
+    "\\w",
+    "\\W",
+    "[\\w]",
+    "[^\\w\\s]",
+    "[\\W\\d]",
+    "\\s",
+    "\\d",
+    ".",
+    *(f"\\p{{{name}}}" for name in ("Han", "Hiragana", "Cyrillic", "Alphabetic")),
+]
 CATEGORIES = sorted({unicodedata.category(chr(code)) for code in range(0x11_0000)} - {"Cs"})
 
 
@@ -94,8 +104,9 @@ def test_training_with_an_expression_is_the_librarys(name: str, tmp_path: Path) 
     tok = Tokenizer.train(library_texts(60_000), 600, pattern=REAL[name], special_tokens=["<s>"])
     assert tok.pattern == REAL[name]
     tok.save(tmp_path / "tokenizer.json")
-    again, theirs = Tokenizer.load(tmp_path / "tokenizer.json"), tokenizers.Tokenizer.from_file(
-        str(tmp_path / "tokenizer.json")
+    again, theirs = (
+        Tokenizer.load(tmp_path / "tokenizer.json"),
+        tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")),
     )
     assert again.fingerprint == tok.fingerprint
     made = tokenizers.Tokenizer(tokenizers.models.BPE())
@@ -120,7 +131,9 @@ def test_bytes_that_are_not_text_come_back(pattern: str) -> None:
         assert tok.decode_bytes(tok.encode_bytes(data)) == data
 
 
-@pytest.mark.parametrize("pattern", ["gpt5", "^a", "a$", "(", "[[:alpha:]]", r"\p{N}{1,3}+", r"(?i:stress)", r"\p{Nope}"])
+@pytest.mark.parametrize(
+    "pattern", ["gpt5", "^a", "a$", "(", "[[:alpha:]]", r"\p{N}{1,3}+", r"(?i:stress)", r"\p{Nope}"]
+)
 def test_an_expression_that_means_something_else_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidArgument, match="pattern"):
         Tokenizer.train(["a"], 256, pattern=pattern)

@@ -1,4 +1,4 @@
-"""The `tokenizers` library behind the methods of `Tokenizer`, for files that ask for what our own engine does not cover.
+"""The `tokenizers` library behind the methods of `Tokenizer`, for files that ask for what our engine does not cover.
 
 `Tokenizer.load` returns an `HfTokenizer` by itself, with one logged line that names what is not covered. It is some
 hundred times slower, knows text only (no bytes that are not UTF-8), and is not what token shards are written with.
@@ -113,7 +113,9 @@ class HfTokenizer:
         try:
             return self.encode(data.decode(), special=special)
         except UnicodeDecodeError as error:
-            raise InvalidArgument(f"the bytes are not UTF-8 at {error.start}; this tokenizer knows text only") from error
+            raise InvalidArgument(
+                f"the bytes are not UTF-8 at {error.start}; this tokenizer knows text only"
+            ) from error
 
     def encode_batch(self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text") -> Ragged:
         """The ids of many texts, one document each. The library chooses its threads itself."""
@@ -276,7 +278,9 @@ def instead(path: str | os.PathLike[str], unsupported: TokenizerUnsupported) -> 
     try:
         made = HfTokenizer.load(path)
     except MissingExtra as error:
-        raise TokenizerUnsupported(f"{unsupported}; pip install 'stategpt[hf]' to use the tokenizers library") from error
+        raise TokenizerUnsupported(
+            f"{unsupported}; pip install 'stategpt[hf]' to use the tokenizers library"
+        ) from error
     _log.warning("%s; using the tokenizers library, which is slower", unsupported)
     return made
 

@@ -183,7 +183,7 @@ def write_shards(
     if isinstance(documents, str | bytes | os.PathLike):
         raise InvalidArgument("documents is one text or path; give a list of texts, or sg.data.read_documents(path)")
     if not isinstance(tok, Tokenizer):
-        raise InvalidArgument(f"tok is {type(tok).__name__}; token shards are written with stategpt's own tokenizers only")
+        raise InvalidArgument(f"tok is {type(tok).__name__}; token shards are written with stategpt's tokenizers only")
     padding = PAD if PAD in tok.special_tokens else None
     workers = None if threads is None else whole("threads", threads, least=1)
     writer = _native.ShardWriter(os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1))

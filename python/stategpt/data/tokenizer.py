@@ -86,8 +86,8 @@ class Tokenizer(_native.Tokenizer):
                 then ("merging", merges, merges at most). What it raises ends the training, as Ctrl-C does.
 
         Raises:
-            InvalidArgument: a vocabulary too small, an unknown pattern, a regular expression that means something else to
-                the `tokenizers` library, a special token that text needs, no Unicode.
+            InvalidArgument: a vocabulary too small, an unknown pattern, a regular expression that means something else
+                to the `tokenizers` library, a special token that text needs, no Unicode.
             PatternLimit: a text takes a regular expression with look-around over its limit of steps.
             CorpusError: nothing to train on, a file that is not UTF-8, more distinct pieces than `memory_limit` allows.
             StorageError: a file that cannot be read.

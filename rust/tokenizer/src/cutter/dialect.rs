@@ -40,8 +40,10 @@ type Outcome<T = ()> = Result<T, String>;
 
 /// Deepest nesting of groups and classes.
 const DEEPEST: usize = 100;
-/// Oniguruma's word characters: not the two joiners, which our `\w` holds, but Latin-1's six digits that are no decimals.
-const WORD: &str = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xB2\xB3\xB9\xBC-\xBE";
+/// Oniguruma's word characters: those of our `\w` but for the two joiners.
+const WORD: &str = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}";
+/// Outside of a class it takes Latin-1's superscript digits and fractions for such characters, too.
+const WORD_ALONE: &str = r"\xB2\xB3\xB9\xBC-\xBE";
 /// What folds to several characters under `(?i:...)` in Oniguruma: ß, ff, fi, fl, st and their like.
 const FOLDED_PAIRS: [&str; 5] = ["ss", "ff", "fi", "fl", "st"];
 
@@ -275,8 +277,10 @@ impl<'s> Translator<'s> {
                 self.current.text.push('\\');
                 self.current.text.push(escaped);
             }
-            'w' => self.emit(&format!("[{WORD}]")),
-            'W' => self.emit(&format!("[^{WORD}]")),
+            'w' if in_class => self.emit(&format!("[{WORD}]")),
+            'W' if in_class => self.emit(&format!("[^{WORD}]")),
+            'w' => self.emit(&format!("[{WORD}{WORD_ALONE}]")),
+            'W' => self.emit(&format!("[^{WORD}{WORD_ALONE}]")),
             'p' | 'P' => return self.property(escaped),
             'x' | 'u' => return self.code_point(escaped),
             'A' | 'z' if !in_class => {

@@ -62,7 +62,9 @@ impl<'de> Visitor<'de> for BpeVisitor {
                 "dropout" => bpe.dropout = map.next_value()?,
                 "continuing_subword_prefix" => bpe.prefix = map.next_value()?,
                 "end_of_word_suffix" => bpe.suffix = map.next_value()?,
-                "ignore_merges" => bpe.ignore_merges = map.next_value::<Option<bool>>()?.unwrap_or(false),
+                "ignore_merges" => {
+                    bpe.ignore_merges = map.next_value::<Option<bool>>()?.unwrap_or(false)
+                }
                 "vocab" => vocabulary = Some(map.next_value::<Vocabulary<'de>>()?),
                 "merges" => match &vocabulary {
                     Some(vocabulary) => merges = Some(map.next_value_seed(Merges(vocabulary))?),
@@ -81,7 +83,10 @@ impl<'de> Visitor<'de> for BpeVisitor {
     }
 }
 
-fn look_up<E: Error>(vocabulary: &Vocabulary<'_>, texts: &[MergeText<'_>]) -> Result<Vec<Merge>, E> {
+fn look_up<E: Error>(
+    vocabulary: &Vocabulary<'_>,
+    texts: &[MergeText<'_>],
+) -> Result<Vec<Merge>, E> {
     let mut joined = String::new();
     let merge = |(place, text): (usize, &MergeText<'_>)| {
         let merge = text.merge(vocabulary, &mut joined);
@@ -142,7 +147,11 @@ struct MergeText<'f> {
 impl MergeText<'_> {
     /// The ids of both parts and of what they become.
     fn merge(&self, vocabulary: &Vocabulary<'_>, joined: &mut String) -> Result<Merge, String> {
-        let id = |token: &str| vocabulary.id(token).ok_or_else(|| format!("{token:?} is not in the vocabulary"));
+        let id = |token: &str| {
+            vocabulary
+                .id(token)
+                .ok_or_else(|| format!("{token:?} is not in the vocabulary"))
+        };
         joined.clear();
         joined.push_str(&self.left);
         joined.push_str(&self.right);
@@ -164,7 +173,9 @@ struct MergeVisitor;
 
 /// The two parts of `"a b"`.
 fn parts<E: Error>(text: &str) -> Result<(&str, &str), E> {
-    let cut = text.split_once(' ').filter(|(_, right)| !right.contains(' '));
+    let cut = text
+        .split_once(' ')
+        .filter(|(_, right)| !right.contains(' '));
     cut.ok_or_else(|| E::custom(format!("{text:?} is not two tokens with one space between")))
 }
 
@@ -192,8 +203,14 @@ impl<'de> Visitor<'de> for MergeVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<MergeText<'de>, A::Error> {
-        let left = items.next_element::<Text<'de>>()?.ok_or_else(|| A::Error::invalid_length(0, &self))?.0;
-        let right = items.next_element::<Text<'de>>()?.ok_or_else(|| A::Error::invalid_length(1, &self))?.0;
+        let left = items
+            .next_element::<Text<'de>>()?
+            .ok_or_else(|| A::Error::invalid_length(0, &self))?
+            .0;
+        let right = items
+            .next_element::<Text<'de>>()?
+            .ok_or_else(|| A::Error::invalid_length(1, &self))?
+            .0;
         match items.next_element::<IgnoredAny>()? {
             Some(_) => Err(A::Error::invalid_length(3, &self)),
             None => Ok(MergeText { left, right }),

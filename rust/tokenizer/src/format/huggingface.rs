@@ -33,7 +33,10 @@ impl Tokenizer {
 pub fn parse(json: &[u8]) -> Result<Model> {
     // Once for the whole file, rather than for each string.
     let text = std::str::from_utf8(json).map_err(|error| {
-        TokenizerError::format("$", format!("it is not UTF-8 at byte {}", error.valid_up_to()))
+        TokenizerError::format(
+            "$",
+            format!("it is not UTF-8 at byte {}", error.valid_up_to()),
+        )
     })?;
     // Keeping track of the path doubles the time, so it is done only for files that turn out to be wrong.
     let file: File<'_> = serde_json::from_str(text).map_err(|error| locate(text, &error))?;

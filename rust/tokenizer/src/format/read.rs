@@ -19,7 +19,10 @@ impl File<'_> {
     pub fn into_model(self) -> Result<Model> {
         let part = |part: Part<'_>, name| parse_part(part, name);
         if !part(self.truncation, "truncation")?.is_null() {
-            return unsupported("$.truncation", "truncation is not covered; set it to null and cut the ids yourself");
+            return unsupported(
+                "$.truncation",
+                "truncation is not covered; set it to null and cut the ids yourself",
+            );
         }
         if !part(self.padding, "padding")?.is_null() {
             return unsupported("$.padding", "padding is not covered; set it to null");
@@ -27,12 +30,23 @@ impl File<'_> {
         let nfc = read_normalizer(&part(self.normalizer, "normalizer")?, "$.normalizer")?;
         match kind(&part(self.decoder, "decoder")?) {
             "ByteLevel" => {}
-            other => return unsupported("$.decoder", format!("decoder {other} is not covered, only ByteLevel")),
+            other => {
+                return unsupported(
+                    "$.decoder",
+                    format!("decoder {other} is not covered, only ByteLevel"),
+                );
+            }
         }
         let post_processor = part(self.post_processor, "post_processor")?;
         check(&self.model)?;
-        let (cutter, prefix_space) = pre_tokenizer::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
-        let Bpe { vocabulary, merges, ignore_merges, .. } = self.model;
+        let (cutter, prefix_space) =
+            pre_tokenizer::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
+        let Bpe {
+            vocabulary,
+            merges,
+            ignore_merges,
+            ..
+        } = self.model;
         let added = read_added(self.added_tokens.0, &vocabulary)?;
         let (tokens, strange) = token_table(&vocabulary, &added);
         check_merges(&merges, &strange)?;
@@ -54,15 +68,21 @@ impl File<'_> {
 fn parse_part(part: Part<'_>, name: &str) -> Result<Value> {
     let text = part.map_or("null", |part| part.get());
     if text.len() > MOST_PART_BYTES {
-        let problem = format!("it has {} bytes, more than the limit of {MOST_PART_BYTES}", text.len());
+        let problem = format!(
+            "it has {} bytes, more than the limit of {MOST_PART_BYTES}",
+            text.len()
+        );
         return unsupported(format!("$.{name}"), problem);
     }
-    serde_json::from_str(text).map_err(|error| TokenizerError::format(format!("$.{name}"), error.to_string()))
+    serde_json::from_str(text)
+        .map_err(|error| TokenizerError::format(format!("$.{name}"), error.to_string()))
 }
 
 /// The type of a part of the file.
 fn kind(part: &Value) -> &str {
-    part.get("type").and_then(Value::as_str).unwrap_or("of no type")
+    part.get("type")
+        .and_then(Value::as_str)
+        .unwrap_or("of no type")
 }
 
 /// Whether text is brought into NFC. A sequence of nothing but NFC is NFC.
@@ -70,7 +90,10 @@ fn read_normalizer(normalizer: &Value, path: &str) -> Result<bool> {
     if normalizer.is_null() {
         return Ok(false);
     }
-    match (kind(normalizer), normalizer.get("normalizers").and_then(Value::as_array)) {
+    match (
+        kind(normalizer),
+        normalizer.get("normalizers").and_then(Value::as_array),
+    ) {
         ("NFC", _) => Ok(true),
         ("Sequence", Some(steps)) => {
             let mut any = false;
@@ -78,7 +101,12 @@ fn read_normalizer(normalizer: &Value, path: &str) -> Result<bool> {
                 let path = format!("{path}.normalizers[{place}]");
                 match kind(step) {
                     "NFC" => any = true,
-                    other => return unsupported(path, format!("normalizer {other} is not covered, only NFC")),
+                    other => {
+                        return unsupported(
+                            path,
+                            format!("normalizer {other} is not covered, only NFC"),
+                        );
+                    }
                 }
             }
             Ok(any)
@@ -93,10 +121,16 @@ fn check(model: &Bpe<'_>) -> Result<()> {
         return unsupported("$.model.type", format!("{kind} is not covered, only BPE"));
     }
     if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
-        return unsupported("$.model.dropout", format!("dropout {dropout} is not covered"));
+        return unsupported(
+            "$.model.dropout",
+            format!("dropout {dropout} is not covered"),
+        );
     }
     if is_given(&model.prefix) {
-        return unsupported("$.model.continuing_subword_prefix", "prefixes are not covered");
+        return unsupported(
+            "$.model.continuing_subword_prefix",
+            "prefixes are not covered",
+        );
     }
     if is_given(&model.suffix) {
         return unsupported("$.model.end_of_word_suffix", "suffixes are not covered");
@@ -122,8 +156,15 @@ fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<
     let mut kept = Vec::<AddedToken>::with_capacity(added.len());
     let mut next = vocabulary.tokens.len() as u64;
     // Where ids have no gaps, the library's numbers belong to no other token.
-    let has_gaps = vocabulary.tokens.iter().any(|(_, id)| u64::from(*id) >= next);
-    let beyond = vocabulary.tokens.iter().map(|(_, id)| *id).filter(|_| has_gaps);
+    let has_gaps = vocabulary
+        .tokens
+        .iter()
+        .any(|(_, id)| u64::from(*id) >= next);
+    let beyond = vocabulary
+        .tokens
+        .iter()
+        .map(|(_, id)| *id)
+        .filter(|_| has_gaps);
     let taken: FxHashSet<u32> = beyond.collect();
     for (place, token) in added.into_iter().enumerate() {
         let (id, content) = (token.id, token.content.0);
@@ -132,7 +173,10 @@ fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<
             return wrong(path("content"), "an added token is empty");
         }
         if id as usize >= MAX_VOCABULARY {
-            return wrong(path("id"), format!("id {id} is beyond the limit of {MAX_VOCABULARY}"));
+            return wrong(
+                path("id"),
+                format!("id {id} is beyond the limit of {MAX_VOCABULARY}"),
+            );
         }
         match vocabulary.id(&content) {
             Some(known) if known == id => {}
@@ -142,11 +186,16 @@ fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<
             }
             // The library numbers these itself, whatever the file says.
             None if u64::from(id) != next => {
-                let problem = format!("id {id} of {content:?} is not the one the tokenizers library gives it, {next}");
+                let problem = format!(
+                    "id {id} of {content:?} is not the one the tokenizers library gives it, {next}"
+                );
                 return unsupported(path("id"), problem);
             }
             None if taken.contains(&id) => {
-                return wrong(path("id"), format!("id {id} belongs to another token in the vocabulary"));
+                return wrong(
+                    path("id"),
+                    format!("id {id} belongs to another token in the vocabulary"),
+                );
             }
             None => {}
         }
@@ -163,7 +212,10 @@ fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<
     }
     kept.sort_by_key(|token| token.id);
     match kept.windows(2).find(|pair| pair[0].id == pair[1].id) {
-        Some(pair) => wrong("$.added_tokens", format!("id {} stands here twice", pair[0].id)),
+        Some(pair) => wrong(
+            "$.added_tokens",
+            format!("id {} stands here twice", pair[0].id),
+        ),
         None => Ok(kept),
     }
 }
@@ -171,16 +223,27 @@ fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<
 /// Bytes of each token, an added one's its text, and the ids of tokens not written in the byte-level alphabet. Those stand
 /// for their UTF-8, as the `tokenizers` library decodes them.
 fn token_table(vocabulary: &Vocabulary<'_>, added: &[AddedToken]) -> (TokenTable, FxHashSet<u32>) {
-    let known = vocabulary.tokens.iter().enumerate().map(|(place, (_, id))| (*id, place));
+    let known = vocabulary
+        .tokens
+        .iter()
+        .enumerate()
+        .map(|(place, (_, id))| (*id, place));
     let is_added = |id: u32| added.binary_search_by_key(&id, |token| token.id).is_ok();
     let after = vocabulary.tokens.len()..;
     let mut order: Vec<(u32, usize)> = known.filter(|&(id, _)| !is_added(id)).collect();
-    order.extend(added.iter().zip(after).map(|(token, place)| (token.id, place)));
+    order.extend(
+        added
+            .iter()
+            .zip(after)
+            .map(|(token, place)| (token.id, place)),
+    );
     order.sort_unstable();
     let (mut table, mut strange) = (TokenTable::default(), FxHashSet::default());
     for (id, place) in order {
         match vocabulary.tokens.get(place) {
-            None => table.push(id, |bytes| bytes.extend_from_slice(added[place - vocabulary.tokens.len()].content.as_bytes())),
+            None => table.push(id, |bytes| {
+                bytes.extend_from_slice(added[place - vocabulary.tokens.len()].content.as_bytes())
+            }),
             Some((text, _)) => table.push(id, |bytes| {
                 let before = bytes.len();
                 let mut characters = text.chars();
@@ -198,11 +261,16 @@ fn token_table(vocabulary: &Vocabulary<'_>, added: &[AddedToken]) -> (TokenTable
 
 /// Checks that no merge makes or takes a token that no bytes become.
 fn check_merges(merges: &[Merge], strange: &FxHashSet<u32>) -> Result<()> {
-    let is_strange = |merge: &Merge| [merge.left, merge.right, merge.joined].iter().any(|id| strange.contains(id));
+    let is_strange = |merge: &Merge| {
+        [merge.left, merge.right, merge.joined]
+            .iter()
+            .any(|id| strange.contains(id))
+    };
     match merges.iter().position(is_strange) {
-        Some(place) if !strange.is_empty() => {
-            unsupported(format!("$.model.merges[{place}]"), "a token is not written in the byte-level alphabet")
-        }
+        Some(place) if !strange.is_empty() => unsupported(
+            format!("$.model.merges[{place}]"),
+            "a token is not written in the byte-level alphabet",
+        ),
         _ => Ok(()),
     }
 }

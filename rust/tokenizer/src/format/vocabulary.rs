@@ -23,7 +23,10 @@ impl<'f> Vocabulary<'f> {
     /// The vocabulary of these tokens, or the first that stands twice.
     fn of(tokens: Vec<(Cow<'f, str>, u32)>) -> Result<Self, String> {
         let size = (tokens.len() * 2).next_power_of_two().max(2);
-        let mut vocabulary = Self { tokens, slots: vec![FREE; size] };
+        let mut vocabulary = Self {
+            tokens,
+            slots: vec![FREE; size],
+        };
         for place in 0..vocabulary.tokens.len() {
             let token = &*vocabulary.tokens[place].0;
             if token.is_empty() {
@@ -95,7 +98,9 @@ struct Taken(Vec<u64>);
 impl Taken {
     fn take(&mut self, token: &str, id: u32) -> Result<(), String> {
         if id as usize >= MAX_VOCABULARY {
-            return Err(format!("id {id} of {token:?} is beyond the limit of {MAX_VOCABULARY}"));
+            return Err(format!(
+                "id {id} of {token:?} is beyond the limit of {MAX_VOCABULARY}"
+            ));
         }
         let (word, bit) = (id as usize / 64, 1 << (id % 64));
         if word >= self.0.len() {

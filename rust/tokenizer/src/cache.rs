@@ -1,5 +1,4 @@
-//! Short pieces met before, with their tokens: a fixed table of pairs of slots, in which a newcomer takes the first place,
-//! and who stood there the second.
+//! Short pieces met before, with their tokens: a fixed table of pairs of slots, of which one is for those that stay.
 //!
 //! Its size never changes (6 MiB), and it holds whole keys, so that it can change how long encoding takes and never what
 //! comes out.
@@ -19,6 +18,11 @@ const SLOT: usize = SET / 2;
 const COUNT_SHIFT: u32 = 62;
 const COUNT: u64 = 3 << COUNT_SHIFT;
 
+/// One newcomer of so many takes the place of a piece that has its set's first slot; the others have the second slot in turn. So
+/// text that comes round and round, with more pieces than there are slots, still finds one of each set's (bimodal insertion:
+/// Qureshi et al., *Adaptive Insertion Policies for High Performance Caching*, 2007).
+const NEWCOMERS: u32 = 16;
+
 /// The tokens of a piece.
 #[derive(Clone, Copy)]
 pub struct Tokens {
@@ -29,12 +33,19 @@ pub struct Tokens {
 }
 
 /// The table. One per thread that encodes.
-pub struct PieceCache(Zeroed);
+pub struct PieceCache {
+    table: Zeroed,
+    /// Pieces put in so far.
+    inserted: u32,
+}
 
 impl Default for PieceCache {
     /// An empty one; its memory is touched only as it fills.
     fn default() -> Self {
-        Self(Zeroed::of(SETS * SET))
+        Self {
+            table: Zeroed::of(SETS * SET),
+            inserted: 0,
+        }
     }
 }
 
@@ -49,7 +60,7 @@ impl PieceCache {
     /// The table to look pieces up in.
     #[inline]
     pub fn sets(&self) -> Sets<'_> {
-        Sets(self.0.as_chunks().0)
+        Sets(self.table.as_chunks().0)
     }
 
     /// Remembers the tokens of `key`, if they are few enough.
@@ -67,9 +78,18 @@ impl PieceCache {
             id(2) | id(3) << 32,
         ];
         let start = place(key) as usize * SET;
-        let set = &mut self.0[start..start + SET];
-        set.copy_within(..SLOT, SLOT);
-        for (bytes, word) in set.as_chunks_mut::<8>().0.iter_mut().zip(slot) {
+        let set = &mut self.table[start..start + SET];
+        self.inserted = self.inserted.wrapping_add(1);
+        let first_is_free = set[..SLOT].iter().all(|&byte| byte == 0);
+        let slot_bytes = if first_is_free {
+            &mut set[..SLOT]
+        } else if self.inserted.is_multiple_of(NEWCOMERS) {
+            set.copy_within(..SLOT, SLOT);
+            &mut set[..SLOT]
+        } else {
+            &mut set[SLOT..]
+        };
+        for (bytes, word) in slot_bytes.as_chunks_mut::<8>().0.iter_mut().zip(slot) {
             *bytes = word.to_ne_bytes();
         }
     }

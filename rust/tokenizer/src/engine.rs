@@ -126,7 +126,8 @@ impl Tokenizer {
         known: &mut Known,
         ids: &mut Vec<u32>,
     ) -> usize {
-        batch.look_up(text, start, count, known.cache.sets());
+        let long = |piece: &[u8]| self.merger.prefetch(piece);
+        batch.look_up(text, start, count, known.cache.sets(), long);
         let (mut at, mut from) = (0, start);
         loop {
             at += batch.append_known(at, count, known.cache.sets(), ids);
@@ -154,9 +155,17 @@ impl Tokenizer {
 }
 
 impl Batch {
-    /// Makes keys of the first `count` pieces and asks for the memory in which the cache has them.
+    /// Makes keys of the first `count` pieces and asks for the memory in which the cache has them; `long` does so for those that
+    /// have no key.
     #[inline]
-    fn look_up(&mut self, text: &[u8], mut start: usize, count: usize, cache: Sets<'_>) {
+    fn look_up(
+        &mut self,
+        text: &[u8],
+        mut start: usize,
+        count: usize,
+        cache: Sets<'_>,
+        long: impl Fn(&[u8]),
+    ) {
         let Self {
             ends, keys, places, ..
         } = self;
@@ -165,6 +174,7 @@ impl Batch {
             *key = if end - start <= ShortKey::MOST {
                 ShortKey::of(text, start, end)
             } else {
+                long(&text[start..end]);
                 ShortKey::NONE
             };
             *place = cache.place(*key);

@@ -31,6 +31,7 @@ mod trie;
 mod trie_build;
 mod whole;
 
+use crate::cache::PieceCache;
 use crate::model::Model;
 use check::{Check, Memo};
 use derive::Derivations;
@@ -70,6 +71,7 @@ pub struct PieceMerger {
     check: Check,
     /// For short pieces; `None` where they may be whole tokens that merging does not arrive at, or are checked by merging.
     short: Option<Short>,
+    cache: LongCache,
 }
 
 /// What a thread keeps between pieces.
@@ -78,7 +80,6 @@ pub struct MergeBuffers {
     /// A bit for each byte of a long piece: no token begins here.
     dead: Vec<u64>,
     memo: Memo,
-    cache: LongCache,
     merging: LoopBuffers,
     /// Steps in the trie and pairs checked, in tests.
     steps: u64,
@@ -125,7 +126,14 @@ impl PieceMerger {
             trie,
             short,
             check,
+            cache: LongCache::default(),
         }
+    }
+
+    /// Asks for the memory that [`PieceMerger::append`] will look at first, for a long piece.
+    #[inline]
+    pub fn prefetch(&self, piece: &[u8]) {
+        self.cache.prefetch(piece);
     }
 
     /// Appends the ids of `piece`.
@@ -133,15 +141,23 @@ impl PieceMerger {
         if piece.is_empty() {
             return;
         }
+        let is_short = piece.len() <= SHORT_MOST;
+        if is_short
+            && let Some(number) = self.short.as_ref().and_then(|short| short.whole.get(piece))
+        {
+            return ids.push(self.ids[number as usize]);
+        }
         // Long pieces that come back are found in one place, before any walk.
-        let place = LongCache::takes(piece).then(|| LongCache::place(piece));
-        if place.is_some_and(|place| buffers.cache.append(place, piece, ids)) {
+        let place = LongCache::place(piece);
+        if place.is_some_and(|place| self.cache.append(place, piece, ids)) {
             return;
         }
         let before = ids.len();
         self.append_new(piece, buffers, ids);
-        if let Some(place) = place {
-            buffers.cache.insert(place, piece, &ids[before..]);
+        if let Some(place) = place
+            && (!is_short || ids.len() - before > PieceCache::MOST_TOKENS)
+        {
+            self.cache.insert(place, piece, &ids[before..]);
         }
     }
 

@@ -402,8 +402,7 @@ fn vocabularies() -> Vec<(&'static str, Model)> {
     let files =
         ["gpt2", "cl100k", "o200k"].map(|name| (name, folder.join(format!("{name}.tiktoken"))));
     let there = files.into_iter().filter(|(_, path)| path.is_file());
-    let model =
-        |path| from_ranks(&std::fs::read(path).unwrap(), Pattern::Gpt2, &[]).unwrap();
+    let model = |path| from_ranks(&std::fs::read(path).unwrap(), Pattern::Gpt2, &[]).unwrap();
     there.map(|(name, path)| (name, model(path))).collect()
 }
 

@@ -156,11 +156,30 @@ mod tests {
             &[7, 8, 9, 10],
             &[(1 << 22) - 1; 4],
         ] {
-            let key = ShortKey::of(b"piece", 0, 5);
+            let piece = format!("piece {}", tokens[tokens.len() - 1]);
+            let key = ShortKey::of(piece.as_bytes(), 0, piece.len());
+            assert_eq!(found(&cache, key), None);
             cache.insert(key, tokens);
             assert_eq!(found(&cache, key).as_deref(), Some(tokens));
-            assert_eq!(found(&cache, ShortKey::of(b"piecf", 0, 5)), None);
         }
+    }
+
+    #[test]
+    fn more_pieces_than_there_is_room_for_leave_some_of_them() {
+        let mut cache = PieceCache::default();
+        let key = |number: u32| ShortKey::of(&[&number.to_le_bytes()[..], b"piece"].concat(), 0, 9);
+        let pieces = 0..5 * SETS as u32;
+        for _ in 0..2 {
+            pieces.clone().for_each(|number| {
+                if found(&cache, key(number)).is_none() {
+                    cache.insert(key(number), &[number, 1]);
+                }
+            });
+        }
+        let known = pieces.filter_map(|number| {
+            found(&cache, key(number)).map(|ids| assert_eq!(ids, [number, 1]))
+        });
+        assert!(known.count() > SETS);
     }
 
     #[test]

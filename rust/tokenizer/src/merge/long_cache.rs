@@ -78,7 +78,7 @@ impl LongCache {
         });
         let hash = hash.wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let slots = (SEGMENTS * SEGMENT_SLOTS) as u64;
-        Some(Place(((hash >> 32) * slots >> 32) as usize))
+        Some(Place((((hash >> 32) * slots) >> 32) as usize))
     }
 
     /// Asks for the memory in which `piece` is, if it is kept.

@@ -14,6 +14,9 @@ pub const WINDOW: usize = 64;
 /// Ends of pieces found at a time.
 pub const ENDS: usize = 256;
 
+/// Text of less is scanned character by character: that is sooner done than a window.
+const FEW: usize = 16;
+
 /// Ends of consecutive pieces.
 pub type Ends = [u32; ENDS];
 
@@ -298,6 +301,12 @@ impl Window {
 pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut Ends) -> usize {
     let mut found = 0;
     while found <= ENDS - WINDOW && start < text.bytes.len() {
+        if text.bytes.len() - start < FEW {
+            start = P::piece_end(text, start);
+            ends[found] = start as u32;
+            found += 1;
+            continue;
+        }
         let window = Window::of::<L>(text, start, P::MARKS_APART);
         // A piece begins at the first byte, which is known and no end.
         let borders = P::borders(text, start, &window) & window.known & !1;

@@ -65,6 +65,7 @@ pub fn merge_all<S: Symbol>(
     let mut merges = Vec::new();
     let (mut left, mut right) = (Gains::new(vocab_size), Gains::new(vocab_size));
     let mut postings = Vec::new();
+    let mut crowded = 0;
     let mut candidates = first_census(&words, plan.first_byte, bar(tokens));
     while missing(tokens) > 0 {
         let Some(next) = candidates.pop(&mut postings) else {
@@ -88,8 +89,11 @@ pub fn merge_all<S: Symbol>(
         candidates.take(&mut right, |y| pair(r, y), |y| pair(joined, y));
         candidates.take(&mut left, |x| pair(x, l), |x| pair(x, joined));
         let keep = (plan.keep)(missing(tokens));
-        if candidates.live() > 2 * keep {
+        if candidates.live() > crowded.max(2 * keep) {
             candidates.raise_bar(keep);
+            // Where many pairs occur equally often, none of them goes. To look again before there are twice as many would make
+            // each merge as dear as all pairs.
+            crowded = 2 * candidates.live();
         }
         candidates.close_gaps();
         watch.glance(Phase::Merging, merges.len() as u64, total)?;

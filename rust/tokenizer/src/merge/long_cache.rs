@@ -14,19 +14,20 @@ use std::sync::{Mutex, OnceLock};
 
 /// Words of a slot: two cache lines.
 const SLOT_WORDS: usize = 16;
-/// Slots of a segment, which are made together when the first of them is needed: 1 MiB.
-const SEGMENT_SLOTS: usize = 1 << 13;
+/// Slots of a segment, which are made together when the first of them is needed: 64 KiB.
+const SEGMENT_SLOTS: usize = 1 << 9;
 /// Segments: 16 MiB in all.
-const SEGMENTS: usize = 16;
+const SEGMENTS: usize = 256;
+
+type Segment = [AtomicU64; SEGMENT_SLOTS * SLOT_WORDS];
 /// Bytes of the longest piece that is kept.
 const MOST: usize = 64;
 /// Bytes of the shortest one: shorter ones have no more tokens than the table of short pieces holds.
 const LEAST: usize = 5;
 
 /// The table.
-#[derive(Default)]
 pub struct LongCache {
-    segments: [OnceLock<Box<[AtomicU64]>>; SEGMENTS],
+    segments: [OnceLock<Box<Segment>>; SEGMENTS],
     /// Held by whoever makes a segment. Only ever taken by `try_lock`.
     making: Mutex<()>,
 }
@@ -62,6 +63,16 @@ impl Head {
     /// As often written and once more, with this content.
     fn next(self, len: usize, count: usize) -> Self {
         Self((self.0 >> 16).wrapping_add(1) << 16 | (len as u64) << 8 | count as u64)
+    }
+}
+
+impl Default for LongCache {
+    /// An empty one, without memory for pieces yet.
+    fn default() -> Self {
+        Self {
+            segments: [const { OnceLock::new() }; SEGMENTS],
+            making: Mutex::new(()),
+        }
     }
 }
 
@@ -132,8 +143,7 @@ impl LongCache {
     #[cold]
     fn make(&self, place: Place) -> Option<[&[AtomicU64]; 2]> {
         let making = self.making.try_lock().ok()?;
-        let words = SEGMENT_SLOTS * SLOT_WORDS;
-        let segment = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let segment = Box::new([const { AtomicU64::new(0) }; SEGMENT_SLOTS * SLOT_WORDS]);
         // Whoever holds the lock is the only one here, so this never waits.
         let _ = self.segments[place.0 / SEGMENT_SLOTS].set(segment);
         drop(making);

@@ -7,6 +7,7 @@ from typing import Literal, Self, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 __version__: str
 
@@ -49,6 +50,7 @@ def append_line(path: str | PathLike[str], line: str, durable: bool) -> None:
 _Special: TypeAlias = Literal["text", "allow"]
 _IdsLike: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
 
+@disjoint_base
 class Tokenizer:
     """The BPE engine: immutable, shared by threads. `stategpt.Tokenizer` is made of it and adds the rest.
 
@@ -150,6 +152,7 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """`b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only."""
 
+@disjoint_base
 class StreamDecoder:
     """Decodes id by id; threads that share one take turns."""
 

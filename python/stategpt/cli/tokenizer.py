@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from stategpt.cli.commands import add
 from stategpt.cli.token_chips import show_tokens
-from stategpt.cli.tokenizer_progress import TrainingShown
 from stategpt.cli.words import listing, size, table
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.config.material import PATTERNS
@@ -44,6 +43,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def execute_train(arguments: argparse.Namespace) -> int:
     """Trains on whole files and saves."""
+    from stategpt.cli.tokenizer_progress import TrainingShown
     from stategpt.data import Tokenizer
 
     paths = [Path(name) for name in arguments.files]

@@ -212,7 +212,7 @@ impl Window {
         starts
     }
 
-    /// Last white space before something else, line ends left out where `newlines` is not wanted.
+    /// Those of `white` that something else than white space follows.
     #[inline]
     pub fn last_white(&self, white: u64) -> u64 {
         white & ((self.known & !self.white) >> 1)

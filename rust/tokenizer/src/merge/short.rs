@@ -43,7 +43,7 @@ struct Merging {
 }
 
 impl PieceMerger {
-    /// Appends the ids of a piece of 2 to [`SHORT_MOST`] bytes.
+    /// Appends the ids of a piece of 1 to [`SHORT_MOST`] bytes that is no token as a whole, or is one by its merges.
     #[inline]
     pub(super) fn append_short(
         &self,
@@ -52,9 +52,6 @@ impl PieceMerger {
         piece: &[u8],
         ids: &mut Vec<u32>,
     ) {
-        if let Some(number) = short.whole.get(piece) {
-            return ids.push(self.ids[number as usize]);
-        }
         let mut state = Merging {
             tokens: [0; PLACES],
             merges: [0; PLACES],

@@ -1,10 +1,10 @@
 //! The loop that everything is encoded by: pieces in, ids out.
 
-use crate::cache::{PieceCache, Sets};
+use crate::cache::{Lines, PieceCache};
 use crate::cutter::Cutter;
 use crate::error::Result;
 use crate::key::ShortKey;
-use crate::merge::MergeBuffers;
+use crate::merge::{MergeBuffers, Place};
 use crate::pattern::Pattern;
 use crate::scan::{ENDS, Pieces};
 use crate::stretch::Bounds;
@@ -43,8 +43,18 @@ struct Batch {
     keys: [ShortKey; ENDS],
     /// Where the cache has the pieces, if it has them.
     places: [u32; ENDS],
+    /// Those without a key, one after the other.
+    long: [Long; ENDS],
     /// A hit of the cache writes four ids whether it has as many or not, which is one wide store; there is room for them.
     ids: [u32; ENDS * PieceCache::MOST_TOKENS],
+}
+
+/// A piece too long for a key.
+#[derive(Clone, Copy)]
+struct Long {
+    /// Where it is remembered.
+    place: Place,
+    len: usize,
 }
 
 impl Default for Batch {
@@ -53,6 +63,10 @@ impl Default for Batch {
             ends: [0; ENDS],
             keys: [ShortKey::NONE; ENDS],
             places: [0; ENDS],
+            long: [Long {
+                place: Place::NOWHERE,
+                len: 0,
+            }; ENDS],
             ids: [0; ENDS * PieceCache::MOST_TOKENS],
         }
     }
@@ -126,60 +140,83 @@ impl Tokenizer {
         known: &mut Known,
         ids: &mut Vec<u32>,
     ) -> usize {
-        let long = |piece: &[u8]| self.merger.prefetch(piece);
-        batch.look_up(text, start, count, known.cache.sets(), long);
-        let (mut at, mut from) = (0, start);
+        let long = batch.look_up(text, start, count, known.cache.lines(), |piece| {
+            self.merger.place(piece)
+        });
+        for piece in &batch.long[..long] {
+            self.merger.prefetch(piece.place, piece.len);
+        }
+        let (mut at, mut from, mut long) = (0, start, 0);
         loop {
-            at += batch.append_known(at, count, known.cache.sets(), ids);
+            at += batch.append_known(at, count, known.cache.lines(), ids);
             if let Some(before) = at.checked_sub(1) {
                 from = batch.ends[before] as usize;
             }
             if at == count {
                 return from;
             }
-            let end = batch.ends[at] as usize;
-            self.encode_piece(batch.keys[at], &text[from..end], known, ids);
+            let piece = &text[from..batch.ends[at] as usize];
+            if batch.keys[at] == ShortKey::NONE {
+                let place = batch.long[long].place;
+                long += 1;
+                self.merger
+                    .append_remembered(place, piece, &mut known.buffers, ids);
+            } else {
+                self.encode_short(batch.keys[at], batch.places[at], piece, known, ids);
+            }
             at += 1;
         }
     }
 
+    /// Appends the ids of a short piece that the cache does not have at its place.
     // Out of line: the way through the cache, which nearly all pieces go, stays free of its registers.
     #[inline(never)]
-    fn encode_piece(&self, key: ShortKey, piece: &[u8], known: &mut Known, ids: &mut Vec<u32>) {
-        let before = ids.len();
-        self.merger.append(piece, &mut known.buffers, ids);
-        if key != ShortKey::NONE {
-            known.cache.insert(key, &ids[before..]);
+    fn encode_short(
+        &self,
+        key: ShortKey,
+        place: u32,
+        piece: &[u8],
+        known: &mut Known,
+        ids: &mut Vec<u32>,
+    ) {
+        let Known { cache, buffers } = known;
+        if !cache.look_again(place, key, ids) {
+            let before = ids.len();
+            self.merger.append_short(key, piece, buffers, ids);
+            cache.insert(place, key, &ids[before..]);
         }
     }
 }
 
 impl Batch {
-    /// Makes keys of the first `count` pieces and asks for the memory in which the cache has them; `long` does so for those that
-    /// have no key.
+    /// Makes keys of the first `count` pieces and asks for the memory in which the cache has them. Those that have no key go to
+    /// `long`, where `place` says; returns how many they are.
     #[inline]
     fn look_up(
         &mut self,
         text: &[u8],
         mut start: usize,
         count: usize,
-        cache: Sets<'_>,
-        long: impl Fn(&[u8]),
-    ) {
-        let Self {
-            ends, keys, places, ..
-        } = self;
-        for ((&end, key), place) in ends[..count].iter().zip(keys).zip(places) {
+        cache: Lines<'_>,
+        place: impl Fn(&[u8]) -> Place,
+    ) -> usize {
+        let mut found = 0;
+        let pieces = self.ends[..count].iter().zip(&mut self.keys);
+        for ((&end, key), line) in pieces.zip(&mut self.places) {
             let end = end as usize;
-            *key = if end - start <= ShortKey::MOST {
-                ShortKey::of(text, start, end)
+            let len = end - start;
+            if len <= ShortKey::MOST {
+                *key = ShortKey::of(text, start, end);
+                *line = cache.place(*key);
             } else {
-                long(&text[start..end]);
-                ShortKey::NONE
-            };
-            *place = cache.place(*key);
+                (*key, *line) = (ShortKey::NONE, u32::MAX);
+                let place = place(&text[start..end]);
+                self.long[found] = Long { place, len };
+                found += 1;
+            }
             start = end;
         }
+        found
     }
 
     /// Appends the ids of the pieces from `from` up to the first that the cache does not have, and returns how many they are.
@@ -188,7 +225,7 @@ impl Batch {
         &mut self,
         from: usize,
         count: usize,
-        cache: Sets<'_>,
+        cache: Lines<'_>,
         ids: &mut Vec<u32>,
     ) -> usize {
         let Self {

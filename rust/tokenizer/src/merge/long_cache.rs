@@ -1,68 +1,147 @@
-//! Pieces met before that are long, or of many tokens: a table of fixed size with whole keys, which all threads share.
+//! Long pieces met before: a table of fixed size with whole keys, which all threads share.
 //!
 //! Text in languages without spaces has few short pieces and many of some tens of bytes, which come back often. A table for
 //! each thread would have to be small, and each thread would have to fill its own.
 //!
-//! Each slot is a sequence lock (H.-J. Boehm, *Can Seqlocks Get Along with Programming Language Memory Models?*, 2012): its
+//! A place is a set of eight entries of three sizes. Their heads are one cache line; it says which entry can be the piece, so that no
+//! other is looked at.
+//!
+//! Each entry is a sequence lock (H.-J. Boehm, *Can Seqlocks Get Along with Programming Language Memory Models?*, 2012): its
 //! head counts how often it was written, odd while it is being written. A reader that finds another head after reading than
 //! before has read nothing; a writer that finds somebody else writing lets it be. Nobody waits for anybody, also not after a
-//! `fork` in the middle of it, which leaves a slot that is not used any more.
+//! `fork` in the middle of it, which leaves an entry that is not used any more.
 
 use crate::scan::prefetch;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Mutex, OnceLock};
 
-/// Words of a slot: two cache lines.
-const SLOT_WORDS: usize = 16;
-/// Slots of a segment, which are made together when the first of them is needed: 64 KiB.
-const SEGMENT_SLOTS: usize = 1 << 9;
-/// Segments: 16 MiB in all.
-const SEGMENTS: usize = 256;
+/// Words of a cache line.
+const LINE: usize = 8;
+/// Entries of a set.
+const WAYS: usize = 8;
+/// Where each entry's words begin and end: three entries of four need a cache line, nearly all others two.
+const WORDS: [Range<usize>; WAYS] = [
+    0..LINE,
+    LINE..2 * LINE,
+    2 * LINE..3 * LINE,
+    3 * LINE..4 * LINE,
+    4 * LINE..5 * LINE,
+    5 * LINE..7 * LINE,
+    7 * LINE..9 * LINE,
+    9 * LINE..SET_WORDS,
+];
+const SET_WORDS: usize = 12 * LINE;
+/// The entries of one, of two and of three cache lines.
+const SIZES: [Range<usize>; 3] = [0..5, 5..7, 7..8];
 
-type Segment = [AtomicU64; SEGMENT_SLOTS * SLOT_WORDS];
+/// Sets of a segment, which are made together when the first of them is needed: 52 KiB.
+const SEGMENT_SETS: usize = 1 << 6;
+/// Segments: 13 MiB in all.
+const SEGMENTS: usize = 1 << 8;
+const SETS: u64 = (SEGMENTS * SEGMENT_SETS) as u64;
+
 /// Bytes of the longest piece that is kept.
-const MOST: usize = 64;
-/// Bytes of the shortest one: shorter ones have no more tokens than the table of short pieces holds.
-const LEAST: usize = 5;
+const MOST: usize = 128;
+/// Bits of a token that is kept: three in a word.
+const TOKEN_BITS: u32 = 21;
+const TOKEN: u64 = (1 << TOKEN_BITS) - 1;
+
+/// One newcomer of about so many takes any entry; the others have the last one of their size in turn, so that what is in the
+/// others stays for a while (see `PieceCache`).
+const NEWCOMERS: u64 = 16;
+
+/// Heads and, behind them, keys and tokens.
+#[repr(align(64))]
+struct Set {
+    heads: [AtomicU64; WAYS],
+    words: [AtomicU64; SET_WORDS],
+}
 
 /// The table.
 pub struct LongCache {
-    segments: [OnceLock<Box<Segment>>; SEGMENTS],
+    segments: [OnceLock<Box<[Set; SEGMENT_SETS]>>; SEGMENTS],
     /// Held by whoever makes a segment. Only ever taken by `try_lock`.
     making: Mutex<()>,
 }
 
-/// Where a piece is kept: in one of two neighbouring slots.
+/// What is told by a piece's hash: its set, and sixteen bits more, by which its head is told from the others of the set.
 #[derive(Clone, Copy)]
-pub struct Place(usize);
+pub struct Place(u32);
 
-/// The first word of a slot: how often it was written (odd: it is being written), bytes of the piece, number of tokens.
+impl Place {
+    /// Of pieces that are not kept.
+    pub const NOWHERE: Self = Self(u32::MAX);
+
+    /// Where `piece` is kept, if pieces of its length are.
+    #[inline]
+    pub fn of(piece: &[u8]) -> Self {
+        if !(1..=MOST).contains(&piece.len()) {
+            return Self::NOWHERE;
+        }
+        let (whole, last) = words(piece);
+        let mut hash = piece.len() as u64 ^ last.unwrap_or(0);
+        for word in whole {
+            hash = mixed(hash) ^ u64::from_le_bytes(*word);
+        }
+        Self((((mixed(hash) >> 32) * (SETS << 16)) >> 32) as u32)
+    }
+
+    fn set(self) -> usize {
+        (self.0 >> 16) as usize
+    }
+}
+
+/// A number whose bits all depend on all of another's.
+#[inline]
+fn mixed(hash: u64) -> u64 {
+    let product = u128::from(hash ^ 0xBF58_476D_1CE4_E5B9) * 0x9E37_79B9_7F4A_7C15;
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// From the high bits to the low ones: how often an entry was written, whether it is being written, sixteen bits of its piece's
+/// hash, the piece's bytes, the number of its tokens. 0 where the entry is free.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Head(u64);
 
-/// One newcomer of about so many takes a place's first slot.
-const NEWCOMERS: u64 = 16;
-
 impl Head {
-    fn writes(self) -> u64 {
-        self.0 >> 17
+    const WRITES_SHIFT: u32 = 33;
+    /// Where two heads of one piece are equal: not in the number of writes, nor in that of tokens.
+    const PIECE: u64 = (1 << Self::WRITES_SHIFT) - (1 << 8);
+
+    /// The head of such a piece, as yet without tokens and writes.
+    #[inline]
+    fn of(place: Place, len: usize) -> Self {
+        Self(u64::from(place.0 & 0xFFFF) << 16 | (len as u64) << 8)
     }
 
-    fn is_being_written(self) -> bool {
-        self.0 >> 16 & 1 == 1
+    #[inline]
+    fn is_of_piece(self, piece: Self) -> bool {
+        (self.0 ^ piece.0) & Self::PIECE == 0
     }
 
-    fn len(self) -> usize {
-        (self.0 >> 8 & 0xFF) as usize
-    }
-
+    #[inline]
     fn count(self) -> usize {
         (self.0 & 0xFF) as usize
     }
 
-    /// As often written and once more, with this content.
-    fn next(self, len: usize, count: usize) -> Self {
-        Self((self.0 >> 16).wrapping_add(1) << 16 | (len as u64) << 8 | count as u64)
+    fn writes(self) -> u64 {
+        self.0 >> Self::WRITES_SHIFT
+    }
+
+    fn is_being_written(self) -> bool {
+        self.0 >> (Self::WRITES_SHIFT - 1) & 1 == 1
+    }
+
+    /// As often written as `self`, and being written.
+    fn begun(self) -> Self {
+        Self((self.0 >> (Self::WRITES_SHIFT - 1) | 1) << (Self::WRITES_SHIFT - 1))
+    }
+
+    /// Written once more than `self`, with this piece and its tokens.
+    fn done(self, piece: Self, count: usize) -> Self {
+        let writes = self.writes().wrapping_add(1) << Self::WRITES_SHIFT;
+        Self(writes | piece.0 | count as u64)
     }
 }
 
@@ -77,139 +156,169 @@ impl Default for LongCache {
 }
 
 impl LongCache {
-    /// Where `piece` is kept, if pieces of its length are.
+    /// Asks for the memory that says whether a piece is kept.
     #[inline]
-    pub fn place(piece: &[u8]) -> Option<Place> {
-        if !(LEAST..=MOST).contains(&piece.len()) {
-            return None;
+    pub fn prefetch(&self, place: Place) {
+        if let Some(set) = self.set(place) {
+            prefetch(&set.heads, 0);
         }
-        let hash = words(piece).fold(piece.len() as u64, |hash, word| {
-            let mixed = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            mixed ^ mixed >> 32
-        });
-        let hash = hash.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let slots = (SEGMENTS * SEGMENT_SLOTS) as u64;
-        Some(Place((((hash >> 32) * slots) >> 32) as usize))
     }
 
-    /// Asks for the memory in which `piece` is, if it is kept.
+    /// Asks for the memory in which a piece of so many bytes is, if it is kept.
     #[inline]
-    pub fn prefetch(&self, piece: &[u8]) {
-        if let Some(slots) = Self::place(piece).and_then(|place| self.slots(place)) {
-            for slot in slots {
-                prefetch(slot, 0);
-                prefetch(slot, SLOT_WORDS / 2);
-            }
+    pub fn prefetch_tokens(&self, place: Place, len: usize) {
+        if let Some(set) = self.set(place)
+            && let Some((way, _)) = set.find(Head::of(place, len))
+        {
+            WORDS[way]
+                .clone()
+                .step_by(LINE)
+                .for_each(|word| prefetch(&set.words, word));
         }
     }
 
     /// Appends the tokens of `piece`, whose place this is, to `ids` if they are known.
     #[inline]
     pub fn append(&self, place: Place, piece: &[u8], ids: &mut Vec<u32>) -> bool {
-        self.slots(place)
-            .is_some_and(|slots| slots.into_iter().any(|slot| append_from(slot, piece, ids)))
+        self.set(place).is_some_and(|set| {
+            let found = set.find(Head::of(place, piece.len()));
+            found.is_some_and(|(way, head)| set.read(way, head, piece, ids))
+        })
     }
 
     /// Remembers the tokens of `piece`, whose place this is, if they are few enough.
     pub fn insert(&self, place: Place, piece: &[u8], ids: &[u32]) {
-        if 1 + piece.len().div_ceil(8) + ids.len().div_ceil(2) > SLOT_WORDS {
-            return;
-        }
-        let Some(slots) = self.slots(place).or_else(|| self.make(place)) else {
+        let words = piece.len().div_ceil(8) + ids.len().div_ceil(3);
+        let size = SIZES.iter().find(|ways| WORDS[ways.start].len() >= words);
+        let (Some(size), Some(set)) = (size, self.set(place).or_else(|| self.make(place))) else {
             return;
         };
-        // Most newcomers have the second slot in turn, so that what is in the first one stays for a while (see `PieceCache`).
-        let [first, second] = slots.map(|slot| Head(slot[0].load(Ordering::Relaxed)));
-        let (slot, head) =
-            if first.0 == 0 || (first.writes() + second.writes()).is_multiple_of(NEWCOMERS) {
-                (slots[0], first)
-            } else {
-                (slots[1], second)
-            };
-        write(slot, head, piece, ids);
+        if ids.iter().all(|id| u64::from(*id) <= TOKEN) {
+            let (way, head) = set.room(size.clone());
+            set.write(way, head, Head::of(place, piece.len()), piece, ids);
+        }
     }
 
-    /// The slots of a place, if they have been made.
+    /// The set of a place, if it has been made.
     #[inline]
-    fn slots(&self, place: Place) -> Option<[&[AtomicU64]; 2]> {
-        let segment = self.segments[place.0 / SEGMENT_SLOTS].get()?;
-        let slot = |number: usize| {
-            let start = number % SEGMENT_SLOTS * SLOT_WORDS;
-            segment.get(start..start + SLOT_WORDS)
-        };
-        Some([slot(place.0)?, slot(place.0 ^ 1)?])
+    fn set(&self, place: Place) -> Option<&Set> {
+        let segment = self.segments.get(place.set() / SEGMENT_SETS)?.get()?;
+        Some(&segment[place.set() % SEGMENT_SETS])
     }
 
     #[cold]
-    fn make(&self, place: Place) -> Option<[&[AtomicU64]; 2]> {
+    fn make(&self, place: Place) -> Option<&Set> {
+        let segment = self.segments.get(place.set() / SEGMENT_SETS)?;
         let making = self.making.try_lock().ok()?;
-        let segment = Box::new([const { AtomicU64::new(0) }; SEGMENT_SLOTS * SLOT_WORDS]);
         // Whoever holds the lock is the only one here, so this never waits.
-        let _ = self.segments[place.0 / SEGMENT_SLOTS].set(segment);
+        let _ = segment.set(Box::new([const { Set::FREE }; SEGMENT_SETS]));
         drop(making);
-        self.slots(place)
+        self.set(place)
     }
 }
 
+impl Set {
+    /// Without pieces.
+    #[expect(
+        clippy::declare_interior_mutable_const,
+        reason = "each use is to be a set of its own"
+    )]
+    const FREE: Self = Self {
+        heads: [const { AtomicU64::new(0) }; WAYS],
+        words: [const { AtomicU64::new(0) }; SET_WORDS],
+    };
+
+    fn head(&self, way: usize) -> Head {
+        Head(self.heads[way].load(Ordering::Acquire))
+    }
+
+    /// The entry with a head of this piece.
+    #[inline]
+    fn find(&self, piece: Head) -> Option<(usize, Head)> {
+        let mut heads = (0..WAYS).map(|way| (way, self.head(way)));
+        heads.find(|(_, head)| head.is_of_piece(piece))
+    }
+
+    /// Appends the tokens of an entry, whose head this was, if it is of `piece` and was not written meanwhile.
+    #[inline]
+    fn read(&self, way: usize, head: Head, piece: &[u8], ids: &mut Vec<u32>) -> bool {
+        let mut kept = self.words[WORDS[way].clone()].iter();
+        let mut is_next = |word| {
+            kept.next()
+                .is_some_and(|kept| kept.load(Ordering::Relaxed) == word)
+        };
+        let (whole, last) = words(piece);
+        let begins_so = whole.iter().all(|word| is_next(u64::from_le_bytes(*word)));
+        if !begins_so || !last.is_none_or(is_next) {
+            return false;
+        }
+        let mut tokens = [[0; 3]; 3 * LINE];
+        for (three, word) in tokens.iter_mut().zip(kept.take(head.count().div_ceil(3))) {
+            let word = word.load(Ordering::Relaxed);
+            *three = [0, 1, 2].map(|at| (word >> (at * TOKEN_BITS) & TOKEN) as u32);
+        }
+        fence(Ordering::Acquire);
+        let is_whole = self.heads[way].load(Ordering::Relaxed) == head.0;
+        if is_whole {
+            let tokens = tokens.as_flattened();
+            ids.extend_from_slice(&tokens[..head.count().min(tokens.len())]);
+        }
+        is_whole
+    }
+
+    /// The entry for a newcomer of this size.
+    fn room(&self, size: Range<usize>) -> (usize, Head) {
+        let free = (size.start..WAYS).find(|way| self.head(*way).0 == 0);
+        let way = free.unwrap_or_else(|| {
+            let writes: u64 = size.clone().map(|way| self.head(way).writes()).sum();
+            if writes.is_multiple_of(NEWCOMERS) {
+                size.start + (writes / NEWCOMERS) as usize % size.len()
+            } else {
+                size.end - 1
+            }
+        });
+        (way, self.head(way))
+    }
+
+    /// Writes an entry, whose head was `head`, unless somebody else has come first.
+    fn write(&self, way: usize, head: Head, piece: Head, bytes: &[u8], ids: &[u32]) {
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        let writing = head.begun().0;
+        if head.is_being_written()
+            || self.heads[way]
+                .compare_exchange(head.0, writing, success, failure)
+                .is_err()
+        {
+            return;
+        }
+        fence(Ordering::Release);
+        let (whole, last) = words(bytes);
+        let whole = whole.iter().map(|word| u64::from_le_bytes(*word));
+        let token = |word, id: &u32| word << TOKEN_BITS | u64::from(*id);
+        let tokens = ids.chunks(3).map(|three| three.iter().rev().fold(0, token));
+        let kept = &self.words[WORDS[way].clone()];
+        for (word, value) in kept.iter().zip(whole.chain(last).chain(tokens)) {
+            word.store(value, Ordering::Relaxed);
+        }
+        self.heads[way].store(head.done(piece, ids.len()).0, Ordering::Release);
+    }
+}
+
+/// The bytes of a piece as words: the whole ones, and the rest with zeros behind it.
 #[inline]
-fn append_from(slot: &[AtomicU64], piece: &[u8], ids: &mut Vec<u32>) -> bool {
-    let head = Head(slot[0].load(Ordering::Acquire));
-    if head.len() != piece.len() || head.is_being_written() {
-        return false;
+fn words(piece: &[u8]) -> (&[[u8; 8]], Option<u64>) {
+    let (whole, rest) = piece.as_chunks();
+    if rest.is_empty() {
+        return (whole, None);
     }
-    let key_words = piece.len().div_ceil(8);
-    let mut key = slot[1..].iter().map(|word| word.load(Ordering::Relaxed));
-    if !words(piece).all(|word| key.next() == Some(word)) {
-        return false;
-    }
-    let before = ids.len();
-    let tokens = slot
-        .iter()
-        .skip(1 + key_words)
-        .take(head.count().div_ceil(2));
-    for pair in tokens {
-        let pair = pair.load(Ordering::Relaxed);
-        ids.extend_from_slice(&[pair as u32, (pair >> 32) as u32]);
-    }
-    fence(Ordering::Acquire);
-    let is_whole = slot[0].load(Ordering::Relaxed) == head.0;
-    ids.truncate(before + if is_whole { head.count() } else { 0 });
-    is_whole
-}
-
-/// Writes a slot whose head was `head`, unless somebody else has come first.
-fn write(slot: &[AtomicU64], head: Head, piece: &[u8], ids: &[u32]) {
-    let writing = head.next(0, 0);
-    let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-    if head.is_being_written()
-        || slot[0]
-            .compare_exchange(head.0, writing.0, success, failure)
-            .is_err()
-    {
-        return;
-    }
-    fence(Ordering::Release);
-    let tokens = ids
-        .chunks(2)
-        .map(|pair| u64::from(pair[0]) | u64::from(*pair.last().unwrap_or(&0)) << 32);
-    for (word, value) in slot[1..].iter().zip(words(piece).chain(tokens)) {
-        word.store(value, Ordering::Relaxed);
-    }
-    let written = writing.next(piece.len(), ids.len());
-    slot[0].store(written.0, Ordering::Release);
-}
-
-/// The bytes of a piece as words, zeros behind the last.
-#[inline]
-fn words(piece: &[u8]) -> impl Iterator<Item = u64> {
-    let (whole, rest) = piece.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let last = (!rest.is_empty()).then_some(u64::from_le_bytes(last));
-    whole
-        .iter()
-        .map(|word| u64::from_le_bytes(*word))
-        .chain(last)
+    let last = match piece.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+        None => rest
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    (whole, Some(last))
 }
 
 #[cfg(test)]
@@ -218,57 +327,90 @@ mod tests {
 
     fn found(cache: &LongCache, piece: &[u8]) -> Option<Vec<u32>> {
         let mut ids = vec![7];
-        let place = LongCache::place(piece)?;
+        let place = Place::of(piece);
+        cache.prefetch(place);
+        cache.prefetch_tokens(place, piece.len());
         cache
             .append(place, piece, &mut ids)
             .then(|| ids.split_off(1))
     }
 
+    fn insert(cache: &LongCache, piece: &[u8], ids: &[u32]) {
+        cache.insert(Place::of(piece), piece, ids);
+    }
+
     #[test]
     fn pieces_are_found_as_they_were_kept() {
-        let cache = LongCache::default();
-        for len in LEAST..=MOST {
+        for len in 1..=MOST {
             let piece: Vec<u8> = (0..len as u8).collect();
-            let ids: Vec<u32> = (0..len as u32 / 5).collect();
-            assert_eq!(found(&cache, &piece), None);
-            cache.insert(LongCache::place(&piece).unwrap(), &piece, &ids);
-            assert_eq!(found(&cache, &piece).as_ref(), Some(&ids), "{len}");
+            for count in [1, len.div_ceil(6), (24 - len.div_ceil(8)) * 3] {
+                let cache = LongCache::default();
+                let ids: Vec<u32> = (0..count as u32).map(|at| TOKEN as u32 - at).collect();
+                assert_eq!(found(&cache, &piece), None);
+                insert(&cache, &piece, &ids);
+                assert_eq!(found(&cache, &piece).as_ref(), Some(&ids), "{len}");
+            }
         }
-        assert!(LongCache::place(&[0; MOST + 1]).is_none());
-        assert!(LongCache::place(&[0; LEAST - 1]).is_none());
-    }
-
-    #[test]
-    fn pieces_of_too_many_tokens_are_not_kept() {
         let cache = LongCache::default();
-        let (piece, ids) = ([b'x'; MOST], [1; 15]);
-        cache.insert(LongCache::place(&piece).unwrap(), &piece, &ids);
-        assert_eq!(found(&cache, &piece), None);
+        let too_long = [0; MOST + 1];
+        insert(&cache, &too_long, &[1]);
+        assert_eq!(found(&cache, &too_long), None);
     }
 
     #[test]
-    fn a_slot_that_is_being_written_is_neither_read_nor_written() {
+    fn pieces_of_too_many_tokens_or_too_large_ones_are_not_kept() {
+        let cache = LongCache::default();
+        let piece = [b'x'; 64];
+        for ids in [&[1; 49][..], &[1 << TOKEN_BITS]] {
+            insert(&cache, &piece, ids);
+            assert_eq!(found(&cache, &piece), None);
+        }
+        insert(&cache, &piece, &[1; 48]);
+        assert_eq!(found(&cache, &piece), Some(vec![1; 48]));
+    }
+
+    #[test]
+    fn many_pieces_of_all_sizes_are_found_or_not_but_never_wrong() {
+        let cache = LongCache::default();
+        let piece = |number: u32| number.to_le_bytes().repeat(4 + number as usize % 20);
+        let ids = |number: u32| vec![number; 1 + number as usize % 30];
+        let pieces = 0..200_000;
+        pieces
+            .clone()
+            .for_each(|number| insert(&cache, &piece(number), &ids(number)));
+        let known = pieces.filter(|&number| {
+            found(&cache, &piece(number)).is_some_and(|found| {
+                assert_eq!(found, ids(number));
+                true
+            })
+        });
+        assert!(known.count() > 80_000);
+    }
+
+    #[test]
+    fn an_entry_that_is_being_written_is_neither_read_nor_written() {
         let cache = LongCache::default();
         let piece = b"a piece that is kept";
-        let place = LongCache::place(piece).unwrap();
-        cache.insert(place, piece, &[1, 2, 3]);
-        for slot in cache.slots(place).unwrap() {
-            let head = Head(slot[0].load(Ordering::Relaxed));
-            slot[0].store(head.next(head.len(), head.count()).0, Ordering::Relaxed);
+        let place = Place::of(piece);
+        insert(&cache, piece, &[1, 2, 3]);
+        let set = cache.set(place).unwrap();
+        for way in &set.heads {
+            let head = Head(way.load(Ordering::Relaxed));
+            way.store(head.begun().0, Ordering::Relaxed);
         }
         assert_eq!(found(&cache, piece), None);
-        cache.insert(place, piece, &[4]);
+        insert(&cache, piece, &[4]);
         assert_eq!(found(&cache, piece), None);
     }
 
     #[test]
-    fn threads_that_write_the_same_slots_never_read_what_nobody_wrote() {
+    fn threads_that_write_the_same_entries_never_read_what_nobody_wrote() {
         let cache = LongCache::default();
-        // All pieces in one place: every write meets the others' reads.
+        // All pieces in one set and with one tag: every write meets the others' reads.
         let place = Place(0);
         let piece = |number: u32| [number as u8; 40];
         let tokens = |number: u32| {
-            (0..1 + number % 18)
+            (0..1 + number % 9)
                 .map(|at| number * 1000 + at)
                 .collect::<Vec<u32>>()
         };

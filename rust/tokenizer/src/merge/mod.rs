@@ -31,11 +31,12 @@ mod trie;
 mod trie_build;
 mod whole;
 
-use crate::cache::PieceCache;
+use crate::key::ShortKey;
 use crate::model::Model;
 use check::{Check, Memo};
 use derive::Derivations;
 use long_cache::LongCache;
+pub use long_cache::Place;
 use merge_loop::LoopBuffers;
 use short::{BytePairs, SHORT_MOST, Short};
 use trie::Trie;
@@ -130,42 +131,60 @@ impl PieceMerger {
         }
     }
 
-    /// Asks for the memory that [`PieceMerger::append`] will look at first, for a long piece.
+    /// Where the tokens of a long piece are remembered; asks for the memory that says whether they are.
     #[inline]
-    pub fn prefetch(&self, piece: &[u8]) {
-        self.cache.prefetch(piece);
+    pub fn place(&self, piece: &[u8]) -> Place {
+        let place = Place::of(piece);
+        self.cache.prefetch(place);
+        place
     }
 
-    /// Appends the ids of `piece`.
-    pub fn append(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
-        if piece.is_empty() {
-            return;
-        }
-        let is_short = piece.len() <= SHORT_MOST;
-        if is_short
-            && let Some(number) = self.short.as_ref().and_then(|short| short.whole.get(piece))
-        {
-            return ids.push(self.ids[number as usize]);
-        }
-        // Long pieces that come back are found in one place, before any walk.
-        let place = LongCache::place(piece);
-        if place.is_some_and(|place| self.cache.append(place, piece, ids)) {
-            return;
-        }
-        let before = ids.len();
-        self.append_new(piece, buffers, ids);
-        if let Some(place) = place
-            && (!is_short || ids.len() - before > PieceCache::MOST_TOKENS)
-        {
+    /// Asks for the memory in which the tokens of a piece of so many bytes are, if they are remembered.
+    #[inline]
+    pub fn prefetch(&self, place: Place, len: usize) {
+        self.cache.prefetch_tokens(place, len);
+    }
+
+    /// Appends the ids of `piece`, whose [`PieceMerger::place`] this is, and remembers them.
+    #[inline]
+    pub fn append_remembered(
+        &self,
+        place: Place,
+        piece: &[u8],
+        buffers: &mut MergeBuffers,
+        ids: &mut Vec<u32>,
+    ) {
+        if !self.cache.append(place, piece, ids) {
+            let before = ids.len();
+            self.append(piece, buffers, ids);
             self.cache.insert(place, piece, &ids[before..]);
         }
     }
 
-    fn append_new(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
+    /// Appends the ids of a short piece, whose key this is.
+    #[inline]
+    pub fn append_short(
+        &self,
+        key: ShortKey,
+        piece: &[u8],
+        buffers: &mut MergeBuffers,
+        ids: &mut Vec<u32>,
+    ) {
+        match self.short.as_ref().and_then(|short| short.whole.get(key)) {
+            Some(number) => ids.push(self.ids[number as usize]),
+            None => self.append(piece, buffers, ids),
+        }
+    }
+
+    /// Appends the ids of `piece`.
+    pub fn append(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
         if let (Check::Undo(pairs), Some(short)) = (&self.check, &self.short)
-            && piece.len() <= SHORT_MOST
+            && (1..=SHORT_MOST).contains(&piece.len())
         {
-            return self.append_short(pairs, short, piece, ids);
+            return self.merge_short(pairs, short, piece, ids);
+        }
+        if piece.is_empty() {
+            return;
         }
         let (number, steps) = self.trie.longest(piece);
         count(&mut buffers.steps, steps);

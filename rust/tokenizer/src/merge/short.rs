@@ -45,7 +45,7 @@ struct Merging {
 impl PieceMerger {
     /// Appends the ids of a piece of 1 to [`SHORT_MOST`] bytes that is no token as a whole, or is one by its merges.
     #[inline]
-    pub(super) fn append_short(
+    pub(super) fn merge_short(
         &self,
         pairs: &PairTable,
         short: &Short,

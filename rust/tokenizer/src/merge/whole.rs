@@ -1,5 +1,7 @@
 //! Short pieces that are a token as a whole: they need no merging. One of three that no cache holds is of this kind.
 
+use crate::key::ShortKey;
+
 /// Bytes of the longest token kept here; longer ones are merged like any piece.
 const MOST: usize = 12;
 const LENGTH_BITS: u32 = 4;
@@ -14,43 +16,22 @@ pub struct WholeTable {
     filter_shift: u32,
 }
 
-/// A short text as a number: no two texts have the same.
+/// A short text as two words: no two texts have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Key {
     first: u64,
-    /// The last bytes, where the first word does not hold all of them, and the length.
+    /// The last four bytes, and the length.
     last: u64,
 }
 
 impl Key {
     #[inline]
-    fn of(text: &[u8]) -> Option<Self> {
-        let four = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
-        let length = text.len() as u64;
-        // Halves overlap where the length is between: the length tells how much.
-        let (first, rest) = match *text {
-            [first, second] => (u64::from(u16::from_le_bytes([first, second])), 0),
-            [first, second, third] => (u64::from(u32::from_le_bytes([first, second, third, 0])), 0),
-            _ if text.len() < 8 => {
-                let first = four(text.first_chunk()?) | four(text.last_chunk()?) << 32;
-                (first, 0)
-            }
-            _ if text.len() <= MOST => (
-                u64::from_le_bytes(*text.first_chunk()?),
-                four(text.last_chunk()?),
-            ),
-            _ => return None,
-        };
-        Some(Self {
-            first,
-            last: rest << LENGTH_BITS | length,
-        })
-    }
-
-    #[inline]
-    fn hash(self) -> u64 {
-        let mixed = (self.first ^ self.last.rotate_left(40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+    fn of(key: ShortKey) -> Option<Self> {
+        let last = (key.high << LENGTH_BITS) & ((1 << NUMBER_SHIFT) - 1) | key.len() as u64;
+        let first = key.low;
+        (2..=MOST)
+            .contains(&key.len())
+            .then_some(Self { first, last })
     }
 }
 
@@ -67,8 +48,8 @@ impl WholeTable {
             filter_shift: 64 - filter_bits,
         };
         for (number, text) in (0_u64..).zip(texts).filter(|(_, text)| text.len() > 1) {
-            if let Some(key) = Key::of(text) {
-                table.insert(key, number);
+            if text.len() <= MOST {
+                table.insert(ShortKey::of(text, 0, text.len()), number);
             }
         }
         table
@@ -76,9 +57,9 @@ impl WholeTable {
 
     /// The number of the token that is this piece.
     #[inline]
-    pub fn get(&self, piece: &[u8]) -> Option<u32> {
+    pub fn get(&self, piece: ShortKey) -> Option<u32> {
         let key = Key::of(piece)?;
-        let hash = key.hash();
+        let hash = piece.hash();
         let bit = hash >> self.filter_shift;
         if self.filter[(bit >> 6) as usize] >> (bit & 63) & 1 == 0 {
             return None;
@@ -96,8 +77,11 @@ impl WholeTable {
         }
     }
 
-    fn insert(&mut self, key: Key, number: u64) {
-        let hash = key.hash();
+    fn insert(&mut self, text: ShortKey, number: u64) {
+        let Some(key) = Key::of(text) else {
+            return;
+        };
+        let hash = text.hash();
         let bit = hash >> self.filter_shift;
         self.filter[(bit >> 6) as usize] |= 1 << (bit & 63);
         let mut at = (hash >> self.shift) as usize;
@@ -111,6 +95,10 @@ impl WholeTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn key(text: &[u8]) -> ShortKey {
+        ShortKey::of(text, 0, text.len())
+    }
 
     #[test]
     fn every_short_text_has_a_key_of_its_own() {
@@ -126,9 +114,9 @@ mod tests {
         let slices: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
         let table = WholeTable::of(&slices);
         for (number, text) in (0..).zip(&texts) {
-            assert_eq!(table.get(text), Some(number), "{text:?}");
+            assert_eq!(table.get(key(text)), Some(number), "{text:?}");
         }
-        assert_eq!(table.get(&[b'a'; MOST + 1]), None);
-        assert_eq!(table.get(b"b"), None);
+        assert_eq!(table.get(key(&[b'a'; MOST + 1])), None);
+        assert_eq!(table.get(key(b"b")), None);
     }
 }

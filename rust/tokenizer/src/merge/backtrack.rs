@@ -132,6 +132,10 @@ impl PieceMerger {
             ..
         } = buffers;
         count(steps, 1);
+        let signs = |number: u32| self.tokens[number as usize].signs;
+        if signs(last).are_apart(signs(token)) {
+            return token;
+        }
         memo.get(last, token, || {
             let mut token = token;
             while token != NONE && !self.check.holds(&self.tokens, last, token, merging) {

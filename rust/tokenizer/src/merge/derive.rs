@@ -3,6 +3,7 @@
 use super::check::{Check, Merging, stay_apart};
 use super::merge_loop::{LoopBuffers, Ranks};
 use super::pairs::{NUMBER_BITS, PairTable};
+use super::signs::Signs;
 use super::{NONE, Token};
 use crate::model::{Merge, MergeOrder, Model};
 use rustc_hash::FxHashSet;
@@ -63,6 +64,7 @@ impl<'m> Builder<'m> {
             parts: [number; 2],
             prefix: NONE,
             len: 1,
+            signs: Signs::ANY,
         };
         Some(Self {
             model,
@@ -126,6 +128,7 @@ impl<'m> Builder<'m> {
             parts: [left, right],
             prefix: NONE,
             len: text.len() as u32,
+            signs: Signs::ANY,
         });
         self.pairs.insert(left, right, number);
         Some(())

@@ -25,6 +25,7 @@ mod merge_loop;
 mod pairs;
 mod settle;
 mod short;
+mod signs;
 #[cfg(test)]
 mod tests;
 mod trie;
@@ -39,6 +40,7 @@ use long_cache::LongCache;
 pub use long_cache::Place;
 use merge_loop::LoopBuffers;
 use short::{BytePairs, SHORT_MOST, Short};
+use signs::Signs;
 use trie::Trie;
 use whole::WholeTable;
 
@@ -57,6 +59,8 @@ struct Token {
     prefix: u32,
     /// Its bytes.
     len: u32,
+    /// How it is as a neighbour.
+    signs: Signs,
 }
 
 /// Encodes pieces: the tables of a model.
@@ -107,14 +111,21 @@ impl PieceMerger {
             }),
             _ => None,
         };
+        let signs = match &check {
+            Check::Undo(_) => Signs::of(&parts),
+            Check::Merge(_) => Vec::new(),
+        };
         let parts = parts.into_iter().chain(std::iter::repeat([0; 2]));
+        let signs = signs.into_iter().chain(std::iter::repeat(Signs::ANY));
         let tokens = parts
+            .zip(signs)
             .zip(&prefixes)
             .zip(&texts)
-            .map(|((parts, &prefix), text)| Token {
+            .map(|(((parts, signs), &prefix), text)| Token {
                 parts,
                 prefix,
                 len: text.len() as u32,
+                signs,
             })
             .collect();
         let arriving = &texts[..whole_from as usize];

@@ -167,6 +167,7 @@ impl PieceMerger {
     ) {
         if !self.cache.append(place, piece, ids) {
             let before = ids.len();
+            self.trie.prefetch(&piece[..piece.len().min(64)]);
             self.append(piece, buffers, ids);
             self.cache.insert(place, piece, &ids[before..]);
         }

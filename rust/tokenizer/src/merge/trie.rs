@@ -2,6 +2,7 @@
 //! Double-Array Structure*, 1989), one word a node, with a table of its own for the first two bytes.
 
 use super::NONE;
+use crate::scan::prefetch;
 
 /// A node: what leads to it, the longest token down to it, and where its children are.
 ///
@@ -103,6 +104,22 @@ impl Trie {
             at += 1;
         }
         (node.token(), at - start + 1)
+    }
+
+    /// Asks for the memory of the nodes at which a search from the beginning of any character of `text` goes on after two bytes.
+    /// Nothing else is known before one gets there, and each is waited for otherwise.
+    #[inline]
+    pub fn prefetch(&self, text: &[u8]) {
+        for window in text.windows(3) {
+            let &[first, second, third] = window else {
+                return;
+            };
+            let is_continuation = first & 0xC0 == 0x80;
+            if !is_continuation {
+                let node = self.pairs[usize::from(first) << 8 | usize::from(second)];
+                prefetch(&self.slots, (node.base() ^ u32::from(third)) as usize);
+            }
+        }
     }
 
     /// The node of each number of this byte, two and more.

@@ -13,8 +13,6 @@ const EMPTY: u64 = u64::MAX;
 pub struct PairTable {
     /// Left part, right part (the key) and joined token, from the high bits to the low ones.
     slots: Vec<u64>,
-    /// 64 minus the number of bits of a slot's number.
-    shift: u32,
     /// A bit for each hash that some merge has.
     filter: Vec<u64>,
     /// 64 minus the number of bits of a filter bit's number.
@@ -25,11 +23,10 @@ impl PairTable {
     /// An empty table for so many merges.
     pub fn for_merges(count: usize) -> Self {
         let bits_for = |places: usize| places.next_power_of_two().trailing_zeros().max(6);
-        // At most two thirds full; eight to sixteen bits of filter for a merge.
-        let (bits, filter_bits) = (bits_for(count * 3 / 2), bits_for(count * 8));
+        // Three quarters full: small, to stay in a near cache. Eight to sixteen bits of filter for a merge.
+        let filter_bits = bits_for(count * 8);
         Self {
-            slots: vec![EMPTY; 1 << bits],
-            shift: 64 - bits,
+            slots: vec![EMPTY; count * 4 / 3 + 1],
             filter: vec![0; 1 << (filter_bits - 6)],
             filter_shift: 64 - filter_bits,
         }
@@ -44,7 +41,7 @@ impl PairTable {
         if self.filter[(bit >> 6) as usize] >> (bit & 63) & 1 == 0 {
             return NONE;
         }
-        let mut at = (hash >> self.shift) as usize;
+        let mut at = self.place(hash);
         loop {
             let slot = self.slots[at];
             if slot >> NUMBER_BITS == key {
@@ -53,8 +50,20 @@ impl PairTable {
             if slot == EMPTY {
                 return NONE;
             }
-            at = (at + 1) & (self.slots.len() - 1);
+            at = self.next(at);
         }
+    }
+
+    /// Where a hash is looked for first.
+    #[inline]
+    fn place(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn next(&self, at: usize) -> usize {
+        let next = at + 1;
+        if next == self.slots.len() { 0 } else { next }
     }
 
     /// Puts a merge in; its pair is not there yet.
@@ -63,9 +72,9 @@ impl PairTable {
         let hash = hash(key);
         let bit = hash >> self.filter_shift;
         self.filter[(bit >> 6) as usize] |= 1 << (bit & 63);
-        let mut at = (hash >> self.shift) as usize;
+        let mut at = self.place(hash);
         while self.slots[at] != EMPTY {
-            at = (at + 1) & (self.slots.len() - 1);
+            at = self.next(at);
         }
         self.slots[at] = key << NUMBER_BITS | u64::from(joined);
     }

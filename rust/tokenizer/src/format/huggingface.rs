@@ -3,6 +3,7 @@
 pub use super::write::write;
 
 use super::fields::File;
+use super::quick;
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
@@ -38,9 +39,17 @@ pub fn parse(json: &[u8]) -> Result<Model> {
             format!("it is not UTF-8 at byte {}", error.valid_up_to()),
         )
     })?;
+    match quick::read(text) {
+        Some(file) => file,
+        None => read_any(text)?,
+    }
+    .into_model()
+}
+
+/// The fields of any file.
+pub(super) fn read_any(text: &str) -> Result<File<'_>> {
     // Keeping track of the path doubles the time, so it is done only for files that turn out to be wrong.
-    let file: File<'_> = serde_json::from_str(text).map_err(|error| locate(text, &error))?;
-    file.into_model()
+    serde_json::from_str(text).map_err(|error| locate(text, &error))
 }
 
 /// The error of a malformed file, with its JSON path.

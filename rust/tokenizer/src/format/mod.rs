@@ -1,9 +1,11 @@
 //! File formats: `tokenizer.json` of the `tokenizers` library, and tiktoken's rank files.
 
 mod bpe;
+mod cursor;
 mod fields;
 pub mod huggingface;
 mod pre_tokenizer;
+mod quick;
 mod read;
 pub mod tiktoken;
 mod vocabulary;

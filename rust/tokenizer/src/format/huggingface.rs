@@ -15,7 +15,11 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Io`]; [`TokenizerError::Format`] as [`Tokenizer::from_json`].
     pub fn load(path: &Path) -> Result<Self> {
-        Self::from_json(&super::read_file(path)?).map_err(|error| error.of_origin(path))
+        // The file is let go before the tables are made.
+        let model = parse(&super::read_file(path)?);
+        model
+            .and_then(Self::new)
+            .map_err(|error| error.of_origin(path))
     }
 
     /// Reads the text of a `tokenizer.json`.

@@ -18,8 +18,8 @@ impl Tokenizer {
         cutter: impl Into<Cutter>,
         special: &[(String, u32)],
     ) -> Result<Self> {
-        let text = super::read_file(path)?;
-        from_ranks(&text, cutter, special)
+        let model = from_ranks(&super::read_file(path)?, cutter, special);
+        model
             .and_then(Self::new)
             .map_err(|error| error.of_origin(path))
     }

@@ -75,6 +75,7 @@ fn merges<'f>(cursor: &mut Cursor<'f>, vocabulary: &Vocabulary<'f>) -> Option<Ve
         merges.push(joined.merge(&left, &right)?);
         (merges.len() <= MOST_MERGES).then_some(())
     })?;
+    merges.shrink_to_fit();
     Some(merges)
 }
 

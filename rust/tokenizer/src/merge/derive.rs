@@ -12,8 +12,8 @@ use rustc_hash::FxHashSet;
 pub struct Derivations {
     /// The model's id of each number.
     pub ids: Vec<u32>,
-    /// The two parts of each number; of a byte, its own number.
-    pub parts: Vec<[u32; 2]>,
+    /// What each number's token is, but for the longest one it begins with.
+    pub tokens: Vec<Token>,
     /// How to find out which pairs go together.
     pub check: Check,
 }
@@ -92,16 +92,19 @@ impl<'m> Builder<'m> {
         for (number, &id) in (0..).zip(bytes) {
             *numbers.get_mut(id as usize)? = number;
         }
-        let byte = |number| Token {
+        let most = bytes.len() + model.tokens.len().min(model.merges.len());
+        let (mut ids, mut tokens) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        ids.extend_from_slice(bytes);
+        tokens.extend((0..256).map(|number| Token {
             parts: [number; 2],
             prefix: NONE,
             len: 1,
-        };
+        }));
         Some(Self {
             model,
             numbers,
-            ids: bytes.to_vec(),
-            tokens: (0..256).map(byte).collect(),
+            ids,
+            tokens,
             pairs: PairTable::for_merges(model.tokens.len().min(model.merges.len())),
         })
     }
@@ -134,7 +137,7 @@ impl<'m> Builder<'m> {
     fn finish(self) -> Derivations {
         Derivations {
             ids: self.ids,
-            parts: self.tokens.iter().map(|token| token.parts).collect(),
+            tokens: self.tokens,
             check: Check::Undo(self.pairs),
         }
     }
@@ -224,12 +227,15 @@ fn by_merging(
             ids.push(id);
         }
     }
-    let mut texts = TokenTable::default();
+    let (mut texts, mut tokens) = (TokenTable::default(), Vec::with_capacity(ids.len()));
     for (number, &id) in (0..).zip(&ids) {
-        texts.push(number, |all| all.extend_from_slice(model.tokens.get(id)));
+        let text = model.tokens.get(id);
+        texts.push(number, |all| all.extend_from_slice(text));
+        tokens.push(Token::whole(text));
     }
+    texts.shrink();
     Derivations {
-        parts: vec![[NONE; 2]; ids.len()],
+        tokens,
         ids: ids.clone(),
         check: Check::Merge(Box::new(Merging { ranks, texts, ids })),
     }

@@ -129,6 +129,7 @@ impl Builder<'_> {
             }
         }
         trie.slots = std::mem::take(&mut self.array.slots);
+        trie.slots.shrink_to_fit();
         trie.runs = (0..=u8::MAX).map(|byte| trie.run_of(byte)).collect();
         trie
     }

@@ -148,10 +148,11 @@ impl<'m> Builder<'m> {
         let texts = early
             .iter()
             .map(|merge| self.model.tokens.get(merge.joined));
+        let shortest = texts.clone().map(<[u8]>::len).min()?;
         let spelled = AhoCorasick::new(texts).ok()?;
         let mut doubtful = vec![false; self.model.tokens.len()];
         for (id, text) in self.model.tokens.iter() {
-            doubtful[id as usize] = spelled.is_match(text);
+            doubtful[id as usize] = text.len() >= shortest && spelled.is_match(text);
         }
         Some(doubtful)
     }

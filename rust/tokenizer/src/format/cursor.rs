@@ -105,7 +105,7 @@ fn plain(bytes: &[u8]) -> usize {
     let (words, _) = bytes.as_chunks::<8>();
     for (place, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        let is = |byte: u8| below(word ^ ONES * u64::from(byte), 1);
+        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
         let found = below(word, 0x20) | is(b'"') | is(b'\\');
         if found != 0 {
             return place * 8 + found.trailing_zeros() as usize / 8;

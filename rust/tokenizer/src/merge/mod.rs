@@ -123,7 +123,8 @@ impl PieceMerger {
         };
         let arriving = &texts[..whole_from as usize];
         let longest_bytes = arriving.iter().map(|text| text.len()).max().unwrap_or(0);
-        (tokens.shrink_to_fit(), ids.shrink_to_fit());
+        tokens.shrink_to_fit();
+        ids.shrink_to_fit();
         Self {
             tokens,
             ids,

@@ -68,7 +68,23 @@ pub fn write(bytes: &[u8]) -> String {
 
 /// The bytes a string stands for; `None` if it holds a character that stands for no byte.
 pub fn read(text: &str) -> Option<Vec<u8>> {
-    text.chars().map(byte_of).collect()
+    let mut bytes = Vec::with_capacity(text.len());
+    append(text, &mut bytes).then_some(bytes)
+}
+
+/// Appends the bytes a string stands for; nothing, and `false`, if it holds a character that stands for no byte.
+pub fn append(text: &str, bytes: &mut Vec<u8>) -> bool {
+    let before = bytes.len();
+    for character in text.chars() {
+        match byte_of(character) {
+            Some(byte) => bytes.push(byte),
+            None => {
+                bytes.truncate(before);
+                return false;
+            }
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -80,7 +96,9 @@ mod tests {
         let all: Vec<u8> = (0..=u8::MAX).collect();
         assert_eq!(read(&write(&all)), Some(all.clone()));
         assert_eq!(write(b" \n"), "ĠĊ");
-        assert_eq!(read("a b"), None);
+        let mut bytes = b"a".to_vec();
+        assert!(!append("a b", &mut bytes));
+        assert_eq!(bytes, b"a");
     }
 
     #[test]

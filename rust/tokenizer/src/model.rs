@@ -81,6 +81,20 @@ impl TokenTable {
         table
     }
 
+    /// An empty one with room for so many bytes.
+    pub fn with_room(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Gives back the room that is left.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+
     /// Adds a token beyond the last one: `append` writes its bytes behind those of the others.
     pub fn push(&mut self, id: u32, append: impl FnOnce(&mut Vec<u8>)) {
         self.ends.resize(id as usize, self.bytes.len() as u32);

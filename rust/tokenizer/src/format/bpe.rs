@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use std::borrow::Cow;
 
 /// Merges a file may have.
-const MOST_MERGES: usize = MAX_VOCABULARY;
+pub const MOST_MERGES: usize = MAX_VOCABULARY;
 
 /// The entry `model`.
 #[derive(Default)]
@@ -139,12 +139,35 @@ impl<'de> DeserializeSeed<'de> for OneMerge<'_, '_> {
 }
 
 /// A merge, written `"a b"` (files of every age) or `["a", "b"]` (since tokenizers 0.20).
-struct MergeText<'f> {
-    left: Cow<'f, str>,
-    right: Cow<'f, str>,
+pub struct MergeText<'f> {
+    /// The left part.
+    pub left: Cow<'f, str>,
+    /// The right part.
+    pub right: Cow<'f, str>,
 }
 
-impl MergeText<'_> {
+impl<'f> MergeText<'f> {
+    /// The two parts of `"a b"`, or what is wrong.
+    pub fn of(text: &'f str) -> Result<Self, String> {
+        let cut = text
+            .split_once(' ')
+            .filter(|(_, right)| !right.contains(' '));
+        let (left, right) =
+            cut.ok_or_else(|| format!("{text:?} is not two tokens with one space between"))?;
+        Ok(Self {
+            left: left.into(),
+            right: right.into(),
+        })
+    }
+
+    /// The same, apart from the text it came from.
+    pub fn into_owned(self) -> MergeText<'static> {
+        MergeText {
+            left: self.left.into_owned().into(),
+            right: self.right.into_owned().into(),
+        }
+    }
+
     /// The ids of both parts and of what they become.
     fn merge(&self, vocabulary: &Vocabulary<'_>, joined: &mut String) -> Result<Merge, String> {
         let id = |token: &str| {
@@ -171,14 +194,6 @@ impl<'de: 'f, 'f> Deserialize<'de> for MergeText<'f> {
 
 struct MergeVisitor;
 
-/// The two parts of `"a b"`.
-fn parts<E: Error>(text: &str) -> Result<(&str, &str), E> {
-    let cut = text
-        .split_once(' ')
-        .filter(|(_, right)| !right.contains(' '));
-    cut.ok_or_else(|| E::custom(format!("{text:?} is not two tokens with one space between")))
-}
-
 impl<'de> Visitor<'de> for MergeVisitor {
     type Value = MergeText<'de>;
 
@@ -187,19 +202,12 @@ impl<'de> Visitor<'de> for MergeVisitor {
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<MergeText<'de>, E> {
-        let (left, right) = parts(text)?;
-        Ok(MergeText {
-            left: left.into(),
-            right: right.into(),
-        })
+        MergeText::of(text).map_err(E::custom)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<MergeText<'de>, E> {
-        let (left, right) = parts(text)?;
-        Ok(MergeText {
-            left: left.to_owned().into(),
-            right: right.to_owned().into(),
-        })
+        let merge = MergeText::of(text).map_err(E::custom)?;
+        Ok(merge.into_owned())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<MergeText<'de>, A::Error> {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The whole file.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct File<'f> {
     /// Must be null.
     #[serde(borrow, default)]

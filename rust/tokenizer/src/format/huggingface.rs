@@ -3,6 +3,7 @@
 pub use super::write::write;
 
 use super::fields::File;
+use super::quick;
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
@@ -14,7 +15,11 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Io`]; [`TokenizerError::Format`] as [`Tokenizer::from_json`].
     pub fn load(path: &Path) -> Result<Self> {
-        Self::from_json(&super::read_file(path)?).map_err(|error| error.of_origin(path))
+        // The file is let go before the tables are made.
+        let model = parse(&super::read_file(path)?);
+        model
+            .and_then(Self::new)
+            .map_err(|error| error.of_origin(path))
     }
 
     /// Reads the text of a `tokenizer.json`.
@@ -38,9 +43,17 @@ pub fn parse(json: &[u8]) -> Result<Model> {
             format!("it is not UTF-8 at byte {}", error.valid_up_to()),
         )
     })?;
+    match quick::read(text) {
+        Some(file) => file,
+        None => read_any(text)?,
+    }
+    .into_model()
+}
+
+/// The fields of any file.
+pub(super) fn read_any(text: &str) -> Result<File<'_>> {
     // Keeping track of the path doubles the time, so it is done only for files that turn out to be wrong.
-    let file: File<'_> = serde_json::from_str(text).map_err(|error| locate(text, &error))?;
-    file.into_model()
+    serde_json::from_str(text).map_err(|error| locate(text, &error))
 }
 
 /// The error of a malformed file, with its JSON path.

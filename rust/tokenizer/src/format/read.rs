@@ -140,6 +140,9 @@ fn check(model: &Bpe<'_>) -> Result<()> {
 
 /// The merges without the earlier ones of equal pairs.
 pub(crate) fn keep_last(mut merges: Vec<Merge>) -> Vec<Merge> {
+    if are_different(&merges) {
+        return merges;
+    }
     let mut seen = FxHashSet::with_capacity_and_hasher(merges.len(), rustc_hash::FxBuildHasher);
     // From the last to the first, and so popped from the first to the last.
     let mut kept: Vec<bool> = merges
@@ -149,6 +152,26 @@ pub(crate) fn keep_last(mut merges: Vec<Merge>) -> Vec<Merge> {
         .collect();
     merges.retain(|_| kept.pop().unwrap_or(true));
     merges
+}
+
+/// Ways to make one token that are compared with one another.
+const MOST_WAYS: usize = 256;
+
+/// Whether no pair stands twice, where that is seen at once: all ways to make a token stand together, few of them, as they do
+/// in nearly all files. `false` says nothing. Equal pairs make equal tokens, as their bytes are.
+fn are_different(merges: &[Merge]) -> bool {
+    let most = merges.iter().map(|merge| merge.joined).max();
+    let mut made = vec![false; most.map_or(0, |most| most as usize + 1)];
+    let mut ways_to_each = merges.chunk_by(|one, next| one.joined == next.joined);
+    ways_to_each.all(|ways| {
+        let parts = |merge: &Merge| (merge.left, merge.right);
+        let is_new = |place: usize| {
+            let way = parts(&ways[place]);
+            ways[..place].iter().all(|other| parts(other) != way)
+        };
+        let made_before = std::mem::replace(&mut made[ways[0].joined as usize], true);
+        !made_before && ways.len() <= MOST_WAYS && (1..ways.len()).all(is_new)
+    })
 }
 
 /// The added tokens, in order of id.
@@ -223,39 +246,32 @@ fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<
 /// Bytes of each token, an added one's its text, and the ids of tokens not written in the byte-level alphabet. Those stand
 /// for their UTF-8, as the `tokenizers` library decodes them.
 fn token_table(vocabulary: &Vocabulary<'_>, added: &[AddedToken]) -> (TokenTable, FxHashSet<u32>) {
-    let known = vocabulary
-        .tokens
-        .iter()
-        .enumerate()
-        .map(|(place, (_, id))| (*id, place));
-    let is_added = |id: u32| added.binary_search_by_key(&id, |token| token.id).is_ok();
-    let after = vocabulary.tokens.len()..;
-    let mut order: Vec<(u32, usize)> = known.filter(|&(id, _)| !is_added(id)).collect();
-    order.extend(
-        added
-            .iter()
-            .zip(after)
-            .map(|(token, place)| (token.id, place)),
-    );
+    let known = vocabulary.tokens.iter().map(|(_, id)| *id);
+    let mut order: Vec<(u32, u32)> = known
+        .chain(added.iter().map(|token| token.id))
+        .zip(0..)
+        .collect();
     order.sort_unstable();
-    let (mut table, mut strange) = (TokenTable::default(), FxHashSet::default());
-    for (id, place) in order {
-        match vocabulary.tokens.get(place) {
-            None => table.push(id, |bytes| {
-                bytes.extend_from_slice(added[place - vocabulary.tokens.len()].content.as_bytes())
-            }),
-            Some((text, _)) => table.push(id, |bytes| {
-                let before = bytes.len();
-                let mut characters = text.chars();
-                bytes.extend(characters.by_ref().map_while(byte_level::byte_of));
-                if bytes.len() - before != text.chars().count() {
-                    bytes.truncate(before);
+    let written = vocabulary.tokens.iter().map(|(text, _)| text.len()).sum();
+    let (mut table, mut strange) = (TokenTable::with_room(written), FxHashSet::default());
+    // Of two with one id, the added one comes last, and counts.
+    for same in order.chunk_by(|one, next| one.0 == next.0) {
+        let (id, place) = same[same.len() - 1];
+        let place = place as usize;
+        table.push(id, |bytes| match vocabulary.tokens.get(place) {
+            Some((text, _)) => {
+                if !byte_level::append(text, bytes) {
                     bytes.extend_from_slice(text.as_bytes());
                     strange.insert(id);
                 }
-            }),
-        }
+            }
+            None => {
+                let content = &added[place - vocabulary.tokens.len()].content;
+                bytes.extend_from_slice(content.as_bytes());
+            }
+        });
     }
+    table.shrink();
     (table, strange)
 }
 

@@ -18,8 +18,8 @@ impl Tokenizer {
         cutter: impl Into<Cutter>,
         special: &[(String, u32)],
     ) -> Result<Self> {
-        let text = super::read_file(path)?;
-        from_ranks(&text, cutter, special)
+        let model = from_ranks(&super::read_file(path)?, cutter, special);
+        model
             .and_then(Self::new)
             .map_err(|error| error.of_origin(path))
     }
@@ -134,29 +134,60 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Every cut of every token into two. The first parts are the longest token that it begins with, the longest that that one
+/// begins with, and so on: most cuts are never looked at.
 fn merges(ranks: &[(Vec<u8>, u32)]) -> Vec<Merge> {
-    let ids: FxHashMap<&[u8], u32> = ranks
-        .iter()
-        .map(|(bytes, id)| (bytes.as_slice(), *id))
-        .collect();
-    let mut merges = Vec::new();
-    for (bytes, joined) in ranks {
-        for cut in 1..bytes.len() {
-            if let (Some(&left), Some(&right)) = (ids.get(&bytes[..cut]), ids.get(&bytes[cut..])) {
+    let tokens = ranks.iter().map(|(bytes, _)| bytes.as_slice());
+    let places: FxHashMap<&[u8], usize> = tokens.clone().zip(0..).collect();
+    let longest = |bytes: &[u8]| {
+        let shorter = (1..bytes.len()).rev().map(|cut| &bytes[..cut]);
+        shorter
+            .filter_map(|start| places.get(start))
+            .next()
+            .copied()
+    };
+    let prefixes: Vec<Option<usize>> = tokens.map(longest).collect();
+    let mut merges = Vec::with_capacity(ranks.len());
+    for ((bytes, joined), &prefix) in ranks.iter().zip(&prefixes) {
+        let before = merges.len();
+        for left in std::iter::successors(prefix, |&shorter| prefixes[shorter]) {
+            let (start, left) = &ranks[left];
+            if let Some(&right) = places.get(&bytes[start.len()..]) {
                 merges.push(Merge {
-                    left,
-                    right,
+                    left: *left,
+                    right: ranks[right].1,
                     joined: *joined,
                 });
             }
         }
+        // The shortest first part comes first.
+        merges[before..].reverse();
     }
+    merges.shrink_to_fit();
     merges
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn merges_are_all_cuts_into_two_tokens(texts in proptest::collection::btree_set("[ab]{1,7}", 1..60)) {
+            let ranks: Vec<(Vec<u8>, u32)> = texts.into_iter().map(String::into_bytes).zip((5..).step_by(3)).collect();
+            let id = |text: &[u8]| ranks.iter().find(|(token, _)| token == text).map(|(_, id)| *id);
+            let mut expected = Vec::new();
+            for (text, joined) in &ranks {
+                for cut in 1..text.len() {
+                    if let (Some(left), Some(right)) = (id(&text[..cut]), id(&text[cut..])) {
+                        expected.push(Merge { left, right, joined: *joined });
+                    }
+                }
+            }
+            prop_assert_eq!(merges(&ranks), expected);
+        }
+    }
 
     #[test]
     fn base64_is_read_with_every_padding() {

@@ -42,9 +42,16 @@ impl<'f> Vocabulary<'f> {
     }
 
     /// The id of a token.
+    #[inline]
     pub fn id(&self, token: &str) -> Option<u32> {
+        self.place(token).map(|place| self.tokens[place].1)
+    }
+
+    /// The place of a token in `tokens`.
+    #[inline]
+    pub fn place(&self, token: &str) -> Option<usize> {
         let place = *self.slots.get(self.slot(token))?;
-        self.tokens.get(place as usize).map(|(_, id)| *id)
+        (place != FREE).then_some(place as usize)
     }
 
     /// Where a token's place stands, or would. (No vocabulary at all has no slots.)
@@ -80,14 +87,33 @@ impl<'de> Visitor<'de> for VocabularyVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary<'de>, A::Error> {
-        let mut tokens: Vec<(Cow<'de, str>, u32)> = Vec::new();
-        // Asked here rather than later: a file of one short entry over and over would take many times its size.
-        let mut taken = Taken::default();
+        let mut gathered = Gathered::default();
         while let Some((Text(token), id)) = map.next_entry::<Text<'de>, u32>()? {
-            taken.take(&token, id).map_err(A::Error::custom)?;
-            tokens.push((token, id));
+            gathered.push(token, id).map_err(A::Error::custom)?;
         }
-        Vocabulary::of(tokens).map_err(A::Error::custom)
+        gathered.vocabulary().map_err(A::Error::custom)
+    }
+}
+
+/// A vocabulary as it is read.
+#[derive(Default)]
+pub struct Gathered<'f> {
+    tokens: Vec<(Cow<'f, str>, u32)>,
+    /// Asked here rather than later: a file of one short entry over and over would take many times its size.
+    taken: Taken,
+}
+
+impl<'f> Gathered<'f> {
+    /// Adds a token, or says what is wrong with its id.
+    pub fn push(&mut self, token: Cow<'f, str>, id: u32) -> Result<(), String> {
+        self.taken.take(&token, id)?;
+        self.tokens.push((token, id));
+        Ok(())
+    }
+
+    /// The vocabulary of all of them, or the first that stands twice.
+    pub fn vocabulary(self) -> Result<Vocabulary<'f>, String> {
+        Vocabulary::of(self.tokens)
     }
 }
 

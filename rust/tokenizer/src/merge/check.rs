@@ -3,6 +3,7 @@
 use super::merge_loop::{LoopBuffers, Ranks};
 use super::pairs::PairTable;
 use super::{NONE, Token};
+use crate::model::TokenTable;
 
 /// Two ways to find out.
 pub enum Check {
@@ -17,7 +18,7 @@ pub struct Merging {
     /// The merges.
     pub ranks: Ranks,
     /// Bytes of each number's token.
-    pub texts: Vec<Box<[u8]>>,
+    pub texts: TokenTable,
     /// The model's id of each number.
     pub ids: Vec<u32>,
 }
@@ -73,11 +74,10 @@ pub fn stay_apart(pairs: &PairTable, tokens: &[Token], left: u32, right: u32) ->
 
 impl Merging {
     fn holds(&self, left: u32, right: u32, buffers: &mut LoopBuffers) -> bool {
-        let [left, right] = [left as usize, right as usize];
-        let text = [&*self.texts[left], &*self.texts[right]].concat();
+        let text = [self.texts.get(left), self.texts.get(right)].concat();
         let mut ids = Vec::new();
         self.ranks.merge(&text, buffers, &mut ids);
-        ids == [self.ids[left], self.ids[right]]
+        ids == [left, right].map(|number| self.ids[number as usize])
     }
 }
 

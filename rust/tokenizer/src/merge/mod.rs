@@ -63,6 +63,18 @@ struct Token {
     signs: Signs,
 }
 
+impl Token {
+    /// One of which only its bytes are known.
+    fn whole(text: &[u8]) -> Self {
+        Self {
+            parts: [NONE; 2],
+            prefix: NONE,
+            len: text.len() as u32,
+            signs: Signs::ANY,
+        }
+    }
+}
+
 /// Encodes pieces: the tables of a model.
 pub struct PieceMerger {
     tokens: Vec<Token>,
@@ -95,7 +107,7 @@ impl PieceMerger {
     pub fn of(model: &Model, bytes: &[u32; 256]) -> Self {
         let Derivations {
             mut ids,
-            parts,
+            mut tokens,
             check,
         } = derive::of(model, bytes);
         let whole_from = ids.len() as u32;
@@ -103,7 +115,11 @@ impl PieceMerger {
             ids.extend(whole_only(model, &ids));
         }
         let texts: Vec<&[u8]> = ids.iter().map(|&id| model.tokens.get(id)).collect();
+        tokens.extend(texts[tokens.len()..].iter().map(|text| Token::whole(text)));
         let (trie, prefixes) = trie_build::build(&texts, whole_from);
+        for (token, prefix) in tokens.iter_mut().zip(prefixes) {
+            token.prefix = prefix;
+        }
         let short = match &check {
             Check::Undo(pairs) if whole_from as usize == ids.len() => Some(Short {
                 whole: WholeTable::of(&texts),
@@ -111,25 +127,10 @@ impl PieceMerger {
             }),
             _ => None,
         };
-        let signs = match &check {
-            Check::Undo(_) => Signs::of(&parts),
-            Check::Merge(_) => Vec::new(),
-        };
-        let parts = parts.into_iter().chain(std::iter::repeat([0; 2]));
-        let signs = signs.into_iter().chain(std::iter::repeat(Signs::ANY));
-        let tokens = parts
-            .zip(signs)
-            .zip(&prefixes)
-            .zip(&texts)
-            .map(|(((parts, signs), &prefix), text)| Token {
-                parts,
-                prefix,
-                len: text.len() as u32,
-                signs,
-            })
-            .collect();
         let arriving = &texts[..whole_from as usize];
         let longest_bytes = arriving.iter().map(|text| text.len()).max().unwrap_or(0);
+        tokens.shrink_to_fit();
+        ids.shrink_to_fit();
         Self {
             tokens,
             ids,

@@ -5,6 +5,8 @@
 //! set of partners; a set is 64 bits here, of which each token has one. If no partner of the left side is on the right side, the two
 //! stay apart. If one seems to be, that has to be looked at.
 
+use super::Token;
+
 /// What is known of a token as a neighbour.
 #[derive(Debug, Clone, Copy)]
 pub struct Signs {
@@ -21,33 +23,29 @@ impl Signs {
         beginnings: u64::MAX,
     };
 
-    /// Of each token, by the two parts it is joined of, which are older; bytes, the first 256, are their own parts.
-    pub fn of(parts: &[[u32; 2]]) -> Vec<Self> {
-        let mut partners = vec![0; parts.len()];
-        for &[left, right] in parts.iter().skip(256) {
-            partners[left as usize] |= bit(right);
-        }
-        let mut signs: Vec<Self> = Vec::with_capacity(parts.len());
-        for ((number, &[left, right]), partners) in (0..).zip(parts).zip(partners) {
-            let of = |part: u32| {
-                let nothing = Self {
-                    partners: 0,
-                    beginnings: 0,
-                };
-                signs.get(part as usize).copied().unwrap_or(nothing)
-            };
-            signs.push(Self {
-                partners: partners | of(right).partners,
-                beginnings: bit(number) | of(left).beginnings,
-            });
-        }
-        signs
-    }
-
     /// Whether a token stays apart from the one on its right for certain.
     #[inline]
     pub fn are_apart(self, right: Self) -> bool {
         self.partners & right.beginnings == 0
+    }
+}
+
+/// Gives all tokens their signs, from the two parts each is joined of, which are older; bytes are their own parts.
+pub fn give(tokens: &mut [Token]) {
+    for (number, token) in (0..).zip(&mut *tokens) {
+        token.signs = Signs {
+            partners: 0,
+            beginnings: bit(number),
+        };
+    }
+    for number in 256..tokens.len() {
+        let [left, right] = tokens[number].parts;
+        tokens[left as usize].signs.partners |= bit(right);
+    }
+    for number in 256..tokens.len() {
+        let [left, right] = tokens[number].parts.map(|part| tokens[part as usize].signs);
+        tokens[number].signs.partners |= right.partners;
+        tokens[number].signs.beginnings |= left.beginnings;
     }
 }
 

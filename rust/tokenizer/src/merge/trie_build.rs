@@ -8,21 +8,10 @@ use super::trie::{CHILDLESS, Slot, Trie};
 ///
 /// Each single byte is among them.
 pub fn build(texts: &[&[u8]], whole_from: u32) -> (Trie, Vec<u32>) {
-    let mut sorted: Vec<Text> = (0..)
-        .zip(texts)
-        .map(|(number, text)| Text::of(number, text))
-        .collect();
-    sorted.sort_unstable_by(|a, b| {
-        let bytes = || texts[a.number as usize].cmp(texts[b.number as usize]);
-        a.start
-            .cmp(&b.start)
-            .then_with(bytes)
-            .then(a.number.cmp(&b.number))
-    });
     let mut builder = Builder {
         texts,
         whole_from,
-        sorted,
+        sorted: sorted(texts),
         prefixes: vec![NONE; texts.len()],
         array: Array::new(),
         stack: Vec::new(),
@@ -33,25 +22,52 @@ pub fn build(texts: &[&[u8]], whole_from: u32) -> (Trie, Vec<u32>) {
     (trie, builder.prefixes)
 }
 
-/// A text among its likes: most of them are told apart, and read, without going where their bytes are.
-struct Text {
-    /// The first eight bytes as a number that compares as they do.
-    start: u64,
-    number: u32,
-    len: u32,
-}
+/// A text among its likes, as one number that compares as they do, then by length, then by their numbers: most of them are
+/// told apart, and read, without going where their bytes are. From the high bits on: the first eight bytes, length, number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Text(u128);
+
+/// Bytes that a [`Text`] holds.
+const HELD: usize = 8;
 
 impl Text {
     fn of(number: u32, text: &[u8]) -> Self {
-        let mut bytes = [0; 8];
-        let len = text.len().min(8);
+        let mut bytes = [0; HELD];
+        let len = text.len().min(HELD);
         bytes[..len].copy_from_slice(&text[..len]);
-        Self {
-            start: u64::from_be_bytes(bytes),
-            number,
-            len: text.len() as u32,
-        }
+        let start = u128::from(u64::from_be_bytes(bytes));
+        Self(start << 64 | (text.len() as u128) << 32 | u128::from(number))
     }
+
+    #[inline]
+    fn start(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    #[inline]
+    fn len(self) -> usize {
+        (self.0 >> 32) as u32 as usize
+    }
+
+    #[inline]
+    fn number(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// The texts in the order of their bytes, equal ones in that of their numbers.
+fn sorted(texts: &[&[u8]]) -> Vec<Text> {
+    let numbered = (0..).zip(texts);
+    let mut sorted: Vec<Text> = numbered
+        .map(|(number, text)| Text::of(number, text))
+        .collect();
+    sorted.sort_unstable();
+    // Where more bytes decide: shorter texts with the same start come first in any case.
+    for equal in sorted.chunk_by_mut(|a, b| a.start() == b.start()) {
+        let longer = equal.partition_point(|text| text.len() <= HELD);
+        equal[longer..].sort_unstable_by_key(|text| (texts[text.number() as usize], text.number()));
+    }
+    sorted
 }
 
 struct Builder<'t> {
@@ -113,6 +129,7 @@ impl Builder<'_> {
             }
         }
         trie.slots = std::mem::take(&mut self.array.slots);
+        trie.slots.shrink_to_fit();
         trie.runs = (0..=u8::MAX).map(|byte| trie.run_of(byte)).collect();
         trie
     }
@@ -139,57 +156,94 @@ impl Builder<'_> {
             child.slot = (base ^ u32::from(*byte)) as usize;
             self.array.slots[child.slot] = Slot::new(*byte, child.token, CHILDLESS);
             // The last of its texts is the longest, or there is another one.
-            if child.end - child.first > 1 || self.sorted[child.first].len as usize > child.depth {
+            if child.end - child.first > 1 || self.sorted[child.first].len() > child.depth {
                 self.stack.push(*child);
             }
         }
         base
     }
 
-    /// Byte `depth` of a text, `None` behind its end.
+    /// Where the texts from `place` on that have `byte` at `depth`, and are longer than that, end.
     #[inline]
-    fn byte(&self, place: usize, depth: usize) -> Option<u8> {
-        let text = &self.sorted[place];
-        match depth {
-            _ if depth >= text.len as usize => None,
-            0..8 => Some((text.start >> (56 - 8 * depth)) as u8),
-            _ => self.texts[text.number as usize].get(depth).copied(),
-        }
+    fn end_of(&self, byte: u8, depth: usize, place: usize, end: usize) -> usize {
+        let others = self.sorted[place..end].iter();
+        let count = match depth {
+            0..HELD => others
+                .take_while(|text| byte_of(text.start(), depth) == byte)
+                .count(),
+            _ => others
+                .take_while(|text| self.texts[text.number() as usize][depth] == byte)
+                .count(),
+        };
+        place + count
     }
 
     /// The nodes one byte below `node`; remembers what the texts that end there begin with.
     fn find_children(&mut self, node: Node) {
         self.children.clear();
-        for place in node.first..node.end {
-            // Texts that end at the node itself come first.
-            let Some(byte) = self.byte(place, node.depth) else {
-                continue;
+        let depth = node.depth;
+        // Texts that end at the node itself come first, as those that end at a child do there.
+        let has_ended = |text: &&Text| text.len() <= depth;
+        let ended = self.sorted[node.first..node.end]
+            .iter()
+            .take_while(has_ended);
+        let mut place = node.first + ended.count();
+        while place < node.end {
+            let text = self.sorted[place];
+            let byte = match depth {
+                0..HELD => byte_of(text.start(), depth),
+                _ => self.texts[text.number() as usize][depth],
             };
-            match self.children.last_mut() {
-                Some((last, child)) if *last == byte => child.end = place + 1,
-                _ => self.children.push((
-                    byte,
-                    Node {
-                        first: place,
-                        end: place + 1,
-                        depth: node.depth + 1,
-                        ..node
-                    },
-                )),
-            }
-            let Text { number, len, .. } = self.sorted[place];
-            if len as usize == node.depth + 1 {
-                self.prefixes[number as usize] = node.part;
-                // Of equal texts the first counts: merging arrives at it, if at any of them.
-                if let Some((_, child)) = self.children.last_mut()
-                    && child.first == place
-                {
-                    child.token = number;
-                    if number < self.whole_from {
-                        child.part = number;
-                    }
+            let end = self.end_of(byte, depth, place, node.end);
+            let mut child = Node {
+                first: place,
+                end,
+                depth: depth + 1,
+                ..node
+            };
+            self.end_texts(&mut child, node.part);
+            self.children.push((byte, child));
+            place = end;
+        }
+    }
+
+    /// Notes the texts that end at `node`, before which the longest part is `part`.
+    fn end_texts(&mut self, node: &mut Node, part: u32) {
+        let texts = &self.sorted[node.first..node.end];
+        let ending = texts.iter().take_while(|text| text.len() == node.depth);
+        for (place, text) in ending.enumerate() {
+            let number = text.number();
+            self.prefixes[number as usize] = part;
+            // Of equal texts the first counts: merging arrives at it, if at any of them.
+            if place == 0 {
+                node.token = number;
+                if number < self.whole_from {
+                    node.part = number;
                 }
             }
+        }
+    }
+}
+
+/// Byte `depth` of the first eight.
+#[inline]
+fn byte_of(start: u64, depth: usize) -> u8 {
+    (start >> (56 - 8 * depth)) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn texts_are_in_the_order_of_their_bytes(texts in proptest::collection::vec(proptest::collection::vec(0_u8..3, 1..14), 0..80)) {
+            let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+            let numbers: Vec<u32> = sorted(&texts).iter().map(|text| text.number()).collect();
+            let mut expected: Vec<u32> = (0..texts.len() as u32).collect();
+            expected.sort_by_key(|&number| texts[number as usize]);
+            prop_assert_eq!(numbers, expected);
         }
     }
 }

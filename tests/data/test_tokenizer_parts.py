@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data.tokenizer_oracles import floods, library_texts
-from stategpt.data.tokenizer import Control, Tokenizer
+from stategpt.data.control import Control
+from stategpt.data.tokenizer import Tokenizer
 from stategpt.errors import InvalidArgument
 
 SPECIALS = ["<|endoftext|>", "<|user|>", "<|assistant|>"]

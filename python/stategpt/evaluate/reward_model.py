@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stategpt.artifacts import read_lines
 from stategpt.config import Run
-from stategpt.data import Group, Rankings, Tokenizer, chat_prompt
+from stategpt.data import AnyTokenizer, Group, Rankings, chat_prompt
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
 
@@ -63,7 +63,7 @@ class RankedPairs:
 
 
 def evaluate_reward(
-    scorer: RewardScorer, tok: Tokenizer, train: Path, held_out: Path, demonstrations: Scores, run: Run
+    scorer: RewardScorer, tok: AnyTokenizer, train: Path, held_out: Path, demonstrations: Scores, run: Run
 ) -> dict[str, Any]:
     """reward/evaluation.json, from two rankings files. `demonstrations`: shifted scores of the written answers."""
     pairs, fitted_on = RankedPairs.read(held_out), RankedPairs.read(train)
@@ -85,7 +85,7 @@ def evaluate_reward(
     }
 
 
-def score_groups(scorer: RewardScorer, tok: Tokenizer, groups: Sequence[Group]) -> Scores:
+def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[Group]) -> Scores:
     """Reward of every completion of every group, in file order."""
     end = np.array([scorer.control.end_of_text], dtype=np.uint32)
     prompts, completions = [], []

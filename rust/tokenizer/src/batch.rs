@@ -1,12 +1,11 @@
 //! Many documents at once, on threads that live as long as the call: no pool to be lost at `fork`.
 
-use crate::cutter::Cutter;
+use crate::border::{first_border, has_borders};
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
 use crate::ordered::{Part, Ragged};
 use crate::stop::Stop;
-use crate::stretch::border;
 use crate::tokenizer::{Special, Tokenizer};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -257,11 +256,9 @@ impl Tokenizer {
             post_processor: _,
         } = self.model();
         let plain = special == Special::Text || added.is_empty();
-        match cutter {
-            Cutter::Named(pattern) if plain && !nfc && !prefix_space => {
-                stretches(text, |text, from| border(*pattern, text, from))
-            }
-            _ => stretches(text, |text, _| text.len()),
+        match has_borders(cutter) && plain && !nfc && !prefix_space {
+            true => stretches(text, first_border),
+            false => stretches(text, |text, _| text.len()),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod added;
 mod batch;
+mod border;
 mod byte_level;
 mod cache;
 mod classes;

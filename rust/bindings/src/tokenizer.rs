@@ -133,6 +133,10 @@ fn held(texts: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     texts.try_iter()?.enumerate().map(hold).collect()
 }
 
+fn bytes_in(texts: &[PyBackedStr]) -> usize {
+    texts.iter().map(|text| text.len()).sum()
+}
+
 fn ragged(py: Python<'_>, ragged: Ragged) -> (IdArray<'_>, Offsets<'_>) {
     (array(py, ragged.ids), ragged.offsets.into_pyarray(py))
 }
@@ -336,8 +340,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<Offsets<'py>> {
         let (texts, special) = (held(texts)?, mode(special)?);
-        let bytes = texts.iter().map(|text| text.len()).sum();
-        let counted = wait_for(py, bytes, |stop| {
+        let counted = wait_for(py, bytes_in(&texts), |stop| {
             self.0.count_batch(&texts, special, threads, stop)
         })?;
         Ok(counted.into_pyarray(py))
@@ -352,8 +355,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (texts, special) = (held(texts)?, mode(special)?);
-        let bytes = texts.iter().map(|text| text.len()).sum();
-        let encoded = wait_for(py, bytes, |stop| {
+        let encoded = wait_for(py, bytes_in(&texts), |stop| {
             self.0.encode_batch_until(&texts, special, threads, stop)
         })?;
         Ok(ragged(py, encoded))

@@ -488,7 +488,7 @@ impl Tokenizer {
     /// `b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only.
     #[getter]
     fn fingerprint(&self, py: Python<'_>) -> String {
-        py.detach(|| self.0.fingerprint().to_owned())
+        py.detach(|| self.0.fingerprint().into_owned())
     }
 }
 

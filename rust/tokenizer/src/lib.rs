@@ -22,6 +22,7 @@ mod engine;
 mod error;
 pub mod format;
 mod key;
+mod made;
 mod memory;
 mod merge;
 mod model;

@@ -236,8 +236,10 @@ impl Tokenizer {
         };
         let (text, most) = (fitting(text)?, natural("max_tokens", most)?);
         let size = text.len().min(most);
-        let ids = run(py, size, || self.0.encode_at_most(text, special, most));
-        Ok(array(py, ids.map_err(error)?))
+        let ids = wait_for(py, size, |stop| {
+            self.0.encode_at_most(text, special, most, stop)
+        })?;
+        Ok(array(py, ids))
     }
 
     /// The ids of any bytes, UTF-8 or not; `decode_bytes` gives them back.

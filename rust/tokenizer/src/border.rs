@@ -1,6 +1,6 @@
 //! Where a text can be cut, so that its pieces are those of both parts.
 
-use crate::classes::{CAPITAL, Classes, LETTER, NUMBER, OTHER, SMALL, SPACE, decode};
+use crate::classes::{CAPITAL, Classes, LETTER, NUMBER, OTHER, SMALL, SPACE, continues, decode};
 use crate::cutter::Cutter;
 use crate::pattern::Pattern;
 
@@ -71,12 +71,6 @@ fn character(classes: &Classes, text: &[u8], at: usize) -> (u8, usize) {
         byte @ ..=0x7F => (classes.ascii[usize::from(byte)], 1),
         _ => decode(&text[at..]).map_or((OTHER, 1), |(code, len)| (classes.of(code), len)),
     }
-}
-
-/// Whether a byte of UTF-8 is not the first of its character.
-#[inline]
-fn continues(byte: u8) -> bool {
-    byte & 0xC0 == 0x80
 }
 
 #[cfg(test)]

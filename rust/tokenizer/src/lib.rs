@@ -20,6 +20,7 @@ mod cutter;
 mod decode;
 mod engine;
 mod error;
+mod first;
 pub mod format;
 mod key;
 mod made;

@@ -1,5 +1,6 @@
 //! Where in the text each token lies, in bytes and in characters.
 
+use crate::classes::continues;
 use crate::error::Result;
 use crate::segments::{Prepared, rise};
 use crate::tokenizer::{Special, Tokenizer};
@@ -65,9 +66,4 @@ impl Tokenizer {
         let spans = spans.collect();
         Ok((ids, spans))
     }
-}
-
-/// Whether a byte of UTF-8 is not the first of its character.
-fn continues(byte: u8) -> bool {
-    byte & 0xC0 == 0x80
 }

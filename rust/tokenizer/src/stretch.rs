@@ -1,6 +1,7 @@
 //! Long texts in stretches, cut where no piece can tell: encoding that ends early.
 
 use crate::border::{first_border, has_borders};
+use crate::cutter::Cutter;
 use crate::engine::Scratch;
 use crate::error::Result;
 use crate::stop::Stop;
@@ -8,8 +9,6 @@ use crate::tokenizer::{Special, Tokenizer};
 
 /// Bytes between two looks at the bounds.
 pub(crate) const STRETCH_BYTES: usize = 1 << 20;
-/// Bytes a token has at most on average, in text that has words. A guess too low costs another stretch.
-const BYTES_PER_TOKEN: usize = 5;
 
 /// How far encoding goes. The default is to the end.
 #[derive(Default)]
@@ -31,36 +30,25 @@ impl Bounds {
         }
     }
 
+    /// Until there are `most` ids, or this flag is raised.
+    pub(crate) fn of_most(most: usize, stop: &Stop) -> Self {
+        Self {
+            most: Some(most),
+            ..Self::until(stop)
+        }
+    }
+
     fn reached(&self, ids: usize) -> bool {
         self.most.is_some_and(|most| ids >= most) || self.stop.as_ref().is_some_and(Stop::asked)
     }
 
-    fn stretch_bytes(&self, ids: usize) -> usize {
-        let wanted = |most: usize| (most - ids).saturating_mul(BYTES_PER_TOKEN);
-        self.most
-            .map_or(STRETCH_BYTES, |most| wanted(most).clamp(64, STRETCH_BYTES))
+    /// How many of `most` ids are missing.
+    fn missing(&self, ids: usize) -> Option<usize> {
+        self.most.map(|most| most.saturating_sub(ids))
     }
 }
 
 impl Tokenizer {
-    /// The first `most` of the ids that [`Tokenizer::encode`] gives. O(bytes of those ids), where the text has words: text without
-    /// a place to cut (a flood of digits, of white space) is encoded whole, and so is any text by a regular expression of the user's own.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::encode`].
-    pub fn encode_at_most(&self, text: &[u8], special: Special, most: usize) -> Result<Vec<u32>> {
-        let bounds = Bounds {
-            most: Some(most),
-            ..Bounds::default()
-        };
-        let mut ids = Vec::new();
-        self.with_bounds(bounds, |scratch| {
-            self.encode_into(text, special, scratch, &mut ids)
-        })?;
-        ids.truncate(most);
-        Ok(ids)
-    }
-
     /// As [`Tokenizer::encode`], until `stop` is raised.
     ///
     /// # Errors
@@ -129,11 +117,20 @@ impl Tokenizer {
     ) -> Result<()> {
         let mut rest = text;
         while !rest.is_empty() && !scratch.bounds.reached(ids.len()) {
-            let end = match has_borders(&self.model().cutter) {
-                true => first_border(rest, scratch.bounds.stretch_bytes(ids.len())),
-                false => rest.len(),
+            let missing = scratch.bounds.missing(ids.len());
+            let end = match (&self.model().cutter, missing) {
+                (Cutter::Named(pattern), Some(most)) => {
+                    self.encode_beginning(*pattern, rest, most, scratch, ids)?
+                }
+                (cutter, _) => {
+                    let end = match has_borders(cutter) {
+                        true => first_border(rest, STRETCH_BYTES),
+                        false => rest.len(),
+                    };
+                    self.encode_text(&rest[..end], scratch, ids)?;
+                    end
+                }
             };
-            self.encode_text(&rest[..end], scratch, ids)?;
             if let Some(counted) = &mut scratch.bounds.counted {
                 *counted += ids.len();
                 ids.clear();

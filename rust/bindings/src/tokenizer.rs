@@ -286,9 +286,10 @@ impl Tokenizer {
         special: &str,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        let encoded = run(py, text.len(), || self.0.encode_with_offsets(text, special));
-        let encoded = encoded.map_err(error)?;
-        Ok((array(py, encoded.0), encoded.1.into_pyarray(py)))
+        let (ids, offsets) = wait_for(py, text.len(), |stop| {
+            self.0.encode_with_offsets(text, special, stop)
+        })?;
+        Ok((array(py, ids), offsets.into_pyarray(py)))
     }
 
     /// Ids [n] and spans [n, 2]: token i lies in the characters `spans[i, 0] : spans[i, 1]` of the text, whole ones: tokens
@@ -301,8 +302,9 @@ impl Tokenizer {
         special: &str,
     ) -> PyResult<(IdArray<'py>, Bound<'py, PyArray2<u64>>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        let encoded = run(py, text.len(), || self.0.encode_with_spans(text, special));
-        let (ids, spans) = encoded.map_err(error)?;
+        let (ids, spans) = wait_for(py, text.len(), |stop| {
+            self.0.encode_with_spans(text, special, stop)
+        })?;
         let shape = [ids.len(), 2];
         let spans = spans.into_flattened().into_pyarray(py).reshape(shape)?;
         Ok((array(py, ids), spans))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stategpt import recipes as recipes
     from stategpt.config import GPTConfig as GPTConfig
     from stategpt.config import Run as Run
+    from stategpt.data import AnyTokenizer as AnyTokenizer
     from stategpt.data import Batch as Batch
     from stategpt.data import Document as Document
     from stategpt.data import Layout as Layout
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from stategpt.run import run as run
 
 _ROOM_OF = {
+    "AnyTokenizer": "data",
     "Batch": "data",
     "Document": "data",
     "Engine": "generate",
@@ -64,6 +66,7 @@ _NEED_TORCH = ("generate", "model", "run")
 __version__ = "0.1.0"
 __all__ = [
     "GPT",
+    "AnyTokenizer",
     "Batch",
     "Document",
     "Engine",

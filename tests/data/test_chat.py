@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import ControlTokens, chat_prompt, reward_sequence, sft_segment, truncate_prompt
-from stategpt.data.tokenizer import Control
+from stategpt.data.control import Control
 from stategpt.errors import ContextOverflow, InvalidArgument
 
 Ids = npt.NDArray[np.uint32]

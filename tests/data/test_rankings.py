@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import ControlTokens, chat_prompt
+from stategpt.data.control import Control
 from stategpt.data.ranking_batches import RankingBatch
 from stategpt.data.rankings import Rankings
-from stategpt.data.tokenizer import Control
 from stategpt.errors import InvalidArgument, RankingError, StorageError
 
 Arrangement = Literal["rows", "shared_prefix"]

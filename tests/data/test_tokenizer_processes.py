@@ -96,6 +96,9 @@ LONG_CALLS = {
     "count": "tok.count_batch([words * 1000] * 400)",
     "one text": "tok.encode(large)",
     "count of one text": "[tok.count(large) for _ in range(9)]",
+    "offsets of one text": "tok.encode_with_offsets(large)",
+    "spans of one text": "tok.encode_with_spans(large)",
+    "first ids of one text": "tok.encode(large, max_tokens=10**9)",
     "files": "tok.encode_files([sys.argv[1]] * 400)",
     "lines": "tok.encode_files([sys.argv[1]] * 400, documents='lines')",
 }

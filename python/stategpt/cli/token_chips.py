@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from stategpt.data import Tokenizer
+    from stategpt.data import AnyTokenizer
     from stategpt.data.inspection import TokenView
 
 # Tints that pieces take in turn; special tokens stand out.
@@ -16,7 +16,7 @@ _TINTS = ("black on #a9cdf0", "black on #f4d58d", "black on #b5dbae", "black on 
 _SPECIAL = "bold white on #a33b5b"
 
 
-def show_tokens(tok: Tokenizer, text: str, console: Console | None = None) -> None:
+def show_tokens(tok: AnyTokenizer, text: str, console: Console | None = None) -> None:
     """Prints the tokens of a text: chips where there is a terminal, else a table."""
     from rich.console import Console
 

@@ -15,7 +15,7 @@ from stategpt.config.material import PATTERNS
 from stategpt.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
-    from stategpt.data import Tokenizer
+    from stategpt.data import AnyTokenizer
 
 _LONGEST_SHOWN = 12
 
@@ -84,7 +84,7 @@ def execute_inspect(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _contents(tok: Tokenizer) -> list[tuple[str, str]]:
+def _contents(tok: AnyTokenizer) -> list[tuple[str, str]]:
     """Sizes, special tokens, the longest tokens."""
     from stategpt.data.inspection import readable
 
@@ -99,7 +99,7 @@ def _contents(tok: Tokenizer) -> list[tuple[str, str]]:
     ]
 
 
-def _compression_table(tok: Tokenizer, names: list[str]) -> str:
+def _compression_table(tok: AnyTokenizer, names: list[str]) -> str:
     from stategpt.data.inspection import compression
 
     measured = [compression(tok, name, _read_text(Path(name))) for name in names]
@@ -117,7 +117,7 @@ def _compression_table(tok: Tokenizer, names: list[str]) -> str:
     return table([head, *rows], indent="")
 
 
-def _load(name: str) -> Tokenizer:
+def _load(name: str) -> AnyTokenizer:
     candidates = [Path(name), Path(name) / "tokenizer.json", Path(name) / "tokenizer" / "tokenizer.json"]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:

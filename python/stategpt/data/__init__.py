@@ -1,7 +1,9 @@
 """Text to tokens to batches, and everything else a stage is fed with. Numpy only: no torch on this floor."""
 
 from .chat import ControlTokens, Segment, chat_prompt, reward_sequence, sft_segment
+from .control import Control
 from .documents import Document, read_documents
+from .hf_tokenizer import HfTokenizer
 from .inspection import Compression, TokenView, compression, token_views, tokens_html
 from .layout import Layout
 from .loader import Loader
@@ -20,15 +22,17 @@ from .ragged import Ragged
 from .ranking_batches import RankingBatch, RankingBatches
 from .rankings import Group, Rankings, Rejected
 from .shards import Shards, write_shards
-from .tokenizer import Control, StreamDecoder, Tokenizer
+from .tokenizer import AnyTokenizer, StreamDecoder, Tokenizer
 
 __all__ = [
+    "AnyTokenizer",
     "Batch",
     "Compression",
     "Control",
     "ControlTokens",
     "Document",
     "Group",
+    "HfTokenizer",
     "Layout",
     "Loader",
     "Mixture",

@@ -21,3 +21,24 @@ def whole(name: str, value: SupportsIndex, least: int = 0) -> int:
     if not least <= number < 2**63:
         raise InvalidArgument(f"{name} is {number}; it must be {least} or more (and below 2^63)")
     return number
+
+
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuses what is not among the choices.
+
+    Raises:
+        InvalidArgument: the message lists them.
+    """
+    if value not in choices:
+        raise InvalidArgument(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def thread_count(value: int | None) -> int | None:
+    """`threads` as it was given.
+
+    Raises:
+        InvalidArgument: it is below 1.
+    """
+    if value is not None and value < 1:
+        raise InvalidArgument(f"threads is {value}; pass 1 or more, or None for as many as the machine lends")
+    return value

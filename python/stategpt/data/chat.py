@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, USER
-from stategpt.data.tokenizer import Control
+from stategpt.data.control import Control
 from stategpt.errors import ContextOverflow, InvalidArgument
 
 Ids = npt.NDArray[np.uint32]

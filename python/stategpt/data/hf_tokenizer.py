@@ -1,27 +1,36 @@
 """The `tokenizers` library behind the methods of `Tokenizer`, for files that ask for what our engine does not cover.
 
 `Tokenizer.load` returns an `HfTokenizer` by itself, with one logged line that names what is not covered. It is some
-hundred times slower, knows text only (no bytes that are not UTF-8), and is not what token shards are written with.
+hundred times slower, and not what token shards are written with. It knows text only: a method that would take other
+bytes, or give them where the vocabulary is not byte-level, raises an `InvalidArgument` with its name.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.data.arguments import one_of, thread_count, whole
+from stategpt.data.byte_level import byte_offsets, bytes_of
+from stategpt.data.control import Control, text_or_id
+from stategpt.data.hf_stream import HfStreamDecoder
 from stategpt.data.ragged import Ragged
 from stategpt.errors import (
+    CorpusError,
     InvalidArgument,
     MissingExtra,
+    StorageError,
     TokenizerFormatError,
     TokenizerUnsupported,
     UnknownToken,
@@ -29,11 +38,10 @@ from stategpt.errors import (
 
 _log = logging.getLogger(__name__)
 
-if TYPE_CHECKING:
-    from stategpt.data.tokenizer import Control
-
 Ids: TypeAlias = npt.NDArray[np.uint32]
 Special: TypeAlias = Literal["text", "allow"]
+Documents: TypeAlias = Literal["whole", "lines"]
+Errors: TypeAlias = Literal["reject", "replace"]
 
 
 class HfTokenizer:
@@ -45,9 +53,9 @@ class HfTokenizer:
         'to be'
     """
 
-    __slots__ = ("_added", "_json", "_plain", "_special", "_whole")
+    __slots__ = ("_added", "_is_byte_level", "_json", "_plain", "_special", "_whole")
 
-    def __init__(self, json: str) -> None:
+    def __init__(self, text: str) -> None:
         """Reads the text of a `tokenizer.json`.
 
         Raises:
@@ -56,11 +64,15 @@ class HfTokenizer:
         """
         tokenizers = _library()
         try:
-            self._whole = tokenizers.Tokenizer.from_str(json)
-            self._plain = tokenizers.Tokenizer.from_str(json)
+            held = json.loads(text)
+            # What a template adds is not the text's, and offsets are not to be trimmed of white space.
+            without_template = json.dumps({**held, "post_processor": None})
+            self._whole = tokenizers.Tokenizer.from_str(without_template)
+            self._plain = tokenizers.Tokenizer.from_str(without_template)
         except Exception as error:  # the library raises nothing narrower
             raise TokenizerFormatError(f"tokenizer: the tokenizers library cannot read it: {error}") from error
-        self._json = json
+        self._json = text
+        self._is_byte_level = (held.get("decoder") or {}).get("type") == "ByteLevel"
         for each in (self._whole, self._plain):  # ids of a text, whatever a model's own tools pad or cut it to
             each.no_padding()
             each.no_truncation()
@@ -80,8 +92,9 @@ class HfTokenizer:
 
         Raises:
             MissingExtra, TokenizerFormatError: as the constructor.
+            StorageError: the file cannot be read.
         """
-        return cls(Path(path).read_text(encoding="utf-8"))
+        return cls(_read(os.fspath(path)).decode(errors="replace"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the file it came from, all or nothing."""
@@ -95,14 +108,10 @@ class HfTokenizer:
             max_tokens: only the first so many ids (the library encodes the text whole).
 
         Raises:
-            InvalidArgument: the text holds a lone surrogate.
+            InvalidArgument: the text holds a lone surrogate; `max_tokens` is negative.
         """
-        return np.asarray(self._encoded([text], special)[0].ids[:max_tokens], dtype=np.uint32)
-
-    def encode_segments(self, segments: Iterable[str | Control]) -> Ids:
-        """The ids of a template: text never yields a control token, `Control("<|user|>")` is exactly that one."""
-        parts = [self.encode(part) if isinstance(part, str) else [self.special_id(part.name)] for part in segments]
-        return np.concatenate([np.empty(0, dtype=np.uint32), *(np.asarray(part, dtype=np.uint32) for part in parts)])
+        most = None if max_tokens is None else whole("max_tokens", max_tokens)
+        return np.asarray(self._encoded([text], special)[0].ids[:most], dtype=np.uint32)
 
     def encode_bytes(self, data: bytes, *, special: Special = "text") -> Ids:
         """The ids of UTF-8.
@@ -114,20 +123,71 @@ class HfTokenizer:
             return self.encode(data.decode(), special=special)
         except UnicodeDecodeError as error:
             raise InvalidArgument(
-                f"the bytes are not UTF-8 at {error.start}; this tokenizer knows text only"
+                f"encode_bytes: not UTF-8 at byte {error.start}, and the tokenizers library encodes text only"
             ) from error
+
+    def encode_segments(self, segments: Iterable[str | Control]) -> Ids:
+        """The ids of a template: text never yields a control token, `Control("<|user|>")` is exactly that one.
+
+        Raises:
+            InvalidArgument: a control token that this vocabulary lacks; a segment that is neither.
+        """
+        parts = [text_or_id(segment, self.special_id) for segment in segments]
+        return Ragged.of(self.encode(part) if isinstance(part, str) else [part] for part in parts).ids
 
     def encode_batch(self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text") -> Ragged:
         """The ids of many texts, one document each. The library chooses its threads itself."""
+        thread_count(threads)
         return Ragged.of([encoding.ids for encoding in self._encoded(list(texts), special)])
 
+    def count_batch(
+        self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text"
+    ) -> npt.NDArray[np.uint64]:
+        """How many ids each text has: uint64 [n]."""
+        return self.encode_batch(texts, threads=threads, special=special).lengths
+
+    def encode_files(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        documents: Documents = "whole",
+        errors: Errors = "reject",
+        threads: int | None = None,
+        special: Special = "text",
+    ) -> Ragged:
+        """The ids of text files, one document per file or per line (line ends included).
+
+        Raises:
+            CorpusError: a file that is not UTF-8, with the offset of the first bad byte, unless `errors="replace"`.
+            StorageError: a file that cannot be read.
+        """
+        one_of("documents", documents, ("whole", "lines"))
+        one_of("errors", errors, ("reject", "replace"))
+        texts: list[str] = []
+        for path in paths:
+            text = _text(os.fspath(path), replace=errors == "replace")
+            texts += io.StringIO(text, newline="\n") if documents == "lines" else [text]
+        return self.encode_batch(texts, threads=threads, special=special)
+
     def encode_with_offsets(self, text: str, *, special: Special = "text") -> tuple[Ids, npt.NDArray[np.uint64]]:
-        """Ids [n] and byte offsets [n + 1], taken from the library's offsets in characters: each token's beginning."""
+        """Ids [n] and byte offsets [n + 1], where each token begins.
+
+        The library has offsets in characters. Where the vocabulary is not byte-level, tokens that share a character all
+        begin where it does.
+        """
         encoding = self._encoded([text], special)[0]
-        ends = np.cumsum([0, *(len(character.encode()) for character in text)], dtype=np.uint64)
-        starts = [ends[start] for start, _ in encoding.offsets]
-        offsets = np.maximum.accumulate(np.asarray([*starts, ends[-1]], dtype=np.uint64))
-        return np.asarray(encoding.ids, dtype=np.uint32), offsets
+        tokens = [self._own_bytes(token) for token in encoding.ids]
+        offsets = byte_offsets(text, encoding.offsets, tokens)
+        return np.asarray(encoding.ids, dtype=np.uint32), np.asarray(offsets, dtype=np.uint64)
+
+    def encode_with_spans(self, text: str, *, special: Special = "text") -> tuple[Ids, npt.NDArray[np.uint64]]:
+        """Ids [n] and spans [n, 2]: token i lies in the whole characters `spans[i, 0] : spans[i, 1]` of the text.
+
+        Where normalising changed them, or a space was put before the text, they are what the library says they are.
+        """
+        encoding = self._encoded([text], special)[0]
+        spans = np.asarray(encoding.offsets, dtype=np.uint64).reshape(-1, 2)
+        return np.asarray(encoding.ids, dtype=np.uint32), spans
 
     def count(self, text: str, *, special: Special = "text") -> int:
         """How many ids `encode` gives."""
@@ -150,15 +210,23 @@ class HfTokenizer:
         Raises:
             UnknownToken: an id outside the vocabulary.
         """
-        held = [int(token) for token in ids]
+        held = _plain_ids(ids)
         for token in held:
             self._token(token)
         text: str = self._whole.decode(held, skip_special_tokens=skip_special)
         return text
 
     def decode_bytes(self, ids: npt.NDArray[np.integer] | Sequence[int], *, skip_special: bool = False) -> bytes:
-        """The UTF-8 of `decode`."""
-        return self.decode(ids, skip_special=skip_special).encode()
+        """The bytes of ids, exactly.
+
+        Raises:
+            UnknownToken: an id outside the vocabulary.
+            InvalidArgument: they may be no UTF-8, and the vocabulary is not byte-level.
+        """
+        if not self._is_byte_level:
+            return _exact("decode_bytes", self.decode(ids, skip_special=skip_special))
+        left_out = self._special if skip_special else frozenset()
+        return b"".join(self.token_bytes(token) for token in _plain_ids(ids) if token not in left_out)
 
     def decoder(self) -> HfStreamDecoder:
         """A decoder for ids that come one by one."""
@@ -168,15 +236,16 @@ class HfTokenizer:
         """The text of each document."""
         return [self.decode(ids.tolist(), skip_special=skip_special) for ids in ragged]
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes of one token as the library decodes it alone.
+    def token_bytes(self, id: int) -> bytes:
+        """The bytes of one token; of a vocabulary that is not byte-level, as the library decodes it alone.
 
         Raises:
             UnknownToken: an id outside the vocabulary.
+            InvalidArgument: they may be no UTF-8, and the vocabulary is not byte-level.
         """
-        self._token(token)
-        text: str = self._whole.decode([token], skip_special_tokens=False)
-        return text.encode()
+        if self._is_byte_level:
+            return self._own_bytes(id)
+        return _exact("token_bytes", self.decode([id]))
 
     def special_id(self, text: str) -> int:
         """The id of an added token.
@@ -212,8 +281,7 @@ class HfTokenizer:
         return f"HfTokenizer(vocab_size={self.vocab_size}, special_tokens={self.special_tokens})"
 
     def _encoded(self, texts: list[str], special: str) -> list[Any]:
-        if special not in ("text", "allow"):
-            raise InvalidArgument(f"special is {special!r}; choose one of text, allow")
+        one_of("special", special, ("text", "allow"))
         for place, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InvalidArgument(f"text {place} is {type(text).__name__}, not str; decode it first")
@@ -223,49 +291,16 @@ class HfTokenizer:
         encoded: list[Any] = library.encode_batch(texts, add_special_tokens=False)
         return encoded
 
+    def _own_bytes(self, token: int) -> bytes:
+        """What a token spells: its bytes, if the vocabulary is byte-level."""
+        spelled = self._token(token)
+        return spelled.encode() if spelled in self._added else bytes_of(spelled)
+
     def _token(self, token: int) -> str:
         found = self._whole.id_to_token(token) if 0 <= token < 2**32 else None
         if found is None:
             raise UnknownToken(f"token id {token} is not in this vocabulary of {self.vocab_size} ids")
         return str(found)
-
-
-class HfStreamDecoder:
-    """Decodes ids as they come: text that ends in U+FFFD waits for the rest of its character.
-
-    A token's text can depend on the one before it, so the last stretch given out is decoded again with what follows.
-    """
-
-    __slots__ = ("_given", "_ids", "_tokenizer")
-
-    def __init__(self, tokenizer: HfTokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._given = ""
-
-    def push(self, token: int) -> str:
-        """The text that this id completes.
-
-        Raises:
-            UnknownToken: an id outside the vocabulary; the decoder is as before.
-        """
-        text = self._tokenizer.decode([*self._ids, token])
-        self._ids.append(token)
-        if text.endswith("\ufffd") or not text.startswith(self._given):
-            return ""
-        new = text[len(self._given) :]
-        if new:
-            self._ids = self._ids[-1:]
-            self._given = self._tokenizer.decode(self._ids)
-            if not text.endswith(self._given):  # a part of a character, or a token that reads otherwise alone
-                self._ids, self._given = [], ""
-        return new
-
-    def finish(self) -> str:
-        """What is left. Then it starts anew."""
-        text = self._tokenizer.decode(self._ids)
-        given, self._ids, self._given = self._given, [], ""
-        return text[len(given) :] if text.startswith(given) else text
 
 
 def instead(path: str | os.PathLike[str], unsupported: TokenizerUnsupported) -> HfTokenizer:
@@ -286,6 +321,39 @@ def instead(path: str | os.PathLike[str], unsupported: TokenizerUnsupported) -> 
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+
+
+def _text(path: str, *, replace: bool) -> str:
+    try:
+        return _read(path).decode(errors="replace" if replace else "strict")
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f'{path} is not UTF-8 at byte {error.start}; convert the file, or read it with errors="replace"'
+        ) from error
+
+
+def _plain_ids(ids: npt.NDArray[np.integer] | Sequence[int]) -> list[int]:
+    held = np.asarray(ids)
+    if held.size and (held.ndim != 1 or held.dtype.kind not in "iu"):
+        raise InvalidArgument(f"ids are {held.dtype} {list(held.shape)}; pass integers in one dimension")
+    listed: list[int] = held.tolist()
+    return listed
+
+
+def _exact(method: str, text: str) -> bytes:
+    if "\ufffd" in text:
+        raise InvalidArgument(
+            f"{method}: bytes that are no text come out of the tokenizers library as U+FFFD, as some may have here; "
+            "use decode"
+        )
+    return text.encode()
 
 
 def _library() -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-from stategpt.data.tokenizer import Special, Tokenizer
+from stategpt.data.tokenizer import AnyTokenizer, Special
 
 # What has no shape of its own, and what stands for it.
 _SHAPES = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
@@ -37,7 +37,7 @@ class TokenView:
         return readable(self.data)
 
 
-def token_views(tok: Tokenizer, text: str, *, special: Special = "text") -> list[TokenView]:
+def token_views(tok: AnyTokenizer, text: str, *, special: Special = "text") -> list[TokenView]:
     """The tokens of a text with their bytes and pieces.
 
     Example:
@@ -114,6 +114,6 @@ class Compression:
         return self.characters / self.tokens if self.tokens else 0.0
 
 
-def compression(tok: Tokenizer, name: str, text: str) -> Compression:
+def compression(tok: AnyTokenizer, name: str, text: str) -> Compression:
     """Bytes, characters and tokens of a text, which is not kept."""
     return Compression(name, len(text.encode()), tok.count(text), len(text))

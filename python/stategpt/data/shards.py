@@ -24,7 +24,7 @@ from stategpt.artifacts import Manifest
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.arguments import whole
 from stategpt.data.documents import Document
-from stategpt.data.tokenizer import Tokenizer
+from stategpt.data.tokenizer import AnyTokenizer, Tokenizer
 from stategpt.errors import InvalidArgument
 
 END_OF_TEXT, PAD = CONTROL_TOKENS[:2]
@@ -54,7 +54,7 @@ class Shards:
         self.path = path
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], tokenizer: Tokenizer | None = None) -> Shards:
+    def open(cls, path: str | os.PathLike[str], tokenizer: AnyTokenizer | None = None) -> Shards:
         """Opens a data set and checks the size and header of every file; `verify` checks the contents.
 
         Raises:
@@ -147,7 +147,7 @@ class Shards:
 
 def write_shards(
     documents: Iterable[str | bytes | Document],
-    tok: Tokenizer,
+    tok: AnyTokenizer,
     out: str | os.PathLike[str],
     max_tokens: SupportsIndex = 2**28,
     *,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
 from stategpt.data import hf_tokenizer
+from stategpt.data.arguments import one_of, thread_count
+from stategpt.data.control import Control, text_or_id
 from stategpt.data.ragged import Ragged
 from stategpt.data.training_text import TrainingProgress, TrainingSource, expected_bytes, feed
 from stategpt.errors import InvalidArgument, TokenizerUnsupported
@@ -20,17 +21,6 @@ Ids: TypeAlias = npt.NDArray[np.uint32]
 Special: TypeAlias = Literal["text", "allow"]
 Documents: TypeAlias = Literal["whole", "lines"]
 Errors: TypeAlias = Literal["reject", "replace"]
-
-
-@dataclass(frozen=True)
-class Control:
-    """A control token where the caller puts it: a segment of `Tokenizer.encode_segments`.
-
-    Attributes:
-        name: the text that stands for it, `<|user|>`.
-    """
-
-    name: str
 
 
 class Tokenizer(_native.Tokenizer):
@@ -92,14 +82,14 @@ class Tokenizer(_native.Tokenizer):
             CorpusError: nothing to train on, a file that is not UTF-8, more distinct pieces than `memory_limit` allows.
             StorageError: a file that cannot be read.
         """
-        _one_of("ties", ties, ("hf",))
-        _one_of("documents", documents, ("whole", "lines"))
-        _one_of("errors", errors, ("reject", "replace"))
+        one_of("ties", ties, ("hf",))
+        one_of("documents", documents, ("whole", "lines"))
+        one_of("errors", errors, ("reject", "replace"))
         sizes = _natural("vocab_size", vocab_size), _natural("min_frequency", min_frequency)
         trainer = _native.BpeTrainer(
             pattern,
             documents == "lines",
-            _positive("threads", threads),
+            thread_count(threads),
             None if memory_limit is None else _natural("memory_limit", memory_limit),
             expected_bytes(source),
         )
@@ -107,11 +97,11 @@ class Tokenizer(_native.Tokenizer):
         return cls(trainer.train(sizes[0], list(special_tokens), sizes[1], progress))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Tokenizer:
+    def load(cls, path: str | os.PathLike[str]) -> AnyTokenizer:
         """Reads a `tokenizer.json` of the `tokenizers` library; the ids are that library's.
 
         What our engine does not cover goes to that library, if it is installed: an `HfTokenizer`, which has the same
-        methods, and a logged line that names what is not covered.
+        methods, and a logged line that names what is not covered. `isinstance(tok, Tokenizer)` tells which one it is.
 
         Raises:
             TokenizerFormatError: malformed; the message has the JSON path.
@@ -121,8 +111,7 @@ class Tokenizer(_native.Tokenizer):
         try:
             return cls(_native.Tokenizer._load(os.fspath(path)))
         except TokenizerUnsupported as unsupported:
-            # Not one by class, but by its methods: what writes shards says so itself.
-            return cast(Tokenizer, hf_tokenizer.instead(path, unsupported))
+            return hf_tokenizer.instead(path, unsupported)
 
     @classmethod
     def from_tiktoken(
@@ -148,13 +137,13 @@ class Tokenizer(_native.Tokenizer):
 
     def encode_batch(self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text") -> Ragged:
         """The ids of many texts, one document each; the result does not depend on `threads`."""
-        return Ragged(*self._encode_batch(texts, special, _positive("threads", threads)))
+        return Ragged(*self._encode_batch(texts, special, thread_count(threads)))
 
     def count_batch(
         self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text"
     ) -> npt.NDArray[np.uint64]:
         """How many ids each text has: uint64 [n]. The ids are not kept."""
-        return np.diff(self._count_batch(texts, special, _positive("threads", threads)))
+        return np.diff(self._count_batch(texts, special, thread_count(threads)))
 
     def encode_segments(self, segments: Iterable[str | Control]) -> Ids:
         """The ids of a template: text never yields a control token, `Control("<|user|>")` is exactly that one.
@@ -169,7 +158,7 @@ class Tokenizer(_native.Tokenizer):
         Raises:
             InvalidArgument: a control token that this vocabulary lacks; a segment that is neither.
         """
-        return self._encode_segments(self._segment(segment) for segment in segments)
+        return self._encode_segments(text_or_id(segment, self.special_id) for segment in segments)
 
     def encode_files(
         self,
@@ -186,11 +175,11 @@ class Tokenizer(_native.Tokenizer):
             CorpusError: a file that is not UTF-8, with the offset of the first bad byte, unless `errors="replace"`.
             StorageError: a file that cannot be read.
         """
-        _one_of("documents", documents, ("whole", "lines"))
-        _one_of("errors", errors, ("reject", "replace"))
+        one_of("documents", documents, ("whole", "lines"))
+        one_of("errors", errors, ("reject", "replace"))
         files = [os.fspath(path) for path in paths]
         lines, replace = documents == "lines", errors == "replace"
-        return Ragged(*self._encode_files(files, special, lines, replace, _positive("threads", threads)))
+        return Ragged(*self._encode_files(files, special, lines, replace, thread_count(threads)))
 
     def decode_batch(self, ragged: Ragged, *, skip_special: bool = False) -> list[str]:
         """The text of each document."""
@@ -200,19 +189,14 @@ class Tokenizer(_native.Tokenizer):
         """A decoder for ids that come one by one."""
         return StreamDecoder(self)
 
-    def _segment(self, segment: str | Control) -> str | int:
-        if isinstance(segment, str):
-            return segment
-        if isinstance(segment, Control):
-            return self.special_id(segment.name)
-        raise InvalidArgument(
-            f"a segment is {type(segment).__name__}; pass text as str and control tokens as Control(name)"
-        )
-
     def __repr__(self) -> str:
         return (
             f"Tokenizer(pattern={self.pattern!r}, vocab_size={self.vocab_size}, special_tokens={self.special_tokens})"
         )
+
+
+AnyTokenizer: TypeAlias = Tokenizer | hf_tokenizer.HfTokenizer
+"""What `Tokenizer.load` returns: the two have the same methods. Whoever only encodes and decodes takes either."""
 
 
 class StreamDecoder(_native.StreamDecoder):
@@ -228,17 +212,6 @@ class StreamDecoder(_native.StreamDecoder):
     """
 
     __slots__ = ()
-
-
-def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InvalidArgument(f"{name} is {value!r}; choose one of {', '.join(choices)}")
-
-
-def _positive(name: str, value: int | None) -> int | None:
-    if value is not None and value < 1:
-        raise InvalidArgument(f"{name} is {value}; pass 1 or more, or None for as many as the machine lends")
-    return value
 
 
 def _natural(name: str, value: int, bound: int = 2**63) -> int:

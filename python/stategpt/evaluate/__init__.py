@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .comparison import FrontierProbe as FrontierProbe
     from .comparison import Judge as Judge
     from .comparison import compare_systems as compare_systems
+    from .reward_model import RankedPairs as RankedPairs
     from .reward_model import evaluate_reward as evaluate_reward
     from .reward_scorer import RewardScorer as RewardScorer
 
@@ -33,6 +34,7 @@ _FILE_OF = {
     "DocumentNats": "bits",
     "FrontierProbe": "comparison",
     "Judge": "comparison",
+    "RankedPairs": "reward_model",
     "RewardScorer": "reward_scorer",
     "compare_systems": "comparison",
     "document_nats": "bits",
@@ -52,6 +54,7 @@ __all__ = [
     "KneserNey",
     "LengthBaseline",
     "Points",
+    "RankedPairs",
     "RewardScorer",
     "ScoredPairs",
     "check_gates",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stategpt.config import Run
-from stategpt.data import PythonLibrary, Tokenizer
+from stategpt.data import AnyTokenizer, PythonLibrary
 from stategpt.evaluate.bits import DocumentNats, document_nats
 from stategpt.evaluate.ngram import KneserNey
 from stategpt.evaluate.statistics import mixed_ratio_bootstrap
@@ -18,7 +18,7 @@ NATS_PER_BIT = float(np.log(2))
 
 
 def evaluate_base(
-    model: GPT, tok: Tokenizer, run: Run, library: PythonLibrary, seen: Sequence[bytes]
+    model: GPT, tok: AnyTokenizer, run: Run, library: PythonLibrary, seen: Sequence[bytes]
 ) -> dict[str, Any]:
     """base/evaluation.json: bits per byte by source and mixed, of the model and of Kneser-Ney trained on `seen`.
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from stategpt.data import ControlTokens, Split, Tokenizer
+from stategpt.data import AnyTokenizer, ControlTokens, Split
 from stategpt.data.randomness import permutation
 from stategpt.model import GPT
 from stategpt.ops import TensorLayout
@@ -43,7 +43,7 @@ class DocumentNats:
 
 
 def document_nats(
-    model: GPT, tok: Tokenizer, held_out: Split, most_tokens: int, row_tokens: int, seed: int = 0
+    model: GPT, tok: AnyTokenizer, held_out: Split, most_tokens: int, row_tokens: int, seed: int = 0
 ) -> DocumentNats:
     """Scores whole held-out documents, in a random order that is a function of `seed`, until `most_tokens` are reached.
 

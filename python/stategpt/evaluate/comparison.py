@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stategpt.config import Run
-from stategpt.data import Pair, PythonLibrary, Tokenizer, chat_prompt
+from stategpt.data import AnyTokenizer, Pair, PythonLibrary, chat_prompt
 from stategpt.evaluate.answers import answer, answer_few_shot, finished, held_out_pairs
 from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share
 from stategpt.evaluate.elo import elo
@@ -34,7 +34,7 @@ class Judge:
 
     run: Run
     pairs: Sequence[Pair]
-    tok: Tokenizer
+    tok: AnyTokenizer
     labeler: DocstringStyleLabeler
     scorer: RewardScorer
     reference: GPT
@@ -42,7 +42,7 @@ class Judge:
 
     @classmethod
     def of(
-        cls, run: Run, library: PythonLibrary, tok: Tokenizer, scorer: RewardScorer, reference: GPT, prompts: int
+        cls, run: Run, library: PythonLibrary, tok: AnyTokenizer, scorer: RewardScorer, reference: GPT, prompts: int
     ) -> Judge:
         """A judge over `prompts` held-out prompts of both kinds."""
         pairs = held_out_pairs(library, None, prompts, run.evaluate.seed)
@@ -84,7 +84,7 @@ class FrontierProbe:
 
     @classmethod
     def of(
-        cls, run: Run, library: PythonLibrary, tok: Tokenizer, reference: GPT, scorer: RewardScorer
+        cls, run: Run, library: PythonLibrary, tok: AnyTokenizer, reference: GPT, scorer: RewardScorer
     ) -> FrontierProbe:
         """Answers the probe's prompts with the SFT model once."""
         judge = Judge.of(run, library, tok, scorer, reference, run.evaluate.frontier_prompts)

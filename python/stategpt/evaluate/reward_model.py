@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from stategpt.artifacts import read_lines
 from stategpt.config import Run
-from stategpt.data import Group, Rankings, Tokenizer, chat_prompt
+from stategpt.data import AnyTokenizer, Group, Rankings, chat_prompt
+from stategpt.errors import RankingError
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
 
@@ -35,8 +36,13 @@ class RankedPairs:
 
     @classmethod
     def read(cls, path: Path) -> RankedPairs:
-        """From a published rankings file; what is not trained on (points, module) comes from the records themselves."""
-        groups = Rankings.read(path).groups
+        """From a published rankings file; what is not trained on (points, module) comes from the records themselves.
+
+        Raises:
+            RankingError: no pair is clear, so that there is nothing to be right about.
+        """
+        read = Rankings.read(path)
+        groups = read.groups
         records = {record["id"]: record for record in read_lines(path)}
         winners: list[int] = []
         losers: list[int] = []
@@ -52,6 +58,13 @@ class RankedPairs:
                 modules.append(record["meta"]["module"])
                 margins.append(points[winner] - points[loser])
             lengths += [len(text) for text in group.completions]
+        if not winners:
+            raise RankingError(
+                f"{path}: no clear pair in {len(groups)} groups of {len(lengths)} completions, {len(read.rejected)} "
+                "records rejected: ranks are equal, or points fewer than rankings.tie_below apart. Lower "
+                "rankings.tie_below, raise rankings.temperature, or rank more prompts (rankings.prompts, "
+                "rankings.validation_prompts)."
+            )
         return cls(
             groups,
             np.array(winners, dtype=np.int64),
@@ -63,20 +76,19 @@ class RankedPairs:
 
 
 def evaluate_reward(
-    scorer: RewardScorer, tok: Tokenizer, train: Path, held_out: Path, demonstrations: Scores, run: Run
+    scorer: RewardScorer, tok: AnyTokenizer, train: RankedPairs, held_out: RankedPairs, demonstrations: Scores, run: Run
 ) -> dict[str, Any]:
-    """reward/evaluation.json, from two rankings files. `demonstrations`: shifted scores of the written answers."""
-    pairs, fitted_on = RankedPairs.read(held_out), RankedPairs.read(train)
-    scores = score_groups(scorer, tok, pairs.groups)
+    """reward/evaluation.json. `demonstrations`: shifted scores of the written answers."""
+    scores = score_groups(scorer, tok, held_out.groups)
     scored = ScoredPairs(
-        winner_score=scores[pairs.winners],
-        loser_score=scores[pairs.losers],
-        winner_length=pairs.lengths[pairs.winners],
-        loser_length=pairs.lengths[pairs.losers],
-        clusters=pairs.modules,
-        points_margin=pairs.margins,
+        winner_score=scores[held_out.winners],
+        loser_score=scores[held_out.losers],
+        winner_length=held_out.lengths[held_out.winners],
+        loser_length=held_out.lengths[held_out.losers],
+        clusters=held_out.modules,
+        points_margin=held_out.margins,
     )
-    baseline = LengthBaseline.fit(fitted_on.lengths[fitted_on.winners], fitted_on.lengths[fitted_on.losers])
+    baseline = LengthBaseline.fit(train.lengths[train.winners], train.lengths[train.losers])
     return {
         **reward_quality(scored, baseline, run.evaluate.seed, run.evaluate.bootstrap_resamples),
         "scores": {"demonstrations": _rounded(demonstrations), "sft": _rounded(scores)},
@@ -85,7 +97,7 @@ def evaluate_reward(
     }
 
 
-def score_groups(scorer: RewardScorer, tok: Tokenizer, groups: Sequence[Group]) -> Scores:
+def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[Group]) -> Scores:
     """Reward of every completion of every group, in file order."""
     end = np.array([scorer.control.end_of_text], dtype=np.uint32)
     prompts, completions = [], []

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stategpt.data import ControlTokens, Tokenizer, reward_sequence
+from stategpt.data import AnyTokenizer, ControlTokens, reward_sequence
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
 from stategpt.train.batches import pad_sequences
@@ -19,7 +19,7 @@ Ids = NDArray[np.uint32]
 class RewardScorer:
     """Appends the reward token to prompt and completion and reads the scalar there, shift included."""
 
-    def __init__(self, model: RewardModel, tok: Tokenizer, batch_rows: int = 128) -> None:
+    def __init__(self, model: RewardModel, tok: AnyTokenizer, batch_rows: int = 128) -> None:
         self.model, self.control, self.batch_rows = model.eval(), ControlTokens.of(tok), batch_rows
 
     def scores(self, prompts: Sequence[Ids], completions: Sequence[Ids]) -> NDArray[np.float32]:

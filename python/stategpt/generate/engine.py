@@ -24,7 +24,7 @@ from .sampler import Sampler
 from .text import GrowingText
 
 if TYPE_CHECKING:
-    from stategpt.data.tokenizer import Tokenizer
+    from stategpt.data.tokenizer import AnyTokenizer
 
 Ids = NDArray[np.uint32]
 Progress = Callable[[int, int], None]
@@ -58,7 +58,9 @@ class Engine:
     Raises `ForeignArtifact` when the tokenizer has more ids than the model.
     """
 
-    def __init__(self, model: GPT, tok: Tokenizer, *, precision: Precision = "float32", batch_rows: int = 256) -> None:
+    def __init__(
+        self, model: GPT, tok: AnyTokenizer, *, precision: Precision = "float32", batch_rows: int = 256
+    ) -> None:
         if tok.vocab_size > model.config.vocab_size:
             raise ForeignArtifact(
                 f"the tokenizer has {tok.vocab_size} tokens, the model {model.config.vocab_size}; "

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from .stops import StopFilter
 
 if TYPE_CHECKING:
-    from stategpt.data.tokenizer import Tokenizer
+    from stategpt.data.tokenizer import AnyTokenizer
 
 
 class GrowingText:
     """Tokens in, text out: characters once all their bytes are there, nothing at or after a stop string."""
 
-    def __init__(self, tok: Tokenizer, stops: Sequence[str]) -> None:
+    def __init__(self, tok: AnyTokenizer, stops: Sequence[str]) -> None:
         self._decoder = tok.decoder()
         self._filter = StopFilter(stops)
         self._shown: list[str] = []

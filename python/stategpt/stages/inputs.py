@@ -13,7 +13,7 @@ import torch
 from stategpt.artifacts import Manifest, fingerprint, publish_folder, read_manifest
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run, to_dict
-from stategpt.data import ControlTokens, Tokenizer
+from stategpt.data import AnyTokenizer, ControlTokens, Tokenizer
 from stategpt.errors import DataError
 from stategpt.generate import Engine
 from stategpt.model import GPT
@@ -42,7 +42,7 @@ class Inputs:
 
     run: Run
     folder: RunFolder
-    tok: Tokenizer
+    tok: AnyTokenizer
     control: ControlTokens
     device: torch.device
 

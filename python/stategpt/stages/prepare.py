@@ -12,6 +12,7 @@ from stategpt.artifacts import Manifest, publish_folder, read_manifest
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import CONTROL_TOKENS, Run
 from stategpt.data import (
+    AnyTokenizer,
     PythonLibrary,
     Shards,
     Tokenizer,
@@ -44,7 +45,7 @@ def _corpus(run: Run, folder: RunFolder) -> PythonLibrary:
     return read_library(folder.corpus)
 
 
-def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> Tokenizer:
+def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> AnyTokenizer:
     corpus = read_manifest(folder.corpus)
     fingerprint = section_fingerprint(run.tokenizer, parents=(corpus.fingerprint,))
     if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
@@ -61,7 +62,7 @@ def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> Tokenizer
 
 
 def _publish_tokenizer(
-    folder: RunFolder, tok: Tokenizer, library: PythonLibrary, fingerprint: str, corpus: Manifest
+    folder: RunFolder, tok: AnyTokenizer, library: PythonLibrary, fingerprint: str, corpus: Manifest
 ) -> None:
     statistics: dict[str, Any] = {
         "vocab_size": tok.vocab_size,
@@ -80,14 +81,14 @@ def _publish_tokenizer(
     )
 
 
-def bytes_per_token(tok: Tokenizer, texts: Iterable[str]) -> float:
+def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
     """UTF-8 bytes over tokens of all `texts`: how much a token carries."""
     held = list(texts)
     tokens = len(tok.encode_batch(held).ids)
     return round(sum(len(text.encode()) for text in held) / tokens, 4) if tokens else 0.0
 
 
-def _shards(run: Run, folder: RunFolder, tok: Tokenizer, source: str, split: str, texts: list[str]) -> None:
+def _shards(run: Run, folder: RunFolder, tok: AnyTokenizer, source: str, split: str, texts: list[str]) -> None:
     target = folder.shards(source, split)
     if (target / "manifest.json").exists():
         Shards.open(target, tokenizer=tok).verify()

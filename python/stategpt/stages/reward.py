@@ -27,7 +27,7 @@ from torch import Tensor
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
 from stategpt.data import Pair, RankingBatch, RankingBatches, Rankings, chat_prompt, read_library
-from stategpt.evaluate import RewardScorer, evaluate_reward
+from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
@@ -126,12 +126,13 @@ def reward(run: Run, folder: RunFolder) -> None:
         return
     with folder.timed("reward"):
         library = read_library(folder.corpus)
+        # Before the training, which would be in vain without a clear pair to judge it by.
+        train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "validation"))
         model = _train(inputs, Rankings.read(records / "train.jsonl"), fingerprint)
         scorer = RewardScorer(model, inputs.tok)
         demonstrations = center_on_demonstrations(inputs, model, scorer, library.pairs_train)
         inputs.publish_model("reward", model.save_pretrained, fingerprint, parents)
-        files = records / "train.jsonl", records / "validation.jsonl"
-        folder.write_json(evaluation, evaluate_reward(scorer, inputs.tok, *files, demonstrations, run))
+        folder.write_json(evaluation, evaluate_reward(scorer, inputs.tok, train, held_out, demonstrations, run))
 
 
 def _train(inputs: Inputs, read: Rankings, fingerprint: str) -> RewardModel:

@@ -133,6 +133,10 @@ fn held(texts: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     texts.try_iter()?.enumerate().map(hold).collect()
 }
 
+fn bytes_in(texts: &[PyBackedStr]) -> usize {
+    texts.iter().map(|text| text.len()).sum()
+}
+
 fn ragged(py: Python<'_>, ragged: Ragged) -> (IdArray<'_>, Offsets<'_>) {
     (array(py, ragged.ids), ragged.offsets.into_pyarray(py))
 }
@@ -232,8 +236,10 @@ impl Tokenizer {
         };
         let (text, most) = (fitting(text)?, natural("max_tokens", most)?);
         let size = text.len().min(most);
-        let ids = run(py, size, || self.0.encode_at_most(text, special, most));
-        Ok(array(py, ids.map_err(error)?))
+        let ids = wait_for(py, size, |stop| {
+            self.0.encode_at_most(text, special, most, stop)
+        })?;
+        Ok(array(py, ids))
     }
 
     /// The ids of any bytes, UTF-8 or not; `decode_bytes` gives them back.
@@ -280,9 +286,10 @@ impl Tokenizer {
         special: &str,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        let encoded = run(py, text.len(), || self.0.encode_with_offsets(text, special));
-        let encoded = encoded.map_err(error)?;
-        Ok((array(py, encoded.0), encoded.1.into_pyarray(py)))
+        let (ids, offsets) = wait_for(py, text.len(), |stop| {
+            self.0.encode_with_offsets(text, special, stop)
+        })?;
+        Ok((array(py, ids), offsets.into_pyarray(py)))
     }
 
     /// Ids [n] and spans [n, 2]: token i lies in the characters `spans[i, 0] : spans[i, 1]` of the text, whole ones: tokens
@@ -295,8 +302,9 @@ impl Tokenizer {
         special: &str,
     ) -> PyResult<(IdArray<'py>, Bound<'py, PyArray2<u64>>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        let encoded = run(py, text.len(), || self.0.encode_with_spans(text, special));
-        let (ids, spans) = encoded.map_err(error)?;
+        let (ids, spans) = wait_for(py, text.len(), |stop| {
+            self.0.encode_with_spans(text, special, stop)
+        })?;
         let shape = [ids.len(), 2];
         let spans = spans.into_flattened().into_pyarray(py).reshape(shape)?;
         Ok((array(py, ids), spans))
@@ -336,8 +344,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<Offsets<'py>> {
         let (texts, special) = (held(texts)?, mode(special)?);
-        let bytes = texts.iter().map(|text| text.len()).sum();
-        let counted = wait_for(py, bytes, |stop| {
+        let counted = wait_for(py, bytes_in(&texts), |stop| {
             self.0.count_batch(&texts, special, threads, stop)
         })?;
         Ok(counted.into_pyarray(py))
@@ -352,8 +359,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (texts, special) = (held(texts)?, mode(special)?);
-        let bytes = texts.iter().map(|text| text.len()).sum();
-        let encoded = wait_for(py, bytes, |stop| {
+        let encoded = wait_for(py, bytes_in(&texts), |stop| {
             self.0.encode_batch_until(&texts, special, threads, stop)
         })?;
         Ok(ragged(py, encoded))
@@ -486,7 +492,7 @@ impl Tokenizer {
     /// `b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only.
     #[getter]
     fn fingerprint(&self, py: Python<'_>) -> String {
-        py.detach(|| self.0.fingerprint().to_owned())
+        py.detach(|| self.0.fingerprint().into_owned())
     }
 }
 

@@ -47,7 +47,7 @@ pub fn vocabulary(
 ) -> Result<Vocabulary, ShardingError> {
     let end_of_text = tokenizer.special_id(end_of_text)?;
     Ok(Vocabulary {
-        fingerprint: tokenizer.fingerprint().to_string(),
+        fingerprint: tokenizer.fingerprint().into_owned(),
         // A vocabulary is far smaller than 2^32: the tokenizer's own limit.
         size: u32::try_from(tokenizer.vocab_size()).unwrap_or(u32::MAX),
         end_of_text,
@@ -131,7 +131,7 @@ mod tests {
             }
             manifests.push(writer.publish(Provenance::default()).unwrap());
             let dataset = Dataset::open(&root).unwrap();
-            dataset.expect_tokenizer(tokenizer.fingerprint()).unwrap();
+            dataset.expect_tokenizer(&tokenizer.fingerprint()).unwrap();
             for (number, text) in texts.iter().enumerate() {
                 let span = dataset.span(number as u64).unwrap();
                 let mut ids = vec![0; span.tokens as usize];

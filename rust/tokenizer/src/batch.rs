@@ -1,12 +1,11 @@
 //! Many documents at once, on threads that live as long as the call: no pool to be lost at `fork`.
 
-use crate::cutter::Cutter;
+use crate::border::{first_border, has_borders};
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
 use crate::ordered::{Part, Ragged};
 use crate::stop::Stop;
-use crate::stretch::border;
 use crate::tokenizer::{Special, Tokenizer};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -72,20 +71,15 @@ impl Tokenizer {
         threads: Option<usize>,
         stop: &Stop,
     ) -> Result<Ragged> {
-        let groups = self.groups(texts, special);
         let bytes = texts.iter().map(|text| text.as_ref().len()).sum();
         let ragged = Ragged::with_room(bytes, texts.len());
-        self.in_order(
-            groups.len(),
+        self.in_groups(
+            texts,
+            special,
             threads,
             stop,
             ragged,
-            |group, scratch, part| {
-                part.continues = groups[group].continues();
-                groups[group]
-                    .texts(texts)
-                    .try_for_each(|text| self.encode_document(text, special, scratch, part))
-            },
+            |text, scratch, part| self.encode_document(text, special, scratch, part),
         )
     }
 
@@ -100,23 +94,34 @@ impl Tokenizer {
         threads: Option<usize>,
         stop: &Stop,
     ) -> Result<Vec<u64>> {
-        let groups = self.groups(texts, special);
         let ragged = Ragged::default();
-        let counted = self.in_order(
-            groups.len(),
-            threads,
-            stop,
-            ragged,
-            |group, scratch, part| {
-                part.continues = groups[group].continues();
-                for text in groups[group].texts(texts) {
-                    part.counts
-                        .push(self.count_with(text, special, scratch)? as u64);
-                }
-                Ok(())
-            },
-        )?;
+        let count = |text: &[u8], scratch: &mut Scratch, part: &mut Part| {
+            let count = self.count_with(text, special, scratch)?;
+            part.counts.push(count as u64);
+            Ok(())
+        };
+        let counted = self.in_groups(texts, special, threads, stop, ragged, count)?;
         Ok(counted.offsets)
+    }
+
+    /// Appends to `ragged` what `work` puts into the part of each text, or of each stretch of a large one.
+    fn in_groups<T: AsRef<[u8]> + Sync>(
+        &self,
+        texts: &[T],
+        special: Special,
+        threads: Option<usize>,
+        stop: &Stop,
+        ragged: Ragged,
+        work: impl Fn(&[u8], &mut Scratch, &mut Part) -> Result<()> + Sync,
+    ) -> Result<Ragged> {
+        let groups = self.groups(texts, special);
+        let in_group = |group: usize, scratch: &mut Scratch, part: &mut Part| {
+            part.continues = groups[group].continues();
+            groups[group]
+                .texts(texts)
+                .try_for_each(|text| work(text, scratch, part))
+        };
+        self.in_order(groups.len(), threads, stop, ragged, in_group)
     }
 
     fn encode_document(
@@ -257,11 +262,9 @@ impl Tokenizer {
             post_processor: _,
         } = self.model();
         let plain = special == Special::Text || added.is_empty();
-        match cutter {
-            Cutter::Named(pattern) if plain && !nfc && !prefix_space => {
-                stretches(text, |text, from| border(*pattern, text, from))
-            }
-            _ => stretches(text, |text, _| text.len()),
+        match has_borders(cutter) && plain && !nfc && !prefix_space {
+            true => stretches(text, first_border),
+            false => stretches(text, |text, _| text.len()),
         }
     }
 }

@@ -182,6 +182,12 @@ fn ranges(class: &str) -> Vec<(u32, u32)> {
     }
 }
 
+/// Whether a byte of UTF-8 is not the first of its character.
+#[inline]
+pub fn continues(byte: u8) -> bool {
+    byte & 0xC0 == 0x80
+}
+
 /// Code point and length of the well-formed UTF-8 character `bytes` begins with, `None` if it begins with none.
 #[inline]
 pub fn decode(bytes: &[u8]) -> Option<(u32, usize)> {

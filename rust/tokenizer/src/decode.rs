@@ -88,7 +88,11 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::decode`]; `bytes` may have grown.
     pub fn decode_into(&self, ids: &[u32], skip_special: bool, bytes: &mut Vec<u8>) -> Result<()> {
-        let slots = self.slots();
+        let Some(slots) = self.slots() else {
+            return ids
+                .iter()
+                .try_for_each(|&id| self.decode_odd(id, skip_special, bytes));
+        };
         let mut block = [0; BLOCK * SLOT];
         for ids in ids.chunks(BLOCK) {
             let mut filled = 0;
@@ -208,6 +212,20 @@ mod tests {
             let expected: Vec<u8> = kept.flat_map(|&id| TOKENIZER.model().tokens.get(id)).copied().collect();
             prop_assert_eq!(TOKENIZER.decode(&ids, skip_special).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn who_finds_the_slots_being_made_decodes_without() {
+        let tokenizer = Tokenizer::new(TOKENIZER.model().clone()).unwrap();
+        let ids: Vec<u32> = (0..256).chain(301..340).chain([400, 401]).collect();
+        let both = || [true, false].map(|skip| TOKENIZER.decode(&ids, skip).unwrap());
+        let made = tokenizer.slots.get_or_make(|| {
+            let decoded = [true, false].map(|skip| tokenizer.decode(&ids, skip).unwrap());
+            assert_eq!(decoded, both());
+            assert!(tokenizer.decode(&[300], false).is_err());
+            SlotTable::of(tokenizer.model())
+        });
+        assert!(made.is_some());
     }
 
     #[test]

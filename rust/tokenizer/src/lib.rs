@@ -12,6 +12,7 @@
 
 mod added;
 mod batch;
+mod border;
 mod byte_level;
 mod cache;
 mod classes;
@@ -19,8 +20,10 @@ mod cutter;
 mod decode;
 mod engine;
 mod error;
+mod first;
 pub mod format;
 mod key;
+mod made;
 mod memory;
 mod merge;
 mod model;

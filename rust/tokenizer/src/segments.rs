@@ -58,22 +58,22 @@ impl Tokenizer {
         special: Special,
         visit: &mut Visit<'_>,
     ) -> Result<()> {
-        let added = self.added(special);
-        for_each(
-            added.map(|added| &added.raw),
-            text,
-            &mut |segment| match segment {
+        self.with_added(special, |added| {
+            let (raw, normalized) = (
+                added.map(|added| &added.raw),
+                added.map(|added| &added.normalized),
+            );
+            for_each(raw, text, &mut |segment| match segment {
                 Segment::Added { id, start, .. } => visit(Prepared::Added { id, start }),
-                Segment::Text { start, end } => {
-                    let pass = added.map(|added| &added.normalized);
-                    if !self.model().nfc {
-                        return self.prepare(&text[start..end], start, None, pass, visit);
-                    }
-                    let normalized = nfc::normalize(&text[start..end]);
-                    self.prepare(&normalized.bytes, start, Some(&normalized), pass, visit)
+                Segment::Text { start, end } if self.model().nfc => {
+                    let changed = nfc::normalize(&text[start..end]);
+                    self.prepare(&changed.bytes, start, Some(&changed), normalized, visit)
                 }
-            },
-        )
+                Segment::Text { start, end } => {
+                    self.prepare(&text[start..end], start, None, normalized, visit)
+                }
+            })
+        })
     }
 
     fn prepare(

@@ -5,11 +5,12 @@ use crate::decode::SlotTable;
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
 use crate::format;
+use crate::made::Made;
 use crate::merge::PieceMerger;
 use crate::model::Model;
 use crate::scratches::Scratches;
 use crate::segments::Prepared;
-use std::sync::OnceLock;
+use std::borrow::Cow;
 
 /// What happens to text that spells an added token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +26,10 @@ pub struct Tokenizer {
     model: Model,
     pub(crate) merger: PieceMerger,
     /// Made when added tokens are first looked for.
-    added: OnceLock<AddedMatcher>,
+    added: Made<AddedMatcher>,
     scratches: Scratches,
-    slots: OnceLock<SlotTable>,
-    fingerprint: OnceLock<String>,
+    pub(crate) slots: Made<SlotTable>,
+    fingerprint: Made<String>,
 }
 
 impl Tokenizer {
@@ -42,10 +43,10 @@ impl Tokenizer {
         Ok(Self {
             model,
             merger,
-            added: OnceLock::new(),
+            added: Made::default(),
             scratches: Scratches::default(),
-            slots: OnceLock::new(),
-            fingerprint: OnceLock::new(),
+            slots: Made::default(),
+            fingerprint: Made::default(),
         })
     }
 
@@ -60,9 +61,12 @@ impl Tokenizer {
     }
 
     /// BLAKE3 of [`Tokenizer::to_json`], as `b3:` and hexadecimal digits.
-    pub fn fingerprint(&self) -> &str {
-        self.fingerprint
-            .get_or_init(|| format!("b3:{}", blake3::hash(self.to_json().as_bytes()).to_hex()))
+    pub fn fingerprint(&self) -> Cow<'_, str> {
+        let make = || format!("b3:{}", blake3::hash(self.to_json().as_bytes()).to_hex());
+        match self.fingerprint.get_or_make(make) {
+            Some(made) => Cow::Borrowed(made),
+            None => Cow::Owned(make()),
+        }
     }
 
     /// The tokenizer as `tokenizer.json`; equal tokenizers give equal text.
@@ -124,9 +128,10 @@ impl Tokenizer {
         })
     }
 
-    /// The slots of decoding, made when first needed.
-    pub(crate) fn slots(&self) -> &SlotTable {
-        self.slots.get_or_init(|| SlotTable::of(&self.model))
+    /// The slots of decoding, made when first needed; `None` while another thread makes them.
+    #[inline]
+    pub(crate) fn slots(&self) -> Option<&SlotTable> {
+        self.slots.get_or_make(|| SlotTable::of(&self.model))
     }
 
     /// Runs `work` with a scratch of this tokenizer, warm from an earlier call if one is free.
@@ -158,11 +163,19 @@ impl Tokenizer {
         })
     }
 
-    /// Where added tokens stand; none where text is only text.
-    pub(crate) fn added(&self, special: Special) -> Option<&AddedMatcher> {
-        (special == Special::Allow && !self.model.added.is_empty()).then(|| {
-            self.added
-                .get_or_init(|| AddedMatcher::of(&self.model.added, self.model.nfc))
-        })
+    /// Hands to `work` what finds added tokens; none where text is only text.
+    pub(crate) fn with_added<T>(
+        &self,
+        special: Special,
+        work: impl FnOnce(Option<&AddedMatcher>) -> T,
+    ) -> T {
+        if special == Special::Text || self.model.added.is_empty() {
+            return work(None);
+        }
+        let make = || AddedMatcher::of(&self.model.added, self.model.nfc);
+        match self.added.get_or_make(make) {
+            Some(made) => work(Some(made)),
+            None => work(Some(&make())),
+        }
     }
 }

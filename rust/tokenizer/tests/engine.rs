@@ -72,15 +72,15 @@ proptest! {
     fn the_first_ids_are_the_first_of_all(text in ".{0,200}", most in 0_usize..60) {
         for tokenizer in ALL.iter() {
             let all = tokenizer.encode(text.as_bytes(), Special::Text).unwrap();
-            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most).unwrap();
+            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most, &Stop::default()).unwrap();
             prop_assert_eq!(&first[..], &all[..most.min(all.len())]);
         }
     }
 
     #[test]
     fn spans_cover_the_characters_of_each_token(text in "[aé中🚀 \n]{0,40}") {
-        let (ids, spans) = ALL[1].encode_with_spans(text.as_bytes(), Special::Text).unwrap();
-        let (_, offsets) = ALL[1].encode_with_offsets(text.as_bytes(), Special::Text).unwrap();
+        let (ids, spans) = ALL[1].encode_with_spans(text.as_bytes(), Special::Text, &Stop::default()).unwrap();
+        let (_, offsets) = ALL[1].encode_with_offsets(text.as_bytes(), Special::Text, &Stop::default()).unwrap();
         prop_assert_eq!(ids.len(), spans.len());
         let bounds: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
         for (span, bytes) in spans.iter().zip(offsets.windows(2)) {
@@ -170,6 +170,13 @@ fn what_was_stopped_is_an_error_and_leaves_the_tokenizer_as_it_was() {
     assert!(matches!(one, Err(TokenizerError::Interrupted)));
     let count = ALL[1].count_until(texts[0].as_bytes(), Special::Text, &stop);
     assert!(matches!(count, Err(TokenizerError::Interrupted)));
+    let text = texts[0].as_bytes();
+    let offsets = ALL[1].encode_with_offsets(text, Special::Text, &stop);
+    assert!(matches!(offsets, Err(TokenizerError::Interrupted)));
+    let spans = ALL[1].encode_with_spans(text, Special::Text, &stop);
+    assert!(matches!(spans, Err(TokenizerError::Interrupted)));
+    let first = ALL[1].encode_at_most(text, Special::Text, 1000, &stop);
+    assert!(matches!(first, Err(TokenizerError::Interrupted)));
     let text = ALL[1].decode_until(&[1, 2, 3], false, &stop);
     assert!(matches!(text, Err(TokenizerError::Interrupted)));
     let ids = ALL[1].encode(texts[0].as_bytes(), Special::Text).unwrap();

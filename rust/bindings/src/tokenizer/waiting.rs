@@ -7,14 +7,14 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use stategpt_tokenizer::{Result, Stop, TokenizerError};
 
-use super::error;
+use super::{WORTH_DETACHING, error};
 
 /// Bytes (or ids) from which a call lasts long enough for somebody to lose patience.
 const WORTH_INTERRUPTING: usize = 1 << 20;
 /// How often the waiting thread asks for signals.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Runs `work` without the interpreter.
+/// Runs `work`, without the interpreter if its input is large.
 ///
 /// Long work (`size` is that of its input) has a thread of its own, so that this one can ask Python for signals: only Python's
 /// main thread gets any. A handler that raises, as that of Ctrl-C does, has the work stopped and thrown away, and its
@@ -25,6 +25,9 @@ pub fn wait_for<T: Send>(
     work: impl Fn(&Stop) -> Result<T> + Sync,
 ) -> PyResult<T> {
     let stop = Stop::default();
+    if size < WORTH_DETACHING {
+        return work(&stop).map_err(error);
+    }
     if size < WORTH_INTERRUPTING {
         return py.detach(|| work(&stop)).map_err(error);
     }

@@ -4,7 +4,7 @@
 //! border in any stretch as long as the longest token. So once all beginnings that end in such a stretch agree on their first
 //! tokens, those are the first tokens of the piece, whatever follows.
 
-use super::{MergeBuffers, NONE, PieceMerger};
+use super::{MergeBuffers, NONE, PieceMerger, Token};
 
 /// Pieces up to this long, or this many times as long as the tokens wanted, are encoded whole: that is sooner done.
 const WHOLE_BYTES: usize = 1 << 12;
@@ -34,10 +34,6 @@ const UNKNOWN: Beginning = Beginning {
 impl PieceMerger {
     /// Appends the first `most` of the ids that [`PieceMerger::append`] gives. O(bytes of those ids), unless the piece leaves
     /// open for a million bytes how it begins.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the encode loop does not ask for it yet")
-    )]
     pub fn append_at_most(
         &self,
         piece: &[u8],
@@ -46,19 +42,41 @@ impl PieceMerger {
         ids: &mut Vec<u32>,
     ) {
         let before = ids.len();
-        let few = WHOLE_BYTES.max(most.saturating_mul(WHOLE_BYTES_PER_TOKEN));
-        if piece.len() <= few || !self.append_settled(piece, most, buffers, ids) {
-            ids.truncate(before);
+        if !self.append_first(piece, most, buffers, ids) {
             self.append(piece, buffers, ids);
             ids.truncate(before + most);
         }
     }
 
-    /// As [`PieceMerger::append_at_most`]; `false` if nothing short of the whole piece tells. Then `ids` may have grown.
+    /// Appends the first `most` of the ids of a piece that begins with `beginning`, however it goes on; `false`, and no id, if
+    /// that does not settle them, or is so short that it is not tried.
+    pub fn append_first(
+        &self,
+        beginning: &[u8],
+        most: usize,
+        buffers: &mut MergeBuffers,
+        ids: &mut Vec<u32>,
+    ) -> bool {
+        let before = ids.len();
+        let few = WHOLE_BYTES.max(most.saturating_mul(WHOLE_BYTES_PER_TOKEN));
+        // A piece that may be one of these tokens may not be what merging makes of it.
+        let whole = &self.tokens[self.whole_from as usize..];
+        let is_longer = |token: &Token| (token.len as usize) < beginning.len();
+        let is_settled = beginning.len() > few
+            && whole.iter().all(is_longer)
+            && self.append_settled(beginning, most, AT_A_TIME, buffers, ids);
+        if !is_settled {
+            ids.truncate(before);
+        }
+        is_settled
+    }
+
+    /// As [`PieceMerger::append_first`], by merging, some tokens at a time; if it is `false`, `ids` may have grown.
     pub(super) fn append_settled(
         &self,
         piece: &[u8],
         most: usize,
+        at_a_time: usize,
         buffers: &mut MergeBuffers,
         ids: &mut Vec<u32>,
     ) -> bool {
@@ -66,7 +84,7 @@ impl PieceMerger {
         let mut beginnings = Vec::new();
         let (mut at, mut last) = (0, NONE);
         while ids.len() - before < most {
-            let wanted = (most - (ids.len() - before)).min(AT_A_TIME);
+            let wanted = (most - (ids.len() - before)).min(at_a_time);
             let rest = &piece[at..];
             let Some(settled) = self.settle(rest, last, wanted, &mut beginnings, buffers) else {
                 return false;
@@ -102,13 +120,16 @@ impl PieceMerger {
         });
         let mut agreeing = 0;
         for start in 0..text.len().min(MOST_BEGINNINGS) {
-            let here = beginnings[start];
+            let here = *beginnings.get(start)?;
             let agrees = start > 0 && beginnings[start - 1].settled == here.settled;
             agreeing = if agrees { agreeing + 1 } else { 1 };
             if here.settled != 0 && agreeing >= self.longest_bytes {
                 return Some(here.settled as usize);
             }
-            self.extend(text, start, wanted, beginnings, buffers);
+            // What ends here does not begin with the tokens before `text`: nothing long does.
+            if start == 0 || here.token != NONE {
+                self.extend(text, start, wanted, beginnings, buffers);
+            }
         }
         None
     }
@@ -146,5 +167,13 @@ impl PieceMerger {
             };
             token = self.tokens[token as usize].prefix;
         }
+    }
+}
+
+#[cfg(test)]
+impl MergeBuffers {
+    /// Steps in the trie and pairs checked so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 }

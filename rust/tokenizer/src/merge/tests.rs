@@ -249,7 +249,7 @@ fn ranked(model: &Model, seed: u64, whole_pieces: bool) -> Model {
 
 impl Pair {
     /// The first tokens alone are the first tokens of all; `true` if they were found without the rest.
-    fn begins(&mut self, piece: &[u8], most: usize) -> bool {
+    fn begins(&mut self, piece: &[u8], most: usize, at_a_time: usize) -> bool {
         let mut whole = self.encode(piece);
         whole.truncate(most);
         let mut first = Vec::new();
@@ -257,9 +257,9 @@ impl Pair {
             .append_at_most(piece, most, &mut self.buffers, &mut first);
         assert_eq!(first, whole, "{piece:?}");
         first.clear();
-        let is_settled = self
-            .merger
-            .append_settled(piece, most, &mut self.buffers, &mut first);
+        let is_settled =
+            self.merger
+                .append_settled(piece, most, at_a_time, &mut self.buffers, &mut first);
         assert!(!is_settled || first == whole, "{piece:?}");
         is_settled
     }
@@ -267,12 +267,12 @@ impl Pair {
 
 proptest! {
     #[test]
-    fn the_first_tokens_alone(merges in wild_merges(), seed: u64, pieces in proptest::collection::vec("[abc]{1,400}", 4), most in 0_usize..50) {
+    fn the_first_tokens_alone(merges in wild_merges(), seed: u64, pieces in proptest::collection::vec("[abc]{1,400}", 4), most in 0_usize..50, at_a_time in 1_usize..60) {
         let model = listed(&merges, MergeOrder::Listed).unwrap();
         for model in [shuffled(model.clone(), seed), model] {
             let mut pair = Pair::of(model);
             for piece in &pieces {
-                pair.begins(piece.as_bytes(), most);
+                pair.begins(piece.as_bytes(), most, at_a_time);
             }
         }
     }
@@ -284,7 +284,7 @@ fn the_first_tokens_of_a_flood_do_not_take_the_rest_of_it() {
         let mut pair = Pair::of(model);
         for (flood, text) in floods(20_000) {
             for most in [1, 10] {
-                assert!(pair.begins(&text, most), "{name} {flood} {most}");
+                assert!(pair.begins(&text, most, 4), "{name} {flood} {most}");
                 pair.buffers = MergeBuffers::default();
                 pair.merger
                     .append_at_most(&text, most, &mut pair.buffers, &mut Vec::new());

@@ -1,59 +1,42 @@
 //! Where a text can be cut so that its parts have the pieces of the whole.
 
 use super::Documents;
-use crate::classes::{Classes, LETTER, NUMBER, decode};
+use crate::border::{has_borders, is_border};
 use crate::cutter::Cutter;
+use std::ops::Range;
 
 /// Where texts may be cut.
 #[derive(Clone, Copy)]
 pub struct Cuts {
     /// After each line end.
     lines: bool,
-    /// Between a letter or number and ASCII white space.
-    words: bool,
+    /// At each border.
+    borders: bool,
 }
 
 impl Cuts {
-    /// Every named pattern ends a piece between a letter or number and ASCII white space: runs of letters and numbers stop there,
-    /// whatever comes before; no pattern looks behind; and what looks ahead (`\s+(?!\S)`) begins with the white space. Of other
-    /// regular expressions nothing is known. By lines, a text may also be cut after each line end.
+    /// At borders, if the cutter's are known; by lines, a text may also be cut after each line end.
     pub fn of(cutter: &Cutter, rule: Documents) -> Self {
         Self {
             lines: rule == Documents::Lines,
-            words: matches!(cutter, Cutter::Named(_)),
+            borders: has_borders(cutter),
         }
     }
 
     fn any(self) -> bool {
-        self.lines || self.words
+        self.lines || self.borders
     }
 
     fn allow(self, text: &[u8], at: usize) -> bool {
-        let white = || matches!(text[at], b' ' | b'\t' | b'\n' | b'\r');
-        self.lines && text[at - 1] == b'\n'
-            || self.words && white() && ends_with_letter_or_number(&text[..at])
+        self.lines && text[at - 1] == b'\n' || self.borders && is_border(text, at)
     }
 }
 
-/// The last place in `text` that is not before `from` where it may be cut, the ends excluded.
-pub fn last_cut(cuts: Cuts, text: &[u8], from: usize) -> Option<usize> {
-    let mut places = from.max(1)..text.len();
+/// The last of these places in `text`, its ends excluded, where it may be cut.
+pub fn last_cut(cuts: Cuts, text: &[u8], places: Range<usize>) -> Option<usize> {
+    let mut places = places.start.max(1)..places.end;
     cuts.any()
         .then(|| places.rfind(|&at| cuts.allow(text, at)))?
-}
-
-fn ends_with_letter_or_number(text: &[u8]) -> bool {
-    let last = text[text.len() - 1];
-    if last < 0x80 {
-        return last.is_ascii_alphanumeric();
-    }
-    // The character that ends here begins at most four bytes before.
-    let from = text.len().saturating_sub(4);
-    (from..text.len())
-        .rev()
-        .find(|&at| text[at] & 0xC0 != 0x80)
-        .and_then(|at| decode(&text[at..]).filter(|(_, len)| at + len == text.len()))
-        .is_some_and(|(code, _)| Classes::get().of(code) & (LETTER | NUMBER) != 0)
 }
 
 /// `text` in parts of about `bytes` bytes, where it can be cut.
@@ -63,7 +46,7 @@ pub fn parts(cuts: Cuts, text: &[u8], bytes: usize) -> impl Iterator<Item = &[u8
         let mut searched = 0;
         let mut reach = bytes;
         while reach < rest.len() {
-            if let Some(at) = last_cut(cuts, &rest[..=reach], searched) {
+            if let Some(at) = last_cut(cuts, rest, searched..reach + 1) {
                 let (part, after) = rest.split_at(at);
                 rest = after;
                 return Some(part);

@@ -31,7 +31,7 @@ impl Trainer {
     }
 
     /// Counts a file, in blocks: neither its size nor the number of threads costs memory, unless it has no place to be cut (white
-    /// space after a letter or a number) for a long time. By [`Documents::Whole`](super::Documents), it is one document.
+    /// space or punctuation after a letter or a number) for a long time. By [`Documents::Whole`](super::Documents), it is one document.
     ///
     /// # Errors
     /// [`TokenizerError::Io`](crate::TokenizerError::Io); [`TokenizerError::NotUtf8`](crate::TokenizerError::NotUtf8) with the

@@ -64,7 +64,7 @@ impl<'p> Blocks<'p> {
                 self.handed = self.text.len();
                 break;
             }
-            if let Some(at) = last_cut(self.cuts, &self.text, searched) {
+            if let Some(at) = last_cut(self.cuts, &self.text, searched..self.text.len()) {
                 self.handed = at;
                 break;
             }
@@ -73,7 +73,7 @@ impl<'p> Blocks<'p> {
                 return Err(TokenizerError::Corpus {
                     documents: 1,
                     bytes: searched as u64,
-                    problem: "no white space after a letter or number in 1 GiB; break the file into lines",
+                    problem: "no white space or punctuation after a letter or number in 1 GiB; break the file into lines",
                 });
             }
         }

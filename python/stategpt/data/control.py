@@ -1,0 +1,34 @@
+"""Control tokens where the caller puts them: what a template has between its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stategpt.errors import InvalidArgument
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control token where the caller puts it: a segment of `Tokenizer.encode_segments`.
+
+    Attributes:
+        name: the text that stands for it, `<|user|>`.
+    """
+
+    name: str
+
+
+def text_or_id(segment: str | Control, special_id: Callable[[str], int]) -> str | int:
+    """The text of a segment, or the id of its control token.
+
+    Raises:
+        InvalidArgument: it is neither; a control token that the vocabulary lacks (`special_id`).
+    """
+    if isinstance(segment, str):
+        return segment
+    if isinstance(segment, Control):
+        return special_id(segment.name)
+    raise InvalidArgument(
+        f"a segment is {type(segment).__name__}; pass text as str and control tokens as Control(name)"
+    )

@@ -5,7 +5,7 @@
 //! one, which begins where the last certain piece began. A window that settles no border hands one piece to the scalar
 //! scanner, which is also the reference for all of this.
 
-use super::simd::{Ascii, Common, Lanes};
+use super::simd::{Ascii, Common, Lanes, prefetch};
 use super::{Scanner, Text};
 use crate::classes::Kind;
 
@@ -13,6 +13,9 @@ use crate::classes::Kind;
 pub const WINDOW: usize = 64;
 /// Ends of pieces found at a time.
 pub const ENDS: usize = 256;
+
+/// How far ahead text is asked for: while pieces are looked up, nothing else brings what is scanned next.
+const AHEAD: usize = 16 * WINDOW;
 
 /// Text of less is scanned character by character: that is sooner done than a window.
 const FEW: usize = 16;
@@ -29,8 +32,18 @@ pub trait Windowed: Scanner {
     fn borders(text: Text<'_>, start: usize, window: &Window) -> u64;
 }
 
+/// What a window is made of: the text from `start` on, with zeros behind its end.
+#[derive(Clone, Copy)]
+struct Block<'b> {
+    text: Text<'b>,
+    start: usize,
+    bytes: &'b [u8; WINDOW],
+    /// How many are of the text.
+    len: usize,
+}
+
 /// The bytes of a window by class. A character's bytes all have its bit; bytes that are unknown have none.
-#[derive(Default)]
+#[derive(Clone, Copy)]
 pub struct Window {
     /// Bytes that are known: all whose character the window holds whole.
     pub known: u64,
@@ -68,25 +81,16 @@ fn low_bits(count: usize) -> u64 {
 }
 
 impl Window {
+    /// Of text that is not all ASCII.
     #[inline(always)]
-    fn of<L: Lanes>(text: Text<'_>, start: usize, marks_apart: bool) -> Self {
-        let rest = &text.bytes[start..];
-        let mut padded = [0; WINDOW];
-        let (block, len) = match rest.first_chunk::<WINDOW>() {
-            Some(block) => (block, WINDOW),
-            None => {
-                padded[..rest.len()].copy_from_slice(rest);
-                (&padded, rest.len())
-            }
-        };
-        let ascii = L::classify(block);
-        let mut window = Self::of_ascii(&ascii, len);
-        if ascii.high != 0 {
-            let high = ascii.high & window.known;
-            let rare = window.add_common(&L::common(block), high);
-            if rare != 0 {
-                window.add_rare(text, start, rare, marks_apart);
-            }
+    fn of_mixed<L: Lanes>(block: Block<'_>, ascii: &Ascii, marks_apart: bool) -> Self {
+        let mut window = Self::of_ascii(ascii, block.len);
+        let high = ascii.high & window.known;
+        let rare = window.add_common(&L::common(block.bytes), high);
+        if rare != 0 {
+            // What has an address does not stay in registers: that is the copy.
+            let with_rare = window.with_rare(block.text, block.start, rare, marks_apart);
+            window = with_rare;
         }
         window
     }
@@ -121,9 +125,10 @@ impl Window {
         high & !(common.small | common.capital | common.either | common.other)
     }
 
-    /// Adds the characters whose bytes are `rest`, up to the first that the bit patterns do not cover.
+    /// With the characters whose bytes are `rest`, up to the first that the bit patterns do not cover.
+    // By value: a window of which nobody has an address stays in registers.
     #[inline(never)]
-    fn add_rare(&mut self, text: Text<'_>, start: usize, mut rest: u64, marks_apart: bool) {
+    fn with_rare(mut self, text: Text<'_>, start: usize, mut rest: u64, marks_apart: bool) -> Self {
         let bytes = text.bytes;
         while rest != 0 {
             let at = rest.trailing_zeros() as usize;
@@ -138,7 +143,8 @@ impl Window {
                 end += len;
             }
             if end > WINDOW || kind == Kind::Apart || marks_apart && kind == Kind::Mark {
-                return self.forget_from(at);
+                self.forget_from(at);
+                return self;
             }
             let bits = low_bits(end) & !low_bits(at);
             match kind {
@@ -155,6 +161,7 @@ impl Window {
             }
             rest &= !bits;
         }
+        self
     }
 
     /// Makes the bytes from `at` on unknown.
@@ -307,9 +314,8 @@ pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut 
             found += 1;
             continue;
         }
-        let window = Window::of::<L>(text, start, P::MARKS_APART);
-        // A piece begins at the first byte, which is known and no end.
-        let borders = P::borders(text, start, &window) & window.known & !1;
+        prefetch(text.bytes, start + AHEAD);
+        let borders = borders::<L, P>(text, start);
         if borders == 0 {
             start = P::piece_end(text, start);
             ends[found] = start as u32;
@@ -324,4 +330,35 @@ pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut 
         start = ends[found - 1] as usize;
     }
     found
+}
+
+/// The bytes of the window at `start` at which further pieces begin, as far as its characters can tell.
+#[inline(always)]
+fn borders<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
+    let rest = &text.bytes[start..];
+    let mut padded = [0; WINDOW];
+    let (bytes, len) = match rest.first_chunk::<WINDOW>() {
+        Some(bytes) => (bytes, WINDOW),
+        None => {
+            padded[..rest.len()].copy_from_slice(rest);
+            (&padded, rest.len())
+        }
+    };
+    let ascii = L::classify(bytes);
+    let borders = |window: &Window| {
+        // A piece begins at the first byte, which is known and no end.
+        P::borders(text, start, window) & window.known & !1
+    };
+    // Twice in the machine's code: most windows of most texts are ASCII, and then half of the work falls away.
+    if ascii.high == 0 {
+        borders(&Window::of_ascii(&ascii, len))
+    } else {
+        let block = Block {
+            text,
+            start,
+            bytes,
+            len,
+        };
+        borders(&Window::of_mixed::<L>(block, &ascii, P::MARKS_APART))
+    }
 }

@@ -30,13 +30,13 @@ const REST_COUNT_SHIFT: u32 = 48;
 const REST: u64 = 1 << 60;
 
 /// The bits of a key's second word that are not the key's, by the piece's length: the count, and the bytes behind a piece of so
-/// few bytes that a third token (12) and a fourth (9) have room there.
+/// few bytes that a third token (12) and a fourth (8) have room there.
 const NOT_KEY: [u64; 16] = not_key();
 /// Where the third and the fourth token are in that word.
 const THIRD_SHIFT: u32 = 32;
-const FOURTH_SHIFT: u32 = 8;
+const FOURTH_SHIFT: u32 = 0;
 /// Bytes of the longest piece that can have so many tokens (1, 2, 3, 4).
-const MOST_BYTES: [usize; PieceCache::MOST_TOKENS] = [ShortKey::MOST, ShortKey::MOST, 12, 9];
+const MOST_BYTES: [usize; PieceCache::MOST_TOKENS] = [ShortKey::MOST, ShortKey::MOST, 12, 8];
 
 const fn not_key() -> [u64; 16] {
     let mut masks = [3 << COUNT_SHIFT; 16];
@@ -297,14 +297,16 @@ fn is(kept: ShortKey, key: ShortKey) -> bool {
 #[inline(always)]
 fn get(line: &[u8; LINE], key: ShortKey) -> Option<Tokens> {
     let Slot { tokens, key: kept } = slot(line, find(line, key));
-    let token = |word: u64| (word & TOKEN) as u32;
-    is(kept, key).then(|| Tokens {
+    // Two at a time: a wide store each.
+    let first = tokens & TOKEN | (tokens << (32 - TOKEN_BITS)) & TOKEN << 32;
+    let third = kept.high.rotate_right(THIRD_SHIFT) & (TOKEN | TOKEN << 32);
+    is(kept, key).then_some(Tokens {
         count: 1 + (kept.high >> COUNT_SHIFT) as usize,
         ids: [
-            token(tokens),
-            token(tokens >> TOKEN_BITS),
-            token(kept.high >> THIRD_SHIFT),
-            token(kept.high >> FOURTH_SHIFT),
+            first as u32,
+            (first >> 32) as u32,
+            third as u32,
+            (third >> 32) as u32,
         ],
     })
 }
@@ -400,7 +402,7 @@ mod tests {
             insert(
                 &mut cache,
                 key(&piece),
-                &[7; 4][..if len <= 9 { 4 } else { 1 }],
+                &[7; 4][..if len <= 8 { 4 } else { 1 }],
             );
             for at in 0..len {
                 let mut other = piece.clone();

@@ -43,12 +43,10 @@ impl ShortKey {
     #[inline]
     pub fn of(text: &[u8], start: usize, end: usize) -> Self {
         let len = (end - start) % 16;
-        let wide = text
-            .get(start..start + 16)
-            .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        let wide = text.get(start..).and_then(<[u8]>::first_chunk);
         // One wide load where the text goes on, the bytes of the next piece masked away.
         let [low, high] = match wide {
-            Some(bytes) => halves(bytes),
+            Some(bytes) => halves(*bytes),
             None => {
                 let mut bytes = [0; 16];
                 bytes[..len].copy_from_slice(&text[start..start + len]);

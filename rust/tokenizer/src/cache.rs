@@ -20,11 +20,11 @@ const TOKEN: u64 = (1 << TOKEN_BITS) - 1;
 
 /// Where a slot has the number of its tokens, less one: in the last byte of the key, of which the length needs half.
 const COUNT_SHIFT: u32 = 62;
-/// A key with this bit is of a piece whose tokens do not fit into its slot. It is a line's second; the third has the rest of them in
-/// place of a key: three in the first word, two in the second, and how many there are in all.
+/// A key with this bit is of a piece whose tokens do not fit into its slot. It is a line's second; the third has the rest of them:
+/// three in the first word of its key, two in the second, and how many there are in all, and two in its own place.
 const MANY: u64 = 1 << 61;
 /// Tokens of such a piece.
-const MOST_OF_MANY: usize = 7;
+const MOST_OF_MANY: usize = 9;
 /// What the second word of the rest has beside its tokens: their number, and a bit that no key has.
 const REST_COUNT_SHIFT: u32 = 48;
 const REST: u64 = 1 << 60;
@@ -204,7 +204,13 @@ fn has_many(line: &[u8; LINE]) -> bool {
 /// Appends the tokens of `key` if they are in this line's last two slots.
 #[inline]
 fn append_many(line: &[u8; LINE], key: ShortKey, ids: &mut Vec<u32>) -> bool {
-    let (Slot { tokens, key: kept }, Slot { key: rest, .. }) = (slot(line, 1), slot(line, 2));
+    let (
+        Slot { tokens, key: kept },
+        Slot {
+            tokens: last,
+            key: rest,
+        },
+    ) = (slot(line, 1), slot(line, 2));
     let is_kept = kept.low == key.low && kept.high == key.high | MANY;
     if is_kept {
         let token = |word: u64, at: u32| (word >> (at * TOKEN_BITS) & TOKEN) as u32;
@@ -216,8 +222,10 @@ fn append_many(line: &[u8; LINE], key: ShortKey, ids: &mut Vec<u32>) -> bool {
             token(rest.low, 2),
             token(rest.high, 0),
             token(rest.high, 1),
+            token(last, 0),
+            token(last, 1),
         ];
-        let count = (rest.high >> REST_COUNT_SHIFT) as usize % 8;
+        let count = (rest.high >> REST_COUNT_SHIFT) as usize % 16;
         ids.extend_from_slice(&all[..count]);
     }
     is_kept
@@ -236,7 +244,7 @@ fn put_many(line: &mut [u8; LINE], key: ShortKey, ids: &[u32]) {
         },
     };
     let rest = Slot {
-        tokens: 0,
+        tokens: id(7, 0) | id(8, 1),
         key: ShortKey {
             low: id(2, 0) | id(3, 1) | id(4, 2),
             high: REST | (ids.len() as u64) << REST_COUNT_SHIFT | id(5, 0) | id(6, 1),
@@ -419,11 +427,11 @@ mod tests {
         assert_eq!(found(&mut cache, key(b"piece")), None);
     }
 
-    /// Tokens of which a piece can have had no others: one to eight of them, each with the piece's number.
+    /// Tokens of which a piece can have had no others: one to ten of them, each with the piece's number.
     fn tokens(number: u32) -> Vec<u32> {
-        let count = 1 + number % 8;
+        let count = 1 + number % 10;
         (0..count)
-            .map(|at| (number * 8 + at) & TOKEN as u32)
+            .map(|at| (number * 10 + at) & TOKEN as u32)
             .collect()
     }
 

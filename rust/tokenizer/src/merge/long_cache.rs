@@ -20,24 +20,24 @@ use std::sync::{Mutex, OnceLock};
 const LINE: usize = 8;
 /// Entries of a set.
 const WAYS: usize = 8;
-/// Where each entry's words begin and end: three entries of four need a cache line, nearly all others two.
+/// Where each entry's words begin and end: two entries of three need a cache line, nearly all others two.
 const WORDS: [Range<usize>; WAYS] = [
     0..LINE,
     LINE..2 * LINE,
     2 * LINE..3 * LINE,
     3 * LINE..4 * LINE,
-    4 * LINE..5 * LINE,
-    5 * LINE..7 * LINE,
-    7 * LINE..9 * LINE,
-    9 * LINE..SET_WORDS,
+    4 * LINE..6 * LINE,
+    6 * LINE..8 * LINE,
+    8 * LINE..10 * LINE,
+    10 * LINE..SET_WORDS,
 ];
-const SET_WORDS: usize = 12 * LINE;
+const SET_WORDS: usize = 13 * LINE;
 /// The entries of one, of two and of three cache lines.
-const SIZES: [Range<usize>; 3] = [0..5, 5..7, 7..8];
+const SIZES: [Range<usize>; 3] = [0..4, 4..7, 7..8];
 
-/// Sets of a segment, which are made together when the first of them is needed: 52 KiB.
+/// Sets of a segment, which are made together when the first of them is needed: 56 KiB.
 const SEGMENT_SETS: usize = 1 << 6;
-/// Segments: 13 MiB in all.
+/// Segments: 14 MiB in all.
 const SEGMENTS: usize = 1 << 8;
 const SETS: u64 = (SEGMENTS * SEGMENT_SETS) as u64;
 
@@ -252,17 +252,15 @@ impl Set {
         if !begins_so || !last.is_none_or(is_next) {
             return false;
         }
-        let mut tokens = [[0; 3]; 3 * LINE];
-        for (three, word) in tokens.iter_mut().zip(kept.take(head.count().div_ceil(3))) {
+        let before = ids.len();
+        for word in kept.take(head.count().div_ceil(3)) {
             let word = word.load(Ordering::Relaxed);
-            *three = [0, 1, 2].map(|at| (word >> (at * TOKEN_BITS) & TOKEN) as u32);
+            let token = |at: u32| (word >> (at * TOKEN_BITS) & TOKEN) as u32;
+            ids.extend_from_slice(&[token(0), token(1), token(2)]);
         }
         fence(Ordering::Acquire);
         let is_whole = self.heads[way].load(Ordering::Relaxed) == head.0;
-        if is_whole {
-            let tokens = tokens.as_flattened();
-            ids.extend_from_slice(&tokens[..head.count().min(tokens.len())]);
-        }
+        ids.truncate(before + if is_whole { head.count() } else { 0 });
         is_whole
     }
 

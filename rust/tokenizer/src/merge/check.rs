@@ -1,15 +1,16 @@
 //! Whether two tokens are the encoding of their bytes: are they still two when both are made?
 
-use super::merge_loop::{LoopBuffers, Ranks};
+use super::merge_loop::{Joined, LoopBuffers, Merges, Ranks};
 use super::pairs::PairTable;
 use super::{NONE, Token};
 use crate::model::TokenTable;
 
 /// Two ways to find out.
 pub enum Check {
-    /// By undoing both tokens' merges, the youngest first. Needs each merge to be younger than its parts.
+    /// By undoing both tokens' merges, the youngest first. Where one of them has a merge that is older than its parts, by
+    /// merging their bytes.
     Undo(PairTable),
-    /// By merging their bytes, for models in which a merge may come before its parts can be there.
+    /// By merging their bytes always, for models whose merges do not tell how each token is derived.
     Merge(Box<Merging>),
 }
 
@@ -35,7 +36,12 @@ impl Check {
     ) -> bool {
         match self {
             Self::Undo(pairs) => {
-                pairs.get(left, right) == NONE && stay_apart(pairs, tokens, left, right)
+                let are_in_order = [left, right].map(|number| tokens[number as usize].signs.tell());
+                if are_in_order == [true; 2] {
+                    pairs.get(left, right) == NONE && stay_apart(pairs, tokens, left, right)
+                } else {
+                    are_merged(pairs, tokens, [left, right], buffers)
+                }
             }
             Self::Merge(merging) => merging.holds(left, right, buffers),
         }
@@ -70,6 +76,44 @@ pub fn stay_apart(pairs: &PairTable, tokens: &[Token], left: u32, right: u32) ->
             return false;
         }
     }
+}
+
+/// Numbers are in the order of the merges, wherever these come.
+impl Merges for PairTable {
+    fn get(&self, left: u32, right: u32) -> Joined {
+        match self.get(left, right) {
+            NONE => Joined::NEVER,
+            joined => Joined {
+                rank: joined,
+                id: joined,
+            },
+        }
+    }
+
+    fn byte(&self, byte: u8) -> u32 {
+        u32::from(byte)
+    }
+}
+
+/// Whether merging the bytes of these two tokens ends in the two.
+#[cold]
+fn are_merged(
+    pairs: &PairTable,
+    tokens: &[Token],
+    both: [u32; 2],
+    buffers: &mut LoopBuffers,
+) -> bool {
+    let (mut text, mut found) = (Vec::new(), Vec::new());
+    // From the left: what is still to be spelled, the next one last.
+    let mut rest = vec![both[1], both[0]];
+    while let Some(number) = rest.pop() {
+        match u8::try_from(number) {
+            Ok(byte) => text.push(byte),
+            Err(_) => rest.extend(tokens[number as usize].parts.iter().rev()),
+        }
+    }
+    pairs.merge(&text, buffers, &mut found);
+    found == both
 }
 
 impl Merging {

@@ -1,12 +1,11 @@
 //! Which merges happen, and the order of tokens in time.
 
 use super::check::{Check, Merging, stay_apart};
-use super::merge_loop::{LoopBuffers, Ranks};
+use super::merge_loop::{Joined, LoopBuffers, Merges, Ranks};
 use super::pairs::{NUMBER_BITS, PairTable};
 use super::signs::{self, Signs};
 use super::{NONE, Token};
 use crate::model::{Merge, MergeOrder, Model, TokenTable};
-use aho_corasick::AhoCorasick;
 use rustc_hash::FxHashSet;
 
 /// The tokens that merging their own bytes arrives at, numbered as [`Token`] says.
@@ -26,17 +25,16 @@ pub fn of(model: &Model, bytes: &[u32; 256]) -> Derivations {
     let derived = builder.and_then(|builder| builder.derive(&order));
     match derived {
         Some((builder, early)) if early.is_empty() => builder.finish(),
-        Some((builder, early)) => match builder.doubtful(&early) {
-            Some(doubtful) => builder.by_merging(&order, bytes, &doubtful),
-            None => by_merging(model, bytes, order.merges().collect(), |_| None),
-        },
-        None => by_merging(model, bytes, order.merges().collect(), |_| None),
+        Some((builder, early)) => builder
+            .with_early(&early, &order, bytes)
+            .map_or_else(|| by_merging(model, bytes, &order), Builder::finish),
+        None => by_merging(model, bytes, &order),
     }
 }
 
 /// The merges by rank, without those into an added token: plain text must not yield one, and where added tokens are allowed
 /// their text is cut out before merging.
-struct Order<'m> {
+pub struct Order<'m> {
     model: &'m Model,
     added: FxHashSet<u32>,
     /// Places of the merges by rank, where they do not stand so.
@@ -60,7 +58,7 @@ impl<'m> Order<'m> {
         }
     }
 
-    fn merges(&self) -> impl Iterator<Item = (u32, Merge)> {
+    pub fn merges(&self) -> impl Iterator<Item = (u32, Merge)> {
         let merges = (0..self.model.merges.len()).map(|at| {
             let place = self
                 .places
@@ -77,11 +75,13 @@ impl<'m> Order<'m> {
 }
 
 /// Goes through the merges in the order of their ranks; what was derived so far is what can be there at that time.
-struct Builder<'m> {
-    model: &'m Model,
+pub struct Builder<'m> {
+    pub model: &'m Model,
     /// Number of each id; [`NONE`] where it is not derived.
-    numbers: Vec<u32>,
-    ids: Vec<u32>,
+    pub numbers: Vec<u32>,
+    pub ids: Vec<u32>,
+    /// Rank of each number's merge; of a byte, 0.
+    ranks: Vec<u32>,
     tokens: Vec<Token>,
     pairs: PairTable,
 }
@@ -95,7 +95,9 @@ impl<'m> Builder<'m> {
         }
         let most = bytes.len() + model.tokens.len().min(model.merges.len());
         let (mut ids, mut tokens) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        let mut ranks = Vec::with_capacity(most);
         ids.extend_from_slice(bytes);
+        ranks.resize(bytes.len(), 0);
         tokens.extend((0..256).map(|number| Token {
             parts: [number; 2],
             prefix: NONE,
@@ -106,6 +108,7 @@ impl<'m> Builder<'m> {
             model,
             numbers,
             ids,
+            ranks,
             tokens,
             pairs: PairTable::for_merges(model.tokens.len().min(model.merges.len())),
         })
@@ -115,7 +118,7 @@ impl<'m> Builder<'m> {
     /// have their last one's rank. `None` where ages say nothing at all.
     fn derive(mut self, order: &Order<'_>) -> Option<(Self, Vec<Merge>)> {
         let mut early = Vec::new();
-        for (_, merge) in order.merges() {
+        for (rank, merge) in order.merges() {
             let [left, right, joined] = self.numbers(&merge);
             match () {
                 () if left == NONE || right == NONE => early.push(merge),
@@ -124,16 +127,16 @@ impl<'m> Builder<'m> {
                     return None;
                 }
                 () if joined != NONE || !self.can_meet(left, right) => {}
-                () => self.join(&merge, left, right)?,
+                () if !self.spells(&merge) => return None,
+                () => self.join(rank, &merge, [left, right]),
             }
         }
         let happens = |merge: &&Merge| {
             let [left, right, joined] = self.numbers(merge);
             left != NONE && right != NONE && joined == NONE && self.can_meet(left, right)
         };
-        let happening: Vec<Merge> = early.iter().filter(happens).copied().collect();
-        let is_told_by_bytes = happening.is_empty() || early.iter().all(|merge| self.spells(merge));
-        is_told_by_bytes.then_some((self, happening))
+        let happening = early.iter().filter(happens).copied().collect();
+        Some((self, happening))
     }
 
     fn finish(mut self) -> Derivations {
@@ -145,41 +148,40 @@ impl<'m> Builder<'m> {
         }
     }
 
-    /// Which tokens may have another derivation because of these early merges: those with the bytes of one. In any other's
-    /// bytes none of them happens, nor what comes of them, so that without them it is merged as it is with them.
-    fn doubtful(&self, early: &[Merge]) -> Option<Vec<bool>> {
-        let texts = early
-            .iter()
-            .map(|merge| self.model.tokens.get(merge.joined));
-        let shortest = texts.clone().map(<[u8]>::len).min()?;
-        let spelled = AhoCorasick::new(texts).ok()?;
-        let mut doubtful = vec![false; self.model.tokens.len()];
-        for (id, text) in self.model.tokens.iter() {
-            doubtful[id as usize] = text.len() >= shortest && spelled.is_match(text);
-        }
-        Some(doubtful)
+    /// Left part, right part and joined token.
+    pub fn numbers(&self, merge: &Merge) -> [u32; 3] {
+        let number = |id: u32| self.numbers.get(id as usize).copied().unwrap_or(NONE);
+        [merge.left, merge.right, merge.joined].map(number)
     }
 
-    /// The derivations where early merges happen: only doubtful tokens are merged, by what can happen of the merges.
-    fn by_merging(&self, order: &Order<'_>, bytes: &[u32; 256], doubtful: &[bool]) -> Derivations {
-        let is_doubtful = |id: u32| doubtful.get(id as usize).is_none_or(|doubtful| *doubtful);
-        let happens = |merge: &Merge| {
-            let [left, right, joined] = self.numbers(merge);
-            let token = self.tokens.get(joined as usize);
-            token.is_some_and(|token| token.parts == [left, right])
-        };
-        let merges = order
-            .merges()
-            .filter(|(_, merge)| is_doubtful(merge.joined) || happens(merge));
-        by_merging(self.model, bytes, merges.collect(), |id| {
-            (!is_doubtful(id)).then(|| self.numbers[id as usize] != NONE)
+    /// The derivations, with their ranks.
+    pub fn merges(&self) -> impl Iterator<Item = (u32, Merge)> {
+        let id = |number: u32| self.ids[number as usize];
+        (256..self.ids.len()).map(move |number| {
+            let [left, right] = self.tokens[number].parts.map(id);
+            let joined = self.ids[number];
+            let merge = Merge {
+                left,
+                right,
+                joined,
+            };
+            (self.ranks[number], merge)
         })
     }
 
-    /// Left part, right part and joined token.
-    fn numbers(&self, merge: &Merge) -> [u32; 3] {
-        let number = |id: u32| self.numbers.get(id as usize).copied().unwrap_or(NONE);
-        [merge.left, merge.right, merge.joined].map(number)
+    /// What two tokens become.
+    pub fn joined(&self, left: u32, right: u32) -> Joined {
+        let [left, right] = [left, right].map(|id| self.numbers[id as usize]);
+        if left == NONE || right == NONE {
+            return Joined::NEVER;
+        }
+        match self.pairs.get(left, right) {
+            NONE => Joined::NEVER,
+            joined => Joined {
+                rank: self.ranks[joined as usize],
+                id: self.ids[joined as usize],
+            },
+        }
     }
 
     fn can_meet(&self, left: u32, right: u32) -> bool {
@@ -187,48 +189,46 @@ impl<'m> Builder<'m> {
     }
 
     /// Whether the joined token's bytes are its parts' bytes.
-    fn spells(&self, merge: &Merge) -> bool {
+    pub fn spells(&self, merge: &Merge) -> bool {
         let [text, start, end] =
             [merge.joined, merge.left, merge.right].map(|id| self.model.tokens.get(id));
         text.strip_prefix(start) == Some(end)
     }
 
-    /// Derives the joined token; `None` if its bytes are not its parts' bytes.
-    fn join(&mut self, merge: &Merge, left: u32, right: u32) -> Option<()> {
-        if !self.spells(merge) {
-            return None;
+    /// Forgets all derivations but the bytes.
+    pub fn clear(&mut self) {
+        for id in self.ids.drain(256..) {
+            self.numbers[id as usize] = NONE;
         }
+        self.ranks.truncate(256);
+        self.tokens.truncate(256);
+        self.pairs.clear();
+    }
+
+    /// Derives the joined token from the numbers of its parts.
+    pub fn join(&mut self, rank: u32, merge: &Merge, parts: [u32; 2]) {
         let number = self.ids.len() as u32;
         self.numbers[merge.joined as usize] = number;
         self.ids.push(merge.joined);
+        self.ranks.push(rank);
         self.tokens.push(Token {
-            parts: [left, right],
+            parts,
             prefix: NONE,
             len: self.model.tokens.get(merge.joined).len() as u32,
             signs: Signs::ANY,
         });
-        self.pairs.insert(left, right, number);
-        Some(())
+        self.pairs.insert(parts[0], parts[1], number);
     }
 }
 
-/// The derivations of a model in which ages do not say everything: by merging the bytes of each token of which it is not
-/// `known` whether merging arrives at it.
-fn by_merging(
-    model: &Model,
-    bytes: &[u32; 256],
-    merges: Vec<(u32, Merge)>,
-    known: impl Fn(u32) -> Option<bool>,
-) -> Derivations {
-    let ranks = Ranks::of(merges, bytes);
+/// The derivations of a model whose merges do not tell them: by merging the bytes of each token.
+fn by_merging(model: &Model, bytes: &[u32; 256], order: &Order<'_>) -> Derivations {
+    let ranks = Ranks::of(order.merges(), bytes);
     let (mut buffers, mut merged, mut ids) = (LoopBuffers::default(), Vec::new(), bytes.to_vec());
-    let mut arrives = |id, text| {
+    for (id, text) in model.tokens.iter().filter(|(_, text)| text.len() > 1) {
         merged.clear();
         ranks.merge(text, &mut buffers, &mut merged);
-        merged == [id]
-    };
-    for (id, text) in model.tokens.iter().filter(|(_, text)| text.len() > 1) {
-        if known(id).unwrap_or_else(|| arrives(id, text)) {
+        if merged == [id] {
             ids.push(id);
         }
     }

@@ -1,7 +1,7 @@
 //! Byte-pair encoding as it is defined: join the neighbours of smallest rank, leftmost first, until none can be joined.
 //!
 //! Short pieces look for the smallest rank by a linear scan, O(n²) of a very small n; long ones keep candidates in a heap,
-//! O(n log n). Used for models whose merges may come before their parts, a token or two at a time, and in tests.
+//! O(n log n). Used where merges come before their parts, a token or two at a time, and in tests.
 
 use crate::model::Merge;
 use rustc_hash::FxHashMap;
@@ -15,19 +15,40 @@ const END: u32 = u32::MAX;
 
 /// What two neighbours become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Joined {
+pub struct Joined {
     /// Smaller merges first; [`u32::MAX`] says "never".
-    rank: u32,
+    pub rank: u32,
     /// Id of the joined token.
-    id: u32,
+    pub id: u32,
 }
 
 impl Joined {
     /// Two neighbours that never merge.
-    const NEVER: Self = Self {
+    pub const NEVER: Self = Self {
         rank: u32::MAX,
         id: 0,
     };
+}
+
+/// Merges by which pieces can be merged.
+pub trait Merges {
+    /// What two tokens become.
+    fn get(&self, left: u32, right: u32) -> Joined;
+
+    /// The token of a byte.
+    fn byte(&self, byte: u8) -> u32;
+
+    /// Appends the tokens of `piece` (at most `u32::MAX - 1` bytes) to `ids`.
+    fn merge(&self, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>)
+    where
+        Self: Sized,
+    {
+        if piece.len() <= SCAN_MOST {
+            merge_by_scan(self, piece, ids);
+        } else {
+            merge_by_heap(self, piece, buffers, ids);
+        }
+    }
 }
 
 /// All merges by their two parts' ids, with their ranks.
@@ -73,16 +94,9 @@ impl Ranks {
             bytes: *bytes,
         }
     }
+}
 
-    /// Appends the tokens of `piece` (at most `u32::MAX - 1` bytes) to `ids`.
-    pub fn merge(&self, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>) {
-        if piece.len() <= SCAN_MOST {
-            merge_by_scan(self, piece, ids);
-        } else {
-            merge_by_heap(self, piece, buffers, ids);
-        }
-    }
-
+impl Merges for Ranks {
     fn get(&self, left: u32, right: u32) -> Joined {
         let found = self.merges.get(&(left, right));
         found.copied().unwrap_or(Joined::NEVER)
@@ -93,7 +107,7 @@ impl Ranks {
     }
 }
 
-fn merge_by_scan(ranks: &Ranks, piece: &[u8], ids: &mut Vec<u32>) {
+fn merge_by_scan(ranks: &impl Merges, piece: &[u8], ids: &mut Vec<u32>) {
     let mut tokens = [0_u32; SCAN_MOST];
     let mut joined = [Joined::NEVER; SCAN_MOST];
     let mut count = piece.len();
@@ -132,7 +146,7 @@ fn smallest(joined: &[Joined]) -> Option<(usize, Joined)> {
     (best.1 != Joined::NEVER).then_some(best)
 }
 
-fn merge_by_heap(ranks: &Ranks, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>) {
+fn merge_by_heap(ranks: &impl Merges, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>) {
     let LoopBuffers { nodes, heap } = buffers;
     link(ranks, piece, nodes);
     // One heapify is O(n); pushing one by one is O(n log n).
@@ -165,7 +179,7 @@ fn merge_by_heap(ranks: &Ranks, piece: &[u8], buffers: &mut LoopBuffers, ids: &m
 }
 
 /// One node per byte.
-fn link(ranks: &Ranks, piece: &[u8], nodes: &mut Vec<Node>) {
+fn link(ranks: &impl Merges, piece: &[u8], nodes: &mut Vec<Node>) {
     nodes.clear();
     let last = piece.len() as u32 - 1;
     nodes.extend((0..).zip(piece).map(|(place, &byte)| Node {
@@ -180,7 +194,7 @@ fn link(ranks: &Ranks, piece: &[u8], nodes: &mut Vec<Node>) {
 }
 
 /// Joins the token at `place` with its next one, and looks up what its new neighbours make with it.
-fn join(ranks: &Ranks, nodes: &mut [Node], place: u32) {
+fn join(ranks: &impl Merges, nodes: &mut [Node], place: u32) {
     let Node {
         joined: Joined { id, .. },
         next: absorbed,

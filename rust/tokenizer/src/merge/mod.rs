@@ -20,6 +20,7 @@ mod backtrack;
 mod check;
 mod derive;
 mod double_array;
+mod early;
 mod long_cache;
 mod merge_loop;
 mod pairs;
@@ -50,7 +51,7 @@ const NONE: u32 = u32::MAX;
 /// What the search needs to know of a token.
 ///
 /// Tokens go by numbers of their own here: bytes come first, then tokens in the order of their merges, so that a number says
-/// which of two tokens is older; then those that no merge arrives at.
+/// which of two merges comes first, and which of two tokens is older; then those that no merge arrives at.
 #[derive(Debug, Clone, Copy)]
 struct Token {
     /// Its two parts; of a byte, its own number.
@@ -86,7 +87,7 @@ pub struct PieceMerger {
     longest_bytes: usize,
     trie: Trie,
     check: Check,
-    /// For short pieces; `None` where they may be whole tokens that merging does not arrive at, or are checked by merging.
+    /// For short pieces; `None` where tokens are checked by merging always.
     short: Option<Short>,
     cache: LongCache,
 }
@@ -121,11 +122,11 @@ impl PieceMerger {
             token.prefix = prefix;
         }
         let short = match &check {
-            Check::Undo(pairs) if whole_from as usize == ids.len() => Some(Short {
+            Check::Undo(pairs) => Some(Short {
                 whole: WholeTable::of(&texts),
                 bytes: BytePairs::of(pairs),
             }),
-            _ => None,
+            Check::Merge(_) => None,
         };
         let arriving = &texts[..whole_from as usize];
         let longest_bytes = arriving.iter().map(|text| text.len()).max().unwrap_or(0);
@@ -183,19 +184,20 @@ impl PieceMerger {
         buffers: &mut MergeBuffers,
         ids: &mut Vec<u32>,
     ) {
-        match self.short.as_ref().and_then(|short| short.whole.get(key)) {
-            Some(number) => ids.push(self.ids[number as usize]),
-            None => self.append(piece, buffers, ids),
+        let (Check::Undo(pairs), Some(short)) = (&self.check, &self.short) else {
+            return self.append(piece, buffers, ids);
+        };
+        if let Some(number) = short.whole.get(key) {
+            ids.push(self.ids[number as usize]);
+        } else if piece.len() <= WholeTable::MOST || self.whole_from as usize == self.ids.len() {
+            self.merge_short(pairs, short, piece, ids);
+        } else {
+            self.append(piece, buffers, ids);
         }
     }
 
     /// Appends the ids of `piece`.
     pub fn append(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
-        if let (Check::Undo(pairs), Some(short)) = (&self.check, &self.short)
-            && (1..=SHORT_MOST).contains(&piece.len())
-        {
-            return self.merge_short(pairs, short, piece, ids);
-        }
         if piece.is_empty() {
             return;
         }
@@ -203,6 +205,10 @@ impl PieceMerger {
         count(&mut buffers.steps, steps);
         if self.tokens[number as usize].len as usize == piece.len() {
             ids.push(self.ids[number as usize]);
+        } else if let (Check::Undo(pairs), Some(short), 1..=SHORT_MOST) =
+            (&self.check, &self.short, piece.len())
+        {
+            self.merge_short(pairs, short, piece, ids);
         } else {
             self.append_parts(piece, number, buffers, ids);
         }

@@ -32,6 +32,12 @@ impl PairTable {
         }
     }
 
+    /// Takes all merges out.
+    pub fn clear(&mut self) {
+        self.slots.fill(EMPTY);
+        self.filter.fill(0);
+    }
+
     /// What `left` and `right` become, or [`NONE`].
     #[inline]
     pub fn get(&self, left: u32, right: u32) -> u32 {

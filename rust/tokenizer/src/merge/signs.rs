@@ -8,7 +8,7 @@
 use super::Token;
 
 /// What is known of a token as a neighbour.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signs {
     /// Partners of what stands at its end.
     partners: u64,
@@ -23,6 +23,12 @@ impl Signs {
         beginnings: u64::MAX,
     };
 
+    /// Whether anything is known.
+    #[inline]
+    pub fn tell(self) -> bool {
+        self != Self::ANY
+    }
+
     /// Whether a token stays apart from the one on its right for certain.
     #[inline]
     pub fn are_apart(self, right: Self) -> bool {
@@ -30,7 +36,10 @@ impl Signs {
     }
 }
 
-/// Gives all tokens their signs, from the two parts each is joined of, which are older; bytes are their own parts.
+/// Gives all tokens their signs, from the two parts each is joined of; bytes are their own parts.
+///
+/// Parts are older. A token that is older than a part, or made of such a one, is left with [`Signs::ANY`]: what stands at its
+/// border, and when, does not follow from the numbers.
 pub fn give(tokens: &mut [Token]) {
     for (number, token) in (0..).zip(&mut *tokens) {
         token.signs = Signs {
@@ -43,9 +52,15 @@ pub fn give(tokens: &mut [Token]) {
         tokens[left as usize].signs.partners |= bit(right);
     }
     for number in 256..tokens.len() {
-        let [left, right] = tokens[number].parts.map(|part| tokens[part as usize].signs);
-        tokens[number].signs.partners |= right.partners;
-        tokens[number].signs.beginnings |= left.beginnings;
+        let parts = tokens[number].parts;
+        let [left, right] = parts.map(|part| tokens[part as usize].signs);
+        let signs = &mut tokens[number].signs;
+        if left.tell() && right.tell() && parts.iter().all(|part| (*part as usize) < number) {
+            signs.partners |= right.partners;
+            signs.beginnings |= left.beginnings;
+        } else {
+            *signs = Signs::ANY;
+        }
     }
 }
 

@@ -200,21 +200,22 @@ impl Batch {
         cache: Lines<'_>,
         place: impl Fn(&[u8]) -> Place,
     ) -> usize {
-        let mut found = 0;
+        let (mut found, mut rest) = (0, &text[start..]);
         let pieces = self.ends[..count].iter().zip(&mut self.keys);
         for ((&end, key), line) in pieces.zip(&mut self.places) {
             let end = end as usize;
             let len = end - start;
+            let (piece, behind) = rest.split_at(len);
             if len <= ShortKey::MOST {
-                *key = ShortKey::of(text, start, end);
+                *key = ShortKey::of_beginning(rest, len);
                 *line = cache.place(*key);
             } else {
                 (*key, *line) = (ShortKey::NONE, u32::MAX);
-                let place = place(&text[start..end]);
+                let place = place(piece);
                 self.long[found] = Long { place, len };
                 found += 1;
             }
-            start = end;
+            (start, rest) = (end, behind);
         }
         found
     }

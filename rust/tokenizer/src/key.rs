@@ -42,14 +42,19 @@ impl ShortKey {
     /// The key of `text[start..end]`, which is 1 to 15 bytes long.
     #[inline]
     pub fn of(text: &[u8], start: usize, end: usize) -> Self {
-        let len = (end - start) % 16;
-        let wide = text.get(start..).and_then(<[u8]>::first_chunk);
+        Self::of_beginning(&text[start..], end - start)
+    }
+
+    /// The key of the first 1 to 15 bytes of a text.
+    #[inline(always)]
+    pub fn of_beginning(text: &[u8], len: usize) -> Self {
+        let len = len % 16;
         // One wide load where the text goes on, the bytes of the next piece masked away.
-        let [low, high] = match wide {
+        let [low, high] = match text.first_chunk() {
             Some(bytes) => halves(*bytes),
             None => {
                 let mut bytes = [0; 16];
-                bytes[..len].copy_from_slice(&text[start..start + len]);
+                bytes[..len].copy_from_slice(&text[..len]);
                 halves(bytes)
             }
         };

@@ -21,6 +21,12 @@ impl<T> Default for Made<T> {
 }
 
 impl<T> Made<T> {
+    /// The table, if it has been made.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.table.get()
+    }
+
     /// The table; `None` while somebody else is making it, and the caller does without.
     #[inline]
     pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> Option<&T> {

@@ -2,8 +2,9 @@
 //!
 //! With pages of 4 KiB nearly every look-up in a table of some MiB first has to find out where its page is.
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapRaw};
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicU64;
 
 /// What a table should begin at a multiple of: the size of a huge page on x86-64 and most 64-bit ARM.
 const HUGE_PAGE: usize = 1 << 21;
@@ -25,14 +26,9 @@ enum Held {
 impl Zeroed {
     /// `len` of them.
     pub fn of(len: usize) -> Self {
-        let (held, unit) = match MmapMut::map_anon(len + HUGE_PAGE) {
-            Ok(map) => {
-                // Advice only: without it everything works, more slowly.
-                #[cfg(target_os = "linux")]
-                let _ = map.advise(memmap2::Advice::HugePage);
-                (Held::Map(map), HUGE_PAGE)
-            }
-            Err(_) => (Held::Vec(vec![0; len + 64]), 64),
+        let (held, unit) = match map(len + HUGE_PAGE) {
+            Some(map) => (Held::Map(map), HUGE_PAGE),
+            None => (Held::Vec(vec![0; len + 64]), 64),
         };
         let mut zeroed = Self {
             held,
@@ -72,9 +68,49 @@ impl DerefMut for Zeroed {
     }
 }
 
+/// Zeroed memory of the system's, in huge pages if it lends any.
+fn map(len: usize) -> Option<MmapMut> {
+    let map = MmapMut::map_anon(len).ok()?;
+    // Advice only: without it everything works, more slowly.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Some(map)
+}
+
+/// Zeroed words that threads share, as [`Zeroed`] otherwise.
+pub struct SharedWords {
+    map: MmapRaw,
+    /// The first byte that is used.
+    first: usize,
+    len: usize,
+}
+
+impl SharedWords {
+    /// `len` of them; `None` where the system maps no memory.
+    pub fn of(len: usize) -> Option<Self> {
+        let map = MmapRaw::from(map(len * size_of::<AtomicU64>() + HUGE_PAGE)?);
+        let first = map.as_ptr().align_offset(HUGE_PAGE) % HUGE_PAGE;
+        Some(Self { map, first, len })
+    }
+}
+
+impl Deref for SharedWords {
+    type Target = [AtomicU64];
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the map has room for `len` words behind `first`, which is less than the huge page it is longer by and makes
+        // them begin at a multiple of one (or, where that cannot be told, of the map's own page). They are zeroed, stay mapped
+        // as long as `self` lives, and nobody else has their address, so that all access is atomic.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(self.first).cast(), self.len) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering::Relaxed;
 
     #[test]
     fn the_bytes_are_zero_aligned_and_kept() {
@@ -84,5 +120,17 @@ mod tests {
         assert_eq!(bytes.as_ptr().align_offset(64), 0);
         bytes[99_999] = 7;
         assert_eq!(bytes[99_998..], [0, 7]);
+    }
+
+    #[test]
+    fn shared_words_are_zero_aligned_and_kept() {
+        let words = SharedWords::of(100_000).unwrap();
+        assert_eq!(words.len(), 100_000);
+        assert!(words.iter().all(|word| word.load(Relaxed) == 0));
+        assert_eq!(words.as_ptr().align_offset(64), 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| words[99_999].store(7, Relaxed));
+        });
+        assert_eq!(words[99_999].load(Relaxed), 7);
     }
 }

@@ -11,35 +11,32 @@
 //! before has read nothing; a writer that finds somebody else writing lets it be. Nobody waits for anybody, also not after a
 //! `fork` in the middle of it, which leaves an entry that is not used any more.
 
+use crate::made::Made;
+use crate::memory::SharedWords;
 use crate::scan::prefetch;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Mutex, OnceLock};
 
 /// Words of a cache line.
 const LINE: usize = 8;
-/// Entries of a set.
-const WAYS: usize = 8;
+/// Entries of a set, whose heads are its first cache line.
+const WAYS: usize = LINE;
 /// Where each entry's words begin and end: two entries of three need a cache line, nearly all others two.
 const WORDS: [Range<usize>; WAYS] = [
-    0..LINE,
     LINE..2 * LINE,
     2 * LINE..3 * LINE,
     3 * LINE..4 * LINE,
-    4 * LINE..6 * LINE,
-    6 * LINE..8 * LINE,
-    8 * LINE..10 * LINE,
-    10 * LINE..SET_WORDS,
+    4 * LINE..5 * LINE,
+    5 * LINE..7 * LINE,
+    7 * LINE..9 * LINE,
+    9 * LINE..11 * LINE,
+    11 * LINE..SET_WORDS,
 ];
-const SET_WORDS: usize = 13 * LINE;
+const SET_WORDS: usize = 14 * LINE;
 /// The entries of one, of two and of three cache lines.
 const SIZES: [Range<usize>; 3] = [0..4, 4..7, 7..8];
-
-/// Sets of a segment, which are made together when the first of them is needed: 56 KiB.
-const SEGMENT_SETS: usize = 1 << 6;
-/// Segments: 14 MiB in all.
-const SEGMENTS: usize = 1 << 8;
-const SETS: u64 = (SEGMENTS * SEGMENT_SETS) as u64;
+/// Sets: 14 MiB.
+const SETS: usize = 1 << 14;
 
 /// Bytes of the longest piece that is kept.
 const MOST: usize = 128;
@@ -51,19 +48,13 @@ const TOKEN: u64 = (1 << TOKEN_BITS) - 1;
 /// others stays for a while (see `PieceCache`).
 const NEWCOMERS: u64 = 16;
 
-/// Heads and, behind them, keys and tokens.
-#[repr(align(64))]
-struct Set {
-    heads: [AtomicU64; WAYS],
-    words: [AtomicU64; SET_WORDS],
-}
+/// The table, made when the first piece is remembered; `None` where there is no memory for it.
+#[derive(Default)]
+pub struct LongCache(Made<Option<SharedWords>>);
 
-/// The table.
-pub struct LongCache {
-    segments: [OnceLock<Box<[Set; SEGMENT_SETS]>>; SEGMENTS],
-    /// Held by whoever makes a segment. Only ever taken by `try_lock`.
-    making: Mutex<()>,
-}
+/// Eight heads and, behind them, keys and tokens.
+#[derive(Clone, Copy)]
+struct Set<'t>(&'t [AtomicU64; SET_WORDS]);
 
 /// What is told by a piece's hash: its set, and sixteen bits more, by which its head is told from the others of the set.
 #[derive(Clone, Copy)]
@@ -84,7 +75,7 @@ impl Place {
         for word in whole {
             hash = mixed(hash) ^ u64::from_le_bytes(*word);
         }
-        Self((((mixed(hash) >> 32) * (SETS << 16)) >> 32) as u32)
+        Self((((mixed(hash) >> 32) * ((SETS as u64) << 16)) >> 32) as u32)
     }
 
     fn set(self) -> usize {
@@ -145,22 +136,12 @@ impl Head {
     }
 }
 
-impl Default for LongCache {
-    /// An empty one, without memory for pieces yet.
-    fn default() -> Self {
-        Self {
-            segments: [const { OnceLock::new() }; SEGMENTS],
-            making: Mutex::new(()),
-        }
-    }
-}
-
 impl LongCache {
     /// Asks for the memory that says whether a piece is kept.
     #[inline]
     pub fn prefetch(&self, place: Place) {
         if let Some(set) = self.set(place) {
-            prefetch(&set.heads, 0);
+            prefetch(set.0, 0);
         }
     }
 
@@ -173,7 +154,7 @@ impl LongCache {
             WORDS[way]
                 .clone()
                 .step_by(LINE)
-                .for_each(|word| prefetch(&set.words, word));
+                .for_each(|word| prefetch(set.0, word));
         }
     }
 
@@ -190,7 +171,7 @@ impl LongCache {
     pub fn insert(&self, place: Place, piece: &[u8], ids: &[u32]) {
         let words = piece.len().div_ceil(8) + ids.len().div_ceil(3);
         let size = SIZES.iter().find(|ways| WORDS[ways.start].len() >= words);
-        let (Some(size), Some(set)) = (size, self.set(place).or_else(|| self.make(place))) else {
+        let (Some(size), Some(set)) = (size, self.made(place)) else {
             return;
         };
         if ids.iter().all(|id| u64::from(*id) <= TOKEN) {
@@ -199,50 +180,42 @@ impl LongCache {
         }
     }
 
-    /// The set of a place, if it has been made.
+    /// The set of a place, if the table has been made.
     #[inline]
-    fn set(&self, place: Place) -> Option<&Set> {
-        let segment = self.segments.get(place.set() / SEGMENT_SETS)?.get()?;
-        Some(&segment[place.set() % SEGMENT_SETS])
+    fn set(&self, place: Place) -> Option<Set<'_>> {
+        Set::of(self.0.get()?.as_ref()?, place)
     }
 
-    #[cold]
-    fn make(&self, place: Place) -> Option<&Set> {
-        let segment = self.segments.get(place.set() / SEGMENT_SETS)?;
-        let making = self.making.try_lock().ok()?;
-        // Whoever holds the lock is the only one here, so this never waits.
-        let _ = segment.set(Box::new([const { Set::FREE }; SEGMENT_SETS]));
-        drop(making);
-        self.set(place)
+    fn made(&self, place: Place) -> Option<Set<'_>> {
+        let make = || SharedWords::of(SETS * SET_WORDS);
+        Set::of(self.0.get_or_make(make)?.as_ref()?, place)
     }
 }
 
-impl Set {
-    /// Without pieces.
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "each use is to be a set of its own"
-    )]
-    const FREE: Self = Self {
-        heads: [const { AtomicU64::new(0) }; WAYS],
-        words: [const { AtomicU64::new(0) }; SET_WORDS],
-    };
+impl<'t> Set<'t> {
+    #[inline]
+    fn of(words: &'t [AtomicU64], place: Place) -> Option<Self> {
+        words
+            .get(place.set() * SET_WORDS..)?
+            .first_chunk()
+            .map(Self)
+    }
 
-    fn head(&self, way: usize) -> Head {
-        Head(self.heads[way].load(Ordering::Acquire))
+    fn head(self, way: usize) -> Head {
+        Head(self.0[way].load(Ordering::Acquire))
     }
 
     /// The entry with a head of this piece.
     #[inline]
-    fn find(&self, piece: Head) -> Option<(usize, Head)> {
+    fn find(self, piece: Head) -> Option<(usize, Head)> {
         let mut heads = (0..WAYS).map(|way| (way, self.head(way)));
         heads.find(|(_, head)| head.is_of_piece(piece))
     }
 
     /// Appends the tokens of an entry, whose head this was, if it is of `piece` and was not written meanwhile.
     #[inline]
-    fn read(&self, way: usize, head: Head, piece: &[u8], ids: &mut Vec<u32>) -> bool {
-        let mut kept = self.words[WORDS[way].clone()].iter();
+    fn read(self, way: usize, head: Head, piece: &[u8], ids: &mut Vec<u32>) -> bool {
+        let mut kept = self.0[WORDS[way].clone()].iter();
         let mut is_next = |word| {
             kept.next()
                 .is_some_and(|kept| kept.load(Ordering::Relaxed) == word)
@@ -259,13 +232,13 @@ impl Set {
             ids.extend_from_slice(&[token(0), token(1), token(2)]);
         }
         fence(Ordering::Acquire);
-        let is_whole = self.heads[way].load(Ordering::Relaxed) == head.0;
+        let is_whole = self.0[way].load(Ordering::Relaxed) == head.0;
         ids.truncate(before + if is_whole { head.count() } else { 0 });
         is_whole
     }
 
     /// The entry for a newcomer of this size.
-    fn room(&self, size: Range<usize>) -> (usize, Head) {
+    fn room(self, size: Range<usize>) -> (usize, Head) {
         let free = (size.start..WAYS).find(|way| self.head(*way).0 == 0);
         let way = free.unwrap_or_else(|| {
             let writes: u64 = size.clone().map(|way| self.head(way).writes()).sum();
@@ -279,11 +252,11 @@ impl Set {
     }
 
     /// Writes an entry, whose head was `head`, unless somebody else has come first.
-    fn write(&self, way: usize, head: Head, piece: Head, bytes: &[u8], ids: &[u32]) {
+    fn write(self, way: usize, head: Head, piece: Head, bytes: &[u8], ids: &[u32]) {
         let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
         let writing = head.begun().0;
         if head.is_being_written()
-            || self.heads[way]
+            || self.0[way]
                 .compare_exchange(head.0, writing, success, failure)
                 .is_err()
         {
@@ -294,11 +267,11 @@ impl Set {
         let whole = whole.iter().map(|word| u64::from_le_bytes(*word));
         let token = |word, id: &u32| word << TOKEN_BITS | u64::from(*id);
         let tokens = ids.chunks(3).map(|three| three.iter().rev().fold(0, token));
-        let kept = &self.words[WORDS[way].clone()];
+        let kept = &self.0[WORDS[way].clone()];
         for (word, value) in kept.iter().zip(whole.chain(last).chain(tokens)) {
             word.store(value, Ordering::Relaxed);
         }
-        self.heads[way].store(head.done(piece, ids.len()).0, Ordering::Release);
+        self.0[way].store(head.done(piece, ids.len()).0, Ordering::Release);
     }
 }
 
@@ -392,7 +365,7 @@ mod tests {
         let place = Place::of(piece);
         insert(&cache, piece, &[1, 2, 3]);
         let set = cache.set(place).unwrap();
-        for way in &set.heads {
+        for way in &set.0[..WAYS] {
             let head = Head(way.load(Ordering::Relaxed));
             way.store(head.begun().0, Ordering::Relaxed);
         }

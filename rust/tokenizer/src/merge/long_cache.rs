@@ -35,8 +35,8 @@ const WORDS: [Range<usize>; WAYS] = [
 const SET_WORDS: usize = 14 * LINE;
 /// The entries of one, of two and of three cache lines.
 const SIZES: [Range<usize>; 3] = [0..4, 4..7, 7..8];
-/// Sets: 14 MiB.
-const SETS: usize = 1 << 14;
+/// Sets: 12 MiB.
+const SETS: usize = 7 << 11;
 
 /// Bytes of the longest piece that is kept.
 const MOST: usize = 128;

@@ -120,10 +120,10 @@ impl PieceCache {
         ids.extend_from_slice(&tokens.ids[..tokens.count]);
         // Who comes often enough gets into the first line at some time.
         if is_a_turn(&mut self.changes) && !has_many(&lines[first]) {
-            let (last, at) = (SLOTS - 1, find(&lines[second], key));
-            let (here, there) = (slot(&lines[first], last), slot(&lines[second], at));
-            put(&mut lines[first], last, there);
-            put(&mut lines[second], at, here);
+            let at = find(&lines[second], key);
+            let found = slot(&lines[second], at);
+            put(&mut lines[second], at, Slot::FREE);
+            put(&mut lines[first], SLOTS - 1, found);
         }
         true
     }

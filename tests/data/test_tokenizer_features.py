@@ -294,3 +294,10 @@ def test_a_pattern_with_look_around_has_a_limit() -> None:
     with pytest.raises(PatternLimit, match=r"more than 1000000 steps at byte 1 of a text"):
         tok.encode("x" + "a" * 60)
     assert tok.encode("xaab").tolist() == tok.encode_bytes(b"xaab").tolist()
+
+
+def test_a_repr_shows_few_control_tokens_whole_and_many_by_their_number() -> None:
+    few = Tokenizer.train(["to be"], vocab_size=260, special_tokens=["<|a|>", "<|b|>"])
+    assert "special_tokens={'<|a|>': 0, '<|b|>': 1})" in repr(few)
+    many = Tokenizer.train(["to be"], vocab_size=300, special_tokens=[f"<|{number}|>" for number in range(20)])
+    assert "'<|7|>': 7, and 12 more})" in repr(many)

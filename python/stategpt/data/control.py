@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stategpt.errors import InvalidArgument
+
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,12 @@ def text_or_id(segment: str | Control, special_id: Callable[[str], int]) -> str 
     raise InvalidArgument(
         f"a segment is {type(segment).__name__}; pass text as str and control tokens as Control(name)"
     )
+
+
+def shown(special_tokens: Mapping[str, int]) -> str:
+    """Control tokens and their ids for a `repr`: all of a few, else the first and how many more (Llama 3 has 256)."""
+    names = list(special_tokens)
+    if len(names) <= _SHOWN:
+        return repr(dict(special_tokens))
+    first = ", ".join(f"{name!r}: {special_tokens[name]}" for name in names[:_SHOWN])
+    return f"{{{first}, and {len(names) - _SHOWN} more}}"

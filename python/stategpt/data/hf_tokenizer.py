@@ -23,7 +23,7 @@ import numpy.typing as npt
 from stategpt import _native
 from stategpt.data.arguments import one_of, thread_count, whole
 from stategpt.data.byte_level import byte_offsets, bytes_of
-from stategpt.data.control import Control, text_or_id
+from stategpt.data.control import Control, shown, text_or_id
 from stategpt.data.hf_stream import HfStreamDecoder
 from stategpt.data.ragged import Ragged
 from stategpt.errors import (
@@ -278,7 +278,7 @@ class HfTokenizer:
         return f"sha256:{hashlib.sha256(self._json.encode()).hexdigest()}"
 
     def __repr__(self) -> str:
-        return f"HfTokenizer(vocab_size={self.vocab_size}, special_tokens={self.special_tokens})"
+        return f"HfTokenizer(vocab_size={self.vocab_size}, special_tokens={shown(self.special_tokens)})"
 
     def _encoded(self, texts: list[str], special: str) -> list[Any]:
         one_of("special", special, ("text", "allow"))

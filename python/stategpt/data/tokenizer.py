@@ -12,7 +12,7 @@ import numpy.typing as npt
 from stategpt import _native
 from stategpt.data import hf_tokenizer
 from stategpt.data.arguments import one_of, thread_count
-from stategpt.data.control import Control, text_or_id
+from stategpt.data.control import Control, shown, text_or_id
 from stategpt.data.ragged import Ragged
 from stategpt.data.training_text import TrainingProgress, TrainingSource, expected_bytes, feed
 from stategpt.errors import InvalidArgument, TokenizerUnsupported
@@ -190,9 +190,8 @@ class Tokenizer(_native.Tokenizer):
         return StreamDecoder(self)
 
     def __repr__(self) -> str:
-        return (
-            f"Tokenizer(pattern={self.pattern!r}, vocab_size={self.vocab_size}, special_tokens={self.special_tokens})"
-        )
+        special = shown(self.special_tokens)
+        return f"Tokenizer(pattern={self.pattern!r}, vocab_size={self.vocab_size}, special_tokens={special})"
 
 
 AnyTokenizer: TypeAlias = Tokenizer | hf_tokenizer.HfTokenizer

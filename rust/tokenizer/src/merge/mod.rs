@@ -21,6 +21,7 @@ mod check;
 mod derive;
 mod double_array;
 mod early;
+mod filtered;
 mod long_cache;
 mod merge_loop;
 mod pairs;

@@ -1,88 +1,38 @@
-//! Which two neighbouring tokens merge, and into what: an open-addressed table of one word a merge, behind a filter.
-//!
-//! Most look-ups find nothing, and tables do not stay in a near cache while text is encoded. So a bit for each hash, an eighth
-//! of a byte where the merge takes ten, says first whether there can be a merge at all.
+//! Which two neighbouring tokens merge, and into what: a table of one word a merge.
 
 use super::NONE;
+use super::filtered::FilteredTable;
 
 /// Numbers of tokens are below 2 to this, so that two parts and what they become fit a word.
 pub const NUMBER_BITS: u32 = 21;
-const EMPTY: u64 = u64::MAX;
 
-/// Merges by their two parts.
-pub struct PairTable {
-    /// Left part, right part (the key) and joined token, from the high bits to the low ones.
-    slots: Vec<u64>,
-    /// A bit for each hash that some merge has.
-    filter: Vec<u64>,
-    /// 64 minus the number of bits of a filter bit's number.
-    filter_shift: u32,
-}
+/// Merges by their two parts: left part, right part (the key) and joined token, from the high bits to the low ones.
+pub struct PairTable(FilteredTable<u64>);
 
 impl PairTable {
     /// An empty table for so many merges.
     pub fn for_merges(count: usize) -> Self {
-        let bits_for = |places: usize| places.next_power_of_two().trailing_zeros().max(6);
-        // Three quarters full: small, to stay in a near cache. Eight to sixteen bits of filter for a merge.
-        let filter_bits = bits_for(count * 8);
-        Self {
-            slots: vec![EMPTY; count * 4 / 3 + 1],
-            filter: vec![0; 1 << (filter_bits - 6)],
-            filter_shift: 64 - filter_bits,
-        }
+        Self(FilteredTable::of(count, u64::MAX))
     }
 
     /// Takes all merges out.
     pub fn clear(&mut self) {
-        self.slots.fill(EMPTY);
-        self.filter.fill(0);
+        self.0.clear();
     }
 
     /// What `left` and `right` become, or [`NONE`].
     #[inline]
     pub fn get(&self, left: u32, right: u32) -> u32 {
         let key = key(left, right);
-        let hash = hash(key);
-        let bit = hash >> self.filter_shift;
-        if self.filter[(bit >> 6) as usize] >> (bit & 63) & 1 == 0 {
-            return NONE;
-        }
-        let mut at = self.place(hash);
-        loop {
-            let slot = self.slots[at];
-            if slot >> NUMBER_BITS == key {
-                return slot as u32 & ((1 << NUMBER_BITS) - 1);
-            }
-            if slot == EMPTY {
-                return NONE;
-            }
-            at = self.next(at);
-        }
-    }
-
-    /// Where a hash is looked for first.
-    #[inline]
-    fn place(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.slots.len() as u64) >> 32) as usize
-    }
-
-    #[inline]
-    fn next(&self, at: usize) -> usize {
-        let next = at + 1;
-        if next == self.slots.len() { 0 } else { next }
+        let found = self.0.find(hash(key), |slot| slot >> NUMBER_BITS == key);
+        found.map_or(NONE, |slot| slot as u32 & ((1 << NUMBER_BITS) - 1))
     }
 
     /// Puts a merge in; its pair is not there yet.
     pub fn insert(&mut self, left: u32, right: u32, joined: u32) {
         let key = key(left, right);
-        let hash = hash(key);
-        let bit = hash >> self.filter_shift;
-        self.filter[(bit >> 6) as usize] |= 1 << (bit & 63);
-        let mut at = self.place(hash);
-        while self.slots[at] != EMPTY {
-            at = self.next(at);
-        }
-        self.slots[at] = key << NUMBER_BITS | u64::from(joined);
+        let slot = key << NUMBER_BITS | u64::from(joined);
+        self.0.insert(hash(key), slot);
     }
 }
 

@@ -1,8 +1,9 @@
 //! The classes of 64 bytes at once, with the widest registers this machine has.
 //!
-//! This is the one place of the workspace with `unsafe` code, for three reasons only: calling a function that is compiled for
-//! registers the machine was asked for first ([`Tier::of_machine`]), loading or storing a whole array by registers, and asking
-//! for memory ahead ([`prefetch`]). Each use says why it is sound, every tier is compared with the scalar scanners over all patterns, and the fuzz targets do so too.
+//! This is where the workspace has `unsafe` code (but for a line of `memory`), for three reasons only: calling a function that is
+//! compiled for registers the machine was asked for first ([`Tier::of_machine`]), loading or storing a whole array by registers, and
+//! asking for memory ahead ([`prefetch`]). Each use says why it is sound, every tier is compared with the scalar scanners over all
+//! patterns, and the fuzz targets do so too.
 
 #![allow(unsafe_code)]
 

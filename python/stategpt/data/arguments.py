@@ -1,11 +1,19 @@
-"""Checks of arguments before they reach the compiled side, which takes 64-bit numbers only."""
+"""What arguments may be, and checks before they reach the compiled side, which takes 64-bit numbers only."""
 
 from __future__ import annotations
 
 import operator
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from stategpt.errors import InvalidArgument
+
+Ids: TypeAlias = npt.NDArray[np.uint32]
+Special: TypeAlias = Literal["text", "allow"]
+Documents: TypeAlias = Literal["whole", "lines"]
+Errors: TypeAlias = Literal["reject", "replace"]
 
 
 def whole(name: str, value: SupportsIndex, least: int = 0) -> int:

@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, USER
+from stategpt.data.arguments import Ids
 from stategpt.data.control import Control
 from stategpt.errors import ContextOverflow, InvalidArgument
-
-Ids = npt.NDArray[np.uint32]
 
 # What stands in front of a prompt and behind it, and no truncation may remove.
 _HEAD, _TAIL = (Control(END_OF_TEXT), Control(USER)), (Control(ASSISTANT),)

@@ -15,13 +15,13 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.data.arguments import one_of, thread_count, whole
+from stategpt.data.arguments import Documents, Errors, Ids, Special, one_of, thread_count, whole
 from stategpt.data.byte_level import byte_offsets, bytes_of
 from stategpt.data.control import Control, shown, text_or_id
 from stategpt.data.hf_stream import HfStreamDecoder
@@ -37,11 +37,6 @@ from stategpt.errors import (
 )
 
 _log = logging.getLogger(__name__)
-
-Ids: TypeAlias = npt.NDArray[np.uint32]
-Special: TypeAlias = Literal["text", "allow"]
-Documents: TypeAlias = Literal["whole", "lines"]
-Errors: TypeAlias = Literal["reject", "replace"]
 
 
 class HfTokenizer:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-from stategpt.data.tokenizer import AnyTokenizer, Special
+from stategpt.data.arguments import Special
+from stategpt.data.tokenizer import AnyTokenizer
 
 # What has no shape of its own, and what stands for it.
 _SHAPES = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})

@@ -13,7 +13,8 @@ from stategpt import _native
 from stategpt.config.stages import Arrangement
 from stategpt.errors import ContextOverflow, InvalidArgument, RankingError
 
-from .chat import ChatTokenizer, ControlTokens, Ids, chat_prompt, truncate_prompt
+from .arguments import Ids
+from .chat import ChatTokenizer, ControlTokens, chat_prompt, truncate_prompt
 from .layout import Layout
 from .randomness import permutation
 from .rankings import Group, Pairs, Rankings, Rejected

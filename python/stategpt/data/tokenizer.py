@@ -11,16 +11,11 @@ import numpy.typing as npt
 
 from stategpt import _native
 from stategpt.data import hf_tokenizer
-from stategpt.data.arguments import one_of, thread_count
+from stategpt.data.arguments import Documents, Errors, Ids, Special, one_of, thread_count
 from stategpt.data.control import Control, shown, text_or_id
 from stategpt.data.ragged import Ragged
 from stategpt.data.training_text import TrainingProgress, TrainingSource, expected_bytes, feed
 from stategpt.errors import InvalidArgument, TokenizerUnsupported
-
-Ids: TypeAlias = npt.NDArray[np.uint32]
-Special: TypeAlias = Literal["text", "allow"]
-Documents: TypeAlias = Literal["whole", "lines"]
-Errors: TypeAlias = Literal["reject", "replace"]
 
 
 class Tokenizer(_native.Tokenizer):

@@ -1,0 +1,1 @@
+"""What the operations share: the table of launches, and the gate that compiles every one of them ahead of time."""

@@ -37,7 +37,7 @@ class Layout:
     prefix_end: Int32Vector
     """int32[N]: end of the prefix it shares with other branches; = segment_start when there is none."""
     branch_start: Int32Vector
-    """int32[N]: first token of its branch; = segment_start when the segment has no branches. t + 1 in a blank token."""
+    """int32[N]: first token of its branch; = segment_start when the segment has no branches; t + 1 if it is blank."""
     position: Int32Vector
     """int32[N]: visible keys before it, i.e. its position for rotary embeddings."""
     row_tokens: int

@@ -88,10 +88,10 @@ impl AttentionLayout<'_> {
         }
     }
 
-    /// Checks `token`; those before it must have passed.
-    pub(super) fn check(&self, token: usize) -> Result<Entry, PackingError> {
+    /// Checks `token` of the row that starts at `row_start`; those before it must have passed.
+    pub(super) fn check(&self, token: usize, row_start: i64) -> Result<Entry, PackingError> {
         let entry = self.entry(token);
-        match self.problem(token, &entry) {
+        match self.problem(token, &entry, row_start) {
             None => Ok(entry),
             Some(problem) => Err(PackingError::BadLayout {
                 token,
@@ -105,14 +105,14 @@ impl AttentionLayout<'_> {
         }
     }
 
-    fn problem(&self, token: usize, entry: &Entry) -> Option<&'static str> {
+    fn problem(&self, token: usize, entry: &Entry, row_start: i64) -> Option<&'static str> {
         if entry.is_blank(token) {
             return None;
         }
         let before = self.entry(token.saturating_sub(1));
         let (at, start) = (token as i64, entry.segment_start);
         let (prefix_end, branch) = (entry.prefix_end, entry.branch_start);
-        if start < at - at % self.row_tokens {
+        if start < row_start {
             Some(EARLIER_ROW)
         } else if start > prefix_end || prefix_end > branch || branch > at {
             Some(ORDER)
@@ -123,9 +123,11 @@ impl AttentionLayout<'_> {
         } else if start != at && start != before.segment_start {
             Some(SEGMENT)
         } else {
-            // Up to here start <= prefix_end <= token, and the row starts at 0 or later: an index.
-            let trunk = self.entry((prefix_end - 1).max(start) as usize);
-            let holds = trunk.branch_start == start && trunk.segment_start == start;
+            // An index: up to here 0 <= start <= prefix_end <= token. Its segment is this one, since that is contiguous.
+            let holds = self
+                .entry((prefix_end - 1).max(start) as usize)
+                .branch_start
+                == start;
             (!holds).then_some(PREFIX)
         }
     }

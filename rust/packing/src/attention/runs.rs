@@ -18,6 +18,17 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// The tokens `start..end` of a valid layout, `entry` that of the first.
+    fn new(start: usize, end: usize, entry: &Entry, blank: bool) -> Self {
+        Self {
+            start: start as i32,
+            end: end as i32,
+            segment_start: entry.segment_start as i32,
+            prefix_end: entry.prefix_end as i32,
+            blank,
+        }
+    }
+
     /// First token; the branch starts here.
     pub(super) fn start(&self) -> i64 {
         i64::from(self.start)
@@ -92,23 +103,21 @@ impl Runs {
         layout.check_shape()?;
         let tokens = layout.segment_start.len();
         let (mut runs, mut token): (Vec<Run>, usize) = (Vec::new(), 0);
+        let mut row = Interval::new(0, layout.row_tokens);
         while token < tokens {
-            let entry = layout.check(token)?;
+            if token as i64 == row.hi {
+                row = Interval::new(row.hi, row.hi + layout.row_tokens);
+            }
+            let entry = layout.check(token, row.lo)?;
             let blank = entry.is_blank(token);
             let end = if blank {
                 token + 1
             } else {
-                token + tokens_alike(layout, token, &entry)
+                token + tokens_alike(layout, token, &entry, row.hi as usize)
             };
             match runs.last_mut() {
                 Some(last) if blank && last.blank => last.end = end as i32,
-                _ => runs.push(Run {
-                    start: token as i32,
-                    end: end as i32,
-                    segment_start: entry.segment_start as i32,
-                    prefix_end: entry.prefix_end as i32,
-                    blank,
-                }),
+                _ => runs.push(Run::new(token, end, &entry, blank)),
             }
             token = end;
         }
@@ -154,13 +163,10 @@ impl Runs {
     }
 }
 
-/// How many tokens from `start` on go on from one another: the same branch, positions that count up, one row.
+/// How many tokens of `start..limit` go on from the first of them: the same branch, positions that count up.
 ///
-/// They need no other check: what holds for the first of them holds for all.
-fn tokens_alike(layout: &AttentionLayout<'_>, start: usize, entry: &Entry) -> usize {
-    let row_start = start as i64 - start as i64 % layout.row_tokens;
-    let row_end = row_start.saturating_add(layout.row_tokens);
-    let limit = row_end.min(layout.segment_start.len() as i64) as usize;
+/// Within a row they need no other check: what holds for the first of them holds for all.
+fn tokens_alike(layout: &AttentionLayout<'_>, start: usize, entry: &Entry, limit: usize) -> usize {
     let vectors = [
         &layout.segment_start[start..limit],
         &layout.prefix_end[start..limit],
@@ -173,7 +179,12 @@ fn tokens_alike(layout: &AttentionLayout<'_>, start: usize, entry: &Entry) -> us
         entry.branch_start as i32,
         entry.position as i32,
     ];
-    let (tokens, mut alike) = (limit - start, 0);
+    let tokens = limit - start;
+    // Padding: nothing to compare at length.
+    if tokens == 1 || differing(vectors, first, 1, 2) != 0 {
+        return 1;
+    }
+    let mut alike = 0;
     while alike + CHUNK <= tokens && differing(vectors, first, alike, alike + CHUNK) == 0 {
         alike += CHUNK;
     }

@@ -88,24 +88,28 @@ impl AttentionLayout<'_> {
         }
     }
 
-    /// Checks `token` of the row that starts at `row_start`; those before it must have passed.
-    pub(super) fn check(&self, token: usize, row_start: i64) -> Result<Entry, PackingError> {
+    /// The error that names `token`.
+    #[cold]
+    pub(super) fn error(&self, token: usize, problem: &'static str) -> PackingError {
         let entry = self.entry(token);
-        match self.problem(token, &entry, row_start) {
-            None => Ok(entry),
-            Some(problem) => Err(PackingError::BadLayout {
-                token,
-                segment_start: entry.segment_start,
-                prefix_end: entry.prefix_end,
-                branch_start: entry.branch_start,
-                position: entry.position,
-                row_tokens: self.row_tokens,
-                problem,
-            }),
+        PackingError::BadLayout {
+            token,
+            segment_start: entry.segment_start,
+            prefix_end: entry.prefix_end,
+            branch_start: entry.branch_start,
+            position: entry.position,
+            row_tokens: self.row_tokens,
+            problem,
         }
     }
 
-    fn problem(&self, token: usize, entry: &Entry, row_start: i64) -> Option<&'static str> {
+    /// What is wrong with `token`, whose row starts at `row_start`; those before it must have been right.
+    pub(super) fn problem(
+        &self,
+        token: usize,
+        entry: &Entry,
+        row_start: i64,
+    ) -> Option<&'static str> {
         if entry.is_blank(token) {
             return None;
         }

@@ -4,8 +4,10 @@ use super::interval::Interval;
 use super::layout::{AttentionLayout, Entry};
 use crate::error::PackingError;
 
-/// Tokens compared at a time: enough for vector instructions, few enough that a run's last ones are found fast.
-const CHUNK: usize = 32;
+/// Tokens compared at a time while there are many: long enough for vector instructions to pay.
+const LONG: usize = 128;
+/// Tokens compared at a time towards the end of a run.
+const SHORT: usize = 16;
 
 /// Tokens `start..end` of one branch (or trunk) of a segment, or blank ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +110,10 @@ impl Runs {
             if token as i64 == row.hi {
                 row = Interval::new(row.hi, row.hi + layout.row_tokens);
             }
-            let entry = layout.check(token, row.lo)?;
+            let entry = layout.entry(token);
+            if let Some(problem) = layout.problem(token, &entry, row.lo) {
+                return Err(layout.error(token, problem));
+            }
             let blank = entry.is_blank(token);
             let end = if blank {
                 token + 1
@@ -179,24 +184,27 @@ fn tokens_alike(layout: &AttentionLayout<'_>, start: usize, entry: &Entry, limit
         entry.branch_start as i32,
         entry.position as i32,
     ];
-    let tokens = limit - start;
     // Padding: nothing to compare at length.
-    if tokens == 1 || differing(vectors, first, 1, 2) != 0 {
+    if limit - start == 1 || !go_on::<1>(vectors, first, 1) {
         return 1;
     }
-    let mut alike = 0;
-    while alike + CHUNK <= tokens && differing(vectors, first, alike, alike + CHUNK) == 0 {
-        alike += CHUNK;
-    }
-    while alike < tokens && differing(vectors, first, alike, alike + 1) == 0 {
-        alike += 1;
+    let alike = walk::<LONG>(vectors, first, 0);
+    let alike = walk::<SHORT>(vectors, first, alike);
+    walk::<1>(vectors, first, alike)
+}
+
+/// From `from` on in steps of `STEP` tokens as long as all tokens of a step go on from `first`.
+fn walk<const STEP: usize>(vectors: [&[i32]; 4], first: [i32; 4], from: usize) -> usize {
+    let mut alike = from;
+    while alike + STEP <= vectors[0].len() && go_on::<STEP>(vectors, first, alike) {
+        alike += STEP;
     }
     alike
 }
 
-/// Zero if the tokens `from..to` all go on from `first`. No branches: the compiler makes vector instructions of it.
-fn differing(vectors: [&[i32]; 4], first: [i32; 4], from: usize, to: usize) -> i32 {
-    let [segment, prefix, branch, position] = vectors.map(|vector| &vector[from..to]);
+/// Do the `STEP` tokens from `from` all go on from `first`? No branches: the compiler makes vector instructions of it.
+fn go_on<const STEP: usize>(vectors: [&[i32]; 4], first: [i32; 4], from: usize) -> bool {
+    let [segment, prefix, branch, position] = vectors.map(|vector| &vector[from..from + STEP]);
     let mut difference = 0;
     let mut expected = first[3].wrapping_add(from as i32);
     for (((segment, prefix), branch), position) in
@@ -206,5 +214,5 @@ fn differing(vectors: [&[i32]; 4], first: [i32; 4], from: usize, to: usize) -> i
         difference |= position ^ expected;
         expected = expected.wrapping_add(1);
     }
-    difference
+    difference == 0
 }

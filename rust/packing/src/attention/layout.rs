@@ -127,7 +127,7 @@ impl AttentionLayout<'_> {
         } else if start != at && start != before.segment_start {
             Some(SEGMENT)
         } else {
-            // An index: up to here 0 <= start <= prefix_end <= token. Its segment is this one, since that is contiguous.
+            // An index: up to here 0 <= start <= prefix_end <= token. Segments are contiguous, so it lies in this one.
             let holds = self
                 .entry((prefix_end - 1).max(start) as usize)
                 .branch_start

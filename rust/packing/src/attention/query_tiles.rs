@@ -8,9 +8,10 @@ use super::tiling::Tiling;
 
 /// The keys that a tile of queries walks over, in steps of `block_k`: first the far ones, then the near ones.
 ///
-/// Far are the keys of the prefix behind whose branch the tile starts, near all others. Step i < `far_steps` covers the keys
-/// from `far_lo + i block_k`, cut at `far_hi`; a later step those from `near_lo + (i - far_steps) block_k`. In the full steps
-/// every query of the tile sees all `block_k` keys. Ranges without a step are empty where their part begins.
+/// Far are the keys of the prefix behind whose branch the tile starts, near all others. Step i < `far_steps` covers the
+/// keys from `far_lo + i block_k`, cut at `far_hi`; a later step those from `near_lo + (i - far_steps) block_k`. In the
+/// full steps, and only there, every query of the tile sees all `block_k` keys. Ranges of none are empty where their
+/// part begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryTile {
     /// First query.

@@ -132,11 +132,6 @@ impl Runs {
         })
     }
 
-    /// N.
-    pub fn tokens(&self) -> usize {
-        self.tokens as usize
-    }
-
     /// All runs.
     pub(super) fn as_slice(&self) -> &[Run] {
         &self.runs

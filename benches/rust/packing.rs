@@ -1,5 +1,5 @@
-//! Packing: first that the histogram plan has the row count of piece-by-piece best fit and that rows hold every token,
-//! then documents, rows and tokens per second.
+//! Packing: first that the histogram plan has the row count of piece-by-piece best fit, that rows hold every token and that
+//! work lists reach from the first key to the last query, then documents, rows and tokens per second.
 
 #![allow(clippy::expect_used, reason = "a bench may stop where it stands")]
 
@@ -7,9 +7,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use stategpt_benches::packing_inputs::{DatasetFolder, histogram, rows_piece_by_piece};
+use stategpt_benches::packing_inputs::{
+    DatasetFolder, PackedLayout, histogram, lengths, rows_piece_by_piece,
+};
 use stategpt_packing::{
-    Batch, Dataset, FittedPlan, PackConfig, Packed, Rows, Schedule, Scratch, Strategy, WHOLE,
+    Batch, Dataset, FittedPlan, PackConfig, Packed, Rows, Runs, Schedule, Scratch, Strategy,
+    Tiling, WHOLE, key_tiles, query_tiles,
 };
 
 const DOCUMENTS: u64 = 10_000_000;
@@ -111,5 +114,51 @@ fn mixing(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, planning, reading, mixing);
+fn attention(criterion: &mut Criterion) {
+    let documents = lengths(1000, 490.0);
+    let streams = [
+        ("64k in documents", PackedLayout::new(&documents, 1 << 16)),
+        ("256k in one", PackedLayout::new(&[1 << 18], 1 << 18)),
+        ("64k of padding", PackedLayout::new(&[], 1 << 16)),
+        ("256k in documents", PackedLayout::new(&documents, 1 << 18)),
+    ];
+    let tiling = Tiling::new(128, 128, None).expect("in range");
+    let mut group = criterion.benchmark_group("attention");
+    for (name, stream) in &streams {
+        check_work_list(stream, &tiling);
+        let layout = stream.view();
+        group.throughput(Throughput::Elements(stream.position.len() as u64));
+        group.bench_function(format!("validate/{name}"), |bencher| {
+            bencher.iter(|| black_box(&layout).validate());
+        });
+        group.bench_function(format!("both lists/{name}"), |bencher| {
+            bencher.iter(|| {
+                let runs = Runs::of(black_box(&layout)).expect("valid");
+                (query_tiles(&runs, &tiling), key_tiles(&runs, &tiling))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// In packed documents a query sees from its segment's start, a key is seen to its segment's end.
+fn check_work_list(stream: &PackedLayout, tiling: &Tiling) {
+    let runs = Runs::of(&stream.view()).expect("valid");
+    let starts = &stream.segment_start;
+    for tile in query_tiles(&runs, tiling) {
+        assert_eq!(tile.near_lo, starts[tile.q0 as usize]);
+        let keys = (tile.q0 - tile.near_lo + 128) as usize;
+        assert_eq!(tile.steps as usize, keys.div_ceil(128));
+    }
+    for tile in key_tiles(&runs, tiling) {
+        let last = tile.k0 as usize + 127;
+        let alike = starts[last..]
+            .iter()
+            .take_while(|start| **start == starts[last]);
+        assert_eq!(tile.q_lo, tile.k0);
+        assert_eq!(tile.steps as usize, (127 + alike.count()).div_ceil(128));
+    }
+}
+
+criterion_group!(benches, planning, reading, mixing, attention);
 criterion_main!(benches);

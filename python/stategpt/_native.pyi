@@ -303,6 +303,47 @@ class MixedRows:
     def batch(self, first: int, rows: int, batch_rows: int) -> _Batch:
         """Rows written out, and rows of padding up to `batch_rows`."""
 
+def validate_attention_layout(
+    segment_start: npt.NDArray[np.int32],
+    prefix_end: npt.NDArray[np.int32],
+    branch_start: npt.NDArray[np.int32],
+    position: npt.NDArray[np.int32],
+    row_tokens: int,
+) -> None:
+    """Raises InvalidArgument naming the first token whose entries contradict the rules of `stategpt.data.Layout`."""
+
+def attention_work_list(
+    segment_start: npt.NDArray[np.int32],
+    prefix_end: npt.NDArray[np.int32],
+    branch_start: npt.NDArray[np.int32],
+    position: npt.NDArray[np.int32],
+    row_tokens: int,
+    tiles: Literal["queries", "keys"],
+    block_q: int,
+    block_k: int,
+    window: int | None,
+) -> npt.NDArray[np.int32]:
+    """int32[tiles, fields]: what each tile of the score matrix walks over; most steps first, then in stream order.
+
+    A token sees the keys [segment_start, prefix_end) and [branch_start, itself] that lie fewer than `window` positions
+    before it; None is no window. All indices are into the whole stream of N tokens.
+
+    "queries", ceil(N / block_q) tiles: q0, far_lo, far_hi, near_lo, far_steps, far_full_lo, far_full_hi, near_full_lo,
+    near_full_hi, steps. The queries [q0, q0 + block_q) walk over the far keys, those of the prefix behind whose branch
+    the tile starts, then over the others that they see. Step i < far_steps covers `block_k` keys from
+    far_lo + i block_k, cut at far_hi <= near_lo; a later one those from near_lo + (i - far_steps) block_k. In the steps
+    [far_full_lo, far_full_hi) and [near_full_lo, near_full_hi), and only in those, every query of the tile that exists
+    sees all `block_k` keys: no mask is needed. The first range lies within [0, far_steps], the second behind it.
+
+    "keys", ceil(N / block_k) tiles: k0, q_lo, full_lo, full_hi, steps. The keys [k0, k0 + block_k) are walked over by
+    the queries [q_lo + i block_q, + block_q), from the first to the last that sees one of them; some between may see
+    none. In the steps [full_lo, full_hi) all `block_q` queries exist and see every key of the tile that exists. Gaps
+    between branches (windows, prefixes of different length) end that range: full steps behind one are not in it.
+
+    The layout is checked as by `validate_attention_layout`. Raises InvalidArgument for one that is not whole, for block
+    sizes and windows below 1 and for other `tiles`.
+    """
+
 # --- ranking ---
 
 @final

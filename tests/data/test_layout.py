@@ -127,6 +127,58 @@ def test_a_prefix_must_be_the_trunk_of_its_segment() -> None:
         dataclasses.replace(layout, prefix_end=prefix, position=position).validate()
 
 
+def test_a_blank_token_is_a_segment_of_its_own_that_sees_nothing_and_is_seen_by_nobody() -> None:
+    layout = Layout.packed([[2], [3]], row_tokens=4)
+    branch = layout.branch_start.copy()
+    branch[[2, 7]] = 3, 8
+    blanked = dataclasses.replace(layout, branch_start=branch)
+    blanked.validate()
+    assert not visible(blanked)[[2, 7]].any()
+    assert not visible(blanked)[:, [2, 7]].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"branch_start": {1: 2}, "position": {1: 0}}, "does not hold"),  # inside a segment
+        ({"branch_start": {2: 3}, "position": {2: 1}}, "does not hold"),
+        ({"branch_start": {2: 3}, "segment_start": {3: 2}, "prefix_end": {3: 2}}, "prefix is not the start"),
+        ({"branch_start": {2: 3}, "segment_start": {3: 2}, "position": {3: 1}}, "prefix is not the start"),
+        ({"branch_start": {2: 3, 3: 5}}, "does not hold"),
+    ],
+)
+def test_a_token_that_is_half_blank_or_belongs_to_a_blank_one_is_refused(changes: dict, problem: str) -> None:
+    layout = Layout.packed([[2, 1, 1]], row_tokens=4)
+    edited = {}
+    for field, entries in changes.items():
+        edited[field] = getattr(layout, field).copy()
+        for token, value in entries.items():
+            edited[field][token] = value
+    with pytest.raises(InvalidArgument, match=problem):
+        dataclasses.replace(layout, **edited).validate()
+
+
+def test_the_first_of_several_wrong_tokens_is_named_with_its_values() -> None:
+    layout = Layout.packed([[4], [4]], row_tokens=4)
+    position, segment = layout.position.copy(), layout.segment_start.copy()
+    position[2], segment[5] = 9, -(2**31)
+    values = r"token 2 \(segment_start=0, prefix_end=0, branch_start=0, position=9, row_tokens=4\): position is not"
+    with pytest.raises(InvalidArgument, match=values):
+        dataclasses.replace(layout, position=position, segment_start=segment).validate()
+
+
+@given(st.lists(st.tuples(*[st.integers(-(2**31), 2**31 - 1) | st.integers(-1, 5)] * 4), min_size=1, max_size=6))
+def test_any_vectors_are_a_layout_or_an_error(entries: list) -> None:
+    columns = np.array(entries, np.int32).T
+    layout = Layout(columns[0], columns[1], columns[2], columns[3], len(entries))
+    try:
+        layout.validate()
+    except InvalidArgument as error:
+        assert "layout: token " in str(error)  # noqa: PT017 - either may happen
+    else:
+        assert (np.maximum(visible(layout).sum(axis=1) - 1, 0) == layout.position).all()
+
+
 def test_bad_arguments_say_what_to_do() -> None:
     with pytest.raises(InvalidArgument, match="row 1: a segment of 3 tokens after 2 overflows row_tokens=4"):
         Layout.packed([[4], [2, 3]], row_tokens=4)
@@ -145,5 +197,7 @@ def test_bad_arguments_say_what_to_do() -> None:
     zeros = np.zeros(3, np.int32)
     with pytest.raises(InvalidArgument, match=r"position is int64\[3\], expected int32\[3\]"):
         Layout(zeros, zeros, zeros, zeros.astype(np.int64), 3)
+    with pytest.raises(InvalidArgument, match=r"branch_start is int32\[2\], expected int32\[3\]"):
+        Layout(zeros, zeros, zeros[:2], zeros, 3)
     with pytest.raises(InvalidArgument, match="not a whole number of rows of 2"):
         Layout(zeros, zeros, zeros, zeros, 2)

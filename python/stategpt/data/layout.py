@@ -6,7 +6,8 @@ N tokens = R rows x T `row_tokens`. Token t sees the keys
 
 so three things are one: packed documents (prefix empty), padded rows, and one prompt shared by K completions (each
 branch sees the prompt and itself). Positions count the visible keys, hence restart after the prompt in every branch.
-The packer makes layouts in Rust (`stategpt-packing`, `layout.rs`); the constructors here are for other callers.
+A blank token sees nothing and is seen by nobody: a segment of its own whose branch_start is t + 1, at position 0.
+Packers make layouts in Rust, which also checks them; the constructors here are for other callers.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt import _native
 from stategpt.errors import InvalidArgument
 
 Int32Vector = NDArray[np.int32]
@@ -35,7 +37,7 @@ class Layout:
     prefix_end: Int32Vector
     """int32[N]: end of the prefix it shares with other branches; = segment_start when there is none."""
     branch_start: Int32Vector
-    """int32[N]: first token of its branch; = segment_start when the segment has no branches."""
+    """int32[N]: first token of its branch; = segment_start when the segment has no branches; t + 1 if it is blank."""
     position: Int32Vector
     """int32[N]: visible keys before it, i.e. its position for rotary embeddings."""
     row_tokens: int
@@ -144,27 +146,9 @@ class Layout:
 
     def validate(self) -> None:
         """Raises `InvalidArgument` naming the first token whose entries contradict the rules above."""
-        segment, prefix, branch = self.segment_start, self.prefix_end, self.branch_start
-        every = np.arange(self.num_tokens, dtype=np.int32)
-        before = np.maximum(every - 1, 0)
-        self._require((segment >= every - every % self.row_tokens), "its segment starts in an earlier row")
-        ordered = (segment <= prefix) & (prefix <= branch) & (branch <= every)
-        self._require(ordered, "segment_start <= prefix_end <= branch_start <= token does not hold")
-        self._require(
-            self.position == (prefix - segment) + (every - branch), "position is not its count of visible keys"
+        _native.validate_attention_layout(
+            self.segment_start, self.prefix_end, self.branch_start, self.position, self.row_tokens
         )
-        goes_on = (segment == segment[before]) & (prefix == prefix[before]) & (branch == branch[before])
-        self._require((branch == every) | goes_on, "it differs from the token before it inside one branch")
-        self._require((segment == every) | (segment == segment[before]), "its segment is not contiguous")
-        last_of_prefix = np.maximum(prefix - 1, segment)
-        trunk = (branch[last_of_prefix] == segment) & (segment[last_of_prefix] == segment)
-        self._require(trunk, "its prefix is not the start of its segment")
-
-    def _require(self, holds: NDArray[np.bool_], problem: str) -> None:
-        if not holds.all():
-            token = int(np.argmin(holds))
-            values = ", ".join(f"{name}={int(getattr(self, name)[token])}" for name in _FIELDS)
-            raise InvalidArgument(f"layout: token {token} ({values}, row_tokens={self.row_tokens}): {problem}")
 
 
 def _segment_tokens(row: int, trunk: int, branches: Sequence[int]) -> int:

@@ -71,6 +71,28 @@ pub enum PackingError {
         rule: String,
     },
 
+    /// A token of an attention layout contradicts the rules.
+    #[error(
+        "layout: token {token} (segment_start={segment_start}, prefix_end={prefix_end}, branch_start={branch_start}, \
+         position={position}, row_tokens={row_tokens}): {problem}"
+    )]
+    BadLayout {
+        /// The token.
+        token: usize,
+        /// Its segment's start.
+        segment_start: i64,
+        /// Its prefix' end.
+        prefix_end: i64,
+        /// Its branch's start.
+        branch_start: i64,
+        /// Its position.
+        position: i64,
+        /// Tokens of a row.
+        row_tokens: i64,
+        /// The rule that does not hold.
+        problem: &'static str,
+    },
+
     /// A source gives no rows.
     #[error(
         "source {source_name:?} has no rows of {row_tokens} tokens to draw from; leave it out or give it documents."

@@ -1,6 +1,7 @@
 //! Python face of `stategpt-packing` and of the pipeline's way from text to shards. The interpreter is let go wherever
 //! files are touched or rows are written.
 
+mod attention;
 mod rows;
 mod shards;
 
@@ -20,6 +21,7 @@ fn error(error: PackingError) -> PyErr {
         | PackingError::NoRows { .. }
         | PackingError::Exhausted { .. } => "DataError",
         PackingError::BadSetting { .. }
+        | PackingError::BadLayout { .. }
         | PackingError::NoSuchRow { .. }
         | PackingError::NoSuchDocument { .. } => "InvalidArgument",
     };
@@ -30,5 +32,6 @@ pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<shards::ShardWriter>()?;
     module.add_class::<shards::TokenShards>()?;
     module.add_class::<rows::PackedRows>()?;
-    module.add_class::<rows::MixedRows>()
+    module.add_class::<rows::MixedRows>()?;
+    attention::init(module)
 }

@@ -124,22 +124,45 @@ def test_a_shared_prefix_gives_what_its_samples_give_alone():
     torch.testing.assert_close(by_kernels(case, inputs), by_kernels(case, alone), rtol=1e-5, atol=1e-5)
 
 
-def test_offsets_of_pages_do_not_overflow_32_bits(tmp_path: Path):
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("own", "", (150, 90, 3), window=40),
+        Case("shared", "", (20, 25), prefix_lengths=(90,), starts=(0, 2), window=40),
+    ],
+    ids=lambda case: case.name,
+)
+def test_nothing_before_the_window_is_read(case: Case):
+    inputs = case.inputs(torch.float32)
+    truth = case.truth(inputs)
+    walked = [(inputs.page_table_BM, case.lengths, 0)]
+    if inputs.prefix is not None:
+        walked.append((inputs.prefix[0], case.prefix_lengths, min(case.lengths)))
+    for table, lengths, own in walked:
+        for row, length in enumerate(lengths):
+            gone = table[row, : max(length + own - case.window, 0) // case.page_slots]
+            for pages in (inputs.k_pages_PSGD, inputs.v_pages_PSGD):
+                pages[gone.long()] = torch.nan
+    assert relative_error(by_kernels(case, inputs), truth) <= 2e-6
+
+
+@pytest.mark.parametrize("page_slots", [32, 64], ids=["a_page_a_key", "a_page_a_step"])
+def test_offsets_of_pages_do_not_overflow_32_bits(tmp_path: Path, page_slots: int):
     if DEVICE == "cuda":
         pytest.skip("the pages lie in a sparse file of 4 GiB, which a GPU does not read")
-    case = Case("far", "", (20,), page_slots=32)
+    case = Case("far", "", (20,), page_slots=page_slots)
     near = case.inputs(torch.float16)
     S, G, D = near.k_pages_PSGD.shape[1:]
-    stride = 2**31 + 128
+    page, stride = 9, 2**28 + 128  # the stride fits 32 bits, page * stride does not
     far = []
     for name, pages in (("k", near.k_pages_PSGD), ("v", near.v_pages_PSGD)):
         path = tmp_path / name
-        numbers = torch.from_file(str(path), shared=True, size=stride + S * G * D, dtype=torch.float16)
-        view = numbers.as_strided((2, S, G, D), (stride, G * D, D, 1))
-        view[1] = pages[near.page_table_BM[0, 0]]
+        numbers = torch.from_file(str(path), shared=True, size=page * stride + S * G * D, dtype=torch.float16)
+        view = numbers.as_strided((page + 1, S, G, D), (stride, G * D, D, 1))
+        view[page] = pages[near.page_table_BM[0, 0]]
         assert path.stat().st_blocks * 512 < 2**20  # sparse: no disk and no memory behind it
         far.append(view)
-    table = torch.ones_like(near.page_table_BM)
+    table = torch.full_like(near.page_table_BM, page)
     inputs = dataclasses.replace(near, k_pages_PSGD=far[0], v_pages_PSGD=far[1], page_table_BM=table)
     assert torch.equal(by_kernels(case, inputs), by_kernels(case, near))
 
@@ -186,7 +209,7 @@ def test_time_per_key_has_no_cliff_from_batch_1_to_256(kv_heads: int, length: in
         assert after <= 2 * now, f"batch {batch + 1} takes {after}, batch {batch} takes {now}"
     full = [s * at_once / (batch * kv_heads * length / 64) for batch, s in enumerate(seconds, start=1)]
     busy = [ratio for batch, ratio in enumerate(full, start=1) if batch * kv_heads * length / 64 >= 8 * at_once]
-    assert all(ratio <= 1.7 for ratio in busy), max(busy)
+    assert all(ratio <= 1.5 for ratio in busy), max(busy)
 
 
 def test_one_long_sequence_among_short_ones_is_split():

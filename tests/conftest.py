@@ -1,9 +1,16 @@
-"""One thread for all tests: their models are so small that a second one only waits for the first.
+"""What holds for all tests: one thread, and Triton's interpreter where there is no GPU.
 
-In a variable, not by `torch.set_num_threads`: it also holds for the processes that tests start, whose results are
-compared bit for bit with those of this one, and costs nothing where torch is not imported. A value set outside stays.
+One thread: their models are so small that a second one only waits for the first. In a variable, not by
+`torch.set_num_threads`: it also holds for the processes that tests start, whose results are compared bit for bit with
+those of this one, and costs nothing where torch is not imported. A value set outside stays.
+
+The interpreter: `@triton.jit` reads TRITON_INTERPRET when a kernel is imported, so it must be set before any test
+module is, and without importing torch to ask for a device: the device file of the first GPU answers as well.
 """
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if not Path("/dev/nvidia0").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")

@@ -24,7 +24,8 @@ With DESCRIPTORS tensors come as TMA descriptors of [N, heads * D] (D = WIDTH, h
 import triton
 import triton.language as tl
 
-LOG2_E = tl.constexpr(1.4426950408889634)
+from .._shared.softmax import LOG2_E, softmax_step, tanh
+
 NO_LIMIT = tl.constexpr(2147483647)
 QUERY_TILE_FIELDS = tl.constexpr(10)
 KEY_TILE_FIELDS = tl.constexpr(5)
@@ -86,21 +87,6 @@ def load_of_head(x, head, first, tokens, stride, ROWS: tl.constexpr, DESCRIPTORS
 
 
 @triton.jit
-def tanh(x):
-    """Relative error below 2e-7, without libdevice, which the interpreter lacks.
-
-    Near 0 the exponential form cancels; there Cephes' odd polynomial serves (S. Moshier, single/tanhf.c).
-    """
-    size = tl.abs(x)
-    z = x * x
-    near = ((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1
-    near = (near * z - 3.33332819422e-1) * z * size + size
-    far = 1.0 - 2.0 / (tl.exp2(tl.minimum(size, 20.0) * (2.0 * LOG2_E)) + 1.0)
-    size = tl.where(size < 0.625, near, far)
-    return tl.where(x < 0.0, -size, size)
-
-
-@triton.jit
 def scores(q_tile, k_tile, scale, softcap, SOFTCAP: tl.constexpr):
     """cap(scale * q . k) in units of log 2, and the cap's derivative (without a cap: the scores once more)."""
     x = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee")
@@ -158,18 +144,6 @@ def masked_step(
     in_far = step < far_steps
     key = tl.where(in_far, far_lo + step * BLOCK_K, near_lo + (step - far_steps) * BLOCK_K)
     return key, tl.where(in_far, far_hi, NO_LIMIT)
-
-
-@triton.jit
-def softmax_step(acc, total, top, x, v_tile):
-    """Rescales what was summed to the new maximum of each row, and adds this step's keys."""
-    new_top = tl.maximum(top, tl.max(x, 1))
-    # The top of a row that has seen nothing is -inf; 0 in its place makes exp2 give 0 and not NaN.
-    shift = tl.where(new_top == float("-inf"), 0.0, new_top)
-    p = tl.exp2(x - shift[:, None])
-    shrink = tl.exp2(top - shift)
-    acc = tl.dot(p.to(v_tile.dtype), v_tile, acc * shrink[:, None], input_precision="ieee")
-    return acc, total * shrink + tl.sum(p, 1), new_top
 
 
 @triton.jit

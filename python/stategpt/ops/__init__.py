@@ -5,16 +5,22 @@ from .attention import attention as attention
 from .attention import cached_attention as cached_attention
 from .cross_entropy import cross_entropy as cross_entropy
 from .layout import TensorLayout as TensorLayout
+from .paged_attention import PagedBackend as PagedBackend
+from .paged_attention import SharedPrefix as SharedPrefix
+from .paged_attention import paged_attention as paged_attention
 from .rms_norm import rms_norm as rms_norm
 from .rotary import rotary_tables as rotary_tables
 from .rotary import rotate as rotate
 
 __all__ = [
     "Backend",
+    "PagedBackend",
+    "SharedPrefix",
     "TensorLayout",
     "attention",
     "cached_attention",
     "cross_entropy",
+    "paged_attention",
     "rms_norm",
     "rotary_tables",
     "rotate",

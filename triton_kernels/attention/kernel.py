@@ -172,7 +172,7 @@ def softmax_step(acc, total, top, x, v_tile):
     return acc, total * shrink + tl.sum(p, 1), new_top
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "heads", "group", "stride_lse"])
 def forward(
     q, k, v, o, lse, query_tiles, near_starts, far_starts, far_ends,
     tokens, heads, group, scale, softcap, stride_lse,
@@ -225,7 +225,7 @@ def forward(
     tl.store(lse + head.to(tl.int64) * stride_lse + rows, row_lse, mask=rows < tokens)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "heads", "stride_delta"])
 def delta(
     o, do, deltas, tokens, heads, stride_delta, stride_on, stride_oh, stride_don, stride_doh,
     D: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
@@ -241,7 +241,7 @@ def delta(
     tl.store(deltas + head.to(tl.int64) * stride_delta + rows, sums, mask=rows < tokens)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "heads", "group", "stride_lse", "stride_delta"])
 def backward_q(
     q, k, v, do, dq, lse, deltas, query_tiles, near_starts, far_starts, far_ends,
     tokens, heads, group, scale, softcap, stride_lse, stride_delta,
@@ -306,7 +306,7 @@ def add_to_dq(
     tl.atomic_add(dq_sums + at, tl.dot(tl.trans(ds), k_tile, input_precision="ieee") * scale, inside, sem="relaxed")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "heads", "group", "stride_lse", "stride_delta"])
 def backward_kv(
     q, k, v, do, dk, dv, dq_sums, lse, deltas, key_tiles, near_starts, far_starts, far_ends,
     tokens, heads, group, scale, softcap, stride_lse, stride_delta,

@@ -1,8 +1,8 @@
-"""Compiles every shipped launch of every operation ahead of time, without a GPU, and writes what the machine code takes.
+"""Compiles every shipped launch of every operation without a GPU, and writes what the machine code takes.
 
-    python triton_kernels/_shared/aot.py [--out FILE] [--only PATTERN] [--jobs 2]
+    python triton_kernels/_shared/aot.py [--out PATH] [--only PATTERN] [--jobs 2]
 
-Needs triton alone, so that an old version of it can be asked from an environment of its own. FILE is JSON:
+Needs triton alone, so that an old version of it can be asked from an environment of its own. It writes JSON:
 
     {"triton": "3.6.0", "sources": "<hash of what was compiled>", "rows": {"<operation arch dtype kernel use>": {...}}}
 """
@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 KERNELS = Path(__file__).resolve().parents[1]
 PACKAGE = "gallery"
 """Name under which the kernels are loaded here: their folder has none of its own."""
+Named = tuple[str, dict[str, Any]]
+"""A row and its name."""
 COMPILED = ("kernel.py", "signatures.py", "configs.json")
-NOT_COMPILED = ("__init__.py", "gate.py")
+NOT_COMPILED = ("__init__.py", "aot_page.py", "gate.py")
 
 
 def operations() -> list[str]:
@@ -97,13 +99,15 @@ def compile_variant(operation: str, variant: "Variant") -> dict[str, Any]:
     target = GPUTarget("cuda", int(variant.arch.removeprefix("sm_")), 32)
     kernel = triton.compile(source, target=target, options=options)
     machine_code = importlib.import_module(f"{PACKAGE}._shared.machine_code")
-    figures = machine_code.figures(kernel.asm["cubin"], Path(triton.__file__).parent / "backends" / "nvidia" / "bin")
+    figures: dict[str, Any] = machine_code.figures(
+        kernel.asm["cubin"], Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    )
     blocks = [value for name, value in variant.constants.items() if name.startswith(("BLOCK_", "ROWS"))]
     launch = {"blocks": blocks, "warps": variant.warps, "stages": variant.stages, "wants_wgmma": variant.wants_wgmma}
     return launch | {"shared": kernel.metadata.shared} | figures
 
 
-def _compile(job: tuple[str, str, "Variant"]) -> tuple[str, dict[str, Any]]:
+def _compile(job: tuple[str, str, "Variant"]) -> Named:
     name, operation, variant = job
     try:
         return name, compile_variant(operation, variant)
@@ -119,7 +123,15 @@ def compile_all(jobs: int, only: str = "") -> dict[str, dict[str, Any]]:
     # The packages first: the worker processes get variants of classes that lie in them.
     wanted = [job for job in all_variants() if re.search(only, job[0])]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_prepare) as workers:
-        return dict(workers.map(_compile, wanted))
+        return dict(_counted(workers.map(_compile, wanted), len(wanted)))
+
+
+def _counted(rows: Iterable[Named], total: int) -> Iterator[Named]:
+    """The rows as they come; a terminal shows how many there are."""
+    for number, row in enumerate(rows, 1):
+        if sys.stderr.isatty():
+            print(f"\r{number}/{total}", end="\n" if number == total else "", file=sys.stderr, flush=True)
+        yield row
 
 
 def _prepare() -> None:
@@ -134,14 +146,18 @@ def write(path: Path | None, document: dict[str, Any]) -> None:
     text = f'{{\n{head} "rows": {{\n{rows}\n }}\n}}\n'
     if path is None:
         sys.stdout.write(text)
-    else:
-        path.write_text(text, encoding="utf-8")
+        return
+    if path.is_dir():
+        path /= f"{document['triton']}.json"
+    path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, help="file to write; standard output if left out")
+    parser.add_argument(
+        "--out", type=Path, help="file to write, or a folder for VERSION.json; otherwise standard output"
+    )
     parser.add_argument("--only", default="", metavar="PATTERN", help="regular expression; rows whose name it finds")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     arguments = parser.parse_args()

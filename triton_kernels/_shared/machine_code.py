@@ -51,7 +51,7 @@ def count(lines: list[str]) -> dict[str, int]:
 
 
 def _loops(lines: list[str]) -> Iterator[tuple[int, int]]:
-    """First and last line of every loop: a branch to a label above it. One that branches to itself ends the code."""
+    """First and last line of every loop: a branch to a label above it. Cold code that jumps back counts as one too."""
     labels: dict[str, int] = {}
     for number, line in enumerate(lines):
         if label := _LABEL.search(line):

@@ -17,7 +17,7 @@ every query of the tile sees every key of it and no mask is applied, or masked. 
 each kernel walks its full steps in one loop, then its masked ones in a second, whichever range of keys they are in.
 
 Legend: N tokens, H query heads, G key-value heads, group = H / G. Tensors are [N, heads, D], the last axis contiguous;
-D <= WIDTH, a power of two, and what lies between reads as 0. lse and delta are float32 [H, N] with a stride of their own.
+D <= WIDTH, a power of two, and what lies between reads as 0. lse and delta are float32 [H, N] with their own stride.
 With DESCRIPTORS tensors come as TMA descriptors of [N, heads * D] (D = WIDTH, heads adjacent), else as pointers.
 """
 
@@ -32,7 +32,7 @@ KEY_TILE_FIELDS = tl.constexpr(5)
 
 @triton.jit
 def offsets(first, head, tokens, stride_n, stride_h, D: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """int64 offsets of rows [first, first + ROWS) of a head, and which of them lie inside [N, D]. -> [ROWS, WIDTH] x 2"""
+    """int64 offsets of rows [first, first + ROWS) of a head, and which lie inside [N, D]. -> [ROWS, WIDTH] x 2"""
     rows = first + tl.arange(0, ROWS)
     columns = tl.arange(0, WIDTH)
     at = rows.to(tl.int64)[:, None] * stride_n + head.to(tl.int64) * stride_h + columns[None, :]

@@ -21,8 +21,7 @@ BY_HEAD = {"forward": ("lse",), "backward_q": ("lse", "deltas"), "backward_kv": 
 """float32 [H, N] of each kernel."""
 TILES = {"forward": ("query_tiles",), "backward_q": ("query_tiles",), "backward_kv": ("key_tiles",), "delta": ()}
 BOUNDS = ("near_starts", "far_starts", "far_ends")
-LAYOUT_FIELDS = 3
-"""The last fields of a key (group, mask, length) say what a launch is best for; the ones before, what it works for."""
+MASK_KINDS = ("causal", "window", "prefix", "softcap")
 HALF_WIDTH = 128
 """float16 differs from bfloat16 in the kind of the products alone: one head width shows that it compiles."""
 
@@ -46,9 +45,13 @@ def width(head_width: int) -> int:
     return max(16, 1 << (head_width - 1).bit_length())
 
 
-def uses_descriptors(arch: str, head_width: int) -> bool:
-    """Do the tensors come as TMA descriptors? Their boxes cannot mask columns, so a head must fill its tile."""
-    return arch == "sm_90" and head_width == width(head_width)
+def uses_descriptors(arch: str, head_width: int, dtype: str = "16bit") -> bool:
+    """Do the tensors come as TMA descriptors?
+
+    Their boxes cannot mask columns, so a head must fill its tile. Products of float32 read registers: what TMA
+    leaves in shared memory is copied there at once, which spilled 520 bytes where pointers spill none.
+    """
+    return arch == "sm_90" and dtype == "16bit" and head_width == width(head_width)
 
 
 def constants(
@@ -70,6 +73,12 @@ def constants(
     return shape | {"ONE_PASS": one_pass} if kernel == "backward_kv" else shape
 
 
+def mask_kind(*, prefix: bool, window: bool, softcap: bool) -> str:
+    """The field `mask` of a key: what costs a kernel most registers comes first."""
+    kinds = {"softcap": softcap, "prefix": prefix, "window": window}
+    return next((kind for kind, said in kinds.items() if said), "causal")
+
+
 def variants(table: Table | None = None) -> Iterator[Variant]:
     """Every kernel of every entry, in each of its uses."""
     table = table or read_table(Path(__file__).with_name("configs.json"))
@@ -77,34 +86,42 @@ def variants(table: Table | None = None) -> Iterator[Variant]:
         fields = dict(zip(table.fields, key, strict=True))
         for dtype in _dtypes(fields):
             for kernel, launch in launches.items():
-                for use in _uses(kernel, key, fields):
+                for use in _uses(kernel, fields, table):
                     yield _variant(kernel, dtype, key, launch, use)
 
 
 def _dtypes(fields: dict[str, str]) -> tuple[str, ...]:
     if fields["dtype"] == "32bit":
         return ("fp32",)
-    return ("bf16", "fp16") if fields["head_width"] == str(HALF_WIDTH) else ("bf16",)
+    return ("bf16", "fp16") if fields["head_width"] == str(HALF_WIDTH) and fields["mask"] == "*" else ("bf16",)
 
 
-def _uses(kernel: str, key: Key, fields: dict[str, str]) -> Iterator[Use]:
-    """What ships; a softcap changes the same lines in each entry of a head width and is shown on its default only."""
+def _uses(kernel: str, fields: dict[str, str], table: Table) -> Iterator[Use]:
+    """What ships of an entry: the uses for which no other entry of its head width is the more specific one."""
     if kernel == "delta":
         yield Use()
         return
-    if fields["mask"] != "prefix":
+    own = {kind for kind in MASK_KINDS if _serves(fields, kind, table)}
+    if own & {"causal", "window"}:
         yield Use()
         if kernel == "backward_kv" and fields["dtype"] == "16bit":
             yield Use(one_pass=True)
-    if fields["mask"] in ("*", "prefix"):
+    if "prefix" in own and fields["dtype"] == "16bit":  # float32 products take the longest: the last use stands for it
         yield Use(prefix=True)
-    if key[-LAYOUT_FIELDS:] == ("*",) * LAYOUT_FIELDS:
+    if "softcap" in own:
         yield Use(prefix=True, softcap=True)
+
+
+def _serves(fields: dict[str, str], kind: str, table: Table) -> bool:
+    """Is an entry with these fields the one found for a kind of mask?"""
+    wanted = fields | {"mask": kind}
+    key = tuple(wanted.values())
+    return fields["mask"] == kind or (fields["mask"] == "*" and key not in table.entries)
 
 
 def _variant(kernel: str, dtype: str, key: Key, launch: Launch, use: Use) -> Variant:
     arch, head_width = key[0], int(key[2])
-    descriptors = kernel != "delta" and uses_descriptors(arch, head_width)
+    descriptors = kernel != "delta" and uses_descriptors(arch, head_width, key[1])
     values = constants(
         kernel,
         head_width,

@@ -6,7 +6,6 @@ python triton_kernels/_shared/aot_page.py FOLDER PAGE
 import importlib
 import json
 import sys
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,11 @@ def read(folder: Path) -> list[Document]:
 def page(documents: list[Document]) -> str:
     """Markdown: a table for each operation, architecture, type and kernel."""
     text = HEAD.format(versions=" / ".join(document["triton"] for document in documents))
-    for title, names in groupby(documents[0]["rows"], key=lambda name: name.split(" ", 4)[:4]):
-        text += f"\n## {' '.join(title)}\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
+    sections: dict[str, list[str]] = {}
+    for name in documents[0]["rows"]:
+        sections.setdefault(" ".join(name.split(" ", 4)[:4]), []).append(name)
+    for title, names in sections.items():
+        text += f"\n## {title}\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
         for name in names:
             rows = [document["rows"][name] for document in documents]
             text += f"| {' | '.join([_label(name), *_cells(rows)])} |\n"

@@ -69,13 +69,12 @@ def _problems(name: str, row: Row, allowed: Sequence[Allowed]) -> Iterator[str]:
         yield f"{row['shared']} bytes of shared memory of {MOST_SHARED[arch]}; take fewer stages or smaller tiles"
     if row["registers"] * row["warps"] * WARP > REGISTER_FILE:
         yield f"{row['registers']} registers x {row['warps'] * WARP} threads exceed {REGISTER_FILE}; take fewer warps"
-    if row["stack"] or row["spills"]:
-        stack, in_loops = most_spills(name, allowed)
-        if row["stack"] > stack or row["loop_spills"] > in_loops:
-            yield (
-                f"{row['stack']} bytes spilled with {row['loop_spills']} accesses in loops, allowed are {stack} with "
-                f"{in_loops}; take smaller tiles or more warps, or give a reason in _shared/gate.py"
-            )
+    stack, in_loops = most_spills(name, allowed)
+    if row["stack"] > stack or row["loop_spills"] > in_loops:
+        yield (
+            f"{row['stack']} bytes spilled with {row['loop_spills']} accesses in loops, allowed are {stack} with "
+            f"{in_loops}; take smaller tiles or more warps, or give a reason in _shared/gate.py"
+        )
 
 
 def most_spills(name: str, allowed: Sequence[Allowed] = ALLOWED) -> tuple[int, int]:

@@ -14,6 +14,7 @@ TORCH ?=
 RUN_FOLDER ?= runs/tiny
 BIN := .venv/bin
 STAMPS := .make
+OLDEST_TRITON := $(if $(filter Linux,$(shell uname -s)),$(STAMPS)/triton-3.6.0/made)
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
@@ -36,11 +37,20 @@ demo: setup  ## the four stages on this machine's CPU: raw text to an RLHF model
 	$(BIN)/stategpt run tiny_cpu --out $(RUN_FOLDER) --check
 
 .PHONY: test
-test: setup  ## all tests, Rust then Python
+test: setup $(OLDEST_TRITON)  ## all tests, Rust then Python
 	@$(call say,Rust tests)
 	cargo test --locked
 	@$(call say,Python tests)
 	$(BIN)/python -m pytest
+
+.PHONY: aot
+aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md
+	@$(call say,Compiling every launch with the newest and the oldest Triton (several minutes))
+	rm -rf $(STAMPS)/aot && mkdir -p $(STAMPS)/aot tests/golden/kernels_aot
+	for python in $(BIN)/python $(dir $(OLDEST_TRITON))bin/python; do \
+	  env -u TRITON_INTERPRET $$python -W ignore triton_kernels/_shared/aot.py --out $(STAMPS)/aot; done
+	$(BIN)/python triton_kernels/_shared/aot_page.py $(STAMPS)/aot docs/kernels-aot.md
+	rm -f tests/golden/kernels_aot/*.json && cp $(STAMPS)/aot/*.json tests/golden/kernels_aot/
 
 .PHONY: check
 check: setup  ## formatting, lints, types, the stub against the binary, the floors of the house
@@ -89,6 +99,13 @@ $(STAMPS)/tools: $(STAMPS)/venv
 $(STAMPS)/packages: $(STAMPS)/tools pyproject.toml
 	@$(call say,Installing packages; torch for CUDA is about 3 GB on its first download (TORCH=cpu: 0.2 GB))
 	$(BIN)/uv pip install $(addprefix --torch-backend ,$(TORCH)) -r pyproject.toml --extra train --extra hf --extra dev
+	@touch $@
+
+# The oldest Triton that the package takes, without torch: the kernels must compile with it as with the newest.
+$(STAMPS)/triton-3.6.0/made: | $(STAMPS)/venv
+	@$(call say,Installing Triton 3.6.0 beside .venv (190 MB on its first download))
+	rm -rf $(@D) && $(BIN)/uv venv --no-project --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --python $(@D)/bin/python triton==3.6.0
 	@touch $@
 
 $(STAMPS)/native: $(STAMPS)/packages $(RUST_SOURCES) pyproject.toml

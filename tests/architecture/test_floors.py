@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,16 +132,27 @@ def test_rooms_of_the_base_install_know_no_torch(room: str) -> None:
 
 
 def test_kernels_import_torch_triton_and_each_other_only() -> None:
-    allowed = {"torch", "triton", "__future__", "collections", "dataclasses", "math", "typing", ""}
-    allowed |= {"json", "functools", "pathlib"}  # the tables of launches
+    allowed = {"torch", "triton", "__future__", "collections", "dataclasses", "functools", "math", "pathlib", "typing", ""}
     problems = [
         f"{path}:{line}: a kernel file imports {module}"
         for path in sorted(KERNELS.rglob("*.py"))
         for line, module in imports(path)
+        if path.parent.name != "_shared"
         if module.split(".")[0] not in allowed and not module.startswith("stategpt.kernels")
     ]
     assert not problems
     assert not (KERNELS / "__init__.py").exists(), "a top-level package triton_kernels belongs to another project"
+
+
+def test_what_kernels_share_runs_where_triton_is_alone() -> None:
+    allowed = {"triton", *sys.stdlib_module_names}
+    problems = [
+        f"{path}:{line}: imports {module}"
+        for path in sorted((KERNELS / "_shared").glob("*.py"))
+        for line, module in imports(path)
+        if module.split(".")[0] not in allowed and not module.startswith("stategpt.kernels._shared")
+    ]
+    assert not problems
 
 
 @pytest.mark.parametrize(("name", "other"), [("reference.py", "triton"), ("kernel.py", "torch")])

@@ -45,9 +45,10 @@ def test_every_file_of_the_package_and_of_the_kernels_is_in_it(wheel: Path) -> N
     tables = list(kernels.rglob("*.json"))
     assert kernel_files
     assert tables
-    kernel_files += tables
     own_files = [path for path in package.rglob("*.py") if not path.is_relative_to(package / "kernels")]
-    expected = installed_as(kernel_files, kernels, "stategpt/kernels/") | installed_as(own_files, package, "stategpt/")
+    expected = installed_as([*kernel_files, *tables], kernels, "stategpt/kernels/") | installed_as(
+        own_files, package, "stategpt/"
+    )
     expected |= {"stategpt/py.typed", "stategpt/_native.pyi", "stategpt/_native.abi3.so"}
     expected |= installed_as([p for p in package.rglob("*") if p.suffix in {".j2", ".css"}], package, "stategpt/")
     assert not expected - names(wheel)

@@ -72,7 +72,7 @@ def read_table(path: Path) -> Table:
 def architecture(major: int, minor: int) -> str:
     """The architecture whose launches serve a device of this compute capability.
 
-    sm_90 stands for TMA, wgmma and 227 KiB of shared memory (Hopper and the data-centre Blackwells); consumer chips have
-    99 KiB, within which all launches of sm_80 stay.
+    sm_90 stands for TMA, wgmma and 227 KiB of shared memory (Hopper and the data-centre Blackwells); consumer chips
+    have 99 KiB, within which all launches of sm_80 stay.
     """
     return "sm_90" if major in (9, 10) else "sm_80"

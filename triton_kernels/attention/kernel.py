@@ -17,7 +17,7 @@ every query of the tile sees every key of it and no mask is applied, or masked. 
 each kernel walks its full steps in one loop, then its masked ones in a second, whichever range of keys they are in.
 
 Legend: N tokens, H query heads, G key-value heads, group = H / G. Tensors are [N, heads, D], the last axis contiguous;
-D <= WIDTH, a power of two, and what lies between reads as 0. lse and delta are float32 [H, N] with a stride of their own.
+D <= WIDTH, a power of two, and what lies between reads as 0. lse and delta are float32 [H, N] with their own stride.
 With DESCRIPTORS tensors come as TMA descriptors of [N, heads * D] (D = WIDTH, heads adjacent), else as pointers.
 """
 
@@ -33,7 +33,7 @@ KEY_TILE_FIELDS = tl.constexpr(5)
 
 @triton.jit
 def offsets(first, head, tokens, stride_n, stride_h, D: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """int64 offsets of rows [first, first + ROWS) of a head, and which of them lie inside [N, D]. -> [ROWS, WIDTH] x 2"""
+    """int64 offsets of rows [first, first + ROWS) of a head, and which lie inside [N, D]. -> [ROWS, WIDTH] x 2"""
     rows = first + tl.arange(0, ROWS)
     columns = tl.arange(0, WIDTH)
     at = rows.to(tl.int64)[:, None] * stride_n + head.to(tl.int64) * stride_h + columns[None, :]
@@ -146,7 +146,7 @@ def masked_step(
     return key, tl.where(in_far, far_hi, NO_LIMIT)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "heads", "group", "stride_lse"])
 def forward(
     q, k, v, o, lse, query_tiles, near_starts, far_starts, far_ends,
     tokens, heads, group, scale, softcap, stride_lse,
@@ -199,7 +199,7 @@ def forward(
     tl.store(lse + head.to(tl.int64) * stride_lse + rows, row_lse, mask=rows < tokens)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "heads", "stride_delta"])
 def delta(
     o, do, deltas, tokens, heads, stride_delta, stride_on, stride_oh, stride_don, stride_doh,
     D: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
@@ -215,7 +215,7 @@ def delta(
     tl.store(deltas + head.to(tl.int64) * stride_delta + rows, sums, mask=rows < tokens)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "heads", "group", "stride_lse", "stride_delta"])
 def backward_q(
     q, k, v, do, dq, lse, deltas, query_tiles, near_starts, far_starts, far_ends,
     tokens, heads, group, scale, softcap, stride_lse, stride_delta,
@@ -280,7 +280,7 @@ def add_to_dq(
     tl.atomic_add(dq_sums + at, tl.dot(tl.trans(ds), k_tile, input_precision="ieee") * scale, inside, sem="relaxed")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "heads", "group", "stride_lse", "stride_delta"])
 def backward_kv(
     q, k, v, do, dk, dv, dq_sums, lse, deltas, key_tiles, near_starts, far_starts, far_ends,
     tokens, heads, group, scale, softcap, stride_lse, stride_delta,

@@ -1,0 +1,76 @@
+"""Checks what `aot.py` wrote, a file for each version of Triton, and makes the page that a person reads.
+
+python triton_kernels/_shared/aot_page.py FOLDER PAGE
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+Document = dict[str, Any]
+
+HEAD = """\
+# What the kernels compile to
+
+Every shipped launch of every Triton kernel, compiled without a GPU; made by `make aot` and checked by the tests. Each
+figure is given for Triton {versions}, and once where they agree. Spills are bytes of stack a thread (accesses within
+loops in brackets); products are `wgmma` on sm_90, else warp `mma` instructions; float32 products run on the plain
+units. Shared memory is in KiB. A label is head width, group, mask, length, then the use. Rules and exceptions:
+[gate.py](../triton_kernels/_shared/gate.py).
+"""
+COLUMNS = ("label", "tile", "warps", "stages", "registers", "spills", "shared", "products", "TMA / async loads")
+
+
+def read(folder: Path) -> list[Document]:
+    """The documents of a folder, oldest Triton first."""
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    return sorted(documents, key=lambda document: tuple(int(part) for part in document["triton"].split(".")[:2]))
+
+
+def page(documents: list[Document]) -> str:
+    """Markdown: a table for each operation, architecture, type and kernel."""
+    text = HEAD.format(versions=" / ".join(document["triton"] for document in documents))
+    sections: dict[str, list[str]] = {}
+    for name in documents[0]["rows"]:
+        sections.setdefault(" ".join(name.split(" ", 4)[:4]), []).append(name)
+    for title, names in sections.items():
+        text += f"\n## {title}\n\n| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
+        for name in names:
+            rows = [document["rows"][name] for document in documents]
+            text += f"| {' | '.join([_label(name), *_cells(rows)])} |\n"
+    return text
+
+
+def _label(name: str) -> str:
+    return "`" + name.split(" ", 4)[4] + "`"
+
+
+def _cells(rows: list[Document]) -> list[str]:
+    first = rows[0]
+    launch = ["×".join(str(block) for block in first["blocks"]), str(first["warps"]), str(first["stages"])]
+    figures = [
+        [str(row["registers"]) for row in rows],
+        [f"{row['stack']} ({row['loop_spills']})" if row["stack"] else "0" for row in rows],
+        [str(-(-row["shared"] // 1024)) for row in rows],
+        [str(row["wgmma"] or row["mma"]) for row in rows],
+        [str(row["tma_loads"] or row["async_copies"]) for row in rows],
+    ]
+    return launch + [" / ".join(values if len(set(values)) > 1 else values[:1]) for values in figures]
+
+
+def main() -> None:
+    """The command line."""
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} FOLDER PAGE")
+    documents = read(Path(sys.argv[1]))
+    gate = importlib.import_module("gate")  # it lies beside this script
+    broken = [f"Triton {d['triton']}: {problem}" for d in documents for problem in gate.problems(d["rows"])]
+    if broken:
+        sys.exit("\n".join(broken))
+    Path(sys.argv[2]).write_text(page(documents), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -22,6 +22,8 @@ BY_HEAD = {"forward": ("lse",), "backward_q": ("lse", "deltas"), "backward_kv": 
 TILES = {"forward": ("query_tiles",), "backward_q": ("query_tiles",), "backward_kv": ("key_tiles",), "delta": ()}
 BOUNDS = ("near_starts", "far_starts", "far_ends")
 MASK_KINDS = ("causal", "window", "prefix", "softcap")
+TABLED_WIDTHS = (64, 80, 96, 128, 256)
+"""Head widths that have launches of their own."""
 HALF_WIDTH = 128
 """float16 differs from bfloat16 in the kind of the products alone: one head width shows that it compiles."""
 
@@ -51,7 +53,12 @@ def uses_descriptors(arch: str, head_width: int, dtype: str = "16bit") -> bool:
     Their boxes cannot mask columns, so a head must fill its tile. Products of float32 read registers: what TMA
     leaves in shared memory is copied there at once, which spilled 520 bytes where pointers spill none.
     """
-    return arch == "sm_90" and dtype == "16bit" and head_width == width(head_width)
+    return arch == "sm_90" and dtype == "16bit" and head_width in TABLED_WIDTHS and head_width == width(head_width)
+
+
+def tabled_width(head_width: int) -> int:
+    """The width whose launches serve a head: its own, or the next one that has any. Heads are at most 256 wide."""
+    return next(tabled for tabled in TABLED_WIDTHS if tabled >= head_width)
 
 
 def constants(

@@ -124,12 +124,13 @@ def test_the_choice_is_logged_once(said):
 def test_large_masks_and_soft_caps_take_the_blockwise_way(said, monkeypatch):
     case = by_name("packed")
     inputs = case.inputs(torch.float32)
-    monkeypatch.setattr(sys.modules["stategpt.ops.attention"], "LARGEST_MASK_BYTES", 2 * 24 * 24 - 1)
+    monkeypatch.setattr(sys.modules["stategpt.ops.attention"], "MOST_SDPA_BYTES", 2 * 24 * 24 * 8 - 1)
     call(case, inputs)
     call(by_name("causal_rows"), by_name("causal_rows").inputs(torch.float32))
     call(case, inputs, softcap=5.0)
     assert said() == [
-        "attention: blockwise on cpu for float32 (triton: no NVIDIA GPU; sdpa: its mask would be large)",
+        "attention: blockwise on cpu for float32 (triton: no NVIDIA GPU; sdpa: too much memory for all pairs of "
+        "tokens)",
         "attention: sdpa on cpu for float32 (triton: no NVIDIA GPU)",
         "attention: blockwise on cpu for float32 (triton: no NVIDIA GPU; sdpa: no softcap)",
     ]

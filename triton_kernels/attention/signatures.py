@@ -109,14 +109,14 @@ def _uses(kernel: str, fields: dict[str, str], table: Table) -> Iterator[Use]:
         yield Use()
         return
     own = {kind for kind in MASK_KINDS if _serves(fields, kind, table)}
-    if own & {"causal", "window"}:
-        yield Use()
-        if kernel == "backward_kv" and fields["dtype"] == "16bit":
-            yield Use(one_pass=True)
-    if "prefix" in own and fields["dtype"] == "16bit":  # float32 products take the longest: the last use stands for it
-        yield Use(prefix=True)
-    if "softcap" in own:
-        yield Use(prefix=True, softcap=True)
+    passes = (False, True) if kernel == "backward_kv" else (False,)
+    for one_pass in passes:
+        if own & {"causal", "window"}:
+            yield Use(one_pass=one_pass)
+        if "prefix" in own and fields["dtype"] == "16bit":  # float32 compiles longest: the last use stands for it
+            yield Use(prefix=True, one_pass=one_pass)
+        if "softcap" in own:
+            yield Use(prefix=True, softcap=True, one_pass=one_pass)
 
 
 def _serves(fields: dict[str, str], kind: str, table: Table) -> bool:

@@ -20,8 +20,8 @@ from .attention_choice import Backend, choose
 from .backend import DTYPES
 from .layout import TensorLayout
 
-LARGEST_MASK_BYTES = 64 * 2**20
-"""Of torch's attention with a mask. Rows whose masks are larger take `blockwise`, which makes none."""
+MOST_SDPA_BYTES = 256 * 2**20
+"""Memory for all pairs of tokens that torch's attention may take. Layouts that need more go to `blockwise`."""
 
 
 def attention(
@@ -43,7 +43,7 @@ def attention(
     key-value head h // (H / G). Without `deterministic` the gradient of q may be summed in any order, which is faster.
 
     backend="auto" takes the Triton kernels where they run, else torch's attention where its mask is small, else
-    `blockwise`: the same algorithm in plain torch. No choice needs memory for N x N scores.
+    `blockwise`: the same algorithm in plain torch. None of these needs memory that grows with N^2.
 
     Raises:
         InvalidArgument: shapes, dtypes, strides or devices that do not fit each other or the layout; a number out of
@@ -57,7 +57,7 @@ def attention(
         str(q_NHD.dtype).removeprefix("torch."),
         q_NHD.shape[2],
         softcap is not None,
-        _mask_bytes(layout, window) <= LARGEST_MASK_BYTES,
+        _sdpa_bytes(q_NHD, layout, window) <= MOST_SDPA_BYTES,
     )
     if chosen == "reference":
         bounds = layout.segment_start, layout.prefix_end, layout.branch_start
@@ -90,8 +90,12 @@ def _plainly_causal(layout: TensorLayout, window: int | None) -> bool:
     return layout.rows_are_causal and (window is None or window >= layout.row_tokens)
 
 
-def _mask_bytes(layout: TensorLayout, window: int | None) -> int:
-    return 0 if _plainly_causal(layout, window) else layout.num_tokens * layout.row_tokens
+def _sdpa_bytes(q_NHD: Tensor, layout: TensorLayout, window: int | None) -> int:
+    """Memory for all pairs of a row's tokens: on a CPU a mask, twice; elsewhere torch may keep all scores."""
+    pairs = layout.num_tokens * layout.row_tokens
+    if q_NHD.device.type == "cpu":
+        return 0 if _plainly_causal(layout, window) else pairs * (4 + q_NHD.element_size())
+    return pairs * q_NHD.shape[1] * 8
 
 
 def _sdpa(

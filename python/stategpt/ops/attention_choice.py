@@ -20,18 +20,20 @@ _log = logging.getLogger(__name__)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
-def choose(backend: str, device: str, dtype: str, head_width: int, softcap: bool, small_mask: bool) -> str:
+def choose(backend: str, device: str, dtype: str, head_width: int, softcap: bool, sdpa_is_small: bool) -> str:
     """The implementation's name; a compiled graph keeps the choice made while it was traced.
 
-    `small_mask`: the mask that torch's attention would need is small, or it needs none.
+    `sdpa_is_small`: torch's attention would take little memory for pairs of tokens.
     Raises `InvalidArgument` for a backend that is unknown or cannot do what is asked.
     """
-    chosen, reason = _decide(backend, device, dtype, head_width, softcap, small_mask)
+    chosen, reason = _decide(backend, device, dtype, head_width, softcap, sdpa_is_small)
     _say(f"attention: {chosen} on {device} for {dtype} ({reason})")
     return chosen
 
 
-def _decide(backend: str, device: str, dtype: str, head_width: int, softcap: bool, small_mask: bool) -> tuple[str, str]:
+def _decide(
+    backend: str, device: str, dtype: str, head_width: int, softcap: bool, sdpa_is_small: bool
+) -> tuple[str, str]:
     """The implementation and the reason."""
     if backend not in get_args(Backend):
         known = ", ".join(get_args(Backend))
@@ -48,8 +50,8 @@ def _decide(backend: str, device: str, dtype: str, head_width: int, softcap: boo
         return "triton", "fastest on this device"
     if softcap:
         return "blockwise", f"triton: {why_not}; sdpa: no softcap"
-    if not small_mask:
-        return "blockwise", f"triton: {why_not}; sdpa: its mask would be large"
+    if not sdpa_is_small:
+        return "blockwise", f"triton: {why_not}; sdpa: too much memory for all pairs of tokens"
     return "sdpa", f"triton: {why_not}"
 
 

@@ -128,32 +128,27 @@ def _ready(problem: Problem, inputs: Tensors, setting: Setting) -> tuple[list[tu
     failed = {}
     for name, make in setting.peers.items():
         try:
-            ready.append(_agreeing(make, problem, inputs, expected))
+            ready.append(agreeing(make, problem, inputs, expected))
         except Refused as refused:
             failed[name] = str(refused)
     return ready, failed
 
 
-def _agreeing(
+def agreeing(
     make: Callable[[], Library], problem: Problem, inputs: Tensors, expected: list[Tensor]
 ) -> tuple[Library, Any]:
     """The library and its mask; one that refuses grouped heads gets keys and values repeated. Raises `Refused`."""
-    library, worst = make(), 0.0
-    try:
-        worst = _difference(library, problem, inputs, expected)
-    except Refused:
-        if problem.heads == problem.kv_heads or library.repeats:
-            raise
-        library.repeats = True
+    library, limit = make(), AGREEMENT[inputs[0].dtype]
+    refused: list[Refused] = []
+    for library.repeats in (False, True)[: 1 + (problem.heads != problem.kv_heads)]:
         try:
             worst = _difference(library, problem, inputs, expected)
-        except Refused:
-            library.repeats = False
-            raise
-    limit = AGREEMENT[inputs[0].dtype]
-    if not worst <= limit:
-        raise Refused(f"differs from ours by {worst:.1e}, over {limit:.0e}")
-    return library, library.mask(problem)
+            if worst <= limit:
+                return library, library.mask(problem)
+            refused.append(Refused(f"differs from ours by {worst:.1e}, over {limit:.0e}"))
+        except Refused as reason:
+            refused.append(reason)
+    raise refused[0]
 
 
 def _difference(library: Library, problem: Problem, inputs: Tensors, expected: list[Tensor]) -> float:

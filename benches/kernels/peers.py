@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from problems import Problem, starts_of
+from problems import Int32Array, Problem, starts_of
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -93,9 +93,12 @@ class Varlen(Library):
 
     name = "varlen_attn"
 
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
     def mask(self, problem: Problem) -> tuple[Tensor, int, dict[str, Any]]:
         """Starts of the documents on the device, the longest, and the arguments that say causal."""
-        if not torch.cuda.is_available():
+        if self._device.type != "cuda":
             raise Refused("needs a CUDA device")
         try:
             from torch.nn.attention.varlen import varlen_attn
@@ -110,7 +113,7 @@ class Varlen(Library):
             options = {"is_causal": True}
         if "enable_gqa" in takes:
             options["enable_gqa"] = problem.heads != problem.kv_heads and not self.repeats
-        starts = torch.from_numpy(starts_of(problem.lengths)).pin_memory().to("cuda", non_blocking=True)
+        starts = on_its_way(starts_of(problem.lengths), self._device)
         return starts, max(problem.lengths), options
 
     def attend(self, q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, mask: tuple[Tensor, int, dict[str, Any]]) -> Tensor:
@@ -146,7 +149,7 @@ class Flex(Library):
             self._shape, self._documents = shape, None
             self._sees = self._mask_of(problem)
         if self._documents is not None:
-            self._documents.copy_(torch.from_numpy(document_numbers(problem)), non_blocking=True)
+            self._documents.copy_(on_its_way(document_numbers(problem), self._device), non_blocking=True)
         rows = None if self._documents is None else len(problem.rows)
         length = problem.row_tokens
         return length, self._create(self._sees, rows, None, length, length, device=self._device)
@@ -198,7 +201,13 @@ def by_row(x_NHD: Tensor, row_tokens: int) -> Tensor:
     return x_NHD.view(N // row_tokens, row_tokens, H, D).transpose(1, 2)
 
 
-def document_numbers(problem: Problem) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
+def on_its_way(vector: Int32Array, device: torch.device) -> Tensor:
+    """A copy on the device that the host does not wait for."""
+    host = torch.from_numpy(vector)
+    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host.to(device)
+
+
+def document_numbers(problem: Problem) -> Int32Array:
     """int32[rows, tokens]: the number of each token's document within its row."""
     return np.stack([np.repeat(np.arange(len(row), dtype=np.int32), row) for row in problem.rows])
 
@@ -209,7 +218,7 @@ def every_peer(device: torch.device, rehearsal: bool) -> dict[str, Callable[[], 
         "sdpa-flash": lambda: Sdpa("sdpa-flash", SDPBackend.FLASH_ATTENTION),
         "sdpa-cudnn": lambda: Sdpa("sdpa-cudnn", SDPBackend.CUDNN_ATTENTION),
         "flex": lambda: Flex(device),
-        "varlen_attn": Varlen,
+        "varlen_attn": lambda: Varlen(device),
     }
     if rehearsal:
         del peers["flex"]

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.data.layout import Layout
 
+Int32Array = NDArray[np.int32]
 MEAN_DOCUMENT_TOKENS = 1000
 DOCUMENT_SIGMA = 1.0
 """Of the logarithm of a document's length: half of all tokens lie in documents above 1,650 tokens."""
@@ -110,6 +112,6 @@ def _log_normal_row(row_tokens: int, mean: int, draw: np.random.Generator) -> tu
     return tuple(lengths)
 
 
-def starts_of(lengths: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+def starts_of(lengths: Sequence[int]) -> Int32Array:
     """int32[documents + 1]: where each document starts, and where the last ends."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)

@@ -132,7 +132,18 @@ def test_rooms_of_the_base_install_know_no_torch(room: str) -> None:
 
 
 def test_kernels_import_torch_triton_and_each_other_only() -> None:
-    allowed = {"torch", "triton", "__future__", "collections", "dataclasses", "functools", "math", "pathlib", "typing", ""}
+    allowed = {
+        "torch",
+        "triton",
+        "__future__",
+        "collections",
+        "dataclasses",
+        "functools",
+        "math",
+        "pathlib",
+        "typing",
+        "",
+    }
     problems = [
         f"{path}:{line}: a kernel file imports {module}"
         for path in sorted(KERNELS.rglob("*.py"))

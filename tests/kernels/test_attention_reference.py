@@ -12,25 +12,33 @@ def by_name(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-def dense_attention(case: Case, q_NHD, k_NGD, v_NGD, scale: float):
-    """All N x N scores at once, the invisible ones set to minus infinity."""
-    segment, prefix, branch = (bound.tolist() for bound in case.bounds())
+def dense_mask(case: Case):
+    """Who sees whom, pair by pair: a key within the window is fewer than so many positions away. -> bool[N, N]"""
+    segment, prefix, branch, position = (bound.tolist() for bound in (*case.bounds(), case.position()))
     visible = torch.zeros(case.tokens, case.tokens, dtype=torch.bool)
     for query in range(case.tokens):
         for key in range(case.tokens):
-            in_prefix = segment[query] <= key < prefix[query]
-            visible[query, key] = in_prefix or branch[query] <= key <= query
+            seen = segment[query] <= key < prefix[query] or branch[query] <= key <= query
+            visible[query, key] = seen and (case.window is None or position[query] - position[key] < case.window)
+    return visible
+
+
+def dense_attention(case: Case, q_NHD, k_NGD, v_NGD, scale: float):
+    """All N x N scores at once, the invisible ones set to minus infinity."""
+    visible = dense_mask(case)
     group = case.heads // case.kv_heads
     k_NHD, v_NHD = k_NGD.repeat_interleave(group, dim=1), v_NGD.repeat_interleave(group, dim=1)
     scores_HNN = torch.einsum("qhd,khd->hqk", q_NHD, k_NHD) * scale
-    weights_HNN = scores_HNN.masked_fill(~visible, float("-inf")).softmax(dim=-1)
+    if case.softcap is not None:
+        scores_HNN = case.softcap * (scores_HNN / case.softcap).tanh()
+    weights_HNN = scores_HNN.masked_fill(~visible, -1e300).softmax(dim=-1).masked_fill(~visible, 0.0)
     return torch.einsum("hqk,khd->qhd", weights_HNN, v_NHD)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_equals_masked_dense_attention_in_values_and_gradients(case: Case):
     inputs = case.inputs(torch.float64)
-    output = attention_reference(*inputs, *case.bounds(), scale=0.3)
+    output = attention_reference(*inputs, *case.bounds(), 0.3, case.window, case.softcap)
     expected = dense_attention(case, *inputs, scale=0.3)
     torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
     direction = torch.randn(output.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

@@ -125,14 +125,14 @@ def test_the_choice_is_logged_once(caplog):
 
 
 def test_the_kernels_are_refused_on_a_cpu_but_for_the_interpreter(monkeypatch):
-    launch = pytest.importorskip("stategpt.kernels.paged_attention.launch")
+    interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
     _decide.cache_clear()
-    monkeypatch.setattr(launch, "INTERPRETED", False)
+    monkeypatch.setattr(interpreter, "INTERPRETED", False)
     assert _decide("auto", "cpu", "float32") == "reference"
     with pytest.raises(InvalidArgument, match="'triton' cannot run: it needs an NVIDIA GPU, or TRITON_INTERPRET=1"):
         call(SHAPES, backend="triton")
     _decide.cache_clear()
-    monkeypatch.setattr(launch, "INTERPRETED", True)
+    monkeypatch.setattr(interpreter, "INTERPRETED", True)
     assert _decide("triton", "cpu", "float32") == "triton"
     with pytest.raises(InvalidArgument, match="not float64"):
         _decide("triton", "cpu", "float64")
@@ -140,8 +140,8 @@ def test_the_kernels_are_refused_on_a_cpu_but_for_the_interpreter(monkeypatch):
 
 
 def interpreted() -> bool:
-    launch = pytest.importorskip("stategpt.kernels.paged_attention.launch")
-    return launch.INTERPRETED
+    interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
+    return interpreter.INTERPRETED
 
 
 @pytest.mark.parametrize("name", ["window", "prefix"])

@@ -17,9 +17,6 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from .._shared.configs import Launch, architecture, read_table
 from . import kernel, signatures
 
-INTERPRETED = not isinstance(kernel.forward, triton.JITFunction)
-"""The kernels run in Triton's interpreter, on any device; TRITON_INTERPRET=1 was set when they were imported."""
-DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 KERNELS = ("forward", "backward_q", "backward_kv", "delta")
 """The kernels of an entry of the table, in the order in which a call's launches are written as numbers."""
 LONG_ROWS = 8192
@@ -80,6 +77,29 @@ def launches_for(q_NHD: Tensor, group: int, mask: str, row_tokens: int) -> dict[
     )
 
 
+def numbers(launches: dict[str, Launch]) -> list[int]:
+    """The launches of a call as an operation of torch takes them: four numbers a kernel, in the order of `KERNELS`."""
+    return [number for name in KERNELS for number in launches[name].numbers()]
+
+
+def from_numbers(flat: list[int]) -> dict[str, Launch]:
+    """The inverse of `numbers`."""
+    return {name: Launch(*flat[4 * i : 4 * i + 4]) for i, name in enumerate(KERNELS)}
+
+
+def operands(
+    q_NHD: Tensor,
+    k_NGD: Tensor,
+    v_NGD: Tensor,
+    bounds: tuple[Tensor, Tensor, Tensor],
+    prefix: bool,
+    scale: float,
+    softcap: float | None,
+) -> Operands:
+    """With descriptors where the launches of q's device and width are for them."""
+    return Operands(q_NHD, k_NGD, v_NGD, *bounds, prefix, scale, softcap, uses_descriptors(q_NHD))
+
+
 def forward(operands: Operands, query_tiles: Tensor, launch: Launch) -> tuple[Tensor, Tensor]:
     """o_NHD in q's dtype and lse_HN, base 2. `query_tiles` fit `launch`."""
     call = _Call(operands, "forward", launch)
@@ -90,7 +110,7 @@ def forward(operands: Operands, query_tiles: Tensor, launch: Launch) -> tuple[Te
     call.run(
         len(query_tiles) * H,
         *(call.queries(q), call.keys(k), call.keys(v), call.queries(o_NHD), lse_HN, query_tiles, *operands.bounds),
-        *call.numbers(lse_HN),
+        *call.sizes(lse_HN),
         *_strides(q, k, v, o_NHD),
     )
     return o_NHD, lse_HN
@@ -123,7 +143,7 @@ def backward_q(
         len(query_tiles) * H,
         *(call.queries(q), call.keys(k), call.keys(v), call.queries(do), call.queries(dq_NHD)),
         *(call.by_head(lse_HN), call.by_head(deltas_HN), query_tiles, *map(call.vector, operands.bounds)),
-        *(*call.numbers(lse_HN), deltas_HN.stride(0)),
+        *(*call.sizes(lse_HN), deltas_HN.stride(0)),
         *_strides(q, k, v, do, dq_NHD),
     )
     return dq_NHD
@@ -152,7 +172,7 @@ def backward_kv(
         len(key_tiles) * dk_NGD.shape[1],
         *(call.queries(q), call.keys(k), call.keys(v), call.queries(do), call.keys(dk_NGD), call.keys(dv_NGD)),
         *(dq_sums, call.by_head(lse_HN), call.by_head(deltas_HN), key_tiles, *map(call.vector, operands.bounds)),
-        *(*call.numbers(lse_HN), deltas_HN.stride(0)),
+        *(*call.sizes(lse_HN), deltas_HN.stride(0)),
         *_strides(q, k, v, do, dk_NGD, dv_NGD),
         one_pass=one_pass,
     )
@@ -217,7 +237,7 @@ class _Call:
         x_N = x_N if x_N.data_ptr() % 16 == 0 else x_N.clone()
         return TensorDescriptor(x_N, [x_N.shape[0]], [1], [self.launch.block_q])
 
-    def numbers(self, lse_HN: Tensor) -> tuple[int, int, int, float, float, int]:
+    def sizes(self, lse_HN: Tensor) -> tuple[int, int, int, float, float, int]:
         """tokens, heads, group, scale, softcap, stride_lse."""
         N, H, _ = self.operands.q_NHD.shape
         group = H // self.operands.k_NGD.shape[1]

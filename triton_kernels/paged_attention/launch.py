@@ -15,9 +15,6 @@ from .._shared.configs import Launch, architecture, read_table
 from .kernel import merge, partial
 from .schedule import Splits, divide, shared_tiles
 
-INTERPRETED = not isinstance(partial, triton.JITFunction)
-"""The kernels run in Triton's interpreter, on any device; TRITON_INTERPRET=1 was set when they were imported."""
-DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 NO_WINDOW = 2**31 - 1
 
 

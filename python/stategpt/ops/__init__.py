@@ -1,8 +1,8 @@
 """Front door of the kernels: each operation validates its inputs, picks an implementation and logs the choice once."""
 
-from .attention import Backend as Backend
 from .attention import attention as attention
 from .attention import cached_attention as cached_attention
+from .attention_choice import Backend as Backend
 from .cross_entropy import cross_entropy as cross_entropy
 from .layout import TensorLayout as TensorLayout
 from .paged_attention import PagedBackend as PagedBackend

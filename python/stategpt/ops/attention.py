@@ -5,23 +5,23 @@ Legend: N = R x T tokens, H query heads, G key-value heads, D head width; B sequ
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from functools import cache
-from typing import Literal, get_args
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from stategpt.errors import InvalidArgument
-from stategpt.kernels.attention import attention_reference
+from stategpt.kernels.attention import attention_reference, blockwise
+from stategpt.kernels.attention.autograd import attention_op
+from stategpt.kernels.attention.signatures import mask_kind
 
+from .attention_choice import Backend, choose
+from .backend import DTYPES
 from .layout import TensorLayout
 
-Backend = Literal["auto", "reference", "sdpa"]
-
-_log = logging.getLogger(__name__)
+LARGEST_MASK_BYTES = 64 * 2**20
+"""Of torch's attention with a mask. Rows whose masks are larger take `blockwise`, which makes none."""
 
 
 def attention(
@@ -29,19 +29,42 @@ def attention(
     k_NGD: Tensor,
     v_NGD: Tensor,
     layout: TensorLayout,
+    *,
     scale: float | None = None,
+    window: int | None = None,
+    softcap: float | None = None,
+    deterministic: bool = True,
     backend: Backend = "auto",
 ) -> Tensor:
-    """softmax(scale * q . k) . v over the keys that `layout` shows to each token. -> o_NHD in q's dtype.
+    """o[t] = softmax(cap(scale * q[t] . k)) . v over the keys that `layout` shows to token t. -> o_NHD in q's dtype.
 
-    `scale` is 1 / sqrt(D) unless given. Query head h reads key-value head h // (H / G).
+    `scale` is 1 / sqrt(D) unless given. With `window` a token sees only the last so many of its keys, itself included.
+    cap(x) = softcap * tanh(x / softcap), or x without `softcap`. A token that sees nothing gives 0. Query head h reads
+    key-value head h // (H / G). Without `deterministic` the gradient of q may be summed in any order, which is faster.
+
+    backend="auto" takes the Triton kernels where they run, else torch's attention where its mask is small, else
+    `blockwise`: the same algorithm in plain torch. No choice needs memory for N x N scores.
 
     Raises:
-        InvalidArgument: shapes, dtypes or devices that do not fit each other or the layout; an unknown backend.
+        InvalidArgument: shapes, dtypes, strides or devices that do not fit each other or the layout; a number out of
+            range; a backend that is unknown or cannot run here.
     """
-    _validate(q_NHD, k_NGD, v_NGD, layout)
-    name = _choose(backend, q_NHD.device.type)
-    return _IMPLEMENTATIONS[name](q_NHD, k_NGD, v_NGD, layout, q_NHD.shape[2] ** -0.5 if scale is None else scale)
+    _validate(q_NHD, k_NGD, v_NGD, layout, scale, window, softcap)
+    scale = q_NHD.shape[2] ** -0.5 if scale is None else float(scale)
+    chosen = choose(
+        backend,
+        str(q_NHD.device),
+        str(q_NHD.dtype).removeprefix("torch."),
+        q_NHD.shape[2],
+        softcap is not None,
+        _mask_bytes(layout, window) <= LARGEST_MASK_BYTES,
+    )
+    if chosen == "reference":
+        bounds = layout.segment_start, layout.prefix_end, layout.branch_start
+        return attention_reference(q_NHD, k_NGD, v_NGD, *bounds, scale, window, softcap)
+    if chosen == "sdpa":
+        return _sdpa(q_NHD, k_NGD, v_NGD, layout, scale, window)
+    return _fused(q_NHD, k_NGD, v_NGD, layout, scale, window, softcap, deterministic, chosen == "triton")
 
 
 def cached_attention(q_BTHD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, seen_B: Tensor | None) -> Tensor:
@@ -62,68 +85,124 @@ def cached_attention(q_BTHD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, seen_B: Ten
     return o_BHTD.transpose(1, 2)
 
 
-def _sdpa(q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layout: TensorLayout, scale: float) -> Tensor:
+def _plainly_causal(layout: TensorLayout, window: int | None) -> bool:
+    """Does torch's attention need no mask?"""
+    return layout.rows_are_causal and (window is None or window >= layout.row_tokens)
+
+
+def _mask_bytes(layout: TensorLayout, window: int | None) -> int:
+    return 0 if _plainly_causal(layout, window) else layout.num_tokens * layout.row_tokens
+
+
+def _sdpa(
+    q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layout: TensorLayout, scale: float, window: int | None
+) -> Tensor:
     """torch's scaled-dot-product attention over rows, with the layout's mask or none where rows are plainly causal."""
     N, H, D = q_NHD.shape
 
     def by_row(x_NHD: Tensor) -> Tensor:
-        return x_NHD.view(layout.num_rows, layout.row_tokens, -1, D).transpose(1, 2)
+        rows: Tensor = x_NHD.unflatten(0, (layout.num_rows, layout.row_tokens))  # type: ignore[no-untyped-call]
+        return rows.transpose(1, 2)
 
-    causal = layout.rows_are_causal
+    causal = _plainly_causal(layout, window)
     o_RHTD = F.scaled_dot_product_attention(
         by_row(q_NHD),
         by_row(k_NGD),
         by_row(v_NGD),
-        attn_mask=None if causal else layout.mask_R1TT,
+        attn_mask=None if causal else layout.mask_R1TT(window),
         is_causal=causal,
         scale=scale,
         enable_gqa=True,
     )
-    return o_RHTD.transpose(1, 2).reshape(N, H, D)
+    o_NHD = o_RHTD.transpose(1, 2).reshape(N, H, D)
+    if layout.has_blank:  # which the mask let see itself
+        blank_N = layout.branch_start > torch.arange(N, device=layout.device)
+        o_NHD = o_NHD.masked_fill(blank_N[:, None, None], 0.0)
+    return o_NHD
 
 
-def _reference(q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layout: TensorLayout, scale: float) -> Tensor:
-    return attention_reference(q_NHD, k_NGD, v_NGD, layout.segment_start, layout.prefix_end, layout.branch_start, scale)
+def _fused(
+    q_NHD: Tensor,
+    k_NGD: Tensor,
+    v_NGD: Tensor,
+    layout: TensorLayout,
+    scale: float,
+    window: int | None,
+    softcap: float | None,
+    deterministic: bool,
+    kernels: bool,
+) -> Tensor:
+    """By the Triton kernels, or by the same algorithm in plain torch."""
+    group = q_NHD.shape[1] // k_NGD.shape[1]
+    plan = _kernel_plan(q_NHD, group, layout, window, softcap) if kernels else _blockwise_plan(layout, window)
+    settings = (layout.has_prefix, scale, softcap, deterministic)
+    o_NHD, _ = attention_op(q_NHD, k_NGD, v_NGD, *layout.bounds(window), *plan, *settings)
+    return o_NHD  # type: ignore[no-any-return]
 
 
-_IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor, Tensor, TensorLayout, float], Tensor]] = {
-    "reference": _reference,
-    "sdpa": _sdpa,
-}
+Plan = tuple[Tensor, Tensor, Tensor, list[int]]
+"""The work lists of the three walks, and the numbers of the launches."""
 
 
-@cache
-def _choose(backend: str, device: str) -> str:
-    """The implementation's name; cached, so that each choice is logged once."""
-    if backend not in get_args(Backend):
-        known = ", ".join(get_args(Backend))
-        raise InvalidArgument(f"attention backend {backend!r} is not one of {known}; leave it at 'auto'")
-    chosen = "sdpa" if backend == "auto" else backend
-    reason = "fastest on this device" if backend == "auto" else "asked for"
-    _log.info("attention: %s on %s (%s)", chosen, device, reason)
-    return chosen
+def _kernel_plan(q_NHD: Tensor, group: int, layout: TensorLayout, window: int | None, softcap: float | None) -> Plan:
+    from stategpt.kernels.attention import launch
+
+    mask = mask_kind(prefix=layout.has_prefix, window=window is not None, softcap=softcap is not None)
+    launches = launch.launches_for(q_NHD, group, mask, layout.row_tokens)
+    forward, backward_q, backward_kv = (launches[name] for name in launch.KERNELS[:3])
+    return (
+        layout.work_list("queries", forward.block_q, forward.block_k, window),
+        layout.work_list("queries", backward_q.block_q, backward_q.block_k, window),
+        layout.work_list("keys", backward_kv.block_q, backward_kv.block_k, window),
+        launch.numbers(launches),
+    )
 
 
-def _validate(q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layout: TensorLayout) -> None:
+def _blockwise_plan(layout: TensorLayout, window: int | None) -> Plan:
+    tiles = layout.work_list("queries", blockwise.BLOCK_Q, blockwise.BLOCK_K, window, torch.device("cpu"))
+    return tiles, tiles, tiles, []
+
+
+def _validate(
+    q_NHD: Tensor,
+    k_NGD: Tensor,
+    v_NGD: Tensor,
+    layout: TensorLayout,
+    scale: float | None,
+    window: int | None,
+    softcap: float | None,
+) -> None:
     if q_NHD.ndim != 3 or k_NGD.ndim != 3 or k_NGD.shape != v_NGD.shape:
         raise InvalidArgument(
             f"attention takes q [N, H, D] and k, v [N, G, D]; got {_shape(q_NHD)}, {_shape(k_NGD)} and {_shape(v_NGD)}"
         )
     N, H, D = q_NHD.shape
     G = k_NGD.shape[1]
-    if k_NGD.shape[0] != N or k_NGD.shape[2] != D or H % G:
+    if k_NGD.shape[0] != N or k_NGD.shape[2] != D or G == 0 or H % G:
         raise InvalidArgument(
             f"q {_shape(q_NHD)} and k {_shape(k_NGD)} do not fit: N and D must be equal and G must divide H"
         )
     if layout.num_tokens != N:
         raise InvalidArgument(f"the layout describes {layout.num_tokens} tokens, q has {N}; lay out the same stream")
-    if not q_NHD.dtype == k_NGD.dtype == v_NGD.dtype:
-        raise InvalidArgument(f"q, k and v are {q_NHD.dtype}, {k_NGD.dtype} and {v_NGD.dtype}; cast them to one dtype")
+    if q_NHD.dtype not in DTYPES or not q_NHD.dtype == k_NGD.dtype == v_NGD.dtype:
+        raise InvalidArgument(
+            f"q, k and v are {q_NHD.dtype}, {k_NGD.dtype} and {v_NGD.dtype}; "
+            "cast them to one of bfloat16, float16, float32, float64"
+        )
     if not q_NHD.device == k_NGD.device == v_NGD.device == layout.device:
         raise InvalidArgument(
             f"q, k, v and layout are on {q_NHD.device}, {k_NGD.device}, {v_NGD.device} and {layout.device}; "
             "move them to one device"
         )
+    for name, tensor in (("q", q_NHD), ("k", k_NGD), ("v", v_NGD)):
+        if tensor.stride(-1) != 1 and D > 1:
+            raise InvalidArgument(f"{name} has strides {tensor.stride()}; its last axis must be contiguous")
+    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or not 1 <= window < 2**31):
+        raise InvalidArgument(f"window is {window!r}; give the number of keys seen, at least 1, or None for all")
+    if softcap is not None and not 0.0 < softcap < math.inf:
+        raise InvalidArgument(f"softcap is {softcap!r}; give a positive number, or None for no cap")
+    if scale is not None and not math.isfinite(scale):
+        raise InvalidArgument(f"scale is {scale!r}; give a finite number, or None for 1 / sqrt(D)")
 
 
 def _shape(tensor: Tensor) -> list[int]:

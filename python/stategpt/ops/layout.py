@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from stategpt import _native
+from stategpt.errors import InvalidArgument
+
+from .work_list import attention_work_list, to_device
+
+_FIELDS = ("segment_start", "prefix_end", "branch_start", "position")
 
 
 class LayoutVectors(Protocol):
@@ -41,41 +47,54 @@ class LayoutVectors(Protocol):
 
 
 class TensorLayout:
-    """The layout of N = R x T tokens as int32 tensors on one device.
+    """The layout of N = R x T tokens as int32 tensors on one device; the host keeps a copy and never reads them back.
 
     Token t sees the keys [segment_start[t], prefix_end[t]) and [branch_start[t], t].
     """
 
-    def __init__(
-        self, segment_start: Tensor, prefix_end: Tensor, branch_start: Tensor, position: Tensor, row_tokens: int
-    ) -> None:
-        self.segment_start = segment_start
-        self.prefix_end = prefix_end
-        self.branch_start = branch_start
-        self.position = position
+    def __init__(self, host_4N: Tensor, row_tokens: int, device: torch.device | str = "cpu") -> None:
+        """From segment_start, prefix_end, branch_start and position, int32[4, N] in the host's memory.
+
+        Raises `InvalidArgument` naming the first token whose entries contradict each other.
+        """
+        if host_4N.dtype != torch.int32 or host_4N.ndim != 2 or host_4N.shape[0] != 4 or host_4N.device.type != "cpu":
+            found = f"{host_4N.dtype} {list(host_4N.shape)} on {host_4N.device}"
+            raise InvalidArgument(f"host_4N is {found}; give torch.int32 [4, N] on cpu")
+        segment, prefix, branch, position = host_4N.numpy()
+        _native.validate_attention_layout(segment, prefix, branch, position, row_tokens)
+        tokens = np.arange(len(position), dtype=np.int64)
+        row_start = tokens // row_tokens * row_tokens
+
+        self.host_4N = host_4N
         self.row_tokens = row_tokens
+        self.segment_start, self.prefix_end, self.branch_start, self.position = to_device(
+            host_4N, torch.device(device)
+        ).unbind()
+        self.longest_tokens = int(position.max(initial=-1)) + 1
+        """Length of the longest sequence of positions: what the model's context must hold."""
+        self.rows_are_causal = bool((branch == row_start).all() and (segment == row_start).all())
+        """Every row is one segment without branches: plain causal attention, no mask needed."""
+        self.has_prefix = bool((prefix > segment).any())
+        """Some token sees a prefix: keys that do not touch its own branch."""
+        self.has_blank = bool((branch > tokens).any())
+        """Some token sees nothing."""
+        self._bounds: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._masks: dict[int | None, Tensor] = {}
+        self._work_lists: dict[tuple[object, ...], Tensor] = {}
 
     @classmethod
     def of(cls, layout: LayoutVectors, device: torch.device | str = "cpu") -> TensorLayout:
-        """Moves `layout` to `device`; what the host must know later is worked out here, before the copy."""
+        """`layout` on `device`; nothing waits for the device. Raises `InvalidArgument` as the constructor does."""
+        host_4N = np.stack([getattr(layout, name) for name in _FIELDS])
+        return cls(torch.from_numpy(host_4N), layout.row_tokens, device)
 
-        def moved(vector: NDArray[np.int32]) -> Tensor:
-            return torch.as_tensor(vector).to(device, non_blocking=True)
-
-        tensors = cls(
-            moved(layout.segment_start),
-            moved(layout.prefix_end),
-            moved(layout.branch_start),
-            moved(layout.position),
-            layout.row_tokens,
-        )
-        row_start = np.arange(len(layout.position), dtype=np.int64) // layout.row_tokens * layout.row_tokens
-        # Filled in from numpy: reading them off the device would wait for it.
-        tensors.rows_are_causal = bool(
-            (layout.branch_start == row_start).all() and (layout.segment_start == row_start).all()
-        )
-        tensors.longest_tokens = int(layout.position.max(initial=-1)) + 1
-        return tensors
+    @classmethod
+    def from_tensors(
+        cls, segment_start: Tensor, prefix_end: Tensor, branch_start: Tensor, position: Tensor, row_tokens: int
+    ) -> TensorLayout:
+        """From int32[N] vectors on one device: copied to the host once, which waits for the device."""
+        stacked = torch.stack((segment_start, prefix_end, branch_start, position))
+        return cls(stacked.cpu(), row_tokens, stacked.device)
 
     @property
     def num_tokens(self) -> int:
@@ -92,21 +111,55 @@ class TensorLayout:
         """Where the vectors are."""
         return self.position.device
 
-    @cached_property
-    def longest_tokens(self) -> int:
-        """Length of the longest sequence of positions: what the model's context must hold."""
-        return int(self.position.max()) + 1 if self.num_tokens else 0
+    def bounds(self, window: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """near_start, far_start and far_end, int32[N]: t sees [near_start[t], t] and [far_start[t], far_end[t]).
 
-    @cached_property
-    def rows_are_causal(self) -> bool:
-        """Every row is one segment without branches: plain causal attention, no mask needed."""
-        row_start = torch.arange(self.num_tokens, device=self.device) // self.row_tokens * self.row_tokens
-        whole = (self.branch_start == row_start) & (self.segment_start == row_start)
-        return bool(whole.all())
+        With `window` only the last so many keys count: a token at position p sees those from p - window + 1 on.
+        """
+        if window is None:
+            return self.branch_start, self.segment_start, self.prefix_end
+        if window in self._bounds:
+            return self._bounds[window]
+        token = torch.arange(self.num_tokens, dtype=torch.int32, device=self.device)
+        near_start = torch.maximum(self.branch_start, token - (window - 1))
+        far_start = self.segment_start + (self.position - (window - 1)).clamp(min=0)
+        result = near_start, far_start, self.prefix_end
+        if not torch.compiler.is_compiling():  # a graph keeps nothing: its tensors are its own
+            self._bounds[window] = result
+        return result
 
-    @cached_property
-    def mask_R1TT(self) -> Tensor:  # noqa: N802 - a shape suffix
-        """bool[R, 1, T, T]: query (row, t) sees key (row, j). R x T^2 bytes, built once and kept."""
+    def work_list(
+        self,
+        tiles: Literal["queries", "keys"],
+        block_q: int,
+        block_k: int,
+        window: int | None = None,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """`_native.attention_work_list`, made once for all layers. -> int32[tiles, fields], on the layout's device."""
+        device = self.device if device is None else device
+        if torch.compiler.is_compiling():  # one call serves all layers: equal calls of a graph become one
+            return self._make_work_list(tiles, block_q, block_k, window, device)
+        key = (tiles, block_q, block_k, window, device)
+        if key not in self._work_lists:
+            self._work_lists[key] = self._make_work_list(tiles, block_q, block_k, window, device)
+        return self._work_lists[key]
+
+    def _make_work_list(
+        self, tiles: str, block_q: int, block_k: int, window: int | None, device: torch.device
+    ) -> Tensor:
+        result: Tensor = attention_work_list(
+            self.host_4N, self.row_tokens, tiles == "queries", block_q, block_k, window, device
+        )
+        return result
+
+    def mask_R1TT(self, window: int | None = None) -> Tensor:  # noqa: N802 - a shape suffix
+        """bool[R, 1, T, T]: query (row, t) sees key (row, j). R x T^2 bytes, built once and kept.
+
+        A blank token sees itself in it: torch's attention has no value for a query without keys.
+        """
+        if window in self._masks:
+            return self._masks[window]
         rows, row_tokens = self.num_rows, self.row_tokens
         stream = torch.arange(self.num_tokens, device=self.device, dtype=torch.int32)
         key_R1T = stream.view(rows, 1, row_tokens)
@@ -114,6 +167,10 @@ class TensorLayout:
         def per_query(vector: Tensor) -> Tensor:
             return vector.view(rows, row_tokens, 1)
 
-        in_prefix = (key_R1T >= per_query(self.segment_start)) & (key_R1T < per_query(self.prefix_end))
-        in_branch = (key_R1T >= per_query(self.branch_start)) & (key_R1T <= per_query(stream))
-        return (in_prefix | in_branch).unsqueeze(1)
+        near_start, far_start, far_end = self.bounds(window)
+        in_prefix = (key_R1T >= per_query(far_start)) & (key_R1T < per_query(far_end))
+        in_branch = (key_R1T >= per_query(torch.minimum(near_start, stream))) & (key_R1T <= per_query(stream))
+        mask = (in_prefix | in_branch).unsqueeze(1)
+        if not torch.compiler.is_compiling():
+            self._masks[window] = mask
+        return mask

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
@@ -20,10 +19,11 @@ from torch import Tensor
 from stategpt.errors import InvalidArgument
 from stategpt.kernels.paged_attention.binding import paged_attention_op
 
+from .backend import DTYPES, triton_obstacle
+
 PagedBackend = Literal["auto", "reference", "triton"]
 
 WIDEST_HEAD = 256
-DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def _decide(backend: str, device: str, dtype: str) -> str:
     if backend not in get_args(PagedBackend):
         known = ", ".join(get_args(PagedBackend))
         raise InvalidArgument(f"paged_attention backend {backend!r} is not one of {known}; leave it at 'auto'")
-    obstacle = None if backend == "reference" else _obstacle(device, dtype)
+    obstacle = None if backend == "reference" else triton_obstacle(device, dtype)
     if backend == "triton" and obstacle is not None:
         raise InvalidArgument(f"paged_attention backend 'triton' cannot run: {obstacle}; leave it at 'auto'")
     if backend == "auto":
@@ -128,24 +128,6 @@ def _decide(backend: str, device: str, dtype: str) -> str:
         chosen, reason = backend, "asked for"
     _log.info("paged_attention: %s on %s for %s (%s)", chosen, device, dtype, reason)
     return chosen
-
-
-def _obstacle(device: str, dtype: str) -> str | None:
-    """Why the kernels cannot run for this device and dtype; None where they can."""
-    if find_spec("triton") is None:
-        return "triton is not installed (extra: train)"
-    from stategpt.kernels.paged_attention import launch
-
-    if dtype not in (str(known).removeprefix("torch.") for known in launch.DTYPES):
-        return f"its dtypes are bfloat16, float16 and float32, not {dtype}"
-    if launch.INTERPRETED:
-        return None
-    if not device.startswith("cuda") or torch.version.hip is not None:
-        return f"it needs an NVIDIA GPU, or TRITON_INTERPRET=1 set before the first import; q is on {device}"
-    capability = torch.cuda.get_device_capability(device)
-    if capability < (8, 0):
-        return f"it needs compute capability 8.0 or later; {device} has {capability[0]}.{capability[1]}"
-    return None
 
 
 def _validate(

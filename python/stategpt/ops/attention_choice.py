@@ -1,0 +1,70 @@
+"""Which implementation of attention runs: chosen here and nowhere else, each choice logged once."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Literal, get_args
+
+import torch
+
+from stategpt.errors import InvalidArgument
+
+from .backend import triton_obstacle
+
+Backend = Literal["auto", "triton", "sdpa", "blockwise", "reference"]
+
+WIDEST_HEAD = 256
+
+_log = logging.getLogger(__name__)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
+def choose(backend: str, device: str, dtype: str, head_width: int, softcap: bool, small_mask: bool) -> str:
+    """The implementation's name; a compiled graph keeps the choice made while it was traced.
+
+    `small_mask`: the mask that torch's attention would need is small, or it needs none.
+    Raises `InvalidArgument` for a backend that is unknown or cannot do what is asked.
+    """
+    chosen, reason = _decide(backend, device, dtype, head_width, softcap, small_mask)
+    _say(f"attention: {chosen} on {device} for {dtype} ({reason})")
+    return chosen
+
+
+def _decide(backend: str, device: str, dtype: str, head_width: int, softcap: bool, small_mask: bool) -> tuple[str, str]:
+    """The implementation and the reason."""
+    if backend not in get_args(Backend):
+        known = ", ".join(get_args(Backend))
+        raise InvalidArgument(f"attention backend {backend!r} is not one of {known}; leave it at 'auto'")
+    if backend != "auto":
+        obstacle = _obstacle(backend, device, dtype, head_width, softcap)
+        if obstacle is not None:
+            raise InvalidArgument(f"attention backend {backend!r} cannot run: {obstacle}; leave it at 'auto'")
+        return backend, "asked for"
+    why_not: str | None = "no NVIDIA GPU"  # not asked further: elsewhere only Triton's interpreter runs, for tests
+    if device.startswith("cuda"):
+        why_not = _obstacle("triton", device, dtype, head_width, softcap)
+    if why_not is None:
+        return "triton", "fastest on this device"
+    if softcap:
+        return "blockwise", f"triton: {why_not}; sdpa: no softcap"
+    if not small_mask:
+        return "blockwise", f"triton: {why_not}; sdpa: its mask would be large"
+    return "sdpa", f"triton: {why_not}"
+
+
+def _obstacle(backend: str, device: str, dtype: str, head_width: int, softcap: bool) -> str | None:
+    """Why an implementation cannot do what is asked; None where it can."""
+    if backend == "sdpa" and softcap:
+        return "torch's attention has no softcap"
+    if backend != "triton":
+        return None
+    if head_width % 8 or not 8 <= head_width <= WIDEST_HEAD:
+        return f"its head widths are the multiples of 8 up to {WIDEST_HEAD}, not {head_width}"
+    return triton_obstacle(device, dtype)
+
+
+@cache
+def _say(message: str) -> None:
+    """Cached, so that each choice is logged once."""
+    _log.info(message)

@@ -1,0 +1,29 @@
+"""Where the Triton kernels can run, and why they cannot elsewhere."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+
+DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+"""What attention takes; the kernels all but the last."""
+KERNEL_DTYPES = ("bfloat16", "float16", "float32")
+
+
+def triton_obstacle(device: str, dtype: str) -> str | None:
+    """Why the kernels cannot run for this device and dtype (`cuda:0`, `bfloat16`); None where they can."""
+    if find_spec("triton") is None:
+        return "triton is not installed (extra: train)"
+    if dtype not in KERNEL_DTYPES:
+        return f"its dtypes are bfloat16, float16 and float32, not {dtype}"
+    from stategpt.kernels._shared.interpreter import INTERPRETED
+
+    if INTERPRETED:
+        return None
+    if not device.startswith("cuda") or torch.version.hip is not None:
+        return f"it needs an NVIDIA GPU, or TRITON_INTERPRET=1 set before the first import; q is on {device}"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < (8, 0):
+        return f"it needs compute capability 8.0 or later; {device} has {capability[0]}.{capability[1]}"
+    return None

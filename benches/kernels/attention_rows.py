@@ -61,7 +61,7 @@ def measured(rehearsal: bool) -> list[Measured]:
         ]
     k = 1024
     by_length = {
-        T: Measured(f"causal d128 GQA {T}", f"{16 // T} x {T}k", causal(16 // T, T * k), FORWARD_GOALS, BACKWARD_GOALS)
+        T: Measured("causal d128 GQA", f"{16 // T} x {T}k", causal(16 // T, T * k), FORWARD_GOALS, BACKWARD_GOALS)
         for T in (2, 4, 8, 16)
     }
     of_documents = {

@@ -11,6 +11,7 @@ from rows import OURS
 from torch import Tensor
 
 from stategpt.kernels._shared.configs import Launch
+from stategpt.kernels.attention import kernel as kernel_functions
 from stategpt.kernels.attention import launch as kernels
 from stategpt.kernels.attention.cases import Case
 from stategpt.ops import TensorLayout, attention
@@ -53,10 +54,8 @@ class Kernels:
         self._layout = TensorLayout.of(problem.layout(), device)
         self._window = problem.window
         q, k, v, self._do = (x.detach() for x in problem.inputs(device, dtype))
-        descriptors = kernels.uses_descriptors(q)
-        bounds = self._layout.bounds(problem.window)
-        scale = problem.head_width**-0.5
-        self._operands = kernels.Operands(q, k, v, *bounds, self._layout.has_prefix, scale, None, descriptors)
+        bounds, scale = self._layout.bounds(problem.window), problem.head_width**-0.5
+        self._operands = kernels.operands(q, k, v, bounds, self._layout.has_prefix, scale, None)
         self._saved: tuple[Tensor, Tensor] | None = None
 
     def run(self, kernel: str, launch: Launch, shipped: dict[str, Launch]) -> tuple[Tensor, ...]:
@@ -82,5 +81,5 @@ def shipped_launches(problem: Problem, mask: str, device: torch.device, dtype: t
 
 def compiled(kernel: str, device: torch.device) -> Any:
     """The kernel compiled last in this process, as Triton holds it: `n_spills`, `metadata.shared`."""
-    caches = getattr(kernels.kernel, kernel).device_caches
+    caches = getattr(kernel_functions, kernel).device_caches
     return list(caches[device.index or 0][0].values())[-1]

@@ -118,12 +118,13 @@ class Varlen(Library):
 
     def attend(self, q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, mask: tuple[Tensor, int, dict[str, Any]]) -> Tensor:
         """o_NHD."""
-        from torch.nn.attention.varlen import varlen_attn
+        from torch.nn.attention import varlen
 
         starts, longest, options = mask
-        return varlen_attn(  # type: ignore[no-any-return]
-            *self.served(q_NHD, k_NGD, v_NGD), starts, starts, longest, longest, **options
-        )
+        served = self.served(q_NHD, k_NGD, v_NGD)
+        call: Any = varlen.varlen_attn  # its arguments differ between versions
+        o: Tensor = call(*served, starts, starts, longest, longest, **options)
+        return o
 
 
 class Flex(Library):
@@ -139,7 +140,7 @@ class Flex(Library):
         self._create = torch.compile(create_block_mask, dynamic=False)
         self._documents: Tensor | None = None
         self._shape: tuple[object, ...] = ()
-        self._sees: Callable[..., Tensor] | None = None
+        self._sees: Callable[..., Tensor] = _causal
 
     def mask(self, problem: Problem) -> tuple[int, Any]:
         """Tokens a row and the block mask. Documents of a shape share one buffer, so that nothing compiles twice."""
@@ -187,8 +188,9 @@ class Reference(Library):
 
     def attend(self, q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, mask: tuple[Any, ...]) -> Tensor:
         """o_NHD."""
-        *bounds, window = mask
-        return attention_reference(q_NHD, k_NGD, v_NGD, *bounds, q_NHD.shape[2] ** -0.5, window)
+        segment_start, prefix_end, branch_start, window = mask
+        scale = q_NHD.shape[2] ** -0.5
+        return attention_reference(q_NHD, k_NGD, v_NGD, segment_start, prefix_end, branch_start, scale, window)
 
 
 def _causal(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:

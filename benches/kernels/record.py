@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,7 @@ def build(device: torch.device, parts: Record, commit: str | None = None) -> Rec
         "what": "attention kernels beside their peers",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": commit or _output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD") or "unknown",
-        "changed_since_commit": bool(
-            _output(
-                "git", "-C", str(ROOT), "status", "--porcelain", "--", "python", "rust", "triton_kernels", "benches"
-            )
-        ),
+        "changed_since_commit": None if commit else _changed(),
         "command": " ".join(["python", "benches/kernels/bench.py", *sys.argv[1:]]),
         "device": device_of(device),
         "versions": {
@@ -40,10 +36,21 @@ def build(device: torch.device, parts: Record, commit: str | None = None) -> Rec
             "triton": triton.__version__,
             "numpy": numpy.__version__,
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version() if device.type == "cuda" else None,
+            "cudnn": _cudnn() if device.type == "cuda" else None,
         },
         "parts": parts,
     }
+
+
+def _changed() -> bool:
+    """Has anything that is measured changed since the commit?"""
+    measured = ("python", "rust", "triton_kernels", "benches/kernels")
+    return bool(_output("git", "-C", str(ROOT), "status", "--porcelain", "--", *measured))
+
+
+def _cudnn() -> int | None:
+    version: Callable[[], int | None] = torch.backends.cudnn.version
+    return version()
 
 
 def device_of(device: torch.device) -> Record:

@@ -1,10 +1,11 @@
-"""Writes tables of launches as they are checked in: an entry a line."""
+"""Tables of launches: which entries a search adds, and the file, an entry a line."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from stategpt.kernels._shared.configs import Key, Launch, Table
+from stategpt.kernels._shared.configs import MOST_ENTRIES, Key, Launch, Table, read_table
 
 Launches = dict[str, Launch]
 
@@ -37,3 +38,43 @@ def with_entries(table: Table, changed: dict[Key, Launches]) -> Table:
 def _covered(key: Key, changed: dict[Key, Launches]) -> bool:
     """Is there another, wider key among the changed that differs in stars alone?"""
     return any(key != wide and all(w in ("*", k) for w, k in zip(wide, key, strict=True)) for wide in changed)
+
+
+def collapsed(table: Table, best: dict[Key, Launches]) -> dict[Key, Launches]:
+    """Entries to write: only what differs from what the table finds, with one key where short and long agree."""
+    changed = {}
+    for key, launches in best.items():
+        length = table.fields.index("length")
+        other = (*key[:length], "short" if key[length] == "long" else "long", *key[length + 1 :])
+        both = (*key[:length], "*", *key[length + 1 :])
+        if best.get(other) == launches:
+            key = both
+        found = table.find(**dict(zip(table.fields, key, strict=True)))
+        if found != launches and key not in changed:
+            changed[key] = launches
+    return changed
+
+
+def affordable(table: Table, changed: dict[Key, Launches], gains: dict[Key, float]) -> dict[Key, Launches]:
+    """As many as the tables of all operations have room for, the largest gains first."""
+    length = table.fields.index("length")
+
+    def gain(key: Key) -> float:
+        return max(gains.get((*key[:length], part, *key[length + 1 :]), 1.0) for part in ("short", "long"))
+
+    room = MOST_ENTRIES - entries_of_all(table)
+    kept: dict[Key, Launches] = {}
+    for key in sorted(changed, key=gain, reverse=True):
+        if key in table.entries or room > 0:
+            kept[key] = changed[key]
+            room -= key not in table.entries
+    return kept
+
+
+def entries_of_all(table: Table) -> int:
+    """Entries of this table and of the other operations' tables."""
+    from stategpt import kernels as package  # the folder of all operations
+
+    folder = Path(next(iter(package.__path__))).resolve()
+    others = [path for path in folder.glob("*/configs.json") if path.parent.name != "attention"]
+    return len(table.entries) + sum(len(read_table(path).entries) for path in others)

@@ -77,7 +77,8 @@ def _once_on_cuda(call: Call, i: int, device: torch.device, host: bool) -> float
         call.run(given)
         torch.cuda.synchronize(device)
         return (time.perf_counter() - began) * 1e3
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    event: Callable[..., Any] = torch.cuda.Event
+    start, end = event(enable_timing=True), event(enable_timing=True)
     start.record()
     call.run(given)
     end.record()

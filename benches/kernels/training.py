@@ -55,7 +55,7 @@ def row(sizes: Sizes, device: torch.device, rounds: int) -> Row:
         optimizer.zero_grad(set_to_none=True)
         with autocast("bfloat16" if device.type == "cuda" else "float32", device):
             logits = model(ids, moved)
-        (cross_entropy(logits, targets) / sizes.tokens).backward()
+        torch.autograd.backward(cross_entropy(logits, targets) / sizes.tokens)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
 

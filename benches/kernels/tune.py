@@ -7,30 +7,29 @@ Triton's cache, where this one finds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures import TimeoutError as NotDone
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from pathlib import Path
+from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
 from attention_rows import AGREEMENT, relative
-from ours import Kernels, compiled, shipped_launches
+from compiling import Candidate, refusals
+from ours import Kernels, shipped_launches
 from problems import Problem, causal, packed
-from table import Launches, with_entries
+from table import Launches, affordable, collapsed, with_entries
 from timing import Call, Clock, in_turns
 
-from stategpt.kernels._shared.configs import MOST_ENTRIES, Key, Launch, Table
-from stategpt.kernels._shared.gate import MOST_SHARED, most_spills
+from stategpt.kernels._shared.configs import Key, Launch, Table
 from stategpt.kernels.attention.launch import LONG_ROWS, architecture_of, bits
 from stategpt.kernels.attention.signatures import tabled_width
 
+Grid = dict[str, tuple[tuple[int, int, int, int], ...]]
 FASTER = 1.03
-PROCESSES = 14
+"""What a launch must gain to take the shipped one's place: more than times of one launch differ."""
 ROUNDS, REHEARSED_ROUNDS = 7, 1
-GRID = {
+GRID: Grid = {
     "forward": ((128, 128, 8, 2), (128, 64, 8, 2), (128, 64, 8, 3), (128, 64, 4, 2), (64, 128, 4, 2), (64, 64, 4, 3)),
     "backward_q": (
         (128, 128, 8, 2),
@@ -50,7 +49,7 @@ GRID = {
     ),
 }
 """(block_q, block_k, warps, stages) tried beside what is shipped."""
-SMALL_GRID = dict.fromkeys(GRID, ((32, 16, 4, 1),))
+SMALL_GRID: Grid = dict.fromkeys(GRID, ((32, 16, 4, 1),))
 
 
 @dataclass(frozen=True)
@@ -98,9 +97,10 @@ def tune(
     table: Table, device: torch.device, dtype: torch.dtype, rehearsal: bool, clock: Clock, said: Callable[[str], None]
 ) -> tuple[Table, list[dict[str, Any]]]:
     """The table with what is faster, and all trials for the record."""
-    grid = SMALL_GRID if rehearsal else GRID
+    grid, rounds = (SMALL_GRID, REHEARSED_ROUNDS) if rehearsal else (GRID, ROUNDS)
     wanted = [(load, shipped_launches(load.problems[0], load.mask, device, dtype)) for load in workloads(rehearsal)]
-    fits = _always if rehearsal else _compiled_ahead(wanted, grid, device, dtype, clock, said)
+    every = {of(load, kernel, Launch(*n)) for load, _ in wanted for kernel, several in grid.items() for n in several}
+    refused = dict.fromkeys(every, "") if rehearsal else refusals(every, device, dtype, clock, said)
     best: dict[Key, Launches] = {}
     gains: dict[Key, float] = {}
     record = []
@@ -113,13 +113,18 @@ def tune(
         best[key], gains[key] = dict(shipped), 1.0
         runs = [Kernels(problem, device, dtype) for problem in load.problems]
         for kernel, numbers in grid.items():
-            candidates = [Launch(*n) for n in numbers if Launch(*n) != shipped[kernel]]
-            trials = list(_trials(runs, kernel, shipped, candidates, lambda k, c, load=load: fits(load, k, c)))
+            others = {Launch(*n): refused[of(load, kernel, Launch(*n))] for n in numbers}
+            trials = list(_trials(runs, kernel, shipped, others, rounds))
             kept, gain = winner(trials)
             best[key][kernel] = kept
             gains[key] = max(gains[key], gain)
             record.append(_as_json(key, kernel, trials, kept, gain))
     return with_entries(table, affordable(table, collapsed(table, best), gains)), record
+
+
+def of(load: Workload, kernel: str, launch: Launch) -> Candidate:
+    """What a launch of a workload is compiled as."""
+    return Candidate(load.head_width, bool(load.problems[0].prefix), kernel, launch)
 
 
 def _key(table: Table, load: Workload, device: torch.device, dtype: torch.dtype) -> Key:
@@ -137,28 +142,31 @@ def _trials(
     runs: list[Kernels],
     kernel: str,
     shipped: Launches,
-    candidates: Iterable[Launch],
-    refusal: Callable[[str, Launch], str],
+    others: dict[Launch, str],
+    rounds: int,
 ) -> Iterator[Trial]:
-    """The shipped launch first, then every candidate."""
+    """The shipped launch and every other one with the reason why it is refused, if it is."""
     device, dtype = runs[0].device, runs[0].dtype
     good = [shipped[kernel]]
     expected = runs[0].run(kernel, shipped[kernel], shipped)
-    for launch in candidates:
-        refused = refusal(kernel, launch) or _fault(runs[0], kernel, launch, shipped, expected, dtype)
+    for launch, reason in others.items():
+        if launch == shipped[kernel]:
+            continue
+        refused = reason or _fault(runs[0], kernel, launch, shipped, expected, dtype)
         if refused:
             yield Trial(kernel, launch, None, refused)
         else:
             good.append(launch)
     totals = dict.fromkeys(good, 0.0)
     for run in runs:
-        calls = {
-            str(i): Call(lambda _, run=run, launch=launch: run.run(kernel, launch, shipped))
-            for i, launch in enumerate(good)
-        }
-        for i, rounds in in_turns(calls, device, ROUNDS).items():
-            totals[good[int(i)]] += sorted(rounds)[len(rounds) // 2]
+        calls = {str(i): Call(partial(_again, run, kernel, launch, shipped)) for i, launch in enumerate(good)}
+        for i, times_ms in in_turns(calls, device, rounds).items():
+            totals[good[int(i)]] += median(times_ms)
     yield from (Trial(kernel, launch, ms) for launch, ms in totals.items())
+
+
+def _again(run: Kernels, kernel: str, launch: Launch, shipped: Launches, _: object) -> None:
+    run.run(kernel, launch, shipped)
 
 
 def _fault(
@@ -182,100 +190,6 @@ def winner(trials: list[Trial]) -> tuple[Launch, float]:
     return (launch, shipped_ms / ms) if shipped_ms / ms >= FASTER else (shipped, 1.0)
 
 
-def collapsed(table: Table, best: dict[Key, Launches]) -> dict[Key, Launches]:
-    """Entries to write: only what differs from what the table finds, with one key where short and long agree."""
-    changed = {}
-    for key, launches in best.items():
-        length = table.fields.index("length")
-        other = (*key[:length], "short" if key[length] == "long" else "long", *key[length + 1 :])
-        both = (*key[:length], "*", *key[length + 1 :])
-        if best.get(other) == launches:
-            key = both
-        found = table.find(**dict(zip(table.fields, key, strict=True)))
-        if found != launches and key not in changed:
-            changed[key] = launches
-    return changed
-
-
-def affordable(table: Table, changed: dict[Key, Launches], gains: dict[Key, float]) -> dict[Key, Launches]:
-    """As many as the tables of all operations have room for, the largest gains first."""
-    length = table.fields.index("length")
-
-    def gain(key: Key) -> float:
-        return max(gains.get((*key[:length], part, *key[length + 1 :]), 1.0) for part in ("short", "long"))
-
-    room = MOST_ENTRIES - entries_of_all(table)
-    kept: dict[Key, Launches] = {}
-    for key in sorted(changed, key=gain, reverse=True):
-        if key in table.entries or room > 0:
-            kept[key] = changed[key]
-            room -= key not in table.entries
-    return kept
-
-
-def entries_of_all(table: Table) -> int:
-    """Entries of this table and of the other operations' tables."""
-    from stategpt import kernels as package  # the folder of all operations
-    from stategpt.kernels._shared.configs import read_table
-
-    folder = Path(next(iter(package.__path__))).resolve()
-    others = [path for path in folder.glob("*/configs.json") if path.parent.name != "attention"]
-    return len(table.entries) + sum(len(read_table(path).entries) for path in others)
-
-
 def _as_json(key: Key, kernel: str, trials: list[Trial], kept: Launch, gain: float) -> dict[str, Any]:
     said = {str(trial.launch.numbers()): trial.refused or float(f"{trial.ms:.4g}") for trial in trials}
     return {"key": "/".join(key), "kernel": kernel, "kept": kept.numbers(), "gain": round(gain, 3), "trials": said}
-
-
-def _always(load: Workload, kernel: str, launch: Launch) -> str:
-    return ""
-
-
-def _compiled_ahead(
-    wanted: list[tuple[Workload, Launches]],
-    grid: dict[str, tuple[tuple[int, ...], ...]],
-    device: torch.device,
-    dtype: torch.dtype,
-    clock: Clock,
-    said: Callable[[str], None],
-) -> Callable[[Workload, str, Launch], str]:
-    """Compiles every candidate in other processes. -> what says why one is refused, or nothing."""
-    jobs = {
-        (load.head_width, bool(load.problems[0].prefix), kernel, Launch(*numbers))
-        for load, _ in wanted
-        for kernel, several in grid.items()
-        for numbers in several
-    }
-    said(f"compiling {len(jobs)} candidates")
-    refusals: dict[tuple[int, bool, str, Launch], str] = dict.fromkeys(jobs, "not compiled in time")
-    workers = ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn"))
-    futures = {workers.submit(_compile, *job, str(device), dtype): job for job in jobs}
-    try:
-        for future in as_completed(futures, timeout=max(clock.left * 0.6, 0.1)):
-            refusals[futures[future]] = f"{error}"[:200] if (error := future.exception()) else future.result()
-    except NotDone:
-        said("not all candidates were compiled in time")
-    workers.shutdown(wait=False, cancel_futures=True)
-    return lambda load, kernel, launch: refusals[load.head_width, bool(load.problems[0].prefix), kernel, launch]
-
-
-def _compile(head_width: int, prefix: bool, kernel: str, launch: Launch, device: str, dtype: torch.dtype) -> str:
-    """Runs a launch on a few tokens, which compiles it. -> why it is refused, or nothing."""
-    where = torch.device(device)
-    problem = (
-        Problem(((64, 64),), 192, head_width=head_width, prefix=64)
-        if prefix
-        else packed(1, 192, 0, head_width=head_width)
-    )
-    shipped = shipped_launches(problem, "prefix" if prefix else "causal", where, dtype)
-    try:
-        Kernels(problem, where, dtype).run(kernel, launch, shipped)
-    except Exception as error:  # as in `_fault`
-        return f"{type(error).__name__}: {error}"[:200]
-    made = compiled(kernel, where)
-    stack, _ = most_spills("")
-    if made.n_spills * 4 > stack:
-        return f"spills {made.n_spills * 4} bytes a thread"
-    most = MOST_SHARED[architecture_of(where)]
-    return f"takes {made.metadata.shared} bytes of shared memory" if made.metadata.shared > most else ""

@@ -134,10 +134,10 @@ def attention_table(**blocks: int) -> Table:
 
 
 def test_only_what_differs_is_written_and_once_where_lengths_agree() -> None:
-    import tune
+    import table as tables
 
     def changed(table: Table, **blocks: int) -> dict[str, int]:
-        found = tune.collapsed(table, attention_table(**blocks).entries)
+        found = tables.collapsed(table, attention_table(**blocks).entries)
         return {"/".join(key[4:]): entry["forward"].block_q for key, entry in found.items()}
 
     shipped = attention_table(any=128)
@@ -159,12 +159,12 @@ def test_a_wider_entry_replaces_those_it_covers() -> None:
 
 
 def test_entries_without_room_are_left_out_smallest_gain_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tune
+    import table as tables
 
     changed, shipped = attention_table(any=64, causal_short=32, causal_long=16).entries, attention_table(any=128)
     gains = {key: 1.1 if key[5] == "short" else 1.05 for key in changed}
-    monkeypatch.setattr(tune, "entries_of_all", lambda table: MOST_ENTRIES - 1)
-    assert [key[4:] for key in tune.affordable(shipped, changed, gains)] == [("causal", "short"), ("*", "*")]
+    monkeypatch.setattr(tables, "entries_of_all", lambda table: MOST_ENTRIES - 1)
+    assert [key[4:] for key in tables.affordable(shipped, changed, gains)] == [("causal", "short"), ("*", "*")]
 
 
 def test_a_candidate_must_be_faster_by_three_per_cent() -> None:

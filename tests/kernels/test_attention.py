@@ -105,3 +105,133 @@ def check(results: Tensors, exact: Tensors, do: torch.Tensor, tolerance: Toleran
 def test_values_and_gradients_equal_the_float64_reference(case: Case, tolerance: Tolerance):
     inputs, do = case.inputs(tolerance.dtype), case.direction(tolerance.dtype)
     check(by_kernels(case, operands(case, inputs), do, SQUARE), truth(case.name, tolerance.dtype), do, tolerance)
+
+
+UNLIKE = ("packed_with_padding", "mixed_rows", "branch_of_one", "blank", "window_in_prefix", "softcap_prefix_window")
+"""Cases that between them have every kind of mask."""
+
+
+@pytest.mark.parametrize("tile", [FLAT, TALL], ids=["64x16", "16x64"])
+@pytest.mark.parametrize("name", UNLIKE)
+def test_any_tiles_give_the_same(name: str, tile: Launch):
+    case, tolerance = by_name(name), KERNEL_TOLERANCES[0]
+    inputs, do = case.inputs(tolerance.dtype), case.direction(tolerance.dtype)
+    check(by_kernels(case, operands(case, inputs), do, tile), truth(name, tolerance.dtype), do, tolerance)
+
+
+@pytest.mark.parametrize("one_pass", [False, True], ids=["two_passes", "one_pass"])
+@pytest.mark.parametrize("name", [*UNLIKE, "odd_group", "width_64"])
+def test_one_pass_adds_up_the_same_gradient(name: str, one_pass: bool):
+    case, tolerance = by_name(name), KERNEL_TOLERANCES[0]
+    inputs, do = case.inputs(tolerance.dtype), case.direction(tolerance.dtype)
+    results = by_kernels(case, operands(case, inputs), do, SQUARE, one_pass=one_pass)
+    check(results, truth(name, tolerance.dtype), do, tolerance)
+
+
+@pytest.mark.parametrize("tolerance", [KERNEL_TOLERANCES[0], KERNEL_TOLERANCES[-1]], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("name", [*UNLIKE, "one_token_rows", "off_tile", "width_64"])
+def test_descriptors_read_and_write_what_pointers_do(name: str, tolerance: Tolerance):
+    """Streams of 2 and 36 tokens have rows of lse that no descriptor can take: they are copied to rows that it can."""
+    case = by_name(name)
+    inputs, do = case.inputs(tolerance.dtype), case.direction(tolerance.dtype)
+    exact = truth(name, tolerance.dtype)
+    check(by_kernels(case, operands(case, inputs, descriptors=True), do, SQUARE), exact, do, tolerance)
+
+
+@pytest.mark.parametrize("descriptors", [False, True], ids=["pointers", "descriptors"])
+def test_what_lies_around_the_tensors_is_never_read(descriptors: bool):
+    """q, k, v and do are windows into buffers of NaN: heads, columns and tokens beside theirs, and those behind."""
+    case, tolerance = by_name("prefix_off_tile"), KERNEL_TOLERANCES[0]
+    inputs, do = case.inputs(tolerance.dtype), case.direction(tolerance.dtype)
+
+    def within_nan(x: torch.Tensor) -> torch.Tensor:
+        N, heads, D = x.shape
+        room = torch.full((N + 130, heads + 2, D), torch.nan, dtype=x.dtype, device=DEVICE)
+        window = room[1 : N + 1, 1 : heads + 1]
+        window.copy_(x)
+        return window
+
+    what = operands(case, inputs, descriptors=descriptors)
+    what = dataclasses.replace(what, **{name: within_nan(getattr(what, name)) for name in ("q_NHD", "k_NGD", "v_NGD")})
+    assert not what.q_NHD.is_contiguous()
+    results = by_kernels(case, what, within_nan(do.to(DEVICE)), SQUARE)
+    check(results, truth(case.name, tolerance.dtype), do, tolerance)
+
+
+@pytest.mark.parametrize("descriptors", [False, True], ids=["pointers", "descriptors"])
+def test_strides_that_no_descriptor_takes(descriptors: bool):
+    """k and v of one head seen by four, an output's gradient that is the same for all: strides of 0."""
+    case, tolerance = by_name("multi_head"), KERNEL_TOLERANCES[0]
+    q, k, v = (x.detach() for x in case.inputs(tolerance.dtype))
+    k, v = (x[:, :1].expand(-1, case.kv_heads, -1) for x in (k, v))
+    do = case.direction(tolerance.dtype)[:1, :1].expand(q.shape)
+    exact = case.truth((q, k.contiguous(), v.contiguous()), do)
+    check(by_kernels(case, operands(case, (q, k, v), descriptors=descriptors), do, SQUARE), exact, do, tolerance)
+
+
+@pytest.mark.parametrize(
+    "tolerance", KERNEL_TOLERANCES, ids=lambda tolerance: str(tolerance.dtype).removeprefix("torch.")
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # of keys that the mask then leaves out
+@pytest.mark.parametrize("name", ["packed", "shared_prefix", "window", "large_logits", "width_64", "off_tile"])
+def test_no_more_precision_is_lost_than_in_torch(name: str, tolerance: Tolerance):
+    case = LARGE_LOGITS if name == "large_logits" else by_name(name)
+    inputs, do = case.inputs(tolerance.dtype), case.direction(tolerance.dtype)
+    ours = by_kernels(case, operands(case, inputs), do, SQUARE)
+    theirs = by_torch(case, inputs, do)
+    for what, a, b, exact in zip("oqkv", ours, theirs, case.truth(inputs, do), strict=True):
+        assert relative_error(a, exact) <= 1.5 * relative_error(b, exact), what
+
+
+def by_torch(case: Case, inputs: Tensors, do: torch.Tensor) -> Tensors:
+    """o, dq, dk and dv by torch's attention in the inputs' dtype, with a mask of N x N."""
+    near, far_start, far_end = (bound[:, None].cpu() for bound in bounds(case))
+    row, key = torch.arange(case.tokens)[:, None], torch.arange(case.tokens)[None, :]
+    mask = ((key >= near) & (key <= row)) | ((key >= far_start) & (key < far_end))
+    q, k, v = (x.transpose(0, 1)[None] for x in inputs)
+    o = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)[0].transpose(0, 1)
+    return (o.detach(), *torch.autograd.grad(o, inputs, do))
+
+
+def test_the_deterministic_gradient_has_one_value():
+    case = by_name("branch_of_one")
+    inputs, do = case.inputs(torch.float32), case.direction(torch.float32)
+    runs = [by_kernels(case, operands(case, inputs), do, SQUARE) for _ in range(2)]
+    for one, other in zip(*runs, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_an_empty_stream_launches_nothing():
+    nothing = torch.zeros(0, 2, 16, device=DEVICE)
+    vector = torch.zeros(0, dtype=torch.int32, device=DEVICE)
+    tiles = torch.zeros(0, 10, dtype=torch.int32, device=DEVICE)
+    what = launch.Operands(nothing, nothing, nothing, vector, vector, vector, False, 1.0, None, False)
+    o, lse = launch.forward(what, tiles, SQUARE)
+    deltas = launch.delta(o, nothing, ROWS)
+    assert launch.backward_q(what, nothing, lse, deltas, tiles, SQUARE).shape == (0, 2, 16)
+    assert [x.shape for x in launch.backward_kv(what, nothing, lse, deltas, tiles, SQUARE)[1:]] == [(0, 2, 16)] * 2
+
+
+HUGE_STRIDE = 2**27 + 8
+"""Elements from one token to the next: the 17th token lies 2^31 elements, the 33rd 2^32 elements from the first."""
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="a GPU's memory is not sparse; the same addresses are computed there")
+def test_offsets_are_64_bits_wide(tmp_path):
+    """Keys of a file with holes: 40 tokens lie 2^27 elements apart, so that an int32 offset would wrap around."""
+    case = dataclasses.replace(by_name("packed"), rows=[[(36, ()), (4, ())]], row_tokens=40, heads=1, kv_heads=1)
+    tolerance = KERNEL_TOLERANCES[1]
+    inputs, do = case.inputs(torch.float16), case.direction(torch.float16)
+
+    def spread(x: torch.Tensor, name: str) -> torch.Tensor:
+        size = (case.tokens - 1) * HUGE_STRIDE + case.head_width
+        room = torch.from_file(str(tmp_path / name), shared=True, size=size, dtype=x.dtype)
+        far_apart = room.as_strided(x.shape, (HUGE_STRIDE, case.head_width, 1))
+        return far_apart.copy_(x)
+
+    what = operands(case, inputs)
+    names = ("q_NHD", "k_NGD", "v_NGD")
+    what = dataclasses.replace(what, **{name: spread(getattr(what, name), name) for name in names})
+    assert what.k_NGD.stride(0) * 17 > 2**31
+    results = by_kernels(case, what, spread(do, "do"), Launch(16, 16, 4, 1))
+    check(results, case.truth(inputs, do), do, tolerance)

@@ -1,4 +1,8 @@
-"""The softmax that is carried along the keys, in base 2, as every attention kernel takes it. Imports triton only."""
+"""The softmax that is carried along the keys, as every attention kernel takes it. Imports triton only.
+
+Scores are in units of log 2, for which GPUs have an instruction, or in natural units: a score of 1e3 is 1443 in units
+of log 2, whose rounding costs float32 half of its last digits.
+"""
 
 import triton
 import triton.language as tl
@@ -22,12 +26,24 @@ def tanh(x):
 
 
 @triton.jit
-def softmax_step(acc, total, top, x, v_tile):
+def power(x, NATURAL: tl.constexpr):
+    """e^x or 2^x."""
+    return tl.exp(x) if NATURAL else tl.exp2(x)
+
+
+@triton.jit
+def logarithm(x, NATURAL: tl.constexpr):
+    """The inverse of `power`."""
+    return tl.log(x) if NATURAL else tl.log2(x)
+
+
+@triton.jit
+def softmax_step(acc, total, top, x, v_tile, NATURAL: tl.constexpr):
     """Rescales what was summed to the new maximum of each row, and adds this step's keys."""
     new_top = tl.maximum(top, tl.max(x, 1))
-    # The top of a row that has seen nothing is -inf; 0 in its place makes exp2 give 0 and not NaN.
+    # The top of a row that has seen nothing is -inf; 0 in its place makes `power` give 0 and not NaN.
     shift = tl.where(new_top == float("-inf"), 0.0, new_top)
-    p = tl.exp2(x - shift[:, None])
-    shrink = tl.exp2(top - shift)
+    p = power(x - shift[:, None], NATURAL)
+    shrink = power(top - shift, NATURAL)
     acc = tl.dot(p.to(v_tile.dtype), v_tile, acc * shrink[:, None], input_precision="ieee")
     return acc, total * shrink + tl.sum(p, 1), new_top

@@ -30,11 +30,11 @@ def attention_op(
     softcap: float | None,
     deterministic: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Attention over the keys [near_start[t], t] and [far_start[t], far_end[t]). -> contiguous o_NHD, lse_HN, base 2
+    """Attention over the keys [near_start[t], t] and [far_start[t], far_end[t]). -> contiguous o_NHD and lse_HN
 
     `launches` is `launch.numbers` of the table's entry, and the tiles are the work lists of its forward, backward_q and
     backward_kv; or there are none, and `forward_tiles`, in the host's memory, is the list that `blockwise` walks.
-    Without `prefix` no token sees far keys. lse is for the backward pass and has no gradient.
+    Without `prefix` no token sees far keys. lse is for `attention_backward_op` alone and has no gradient.
     """
     if not launches:
         scoring = blockwise.Scoring(near_start, far_start, far_end, scale, softcap)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LOG2_E = 1.4426950408889634
 BLOCK_Q, BLOCK_K = 128, 512
 
 
@@ -36,15 +35,15 @@ class Scoring:
     softcap: float | None
 
     def scores(self, q_GRQD: Tensor, k_GKD: Tensor, first: int, step: Step) -> tuple[Tensor, Tensor | None]:
-        """Scores in units of log 2, -inf where unseen, and the derivative of the cap. -> [G, R, Q, K] each"""
+        """Scores, -inf where unseen, and the derivative of the cap. -> [G, R, Q, K] each"""
         x = torch.matmul(q_GRQD, k_GKD.unsqueeze(1).mT)
         slope = None
         if self.softcap is None:
-            x.mul_(self.scale * LOG2_E)
+            x.mul_(self.scale)
         else:
             bent = x.mul_(self.scale / self.softcap).tanh_()
             slope = 1 - bent * bent
-            x = bent * (self.softcap * LOG2_E)
+            x = bent * self.softcap
         if step.masked:
             x.masked_fill_(~self._seen(first, q_GRQD.shape[2], step), -torch.inf)
         return x, slope
@@ -80,7 +79,7 @@ def tiles(query_tiles: Tensor, tokens: int) -> Iterator[tuple[int, int, list[Ste
 def forward(
     q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, scoring: Scoring, query_tiles: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """o_NHD in q's dtype and lse_HN, base 2, in the working dtype: float64 for float64, else float32."""
+    """o_NHD in q's dtype and lse_HN in the working dtype: float64 for float64, else float32."""
     N, H, _ = q_NHD.shape
     groups = k_NGD.shape[1]
     work = working(q_NHD.dtype)
@@ -95,15 +94,15 @@ def forward(
             x, _ = scoring.scores(q_GRQD, by_head(k_NGD, step, work), first, step)
             new_top = torch.maximum(top, x.amax(dim=-1))
             shift = new_top.masked_fill(new_top == -torch.inf, 0.0)
-            p = x.sub_(shift.unsqueeze(-1)).exp2_()
-            shrink = (top - shift).exp2_()
+            p = x.sub_(shift.unsqueeze(-1)).exp_()
+            shrink = (top - shift).exp_()
             total = total * shrink + p.sum(dim=-1)
             acc = torch.matmul(p, by_head(v_NGD, step, work).unsqueeze(1)).addcmul_(acc, shrink.unsqueeze(-1))
             top = new_top
         some = total > 0
         total = total.where(some, 1.0)
         o_NHD[first:end] = from_group(acc / total.unsqueeze(-1)).to(o_NHD.dtype)
-        lse_HN[:, first:end] = (top + total.log2()).where(some, -torch.inf).flatten(0, 1)
+        lse_HN[:, first:end] = (top + total.log()).where(some, -torch.inf).flatten(0, 1)
     return o_NHD, lse_HN
 
 
@@ -131,7 +130,7 @@ def backward(
         for step in steps:
             k_GKD, v_GKD = by_head(k_NGD, step, work), by_head(v_NGD, step, work)
             x, slope = scoring.scores(q_GRQD, k_GKD, first, step)
-            p = x.sub_(lse).exp2_()
+            p = x.sub_(lse).exp_()
             dv_GND[:, step.first : step.end] += torch.matmul(p.mT, do_GRQD).sum(dim=1)
             ds = torch.matmul(do_GRQD, v_GKD.unsqueeze(1).mT).sub_(delta).mul_(p)
             if slope is not None:

@@ -4,7 +4,7 @@
 
 cap(x) = softcap * tanh(x / softcap), or x. Token t sees the keys [near_start[t], t] and [far_start[t], far_end[t]).
 FlashAttention-2's algorithm (Dao 2023, arXiv 2307.08691): scores live in registers only, the softmax is carried along
-the keys, and the backward pass makes the probabilities again from `lse`, kept in base 2.
+the keys, and the backward pass makes the probabilities again from `lse`, in units of log 2 (natural for float32).
 
     forward        one program a query tile and head         o, lse
     delta          one program ROWS tokens and head          rowsum(o * do), algorithm 2 line 4
@@ -24,7 +24,7 @@ With DESCRIPTORS tensors come as TMA descriptors of [N, heads * D] (D = WIDTH, h
 import triton
 import triton.language as tl
 
-from .._shared.softmax import LOG2_E, softmax_step, tanh
+from .._shared.softmax import LOG2_E, logarithm, power, softmax_step, tanh
 
 NO_LIMIT = tl.constexpr(2147483647)
 QUERY_TILE_FIELDS = tl.constexpr(10)
@@ -86,15 +86,22 @@ def load_of_head(x, head, first, tokens, stride, ROWS: tl.constexpr, DESCRIPTORS
         return tl.load(x + head.to(tl.int64) * stride + rows, mask=rows < tokens, other=0.0)
 
 
+@triton.constexpr_function
+def natural(tile):
+    """Are scores, and lse, in natural units? Those of float32 operands are, which is exact but no instruction."""
+    return tile.dtype == tl.float32
+
+
 @triton.jit
 def scores(q_tile, k_tile, scale, softcap, SOFTCAP: tl.constexpr):
-    """cap(scale * q . k) in units of log 2, and the cap's derivative (without a cap: the scores once more)."""
+    """cap(scale * q . k) in the units of `power`, and the cap's derivative (without a cap: the scores once more)."""
+    UNIT: tl.constexpr = 1.0 if natural(q_tile) else LOG2_E
     x = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee")
     if SOFTCAP:
         bent = tanh(x * (scale / softcap))
-        return bent * (softcap * LOG2_E), 1.0 - bent * bent
+        return bent * (softcap * UNIT), 1.0 - bent * bent
     else:
-        x = x * (scale * LOG2_E)
+        x = x * (scale * UNIT)
         return x, x
 
 
@@ -154,7 +161,7 @@ def forward(
     D: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
     PREFIX: tl.constexpr, SOFTCAP: tl.constexpr, DESCRIPTORS: tl.constexpr,
 ):  # fmt: skip
-    """o and lse = log2 of the softmax denominators. A row that sees nothing has o = 0 and lse = -inf."""
+    """o and lse, the logarithm of the softmax denominators. A row that sees nothing has o = 0 and lse = -inf."""
     program = tl.program_id(0)
     head = program % heads  # the heads of a group run side by side and find k and v in L2
     kv_head = head // group
@@ -171,7 +178,7 @@ def forward(
         k_tile = load_rows(k, key, kv_head, tokens, stride_kn, stride_kh, D, BLOCK_K, WIDTH, DESCRIPTORS)
         x, _ = scores(q_tile, k_tile, scale, softcap, SOFTCAP)
         v_tile = load_rows(v, key, kv_head, tokens, stride_vn, stride_vh, D, BLOCK_K, WIDTH, DESCRIPTORS)
-        acc, total, top = softmax_step(acc, total, top, x, v_tile)
+        acc, total, top = softmax_step(acc, total, top, x, v_tile, natural(q_tile))
 
     rows = first + tl.arange(0, BLOCK_Q)
     near_start = load_vector(near_starts, first, tokens, BLOCK_Q, False)
@@ -190,12 +197,12 @@ def forward(
         if PREFIX:
             seen = seen & (keys < end)[None, :]
         v_tile = load_rows(v, key, kv_head, tokens, stride_vn, stride_vh, D, BLOCK_K, WIDTH, DESCRIPTORS)
-        acc, total, top = softmax_step(acc, total, top, tl.where(seen, x, float("-inf")), v_tile)
+        acc, total, top = softmax_step(acc, total, top, tl.where(seen, x, float("-inf")), v_tile, natural(q_tile))
 
     some = total > 0.0
     total = tl.where(some, total, 1.0)
     store_rows(o, acc / total[:, None], first, head, tokens, stride_on, stride_oh, D, BLOCK_Q, WIDTH, DESCRIPTORS)
-    row_lse = tl.where(some, top + tl.log2(total), float("-inf"))
+    row_lse = tl.where(some, top + logarithm(total, natural(q_tile)), float("-inf"))
     tl.store(lse + head.to(tl.int64) * stride_lse + rows, row_lse, mask=rows < tokens)
 
 
@@ -242,7 +249,7 @@ def backward_q(
         x, slope = scores(q_tile, k_tile, scale, softcap, SOFTCAP)
         v_tile = load_rows(v, key, kv_head, tokens, stride_vn, stride_vh, D, BLOCK_K, WIDTH, DESCRIPTORS)
         dp = tl.dot(do_tile, tl.trans(v_tile), input_precision="ieee")
-        ds = scores_gradient(tl.exp2(x - row_lse), dp, row_delta, slope, SOFTCAP)
+        ds = scores_gradient(power(x - row_lse, natural(k_tile)), dp, row_delta, slope, SOFTCAP)
         acc = tl.dot(ds.to(k_tile.dtype), k_tile, acc, input_precision="ieee")
 
     rows = first + tl.arange(0, BLOCK_Q)
@@ -261,7 +268,7 @@ def backward_q(
         seen = visible(rows[:, None], keys[None, :], near_start[:, None], far_start[:, None], far_end[:, None], PREFIX)
         if PREFIX:
             seen = seen & (keys < end)[None, :]
-        p = tl.where(seen, tl.exp2(x - row_lse), 0.0)
+        p = tl.where(seen, power(x - row_lse, natural(k_tile)), 0.0)
         v_tile = load_rows(v, key, kv_head, tokens, stride_vn, stride_vh, D, BLOCK_K, WIDTH, DESCRIPTORS)
         dp = tl.dot(do_tile, tl.trans(v_tile), input_precision="ieee")
         ds = scores_gradient(p, dp, row_delta, slope, SOFTCAP)
@@ -313,7 +320,7 @@ def backward_kv(
         q_tile = load_rows(q, query, head, tokens, stride_qn, stride_qh, D, BLOCK_Q, WIDTH, DESCRIPTORS)
         row_lse = load_of_head(lse, head, query, tokens, stride_lse, BLOCK_Q, DESCRIPTORS)[None, :]
         x, slope = scores(k_tile, q_tile, scale, softcap, SOFTCAP)
-        p = tl.exp2(x - row_lse)
+        p = power(x - row_lse, natural(k_tile))
         do_tile = load_rows(do, query, head, tokens, stride_don, stride_doh, D, BLOCK_Q, WIDTH, DESCRIPTORS)
         dv_acc = tl.dot(p.to(do_tile.dtype), do_tile, dv_acc, input_precision="ieee")
         row_delta = load_of_head(deltas, head, query, tokens, stride_delta, BLOCK_Q, DESCRIPTORS)[None, :]
@@ -337,7 +344,7 @@ def backward_kv(
         rows = query + tl.arange(0, BLOCK_Q)
         x, slope = scores(k_tile, q_tile, scale, softcap, SOFTCAP)
         seen = visible(rows[None, :], keys[:, None], near_start, far_start, far_end, PREFIX)
-        p = tl.where(seen, tl.exp2(x - row_lse), 0.0)
+        p = tl.where(seen, power(x - row_lse, natural(k_tile)), 0.0)
         do_tile = load_rows(do, query, head, tokens, stride_don, stride_doh, D, BLOCK_Q, WIDTH, DESCRIPTORS)
         dv_acc = tl.dot(p.to(do_tile.dtype), do_tile, dv_acc, input_precision="ieee")
         row_delta = load_of_head(deltas, head, query, tokens, stride_delta, BLOCK_Q, DESCRIPTORS)[None, :]

@@ -101,7 +101,7 @@ def operands(
 
 
 def forward(operands: Operands, query_tiles: Tensor, launch: Launch) -> tuple[Tensor, Tensor]:
-    """o_NHD in q's dtype and lse_HN, base 2. `query_tiles` fit `launch`."""
+    """o_NHD in q's dtype and lse_HN, in units of log 2 unless q is float32. `query_tiles` fit `launch`."""
     call = _Call(operands, "forward", launch)
     N, H, D = operands.q_NHD.shape
     o_NHD = torch.empty(N, H, D, dtype=operands.q_NHD.dtype, device=operands.q_NHD.device)

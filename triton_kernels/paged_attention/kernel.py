@@ -152,7 +152,7 @@ def partial(
         x = scores(q_tile, k_tile, scale, softcap, SOFTCAP)
         x = tl.where((keys < stop)[None, :] & (keys[None, :] >= firsts[:, None]), x, float("-inf"))
         v_tile = load_keys(v_head, page, slots, inside, stride_vp, stride_vs, D, WIDTH)
-        acc, total, top = softmax_step(acc, total, top, x, v_tile)
+        acc, total, top = softmax_step(acc, total, top, x, v_tile, False)
 
     some = total > 0.0
     total = tl.where(some, total, 1.0)

@@ -133,6 +133,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU; needs --out")
     given = parser.parse_args()
     given.only = [part for part in given.only.split(",") if part]
+    if not given.only:
+        parser.error(f"--only takes some of {','.join(PARTS)}")
     if unknown := [part for part in given.only if part not in PARTS]:
         parser.error(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     if given.rehearse and given.out is None:

@@ -14,7 +14,7 @@ from problems import Problem, packed
 from timing import Clock
 
 from stategpt.kernels._shared.configs import Launch
-from stategpt.kernels._shared.gate import MOST_SHARED, most_spills
+from stategpt.kernels._shared.gate import MOST_SHARED
 from stategpt.kernels.attention.launch import architecture_of
 
 PROCESSES = 14
@@ -60,8 +60,7 @@ def _compile(candidate: Candidate, device: str, dtype: torch.dtype) -> str:
     except Exception as error:  # what a launch cannot do is found by trying: a failed pass, too much shared memory
         return f"{type(error).__name__}: {error}"[:200]
     made = compiled(candidate.kernel, where)
-    stack, _ = most_spills("")
-    if made.n_spills * 4 > stack:
+    if made.n_spills:
         return f"spills {made.n_spills * 4} bytes a thread"
     most = MOST_SHARED[architecture_of(where)]
     return f"takes {made.metadata.shared} bytes of shared memory" if made.metadata.shared > most else ""

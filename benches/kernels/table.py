@@ -8,6 +8,7 @@ from pathlib import Path
 from stategpt.kernels._shared.configs import MOST_ENTRIES, Key, Launch, Table, read_table
 
 Launches = dict[str, Launch]
+LENGTHS = ("short", "long")
 
 
 def text_of(table: Table) -> str:
@@ -22,9 +23,10 @@ def text_of(table: Table) -> str:
 def with_entries(table: Table, changed: dict[Key, Launches]) -> Table:
     """The table with these entries: in place, or behind those of the same type and width.
 
-    One that a changed entry covers in all fields goes: it would win over what was just decided.
+    An entry of one length goes when one of all lengths comes: it would win over what was just decided.
     """
-    entries = {key: launches for key, launches in table.entries.items() if not _covered(key, changed)} | changed
+    gone = {_at(table, key, length=length) for key in changed for length in LENGTHS} - changed.keys()
+    entries = {key: launches for key, launches in table.entries.items() if key not in gone} | changed
     order = list(table.entries)
 
     def place(key: Key) -> tuple[int, bool, Key]:
@@ -35,32 +37,41 @@ def with_entries(table: Table, changed: dict[Key, Launches]) -> Table:
     return Table(table.fields, {key: entries[key] for key in sorted(entries, key=place)})
 
 
-def _covered(key: Key, changed: dict[Key, Launches]) -> bool:
-    """Is there another, wider key among the changed that differs in stars alone?"""
-    return any(key != wide and all(w in ("*", k) for w, k in zip(wide, key, strict=True)) for wide in changed)
-
-
 def collapsed(table: Table, best: dict[Key, Launches]) -> dict[Key, Launches]:
-    """Entries to write: only what differs from what the table finds, with one key where short and long agree."""
+    """Entries to write: only what differs from what the table finds.
+
+    Where causal rows and windows of both lengths agree, the entry of all masks is changed in place; where a mask's two
+    lengths agree, they share an entry.
+    """
     changed = {}
     for key, launches in best.items():
-        length = table.fields.index("length")
-        other = (*key[:length], "short" if key[length] == "long" else "long", *key[length + 1 :])
-        both = (*key[:length], "*", *key[length + 1 :])
-        if best.get(other) == launches:
-            key = both
-        found = table.find(**dict(zip(table.fields, key, strict=True)))
-        if found != launches and key not in changed:
-            changed[key] = launches
-    return changed
+        plain = [_at(table, key, mask=mask, length=length) for mask in ("causal", "window") for length in LENGTHS]
+        general = _at(table, key, mask="*", length="*")
+        if general in table.entries and all(best.get(of) == launches for of in plain):
+            changed[general] = launches
+    after = with_entries(table, changed)
+    for key, launches in best.items():
+        lengths = [_at(table, key, length=length) for length in LENGTHS]
+        alike = all(best.get(of) == launches for of in lengths)
+        if any(_found(after, of) != launches for of in (lengths if alike else [key])):
+            changed[_at(table, key, length="*") if alike else key] = launches
+    return {key: launches for key, launches in changed.items() if table.entries.get(key) != launches}
+
+
+def _at(table: Table, key: Key, **values: str) -> Key:
+    """The key with these fields replaced."""
+    return tuple(values.get(field, part) for field, part in zip(table.fields, key, strict=True))
+
+
+def _found(table: Table, key: Key) -> Launches:
+    return table.find(**dict(zip(table.fields, key, strict=True)))
 
 
 def affordable(table: Table, changed: dict[Key, Launches], gains: dict[Key, float]) -> dict[Key, Launches]:
     """As many as the tables of all operations have room for, the largest gains first."""
-    length = table.fields.index("length")
 
     def gain(key: Key) -> float:
-        return max(gains.get((*key[:length], part, *key[length + 1 :]), 1.0) for part in ("short", "long"))
+        return max(gains.get(_at(table, key, length=length), 1.0) for length in LENGTHS)
 
     room = MOST_ENTRIES - entries_of_all(table)
     kept: dict[Key, Launches] = {}

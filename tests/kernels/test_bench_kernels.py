@@ -75,6 +75,22 @@ def test_without_a_gpu_it_says_so_in_one_line(
     assert said.count("\n") == 1
 
 
+def test_a_wrong_output_ends_it_before_anything_is_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import bench
+
+    def must_not_run(run: object) -> list[dict[str, Any]]:
+        raise AssertionError("timed")
+
+    wrong = {"case": "packed", "good": False, "errors": {"dq": [0.5, 6e-3]}}
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--rehearse", "--out", str(tmp_path)])
+    monkeypatch.setattr(bench, "prepare", lambda rehearsal: None)
+    monkeypatch.setattr(bench, "PARTS", {"correctness": lambda run: [wrong], "peers": must_not_run})
+    assert bench.main() == bench.WRONG
+    (page,) = tmp_path.glob("*.md")
+    assert "0 of 1 good" in page.read_text()
+    assert "packed" in page.read_text()
+
+
 @pytest.mark.parametrize("window", [None, 1, 5, 100])
 def test_operations_are_counted_from_the_pairs_that_the_reference_sees(window: int | None) -> None:
     import problems
@@ -122,49 +138,64 @@ def launches(block_q: int) -> dict[str, Launch]:
 
 
 def attention_table(**blocks: int) -> Table:
-    """Entries under `any`, `causal` and `causal_long`; the number is the block of queries."""
-    keys = {
-        "any": ("sm_90", "16bit", "128", "*", "*", "*"),
-        "causal": ("sm_90", "16bit", "128", "*", "causal", "*"),
-        "causal_short": ("sm_90", "16bit", "128", "*", "causal", "short"),
-        "causal_long": ("sm_90", "16bit", "128", "*", "causal", "long"),
-    }
+    """Entries by mask and length, `causal_any` standing for sm_90/16bit/128/*/causal/*; the number is block_q."""
+    parts = {name: [part.replace("any", "*") for part in name.split("_")] for name in blocks}
     fields = ("arch", "dtype", "head_width", "group", "mask", "length")
-    return Table(fields, {keys[name]: launches(block) for name, block in blocks.items()})
+    return Table(fields, {("sm_90", "16bit", "128", "*", *parts[name]): launches(n) for name, n in blocks.items()})
+
+
+def found(table: Table, mask: str, length: str) -> int:
+    launch = table.find(arch="sm_90", dtype="16bit", head_width="128", group="4", mask=mask, length=length)["forward"]
+    return launch.block_q
+
+
+def changed(shipped: Table, **best: int) -> dict[str, int]:
+    """Entries that are written after these were the best."""
+    import table as tables
+
+    written = tables.collapsed(shipped, attention_table(**best).entries)
+    after = tables.with_entries(shipped, written)
+    for name, block_q in best.items():
+        assert found(after, *name.split("_")) == block_q
+    return {"/".join(key[4:]): entry["forward"].block_q for key, entry in written.items()}
 
 
 def test_only_what_differs_is_written_and_once_where_lengths_agree() -> None:
-    import table as tables
-
-    def changed(table: Table, **blocks: int) -> dict[str, int]:
-        found = tables.collapsed(table, attention_table(**blocks).entries)
-        return {"/".join(key[4:]): entry["forward"].block_q for key, entry in found.items()}
-
-    shipped = attention_table(any=128)
+    shipped = attention_table(any_any=128, softcap_any=16)
     assert changed(shipped, causal_short=128, causal_long=128) == {}
     assert changed(shipped, causal_short=64, causal_long=64) == {"causal/*": 64}
     assert changed(shipped, causal_short=64, causal_long=128) == {"causal/short": 64}
     assert changed(shipped, causal_short=64, causal_long=32) == {"causal/short": 64, "causal/long": 32}
 
 
-def test_a_wider_entry_replaces_those_it_covers() -> None:
-    import table
+def test_masks_that_agree_change_the_general_entry_and_no_other_mask() -> None:
+    plain = {"causal_short": 64, "causal_long": 64, "window_short": 64, "window_long": 64}
+    shipped = attention_table(any_any=128, softcap_any=16)
+    assert changed(shipped, **plain, prefix_short=128, prefix_long=128) == {"*/*": 64, "prefix/*": 128}
+    assert changed(shipped, **plain, prefix_short=64, prefix_long=32) == {"*/*": 64, "prefix/long": 32}
+    assert changed(attention_table(any_any=128, causal_any=32), **plain) == {"*/*": 64, "causal/*": 64}
 
-    before = attention_table(any=128, causal_long=32)
-    after = table.with_entries(before, attention_table(causal=64).entries)
-    assert [key[4:] for key in after.entries] == [("*", "*"), ("causal", "*")]
-    assert after.find(
-        arch="sm_90", dtype="16bit", head_width="128", group="4", mask="causal", length="long"
-    ) == launches(64)
+
+def test_an_entry_of_all_lengths_replaces_those_of_one() -> None:
+    import table as tables
+
+    before = attention_table(any_any=128, causal_long=32, softcap_any=16)
+    after = tables.with_entries(before, attention_table(causal_any=64).entries)
+    assert [key[4:] for key in after.entries] == [("*", "*"), ("softcap", "*"), ("causal", "*")]
+    assert found(after, "causal", "long") == 64
+    assert changed(before, causal_short=128, causal_long=128) == {"causal/*": 128}
 
 
 def test_entries_without_room_are_left_out_smallest_gain_first(monkeypatch: pytest.MonkeyPatch) -> None:
     import table as tables
 
-    changed, shipped = attention_table(any=64, causal_short=32, causal_long=16).entries, attention_table(any=128)
-    gains = {key: 1.1 if key[5] == "short" else 1.05 for key in changed}
+    written, shipped = (
+        attention_table(any_any=64, causal_short=32, causal_long=16).entries,
+        attention_table(any_any=128),
+    )
+    gains = {key: 1.1 if key[5] == "short" else 1.05 for key in written}
     monkeypatch.setattr(tables, "entries_of_all", lambda table: MOST_ENTRIES - 1)
-    assert [key[4:] for key in tables.affordable(shipped, changed, gains)] == [("causal", "short"), ("*", "*")]
+    assert [key[4:] for key in tables.affordable(shipped, written, gains)] == [("causal", "short"), ("*", "*")]
 
 
 def test_a_candidate_must_be_faster_by_three_per_cent() -> None:

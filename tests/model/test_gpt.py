@@ -1,5 +1,7 @@
 """The GPT by itself: layouts, cached decoding, refusals. That it is Qwen3 is tested in test_transformers.py."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import GPT, KVCache  # noqa: E402
-from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.ops import TensorLayout, attention  # noqa: E402
 
 SHAPE = GPTConfig(
     vocab_size=61, depth=2, width=24, heads=4, kv_heads=2, head_width=8, hidden_width=40, context_tokens=32
@@ -40,6 +42,17 @@ def test_the_default_model_has_about_two_million_parameters():
     assert gpt(GPTConfig()).parameter_count == 1_967_808
 
 
+@pytest.fixture(params=["auto", "triton", "blockwise"])
+def attention_backend(request, monkeypatch) -> None:
+    """The model's attention by each implementation."""
+    if request.param == "triton":
+        interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
+        if not interpreter.INTERPRETED:
+            pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
+    monkeypatch.setattr("stategpt.model.gpt.attention", partial(attention, backend=request.param))
+
+
+@pytest.mark.usefixtures("attention_backend")
 def test_a_packed_row_gives_the_logits_of_its_documents_alone():
     model, lengths = gpt(), [7, 1, 12, 4]
     tokens = random_ids(32)
@@ -62,13 +75,14 @@ def test_a_packed_rows_loss_is_the_mean_over_its_documents_tokens():
     assert float(packed.detach()) == pytest.approx(float(sum(parts).detach()) / 24, abs=1e-5)
 
 
-def test_a_shared_prompt_gives_each_completion_the_hidden_states_of_its_own_sequence():
+@pytest.mark.usefixtures("attention_backend")
+def test_a_shared_prompt_gives_each_completion_the_logits_of_its_own_sequence():
     model = gpt()
     prompt, first, second = random_ids(6), random_ids(5, 1), random_ids(4, 2)
     stream = torch.cat([prompt, first, second, torch.zeros(1, dtype=torch.int64)])
-    shared = model.hidden(stream, TensorLayout.of(Layout.shared_prefix([6], [[5, 4]], 16)))
+    shared = model(stream, TensorLayout.of(Layout.shared_prefix([6], [[5, 4]], 16)))
     for completion, start in ((first, 6), (second, 11)):
-        whole = model.hidden(torch.cat([prompt, completion]), causal(6 + len(completion)))
+        whole = model(torch.cat([prompt, completion]), causal(6 + len(completion)))
         torch.testing.assert_close(shared[start : start + len(completion)], whole[6:], rtol=1e-5, atol=1e-5)
 
 

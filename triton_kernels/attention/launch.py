@@ -64,13 +64,15 @@ def uses_descriptors(q_NHD: Tensor) -> bool:
     return signatures.uses_descriptors(architecture_of(q_NHD.device), q_NHD.shape[2], bits(q_NHD.dtype))
 
 
-def launches_for(q_NHD: Tensor, group: int, mask: str, row_tokens: int) -> dict[str, Launch]:
+def launches_for(
+    device: torch.device, dtype: torch.dtype, head_width: int, group: int, mask: str, row_tokens: int
+) -> dict[str, Launch]:
     """The table's launches for `KERNELS`; `mask` as `signatures.mask_kind` says."""
     table = read_table(Path(__file__).with_name("configs.json"))
     return table.find(
-        arch=architecture_of(q_NHD.device),
-        dtype=bits(q_NHD.dtype),
-        head_width=str(signatures.tabled_width(q_NHD.shape[2])),
+        arch=architecture_of(device),
+        dtype=bits(dtype),
+        head_width=str(signatures.tabled_width(head_width)),
         group=str(group),
         mask=mask,
         length="long" if row_tokens >= LONG_ROWS else "short",

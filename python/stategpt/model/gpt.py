@@ -62,7 +62,8 @@ class GPT(nn.Module):
 
         Raises `ContextOverflow` when a sequence of the layout is longer than the context.
         """
-        if layout.longest_tokens > self.config.context_tokens:
+        # A compiled graph would be bound to the number it saw; there the tables of rotary positions catch an overflow.
+        if not torch.compiler.is_compiling() and layout.longest_tokens > self.config.context_tokens:
             raise ContextOverflow(
                 f"the layout holds a sequence of {layout.longest_tokens} tokens, the context is "
                 f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"

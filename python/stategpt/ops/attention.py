@@ -145,17 +145,25 @@ Plan = tuple[Tensor, Tensor, Tensor, list[int]]
 
 
 def _kernel_plan(q_NHD: Tensor, group: int, layout: TensorLayout, window: int | None, softcap: float | None) -> Plan:
+    mask = mask_kind(prefix=layout.has_prefix, window=window is not None, softcap=softcap is not None)
+    dtype = str(q_NHD.dtype).removeprefix("torch.")
+    numbers = _launches(str(q_NHD.device), dtype, q_NHD.shape[2], group, mask, layout.row_tokens)
+    (forward_q, forward_k), (query_q, query_k), (key_q, key_k) = numbers[0:2], numbers[4:6], numbers[8:10]
+    return (
+        layout.work_list("queries", forward_q, forward_k, window),
+        layout.work_list("queries", query_q, query_k, window),
+        layout.work_list("keys", key_q, key_k, window),
+        list(numbers),
+    )
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
+def _launches(device: str, dtype: str, head_width: int, group: int, mask: str, row_tokens: int) -> tuple[int, ...]:
+    """The table's numbers; a compiled graph keeps them."""
     from stategpt.kernels.attention import launch
 
-    mask = mask_kind(prefix=layout.has_prefix, window=window is not None, softcap=softcap is not None)
-    launches = launch.launches_for(q_NHD, group, mask, layout.row_tokens)
-    forward, backward_q, backward_kv = (launches[name] for name in launch.KERNELS[:3])
-    return (
-        layout.work_list("queries", forward.block_q, forward.block_k, window),
-        layout.work_list("queries", backward_q.block_q, backward_q.block_k, window),
-        layout.work_list("keys", backward_kv.block_q, backward_kv.block_k, window),
-        launch.numbers(launches),
-    )
+    found = launch.launches_for(torch.device(device), getattr(torch, dtype), head_width, group, mask, row_tokens)
+    return tuple(launch.numbers(found))
 
 
 def _blockwise_plan(layout: TensorLayout, window: int | None) -> Plan:

@@ -136,9 +136,12 @@ class TensorLayout:
         window: int | None = None,
         device: torch.device | None = None,
     ) -> Tensor:
-        """`_native.attention_work_list`, made once for all layers. -> int32[tiles, fields], on the layout's device."""
+        """`_native.attention_work_list`, made once for all layers in eager mode. -> int32[tiles, fields].
+
+        On the layout's device unless told otherwise.
+        """
         device = self.device if device is None else device
-        if torch.compiler.is_compiling():  # one call serves all layers: equal calls of a graph become one
+        if torch.compiler.is_compiling():  # a graph keeps nothing, and lists take the host microseconds
             return self._make_work_list(tiles, block_q, block_k, window, device)
         key = (tiles, block_q, block_k, window, device)
         if key not in self._work_lists:

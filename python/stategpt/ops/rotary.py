@@ -21,6 +21,10 @@ def rotary_tables(positions: int, head_width: int, theta: float, device: torch.d
 
 def rotate(x_NHD: Tensor, cos_NP: Tensor, sin_NP: Tensor) -> Tensor:
     """Turns each pair of each head of token n by its angle; P = D/2. -> x's dtype."""
+    if torch.compiler.is_compiling():  # which fuses the plain formula, and cannot write into half of an output
+        a, b = x_NHD.chunk(2, dim=-1)
+        cos, sin = cos_NP.unsqueeze(1), sin_NP.unsqueeze(1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x_NHD.dtype)
     return _Rotate.apply(x_NHD, cos_NP.unsqueeze(1), sin_NP.unsqueeze(1))  # type: ignore[no-any-return]
 
 

@@ -75,8 +75,8 @@ class Kernels:
 
 def shipped_launches(problem: Problem, mask: str, device: torch.device, dtype: torch.dtype) -> dict[str, Launch]:
     """What the table says for a problem."""
-    q = torch.empty(1, problem.heads, problem.head_width, dtype=dtype, device=device)
-    return kernels.launches_for(q, problem.heads // problem.kv_heads, mask, problem.row_tokens)
+    group = problem.heads // problem.kv_heads
+    return kernels.launches_for(device, dtype, problem.head_width, group, mask, problem.row_tokens)
 
 
 def compiled(kernel: str, device: torch.device) -> Any:

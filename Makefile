@@ -3,6 +3,7 @@
 # What is set up lies in .venv; .make holds one stamp for each step that is complete.
 #   PYTHON=python3.12 make test     another interpreter (>= 3.11)
 #   TORCH=cpu make demo             torch without CUDA, about 0.2 GB instead of 3 GB (from PyTorch's own index)
+#   make bench-gpu PYTHON_GPU=python3 GPU_OPTIONS='--only peers,decode'     an interpreter that has torch; some parts
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -29,7 +30,7 @@ endif
 
 .PHONY: help
 help:  ## list the jobs
-	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sort | awk -F ':.*  ## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sort | awk -F ':.*  ## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: setup  ## the four stages on this machine's CPU: raw text to an RLHF model and its report
@@ -66,6 +67,21 @@ check: setup  ## formatting, lints, types, the stub against the binary, the floo
 bench: setup  ## benchmarks: equivalence first, then speed
 	cargo bench --locked
 	$(BIN)/python -m pytest benches/python --benchmark-only
+
+# The first interpreter with torch, triton, numpy and the compiled module: one that is named, .venv's, the system's.
+# Set-up only where there is none: a GPU machine may have all of it and no network.
+HAS_ALL := import importlib.util as u, sys; sys.exit(any(u.find_spec(m) is None for m in sys.argv[1:]))
+NEEDED := torch triton numpy stategpt._native
+PYTHON_GPU ?=
+GPU_OPTIONS ?=
+
+.PHONY: bench-gpu
+bench-gpu:  ## the kernels on a GPU: correctness, speed beside peers, the table of launches (8 minutes)
+	@for python in $(or $(PYTHON_GPU),$(BIN)/python '$(PYTHON)'); do \
+	  if PYTHONPATH=python "$$python" -c '$(HAS_ALL)' $(NEEDED) 2>/dev/null; then \
+	    PYTHONPATH=python exec "$$python" benches/kernels/bench.py $(GPU_OPTIONS); fi; done; \
+	if [ -n '$(PYTHON_GPU)' ]; then echo '$(PYTHON_GPU) lacks one of: $(NEEDED)'; exit 1; fi; \
+	$(MAKE) setup && exec $(BIN)/python benches/kernels/bench.py $(GPU_OPTIONS)
 
 .PHONY: wheel
 wheel: $(STAMPS)/tools  ## the wheel, into dist/

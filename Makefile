@@ -45,12 +45,12 @@ test: setup $(OLDEST_TRITON)  ## all tests, Rust then Python
 	$(BIN)/python -m pytest
 
 .PHONY: aot
-aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md
+aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md, README
 	@$(call say,Compiling every launch with the newest and the oldest Triton (several minutes))
 	rm -rf $(STAMPS)/aot && mkdir -p $(STAMPS)/aot tests/golden/kernels_aot
 	for python in $(BIN)/python $(dir $(OLDEST_TRITON))bin/python; do \
 	  env -u TRITON_INTERPRET $$python -W ignore triton_kernels/_shared/aot.py --out $(STAMPS)/aot; done
-	$(BIN)/python triton_kernels/_shared/aot_page.py $(STAMPS)/aot docs/kernels-aot.md
+	$(BIN)/python triton_kernels/_shared/aot_page.py $(STAMPS)/aot docs/kernels-aot.md README.md
 	rm -f tests/golden/kernels_aot/*.json && cp $(STAMPS)/aot/*.json tests/golden/kernels_aot/
 
 .PHONY: check

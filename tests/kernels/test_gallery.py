@@ -11,10 +11,11 @@ ALLOWED = {
     "reference.py": {"torch"},
     "cases.py": {"torch", "dataclasses", "collections"},
     "kernel.py": {"triton"},
-    "autograd.py": {"torch"},
+    "autograd.py": {"torch", "typing"},
+    "blockwise.py": {"torch", "collections", "dataclasses"},
     "binding.py": {"torch"},
     "schedule.py": {"dataclasses"},
-    "launch.py": {"torch", "triton", "dataclasses", "functools", "pathlib"},
+    "launch.py": {"torch", "triton", "dataclasses", "functools", "pathlib", "typing"},
     "signatures.py": {"collections", "dataclasses", "pathlib"},
 }
 

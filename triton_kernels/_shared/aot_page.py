@@ -1,6 +1,6 @@
 """Checks what `aot.py` wrote, a file for each version of Triton, and makes the page that a person reads.
 
-python triton_kernels/_shared/aot_page.py FOLDER PAGE
+python triton_kernels/_shared/aot_page.py FOLDER PAGE README
 """
 
 import importlib
@@ -20,6 +20,7 @@ loops in brackets); products are `wgmma` on sm_90, else warp `mma` instructions;
 units. Shared memory is in KiB. A label is head width, group, mask, length, then the use. Rules and exceptions:
 [gate.py](../triton_kernels/_shared/gate.py).
 """
+MARK = "<!-- made by make aot -->"
 COLUMNS = ("label", "tile", "warps", "stages", "registers", "spills", "shared", "products", "TMA / async loads")
 
 
@@ -43,6 +44,22 @@ def page(documents: list[Document]) -> str:
     return text
 
 
+def summary(documents: list[Document]) -> str:
+    """What most people train with, for the README: bf16 on sm_90, no mask but the layout's."""
+    text = f"| kernel, head width | {' | '.join(COLUMNS[1:])} |\n|{'---|' * len(COLUMNS)}\n"
+    for kernel in ("forward", "backward_q", "backward_kv"):
+        for width in ("64", "128", "256"):
+            name = f"attention sm_90 bf16 {kernel} {width}/*/*/* plain"
+            text += f"| `{kernel}` {width} | {' | '.join(_cells([d['rows'][name] for d in documents]))} |\n"
+    return text
+
+
+def with_summary(readme: str, documents: list[Document]) -> str:
+    """The README with today's summary between its two marks."""
+    before, rest = readme.split(MARK, 1)
+    return f"{before}{MARK}\n{summary(documents)}{MARK}{rest.split(MARK, 1)[1]}"
+
+
 def _label(name: str) -> str:
     return "`" + name.split(" ", 4)[4] + "`"
 
@@ -62,14 +79,16 @@ def _cells(rows: list[Document]) -> list[str]:
 
 def main() -> None:
     """The command line."""
-    if len(sys.argv) != 3:
-        sys.exit(f"usage: {sys.argv[0]} FOLDER PAGE")
+    if len(sys.argv) != 4:
+        sys.exit(f"usage: {sys.argv[0]} FOLDER PAGE README")
     documents = read(Path(sys.argv[1]))
     gate = importlib.import_module("gate")  # it lies beside this script
     broken = [f"Triton {d['triton']}: {problem}" for d in documents for problem in gate.problems(d["rows"])]
     if broken:
         sys.exit("\n".join(broken))
     Path(sys.argv[2]).write_text(page(documents), encoding="utf-8")
+    readme = Path(sys.argv[3])
+    readme.write_text(with_summary(readme.read_text(encoding="utf-8"), documents), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ ALLOWED = {
     "blockwise.py": {"torch", "collections", "dataclasses"},
     "binding.py": {"torch"},
     "schedule.py": {"dataclasses"},
-    "launch.py": {"torch", "triton", "dataclasses", "functools", "pathlib", "typing"},
+    "launch.py": {"__future__", "torch", "triton", "dataclasses", "functools", "pathlib", "typing"},
     "signatures.py": {"collections", "dataclasses", "pathlib"},
 }
 

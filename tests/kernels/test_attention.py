@@ -15,6 +15,7 @@ pytest.importorskip("triton", reason="kernels need the train extra (triton)")
 import bf16_interpreter  # noqa: E402, F401 - importing it repairs bfloat16
 
 from stategpt import _native  # noqa: E402
+from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.kernels._shared.configs import Launch  # noqa: E402
 from stategpt.kernels.attention import launch  # noqa: E402
 from stategpt.kernels.attention.cases import (  # noqa: E402
@@ -25,6 +26,7 @@ from stategpt.kernels.attention.cases import (  # noqa: E402
     Tolerance,
     relative_error,
 )
+from stategpt.ops import TensorLayout  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 KERNEL_TOLERANCES = [tolerance for tolerance in TOLERANCES if tolerance.dtype != torch.float64]
@@ -169,6 +171,22 @@ def test_strides_that_no_descriptor_takes(descriptors: bool):
     check(by_kernels(case, operands(case, (q, k, v), descriptors=descriptors), do, SQUARE), exact, do, tolerance)
 
 
+@pytest.mark.parametrize("descriptors", [False, True], ids=["pointers", "descriptors"])
+@pytest.mark.parametrize("stride", [0, 1, 8, 2**40])
+def test_an_axis_of_one_entry_may_have_any_stride(stride: int, descriptors: bool):
+    """One token, one head: torch gives such axes whatever strides a view left them."""
+    layout = TensorLayout.of(Layout.packed([[1]], 1), DEVICE)
+    one = torch.ones(1, 1, 16, device=DEVICE).as_strided((1, 1, 16), (stride, stride, 1))
+    what = launch.Operands(one, one, one, *layout.bounds(), False, 1.0, None, descriptors)
+    o, lse = launch.forward(what, layout.work_list("queries", 64, 64), SQUARE)
+    saved = (one, lse, launch.delta(o, one, ROWS))
+    assert torch.equal(o, torch.ones_like(o))
+    assert not launch.backward_q(what, *saved, layout.work_list("queries", 64, 64), SQUARE).any()
+    _, dk, dv = launch.backward_kv(what, *saved, layout.work_list("keys", 64, 64), SQUARE)
+    assert not dk.any()
+    assert torch.equal(dv, torch.ones_like(dv))
+
+
 @pytest.mark.parametrize(
     "tolerance", KERNEL_TOLERANCES, ids=lambda tolerance: str(tolerance.dtype).removeprefix("torch.")
 )
@@ -201,11 +219,12 @@ def test_the_deterministic_gradient_has_one_value():
         assert torch.equal(one, other)
 
 
-def test_an_empty_stream_launches_nothing():
+@pytest.mark.parametrize("descriptors", [False, True], ids=["pointers", "descriptors"])
+def test_an_empty_stream_launches_nothing(descriptors: bool):
     nothing = torch.zeros(0, 2, 16, device=DEVICE)
     vector = torch.zeros(0, dtype=torch.int32, device=DEVICE)
     tiles = torch.zeros(0, 10, dtype=torch.int32, device=DEVICE)
-    what = launch.Operands(nothing, nothing, nothing, vector, vector, vector, False, 1.0, None, False)
+    what = launch.Operands(nothing, nothing, nothing, vector, vector, vector, False, 1.0, None, descriptors)
     o, lse = launch.forward(what, tiles, SQUARE)
     deltas = launch.delta(o, nothing, ROWS)
     assert launch.backward_q(what, nothing, lse, deltas, tiles, SQUARE).shape == (0, 2, 16)

@@ -32,7 +32,7 @@ PACKAGE = "gallery"
 Named = tuple[str, dict[str, Any]]
 """A row and its name."""
 COMPILED = ("kernel.py", "signatures.py", "configs.json")
-NOT_COMPILED = ("__init__.py", "aot_page.py", "gate.py")
+NOT_COMPILED = ("__init__.py", "aot_page.py", "gate.py", "strides.py")
 
 
 def operations() -> list[str]:

@@ -39,6 +39,10 @@ class Launch:
         """As the table writes it."""
         return [self.block_q, self.block_k, self.warps, self.stages]
 
+    def options(self) -> dict[str, int | bool]:
+        """What Triton takes beside the arguments. Fused multiply-adds are said: their default is to change in 3.10."""
+        return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
+
 
 @dataclass(frozen=True)
 class Table:

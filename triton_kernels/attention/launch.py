@@ -15,6 +15,7 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from .._shared.configs import Launch, architecture, read_table
+from .._shared.strides import leading_strides
 from . import kernel, signatures
 
 KERNELS = ("forward", "backward_q", "backward_kv", "delta")
@@ -111,7 +112,7 @@ def forward(operands: Operands, query_tiles: Tensor, launch: Launch) -> tuple[Te
     q, k, v = call.inputs()
     call.run(
         len(query_tiles) * H,
-        *(call.queries(q), call.keys(k), call.keys(v), call.queries(o_NHD), lse_HN, query_tiles, *operands.bounds),
+        *(call.queries(q), call.keys(k), call.keys(v), call.queries(o_NHD), lse_HN, query_tiles, *call.bounds()),
         *call.sizes(lse_HN),
         *_strides(q, k, v, o_NHD),
     )
@@ -123,11 +124,13 @@ def delta(o_NHD: Tensor, do_NHD: Tensor, launch: Launch) -> Tensor:
     N, H, D = o_NHD.shape
     deltas_HN = torch.empty(H, N + -N % 4, dtype=torch.float32, device=o_NHD.device)[:, :N]
     values = signatures.constants("delta", D, launch, prefix=False, softcap=False, descriptors=False)
+    if not N:
+        return deltas_HN
     with torch.cuda.device_of(o_NHD):  # type: ignore[no-untyped-call]
         kernel.delta[(triton.cdiv(N, launch.block_q) * H,)](
             *(o_NHD, do_NHD, deltas_HN, N, H, deltas_HN.stride(0), *_strides(o_NHD, do_NHD)),
             **values,
-            **_options(launch),
+            **launch.options(),
         )
     return deltas_HN
 
@@ -144,7 +147,7 @@ def backward_q(
     call.run(
         len(query_tiles) * H,
         *(call.queries(q), call.keys(k), call.keys(v), call.queries(do), call.queries(dq_NHD)),
-        *(call.by_head(lse_HN), call.by_head(deltas_HN), query_tiles, *map(call.vector, operands.bounds)),
+        *(call.by_head(lse_HN), call.by_head(deltas_HN), query_tiles, *call.vectors()),
         *(*call.sizes(lse_HN), deltas_HN.stride(0)),
         *_strides(q, k, v, do, dq_NHD),
     )
@@ -173,7 +176,7 @@ def backward_kv(
     call.run(
         len(key_tiles) * dk_NGD.shape[1],
         *(call.queries(q), call.keys(k), call.keys(v), call.queries(do), call.keys(dk_NGD), call.keys(dv_NGD)),
-        *(dq_sums, call.by_head(lse_HN), call.by_head(deltas_HN), key_tiles, *map(call.vector, operands.bounds)),
+        *(dq_sums, call.by_head(lse_HN), call.by_head(deltas_HN), key_tiles, *call.vectors()),
         *(*call.sizes(lse_HN), deltas_HN.stride(0)),
         *_strides(q, k, v, do, dk_NGD, dv_NGD),
         one_pass=one_pass,
@@ -186,6 +189,8 @@ class _Call:
 
     def __init__(self, operands: Operands, name: str, launch: Launch) -> None:
         self.operands, self.name, self.launch = operands, name, launch
+        self.described = operands.descriptors and len(operands.q_NHD) > 0
+        """Descriptors of nothing cannot be made; without tokens nothing is launched either."""
 
     def inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """q, k and v, copied where their strides do not suit a descriptor."""
@@ -203,11 +208,12 @@ class _Call:
         describable = describable and x.stride(0) >= heads * D
         if x.stride(2) == 1 and (describable or not self.operands.descriptors):
             return x
-        return x.contiguous() if not x.is_contiguous() else x.clone()
+        return x.clone(memory_format=torch.contiguous_format)
 
     def aligned(self, x_HN: Tensor) -> Tensor:
         """x itself unless a descriptor needs rows that start on 16 bytes and these do not."""
-        if not self.operands.descriptors or x_HN.stride(0) % 4 == 0:
+        on_16_bytes = x_HN.stride(0) % 4 == 0 and x_HN.data_ptr() % 16 == 0
+        if not self.described or on_16_bytes:
             return x_HN
         N = x_HN.shape[1]
         return torch.nn.functional.pad(x_HN, (0, -N % 4))[:, :N]
@@ -221,23 +227,29 @@ class _Call:
         return self._rows(x, self.launch.block_k)
 
     def _rows(self, x: Tensor, rows: int) -> Any:
-        if not self.operands.descriptors:
+        if not self.described:
             return x
         N, heads, D = x.shape
-        return TensorDescriptor(x, [N, heads * D], [x.stride(0), 1], [rows, D])
+        return TensorDescriptor(x, [N, heads * D], [leading_strides(x)[0], 1], [rows, D])
 
     def by_head(self, x_HN: Tensor) -> Any:
         """float32[H, N] read in blocks of queries of one head."""
-        if not self.operands.descriptors:
+        if not self.described:
             return x_HN
         return TensorDescriptor(x_HN, list(x_HN.shape), [x_HN.stride(0), 1], [1, self.launch.block_q])
 
-    def vector(self, x_N: Tensor) -> Any:
-        """int32[N] read in blocks of queries."""
-        if not self.operands.descriptors:
-            return x_N
-        x_N = x_N if x_N.data_ptr() % 16 == 0 else x_N.clone()
-        return TensorDescriptor(x_N, [x_N.shape[0]], [1], [self.launch.block_q])
+    def bounds(self) -> list[Tensor]:
+        """near_start, far_start and far_end, copied where they do not start on 16 bytes.
+
+        Descriptors need that, and by address Triton compiles a kernel of its own for those that do not.
+        """
+        return [x_N if x_N.data_ptr() % 16 == 0 else x_N.clone() for x_N in self.operands.bounds]
+
+    def vectors(self) -> list[Any]:
+        """The bounds, int32[N] each, read in blocks of queries."""
+        if not self.described:
+            return self.bounds()
+        return [TensorDescriptor(x_N, [len(x_N)], [1], [self.launch.block_q]) for x_N in self.bounds()]
 
     def sizes(self, lse_HN: Tensor) -> tuple[int, int, int, float, float, int]:
         """tokens, heads, group, scale, softcap, stride_lse."""
@@ -258,14 +270,9 @@ class _Call:
         )
         if programs:
             with torch.cuda.device_of(self.operands.q_NHD):  # type: ignore[no-untyped-call]
-                getattr(kernel, self.name)[(programs,)](*arguments, **values, **_options(self.launch))
+                getattr(kernel, self.name)[(programs,)](*arguments, **values, **self.launch.options())
 
 
 def _strides(*tensors: Tensor) -> tuple[int, ...]:
     """Those of the first two axes, tensor after tensor."""
-    return tuple(stride for x in tensors for stride in x.stride()[:2])
-
-
-def _options(launch: Launch) -> dict[str, Any]:
-    # fp_fusion is Triton's default; said, since the interpreter warns of a default that a variable may change.
-    return {"num_warps": launch.warps, "num_stages": launch.stages, "enable_fp_fusion": True}
+    return tuple(stride for x in tensors for stride in leading_strides(x))

@@ -104,7 +104,12 @@ def scores(q_tile, k_tile, scale, softcap, SOFTCAP: tl.constexpr):
         return x * (scale * LOG2_E)
 
 
-@triton.jit(do_not_specialize=["batch", "prefixes", "row_tiles", "page_shift", "least_blocks", "first_split", "window"])
+@triton.jit(
+    do_not_specialize=[
+        *("batch", "heads", "group", "prefixes", "row_tiles", "page_shift", "least_blocks", "first_split", "window"),
+        "stride_table",
+    ]
+)
 def partial(
     q, k_pages, v_pages, partials, lse, page_table, lengths, own_lengths, starts,
     batch, heads, group, prefixes, row_tiles, page_shift, least_blocks, first_split, window, scale, softcap,

@@ -12,6 +12,7 @@ import triton
 from torch import Tensor
 
 from .._shared.configs import Launch, architecture, read_table
+from .._shared.strides import leading_strides
 from .kernel import merge, partial
 from .schedule import Splits, divide, shared_tiles
 
@@ -130,8 +131,7 @@ def run(
             merge[(B, H)](
                 *(partials, lse, o_BHD, starts, plan.prefix_splits, plan.splits, len(starts) - 1),
                 *(D, padded(D), plan.merge.block_k, plan.shared is not None),
-                num_warps=plan.merge.warps,
-                num_stages=plan.merge.stages,
+                **plan.merge.options(),
             )
     return o_BHD
 
@@ -158,9 +158,9 @@ def _partial(
         *(q_BHD, k_pages_PSGD, v_pages_PSGD, partials, lse, walk.page_table, walk.lengths, plan.own.lengths, starts),
         *(B, H, H // G, len(walk.lengths), walk.tiles // B, S.bit_length() - 1, walk.splits.least_blocks, first_split),
         *(NO_WINDOW if window is None else window, scale, softcap or 0.0),
-        *(*q_BHD.stride()[:2], *k_pages_PSGD.stride()[:3], *v_pages_PSGD.stride()[:3], walk.page_table.stride(0)),
+        *(*leading_strides(q_BHD), *leading_strides(k_pages_PSGD), *leading_strides(v_pages_PSGD)),
+        walk.page_table.stride(0),
         *(D, padded(D), launch.block_q, launch.block_k, shared, launch.block_k <= S, softcap is not None),
         plan.splits == 1,
-        num_warps=launch.warps,
-        num_stages=launch.stages,
+        **launch.options(),
     )

@@ -38,11 +38,14 @@ class Use:
     """Scores are bent."""
     filled: bool
     """D equals WIDTH; otherwise it is five eighths of it (80 of 128) and the columns are masked."""
+    whole: bool = False
+    """There is one split, which writes the output itself."""
 
     def label(self, width: int) -> str:
         """As in `narrow 80/128 own gathered softcap`."""
         words = ["shared" if self.shared else "own", "one-page" if self.one_page else "gathered"]
-        return " ".join([self.launch, f"{self.head_size(width)}/{width}", *words, *["softcap"] * self.softcap])
+        words += ["softcap"] * self.softcap + ["whole"] * self.whole
+        return " ".join([self.launch, f"{self.head_size(width)}/{width}", *words])
 
     def head_size(self, width: int) -> int:
         """D."""
@@ -51,6 +54,7 @@ class Use:
 
 USES = (
     Use("narrow", shared=False, one_page=True, softcap=False, filled=True),
+    Use("narrow", shared=False, one_page=True, softcap=False, filled=True, whole=True),
     Use("narrow", shared=False, one_page=False, softcap=True, filled=False),
     Use("wide", shared=True, one_page=True, softcap=False, filled=True),
     Use("wide", shared=True, one_page=False, softcap=True, filled=False),
@@ -70,12 +74,12 @@ def variants() -> Iterator[Variant]:
 
 
 def _partial(arch: str, dtype: str, width: int, launch: Launch, use: Use) -> Variant:
-    kinds = {"q": dtype, "k_pages": dtype, "v_pages": dtype, "partials": "fp32", "lse": "fp32"}
+    kinds = {"q": dtype, "k_pages": dtype, "v_pages": dtype, "partials": dtype if use.whole else "fp32", "lse": "fp32"}
     signature = {name: "*" + kinds.get(name, "i32") for name in POINTERS}
     signature |= dict.fromkeys(SIZES, "i32") | dict.fromkeys(FACTORS, "fp32") | dict.fromkeys(STRIDES, "i32")
     values = (
         *(use.head_size(width), width, launch.block_q, launch.block_k),
-        *(use.shared, use.one_page, use.softcap, False),
+        *(use.shared, use.one_page, use.softcap, use.whole),
     )
     return Variant(
         kernel="partial",

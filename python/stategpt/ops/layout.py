@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -67,9 +68,9 @@ class TensorLayout:
 
         self.host_4N = host_4N
         self.row_tokens = row_tokens
-        self.segment_start, self.prefix_end, self.branch_start, self.position = to_device(
+        self.segment_start, self.prefix_end, self.branch_start, self.position = _to_device(
             host_4N, torch.device(device)
-        ).unbind()
+        )
         self.longest_tokens = int(position.max(initial=-1)) + 1
         """Length of the longest sequence of positions: what the model's context must hold."""
         self.rows_are_causal = bool((branch == row_start).all() and (segment == row_start).all())
@@ -177,3 +178,10 @@ class TensorLayout:
         if not torch.compiler.is_compiling():
             self._masks[window] = mask
         return mask
+
+
+def _to_device(host_4N: Tensor, device: torch.device) -> tuple[Tensor, ...]:
+    """The four vectors, in one copy; each starts on 16 bytes, which the kernels' descriptors and loads expect."""
+    N = host_4N.shape[1]
+    padded = F.pad(host_4N, (0, -N % 4)) if N % 4 else host_4N
+    return to_device(padded, device)[:, :N].unbind()

@@ -23,6 +23,13 @@ from stategpt.kernels.attention.cases import (  # noqa: E402
 from stategpt.ops import TensorLayout, attention, attention_choice, cached_attention  # noqa: E402
 
 
+def require_interpreter() -> None:
+    """Skips what needs the kernels on CPU tensors."""
+    interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
+    if not interpreter.INTERPRETED:
+        pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
+
+
 def layout_of(case: Case) -> TensorLayout:
     return TensorLayout.from_tensors(*case.bounds(), case.position(), case.row_tokens)
 
@@ -161,6 +168,64 @@ def test_a_window_is_what_the_mask_says_beyond_the_row_too():
     wide = call(case, inputs, "blockwise", window=2**31 - 1)
     assert torch.equal(wide, call(case, inputs, "blockwise", window=None))
     assert torch.equal(call(case, inputs, "sdpa", window=case.row_tokens), call(case, inputs, "sdpa", window=None))
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "blockwise", "reference", "triton"])
+def test_autocast_changes_nothing(backend):
+    """Its products round to 16 bits what is computed in float32, scores first."""
+    if backend == "triton":
+        require_interpreter()
+    case = by_name("packed")
+    inputs, do_NHD = case.inputs(torch.float32), case.direction(torch.float32)
+    expected = call(case, inputs, backend)
+    gradients = torch.autograd.grad(expected, inputs, do_NHD)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = call(case, inputs, backend)
+    assert torch.equal(output, expected)
+    for ours, theirs in zip(torch.autograd.grad(output, inputs, do_NHD), gradients, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_gradient_of_blockwise_is_the_same_where_autocast_is_still_on():
+    case = by_name("packed")
+    inputs, do_NHD = case.inputs(torch.float32), case.direction(torch.float32)
+    expected = torch.autograd.grad(call(case, inputs, "blockwise"), inputs, do_NHD)
+    with torch.autocast("cpu", torch.bfloat16):
+        gradients = torch.autograd.grad(call(case, inputs, "blockwise"), inputs, do_NHD)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["any_order", "one_order"])
+def test_no_sum_has_any_order_where_torch_is_told_so(asked, monkeypatch):
+    require_interpreter()
+    from stategpt.kernels.attention import launch
+
+    passes, backward_kv = [], launch.backward_kv
+
+    def spy(*arguments, one_pass):
+        passes.append(one_pass)
+        return backward_kv(*arguments, one_pass=one_pass)
+
+    monkeypatch.setattr(launch, "backward_kv", spy)
+    case = by_name("packed")
+    inputs = case.inputs(torch.float32)
+    torch.use_deterministic_algorithms(asked)
+    try:
+        torch.autograd.grad(call(case, inputs, "triton", deterministic=False).sum(), inputs)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert passes == [not asked]
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 33])
+def test_each_vector_of_a_layout_starts_on_16_bytes(tokens):
+    """Else what the kernels were compiled for would hold for every fourth length alone."""
+    layout = TensorLayout.of(Layout.packed([[tokens]], tokens))
+    for vector in (*layout.bounds(), *layout.bounds(2)):
+        assert vector.shape == (tokens,)
+        assert vector.data_ptr() % 16 == 0
+    assert layout.position.tolist() == list(range(tokens))
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "blockwise", "reference"])

@@ -107,6 +107,16 @@ def test_prefixes_that_do_not_fit_are_refused(changed, message):
         call(by_name("prefix"), **changed)
 
 
+@pytest.mark.parametrize("backend", ["reference", "triton"])
+def test_autocast_changes_nothing(backend):
+    if backend == "triton" and not pytest.importorskip("stategpt.kernels._shared.interpreter").INTERPRETED:
+        pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
+    case = by_name("prefix")
+    with torch.autocast("cpu", torch.bfloat16):
+        output = call(case, backend=backend)
+    assert torch.equal(output, call(case, backend=backend))
+
+
 @pytest.mark.parametrize(("slots", "width", "message"), [(12, 16, "pages of 12 slots"), (16, 12, "head width 12")])
 def test_pages_and_heads_of_odd_sizes_are_refused(slots, width, message):
     pages = torch.zeros(3, slots, 1, width)

@@ -73,19 +73,22 @@ def attention_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `attention_op` along do. -> contiguous dq_NHD, dk_NGD, dv_NGD
 
-    With `deterministic` in two passes whose sums have one order; without in one, which adds dq by float atomics.
+    With `deterministic`, or where torch was told so, in two passes whose sums have one order; without in one, which
+    adds dq by float atomics.
     """
     if not launches:
         scoring = blockwise.Scoring(near_start, far_start, far_end, scale, softcap)
-        return blockwise.backward(q_NHD, k_NGD, v_NGD, o_NHD, lse_HN, do_NHD, scoring, forward_tiles)
+        with torch.autocast(q_NHD.device.type, enabled=False):  # a backward pass may be called under it
+            return blockwise.backward(q_NHD, k_NGD, v_NGD, o_NHD, lse_HN, do_NHD, scoring, forward_tiles)
     from . import launch
 
     by_kernel = launch.from_numbers(launches)
     operands = launch.operands(q_NHD, k_NGD, v_NGD, (near_start, far_start, far_end), prefix, scale, softcap)
     do_NHD = do_NHD if do_NHD.stride(-1) == 1 else do_NHD.contiguous()
     saved = (do_NHD, lse_HN, launch.delta(o_NHD, do_NHD, by_kernel["delta"]))
+    one_pass = not (deterministic or torch.are_deterministic_algorithms_enabled())
     dq_NHD, dk_NGD, dv_NGD = launch.backward_kv(
-        operands, *saved, key_tiles, by_kernel["backward_kv"], one_pass=not deterministic
+        operands, *saved, key_tiles, by_kernel["backward_kv"], one_pass=one_pass
     )
     if dq_NHD is None:
         dq_NHD = launch.backward_q(operands, *saved, query_tiles, by_kernel["backward_q"])

@@ -30,7 +30,8 @@ def paged_attention_op(
         prefix = (prefix_page_table_FM, prefix_lengths_F, prefix_starts)
     tensors = (q_BHD, k_pages_PSGD, v_pages_PSGD)
     if reference:
-        return paged_attention_reference(*tensors, page_table_BM, lengths_B, prefix, window, softcap, scale)
+        with torch.autocast(q_BHD.device.type, enabled=False):  # its products would be rounded to 16 bits
+            return paged_attention_reference(*tensors, page_table_BM, lengths_B, prefix, window, softcap, scale)
     from . import launch  # needs triton, which a machine without a GPU may lack
 
     plan = launch.plan(q_BHD, k_pages_PSGD, page_table_BM, lengths_B, prefix)

@@ -40,7 +40,8 @@ def attention(
 
     `scale` is 1 / sqrt(D) unless given. With `window` a token sees only the last so many of its keys, itself included.
     cap(x) = softcap * tanh(x / softcap), or x without `softcap`. A token that sees nothing gives 0. Query head h reads
-    key-value head h // (H / G). Without `deterministic` the gradient of q may be summed in any order, which is faster.
+    key-value head h // (H / G). Without `deterministic` the gradient of q may be summed in any order, which is faster,
+    unless `torch.use_deterministic_algorithms` is on. Autocast changes nothing: cast before.
 
     backend="auto" takes the Triton kernels where they run, else torch's attention where its mask is small, else
     `blockwise`: the same algorithm in plain torch. None of these needs memory that grows with N^2.
@@ -59,12 +60,13 @@ def attention(
         softcap is not None,
         _sdpa_bytes(q_NHD, layout, window) <= MOST_SDPA_BYTES,
     )
-    if chosen == "reference":
-        bounds = layout.segment_start, layout.prefix_end, layout.branch_start
-        return attention_reference(q_NHD, k_NGD, v_NGD, *bounds, scale, window, softcap)
-    if chosen == "sdpa":
-        return _sdpa(q_NHD, k_NGD, v_NGD, layout, scale, window)
-    return _fused(q_NHD, k_NGD, v_NGD, layout, scale, window, softcap, deterministic, chosen == "triton")
+    with torch.autocast(q_NHD.device.type, enabled=False):  # its products would be rounded to 16 bits, scores first
+        if chosen == "reference":
+            bounds = layout.segment_start, layout.prefix_end, layout.branch_start
+            return attention_reference(q_NHD, k_NGD, v_NGD, *bounds, scale, window, softcap)
+        if chosen == "sdpa":
+            return _sdpa(q_NHD, k_NGD, v_NGD, layout, scale, window)
+        return _fused(q_NHD, k_NGD, v_NGD, layout, scale, window, softcap, deterministic, chosen == "triton")
 
 
 def cached_attention(q_BTHD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, seen_B: Tensor | None) -> Tensor:

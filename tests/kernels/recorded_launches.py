@@ -107,6 +107,7 @@ def attention_calls(arch: str, dtype: str) -> list[Call]:
                 continue  # other masks have entries of their own, which the gate compiles for bfloat16
             if dtype != "fp32":
                 calls.append(Call(width, prefix=True, deterministic=deterministic))
+                calls.append(Call(width, softcap=20, deterministic=deterministic))
             calls.append(Call(width, prefix=True, softcap=20, deterministic=deterministic))
     return calls
 

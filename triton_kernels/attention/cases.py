@@ -28,7 +28,7 @@ class Tolerance:
 
 
 TOLERANCES = (
-    Tolerance(torch.float64, 1e-14, 1e-14, "52-bit mantissa, sums of at most 300 terms"),
+    Tolerance(torch.float64, 1e-13, 1e-13, "52-bit mantissa, sums of at most 300 terms"),
     Tolerance(torch.float32, 2e-6, 2e-6, "23-bit mantissa, sums of at most 300 terms"),
     Tolerance(torch.float16, 6e-4, 8e-4, "10-bit mantissa: weights and output are rounded to it, 2^-11 each"),
     Tolerance(torch.bfloat16, 4e-3, 6e-3, "7-bit mantissa: weights and output are rounded to it, 2^-8 each"),

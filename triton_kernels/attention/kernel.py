@@ -314,9 +314,11 @@ def backward_kv(
     dk_acc = tl.zeros([BLOCK_K, WIDTH], tl.float32)
     dv_acc = tl.zeros([BLOCK_K, WIDTH], tl.float32)
 
+    # Loads ahead of a loop compute their first addresses even where it has no step: no division by 0.
+    full_of_head, masked_of_head = tl.maximum(full_steps, 1), tl.maximum(masked_steps, 1)
     for j in tl.range(0, group * full_steps):
-        head = kv_head * group + j // full_steps
-        query = query_lo + (full + j % full_steps) * BLOCK_Q
+        head = kv_head * group + j // full_of_head
+        query = query_lo + (full + j % full_of_head) * BLOCK_Q
         q_tile = load_rows(q, query, head, tokens, stride_qn, stride_qh, D, BLOCK_Q, WIDTH, DESCRIPTORS)
         row_lse = load_of_head(lse, head, query, tokens, stride_lse, BLOCK_Q, DESCRIPTORS)[None, :]
         x, slope = scores(k_tile, q_tile, scale, softcap, SOFTCAP)
@@ -331,8 +333,8 @@ def backward_kv(
             add_to_dq(dq_sums, ds, k_tile, query, head, tokens, heads, scale, D, BLOCK_Q, WIDTH)
 
     for j in tl.range(0, group * masked_steps):
-        head = kv_head * group + j // masked_steps
-        step = j % masked_steps
+        head = kv_head * group + j // masked_of_head
+        step = j % masked_of_head
         query = query_lo + tl.where(step < full, step, step + full_steps) * BLOCK_Q
         q_tile = load_rows(q, query, head, tokens, stride_qn, stride_qh, D, BLOCK_Q, WIDTH, DESCRIPTORS)
         row_lse = load_of_head(lse, head, query, tokens, stride_lse, BLOCK_Q, DESCRIPTORS)[None, :]

@@ -115,6 +115,8 @@ def _uses(kernel: str, fields: dict[str, str], table: Table) -> Iterator[Use]:
             yield Use(one_pass=one_pass)
         if "prefix" in own and fields["dtype"] == "16bit":  # float32 compiles longest: the last use stands for it
             yield Use(prefix=True, one_pass=one_pass)
+        if "softcap" in own and fields["dtype"] == "16bit":
+            yield Use(softcap=True, one_pass=one_pass)
         if "softcap" in own:
             yield Use(prefix=True, softcap=True, one_pass=one_pass)
 

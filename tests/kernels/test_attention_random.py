@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="kernels need the train extra (torch)")
 pytest.importorskip("triton", reason="kernels need the train extra (triton)")
 
-from test_attention import DEVICE, KERNEL_TOLERANCES, bounds, by_kernels, check, operands, work_list  # noqa: E402
+from test_attention import DEVICE, bounds, by_kernels, operands, work_list  # noqa: E402
 
 from stategpt.kernels._shared.configs import Launch  # noqa: E402
 from stategpt.kernels.attention import blockwise  # noqa: E402
-from stategpt.kernels.attention.cases import Case, relative_error  # noqa: E402
+from stategpt.kernels.attention.cases import Case  # noqa: E402
 
 ROW_TOKENS = 40
 
@@ -54,6 +54,13 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
+def check(found: tuple[torch.Tensor, ...], case: Case, inputs: list[torch.Tensor], do: torch.Tensor, limit: float):
+    """Errors beside the gradient of o: that of a softmax over one likely key nearly vanishes, its rounding does not."""
+    for result, expected in zip(found, case.truth(inputs, do), strict=True):
+        size = max(float(expected.norm()), float(do.double().norm()))
+        assert float((result.cpu().double() - expected).norm()) <= limit * size
+
+
 @settings(max_examples=150, deadline=None)
 @given(case=cases(), block_q=st.integers(1, 50), block_k=st.integers(1, 50))
 def test_blockwise_equals_the_reference(case: Case, block_q: int, block_k: int):
@@ -65,14 +72,12 @@ def test_blockwise_equals_the_reference(case: Case, block_q: int, block_k: int):
         inputs, do = [x.detach() for x in case.inputs(torch.float64)], case.direction(torch.float64)
         o, lse = blockwise.forward(*inputs, scoring, tiles)
         gradients = blockwise.backward(*inputs, o, lse, do, scoring, tiles)
-    for found, expected in zip((o, *gradients), case.truth(inputs, do), strict=True):
-        assert relative_error(found, expected, do) <= 1e-13
+    check((o, *gradients), case, inputs, do, 1e-13)
 
 
 @settings(max_examples=12, deadline=None)
 @given(case=cases(), block_q=st.sampled_from([16, 32]), block_k=st.sampled_from([16, 32]))
 def test_the_kernels_equal_the_reference(case: Case, block_q: int, block_k: int):
-    tolerance = KERNEL_TOLERANCES[0]
-    inputs, do = case.inputs(tolerance.dtype), case.direction(tolerance.dtype)
+    inputs, do = [x.detach() for x in case.inputs(torch.float32)], case.direction(torch.float32)
     results = by_kernels(case, operands(case, inputs), do.to(DEVICE), Launch(block_q, block_k, 4, 1))
-    check(results, case.truth(inputs, do), do, tolerance)
+    check(results, case, inputs, do, 2e-6)

@@ -9,8 +9,24 @@ module is, and without importing torch to ask for a device: the device file of t
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not Path("/dev/nvidia0").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture
+def require_backend() -> Callable[[str], None]:
+    """Skips a test whose backend is the Triton kernels where these do not take CPU tensors."""
+
+    def require(backend: str) -> None:
+        if backend == "triton":
+            interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
+            if not interpreter.INTERPRETED:
+                pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
+
+    return require

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from stategpt.data import Layout
+from stategpt.kernels.attention.blockwise import tiles
 from stategpt.ops import TensorLayout, attention
 
 TOKENS, BLOCK, PIXELS = 256, 16, 300
@@ -23,14 +24,12 @@ PANELS = (
 )
 
 
-def tiles(layout: TensorLayout, window: int | None) -> Iterator[tuple[int, int, bool]]:
+def visited(layout: TensorLayout, window: int | None) -> Iterator[tuple[int, int, bool]]:
     """First query, first key and whether no mask is needed, of every tile that the forward pass visits."""
-    for first, far_lo, _, near_lo, far_steps, *full, steps in layout.work_list(
-        "queries", BLOCK, BLOCK, window
-    ).tolist():
-        for i in range(steps):
-            key = far_lo + i * BLOCK if i < far_steps else near_lo + (i - far_steps) * BLOCK
-            yield first, key, full[0] <= i < full[1] or full[2] <= i < full[3]
+    work_list = layout.work_list("queries", BLOCK, BLOCK, window)
+    for first, _, steps in tiles(work_list, TOKENS, BLOCK, BLOCK):
+        for step in steps:
+            yield first, step.first, not step.masked
 
 
 def boxes(corners: Iterable[tuple[float, float, float, float]], colour: str) -> str:
@@ -41,7 +40,7 @@ def boxes(corners: Iterable[tuple[float, float, float, float]], colour: str) -> 
 
 def panel(left: int, title: str, layout: TensorLayout, window: int | None) -> Iterator[str]:
     """The score matrix of one layout: queries downwards, keys to the right."""
-    visited = list(tiles(layout, window))
+    all_tiles = list(visited(layout, window))
     seen = []
     bounds = zip(*(bound.tolist() for bound in layout.bounds(window)), strict=True)
     for query, (near_start, far_start, far_end) in enumerate(bounds):
@@ -49,9 +48,9 @@ def panel(left: int, title: str, layout: TensorLayout, window: int | None) -> It
     grid = range(0, TOKENS + 1, BLOCK)
     yield f'<text x="{left}" y="20" font-family="sans-serif" font-size="14" fill="#222">{title}</text>'
     yield f'<g transform="translate({left} 30) scale({PIXELS / TOKENS})">'
-    yield boxes(((query, key, BLOCK, min(BLOCK, TOKENS - key)) for query, key, _ in visited), MASKED)
+    yield boxes(((query, key, BLOCK, min(BLOCK, TOKENS - key)) for query, key, _ in all_tiles), MASKED)
     yield boxes(seen, SEEN)
-    yield boxes(((query, key, BLOCK, BLOCK) for query, key, full in visited if full), FULL)
+    yield boxes(((query, key, BLOCK, BLOCK) for query, key, full in all_tiles if full), FULL)
     yield boxes([*((line, 0, 0.5, TOKENS) for line in grid), *((0, line, TOKENS, 0.5) for line in grid)], LINE)
     yield "</g>"
 
@@ -77,9 +76,11 @@ def main(path: Path | None) -> None:
         layout = TensorLayout.of(rows)  # once a batch; every layer uses it
         output = attention(q, k, v, layout, window=window)
         output.square().sum().backward()
-        visited = list(tiles(layout, window))
-        whole = sum(full for _, _, full in visited)
-        print(f"{title}: {len(visited)} of {(TOKENS // BLOCK) ** 2} tiles are visited, {whole} of them without a mask")
+        all_tiles = list(visited(layout, window))
+        whole = sum(full for _, _, full in all_tiles)
+        print(
+            f"{title}: {len(all_tiles)} of {(TOKENS // BLOCK) ** 2} tiles are visited, {whole} of them without a mask"
+        )
     if path is not None:
         path.write_text(picture(), encoding="utf-8")
         print("picture:", path)

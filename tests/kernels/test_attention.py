@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -28,19 +27,13 @@ from stategpt.kernels.attention.cases import (  # noqa: E402
 )
 from stategpt.ops import TensorLayout  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("memory_starts_as_nan")
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 KERNEL_TOLERANCES = [tolerance for tolerance in TOLERANCES if tolerance.dtype != torch.float64]
 SQUARE, FLAT, TALL = Launch(64, 64, 4, 1), Launch(64, 16, 4, 1), Launch(16, 64, 4, 1)
 ROWS = Launch(32, 16, 4, 1)
 Tensors = tuple[torch.Tensor, ...]
-
-
-@pytest.fixture(autouse=True)
-def _memory_starts_as_nan() -> Iterator[None]:
-    """Workspaces and outputs come from `torch.empty`, which fills them with NaN in this mode."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def by_name(name: str) -> Case:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,20 +14,15 @@ pytest.importorskip("triton", reason="kernels need the train extra (triton)")
 import bf16_interpreter  # noqa: E402, F401 - importing it repairs bfloat16
 
 from stategpt.kernels._shared.configs import Launch, read_table  # noqa: E402
+from stategpt.kernels.attention.cases import relative_error  # noqa: E402
 from stategpt.kernels.paged_attention import kernel, launch, schedule, signatures  # noqa: E402
 from stategpt.kernels.paged_attention.cases import CASES, LARGE_LOGITS, TOLERANCES, Case, Inputs, Tolerance  # noqa: E402
 from stategpt.kernels.paged_attention.schedule import Splits  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("memory_starts_as_nan")
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SMALL_TILES = Launch(16, 16, 4, 1)
-
-
-@pytest.fixture(autouse=True)
-def _memory_starts_as_nan() -> Iterator[None]:
-    """Workspaces and outputs come from `torch.empty`, which fills them with NaN in this mode."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def by_name(name: str) -> Case:
@@ -48,10 +42,6 @@ def by_kernels(case: Case, inputs: Inputs, plan: launch.Plan | None = None) -> t
     inputs = on_device(inputs)
     q, k, v, _, _ = inputs.tensors()
     return launch.run(q, k, v, plan or plan_of(inputs), case.window, case.softcap, case.scale).cpu()
-
-
-def relative_error(result: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((result.double() - truth).norm() / truth.norm().clamp(min=1e-300))
 
 
 @pytest.mark.parametrize("tolerance", TOLERANCES, ids=lambda tolerance: str(tolerance.dtype).removeprefix("torch."))

@@ -43,12 +43,9 @@ def test_the_default_model_has_about_two_million_parameters():
 
 
 @pytest.fixture(params=["auto", "triton", "blockwise"])
-def attention_backend(request, monkeypatch) -> None:
+def attention_backend(request, monkeypatch, require_backend) -> None:
     """The model's attention by each implementation."""
-    if request.param == "triton":
-        interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
-        if not interpreter.INTERPRETED:
-            pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
+    require_backend(request.param)
     monkeypatch.setattr("stategpt.model.gpt.attention", partial(attention, backend=request.param))
 
 

@@ -23,13 +23,6 @@ from stategpt.kernels.attention.cases import (  # noqa: E402
 from stategpt.ops import TensorLayout, attention, attention_choice, cached_attention  # noqa: E402
 
 
-def require_interpreter() -> None:
-    """Skips what needs the kernels on CPU tensors."""
-    interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
-    if not interpreter.INTERPRETED:
-        pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
-
-
 def layout_of(case: Case) -> TensorLayout:
     return TensorLayout.from_tensors(*case.bounds(), case.position(), case.row_tokens)
 
@@ -171,10 +164,9 @@ def test_a_window_is_what_the_mask_says_beyond_the_row_too():
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "blockwise", "reference", "triton"])
-def test_autocast_changes_nothing(backend):
+def test_autocast_changes_nothing(backend, require_backend):
     """Its products round to 16 bits what is computed in float32, scores first."""
-    if backend == "triton":
-        require_interpreter()
+    require_backend(backend)
     case = by_name("packed")
     inputs, do_NHD = case.inputs(torch.float32), case.direction(torch.float32)
     expected = call(case, inputs, backend)
@@ -197,8 +189,8 @@ def test_the_gradient_of_blockwise_is_the_same_where_autocast_is_still_on():
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["any_order", "one_order"])
-def test_no_sum_has_any_order_where_torch_is_told_so(asked, monkeypatch):
-    require_interpreter()
+def test_no_sum_has_any_order_where_torch_is_told_so(asked, monkeypatch, require_backend):
+    require_backend("triton")
     from stategpt.kernels.attention import launch
 
     passes, backward_kv = [], launch.backward_kv

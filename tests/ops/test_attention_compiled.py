@@ -21,14 +21,6 @@ T = 48
 PACKINGS = 20
 
 
-def require(backend: str) -> None:
-    """Skips what cannot run here."""
-    if backend == "triton":
-        interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
-        if not interpreter.INTERPRETED:
-            pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
-
-
 class Counter:
     """Compiles nothing and counts the graphs."""
 
@@ -57,8 +49,8 @@ def tensors(seed: int = 0) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("backend", ["triton", "blockwise", "sdpa"])
-def test_twenty_packings_take_one_graph(backend):
-    require(backend)
+def test_twenty_packings_take_one_graph(backend, require_backend):
+    require_backend(backend)
     count = Counter()
 
     def step(q, k, v, layout):
@@ -93,8 +85,8 @@ def test_twenty_packings_take_one_graph_of_the_model():
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("softcap", [None, 3.0])
 @pytest.mark.parametrize("backend", ["triton", "blockwise"])
-def test_the_operator_keeps_torchs_rules(backend, softcap, deterministic):
-    require(backend)
+def test_the_operator_keeps_torchs_rules(backend, softcap, deterministic, require_backend):
+    require_backend(backend)
     layout = TensorLayout.of(Layout.shared_prefix([10], [[7, 20]], T))
     q, k, v = tensors()
     plan = _kernel_plan(q, 2, layout, 9, softcap) if backend == "triton" else _blockwise_plan(layout, 9)

@@ -108,9 +108,8 @@ def test_prefixes_that_do_not_fit_are_refused(changed, message):
 
 
 @pytest.mark.parametrize("backend", ["reference", "triton"])
-def test_autocast_changes_nothing(backend):
-    if backend == "triton" and not pytest.importorskip("stategpt.kernels._shared.interpreter").INTERPRETED:
-        pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
+def test_autocast_changes_nothing(backend, require_backend):
+    require_backend(backend)
     case = by_name("prefix")
     with torch.autocast("cpu", torch.bfloat16):
         output = call(case, backend=backend)
@@ -149,16 +148,10 @@ def test_the_kernels_are_refused_on_a_cpu_but_for_the_interpreter(monkeypatch):
     _decide.cache_clear()
 
 
-def interpreted() -> bool:
-    interpreter = pytest.importorskip("stategpt.kernels._shared.interpreter")
-    return interpreter.INTERPRETED
-
-
 @pytest.mark.parametrize("name", ["window", "prefix"])
 @pytest.mark.parametrize("backend", ["reference", "triton"])
-def test_compiles_whole_and_once(name, backend):
-    if backend == "triton" and not interpreted():
-        pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
+def test_compiles_whole_and_once(name, backend, require_backend):
+    require_backend(backend)
     case = by_name(name)
     inputs = case.inputs(torch.float32)
     graphs = []
@@ -180,10 +173,10 @@ def test_compiles_whole_and_once(name, backend):
     assert len(graphs) == 1  # other lengths are other values of the same graph
 
 
-@pytest.mark.parametrize("reference", [True, False])
-def test_the_operator_keeps_torchs_rules(reference):
-    if not reference and not interpreted():
-        pytest.skip("kernels on CPU tensors need TRITON_INTERPRET=1")
+@pytest.mark.parametrize("backend", ["reference", "triton"])
+def test_the_operator_keeps_torchs_rules(backend, require_backend):
+    require_backend(backend)
+    reference = backend == "reference"
     case = by_name("prefix_late")
     inputs = case.inputs(torch.float32)
     torch.library.opcheck(paged_attention_op, (*inputs.tensors(), *inputs.prefix, 9, 3.0, 0.25, reference))

@@ -61,17 +61,17 @@ class Scoring:
         return self.near_start, self.far_start, self.far_end
 
 
-def tiles(query_tiles: Tensor, tokens: int) -> Iterator[tuple[int, int, list[Step]]]:
-    """First and last query of each tile of the work list, and its steps."""
+def tiles(query_tiles: Tensor, tokens: int, block_q: int, block_k: int) -> Iterator[tuple[int, int, list[Step]]]:
+    """First query, end and steps of each tile of a work list for these blocks."""
     for first, far_lo, far_hi, near_lo, far_steps, *full, count in query_tiles.tolist():
-        end = min(first + BLOCK_Q, tokens)
+        end = min(first + block_q, tokens)
         steps = []
         for i in range(count):
             if i < far_steps:
-                low, high = far_lo + i * BLOCK_K, min(far_lo + (i + 1) * BLOCK_K, far_hi)
+                low, high = far_lo + i * block_k, min(far_lo + (i + 1) * block_k, far_hi)
             else:
-                low = near_lo + (i - far_steps) * BLOCK_K
-                high = min(low + BLOCK_K, end)
+                low = near_lo + (i - far_steps) * block_k
+                high = min(low + block_k, end)
             steps.append(Step(low, high, not (full[0] <= i < full[1] or full[2] <= i < full[3])))
         yield first, end, steps
 
@@ -85,7 +85,7 @@ def forward(
     work = working(q_NHD.dtype)
     o_NHD = torch.empty_like(q_NHD, memory_format=torch.contiguous_format)
     lse_HN = torch.empty(H, N, dtype=work, device=q_NHD.device)
-    for first, end, steps in tiles(query_tiles, N):
+    for first, end, steps in tiles(query_tiles, N, BLOCK_Q, BLOCK_K):
         q_GRQD = by_group(q_NHD[first:end], groups, work)
         acc = torch.zeros_like(q_GRQD)
         total = acc.new_zeros(acc.shape[:3])
@@ -121,7 +121,7 @@ def backward(
     work = working(q_NHD.dtype)
     dq_NHD = torch.empty_like(q_NHD, memory_format=torch.contiguous_format)
     dk_GND, dv_GND = (torch.zeros(groups, len(x), x.shape[2], dtype=work, device=x.device) for x in (k_NGD, v_NGD))
-    for first, end, steps in tiles(query_tiles, len(q_NHD)):
+    for first, end, steps in tiles(query_tiles, len(q_NHD), BLOCK_Q, BLOCK_K):
         q_GRQD, do_GRQD, o_GRQD = (by_group(x[first:end], groups, work) for x in (q_NHD, do_NHD, o_NHD))
         delta = (do_GRQD * o_GRQD).sum(dim=-1, keepdim=True)
         lse = lse_HN[:, first:end].reshape(delta.shape)

@@ -5,8 +5,6 @@ Legend: N = R x T tokens, H query heads, G key-value heads, D head width; B sequ
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,8 +14,8 @@ from stategpt.kernels.attention import attention_reference, blockwise
 from stategpt.kernels.attention.autograd import attention_op
 from stategpt.kernels.attention.signatures import mask_kind
 
+from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
 from .attention_choice import Backend, choose
-from .backend import DTYPES
 from .layout import TensorLayout
 
 MOST_SDPA_BYTES = 256 * 2**20
@@ -188,36 +186,22 @@ def _validate(
 ) -> None:
     if q_NHD.ndim != 3 or k_NGD.ndim != 3 or k_NGD.shape != v_NGD.shape:
         raise InvalidArgument(
-            f"attention takes q [N, H, D] and k, v [N, G, D]; got {_shape(q_NHD)}, {_shape(k_NGD)} and {_shape(v_NGD)}"
+            "attention takes q [N, H, D] and k, v [N, G, D]; "
+            f"got {shape_of(q_NHD)}, {shape_of(k_NGD)} and {shape_of(v_NGD)}"
         )
     N, H, D = q_NHD.shape
     G = k_NGD.shape[1]
     if k_NGD.shape[0] != N or k_NGD.shape[2] != D or G == 0 or H % G:
         raise InvalidArgument(
-            f"q {_shape(q_NHD)} and k {_shape(k_NGD)} do not fit: N and D must be equal and G must divide H"
+            f"q {shape_of(q_NHD)} and k {shape_of(k_NGD)} do not fit: N and D must be equal and G must divide H"
         )
     if layout.num_tokens != N:
         raise InvalidArgument(f"the layout describes {layout.num_tokens} tokens, q has {N}; lay out the same stream")
-    if q_NHD.dtype not in DTYPES or not q_NHD.dtype == k_NGD.dtype == v_NGD.dtype:
-        raise InvalidArgument(
-            f"q, k and v are {q_NHD.dtype}, {k_NGD.dtype} and {v_NGD.dtype}; "
-            "cast them to one of bfloat16, float16, float32, float64"
-        )
+    check_dtypes("q, k and v", q_NHD, k_NGD, v_NGD)
     if not q_NHD.device == k_NGD.device == v_NGD.device == layout.device:
         raise InvalidArgument(
             f"q, k, v and layout are on {q_NHD.device}, {k_NGD.device}, {v_NGD.device} and {layout.device}; "
             "move them to one device"
         )
-    for name, tensor in (("q", q_NHD), ("k", k_NGD), ("v", v_NGD)):
-        if tensor.stride(-1) != 1 and D > 1:
-            raise InvalidArgument(f"{name} has strides {tensor.stride()}; its last axis must be contiguous")
-    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or not 1 <= window < 2**31):
-        raise InvalidArgument(f"window is {window!r}; give the number of keys seen, at least 1, or None for all")
-    if softcap is not None and not 0.0 < softcap < math.inf:
-        raise InvalidArgument(f"softcap is {softcap!r}; give a positive number, or None for no cap")
-    if scale is not None and not math.isfinite(scale):
-        raise InvalidArgument(f"scale is {scale!r}; give a finite number, or None for 1 / sqrt(D)")
-
-
-def _shape(tensor: Tensor) -> list[int]:
-    return list(tensor.shape)
+    check_last_axes(q=q_NHD, k=k_NGD, v=v_NGD)
+    check_numbers(scale, window, softcap)

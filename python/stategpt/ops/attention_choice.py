@@ -10,11 +10,9 @@ import torch
 
 from stategpt.errors import InvalidArgument
 
-from .backend import triton_obstacle
+from .backend import WIDEST_HEAD, triton_obstacle
 
 Backend = Literal["auto", "triton", "sdpa", "blockwise", "reference"]
-
-WIDEST_HEAD = 256
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,7 @@ from importlib.util import find_spec
 
 import torch
 
-DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-"""What attention takes; the kernels all but the last."""
+WIDEST_HEAD = 256
 KERNEL_DTYPES = ("bfloat16", "float16", "float32")
 
 

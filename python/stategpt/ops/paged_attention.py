@@ -7,7 +7,6 @@ F shared prefixes.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,11 +18,11 @@ from torch import Tensor
 from stategpt.errors import InvalidArgument
 from stategpt.kernels.paged_attention.binding import paged_attention_op
 
-from .backend import DTYPES, triton_obstacle
+from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
+from .backend import WIDEST_HEAD, triton_obstacle
 
 PagedBackend = Literal["auto", "reference", "triton"]
 
-WIDEST_HEAD = 256
 
 _log = logging.getLogger(__name__)
 
@@ -136,52 +135,42 @@ def _validate(
     if q_BHD.ndim != 3 or k_PSGD.ndim != 4 or k_PSGD.shape != v_PSGD.shape:
         raise InvalidArgument(
             "paged_attention takes q [B, H, D] and k_pages, v_pages [P, S, G, D]; "
-            f"got {_shape(q_BHD)}, {_shape(k_PSGD)} and {_shape(v_PSGD)}"
+            f"got {shape_of(q_BHD)}, {shape_of(k_PSGD)} and {shape_of(v_PSGD)}"
         )
     S, G, D = k_PSGD.shape[1:]
     if q_BHD.shape[2] != D or G == 0 or q_BHD.shape[1] % G:
         raise InvalidArgument(
-            f"q {_shape(q_BHD)} and k_pages {_shape(k_PSGD)} do not fit: D must be equal and G must divide H"
+            f"q {shape_of(q_BHD)} and k_pages {shape_of(k_PSGD)} do not fit: D must be equal and G must divide H"
         )
     if D % 8 or not 8 <= D <= WIDEST_HEAD:
         raise InvalidArgument(f"q has head width {D}; paged_attention takes multiples of 8 up to {WIDEST_HEAD}")
     if S < 1 or S & (S - 1):
-        raise InvalidArgument(f"k_pages {_shape(k_PSGD)} has pages of {S} slots; a page holds a power of two")
-    if q_BHD.dtype not in DTYPES or not q_BHD.dtype == k_PSGD.dtype == v_PSGD.dtype:
-        raise InvalidArgument(
-            f"q, k_pages and v_pages are {q_BHD.dtype}, {k_PSGD.dtype} and {v_PSGD.dtype}; "
-            "cast them to one of bfloat16, float16, float32, float64"
-        )
+        raise InvalidArgument(f"k_pages {shape_of(k_PSGD)} has pages of {S} slots; a page holds a power of two")
+    check_dtypes("q, k_pages and v_pages", q_BHD, k_PSGD, v_PSGD)
     if not q_BHD.device == k_PSGD.device == v_PSGD.device:
         raise InvalidArgument(
             f"q, k_pages and v_pages are on {q_BHD.device}, {k_PSGD.device} and {v_PSGD.device}; "
             "move them to one device"
         )
-    for name, tensor in (("q", q_BHD), ("k_pages", k_PSGD), ("v_pages", v_PSGD)):
-        if tensor.stride(-1) != 1:
-            raise InvalidArgument(f"{name} has strides {tensor.stride()}; its last axis must be contiguous")
-    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or not 1 <= window < 2**31):
-        raise InvalidArgument(f"window is {window!r}; give the number of keys seen, at least 1, or None for all")
-    if softcap is not None and not 0.0 < softcap < math.inf:
-        raise InvalidArgument(f"softcap is {softcap!r}; give a positive number, or None for no cap")
-    if scale is not None and not math.isfinite(scale):
-        raise InvalidArgument(f"scale is {scale!r}; give a finite number, or None for 1 / sqrt(D)")
+    check_last_axes(q=q_BHD, k_pages=k_PSGD, v_pages=v_PSGD)
+    check_numbers(scale, window, softcap)
 
 
 def _validate_table(name: str, table: Tensor, lengths_name: str, lengths: Tensor, rows: int, device: object) -> None:
     _require_int32(lengths_name, lengths, [rows], device)
     if table.ndim != 2 or table.shape[0] != rows:
-        raise InvalidArgument(f"{name} is {_shape(table)}; it takes one row of pages for each of {rows} {lengths_name}")
-    _require_int32(name, table, _shape(table), device)
+        raise InvalidArgument(
+            f"{name} is {shape_of(table)}; it takes one row of pages for each of {rows} {lengths_name}"
+        )
+    _require_int32(name, table, shape_of(table), device)
 
 
 def _require_int32(name: str, tensor: Tensor, shape: Sequence[int], device: object) -> None:
-    if tensor.dtype != torch.int32 or _shape(tensor) != list(shape):
-        raise InvalidArgument(f"{name} is {tensor.dtype} {_shape(tensor)}; it takes torch.int32 {list(shape)}")
+    if tensor.dtype != torch.int32 or shape_of(tensor) != list(shape):
+        raise InvalidArgument(f"{name} is {tensor.dtype} {shape_of(tensor)}; it takes torch.int32 {list(shape)}")
     if tensor.device != device:
         raise InvalidArgument(f"{name} is on {tensor.device}, q on {device}; move them to one device")
-    if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
-        raise InvalidArgument(f"{name} has strides {tensor.stride()}; its last axis must be contiguous")
+    check_last_axes(**{name: tensor})
 
 
 def _check_values(name: str, table: Tensor, lengths_name: str, lengths: Tensor, pages: int, slots: int) -> None:
@@ -206,7 +195,3 @@ def _check_values(name: str, table: Tensor, lengths_name: str, lengths: Tensor, 
 def _check_starts(starts: Sequence[int], sequences: int) -> None:
     if list(starts) != sorted(starts) or starts[0] < 0 or starts[-1] > sequences:
         raise InvalidArgument(f"prefix.starts is {list(starts)}; it must not decrease, and lie in 0 to {sequences}")
-
-
-def _shape(tensor: Tensor) -> list[int]:
-    return list(tensor.shape)

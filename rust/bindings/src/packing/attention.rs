@@ -18,6 +18,24 @@ fn entries<'a>(vector: &'a Vector<'_>) -> Cow<'a, [i32]> {
         .map_or_else(|_| vector.as_array().iter().copied().collect(), Cow::from)
 }
 
+/// What `work` makes of the layout while the interpreter is let go.
+fn with_layout<T: Send>(
+    py: Python<'_>,
+    vectors: [&Vector<'_>; 4],
+    row_tokens: i64,
+    work: impl FnOnce(&AttentionLayout<'_>) -> Result<T, PackingError> + Send,
+) -> PyResult<T> {
+    let [segment_start, prefix_end, branch_start, position] = vectors.map(entries);
+    let layout = AttentionLayout {
+        segment_start: &segment_start,
+        prefix_end: &prefix_end,
+        branch_start: &branch_start,
+        position: &position,
+        row_tokens,
+    };
+    py.detach(|| work(&layout)).map_err(error)
+}
+
 /// What a work list is made for.
 #[derive(Clone, Copy)]
 enum Side {
@@ -66,14 +84,8 @@ fn validate_attention_layout(
     position: Vector<'_>,
     row_tokens: i64,
 ) -> PyResult<()> {
-    let layout = AttentionLayout {
-        segment_start: &entries(&segment_start),
-        prefix_end: &entries(&prefix_end),
-        branch_start: &entries(&branch_start),
-        position: &entries(&position),
-        row_tokens,
-    };
-    py.detach(|| layout.validate()).map_err(error)
+    let vectors = [&segment_start, &prefix_end, &branch_start, &position];
+    with_layout(py, vectors, row_tokens, |layout| layout.validate())
 }
 
 #[pyfunction]
@@ -93,19 +105,12 @@ fn attention_work_list<'py>(
     block_k: i64,
     window: Option<i64>,
 ) -> PyResult<Bound<'py, PyArray2<i32>>> {
-    let layout = AttentionLayout {
-        segment_start: &entries(&segment_start),
-        prefix_end: &entries(&prefix_end),
-        branch_start: &entries(&branch_start),
-        position: &entries(&position),
-        row_tokens,
-    };
     let side = Side::named(tiles).map_err(error)?;
-    let made = py.detach(|| {
+    let vectors = [&segment_start, &prefix_end, &branch_start, &position];
+    let list = with_layout(py, vectors, row_tokens, |layout| {
         let tiling = Tiling::new(block_q, block_k, window)?;
-        Ok(side.work_list(&Runs::of(&layout)?, &tiling))
-    });
-    let list = made.map_err(error)?;
+        Ok(side.work_list(&Runs::of(layout)?, &tiling))
+    })?;
     let shape = [list.len() / side.fields(), side.fields()];
     list.into_pyarray(py).reshape(shape)
 }

@@ -53,6 +53,10 @@ class StorageError(StategptError, OSError):
     """Reading or writing a file failed; the message names the path and the operation."""
 
 
+class MissingFile(StorageError, FileNotFoundError):
+    """A file that was named does not exist."""
+
+
 class OutOfSpace(StorageError):
     """The disk is full or a quota is reached; nothing was half-written."""
 

@@ -27,7 +27,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("artifacts",),
     ("recipes",),
     ("config", "kernels"),
-    ("_native",),
+    ("_native", "json_reader"),
+    ("files", "arguments", "visible_text"),
     ("errors",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -36,7 +37,18 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 STAGES = ("pretrain", "sft", "rankings", "reward", "rl")
 
 # These work in the base install: no import of torch, not even inside a function.
-WITHOUT_TORCH = ("errors", "config", "recipes", "artifacts", "data", "report")
+WITHOUT_TORCH = (
+    "errors",
+    "files",
+    "arguments",
+    "visible_text",
+    "json_reader",
+    "config",
+    "recipes",
+    "artifacts",
+    "data",
+    "report",
+)
 
 # But for the one file whose job it is: it asks for the library when it is used, and says what to install.
 LIBRARY_OF = {"hf_tokenizer.py": "tokenizers"}

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stategpt.report import wording
+from stategpt.visible_text import visible
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_tokens_show_their_white_space() -> None:
 
 @given(st.text(alphabet=st.characters(codec=None)))
 def test_any_text_becomes_printable_utf8_and_plain_text_stays(text: str) -> None:
-    shown = wording.visible(text)
+    shown = visible(text)
     shown.encode("utf-8")
     assert not any(character < " " and character not in "\n\t" for character in shown)
     assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\x7f\x9b")
@@ -46,8 +47,8 @@ def test_any_text_becomes_printable_utf8_and_plain_text_stays(text: str) -> None
 
 
 def test_control_characters_are_escaped_as_python_writes_them() -> None:
-    assert wording.visible("a\x00\x1b[31m\u202eb") == "a\\x00\\x1b[31m\\u202eb"
-    assert wording.visible("lone \ud800") == "lone ?"
+    assert visible("a\x00\x1b[31m\u202eb") == "a\\x00\\x1b[31m\\u202eb"
+    assert visible("lone \ud800") == "lone ?"
 
 
 def test_only_short_runs_are_said_to_be_rarely_true() -> None:

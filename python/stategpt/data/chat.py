@@ -17,8 +17,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from stategpt.arguments import Ids
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, USER
-from stategpt.data.arguments import Ids
 from stategpt.data.control import Control
 from stategpt.errors import ContextOverflow, InvalidArgument
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.data.arguments import Documents, Errors, Ids, Special, one_of, thread_count, whole
+from stategpt.arguments import Documents, Errors, Ids, Special, one_of, thread_count, whole
 from stategpt.data.byte_level import byte_offsets, bytes_of
 from stategpt.data.control import Control, shown, text_or_id
 from stategpt.data.hf_stream import HfStreamDecoder

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-from stategpt.data.arguments import Special
+from stategpt.arguments import Special
 from stategpt.data.tokenizer import AnyTokenizer
 
 # What has no shape of its own, and what stands for it.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, SupportsIndex, TypedDict
 
-from stategpt.data.arguments import whole
+from stategpt.arguments import whole
 from stategpt.data.packing import Batch, Rows
 from stategpt.errors import ForeignArtifact, InvalidArgument
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import SupportsIndex, TypedDict
 
 from stategpt import _native
-from stategpt.data.arguments import whole
+from stategpt.arguments import whole
 from stategpt.data.packing import Batch, Packed, Row, read_batch, read_row
 from stategpt.errors import InvalidArgument
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.data.arguments import whole
+from stategpt.arguments import whole
 from stategpt.data.layout import Layout
 from stategpt.data.shards import Shards
 from stategpt.errors import InvalidArgument

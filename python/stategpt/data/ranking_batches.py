@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.arguments import Ids
 from stategpt.config.stages import Arrangement
 from stategpt.errors import ContextOverflow, InvalidArgument, RankingError
 
-from .arguments import Ids
 from .chat import ChatTokenizer, ControlTokens, chat_prompt, truncate_prompt
 from .layout import Layout
 from .randomness import permutation

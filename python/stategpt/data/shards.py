@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.arguments import whole
 from stategpt.artifacts import Manifest
 from stategpt.config.control import CONTROL_TOKENS
-from stategpt.data.arguments import whole
 from stategpt.data.documents import Document
 from stategpt.data.tokenizer import AnyTokenizer, Tokenizer
 from stategpt.errors import InvalidArgument

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.arguments import Documents, Errors, Ids, Special, one_of, thread_count
 from stategpt.data import hf_tokenizer
-from stategpt.data.arguments import Documents, Errors, Ids, Special, one_of, thread_count
 from stategpt.data.control import Control, shown, text_or_id
 from stategpt.data.ragged import Ragged
 from stategpt.data.training_text import TrainingProgress, TrainingSource, expected_bytes, feed

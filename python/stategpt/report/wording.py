@@ -1,7 +1,6 @@
 """How numbers, names and foreign text are written in the report: one place, so that they are the same everywhere."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +21,6 @@ STAGE_LABELS = {
 """Folders of a run, in the order of the work, and what they are called."""
 
 _SYSTEM_LABELS = {"base": "base", "prompted_base": "prompted base", "sft": "SFT", "rlhf": "RLHF"}
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters but line end and tab, and those that change the direction of writing."""
 
 
 def sentence(training_tokens: float | None) -> str:
@@ -87,15 +84,6 @@ def span(interval: Mapping[str, Any] | None, digits: int = 3) -> str:
     if not interval or interval.get("low") is None or interval.get("high") is None:
         return ""
     return f"{fixed(interval['low'], digits)} to {fixed(interval['high'], digits)}"
-
-
-def visible(text: str) -> str:
-    """Text of a model or a corpus made printable: control characters as escapes (\\x00), lone surrogates as "?".
-
-    HTML escaping is not done here; the template escapes everything.
-    """
-    whole = text.encode("utf-8", "replace").decode("utf-8")
-    return _UNSAFE.sub(lambda match: ascii(match.group())[1:-1], whole)
 
 
 def visible_token(text: str) -> str:

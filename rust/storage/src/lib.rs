@@ -10,6 +10,7 @@
 //! * [`verify_folder`], [`read_verified`]: every missing, truncated, altered or extra file is found and named.
 //! * [`fingerprint`]: the identity of a JSON value.
 //! * [`append_line`]: logs, which are appended to and not published.
+//! * [`open_regular`]: for paths that come from outside: regular files only, never waiting.
 //! * [`Storage`]: the operations all of this needs; [`RealDisk`], and [`simulated`] disks that fail or
 //!   lose power.
 //!
@@ -25,6 +26,7 @@ mod folder;
 mod hash;
 mod lines;
 mod manifest;
+mod regular;
 pub mod simulated;
 mod staging;
 mod verify;
@@ -37,4 +39,5 @@ pub use folder::{StagedFolder, publish_folder};
 pub use hash::{CHUNK_BYTES, FileHasher, FileRecord};
 pub use lines::append_line;
 pub use manifest::{Label, MANIFEST_NAME, Manifest, SCHEMA_VERSION, expect_kind, read_manifest};
+pub use regular::open_regular;
 pub use verify::{read_verified, verify_folder};

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from stategpt.report.run_files import RunFiles, field, number
-from stategpt.report.wording import fixed, percent, signed, span, system_label, visible
+from stategpt.report.wording import fixed, percent, signed, span, system_label
+from stategpt.visible_text import visible
 
 SHOWN = ("base", "prompted_base", "sft", "best_of_4", "rlhf")
 """Systems whose answers are shown side by side; best-of-4 stands for best-of-n where it was run."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from stategpt.evaluate.gates import format_value
 from stategpt.report.run_files import RunFiles, field, number
-from stategpt.report.wording import count, fixed, percent, signed, span, visible
+from stategpt.report.wording import count, fixed, percent, signed, span
+from stategpt.visible_text import visible
 
 
 def feedback(files: RunFiles) -> dict[str, Any]:

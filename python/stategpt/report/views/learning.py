@@ -3,7 +3,8 @@
 from typing import Any
 
 from stategpt.report.run_files import RunFiles, field, number
-from stategpt.report.wording import fixed, percent, signed, span, visible
+from stategpt.report.wording import fixed, percent, signed, span
+from stategpt.visible_text import visible
 
 
 def learning(files: RunFiles) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""What arguments may be, and checks before they reach the compiled side, which takes 64-bit numbers only."""
+"""Types of public arguments, and the checks they pass before they reach torch or the compiled code."""
 
 from __future__ import annotations
 
 import operator
-from typing import Literal, SupportsIndex, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -50,3 +51,28 @@ def thread_count(value: int | None) -> int | None:
     if value is not None and value < 1:
         raise InvalidArgument(f"threads is {value}; pass 1 or more, or None for as many as the machine lends")
     return value
+
+
+def instance(name: str, value: object, kinds: type | tuple[type, ...], hint: str) -> None:
+    """Refuses a value of another type before it fails somewhere deep inside.
+
+    Args:
+        hint: what to do, as a sentence: "Open the folder with `sg.Shards.open(path)`."
+
+    Raises:
+        InvalidArgument: the message names the types wanted and found.
+    """
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        raise InvalidArgument(f"{name} is of type {type(value).__name__}; it must be {wanted}. {hint}")
+
+
+def several(name: str, value: Iterable[Any], hint: str = "") -> None:
+    """Refuses one string, bytes object or mapping where several items are meant: iterating it gives characters or keys.
+
+    Raises:
+        InvalidArgument: the message says to put it into a list.
+    """
+    if isinstance(value, str | bytes | bytearray | dict) or not isinstance(value, Iterable):
+        found, remedy = type(value).__name__, hint or f"Put it into a list: [{name}]."
+        raise InvalidArgument(f"{name} is of type {found}; it must be a list or another iterable. {remedy}")

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from stategpt.config import GPTConfig
 from stategpt.errors import ContextOverflow
-from stategpt.ops import TensorLayout, attention, cached_attention, rotary_tables
+from stategpt.ops import TensorLayout, attention, cached_attention
 
 from . import hf
 from .cache import KVCache
 from .init import initialise
-from .layers import Block, RMSNorm, Rotary
+from .layers import Block, RMSNorm, RotaryAngles
 
 
 class GPT(nn.Module):
@@ -30,9 +30,6 @@ class GPT(nn.Module):
 
     Raises `ConfigError` when no file format has the config's switches.
     """
-
-    cos: Tensor
-    sin: Tensor
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -42,9 +39,7 @@ class GPT(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.norm_epsilon)
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
-        cos, sin = rotary_tables(config.context_tokens, config.head_width, config.rope_theta, torch.device("cpu"))
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
+        self.rotary = RotaryAngles(config.head_width, config.rope_theta)
         initialise(self)
 
     @property
@@ -62,13 +57,14 @@ class GPT(nn.Module):
 
         Raises `ContextOverflow` when a sequence of the layout is longer than the context.
         """
-        # A compiled graph would be bound to the number it saw; there the tables of rotary positions catch an overflow.
-        if not torch.compiler.is_compiling() and layout.longest_tokens > self.config.context_tokens:
+        if torch.compiler.is_compiling():  # a graph would be bound to the host's number, so the device looks
+            torch._assert_async((layout.position < self.config.context_tokens).all(), "a sequence exceeds the context")
+        elif layout.longest_tokens > self.config.context_tokens:
             raise ContextOverflow(
                 f"the layout holds a sequence of {layout.longest_tokens} tokens, the context is "
                 f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
             )
-        rotary = self._rotary(layout.position)
+        rotary = self.rotary(layout.position)
         x_NW = self.embed_tokens(tokens_N)
         for block in self.layers:
             x_NW = block(x_NW, rotary, lambda q, k, v: attention(q, k, v, layout))
@@ -76,8 +72,9 @@ class GPT(nn.Module):
 
     def unembed(self, hidden_MW: Tensor) -> Tensor:
         """Logits for the rows of `hidden_MW` alone. -> float32[M, V]; M x V x 4 bytes, the largest tensor of a step."""
-        weight = self.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return F.linear(hidden_MW, weight).float()
+        if self.lm_head is not None:
+            return self.lm_head(hidden_MW).float()  # type: ignore[no-any-return]
+        return F.linear(hidden_MW, self.embed_tokens.weight).float()
 
     def forward(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Logits of every token. -> float32[N, V]."""
@@ -93,7 +90,7 @@ class GPT(nn.Module):
         B, T = tokens_BT.shape
         seen_B = None if cache.even else cache.lengths_B
         position_BT = cache.lengths_B[:, None] + torch.arange(T, device=tokens_BT.device)
-        rotary = self._rotary(position_BT.clamp(max=self.config.context_tokens - 1).view(-1))
+        rotary = self.rotary(position_BT.view(-1))
         x_NW = self.embed_tokens(tokens_BT.reshape(-1))
         for layer, block in enumerate(self.layers):
 
@@ -103,13 +100,9 @@ class GPT(nn.Module):
                 q_BTHD = q_NHD.view(B, T, *q_NHD.shape[1:])
                 return cached_attention(q_BTHD, keys, values, seen_B).reshape(q_NHD.shape)
 
-            x_NW = block(x_NW, rotary, attend)
+            x_NW = block(x_NW, rotary, attend, cache.joined[layer])
         cache.advance(T, valid_B)
         return self.norm(x_NW).view(B, T, -1)  # type: ignore[no-any-return]
-
-    def _rotary(self, position_N: Tensor) -> Rotary:
-        """Looked up once a forward pass, for all layers."""
-        return self.cos[position_N], self.sin[position_N]
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> GPT:

@@ -6,5 +6,6 @@ from .gpt import GPT as GPT
 from .precision import Precision as Precision
 from .precision import autocast as autocast
 from .reward import RewardModel as RewardModel
+from .special_ids import SpecialIds as SpecialIds
 
-__all__ = ["GPT", "KVCache", "Precision", "RewardModel", "autocast", "log_probs"]
+__all__ = ["GPT", "KVCache", "Precision", "RewardModel", "SpecialIds", "autocast", "log_probs"]

@@ -16,31 +16,37 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stategpt.config import GPTConfig
-from stategpt.errors import ContextOverflow
+from stategpt.errors import ContextOverflow, InvalidArgument
 from stategpt.ops import TensorLayout, attention, cached_attention
 
 from . import hf
 from .cache import KVCache
 from .init import initialise
 from .layers import Block, RMSNorm, RotaryAngles
+from .special_ids import SpecialIds
+from .weights import common_dtype, load_model, save_weights
 
 
 class GPT(nn.Module):
     """A decoder-only transformer of the shape `config`, freshly initialised from torch's random state.
 
+    On the meta device (`with torch.device("meta")`) nothing is drawn. `special_ids` are written into its folder.
     Raises `ConfigError` when no file format has the config's switches.
     """
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig, special_ids: SpecialIds | None = None) -> None:
         super().__init__()
         hf.model_type(config)  # refuses now what could not be saved after the training
         self.config = config
+        self.special_ids = special_ids or SpecialIds()
+        """Ids that begin, end and pad texts: the folder's, or those of this package's tokenizers."""
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.norm_epsilon)
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
         self.rotary = RotaryAngles(config.head_width, config.rope_theta)
-        initialise(self)
+        if self.device.type != "meta":
+            initialise(self)
 
     @property
     def parameter_count(self) -> int:
@@ -50,7 +56,7 @@ class GPT(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.embed_tokens.weight.device
+        return next(self.parameters()).device
 
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
@@ -74,7 +80,13 @@ class GPT(nn.Module):
         """Logits for the rows of `hidden_MW` alone. -> float32[M, V]; M x V x 4 bytes, the largest tensor of a step."""
         if self.lm_head is not None:
             return self.lm_head(hidden_MW).float()  # type: ignore[no-any-return]
-        return F.linear(hidden_MW, self.embed_tokens.weight).float()
+        weight = getattr(self.embed_tokens, "weight", None)
+        if weight is None:
+            raise InvalidArgument(
+                f"the model predicts with its embedding matrix, and {type(self.embed_tokens).__name__} in the place of "
+                "embed_tokens has no `weight`; give it one, or use untied embeddings"
+            )
+        return F.linear(hidden_MW, weight).float()
 
     def forward(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Logits of every token. -> float32[N, V]."""
@@ -105,20 +117,35 @@ class GPT(nn.Module):
         return self.norm(x_NW).view(B, T, -1)  # type: ignore[no-any-return]
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> GPT:
-        """The model saved in `folder`: config.json and model.safetensors. Strict; in float32, in eval mode.
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> GPT:
+        """The model saved in `folder`: config.json, generation_config.json, model.safetensors. Strict; in eval mode.
+
+        The weights keep the file's number format, or become `dtype` (float32, bfloat16, float16). Training wants
+        float32. Tensors of several formats come in the one that holds them all. The peak of memory is the weights.
 
         Raises:
-            ForeignArtifact: another architecture, or tensors that this one does not have.
-            CorruptArtifact: files or tensors missing, unreadable or of another shape.
+            ForeignArtifact: another architecture or setting, tensors that this one does not have or of a format other
+                than the three, sharded, pickled or quantized weights.
+            CorruptArtifact: files or tensors missing, unreadable, of another shape or not finite; a value of another
+                type or range; a published folder without its manifest.
+            StorageError: a file that is not a regular file or cannot be read.
+            InvalidArgument: another `dtype`.
         """
-        config, _ = hf.read_config(Path(folder))
-        model = cls(config)
-        hf.load_weights(model, Path(folder), hf.gpt_tensor_name)
-        return model.eval()
+        found = hf.read_config(Path(folder))
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them."""
-        hf.save_weights(self, Path(folder), hf.gpt_tensor_name)
-        hf.write_config(Path(folder), hf.causal_lm_config(self.config))
-        hf.write_generation_config(Path(folder))
+        def build(config: GPTConfig) -> GPT:
+            return cls(config, found.special_ids)
+
+        return load_model(build, found.config, Path(folder), hf.gpt_tensor_name, dtype).eval()
+
+    def save_pretrained(self, folder: str | Path, *, manifest: bool = False) -> None:
+        """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them.
+
+        The weights keep their number format. With `manifest` the folder is about to be published: its weights can
+        then be loaded only beside their manifest.json.
+        Raises `InvalidArgument` for parameters that are not a GPT's (adapters that were not merged), or a format other
+        than float32, bfloat16 and float16.
+        """
+        save_weights(self, GPT, self.config, Path(folder), hf.gpt_tensor_name, manifest)
+        hf.write_config(Path(folder), hf.causal_lm_config(self.config, self.special_ids, common_dtype(self)))
+        hf.write_generation_config(Path(folder), self.special_ids)

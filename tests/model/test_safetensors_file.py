@@ -179,3 +179,11 @@ def test_any_damage_to_the_header_is_typed_or_reads_the_same_bytes(tmp_path, dat
                     assert file.read(name, FLOATS[stored.dtype]).shape == stored.shape
     except CorruptArtifact:
         pass
+
+
+def test_a_header_of_more_than_the_limit_is_refused(tmp_path):
+    text = json.dumps({"x": F32}).encode()
+    padded = text + b" " * (HEADER_LIMIT_BYTES + 1 - len(text))
+    with pytest.raises(CorruptArtifact, match="2,097,152"):
+        SafetensorsFile(write(tmp_path / "x.safetensors", padded, bytes(8)))
+    SafetensorsFile(write(tmp_path / "x.safetensors", padded[:-1], bytes(8)))

@@ -53,3 +53,15 @@ def test_gradient_is_the_rotation_back():
 def test_the_output_has_the_inputs_dtype():
     cos, sin = rotary_tables(4, 8, 10_000.0, CPU)
     assert rotate(torch.randn(4, 1, 8).bfloat16(), cos, sin).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_compiled_gradients_are_those_uncompiled(dtype, tolerance, compiler):
+    cos, sin = rotary_tables(5, 8, 10_000.0, CPU)
+    x, direction = torch.randn(5, 3, 8, dtype=dtype, requires_grad=True), torch.randn(5, 3, 8, dtype=dtype)
+    torch._dynamo.reset()
+    compiled = torch.compile(rotate, fullgraph=True, backend=compiler)
+    (found,) = torch.autograd.grad(compiled(x, cos, sin), x, direction)
+    (expected,) = torch.autograd.grad(rotate(x, cos, sin), x, direction)
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)

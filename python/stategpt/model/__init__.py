@@ -3,8 +3,19 @@
 from .cache import KVCache as KVCache
 from .distribution import log_probs as log_probs
 from .gpt import GPT as GPT
+from .parameter_groups import ParameterGroup as ParameterGroup
+from .parameter_groups import parameter_groups as parameter_groups
 from .precision import Precision as Precision
 from .precision import autocast as autocast
 from .reward import RewardModel as RewardModel
 
-__all__ = ["GPT", "KVCache", "Precision", "RewardModel", "autocast", "log_probs"]
+__all__ = [
+    "GPT",
+    "KVCache",
+    "ParameterGroup",
+    "Precision",
+    "RewardModel",
+    "autocast",
+    "log_probs",
+    "parameter_groups",
+]

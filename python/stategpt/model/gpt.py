@@ -9,6 +9,7 @@ Legend: N tokens of a flat stream, M of them to predict from, B sequences of T t
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -23,10 +24,14 @@ from . import hf
 from .cache import KVCache
 from .init import initialise
 from .layers import Block, RMSNorm, Rotary
+from .parameter_groups import ParameterGroup, parameter_groups
 
 
 class GPT(nn.Module):
     """A decoder-only transformer of the shape `config`, freshly initialised from torch's random state.
+
+    Train it with `torch.optim.AdamW(model.parameter_groups(lr=3e-3, weight_decay=0.1))`, not with
+    `model.parameters()`: some parameters start at a size that wants a learning rate of their own.
 
     Raises `ConfigError` when no file format has the config's switches.
     """
@@ -56,6 +61,27 @@ class GPT(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.embed_tokens.weight.device
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
+        """What an optimizer of `torch.optim` takes in place of `parameters()`. -> groups of params, lr, weight_decay.
+
+        Args:
+            lr: learning rate of most parameters; a group's own is this times its `scale` (`learning_rate_scales`).
+            weight_decay: of the matrices; norms, biases and the embedding do not decay.
+        """
+        return parameter_groups(self, lr, weight_decay)
+
+    def learning_rate_scales(self) -> dict[str, float]:
+        """Factor on the learning rate by parameter name, for those whose factor is not 1.
+
+        Adam moves every weight by about the learning rate, whatever its size. A tied embedding starts at std s/50 and
+        the last norm at 1/s, s = sqrt(width) (`model/init.py`), so that each relative step is the others' they get s
+        and 1/s times the rate. It is the same training as with an embedding of std 0.02 and its output multiplied by s.
+        """
+        if not self.config.tied_embeddings:
+            return {}
+        scale = math.sqrt(self.config.width)
+        return {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
 
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].

@@ -8,6 +8,7 @@ from .parameter_groups import parameter_groups as parameter_groups
 from .precision import Precision as Precision
 from .precision import autocast as autocast
 from .reward import RewardModel as RewardModel
+from .special_ids import SpecialIds as SpecialIds
 
 __all__ = [
     "GPT",
@@ -15,6 +16,7 @@ __all__ = [
     "ParameterGroup",
     "Precision",
     "RewardModel",
+    "SpecialIds",
     "autocast",
     "log_probs",
     "parameter_groups",

@@ -9,7 +9,8 @@ from .paged_attention import PagedBackend as PagedBackend
 from .paged_attention import SharedPrefix as SharedPrefix
 from .paged_attention import paged_attention as paged_attention
 from .rms_norm import rms_norm as rms_norm
-from .rotary import rotary_tables as rotary_tables
+from .rotary import rotary_angles as rotary_angles
+from .rotary import rotary_frequencies as rotary_frequencies
 from .rotary import rotate as rotate
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "cross_entropy",
     "paged_attention",
     "rms_norm",
-    "rotary_tables",
+    "rotary_angles",
+    "rotary_frequencies",
     "rotate",
 ]

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("recipes",),
     ("config", "kernels"),
     ("_native", "json_reader"),
-    ("files", "arguments", "visible_text"),
+    ("files", "arguments", "extras", "quantities", "visible_text"),
     ("errors",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -41,6 +41,8 @@ WITHOUT_TORCH = (
     "errors",
     "files",
     "arguments",
+    "extras",
+    "quantities",
     "visible_text",
     "json_reader",
     "config",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from stategpt.cli.words import duration, listing, size, table
+from stategpt.cli.words import listing, size, table
 from stategpt.config.model import GPTConfig
 from stategpt.config.planner import Plan, StagePlan
 from stategpt.config.presets import SIZE_IS_NOT_POWER, PresetPlan
 from stategpt.config.toml import Resolved, format_value
+from stategpt.quantities import duration
 
 
 def run_text(plan: Plan, resolved: Resolved) -> str:

@@ -27,7 +27,7 @@ from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_ch
 from stategpt.train.interruption import Interruption
 from stategpt.train.metrics import MetricsLog
 from stategpt.train.optim import adamw, clip_gradients
-from stategpt.train.progress import progress
+from stategpt.train.progress import note_of, progress
 from stategpt.train.schedule import learning_rate_at
 
 MAX_SKIPPED_IN_A_ROW = 3
@@ -114,7 +114,7 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
             values["tokens_per_s"] = round((state.tokens - before_tokens) / max(1e-9, log.elapsed_s - before_s), 1)
             if state.step % settings.log_every_steps == 0 or state.step == task.steps:
                 log.write(state.step, values)
-            advance(state.step, f"{task.loss_unit} {values[task.loss_unit]:.3f}")
+            advance(state.step, note_of(values, task.loss_unit))
             if hook is not None:
                 hook(state.step)
                 model.train()

@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stategpt.arguments import instance
 from stategpt.config import GPTConfig
-from stategpt.errors import ContextOverflow
+from stategpt.errors import ContextOverflow, UnknownToken
 from stategpt.ops import TensorLayout, attention, cached_attention, rotary_tables
 
 from . import hf
 from .cache import KVCache
+from .checks import check_stream
 from .init import initialise
 from .layers import Block, RMSNorm, Rotary
 
@@ -36,6 +38,7 @@ class GPT(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
+        instance("config", config, GPTConfig, "As in sg.GPT(sg.GPTConfig(depth=3)); for a run: sg.GPT(run.model).")
         hf.model_type(config)  # refuses now what could not be saved after the training
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
@@ -60,8 +63,13 @@ class GPT(nn.Module):
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
 
-        Raises `ContextOverflow` when a sequence of the layout is longer than the context.
+        Raises:
+            ContextOverflow: a sequence of the layout is longer than the context.
+            InvalidArgument: not a flat stream of ids, or not its layout as tensors.
+            UnknownToken: an id outside the vocabulary; on a CPU only, a GPU's own check ends the process.
         """
+        if not torch.compiler.is_compiling():
+            check_stream(tokens_N, layout)
         # A compiled graph would be bound to the number it saw; there the tables of rotary positions catch an overflow.
         if not torch.compiler.is_compiling() and layout.longest_tokens > self.config.context_tokens:
             raise ContextOverflow(
@@ -69,10 +77,22 @@ class GPT(nn.Module):
                 f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
             )
         rotary = self._rotary(layout.position)
-        x_NW = self.embed_tokens(tokens_N)
+        x_NW = self._embed(tokens_N)
         for block in self.layers:
             x_NW = block(x_NW, rotary, lambda q, k, v: attention(q, k, v, layout))
         return self.norm(x_NW)  # type: ignore[no-any-return]
+
+    def _embed(self, tokens_N: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
+        try:
+            return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
+        except IndexError:  # which names neither the id nor the vocabulary
+            wrong = tokens_N[(tokens_N < 0) | (tokens_N >= self.config.vocab_size)]
+            raise UnknownToken(
+                f"the stream holds id {int(wrong[0])}, the model knows ids of 0 .. {self.config.vocab_size - 1}; "
+                "encode it with the model's own tokenizer"
+            ) from None
 
     def unembed(self, hidden_MW: Tensor) -> Tensor:
         """Logits for the rows of `hidden_MW` alone. -> float32[M, V]; M x V x 4 bytes, the largest tensor of a step."""

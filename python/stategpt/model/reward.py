@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from stategpt.arguments import instance
 from stategpt.errors import CorruptArtifact
 from stategpt.ops import TensorLayout
 
@@ -25,6 +26,7 @@ class RewardModel(nn.Module):
 
     def __init__(self, gpt: GPT) -> None:
         super().__init__()
+        instance("gpt", gpt, GPT, "As in sg.RewardModel(sg.GPT.from_pretrained(folder)).")
         if gpt.lm_head is not None:
             gpt.lm_head = None  # predicts nothing here; kept, it would be saved and decayed for no use
         self.gpt = gpt

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("recipes",),
     ("config", "kernels"),
     ("_native", "json_reader"),
-    ("files", "arguments", "extras", "quantities", "visible_text"),
+    ("files", "arguments", "extras", "quantities", "shown_fields", "visible_text"),
     ("errors",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -43,6 +43,7 @@ WITHOUT_TORCH = (
     "arguments",
     "extras",
     "quantities",
+    "shown_fields",
     "visible_text",
     "json_reader",
     "config",

@@ -12,7 +12,9 @@ from stategpt.report.summary import gate_lines, stage_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-BLOCK = re.compile(r"(<!-- printed from the record.*?-->\n```\n)(.*?)(```\n<!-- printed from the record -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- printed from the record.*?-->\n```\n)(.*?)(```\n<!-- printed from the record -->)", re.DOTALL
+)
 COLUMNS = 100
 
 

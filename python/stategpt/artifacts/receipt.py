@@ -18,6 +18,7 @@ from stategpt.artifacts.publish import publish_file, verify
 from stategpt.errors import StategptError, StorageError
 from stategpt.files import open_regular
 from stategpt.json_reader import read_json
+from stategpt.shown_fields import documented
 
 RECEIPT_NAME = "report/finished.json"
 SCHEMA_VERSION = 1
@@ -27,6 +28,7 @@ _BLOCK_BYTES = 1 << 20
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+@documented
 @dataclass(frozen=True)
 class Contents:
     """The files of a run folder."""

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
 from stategpt.cli.plan_text import preset_text, run_text
 from stategpt.cli.settings import find_run
-from stategpt.config.documentation import setting_docs
 from stategpt.config.planner import Assumptions, plan
 from stategpt.config.presets import PRESETS, Hardware, plan_preset
 from stategpt.config.schema import hints_of
 from stategpt.config.toml import dump
 from stategpt.errors import ConfigError
+from stategpt.shown_fields import field_docs
 
 Options = TypeVar("Options", Assumptions, Hardware)
 
@@ -57,7 +57,7 @@ def _refuse_settings(arguments: argparse.Namespace) -> None:
 
 
 def _add_options(group: argparse._ArgumentGroup, options: type[Assumptions] | type[Hardware]) -> None:
-    docs = setting_docs(options)
+    docs = field_docs(options)
     hints: dict[str, Any] = hints_of(options)
     for field in fields(options):
         shown = f"{field.default:g}" if isinstance(field.default, float) else f"{field.default}"

@@ -20,8 +20,10 @@ from stategpt.config.cost import (
 )
 from stategpt.config.model import GPTConfig
 from stategpt.config.run import Run
+from stategpt.shown_fields import documented, short_repr
 
 
+@documented
 @dataclass(frozen=True)
 class Assumptions:
     """What the plan cannot know from the config. The defaults are `tiny_cpu`'s on two AVX-512 cores.
@@ -106,6 +108,8 @@ class Plan:
     tokens_by_source: dict[str, int]
     stages: tuple[StagePlan, ...]
     export: Export
+
+    __repr__ = short_repr
 
     @property
     def flops(self) -> float:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from stategpt.config.dial import derive
-from stategpt.config.documentation import setting_docs
 from stategpt.config.run import Run
 from stategpt.config.schema import (
     Table,
@@ -30,6 +29,7 @@ from stategpt.config.schema import (
 from stategpt.config.values import check_value, parse_value
 from stategpt.errors import ConfigError, MissingFile, StorageError
 from stategpt.files import read_bytes
+from stategpt.shown_fields import field_docs, short_repr
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -47,6 +47,8 @@ class Resolved:
     run: Run
     given: Mapping[str, Any]
     derived: Mapping[str, Any]
+
+    __repr__ = short_repr
 
 
 def load(path: str | Path) -> Run:
@@ -123,7 +125,7 @@ def dump(run: Run) -> str:
 
 
 def _section_lines(section: Any, plain: Table, path: str) -> Iterator[str]:
-    docs = setting_docs(type(section))
+    docs = field_docs(type(section))
     inner = [name for name in hints_of(type(section)) if dataclasses.is_dataclass(getattr(section, name))]
     for name, value in plain.items():
         if name not in inner:

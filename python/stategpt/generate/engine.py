@@ -20,6 +20,7 @@ from stategpt.config.stages import PRECISIONS
 from stategpt.data.chat import ControlTokens
 from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
 from stategpt.model import GPT, Precision, autocast
+from stategpt.shown_fields import documented, short_repr
 
 from .batch import Batch, Item, Reason, Sampled
 from .requests import check_prompts, number, prompt_ids, random_streams, stop_strings, token_ids
@@ -34,6 +35,7 @@ Progress = Callable[[int, int], None]
 """Called with (completions done, completions in all)."""
 
 
+@documented
 @dataclass(frozen=True)
 class Completion:
     """One sample of one prompt."""
@@ -53,6 +55,8 @@ class Completion:
     """"end": end of text; "stop": a stop string; "length": max_tokens, or the context was full."""
     text: str
     """The tokens as text, without end of text and cut before the stop string."""
+
+    __repr__ = short_repr
 
 
 class Engine:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from stategpt.artifacts import publish_folder, read_manifest, verify
 from stategpt.errors import CorruptArtifact, ForeignArtifact
+from stategpt.shown_fields import documented
 from stategpt.train.optim import optimizer_tensors, restore_optimizer
 from stategpt.train.progress import console
 
@@ -28,14 +29,19 @@ KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is found damaged."""
 
 
+@documented
 @dataclass
 class LoopState:
     """Every scalar of a loop. Data order and random numbers are functions of `step`, so this is all there is."""
 
     step: int = 0
+    """Finished steps."""
     tokens: int = 0
+    """Tokens read so far, pads included."""
     skipped: int = 0
+    """Updates left out because loss or gradient was not finite."""
     skipped_in_a_row: int = 0
+    """Those since the last good update."""
 
 
 def save_checkpoint(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from stategpt.config import OptimConfig
 from stategpt.errors import TrainingDiverged
 from stategpt.model import Precision, autocast
+from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint
 from stategpt.train.interruption import Interruption
 from stategpt.train.metrics import MetricsLog
@@ -34,6 +35,7 @@ MAX_SKIPPED_IN_A_ROW = 3
 B = TypeVar("B", contravariant=False)
 
 
+@documented
 @dataclass
 class Loss:
     """What a stage returns for one micro-batch."""
@@ -42,6 +44,8 @@ class Loss:
     """Sum of the loss over the micro-batch's targets (or pairs, or samples), with its graph."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Sums to be divided by the step's weight, like `total`."""
+
+    __repr__ = short_repr
 
 
 class Task(Protocol[B]):
@@ -73,18 +77,23 @@ class Task(Protocol[B]):
         ...
 
 
+@documented
 @dataclass(frozen=True)
 class LoopSettings:
     """How a stage runs the loop."""
 
     optim: OptimConfig
+    """Learning rate, schedule, decay, clipping."""
     folder: Path
     """Stage folder: metrics.jsonl and checkpoints/ are kept here."""
     fingerprint: str
     """Of everything that decides the result; another one's checkpoints are refused."""
     precision: Precision = "auto"
+    """Number format of matrix products."""
     checkpoint_every_steps: int = 200
+    """Steps from one checkpoint to the next."""
     log_every_steps: int = 1
+    """Steps from one line of metrics.jsonl to the next."""
 
 
 Hook = Callable[[int], None]

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stategpt.quantities import duration
+from stategpt.shown_fields import documented
 
 
+@documented
 @dataclass
 class Overall:
     """The steps of a run with the seconds that the plan gives each.

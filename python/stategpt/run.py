@@ -17,6 +17,7 @@ from stategpt.arguments import instance
 from stategpt.artifacts import RunLock, is_finished, publish_file, write_lineage, write_receipt
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run, plan
+from stategpt.config.planner import Assumptions
 from stategpt.config.schema import flatten
 from stategpt.config.toml import dump, load
 from stategpt.errors import ForeignArtifact, StorageError
@@ -25,7 +26,7 @@ from stategpt.extras import require
 from stategpt.files import read_bytes
 from stategpt.quantities import duration
 from stategpt.report import render, summary
-from stategpt.report.run_files import RunFiles
+from stategpt.report.run_files import RunFiles, number
 from stategpt.train.progress import console, overall
 
 
@@ -122,10 +123,9 @@ def run(config: Run, out: str | Path) -> RunResult:
 
 def _all_steps(config: Run, folder: RunFolder) -> None:
     """Every step under a line that says how far the run is; on a finished part a step returns at once."""
-    planned_s = _planned_seconds(config)
     try:
-        for number, step in enumerate(STEPS):
-            overall.begin(number, planned_s)
+        for index, step in enumerate(STEPS):
+            overall.begin(index, _planned_seconds(config, folder))
             console.rule(f"{step.title} ({overall.line()})", align="left")
             step(config, folder)
             spent = RunFiles(folder.root).seconds()
@@ -136,9 +136,10 @@ def _all_steps(config: Run, folder: RunFolder) -> None:
         overall.end()
 
 
-def _planned_seconds(config: Run) -> list[float]:
+def _planned_seconds(config: Run, folder: RunFolder) -> list[float]:
     """What the plan gives each step; only the shares count once a step was measured."""
-    planned = {stage.name: stage.seconds for stage in plan(config).stages}
+    pairs = number(RunFiles(folder.root).json("corpus/statistics.json"), "pairs", "train")
+    planned = {stage.name: stage.seconds for stage in plan(config, Assumptions(sft_pairs=round(pairs or 0))).stages}
     return [sum(planned.get(name, 0.0) for name in step.planned) for step in STEPS]
 
 

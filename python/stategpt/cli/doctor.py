@@ -14,6 +14,7 @@ from typing import Any
 
 from stategpt.cli.commands import add
 from stategpt.cli.launch import GUARD, glibc_version, tuned_environment
+from stategpt.cli.machine import memory_bytes
 from stategpt.cli.words import listing, size
 from stategpt.errors import StategptError
 from stategpt.extras import MODULES, install_hint
@@ -55,10 +56,8 @@ def machine() -> Entries:
 
 
 def _memory() -> str:
-    try:
-        return size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        return "unknown on this system"
+    found = memory_bytes()
+    return "unknown on this system" if found is None else size(found)
 
 
 def _cpu_features() -> str:

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("recipes",),
     ("config", "kernels"),
     ("_native", "json_reader"),
-    ("files", "arguments", "visible_text"),
+    ("files", "arguments", "extras", "quantities", "shown_fields", "visible_text"),
     ("errors",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -41,6 +41,9 @@ WITHOUT_TORCH = (
     "errors",
     "files",
     "arguments",
+    "extras",
+    "quantities",
+    "shown_fields",
     "visible_text",
     "json_reader",
     "config",

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stategpt.arguments import instance
 from stategpt.config import GPTConfig
 from stategpt.ops import TensorLayout
 
@@ -33,6 +34,7 @@ class RewardModel(nn.Module):
 
     def __init__(self, gpt: GPT) -> None:
         super().__init__()
+        instance("gpt", gpt, GPT, "As in sg.RewardModel(sg.GPT.from_pretrained(folder)).")
         if gpt.lm_head is not None:
             gpt.lm_head = None  # predicts nothing here; kept, it would be saved and decayed for no use
         self.gpt = gpt

@@ -75,6 +75,12 @@ class Document:
         if self.doc_id is not None:
             object.__setattr__(self, "doc_id", _doc_id(self.doc_id))
 
+    def __repr__(self) -> str:
+        """Document(ids, the first ones, trained targets, doc_id)"""
+        trained = "all" if self.mask is None else f"{int(self.mask.sum()):,}"
+        first = ", ".join(map(str, self.ids[:6].tolist())) + (", ..." if self.ids.size > 6 else "")
+        return f"Document({self.ids.size:,} ids: [{first}], trained: {trained}, doc_id: {self.doc_id})"
+
 
 def _array(values: object, name: str) -> npt.NDArray[np.generic]:
     try:

@@ -60,6 +60,18 @@ def test_the_output_has_the_inputs_dtype():
     assert rotate(torch.randn(4, 1, 8).bfloat16(), cos, sin).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_compiled_gradients_are_those_uncompiled(dtype, tolerance, compiler):
+    cos, sin = angles(5, 8, 10_000.0)
+    x, direction = torch.randn(5, 3, 8, dtype=dtype, requires_grad=True), torch.randn(5, 3, 8, dtype=dtype)
+    torch._dynamo.reset()
+    compiled = torch.compile(rotate, fullgraph=True, backend=compiler)
+    (found,) = torch.autograd.grad(compiled(x, cos, sin), x, direction)
+    (expected,) = torch.autograd.grad(rotate(x, cos, sin), x, direction)
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
 def test_positions_far_beyond_any_table_take_no_memory():
     far = rotary_angles(torch.tensor([2**31 - 1]), rotary_frequencies(8, 10_000.0, CPU))
     assert [x.shape for x in far] == [(1, 4)] * 2

@@ -9,20 +9,24 @@ Legend: N tokens of a flat stream, M of them to predict from, B sequences of T t
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stategpt.arguments import instance
 from stategpt.config import GPTConfig
-from stategpt.errors import ContextOverflow, InvalidArgument
+from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 from stategpt.ops import TensorLayout, attention, cached_attention
 
 from . import hf
 from .cache import KVCache
+from .checks import check_stream
 from .init import initialise
 from .layers import Block, RMSNorm, RotaryAngles
+from .parameter_groups import ParameterGroup, parameter_groups
 from .special_ids import SpecialIds
 from .weights import common_dtype, load_model, save_weights
 
@@ -30,12 +34,16 @@ from .weights import common_dtype, load_model, save_weights
 class GPT(nn.Module):
     """A decoder-only transformer of the shape `config`, freshly initialised from torch's random state.
 
+    Train it with `torch.optim.AdamW(model.parameter_groups(lr=3e-3, weight_decay=0.1))`, not with
+    `model.parameters()`: some parameters start at a size that wants a learning rate of their own.
+
     On the meta device (`with torch.device("meta")`) nothing is drawn. `special_ids` are written into its folder.
     Raises `ConfigError` when no file format has the config's switches.
     """
 
     def __init__(self, config: GPTConfig, special_ids: SpecialIds | None = None) -> None:
         super().__init__()
+        instance("config", config, GPTConfig, "As in sg.GPT(sg.GPTConfig(depth=3)); for a run: sg.GPT(run.model).")
         hf.model_type(config)  # refuses now what could not be saved after the training
         self.config = config
         self.special_ids = special_ids or SpecialIds()
@@ -58,11 +66,37 @@ class GPT(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
+        """What an optimizer of `torch.optim` takes in place of `parameters()`. -> groups of params, lr, weight_decay.
+
+        Args:
+            lr: learning rate of most parameters; a group's own is this times its `scale` (`learning_rate_scales`).
+            weight_decay: of the matrices; norms, biases and the embedding do not decay.
+        """
+        return parameter_groups(self, lr, weight_decay)
+
+    def learning_rate_scales(self) -> dict[str, float]:
+        """Factor on the learning rate by parameter name, for those whose factor is not 1.
+
+        Adam moves every weight by about the learning rate, whatever its size. A tied embedding starts at std s/50 and
+        the last norm at 1/s, s = sqrt(width) (`model/init.py`), so that each relative step is the others' they get s
+        and 1/s times the rate. It is the same training as with an embedding of std 0.02 and its output multiplied by s.
+        """
+        if not self.config.tied_embeddings:
+            return {}
+        scale = math.sqrt(self.config.width)
+        return {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
+
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
 
-        Raises `ContextOverflow` when a sequence of the layout is longer than the context.
+        Raises:
+            ContextOverflow: a sequence of the layout is longer than the context.
+            InvalidArgument: not a flat stream of ids, or not its layout as tensors.
+            UnknownToken: an id outside the vocabulary; on a CPU only, a GPU's own check ends the process.
         """
+        if not torch.compiler.is_compiling():
+            check_stream(tokens_N, layout)
         if torch.compiler.is_compiling():  # a graph would be bound to the host's number, so the device looks
             torch._assert_async((layout.position < self.config.context_tokens).all(), "a sequence exceeds the context")
         elif layout.longest_tokens > self.config.context_tokens:
@@ -71,10 +105,24 @@ class GPT(nn.Module):
                 f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
             )
         rotary = self.rotary(layout.position)
-        x_NW = self.embed_tokens(tokens_N)
+        x_NW = self._embed(tokens_N)
         for block in self.layers:
             x_NW = block(x_NW, rotary, lambda q, k, v: attention(q, k, v, layout))
         return self.norm(x_NW)  # type: ignore[no-any-return]
+
+    def _embed(self, tokens_N: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
+        try:
+            return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
+        except IndexError:  # which names neither the id nor the vocabulary
+            wrong = tokens_N[(tokens_N < 0) | (tokens_N >= self.config.vocab_size)]
+            if not len(wrong):
+                raise
+            raise UnknownToken(
+                f"the stream holds id {int(wrong[0])}, the model knows ids of 0 .. {self.config.vocab_size - 1}; "
+                "encode it with the model's own tokenizer"
+            ) from None
 
     def unembed(self, hidden_MW: Tensor) -> Tensor:
         """Logits for the rows of `hidden_MW` alone. -> float32[M, V]; M x V x 4 bytes, the largest tensor of a step."""

@@ -8,26 +8,33 @@ the offset, set after training, makes written demonstrations score 0 on average.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stategpt.arguments import instance
 from stategpt.config import GPTConfig
 from stategpt.ops import TensorLayout
 
 from . import hf
 from .gpt import GPT
 from .joined import is_plain
+from .parameter_groups import ParameterGroup, parameter_groups
 from .weights import common_dtype, load_model, save_weights
 
 
 class RewardModel(nn.Module):
-    """Scores whole sequences; starts from the weights of `gpt` (the SFT model), which it takes over."""
+    """Scores whole sequences; starts from the weights of `gpt` (the SFT model), which it takes over.
+
+    Train it with `torch.optim.AdamW(model.parameter_groups(lr=..., weight_decay=...))`, as the GPT.
+    """
 
     def __init__(self, gpt: GPT) -> None:
         super().__init__()
+        instance("gpt", gpt, GPT, "As in sg.RewardModel(sg.GPT.from_pretrained(folder)).")
         if gpt.lm_head is not None:
             gpt.lm_head = None  # predicts nothing here; kept, it would be saved and decayed for no use
         self.gpt = gpt
@@ -41,6 +48,18 @@ class RewardModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.gpt.device
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
+        """What an optimizer takes in place of `parameters()`; see `GPT.parameter_groups`."""
+        return parameter_groups(self, lr, weight_decay)
+
+    def learning_rate_scales(self) -> dict[str, float]:
+        """Factor on the head's learning rate; those inside `gpt` are its own.
+
+        The head reads the output of the last norm, which in a tied model is 1/s of the usual size, s = sqrt(width): its
+        rate is s times the others'.
+        """
+        return {"head.weight": math.sqrt(self.gpt.config.width)} if self.gpt.config.tied_embeddings else {}
 
     def scores(self, tokens_N: Tensor, layout: TensorLayout, index_S: Tensor) -> Tensor:
         """Raw scores of S sequences, read at their reward tokens' places in the stream, `index_S`. -> float32[S].

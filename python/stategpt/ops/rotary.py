@@ -43,7 +43,7 @@ def _turn(x_NHD: Tensor, cos_N1P: Tensor, sin_N1P: Tensor, direction: float) -> 
     first, second = turned.chunk(2, dim=-1)
     torch.mul(a, cos_N1P, out=first).addcmul_(b, sin_N1P, value=-direction)
     torch.mul(b, cos_N1P, out=second).addcmul_(a, sin_N1P, value=direction)
-    return turned.to(x_NHD.dtype)
+    return turned if turned.dtype == x_NHD.dtype else turned.to(x_NHD.dtype)  # see `_RMSNorm.forward`
 
 
 class _Rotate(torch.autograd.Function):

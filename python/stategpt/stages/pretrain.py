@@ -56,7 +56,8 @@ def open_mixture(inputs: Inputs) -> Mixture:
     packed = {
         source: (
             pack(
-                Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok),
+                # `prepare` verifies what it finds at the start of every run.
+                Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok, verify=False),
                 row_tokens=data.row_tokens,
                 strategy=data.strategy,
                 isolate_documents=data.isolate_documents,

@@ -228,6 +228,7 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
         prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
         probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
         task = RLTask(inputs, config, policy, reference, scorer, prompts)
+        task.name = "rl" if stage == "rl" else "rl, low beta"
         settings = LoopSettings(
             optim=config.optim,
             folder=folder.stage(stage),

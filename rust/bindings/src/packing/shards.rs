@@ -13,7 +13,7 @@ use stategpt_pipeline::shards::{ShardingError, push_texts, vocabulary};
 
 use super::error;
 use crate::errors::typed;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, mode};
 
 fn sharding_error(error: ShardingError) -> PyErr {
     match error {
@@ -22,6 +22,7 @@ fn sharding_error(error: ShardingError) -> PyErr {
         ShardingError::NotUtf8 { .. } | ShardingError::TooLarge { .. } => {
             typed("CorpusError", error.to_string())
         }
+        ShardingError::EndIsText { .. } => typed("InvalidArgument", error.to_string()),
     }
 }
 
@@ -113,11 +114,13 @@ impl ShardWriter {
         py: Python<'_>,
         tokenizer: &Tokenizer,
         texts: Vec<Bound<'_, PyAny>>,
+        special: &str,
         threads: Option<usize>,
     ) -> PyResult<()> {
+        let special = mode(special)?;
         let texts = texts.iter().map(Text::of).collect::<PyResult<Vec<_>>>()?;
         self.with(py, |writer| {
-            push_texts(writer, &tokenizer.0, &texts, threads)
+            push_texts(writer, &tokenizer.0, &texts, special, threads)
         })
     }
 

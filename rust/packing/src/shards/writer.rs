@@ -84,6 +84,11 @@ impl ShardWriter {
         })
     }
 
+    /// What it was told of the tokenizer.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
     /// Documents taken so far.
     pub fn documents(&self) -> u64 {
         self.documents

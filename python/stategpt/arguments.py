@@ -12,9 +12,12 @@ import numpy.typing as npt
 from stategpt.errors import InvalidArgument
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
-Special: TypeAlias = Literal["text", "allow"]
+Special: TypeAlias = Literal["text", "unflagged", "allow"]
 Documents: TypeAlias = Literal["whole", "lines"]
 Errors: TypeAlias = Literal["reject", "replace"]
+SPECIAL = ("text", "unflagged", "allow")
+"""What happens to text that spells an added token: it stays text; it becomes the token unless that is flagged special;
+it becomes the token."""
 
 
 def whole(name: str, value: SupportsIndex, least: int = 0) -> int:
@@ -48,8 +51,24 @@ def thread_count(value: int | None) -> int | None:
     Raises:
         InvalidArgument: it is below 1.
     """
-    if value is not None and value < 1:
+    if value is not None and whole("threads", value, least=-(2**63)) < 1:
         raise InvalidArgument(f"threads is {value}; pass 1 or more, or None for as many as the machine lends")
+    return value
+
+
+def unicode_text(name: str, value: object) -> str:
+    """`value` as text that UTF-8 can hold.
+
+    Raises:
+        InvalidArgument: it is no `str`, or holds a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{name} is of type {type(value).__name__}; it must be str")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        shown = ascii(value[max(0, error.start - 20) : error.start + 20])
+        raise InvalidArgument(f"{name} holds a lone surrogate, which is no Unicode text, in {shown}") from None
     return value
 
 

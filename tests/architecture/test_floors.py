@@ -51,7 +51,7 @@ WITHOUT_TORCH = (
 )
 
 # But for the one file whose job it is: it asks for the library when it is used, and says what to install.
-LIBRARY_OF = {"hf_tokenizer.py": "tokenizers"}
+LIBRARY_OF = {"hf_library.py": "tokenizers"}
 
 CRATE_FLOORS = (("bindings",), ("pipeline",), ("tokenizer", "packing", "ranking"), ("storage",))
 

@@ -42,7 +42,7 @@ REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "pieces of bytes": (lambda tok: tok.pieces(b"abc"), "bytes, not str"),
     "pieces of a surrogate": (lambda tok: tok.pieces("\ud800"), "not valid Unicode"),
     "text as bytes": (lambda tok: tok.encode_bytes("abc"), "data is of type str"),
-    "a surrogate as a name": (lambda tok: tok.encode_segments([Control("\ud800")]), "Control holds a lone surrogate"),
+    "a surrogate as a name": (lambda tok: tok.encode_segments([Control("\ud800")]), "Control is .*lone surrogate"),
     "a number as a name": (lambda tok: tok.encode_segments([Control(5)]), "Control is of type int"),  # type: ignore[arg-type]
     "threads as text": (lambda tok: tok.encode_batch(["a"], threads="2"), "threads is '2'"),
     "a fraction of a thread": (lambda tok: tok.encode_batch(["a"], threads=1.5), "threads is 1.5"),
@@ -73,8 +73,8 @@ def test_what_is_taken(tok: sg.AnyTokenizer) -> None:
     [
         ({"special_tokens": "<|end|>"}, r"special_tokens is of type str; .*\[special_tokens\]"),
         ({"special_tokens": ["a", 5]}, "special token 1 is of type int"),
-        ({"special_tokens": ["<\ud800>"]}, r"special token 0 holds a lone surrogate, .* in '<\\ud800>'"),
-        ({"pattern": "\ud800"}, "pattern holds a lone surrogate"),
+        ({"special_tokens": ["<\ud800>"]}, r"special token 0 is '<\\ud800>', with a lone surrogate"),
+        ({"pattern": "\ud800"}, "pattern is .*lone surrogate"),
         ({"pattern": None}, "pattern is of type NoneType"),
         ({"vocab_size": 300.0}, r"vocab_size is 300\.0; it must be a whole number"),
         ({"vocab_size": -1}, "vocab_size is -1"),

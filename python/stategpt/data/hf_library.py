@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from stategpt.errors import MissingExtra, StategptError
+from stategpt.errors import StategptError
+from stategpt.extras import missing_extra
 from stategpt.visible_text import visible_line
 
 _SHOWN_CHARS = 300
@@ -25,7 +26,7 @@ def library() -> Any:
     try:
         import tokenizers
     except ImportError as error:
-        raise MissingExtra('engine="tokenizers" needs the library tokenizers; run: pip install tokenizers') from error
+        raise missing_extra('engine="tokenizers"', "tokenizers", "hf") from error
     return tokenizers
 
 

@@ -55,6 +55,12 @@ def test_text_never_becomes_a_control_token(trained: Path, capsys: pytest.Captur
     assert all(int(token) >= len(CONTROL_TOKENS) for token in capsys.readouterr().out.split())
 
 
+def test_a_control_token_comes_out_of_text_on_request(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for special, is_control in (("text", False), ("unflagged", False), ("allow", True)):
+        assert main(["tokenizer", "encode", str(trained), "<|endoftext|>", "--ids", "--special", special]) == 0
+        assert (capsys.readouterr().out.split() == ["0"]) == is_control
+
+
 def test_half_a_character_is_shown_as_bytes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tokenizer", "encode", str(trained), "é"]) == 0
     assert "<C3>" in capsys.readouterr().out

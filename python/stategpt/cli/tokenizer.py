@@ -36,6 +36,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     encode.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
     encode.add_argument("text", metavar="TEXT", nargs="?", help="default: standard input")
     _add_engine(encode)
+    encode.add_argument(
+        "--special",
+        choices=("text", "unflagged", "allow"),
+        default="text",
+        help="text that spells an added token is text, becomes the token unless that is flagged special, or becomes it "
+        "(default: text)",
+    )
     encode.add_argument("--ids", action="store_true", help="print the ids alone, on one line")
     inspect = add(inner, "inspect", execute_inspect, "show what a tokenizer consists of and does")
     inspect.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
@@ -75,7 +82,7 @@ def execute_encode(arguments: argparse.Namespace) -> int:
 
     tok = _load(arguments.tokenizer, arguments.engine)
     text = sys.stdin.read() if arguments.text is None else arguments.text
-    ids = [int(token) for token in tok.encode(text)]
+    ids = [int(token) for token in tok.encode(text, special=arguments.special)]
     if arguments.ids:
         print(*ids)
     else:

@@ -54,7 +54,7 @@ WITHOUT_TORCH = (
 )
 
 # But for the files whose job it is: they ask for the library when it is used, and say what to install.
-LIBRARY_OF = {"hf_tokenizer.py": "tokenizers", "tensors.py": "torch"}
+LIBRARY_OF = {"hf_library.py": "tokenizers", "tensors.py": "torch"}
 # `Batch.torch(device)` gives the layout as `ops.TensorLayout`. A method of a batch is where users look for it, and the
 # batch cannot be of a room above: this file reaches the room beside its own, when it is called.
 REACHES_BESIDE = {("data", "tensors.py"): "ops"}

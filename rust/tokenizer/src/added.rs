@@ -1,7 +1,10 @@
 //! Where added tokens stand in a text: leftmost first, the longest of those that start at one place, their flags as the
 //! `tokenizers` library reads them.
 
-use crate::model::AddedToken;
+use crate::error::Result;
+use crate::keyed::KeyedSet;
+use crate::memory::reserve;
+use crate::model::{AddedToken, Model};
 use crate::nfc;
 use aho_corasick::{AhoCorasick, MatchKind};
 use regex_syntax::try_is_word_character;
@@ -26,6 +29,27 @@ pub enum Segment {
         end: usize,
     },
 }
+
+/// Whether merging can arrive at an added token in a text from which the added tokens have been cut out.
+///
+/// It can where some are matched as whole words only, and where normalising makes the text of one that is looked for before.
+pub fn can_stay(model: &Model) -> bool {
+    let added = &model.added;
+    let any_word = added.iter().any(|token| token.single_word);
+    let comes_late =
+        |token: &AddedToken| model.nfc && !token.normalized && token.content.contains(DECOMPOSED);
+    if !any_word && !added.iter().any(comes_late) {
+        return false;
+    }
+    let merged: KeyedSet<u32> = model.merges.iter().map(|merge| merge.joined).collect();
+    added.iter().any(|token| {
+        let is_made = merged.contains(&token.id) || model.whole_pieces && token.content.len() > 1;
+        is_made && (any_word || comes_late(token))
+    })
+}
+
+/// The characters of ASCII that another one becomes in NFC: the Kelvin sign, the Greek question mark and varia.
+const DECOMPOSED: [char; 3] = ['K', ';', '`'];
 
 /// Finds added tokens.
 #[derive(Default)]
@@ -95,7 +119,10 @@ impl Pass {
     }
 
     /// Cuts `text` into segments, in order. O(bytes). Where white space that one token took holds another, they overlap.
-    pub fn segments(&self, text: &[u8]) -> Vec<Segment> {
+    ///
+    /// # Errors
+    /// [`crate::TokenizerError::OutOfMemory`] where there are more than fit.
+    pub fn segments(&self, text: &[u8]) -> Result<Vec<Segment>> {
         let mut segments = Vec::new();
         let mut from = 0;
         let mut space = Space::default();
@@ -121,6 +148,7 @@ impl Pass {
             if start >= end {
                 continue;
             }
+            reserve(&mut segments, 3, "added tokens")?;
             if from < start {
                 segments.push(Segment::Text {
                     start: from,
@@ -140,7 +168,7 @@ impl Pass {
                 end: text.len(),
             });
         }
-        segments
+        Ok(segments)
     }
 }
 
@@ -235,6 +263,7 @@ mod tests {
         matcher
             .raw
             .segments(text.as_bytes())
+            .unwrap()
             .into_iter()
             .map(show)
             .collect()
@@ -278,6 +307,9 @@ mod tests {
         // Linear: each space asks where the run ends.
         let flood = " ".repeat(1 << 20);
         let matcher = AddedMatcher::of(&tokens[1..], false);
-        assert_eq!(matcher.raw.segments(flood.as_bytes()).len(), 1 << 20);
+        assert_eq!(
+            matcher.raw.segments(flood.as_bytes()).unwrap().len(),
+            1 << 20
+        );
     }
 }

@@ -55,5 +55,5 @@ fn seeds_of_the_formats_are_read() {
         .iter()
         .filter(|data| stategpt_tokenizer::Tokenizer::from_json(data).is_ok())
         .count();
-    assert!(read >= 1, "one seed is a whole tokenizer.json");
+    assert!(read >= 7, "{read} seeds are a whole tokenizer.json");
 }

@@ -42,7 +42,7 @@ class TokenizerUnsupported(TokenizerFormatError):
 
 
 class PatternLimit(DataError):
-    """A text takes a regular expression with look-around over its limit of steps."""
+    """A text takes a regular expression over its limit of steps, which grows with the text."""
 
 
 class UnknownToken(StategptError, IndexError):

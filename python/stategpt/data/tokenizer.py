@@ -87,7 +87,7 @@ class Tokenizer(_native.Tokenizer):
         Raises:
             InvalidArgument: a vocabulary too small, an unknown pattern, a regular expression that means something else
                 to the `tokenizers` library, a special token that text needs, no Unicode.
-            PatternLimit: a text takes a regular expression with look-around over its limit of steps.
+            PatternLimit: a text takes a regular expression over its limit of steps, which grows with the text.
             CorpusError: nothing to train on, a file that is not UTF-8, more distinct pieces than `memory_limit` allows.
             StorageError: a file that cannot be read.
         """

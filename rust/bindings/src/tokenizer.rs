@@ -9,15 +9,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyMemoryError, PyOverflowError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use stategpt_tokenizer as tokenizer;
 use stategpt_tokenizer::{Cutter, Fault, Ragged, Reading, Special, TokenizerError};
 
-use self::ids::{IdArray, Ids, array, id_of, text as text_of};
-use self::waiting::wait_for;
+use self::ids::{IdArray, Ids, array, bytes as bytes_of, id_of, text as text_of};
+use self::waiting::{wait_apart, wait_for};
 use crate::errors::typed;
 
 /// Below this many bytes (or ids) a call is over sooner than the interpreter is let go and taken back.
@@ -30,12 +30,14 @@ pub(crate) fn error(error: TokenizerError) -> PyErr {
     let class = match error {
         TokenizerError::UnknownPattern { .. }
         | TokenizerError::BadPattern { .. }
+        | TokenizerError::TooMany { .. }
         | TokenizerError::VocabularyTooSmall { .. }
         | TokenizerError::BadSpecialToken { .. }
         | TokenizerError::UnknownSpecialToken { .. }
         | TokenizerError::BadOffsets { .. } => "InvalidArgument",
         // Signals raise what their handlers raise; this is for who stops a call otherwise.
         TokenizerError::Interrupted | TokenizerError::TrainingInterrupted { .. } => "StategptError",
+        TokenizerError::OutOfMemory { .. } => return PyMemoryError::new_err(error.to_string()),
         TokenizerError::UnknownToken { .. } => "UnknownToken",
         TokenizerError::PatternSteps { .. } => "PatternLimit",
         TokenizerError::Format {
@@ -52,15 +54,6 @@ pub(crate) fn error(error: TokenizerError) -> PyErr {
         | TokenizerError::MemoryLimit { .. } => "CorpusError",
     };
     typed(class, error.to_string())
-}
-
-/// Runs `work`, without the interpreter if its input is large.
-fn run<T: Send>(py: Python<'_>, size: usize, work: impl FnOnce() -> T + Send) -> T {
-    if size < WORTH_DETACHING {
-        work()
-    } else {
-        py.detach(work)
-    }
 }
 
 /// What `special="text"`, `"unflagged"` or `"allow"` means.
@@ -143,6 +136,20 @@ fn held(texts: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     texts.try_iter()?.enumerate().map(hold).collect()
 }
 
+/// The text of a special token.
+fn content(text: &Bound<'_, PyAny>) -> PyResult<String> {
+    let invalid = |problem: String| {
+        typed(
+            "InvalidArgument",
+            format!("a special token is {problem}; pass valid Unicode"),
+        )
+    };
+    let string = text.cast::<PyString>();
+    let string = string.map_err(|_| invalid(format!("{}, not str", text.get_type())))?;
+    let owned = string.to_str().map(str::to_owned);
+    owned.map_err(|reason| invalid(format!("not valid Unicode ({reason})")))
+}
+
 fn bytes_in(texts: &[PyBackedStr]) -> usize {
     texts.iter().map(|text| text.len()).sum()
 }
@@ -151,15 +158,34 @@ fn ragged(py: Python<'_>, ragged: Ragged) -> (IdArray<'_>, Offsets<'_>) {
     (array(py, ragged.ids), ragged.offsets.into_pyarray(py))
 }
 
+/// A part of a template.
+enum Part {
+    Text(PyBackedStr),
+    Control(u32),
+}
+
+impl Part {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Control(_) => 1,
+        }
+    }
+
+    /// A text, or the id of a control token.
+    fn borrowed(&self) -> Result<&[u8], u32> {
+        match self {
+            Self::Text(text) => Ok(text.as_bytes()),
+            Self::Control(id) => Err(*id),
+        }
+    }
+}
+
 /// The engine. Immutable, so that threads may share it; `stategpt.Tokenizer` adds to it what Python says better.
 #[pyclass(frozen, subclass, module = "stategpt._native")]
 pub struct Tokenizer(pub Arc<tokenizer::Tokenizer>);
 
 impl Tokenizer {
-    fn made(made: tokenizer::Result<tokenizer::Tokenizer>) -> PyResult<Self> {
-        made.map(|made| Self(Arc::new(made))).map_err(error)
-    }
-
     fn encoded<'py>(
         &self,
         py: Python<'py>,
@@ -171,10 +197,18 @@ impl Tokenizer {
             let copied = |ids: &[u32]| PyArray1::from_slice(py, ids);
             return self.0.encode_with(text, special, copied).map_err(error);
         }
-        let ids = wait_for(py, text.len(), |stop| {
+        let ids = wait_for(py, self.work(text.len()), |stop| {
             self.0.encode_until(text, special, stop)
         })?;
         Ok(array(py, ids))
+    }
+
+    /// Bytes of a text as [`wait_for`] takes them: a short one may keep regular expressions busy, too.
+    fn work(&self, bytes: usize) -> usize {
+        match self.0.model().cutter {
+            Cutter::Steps(_) if bytes >= WORTH_DETACHING => usize::MAX,
+            _ => bytes,
+        }
     }
 
     fn decoded(&self, py: Python<'_>, ids: &[u32], skip_special: bool) -> PyResult<Vec<u8>> {
@@ -198,13 +232,14 @@ impl Tokenizer {
     #[staticmethod]
     #[pyo3(name = "_load")]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Self::made(py.detach(|| tokenizer::Tokenizer::load(&path)))
+        wait_apart(py, move || tokenizer::Tokenizer::load(&path)).map(|made| Self(Arc::new(made)))
     }
 
     #[staticmethod]
     #[pyo3(name = "_from_json")]
-    fn from_json(py: Python<'_>, json: &[u8]) -> PyResult<Self> {
-        Self::made(py.detach(|| tokenizer::Tokenizer::from_json(json)))
+    fn from_json(py: Python<'_>, json: PyBackedBytes) -> PyResult<Self> {
+        wait_apart(py, move || tokenizer::Tokenizer::from_json(&json))
+            .map(|made| Self(Arc::new(made)))
     }
 
     #[staticmethod]
@@ -213,10 +248,15 @@ impl Tokenizer {
         py: Python<'_>,
         path: PathBuf,
         pattern: &str,
-        special: Vec<(String, u32)>,
+        special: Vec<(Bound<'_, PyAny>, u32)>,
     ) -> PyResult<Self> {
         let cutter = Cutter::of(pattern).map_err(error)?;
-        Self::made(py.detach(|| tokenizer::Tokenizer::from_tiktoken(&path, cutter, &special)))
+        let special = special
+            .iter()
+            .map(|(text, id)| Ok((content(text)?, *id)))
+            .collect::<PyResult<Vec<(String, u32)>>>()?;
+        let work = move || tokenizer::Tokenizer::from_tiktoken(&path, cutter, &special);
+        wait_apart(py, work).map(|made| Self(Arc::new(made)))
     }
 
     #[pyo3(name = "_to_json")]
@@ -246,7 +286,10 @@ impl Tokenizer {
             return self.encoded(py, text, special);
         };
         let (text, most) = (fitting(text)?, natural("max_tokens", most)?);
-        let size = text.len().min(most);
+        let size = match self.work(text.len()) {
+            usize::MAX => usize::MAX,
+            bytes => bytes.min(most),
+        };
         let ids = wait_for(py, size, |stop| {
             self.0.encode_at_most(text, special, most, stop)
         })?;
@@ -272,15 +315,10 @@ impl Tokenizer {
     }
 
     /// What the pattern cuts a text into before merging; no token crosses a piece.
-    fn pieces<'t>(&self, text: &'t Bound<'_, PyAny>) -> PyResult<Vec<&'t str>> {
+    fn pieces<'t>(&self, py: Python<'_>, text: &'t Bound<'_, PyAny>) -> PyResult<Vec<&'t str>> {
         let text = utf8(text)?;
-        let mut pieces = Vec::new();
-        let piece = |start, end| pieces.push(&text[start..end]);
-        let cutter = &self.0.model().cutter;
-        cutter
-            .for_each_piece(text.as_bytes(), piece)
-            .map_err(error)?;
-        Ok(pieces)
+        fitting(text.as_bytes())?;
+        wait_for(py, self.work(text.len()), |stop| self.0.pieces(text, stop))
     }
 
     /// How many ids `encode` gives.
@@ -290,7 +328,7 @@ impl Tokenizer {
         if text.len() < WORTH_DETACHING {
             return self.0.count(text, special).map_err(error);
         }
-        wait_for(py, text.len(), |stop| {
+        wait_for(py, self.work(text.len()), |stop| {
             self.0.count_until(text, special, stop)
         })
     }
@@ -334,22 +372,23 @@ impl Tokenizer {
         py: Python<'py>,
         segments: &Bound<'py, PyAny>,
     ) -> PyResult<IdArray<'py>> {
-        let mut ids = Vec::new();
+        let mut held = Vec::new();
         for segment in segments.try_iter()? {
             let segment = segment?;
-            if segment.is_instance_of::<PyString>() {
-                let text = fitting(utf8(&segment)?.as_bytes())?;
-                let append = |more: &[u32]| ids.extend_from_slice(more);
-                run(py, text.len(), || {
-                    self.0.encode_with(text, Special::Text, append)
-                })
-                .map_err(error)?;
+            held.push(if segment.is_instance_of::<PyString>() {
+                let text = segment.cast::<PyString>()?;
+                fitting(utf8(text)?.as_bytes())?;
+                Part::Text(PyBackedStr::try_from(text.clone())?)
             } else {
                 let id = id_of(&segment, self.0.vocab_size())?;
                 self.0.token_bytes(id).map_err(error)?;
-                ids.push(id);
-            }
+                Part::Control(id)
+            });
         }
+        let bytes = held.iter().map(Part::len).sum();
+        let ids = wait_for(py, self.work(bytes), |stop| {
+            self.0.encode_parts(held.iter().map(Part::borrowed), stop)
+        })?;
         Ok(array(py, ids))
     }
 
@@ -362,7 +401,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<Offsets<'py>> {
         let (texts, special) = (held(texts)?, mode(special)?);
-        let counted = wait_for(py, bytes_in(&texts), |stop| {
+        let counted = wait_for(py, self.work(bytes_in(&texts)), |stop| {
             self.0.count_batch(&texts, special, threads, stop)
         })?;
         Ok(counted.into_pyarray(py))
@@ -377,7 +416,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (texts, special) = (held(texts)?, mode(special)?);
-        let encoded = wait_for(py, bytes_in(&texts), |stop| {
+        let encoded = wait_for(py, self.work(bytes_in(&texts)), |stop| {
             self.0.encode_batch_until(&texts, special, threads, stop)
         })?;
         Ok(ragged(py, encoded))
@@ -417,7 +456,7 @@ impl Tokenizer {
         skip_special: bool,
     ) -> PyResult<Bound<'py, PyString>> {
         let ids = Ids::of(ids, self.0.vocab_size())?;
-        Ok(text_of(py, &self.decoded(py, &ids, skip_special)?))
+        text_of(py, &self.decoded(py, &ids, skip_special)?)
     }
 
     /// The bytes of ids, exactly.
@@ -432,7 +471,7 @@ impl Tokenizer {
         skip_special: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let ids = Ids::of(ids, self.0.vocab_size())?;
-        Ok(PyBytes::new(py, &self.decoded(py, &ids, skip_special)?))
+        bytes_of(py, &self.decoded(py, &ids, skip_special)?)
     }
 
     #[pyo3(name = "_decode_batch")]
@@ -444,16 +483,14 @@ impl Tokenizer {
         skip_special: bool,
     ) -> PyResult<Bound<'py, PyList>> {
         let ids = Ids::of(ids, self.0.vocab_size())?;
-        let (texts, mut bytes) = (PyList::empty(py), Vec::new());
-        for bounds in offsets.as_slice()?.windows(2) {
-            let ids = tokenizer::document(&ids, bounds[0], bounds[1]).map_err(error)?;
-            bytes.clear();
-            let buffer = &mut bytes;
-            run(py, ids.len(), || {
-                self.0.decode_into(ids, skip_special, buffer)
-            })
-            .map_err(error)?;
-            texts.append(text_of(py, &bytes))?;
+        let (ids, offsets): (&[u32], _) = (&ids, offsets.as_slice()?);
+        let (bytes, ends) = wait_for(py, ids.len(), |stop| {
+            self.0.decode_documents(ids, offsets, skip_special, stop)
+        })?;
+        let (texts, mut start) = (PyList::empty(py), 0);
+        for end in ends {
+            texts.append(text_of(py, &bytes[start..end])?)?;
+            start = end;
         }
         Ok(texts)
     }
@@ -467,12 +504,8 @@ impl Tokenizer {
         py: Python<'py>,
         id: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(
-            py,
-            self.0
-                .token_bytes(id_of(id, self.0.vocab_size())?)
-                .map_err(error)?,
-        ))
+        let token = self.0.token_bytes(id_of(id, self.0.vocab_size())?);
+        bytes_of(py, token.map_err(error)?)
     }
 
     /// The id of a special token.
@@ -515,6 +548,8 @@ impl Tokenizer {
 }
 
 pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // A child forked while another thread makes these tables would wait for them for ever.
+    tokenizer::make_tables();
     module.add_class::<Tokenizer>()?;
     module.add_class::<stream::StreamDecoder>()?;
     module.add_class::<trainer::BpeTrainer>()

@@ -1,7 +1,10 @@
 //! Where added tokens stand in a text: leftmost first, the longest of those that start at one place, their flags as the
 //! `tokenizers` library reads them.
 
-use crate::model::AddedToken;
+use crate::error::Result;
+use crate::keyed::KeyedSet;
+use crate::memory::reserve;
+use crate::model::{AddedToken, Model};
 use crate::nfc;
 use crate::tokenizer::Special;
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -27,6 +30,27 @@ pub enum Segment {
         end: usize,
     },
 }
+
+/// Whether merging can arrive at an added token in a text from which the added tokens have been cut out.
+///
+/// It can where some are matched as whole words only, and where normalising makes the text of one that is looked for before.
+pub fn can_stay(model: &Model) -> bool {
+    let added = &model.added;
+    let any_word = added.iter().any(|token| token.single_word);
+    let comes_late =
+        |token: &AddedToken| model.nfc && !token.normalized && token.content.contains(DECOMPOSED);
+    if !any_word && !added.iter().any(comes_late) {
+        return false;
+    }
+    let merged: KeyedSet<u32> = model.merges.iter().map(|merge| merge.joined).collect();
+    added.iter().any(|token| {
+        let is_made = merged.contains(&token.id) || model.whole_pieces && token.content.len() > 1;
+        is_made && (any_word || comes_late(token))
+    })
+}
+
+/// The characters of ASCII that another one becomes in NFC: the Kelvin sign, the Greek question mark and varia.
+const DECOMPOSED: [char; 3] = ['K', ';', '`'];
 
 /// Finds added tokens.
 #[derive(Default)]
@@ -101,7 +125,10 @@ impl Pass {
     ///
     /// With [`Special::Unflagged`], what spells a token flagged special is text as a whole, whatever other token it holds, as in
     /// the `tokenizers` library with `encode_special_tokens`.
-    pub fn segments(&self, text: &[u8], special: Special) -> Vec<Segment> {
+    ///
+    /// # Errors
+    /// [`crate::TokenizerError::OutOfMemory`] where there are more than fit.
+    pub fn segments(&self, text: &[u8], special: Special) -> Result<Vec<Segment>> {
         let mut segments = Vec::new();
         let mut from = 0;
         let mut space = Space::default();
@@ -130,6 +157,7 @@ impl Pass {
             if start >= end {
                 continue;
             }
+            reserve(&mut segments, 3, "added tokens")?;
             if from < start {
                 segments.push(Segment::Text {
                     start: from,
@@ -149,7 +177,7 @@ impl Pass {
                 end: text.len(),
             });
         }
-        segments
+        Ok(segments)
     }
 }
 
@@ -244,6 +272,7 @@ mod tests {
         matcher
             .raw
             .segments(text.as_bytes(), Special::Allow)
+            .unwrap()
             .into_iter()
             .map(show)
             .collect()
@@ -287,7 +316,7 @@ mod tests {
         let matcher = AddedMatcher::of(&tokens, false);
         let text = |start, end| Segment::Text { start, end };
         let added = |id, start, end| Segment::Added { id, start, end };
-        let segments = |special| matcher.raw.segments(b"ab<ab>c>c", special);
+        let segments = |special| matcher.raw.segments(b"ab<ab>c>c", special).unwrap();
         assert_eq!(segments(Special::Text), [text(0, 9)]);
         // `ab` and `>c` within or across `<ab>` are not looked for.
         assert_eq!(
@@ -311,7 +340,11 @@ mod tests {
         let flood = " ".repeat(1 << 20);
         let matcher = AddedMatcher::of(&tokens[1..], false);
         assert_eq!(
-            matcher.raw.segments(flood.as_bytes(), Special::Allow).len(),
+            matcher
+                .raw
+                .segments(flood.as_bytes(), Special::Allow)
+                .unwrap()
+                .len(),
             1 << 20
         );
     }

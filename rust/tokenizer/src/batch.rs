@@ -3,10 +3,13 @@
 use crate::border::{first_border, has_borders};
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
+use crate::memory::reserve;
 use crate::model::Model;
 use crate::ordered::{Part, Ragged};
 use crate::stop::Stop;
 use crate::tokenizer::{Special, Tokenizer};
+use stategpt_storage::open_regular;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +75,7 @@ impl Tokenizer {
         stop: &Stop,
     ) -> Result<Ragged> {
         let bytes = texts.iter().map(|text| text.as_ref().len()).sum();
-        let ragged = Ragged::with_room(bytes, texts.len());
+        let ragged = Ragged::with_room(bytes, texts.len())?;
         self.in_groups(
             texts,
             special,
@@ -186,7 +189,7 @@ impl Tokenizer {
             true => stretches(text, line_end),
             false => self.stretches(text, special),
         };
-        ragged.ids.reserve(text.len() / 3);
+        reserve(&mut ragged.ids, text.len() / 3, "ids")?;
         self.in_order(
             stretches.len(),
             threads,
@@ -259,6 +262,7 @@ impl Tokenizer {
             merges: _,
             order: _,
             whole_pieces: _,
+            unknown: _,
             post_processor: _,
         } = self.model();
         let plain = !self.model().looks_for_added(special);
@@ -307,11 +311,21 @@ pub struct Reading {
 /// # Errors
 /// [`TokenizerError::Io`] if it cannot be read, [`TokenizerError::NotUtf8`] with the first bad byte unless `replace`.
 pub fn read_text(path: &Path, replace: bool) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).map_err(|source| TokenizerError::Io {
+    let io = |source| TokenizerError::Io {
         operation: "read",
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let file = open_regular(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    let mut bytes = Vec::new();
+    reserve(
+        &mut bytes,
+        usize::try_from(size).unwrap_or(usize::MAX),
+        "a file",
+    )?;
+    // No more than it had when it was opened: another process may append to it for ever.
+    file.take(size).read_to_end(&mut bytes).map_err(io)?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text.into_bytes()),
         Err(error) if replace => Ok(String::from_utf8_lossy(error.as_bytes())

@@ -140,7 +140,7 @@ impl Classes {
     }
 
     fn compress(flat: &[u8]) -> Self {
-        let mut seen = rustc_hash::FxHashMap::<&[u8], u16>::default();
+        let mut seen = crate::keyed::KeyedMap::<&[u8], u16>::default();
         let (mut pages, mut bits) = (Vec::with_capacity(flat.len() / PAGE), Vec::new());
         for page in flat.chunks_exact(PAGE) {
             let next = seen.len() as u16;

@@ -4,6 +4,7 @@
 //! and one store; the next slot is copied over what was too much. Longer tokens, special ones and unknown ids go another way.
 
 use crate::error::{Result, TokenizerError};
+use crate::memory::reserve;
 use crate::model::Model;
 use crate::stop::Stop;
 use crate::tokenizer::Tokenizer;
@@ -52,6 +53,7 @@ impl Tokenizer {
     /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary or in one of its gaps.
     pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
         match self.model().tokens.get(id) {
+            [] if self.model().tokens.empty() == Some(id) => Ok(&[]),
             [] => Err(TokenizerError::UnknownToken {
                 id: u64::from(id),
                 vocab_size: self.vocab_size(),
@@ -65,7 +67,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(ids.len() * 5);
+        let mut bytes = Vec::new();
+        reserve(&mut bytes, ids.len().saturating_mul(5), "text")?;
         self.decode_into(ids, skip_special, &mut bytes)?;
         Ok(bytes)
     }
@@ -75,7 +78,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Interrupted`] if it was; else as [`Tokenizer::decode`].
     pub fn decode_until(&self, ids: &[u32], skip_special: bool, stop: &Stop) -> Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(ids.len() * 5);
+        let mut bytes = Vec::new();
+        reserve(&mut bytes, ids.len().saturating_mul(5), "text")?;
         for ids in ids.chunks(STRETCH) {
             stop.check()?;
             self.decode_into(ids, skip_special, &mut bytes)?;
@@ -99,7 +103,7 @@ impl Tokenizer {
             for &id in ids {
                 let slot = slots.get(id);
                 if slot[MOST] == ODD {
-                    bytes.extend_from_slice(&block[..filled]);
+                    append(bytes, &block[..filled])?;
                     filled = 0;
                     self.decode_odd(id, skip_special, bytes)?;
                 } else {
@@ -107,7 +111,7 @@ impl Tokenizer {
                     filled += usize::from(slot[MOST]);
                 }
             }
-            bytes.extend_from_slice(&block[..filled]);
+            append(bytes, &block[..filled])?;
         }
         Ok(())
     }
@@ -116,7 +120,7 @@ impl Tokenizer {
     fn decode_odd(&self, id: u32, skip_special: bool, bytes: &mut Vec<u8>) -> Result<()> {
         let token = self.token_bytes(id)?;
         if !(skip_special && self.is_special(id)) {
-            bytes.extend_from_slice(token);
+            append(bytes, token)?;
         }
         Ok(())
     }
@@ -127,8 +131,7 @@ impl Tokenizer {
     /// As [`Tokenizer::decode`].
     pub fn decode_text(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         let bytes = self.decode(ids, skip_special)?;
-        Ok(String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        String::from_utf8(bytes).or_else(|error| valid_text(error.as_bytes()))
     }
 
     /// The texts of documents end to end: `ids[offsets[i]..offsets[i + 1]]` each.
@@ -147,12 +150,65 @@ impl Tokenizer {
             .collect()
     }
 
+    /// As [`Tokenizer::decode_batch`], the bytes of all documents end to end, and where each ends.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode_batch`]; [`TokenizerError::Interrupted`] if `stop` was raised.
+    pub fn decode_documents(
+        &self,
+        ids: &[u32],
+        offsets: &[u64],
+        skip_special: bool,
+        stop: &Stop,
+    ) -> Result<(Vec<u8>, Vec<usize>)> {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        reserve(&mut ends, offsets.len(), "offsets")?;
+        let mut decoded = 0;
+        for bounds in offsets.windows(2) {
+            let ids = document(ids, bounds[0], bounds[1])?;
+            for ids in ids.chunks(STRETCH) {
+                stop.check()?;
+                self.decode_into(ids, skip_special, &mut bytes)?;
+            }
+            decoded += ids.len();
+            if decoded >= STRETCH {
+                stop.check()?;
+                decoded = 0;
+            }
+            ends.push(bytes.len());
+        }
+        Ok((bytes, ends))
+    }
+
     /// Whether `id` is an added token flagged special.
     pub fn is_special(&self, id: u32) -> bool {
         let added = &self.model().added;
         let place = added.binary_search_by_key(&id, |token| token.id);
         place.is_ok_and(|place| added[place].special)
     }
+}
+
+/// Appends bytes, if there is memory for them.
+#[inline]
+fn append(bytes: &mut Vec<u8>, more: &[u8]) -> Result<()> {
+    reserve(bytes, more.len(), "text")?;
+    bytes.extend_from_slice(more);
+    Ok(())
+}
+
+/// `bytes` as text; what is not UTF-8 becomes U+FFFD, as by `String::from_utf8_lossy`.
+///
+/// # Errors
+/// [`TokenizerError::OutOfMemory`].
+pub fn valid_text(bytes: &[u8]) -> Result<String> {
+    let mut text = Vec::new();
+    for chunk in bytes.utf8_chunks() {
+        append(&mut text, chunk.valid().as_bytes())?;
+        if !chunk.invalid().is_empty() {
+            append(&mut text, "\u{FFFD}".as_bytes())?;
+        }
+    }
+    Ok(String::from_utf8(text).unwrap_or_default())
 }
 
 /// The ids of one document.

@@ -4,9 +4,11 @@ use crate::cache::{Lines, PieceCache};
 use crate::cutter::Cutter;
 use crate::error::Result;
 use crate::key::ShortKey;
-use crate::merge::{MergeBuffers, Place};
+use crate::memory::reserve;
+use crate::merge::{MergeBuffers, PieceMerger, Place};
 use crate::pattern::Pattern;
 use crate::scan::{ENDS, Pieces};
+use crate::stop::Stop;
 use crate::stretch::Bounds;
 use crate::tokenizer::Tokenizer;
 
@@ -15,6 +17,10 @@ use crate::tokenizer::Tokenizer;
 pub(crate) struct Scratch {
     batch: Box<Batch>,
     known: Known,
+    /// What is known where merges into added tokens happen, or where they do not: of which of the two `known` is not.
+    other: Option<Box<Known>>,
+    /// Whether they happen.
+    full: bool,
     /// Ids that the caller copies or counts.
     pub ids: Vec<u32>,
     /// How far this call goes.
@@ -22,6 +28,30 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// Whether merges into added tokens happen from now on.
+    #[inline]
+    pub fn merge_fully(&mut self, full: bool) {
+        if self.full != full {
+            std::mem::swap(&mut self.known, self.other.get_or_insert_default());
+            self.full = full;
+        }
+    }
+
+    /// Whether they do.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// The flag of who waits for this call.
+    pub fn stop(&self) -> Stop {
+        self.bounds.stop()
+    }
+
+    /// What merging takes.
+    pub fn buffers(&mut self) -> &mut MergeBuffers {
+        &mut self.known.buffers
+    }
+
     /// Takes back the buffer of ids, unless a long text has made it large.
     pub fn keep(&mut self, ids: Vec<u32>) {
         if ids.capacity() <= 1 << 16 {
@@ -83,11 +113,13 @@ impl Tokenizer {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
+        if let Some(holes) = &self.holes
+            && holes.any(text)
+        {
+            return self.encode_with_holes(holes, text, scratch, ids);
+        }
         match &self.model().cutter {
-            Cutter::Named(pattern) => {
-                self.encode_scanned(*pattern, text, scratch, ids);
-                Ok(())
-            }
+            Cutter::Named(pattern) => self.encode_scanned(*pattern, text, scratch, ids),
             steps @ Cutter::Steps(_) => self.encode_cut(steps, text, scratch, ids),
         }
     }
@@ -98,13 +130,15 @@ impl Tokenizer {
         text: &[u8],
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-    ) {
+    ) -> Result<()> {
+        let merger = self.merger(scratch.full);
         let Scratch { batch, known, .. } = scratch;
         let mut pieces = Pieces::of(pattern, text);
         let mut start = 0;
         while let Some(found) = pieces.fill(&mut batch.ends) {
-            start = self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+            start = encode_batch_of_pieces(merger, text, start, found, batch, known, ids)?;
         }
+        Ok(())
     }
 
     /// The pieces by regular expressions.
@@ -115,76 +149,86 @@ impl Tokenizer {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
+        let merger = self.merger(scratch.full);
+        let stop = scratch.stop();
         let Scratch { batch, known, .. } = scratch;
-        let (mut start, mut found) = (0, 0);
-        cutter.for_each_piece(text, |_, end| {
+        let (mut start, mut found, mut outcome) = (0, 0, Ok(()));
+        cutter.for_each_piece(text, &stop, |_, end| {
             batch.ends[found] = end as u32;
             found += 1;
             if found == ENDS {
-                start = self.encode_batch_of_pieces(text, start, found, batch, known, ids);
                 found = 0;
+                if outcome.is_ok() {
+                    let done = encode_batch_of_pieces(merger, text, start, ENDS, batch, known, ids);
+                    outcome = done.map(|end| start = end);
+                }
             }
         })?;
-        self.encode_batch_of_pieces(text, start, found, batch, known, ids);
+        outcome?;
+        encode_batch_of_pieces(merger, text, start, found, batch, known, ids)?;
         Ok(())
     }
+}
 
-    /// Appends the ids of the first `count` pieces of a batch, the first of which begins at `start`, and says where the last one ends.
-    #[inline]
-    fn encode_batch_of_pieces(
-        &self,
-        text: &[u8],
-        start: usize,
-        count: usize,
-        batch: &mut Batch,
-        known: &mut Known,
-        ids: &mut Vec<u32>,
-    ) -> usize {
-        let long = batch.look_up(text, start, count, known.cache.lines(), |piece| {
-            self.merger.place(piece)
-        });
-        for piece in &batch.long[..long] {
-            self.merger.prefetch(piece.place, piece.len);
-        }
-        let (mut at, mut from, mut long) = (0, start, 0);
-        loop {
-            at += batch.append_known(at, count, known.cache.lines(), ids);
-            if let Some(before) = at.checked_sub(1) {
-                from = batch.ends[before] as usize;
-            }
-            if at == count {
-                return from;
-            }
-            let piece = &text[from..batch.ends[at] as usize];
-            if batch.keys[at] == ShortKey::NONE {
-                let place = batch.long[long].place;
-                long += 1;
-                self.merger
-                    .append_remembered(place, piece, &mut known.buffers, ids);
-            } else {
-                self.encode_short(batch.keys[at], batch.places[at], piece, known, ids);
-            }
-            at += 1;
-        }
+/// Appends the ids of the first `count` pieces of a batch, the first of which begins at `start`, and says where the last one ends.
+#[inline]
+fn encode_batch_of_pieces(
+    merger: &PieceMerger,
+    text: &[u8],
+    start: usize,
+    count: usize,
+    batch: &mut Batch,
+    known: &mut Known,
+    ids: &mut Vec<u32>,
+) -> Result<usize> {
+    let end = count
+        .checked_sub(1)
+        .map_or(start, |last| batch.ends[last] as usize);
+    // No piece has more ids than bytes.
+    reserve(ids, end - start, "ids")?;
+    let long = batch.look_up(text, start, count, known.cache.lines(), |piece| {
+        merger.place(piece)
+    });
+    for piece in &batch.long[..long] {
+        merger.prefetch(piece.place, piece.len);
     }
-
-    /// Appends the ids of a short piece that the cache does not have at its place.
-    // Out of line: the way through the cache, which nearly all pieces go, stays free of its registers.
-    #[inline(never)]
-    fn encode_short(
-        &self,
-        key: ShortKey,
-        place: u32,
-        piece: &[u8],
-        known: &mut Known,
-        ids: &mut Vec<u32>,
-    ) {
-        let Known { cache, buffers } = known;
-        if !cache.look_again(place, key, ids) {
-            let before = ids.len();
-            self.merger.append_short(key, piece, buffers, ids);
-            cache.insert(place, key, &ids[before..]);
+    let (mut at, mut from, mut long) = (0, start, 0);
+    loop {
+        at += batch.append_known(at, count, known.cache.lines(), ids);
+        if let Some(before) = at.checked_sub(1) {
+            from = batch.ends[before] as usize;
         }
+        if at == count {
+            return Ok(from);
+        }
+        let piece = &text[from..batch.ends[at] as usize];
+        if batch.keys[at] == ShortKey::NONE {
+            let place = batch.long[long].place;
+            long += 1;
+            merger.append_remembered(place, piece, &mut known.buffers, ids);
+        } else {
+            encode_short(merger, batch.keys[at], batch.places[at], piece, known, ids);
+        }
+        at += 1;
+    }
+}
+
+/// Appends the ids of a short piece that the cache does not have at its place.
+// Out of line: the way through the cache, which nearly all pieces go, stays free of its registers.
+#[inline(never)]
+fn encode_short(
+    merger: &PieceMerger,
+    key: ShortKey,
+    place: u32,
+    piece: &[u8],
+    known: &mut Known,
+    ids: &mut Vec<u32>,
+) {
+    let Known { cache, buffers } = known;
+    if !cache.look_again(place, key, ids) {
+        let before = ids.len();
+        merger.append_short(key, piece, buffers, ids);
+        cache.insert(place, key, &ids[before..]);
     }
 }
 

@@ -7,30 +7,48 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// A pattern name nobody knows.
-    #[error("unknown pattern {name:?}; choose one of {}", Pattern::NAMES.join(", "))]
+    #[error("unknown pattern {}; choose one of {}", short(name), Pattern::NAMES.join(", "))]
     UnknownPattern {
         /// The name as it was given.
         name: String,
     },
     /// A regular expression that is malformed, or whose meaning elsewhere differs.
-    #[error("the pattern {pattern:?} cannot be used: {problem}")]
+    #[error("the pattern {} cannot be used: {problem}", short(pattern))]
     BadPattern {
         /// The expression as it was given.
         pattern: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// A text that takes a regular expression with look-around over its limit of steps.
+    /// A text that takes a regular expression over its limit of steps, which grows with the text.
     #[error(
-        "the pattern {pattern:?} took more than {limit} steps at byte {offset} of a text; write it without look-around, or split the text"
+        "the pattern {pattern} took more than {limit} steps, the last at byte {offset} of a text; write it so that each place is looked at a few times only, or split the text"
     )]
     PatternSteps {
         /// The expression.
         pattern: String,
         /// Byte of the text (of the segment between added tokens) at which the search began.
         offset: usize,
-        /// The limit.
+        /// The limit, for all searches in the text.
+        limit: u64,
+    },
+    /// A vocabulary larger than any that is read again.
+    #[error("{what} is {number}, more than the limit of {limit}; lower it")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much was asked for.
+        number: usize,
+        /// How much there may be.
         limit: usize,
+    },
+    /// Memory that the system does not grant.
+    #[error("there is no memory for {bytes} bytes of {what}; encode or decode less at a time")]
+    OutOfMemory {
+        /// What it was for.
+        what: &'static str,
+        /// Bytes asked for.
+        bytes: u64,
     },
     /// A vocabulary that cannot hold the bytes and the special tokens.
     #[error(
@@ -44,7 +62,10 @@ pub enum TokenizerError {
         special: usize,
     },
     /// A special token that plain text needs, or that is given twice or empty.
-    #[error("special token {content:?} {problem}; choose another text for it")]
+    #[error(
+        "special token {} {problem}; choose another text for it",
+        short(content)
+    )]
     BadSpecialToken {
         /// Its text.
         content: String,
@@ -53,14 +74,14 @@ pub enum TokenizerError {
     },
     /// A name that is no special token of this vocabulary.
     #[error(
-        "{content:?} is not a special token here; this vocabulary has {}",
-        shown(known)
+        "{} is not a special token here; this vocabulary has {known}",
+        short(content)
     )]
     UnknownSpecialToken {
         /// The text as it was given.
         content: String,
-        /// The special tokens there are.
-        known: Vec<String>,
+        /// The special tokens there are: a few, and the number of the others.
+        known: String,
     },
     /// An id outside the vocabulary, or one of its gaps.
     #[error(
@@ -154,16 +175,6 @@ pub enum TokenizerError {
     },
 }
 
-/// The first of a list of names, and how many more there are: Llama 3 has 256 special tokens.
-fn shown(names: &[String]) -> String {
-    const MOST: usize = 8;
-    let first = format!("{:?}", &names[..names.len().min(MOST)]);
-    match names.len().checked_sub(MOST) {
-        None | Some(0) => first,
-        Some(more) => format!("{first} and {more} more"),
-    }
-}
-
 /// What is wrong with a tokenizer file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -173,7 +184,45 @@ pub enum Fault {
     Unsupported,
 }
 
+/// Characters of a text from outside that a message shows.
+const SHOWN: usize = 120;
+/// Names that a message lists.
+const LISTED: usize = 8;
+
+/// A text in quotation marks, its middle left out where it is long.
+pub(crate) fn short(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= SHOWN {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(SHOWN / 2).collect();
+    let end: String = text.chars().skip(length - SHOWN / 4).collect();
+    format!("{start:?} ... {end:?} ({length} characters)")
+}
+
+/// A few names, and how many others there are.
+pub(crate) fn listed<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    let count = names.len();
+    if count == 0 {
+        return String::from("none");
+    }
+    let shown: Vec<String> = names.take(LISTED).map(short).collect();
+    let shown = shown.join(", ");
+    match count.checked_sub(LISTED) {
+        Some(others @ 1..) => format!("{shown} and {others} more"),
+        _ => shown,
+    }
+}
+
 impl TokenizerError {
+    /// The error of a special token.
+    pub(crate) fn bad_special(content: &str, problem: &'static str) -> Self {
+        Self::BadSpecialToken {
+            content: content.to_owned(),
+            problem,
+        }
+    }
+
     /// A malformed file's error at a JSON path, its file named later by [`TokenizerError::of_origin`].
     pub(crate) fn format(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::of_fault(Fault::Malformed, path, problem)

@@ -4,7 +4,7 @@ use crate::border::is_border;
 use crate::classes::continues;
 use crate::engine::Scratch;
 use crate::error::Result;
-use crate::merge::MergeBuffers;
+use crate::merge::{MergeBuffers, PieceMerger};
 use crate::pattern::Pattern;
 use crate::scan::{ENDS, Pieces};
 use crate::stop::Stop;
@@ -56,44 +56,45 @@ impl Tokenizer {
         let mut places = words..text.len().min(words + NEAR_BYTES);
         let near = places.find(|&at| is_border(text, at));
         if near.is_none() && words + NEAR_BYTES < text.len() {
-            return Ok(self.encode_pieces(pattern, text, most, &mut MergeBuffers::default(), ids));
+            let merger = self.merger(scratch.is_full());
+            let buffers = &mut MergeBuffers::default();
+            return Ok(encode_pieces(merger, pattern, text, most, buffers, ids));
         }
         let end = near.unwrap_or(text.len());
         self.encode_text(&text[..end], scratch, ids)?;
         Ok(end)
     }
+}
 
-    /// As [`Tokenizer::encode_beginning`], in text that has no border, as a long piece has none.
-    fn encode_pieces(
-        &self,
-        pattern: Pattern,
-        text: &[u8],
-        most: usize,
-        buffers: &mut MergeBuffers,
-        ids: &mut Vec<u32>,
-    ) -> usize {
-        let seen = most
-            .saturating_mul(LONG_BYTES_PER_TOKEN)
-            .clamp(LONG_BYTES, text.len().max(LONG_BYTES));
-        let piece = first_piece(pattern, text, seen.min(text.len()));
-        if self.merger.append_first(piece, most, buffers, ids) {
-            return piece.len();
-        }
-        let wanted = ids.len() + most;
-        let mut ends = [0; ENDS];
-        let found = Pieces::of(pattern, text).fill(&mut ends).unwrap_or(0);
-        let mut start = 0;
-        for end in ends[..found].iter().map(|&end| end as usize) {
-            let missing = wanted.saturating_sub(ids.len());
-            if missing == 0 {
-                break;
-            }
-            self.merger
-                .append_at_most(&text[start..end], missing, buffers, ids);
-            start = end;
-        }
-        start
+/// As [`Tokenizer::encode_beginning`], in text that has no border, as a long piece has none.
+fn encode_pieces(
+    merger: &PieceMerger,
+    pattern: Pattern,
+    text: &[u8],
+    most: usize,
+    buffers: &mut MergeBuffers,
+    ids: &mut Vec<u32>,
+) -> usize {
+    let seen = most
+        .saturating_mul(LONG_BYTES_PER_TOKEN)
+        .clamp(LONG_BYTES, text.len().max(LONG_BYTES));
+    let piece = first_piece(pattern, text, seen.min(text.len()));
+    if merger.append_first(piece, most, buffers, ids) {
+        return piece.len();
     }
+    let wanted = ids.len() + most;
+    let mut ends = [0; ENDS];
+    let found = Pieces::of(pattern, text).fill(&mut ends).unwrap_or(0);
+    let mut start = 0;
+    for end in ends[..found].iter().map(|&end| end as usize) {
+        let missing = wanted.saturating_sub(ids.len());
+        if missing == 0 {
+            break;
+        }
+        merger.append_at_most(&text[start..end], missing, buffers, ids);
+        start = end;
+    }
+    start
 }
 
 /// What the first `seen` bytes of `text` tell of its first piece: bytes that are in it, none if it does not reach so far.
@@ -166,7 +167,14 @@ mod tests {
             let [small, large] = [1 << 16, 1 << 22].map(|bytes| {
                 let text = unit.repeat(bytes / unit.len());
                 let (mut buffers, mut ids) = (MergeBuffers::default(), Vec::new());
-                tokenizer.encode_pieces(Pattern::Gpt4, text.as_bytes(), 20, &mut buffers, &mut ids);
+                encode_pieces(
+                    tokenizer.merger(false),
+                    Pattern::Gpt4,
+                    text.as_bytes(),
+                    20,
+                    &mut buffers,
+                    &mut ids,
+                );
                 let all = tokenizer.encode(text.as_bytes(), Special::Text).unwrap();
                 assert_eq!(ids[..20], all[..20]);
                 buffers.steps()
@@ -186,9 +194,15 @@ mod tests {
             let [mut all, mut most] = [MergeBuffers::default(), MergeBuffers::default()];
             let (mut ids, mut same) = (Vec::new(), Vec::new());
             let text = text.as_bytes();
-            let end =
-                tokenizer.encode_pieces(Pattern::Gpt4, text, usize::MAX >> 1, &mut most, &mut ids);
-            tokenizer.merger.append(text, &mut all, &mut same);
+            let end = encode_pieces(
+                tokenizer.merger(false),
+                Pattern::Gpt4,
+                text,
+                usize::MAX >> 1,
+                &mut most,
+                &mut ids,
+            );
+            tokenizer.merger(false).append(text, &mut all, &mut same);
             assert_eq!((end, &ids), (text.len(), &same));
             assert_eq!(most.steps(), all.steps(), "{unit:?}");
         }

@@ -22,7 +22,9 @@ mod engine;
 mod error;
 mod first;
 pub mod format;
+mod holes;
 mod key;
+mod keyed;
 mod made;
 mod memory;
 mod merge;
@@ -40,12 +42,23 @@ mod stretch;
 mod tokenizer;
 mod train;
 
+/// Makes the tables that all tokenizers share. Otherwise they are made when first needed, and who forks meanwhile has a child that
+/// waits for them for ever.
+pub fn make_tables() {
+    classes::Classes::get();
+    scan::make_tables();
+    nfc::make_tables();
+}
+
 pub use batch::{Reading, lines, read_text};
 pub use classes::UNICODE_VERSION;
 pub use cutter::{Cutter, Step};
-pub use decode::document;
+pub use decode::{document, valid_text};
 pub use error::{Fault, Result, TokenizerError};
-pub use model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
+pub use model::{
+    AddedToken, MAX_VOCABULARY, MOST_ADDED, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, NO_TOKEN,
+    TokenTable, Unknown,
+};
 pub use ordered::Ragged;
 pub use pattern::Pattern;
 pub use scan::{ENDS, Ends, Pieces, Tier, for_each_piece};

@@ -2,9 +2,20 @@
 //!
 //! With pages of 4 KiB nearly every look-up in a table of some MiB first has to find out where its page is.
 
+use crate::error::{Result, TokenizerError};
 use memmap2::{MmapMut, MmapRaw};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU64;
+
+/// Room for `more` items behind those there are, or the error that there is none.
+///
+/// What decides how much is needed comes from outside: running out of memory there must not end the process.
+pub fn reserve<T>(items: &mut Vec<T>, more: usize, what: &'static str) -> Result<()> {
+    let bytes = (more as u64).saturating_mul(size_of::<T>() as u64);
+    items
+        .try_reserve(more)
+        .map_err(|_| TokenizerError::OutOfMemory { what, bytes })
+}
 
 /// What a table should begin at a multiple of: the size of a huge page on x86-64 and most 64-bit ARM.
 const HUGE_PAGE: usize = 1 << 21;

@@ -2,11 +2,18 @@
 
 use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
+use crate::keyed::KeyedMap;
 use crate::tokenizer::Special;
 use serde_json::Value;
 
 /// Ids a vocabulary may reach; a file that asks for more is refused rather than allocated.
 pub const MAX_VOCABULARY: usize = 1 << 22;
+
+/// Bytes a token may have that is no added one. The longest in vocabularies in use have about a thousand.
+pub const MOST_TOKEN_BYTES: usize = 1 << 16;
+
+/// Added tokens a vocabulary may have.
+pub const MOST_ADDED: usize = 1 << 17;
 
 /// A merge: the ids of its two parts and of what they become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +76,8 @@ pub struct TokenTable {
     bytes: Vec<u8>,
     /// Where each id's bytes end; an id that is a gap has none.
     ends: Vec<u32>,
+    /// The one token without bytes that is no gap, if there is one.
+    empty: Option<u32>,
 }
 
 impl TokenTable {
@@ -87,6 +96,7 @@ impl TokenTable {
         Self {
             bytes: Vec::with_capacity(bytes),
             ends: Vec::new(),
+            empty: None,
         }
     }
 
@@ -101,6 +111,17 @@ impl TokenTable {
         self.ends.resize(id as usize, self.bytes.len() as u32);
         append(&mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
+    }
+
+    /// Adds the token without bytes beyond the last one.
+    pub fn push_empty(&mut self, id: u32) {
+        self.push(id, |_| {});
+        self.empty = Some(id);
+    }
+
+    /// The id of the token without bytes, if there is one.
+    pub fn empty(&self) -> Option<u32> {
+        self.empty
     }
 
     /// One more than the largest id.
@@ -124,12 +145,29 @@ impl TokenTable {
         &self.bytes[start as usize..end as usize]
     }
 
-    /// Every token that is not a gap, with its id.
+    /// Every token that has bytes, with its id.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
         (0..self.ends.len() as u32)
             .map(|id| (id, self.get(id)))
             .filter(|(_, bytes)| !bytes.is_empty())
     }
+}
+
+/// What becomes of a byte that has no token of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unknown {
+    /// There is no such byte: each has a token.
+    #[default]
+    Refused,
+    /// It is left out of its piece, whose other bytes are merged as if it had not been there.
+    Dropped,
+    /// It becomes this token.
+    Token {
+        /// Id of the token.
+        id: u32,
+        /// Such bytes side by side in one piece become the token once.
+        fused: bool,
+    },
 }
 
 /// A tokenizer as data.
@@ -149,11 +187,16 @@ pub struct Model {
     pub order: MergeOrder,
     /// A piece that is a token becomes it without merging (`ignore_merges`).
     pub whole_pieces: bool,
+    /// What becomes of bytes without a token.
+    pub unknown: Unknown,
     /// Tokens that stand outside the merges, in order of id.
     pub added: Vec<AddedToken>,
     /// `post_processor` of the file it came from, kept for saving; it adds tokens only where the `tokenizers` library is asked to.
     pub post_processor: Value,
 }
+
+/// In place of the id of a byte that has no token.
+pub const NO_TOKEN: u32 = u32::MAX;
 
 impl Model {
     /// Whether some added token can come out of text.
@@ -162,48 +205,36 @@ impl Model {
         special != Special::Text && self.added.iter().any(|token| special.takes(token.special))
     }
 
-    /// Checks what every part of the engine relies on: each byte has a token that is not an added one, and ids fit.
+    /// Checks what every part of the engine relies on: each byte has a token that is no control token, unless the model says
+    /// what becomes of bytes without one. Gives the tokens of the bytes, [`NO_TOKEN`] where there is none.
     ///
     /// # Errors
     /// [`TokenizerError::BadSpecialToken`] or [`TokenizerError::Format`] with what is missing.
     pub fn validate(&self) -> Result<[u32; 256]> {
         if let Some(token) = self.added.iter().find(|token| token.content.is_empty()) {
-            return Err(TokenizerError::BadSpecialToken {
-                content: token.content.clone(),
-                problem: "is empty",
-            });
+            return Err(TokenizerError::bad_special(&token.content, "is empty"));
         }
-        let added: rustc_hash::FxHashSet<u32> = self.added.iter().map(|token| token.id).collect();
-        let mut bytes = [None; 256];
+        let added: KeyedMap<u32, bool> =
+            self.added.iter().map(|one| (one.id, one.special)).collect();
+        let mut bytes = [NO_TOKEN; 256];
         for (id, token) in self.tokens.iter().filter(|(_, token)| token.len() == 1) {
-            let slot = &mut bytes[usize::from(token[0])];
-            if slot.is_none_or(|known| added.contains(&known)) {
-                *slot = Some(id);
+            let known = &mut bytes[usize::from(token[0])];
+            if *known == NO_TOKEN || added.contains_key(known) {
+                *known = id;
             }
         }
-        let mut ids = [0; 256];
-        for (byte, found) in bytes.iter().enumerate() {
-            ids[byte] = match *found {
-                Some(id) if !added.contains(&id) => id,
-                Some(_) => return Err(needed_by_text(byte as u8)),
-                None => {
-                    return Err(TokenizerError::unsupported(
-                        "$.model.vocab",
-                        format!(
-                            "byte 0x{byte:02X} has no token; only byte-level vocabularies with all 256 bytes are covered"
-                        ),
-                    ));
-                }
-            };
+        for (byte, id) in (0..=u8::MAX).zip(bytes) {
+            if added.get(&id) == Some(&true) {
+                let content = char::from(byte).to_string();
+                let problem = "is the token of a single byte, which plain text needs";
+                return Err(TokenizerError::bad_special(&content, problem));
+            }
+            if id == NO_TOKEN && self.unknown == Unknown::Refused {
+                let problem = format!("byte 0x{byte:02X} has no token");
+                return Err(TokenizerError::unsupported("$.model.vocab", problem));
+            }
         }
-        Ok(ids)
-    }
-}
-
-fn needed_by_text(byte: u8) -> TokenizerError {
-    TokenizerError::BadSpecialToken {
-        content: char::from(byte).to_string(),
-        problem: "is the token of a single byte, which plain text needs",
+        Ok(bytes)
     }
 }
 

@@ -28,6 +28,11 @@ static MARKED: LazyLock<Box<[u64]>> = LazyLock::new(|| {
     bits.into()
 });
 
+/// Makes the table of marked characters.
+pub fn make_tables() {
+    LazyLock::force(&MARKED);
+}
+
 /// A stretch of text that normalising changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edit {
@@ -47,6 +52,15 @@ pub struct Normalized<'t> {
 }
 
 impl Normalized<'_> {
+    /// The end in the old text of what ends here in the new one; one inside a change counts as at its end.
+    pub fn end_origin(&self, at: usize) -> usize {
+        let after = self.edits.partition_point(|edit| edit.new.1 < at);
+        match self.edits.get(after) {
+            Some(edit) if edit.new.0 < at => edit.old.1,
+            _ => self.origin(at),
+        }
+    }
+
     /// The place in the old text of a place in the new one; one inside a change counts as at its beginning.
     pub fn origin(&self, at: usize) -> usize {
         let after = self.edits.partition_point(|edit| edit.new.1 <= at);
@@ -102,15 +116,40 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// Replaces a stretch that begins at `start` if normalising changes it.
+    /// Replaces what normalising changes of a stretch that begins at `start`.
     fn stretch(&mut self, stretch: &str, start: usize) {
         if is_nfc_quick(stretch.chars()) == IsNormalized::Yes {
             return;
         }
-        let composed: String = stretch.nfc().collect();
-        if composed == stretch {
+        let mut from = 0;
+        let begins = stretch
+            .char_indices()
+            .filter(|&(at, one)| at > 0 && begins_anew(one));
+        for (to, _) in begins {
+            self.part(&stretch[from..to], start + from);
+            from = to;
+        }
+        self.part(&stretch[from..], start + from);
+    }
+
+    /// Replaces what changes of a part over whose ends nothing composes. What is the same at its ends stays.
+    fn part(&mut self, part: &str, start: usize) {
+        if is_nfc_quick(part.chars()) == IsNormalized::Yes {
             return;
         }
+        let composed: String = part.nfc().collect();
+        if composed == part {
+            return;
+        }
+        let same = |pairs: &mut dyn Iterator<Item = (char, char)>| -> usize {
+            let same = pairs.take_while(|(old, new)| old == new);
+            same.map(|(old, _)| old.len_utf8()).sum()
+        };
+        let before = same(&mut part.chars().zip(composed.chars()));
+        let (old, new) = (&part[before..], &composed[before..]);
+        let after = same(&mut old.chars().rev().zip(new.chars().rev()));
+        let (stretch, composed) = (&old[..old.len() - after], &new[..new.len() - after]);
+        let start = start + before;
         self.new.extend_from_slice(&self.old[self.copied..start]);
         let begin = self.new.len();
         self.new.extend_from_slice(composed.as_bytes());
@@ -134,6 +173,13 @@ impl<'t> Builder<'t> {
             edits: self.edits,
         }
     }
+}
+
+/// Whether no character before this one can compose with it, or with what it is taken apart to, or change its place.
+fn begins_anew(character: char) -> bool {
+    let first = std::iter::once(character).nfd().next().unwrap_or(character);
+    canonical_combining_class(first) == 0
+        && is_nfc_quick(std::iter::once(first)) == IsNormalized::Yes
 }
 
 #[inline]
@@ -206,6 +252,9 @@ mod tests {
         for edit in &normalized.edits {
             assert_eq!(normalized.origin(edit.new.0), edit.old.0);
             assert_eq!(normalized.origin(edit.new.1), edit.old.1);
+            assert_eq!(normalized.end_origin(edit.new.1), edit.old.1);
+            assert_eq!(normalized.end_origin(edit.new.0), edit.old.0);
+            assert!(edit.new.0 < edit.new.1 && edit.old.0 < edit.old.1);
             rebuilt += 1;
         }
         assert_eq!(rebuilt == 0, matches!(normalized.bytes, Cow::Borrowed(_)));

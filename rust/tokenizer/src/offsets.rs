@@ -2,13 +2,17 @@
 
 use crate::classes::continues;
 use crate::error::Result;
-use crate::segments::{Prepared, rise};
+use crate::memory::reserve;
+use crate::segments::{Prepared, PreparedText, rise};
 use crate::stop::Stop;
 use crate::stretch::Bounds;
 use crate::tokenizer::{Special, Tokenizer};
 
 /// Tokens between two looks at the flag of who no longer waits.
 const BETWEEN_LOOKS: usize = 1 << 16;
+
+/// First byte of each token, and one beyond its last.
+type Places = Vec<(usize, usize)>;
 
 impl Tokenizer {
     /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
@@ -24,38 +28,18 @@ impl Tokenizer {
         special: Special,
         stop: &Stop,
     ) -> Result<(Vec<u32>, Vec<u64>)> {
-        let (mut ids, mut offsets) = (Vec::new(), Vec::new());
-        self.with_bounds(Bounds::until(stop), |scratch| {
-            self.for_each_segment(text, special, &mut |segment| {
-                match segment {
-                    Prepared::Added { id, start } => {
-                        ids.push(id);
-                        offsets.push(start as u64);
-                    }
-                    Prepared::Text(prepared) => {
-                        let (first, mut at) = (ids.len(), 0);
-                        self.encode_stretches(prepared.bytes, scratch, &mut ids)?;
-                        for ids in ids[first..].chunks(BETWEEN_LOOKS) {
-                            stop.check()?;
-                            offsets.extend(ids.iter().map(|&id| {
-                                let start = at;
-                                at += self.model().tokens.get(id).len();
-                                prepared.origin(start) as u64
-                            }));
-                        }
-                    }
-                }
-                Ok(())
-            })
-        })?;
-        stop.check()?;
+        let (ids, bounds) = self.encode_with_bounds(text, special, stop)?;
+        let mut offsets = Vec::new();
+        reserve(&mut offsets, ids.len() + 1, "offsets")?;
+        offsets.extend(bounds.iter().map(|&(start, _)| start as u64));
         rise(&mut offsets);
         offsets.push(text.len() as u64);
         Ok((ids, offsets))
     }
 
     /// The ids of `text`, and the characters each covers: `[first, one beyond the last]`. Tokens that share a character all cover
-    /// it. A byte that continues no character counts to the one before.
+    /// it, and so do those of characters that normalising takes apart or puts together. A byte that continues no character
+    /// counts to the one before. Only a token of nothing but the space that was put before a text covers none.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_with_offsets`].
@@ -65,19 +49,127 @@ impl Tokenizer {
         special: Special,
         stop: &Stop,
     ) -> Result<(Vec<u32>, Vec<[u64; 2]>)> {
-        let (ids, offsets) = self.encode_with_offsets(text, special, stop)?;
-        let (mut spans, mut begun) = (Vec::with_capacity(ids.len()), 0);
-        for (token, bounds) in offsets.windows(2).enumerate() {
-            if token.is_multiple_of(BETWEEN_LOOKS) {
-                stop.check()?;
-            }
-            let bytes = &text[bounds[0] as usize..bounds[1] as usize];
-            // A token that begins within a character covers that one, too.
-            let first =
-                begun - u64::from(begun > 0 && bytes.first().is_some_and(|&byte| continues(byte)));
-            begun += bytes.iter().filter(|&&byte| !continues(byte)).count() as u64;
-            spans.push([first, begun]);
+        let (ids, bounds) = self.encode_with_bounds(text, special, stop)?;
+        let characters = Characters::of(text)?;
+        let mut spans = Vec::new();
+        reserve(&mut spans, ids.len(), "spans")?;
+        for bounds in bounds.chunks(BETWEEN_LOOKS) {
+            stop.check()?;
+            spans.extend(
+                bounds
+                    .iter()
+                    .map(|&(start, end)| characters.span(start, end)),
+            );
         }
         Ok((ids, spans))
     }
+
+    /// The ids of `text`, and the bytes each comes from: first, and one beyond the last.
+    fn encode_with_bounds(
+        &self,
+        text: &[u8],
+        special: Special,
+        stop: &Stop,
+    ) -> Result<(Vec<u32>, Places)> {
+        let (mut ids, mut bounds) = (Vec::new(), Vec::new());
+        self.with_bounds(Bounds::until(stop), |scratch| {
+            self.choose_merger(special, scratch);
+            self.for_each_segment(text, special, &mut |segment| match segment {
+                Prepared::Added { id, start, end } => {
+                    ids.push(id);
+                    bounds.push((start, end));
+                    Ok(())
+                }
+                Prepared::Text(prepared) => {
+                    let holes = self
+                        .holes
+                        .as_ref()
+                        .filter(|holes| holes.any(prepared.bytes));
+                    if let Some(holes) = holes {
+                        let (bytes, first) = (prepared.bytes, bounds.len());
+                        self.encode_with_holes_placed(
+                            holes,
+                            bytes,
+                            scratch,
+                            &mut ids,
+                            &mut bounds,
+                        )?;
+                        for place in &mut bounds[first..] {
+                            *place = prepared.origins(place.0, place.1);
+                        }
+                        return Ok(());
+                    }
+                    let first = ids.len();
+                    self.encode_stretches(prepared.bytes, scratch, &mut ids)?;
+                    self.place_all(&prepared, &ids[first..], stop, &mut bounds)
+                }
+            })
+        })?;
+        stop.check()?;
+        Ok((ids, bounds))
+    }
+
+    /// Appends the bounds of the ids of a stretch.
+    fn place_all(
+        &self,
+        prepared: &PreparedText<'_>,
+        ids: &[u32],
+        stop: &Stop,
+        bounds: &mut Vec<(usize, usize)>,
+    ) -> Result<()> {
+        reserve(bounds, ids.len(), "offsets")?;
+        let mut at = 0;
+        for ids in ids.chunks(BETWEEN_LOOKS) {
+            stop.check()?;
+            bounds.extend(ids.iter().map(|&id| {
+                let start = at;
+                at += self.model().tokens.get(id).len();
+                prepared.origins(start, at)
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a text whose characters are counted together.
+const BLOCK: usize = 64;
+
+/// How many characters begin before each byte of a text.
+struct Characters<'t> {
+    text: &'t [u8],
+    /// Before each block.
+    before: Vec<u64>,
+}
+
+impl<'t> Characters<'t> {
+    fn of(text: &'t [u8]) -> Result<Self> {
+        let mut before = Vec::new();
+        reserve(&mut before, text.len() / BLOCK + 1, "spans")?;
+        let mut count = 0;
+        for block in text.chunks(BLOCK) {
+            before.push(count);
+            count += begun(block);
+        }
+        before.push(count);
+        Ok(Self { text, before })
+    }
+
+    /// Characters that begin before byte `at`.
+    fn before(&self, at: usize) -> u64 {
+        let block = at / BLOCK;
+        let known = self.before.get(block).copied().unwrap_or_default();
+        known + begun(&self.text[block * BLOCK..at])
+    }
+
+    fn span(&self, start: usize, end: usize) -> [u64; 2] {
+        let first = self.before(start);
+        // What begins within a character covers that one, too.
+        let is_within = start < end && continues(self.text[start]);
+        [first - u64::from(is_within && first > 0), self.before(end)]
+    }
+}
+
+/// Characters that begin in some bytes.
+fn begun(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| !continues(byte)).count() as u64
 }

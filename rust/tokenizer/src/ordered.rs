@@ -7,6 +7,7 @@
 
 use crate::engine::Scratch;
 use crate::error::{Result, TokenizerError};
+use crate::memory::reserve;
 use crate::stop::Stop;
 use crate::stretch::Bounds;
 use crate::tokenizer::Tokenizer;
@@ -54,17 +55,19 @@ impl Part {
 
 impl Ragged {
     /// Room for about `bytes` of text in `documents` documents; untouched room costs nothing.
-    pub(crate) fn with_room(bytes: usize, documents: usize) -> Self {
-        let mut ragged = Self {
-            ids: Vec::with_capacity(bytes / 3 + documents),
-            offsets: Vec::with_capacity(documents + 1),
-        };
-        ragged.offsets.push(0);
-        ragged
+    ///
+    /// # Errors
+    /// [`TokenizerError::OutOfMemory`] where there is none.
+    pub(crate) fn with_room(bytes: usize, documents: usize) -> Result<Self> {
+        let mut ragged = Self::default();
+        reserve(&mut ragged.ids, bytes / 3 + documents, "ids")?;
+        reserve(&mut ragged.offsets, documents, "offsets")?;
+        Ok(ragged)
     }
 
     /// Ends documents of `counts` ids each; the first goes on with the last document there is, if it `continues`.
-    fn end_documents(&mut self, counts: &[u64], continues: bool) {
+    fn end_documents(&mut self, counts: &[u64], continues: bool) -> Result<()> {
+        reserve(&mut self.offsets, counts.len(), "offsets")?;
         let mut end = self.offsets.last().copied().unwrap_or_default();
         if continues {
             self.offsets.pop();
@@ -73,6 +76,7 @@ impl Ragged {
             end += count;
             end
         }));
+        Ok(())
     }
 }
 
@@ -91,16 +95,17 @@ struct Joined {
 
 impl Joined {
     /// Takes the part of a job, and gives a buffer for another.
-    fn put(&mut self, job: usize, part: Part) -> Part {
+    fn put(&mut self, job: usize, part: Part) -> Result<Part> {
         self.waiting.insert(job, part);
         while let Some(mut part) = self.waiting.remove(&self.next) {
+            reserve(&mut self.ragged.ids, part.ids.len(), "ids")?;
             self.ragged.ids.extend_from_slice(&part.ids);
-            self.ragged.end_documents(&part.counts, part.continues);
+            self.ragged.end_documents(&part.counts, part.continues)?;
             self.next += 1;
             part.clear();
             self.spare.push(part);
         }
-        self.spare.pop().unwrap_or_default()
+        Ok(self.spare.pop().unwrap_or_default())
     }
 
     fn fail(&mut self, job: usize, error: TokenizerError) {
@@ -144,7 +149,7 @@ impl Tokenizer {
         self.with_bounds(Bounds::until(stop), |scratch| {
             (0..jobs).try_for_each(|job| {
                 work(job, scratch, &mut part)?;
-                ragged.end_documents(&part.counts, part.continues);
+                ragged.end_documents(&part.counts, part.continues)?;
                 part.counts.clear();
                 stop.check()
             })
@@ -179,8 +184,9 @@ impl Tokenizer {
                     }
                     let result = work(job, scratch, &mut part);
                     let mut joined = joined.lock().unwrap_or_else(PoisonError::into_inner);
-                    match result {
-                        Ok(()) => part = joined.put(job, part),
+                    let done = std::mem::take(&mut part);
+                    match result.and_then(|()| joined.put(job, done)) {
+                        Ok(spare) => part = spare,
                         Err(error) => {
                             joined.fail(job, error);
                             next.store(jobs, Ordering::Relaxed);

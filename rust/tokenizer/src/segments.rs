@@ -2,6 +2,7 @@
 
 use crate::added::{Pass, Segment};
 use crate::error::Result;
+use crate::memory::reserve;
 use crate::nfc::{self, Normalized};
 use crate::tokenizer::{Special, Tokenizer};
 
@@ -13,8 +14,9 @@ pub(crate) enum Prepared<'t> {
     Added {
         /// Its id.
         id: u32,
-        /// Where it begins in the text as it was given.
+        /// Where it begins and ends in the text as it was given.
         start: usize,
+        end: usize,
     },
 }
 
@@ -33,13 +35,19 @@ pub(crate) struct PreparedText<'t> {
 }
 
 impl PreparedText<'_> {
-    /// The place in the text as it was given of a place in `bytes`.
-    pub fn origin(&self, at: usize) -> usize {
-        let at = self.start + at.saturating_sub(usize::from(self.prefixed));
-        self.base
-            + self
-                .normalized
-                .map_or(at, |normalized| normalized.origin(at))
+    /// Where in the text as it was given the bytes from `start` to `end` of `bytes` come from.
+    pub fn origins(&self, start: usize, end: usize) -> (usize, usize) {
+        let [start, end] =
+            [start, end].map(|at| self.start + at.saturating_sub(usize::from(self.prefixed)));
+        let (start, end) = match self.normalized {
+            // The space before the text comes from nowhere.
+            Some(normalized) if start == end => {
+                (normalized.origin(start), normalized.origin(start))
+            }
+            Some(normalized) => (normalized.origin(start), normalized.end_origin(end)),
+            None => (start, end),
+        };
+        (self.base + start, self.base + end)
     }
 }
 
@@ -64,7 +72,7 @@ impl Tokenizer {
                 added.map(|added| &added.normalized),
             );
             for_each(raw, text, special, &mut |segment| match segment {
-                Segment::Added { id, start, .. } => visit(Prepared::Added { id, start }),
+                Segment::Added { id, start, end } => visit(Prepared::Added { id, start, end }),
                 Segment::Text { start, end } if self.model().nfc => {
                     let changed = nfc::normalize(&text[start..end]);
                     let changed = (&changed.bytes[..], Some(&changed));
@@ -86,18 +94,25 @@ impl Tokenizer {
         visit: &mut Visit<'_>,
     ) -> Result<()> {
         for_each(pass, text, special, &mut |segment| match segment {
-            Segment::Added { id, start, .. } => {
-                let start = base + normalized.map_or(start, |normalized| normalized.origin(start));
-                visit(Prepared::Added { id, start })
+            Segment::Added { id, start, end } => {
+                let (start, end) = normalized.map_or((start, end), |normalized| {
+                    (normalized.origin(start), normalized.end_origin(end))
+                });
+                visit(Prepared::Added {
+                    id,
+                    start: base + start,
+                    end: base + end,
+                })
             }
             Segment::Text { start, end } => {
                 let stretch = &text[start..end];
                 let prefixed = self.model().prefix_space && !stretch.starts_with(b" ");
-                let owned = if prefixed {
-                    [b" ", stretch].concat()
-                } else {
-                    Vec::new()
-                };
+                let mut owned = Vec::new();
+                if prefixed {
+                    reserve(&mut owned, stretch.len() + 1, "a text with its space")?;
+                    owned.push(b' ');
+                    owned.extend_from_slice(stretch);
+                }
                 visit(Prepared::Text(PreparedText {
                     bytes: if prefixed { &owned } else { stretch },
                     prefixed,
@@ -118,7 +133,10 @@ fn for_each(
     visit: &mut dyn FnMut(Segment) -> Result<()>,
 ) -> Result<()> {
     match pass {
-        Some(pass) => pass.segments(text, special).into_iter().try_for_each(visit),
+        Some(pass) => pass
+            .segments(text, special)?
+            .into_iter()
+            .try_for_each(visit),
         None if text.is_empty() => Ok(()),
         None => visit(Segment::Text {
             start: 0,

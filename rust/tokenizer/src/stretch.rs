@@ -4,9 +4,12 @@ use crate::border::{first_border, has_borders};
 use crate::cutter::Cutter;
 use crate::engine::Scratch;
 use crate::error::Result;
+use crate::memory::reserve;
 use crate::stop::Stop;
 use crate::tokenizer::{Special, Tokenizer};
 
+/// Pieces between two looks at the flag of who waits.
+const BETWEEN_LOOKS: usize = 1 << 12;
 /// Bytes between two looks at the bounds.
 pub(crate) const STRETCH_BYTES: usize = 1 << 20;
 
@@ -38,6 +41,11 @@ impl Bounds {
         }
     }
 
+    /// The flag, or one that nobody raises.
+    pub(crate) fn stop(&self) -> Stop {
+        self.stop.clone().unwrap_or_default()
+    }
+
     fn reached(&self, ids: usize) -> bool {
         self.most.is_some_and(|most| ids >= most) || self.stop.as_ref().is_some_and(Stop::asked)
     }
@@ -54,11 +62,60 @@ impl Tokenizer {
     /// # Errors
     /// [`crate::TokenizerError::Interrupted`] if it was; else as [`Tokenizer::encode`].
     pub fn encode_until(&self, text: &[u8], special: Special, stop: &Stop) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(text.len() / 3 + 1);
+        let mut ids = Vec::new();
+        reserve(&mut ids, text.len() / 3 + 1, "ids")?;
         self.with_bounds(Bounds::until(stop), |scratch| {
             self.encode_into(text, special, scratch, &mut ids)
         })?;
         stop.check().map(|()| ids)
+    }
+
+    /// The ids of texts, in which no added token is looked for, and of control tokens between them.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_until`].
+    pub fn encode_parts<'p>(
+        &self,
+        parts: impl Iterator<Item = std::result::Result<&'p [u8], u32>>,
+        stop: &Stop,
+    ) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        self.with_bounds(Bounds::until(stop), |scratch| {
+            parts.into_iter().try_for_each(|part| match part {
+                Ok(text) => self.encode_into(text, Special::Text, scratch, &mut ids),
+                Err(id) => {
+                    reserve(&mut ids, 1, "ids")?;
+                    ids.push(id);
+                    Ok(())
+                }
+            })
+        })?;
+        stop.check().map(|()| ids)
+    }
+
+    /// The pieces that `text` is cut into.
+    ///
+    /// # Errors
+    /// [`crate::TokenizerError::Interrupted`] if `stop` was raised; else as [`Tokenizer::encode`].
+    pub fn pieces<'t>(&self, text: &'t str, stop: &Stop) -> Result<Vec<&'t str>> {
+        let (mut pieces, mut outcome) = (Vec::new(), Ok(()));
+        let piece = |start: usize, end: usize| {
+            if outcome.is_ok() {
+                outcome = match pieces.len().is_multiple_of(BETWEEN_LOOKS) {
+                    true => stop
+                        .check()
+                        .and_then(|()| reserve(&mut pieces, BETWEEN_LOOKS, "pieces")),
+                    false => Ok(()),
+                };
+            }
+            if outcome.is_ok() {
+                pieces.push(&text[start..end]);
+            }
+        };
+        self.model()
+            .cutter
+            .for_each_piece(text.as_bytes(), stop, piece)?;
+        outcome.map(|()| pieces)
     }
 
     /// How many ids [`Tokenizer::encode`] would give; they are not kept.
@@ -119,7 +176,7 @@ impl Tokenizer {
         while !rest.is_empty() && !scratch.bounds.reached(ids.len()) {
             let missing = scratch.bounds.missing(ids.len());
             let end = match (&self.model().cutter, missing) {
-                (Cutter::Named(pattern), Some(most)) => {
+                (Cutter::Named(pattern), Some(most)) if self.holes.is_none() => {
                     self.encode_beginning(*pattern, rest, most, scratch, ids)?
                 }
                 (cutter, _) => {

@@ -1,11 +1,13 @@
 //! The engine: a model with its look-up tables, immutable once built and shared by threads.
 
-use crate::added::AddedMatcher;
+use crate::added::{self, AddedMatcher};
 use crate::decode::SlotTable;
 use crate::engine::Scratch;
-use crate::error::{Result, TokenizerError};
+use crate::error::{Result, TokenizerError, listed};
 use crate::format;
+use crate::holes::Holes;
 use crate::made::Made;
+use crate::memory::reserve;
 use crate::merge::PieceMerger;
 use crate::model::Model;
 use crate::scratches::Scratches;
@@ -37,7 +39,10 @@ impl Special {
 /// A byte-level BPE tokenizer.
 pub struct Tokenizer {
     model: Model,
-    pub(crate) merger: PieceMerger,
+    merger: PieceMerger,
+    /// With the merges into added tokens, where text that has lost its added tokens can still come to one.
+    full: Option<Box<PieceMerger>>,
+    pub(crate) holes: Option<Holes>,
     /// Made when added tokens are first looked for.
     added: Made<AddedMatcher>,
     scratches: Scratches,
@@ -53,9 +58,13 @@ impl Tokenizer {
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
         let merger = PieceMerger::of(&model, &bytes);
+        let full = added::can_stay(&model).then(|| Box::new(PieceMerger::of_all(&model, &bytes)));
+        let holes = Holes::of(&model, &bytes);
         Ok(Self {
             model,
             merger,
+            full,
+            holes,
             added: Made::default(),
             scratches: Scratches::default(),
             slots: Made::default(),
@@ -101,12 +110,7 @@ impl Tokenizer {
             .map(|token| token.id)
             .ok_or_else(|| TokenizerError::UnknownSpecialToken {
                 content: content.to_owned(),
-                known: self
-                    .model
-                    .added
-                    .iter()
-                    .map(|token| token.content.clone())
-                    .collect(),
+                known: listed(self.model.added.iter().map(|token| token.content.as_str())),
             })
     }
 
@@ -115,7 +119,8 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::PatternSteps`] where a regular expression of the user's own comes to its limit.
     pub fn encode(&self, text: &[u8], special: Special) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(text.len() / 3 + 1);
+        let mut ids = Vec::new();
+        reserve(&mut ids, text.len() / 3 + 1, "ids")?;
         self.with_scratch(|scratch| self.encode_into(text, special, scratch, &mut ids))?;
         Ok(ids)
     }
@@ -141,6 +146,20 @@ impl Tokenizer {
         })
     }
 
+    /// What merges, for text of which added tokens were cut out (`full`) or not.
+    #[inline]
+    pub(crate) fn merger(&self, full: bool) -> &PieceMerger {
+        match &self.full {
+            Some(merger) if full => merger,
+            _ => &self.merger,
+        }
+    }
+
+    /// Chooses what merges, and what is remembered of it.
+    pub(crate) fn choose_merger(&self, special: Special, scratch: &mut Scratch) {
+        scratch.merge_fully(special == Special::Allow && self.full.is_some());
+    }
+
     /// The slots of decoding, made when first needed; `None` while another thread makes them.
     #[inline]
     pub(crate) fn slots(&self) -> Option<&SlotTable> {
@@ -163,6 +182,7 @@ impl Tokenizer {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
+        self.choose_merger(special, scratch);
         if !self.model.looks_for_added(special) && !self.model.nfc && !self.model.prefix_space {
             return self.encode_stretches(text, scratch, ids);
         }

@@ -7,10 +7,11 @@ use numpy::{
     PyUntypedArrayMethods,
 };
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyUnicodeDecodeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyString, PyType};
+use pyo3::types::{PyBytes, PyList, PyString, PyType};
+use stategpt_tokenizer::valid_text;
 
 use crate::errors::typed;
 
@@ -161,7 +162,20 @@ fn unknown(id: &(impl std::fmt::Display + ?Sized), vocab_size: usize) -> PyErr {
 }
 
 /// Text of bytes; what is not UTF-8 becomes U+FFFD. Python's own check is the only one where it passes.
-pub fn text<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
-    PyString::from_bytes(py, bytes)
-        .unwrap_or_else(|_| PyString::new(py, &String::from_utf8_lossy(bytes)))
+pub fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    match PyString::from_bytes(py, bytes) {
+        Err(reason) if reason.is_instance_of::<PyUnicodeDecodeError>(py) => {
+            let text = valid_text(bytes).map_err(super::error)?;
+            PyString::from_bytes(py, text.as_bytes())
+        }
+        other => other,
+    }
+}
+
+/// These bytes for Python.
+pub fn bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, bytes.len(), |copy| {
+        copy.copy_from_slice(bytes);
+        Ok(())
+    })
 }

@@ -1,14 +1,14 @@
 //! Training from Python.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use stategpt_tokenizer as tokenizer;
 use stategpt_tokenizer::{Cutter, Documents, Phase, Progress, Target, Watch};
 
-use super::{Tokenizer, error, held};
+use super::{Tokenizer, content, error, held};
 use crate::errors::typed;
 
 /// Counts documents, then makes a tokenizer of them, once.
@@ -113,13 +113,14 @@ impl BpeTrainer {
         &self,
         py: Python<'_>,
         vocab_size: usize,
-        special_tokens: Vec<String>,
+        special_tokens: Vec<Bound<'_, PyAny>>,
         min_frequency: u64,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Tokenizer> {
+        let special_tokens = special_tokens.iter().map(content);
         let target = Target {
             vocab_size,
-            special_tokens,
+            special_tokens: special_tokens.collect::<PyResult<Vec<String>>>()?,
             min_frequency,
         };
         let made = py.detach(|| {
@@ -129,6 +130,6 @@ impl BpeTrainer {
                 trainer.train_watched(&target, watch).map_err(error)
             })
         })?;
-        Tokenizer::made(Ok(made))
+        Ok(Tokenizer(Arc::new(made)))
     }
 }

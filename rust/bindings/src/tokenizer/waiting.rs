@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use stategpt_tokenizer::{Result, Stop, TokenizerError};
 
 use super::{WORTH_DETACHING, error};
+use crate::errors::typed;
 
 /// Bytes (or ids) from which a call lasts long enough for somebody to lose patience.
 const WORTH_INTERRUPTING: usize = 1 << 20;
@@ -64,6 +65,38 @@ pub fn wait_for<T: Send>(
         Some(raised) => Err(raised),
         None => result.map_err(error),
     }
+}
+
+/// Runs work that cannot be told to stop, in a thread of its own: after Ctrl-C it ends by itself, and nothing comes of it.
+pub fn wait_apart<T: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> PyResult<T> {
+    let (sender, receiver) = channel();
+    let worker = move || {
+        // Nobody may wait for it any more.
+        let _ = sender.send(work());
+    };
+    let started = thread::Builder::new().spawn(worker);
+    if let Err(reason) = started {
+        let message = format!("the system gives no thread to load with: {reason}");
+        return Err(typed("StorageError", message));
+    }
+    py.detach(move || {
+        loop {
+            match receiver.recv_timeout(PATIENCE) {
+                Ok(result) => return result.map_err(error),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(error(TokenizerError::Interrupted));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(raised) = signal() {
+                        return Err(raised);
+                    }
+                }
+            }
+        }
+    })
 }
 
 /// What a signal handler raised, if one ran. An interpreter on its way out has no handlers any more.

@@ -1,11 +1,18 @@
 //! What cuts text into pieces: a named pattern, or steps of the user's own, each cutting what the one before it left.
 
 mod dialect;
+mod linear;
+mod machine;
+mod node;
+mod program;
 mod regex;
+mod steps;
 
+use self::steps::Steps;
 use crate::error::{Result, TokenizerError};
 use crate::pattern::Pattern;
 use crate::scan;
+use crate::stop::Stop;
 use std::sync::Arc;
 
 pub use regex::Regex;
@@ -15,7 +22,7 @@ pub use regex::Regex;
 pub enum Cutter {
     /// A hand-written scanner. It cannot fail.
     Named(Pattern),
-    /// Regular expressions, one after the other. One that needs look-around can come to its limit of steps.
+    /// Regular expressions, one after the other. They can come to their limit of steps.
     Steps(Arc<[Step]>),
 }
 
@@ -73,14 +80,23 @@ impl Cutter {
     /// own, and a run of such bytes is a piece. (To a named pattern such a byte is a character like a punctuation mark.)
     ///
     /// # Errors
-    /// [`TokenizerError::PatternSteps`] if a regular expression that needs look-around comes to its limit.
-    pub fn for_each_piece(&self, text: &[u8], mut piece: impl FnMut(usize, usize)) -> Result<()> {
+    /// [`TokenizerError::PatternSteps`] if regular expressions come to their limit, which grows with the text;
+    /// [`TokenizerError::Interrupted`] if `stop` was raised while they were looked for.
+    pub fn for_each_piece(
+        &self,
+        text: &[u8],
+        stop: &Stop,
+        mut piece: impl FnMut(usize, usize),
+    ) -> Result<()> {
         match self {
             Self::Named(pattern) => scan::for_each_piece(*pattern, text, piece),
             Self::Steps(steps) => {
+                let mut left = Steps::of(text.len(), stop);
                 for stretch in stretches(text) {
                     match stretch {
-                        Stretch::Text { start, text } => cut(steps, text, start, &mut piece)?,
+                        Stretch::Text { start, text } => {
+                            cut(steps, text, start, &mut left, &mut piece)?
+                        }
                         Stretch::Other { start, end } => piece(start, end),
                     }
                 }
@@ -119,23 +135,33 @@ impl Step {
 }
 
 /// Cuts `text`, which begins at `base`, by the first step, and each piece by the steps after it.
-fn cut(steps: &[Step], text: &str, base: usize, piece: &mut dyn FnMut(usize, usize)) -> Result<()> {
+fn cut(
+    steps: &[Step],
+    text: &str,
+    base: usize,
+    left: &mut Steps<'_>,
+    piece: &mut dyn FnMut(usize, usize),
+) -> Result<()> {
     let Some((step, rest)) = steps.split_first() else {
         piece(base, base + text.len());
         return Ok(());
     };
     let mut outcome = Ok(());
-    let mut deeper = |start: usize, end: usize| {
+    let mut deeper = |start: usize, end: usize, left: &mut Steps<'_>| {
         if rest.is_empty() {
             piece(base + start, base + end);
         } else if outcome.is_ok() {
-            outcome = cut(rest, &text[start..end], base + start, piece);
+            outcome = cut(rest, &text[start..end], base + start, left, piece);
         }
     };
     match step {
-        Step::Named(pattern) => scan::for_each_piece(*pattern, text.as_bytes(), deeper),
+        Step::Named(pattern) => {
+            scan::for_each_piece(*pattern, text.as_bytes(), |start, end| {
+                deeper(start, end, left)
+            });
+        }
         Step::Regex(regex) => regex
-            .for_each_piece(text, &mut deeper)
+            .for_each_piece(text, left, &mut deeper)
             .map_err(|error| error.further_on(base))?,
     }
     outcome
@@ -200,7 +226,9 @@ mod tests {
     fn pieces<'t>(cutter: &Cutter, text: &'t [u8]) -> Vec<&'t [u8]> {
         let mut pieces = Vec::new();
         cutter
-            .for_each_piece(text, |start, end| pieces.push(&text[start..end]))
+            .for_each_piece(text, &Stop::default(), |start, end| {
+                pieces.push(&text[start..end])
+            })
             .unwrap();
         assert_eq!(pieces.concat(), text);
         pieces

@@ -1,14 +1,16 @@
-//! A regular expression of the user's own. In linear time where it has no look-around, else under a limit of steps.
+//! A regular expression of the user's own: an automaton where it has no look-around, else a machine that tries and goes back.
+//! Both count their steps.
 
 use super::dialect::{self, Translated};
+use super::linear::{Found, Linear};
+use super::machine::Machine;
+use super::program::Program;
+use super::steps::Steps;
 use crate::error::{Result, TokenizerError};
-use regex_automata::meta;
+use regex_automata::hybrid::regex::Cache;
 use regex_automata::util::primitives::PatternID;
-use regex_automata::util::syntax;
-use regex_automata::{Input, MatchKind};
+use std::sync::Arc;
 
-/// Times a regular expression with look-around may go back for one piece.
-pub const STEPS_MOST: usize = 1_000_000;
 /// Bytes a compiled expression may take.
 const SIZE_MOST: usize = 10 << 20;
 
@@ -34,12 +36,12 @@ impl PartialEq for Regex {
 enum Engine {
     /// Every search is linear in the text.
     Linear {
-        regex: meta::Regex,
+        automaton: Linear,
         /// The alternative whose match ends one character earlier than it says.
         gives_back: Option<PatternID>,
     },
-    /// Backtracking, at most [`STEPS_MOST`] times a search.
-    Limited(Box<fancy_regex::Regex>),
+    /// By trying.
+    Trying(Arc<Program>),
 }
 
 impl Regex {
@@ -55,16 +57,10 @@ impl Regex {
         let translated = dialect::translate(source).map_err(bad)?;
         let engine = match linear_parts(&translated) {
             Some((parts, gives_back)) => Engine::Linear {
-                regex: compile(&parts).map_err(bad)?,
+                automaton: Linear::new(&parts, SIZE_MOST).map_err(bad)?,
                 gives_back,
             },
-            None => Engine::Limited(Box::new(
-                fancy_regex::RegexBuilder::new(&translated.whole())
-                    .backtrack_limit(STEPS_MOST)
-                    .delegate_size_limit(SIZE_MOST)
-                    .build()
-                    .map_err(|error| bad(error.to_string()))?,
-            )),
+            None => Engine::Trying(Arc::new(Program::of(&translated.whole()).map_err(bad)?)),
         };
         Ok(Self {
             source: source.to_owned(),
@@ -77,7 +73,7 @@ impl Regex {
         &self.source
     }
 
-    /// Whether no text can bring it to a limit.
+    /// Whether each search is linear.
     pub fn is_linear(&self) -> bool {
         matches!(self.engine, Engine::Linear { .. })
     }
@@ -86,10 +82,44 @@ impl Regex {
     pub(super) fn for_each_piece(
         &self,
         text: &str,
-        piece: &mut dyn FnMut(usize, usize),
+        steps: &mut Steps<'_>,
+        piece: &mut dyn FnMut(usize, usize, &mut Steps<'_>),
+    ) -> Result<()> {
+        match &self.engine {
+            Engine::Linear {
+                automaton,
+                gives_back,
+            } => {
+                let mut memory = automaton.memory();
+                let outcome = self.walk(text, steps, piece, &mut |at, steps| {
+                    find(automaton, *gives_back, &mut memory, text, at, steps)
+                });
+                automaton.give_back(memory);
+                outcome
+            }
+            Engine::Trying(program) => self.walk(text, steps, piece, &mut |at, steps| {
+                Machine::of(program, text, steps).find(at).map_err(|_| ())
+            }),
+        }
+    }
+
+    fn walk(
+        &self,
+        text: &str,
+        steps: &mut Steps<'_>,
+        piece: &mut dyn FnMut(usize, usize, &mut Steps<'_>),
+        find: &mut Find<'_>,
     ) -> Result<()> {
         let (mut done, mut at, mut last) = (0, 0, None);
-        while let Some((start, end)) = self.find(text, at)? {
+        loop {
+            steps.check()?;
+            let found = find(at, steps).map_err(|()| match steps.check() {
+                Err(interrupted) => interrupted,
+                Ok(()) => steps.used_up(&self.source, at),
+            })?;
+            let Some((start, end)) = found else {
+                break;
+            };
             if start == end && last == Some(end) {
                 // An empty match where the last one ended leads nowhere: on by one character.
                 let Some(next) = text[at..].chars().next() else {
@@ -100,40 +130,41 @@ impl Regex {
             }
             for (from, to) in [(done, start), (start, end)] {
                 if from < to {
-                    piece(from, to);
+                    piece(from, to, steps);
                 }
             }
             (done, at, last) = (end, end, Some(end));
         }
         if done < text.len() {
-            piece(done, text.len());
+            piece(done, text.len(), steps);
         }
         Ok(())
     }
+}
 
-    /// The first match at `at` or later.
-    fn find(&self, text: &str, at: usize) -> Result<Option<(usize, usize)>> {
-        match &self.engine {
-            Engine::Linear { regex, gives_back } => {
-                let found = regex.search(&Input::new(text).span(at..text.len()));
-                Ok(found.map(|found| {
-                    let shorter = Some(found.pattern()) == *gives_back;
-                    let last = if shorter {
-                        text[..found.end()].chars().next_back()
-                    } else {
-                        None
-                    };
-                    (found.start(), found.end() - last.map_or(0, char::len_utf8))
-                }))
-            }
-            Engine::Limited(regex) => match regex.find_from_pos(text, at) {
-                Ok(found) => Ok(found.map(|found| (found.start(), found.end()))),
-                Err(_) => Err(TokenizerError::PatternSteps {
-                    pattern: self.source.clone(),
-                    offset: at,
-                    limit: STEPS_MOST,
-                }),
-            },
+/// Finds the first match at a place or later; an error where it comes to the limit.
+type Find<'f> =
+    dyn FnMut(usize, &mut Steps<'_>) -> std::result::Result<Option<(usize, usize)>, ()> + 'f;
+
+fn find(
+    automaton: &Linear,
+    gives_back: Option<PatternID>,
+    memory: &mut Cache,
+    text: &str,
+    at: usize,
+    steps: &mut Steps<'_>,
+) -> std::result::Result<Option<(usize, usize)>, ()> {
+    match automaton.find(memory, text, at, steps) {
+        Found::Limit => Err(()),
+        Found::Nothing => Ok(None),
+        Found::Match {
+            start,
+            end,
+            pattern,
+        } => {
+            let shorter = Some(pattern) == gives_back;
+            let last = text[start..end].chars().next_back().filter(|_| shorter);
+            Ok(Some((start, end - last.map_or(0, char::len_utf8))))
         }
     }
 }
@@ -165,31 +196,25 @@ fn linear_parts(translated: &Translated) -> Option<(Vec<String>, Option<PatternI
     }
 }
 
-fn compile(parts: &[String]) -> std::result::Result<meta::Regex, String> {
-    let config = meta::Config::new()
-        .match_kind(MatchKind::LeftmostFirst)
-        .nfa_size_limit(Some(SIZE_MOST));
-    let built = meta::Regex::builder()
-        .configure(config)
-        .syntax(syntax::Config::new().nest_limit(100))
-        .build_many(parts);
-    built.map_err(|error| match error.syntax_error() {
-        Some(problem) => problem.to_string(),
-        None => error.to_string(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stop::Stop;
     use proptest::prelude::*;
 
-    fn pieces<'t>(regex: &Regex, text: &'t str) -> Vec<&'t str> {
+    /// The pieces of a text, and the steps they took.
+    fn cut<'t>(regex: &Regex, text: &'t str) -> Result<(Vec<&'t str>, u64)> {
         let mut pieces = Vec::new();
-        regex
-            .for_each_piece(text, &mut |start, end| pieces.push(&text[start..end]))
-            .unwrap();
-        pieces
+        let stop = Stop::default();
+        let mut steps = Steps::of(text.len(), &stop);
+        regex.for_each_piece(text, &mut steps, &mut |start, end, _| {
+            pieces.push(&text[start..end]);
+        })?;
+        Ok((pieces, steps.taken()))
+    }
+
+    fn pieces<'t>(regex: &Regex, text: &'t str) -> Vec<&'t str> {
+        cut(regex, text).unwrap().0
     }
 
     #[test]
@@ -225,14 +250,63 @@ mod tests {
     fn the_limit_is_an_error_with_its_place() {
         let regex = Regex::new(r"x|(?:a|a)*(?=b)").unwrap();
         let text = format!("x{}", "a".repeat(60));
-        match regex.for_each_piece(&text, &mut |_, _| {}) {
-            Err(TokenizerError::PatternSteps {
-                offset: 1,
-                limit: STEPS_MOST,
-                ..
-            }) => {}
+        match cut(&regex, &text) {
+            Err(TokenizerError::PatternSteps { offset: 1, .. }) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_all_searches_look_at_is_limited() {
+        // Each search is linear, all of them together are not.
+        for pattern in [
+            r"a*b|a",
+            r"\p{L}*1|\p{L}",
+            r"(?=(\d{3})+(?!\d))",
+            r"\s+(?!\S)|a(?!a*b)c",
+        ] {
+            let regex = Regex::new(pattern).unwrap();
+            for flood in ["a", "1"] {
+                let shorter = cut(&regex, &flood.repeat(500)).unwrap().1;
+                assert!(shorter < 5_000_000, "{pattern} {shorter}");
+            }
+        }
+        for (pattern, flood) in [
+            (r"a*b|a", "a"),
+            (r"\p{L}*1|\p{L}", "a"),
+            (r"(?=(\d{3})+(?!\d))", "1"),
+        ] {
+            let outcome = cut(&Regex::new(pattern).unwrap(), &flood.repeat(20_000)).map(|_| ());
+            assert!(
+                matches!(outcome, Err(TokenizerError::PatternSteps { .. })),
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn ordinary_text_takes_few_steps() {
+        let text = "It costs 1234567.89, or 12 345; see (page 100000).\n\n  The end ".repeat(2000);
+        for pattern in [
+            r"(?=(\d{3})+(?!\d))",
+            r" ?\p{L}+|\d{1,3}(?=(?:\d{3})*\b)?".trim_end_matches(r"(?=(?:\d{3})*\b)?"),
+            r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))| ?\p{L}++|\s+(?!\S)|.",
+        ] {
+            let (_, steps) = cut(&Regex::new(pattern).unwrap(), &text).unwrap();
+            assert!(
+                steps < 30 * text.len() as u64 + (1 << 21),
+                "{pattern}: {steps}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_raised_flag_ends_it() {
+        let regex = Regex::new(r"(?:a|a)*(?=b)").unwrap();
+        let stop = Stop::default();
+        stop.ask();
+        let outcome = regex.for_each_piece("aab", &mut Steps::of(3, &stop), &mut |_, _, _| {});
+        assert!(matches!(outcome, Err(TokenizerError::Interrupted)));
     }
 
     proptest! {
@@ -243,5 +317,66 @@ mod tests {
             prop_assert!(linear.is_linear() && !limited.is_linear());
             prop_assert_eq!(pieces(&linear, &text), pieces(&limited, &text));
         }
+
+        #[test]
+        fn trying_finds_what_another_engine_finds(pattern in pattern(), text in "[ab1 \n\u{e9}]{0,14}") {
+            let Ok(translated) = dialect::translate(&pattern) else {
+                return Ok(());
+            };
+            let whole = translated.whole();
+            let (Ok(other), Ok(program)) = (fancy_regex::Regex::new(&whole), Program::of(&whole)) else {
+                return Ok(());
+            };
+            let stop = Stop::default();
+            for at in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
+                let mut steps = Steps::of(text.len(), &stop);
+                let found = Machine::of(&program, &text, &mut steps).find(at).ok();
+                let expected = other.find_from_pos(&text, at).unwrap();
+                prop_assert_eq!(found, Some(expected.map(|found| (found.start(), found.end()))), "{} {:?} {}", pattern, text, at);
+            }
+        }
+    }
+
+    /// Expressions with every construct that there is.
+    fn pattern() -> impl Strategy<Value = String> {
+        let atom = prop::sample::select(vec![
+            "a",
+            "b",
+            "1",
+            " ",
+            r"\s",
+            r"\S",
+            r"\d",
+            ".",
+            "[ab]",
+            r"[^a\s]",
+            r"\p{L}",
+            r"\x{E9}",
+            r"[a-z&&[^b]]",
+            "(?i:A|b1)",
+            r"\A",
+            r"\z",
+            r"\n",
+        ]);
+        let atom = atom.prop_map(str::to_owned);
+        atom.prop_recursive(4, 24, 3, |inner| {
+            prop_oneof![
+                (inner.clone(), inner.clone()).prop_map(|(one, two)| format!("{one}{two}")),
+                (inner.clone(), inner.clone()).prop_map(|(one, two)| format!("(?:{one}|{two})")),
+                (
+                    inner.clone(),
+                    prop::sample::select(vec![
+                        "*", "+", "?", "*?", "+?", "??", "*+", "++", "?+", "{2}", "{1,2}",
+                        "{0,2}?", "{2,}"
+                    ])
+                )
+                    .prop_map(|(one, times)| format!("(?:{one}){times}")),
+                (
+                    inner,
+                    prop::sample::select(vec!["(?=", "(?!", "(?<=", "(?<!", "(?>"])
+                )
+                    .prop_map(|(one, opening)| format!("{opening}{one})")),
+            ]
+        })
     }
 }

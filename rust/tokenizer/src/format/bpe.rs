@@ -24,6 +24,12 @@ pub struct Bpe<'f> {
     pub suffix: Option<String>,
     /// A piece that is a token becomes it without merging.
     pub ignore_merges: bool,
+    /// What a byte without a token becomes.
+    pub unknown_token: Option<String>,
+    /// Such bytes side by side become it once.
+    pub fuse_unknown: bool,
+    /// Such a byte becomes `<0xC3>` and the like, where there are such tokens.
+    pub byte_fallback: bool,
     /// Tokens and ids.
     pub vocabulary: Vocabulary<'f>,
     /// Merges, most preferred first.
@@ -65,8 +71,18 @@ impl<'de> Visitor<'de> for BpeVisitor {
                 "ignore_merges" => {
                     bpe.ignore_merges = map.next_value::<Option<bool>>()?.unwrap_or(false)
                 }
+                "unk_token" => bpe.unknown_token = map.next_value()?,
+                "fuse_unk" => bpe.fuse_unknown = map.next_value::<Option<bool>>()?.unwrap_or(false),
+                "byte_fallback" => {
+                    bpe.byte_fallback = map.next_value::<Option<bool>>()?.unwrap_or(false)
+                }
                 "vocab" => vocabulary = Some(map.next_value::<Vocabulary<'de>>()?),
                 "merges" => match &vocabulary {
+                    // Its tokens are not all known; what is not covered is said later.
+                    Some(vocabulary) if vocabulary.unsupported.is_some() => {
+                        map.next_value::<IgnoredAny>()?;
+                        merges = Some(Vec::new());
+                    }
                     Some(vocabulary) => merges = Some(map.next_value_seed(Merges(vocabulary))?),
                     None => waiting = Some(map.next_value::<Many<MergeText<'de>, MOST_MERGES>>()?),
                 },
@@ -76,6 +92,7 @@ impl<'de> Visitor<'de> for BpeVisitor {
         bpe.vocabulary = vocabulary.ok_or_else(|| A::Error::missing_field("vocab"))?;
         bpe.merges = match (merges, waiting) {
             (Some(merges), _) => merges,
+            (None, Some(_)) if bpe.vocabulary.unsupported.is_some() => Vec::new(),
             (None, Some(Many(texts))) => look_up(&bpe.vocabulary, &texts)?,
             (None, None) => return Err(A::Error::missing_field("merges")),
         };
@@ -92,7 +109,11 @@ fn look_up<E: Error>(
         let merge = text.merge(vocabulary, &mut joined);
         merge.map_err(|problem| E::custom(format!("merges[{place}]: {problem}")))
     };
-    texts.iter().enumerate().map(merge).collect()
+    let texts = texts.iter().enumerate();
+    texts
+        .filter(|(_, text)| !text.is_version)
+        .map(merge)
+        .collect()
 }
 
 /// Reads merges with the ids of a vocabulary.
@@ -120,7 +141,7 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
             if merges.len() == MOST_MERGES {
                 return Err(A::Error::invalid_length(MOST_MERGES + 1, &self));
             }
-            merges.push(merge);
+            merges.extend(merge);
         }
         Ok(merges)
     }
@@ -130,11 +151,15 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
 struct OneMerge<'v, 'f>(&'v Vocabulary<'f>, &'v mut String);
 
 impl<'de> DeserializeSeed<'de> for OneMerge<'_, '_> {
-    type Value = Merge;
+    type Value = Option<Merge>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Merge, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         let text = MergeText::deserialize(deserializer)?;
-        text.merge(self.0, self.1).map_err(D::Error::custom)
+        if text.is_version {
+            return Ok(None);
+        }
+        let merge = text.merge(self.0, self.1);
+        merge.map(Some).map_err(D::Error::custom)
     }
 }
 
@@ -144,11 +169,23 @@ pub struct MergeText<'f> {
     pub left: Cow<'f, str>,
     /// The right part.
     pub right: Cow<'f, str>,
+    /// It is no merge but a line `#version: ...`, as old files have it: the `tokenizers` library skips what begins so.
+    pub is_version: bool,
 }
+
+/// How such a line begins.
+pub const VERSION: &str = "#version";
 
 impl<'f> MergeText<'f> {
     /// The two parts of `"a b"`, or what is wrong.
     pub fn of(text: &'f str) -> Result<Self, String> {
+        if text.starts_with(VERSION) {
+            return Ok(Self {
+                left: Cow::default(),
+                right: Cow::default(),
+                is_version: true,
+            });
+        }
         let cut = text
             .split_once(' ')
             .filter(|(_, right)| !right.contains(' '));
@@ -157,6 +194,7 @@ impl<'f> MergeText<'f> {
         Ok(Self {
             left: left.into(),
             right: right.into(),
+            is_version: false,
         })
     }
 
@@ -165,6 +203,7 @@ impl<'f> MergeText<'f> {
         MergeText {
             left: self.left.into_owned().into(),
             right: self.right.into_owned().into(),
+            is_version: self.is_version,
         }
     }
 
@@ -221,7 +260,11 @@ impl<'de> Visitor<'de> for MergeVisitor {
             .0;
         match items.next_element::<IgnoredAny>()? {
             Some(_) => Err(A::Error::invalid_length(3, &self)),
-            None => Ok(MergeText { left, right }),
+            None => Ok(MergeText {
+                left,
+                right,
+                is_version: false,
+            }),
         }
     }
 }

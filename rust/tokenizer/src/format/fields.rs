@@ -2,6 +2,7 @@
 //! thousands of strings, and owning them would be most of the time and memory of loading.
 
 use super::bpe::Bpe;
+use crate::model::MOST_ADDED;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -38,9 +39,6 @@ pub struct File<'f> {
 
 /// A part of the file as its text: what it holds is looked at once its size is known.
 pub type Part<'f> = Option<&'f RawValue>;
-
-/// Added tokens a file may have.
-pub const MOST_ADDED: usize = 1 << 17;
 
 /// An entry of `added_tokens`.
 #[derive(Deserialize)]

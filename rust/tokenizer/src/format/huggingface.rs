@@ -3,7 +3,7 @@
 pub use super::write::write;
 
 use super::fields::File;
-use super::quick;
+use super::{kind, quick};
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
@@ -53,7 +53,10 @@ pub fn parse(json: &[u8]) -> Result<Model> {
 /// The fields of any file.
 pub(super) fn read_any(text: &str) -> Result<File<'_>> {
     // Keeping track of the path doubles the time, so it is done only for files that turn out to be wrong.
-    serde_json::from_str(text).map_err(|error| locate(text, &error))
+    serde_json::from_str(text).map_err(|error| match kind::of_model(text) {
+        Some(kind) if kind != "BPE" => kind::not_covered(&kind),
+        _ => locate(text, &error),
+    })
 }
 
 /// The error of a malformed file, with its JSON path.

@@ -1,19 +1,22 @@
 //! File formats: `tokenizer.json` of the `tokenizers` library, and tiktoken's rank files.
 
+mod added;
 mod bpe;
 mod cursor;
 mod fields;
 pub mod huggingface;
+mod kind;
 mod pre_tokenizer;
 mod quick;
 mod read;
 pub mod tiktoken;
+mod unknown;
 mod vocabulary;
 mod write;
 
 use crate::error::{Result, TokenizerError};
 use crate::memory::Zeroed;
-use std::fs::File;
+use stategpt_storage::open_regular;
 use std::io::Read;
 use std::ops::Deref;
 use std::path::Path;
@@ -31,31 +34,17 @@ pub(crate) fn read_file(path: &Path) -> Result<impl Deref<Target = [u8]>> {
         path: path.to_owned(),
         source,
     };
-    let mut file = File::open(path).map_err(io)?;
-    let found = file.metadata().map_err(io)?;
-    let size = found.len();
+    let mut file = open_regular(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
     if size > MAX_FILE_BYTES {
         let problem = format!(
             "the file has {size} bytes, more than the limit of {MAX_FILE_BYTES}; is it a tokenizer?"
         );
         return Err(TokenizerError::format("$", problem).of_origin(path));
     }
-    if !found.is_file() {
-        // A pipe says nothing of its size.
-        let mut all = Vec::new();
-        file.read_to_end(&mut all).map_err(io)?;
-        let mut bytes = Zeroed::of(all.len());
-        bytes.copy_from_slice(&all);
-        return Ok(bytes);
-    }
     let mut bytes = Zeroed::of(size as usize);
     file.read_exact(&mut bytes).map_err(io)?;
     Ok(bytes)
-}
-
-/// The error of a malformed file, at a place of it.
-fn wrong<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
-    Err(TokenizerError::format(path, problem))
 }
 
 /// The error of a file that asks for what is not covered, at the place where it does.

@@ -44,6 +44,9 @@ fn model<'f>(cursor: &mut Cursor<'f>) -> Option<Bpe<'f>> {
             "continuing_subword_prefix" => bpe.prefix = cursor.value()?,
             "end_of_word_suffix" => bpe.suffix = cursor.value()?,
             "ignore_merges" => bpe.ignore_merges = cursor.value::<Option<bool>>()?.unwrap_or(false),
+            "unk_token" => bpe.unknown_token = cursor.value()?,
+            "fuse_unk" => bpe.fuse_unknown = cursor.value::<Option<bool>>()?.unwrap_or(false),
+            "byte_fallback" => bpe.byte_fallback = cursor.value::<Option<bool>>()?.unwrap_or(false),
             "vocab" => bpe.vocabulary = vocabulary(cursor)?,
             "merges" if fields.has("vocab") => bpe.merges = merges(cursor, &bpe.vocabulary)?,
             "merges" => return None,
@@ -92,7 +95,8 @@ fn parts<'f>(cursor: &mut Cursor<'f>) -> Option<(Cow<'f, str>, Cow<'f, str>)> {
         Cow::Borrowed(text) => MergeText::of(text),
         Cow::Owned(text) => MergeText::of(&text).map(MergeText::into_owned),
     };
-    text.ok().map(|text| (text.left, text.right))
+    let text = text.ok().filter(|text| !text.is_version)?;
+    Some((text.left, text.right))
 }
 
 /// Finds what merges make: mostly what the one before made, or the token after it.

@@ -1,14 +1,16 @@
 //! From the fields of `tokenizer.json` to a model: refuses by JSON path what would make our ids differ from those of the
 //! `tokenizers` library.
 
+use super::added::{check_reachable, read_added};
 use super::bpe::Bpe;
-use super::fields::{Added, File, Part};
+use super::fields::{File, Part};
+use super::unknown::read_unknown;
 use super::vocabulary::Vocabulary;
-use super::{pre_tokenizer, unsupported, wrong};
+use super::{kind, pre_tokenizer, unsupported};
 use crate::byte_level;
 use crate::error::{Result, TokenizerError};
-use crate::model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
-use rustc_hash::FxHashSet;
+use crate::keyed::{KeyedSet, Keys};
+use crate::model::{AddedToken, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable};
 use serde_json::Value;
 
 /// Largest part (normalizer, post_processor, ...) that is looked at. A parsed one takes some ten times its text.
@@ -17,6 +19,12 @@ const MOST_PART_BYTES: usize = 1 << 18;
 impl File<'_> {
     /// The model this file describes, once everything in it is known to be covered.
     pub fn into_model(self) -> Result<Model> {
+        if let Some(kind) = self.model.kind.as_ref().filter(|kind| *kind != "BPE") {
+            return Err(kind::not_covered(kind));
+        }
+        if let Some(problem) = self.model.vocabulary.unsupported {
+            return unsupported("$.model.vocab", problem);
+        }
         let part = |part: Part<'_>, name| parse_part(part, name);
         if !part(self.truncation, "truncation")?.is_null() {
             return unsupported(
@@ -41,14 +49,17 @@ impl File<'_> {
         check(&self.model)?;
         let (cutter, prefix_space) =
             pre_tokenizer::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
+        let bpe = self.model;
+        let added = read_added(self.added_tokens.0, &bpe.vocabulary)?;
+        check_reachable(&added, &bpe)?;
+        let unknown = read_unknown(&bpe, &added)?;
         let Bpe {
             vocabulary,
             merges,
             ignore_merges,
             ..
-        } = self.model;
-        let added = read_added(self.added_tokens.0, &vocabulary)?;
-        let (tokens, strange) = token_table(&vocabulary, &added);
+        } = bpe;
+        let (tokens, strange) = token_table(&vocabulary, &added)?;
         check_merges(&merges, &strange)?;
         Ok(Model {
             nfc,
@@ -59,6 +70,7 @@ impl File<'_> {
             merges: keep_last(merges),
             order: MergeOrder::Listed,
             whole_pieces: ignore_merges,
+            unknown,
             added,
             post_processor,
         })
@@ -117,9 +129,6 @@ fn read_normalizer(normalizer: &Value, path: &str) -> Result<bool> {
 
 fn check(model: &Bpe<'_>) -> Result<()> {
     let is_given = |affix: &Option<String>| affix.as_ref().is_some_and(|affix| !affix.is_empty());
-    if let Some(kind) = model.kind.as_ref().filter(|kind| *kind != "BPE") {
-        return unsupported("$.model.type", format!("{kind} is not covered, only BPE"));
-    }
     if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
         return unsupported(
             "$.model.dropout",
@@ -143,7 +152,7 @@ pub(crate) fn keep_last(mut merges: Vec<Merge>) -> Vec<Merge> {
     if are_different(&merges) {
         return merges;
     }
-    let mut seen = FxHashSet::with_capacity_and_hasher(merges.len(), rustc_hash::FxBuildHasher);
+    let mut seen = KeyedSet::with_capacity_and_hasher(merges.len(), Keys::default());
     // From the last to the first, and so popped from the first to the last.
     let mut kept: Vec<bool> = merges
         .iter()
@@ -174,78 +183,12 @@ fn are_different(merges: &[Merge]) -> bool {
     })
 }
 
-/// The added tokens, in order of id.
-fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<AddedToken>> {
-    let mut kept = Vec::<AddedToken>::with_capacity(added.len());
-    let mut next = vocabulary.tokens.len() as u64;
-    // Where ids have no gaps, the library's numbers belong to no other token.
-    let has_gaps = vocabulary
-        .tokens
-        .iter()
-        .any(|(_, id)| u64::from(*id) >= next);
-    let beyond = vocabulary
-        .tokens
-        .iter()
-        .map(|(_, id)| *id)
-        .filter(|_| has_gaps);
-    let taken: FxHashSet<u32> = beyond.collect();
-    for (place, token) in added.into_iter().enumerate() {
-        let (id, content) = (token.id, token.content.0);
-        let path = |field: &str| format!("$.added_tokens[{place}].{field}");
-        if content.is_empty() {
-            return wrong(path("content"), "an added token is empty");
-        }
-        if id as usize >= MAX_VOCABULARY {
-            return wrong(
-                path("id"),
-                format!("id {id} is beyond the limit of {MAX_VOCABULARY}"),
-            );
-        }
-        match vocabulary.id(&content) {
-            Some(known) if known == id => {}
-            Some(known) => {
-                let problem = format!("{content:?} has id {known} in the vocabulary, {id} here");
-                return wrong(path("id"), problem);
-            }
-            // The library numbers these itself, whatever the file says.
-            None if u64::from(id) != next => {
-                let problem = format!(
-                    "id {id} of {content:?} is not the one the tokenizers library gives it, {next}"
-                );
-                return unsupported(path("id"), problem);
-            }
-            None if taken.contains(&id) => {
-                return wrong(
-                    path("id"),
-                    format!("id {id} belongs to another token in the vocabulary"),
-                );
-            }
-            None => {}
-        }
-        next = next.max(u64::from(id) + 1);
-        kept.push(AddedToken {
-            id,
-            content: content.into_owned(),
-            special: token.special,
-            normalized: token.normalized,
-            lstrip: token.lstrip,
-            rstrip: token.rstrip,
-            single_word: token.single_word,
-        });
-    }
-    kept.sort_by_key(|token| token.id);
-    match kept.windows(2).find(|pair| pair[0].id == pair[1].id) {
-        Some(pair) => wrong(
-            "$.added_tokens",
-            format!("id {} stands here twice", pair[0].id),
-        ),
-        None => Ok(kept),
-    }
-}
-
 /// Bytes of each token, an added one's its text, and the ids of tokens not written in the byte-level alphabet. Those stand
 /// for their UTF-8, as the `tokenizers` library decodes them.
-fn token_table(vocabulary: &Vocabulary<'_>, added: &[AddedToken]) -> (TokenTable, FxHashSet<u32>) {
+fn token_table(
+    vocabulary: &Vocabulary<'_>,
+    added: &[AddedToken],
+) -> Result<(TokenTable, KeyedSet<u32>)> {
     let known = vocabulary.tokens.iter().map(|(_, id)| *id);
     let mut order: Vec<(u32, u32)> = known
         .chain(added.iter().map(|token| token.id))
@@ -253,30 +196,39 @@ fn token_table(vocabulary: &Vocabulary<'_>, added: &[AddedToken]) -> (TokenTable
         .collect();
     order.sort_unstable();
     let written = vocabulary.tokens.iter().map(|(text, _)| text.len()).sum();
-    let (mut table, mut strange) = (TokenTable::with_room(written), FxHashSet::default());
+    let (mut table, mut strange) = (TokenTable::with_room(written), KeyedSet::default());
     // Of two with one id, the added one comes last, and counts.
     for same in order.chunk_by(|one, next| one.0 == next.0) {
         let (id, place) = same[same.len() - 1];
         let place = place as usize;
-        table.push(id, |bytes| match vocabulary.tokens.get(place) {
-            Some((text, _)) => {
-                if !byte_level::append(text, bytes) {
-                    bytes.extend_from_slice(text.as_bytes());
-                    strange.insert(id);
-                }
-            }
-            None => {
-                let content = &added[place - vocabulary.tokens.len()].content;
-                bytes.extend_from_slice(content.as_bytes());
+        let Some((text, _)) = vocabulary.tokens.get(place) else {
+            let content = &added[place - vocabulary.tokens.len()].content;
+            table.push(id, |bytes| bytes.extend_from_slice(content.as_bytes()));
+            continue;
+        };
+        if text.is_empty() {
+            table.push_empty(id);
+            continue;
+        }
+        table.push(id, |bytes| {
+            if !byte_level::append(text, bytes) {
+                bytes.extend_from_slice(text.as_bytes());
+                strange.insert(id);
             }
         });
+        let len = table.get(id).len();
+        if len > MOST_TOKEN_BYTES {
+            let problem =
+                format!("token {id} has {len} bytes, more than the limit of {MOST_TOKEN_BYTES}");
+            return unsupported("$.model.vocab", problem);
+        }
     }
     table.shrink();
-    (table, strange)
+    Ok((table, strange))
 }
 
 /// Checks that no merge makes or takes a token that no bytes become.
-fn check_merges(merges: &[Merge], strange: &FxHashSet<u32>) -> Result<()> {
+fn check_merges(merges: &[Merge], strange: &KeyedSet<u32>) -> Result<()> {
     let is_strange = |merge: &Merge| {
         [merge.left, merge.right, merge.joined]
             .iter()

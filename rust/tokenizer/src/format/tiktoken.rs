@@ -1,10 +1,13 @@
 //! tiktoken's rank files: one token a line, its bytes in base64, a space, its rank, which is its id.
 
+use crate::byte_level;
 use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
-use crate::model::{AddedToken, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable};
+use crate::keyed::{KeyedMap, KeyedSet};
+use crate::model::{
+    AddedToken, MAX_VOCABULARY, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable, Unknown,
+};
 use crate::tokenizer::Tokenizer;
-use rustc_hash::FxHashMap;
 use serde_json::Value;
 use std::path::Path;
 
@@ -38,30 +41,12 @@ pub fn from_ranks(
     special: &[(String, u32)],
 ) -> Result<Model> {
     let mut ranks = parse(text)?;
-    let merges = merges(&ranks);
-    let mut taken: FxHashMap<u32, ()> = ranks.iter().map(|(_, id)| (*id, ())).collect();
-    let mut added = Vec::with_capacity(special.len());
-    for (content, id) in special {
-        let bad = |problem| TokenizerError::BadSpecialToken {
-            content: content.clone(),
-            problem,
-        };
-        if taken.insert(*id, ()).is_some() {
-            return Err(bad("has an id that is taken"));
-        }
-        if *id as usize >= MAX_VOCABULARY {
-            return Err(bad("has an id beyond the limit of 4,194,304"));
-        }
-        if added
-            .iter()
-            .any(|token: &AddedToken| token.content == *content)
-        {
-            return Err(bad("is given twice"));
-        }
-        added.push(AddedToken::control(*id, content.clone()));
-        ranks.push((content.clone().into_bytes(), *id));
-    }
-    added.sort_unstable_by_key(|token| token.id);
+    let merges = merges(&ranks)?;
+    let added = special_tokens(&ranks, special)?;
+    let texts = special
+        .iter()
+        .map(|(content, id)| (content.clone().into_bytes(), *id));
+    ranks.extend(texts);
     Ok(Model {
         nfc: false,
         prefix_space: false,
@@ -70,13 +55,41 @@ pub fn from_ranks(
         merges,
         order: MergeOrder::JoinedId,
         whole_pieces: true,
+        unknown: Unknown::Refused,
         added,
         post_processor: Value::Null,
     })
 }
 
+/// The special tokens, in order of id, if they are apart from one another and from the ranks.
+fn special_tokens(ranks: &[(Vec<u8>, u32)], special: &[(String, u32)]) -> Result<Vec<AddedToken>> {
+    let mut ids: KeyedSet<u32> = ranks.iter().map(|(_, id)| *id).collect();
+    let tokens: KeyedSet<&[u8]> = ranks.iter().map(|(bytes, _)| bytes.as_slice()).collect();
+    let mut contents = KeyedSet::default();
+    let mut added = Vec::with_capacity(special.len());
+    for (content, id) in special {
+        // Both would have one name in tokenizer.json.
+        let is_rank =
+            byte_level::read(content).is_some_and(|bytes| tokens.contains(bytes.as_slice()));
+        let problem = match () {
+            () if content.is_empty() => "is empty",
+            () if !ids.insert(*id) => "has an id that is taken",
+            () if *id as usize >= MAX_VOCABULARY => "has an id beyond the limit of 4,194,304",
+            () if is_rank => "is written like a token of the rank file",
+            () if !contents.insert(content.as_str()) => "is given twice",
+            () => {
+                added.push(AddedToken::control(*id, content.clone()));
+                continue;
+            }
+        };
+        return Err(TokenizerError::bad_special(content, problem));
+    }
+    added.sort_unstable_by_key(|token: &AddedToken| token.id);
+    Ok(added)
+}
+
 fn parse(text: &[u8]) -> Result<Vec<(Vec<u8>, u32)>> {
-    let (mut ranks, mut tokens, mut ids) = (Vec::new(), FxHashMap::default(), FxHashMap::default());
+    let (mut ranks, mut tokens, mut ids) = (Vec::new(), KeyedMap::default(), KeyedMap::default());
     for (place, line) in text
         .split(|&byte| byte == b'\n')
         .enumerate()
@@ -87,6 +100,13 @@ fn parse(text: &[u8]) -> Result<Vec<(Vec<u8>, u32)>> {
         let (bytes, id) = parse_line(line.trim_ascii()).ok_or_else(|| {
             wrong("expected base64 of a token, one space, and its rank".to_owned())
         })?;
+        if bytes.len() > MOST_TOKEN_BYTES {
+            let problem = format!(
+                "the token has {} bytes, more than the limit of {MOST_TOKEN_BYTES}",
+                bytes.len()
+            );
+            return super::unsupported(format!("line {number}"), problem);
+        }
         if let Some(first) = tokens.insert(bytes.clone(), number) {
             return Err(wrong(format!("this token stands on line {first} already")));
         }
@@ -94,6 +114,10 @@ fn parse(text: &[u8]) -> Result<Vec<(Vec<u8>, u32)>> {
             return Err(wrong(format!("rank {id} stands on line {first} already")));
         }
         ranks.push((bytes, id));
+    }
+    if let Some(byte) = (0..=u8::MAX).find(|byte| !tokens.contains_key(&[*byte][..])) {
+        let problem = format!("byte 0x{byte:02X} has no token; a rank file needs all 256 bytes");
+        return super::unsupported("its end", problem);
     }
     Ok(ranks)
 }
@@ -134,25 +158,28 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Bytes that are looked at for each byte of the tokens, and in any case. Vocabularies in use need four.
+const LOOKS_PER_BYTE: usize = 64;
+const LOOKS: usize = 1 << 22;
+
 /// Every cut of every token into two. The first parts are the longest token that it begins with, the longest that that one
 /// begins with, and so on: most cuts are never looked at.
-fn merges(ranks: &[(Vec<u8>, u32)]) -> Vec<Merge> {
+fn merges(ranks: &[(Vec<u8>, u32)]) -> Result<Vec<Merge>> {
     let tokens = ranks.iter().map(|(bytes, _)| bytes.as_slice());
-    let places: FxHashMap<&[u8], usize> = tokens.clone().zip(0..).collect();
-    let longest = |bytes: &[u8]| {
-        let shorter = (1..bytes.len()).rev().map(|cut| &bytes[..cut]);
-        shorter
-            .filter_map(|start| places.get(start))
-            .next()
-            .copied()
-    };
-    let prefixes: Vec<Option<usize>> = tokens.map(longest).collect();
+    let written: usize = tokens.clone().map(<[u8]>::len).sum();
+    let mut looks = LOOKS + LOOKS_PER_BYTE * written;
+    let places: KeyedMap<&[u8], usize> = tokens.zip(0..).collect();
+    let prefixes = longest_beginnings(ranks);
     let mut merges = Vec::with_capacity(ranks.len());
     for ((bytes, joined), &prefix) in ranks.iter().zip(&prefixes) {
         let before = merges.len();
         for left in std::iter::successors(prefix, |&shorter| prefixes[shorter]) {
             let (start, left) = &ranks[left];
-            if let Some(&right) = places.get(&bytes[start.len()..]) {
+            let end = &bytes[start.len()..];
+            looks = looks
+                .checked_sub(end.len())
+                .ok_or_else(|| too_many_cuts(*joined))?;
+            if let Some(&right) = places.get(end) {
                 merges.push(Merge {
                     left: *left,
                     right: ranks[right].1,
@@ -164,7 +191,31 @@ fn merges(ranks: &[(Vec<u8>, u32)]) -> Vec<Merge> {
         merges[before..].reverse();
     }
     merges.shrink_to_fit();
-    merges
+    Ok(merges)
+}
+
+fn too_many_cuts(rank: u32) -> TokenizerError {
+    let problem = "its tokens can be cut into two others in too many ways; is it a tokenizer?";
+    TokenizerError::unsupported(format!("rank {rank}"), problem)
+}
+
+/// The place of the longest other token that each token begins with.
+fn longest_beginnings(ranks: &[(Vec<u8>, u32)]) -> Vec<Option<usize>> {
+    let mut order: Vec<usize> = (0..ranks.len()).collect();
+    order.sort_unstable_by_key(|&place| &ranks[place].0);
+    let mut longest = vec![None; ranks.len()];
+    // Each begins with the one before it.
+    let mut beginnings: Vec<usize> = Vec::new();
+    for place in order {
+        while let Some(&last) = beginnings.last()
+            && !ranks[place].0.starts_with(&ranks[last].0)
+        {
+            beginnings.pop();
+        }
+        longest[place] = beginnings.last().copied();
+        beginnings.push(place);
+    }
+    longest
 }
 
 #[cfg(test)]
@@ -185,7 +236,7 @@ mod tests {
                     }
                 }
             }
-            prop_assert_eq!(merges(&ranks), expected);
+            prop_assert_eq!(merges(&ranks).unwrap(), expected);
         }
     }
 
@@ -203,5 +254,27 @@ mod tests {
         let message = parse(b"IQ== 0\nIQ== 1\n").unwrap_err().to_string();
         assert!(message.contains("line 2"), "{message}");
         assert!(parse(b"IQ==").unwrap_err().to_string().contains("line 1"));
+    }
+
+    /// Tokens of one letter, from one to `most` of it: all of them begin with all shorter ones.
+    fn nested(most: usize) -> Vec<(Vec<u8>, u32)> {
+        (1..)
+            .take(most)
+            .map(|len: usize| (vec![b'a'; len], len as u32))
+            .collect()
+    }
+
+    #[test]
+    fn too_many_cuts_are_refused_before_they_are_made() {
+        assert_eq!(merges(&nested(300)).unwrap().len(), 300 * 299 / 2);
+        let error = merges(&nested(3000)).unwrap_err().to_string();
+        assert!(error.contains("too many ways"), "{error}");
+    }
+
+    #[test]
+    fn a_token_beyond_the_limit_is_refused_by_its_line() {
+        let text = format!("IQ== 0\n{} 1\n", "AAAA".repeat(MOST_TOKEN_BYTES / 3 + 1));
+        let error = parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("line 2: the token has 655"), "{error}");
     }
 }

@@ -1,20 +1,22 @@
 //! The vocabulary of `tokenizer.json`, borrowed from the file's text and found by it.
 
 use super::fields::Text;
+use crate::keyed::Keys;
 use crate::model::MAX_VOCABULARY;
-use rustc_hash::FxHasher;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::borrow::Cow;
-use std::hash::Hasher;
 
-/// Tokens and ids: no token, and no id, stands twice.
+/// Tokens and ids: no token, and no id, stands twice. One token may be empty.
 #[derive(Default)]
 pub struct Vocabulary<'f> {
     /// In the order of the file.
     pub tokens: Vec<(Cow<'f, str>, u32)>,
     /// Places in `tokens` by hash, open-addressed and at most half full; [`FREE`] where none is.
     slots: Vec<u32>,
+    keys: Keys,
+    /// What in it is not covered; it ends before that then.
+    pub unsupported: Option<String>,
 }
 
 const FREE: u32 = u32::MAX;
@@ -26,12 +28,11 @@ impl<'f> Vocabulary<'f> {
         let mut vocabulary = Self {
             tokens,
             slots: vec![FREE; size],
+            keys: Keys::default(),
+            unsupported: None,
         };
         for place in 0..vocabulary.tokens.len() {
             let token = &*vocabulary.tokens[place].0;
-            if token.is_empty() {
-                return Err("a token is empty".to_owned());
-            }
             let slot = vocabulary.slot(token);
             if vocabulary.slots[slot] != FREE {
                 return Err(format!("the token {token:?} stands here twice"));
@@ -57,10 +58,8 @@ impl<'f> Vocabulary<'f> {
     /// Where a token's place stands, or would. (No vocabulary at all has no slots.)
     #[inline]
     fn slot(&self, token: &str) -> usize {
-        let mut hasher = FxHasher::default();
-        hasher.write(token.as_bytes());
         let mask = self.slots.len().wrapping_sub(1);
-        let mut slot = hasher.finish() as usize & mask;
+        let mut slot = self.keys.hash(token.as_bytes()) as usize & mask;
         while let Some(&place) = self.slots.get(slot)
             && place != FREE
             && self.tokens[place as usize].0 != token
@@ -88,10 +87,16 @@ impl<'de> Visitor<'de> for VocabularyVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary<'de>, A::Error> {
         let mut gathered = Gathered::default();
+        let mut unsupported = None;
         while let Some((Text(token), id)) = map.next_entry::<Text<'de>, u32>()? {
-            gathered.push(token, id).map_err(A::Error::custom)?;
+            // Nothing more is held: a file of one short entry over and over would take many times its size.
+            if unsupported.is_none() {
+                unsupported = gathered.push(token, id).err();
+            }
         }
-        gathered.vocabulary().map_err(A::Error::custom)
+        let mut vocabulary = gathered.vocabulary().map_err(A::Error::custom)?;
+        vocabulary.unsupported = unsupported;
+        Ok(vocabulary)
     }
 }
 
@@ -104,7 +109,7 @@ pub struct Gathered<'f> {
 }
 
 impl<'f> Gathered<'f> {
-    /// Adds a token, or says what is wrong with its id.
+    /// Adds a token, or says why its id is not covered.
     pub fn push(&mut self, token: Cow<'f, str>, id: u32) -> Result<(), String> {
         self.taken.take(&token, id)?;
         self.tokens.push((token, id));

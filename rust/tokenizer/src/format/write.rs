@@ -1,8 +1,9 @@
 //! Writing `tokenizer.json` in its canonical form: tokens by id, merges by rank, one a line.
 
+use super::bpe::VERSION;
 use super::pre_tokenizer;
 use crate::byte_level;
-use crate::model::{MergeOrder, Model};
+use crate::model::{MergeOrder, Model, Unknown};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Value, json};
@@ -31,7 +32,15 @@ struct Bpe<'m> {
     byte_fallback: bool,
     ignore_merges: bool,
     vocab: Vocabulary<'m>,
-    merges: Vec<String>,
+    merges: Merges,
+}
+
+/// Merges as texts, or as pairs where a text would say something else.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Merges {
+    Texts(Vec<String>),
+    Pairs(Vec<[String; 2]>),
 }
 
 struct Vocabulary<'m>(&'m Model);
@@ -41,6 +50,9 @@ impl Serialize for Vocabulary<'_> {
         let mut map = serializer.serialize_map(None)?;
         for (id, _) in self.0.tokens.iter() {
             map.serialize_entry(&name(self.0, id), &id)?;
+        }
+        if let Some(id) = self.0.tokens.empty() {
+            map.serialize_entry("", &id)?;
         }
         map.end()
     }
@@ -72,10 +84,13 @@ pub fn write(model: &Model) -> String {
         model: Bpe {
             r#type: "BPE",
             dropout: Value::Null,
-            unk_token: Value::Null,
+            unk_token: match model.unknown {
+                Unknown::Token { id, .. } => Value::String(name(model, id)),
+                Unknown::Refused | Unknown::Dropped => Value::Null,
+            },
             continuing_subword_prefix: Value::Null,
             end_of_word_suffix: Value::Null,
-            fuse_unk: false,
+            fuse_unk: matches!(model.unknown, Unknown::Token { fused: true, .. }),
             byte_fallback: false,
             ignore_merges: model.whole_pieces,
             vocab: Vocabulary(model),
@@ -94,15 +109,20 @@ fn added_token(token: &crate::model::AddedToken) -> Value {
     })
 }
 
-/// Merges as "left right", in the order an encoder prefers them; of one token's merges, the one with the smaller parts.
-fn merges(model: &Model) -> Vec<String> {
+/// Merges in the order an encoder prefers them; of one token's merges, the one with the smaller parts.
+fn merges(model: &Model) -> Merges {
     let mut merges = model.merges.clone();
     if model.order == MergeOrder::JoinedId {
         merges.sort_by_key(|merge| (merge.joined, merge.left, merge.right));
     }
-    let text = |id| name(model, id);
-    merges
+    let parts = merges
         .iter()
-        .map(|merge| format!("{} {}", text(merge.left), text(merge.right)))
-        .collect()
+        .map(|merge| [merge.left, merge.right].map(|id| name(model, id)));
+    let is_text = |[left, right]: &[String; 2]| {
+        !(left.starts_with(VERSION) || left.contains(' ') || right.contains(' '))
+    };
+    match parts.clone().all(|parts| is_text(&parts)) {
+        true => Merges::Texts(parts.map(|parts| parts.join(" ")).collect()),
+        false => Merges::Pairs(parts.collect()),
+    }
 }

@@ -4,9 +4,9 @@ use super::check::{Check, Merging, stay_apart};
 use super::merge_loop::{Joined, LoopBuffers, Merges, Ranks};
 use super::pairs::{NUMBER_BITS, PairTable};
 use super::signs::{self, Signs};
-use super::{NONE, Token};
-use crate::model::{Merge, MergeOrder, Model, TokenTable};
-use rustc_hash::FxHashSet;
+use super::{NONE, Token, text_of};
+use crate::keyed::KeyedSet;
+use crate::model::{AddedToken, Merge, MergeOrder, Model, NO_TOKEN, TokenTable};
 
 /// The tokens that merging their own bytes arrives at, numbered as [`Token`] says.
 pub struct Derivations {
@@ -18,9 +18,9 @@ pub struct Derivations {
     pub check: Check,
 }
 
-/// The derivations of all tokens of `model`.
-pub fn of(model: &Model, bytes: &[u32; 256]) -> Derivations {
-    let order = Order::of(model);
+/// The derivations of all tokens of `model` but those `added`.
+pub fn of(model: &Model, added: &[AddedToken], bytes: &[u32; 256]) -> Derivations {
+    let order = Order::of(model, added);
     let builder = Builder::of(model, bytes).filter(|_| model.tokens.len() >> NUMBER_BITS == 0);
     let derived = builder.and_then(|builder| builder.derive(&order));
     match derived {
@@ -32,17 +32,16 @@ pub fn of(model: &Model, bytes: &[u32; 256]) -> Derivations {
     }
 }
 
-/// The merges by rank, without those into an added token: plain text must not yield one, and where added tokens are allowed
-/// their text is cut out before merging.
+/// The merges by rank, without those into an added token.
 pub struct Order<'m> {
     model: &'m Model,
-    added: FxHashSet<u32>,
+    added: KeyedSet<u32>,
     /// Places of the merges by rank, where they do not stand so.
     places: Option<Vec<u32>>,
 }
 
 impl<'m> Order<'m> {
-    fn of(model: &'m Model) -> Self {
+    fn of(model: &'m Model, added: &[AddedToken]) -> Self {
         let merges = &model.merges;
         let is_ordered =
             model.order == MergeOrder::Listed || merges.is_sorted_by_key(|merge| merge.joined);
@@ -53,7 +52,7 @@ impl<'m> Order<'m> {
         });
         Self {
             model,
-            added: model.added.iter().map(|token| token.id).collect(),
+            added: added.iter().map(|token| token.id).collect(),
             places,
         }
     }
@@ -90,7 +89,7 @@ impl<'m> Builder<'m> {
     /// One that knows the bytes; `None` where they are not 256 tokens.
     fn of(model: &'m Model, bytes: &[u32; 256]) -> Option<Self> {
         let mut numbers = vec![NONE; model.tokens.len()];
-        for (number, &id) in (0..).zip(bytes) {
+        for (number, &id) in (0..).zip(bytes).filter(|(_, id)| **id != NO_TOKEN) {
             *numbers.get_mut(id as usize)? = number;
         }
         let most = bytes.len() + model.tokens.len().min(model.merges.len());
@@ -234,7 +233,7 @@ fn by_merging(model: &Model, bytes: &[u32; 256], order: &Order<'_>) -> Derivatio
     }
     let (mut texts, mut tokens) = (TokenTable::default(), Vec::with_capacity(ids.len()));
     for (number, &id) in (0..).zip(&ids) {
-        let text = model.tokens.get(id);
+        let text = text_of(model, number, id);
         texts.push(number, |all| all.extend_from_slice(text));
         tokens.push(Token::whole(text));
     }

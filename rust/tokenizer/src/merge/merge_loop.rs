@@ -3,8 +3,8 @@
 //! Short pieces look for the smallest rank by a linear scan, O(n²) of a very small n; long ones keep candidates in a heap,
 //! O(n log n). Used where merges come before their parts, a token or two at a time, and in tests.
 
+use crate::keyed::KeyedMap;
 use crate::model::Merge;
-use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -53,7 +53,7 @@ pub trait Merges {
 
 /// All merges by their two parts' ids, with their ranks.
 pub struct Ranks {
-    merges: FxHashMap<(u32, u32), Joined>,
+    merges: KeyedMap<(u32, u32), Joined>,
     /// Id of each single byte.
     bytes: [u32; 256],
 }

@@ -35,7 +35,7 @@ mod trie_build;
 mod whole;
 
 use crate::key::ShortKey;
-use crate::model::Model;
+use crate::model::{AddedToken, Model};
 use check::{Check, Memo};
 use derive::Derivations;
 use long_cache::LongCache;
@@ -105,18 +105,31 @@ pub struct MergeBuffers {
 }
 
 impl PieceMerger {
-    /// The tables of `model`, whose single bytes have the ids `bytes`.
+    /// The tables of `model`, whose single bytes have the ids `bytes`, without what would make an added token: plain text must
+    /// not yield one.
     pub fn of(model: &Model, bytes: &[u32; 256]) -> Self {
+        Self::without(&model.added, model, bytes)
+    }
+
+    /// The tables of all merges, for text from which added tokens have been cut out.
+    pub fn of_all(model: &Model, bytes: &[u32; 256]) -> Self {
+        Self::without(&[], model, bytes)
+    }
+
+    fn without(added: &[AddedToken], model: &Model, bytes: &[u32; 256]) -> Self {
         let Derivations {
             mut ids,
             mut tokens,
             check,
-        } = derive::of(model, bytes);
+        } = derive::of(model, added, bytes);
         let whole_from = ids.len() as u32;
         if model.whole_pieces {
-            ids.extend(whole_only(model, &ids));
+            ids.extend(whole_only(model, added, &ids));
         }
-        let texts: Vec<&[u8]> = ids.iter().map(|&id| model.tokens.get(id)).collect();
+        let texts: Vec<&[u8]> = (0..)
+            .zip(&ids)
+            .map(|(number, &id)| text_of(model, number, id))
+            .collect();
         tokens.extend(texts[tokens.len()..].iter().map(|text| Token::whole(text)));
         let (trie, prefixes) = trie_build::build(&texts, whole_from);
         for (token, prefix) in tokens.iter_mut().zip(prefixes) {
@@ -216,6 +229,28 @@ impl PieceMerger {
     }
 }
 
+impl PieceMerger {
+    /// The id of a piece that is a token as a whole, made by merging or not.
+    pub fn whole(&self, piece: &[u8]) -> Option<u32> {
+        let (number, _) = self.trie.longest(piece);
+        let token = self.tokens.get(number as usize)?;
+        (token.len as usize == piece.len()).then(|| self.ids[number as usize])
+    }
+
+    /// Appends the ids that merging arrives at, whether the piece is a token as a whole or not.
+    pub fn append_merged(&self, piece: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
+        let number = self.longest(piece, buffers);
+        let Some(token) = self.tokens.get(number as usize) else {
+            return;
+        };
+        if token.len as usize == piece.len() {
+            ids.push(self.ids[number as usize]);
+        } else {
+            self.append_parts(piece, number, buffers, ids);
+        }
+    }
+}
+
 /// Counts work, for the tests that it grows with the text and no faster.
 #[inline]
 fn count(steps: &mut u64, more: usize) {
@@ -224,10 +259,29 @@ fn count(steps: &mut u64, more: usize) {
     }
 }
 
+/// Each byte.
+static BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        bytes[byte] = byte as u8;
+        byte += 1;
+    }
+    bytes
+};
+
+/// The bytes of a number's token: the first numbers are the bytes, which need not have a token of the model.
+fn text_of(model: &Model, number: u32, id: u32) -> &[u8] {
+    match BYTES.get(number as usize) {
+        Some(byte) => std::slice::from_ref(byte),
+        None => model.tokens.get(id),
+    }
+}
+
 /// Tokens that are taken for a whole piece although merging does not arrive at them.
-fn whole_only(model: &Model, arrived: &[u32]) -> Vec<u32> {
+fn whole_only(model: &Model, added: &[AddedToken], arrived: &[u32]) -> Vec<u32> {
     let mut known = vec![false; model.tokens.len()];
-    let added = model.added.iter().map(|token| token.id);
+    let added = added.iter().map(|token| token.id);
     for id in arrived.iter().copied().chain(added) {
         if let Some(known) = known.get_mut(id as usize) {
             *known = true;

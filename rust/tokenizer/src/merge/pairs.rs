@@ -2,29 +2,39 @@
 
 use super::NONE;
 use super::filtered::FilteredTable;
+use crate::keyed::Keys;
 
 /// Numbers of tokens are below 2 to this, so that two parts and what they become fit a word.
 pub const NUMBER_BITS: u32 = 21;
 
 /// Merges by their two parts: left part, right part (the key) and joined token, from the high bits to the low ones.
-pub struct PairTable(FilteredTable<u64>);
+pub struct PairTable {
+    table: FilteredTable<u64>,
+    /// Secret: merges come from files.
+    factor: u64,
+}
 
 impl PairTable {
     /// An empty table for so many merges.
     pub fn for_merges(count: usize) -> Self {
-        Self(FilteredTable::of(count, u64::MAX))
+        Self {
+            table: FilteredTable::of(count, u64::MAX),
+            factor: Keys::default().factor(),
+        }
     }
 
     /// Takes all merges out.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.table.clear();
     }
 
     /// What `left` and `right` become, or [`NONE`].
     #[inline]
     pub fn get(&self, left: u32, right: u32) -> u32 {
         let key = key(left, right);
-        let found = self.0.find(hash(key), |slot| slot >> NUMBER_BITS == key);
+        let found = self
+            .table
+            .find(self.hash(key), |slot| slot >> NUMBER_BITS == key);
         found.map_or(NONE, |slot| slot as u32 & ((1 << NUMBER_BITS) - 1))
     }
 
@@ -32,13 +42,13 @@ impl PairTable {
     pub fn insert(&mut self, left: u32, right: u32, joined: u32) {
         let key = key(left, right);
         let slot = key << NUMBER_BITS | u64::from(joined);
-        self.0.insert(hash(key), slot);
+        self.table.insert(self.hash(key), slot);
     }
-}
 
-#[inline]
-fn hash(key: u64) -> u64 {
-    key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    #[inline]
+    fn hash(&self, key: u64) -> u64 {
+        key.wrapping_mul(self.factor)
+    }
 }
 
 #[inline]

@@ -122,6 +122,7 @@ pub fn listed(merges: &[(u32, u32)], order: MergeOrder) -> Option<Model> {
         merges: kept,
         order,
         whole_pieces: false,
+        unknown: crate::model::Unknown::Refused,
         added: Vec::new(),
         post_processor: serde_json::Value::Null,
     })

@@ -2,13 +2,17 @@
 
 use super::filtered::FilteredTable;
 use crate::key::ShortKey;
+use crate::keyed::Keys;
 
 const LENGTH_BITS: u32 = 4;
 const NUMBER_SHIFT: u32 = 32 + LENGTH_BITS;
 
 /// Tokens of 2 to [`WholeTable::MOST`] bytes: first word and last word of [`Key`], and the token's number in the high bits of
 /// the latter, which is never 0.
-pub struct WholeTable(FilteredTable<[u64; 2]>);
+pub struct WholeTable {
+    table: FilteredTable<[u64; 2]>,
+    keys: Keys,
+}
 
 /// A short text as two words: no two texts have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +41,10 @@ impl WholeTable {
     pub fn of(texts: &[&[u8]]) -> Self {
         let is_short = |text: &&[u8]| (2..=Self::MOST).contains(&text.len());
         let count = texts.iter().filter(|text| is_short(text)).count();
-        let mut table = Self(FilteredTable::of(count, [0; 2]));
+        let mut table = Self {
+            table: FilteredTable::of(count, [0; 2]),
+            keys: Keys::default(),
+        };
         for (number, text) in (0_u64..).zip(texts).filter(|(_, text)| is_short(text)) {
             table.insert(ShortKey::of(text, 0, text.len()), number);
         }
@@ -51,14 +58,19 @@ impl WholeTable {
         let is = |[first, last]: [u64; 2]| {
             first == key.first && last & ((1 << NUMBER_SHIFT) - 1) == key.last
         };
-        let [_, last] = self.0.find(piece.hash(), is)?;
+        let [_, last] = self.table.find(self.hash(piece), is)?;
         Some((last >> NUMBER_SHIFT) as u32)
+    }
+
+    #[inline]
+    fn hash(&self, text: ShortKey) -> u64 {
+        self.keys.hash_words(text.low, text.high)
     }
 
     fn insert(&mut self, text: ShortKey, number: u64) {
         if let Some(key) = Key::of(text) {
             let slot = [key.first, key.last | number << NUMBER_SHIFT];
-            self.0.insert(text.hash(), slot);
+            self.table.insert(self.hash(text), slot);
         }
     }
 }

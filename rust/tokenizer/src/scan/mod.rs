@@ -239,5 +239,10 @@ impl<'t> Text<'t> {
     }
 }
 
+/// Finds out what registers there are.
+pub fn make_tables() {
+    Tier::of_machine();
+}
+
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 //! pair at the bar is left; then the words are gone through again for a lower bar (`census`).
 
 use super::gains::Gains;
+use crate::keyed::Keys;
 use crate::scan::prefetch;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -66,6 +67,8 @@ pub struct Candidates {
     /// Places of dead pairs.
     dead: usize,
     bar: u64,
+    /// Secret: pairs come from a corpus.
+    factor: u64,
 }
 
 impl Candidates {
@@ -79,6 +82,7 @@ impl Candidates {
             places: Vec::new(),
             dead: 0,
             bar,
+            factor: Keys::default().factor(),
         }
     }
 
@@ -93,14 +97,14 @@ impl Candidates {
     }
 
     #[inline]
-    fn home(table: &[Known], pair: Pair) -> usize {
-        let mixed = (pair ^ pair >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    fn home(table: &[Known], factor: u64, pair: Pair) -> usize {
+        let mixed = (pair ^ pair >> 29).wrapping_mul(factor);
         (mixed >> 32) as usize & (table.len() - 1)
     }
 
     #[inline]
-    fn find(table: &[Known], pair: Pair) -> usize {
-        let mut at = Self::home(table, pair);
+    fn find(table: &[Known], factor: u64, pair: Pair) -> usize {
+        let mut at = Self::home(table, factor, pair);
         while table[at].pair != pair && table[at].pair != FREE {
             at = (at + 1) & (table.len() - 1);
         }
@@ -112,7 +116,7 @@ impl Candidates {
         if (self.used + 1) * 3 > self.table.len() * 2 {
             self.rehash();
         }
-        let at = Self::find(&self.table, pair);
+        let at = Self::find(&self.table, self.factor, pair);
         let known = &mut self.table[at];
         debug_assert_eq!(known.count, 0, "a pair comes about in one merge only");
         self.used += usize::from(known.pair == FREE);
@@ -137,7 +141,7 @@ impl Candidates {
 
     #[inline]
     fn lose(&mut self, pair: Pair, count: u64) {
-        let at = Self::find(&self.table, pair);
+        let at = Self::find(&self.table, self.factor, pair);
         let known = &mut self.table[at];
         // A pair that is not held has nothing to lose; neither has one that is merged.
         known.count = known.count.saturating_sub(count);
@@ -158,7 +162,10 @@ impl Candidates {
     ) {
         for place in 0..gains.touched.len() {
             if let Some(&later) = gains.touched.get(place + AHEAD) {
-                prefetch(&self.table, Self::home(&self.table, old(later)));
+                prefetch(
+                    &self.table,
+                    Self::home(&self.table, self.factor, old(later)),
+                );
             }
             let neighbour = gains.touched[place];
             let gain = &mut gains.by[neighbour as usize];
@@ -183,7 +190,7 @@ impl Candidates {
     pub fn pop(&mut self, postings: &mut Vec<u32>) -> Option<Pair> {
         postings.clear();
         while let Some((count, Reverse(pair))) = self.heap.pop() {
-            let at = Self::find(&self.table, pair);
+            let at = Self::find(&self.table, self.factor, pair);
             let Known {
                 count: now,
                 start,
@@ -238,7 +245,7 @@ impl Candidates {
         self.heap.clear();
         let mut heap = std::mem::take(&mut self.heap).into_vec();
         for known in old.into_iter().filter(|known| known.postings > 0) {
-            let at = Self::find(&self.table, known.pair);
+            let at = Self::find(&self.table, self.factor, known.pair);
             self.table[at] = known;
             heap.push((known.count, Reverse(known.pair)));
         }

@@ -2,7 +2,7 @@
 
 use super::candidates::{Candidates, Pair, pair};
 use super::words::{Symbol, Words};
-use rustc_hash::FxHashMap;
+use crate::keyed::{KeyedMap, Keys};
 use std::cmp::Reverse;
 
 /// Where the bar may lie.
@@ -92,15 +92,16 @@ pub fn census<S: Symbol>(words: &Words<S>, bar: Bar, below: u64) -> Candidates {
     let cells = (words.len() / 4)
         .next_power_of_two()
         .clamp(1 << 12, 1 << 21);
+    let factor = Keys::default().factor();
     let cell = |left: u32, right: u32| {
-        let mixed = pair(left, right).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = pair(left, right).wrapping_mul(factor);
         (mixed >> 32) as usize & (cells - 1)
     };
     let mut sums = vec![0_u64; cells];
     words.for_each_pair(|_, left, right, count| sums[cell(left, right)] += count);
     let reached = sums.iter().copied().filter(|&sum| sum > 0).collect();
     let bar = bar.among(reached).min(below - 1).max(bar.least);
-    let mut seen = FxHashMap::<Pair, Seen>::default();
+    let mut seen = KeyedMap::<Pair, Seen>::default();
     words.for_each_pair(|posting, left, right, count| {
         if sums[cell(left, right)] >= bar {
             seen.entry(pair(left, right))
@@ -114,7 +115,7 @@ pub fn census<S: Symbol>(words: &Words<S>, bar: Bar, below: u64) -> Candidates {
         seen.at = hold(&mut candidates, pair, seen);
         seen.at != NOWHERE
     });
-    let mut last = FxHashMap::<Pair, u32>::default();
+    let mut last = KeyedMap::<Pair, u32>::default();
     words.for_each_pair(|posting, left, right, _| {
         let pair = pair(left, right);
         if let Some(seen) = seen.get_mut(&pair)

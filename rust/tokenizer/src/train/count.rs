@@ -10,6 +10,7 @@ use crate::cutter::Cutter;
 use crate::error::Result;
 use crate::key::ShortKey;
 use crate::scan::{self, ENDS, Ends};
+use crate::stop::Stop;
 
 /// Slots of a thread's table: 768 KiB, which stay in its core's own cache.
 const HOT_SLOTS: usize = 1 << 15;
@@ -140,7 +141,7 @@ impl<'t, 'p> Counter<'t, 'p> {
             return Ok(());
         }
         let mut found = 0;
-        cutter.for_each_piece(text, |_, end| {
+        cutter.for_each_piece(text, &Stop::default(), |_, end| {
             self.batch.ends[found] = end as u32;
             found += 1;
             if found == ENDS {

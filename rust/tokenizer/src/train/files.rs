@@ -2,6 +2,7 @@
 
 use super::cut::{Cuts, last_cut};
 use crate::error::{Result, TokenizerError};
+use stategpt_storage::open_regular;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -38,7 +39,7 @@ impl<'p> Blocks<'p> {
     pub fn open(path: &'p Path, cuts: Cuts, replace: bool, block: usize) -> Result<Self> {
         Ok(Self {
             path,
-            file: File::open(path).map_err(|source| unreadable(path, source))?,
+            file: open_regular(path).map_err(|source| unreadable(path, source))?,
             cuts,
             replace,
             block,

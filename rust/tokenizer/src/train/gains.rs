@@ -15,6 +15,7 @@ pub struct Gain {
 }
 
 /// The gains on one side of the joined pairs.
+#[derive(Default)]
 pub struct Gains {
     /// By id of the neighbour.
     pub by: Vec<Gain>,
@@ -25,12 +26,10 @@ pub struct Gains {
 }
 
 impl Gains {
-    /// None yet, for ids below `ids`.
-    pub fn new(ids: usize) -> Self {
-        Self {
-            by: vec![Gain::default(); ids],
-            touched: Vec::new(),
-            postings: Vec::new(),
+    /// Room for ids below `ids`.
+    pub fn make_room(&mut self, ids: usize) {
+        if self.by.len() < ids {
+            self.by.resize(ids, Gain::default());
         }
     }
 

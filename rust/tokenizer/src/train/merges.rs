@@ -10,15 +10,15 @@ use super::gains::Gains;
 use super::progress::{Phase, Watch};
 use super::words::{Symbol, Words};
 use crate::error::Result;
-use crate::model::Merge;
-use rustc_hash::FxHashMap;
+use crate::keyed::KeyedMap;
+use crate::model::{MOST_TOKEN_BYTES, Merge};
 
 /// The tokens so far.
 pub struct Tokens {
     /// Bytes of each id.
     pub bytes: Vec<Vec<u8>>,
     /// Id of each token's bytes.
-    pub ids: FxHashMap<Vec<u8>, u32>,
+    pub ids: KeyedMap<Vec<u8>, u32>,
 }
 
 impl Tokens {
@@ -63,7 +63,8 @@ pub fn merge_all<S: Symbol>(
         keep: (plan.keep)(missing(tokens)),
     };
     let mut merges = Vec::new();
-    let (mut left, mut right) = (Gains::new(vocab_size), Gains::new(vocab_size));
+    // By the ids there are: a corpus makes as many as it has pairs, whatever was asked for.
+    let (mut left, mut right) = (Gains::default(), Gains::default());
     let mut postings = Vec::new();
     let mut crowded = 0;
     let mut candidates = first_census(&words, plan.first_byte, bar(tokens));
@@ -77,7 +78,12 @@ pub fn merge_all<S: Symbol>(
             continue;
         };
         let (l, r) = parts(next);
+        if tokens.bytes[l as usize].len() + tokens.bytes[r as usize].len() > MOST_TOKEN_BYTES {
+            continue;
+        }
         let joined = tokens.join(l, r);
+        left.make_room(tokens.bytes.len());
+        right.make_room(tokens.bytes.len());
         let merge = Merge {
             left: l,
             right: r,

@@ -21,7 +21,10 @@ use crate::byte_level;
 use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
 use crate::format::keep_last;
-use crate::model::{AddedToken, Merge, MergeOrder, Model, TokenTable};
+use crate::keyed::KeyedSet;
+use crate::model::{
+    AddedToken, MAX_VOCABULARY, MOST_ADDED, Merge, MergeOrder, Model, TokenTable, Unknown,
+};
 use crate::tokenizer::Tokenizer;
 use count::Hot;
 use merges::{Plan, Tokens, keep, merge_all};
@@ -144,6 +147,7 @@ impl Trainer {
             merges: keep_last(merges),
             order: MergeOrder::Listed,
             whole_pieces: false,
+            unknown: Unknown::Refused,
             added: added
                 .map(|(id, text)| AddedToken::control(id, text.clone()))
                 .collect(),
@@ -177,16 +181,24 @@ impl Trainer {
 
     fn check_special_tokens(&self, target: &Target) -> Result<()> {
         let specials = &target.special_tokens;
-        let bad = |content: &String, problem| {
-            Err(TokenizerError::BadSpecialToken {
-                content: content.clone(),
-                problem,
-            })
-        };
-        for (place, content) in specials.iter().enumerate() {
+        for (what, number, limit) in [
+            ("vocab_size", target.vocab_size, MAX_VOCABULARY),
+            ("the number of special tokens", specials.len(), MOST_ADDED),
+        ] {
+            if number > limit {
+                return Err(TokenizerError::TooMany {
+                    what,
+                    number,
+                    limit,
+                });
+            }
+        }
+        let bad = |content: &str, problem| Err(TokenizerError::bad_special(content, problem));
+        let mut known = KeyedSet::default();
+        for content in specials {
             match byte_level::read(content) {
                 _ if content.is_empty() => return bad(content, "is empty"),
-                _ if specials[..place].contains(content) => return bad(content, "is given twice"),
+                _ if !known.insert(content.as_str()) => return bad(content, "is given twice"),
                 Some(bytes) if bytes.len() == 1 => {
                     return bad(
                         content,

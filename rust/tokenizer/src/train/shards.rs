@@ -38,9 +38,9 @@ impl Shard {
     pub fn add_short(&mut self, counted: &[Counted]) {
         for (number, &Counted { key, count }) in counted.iter().enumerate() {
             if let Some(later) = counted.get(number + AHEAD) {
-                self.short.ask_for(later.key.hash());
+                self.short.ask_for(later.key);
             }
-            self.short.add(key.hash(), key, count);
+            self.short.add(key, count);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Pieces and their counts in open-addressed tables: no allocation per piece, growth by half, linear probing.
 
 use crate::key::ShortKey;
+use crate::keyed::Keys;
 use crate::scan::prefetch;
 
 /// A short piece and how often it came; a count of 0 marks a free slot.
@@ -42,16 +43,17 @@ pub struct ShortTable {
     used: usize,
     /// Bytes of the pieces.
     text: u64,
+    keys: Keys,
 }
 
 impl ShortTable {
-    /// Adds `count` occurrences of a piece whose hash is `hash`.
+    /// Adds `count` occurrences of a piece.
     #[inline]
-    pub fn add(&mut self, hash: u64, key: ShortKey, count: u64) {
+    pub fn add(&mut self, key: ShortKey, count: u64) {
         if is_full(self.used, self.slots.len()) {
             self.grow();
         }
-        let slot = Self::find(&mut self.slots, hash, key);
+        let slot = Self::find(&mut self.slots, self.keys, key);
         if slot.count == 0 {
             slot.key = key;
             self.used += 1;
@@ -62,13 +64,21 @@ impl ShortTable {
 
     /// Asks for the memory that [`ShortTable::add`] will look at.
     #[inline]
-    pub fn ask_for(&self, hash: u64) {
-        prefetch(&self.slots, home((hash >> 16) as u32, self.slots.len()));
+    pub fn ask_for(&self, key: ShortKey) {
+        prefetch(&self.slots, Self::home(&self.slots, self.keys, key));
     }
 
     #[inline]
-    fn find(slots: &mut [Counted], hash: u64, key: ShortKey) -> &mut Counted {
-        let mut at = home((hash >> 16) as u32, slots.len());
+    fn home(slots: &[Counted], keys: Keys, key: ShortKey) -> usize {
+        home(
+            (keys.hash_words(key.low, key.high) >> 16) as u32,
+            slots.len(),
+        )
+    }
+
+    #[inline]
+    fn find(slots: &mut [Counted], keys: Keys, key: ShortKey) -> &mut Counted {
+        let mut at = Self::home(slots, keys, key);
         while slots[at].count != 0 && slots[at].key != key {
             at += 1;
             if at == slots.len() {
@@ -82,7 +92,7 @@ impl ShortTable {
         let larger = (self.slots.len() / 2 * 3).max(LEAST);
         let old = std::mem::replace(&mut self.slots, vec![Counted::FREE; larger]);
         for counted in old.into_iter().filter(|counted| counted.count > 0) {
-            *Self::find(&mut self.slots, counted.key.hash(), counted.key) = counted;
+            *Self::find(&mut self.slots, self.keys, counted.key) = counted;
         }
     }
 
@@ -122,23 +132,10 @@ pub struct LongTable {
     text: Vec<u8>,
 }
 
-/// A well-mixed number for a piece of at least 8 bytes.
+/// A well-mixed number for a long piece, that nobody outside of this process knows.
 #[inline]
 pub fn hash_long(piece: &[u8]) -> u64 {
-    const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
-    let step = |hash: u64, word: &[u8]| {
-        let mut bytes = [0; 8];
-        bytes[..word.len()].copy_from_slice(word);
-        (hash.rotate_left(23) ^ u64::from_le_bytes(bytes)).wrapping_mul(MIX)
-    };
-    let mut words = piece.chunks_exact(8);
-    let mut hash = words
-        .by_ref()
-        .fold((piece.len() as u64).wrapping_mul(MIX), step);
-    if !words.remainder().is_empty() {
-        hash = step(hash, &piece[piece.len().saturating_sub(8)..]);
-    }
-    (hash ^ hash >> 32).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+    Keys::default().hash(piece)
 }
 
 impl LongTable {

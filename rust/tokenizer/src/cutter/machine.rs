@@ -1,0 +1,222 @@
+//! Runs a [`Program`] by trying, and going back where that fails; every step is counted.
+//!
+//! Where it goes back to is a list of its own, so that no text makes the call stack grow: only groups within groups do.
+
+use super::program::{Program, Step};
+use super::steps::Steps;
+
+/// Steps between two looks at the flag of who waits.
+const BETWEEN_LOOKS: u32 = 1 << 16;
+/// Places to go back to that are remembered at most.
+const MOST_WAYS: usize = 1 << 22;
+
+/// Where it goes on if what follows fails.
+enum Way {
+    /// At this instruction and place.
+    At(usize, usize),
+    /// Behind a run of characters, one character less each time down to the first place.
+    Shorter {
+        next: usize,
+        least: usize,
+        at: usize,
+    },
+    /// A slot gets the place back that it had.
+    Slot(usize, usize),
+}
+
+/// The limit was reached, or who waits has given up.
+pub struct Ended;
+
+/// A machine for one text.
+pub struct Machine<'m, 's> {
+    program: &'m Program,
+    text: &'m str,
+    ways: Vec<Way>,
+    slots: Vec<usize>,
+    steps: &'m mut Steps<'s>,
+    since_look: u32,
+}
+
+impl<'m, 's> Machine<'m, 's> {
+    /// A machine that takes its steps from `steps`.
+    pub fn of(program: &'m Program, text: &'m str, steps: &'m mut Steps<'s>) -> Self {
+        Self {
+            program,
+            text,
+            ways: Vec::new(),
+            slots: vec![0; program.slots],
+            steps,
+            since_look: 0,
+        }
+    }
+
+    /// The first match at `at` or later.
+    pub fn find(&mut self, at: usize) -> Result<Option<(usize, usize)>, Ended> {
+        let mut start = at;
+        loop {
+            if let Some(end) = self.run(0, start)? {
+                return Ok(Some((start, end)));
+            }
+            match self.text[start..].chars().next() {
+                Some(character) => start += character.len_utf8(),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Counts steps.
+    #[inline]
+    fn count(&mut self, steps: u64) -> Result<(), Ended> {
+        self.since_look += 1;
+        if self.since_look >= BETWEEN_LOOKS {
+            self.since_look = 0;
+            if self.steps.stop().asked() {
+                return Err(Ended);
+            }
+        }
+        if self.steps.take(steps) {
+            Ok(())
+        } else {
+            Err(Ended)
+        }
+    }
+
+    fn go_back_to(&mut self, way: Way) -> Result<(), Ended> {
+        if self.ways.len() >= MOST_WAYS {
+            // As many steps are not left in any text that is not far larger.
+            self.steps.take(u64::MAX);
+            return Err(Ended);
+        }
+        self.ways.push(way);
+        Ok(())
+    }
+
+    /// Where the instructions from `next` to their [`Step::Done`] end, begun at `at`. Ways that are left are forgotten.
+    fn run(&mut self, mut next: usize, mut at: usize) -> Result<Option<usize>, Ended> {
+        let before = self.ways.len();
+        loop {
+            self.count(1)?;
+            let on = match &self.program.steps[next] {
+                Step::Done => {
+                    self.ways.truncate(before);
+                    return Ok(Some(at));
+                }
+                Step::One(set) => match self.text[at..].chars().next() {
+                    Some(character) if set.has(character) => {
+                        Some((next + 1, at + character.len_utf8()))
+                    }
+                    _ => None,
+                },
+                Step::Run { .. } => self.run_of(next, at)?.map(|end| (next + 1, end)),
+                Step::Either(first, second) => {
+                    let (first, second) = (*first, *second);
+                    self.go_back_to(Way::At(second, at))?;
+                    Some((first, at))
+                }
+                Step::Jump(to) => Some((*to, at)),
+                Step::Start => (at == 0).then_some((next + 1, at)),
+                Step::End => (at == self.text.len()).then_some((next + 1, at)),
+                Step::Mark(slot) => {
+                    let slot = *slot;
+                    let old = std::mem::replace(&mut self.slots[slot], at);
+                    self.go_back_to(Way::Slot(slot, old))?;
+                    Some((next + 1, at))
+                }
+                Step::IfMoved(slot, to) => {
+                    let to = if self.slots[*slot] == at {
+                        next + 1
+                    } else {
+                        *to
+                    };
+                    Some((to, at))
+                }
+                Step::Look {
+                    back,
+                    negative,
+                    end,
+                } => {
+                    let (back, negative, end) = (*back, *negative, *end);
+                    let matches = match self.back(at, back) {
+                        Some(place) => self.run(next + 1, place)?.is_some(),
+                        None => false,
+                    };
+                    (matches != negative).then_some((end, at))
+                }
+                Step::Atomic { end } => {
+                    let end = *end;
+                    self.run(next + 1, at)?.map(|place| (end, place))
+                }
+            };
+            match on.or_else(|| self.another_way(before)) {
+                Some(on) => (next, at) = on,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The latest way that is left.
+    fn another_way(&mut self, before: usize) -> Option<(usize, usize)> {
+        while self.ways.len() > before {
+            match self.ways.pop()? {
+                Way::At(next, at) => return Some((next, at)),
+                Way::Slot(slot, old) => self.slots[slot] = old,
+                Way::Shorter { next, least, at } => {
+                    let last = self.text[..at]
+                        .chars()
+                        .next_back()
+                        .map_or(0, char::len_utf8);
+                    let at = at - last;
+                    if at > least {
+                        self.ways.push(Way::Shorter { next, least, at });
+                    }
+                    return Some((next, at));
+                }
+            }
+        }
+        None
+    }
+
+    /// Where a run of characters ends, which may be shortened later.
+    fn run_of(&mut self, next: usize, at: usize) -> Result<Option<usize>, Ended> {
+        let Step::Run {
+            set,
+            least,
+            most,
+            kept,
+        } = &self.program.steps[next]
+        else {
+            return Ok(None);
+        };
+        let (mut end, mut count, mut shortest) = (at, 0_u32, at);
+        for character in self.text[at..].chars() {
+            if count == *most || !set.has(character) {
+                break;
+            }
+            end += character.len_utf8();
+            count += 1;
+            if count == *least {
+                shortest = end;
+            }
+        }
+        let is_enough = count >= *least;
+        let may_shrink = is_enough && !kept && end > shortest;
+        self.count(u64::from(count))?;
+        if may_shrink {
+            self.go_back_to(Way::Shorter {
+                next: next + 1,
+                least: shortest,
+                at: end,
+            })?;
+        }
+        Ok(is_enough.then_some(end))
+    }
+
+    /// The place so many characters before `at`.
+    fn back(&self, at: usize, characters: u32) -> Option<usize> {
+        let mut place = at;
+        for _ in 0..characters {
+            place -= self.text[..place].chars().next_back()?.len_utf8();
+        }
+        Some(place)
+    }
+}

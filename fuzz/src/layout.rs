@@ -51,7 +51,7 @@ impl Vectors {
                 kind => vectors.segment(length, usize::from(kind)),
             }
         }
-        while vectors.0[0].len() % row_tokens > 0 {
+        while !vectors.0[0].len().is_multiple_of(row_tokens) {
             vectors.segment(1, 1);
         }
         vectors

@@ -37,10 +37,10 @@ pub fn shards(data: &[u8]) {
         return;
     };
     let offsets = data.get(end + 1..).unwrap_or_default();
-    if write(folder.path(), &manifest, &description, offsets).is_some() {
-        if let Ok(dataset) = Dataset::open(folder.path()) {
-            hold(dataset);
-        }
+    if write(folder.path(), &manifest, &description, offsets).is_some()
+        && let Ok(dataset) = Dataset::open(folder.path())
+    {
+        hold(dataset);
     }
 }
 

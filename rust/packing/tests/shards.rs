@@ -297,7 +297,11 @@ fn more_files_than_may_be_open_are_read_through_a_few() {
 #[test]
 fn a_gap_of_the_vocabulary_and_the_id_of_padding_are_refused() {
     for (ids, doc_id, reason) in [
-        (&[5_u32, 7][..], None, "token 1: id 7 is in a gap of the vocabulary"),
+        (
+            &[5_u32, 7][..],
+            None,
+            "token 1: id 7 is in a gap of the vocabulary",
+        ),
         (&[5, 300], None, "token 1: id 300 is outside the vocabulary"),
         (&[5], Some(u64::MAX), "stands for padding"),
     ] {

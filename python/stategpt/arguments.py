@@ -13,9 +13,12 @@ import numpy.typing as npt
 from stategpt.errors import InvalidArgument
 
 Ids: TypeAlias = npt.NDArray[np.uint32]
-Special: TypeAlias = Literal["text", "allow"]
+Special: TypeAlias = Literal["text", "unflagged", "allow"]
 Documents: TypeAlias = Literal["whole", "lines"]
 Errors: TypeAlias = Literal["reject", "replace"]
+SPECIAL = ("text", "unflagged", "allow")
+"""What happens to text that spells an added token: it stays text; it becomes the token unless that is flagged special;
+it becomes the token."""
 
 
 def whole(name: str, value: SupportsIndex, least: int = 0) -> int:
@@ -101,7 +104,7 @@ def thread_count(value: int | None) -> int | None:
     Raises:
         InvalidArgument: it is below 1.
     """
-    if value is not None and value < 1:
+    if value is not None and whole("threads", value, least=-(2**63)) < 1:
         raise InvalidArgument(f"threads is {value}; pass 1 or more, or None for as many as the machine lends")
     return value
 

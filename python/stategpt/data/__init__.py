@@ -150,3 +150,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"stategpt.data.{module}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__spec__"]

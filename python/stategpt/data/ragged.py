@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from stategpt.errors import InvalidArgument
 
+BATCH_HINT = "Pass what encode_batch returned, or Ragged.of([ids, ids]); the ids of one text go to decode."
+"""What to do about most values that are no `Ragged`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ragged:

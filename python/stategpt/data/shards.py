@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -184,6 +184,7 @@ def write_shards(
     licence: str = "",
     parents: Sequence[str] = (),
     end_of_text: str = END_OF_TEXT,
+    special: Literal["text", "unflagged"] = "text",
     threads: SupportsIndex | None = None,
     errors: Errors = "reject",
     allow_empty: bool = False,
@@ -195,13 +196,15 @@ def write_shards(
 
     Args:
         documents: `str`, UTF-8 `bytes` or `Document`, in any mixture.
-        tok: tokenizer; text never becomes a special token.
+        tok: tokenizer; text never becomes a token flagged special.
         out: folder of the data set.
         max_tokens: tokens of one shard folder at most; a longer document gets a shard of its own.
         source: where the documents are from.
         licence: their licence.
         parents: manifest fingerprints of the artifacts they were made from.
         end_of_text: special token around documents. Rows are padded with <|pad|> if the tokenizer has it.
+        special: "text": text that spells an added token is text. "unflagged": it becomes the token unless that is
+            flagged special, as in models whose vocabularies have runs of spaces as added tokens (Phi-2, GPT-NeoX).
         threads: threads that tokenize; by default as many as the machine lends.
         errors: "reject" a text that is not Unicode, or "replace" what is not with U+FFFD.
         allow_empty: write a data set even if there are no documents.
@@ -211,13 +214,15 @@ def write_shards(
             are named.
         UnknownToken: a `Document` holds an id that `tok` does not have, also in a gap of its vocabulary.
         DataError: a `Document` whose mask trains nothing, or only some documents have a doc_id.
-        InvalidArgument: a setting out of range, a tokenizer without `end_of_text`, an item of another type.
+        InvalidArgument: a setting out of range, a tokenizer without `end_of_text`, an item of another type; "unflagged"
+            with a tokenizer that does not flag `end_of_text` or <|pad|> as special.
         StorageError, OutOfSpace: writing failed.
     """
     if isinstance(documents, str | bytes | os.PathLike):
         raise InvalidArgument("documents is one text or path; give a list of texts, or sg.data.read_documents(path)")
     if not isinstance(tok, Tokenizer):
         raise InvalidArgument(f"tok is {type(tok).__name__}; token shards are written with stategpt's tokenizers only")
+    one_of("special", special, ("text", "unflagged"))
     padding = PAD if PAD in tok.special_tokens else None
     several("documents", documents, "Give a list of texts, or sg.data.read_documents(path).")
     one_of("errors", errors, ("reject", "replace"))
@@ -236,7 +241,7 @@ def write_shards(
             if isinstance(batch, Document):
                 writer.push_ids(batch.ids, batch.mask, batch.doc_id)
             else:
-                writer.push_texts(tok, batch, workers)
+                writer.push_texts(tok, batch, special, workers)
         if not found and not allow_empty:
             raise CorpusError(
                 f"there are no documents to write to {os.fspath(out)}; check where they come from, or allow_empty=True"

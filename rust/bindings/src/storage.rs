@@ -54,6 +54,12 @@ fn read_manifest(py: Python<'_>, folder: PathBuf) -> PyResult<String> {
 }
 
 #[pyfunction]
+fn verify_file(py: Python<'_>, folder: PathBuf, name: &str) -> PyResult<bool> {
+    py.detach(|| storage::verify_file(&RealDisk, &folder, name))
+        .map_err(error)
+}
+
+#[pyfunction]
 fn fingerprint_json(py: Python<'_>, text: &str) -> PyResult<String> {
     py.detach(|| storage::fingerprint_json(text)).map_err(error)
 }
@@ -120,6 +126,7 @@ pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(publish_file, module)?)?;
     module.add_function(wrap_pyfunction!(verify_folder, module)?)?;
     module.add_function(wrap_pyfunction!(read_manifest, module)?)?;
+    module.add_function(wrap_pyfunction!(verify_file, module)?)?;
     module.add_function(wrap_pyfunction!(fingerprint_json, module)?)?;
     module.add_function(wrap_pyfunction!(append_line, module)?)
 }

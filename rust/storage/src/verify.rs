@@ -52,6 +52,21 @@ pub fn verify_folder_while(
     })
 }
 
+/// Reads one file of a published folder and compares it with the manifest. `false`: the manifest does not list it.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] if it differs; as [`read_manifest`].
+pub fn verify_file(disk: &dyn Storage, folder: &Path, name: &str) -> Result<bool, StorageError> {
+    let manifest = read_manifest(disk, folder)?;
+    let Some(record) = manifest.files.get(name) else {
+        return Ok(false);
+    };
+    match check_file(disk, folder, name, record, &|| true, |_| ())? {
+        Some(damage) => Err(StorageError::corrupt(folder, damage)),
+        None => Ok(true),
+    }
+}
+
 /// The bytes of one file of a published folder, checked against the manifest while they are read.
 pub fn read_verified(
     disk: &dyn Storage,

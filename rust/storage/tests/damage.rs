@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use scenarios::folder_in_memory;
 use stategpt_storage::{
     Damage, Label, Manifest, RealDisk, StagedFolder, StorageError, publish_folder, read_manifest,
-    read_verified, verify_folder, verify_folder_while,
+    read_verified, verify_file, verify_folder, verify_folder_while,
 };
 
 const SMALL_BYTES: usize = 512;
@@ -32,6 +32,21 @@ fn damage(folder: &Path) -> Vec<Damage> {
         Err(StorageError::Corrupt { damage, .. }) => damage,
         other => panic!("expected damage, got {other:?}"),
     }
+}
+
+#[test]
+fn one_file_is_verified_without_the_others() {
+    let root = folder_in_memory();
+    let (folder, _) = published(root.path());
+    fs::write(folder.join("tokens.npy"), b"other").unwrap();
+    assert!(verify_file(&RealDisk, &folder, "deep/offsets.npy").unwrap());
+    assert!(!verify_file(&RealDisk, &folder, "no_such_file").unwrap());
+    fs::write(folder.join("deep/offsets.npy"), b"offsetz").unwrap();
+    let found = verify_file(&RealDisk, &folder, "deep/offsets.npy");
+    assert!(
+        matches!(found, Err(StorageError::Corrupt { .. })),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -252,7 +252,7 @@ impl Tokenizer {
         // Each field by its name, so that whoever adds one (a normalizer, a prefix) is led here.
         let Model {
             cutter,
-            added,
+            added: _,
             nfc,
             prefix_space,
             tokens: _,
@@ -261,7 +261,7 @@ impl Tokenizer {
             whole_pieces: _,
             post_processor: _,
         } = self.model();
-        let plain = special == Special::Text || added.is_empty();
+        let plain = !self.model().looks_for_added(special);
         match has_borders(cutter) && plain && !nfc && !prefix_space {
             true => stretches(text, first_border),
             false => stretches(text, |text, _| text.len()),

@@ -52,7 +52,10 @@ pub enum TokenizerError {
         problem: &'static str,
     },
     /// A name that is no special token of this vocabulary.
-    #[error("{content:?} is not a special token here; this vocabulary has {known:?}")]
+    #[error(
+        "{content:?} is not a special token here; this vocabulary has {}",
+        shown(known)
+    )]
     UnknownSpecialToken {
         /// The text as it was given.
         content: String,
@@ -149,6 +152,16 @@ pub enum TokenizerError {
         /// Units there are at most; 0 where that is not known.
         total: u64,
     },
+}
+
+/// The first of a list of names, and how many more there are: Llama 3 has 256 special tokens.
+fn shown(names: &[String]) -> String {
+    const MOST: usize = 8;
+    let first = format!("{:?}", &names[..names.len().min(MOST)]);
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => first,
+        Some(more) => format!("{first} and {more} more"),
+    }
 }
 
 /// What is wrong with a tokenizer file.

@@ -2,6 +2,7 @@
 
 use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
+use crate::tokenizer::Special;
 use serde_json::Value;
 
 /// Ids a vocabulary may reach; a file that asks for more is refused rather than allocated.
@@ -155,6 +156,12 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether some added token can come out of text.
+    pub fn looks_for_added(&self, special: Special) -> bool {
+        // Text is what most calls take: nothing is looked through for it.
+        special != Special::Text && self.added.iter().any(|token| special.takes(token.special))
+    }
+
     /// Checks what every part of the engine relies on: each byte has a token that is not an added one, and ids fit.
     ///
     /// # Errors

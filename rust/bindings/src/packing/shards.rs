@@ -14,7 +14,7 @@ use stategpt_pipeline::shards::{ShardingError, gaps, push_texts, vocabulary};
 use super::error;
 use crate::errors::typed;
 use crate::signals::interruptible;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, mode};
 
 fn sharding_error(error: ShardingError) -> PyErr {
     match error {
@@ -23,6 +23,7 @@ fn sharding_error(error: ShardingError) -> PyErr {
         ShardingError::NotUtf8 { .. } | ShardingError::TooLarge { .. } => {
             typed("CorpusError", error.to_string())
         }
+        ShardingError::EndIsText { .. } => typed("InvalidArgument", error.to_string()),
     }
 }
 
@@ -115,8 +116,10 @@ impl ShardWriter {
         py: Python<'_>,
         tokenizer: &Tokenizer,
         texts: Vec<Bound<'_, PyAny>>,
+        special: &str,
         threads: Option<usize>,
     ) -> PyResult<()> {
+        let special = mode(special)?;
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = held.as_ref().map_or(0, packing::ShardWriter::documents);
         drop(held);
@@ -125,7 +128,7 @@ impl ShardWriter {
             .map(|(number, text)| Text::of(number, text))
             .collect::<PyResult<Vec<_>>>()?;
         self.with(py, |writer| {
-            push_texts(writer, &tokenizer.0, &texts, threads)
+            push_texts(writer, &tokenizer.0, &texts, special, threads)
         })
     }
 

@@ -87,6 +87,11 @@ impl ShardWriter {
         })
     }
 
+    /// What it was told of the tokenizer.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
     /// Refuses these ids too: gaps of the vocabulary, which no token has.
     pub fn with_gaps(mut self, mut gaps: Vec<u32>) -> Self {
         gaps.sort_unstable();

@@ -229,7 +229,10 @@ fn reading_never_goes_astray_on_altered_contents() {
             let mut altered = whole.clone();
             altered[at] = 0xFF;
             fs::write(&path, &altered).unwrap();
-            let dataset = corpus.open();
+            // The first and the last offset are looked at when a data set is opened.
+            let Ok(dataset) = Dataset::open(&corpus.root()) else {
+                continue;
+            };
             for number in 0..3 {
                 let Ok(span) = dataset.span(number) else {
                     continue;

@@ -4,7 +4,12 @@
 //! 2. [`encode`]: ids give the bytes back and are those of the textbook's merge loop; pieces tile the text, and every tier of
 //!    registers cuts it where the scalar scanner does.
 //!
-//! Both make every call there is: with and without added tokens, offsets, spans, first ids, batches on threads, any ids decoded,
+//! 3. [`rankings`]: every line is kept, rejected or blank; what is kept is a group.
+//! 4. [`layout`]: a layout by the rules is taken; the tiles of what is taken walk over every key that a query sees.
+//! 5. [`manifest`]: what is read is written as it was; a canonical form is its own.
+//! 6. [`shards`]: descriptions and offsets below the fingerprint are read or refused, and what is read adds up.
+//!
+//! The first two make every call there is: with and without added tokens, offsets, spans, first ids, batches on threads, any ids decoded,
 //! and streams.
 //!
 //! The functions panic where something does not hold: the targets call them under libFuzzer, `tests/` on seeds and mutations.
@@ -12,8 +17,16 @@
 mod calls;
 mod encode;
 mod format;
+mod layout;
+mod manifest;
 mod mutation;
+mod rankings;
+mod shards;
 
 pub use encode::encode;
 pub use format::format;
+pub use layout::layout;
+pub use manifest::manifest;
 pub use mutation::Mutations;
+pub use rankings::rankings;
+pub use shards::shards;

@@ -50,6 +50,26 @@ fn any_file_is_read_or_refused() {
 }
 
 #[test]
+fn any_records_are_kept_rejected_or_blank() {
+    run("rankings", stategpt_fuzz::rankings);
+}
+
+#[test]
+fn any_layout_is_walked_over_or_refused() {
+    run("layout", stategpt_fuzz::layout);
+}
+
+#[test]
+fn any_manifest_is_read_or_refused() {
+    run("manifest", stategpt_fuzz::manifest);
+}
+
+#[test]
+fn any_description_and_offsets_are_read_or_refused() {
+    run("shards", stategpt_fuzz::shards);
+}
+
+#[test]
 fn seeds_of_the_formats_are_read() {
     let read = seeds("format")
         .iter()

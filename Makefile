@@ -49,6 +49,10 @@ test-oldest: setup $(STAMPS)/oldest/made  ## operations, models and training wit
 	@$(call say,Python tests with the oldest packages that pyproject.toml allows)
 	PYTHONPATH=python $(STAMPS)/oldest/bin/python -m pytest -q tests/ops tests/model tests/train
 
+.PHONY: mutants
+mutants: setup  ## break the product in one place after another: the tests named for each must fail (AREAS='training ...')
+	$(BIN)/python tests/mutants/run.py $(AREAS)
+
 .PHONY: aot
 aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md, README
 	@$(call say,Compiling every launch with the newest and the oldest Triton (several minutes))

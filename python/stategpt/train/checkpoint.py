@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from stategpt.artifacts import publish_folder, verify
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
 from stategpt.json_reader import Integer, Record, read_record
+from stategpt.shown_fields import documented
 from stategpt.train.optim import expected_tensors, optimizer_tensors, restore_optimizer, unusable_tensor
 from stategpt.train.progress import console
 from stategpt.train.saved_tensors import read_tensors
@@ -32,14 +33,19 @@ KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is found damaged."""
 
 
+@documented
 @dataclass
 class LoopState:
     """Every scalar of a loop. Data order and random numbers are functions of `step`, so this is all there is."""
 
     step: int = 0
+    """Finished steps."""
     tokens: int = 0
+    """Tokens read so far, pads included."""
     skipped: int = 0
+    """Updates left out because loss or gradient was not finite."""
     skipped_in_a_row: int = 0
+    """Those since the last good update."""
 
 
 _STATE = Record({field.name: Integer(0) for field in fields(LoopState)}, closed=True)

@@ -16,6 +16,7 @@ import selectors
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter, deque
@@ -94,45 +95,64 @@ def run(kinds: Sequence[Kind], tries: int, seed: int, folder: Path, jobs: int, l
     waiting = deque(_Work(kind, part, seed, folder) for kind in kinds for part in _parts(kind.cases(tries)))
     left = Counter(work.kind.name for work in waiting)
     with selectors.DefaultSelector() as selector:
-        running = 0
-        while waiting or running:
-            while waiting and running < jobs:
-                selector.register((work := waiting.popleft()).start(), selectors.EVENT_READ, work)
-                running += 1
-            for key, _ in selector.select(timeout=0.2):
-                key.data.read(counts)
-            for key in list(selector.get_map().values()):
-                work = key.data
-                if not work.ended(counts):
-                    continue
-                selector.unregister(key.fd)
-                os.close(key.fd)
-                running -= 1
-                if work.numbers:
-                    waiting.appendleft(work)
-                    continue
-                left[work.kind.name] -= 1
-                if log is not None and not left[work.kind.name]:
-                    print(f"{work.kind.name}: {dict(counts[work.kind.name].outcomes)}", file=log, flush=True)
+        try:
+            _run_waiting(waiting, left, selector, counts, jobs, log)
+        finally:  # where the harness itself fails, nothing of it goes on
+            for key in selector.get_map().values():
+                key.data.kill()
     return counts
 
 
+def _run_waiting(
+    waiting: deque[_Work],
+    left: Counter[str],
+    selector: selectors.BaseSelector,
+    counts: dict[str, Count],
+    jobs: int,
+    log: Any,
+) -> None:
+    running = 0
+    while waiting or running:
+        while waiting and running < jobs:
+            selector.register((work := waiting.popleft()).start(), selectors.EVENT_READ, work)
+            running += 1
+        for key, _ in selector.select(timeout=0.2):
+            key.data.read(counts)
+        for key in list(selector.get_map().values()):
+            work = key.data
+            if not work.ended(counts):
+                continue
+            selector.unregister(key.fd)
+            os.close(key.fd)
+            running -= 1
+            if work.numbers:
+                waiting.appendleft(work)
+                continue
+            left[work.kind.name] -= 1
+            if log is not None and not left[work.kind.name]:
+                print(f"{work.kind.name}: {dict(counts[work.kind.name].outcomes)}", file=log, flush=True)
+
+
 def in_child(function: Callable[[], object]) -> None:
-    """Calls `function` in a child, whose threads and memory the parent never has."""
+    """Calls `function` in a child, whose threads the parent never has; what it prints is shown if it fails."""
     sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            function()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    if os.waitpid(child, 0)[1] != 0:
-        raise HarnessError("what the cases change could not be made")
+    with tempfile.TemporaryFile() as printed:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.dup2(printed.fileno(), 1)
+                os.dup2(printed.fileno(), 2)
+                function()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        if os.waitpid(child, 0)[1] != 0:
+            printed.seek(0)
+            tail = printed.read().decode(errors="replace")[-3000:]
+            raise HarnessError(f"what the cases change could not be made:\n{tail}")
 
 
 def _parts(cases: int) -> Iterable[list[int]]:
@@ -176,11 +196,15 @@ class _Work:
                 self.numbers.remove(number)
                 counts[self.kind.name].add(number, outcome, detail)
 
+    def kill(self) -> None:
+        """Ends the child."""
+        os.kill(self._child, signal.SIGKILL)
+        os.waitpid(self._child, 0)
+
     def ended(self, counts: dict[str, Count]) -> bool:
         """Is the child gone, by itself or by us?"""
         if time.monotonic() - self._heard_s > self.kind.timeout_s:
-            os.kill(self._child, signal.SIGKILL)
-            os.waitpid(self._child, 0)
+            self.kill()
             counts[self.kind.name].add(self.numbers.pop(0), "hang", f"no end in {self.kind.timeout_s:g} s")
         else:
             child, status = os.waitpid(self._child, os.WNOHANG)

@@ -49,6 +49,28 @@ test-oldest: setup $(STAMPS)/oldest/made  ## operations, models and training wit
 	@$(call say,Python tests with the oldest packages that pyproject.toml allows)
 	PYTHONPATH=python $(STAMPS)/oldest/bin/python -m pytest -q tests/ops tests/model tests/train
 
+.PHONY: mutants
+mutants: setup  ## break the product in one place after another: the tests named for each must fail (AREAS='training ...')
+	$(BIN)/python tests/mutants/run.py $(AREAS)
+
+.PHONY: fuzz
+fuzz: setup  ## hostile input: the fuzz targets on changed seeds, then every reader and argument (5 minutes; TRIES=60)
+	@$(call say,Fuzz targets on their seeds and on changes of them)
+	cargo test --locked --release -p stategpt-fuzz
+	@$(call say,Hostile inputs of every kind)
+	$(BIN)/python fuzz/hostile/run.py $(if $(TRIES),--tries $(TRIES)) --write SECURITY.md
+
+.PHONY: audit
+audit:  ## licences, sources and published weaknesses of the crates (cargo-deny; builds it once, several minutes)
+	@command -v cargo-deny >/dev/null || [ -x $(STAMPS)/cargo-deny/bin/cargo-deny ] || \
+	  cargo install --locked --root $(STAMPS)/cargo-deny cargo-deny
+	@export PATH="$$PATH:$(CURDIR)/$(STAMPS)/cargo-deny/bin"; \
+	cargo-deny --locked check licenses bans sources; \
+	if cargo-deny fetch db; then cargo-deny --locked check advisories; else \
+	  echo 'SKIPPED: published weaknesses. The RustSec database (github.com) cannot be reached from here;'; \
+	  echo '         licences, banned crates and sources were checked. Run `make audit` again with a network.'; fi
+	@echo 'Not audited here: Python packages. Their lower bounds in pyproject.toml leave out versions with known weaknesses.'
+
 .PHONY: aot
 aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md, README
 	@$(call say,Compiling every launch with the newest and the oldest Triton (several minutes))

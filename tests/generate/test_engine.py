@@ -1,5 +1,6 @@
 """The engine: what it samples, whether batch-mates matter, how completions end, and what it refuses."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -11,7 +12,7 @@ from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.data import Layout, Tokenizer, chat_prompt  # noqa: E402
 from stategpt.errors import ContextOverflow, ForeignArtifact, InvalidArgument, UnknownToken  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
-from stategpt.model import GPT, log_probs  # noqa: E402
+from stategpt.model import GPT, SpecialIds, log_probs  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 
 TEXT = "Return the length of a list. Return True if the key is in the dictionary. "
@@ -250,6 +251,28 @@ def test_what_cannot_be_sampled_is_refused_with_the_prompts_number(engine, model
     small = GPT(GPTConfig(vocab_size=20, depth=1, width=8, heads=1, kv_heads=1, head_width=8, hidden_width=8))
     with pytest.raises(ForeignArtifact, match="load the tokenizer that was saved with the model"):
         Engine(small, tok)
+
+
+def test_every_end_id_of_the_model_ends_a_completion(model, tok):
+    first = int(tok.encode("Return")[0])
+    ends = copy.deepcopy(model)
+    ends.special_ids = SpecialIds(bos=0, eos=(first, 7), pad=1)
+    engine = Engine(ends, tok)
+    assert engine.end_ids == (0, first, 7)
+    for end in engine.end_ids:
+        (one,) = engine.generate(prompts(tok)[:1], max_tokens=5, forbidden=all_but(tok, end))
+        assert (one.ids.tolist(), one.ended, one.reason, one.text) == ([end], True, "end", "")
+        assert list(engine.stream(prompts(tok)[0], max_tokens=5, forbidden=all_but(tok, end))) == []
+        (stopped,) = engine.generate(prompts(tok)[:1], max_tokens=5, forbidden=all_but(tok, end), stop=["zz"])
+        assert (stopped.ids.tolist(), stopped.reason, stopped.text) == ([end], "end", "")
+    (one,) = Engine(model, tok).generate(prompts(tok)[:1], max_tokens=5, forbidden=all_but(tok, first))
+    assert (one.ids.tolist(), one.reason) == ([first] * 5, "length")
+
+
+def test_control_tokens_that_end_a_text_are_not_forbidden(model, tok):
+    ends = copy.deepcopy(model)
+    ends.special_ids = SpecialIds(eos=(0, 7))
+    assert set(Engine(model, tok)._forbidden(None)) - set(Engine(ends, tok)._forbidden(None)) == {7}
 
 
 def test_one_string_where_a_list_is_meant_is_refused_with_the_remedy(engine):

@@ -50,11 +50,11 @@ class Completion:
     """Log-probability of each token under the distribution it was drawn from: temperature, forbidden ids, top-k and
     top-p applied (at temperature 0, that of temperature 1)."""
     ended: bool
-    """The model ended it by end of text."""
+    """The model ended it: by end of text, or by another end id of its folder (`GPT.special_ids`)."""
     reason: Reason
-    """"end": end of text; "stop": a stop string; "length": max_tokens, or the context was full."""
+    """"end": an end id; "stop": a stop string; "length": max_tokens, or the context was full."""
     text: str
-    """The tokens as text, without end of text and cut before the stop string."""
+    """The tokens as text, without the end id and cut before the stop string."""
 
     __repr__ = short_repr
 
@@ -62,6 +62,7 @@ class Completion:
 class Engine:
     """Samples from `model` through `tok`; the model may be trained between calls.
 
+    A completion ends at the tokenizer's end of text and at every end id of the model (`GPT.special_ids`).
     Raises `ForeignArtifact` when the tokenizer has more ids than the model.
     """
 
@@ -87,6 +88,8 @@ class Engine:
         self.model = model
         self.tok = tok
         self.control = ControlTokens.of(tok)
+        self.end_ids = tuple(dict.fromkeys((self.control.end_of_text, *model.special_ids.eos)))
+        """Ids that end a completion."""
         self.precision = precision
         self.batch_rows = batch_rows
 
@@ -115,7 +118,7 @@ class Engine:
             seed: with stream, sample and position it decides every draw.
             stop: strings that end a completion; its text leaves them out.
             max_tokens: most tokens of a completion; the context may be full before.
-            forbidden: ids never drawn; None stands for every control token but end of text.
+            forbidden: ids never drawn; None stands for every control token but those that end a text.
             stream_base: number of the first prompt's random stream (the others follow it), or a number for each prompt.
             progress: called as completions finish.
 
@@ -180,7 +183,7 @@ class Engine:
         while batch is None or batch.running:
             # Entered for each step: a generator must not leave its caller's code in inference mode.
             with torch.inference_mode(), autocast(self.precision, self.model.device):
-                batch = batch or Batch(self.model, sampler, items, [ids], self.control.end_of_text, [text])
+                batch = batch or Batch(self.model, sampler, items, [ids], self.end_ids, [text])
                 if batch.step():
                     text.finish()
             if piece := text.take():
@@ -196,9 +199,7 @@ class Engine:
             batch: Batch | None = None
             while batch is None or batch.running:
                 with torch.inference_mode(), autocast(self.precision, self.model.device):
-                    batch = batch or Batch(
-                        self.model, sampler, chunk, ids, self.control.end_of_text, list(texts.values())
-                    )
+                    batch = batch or Batch(self.model, sampler, chunk, ids, self.end_ids, list(texts.values()))
                     finished = batch.step()
                 for sampled in finished:
                     text = texts.get(sampled.item)
@@ -234,7 +235,8 @@ class Engine:
 
     def _forbidden(self, forbidden: Sequence[int] | None) -> tuple[int, ...]:
         """Ids that are never drawn; those a padded vocabulary has beyond the tokenizer's always belong to them."""
-        chosen = self.control.forbidden if forbidden is None else token_ids("forbidden", forbidden)
+        ours = [token for token in self.control.forbidden if token not in self.end_ids]
+        chosen = ours if forbidden is None else token_ids("forbidden", forbidden)
         vocabulary = self.model.config.vocab_size
         if unknown := [token for token in chosen if token >= vocabulary]:
             raise UnknownToken(f"forbidden holds id {unknown[0]}, the model knows ids of 0 .. {vocabulary - 1}")

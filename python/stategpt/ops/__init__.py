@@ -13,7 +13,8 @@ from .paged_attention import PagedBackend as PagedBackend  # noqa: E402
 from .paged_attention import SharedPrefix as SharedPrefix  # noqa: E402
 from .paged_attention import paged_attention as paged_attention  # noqa: E402
 from .rms_norm import rms_norm as rms_norm  # noqa: E402
-from .rotary import rotary_tables as rotary_tables  # noqa: E402
+from .rotary import rotary_angles as rotary_angles  # noqa: E402
+from .rotary import rotary_frequencies as rotary_frequencies  # noqa: E402
 from .rotary import rotate as rotate  # noqa: E402
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "cross_entropy",
     "paged_attention",
     "rms_norm",
-    "rotary_tables",
+    "rotary_angles",
+    "rotary_frequencies",
     "rotate",
 ]

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -242,7 +243,7 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
                 _append_once(folder.stage(stage) / "frontier.jsonl", step, probe.measure(policy))
 
         fit(task, policy, settings, hook=hook)
-        inputs.publish_model(stage, policy.save_pretrained, fingerprint, parents)
+        inputs.publish_model(stage, partial(policy.save_pretrained, manifest=True), fingerprint, parents)
 
 
 def _append_once(path: Any, step: int, values: dict[str, float]) -> None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from stategpt.config import OptimConfig
-from stategpt.errors import TrainingDiverged
+from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.model import Precision, autocast
 from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint
@@ -103,12 +103,17 @@ Hook = Callable[[int], None]
 def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
     """Trains `model` on `task` until its last step, resuming from the newest checkpoint in the stage's folder.
 
-    Raises `TrainingDiverged` after three non-finite steps in a row, and `KeyboardInterrupt` (SIGINT) or
-    `SystemExit(75)` (SIGTERM, so that a scheduler starts it again) after having saved a checkpoint.
+    Raises `TrainingDiverged` after three non-finite steps in a row, `CorruptArtifact` and `ForeignArtifact` as
+    `load_latest_checkpoint`, and `KeyboardInterrupt` (SIGINT) or `SystemExit(75)` (SIGTERM, so that a scheduler starts
+    it again) after having saved a checkpoint.
     """
     optimizer = adamw(model, settings.optim)
     checkpoints = settings.folder / "checkpoints"
     state = load_latest_checkpoint(checkpoints, model, optimizer, settings.fingerprint) or LoopState()
+    if state.step > task.steps:
+        raise CorruptArtifact(
+            f"the checkpoint in {checkpoints} is of step {state.step}, {task.name} has {task.steps} steps. Delete it."
+        )
     log = MetricsLog(settings.folder / "metrics.jsonl", state.step)
     if hook is not None and state.step == 0:
         hook(0)

@@ -15,8 +15,19 @@ import pytest
 from stategpt.config import Run, plan
 from stategpt.shown_fields import documented, field_docs, short_repr
 
-ROOMS = ("stategpt", "stategpt.artifacts", "stategpt.config", "stategpt.evaluate", "stategpt.generate", "stategpt.ops",
-         "stategpt.train", "stategpt.run", "stategpt.config.planner", "stategpt.config.toml")  # fmt: skip
+ROOMS = (
+    "stategpt",
+    "stategpt.artifacts",
+    "stategpt.config",
+    "stategpt.config.planner",
+    "stategpt.config.toml",
+    "stategpt.evaluate",
+    "stategpt.generate",
+    "stategpt.model",
+    "stategpt.ops",
+    "stategpt.run",
+    "stategpt.train",
+)
 MOST_CHARACTERS = 1000
 
 

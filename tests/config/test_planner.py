@@ -83,12 +83,14 @@ def test_export_says_why_not() -> None:
 
 
 def test_planned_architecture_is_the_one_that_is_saved() -> None:
-    pytest.importorskip("torch", reason="the model needs torch")
+    torch = pytest.importorskip("torch", reason="the model needs torch")
+    from stategpt.model import SpecialIds
     from stategpt.model.hf import causal_lm_config
 
     for switches in ({}, {"qk_norm": False}, {"qk_norm": False, "attention_bias": True}):
         config = GPTConfig(**switches)
-        assert causal_lm_config(config)["architectures"] == [exportability(config).architecture]
+        written = causal_lm_config(config, SpecialIds(), torch.float32)
+        assert written["architectures"] == [exportability(config).architecture]
 
 
 def test_assumptions_must_be_above_zero() -> None:

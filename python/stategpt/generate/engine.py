@@ -235,7 +235,7 @@ class Engine:
 
     def _forbidden(self, forbidden: Sequence[int] | None) -> tuple[int, ...]:
         """Ids that are never drawn; those a padded vocabulary has beyond the tokenizer's always belong to them."""
-        ours = tuple(token for token in self.control.forbidden if token not in self.end_ids)
+        ours = [token for token in self.control.forbidden if token not in self.end_ids]
         chosen = ours if forbidden is None else token_ids("forbidden", forbidden)
         vocabulary = self.model.config.vocab_size
         if unknown := [token for token in chosen if token >= vocabulary]:

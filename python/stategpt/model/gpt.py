@@ -95,15 +95,15 @@ class GPT(nn.Module):
             InvalidArgument: not a flat stream of ids, or not its layout as tensors.
             UnknownToken: an id outside the vocabulary; on a CPU only, a GPU's own check ends the process.
         """
-        if not torch.compiler.is_compiling():
-            check_stream(tokens_N, layout)
         if torch.compiler.is_compiling():  # a graph would be bound to the host's number, so the device looks
             torch._assert_async((layout.position < self.config.context_tokens).all(), "a sequence exceeds the context")
-        elif layout.longest_tokens > self.config.context_tokens:
-            raise ContextOverflow(
-                f"the layout holds a sequence of {layout.longest_tokens} tokens, the context is "
-                f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
-            )
+        else:
+            check_stream(tokens_N, layout)
+            if layout.longest_tokens > self.config.context_tokens:
+                raise ContextOverflow(
+                    f"the layout holds a sequence of {layout.longest_tokens} tokens, the context is "
+                    f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
+                )
         rotary = self.rotary(layout.position)
         x_NW = self._embed(tokens_N)
         for block in self.layers:
@@ -117,7 +117,7 @@ class GPT(nn.Module):
             return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
         except IndexError:  # which names neither the id nor the vocabulary
             wrong = tokens_N[(tokens_N < 0) | (tokens_N >= self.config.vocab_size)]
-            if not len(wrong):
+            if not wrong.numel():  # a module of somebody else's, with limits of its own
                 raise
             raise UnknownToken(
                 f"the stream holds id {int(wrong[0])}, the model knows ids of 0 .. {self.config.vocab_size - 1}; "

@@ -11,6 +11,7 @@ from stategpt.config.control import CONTROL_TOKENS, END_OF_TEXT, PAD
 from stategpt.errors import CorruptArtifact
 from stategpt.json_reader import Integer, Items, Optional, Record
 from stategpt.json_reader import OneOf as Either
+from stategpt.shown_fields import documented
 
 _ID = Integer(-1, 2**31 - 1)
 """-1 stands for "none" in folders of the first Llama."""
@@ -28,6 +29,7 @@ GENERATION = Record(ID_FIELDS)
 _ABSENT: Mapping[str, Mapping[str, int]] = {"llama": {"bos_token_id": 1, "eos_token_id": 2}}
 
 
+@documented
 @dataclass(frozen=True)
 class SpecialIds:
     """Ids of a model's special tokens; the defaults are those of this package's own tokenizers."""

@@ -52,3 +52,12 @@ def test_a_record_that_is_not_json_is_refused_and_the_log_kept(tmp_path: Path) -
 def test_a_folder_in_the_place_of_a_log_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="could not open"):
         append_line(tmp_path, {"step": 1})
+
+
+def test_a_link_is_not_followed_and_its_target_keeps_its_last_line(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("one\nno newline here")
+    (tmp_path / "log.jsonl").symlink_to(victim)
+    with pytest.raises(StorageError, match="a log is an ordinary file"):
+        append_line(tmp_path / "log.jsonl", {"step": 1})
+    assert victim.read_text() == "one\nno newline here"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stategpt.config.checks import shown_key
 from stategpt.config.presets import PRESETS
 from stategpt.config.run import Run
 from stategpt.config.toml import Resolved, load, resolve
@@ -38,7 +40,7 @@ def split_settings(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             continue
         value = match["value"] if match["value"] is not None else next(rest, None)
         if value is None:
-            raise ConfigError(f"{word} needs a value: {word} VALUE")
+            raise ConfigError(f"{shown_key(word)} needs a value: {shown_key(word)} VALUE")
         settings[match["key"].replace("-", "_")] = value
     return settings, plain
 
@@ -52,9 +54,13 @@ def find_run(name: str, settings: Mapping[str, str]) -> Resolved:
     if name in RECIPES:
         return resolve(RECIPES[name](), settings)
     path = Path(name)
-    if path.is_dir():
-        path = path / "run.toml"
-    if path.suffix == ".toml" or path.exists():
+    try:
+        if path.is_dir():
+            path = path / "run.toml"
+        known = path.suffix == ".toml" or path.exists()
+    except (OSError, ValueError):  # a name too long for the file system
+        known = False
+    if known:
         return resolve(load(path), settings)
     raise unknown_run(name)
 
@@ -62,14 +68,17 @@ def find_run(name: str, settings: Mapping[str, str]) -> Resolved:
 def unknown_run(name: str) -> ConfigError:
     """The error for a word that is no recipe, preset, file or folder."""
     names = [*RECIPES, *PRESETS]
-    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.0)[0]
+    short = shown_key(name)  # the search takes time that grows with the square of the name
+    nearest = difflib.get_close_matches(short.lower(), names, n=1, cutoff=0.0)[0]
     recipes = ", ".join(RECIPES)
-    return ConfigError(f"{name!r} is neither a recipe ({recipes}) nor a TOML file nor a run folder; nearest: {nearest}")
+    return ConfigError(
+        f"{short!r} is neither a recipe ({recipes}) nor a TOML file nor a run folder; nearest: {nearest}"
+    )
 
 
 def default_out(name: str, run: Run) -> Path:
     """Where a run goes when nothing is said: the run folder that was named, else `runs/<name of the run>`."""
-    return Path(name) if name not in RECIPES and Path(name).is_dir() else Path("runs") / run.name
+    return Path(name) if name not in RECIPES and os.path.isdir(name) else Path("runs") / run.name
 
 
 def run_folder(name: str) -> Path:
@@ -79,7 +88,11 @@ def run_folder(name: str) -> Path:
         ConfigError: no such folder, or a folder that is not a run's.
     """
     folder = Path(name)
-    if not (folder / "run.toml").is_file():
-        what = "has no run.toml" if folder.is_dir() else "is not a folder"
-        raise ConfigError(f"{name} {what}; give the folder of a run, the one named by `stategpt run --out`")
+    try:
+        is_run, is_folder = (folder / "run.toml").is_file(), folder.is_dir()
+    except (OSError, ValueError):  # a name too long for the file system
+        is_run = is_folder = False
+    if not is_run:
+        what = "has no run.toml" if is_folder else "is not a folder"
+        raise ConfigError(f"{shown_key(name)} {what}; give the folder of a run, the one named by `stategpt run --out`")
     return folder

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from stategpt.config.checks import require_positive
+from stategpt.config.checks import require
 from stategpt.config.cost import (
     FLOAT32_BYTES,
     activation_bytes_per_token,
@@ -21,13 +21,16 @@ from stategpt.config.cost import (
 from stategpt.config.model import GPTConfig
 from stategpt.config.run import Run
 
+SMALLEST, LARGEST_RATE = 1e-9, 1e24
+"""Range of what is assumed."""
+
 
 @dataclass(frozen=True)
 class Assumptions:
     """What the plan cannot know from the config. The defaults are `tiny_cpu`'s on two AVX-512 cores.
 
     Raises:
-        ConfigError: a value that is not above zero.
+        ConfigError: a value that is not between 1e-9 and 1e24.
     """
 
     train_flops_per_s: float = 9.0e10
@@ -46,7 +49,9 @@ class Assumptions:
     """Seconds for n-gram models, figures and start-up."""
 
     def __post_init__(self) -> None:
-        require_positive("plan", **{field.name: getattr(self, field.name) for field in fields(self)})
+        for field in fields(self):
+            value = getattr(self, field.name)
+            require(SMALLEST <= value <= LARGEST_RATE, f"plan.{field.name}", value, "must lie between 1e-9 and 1e24")
 
 
 @dataclass(frozen=True)

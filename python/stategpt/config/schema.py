@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
-from stategpt.config.checks import SettingError
+from stategpt.config.checks import SettingError, shown_key
 from stategpt.config.run import Run
 from stategpt.config.values import check_value
 from stategpt.errors import ConfigError
@@ -39,6 +39,7 @@ def _walk_types(section: type, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def unknown_setting(key: str) -> ConfigError:
     """The error for a key that does not exist; it names the nearest one, or the section's keys."""
+    key = shown_key(key)  # also keeps the search for the nearest one short
     known = list(setting_types())
     inside = [name for name in known if name.startswith(f"{key}.")]
     if inside:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from stategpt.config.checks import require_size
 from stategpt.config.dial import derive
 from stategpt.config.documentation import setting_docs
 from stategpt.config.run import Run
@@ -27,8 +27,11 @@ from stategpt.config.schema import (
     to_dict,
     unknown_setting,
 )
+from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.config.values import check_value, parse_value
 from stategpt.errors import ConfigError
+from stategpt.files import read_bytes
+from stategpt.visible_text import visible_line
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -52,18 +55,18 @@ def load(path: str | Path) -> Run:
     """Read a run from a TOML file.
 
     Raises:
-        ConfigError: no such file, not TOML, an unknown key (names the nearest), a wrong type or a broken rule.
+        ConfigError: no such file, no regular file, too large, not TOML, an unknown key (names the nearest), a wrong
+            type or a broken rule.
     """
+    where = visible_line(str(path))
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_bytes(path, LIMIT_BYTES, ConfigError).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a run ({error}); give a TOML file in UTF-8") from error
+        raise ConfigError(f"{where}: cannot be read as a run ({error}); give a TOML file in UTF-8") from error
     try:
-        return from_dict(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+        return from_dict(parse_toml(text))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def from_dict(table: Mapping[str, Any]) -> Run:
@@ -101,6 +104,8 @@ def resolve(run: Run, changes: Mapping[str, Any]) -> Resolved:
 
 
 def _resolve(run: Run, given: Table) -> Resolved:
+    for key, value in given.items():
+        require_size(key, value)
     derived = derive(run, given)
     return Resolved(run=rebuild(run, {**derived, **given}), given=given, derived=derived)
 

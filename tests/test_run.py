@@ -46,12 +46,17 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {stage: hashlib.sha256(path.read_bytes()).hexdigest() for stage, path in files.items() if path.exists()}
 
 
+def _measured(folder: Path) -> dict[str, bytes]:
+    """All measurements that are a function of the run, with the manifests and the lineage over them."""
+    files = [*folder.glob("**/evaluation/*"), *folder.glob("gates/*"), folder / "lineage.json"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 def test_a_run_leaves_every_stage_and_a_report(finished: Path) -> None:
     assert set(_hashes(finished)) == set(MODELS)
-    for stage in ("base", "sft", "reward"):
-        assert json.loads((finished / stage / "evaluation.json").read_text())
-    assert (finished / "comparison" / "evaluation.json").exists()
-    assert {gate["gate"] for gate in json.loads((finished / "report" / "gates.json").read_text())} <= {
+    for stage in ("base", "sft", "rankings", "reward", "comparison"):
+        assert json.loads((finished / stage / "evaluation" / "evaluation.json").read_text())
+    assert {gate["gate"] for gate in json.loads((finished / "gates" / "gates.json").read_text())} == {
         "base", "sft_ended", "sft_similarity", "reward_accuracy", "reward_beats_length", "rl_win_rate", "rl_kl",
         "diversity_change", "diversity_unique",
     }  # fmt: skip
@@ -81,7 +86,7 @@ def test_running_again_changes_nothing(recipe: Run, finished: Path) -> None:
 
 
 def test_the_mean_reward_of_demonstrations_is_zero(finished: Path) -> None:
-    measured = json.loads((finished / "reward" / "evaluation.json").read_text())
+    measured = json.loads((finished / "reward" / "evaluation" / "evaluation.json").read_text())
     assert measured["demonstrations_mean"] == pytest.approx(0.0, abs=1e-4)
     assert len(measured["scores"]["demonstrations"]) > 50
 
@@ -96,6 +101,7 @@ def test_gates_may_change_without_training_again(recipe: Run, finished: Path) ->
     result = sg.run(replace(recipe, gates=replace(recipe.gates, required=("rl",))), out=finished)
     assert "rl_win_rate" in {gate.gate for gate in result.failed_gates}, "8 prompts are fewer than the gate wants"
     assert _hashes(finished) == before
+    assert sg.run(recipe, out=finished).failed_gates == []
 
 
 @pytest.mark.parametrize(("stage", "step"), [("base", 23), ("rl", 5)])
@@ -111,7 +117,8 @@ def test_sigkill_in_a_stage_then_resume_is_bit_identical(
     assert not (out / stage / "model").exists(), "the kill must land inside the stage"
     subprocess.run(command, check=True, capture_output=True, timeout=KILL_GUARD_S)
     assert _hashes(out) == _hashes(finished)
-    steps = [json.loads(line)["step"] for line in (out / stage / "metrics.jsonl").read_text().splitlines()]
+    assert _measured(out) == _measured(finished)
+    steps = [json.loads(line)["step"] for line in (out / stage / "log" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)), "no step is logged twice"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from stategpt.artifacts import RunLock, publish_file, write_lineage
+from stategpt.artifacts.measurements import is_published, refuse_earlier_layout, refuse_links
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
 from stategpt.config.schema import flatten
@@ -66,17 +67,19 @@ def run(config: Run, out: str | Path) -> RunResult:
     """
     began_s = time.perf_counter()
     folder = RunFolder(Path(out))
-    folder.root.mkdir(parents=True, exist_ok=True)
     with RunLock(folder.root):
+        refuse_links(folder.root)
+        refuse_earlier_layout(folder.root)
+        is_published(folder.gates)  # refused now if it cannot be replaced at the end
         _own(config, folder)
         for title, step in STEPS:
             step_began_s = time.perf_counter()
             console.rule(title, align="left")
             step(config, folder)
             console.print(f"{title}: {time.perf_counter() - step_began_s:.1f} s", markup=False)
-        write_lineage(folder.root)
         gates = check_gates(read_evaluations(folder.root), config.gates)
         write_gates(gates, folder.root)
+        write_lineage(folder.root)
         report = render(folder.root)
     console.print(summary(folder.root), markup=False)
     return RunResult(folder.root, gates, report, time.perf_counter() - began_s)

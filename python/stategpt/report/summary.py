@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from stategpt.evaluate.gates import format_value, read_gates, verdict
+from stategpt.evaluate.gates import format_value, verdict
+from stategpt.visible_text import visible_line
 
 from .run_files import RunFiles
 from .wording import STAGE_LABELS, count, duration, sentence
@@ -11,7 +12,7 @@ from .wording import STAGE_LABELS, count, duration, sentence
 def summary(run_folder: str | Path) -> str:
     """Stages with tokens and time, and gates with their verdict; what the run does not have is left out."""
     files = RunFiles(Path(run_folder))
-    seconds, gates = files.seconds(), read_gates(files.root)
+    seconds, gates = files.seconds(), files.gates()
     lines = [f"{files.name}: {sentence(files.tokens('base'))}"]
     width = max((len(label) for label in STAGE_LABELS.values()), default=0)
     for stage, spent in seconds.items():
@@ -26,5 +27,5 @@ def summary(run_folder: str | Path) -> str:
     ]
     page = files.root / "report" / "index.html"
     if page.is_file():
-        lines.append(f"  report: {page}")
+        lines.append(f"  report: {visible_line(str(page))}")
     return "\n".join(lines)

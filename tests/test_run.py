@@ -1,6 +1,7 @@
 """All stages end to end on a corpus the test makes: they run, go on after a kill bit for bit, and refuse strangers."""
 
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -9,6 +10,8 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -120,6 +123,52 @@ def test_sigkill_in_a_stage_then_resume_is_bit_identical(
     assert _measured(out) == _measured(finished)
     steps = [json.loads(line)["step"] for line in (out / stage / "log" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)), "no step is logged twice"
+
+
+PHASES = (
+    ("stategpt.stages.prepare", "build_python_library"),
+    ("stategpt.stages.prepare", "write_shards"),
+    ("stategpt.stages.pretrain", "_sample"),
+    ("stategpt.stages.pretrain", "evaluate_base"),
+    ("stategpt.stages.sft", "evaluate_answers"),
+    ("stategpt.stages.rankings", "record_of"),
+    ("stategpt.stages.rankings", "_describe"),
+    ("stategpt.stages.reward", "evaluate_reward"),
+    ("stategpt.stages.rl", "_refuse_lost_frontier"),
+    ("stategpt.stages.compare", "compare_systems"),
+    ("stategpt.run", "write_lineage"),
+    ("stategpt.run", "render"),
+)
+"""Where SIGTERM comes: inside each kind of work of a run, in its order."""
+
+
+def test_sigterm_ends_every_phase_with_75_and_the_run_goes_on_bit_for_bit(
+    recipe: Run, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    before = signal.getsignal(signal.SIGTERM)
+    for module, name in PHASES:
+        with pytest.MonkeyPatch.context() as patch:
+            _send_sigterm_in(patch, importlib.import_module(module), name)
+            with pytest.raises(SystemExit) as ended:
+                sg.run(recipe, out=out)
+        assert ended.value.code == 75, (module, name)
+        assert signal.getsignal(signal.SIGTERM) is before
+        assert not list(out.glob("**/.*.staged-*")), (module, name)
+    assert sg.run(recipe, out=out).failed_gates == []
+    assert _hashes(out) == _hashes(finished)
+    assert _measured(out) == _measured(finished)
+
+
+def _send_sigterm_in(patch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
+    """The function sends this process SIGTERM when it is called, then does its work."""
+    real = getattr(module, name)
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments, **named)
+
+    patch.setattr(module, name, interrupted)
 
 
 def _run_and_kill(command: list[str], stage: Path, step: int) -> None:

@@ -29,6 +29,7 @@ from stategpt.stages.rankings import rankings
 from stategpt.stages.reward import reward
 from stategpt.stages.rl import rl
 from stategpt.stages.sft import sft
+from stategpt.train.interruption import Termination
 from stategpt.train.progress import console
 
 STEPS: tuple[tuple[str, Callable[[Run, RunFolder], None]], ...] = (
@@ -63,11 +64,12 @@ def run(config: Run, out: str | Path) -> RunResult:
     """Runs every stage of `config` in the folder `out`, continuing what is already there.
 
     Raises `ForeignArtifact` when `out` holds another run, `StorageError` when another process works in it, and each
-    stage's own errors. Interrupted by SIGINT or SIGTERM it leaves checkpoints from which the next call goes on.
+    stage's own errors. Interrupted by SIGINT (`KeyboardInterrupt`) or SIGTERM (`SystemExit(75)`), in whatever phase, it
+    leaves what the next call goes on from: published folders, and a checkpoint where it trained.
     """
     began_s = time.perf_counter()
     folder = RunFolder(Path(out))
-    with RunLock(folder.root):
+    with Termination() as termination, RunLock(folder.root):
         refuse_links(folder.root)
         refuse_earlier_layout(folder.root)
         is_published(folder.gates)  # refused now if it cannot be replaced at the end
@@ -77,10 +79,12 @@ def run(config: Run, out: str | Path) -> RunResult:
             console.rule(title, align="left")
             step(config, folder)
             console.print(f"{title}: {time.perf_counter() - step_began_s:.1f} s", markup=False)
+            termination.check()
         gates = check_gates(read_evaluations(folder.root), config.gates)
         write_gates(gates, folder.root)
         write_lineage(folder.root)
         report = render(folder.root)
+        termination.check()
     console.print(summary(folder.root), markup=False)
     return RunResult(folder.root, gates, report, time.perf_counter() - began_s)
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 import stategpt as sg
 from small_corpus import write_small_corpus
 from stategpt.config import Run
-from stategpt.errors import ForeignArtifact
+from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
 from stategpt.recipes import test_cpu as smoke_recipe
 
 MODELS = ("base", "sft", "reward", "rl")
@@ -123,6 +124,55 @@ def test_sigkill_in_a_stage_then_resume_is_bit_identical(
     assert _measured(out) == _measured(finished)
     steps = [json.loads(line)["step"] for line in (out / stage / "log" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)), "no step is logged twice"
+
+
+def test_a_model_without_its_manifest_is_refused_before_any_work(
+    recipe: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = _copy_without_training(finished, tmp_path, monkeypatch)
+    (out / "base" / "model" / "manifest.json").unlink()
+    with pytest.raises(CorruptArtifact, match=r"base/model exists and has no manifest\.json"):
+        sg.run(recipe, out=out)
+
+
+def test_a_lost_evaluation_is_measured_again_without_training(
+    recipe: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _measured(finished)
+    out = _copy_without_training(finished, tmp_path, monkeypatch)
+    shutil.rmtree(out / "sft" / "evaluation")
+    shutil.rmtree(out / "reward" / "evaluation")
+    sg.run(recipe, out=out)
+    assert _measured(out) == before
+
+
+def test_what_only_training_measures_is_refused_when_it_is_lost(
+    recipe: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = _copy_without_training(finished, tmp_path, monkeypatch)
+    shutil.rmtree(out / "rl" / "evaluation")
+    with pytest.raises(CorruptArtifact, match=r"frontier\.jsonl lacks step 0"):
+        sg.run(recipe, out=out)
+    shutil.rmtree(out / "base" / "evaluation")
+    with pytest.raises(CorruptArtifact, match=r"samples\.jsonl lacks the samples of step 0"):
+        sg.run(recipe, out=out)
+
+
+def test_a_stage_that_is_a_link_is_refused_and_its_target_stays(recipe: Run, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "base").symlink_to(tmp_path / "outside")
+    with pytest.raises(StorageError, match="base is a link"):
+        sg.run(recipe, out=tmp_path / "run")
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def _copy_without_training(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished run, in a process where any training fails the test."""
+    for stage in ("pretrain", "sft", "reward", "rl"):
+        monkeypatch.setattr(f"stategpt.stages.{stage}.fit", None)
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
 
 
 PHASES = (

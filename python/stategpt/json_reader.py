@@ -183,9 +183,7 @@ class MapOf:
         if len(value) > self.max_items:
             raise Mismatch(f"{where} has {len(value)} fields; expected at most {self.max_items}")
         if longest := next((key for key in value if len(key) > self.max_key_chars), None):
-            raise Mismatch(
-                f"{where} has the field {_shown(longest)}; expected names of {self.max_key_chars} characters"
-            )
+            raise Mismatch(f"{where} has the field {_shown(longest)}; expected at most {self.max_key_chars} characters")
         return {key: self.kind.check(item, f"{where}.{_shown(key)}") for key, item in value.items()}
 
 

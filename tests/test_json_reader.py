@@ -19,6 +19,7 @@ from stategpt.json_reader import (
     Real,
     Record,
     Text,
+    Tuple,
     check_value,
     parse_json,
     read_record,
@@ -119,3 +120,20 @@ def test_a_file_is_read_and_checked(tmp_path: Path) -> None:
     assert read_record(path, SHAPE)["step"] == 3
     with pytest.raises(CorruptArtifact, match=r"x\.json: \$ lacks the field seed"):
         read_record(path, Record({"seed": Integer()}), error=CorruptArtifact)
+
+
+def test_a_tuple_has_its_kinds_in_their_order() -> None:
+    kind = Tuple((Text(), Integer(0)))
+    assert check_value(["a", 1], kind, where="f") == ["a", 1]
+    for wrong in (["a"], ["a", 1, 2], [1, "a"], {"a": 1}, None):
+        with pytest.raises(DataError):
+            check_value(wrong, kind, where="f")
+
+
+def test_the_fields_of_a_table_are_counted_and_their_names_measured() -> None:
+    kind = MapOf(Integer(), max_items=2, max_key_chars=3)
+    assert check_value({"abc": 1, "b": 2}, kind, where="f") == {"abc": 1, "b": 2}
+    with pytest.raises(DataError, match="has 3 fields; expected at most 2"):
+        check_value({"a": 1, "b": 2, "c": 3}, kind, where="f")
+    with pytest.raises(DataError, match="has the field 'abcd'; expected at most 3 characters"):
+        check_value({"abcd": 1}, kind, where="f")

@@ -4,12 +4,15 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -18,7 +21,7 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 import stategpt as sg
 from small_corpus import write_small_corpus
 from stategpt.config import Run
-from stategpt.errors import ForeignArtifact, InvalidArgument
+from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, StorageError
 from stategpt.recipes import test_cpu as smoke_recipe
 
 MODELS = ("base", "sft", "reward", "rl")
@@ -47,12 +50,17 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {stage: hashlib.sha256(path.read_bytes()).hexdigest() for stage, path in files.items() if path.exists()}
 
 
+def _measured(folder: Path) -> dict[str, bytes]:
+    """All measurements that are a function of the run, with the manifests and the lineage over them."""
+    files = [*folder.glob("**/evaluation/*"), *folder.glob("gates/*"), folder / "lineage.json"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 def test_a_run_leaves_every_stage_and_a_report(finished: Path) -> None:
     assert set(_hashes(finished)) == set(MODELS)
-    for stage in ("base", "sft", "reward"):
-        assert json.loads((finished / stage / "evaluation.json").read_text())
-    assert (finished / "comparison" / "evaluation.json").exists()
-    assert {gate["gate"] for gate in json.loads((finished / "report" / "gates.json").read_text())} <= {
+    for stage in ("base", "sft", "rankings", "reward", "comparison"):
+        assert json.loads((finished / stage / "evaluation" / "evaluation.json").read_text())
+    assert {gate["gate"] for gate in json.loads((finished / "gates" / "gates.json").read_text())} == {
         "base", "sft_ended", "sft_similarity", "reward_accuracy", "reward_beats_length", "rl_win_rate", "rl_kl",
         "diversity_change", "diversity_unique",
     }  # fmt: skip
@@ -125,7 +133,7 @@ def test_what_is_no_run_is_refused_before_a_folder_is_made(config: object, tmp_p
 
 
 def test_the_mean_reward_of_demonstrations_is_zero(finished: Path) -> None:
-    measured = json.loads((finished / "reward" / "evaluation.json").read_text())
+    measured = json.loads((finished / "reward" / "evaluation" / "evaluation.json").read_text())
     assert measured["demonstrations_mean"] == pytest.approx(0.0, abs=1e-4)
     assert len(measured["scores"]["demonstrations"]) > 50
 
@@ -140,6 +148,7 @@ def test_gates_may_change_without_training_again(recipe: Run, finished: Path) ->
     result = sg.run(replace(recipe, gates=replace(recipe.gates, required=("rl",))), out=finished)
     assert "rl_win_rate" in {gate.gate for gate in result.failed_gates}, "8 prompts are fewer than the gate wants"
     assert _hashes(finished) == before
+    assert sg.run(recipe, out=finished).failed_gates == []
 
 
 @pytest.mark.parametrize(("stage", "step"), [("base", 23), ("rl", 5)])
@@ -155,8 +164,104 @@ def test_sigkill_in_a_stage_then_resume_is_bit_identical(
     assert not (out / stage / "model").exists(), "the kill must land inside the stage"
     subprocess.run(command, check=True, capture_output=True, timeout=KILL_GUARD_S)
     assert _hashes(out) == _hashes(finished)
-    steps = [json.loads(line)["step"] for line in (out / stage / "metrics.jsonl").read_text().splitlines()]
+    assert _measured(out) == _measured(finished)
+    steps = [json.loads(line)["step"] for line in (out / stage / "log" / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)), "no step is logged twice"
+
+
+def test_a_model_without_its_manifest_is_refused_before_any_work(
+    recipe: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = _copy_without_training(finished, tmp_path, monkeypatch)
+    (out / "base" / "model" / "manifest.json").unlink()
+    with pytest.raises(CorruptArtifact, match=r"base/model exists and has no manifest\.json"):
+        sg.run(recipe, out=out)
+
+
+def test_a_lost_evaluation_is_measured_again_without_training(
+    recipe: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _measured(finished)
+    out = _copy_without_training(finished, tmp_path, monkeypatch)
+    shutil.rmtree(out / "sft" / "evaluation")
+    shutil.rmtree(out / "reward" / "evaluation")
+    sg.run(recipe, out=out)
+    assert _measured(out) == before
+
+
+def test_what_only_training_measures_is_refused_when_it_is_lost(
+    recipe: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = _copy_without_training(finished, tmp_path, monkeypatch)
+    shutil.rmtree(out / "rl" / "evaluation")
+    with pytest.raises(CorruptArtifact, match=r"frontier\.jsonl lacks step 0"):
+        sg.run(recipe, out=out)
+    shutil.rmtree(out / "base" / "evaluation")
+    with pytest.raises(CorruptArtifact, match=r"samples\.jsonl lacks the samples of step 0"):
+        sg.run(recipe, out=out)
+
+
+def test_a_stage_that_is_a_link_is_refused_and_its_target_stays(recipe: Run, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "base").symlink_to(tmp_path / "outside")
+    with pytest.raises(StorageError, match="base is a link"):
+        sg.run(recipe, out=tmp_path / "run")
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def _copy_without_training(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished run, in a process where any training fails the test."""
+    for stage in ("pretrain", "sft", "reward", "rl"):
+        monkeypatch.setattr(f"stategpt.stages.{stage}.fit", None)
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+PHASES = (
+    ("stategpt.stages.prepare", "build_python_library"),
+    ("stategpt.stages.prepare", "write_shards"),
+    ("stategpt.stages.pretrain", "_sample"),
+    ("stategpt.stages.pretrain", "evaluate_base"),
+    ("stategpt.stages.sft", "evaluate_answers"),
+    ("stategpt.stages.rankings", "record_of"),
+    ("stategpt.stages.rankings", "_describe"),
+    ("stategpt.stages.reward", "evaluate_reward"),
+    ("stategpt.stages.rl", "_refuse_lost_frontier"),
+    ("stategpt.stages.compare", "compare_systems"),
+    ("stategpt.run", "write_lineage"),
+    ("stategpt.run", "render"),
+)
+"""Where SIGTERM comes: inside each kind of work of a run, in its order."""
+
+
+def test_sigterm_ends_every_phase_with_75_and_the_run_goes_on_bit_for_bit(
+    recipe: Run, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    before = signal.getsignal(signal.SIGTERM)
+    for module, name in PHASES:
+        with pytest.MonkeyPatch.context() as patch:
+            _send_sigterm_in(patch, importlib.import_module(module), name)
+            with pytest.raises(SystemExit) as ended:
+                sg.run(recipe, out=out)
+        assert ended.value.code == 75, (module, name)
+        assert signal.getsignal(signal.SIGTERM) is before
+        assert not list(out.glob("**/.*.staged-*")), (module, name)
+    assert sg.run(recipe, out=out).failed_gates == []
+    assert _hashes(out) == _hashes(finished)
+    assert _measured(out) == _measured(finished)
+
+
+def _send_sigterm_in(patch: pytest.MonkeyPatch, module: ModuleType, name: str) -> None:
+    """The function sends this process SIGTERM when it is called, then does its work."""
+    real = getattr(module, name)
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments, **named)
+
+    patch.setattr(module, name, interrupted)
 
 
 def _run_and_kill(command: list[str], stage: Path, step: int) -> None:

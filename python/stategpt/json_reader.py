@@ -155,15 +155,35 @@ class Items:
 
 
 @dataclass(frozen=True)
+class Tuple:
+    """An array of exactly these kinds, in this order."""
+
+    kinds: tuple[Kind, ...]
+
+    def check(self, value: Any, where: str) -> list[Any]:
+        """See `Kind`."""
+        if type(value) is not list or len(value) != len(self.kinds):
+            _mismatch(where, value, f"an array of {len(self.kinds)} items")
+        pairs = zip(self.kinds, value, strict=True)
+        return [kind.check(item, f"{where}[{number}]") for number, (kind, item) in enumerate(pairs)]
+
+
+@dataclass(frozen=True)
 class MapOf:
-    """An object with any keys, whose values are of `kind`."""
+    """An object of at most `max_items` fields of any name, at most `max_key_chars` long; all values are of `kind`."""
 
     kind: Kind = field(default_factory=Anything)
+    max_items: int = 1 << 24
+    max_key_chars: int = 1 << 20
 
     def check(self, value: Any, where: str) -> dict[str, Any]:
         """See `Kind`."""
         if type(value) is not dict:
             _mismatch(where, value, "an object")
+        if len(value) > self.max_items:
+            raise Mismatch(f"{where} has {len(value)} fields; expected at most {self.max_items}")
+        if longest := next((key for key in value if len(key) > self.max_key_chars), None):
+            raise Mismatch(f"{where} has the field {_shown(longest)}; expected at most {self.max_key_chars} characters")
         return {key: self.kind.check(item, f"{where}.{_shown(key)}") for key, item in value.items()}
 
 

@@ -15,6 +15,7 @@ from types import ModuleType
 
 from stategpt.arguments import instance
 from stategpt.artifacts import RunLock, is_finished, publish_file, write_lineage, write_receipt
+from stategpt.artifacts.measurements import is_published, refuse_earlier_layout, refuse_links
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run, plan
 from stategpt.config.planner import Assumptions
@@ -24,9 +25,11 @@ from stategpt.errors import ForeignArtifact, StorageError
 from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
 from stategpt.extras import require
 from stategpt.files import read_bytes
+from stategpt.json_reader import read_json
 from stategpt.quantities import duration
 from stategpt.report import render, summary
 from stategpt.report.run_files import RunFiles, number
+from stategpt.train.interruption import Termination
 from stategpt.train.progress import console, overall
 
 
@@ -100,34 +103,40 @@ def run(config: Run, out: str | Path) -> RunResult:
 
     Raises `InvalidArgument` when `config` is no `Run`, `ForeignArtifact` when `out` holds another run, `StorageError`
     when `out` cannot be made or another process works in it, `MissingExtra` without torch, and each stage's own errors.
-    Interrupted by SIGINT or SIGTERM it leaves checkpoints from which the next call goes on.
+    Interrupted by SIGINT (`KeyboardInterrupt`) or SIGTERM (`SystemExit(75)`), in whatever phase, it leaves what the
+    next call goes on from: published folders, and a checkpoint where it trained.
     """
     instance("config", config, Run, "Take a recipe, as in sg.recipes.tiny_cpu(), or sg.config.load(path).")
     folder = RunFolder(_made(Path(out)))
-    with RunLock(folder.root):
+    with Termination() as termination, RunLock(folder.root):
+        refuse_links(folder.root)
+        refuse_earlier_layout(folder.root)
+        is_published(folder.gates)  # refused now if it cannot be replaced at the end
         unchanged = _own(config, folder)
         if unchanged and is_finished(folder.root):
             console.print(f"{folder.root} holds this run, finished; every file was read and is unchanged", markup=False)
         else:
             for module in ("torch", "jinja2", "matplotlib"):  # now, not after the training
                 require(module, "stategpt.run")
-            _all_steps(config, folder)
-            write_lineage(folder.root)
+            _all_steps(config, folder, termination)
             write_gates(check_gates(read_evaluations(folder.root), config.gates), folder.root)
+            write_lineage(folder.root)
             render(folder.root)
             write_receipt(folder.root)
+        termination.check()
     console.print(summary(folder.root, console.width), markup=False, soft_wrap=True)
     seconds = sum(RunFiles(folder.root).seconds().values())
     return RunResult(folder.root, read_gates(folder.root), folder.report / "index.html", seconds)
 
 
-def _all_steps(config: Run, folder: RunFolder) -> None:
+def _all_steps(config: Run, folder: RunFolder, termination: Termination) -> None:
     """Every step under a line that says how far the run is; on a finished part a step returns at once."""
     try:
         for index, step in enumerate(STEPS):
             overall.begin(index, _planned_seconds(config, folder))
             console.rule(f"{step.title} ({overall.line()})", align="left")
             step(config, folder)
+            termination.check()
             spent = RunFiles(folder.root).seconds()
             seconds = sum(spent.get(stage, 0.0) for stage in step.timings)
             overall.finish(seconds)
@@ -138,7 +147,8 @@ def _all_steps(config: Run, folder: RunFolder) -> None:
 
 def _planned_seconds(config: Run, folder: RunFolder) -> list[float]:
     """What the plan gives each step; only the shares count once a step was measured."""
-    pairs = number(RunFiles(folder.root).json("corpus/statistics.json"), "pairs", "train")
+    statistics = folder.corpus / "statistics.json"
+    pairs = number(read_json(statistics), "pairs", "train") if statistics.is_file() else None
     planned = {stage.name: stage.seconds for stage in plan(config, Assumptions(sft_pairs=round(pairs or 0))).stages}
     return [sum(planned.get(name, 0.0) for name in step.planned) for step in STEPS]
 

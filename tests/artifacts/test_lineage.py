@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stategpt.artifacts import Lineage, Manifest, explain, publish_folder, write_lineage
 from stategpt.errors import CorruptArtifact, DataError, ForeignArtifact
@@ -103,3 +105,90 @@ def test_another_format_version_is_foreign(tmp_path: Path) -> None:
     (tmp_path / "lineage.json").write_text('{"schema_version": 2, "nodes": []}')
     with pytest.raises(ForeignArtifact, match="format version 2"):
         Lineage.read(tmp_path)
+
+
+def node(number: int, parents: list[int], path: str | None = None) -> dict[str, object]:
+    ids = [f"b3:{parent}" for parent in parents]
+    return {"id": f"b3:{number}", "kind": "k", "path": path or f"p{number}", "parents": ids, "fingerprints": {}}
+
+
+def write_nodes(folder: Path, nodes: object) -> None:
+    (folder / "lineage.json").write_text(json.dumps({"schema_version": 1, "nodes": nodes}))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "says"),
+    [
+        ([node(0, [1])], "p0 stands before b3:1"),
+        ([node(0, [1]), node(1, [0])], "p0 stands before b3:1"),
+        ([node(0, [0])], "p0 stands before b3:0"),
+        ([node(0, [], "../outside")], "not one of a folder inside the run"),
+        ([node(0, [], "/etc")], "not one of a folder inside the run"),
+        ([node(0, [], "a\0b")], "not one of a folder inside the run"),
+        ([node(0, []) | {"fingerprints": []}], "expected an object"),
+        ([node(0, []) | {"extra": 1}], "unknown field 'extra'"),
+        ([node(0, []) | {"parents": "b3:0"}], "expected an array"),
+        ({}, "expected an array"),
+    ],
+)
+def test_a_graph_that_no_run_writes_is_refused(tmp_path: Path, nodes: object, says: str) -> None:
+    write_nodes(tmp_path, nodes)
+    with pytest.raises(DataError, match=f"holds no lineage.*{says}"):
+        Lineage.read(tmp_path)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["nodes", "id", "path", "parents"]), inner),
+        max_leaves=12,
+    )
+)
+def test_any_json_in_the_place_of_a_lineage_is_a_typed_error(
+    tmp_path_factory: pytest.TempPathFactory, value: object
+) -> None:
+    folder = tmp_path_factory.mktemp("lineage")
+    for content in (value, {"schema_version": 1, "nodes": value}, {"schema_version": 1, "nodes": [value]}):
+        (folder / "lineage.json").write_text(json.dumps(content))
+        try:
+            lineage = Lineage.read(folder)
+        except (DataError, ForeignArtifact):
+            continue
+        assert lineage.text() == ""
+        assert lineage.chains() == []
+
+
+@pytest.mark.timeout(60)
+def test_the_number_of_chains_is_bounded_and_a_long_chain_is_walked(tmp_path: Path) -> None:
+    diamonds = [node(0, [])]
+    for level in range(40):
+        last = 3 * level
+        diamonds += [node(last + 1, [last]), node(last + 2, [last]), node(last + 3, [last + 1, last + 2])]
+    write_nodes(tmp_path, diamonds)
+    with pytest.raises(DataError, match="more than 1,000 ways lead to p"):
+        Lineage.read(tmp_path).chains()
+    write_nodes(tmp_path, [node(number, [number - 1] * bool(number)) for number in range(5000)])
+    lineage = Lineage.read(tmp_path)
+    assert [len(chain) for chain in lineage.chains()] == [5000]
+    assert len(lineage.text().split("\n\n")) == 5000
+
+
+def test_a_node_that_differs_from_its_folder_is_named(run: Path) -> None:
+    recorded = write_lineage(run)
+    recorded.refuse_changes(run)
+    make(run, "rl/model", "another policy", recorded_manifest(run, "base/model"))
+    with pytest.raises(CorruptArtifact, match=r"lineage\.json records rl/model"):
+        recorded.refuse_changes(run)
+
+
+def recorded_manifest(run: Path, path: str) -> Manifest:
+    from stategpt.artifacts import read_manifest
+
+    return read_manifest(run / path)
+
+
+def test_logs_and_deep_folders_are_no_part_of_the_lineage(run: Path) -> None:
+    before = Lineage.of(run)
+    make(run, "base/log", "times")
+    make(run, "a/b/c/d/e/f", "too deep")
+    assert Lineage.of(run) == before

@@ -38,7 +38,7 @@ def test_every_torn_tail_is_left_out_and_removed_by_the_next_append(tmp_path: Pa
 def test_a_damaged_line_is_named_by_file_and_number(tmp_path: Path, line: str) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"m\.jsonl:2: "):
+    with pytest.raises(DataError, match=r"m\.jsonl:2[: ].*Remove or repair that line"):
         read_lines(path)
 
 
@@ -52,3 +52,12 @@ def test_a_record_that_is_not_json_is_refused_and_the_log_kept(tmp_path: Path) -
 def test_a_folder_in_the_place_of_a_log_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="could not open"):
         append_line(tmp_path, {"step": 1})
+
+
+def test_a_link_is_not_followed_and_its_target_keeps_its_last_line(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("one\nno newline here")
+    (tmp_path / "log.jsonl").symlink_to(victim)
+    with pytest.raises(StorageError, match="a log is an ordinary file"):
+        append_line(tmp_path / "log.jsonl", {"step": 1})
+    assert victim.read_text() == "one\nno newline here"

@@ -71,3 +71,41 @@ with RunLock(sys.argv[1]):
         with RunLock(tmp_path):  # the forked child is still asleep
             pass
         os.killpg(child.pid, signal.SIGKILL)
+
+
+def test_a_link_in_the_place_of_the_lock_file_is_refused_and_its_target_stays(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".lock").symlink_to(victim)
+    with pytest.raises(StorageError, match=r"no link, folder or device named \.lock"), RunLock(folder):
+        pass
+    assert victim.read_text() == "precious"
+
+
+def test_a_folder_or_fifo_in_the_place_of_the_lock_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a" / ".lock").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    os.mkfifo(tmp_path / "b" / ".lock")
+    for name in ("a", "b"):
+        with pytest.raises(StorageError, match="cannot claim"), RunLock(tmp_path / name):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_or_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(StorageError, match="cannot claim"), RunLock(folder):
+            pass
+    # Root may write anywhere, so the read-only folder is the system call's answer.
+    monkeypatch.setattr(os, "open", lambda *_arguments: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    with pytest.raises(StorageError, match="denied"), RunLock(tmp_path):
+        pass
+
+
+def test_what_a_holder_wrote_is_shown_escaped(tmp_path: Path) -> None:
+    with RunLock(tmp_path):
+        (tmp_path / ".lock").write_text("\x1b]0;owned\x07")
+        with pytest.raises(StorageError, match=r"process \\x1b\]0;owned\\x07\."), RunLock(tmp_path):
+            pass

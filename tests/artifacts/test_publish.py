@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stategpt import _native
-from stategpt.artifacts import publish_file, publish_folder, read_manifest, verify
+from stategpt.artifacts import Manifest, fingerprint, publish_file, publish_folder, read_manifest, verify
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, OutOfSpace, StorageError
 
 
@@ -184,3 +184,56 @@ def test_a_signal_ends_verifying_and_publishing_before_they_are_done(tmp_path: P
     os.truncate(tmp_path / "x" / "big", 1 << 40)
     with alarm(0.3), pytest.raises(_Alarm):
         verify(tmp_path / "x")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=20), inner, max_size=4),
+    max_leaves=12,
+)
+_FIELDS = ("schema_version", "kind", "files", "fingerprints", "parents", "extra", "fingerprint")
+
+
+def _or_typed_error(read: Callable[[Path], Manifest], folder: Path) -> Manifest | None:
+    """What was read, or None where it was refused in words that are safe to print."""
+    refused = ""
+    try:
+        return read(folder)
+    except (CorruptArtifact, ForeignArtifact) as error:
+        refused = str(error)
+    assert "\x1b" not in refused
+    return None
+
+
+@given(value=_JSON, field=st.sampled_from(_FIELDS), drop=st.booleans())
+def test_any_value_in_any_field_of_a_manifest_is_a_typed_error(
+    tmp_path_factory: pytest.TempPathFactory, value: object, field: str, drop: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("any") / "a"
+    publish_folder(folder, lambda temporary: (temporary / "f").write_text("x") and None, kind="k")
+    path = folder / "manifest.json"
+    good = json.loads(path.read_text())
+    changed = {key: held for key, held in good.items() if key != field or not drop} | ({} if drop else {field: value})
+    for content in (json.dumps(changed, indent=2, sort_keys=True) + "\n", json.dumps(value)):
+        path.chmod(0o644)
+        path.write_text(content)
+        found = _or_typed_error(read_manifest, folder)
+        assert found is None or changed == good
+
+
+@given(
+    name=st.text(max_size=30) | st.sampled_from(["../x", "/etc/passwd", "a/../b", "a//b", ".", "", "a\0", "\x1b[31m"])
+)
+def test_a_signed_manifest_whose_files_lie_outside_is_a_typed_error(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("signed") / "a"
+    publish_folder(folder, lambda temporary: (temporary / "f").write_text("x") and None, kind="k")
+    path = folder / "manifest.json"
+    fields = json.loads(path.read_text())
+    fields["files"][name] = fields["files"].pop("f")
+    del fields["fingerprint"]
+    fields["fingerprint"] = fingerprint(fields)
+    path.chmod(0o644)
+    path.write_text(json.dumps(fields, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    assert _or_typed_error(verify, folder) is None or name == "f"

@@ -1,13 +1,19 @@
 """The plan: exact where it can be, near the measured prototype where it estimates."""
 
+import dataclasses
 import math
+import random
 from dataclasses import replace
 
 import pytest
 
 from stategpt import recipes
+from stategpt.cli.plan_text import run_text
 from stategpt.config import GPTConfig, Run, override, plan
 from stategpt.config.planner import Assumptions, exportability, training_bytes
+from stategpt.config.presets import Hardware
+from stategpt.config.schema import setting_types
+from stategpt.config.toml import resolve
 from stategpt.errors import ConfigError
 
 
@@ -110,3 +116,64 @@ def test_a_corpus_nobody_looked_at_is_not_priced() -> None:
     assert told.unknown == ()
     assert told.stages[2].tokens == 3500 == 100 * 35
     assert plan(Run()).unknown == ()
+
+
+ABSURD = (
+    "", "0", "-1", "nan", "inf", "-inf", "1e308", "-1e308", "1e-308", "1e400", str(2**31), str(2**53), str(2**63 - 1),
+    str(2**64), "9" * 400, "9" * 5000, "true", "[]", "[1e308]", "[" * 5000, "a=1", "a=1e308", "code=1e308,comments=1",
+    "\x1b[31m", "x" * 100_000, "1,2,3", "16777216", "997", "{a.b.c = 1}",
+)  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+def test_every_setting_takes_or_refuses_every_absurd_value_with_a_typed_error() -> None:
+    """Any setting with any value is planned and printed, or refused by name; nothing hangs or raises otherwise."""
+    planned, refused = 0, []
+    for key in setting_types():
+        for value in ABSURD:
+            try:
+                resolved = resolve(Run(), {key: value})
+                assert run_text(plan(resolved.run), resolved)
+                planned += 1
+            except ConfigError as error:
+                refused.append(str(error))
+    assert planned > 300
+    assert len(refused) > 1500
+    assert max(map(len, refused)) < 1500
+
+
+@pytest.mark.timeout(300)
+def test_pairs_of_absurd_values_are_planned_or_refused() -> None:
+    draw, keys = random.Random(0), list(setting_types())
+    for _ in range(1500):
+        changes = {key: draw.choice(ABSURD) for key in draw.sample(keys, draw.choice((2, 3)))}
+        try:
+            resolved = resolve(Run(), changes)
+            assert run_text(plan(resolved.run), resolved)
+        except ConfigError:
+            pass
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
+def test_a_number_that_is_not_finite_is_refused_in_every_setting_built_by_hand(value: float) -> None:
+    tried = 0
+    for name, section in vars(Run()).items():
+        if dataclasses.is_dataclass(section):
+            for field in dataclasses.fields(section):
+                if isinstance(getattr(section, field.name), float):
+                    tried += 1
+                    with pytest.raises(ConfigError):
+                        dataclasses.replace(Run(), **{name: dataclasses.replace(section, **{field.name: value})})
+    assert tried == 25
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0, 1e-300, 1e300])
+def test_assumptions_that_no_machine_has_are_refused(value: float) -> None:
+    for field in dataclasses.fields(Assumptions):
+        if value == 0 and field.name in ("sft_pairs", "corpus_s"):
+            continue  # where 0 means: what is known of the corpus
+        with pytest.raises(ConfigError, match=field.name):
+            Assumptions(**{field.name: value})
+    for name in ("peak_flops_per_s", "utilisation"):
+        with pytest.raises(ConfigError, match=name):
+            Hardware(**{name: value})

@@ -1,5 +1,6 @@
 """Runs as TOML: round trips, partial files, overrides, and errors with their place."""
 
+import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_recipes_round_trip_through_a_file(name: str, tmp_path: Path) -> None:
 
 
 @given(
-    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True),
     beta=st.floats(0, 1e6),
     prompts=st.lists(st.text(st.characters(exclude_categories=["Cs"]))),
 )
@@ -84,8 +85,8 @@ def test_missing_and_binary_files_are_config_errors(tmp_path: Path) -> None:
         load(tmp_path / "binary.toml")
     with pytest.raises(ConfigError, match=r"cannot be read as a run: .* is a folder, not a regular file"):
         load(tmp_path)
-    (tmp_path / "deep.toml").write_text("a = " + "[" * 5000, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"deep\.toml: is not TOML"):
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 4000, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"deep\.toml: is nested too deeply"):
         load(tmp_path / "deep.toml")
 
 
@@ -119,3 +120,50 @@ def test_resolved_says_what_was_given_and_what_followed() -> None:
 def test_resolved_file_is_taken_as_it_stands() -> None:
     run = override(Run(), {"model.depth": 6, "model.width": 128, "model.heads": 4, "model.kv_heads": 4})
     assert from_dict(tomllib.loads(dump(run))) == run
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("x = " + "[" * 2000 + "]" * 2000, "nested too deeply"),
+        ("x = " + "[\n" * 100_000, "nested too deeply"),
+        ("seed = " + "1" * 4050, "a whole number of 1345[0-9] bits"),
+        ("seed = " + "1" * 5000, "line 1 has 5,007 characters"),
+        (".".join(["a"] * 100_000) + " = 1", "line 1 has 200,003 characters"),
+        ("k" * 1_000_000 + " = 1", "is larger than 262,144 bytes"),
+        ("k" * 4000 + " = 1", r"k{200}\.\.\. is not a setting; nearest"),
+        ("seed = 1\n" * 20_000 + "# " + "x" * 100_000, "larger than|not TOML|characters"),
+        ('"\\u001b[31m\\u202e" = 1', r"\\x1b\[31m\\u202e is not a setting"),
+        ('name = "a/b"', "must be 1 to 100 letters"),
+        ('name = ".."', "must be 1 to 100 letters"),
+        ('name = "\\u001b[31m"', "must be 1 to 100 letters"),
+        ("seed = 9223372036854775807", "must lie between"),
+        ("[rl]\nbeta = nan", "must be a number"),
+        ("[rl]\nbeta = 1e300", "must lie between"),
+        ("[data.proportions]\ncode = 1e308\ncomments = 1e308", "must lie between|at most 1"),
+    ],
+)
+def test_what_no_run_holds_is_refused_in_bounded_time(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=says) as refused:
+        load(path)
+    assert len(str(refused.value)) < 1000 + len(str(path))
+    assert "\x1b" not in str(refused.value)
+
+
+@pytest.mark.timeout(60)
+def test_a_file_of_the_longest_keys_is_refused_in_bounded_time(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("\n".join(f"{'a.' * 2030}a{number} = 1" for number in range(60)), encoding="utf-8")
+    with pytest.raises(ConfigError):
+        load(path)
+
+
+@pytest.mark.timeout(20)
+def test_a_fifo_and_a_folder_are_no_run(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.toml")
+    for path in (tmp_path / "fifo.toml", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read as a run"):
+            load(path)

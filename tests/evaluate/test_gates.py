@@ -1,14 +1,19 @@
 """Gates: each rule just kept and just broken, missing measurements, and what --check would do."""
 
 import json
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytest.importorskip("stategpt._native", reason="publishing needs the built extension")
+
+from stategpt.artifacts import publish_folder, read_manifest
+from stategpt.artifacts.run_folder import write_json
 from stategpt.config import GatesConfig
-from stategpt.errors import DataError
+from stategpt.errors import CorruptArtifact, DataError, ForeignArtifact
 from stategpt.evaluate.gates import (
     Gate,
     check_gates,
@@ -108,7 +113,7 @@ def test_few_unique_answers_warn_and_never_fail() -> None:
 def test_a_required_stage_without_measurement_is_not_passed() -> None:
     gates = by_name({"base": KEPT["base"]})
     assert gates["base"].passed
-    assert [name for name, gate in gates.items() if gate.value is None] == NAMES[1:7]
+    assert [name for name, gate in gates.items() if gate.value is None] == NAMES[1:]
     assert {gate.gate for gate in failed(gates.values())} == set(NAMES[1:7])
 
 
@@ -117,12 +122,14 @@ def test_an_interval_that_could_not_be_computed_excludes_nothing() -> None:
     assert not by_name(changed("base.mixed.difference", one_cluster))["base"].passed
 
 
-def test_families_that_are_not_required_warn_or_stay_away() -> None:
+def test_families_that_are_not_required_warn() -> None:
     thresholds = GatesConfig(required=("base",))
     gates = by_name(changed("reward.pair_accuracy.mean", 0.6), thresholds)
     assert verdict(gates["reward_accuracy"]) == "warn"
     assert failed(gates.values()) == []
-    assert list(by_name({"base": KEPT["base"]}, thresholds)) == ["base"]
+    unmeasured = by_name({"base": KEPT["base"]}, thresholds)
+    assert list(unmeasured) == NAMES
+    assert {verdict(gate) for gate in unmeasured.values() if gate.value is None} == {"warn"}
 
 
 def test_relevance_is_gated_only_where_the_recipe_asks_for_it() -> None:
@@ -137,24 +144,87 @@ def test_the_ended_share_carries_its_wilson_interval() -> None:
     assert interval.low < 0.999 <= interval.high <= 1
 
 
+def publish(root: Path, stage: str, evaluation: Any) -> Path:
+    folder = root / stage / "evaluation"
+    publish_folder(folder, lambda temporary: write_json(temporary / "evaluation.json", evaluation), kind="evaluation")
+    return folder / "evaluation.json"
+
+
 def test_gates_json_has_the_promised_fields_and_reads_back(tmp_path: Path) -> None:
-    pytest.importorskip("stategpt._native", reason="publishing needs the built extension")
     gates = check_gates(KEPT, GatesConfig())
     path = write_gates(gates, tmp_path)
-    assert path == tmp_path / "report" / "gates.json"
+    assert path == tmp_path / "gates" / "gates.json"
     entries = json.loads(path.read_text())
     assert all({"gate", "value", "interval", "rule", "passed"} <= set(entry) for entry in entries)
     assert read_gates(tmp_path) == gates
     assert read_gates(tmp_path / "elsewhere") == []
 
 
+def test_gates_are_linked_to_the_evaluations_and_to_the_settings(tmp_path: Path) -> None:
+    publish(tmp_path, "base", KEPT["base"])
+    (tmp_path / "run.toml").write_text("seed = 1\n")
+    write_gates(check_gates(read_evaluations(tmp_path), GatesConfig()), tmp_path)
+    manifest = read_manifest(tmp_path / "gates")
+    assert manifest.parents == (read_manifest(tmp_path / "base" / "evaluation").fingerprint,)
+    (tmp_path / "run.toml").write_text("seed = 2\n")
+    with pytest.raises(CorruptArtifact, match=r"run\.toml was changed since the gates were checked"):
+        read_gates(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gates.json", "manifest.json"])
+def test_a_changed_digit_or_lost_file_of_the_verdict_is_found(tmp_path: Path, name: str) -> None:
+    write_gates(check_gates(KEPT, GatesConfig()), tmp_path)
+    path = tmp_path / "gates" / name
+    text = path.read_text()
+    path.chmod(0o644)
+    path.write_text(text.replace("9", "8", 1))
+    with pytest.raises(CorruptArtifact):
+        read_gates(tmp_path)
+    path.unlink()
+    with pytest.raises(CorruptArtifact):
+        read_gates(tmp_path)
+
+
 def test_evaluations_are_read_from_the_stages_that_have_one(tmp_path: Path) -> None:
     for stage in ("base", "comparison"):
-        (tmp_path / stage).mkdir()
-        (tmp_path / stage / "evaluation.json").write_text(json.dumps(KEPT[stage]))
-    assert read_evaluations(tmp_path) == {"base": KEPT["base"], "comparison": KEPT["comparison"]}
-    (tmp_path / "base" / "evaluation.json").write_text("{")
-    with pytest.raises(DataError, match=r"evaluation\.json cannot be read"):
+        publish(tmp_path, stage, KEPT[stage])
+    read = read_evaluations(tmp_path)
+    assert list(read) == ["base", "comparison"]
+    assert check_gates(read, GatesConfig()) == check_gates({s: KEPT[s] for s in read}, GatesConfig())
+    publish(tmp_path, "base", {"mixed": {"difference": {"mean": "low"}}})
+    with pytest.raises(DataError, match=r"\$\.mixed\.difference\.mean is 'low'; expected a number"):
+        read_evaluations(tmp_path)
+
+
+def test_a_digit_changed_after_the_measurement_never_reaches_a_gate(tmp_path: Path) -> None:
+    """reward_accuracy failed at 0.333; 0.933 in its place must not pass."""
+    path = publish(tmp_path, "reward", {"pair_accuracy": {"mean": 0.333, "low": 0.3, "high": 0.36}})
+    assert not by_name(read_evaluations(tmp_path))["reward_accuracy"].passed
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace("0.333", "0.933"))
+    with pytest.raises(CorruptArtifact, match=r"evaluation\.json is altered"):
+        read_evaluations(tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["evaluation.json", "manifest.json"])
+def test_a_lost_file_of_an_evaluation_is_an_error_and_a_lost_folder_a_failed_gate(tmp_path: Path, lost: str) -> None:
+    for stage, evaluation in KEPT.items():
+        publish(tmp_path, stage, evaluation)
+    (tmp_path / "reward" / "evaluation" / lost).unlink()
+    with pytest.raises(CorruptArtifact):
+        read_evaluations(tmp_path)
+    shutil.rmtree(tmp_path / "reward")
+    for required in ((), ("base", "sft", "reward", "rl")):
+        gates = by_name(read_evaluations(tmp_path), GatesConfig(required=required))
+        assert list(gates) == NAMES
+        gate = gates["reward_accuracy"]
+        assert (gate.value, gate.passed, format_value(gate.value)) == (None, False, "not measured")
+
+
+def test_measurements_of_an_earlier_version_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "evaluation.json").write_text("{}")
+    with pytest.raises(ForeignArtifact, match=r"base/evaluation\.json\. Use another folder, or delete"):
         read_evaluations(tmp_path)
 
 

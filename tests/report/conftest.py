@@ -18,6 +18,13 @@ def write_run() -> WriteRun:
 
 
 @pytest.fixture(scope="session")
+def publish_part(write_run: WriteRun) -> Callable[..., str]:
+    """publish_part(root, path, files, kind="evaluation") publishes files as a folder of a run."""
+    found: Callable[..., str] = write_run.__globals__["publish_part"]
+    return found
+
+
+@pytest.fixture(scope="session")
 def run_folder(write_run: WriteRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run; tests only read it."""
     return write_run(tmp_path_factory.mktemp("finished") / "run")

@@ -8,13 +8,15 @@ The numbers are drawn, not measured; their size follows a prototype of the defau
 import json
 import math
 import re
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stategpt.artifacts import publish_folder, write_lineage
 from stategpt.config.toml import dump
 from stategpt.evaluate.gates import check_gates, read_evaluations, write_gates
 from stategpt.recipes.tiny_cpu import tiny_cpu
@@ -73,30 +75,87 @@ ROW_DOCUMENTS = (
 )
 
 
-def write_run_folder(root: Path, leave_out: Iterable[str] = ()) -> Path:
-    """Write the run folder at `root`, without the files or folders named in `leave_out`; return `root`."""
+MADE_FROM: Mapping[str, tuple[str, ...]] = {
+    "corpus": (),
+    "tokenizer": ("corpus",),
+    "data/docstrings/train": ("corpus", "tokenizer"),
+    "base/model": ("data/docstrings/train", "tokenizer"),
+    "sft/model": ("base/model", "corpus"),
+    "rankings/records": ("sft/model", "corpus"),
+    "reward/model": ("sft/model", "rankings/records"),
+    "rl/model": ("sft/model", "reward/model"),
+    "base/evaluation": ("base/model",),
+    "sft/evaluation": ("sft/model",),
+    "rankings/evaluation": ("rankings/records",),
+    "reward/evaluation": ("reward/model",),
+    "comparison/evaluation": ("rl/model", "sft/model"),
+}
+"""Published folders of a run and their parents; logs have none."""
+
+
+def write_run_folder(
+    root: Path, leave_out: Iterable[str] = (), change: Callable[[str, Any], Any] | None = None
+) -> Path:
+    """Write the run folder at `root`, without the files or folders named in `leave_out`; return `root`.
+
+    Args:
+        change: called with the name and content of each file of measurements; what it returns is published.
+    """
     rng = np.random.default_rng(0)
     files: dict[str, Any] = {}
-    files["run.toml"] = dump(tiny_cpu())
-    for part in (_data(), _base(rng), _sft(rng), _rankings(), _reward(rng), _rl(rng), _comparison(), _lineage()):
+    for part in (_data(), _base(rng), _sft(rng), _rankings(), _reward(rng), _rl(rng), _comparison()):
         files |= part
-    skipped = tuple(leave_out)
-    for name, content in files.items():
-        if not name.startswith(skipped or ("\0",)):
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_text(name, content), encoding="utf-8")
-    if not "report/gates.json".startswith(skipped or ("\0",)):
+    skipped = tuple(leave_out) or ("\0",)
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "run.toml").write_text(dump(tiny_cpu()), encoding="utf-8")
+    files = {name: change(name, content) if change else content for name, content in files.items()}
+    ids: dict[str, str] = {}
+    for path, parents in MADE_FROM.items():
+        if not path.endswith("/evaluation"):
+            extra = {"statistics": _statistics()} if path == "tokenizer" else {}
+            ids[path] = publish_part(root, path, {"content.txt": path}, path.rpartition("/")[2], ids, parents, extra)
+    folders = {name.rpartition("/")[0] for name in files if not name.startswith(skipped)}
+    for path in sorted(folders):
+        held = {n.rpartition("/")[2]: c for n, c in files.items() if n.rpartition("/")[0] == path}
+        held = {name: content for name, content in held.items() if not f"{path}/{name}".startswith(skipped)}
+        ids[path] = publish_part(root, path, held, path.rpartition("/")[2], ids, MADE_FROM.get(path, ()))
+    if not "gates/gates.json".startswith(skipped):
         write_gates(check_gates(read_evaluations(root), tiny_cpu().gates), root)
+    if not "lineage.json".startswith(skipped):
+        write_lineage(root)
+    for name in skipped:
+        if (root / name).is_dir():
+            shutil.rmtree(root / name)
+        elif name == "run.toml":
+            (root / name).unlink()
     return root
+
+
+def publish_part(
+    root: Path,
+    path: str,
+    files: Mapping[str, Any],
+    kind: str = "evaluation",
+    ids: Mapping[str, str] | None = None,
+    parents: Iterable[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> str:
+    """Publishes `files` as the folder `path` of the run; returns its fingerprint."""
+
+    def write(temporary: Path) -> None:
+        for name, content in files.items():
+            (temporary / name).write_text(_text(name, content), encoding="utf-8", errors="surrogatepass")
+
+    made_from = [ids[parent] for parent in parents] if ids else []
+    return publish_folder(root / path, write, kind=kind, parents=made_from, extra=extra).fingerprint
 
 
 def _text(name: str, content: Any) -> str:
     if isinstance(content, str):
         return content
     if name.endswith(".jsonl"):
-        return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in content)
-    return json.dumps(content, ensure_ascii=False)
+        return "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in content)
+    return json.dumps(content, ensure_ascii=True)
 
 
 def interval(mean: float, half: float) -> dict[str, float]:
@@ -104,17 +163,19 @@ def interval(mean: float, half: float) -> dict[str, float]:
     return {"mean": mean, "low": mean - half, "high": mean + half, "level": 0.95}
 
 
-def _data() -> dict[str, Any]:
+def _statistics() -> dict[str, Any]:
     bytes_per_token = {
         "code": {"train": 3.56, "validation": 3.13},
         "docstrings": {"train": 3.61, "validation": 3.42},
         "comments": {"train": 3.2, "validation": 2.98},
     }
-    statistics = {"vocab_size": 4096, "bytes_per_token": bytes_per_token}
+    return {"vocab_size": 4096, "bytes_per_token": bytes_per_token}
+
+
+def _data() -> dict[str, Any]:
     return {
-        "tokenizer/manifest.json": {"kind": "tokenizer", "extra": {"statistics": statistics}},
-        "data/timing.json": {"seconds": 21.4},
-        "base/mixture.json": {
+        "data/log/timing.json": {"seconds": 21.4},
+        "base/evaluation/mixture.json": {
             "planned": {"code": 0.3, "docstrings": 0.6, "comments": 0.1},
             "drawn": {
                 "code": {"rows": 2460, "tokens": 314_880, "share": 0.3, "epochs": 0.21},
@@ -122,7 +183,7 @@ def _data() -> dict[str, Any]:
                 "comments": {"rows": 819, "tokens": 104_832, "share": 0.1, "epochs": 0.39},
             },
         },
-        "base/row.json": {"pieces": _row_pieces()},
+        "base/evaluation/row.json": {"pieces": _row_pieces()},
     }
 
 
@@ -167,22 +228,22 @@ def _base(rng: np.random.Generator) -> dict[str, Any]:
     }
     sources = {"code": (1.878, 2.032), "docstrings": (2.004, 2.214), "comments": (2.463, 2.53)}
     return {
-        "base/metrics.jsonl": _metrics(rng, 1025, 5, "loss_nats_per_token", 8.3, 4.1),
-        "base/samples.jsonl": [
+        "base/log/metrics.jsonl": _metrics(rng, 1025, 5, "loss_nats_per_token", 8.3, 4.1),
+        "base/evaluation/samples.jsonl": [
             {"step": step, "prompt": prompt, "text": text} for step, text in stages.items() for prompt in SAMPLE_PROMPTS
         ],
-        "base/evaluation.json": {
+        "base/evaluation/evaluation.json": {
             "sources": {s: {"bits_per_byte": b, "kneser_ney_5": k} for s, (b, k) in sources.items()},
             "mixed": {"bits_per_byte": 2.01, "kneser_ney_5": 2.17, "difference": interval(-0.16, 0.04)},
         },
-        "base/timing.json": {"seconds": 184.2},
+        "base/log/timing.json": {"seconds": 184.2},
     }
 
 
 def _sft(rng: np.random.Generator) -> dict[str, Any]:
     return {
-        "sft/metrics.jsonl": _metrics(rng, 360, 5, "loss_nats_per_token", 6.1, 4.2),
-        "sft/evaluation.json": {
+        "sft/log/metrics.jsonl": _metrics(rng, 360, 5, "loss_nats_per_token", 6.1, 4.2),
+        "sft/evaluation/evaluation.json": {
             "samples": 672,
             "ended_share": 0.9985,
             "base_ended_share": 0.53,
@@ -199,7 +260,7 @@ def _sft(rng: np.random.Generator) -> dict[str, Any]:
                 for prompt, row in ANSWERS.items()
             ],
         },
-        "sft/timing.json": {"seconds": 52.0},
+        "sft/log/timing.json": {"seconds": 52.0},
     }
 
 
@@ -232,7 +293,7 @@ def _rankings() -> dict[str, Any]:
     }
     means = dict(zip(POINT_NAMES, (1.9, 1.5, 1.6, 0.9, 0.9, 0.95, 0.2), strict=True))
     return {
-        "rankings/evaluation.json": {
+        "rankings/evaluation/evaluation.json": {
             "groups": 1600,
             "validation_groups": 672,
             "pairs": 5012,
@@ -242,7 +303,7 @@ def _rankings() -> dict[str, Any]:
             "score_mean": 7.95,
             "example": example,
         },
-        "rankings/timing.json": {"seconds": 41.3},
+        "rankings/log/timing.json": {"seconds": 41.3},
     }
 
 
@@ -258,8 +319,8 @@ def _reward(rng: np.random.Generator) -> dict[str, Any]:
         for m in np.linspace(0.1, 3.5, 10).tolist()
     ]
     return {
-        "reward/metrics.jsonl": _metrics(rng, 100, 2, "loss_nats_per_pair", 0.71, 0.42),
-        "reward/evaluation.json": {
+        "reward/log/metrics.jsonl": _metrics(rng, 100, 2, "loss_nats_per_pair", 0.71, 0.42),
+        "reward/evaluation/evaluation.json": {
             "pair_accuracy": interval(0.815, 0.018),
             "pairs": 2103,
             "length_only_accuracy": 0.552,
@@ -277,7 +338,7 @@ def _reward(rng: np.random.Generator) -> dict[str, Any]:
             },
             "reward_offset": -0.83,
         },
-        "reward/timing.json": {"seconds": 44.8},
+        "reward/log/timing.json": {"seconds": 44.8},
     }
 
 
@@ -308,10 +369,10 @@ def _rl_metrics(rng: np.random.Generator, reward: float, kl: float, entropy: flo
 
 def _rl(rng: np.random.Generator) -> dict[str, Any]:
     return {
-        "rl/metrics.jsonl": _rl_metrics(rng, reward=0.9, kl=4.2, entropy=1.35),
-        "rl/low_beta/metrics.jsonl": _rl_metrics(rng, reward=1.7, kl=9.5, entropy=1.1),
-        "rl/timing.json": {"seconds": 96.4},
-        "rl/low_beta/timing.json": {"seconds": 94.0},
+        "rl/log/metrics.jsonl": _rl_metrics(rng, reward=0.9, kl=4.2, entropy=1.35),
+        "rl/low_beta/log/metrics.jsonl": _rl_metrics(rng, reward=1.7, kl=9.5, entropy=1.1),
+        "rl/log/timing.json": {"seconds": 96.4},
+        "rl/low_beta/log/timing.json": {"seconds": 94.0},
     }
 
 
@@ -344,7 +405,7 @@ def _comparison() -> dict[str, Any]:
         ]
 
     return {
-        "comparison/evaluation.json": {
+        "comparison/evaluation/evaluation.json": {
             "prompts": 672,
             "systems": systems,
             "elo": {system: interval(rating, 0.0 if system == "sft" else 21) for system, rating in elo.items()},
@@ -360,33 +421,8 @@ def _comparison() -> dict[str, Any]:
                 for prompt, row in ANSWERS.items()
             ],
         },
-        "comparison_timing/timing.json": {"seconds": 61.0},
+        "comparison/log/timing.json": {"seconds": 61.0},
     }
-
-
-def _lineage() -> dict[str, Any]:
-    made_from = {
-        "corpus": (),
-        "tokenizer": ("corpus",),
-        "data/docstrings/train": ("corpus", "tokenizer"),
-        "base/model": ("data/docstrings/train", "tokenizer"),
-        "sft/model": ("base/model", "corpus"),
-        "rankings/records": ("sft/model", "corpus"),
-        "reward/model": ("sft/model", "rankings/records"),
-        "rl/model": ("sft/model", "reward/model"),
-    }
-    ids = {path: f"b3:{number:02x}" + "5e7a9c1d" * 7 + "00" for number, path in enumerate(made_from)}
-    nodes = [
-        {
-            "id": ids[path],
-            "kind": path.rpartition("/")[2],
-            "path": path,
-            "parents": [ids[p] for p in parents],
-            "fingerprints": {},
-        }
-        for path, parents in made_from.items()
-    ]
-    return {"lineage.json": {"schema_version": 1, "nodes": nodes}}
 
 
 if __name__ == "__main__":

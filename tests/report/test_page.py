@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,14 +142,17 @@ def test_internal_links_lead_somewhere(page: str) -> None:
 
 @pytest.mark.usefixtures("no_pictures")
 def test_text_of_a_model_or_a_corpus_never_becomes_markup(write_run: WriteRun, tmp_path: Path) -> None:
-    root = write_run(tmp_path / "run")
-    for name in ("base/samples.jsonl", "base/row.json", "comparison/evaluation.json", "rankings/evaluation.json"):
-        path = root / name
-        text = path.read_text()
+    changed = []
+
+    def hostile(name: str, content: Any) -> Any:
+        text = json.dumps(content)
         for harmless in ("def read(self", "nowait", "Return a list of the current items.", "queue.Queue.get_nowait"):
             text = text.replace(harmless, json.dumps(HOSTILE)[1:-1])
-        assert json.dumps(HOSTILE)[1:-1] in text
-        path.write_text(text)
+        changed.extend([name] * (json.dumps(HOSTILE)[1:-1] in text))
+        return json.loads(text)
+
+    root = write_run(tmp_path / "run", change=hostile)
+    assert {"samples.jsonl", "row.json", "evaluation.json"} <= {name.rpartition("/")[2] for name in changed}
     html = page.render(root).read_text(encoding="utf-8")
     parsed = Tags(html)
     assert parsed.open == []
@@ -171,15 +175,15 @@ def test_an_empty_folder_renders_and_says_what_is_missing(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("missing", "says"),
     [
-        ("base/mixture.json", "Not in this run: the mixture of the sources."),
-        ("base/row.json", "Not in this run: a packed row."),
+        ("base/evaluation/mixture.json", "Not in this run: the mixture of the sources."),
+        ("base/evaluation/row.json", "Not in this run: a packed row."),
         ("tokenizer", "Not in this run: the tokenizer's statistics."),
-        ("base/samples.jsonl", "Not in this run: samples during pretraining."),
-        ("sft/evaluation.json", "Not in this run: the relevance measures."),
-        ("rankings/evaluation.json", "Not in this run: ranked completions."),
-        ("reward/evaluation.json", "Not in this run: the evaluation of the reward model."),
-        ("comparison/evaluation.json", "Not in this run: answers side by side."),
-        ("report/gates.json", "Not in this run: gates; they are checked when all stages are done."),
+        ("base/evaluation/samples.jsonl", "Not in this run: samples during pretraining."),
+        ("sft/evaluation", "Not in this run: the relevance measures."),
+        ("rankings/evaluation", "Not in this run: ranked completions."),
+        ("reward/evaluation", "Not in this run: the evaluation of the reward model."),
+        ("comparison/evaluation", "Not in this run: answers side by side."),
+        ("gates", "Not in this run: gates; they are checked when all stages are done."),
         ("run.toml", "Not in this run: run.toml."),
     ],
 )
@@ -190,15 +194,13 @@ def test_a_missing_file_leaves_a_line_in_its_place(
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_evaluations_with_other_fields_than_expected_render_without_them(write_run: WriteRun, tmp_path: Path) -> None:
-    root = write_run(tmp_path / "run")
-    for path in root.glob("*/evaluation.json"):
-        path.write_text(
-            json.dumps({"systems": {"sft": {}}, "examples": [{}], "example": None, "sources": {"code": {}}})
-        )
-    for name in ("base/mixture.json", "base/row.json", "tokenizer/manifest.json", "lineage.json"):
-        (root / name).write_text("{}")
-    words = words_of(page.render(root).read_text(encoding="utf-8"))
+def test_evaluations_with_fewer_fields_than_expected_render_without_them(write_run: WriteRun, tmp_path: Path) -> None:
+    def emptied(name: str, content: Any) -> Any:
+        if name.endswith("evaluation.json"):
+            return {"systems": {"sft": {}}, "examples": [{}], "example": None, "sources": {"code": {}}}
+        return {} if name.endswith(("mixture.json", "row.json")) else content
+
+    words = words_of(page.render(write_run(tmp_path / "run", change=emptied)).read_text(encoding="utf-8"))
     assert "Not in this run: ranked completions." in words
 
 
@@ -210,10 +212,9 @@ def test_rendering_twice_gives_the_same_bytes(run_folder: Path, page: str) -> No
     assert render_page(RunFiles(run_folder), []) == render_page(RunFiles(run_folder), [])
 
 
-def test_a_broken_json_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "evaluation.json").write_text('{"mixed": ')
-    with pytest.raises(DataError, match=r"evaluation\.json is not JSON .* run the stage again"):
+def test_a_broken_json_file_is_named(publish_part: Callable[..., str], tmp_path: Path) -> None:
+    publish_part(tmp_path, "base/evaluation", {"evaluation.json": '{"mixed": '})
+    with pytest.raises(DataError, match=r"evaluation\.json is not valid JSON"):
         page.render(tmp_path)
 
 

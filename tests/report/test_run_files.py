@@ -10,8 +10,12 @@ from stategpt.report.run_files import RunFiles, field, number
 
 def test_what_is_missing_is_none_or_empty(tmp_path: Path) -> None:
     files = RunFiles(tmp_path / "run")
-    assert files.json("base/mixture.json") is None
-    assert files.lines("base/samples.jsonl") == []
+    assert files.mixture() == {}
+    assert files.row() == []
+    assert files.samples() == []
+    assert files.gates() == []
+    assert files.lineage == []
+    assert files.statistics() == {}
     assert files.evaluation("sft") == {}
     assert files.run is None
     assert files.tokens("base") is None
@@ -45,8 +49,8 @@ def test_settings_of_another_version_leave_the_name(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_an_error_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "lineage.json").write_text("{")
-    with pytest.raises(DataError, match=r"lineage\.json is not JSON"):
-        RunFiles(tmp_path).json("lineage.json")
+    with pytest.raises(DataError, match=r"lineage\.json holds no lineage"):
+        _ = RunFiles(tmp_path).lineage
 
 
 def test_fields_are_followed_only_where_they_lead() -> None:

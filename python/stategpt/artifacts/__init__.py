@@ -7,6 +7,7 @@ from .fingerprint import Json, fingerprint
 from .lineage import Lineage, Node, explain, write_lineage
 from .lines import append_line, read_lines
 from .lock import RunLock
+from .measurements import Measurements
 from .publish import FileRecord, Manifest, publish_file, publish_folder, read_manifest, verify
 from .receipt import is_finished, write_receipt
 from .run_folder import STAGES, RunFolder
@@ -17,6 +18,7 @@ __all__ = [
     "Json",
     "Lineage",
     "Manifest",
+    "Measurements",
     "Node",
     "RunFolder",
     "RunLock",

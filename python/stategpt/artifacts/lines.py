@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 from typing import Any
 
 from stategpt import _native
 from stategpt.artifacts.fingerprint import Json, json_text
-from stategpt.errors import DataError
+from stategpt.errors import DataError, MissingFile
+from stategpt.files import read_bytes
+from stategpt.json_reader import Kind, MapOf, check_value, parse_json
+from stategpt.visible_text import visible_line
+
+LOG_LIMIT_BYTES = 1 << 30
+"""A log larger than this is refused: a million steps take a quarter of it."""
+OBJECT = MapOf()
+"""A record with any fields."""
 
 
 def append_line(path: str | PathLike[str], record: Mapping[str, Json], *, durable: bool = False) -> None:
@@ -26,24 +32,27 @@ def append_line(path: str | PathLike[str], record: Mapping[str, Json], *, durabl
     _native.append_line(path, json_text(record), durable)
 
 
-def read_lines(path: str | PathLike[str]) -> list[dict[str, Any]]:
+def read_lines(path: str | PathLike[str], kind: Kind = OBJECT) -> list[dict[str, Any]]:
     """Every record of a log; [] if there is no file. A last line without a newline was torn by a crash: it is left out.
 
+    Args:
+        kind: what each record must be.
+
     Raises:
-        DataError: a whole line is not a JSON object; the message names the file and line.
+        DataError: a whole line is not a JSON object, or not of `kind`; the message names the file and line.
+        StorageError: the path is a folder, FIFO or device, or cannot be read.
     """
-    path = Path(path)
-    if not path.exists():
-        return []
-    *whole, _torn = path.read_bytes().split(b"\n")
-    return [_record(line, path, number) for number, line in enumerate(whole, start=1)]
-
-
-def _record(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{path}:{number}: not JSON ({error}); remove or repair that line") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{path}:{number}: {line[:60]!r} is not an object; remove or repair that line")
-    return record
+        content = read_bytes(path, LOG_LIMIT_BYTES)
+    except MissingFile:
+        return []
+    *whole, _torn = content.split(b"\n")
+    return [_record(line, kind, f"{visible_line(fspath(path))}:{number}") for number, line in enumerate(whole, start=1)]
+
+
+def _record(line: bytes, kind: Kind, where: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = check_value(parse_json(line, where=where), kind, where=where)
+    except DataError as error:
+        raise DataError(f"{error} Remove or repair that line.") from error
+    return found

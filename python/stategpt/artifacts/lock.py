@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import weakref
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 
-from stategpt.errors import StorageError
+from stategpt.errors import OutOfSpace, StorageError
+from stategpt.visible_text import visible_line
 
 _NAME = ".lock"
 
@@ -21,7 +24,8 @@ class RunLock:
     made by `fork` does not inherit the claim.
 
     Raises:
-        StorageError: another process holds the folder; the message says which.
+        StorageError: another process holds the folder (the message says which), the folder cannot be made or written
+            to, or `.lock` is a link, a folder or a device.
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
@@ -29,21 +33,44 @@ class RunLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> RunLock:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        folder = self.path.parent
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = self._open()
+        except OSError as error:
+            raise _refused(folder, error) from error
+        try:
+            self._claim(descriptor)
+        except BaseException:
             os.close(descriptor)
-            raise StorageError(
-                f"{self.path.parent} is in use by process {holder}. Wait for it to end, or choose another folder."
-            ) from None
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            raise
         self._descriptor = descriptor
         _HELD.add(self)
         return self
+
+    def _open(self) -> int:
+        # Never through a link: the file is emptied below, and a folder from elsewhere may link to any file of ours.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(self.path, flags, 0o644)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "it is not an ordinary file")
+        return descriptor
+
+    def _claim(self, descriptor: int) -> None:
+        folder = self.path.parent
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            holder = visible_line(os.pread(descriptor, 32, 0).decode(errors="replace").strip()) or "unknown"
+            raise StorageError(
+                f"{visible_line(str(folder))} is in use by process {holder}. Wait for it to end, or choose another "
+                "folder."
+            ) from None
+        except OSError as error:
+            raise _refused(folder, error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -56,6 +83,14 @@ class RunLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _refused(folder: Path, error: OSError) -> StorageError:
+    kind = OutOfSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+    return kind(
+        f"cannot claim {visible_line(str(folder))} through its file {_NAME} ({visible_line(str(error))}). It must be a "
+        f"folder that can be written to, with no link, folder or device named {_NAME}."
+    )
 
 
 _HELD: weakref.WeakSet[RunLock] = weakref.WeakSet()

@@ -20,12 +20,19 @@ def execute(arguments: argparse.Namespace) -> int:
     """Prints one block per artifact, parents first."""
     folder = run_folder(arguments.run)
     from stategpt.artifacts import Lineage  # numpy
+    from stategpt.artifacts.measurements import refuse_earlier_layout, verify_logs
 
+    refuse_earlier_layout(folder)
     lineage = Lineage.of(folder)
     if not lineage.nodes:
         raise DataError(f"{folder} has no published artifact yet; start it with `stategpt run {folder}`")
     print(lineage.text())
     if arguments.verify:
+        from stategpt.evaluate.gates import read_gates
+
         lineage.verify(folder)
-        print(f"\nverified: all files of {len(lineage.nodes)} artifacts have the recorded hashes")
+        logs = verify_logs(folder)
+        read_gates(folder)  # and run.toml, whose fingerprint they keep
+        shown = f"{len(lineage.nodes)} artifacts and {len(logs)} logs"
+        print(f"\nverified: all files of {shown} have the recorded hashes")
     return 0

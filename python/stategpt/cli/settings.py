@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stategpt.config.checks import shown_key
 from stategpt.config.presets import PRESETS
 from stategpt.config.run import Run
 from stategpt.config.schema import nearest_settings
@@ -41,7 +42,7 @@ def split_settings(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             continue
         value = match["value"] if match["value"] is not None else next(rest, None)
         if value is None:
-            raise ConfigError(f"{word} needs a value: {word} VALUE")
+            raise ConfigError(f"{shown_key(word)} needs a value: {shown_key(word)} VALUE")
         settings[match["key"].replace("-", "_")] = value
     return settings, plain
 
@@ -55,10 +56,12 @@ def find_run(name: str, settings: Mapping[str, str]) -> Resolved:
     if name in RECIPES:
         return resolve(RECIPES[name](), settings)
     path = Path(name)
-    if os.path.isdir(path):
+    if os.path.isdir(path):  # False also for a name too long for the file system
         path = path / "run.toml"
         if not os.path.lexists(path):
-            raise ConfigError(f"{name} is a folder without a run.toml, so no run; give a recipe ({', '.join(RECIPES)})")
+            raise ConfigError(
+                f"{shown_key(name)} is a folder without a run.toml, so no run; give a recipe ({', '.join(RECIPES)})"
+            )
     if path.suffix == ".toml" or os.path.lexists(path):
         return resolve(load(path), settings)
     raise unknown_run(name)
@@ -73,8 +76,11 @@ def unknown_run(name: str) -> ConfigError:
             "a TOML file or a run folder"
         )
     names = [*RECIPES, *PRESETS]
-    nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.0)[0]
-    return ConfigError(f"{name!r} is neither a recipe ({recipes}) nor a TOML file nor a run folder; nearest: {nearest}")
+    short = shown_key(name)  # the search takes time that grows with the square of the name
+    nearest = difflib.get_close_matches(short.lower(), names, n=1, cutoff=0.0)[0]
+    return ConfigError(
+        f"{short!r} is neither a recipe ({recipes}) nor a TOML file nor a run folder; nearest: {nearest}"
+    )
 
 
 def default_out(name: str, run: Run) -> Path:
@@ -111,5 +117,5 @@ def run_folder(name: str) -> Path:
     folder = Path(name)
     if not os.path.isfile(folder / "run.toml"):
         what = "has no run.toml" if os.path.isdir(folder) else "is not a folder"
-        raise ConfigError(f"{name} {what}; give the folder of a run, the one named by `stategpt run --out`")
+        raise ConfigError(f"{shown_key(name)} {what}; give the folder of a run, the one named by `stategpt run --out`")
     return folder

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Mapping
+
 from stategpt.errors import ConfigError
+from stategpt.visible_text import visible_line
+
+LARGEST = 2**53
+"""No setting is beyond +- this: numbers up to here are exact as floats, and what is computed from them stays finite."""
+LARGEST_IN_MODEL = 2**24
+"""The same for widths, heads and blocks of a model; its vocabulary may have 2**32 tokens."""
+_SHOWN_CHARS = 200
 
 
 class SettingError(ConfigError):
@@ -20,11 +31,56 @@ class SettingError(ConfigError):
         self.key = key
         self.value = value
         self.rule = rule
-        super().__init__(f"{key} = {value!r}: {rule}")
+        super().__init__(f"{shown_key(key)} = {shown_value(value)}: {rule}")
 
     def inside(self, section: str) -> SettingError:
         """The same refusal, `section` in place of the key's first word: `optim.epsilon` becomes `sft.optim.epsilon`."""
         return SettingError(f"{section}.{self.key.partition('.')[2]}", self.value, self.rule)
+
+
+def shown_key(key: str) -> str:
+    """A key in a message: on one line, escaped and short."""
+    return _short(visible_line(key[: _SHOWN_CHARS + 1]))
+
+
+def shown_value(value: object) -> str:
+    """A value in a message: escaped and short."""
+    if type(value) is int and value.bit_length() > 128:  # repr() of an int of over 4,300 digits raises
+        return f"a whole number of {value.bit_length()} bits"
+    if isinstance(value, str):
+        value = value[: _SHOWN_CHARS + 1]
+    try:
+        return _short(repr(value))
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
+
+def require_size(key: str, value: object) -> None:
+    """Raise `SettingError` for a number, alone or in a list or table, that is not finite or too large."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            require_size(f"{key}.{name}", item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            require_size(key, item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        limit = LARGEST_IN_MODEL if key.startswith("model.") and not key.endswith("vocab_size") else LARGEST
+        finite = isinstance(value, int) or math.isfinite(value)
+        require(finite and abs(value) <= limit, key, value, f"must lie between {-limit} and {limit}")
+
+
+def require_sizes(section: object, path: str = "") -> None:
+    """`require_size` for every setting of a section (a dataclass), those of its own sections too."""
+    for field in dataclasses.fields(section):  # type: ignore[arg-type]
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            require_sizes(value, f"{path}{field.name}.")
+        else:
+            require_size(path + field.name, value)
 
 
 def require(holds: bool, key: str, value: object, rule: str) -> None:

@@ -108,7 +108,8 @@ class DataConfig:
         require_not_negative("data", maximum_epochs=self.maximum_epochs)
         require(bool(self.proportions), "data.proportions", self.proportions, "must name at least one source")
         for source, share in self.proportions.items():
-            require(share > 0, f"data.proportions.{source}", share, "must be above 0; leave the source out instead")
+            rule = "must be above 0 and at most 1; leave a source out instead of giving it 0"
+            require(0 < share <= 1 + 1e-6, f"data.proportions.{source}", share, rule)
         total = math.fsum(self.proportions.values())
         shown = dict(self.proportions)
         require(abs(total - 1) < 1e-6, "data.proportions", shown, f"must add up to 1, not {total:g}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 
-from stategpt.config.checks import require_not_negative, require_positive
+from stategpt.config.checks import require
 from stategpt.config.cost import (
     FLOAT32_BYTES,
     activation_bytes_per_token,
@@ -26,6 +26,9 @@ from stategpt.shown_fields import documented, short_repr
 LIBRARY_PAIRS, LIBRARY_S = 5_700, 30.0
 """Training pairs of CPython 3.11's standard library, and the seconds to read, tokenize and store it on two cores."""
 
+SMALLEST, LARGEST_RATE = 1e-9, 1e24
+"""Range of what is assumed."""
+
 
 @documented
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Assumptions:
     """What the plan cannot know from the config. The defaults are `tiny_cpu`'s on two AVX-512 cores.
 
     Raises:
-        ConfigError: a value that is not above zero (below zero where 0 has a meaning).
+        ConfigError: a value that is not between 1e-9 and 1e24 (or 0 where that has a meaning).
     """
 
     train_flops_per_s: float = 9.0e10
@@ -52,9 +55,11 @@ class Assumptions:
     """Seconds for n-gram models, figures and start-up."""
 
     def __post_init__(self) -> None:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        require_not_negative("plan", **{name: values.pop(name) for name in ("sft_pairs", "corpus_s")})
-        require_positive("plan", **values)
+        for field in fields(self):
+            value, at_zero = getattr(self, field.name), field.name in ("sft_pairs", "corpus_s")
+            fits = SMALLEST <= value <= LARGEST_RATE or (at_zero and value == 0)
+            rule = "must lie between 1e-9 and 1e24" + (", or be 0" if at_zero else "")
+            require(fits, f"plan.{field.name}", value, rule)
 
     def about(self, corpus: CorpusConfig) -> Assumptions:
         """With what was measured of the standard library, where that is the corpus; of another nothing is known."""

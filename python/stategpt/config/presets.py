@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stategpt.config.checks import require, require_positive
+from stategpt.config.checks import require
 from stategpt.shown_fields import documented
 
 SIZE_IS_NOT_POWER = (
@@ -87,7 +87,7 @@ class Hardware:
     """What the GPU-hours are reckoned with.
 
     Raises:
-        ConfigError: a peak that is not above 0, or a utilisation outside (0, 1].
+        ConfigError: a peak outside [1, 1e24], or a utilisation outside [1e-6, 1].
     """
 
     device: str = "A100"
@@ -98,8 +98,9 @@ class Hardware:
     """Share of the peak that training sustains; LLaMA-65B's published GPU-hours correspond to 0.50."""
 
     def __post_init__(self) -> None:
-        require_positive("hardware", peak_flops_per_s=self.peak_flops_per_s)
-        require(0 < self.utilisation <= 1, "hardware.utilisation", self.utilisation, "must lie in (0, 1]")
+        peak, share = self.peak_flops_per_s, self.utilisation
+        require(1 <= peak <= 1e24, "hardware.peak_flops_per_s", peak, "must lie between 1 and 1e24")
+        require(1e-6 <= share <= 1, "hardware.utilisation", share, "must lie between 1e-6 and 1")
 
 
 @dataclass(frozen=True)

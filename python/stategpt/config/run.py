@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
-from stategpt.config.checks import require
+from stategpt.config.checks import require, require_sizes
 from stategpt.config.material import SOURCES, CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.measures import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SFTConfig
 from stategpt.shown_fields import documented, short_repr
+
+_NAME_CHARS = 100
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{_NAME_CHARS}}}", re.ASCII)
 
 
 @documented
@@ -22,7 +26,7 @@ class Run:
     """
 
     name: str = "tiny_cpu"
-    """Name shown in the report."""
+    """Name shown in the report; the run's folder when none is given."""
     seed: int = 0
     """Seed of everything random, together with stage, step and sample."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -51,7 +55,10 @@ class Run:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        require(bool(self.name), "name", self.name, "must not be empty")
+        require_sizes(self)
+        plain = isinstance(self.name, str) and _NAME.fullmatch(self.name) and self.name not in (".", "..")
+        rule = f"must be 1 to {_NAME_CHARS} letters, digits, '.', '-' or '_', since a folder is named after it"
+        require(bool(plain), "name", self.name, rule)
         require(self.seed >= 0, "seed", self.seed, "must be 0 or more")
         rule = f"must equal tokenizer.vocab_size = {self.tokenizer.vocab_size}"
         require(self.model.vocab_size == self.tokenizer.vocab_size, "model.vocab_size", self.model.vocab_size, rule)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
-from stategpt.config.checks import SettingError
+from stategpt.config.checks import SettingError, shown_key
 from stategpt.config.run import Run
 from stategpt.config.values import check_value
 from stategpt.errors import ConfigError
@@ -39,6 +39,7 @@ def _walk_types(section: type, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def unknown_setting(key: str) -> ConfigError:
     """The error for a key that does not exist; it names the nearest one, or the section's keys."""
+    key = shown_key(key)  # also keeps the search for the nearest one short
     inside = [name for name in setting_types() if name.startswith(f"{key}.")]
     if inside:
         return ConfigError(f"{key} is a section, not a setting; it holds {', '.join(inside)}")
@@ -47,7 +48,7 @@ def unknown_setting(key: str) -> ConfigError:
 
 def unknown_section(key: str) -> ConfigError:
     """The error for a table that is no section of a run; it names the nearest one."""
-    known = sections()
+    key, known = shown_key(key), sections()
     nearest = max(known, key=lambda name: difflib.SequenceMatcher(None, key, name).ratio())
     return ConfigError(f"{key} is not a section; nearest: {nearest} (there are {', '.join(known)})")
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from stategpt.config.checks import require_size
 from stategpt.config.dial import derive
 from stategpt.config.run import Run
 from stategpt.config.schema import (
@@ -26,10 +26,12 @@ from stategpt.config.schema import (
     to_dict,
     unknown_setting,
 )
+from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.config.values import check_value, parse_value
 from stategpt.errors import ConfigError, MissingFile, StorageError
 from stategpt.files import read_bytes
 from stategpt.shown_fields import field_docs, short_repr
+from stategpt.visible_text import visible_line
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -55,24 +57,24 @@ def load(path: str | Path) -> Run:
     """Read a run from a TOML file. A run that says no name is called as the file: `small.toml` gives `small`.
 
     Raises:
-        ConfigError: no such file, not TOML, an unknown key (names the nearest), a wrong type or a broken rule.
+        ConfigError: no such file, no regular file, too large, not TOML, an unknown key (names the nearest), a wrong
+            type or a broken rule.
     """
+    where = visible_line(str(path))
     try:
-        table = tomllib.loads(read_bytes(path, error=ConfigError).decode())
+        table = parse_toml(read_bytes(path, LIMIT_BYTES, ConfigError).decode())
         return from_dict({"name": Path(path).stem, **table})
     except MissingFile:
         raise ConfigError(
-            f"{path} does not exist. Check the path, or write one to start from: "
+            f"{where} does not exist. Check the path, or write one to start from: "
             "`stategpt plan tiny_cpu --toml > my.toml`"
         ) from None
     except StorageError as error:
-        raise ConfigError(f"{path} cannot be read as a run: {error}") from error
+        raise ConfigError(f"{where} cannot be read as a run: {error}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 at byte {error.start} ({error.reason}); save it as UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from error
+        raise ConfigError(f"{where} is not UTF-8 at byte {error.start} ({error.reason}); save it as UTF-8") from error
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def from_dict(table: Mapping[str, Any]) -> Run:
@@ -110,6 +112,8 @@ def resolve(run: Run, changes: Mapping[str, Any]) -> Resolved:
 
 
 def _resolve(run: Run, given: Table) -> Resolved:
+    for key, value in given.items():
+        require_size(key, value)
     derived = derive(run, given)
     return Resolved(run=rebuild(run, {**derived, **given}), given=given, derived=derived)
 

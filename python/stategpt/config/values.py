@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import tomllib
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
-from stategpt.config.checks import SettingError
+from stategpt.config.checks import LARGEST, SettingError
+from stategpt.config.toml_text import parse_toml
+from stategpt.errors import ConfigError
 
 _PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -67,7 +68,7 @@ def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
     if origin is not None:
         return _convert_table(value, arguments[1])
     if hint is float and type(value) is int:
-        return True, float(value)
+        return (True, float(value)) if abs(value) <= LARGEST else (False, value)
     # Neither TOML's `nan` nor `inf` is a setting: both pass or fail comparisons in surprising ways.
     return type(value) is hint and (hint is not float or math.isfinite(value)), value
 
@@ -111,8 +112,8 @@ def _scalar(word: str, hint: Any) -> Any:
 
 def _toml(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}").get("value")
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}").get("value")
+    except ConfigError:
         return None
 
 

@@ -1,19 +1,23 @@
 """Gates: what a run promises, checked against what it measured. Pure functions from evaluation.json to verdicts.
 
 A gate belongs to a family (base, sft, reward, rl, relevance). `GatesConfig.required` names the families whose gates
-fail a `run --check`; those of other families only warn, as diversity always does. A required gate whose stage left no
-measurement is not passed: nothing is taken on trust.
+fail a `run --check`; those of other families only warn, as diversity always does. A gate whose stage left no
+measurement is not passed, required or not: nothing is taken on trust, and nothing is left out.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stategpt.artifacts import publish_file
+from stategpt.artifacts import fingerprint, publish_folder, verify
+from stategpt.artifacts.measurement_kinds import GATES as GATE_LIST
+from stategpt.artifacts.measurements import EVALUATION, GATES, Measurements, is_published
+from stategpt.artifacts.run_folder import write_json
 from stategpt.config import GatesConfig
-from stategpt.errors import DataError
+from stategpt.errors import CorruptArtifact, MissingFile
+from stategpt.files import read_bytes
+from stategpt.json_reader import read_record
 from stategpt.shown_fields import documented
 
 from .statistics import Interval, wilson
@@ -65,7 +69,7 @@ class Gate:
 def check_gates(evaluations: Mapping[str, Json], thresholds: GatesConfig) -> list[Gate]:
     """All gates, in the order of the stages, from {"base": ..., "sft": ..., "reward": ..., "comparison": ...}.
 
-    A missing evaluation, or field of one, leaves its gates without a value: not passed if required, else left out.
+    A missing evaluation, or field of one, leaves its gates without a value: not passed, required or not.
     """
     families = {
         "base": _base(evaluations.get("base", {}), thresholds),
@@ -80,34 +84,62 @@ def check_gates(evaluations: Mapping[str, Json], thresholds: GatesConfig) -> lis
         if family == "relevance" and not required:
             continue  # reported beside the gates, by design not one of them
         severity: Severity = "fail" if required else "warn"
-        gates += [_with_severity(gate, severity) for gate in measured if required or gate.value is not None]
-    return gates + [
-        gate for gate in _diversity(evaluations.get("comparison", {}), thresholds) if gate.value is not None
-    ]
+        gates += [_with_severity(gate, severity) for gate in measured]
+    return gates + _diversity(evaluations.get("comparison", {}), thresholds)
 
 
 def read_evaluations(run_folder: Path) -> dict[str, Json]:
-    """The evaluation.json of each stage that has one."""
-    found: dict[str, Json] = {}
-    for name in EVALUATIONS:
-        path = run_folder / name / "evaluation.json"
-        if path.exists():
-            found[name] = _read(path)
-    return found
+    """The evaluation.json of each stage that has one, checked against its manifest.
+
+    Raises:
+        CorruptArtifact, ForeignArtifact, DataError: as `stategpt.artifacts.Measurements.evaluation`.
+    """
+    measurements = Measurements(run_folder)
+    found = {name: measurements.evaluation(name) for name in EVALUATIONS}
+    return {name: evaluation for name, evaluation in found.items() if evaluation}
 
 
 def write_gates(gates: Sequence[Gate], run_folder: Path) -> Path:
-    """Publish report/gates.json of the run and return its path."""
-    path = run_folder / "report" / "gates.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    publish_file(path, (json.dumps([gate.to_json() for gate in gates], indent=2) + "\n").encode())
-    return path
+    """Publishes gates/gates.json of the run, linked to the evaluations and to run.toml; returns its path."""
+    measurements = Measurements(run_folder)
+    manifests = [measurements.manifest(name, EVALUATION) for name in EVALUATIONS]
+    config = _config_fingerprint(run_folder)
+    folder = run_folder / GATES
+    publish_folder(
+        folder,
+        lambda temporary: write_json(temporary / "gates.json", [gate.to_json() for gate in gates]),
+        kind=GATES,
+        fingerprints={} if config is None else {"config": config},
+        parents=tuple(manifest.fingerprint for manifest in manifests if manifest is not None),
+    )
+    return folder / "gates.json"
 
 
 def read_gates(run_folder: Path) -> list[Gate]:
-    """The gates of report/gates.json; none when the run has not reached them."""
-    path = run_folder / "report" / "gates.json"
-    return [Gate.from_json(entry) for entry in _read(path)] if path.exists() else []
+    """The gates of gates/gates.json; none when the run has not reached them.
+
+    Raises:
+        CorruptArtifact: it, or run.toml, is not what it was when the gates were checked.
+        DataError: it holds something else than gates.
+    """
+    folder = run_folder / GATES
+    if not is_published(folder):
+        return []
+    recorded, now = verify(folder, kind=GATES).fingerprints.get("config"), _config_fingerprint(run_folder)
+    if now is not None and recorded is not None and now != recorded:
+        raise CorruptArtifact(
+            f"{run_folder / 'run.toml'} was changed since the gates were checked. Restore it from a copy, or give the "
+            "folder to `stategpt run`, which checks them again."
+        )
+    return [Gate.from_json(entry) for entry in read_record(folder / "gates.json", GATE_LIST)]
+
+
+def _config_fingerprint(run_folder: Path) -> str | None:
+    try:
+        text = read_bytes(run_folder / "run.toml").decode("utf-8", "replace")
+    except MissingFile:
+        return None
+    return fingerprint(text)
 
 
 def failed(gates: Iterable[Gate]) -> list[Gate]:
@@ -209,8 +241,9 @@ def _relevance(data: Json, thresholds: GatesConfig) -> list[Gate]:
 def _diversity(data: Json, thresholds: GatesConfig) -> list[Gate]:
     change = _interval(data, "diversity_change", "distinct_2")
     unique, least = _number(data, "systems", "rlhf", "unique_share"), thresholds.diversity_unique_share
+    reported = _gate("diversity_change", change, "distinct-2, RLHF minus SFT: reported", change is not None)
     return [
-        _with_severity(_gate("diversity_change", change, "distinct-2, RLHF minus SFT: reported", True), "warn"),
+        _with_severity(reported, "warn"),
         Gate(
             "diversity_unique",
             unique,
@@ -247,10 +280,3 @@ def _number(data: Json, *keys: str) -> float | None:
 def _interval(data: Json, *keys: str) -> Interval | None:
     value = _field(data, *keys)
     return Interval.from_json(value) if isinstance(value, Mapping) and value.get("mean") is not None else None
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}); run the stage again to write it anew") from error

@@ -5,11 +5,14 @@ per theme. The page shows the one that fits the reader's colour scheme; the ligh
 """
 
 import io
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stategpt.extras import require
+from stategpt.visible_text import visible_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,6 +118,21 @@ class Picture:
     """Width in CSS pixels at which one inch of the figure is 96 of them."""
     height: int
     """Height in CSS pixels."""
+
+
+@contextmanager
+def one_warning() -> Iterator[None]:
+    """Gathers what drawing warns of (a glyph the font lacks, a label too long for its place) into one warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    gathered = [one for one in caught if issubclass(one.category, (UserWarning, RuntimeWarning))]
+    for one in caught:
+        if one not in gathered:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if gathered:
+        first = visible_line(str(gathered[0].message))
+        warnings.warn(f"{len(gathered)} warnings while the figures were drawn, the first: {first}", stacklevel=3)
 
 
 def require_extra() -> None:

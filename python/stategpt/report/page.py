@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stategpt.artifacts import publish_file
+from stategpt.artifacts.measurements import refuse_links
 
-from .canvas import Picture, render_picture, require_extra
+from .canvas import Picture, one_warning, render_picture, require_extra
 from .figures import all_sketches
 from .run_files import RunFiles
 from .views.comparison import comparison
@@ -28,12 +29,14 @@ _HERE = Path(__file__).parent
 def render(run_folder: str | Path) -> Path:
     """Write report/index.html of a run, finished or not, and its figures beside it as PNGs; return the page's path.
 
-    Raises `MissingExtra` without matplotlib and jinja2, `DataError` for a file of the run that cannot be read.
+    Raises `MissingExtra` without matplotlib and jinja2, and what `RunFiles` raises for a file that is not what it was.
     """
     require_extra()
     files = RunFiles(Path(run_folder))
     folder = files.root / "report"
-    pictures = [render_picture(sketch) for sketch in all_sketches(files)]
+    refuse_links(files.root)
+    with one_warning():
+        pictures = [render_picture(sketch) for sketch in all_sketches(files)]
     for picture in pictures:
         publish_file(folder / f"{picture.name}.png", picture.light)
     page = folder / "index.html"

@@ -1,17 +1,23 @@
 """The files of a run folder, read for the report. A file that is not there is None or empty: the run may be partial."""
 
-import json
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stategpt.artifacts import read_lines
+from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
+from stategpt.artifacts.lineage import LINEAGE_NAME
+from stategpt.artifacts.measurement_kinds import STATISTICS
+from stategpt.artifacts.measurements import is_published
 from stategpt.config import Run
 from stategpt.config.toml import load
-from stategpt.errors import ConfigError, DataError
+from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
+from stategpt.errors import ConfigError, InvalidArgument, MissingFile
+from stategpt.evaluate.gates import Gate, read_gates
+from stategpt.files import read_bytes
+from stategpt.json_reader import check_value
+from stategpt.visible_text import visible, visible_line
 
 from .wording import STAGE_LABELS
 
@@ -20,76 +26,126 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Read access to one run folder."""
+    """Read access to one run folder. Everything is checked against its manifest and its types, and safe to print.
+
+    Raises:
+        CorruptArtifact: a file is not what was published. ForeignArtifact: of an earlier version.
+        DataError: a file holds something else than it should. StorageError: it cannot be read.
+    """
 
     root: Path
     """The run folder."""
 
-    def json(self, name: str) -> Any:
-        """Content of a JSON file; None when it does not exist. Raises `DataError` when it is no JSON."""
-        path = self.root / name
-        if not path.is_file():
-            return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{path} is not JSON ({error}); run the stage again to write it anew") from error
-
-    def lines(self, name: str) -> list[dict[str, Any]]:
-        """Lines of a JSONL log; none when it does not exist. A torn last line is left out."""
-        return read_lines(self.root / name)
-
-    def text(self, name: str) -> str | None:
-        """A text file; None when it does not exist."""
-        path = self.root / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    @cached_property
+    def _measurements(self) -> Measurements:
+        return Measurements(self.root)
 
     def evaluation(self, stage: str) -> Json:
         """The stage's evaluation.json, {} when it has none."""
-        found = self.json(f"{stage}/evaluation.json")
-        return found if isinstance(found, dict) else {}
+        found: Json = escaped(self._measurements.evaluation(stage))
+        return found
+
+    def mixture(self) -> Json:
+        """What the mixture of the sources was to give and gave; {} when it is not there."""
+        found: Json = escaped(self._measurements.mixture() or {})
+        return found
+
+    def row(self) -> list[tuple[str, int, bool, str]]:
+        """One packed row: text, document, whether it is the end of text, target."""
+        pieces = (self._measurements.row() or {}).get("pieces", [])
+        return [(text, document, is_end, target) for text, document, is_end, target in pieces]
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Samples of the base model in training: step, prompt, text."""
+        return [escaped(line) for line in self._measurements.samples()]
 
     def metrics(self, stage: str) -> list[dict[str, Any]]:
         """The stage's metrics.jsonl."""
-        return self.lines(f"{stage}/metrics.jsonl")
+        return [escaped(line) for line in self._measurements.metrics(stage)]
+
+    def statistics(self) -> Json:
+        """What was counted of the tokenizer; {} when there is none."""
+        folder = self.root / "tokenizer"
+        if not is_published(folder):
+            return {}
+        counted = read_manifest(folder).extra.get("statistics", {})
+        found: Json = escaped(check_value(counted, STATISTICS, where=f"{folder / 'manifest.json'}: statistics"))
+        return found
+
+    def gates(self) -> list[Gate]:
+        """The verdict; none when the run has not reached it."""
+        return [replace(gate, gate=visible_line(gate.gate), rule=visible_line(gate.rule)) for gate in self._gates]
+
+    @cached_property
+    def _gates(self) -> list[Gate]:
+        return read_gates(self.root)
+
+    @cached_property
+    def lineage(self) -> list[Json]:
+        """The nodes of lineage.json, each compared with the folder it names; none when it is not there."""
+        if not (self.root / LINEAGE_NAME).exists():
+            return []
+        recorded = Lineage.read(self.root)
+        recorded.refuse_changes(self.root)
+        return [escaped(asdict(node)) for node in recorded.nodes]
+
+    @cached_property
+    def _config(self) -> str | None:
+        try:
+            return read_bytes(self.root / "run.toml", LIMIT_BYTES).decode("utf-8", "replace")
+        except MissingFile:
+            return None
+
+    @property
+    def config_text(self) -> str | None:
+        """run.toml, for the eye; None when there is none."""
+        return None if self._config is None else visible(self._config)
+
+    @cached_property
+    def config_fingerprint(self) -> str | None:
+        """Fingerprint of the values in run.toml; None when there are none."""
+        try:
+            return None if self._config is None else fingerprint(parse_toml(self._config))
+        except InvalidArgument:  # ConfigError is one; dates and NaN have no fingerprint
+            return None
 
     @cached_property
     def run(self) -> Run | None:
         """The run's configuration; None when run.toml is missing or from a version with other settings."""
-        path = self.root / "run.toml"
         try:
-            return load(path) if path.is_file() else None
+            return load(self.root / "run.toml") if self._config is not None else None
         except ConfigError:
             return None
 
     @cached_property
     def name(self) -> str:
         """Name of the recipe, else of the folder."""
-        text = self.text("run.toml")
         try:
-            name = tomllib.loads(text).get("name") if text else None
-        except tomllib.TOMLDecodeError:
+            name = parse_toml(self._config or "").get("name")
+        except ConfigError:
             name = None
-        return str(name or self.root.resolve().name)
+        return visible_line(name if isinstance(name, str) and name else self.root.resolve().name)
 
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage that says so, in the order of the work."""
-        found = {}
-        for stage in STAGE_LABELS:
-            # A published folder takes no later file, so the comparison's time lies beside it.
-            timing = self.json(f"{stage}/timing.json") or self.json(f"{stage}_timing/timing.json")
-            seconds = number(timing, "seconds")
-            if seconds is not None:
-                found[stage] = seconds
-        return found
+        measured = ((stage, self._measurements.seconds(stage)) for stage in STAGE_LABELS)
+        return {stage: seconds for stage, seconds in measured if seconds is not None}
 
     def tokens(self, stage: str) -> int | None:
-        """Tokens a stage trained on, from its log or else its timing."""
+        """Tokens a stage trained on, from its log."""
         log = self.metrics(stage)
-        if log and isinstance(log[-1].get("tokens"), int):
-            return int(log[-1]["tokens"])
-        tokens = number(self.json(f"{stage}/timing.json"), "tokens")
-        return None if tokens is None else round(tokens)
+        return int(log[-1]["tokens"]) if log and log[-1].get("tokens") is not None else None
+
+
+def escaped(value: Any) -> Any:
+    """A JSON value whose strings, names of fields too, hold no control or direction characters."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        return {visible_line(name): escaped(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [escaped(item) for item in value]
+    return value
 
 
 def field(data: Any, *keys: str) -> Any:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stategpt.evaluate.gates import Gate, format_value, read_gates, verdict
+from stategpt.evaluate.gates import Gate, format_value, verdict
 
 from .run_files import RunFiles
 from .wording import STAGE_LABELS, count, duration, sentence
@@ -22,7 +22,7 @@ def summary(run_folder: str | Path, width: int = WIDTH) -> str:
     seconds = files.seconds()
     opening = textwrap.wrap(f"{files.name}: {sentence(files.tokens('base'))}", width)
     tokens = {stage: files.tokens(stage) for stage in seconds}
-    return "\n".join([*opening, *stage_lines(seconds, tokens), *gate_lines(read_gates(files.root), width)])
+    return "\n".join([*opening, *stage_lines(seconds, tokens), *gate_lines(files.gates(), width)])
 
 
 def stage_lines(seconds: Mapping[str, float], tokens: Mapping[str, int | None]) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,13 @@ from typing import Any
 import torch
 
 from stategpt.artifacts import Manifest, fingerprint, publish_folder, read_manifest
+from stategpt.artifacts.measurements import EVALUATION, is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run, to_dict
 from stategpt.data import AnyTokenizer, ControlTokens, Tokenizer
 from stategpt.errors import DataError
 from stategpt.generate import Engine
+from stategpt.json_reader import Kind
 from stategpt.model import GPT
 
 MODEL_KIND = "model"
@@ -56,7 +57,7 @@ class Inputs:
 
     def parent(self, folder: Path) -> Manifest:
         """Manifest of an artifact this stage builds on; a clear error where it is missing."""
-        if not (folder / "manifest.json").exists():
+        if not is_published(folder):
             raise DataError(f"{folder} has not been made yet; run the earlier stages first, or `stategpt run`")
         return read_manifest(folder)
 
@@ -68,6 +69,32 @@ class Inputs:
     def engine(self, model: GPT) -> Engine:
         """A sampler over `model` with this run's tokenizer."""
         return Engine(model, self.tok, precision=self.run.evaluate.precision)
+
+    def model_fingerprint(self, stage: str) -> str:
+        """Of the manifest of the stage's published model."""
+        return self.parent(self.folder.model(stage)).fingerprint
+
+    def is_measured(self, stage: str, fingerprint: str) -> bool:
+        """Whether the evaluation of the stage's model is published and was made by this configuration."""
+        return self.folder.published(
+            self.folder.evaluation(stage), EVALUATION, self.evaluation_fingerprint(fingerprint)
+        )
+
+    def evaluation_fingerprint(self, fingerprint: str) -> str:
+        """Configuration fingerprint of the evaluation of what has the configuration `fingerprint`."""
+        return section_fingerprint(self.run.evaluate, parents=(fingerprint,))
+
+    def publish_evaluation(
+        self,
+        stage: str,
+        fingerprint: str,
+        parents: Sequence[str],
+        values: Mapping[str, Any],
+        logs: Mapping[str, Kind] | None = None,
+    ) -> Manifest:
+        """Publishes what was measured on the artifacts `parents`; `fingerprint` is the stage's."""
+        of_evaluation = self.evaluation_fingerprint(fingerprint)
+        return self.folder.publish_evaluation(stage, values, fingerprint=of_evaluation, parents=parents, logs=logs)
 
     def publish_model(
         self, stage: str, save: Callable[[Path], None], config_fingerprint: str, parents: Sequence[str]
@@ -85,8 +112,3 @@ class Inputs:
             fingerprints={"config": config_fingerprint, "tokenizer": self.tok.fingerprint},
             parents=tuple(parents),
         )
-
-
-def write_json_into(path: Path, value: Any) -> None:
-    """Writes JSON into a folder that is about to be published (which is what makes it durable)."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from stategpt.artifacts import Manifest, publish_folder, read_manifest
+from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import CONTROL_TOKENS, Run
 from stategpt.data import (
@@ -35,6 +36,7 @@ def prepare(run: Run, folder: RunFolder) -> None:
         for source, documents in library.sources.items():
             for split in SPLITS:
                 _shards(run, folder, tok, source, split, getattr(documents, split))
+    folder.close("data", section_fingerprint(run.corpus, run.tokenizer))
 
 
 def _corpus(run: Run, folder: RunFolder) -> PythonLibrary:
@@ -90,7 +92,7 @@ def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
 
 def _shards(run: Run, folder: RunFolder, tok: AnyTokenizer, source: str, split: str, texts: list[str]) -> None:
     target = folder.shards(source, split)
-    if (target / "manifest.json").exists():
+    if is_published(target):
         Shards.open(target, tokenizer=tok)
         return
     corpus, tokenizer = read_manifest(folder.corpus), read_manifest(folder.tokenizer)

@@ -13,17 +13,19 @@ concatenation is `--data.strategy concat --data.isolate_documents false`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from stategpt.artifacts import append_line
+from stategpt.artifacts import append_line, read_lines
+from stategpt.artifacts.measurement_kinds import SAMPLE
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
 from stategpt.data import Mixture, Shards, pack, read_library
+from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.model import GPT
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
@@ -32,6 +34,7 @@ from stategpt.train.loop import LoopSettings, fit
 from stategpt.train.next_token import NextTokenTask
 
 SAMPLE_TEMPERATURE = 0.7
+SAMPLES = "samples.jsonl"
 
 
 class RowBatches:
@@ -77,16 +80,32 @@ def pretrain(run: Run, folder: RunFolder) -> None:
     fingerprint = section_fingerprint(
         run.seed, run.model, run.data, run.pretrain, parents=(*parents, inputs.tok.fingerprint)
     )
-    evaluation = folder.stage("base") / "evaluation.json"
-    if folder.published(folder.model("base"), MODEL_KIND, fingerprint) and evaluation.exists():
+    trained = folder.published(folder.model("base"), MODEL_KIND, fingerprint)
+    if not (inputs.is_measured("base", fingerprint) and trained):
+        with folder.timed("base"):
+            if not trained:
+                model = _train(inputs, rows, fingerprint)
+                tokenizer = inputs.parent(folder.tokenizer).fingerprint
+                inputs.publish_model(
+                    "base", partial(model.save_pretrained, manifest=True), fingerprint, (*parents, tokenizer)
+                )
+            _measure(inputs, rows, fingerprint)
+    folder.close("base", fingerprint, (inputs.model_fingerprint("base"),), (SAMPLES,))
+
+
+def _measure(inputs: Inputs, rows: Mixture, fingerprint: str) -> None:
+    """Publishes base/evaluation: bits per byte, the samples of training, the mixture and one packed row."""
+    if inputs.is_measured("base", fingerprint):
         return
-    with folder.timed("base"):
-        model = _train(inputs, rows, fingerprint)
-        tokenizer = inputs.parent(folder.tokenizer).fingerprint
-        inputs.publish_model("base", partial(model.save_pretrained, manifest=True), fingerprint, (*parents, tokenizer))
-        _describe_data(inputs, rows)
-        library, seen = read_library(folder.corpus), seen_pieces(inputs, rows)
-        folder.write_json(evaluation, evaluate_base(model, inputs.tok, run, library, seen))
+    _refuse_lost_samples(inputs)
+    library, seen = read_library(inputs.folder.corpus), seen_pieces(inputs, rows)
+    values = {
+        "evaluation.json": evaluate_base(inputs.load_model("base"), inputs.tok, inputs.run, library, seen),
+        "mixture.json": rows.report(_rows_read(inputs.run)),
+        "row.json": {"pieces": _row_pieces(inputs, rows)},
+    }
+    parents = (inputs.model_fingerprint("base"), inputs.parent(inputs.folder.corpus).fingerprint)
+    inputs.publish_evaluation("base", fingerprint, parents, values, {SAMPLES: SAMPLE})
 
 
 def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
@@ -108,45 +127,58 @@ def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
 
 def _sample(inputs: Inputs, model: GPT, step: int, steps: int) -> None:
     """Continues the same prompts with the same random numbers, so only the weights differ between samples."""
-    wanted = {steps if at == "end" else int(at) for at in inputs.run.pretrain.sample_at}
-    if step not in wanted:
+    if step not in _sampled_steps(inputs.run, steps):
         return
-    path = inputs.folder.stage("base") / "samples.jsonl"
-    have = {json.loads(line)["step"] for line in path.read_text().splitlines()} if path.exists() else set()
-    if step in have:
-        return
+    path = inputs.folder.stage("base") / SAMPLES
+    # A kill between two lines of a step leaves the first prompts' lines.
+    have = sum(line["step"] == step for line in read_lines(path, SAMPLE))
     config = inputs.run.pretrain
+    if have >= len(config.sample_prompts):
+        return
     model.eval()
     completions = inputs.engine(model).generate(
         config.sample_prompts, temperature=SAMPLE_TEMPERATURE, max_tokens=config.sample_tokens, seed=inputs.run.seed
     )
-    for prompt, completion in zip(config.sample_prompts, completions, strict=True):
+    for prompt, completion in list(zip(config.sample_prompts, completions, strict=True))[have:]:
         append_line(path, {"step": step, "prompt": prompt, "text": completion.text})
+
+
+def _sampled_steps(run: Run, steps: int) -> set[int]:
+    wanted = {steps if at == "end" else int(at) for at in run.pretrain.sample_at}
+    return {step for step in wanted if step <= steps}
+
+
+def _refuse_lost_samples(inputs: Inputs) -> None:
+    """The samples were written during training: what is lost of them cannot be measured on the finished model."""
+    run, path = inputs.run, inputs.folder.stage("base") / SAMPLES
+    wanted = _sampled_steps(run, run.pretrain_steps) if run.pretrain.sample_prompts else set()
+    lost = wanted - {line["step"] for line in read_lines(path, SAMPLE)}
+    if lost:
+        raise CorruptArtifact(
+            f"{path} lacks the samples of step {min(lost)}, which only training writes. Restore base/evaluation from a "
+            f"copy, or delete {inputs.folder.stage('base')} to train this stage again."
+        )
 
 
 def _rows_read(run: Run) -> int:
     return run.pretrain_steps * run.pretrain.batch_rows
 
 
-def _describe_data(inputs: Inputs, rows: Mixture) -> None:
-    """Writes what the mixture drew and one packed row, for the report."""
-    base = inputs.folder.stage("base")
-    report = rows.report(_rows_read(inputs.run))
-    inputs.folder.write_json(base / "mixture.json", report)
+def _row_pieces(inputs: Inputs, rows: Mixture) -> list[list[Any]]:
+    """One packed row, for the report: text, document, whether it is the end of text, target."""
     row = rows[0]
     eos = inputs.control.end_of_text
     segments = np.cumsum(row.layout.segment_start == np.arange(len(row.tokens))) - 1
-    pieces = [
+    return [
         [
             inputs.tok.decode(row.tokens[i : i + 1]),
             int(segments[i]),
-            int(row.tokens[i]) == eos,
+            bool(row.tokens[i] == eos),
             inputs.tok.decode(row.targets[i : i + 1]),
         ]
         for i in range(len(row.tokens))
         if row.loss_mask[i]
     ]
-    inputs.folder.write_json(base / "row.json", {"pieces": pieces})
 
 
 def seen_pieces(inputs: Inputs, rows: Mixture) -> list[bytes]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from stategpt.artifacts import publish_folder
+from stategpt.artifacts import publish_folder, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
 from stategpt.data import Pair, PythonLibrary, Rankings, chat_prompt, read_library
@@ -38,25 +38,36 @@ def rankings(run: Run, folder: RunFolder) -> None:
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
     fingerprint = section_fingerprint(run.seed, run.rankings, parents=parents)
     published = folder.stage("rankings") / "records"
-    if folder.published(published, KIND, fingerprint):
-        return
-    with folder.timed("rankings"):
-        library = read_library(folder.corpus)
-        labeler = DocstringStyleLabeler.fit(library)
-        engine = inputs.engine(inputs.load_model("sft"))
-        records = {
-            split: _rank(inputs, engine, labeler, split, pairs) for split, pairs in _chosen_pairs(run, library).items()
-        }
-        publish_folder(
-            published,
-            lambda temporary: _write_all(temporary, records),
-            kind=KIND,
-            fingerprints={"config": fingerprint},
-            parents=parents,
-        )
-        read = {split: Rankings.read(published / f"{split}.jsonl") for split in records}
-        _refuse_rejected(read["train"])
-        folder.write_json(folder.stage("rankings") / "evaluation.json", _describe(records, read))
+    ranked, described = (
+        folder.published(published, KIND, fingerprint),
+        inputs.is_measured("rankings", fingerprint),
+    )
+    if not (ranked and described):
+        with folder.timed("rankings"):
+            if not ranked:
+                _publish_records(inputs, published, fingerprint, parents)
+            if not described:
+                found = _describe(published)
+                measured_on = (inputs.parent(published).fingerprint,)
+                inputs.publish_evaluation("rankings", fingerprint, measured_on, {"evaluation.json": found})
+    folder.close("rankings", fingerprint, (inputs.parent(published).fingerprint,))
+
+
+def _publish_records(inputs: Inputs, published: Path, fingerprint: str, parents: Sequence[str]) -> None:
+    run, folder = inputs.run, inputs.folder
+    library = read_library(folder.corpus)
+    labeler = DocstringStyleLabeler.fit(library)
+    engine = inputs.engine(inputs.load_model("sft"))
+    records = {
+        split: _rank(inputs, engine, labeler, split, pairs) for split, pairs in _chosen_pairs(run, library).items()
+    }
+    publish_folder(
+        published,
+        lambda temporary: _write_all(temporary, records),
+        kind=KIND,
+        fingerprints={"config": fingerprint},
+        parents=tuple(parents),
+    )
 
 
 def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:
@@ -137,9 +148,11 @@ def _refuse_rejected(read: Rankings) -> None:
         )
 
 
-def _describe(records: dict[str, list[dict[str, Any]]], read: dict[str, Rankings]) -> dict[str, Any]:
+def _describe(published: Path) -> dict[str, Any]:
     """Counts and mean points for the report, with the record whose points differ most as the example."""
-    rows = records["train"]
+    read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "validation")}
+    _refuse_rejected(read["train"])
+    rows = read_lines(published / "train.jsonl")
     completions = [completion for row in rows for completion in row["completions"]]
     names = completions[0]["points"].keys()
     possible = sum(len(row["completions"]) * (len(row["completions"]) - 1) // 2 for row in rows)

@@ -122,18 +122,27 @@ def reward(run: Run, folder: RunFolder) -> None:
     records = folder.stage("rankings") / "records"
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(records).fingerprint)
     fingerprint = section_fingerprint(run.seed, run.reward, parents=parents)
-    evaluation = folder.stage("reward") / "evaluation.json"
-    if folder.published(folder.model("reward"), MODEL_KIND, fingerprint) and evaluation.exists():
-        return
-    with folder.timed("reward"):
-        library = read_library(folder.corpus)
-        # Before the training, which would be in vain without a clear pair to judge it by.
-        train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "validation"))
-        model = _train(inputs, Rankings.read(records / "train.jsonl"), fingerprint)
-        scorer = RewardScorer(model, inputs.tok)
-        demonstrations = center_on_demonstrations(inputs, model, scorer, library.pairs_train)
-        inputs.publish_model("reward", partial(model.save_pretrained, manifest=True), fingerprint, parents)
-        folder.write_json(evaluation, evaluate_reward(scorer, inputs.tok, train, held_out, demonstrations, run))
+    trained = folder.published(folder.model("reward"), MODEL_KIND, fingerprint)
+    measured = inputs.is_measured("reward", fingerprint)
+    if not (trained and measured):
+        with folder.timed("reward"):
+            # Before the training, which would be in vain without a clear pair to judge it by.
+            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "validation"))
+            pairs = read_library(folder.corpus).pairs_train
+            model = (
+                RewardModel.from_pretrained(folder.model("reward")).to(inputs.device).eval()
+                if trained
+                else _train(inputs, Rankings.read(records / "train.jsonl"), fingerprint)
+            )
+            scorer = RewardScorer(model, inputs.tok)
+            demonstrations = center_on_demonstrations(inputs, model, scorer, pairs)
+            if not trained:
+                inputs.publish_model("reward", partial(model.save_pretrained, manifest=True), fingerprint, parents)
+            if not measured:
+                found = evaluate_reward(scorer, inputs.tok, train, held_out, demonstrations, run)
+                measured_on = (inputs.model_fingerprint("reward"), inputs.parent(records).fingerprint)
+                inputs.publish_evaluation("reward", fingerprint, measured_on, {"evaluation.json": found})
+    folder.close("reward", fingerprint, (inputs.model_fingerprint("reward"),))
 
 
 def _train(inputs: Inputs, read: Rankings, fingerprint: str) -> RewardModel:

@@ -22,19 +22,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.artifacts import append_line
+from stategpt.artifacts import append_line, read_lines
+from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, Run
 from stategpt.data import chat_prompt, read_library
 from stategpt.data.randomness import bits, permutation
-from stategpt.errors import TrainingDiverged
+from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
 from stategpt.model import GPT, RewardModel, autocast
@@ -50,6 +51,7 @@ from stategpt.train.losses import (
 from stategpt.train.policy import CompletionBatch, completion_log_probs
 
 Ids = NDArray[np.uint32]
+FRONTIER = "frontier.jsonl"
 
 
 @dataclass(frozen=True)
@@ -219,34 +221,61 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
     inputs = Inputs.of(run, folder)
     parents = tuple(inputs.parent(folder.model(parent)).fingerprint for parent in ("sft", "reward"))
     fingerprint = section_fingerprint(run.seed, config, parents=parents)
-    if folder.published(folder.model(stage), MODEL_KIND, fingerprint):
-        return
+    trained = folder.published(folder.model(stage), MODEL_KIND, fingerprint)
+    measured = inputs.is_measured(stage, fingerprint)
+    if not (trained and measured):
+        with folder.timed(stage):
+            if not trained:
+                policy = _train(inputs, config, stage, fingerprint)
+                inputs.publish_model(stage, partial(policy.save_pretrained, manifest=True), fingerprint, parents)
+            if not measured:
+                _refuse_lost_frontier(folder.stage(stage), config)
+                measured_on = (inputs.model_fingerprint(stage), *parents)
+                inputs.publish_evaluation(stage, fingerprint, measured_on, {}, {FRONTIER: FRONTIER_POINT})
+    folder.close(stage, fingerprint, (inputs.model_fingerprint(stage),), (FRONTIER,))
+
+
+def _train(inputs: Inputs, config: RLConfig, stage: str, fingerprint: str) -> GPT:
+    run, folder = inputs.run, inputs.folder
     library = read_library(folder.corpus)
-    with folder.timed(stage):
-        policy, reference = inputs.load_model("sft"), inputs.load_model("sft").requires_grad_(False)
-        scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
-        prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
-        probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
-        task = RLTask(inputs, config, policy, reference, scorer, prompts)
-        task.name = "rl" if stage == "rl" else "rl, low beta"
-        settings = LoopSettings(
-            optim=config.optim,
-            folder=folder.stage(stage),
-            fingerprint=fingerprint,
-            precision=config.precision,
-            checkpoint_every_steps=config.checkpoint_every_steps,
-            log_every_steps=config.log_every_steps,
-        )
+    policy, reference = inputs.load_model("sft"), inputs.load_model("sft").requires_grad_(False)
+    scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
+    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
+    probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
+    task = RLTask(inputs, config, policy, reference, scorer, prompts)
+    task.name = "rl" if stage == "rl" else "rl, low beta"
+    settings = LoopSettings(
+        optim=config.optim,
+        folder=folder.stage(stage),
+        fingerprint=fingerprint,
+        precision=config.precision,
+        checkpoint_every_steps=config.checkpoint_every_steps,
+        log_every_steps=config.log_every_steps,
+    )
 
-        def hook(step: int) -> None:
-            if step % config.evaluate_every_steps == 0 or step == config.steps:
-                _append_once(folder.stage(stage) / "frontier.jsonl", step, probe.measure(policy))
+    def hook(step: int) -> None:
+        if step in _measured_steps(config):
+            _append_once(folder.stage(stage) / FRONTIER, step, probe, policy)
 
-        fit(task, policy, settings, hook=hook)
-        inputs.publish_model(stage, partial(policy.save_pretrained, manifest=True), fingerprint, parents)
+    fit(task, policy, settings, hook=hook)
+    return policy
 
 
-def _append_once(path: Any, step: int, values: dict[str, float]) -> None:
+def _measured_steps(config: RLConfig) -> set[int]:
+    return {*range(0, config.steps, config.evaluate_every_steps), config.steps}
+
+
+def _append_once(path: Path, step: int, probe: FrontierProbe, policy: GPT) -> None:
     """A step that was measured before an interruption is not measured into the file twice."""
-    if not path.exists() or f'"step": {step},' not in path.read_text():
-        append_line(path, {"step": step, **values})
+    if all(line["step"] != step for line in read_lines(path, FRONTIER_POINT)):
+        append_line(path, {"step": step, **probe.measure(policy)})
+
+
+def _refuse_lost_frontier(folder: Path, config: RLConfig) -> None:
+    """The frontier was measured during training: what is lost of it cannot be measured on the finished policy."""
+    lost = _measured_steps(config) - {line["step"] for line in read_lines(folder / FRONTIER, FRONTIER_POINT)}
+    if lost:
+        raise CorruptArtifact(
+            f"{folder / FRONTIER} lacks step {min(lost)}, which only training measures. Restore the folder evaluation "
+            f"beside it from a copy, or delete {folder} to train this stage again."
+        )

@@ -98,17 +98,24 @@ def sft(run: Run, folder: RunFolder) -> None:
     inputs = Inputs.of(run, folder)
     parents = (inputs.parent(folder.model("base")).fingerprint, inputs.parent(folder.corpus).fingerprint)
     fingerprint = section_fingerprint(run.seed, run.sft, parents=parents)
-    evaluation = folder.stage("sft") / "evaluation.json"
-    if folder.published(folder.model("sft"), MODEL_KIND, fingerprint) and evaluation.exists():
-        return
-    library = read_library(folder.corpus)
-    if not library.pairs_train:
-        raise DataError(f"{folder.corpus} has no training pairs; the corpus has no docstrings that read as a sentence")
-    with folder.timed("sft"):
-        base = inputs.load_model("base")
-        model = _train(inputs, library.pairs_train, fingerprint)
-        inputs.publish_model("sft", partial(model.save_pretrained, manifest=True), fingerprint, parents)
-        folder.write_json(evaluation, evaluate_answers(inputs.engine(base), inputs.engine(model), library, run))
+    trained = folder.published(folder.model("sft"), MODEL_KIND, fingerprint)
+    measured = inputs.is_measured("sft", fingerprint)
+    if not (trained and measured):
+        library = read_library(folder.corpus)
+        if not library.pairs_train:
+            raise DataError(
+                f"{folder.corpus} has no training pairs; the corpus has no docstrings that read as a sentence"
+            )
+        with folder.timed("sft"):
+            if not trained:
+                model = _train(inputs, library.pairs_train, fingerprint)
+                inputs.publish_model("sft", partial(model.save_pretrained, manifest=True), fingerprint, parents)
+            if not measured:
+                base, tuned = (inputs.engine(inputs.load_model(stage)) for stage in ("base", "sft"))
+                found = evaluate_answers(base, tuned, library, run)
+                measured_on = (inputs.model_fingerprint("sft"), *parents)
+                inputs.publish_evaluation("sft", fingerprint, measured_on, {"evaluation.json": found})
+    folder.close("sft", fingerprint, (inputs.model_fingerprint("sft"),))
 
 
 def _train(inputs: Inputs, pairs: Sequence[Pair], fingerprint: str) -> GPT:

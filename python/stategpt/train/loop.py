@@ -11,7 +11,6 @@ What it takes care of, so that no stage can get it wrong:
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.model import Precision, autocast
 from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint
-from stategpt.train.interruption import Interruption
+from stategpt.train.interruption import Interruption, stop
 from stategpt.train.metrics import MetricsLog
 from stategpt.train.optim import adamw, clip_gradients
 from stategpt.train.progress import note_of, progress
@@ -136,14 +135,10 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
             if due or interruption.requested:
                 save_checkpoint(checkpoints, model, optimizer, state, settings.fingerprint)
             if interruption.requested:
-                _stop(interruption.requested)
+                stop(interruption.requested)
+    if interruption.requested:  # it came after the last step
+        stop(interruption.requested)
     return state
-
-
-def _stop(number: signal.Signals) -> None:
-    if number == signal.SIGTERM:
-        raise SystemExit(75)  # EX_TEMPFAIL: "try again", what preemptible queues look for
-    raise KeyboardInterrupt
 
 
 def _step(

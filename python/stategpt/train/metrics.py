@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stategpt.artifacts import append_line, publish_file, read_lines
+from stategpt.artifacts.measurement_kinds import METRICS_LINE
 
 
 class MetricsLog:
@@ -21,10 +22,10 @@ class MetricsLog:
     def __init__(self, path: Path, start_step: int = 0) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_lines(path) if line["step"] <= start_step] if path.exists() else []
+        kept = [line for line in read_lines(path, METRICS_LINE) if line["step"] <= start_step]
         if path.exists():
             publish_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        self.elapsed_before_s = float(kept[-1].get("elapsed_s", 0.0)) if kept else 0.0
+        self.elapsed_before_s = float(kept[-1].get("elapsed_s") or 0.0) if kept else 0.0
         self._began_s = time.perf_counter()
 
     @property

@@ -4,13 +4,15 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::visible::{Visible, visible_path};
+
 /// Why storing or reading an artifact failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The disk is full or a quota is reached. The temporary file is gone and the old content stands.
     #[error(
         "no space left: could not {operation} {} ({source}); nothing was half-written. Free space on that disk, or choose another output folder.",
-        path.display()
+        visible_path(path)
     )]
     OutOfSpace {
         /// What was being done, as a verb: "write", "fsync".
@@ -24,7 +26,7 @@ pub enum StorageError {
     /// The operating system refused an operation.
     #[error(
         "could not {operation} {}: {source}. Check the path, its permissions and the disk.",
-        path.display()
+        visible_path(path)
     )]
     Io {
         /// What was being done, as a verb: "open", "rename".
@@ -38,7 +40,7 @@ pub enum StorageError {
     /// A published folder does not match its manifest.
     #[error(
         "{} is damaged: {}. Restore it from a copy, or delete the folder and make it again.",
-        folder.display(),
+        visible_path(folder),
         Damages(damage)
     )]
     Corrupt {
@@ -51,7 +53,7 @@ pub enum StorageError {
     /// The folder has no manifest, so it was never published.
     #[error(
         "{} is not a published artifact: it has no manifest.json. Check the path; if writing it was interrupted, make it again.",
-        folder.display()
+        visible_path(folder)
     )]
     Unpublished {
         /// The folder that was to be read.
@@ -60,8 +62,9 @@ pub enum StorageError {
 
     /// The folder is an artifact, but not one that this reader wants.
     #[error(
-        "{} has {what} {found}, but {expected} is needed. Point to the right folder, or make it again with this version.",
-        folder.display()
+        "{} has {what} {}, but {expected} is needed. Point to the right folder, or make it again with this version.",
+        visible_path(folder),
+        Visible(found)
     )]
     Foreign {
         /// The published folder.
@@ -75,7 +78,7 @@ pub enum StorageError {
     },
 
     /// A name or a file type that a published folder cannot hold.
-    #[error("cannot publish {}: {reason}", path.display())]
+    #[error("cannot publish {}: {reason}", visible_path(path))]
     Unpublishable {
         /// The offending path.
         path: PathBuf,
@@ -182,7 +185,7 @@ pub enum Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { name } => write!(f, "{name} is missing"),
+            Self::Missing { name } => write!(f, "{} is missing", Visible(name)),
             Self::Resized {
                 name,
                 expected_bytes,
@@ -190,7 +193,8 @@ impl fmt::Display for Damage {
             } => {
                 write!(
                     f,
-                    "{name} has {found_bytes} bytes instead of {expected_bytes}"
+                    "{} has {found_bytes} bytes instead of {expected_bytes}",
+                    Visible(name)
                 )
             }
             Self::Altered {
@@ -201,11 +205,13 @@ impl fmt::Display for Damage {
             } => {
                 write!(
                     f,
-                    "{name} is altered in the chunk at byte {chunk_offset}: expected {expected}, found {found}"
+                    "{} is altered in the chunk at byte {chunk_offset}: expected {}, found {found}",
+                    Visible(name),
+                    Visible(expected)
                 )
             }
-            Self::Extra { name } => write!(f, "{name} is not in the manifest"),
-            Self::Manifest { reason } => write!(f, "manifest.json is altered: {reason}"),
+            Self::Extra { name } => write!(f, "{} is not in the manifest", Visible(name)),
+            Self::Manifest { reason } => write!(f, "manifest.json is altered: {}", Visible(reason)),
         }
     }
 }

@@ -30,6 +30,7 @@ mod regular;
 pub mod simulated;
 mod staging;
 mod verify;
+mod visible;
 
 pub use canonical::{canonical_json, fingerprint, fingerprint_bytes, fingerprint_json};
 pub use disk::{EntryKind, Hold, RealDisk, Storage, StorageFile};

@@ -4,9 +4,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::error::{At, StorageError};
 
@@ -14,6 +15,9 @@ use crate::error::{At, StorageError};
 const TAIL_BYTES: u64 = 4096;
 
 /// Appends `line` and a newline; on an error the file is as it was. `durable` fsyncs before returning.
+///
+/// A log is an ordinary file: a link is not followed, since what it leads to would lose its last line if that has no
+/// newline.
 pub fn append_line(path: &Path, line: &[u8], durable: bool) -> Result<(), StorageError> {
     if line.contains(&b'\n') {
         let reason = "a line of a log cannot contain a newline";
@@ -22,12 +26,7 @@ pub fn append_line(path: &Path, line: &[u8], durable: bool) -> Result<(), Storag
             reason,
         });
     }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(path)
-        .at("open", path)?;
+    let mut file = open_log(path)?;
     // Two writers of one log (threads, a person's label page) take turns; where locks are missing they may not.
     let _ = flock(&file, FlockOperation::LockExclusive);
     let whole = whole_bytes(&mut file).at("read", path)?;
@@ -45,6 +44,31 @@ pub fn append_line(path: &Path, line: &[u8], durable: bool) -> Result<(), Storag
         file.sync_all().at("fsync", path)
     } else {
         Ok(())
+    }
+}
+
+/// Opens or creates a log; never follows a link, never waits for a FIFO's reader.
+fn open_log(path: &Path) -> Result<File, StorageError> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let is_ordinary =
+        |found: std::io::Result<std::fs::Metadata>| found.is_ok_and(|it| it.is_file());
+    match opened {
+        Ok(file) if is_ordinary(file.metadata()) => Ok(file),
+        // A link, folder or device in the place of the log; anything else is the operating system's own answer.
+        Err(error) if !path.symlink_metadata().is_ok_and(|it| !it.is_file()) => {
+            Err(error).at("open", path)
+        }
+        _ => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "a log is an ordinary file; this is a link, folder or device",
+        ))
+        .at("open", path),
     }
 }
 
@@ -105,6 +129,28 @@ mod tests {
             "{error}"
         );
         assert!(!folder.path().join("log").exists());
+    }
+
+    #[test]
+    fn a_link_a_fifo_and_a_folder_are_refused_and_what_a_link_names_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "no newline").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        let dangling = folder.path().join("dangling");
+        std::os::unix::fs::symlink(folder.path().join("new"), &dangling).unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        for path in [&link, &dangling, &fifo, folder.path()] {
+            let error = append_line(path, b"line", false).unwrap_err();
+            assert!(
+                error.to_string().contains("a log is an ordinary file"),
+                "{error}"
+            );
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "no newline");
+        assert!(!folder.path().join("new").exists());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 """Figures of the comparison draw what the files say."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,10 +26,9 @@ def test_win_rates_are_dots_with_their_intervals_in_the_order_of_the_file(run_fo
     assert [tick.get_text() for tick in axes.get_yticklabels()][:3] == ["base", "prompted base", "SFT"]
 
 
-def test_an_interval_without_bounds_is_a_dot(tmp_path: Path) -> None:
-    (tmp_path / "comparison").mkdir()
+def test_an_interval_without_bounds_is_a_dot(publish_part: Callable[..., str], tmp_path: Path) -> None:
     elo = {"sft": {"mean": 1000.0, "low": None, "high": None}}
-    (tmp_path / "comparison" / "evaluation.json").write_text(json.dumps({"elo": elo}))
+    publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": {"elo": elo}})
     (sketch,) = comparison_sketches(RunFiles(tmp_path))
     sketch.paint(Figure().subplots(), LIGHT)
 

@@ -1,6 +1,6 @@
 """Figures of feedback draw what the files say."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +27,14 @@ def test_reward_and_wins_are_drawn_over_the_same_moments_of_both_policies(run_fo
         assert [text.get_text() for text in axes.texts] == ["2", "4", "8"]
 
 
-def test_one_policy_alone_is_drawn(tmp_path: Path) -> None:
-    (tmp_path / "comparison").mkdir()
+def test_one_policy_alone_is_drawn(publish_part: Callable[..., str], tmp_path: Path) -> None:
     points = [{"step": 0, "kl": 0.0, "reward_mean": -1.0, "win_rate": 0.5}]
-    (tmp_path / "comparison" / "evaluation.json").write_text(json.dumps({"frontier": points}))
+    publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": {"frontier": points}})
     assert [sketch.name for sketch in feedback_sketches(RunFiles(tmp_path))] == ["reward_over_kl", "wins_over_kl"]
 
 
-def test_equal_rewards_can_be_drawn(tmp_path: Path) -> None:
-    (tmp_path / "reward").mkdir()
-    (tmp_path / "reward" / "evaluation.json").write_text(json.dumps({"scores": {"sft": [1.0, 1.0], "base": []}}))
+def test_equal_rewards_can_be_drawn(publish_part: Callable[..., str], tmp_path: Path) -> None:
+    publish_part(tmp_path, "reward/evaluation", {"evaluation.json": {"scores": {"sft": [1.0, 1.0], "base": []}}})
     (sketch,) = feedback_sketches(RunFiles(tmp_path))
     axes = Figure().subplots()
     sketch.paint(axes, LIGHT)

@@ -15,11 +15,12 @@ def test_the_ranked_prompt_shows_the_best_completion_first_with_its_points(run_f
     assert ranked["pairs"] == "A over B, A over C, A over D, B over C, B over D, C over D"
 
 
-def test_completions_without_points_still_show(write_run: Callable[..., Path], tmp_path: Path) -> None:
-    root = write_run(tmp_path / "run", ["rankings"])
-    (root / "rankings").mkdir()
+def test_completions_without_points_still_show(
+    write_run: Callable[..., Path], publish_part: Callable[..., str], tmp_path: Path
+) -> None:
+    root = write_run(tmp_path / "run", ["rankings", "lineage.json"])
     record = '{"prompt": "p", "completions": [{"text": "y", "rank": 2}, {"text": "x", "rank": 1}]}'
-    (root / "rankings" / "evaluation.json").write_text(f'{{"example": {record}}}')
+    publish_part(root, "rankings/evaluation", {"evaluation.json": f'{{"example": {record}}}'})
     ranked = feedback(RunFiles(root))["ranked"]
     assert [(row["text"], row["score"], row["points"]) for row in ranked["completions"]] == [
         ("x", None, []),

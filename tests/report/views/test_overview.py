@@ -24,7 +24,9 @@ def test_each_stage_shows_its_own_numbers(run_folder: Path) -> None:
 
 
 def test_a_stage_that_was_not_reached_has_no_numbers(write_run: Callable[..., Path], tmp_path: Path) -> None:
-    stages = overview(RunFiles(write_run(tmp_path, ["rankings", "reward", "rl", "comparison", "report"])))["stages"]
+    stages = overview(
+        RunFiles(write_run(tmp_path, ["rankings", "reward", "rl", "comparison", "gates", "lineage.json"]))
+    )["stages"]
     assert [bool(stage.facts) for stage in stages] == [True, True, False, False]
 
 

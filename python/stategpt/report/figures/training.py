@@ -24,7 +24,7 @@ def training_sketches(files: RunFiles) -> list[Sketch]:
 
 
 def _mixture(files: RunFiles) -> list[Sketch]:
-    mixture = files.json("base/mixture.json") or {}
+    mixture = files.mixture()
     planned, drawn = mixture.get("planned", {}), mixture.get("drawn", {})
     sources = [s for s in planned if number(drawn, s, "share") is not None]
     if not sources:

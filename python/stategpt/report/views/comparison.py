@@ -1,5 +1,6 @@
 """All systems side by side: answers to the same prompts, and one table of every measure."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from stategpt.report.run_files import RunFiles, field, number
 from stategpt.report.wording import fixed, percent, signed, span, system_label
 from stategpt.visible_text import visible
 
+_BEST_OF = re.compile(r"best_of_[0-9]{1,9}")
 SHOWN = ("base", "prompted_base", "sft", "best_of_4", "rlhf")
 """Systems whose answers are shown side by side; best-of-4 stands for best-of-n where it was run."""
 
@@ -43,7 +45,7 @@ def _example(example: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown_systems(example: Mapping[str, Any]) -> list[str]:
     """SHOWN, with the largest best-of-n in the place of best-of-4 where 4 was not run."""
-    best = sorted((name for name in example if name.startswith("best_of_")), key=lambda name: int(name[8:]))
+    best = sorted((name for name in example if _BEST_OF.fullmatch(name)), key=lambda name: int(name[8:]))
     stand_in = "best_of_4" if "best_of_4" in best or not best else best[-1]
     return [stand_in if name == "best_of_4" else name for name in SHOWN]
 

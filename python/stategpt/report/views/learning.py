@@ -20,9 +20,8 @@ def learning(files: RunFiles) -> dict[str, Any]:
 def _samples(files: RunFiles) -> list[dict[str, Any]]:
     """For each prompt what the model wrote at each step."""
     by_prompt: dict[str, dict[int, str]] = {}
-    for line in files.lines("base/samples.jsonl"):
-        if {"step", "prompt", "text"} <= line.keys():
-            by_prompt.setdefault(line["prompt"], {})[int(line["step"])] = line["text"]
+    for line in files.samples():
+        by_prompt.setdefault(line["prompt"], {})[line["step"]] = line["text"]
     return [
         {
             "prompt": visible(prompt),

@@ -13,10 +13,7 @@ _LONGEST_SAMPLE = 90
 
 def material(files: RunFiles) -> dict[str, Any]:
     """Context of the part on data."""
-    pieces = [piece for piece in field(files.json("base/row.json"), "pieces") or [] if len(piece) == 4]
-    statistics = files.json("tokenizer/statistics.json") or field(
-        files.json("tokenizer/manifest.json"), "extra", "statistics"
-    )
+    pieces, statistics = files.row(), files.statistics()
     return {
         "mixture": _mixture_rows(files),
         "vocab_size": _count_or_none(number(statistics, "vocab_size")),
@@ -31,7 +28,7 @@ def _count_or_none(value: float | None) -> str | None:
 
 
 def _mixture_rows(files: RunFiles) -> list[dict[str, str]]:
-    mixture = files.json("base/mixture.json") or {}
+    mixture = files.mixture()
     drawn = mixture.get("drawn", {})
     return [
         {

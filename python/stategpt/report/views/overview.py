@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stategpt.evaluate.gates import Gate, format_value, read_gates, verdict
+from stategpt.evaluate.gates import Gate, format_value, verdict
 from stategpt.report.run_files import RunFiles, field, number
 from stategpt.report.wording import count, duration, fixed, percent, sentence, signed, span
 
@@ -44,7 +44,7 @@ class StageCard:
 
 def overview(files: RunFiles) -> dict[str, Any]:
     """Context of the page's head."""
-    gates = read_gates(files.root)
+    gates = files.gates()
     tokens = files.tokens("base")
     return {
         "name": files.name,

@@ -1,10 +1,9 @@
 """The foot of the page: cost of each stage, what each artifact was made from, and the configuration."""
 
-import tomllib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stategpt.artifacts import fingerprint
-from stategpt.report.run_files import RunFiles, field, number
+from stategpt.report.run_files import RunFiles, number
 from stategpt.report.wording import STAGE_LABELS, count, duration
 
 _SHORT = 12
@@ -12,12 +11,11 @@ _SHORT = 12
 
 def provenance(files: RunFiles) -> dict[str, Any]:
     """Context of the part on cost and origin."""
-    config = files.text("run.toml")
     return {
         "costs": _costs(files),
-        "lineage": _lineage(files.json("lineage.json")),
-        "config": config,
-        "config_fingerprint": _config_fingerprint(config),
+        "lineage": _lineage(files.lineage),
+        "config": files.config_text,
+        "config_fingerprint": files.config_fingerprint,
     }
 
 
@@ -40,23 +38,15 @@ def _costs(files: RunFiles) -> list[dict[str, str]]:
     return rows
 
 
-def _config_fingerprint(config: str | None) -> str | None:
-    try:
-        return None if config is None else fingerprint(tomllib.loads(config))
-    except tomllib.TOMLDecodeError:
-        return None
-
-
-def _lineage(data: Any) -> list[dict[str, str]]:
+def _lineage(nodes: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Rows of lineage.json: what was made, its fingerprint, and the paths of what it was made from."""
-    nodes = [node for node in field(data, "nodes") or [] if {"id", "path"} <= node.keys()]
     paths = {node["id"]: node["path"] for node in nodes}
     return [
         {
             "path": node["path"],
-            "kind": str(node.get("kind", "")),
+            "kind": node["kind"],
             "fingerprint": short(node["id"]),
-            "parents": ", ".join(paths.get(parent, short(parent)) for parent in node.get("parents", [])),
+            "parents": ", ".join(paths.get(parent, short(parent)) for parent in node["parents"]),
         }
         for node in nodes
     ]

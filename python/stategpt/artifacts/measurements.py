@@ -1,0 +1,183 @@
+"""What a run measured, under manifests: a changed digit, a lost file or another model's evaluation is found.
+
+    <stage>/evaluation/   evaluation.json, and samples.jsonl, frontier.jsonl, mixture.json, row.json of the stages that
+                          have them; a function of the run, linked to what was measured (parents in the manifest)
+    <stage>/log/          metrics.jsonl and timing.json; times differ from run to run, so nothing is made from them
+    gates/                gates.json, linked to the evaluations, with the fingerprint of run.toml
+
+While a stage works its logs grow in `<stage>/`; when it is done they are moved into these folders. `Measurements` reads
+the published file, and the growing one only where nothing is published yet.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stategpt.artifacts.lines import read_lines
+from stategpt.artifacts.measurement_kinds import EVALUATIONS, METRICS_LINE, MIXTURE, ROW, SAMPLE, TIMING
+from stategpt.artifacts.publish import Manifest, read_manifest, verify
+from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
+from stategpt.json_reader import Kind, read_record
+from stategpt.shown_fields import documented
+from stategpt.visible_text import visible_line
+
+EVALUATION, LOG, GATES = "evaluation", "log", "gates"
+"""Names of the folders, and the kinds in their manifests."""
+LOG_FILES = ("metrics.jsonl", "timing.json")
+_OF_EARLIER_VERSIONS = (
+    *(f"{stage}/evaluation.json" for stage in ("base", "sft", "rankings", "reward")),
+    "comparison/manifest.json",
+)
+_OURS = ("corpus", "tokenizer", "data", "base", "sft", "rankings", "reward", "rl", "comparison", GATES, "report")
+_DEPTH = 4
+"""Folders below the run's own, as in rl/low_beta/checkpoints/step-000010."""
+
+
+def is_published(folder: Path) -> bool:
+    """Whether `folder` has a manifest; False where there is nothing yet.
+
+    Raises:
+        CorruptArtifact: it is there without one, so nothing can be said of its files, or it is no folder.
+        StorageError: it is a link to elsewhere.
+    """
+    shown = visible_line(str(folder))
+    if folder.is_symlink():
+        raise _linked(folder)
+    if (folder / "manifest.json").exists():
+        return True
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise CorruptArtifact(
+            f"{shown} exists and has no manifest.json, so its files cannot be checked. Restore the manifest from a "
+            "copy, or delete the folder to make it again."
+        )
+    return False
+
+
+def refuse_links(root: Path) -> None:
+    """Refuses a run folder that leads outside: a stage's folder, at any depth, that is a link.
+
+    The run folder itself may be one: whoever named it chose where it leads.
+
+    Raises:
+        StorageError: names the link.
+    """
+    for name in _OURS:
+        if (root / name).is_symlink():
+            raise _linked(root / name)
+        for above, folders, _ in os.walk(root / name):
+            for inner in folders:
+                if Path(above, inner).is_symlink():
+                    raise _linked(Path(above, inner))
+            if len(Path(above).relative_to(root).parts) >= _DEPTH:
+                folders.clear()
+
+
+def verify_logs(root: Path) -> list[Manifest]:
+    """Reads every file of every published log again; they are not in the lineage, since nothing is made from them.
+
+    Raises:
+        CorruptArtifact: a log is damaged.
+    """
+    stages = ("data", "base", "sft", "rankings", "reward", "rl", "rl/low_beta", "comparison")
+    folders = [root / stage / LOG for stage in stages]
+    return [verify(folder, kind=LOG) for folder in folders if is_published(folder)]
+
+
+def refuse_earlier_layout(root: Path) -> None:
+    """Refuses a run of a version whose evaluations no manifest covered.
+
+    Raises:
+        ForeignArtifact: names the files, and says how to measure again.
+    """
+    old = [name for name in _OF_EARLIER_VERSIONS if (root / name).exists()]
+    if old:
+        names = ", ".join(old)
+        raise ForeignArtifact(
+            f"{visible_line(str(root))} holds measurements of an earlier version, which no manifest covers: {names}. "
+            "Use another folder, or delete these stages' folders (the whole folder comparison) and run again."
+        )
+
+
+@documented
+@dataclass(frozen=True)
+class Measurements:
+    """Checked reading of what a run folder holds so far; what is not there is None or empty."""
+
+    root: Path
+    """The run folder."""
+    _verified: dict[Path, Manifest | None] = field(default_factory=dict, repr=False)
+
+    def evaluation(self, stage: str) -> dict[str, Any]:
+        """The stage's evaluation.json; {} when it has none.
+
+        Raises:
+            CorruptArtifact: not what was published, or measured on another model than the stage's.
+            ForeignArtifact: of an earlier version. DataError: fields of another type.
+        """
+        found = self._record(stage, EVALUATION, "evaluation.json", EVALUATIONS[stage], growing=False)
+        return found if found is not None else {}
+
+    def mixture(self) -> dict[str, Any] | None:
+        """base/evaluation/mixture.json. Raises as `evaluation`."""
+        return self._record("base", EVALUATION, "mixture.json", MIXTURE)
+
+    def row(self) -> dict[str, Any] | None:
+        """base/evaluation/row.json. Raises as `evaluation`."""
+        return self._record("base", EVALUATION, "row.json", ROW)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Lines of the base model's samples.jsonl. Raises as `evaluation`."""
+        return self._lines("base", EVALUATION, "samples.jsonl", SAMPLE)
+
+    def metrics(self, stage: str) -> list[dict[str, Any]]:
+        """Lines of the stage's metrics.jsonl. Raises as `evaluation`."""
+        return self._lines(stage, LOG, "metrics.jsonl", METRICS_LINE)
+
+    def seconds(self, stage: str) -> float | None:
+        """Seconds of the stage, from its timing.json. Raises as `evaluation`."""
+        found = self._record(stage, LOG, "timing.json", TIMING)
+        return None if found is None else float(found["seconds"])
+
+    def manifest(self, stage: str, part: str) -> Manifest | None:
+        """The verified manifest of `<stage>/<part>`; None when it is not published. Raises as `evaluation`."""
+        folder = self.root / stage / part
+        if folder not in self._verified:
+            refuse_earlier_layout(self.root)
+            found = verify(folder, kind=part) if is_published(folder) else None
+            if found is not None and part == EVALUATION:
+                self._refuse_another_model(stage, found)
+            self._verified[folder] = found
+        return self._verified[folder]
+
+    def _refuse_another_model(self, stage: str, evaluation: Manifest) -> None:
+        model = self.root / stage / "model"
+        if is_published(model) and read_manifest(model).fingerprint not in evaluation.parents:
+            raise CorruptArtifact(
+                f"{visible_line(str(self.root / stage / EVALUATION))} was not measured on the model beside it: the "
+                "model was made again since. Delete the folder and run again to measure anew."
+            )
+
+    def _path(self, stage: str, part: str, name: str, growing: bool) -> Path | None:
+        manifest = self.manifest(stage, part)
+        if manifest is not None:
+            return self.root / stage / part / name if name in manifest.files else None
+        path = self.root / stage / name
+        return path if growing and path.exists() else None
+
+    def _record(self, stage: str, part: str, name: str, kind: Kind, growing: bool = True) -> dict[str, Any] | None:
+        path = self._path(stage, part, name, growing)
+        found: dict[str, Any] | None = None if path is None else read_record(path, kind)
+        return found
+
+    def _lines(self, stage: str, part: str, name: str, kind: Kind) -> list[dict[str, Any]]:
+        path = self._path(stage, part, name, growing=True)
+        return [] if path is None else read_lines(path, kind)
+
+
+def _linked(folder: Path) -> StorageError:
+    return StorageError(
+        f"{visible_line(str(folder))} is a link. A run writes inside its own folder only: replace the link by a folder."
+    )

@@ -16,6 +16,7 @@ from pathlib import Path
 from stategpt.artifacts.publish import Manifest, publish_file, read_manifest, verify
 from stategpt.errors import CorruptArtifact, DataError, ForeignArtifact, StorageError
 from stategpt.json_reader import Integer, Items, MapOf, Record, Text, check_value, read_record
+from stategpt.shown_fields import documented, short_repr
 from stategpt.visible_text import visible_line
 
 LINEAGE_NAME = "lineage.json"
@@ -32,6 +33,7 @@ _VERSION = Record({"schema_version": Integer()})
 _LINEAGE = Record({"schema_version": Integer(), "nodes": Items(_NODE, max_items=10_000)})
 
 
+@documented
 @dataclass(frozen=True)
 class Node:
     """One published folder of a run."""
@@ -39,6 +41,7 @@ class Node:
     id: str
     """Fingerprint of its manifest."""
     kind: str
+    """What it is, e.g. "model"."""
     path: str
     """Relative to the run folder, with `/` between the parts."""
     parents: tuple[str, ...]
@@ -46,12 +49,18 @@ class Node:
     fingerprints: Mapping[str, str]
     """What else it depends on, by name: "config", "tokenizer"."""
 
+    __repr__ = short_repr
 
+
+@documented
 @dataclass(frozen=True)
 class Lineage:
     """The published folders of a run, parents before children."""
 
     nodes: tuple[Node, ...]
+    """The folders, parents before children."""
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, run_folder: str | PathLike[str]) -> Lineage:

@@ -120,6 +120,7 @@ ROW = Record({"pieces": Optional(Items(Tuple((Text(), COUNT, Flag(), Text())), m
 TIMING = Record({"seconds": Real(0, 1e10)})
 SAMPLE = Record({"step": COUNT, "prompt": Text(), "text": Text()})
 STATISTICS = Record({"vocab_size": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))})
+CORPUS_STATISTICS = Record({"pairs": Optional(Record({"train": Optional(COUNT)}))})
 GATES = Items(
     Record(
         {

@@ -25,17 +25,20 @@ from stategpt.artifacts.publish import Manifest, publish_file, publish_folder, v
 from stategpt.errors import ForeignArtifact, StorageError
 from stategpt.files import read_bytes
 from stategpt.json_reader import Kind, read_record
+from stategpt.shown_fields import documented
 from stategpt.visible_text import visible_line
 
 STAGES = ("base", "sft", "rankings", "reward", "rl")
 """Stage folders in the order of the talk."""
 
 
+@documented
 @dataclass(frozen=True)
 class RunFolder:
     """The paths of one run."""
 
     root: Path
+    """The folder itself."""
 
     @property
     def config(self) -> Path:

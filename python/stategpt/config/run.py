@@ -10,11 +10,13 @@ from stategpt.config.material import SOURCES, CorpusConfig, DataConfig, Tokenize
 from stategpt.config.measures import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SFTConfig
+from stategpt.shown_fields import documented, short_repr
 
 _NAME_CHARS = 100
 _NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{_NAME_CHARS}}}", re.ASCII)
 
 
+@documented
 @dataclass(frozen=True)
 class Run:
     """All sections of a run. The defaults are the default job, `tiny_cpu`.
@@ -49,6 +51,8 @@ class Run:
     """Measurements."""
     gates: GatesConfig = field(default_factory=GatesConfig)
     """Thresholds."""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         require_sizes(self)

@@ -15,7 +15,6 @@ from typing import Any, get_args, get_origin
 
 from stategpt.config.checks import require_size
 from stategpt.config.dial import derive
-from stategpt.config.documentation import setting_docs
 from stategpt.config.run import Run
 from stategpt.config.schema import (
     Table,
@@ -29,10 +28,12 @@ from stategpt.config.schema import (
 )
 from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.config.values import check_value, parse_value
-from stategpt.errors import ConfigError
+from stategpt.errors import ConfigError, MissingFile, StorageError
 from stategpt.files import read_bytes
+from stategpt.shown_fields import field_docs, short_repr
 from stategpt.visible_text import visible_line
 
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -50,9 +51,11 @@ class Resolved:
     given: Mapping[str, Any]
     derived: Mapping[str, Any]
 
+    __repr__ = short_repr
+
 
 def load(path: str | Path) -> Run:
-    """Read a run from a TOML file.
+    """Read a run from a TOML file. A run that says no name is called as the file: `small.toml` gives `small`.
 
     Raises:
         ConfigError: no such file, no regular file, too large, not TOML, an unknown key (names the nearest), a wrong
@@ -60,11 +63,17 @@ def load(path: str | Path) -> Run:
     """
     where = visible_line(str(path))
     try:
-        text = read_bytes(path, LIMIT_BYTES, ConfigError).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{where}: cannot be read as a run ({error}); give a TOML file in UTF-8") from error
-    try:
-        return from_dict(parse_toml(text))
+        table = parse_toml(read_bytes(path, LIMIT_BYTES, ConfigError).decode())
+        return from_dict({"name": _NOT_IN_NAMES.sub("-", Path(path).stem)[:100], **table})
+    except MissingFile:
+        raise ConfigError(
+            f"{where} does not exist. Check the path, or write one to start from: "
+            "`stategpt plan tiny_cpu --toml > my.toml`"
+        ) from None
+    except StorageError as error:
+        raise ConfigError(f"{where} cannot be read as a run: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where} is not UTF-8 at byte {error.start} ({error.reason}); save it as UTF-8") from error
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -121,7 +130,7 @@ def dump(run: Run) -> str:
 
 
 def _section_lines(section: Any, plain: Table, path: str) -> Iterator[str]:
-    docs = setting_docs(type(section))
+    docs = field_docs(type(section))
     inner = [name for name in hints_of(type(section)) if dataclasses.is_dataclass(getattr(section, name))]
     for name, value in plain.items():
         if name not in inner:

@@ -18,6 +18,7 @@ from stategpt.config import GatesConfig
 from stategpt.errors import CorruptArtifact, MissingFile
 from stategpt.files import read_bytes
 from stategpt.json_reader import read_record
+from stategpt.shown_fields import documented
 
 from .statistics import Interval, wilson
 
@@ -28,6 +29,7 @@ EVALUATIONS = ("base", "sft", "reward", "comparison")
 """Folders of a run whose evaluation.json the gates read."""
 
 
+@documented
 @dataclass(frozen=True)
 class Gate:
     """One promise and whether it was kept."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stategpt.errors import MissingExtra
+from stategpt.extras import require
 from stategpt.visible_text import visible_line
 
 if TYPE_CHECKING:
@@ -137,11 +137,8 @@ def one_warning() -> Iterator[None]:
 
 def require_extra() -> None:
     """Raise `MissingExtra` unless matplotlib and jinja2 can be imported."""
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(f'{error.name} is needed to draw the report; pip install "stategpt[train]"') from error
+    for module in ("jinja2", "matplotlib"):
+        require(module, "drawing the report")
 
 
 def render_picture(sketch: Sketch) -> Picture:

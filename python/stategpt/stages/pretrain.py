@@ -14,6 +14,7 @@ concatenation is `--data.strategy concat --data.isolate_documents false`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,8 @@ def open_mixture(inputs: Inputs) -> Mixture:
     packed = {
         source: (
             pack(
-                Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok),
+                # `prepare` verifies what it finds at the start of every run.
+                Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok, verify=False),
                 row_tokens=data.row_tokens,
                 strategy=data.strategy,
                 isolate_documents=data.isolate_documents,
@@ -84,7 +86,9 @@ def pretrain(run: Run, folder: RunFolder) -> None:
             if not trained:
                 model = _train(inputs, rows, fingerprint)
                 tokenizer = inputs.parent(folder.tokenizer).fingerprint
-                inputs.publish_model("base", model.save_pretrained, fingerprint, (*parents, tokenizer))
+                inputs.publish_model(
+                    "base", partial(model.save_pretrained, manifest=True), fingerprint, (*parents, tokenizer)
+                )
             _measure(inputs, rows, fingerprint)
     folder.close("base", fingerprint, (inputs.model_fingerprint("base"),), (SAMPLES,))
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -136,7 +137,7 @@ def reward(run: Run, folder: RunFolder) -> None:
             scorer = RewardScorer(model, inputs.tok)
             demonstrations = center_on_demonstrations(inputs, model, scorer, pairs)
             if not trained:
-                inputs.publish_model("reward", model.save_pretrained, fingerprint, parents)
+                inputs.publish_model("reward", partial(model.save_pretrained, manifest=True), fingerprint, parents)
             if not measured:
                 found = evaluate_reward(scorer, inputs.tok, train, held_out, demonstrations, run)
                 measured_on = (inputs.model_fingerprint("reward"), inputs.parent(records).fingerprint)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -226,7 +227,7 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
         with folder.timed(stage):
             if not trained:
                 policy = _train(inputs, config, stage, fingerprint)
-                inputs.publish_model(stage, policy.save_pretrained, fingerprint, parents)
+                inputs.publish_model(stage, partial(policy.save_pretrained, manifest=True), fingerprint, parents)
             if not measured:
                 _refuse_lost_frontier(folder.stage(stage), config)
                 measured_on = (inputs.model_fingerprint(stage), *parents)
@@ -242,6 +243,7 @@ def _train(inputs: Inputs, config: RLConfig, stage: str, fingerprint: str) -> GP
     prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
     probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
     task = RLTask(inputs, config, policy, reference, scorer, prompts)
+    task.name = "rl" if stage == "rl" else "rl, low beta"
     settings = LoopSettings(
         optim=config.optim,
         folder=folder.stage(stage),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -108,7 +109,7 @@ def sft(run: Run, folder: RunFolder) -> None:
         with folder.timed("sft"):
             if not trained:
                 model = _train(inputs, library.pairs_train, fingerprint)
-                inputs.publish_model("sft", model.save_pretrained, fingerprint, parents)
+                inputs.publish_model("sft", partial(model.save_pretrained, manifest=True), fingerprint, parents)
             if not measured:
                 base, tuned = (inputs.engine(inputs.load_model(stage)) for stage in ("base", "sft"))
                 found = evaluate_answers(base, tuned, library, run)

@@ -25,10 +25,9 @@ from stategpt.errors import ForeignArtifact, StorageError
 from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
 from stategpt.extras import require
 from stategpt.files import read_bytes
-from stategpt.json_reader import read_json
 from stategpt.quantities import duration
 from stategpt.report import render, summary
-from stategpt.report.run_files import RunFiles, number
+from stategpt.report.run_files import RunFiles
 from stategpt.train.interruption import Termination
 from stategpt.train.progress import console, overall
 
@@ -147,9 +146,8 @@ def _all_steps(config: Run, folder: RunFolder, termination: Termination) -> None
 
 def _planned_seconds(config: Run, folder: RunFolder) -> list[float]:
     """What the plan gives each step; only the shares count once a step was measured."""
-    statistics = folder.corpus / "statistics.json"
-    pairs = number(read_json(statistics), "pairs", "train") if statistics.is_file() else None
-    planned = {stage.name: stage.seconds for stage in plan(config, Assumptions(sft_pairs=round(pairs or 0))).stages}
+    pairs = RunFiles(folder.root).training_pairs()
+    planned = {stage.name: stage.seconds for stage in plan(config, Assumptions(sft_pairs=pairs or 0)).stages}
     return [sum(planned.get(name, 0.0) for name in step.planned) for step in STEPS]
 
 

@@ -48,6 +48,7 @@ def test_growing_logs_are_read_until_the_published_ones_take_their_place(folder:
     published = Measurements(folder.root)
     assert published.samples() == samples
     assert published.metrics("base") == metrics
+    assert (base / "log" / "metrics.jsonl").read_bytes().endswith(b"}\n"), "no torn line is published"
     assert published.seconds("base") is not None
     assert verify(base / "log").fingerprints == {"config": CONFIG}
 

@@ -49,3 +49,9 @@ def test_a_file_without_a_clear_pair_names_itself_its_counts_and_the_settings(tm
     )
     with pytest.raises(RankingError, match=expected):
         RankedPairs.read(path)
+
+
+@pytest.mark.parametrize("change", [{"meta": {}}, {"meta": None}, {"completions": [{"text": "a", "rank": 1}] * 3}])
+def test_a_record_without_points_or_module_is_a_ranking_error(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(RankingError, match=r"validation\.jsonl"):
+        RankedPairs.read(written(tmp_path, record(0, [1, 5, 4], [[1, 0], [2, 0]]) | change))

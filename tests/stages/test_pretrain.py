@@ -17,7 +17,7 @@ from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
-from stategpt.stages.pretrain import RowBatches, open_mixture, pretrain, seen_pieces  # noqa: E402
+from stategpt.stages.pretrain import RowBatches, _sample, open_mixture, pretrain, seen_pieces  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
 from stategpt.train.optim import adamw  # noqa: E402
@@ -87,6 +87,19 @@ def test_the_n_gram_sees_the_bytes_the_model_saw(recipe: Run, tmp_path: Path, li
     assert len(seen) == len(set(seen)) > 20
     read = sum(rows.batch(row, 1).target_count for row in range(recipe.pretrain_steps * recipe.pretrain.batch_rows))
     assert sum(len(inputs.tok.encode_bytes(piece)) for piece in seen) <= read
+
+
+def test_a_kill_between_two_samples_of_a_step_loses_none(inputs: Inputs, model: GPT) -> None:
+    run = replace(inputs.run, pretrain=replace(inputs.run.pretrain, sample_prompts=("Return", "def "), sample_at=(3,)))
+    inputs = replace(inputs, run=run)
+    path = inputs.folder.stage("base") / "samples.jsonl"
+    for step in (2, 3, 3):
+        _sample(inputs, model, step, steps=10)
+    whole = path.read_text()
+    assert len(whole.splitlines()) == 2
+    path.write_text(whole.splitlines()[0] + '\n{"step": 3, "pro')
+    _sample(inputs, model, 3, steps=10)
+    assert path.read_text() == whole
 
 
 def test_prepared_data_of_other_settings_is_refused(recipe: Run, tmp_path: Path) -> None:

@@ -107,11 +107,20 @@ _COMPARISON = Record(
 EVALUATIONS = {"base": _BASE, "sft": _SFT, "rankings": _RANKINGS, "reward": _REWARD, "comparison": _COMPARISON}
 """evaluation.json by the folder that it lies in; rl has none, the comparison judges it."""
 
+RANKED = Record(
+    {
+        "id": Text(),
+        "completions": Items(Record({"score": NUMBER}), min_items=1),
+        "meta": Record({"module": Text()}),
+    }
+)
+"""What the reward model's evaluation reads of a ranking record of the run's own."""
 MIXTURE = Record({"planned": _named(NUMBER), "drawn": _named(Record(_numbers("share", "tokens", "epochs")))})
 ROW = Record({"pieces": Optional(Items(Tuple((Text(), COUNT, Flag(), Text())), max_items=MANY), [])})
 TIMING = Record({"seconds": Real(0, 1e10)})
 SAMPLE = Record({"step": COUNT, "prompt": Text(), "text": Text()})
 STATISTICS = Record({"vocab_size": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))})
+CORPUS_STATISTICS = Record({"pairs": Optional(Record({"train": Optional(COUNT)}))})
 GATES = Items(
     Record(
         {

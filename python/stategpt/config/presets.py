@@ -100,7 +100,8 @@ class Hardware:
     def __post_init__(self) -> None:
         peak, share = self.peak_flops_per_s, self.utilisation
         require(1 <= peak <= 1e24, "hardware.peak_flops_per_s", peak, "must lie between 1 and 1e24")
-        require(1e-6 <= share <= 1, "hardware.utilisation", share, "must lie between 1e-6 and 1")
+        require(0 < share <= 1, "hardware.utilisation", share, "must lie in (0, 1]")
+        require(share >= 1e-6, "hardware.utilisation", share, "must be at least 1e-6")
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def sections() -> list[str]:
 
 def nearest_settings(key: str, count: int) -> list[str]:
     """The settings that a wrong name most likely meant, best first."""
+    key = shown_key(key)
     plain = _plain(key)
     last = key.rpartition(".")[2].replace("-", "_")
 

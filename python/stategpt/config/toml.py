@@ -33,6 +33,7 @@ from stategpt.files import read_bytes
 from stategpt.shown_fields import field_docs, short_repr
 from stategpt.visible_text import visible_line
 
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -63,7 +64,7 @@ def load(path: str | Path) -> Run:
     where = visible_line(str(path))
     try:
         table = parse_toml(read_bytes(path, LIMIT_BYTES, ConfigError).decode())
-        return from_dict({"name": Path(path).stem, **table})
+        return from_dict({"name": _NOT_IN_NAMES.sub("-", Path(path).stem)[:100], **table})
     except MissingFile:
         raise ConfigError(
             f"{where} does not exist. Check the path, or write one to start from: "

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stategpt.artifacts import read_lines
+from stategpt.artifacts.measurement_kinds import RANKED
 from stategpt.config import Run
 from stategpt.data import AnyTokenizer, Group, Rankings, chat_prompt
 from stategpt.errors import RankingError
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
+from stategpt.json_reader import check_value
 from stategpt.shown_fields import documented, short_repr
 
 Scores = NDArray[np.float32]
@@ -46,18 +48,21 @@ class RankedPairs:
         """From a published rankings file; what is not trained on (points, module) comes from the records themselves.
 
         Raises:
-            RankingError: no pair is clear, so that there is nothing to be right about.
+            RankingError: no pair is clear, so that there is nothing to be right about; or a record has no points.
         """
         read = Rankings.read(path)
         groups = read.groups
-        records = {record["id"]: record for record in read_lines(path)}
+        records = {record.get("id"): record for record in read_lines(path) if isinstance(record.get("id"), str)}
         winners: list[int] = []
         losers: list[int] = []
         modules: list[str] = []
         margins: list[float] = []
         lengths: list[int] = []
         for group in groups:
-            record = records[group.id]
+            where = f"{path}: record {group.id!r}"
+            record = check_value(records[group.id], RANKED, where=where, error=RankingError)
+            if len(record["completions"]) != len(group.completions):
+                raise RankingError(f"{where} stands there twice, with other completions; remove one")
             points = [completion["score"] for completion in record["completions"]]
             for winner, loser in group.pairs.tolist():
                 winners.append(len(lengths) + winner)

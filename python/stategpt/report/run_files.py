@@ -8,7 +8,7 @@ from typing import Any
 
 from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
 from stategpt.artifacts.lineage import LINEAGE_NAME
-from stategpt.artifacts.measurement_kinds import STATISTICS
+from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
 from stategpt.artifacts.measurements import is_published
 from stategpt.config import Run
 from stategpt.config.toml import load
@@ -16,7 +16,7 @@ from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.errors import ConfigError, InvalidArgument, MissingFile
 from stategpt.evaluate.gates import Gate, read_gates
 from stategpt.files import read_bytes
-from stategpt.json_reader import check_value
+from stategpt.json_reader import check_value, read_record
 from stategpt.visible_text import visible, visible_line
 
 from .wording import STAGE_LABELS
@@ -71,6 +71,14 @@ class RunFiles:
         counted = read_manifest(folder).extra.get("statistics", {})
         found: Json = escaped(check_value(counted, STATISTICS, where=f"{folder / 'manifest.json'}: statistics"))
         return found
+
+    def training_pairs(self) -> int | None:
+        """Training pairs of the corpus; None when it is not made yet."""
+        folder = self.root / "corpus"
+        if not is_published(folder) or not (folder / "statistics.json").exists():
+            return None
+        pairs = read_record(folder / "statistics.json", CORPUS_STATISTICS)["pairs"]
+        return None if pairs is None else pairs["train"]
 
     def gates(self) -> list[Gate]:
         """The verdict; none when the run has not reached it."""

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stategpt.config import GPTConfig
+from stategpt.data import AnyTokenizer
 from stategpt.errors import ContextOverflow
 from stategpt.ops import TensorLayout, attention, cached_attention, rotary_tables
 
-from . import hf
+from . import export, hf
 from .cache import KVCache
 from .init import initialise
 from .layers import Block, RMSNorm, Rotary
@@ -124,8 +125,14 @@ class GPT(nn.Module):
         hf.load_weights(model, Path(folder), hf.gpt_tensor_name)
         return model.eval()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them."""
-        hf.save_weights(self, Path(folder), hf.gpt_tensor_name)
-        hf.write_config(Path(folder), hf.causal_lm_config(self.config))
-        hf.write_generation_config(Path(folder))
+    def save_pretrained(self, folder: str | Path, tok: AnyTokenizer | None = None) -> None:
+        """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them.
+
+        With `tok` also tokenizer.json, tokenizer_config.json and chat_template.jinja, and in a format in which
+        `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`).
+
+        Raises:
+            InvalidArgument: `tok` lacks the control tokens.
+            ForeignArtifact: `tok` has more ids than the model.
+        """
+        export.save_language_model(self, Path(folder), self.config, tok)

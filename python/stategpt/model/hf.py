@@ -4,7 +4,7 @@ Which architecture a model is follows from its switches:
 
     qk_norm  attention_bias  format
     yes      no              Qwen3
-    no       yes             Qwen2 (biases on queries, keys and values)
+    no       yes             Qwen2 (biases on queries, keys and values), or Llama with output biases of zero
     no       no              Llama
 
 Queries and keys that are both normed and biased fit none of them: such a model cannot be saved.
@@ -27,6 +27,8 @@ from stategpt.config import GPTConfig
 from stategpt.config.control import CONTROL_TOKENS, END_OF_TEXT, PAD
 from stategpt.config.model import FAMILIES
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact
+
+from .biased_llama import drop_zero_output_biases
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -115,10 +117,9 @@ def write_config(folder: Path, config: Mapping[str, Json]) -> None:
     publish_file(folder / CONFIG_FILE, _json_bytes(config))
 
 
-def write_generation_config(folder: Path) -> None:
-    """Writes generation_config.json: which ids end and pad a text."""
-    end_of_text = CONTROL_TOKENS.index(END_OF_TEXT)
-    ids = {"bos_token_id": end_of_text, "eos_token_id": end_of_text, "pad_token_id": CONTROL_TOKENS.index(PAD)}
+def write_generation_config(folder: Path, config: Mapping[str, Json]) -> None:
+    """Writes generation_config.json: which ids end and pad a text, as `config` (config.json) says."""
+    ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     publish_file(folder / "generation_config.json", _json_bytes(ids))
 
 
@@ -162,12 +163,14 @@ def _require_ours(path: Path, found: Mapping[str, Any], head: str) -> None:
     rope_type = (found.get("rope_parameters") or {}).get("rope_type", "default")
     if rope_type != "default":
         raise ForeignArtifact(f"{path}: rope_type is {rope_type!r}; only plain rotary positions are computed here")
-    if found["model_type"] != "qwen2" and found.get("attention_bias"):
-        raise ForeignArtifact(f"{path}: attention_bias also biases the output projection, which is not computed here")
+    if found["model_type"] == "qwen3" and found.get("attention_bias"):
+        raise ForeignArtifact(f"{path}: attention_bias with norms on queries and keys is not computed here")
 
 
 def _shape(found: Mapping[str, Any]) -> GPTConfig:
     qk_norm, attention_bias = _SWITCHES[found["model_type"]]
+    if found["model_type"] == "llama":  # with biases it is a Qwen2 if those of its output projections are zero
+        attention_bias = bool(found.get("attention_bias", False))
     heads = found["num_attention_heads"]
     rope = found.get("rope_parameters") or found
     return GPTConfig(
@@ -187,9 +190,12 @@ def _shape(found: Mapping[str, Any]) -> GPTConfig:
     )
 
 
-def save_weights(model: nn.Module, folder: Path, disk_name: _TensorName) -> None:
-    """Writes every parameter of `model`, a tied one once, to model.safetensors."""
+def save_weights(
+    model: nn.Module, folder: Path, disk_name: _TensorName, further: Mapping[str, Tensor] | None = None
+) -> None:
+    """Writes every parameter of `model`, a tied one once, and the tensors `further` to model.safetensors."""
     tensors = {disk_name(name): p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+    tensors |= further or {}
     # "format" is what transformers looks for before it trusts a safetensors file.
     publish_file(folder / WEIGHTS_FILE, save(tensors, metadata={"format": "pt"}))
 
@@ -198,13 +204,14 @@ def load_weights(model: nn.Module, folder: Path, disk_name: _TensorName) -> None
     """Fills every parameter of `model` from model.safetensors, strictly.
 
     Raises:
-        ForeignArtifact: tensors that the model does not have.
+        ForeignArtifact: tensors that the model does not have, or output biases other than zero.
         CorruptArtifact: the file or tensors are missing, unreadable or of another shape.
     """
     path = folder / WEIGHTS_FILE
     tensors = _read_tensors(path)
     expected = {disk_name(name): parameter for name, parameter in model.named_parameters()}
     _drop_tied_copy(tensors, expected)
+    drop_zero_output_biases(tensors, path)
     unknown, missing = sorted(tensors.keys() - expected.keys()), sorted(expected.keys() - tensors.keys())
     if unknown:
         raise ForeignArtifact(f"{path} holds tensors that {CONFIG_FILE} has no place for: {_listed(unknown)}")

@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from stategpt.data import AnyTokenizer
 from stategpt.errors import CorruptArtifact
 from stategpt.ops import TensorLayout
 
-from . import hf
+from . import export, hf
 from .gpt import GPT
 
 
@@ -61,7 +62,10 @@ class RewardModel(nn.Module):
         model.reward_offset = float(offset)
         return model.eval()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes model.safetensors and config.json; `transformers` loads them as sequence classification, one label."""
-        hf.save_weights(self, Path(folder), hf.reward_tensor_name)
-        hf.write_config(Path(folder), hf.reward_config(self.gpt.config, self.reward_offset))
+    def save_pretrained(self, folder: str | Path, tok: AnyTokenizer | None = None) -> None:
+        """Writes model.safetensors and config.json; `transformers` loads them as sequence classification, one label.
+
+        They compute `scores`: config.json holds `reward_offset`, which nothing there adds. With `tok` the folder also
+        holds the tokenizer's files, and the chat template ends in the reward token. Raises as `GPT.save_pretrained`.
+        """
+        export.save_reward_model(self, Path(folder), self.gpt.config, self.reward_offset, tok)

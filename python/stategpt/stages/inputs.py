@@ -70,17 +70,12 @@ class Inputs:
         return Engine(model, self.tok, precision=self.run.evaluate.precision)
 
     def publish_model(
-        self, stage: str, save: Callable[[Path], None], config_fingerprint: str, parents: Sequence[str]
+        self, stage: str, save: Callable[[Path, AnyTokenizer], None], config_fingerprint: str, parents: Sequence[str]
     ) -> Manifest:
-        """Publishes the stage's model folder: weights, Hugging Face config, tokenizer, lineage."""
-
-        def write(temporary: Path) -> None:
-            save(temporary)
-            self.tok.save(temporary / "tokenizer.json")
-
+        """Publishes the stage's model folder: weights, tokenizer, the files `transformers` reads, lineage."""
         return publish_folder(
             self.folder.model(stage),
-            write,
+            lambda temporary: save(temporary, self.tok),
             kind=MODEL_KIND,
             fingerprints={"config": config_fingerprint, "tokenizer": self.tok.fingerprint},
             parents=tuple(parents),

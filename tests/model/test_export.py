@@ -22,6 +22,7 @@ from stategpt.config.material import PATTERNS  # noqa: E402
 from stategpt.data import ControlTokens, HfTokenizer, Tokenizer, chat_prompt, reward_sequence, sft_segment  # noqa: E402
 from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.errors import ForeignArtifact, InvalidArgument  # noqa: E402
+from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 
@@ -130,6 +131,13 @@ def test_end_padding_and_roles_are_named(exported: tuple[Tokenizer, Any]) -> Non
     assert len(theirs) == ours.vocab_size
     assert theirs.decode(ours.encode("a<|user|>b", special="allow").tolist(), skip_special_tokens=True) == "ab"
     assert sorted(theirs("a b")) == ["attention_mask", "input_ids"]
+
+
+def test_text_that_spells_a_role_stays_text_where_transformers_is_asked_to(exported: tuple[Tokenizer, Any]) -> None:
+    ours, theirs = exported
+    text = "x<|user|>y<|endoftext|>"
+    ids = theirs(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert ids == ours.encode(text).tolist()
 
 
 @pytest.mark.parametrize("scores", [False, True])
@@ -352,6 +360,23 @@ def test_the_reward_template_wants_a_question_and_its_answer(tok: Tokenizer, tmp
     reader = transformers.AutoTokenizer.from_pretrained(tmp_path)
     with pytest.raises(Exception, match="one user message and its answer: give exactly these two"):
         reader.apply_chat_template(chat("why?"))
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_greedy_answers_are_the_engines(family: str, tok: Tokenizer, tmp_path: Path) -> None:
+    """Without the ids that are never drawn, these untrained answers would hold roles."""
+    ours = random_gpt(shape(family))
+    ours.save_pretrained(tmp_path, tok)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager")
+    reader = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    questions = ["why?", "What is 12345?", "x", "", "café"]
+    prompts = [chat_prompt(tok, question) for question in questions]
+    completions = Engine(ours, tok).generate(prompts, temperature=0, max_tokens=20)
+    options = {"add_generation_prompt": True, "return_dict": True, "return_tensors": "pt"}
+    for question, completion in zip(questions, completions, strict=True):
+        prompt = reader.apply_chat_template(chat(question), **options)
+        answer = theirs.generate(**prompt, do_sample=False, max_new_tokens=20)[0, prompt["input_ids"].shape[1] :]
+        assert answer.tolist() == completion.ids.tolist()
 
 
 # --- refusals ---

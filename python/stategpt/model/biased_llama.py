@@ -2,8 +2,8 @@
 
 Only Qwen2 has these three biases alone, but for its folders `transformers` 5 always builds Qwen's own tokenizer (NFC
 and a pre-tokenizer) around the vocabulary, whatever tokenizer_config.json says. With another tokenizer the model is
-therefore saved as a Llama with `attention_bias`, which has a fourth bias, on the output projection: zeros here, so logits
-are equal.
+therefore saved as a Llama with `attention_bias`, which has a fourth bias, on the output projection: zeros here, so the
+logits are equal.
 """
 
 from __future__ import annotations

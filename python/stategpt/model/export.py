@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stategpt.artifacts import Json
 from stategpt.config import GPTConfig
-from stategpt.data import AnyTokenizer
+from stategpt.data import AnyTokenizer, ControlTokens
 
 from . import hf
 from .biased_llama import as_llama, is_saved_as_llama, zero_output_biases
@@ -19,7 +19,8 @@ from .exported_tokenizer import token_ids, write_tokenizer
 def save_language_model(model: nn.Module, folder: Path, shape: GPTConfig, tok: AnyTokenizer | None) -> None:
     """Writes the folder of a GPT of the shape `shape`; raises as `GPT.save_pretrained`."""
     config = _save(model, folder, shape, hf.causal_lm_config(shape), hf.gpt_tensor_name, tok)
-    hf.write_generation_config(folder, config)
+    # What `Engine` never samples: control tokens other than end of text.
+    hf.write_generation_config(folder, config, () if tok is None else ControlTokens.of(tok).forbidden)
     if tok is not None:
         write_tokenizer(folder, tok, shape.context_tokens, scores=False)
 

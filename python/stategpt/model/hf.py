@@ -13,7 +13,7 @@ Queries and keys that are both normed and biased fit none of them: such a model 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +117,12 @@ def write_config(folder: Path, config: Mapping[str, Json]) -> None:
     publish_file(folder / CONFIG_FILE, _json_bytes(config))
 
 
-def write_generation_config(folder: Path, config: Mapping[str, Json]) -> None:
-    """Writes generation_config.json: which ids end and pad a text, as `config` (config.json) says."""
-    ids = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    publish_file(folder / "generation_config.json", _json_bytes(ids))
+def write_generation_config(folder: Path, config: Mapping[str, Json], never_sampled: Sequence[int] = ()) -> None:
+    """Writes generation_config.json: the ids that end and pad a text, as in config.json, and those never sampled."""
+    settings = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    if never_sampled:
+        settings["suppress_tokens"] = list(never_sampled)
+    publish_file(folder / "generation_config.json", _json_bytes(settings))
 
 
 def _json_bytes(value: Mapping[str, Json]) -> bytes:

@@ -296,6 +296,19 @@ def test_any_other_tokenizer_keeps_its_ids_beside_biases(
         assert plain_ids(theirs, text) == ours.encode(text, special="allow").tolist(), repr(text)
 
 
+def test_a_vocabulary_with_tokens_that_no_merge_reaches_keeps_its_ids_beside_biases(
+    toks: dict[str, Tokenizer], tmp_path: Path
+) -> None:
+    """Where whole pre-tokens come before merges such a token is taken; `Qwen2Tokenizer` knows merges only."""
+    found = json.loads(qwens_own(toks["qwen"], ignore_merges=True)._to_json())
+    found["model"]["vocab"]["zqzq"] = VOCABULARY
+    ours = Tokenizer(_native.Tokenizer._from_json(json.dumps(found).encode()))
+    assert ours.encode("zqzq").tolist() == [VOCABULARY]
+    random_gpt(shape("Qwen2", vocab_size=VOCABULARY + 1)).save_pretrained(tmp_path, ours)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert plain_ids(theirs, "zqzq") == [VOCABULARY]
+
+
 def test_a_special_token_with_conditions_keeps_them_beside_biases(toks: dict[str, Tokenizer], tmp_path: Path) -> None:
     found = json.loads(qwens_own(toks["qwen"])._to_json())
     found["added_tokens"][4]["lstrip"] = True

@@ -390,8 +390,8 @@ class RankingTable:
     def blank_count(self) -> int:
         """Blank lines."""
 
-def read_rankings(path: str | PathLike[str]) -> RankingTable:
-    """Reads a JSONL file, one line in memory at a time. Raises StorageError when it cannot be read."""
+def read_rankings(read: Callable[[int], bytes]) -> RankingTable:
+    """Reads JSONL, a MiB and a line in memory at a time. `read(n)` gives up to n bytes; what it raises comes out."""
 
 def parse_rankings(text: bytes) -> RankingTable:
     """As `read_rankings`, from memory."""

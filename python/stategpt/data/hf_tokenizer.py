@@ -35,6 +35,7 @@ from stategpt.errors import (
     TokenizerUnsupported,
     UnknownToken,
 )
+from stategpt.extras import install_hint, missing_extra
 
 _log = logging.getLogger(__name__)
 
@@ -309,7 +310,7 @@ def instead(path: str | os.PathLike[str], unsupported: TokenizerUnsupported) -> 
         made = HfTokenizer.load(path)
     except MissingExtra as error:
         raise TokenizerUnsupported(
-            f"{unsupported}; pip install 'stategpt[hf]' to use the tokenizers library"
+            f"{unsupported}; the tokenizers library may cover it. {install_hint('hf')}"
         ) from error
     _log.warning("%s; using the tokenizers library, which is slower", unsupported)
     return made
@@ -355,7 +356,7 @@ def _library() -> Any:
     try:
         import tokenizers
     except ImportError as error:
-        raise MissingExtra("the tokenizers library is needed for this file; pip install 'stategpt[hf]'") from error
+        raise missing_extra("this file", "tokenizers", "hf") from error
     return tokenizers
 
 

@@ -71,6 +71,10 @@ class Ragged:
         """The documents in order, as views."""
         return (self.ids[start:end] for start, end in pairwise(self.offsets.tolist()))
 
+    def __repr__(self) -> str:
+        """Ragged(documents, ids)"""
+        return f"Ragged({len(self):,} documents, {len(self.ids):,} ids)"
+
     @property
     def lengths(self) -> npt.NDArray[np.uint64]:
         """Ids of each document: uint64 [n]."""

@@ -9,8 +9,7 @@ logits are equal.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import torch
@@ -19,14 +18,23 @@ from torch import Tensor
 from stategpt.artifacts import Json
 from stategpt.config import GPTConfig
 from stategpt.data import AnyTokenizer, Tokenizer
-from stategpt.errors import ForeignArtifact
+from stategpt.errors import CorruptArtifact, ForeignArtifact
 
-_OUTPUT_BIAS = ".self_attn.o_proj.bias"
+from .safetensors_file import FLOATS, SafetensorsFile
 
 
-def is_saved_as_llama(config: GPTConfig, tok: AnyTokenizer | None) -> bool:
-    """Whether a model of shape `config` needs Llama's format for the ids of `tok` to be kept."""
-    return config.attention_bias and tok is not None and not is_qwens_own(tok)
+def kept_ids_format(
+    found: dict[str, Json], config: GPTConfig, tok: AnyTokenizer
+) -> tuple[dict[str, Json], dict[str, Tensor]]:
+    """config.json in a format that keeps the ids of `tok`, and the tensors it has beside those of the model.
+
+    `found` is config.json as the shape `config` asks for it.
+    """
+    if not config.attention_bias or is_qwens_own(tok):
+        return found, {}
+    architectures = [name.replace("Qwen2", "Llama") for name in cast("list[str]", found["architectures"])]
+    biases = {name: torch.zeros(config.width) for name in _output_biases(config)}
+    return found | {"model_type": "llama", "architectures": architectures}, biases
 
 
 def is_qwens_own(tok: AnyTokenizer) -> bool:
@@ -48,28 +56,27 @@ def _has_conditions(added_token: Mapping[str, Json]) -> bool:
     return any(added_token[name] for name in ("single_word", "lstrip", "rstrip", "normalized"))
 
 
-def as_llama(config: Mapping[str, Json]) -> dict[str, Json]:
-    """config.json of a Qwen2 model as that of the equal Llama."""
-    architectures = [name.replace("Qwen2", "Llama") for name in cast("list[str]", config["architectures"])]
-    return {**config, "model_type": "llama", "architectures": architectures}
-
-
-def zero_output_biases(config: GPTConfig, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The output biases that a Llama has and this model does not, by their names on disk."""
-    names = (f"model.layers.{layer}{_OUTPUT_BIAS}" for layer in range(config.depth))
-    return {name: torch.zeros(config.width, dtype=dtype) for name in names}
-
-
-def drop_zero_output_biases(tensors: dict[str, Tensor], path: Path) -> None:
-    """Removes output biases of zeros from what was read of `path`: without them the logits are the same.
+def zero_output_biases(file: SafetensorsFile, config: GPTConfig) -> set[str]:
+    """Names of the output biases of a model of shape `config` in `file`: without them the logits are the same.
 
     Raises:
         ForeignArtifact: one is not zero; the message names it.
+        CorruptArtifact: one has another shape, or values that are not finite.
     """
-    for name in [name for name in tensors if name.endswith(_OUTPUT_BIAS)]:
-        if torch.count_nonzero(tensors[name]) > 0:
+    if not config.attention_bias:
+        return set()
+    names = {n for n in _output_biases(config) if n in file.tensors and file.tensors[n].dtype in FLOATS}
+    for name in sorted(names):
+        stored = file.tensors[name]
+        if stored.shape != (config.width,):
+            raise CorruptArtifact(f"{file.path}: {name} is {list(stored.shape)}, config.json asks for [{config.width}]")
+        if torch.count_nonzero(file.read(name, FLOATS[stored.dtype])) > 0:
             raise ForeignArtifact(
-                f"{path}: {name} is not zero, and a bias on the output projection is not computed here; "
+                f"{file.path}: {name} is not zero, and a bias on the output projection is not computed here; "
                 "this model cannot be loaded"
             )
-        del tensors[name]
+    return names
+
+
+def _output_biases(config: GPTConfig) -> Iterator[str]:
+    return (f"model.layers.{layer}.self_attn.o_proj.bias" for layer in range(config.depth))

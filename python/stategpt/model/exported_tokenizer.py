@@ -23,13 +23,15 @@ from stategpt.data import AnyTokenizer, ControlTokens
 from stategpt.data.chat_template import chat_template, reward_template
 from stategpt.errors import ForeignArtifact
 
+from .special_ids import SpecialIds
+
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 
 
-def token_ids(tok: AnyTokenizer, config: GPTConfig) -> dict[str, Json]:
-    """The ids that config.json and generation_config.json name: `bos_token_id`, `eos_token_id`, `pad_token_id`.
+def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig) -> SpecialIds:
+    """The ids that begin, end and pad a text of `tok`, for config.json and generation_config.json.
 
     Raises:
         InvalidArgument: `tok` lacks the control tokens.
@@ -41,7 +43,7 @@ def token_ids(tok: AnyTokenizer, config: GPTConfig) -> dict[str, Json]:
             f"the tokenizer has {tok.vocab_size} ids and the model embeds {config.vocab_size}; "
             "save the model with the tokenizer that it was trained with"
         )
-    return {"bos_token_id": control.end_of_text, "eos_token_id": control.end_of_text, "pad_token_id": control.pad}
+    return SpecialIds(bos=control.end_of_text, eos=(control.end_of_text,), pad=control.pad)
 
 
 def write_tokenizer(folder: Path, tok: AnyTokenizer, context_tokens: int, *, scores: bool) -> None:

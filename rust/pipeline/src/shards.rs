@@ -55,6 +55,23 @@ pub fn vocabulary(
     })
 }
 
+/// Ids below the vocabulary's size that no token has: nothing may be stored under them.
+pub fn gaps(tokenizer: &Tokenizer) -> Vec<u32> {
+    let model = tokenizer.model();
+    let ids = model.tokens.iter().map(|(id, _)| id);
+    let mut taken: Vec<u32> = ids
+        .chain(model.added.iter().map(|token| token.id))
+        .collect();
+    taken.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut next = 0;
+    for id in taken {
+        gaps.extend(next..id);
+        next = id + 1;
+    }
+    gaps
+}
+
 /// Tokenizes `texts` and stores each as a document, in order. The bytes written do not depend on `threads`.
 ///
 /// Text never yields a special token, and must be UTF-8.

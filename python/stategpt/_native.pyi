@@ -155,7 +155,7 @@ class Tokenizer:
         """Name of the pattern (llama3's is gpt4's), or its regular expressions, joined by ` then `."""
     @property
     def fingerprint(self) -> str:
-        """`b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only."""
+        """`b3:` and the BLAKE3 of the saved form without its post-processor: equal only where all ids are equal."""
 
 @disjoint_base
 class StreamDecoder:

@@ -1,19 +1,23 @@
 """The plan: exact where it can be, near the measured prototype where it estimates."""
 
 import dataclasses
+import json
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from stategpt import recipes
 from stategpt.cli.plan_text import run_text
-from stategpt.config import GPTConfig, Run, override, plan
+from stategpt.config import CONTROL_TOKENS, GPTConfig, Run, override, plan
+from stategpt.config.material import PATTERNS
 from stategpt.config.planner import Assumptions, exportability, training_bytes
 from stategpt.config.presets import Hardware
 from stategpt.config.schema import setting_types
 from stategpt.config.toml import resolve
+from stategpt.data import Tokenizer
 from stategpt.errors import ConfigError
 
 
@@ -76,7 +80,7 @@ def test_training_memory_counts_sixteen_bytes_a_weight_and_frozen_copies() -> No
 
 @pytest.mark.parametrize(
     ("qk_norm", "bias", "architecture"),
-    [(True, False, "Qwen3ForCausalLM"), (False, True, "Qwen2ForCausalLM"), (False, False, "LlamaForCausalLM")],
+    [(True, False, "Qwen3ForCausalLM"), (False, True, "LlamaForCausalLM"), (False, False, "LlamaForCausalLM")],
 )
 def test_switches_decide_what_a_saved_model_loads_as(qk_norm: bool, bias: bool, architecture: str) -> None:
     assert exportability(GPTConfig(qk_norm=qk_norm, attention_bias=bias)).architecture == architecture
@@ -88,15 +92,24 @@ def test_export_says_why_not() -> None:
     assert "turn one off" in refused.reason
 
 
-def test_planned_architecture_is_the_one_that_is_saved() -> None:
-    torch = pytest.importorskip("torch", reason="the model needs torch")
-    from stategpt.model import SpecialIds
-    from stategpt.model.hf import causal_lm_config
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_planned_architecture_is_the_one_that_is_saved(pattern: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the model needs torch")
+    from stategpt.model import GPT
 
+    tok = Tokenizer.train(["to be or not to be"], 280, pattern=pattern, special_tokens=CONTROL_TOKENS)
     for switches in ({}, {"qk_norm": False}, {"qk_norm": False, "attention_bias": True}):
-        config = GPTConfig(**switches)
-        written = causal_lm_config(config, SpecialIds(), torch.float32)
-        assert written["architectures"] == [exportability(config).architecture]
+        config = GPTConfig(vocab_size=280, depth=1, width=8, hidden_width=8, **switches)
+        GPT(config).save_pretrained(tmp_path, tok)
+        saved = json.loads((tmp_path / "config.json").read_text())
+        assert saved["architectures"] == [exportability(config).architecture]
+
+
+def test_the_plan_says_that_biases_change_the_format_and_what_others_cannot_do() -> None:
+    biased = exportability(GPTConfig(qk_norm=False, attention_bias=True))
+    assert "in a Qwen2 folder this tokenizer would get other ids" in biased.reason
+    assert "llama.cpp's converter refuses" in biased.limits
+    assert exportability(GPTConfig(qk_norm=True, attention_bias=True)).limits == ""
 
 
 def test_assumptions_must_be_above_zero() -> None:

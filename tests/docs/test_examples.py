@@ -24,6 +24,8 @@ def test_there_are_examples() -> None:
 def test_an_example_runs_and_says_something(example: Path, tmp_path: Path) -> None:
     if "stategpt[train]" in (example.read_text().split('"""')[1]):
         pytest.importorskip("torch", reason="torch is not installed (extra: train)")
+    if "Needs transformers" in example.read_text():
+        pytest.importorskip("transformers", reason="transformers is not installed (extra: dev)")
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(
         [sys.executable, str(example)], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False,

@@ -60,6 +60,7 @@ def _model(model: GPTConfig, plan: Plan) -> list[tuple[str, str]]:
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("parameters", f"{plan.parameters:,} = {plan.embedding_parameters:,} embedding + {rest:,} other"),
         ("exportable", f"{exportable}: {export.reason}"),
+        *([("limits", export.limits)] if export.limits else []),
     ]
 
 

@@ -98,10 +98,12 @@ class Export:
     Attributes:
         architecture: class of `transformers` that reads the folder, or "" if none.
         reason: why, or why not.
+        limits: what other programs cannot do with the folder.
     """
 
     architecture: str
     reason: str
+    limits: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,19 @@ def plan(run: Run, assumptions: Assumptions | None = None) -> Plan:
 
 
 def exportability(model: GPTConfig) -> Export:
-    """Whether folders saved from this shape load in `transformers`, and so in vLLM, SGLang and llama.cpp."""
+    """As what a model of this shape is saved with a tokenizer trained here, for `transformers` and what builds on it.
+
+    `model.biased_llama` says why a Qwen2 shape is not saved as one.
+    """
     if not model.family:
         return Export("", "no published architecture both norms and biases queries and keys; turn one off")
-    return Export(f"{model.family}ForCausalLM", f"the shape is {model.family}'s")
+    limits = (
+        "llama.cpp's converter refuses tokenizers trained here; the chat template takes one question and its answer"
+    )
+    if model.attention_bias:
+        reason = "a Qwen2 with output biases of zero: in a Qwen2 folder this tokenizer would get other ids"
+        return Export("LlamaForCausalLM", reason, limits)
+    return Export(f"{model.family}ForCausalLM", f"the shape is {model.family}'s", limits)
 
 
 def training_bytes(model: GPTConfig, batch_tokens: int, frozen_models: int = 0) -> int:

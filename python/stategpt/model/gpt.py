@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
+from stategpt.data import AnyTokenizer, ControlTokens
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 from stategpt.ops import TensorLayout, attention, cached_attention
 
 from . import hf
+from .biased_llama import kept_ids_format
 from .cache import KVCache
 from .checks import check_stream
+from .exported_tokenizer import tokenizer_ids, write_tokenizer
 from .init import initialise
 from .layers import Block, RMSNorm, RotaryAngles
 from .parameter_groups import ParameterGroup, parameter_groups
@@ -186,14 +189,24 @@ class GPT(nn.Module):
 
         return load_model(build, found.config, Path(folder), hf.gpt_tensor_name, dtype).eval()
 
-    def save_pretrained(self, folder: str | Path, *, manifest: bool = False) -> None:
+    def save_pretrained(self, folder: str | Path, tok: AnyTokenizer | None = None, *, manifest: bool = False) -> None:
         """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them.
 
+        With `tok` also tokenizer.json, tokenizer_config.json and chat_template.jinja, and in a format in which
+        `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`).
         The weights keep their number format. With `manifest` the folder is about to be published: its weights can
         then be loaded only beside their manifest.json.
-        Raises `InvalidArgument` for parameters that are not a GPT's (adapters that were not merged), or a format other
-        than float32, bfloat16 and float16.
+
+        Raises:
+            InvalidArgument: parameters that are not a GPT's (adapters that were not merged), a format other than
+                float32, bfloat16 and float16, or a `tok` without the control tokens.
+            ForeignArtifact: `tok` has more ids than the model.
         """
-        save_weights(self, GPT, self.config, Path(folder), hf.gpt_tensor_name, manifest)
-        hf.write_config(Path(folder), hf.causal_lm_config(self.config, self.special_ids, common_dtype(self)))
-        hf.write_generation_config(Path(folder), self.special_ids)
+        ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config)
+        found = hf.causal_lm_config(self.config, ids, common_dtype(self))
+        config, biases = (found, {}) if tok is None else kept_ids_format(found, self.config, tok)
+        save_weights(self, GPT, self.config, Path(folder), hf.gpt_tensor_name, manifest, biases)
+        hf.write_config(Path(folder), config)
+        hf.write_generation_config(Path(folder), ids, () if tok is None else ControlTokens.of(tok).forbidden)
+        if tok is not None:
+            write_tokenizer(Path(folder), tok, self.config.context_tokens, scores=False)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,9 +163,12 @@ def write_config(folder: Path, config: Mapping[str, Json]) -> None:
     publish_file(folder / CONFIG_FILE, _json_bytes(config))
 
 
-def write_generation_config(folder: Path, ids: SpecialIds) -> None:
-    """Writes generation_config.json: which ids begin, end and pad a text."""
-    publish_file(folder / GENERATION_FILE, _json_bytes(ids.to_json()))
+def write_generation_config(folder: Path, ids: SpecialIds, never_sampled: Sequence[int] = ()) -> None:
+    """Writes generation_config.json: which ids begin, end and pad a text, and which are never sampled."""
+    settings = ids.to_json()
+    if never_sampled:
+        settings["suppress_tokens"] = list(never_sampled)
+    publish_file(folder / GENERATION_FILE, _json_bytes(settings))
 
 
 def _json_bytes(value: Mapping[str, Json]) -> bytes:
@@ -238,12 +241,14 @@ def _require_ours(path: Path, found: Mapping[str, Any]) -> None:
                 f"{path}: {setting} has the rope_type {(kinds or [None])[0]!a}; only plain rotary positions "
                 "('default') are computed here"
             )
-    if found["model_type"] != "qwen2" and found["attention_bias"]:
-        raise ForeignArtifact(f"{path}: attention_bias also biases the output projection, which is not computed here")
+    if found["model_type"] == "qwen3" and found["attention_bias"]:
+        raise ForeignArtifact(f"{path}: attention_bias beside norms on queries and keys is not computed here")
 
 
 def _shape(found: Mapping[str, Any]) -> GPTConfig:
     qk_norm, attention_bias = _SWITCHES[found["model_type"]]
+    if found["model_type"] == "llama":  # with biases it is a Qwen2 if those of its output projections are zero
+        attention_bias = found["attention_bias"]
     heads = found["num_attention_heads"]
     # transformers' order: rope_scaling, if it says anything, stands for rope_parameters; the key beside them is last.
     rope = found["rope_scaling"] or found["rope_parameters"]

@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
+from stategpt.data import AnyTokenizer
 from stategpt.ops import TensorLayout
 
 from . import hf
+from .biased_llama import kept_ids_format
+from .exported_tokenizer import tokenizer_ids, write_tokenizer
 from .gpt import GPT
 from .joined import is_plain
 from .parameter_groups import ParameterGroup, parameter_groups
@@ -85,14 +88,21 @@ class RewardModel(nn.Module):
         model.reward_offset = found.reward_offset
         return model.eval()
 
-    def save_pretrained(self, folder: str | Path, *, manifest: bool = False) -> None:
+    def save_pretrained(self, folder: str | Path, tok: AnyTokenizer | None = None, *, manifest: bool = False) -> None:
         """Writes model.safetensors and config.json; `transformers` loads them as sequence classification, one label.
 
+        It computes `scores` there: config.json holds `reward_offset`, which nothing adds. With `tok` the folder also
+        holds the tokenizer's files, and the chat template ends in the reward token.
         `manifest` and errors as `GPT.save_pretrained`.
         """
-        gpt, dtype = self.gpt, common_dtype(self)
-        save_weights(self, _untrained, gpt.config, Path(folder), hf.reward_tensor_name, manifest)
-        hf.write_config(Path(folder), hf.reward_config(gpt.config, gpt.special_ids, dtype, self.reward_offset))
+        shape = self.gpt.config
+        ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape)
+        found = hf.reward_config(shape, ids, common_dtype(self), self.reward_offset)
+        config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
+        save_weights(self, _untrained, shape, Path(folder), hf.reward_tensor_name, manifest, biases)
+        hf.write_config(Path(folder), config)
+        if tok is not None:
+            write_tokenizer(Path(folder), tok, shape.context_tokens, scores=True)
 
 
 def _untrained(config: GPTConfig) -> RewardModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -11,12 +11,13 @@ from typing import TypeVar
 
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from stategpt.artifacts import publish_file
 from stategpt.config import GPTConfig
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, MissingFile
 
+from .biased_llama import zero_output_biases
 from .safetensors_file import FLOATS, SafetensorsFile, shown_name
 
 WEIGHTS_FILE = "model.safetensors"
@@ -52,10 +53,12 @@ def save_weights(
     folder: Path,
     disk_name: TensorName,
     manifest: bool,
+    further: Mapping[str, Tensor],
 ) -> None:
     """Writes every parameter of `model`, a tied one once, to model.safetensors, all in `common_dtype`.
 
-    With `manifest` the file can only be loaded beside a manifest.json.
+    `further` are tensors that the format has and the model has not, by their names on disk. With `manifest` the file
+    can only be loaded beside a manifest.json.
     Raises `InvalidArgument` for what could not be loaded again: other parameters than a model of `config` has
     (adapters that were not merged), or a format other than float32, bfloat16 and float16.
     """
@@ -69,6 +72,7 @@ def save_weights(
             f"the model has other parameters than its configuration says: {_listed(odd)}. "
             "Merge adapters into the weights and put the plain layers back before saving."
         )
+    tensors |= {name: tensor.to(dtype) for name, tensor in further.items()}
     # "format" is what transformers looks for before it trusts a safetensors file.
     mark = {MANIFEST_MARK: MANIFEST_FILE} if manifest else {}
     publish_file(folder / WEIGHTS_FILE, save(tensors, metadata={"format": "pt", **mark}))
@@ -87,8 +91,8 @@ def load_model(
     so that the peak of memory is the weights. `dtype` None keeps the file's format.
 
     Raises:
-        ForeignArtifact: tensors that the model does not have or whose format is none of `FLOATS`; sharded or pickled
-            weights.
+        ForeignArtifact: tensors that the model does not have or whose format is none of `FLOATS`; output biases other
+            than zero; sharded or pickled weights.
         CorruptArtifact: the file, tensors or the folder's manifest are missing; tensors are unreadable, of another
             shape or not finite.
         InvalidArgument: another `dtype` than float32, bfloat16, float16 and None.
@@ -136,6 +140,7 @@ def _checked_names(
     expected = dict(_expected(build, config, disk_name))
     if _PREDICTION not in expected and {_PREDICTION, _EMBEDDING} <= held and file.same_bytes(_PREDICTION, _EMBEDDING):
         held.discard(_PREDICTION)  # some exporters store a tied matrix a second time
+    held -= zero_output_biases(file, config)
     if unknown := held - expected.keys():
         raise ForeignArtifact(f"{file.path} holds tensors that config.json has no place for: {_listed(unknown)}")
     if missing := expected.keys() - held:

@@ -97,17 +97,12 @@ class Inputs:
         return self.folder.publish_evaluation(stage, values, fingerprint=of_evaluation, parents=parents, logs=logs)
 
     def publish_model(
-        self, stage: str, save: Callable[[Path], None], config_fingerprint: str, parents: Sequence[str]
+        self, stage: str, save: Callable[[Path, AnyTokenizer], None], config_fingerprint: str, parents: Sequence[str]
     ) -> Manifest:
-        """Publishes the stage's model folder: weights, Hugging Face config, tokenizer, lineage."""
-
-        def write(temporary: Path) -> None:
-            save(temporary)
-            self.tok.save(temporary / "tokenizer.json")
-
+        """Publishes the stage's model folder: weights, tokenizer, the files `transformers` reads, lineage."""
         return publish_folder(
             self.folder.model(stage),
-            write,
+            lambda temporary: save(temporary, self.tok),
             kind=MODEL_KIND,
             fingerprints={"config": config_fingerprint, "tokenizer": self.tok.fingerprint},
             parents=tuple(parents),

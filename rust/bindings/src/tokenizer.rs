@@ -540,7 +540,7 @@ impl Tokenizer {
         self.0.model().cutter.name()
     }
 
-    /// `b3:` and the BLAKE3 of the saved form: equal for equal tokenizers only.
+    /// `b3:` and the BLAKE3 of the saved form without its post-processor: equal only where all ids are equal.
     #[getter]
     fn fingerprint(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.fingerprint().into_owned())

@@ -6,7 +6,8 @@
 //! 3. [`Tokenizer::encode`] cuts text into pieces (the [`Cutter`]: a [`Pattern`]'s hand-written scanner, or
 //!    regular expressions), looks each up whole, and merges
 //!    the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes back.
-//! 4. [`Tokenizer::to_json`] writes `tokenizer.json`, its canonical form, whose BLAKE3 is [`Tokenizer::fingerprint`].
+//! 4. [`Tokenizer::to_json`] writes `tokenizer.json`, its canonical form, whose BLAKE3 (without the
+//!    post-processor) is [`Tokenizer::fingerprint`].
 //!
 //! What it is not for: normalizers other than NFC, word-level or unigram models.
 

@@ -82,9 +82,13 @@ impl Tokenizer {
         self.model.tokens.len()
     }
 
-    /// BLAKE3 of [`Tokenizer::to_json`], as `b3:` and hexadecimal digits.
+    /// BLAKE3 of [`Tokenizer::to_json`] without the post-processor, as `b3:` and hexadecimal digits: tokenizers that
+    /// encode and decode alike by the same tables have the same, whatever other libraries are told to add to a text.
     pub fn fingerprint(&self) -> Cow<'_, str> {
-        let make = || format!("b3:{}", blake3::hash(self.to_json().as_bytes()).to_hex());
+        let make = || {
+            let encoding = format::huggingface::write_encoding(&self.model);
+            format!("b3:{}", blake3::hash(encoding.as_bytes()).to_hex())
+        };
         match self.fingerprint.get_or_make(make) {
             Some(made) => Cow::Borrowed(made),
             None => Cow::Owned(make()),

@@ -1,6 +1,6 @@
 //! `tokenizer.json`: byte-level BPE. What is not covered is refused by name.
 
-pub use super::write::write;
+pub use super::write::{write, write_encoding};
 
 use super::fields::File;
 use super::{kind, quick};

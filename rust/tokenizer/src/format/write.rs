@@ -68,6 +68,15 @@ fn name(model: &Model, id: u32) -> String {
 
 /// `model` as `tokenizer.json`. Equal models give equal text.
 pub fn write(model: &Model) -> String {
+    write_with(model, &model.post_processor)
+}
+
+/// `write` without the post-processor, which takes no part in encoding and decoding.
+pub fn write_encoding(model: &Model) -> String {
+    write_with(model, &Value::Null)
+}
+
+fn write_with(model: &Model, post_processor: &Value) -> String {
     let file = File {
         version: "1.0",
         truncation: Value::Null,
@@ -79,7 +88,7 @@ pub fn write(model: &Model) -> String {
             Value::Null
         },
         pre_tokenizer: pre_tokenizer::write(model),
-        post_processor: &model.post_processor,
+        post_processor,
         decoder: pre_tokenizer::byte_level(false, true),
         model: Bpe {
             r#type: "BPE",

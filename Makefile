@@ -30,7 +30,7 @@ endif
 
 .PHONY: help
 help:  ## list the jobs
-	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sort | awk -F ':.*  ## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sort | awk -F ':.*  ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: setup  ## the four stages on this machine's CPU: raw text to an RLHF model and its report
@@ -43,6 +43,11 @@ test: setup $(OLDEST_TRITON)  ## all tests, Rust then Python
 	cargo test --locked
 	@$(call say,Python tests)
 	$(BIN)/python -m pytest
+
+.PHONY: test-oldest
+test-oldest: setup $(STAMPS)/oldest/made  ## operations, models and training with the oldest torch, Triton and numpy
+	@$(call say,Python tests with the oldest packages that pyproject.toml allows)
+	PYTHONPATH=python $(STAMPS)/oldest/bin/python -m pytest -q tests/ops tests/model tests/train
 
 .PHONY: aot
 aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md, README
@@ -122,6 +127,14 @@ $(STAMPS)/triton-3.6.0/made: | $(STAMPS)/venv
 	@$(call say,Installing Triton 3.6.0 beside .venv (190 MB on its first download))
 	rm -rf $(@D) && $(BIN)/uv venv --no-project --python $(BIN)/python $(@D)
 	$(BIN)/uv pip install --python $(@D)/bin/python triton==3.6.0
+	@touch $@
+
+# The lower bounds of pyproject.toml themselves, beside .venv; the compiled module is that of this tree, built once.
+$(STAMPS)/oldest/made: pyproject.toml | $(STAMPS)/venv
+	@$(call say,Installing the oldest packages beside .venv; torch for CUDA is about 3 GB on its first download (TORCH=cpu: 0.2 GB))
+	rm -rf $(@D) && $(BIN)/uv venv --no-project --python $(BIN)/python $(@D)
+	$(BIN)/uv pip install --python $(@D)/bin/python $(addprefix --torch-backend ,$(TORCH)) \
+	  --resolution lowest-direct --only-binary :all: -r pyproject.toml --extra train --extra dev
 	@touch $@
 
 $(STAMPS)/native: $(STAMPS)/packages $(RUST_SOURCES) pyproject.toml

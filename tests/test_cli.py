@@ -14,7 +14,7 @@ import pytest
 
 from stategpt.cli import main
 from stategpt.config import dump
-from stategpt.errors import StorageError
+from stategpt.errors import MissingFile, StorageError
 from stategpt.recipes import tiny_cpu
 
 GOLDEN = Path(__file__).parent / "golden" / "cli"
@@ -70,6 +70,10 @@ def test_settings_and_their_meanings_are_the_golden(capsys: pytest.CaptureFixtur
         (["run", "tiny_cpu", "--rl.beta"], "--rl.beta needs a value: --rl.beta VALUE"),
         (["plan", "llama-7b", "--rl.beta", "1"], "--rl.beta does not apply to llama-7b"),
         (["plan", "llama-7b", "--utilisation", "2"], "hardware.utilisation = 2.0: must lie in (0, 1]"),
+        (["run", "llama-7b"], "llama-7b is a published shape, to plan only"),
+        (["run", "nope.toml"], "nope.toml does not exist. Check the path"),
+        (["run", "test_cpu", "--out", f"{__file__}/run"], f"cannot make the run folder {__file__}/run: "),
+        (["run", "test_cpu", "--out", __file__], f"cannot make the run folder {__file__}: {__file__}: File exists"),
         (["report", "nowhere"], "nowhere is not a folder"),
         (["explain", "nowhere"], "nowhere is not a folder"),
         (["chat", "nowhere"], "nowhere is neither a run folder"),
@@ -87,13 +91,32 @@ def test_errors_are_one_line_on_stderr_and_exit_two(
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["fly"], ["run"], ["run", "tiny_cpu", "--chek"], ["chat", "x", "--stage", "ppo"]]
+    "words",
+    [[], ["fly"], ["run"], ["run", "tiny_cpu", "--chek"], ["run", "tiny_cpu", "x"], ["chat", "x", "--stage", "ppo"]],
 )
 def test_wrong_usage_exits_two(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
     assert "usage: stategpt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "nearest"),
+    [
+        ("--chek", "--check"),
+        ("--lr=1e-3", "--rl.optim.learning_rate, --sft.optim.learning_rate, "),
+        ("--model-depth", "--model.depth, "),
+    ],
+)
+def test_an_unknown_option_names_the_nearest_under_the_usage_of_its_command(
+    option: str, nearest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "tiny_cpu", option])
+    told = capsys.readouterr().err
+    assert told.startswith("usage: stategpt run")
+    assert f"unknown option {option.partition('=')[0]}; nearest: {nearest}" in told
 
 
 Runner = Callable[[object, Path], object]
@@ -143,7 +166,11 @@ def test_failed_gate_exits_one_only_under_check(
     [
         (StorageError("disk"), 2, "disk"),
         (KeyboardInterrupt(), 130, "interrupted; the same command goes on from the last checkpoint"),
-        (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "torch is not installed; run: pip install"),
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            2,
+            "torch, which is not installed. In the folder of stategpt's source run: pip install",
+        ),
     ],
 )
 def test_exit_codes(
@@ -159,6 +186,40 @@ def test_exit_codes(
     stages(fail)
     assert main(["run", "tiny_cpu"]) == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(13, "Permission denied", "ro/x"), "ro/x: Permission denied. Check the path"),
+        (FileExistsError(17, "File exists", "afile"), "afile: File exists."),
+        (OSError(18, "Invalid cross-device link", "a", None, "b"), "a -> b: Invalid cross-device link."),
+        (MissingFile(2, "x does not exist. Check the path."), "x does not exist. Check the path."),
+        (StorageError("bad \x1b]0;title\x07 name"), "bad \\x1b]0;title\\x07 name"),
+    ],
+)
+def test_a_path_that_fails_is_one_line_and_nothing_reaches_the_terminal_raw(
+    stages: Callable[[Runner], None], capsys: pytest.CaptureFixture[str], error: Exception, message: str
+) -> None:
+    def fail(config: object, out: Path) -> object:
+        raise error
+
+    stages(fail)
+    assert main(["run", "tiny_cpu"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"stategpt: {message}")
+    assert told.count("\n") == 1
+
+
+def test_an_error_of_the_system_that_names_no_path_is_a_bug_and_is_shown_whole(
+    stages: Callable[[Runner], None],
+) -> None:
+    def fail(config: object, out: Path) -> object:
+        raise OSError("something deep inside")
+
+    stages(fail)
+    with pytest.raises(OSError, match="something deep inside"):
+        main(["run", "tiny_cpu"])
 
 
 def test_own_missing_modules_are_not_hidden(stages: Callable[[Runner], None]) -> None:

@@ -1,6 +1,7 @@
 """All stages end to end on a corpus the test makes: they run, go on after a kill bit for bit, and refuse strangers."""
 
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 import stategpt as sg
 from small_corpus import write_small_corpus
 from stategpt.config import Run
-from stategpt.errors import ForeignArtifact
+from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.recipes import test_cpu as smoke_recipe
 
 MODELS = ("base", "sft", "reward", "rl")
@@ -78,6 +79,49 @@ def test_running_again_changes_nothing(recipe: Run, finished: Path) -> None:
     sg.run(recipe, out=finished)
     assert _hashes(finished) == before
     assert {s: (finished / s / "model" / "model.safetensors").stat().st_mtime_ns for s in MODELS} == stamps
+
+
+def test_a_finished_run_is_read_not_made_again(
+    recipe: Run, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_module = importlib.import_module("stategpt.run")
+    called: list[str] = []
+    monkeypatch.setattr(run_module, "render", lambda folder: called.append("render"))
+    monkeypatch.setattr(run_module.Step, "__call__", lambda self, config, folder: called.append(self.stage))
+    result = sg.run(recipe, out=finished)
+    assert called == []
+    assert result.report == finished / "report" / "index.html"
+    assert result.gates
+    assert len(repr(result)) < 1000
+    assert "every file was read and is unchanged" in " ".join(capsys.readouterr().err.split())
+
+    page = (finished / "report" / "index.html").read_bytes()
+    (finished / "report" / "index.html").write_bytes(page + b" ")
+    sg.run(recipe, out=finished)
+    assert called == ["prepare", "pretrain", "sft", "rankings", "reward", "rl", "compare", "render"]
+    (finished / "report" / "index.html").write_bytes(page)
+    monkeypatch.undo()
+    sg.run(recipe, out=finished)  # leaves a true receipt again
+
+
+def test_a_finished_run_needs_no_torch(recipe: Run, finished: Path, tmp_path: Path) -> None:
+    from stategpt.config.toml import dump
+
+    (tmp_path / "run.toml").write_text(dump(recipe))
+    program = (
+        "import sys; from stategpt.cli import main;"
+        f"code = main(['run', {str(tmp_path / 'run.toml')!r}, '--out', {str(finished)!r}]);"
+        "print(code, sorted({'torch', 'matplotlib', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"report: {finished / 'report' / 'index.html'}", "0 []"]
+
+
+@pytest.mark.parametrize("config", ["tiny_cpu", {"seed": 1}, None])
+def test_what_is_no_run_is_refused_before_a_folder_is_made(config: object, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"config is of type .*; it must be Run\. .*recipes\.tiny_cpu"):
+        sg.run(config, out=tmp_path / "run")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_mean_reward_of_demonstrations_is_zero(finished: Path) -> None:

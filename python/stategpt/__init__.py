@@ -13,10 +13,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from stategpt.extras import require
+
 if TYPE_CHECKING:
     from stategpt import config as config
+    from stategpt import data as data
     from stategpt import errors as errors
+    from stategpt import evaluate as evaluate
+    from stategpt import generate as generate
+    from stategpt import model as model
+    from stategpt import ops as ops
     from stategpt import recipes as recipes
+    from stategpt import stages as stages
+    from stategpt import train as train
     from stategpt.config import GPTConfig as GPTConfig
     from stategpt.config import Run as Run
     from stategpt.data import AnyTokenizer as AnyTokenizer
@@ -60,7 +69,7 @@ _ROOM_OF = {
     "run": "run",
     "write_shards": "data",
 }
-_MODULES = ("config", "errors", "recipes")
+_MODULES = ("config", "data", "errors", "evaluate", "generate", "model", "ops", "recipes", "stages", "train")
 _NEED_TORCH = ("generate", "model", "run")
 
 __version__ = "0.1.0"
@@ -83,10 +92,17 @@ __all__ = [
     "StreamDecoder",
     "Tokenizer",
     "config",
+    "data",
     "errors",
+    "evaluate",
+    "generate",
+    "model",
+    "ops",
     "pack",
     "recipes",
     "run",
+    "stages",
+    "train",
     "write_shards",
 ]
 
@@ -97,20 +113,12 @@ def __getattr__(name: str) -> Any:
     room = _ROOM_OF.get(name)
     if room is None:
         raise AttributeError(f"module 'stategpt' has no attribute {name!r}")
-    try:
-        value = getattr(importlib.import_module(f"stategpt.{room}"), name)
-    except ModuleNotFoundError as error:
-        if room in _NEED_TORCH and error.name is not None and not error.name.startswith("stategpt"):
-            from stategpt.errors import MissingExtra
-
-            raise MissingExtra(
-                f"stategpt.{name} needs {error.name}, which is not installed. Install the extra: "
-                "pip install 'stategpt[train]'"
-            ) from error
-        raise
+    if room in _NEED_TORCH:
+        require("torch", f"stategpt.{name}")
+    value = getattr(importlib.import_module(f"stategpt.{room}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__spec__", "__version__"])

@@ -36,6 +36,9 @@ def publish_file(path: str | PathLike[str], data: bytes) -> None:
 def verify_folder(folder: str | PathLike[str], kind: str | None = None) -> str:
     """Compares every file with the manifest; returns the text of manifest.json."""
 
+def verify_file(folder: str | PathLike[str], name: str) -> bool:
+    """Compares one file with the manifest; False where that does not list it. Raises CorruptArtifact if it differs."""
+
 def read_manifest(folder: str | PathLike[str]) -> str:
     """The checked text of manifest.json; the other files are not read."""
 
@@ -47,15 +50,16 @@ def append_line(path: str | PathLike[str], line: str, durable: bool) -> None:
 
 # --- tokenizer ---
 
-_Special: TypeAlias = Literal["text", "allow"]
+_Special: TypeAlias = Literal["text", "unflagged", "allow"]
 _IdsLike: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
 
 @disjoint_base
 class Tokenizer:
     """The BPE engine: immutable, shared by threads. `stategpt.Tokenizer` is made of it and adds the rest.
 
-    Ids are uint32, offsets uint64 with one entry more than there are documents or tokens. `special`: "text", or "allow"
-    where text that spells an added token becomes it.
+    Ids are uint32, offsets uint64 with one entry more than there are documents or tokens. `special` says what happens
+    to text that spells an added token. "text": it is text; "unflagged": it becomes the token unless that is flagged
+    special; "allow": it becomes the token.
     """
 
     def __new__(cls, engine: Tokenizer) -> Self:
@@ -75,11 +79,12 @@ class Tokenizer:
         """The ids of a text: uint32 [n].
 
         Args:
-            special: "text": text that spells a special token is text; "allow": it becomes the token.
+            special: "text": text that spells an added token is text; "unflagged": it becomes the token unless that is
+                flagged special; "allow": it becomes the token.
             max_tokens: only the first so many ids; what lies behind them is not encoded.
 
         Raises:
-            InvalidArgument: the text holds a lone surrogate.
+            InvalidArgument: the text is no str, or holds a lone surrogate.
         """
     def encode_bytes(self, data: bytes, *, special: _Special = "text") -> npt.NDArray[np.uint32]:
         """The ids of any bytes, UTF-8 or not; `decode_bytes` gives them back."""
@@ -221,7 +226,7 @@ class ShardWriter:
         padding: str | None,
         max_tokens: int,
     ) -> ShardWriter: ...
-    def push_texts(self, tokenizer: Tokenizer, texts: Sequence[str | bytes], threads: int | None) -> None:
+    def push_texts(self, tokenizer: Tokenizer, texts: Sequence[str | bytes], special: str, threads: int | None) -> None:
         """Tokenizes and stores texts, each a document."""
     def push_ids(self, ids: npt.NDArray[np.uint32], mask: npt.NDArray[np.uint8] | None, doc_id: int | None) -> None:
         """Stores a document of contiguous ids."""
@@ -390,8 +395,8 @@ class RankingTable:
     def blank_count(self) -> int:
         """Blank lines."""
 
-def read_rankings(path: str | PathLike[str]) -> RankingTable:
-    """Reads a JSONL file, one line in memory at a time. Raises StorageError when it cannot be read."""
+def read_rankings(read: Callable[[int], bytes]) -> RankingTable:
+    """Reads JSONL, a MiB and a line in memory at a time. `read(n)` gives up to n bytes; what it raises comes out."""
 
 def parse_rankings(text: bytes) -> RankingTable:
     """As `read_rankings`, from memory."""

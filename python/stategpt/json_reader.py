@@ -213,11 +213,31 @@ def parse_json(content: bytes | str, *, where: str, error: type[StategptError] =
         text = content if isinstance(content, str) else content.decode("utf-8")
         if text.startswith("\ufeff"):
             raise ValueError("it begins with a byte-order mark; save it as UTF-8 without one")
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        return decode_json(text)
     except RecursionError:
         raise error(f"{where} is nested too deeply to be read.") from None
     except ValueError as failure:  # json.JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise error(f"{where} is not valid JSON: {_shown_message(failure)}.") from None
+
+
+class DuplicateKey(ValueError):
+    """An object has one key twice; the message names it."""
+
+
+def decode_json(text: str) -> Any:
+    """The JSON value in `text`, without the limits and the place that `parse_json` adds.
+
+    Raises:
+        DuplicateKey: an object has a key twice.
+        ValueError: other text that is not JSON; where it is one line, the message has the column and no line.
+        RecursionError: it is nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+    except json.JSONDecodeError as failure:
+        if "\n" in text:
+            raise
+        raise ValueError(f"{failure.msg} at column {failure.colno}") from None
 
 
 def read_record(
@@ -249,7 +269,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ValueError(f"the key {_shown(key)} appears twice in one object")
+                raise DuplicateKey(f"the key {_shown(key)} appears twice in one object")
             seen.add(key)
     return found
 

@@ -6,84 +6,161 @@ same folder continues where it stopped, and on a folder made otherwise refuses.
 
 from __future__ import annotations
 
+import importlib
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from stategpt.artifacts import RunLock, publish_file, write_lineage
+from stategpt.arguments import instance
+from stategpt.artifacts import RunLock, is_finished, publish_file, write_lineage, write_receipt
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
+from stategpt.config import Run, plan
+from stategpt.config.planner import Assumptions
 from stategpt.config.schema import flatten
 from stategpt.config.toml import dump, load
-from stategpt.errors import ForeignArtifact
-from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, write_gates
+from stategpt.errors import ForeignArtifact, StorageError
+from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
+from stategpt.extras import require
+from stategpt.files import read_bytes
+from stategpt.quantities import duration
 from stategpt.report import render, summary
-from stategpt.stages.compare import compare
-from stategpt.stages.prepare import prepare
-from stategpt.stages.pretrain import pretrain
-from stategpt.stages.rankings import rankings
-from stategpt.stages.reward import reward
-from stategpt.stages.rl import rl
-from stategpt.stages.sft import sft
-from stategpt.train.progress import console
-
-STEPS: tuple[tuple[str, Callable[[Run, RunFolder], None]], ...] = (
-    ("corpus, tokenizer, shards", prepare),
-    ("1 pretraining", pretrain),
-    ("2 supervised fine-tuning", sft),
-    ("3 rankings", rankings),
-    ("3 reward model", reward),
-    ("4 reinforcement learning", rl),
-    ("comparison", compare),
-)
-"""Each step returns at once when its result is already in the folder."""
+from stategpt.report.run_files import RunFiles, number
+from stategpt.train.progress import console, overall
 
 
 @dataclass(frozen=True)
+class Step:
+    """One step of a run.
+
+    Attributes:
+        title: what it is called on the terminal.
+        stage: its module in `stategpt.stages`, which holds a function of that name. It returns at once when its result
+            is already in the folder.
+        timings: stages whose seconds it takes, as `RunFiles.seconds` names them.
+        planned: stages of a plan that it does.
+    """
+
+    title: str
+    stage: str
+    timings: tuple[str, ...]
+    planned: tuple[str, ...]
+
+    def __call__(self, config: Run, folder: RunFolder) -> None:
+        """Does it."""
+        work: Callable[[Run, RunFolder], None] = getattr(
+            importlib.import_module(f"stategpt.stages.{self.stage}"), self.stage
+        )
+        work(config, folder)
+
+
+STEPS = (
+    Step("corpus, tokenizer, shards", "prepare", ("data",), ("corpus",)),
+    Step("pretraining", "pretrain", ("base",), ("pretrain",)),
+    Step("supervised fine-tuning", "sft", ("sft",), ("sft",)),
+    Step("rankings", "rankings", ("rankings",), ("rankings",)),
+    Step("reward modeling", "reward", ("reward",), ("reward",)),
+    Step("reinforcement learning", "rl", ("rl", "rl/low_beta"), ("rl", "rl, low beta")),
+    Step("comparison", "compare", ("comparison",), ("evaluation",)),
+)
+"""In the talk's order."""
+
+
+@dataclass(frozen=True, repr=False)
 class RunResult:
-    """What a finished run leaves."""
+    """What a finished run leaves.
+
+    Attributes:
+        folder: the run folder.
+        gates: what the recipe promises, and whether it was kept.
+        report: the report's page.
+        seconds: that all stages took, those of earlier calls included.
+    """
 
     folder: Path
     gates: list[Gate]
     report: Path
     seconds: float
-    """Of this call; stages that were already done took none of it."""
 
     @property
     def failed_gates(self) -> list[Gate]:
         """Required gates that did not hold."""
         return failed(self.gates)
 
+    def __repr__(self) -> str:
+        kept = f"{len(self.gates) - len(self.failed_gates)} of {len(self.gates)} gates kept"
+        return f"RunResult({str(self.folder)!r}, {kept}, {duration(self.seconds)})"
+
 
 def run(config: Run, out: str | Path) -> RunResult:
     """Runs every stage of `config` in the folder `out`, continuing what is already there.
 
-    Raises `ForeignArtifact` when `out` holds another run, `StorageError` when another process works in it, and each
-    stage's own errors. Interrupted by SIGINT or SIGTERM it leaves checkpoints from which the next call goes on.
+    A finished run is checked (every file is read and compared with its hash) and returned as it is.
+
+    Raises `InvalidArgument` when `config` is no `Run`, `ForeignArtifact` when `out` holds another run, `StorageError`
+    when `out` cannot be made or another process works in it, `MissingExtra` without torch, and each stage's own errors.
+    Interrupted by SIGINT or SIGTERM it leaves checkpoints from which the next call goes on.
     """
-    began_s = time.perf_counter()
-    folder = RunFolder(Path(out))
-    folder.root.mkdir(parents=True, exist_ok=True)
+    instance("config", config, Run, "Take a recipe, as in sg.recipes.tiny_cpu(), or sg.config.load(path).")
+    folder = RunFolder(_made(Path(out)))
     with RunLock(folder.root):
-        _own(config, folder)
-        for title, step in STEPS:
-            step_began_s = time.perf_counter()
-            console.rule(title, align="left")
+        unchanged = _own(config, folder)
+        if unchanged and is_finished(folder.root):
+            console.print(f"{folder.root} holds this run, finished; every file was read and is unchanged", markup=False)
+        else:
+            for module in ("torch", "jinja2", "matplotlib"):  # now, not after the training
+                require(module, "stategpt.run")
+            _all_steps(config, folder)
+            write_lineage(folder.root)
+            write_gates(check_gates(read_evaluations(folder.root), config.gates), folder.root)
+            render(folder.root)
+            write_receipt(folder.root)
+    console.print(summary(folder.root, console.width), markup=False, soft_wrap=True)
+    seconds = sum(RunFiles(folder.root).seconds().values())
+    return RunResult(folder.root, read_gates(folder.root), folder.report / "index.html", seconds)
+
+
+def _all_steps(config: Run, folder: RunFolder) -> None:
+    """Every step under a line that says how far the run is; on a finished part a step returns at once."""
+    try:
+        for index, step in enumerate(STEPS):
+            overall.begin(index, _planned_seconds(config, folder))
+            console.rule(f"{step.title} ({overall.line()})", align="left")
             step(config, folder)
-            console.print(f"{title}: {time.perf_counter() - step_began_s:.1f} s", markup=False)
-        write_lineage(folder.root)
-        gates = check_gates(read_evaluations(folder.root), config.gates)
-        write_gates(gates, folder.root)
-        report = render(folder.root)
-    console.print(summary(folder.root), markup=False)
-    return RunResult(folder.root, gates, report, time.perf_counter() - began_s)
+            spent = RunFiles(folder.root).seconds()
+            seconds = sum(spent.get(stage, 0.0) for stage in step.timings)
+            overall.finish(seconds)
+            console.print(f"{step.title}: {duration(seconds)}", markup=False)
+    finally:
+        overall.end()
 
 
-def _own(config: Run, folder: RunFolder) -> None:
-    """Writes run.toml; refuses a folder made with other settings, naming them. Gates may change: they train nothing."""
+def _planned_seconds(config: Run, folder: RunFolder) -> list[float]:
+    """What the plan gives each step; only the shares count once a step was measured."""
+    pairs = number(RunFiles(folder.root).json("corpus/statistics.json"), "pairs", "train")
+    planned = {stage.name: stage.seconds for stage in plan(config, Assumptions(sft_pairs=round(pairs or 0))).stages}
+    return [sum(planned.get(name, 0.0) for name in step.planned) for step in STEPS]
+
+
+def _made(root: Path) -> Path:
+    """The run folder, made if absent."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        where = error.filename or root
+        raise StorageError(
+            f"cannot make the run folder {root}: {where}: {error.strerror}. Choose another folder."
+        ) from error
+    return root
+
+
+def _own(config: Run, folder: RunFolder) -> bool:
+    """Writes run.toml; refuses a folder made with other settings, naming them. Gates may change: they train nothing.
+
+    Returns whether the folder held this very run before.
+    """
+    text = dump(config).encode()
     if folder.config.exists():
         before, now = flatten(load(folder.config)), flatten(config)
         keys = [key for key in now if before[key] != now[key] and not key.startswith("gates.")]
@@ -93,7 +170,10 @@ def _own(config: Run, folder: RunFolder) -> None:
                 f"{folder.root} holds a run with other settings: {'; '.join(changed)}. "
                 "Use another --out folder, or give the same settings to continue."
             )
-    publish_file(folder.config, dump(config).encode())
+        if read_bytes(folder.config) == text:
+            return True
+    publish_file(folder.config, text)
+    return False
 
 
 class _CallableModule(ModuleType):

@@ -56,14 +56,51 @@ print("works")
     assert run(BLOCK_EXTRAS + code, tmp_path) == "works\n"
 
 
-def test_a_name_that_needs_an_extra_says_which(tmp_path: Path) -> None:
+NEED_TORCH = (
+    "sg.GPT",
+    "sg.Engine",
+    "sg.run",
+    "sg.ops",
+    "sg.model",
+    "sg.generate",
+    "sg.train.fit",
+    "sg.train.losses",
+    "sg.stages.sft",
+    "sg.evaluate.evaluate_base",
+)
+
+
+def test_a_name_that_needs_an_extra_says_which_and_how_to_get_it(tmp_path: Path) -> None:
+    code = f"""
+import stategpt as sg
+for name in {NEED_TORCH!r}:
+    try:
+        eval(name)
+    except sg.errors.MissingExtra as error:
+        assert "torch" in str(error) and "pip install '.[train]'" in str(error), error
+        print(name)
+try:
+    from stategpt.ops import attention
+except sg.errors.MissingExtra as error:
+    assert str(error).startswith("stategpt.ops needs torch, which is not installed"), error
+    print("import")
+"""
+    assert run(BLOCK_EXTRAS + code, tmp_path).split() == [*NEED_TORCH, "import"]
+
+
+def test_public_packages_are_there_at_the_first_touch_and_the_light_ones_without_torch(tmp_path: Path) -> None:
+    for name in ("data.read_documents", "train", "stages", "evaluate.win_rate", "recipes.tiny_cpu", "config.Run"):
+        assert run(f"import stategpt as sg; print(sg.{name} is not None)", tmp_path) == "True\n"
+    code = "import sys, stategpt as sg; sg.data, sg.train, sg.stages, sg.config; print('torch' in sys.modules)"
+    assert run(code, tmp_path) == "False\n"
+
+
+def test_tab_shows_public_names_only(tmp_path: Path) -> None:
     code = """
 import stategpt as sg
-for name in ("GPT", "Engine", "run"):
-    try:
-        getattr(sg, name)
-    except sg.errors.MissingExtra as error:
-        assert "stategpt[train]" in str(error), error
-        print(name)
+for package in (sg, sg.data, sg.train, sg.stages, sg.evaluate):
+    shown = {name for name in dir(package) if not name.startswith("_")}
+    assert shown == set(package.__all__), (package.__name__, shown ^ set(package.__all__))
+    assert package.__doc__
 """
-    assert run(BLOCK_EXTRAS + code, tmp_path).split() == ["GPT", "Engine", "run"]
+    run(code, tmp_path)

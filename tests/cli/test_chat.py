@@ -66,6 +66,8 @@ def asked(run: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         questions.append((question, turn))
         if question == "too long":
             raise ContextOverflow("the prompt is too long")
+        if question == "wait":
+            raise KeyboardInterrupt
         return Reply(f" about {question} ", "length" if question == "cut" else "end")
 
     monkeypatch.setattr(chat, "_answerer", lambda target, arguments: answer)
@@ -101,6 +103,25 @@ def test_conversation_goes_on_after_an_error_and_ends_with_the_input(
     assert asked == [("one", 0), ("too long", 1), ("two", 2)]
     output = capsys.readouterr().out
     assert "about one\nstategpt: the prompt is too long\nabout two\n" in output
+
+
+def test_what_a_model_says_reaches_the_terminal_as_text_only(
+    run: Path, asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert chat.execute(arguments(run, "\x1b]0;owned\x07 \x9b31m \u202e\nand more")) == 0
+    assert capsys.readouterr().out == "about \\x1b]0;owned\\x07 \\x9b31m \\u202e\nand more\n"
+
+
+def test_ctrl_c_ends_an_answer_and_the_conversation_goes_on(
+    run: Path,
+    asked: list[tuple[str, int]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = iter(["wait", "one", ""])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    assert chat.execute(arguments(run, None)) == 0
+    assert "(interrupted)\nabout one\n" in capsys.readouterr().out
 
 
 SOURCE = '''
@@ -150,6 +171,25 @@ def test_a_real_model_answers_and_the_seed_decides(
         assert main([*words, "--seed", seed]) == 0
         answers.append(capsys.readouterr().out)
     assert answers[0] == answers[1] != answers[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prompt", "a\udcffb"], ""),
+        (["--prompt", "x", "--temperature", "-1"], "temperature is -1"),
+        (["--prompt", "x", "--temperature", "nan"], "temperature is nan"),
+        (["--prompt", "x", "--max-tokens", "0"], "max_tokens is 0"),
+        (["--prompt", "x", "--seed", "-1"], "seed is -1"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(
+    untrained: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", str(untrained), *options]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"stategpt: {message}")
+    assert told.count("\n") == 1
 
 
 def test_a_prompt_beyond_the_context_is_an_error(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:

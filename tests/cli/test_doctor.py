@@ -45,7 +45,7 @@ def test_without_torch_it_says_what_still_works(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     [(name, told)] = doctor.acceleration()
     assert name == "torch"
-    assert "stategpt[train]" in told
+    assert "pip install '.[train]'" in told
 
 
 def test_allocator_marks_what_the_user_has_set(monkeypatch: pytest.MonkeyPatch) -> None:

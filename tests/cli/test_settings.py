@@ -50,8 +50,24 @@ def test_unknown_name_gives_the_nearest(name: str, nearest: str) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.toml does not exist\. .* --toml > my\.toml"):
         find_run(str(tmp_path / "none.toml"), {})
+    with pytest.raises(ConfigError, match=r"is a folder without a run\.toml"):
+        find_run(str(tmp_path), {})
+
+
+def test_a_published_shape_cannot_be_trained_and_says_what_it_is_for() -> None:
+    with pytest.raises(ConfigError, match=r"^gpt3-175b is a published shape, to plan only: `stategpt plan gpt3-175b`"):
+        find_run("gpt3-175b", {})
+
+
+def test_a_run_without_a_name_is_called_as_its_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("seed = 3\n", encoding="utf-8")
+    (tmp_path / "named.toml").write_text('name = "other"\n', encoding="utf-8")
+    mine = find_run(str(tmp_path / "mine.toml"), {}).run
+    assert (mine.name, default_out("mine.toml", mine)) == ("mine", Path("runs/mine"))
+    assert find_run(str(tmp_path / "named.toml"), {}).run.name == "other"
+    assert find_run(str(tmp_path / "mine.toml"), {"name": "typed"}).run.name == "typed"
 
 
 def test_run_goes_to_the_named_folder_or_below_runs(tmp_path: Path) -> None:

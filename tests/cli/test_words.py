@@ -2,15 +2,7 @@
 
 import pytest
 
-from stategpt.cli.words import duration, listing, size, table
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 seconds"), (119, "119 seconds"), (120, "2.0 minutes"), (3600, "1.0 hours"), (1e9, "11,574 days")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+from stategpt.cli.words import listing, size, table
 
 
 @pytest.mark.parametrize(

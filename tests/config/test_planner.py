@@ -92,5 +92,19 @@ def test_planned_architecture_is_the_one_that_is_saved() -> None:
 
 
 def test_assumptions_must_be_above_zero() -> None:
-    with pytest.raises(ConfigError, match=r"plan\.sft_pairs = 0"):
-        replace(Assumptions(), sft_pairs=0)
+    with pytest.raises(ConfigError, match=r"plan\.prompt_tokens = 0"):
+        replace(Assumptions(), prompt_tokens=0)
+    with pytest.raises(ConfigError, match=r"plan\.sft_pairs = -1"):
+        replace(Assumptions(), sft_pairs=-1)
+
+
+def test_a_corpus_nobody_looked_at_is_not_priced() -> None:
+    own = override(Run(), {"corpus.kind": "files", "corpus.paths": "some/folder"})
+    planned = plan(own)
+    assert planned.unknown == ("corpus", "sft")
+    assert [stage.seconds for stage in planned.stages if not stage.known] == [0.0, 0.0]
+    assert planned.assumptions.sft_pairs == 0
+    told = plan(own, Assumptions(sft_pairs=100, corpus_s=5.0))
+    assert told.unknown == ()
+    assert told.stages[2].tokens == 3500 == 100 * 35
+    assert plan(Run()).unknown == ()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stategpt.config import Run, to_dict
-from stategpt.config.schema import flatten, flatten_table, rebuild, setting_types, unknown_setting
+from stategpt.config.schema import flatten, flatten_table, nearest_settings, rebuild, setting_types, unknown_setting
 from stategpt.errors import ConfigError
 
 
@@ -34,8 +34,20 @@ def test_section_given_as_a_setting_lists_its_keys() -> None:
 
 def test_unknown_keys_are_found_at_any_depth() -> None:
     for table in ({"rll": {"beta": 1.0}}, {"rl": {"optim": {"lr": 1.0}}}, {"nam": "x"}, {"rl": 3}):
-        with pytest.raises(ConfigError, match=r"not a setting|is a section"):
+        with pytest.raises(ConfigError, match=r"not a setting|is a section|not a section"):
             flatten_table(table)
+
+
+def test_an_unknown_table_names_the_nearest_section() -> None:
+    with pytest.raises(ConfigError, match=r"^pretrian is not a section; nearest: pretrain \("):
+        flatten_table({"pretrian": {"tokens": 1}})
+    with pytest.raises(ConfigError, match=r"^sft\.optimiser is not a section; nearest: sft\.optim \("):
+        flatten_table({"sft": {"optimiser": {"learning_rate": 1.0}}})
+
+
+def test_an_abbreviation_and_a_dash_for_the_dot_are_understood() -> None:
+    assert all(name.endswith("learning_rate") for name in nearest_settings("lr", 3))
+    assert nearest_settings("model-depth", 1) == ["model.depth"]
 
 
 def test_broken_rule_of_a_nested_section_gives_the_full_key() -> None:

@@ -20,8 +20,8 @@ from stategpt.config import (
     SFTConfig,
     TokenizerConfig,
 )
-from stategpt.config.documentation import setting_docs
 from stategpt.errors import ConfigError
+from stategpt.shown_fields import field_docs
 
 SECTIONS = [
     CorpusConfig,
@@ -42,7 +42,7 @@ SECTIONS = [
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_setting_says_what_it_means(section: type) -> None:
-    docs = setting_docs(section)
+    docs = field_docs(section)
     assert list(docs) == [field.name for field in dataclasses.fields(section)]
     assert all(text.endswith((".", "%")) for text in docs.values())
 

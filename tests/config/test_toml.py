@@ -77,11 +77,16 @@ def test_wrong_file_names_itself_and_the_key(tmp_path: Path, text: str, message:
 
 
 def test_missing_and_binary_files_are_config_errors(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.toml does not exist"):
         load(tmp_path / "none.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"binary\.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"binary\.toml is not UTF-8 at byte 0"):
         load(tmp_path / "binary.toml")
+    with pytest.raises(ConfigError, match=r"cannot be read as a run: .* is a folder, not a regular file"):
+        load(tmp_path)
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 5000, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"deep\.toml: is not TOML"):
+        load(tmp_path / "deep.toml")
 
 
 def test_override_takes_text_and_values() -> None:

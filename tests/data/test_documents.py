@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +33,26 @@ def test_the_field_can_be_named(tmp_path: Path) -> None:
     [
         ("a.txt", b"caf\xe9", r"a\.txt is not UTF-8 at byte 3"),
         ("a.txt", b"", r"a\.txt is empty"),
-        ("a.jsonl", b'{"text": "fine"}\n{"text": "caf\xe9"}\n', r"a\.jsonl:2 is not UTF-8 at byte 30"),
-        ("a.jsonl", b'{"text": "fine"}\n{"text"\n', r"a\.jsonl:2 \(byte 17\) is not JSON"),
-        ("a.jsonl", b'{"txt": "fine"}\n', r"a\.jsonl:1 \(byte 0\) has no string under \"text\" \(keys \['txt'\]\)"),
+        (
+            "a.jsonl",
+            b'{"text": "fine"}\n{"text": "caf\xe9"}\n',
+            r"a\.jsonl:2 \(byte 17\): not UTF-8 from byte 13",
+        ),
+        ("a.jsonl", b'{"text": "fine"}\n{"text"\n', r"a\.jsonl:2 \(byte 17\): not valid JSON: .* at column 8"),
+        ("a.jsonl", b'{"txt": "fine"}\n', r"a\.jsonl:1 \(byte 0\): .* no string under \"text\" \(its keys are 'txt'\)"),
         ("a.jsonl", b'{"text": 3}\n', r"a\.jsonl:1"),
-        ("a.jsonl", b"[1]\n", r"a\.jsonl:1 .* \(list\)"),
-        ("a.jsonl", b"[" * 100_000, r"a\.jsonl:1 .*not JSON"),
+        ("a.jsonl", b"[1]\n", r"a\.jsonl:1 .*a list, expected an object"),
+        ("a.jsonl", b"[" * 100_000, r"a\.jsonl:1 .*nested too deeply"),
+        ("a.jsonl", b"9" * 5_000, r"a\.jsonl:1 .*not valid JSON"),
+        ("a.jsonl", b'{"text": "a", "text": "b"}\n', r"a\.jsonl:1 .*'text' appears twice"),
+        ("a.jsonl", b'{"text": "a\\ud83d"}\n', r"a\.jsonl:1 .*text has the lone surrogate U\+D83D at character 1"),
+        ("a.jsonl", b'{"text": "a"}\n\xef\xbb\xbf{"text": "b"}\n', r"a\.jsonl:2 \(byte 14\): a byte-order mark"),
+        ("alpaca.json", b'[{"text": "a"}]', r"alpaca\.json: a JSON file is one value"),
+        ("a.parquet", b"PAR1", r"Parquet is not read"),
+        ("a.json.gz", gzip.compress(b"[]"), r"a JSON file is one value"),
         ("a.jsonl", b"\n \n", r"a\.jsonl holds no documents"),
-        ("a.jsonl.gz", b"not gzip", r"a\.jsonl\.gz:1 cannot be read"),
-        ("a.txt.gz", gzip.compress(b"long enough to be cut")[:-9], r"a\.txt\.gz cannot be read"),
+        ("a.jsonl.gz", b"not gzip", r"a\.jsonl\.gz is not a whole gzip file"),
+        ("a.txt.gz", gzip.compress(b"long enough to be cut")[:-9], r"a\.txt\.gz is not a whole gzip file"),
         ("a.jsonl.zst", b"", r"zstandard is not read"),
     ],
 )
@@ -48,6 +60,29 @@ def test_bad_files_are_named_with_line_and_byte(tmp_path: Path, name: str, conte
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CorpusError, match=message):
         list(read_documents(tmp_path / name))
+
+
+def test_a_byte_order_mark_is_no_text_and_the_case_of_a_name_does_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone")
+    (tmp_path / "b.JSONL").write_bytes(b'\xef\xbb\xbf{"text": "two"}\n')
+    (tmp_path / "c.JsonL.GZ").write_bytes(gzip.compress(b'{"text": "three"}\n'))
+    assert list(read_documents(sorted(tmp_path.iterdir()))) == ["one", "two", "three"]
+
+
+def test_what_is_not_unicode_can_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "b.jsonl").write_bytes(b'{"text": "a\\ud83d"}\n{"text": "\\ud83d\\ude00 caf\xe9"}\n')
+    paths = sorted(tmp_path.iterdir())
+    assert list(read_documents(paths, errors="replace")) == ["caf\ufffd", "a\ufffd", "\U0001f600 caf\ufffd"]
+    with pytest.raises(InvalidArgument, match="errors is 'ignore'"):
+        read_documents(paths, errors="ignore")  # type: ignore[arg-type]
+
+
+@pytest.mark.timeout(20)
+def test_a_fifo_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(CorpusError, match="a FIFO, not a regular file"):
+        list(read_documents(tmp_path / "a.txt"))
 
 
 def test_missing_files_and_no_files_are_refused(tmp_path: Path) -> None:
@@ -72,3 +107,8 @@ def test_a_document_takes_any_integers_and_refuses_the_rest() -> None:
         Document(np.array([1, 2]), mask=np.array([1, 1]))
     with pytest.raises(InvalidArgument, match="3 entries of 0 or 1"):
         Document(np.array([1, 2]), mask=np.array([1, 2, 1]))
+    for doc_id in (-1, 2**64 - 1, 2**64, 10**5_000, 1.5, "7"):
+        with pytest.raises(InvalidArgument, match="doc_id is"):
+            Document(np.array([1]), doc_id=doc_id)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="ids are no array"):
+        Document([[1], [2, 3]])  # type: ignore[arg-type]

@@ -117,6 +117,36 @@ def test_a_state_of_another_order_is_refused(packed: Packed, mixture: Mixture) -
         Loader.resume(mixture, {"row": 3}, 4)
 
 
+def test_a_state_beyond_the_end_is_refused_and_one_at_the_end_is_not(packed: Packed) -> None:
+    state = Loader(packed, 4).state()
+    with pytest.raises(InvalidArgument, match=f"start at row {len(packed) + 1}, but there are {len(packed)} rows"):
+        Loader.resume(packed, {**state, "row": len(packed) + 1}, 4)
+    assert list(Loader.resume(packed, {**state, "row": len(packed)}, 4)) == []
+    for row in (-1, 1.5, None, 2**63):
+        with pytest.raises(InvalidArgument, match="start is"):
+            Loader.resume(packed, {**state, "row": row}, 4)
+    with pytest.raises(InvalidArgument, match=r"state is of type list.* Pass what Loader.state"):
+        Loader.resume(packed, [1], 4)  # type: ignore[arg-type]
+
+
+@settings(max_examples=30, deadline=None)
+@given(batch_rows=st.integers(1, 9), start=st.integers(0, 20), stop=st.integers(0, 20))
+def test_the_length_is_the_batches_still_to_come(packed: Packed, batch_rows: int, start: int, stop: int) -> None:
+    loader = Loader(packed, batch_rows, start=start, stop=stop)
+    lengths = [len(loader)]
+    for _ in loader:
+        lengths.append(len(loader))
+    assert lengths == list(range(len(lengths) - 1, -1, -1))
+    assert loader
+
+
+def test_an_endless_loader_has_no_length(mixture: Mixture) -> None:
+    loader = Loader(mixture, 4)
+    with pytest.raises(TypeError, match="Pass stop"):
+        len(loader)
+    assert loader
+
+
 def test_bad_settings_say_what_to_do(packed: Packed) -> None:
     with pytest.raises(InvalidArgument, match="batch_rows is 4, not a multiple of world = 3"):
         Loader(packed, 4, world=3)
@@ -126,6 +156,9 @@ def test_bad_settings_say_what_to_do(packed: Packed) -> None:
         Loader(packed, 0)
     with pytest.raises(InvalidArgument, match="start is -1"):
         Loader(packed, 4, start=-1)
+    for wrong in ("folder", [packed], None):
+        with pytest.raises(InvalidArgument, match=r"rows is of type .* Pass what `sg.pack`"):
+            Loader(wrong, 4)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match=f"there are {len(packed)} rows"):
         Loader(packed, 4, stop=len(packed) + 1)
 

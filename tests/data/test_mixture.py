@@ -20,7 +20,7 @@ SHARES = {"short": 0.3, "long": 0.6, "odd": 0.1}
 
 def packed_of(folder: Path, lengths: list[int], row_tokens: int = 16, tok: Tokenizer = TOK) -> Packed:
     documents = [Document(np.full(length, 7, dtype=np.uint32)) for length in lengths]
-    return pack(write_shards(documents, tok, folder), row_tokens)
+    return pack(write_shards(documents, tok, folder, allow_empty=True), row_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_bad_mixtures_say_what_to_do(sources: dict[str, Packed], tmp_path: Path)
     with pytest.raises(InvalidArgument, match="at least one source"):
         Mixture({})
     for share in (0.0, -1.0, float("nan"), 1e-9):
-        with pytest.raises(InvalidArgument, match='source "b"'):
+        with pytest.raises(InvalidArgument, match=r"source [\"']b[\"']"):
             Mixture({"a": (rows, 1.0), "b": (rows, share)})
     with pytest.raises(InvalidArgument, match=r"give \(packed rows, share\)"):
         Mixture({"a": rows})  # type: ignore[dict-item]
@@ -136,3 +136,42 @@ def test_bad_mixtures_say_what_to_do(sources: dict[str, Packed], tmp_path: Path)
     other = Tokenizer.train(["xyz"], vocab_size=259, special_tokens=["<|endoftext|>", "<|pad|>"])
     with pytest.raises(ForeignArtifact, match="tokenizer"):
         Mixture({"a": (rows, 1.0), "b": (packed_of(tmp_path / "other", [3], 16, other), 1.0)})
+
+
+def test_tiny_and_huge_shares_are_shares_or_typed(sources: dict[str, Packed]) -> None:
+    one, other = sources["short"], sources["long"]
+    for share in (5e-324, 1e-323, 1e-300, 1.0, 1e308):
+        mixture = Mixture({"a": (one, share), "b": (one, share)})
+        assert mixture.report(4)["planned"] == {"a": 0.5, "b": 0.5}
+        assert [mixture.source_of(row)[0] for row in range(4)].count("a") == 2
+    for share in (5e-324, 1e-300):
+        with pytest.raises(InvalidArgument, match="fewer than one row in 2\\^20") as raised:
+            Mixture({"a": (one, 1.0), "b": (other, share)})
+        assert len(str(raised.value)) < 200
+    for share in (float("nan"), float("inf"), None, "0.5", True, 10**400):
+        with pytest.raises(InvalidArgument, match="share of source 'b' is"):
+            Mixture({"a": (one, 1.0), "b": (other, share)})  # type: ignore[dict-item]
+        if share is not None:
+            with pytest.raises(InvalidArgument, match="max_epochs is"):
+                Mixture({"a": (one, 1.0)}, max_epochs=share)  # type: ignore[arg-type]
+
+
+def test_sources_of_another_shape_are_refused(sources: dict[str, Packed]) -> None:
+    for wrong in ([sources["short"]], sources["short"], "short", None):
+        with pytest.raises(InvalidArgument, match=r"Give \{name: \(packed rows, share\)\}"):
+            Mixture(wrong)  # type: ignore[arg-type]
+    for name in ("\ud800", 3):
+        with pytest.raises(InvalidArgument, match="a source's name is"):
+            Mixture({name: (sources["short"], 1.0)})  # type: ignore[dict-item]
+
+
+def test_epochs_that_allow_no_row_are_refused_and_not_silent(sources: dict[str, Packed]) -> None:
+    with pytest.raises(InvalidArgument, match=r"max_epochs is 0\.01: it allows not even the first row"):
+        mixture_of(sources, max_epochs=0.01)
+
+
+def test_a_source_of_which_all_was_rejected_says_so(tmp_path: Path) -> None:
+    long = write_shards([Document(np.full(99, 7))] * 3, TOK, tmp_path / "long")
+    rejected = pack(long, 16, too_long="reject")
+    with pytest.raises(DataError, match="all its 3 documents are longer than a row and were rejected"):
+        Mixture({"long": (rejected, 1.0)})

@@ -39,7 +39,7 @@ def shards_of(lengths: list[int], masked: bool = False, max_tokens: int = 97) ->
     for number, length in enumerate(lengths):
         mask = (np.arange(length + 1) >= length // 2) if masked and number % 3 == 0 else None
         documents.append(Document(rng.integers(2, 258, length), mask))
-    return write_shards(documents, TOK, Path(tempfile.mkdtemp()) / "data", max_tokens=max_tokens)
+    return write_shards(documents, TOK, Path(tempfile.mkdtemp()) / "data", max_tokens=max_tokens, allow_empty=True)
 
 
 def segment(shards: Shards, number: int) -> list[Triple]:
@@ -221,7 +221,7 @@ def test_bad_settings_and_rows_say_what_to_do() -> None:
     for row_tokens in (1, -1, 2**31, 2.5):
         with pytest.raises(InvalidArgument, match="row_tokens is"):
             pack(shards, row_tokens)  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgument, match="strategy is greedy: it must be best_fit or concat"):
+    with pytest.raises(InvalidArgument, match="strategy is 'greedy'; choose one of best_fit, concat"):
         pack(shards, 8, strategy="greedy")  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="too_long is 'drop'"):
         pack(shards, 8, too_long="drop")  # type: ignore[arg-type]
@@ -245,7 +245,31 @@ def test_offsets_that_do_not_match_the_manifest_are_found_when_planning() -> Non
     data[128 + 8] = 4  # documents of 4 and 4 tokens, where the manifest has 3 and 5
     path.write_bytes(data)
     with pytest.raises(CorruptArtifact, match="histogram"):
-        pack(Shards.open(shards.path), 8)
+        pack(Shards.open(shards.path, verify=False), 8)
+    packed = pack(Shards.open(shards.path, verify=False), 8, strategy="concat")
+    assert len(packed) == 2
+
+
+def test_offsets_that_change_after_planning_are_found_and_read_nothing_wrong() -> None:
+    shards = shards_of([3, 5, 9])
+    packed = pack(shards, 8)
+    path = shards.path / "00000" / "offsets.npy"
+    data = bytearray(path.read_bytes())
+    data[128 + 8] = 2
+    path.write_bytes(data)
+    with pytest.raises(CorruptArtifact, match="tokens when rows were planned"):
+        packed.batch(0, len(packed))
+
+
+def test_what_is_not_opened_shards_is_refused_with_what_to_do() -> None:
+    for wrong in ("folder", Path("folder"), None, [1]):
+        with pytest.raises(InvalidArgument, match=r"shards is of type .* Open the folder with `sg.Shards.open"):
+            pack(wrong, 8)  # type: ignore[arg-type]
+    shards = shards_of([3])
+    with pytest.raises(InvalidArgument, match="isolate_documents is of type str"):
+        pack(shards, 8, isolate_documents="no")  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="strategy is 3"):
+        pack(shards, 8, strategy=3)  # type: ignore[arg-type]
 
 
 def test_the_files_may_vanish_and_the_error_is_typed() -> None:

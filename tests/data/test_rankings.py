@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -105,6 +106,82 @@ def test_a_missing_file_and_a_record_that_is_not_json_are_errors(tmp_path: Path)
         Rankings.read([record("a", [1, 2]), {"id": object()}])
 
 
+@pytest.mark.parametrize("source", [{"id": "a"}, b"rankings.jsonl", bytearray(b"x"), 7, None])
+def test_one_record_bytes_and_numbers_are_no_source(source: object) -> None:
+    with pytest.raises(InvalidArgument, match="Give a path as str or Path, or a list of records"):
+        Rankings.read(source)  # type: ignore[arg-type]
+
+
+def test_a_record_with_half_a_character_is_rejected_and_no_other(tmp_path: Path) -> None:
+    records = [record("a", [1, 2], prompt="why \ud83d"), record("b", [1, 2])]
+    path = tmp_path / "rankings.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in records))
+    for rankings in (Rankings.read(records), Rankings.read(path)):
+        assert [group.id for group in rankings.groups] == ["b"]
+        assert [(r.line, r.code) for r in rankings.rejected] == [(1, "invalid_json")]
+        assert "line 1" not in rankings.rejected[0].message
+
+
+@pytest.mark.timeout(20)
+def test_a_fifo_a_device_and_a_folder_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.jsonl")
+    for path in (tmp_path / "fifo.jsonl", Path("/dev/zero"), tmp_path):
+        with pytest.raises(StorageError, match="not a regular file"):
+            Rankings.read(path)
+
+
+def test_damaged_gzip_is_a_ranking_error_whatever_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "rankings.jsonl.gz"
+    whole = gzip.compress((json.dumps(record("a", [1, 2])) + "\n").encode())
+    refused = 0
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            Rankings.read(path)
+        except RankingError:
+            refused += 1
+    assert refused > len(whole) // 2
+
+
+def test_a_record_of_chosen_and_rejected_names_its_reader() -> None:
+    (rejected,) = Rankings.read([{"chosen": "a", "rejected": "b"}]).rejected
+    assert (rejected.code, "read_chosen_rejected" in rejected.message) == ("unknown_field", True)
+
+
+def test_rankings_are_added_while_their_ids_differ() -> None:
+    one = Rankings.read([record("a", [1, 2]), record("b", [1]), record("c", [1, 1])])
+    other = Rankings.read([record("d", [2, 1]), record("e", [0, 1])])
+    both = one + other
+    assert [group.id for group in both.groups] == ["a", "c", "d"]
+    assert both.summary()["pairs"] == one.summary()["pairs"] + other.summary()["pairs"]
+    assert [r.code for r in both.rejected] == ["one_completion", "unknown_rank"]
+    with pytest.raises(InvalidArgument, match="2 ids are in both rankings, first 'a'"):
+        one + one
+    twice = one.with_id_prefix("1/") + one.with_id_prefix("2/")
+    assert [group.id for group in twice.groups] == ["1/a", "1/c", "2/a", "2/c"]
+    with pytest.raises(TypeError):
+        one + 3  # type: ignore[operator]
+
+
+class FoldingTokenizer(ByteTokenizer):
+    """Does not tell upper from lower case, as tokenizers of some models."""
+
+    def encode(self, text: str) -> npt.NDArray[np.uint32]:
+        return super().encode(text.lower())
+
+
+def test_completions_that_are_the_same_tokens_cannot_be_ranked_apart() -> None:
+    same = {"id": "same", "prompt": "p", "completions": [{"text": "Yes", "rank": 1}, {"text": "yes", "rank": 2}]}
+    ended = [{"text": "Yes", "rank": 1}, {"text": "yes", "rank": 2, "ended": False}]
+    rankings = Rankings.read([same, record("other", [1, 2]), {"id": "cut", "prompt": "p", "completions": ended}])
+    batches = rankings.batches(FoldingTokenizer())
+    assert [name for batch in batches for name in batch.ids] == ["other", "cut"]
+    assert [(r.line, r.code) for r in batches.rejected] == [(1, "equal_completions_ranked_apart")]
+    assert not rankings.batches(TOK).rejected
+    with pytest.raises(RankingError, match="1 equal_completions_ranked_apart"):
+        Rankings.read([same]).batches(FoldingTokenizer())
+
+
 def test_a_group_of_ties_is_kept_and_counted_but_not_trained_on() -> None:
     rankings = Rankings.read([record("tied", [1, 1]), record("clear", [1, 2])])
     assert rankings.summary()["groups_without_pairs"] == 1
@@ -189,8 +266,9 @@ def test_a_completion_that_does_not_fit_rejects_its_group_with_the_reason() -> N
     batches = rankings.batches(TOK, context_tokens=30)
     assert [batch.ids for batch in batches] == [("a",)]
     assert [(r.line, r.code) for r in batches.rejected] == [(2, "completion_too_long")]
-    with pytest.raises(RankingError, match="no group fits"):
+    with pytest.raises(RankingError, match=r"no group fits a batch \(1 completion_too_long") as raised:
         Rankings.read([long]).batches(TOK, context_tokens=30)
+    assert str(raised.value).lower().count("raise the context") <= 1
 
 
 def test_wrong_settings_are_refused() -> None:
@@ -201,6 +279,16 @@ def test_wrong_settings_are_refused() -> None:
         rankings.batches(TOK, arrange="pairs")  # type: ignore[arg-type]
     with pytest.raises(IndexError, match="batch 1 of 1"):
         rankings.batches(TOK)[1]
+    for seed in (-1, 2**64, 10**5_000, 1.5, "7"):
+        with pytest.raises(InvalidArgument, match="seed is"):
+            rankings.batches(TOK, seed=seed)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match="seed is"):
+            rankings.split(0.5, seed=seed)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument, match="epoch is -1"):
+        rankings.batches(TOK, seed=1, epoch=-1)
+    for share in (math.nan, "0.5", None):
+        with pytest.raises(InvalidArgument, match="validation_share is"):
+            rankings.split(share)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.sampled_from([f"prompt {i}" for i in range(30)]), max_size=60), st.integers(0, 5))

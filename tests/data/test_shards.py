@@ -1,5 +1,6 @@
 """Token shards: round trip, plain numpy files, and damage that must not pass."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ from stategpt.errors import (
     DataError,
     ForeignArtifact,
     InvalidArgument,
+    StategptError,
     StorageError,
     UnknownToken,
 )
@@ -82,7 +84,8 @@ def test_any_documents_come_back(
     ids = [data.draw(st.lists(st.integers(0, tok.vocab_size - 1), min_size=n, max_size=n)) for n in lengths]
     masks = [np.array([1] + [0, 1] * n)[: n + 1] if masked else None for n in lengths]
     documents = [Document(np.array(i, dtype=np.uint32), m) for i, m in zip(ids, masks, strict=True)]
-    ds = write_shards(documents, tok, tmp_path_factory.mktemp("any") / "data", max_tokens=max_tokens)
+    out = tmp_path_factory.mktemp("any") / "data"
+    ds = write_shards(documents, tok, out, max_tokens=max_tokens, allow_empty=True)
     assert [found.tolist() for found in ds] == ids
     for number, mask in enumerate(masks):
         assert (ds.loss_mask(number) == (1 if mask is None else mask)).all()
@@ -104,9 +107,12 @@ def test_the_bytes_do_not_depend_on_threads(tok: Tokenizer, tmp_path: Path) -> N
     assert one.fingerprint == two.fingerprint
 
 
-def test_writing_again_replaces_and_no_documents_are_an_empty_set(tok: Tokenizer, tmp_path: Path) -> None:
-    write_shards(TEXTS, tok, tmp_path / "data")
-    ds = write_shards([], tok, tmp_path / "data")
+def test_writing_again_replaces_and_no_documents_are_an_empty_set_where_allowed(tok: Tokenizer, tmp_path: Path) -> None:
+    before = write_shards(TEXTS, tok, tmp_path / "data").fingerprint
+    with pytest.raises(CorpusError, match="there are no documents to write"):
+        write_shards([], tok, tmp_path / "data")
+    assert Shards.open(tmp_path / "data").fingerprint == before
+    ds = write_shards([], tok, tmp_path / "data", allow_empty=True)
     assert (len(ds), ds.num_tokens, list(ds)) == (0, 0, [])
     assert os.listdir(tmp_path) == ["data"]
 
@@ -115,7 +121,9 @@ def test_writing_again_replaces_and_no_documents_are_an_empty_set(tok: Tokenizer
     ("documents", "error", "message"),
     [
         (["ok", b"caf\xe9"], CorpusError, "document 1, byte 3: not UTF-8"),
-        (["ok", "\ud800"], CorpusError, "lone surrogates"),
+        ([Document(np.array([1])), "ok", "a\ud800"], CorpusError, "document 2 is not Unicode text .*position 1"),
+        ((text for text in ["ok"] * 20_000 + ["\ud800"]), CorpusError, "document 20000 is not Unicode"),
+        ({"a": "text"}, InvalidArgument, "give a list|Give a list"),
         ([Document(np.array([1])), Document(np.array([4000]))], UnknownToken, r"document 1, token 0: id 4000"),
         ([Document(np.array([5]), np.array([0, 0]))], DataError, "document 0: its mask trains no target"),
         ([Document(np.array([5]), doc_id=1), "text"], DataError, "some documents have a doc_id"),
@@ -129,6 +137,58 @@ def test_bad_documents_are_refused_and_nothing_is_written(
     with pytest.raises(error, match=message):
         write_shards(documents, tok, tmp_path / "data")  # type: ignore[arg-type]
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_not_unicode_can_be_replaced(tok: Tokenizer, tmp_path: Path) -> None:
+    ds = write_shards(["the \ud800cat", b"caf\xe9", "mat"], tok, tmp_path / "data", errors="replace")
+    assert [tok.decode(ids) for ids in ds] == ["the \ufffdcat", "caf\ufffd", "mat"]
+    with pytest.raises(InvalidArgument, match="errors is 'ignore'"):
+        write_shards(["a"], tok, tmp_path / "data", errors="ignore")  # type: ignore[arg-type]
+
+
+def test_half_characters_in_names_are_typed(tok: Tokenizer, tmp_path: Path) -> None:
+    for name in ("source", "licence", "end_of_text"):
+        with pytest.raises(InvalidArgument, match=f"{name} is .*lone surrogate"):
+            write_shards(TEXTS, tok, tmp_path / "data", **{name: "\ud800"})  # type: ignore[arg-type]
+    for parents in (["\ud800"], "b3:one", [3]):
+        with pytest.raises(InvalidArgument, match="parent"):
+            write_shards(TEXTS, tok, tmp_path / "data", parents=parents)  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_id_in_a_gap_of_the_vocabulary_is_unknown(tmp_path: Path) -> None:
+    ranks = b"".join(b"%s %d\n" % (base64.b64encode(bytes([byte])), byte) for byte in range(256))
+    (tmp_path / "ranks.tiktoken").write_bytes(ranks)
+    tok = Tokenizer.from_tiktoken(tmp_path / "ranks.tiktoken", special_tokens={"<|endoftext|>": 300}, pattern="gpt2")
+    write_shards([Document(np.array([255, 300]))], tok, tmp_path / "data")
+    for gap in (256, 299, 301):
+        with pytest.raises(UnknownToken, match=f"document 0, token 1: id {gap} is"):
+            write_shards([Document(np.array([255, gap]))], tok, tmp_path / "data")
+
+
+@pytest.mark.timeout(20)
+def test_a_fifo_in_place_of_a_file_is_refused_without_waiting(tok: Tokenizer, tmp_path: Path) -> None:
+    write_shards(TEXTS, tok, tmp_path / "data")
+    for name in ("00000/tokens.npy", "manifest.json"):
+        (tmp_path / "data" / name).unlink()
+        os.mkfifo(tmp_path / "data" / name)
+        for verify in (True, False):
+            with pytest.raises(StategptError):
+                Shards.open(tmp_path / "data", verify=verify)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_every_flipped_byte_of_every_file_is_found_at_opening(tok: Tokenizer, tmp_path: Path, at: int) -> None:
+    documents = [Document(np.array([5, 6, 7]), np.array([0, 1, 1, 1]), 4), Document(np.array([8]), doc_id=3)]
+    write_shards(documents, tok, tmp_path / "data")
+    for path in sorted((tmp_path / "data").rglob("*.*")):
+        whole = path.read_bytes()
+        for place in range(at, len(whole), 16 if path.suffix == ".npy" else 64):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+            with pytest.raises((CorruptArtifact, ForeignArtifact)):
+                Shards.open(tmp_path / "data")
+        path.write_bytes(whole)
+    Shards.open(tmp_path / "data")
 
 
 def test_an_interrupted_source_leaves_what_was_there(tok: Tokenizer, tmp_path: Path) -> None:
@@ -178,12 +238,13 @@ def test_damage_is_named_with_file_and_byte(tok: Tokenizer, tmp_path: Path) -> N
     with pytest.raises(CorruptArtifact, match=r"00000/tokens\.npy, byte 20: the header"):
         Shards.open(tmp_path / "data")
     tokens.write_bytes(whole[:130] + bytes([whole[130] ^ 1]) + whole[131:])
-    ds = Shards.open(tmp_path / "data")
     with pytest.raises(CorruptArtifact, match=r"00000/tokens\.npy is altered"):
-        ds.verify()
+        Shards.open(tmp_path / "data")
+    with pytest.raises(CorruptArtifact, match=r"00000/tokens\.npy is altered"):
+        Shards.open(tmp_path / "data", verify=False).verify()
     tokens.write_bytes(whole[:128] + b"\xff" * (len(whole) - 128))
     with pytest.raises(CorruptArtifact, match=r"byte 128: token id 65535 is outside the vocabulary"):
-        Shards.open(tmp_path / "data").document(0)
+        Shards.open(tmp_path / "data", verify=False).document(0)
     tokens.unlink()
     with pytest.raises(CorruptArtifact, match="missing"):
         Shards.open(tmp_path / "data")

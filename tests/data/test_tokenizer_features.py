@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from data.tokenizer_oracles import VOCABULARIES, floods, library_texts, odd_text
 from stategpt.data.hf_tokenizer import HfTokenizer
 from stategpt.data.tokenizer import Tokenizer
-from stategpt.errors import InvalidArgument, PatternLimit, TokenizerFormatError, TokenizerUnsupported
+from stategpt.errors import InvalidArgument, MissingExtra, PatternLimit, TokenizerFormatError, TokenizerUnsupported
 
 tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed (extra: hf)")
 
@@ -255,16 +255,15 @@ FALLBACK: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("path", "parts"), FALLBACK, ids=[path for path, _ in FALLBACK])
-def test_what_is_not_covered_goes_to_the_library(
-    path: str, parts: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_what_is_not_covered_goes_to_the_library_on_request_only(
+    path: str, parts: dict[str, Any], tmp_path: Path
 ) -> None:
     file = changed(**parts, added=[{"content": "<s>", "special": True}, {"content": "<n>"}])
     (tmp_path / "tokenizer.json").write_text(file)
-    with caplog.at_level(logging.WARNING, logger="stategpt"):
-        made = Tokenizer.load(tmp_path / "tokenizer.json")
-    assert isinstance(made, HfTokenizer)
-    assert [record.name.split(".")[0] for record in caplog.records] == ["stategpt"]
-    assert f"at {path}: " in caplog.text
+    with pytest.raises(TokenizerUnsupported, match=f'at {re.escape(path)}: .*engine="tokenizers"'):
+        Tokenizer.load(tmp_path / "tokenizer.json")
+    made = Tokenizer.load(tmp_path / "tokenizer.json", engine="tokenizers")
+    assert type(made) is HfTokenizer
     assert made.encode("ab", special="allow").dtype == np.uint32
     assert not set(made.encode("<s><n> A").tolist()) & set(made.special_tokens.values())
     assert made.special_id("<n>") in made.encode("<n>", special="allow").tolist()
@@ -273,8 +272,10 @@ def test_what_is_not_covered_goes_to_the_library(
 def test_without_the_library_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tokenizer.json").write_text(changed(normalizer={"type": "Lowercase"}))
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(TokenizerUnsupported, match=r"\$\.normalizer: normalizer Lowercase.*stategpt\[hf\]"):
+    with pytest.raises(TokenizerUnsupported, match=r"\$\.normalizer: normalizer Lowercase"):
         Tokenizer.load(tmp_path / "tokenizer.json")
+    with pytest.raises(MissingExtra, match="tokenizers"):
+        Tokenizer.load(tmp_path / "tokenizer.json", engine="tokenizers")
 
 
 def test_the_library_streams_as_it_decodes(tmp_path: Path) -> None:

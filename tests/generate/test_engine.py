@@ -1,5 +1,6 @@
 """The engine: what it samples, whether batch-mates matter, how completions end, and what it refuses."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -11,7 +12,7 @@ from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.data import Layout, Tokenizer, chat_prompt  # noqa: E402
 from stategpt.errors import ContextOverflow, ForeignArtifact, InvalidArgument, UnknownToken  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
-from stategpt.model import GPT, log_probs  # noqa: E402
+from stategpt.model import GPT, SpecialIds, log_probs  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 
 TEXT = "Return the length of a list. Return True if the key is in the dictionary. "
@@ -250,3 +251,98 @@ def test_what_cannot_be_sampled_is_refused_with_the_prompts_number(engine, model
     small = GPT(GPTConfig(vocab_size=20, depth=1, width=8, heads=1, kv_heads=1, head_width=8, hidden_width=8))
     with pytest.raises(ForeignArtifact, match="load the tokenizer that was saved with the model"):
         Engine(small, tok)
+
+
+def test_every_end_id_of_the_model_ends_a_completion(model, tok):
+    first = int(tok.encode("Return")[0])
+    ends = copy.deepcopy(model)
+    ends.special_ids = SpecialIds(bos=0, eos=(first, 7), pad=1)
+    engine = Engine(ends, tok)
+    assert engine.end_ids == (0, first, 7)
+    for end in engine.end_ids:
+        (one,) = engine.generate(prompts(tok)[:1], max_tokens=5, forbidden=all_but(tok, end))
+        assert (one.ids.tolist(), one.ended, one.reason, one.text) == ([end], True, "end", "")
+        assert list(engine.stream(prompts(tok)[0], max_tokens=5, forbidden=all_but(tok, end))) == []
+        (stopped,) = engine.generate(prompts(tok)[:1], max_tokens=5, forbidden=all_but(tok, end), stop=["zz"])
+        assert (stopped.ids.tolist(), stopped.reason, stopped.text) == ([end], "end", "")
+    (one,) = Engine(model, tok).generate(prompts(tok)[:1], max_tokens=5, forbidden=all_but(tok, first))
+    assert (one.ids.tolist(), one.reason) == ([first] * 5, "length")
+
+
+def test_control_tokens_that_end_a_text_are_not_forbidden(model, tok):
+    ends = copy.deepcopy(model)
+    ends.special_ids = SpecialIds(eos=(0, 7))
+    assert set(Engine(model, tok)._forbidden(None)) - set(Engine(ends, tok)._forbidden(None)) == {7}
+
+
+def test_one_string_where_a_list_is_meant_is_refused_with_the_remedy(engine):
+    with pytest.raises(InvalidArgument, match=r"prompts is of type str; .*generate\(\[prompt\]\)"):
+        engine.generate("Hello")
+    with pytest.raises(InvalidArgument, match=r"stop is of type str; .*stop=\['Use'\]"):
+        engine.generate(["Hello"], stop="Use")
+    with pytest.raises(InvalidArgument, match=r"stop is of type str"):
+        engine.stream("Hello", stop="Use")
+    with pytest.raises(InvalidArgument, match=r"prompts is one vector of ids, int64\[2\]"):
+        engine.generate(np.array([1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "found"),
+    [
+        ({"role": "user", "content": "hi"}, "prompt 0 is a dict; .*chat_prompt"),
+        ([{"role": "user", "content": "hi"}], "prompt 0 is a list of dict; .*chat_prompt"),
+        (["Hello"], "prompt 0 is a list of str"),
+        (b"Hello", "prompt 0 is a bytes"),
+        (None, "prompt 0 is a NoneType"),
+        (3, r"prompt 0 is int64\[\]"),
+        (np.array([1.0, 2.0]), r"prompt 0 is float64\[2\]"),
+        (np.array([[1, 2]]), r"prompt 0 is int64\[1, 2\]"),
+        ([[1, 2], [3]], "prompt 0 is a list that is no vector of ids"),
+    ],
+)
+def test_a_prompt_that_is_neither_text_nor_ids_is_refused_by_its_type(engine, prompt, found):
+    with pytest.raises(InvalidArgument, match=found):
+        engine.generate([prompt])
+    with pytest.raises(InvalidArgument, match=found):
+        engine.stream(prompt)
+
+
+def test_ids_of_any_whole_number_type_are_taken_and_negative_ones_refused(engine, tok):
+    fitting = prompts(tok)[0]
+    asked = [fitting.astype(np.int64), fitting.tolist(), torch.from_numpy(fitting.astype(np.int32)), fitting]
+    answers = [engine.generate([prompt], temperature=0, max_tokens=3)[0].ids.tolist() for prompt in asked]
+    assert answers[1:] == answers[:-1]
+    with pytest.raises(UnknownToken, match="prompt 0 holds id -1"):
+        engine.generate([[3, -1]])
+
+
+@pytest.mark.parametrize(
+    ("setting", "found"),
+    [
+        ({"n": 1.5}, "n is 1.5; it must be a whole number"),
+        ({"max_tokens": "9"}, "max_tokens is '9'"),
+        ({"seed": "x"}, "seed is 'x'"),
+        ({"temperature": "0"}, "temperature is '0'; it must be a number"),
+        ({"top_k": 2.5}, "top_k is 2.5"),
+        ({"top_p": "x"}, "top_p is 'x'"),
+        ({"forbidden": "ab"}, "forbidden is of type str"),
+        ({"forbidden": [0.5]}, "an id in forbidden is 0.5"),
+        ({"stop": [3]}, "stop holds 3; stop strings are strings"),
+        ({"stream_base": "x"}, "stream_base is 'x'"),
+        ({"stream_base": 0.5}, "stream_base is 0.5"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_named(engine, setting, found):
+    with pytest.raises(InvalidArgument, match=found):
+        engine.generate(["Return"], **setting)
+
+
+def test_an_engine_of_the_wrong_parts_is_refused_and_has_a_short_repr(engine, model, tok):
+    with pytest.raises(InvalidArgument, match=r"model is of type GPTConfig; it must be a GPT"):
+        Engine(model.config, tok)
+    with pytest.raises(InvalidArgument, match=r"tok is of type str; .*sg\.Tokenizer\.load"):
+        Engine(model, "tokenizer.json")
+    with pytest.raises(InvalidArgument, match="precision is 'fp8'"):
+        Engine(model, tok, precision="fp8")
+    assert "width=32" in repr(engine)
+    assert len(repr(engine)) < 200

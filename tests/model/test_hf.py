@@ -1,10 +1,13 @@
 """Model folders: what is written, that it comes back bit by bit, and what each kind of damage answers."""
 
+import contextlib
 import json
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from stategpt.artifacts import publish_folder  # noqa: E402
@@ -101,7 +104,11 @@ def test_a_reward_model_is_no_language_model_and_the_other_way_round(folder, tmp
         ("hidden_act", "gelu"),
         ("use_sliding_window", True),
         ("rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("rope_scaling", {"rope_type": "llama3", "factor": 8.0}),
+        ("rope_scaling", {"factor": 8.0}),
         ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1e4}),
+        ("rope_parameters", {"type": "linear", "rope_theta": 1e4}),
+        ("quantization_config", {"quant_method": "gptq"}),
         ("attention_bias", True),
     ],
 )
@@ -160,3 +167,106 @@ def test_switches_that_no_format_has_are_refused_before_training():
     shape = GPTConfig(vocab_size=8, depth=1, width=8, heads=1, kv_heads=1, head_width=8, attention_bias=True)
     with pytest.raises(ConfigError, match="no format in use has both"):
         GPT(shape)
+
+
+def test_rope_theta_beside_rope_parameters_is_read(folder):
+    for rope in ({"rope_type": "default"}, {}, None):
+        change_config(folder, rope_theta=77_777.0, rope_parameters=rope)
+        assert GPT.from_pretrained(folder).config.rope_theta == 77_777.0
+    change_config(folder, rope_theta=77_777.0, rope_parameters={"rope_theta": 5e5})
+    assert GPT.from_pretrained(folder).config.rope_theta == 5e5
+
+
+@pytest.mark.parametrize("value", [True, "1", None, [], 1e400], ids=str)
+def test_a_reward_offset_is_a_finite_number(tmp_path, value):
+    RewardModel(GPT(SHAPE)).save_pretrained(tmp_path)
+    change_config(tmp_path, reward_offset=value)
+    if value is None:
+        assert RewardModel.from_pretrained(tmp_path).reward_offset == 0.0
+        return
+    with pytest.raises(CorruptArtifact, match=r"reward_offset|Infinity"):
+        RewardModel.from_pretrained(tmp_path)
+
+
+def test_sizes_that_do_not_fit_together_are_corrupt(folder):
+    change_config(folder, num_key_value_heads=3)
+    with pytest.raises(CorruptArtifact, match=r"do not fit together.*kv_heads"):
+        GPT.from_pretrained(folder)
+
+
+def test_a_foreign_name_is_shown_without_control_characters(folder):
+    change_config(folder, model_type="\x1b]0;evil\x07", architectures=["\x1b[31m"])
+    with pytest.raises(ForeignArtifact) as refused:
+        GPT.from_pretrained(folder)
+    assert "\x1b" not in str(refused.value)
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-5, 200),
+        st.sampled_from([-1, 0, 10**6, 10**9, 2**31, 2**63, 10**30]),
+        st.floats(allow_nan=True, allow_infinity=True),
+        st.text(max_size=8),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_ROPE = st.dictionaries(st.sampled_from(["rope_theta", "rope_type", "type", "factor"]), JSON, max_size=3)
+KEYS = [
+    *("model_type", "architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
+    *("num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings"),
+    *("rms_norm_eps", "rope_theta", "rope_parameters", "rope_scaling", "tie_word_embeddings", "attention_bias"),
+    *("mlp_bias", "use_sliding_window", "bos_token_id", "eos_token_id", "pad_token_id", "reward_offset"),
+    *("quantization_config", "dtype", "use_cache"),
+]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A language model and a reward model."""
+    folders = tmp_path_factory.mktemp("gpt"), tmp_path_factory.mktemp("reward")
+    GPT(SHAPE).save_pretrained(folders[0])
+    RewardModel(GPT(SHAPE)).save_pretrained(folders[1])
+    return [(folder, json.loads((folder / "config.json").read_text())) for folder in folders]
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=500, deadline=None)
+@given(changes=st.dictionaries(st.sampled_from(KEYS), JSON | _ROPE, min_size=1, max_size=3), drop=st.booleans())
+def test_any_config_loads_or_is_refused_by_a_typed_error(both, changes, drop):
+    for kind, (folder, whole) in zip((GPT, RewardModel), both, strict=True):
+        found = {key: value for key, value in whole.items() if not (drop and key in changes)}
+        (folder / "config.json").write_text(json.dumps(found if drop else {**found, **changes}))
+        try:
+            model = kind.from_pretrained(folder)
+        except (CorruptArtifact, ForeignArtifact):
+            continue
+        assert sum(parameter.numel() for parameter in model.parameters()) < 10_000
+
+
+@pytest.mark.timeout(120)
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_bytes_as_config_load_or_are_refused_by_a_typed_error(both, data):
+    folder, whole = both[0]
+    content = bytearray(json.dumps(whole).encode())
+    at = data.draw(st.integers(0, len(content) - 1))
+    content[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
+    (folder / "config.json").write_bytes(content)
+    with contextlib.suppress(CorruptArtifact, ForeignArtifact):
+        GPT.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 50_000, "9" * 5000, "[]", "5", '"x"', "null", "\ufeff{}"])
+def test_a_config_that_is_no_object_is_corrupt(folder, content):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(CorruptArtifact, match=r"config\.json"):
+        GPT.from_pretrained(folder)
+
+
+def test_a_config_above_the_limit_is_not_read(folder):
+    change_config(folder, padding="x" * (1 << 20))
+    with pytest.raises(CorruptArtifact, match="1,048,576"):
+        GPT.from_pretrained(folder)

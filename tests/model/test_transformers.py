@@ -11,7 +11,8 @@ import torch.nn.functional as F  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.data.layout import Layout  # noqa: E402
-from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.errors import CorruptArtifact  # noqa: E402
+from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.hf import gpt_tensor_name  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 
@@ -129,3 +130,97 @@ def test_greedy_generation_in_transformers_follows_the_saved_end_of_text(tmp_pat
     random_gpt(config()).save_pretrained(tmp_path)
     settings = transformers.GenerationConfig.from_pretrained(tmp_path)
     assert (settings.bos_token_id, settings.eos_token_id, settings.pad_token_id) == (0, 0, 1)
+
+
+FAMILIES = {"Qwen3": (True, False), "Qwen2": (False, True), "Llama": (False, False)}
+
+
+def theirs_of(family: str, **changes):
+    """A model that transformers made, with every weight random."""
+    qk_norm, bias = FAMILIES[family]
+    shape = config(qk_norm=qk_norm, attention_bias=bias)
+    made = getattr(transformers, f"{family}Config")(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.width,
+        intermediate_size=shape.hidden_width,
+        num_hidden_layers=shape.depth,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_width,
+        max_position_embeddings=64,
+        tie_word_embeddings=False,
+        **changes,
+    )
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{family}ForCausalLM")(made).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_odd_ids_and_number_format_survive_loading_and_saving(tmp_path, family, dtype):
+    first, again = tmp_path / "theirs", tmp_path / "ours"
+    model = theirs_of(family, bos_token_id=3, eos_token_id=2, pad_token_id=5).to(dtype)
+    model.generation_config.eos_token_id = [2, 7]
+    model.save_pretrained(first)
+    loaded = GPT.from_pretrained(first)
+    assert loaded.special_ids == SpecialIds(bos=3, eos=(2, 7), pad=5)
+    loaded.save_pretrained(again)
+    back = transformers.AutoModelForCausalLM.from_pretrained(again, attn_implementation="eager", dtype="auto")
+    assert back.dtype == dtype
+    assert (back.config.bos_token_id, back.config.pad_token_id) == (3, 5)
+    assert back.generation_config.eos_token_id == [2, 7]
+    for (name, one), (_, other) in zip(model.named_parameters(), back.named_parameters(), strict=True):
+        assert torch.equal(one, other), name
+    tokens, layout = batch()
+    with torch.no_grad():
+        # Loaded anew: `.to(bfloat16)` rounded the rotary frequencies of `model`.
+        exact = transformers.AutoModelForCausalLM.from_pretrained(first, attn_implementation="eager", dtype="float32")
+        expected = exact(tokens).logits.flatten(0, 1)
+        ours = GPT.from_pretrained(first, torch.float32)(tokens.flatten(), layout)
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(loaded(tokens.flatten(), layout), expected, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_theta": 77_777.0, "rope_parameters": {"rope_type": "default"}},
+        {"rope_theta": 77_777.0, "rope_parameters": None},
+        {"rope_theta": 5.0, "rope_parameters": {"rope_theta": 77_777.0}},
+        {"rope_theta": 77_777.0, "rope_scaling": {"type": "default"}, "rope_parameters": None},
+        {"rope_theta": 77_777.0, "rope_scaling": {"rope_type": "default"}},
+        {"rope_theta": 5.0, "rope_scaling": {"rope_type": "default", "rope_theta": 77_777.0}},
+        {"rope_parameters": {"rope_type": "default"}},
+        {"hidden_act": "swish"},
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+@pytest.mark.parametrize("family", ["Llama", "Qwen3"])
+def test_spellings_of_config_json_mean_what_they_mean_in_transformers(tmp_path, family, changes):
+    theirs_of(family).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    found = {**json.loads(path.read_text()), "rope_theta": None, **changes}
+    path.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager")
+    tokens, layout = batch()
+    with torch.no_grad():
+        expected = theirs(tokens).logits.flatten(0, 1)
+        torch.testing.assert_close(
+            GPT.from_pretrained(tmp_path)(tokens.flatten(), layout), expected, rtol=1e-5, atol=1e-5
+        )
+
+
+def test_an_absent_head_width_is_the_familys(tmp_path):
+    for family, width in (("Llama", 48 // 6), ("Qwen3", 128)):
+        model = theirs_of(family)
+        model.save_pretrained(tmp_path / family)
+        path = tmp_path / family / "config.json"
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "head_dim"}))
+        assert transformers.AutoConfig.from_pretrained(tmp_path / family).head_dim == width
+        with pytest.raises(CorruptArtifact, match=rf"asks for \[{6 * width}, 48\]"):
+            GPT.from_pretrained(tmp_path / family)

@@ -77,7 +77,12 @@ def test_twenty_packings_take_one_graph_of_the_model():
     compiled = torch.compile(model, fullgraph=True, backend=count)
     ids = torch.randint(0, 61, (2 * T,), generator=torch.Generator().manual_seed(1))
     for layout in packings(2):
-        torch.testing.assert_close(compiled(ids, TensorLayout.of(layout)), model(ids, TensorLayout.of(layout)))
+        output, expected = compiled(ids, TensorLayout.of(layout)), model(ids, TensorLayout.of(layout))
+        torch.testing.assert_close(output, expected)
+        parameters = list(model.parameters())
+        gradients = (torch.autograd.grad(x.square().sum(), parameters) for x in (output, expected))
+        for ours, theirs in zip(*gradients, strict=True):
+            torch.testing.assert_close(ours, theirs)
     assert count.graphs == 1
 
 

@@ -48,3 +48,13 @@ def test_a_second_backward_is_refused_instead_of_wrong():
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+def test_compiled_gradients_are_those_uncompiled(compiler):
+    logits, targets = torch.randn(9, 17, requires_grad=True), torch.randint(0, 17, (9,))
+    torch._dynamo.reset()
+    compiled = torch.compile(cross_entropy, fullgraph=True, backend=compiler)
+    (found,) = torch.autograd.grad(0.5 * compiled(logits, targets), logits)
+    (expected,) = torch.autograd.grad(0.5 * F.cross_entropy(logits, targets, reduction="sum"), logits)
+    torch.testing.assert_close(found, expected)

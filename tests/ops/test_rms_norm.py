@@ -59,3 +59,17 @@ def test_bfloat16_is_normed_in_float32_and_returned_as_bfloat16():
     y = rms_norm(x, torch.ones(64), 1e-6)
     assert y.dtype == torch.bfloat16
     torch.testing.assert_close(y.float(), formula(x.float(), 1.0, 1e-6), rtol=2**-8, atol=0)
+
+
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_compiled_gradients_are_those_uncompiled(dtype, compiler):
+    x = torch.randn(5, 3, 8, dtype=dtype, requires_grad=True)
+    weight = torch.randn(3, 8, dtype=torch.float64 if dtype == torch.float64 else torch.float32, requires_grad=True)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, w: rms_norm(x, w, 1e-6), fullgraph=True, backend=compiler)
+    direction = torch.randn(5, 3, 8, dtype=dtype)
+    found = torch.autograd.grad(compiled(x, weight), (x, weight), direction)
+    expected = torch.autograd.grad(rms_norm(x, weight, 1e-6), (x, weight), direction)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)

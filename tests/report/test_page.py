@@ -219,5 +219,5 @@ def test_a_broken_json_file_is_named(tmp_path: Path) -> None:
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
-    with pytest.raises(MissingExtra, match=r'jinja2 .* pip install "stategpt\[train\]"'):
+    with pytest.raises(MissingExtra, match=r"jinja2, .* pip install '\.\[train\]'"):
         page.render(tmp_path)

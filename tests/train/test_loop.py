@@ -168,3 +168,28 @@ def test_a_signal_ends_at_a_step_border_with_a_checkpoint(
         fit(Regression(model, 50), model, _settings(tmp_path), hook=interrupt)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000005"]
     assert signal.getsignal(number) is before
+
+
+def test_a_checkpoint_of_a_step_beyond_the_last_is_refused(tmp_path: Path) -> None:
+    """It would end the stage at once, untrained."""
+    _train(10, _settings(tmp_path, checkpoint_every_steps=8))
+    with pytest.raises(CorruptArtifact, match="step 8, regression has 5 steps"):
+        _train(5, _settings(tmp_path))
+
+
+def test_a_checkpoint_after_skipped_steps_alone_can_be_loaded(tmp_path: Path) -> None:
+    """AdamW has no state yet then."""
+    first, resumed = _model(), _model()
+    bad = frozenset({0, 1})
+
+    def stop(step: int) -> None:
+        if step == 3:
+            raise InterruptedError
+
+    settings = _settings(tmp_path / "cut", checkpoint_every_steps=2)
+    with pytest.raises(InterruptedError):
+        fit(Regression(first, 6, bad_steps=bad), first, settings, hook=stop)
+    fit(Regression(resumed, 6, bad_steps=bad), resumed, settings)
+    straight = _model()
+    fit(Regression(straight, 6, bad_steps=bad), straight, _settings(tmp_path / "straight"))
+    assert _weights(resumed) == _weights(straight)

@@ -1,7 +1,5 @@
 """Optimizer groups, clipping, and a state that survives a round trip bit for bit."""
 
-from dataclasses import replace
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
@@ -11,41 +9,25 @@ from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.train.optim import (  # noqa: E402
     adamw,
     clip_gradients,
-    decay_groups,
-    learning_rate_scales,
+    expected_tensors,
     optimizer_tensors,
     restore_optimizer,
+    unusable_tensor,
 )
 
 TINY = GPTConfig(vocab_size=32, depth=1, width=8, heads=2, kv_heads=1, head_width=4, hidden_width=16, context_tokens=16)
 
 
-def test_matrices_decay_and_norms_and_the_tied_embedding_do_not() -> None:
-    model = GPT(TINY)
-    decayed, kept = decay_groups(model)
-    assert len(decayed) + len(kept) == len(list(model.parameters()))
-    assert "embed_tokens.weight" in kept
-    assert all("proj" in name for name in decayed)
-    assert all("norm" in name or "embed" in name for name in kept)
-
-
-def test_a_tied_embedding_and_the_last_norm_move_in_proportion_to_their_size() -> None:
-    scale = TINY.width**0.5
-    assert learning_rate_scales(GPT(TINY)) == {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
-    inside = learning_rate_scales(RewardModel(GPT(TINY)))
-    assert inside == {"gpt.embed_tokens.weight": scale, "gpt.norm.weight": 1 / scale, "head.weight": scale}
-    untied = replace(TINY, tied_embeddings=False)
-    assert learning_rate_scales(GPT(untied)) == {}
-
-
-def test_every_parameter_is_in_one_group_with_its_scale() -> None:
-    model = GPT(TINY)
-    groups = adamw(model, OptimConfig(learning_rate=1e-2)).param_groups
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    scale_of = {names[id(p)]: group["scale"] for group in groups for p in group["params"]}
-    assert sorted(scale_of) == sorted(names.values())
-    assert sum(len(group["params"]) for group in groups) == len(names)
-    assert {name for name, scale in scale_of.items() if scale != 1.0} == {"embed_tokens.weight", "norm.weight"}
+@pytest.mark.parametrize("head", [False, True])
+def test_the_groups_are_the_models_own_with_the_schedules_rate(head: bool) -> None:
+    model = RewardModel(GPT(TINY)) if head else GPT(TINY)
+    ours = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.3)).param_groups
+    theirs = model.parameter_groups(lr=1e-2, weight_decay=0.3)
+    for group, expected in zip(ours, theirs, strict=True):
+        assert [id(p) for p in group["params"]] == [id(p) for p in expected["params"]]
+        assert {key: group[key] for key in ("lr", "weight_decay", "scale")} == {
+            key: expected[key] for key in ("lr", "weight_decay", "scale")
+        }
 
 
 def test_the_norm_is_global_and_returned_as_it_was() -> None:
@@ -80,3 +62,41 @@ def test_restored_state_continues_bit_for_bit() -> None:
     _step(other, resumed, 2)
     for (name, ours), theirs in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
+
+
+def test_the_state_of_a_parameter_without_a_gradient_is_saved_as_what_adamw_starts_with() -> None:
+    """Bit for bit as if it had not been saved: its first step is the same."""
+    torch.manual_seed(0)
+    model = GPT(TINY)
+    optimizer = adamw(model, OptimConfig(learning_rate=1e-2))
+    saved = optimizer_tensors(model, optimizer)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    _step(model, optimizer, 1)
+
+    other = GPT(TINY)
+    other.load_state_dict(weights)
+    resumed = adamw(other, OptimConfig(learning_rate=1e-2))
+    restore_optimizer(other, resumed, saved)
+    _step(other, resumed, 1)
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_names_shapes_and_dtypes_are_those_that_adamw_makes() -> None:
+    model = GPT(TINY)
+    optimizer = adamw(model, OptimConfig(learning_rate=1e-2))
+    _step(model, optimizer, 1)
+    made, expected = optimizer_tensors(model, optimizer), expected_tensors(model)
+    assert {name: (x.shape, x.dtype) for name, x in made.items()} == {
+        name: (x.shape, x.dtype) for name, x in expected.items()
+    }
+    assert set(optimizer.state[model.norm.weight]) == {"step", "exp_avg", "exp_avg_sq"}, "AdamW keeps nothing else"
+    assert unusable_tensor(made) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("a.step", -1.0), ("a.step", 0.5), ("a.step", 2.0**30), ("a.exp_avg_sq", -1e-9)],
+)
+def test_a_state_that_no_adamw_has_is_named(name: str, value: float) -> None:
+    assert name in (unusable_tensor({name: torch.tensor(value)}) or "")

@@ -5,10 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-pytest.importorskip("torch", reason="the [train] extra is not installed")
-
 import stategpt.train.progress as module
-from stategpt.train.progress import progress
+from stategpt.train.overall import Overall
+from stategpt.train.progress import fitted_line, note_of, progress
 
 
 @pytest.fixture
@@ -52,3 +51,49 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         advance(4, "loss 3.1")
     assert "4/4" in text.getvalue()
     assert "loss 3.1" in text.getvalue()
+
+
+CASES = [
+    ("pretrain", 615, 1026, "steps", "loss 5.041"),
+    ("rl, low beta", 12_345, 99_999, "steps", "reward -1.52, kl 12.85"),
+    ("answers of prompted_base", 2688, 2688, "completions", ""),
+    ("shards docstrings/validation", 1, 123_456, "documents", ""),
+]
+
+
+@pytest.mark.parametrize(("title", "done", "total", "unit", "note"), CASES)
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_count_and_time_left_are_never_cut(title: str, done: int, total: int, unit: str, note: str, width: int) -> None:
+    line = fitted_line(title, done, total, unit, (1234.5, 3599.0), note, width)
+    assert len(line) <= width
+    assert f"{done:,}/{total:,}" in line
+    assert "59 min 59 s left" in line
+    assert note in line or width < 80
+    assert title[:8] in line or width < 60
+
+
+def test_a_terminal_of_eighty_columns_shows_count_time_left_reward_and_kl(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    clock = [0.0]
+    monkeypatch.setattr(module, "console", Console(file=text, width=80, force_terminal=True, color_system=None))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(module, "overall", Overall())
+    module.overall.begin(5, [10.0, 100, 30, 10, 20, 60, 30])
+    note = note_of({"reward_mean": 1.523, "kl_nats_per_completion": 2.846, "loss_per_completion": -0.077}, "x")
+    with progress("rl, low beta", 1026, "steps") as advance:
+        advance(0, "")
+        clock[0] = 100.0
+        advance(500, note)
+    shown = [line for line in text.getvalue().replace("\r", "\n").splitlines() if "500/1,026" in line]
+    assert shown, "the last state of the line is drawn"
+    assert "1 min 45 s left" in shown[-1]
+    assert "reward 1.52, kl 2.85" in shown[-1]
+    assert "step 6 of 7, about 2 min 15 s left in all" in text.getvalue()
+
+
+def test_a_policy_shows_reward_and_kl_and_other_stages_their_loss() -> None:
+    assert note_of({"loss_nats_per_token": 5.0412}, "loss_nats_per_token") == "loss 5.041"
+    told = note_of(
+        {"loss_per_completion": 9.0, "reward_mean": 1.0, "kl_nats_per_completion": 2.0}, "loss_per_completion"
+    )
+    assert told == "reward 1.00, kl 2.00"

@@ -8,6 +8,7 @@ from .lineage import Lineage, Node, explain, write_lineage
 from .lines import append_line, read_lines
 from .lock import RunLock
 from .publish import FileRecord, Manifest, publish_file, publish_folder, read_manifest, verify
+from .receipt import is_finished, write_receipt
 from .run_folder import STAGES, RunFolder
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "append_line",
     "explain",
     "fingerprint",
+    "is_finished",
     "publish_file",
     "publish_folder",
     "read_lines",
     "read_manifest",
     "verify",
     "write_lineage",
+    "write_receipt",
 ]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stategpt.artifacts.publish import Manifest, publish_file, read_manifest, verify
 from stategpt.errors import CorruptArtifact, DataError, ForeignArtifact
+from stategpt.shown_fields import documented, short_repr
 
 LINEAGE_NAME = "lineage.json"
 SCHEMA_VERSION = 1
@@ -22,6 +23,7 @@ SCHEMA_VERSION = 1
 _NOT_FOLLOWED = frozenset({"checkpoints"})
 
 
+@documented
 @dataclass(frozen=True)
 class Node:
     """One published folder of a run."""
@@ -29,6 +31,7 @@ class Node:
     id: str
     """Fingerprint of its manifest."""
     kind: str
+    """What it is, e.g. "model"."""
     path: str
     """Relative to the run folder, with `/` between the parts."""
     parents: tuple[str, ...]
@@ -36,12 +39,18 @@ class Node:
     fingerprints: Mapping[str, str]
     """What else it depends on, by name: "config", "tokenizer"."""
 
+    __repr__ = short_repr
 
+
+@documented
 @dataclass(frozen=True)
 class Lineage:
     """The published folders of a run, parents before children."""
 
     nodes: tuple[Node, ...]
+    """The folders, parents before children."""
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, run_folder: str | PathLike[str]) -> Lineage:

@@ -13,8 +13,10 @@ from typing import Any
 from stategpt import _native
 from stategpt.artifacts.fingerprint import Json, json_text
 from stategpt.errors import OutOfSpace
+from stategpt.shown_fields import documented, short_repr
 
 
+@documented
 @dataclass(frozen=True)
 class FileRecord:
     """One file of a published folder."""
@@ -27,11 +29,13 @@ class FileRecord:
     """BLAKE3 chaining value of each 64 MiB chunk; empty if the file is one chunk."""
 
 
+@documented
 @dataclass(frozen=True)
 class Manifest:
     """What a published folder holds and what it was made from."""
 
     schema_version: int
+    """Version of the manifest's format."""
     kind: str
     """What the folder is, e.g. "checkpoint"."""
     files: Mapping[str, FileRecord]
@@ -44,6 +48,8 @@ class Manifest:
     """Whatever else its publisher recorded (JSON)."""
     fingerprint: str
     """The folder's identity: BLAKE3 over all of the above."""
+
+    __repr__ = short_repr
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:

@@ -18,16 +18,19 @@ from typing import Any
 
 from stategpt.artifacts.publish import publish_file, verify
 from stategpt.errors import ForeignArtifact
+from stategpt.shown_fields import documented
 
 STAGES = ("base", "sft", "rankings", "reward", "rl")
 """Stage folders in the order of the talk."""
 
 
+@documented
 @dataclass(frozen=True)
 class RunFolder:
     """The paths of one run."""
 
     root: Path
+    """The folder itself."""
 
     @property
     def config(self) -> Path:

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from stategpt.cli.launch import TRAINING_COMMANDS, relaunch_tuned
 from stategpt.cli.parser import build_parser
-from stategpt.cli.settings import split_settings
-from stategpt.errors import MissingExtra, StategptError
+from stategpt.cli.settings import refuse_rest, split_settings
+from stategpt.errors import StategptError
+from stategpt.extras import extra_of, missing_extra
+from stategpt.visible_text import visible
 
 OK, ERROR, INTERRUPTED = 0, 2, 130
-_TRAIN_EXTRA = ("torch", "triton", "matplotlib", "jinja2")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,16 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         relaunch_tuned(words)
     try:
         settings, plain = split_settings(words)
-        arguments = build_parser().parse_args(plain)
+        arguments, rest = build_parser().parse_known_args(plain)
+        refuse_rest(arguments, rest)
         arguments.settings = settings
         code: int = arguments.execute(arguments)
         sys.stdout.flush()
     except StategptError as error:
         return _say(error, ERROR)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _TRAIN_EXTRA:
+        extra = extra_of(error.name)
+        if error.name is None or extra is None:
             raise
-        return _say(MissingExtra(f"{error.name} is not installed; run: pip install 'stategpt[train]'"), ERROR)
+        return _say(missing_extra("this command", error.name, extra), ERROR)
     except KeyboardInterrupt:
         again = "; the same command goes on from the last checkpoint" if words[0] in TRAINING_COMMANDS else ""
         return _say(f"interrupted{again}", INTERRUPTED)
@@ -43,11 +46,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output left (`| head`). Python would complain once more while closing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:
+        if error.filename is None or error.strerror is None:  # not about a path that someone gave: a bug to see whole
+            raise
+        return _say(_about_path(error), ERROR)
     return code
 
 
+def _about_path(error: OSError) -> str:
+    """A path that cannot be read, made or written: which, why, what to do."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return f"{' -> '.join(names) or error.filename}: {error.strerror}. Check the path and its permissions."
+
+
 def _say(message: object, code: int) -> int:
-    print(f"stategpt: {message}", file=sys.stderr)
+    # An OSError made from a number and a text shows both; the number says nothing to people.
+    text = message.strerror if isinstance(message, OSError) and message.strerror else message
+    print(f"stategpt: {visible(str(text))}", file=sys.stderr)
     return code
 
 

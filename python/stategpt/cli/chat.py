@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stategpt.cli.commands import add
 from stategpt.errors import ConfigError, StategptError
+from stategpt.visible_text import visible, visible_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.prompt is not None:
         print(_shown(answer(arguments.prompt, 0)))
         return 0
-    print(f"{target.model}  (an empty line or Ctrl-D ends)")
+    print(f"{visible_line(str(target.model))}  (an empty line or Ctrl-D ends)")
     return _converse(answer)
 
 
@@ -144,9 +145,12 @@ def _converse(answer: Answer) -> int:
         try:
             print(_shown(answer(question, turn)))
         except StategptError as error:  # a question that is too long ends the answer, not the conversation
-            print(f"stategpt: {error}")
+            print(f"stategpt: {visible_line(str(error))}")
+        except KeyboardInterrupt:  # so does Ctrl-C; at the prompt it ends the conversation
+            print("(interrupted)")
         turn += 1
 
 
 def _shown(completion: Completion) -> str:
-    return completion.text.strip() + (" ..." if completion.reason == "length" else "")
+    # What a model says may hold anything its training text held: escape sequences, line ends without end.
+    return visible(completion.text.strip()) + (" ..." if completion.reason == "length" else "")

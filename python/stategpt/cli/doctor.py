@@ -14,8 +14,10 @@ from typing import Any
 
 from stategpt.cli.commands import add
 from stategpt.cli.launch import GUARD, glibc_version, tuned_environment
+from stategpt.cli.machine import memory_bytes
 from stategpt.cli.words import listing, size
 from stategpt.errors import StategptError
+from stategpt.extras import MODULES, install_hint
 
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+).*extra\s*==\s*['\"]([\w-]+)['\"]")
@@ -54,10 +56,8 @@ def machine() -> Entries:
 
 
 def _memory() -> str:
-    try:
-        return size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        return "unknown on this system"
+    found = memory_bytes()
+    return "unknown on this system" if found is None else size(found)
 
 
 def _cpu_features() -> str:
@@ -78,7 +78,7 @@ def _extras() -> dict[str, list[str]]:
     try:
         requirements = importlib.metadata.requires("stategpt") or []
     except importlib.metadata.PackageNotFoundError:  # run from a source tree
-        return {"train": ["torch", "triton", "matplotlib", "jinja2"], "hf": ["tokenizers", "transformers"]}
+        return {extra: list(modules) for extra, modules in MODULES.items()}
     extras: dict[str, list[str]] = {}
     for match in filter(None, map(_REQUIREMENT.match, requirements)):
         extras.setdefault(match[2], []).append(match[1])
@@ -95,7 +95,9 @@ def _version(name: str) -> str:
 def acceleration() -> Entries:
     """What torch can compute on."""
     if importlib.util.find_spec("torch") is None:
-        return [("torch", "missing: tokenizer, packing and rankings work; to train: pip install 'stategpt[train]'")]
+        return [
+            ("torch", f"missing: tokenizer, packing and rankings work without it. To train: {install_hint('train')}")
+        ]
     import torch
 
     entries = [("torch threads", str(torch.get_num_threads()))]

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+import os
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
+from stategpt.cli.machine import memory_bytes
 from stategpt.cli.plan_text import preset_text, run_text
 from stategpt.cli.settings import find_run
-from stategpt.config.documentation import setting_docs
+from stategpt.cli.words import size
+from stategpt.config.material import CorpusConfig
 from stategpt.config.planner import Assumptions, plan
 from stategpt.config.presets import PRESETS, Hardware, plan_preset
 from stategpt.config.schema import hints_of
 from stategpt.config.toml import dump
 from stategpt.errors import ConfigError
+from stategpt.json_reader import read_json
+from stategpt.recipes import RECIPES
+from stategpt.shown_fields import field_docs
 
 Options = TypeVar("Options", Assumptions, Hardware)
 
@@ -46,8 +53,40 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.toml:
         print(dump(resolved.run), end="")
     else:
-        print(run_text(plan(resolved.run, _options(arguments, Assumptions)), resolved))
+        found, pairs = corpus_found(
+            resolved.run.corpus, None if arguments.recipe in RECIPES else Path(arguments.recipe)
+        )
+        assumed = _options(arguments, Assumptions)
+        assumed = replace(assumed, sft_pairs=assumed.sft_pairs or pairs)
+        print(run_text(plan(resolved.run, assumed), resolved, found, memory_bytes()))
     return 0
+
+
+def corpus_found(config: CorpusConfig, folder: Path | None) -> tuple[list[tuple[str, str]], int]:
+    """What lies where a corpus of the user's own is to be read, and its training pairs where `folder` has read it.
+
+    Raises:
+        CorpusError: it is not there, cannot be listed, or holds nothing to read.
+    """
+    statistics = folder / "corpus" / "statistics.json" if folder else None
+    if statistics and os.path.isfile(statistics):
+        pairs = field_of(read_json(statistics), "pairs", "train")
+        return [], pairs if isinstance(pairs, int) else 0
+    if config.kind == "python_library":
+        return [], 0
+    from stategpt.data.python_library import survey
+
+    looked = survey(config)
+    used = [group for group in looked["groups"].values() if group["used"]]
+    files, held = sum(group["files"] for group in used), sum(group["bytes"] for group in used)
+    return [("read from", looked["location"]), ("Python files", f"{files:,}, {size(held)}")], 0
+
+
+def field_of(data: Any, *keys: str) -> Any:
+    """`data[key]...`; None where something on the way is no mapping or has no such key."""
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
 
 
 def _refuse_settings(arguments: argparse.Namespace) -> None:
@@ -57,7 +96,7 @@ def _refuse_settings(arguments: argparse.Namespace) -> None:
 
 
 def _add_options(group: argparse._ArgumentGroup, options: type[Assumptions] | type[Hardware]) -> None:
-    docs = setting_docs(options)
+    docs = field_docs(options)
     hints: dict[str, Any] = hints_of(options)
     for field in fields(options):
         shown = f"{field.default:g}" if isinstance(field.default, float) else f"{field.default}"

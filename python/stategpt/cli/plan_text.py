@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from stategpt.cli.words import duration, listing, size, table
+from collections.abc import Sequence
+
+from stategpt.cli.words import listing, size, table
 from stategpt.config.model import GPTConfig
 from stategpt.config.planner import Plan, StagePlan
 from stategpt.config.presets import SIZE_IS_NOT_POWER, PresetPlan
 from stategpt.config.toml import Resolved, format_value
+from stategpt.quantities import duration
 
 
-def run_text(plan: Plan, resolved: Resolved) -> str:
-    """The plan of a run: what is exact first, then what is estimated and from what."""
+def run_text(plan: Plan, resolved: Resolved, corpus: Sequence[tuple[str, str]] = (), memory: int | None = None) -> str:
+    """The plan of a run: what is exact first, then what is estimated and from what.
+
+    Args:
+        corpus: what was found where the corpus lies, if somebody looked.
+        memory: bytes that this machine has, if known.
+    """
     tokens = plan.run.pretrain_steps * plan.run.step_tokens
-    head = f"{plan.run.name}: {plan.parameters:,} parameters, {tokens:,} tokens, about {duration(plan.seconds)}"
     parts = [
-        head,
+        f"{plan.run.name}: {plan.parameters:,} parameters, {tokens:,} tokens, {_time(plan)}",
         "model\n" + listing(_model(plan.run.model, plan)),
         *_derived(resolved),
+        *(["corpus (looked at now, not read)\n" + listing(corpus)] if corpus else []),
         "pretraining tokens\n" + listing(_sources(plan)),
         "stages\n" + table(_stages(plan)),
+        *_too_large(plan, memory),
         "assumed (each can be set, see --help)\n" + listing(_assumptions(plan)),
     ]
     return "\n\n".join(parts)
+
+
+def _time(plan: Plan) -> str:
+    if not plan.unknown:
+        return f"about {duration(plan.seconds)}"
+    return f"about {duration(plan.seconds)} and what is not known: {', '.join(plan.unknown)}"
+
+
+def _too_large(plan: Plan, memory: int | None) -> list[str]:
+    if memory is None or plan.memory_bytes <= memory:
+        return []
+    needed, there = size(plan.memory_bytes), size(memory)
+    return [
+        f"does not fit: the models alone take {needed}, this machine has {there}. Lower model.depth or the batch, "
+        "or plan for a larger machine."
+    ]
 
 
 def _model(model: GPTConfig, plan: Plan) -> list[tuple[str, str]]:
@@ -58,11 +83,20 @@ def _sources(plan: Plan) -> list[tuple[str, str]]:
 
 def _stages(plan: Plan) -> list[list[str]]:
     head = ["", "steps", "tokens", "FLOPs", "memory", "time"]
-    total = ["in all", "", "", f"{plan.flops:.2e}", size(plan.memory_bytes), duration(plan.seconds)]
+    total = [
+        "in all known" if plan.unknown else "in all",
+        "",
+        "",
+        f"{plan.flops:.2e}",
+        size(plan.memory_bytes),
+        duration(plan.seconds),
+    ]
     return [head, *(_stage(stage) for stage in plan.stages), total]
 
 
 def _stage(stage: StagePlan) -> list[str]:
+    if not stage.known:
+        return [stage.name, "", "", "", size(stage.memory_bytes) if stage.memory_bytes else "", "not known"]
     return [
         stage.name,
         f"{stage.steps:,}" if stage.steps else "",
@@ -75,11 +109,16 @@ def _stage(stage: StagePlan) -> list[str]:
 
 def _assumptions(plan: Plan) -> list[tuple[str, str]]:
     assumed = plan.assumptions
+    pairs = (
+        f"{assumed.sft_pairs:,} pairs"
+        if assumed.sft_pairs
+        else "pairs not known before the corpus is read (--sft-pairs N)"
+    )
     return [
         ("rate", f"{assumed.train_flops_per_s:.2g} FLOP/s training, {assumed.sample_flops_per_s:.2g} FLOP/s sampling"),
         (
             "SFT",
-            f"{assumed.sft_pairs:,} pairs, prompt {assumed.prompt_tokens} and answer {assumed.answer_tokens} tokens",
+            f"{pairs}, prompt {assumed.prompt_tokens} and answer {assumed.answer_tokens} tokens",
         ),
         ("FLOPs", "6 N + 12 L Q T per trained token, a third of it per token read (PaLM, appendix B)"),
         ("memory", "the models' own, float32; Python, torch and the corpus take about 1 GB more"),

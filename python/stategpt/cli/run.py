@@ -8,7 +8,6 @@ from pathlib import Path
 
 from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
 from stategpt.cli.settings import default_out, find_run
-from stategpt.cli.words import duration
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -16,7 +15,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     summary = "train all stages; on a folder that has a run, go on where it stopped"
     parser = add(commands, "run", execute, summary, f"{recipes_help()}\n\n{SETTINGS_HELP}")
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe, a run.toml or a run folder")
-    parser.add_argument("--out", metavar="DIR", help="run folder (default: runs/NAME)")
+    parser.add_argument(
+        "--out", metavar="DIR", help="run folder (default: runs/NAME; a TOML file without a name is called as the file)"
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a gate that the recipe requires fails")
 
 
@@ -27,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from stategpt.run import run  # torch: only once the settings are known to be right
 
     result = run(config, out)
-    print(f"done in {duration(result.seconds)}; the report is {result.report}")
+    print(f"report: {result.report}")
     failed = [gate.gate for gate in result.failed_gates]
     if arguments.check and failed:
         print(f"stategpt: --check: gates failed: {', '.join(failed)}; see {result.report}", file=sys.stderr)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stategpt.config.presets import PRESETS
 from stategpt.config.run import Run
+from stategpt.config.schema import nearest_settings
 from stategpt.config.toml import Resolved, load, resolve
 from stategpt.errors import ConfigError
 from stategpt.recipes import RECIPES
@@ -52,24 +55,51 @@ def find_run(name: str, settings: Mapping[str, str]) -> Resolved:
     if name in RECIPES:
         return resolve(RECIPES[name](), settings)
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / "run.toml"
-    if path.suffix == ".toml" or path.exists():
+        if not os.path.lexists(path):
+            raise ConfigError(f"{name} is a folder without a run.toml, so no run; give a recipe ({', '.join(RECIPES)})")
+    if path.suffix == ".toml" or os.path.lexists(path):
         return resolve(load(path), settings)
     raise unknown_run(name)
 
 
 def unknown_run(name: str) -> ConfigError:
     """The error for a word that is no recipe, preset, file or folder."""
+    recipes = ", ".join(RECIPES)
+    if name in PRESETS:
+        return ConfigError(
+            f"{name} is a published shape, to plan only: `stategpt plan {name}`. To train give a recipe ({recipes}), "
+            "a TOML file or a run folder"
+        )
     names = [*RECIPES, *PRESETS]
     nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.0)[0]
-    recipes = ", ".join(RECIPES)
     return ConfigError(f"{name!r} is neither a recipe ({recipes}) nor a TOML file nor a run folder; nearest: {nearest}")
 
 
 def default_out(name: str, run: Run) -> Path:
     """Where a run goes when nothing is said: the run folder that was named, else `runs/<name of the run>`."""
-    return Path(name) if name not in RECIPES and Path(name).is_dir() else Path("runs") / run.name
+    return Path(name) if name not in RECIPES and os.path.isdir(name) else Path("runs") / run.name
+
+
+def refuse_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Ends with the command's usage where words are left that mean nothing; names what they may have meant.
+
+    Raises:
+        SystemExit: 2, as argparse does for wrong usage.
+    """
+    if not rest:
+        return
+    parser: argparse.ArgumentParser = arguments.parser
+    options = [word for word in rest if word.startswith("-") and len(word) > 1]
+    if not options:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    word = options[0].partition("=")[0]
+    known = [option for action in parser._actions for option in action.option_strings]
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.75)
+    if not near and parser.prog.split()[-1] in COMMANDS_WITH_SETTINGS:
+        near = [f"--{setting}" for setting in nearest_settings(word.lstrip("-"), 3)]
+    parser.error(f"unknown option {word}" + (f"; nearest: {', '.join(near)}" if near else ""))
 
 
 def run_folder(name: str) -> Path:
@@ -79,7 +109,7 @@ def run_folder(name: str) -> Path:
         ConfigError: no such folder, or a folder that is not a run's.
     """
     folder = Path(name)
-    if not (folder / "run.toml").is_file():
-        what = "has no run.toml" if folder.is_dir() else "is not a folder"
+    if not os.path.isfile(folder / "run.toml"):
+        what = "has no run.toml" if os.path.isdir(folder) else "is not a folder"
         raise ConfigError(f"{name} {what}; give the folder of a run, the one named by `stategpt run --out`")
     return folder

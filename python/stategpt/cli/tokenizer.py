@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stategpt.cli.commands import add
 from stategpt.cli.token_chips import show_tokens
@@ -13,6 +13,7 @@ from stategpt.cli.words import listing, size, table
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.config.material import PATTERNS
 from stategpt.errors import ConfigError, CorpusError
+from stategpt.visible_text import visible_line
 
 if TYPE_CHECKING:
     from stategpt.data import AnyTokenizer
@@ -34,11 +35,29 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     encode = add(inner, "encode", execute_encode, "show the tokens of a text")
     encode.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
     encode.add_argument("text", metavar="TEXT", nargs="?", help="default: standard input")
+    _add_engine(encode)
+    encode.add_argument(
+        "--special",
+        choices=("text", "unflagged", "allow"),
+        default="text",
+        help="text that spells an added token is text, becomes the token unless that is flagged special, or becomes it "
+        "(default: text)",
+    )
     encode.add_argument("--ids", action="store_true", help="print the ids alone, on one line")
     inspect = add(inner, "inspect", execute_inspect, "show what a tokenizer consists of and does")
     inspect.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
     inspect.add_argument("files", metavar="FILE", nargs="*", help="text to measure bytes per token on")
+    _add_engine(inspect)
     inspect.add_argument("--text", metavar="TEXT", help="show its pieces and tokens instead of the vocabulary")
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=("native", "tokenizers"),
+        default="native",
+        help="what reads the file: native, or the tokenizers library, for files you trust (default: native)",
+    )
 
 
 def execute_train(arguments: argparse.Namespace) -> int:
@@ -59,22 +78,22 @@ def execute_train(arguments: argparse.Namespace) -> int:
 
 def execute_encode(arguments: argparse.Namespace) -> int:
     """Prints one token a line: id and bytes; or the ids alone."""
-    from stategpt.data.inspection import readable
+    from stategpt.data.inspection import bytes_of_token, readable
 
-    tok = _load(arguments.tokenizer)
+    tok = _load(arguments.tokenizer, arguments.engine)
     text = sys.stdin.read() if arguments.text is None else arguments.text
-    ids = [int(token) for token in tok.encode(text)]
+    ids = [int(token) for token in tok.encode(text, special=arguments.special)]
     if arguments.ids:
         print(*ids)
     else:
         for token in ids:
-            print(f"{token:>7}  {readable(tok.token_bytes(token))}")
+            print(f"{token:>7}  {readable(bytes_of_token(tok, token))}")
     return 0
 
 
 def execute_inspect(arguments: argparse.Namespace) -> int:
     """Prints what the vocabulary holds or what it makes of a text, and bytes per token of the files given."""
-    tok = _load(arguments.tokenizer)
+    tok = _load(arguments.tokenizer, arguments.engine)
     if arguments.text is None:
         print(listing(_contents(tok), indent=""))
     else:
@@ -86,15 +105,13 @@ def execute_inspect(arguments: argparse.Namespace) -> int:
 
 def _contents(tok: AnyTokenizer) -> list[tuple[str, str]]:
     """Sizes, special tokens, the longest tokens."""
-    from stategpt.data.inspection import readable
+    from stategpt.data.inspection import longest_tokens, readable
 
-    specials = tok.special_tokens
-    plain = [token for token in range(tok.vocab_size) if token not in set(specials.values())]
-    longest = sorted((tok.token_bytes(token) for token in plain), key=lambda held: (-len(held), held))[:_LONGEST_SHOWN]
+    specials = [f"{visible_line(name)} {token}" for name, token in tok.special_tokens.items()]
     return [
         ("tokens", f"{tok.vocab_size:,}"),
-        ("special", ", ".join(f"{name} {token}" for name, token in specials.items()) or "none"),
-        ("longest", " ".join(readable(held) for held in longest)),
+        ("special", ", ".join(specials) or "none"),
+        ("longest", " ".join(readable(held) for held in longest_tokens(tok, _LONGEST_SHOWN))),
         ("fingerprint", tok.fingerprint),
     ]
 
@@ -117,14 +134,14 @@ def _compression_table(tok: AnyTokenizer, names: list[str]) -> str:
     return table([head, *rows], indent="")
 
 
-def _load(name: str) -> AnyTokenizer:
+def _load(name: str, engine: Literal["native", "tokenizers"]) -> AnyTokenizer:
     candidates = [Path(name), Path(name) / "tokenizer.json", Path(name) / "tokenizer" / "tokenizer.json"]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
         raise ConfigError(f"{name} is not a tokenizer.json and no folder that has one; train one: tokenizer train FILE")
     from stategpt.data import Tokenizer
 
-    return Tokenizer.load(found)
+    return Tokenizer.load(found, engine)
 
 
 def _read_text(path: Path) -> str:

@@ -4,23 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _BYTE_UNITS = ("B", "KB", "MB", "GB", "TB")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits them.
-
-    >>> duration(587), duration(4200)
-    ('9.8 minutes', '1.2 hours')
-    """
-    if seconds < 2 * _MINUTE_S:
-        return f"{seconds:.0f} seconds"
-    if seconds < _HOUR_S:
-        return f"{seconds / _MINUTE_S:.1f} minutes"
-    if seconds < 2 * _DAY_S:
-        return f"{seconds / _HOUR_S:.1f} hours"
-    return f"{seconds / _DAY_S:,.0f} days"
 
 
 def size(count: float) -> str:

@@ -14,6 +14,7 @@ from stategpt.config.checks import (
     require_positive,
 )
 from stategpt.config.control import CONTROL_BLOCK_TOKENS
+from stategpt.shown_fields import documented
 
 CorpusKind = Literal["python_library", "files", "packages"]
 PackingStrategy = Literal["best_fit", "concat"]
@@ -28,6 +29,7 @@ SOURCES = ("code", "docstrings", "comments")
 _BYTE_TOKENS = 256
 
 
+@documented
 @dataclass(frozen=True)
 class CorpusConfig:
     """Where the documents come from, and how they are split into training and validation."""
@@ -62,6 +64,7 @@ class CorpusConfig:
         )
 
 
+@documented
 @dataclass(frozen=True)
 class TokenizerConfig:
     """The byte-level BPE tokenizer."""
@@ -83,6 +86,7 @@ def _default_proportions() -> dict[str, float]:
     return {"code": 0.3, "docstrings": 0.6, "comments": 0.1}
 
 
+@documented
 @dataclass(frozen=True)
 class DataConfig:
     """How documents become rows of tokens, and how sources are mixed."""

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from stategpt.config.checks import require, require_choice, require_not_negative, require_positive, require_share
 from stategpt.config.stages import PRECISIONS, Precision
+from stategpt.shown_fields import documented
 
 GATES = ("base", "sft", "reward", "rl", "relevance")
 """Gates a recipe can require; diversity only warns."""
 
 
+@documented
 @dataclass(frozen=True)
 class EvaluateConfig:
     """How much is measured; every set is held out by module."""
@@ -63,6 +65,7 @@ class EvaluateConfig:
         require(all(n >= 2 for n in sizes) and list(sizes) == sorted(set(sizes)), "evaluate.best_of", sizes, rule)
 
 
+@documented
 @dataclass(frozen=True)
 class GatesConfig:
     """Thresholds of the gates. `run --check` fails where a required gate does; `run` alone only reports."""

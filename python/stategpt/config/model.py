@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stategpt.config.checks import require, require_positive
+from stategpt.shown_fields import documented
 
 FAMILIES = {(True, False): "Qwen3", (False, True): "Qwen2", (False, False): "Llama"}
 """Published architectures by (`qk_norm`, `attention_bias`); none has both."""
 
 
+@documented
 @dataclass(frozen=True)
 class GPTConfig:
     """Shape of a decoder-only transformer: RMSNorm, SwiGLU, grouped-query attention, rotary positions.

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stategpt.config.checks import require, require_choice, require_not_negative, require_positive, require_share
+from stategpt.shown_fields import documented
 
 Decay = Literal["linear", "cosine"]
 
 
+@documented
 @dataclass(frozen=True)
 class OptimConfig:
     """AdamW (arXiv 1711.05101) with warm-up, a flat part and a decay; all by steps of the optimizer.

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
-from stategpt.config.checks import require_positive
+from stategpt.config.checks import require_not_negative, require_positive
 from stategpt.config.cost import (
     FLOAT32_BYTES,
     activation_bytes_per_token,
@@ -18,35 +18,49 @@ from stategpt.config.cost import (
     logit_bytes_per_token,
     training_flops_per_token,
 )
+from stategpt.config.material import CorpusConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.run import Run
+from stategpt.shown_fields import documented, short_repr
+
+LIBRARY_PAIRS, LIBRARY_S = 5_700, 30.0
+"""Training pairs of CPython 3.11's standard library, and the seconds to read, tokenize and store it on two cores."""
 
 
+@documented
 @dataclass(frozen=True)
 class Assumptions:
     """What the plan cannot know from the config. The defaults are `tiny_cpu`'s on two AVX-512 cores.
 
     Raises:
-        ConfigError: a value that is not above zero.
+        ConfigError: a value that is not above zero (below zero where 0 has a meaning).
     """
 
     train_flops_per_s: float = 9.0e10
     """Sustained rate of training and scoring."""
     sample_flops_per_s: float = 1.8e10
     """Sustained rate of sampling with a KV cache: one token at a time keeps a machine less busy."""
-    sft_pairs: int = 5_700
-    """Training pairs that the corpus gives; the standard library of CPython 3.11."""
+    sft_pairs: int = 0
+    """Training pairs that the corpus gives; 0 = 5,700 for the standard library, not known for another corpus."""
     prompt_tokens: int = 20
     """Mean tokens of a chat prompt, control tokens included."""
     answer_tokens: int = 15
     """Mean tokens of a response or completion, its end included."""
-    corpus_s: float = 30.0
-    """Seconds for corpus, tokenizer and shards."""
+    corpus_s: float = 0.0
+    """Seconds for corpus, tokenizer and shards; 0 = 30 for the standard library, not known for another corpus."""
     report_s: float = 45.0
     """Seconds for n-gram models, figures and start-up."""
 
     def __post_init__(self) -> None:
-        require_positive("plan", **{field.name: getattr(self, field.name) for field in fields(self)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        require_not_negative("plan", **{name: values.pop(name) for name in ("sft_pairs", "corpus_s")})
+        require_positive("plan", **values)
+
+    def about(self, corpus: CorpusConfig) -> Assumptions:
+        """With what was measured of the standard library, where that is the corpus; of another nothing is known."""
+        if corpus.kind != "python_library":
+            return self
+        return replace(self, sft_pairs=self.sft_pairs or LIBRARY_PAIRS, corpus_s=self.corpus_s or LIBRARY_S)
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ class StagePlan:
         flops: floating-point operations of all passes.
         memory_bytes: weights, gradients, optimizer state, activations and logits at their highest.
         seconds: flops over the assumed rate.
+        known: whether steps, tokens, flops and seconds could be planned; else they are 0, for the corpus decides them.
     """
 
     name: str
@@ -68,6 +83,7 @@ class StagePlan:
     flops: float
     memory_bytes: int
     seconds: float
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,8 @@ class Plan:
     stages: tuple[StagePlan, ...]
     export: Export
 
+    __repr__ = short_repr
+
     @property
     def flops(self) -> float:
         """Floating-point operations of all stages."""
@@ -118,6 +136,11 @@ class Plan:
         return math.fsum(stage.seconds for stage in self.stages)
 
     @property
+    def unknown(self) -> tuple[str, ...]:
+        """Stages whose cost the corpus decides; totals leave them out."""
+        return tuple(stage.name for stage in self.stages if not stage.known)
+
+    @property
     def memory_bytes(self) -> int:
         """Model memory of the largest stage; the process itself (Python, torch, corpus) comes on top."""
         return max(stage.memory_bytes for stage in self.stages)
@@ -127,12 +150,13 @@ def plan(run: Run, assumptions: Assumptions | None = None) -> Plan:
     """Everything that can be said about a run before it runs.
 
     Exact: parameters, pretraining steps and tokens, RL rounds. Estimated from `assumptions`: tokens of the later
-    stages, seconds. FLOPs are 6N + attention, see `config.cost`.
+    stages, seconds. FLOPs are 6N + attention, see `config.cost`. What another corpus than the standard library decides
+    is not known unless `assumptions` say it.
     """
-    assumed = assumptions or Assumptions()
+    assumed = (assumptions or Assumptions()).about(run.corpus)
     tokens = run.pretrain_steps * run.step_tokens
     stages = (
-        StagePlan("corpus", 0, 0, 0.0, 0, assumed.corpus_s),
+        StagePlan("corpus", 0, 0, 0.0, 0, assumed.corpus_s, known=assumed.corpus_s > 0),
         _pretrain(run, assumed),
         _sft(run, assumed),
         _rankings(run, assumed),
@@ -184,7 +208,8 @@ def _sft(run: Run, assumed: Assumptions) -> StagePlan:
     flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
     memory = training_bytes(run.model, run.sft.batch_rows * _sequence(assumed))
     steps = math.ceil(sequences / run.sft.batch_rows)
-    return StagePlan("sft", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
+    seconds, known = flops / assumed.train_flops_per_s, assumed.sft_pairs > 0
+    return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
 
 
 def _sampled(run: Run, assumed: Assumptions, prompts: int, completions: int) -> tuple[int, float, float]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stategpt.config.checks import require, require_positive
+from stategpt.shown_fields import documented
 
 SIZE_IS_NOT_POWER = (
     "Size is not power: LLaMA-65B, trained on 21 tokens per parameter, is the stronger model; "
@@ -80,6 +81,7 @@ class Preset:
         return float(6 * multiplying + 12 * self.depth * self.width * self.context_tokens)
 
 
+@documented
 @dataclass(frozen=True)
 class Hardware:
     """What the GPU-hours are reckoned with.

@@ -9,8 +9,10 @@ from stategpt.config.material import SOURCES, CorpusConfig, DataConfig, Tokenize
 from stategpt.config.measures import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SFTConfig
+from stategpt.shown_fields import documented, short_repr
 
 
+@documented
 @dataclass(frozen=True)
 class Run:
     """All sections of a run. The defaults are the default job, `tiny_cpu`.
@@ -45,6 +47,8 @@ class Run:
     """Measurements."""
     gates: GatesConfig = field(default_factory=GatesConfig)
     """Thresholds."""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         require(bool(self.name), "name", self.name, "must not be empty")

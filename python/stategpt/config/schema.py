@@ -39,18 +39,43 @@ def _walk_types(section: type, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def unknown_setting(key: str) -> ConfigError:
     """The error for a key that does not exist; it names the nearest one, or the section's keys."""
-    known = list(setting_types())
-    inside = [name for name in known if name.startswith(f"{key}.")]
+    inside = [name for name in setting_types() if name.startswith(f"{key}.")]
     if inside:
         return ConfigError(f"{key} is a section, not a setting; it holds {', '.join(inside)}")
-    last = key.rpartition(".")[2]
+    return ConfigError(f"{key} is not a setting; nearest: {nearest_settings(key, 1)[0]}")
+
+
+def unknown_section(key: str) -> ConfigError:
+    """The error for a table that is no section of a run; it names the nearest one."""
+    known = sections()
+    nearest = max(known, key=lambda name: difflib.SequenceMatcher(None, key, name).ratio())
+    return ConfigError(f"{key} is not a section; nearest: {nearest} (there are {', '.join(known)})")
+
+
+def sections() -> list[str]:
+    """Dotted name of every section of a run."""
+    names = (name.rpartition(".")[0] for name in setting_types())
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def nearest_settings(key: str, count: int) -> list[str]:
+    """The settings that a wrong name most likely meant, best first."""
+    plain = _plain(key)
+    last = key.rpartition(".")[2].replace("-", "_")
 
     def likeness(name: str) -> float:
         # A right last word in the wrong section is the commonest slip, so it counts as much as the whole key.
-        whole = difflib.SequenceMatcher(None, key, name).ratio()
-        return whole + difflib.SequenceMatcher(None, last, name.rpartition(".")[2]).ratio()
+        word = name.rpartition(".")[2]
+        whole = difflib.SequenceMatcher(None, plain, _plain(name)).ratio()
+        initials = "".join(part[0] for part in word.split("_") if part)
+        abbreviated = last == initials and len(last) > 1  # lr for learning_rate
+        return whole + (1.0 if abbreviated else difflib.SequenceMatcher(None, last, word).ratio())
 
-    return ConfigError(f"{key} is not a setting; nearest: {max(known, key=likeness)}")
+    return sorted(setting_types(), key=likeness, reverse=True)[:count]
+
+
+def _plain(key: str) -> str:
+    return key.replace(".", "_").replace("-", "_")
 
 
 def flatten(section: Any, prefix: str = "") -> Table:
@@ -99,7 +124,7 @@ def _collect(table: Mapping[str, Any], prefix: str, flat: Table) -> None:
         elif isinstance(value, Mapping) and any(other.startswith(f"{key}.") for other in known):
             _collect(value, f"{key}.", flat)
         else:
-            raise unknown_setting(key)
+            raise unknown_section(key) if isinstance(value, Mapping) else unknown_setting(key)
 
 
 def rebuild(section: Section, changes: Mapping[str, Any], path: str = "") -> Section:

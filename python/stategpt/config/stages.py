@@ -12,6 +12,7 @@ from stategpt.config.checks import (
     require_positive,
 )
 from stategpt.config.optim import OptimConfig
+from stategpt.shown_fields import documented
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Objective = Literal["rloo", "reward_weighted"]
@@ -37,6 +38,7 @@ def _rl_optim() -> OptimConfig:
     return OptimConfig(learning_rate=4e-4, warmup_steps=5, flat_fraction=1.0, final_fraction=1.0, weight_decay=0.0)
 
 
+@documented
 @dataclass(frozen=True)
 class PretrainConfig:
     """Stage 1: next-token prediction on a mixture of raw documents."""
@@ -81,6 +83,7 @@ class PretrainConfig:
             require(known, "pretrain.sample_at", self.sample_at, 'each must be a step (0 or more) or "end"')
 
 
+@documented
 @dataclass(frozen=True)
 class SFTConfig:
     """Stage 2: the same loss on written responses, response tokens only."""
@@ -109,6 +112,7 @@ class SFTConfig:
         require_choice("sft.precision", self.precision, PRECISIONS)
 
 
+@documented
 @dataclass(frozen=True)
 class RankingsConfig:
     """Between stages 2 and 3: K completions per prompt, ranked."""
@@ -141,6 +145,7 @@ class RankingsConfig:
         require_choice("rankings.labeler", self.labeler, ("docstring_style",))
 
 
+@documented
 @dataclass(frozen=True)
 class RewardConfig:
     """Stage 3: the reward model, from the SFT weights; one batch element holds all pairs of a prompt."""
@@ -172,6 +177,7 @@ class RewardConfig:
         require_choice("reward.precision", self.precision, PRECISIONS)
 
 
+@documented
 @dataclass(frozen=True)
 class RLConfig:
     """Stage 4: sample, append the reward token, read the reward, weight the completion by it, stay near SFT."""

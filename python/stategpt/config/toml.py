@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from stategpt.config.dial import derive
-from stategpt.config.documentation import setting_docs
 from stategpt.config.run import Run
 from stategpt.config.schema import (
     Table,
@@ -28,7 +27,9 @@ from stategpt.config.schema import (
     unknown_setting,
 )
 from stategpt.config.values import check_value, parse_value
-from stategpt.errors import ConfigError
+from stategpt.errors import ConfigError, MissingFile, StorageError
+from stategpt.files import read_bytes
+from stategpt.shown_fields import field_docs, short_repr
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -47,20 +48,28 @@ class Resolved:
     given: Mapping[str, Any]
     derived: Mapping[str, Any]
 
+    __repr__ = short_repr
+
 
 def load(path: str | Path) -> Run:
-    """Read a run from a TOML file.
+    """Read a run from a TOML file. A run that says no name is called as the file: `small.toml` gives `small`.
 
     Raises:
         ConfigError: no such file, not TOML, an unknown key (names the nearest), a wrong type or a broken rule.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a run ({error}); give a TOML file in UTF-8") from error
-    try:
-        return from_dict(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        table = tomllib.loads(read_bytes(path, error=ConfigError).decode())
+        return from_dict({"name": Path(path).stem, **table})
+    except MissingFile:
+        raise ConfigError(
+            f"{path} does not exist. Check the path, or write one to start from: "
+            "`stategpt plan tiny_cpu --toml > my.toml`"
+        ) from None
+    except StorageError as error:
+        raise ConfigError(f"{path} cannot be read as a run: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 at byte {error.start} ({error.reason}); save it as UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -116,7 +125,7 @@ def dump(run: Run) -> str:
 
 
 def _section_lines(section: Any, plain: Table, path: str) -> Iterator[str]:
-    docs = setting_docs(type(section))
+    docs = field_docs(type(section))
     inner = [name for name in hints_of(type(section)) if dataclasses.is_dataclass(getattr(section, name))]
     for name, value in plain.items():
         if name not in inner:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .packing import Packed as Packed
     from .packing import Row as Row
     from .packing import pack as pack
+    from .preferences import read_chosen_rejected as read_chosen_rejected
+    from .preferences import read_votes as read_votes
     from .python_library import Pair as Pair
     from .python_library import PythonLibrary as PythonLibrary
     from .python_library import Split as Split
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from .rankings import Rejected as Rejected
     from .shards import Shards as Shards
     from .shards import write_shards as write_shards
+    from .tensors import BatchTensors as BatchTensors
     from .tokenizer import AnyTokenizer as AnyTokenizer
     from .tokenizer import StreamDecoder as StreamDecoder
     from .tokenizer import Tokenizer as Tokenizer
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "AnyTokenizer": "tokenizer",
     "Batch": "packing",
+    "BatchTensors": "tensors",
     "Compression": "inspection",
     "Control": "control",
     "ControlTokens": "chat",
@@ -80,8 +84,10 @@ _MODULE_OF = {
     "chat_prompt": "chat",
     "compression": "inspection",
     "pack": "packing",
+    "read_chosen_rejected": "preferences",
     "read_documents": "documents",
     "read_library": "python_library",
+    "read_votes": "preferences",
     "reward_sequence": "chat",
     "sft_segment": "chat",
     "survey": "python_library",
@@ -94,6 +100,7 @@ _MODULE_OF = {
 __all__ = [
     "AnyTokenizer",
     "Batch",
+    "BatchTensors",
     "Compression",
     "Control",
     "ControlTokens",
@@ -122,8 +129,10 @@ __all__ = [
     "chat_prompt",
     "compression",
     "pack",
+    "read_chosen_rejected",
     "read_documents",
     "read_library",
+    "read_votes",
     "reward_sequence",
     "sft_segment",
     "survey",
@@ -141,3 +150,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"stategpt.data.{module}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__spec__"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from stategpt.arguments import unicode_text
 from stategpt.errors import InvalidArgument
 
 _SHOWN = 8
@@ -30,10 +31,17 @@ def text_or_id(segment: str | Control, special_id: Callable[[str], int]) -> str 
     if isinstance(segment, str):
         return segment
     if isinstance(segment, Control):
-        return special_id(segment.name)
+        return special_id(unicode_text("the name of a Control", segment.name))
     raise InvalidArgument(
         f"a segment is {type(segment).__name__}; pass text as str and control tokens as Control(name)"
     )
+
+
+def names_shown(names: Iterable[str]) -> str:
+    """The first of some names, and how many more there are, for an error."""
+    held = list(names)
+    more = len(held) - _SHOWN
+    return f"{held[:_SHOWN]}" + (f" and {more} more" if more > 0 else "")
 
 
 def shown(special_tokens: Mapping[str, int]) -> str:

@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
-import zlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from stategpt.errors import CorpusError, InvalidArgument, UnknownToken
+from stategpt.arguments import Errors, one_of, several
+from stategpt.data.lines import BadLine, Line, Source, json_type, read_lines, require_unicode
+from stategpt.errors import CorpusError, InvalidArgument, StorageError, UnknownToken
 
-_LINES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+_LINES = (".jsonl", ".ndjson")
+_NOT_READ = {
+    ".json": "a JSON file is one value, not one document; write one document a line and name it .jsonl",
+    ".parquet": "Parquet is not read; write its text column as .jsonl, one document a line",
+    ".arrow": "Arrow is not read; write its text column as .jsonl, one document a line",
+    ".zst": "zstandard is not read; unpack it, or pack it as .gz",
+    ".xz": "xz is not read; unpack it, or pack it as .gz",
+    ".bz2": "bzip2 is not read; unpack it, or pack it as .gz",
+    ".zip": "archives are not read; unpack it",
+    ".tar": "archives are not read; unpack it",
+}
+
+DOCUMENT_LIMIT_BYTES = 2**32 - 2
+"""Largest file that is read as one document: a tokenizer counts the bytes of a text in 32 bits."""
+NO_DOCUMENT = 2**64 - 1
+"""`doc_ids` of a padding token; no document may have it."""
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Document:
     """A document that is already token ids, stored as it is.
 
-    Raises `InvalidArgument` for ids that are not a vector of whole numbers and `UnknownToken` for one that no
-    vocabulary has; whether it is in the tokenizer's is checked when it is written.
+    Attributes:
+        ids: uint32[n], d1 ... dn, without the end of text, which the packer puts around them.
+        mask: uint8[n + 1] of 0 and 1: which targets are trained, d1 ... dn and the final end of text. None: all.
+        doc_id: identity of the document, e.g. of its source, 0 .. 2^64 - 2 (2^64 - 1 stands for padding). All documents
+            of a data set have one, or none has.
+
+    Raises:
+        InvalidArgument: ids that are not a vector of whole numbers, a mask of another shape, a doc_id out of range.
+        UnknownToken: an id that no vocabulary has; whether it is in the tokenizer's is checked when it is written.
     """
 
     ids: npt.NDArray[np.uint32]
-    """uint32[n]: d1 ... dn, without the end of text, which the packer puts around them."""
     mask: npt.NDArray[np.uint8] | None = None
-    """uint8[n + 1] of 0 and 1: which targets are trained, d1 ... dn and the final end of text. None: all."""
     doc_id: int | None = None
-    """Identity of the document, e.g. of its source. All documents of a data set have one, or none has."""
 
     def __post_init__(self) -> None:
-        ids = np.asarray(self.ids)
+        ids = _array(self.ids, "ids")
         if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or ids.size == 0):
             raise InvalidArgument(
                 f"a document's ids are {ids.dtype}{list(ids.shape)}; they must be a vector of integers"
@@ -44,26 +65,58 @@ class Document:
             raise UnknownToken(f"a document holds ids from {ids.min()} to {ids.max()}; ids are 0 or more, below 2^32")
         object.__setattr__(self, "ids", np.ascontiguousarray(ids, dtype=np.uint32))
         if self.mask is not None:
-            mask = np.asarray(self.mask)
+            mask = _array(self.mask, "mask")
             if mask.shape != (ids.size + 1,) or not np.isin(mask, (0, 1)).all():
                 raise InvalidArgument(
                     f"a document of {ids.size} ids has a mask {mask.dtype}{list(mask.shape)}; it must hold "
                     f"{ids.size + 1} entries of 0 or 1, one for each id and one for the final end of text"
                 )
             object.__setattr__(self, "mask", np.ascontiguousarray(mask, dtype=np.uint8))
+        if self.doc_id is not None:
+            object.__setattr__(self, "doc_id", _doc_id(self.doc_id))
+
+    def __repr__(self) -> str:
+        """Document(ids, the first ones, trained targets, doc_id)"""
+        trained = "all" if self.mask is None else f"{int(self.mask.sum()):,}"
+        first = ", ".join(map(str, self.ids[:6].tolist())) + (", ..." if self.ids.size > 6 else "")
+        return f"Document({self.ids.size:,} ids: [{first}], trained: {trained}, doc_id: {self.doc_id})"
+
+
+def _array(values: object, name: str) -> npt.NDArray[np.generic]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgument(f"a document's {name} are no array ({error}); give a vector of integers") from error
+
+
+def _doc_id(value: int) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise InvalidArgument(f"doc_id is of type {type(value).__name__}; it must be a whole number") from None
+    if not 0 <= number < NO_DOCUMENT:
+        found = number if number.bit_length() < 128 else f"a number of {number.bit_length()} bits"
+        raise InvalidArgument(f"doc_id is {found}; it must be 0 to 2^64 - 2 (2^64 - 1 stands for padding)")
+    return number
 
 
 def read_documents(
-    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], *, field: str = "text"
+    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str], *, field: str = "text", errors: Errors = "reject"
 ) -> Iterator[str]:
-    """Documents of files, in order; one file and one line of it at a time is held.
+    """Documents of files, in order; one file or one line of it at a time is held.
 
-    A file ending in .jsonl or .ndjson (also .gz) holds one document a line, the string under `field`; blank lines are
-    skipped. Any other file is one document (.gz unpacked).
+    A file ending in .jsonl or .ndjson (also .gz, in any case) holds one document a line, the string under `field`;
+    blank lines are skipped. Any other file is one document (.gz unpacked). A byte-order mark at its start is no text.
+
+    Args:
+        paths: one file or several.
+        field: key of the text in each JSON object.
+        errors: "reject" what is not Unicode, or "replace" it with U+FFFD.
 
     Raises:
-        CorpusError: no file is given, one is missing or unreadable, is empty, is not UTF-8, or a line is not an object
-            with the field. The message names file, line and byte offset.
+        CorpusError: no file is given, one is missing or unreadable, is empty, is not UTF-8, is in a format that is not
+            read (.json, .parquet, archives), or a line is not an object with the field, has a key twice or is longer
+            than 64 MiB. The message names file, line and byte offset.
 
     Example:
         >>> import tempfile, pathlib
@@ -72,69 +125,77 @@ def read_documents(
         >>> list(read_documents(path))
         ['one', 'two']
     """
+    one_of("errors", errors, ("reject", "replace"))
+    if not isinstance(paths, str | os.PathLike):
+        several("paths", paths)
     files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+    return _documents(files, field, errors)
+
+
+def replaced(text: str | bytes) -> str:
+    """`text` with U+FFFD for what is not Unicode: bytes that are not UTF-8, lone surrogates."""
+    return text.decode(errors="replace") if isinstance(text, bytes) else _SURROGATES.sub("\ufffd", text)
+
+
+def _documents(files: list[Path], field: str, errors: Errors) -> Iterator[str]:
     if not files:
         raise CorpusError("no files to read documents from; check the folder or pattern")
     for path in files:
-        yield from _read_lines(path, field) if path.name.endswith(_LINES) else _read_whole(path)
-
-
-def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".zst":
-        raise CorpusError(f"{path}: zstandard is not read; unpack it, or pack it as .gz")
-    try:
-        # gzip.open closes the file beneath it; a BinaryIO either way.
-        return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else open(path, "rb")
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from error
-
-
-def _read_whole(path: Path) -> Iterator[str]:
-    with _open(path) as file:
+        name = path.name.lower().removesuffix(".gz")
+        unread = _NOT_READ.get(Path(name).suffix)
+        if unread is not None:
+            raise CorpusError(f"{path}: {unread}")
         try:
-            data = file.read()
-        except (OSError, EOFError, zlib.error) as error:
+            with Source(path, CorpusError) as source:
+                if name.endswith(_LINES):
+                    yield from _read_lines(source, field, errors)
+                else:
+                    yield _read_whole(source, errors)
+        except StorageError as error:
             raise CorpusError(f"{path} cannot be read ({error})") from error
+
+
+def _read_whole(source: Source, errors: Errors) -> str:
+    data = source.read_all(DOCUMENT_LIMIT_BYTES)
+    if len(data) > DOCUMENT_LIMIT_BYTES:
+        raise CorpusError(f"{source.name} has over {DOCUMENT_LIMIT_BYTES:,} bytes, too many for a document; split it")
     if not data:
-        raise CorpusError(f"{path} is empty; leave it out")
-    yield _decode(data, str(path), 0)
-
-
-def _read_lines(path: Path, field: str) -> Iterator[str]:
-    number, offset, found = 0, 0, False
-    with _open(path) as file:
-        while True:
-            number += 1
-            try:
-                line = file.readline()
-            except (OSError, EOFError, zlib.error) as error:
-                raise CorpusError(f"{path}:{number} cannot be read ({error})") from error
-            if not line:
-                break
-            if line.strip():
-                found = True
-                yield _text_of(line, f"{path}:{number}", offset, field)
-            offset += len(line)
-    if not found:
-        raise CorpusError(f"{path} holds no documents; leave it out")
-
-
-def _text_of(line: bytes, where: str, offset: int, field: str) -> str:
+        raise CorpusError(f"{source.name} is empty; leave it out")
+    if errors == "replace":
+        return replaced(data).removeprefix("\ufeff")
     try:
-        record = json.loads(_decode(line, where, offset))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CorpusError(f"{where} (byte {offset}) is not JSON: {error}. Fix or remove the line.") from error
-    if not isinstance(record, dict) or not isinstance(record.get(field), str):
-        found = f"keys {sorted(record)}" if isinstance(record, dict) else type(record).__name__
-        raise CorpusError(f'{where} (byte {offset}) has no string under "{field}" ({found}); name the field that has')
-    text: str = record[field]
-    return text
-
-
-def _decode(data: bytes, where: str, offset: int) -> str:
-    try:
-        return data.decode()
+        return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{where} is not UTF-8 at byte {offset + error.start} ({error.reason}); convert the file or leave it out"
+            f"{source.name} is not UTF-8 at byte {error.start} ({error.reason}); convert the file, leave it out, or "
+            'pass errors="replace"'
         ) from error
+
+
+def _read_lines(source: Source, field: str, errors: Errors) -> Iterator[str]:
+    found = False
+    for line in read_lines(source):
+        if line.is_blank:
+            continue
+        found = True
+        try:
+            text = _text_of(line, field, errors)
+        except BadLine as bad:
+            place = f"{source.name}:{line.number} (byte {line.byte_offset})"
+            raise CorpusError(f"{place}: {bad.message}. Fix or remove the line.") from None
+        yield text
+    if not found:
+        raise CorpusError(f"{source.name} holds no documents; leave it out")
+
+
+def _text_of(line: Line, field: str, errors: Errors) -> str:
+    if errors == "replace":
+        content = replaced(line.content).encode()
+        line = Line(line.number, line.byte_offset, content, len(content) + line.size - len(line.content))
+    record = line.json_object()
+    text = record.get(field)
+    if not isinstance(text, str):
+        keys = ", ".join(ascii(key) for key in sorted(record)[:8])
+        found = json_type(text) if field in record else f"its keys are {keys:.200}"
+        raise BadLine("missing_field", f'there is no string under "{field}" ({found}); name the field that has it')
+    return replaced(text) if errors == "replace" else require_unicode(text, field)

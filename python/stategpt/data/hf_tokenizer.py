@@ -1,8 +1,9 @@
 """The `tokenizers` library behind the methods of `Tokenizer`, for files that ask for what our engine does not cover.
 
-`Tokenizer.load` returns an `HfTokenizer` by itself, with one logged line that names what is not covered. It is some
-hundred times slower, and not what token shards are written with. It knows text only: a method that would take other
-bytes, or give them where the vocabulary is not byte-level, raises an `InvalidArgument` with its name.
+`Tokenizer.load(path, engine="tokenizers")` gives an `HfTokenizer`. It is some hundred times slower, and not what token
+shards are written with. It is not for untrusted files: some make the library panic (an error here), loop or end the
+process. It knows text only: a method that would take other bytes, or give them where the vocabulary is not byte-level,
+raises an `InvalidArgument` with its name.
 """
 
 from __future__ import annotations
@@ -10,37 +11,33 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
+import operator
 import os
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.arguments import Documents, Errors, Ids, Special, one_of, thread_count, whole
+from stategpt.arguments import SPECIAL, Documents, Errors, Ids, Special, instance, one_of, several, thread_count, whole
 from stategpt.data.byte_level import byte_offsets, bytes_of
-from stategpt.data.control import Control, shown, text_or_id
+from stategpt.data.control import Control, names_shown, shown, text_or_id
+from stategpt.data.hf_decoders import shape_of
+from stategpt.data.hf_file import parsed, unknown_token, without_tokens
+from stategpt.data.hf_library import library, library_faults
 from stategpt.data.hf_stream import HfStreamDecoder
-from stategpt.data.ragged import Ragged
-from stategpt.errors import (
-    CorpusError,
-    InvalidArgument,
-    MissingExtra,
-    StorageError,
-    TokenizerFormatError,
-    TokenizerUnsupported,
-    UnknownToken,
-)
-
-_log = logging.getLogger(__name__)
+from stategpt.data.ragged import BATCH_HINT, Ragged
+from stategpt.data.tokenizer_file import FILE_LIMIT_BYTES, tokenizer_file
+from stategpt.errors import CorpusError, DataError, InvalidArgument, StorageError, TokenizerFormatError, UnknownToken
+from stategpt.files import open_regular, read_bytes
 
 
 class HfTokenizer:
     """A tokenizer of the `tokenizers` library. By default text is text: no added token comes out of it.
+
+    One added token may: the file's own unknown token (`[UNK]`), which stands for text that the vocabulary lacks.
 
     Example:
         >>> tok = HfTokenizer.load("wordpiece.json")  # doctest: +SKIP
@@ -48,7 +45,7 @@ class HfTokenizer:
         'to be'
     """
 
-    __slots__ = ("_added", "_is_byte_level", "_json", "_plain", "_special", "_whole")
+    __slots__ = ("_added", "_fields", "_is_byte_level", "_json", "_of_mode", "_special", "_unknown", "_whole")
 
     def __init__(self, text: str) -> None:
         """Reads the text of a `tokenizer.json`.
@@ -57,39 +54,56 @@ class HfTokenizer:
             MissingExtra: `tokenizers` is not installed.
             TokenizerFormatError: it cannot read the file either.
         """
-        tokenizers = _library()
-        try:
-            held = json.loads(text)
-            # What a template adds is not the text's, and offsets are not to be trimmed of white space.
-            without_template = json.dumps({**held, "post_processor": None})
-            self._whole = tokenizers.Tokenizer.from_str(without_template)
-            self._plain = tokenizers.Tokenizer.from_str(without_template)
-        except Exception as error:  # the library raises nothing narrower
-            raise TokenizerFormatError(f"tokenizer: the tokenizers library cannot read it: {error}") from error
+        self._of("tokenizer", text)
+
+    def _of(self, where: str, text: str) -> None:
+        """Reads a text; `where` is it in errors."""
+        tokenizers = library()
         self._json = text
-        self._is_byte_level = (held.get("decoder") or {}).get("type") == "ByteLevel"
-        for each in (self._whole, self._plain):  # ids of a text, whatever a model's own tools pad or cut it to
-            each.no_padding()
-            each.no_truncation()
-        decoder: dict[int, Any] = self._whole.get_added_tokens_decoder()
+        self._fields = parsed(text, where)
+        with library_faults(TokenizerFormatError, f"{where}: the tokenizers library cannot read it"):
+            self._whole = tokenizers.Tokenizer.from_str(json.dumps(self._fields))
+            decoder: dict[int, Any] = self._whole.get_added_tokens_decoder()
+        self._of_mode = {"allow": self._whole}
+        self._is_byte_level = (self._fields["decoder"] or {}).get("type") == "ByteLevel"
+        self._unknown = unknown_token(self._fields["model"])
         self._added = {token.content: number for number, token in sorted(decoder.items())}
         self._special = frozenset(number for number, token in decoder.items() if token.special)
-        self._forget_added_tokens(tokenizers, decoder)
 
-    def _forget_added_tokens(self, tokenizers: Any, decoder: dict[int, Any]) -> None:
-        """Makes `_plain` take added tokens for text: the flag that does so is heeded for special ones only."""
-        self._plain.add_special_tokens([_as_special(tokenizers, token) for token in decoder.values()])
-        self._plain.encode_special_tokens = True
+    def _library_for(self, special: str) -> Any:
+        """The library's tokenizer that takes added tokens as `special` says."""
+        if special not in self._of_mode:
+            if special == "text":
+                fields = without_tokens(self._fields, self._added.keys() - {self._unknown})
+            else:
+                fields = self._fields
+            with library_faults(TokenizerFormatError, f'tokenizer: the tokenizers library has no special="{special}"'):
+                made = library().Tokenizer.from_str(json.dumps(fields))
+                made.encode_special_tokens = True
+            self._of_mode[special] = made
+        return self._of_mode[special]
+
+    def __reduce__(self) -> tuple[type[HfTokenizer], tuple[str]]:
+        """Pickled as its file."""
+        return type(self), (self._json,)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> HfTokenizer:
-        """Reads a `tokenizer.json`.
+        """Reads a `tokenizer.json`, or that of a folder, which is verified where the folder is a published one.
 
         Raises:
             MissingExtra, TokenizerFormatError: as the constructor.
+            CorruptArtifact: the file is not what the manifest beside it says.
             StorageError: the file cannot be read.
         """
-        return cls(_read(os.fspath(path)).decode(errors="replace"))
+        file = tokenizer_file(path)
+        content = read_bytes(file, FILE_LIMIT_BYTES, TokenizerFormatError)
+        made = cls.__new__(cls)
+        try:
+            made._of(file, content.decode())
+        except UnicodeDecodeError as error:
+            raise TokenizerFormatError(f"{file} is not UTF-8 at byte {error.start}; it is no tokenizer.json") from None
+        return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the file it came from, all or nothing."""
@@ -99,11 +113,13 @@ class HfTokenizer:
         """The ids of a text: uint32 [n].
 
         Args:
-            special: "text": text that spells an added token is text; "allow": it becomes the token.
+            special: "text": text that spells an added token is text; "unflagged": it becomes the token unless that is
+                flagged special; "allow": it becomes the token.
             max_tokens: only the first so many ids (the library encodes the text whole).
 
         Raises:
-            InvalidArgument: the text holds a lone surrogate; `max_tokens` is negative.
+            InvalidArgument: the text is no str, or holds a lone surrogate; `max_tokens` is negative.
+            DataError: the library fails on it, or with "unflagged" makes a token flagged special of it.
         """
         most = None if max_tokens is None else whole("max_tokens", max_tokens)
         return np.asarray(self._encoded([text], special)[0].ids[:most], dtype=np.uint32)
@@ -114,6 +130,7 @@ class HfTokenizer:
         Raises:
             InvalidArgument: the bytes are not UTF-8, which the library cannot encode.
         """
+        instance("data", data, bytes, "Text goes to encode.")
         try:
             return self.encode(data.decode(), special=special)
         except UnicodeDecodeError as error:
@@ -127,11 +144,13 @@ class HfTokenizer:
         Raises:
             InvalidArgument: a control token that this vocabulary lacks; a segment that is neither.
         """
+        several("segments", segments)
         parts = [text_or_id(segment, self.special_id) for segment in segments]
         return Ragged.of(self.encode(part) if isinstance(part, str) else [part] for part in parts).ids
 
     def encode_batch(self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text") -> Ragged:
         """The ids of many texts, one document each. The library chooses its threads itself."""
+        several("texts", texts)
         thread_count(threads)
         return Ragged.of([encoding.ids for encoding in self._encoded(list(texts), special)])
 
@@ -158,6 +177,7 @@ class HfTokenizer:
         """
         one_of("documents", documents, ("whole", "lines"))
         one_of("errors", errors, ("reject", "replace"))
+        several("paths", paths)
         texts: list[str] = []
         for path in paths:
             text = _text(os.fspath(path), replace=errors == "replace")
@@ -190,11 +210,13 @@ class HfTokenizer:
 
     def pieces(self, text: str) -> list[str]:
         """What a text is cut into before it is encoded; normalised, and without what the file says to remove."""
-        normalizer, cutter = self._plain.normalizer, self._plain.pre_tokenizer
-        normal = normalizer.normalize_str(text) if normalizer is not None else text
-        if cutter is None:
-            return [normal] if normal else []
-        return [normal[start:end] for _, (start, end) in cutter.pre_tokenize_str(normal)]
+        _check_text("text", text)
+        with library_faults(DataError, "the tokenizers library cannot cut this text"):
+            normalizer, cutter = self._whole.normalizer, self._whole.pre_tokenizer
+            normal = normalizer.normalize_str(text) if normalizer is not None else text
+            if cutter is None:
+                return [normal] if normal else []
+            return [normal[start:end] for _, (start, end) in cutter.pre_tokenize_str(normal)]
 
     def decode(self, ids: npt.NDArray[np.integer] | Sequence[int], *, skip_special: bool = False) -> str:
         """The text of ids.
@@ -204,11 +226,13 @@ class HfTokenizer:
 
         Raises:
             UnknownToken: an id outside the vocabulary.
+            DataError: the library fails on them.
         """
         held = _plain_ids(ids)
         for token in held:
             self._token(token)
-        text: str = self._whole.decode(held, skip_special_tokens=skip_special)
+        with library_faults(DataError, "the tokenizers library cannot decode these ids"):
+            text: str = self._whole.decode(held, skip_special_tokens=skip_special)
         return text
 
     def decode_bytes(self, ids: npt.NDArray[np.integer] | Sequence[int], *, skip_special: bool = False) -> bytes:
@@ -225,10 +249,11 @@ class HfTokenizer:
 
     def decoder(self) -> HfStreamDecoder:
         """A decoder for ids that come one by one."""
-        return HfStreamDecoder(self)
+        return HfStreamDecoder(self.decode, self._token, shape_of(self._fields["decoder"]))
 
     def decode_batch(self, ragged: Ragged, *, skip_special: bool = False) -> list[str]:
         """The text of each document."""
+        instance("ragged", ragged, Ragged, BATCH_HINT)
         return [self.decode(ids.tolist(), skip_special=skip_special) for ids in ragged]
 
     def token_bytes(self, id: int) -> bytes:
@@ -249,7 +274,8 @@ class HfTokenizer:
             InvalidArgument: there is no such token; the message lists those there are.
         """
         if text not in self._added:
-            raise InvalidArgument(f"{text!r} is not a special token here; this vocabulary has {list(self._added)}")
+            known = names_shown(self._added)
+            raise InvalidArgument(f"{text!r} is not a special token here; this vocabulary has {known}")
         return self._added[text]
 
     @property
@@ -260,12 +286,14 @@ class HfTokenizer:
     @property
     def vocab_size(self) -> int:
         """One more than the largest id."""
-        return max(self._whole.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        with library_faults(DataError, "the tokenizers library cannot list its vocabulary"):
+            return max(self._whole.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     @property
     def pattern(self) -> str:
         """What cuts the text, in the library's words."""
-        return str(self._whole.pre_tokenizer)
+        with library_faults(DataError, "the tokenizers library cannot describe its pre-tokenizer"):
+            return str(self._whole.pre_tokenizer)
 
     @property
     def fingerprint(self) -> str:
@@ -276,14 +304,22 @@ class HfTokenizer:
         return f"HfTokenizer(vocab_size={self.vocab_size}, special_tokens={shown(self.special_tokens)})"
 
     def _encoded(self, texts: list[str], special: str) -> list[Any]:
-        one_of("special", special, ("text", "allow"))
+        one_of("special", special, SPECIAL)
         for place, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InvalidArgument(f"text {place} is {type(text).__name__}, not str; decode it first")
-            if _SURROGATE.search(text):
-                raise InvalidArgument(f"text {place} is not valid Unicode; drop lone surrogates")
-        library = self._whole if special == "allow" else self._plain
-        encoded: list[Any] = library.encode_batch(texts, add_special_tokens=False)
+            _check_text(f"text {place}", text)
+        made = self._library_for(special)
+        with library_faults(DataError, "the tokenizers library cannot encode this text"):
+            encoded: list[Any] = made.encode_batch(texts, add_special_tokens=False)
+        # The library looks for no such token, but its model can merge to one, or know it as a word.
+        never = {"text": frozenset(self._added.values()), "unflagged": self._special, "allow": frozenset[int]()}
+        never_out = never[special] - {self._added.get(self._unknown or "")}
+        for place, encoding in enumerate(encoded):
+            if not never_out.isdisjoint(encoding.ids):
+                found = next(name for name, number in self._added.items() if number in never_out & {*encoding.ids})
+                raise DataError(
+                    f"text {place} became the control token {found!r}, which special={special!r} rules out, by the "
+                    'rules of the file\'s model; use special="text", or leave the text out'
+                )
         return encoded
 
     def _own_bytes(self, token: int) -> bytes:
@@ -292,42 +328,35 @@ class HfTokenizer:
         return spelled.encode() if spelled in self._added else bytes_of(spelled)
 
     def _token(self, token: int) -> str:
-        found = self._whole.id_to_token(token) if 0 <= token < 2**32 else None
+        try:
+            number = operator.index(token)
+        except TypeError:
+            raise InvalidArgument(f"a token id is of type {type(token).__name__}; pass an integer") from None
+        with library_faults(DataError, "the tokenizers library cannot name this id"):
+            found = self._whole.id_to_token(number) if 0 <= number < 2**32 else None
         if found is None:
             raise UnknownToken(f"token id {token} is not in this vocabulary of {self.vocab_size} ids")
         return str(found)
 
 
-def instead(path: str | os.PathLike[str], unsupported: TokenizerUnsupported) -> HfTokenizer:
-    """The tokenizer of a file that our engine does not cover.
-
-    Raises:
-        TokenizerUnsupported: `tokenizers` is not installed.
-        TokenizerFormatError: it cannot read the file either.
-    """
-    try:
-        made = HfTokenizer.load(path)
-    except MissingExtra as error:
-        raise TokenizerUnsupported(
-            f"{unsupported}; pip install 'stategpt[hf]' to use the tokenizers library"
-        ) from error
-    _log.warning("%s; using the tokenizers library, which is slower", unsupported)
-    return made
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error}") from error
+def _check_text(name: str, text: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidArgument(f"{name} is {type(text).__name__}, not str; decode it first")
+    if _SURROGATE.search(text):
+        raise InvalidArgument(f"{name} is not valid Unicode; drop lone surrogates")
 
 
 def _text(path: str, *, replace: bool) -> str:
+    with open_regular(path) as file:
+        try:
+            content = file.read()
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error}") from error
     try:
-        return _read(path).decode(errors="replace" if replace else "strict")
+        return content.decode(errors="replace" if replace else "strict")
     except UnicodeDecodeError as error:
         raise CorpusError(
             f'{path} is not UTF-8 at byte {error.start}; convert the file, or read it with errors="replace"'
@@ -335,7 +364,10 @@ def _text(path: str, *, replace: bool) -> str:
 
 
 def _plain_ids(ids: npt.NDArray[np.integer] | Sequence[int]) -> list[int]:
-    held = np.asarray(ids)
+    try:
+        held = np.asarray(ids)
+    except ValueError:
+        raise InvalidArgument("ids are lists of unlike lengths; pass integers in one dimension") from None
     if held.size and (held.ndim != 1 or held.dtype.kind not in "iu"):
         raise InvalidArgument(f"ids are {held.dtype} {list(held.shape)}; pass integers in one dimension")
     listed: list[int] = held.tolist()
@@ -349,22 +381,3 @@ def _exact(method: str, text: str) -> bytes:
             "use decode"
         )
     return text.encode()
-
-
-def _library() -> Any:
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise MissingExtra("the tokenizers library is needed for this file; pip install 'stategpt[hf]'") from error
-    return tokenizers
-
-
-def _as_special(tokenizers: Any, token: Any) -> Any:
-    return tokenizers.AddedToken(
-        token.content,
-        single_word=token.single_word,
-        lstrip=token.lstrip,
-        rstrip=token.rstrip,
-        normalized=token.normalized,
-        special=True,
-    )

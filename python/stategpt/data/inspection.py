@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import accumulate, groupby
 
 from stategpt.arguments import Special
 from stategpt.data.tokenizer import AnyTokenizer
+from stategpt.errors import InvalidArgument, UnknownToken
 
 # What has no shape of its own, and what stands for it.
 _SHAPES = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
@@ -48,13 +51,38 @@ def token_views(tok: AnyTokenizer, text: str, *, special: Special = "text") -> l
     """
     specials = set(tok.special_tokens.values())
     ids = tok.encode(text, special=special).tolist()
-    tokens = [tok.token_bytes(token) for token in ids]
+    tokens = [bytes_of_token(tok, token) for token in ids]
     ends = list(accumulate(len(piece.encode()) for piece in tok.pieces(text)))
     starts = accumulate((len(token) for token in tokens), initial=0)
     return [
         TokenView(token, data, bisect_right(ends, start), token in specials)
         for token, data, start in zip(ids, tokens, starts, strict=False)
     ]
+
+
+def bytes_of_token(tok: AnyTokenizer, token: int) -> bytes:
+    """The bytes of a token; U+FFFD for one that is no text by itself, where the vocabulary is not byte-level.
+
+    Raises:
+        UnknownToken: an id outside the vocabulary, or in one of its gaps.
+    """
+    try:
+        return tok.token_bytes(token)
+    except InvalidArgument:
+        return tok.decode([token]).encode()
+
+
+def longest_tokens(tok: AnyTokenizer, count: int) -> list[bytes]:
+    """The bytes of the longest tokens, without added ones: longest first, equally long ones by their bytes."""
+    added = set(tok.special_tokens.values())
+
+    def held() -> Iterator[bytes]:
+        for token in range(tok.vocab_size):
+            if token not in added:
+                with suppress(UnknownToken):  # ids can have gaps
+                    yield bytes_of_token(tok, token)
+
+    return nsmallest(count, held(), key=lambda data: (-len(data), data))
 
 
 def readable(data: bytes) -> str:

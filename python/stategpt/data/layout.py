@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stategpt import _native
+from stategpt.arguments import whole
 from stategpt.errors import InvalidArgument
 
 Int32Vector = NDArray[np.int32]
@@ -28,25 +29,30 @@ _MOST_TOKENS = 2**31 - 1  # indices are int32: what attention kernels take
 class Layout:
     """Attention layout of a flat stream of N tokens. Indices are global, i.e. into the whole stream.
 
-    Raises `InvalidArgument` when the vectors are not int32[N] or N is not a whole number of rows; `validate` checks
-    the values too.
+    Models take it on a device: `stategpt.ops.TensorLayout.of(layout, device)`, or `batch.torch(device)`.
+
+    Attributes:
+        segment_start: int32[N], first token of the token's segment.
+        prefix_end: int32[N], end of the prefix it shares with other branches; = segment_start when there is none.
+        branch_start: int32[N], first token of its branch; = segment_start when the segment has no branches; t + 1 if it
+            is blank.
+        position: int32[N], visible keys before it, i.e. its position for rotary embeddings.
+        row_tokens: T; no segment crosses a multiple of it.
+
+    Raises:
+        InvalidArgument: the vectors are not int32[N] or N is not a whole number of rows; `validate` checks the values
+            too.
     """
 
     segment_start: Int32Vector
-    """int32[N]: first token of the token's segment."""
     prefix_end: Int32Vector
-    """int32[N]: end of the prefix it shares with other branches; = segment_start when there is none."""
     branch_start: Int32Vector
-    """int32[N]: first token of its branch; = segment_start when the segment has no branches; t + 1 if it is blank."""
     position: Int32Vector
-    """int32[N]: visible keys before it, i.e. its position for rotary embeddings."""
     row_tokens: int
-    """T: no segment crosses a multiple of it."""
 
     def __post_init__(self) -> None:
-        if self.row_tokens < 1:
-            raise InvalidArgument(f"row_tokens is {self.row_tokens}; it must be at least 1")
-        tokens = len(self.segment_start)
+        whole("row_tokens", self.row_tokens, least=1)
+        tokens = np.size(self.segment_start)
         for name in _FIELDS:
             vector = getattr(self, name)
             if not isinstance(vector, np.ndarray) or vector.dtype != np.int32 or vector.shape != (tokens,):
@@ -56,6 +62,11 @@ class Layout:
             raise InvalidArgument(
                 f"{tokens} tokens are not a whole number of rows of {self.row_tokens}; pad the last row"
             )
+
+    def __repr__(self) -> str:
+        """Layout(rows, T, segments)"""
+        segments = np.unique(self.segment_start).size
+        return f"Layout({self.num_rows:,} rows of {self.row_tokens:,} tokens, {segments:,} segments)"
 
     @property
     def num_tokens(self) -> int:
@@ -97,8 +108,7 @@ class Layout:
     @classmethod
     def _build(cls, rows: Sequence[Sequence[tuple[int, Sequence[int]]]], row_tokens: int) -> "Layout":
         """Rows of segments (trunk length, lengths of the branches that share the trunk)."""
-        if row_tokens < 1:
-            raise InvalidArgument(f"row_tokens is {row_tokens}; it must be at least 1")
+        row_tokens = whole("row_tokens", row_tokens, least=1)
         _require_int32(len(rows) * row_tokens)
         every = np.arange(len(rows) * row_tokens, dtype=np.int32)
         segment, prefix, branch = every.copy(), every.copy(), every.copy()

@@ -13,18 +13,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, SupportsIndex, TypedDict
 
-from stategpt.arguments import whole
-from stategpt.data.packing import Batch, Rows
+from stategpt.arguments import instance, whole
+from stategpt.data.mixture import Mixture
+from stategpt.data.packing import Batch, Packed, Rows
 from stategpt.errors import ForeignArtifact, InvalidArgument
 
 
 class LoaderState(TypedDict):
-    """What a checkpoint keeps of a loader."""
+    """What a checkpoint keeps of a loader.
+
+    Attributes:
+        row: rows of the global order that were handed out: the next batch starts here.
+        fingerprint: identity of the order of rows.
+    """
 
     row: int
-    """Rows of the global order that were handed out: the next batch starts here."""
     fingerprint: str
-    """Identity of the order of rows."""
 
 
 class Loader(Iterator[Batch]):
@@ -40,7 +44,9 @@ class Loader(Iterator[Batch]):
             padding fill it up, so that shapes stay and no rank gets a batch more than another.
 
     Raises:
-        InvalidArgument: a number out of range; `stop` beyond the end of the order.
+        InvalidArgument: a number out of range; `start` or `stop` beyond the end of the order.
+
+    `len(loader)` is the number of batches still to come.
     """
 
     __slots__ = ("_batch_rows", "_part_rows", "_rank", "_row", "_rows", "_stop")
@@ -54,6 +60,7 @@ class Loader(Iterator[Batch]):
         start: SupportsIndex = 0,
         stop: SupportsIndex | None = None,
     ) -> None:
+        instance("rows", rows, (Packed, Mixture), "Pass what `sg.pack` or `sg.Mixture` made.")
         ranks, size = whole("world", world, least=1), whole("batch_rows", batch_rows, least=1)
         if size % ranks:
             raise InvalidArgument(f"batch_rows is {size}, not a multiple of world = {ranks}; ranks get equal parts")
@@ -63,6 +70,11 @@ class Loader(Iterator[Batch]):
         self._rows, self._batch_rows, self._part_rows = rows, size, size // ranks
         self._row = whole("start", start)
         self._stop = rows.num_rows if stop is None else whole("stop", stop)
+        if rows.num_rows is not None and self._row > rows.num_rows:
+            raise InvalidArgument(
+                f"the loader would start at row {self._row}, but there are {rows.num_rows} rows; "
+                "start earlier, or mix with a higher max_epochs"
+            )
         if self._stop is not None and rows.num_rows is not None and self._stop > rows.num_rows:
             raise InvalidArgument(
                 f"stop is {self._stop}, but there are {rows.num_rows} rows; read fewer, or mix with a higher max_epochs"
@@ -82,7 +94,10 @@ class Loader(Iterator[Batch]):
 
         Raises:
             ForeignArtifact: the state is of another order of rows: data, settings or seed have changed.
+            InvalidArgument: its row is no row of the order.
         """
+        instance("rows", rows, (Packed, Mixture), "Pass what `sg.pack` or `sg.Mixture` made.")
+        instance("state", state, Mapping, "Pass what Loader.state() gave.")
         missing = sorted({"row", "fingerprint"} - set(state))
         if missing:
             raise ForeignArtifact(f"a loader's state lacks {missing}; it has {sorted(state)}. Use Loader.state().")
@@ -96,6 +111,16 @@ class Loader(Iterator[Batch]):
     def state(self) -> LoaderState:
         """Where the loader stands. Equal on all ranks after equally many batches."""
         return {"row": self._row, "fingerprint": self._rows.fingerprint}
+
+    def __len__(self) -> int:
+        """Batches still to come. Raises TypeError where the order never ends, as `len` of other endless things does."""
+        if self._stop is None:
+            raise TypeError("the loader has no length: its mixture is endless. Pass stop, or mix with max_epochs.")
+        return -(-max(self._stop - self._row, 0) // self._batch_rows)
+
+    def __bool__(self) -> bool:
+        """True, also at the end and where there is no length."""
+        return True
 
     def __iter__(self) -> Loader:
         """Itself."""
@@ -113,6 +138,11 @@ class Loader(Iterator[Batch]):
         if self._stop is not None:
             self._row = min(self._row, self._stop)
         return batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as rows, settings and the row where it stands: the copy goes on from there."""
+        world = self._batch_rows // self._part_rows
+        return Loader, (self._rows, self._batch_rows, self._rank, world, self._row, self._stop)
 
     def __repr__(self) -> str:
         """Loader(row, stop, batch_rows)"""

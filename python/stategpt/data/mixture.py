@@ -8,34 +8,40 @@ that epoch's own. Nothing is stored per row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import SupportsIndex, TypedDict
+from typing import Any, SupportsIndex, TypedDict
 
 from stategpt import _native
-from stategpt.arguments import whole
+from stategpt.arguments import instance, real, unicode_text, whole
 from stategpt.data.packing import Batch, Packed, Row, read_batch, read_row
 from stategpt.errors import InvalidArgument
 
 
 class Drawn(TypedDict):
-    """What the first rows of a mixture draw from one source."""
+    """What the first rows of a mixture draw from one source.
+
+    Attributes:
+        rows: rows drawn.
+        tokens: tokens in these rows without padding.
+        share: their share of all tokens drawn.
+        epochs: times the source was gone through.
+    """
 
     rows: int
-    """Rows."""
     tokens: int
-    """Tokens in these rows without padding."""
     share: float
-    """Their share of all tokens drawn."""
     epochs: float
-    """Times the source was gone through."""
 
 
 class MixtureReport(TypedDict):
-    """Shares asked for and drawn, by source."""
+    """Shares asked for and drawn, by source.
+
+    Attributes:
+        planned: share of all tokens asked for.
+        drawn: what was drawn.
+    """
 
     planned: dict[str, float]
-    """Share of all tokens asked for."""
     drawn: dict[str, Drawn]
-    """What was drawn."""
 
 
 class Mixture:
@@ -49,12 +55,13 @@ class Mixture:
             asking for that row is an error.
 
     Raises:
-        InvalidArgument: no sources, a share that is not positive, rows of different length.
-        DataError: a source without rows.
+        InvalidArgument: no sources, a share that is not positive, rows of different length, `max_epochs` that does not
+            allow one row.
+        DataError: a source without rows; the message says whether its documents were rejected.
         ForeignArtifact: sources of different tokenizers.
     """
 
-    __slots__ = ("_native", "row_tokens", "sources")
+    __slots__ = ("_native", "_settings", "row_tokens", "sources")
 
     def __init__(
         self,
@@ -62,12 +69,18 @@ class Mixture:
         seed: SupportsIndex = 0,
         max_epochs: float | None = None,
     ) -> None:
+        instance("sources", sources, Mapping, "Give {name: (packed rows, share)}.")
+        shares = {}
         for name, source in sources.items():
+            unicode_text("a source's name", name)
             if not (isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], Packed)):
-                raise InvalidArgument(f"source {name!r} is {source!r}; give (packed rows, share)")
-        parts = [(name, packed._native, float(share)) for name, (packed, share) in sources.items()]
-        limit = None if max_epochs is None else float(max_epochs)
-        self._native = _native.MixedRows(parts, whole("seed", seed), limit)
+                raise InvalidArgument(f"source {name!r} is {source!r:.200}; give (packed rows, share)")
+            shares[name] = real(f"the share of source {name!r}", source[1])
+        parts = [(name, sources[name][0]._native, share) for name, share in shares.items()]
+        limit = None if max_epochs is None else real("max_epochs", max_epochs)
+        number = whole("seed", seed)
+        self._native = _native.MixedRows(parts, number, limit)
+        self._settings = (shares, number, limit)
         self.sources = {name: sources[name][0] for name in sorted(sources)}
         self.row_tokens = next(iter(self.sources.values())).row_tokens
 
@@ -119,7 +132,14 @@ class Mixture:
             },
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as sources and settings: the copy mixes the same rows."""
+        shares, seed, max_epochs = self._settings
+        return Mixture, ({name: (self.sources[name], share) for name, share in shares.items()}, seed, max_epochs)
+
     def __repr__(self) -> str:
         """Mixture(names, rows, T)"""
         rows = "endless" if self.num_rows is None else f"{self.num_rows:,}"
-        return f"Mixture({list(self.sources)}, {rows} rows of {self.row_tokens})"
+        names = list(self.sources)
+        shown = f"{names[:8]!r:.300}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        return f"Mixture({shown}, {rows} rows of {self.row_tokens})"

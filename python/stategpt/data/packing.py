@@ -17,58 +17,89 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.arguments import whole
+from stategpt.arguments import instance, one_of, whole
+from stategpt.data.documents import NO_DOCUMENT
 from stategpt.data.layout import Layout
 from stategpt.data.shards import Shards
 from stategpt.errors import InvalidArgument
 
+if TYPE_CHECKING:
+    from .tensors import BatchTensors, Device
+
 Strategy: TypeAlias = Literal["best_fit", "concat"]
 TooLong: TypeAlias = Literal["split", "reject"]
 
-NO_DOCUMENT = 2**64 - 1
-"""`doc_ids` of a padding token."""
+__all__ = ["NO_DOCUMENT", "Batch", "LeftOut", "Packed", "Row", "Rows", "Strategy", "TooLong", "pack"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Row:
-    """One row of T tokens."""
+    """One row of T tokens.
+
+    Attributes:
+        tokens: uint32[T], input ids.
+        targets: uint32[T], the id that follows each input within its document, end of text at its end; padding at
+            padding.
+        loss_mask: bool[T], is the target trained?
+        layout: who sees whom, and where they stand.
+        doc_ids: uint64[T], document of each token, 2^64 - 1 (`NO_DOCUMENT`) for padding.
+    """
 
     tokens: npt.NDArray[np.uint32]
-    """uint32[T]: input ids."""
     targets: npt.NDArray[np.uint32]
-    """uint32[T]: the id that follows each input within its document, end of text at its end; padding at padding."""
     loss_mask: npt.NDArray[np.bool_]
-    """bool[T]: is the target trained?"""
     layout: Layout
-    """Who sees whom, and where they stand."""
     doc_ids: npt.NDArray[np.uint64]
-    """uint64[T]: document of each token, `NO_DOCUMENT` for padding."""
+
+    def __repr__(self) -> str:
+        """Row(tokens, trained, documents)"""
+        return f"Row({_counts(self.tokens, self.loss_mask, self.doc_ids)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Batch:
-    """R rows end to end: a flat stream of N = R x T tokens. The fields of `Row`, and two counts."""
+    """R rows end to end: a flat stream of N = R x T tokens. The fields of `Row`, and two counts.
+
+    torch takes ids as int64 and layouts as a `TensorLayout`: `batch.torch(device)` gives both.
+
+    Attributes:
+        tokens: uint32[N], input ids.
+        targets: uint32[N], the id that follows each input within its document.
+        loss_mask: bool[N], is the target trained?
+        layout: who sees whom, and where they stand; indices into the stream.
+        target_count: trained targets: the weight of the batch in a mean over tokens.
+        rows: numbers of its rows in the order. Fewer than R where the order ends: then rows of padding follow.
+        doc_ids: uint64[N], document of each token, 2^64 - 1 (`NO_DOCUMENT`) for padding.
+    """
 
     tokens: npt.NDArray[np.uint32]
-    """uint32[N]: input ids."""
     targets: npt.NDArray[np.uint32]
-    """uint32[N]: the id that follows each input within its document."""
     loss_mask: npt.NDArray[np.bool_]
-    """bool[N]: is the target trained?"""
     layout: Layout
-    """Who sees whom, and where they stand; indices into the stream."""
     target_count: int
-    """Trained targets: the weight of the batch in a mean over tokens."""
     rows: range
-    """Numbers of its rows in the order. Fewer than R where the order ends: then rows of padding follow."""
     doc_ids: npt.NDArray[np.uint64]
-    """uint64[N]: document of each token, `NO_DOCUMENT` for padding."""
+
+    def torch(self, device: Device = "cpu") -> BatchTensors:
+        """The batch as tensors on `device`: ids as int64, the layout as a model takes it.
+
+        Raises:
+            MissingExtra: torch is not installed.
+        """
+        from .tensors import batch_tensors
+
+        return batch_tensors(self, device)
+
+    def __repr__(self) -> str:
+        """Batch(rows, tokens, trained, documents)"""
+        rows = f"rows {self.rows.start:,} to {self.rows.stop:,}"
+        return f"Batch({rows}, {_counts(self.tokens, self.loss_mask, self.doc_ids)})"
 
 
 class Rows(Protocol):
@@ -96,26 +127,40 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Documents left out of a packing, with the one possible reason."""
+    """Documents left out of a packing, with the one possible reason.
+
+    Attributes:
+        documents: how many.
+        tokens: their tokens.
+        reason: why.
+    """
 
     documents: int
-    """How many."""
     tokens: int
-    """Their tokens."""
     reason: str
-    """Why."""
+
+
+class PackSettings(NamedTuple):
+    """What `pack` was asked for, besides the data set."""
+
+    row_tokens: int
+    strategy: Strategy
+    isolate_documents: bool
+    reject_too_long: bool
+    seed: int
 
 
 class Packed:
     """The rows of one data set, in an order shuffled by the seed. Made by `pack`."""
 
-    __slots__ = ("_native", "row_tokens", "shards")
+    __slots__ = ("_native", "_settings", "row_tokens", "shards")
 
-    def __init__(self, native: _native.PackedRows, shards: Shards, row_tokens: int) -> None:
+    def __init__(self, native: _native.PackedRows, shards: Shards, settings: PackSettings) -> None:
         """Wraps the compiled plan; use `pack`."""
         self._native = native
+        self._settings = settings
         self.shards = shards
-        self.row_tokens = row_tokens
+        self.row_tokens = settings.row_tokens
 
     @property
     def num_rows(self) -> int:
@@ -163,6 +208,10 @@ class Packed:
         """Every row once."""
         return (self[row] for row in range(len(self)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the shards and the settings: the copy plans the same rows again."""
+        return _planned, (self.shards, self._settings)
+
     def __repr__(self) -> str:
         """Packed(rows, T, fill, shards)"""
         return f"Packed({self.num_rows:,} rows of {self.row_tokens}, {self.fill:.2%} filled, {self.shards!r})"
@@ -190,18 +239,28 @@ def pack(
     Best fit holds 4 bytes a document, concat nothing.
 
     Raises:
-        InvalidArgument: a setting out of range.
+        InvalidArgument: a setting out of range, or `shards` that are not opened.
+        MemoryError: the index does not fit.
         CorruptArtifact: the offsets do not give the manifest's histogram.
     """
-    if too_long not in ("split", "reject"):
-        raise InvalidArgument(f'too_long is {too_long!r}; it must be "split" or "reject"')
+    instance("shards", shards, Shards, "Open the folder with `sg.Shards.open(path)`.")
+    one_of("strategy", strategy, ("best_fit", "concat"))
+    one_of("too_long", too_long, ("split", "reject"))
+    instance("isolate_documents", isolate_documents, (bool, np.bool_), "Pass True or False.")
     tokens = whole("row_tokens", row_tokens, least=2)
     if tokens >= 2**31:
         raise InvalidArgument(f"row_tokens is {tokens}; a row holds fewer than 2^31")
-    native = _native.PackedRows(
-        shards._native, tokens, strategy, isolate_documents, too_long == "reject", whole("seed", seed)
-    )
-    return Packed(native, shards, tokens)
+    settings = PackSettings(tokens, strategy, bool(isolate_documents), too_long == "reject", whole("seed", seed))
+    return _planned(shards, settings)
+
+
+def _planned(shards: Shards, settings: PackSettings) -> Packed:
+    return Packed(_native.PackedRows(shards._native, *settings), shards, settings)
+
+
+def _counts(tokens: npt.NDArray[np.uint32], loss_mask: npt.NDArray[np.bool_], doc_ids: npt.NDArray[np.uint64]) -> str:
+    documents = np.unique(doc_ids[doc_ids != NO_DOCUMENT]).size
+    return f"{tokens.size:,} tokens, {int(loss_mask.sum()):,} trained, {documents:,} documents"
 
 
 def read_batch(

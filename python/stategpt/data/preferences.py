@@ -7,22 +7,25 @@ a, and an order would hide it.
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from stategpt.errors import RankingError, StorageError
+from stategpt.errors import RankingError
+from stategpt.visible_text import visible_line
 
+from .lines import BadLine, Line, Source, json_type, read_lines, require_unicode
 from .rankings import Rankings, Rejected
 
+T = TypeVar("T")
 StrPath = str | os.PathLike[str]
 
 _HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+_VOTE_COLUMNS = ("prompt", "model_x", "model_y", "winner")
+_SHOWN_CHARS = 60
 
 
 class _Place(NamedTuple):
@@ -32,8 +35,19 @@ class _Place(NamedTuple):
     byte_offset: int
 
 
-class _RecordError(ValueError):
-    """Why one record was not taken: (code, message)."""
+class _Key(NamedTuple):
+    """A prompt and two models that answered it, in the order of their names."""
+
+    prompt: str
+    first: str
+    second: str
+
+
+class _Texts(NamedTuple):
+    """What the side files of the votes hold by key; a `BadLine` where a key has no usable text."""
+
+    prompts: Mapping[tuple[str, ...], str | BadLine]
+    answers: Mapping[tuple[str, ...], str | BadLine]
 
 
 def read_chosen_rejected(path: StrPath) -> Rankings:
@@ -43,19 +57,23 @@ def read_chosen_rejected(path: StrPath) -> Rankings:
     The prompt of a single question is the question, of a longer dialogue the dialogue. Records that differ earlier, or
     are malformed, are rejected by line and code (`different_prompts`, `no_assistant_turn`, and those of `Rankings`).
 
-    Raises StorageError when the file cannot be read, RankingError when it is not the gzip it claims to be.
+    Raises:
+        StorageError: the file cannot be read, or is a folder, FIFO or device; MissingFile where it does not exist.
+        RankingError: it is not the gzip it claims to be, or unpacks to far more than text does.
     """
     records, places, rejected = [], [], []
     blank = 0
-    for place, line in _lines(Path(path)):
-        if not line.strip():
-            blank += 1
-            continue
-        try:
-            records.append(_dialogue_record(line, place))
-            places.append(place)
-        except _RecordError as refused:
-            rejected.append(Rejected(*place, *refused.args))
+    with Source(path, RankingError) as source:
+        for line in read_lines(source):
+            if line.is_blank:
+                blank += 1
+                continue
+            place = _Place(line.number, line.byte_offset)
+            try:
+                records.append(_dialogue_record(line))
+                places.append(place)
+            except BadLine as bad:
+                rejected.append(Rejected(*place, bad.code, bad.message))
     return _with_places(Rankings.read(records), places, rejected, blank)
 
 
@@ -63,43 +81,49 @@ def read_votes(votes: StrPath, answers: StrPath, prompts: StrPath) -> Rankings:
     """Pairwise votes of many people, as in the LLMFAO set: one group for each prompt and pair of answers voted on.
 
     votes: CSV with columns prompt, model_x, model_y, winner (left = model_x, right = model_y, tie).
-    answers: JSONL {"model", "prompt", "result"}; prompts: JSONL {"id", "text"}.
-    The side with more votes wins, equal numbers are a tie; the counts are not kept. Unusable votes are rejected by the
-    line of the CSV (`unknown_winner`, `unknown_prompt`, `unknown_answer`); votes = those of groups + rejected.
+    answers: JSONL {"model", "prompt", "result"}; prompts: JSONL {"id", "text"}. Models, prompts and ids are strings or
+    whole numbers (7 and "7" are the same), results and texts are strings.
 
-    Raises StorageError when a file cannot be read and RankingError when answers or prompts are malformed.
+    The side with more votes wins, equal numbers are a tie; the counts are not kept. Votes on (a, b) and on (b, a) count
+    together; completions are in the order of the models' names, and a group's id is the JSON list [prompt, model,
+    model]. Unusable votes are rejected by the line of the CSV: `unknown_winner`, `unknown_prompt`, `unknown_answer`,
+    `same_model`, `missing_field`, `too_many_fields`, and the fault of the text they need (`wrong_type` for an answer
+    that is null). Votes = those of groups + rejected.
+
+    Raises:
+        StorageError: a file cannot be read, or is a folder, FIFO or device; MissingFile where one does not exist.
+        RankingError: answers or prompts have no usable key, or one key with two texts; the CSV lacks a column or is
+            malformed. The message names file and line.
     """
-    prompt_text = {str(row["id"]): str(row["text"]) for row in _table(Path(prompts), ("id", "text"))}
-    answer_rows = _table(Path(answers), ("model", "prompt", "result"))
-    answer_text = {(str(row["prompt"]), str(row["model"])): str(row["result"]) for row in answer_rows}
-    counts: dict[tuple[str, str, str], Counter[str]] = {}
-    first_place: dict[tuple[str, str, str], _Place] = {}
+    texts = _Texts(_table(prompts, ("id",), "text"), _table(answers, ("prompt", "model"), "result"))
+    counts: dict[_Key, Counter[str]] = {}
+    first_place: dict[_Key, _Place] = {}
     rejected = []
-    for place, row in _votes(Path(votes)):
+    for place, cells in _votes(votes):
         try:
-            key = _vote_key(row, prompt_text, answer_text)
-        except _RecordError as refused:
-            rejected.append(Rejected(*place, *refused.args))
+            key, winner = _vote(cells, texts)
+        except BadLine as bad:
+            rejected.append(Rejected(*place, bad.code, bad.message))
             continue
-        counts.setdefault(key, Counter())[row["winner"]] += 1
+        counts.setdefault(key, Counter())[winner] += 1
         first_place.setdefault(key, place)
-    records = [_vote_record(key, count, prompt_text, answer_text) for key, count in counts.items()]
+    records = [_vote_record(key, count, texts) for key, count in counts.items()]
     return _with_places(Rankings.read(records), list(first_place.values()), rejected, 0)
 
 
-def _dialogue_record(line: bytes, place: _Place) -> dict[str, object]:
-    row = _json_object(line)
+def _dialogue_record(line: Line) -> dict[str, object]:
+    row = line.json_object()
     prompts, texts = [], []
     for key in ("chosen", "rejected"):
         prompt, turn, answer = _string(row, key).rpartition(_ASSISTANT)
         if not turn:
-            raise _RecordError("no_assistant_turn", f"{key} has no turn headed {_ASSISTANT.strip()!r}")
+            raise BadLine("no_assistant_turn", f"{key} has no turn headed {_ASSISTANT.strip()!r}")
         prompts.append(prompt)
         texts.append(answer.strip())
     if prompts[0] != prompts[1]:
-        raise _RecordError("different_prompts", "chosen and rejected differ before their last answer")
+        raise BadLine("different_prompts", "chosen and rejected differ before their last answer")
     completions = [{"text": text, "rank": rank} for rank, text in enumerate(texts, 1)]
-    return {"id": str(place.line), "prompt": _question(prompts[0]), "completions": completions}
+    return {"id": str(line.number), "prompt": _question(prompts[0]), "completions": completions}
 
 
 def _question(dialogue: str) -> str:
@@ -109,34 +133,40 @@ def _question(dialogue: str) -> str:
     return (question if single else dialogue).strip()
 
 
-def _vote_key(
-    row: Mapping[str, str | None], prompt_text: Mapping[str, str], answer_text: Mapping[tuple[str, str], str]
-) -> tuple[str, str, str]:
-    prompt, left, right, winner = (str(row.get(name)) for name in ("prompt", "model_x", "model_y", "winner"))
+def _vote(cells: list[str] | BadLine, texts: _Texts) -> tuple[_Key, str]:
+    """What was voted on, and whether the "first", the "second" or none of them ("tie") won."""
+    prompt, left, right, winner = _usable(cells)
     if winner not in ("left", "right", "tie"):
-        raise _RecordError("unknown_winner", f"winner is {winner!r}; it is left, right or tie")
-    if prompt not in prompt_text:
-        raise _RecordError("unknown_prompt", f"prompt {prompt} is not in the prompts")
+        raise BadLine("unknown_winner", f"winner is {_shown(winner)}; it is left, right or tie")
+    if left == right:
+        raise BadLine("same_model", f"model_x and model_y are both {_shown(left)}; a vote compares two")
+    if (prompt,) not in texts.prompts:
+        raise BadLine("unknown_prompt", f"prompt {_shown(prompt)} is not in the prompts")
+    _usable(texts.prompts[prompt,])
     for model in (left, right):
-        if (prompt, model) not in answer_text:
-            raise _RecordError("unknown_answer", f"model {model} has no answer to prompt {prompt}")
-    return prompt, left, right
+        if (prompt, model) not in texts.answers:
+            raise BadLine("unknown_answer", f"model {_shown(model)} has no answer to prompt {_shown(prompt)}")
+        _usable(texts.answers[prompt, model])
+    if left < right:
+        return _Key(prompt, left, right), {"left": "first", "right": "second"}.get(winner, "tie")
+    return _Key(prompt, right, left), {"left": "second", "right": "first"}.get(winner, "tie")
 
 
-def _vote_record(
-    key: tuple[str, str, str],
-    count: Counter[str],
-    prompt_text: Mapping[str, str],
-    answer_text: Mapping[tuple[str, str], str],
-) -> dict[str, object]:
-    prompt, left, right = key
-    margin = count["left"] - count["right"]
+def _vote_record(key: _Key, count: Counter[str], texts: _Texts) -> dict[str, object]:
+    margin = count["first"] - count["second"]
     ranks = (1 + (margin < 0), 1 + (margin > 0))
     completions = [
-        {"text": answer_text[prompt, model], "rank": rank}
-        for model, rank in zip((left, right), ranks, strict=True)
-    ]  # fmt: skip
-    return {"id": "-".join(key), "prompt": prompt_text[prompt], "completions": completions}
+        {"text": _usable(texts.answers[key.prompt, model]), "rank": rank}
+        for model, rank in zip(key[1:], ranks, strict=True)
+    ]
+    name = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
+    return {"id": name, "prompt": _usable(texts.prompts[key.prompt,]), "completions": completions}
+
+
+def _usable(found: T | BadLine) -> T:
+    if isinstance(found, BadLine):
+        raise found
+    return found
 
 
 def _with_places(rankings: Rankings, places: list[_Place], rejected: list[Rejected], blank: int) -> Rankings:
@@ -146,61 +176,96 @@ def _with_places(rankings: Rankings, places: list[_Place], rejected: list[Reject
     return Rankings(groups, sorted([*rejected, *late], key=lambda r: r.line), blank)
 
 
-def _lines(path: Path) -> Iterator[tuple[_Place, bytes]]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    byte_offset = 0
-    try:
-        with opened(path, "rb") as stream:
-            for number, line in enumerate(stream, 1):
-                yield _Place(number, byte_offset), line
-                byte_offset += len(line)
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise RankingError(f"{path} is not a whole gzip file: {error}. Fetch it again.") from error
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error}") from error
+def _votes(path: StrPath) -> Iterator[tuple[_Place, list[str] | BadLine]]:
+    """Rows of a CSV with a header: their cells in the order of `_VOTE_COLUMNS`, or what is wrong with one.
 
-
-def _votes(path: Path) -> Iterator[tuple[_Place, dict[str, str]]]:
-    """Rows of a CSV with a header; a row's place is its line, bytes are not counted (cells may hold newlines)."""
-    try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            for row in reader:
-                yield _Place(reader.line_num, 0), row
-    except UnicodeDecodeError as error:
-        raise RankingError(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error}") from error
-
-
-def _table(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    for place, line in _lines(path):
+    A row's place is its last line (cells may hold line ends); bytes are not counted.
+    """
+    with Source(path, RankingError) as source:
+        reader = csv.reader(_csv_lines(source), strict=True)
         try:
-            row = _json_object(line)
-        except _RecordError as refused:
-            raise RankingError(f"{path}:{place.line}: {refused.args[1]}") from refused
-        missing = [column for column in columns if column not in row]
-        if missing:
-            raise RankingError(f"{path}:{place.line}: {', '.join(missing)} is missing; each line has {columns}")
-        yield row
+            header = next(reader, [])
+            missing = [name for name in _VOTE_COLUMNS if header.count(name) != 1]
+            if missing:
+                raise RankingError(
+                    f"{source.name} has the columns {_shown(', '.join(header))}, and not {', '.join(missing)} once; "
+                    f"votes have {', '.join(_VOTE_COLUMNS)}"
+                )
+            order = [header.index(name) for name in _VOTE_COLUMNS]
+            for row in reader:
+                if row:  # a blank line is none
+                    yield _Place(reader.line_num, 0), _cells(row, len(header), order)
+        except csv.Error as error:
+            raise RankingError(f"{source.name}:{reader.line_num}: {error}; correct the CSV's quotes there") from error
 
 
-def _json_object(line: bytes) -> dict[str, object]:
+def _cells(row: list[str], wanted: int, order: list[int]) -> list[str] | BadLine:
+    if len(row) == wanted:
+        return [row[place] for place in order]
+    code = "missing_field" if len(row) < wanted else "too_many_fields"
+    return BadLine(code, f"the row has {len(row)} cells, the header {wanted}; quote cells that hold commas")
+
+
+def _csv_lines(source: Source) -> Iterator[str]:
+    for line in read_lines(source):
+        try:
+            yield line.text() + "\n"
+        except BadLine as bad:
+            raise RankingError(f"{source.name}:{line.number} (byte {line.byte_offset}): {bad.message}") from None
+
+
+def _table(path: StrPath, keys: tuple[str, ...], column: str) -> dict[tuple[str, ...], str | BadLine]:
+    """Texts of a JSONL file by their keys. A key with a text that cannot be used has its fault instead."""
+    found: dict[tuple[str, ...], str | BadLine] = {}
+    lines: dict[tuple[str, ...], int] = {}
+    with Source(path, RankingError) as source:
+        for line in read_lines(source):
+            if line.is_blank:
+                continue
+            where = f"{source.name}:{line.number}"
+            try:
+                row = line.json_object()
+                missing = [name for name in (*keys, column) if name not in row]
+                if missing:
+                    raise BadLine("missing_field", f"{', '.join(missing)} is missing; lines have {keys} and {column}")
+                key = tuple(_key(row, name) for name in keys)
+            except BadLine as bad:
+                raise RankingError(f"{where}: {bad.message}") from None
+            text = _text(row, column, where)
+            if key in found and (isinstance(text, BadLine) or text != found[key]):
+                raise RankingError(
+                    f"{where}: {_shown(', '.join(key))} is on line {lines[key]} with another {column}; keep one of them"
+                )
+            found[key] = text
+            lines.setdefault(key, line.number)
+    return found
+
+
+def _key(row: Mapping[str, object], name: str) -> str:
+    value = row[name]
+    if isinstance(value, str):
+        return require_unicode(value, name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise BadLine("wrong_type", f"{name} is {json_type(value)}, expected a string or a whole number")
+
+
+def _text(row: Mapping[str, object], column: str, where: str) -> str | BadLine:
     try:
-        row = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise _RecordError("not_utf8", f"not UTF-8 from byte {error.start} of the line on") from error
-    except (ValueError, RecursionError) as error:
-        raise _RecordError("invalid_json", f"not valid JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise _RecordError("wrong_type", f"the record is {type(row).__name__}, expected an object")
-    return row
+        return _string(row, column)
+    except BadLine as bad:
+        return BadLine(bad.code, f"{where}: {bad.message}")
 
 
 def _string(row: Mapping[str, object], key: str) -> str:
     if key not in row:
-        raise _RecordError("missing_field", f"{key} is missing")
+        raise BadLine("missing_field", f"{key} is missing")
     value = row[key]
     if not isinstance(value, str):
-        raise _RecordError("wrong_type", f"{key} is {type(value).__name__}, expected a string")
-    return value
+        raise BadLine("wrong_type", f"{key} is {json_type(value)}, expected a string")
+    return require_unicode(value, key)
+
+
+def _shown(text: str) -> str:
+    """A name in a message: quoted, on one line and short."""
+    return repr(visible_line(text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."))

@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from stategpt.errors import InvalidArgument
 
+BATCH_HINT = "Pass what encode_batch returned, or Ragged.of([ids, ids]); the ids of one text go to decode."
+"""What to do about most values that are no `Ragged`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
@@ -70,6 +73,10 @@ class Ragged:
     def __iter__(self) -> Iterator[npt.NDArray[np.uint32]]:
         """The documents in order, as views."""
         return (self.ids[start:end] for start, end in pairwise(self.offsets.tolist()))
+
+    def __repr__(self) -> str:
+        """Ragged(documents, ids)"""
+        return f"Ragged({len(self):,} documents, {len(self.ids):,} ids)"
 
     @property
     def lengths(self) -> npt.NDArray[np.uint64]:

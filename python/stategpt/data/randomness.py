@@ -32,6 +32,10 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _as_uint64(counter: Counter) -> NDArray[np.uint64]:
     if isinstance(counter, str):
         return np.asarray(zlib.crc32(counter.encode()), dtype=np.uint64)
+    if isinstance(counter, int) and not 0 <= counter < 2**64:
+        found = counter if counter.bit_length() < 128 else f"of {counter.bit_length()} bits"
+        problem = "negative" if counter < 0 else "beyond 2^64 - 1"
+        raise InvalidArgument(f"counter {found} is {problem}; counters count from 0 and have 64 bits")
     array = np.asarray(counter)
     if array.size and array.min() < 0:
         raise InvalidArgument(f"counter {int(array.min())} is negative; counters count from 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.arguments import Ids
+from stategpt.arguments import Ids, seed_number, whole
 from stategpt.config.stages import Arrangement
 from stategpt.errors import ContextOverflow, InvalidArgument, RankingError
+from stategpt.visible_text import visible_line
 
 from .chat import ChatTokenizer, ControlTokens, chat_prompt, truncate_prompt
 from .layout import Layout
@@ -22,23 +24,39 @@ from .rankings import Group, Pairs, Rankings, Rejected
 
 @dataclass(frozen=True, eq=False)
 class RankingBatch:
-    """G prompts with their C completions (all of each prompt's) and P pairs, as one flat stream of N tokens."""
+    """G prompts with their C completions (all of each prompt's) and P pairs, as one flat stream of N tokens.
+
+    Attributes:
+        tokens: uint32[N], padding included; a model wants int64.
+        layout: who sees whom, and where they stand.
+        reward_index: int64[C], index into `tokens` of each completion's reward token, the last token of its branch.
+        pairs: int32[P, 2], (winner, loser) as indices into `reward_index`.
+        pair_weights: float32[P], 1 / pairs of the prompt, so each prompt weighs 1; divide their sum by the prompts of
+            the step.
+        completion_offsets: int64[G + 1]; prompt g owns the completions from entry g to entry g + 1.
+        ids: id of each of the G prompts' records.
+        token_count: tokens that are not padding: what the arrangement costs.
+    """
 
     tokens: Ids
-    """uint32[N], padding included."""
     layout: Layout
     reward_index: npt.NDArray[np.int64]
-    """int64[C]: index into `tokens` of each completion's reward token, the last token of its branch."""
     pairs: Pairs
-    """int32[P, 2]: (winner, loser) as indices into `reward_index`."""
     pair_weights: npt.NDArray[np.float32]
-    """float32[P]: 1 / pairs of the prompt, so each prompt weighs 1; divide their sum by the prompts of the step."""
     completion_offsets: npt.NDArray[np.int64]
-    """int64[G + 1]: prompt g owns the completions `completion_offsets[g] : completion_offsets[g + 1]`."""
     ids: tuple[str, ...]
-    """Id of each prompt's record."""
     token_count: int
-    """Tokens that are not padding: what the arrangement costs."""
+
+    def __repr__(self) -> str:
+        """RankingBatch(prompts, completions, pairs, tokens)"""
+        return (
+            f"RankingBatch({len(self.ids)} prompts, {len(self.reward_index)} completions, {len(self.pairs)} pairs, "
+            f"{self.token_count:,} tokens of {len(self.tokens):,})"
+        )
+
+
+class _SameTokens(ValueError):
+    """Two completions of different rank that the tokenizer does not tell apart."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,12 @@ class RankingBatches:
     """The batches of one epoch, as `Rankings.batches` describes and makes them; `batches[i]` is a pure function of the
     rankings, the settings and i.
 
-    `rejected` lists groups that do not fit the context, `truncated_prompts` counts prompts that lost their middle.
+    Attributes:
+        rejected: groups that were left out: `completion_too_long` for the context, `equal_completions_ranked_apart`
+            where texts that differ are the same tokens (a tokenizer that normalizes or lower-cases).
+        truncated_prompts: prompts that lost their middle.
+        prompts_per_batch: prompts of a batch; the last may have fewer.
+        arrange: "rows" or "shared_prefix".
     """
 
     def __init__(
@@ -67,8 +90,12 @@ class RankingBatches:
         seed: int | None,
         epoch: int,
     ) -> None:
-        if prompts_per_batch < 1:
-            raise InvalidArgument(f"prompts_per_batch is {prompts_per_batch}; it is at least 1")
+        whole("prompts_per_batch", prompts_per_batch, least=1)
+        whole("epoch", epoch)
+        if seed is not None:
+            seed = seed_number(seed)
+        if context_tokens is not None:
+            whole("context_tokens", context_tokens, least=1)
         if arrange not in get_args(Arrangement):
             raise InvalidArgument(f'arrange is {arrange!r}; it is "rows" or "shared_prefix"')
         rankings.require_pairs()
@@ -127,19 +154,30 @@ class RankingBatches:
             try:
                 encoded.append(self._encode(group, tok, context_tokens))
             except ContextOverflow as error:
-                message = f"group {group.id!r}: {error}"
-                self.rejected.append(Rejected(group.line, group.byte_offset, "completion_too_long", message))
+                self._reject(group, "completion_too_long", str(error))
+            except _SameTokens as error:
+                self._reject(group, "equal_completions_ranked_apart", str(error))
         if not encoded:
-            raise RankingError(
-                f"no group fits a context of {context_tokens} tokens; first: {self.rejected[0]}. Raise the context."
-            )
+            counts = Counter(rejected.code for rejected in self.rejected)
+            reasons = ", ".join(f"{number} {code}" for code, number in counts.items())
+            raise RankingError(f"no group fits a batch ({reasons}); the first: {self.rejected[0]}")
         return encoded
+
+    def _reject(self, group: Group, code: str, reason: str) -> None:
+        message = f"group {visible_line(group.id)!r:.80}: {reason}"
+        self.rejected.append(Rejected(group.line, group.byte_offset, code, message))
 
     def _encode(self, group: Group, tok: ChatTokenizer, context_tokens: int | None) -> _Encoded:
         prompt = chat_prompt(tok, group.prompt)
         end = np.array([self._control.end_of_text], dtype=np.uint32)
         texts = zip(group.completions, group.ended, strict=True)
         completions = [np.append(tok.encode(text), end if ended else end[:0]) for text, ended in texts]
+        for winner, loser in group.pairs:
+            if np.array_equal(completions[winner], completions[loser]):
+                raise _SameTokens(
+                    f"completions {winner} and {loser} are the same {completions[winner].size} tokens, but one is "
+                    "preferred; give them one rank, or use a tokenizer that tells them apart"
+                )
         if context_tokens is not None:
             # One cut for the whole group: its completions must be compared behind the same prompt.
             longest = max(completion.size for completion in completions)

@@ -15,22 +15,24 @@ Pairs: C(K,2) minus ties, winner first; all pairs of a prompt stay in one batch 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
+from stategpt.arguments import real, seed_number, several
 from stategpt.config.stages import Arrangement
-from stategpt.errors import InvalidArgument, RankingError, StorageError
+from stategpt.errors import InvalidArgument, RankingError
+from stategpt.visible_text import visible_line
+
+from .lines import Source
 
 if TYPE_CHECKING:
     from .chat import ChatTokenizer
@@ -41,7 +43,18 @@ Pairs = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """One prompt and its K completions; `ranks`, `ended` and `pairs` speak of them by index."""
+    """One prompt and its K completions; `ranks`, `ended` and `pairs` speak of them by index.
+
+    Attributes:
+        id: of its record, unique in its source.
+        prompt: as plain text.
+        completions: K texts, 2 to 16, without end of text.
+        ranks: K numbers from 1, the best; equal ranks are a tie.
+        ended: K flags: did the completion end by itself, so that end of text follows, or at a length limit?
+        pairs: int32[n, 2], (winner, loser), each preference once; n = C(K,2) minus ties, 0 when all are tied.
+        line: line of its source, from 1.
+        byte_offset: byte at which that line starts, from 0.
+    """
 
     id: str
     prompt: str
@@ -49,11 +62,8 @@ class Group:
     ranks: tuple[int, ...]
     ended: tuple[bool, ...]
     pairs: Pairs
-    """int32[n, 2]: (winner, loser), each preference once; n = C(K,2) minus ties, 0 when all are tied."""
     line: int
-    """Line of its source, from 1."""
     byte_offset: int
-    """Byte at which that line starts, from 0."""
 
     @property
     def ties(self) -> int:
@@ -61,10 +71,24 @@ class Group:
         completions = len(self.completions)
         return completions * (completions - 1) // 2 - len(self.pairs)
 
+    def __repr__(self) -> str:
+        """Group(id, prompt, completions, pairs, line), cut short."""
+        return (
+            f"Group({_short(self.id)}, prompt={_short(self.prompt)}, {len(self.completions)} completions, "
+            f"{len(self.pairs)} pairs, line {self.line})"
+        )
+
 
 @dataclass(frozen=True)
 class Rejected:
-    """A record that cannot be used: where it stands, a stable code, and what to do."""
+    """A record that cannot be used.
+
+    Attributes:
+        line: line of its source, from 1.
+        byte_offset: byte at which that line starts, from 0.
+        code: a stable name of what is wrong, e.g. "unknown_rank".
+        message: what is wrong and what to do; may change.
+    """
 
     line: int
     byte_offset: int
@@ -78,7 +102,30 @@ class Rejected:
 
 @dataclass(frozen=True, eq=False)
 class Rankings:
-    """The groups of one source and what was rejected: lines = groups + rejected + blank lines, always."""
+    """The groups of one source and what was rejected: lines = groups + rejected + blank lines, always.
+
+    A record, one a line of a JSONL file (also .gz) or a dict in memory:
+
+        {"id": "7", "prompt": "What does math.sin do?",
+         "completions": [{"text": "Return the sine of x.", "rank": 1, "ended": true}, {"text": "A sine", "rank": 2}]}
+
+    2 to 16 completions; `rank` 1 is best, equal ranks are a tie, gaps are allowed. `ended` (default true): did the
+    completion stop by itself? A completion may also have `score`, `points` and `source`, a record `meta`: for people,
+    not trained on. A record's `pairs`, [[winner, loser], ...] by index, replaces the pairs that its ranks imply. Other
+    fields, a key twice, an id twice and equal completions ranked apart are rejected. Dialogues {"chosen", "rejected"}
+    and votes have readers of their own: `stategpt.data.read_chosen_rejected` and `read_votes`.
+
+    Attributes:
+        groups: one `Group` for each valid record, in order.
+        rejected: one `Rejected` for each other line that is not blank.
+        blank_lines: lines of white space.
+
+    Example:
+        >>> completions = [{"text": "yes", "rank": 1}, {"text": "no", "rank": 2}]
+        >>> rankings = Rankings.read([{"id": "1", "prompt": "Is it?", "completions": completions}])
+        >>> rankings.groups[0].pairs.tolist()
+        [[0, 1]]
+    """
 
     groups: Sequence[Group]
     rejected: Sequence[Rejected]
@@ -88,15 +135,18 @@ class Rankings:
     def read(cls, source: str | os.PathLike[str] | Iterable[Mapping[str, object]]) -> Rankings:
         """Reads a JSONL file (`.gz` too) or records already in memory; malformed ones land in `rejected`.
 
-        Raises StorageError when the file cannot be read, RankingError when it is not the gzip it claims to be, and
-        InvalidArgument for a record in memory that is not JSON.
+        A line longer than 16 MiB is rejected and never held. A byte-order mark at the start of a file is skipped.
+
+        Raises:
+            StorageError: the file cannot be read, or is a folder, FIFO or device; MissingFile where it does not exist.
+            RankingError: it is not the gzip it claims to be, or unpacks to far more than text does.
+            InvalidArgument: a record in memory is not JSON, or `source` is one record or bytes.
         """
         if not isinstance(source, str | os.PathLike):
+            several("source", source, "Give a path as str or Path, or a list of records.")
             return cls._of(_native.parse_rankings(_as_lines(source)))
-        path = Path(source)
-        if path.suffix == ".gz":
-            return cls._of(_native.parse_rankings(_gunzip(path)))
-        return cls._of(_native.read_rankings(str(path)))
+        with Source(source, RankingError) as stream:
+            return cls._of(_native.read_rankings(stream.read))
 
     @classmethod
     def _of(cls, table: _native.RankingTable) -> Rankings:
@@ -123,6 +173,34 @@ class Rankings:
         """Valid groups."""
         return len(self.groups)
 
+    def __add__(self, other: Rankings) -> Rankings:
+        """Groups, rejections and blank lines of both, this one's first. Lines and bytes stay those of their sources.
+
+        Raises:
+            InvalidArgument: both have a group of one id; `with_id_prefix` keeps them apart.
+        """
+        if not isinstance(other, Rankings):
+            return NotImplemented
+        shared = sorted({group.id for group in self.groups} & {group.id for group in other.groups})
+        if shared:
+            raise InvalidArgument(
+                f"{len(shared)} ids are in both rankings, first {_short(shared[0])}; ids are unique. "
+                'Use `one.with_id_prefix("one/") + other.with_id_prefix("other/")`.'
+            )
+        return Rankings(
+            (*self.groups, *other.groups), (*self.rejected, *other.rejected), self.blank_lines + other.blank_lines
+        )
+
+    def with_id_prefix(self, prefix: str) -> Rankings:
+        """The same with `prefix` before every id, so that two sources that number alike can be added."""
+        groups = tuple(replace(group, id=prefix + group.id) for group in self.groups)
+        return Rankings(groups, self.rejected, self.blank_lines)
+
+    def __repr__(self) -> str:
+        """Rankings(counts, the first rejection), however many groups there are."""
+        first = f", first {self.rejected[0]}"[:200] if self.rejected else ""
+        return f"Rankings({len(self.groups):,} groups, {len(self.rejected):,} rejected{visible_line(first)})"
+
     def pairs(self, group: Group) -> Pairs:
         """The preferences of `group`: int32[n, 2], (winner, loser)."""
         return group.pairs
@@ -146,10 +224,9 @@ class Rankings:
 
         Rejections stay with the training part.
         """
-        if not 0.0 <= validation_share <= 1.0:
+        if not 0.0 <= real("validation_share", validation_share) <= 1.0:
             raise InvalidArgument(f"validation_share is {validation_share}; it is a share between 0 and 1")
-        if not 0 <= seed < 2**64:
-            raise InvalidArgument(f"seed is {seed}; it is between 0 and 2^64 - 1")
+        seed = seed_number(seed)
         held_out = [_prompt_place(group.prompt, seed) < validation_share for group in self.groups]
         training = [group for group, out in zip(self.groups, held_out, strict=True) if not out]
         validation = [group for group, out in zip(self.groups, held_out, strict=True) if out]
@@ -202,20 +279,16 @@ def _as_lines(records: Iterable[Mapping[str, object]]) -> bytes:
     lines = []
     for number, record in enumerate(records, 1):
         try:
-            lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-        except (TypeError, ValueError) as error:
+            # ASCII: a lone surrogate stays an escape, for which the parser rejects this record and no other.
+            lines.append(json.dumps(record, allow_nan=False).encode() + b"\n")
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArgument(f"record {number} cannot be written as JSON: {error}") from error
     return b"".join(lines)
 
 
-def _gunzip(path: Path) -> bytes:
-    try:
-        with gzip.open(path) as stream:
-            return stream.read()
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise RankingError(f"{path} is not a whole gzip file: {error}. Fetch or write it again.") from error
-    except OSError as error:
-        raise StorageError(f"cannot read the rankings {path}: {error}") from error
+def _short(text: str) -> str:
+    """A text in a repr: quoted, on one line, cut after 60 characters."""
+    return repr(visible_line(text if len(text) <= 60 else f"{text[:60]}..."))
 
 
 def _prompt_place(prompt: str, seed: int) -> float:

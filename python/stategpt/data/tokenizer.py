@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, NoReturn, Self, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.arguments import Documents, Errors, Ids, Special, one_of, thread_count
-from stategpt.data import hf_tokenizer
+from stategpt.arguments import (
+    Documents,
+    Errors,
+    Ids,
+    Special,
+    instance,
+    one_of,
+    several,
+    thread_count,
+    unicode_text,
+)
 from stategpt.data.control import Control, shown, text_or_id
-from stategpt.data.ragged import Ragged
+from stategpt.data.hf_stream import refuse_pickling
+from stategpt.data.hf_tokenizer import HfTokenizer
+from stategpt.data.ragged import BATCH_HINT, Ragged
+from stategpt.data.tokenizer_file import tokenizer_file
 from stategpt.data.training_text import TrainingProgress, TrainingSource, expected_bytes, feed
 from stategpt.errors import InvalidArgument, TokenizerUnsupported
 
@@ -21,8 +34,9 @@ from stategpt.errors import InvalidArgument, TokenizerUnsupported
 class Tokenizer(_native.Tokenizer):
     """A byte-level BPE tokenizer: exact, lossless on any bytes, immutable, safe under threads and after `fork`.
 
-    Text is text: by default a string that spells a special token is encoded like any other, so that nobody can write a
-    control token into a document. `special="allow"` opts in.
+    Text is text: by default a string that spells an added token is encoded like any other, so that nobody can write a
+    control token into a document. `special="unflagged"` takes those tokens that the file does not flag as special (runs
+    of spaces in some vocabularies), `special="allow"` all of them.
 
     Example:
         >>> tok = Tokenizer.train(["to be or not to be"], vocab_size=260, special_tokens=["<|endoftext|>"])
@@ -77,36 +91,60 @@ class Tokenizer(_native.Tokenizer):
             CorpusError: nothing to train on, a file that is not UTF-8, more distinct pieces than `memory_limit` allows.
             StorageError: a file that cannot be read.
         """
+        if isinstance(source, str | bytes | os.PathLike):
+            raise InvalidArgument("source is one text or path; give a list of them")
+        several("special_tokens", special_tokens)
+        names = [unicode_text(f"special token {place}", name) for place, name in enumerate(special_tokens)]
         one_of("ties", ties, ("hf",))
         one_of("documents", documents, ("whole", "lines"))
         one_of("errors", errors, ("reject", "replace"))
         sizes = _natural("vocab_size", vocab_size), _natural("min_frequency", min_frequency)
         trainer = _native.BpeTrainer(
-            pattern,
+            unicode_text("pattern", pattern),
             documents == "lines",
             thread_count(threads),
             None if memory_limit is None else _natural("memory_limit", memory_limit),
             expected_bytes(source),
         )
         feed(trainer, source, replace=errors == "replace", progress=progress)
-        return cls(trainer.train(sizes[0], list(special_tokens), sizes[1], progress))
+        return cls(trainer.train(sizes[0], names, sizes[1], progress))
 
+    @overload
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> AnyTokenizer:
+    def load(cls, path: str | os.PathLike[str], engine: Literal["native"] = "native") -> Tokenizer: ...
+    @overload
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], engine: Literal["tokenizers"]) -> HfTokenizer: ...
+    @overload
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], engine: TokenizerEngine) -> AnyTokenizer: ...
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], engine: TokenizerEngine = "native") -> AnyTokenizer:
         """Reads a `tokenizer.json` of the `tokenizers` library; the ids are that library's.
 
-        What our engine does not cover goes to that library, if it is installed: an `HfTokenizer`, which has the same
-        methods, and a logged line that names what is not covered. `isinstance(tok, Tokenizer)` tells which one it is.
+        Args:
+            path: the file, or a folder that holds it. In a published folder the file is compared with its manifest.
+            engine: "native", or "tokenizers": that library, for files that ask for what the native engine does not
+                cover. It gives an `HfTokenizer`, which has the same methods. No file chooses the engine, as the library
+                is not for untrusted files: some make it panic (an error here), loop or end the process.
 
         Raises:
             TokenizerFormatError: malformed; the message has the JSON path.
-            TokenizerUnsupported: asks for what is not covered, and `tokenizers` is not installed; likewise.
+            TokenizerUnsupported: asks for what the native engine does not cover; likewise.
+            MissingExtra: engine="tokenizers", and it is not installed.
+            CorruptArtifact: the file is not what the manifest beside it says.
             StorageError: the file cannot be read.
         """
+        one_of("engine", engine, ENGINES)
+        if engine == "tokenizers":
+            return HfTokenizer.load(path)
         try:
-            return cls(_native.Tokenizer._load(os.fspath(path)))
+            return cls(_native.Tokenizer._load(tokenizer_file(path)))
         except TokenizerUnsupported as unsupported:
-            return hf_tokenizer.instead(path, unsupported)
+            raise TokenizerUnsupported(
+                f'{unsupported}. Tokenizer.load(path, engine="tokenizers") (on the command line: --engine tokenizers) '
+                "uses the tokenizers library, if you trust the file"
+            ) from None
 
     @classmethod
     def from_tiktoken(
@@ -119,8 +157,11 @@ class Tokenizer(_native.Tokenizer):
             InvalidArgument: an unknown pattern, a special token whose id is taken.
             StorageError: the file cannot be read.
         """
-        special = [(text, _natural(f"id of {text!r}", token, 2**32)) for text, token in (special_tokens or {}).items()]
-        return cls(_native.Tokenizer._from_tiktoken(os.fspath(path), pattern, special))
+        given = special_tokens or {}
+        instance("special_tokens", given, Mapping, "Give {text: id}.")
+        names = [unicode_text(f"special token {place}", name) for place, name in enumerate(given)]
+        special = [(name, _natural(f"id of {name!r}", given[name], 2**32)) for name in names]
+        return cls(_native.Tokenizer._from_tiktoken(os.fspath(path), unicode_text("pattern", pattern), special))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a `tokenizer.json`, all or nothing; `tokenizers` and `transformers` load it with equal ids.
@@ -132,12 +173,14 @@ class Tokenizer(_native.Tokenizer):
 
     def encode_batch(self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text") -> Ragged:
         """The ids of many texts, one document each; the result does not depend on `threads`."""
+        several("texts", texts)
         return Ragged(*self._encode_batch(texts, special, thread_count(threads)))
 
     def count_batch(
         self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text"
     ) -> npt.NDArray[np.uint64]:
         """How many ids each text has: uint64 [n]. The ids are not kept."""
+        several("texts", texts)
         return np.diff(self._count_batch(texts, special, thread_count(threads)))
 
     def encode_segments(self, segments: Iterable[str | Control]) -> Ids:
@@ -153,6 +196,7 @@ class Tokenizer(_native.Tokenizer):
         Raises:
             InvalidArgument: a control token that this vocabulary lacks; a segment that is neither.
         """
+        several("segments", segments)
         return self._encode_segments(text_or_id(segment, self.special_id) for segment in segments)
 
     def encode_files(
@@ -172,25 +216,47 @@ class Tokenizer(_native.Tokenizer):
         """
         one_of("documents", documents, ("whole", "lines"))
         one_of("errors", errors, ("reject", "replace"))
+        several("paths", paths)
         files = [os.fspath(path) for path in paths]
         lines, replace = documents == "lines", errors == "replace"
         return Ragged(*self._encode_files(files, special, lines, replace, thread_count(threads)))
 
     def decode_batch(self, ragged: Ragged, *, skip_special: bool = False) -> list[str]:
         """The text of each document."""
+        instance("ragged", ragged, Ragged, BATCH_HINT)
         return self._decode_batch(ragged.ids, np.ascontiguousarray(ragged.offsets), skip_special)
 
     def decoder(self) -> StreamDecoder:
         """A decoder for ids that come one by one."""
         return StreamDecoder(self)
 
+    def __reduce__(self) -> tuple[Callable[..., Tokenizer], tuple[type[Tokenizer], bytes]]:
+        """Pickled as its canonical file, whose hash is the fingerprint."""
+        return _restored, (type(self), self._to_json().encode())
+
+    def __copy__(self) -> Self:
+        """Itself: it never changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """Itself: it never changes."""
+        return self
+
     def __repr__(self) -> str:
         special = shown(self.special_tokens)
         return f"Tokenizer(pattern={self.pattern!r}, vocab_size={self.vocab_size}, special_tokens={special})"
 
 
-AnyTokenizer: TypeAlias = Tokenizer | hf_tokenizer.HfTokenizer
-"""What `Tokenizer.load` returns: the two have the same methods. Whoever only encodes and decodes takes either."""
+def _restored(cls: type[Tokenizer], file: bytes) -> Tokenizer:
+    return cls(_native.Tokenizer._from_json(file))
+
+
+TokenizerEngine: TypeAlias = Literal["native", "tokenizers"]
+ENGINES = ("native", "tokenizers")
+"""What can read a `tokenizer.json`: our engine, or the `tokenizers` library for what that does not cover."""
+
+AnyTokenizer: TypeAlias = Tokenizer | HfTokenizer
+"""Either engine's tokenizer: the two have the same methods. Whoever only encodes and decodes takes both."""
 
 
 class StreamDecoder(_native.StreamDecoder):
@@ -207,8 +273,15 @@ class StreamDecoder(_native.StreamDecoder):
 
     __slots__ = ()
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refused: a decoder is in the middle of a stream."""
+        refuse_pickling("StreamDecoder")
+
 
 def _natural(name: str, value: int, bound: int = 2**63) -> int:
-    if not 0 <= value < bound:
-        raise InvalidArgument(f"{name} is {value}; it must be at least 0 and below {bound}")
-    return value
+    if not isinstance(value, SupportsIndex):
+        raise InvalidArgument(f"{name} is {value!r}; it must be a whole number")
+    number = operator.index(value)
+    if not 0 <= number < bound:
+        raise InvalidArgument(f"{name} is {number}; it must be at least 0 and below {bound}")
+    return number

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from stategpt.extras import require
+
 from .diversity import distinct_change, distinct_n, mean_pairwise_similarity, ngram_entropy, unique_change, unique_share
 from .gates import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
 from .labeler import DocstringStyleLabeler, Points, explain
@@ -85,6 +87,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _FILE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require("torch", f"{__name__}.{name}")
     value = getattr(importlib.import_module(f"{__name__}.{_FILE_OF[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__spec__"]

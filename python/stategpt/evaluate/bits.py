@@ -19,6 +19,7 @@ from stategpt.data import AnyTokenizer, ControlTokens, Split
 from stategpt.data.randomness import permutation
 from stategpt.model import GPT
 from stategpt.ops import TensorLayout
+from stategpt.shown_fields import documented, short_repr
 from stategpt.train.batches import pad_sequences
 
 _BATCH_TOKENS = 4096
@@ -28,6 +29,7 @@ _Piece = tuple[int, NDArray[np.uint32]]
 """Index of its document, and its tokens with the first one after it."""
 
 
+@documented
 @dataclass(frozen=True)
 class DocumentNats:
     """Held-out documents of one source and what the model pays for each; vectors are [documents]."""
@@ -40,6 +42,8 @@ class DocumentNats:
     """Negative log-likelihood of the whole document and its end."""
     bytes: NDArray[np.int64]
     """Length in UTF-8 bytes."""
+
+    __repr__ = short_repr
 
 
 def document_nats(

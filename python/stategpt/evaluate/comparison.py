@@ -25,20 +25,29 @@ from stategpt.evaluate.reward_scorer import RewardScorer
 from stategpt.evaluate.statistics import cluster_bootstrap, win_points, win_rate
 from stategpt.generate import Completion, Engine
 from stategpt.model import GPT
+from stategpt.shown_fields import documented, short_repr
 from stategpt.train.policy import log_ratios
 
 
+@documented
 @dataclass(frozen=True)
 class Judge:
     """Held-out prompts with what judges a completion of them: the labeler's points, the reward, the KL to SFT."""
 
     run: Run
+    """The settings."""
     pairs: Sequence[Pair]
+    """The held-out prompts with their references."""
     tok: AnyTokenizer
+    """The tokenizer of all models."""
     labeler: DocstringStyleLabeler
+    """Gives points to a text."""
     scorer: RewardScorer
+    """Gives rewards."""
     reference: GPT
     """The SFT model."""
+
+    __repr__ = short_repr
 
     @classmethod
     def of(
@@ -75,12 +84,17 @@ class Judge:
         return float(ratios.mean())
 
 
+@documented
 @dataclass(frozen=True)
 class FrontierProbe:
     """Reward, labeler wins and KL of a policy in training, on a fixed set of held-out prompts."""
 
     judge: Judge
+    """The prompts and what judges their completions."""
     sft_points: NDArray[np.int64]
+    """int64[prompts], points of the SFT model's answers."""
+
+    __repr__ = short_repr
 
     @classmethod
     def of(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from stategpt.artifacts import publish_file
 from stategpt.config import GatesConfig
 from stategpt.errors import DataError
+from stategpt.shown_fields import documented
 
 from .statistics import Interval, wilson
 
@@ -24,6 +25,7 @@ EVALUATIONS = ("base", "sft", "reward", "comparison")
 """Folders of a run whose evaluation.json the gates read."""
 
 
+@documented
 @dataclass(frozen=True)
 class Gate:
     """One promise and whether it was kept."""

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from stategpt.data import Pair, PythonLibrary
+from stategpt.shown_fields import documented
 
 _LONGEST_CHARACTERS = 72
 _REAL_WORD_COUNT = 3
@@ -68,17 +69,25 @@ _PREDICATE_SENTENCE = re.compile(
 )
 
 
+@documented
 @dataclass(frozen=True, slots=True)
 class Points:
     """What one completion got, by name; the module's docstring says for what."""
 
     whole: int
+    """One whole sentence, 0 to 2."""
     real_words: int
+    """Words that are words, 0 to 2."""
     fits_kind: int
+    """The form that suits what is described, 0 to 2."""
     no_stutter: int
+    """No content word twice, 0 or 1."""
     specific: int
+    """A content word that is not among the commonest, 0 or 1."""
     short: int
+    """At most 72 characters, 0 or 1."""
     near: int
+    """A content word of the reference, 0 or 1."""
 
     @property
     def total(self) -> int:
@@ -110,6 +119,7 @@ def explain(points: Points) -> str:
     return f"{points.total} of {MOST.total}: {', '.join(parts)}"
 
 
+@documented
 @dataclass(frozen=True)
 class DocstringStyleLabeler:
     """The rule with its word lists, which are counted on the training side of a corpus and can be published."""

@@ -16,23 +16,30 @@ from stategpt.data import AnyTokenizer, Group, Rankings, chat_prompt
 from stategpt.errors import RankingError
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
+from stategpt.shown_fields import documented, short_repr
 
 Scores = NDArray[np.float32]
 
 
+@documented
 @dataclass(frozen=True)
 class RankedPairs:
     """Every clear pair of a rankings file, as indices into all its completions in file order."""
 
     groups: Sequence[Group]
+    """The ranked groups, in file order."""
     winners: NDArray[np.int64]
+    """int64[pairs], the better completion of each pair."""
     losers: NDArray[np.int64]
+    """int64[pairs], the worse one."""
     modules: list[str]
     """Cluster of each pair."""
     margins: NDArray[np.float64]
     """Labeler's points, winner minus loser."""
     lengths: NDArray[np.float64]
     """Characters of each completion."""
+
+    __repr__ = short_repr
 
     @classmethod
     def read(cls, path: Path) -> RankedPairs:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt.errors import InvalidArgument
+from stategpt.shown_fields import documented, short_repr
 
 from .statistics import Floats, Labels, cluster_bootstrap, mcnemar_exact, win_points, win_rate
 
@@ -23,6 +24,7 @@ _MOST_TARGETS = 512
 _NEWTON_ROUNDS = 100
 
 
+@documented
 @dataclass(frozen=True)
 class ScoredPairs:
     """Held-out pairs with everything a judgement needs; all vectors are [P], one entry a pair."""
@@ -40,7 +42,10 @@ class ScoredPairs:
     points_margin: npt.ArrayLike | None = None
     """Labeler's points, winner minus loser, if it gives any."""
 
+    __repr__ = short_repr
 
+
+@documented
 @dataclass(frozen=True)
 class LengthBaseline:
     """Prefers the completion whose length is nearest to `target`."""
@@ -65,6 +70,7 @@ class LengthBaseline:
         return win_points(_nearness(winner_P, self.target), _nearness(loser_P, self.target))
 
 
+@documented
 @dataclass(frozen=True)
 class McNemar:
     """Pairs on which exactly one of two judges is right, and how surprising their imbalance is."""

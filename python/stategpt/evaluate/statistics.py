@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt.errors import InvalidArgument
+from stategpt.shown_fields import documented
 
 Floats = npt.NDArray[np.float64]
 Labels = Sequence[str] | Sequence[int] | npt.NDArray[Any]
@@ -26,6 +27,7 @@ Labels = Sequence[str] | Sequence[int] | npt.NDArray[Any]
 _DRAWS_PER_BLOCK = 1 << 22  # 32 MB of raw draws at a time, whatever the number of clusters
 
 
+@documented
 @dataclass(frozen=True)
 class Interval:
     """A measured value and the interval that its sampling error allows.

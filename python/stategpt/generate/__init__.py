@@ -1,8 +1,12 @@
 """Sampling from a model: the engine and what it is made of."""
 
-from .engine import Completion as Completion
-from .engine import Engine as Engine
-from .sampler import Sampler as Sampler
-from .stops import StopFilter as StopFilter
+from stategpt.extras import require
+
+require("torch", __name__)
+
+from .engine import Completion as Completion  # noqa: E402
+from .engine import Engine as Engine  # noqa: E402
+from .sampler import Sampler as Sampler  # noqa: E402
+from .stops import StopFilter as StopFilter  # noqa: E402
 
 __all__ = ["Completion", "Engine", "Sampler", "StopFilter"]

@@ -58,11 +58,12 @@ class Batch:
         sampler: Sampler,
         items: Sequence[Item],
         prompts: Sequence[Ids],
-        end_of_text: int,
+        end_ids: Sequence[int],
         texts: Sequence[GrowingText] = (),
     ) -> None:
-        """`texts` (one for each item, or none at all) follow the rows' tokens and may stop them."""
-        self._model, self._sampler, self._end_of_text = model, sampler, end_of_text
+        """Each of `end_ids` ends a row; `texts` (one for each item, or none at all) follow the tokens and may stop."""
+        self._model, self._sampler = model, sampler
+        self._end_ids = np.array(end_ids, dtype=np.int64)
         self._items, self._texts = list(items), list(texts)
         self._streams, self._samples = _column(items, "stream"), _column(items, "sample")
         self._most_tokens = _column(items, "most_tokens")
@@ -84,7 +85,8 @@ class Batch:
         self._ids[:, self._position] = ids_M
         self._log_probs[:, self._position] = drawn.log_probs_M.cpu().numpy()
         self._position += 1
-        ended, stopped = ids_M == self._end_of_text, self._follow(ids_M)
+        ended = np.isin(ids_M, self._end_ids)
+        stopped = self._follow(ids_M, ended)
         finished = ended | stopped | (self._most_tokens == self._position)
         done = [
             self._sampled(row, "end" if ended[row] else "stop" if stopped[row] else "length")
@@ -114,11 +116,11 @@ class Batch:
         rows_M = torch.tensor([place[item.prompt] for item in self._items], device=device)
         return cache.select(rows_M), self._model.unembed(last_PW)[rows_M]
 
-    def _follow(self, ids_M: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _follow(self, ids_M: NDArray[np.int64], ended: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Adds each row's token to its text; true where that completed a stop string."""
         stopped = np.zeros(len(ids_M), dtype=np.bool_)
         for row, text in enumerate(self._texts):
-            if ids_M[row] != self._end_of_text:
+            if not ended[row]:
                 text.push(int(ids_M[row]))
                 stopped[row] = text.stopped
         return stopped

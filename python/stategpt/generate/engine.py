@@ -15,11 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stategpt.arguments import one_of, whole
+from stategpt.config.stages import PRECISIONS
 from stategpt.data.chat import ControlTokens
-from stategpt.errors import ContextOverflow, ForeignArtifact, InvalidArgument, UnknownToken
+from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
 from stategpt.model import GPT, Precision, autocast
+from stategpt.shown_fields import documented, short_repr
 
 from .batch import Batch, Item, Reason, Sampled
+from .requests import check_prompts, number, prompt_ids, random_streams, stop_strings, token_ids
 from .sampler import Sampler
 from .text import GrowingText
 
@@ -31,6 +35,7 @@ Progress = Callable[[int, int], None]
 """Called with (completions done, completions in all)."""
 
 
+@documented
 @dataclass(frozen=True)
 class Completion:
     """One sample of one prompt."""
@@ -45,32 +50,46 @@ class Completion:
     """Log-probability of each token under the distribution it was drawn from: temperature, forbidden ids, top-k and
     top-p applied (at temperature 0, that of temperature 1)."""
     ended: bool
-    """The model ended it by end of text."""
+    """The model ended it: by end of text, or by another end id of its folder (`GPT.special_ids`)."""
     reason: Reason
-    """"end": end of text; "stop": a stop string; "length": max_tokens, or the context was full."""
+    """"end": an end id; "stop": a stop string; "length": max_tokens, or the context was full."""
     text: str
-    """The tokens as text, without end of text and cut before the stop string."""
+    """The tokens as text, without the end id and cut before the stop string."""
+
+    __repr__ = short_repr
 
 
 class Engine:
     """Samples from `model` through `tok`; the model may be trained between calls.
 
+    A completion ends at the tokenizer's end of text and at every end id of the model (`GPT.special_ids`).
     Raises `ForeignArtifact` when the tokenizer has more ids than the model.
     """
 
     def __init__(
         self, model: GPT, tok: AnyTokenizer, *, precision: Precision = "float32", batch_rows: int = 256
     ) -> None:
+        if not hasattr(model, "decode"):  # a compiled GPT is another class
+            raise InvalidArgument(
+                f"model is of type {type(model).__name__}; it must be a GPT. "
+                "Load one with sg.GPT.from_pretrained(folder), or make one: sg.GPT(config)."
+            )
+        if not hasattr(tok, "encode") or not hasattr(tok, "vocab_size"):
+            raise InvalidArgument(
+                f"tok is of type {type(tok).__name__}; it must be a tokenizer. Load it with sg.Tokenizer.load(path)."
+            )
+        one_of("precision", precision, PRECISIONS)
         if tok.vocab_size > model.config.vocab_size:
             raise ForeignArtifact(
                 f"the tokenizer has {tok.vocab_size} tokens, the model {model.config.vocab_size}; "
                 "load the tokenizer that was saved with the model"
             )
-        if batch_rows < 1:
-            raise InvalidArgument(f"batch_rows is {batch_rows}; give at least 1")
+        batch_rows = whole("batch_rows", batch_rows, 1)
         self.model = model
         self.tok = tok
         self.control = ControlTokens.of(tok)
+        self.end_ids = tuple(dict.fromkeys((self.control.end_of_text, *model.special_ids.eos)))
+        """Ids that end a completion."""
         self.precision = precision
         self.batch_rows = batch_rows
 
@@ -99,20 +118,23 @@ class Engine:
             seed: with stream, sample and position it decides every draw.
             stop: strings that end a completion; its text leaves them out.
             max_tokens: most tokens of a completion; the context may be full before.
-            forbidden: ids never drawn; None stands for every control token but end of text.
+            forbidden: ids never drawn; None stands for every control token but those that end a text.
             stream_base: number of the first prompt's random stream (the others follow it), or a number for each prompt.
             progress: called as completions finish.
 
         Raises:
             ContextOverflow: a prompt leaves no room for a token.
-            InvalidArgument: an empty prompt, or a setting out of its range.
+            InvalidArgument: one string where several are meant, a prompt that is empty or neither text nor ids, or a
+                setting of the wrong type or out of its range.
             UnknownToken: a prompt id outside the vocabulary.
         """
-        sampler = Sampler(temperature, top_k, top_p, self._forbidden(forbidden), seed)
+        check_prompts(prompts)
+        stops = stop_strings(stop)
+        sampler = self._sampler(temperature, top_k, top_p, forbidden, seed)
         ids = [self._prompt_ids(index, prompt) for index, prompt in enumerate(prompts)]
         items = self._items(ids, n, max_tokens, stream_base)
         done: dict[tuple[int, int], Completion] = {}
-        for sampled, text in self._run(sorted(items), ids, sampler, stop):
+        for sampled, text in self._run(sorted(items), ids, sampler, stops):
             item = sampled.item
             done[item.prompt, item.sample] = self._completion(sampled, text)
             if progress is not None:
@@ -135,17 +157,33 @@ class Engine:
         A piece ends at a whole character and holds nothing that might belong to a stop string. Raises as `generate`, at
         the call, not at the first piece.
         """
-        sampler = Sampler(temperature, top_k, top_p, self._forbidden(forbidden), seed)
+        sampler = self._sampler(temperature, top_k, top_p, forbidden, seed)
         ids = self._prompt_ids(0, prompt)
         items = self._items([ids], 1, max_tokens, 0)
-        return self._stream(items, ids, sampler, GrowingText(self.tok, stop))
+        return self._stream(items, ids, sampler, GrowingText(self.tok, stop_strings(stop)))
+
+    def _sampler(
+        self,
+        temperature: float,
+        top_k: int | None,
+        top_p: float | None,
+        forbidden: Sequence[int] | None,
+        seed: int,
+    ) -> Sampler:
+        return Sampler(
+            number("temperature", temperature),
+            None if top_k is None else whole("top_k", top_k),
+            None if top_p is None else number("top_p", top_p),
+            self._forbidden(forbidden),
+            whole("seed", seed),
+        )
 
     def _stream(self, items: list[Item], ids: Ids, sampler: Sampler, text: GrowingText) -> Iterator[str]:
         batch: Batch | None = None
         while batch is None or batch.running:
             # Entered for each step: a generator must not leave its caller's code in inference mode.
             with torch.inference_mode(), autocast(self.precision, self.model.device):
-                batch = batch or Batch(self.model, sampler, items, [ids], self.control.end_of_text, [text])
+                batch = batch or Batch(self.model, sampler, items, [ids], self.end_ids, [text])
                 if batch.step():
                     text.finish()
             if piece := text.take():
@@ -161,9 +199,7 @@ class Engine:
             batch: Batch | None = None
             while batch is None or batch.running:
                 with torch.inference_mode(), autocast(self.precision, self.model.device):
-                    batch = batch or Batch(
-                        self.model, sampler, chunk, ids, self.control.end_of_text, list(texts.values())
-                    )
+                    batch = batch or Batch(self.model, sampler, chunk, ids, self.end_ids, list(texts.values()))
                     finished = batch.step()
                 for sampled in finished:
                     text = texts.get(sampled.item)
@@ -184,39 +220,29 @@ class Engine:
         )
 
     def _items(self, ids: Sequence[Ids], n: int, max_tokens: int, stream_base: int | Sequence[int]) -> list[Item]:
-        if n < 1 or max_tokens < 1:
-            raise InvalidArgument(f"n is {n} and max_tokens {max_tokens}; both are at least 1")
-        streams = range(stream_base, stream_base + len(ids)) if isinstance(stream_base, int) else stream_base
-        if len(streams) != len(ids):
-            raise InvalidArgument(f"{len(streams)} random streams for {len(ids)} prompts; give one for each")
+        samples, most = whole("n", n, 1), whole("max_tokens", max_tokens, 1)
+        streams = random_streams(stream_base, len(ids))
         context = self.model.config.context_tokens
         return [
-            Item(len(prompt), index, sample, int(stream), min(max_tokens, context - len(prompt)))
+            Item(len(prompt), index, sample, stream, min(most, context - len(prompt)))
             for index, (prompt, stream) in enumerate(zip(ids, streams, strict=True))
-            for sample in range(n)
+            for sample in range(samples)
         ]
 
     def _prompt_ids(self, index: int, prompt: str | Ids) -> Ids:
-        if isinstance(prompt, str):
-            ids = np.concatenate([np.array([self.control.end_of_text], dtype=np.uint32), self.tok.encode(prompt)])
-        else:
-            ids = np.asarray(prompt, dtype=np.uint32)
-        context, vocabulary = self.model.config.context_tokens, self.model.config.vocab_size
-        if ids.size == 0:
-            raise InvalidArgument(f"prompt {index} has no tokens; begin with end of text ({self.control.end_of_text})")
-        if ids.size >= context:
-            raise ContextOverflow(
-                f"prompt {index} has {ids.size} tokens, the context {context}: no room for an answer. "
-                "Shorten the prompt or use a model with a longer context."
-            )
-        if int(ids.max()) >= vocabulary:
-            raise UnknownToken(
-                f"prompt {index} holds id {int(ids.max())}, the model knows ids below {vocabulary}; "
-                "encode it with the model's own tokenizer"
-            )
-        return ids
+        config = self.model.config
+        return prompt_ids(index, prompt, self.tok, self.control.end_of_text, config.context_tokens, config.vocab_size)
 
     def _forbidden(self, forbidden: Sequence[int] | None) -> tuple[int, ...]:
         """Ids that are never drawn; those a padded vocabulary has beyond the tokenizer's always belong to them."""
-        chosen = self.control.forbidden if forbidden is None else tuple(forbidden)
-        return (*chosen, *range(self.tok.vocab_size, self.model.config.vocab_size))
+        ours = tuple(token for token in self.control.forbidden if token not in self.end_ids)
+        chosen = ours if forbidden is None else token_ids("forbidden", forbidden)
+        vocabulary = self.model.config.vocab_size
+        if unknown := [token for token in chosen if token >= vocabulary]:
+            raise UnknownToken(f"forbidden holds id {unknown[0]}, the model knows ids of 0 .. {vocabulary - 1}")
+        return (*chosen, *range(self.tok.vocab_size, vocabulary))
+
+    def __repr__(self) -> str:
+        config = self.model.config
+        shape = f"depth={config.depth}, width={config.width}, vocab_size={config.vocab_size}"
+        return f"Engine(GPT({shape}), precision={self.precision!r}, batch_rows={self.batch_rows})"

@@ -16,8 +16,10 @@ from torch import Tensor
 from stategpt.data.randomness import uniforms
 from stategpt.errors import InvalidArgument
 from stategpt.model import log_probs
+from stategpt.shown_fields import documented, short_repr
 
 
+@documented
 @dataclass(frozen=True)
 class Sampler:
     """How tokens are drawn. Raises `InvalidArgument` for a value that means nothing."""
@@ -32,6 +34,8 @@ class Sampler:
     """Ids that are never drawn."""
     seed: int = 0
     """First counter of every random number."""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
@@ -61,6 +65,7 @@ class Sampler:
         return truncate(all_MV, self.top_k, self.top_p)
 
 
+@documented
 @dataclass(frozen=True)
 class Draw:
     """One token for each of M rows."""
@@ -69,6 +74,8 @@ class Draw:
     """int64 token ids."""
     log_probs_M: Tensor
     """float32 log-probability of each under the distribution it was drawn from."""
+
+    __repr__ = short_repr
 
 
 def truncate(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) -> Tensor:

@@ -1,10 +1,27 @@
 """The GPT, its reward model, its key-value cache, and their folders on disk."""
 
-from .cache import KVCache as KVCache
-from .distribution import log_probs as log_probs
-from .gpt import GPT as GPT
-from .precision import Precision as Precision
-from .precision import autocast as autocast
-from .reward import RewardModel as RewardModel
+from stategpt.extras import require
 
-__all__ = ["GPT", "KVCache", "Precision", "RewardModel", "autocast", "log_probs"]
+require("torch", __name__)
+
+from .cache import KVCache as KVCache  # noqa: E402
+from .distribution import log_probs as log_probs  # noqa: E402
+from .gpt import GPT as GPT  # noqa: E402
+from .parameter_groups import ParameterGroup as ParameterGroup  # noqa: E402
+from .parameter_groups import parameter_groups as parameter_groups  # noqa: E402
+from .precision import Precision as Precision  # noqa: E402
+from .precision import autocast as autocast  # noqa: E402
+from .reward import RewardModel as RewardModel  # noqa: E402
+from .special_ids import SpecialIds as SpecialIds  # noqa: E402
+
+__all__ = [
+    "GPT",
+    "KVCache",
+    "ParameterGroup",
+    "Precision",
+    "RewardModel",
+    "SpecialIds",
+    "autocast",
+    "log_probs",
+    "parameter_groups",
+]

@@ -11,6 +11,8 @@ from torch import Tensor
 from stategpt.config import GPTConfig
 from stategpt.errors import ContextOverflow
 
+from .joined import JoinedWeights
+
 
 class KVCache:
     """Keys and values of B sequences, each of its own length, in slots allocated once.
@@ -19,10 +21,21 @@ class KVCache:
     prompts is padded on the right, and what the padding wrote is overwritten by the tokens that follow.
     """
 
-    def __init__(self, keys: list[Tensor], values: list[Tensor], lengths_B: Tensor, longest: int, even: bool) -> None:
+    def __init__(
+        self,
+        keys: list[Tensor],
+        values: list[Tensor],
+        lengths_B: Tensor,
+        longest: int,
+        even: bool,
+        joined: list[JoinedWeights],
+    ) -> None:
         """Used by `allocate`, `repeat` and `select`; keys and values are [B, G, C, D] for each layer."""
         self.keys = keys
         self.values = values
+        self.joined = joined
+        """Of each layer, the joined projections that its keys and values were made with: like them, they are those of
+        one set of weights and end with the cache."""
         self.lengths_B = lengths_B
         """int64[B]: tokens held of each sequence."""
         self.longest = longest
@@ -52,7 +65,8 @@ class KVCache:
         def slots() -> list[Tensor]:
             return [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.depth)]
 
-        return cls(slots(), slots(), torch.zeros(batch, dtype=torch.int64, device=device), 0, even=True)
+        lengths_B = torch.zeros(batch, dtype=torch.int64, device=device)
+        return cls(slots(), slots(), lengths_B, 0, True, [JoinedWeights() for _ in range(config.depth)])
 
     @property
     def batch(self) -> int:
@@ -108,7 +122,8 @@ class KVCache:
             torch.index_select(slots[:, :, : self.longest], 0, rows, out=chosen[:, :, : self.longest])
             return chosen
 
-        selected = KVCache([picked(k) for k in self.keys], [picked(v) for v in self.values], self.lengths_B, 0, True)
+        keys, values = [picked(k) for k in self.keys], [picked(v) for v in self.values]
+        selected = KVCache(keys, values, self.lengths_B, 0, True, self.joined)
         selected._set_lengths(self.lengths_B[rows])
         return selected
 

@@ -9,43 +9,52 @@ Legend: N tokens of a flat stream, M of them to predict from, B sequences of T t
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stategpt.arguments import instance
 from stategpt.config import GPTConfig
-from stategpt.errors import ContextOverflow
-from stategpt.ops import TensorLayout, attention, cached_attention, rotary_tables
+from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
+from stategpt.ops import TensorLayout, attention, cached_attention
 
 from . import hf
 from .cache import KVCache
+from .checks import check_stream
 from .init import initialise
-from .layers import Block, RMSNorm, Rotary
+from .layers import Block, RMSNorm, RotaryAngles
+from .parameter_groups import ParameterGroup, parameter_groups
+from .special_ids import SpecialIds
+from .weights import common_dtype, load_model, save_weights
 
 
 class GPT(nn.Module):
     """A decoder-only transformer of the shape `config`, freshly initialised from torch's random state.
 
+    Train it with `torch.optim.AdamW(model.parameter_groups(lr=3e-3, weight_decay=0.1))`, not with
+    `model.parameters()`: some parameters start at a size that wants a learning rate of their own.
+
+    On the meta device (`with torch.device("meta")`) nothing is drawn. `special_ids` are written into its folder.
     Raises `ConfigError` when no file format has the config's switches.
     """
 
-    cos: Tensor
-    sin: Tensor
-
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig, special_ids: SpecialIds | None = None) -> None:
         super().__init__()
+        instance("config", config, GPTConfig, "As in sg.GPT(sg.GPTConfig(depth=3)); for a run: sg.GPT(run.model).")
         hf.model_type(config)  # refuses now what could not be saved after the training
         self.config = config
+        self.special_ids = special_ids or SpecialIds()
+        """Ids that begin, end and pad texts: the folder's, or those of this package's tokenizers."""
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.norm_epsilon)
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
-        cos, sin = rotary_tables(config.context_tokens, config.head_width, config.rope_theta, torch.device("cpu"))
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
-        initialise(self)
+        self.rotary = RotaryAngles(config.head_width, config.rope_theta)
+        if self.device.type != "meta":
+            initialise(self)
 
     @property
     def parameter_count(self) -> int:
@@ -55,28 +64,76 @@ class GPT(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.embed_tokens.weight.device
+        return next(self.parameters()).device
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
+        """What an optimizer of `torch.optim` takes in place of `parameters()`. -> groups of params, lr, weight_decay.
+
+        Args:
+            lr: learning rate of most parameters; a group's own is this times its `scale` (`learning_rate_scales`).
+            weight_decay: of the matrices; norms, biases and the embedding do not decay.
+        """
+        return parameter_groups(self, lr, weight_decay)
+
+    def learning_rate_scales(self) -> dict[str, float]:
+        """Factor on the learning rate by parameter name, for those whose factor is not 1.
+
+        Adam moves every weight by about the learning rate, whatever its size. A tied embedding starts at std s/50 and
+        the last norm at 1/s, s = sqrt(width) (`model/init.py`), so that each relative step is the others' they get s
+        and 1/s times the rate. It is the same training as with an embedding of std 0.02 and its output multiplied by s.
+        """
+        if not self.config.tied_embeddings:
+            return {}
+        scale = math.sqrt(self.config.width)
+        return {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
 
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
 
-        Raises `ContextOverflow` when a sequence of the layout is longer than the context.
+        Raises:
+            ContextOverflow: a sequence of the layout is longer than the context.
+            InvalidArgument: not a flat stream of ids, or not its layout as tensors.
+            UnknownToken: an id outside the vocabulary; on a CPU only, a GPU's own check ends the process.
         """
-        # A compiled graph would be bound to the number it saw; there the tables of rotary positions catch an overflow.
-        if not torch.compiler.is_compiling() and layout.longest_tokens > self.config.context_tokens:
+        if not torch.compiler.is_compiling():
+            check_stream(tokens_N, layout)
+        if torch.compiler.is_compiling():  # a graph would be bound to the host's number, so the device looks
+            torch._assert_async((layout.position < self.config.context_tokens).all(), "a sequence exceeds the context")
+        elif layout.longest_tokens > self.config.context_tokens:
             raise ContextOverflow(
                 f"the layout holds a sequence of {layout.longest_tokens} tokens, the context is "
                 f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
             )
-        rotary = self._rotary(layout.position)
-        x_NW = self.embed_tokens(tokens_N)
+        rotary = self.rotary(layout.position)
+        x_NW = self._embed(tokens_N)
         for block in self.layers:
             x_NW = block(x_NW, rotary, lambda q, k, v: attention(q, k, v, layout))
         return self.norm(x_NW)  # type: ignore[no-any-return]
 
+    def _embed(self, tokens_N: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
+        try:
+            return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
+        except IndexError:  # which names neither the id nor the vocabulary
+            wrong = tokens_N[(tokens_N < 0) | (tokens_N >= self.config.vocab_size)]
+            if not len(wrong):
+                raise
+            raise UnknownToken(
+                f"the stream holds id {int(wrong[0])}, the model knows ids of 0 .. {self.config.vocab_size - 1}; "
+                "encode it with the model's own tokenizer"
+            ) from None
+
     def unembed(self, hidden_MW: Tensor) -> Tensor:
         """Logits for the rows of `hidden_MW` alone. -> float32[M, V]; M x V x 4 bytes, the largest tensor of a step."""
-        weight = self.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+        if self.lm_head is not None:
+            return self.lm_head(hidden_MW).float()  # type: ignore[no-any-return]
+        weight = getattr(self.embed_tokens, "weight", None)
+        if weight is None:
+            raise InvalidArgument(
+                f"the model predicts with its embedding matrix, and {type(self.embed_tokens).__name__} in the place of "
+                "embed_tokens has no `weight`; give it one, or use untied embeddings"
+            )
         return F.linear(hidden_MW, weight).float()
 
     def forward(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
@@ -93,7 +150,7 @@ class GPT(nn.Module):
         B, T = tokens_BT.shape
         seen_B = None if cache.even else cache.lengths_B
         position_BT = cache.lengths_B[:, None] + torch.arange(T, device=tokens_BT.device)
-        rotary = self._rotary(position_BT.clamp(max=self.config.context_tokens - 1).view(-1))
+        rotary = self.rotary(position_BT.view(-1))
         x_NW = self.embed_tokens(tokens_BT.reshape(-1))
         for layer, block in enumerate(self.layers):
 
@@ -103,29 +160,40 @@ class GPT(nn.Module):
                 q_BTHD = q_NHD.view(B, T, *q_NHD.shape[1:])
                 return cached_attention(q_BTHD, keys, values, seen_B).reshape(q_NHD.shape)
 
-            x_NW = block(x_NW, rotary, attend)
+            x_NW = block(x_NW, rotary, attend, cache.joined[layer])
         cache.advance(T, valid_B)
         return self.norm(x_NW).view(B, T, -1)  # type: ignore[no-any-return]
 
-    def _rotary(self, position_N: Tensor) -> Rotary:
-        """Looked up once a forward pass, for all layers."""
-        return self.cos[position_N], self.sin[position_N]
-
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> GPT:
-        """The model saved in `folder`: config.json and model.safetensors. Strict; in float32, in eval mode.
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> GPT:
+        """The model saved in `folder`: config.json, generation_config.json, model.safetensors. Strict; in eval mode.
+
+        The weights keep the file's number format, or become `dtype` (float32, bfloat16, float16). Training wants
+        float32. Tensors of several formats come in the one that holds them all. The peak of memory is the weights.
 
         Raises:
-            ForeignArtifact: another architecture, or tensors that this one does not have.
-            CorruptArtifact: files or tensors missing, unreadable or of another shape.
+            ForeignArtifact: another architecture or setting, tensors that this one does not have or of a format other
+                than the three, sharded, pickled or quantized weights.
+            CorruptArtifact: files or tensors missing, unreadable, of another shape or not finite; a value of another
+                type or range; a published folder without its manifest.
+            StorageError: a file that is not a regular file or cannot be read.
+            InvalidArgument: another `dtype`.
         """
-        config, _ = hf.read_config(Path(folder))
-        model = cls(config)
-        hf.load_weights(model, Path(folder), hf.gpt_tensor_name)
-        return model.eval()
+        found = hf.read_config(Path(folder))
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them."""
-        hf.save_weights(self, Path(folder), hf.gpt_tensor_name)
-        hf.write_config(Path(folder), hf.causal_lm_config(self.config))
-        hf.write_generation_config(Path(folder))
+        def build(config: GPTConfig) -> GPT:
+            return cls(config, found.special_ids)
+
+        return load_model(build, found.config, Path(folder), hf.gpt_tensor_name, dtype).eval()
+
+    def save_pretrained(self, folder: str | Path, *, manifest: bool = False) -> None:
+        """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them.
+
+        The weights keep their number format. With `manifest` the folder is about to be published: its weights can
+        then be loaded only beside their manifest.json.
+        Raises `InvalidArgument` for parameters that are not a GPT's (adapters that were not merged), or a format other
+        than float32, bfloat16 and float16.
+        """
+        save_weights(self, GPT, self.config, Path(folder), hf.gpt_tensor_name, manifest)
+        hf.write_config(Path(folder), hf.causal_lm_config(self.config, self.special_ids, common_dtype(self)))
+        hf.write_generation_config(Path(folder), self.special_ids)

@@ -13,34 +13,85 @@ Queries and keys that are both normed and biased fit none of them: such a model 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
 
 from stategpt.artifacts import Json, publish_file, verify
 from stategpt.config import GPTConfig
-from stategpt.config.control import CONTROL_TOKENS, END_OF_TEXT, PAD
 from stategpt.config.model import FAMILIES
-from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact
+from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact, MissingFile
+from stategpt.json_reader import (
+    Anything,
+    Flag,
+    Integer,
+    Items,
+    Kind,
+    Optional,
+    Real,
+    Record,
+    Text,
+    check_value,
+    read_json,
+    read_record,
+)
 
-WEIGHTS_FILE = "model.safetensors"
+from .special_ids import GENERATION, ID_FIELDS, SpecialIds, special_ids
+from .weights import MANIFEST_FILE
+
 CONFIG_FILE = "config.json"
+GENERATION_FILE = "generation_config.json"
+CONFIG_LIMIT_BYTES = 1 << 20
 
 _SWITCHES = {family.lower(): switches for switches, family in FAMILIES.items()}
-# Settings of these formats that change the arithmetic, with the one value that is ours.
-_FIXED_SETTINGS: Mapping[str, tuple[Json, ...]] = {
-    "hidden_act": ("silu",),
-    "use_sliding_window": (False, None),
-    "rope_scaling": (None,),
-    "mlp_bias": (False, None),
-}
 
-_TensorName = Callable[[str], str]
+_NAME = Text(max_chars=200)
+_IDENTITY = Record(
+    {
+        "model_type": _NAME,
+        "architectures": Optional(Items(_NAME, max_items=100), ()),
+        "quantization_config": Optional(Anything()),
+    }
+)
+_THETA = Optional(Real(1.0, 1e15))
+_ROPE: Mapping[str, Kind] = {"rope_theta": _THETA, "rope_type": Optional(_NAME), "type": Optional(_NAME)}
+# The largest sizes are far above any model, and small enough that no product of two leaves 64 bits.
+_SHAPE = Record(
+    {
+        "vocab_size": Integer(1, 1 << 24),
+        "hidden_size": Integer(1, 1 << 20),
+        "intermediate_size": Integer(1, 1 << 22),
+        "num_hidden_layers": Integer(1, 1 << 16),
+        "num_attention_heads": Integer(1, 1 << 16),
+        "num_key_value_heads": Optional(Integer(1, 1 << 16)),
+        "head_dim": Optional(Integer(1, 1 << 16)),
+        "max_position_embeddings": Integer(1, 2**31 - 1),
+        "rms_norm_eps": Real(1e-30, 1.0),
+        "rope_theta": _THETA,
+        "rope_parameters": Optional(Record(_ROPE), {}),
+        "rope_scaling": Optional(Record(_ROPE), {}),
+        "hidden_act": Optional(_NAME, "silu"),
+        "use_sliding_window": Optional(Flag(), False),
+        "mlp_bias": Optional(Flag(), False),
+        "attention_bias": Optional(Flag(), False),
+        "tie_word_embeddings": Optional(Flag(), False),
+        "reward_offset": Optional(Real(), 0.0),
+        **ID_FIELDS,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What config.json and generation_config.json say of a model."""
+
+    config: GPTConfig
+    special_ids: SpecialIds
+    reward_offset: float
 
 
 def gpt_tensor_name(name: str) -> str:
@@ -53,17 +104,17 @@ def reward_tensor_name(name: str) -> str:
     return name.replace("gpt.", "model.", 1) if name.startswith("gpt.") else name.replace("head.", "score.", 1)
 
 
-def causal_lm_config(config: GPTConfig) -> dict[str, Json]:
-    """config.json of a language model of shape `config`.
+def causal_lm_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str, Json]:
+    """config.json of a language model of shape `config` with weights of `dtype`.
 
     Raises `ConfigError` when no format has its switches.
     """
-    return _common(config) | {"architectures": [f"{config.family}ForCausalLM"]}
+    return _common(config, ids, dtype) | {"architectures": [f"{config.family}ForCausalLM"]}
 
 
-def reward_config(config: GPTConfig, reward_offset: float) -> dict[str, Json]:
+def reward_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, reward_offset: float) -> dict[str, Json]:
     """config.json of a sequence classifier with one label; `transformers` keeps `reward_offset` but does not add it."""
-    return _common(config) | {
+    return _common(config, ids, dtype) | {
         "architectures": [f"{config.family}ForSequenceClassification"],
         "id2label": {"0": "reward"},
         "label2id": {"reward": 0},
@@ -82,8 +133,7 @@ def model_type(config: GPTConfig) -> str:
     return config.family.lower()
 
 
-def _common(config: GPTConfig) -> dict[str, Json]:
-    end_of_text = CONTROL_TOKENS.index(END_OF_TEXT)
+def _common(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str, Json]:
     return {
         "model_type": model_type(config),
         "vocab_size": config.vocab_size,
@@ -103,10 +153,8 @@ def _common(config: GPTConfig) -> dict[str, Json]:
         "attention_bias": config.attention_bias,
         "attention_dropout": 0.0,
         "use_cache": True,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "pad_token_id": CONTROL_TOKENS.index(PAD),
-        "dtype": "float32",
+        "dtype": str(dtype).removeprefix("torch."),
+        **ids.to_json(),
     }
 
 
@@ -115,128 +163,107 @@ def write_config(folder: Path, config: Mapping[str, Json]) -> None:
     publish_file(folder / CONFIG_FILE, _json_bytes(config))
 
 
-def write_generation_config(folder: Path) -> None:
-    """Writes generation_config.json: which ids end and pad a text."""
-    end_of_text = CONTROL_TOKENS.index(END_OF_TEXT)
-    ids = {"bos_token_id": end_of_text, "eos_token_id": end_of_text, "pad_token_id": CONTROL_TOKENS.index(PAD)}
-    publish_file(folder / "generation_config.json", _json_bytes(ids))
+def write_generation_config(folder: Path, ids: SpecialIds) -> None:
+    """Writes generation_config.json: which ids begin, end and pad a text."""
+    publish_file(folder / GENERATION_FILE, _json_bytes(ids.to_json()))
 
 
 def _json_bytes(value: Mapping[str, Json]) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
-def read_config(folder: Path, head: str = "ForCausalLM") -> tuple[GPTConfig, dict[str, Any]]:
-    """The shape that config.json describes, and all it says; a published folder (manifest.json) is verified first.
+def read_config(folder: Path, head: str = "ForCausalLM") -> Description:
+    """What the folder says of its model; a published folder (manifest.json) is verified first.
 
     Raises:
-        CorruptArtifact: no config.json, or one that is not JSON or lacks a size.
+        CorruptArtifact: no config.json, or one that is not JSON, lacks a size or has a value of another type or range.
         ForeignArtifact: an architecture other than ours with this `head`, or a setting we do not compute.
+        StorageError: a file that is not a regular file or cannot be read.
     """
-    if (folder / "manifest.json").exists():
+    if os.path.lexists(folder / MANIFEST_FILE):
         verify(folder)
     path = folder / CONFIG_FILE
     try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        found = read_json(path, error=CorruptArtifact, limit_bytes=CONFIG_LIMIT_BYTES)
+    except MissingFile:
         raise CorruptArtifact(f"{folder} holds no {CONFIG_FILE}: no model folder, or one not fully written") from None
-    except ValueError as error:
-        raise CorruptArtifact(f"{path} is not JSON ({error}); export or download the model again") from error
-    _require_ours(path, found, head)
+    named = check_value(found, _IDENTITY, where=str(path), error=CorruptArtifact)
+    _require_family(path, named, head)
+    checked = check_value(found, _SHAPE, where=str(path), error=CorruptArtifact)
+    _require_ours(path, checked)
     try:
-        return _shape(found), found
-    except KeyError as error:
-        raise CorruptArtifact(f"{path} does not say {error}; export or download the model again") from error
-
-
-def _require_ours(path: Path, found: Mapping[str, Any], head: str) -> None:
-    known = [f"{family}{head}" for family in FAMILIES.values()]
-    named = list(found.get("architectures") or [])
-    if found.get("model_type") not in _SWITCHES or not set(named) <= set(known):
-        raise ForeignArtifact(
-            f"{path}: model_type {found.get('model_type')!r}, architectures {named}; known are {', '.join(known)}"
+        config = _shape(checked)
+    except ConfigError as error:
+        raise CorruptArtifact(f"{path}: the sizes do not fit together ({error}); download it again") from error
+    try:
+        generation = read_record(
+            folder / GENERATION_FILE, GENERATION, error=CorruptArtifact, limit_bytes=CONFIG_LIMIT_BYTES
         )
-    for setting, ours in _FIXED_SETTINGS.items():
-        if found.get(setting, ours[0]) not in ours:
-            raise ForeignArtifact(f"{path}: {setting} is {found[setting]!r}; only {ours[0]!r} is computed here")
-    rope_type = (found.get("rope_parameters") or {}).get("rope_type", "default")
-    if rope_type != "default":
-        raise ForeignArtifact(f"{path}: rope_type is {rope_type!r}; only plain rotary positions are computed here")
-    if found["model_type"] != "qwen2" and found.get("attention_bias"):
+    except MissingFile:
+        generation = {}
+    try:
+        ids = special_ids(checked, generation, frozenset(found))
+    except CorruptArtifact as error:
+        raise CorruptArtifact(f"{folder}: {error}") from None
+    return Description(config, ids, checked["reward_offset"])
+
+
+def _require_family(path: Path, found: Mapping[str, Any], head: str) -> None:
+    known = [f"{family}{head}" for family in FAMILIES.values()]
+    if found["model_type"] not in _SWITCHES or not set(found["architectures"]) <= set(known):
+        raise ForeignArtifact(
+            f"{path}: model_type {found['model_type']!a}, architectures {list(found['architectures'])[:5]!a}; "
+            f"known are {', '.join(known)}"
+        )
+    if found["quantization_config"] is not None:
+        raise ForeignArtifact(
+            f"{path} has a quantization_config: quantized weights are not read. Use the folder of the model that was "
+            "quantized."
+        )
+
+
+def _require_ours(path: Path, found: Mapping[str, Any]) -> None:
+    """Settings that change the arithmetic have the one value that is ours."""
+    if found["hidden_act"] not in ("silu", "swish"):  # two names of one function
+        raise ForeignArtifact(f"{path}: hidden_act is {found['hidden_act']!a}; only 'silu' is computed here")
+    for setting in ("use_sliding_window", "mlp_bias"):
+        if found[setting]:
+            raise ForeignArtifact(f"{path}: {setting} is true; only false is computed here")
+    for setting in ("rope_parameters", "rope_scaling"):
+        rope = found[setting]
+        kinds = [rope[key] for key in ("rope_type", "type") if rope.get(key) is not None]
+        plain = all(kind == "default" for kind in kinds) and (kinds or not (setting == "rope_scaling" and rope))
+        if not plain:
+            raise ForeignArtifact(
+                f"{path}: {setting} has the rope_type {(kinds or [None])[0]!a}; only plain rotary positions "
+                "('default') are computed here"
+            )
+    if found["model_type"] != "qwen2" and found["attention_bias"]:
         raise ForeignArtifact(f"{path}: attention_bias also biases the output projection, which is not computed here")
 
 
 def _shape(found: Mapping[str, Any]) -> GPTConfig:
     qk_norm, attention_bias = _SWITCHES[found["model_type"]]
     heads = found["num_attention_heads"]
-    rope = found.get("rope_parameters") or found
+    # transformers' order: rope_scaling, if it says anything, stands for rope_parameters; the key beside them is last.
+    rope = found["rope_scaling"] or found["rope_parameters"]
     return GPTConfig(
         vocab_size=found["vocab_size"],
         depth=found["num_hidden_layers"],
         width=found["hidden_size"],
         heads=heads,
-        kv_heads=found.get("num_key_value_heads") or heads,
-        head_width=found.get("head_dim") or found["hidden_size"] // heads,
+        kv_heads=found["num_key_value_heads"] or heads,
+        head_width=found["head_dim"] or _absent_head_width(found),
         hidden_width=found["intermediate_size"],
         context_tokens=found["max_position_embeddings"],
-        rope_theta=float(rope.get("rope_theta", 10_000.0)),
+        rope_theta=rope.get("rope_theta") or found["rope_theta"] or 10_000.0,
         norm_epsilon=found["rms_norm_eps"],
         qk_norm=qk_norm,
-        tied_embeddings=bool(found.get("tie_word_embeddings", False)),
+        tied_embeddings=found["tie_word_embeddings"],
         attention_bias=attention_bias,
     )
 
 
-def save_weights(model: nn.Module, folder: Path, disk_name: _TensorName) -> None:
-    """Writes every parameter of `model`, a tied one once, to model.safetensors."""
-    tensors = {disk_name(name): p.detach().cpu().contiguous() for name, p in model.named_parameters()}
-    # "format" is what transformers looks for before it trusts a safetensors file.
-    publish_file(folder / WEIGHTS_FILE, save(tensors, metadata={"format": "pt"}))
-
-
-def load_weights(model: nn.Module, folder: Path, disk_name: _TensorName) -> None:
-    """Fills every parameter of `model` from model.safetensors, strictly.
-
-    Raises:
-        ForeignArtifact: tensors that the model does not have.
-        CorruptArtifact: the file or tensors are missing, unreadable or of another shape.
-    """
-    path = folder / WEIGHTS_FILE
-    tensors = _read_tensors(path)
-    expected = {disk_name(name): parameter for name, parameter in model.named_parameters()}
-    _drop_tied_copy(tensors, expected)
-    unknown, missing = sorted(tensors.keys() - expected.keys()), sorted(expected.keys() - tensors.keys())
-    if unknown:
-        raise ForeignArtifact(f"{path} holds tensors that {CONFIG_FILE} has no place for: {_listed(unknown)}")
-    if missing:
-        raise CorruptArtifact(f"{path} lacks {_listed(missing)}; export or download the model again")
-    for name, parameter in expected.items():
-        if tensors[name].shape != parameter.shape:
-            raise CorruptArtifact(
-                f"{path}: {name} is {list(tensors[name].shape)}, {CONFIG_FILE} asks for {list(parameter.shape)}"
-            )
-    with torch.no_grad():
-        for name, parameter in expected.items():
-            parameter.copy_(tensors[name])
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise CorruptArtifact(f"{path} is missing; the folder was not fully written or copied") from None
-    except SafetensorError as error:
-        raise CorruptArtifact(f"{path} cannot be read ({error}); export or download the model again") from error
-
-
-def _drop_tied_copy(tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Some exporters store a tied prediction matrix a second time: harmless if it is the same."""
-    embedding, copy = tensors.get("model.embed_tokens.weight"), tensors.get("lm_head.weight")
-    tied = "lm_head.weight" not in expected
-    if tied and embedding is not None and copy is not None and torch.equal(embedding, copy):
-        del tensors["lm_head.weight"]
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+def _absent_head_width(found: Mapping[str, Any]) -> int:
+    """What transformers takes where config.json does not say."""
+    return 128 if found["model_type"] == "qwen3" else max(1, found["hidden_size"] // found["num_attention_heads"])

@@ -8,8 +8,8 @@
 
 The stream must begin with the token: with an embedding of std 0.02 the blocks drown it. After 300 steps on library text
 a 2 M model has 5.43 nats a token that way and 4.97 by the rule above. A tied matrix of this size also wants larger
-steps (`train/optim.py` scales its rate by s, and the last norm's by 1/s): after 600 steps 4.18, against 4.40 with one
-rate for all and 4.19 for an untied model.
+steps (`GPT.parameter_groups` scales its rate by s, and the last norm's by 1/s): after 600 steps 4.18, against 4.40 with
+one rate for all and 4.19 for an untied model.
 """
 
 from __future__ import annotations

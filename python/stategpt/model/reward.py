@@ -8,29 +8,39 @@ the offset, set after training, makes written demonstrations score 0 on average.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stategpt.errors import CorruptArtifact
+from stategpt.arguments import instance
+from stategpt.config import GPTConfig
 from stategpt.ops import TensorLayout
 
 from . import hf
 from .gpt import GPT
+from .joined import is_plain
+from .parameter_groups import ParameterGroup, parameter_groups
+from .weights import common_dtype, load_model, save_weights
 
 
 class RewardModel(nn.Module):
-    """Scores whole sequences; starts from the weights of `gpt` (the SFT model), which it takes over."""
+    """Scores whole sequences; starts from the weights of `gpt` (the SFT model), which it takes over.
+
+    Train it with `torch.optim.AdamW(model.parameter_groups(lr=..., weight_decay=...))`, as the GPT.
+    """
 
     def __init__(self, gpt: GPT) -> None:
         super().__init__()
+        instance("gpt", gpt, GPT, "As in sg.RewardModel(sg.GPT.from_pretrained(folder)).")
         if gpt.lm_head is not None:
             gpt.lm_head = None  # predicts nothing here; kept, it would be saved and decayed for no use
         self.gpt = gpt
         self.head = nn.Linear(gpt.config.width, 1, bias=False)
         nn.init.normal_(self.head.weight, std=(gpt.config.width + 1) ** -0.5)
-        self.to(gpt.device)
+        self.head.to(gpt.device)
         self.reward_offset = 0.0
         """Added to `scores` to give the reward. Rankings do not show a constant, so training leaves it at 0."""
 
@@ -38,6 +48,18 @@ class RewardModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.gpt.device
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
+        """What an optimizer takes in place of `parameters()`; see `GPT.parameter_groups`."""
+        return parameter_groups(self, lr, weight_decay)
+
+    def learning_rate_scales(self) -> dict[str, float]:
+        """Factor on the head's learning rate; those inside `gpt` are its own.
+
+        The head reads the output of the last norm, which in a tied model is 1/s of the usual size, s = sqrt(width): its
+        rate is s times the others'.
+        """
+        return {"head.weight": math.sqrt(self.gpt.config.width)} if self.gpt.config.tied_embeddings else {}
 
     def scores(self, tokens_N: Tensor, layout: TensorLayout, index_S: Tensor) -> Tensor:
         """Raw scores of S sequences, read at their reward tokens' places in the stream, `index_S`. -> float32[S].
@@ -47,21 +69,31 @@ class RewardModel(nn.Module):
         hidden_SW = self.gpt.hidden(tokens_N, layout)[index_S]
         # In float32 also under autocast: bfloat16 has 3 digits and would make ties.
         with torch.autocast(hidden_SW.device.type, enabled=False):
-            return self.head(hidden_SW.float()).squeeze(-1)  # type: ignore[no-any-return]
+            if is_plain(self.head, nn.Linear):
+                return F.linear(hidden_SW.float(), self.head.weight.float()).squeeze(-1)
+            return self.head(hidden_SW.float()).float().squeeze(-1)  # type: ignore[no-any-return]
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> RewardModel:
-        """The reward model saved in `folder`, in eval mode. Raises as `GPT.from_pretrained`."""
-        config, found = hf.read_config(Path(folder), head="ForSequenceClassification")
-        offset = found.get("reward_offset", 0.0)
-        if not isinstance(offset, int | float):
-            raise CorruptArtifact(f"{folder}: reward_offset in {hf.CONFIG_FILE} is {offset!r}, not a number")
-        model = cls(GPT(config))
-        hf.load_weights(model, Path(folder), hf.reward_tensor_name)
-        model.reward_offset = float(offset)
+    def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> RewardModel:
+        """The reward model saved in `folder`, in eval mode. `dtype` and errors as `GPT.from_pretrained`."""
+        found = hf.read_config(Path(folder), head="ForSequenceClassification")
+
+        def build(config: GPTConfig) -> RewardModel:
+            return cls(GPT(config, found.special_ids))
+
+        model = load_model(build, found.config, Path(folder), hf.reward_tensor_name, dtype)
+        model.reward_offset = found.reward_offset
         return model.eval()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes model.safetensors and config.json; `transformers` loads them as sequence classification, one label."""
-        hf.save_weights(self, Path(folder), hf.reward_tensor_name)
-        hf.write_config(Path(folder), hf.reward_config(self.gpt.config, self.reward_offset))
+    def save_pretrained(self, folder: str | Path, *, manifest: bool = False) -> None:
+        """Writes model.safetensors and config.json; `transformers` loads them as sequence classification, one label.
+
+        `manifest` and errors as `GPT.save_pretrained`.
+        """
+        gpt, dtype = self.gpt, common_dtype(self)
+        save_weights(self, _untrained, gpt.config, Path(folder), hf.reward_tensor_name, manifest)
+        hf.write_config(Path(folder), hf.reward_config(gpt.config, gpt.special_ids, dtype, self.reward_offset))
+
+
+def _untrained(config: GPTConfig) -> RewardModel:
+    return RewardModel(GPT(config))

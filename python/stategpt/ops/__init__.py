@@ -1,16 +1,21 @@
 """Front door of the kernels: each operation validates its inputs, picks an implementation and logs the choice once."""
 
-from .attention import attention as attention
-from .attention import cached_attention as cached_attention
-from .attention_choice import Backend as Backend
-from .cross_entropy import cross_entropy as cross_entropy
-from .layout import TensorLayout as TensorLayout
-from .paged_attention import PagedBackend as PagedBackend
-from .paged_attention import SharedPrefix as SharedPrefix
-from .paged_attention import paged_attention as paged_attention
-from .rms_norm import rms_norm as rms_norm
-from .rotary import rotary_tables as rotary_tables
-from .rotary import rotate as rotate
+from stategpt.extras import require
+
+require("torch", __name__)
+
+from .attention import attention as attention  # noqa: E402
+from .attention import cached_attention as cached_attention  # noqa: E402
+from .attention_choice import Backend as Backend  # noqa: E402
+from .cross_entropy import cross_entropy as cross_entropy  # noqa: E402
+from .layout import TensorLayout as TensorLayout  # noqa: E402
+from .paged_attention import PagedBackend as PagedBackend  # noqa: E402
+from .paged_attention import SharedPrefix as SharedPrefix  # noqa: E402
+from .paged_attention import paged_attention as paged_attention  # noqa: E402
+from .rms_norm import rms_norm as rms_norm  # noqa: E402
+from .rotary import rotary_angles as rotary_angles  # noqa: E402
+from .rotary import rotary_frequencies as rotary_frequencies  # noqa: E402
+from .rotary import rotate as rotate  # noqa: E402
 
 __all__ = [
     "Backend",
@@ -22,6 +27,7 @@ __all__ = [
     "cross_entropy",
     "paged_attention",
     "rms_norm",
-    "rotary_tables",
+    "rotary_angles",
+    "rotary_frequencies",
     "rotate",
 ]

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stategpt.arguments import instance
 from stategpt.errors import InvalidArgument
 from stategpt.kernels.attention import attention_reference, blockwise
 from stategpt.kernels.attention.autograd import attention_op
@@ -184,6 +185,9 @@ def _validate(
     window: int | None,
     softcap: float | None,
 ) -> None:
+    for name, tensor in (("q", q_NHD), ("k", k_NGD), ("v", v_NGD)):
+        instance(name, tensor, Tensor, "Give torch tensors; torch.from_numpy takes an array.")
+    instance("layout", layout, TensorLayout, "For a batch of the loader: TensorLayout.of(batch.layout, q.device).")
     if q_NHD.ndim != 3 or k_NGD.ndim != 3 or k_NGD.shape != v_NGD.shape:
         raise InvalidArgument(
             "attention takes q [N, H, D] and k, v [N, G, D]; "

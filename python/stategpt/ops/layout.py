@@ -50,7 +50,20 @@ class LayoutVectors(Protocol):
 class TensorLayout:
     """The layout of N = R x T tokens as int32 tensors on one device; the host keeps a copy and never reads them back.
 
-    Token t sees the keys [segment_start[t], prefix_end[t]) and [branch_start[t], t].
+    Token t sees the keys [segment_start[t], prefix_end[t]) and [branch_start[t], t]. Made by `TensorLayout.of(layout)`
+    from a batch's layout, or by `from_tensors`.
+
+    Attributes:
+        segment_start: int32[N], first token of the token's segment.
+        prefix_end: int32[N], end of the prefix shared with other branches.
+        branch_start: int32[N], first token of its branch.
+        position: int32[N], visible keys before it.
+        row_tokens: T; no segment crosses a multiple of it.
+        host_4N: int32[4, N], the four vectors in the host's memory.
+        longest_tokens: length of the longest sequence of positions: what the model's context must hold.
+        rows_are_causal: every row is one segment without branches: plain causal attention, no mask needed.
+        has_prefix: some token sees a prefix: keys that do not touch its own branch.
+        has_blank: some token sees nothing.
     """
 
     def __init__(self, host_4N: Tensor, row_tokens: int, device: torch.device | str = "cpu") -> None:
@@ -86,6 +99,11 @@ class TensorLayout:
     @classmethod
     def of(cls, layout: LayoutVectors, device: torch.device | str = "cpu") -> TensorLayout:
         """`layout` on `device`; nothing waits for the device. Raises `InvalidArgument` as the constructor does."""
+        if isinstance(layout, cls) or not all(hasattr(layout, name) for name in (*_FIELDS, "row_tokens")):
+            raise InvalidArgument(
+                f"layout is of type {type(layout).__name__}; it must be a stategpt.data.Layout, as a batch of the "
+                "loader has it (batch.layout)"
+            )
         host_4N = np.stack([getattr(layout, name) for name in _FIELDS])
         return cls(torch.from_numpy(host_4N), layout.row_tokens, device)
 
@@ -96,6 +114,9 @@ class TensorLayout:
         """From int32[N] vectors on one device: copied to the host once, which waits for the device."""
         stacked = torch.stack((segment_start, prefix_end, branch_start, position))
         return cls(stacked.cpu(), row_tokens, stacked.device)
+
+    def __repr__(self) -> str:
+        return f"TensorLayout({self.num_rows} rows of {self.row_tokens} tokens on {self.device})"
 
     @property
     def num_tokens(self) -> int:

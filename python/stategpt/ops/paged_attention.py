@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stategpt.errors import InvalidArgument
 from stategpt.kernels.paged_attention.binding import paged_attention_op
+from stategpt.shown_fields import documented, short_repr
 
 from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
 from .backend import WIDEST_HEAD, triton_obstacle
@@ -27,6 +28,7 @@ PagedBackend = Literal["auto", "reference", "triton"]
 _log = logging.getLogger(__name__)
 
 
+@documented
 @dataclass(frozen=True)
 class SharedPrefix:
     """Keys that several sequences share: read once for all of them. Tensors are int32, on the device of the pages.
@@ -41,6 +43,8 @@ class SharedPrefix:
     """[F]: keys of each prefix, 0 allowed."""
     starts: Tensor
     """[F + 1]: never decreasing, from 0 to B."""
+
+    __repr__ = short_repr
 
 
 def paged_attention(

@@ -41,7 +41,8 @@ class _RMSNorm(torch.autograd.Function):
         normed = work * inverse
         ctx.save_for_backward(normed, inverse, weight)
         scaled: Tensor = normed * weight
-        return scaled.to(x.dtype)
+        # No cast that changes nothing: Dynamo of torch 2.11 then hands zeros to `backward`.
+        return scaled if scaled.dtype == x.dtype else scaled.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:

@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 
 
-def rotary_tables(positions: int, head_width: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of every position below `positions`: float32[positions, D/2] each."""
-    pair = torch.arange(0, head_width, 2, dtype=torch.float32, device=device)
-    frequency = 1.0 / theta ** (pair / head_width)
-    angle = torch.arange(positions, dtype=torch.float32, device=device)[:, None] * frequency
+def rotary_frequencies(head_width: int, theta: float, device: torch.device) -> Tensor:
+    """Angle that each pair turns by from one position to the next: float32[D/2], computed on the CPU for any device."""
+    pair = torch.arange(0, head_width, 2, dtype=torch.float32, device="cpu")
+    return (1.0 / theta ** (pair / head_width)).to(device)
+
+
+def rotary_angles(position_N: Tensor, frequency_P: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles at `position_N` (int64): float32[N, D/2] each.
+
+    Computed for the tokens at hand: a table of all positions would take memory by the context that a file claims.
+    """
+    angle = position_N[:, None].float() * frequency_P
     return angle.cos(), angle.sin()
 
 
@@ -36,7 +43,7 @@ def _turn(x_NHD: Tensor, cos_N1P: Tensor, sin_N1P: Tensor, direction: float) -> 
     first, second = turned.chunk(2, dim=-1)
     torch.mul(a, cos_N1P, out=first).addcmul_(b, sin_N1P, value=-direction)
     torch.mul(b, cos_N1P, out=second).addcmul_(a, sin_N1P, value=direction)
-    return turned.to(x_NHD.dtype)
+    return turned if turned.dtype == x_NHD.dtype else turned.to(x_NHD.dtype)  # see `_RMSNorm.forward`
 
 
 class _Rotate(torch.autograd.Function):

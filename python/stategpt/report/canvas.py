@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stategpt.errors import MissingExtra
+from stategpt.extras import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,11 +119,8 @@ class Picture:
 
 def require_extra() -> None:
     """Raise `MissingExtra` unless matplotlib and jinja2 can be imported."""
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra(f'{error.name} is needed to draw the report; pip install "stategpt[train]"') from error
+    for module in ("jinja2", "matplotlib"):
+        require(module, "drawing the report")
 
 
 def render_picture(sketch: Sketch) -> Picture:

@@ -1,30 +1,51 @@
 """A run in a dozen lines for the terminal: what it is, seconds of each stage, gates."""
 
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stategpt.evaluate.gates import format_value, read_gates, verdict
+from stategpt.evaluate.gates import Gate, format_value, read_gates, verdict
 
 from .run_files import RunFiles
 from .wording import STAGE_LABELS, count, duration, sentence
 
+WIDTH = 80
 
-def summary(run_folder: str | Path) -> str:
-    """Stages with tokens and time, and gates with their verdict; what the run does not have is left out."""
+
+def summary(run_folder: str | Path, width: int = WIDTH) -> str:
+    """Stages with tokens and time, and gates with their verdict; what the run does not have is left out.
+
+    Args:
+        width: characters of a line.
+    """
     files = RunFiles(Path(run_folder))
-    seconds, gates = files.seconds(), read_gates(files.root)
-    lines = [f"{files.name}: {sentence(files.tokens('base'))}"]
-    width = max((len(label) for label in STAGE_LABELS.values()), default=0)
+    seconds = files.seconds()
+    opening = textwrap.wrap(f"{files.name}: {sentence(files.tokens('base'))}", width)
+    tokens = {stage: files.tokens(stage) for stage in seconds}
+    return "\n".join([*opening, *stage_lines(seconds, tokens), *gate_lines(read_gates(files.root), width)])
+
+
+def stage_lines(seconds: Mapping[str, float], tokens: Mapping[str, int | None]) -> list[str]:
+    """A line for each stage with its time and the tokens it was trained on, and one for all together."""
+    if not seconds:
+        return []
+    width = max(len(label) for label in STAGE_LABELS.values())
+    lines = []
     for stage, spent in seconds.items():
-        tokens = files.tokens(stage)
-        trained = f"{count(tokens)} tokens" if tokens else ""
+        trained = f"{count(tokens.get(stage))} tokens" if tokens.get(stage) else ""
         lines.append(f"  {STAGE_LABELS[stage]:<{width}}  {duration(spent):>12}  {trained}".rstrip())
-    if seconds:
-        lines.append(f"  {'in all':<{width}}  {duration(sum(seconds.values())):>12}")
-    width = max((len(gate.gate) for gate in gates), default=0)
-    lines += [
-        f"  {verdict(gate):<4}  {gate.gate:<{width}}  {format_value(gate.value):>12}  {gate.rule}" for gate in gates
-    ]
-    page = files.root / "report" / "index.html"
-    if page.is_file():
-        lines.append(f"  report: {page}")
-    return "\n".join(lines)
+    return [*lines, f"  {'in all':<{width}}  {duration(sum(seconds.values())):>12}"]
+
+
+def gate_lines(gates: Sequence[Gate], width: int = WIDTH) -> list[str]:
+    """Verdict, name, value and rule of each gate; a rule that is too long goes on below itself."""
+    longest = max((len(gate.gate) for gate in gates), default=0)
+    lines: list[str] = []
+    for gate in gates:
+        head = f"  {verdict(gate):<4}  {gate.gate:<{longest}}  {format_value(gate.value):>7}  "
+        column = " " * len(head)
+        rule = textwrap.wrap(gate.rule, max(20, width - len(head)), break_long_words=False, break_on_hyphens=False) or [
+            ""
+        ]
+        lines += [(head if not number else column) + part for number, part in enumerate(rule)]
+    return lines

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from stategpt import quantities
 from stategpt.data.inspection import readable
 
 _ABOUT_A_MILLION_TOKENS = range(500_000, 2_000_000)
@@ -69,14 +70,8 @@ def count(number: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """184.2 -> 3 min 04 s."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    """184.2 -> 3 min 04 s; a dash for what was not measured."""
+    return "–" if seconds is None else quantities.duration(seconds)
 
 
 def span(interval: Mapping[str, Any] | None, digits: int = 3) -> str:

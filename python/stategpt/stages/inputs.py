@@ -63,7 +63,7 @@ class Inputs:
     def load_model(self, stage: str) -> GPT:
         """The published model of `stage` on this run's device, in training mode off."""
         self.parent(self.folder.model(stage))
-        return GPT.from_pretrained(self.folder.model(stage)).to(self.device).eval()
+        return GPT.from_pretrained(self.folder.model(stage), torch.float32).to(self.device).eval()
 
     def engine(self, model: GPT) -> Engine:
         """A sampler over `model` with this run's tokenizer."""

@@ -91,7 +91,7 @@ def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
 def _shards(run: Run, folder: RunFolder, tok: AnyTokenizer, source: str, split: str, texts: list[str]) -> None:
     target = folder.shards(source, split)
     if (target / "manifest.json").exists():
-        Shards.open(target, tokenizer=tok).verify()
+        Shards.open(target, tokenizer=tok)
         return
     corpus, tokenizer = read_manifest(folder.corpus), read_manifest(folder.tokenizer)
     with progress(f"shards {source}/{split}", len(texts), "documents") as advance:
@@ -101,6 +101,7 @@ def _shards(run: Run, folder: RunFolder, tok: AnyTokenizer, source: str, split: 
             target,
             source=source,
             parents=(corpus.fingerprint, tokenizer.fingerprint),
+            allow_empty=True,  # a small corpus may leave nothing for one split
         )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,7 +56,8 @@ def open_mixture(inputs: Inputs) -> Mixture:
     packed = {
         source: (
             pack(
-                Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok),
+                # `prepare` verifies what it finds at the start of every run.
+                Shards.open(inputs.folder.shards(source, "train"), tokenizer=inputs.tok, verify=False),
                 row_tokens=data.row_tokens,
                 strategy=data.strategy,
                 isolate_documents=data.isolate_documents,
@@ -81,7 +83,7 @@ def pretrain(run: Run, folder: RunFolder) -> None:
     with folder.timed("base"):
         model = _train(inputs, rows, fingerprint)
         tokenizer = inputs.parent(folder.tokenizer).fingerprint
-        inputs.publish_model("base", model.save_pretrained, fingerprint, (*parents, tokenizer))
+        inputs.publish_model("base", partial(model.save_pretrained, manifest=True), fingerprint, (*parents, tokenizer))
         _describe_data(inputs, rows)
         library, seen = read_library(folder.corpus), seen_pieces(inputs, rows)
         folder.write_json(evaluation, evaluate_base(model, inputs.tok, run, library, seen))

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -131,7 +132,7 @@ def reward(run: Run, folder: RunFolder) -> None:
         model = _train(inputs, Rankings.read(records / "train.jsonl"), fingerprint)
         scorer = RewardScorer(model, inputs.tok)
         demonstrations = center_on_demonstrations(inputs, model, scorer, library.pairs_train)
-        inputs.publish_model("reward", model.save_pretrained, fingerprint, parents)
+        inputs.publish_model("reward", partial(model.save_pretrained, manifest=True), fingerprint, parents)
         folder.write_json(evaluation, evaluate_reward(scorer, inputs.tok, train, held_out, demonstrations, run))
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,7 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
         prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
         probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
         task = RLTask(inputs, config, policy, reference, scorer, prompts)
+        task.name = "rl" if stage == "rl" else "rl, low beta"
         settings = LoopSettings(
             optim=config.optim,
             folder=folder.stage(stage),
@@ -241,7 +243,7 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
                 _append_once(folder.stage(stage) / "frontier.jsonl", step, probe.measure(policy))
 
         fit(task, policy, settings, hook=hook)
-        inputs.publish_model(stage, policy.save_pretrained, fingerprint, parents)
+        inputs.publish_model(stage, partial(policy.save_pretrained, manifest=True), fingerprint, parents)
 
 
 def _append_once(path: Any, step: int, values: dict[str, float]) -> None:

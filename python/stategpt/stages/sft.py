@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -106,7 +107,7 @@ def sft(run: Run, folder: RunFolder) -> None:
     with folder.timed("sft"):
         base = inputs.load_model("base")
         model = _train(inputs, library.pairs_train, fingerprint)
-        inputs.publish_model("sft", model.save_pretrained, fingerprint, parents)
+        inputs.publish_model("sft", partial(model.save_pretrained, manifest=True), fingerprint, parents)
         folder.write_json(evaluation, evaluate_answers(inputs.engine(base), inputs.engine(model), library, run))
 
 

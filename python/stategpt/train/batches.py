@@ -12,8 +12,10 @@ from torch import Tensor
 
 from stategpt.data import Batch, Layout
 from stategpt.ops import TensorLayout
+from stategpt.shown_fields import documented, short_repr
 
 
+@documented
 @dataclass(frozen=True)
 class TokenBatch:
     """One micro-batch as the model takes it: a flat stream of N = rows x row_tokens tokens."""
@@ -26,6 +28,8 @@ class TokenBatch:
     """int64 positions in the stream whose prediction is trained."""
     targets_M: Tensor
     """int64 ids to predict there."""
+
+    __repr__ = short_repr
 
     @property
     def target_count(self) -> int:
@@ -62,13 +66,19 @@ class TokenBatch:
         )
 
 
+@documented
 @dataclass(frozen=True)
 class PaddedSequences:
     """Sequences of different length as right-padded rows: sequence i begins at `i * row_tokens`."""
 
     tokens: NDArray[np.int64]
+    """int64[rows x row_tokens], right-padded rows as one stream."""
     layout: Layout
+    """What each token sees; a pad sees only itself."""
     row_tokens: int
+    """Length of a row, pads included."""
+
+    __repr__ = short_repr
 
     def starts(self) -> NDArray[np.int64]:
         """Stream position of each sequence's first token."""

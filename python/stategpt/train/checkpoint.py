@@ -10,32 +10,45 @@ checkpoints/step-000200/
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stategpt.artifacts import publish_folder, read_manifest, verify
-from stategpt.errors import CorruptArtifact, ForeignArtifact
-from stategpt.train.optim import optimizer_tensors, restore_optimizer
+from stategpt.artifacts import publish_folder, verify
+from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
+from stategpt.json_reader import Integer, Record, read_record
+from stategpt.shown_fields import documented
+from stategpt.train.optim import expected_tensors, optimizer_tensors, restore_optimizer, unusable_tensor
 from stategpt.train.progress import console
+from stategpt.train.saved_tensors import read_tensors
+from stategpt.visible_text import visible_line
 
 KIND = "checkpoint"
 KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is found damaged."""
 
 
+@documented
 @dataclass
 class LoopState:
     """Every scalar of a loop. Data order and random numbers are functions of `step`, so this is all there is."""
 
     step: int = 0
+    """Finished steps."""
     tokens: int = 0
+    """Tokens read so far, pads included."""
     skipped: int = 0
+    """Updates left out because loss or gradient was not finite."""
     skipped_in_a_row: int = 0
+    """Those since the last good update."""
+
+
+_STATE = Record({field.name: Integer(0) for field in fields(LoopState)}, closed=True)
 
 
 def save_checkpoint(
@@ -46,7 +59,7 @@ def save_checkpoint(
     def write(temporary: Path) -> None:
         save_file(_own_tensors(model), temporary / "model.safetensors")
         save_file(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
-        (temporary / "state.json").write_text(json.dumps(asdict(state)))
+        (temporary / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
 
     final = folder / f"step-{state.step:06d}"
     publish_folder(final, write, kind=KIND, fingerprints={"config": fingerprint})
@@ -60,23 +73,29 @@ def load_latest_checkpoint(
 ) -> LoopState | None:
     """Restores the newest valid checkpoint of `folder`; None when there has never been one.
 
-    A damaged one is passed over with a warning for the one before it. When all are damaged this raises
-    `CorruptArtifact`: a loop never starts afresh in silence. Another configuration's checkpoint is `ForeignArtifact`.
+    A damaged one, which does not match its manifest, is passed over with a warning for the one before it. One that does
+    match and yet is no state of this model and its optimizer is refused: nobody wrote that by accident. Model and
+    optimizer are changed only when everything has been checked.
+
+    Raises:
+        CorruptArtifact: all are damaged (a loop never starts afresh in silence), or the newest whole one holds other
+            tensors, shapes, dtypes or values than a checkpoint of this model; the message names the tensor or field.
+        ForeignArtifact: another configuration's checkpoint.
     """
     damaged: list[str] = []
     for path in reversed(_steps(folder)):
         try:
-            verify(path, kind=KIND)
-            found = read_manifest(path).fingerprints["config"]
-            if found != fingerprint:
-                raise ForeignArtifact(
-                    f"{path} was made with configuration {found}, this run has {fingerprint}. "
-                    "Use another --out folder, or delete this stage's folder to train it again."
-                )
-            return _restore(path, model, optimizer)
+            found = verify(path, kind=KIND).fingerprints.get("config")
         except CorruptArtifact as error:
             damaged.append(str(error))
-            console.print(f"warning: checkpoint passed over: {error}", markup=False)
+            console.print(f"warning: checkpoint passed over: {visible_line(str(error))}", markup=False)
+            continue
+        if found != fingerprint:
+            raise ForeignArtifact(
+                f"{path} was made with configuration {found}, this run has {fingerprint}. "
+                "Use another --out folder, or delete this stage's folder to train it again."
+            )
+        return _restore(path, model, optimizer)
     if damaged:
         raise CorruptArtifact(
             f"no valid checkpoint is left in {folder}: {'; '.join(damaged)}. "
@@ -86,17 +105,30 @@ def load_latest_checkpoint(
 
 
 def _restore(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> LoopState:
+    """Checks everything, then loads everything."""
     own = _own_tensors(model)
-    saved = load_file(path / "model.safetensors")
-    if saved.keys() != own.keys():
-        raise ForeignArtifact(
-            f"{path} holds other tensors than this model: {sorted(saved.keys() ^ own.keys())[:4]} ..."
-        )
+    state = _read_state(path)
+    weights = read_tensors(path / "model.safetensors", own)
+    moments = read_tensors(path / "optimizer.safetensors", expected_tensors(model))
+    unusable = unusable_tensor(moments)
+    if unusable is not None:
+        raise CorruptArtifact(f"{path}: {unusable}. Delete this checkpoint to go on from the one before.")
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(saved[name])
-    restore_optimizer(model, optimizer, load_file(path / "optimizer.safetensors"))
-    return LoopState(**json.loads((path / "state.json").read_text()))
+            tensor.copy_(weights[name])
+    restore_optimizer(model, optimizer, moments)
+    return state
+
+
+def _read_state(path: Path) -> LoopState:
+    try:
+        fields = read_record(path / "state.json", _STATE, error=CorruptArtifact)
+    except StorageError as error:
+        raise CorruptArtifact(f"{path} has no readable state.json ({error}). Delete this checkpoint.") from error
+    state = LoopState(**fields)
+    if state.step != _step_of(path):
+        raise CorruptArtifact(f"{path}: state.json says step {state.step}. Delete this checkpoint.")
+    return state
 
 
 def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -105,4 +137,12 @@ def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-??????")) if folder.is_dir() else []
+    """The checkpoints of `folder`, the newest last."""
+    paths = folder.glob("step-*") if folder.is_dir() else ()
+    return sorted((path for path in paths if _step_of(path) is not None), key=lambda path: _step_of(path) or 0)
+
+
+def _step_of(path: Path) -> int | None:
+    """The step in a checkpoint's name, at least six digits; None for other names."""
+    found = re.fullmatch(r"step-([0-9]{6,18})", path.name)
+    return int(found[1]) if found else None

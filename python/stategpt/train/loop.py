@@ -21,19 +21,21 @@ import torch
 from torch import Tensor, nn
 
 from stategpt.config import OptimConfig
-from stategpt.errors import TrainingDiverged
+from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.model import Precision, autocast
+from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint
 from stategpt.train.interruption import Interruption
 from stategpt.train.metrics import MetricsLog
 from stategpt.train.optim import adamw, clip_gradients
-from stategpt.train.progress import progress
+from stategpt.train.progress import note_of, progress
 from stategpt.train.schedule import learning_rate_at
 
 MAX_SKIPPED_IN_A_ROW = 3
 B = TypeVar("B", contravariant=False)
 
 
+@documented
 @dataclass
 class Loss:
     """What a stage returns for one micro-batch."""
@@ -42,6 +44,8 @@ class Loss:
     """Sum of the loss over the micro-batch's targets (or pairs, or samples), with its graph."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Sums to be divided by the step's weight, like `total`."""
+
+    __repr__ = short_repr
 
 
 class Task(Protocol[B]):
@@ -73,18 +77,23 @@ class Task(Protocol[B]):
         ...
 
 
+@documented
 @dataclass(frozen=True)
 class LoopSettings:
     """How a stage runs the loop."""
 
     optim: OptimConfig
+    """Learning rate, schedule, decay, clipping."""
     folder: Path
     """Stage folder: metrics.jsonl and checkpoints/ are kept here."""
     fingerprint: str
     """Of everything that decides the result; another one's checkpoints are refused."""
     precision: Precision = "auto"
+    """Number format of matrix products."""
     checkpoint_every_steps: int = 200
+    """Steps from one checkpoint to the next."""
     log_every_steps: int = 1
+    """Steps from one line of metrics.jsonl to the next."""
 
 
 Hook = Callable[[int], None]
@@ -94,12 +103,17 @@ Hook = Callable[[int], None]
 def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
     """Trains `model` on `task` until its last step, resuming from the newest checkpoint in the stage's folder.
 
-    Raises `TrainingDiverged` after three non-finite steps in a row, and `KeyboardInterrupt` (SIGINT) or
-    `SystemExit(75)` (SIGTERM, so that a scheduler starts it again) after having saved a checkpoint.
+    Raises `TrainingDiverged` after three non-finite steps in a row, `CorruptArtifact` and `ForeignArtifact` as
+    `load_latest_checkpoint`, and `KeyboardInterrupt` (SIGINT) or `SystemExit(75)` (SIGTERM, so that a scheduler starts
+    it again) after having saved a checkpoint.
     """
     optimizer = adamw(model, settings.optim)
     checkpoints = settings.folder / "checkpoints"
     state = load_latest_checkpoint(checkpoints, model, optimizer, settings.fingerprint) or LoopState()
+    if state.step > task.steps:
+        raise CorruptArtifact(
+            f"the checkpoint in {checkpoints} is of step {state.step}, {task.name} has {task.steps} steps. Delete it."
+        )
     log = MetricsLog(settings.folder / "metrics.jsonl", state.step)
     if hook is not None and state.step == 0:
         hook(0)
@@ -114,7 +128,7 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
             values["tokens_per_s"] = round((state.tokens - before_tokens) / max(1e-9, log.elapsed_s - before_s), 1)
             if state.step % settings.log_every_steps == 0 or state.step == task.steps:
                 log.write(state.step, values)
-            advance(state.step, f"{task.loss_unit} {values[task.loss_unit]:.3f}")
+            advance(state.step, note_of(values, task.loss_unit))
             if hook is not None:
                 hook(state.step)
                 model.train()

@@ -18,18 +18,22 @@ from stategpt.data import ControlTokens
 from stategpt.errors import InvalidArgument
 from stategpt.model import GPT, log_probs
 from stategpt.ops import TensorLayout
+from stategpt.shown_fields import documented, short_repr
 from stategpt.train.batches import pad_sequences
 from stategpt.train.losses import sum_by_sample
 
 Ids = NDArray[np.uint32]
 
 
+@documented
 @dataclass(frozen=True)
 class CompletionBatch:
     """S prompts with one completion each as padded rows, and where the M completion tokens are predicted."""
 
     tokens_N: Tensor
+    """int64 ids of all rows as one stream."""
     layout: TensorLayout
+    """What each token sees."""
     index_M: Tensor
     """Stream position whose logits predict each completion token: the token before it."""
     ids_M: Tensor
@@ -37,6 +41,9 @@ class CompletionBatch:
     sample_M: Tensor
     """Which of the S samples a token belongs to."""
     samples: int
+    """S."""
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, prompts: Sequence[Ids], completions: Sequence[Ids], pad: int, device: torch.device) -> CompletionBatch:

@@ -3,6 +3,7 @@
 mod errors;
 mod packing;
 mod ranking;
+mod signals;
 mod storage;
 mod tokenizer;
 

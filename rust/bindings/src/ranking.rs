@@ -1,11 +1,11 @@
 //! Python face of `stategpt-ranking`: a whole source at once, in columns.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, Read};
 
 use numpy::{PyArray1, PyReadonlyArray1, ToPyArray};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use stategpt_ranking::{Arrangement, Batch, Error, Outcome, Reader, TokenGroup, arrange};
 
 use crate::errors::typed;
@@ -131,25 +131,41 @@ type BatchArrays<'py> = (
 );
 
 fn to_error(error: Error) -> PyErr {
-    let class = match error {
-        Error::Io { .. } => "StorageError",
-        Error::EmptyGroup { .. } | Error::BatchTooLarge { .. } => "InvalidArgument",
-    };
-    typed(class, error.to_string())
+    let message = error.to_string();
+    match error {
+        // What the stream's own `read` raised comes out as it is.
+        Error::Io { source, .. } => source
+            .downcast::<PyErr>()
+            .unwrap_or_else(|_| typed("StorageError", message)),
+        Error::EmptyGroup { .. } | Error::BatchTooLarge { .. } => typed("InvalidArgument", message),
+        Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
+    }
+}
+
+/// A Python function that gives up to so many bytes.
+struct Stream(Py<PyAny>);
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = Python::attach(|py| -> PyResult<usize> {
+            let read = self.0.bind(py).call1((buffer.len(),))?;
+            let bytes: PyBackedBytes = read.extract()?;
+            let Some(start) = buffer.get_mut(..bytes.len()) else {
+                let message = format!("read({}) gave {} bytes", buffer.len(), bytes.len());
+                return Err(typed("StorageError", message));
+            };
+            start.copy_from_slice(&bytes);
+            Ok(bytes.len())
+        });
+        read.map_err(io::Error::other)
+    }
 }
 
 #[pyfunction]
-fn read_rankings(py: Python<'_>, path: PathBuf) -> PyResult<RankingTable> {
-    // Reading waits for the disk: other threads go on.
-    py.detach(|| {
-        let file = File::open(&path).map_err(|error| {
-            typed(
-                "StorageError",
-                format!("cannot open the rankings {}: {error}", path.display()),
-            )
-        })?;
-        RankingTable::read(BufReader::with_capacity(1 << 20, file)).map_err(to_error)
-    })
+fn read_rankings(py: Python<'_>, read: Py<PyAny>) -> PyResult<RankingTable> {
+    // Between reads other threads go on, and signals are seen in that function.
+    py.detach(|| RankingTable::read(BufReader::with_capacity(1 << 20, Stream(read))))
+        .map_err(to_error)
 }
 
 #[pyfunction]

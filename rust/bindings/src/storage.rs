@@ -10,12 +10,13 @@ use stategpt_storage as storage;
 use stategpt_storage::{Label, Manifest, RealDisk, StorageError};
 
 use crate::errors::typed;
+use crate::signals::interruptible;
 
 /// The class of `stategpt.errors` for each kind of failure.
 pub(crate) fn error(error: StorageError) -> PyErr {
     let class = match error {
         StorageError::OutOfSpace { .. } => "OutOfSpace",
-        StorageError::Io { .. } => "StorageError",
+        StorageError::Io { .. } | StorageError::Stopped { .. } => "StorageError",
         StorageError::Corrupt { .. } | StorageError::Unpublished { .. } => "CorruptArtifact",
         StorageError::Foreign { .. } => "ForeignArtifact",
         StorageError::Unpublishable { .. } | StorageError::Json { .. } => "InvalidArgument",
@@ -37,15 +38,24 @@ fn publish_file(py: Python<'_>, path: PathBuf, data: PyBackedBytes) -> PyResult<
 #[pyfunction]
 #[pyo3(signature = (folder, kind=None))]
 fn verify_folder(py: Python<'_>, folder: PathBuf, kind: Option<String>) -> PyResult<String> {
-    py.detach(|| storage::verify_folder(&RealDisk, &folder, kind.as_deref()))
-        .map(to_json)
-        .map_err(error)
+    interruptible(
+        py,
+        |go_on| storage::verify_folder_while(&RealDisk, &folder, kind.as_deref(), go_on),
+        error,
+    )
+    .map(to_json)
 }
 
 #[pyfunction]
 fn read_manifest(py: Python<'_>, folder: PathBuf) -> PyResult<String> {
     py.detach(|| storage::read_manifest(&RealDisk, &folder))
         .map(to_json)
+        .map_err(error)
+}
+
+#[pyfunction]
+fn verify_file(py: Python<'_>, folder: PathBuf, name: &str) -> PyResult<bool> {
+    py.detach(|| storage::verify_file(&RealDisk, &folder, name))
         .map_err(error)
 }
 
@@ -96,9 +106,12 @@ impl StagedFolder {
 
     fn publish(&self, py: Python<'_>, label_json: &str) -> PyResult<String> {
         let staged = self.take()?;
-        py.detach(|| Label::from_json(label_json).and_then(|label| staged.publish(label)))
-            .map(to_json)
-            .map_err(error)
+        interruptible(
+            py,
+            |go_on| staged.publish_while(Label::from_json(label_json)?, go_on),
+            error,
+        )
+        .map(to_json)
     }
 
     fn abandon(&self, py: Python<'_>) -> PyResult<()> {
@@ -113,6 +126,7 @@ pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(publish_file, module)?)?;
     module.add_function(wrap_pyfunction!(verify_folder, module)?)?;
     module.add_function(wrap_pyfunction!(read_manifest, module)?)?;
+    module.add_function(wrap_pyfunction!(verify_file, module)?)?;
     module.add_function(wrap_pyfunction!(fingerprint_json, module)?)?;
     module.add_function(wrap_pyfunction!(append_line, module)?)
 }

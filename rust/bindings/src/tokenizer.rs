@@ -56,21 +56,35 @@ pub(crate) fn error(error: TokenizerError) -> PyErr {
     typed(class, error.to_string())
 }
 
-/// What `special="text"` or `"allow"` means.
-fn mode(special: &str) -> PyResult<Special> {
+/// What `special="text"`, `"unflagged"` or `"allow"` means.
+pub(crate) fn mode(special: &str) -> PyResult<Special> {
     match special {
         "text" => Ok(Special::Text),
+        "unflagged" => Ok(Special::Unflagged),
         "allow" => Ok(Special::Allow),
         other => Err(typed(
             "InvalidArgument",
-            format!("special is '{other}'; choose one of text, allow"),
+            format!("special is '{other}'; choose one of text, unflagged, allow"),
         )),
     }
 }
 
 /// The UTF-8 of a string, which one with a lone surrogate does not have.
-fn utf8<'t>(text: &'t Bound<'_, PyString>) -> PyResult<&'t str> {
-    text.to_str().map_err(|reason| not_text(&reason))
+fn utf8<'t>(text: &'t Bound<'_, PyAny>) -> PyResult<&'t str> {
+    let string = text.cast::<PyString>().map_err(|_| {
+        let remedy = "pass str; raw bytes go to encode_bytes, several texts to encode_batch";
+        let message = format!("text is of type {}, not str; {remedy}", kind(text));
+        typed("InvalidArgument", message)
+    })?;
+    string.to_str().map_err(|reason| not_text(&reason))
+}
+
+/// The name of a value's type.
+fn kind(value: &Bound<'_, PyAny>) -> String {
+    value
+        .get_type()
+        .name()
+        .map_or_else(|_| String::from("?"), |name| name.to_string())
 }
 
 fn not_text(reason: &PyErr) -> PyErr {
@@ -111,16 +125,12 @@ fn held(texts: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     let hold = |(place, text): (usize, PyResult<Bound<'_, PyAny>>)| {
         let text = text?;
         let string = text.cast::<PyString>().map_err(|_| {
-            let kind = text
-                .get_type()
-                .name()
-                .map_or_else(|_| String::from("?"), |name| name.to_string());
             typed(
                 "InvalidArgument",
-                format!("text {place} is {kind}, not str; decode it first"),
+                format!("text {place} is {}, not str; decode it first", kind(&text)),
             )
         })?;
-        fitting(utf8(string)?.as_bytes())?;
+        fitting(utf8(&text)?.as_bytes())?;
         PyBackedStr::try_from(string.clone())
     };
     texts.try_iter()?.enumerate().map(hold).collect()
@@ -257,16 +267,17 @@ impl Tokenizer {
     /// The ids of a text: uint32 [n].
     ///
     /// Args:
-    ///     special: "text": text that spells a special token is text; "allow": it becomes the token.
+    ///     special: "text": text that spells an added token is text; "unflagged": it becomes the token unless that is
+    ///         flagged special; "allow": it becomes the token.
     ///     max_tokens: only the first so many ids; what lies behind them is not encoded.
     ///
     /// Raises:
-    ///     InvalidArgument: the text holds a lone surrogate.
+    ///     InvalidArgument: the text is no str, or holds a lone surrogate.
     #[pyo3(signature = (text, *, special = "text", max_tokens = None))]
     fn encode<'py>(
         &self,
         py: Python<'py>,
-        text: &Bound<'py, PyString>,
+        text: &Bound<'py, PyAny>,
         special: &str,
         max_tokens: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<IdArray<'py>> {
@@ -290,14 +301,21 @@ impl Tokenizer {
     fn encode_bytes<'py>(
         &self,
         py: Python<'py>,
-        data: &[u8],
+        data: &Bound<'py, PyAny>,
         special: &str,
     ) -> PyResult<IdArray<'py>> {
-        self.encoded(py, data, mode(special)?)
+        let bytes = data.cast::<PyBytes>().map_err(|_| {
+            let message = format!(
+                "data is of type {}, not bytes; text goes to encode",
+                kind(data)
+            );
+            typed("InvalidArgument", message)
+        })?;
+        self.encoded(py, bytes.as_bytes(), mode(special)?)
     }
 
     /// What the pattern cuts a text into before merging; no token crosses a piece.
-    fn pieces<'t>(&self, py: Python<'_>, text: &'t Bound<'_, PyString>) -> PyResult<Vec<&'t str>> {
+    fn pieces<'t>(&self, py: Python<'_>, text: &'t Bound<'_, PyAny>) -> PyResult<Vec<&'t str>> {
         let text = utf8(text)?;
         fitting(text.as_bytes())?;
         wait_for(py, self.work(text.len()), |stop| self.0.pieces(text, stop))
@@ -305,7 +323,7 @@ impl Tokenizer {
 
     /// How many ids `encode` gives.
     #[pyo3(signature = (text, *, special = "text"))]
-    fn count(&self, py: Python<'_>, text: &Bound<'_, PyString>, special: &str) -> PyResult<usize> {
+    fn count(&self, py: Python<'_>, text: &Bound<'_, PyAny>, special: &str) -> PyResult<usize> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
         if text.len() < WORTH_DETACHING {
             return self.0.count(text, special).map_err(error);
@@ -320,7 +338,7 @@ impl Tokenizer {
     fn encode_with_offsets<'py>(
         &self,
         py: Python<'py>,
-        text: &Bound<'py, PyString>,
+        text: &Bound<'py, PyAny>,
         special: &str,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
@@ -336,7 +354,7 @@ impl Tokenizer {
     fn encode_with_spans<'py>(
         &self,
         py: Python<'py>,
-        text: &Bound<'py, PyString>,
+        text: &Bound<'py, PyAny>,
         special: &str,
     ) -> PyResult<(IdArray<'py>, Bound<'py, PyArray2<u64>>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
@@ -358,7 +376,7 @@ impl Tokenizer {
         for segment in segments.try_iter()? {
             let segment = segment?;
             held.push(if let Ok(text) = segment.cast::<PyString>() {
-                fitting(utf8(text)?.as_bytes())?;
+                fitting(utf8(&segment)?.as_bytes())?;
                 Part::Text(PyBackedStr::try_from(text.clone())?)
             } else {
                 let id = id_of(&segment, self.0.vocab_size())?;
@@ -493,8 +511,8 @@ impl Tokenizer {
     ///
     /// Raises:
     ///     InvalidArgument: there is no such special token; the message lists those there are.
-    fn special_id(&self, text: &str) -> PyResult<u32> {
-        self.0.special_id(text).map_err(error)
+    fn special_id(&self, text: &Bound<'_, PyAny>) -> PyResult<u32> {
+        self.0.special_id(utf8(text)?).map_err(error)
     }
 
     /// Tokens that plain text never yields, with their ids, in order of id.

@@ -1,6 +1,6 @@
 //! Rows written out: token ids, targets, loss mask and attention layout of a flat stream.
 
-use crate::error::PackingError;
+use crate::error::{PackingError, filled};
 use crate::shards::{Dataset, Span};
 
 /// Document id of a padding token.
@@ -61,14 +61,23 @@ impl Batch {
             );
             return Err(PackingError::setting("batch_rows", rows, rule));
         };
+        let (what, advice) = (
+            "a vector of the batch",
+            "use smaller batches or shorter rows",
+        );
+        let mut segment_start = filled(0_i32, tokens, what, advice)?;
+        segment_start
+            .iter_mut()
+            .zip(0..)
+            .for_each(|(start, place)| *start = place);
         Ok(Self {
             row_tokens,
-            tokens: vec![padding; tokens],
-            targets: vec![padding; tokens],
-            loss_mask: vec![false; tokens],
-            segment_start: (0..tokens as i32).collect(),
-            position: vec![0; tokens],
-            doc_ids: vec![NO_DOCUMENT; tokens],
+            tokens: filled(padding, tokens, what, advice)?,
+            targets: filled(padding, tokens, what, advice)?,
+            loss_mask: filled(false, tokens, what, advice)?,
+            segment_start,
+            position: filled(0, tokens, what, advice)?,
+            doc_ids: filled(NO_DOCUMENT, tokens, what, advice)?,
         })
     }
 

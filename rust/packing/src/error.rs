@@ -35,10 +35,11 @@ pub enum PackingError {
         advice: &'static str,
     },
 
-    /// A token id is outside the vocabulary.
+    /// A token id is outside the vocabulary, or in a gap of it.
     #[error(
-        "document {document}, token {index}: id {id} is outside the vocabulary of {vocab_size}. \
-         Tokenize with the tokenizer these shards are written for."
+        "document {document}, token {index}: id {id} is {} the vocabulary of {vocab_size}. \
+         Tokenize with the tokenizer these shards are written for.",
+        if id < vocab_size { "in a gap of" } else { "outside" }
     )]
     UnknownToken {
         /// Number of the document, from 0.
@@ -71,6 +72,17 @@ pub enum PackingError {
         rule: String,
     },
 
+    /// What was asked for does not fit the memory.
+    #[error("{what} of {bytes} bytes do not fit the memory; {advice}.")]
+    OutOfMemory {
+        /// What the memory was for.
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// What to do.
+        advice: &'static str,
+    },
+
     /// A token of an attention layout contradicts the rules.
     #[error(
         "layout: token {token} (segment_start={segment_start}, prefix_end={prefix_end}, branch_start={branch_start}, \
@@ -95,13 +107,16 @@ pub enum PackingError {
 
     /// A source gives no rows.
     #[error(
-        "source {source_name:?} has no rows of {row_tokens} tokens to draw from; leave it out or give it documents."
+        "source {source_name:?} has no rows of {row_tokens} tokens to draw from: {}",
+        without_rows(*rejected)
     )]
     NoRows {
         /// Name of the source in the mixture.
         source_name: String,
         /// Tokens of a row.
         row_tokens: u32,
+        /// Documents of it that were left out as longer than a row.
+        rejected: u64,
     },
 
     /// A row number past the end.
@@ -137,6 +152,46 @@ pub enum PackingError {
         /// The limit.
         max_epochs: f64,
     },
+}
+
+fn without_rows(rejected: u64) -> String {
+    match rejected {
+        0 => "it has no documents. Give it some, or leave it out.".to_string(),
+        _ => format!(
+            "all its {rejected} documents are longer than a row and were rejected. \
+             Raise row_tokens, split them (too_long=\"split\"), or leave the source out."
+        ),
+    }
+}
+
+/// `count` times `fill`, or an error where the memory does not suffice.
+pub(crate) fn filled<T: Clone>(
+    fill: T,
+    count: usize,
+    what: &'static str,
+    advice: &'static str,
+) -> Result<Vec<T>, PackingError> {
+    let mut made = Vec::new();
+    made.try_reserve_exact(count).map_err(|_| {
+        let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
+        PackingError::OutOfMemory {
+            what,
+            bytes,
+            advice,
+        }
+    })?;
+    made.resize(count, fill);
+    Ok(made)
+}
+
+/// Default values for the tokens of one document, or an error where the memory does not suffice.
+pub fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, PackingError> {
+    filled(
+        T::default(),
+        count,
+        "a document's tokens",
+        "read its rows instead",
+    )
 }
 
 impl PackingError {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Documents by length in tokens, the end-of-text token not counted. Histograms of parts add up to that of the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
+#[serde(try_from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub struct LengthHistogram {
     /// Documents for each length that occurs.
     counts: BTreeMap<u64, u64>,
@@ -40,13 +40,32 @@ impl LengthHistogram {
     }
 }
 
-impl From<Vec<(u64, u64)>> for LengthHistogram {
-    fn from(pairs: Vec<(u64, u64)>) -> Self {
-        let mut histogram = Self::default();
-        pairs
-            .into_iter()
-            .for_each(|(tokens, documents)| histogram.add(tokens, documents));
-        histogram
+/// As it is written: each length once, ascending, with at least one document, and sums that fit 64 bits.
+impl TryFrom<Vec<(u64, u64)>> for LengthHistogram {
+    type Error = String;
+
+    fn try_from(pairs: Vec<(u64, u64)>) -> Result<Self, String> {
+        if let Some(pair) = pairs.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+            return Err(format!(
+                "length_histogram: length {} comes after {}; lengths ascend",
+                pair[1].0, pair[0].0
+            ));
+        }
+        let (mut documents, mut tokens) = (Some(0_u64), Some(0_u64));
+        for &(length, count) in &pairs {
+            if count == 0 {
+                return Err(format!(
+                    "length_histogram: no document has length {length}; it must not be listed"
+                ));
+            }
+            documents = documents.and_then(|sum| sum.checked_add(count));
+            tokens = tokens.and_then(|sum| sum.checked_add(length.checked_mul(count)?));
+        }
+        if documents.is_none() || tokens.is_none() {
+            return Err("length_histogram: its sums exceed 64 bits".to_string());
+        }
+        let counts = pairs.into_iter().collect();
+        Ok(Self { counts })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Documents by length: the k-th document of a length in O(log lengths), 4 bytes a document.
 
-use crate::error::PackingError;
+use crate::error::{PackingError, filled};
 use crate::shards::{Dataset, HEADER_BYTES};
 
 /// The documents of a data set, sorted by length and within a length by number.
@@ -20,13 +20,19 @@ impl LengthIndex {
         let description = dataset.description();
         let (lengths, counts): (Vec<u64>, Vec<u64>) = description.length_histogram.iter().unzip();
         let mut cursors: Vec<usize> = Vec::with_capacity(lengths.len());
+        // The description's check holds it below 2^32.
         let mut total = 0;
         for count in &counts {
             cursors.push(total);
             total += *count as usize;
         }
         let starts = cursors.clone();
-        let mut documents = vec![0; total];
+        let mut documents = filled(
+            0,
+            total,
+            "the documents' numbers by length",
+            "pack with strategy concat, or a part of the data set",
+        )?;
         let mut number = 0_u32;
         let mut surplus = None;
         dataset.lengths(|length| {

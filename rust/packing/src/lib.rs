@@ -52,7 +52,7 @@ mod shards;
 
 pub use attention::{AttentionLayout, KeyTile, QueryTile, Runs, Tiling, key_tiles, query_tiles};
 pub use batch::{Batch, NO_DOCUMENT, Piece, Scratch};
-pub use error::PackingError;
+pub use error::{PackingError, zeros};
 pub use histogram::LengthHistogram;
 pub use mixture::{Draw, Drawn, Mixture, Origin, Schedule, Source, SourceSize, WHOLE, row_shares};
 pub use packed::{PackConfig, Packed, Strategy};

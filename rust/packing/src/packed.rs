@@ -258,8 +258,21 @@ impl Packed {
         let document = by_length
             .document(ranked.segment_tokens - 1, ranked.rank)
             .unwrap_or(documents);
+        let span = self.dataset.span(document)?;
+        // The offsets were read when rows were planned; the file may be another one by now.
+        if span.tokens + 1 != ranked.segment_tokens {
+            return Err(PackingError::Corrupt {
+                path: self.dataset.root().to_path_buf(),
+                offset: 0,
+                reason: format!(
+                    "document {document} had {} tokens when rows were planned, and has {} now",
+                    ranked.segment_tokens - 1,
+                    span.tokens
+                ),
+            });
+        }
         Ok(Piece {
-            span: self.dataset.span(document)?,
+            span,
             start: ranked.start,
             length: ranked.length,
         })

@@ -228,6 +228,7 @@ fn llamas_run_ends_at_llamas_epochs() {
             let rows = (share * run_tokens / epochs / f64::from(row_tokens)) as u64;
             let tokens = rows * u64::from(row_tokens);
             SourceSize {
+                rejected: 0,
                 name: number.to_string(),
                 proportion: *share,
                 rows,

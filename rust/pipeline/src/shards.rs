@@ -25,6 +25,16 @@ pub enum ShardingError {
         offset: usize,
     },
 
+    /// Text could end a document or hold padding.
+    #[error(
+        "special=\"unflagged\": the added token {content:?} is not flagged special, so text that spells it would become the \
+         token that ends documents or pads rows. Flag it in the tokenizer's file (\"special\": true), or use special=\"text\"."
+    )]
+    EndIsText {
+        /// The token around documents, or the one that pads.
+        content: String,
+    },
+
     /// A document has more bytes than the tokenizer counts.
     #[error(
         "document {document} has {bytes} bytes; at most {} are tokenized at once. Split it.",
@@ -55,15 +65,37 @@ pub fn vocabulary(
     })
 }
 
+/// Ids below the vocabulary's size that no token has: nothing may be stored under them.
+pub fn gaps(tokenizer: &Tokenizer) -> Vec<u32> {
+    let model = tokenizer.model();
+    let ids = model.tokens.iter().map(|(id, _)| id);
+    let mut taken: Vec<u32> = ids
+        .chain(model.added.iter().map(|token| token.id))
+        .collect();
+    taken.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut next = 0;
+    for id in taken {
+        gaps.extend(next..id);
+        next = id + 1;
+    }
+    gaps
+}
+
 /// Tokenizes `texts` and stores each as a document, in order. The bytes written do not depend on `threads`.
 ///
-/// Text never yields a special token, and must be UTF-8.
+/// Text must be UTF-8. It never yields a token flagged special; with [`Special::Unflagged`] it yields other added tokens.
+///
+/// # Errors
+/// [`ShardingError`] with the number of the document.
 pub fn push_texts<T: AsRef<[u8]> + Sync>(
     writer: &mut ShardWriter,
     tokenizer: &Tokenizer,
     texts: &[T],
+    special: Special,
     threads: Option<usize>,
 ) -> Result<(), ShardingError> {
+    refuse_end_in_text(writer.vocabulary(), tokenizer, special)?;
     for (document, text) in (writer.documents()..).zip(texts) {
         let text = text.as_ref();
         if text.len() >= u32::MAX as usize {
@@ -79,7 +111,7 @@ pub fn push_texts<T: AsRef<[u8]> + Sync>(
             });
         }
     }
-    let encoded = tokenizer.encode_batch(texts, Special::Text, threads)?;
+    let encoded = tokenizer.encode_batch(texts, special, threads)?;
     for bounds in encoded.offsets.windows(2) {
         let ids = &encoded.ids[bounds[0] as usize..bounds[1] as usize];
         writer.push(DocumentRef {
@@ -89,6 +121,22 @@ pub fn push_texts<T: AsRef<[u8]> + Sync>(
         })?;
     }
     Ok(())
+}
+
+/// Refuses a mode in which a document's text could hold the token that ends documents, or the one that pads.
+fn refuse_end_in_text(
+    vocabulary: &Vocabulary,
+    tokenizer: &Tokenizer,
+    special: Special,
+) -> Result<(), ShardingError> {
+    let ends = |id| id == vocabulary.end_of_text || id == vocabulary.padding;
+    let mut added = tokenizer.model().added.iter();
+    let found = added.find(|token| ends(token.id) && special.takes(token.special));
+    found.map_or(Ok(()), |token| {
+        Err(ShardingError::EndIsText {
+            content: token.content.clone(),
+        })
+    })
 }
 
 #[cfg(test)]
@@ -127,7 +175,7 @@ mod tests {
             let vocabulary = vocabulary(&tokenizer, "<|endoftext|>", Some("<|pad|>")).unwrap();
             let mut writer = ShardWriter::create(&root, vocabulary, 500).unwrap();
             for group in texts.chunks(at_a_time) {
-                push_texts(&mut writer, &tokenizer, group, Some(threads)).unwrap();
+                push_texts(&mut writer, &tokenizer, group, Special::Text, Some(threads)).unwrap();
             }
             manifests.push(writer.publish(Provenance::default()).unwrap());
             let dataset = Dataset::open(&root).unwrap();
@@ -152,11 +200,12 @@ mod tests {
         let vocabulary = vocabulary(&tokenizer, "<|endoftext|>", None).unwrap();
         assert_eq!(vocabulary.padding, vocabulary.end_of_text);
         let mut writer = ShardWriter::create(&folder.path().join("data"), vocabulary, 500).unwrap();
-        push_texts(&mut writer, &tokenizer, &["fine"], Some(1)).unwrap();
+        push_texts(&mut writer, &tokenizer, &["fine"], Special::Text, Some(1)).unwrap();
         let error = push_texts(
             &mut writer,
             &tokenizer,
             &[b"fine".as_slice(), b"caf\xe9"],
+            Special::Text,
             Some(1),
         )
         .unwrap_err();
@@ -167,6 +216,44 @@ mod tests {
             "{error}"
         );
         assert_eq!(writer.documents(), 1);
+    }
+
+    #[test]
+    fn unflagged_tokens_come_out_of_text_unless_they_end_documents() {
+        let file = tokenizer().to_json();
+        let unflag = |name: &str| {
+            let flagged = format!("\"content\": \"{name}\"");
+            let (before, after) = file.split_once(&flagged).unwrap();
+            let after = after.replacen("\"special\": true", "\"special\": false", 1);
+            Tokenizer::from_json(format!("{before}{flagged}{after}").as_bytes()).unwrap()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("data");
+        let push = |tokenizer: &Tokenizer, special| -> Result<(), ShardingError> {
+            let vocabulary = vocabulary(tokenizer, "<|endoftext|>", None)?;
+            let mut writer = ShardWriter::create(&root, vocabulary, 500)?;
+            let texts = ["a<|pad|><|endoftext|>"];
+            push_texts(&mut writer, tokenizer, &texts, special, Some(1))?;
+            writer.publish(Provenance::default())?;
+            Ok(())
+        };
+        push(&unflag("<|pad|>"), Special::Unflagged).unwrap();
+        let dataset = Dataset::open(&root).unwrap();
+        let span = dataset.span(0).unwrap();
+        let mut ids = vec![0; span.tokens as usize];
+        dataset
+            .read_tokens(&span, 0, &mut ids, &mut Vec::new())
+            .unwrap();
+        assert_eq!(ids.iter().filter(|id| **id == 1).count(), 1);
+        assert!(!ids.contains(&0));
+        push(&unflag("<|endoftext|>"), Special::Text).unwrap();
+        for (name, special) in [
+            ("<|endoftext|>", Special::Unflagged),
+            ("<|pad|>", Special::Allow),
+        ] {
+            let error = push(&unflag(name), special).unwrap_err();
+            assert!(matches!(error, ShardingError::EndIsText { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub struct Batch {
 /// Lays out `groups`; every completion is followed by `reward`, rows are filled up with `pad`.
 ///
 /// # Errors
-/// `EmptyGroup` for a group without prompt tokens or completions, `BatchTooLarge` beyond 2^31 - 1 tokens.
+/// `EmptyGroup` for a group without prompt tokens or completions, `BatchTooLarge` beyond 2^31 - 1 tokens,
+/// `OutOfMemory` where they do not fit the memory.
 pub fn arrange(
     groups: &[TokenGroup<'_>],
     arrangement: Arrangement,
@@ -102,6 +103,7 @@ pub fn arrange(
         row_tokens,
         ..Batch::default()
     };
+    batch.reserve(tokens as usize)?;
     for (place, row) in rows.iter().enumerate() {
         batch.push_row(row, reward);
         batch.pad_to((place + 1) * row_tokens, pad);
@@ -121,6 +123,24 @@ fn row_length((prompt, completions): &Row<'_>) -> usize {
 }
 
 impl Batch {
+    /// Takes the memory for `tokens` tokens at once, so that what does not fit is an error and not the end.
+    fn reserve(&mut self, tokens: usize) -> Result<(), Error> {
+        let vectors = [
+            &mut self.segment_start,
+            &mut self.prefix_end,
+            &mut self.branch_start,
+            &mut self.position,
+        ];
+        self.tokens
+            .try_reserve_exact(tokens)
+            .and_then(|()| {
+                vectors
+                    .into_iter()
+                    .try_for_each(|vector| vector.try_reserve_exact(tokens))
+            })
+            .map_err(|_| Error::OutOfMemory { tokens })
+    }
+
     fn push_row(&mut self, row: &Row<'_>, reward: u32) {
         let (prompt, completions) = row;
         let segment = self.tokens.len() as i32;

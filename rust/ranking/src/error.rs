@@ -23,6 +23,12 @@ pub enum Error {
         /// Its completions.
         completions: usize,
     },
+    /// A batch does not fit the memory.
+    #[error("the batch of {tokens} tokens does not fit the memory; use fewer prompts per batch")]
+    OutOfMemory {
+        /// Tokens with padding.
+        tokens: usize,
+    },
     /// A batch has more tokens than an attention layout can index.
     #[error(
         "the batch would have {tokens} tokens, a layout indexes at most {limit} (int32); use fewer prompts per batch"

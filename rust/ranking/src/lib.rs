@@ -14,6 +14,7 @@
 mod arrange;
 mod error;
 mod group;
+mod json;
 mod parse;
 mod problem;
 mod reader;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::group::{Completion, Group, MAX_COMPLETIONS, MIN_COMPLETIONS, Pair};
+use crate::json;
 use crate::problem::Problem;
 
 type Object = Map<String, Value>;
@@ -17,10 +18,10 @@ pub(crate) fn parse_group(line: &[u8]) -> Result<Group, Problem> {
     let text = std::str::from_utf8(line).map_err(|e| Problem::NotUtf8 {
         byte: e.valid_up_to(),
     })?;
-    let value: Value = serde_json::from_str(text).map_err(|e| Problem::InvalidJson {
-        column: e.column(),
-        detail: e.to_string(),
-    })?;
+    if text.starts_with('\u{feff}') {
+        return Err(Problem::ByteOrderMark);
+    }
+    let value = json::parse(text)?;
     let record = object(&value, "the record")?;
     known_fields(record, RECORD_FIELDS, "")?;
     let id = string(record, "id", "")?;

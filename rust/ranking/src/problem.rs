@@ -12,6 +12,17 @@ pub enum Problem {
         /// What the parser said.
         detail: String,
     },
+    /// An object has one key twice.
+    #[error("the key {key:?} stands twice in one object; keep one of them")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
+    /// The line starts with a byte-order mark, as where files were joined. At the start of a file it is skipped.
+    #[error(
+        "the line starts with a byte-order mark (EF BB BF); remove it, it may stand at the start of a file only"
+    )]
+    ByteOrderMark,
     /// The line is not UTF-8.
     #[error("not UTF-8 from byte {byte} of the line on; save the file as UTF-8")]
     NotUtf8 {
@@ -33,7 +44,7 @@ pub enum Problem {
         field: String,
     },
     /// A field that no record has.
-    #[error("{field} is not a field of a ranking; correct its name, or keep it inside meta")]
+    #[error("{field} is not a field of a ranking; {}", advice(field))]
     UnknownField {
         /// Path of the field.
         field: String,
@@ -139,11 +150,22 @@ pub enum Problem {
     },
 }
 
+fn advice(field: &str) -> &'static str {
+    match field {
+        "chosen" | "rejected" => {
+            "pairs of dialogues are read by stategpt.data.read_chosen_rejected"
+        }
+        _ => "correct its name, or keep it inside meta",
+    }
+}
+
 impl Problem {
     /// The stable name of this kind of problem.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidJson { .. } => "invalid_json",
+            Self::DuplicateKey { .. } => "duplicate_key",
+            Self::ByteOrderMark => "byte_order_mark",
             Self::NotUtf8 { .. } => "not_utf8",
             Self::LineTooLong { .. } => "line_too_long",
             Self::MissingField { .. } => "missing_field",

@@ -9,8 +9,8 @@ use crate::parse::parse_group;
 use crate::problem::Problem;
 
 /// Longest line held in memory. A longer one is skipped to its end and rejected, so a file without newlines cannot
-/// take the machine's memory.
-pub const MAX_LINE_BYTES: u64 = 64 << 20;
+/// take the machine's memory: a parsed line takes at most some 16 times its bytes.
+pub const MAX_LINE_BYTES: u64 = 16 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

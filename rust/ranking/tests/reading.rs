@@ -31,6 +31,12 @@ fn each_fault_is_rejected_with_its_stable_code() {
         ("not json", "invalid_json"),
         ("{\"id\":\"a\"", "invalid_json"),
         ("[1]", "wrong_type"),
+        (
+            r#"{"id":"a","prompt":"p","completions":[{"text":"x","rank":1,"rank":3},{"text":"y","rank":2}]}"#,
+            "duplicate_key",
+        ),
+        (r#"{"id":"a","id":"b"}"#, "duplicate_key"),
+        (r#"{"id":"a","prompt":"\ud83d"}"#, "invalid_json"),
         (r#"{"prompt":"p","completions":[]}"#, "missing_field"),
         (r#"{"id":"a","prompt":"p"}"#, "missing_field"),
         (r#"{"id":7,"prompt":"p","completions":[]}"#, "wrong_type"),
@@ -251,4 +257,33 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped_at_the_start_and_named_further_on() {
+    let joined = format!(
+        "\u{feff}{GOOD}\n\u{feff}{}\n",
+        GOOD.replace("\"a\"", "\"b\"")
+    );
+    let (outcomes, summary) = read(joined.as_bytes());
+    assert_eq!((summary.lines, summary.kept), (2, 1));
+    let Outcome::Rejected(rejection) = &outcomes[1] else {
+        panic!("the second line starts with a mark");
+    };
+    assert_eq!(
+        (rejection.line, rejection.problem.code()),
+        (2, "byte_order_mark")
+    );
+}
+
+#[test]
+fn chosen_and_rejected_are_sent_to_their_reader() {
+    let rejection = only_rejection(r#"{"chosen": "x", "rejected": "y"}"#);
+    assert_eq!(rejection.problem.code(), "unknown_field");
+    assert!(
+        rejection
+            .problem
+            .to_string()
+            .contains("read_chosen_rejected")
+    );
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::regular::open_regular;
+
 /// What a name in a folder stands for. Symbolic links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
@@ -91,7 +93,7 @@ impl Storage for RealDisk {
     }
 
     fn open_file(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(File::open(path)?))
+        Ok(Box::new(open_regular(path)?))
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {

@@ -83,6 +83,13 @@ pub enum StorageError {
         reason: &'static str,
     },
 
+    /// The caller asked for an end before it was done; a folder that was being published is gone.
+    #[error("stopped on request while {} was being read", path.display())]
+    Stopped {
+        /// The file that was being read.
+        path: PathBuf,
+    },
+
     /// A value could not be read as JSON.
     #[error("{what} is not valid JSON: {source}")]
     Json {

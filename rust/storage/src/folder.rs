@@ -69,8 +69,18 @@ impl<'disk> StagedFolder<'disk> {
     ///
     /// Files that were not written through `write_file` are read, hashed and fsynced now. After an error or a crash the
     /// final name holds the old folder or the new one, whole.
-    pub fn publish(mut self, label: Label) -> Result<Manifest, StorageError> {
-        let files = self.durable_files()?;
+    pub fn publish(self, label: Label) -> Result<Manifest, StorageError> {
+        self.publish_while(label, &|| true)
+    }
+
+    /// As [`StagedFolder::publish`], and ends with `Stopped` when `go_on`, asked at every MiB, says no: then nothing is
+    /// published. From the manifest on it is not asked any more.
+    pub fn publish_while(
+        mut self,
+        label: Label,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Manifest, StorageError> {
+        let files = self.durable_files(go_on)?;
         let manifest = Manifest::new(label, files);
         let path = self.path().join(MANIFEST_NAME);
         let file = self.disk.create_file(&path).at("create", &path)?;
@@ -85,13 +95,16 @@ impl<'disk> StagedFolder<'disk> {
     }
 
     /// Makes every file and every folder below durable; returns the files' records.
-    fn durable_files(&mut self) -> Result<BTreeMap<String, FileRecord>, StorageError> {
+    fn durable_files(
+        &mut self,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<BTreeMap<String, FileRecord>, StorageError> {
         let (names, folders) = files_below(self.disk, self.path())?;
         let mut files = BTreeMap::new();
         for name in names {
             let record = match self.written.remove(&name) {
                 Some(record) => record,
-                None => hash_and_fsync(self.disk, &self.path().join(&name))?,
+                None => hash_and_fsync(self.disk, &self.path().join(&name), go_on)?,
             };
             files.insert(name, record);
         }
@@ -182,10 +195,14 @@ fn is_unsupported(error: &io::Error) -> bool {
     )
 }
 
-fn hash_and_fsync(disk: &dyn Storage, path: &Path) -> Result<FileRecord, StorageError> {
+fn hash_and_fsync(
+    disk: &dyn Storage,
+    path: &Path,
+    go_on: &dyn Fn() -> bool,
+) -> Result<FileRecord, StorageError> {
     let mut file = disk.open_file(path).at("open", path)?;
     let mut hasher = FileHasher::default();
-    read_through(file.as_ref(), path, |part| hasher.update(part))?;
+    read_through(file.as_ref(), path, go_on, |part| hasher.update(part))?;
     file.fsync().at("fsync", path)?;
     Ok(hasher.finish())
 }

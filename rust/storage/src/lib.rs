@@ -40,4 +40,4 @@ pub use hash::{CHUNK_BYTES, FileHasher, FileRecord};
 pub use lines::append_line;
 pub use manifest::{Label, MANIFEST_NAME, Manifest, SCHEMA_VERSION, expect_kind, read_manifest};
 pub use regular::open_regular;
-pub use verify::{read_verified, verify_folder};
+pub use verify::{read_verified, verify_file, verify_folder, verify_folder_while};

@@ -197,6 +197,8 @@ fn read_all(disk: &dyn Storage, path: &Path) -> Result<Vec<u8>, StorageError> {
         ));
     }
     let mut bytes = Vec::with_capacity(size as usize);
-    crate::verify::read_through(file.as_ref(), path, |part| bytes.extend_from_slice(part))?;
+    crate::verify::read_through(file.as_ref(), path, &|| true, |part| {
+        bytes.extend_from_slice(part);
+    })?;
     Ok(bytes)
 }

@@ -20,13 +20,23 @@ pub fn verify_folder(
     folder: &Path,
     kind: Option<&str>,
 ) -> Result<Manifest, StorageError> {
+    verify_folder_while(disk, folder, kind, &|| true)
+}
+
+/// As [`verify_folder`], and ends with `Stopped` when `go_on`, asked at every MiB, says no.
+pub fn verify_folder_while(
+    disk: &dyn Storage,
+    folder: &Path,
+    kind: Option<&str>,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Manifest, StorageError> {
     let manifest = read_manifest(disk, folder)?;
     if let Some(kind) = kind {
         expect_kind(&manifest, kind, folder)?;
     }
     let mut damage = Vec::new();
     for (name, record) in &manifest.files {
-        damage.extend(check_file(disk, folder, name, record, |_| ())?);
+        damage.extend(check_file(disk, folder, name, record, go_on, |_| ())?);
     }
     let found: BTreeSet<String> = files_below(disk, folder)?.0.into_iter().collect();
     let extra = found
@@ -40,6 +50,21 @@ pub fn verify_folder(
         folder: folder.to_path_buf(),
         damage,
     })
+}
+
+/// Reads one file of a published folder and compares it with the manifest. `false`: the manifest does not list it.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] if it differs; as [`read_manifest`].
+pub fn verify_file(disk: &dyn Storage, folder: &Path, name: &str) -> Result<bool, StorageError> {
+    let manifest = read_manifest(disk, folder)?;
+    let Some(record) = manifest.files.get(name) else {
+        return Ok(false);
+    };
+    match check_file(disk, folder, name, record, &|| true, |_| ())? {
+        Some(damage) => Err(StorageError::corrupt(folder, damage)),
+        None => Ok(true),
+    }
 }
 
 /// The bytes of one file of a published folder, checked against the manifest while they are read.
@@ -59,7 +84,7 @@ pub fn read_verified(
     };
     let record = manifest.files.get(name).ok_or_else(missing)?;
     let mut bytes = Vec::new();
-    match check_file(disk, folder, name, record, |part| {
+    match check_file(disk, folder, name, record, &|| true, |part| {
         bytes.extend_from_slice(part)
     })? {
         Some(damage) => Err(StorageError::corrupt(folder, damage)),
@@ -73,6 +98,7 @@ fn check_file(
     folder: &Path,
     name: &str,
     record: &FileRecord,
+    go_on: &dyn Fn() -> bool,
     mut see: impl FnMut(&[u8]),
 ) -> Result<Option<Damage>, StorageError> {
     let path = folder.join(name);
@@ -93,7 +119,7 @@ fn check_file(
         return Ok(Some(resized(found_bytes)));
     }
     let mut hasher = FileHasher::default();
-    read_through(file.as_ref(), &path, |part| {
+    read_through(file.as_ref(), &path, go_on, |part| {
         hasher.update(part);
         see(part);
     })?;
@@ -129,16 +155,21 @@ fn first_difference(name: &str, expected: &FileRecord, found: &FileRecord) -> Op
     })
 }
 
-/// Shows every byte of `file` to `see`, in order. Uses positioned reads: a file that shrinks is short, not a SIGBUS.
+/// Shows every byte of `file` to `see`, in order, while `go_on` says yes (asked before every read). Uses positioned reads: a file that shrinks is short, not a SIGBUS.
 pub(crate) fn read_through(
     file: &dyn StorageFile,
     path: &Path,
+    go_on: &dyn Fn() -> bool,
     mut see: impl FnMut(&[u8]),
 ) -> Result<(), StorageError> {
     let size = file.size_bytes().at("look at", path)?;
     let mut buffer = vec![0; READ_BYTES.min(size as usize + 1)];
     let mut offset = 0;
     loop {
+        if !go_on() {
+            let path = path.to_path_buf();
+            return Err(StorageError::Stopped { path });
+        }
         match file.read_at(&mut buffer, offset) {
             Ok(0) => return Ok(()),
             Ok(read) => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use scenarios::folder_in_memory;
 use stategpt_storage::{
     Damage, Label, Manifest, RealDisk, StagedFolder, StorageError, publish_folder, read_manifest,
-    read_verified, verify_folder,
+    read_verified, verify_file, verify_folder, verify_folder_while,
 };
 
 const SMALL_BYTES: usize = 512;
@@ -32,6 +32,21 @@ fn damage(folder: &Path) -> Vec<Damage> {
         Err(StorageError::Corrupt { damage, .. }) => damage,
         other => panic!("expected damage, got {other:?}"),
     }
+}
+
+#[test]
+fn one_file_is_verified_without_the_others() {
+    let root = folder_in_memory();
+    let (folder, _) = published(root.path());
+    fs::write(folder.join("tokens.npy"), b"other").unwrap();
+    assert!(verify_file(&RealDisk, &folder, "deep/offsets.npy").unwrap());
+    assert!(!verify_file(&RealDisk, &folder, "no_such_file").unwrap());
+    fs::write(folder.join("deep/offsets.npy"), b"offsetz").unwrap();
+    let found = verify_file(&RealDisk, &folder, "deep/offsets.npy");
+    assert!(
+        matches!(found, Err(StorageError::Corrupt { .. })),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -298,4 +313,31 @@ fn a_folder_that_someone_else_filled_is_not_replaced() {
         fs::read(root.path().join("file")).unwrap(),
         b"came meanwhile"
     );
+}
+
+#[test]
+fn verifying_and_publishing_end_where_the_caller_says_so() {
+    use std::cell::Cell;
+
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("shard");
+    let staged = StagedFolder::create(&RealDisk, &target).unwrap();
+    fs::write(staged.path().join("data"), vec![7; 5 << 20]).unwrap();
+    let asked = Cell::new(0);
+    let twice = || {
+        asked.set(asked.get() + 1);
+        asked.get() <= 2
+    };
+    let stopped = staged.publish_while(Label::default(), &twice).unwrap_err();
+    assert!(matches!(stopped, StorageError::Stopped { .. }), "{stopped}");
+    assert_eq!(asked.get(), 3, "asked before every MiB");
+    assert!(
+        fs::read_dir(root.path()).unwrap().next().is_none(),
+        "nothing is left"
+    );
+
+    let (folder, _) = published(root.path());
+    let stopped = verify_folder_while(&RealDisk, &folder, None, &|| false).unwrap_err();
+    assert!(matches!(stopped, StorageError::Stopped { .. }), "{stopped}");
+    verify_folder(&RealDisk, &folder, None).unwrap();
 }

@@ -6,6 +6,7 @@ use crate::keyed::KeyedSet;
 use crate::memory::reserve;
 use crate::model::{AddedToken, Model};
 use crate::nfc;
+use crate::tokenizer::Special;
 use aho_corasick::{AhoCorasick, MatchKind};
 use regex_syntax::try_is_word_character;
 
@@ -88,6 +89,7 @@ struct Flags {
     lstrip: bool,
     rstrip: bool,
     single_word: bool,
+    special: bool,
 }
 
 impl Pass {
@@ -111,6 +113,7 @@ impl Pass {
             lstrip: token.lstrip,
             rstrip: token.rstrip,
             single_word: token.single_word,
+            special: token.special,
         };
         Self {
             automaton: automaton.ok().filter(|_| !added.is_empty()),
@@ -120,9 +123,12 @@ impl Pass {
 
     /// Cuts `text` into segments, in order. O(bytes). Where white space that one token took holds another, they overlap.
     ///
+    /// With [`Special::Unflagged`], what spells a token flagged special is text as a whole, whatever other token it holds, as in
+    /// the `tokenizers` library with `encode_special_tokens`.
+    ///
     /// # Errors
     /// [`crate::TokenizerError::OutOfMemory`] where there are more than fit.
-    pub fn segments(&self, text: &[u8]) -> Result<Vec<Segment>> {
+    pub fn segments(&self, text: &[u8], special: Special) -> Result<Vec<Segment>> {
         let mut segments = Vec::new();
         let mut from = 0;
         let mut space = Space::default();
@@ -132,6 +138,9 @@ impl Pass {
             .flat_map(|automaton| automaton.find_iter(text));
         for found in matches {
             let token = self.tokens[found.pattern().as_usize()];
+            if !special.takes(token.special) {
+                continue;
+            }
             let (mut start, mut end) = (found.start(), found.end());
             if token.single_word
                 && (ends_with_word(&text[..start]) || starts_with_word(&text[end..]))
@@ -262,7 +271,7 @@ mod tests {
         };
         matcher
             .raw
-            .segments(text.as_bytes())
+            .segments(text.as_bytes(), Special::Allow)
             .unwrap()
             .into_iter()
             .map(show)
@@ -298,6 +307,29 @@ mod tests {
     }
 
     #[test]
+    fn what_spells_a_flagged_token_is_text_as_a_whole() {
+        let plain = |id, content| AddedToken {
+            special: false,
+            ..token(id, content, "")
+        };
+        let tokens = [token(1, "<ab>", ""), plain(2, "ab"), plain(3, ">c")];
+        let matcher = AddedMatcher::of(&tokens, false);
+        let text = |start, end| Segment::Text { start, end };
+        let added = |id, start, end| Segment::Added { id, start, end };
+        let segments = |special| matcher.raw.segments(b"ab<ab>c>c", special).unwrap();
+        assert_eq!(segments(Special::Text), [text(0, 9)]);
+        // `ab` and `>c` within or across `<ab>` are not looked for.
+        assert_eq!(
+            segments(Special::Unflagged),
+            [added(2, 0, 2), text(2, 7), added(3, 7, 9)]
+        );
+        assert_eq!(
+            segments(Special::Allow),
+            [added(2, 0, 2), added(1, 2, 6), text(6, 7), added(3, 7, 9)]
+        );
+    }
+
+    #[test]
     fn white_space_that_is_a_token_is_found_in_what_another_took() {
         let tokens = [token(1, "<r>", "r"), token(2, " ", "r")];
         assert_eq!(
@@ -308,7 +340,11 @@ mod tests {
         let flood = " ".repeat(1 << 20);
         let matcher = AddedMatcher::of(&tokens[1..], false);
         assert_eq!(
-            matcher.raw.segments(flood.as_bytes()).unwrap().len(),
+            matcher
+                .raw
+                .segments(flood.as_bytes(), Special::Allow)
+                .unwrap()
+                .len(),
             1 << 20
         );
     }

@@ -255,7 +255,7 @@ impl Tokenizer {
         // Each field by its name, so that whoever adds one (a normalizer, a prefix) is led here.
         let Model {
             cutter,
-            added,
+            added: _,
             nfc,
             prefix_space,
             tokens: _,
@@ -265,7 +265,7 @@ impl Tokenizer {
             unknown: _,
             post_processor: _,
         } = self.model();
-        let plain = special == Special::Text || added.is_empty();
+        let plain = !self.model().looks_for_added(special);
         match has_borders(cutter) && plain && !nfc && !prefix_space {
             true => stretches(text, first_border),
             false => stretches(text, |text, _| text.len()),

@@ -3,6 +3,7 @@
 use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
 use crate::keyed::KeyedMap;
+use crate::tokenizer::Special;
 use serde_json::Value;
 
 /// Ids a vocabulary may reach; a file that asks for more is refused rather than allocated.
@@ -198,6 +199,12 @@ pub struct Model {
 pub const NO_TOKEN: u32 = u32::MAX;
 
 impl Model {
+    /// Whether some added token can come out of text.
+    pub fn looks_for_added(&self, special: Special) -> bool {
+        // Text is what most calls take: nothing is looked through for it.
+        special != Special::Text && self.added.iter().any(|token| special.takes(token.special))
+    }
+
     /// Checks what every part of the engine relies on: each byte has a token that is no control token, unless the model says
     /// what becomes of bytes without one. Gives the tokens of the bytes, [`NO_TOKEN`] where there is none.
     ///

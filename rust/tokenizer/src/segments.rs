@@ -58,8 +58,8 @@ impl Tokenizer {
     ///
     /// Added tokens that are not `normalized` are looked for first; what they leave is normalised, and the others are looked
     /// for in that; each stretch between gets its own prefix space. Normalising happens before the second search as in the
-    /// `tokenizers` library, so with [`Special::Allow`] text can become such a token by it; with [`Special::Text`] none is
-    /// looked for at all.
+    /// `tokenizers` library, so unless with [`Special::Text`], for which none is looked for at all, text can become such
+    /// a token by it.
     pub(crate) fn for_each_segment(
         &self,
         text: &[u8],
@@ -71,14 +71,15 @@ impl Tokenizer {
                 added.map(|added| &added.raw),
                 added.map(|added| &added.normalized),
             );
-            for_each(raw, text, &mut |segment| match segment {
+            for_each(raw, text, special, &mut |segment| match segment {
                 Segment::Added { id, start, end } => visit(Prepared::Added { id, start, end }),
                 Segment::Text { start, end } if self.model().nfc => {
                     let changed = nfc::normalize(&text[start..end]);
-                    self.prepare(&changed.bytes, start, Some(&changed), normalized, visit)
+                    let changed = (&changed.bytes[..], Some(&changed));
+                    self.prepare(changed, start, normalized, special, visit)
                 }
                 Segment::Text { start, end } => {
-                    self.prepare(&text[start..end], start, None, normalized, visit)
+                    self.prepare((&text[start..end], None), start, normalized, special, visit)
                 }
             })
         })
@@ -86,13 +87,13 @@ impl Tokenizer {
 
     fn prepare(
         &self,
-        text: &[u8],
+        (text, normalized): (&[u8], Option<&Normalized<'_>>),
         base: usize,
-        normalized: Option<&Normalized<'_>>,
         pass: Option<&Pass>,
+        special: Special,
         visit: &mut Visit<'_>,
     ) -> Result<()> {
-        for_each(pass, text, &mut |segment| match segment {
+        for_each(pass, text, special, &mut |segment| match segment {
             Segment::Added { id, start, end } => {
                 let (start, end) = normalized.map_or((start, end), |normalized| {
                     (normalized.origin(start), normalized.end_origin(end))
@@ -128,10 +129,14 @@ impl Tokenizer {
 fn for_each(
     pass: Option<&Pass>,
     text: &[u8],
+    special: Special,
     visit: &mut dyn FnMut(Segment) -> Result<()>,
 ) -> Result<()> {
     match pass {
-        Some(pass) => pass.segments(text)?.into_iter().try_for_each(visit),
+        Some(pass) => pass
+            .segments(text, special)?
+            .into_iter()
+            .try_for_each(visit),
         None if text.is_empty() => Ok(()),
         None => visit(Segment::Text {
             start: 0,

@@ -19,8 +19,21 @@ use std::borrow::Cow;
 pub enum Special {
     /// It is text like any other: no added token comes out.
     Text,
+    /// It becomes the added token unless that is flagged special: those are text, and no merge makes one.
+    Unflagged,
     /// It becomes the added token.
     Allow,
+}
+
+impl Special {
+    /// Whether text becomes the added token it spells; `flagged`: that is flagged special.
+    pub fn takes(self, flagged: bool) -> bool {
+        match self {
+            Self::Text => false,
+            Self::Unflagged => !flagged,
+            Self::Allow => true,
+        }
+    }
 }
 
 /// A byte-level BPE tokenizer.
@@ -170,8 +183,7 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         self.choose_merger(special, scratch);
-        let plain = special == Special::Text || self.model.added.is_empty();
-        if plain && !self.model.nfc && !self.model.prefix_space {
+        if !self.model.looks_for_added(special) && !self.model.nfc && !self.model.prefix_space {
             return self.encode_stretches(text, scratch, ids);
         }
         self.for_each_segment(text, special, &mut |segment| match segment {
@@ -189,7 +201,7 @@ impl Tokenizer {
         special: Special,
         work: impl FnOnce(Option<&AddedMatcher>) -> T,
     ) -> T {
-        if special == Special::Text || self.model.added.is_empty() {
+        if !self.model.looks_for_added(special) {
             return work(None);
         }
         let make = || AddedMatcher::of(&self.model.added, self.model.nfc);

@@ -95,7 +95,7 @@ def folder_files(folders: Sequence[str]) -> SourceFiles:
     for folder in folders:
         root = Path(folder)
         before = len(found.files)
-        found.files += _below(root, root.name if (root / "__init__.py").exists() else "", folder)
+        found.files += _below(root, root.name if os.path.exists(root / "__init__.py") else "", folder)
         if len(found.files) == before:
             raise CorpusError(f"corpus.paths: {folder} holds no .py files; give folders that do")
     return found.sort()
@@ -135,8 +135,8 @@ def _below(root: Path, package: str, group: str) -> Iterator[SourceFile]:
 
 def _python_files(root: Path, without: frozenset[str] = frozenset()) -> Iterator[Path]:
     """All .py files below `root` in sorted order, its subfolders `without` left out; folder links are not followed."""
-    if not root.is_dir():
-        problem = "is not a folder" if root.exists() else "does not exist"
+    if not os.path.isdir(root):  # False also where a folder above may not be entered
+        problem = "is not a folder" if os.path.exists(root) else "does not exist, or a folder above it is closed to you"
         raise CorpusError(f"{root} {problem}; give an existing folder of .py files")
 
     def refuse(error: OSError) -> None:

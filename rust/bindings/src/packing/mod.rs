@@ -5,6 +5,7 @@ mod attention;
 mod rows;
 mod shards;
 
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use stategpt_packing::PackingError;
 
@@ -17,6 +18,7 @@ fn error(error: PackingError) -> PyErr {
         PackingError::Corrupt { .. } => "CorruptArtifact",
         PackingError::Foreign { .. } => "ForeignArtifact",
         PackingError::UnknownToken { .. } => "UnknownToken",
+        PackingError::OutOfMemory { .. } => return PyMemoryError::new_err(error.to_string()),
         PackingError::BadDocument { .. }
         | PackingError::NoRows { .. }
         | PackingError::Exhausted { .. } => "DataError",

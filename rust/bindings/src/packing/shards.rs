@@ -9,11 +9,12 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString};
 use stategpt_packing as packing;
 use stategpt_packing::Provenance;
-use stategpt_pipeline::shards::{ShardingError, push_texts, vocabulary};
+use stategpt_pipeline::shards::{ShardingError, gaps, push_texts, vocabulary};
 
 use super::error;
 use crate::errors::typed;
-use crate::tokenizer::Tokenizer;
+use crate::signals::interruptible;
+use crate::tokenizer::{Tokenizer, mode};
 
 fn sharding_error(error: ShardingError) -> PyErr {
     match error {
@@ -22,6 +23,7 @@ fn sharding_error(error: ShardingError) -> PyErr {
         ShardingError::NotUtf8 { .. } | ShardingError::TooLarge { .. } => {
             typed("CorpusError", error.to_string())
         }
+        ShardingError::EndIsText { .. } => typed("InvalidArgument", error.to_string()),
     }
 }
 
@@ -41,14 +43,16 @@ impl AsRef<[u8]> for Text {
 }
 
 impl Text {
-    fn of(text: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn of(number: u64, text: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = text.cast::<PyBytes>() {
             return Ok(Self::Bytes(bytes.clone().into()));
         }
         let not_text = |reason: PyErr| {
             typed(
                 "CorpusError",
-                format!("a document is not valid Unicode ({reason}); drop lone surrogates"),
+                format!(
+                    "document {number} is not Unicode text ({reason}). Leave it out, or pass errors=\"replace\"."
+                ),
             )
         };
         PyBackedStr::try_from(text.cast::<PyString>()?.clone())
@@ -100,9 +104,8 @@ impl ShardWriter {
     ) -> PyResult<Self> {
         let made = py.detach(|| {
             let vocabulary = vocabulary(&tokenizer.0, end_of_text, padding)?;
-            Ok(packing::ShardWriter::create(
-                &target, vocabulary, max_tokens,
-            )?)
+            let writer = packing::ShardWriter::create(&target, vocabulary, max_tokens)?;
+            Ok(writer.with_gaps(gaps(&tokenizer.0)))
         });
         made.map(|writer| Self(Mutex::new(Some(writer))))
             .map_err(sharding_error)
@@ -113,11 +116,19 @@ impl ShardWriter {
         py: Python<'_>,
         tokenizer: &Tokenizer,
         texts: Vec<Bound<'_, PyAny>>,
+        special: &str,
         threads: Option<usize>,
     ) -> PyResult<()> {
-        let texts = texts.iter().map(Text::of).collect::<PyResult<Vec<_>>>()?;
+        let special = mode(special)?;
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = held.as_ref().map_or(0, packing::ShardWriter::documents);
+        drop(held);
+        let numbered = (first..).zip(&texts);
+        let texts = numbered
+            .map(|(number, text)| Text::of(number, text))
+            .collect::<PyResult<Vec<_>>>()?;
         self.with(py, |writer| {
-            push_texts(writer, &tokenizer.0, &texts, threads)
+            push_texts(writer, &tokenizer.0, &texts, special, threads)
         })
     }
 
@@ -146,15 +157,13 @@ impl ShardWriter {
     ) -> PyResult<String> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let writer = taken.ok_or_else(Self::gone)?;
-        py.detach(|| {
-            writer.publish(Provenance {
-                source,
-                licence,
-                parents,
-            })
-        })
-        .map(|manifest| manifest.to_json())
-        .map_err(error)
+        let provenance = Provenance {
+            source,
+            licence,
+            parents,
+        };
+        interruptible(py, |go_on| writer.publish_while(provenance, go_on), error)
+            .map(|manifest| manifest.to_json())
     }
 
     fn abandon(&self, py: Python<'_>) {
@@ -184,7 +193,7 @@ impl TokenShards {
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.0.verify()).map_err(error)
+        interruptible(py, |go_on| self.0.verify_while(go_on), error)
     }
 
     fn manifest(&self, py: Python<'_>) -> String {
@@ -194,7 +203,7 @@ impl TokenShards {
     fn document<'py>(&self, py: Python<'py>, number: u64) -> PyResult<Bound<'py, PyArray1<u32>>> {
         let read = py.detach(|| {
             let span = self.0.span(number)?;
-            let mut ids = vec![0; span.tokens as usize];
+            let mut ids = packing::zeros(span.tokens as usize)?;
             self.0.read_tokens(&span, 0, &mut ids, &mut Vec::new())?;
             Ok(ids)
         });
@@ -204,7 +213,7 @@ impl TokenShards {
     fn loss_mask<'py>(&self, py: Python<'py>, number: u64) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let read = py.detach(|| {
             let span = self.0.span(number)?;
-            let mut mask = vec![false; span.tokens as usize + 1];
+            let mut mask = packing::zeros(span.tokens as usize + 1)?;
             self.0.read_mask(&span, 0, &mut mask, &mut Vec::new())?;
             Ok(mask)
         });

@@ -84,6 +84,13 @@ impl Mixture {
         let schedule = Schedule::new(&shares);
         let limits = limits(&sources, max_epochs)?;
         let rows = max_epochs.and_then(|_| schedule.first_beyond(&limits));
+        if let Some(max_epochs) = max_epochs.filter(|_| rows == Some(0)) {
+            return Err(PackingError::setting(
+                "max_epochs",
+                format!("{max_epochs:?}"),
+                "it allows not even the first row; raise it",
+            ));
+        }
         let parts: Map<String, serde_json::Value> = sources
             .iter()
             .zip(&shares)
@@ -159,7 +166,9 @@ impl Mixture {
 
     /// What the first `rows` rows draw from each source. O(rows of the unfinished epochs).
     pub fn report(&self, rows: u64) -> Vec<Drawn> {
-        let planned: f64 = self.sources.iter().map(|source| source.proportion).sum();
+        let proportions = self.sources.iter().map(|source| source.proportion);
+        let largest = proportions.clone().fold(0.0, f64::max);
+        let planned: f64 = proportions.map(|proportion| proportion / largest).sum();
         let counts = self.schedule.counts(rows);
         let drawn = |(number, rows): (usize, u64)| {
             let Source {
@@ -171,7 +180,7 @@ impl Mixture {
                 .filter_map(|row| order.get(row))
                 .map(|row| u64::from(packed.used(row)));
             Drawn {
-                planned_share: proportion / planned,
+                planned_share: proportion / largest / planned,
                 rows,
                 tokens: epochs * packed.tokens() + partial.sum::<u64>(),
                 epochs: rows as f64 / packed.num_rows() as f64,
@@ -188,6 +197,7 @@ impl Source {
             proportion: self.proportion,
             rows: self.packed.num_rows(),
             tokens: self.packed.tokens(),
+            rejected: self.packed.rejected().documents,
             row_tokens: self.packed.row_tokens(),
         }
     }
@@ -262,7 +272,7 @@ fn limits(sources: &[Source], max_epochs: Option<f64>) -> Result<Vec<u64>, Packi
     if !max_epochs.is_finite() || max_epochs <= 0.0 {
         return Err(PackingError::setting(
             "max_epochs",
-            max_epochs,
+            format!("{max_epochs:?}"),
             "it must be a positive number, or none",
         ));
     }

@@ -18,6 +18,8 @@ pub struct SourceSize {
     pub rows: u64,
     /// Tokens of one epoch, padding not counted.
     pub tokens: u64,
+    /// Documents left out as longer than a row.
+    pub rejected: u64,
     /// Tokens of one row, padding included.
     pub row_tokens: u32,
 }
@@ -33,30 +35,37 @@ pub fn row_shares(sources: &[SourceSize]) -> Result<Vec<u64>, PackingError> {
                 "the proportion of source {:?} must be a positive number; leave out what is not wanted",
                 source.name
             );
-            return Err(PackingError::setting("proportion", source.proportion, rule));
+            return Err(refused(source, rule));
         }
         if source.rows == 0 || source.tokens == 0 {
             return Err(PackingError::NoRows {
                 source_name: source.name.clone(),
                 row_tokens: source.row_tokens,
+                rejected: source.rejected,
             });
         }
     }
+    // Divided by the largest first: the smallest numbers there are do not become 0, nor the largest infinite.
+    let largest = sources
+        .iter()
+        .map(|source| source.proportion)
+        .fold(0.0, f64::max);
     let weights: Vec<f64> = sources
         .iter()
-        .map(|source| source.proportion * (source.rows as f64 / source.tokens as f64))
+        .map(|source| source.proportion / largest * (source.rows as f64 / source.tokens as f64))
         .collect();
     let sum: f64 = weights.iter().sum();
+    let too_small = |weight: f64| (weight / sum).is_nan() || weight / sum < LEAST_SHARE;
     if let Some((source, _)) = sources
         .iter()
         .zip(&weights)
-        .find(|(_, weight)| *weight / sum < LEAST_SHARE)
+        .find(|(_, weight)| too_small(**weight))
     {
         let rule = format!(
             "source {:?} would get fewer than one row in 2^20; raise its proportion or leave it out",
             source.name
         );
-        return Err(PackingError::setting("proportion", source.proportion, rule));
+        return Err(refused(source, rule));
     }
     let mut shares: Vec<u64> = weights
         .iter()
@@ -70,6 +79,11 @@ pub fn row_shares(sources: &[SourceSize]) -> Result<Vec<u64>, PackingError> {
     Ok(shares)
 }
 
+fn refused(source: &SourceSize, rule: String) -> PackingError {
+    // `{:?}` is short for any number: 1e-300, where `{}` prints 300 zeros.
+    PackingError::setting("proportion", format!("{:?}", source.proportion), rule)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -81,6 +95,7 @@ mod tests {
             proportion,
             rows,
             tokens,
+            rejected: 0,
             row_tokens: 10,
         }
     }
@@ -108,10 +123,18 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_be_drawn() {
-        for proportion in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-9] {
+        for proportion in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-9, 1e-300, 5e-324] {
             let error =
                 row_shares(&[source("a", 1.0, 1, 1), source("b", proportion, 1, 1)]).unwrap_err();
             assert!(error.to_string().contains("\"b\""), "{error}");
+            assert!(error.to_string().len() < 200, "{error}");
+        }
+        for proportion in [5e-324, 1e-323, f64::MIN_POSITIVE, 1.0, f64::MAX] {
+            let two = [
+                source("a", proportion, 3, 40),
+                source("b", proportion, 3, 40),
+            ];
+            assert_eq!(row_shares(&two).unwrap(), [WHOLE / 2, WHOLE / 2]);
         }
         let error = row_shares(&[source("empty", 1.0, 0, 0)]).unwrap_err();
         assert!(

@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stategpt_storage::{Label, Manifest, SCHEMA_VERSION};
 
-use super::npy::Dtype;
+use super::npy::{Dtype, file_bytes};
 use crate::error::PackingError;
 use crate::histogram::LengthHistogram;
 
 /// Kind of a published folder of token shards.
 pub const KIND: &str = "token_shards";
+/// Largest number of documents in a data set: their numbers are 32 bits wide where rows are planned.
+pub const MOST_DOCUMENTS: u64 = u32::MAX as u64;
 /// Name under which the manifest holds the tokenizer's fingerprint.
 pub const TOKENIZER: &str = "tokenizer";
 
@@ -47,6 +49,14 @@ pub struct ShardCounts {
     pub tokens: u64,
     /// Is there a `mask.npy`?
     pub masked: bool,
+}
+
+impl ShardCounts {
+    /// Its tokens and one end of text for each document; `None` beyond 64 bits, also with one more.
+    pub fn stream_tokens(&self) -> Option<u64> {
+        let stream = self.documents.checked_add(self.tokens)?;
+        stream.checked_add(1).map(|_| stream)
+    }
 }
 
 /// The data set, as `extra` of its manifest.
@@ -98,15 +108,67 @@ impl Description {
     }
 
     /// The description that a manifest holds.
+    ///
+    /// # Errors
+    /// `Foreign` for one of another format, or whose numbers contradict each other: whoever writes a manifest can sign it,
+    /// so its numbers are not to be believed before they are checked.
     pub fn of(manifest: &Manifest) -> Result<Self, PackingError> {
-        serde_json::from_value(Value::Object(manifest.extra.clone())).map_err(|error| {
-            PackingError::Foreign {
-                what: "the description of the token shards".to_string(),
-                expected: format!("that of format version {SCHEMA_VERSION}"),
-                found: format!("not readable ({error})"),
-                advice: "Write the shards again with this version.",
+        let foreign = |reason: String| PackingError::Foreign {
+            what: "the description of the token shards".to_string(),
+            expected: format!("that of format version {SCHEMA_VERSION}"),
+            found: format!("not readable ({reason})"),
+            advice: "Write the shards again with this version.",
+        };
+        let description: Self = serde_json::from_value(Value::Object(manifest.extra.clone()))
+            .map_err(|error| foreign(error.to_string()))?;
+        description.check().map_err(foreign)?;
+        Ok(description)
+    }
+
+    /// Do the counts agree, and can files of these sizes exist?
+    fn check(&self) -> Result<(), String> {
+        for (name, id) in [("end_of_text", self.end_of_text), ("padding", self.padding)] {
+            if id >= self.vocab_size {
+                let size = self.vocab_size;
+                return Err(format!("{name} is {id}, outside the vocabulary of {size}"));
             }
-        })
+        }
+        let (mut documents, mut tokens) = (0_u64, 0_u64);
+        for (number, shard) in self.shards.iter().enumerate() {
+            let sums = shard
+                .stream_tokens()
+                .filter(|stream| file_bytes(Dtype::U64, *stream).is_some())
+                .and_then(|_| documents.checked_add(shard.documents))
+                .zip(tokens.checked_add(shard.tokens));
+            (documents, tokens) = sums.ok_or_else(|| {
+                let ShardCounts {
+                    documents, tokens, ..
+                } = shard;
+                format!("shard {number} has {documents} documents of {tokens} tokens: more than files hold")
+            })?;
+        }
+        let histogram = &self.length_histogram;
+        for (what, documents, tokens) in [
+            ("the shards", documents, tokens),
+            (
+                "the length histogram",
+                histogram.documents(),
+                histogram.tokens(),
+            ),
+        ] {
+            if (documents, tokens) != (self.documents, self.tokens) {
+                return Err(format!(
+                    "{} documents of {} tokens in all, but {what} hold {documents} of {tokens}",
+                    self.documents, self.tokens
+                ));
+            }
+        }
+        if documents > MOST_DOCUMENTS {
+            return Err(format!(
+                "{documents} documents; a data set holds at most {MOST_DOCUMENTS}"
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stategpt_storage::StorageError;
+use stategpt_storage::{StorageError, open_regular};
 
 use super::describe::shard_name;
 use super::npy::{Dtype, HEADER_BYTES, file_bytes, header};
@@ -77,12 +77,12 @@ impl Files {
         count: u64,
     ) -> Result<(), PackingError> {
         let path = self.path(shard, part);
-        let file = File::open(&path).map_err(|error| missing(&path, error))?;
+        let file = open_regular(&path).map_err(|error| missing(&path, error))?;
         let found = file
             .metadata()
             .map_err(|error| StorageError::io("look at", &path, error))?
             .len();
-        let expected = file_bytes(dtype, count);
+        let expected = file_bytes(dtype, count).unwrap_or(u64::MAX);
         if found != expected {
             let reason = format!("the file has {found} bytes, its manifest says {expected}");
             return Err(PackingError::Corrupt {
@@ -149,7 +149,7 @@ impl Files {
             return Ok(Arc::clone(file));
         }
         let path = self.path(shard, part);
-        let file = Arc::new(File::open(&path).map_err(|error| missing(&path, error))?);
+        let file = Arc::new(open_regular(&path).map_err(|error| missing(&path, error))?);
         if open.files.len() >= MOST_OPEN {
             let oldest = open
                 .files

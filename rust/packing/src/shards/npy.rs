@@ -64,9 +64,12 @@ pub fn header(dtype: Dtype, count: u64) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// Bytes of a whole file.
-pub fn file_bytes(dtype: Dtype, count: u64) -> u64 {
-    HEADER_BYTES as u64 + count * dtype.bytes() as u64
+/// Bytes of a whole file; `None` if no file can have so many (2^63 or more).
+pub fn file_bytes(dtype: Dtype, count: u64) -> Option<u64> {
+    count
+        .checked_mul(dtype.bytes() as u64)?
+        .checked_add(HEADER_BYTES as u64)
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use stategpt_storage::{Manifest, RealDisk, expect_kind, read_manifest, verify_folder};
+use stategpt_storage::{Manifest, RealDisk, expect_kind, read_manifest, verify_folder_while};
 
 use super::describe::{Description, KIND, TOKENIZER};
 use super::files::{Files, Part};
@@ -49,6 +49,7 @@ impl Dataset {
         let (mut documents, mut stream) = (0, 0);
         let (mut document_starts, mut stream_starts) = (vec![0], vec![0]);
         for shard in &description.shards {
+            // `Description::of` has checked that these sums fit.
             documents += shard.documents;
             stream += shard.tokens + shard.documents;
             document_starts.push(documents);
@@ -89,14 +90,44 @@ impl Dataset {
                 self.files
                     .check(number, Part::DocId, Dtype::U64, shard.documents)?;
             }
+            self.check_ends(number)?;
+        }
+        Ok(())
+    }
+
+    /// The offsets of a shard begin with 0 and end with its tokens.
+    fn check_ends(&self, shard: usize) -> Result<(), PackingError> {
+        let counts = &self.description.shards[shard];
+        for (local, wanted) in [(0, 0), (counts.documents, counts.tokens)] {
+            let found = self.number(shard, Part::Offsets, local)?;
+            if found != wanted {
+                return Err(PackingError::Corrupt {
+                    path: self.files.path(shard, Part::Offsets),
+                    offset: HEADER_BYTES as u64 + local * 8,
+                    reason: format!("offset {local} is {found}; the manifest asks for {wanted}"),
+                });
+            }
         }
         Ok(())
     }
 
     /// Reads everything and compares it with the hashes of the manifest. About a second for each 2 GB.
     pub fn verify(&self) -> Result<(), PackingError> {
-        verify_folder(&RealDisk, &self.root, Some(KIND))?;
-        Ok(())
+        self.verify_while(&|| true)
+    }
+
+    /// As [`Dataset::verify`], and ends with `Stopped` when `go_on`, asked at every MiB, says no.
+    pub fn verify_while(&self, go_on: &dyn Fn() -> bool) -> Result<(), PackingError> {
+        let found = verify_folder_while(&RealDisk, &self.root, Some(KIND), go_on)?;
+        if found.fingerprint == self.manifest.fingerprint {
+            return Ok(());
+        }
+        Err(PackingError::Foreign {
+            what: format!("what is now at {}", self.root.display()),
+            expected: self.manifest.fingerprint.clone(),
+            found: found.fingerprint,
+            advice: "It was replaced after it was opened. Open it again.",
+        })
     }
 
     /// Refuses a data set of another tokenizer.

@@ -5,13 +5,13 @@ use std::path::Path;
 use stategpt_storage::{Manifest, RealDisk, StagedFolder, StorageError};
 
 use super::column::Column;
-use super::describe::{Description, Provenance, ShardCounts, Vocabulary, shard_name};
+use super::describe::{
+    Description, MOST_DOCUMENTS, Provenance, ShardCounts, Vocabulary, shard_name,
+};
 use super::npy::Dtype;
+use crate::batch::NO_DOCUMENT;
 use crate::error::PackingError;
 use crate::histogram::LengthHistogram;
-
-/// Largest number of documents in a data set: their numbers are 32 bits wide where rows are planned.
-pub const MOST_DOCUMENTS: u64 = u32::MAX as u64;
 
 /// One document to store: `ids` without end of text.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,8 @@ pub struct ShardWriter {
     documents: u64,
     tokens: u64,
     document_ids: Option<bool>,
+    /// Ids below the vocabulary size that no token has, ascending.
+    gaps: Vec<u32>,
 }
 
 struct OpenShard {
@@ -81,7 +83,20 @@ impl ShardWriter {
             documents: 0,
             tokens: 0,
             document_ids: None,
+            gaps: Vec::new(),
         })
+    }
+
+    /// What it was told of the tokenizer.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// Refuses these ids too: gaps of the vocabulary, which no token has.
+    pub fn with_gaps(mut self, mut gaps: Vec<u32>) -> Self {
+        gaps.sort_unstable();
+        self.gaps = gaps;
+        self
     }
 
     /// Documents taken so far.
@@ -126,7 +141,11 @@ impl ShardWriter {
             })
         };
         let vocab_size = self.vocabulary.size;
-        if let Some(index) = document.ids.iter().position(|id| *id >= vocab_size) {
+        if let Some(index) = document
+            .ids
+            .iter()
+            .position(|id| *id >= vocab_size || self.gaps.binary_search(id).is_ok())
+        {
             return Err(PackingError::UnknownToken {
                 document: number,
                 index,
@@ -161,6 +180,11 @@ impl ShardWriter {
                 "some documents have a doc_id and some have none; give all of them one or none"
                     .to_string(),
             );
+        }
+        if document.doc_id == Some(NO_DOCUMENT) {
+            return bad(format!(
+                "its doc_id {NO_DOCUMENT} stands for padding; give it another one"
+            ));
         }
         if number >= MOST_DOCUMENTS {
             return bad(format!(
@@ -203,7 +227,16 @@ impl ShardWriter {
     }
 
     /// Publishes the data set under its final name; the manifest is the commit.
-    pub fn publish(mut self, provenance: Provenance) -> Result<Manifest, PackingError> {
+    pub fn publish(self, provenance: Provenance) -> Result<Manifest, PackingError> {
+        self.publish_while(provenance, &|| true)
+    }
+
+    /// As [`ShardWriter::publish`], and ends when `go_on` says no; then nothing is published.
+    pub fn publish_while(
+        mut self,
+        provenance: Provenance,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Manifest, PackingError> {
         self.close_shard()?;
         let Provenance {
             source,
@@ -230,7 +263,7 @@ impl ShardWriter {
         };
         Ok(self
             .staged
-            .publish(description.into_label(fingerprint, parents))?)
+            .publish_while(description.into_label(fingerprint, parents), go_on)?)
     }
 }
 

@@ -1,0 +1,47 @@
+"""What is installed only on request: the check, and the one text that says how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Literal
+
+from stategpt.errors import MissingExtra
+
+Extra = Literal["train", "hf"]
+
+MODULES: dict[Extra, tuple[str, ...]] = {
+    "train": ("torch", "triton", "matplotlib", "jinja2"),
+    "hf": ("tokenizers", "transformers"),
+}
+"""Top-level modules that each extra brings."""
+
+
+def install_hint(extra: Extra) -> str:
+    """How to install an extra, as a sentence. The package is not on PyPI, so the remedy starts from its source."""
+    return f"In the folder of stategpt's source run: pip install '.[{extra}]' (or a wheel of it, see README, Install)."
+
+
+def missing_extra(what: str, module: str, extra: Extra = "train") -> MissingExtra:
+    """The error for `what` (as in "the report") that needs `module`."""
+    return MissingExtra(f"{what} needs {module}, which is not installed. {install_hint(extra)}")
+
+
+def require(module: str, what: str, extra: Extra = "train") -> None:
+    """Makes sure that `module` is installed for `what`; it is not imported, which may take seconds.
+
+    Raises:
+        MissingExtra: it is not installed; the message says how to install it. An ImportError too.
+    """
+    try:
+        found = module in sys.modules or importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise missing_extra(what, module, extra)
+
+
+def extra_of(module: str | None) -> Extra | None:
+    """The extra that brings a missing module, None for modules of no extra."""
+    top = (module or "").partition(".")[0]
+    return next((extra for extra, modules in MODULES.items() if top in modules), None)

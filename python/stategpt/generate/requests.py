@@ -1,0 +1,136 @@
+"""What a caller asks of the engine, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stategpt.arguments import several, whole
+from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
+
+if TYPE_CHECKING:
+    from stategpt.data.tokenizer import AnyTokenizer
+
+Ids: TypeAlias = NDArray[np.uint32]
+
+_CHAT_HINT = (
+    "For a chat turn pass stategpt.data.chat_prompt(tok, question); for a document its beginning as a string, "
+    "or its token ids."
+)
+
+
+def check_prompts(prompts: Iterable[Any]) -> None:
+    """Refuses one prompt where several are meant.
+
+    Raises:
+        InvalidArgument: one string, one vector of ids, a mapping, or nothing that can be iterated.
+    """
+    several("prompts", prompts, "Put one prompt into a list: generate([prompt]).")
+    if isinstance(prompts, np.ndarray) and prompts.ndim < 2:
+        raise InvalidArgument(
+            f"prompts is one vector of ids, {prompts.dtype}{list(prompts.shape)}; put it into a list: [prompt]"
+        )
+
+
+def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
+    """`stop` as it was given.
+
+    Raises:
+        InvalidArgument: one string instead of several, or what is no string. (An empty one is refused by the filter.)
+    """
+    several("stop", stop, f"Put it into a list: stop=[{stop!r}].")
+    held = tuple(stop)
+    for text in held:
+        if not isinstance(text, str):
+            raise InvalidArgument(f"stop holds {text!r}; stop strings are strings, for ids see `forbidden`")
+    return held
+
+
+def token_ids(name: str, ids: Any) -> list[int]:
+    """A few token ids, each a whole number of 0 or more.
+
+    Raises:
+        InvalidArgument: one id or a string instead of several ids, or what is no id.
+    """
+    several(name, ids, f"Put it into a list: {name}=[...].")
+    return [whole(f"an id in {name}", token) for token in ids]
+
+
+def number(name: str, value: Any) -> float:
+    """A real number, numpy's included.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise InvalidArgument(f"{name} is {value!r}; it must be a number")
+    return float(value)
+
+
+def prompt_ids(
+    index: int, prompt: Any, tok: AnyTokenizer, end_of_text: int, context_tokens: int, vocab_size: int
+) -> Ids:
+    """The tokens of prompt number `index`; a string is the beginning of a document. -> uint32[n], 0 < n < context.
+
+    Raises:
+        InvalidArgument: neither a string nor a vector of whole numbers, or empty.
+        ContextOverflow: it leaves no room for a token.
+        UnknownToken: an id outside the vocabulary.
+    """
+    ids: NDArray[np.integer[Any]]
+    if isinstance(prompt, str):
+        ids = np.concatenate([np.array([end_of_text], dtype=np.uint32), tok.encode(prompt)]).astype(np.int64)
+    else:
+        ids = _vector(index, prompt)
+    if ids.size == 0:
+        raise InvalidArgument(f"prompt {index} has no tokens; begin with end of text ({end_of_text})")
+    if ids.size >= context_tokens:
+        raise ContextOverflow(
+            f"prompt {index} has {ids.size} tokens, the context {context_tokens}: no room for an answer. "
+            "Shorten the prompt or use a model with a longer context."
+        )
+    outside = ids[(ids < 0) | (ids >= vocab_size)]
+    if outside.size:
+        raise UnknownToken(
+            f"prompt {index} holds id {outside[0]}, the model knows ids of 0 .. {vocab_size - 1}; "
+            "encode it with the model's own tokenizer"
+        )
+    return ids.astype(np.uint32)
+
+
+def _vector(index: int, prompt: Any) -> NDArray[np.integer[Any]]:
+    kind = type(prompt).__name__
+    if isinstance(prompt, Sequence) and any(isinstance(part, str | bytes | dict) for part in prompt):
+        kind = f"{kind} of {type(prompt[0]).__name__}"
+    if isinstance(prompt, dict | bytes | bytearray) or " of " in kind or prompt is None:
+        raise InvalidArgument(f"prompt {index} is a {kind}; it must be a string or a vector of ids. {_CHAT_HINT}")
+    try:
+        ids = np.asarray(prompt)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors on a device
+        raise InvalidArgument(f"prompt {index} is a {kind} that is no vector of ids ({error}). {_CHAT_HINT}") from error
+    if ids.ndim != 1 or not (ids.dtype.kind in "iu" or ids.size == 0):
+        raise InvalidArgument(
+            f"prompt {index} is {ids.dtype}{list(ids.shape)}; it must be a string or a vector of whole numbers. "
+            f"{_CHAT_HINT}"
+        )
+    return ids if ids.dtype.kind in "iu" else ids.astype(np.int64)
+
+
+def random_streams(stream_base: Any, prompts: int) -> list[int]:
+    """The number of each prompt's random stream.
+
+    Raises:
+        InvalidArgument: not a whole number or one for each prompt.
+    """
+    if isinstance(stream_base, str | bytes | dict) or stream_base is None:
+        raise InvalidArgument(f"stream_base is {stream_base!r}; give a whole number, or one for each prompt")
+    if not isinstance(stream_base, Iterable) or (isinstance(stream_base, np.ndarray) and stream_base.ndim == 0):
+        first = whole("stream_base", stream_base)
+        return list(range(first, first + prompts))
+    streams = [whole("a stream of stream_base", stream) for stream in stream_base]
+    if len(streams) != prompts:
+        raise InvalidArgument(f"{len(streams)} random streams for {prompts} prompts; give one for each")
+    return streams

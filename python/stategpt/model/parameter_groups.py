@@ -1,0 +1,68 @@
+"""Which parameters decay, and which take a learning rate of their own: what an optimizer must know about a model.
+
+Decoupled weight decay as in AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypedDict, runtime_checkable
+
+from torch import nn
+
+
+class ParameterGroup(TypedDict):
+    """One group as `torch.optim` takes it."""
+
+    params: list[nn.Parameter]
+    lr: float
+    """The rate asked for, times `scale`. A scheduler of `torch.optim` changes all groups in proportion."""
+    weight_decay: float
+    scale: float
+    """For a loop that sets the rates itself: `group["lr"] = rate * group["scale"]`."""
+
+
+@runtime_checkable
+class Scaled(Protocol):
+    """A module some of whose parameters want a learning rate of their own."""
+
+    def learning_rate_scales(self) -> dict[str, float]:
+        """Factor on the learning rate by parameter name, for those whose factor is not 1."""
+        ...
+
+
+def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
+    """Parameter names with and without weight decay.
+
+    Matrices of linear layers decay; norms, biases and the embedding table do not (a tied table counts once, as an
+    embedding): a token's row that is not in the batch would otherwise shrink at every step.
+    """
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    decayed: list[str] = []
+    kept: list[str] = []
+    for name, parameter in model.named_parameters():
+        decays = parameter.ndim >= 2 and id(parameter) not in embeddings
+        (decayed if decays else kept).append(name)
+    return decayed, kept
+
+
+def learning_rate_scales(model: nn.Module) -> dict[str, float]:
+    """Factors of `model` and of every module inside it, by the parameter's name in `model`."""
+    return {
+        f"{prefix}.{name}" if prefix else name: scale
+        for prefix, module in model.named_modules()
+        if isinstance(module, Scaled)
+        for name, scale in module.learning_rate_scales().items()
+    }
+
+
+def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[ParameterGroup]:
+    """Every parameter of `model` in one group with its weight decay and its learning rate."""
+    decayed, scales = set(decay_groups(model)[0]), learning_rate_scales(model)
+    members: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decay = weight_decay if name in decayed else 0.0
+        members.setdefault((decay, scales.get(name, 1.0)), []).append(parameter)
+    return [
+        {"params": params, "lr": lr * scale, "weight_decay": decay, "scale": scale}
+        for (decay, scale), params in members.items()
+    ]

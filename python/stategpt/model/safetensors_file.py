@@ -1,0 +1,202 @@
+"""Reading a .safetensors file: the header is checked whole before anything is allocated by it, tensors come one by one.
+
+    8 bytes     length of the header, little-endian
+    header      JSON: name -> {"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__" of strings
+    data        the tensors without gaps
+
+Tensors are read into their final place, not mapped: a mapped file that someone truncates kills its reader.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from stategpt.errors import CorruptArtifact, StorageError
+from stategpt.files import open_regular
+from stategpt.json_reader import Integer, Items, MapOf, Record, Text, check_value, parse_json
+from stategpt.visible_text import visible_line
+
+HEADER_LIMIT_BYTES = 2 << 20
+"""About 20,000 tensors; 405 billion parameters in one file would have 1,100."""
+
+FLOATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+"""Number formats that weights may have, by their names in the file."""
+
+_CHUNK = 1 << 20
+_ELEMENT_BYTES = {
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "C64": 8,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+}
+_TENSORS = MapOf(
+    Record(
+        {
+            "dtype": Text(max_chars=32),
+            "shape": Items(Integer(0), max_items=16),
+            "data_offsets": Items(Integer(0), min_items=2, max_items=2),
+        },
+        closed=True,
+    )
+)
+_METADATA = MapOf(Text(max_chars=1 << 16))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor of the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+    """Bytes `begin` to `end` of the data."""
+
+
+class SafetensorsFile:
+    """An open file with its checked header; a context manager.
+
+    Raises:
+        MissingFile, StorageError: no such file, or not a regular one.
+        CorruptArtifact: a header that breaks a rule of the format; the message names the file and the tensor.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO = open_regular(path)
+        try:
+            size = self._file.seek(0, 2)
+            self._file.seek(0)
+            header = self._header(size)
+            self.metadata: Mapping[str, str] = check_value(
+                header.pop("__metadata__", {}), _METADATA, where=f"{path}, metadata", error=CorruptArtifact
+            )
+            found = check_value(header, _TENSORS, where=f"{path}, header", error=CorruptArtifact)
+            self.tensors: Mapping[str, Stored] = {
+                name: Stored(entry["dtype"], tuple(entry["shape"]), *entry["data_offsets"])
+                for name, entry in found.items()
+            }
+            self._check_places(size - self._data)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> SafetensorsFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self, name: str, dtype: torch.dtype) -> Tensor:
+        """The tensor `name`, of a format in `FLOATS`, as `dtype` on the CPU; takes its own memory and at most 4 MiB.
+
+        Raises:
+            CorruptArtifact: the file became shorter, or the tensor holds an infinity or NaN.
+        """
+        stored = self.tensors[name]
+        tensor = torch.empty(stored.shape, dtype=dtype, device="cpu")
+        flat = tensor.view(-1)
+        self._seek(stored.begin)
+        if FLOATS[stored.dtype] == dtype:
+            self._fill(flat)
+        else:
+            buffer = torch.empty(min(_CHUNK, flat.numel()), dtype=FLOATS[stored.dtype], device="cpu")
+            for piece in torch.split(flat, _CHUNK):
+                self._fill(buffer[: piece.numel()])
+                piece.copy_(buffer[: piece.numel()])
+        if flat.numel() and not all(math.isfinite(float(bound)) for bound in flat.aminmax()):
+            raise CorruptArtifact(
+                f"{self.path}: {shown_name(name)} holds values that are not finite as {str(dtype)[6:]}; "
+                "export or download the model again"
+            )
+        return tensor
+
+    def same_bytes(self, one: str, other: str) -> bool:
+        """Two tensors are alike: dtype, shape and every byte."""
+        a, b = self.tensors[one], self.tensors[other]
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            return False
+        return all(x == y for x, y in zip(self._pieces(a), self._pieces(b), strict=True))
+
+    def _header(self, size: int) -> dict[str, object]:
+        length = int.from_bytes(self._file.read(8), "little")
+        self._data = 8 + length
+        if not 2 <= length <= min(HEADER_LIMIT_BYTES, size - 8):
+            raise CorruptArtifact(
+                f"{self.path} of {size} bytes says that its header has {length}; at most {HEADER_LIMIT_BYTES:,} are "
+                "read. The file is truncated or no safetensors file: export or download the model again."
+            )
+        where = f"{self.path}, header"
+        return check_value(  # type: ignore[no-any-return]
+            parse_json(self._file.read(length), where=where, error=CorruptArtifact),
+            MapOf(),
+            where=where,
+            error=CorruptArtifact,
+        )
+
+    def _check_places(self, data_bytes: int) -> None:
+        """The tensors fill the data, one behind the other, and each has the bytes of its shape."""
+        at = 0
+        for name, stored in sorted(self.tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
+            width, took = _ELEMENT_BYTES.get(stored.dtype), stored.end - stored.begin
+            if stored.begin != at or took < 0 or (width is not None and took != width * math.prod(stored.shape)):
+                raise CorruptArtifact(
+                    f"{self.path}: {shown_name(name)}, {visible_line(stored.dtype)} of shape {list(stored.shape)}, has "
+                    f"the bytes {stored.begin} to {stored.end}, expected from {at} on; export or download it again"
+                )
+            at = stored.end
+        if at != data_bytes:
+            raise CorruptArtifact(
+                f"{self.path} holds {data_bytes} bytes of tensors, its header describes {at}; it is truncated or "
+                "damaged: export or download the model again"
+            )
+
+    def _pieces(self, stored: Stored) -> Iterator[bytes]:
+        for start in range(stored.begin, stored.end, _CHUNK):
+            self._seek(start)
+            yield self._file.read(min(_CHUNK, stored.end - start))
+
+    def _seek(self, offset: int) -> None:
+        self._file.seek(self._data + offset)
+
+    def _fill(self, flat: Tensor) -> None:
+        """The next bytes of the file, as the numbers of `flat`."""
+        if not flat.numel():
+            return
+        left = flat.view(torch.uint8).numpy().data
+        while left:
+            try:
+                count = self._file.readinto(left)  # type: ignore[attr-defined]
+            except OSError as error:
+                raise StorageError(f"cannot read {self.path} ({error}). Check the disk.") from error
+            if not count:
+                raise CorruptArtifact(f"{self.path} became shorter while it was read; export or download it again")
+            left = left[count:]
+
+
+def shown_name(name: str) -> str:
+    """A tensor's name for a message: one line, no control characters, not too long."""
+    text = visible_line(name[:120])
+    return text if len(name) <= 120 else f"{text}..."

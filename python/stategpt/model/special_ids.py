@@ -1,0 +1,72 @@
+"""Which ids begin, end and pad the texts of a model, as its folder says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stategpt.artifacts import Json
+from stategpt.config.control import CONTROL_TOKENS, END_OF_TEXT, PAD
+from stategpt.errors import CorruptArtifact
+from stategpt.json_reader import Integer, Items, Optional, Record
+from stategpt.json_reader import OneOf as Either
+
+_ID = Integer(-1, 2**31 - 1)
+"""-1 stands for "none" in folders of the first Llama."""
+
+ID_FIELDS = {
+    "bos_token_id": Optional(_ID),
+    "eos_token_id": Optional(Either((_ID, Items(_ID, max_items=1024)))),
+    "pad_token_id": Optional(_ID),
+}
+"""Of config.json and of generation_config.json alike."""
+
+GENERATION = Record(ID_FIELDS)
+
+# What transformers takes where config.json has no such key; a key with null says "none".
+_ABSENT: Mapping[str, Mapping[str, int]] = {"llama": {"bos_token_id": 1, "eos_token_id": 2}}
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids of a model's special tokens; the defaults are those of this package's own tokenizers."""
+
+    bos: int | None = CONTROL_TOKENS.index(END_OF_TEXT)
+    """Begins a text."""
+    eos: tuple[int, ...] = (CONTROL_TOKENS.index(END_OF_TEXT),)
+    """Each of them ends a text."""
+    pad: int | None = CONTROL_TOKENS.index(PAD)
+    """Fills rows."""
+
+    def to_json(self) -> dict[str, Json]:
+        """The three keys of config.json and generation_config.json; one end id as a number, several as a list."""
+        eos: Json = list(self.eos) if len(self.eos) > 1 else (self.eos[0] if self.eos else None)
+        return {"bos_token_id": self.bos, "eos_token_id": eos, "pad_token_id": self.pad}
+
+
+def special_ids(config: Mapping[str, Any], generation: Mapping[str, Any], stated: frozenset[str]) -> SpecialIds:
+    """The ids of both files, each checked by `ID_FIELDS`; where both state one, generation_config.json decides.
+
+    `stated` are the keys that config.json has. Raises `CorruptArtifact` for an id outside the vocabulary, whose text
+    would never end: the files belong to another tokenizer.
+    """
+    absent = _ABSENT.get(config["model_type"], {})
+
+    def ids(key: str) -> tuple[int, ...]:
+        found = generation.get(key)
+        if found is None:
+            found = config[key] if key in stated else absent.get(key)
+        several = found if isinstance(found, list) else [] if found is None else [found]
+        outside = [number for number in several if number >= config["vocab_size"]]
+        if outside:
+            raise CorruptArtifact(
+                f"{key} is {outside[0]}, the vocabulary has {config['vocab_size']} tokens; "
+                "take config.json and generation_config.json from the model's own folder"
+            )
+        return tuple(dict.fromkeys(number for number in several if number >= 0))
+
+    def one(key: str) -> int | None:
+        return next(iter(ids(key)), None)
+
+    return SpecialIds(bos=one("bos_token_id"), eos=ids("eos_token_id"), pad=one("pad_token_id"))

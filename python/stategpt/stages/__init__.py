@@ -1,0 +1,48 @@
+"""The stages of a run, one file each, to be read from top to bottom.
+
+| module     | what it does                                             | left in the run folder       |
+|------------|----------------------------------------------------------|------------------------------|
+| `prepare`  | corpus, tokenizer, token shards                          | corpus/ tokenizer/ data/     |
+| `pretrain` | 1: next-token prediction on a mixture of documents       | base/                        |
+| `sft`      | 2: the same loss on answers only                         | sft/                         |
+| `rankings` | K answers of the SFT model to each prompt, in order      | rankings/                    |
+| `reward`   | 3: a score at the reward token; the better answer wins   | reward/                      |
+| `rl`       | 4: sample, score, do more of what scores well            | rl/                          |
+| `compare`  | every system on the same held-out prompts                | comparison/                  |
+
+Each holds a function of its own name, as in `stategpt.stages.sft.sft(run, folder)` for a `stategpt.config.Run` and a
+`stategpt.artifacts.run_folder.RunFolder`; it returns at once when its result is there. `stategpt.run` calls them in
+order. A module is imported when it is first used; they need torch (`MissingExtra` where it is not installed).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from stategpt.extras import require
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from . import compare as compare
+    from . import inputs as inputs
+    from . import prepare as prepare
+    from . import pretrain as pretrain
+    from . import rankings as rankings
+    from . import reward as reward
+    from . import rl as rl
+    from . import sft as sft
+
+__all__ = ["compare", "inputs", "prepare", "pretrain", "rankings", "reward", "rl", "sft"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in __all__:
+        raise AttributeError(f"module 'stategpt.stages' has no attribute {name!r}")
+    require("torch", f"stategpt.stages.{name}")
+    return importlib.import_module(f"stategpt.stages.{name}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__spec__"]

@@ -59,10 +59,10 @@ def test_many_special_tokens_are_refused_and_checked_in_linear_time() -> None:
 
 
 def test_a_special_token_with_a_lone_surrogate_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match="special token is not valid Unicode"):
+    with pytest.raises(InvalidArgument, match="surrogate"):
         Tokenizer.train(["ab"], 300, special_tokens=["<\ud800>"])
     path = rank_file(tmp_path)
-    with pytest.raises(InvalidArgument, match="not valid Unicode"):
+    with pytest.raises(InvalidArgument, match="surrogate"):
         Tokenizer.from_tiktoken(path, "gpt4", {"<\ud800>": 300})
 
 

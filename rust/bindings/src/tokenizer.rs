@@ -375,9 +375,8 @@ impl Tokenizer {
         let mut held = Vec::new();
         for segment in segments.try_iter()? {
             let segment = segment?;
-            held.push(if segment.is_instance_of::<PyString>() {
-                let text = segment.cast::<PyString>()?;
-                fitting(utf8(text)?.as_bytes())?;
+            held.push(if let Ok(text) = segment.cast::<PyString>() {
+                fitting(utf8(&segment)?.as_bytes())?;
                 Part::Text(PyBackedStr::try_from(text.clone())?)
             } else {
                 let id = id_of(&segment, self.0.vocab_size())?;

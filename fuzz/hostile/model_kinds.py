@@ -224,8 +224,8 @@ def published_manifests(case: Case) -> object:
     """Manifests of other types, of other names (`../`, absolute), of absurd sizes, bombs."""
     folder = case.folder / "published"
     _copy(at("published"), folder)
-    found: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
-    content = dumped(found)
+    content = (folder / "manifest.json").read_bytes()
+    found: dict[str, Any] = json.loads(content)
     if not case.is_good:
         names = ("../x", "/etc/passwd", "a/../../x", "\u0000", "", ".", "x" * 5000, "manifest.json", "config.json/x")
         changed = copy.deepcopy(found)

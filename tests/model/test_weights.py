@@ -310,3 +310,14 @@ def test_weights_written_anew_carry_no_mark(tmp_path):
     with safe_open(tmp_path / "b" / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
     GPT.from_pretrained(tmp_path / "b")
+
+
+def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
+    model = GPT(SHAPE)
+    for number in range(12):  # the order of two metadata keys would differ in every other call
+        (tmp_path / str(number)).mkdir()
+        model.save_pretrained(tmp_path / str(number), manifest=True)
+    files = {(tmp_path / str(number) / "model.safetensors").read_bytes() for number in range(12)}
+    assert len(files) == 1
+    header = next(iter(files))[8:].partition(b"model.")[0]
+    assert header.startswith(b'{"__metadata__":{"format":"pt",')

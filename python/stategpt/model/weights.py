@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -75,7 +76,20 @@ def save_weights(
     tensors |= {name: tensor.to(dtype) for name, tensor in further.items()}
     # "format" is what transformers looks for before it trusts a safetensors file.
     mark = {MANIFEST_MARK: MANIFEST_FILE} if manifest else {}
-    publish_file(folder / WEIGHTS_FILE, save(tensors, metadata={"format": "pt", **mark}))
+    publish_file(folder / WEIGHTS_FILE, _with_metadata(save(tensors), {"format": "pt", **mark}))
+
+
+def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
+    """The safetensors file `content` with this metadata.
+
+    The library writes several metadata keys in an order that differs from call to call; equal weights must give equal
+    bytes, since a run's fingerprints cover them.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": metadata, **json.loads(content[8:end])}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8 bytes, as the library has it
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[end:]))
 
 
 def load_model(

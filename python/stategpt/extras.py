@@ -34,7 +34,7 @@ def require(module: str, what: str, extra: Extra = "train") -> None:
         MissingExtra: it is not installed; the message says how to install it. An ImportError too.
     """
     try:
-        found = module in sys.modules or importlib.util.find_spec(module) is not None
+        found = sys.modules.get(module) is not None or importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         found = False
     if not found:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from stategpt.errors import MissingExtra
+from stategpt.extras import require
 
 if TYPE_CHECKING:
     import torch
@@ -44,12 +44,9 @@ class BatchTensors:
 
 def batch_tensors(batch: Batch, device: Device) -> BatchTensors:
     """`batch` on `device`. Raises MissingExtra where torch is not installed."""
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            "Batch.torch needs torch, which is not installed. Install the extra: pip install 'stategpt[train]'"
-        ) from error
+    require("torch", "Batch.torch")
+    import torch
+
     from stategpt.ops import TensorLayout
 
     ids = np.stack([batch.tokens, batch.targets]).astype(np.int64)

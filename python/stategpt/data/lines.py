@@ -156,6 +156,7 @@ class Line:
 def read_lines(source: Source, limit_bytes: int = LINE_LIMIT_BYTES) -> Iterator[Line]:
     """The lines of `source` in order, each at most `limit_bytes` in memory; text after the last line end is a line."""
     number, byte_offset = 0, 0
+    limit_bytes = max(limit_bytes, len(_MARK))  # the mark is seen whole
     while content := source.readline(limit_bytes + 1):
         number += 1
         taken = len(content)

@@ -211,6 +211,11 @@ def test_a_path_that_fails_is_one_line_and_nothing_reaches_the_terminal_raw(
     assert told.count("\n") == 1
 
 
+def test_a_nul_byte_in_the_run_folders_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "test_cpu", "--out", "a\0b"]) == 2
+    assert capsys.readouterr().err.startswith("stategpt: cannot make the run folder 'a\\x00b'")
+
+
 def test_an_error_of_the_system_that_names_no_path_is_a_bug_and_is_shown_whole(
     stages: Callable[[Runner], None],
 ) -> None:

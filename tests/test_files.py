@@ -38,3 +38,9 @@ def test_no_more_than_the_limit_is_taken(tmp_path: Path) -> None:
         read_bytes(path, 10)
     with pytest.raises(CorruptArtifact):
         read_bytes(path, 10, CorruptArtifact)
+
+
+def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    assert read_bytes(path, 1 << 60) == b"abc"  # one read() of the limit would be a MemoryError

@@ -11,6 +11,7 @@ use stategpt_tokenizer::{Documents, Model, Pattern, Special, Target, Tokenizer, 
 const USAGE: &str = "usage: instructions encode_warm|encode_cold|train REPEATS";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    stategpt_tokenizer::fix_keys_for_measuring();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [name, repeats] = words.as_slice() else {
         return Err(USAGE.into());

@@ -15,6 +15,7 @@ from stategpt.errors import DataError, MissingFile, StategptError, StorageError
 
 TEXT_LIMIT_BYTES = 64 << 20
 """Default limit on a file that is read whole: no configuration, manifest or record list comes near it."""
+_BLOCK_BYTES = 1 << 20
 
 
 def open_regular(path: str | PathLike[str]) -> BinaryIO:
@@ -50,14 +51,19 @@ def read_bytes(
         MissingFile, StorageError: as `open_regular`.
         error: the file is larger; at most `limit_bytes` + 1 bytes were read.
     """
+    content = bytearray()
     with open_regular(path) as file:
         try:
-            content = file.read(limit_bytes + 1)
+            # In blocks: one read() of the limit would allocate the limit, whatever the file has.
+            while len(content) <= limit_bytes and (
+                block := file.read(min(_BLOCK_BYTES, limit_bytes + 1 - len(content)))
+            ):
+                content += block
         except OSError as failure:
             raise StorageError(f"cannot read {os.fspath(path)} ({failure}). Check the disk.") from failure
     if len(content) > limit_bytes:
         raise error(f"{os.fspath(path)} is larger than {limit_bytes:,} bytes, the limit for such a file.")
-    return content
+    return bytes(content)
 
 
 def _kind(mode: int) -> str:

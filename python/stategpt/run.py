@@ -155,6 +155,8 @@ def _made(root: Path) -> Path:
     """The run folder, made if absent."""
     try:
         root.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:  # a NUL byte in the name
+        raise StorageError(f"cannot make the run folder {str(root)!a}: {error}. Choose another folder.") from error
     except OSError as error:
         where = error.filename or root
         raise StorageError(

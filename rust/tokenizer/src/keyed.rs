@@ -25,6 +25,18 @@ impl Default for Keys {
     }
 }
 
+/// Gives this process fixed keys, before it has drawn any: for counting instructions, which differ by a percent or two with
+/// the keys. Never for input from outside.
+#[doc(hidden)]
+pub fn fix_keys_for_measuring() {
+    for (place, key) in DRAWN
+        .iter()
+        .zip([0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03])
+    {
+        place.store(key, Ordering::Relaxed);
+    }
+}
+
 fn drawn(place: &AtomicU64) -> u64 {
     let known = place.load(Ordering::Relaxed);
     if known != 0 {

@@ -56,6 +56,8 @@ pub use classes::UNICODE_VERSION;
 pub use cutter::{Cutter, Step};
 pub use decode::{document, valid_text};
 pub use error::{Fault, Result, TokenizerError};
+#[doc(hidden)]
+pub use keyed::fix_keys_for_measuring;
 pub use model::{
     AddedToken, MAX_VOCABULARY, MOST_ADDED, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, NO_TOKEN,
     TokenTable, Unknown,

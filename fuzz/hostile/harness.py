@@ -261,6 +261,8 @@ def _try(kind: Kind, case: Case, good: str) -> tuple[str, str]:
         return ("same" if digest == good else "different"), digest
     except (StategptError, Refused) as error:
         return "typed", f"{type(error).__name__}: {error}"
+    except MemoryError as error:  # documented for results that do not fit, and then it says what was too much
+        return ("typed" if str(error) else "raw"), f"MemoryError: {error}"
     except BaseException as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         detail = f"{type(error).__name__}: {str(error)[:200]!r} at {where.filename}:{where.lineno}"

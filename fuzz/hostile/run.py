@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="children at a time")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the marks of this page")
     options = parser.parse_args(arguments)
+    page = options.write and options.write.resolve()  # the folder changes below
     kinds = [kind for kind in KINDS if options.kind in kind.name]
     if options.write and len(kinds) < len(KINDS):
         parser.error("--write needs all kinds")
@@ -63,8 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     print(text)
     print("\n".join(faults(counts)))
     print(f"{sum(count.outcomes.total() for count in counts.values()):,} cases in {time.monotonic() - began_s:.0f} s")
-    if options.write:
-        write_into(options.write, text)
+    if page:
+        write_into(page, text)
     return int(has_faults(counts))
 
 

@@ -337,6 +337,12 @@ def test_a_setting_of_the_wrong_type_is_named(engine, setting, found):
         engine.generate(["Return"], **setting)
 
 
+def test_more_completions_than_any_memory_holds_are_refused(engine):
+    for n in (2**31, 2**40):
+        with pytest.raises(InvalidArgument, match=r"at most 4,194,304 completions"):
+            engine.generate(["Return"], n=n)
+
+
 def test_an_engine_of_the_wrong_parts_is_refused_and_has_a_short_repr(engine, model, tok):
     with pytest.raises(InvalidArgument, match=r"model is of type GPTConfig; it must be a GPT"):
         Engine(model.config, tok)

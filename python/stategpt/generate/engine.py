@@ -59,6 +59,10 @@ class Completion:
     __repr__ = short_repr
 
 
+MAX_COMPLETIONS = 1 << 22
+"""Most completions of one call: what is kept of each takes some hundred bytes before the first token is sampled."""
+
+
 class Engine:
     """Samples from `model` through `tok`; the model may be trained between calls.
 
@@ -221,6 +225,11 @@ class Engine:
 
     def _items(self, ids: Sequence[Ids], n: int, max_tokens: int, stream_base: int | Sequence[int]) -> list[Item]:
         samples, most = whole("n", n, 1), whole("max_tokens", max_tokens, 1)
+        if samples * len(ids) > MAX_COMPLETIONS:
+            raise InvalidArgument(
+                f"n is {samples}, for {len(ids)} prompts; a call makes at most {MAX_COMPLETIONS:,} completions. "
+                "Ask for fewer at a time."
+            )
         streams = random_streams(stream_base, len(ids))
         context = self.model.config.context_tokens
         return [

@@ -54,7 +54,7 @@ mutants: setup  ## break the product in one place after another: the tests named
 	$(BIN)/python tests/mutants/run.py $(AREAS)
 
 .PHONY: fuzz
-fuzz: setup  ## hostile input: the fuzz targets on changed seeds, then every reader and argument (5 minutes; TRIES=60)
+fuzz: setup  ## hostile input: the fuzz targets on changed seeds, then every reader and argument (5 minutes; TRIES=200)
 	@$(call say,Fuzz targets on their seeds and on changes of them)
 	cargo test --locked --release -p stategpt-fuzz
 	@$(call say,Hostile inputs of every kind)

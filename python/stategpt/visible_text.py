@@ -17,6 +17,11 @@ def visible(text: str) -> str:
     return _UNSAFE.sub(lambda match: ascii(match.group())[1:-1], whole)
 
 
-def visible_line(text: str) -> str:
-    """As `visible`, with line ends and tabs escaped too: for names that must stay on one line."""
+def visible_line(text: str, max_chars: int | None = None) -> str:
+    """As `visible`, with line ends and tabs escaped too: for names that must stay on one line.
+
+    Of a longer text than `max_chars` the start, and dots.
+    """
+    if max_chars is not None and len(text) > max_chars:
+        text = f"{text[:max_chars]}..."
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")

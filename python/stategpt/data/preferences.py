@@ -268,4 +268,4 @@ def _string(row: Mapping[str, object], key: str) -> str:
 
 def _shown(text: str) -> str:
     """A name in a message: quoted, on one line and short."""
-    return repr(visible_line(text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."))
+    return repr(visible_line(text, _SHOWN_CHARS))

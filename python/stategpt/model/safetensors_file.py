@@ -198,5 +198,4 @@ class SafetensorsFile:
 
 def shown_name(name: str) -> str:
     """A tensor's name for a message: one line, no control characters, not too long."""
-    text = visible_line(name[:120])
-    return text if len(name) <= 120 else f"{text}..."
+    return visible_line(name, 120)

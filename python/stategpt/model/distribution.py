@@ -10,7 +10,7 @@ from torch import Tensor
 from stategpt.errors import InvalidArgument
 
 
-def log_probs(logits_MV: Tensor, temperature: float, forbidden: Sequence[int] = ()) -> Tensor:
+def log_probs(logits_MV: Tensor, temperature: float, forbidden: Sequence[int] | Tensor = ()) -> Tensor:
     """log softmax(logits / temperature) with the `forbidden` ids at minus infinity. -> float32[M, V], differentiable.
 
     The division comes after the cast to float32. A temperature of 0 is no distribution: the sampler takes the largest

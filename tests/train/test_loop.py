@@ -250,6 +250,38 @@ def test_three_non_finite_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
         fit(Regression(model, 20, bad_steps=frozenset({4, 5, 6})), model, _settings(tmp_path))
 
 
+class Minibatches(Regression):
+    """Three updates a step, those in `bad_updates` not finite."""
+
+    bad_updates: frozenset[int] = frozenset()
+
+    def updates(self, step: int) -> Iterable[Sequence[tuple[Tensor, Tensor]]]:
+        ((batch,),) = super().updates(step)
+        for number in range(3):
+            x, y = batch[0][number::3], batch[1][number::3]
+            yield [(x, y * float("nan") if number in self.bad_updates else y)]
+
+
+def test_one_bad_rollout_of_three_minibatches_is_one_bad_step(tmp_path: Path) -> None:
+    model = _model()
+    task = Minibatches(model, 20, bad_steps=frozenset({4, 5, 9}))
+    state = fit(task, model, _settings(tmp_path))
+    assert (state.step, state.skipped, state.skipped_in_a_row) == (20, 9, 0)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped"] for line in lines] == [0] * 4 + [3] + [6] * 4 + [9] * 11
+    task = Minibatches(model, 20, bad_steps=frozenset({4, 5, 6}))
+    with pytest.raises(TrainingDiverged, match=r"step 6: .*3 steps in a row"):
+        fit(task, model, _settings(tmp_path / "three"))
+
+
+def test_a_step_with_a_finite_update_is_a_good_one(tmp_path: Path) -> None:
+    model = _model()
+    task = Minibatches(model, 5)
+    task.bad_updates = frozenset({0, 2})
+    assert fit(task, model, _settings(tmp_path)).skipped == 10
+    assert _weights(model) != _weights(_model())
+
+
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_ends_at_a_step_border_with_a_checkpoint(
     tmp_path: Path, number: signal.Signals, error: type[BaseException]

@@ -172,20 +172,23 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["scale"]
     logged: list[dict[str, float]] = []
+    taken = 0
     for micro_batches in task.updates(state.step):
         values = _accumulate(task, model, micro_batches, settings.precision)
-        norm = float(clip_gradients(model.parameters(), settings.optim.clip_norm))
-        if math.isfinite(norm) and math.isfinite(values[task.loss_unit]):
+        values["gradient_norm"] = float(clip_gradients(model.parameters(), settings.optim.clip_norm))
+        if math.isfinite(values["gradient_norm"]) and math.isfinite(values[task.loss_unit]):
             optimizer.step()
-            state.skipped_in_a_row = 0
-        else:
-            _count_skip(state, values[task.loss_unit], norm)
+            taken += 1
         optimizer.zero_grad(set_to_none=True)
         state.tokens += sum(task.tokens(batch) for batch in micro_batches)
-        logged.append({**values, "gradient_norm": norm})
+        logged.append(values)
+    state.skipped += len(logged) - taken
+    state.skipped_in_a_row = state.skipped_in_a_row + 1 if logged and not taken else 0
+    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+        raise _diverged(state, logged[-1][task.loss_unit], logged[-1]["gradient_norm"])
     names = logged[0] if logged else ()
     mean = {key: sum(values[key] for values in logged) / len(logged) for key in names}
-    return {**mean, "learning_rate": learning_rate, **task.step_metrics()}
+    return {**mean, "learning_rate": learning_rate, "skipped": state.skipped, **task.step_metrics()}
 
 
 def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision) -> dict[str, float]:
@@ -202,11 +205,8 @@ def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], pre
     return {key: value / max(weight, 1e-9) for key, value in sums.items()}
 
 
-def _count_skip(state: LoopState, loss: float, norm: float) -> None:
-    state.skipped += 1
-    state.skipped_in_a_row += 1
-    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-        raise TrainingDiverged(
-            f"step {state.step}: loss {loss}, gradient norm {norm}; {MAX_SKIPPED_IN_A_ROW} steps in a row were not "
-            "finite. The last checkpoint is intact: lower the learning rate or look at the data of these steps."
-        )
+def _diverged(state: LoopState, loss: float, norm: float) -> TrainingDiverged:
+    return TrainingDiverged(
+        f"step {state.step}: loss {loss}, gradient norm {norm}; {MAX_SKIPPED_IN_A_ROW} steps in a row were not "
+        "finite. The last checkpoint is intact: lower the learning rate or look at the data of these steps."
+    )

@@ -134,6 +134,26 @@ def test_a_prompt_whose_samples_earn_the_same_has_advantage_zero() -> None:
     assert everything_equal.tolist() == [0.0] * 8, "nothing is divided by a spread of zero"
 
 
+@pytest.mark.parametrize("reward", [0.0, 0.1, 0.3, 0.7, 1.0, -3.3, 1e-6, 1e6])
+@pytest.mark.parametrize("completions", range(2, 17))
+def test_a_constant_reward_gives_no_advantage(completions: int, reward: float) -> None:
+    config, samples = replace(CONFIG, completions=completions), 24 * completions
+    weights, idle_share = completion_weights(torch.full((samples,), reward), torch.zeros(samples), config)
+    assert not weights.any()
+    assert idle_share == 1.0
+    kl_noise = 1e-6 * torch.randn(samples, generator=torch.Generator().manual_seed(0))
+    weights, _ = completion_weights(torch.full((samples,), reward), kl_noise, config)
+    assert not weights.any(), "a KL of rounding errors is none"
+
+
+def test_prompts_without_signal_are_counted_before_the_kl_penalty() -> None:
+    rewards = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 2.0, 3.0])
+    kl = torch.tensor([0.5, 0.1, 0.7, 0.2, 0.0, 0.3, 0.1, 0.2])
+    weights, idle_share = completion_weights(rewards, kl, replace(CONFIG, beta=0.1))
+    assert idle_share == 0.5
+    assert weights[:4].abs().min() > 0, "the KL alone is a reason to move"
+
+
 def test_reward_weighted_is_the_reward_less_the_kl() -> None:
     config = replace(CONFIG, objective="reward_weighted", beta=0.5)
     weights, _ = completion_weights(torch.tensor([1.0, -1.0]), torch.tensor([0.4, 0.0]), replace(config, completions=2))

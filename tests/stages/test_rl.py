@@ -1,6 +1,7 @@
 """The RL stage: what it samples is what it scores and what it trains on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from stategpt.config import RLConfig  # noqa: E402
-from stategpt.data import PythonLibrary, chat_prompt  # noqa: E402
+from stategpt.artifacts import RunFolder  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, RLConfig, Run  # noqa: E402
+from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, chat_prompt  # noqa: E402
 from stategpt.errors import TrainingDiverged  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
-from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.rl import RLTask, Rollout, completion_weights, prompts_of_step  # noqa: E402
-from stategpt.train.policy import CompletionBatch, completion_log_probs  # noqa: E402
+from stategpt.train.losses import sum_by_sample  # noqa: E402
+from stategpt.train.policy import CompletionBatch, completion_log_probs, log_ratios  # noqa: E402
 
 CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, max_tokens=10, precision="float32", max_kl=0.0)
 
@@ -75,6 +78,35 @@ def test_the_ratio_of_the_first_minibatch_is_one(task: RLTask) -> None:
 def test_the_sampler_and_the_training_forward_agree(task: RLTask) -> None:
     _rollout(task)
     assert task.step_metrics()["sampler_gap_nats"] < 1e-4
+
+
+def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
+    recipe: Run, library: PythonLibrary, tmp_path: Path
+) -> None:
+    texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
+    small = Tokenizer.train(texts, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
+    inputs = Inputs(recipe, RunFolder(tmp_path), small, ControlTokens.of(small), torch.device("cpu"))
+    prompts = [chat_prompt(small, pair.prompt) for pair in library.pairs_train[:6]]
+    torch.manual_seed(0)
+    policy, reference, judge = GPT(recipe.model), GPT(recipe.model), RewardModel(GPT(recipe.model))
+    assert (small.vocab_size, recipe.model.vocab_size) == (300, 512)
+    # An end id of the model's own is an action, as end of text is.
+    policy.special_ids = reference.special_ids = SpecialIds(eos=(inputs.control.end_of_text, inputs.control.user))
+    task = RLTask(inputs, CONFIG, policy, reference.eval(), RewardScorer(judge, small), prompts)
+    rollout = _rollout(task)
+    assert task.step_metrics()["sampler_gap_nats"] < 1e-5
+    assert rollout.batch.ids_M.max() < 300
+    assert set(task.forbidden) == {*inputs.control.forbidden, *range(300, 512)} - {inputs.control.user}
+
+    sampled = task.engine.generate(prompts, temperature=0.7, max_tokens=10, seed=1)
+    ids = [completion.ids for completion in sampled]
+    ratios = log_ratios(policy, reference, prompts, ids, temperature=0.7, tok=small)
+    batch = CompletionBatch.of(prompts, ids, inputs.control.pad, inputs.device)
+    with torch.no_grad():
+        theirs, _ = completion_log_probs(reference, batch, 0.7, task.forbidden)
+    theirs_S = sum_by_sample(theirs, batch.sample_M, batch.samples)
+    ours_S = np.array([completion.logprobs.sum() for completion in sampled])
+    assert (ours_S - theirs_S.numpy()) == pytest.approx(ratios, abs=1e-4), "the judge's KL is of the same distribution"
 
 
 def test_log_probabilities_are_those_of_the_distribution_sampled_from(task: RLTask) -> None:

@@ -79,7 +79,7 @@ class Judge:
             prompts,
             [c.ids for c in completions],
             temperature=self.run.evaluate.temperature,
-            control=self.scorer.control,
+            tok=self.tok,
         )
         return float(ratios.mean())
 

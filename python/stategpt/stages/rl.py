@@ -38,7 +38,7 @@ from stategpt.data.randomness import bits, permutation
 from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
-from stategpt.model import GPT, RewardModel, autocast
+from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import (
@@ -85,7 +85,7 @@ class RLTask:
         self.scorer, self.prompts = scorer, prompts
         self.engine = inputs.engine(policy)
         self.steps = config.steps
-        self.forbidden = inputs.control.forbidden
+        self.forbidden = undrawn_ids(policy, inputs.tok)
         self._metrics: dict[str, float] = {}
 
     def updates(self, step: int) -> Iterable[Sequence[Rollout]]:

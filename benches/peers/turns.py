@@ -203,8 +203,8 @@ def fresh(job: Job) -> Job:
 def scaling(job: Job) -> Job:
     """Seconds of one thread, of two threads, and of two processes with half of the documents each, in turns.
 
-    `seconds` are of the wall clock: what is wanted, where the machine is ours alone. `cpu` is the time of all threads and
-    processes together: what the second one costs, whoever else is at work.
+    `seconds` are of the wall clock: what is wanted, where the machine is ours alone. `cpu` is the time of all threads
+    and processes together: what the second one costs, whoever else is at work.
     """
     name = [job["library"], "batch"]
     jobs = {

@@ -3,9 +3,9 @@
     python tests/mutants/run.py [AREA ...] [--only TEXT] [--folder FOLDER] [--workers 2]
 
 Each worker has a copy of the tree; the first one also compiles Rust, whose target is kept between runs. A named test
-must pass on the unchanged copy before a mutant that names it counts. Tests run in forked processes that have pytest, torch
-and the like already, and of the product nothing. Exit status: 0 all mutants were noticed, 1 some were not, 2 an entry or
-its tests are wrong.
+must pass on the unchanged copy before a mutant that names it counts. Tests run in forked processes that have pytest,
+torch and the like already, and of the product nothing. Exit status: 0 all mutants were noticed, 1 some were not, 2 an
+entry or its tests are wrong.
 """
 
 from __future__ import annotations

@@ -103,6 +103,8 @@ class Tree:
 
     def _forked_pytest(self, tests: Sequence[str], limit_s: float, *, is_whole: bool) -> int:
         options = ["-q", "-x", "-p", "no:cacheprovider", f"--basetemp={self._folder / 'temporary'}"]
+        # Plugins of pytest come with the libraries; their assertions stay as they are.
+        options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
         arguments = [*options, "--timeout", str(max(1, int(limit_s))), *tests]
         child = os.fork()
         if child == 0:

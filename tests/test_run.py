@@ -23,6 +23,8 @@ from stategpt.config import Run
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, StorageError
 from stategpt.recipes import test_cpu as smoke_recipe
 
+pytestmark = pytest.mark.xdist_group("run")
+
 MODELS = ("base", "sft", "reward", "rl")
 
 

@@ -205,6 +205,7 @@ def test_a_line_of_64_mib_needs_little_beyond_its_ids() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("memory")
 def test_a_line_of_a_gibibyte_needs_less_than_half_a_gibibyte_beyond_its_ids() -> None:
     free = int(
         next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line).split()[1]

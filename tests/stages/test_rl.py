@@ -1,6 +1,7 @@
 """The RL stage: what it samples is what it scores and what it trains on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,16 +11,18 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from stategpt.config import RLConfig  # noqa: E402
-from stategpt.data import PythonLibrary, chat_prompt  # noqa: E402
+from stategpt.artifacts import RunFolder  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, RLConfig, Run  # noqa: E402
+from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, chat_prompt  # noqa: E402
 from stategpt.errors import TrainingDiverged  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
-from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.rl import RLTask, Rollout, completion_weights, prompts_of_step  # noqa: E402
-from stategpt.train.policy import CompletionBatch, completion_log_probs  # noqa: E402
+from stategpt.train.losses import sum_by_sample  # noqa: E402
+from stategpt.train.policy import CompletionBatch, completion_log_probs, log_ratios  # noqa: E402
 
-CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, max_tokens=10, precision="float32", max_kl=0.0)
+CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, precision="float32", max_kl=0.0)
 
 
 @pytest.fixture
@@ -77,6 +80,35 @@ def test_the_sampler_and_the_training_forward_agree(task: RLTask) -> None:
     assert task.step_metrics()["sampler_gap_nats"] < 1e-4
 
 
+def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
+    recipe: Run, library: PythonLibrary, tmp_path: Path
+) -> None:
+    texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
+    small = Tokenizer.train(texts, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
+    inputs = Inputs(recipe, RunFolder(tmp_path), small, ControlTokens.of(small), torch.device("cpu"))
+    prompts = [chat_prompt(small, pair.prompt) for pair in library.pairs_train[:6]]
+    torch.manual_seed(0)
+    policy, reference, judge = GPT(recipe.model), GPT(recipe.model), RewardModel(GPT(recipe.model))
+    assert (small.vocab_size, recipe.model.vocab_size) == (300, 512)
+    # An end id of the model's own is an action, as end of text is.
+    policy.special_ids = reference.special_ids = SpecialIds(eos=(inputs.control.end_of_text, inputs.control.user))
+    task = RLTask(inputs, CONFIG, policy, reference.eval(), RewardScorer(judge, small), prompts)
+    rollout = _rollout(task)
+    assert task.step_metrics()["sampler_gap_nats"] < 1e-5
+    assert rollout.batch.ids_M.max() < 300
+    assert set(task.forbidden) == {*inputs.control.forbidden, *range(300, 512)} - {inputs.control.user}
+
+    sampled = task.engine.generate(prompts, temperature=0.7, max_tokens=10, seed=1)
+    ids = [completion.ids for completion in sampled]
+    ratios = log_ratios(policy, reference, prompts, ids, temperature=0.7, tok=small)
+    batch = CompletionBatch.of(prompts, ids, inputs.control.pad, inputs.device)
+    with torch.no_grad():
+        theirs, _ = completion_log_probs(reference, batch, 0.7, task.forbidden)
+    theirs_S = sum_by_sample(theirs, batch.sample_M, batch.samples)
+    ours_S = np.array([completion.logprobs.sum() for completion in sampled])
+    assert (ours_S - theirs_S.numpy()) == pytest.approx(ratios, abs=1e-4), "the judge's KL is of the same distribution"
+
+
 def test_log_probabilities_are_those_of_the_distribution_sampled_from(task: RLTask) -> None:
     batch = _rollout(task).batch
     ours, entropy = completion_log_probs(task.policy, batch, 0.7, task.forbidden)
@@ -132,6 +164,26 @@ def test_a_prompt_whose_samples_earn_the_same_has_advantage_zero() -> None:
     assert idle_share == 0.5
     everything_equal, _ = completion_weights(torch.ones(8), torch.zeros(8), CONFIG)
     assert everything_equal.tolist() == [0.0] * 8, "nothing is divided by a spread of zero"
+
+
+@pytest.mark.parametrize("reward", [0.0, 0.1, 0.3, 0.7, 1.0, -3.3, 1e-6, 1e6])
+@pytest.mark.parametrize("completions", range(2, 17))
+def test_a_constant_reward_gives_no_advantage(completions: int, reward: float) -> None:
+    config, samples = replace(CONFIG, completions=completions), 24 * completions
+    weights, idle_share = completion_weights(torch.full((samples,), reward), torch.zeros(samples), config)
+    assert not weights.any()
+    assert idle_share == 1.0
+    kl_noise = 1e-6 * torch.randn(samples, generator=torch.Generator().manual_seed(0))
+    weights, _ = completion_weights(torch.full((samples,), reward), kl_noise, config)
+    assert not weights.any(), "a KL of rounding errors is none"
+
+
+def test_prompts_without_signal_are_counted_before_the_kl_penalty() -> None:
+    rewards = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 2.0, 3.0])
+    kl = torch.tensor([0.5, 0.1, 0.7, 0.2, 0.0, 0.3, 0.1, 0.2])
+    weights, idle_share = completion_weights(rewards, kl, replace(CONFIG, beta=0.1))
+    assert idle_share == 0.5
+    assert weights[:4].abs().min() > 0, "the KL alone is a reason to move"
 
 
 def test_reward_weighted_is_the_reward_less_the_kl() -> None:

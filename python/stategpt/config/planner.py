@@ -222,7 +222,7 @@ def _sft(run: Run, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
     flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
-    memory = training_bytes(run.model, run.sft.batch_rows * _sequence(assumed))
+    memory = training_bytes(run.model, min(run.sft.batch_rows, run.sft.micro_batch_rows) * _sequence(assumed))
     steps = math.ceil(sequences / run.sft.batch_rows)
     seconds, known = flops / assumed.train_flops_per_s, assumed.sft_pairs > 0
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)

@@ -78,8 +78,8 @@ class Judge:
             self.reference,
             prompts,
             [c.ids for c in completions],
-            temperature=self.run.evaluate.temperature,
-            control=self.scorer.control,
+            temperature=self.run.sampling.temperature,
+            tok=self.tok,
         )
         return float(ratios.mean())
 

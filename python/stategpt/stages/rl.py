@@ -38,10 +38,11 @@ from stategpt.data.randomness import bits, permutation
 from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
-from stategpt.model import GPT, RewardModel, autocast
+from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import (
+    constant_groups,
     kl_penalised_rewards,
     leave_one_out_advantages,
     policy_gradient_loss,
@@ -84,7 +85,8 @@ class RLTask:
         self.scorer, self.prompts = scorer, prompts
         self.engine = inputs.engine(policy)
         self.steps = config.steps
-        self.forbidden = inputs.control.forbidden
+        self.temperature = inputs.run.sampling.temperature
+        self.forbidden = undrawn_ids(policy, inputs.tok)
         self._metrics: dict[str, float] = {}
 
     def updates(self, step: int) -> Iterable[Sequence[Rollout]]:
@@ -96,8 +98,8 @@ class RLTask:
         completions = self.engine.generate(
             prompts,
             n=config.completions,
-            temperature=config.temperature,
-            max_tokens=config.max_tokens,
+            temperature=self.temperature,
+            max_tokens=self.inputs.run.sampling.max_tokens,
             seed=int(bits(self.inputs.run.seed, "rl samples", step) >> np.uint64(2)),
         )
         self.policy.train()
@@ -116,8 +118,8 @@ class RLTask:
         """The batch with the log-probabilities of policy and reference, and the policy's entropy; no gradient."""
         batch = CompletionBatch.of(prompts, [c.ids for c in completions], self.inputs.control.pad, self.inputs.device)
         with torch.no_grad(), autocast(self.config.precision, self.inputs.device):
-            policy_M, entropy_M = completion_log_probs(self.policy, batch, self.config.temperature, self.forbidden)
-            reference_M, _ = completion_log_probs(self.reference, batch, self.config.temperature, self.forbidden)
+            policy_M, entropy_M = completion_log_probs(self.policy, batch, self.temperature, self.forbidden)
+            reference_M, _ = completion_log_probs(self.reference, batch, self.temperature, self.forbidden)
         return batch, policy_M, reference_M, entropy_M
 
     def _weigh(
@@ -164,7 +166,7 @@ class RLTask:
 
     def loss(self, batch: Rollout) -> Loss:
         """Policy-gradient or reward-weighted loss over the completion tokens, end of text included."""
-        log_probs_M, _ = completion_log_probs(self.policy, batch.batch, self.config.temperature, self.forbidden)
+        log_probs_M, _ = completion_log_probs(self.policy, batch.batch, self.temperature, self.forbidden)
         weights_M = batch.weights_S[batch.batch.sample_M]
         if self.config.objective == "reward_weighted":
             total = reward_weighted_loss(log_probs_M, weights_M)
@@ -181,17 +183,19 @@ class RLTask:
 
 
 def completion_weights(rewards_S: Tensor, kl_S: Tensor, config: RLConfig) -> tuple[Tensor, float]:
-    """What each completion's log-likelihood is weighted by, and the share of prompts whose samples all earned the same.
+    """What each completion's log-likelihood is weighted by, and the share of prompts whose samples all earned the same
+    reward, before the KL penalty and but for rounding.
 
     rloo: leave-one-out advantages of the KL-penalised rewards, divided by the step's standard deviation.
     reward_weighted: the KL-penalised rewards themselves.
     """
+    idle_share = float(constant_groups(rewards_S, config.completions).float().mean())
     penalised_S = kl_penalised_rewards(rewards_S, kl_S, config.beta)
-    groups = penalised_S.view(-1, config.completions)
-    idle_share = float((groups.max(dim=1).values == groups.min(dim=1).values).float().mean())
     if config.objective == "reward_weighted":
         return penalised_S, idle_share
-    advantages_S = leave_one_out_advantages(penalised_S, config.completions)
+    # A KL near 0 is a difference of log-probabilities of some nats: it is rounded as those are.
+    size_S = rewards_S.abs() + config.beta * (1 + kl_S.abs())
+    advantages_S = leave_one_out_advantages(penalised_S, config.completions, size_S)
     spread = advantages_S.square().mean().sqrt()
     return (advantages_S / spread if spread > 0 else advantages_S), idle_share
 
@@ -220,7 +224,7 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
     """
     inputs = Inputs.of(run, folder)
     parents = tuple(inputs.parent(folder.model(parent)).fingerprint for parent in ("sft", "reward"))
-    fingerprint = section_fingerprint(run.seed, config, parents=parents)
+    fingerprint = section_fingerprint(run.seed, config, run.sampling, parents=parents)
     trained = folder.published(folder.model(stage), MODEL_KIND, fingerprint)
     measured = inputs.is_measured(stage, fingerprint)
     if not (trained and measured):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stategpt.data.randomness import bits, permutation, uniforms
+from stategpt.data.randomness import bits, evenly_spread, permutation, uniforms
 from stategpt.errors import InvalidArgument
 
 
@@ -52,3 +52,19 @@ def test_negative_counters_are_refused() -> None:
         uniforms(0, -1)
     with pytest.raises(InvalidArgument, match="cannot permute -2"):
         permutation(-2, 0)
+
+
+@given(st.integers(1, 300), st.integers(1, 50))
+def test_parts_hold_everything_in_order_and_differ_by_one_at_most(count: int, most: int) -> None:
+    order = permutation(count, 3)
+    parts = evenly_spread(order, most)
+    assert np.concatenate(parts).tolist() == order.tolist()
+    sizes = [len(part) for part in parts]
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
+    assert len(parts) == -(-count // most), "the fewest"
+
+
+def test_parts_of_nothing_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match="at most 0 items"):
+        evenly_spread(permutation(3, 0), 0)

@@ -45,7 +45,27 @@ def test_every_parameter_is_in_one_group_with_its_rate_and_decay(tied: bool, hea
     for name, group in found.items():
         assert group["scale"] == scales.get(name, 1.0)
         assert group["lr"] == 1e-2 * scales.get(name, 1.0)
-        assert group["weight_decay"] == (0.1 if name in decayed else 0.0)
+        assert group["weight_decay"] * group["scale"] == pytest.approx(0.1 if name in decayed else 0.0)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("head", [False, True])
+def test_a_step_takes_the_same_share_of_every_tensor_that_decays(tied: bool, head: bool) -> None:
+    """However fast the loop lets its group learn; the embedding and the norms lose nothing."""
+    gpt = GPT(replace(TINY, tied_embeddings=tied))
+    model = RewardModel(gpt) if head else gpt
+    optimizer = torch.optim.AdamW(model.parameter_groups(lr=1.0, weight_decay=0.1))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for group in optimizer.param_groups:
+        group["lr"] = 0.02 * group["scale"]
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    decayed = decay_groups(model)[0]
+    assert ("head.weight" in decayed) == head
+    for name, parameter in model.named_parameters():
+        kept = 1 - 0.02 * 0.1 if name in decayed else 1.0
+        assert torch.allclose(parameter, before[name] * kept, rtol=1e-6, atol=0), name
 
 
 def test_groups_keep_the_order_of_parameters() -> None:

@@ -5,33 +5,110 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+from collections.abc import Iterable, Sequence  # noqa: E402
 from dataclasses import replace  # noqa: E402
-
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from typing import Any  # noqa: E402
 
 from stategpt.config import OptimConfig  # noqa: E402
 from stategpt.data import PythonLibrary, Segment  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.sft import SegmentBatches, batches_by_length, segments_of  # noqa: E402
+from stategpt.stages.sft import SegmentBatches, segments_of  # noqa: E402
+from stategpt.train.batches import TokenBatch  # noqa: E402
+from stategpt.train.loop import _accumulate  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
 from stategpt.train.optim import adamw  # noqa: E402
 
 
-@given(st.lists(st.integers(1, 99), min_size=1, max_size=300), st.integers(1, 40), st.integers(0, 5))
-def test_every_pair_is_in_exactly_one_batch_of_an_epoch(lengths: list[int], batch_rows: int, epoch: int) -> None:
-    batches = batches_by_length(np.array(lengths), batch_rows, seed=1, epoch=epoch)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
-    assert max(len(batch) for batch in batches) <= batch_rows
+def _numbered(lengths: Sequence[int]) -> list[Segment]:
+    """Segments of 6 prompt tokens and so many targets; every token of segment i is i, so that it is known again."""
+    made = []
+    for number, length in enumerate(lengths):
+        tokens = np.full(5 + length, number, dtype=np.uint32)
+        made.append(Segment(tokens, tokens, np.arange(tokens.size) >= 5))
+    return made
 
 
-def test_the_order_changes_with_the_epoch_and_not_with_the_call() -> None:
-    lengths = np.arange(100) % 13
-    first = [batch.tolist() for batch in batches_by_length(lengths, 8, 0, 0)]
-    assert first == [batch.tolist() for batch in batches_by_length(lengths, 8, 0, 0)]
-    assert first != [batch.tolist() for batch in batches_by_length(lengths, 8, 0, 1)]
+def _of(inputs: Inputs, segments: Sequence[Segment], **settings: Any) -> SegmentBatches:
+    run = replace(inputs.run, sft=replace(inputs.run.sft, **settings))
+    return SegmentBatches(run, segments, inputs.control.pad, inputs.device)
+
+
+def _steps(batches: SegmentBatches, steps: Iterable[int]) -> list[list[TokenBatch]]:
+    """The micro-batches of each step's only update."""
+    return [list(update) for step in steps for update in batches.updates(step)]
+
+
+def _order(batches: SegmentBatches, steps: Iterable[int]) -> list[list[int]]:
+    """Segments of each step, by the number that is each of their targets."""
+    return [sorted({t for batch in step for t in batch.targets_M.tolist()}) for step in _steps(batches, steps)]
+
+
+def test_every_token_weighs_the_same_whatever_the_length_of_its_response(inputs: Inputs) -> None:
+    lengths = np.clip(np.exp(np.random.default_rng(0).normal(2.4, 0.6, 2000)).astype(int), 3, 51)
+    batches = _of(inputs, _numbered(lengths.tolist()), batch_rows=32)
+    task = NextTokenTask("sft", GPT(inputs.run.model), batches)
+    weight = np.zeros(len(lengths))
+    for step in _steps(batches, range(batches.steps_per_epoch)):
+        of_step = sum(task.weight(batch) for batch in step)
+        for batch in step:
+            weight += np.bincount(batch.targets_M.numpy(), minlength=len(lengths)) / of_step
+    exponent = np.polyfit(np.log(lengths), np.log(weight), 1)[0]
+    assert exponent == pytest.approx(1.0, abs=0.05), "a response weighs by its length"
+    per_token = np.repeat(weight / lengths, lengths)
+    assert per_token.std() / per_token.mean() < 0.15
+    quarter = np.quantile(lengths, 0.25), np.quantile(lengths, 0.75)
+    short, long = ((weight / lengths)[chosen].mean() for chosen in (lengths <= quarter[0], lengths >= quarter[1]))
+    assert short / long == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("pairs", "batch_rows"), [(35, 32), (100, 32), (33, 8), (5, 8), (64, 8)])
+def test_steps_of_an_epoch_differ_by_one_pair_at_most(inputs: Inputs, pairs: int, batch_rows: int) -> None:
+    batches = _of(inputs, _numbered([3] * pairs), batch_rows=batch_rows)
+    steps = _order(batches, range(batches.steps_per_epoch))
+    sizes = [len(step) for step in steps]
+    assert max(sizes) <= batch_rows
+    assert max(sizes) - min(sizes) <= 1
+    assert len(steps) == -(-pairs // batch_rows)
+    assert sorted(number for step in steps for number in step) == list(range(pairs))
+
+
+def test_epochs_decide_the_steps_and_each_has_every_pair_in_an_order_of_its_own(inputs: Inputs) -> None:
+    batches = _of(inputs, _numbered([3, 5] * 20), batch_rows=8, epochs=2.5)
+    assert batches.steps == round(2.5 * 5)
+    first, second = _order(batches, range(5)), _order(batches, range(5, 10))
+    for epoch in (first, second):
+        assert sorted(number for step in epoch for number in step) == list(range(40))
+    assert first != second
+    assert first == _order(batches, range(5)), "a function of the step, not of the call"
+    other = replace(inputs.run, seed=inputs.run.seed + 1, sft=replace(inputs.run.sft, batch_rows=8))
+    assert first != _order(SegmentBatches(other, batches.segments, 1, inputs.device), range(5))
+
+
+def test_little_padding_is_read(inputs: Inputs) -> None:
+    lengths = np.clip(np.exp(np.random.default_rng(1).normal(2.4, 0.6, 600)).astype(int), 3, 51)
+    batches = _of(inputs, _numbered(lengths.tolist()), batch_rows=32, micro_batch_rows=32)
+    read = sum(batch.tokens_N.numel() for step in _steps(batches, range(batches.steps_per_epoch)) for batch in step)
+    assert read < 1.12 * (lengths + 5).sum()
+
+
+@pytest.mark.parametrize("micro_batch_rows", [1, 3, 100])
+def test_micro_batches_give_the_gradient_of_the_whole_step(
+    inputs: Inputs, model: GPT, library: PythonLibrary, micro_batch_rows: int
+) -> None:
+    segments = segments_of(inputs, library.pairs_train)
+    gradients = []
+    for rows in (8, micro_batch_rows):
+        batches = _of(inputs, segments, batch_rows=8, micro_batch_rows=rows)
+        (update,) = _steps(batches, [1])
+        assert len(update) == -(-8 // rows)
+        model.zero_grad()
+        values = _accumulate(NextTokenTask("sft", model, batches), model, update, "float32")
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        assert values["loss_nats_per_token"] > 1
+    for name, whole in gradients[0].items():
+        assert torch.allclose(whole, gradients[1][name], rtol=1e-4, atol=1e-6), name
 
 
 def _batches(inputs: Inputs, library: PythonLibrary) -> SegmentBatches:

@@ -27,6 +27,11 @@ def forward_flops_per_token(model: GPTConfig, context_tokens: int) -> float:
     return float(2 * multiplying_parameters(model) + attention)
 
 
+def forward_flops(model: GPTConfig, tokens: int, row_tokens: int) -> float:
+    """Of a batch of `tokens` in rows of `row_tokens`, padding included: dense attention computes whole rows."""
+    return tokens * forward_flops_per_token(model, row_tokens)
+
+
 def training_flops_per_token(model: GPTConfig, context_tokens: int) -> float:
     """6N + 12·L·Q·T: forward, and a backward pass of twice the forward (arXiv 2204.02311, appendix B)."""
     return 3 * forward_flops_per_token(model, context_tokens)

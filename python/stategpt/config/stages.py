@@ -1,4 +1,4 @@
-"""The stages that train or sample: pretraining, SFT, rankings, reward model, RL. Defaults: the default job's."""
+"""The stages that train or sample, and what they share of sampling. Defaults: the default job's."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ Arrangement = Literal["rows", "shared_prefix"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Names of `Precision`."""
+
+MOST_RL_SEEDS = 16
+"""Policies that `rl.seeds` may ask for."""
+LOW_BETA = "rl/low_beta"
+"""Folder of the policy that `rl.low_beta` asks for."""
+
+
+def seed_folder(index: int) -> str:
+    """Folder of RL's policy number `index`: rl, rl/seed_1, rl/seed_2, ..."""
+    return f"rl/seed_{index}" if index else "rl"
+
+
+RL_FOLDERS = (*map(seed_folder, range(MOST_RL_SEEDS)), LOW_BETA)
+"""Every folder that a policy of RL may have, in the order of the work."""
 
 
 def _pretrain_optim() -> OptimConfig:
@@ -91,7 +105,9 @@ class SFTConfig:
     epochs: float = 1.0
     """Passes over the training pairs."""
     batch_rows: int = 32
-    """Prompt-and-response sequences per optimizer step."""
+    """Most prompt-and-response sequences per optimizer step; the steps of an epoch differ by one at most."""
+    micro_batch_rows: int = 32
+    """Most sequences per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
     optim: OptimConfig = field(default_factory=_sft_optim)
     """Optimizer and schedule."""
     precision: Precision = "auto"
@@ -106,10 +122,29 @@ class SFTConfig:
             "sft",
             epochs=self.epochs,
             batch_rows=self.batch_rows,
+            micro_batch_rows=self.micro_batch_rows,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,
         )
         require_choice("sft.precision", self.precision, PRECISIONS)
+
+
+@documented
+@dataclass(frozen=True)
+class SamplingConfig:
+    """The distribution of every completion after pretraining: rankings, policy, reference and evaluation share it.
+
+    One setting, so that the reward model meets the lengths it was trained on, and KL and win rate are those of the
+    policy that was trained.
+    """
+
+    temperature: float = 0.7
+    """Temperature of rankings, policy, reference and evaluation alike."""
+    max_tokens: int = 48
+    """Longest completion in tokens."""
+
+    def __post_init__(self) -> None:
+        require_positive("sampling", temperature=self.temperature, max_tokens=self.max_tokens)
 
 
 @documented
@@ -123,10 +158,6 @@ class RankingsConfig:
     """Held-out prompts that get ranked completions, to measure the reward model."""
     completions: int = 4
     """K, completions per prompt."""
-    temperature: float = 0.7
-    """Sampling temperature."""
-    max_tokens: int = 48
-    """Longest completion in tokens."""
     tie_below: int = 2
     """A difference of fewer points is a tie, as with people who state clear preferences only."""
     labeler: Literal["docstring_style"] = "docstring_style"
@@ -137,8 +168,6 @@ class RankingsConfig:
             "rankings",
             prompts=self.prompts,
             validation_prompts=self.validation_prompts,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
         )
         require_not_negative("rankings", tie_below=self.tie_below)
         require(self.completions >= 2, "rankings.completions", self.completions, "must be at least 2 to be ranked")
@@ -194,18 +223,16 @@ class RLConfig:
     """Optimizer steps per round of sampling."""
     beta: float = 0.1
     """Weight of the KL to the SFT model, per token, taken from the reward (k1 estimator)."""
-    temperature: float = 0.7
-    """Temperature of policy, reference and evaluation alike."""
-    max_tokens: int = 48
-    """Longest completion in tokens."""
     no_eos_penalty: float = 0.0
     """Taken from the reward of a completion that did not end."""
     clip_ratio: float = 0.2
     """Ratios new / old outside 1 -+ this give no gradient; it acts from the second minibatch on."""
     max_kl: float = 50.0
     """Mean KL to the SFT model (nats per completion) at which the stage stops early; 0 = never."""
+    seeds: int = 3
+    """Policies trained alike but for their random numbers, so that intervals can tell what a seed changes."""
     low_beta: float = 0.04
-    """A second policy is trained at this beta to show over-optimisation; 0 = leave it out."""
+    """One more policy is trained at this beta to show over-optimisation; 0 = leave it out."""
     optim: OptimConfig = field(default_factory=_rl_optim)
     """Optimizer and schedule."""
     precision: Precision = "auto"
@@ -225,8 +252,7 @@ class RLConfig:
             steps=self.steps,
             prompts_per_step=self.prompts_per_step,
             minibatches=self.minibatches,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
+            seeds=self.seeds,
             clip_ratio=self.clip_ratio,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,
@@ -235,8 +261,19 @@ class RLConfig:
         require_not_negative(
             "rl", beta=self.beta, no_eos_penalty=self.no_eos_penalty, max_kl=self.max_kl, low_beta=self.low_beta
         )
+        require(self.seeds <= MOST_RL_SEEDS, "rl.seeds", self.seeds, f"must be at most {MOST_RL_SEEDS}")
         least = 2 if self.objective == "rloo" else 1
         rule = f"objective {self.objective} needs at least {least}"
         require(self.completions >= least, "rl.completions", self.completions, rule)
         rule = f"must divide prompts_per_step = {self.prompts_per_step}"
         require(self.prompts_per_step % self.minibatches == 0, "rl.minibatches", self.minibatches, rule)
+
+    @property
+    def seed_folders(self) -> tuple[str, ...]:
+        """Folders of the policies at `beta`, which differ by their seed alone."""
+        return RL_FOLDERS[: self.seeds]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders of all policies that are trained."""
+        return (*self.seed_folders, *((LOW_BETA,) if self.low_beta > 0 else ()))

@@ -64,3 +64,10 @@ def permutation(count: int, seed: int, *counters: Counter) -> NDArray[np.int64]:
     if count < 0:
         raise InvalidArgument(f"cannot permute {count} items; the count is at least 0")
     return np.argsort(bits(seed, *counters, np.arange(count)), kind="stable").astype(np.int64)
+
+
+def evenly_spread(order: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
+    """`order` cut into the fewest parts of at most `most` items; their sizes differ by one at most."""
+    if most < 1:
+        raise InvalidArgument(f"parts of at most {most} items; give 1 or more")
+    return np.array_split(order, max(1, -(-len(order) // most)))

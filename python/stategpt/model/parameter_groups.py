@@ -17,6 +17,7 @@ class ParameterGroup(TypedDict):
     lr: float
     """The rate asked for, times `scale`. A scheduler of `torch.optim` changes all groups in proportion."""
     weight_decay: float
+    """The decay asked for, divided by `scale`: AdamW multiplies it by the group's rate."""
     scale: float
     """For a loop that sets the rates itself: `group["lr"] = rate * group["scale"]`."""
 
@@ -56,12 +57,16 @@ def learning_rate_scales(model: nn.Module) -> dict[str, float]:
 
 
 def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[ParameterGroup]:
-    """Every parameter of `model` in one group with its weight decay and its learning rate."""
+    """Every parameter of `model` in one group with its weight decay and its learning rate.
+
+    A step takes lr * weight_decay of every tensor that decays, whatever its scale.
+    """
     decayed, scales = set(decay_groups(model)[0]), learning_rate_scales(model)
     members: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        decay = weight_decay if name in decayed else 0.0
-        members.setdefault((decay, scales.get(name, 1.0)), []).append(parameter)
+        scale = scales.get(name, 1.0)
+        decay = weight_decay / scale if name in decayed else 0.0
+        members.setdefault((decay, scale), []).append(parameter)
     return [
         {"params": params, "lr": lr * scale, "weight_decay": decay, "scale": scale}
         for (decay, scale), params in members.items()

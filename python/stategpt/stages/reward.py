@@ -103,6 +103,14 @@ class RewardTask:
         """None beyond the loss and the accuracy."""
         return {}
 
+    def ended(self) -> str:
+        """Never early."""
+        return ""
+
+    def kept(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
 
 def to_tensors(batch: RankingBatch, device: torch.device) -> PairBatch:
     """A ranking batch on `device`."""

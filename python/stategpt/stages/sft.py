@@ -5,8 +5,9 @@
 Pairs are people's own words from the library: "What does `module.name` do?" and the first sentence of its docstring, or
 "Complete the docstring of `module.name`: Return the" and the rest of that sentence.
 
-Differs from the textbook: nothing in the algorithm. Sequences of like length share a batch, so little is padding; the
-gradient is divided by the batch's target tokens, so a long response weighs by its length, as in pretraining.
+Differs from the textbook: nothing in the algorithm. The gradient is divided by the step's target tokens and a step's
+pairs are drawn without regard to their length, so every token weighs the same but for how long the answers of its step
+happen to be, as in pretraining. Sequences lie end to end in rows, each seeing only itself, so little is padding.
 
     stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/sft
 """
@@ -19,23 +20,20 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
+from stategpt.config.cost import forward_flops
 from stategpt.data import Pair, Segment, read_library, sft_segment
-from stategpt.data.randomness import permutation
+from stategpt.data.randomness import evenly_spread, permutation
 from stategpt.errors import ContextOverflow, DataError
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
 from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
-from stategpt.train.batches import TokenBatch, pad_sequences
+from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import LoopSettings, fit
 from stategpt.train.next_token import NextTokenTask
-
-LENGTH_POOL_BATCHES = 16
-"""Batches drawn together and sorted by length: enough to waste little on padding, few enough to keep the order
-random.
-"""
 
 
 class SegmentBatches:
@@ -43,41 +41,26 @@ class SegmentBatches:
 
     def __init__(self, run: Run, segments: Sequence[Segment], pad: int, device: torch.device) -> None:
         self.segments, self.pad, self.device = segments, pad, device
-        self.seed, self.batch_rows = run.seed, run.sft.batch_rows
+        self.model, self.seed = run.model, run.seed
+        self.batch_rows, self.micro_batch_rows = run.sft.batch_rows, run.sft.micro_batch_rows
         self.steps_per_epoch = math.ceil(len(segments) / self.batch_rows)
         self.steps = max(1, round(run.sft.epochs * self.steps_per_epoch))
-        self._order: tuple[int, list[np.ndarray[tuple[int], np.dtype[np.int64]]]] | None = None
+        self._order: tuple[int, list[NDArray[np.int64]]] | None = None
 
     def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
-        """One update of `batch_rows` sequences of like length."""
+        """One update of up to `batch_rows` sequences, in micro-batches of up to `micro_batch_rows`."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
-            lengths = np.array([len(segment) for segment in self.segments])
-            self._order = (epoch, batches_by_length(lengths, self.batch_rows, self.seed, epoch))
-        yield [self.batch([self.segments[i] for i in self._order[1][index].tolist()])]
+            order = permutation(len(self.segments), self.seed, "sft", epoch)
+            self._order = (epoch, evenly_spread(order, self.batch_rows))
+        yield [
+            self.batch([self.segments[i] for i in chosen.tolist()])
+            for chosen in evenly_spread(self._order[1][index], self.micro_batch_rows)
+        ]
 
     def batch(self, segments: Sequence[Segment]) -> TokenBatch:
-        """Segments as padded rows; targets and mask follow the same places."""
-        padded = pad_sequences([segment.tokens for segment in segments], self.pad)
-        targets = pad_sequences([segment.targets for segment in segments], self.pad).tokens
-        mask = pad_sequences([segment.loss_mask.astype(np.int64) for segment in segments], 0).tokens.astype(bool)
-        return TokenBatch.of_rows(padded, targets, mask, self.device)
-
-
-def batches_by_length(
-    lengths: np.ndarray[tuple[int], np.dtype[np.int64]], batch_rows: int, seed: int, epoch: int
-) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Every index once, in batches of like length and random order.
-
-    A random permutation is cut into pools; each pool is sorted by length and cut into batches; the batches are
-    permuted. The last batch may be short; none is dropped.
-    """
-    order = permutation(len(lengths), seed, "sft", epoch)
-    pool = batch_rows * LENGTH_POOL_BATCHES
-    pools = [order[i : i + pool] for i in range(0, len(order), pool)]
-    sorted_pools = [members[np.argsort(lengths[members], kind="stable")] for members in pools]
-    batches = [members[i : i + batch_rows] for members in sorted_pools for i in range(0, len(members), batch_rows)]
-    return [batches[i] for i in permutation(len(batches), seed, "sft batches", epoch)]
+        """Segments end to end in rows of the width that gives this model the least to do."""
+        return TokenBatch.packed(segments, self.pad, partial(forward_flops, self.model), self.device)
 
 
 def segments_of(inputs: Inputs, pairs: Sequence[Pair]) -> list[Segment]:

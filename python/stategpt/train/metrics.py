@@ -7,9 +7,23 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from stategpt.artifacts import append_line, publish_file, read_lines
 from stategpt.artifacts.measurement_kinds import METRICS_LINE
+
+ENDED_EARLY = "ended_early"
+"""Metric of the last line where a task ended before its last step."""
+
+
+def early_end(path: Path) -> dict[str, Any] | None:
+    """The last line of a stage's metrics.jsonl where its task ended early, with that step's measurements; else None.
+
+    Raises:
+        DataError: a line is none of metrics.
+    """
+    lines: list[dict[str, Any]] = read_lines(path, METRICS_LINE)
+    return lines[-1] if lines and lines[-1].get(ENDED_EARLY) else None
 
 
 class MetricsLog:

@@ -57,6 +57,10 @@ class Judge:
         pairs = held_out_pairs(library, None, prompts, run.evaluate.seed)
         return cls(run, pairs, tok, DocstringStyleLabeler.fit(library), scorer, reference)
 
+    def engine(self, model: GPT) -> Engine:
+        """A sampler over `model`, in the number format that every stage samples in."""
+        return Engine(model, self.tok, precision=self.run.evaluate.precision)
+
     def points(self, completions: Sequence[Completion]) -> NDArray[np.int64]:
         """The labeler's total of one completion a prompt."""
         judged = zip(self.pairs, completions, strict=True)
@@ -102,12 +106,12 @@ class FrontierProbe:
     ) -> FrontierProbe:
         """Answers the probe's prompts with the SFT model once."""
         judge = Judge.of(run, library, tok, scorer, reference, run.evaluate.frontier_prompts)
-        return cls(judge, judge.points(answer(Engine(reference, tok), judge.pairs, run, "sft")))
+        return cls(judge, judge.points(answer(judge.engine(reference), judge.pairs, run, "sft")))
 
     def measure(self, policy: GPT) -> dict[str, float]:
         """One point of the frontier: `kl`, `reward_mean`, `win_rate`."""
         policy.eval()
-        completions = answer(Engine(policy, self.judge.tok), self.judge.pairs, self.judge.run, "rlhf")
+        completions = answer(self.judge.engine(policy), self.judge.pairs, self.judge.run, "rlhf")
         return {
             "kl": self.judge.kl(policy, completions),
             "reward_mean": float(np.nanmean(self.judge.rewards(completions))),
@@ -157,9 +161,9 @@ def compare_systems(
 
 def _answers(judge: Judge, library: PythonLibrary, base: GPT, rlhf: GPT) -> dict[str, list[Completion]]:
     """One completion a prompt of every system, in the order of the report."""
-    run, pairs, tok = judge.run, judge.pairs, judge.tok
+    run, pairs = judge.run, judge.pairs
     drawn = 1 + max(run.evaluate.best_of, default=0)
-    samples = answer(Engine(judge.reference, tok), pairs, run, "sft", n=drawn)
+    samples = answer(judge.engine(judge.reference), pairs, run, "sft", n=drawn)
     by_prompt = [samples[i : i + drawn] for i in range(0, len(samples), drawn)]
     pool_rewards = judge.rewards(samples, each=drawn).reshape(len(pairs), drawn)[:, 1:]
     best = {
@@ -169,11 +173,11 @@ def _answers(judge: Judge, library: PythonLibrary, base: GPT, rlhf: GPT) -> dict
         for size in run.evaluate.best_of
     }
     return {
-        "base": answer(Engine(base, tok), pairs, run, "base"),
-        "prompted_base": answer_few_shot(Engine(base, tok), pairs, library, run),
+        "base": answer(judge.engine(base), pairs, run, "base"),
+        "prompted_base": answer_few_shot(judge.engine(base), pairs, library, run),
         "sft": [group[0] for group in by_prompt],
         **best,
-        "rlhf": answer(Engine(rlhf, tok), pairs, run, "rlhf"),
+        "rlhf": answer(judge.engine(rlhf), pairs, run, "rlhf"),
     }
 
 

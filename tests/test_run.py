@@ -25,7 +25,7 @@ from stategpt.recipes import test_cpu as smoke_recipe
 
 pytestmark = pytest.mark.xdist_group("run")
 
-MODELS = ("base", "sft", "reward", "rl")
+MODELS = ("base", "sft", "reward", "rl", "rl/seed_1")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Run:
     small = smoke_recipe(str(corpus))
     # Long enough that a kill lands inside a stage.
     pretrain = replace(small.pretrain, tokens=60 * 4 * 128, checkpoint_every_steps=7)
-    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3))
+    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3, seeds=2))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ stage, step, config, out = sys.argv[1:]
 write = MetricsLog.write
 def write_and_die(self, at, values):
     write(self, at, values)
-    if self.path.parent.name == stage and at >= int(step):
+    if self.path.parent.as_posix().endswith(stage) and at >= int(step):
         os.kill(os.getpid(), signal.SIGKILL)
 MetricsLog.write = write_and_die
 main(["run", config, "--out", out])
@@ -172,7 +172,7 @@ def test_sigkill_in_a_stage_then_resume_is_bit_identical(recipe: Run, finished: 
 
     config, out = tmp_path / "run.toml", tmp_path / "run"
     config.write_text(dump(recipe))
-    for stage, step in (("base", 23), ("rl", 5)):
+    for stage, step in (("base", 23), ("rl/seed_1", 5)):
         killed = subprocess.run(
             [sys.executable, "-c", KILLED_AT, stage, str(step), config, out], capture_output=True, check=False
         )
@@ -182,7 +182,7 @@ def test_sigkill_in_a_stage_then_resume_is_bit_identical(recipe: Run, finished: 
     subprocess.run([sys.executable, "-m", "stategpt", "run", config, "--out", out], check=True, capture_output=True)
     assert _hashes(out) == _hashes(finished)
     assert _measured(out) == _measured(finished)
-    for stage in ("base", "rl"):
+    for stage in ("base", "rl", "rl/seed_1"):
         lines = (out / stage / "log" / "metrics.jsonl").read_text().splitlines()
         steps = [json.loads(line)["step"] for line in lines]
         assert steps == sorted(set(steps)), "no step is logged twice"

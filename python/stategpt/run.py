@@ -21,8 +21,9 @@ from stategpt.artifacts.measurements import is_published, refuse_earlier_layout,
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run, plan
 from stategpt.config.parts import CHECKPOINTS, PARTS, decides
-from stategpt.config.planner import Assumptions
+from stategpt.config.planner import RL_PLANS, Assumptions
 from stategpt.config.schema import flatten
+from stategpt.config.stages import RL_FOLDERS
 from stategpt.config.toml import dump, load
 from stategpt.errors import ForeignArtifact, StorageError
 from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
@@ -66,7 +67,7 @@ STEPS = (
     Step("supervised fine-tuning", "sft", ("sft",), ("sft",)),
     Step("rankings", "rankings", ("rankings",), ("rankings",)),
     Step("reward modeling", "reward", ("reward",), ("reward",)),
-    Step("reinforcement learning", "rl", ("rl", "rl/low_beta"), ("rl", "rl, low beta")),
+    Step("reinforcement learning", "rl", RL_FOLDERS, tuple(RL_PLANS.values())),
     Step("comparison", "compare", ("comparison",), ("evaluation",)),
 )
 """In the talk's order."""

@@ -1,7 +1,9 @@
 """The RL stage: what it samples is what it scores and what it trains on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,16 @@ from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, chat_prompt  
 from stategpt.errors import TrainingDiverged  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
+from stategpt.stages import rl as stage  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.rl import RLTask, Rollout, completion_weights, prompts_of_step  # noqa: E402
+from stategpt.stages.rl import (  # noqa: E402
+    RLTask,
+    Rollout,
+    completion_weights,
+    policy_seed,
+    prompts_of_step,
+    rl,
+)
 from stategpt.train.losses import sum_by_sample  # noqa: E402
 from stategpt.train.policy import CompletionBatch, completion_log_probs, log_ratios  # noqa: E402
 
@@ -198,3 +208,82 @@ def test_prompts_of_consecutive_steps_cover_each_epoch_once(prompts: int, per_st
     drawn = np.concatenate([prompts_of_step(prompts, per_step, seed, step) for step in range(steps)])
     assert sorted(drawn[:prompts].tolist()) == list(range(prompts))
     assert sorted(drawn[prompts : 2 * prompts].tolist()) == list(range(prompts))
+
+
+def _weights(folder: RunFolder, name: str) -> bytes:
+    return (folder.model(name) / "model.safetensors").read_bytes()
+
+
+def _several(recipe: Run, seeds: int, low_beta: float = 0.0) -> Run:
+    steps = replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=seeds, low_beta=low_beta)
+    return replace(recipe, rl=steps)
+
+
+def test_every_seed_draws_other_prompts_and_other_samples_over_the_same_models(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[Any]] = {}
+    generate = stage.RLTask.updates
+
+    def record(task: RLTask, step: int) -> Any:
+        for update in generate(task, step):
+            seen.setdefault(task.name, []).append(update[0].batch.ids_M.tolist())
+            yield update
+
+    prompts: dict[int, Sequence[int]] = {}
+    drawn = stage.prompts_of_step
+
+    def remember(count: int, per_step: int, seed: int, step: int) -> Any:
+        found = drawn(count, per_step, seed, step)
+        prompts.setdefault(seed, found.tolist())
+        return found
+
+    monkeypatch.setattr(stage.RLTask, "updates", record)
+    monkeypatch.setattr(stage, "prompts_of_step", remember)
+    rl(_several(recipe, seeds=3), before_rl)
+    assert list(seen) == ["rl", "rl, seed 1", "rl, seed 2"]
+    assert len({str(samples) for samples in seen.values()}) == 3
+    assert list(prompts) == [policy_seed(recipe.seed, index) for index in range(3)]
+    assert len({tuple(order) for order in prompts.values()}) == 3
+    assert len({_weights(before_rl, name) for name in ("sft", "rl", "rl/seed_1", "rl/seed_2")}) == 4
+
+
+def test_the_first_seed_is_the_runs_own_and_others_fit_a_run() -> None:
+    assert policy_seed(7, 0) == 7
+    others = {policy_seed(seed, index) for seed in range(20) for index in range(1, 16)}
+    assert len(others) == 300
+    assert all(replace(Run(), seed=seed) for seed in others), "a run takes no seed beyond 2**53"
+
+
+def test_a_policy_does_not_depend_on_how_many_others_there_are(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rl(_several(recipe, seeds=1), before_rl)
+    alone = _weights(before_rl, "rl")
+    trained = []
+    fit = stage.fit
+    monkeypatch.setattr(
+        stage, "fit", lambda task, *rest, **named: (trained.append(task.name), fit(task, *rest, **named))
+    )
+    rl(_several(recipe, seeds=2, low_beta=0.01), before_rl)
+    assert trained == ["rl, seed 1", "rl, low beta"], "the first policy is there already"
+    assert _weights(before_rl, "rl") == alone
+    for name in ("rl", "rl/seed_1", "rl/low_beta"):
+        assert {path.name for path in before_rl.evaluation(name).iterdir()} == {"frontier.jsonl", "manifest.json"}
+        assert not (before_rl.root / name / "frontier.jsonl").exists(), "working copies are removed"
+
+
+def test_low_beta_is_trained_at_low_beta_with_the_first_seed(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[float, int]] = {}
+
+    def note(run: Run, folder: RunFolder, config: RLConfig, name: str, seed: int) -> None:
+        asked[name] = (config.beta, seed)
+
+    monkeypatch.setattr(stage, "train_policy", note)
+    rl(_several(recipe, seeds=2, low_beta=0.01), before_rl)
+    beta = recipe.rl.beta
+    assert asked == {
+        "rl": (beta, recipe.seed), "rl/seed_1": (beta, policy_seed(recipe.seed, 1)), "rl/low_beta": (0.01, recipe.seed),
+    }  # fmt: skip

@@ -20,13 +20,13 @@ from typing import Any
 
 from stategpt.config.run import Run
 from stategpt.config.schema import flatten
+from stategpt.config.stages import LOW_BETA, RL_FOLDERS
 
 FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_")
 """Settings of these names decide how work is done and shown, never what comes out (up to float rounding)."""
 CHECKPOINTS = "checkpoints"
 """Name of the part of a stage that is trained so far and not finished."""
 
-_POLICIES = ("rl", *(f"rl/seed_{index}" for index in range(1, 16)), "rl/low_beta")
 _SAMPLES = ("pretrain.sample_at", "pretrain.sample_prompts", "pretrain.sample_tokens")
 _SAMPLED = ("sampling", "evaluate.precision")
 _FRONTIER = (*_SAMPLED, "rl.evaluate_every_steps", "evaluate.frontier_prompts", "evaluate.seed")
@@ -37,7 +37,7 @@ _READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "evaluate.ngram_order": ("base",),
         "evaluate.sft_samples": ("sft",),
         "evaluate.comparison_prompts": ("comparison",),
-        "evaluate.frontier_prompts": _POLICIES,
+        "evaluate.frontier_prompts": RL_FOLDERS,
         "evaluate.best_of": ("comparison",),
         "evaluate.few_shot_examples": ("sft", "comparison"),
         "evaluate.examples": ("sft", "comparison"),
@@ -70,7 +70,7 @@ class Part:
 
 def _trained(stage: str, made_from: tuple[str, ...], settings: tuple[str, ...], *without: str) -> tuple[Part, ...]:
     """The stage's model, and its checkpoints: they hold what was measured in training too, which `without` decides."""
-    measured = {"base": (*_SAMPLES, "evaluate.precision")}.get(stage, _FRONTIER if stage in _POLICIES else ())
+    measured = {"base": (*_SAMPLES, "evaluate.precision")}.get(stage, _FRONTIER if stage in RL_FOLDERS else ())
     inside = tuple(name for name in measured if any(name.startswith(f"{section}.") for section in settings))
     return (
         Part(f"{stage}/model", made_from, settings, (*without, *inside)),
@@ -85,7 +85,7 @@ def _evaluated(stage: str, *more: str, made_from: tuple[str, ...] = ()) -> Part:
 
 def _policy(stage: str) -> tuple[Part, ...]:
     """How many other policies there are changes nothing of one."""
-    others = ("rl.seeds", "rl.beta" if stage == "rl/low_beta" else "rl.low_beta")
+    others = ("rl.seeds", "rl.beta" if stage == LOW_BETA else "rl.low_beta")
     return (
         *_trained(stage, ("sft/model", "reward/model"), ("seed", "rl", *_SAMPLED), *others),
         _evaluated(stage, "sampling", "rl.evaluate_every_steps"),
@@ -106,7 +106,7 @@ PARTS: Mapping[str, Part] = MappingProxyType(
             Part("rankings/evaluation", ("rankings/records",), ()),
             *_trained("reward", ("sft/model", "rankings/records"), ("seed", "reward")),
             _evaluated("reward"),
-            *(part for stage in _POLICIES for part in _policy(stage)),
+            *(part for stage in RL_FOLDERS for part in _policy(stage)),
             _evaluated("comparison", "seed", "sampling", "rl.seeds", "rl.low_beta", made_from=("rl/evaluation",)),
         )
     }

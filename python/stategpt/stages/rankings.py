@@ -77,8 +77,8 @@ def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
         if not any(row["pairs"] for row in rows):
             more = "rankings.prompts" if split == "train" else "rankings.validation_prompts"
             raise RankingError(
-                f"no clear pair in the {len(rows)} {split} rankings: points are fewer than rankings.tie_below apart. Lower "
-                f"rankings.tie_below, raise sampling.temperature or {more}, and run again: nothing was kept of them."
+                f"no clear pair in the {len(rows)} {split} rankings: points are fewer than rankings.tie_below apart. "
+                f"Lower rankings.tie_below, raise sampling.temperature or {more}, and run again: none was kept."
             )
 
 

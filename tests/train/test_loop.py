@@ -442,3 +442,25 @@ def test_tokens_and_lines_are_counted_over_all_micro_batches(tmp_path: Path) -> 
     lines = read_lines(tmp_path / "metrics.jsonl")
     assert [(line["step"], line["tokens"]) for line in lines] == [(3, 36), (6, 72), (7, 84)]
     assert state.tokens == 84
+
+
+def test_an_update_is_one_transfer_from_the_device_whatever_the_micro_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would make the host wait for the device before it can prepare the next micro-batch."""
+    fetched: list[int] = []
+    real = Tensor.tolist
+
+    def count(tensor: Tensor) -> Any:
+        fetched.append(tensor.numel())
+        return real(tensor)
+
+    def refuse(_: Tensor) -> float:
+        raise AssertionError("a transfer of one number")
+
+    monkeypatch.setattr(Tensor, "tolist", count)
+    monkeypatch.setattr(Tensor, "__float__", refuse)
+    monkeypatch.setattr(Tensor, "item", refuse)
+    model = _model()
+    fit(Regression(model, 4, micro_batches=3), model, _settings(tmp_path, checkpoint_every_steps=100))
+    assert fetched == [2] * 4, "loss and gradient norm, once an update"

@@ -22,10 +22,9 @@ from stategpt.data import (
     write_library,
     write_shards,
 )
+from stategpt.data.python_library.records import SIDES
 from stategpt.stages.inputs import section_fingerprint
 from stategpt.train.progress import Advance, console, progress
-
-SPLITS = ("train", "validation")
 
 
 def prepare(run: Run, folder: RunFolder) -> None:
@@ -34,8 +33,8 @@ def prepare(run: Run, folder: RunFolder) -> None:
         library = _corpus(run, folder)
         tok = _tokenizer(run, folder, library)
         for source, documents in library.sources.items():
-            for split in SPLITS:
-                _shards(run, folder, tok, source, split, getattr(documents, split))
+            for split in SIDES:
+                _shards(run, folder, tok, source, split, documents.documents(split))
     folder.close("data", section_fingerprint(run.corpus, run.tokenizer))
 
 
@@ -69,7 +68,7 @@ def _publish_tokenizer(
     statistics: dict[str, Any] = {
         "vocab_size": tok.vocab_size,
         "bytes_per_token": {
-            source: {split: bytes_per_token(tok, getattr(documents, split)) for split in SPLITS}
+            source: {split: bytes_per_token(tok, documents.documents(split)) for split in SIDES}
             for source, documents in library.sources.items()
         },
     }

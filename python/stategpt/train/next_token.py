@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from torch import Tensor
+
 from stategpt.model import GPT
 from stategpt.ops import logit_rows, next_token_loss_by_chunks
 from stategpt.train.batches import TokenBatch
@@ -53,4 +55,12 @@ class NextTokenTask:
 
     def step_metrics(self) -> dict[str, float]:
         """None beyond the loss."""
+        return {}
+
+    def ended(self) -> str:
+        """Never early."""
+        return ""
+
+    def kept(self) -> dict[str, Tensor]:
+        """Nothing."""
         return {}

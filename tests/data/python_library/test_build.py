@@ -14,6 +14,8 @@ from stategpt.data.python_library import PythonLibrary, build_python_library, su
 from stategpt.data.python_library.records import SIDES
 from stategpt.errors import CorpusError
 
+pytestmark = pytest.mark.xdist_group("library")
+
 Files = dict[str, str]
 MODULE = '''"""The module {0}."""
 # About {0}.

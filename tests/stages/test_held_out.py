@@ -1,5 +1,6 @@
 """Which side of the split each measure reads: test for gates and comparison, validation while RL trains."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,14 +9,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from stategpt.artifacts import RunFolder, read_lines  # noqa: E402
+from stategpt.artifacts import RunFolder, publish_folder, read_lines  # noqa: E402
 from stategpt.config import Run  # noqa: E402
 from stategpt.data import PythonLibrary  # noqa: E402
 from stategpt.data.python_library.records import SIDES  # noqa: E402
 from stategpt.evaluate import Judge, evaluate_answers, evaluate_base, held_out_pairs  # noqa: E402
 from stategpt.evaluate import comparison as systems  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
-from stategpt.model import GPT  # noqa: E402
+from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.stages import reward as reward_stage  # noqa: E402
 from stategpt.stages.compare import compare  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.rankings import rankings  # noqa: E402
@@ -88,6 +90,29 @@ def test_rankings_are_of_training_and_test_prompts(recipe: Run, before_rl: RunFo
         rows = read_lines(before_rl.root / "rankings" / "records" / f"{side}.jsonl")
         assert {row["prompt"] for row in rows} <= {pair.prompt for pair in library.pairs(side)}  # type: ignore[arg-type]
         assert len(rows) == (recipe.rankings.prompts if side == "train" else recipe.rankings.test_prompts)
+
+
+def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_records(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(before_rl.model("reward"))
+    publish_folder(before_rl.root / "rankings" / "records", lambda temporary: None, kind="rankings")
+    judged: list[str] = []
+
+    def train(inputs: Inputs, read: str, fingerprint: str) -> RewardModel:
+        assert read == "train.jsonl"
+        return RewardModel(GPT(recipe.model)).eval()
+
+    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> dict[str, Any]:
+        judged.extend([baseline_of, judged_by])
+        return {}
+
+    monkeypatch.setattr(reward_stage.RankedPairs, "read", lambda path: path.name)
+    monkeypatch.setattr(reward_stage.Rankings, "read", lambda path: path.name)
+    monkeypatch.setattr(reward_stage, "_train", train)
+    monkeypatch.setattr(reward_stage, "evaluate_reward", evaluate)
+    reward_stage.reward(recipe, before_rl)
+    assert judged == ["train.jsonl", "test.jsonl"]
 
 
 def test_rl_samples_training_prompts_looks_at_validation_and_is_compared_on_test(

@@ -154,8 +154,8 @@ class RankingsConfig:
 
     prompts: int = 1600
     """Training prompts that get ranked completions."""
-    validation_prompts: int = 672
-    """Held-out prompts that get ranked completions, to measure the reward model."""
+    test_prompts: int = 672
+    """Test prompts that get ranked completions, to measure the reward model."""
     completions: int = 4
     """K, completions per prompt."""
     tie_below: int = 2
@@ -167,7 +167,7 @@ class RankingsConfig:
         require_positive(
             "rankings",
             prompts=self.prompts,
-            validation_prompts=self.validation_prompts,
+            test_prompts=self.test_prompts,
         )
         require_not_negative("rankings", tie_below=self.tie_below)
         require(self.completions >= 2, "rankings.completions", self.completions, "must be at least 2 to be ranked")
@@ -242,7 +242,7 @@ class RLConfig:
     checkpoint_every_steps: int = 15
     """Steps between checkpoints from which an interrupted run goes on."""
     evaluate_every_steps: int = 15
-    """Steps between measurements of reward, KL and wins on held-out prompts (the frontier of the report)."""
+    """Steps between measurements of reward, KL and wins on validation prompts (the frontier of the report)."""
 
     def __post_init__(self) -> None:
         require_choice("rl.objective", self.objective, ("rloo", "reward_weighted"))

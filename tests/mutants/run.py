@@ -29,7 +29,9 @@ from tree import Tree
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED, SURVIVED, WRONG = "killed", "SURVIVED", "WRONG ENTRY"
-PRELOADED = "pytest,numpy,hypothesis,torch,transformers,tokenizers,matplotlib.figure"
+PRELOADED = (
+    "pytest,pytest_timeout,pytest_benchmark.plugin,numpy,hypothesis,torch,transformers,tokenizers,matplotlib.figure"
+)
 CHECK_LIMIT_S = 600.0
 
 

@@ -121,7 +121,9 @@ MIXTURE = Record({"planned": _named(NUMBER), "drawn": _named(Record(_numbers("sh
 ROW = Record({"pieces": Optional(Items(Tuple((Text(), COUNT, Flag(), Text())), max_items=MANY), [])})
 TIMING = Record({"seconds": Real(0, 1e10)})
 SAMPLE = Record({"step": COUNT, "prompt": Text(), "text": Text()})
-STATISTICS = Record({"vocab_size": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))})
+STATISTICS = Record(
+    {"vocab_size": Optional(COUNT), "vocab_size_asked": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))}
+)
 CORPUS_STATISTICS = Record({"pairs": Optional(Record({"train": Optional(COUNT)}))})
 GATES = Items(
     Record(

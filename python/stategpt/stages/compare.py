@@ -16,7 +16,7 @@ from stategpt.config.stages import LOW_BETA
 from stategpt.data import read_library
 from stategpt.evaluate import Judge, RewardScorer, compare_systems
 from stategpt.model import RewardModel
-from stategpt.stages.inputs import Inputs, section_fingerprint
+from stategpt.stages.inputs import Inputs, part_fingerprint
 
 
 def compare(run: Run, folder: RunFolder) -> None:
@@ -25,7 +25,7 @@ def compare(run: Run, folder: RunFolder) -> None:
     made_from = [folder.model(stage) for stage in ("base", "sft", "reward", *run.rl.seed_folders)]
     made_from += [folder.evaluation(stage) for stage in run.rl.folders]
     parents = tuple(inputs.parent(artifact).fingerprint for artifact in made_from)
-    fingerprint = section_fingerprint(run.seed, parents=parents)
+    fingerprint = part_fingerprint(run, "comparison/evaluation", parents)
     if not inputs.is_measured("comparison", fingerprint):
         with folder.timed("comparison"):
             library = read_library(folder.corpus)

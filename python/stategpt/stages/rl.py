@@ -41,7 +41,7 @@ from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
 from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
-from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import (
     constant_groups,
@@ -241,14 +241,14 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str, seed
     """
     inputs = Inputs.of(run, folder)
     parents = tuple(inputs.parent(folder.model(parent)).fingerprint for parent in ("sft", "reward"))
-    # How many other policies there are changes nothing of this one.
-    fingerprint = section_fingerprint(seed, replace(config, seeds=1, low_beta=0.0), run.sampling, parents=parents)
+    fingerprint = part_fingerprint(run, f"{stage}/model", parents)
     trained = folder.published(folder.model(stage), MODEL_KIND, fingerprint)
     measured = inputs.is_measured(stage, fingerprint)
     if not (trained and measured):
         with folder.timed(stage):
             if not trained:
-                policy = _train(inputs, config, stage, fingerprint, seed)
+                so_far = part_fingerprint(run, f"{stage}/checkpoints", parents)
+                policy = _train(inputs, config, stage, so_far, seed)
                 inputs.publish_model(stage, partial(policy.save_pretrained, manifest=True), fingerprint, parents)
             if not measured:
                 _refuse_lost_frontier(folder.stage(stage), config)
@@ -274,6 +274,7 @@ def _train(inputs: Inputs, config: RLConfig, stage: str, fingerprint: str, seed:
         precision=config.precision,
         checkpoint_every_steps=config.checkpoint_every_steps,
         log_every_steps=config.log_every_steps,
+        logs={FRONTIER: FRONTIER_POINT},
     )
 
     def hook(step: int) -> None:

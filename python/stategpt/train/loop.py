@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 import torch
@@ -22,11 +23,12 @@ from torch import Tensor, nn
 
 from stategpt.config import OptimConfig
 from stategpt.errors import CorruptArtifact, TrainingDiverged
+from stategpt.json_reader import Kind
 from stategpt.model import Precision, autocast
 from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import REASON_CHARS, LoopState, load_latest_checkpoint, save_checkpoint
 from stategpt.train.interruption import Interruption, stop
-from stategpt.train.metrics import ENDED_EARLY, MetricsLog
+from stategpt.train.metrics import ENDED_EARLY, MetricsLog, cut_back
 from stategpt.train.optim import adamw, clip_gradients
 from stategpt.train.progress import console, note_of, progress
 from stategpt.train.schedule import learning_rate_at
@@ -109,6 +111,10 @@ class LoopSettings:
     """Steps from one checkpoint to the next."""
     log_every_steps: int = 1
     """Steps from one line of metrics.jsonl to the next."""
+    logs: Mapping[str, Kind] = MappingProxyType({})
+    """Files in which the hook writes a line a measured step, and what a line is. Like metrics.jsonl they are cut back
+    to the step that a resumed run starts from: what else is there is of a run that was cut off, or of other settings.
+    """
 
 
 Hook = Callable[[int], None]
@@ -131,6 +137,8 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
         raise CorruptArtifact(
             f"the checkpoint in {checkpoints} is of step {state.step}, {task.name} has {task.steps} steps. Delete it."
         )
+    for name, kind in settings.logs.items():
+        cut_back(settings.folder / name, kind, -1 if found is None else state.step)
     log = MetricsLog(settings.folder / "metrics.jsonl", state.step)
     if hook is not None and state.step == 0:
         hook(0)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stategpt.config import DataConfig, EvaluateConfig, GPTConfig, PretrainConfig, RankingsConfig, Run, TokenizerConfig
+from stategpt.config import DataConfig, GPTConfig, PretrainConfig, Run, SamplingConfig, TokenizerConfig
 from stategpt.errors import ConfigError
 
 
@@ -13,10 +13,8 @@ def test_sections_that_contradict_are_refused_naming_both() -> None:
         Run(tokenizer=TokenizerConfig(vocab_size=512))
     with pytest.raises(ConfigError, match=r"data\.row_tokens = 512: must not exceed model\.context_tokens = 256"):
         Run(data=DataConfig(row_tokens=512))
-    with pytest.raises(ConfigError, match=r"rankings\.max_tokens = 256: leaves no room for a prompt"):
-        Run(rankings=RankingsConfig(max_tokens=256))
-    with pytest.raises(ConfigError, match=r"evaluate\.max_tokens = 300"):
-        Run(evaluate=EvaluateConfig(max_tokens=300))
+    with pytest.raises(ConfigError, match=r"sampling\.max_tokens = 256: leaves no room for a prompt"):
+        Run(sampling=SamplingConfig(max_tokens=256))
 
 
 def test_model_that_no_format_can_hold_is_refused_before_it_is_trained() -> None:

@@ -51,6 +51,17 @@ def test_dumped_file_explains_every_setting() -> None:
     assert all("  # " in line for line in lines)
 
 
+@pytest.mark.parametrize("section", ["rankings", "rl", "evaluate"])
+@pytest.mark.parametrize("name", ["temperature", "max_tokens"])
+def test_a_setting_of_earlier_files_names_where_it_stands_now(section: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text(f"[{section}]\n{name} = 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"old\.toml: {section}\.{name} is now sampling\.{name}, one setting"):
+        load(path)
+    with pytest.raises(ConfigError, match=rf"^{section}\.{name} is now sampling\.{name}"):
+        override(Run(), {f"{section}.{name}": "1"})
+
+
 def test_partial_file_has_the_default_jobs_values_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\n[rl]\nbeta = 0.04\n[rl.optim]\nlearning_rate = 5e-4\n', encoding="utf-8")

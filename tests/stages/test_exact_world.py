@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stages.exact_world import TabularPolicy, objective, optimum, sequences  # noqa: E402
 from stategpt.artifacts import RunFolder  # noqa: E402
-from stategpt.config import CONTROL_TOKENS, GPTConfig, OptimConfig, RLConfig, Run  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, GPTConfig, OptimConfig, RLConfig, Run, SamplingConfig  # noqa: E402
 from stategpt.data import ControlTokens  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
@@ -145,10 +145,11 @@ def test_the_whole_stage_closes_the_gap_to_the_closed_form_optimum(
     policy.load_state_dict(reference.state_dict())
     tok = _Tokenizer()
     control = ControlTokens.of(tok)
-    inputs = Inputs(Run(), RunFolder(tmp_path), tok, control, torch.device("cpu"))  # type: ignore[arg-type]
+    run = Run(sampling=SamplingConfig(temperature=1.0, max_tokens=LENGTH))
+    inputs = Inputs(run, RunFolder(tmp_path), tok, control, torch.device("cpu"))  # type: ignore[arg-type]
     prompt = np.array([0, control.user, control.assistant], dtype=np.uint32)
     config = RLConfig(
-        steps=steps, prompts_per_step=16, completions=8, beta=BETA, temperature=1.0, max_tokens=LENGTH, max_kl=0.0,
+        steps=steps, prompts_per_step=16, completions=8, beta=BETA, max_kl=0.0,
         precision="float32", optim=OptimConfig(learning_rate=1e-3, warmup_steps=5, weight_decay=0.0, flat_fraction=0.4),
     )  # fmt: skip
     scorer = _Scorer({sequence: float(reward) for sequence, reward in zip(whole, rewards, strict=True)})

@@ -19,7 +19,7 @@ from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.rl import RLTask, Rollout, completion_weights, prompts_of_step  # noqa: E402
 from stategpt.train.policy import CompletionBatch, completion_log_probs  # noqa: E402
 
-CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, max_tokens=10, precision="float32", max_kl=0.0)
+CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, precision="float32", max_kl=0.0)
 
 
 @pytest.fixture

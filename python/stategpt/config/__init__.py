@@ -15,6 +15,7 @@ from .stages import PretrainConfig as PretrainConfig
 from .stages import RankingsConfig as RankingsConfig
 from .stages import RewardConfig as RewardConfig
 from .stages import RLConfig as RLConfig
+from .stages import SamplingConfig as SamplingConfig
 from .stages import SFTConfig as SFTConfig
 from .toml import dump as dump
 from .toml import from_dict as from_dict
@@ -35,6 +36,7 @@ __all__ = [
     "RewardConfig",
     "Run",
     "SFTConfig",
+    "SamplingConfig",
     "TokenizerConfig",
     "dump",
     "from_dict",

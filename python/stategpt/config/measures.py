@@ -31,12 +31,8 @@ class EvaluateConfig:
     """Sizes of best-of-n: the answer of n that the reward model likes most."""
     few_shot_examples: int = 3
     """Examples in the document that prompts the base model."""
-    temperature: float = 0.7
-    """Sampling temperature of every compared system."""
     precision: Precision = "float32"
     """Number format of sampling, in every stage that samples."""
-    max_tokens: int = 48
-    """Longest answer in tokens."""
     bootstrap_resamples: int = 2000
     """Resamples by module behind each interval."""
     seed: int = 1
@@ -52,8 +48,6 @@ class EvaluateConfig:
             sft_samples=self.sft_samples,
             comparison_prompts=self.comparison_prompts,
             frontier_prompts=self.frontier_prompts,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
             bootstrap_resamples=self.bootstrap_resamples,
         )
         require_not_negative(

@@ -9,7 +9,7 @@ from stategpt.config.checks import require, require_sizes
 from stategpt.config.material import SOURCES, CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.measures import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
-from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SFTConfig
+from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SamplingConfig, SFTConfig
 from stategpt.shown_fields import documented, short_repr
 
 _NAME_CHARS = 100
@@ -41,6 +41,8 @@ class Run:
     """Stage 1."""
     sft: SFTConfig = field(default_factory=SFTConfig)
     """Stage 2."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Completions of rankings, RL and evaluation."""
     rankings: RankingsConfig = field(default_factory=RankingsConfig)
     """Ranked completions."""
     reward: RewardConfig = field(default_factory=RewardConfig)
@@ -66,20 +68,12 @@ class Run:
         require(bool(self.model.family), "model.attention_bias", self.model.attention_bias, rule)
         rule = f"must not exceed model.context_tokens = {self.model.context_tokens}"
         require(self.data.row_tokens <= self.model.context_tokens, "data.row_tokens", self.data.row_tokens, rule)
-        self._require_room_for_prompts()
+        rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
+        longest = self.sampling.max_tokens
+        require(longest < self.model.context_tokens, "sampling.max_tokens", longest, rule)
         for source in self.data.proportions:
             rule = "the corpus has the sources " + ", ".join(SOURCES)
             require(source in SOURCES, f"data.proportions.{source}", self.data.proportions[source], rule)
-
-    def _require_room_for_prompts(self) -> None:
-        rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
-        limits = {
-            "rankings.max_tokens": self.rankings.max_tokens,
-            "rl.max_tokens": self.rl.max_tokens,
-            "evaluate.max_tokens": self.evaluate.max_tokens,
-        }
-        for key, max_tokens in limits.items():
-            require(max_tokens < self.model.context_tokens, key, max_tokens, rule)
 
     @property
     def step_tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""The stages that train or sample: pretraining, SFT, rankings, reward model, RL. Defaults: the default job's."""
+"""The stages that train or sample, and what they share of sampling. Defaults: the default job's."""
 
 from __future__ import annotations
 
@@ -117,6 +117,24 @@ class SFTConfig:
 
 @documented
 @dataclass(frozen=True)
+class SamplingConfig:
+    """The distribution of every completion after pretraining: rankings, policy, reference and evaluation share it.
+
+    One setting, so that the reward model meets the lengths it was trained on, and KL and win rate are those of the
+    policy that was trained.
+    """
+
+    temperature: float = 0.7
+    """Temperature of rankings, policy, reference and evaluation alike."""
+    max_tokens: int = 48
+    """Longest completion in tokens."""
+
+    def __post_init__(self) -> None:
+        require_positive("sampling", temperature=self.temperature, max_tokens=self.max_tokens)
+
+
+@documented
+@dataclass(frozen=True)
 class RankingsConfig:
     """Between stages 2 and 3: K completions per prompt, ranked."""
 
@@ -126,10 +144,6 @@ class RankingsConfig:
     """Held-out prompts that get ranked completions, to measure the reward model."""
     completions: int = 4
     """K, completions per prompt."""
-    temperature: float = 0.7
-    """Sampling temperature."""
-    max_tokens: int = 48
-    """Longest completion in tokens."""
     tie_below: int = 2
     """A difference of fewer points is a tie, as with people who state clear preferences only."""
     labeler: Literal["docstring_style"] = "docstring_style"
@@ -140,8 +154,6 @@ class RankingsConfig:
             "rankings",
             prompts=self.prompts,
             validation_prompts=self.validation_prompts,
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
         )
         require_not_negative("rankings", tie_below=self.tie_below)
         require(self.completions >= 2, "rankings.completions", self.completions, "must be at least 2 to be ranked")
@@ -197,10 +209,6 @@ class RLConfig:
     """Optimizer steps per round of sampling."""
     beta: float = 0.1
     """Weight of the KL to the SFT model, per token, taken from the reward (k1 estimator)."""
-    temperature: float = 0.7
-    """Temperature of policy, reference and evaluation alike."""
-    max_tokens: int = 48
-    """Longest completion in tokens."""
     no_eos_penalty: float = 0.0
     """Taken from the reward of a completion that did not end."""
     clip_ratio: float = 0.2
@@ -228,8 +236,6 @@ class RLConfig:
             steps=self.steps,
             prompts_per_step=self.prompts_per_step,
             minibatches=self.minibatches,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
             clip_ratio=self.clip_ratio,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,

@@ -35,7 +35,7 @@ def held_out_pairs(library: PythonLibrary, kind: str | None, count: int, seed: i
 
 
 def answer(engine: Engine, pairs: Sequence[Pair], run: Run, system: str, n: int = 1) -> list[Completion]:
-    """Completions of the chat prompts, prompt-major, at the evaluation's temperature.
+    """Completions of the chat prompts, prompt-major, drawn as `run.sampling` says.
 
     Each `system` draws its own random numbers: with shared ones two like policies would tie where they happen to agree.
     """
@@ -61,14 +61,13 @@ def _generate(
     n: int = 1,
     stop: Sequence[str] = (),
 ) -> list[Completion]:
-    config = run.evaluate
     with progress(f"answers of {system}", len(prompts) * n, "completions") as advance:
         return engine.generate(
             prompts,
             n=n,
-            temperature=config.temperature,
-            max_tokens=config.max_tokens,
-            seed=int(bits(config.seed, system) >> np.uint64(2)),
+            temperature=run.sampling.temperature,
+            max_tokens=run.sampling.max_tokens,
+            seed=int(bits(run.evaluate.seed, system) >> np.uint64(2)),
             stop=stop,
             progress=lambda done, total: advance(done, ""),
         )

@@ -78,7 +78,7 @@ class Judge:
             self.reference,
             prompts,
             [c.ids for c in completions],
-            temperature=self.run.evaluate.temperature,
+            temperature=self.run.sampling.temperature,
             control=self.scorer.control,
         )
         return float(ratios.mean())

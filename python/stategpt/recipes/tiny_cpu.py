@@ -14,6 +14,7 @@ from stategpt.config import (
     RewardConfig,
     RLConfig,
     Run,
+    SamplingConfig,
     SFTConfig,
     TokenizerConfig,
 )
@@ -46,14 +47,14 @@ def tiny_cpu() -> Run:
             optim=OptimConfig(learning_rate=4e-3, warmup_steps=40, flat_fraction=0.4, final_fraction=0.02),
         ),
         sft=SFTConfig(epochs=1.0, batch_rows=32, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)),
-        rankings=RankingsConfig(prompts=1600, completions=4, temperature=0.7, max_tokens=48, tie_below=2),
+        sampling=SamplingConfig(temperature=0.7, max_tokens=48),
+        rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2),
         reward=RewardConfig(epochs=1.0, prompts_per_batch=16, optim=OptimConfig(learning_rate=2e-3, warmup_steps=5)),
         rl=RLConfig(
             steps=75,
             prompts_per_step=24,
             completions=4,
             beta=0.1,
-            temperature=0.7,
             optim=OptimConfig(
                 learning_rate=4e-4, warmup_steps=5, flat_fraction=1.0, final_fraction=1.0, weight_decay=0.0
             ),

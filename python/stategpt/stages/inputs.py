@@ -82,7 +82,7 @@ class Inputs:
 
     def evaluation_fingerprint(self, fingerprint: str) -> str:
         """Configuration fingerprint of the evaluation of what has the configuration `fingerprint`."""
-        return section_fingerprint(self.run.evaluate, parents=(fingerprint,))
+        return section_fingerprint(self.run.evaluate, self.run.sampling, parents=(fingerprint,))
 
     def publish_evaluation(
         self,

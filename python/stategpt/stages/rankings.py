@@ -36,7 +36,7 @@ def rankings(run: Run, folder: RunFolder) -> None:
     """Samples, scores and writes the rankings of training and held-out prompts; returns at once when they are there."""
     inputs = Inputs.of(run, folder)
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
-    fingerprint = section_fingerprint(run.seed, run.rankings, parents=parents)
+    fingerprint = section_fingerprint(run.seed, run.rankings, run.sampling, parents=parents)
     published = folder.stage("rankings") / "records"
     ranked, described = (
         folder.published(published, KIND, fingerprint),
@@ -85,14 +85,14 @@ def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:
 def _rank(
     inputs: Inputs, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
 ) -> list[dict[str, Any]]:
-    config = inputs.run.rankings
+    config, sampling = inputs.run.rankings, inputs.run.sampling
     prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
     with progress(f"rankings {split}", len(prompts) * config.completions, "completions") as advance:
         completions = engine.generate(
             prompts,
             n=config.completions,
-            temperature=config.temperature,
-            max_tokens=config.max_tokens,
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_tokens,
             seed=inputs.run.seed,
             progress=lambda done, total: advance(done, ""),
         )

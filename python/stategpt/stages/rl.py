@@ -84,6 +84,7 @@ class RLTask:
         self.scorer, self.prompts = scorer, prompts
         self.engine = inputs.engine(policy)
         self.steps = config.steps
+        self.temperature = inputs.run.sampling.temperature
         self.forbidden = inputs.control.forbidden
         self._metrics: dict[str, float] = {}
 
@@ -96,8 +97,8 @@ class RLTask:
         completions = self.engine.generate(
             prompts,
             n=config.completions,
-            temperature=config.temperature,
-            max_tokens=config.max_tokens,
+            temperature=self.temperature,
+            max_tokens=self.inputs.run.sampling.max_tokens,
             seed=int(bits(self.inputs.run.seed, "rl samples", step) >> np.uint64(2)),
         )
         self.policy.train()
@@ -116,8 +117,8 @@ class RLTask:
         """The batch with the log-probabilities of policy and reference, and the policy's entropy; no gradient."""
         batch = CompletionBatch.of(prompts, [c.ids for c in completions], self.inputs.control.pad, self.inputs.device)
         with torch.no_grad(), autocast(self.config.precision, self.inputs.device):
-            policy_M, entropy_M = completion_log_probs(self.policy, batch, self.config.temperature, self.forbidden)
-            reference_M, _ = completion_log_probs(self.reference, batch, self.config.temperature, self.forbidden)
+            policy_M, entropy_M = completion_log_probs(self.policy, batch, self.temperature, self.forbidden)
+            reference_M, _ = completion_log_probs(self.reference, batch, self.temperature, self.forbidden)
         return batch, policy_M, reference_M, entropy_M
 
     def _weigh(
@@ -164,7 +165,7 @@ class RLTask:
 
     def loss(self, batch: Rollout) -> Loss:
         """Policy-gradient or reward-weighted loss over the completion tokens, end of text included."""
-        log_probs_M, _ = completion_log_probs(self.policy, batch.batch, self.config.temperature, self.forbidden)
+        log_probs_M, _ = completion_log_probs(self.policy, batch.batch, self.temperature, self.forbidden)
         weights_M = batch.weights_S[batch.batch.sample_M]
         if self.config.objective == "reward_weighted":
             total = reward_weighted_loss(log_probs_M, weights_M)
@@ -220,7 +221,7 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
     """
     inputs = Inputs.of(run, folder)
     parents = tuple(inputs.parent(folder.model(parent)).fingerprint for parent in ("sft", "reward"))
-    fingerprint = section_fingerprint(run.seed, config, parents=parents)
+    fingerprint = section_fingerprint(run.seed, config, run.sampling, parents=parents)
     trained = folder.published(folder.model(stage), MODEL_KIND, fingerprint)
     measured = inputs.is_measured(stage, fingerprint)
     if not (trained and measured):

@@ -1,5 +1,6 @@
 """A tokenizer, a corpus and models small enough for seconds."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from small_corpus import write_small_corpus  # noqa: E402
-from stategpt.artifacts import RunFolder  # noqa: E402
+from stategpt.artifacts import RunFolder, publish_folder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig, Run  # noqa: E402
 from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, build_python_library  # noqa: E402
+from stategpt.data.python_library import write_library  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.recipes import test_cpu as smoke_recipe  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
@@ -45,6 +47,19 @@ def model(recipe: Run) -> GPT:
     """A fresh model of the recipe's shape."""
     torch.manual_seed(0)
     return GPT(recipe.model)
+
+
+@pytest.fixture
+def published(inputs: Inputs, library: PythonLibrary, tok: Tokenizer) -> Inputs:
+    """With corpus, tokenizer, base and SFT model in the run folder; the models have random weights, each its own."""
+    folder = inputs.folder
+    write_library(library, folder.corpus, fingerprint="corpus")
+    publish_folder(folder.tokenizer, lambda temporary: tok.save(temporary / "tokenizer.json"), kind="tokenizer")
+    for seed, stage in enumerate(("base", "sft"), start=1):
+        torch.manual_seed(seed)
+        model = GPT(inputs.run.model)
+        inputs.publish_model(stage, partial(model.save_pretrained, manifest=True), stage, ())
+    return inputs
 
 
 @pytest.fixture

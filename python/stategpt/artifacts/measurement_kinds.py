@@ -67,6 +67,7 @@ _EXAMPLE_RANKING = Record(
 _RANKINGS = Record(
     {
         **{name: Optional(COUNT) for name in ("groups", "validation_groups", "pairs", "ties", "rejected")},
+        "without_clear_pair": _named(COUNT),
         "points_mean": _named(NUMBER),
         "score_mean": Optional(NUMBER),
         "example": Optional(_EXAMPLE_RANKING),
@@ -75,7 +76,7 @@ _RANKINGS = Record(
 _REWARD = Record(
     {
         "pair_accuracy": Optional(INTERVAL),
-        "pairs": Optional(COUNT),
+        **{name: Optional(COUNT) for name in ("pairs", "prompts", "prompts_without_clear_pair")},
         "mcnemar": Optional(Record({"b": COUNT, "c": COUNT, "p": SHARE})),
         **_numbers("length_only_accuracy", "calibration_slope", "length_correlation", "reward_offset"),
         "calibration": Optional(Items(Record({"claimed": SHARE, "observed": NUMBER}), max_items=1000), []),

@@ -73,13 +73,15 @@ def _pairs(pairs: Sequence[Sequence[int]] | None, letters: Mapping[int, str]) ->
 def _reward_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Label, value and a note; only what was measured."""
     b, c = (count(number(data, "mcnemar", key)) for key in "bc")
+    prompts, unclear = number(data, "prompts"), number(data, "prompts_without_clear_pair")
+    of = f"; {count(unclear)} of {count(prompts)} prompts have none" if prompts and unclear is not None else ""
     wanted: tuple[tuple[str, tuple[str, ...], Callable[[float | None], str], str], ...] = (
-        ("pairs", ("pairs",), count, "with a clear preference"),
+        ("pairs", ("pairs",), count, f"with a clear preference{of}"),
         ("pair accuracy", ("pair_accuracy",), fixed, span(field(data, "pair_accuracy"))),
         ("length-only baseline", ("length_only_accuracy",), fixed, ""),
         ("McNemar p", ("mcnemar", "p"), format_value, f"{b} pairs to the model, {c} to length"),
         ("calibration slope", ("calibration_slope",), partial(fixed, digits=2), "1 calibrated, less over-confident"),
-        ("correlation with length", ("length_correlation",), partial(signed, digits=2), "within pairs"),
+        ("correlation with length", ("length_correlation",), partial(signed, digits=2), "within prompts"),
         ("shift", ("reward_offset",), partial(signed, digits=2), "so that demonstrations average 0"),
     )
     measured = ((label, number(data, *keys), shown, note) for label, keys, shown, note in wanted)

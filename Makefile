@@ -2,6 +2,7 @@
 #
 # What is set up lies in .venv; .make holds one stamp for each step that is complete.
 #   PYTHON=python3.12 make test     another interpreter (>= 3.11)
+#   JOBS=1 make test                Python tests one after another (by default as many at a time as there are cores)
 #   TORCH=cpu make demo             torch without CUDA, about 0.2 GB instead of 3 GB (from PyTorch's own index)
 #   make bench-gpu PYTHON_GPU=python3 GPU_OPTIONS='--only peers,decode'     an interpreter that has torch; some parts
 
@@ -12,6 +13,7 @@ SHELL := bash
 
 PYTHON ?= python3
 TORCH ?=
+JOBS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 RUN_FOLDER ?= runs/tiny
 BIN := .venv/bin
 STAMPS := .make
@@ -37,17 +39,20 @@ demo: setup  ## the four stages on this machine's CPU: raw text to an RLHF model
 	@$(call say,Running the recipe tiny_cpu into $(RUN_FOLDER); it goes on where it stopped)
 	$(BIN)/stategpt run tiny_cpu --out $(RUN_FOLDER) --check
 
+# Tests are handed out one by one in the order of tests/conftest.py, those of an `xdist_group` together.
+SHARED_OUT = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+
 .PHONY: test
 test: setup $(OLDEST_TRITON)  ## all tests, Rust then Python
 	@$(call say,Rust tests)
 	cargo test --locked
 	@$(call say,Python tests)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SHARED_OUT)
 
 .PHONY: test-oldest
 test-oldest: setup $(STAMPS)/oldest/made  ## operations, models and training with the oldest torch, Triton and numpy
 	@$(call say,Python tests with the oldest packages that pyproject.toml allows)
-	PYTHONPATH=python $(STAMPS)/oldest/bin/python -m pytest -q tests/ops tests/model tests/train
+	PYTHONPATH=python $(STAMPS)/oldest/bin/python -m pytest -q $(SHARED_OUT) tests/ops tests/model tests/train
 
 .PHONY: mutants
 mutants: setup  ## break the product in one place after another: the tests named for each must fail (AREAS='training ...')

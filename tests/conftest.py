@@ -6,6 +6,8 @@ those of this one, and costs nothing where torch is not imported. A value set ou
 
 The interpreter: `@triton.jit` reads TRITON_INTERPRET when a kernel is imported, so it must be set before any test
 module is, and without importing torch to ask for a device: the device file of the first GPU answers as well.
+
+Several workers: what takes long begins first, so that no worker is left alone with it at the end.
 """
 
 import os
@@ -13,10 +15,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not Path("/dev/nvidia0").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# Hypothesis asserts milliseconds for each example and seconds for drawing it, unless it is told not to.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker of `pytest -n`, slow tests and groups come before the others."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not (item.get_closest_marker("slow") or item.get_closest_marker("xdist_group")))
 
 
 @pytest.fixture

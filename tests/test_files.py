@@ -15,7 +15,6 @@ def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
     assert [read_bytes(tmp_path / name) for name in ("file", "link")] == [b"abc", b"abc"]
 
 
-@pytest.mark.timeout(20)
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to("loop")

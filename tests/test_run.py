@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -24,8 +23,9 @@ from stategpt.config import Run
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, StorageError
 from stategpt.recipes import test_cpu as smoke_recipe
 
-MODELS = ("base", "sft", "reward", "rl")
-KILL_GUARD_S = 240.0
+pytestmark = pytest.mark.xdist_group("run")
+
+MODELS = ("base", "sft", "reward", "rl", "rl/seed_1")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Run:
     small = smoke_recipe(str(corpus))
     # Long enough that a kill lands inside a stage.
     pretrain = replace(small.pretrain, tokens=60 * 4 * 128, checkpoint_every_steps=7)
-    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3))
+    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3, seeds=2))
 
 
 @pytest.fixture(scope="module")
@@ -151,22 +151,41 @@ def test_gates_may_change_without_training_again(recipe: Run, finished: Path) ->
     assert sg.run(recipe, out=finished).failed_gates == []
 
 
-@pytest.mark.parametrize(("stage", "step"), [("base", 23), ("rl", 5)])
-def test_sigkill_in_a_stage_then_resume_is_bit_identical(
-    recipe: Run, finished: Path, tmp_path: Path, stage: str, step: int
-) -> None:
+KILLED_AT = """
+import os, signal, sys
+from stategpt.cli import main
+from stategpt.train.metrics import MetricsLog
+stage, step, config, out = sys.argv[1:]
+write = MetricsLog.write
+def write_and_die(self, at, values):
+    write(self, at, values)
+    if self.path.parent.as_posix().endswith(stage) and at >= int(step):
+        os.kill(os.getpid(), signal.SIGKILL)
+MetricsLog.write = write_and_die
+main(["run", config, "--out", out])
+"""
+
+
+def test_sigkill_in_a_stage_then_resume_is_bit_identical(recipe: Run, finished: Path, tmp_path: Path) -> None:
+    """Killed in pretraining, gone on with, killed in RL, gone on with: each time by itself, at a known step."""
     from stategpt.config.toml import dump
 
     config, out = tmp_path / "run.toml", tmp_path / "run"
     config.write_text(dump(recipe))
-    command = [sys.executable, "-m", "stategpt", "run", str(config), "--out", str(out)]
-    _run_and_kill(command, out / stage, step)
-    assert not (out / stage / "model").exists(), "the kill must land inside the stage"
-    subprocess.run(command, check=True, capture_output=True, timeout=KILL_GUARD_S)
+    for stage, step in (("base", 23), ("rl/seed_1", 5)):
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED_AT, stage, str(step), config, out], capture_output=True, check=False
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert (out / stage / "metrics.jsonl").exists()
+        assert not (out / stage / "model").exists(), "the kill must land inside the stage"
+    subprocess.run([sys.executable, "-m", "stategpt", "run", config, "--out", out], check=True, capture_output=True)
     assert _hashes(out) == _hashes(finished)
     assert _measured(out) == _measured(finished)
-    steps = [json.loads(line)["step"] for line in (out / stage / "log" / "metrics.jsonl").read_text().splitlines()]
-    assert steps == sorted(set(steps)), "no step is logged twice"
+    for stage in ("base", "rl", "rl/seed_1"):
+        lines = (out / stage / "log" / "metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps == sorted(set(steps)), "no step is logged twice"
 
 
 def test_a_model_without_its_manifest_is_refused_before_any_work(
@@ -262,24 +281,3 @@ def _send_sigterm_in(patch: pytest.MonkeyPatch, module: ModuleType, name: str) -
         return real(*arguments, **named)
 
     patch.setattr(module, name, interrupted)
-
-
-def _run_and_kill(command: list[str], stage: Path, step: int) -> None:
-    """Starts `command` and kills it once the stage's metrics have reached `step`."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + KILL_GUARD_S
-    try:
-        while time.monotonic() < deadline and process.poll() is None:
-            if _last_step(stage / "metrics.jsonl") >= step:
-                return
-            time.sleep(0.002)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    raise AssertionError(f"the run ended with {process.returncode} before {stage.name} reached step {step}")
-
-
-def _last_step(path: Path) -> int:
-    whole = path.read_text().split("\n")[:-1] if path.exists() else []
-    return int(json.loads(whole[-1])["step"]) if whole else 0

@@ -17,13 +17,16 @@ READ_JSON = (OURS, "gigatoken", "fastokens", "tuetoken", "tokenizers")
 # toktok-rs has no llama3; it and quicktok-v1 bring their vocabularies along.
 LACKS = {("toktok-rs", "llama3")}
 KINDS = ("prose", "code", "multi")
-AXES = ("check", "encode", "threads", "floods", "short", "decode", "memory", "load", "train", "train_large")
+AXES = ("check", "encode", "paired", "threads", "floods", "short", "decode", "memory", "load", "train", "train_large")
 OWNER = {"cl100k": "tiktoken", "o200k": "tiktoken", "llama3": "tokenizers"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. `megabytes` of each corpus; times and trainings take shares of it."""
+    """How much is measured. `megabytes` of each corpus; times and trainings take shares of it.
+
+    Processes that take turns encode `paired_megabytes`, `turns` times each; `fresh_turns` of them are new ones.
+    """
 
     corpora: dict[str, str]
     vocabularies: str
@@ -34,15 +37,20 @@ class Plan:
     train_megabytes: float
     large_megabytes: float
     limit_s: float
+    paired_megabytes: float
+    turns: int
+    fresh_turns: int
     rounds: int
     quick: bool
 
 
 QUICK: dict[str, Any] = {
-    "megabytes": 10.0, "check_megabytes": 1.0, "train_megabytes": 6.0, "large_megabytes": 0.0, "limit_s": 0.5
+    "megabytes": 10.0, "check_megabytes": 1.0, "train_megabytes": 6.0, "large_megabytes": 0.0, "limit_s": 0.5,
+    "paired_megabytes": 8.0
 }  # fmt: skip
 FULL: dict[str, Any] = {
-    "megabytes": 40.0, "check_megabytes": 8.0, "train_megabytes": 50.0, "large_megabytes": 1000.0, "limit_s": 2.0
+    "megabytes": 40.0, "check_megabytes": 8.0, "train_megabytes": 50.0, "large_megabytes": 1000.0, "limit_s": 2.0,
+    "paired_megabytes": 8.0
 }  # fmt: skip
 
 
@@ -110,6 +118,18 @@ def _threads(plan: Plan) -> Iterator[Job]:
             for threads in (1, 2):
                 source = {**_corpus(plan, kind), "threads": threads, "mode": "batch"}
                 yield _base(plan, "encode", library, vocabulary, **source)
+
+
+def _paired(plan: Plan) -> Iterator[Job]:
+    """Processes that take turns; each job has its rounds inside. `turns.py` says what is timed."""
+    for vocabulary in plan.names:
+        contenders = [[library, mode] for mode in ("one", "batch") for library in LEADERS]
+        for kind in KINDS:
+            source = _corpus(plan, kind, plan.paired_megabytes) | {"owner": OWNER[vocabulary], "rounds": 1}
+            yield _base(plan, "turns", OURS, vocabulary, **source, contenders=contenders, turns=plan.turns)
+            yield _base(plan, "fresh", OURS, vocabulary, **source, contenders=contenders, turns=plan.fresh_turns)
+            for library in LEADERS:
+                yield _base(plan, "scaling", library, vocabulary, **source, turns=plan.turns)
 
 
 def _floods(plan: Plan) -> Iterator[Job]:
@@ -195,6 +215,7 @@ def _training(plan: Plan, kind: str, megabytes: float, library: str, pattern: st
 _AXES = {
     "check": _check,
     "encode": _encode,
+    "paired": _paired,
     "threads": _threads,
     "floods": _floods,
     "short": _short,

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from adapters import Library, array, documents, library, limit_threads, sizes
 from trainers import TRAINERS
+from turns import first, fresh, scaling, serve, turns
 
 Result = dict[str, Any]
 Seconds = tuple[float, float]  # CPU, wall
@@ -267,7 +268,8 @@ def train(job: Result) -> Result:
 
 
 JOBS: dict[str, Callable[[Result], Result]] = {
-    job.__name__: job for job in (check, encode, shared, floods, short, decode, memory, load, train)
+    job.__name__: job
+    for job in (check, encode, shared, floods, short, decode, memory, load, train, turns, fresh, scaling, serve, first)
 }
 
 

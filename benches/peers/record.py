@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import paired
 from corpora import Corpus
 from environment import PEERS, ROOT, Environment
 from jobs import OURS, Plan
@@ -44,6 +45,7 @@ def build(
         "vocabularies": sources,
         "megabytes_encoded": plan.megabytes,
         "rounds": plan.rounds,
+        "paired": paired.paired_rows(entries),
         "rows": [row.as_json() for row in rows(entries, plan.quick)],
     }
 
@@ -82,15 +84,17 @@ def write(made: Record, folder: Path, quick: bool, name: str | None) -> tuple[Pa
     stem = f"{made['date']}-tokenizer-{'quick-' if quick else ''}{name}"
     json_file, page = folder / f"{stem}.json", folder / f"{stem}.md"
     json_file.write_text(_compact(made) + "\n")
-    page.write_text(f"# {made['what'].capitalize()}, {made['date']}\n\n{_preface(made)}\n{table(made)}")
+    tables = f"{paired_table(made)}\n{table(made)}"
+    page.write_text(f"# {made['what'].capitalize()}, {made['date']}\n\n{_preface(made)}\n{tables}")
     return json_file, page
 
 
 def _compact(made: Record) -> str:
     """JSON with a row on a line."""
     rows_of = ",\n".join(f"  {json.dumps(row)}" for row in made["rows"])
-    head = json.dumps({name: value for name, value in made.items() if name != "rows"}, indent=1)
-    return f'{head[:-2]},\n "rows": [\n{rows_of}\n ]\n}}'
+    pairs = ",\n".join(f"  {json.dumps(row)}" for row in made["paired"])
+    head = json.dumps({name: value for name, value in made.items() if name not in ("rows", "paired")}, indent=1)
+    return f'{head[:-2]},\n "paired": [\n{pairs}\n ],\n "rows": [\n{rows_of}\n ]\n}}'
 
 
 def _preface(made: Record) -> str:
@@ -114,6 +118,20 @@ def _preface(made: Record) -> str:
             "",
         ]
     )
+
+
+def paired_table(made: Record) -> str:
+    """What processes that took turns say, as Markdown; empty where none did."""
+    vocabularies = dict.fromkeys(row["vocabulary"] for row in made["paired"])
+    if not vocabularies:
+        return ""
+    head = (
+        "Processes that took turns on the same text: how many times as fast as the best peer we are, as the median of "
+        "the rounds' ratios with their quartiles in brackets. Warm passes are over text encoded before, cold ones are "
+        "each in a new process; CPU time. Two processes have half of the documents each.\n"
+    )
+    tables = (paired.table(made["paired"], vocabulary) for vocabulary in vocabularies)
+    return "\n".join([head, *tables])
 
 
 def table(made: Record) -> str:
@@ -175,4 +193,4 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-__all__ = ["Row", "build", "engine_hash", "load_average", "machine", "table", "write"]
+__all__ = ["Row", "build", "engine_hash", "load_average", "machine", "paired_table", "table", "write"]

@@ -16,8 +16,8 @@ from jobs import Job
 Entry = dict[str, Any]
 
 # Seconds that a job of an axis takes roughly; scaled by what jobs have taken so far.
-_GUESS = {"check": 3, "encode": 3, "threads": 3, "floods": 5, "short": 2, "decode": 4, "memory": 3, "load": 1.5,
-          "train": 15, "train_large": 120}  # fmt: skip
+_GUESS = {"check": 3, "encode": 3, "paired": 20, "threads": 3, "floods": 5, "short": 2, "decode": 4, "memory": 3,
+          "load": 1.5, "train": 15, "train_large": 120}  # fmt: skip
 _SECONDS_AT_MOST = 1200
 
 
@@ -102,7 +102,12 @@ def _name(job: Job) -> str:
 
 
 def _brief(result: Entry) -> str:
-    shown = {name: value for name, value in result.items() if name not in ("documents", "floods", "tokens")}
+    hidden = ("documents", "floods", "tokens")
+    shown = {
+        name: value
+        for name, value in result.items()
+        if name not in hidden and not (name in ("seconds", "cpu") and isinstance(value, dict))
+    }
     if "floods" in result:
         shown["worst"] = max((part.get("seconds", [9e9])[0], name) for name, part in result["floods"].items())
     return ", ".join(f"{name} {value}" for name, value in shown.items()) or "done"

@@ -40,6 +40,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", default=",".join(AXES), help=f"axes, of {','.join(AXES)}")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=30, help="rounds of processes that take turns (paired)")
+    parser.add_argument("--fresh-turns", type=int, default=15, help="fresh processes of each library (paired)")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual amount of text and time")
     parser.add_argument(
         "--vocabularies", default="cl100k", help="some of cl100k,llama3,o200k; encode and memory use all"
@@ -70,6 +72,8 @@ def main() -> None:
         vocabularies=str(cache / "vocabularies"),
         folder=cache / "training",
         names=names,
+        turns=options.turns,
+        fresh_turns=options.fresh_turns,
         rounds=options.rounds,
         quick=options.quick,
         **size,
@@ -85,6 +89,7 @@ def main() -> None:
     made_record = record.build(entries, plan, made, texts, sources, before)
     paths = record.write(made_record, options.out, options.quick, options.machine)
     print(record.table(made_record))
+    print(record.paired_table(made_record))
     say(f"written: {', '.join(map(str, paths))}")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cargo")]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_it_works_where_only_it_and_numpy_are(wheel: Path, tmp_path: Path) -> No
         "print(tok.decode(tok.encode('a text')))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "site")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=250)
     assert done.stdout == "a text\n", done.stderr
 
 

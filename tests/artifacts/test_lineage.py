@@ -158,7 +158,6 @@ def test_any_json_in_the_place_of_a_lineage_is_a_typed_error(
         assert lineage.chains() == []
 
 
-@pytest.mark.timeout(60)
 def test_the_number_of_chains_is_bounded_and_a_long_chain_is_walked(tmp_path: Path) -> None:
     diamonds = [node(0, [])]
     for level in range(40):

@@ -14,16 +14,17 @@ from stategpt.artifacts import RunLock
 from stategpt.errors import StorageError
 
 HOLD = """
-import sys, time
+import sys
 from stategpt.artifacts import RunLock
 with RunLock(sys.argv[1]):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
 def holder(folder: Path) -> subprocess.Popen[str]:
-    child = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "held\n"
     return child
@@ -53,22 +54,20 @@ def test_two_folders_do_not_hinder_each_other(tmp_path: Path) -> None:
 
 def test_a_forked_child_does_not_keep_the_folder(tmp_path: Path) -> None:
     script = """
-import os, sys, time
+import os, sys
 from stategpt.artifacts import RunLock
 with RunLock(sys.argv[1]):
     if os.fork() == 0:
         print("held", flush=True)
-        time.sleep(60)
-    time.sleep(60)
+    sys.stdin.read()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as child:
+    command, pipe = [sys.executable, "-c", script, str(tmp_path)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "held\n"
         child.kill()
         child.wait()
-        with RunLock(tmp_path):  # the forked child is still asleep
+        with RunLock(tmp_path):  # the forked child still waits
             pass
         os.killpg(child.pid, signal.SIGKILL)
 

@@ -73,9 +73,9 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: PretrainConfig(sample_at=("start",)), r'pretrain\.sample_at = .*"end"'),  # type: ignore[arg-type]
     (lambda: PretrainConfig(precision="float8"), r"pretrain\.precision = 'float8'"),  # type: ignore[arg-type]
     (lambda: SFTConfig(epochs=0.0), r"sft\.epochs = 0\.0"),
-    (lambda: SFTConfig(micro_batch_rows=0), r"sft\.micro_batch_rows = 0"),
     (lambda: SamplingConfig(temperature=0.0), r"sampling\.temperature = 0\.0: must be above 0"),
     (lambda: SamplingConfig(max_tokens=0), r"sampling\.max_tokens = 0"),
+    (lambda: SFTConfig(micro_batch_rows=0), r"sft\.micro_batch_rows = 0"),
     (lambda: RankingsConfig(completions=1), r"rankings\.completions = 1: must be at least 2"),
     (lambda: RankingsConfig(tie_below=-1), r"rankings\.tie_below = -1"),
     (lambda: RewardConfig(prompts_per_batch=0), r"reward\.prompts_per_batch = 0"),

@@ -78,7 +78,6 @@ def test_what_is_not_unicode_can_be_replaced(tmp_path: Path) -> None:
         read_documents(paths, errors="ignore")  # type: ignore[arg-type]
 
 
-@pytest.mark.timeout(20)
 def test_a_fifo_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.txt")
     with pytest.raises(CorpusError, match="a FIFO, not a regular file"):

@@ -90,7 +90,6 @@ def test_a_byte_order_mark_is_skipped_at_the_start_only(tmp_path: Path) -> None:
     assert raised.value.code == "byte_order_mark"
 
 
-@pytest.mark.timeout(20)
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", Path("/dev/zero"), tmp_path):

@@ -122,7 +122,6 @@ def test_a_record_with_half_a_character_is_rejected_and_no_other(tmp_path: Path)
         assert "line 1" not in rankings.rejected[0].message
 
 
-@pytest.mark.timeout(20)
 def test_a_fifo_a_device_and_a_folder_are_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.jsonl")
     for path in (tmp_path / "fifo.jsonl", Path("/dev/zero"), tmp_path):

@@ -148,7 +148,7 @@ def test_absurd_counts_do_not_take_the_process_down(good: Path, tmp_path: Path, 
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "data")],
-        capture_output=True, text=True, preexec_fn=_limit, timeout=100, check=False,
+        capture_output=True, text=True, preexec_fn=_limit, timeout=250, check=False,
     )  # fmt: skip
     assert (done.returncode, len(done.stdout.split())) == (0, 2), done.stderr
     assert set(done.stdout.split()) <= {"ForeignArtifact", "CorruptArtifact"}
@@ -163,6 +163,6 @@ def test_a_batch_that_does_not_fit_is_a_memory_error(good: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(good)],
-        capture_output=True, text=True, preexec_fn=_limit, timeout=100, check=False,
+        capture_output=True, text=True, preexec_fn=_limit, timeout=250, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

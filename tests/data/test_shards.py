@@ -166,7 +166,6 @@ def test_an_id_in_a_gap_of_the_vocabulary_is_unknown(tmp_path: Path) -> None:
             write_shards([Document(np.array([255, gap]))], tok, tmp_path / "data")
 
 
-@pytest.mark.timeout(20)
 def test_a_fifo_in_place_of_a_file_is_refused_without_waiting(tok: Tokenizer, tmp_path: Path) -> None:
     write_shards(TEXTS, tok, tmp_path / "data")
     for name in ("00000/tokens.npy", "manifest.json"):

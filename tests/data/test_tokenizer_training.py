@@ -233,5 +233,5 @@ while True:  # the signal always finds a training at work
     assert process.stdout is not None
     assert process.stdout.readline() == "merging\n"
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)  # a hang guard: it takes a fraction of a second
+    _, errors = process.communicate(timeout=250)  # a hang guard: it takes a fraction of a second
     assert "KeyboardInterrupt" in errors

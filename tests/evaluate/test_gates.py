@@ -41,8 +41,13 @@ KEPT: dict[str, Any] = {
     },
     "comparison": {
         "prompts": 672,
+        "seeds": 3,
         "systems": {
-            "rlhf": {"win_rate_vs_sft": {"mean": 0.61, "low": 0.58, "high": 0.64}, "kl": 4.0, "unique_share": 0.95}
+            "rlhf": {
+                "win_rate_vs_sft": {"mean": 0.61, "low": 0.58, "high": 0.64},
+                "kl": {"mean": 4.0, "low": 3.5, "high": 4.5},
+                "unique_share": {"mean": 0.95, "low": 0.93, "high": 0.97},
+            }
         },
         "diversity_change": {"distinct_2": {"mean": -0.2, "low": -0.23, "high": -0.17}},
     },
@@ -95,7 +100,7 @@ def test_a_good_run_keeps_every_gate_in_the_order_of_the_stages() -> None:
         ("comparison.systems.rlhf.win_rate_vs_sft.mean", 0.549, "rl_win_rate"),
         ("comparison.systems.rlhf.win_rate_vs_sft.low", 0.5, "rl_win_rate"),
         ("comparison.prompts", 499, "rl_win_rate"),
-        ("comparison.systems.rlhf.kl", 12.1, "rl_kl"),
+        ("comparison.systems.rlhf.kl.high", 12.1, "rl_kl"),
     ],
 )
 def test_one_measurement_past_its_threshold_fails_exactly_its_gate(path: str, value: float, gate: str) -> None:
@@ -105,7 +110,7 @@ def test_one_measurement_past_its_threshold_fails_exactly_its_gate(path: str, va
 
 
 def test_few_unique_answers_warn_and_never_fail() -> None:
-    gates = check_gates(changed("comparison.systems.rlhf.unique_share", 0.79), GatesConfig())
+    gates = check_gates(changed("comparison.systems.rlhf.unique_share.low", 0.79), GatesConfig())
     assert failed(gates) == []
     assert [verdict(gate) for gate in gates if not gate.passed] == ["warn"]
 

@@ -45,7 +45,7 @@ class Publisher:
         # Compiled files would be mutating system calls of Python's own, different at each start.
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [*through, *self.command(version)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=250)
 
     def publish(self, version: int) -> None:
         """Publishes one version in this process."""

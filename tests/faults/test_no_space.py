@@ -60,7 +60,7 @@ def test_a_full_disk_is_out_of_space_and_changes_nothing(tmp_path: Path) -> None
     if subprocess.run(small_disk_command(tmp_path, ["true"]), capture_output=True, check=False).returncode != 0:
         pytest.skip("this system does not let users mount a small disk in a namespace")
     command = small_disk_command(tmp_path, [sys.executable, "-c", FILL, str(tmp_path)])
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=250)
     assert (done.returncode, done.stdout) == (0, "kept\n"), done.stderr
 
 
@@ -75,7 +75,7 @@ def test_a_file_size_limit_is_a_storage_error_and_changes_nothing(
 
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(tmp_path)],
-        capture_output=True, text=True, check=False, timeout=60, preexec_fn=limit,
+        capture_output=True, text=True, check=False, timeout=250, preexec_fn=limit,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "kept\n"), done.stderr

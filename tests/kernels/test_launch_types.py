@@ -24,6 +24,8 @@ from stategpt.kernels._shared.variants import Variant
 from stategpt.kernels.attention import signatures as attention
 from stategpt.kernels.paged_attention import signatures as paged_attention
 
+pytestmark = pytest.mark.xdist_group("launches")
+
 RECORDER = Path(__file__).with_name("recorded_launches.py")
 Row = dict[str, Any]
 

@@ -232,7 +232,6 @@ def both(tmp_path_factory):
     return [(folder, json.loads((folder / "config.json").read_text())) for folder in folders]
 
 
-@pytest.mark.timeout(300)
 @settings(max_examples=500, deadline=None)
 @given(changes=st.dictionaries(st.sampled_from(KEYS), JSON | _ROPE, min_size=1, max_size=3), drop=st.booleans())
 def test_any_config_loads_or_is_refused_by_a_typed_error(both, changes, drop):
@@ -246,7 +245,6 @@ def test_any_config_loads_or_is_refused_by_a_typed_error(both, changes, drop):
         assert sum(parameter.numel() for parameter in model.parameters()) < 10_000
 
 
-@pytest.mark.timeout(120)
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_any_bytes_as_config_load_or_are_refused_by_a_typed_error(both, data):

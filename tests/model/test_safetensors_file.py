@@ -143,7 +143,6 @@ def test_a_file_cut_while_it_is_open_is_corrupt(tmp_path):
                 file.read("x", dtype)
 
 
-@pytest.mark.timeout(60)
 def test_special_files_are_refused_at_once(tmp_path):
     with pytest.raises(MissingFile):
         SafetensorsFile(tmp_path / "absent")

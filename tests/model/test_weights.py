@@ -146,7 +146,6 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("changes", HOSTILE, ids=str)
-@pytest.mark.timeout(60)
 def test_sizes_that_the_weights_do_not_have_are_refused_unread(folder, changes, monkeypatch):
     change_config(folder, **changes)
     monkeypatch.setattr(SafetensorsFile, "read", lambda *_: pytest.fail("read"))
@@ -268,7 +267,6 @@ def test_other_kinds_of_weights_are_named(folder, name, message):
         GPT.from_pretrained(folder)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors"])
 def test_a_special_file_in_place_of_a_file_is_typed(folder, name):
     path = folder / name

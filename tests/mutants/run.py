@@ -1,198 +1,224 @@
 """Breaks the product in one place after another and runs the tests that must notice. `README.md` describes the entries.
 
-    python tests/mutants/run.py [AREA ...] [--only TEXT] [--folder FOLDER]
+    python tests/mutants/run.py [AREA ...] [--only TEXT] [--folder FOLDER] [--workers 2]
 
-Works on a copy of the tree, whose compiled Rust is kept between runs. First the named tests must pass on the unchanged
-copy. Exit status: 0 all mutants were noticed, 1 some were not, 2 an entry or its tests are wrong.
+Each worker has a copy of the tree; the first one also compiles Rust, whose target is kept between runs. A named test
+must pass on the unchanged copy before a mutant that names it counts. Tests run in forked processes that have pytest,
+torch and the like already, and of the product nothing. Exit status: 0 all mutants were noticed, 1 some were not, 2 an
+entry or its tests are wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
+import multiprocessing
 import os
-import shlex
-import shutil
-import subprocess
+import runpy
 import sys
 import time
-import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from entries import Mutant, WrongEntry, read_mutants
+from tree import Tree
+
 ROOT = Path(__file__).resolve().parents[2]
-LEFT_OUT = (
-    ".git",
-    ".venv",
-    ".make",
-    "target",
-    "runs",
-    "dist",
-    "__pycache__",
-    ".hypothesis",
-    ".pytest_cache",
-    ".mypy_cache",
-)
-TESTS_TIMEOUT_S = 900
 KILLED, SURVIVED, WRONG = "killed", "SURVIVED", "WRONG ENTRY"
-_TESTS_FAILED = 1  # pytest's exit status; 2, 4 and 5 say that nothing was tested
-
-
-class WrongEntry(Exception):
-    """An entry that breaks nothing testable; the message says why."""
+PRELOADED = "pytest,numpy,hypothesis,torch,transformers,tokenizers,matplotlib.figure"
+CHECK_LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """One entry: `old` in `file` becomes `new`, and `tests` (or the `cargo test` arguments) must then fail."""
+class Check:
+    """Tests of one file (or one `cargo test`) on the unchanged copy."""
 
-    area: str
-    name: str
-    file: str
-    old: str
-    new: str
     tests: tuple[str, ...] = ()
     cargo: str = ""
 
     @property
-    def is_rust(self) -> bool:
-        """Does the compiled module change?"""
-        return self.file.startswith("rust/")
+    def needs_cargo(self) -> bool:
+        """Only the first worker has a target."""
+        return bool(self.cargo)
 
+    def run(self, tree: Tree) -> Checked:
+        """All tests together; where that fails, each alone."""
+        began_s = time.perf_counter()
+        why = self._why(tree, self.tests)
+        if why and len(self.tests) > 1:
+            whys = {test: self._why(tree, (test,)) for test in self.tests}
+        else:
+            whys = {(self.tests or (self.cargo,))[0]: why}
+        wrong = {named: why for named, why in whys.items() if why}
+        return Checked(self.tests or (self.cargo,), wrong, time.perf_counter() - began_s)
 
-def read_mutants(folder: Path, areas: Sequence[str], only: str) -> list[Mutant]:
-    """The entries of `folder`'s TOML files whose area is asked for and whose name or file holds `only`."""
-    known = sorted(path.stem for path in folder.glob("*.toml"))
-    unknown = sorted(set(areas) - set(known))
-    if unknown:
-        raise WrongEntry(f"no area is called {unknown[0]}; known are {', '.join(known)}")
-    found = [mutant for area in areas or known for mutant in _read(folder / f"{area}.toml")]
-    return [mutant for mutant in found if only in mutant.name or only in mutant.file]
-
-
-def _read(path: Path) -> Iterator[Mutant]:
-    content = tomllib.loads(path.read_text(encoding="utf-8"))
-    if content.keys() - {"mutant"}:
-        raise WrongEntry(f"{path.name} holds {sorted(content)}; only [[mutant]] tables belong there")
-    for number, entry in enumerate(content.get("mutant", []), start=1):
+    def _why(self, tree: Tree, tests: tuple[str, ...]) -> str:
         try:
-            mutant = Mutant(area=path.stem, **{**entry, "tests": tuple(entry.get("tests", ()))})
-        except TypeError as error:
-            raise WrongEntry(f"{path.name}, entry {number}: {error}") from None
-        if bool(mutant.tests) == bool(mutant.cargo):
-            raise WrongEntry(f"{path.name}, {mutant.name}: give `tests` or `cargo`, one of them")
-        yield mutant
+            if self.cargo:
+                fails = tree.cargo_fails(self.cargo)
+            else:
+                fails = tree.pytest_fails(tests, CHECK_LIMIT_S, is_whole=True)
+        except WrongEntry as error:
+            return str(error)
+        return f"{self.cargo or ', '.join(tests)} fails on the unchanged tree" if fails else ""
 
 
-class Tree:
-    """The copy that is broken, and how its tests run."""
+@dataclass(frozen=True)
+class Checked:
+    """What a check found: its tests, those that prove nothing and why, and how long it took."""
 
-    def __init__(self, folder: Path, source: Path = ROOT) -> None:
-        self.root, self._target = folder / "tree", folder / "target"
-        if self.root.exists():
-            shutil.rmtree(self.root)
-        # Times of change are kept: cargo compiles nothing again that it has compiled in the run before.
-        shutil.copytree(source, self.root, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    tests: tuple[str, ...]
+    wrong: dict[str, str]
+    seconds: float
 
-    @contextmanager
-    def broken(self, mutant: Mutant) -> Iterator[None]:
-        """The tree with one mutant in it, the compiled module included."""
-        path = self.root / mutant.file
-        if not path.is_file():
-            raise WrongEntry(f"there is no file {mutant.file}")
-        whole = path.read_text(encoding="utf-8")
-        count = whole.count(mutant.old)
-        if count != 1 or mutant.old == mutant.new:
-            raise WrongEntry(
-                f"`old` stands {count} times in {mutant.file}, and must stand there once and differ from `new`"
-            )
-        module = self.root / "python/stategpt/_native.abi3.so"
-        kept = module.with_suffix(".kept")
-        rebuilt = mutant.is_rust and not mutant.cargo
+
+@dataclass(frozen=True)
+class Trial:
+    """One mutant to be tried within a limit."""
+
+    mutant: Mutant
+    limit_s: float
+
+    @property
+    def needs_cargo(self) -> bool:
+        """Only the first worker has a target."""
+        return self.mutant.is_rust or bool(self.mutant.cargo)
+
+    def run(self, tree: Tree) -> Tried:
+        """Breaks the tree and looks whether the tests notice."""
+        began_s, mutant = time.perf_counter(), self.mutant
         try:
-            path.write_text(whole.replace(mutant.old, mutant.new), encoding="utf-8")
-            if rebuilt:
-                module.rename(kept)
-                self._build(module)
-            yield
-        finally:
-            path.write_text(whole, encoding="utf-8")
-            if kept.exists():
-                kept.replace(module)
-
-    def _build(self, module: Path) -> None:
-        done = self._run(["cargo", "build", "-q", "--release", "--locked", "-p", "stategpt-bindings"])
-        if done.returncode:
-            raise WrongEntry(f"the broken Rust does not compile: {_tail(done)}")
-        shutil.copy(self._target / "release" / "lib_native.so", module)
-
-    def notices(self, mutant: Mutant) -> bool:
-        """Do the mutant's tests fail?"""
-        return self.cargo_fails(mutant.cargo) if mutant.cargo else self.pytest_fails(mutant.tests)
-
-    def pytest_fails(self, tests: Sequence[str]) -> bool:
-        """Does one of `tests` fail? Raises `WrongEntry` where pytest tested nothing."""
-        options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", str(TESTS_TIMEOUT_S // 3)]
-        done = self._run([sys.executable, "-m", "pytest", *options, *tests])
-        if done.returncode not in (0, _TESTS_FAILED) and done.returncode > 0:
-            raise WrongEntry(f"pytest could not run {', '.join(tests)} (status {done.returncode}): {_tail(done)}")
-        return done.returncode != 0
-
-    def cargo_fails(self, arguments: str) -> bool:
-        """Does `cargo test` with these arguments fail? Raises `WrongEntry` where it does not compile or has no test."""
-        command = ["cargo", "test", "-q", "--locked", *shlex.split(arguments)]
-        compiled = self._run([*command, "--no-run"])
-        if compiled.returncode:
-            raise WrongEntry(f"the broken Rust does not compile: {_tail(compiled)}")
-        done = self._run(command)
-        if not done.returncode and not any(f"{count} passed" in done.stdout for count in range(1, 1000)):
-            raise WrongEntry(f"cargo test {arguments} ran no test")
-        return done.returncode != 0
-
-    def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "PYTHONPATH": str(self.root / "python"),
-            "PYTHONDONTWRITEBYTECODE": "1",  # a mutant of the same size and second would be taken from the cache
-            "CARGO_TARGET_DIR": str(self._target),
-            "PYO3_PYTHON": sys.executable,
-        }
-        try:
-            return subprocess.run(
-                command,
-                cwd=self.root,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=TESTS_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(command, -1, "", "it ran out of time")
+            with tree.broken(mutant):
+                cargo, tests = mutant.cargo, mutant.tests
+                noticed = tree.cargo_fails(cargo) if cargo else tree.pytest_fails(tests, self.limit_s)
+                result, why = (KILLED, "") if noticed else (SURVIVED, f"passed all the same: {mutant.named}")
+        except WrongEntry as error:
+            result, why = WRONG, str(error)
+        return Tried(mutant, result, why, time.perf_counter() - began_s)
 
 
-def _tail(done: subprocess.CompletedProcess[str]) -> str:
-    return " | ".join((done.stderr + done.stdout).strip().splitlines()[-6:])
+@dataclass(frozen=True)
+class Tried:
+    """How a mutant ended."""
+
+    mutant: Mutant
+    result: str
+    why: str
+    seconds: float
 
 
-def check_unbroken(tree: Tree, mutants: Sequence[Mutant]) -> None:
-    """All named tests pass on the unchanged copy; else a failure would prove nothing."""
-    tests = sorted({test for mutant in mutants for test in mutant.tests})
-    if tests and tree.pytest_fails(tests):
-        raise WrongEntry("a named test fails on the unchanged tree; run them first: " + " ".join(tests))
-    for arguments in sorted({mutant.cargo for mutant in mutants if mutant.cargo}):
-        if tree.cargo_fails(arguments):
-            raise WrongEntry(f"cargo test {arguments} fails on the unchanged tree")
+@dataclass
+class Plan:
+    """What is still to be done, and what was found."""
+
+    mutants: list[Mutant]
+    least_limit_s: float
+    checks: list[Check] = field(default_factory=list)
+    seconds_of: dict[str, float] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+    tried: list[Tried] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tests = sorted({test for mutant in self.mutants for test in mutant.tests})
+        by_file: dict[str, list[str]] = {}
+        for test in tests:
+            by_file.setdefault(test.partition("::")[0], []).append(test)
+        cargo = sorted({mutant.cargo for mutant in self.mutants if mutant.cargo})
+        self.checks = [Check(cargo=arguments) for arguments in cargo]
+        self.checks += [Check(tests=tuple(of_file)) for of_file in sorted(by_file.values(), key=len, reverse=True)]
+
+    def next_for(self, *, has_cargo: bool) -> Check | Trial | None:
+        """The next job that a worker can do now, or None."""
+        for check in sorted(self.checks, key=lambda check: not check.needs_cargo):
+            if has_cargo or not check.needs_cargo:
+                self.checks.remove(check)
+                return check
+        for mutant in sorted(self.mutants, key=lambda mutant: not (mutant.is_rust or mutant.cargo)):
+            named = mutant.tests or (mutant.cargo,)
+            trial = Trial(mutant, self.least_limit_s + 10 * sum(self.seconds_of.get(test, 0) for test in named))
+            if (has_cargo or not trial.needs_cargo) and all(test in self.seconds_of for test in named):
+                self.mutants.remove(mutant)
+                return trial
+        return None
+
+    def note(self, done: Checked | Tried) -> None:
+        """Keeps what a worker found; says how a mutant ended."""
+        if isinstance(done, Checked):
+            self.seconds_of |= dict.fromkeys(done.tests, done.seconds)
+            self.wrong |= done.wrong
+            for mutant in [mutant for mutant in self.mutants if done.wrong.keys() & {*mutant.tests, mutant.cargo}]:
+                self.mutants.remove(mutant)
+                why = " ".join(done.wrong[test] for test in (*mutant.tests, mutant.cargo) if test in done.wrong)
+                self.note(Tried(mutant, WRONG, why, 0.0))
+            return
+        self.tried.append(done)
+        print(f"{done.result:8}  {done.mutant.area}: {done.mutant.name}  ({done.seconds:.1f} s)", flush=True)
+        if done.why:
+            print(f"          {done.why}", flush=True)
 
 
-def outcome(tree: Tree, mutant: Mutant) -> tuple[str, str]:
-    """KILLED, SURVIVED or WRONG, and what there is to say about it."""
-    try:
-        with tree.broken(mutant):
-            named = mutant.cargo or ", ".join(mutant.tests)
-            return (KILLED, "") if tree.notices(mutant) else (SURVIVED, f"passed all the same: {named}")
-    except WrongEntry as error:
-        return WRONG, str(error)
+def serve(pipe: Connection, tree: Tree) -> None:
+    """A worker: does one job after another until the pipe is closed."""
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            pipe.send(pipe.recv().run(tree))
+
+
+def carry_out(plan: Plan, trees: Sequence[Tree]) -> None:
+    """Gives each worker a job as soon as it is idle, until none is left."""
+    context = multiprocessing.get_context("fork")
+    idle: list[tuple[Connection, bool]] = []
+    for number, tree in enumerate(trees):
+        here, there = context.Pipe()
+        context.Process(target=serve, args=(there, tree), daemon=True).start()
+        there.close()
+        idle.append((here, number == 0))
+    busy: dict[Connection, bool] = {}
+    while True:
+        for pipe, has_cargo in tuple(idle):
+            job = plan.next_for(has_cargo=has_cargo)
+            if job is not None:
+                pipe.send(job)
+                idle.remove((pipe, has_cargo))
+                busy[pipe] = has_cargo
+        if not busy:
+            return
+        for pipe in wait(list(busy)):
+            plan.note(pipe.recv())
+            idle.append((pipe, busy.pop(pipe)))
+            idle.sort(key=lambda worker: not worker[1])
+
+
+def preload(names: str, source: Path) -> None:
+    """Imports what every test process would import, under the variables that the tests set."""
+    conftest = source / "tests" / "conftest.py"
+    if conftest.exists():
+        runpy.run_path(str(conftest))
+    for name in filter(None, names.split(",")):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if any(name.split(".")[0] == "stategpt" for name in sys.modules):
+        raise WrongEntry(f"--preload {names} imports the product itself; its mutants would not be seen")
+
+
+def summary(tried: Sequence[Tried], took_s: float) -> str:
+    """A line for each area, the slowest mutants, and the sums."""
+    lines = [f"{'area':20} {'killed':>7} {'survived':>9} {'wrong':>6} {'seconds':>8}"]
+    for area in sorted({done.mutant.area for done in tried}):
+        of_area = [done for done in tried if done.mutant.area == area]
+        counts = Counter(done.result for done in of_area)
+        seconds = sum(done.seconds for done in of_area)
+        lines.append(f"{area:20} {counts[KILLED]:7} {counts[SURVIVED]:9} {counts[WRONG]:6} {seconds:8.0f}")
+    slowest = sorted(tried, key=lambda done: -done.seconds)[:5]
+    lines.append("slowest: " + "; ".join(f"{done.mutant.name} ({done.seconds:.0f} s)" for done in slowest))
+    counts = Counter(done.result for done in tried)
+    sums = ", ".join(f"{counts[name]} {name.lower()}" for name in (KILLED, SURVIVED, WRONG))
+    lines.append(f"{len(tried)} mutants: {sums}, in {took_s / 60:.1f} minutes")
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -201,28 +227,31 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("areas", nargs="*", help="names of files in tests/mutants without .toml; all by default")
     parser.add_argument("--only", default="", metavar="TEXT", help="entries whose name or file holds TEXT")
     parser.add_argument(
-        "--folder", type=Path, default=ROOT / ".make" / "mutants", help="where the copy and its build lie"
+        "--folder", type=Path, default=ROOT / ".make" / "mutants", help="where the copies and their build lie"
     )
     parser.add_argument("--source", type=Path, default=ROOT, help="the tree to copy")
+    parser.add_argument("--workers", type=int, default=2, help="copies that are broken at the same time (2)")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds that a mutant's tests have at least (60)")
+    parser.add_argument("--preload", default=PRELOADED, help="modules that every test process begins with")
     options = parser.parse_args(arguments)
-    counts = {KILLED: 0, SURVIVED: 0, WRONG: 0}
+    began_s = time.perf_counter()
     try:
-        mutants = read_mutants(options.source / "tests" / "mutants", options.areas, options.only)
-        tree = Tree(options.folder, options.source)
-        check_unbroken(tree, mutants)
+        plan = Plan(read_mutants(options.source / "tests" / "mutants", options.areas, options.only), options.limit)
+        preload(options.preload, options.source)
+        workers = range(max(1, min(options.workers, len(plan.mutants))))
+        trees = [Tree(options.folder.resolve() / f"worker_{number}", options.source.resolve()) for number in workers]
+        carry_out(plan, trees)
     except WrongEntry as error:
         print(f"{WRONG}: {error}")
         return 2
-    for mutant in mutants:
-        began_s = time.perf_counter()
-        result, why = outcome(tree, mutant)
-        counts[result] += 1
-        print(f"{result:8}  {mutant.area}: {mutant.name}  ({time.perf_counter() - began_s:.1f} s)", flush=True)
-        if why:
-            print(f"          {why}", flush=True)
-    print(f"{len(mutants)} mutants: " + ", ".join(f"{count} {name.lower()}" for name, count in counts.items()))
-    return 2 if counts[WRONG] else 1 if counts[SURVIVED] else 0
+    except EOFError:
+        print("a worker has ended before its job was done; the lines above are all that is known")
+        return 2
+    print(summary(plan.tried, time.perf_counter() - began_s))
+    results = {done.result for done in plan.tried}
+    return 2 if WRONG in results else 1 if SURVIVED in results else 0
 
 
 if __name__ == "__main__":
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.exit(main(sys.argv[1:]))

@@ -21,6 +21,7 @@ def script() -> ModuleType:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("cargo")
 @pytest.mark.timeout(1800)
 def test_no_job_takes_more_instructions_than_its_golden() -> None:
     instructions = script()

@@ -84,11 +84,13 @@ MADE_FROM: Mapping[str, tuple[str, ...]] = {
     "rankings/records": ("sft/model", "corpus"),
     "reward/model": ("sft/model", "rankings/records"),
     "rl/model": ("sft/model", "reward/model"),
+    "rl/seed_1/model": ("sft/model", "reward/model"),
+    "rl/seed_2/model": ("sft/model", "reward/model"),
     "base/evaluation": ("base/model",),
     "sft/evaluation": ("sft/model",),
     "rankings/evaluation": ("rankings/records",),
     "reward/evaluation": ("reward/model",),
-    "comparison/evaluation": ("rl/model", "sft/model"),
+    "comparison/evaluation": ("rl/model", "rl/seed_1/model", "rl/seed_2/model", "sft/model"),
 }
 """Published folders of a run and their parents; logs have none."""
 
@@ -370,8 +372,12 @@ def _rl_metrics(rng: np.random.Generator, reward: float, kl: float, entropy: flo
 def _rl(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "rl/log/metrics.jsonl": _rl_metrics(rng, reward=0.9, kl=4.2, entropy=1.35),
+        "rl/seed_1/log/metrics.jsonl": _rl_metrics(rng, reward=0.8, kl=4.0, entropy=1.4),
+        "rl/seed_2/log/metrics.jsonl": _rl_metrics(rng, reward=0.95, kl=4.3, entropy=1.3),
         "rl/low_beta/log/metrics.jsonl": _rl_metrics(rng, reward=1.7, kl=9.5, entropy=1.1),
         "rl/log/timing.json": {"seconds": 96.4},
+        "rl/seed_1/log/timing.json": {"seconds": 95.1},
+        "rl/seed_2/log/timing.json": {"seconds": 97.2},
         "rl/low_beta/log/timing.json": {"seconds": 94.0},
     }
 
@@ -393,7 +399,13 @@ def _comparison() -> dict[str, Any]:
         | {"win_rate_vs_sft": interval(row[0], 0.0 if system == "sft" else 0.029)}
         for system, row in table.items()
     }
-    systems["rlhf"]["kl"] = 4.1
+    for row in systems.values():
+        row["unique_share"] = interval(row["unique_share"], 0.03)
+    systems["rlhf"]["kl"] = interval(4.1, 0.4)
+    systems["rlhf"]["seeds"] = [
+        {"stage": stage, **systems["rlhf"], "win_rate_vs_sft": interval(wins, 0.026), "kl": interval(kl, 0.2)}
+        for stage, wins, kl in (("rl", 0.62, 4.1), ("rl/seed_1", 0.6, 3.9), ("rl/seed_2", 0.64, 4.3))
+    ]
     for n in (2, 4, 8):
         systems[f"best_of_{n}"]["kl_bound"] = math.log(n) - (n - 1) / n
     elo = {system: 1000 + 400 * math.log10(row[0] / (1 - row[0])) for system, row in table.items()}
@@ -407,6 +419,7 @@ def _comparison() -> dict[str, Any]:
     return {
         "comparison/evaluation/evaluation.json": {
             "prompts": 672,
+            "seeds": 3,
             "systems": systems,
             "elo": {system: interval(rating, 0.0 if system == "sft" else 21) for system, rating in elo.items()},
             "diversity_change": {"distinct_2": interval(-0.208, 0.021), "unique_share": interval(-0.05, 0.018)},

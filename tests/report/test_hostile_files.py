@@ -129,7 +129,6 @@ def assert_safe(text: str) -> None:
     assert not set(text) & set("\x1b\x07\u202e\u2066\x9b\x00")
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FILES)
 def test_any_value_in_the_place_of_any_other_is_drawn_or_refused(small_run: Path, tmp_path: Path, name: str) -> None:

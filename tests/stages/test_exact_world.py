@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
@@ -133,6 +134,22 @@ def _model_log_probs(
     return sum_by_sample(tokens.double(), batch.sample_M, batch.samples)
 
 
+def _task(
+    model_config: GPTConfig, folder: Path, config: RLConfig, scorer: object
+) -> tuple[RLTask, GPT, GPT, NDArray[np.uint32]]:
+    """The stage's task over a real GPT in this world; its policy, its reference and the one prompt."""
+    torch.manual_seed(0)
+    reference, policy = GPT(model_config), GPT(model_config)
+    policy.load_state_dict(reference.state_dict())
+    tok = _Tokenizer()
+    control = ControlTokens.of(tok)
+    run = Run(sampling=SamplingConfig(temperature=1.0, max_tokens=LENGTH))
+    inputs = Inputs(run, RunFolder(folder), tok, control, torch.device("cpu"))  # type: ignore[arg-type]
+    prompt = np.array([0, control.user, control.assistant], dtype=np.uint32)
+    prompts = [prompt] * config.prompts_per_step
+    return RLTask(inputs, config, policy, reference.eval(), scorer, prompts), policy, reference, prompt  # type: ignore[arg-type]
+
+
 def test_the_whole_stage_closes_the_gap_to_the_closed_form_optimum(
     small_world_config: GPTConfig, tmp_path: Path
 ) -> None:
@@ -140,20 +157,13 @@ def test_the_whole_stage_closes_the_gap_to_the_closed_form_optimum(
     actions, steps = tuple(range(16, 21)), 300
     whole = sequences(actions, END, LENGTH)
     rewards = torch.randn(len(whole), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    torch.manual_seed(0)
-    reference, policy = GPT(small_world_config), GPT(small_world_config)
-    policy.load_state_dict(reference.state_dict())
-    tok = _Tokenizer()
-    control = ControlTokens.of(tok)
-    run = Run(sampling=SamplingConfig(temperature=1.0, max_tokens=LENGTH))
-    inputs = Inputs(run, RunFolder(tmp_path), tok, control, torch.device("cpu"))  # type: ignore[arg-type]
-    prompt = np.array([0, control.user, control.assistant], dtype=np.uint32)
     config = RLConfig(
         steps=steps, prompts_per_step=16, completions=8, beta=BETA, max_kl=0.0,
         precision="float32", optim=OptimConfig(learning_rate=1e-3, warmup_steps=5, weight_decay=0.0, flat_fraction=0.4),
     )  # fmt: skip
     scorer = _Scorer({sequence: float(reward) for sequence, reward in zip(whole, rewards, strict=True)})
-    task = RLTask(inputs, config, policy, reference.eval(), scorer, [prompt] * 16)  # type: ignore[arg-type]
+    task, policy, reference, prompt = _task(small_world_config, tmp_path, config, scorer)
+    control = task.inputs.control
 
     with torch.no_grad():
         start = _model_log_probs(reference, prompt, whole, control)
@@ -165,3 +175,32 @@ def test_the_whole_stage_closes_the_gap_to_the_closed_form_optimum(
     best = optimum(start, rewards, BETA)
     closed = (at_end - at_start) / (best - at_start)
     assert 0.95 <= closed <= 1.0, f"J went from {at_start:.3f} to {at_end:.3f}; the optimum is {best:.3f}"
+
+
+class _Noise:
+    """A reward that is the same for every completion, but for `units` in the last place of float32."""
+
+    def __init__(self, reward: float, units: int) -> None:
+        self.reward, self.units = np.float32(reward), units
+
+    def scores(self, prompts: list[np.ndarray], completions: list[np.ndarray]) -> np.ndarray:
+        units = np.array([sum(c.tolist()) % (self.units + 1) for c in completions], dtype=np.float32)
+        return (self.reward + units * np.spacing(self.reward)).astype(np.float32)
+
+
+@pytest.mark.parametrize("units", [0, 8])
+@pytest.mark.parametrize("completions", [3, 7, 8, 16])
+def test_a_constant_reward_does_not_move_the_policy(
+    completions: int, units: int, small_world_config: GPTConfig, tmp_path: Path
+) -> None:
+    config = RLConfig(
+        steps=3, prompts_per_step=2, completions=completions, beta=0.0, max_kl=0.0,
+        precision="float32", optim=OptimConfig(learning_rate=1e-3, warmup_steps=0, weight_decay=0.0),
+    )  # fmt: skip
+    for number, reward in enumerate((0.1, 0.3, 0.7, 0.95, -2.3, 1e4)):
+        folder = tmp_path / str(number)
+        task, policy, reference, _ = _task(small_world_config, folder, config, _Noise(reward, units))
+        fit(task, policy, LoopSettings(config.optim, folder, "b3:constant", "float32", 10_000, 1))
+        for name, tensor in reference.state_dict().items():
+            assert torch.equal(policy.state_dict()[name], tensor), f"reward {reward} moved {name}"
+        assert task.step_metrics()["zero_variance_share"] == 1.0

@@ -1,6 +1,9 @@
 """The RL stage: what it samples is what it scores and what it trains on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +13,24 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from stategpt.config import RLConfig  # noqa: E402
-from stategpt.data import PythonLibrary, chat_prompt  # noqa: E402
+from stategpt.artifacts import RunFolder  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, RLConfig, Run  # noqa: E402
+from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, chat_prompt  # noqa: E402
 from stategpt.errors import TrainingDiverged  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
-from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
+from stategpt.stages import rl as stage  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.rl import RLTask, Rollout, completion_weights, prompts_of_step  # noqa: E402
-from stategpt.train.policy import CompletionBatch, completion_log_probs  # noqa: E402
+from stategpt.stages.rl import (  # noqa: E402
+    RLTask,
+    Rollout,
+    completion_weights,
+    policy_seed,
+    prompts_of_step,
+    rl,
+)
+from stategpt.train.losses import sum_by_sample  # noqa: E402
+from stategpt.train.policy import CompletionBatch, completion_log_probs, log_ratios  # noqa: E402
 
 CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, precision="float32", max_kl=0.0)
 
@@ -77,6 +90,35 @@ def test_the_sampler_and_the_training_forward_agree(task: RLTask) -> None:
     assert task.step_metrics()["sampler_gap_nats"] < 1e-4
 
 
+def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
+    recipe: Run, library: PythonLibrary, tmp_path: Path
+) -> None:
+    texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
+    small = Tokenizer.train(texts, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
+    inputs = Inputs(recipe, RunFolder(tmp_path), small, ControlTokens.of(small), torch.device("cpu"))
+    prompts = [chat_prompt(small, pair.prompt) for pair in library.pairs_train[:6]]
+    torch.manual_seed(0)
+    policy, reference, judge = GPT(recipe.model), GPT(recipe.model), RewardModel(GPT(recipe.model))
+    assert (small.vocab_size, recipe.model.vocab_size) == (300, 512)
+    # An end id of the model's own is an action, as end of text is.
+    policy.special_ids = reference.special_ids = SpecialIds(eos=(inputs.control.end_of_text, inputs.control.user))
+    task = RLTask(inputs, CONFIG, policy, reference.eval(), RewardScorer(judge, small), prompts)
+    rollout = _rollout(task)
+    assert task.step_metrics()["sampler_gap_nats"] < 1e-5
+    assert rollout.batch.ids_M.max() < 300
+    assert set(task.forbidden) == {*inputs.control.forbidden, *range(300, 512)} - {inputs.control.user}
+
+    sampled = task.engine.generate(prompts, temperature=0.7, max_tokens=10, seed=1)
+    ids = [completion.ids for completion in sampled]
+    ratios = log_ratios(policy, reference, prompts, ids, temperature=0.7, tok=small)
+    batch = CompletionBatch.of(prompts, ids, inputs.control.pad, inputs.device)
+    with torch.no_grad():
+        theirs, _ = completion_log_probs(reference, batch, 0.7, task.forbidden)
+    theirs_S = sum_by_sample(theirs, batch.sample_M, batch.samples)
+    ours_S = np.array([completion.logprobs.sum() for completion in sampled])
+    assert (ours_S - theirs_S.numpy()) == pytest.approx(ratios, abs=1e-4), "the judge's KL is of the same distribution"
+
+
 def test_log_probabilities_are_those_of_the_distribution_sampled_from(task: RLTask) -> None:
     batch = _rollout(task).batch
     ours, entropy = completion_log_probs(task.policy, batch, 0.7, task.forbidden)
@@ -134,6 +176,26 @@ def test_a_prompt_whose_samples_earn_the_same_has_advantage_zero() -> None:
     assert everything_equal.tolist() == [0.0] * 8, "nothing is divided by a spread of zero"
 
 
+@pytest.mark.parametrize("reward", [0.0, 0.1, 0.3, 0.7, 1.0, -3.3, 1e-6, 1e6])
+@pytest.mark.parametrize("completions", range(2, 17))
+def test_a_constant_reward_gives_no_advantage(completions: int, reward: float) -> None:
+    config, samples = replace(CONFIG, completions=completions), 24 * completions
+    weights, idle_share = completion_weights(torch.full((samples,), reward), torch.zeros(samples), config)
+    assert not weights.any()
+    assert idle_share == 1.0
+    kl_noise = 1e-6 * torch.randn(samples, generator=torch.Generator().manual_seed(0))
+    weights, _ = completion_weights(torch.full((samples,), reward), kl_noise, config)
+    assert not weights.any(), "a KL of rounding errors is none"
+
+
+def test_prompts_without_signal_are_counted_before_the_kl_penalty() -> None:
+    rewards = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 2.0, 3.0])
+    kl = torch.tensor([0.5, 0.1, 0.7, 0.2, 0.0, 0.3, 0.1, 0.2])
+    weights, idle_share = completion_weights(rewards, kl, replace(CONFIG, beta=0.1))
+    assert idle_share == 0.5
+    assert weights[:4].abs().min() > 0, "the KL alone is a reason to move"
+
+
 def test_reward_weighted_is_the_reward_less_the_kl() -> None:
     config = replace(CONFIG, objective="reward_weighted", beta=0.5)
     weights, _ = completion_weights(torch.tensor([1.0, -1.0]), torch.tensor([0.4, 0.0]), replace(config, completions=2))
@@ -146,3 +208,82 @@ def test_prompts_of_consecutive_steps_cover_each_epoch_once(prompts: int, per_st
     drawn = np.concatenate([prompts_of_step(prompts, per_step, seed, step) for step in range(steps)])
     assert sorted(drawn[:prompts].tolist()) == list(range(prompts))
     assert sorted(drawn[prompts : 2 * prompts].tolist()) == list(range(prompts))
+
+
+def _weights(folder: RunFolder, name: str) -> bytes:
+    return (folder.model(name) / "model.safetensors").read_bytes()
+
+
+def _several(recipe: Run, seeds: int, low_beta: float = 0.0) -> Run:
+    steps = replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=seeds, low_beta=low_beta)
+    return replace(recipe, rl=steps)
+
+
+def test_every_seed_draws_other_prompts_and_other_samples_over_the_same_models(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[Any]] = {}
+    generate = stage.RLTask.updates
+
+    def record(task: RLTask, step: int) -> Any:
+        for update in generate(task, step):
+            seen.setdefault(task.name, []).append(update[0].batch.ids_M.tolist())
+            yield update
+
+    prompts: dict[int, Sequence[int]] = {}
+    drawn = stage.prompts_of_step
+
+    def remember(count: int, per_step: int, seed: int, step: int) -> Any:
+        found = drawn(count, per_step, seed, step)
+        prompts.setdefault(seed, found.tolist())
+        return found
+
+    monkeypatch.setattr(stage.RLTask, "updates", record)
+    monkeypatch.setattr(stage, "prompts_of_step", remember)
+    rl(_several(recipe, seeds=3), before_rl)
+    assert list(seen) == ["rl", "rl, seed 1", "rl, seed 2"]
+    assert len({str(samples) for samples in seen.values()}) == 3
+    assert list(prompts) == [policy_seed(recipe.seed, index) for index in range(3)]
+    assert len({tuple(order) for order in prompts.values()}) == 3
+    assert len({_weights(before_rl, name) for name in ("sft", "rl", "rl/seed_1", "rl/seed_2")}) == 4
+
+
+def test_the_first_seed_is_the_runs_own_and_others_fit_a_run() -> None:
+    assert policy_seed(7, 0) == 7
+    others = {policy_seed(seed, index) for seed in range(20) for index in range(1, 16)}
+    assert len(others) == 300
+    assert all(replace(Run(), seed=seed) for seed in others), "a run takes no seed beyond 2**53"
+
+
+def test_a_policy_does_not_depend_on_how_many_others_there_are(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rl(_several(recipe, seeds=1), before_rl)
+    alone = _weights(before_rl, "rl")
+    trained = []
+    fit = stage.fit
+    monkeypatch.setattr(
+        stage, "fit", lambda task, *rest, **named: (trained.append(task.name), fit(task, *rest, **named))
+    )
+    rl(_several(recipe, seeds=2, low_beta=0.01), before_rl)
+    assert trained == ["rl, seed 1", "rl, low beta"], "the first policy is there already"
+    assert _weights(before_rl, "rl") == alone
+    for name in ("rl", "rl/seed_1", "rl/low_beta"):
+        assert {path.name for path in before_rl.evaluation(name).iterdir()} == {"frontier.jsonl", "manifest.json"}
+        assert not (before_rl.root / name / "frontier.jsonl").exists(), "working copies are removed"
+
+
+def test_low_beta_is_trained_at_low_beta_with_the_first_seed(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[float, int]] = {}
+
+    def note(run: Run, folder: RunFolder, config: RLConfig, name: str, seed: int) -> None:
+        asked[name] = (config.beta, seed)
+
+    monkeypatch.setattr(stage, "train_policy", note)
+    rl(_several(recipe, seeds=2, low_beta=0.01), before_rl)
+    beta = recipe.rl.beta
+    assert asked == {
+        "rl": (beta, recipe.seed), "rl/seed_1": (beta, policy_seed(recipe.seed, 1)), "rl/low_beta": (0.01, recipe.seed),
+    }  # fmt: skip

@@ -88,6 +88,12 @@ class OneStep:
     def step_metrics(self) -> dict[str, float]:
         return {}
 
+    def ended(self) -> str:
+        return ""
+
+    def kept(self) -> dict[str, torch.Tensor]:
+        return {}
+
 
 def test_a_signal_after_the_last_step_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager

@@ -15,7 +15,8 @@ from torch import Tensor, nn  # noqa: E402
 
 from stategpt.config import OptimConfig  # noqa: E402
 from stategpt.errors import CorruptArtifact, ForeignArtifact, TrainingDiverged  # noqa: E402
-from stategpt.train.loop import LoopSettings, Loss, fit  # noqa: E402
+from stategpt.train.loop import Hook, LoopSettings, Loss, fit  # noqa: E402
+from stategpt.train.metrics import early_end  # noqa: E402
 
 
 class Regression:
@@ -49,6 +50,43 @@ class Regression:
     def step_metrics(self) -> dict[str, float]:
         return {}
 
+    def ended(self) -> str:
+        return ""
+
+    def kept(self) -> dict[str, Tensor]:
+        return {}
+
+
+class EndsEarly(Regression):
+    """Ends at `last` with the weights that step `last - 1` began with, as a policy whose KL has passed its limit."""
+
+    def __init__(self, model: nn.Linear, steps: int, last: int):
+        super().__init__(model, steps)
+        self.last, self.reason = last, ""
+        self.began = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def updates(self, step: int) -> Iterable[Sequence[tuple[Tensor, Tensor]]]:
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                if step == self.last:
+                    parameter.copy_(self.began[name])
+                else:
+                    self.began[name].copy_(parameter)
+        if step == self.last:
+            self.reason = "far enough"
+            return
+        yield from super().updates(step)
+
+    def step_metrics(self) -> dict[str, float]:
+        return {"distance": 1.5}
+
+    def ended(self) -> str:
+        return self.reason
+
+    def kept(self) -> dict[str, Tensor]:
+        return self.began
+
 
 def _model() -> nn.Linear:
     torch.manual_seed(5)
@@ -67,6 +105,18 @@ def _settings(folder: Path, **changes: object) -> LoopSettings:
 
 def _weights(model: nn.Module) -> list[float]:
     return torch.cat([p.detach().flatten() for p in model.parameters()]).tolist()
+
+
+class StopError(Exception):
+    """Ends a loop from outside, as a kill would: no checkpoint is written."""
+
+
+def _stop_at(last: int) -> Hook:
+    def stop(step: int) -> None:
+        if step == last:
+            raise StopError
+
+    return stop
 
 
 def _train(steps: int, settings: LoopSettings) -> nn.Linear:
@@ -94,17 +144,10 @@ def test_a_resumed_run_is_bit_identical(tmp_path: Path) -> None:
     straight = _model()
     fit(Regression(straight, 10), straight, _settings(tmp_path / "straight"))
 
-    class StopError(Exception):
-        pass
-
-    def stop(step: int) -> None:
-        if step == 7:
-            raise StopError
-
     settings = _settings(tmp_path / "cut", checkpoint_every_steps=3)
     cut, resumed = _model(), _model()
     with pytest.raises(StopError):
-        fit(Regression(cut, 10), cut, settings, hook=stop)
+        fit(Regression(cut, 10), cut, settings, hook=_stop_at(7))
     fit(Regression(resumed, 10), resumed, settings)
     assert _weights(resumed) == _weights(straight)
     assert _weights(cut) != _weights(straight)
@@ -112,12 +155,66 @@ def test_a_resumed_run_is_bit_identical(tmp_path: Path) -> None:
     assert steps == list(range(1, 11)), "no step is logged twice"
 
 
+def test_a_task_ends_its_training_early(tmp_path: Path) -> None:
+    """No step follows; the last line has the step's measurements and says that it was the end, and why is kept."""
+    model, short = _model(), _model()
+    seen: list[int] = []
+    state = fit(EndsEarly(model, 20, last=6), model, _settings(tmp_path / "early", log_every_steps=4), seen.append)
+    assert (state.step, state.ended) == (7, "far enough")
+    assert seen == list(range(8))
+    with pytest.raises(StopError):
+        fit(Regression(short, 20), short, _settings(tmp_path / "short"), _stop_at(5))
+    assert _weights(model) == _weights(short), "the weights that its last update put there"
+    lines = [json.loads(line) for line in (tmp_path / "early" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [4, 7]
+    assert early_end(tmp_path / "early" / "metrics.jsonl") == lines[1]
+    assert lines[1]["distance"] == 1.5
+    assert early_end(tmp_path / "short" / "metrics.jsonl") is None
+
+
+def test_a_task_with_no_update_at_all_ends_too(tmp_path: Path) -> None:
+    model = _model()
+    state = fit(EndsEarly(model, 1, last=0), model, _settings(tmp_path))
+    assert (state.step, state.ended, _weights(model)) == (1, "far enough", _weights(_model()))
+
+
+@pytest.mark.parametrize("cut", [6, 7])
+def test_an_early_end_is_the_same_after_an_interruption(tmp_path: Path, cut: int) -> None:
+    """At step 6 what the task keeps must come from the checkpoint; after step 7 the end itself."""
+    straight, first, resumed = _model(), _model(), _model()
+    fit(EndsEarly(straight, 20, last=6), straight, _settings(tmp_path / "straight"))
+    settings = _settings(tmp_path / "cut")
+
+    def interrupt(step: int) -> None:
+        if step == cut:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(EndsEarly(first, 20, last=6), first, settings, hook=interrupt)
+    state = fit(EndsEarly(resumed, 20, last=6), resumed, settings)
+    assert (state.step, state.ended) == (7, "far enough")
+    assert _weights(resumed) == _weights(straight)
+    assert early_end(tmp_path / "cut" / "metrics.jsonl") is not None
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    """What fails after it, an evaluation or a full disk, costs no step."""
+    model, again = _model(), _model()
+    fit(Regression(model, 10), model, _settings(tmp_path, checkpoint_every_steps=4))
+    drawn: list[int] = []
+    task = Regression(again, 10)
+    task.updates = drawn.append  # type: ignore[method-assign, assignment]
+    assert fit(task, again, _settings(tmp_path, checkpoint_every_steps=4)).step == 10
+    assert drawn == []
+    assert _weights(again) == _weights(model)
+
+
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
     straight, resumed = _model(), _model()
     fit(Regression(straight, 10), straight, _settings(tmp_path / "straight"))
     settings = _settings(tmp_path / "damaged", checkpoint_every_steps=3)
     _train(10, settings)
-    newest = tmp_path / "damaged" / "checkpoints" / "step-000009" / "model.safetensors"
+    newest = tmp_path / "damaged" / "checkpoints" / "step-000010" / "model.safetensors"
     content = bytearray(newest.read_bytes())
     content[-1] ^= 1
     newest.write_bytes(content)
@@ -153,6 +250,38 @@ def test_three_non_finite_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
         fit(Regression(model, 20, bad_steps=frozenset({4, 5, 6})), model, _settings(tmp_path))
 
 
+class Minibatches(Regression):
+    """Three updates a step, those in `bad_updates` not finite."""
+
+    bad_updates: frozenset[int] = frozenset()
+
+    def updates(self, step: int) -> Iterable[Sequence[tuple[Tensor, Tensor]]]:
+        ((batch,),) = super().updates(step)
+        for number in range(3):
+            x, y = batch[0][number::3], batch[1][number::3]
+            yield [(x, y * float("nan") if number in self.bad_updates else y)]
+
+
+def test_one_bad_rollout_of_three_minibatches_is_one_bad_step(tmp_path: Path) -> None:
+    model = _model()
+    task = Minibatches(model, 20, bad_steps=frozenset({4, 5, 9}))
+    state = fit(task, model, _settings(tmp_path))
+    assert (state.step, state.skipped, state.skipped_in_a_row) == (20, 9, 0)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped"] for line in lines] == [0] * 4 + [3] + [6] * 4 + [9] * 11
+    task = Minibatches(model, 20, bad_steps=frozenset({4, 5, 6}))
+    with pytest.raises(TrainingDiverged, match=r"step 6: .*3 steps in a row"):
+        fit(task, model, _settings(tmp_path / "three"))
+
+
+def test_a_step_with_a_finite_update_is_a_good_one(tmp_path: Path) -> None:
+    model = _model()
+    task = Minibatches(model, 5)
+    task.bad_updates = frozenset({0, 2})
+    assert fit(task, model, _settings(tmp_path)).skipped == 10
+    assert _weights(model) != _weights(_model())
+
+
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_ends_at_a_step_border_with_a_checkpoint(
     tmp_path: Path, number: signal.Signals, error: type[BaseException]
@@ -173,7 +302,7 @@ def test_a_signal_ends_at_a_step_border_with_a_checkpoint(
 def test_a_checkpoint_of_a_step_beyond_the_last_is_refused(tmp_path: Path) -> None:
     """It would end the stage at once, untrained."""
     _train(10, _settings(tmp_path, checkpoint_every_steps=8))
-    with pytest.raises(CorruptArtifact, match="step 8, regression has 5 steps"):
+    with pytest.raises(CorruptArtifact, match="step 10, regression has 5 steps"):
         _train(5, _settings(tmp_path))
 
 
@@ -181,14 +310,9 @@ def test_a_checkpoint_after_skipped_steps_alone_can_be_loaded(tmp_path: Path) ->
     """AdamW has no state yet then."""
     first, resumed = _model(), _model()
     bad = frozenset({0, 1})
-
-    def stop(step: int) -> None:
-        if step == 3:
-            raise InterruptedError
-
     settings = _settings(tmp_path / "cut", checkpoint_every_steps=2)
-    with pytest.raises(InterruptedError):
-        fit(Regression(first, 6, bad_steps=bad), first, settings, hook=stop)
+    with pytest.raises(StopError):
+        fit(Regression(first, 6, bad_steps=bad), first, settings, hook=_stop_at(3))
     fit(Regression(resumed, 6, bad_steps=bad), resumed, settings)
     straight = _model()
     fit(Regression(straight, 6, bad_steps=bad), straight, _settings(tmp_path / "straight"))

@@ -6,9 +6,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 import torch.nn.functional as F  # noqa: E402
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.train.losses import (  # noqa: E402
+    constant_groups,
     kl_penalised_rewards,
     leave_one_out_advantages,
     next_token_loss,
@@ -78,8 +81,35 @@ def test_leave_one_out_subtracts_the_mean_of_the_others() -> None:
     assert advantages.tolist() == [1 - 4.0, 2 - 3.5, 6 - 1.5, 0.0, 0.0, 0.0]
 
 
-def test_a_group_without_variance_has_advantage_zero() -> None:
-    assert leave_one_out_advantages(torch.full((4,), 0.3), 4).tolist() == [0.0] * 4
+@given(
+    st.integers(2, 16),
+    st.floats(-(2.0**100), 2.0**100, width=32),
+    st.lists(st.integers(-8, 8), min_size=16, max_size=16),
+)
+def test_a_group_whose_rewards_differ_by_rounding_has_advantage_zero(k: int, reward: float, units: list[int]) -> None:
+    equal = torch.full((k,), reward)
+    assert leave_one_out_advantages(equal, k).tolist() == [0.0] * k
+    noise = torch.tensor(units[:k]) * torch.finfo(torch.float32).eps * abs(reward)
+    assert leave_one_out_advantages(equal + noise, k).tolist() == [0.0] * k
+
+
+def test_a_difference_above_rounding_is_one() -> None:
+    rewards = torch.tensor([1.0, 1.0, 1.0001, 1.0])
+    assert leave_one_out_advantages(rewards, 4)[2].item() == pytest.approx(1e-4, rel=0.01)
+    assert constant_groups(rewards, 2).tolist() == [True, False]
+
+
+def test_what_canceled_is_rounded_as_its_terms_were() -> None:
+    residue = torch.tensor([0.0, 1e-6, -1e-6, 0.0])
+    assert not constant_groups(residue, 4).any()
+    assert constant_groups(residue, 4, torch.ones(4)).all()
+    assert leave_one_out_advantages(residue, 4, torch.ones(4)).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_advantages_do_not_change_with_a_constant_added_to_the_rewards(dtype: torch.dtype) -> None:
+    rewards = torch.tensor([0.5, -1.25, 2.0, 0.75, 4.0, 0.0], dtype=dtype)
+    torch.testing.assert_close(leave_one_out_advantages(rewards + 8, 3), leave_one_out_advantages(rewards, 3))
 
 
 def test_leave_one_out_needs_two_samples_of_every_prompt() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stategpt.config.stages import MOST_RL_SEEDS
 from stategpt.json_reader import Flag, Integer, Items, MapOf, OneOf, Optional, Real, Record, Text, Tuple
 
 NUMBER = Real(-1e39, 1e39)
@@ -84,17 +85,17 @@ _REWARD = Record(
     }
 )
 FRONTIER_POINT = Record({"step": Optional(OneOf((COUNT, NUMBER))), **_numbers("kl", "reward_mean", "win_rate")})
-_SYSTEM = Record(
-    {
-        "win_rate_vs_sft": Optional(INTERVAL),
-        **_numbers("points_mean", "reward_mean", "distinct_2", "unique_share", "length_tokens", "ended_share"),
-        **_numbers("kl", "kl_bound"),
-    }
-)
+_MEASURES: dict[str, Any] = {
+    **{name: Optional(INTERVAL) for name in ("win_rate_vs_sft", "unique_share", "kl")},
+    **_numbers("points_mean", "reward_mean", "distinct_2", "length_tokens", "ended_share"),
+}
+_OF_SEED = Record({"stage": Text(max_chars=200), **_MEASURES})
+_SYSTEM = Record({**_MEASURES, **_numbers("kl_bound"), "seeds": Optional(Items(_OF_SEED, max_items=MOST_RL_SEEDS), [])})
 _ANSWER = Record({"text": Optional(Text(), ""), "points": Optional(WHOLE)})
 _COMPARISON = Record(
     {
         "prompts": Optional(COUNT),
+        "seeds": Optional(COUNT),
         "systems": _named(_SYSTEM),
         "elo": _named(INTERVAL),
         "diversity_change": Optional(
@@ -102,6 +103,7 @@ _COMPARISON = Record(
         ),
         "frontier": Optional(Items(FRONTIER_POINT, max_items=MANY), []),
         "frontier_low_beta": Optional(Items(FRONTIER_POINT, max_items=MANY), []),
+        "frontier_seeds": _named(Items(FRONTIER_POINT, max_items=MANY)),
         "examples": Optional(Items(MapOf(OneOf((Text(), _ANSWER)), max_items=FEW), max_items=10_000), []),
     }
 )
@@ -120,7 +122,9 @@ MIXTURE = Record({"planned": _named(NUMBER), "drawn": _named(Record(_numbers("sh
 ROW = Record({"pieces": Optional(Items(Tuple((Text(), COUNT, Flag(), Text())), max_items=MANY), [])})
 TIMING = Record({"seconds": Real(0, 1e10)})
 SAMPLE = Record({"step": COUNT, "prompt": Text(), "text": Text()})
-STATISTICS = Record({"vocab_size": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))})
+STATISTICS = Record(
+    {"vocab_size": Optional(COUNT), "vocab_size_asked": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))}
+)
 CORPUS_STATISTICS = Record({"pairs": Optional(Record({"train": Optional(COUNT)}))})
 GATES = Items(
     Record(

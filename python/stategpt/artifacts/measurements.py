@@ -19,6 +19,7 @@ from typing import Any
 from stategpt.artifacts.lines import read_lines
 from stategpt.artifacts.measurement_kinds import EVALUATIONS, METRICS_LINE, MIXTURE, ROW, SAMPLE, TIMING
 from stategpt.artifacts.publish import Manifest, read_manifest, verify
+from stategpt.config.stages import RL_FOLDERS
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
 from stategpt.json_reader import Kind, read_record
 from stategpt.shown_fields import documented
@@ -81,7 +82,7 @@ def verify_logs(root: Path) -> list[Manifest]:
     Raises:
         CorruptArtifact: a log is damaged.
     """
-    stages = ("data", "base", "sft", "rankings", "reward", "rl", "rl/low_beta", "comparison")
+    stages = ("data", "base", "sft", "rankings", "reward", *RL_FOLDERS, "comparison")
     folders = [root / stage / LOG for stage in stages]
     return [verify(folder, kind=LOG) for folder in folders if is_published(folder)]
 

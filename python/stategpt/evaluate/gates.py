@@ -202,24 +202,27 @@ def _reward(data: Json, thresholds: GatesConfig) -> list[Gate]:
 
 
 def _rl(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    wins, kl = _interval(data, "systems", "rlhf", "win_rate_vs_sft"), _number(data, "systems", "rlhf", "kl")
+    wins, kl = _interval(data, "systems", "rlhf", "win_rate_vs_sft"), _interval(data, "systems", "rlhf", "kl")
     prompts = int(_number(data, "prompts") or 0)
     enough = prompts >= thresholds.rl_prompts
     rule = (
         f"win rate against SFT by the labeler >= {thresholds.rl_win_rate:.2f}, lower bound > "
-        f"{thresholds.rl_win_rate_lower:.2f}, on at least {thresholds.rl_prompts} prompts"
+        f"{thresholds.rl_win_rate_lower:.2f}, on at least {thresholds.rl_prompts} prompts{_seeds(data)}"
     )
     won = wins is not None and wins.mean >= thresholds.rl_win_rate and wins.low > thresholds.rl_win_rate_lower
+    near = f"mean KL to SFT in nats per completion: upper bound <= {thresholds.rl_kl:g}{_seeds(data)}"
     return [
         _gate("rl_win_rate", wins, rule + ("" if enough or wins is None else f" (only {prompts})"), enough and won),
-        Gate(
-            "rl_kl",
-            kl,
-            None,
-            f"mean KL to SFT <= {thresholds.rl_kl:g} nats per completion",
-            kl is not None and kl <= thresholds.rl_kl,
-        ),
+        _gate("rl_kl", kl, near, kl is not None and kl.high <= thresholds.rl_kl),
     ]
+
+
+def _seeds(data: Json) -> str:
+    """What the intervals of RL know of other seeds."""
+    seeds = int(_number(data, "seeds") or 0)
+    if not seeds:
+        return ""
+    return f"; {seeds} seeds" if seeds > 1 else "; one seed, so what another would change is not in the interval"
 
 
 def _relevance(data: Json, thresholds: GatesConfig) -> list[Gate]:
@@ -240,19 +243,11 @@ def _relevance(data: Json, thresholds: GatesConfig) -> list[Gate]:
 
 def _diversity(data: Json, thresholds: GatesConfig) -> list[Gate]:
     change = _interval(data, "diversity_change", "distinct_2")
-    unique, least = _number(data, "systems", "rlhf", "unique_share"), thresholds.diversity_unique_share
+    unique, least = _interval(data, "systems", "rlhf", "unique_share"), thresholds.diversity_unique_share
     reported = _gate("diversity_change", change, "distinct-2, RLHF minus SFT: reported", change is not None)
-    return [
-        _with_severity(reported, "warn"),
-        Gate(
-            "diversity_unique",
-            unique,
-            None,
-            f"warning when less than {least:.2f} of the RLHF answers differ",
-            unique is not None and unique >= least,
-            "warn",
-        ),
-    ]
+    rule = f"share of different RLHF answers: warning unless the lower bound is above {least:.2f}"
+    differ = _gate("diversity_unique", unique, rule, unique is not None and unique.low > least)
+    return [_with_severity(reported, "warn"), _with_severity(differ, "warn")]
 
 
 def _gate(name: str, interval: Interval | None, rule: str, passed: bool) -> Gate:

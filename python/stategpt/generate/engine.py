@@ -19,7 +19,7 @@ from stategpt.arguments import one_of, whole
 from stategpt.config.stages import PRECISIONS
 from stategpt.data.chat import ControlTokens
 from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
-from stategpt.model import GPT, Precision, autocast
+from stategpt.model import GPT, Precision, autocast, padding_ids, undrawn_ids
 from stategpt.shown_fields import documented, short_repr
 
 from .batch import Batch, Item, Reason, Sampled
@@ -244,12 +244,13 @@ class Engine:
 
     def _forbidden(self, forbidden: Sequence[int] | None) -> tuple[int, ...]:
         """Ids that are never drawn; those a padded vocabulary has beyond the tokenizer's always belong to them."""
-        ours = [token for token in self.control.forbidden if token not in self.end_ids]
-        chosen = ours if forbidden is None else token_ids("forbidden", forbidden)
+        if forbidden is None:
+            return undrawn_ids(self.model, self.tok)
+        chosen = token_ids("forbidden", forbidden)
         vocabulary = self.model.config.vocab_size
         if unknown := [token for token in chosen if token >= vocabulary]:
             raise UnknownToken(f"forbidden holds id {unknown[0]}, the model knows ids of 0 .. {vocabulary - 1}")
-        return (*chosen, *range(self.tok.vocab_size, vocabulary))
+        return (*chosen, *padding_ids(self.model, self.tok))
 
     def __repr__(self) -> str:
         config = self.model.config

@@ -6,6 +6,8 @@ require("torch", __name__)
 
 from .cache import KVCache as KVCache  # noqa: E402
 from .distribution import log_probs as log_probs  # noqa: E402
+from .distribution import padding_ids as padding_ids  # noqa: E402
+from .distribution import undrawn_ids as undrawn_ids  # noqa: E402
 from .gpt import GPT as GPT  # noqa: E402
 from .parameter_groups import ParameterGroup as ParameterGroup  # noqa: E402
 from .parameter_groups import parameter_groups as parameter_groups  # noqa: E402
@@ -23,5 +25,7 @@ __all__ = [
     "SpecialIds",
     "autocast",
     "log_probs",
+    "padding_ids",
     "parameter_groups",
+    "undrawn_ids",
 ]

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from stategpt.data.chat import ControlTokens
 from stategpt.errors import InvalidArgument
 
+if TYPE_CHECKING:
+    from stategpt.data.tokenizer import AnyTokenizer
 
-def log_probs(logits_MV: Tensor, temperature: float, forbidden: Sequence[int] = ()) -> Tensor:
+    from .gpt import GPT
+
+
+def undrawn_ids(model: GPT, tok: AnyTokenizer) -> tuple[int, ...]:
+    """Ids that a completion never holds: what sampler, trainer and judge all leave out of the distribution.
+
+    Every control token but those that end a text (the tokenizer's end of text, the model's own end ids), and what the
+    model's vocabulary has beyond the tokenizer's. Raises `InvalidArgument` for a tokenizer without control tokens.
+    """
+    control = ControlTokens.of(tok)
+    ends = {control.end_of_text, *model.special_ids.eos}
+    return (*(token for token in control.forbidden if token not in ends), *padding_ids(model, tok))
+
+
+def padding_ids(model: GPT, tok: AnyTokenizer) -> range:
+    """Ids that the model has beyond the tokenizer's: rows of a vocabulary rounded up, which stand for no text."""
+    return range(tok.vocab_size, model.config.vocab_size)
+
+
+def log_probs(logits_MV: Tensor, temperature: float, forbidden: Sequence[int] | Tensor = ()) -> Tensor:
     """log softmax(logits / temperature) with the `forbidden` ids at minus infinity. -> float32[M, V], differentiable.
 
     The division comes after the cast to float32. A temperature of 0 is no distribution: the sampler takes the largest

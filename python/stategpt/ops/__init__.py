@@ -16,6 +16,9 @@ from .rms_norm import rms_norm as rms_norm  # noqa: E402
 from .rotary import rotary_angles as rotary_angles  # noqa: E402
 from .rotary import rotary_frequencies as rotary_frequencies  # noqa: E402
 from .rotary import rotate as rotate  # noqa: E402
+from .row_chunks import by_row_chunks as by_row_chunks  # noqa: E402
+from .row_chunks import logit_rows as logit_rows  # noqa: E402
+from .row_chunks import next_token_loss_by_chunks as next_token_loss_by_chunks  # noqa: E402
 
 __all__ = [
     "Backend",
@@ -23,8 +26,11 @@ __all__ = [
     "SharedPrefix",
     "TensorLayout",
     "attention",
+    "by_row_chunks",
     "cached_attention",
     "cross_entropy",
+    "logit_rows",
+    "next_token_loss_by_chunks",
     "paged_attention",
     "rms_norm",
     "rotary_angles",

@@ -61,6 +61,7 @@ def test_cpu(*folders: str) -> Run:
             steps=4,
             prompts_per_step=4,
             completions=3,
+            seeds=1,
             low_beta=0.0,
             checkpoint_every_steps=2,
             evaluate_every_steps=2,

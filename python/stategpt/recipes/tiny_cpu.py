@@ -55,6 +55,7 @@ def tiny_cpu() -> Run:
             prompts_per_step=24,
             completions=4,
             beta=0.1,
+            seeds=3,
             optim=OptimConfig(
                 learning_rate=4e-4, warmup_steps=5, flat_fraction=1.0, final_fraction=1.0, weight_decay=0.0
             ),

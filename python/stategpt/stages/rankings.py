@@ -26,7 +26,7 @@ from stategpt.data.randomness import bits, permutation
 from stategpt.errors import RankingError
 from stategpt.evaluate import DocstringStyleLabeler
 from stategpt.generate import Completion
-from stategpt.stages.inputs import Inputs, section_fingerprint
+from stategpt.stages.inputs import Inputs, part_fingerprint
 from stategpt.train.progress import progress
 
 KIND = "rankings"
@@ -36,7 +36,7 @@ def rankings(run: Run, folder: RunFolder) -> None:
     """Samples, scores and writes the rankings of training and held-out prompts; returns at once when they are there."""
     inputs = Inputs.of(run, folder)
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
-    fingerprint = section_fingerprint(run.seed, run.rankings, run.sampling, parents=parents)
+    fingerprint = part_fingerprint(run, "rankings/records", parents)
     published = folder.stage("rankings") / "records"
     ranked, described = (
         folder.published(published, KIND, fingerprint),
@@ -61,6 +61,7 @@ def _publish_records(inputs: Inputs, published: Path, fingerprint: str, parents:
     records = {
         split: _rank(inputs, engine, labeler, split, pairs) for split, pairs in _chosen_pairs(run, library).items()
     }
+    _require_clear_pairs(records)
     publish_folder(
         published,
         lambda temporary: _write_all(temporary, records),
@@ -68,6 +69,17 @@ def _publish_records(inputs: Inputs, published: Path, fingerprint: str, parents:
         fingerprints={"config": fingerprint},
         parents=tuple(parents),
     )
+
+
+def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
+    """Before they are published: then the settings that decide them may still change."""
+    for split, rows in records.items():
+        if not any(row["pairs"] for row in rows):
+            more = "rankings.prompts" if split == "train" else "rankings.validation_prompts"
+            raise RankingError(
+                f"no clear pair in the {len(rows)} {split} rankings: points are fewer than rankings.tie_below apart. "
+                f"Lower rankings.tie_below, raise sampling.temperature or {more}, and run again: none was kept."
+            )
 
 
 def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:

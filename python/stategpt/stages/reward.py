@@ -35,7 +35,7 @@ from stategpt.data import Pair, RankingBatch, RankingBatches, Rankings, chat_pro
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
-from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import ranking_loss
 
@@ -117,6 +117,14 @@ class RewardTask:
         """None beyond the loss and the accuracy."""
         return {}
 
+    def ended(self) -> str:
+        """Never early."""
+        return ""
+
+    def kept(self) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
 
 def to_tensors(batch: RankingBatch, device: torch.device) -> PairBatch:
     """A ranking batch on `device`."""
@@ -135,7 +143,7 @@ def reward(run: Run, folder: RunFolder) -> None:
     inputs = Inputs.of(run, folder)
     records = folder.stage("rankings") / "records"
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(records).fingerprint)
-    fingerprint = section_fingerprint(run.seed, run.reward, parents=parents)
+    fingerprint = part_fingerprint(run, "reward/model", parents)
     trained = folder.published(folder.model("reward"), MODEL_KIND, fingerprint)
     measured = inputs.is_measured("reward", fingerprint)
     if not (trained and measured):

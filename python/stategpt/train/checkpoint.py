@@ -3,6 +3,7 @@
 checkpoints/step-000200/
     model.safetensors       float32 weights
     optimizer.safetensors   AdamW's moments and step counts by parameter name
+    kept.safetensors        what the task keeps beyond them, where it keeps something
     state.json              {"step", "tokens", "skipped", ...}
     manifest.json           sizes, hashes and the fingerprint of the stage's configuration, written last
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors.torch import save_file
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 
 from stategpt.artifacts import publish_folder, verify
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
-from stategpt.json_reader import Integer, Record, read_record
+from stategpt.json_reader import Integer, Optional, Record, Text, read_record
 from stategpt.shown_fields import documented
 from stategpt.train.optim import expected_tensors, optimizer_tensors, restore_optimizer, unusable_tensor
 from stategpt.train.progress import console
@@ -29,6 +32,7 @@ from stategpt.train.saved_tensors import read_tensors
 from stategpt.visible_text import visible_line
 
 KIND = "checkpoint"
+REASON_CHARS = 1000
 KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is found damaged."""
 
@@ -45,20 +49,30 @@ class LoopState:
     skipped: int = 0
     """Updates left out because loss or gradient was not finite."""
     skipped_in_a_row: int = 0
-    """Those since the last good update."""
+    """Steps without a good update since the last one that had one."""
+    ended: str = ""
+    """Why the task ended before its last step; "" where it has not."""
 
 
-_STATE = Record({field.name: Integer(0) for field in fields(LoopState)}, closed=True)
+_COUNTS = {field.name: Integer(0) for field in fields(LoopState) if field.name != "ended"}
+_STATE = Record({**_COUNTS, "ended": Optional(Text(max_chars=REASON_CHARS), "")}, closed=True)
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.AdamW, state: LoopState, fingerprint: str
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    state: LoopState,
+    fingerprint: str,
+    kept: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Path:
     """Publishes `folder/step-NNNNNN` and removes all but the newest two."""
 
     def write(temporary: Path) -> None:
         save_file(_own_tensors(model), temporary / "model.safetensors")
         save_file(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
+        if kept:
+            save_file(dict(kept), temporary / "kept.safetensors")
         (temporary / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
 
     final = folder / f"step-{state.step:06d}"
@@ -69,13 +83,17 @@ def save_checkpoint(
 
 
 def load_latest_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.AdamW, fingerprint: str
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    fingerprint: str,
+    kept: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> LoopState | None:
     """Restores the newest valid checkpoint of `folder`; None when there has never been one.
 
     A damaged one, which does not match its manifest, is passed over with a warning for the one before it. One that does
-    match and yet is no state of this model and its optimizer is refused: nobody wrote that by accident. Model and
-    optimizer are changed only when everything has been checked.
+    match and yet is no state of this model and its optimizer is refused: nobody wrote that by accident. Model,
+    optimizer and `kept` are changed only when everything has been checked.
 
     Raises:
         CorruptArtifact: all are damaged (a loop never starts afresh in silence), or the newest whole one holds other
@@ -95,7 +113,7 @@ def load_latest_checkpoint(
                 f"{path} was made with configuration {found}, this run has {fingerprint}. "
                 "Use another --out folder, or delete this stage's folder to train it again."
             )
-        return _restore(path, model, optimizer)
+        return _restore(path, model, optimizer, kept)
     if damaged:
         raise CorruptArtifact(
             f"no valid checkpoint is left in {folder}: {'; '.join(damaged)}. "
@@ -104,18 +122,21 @@ def load_latest_checkpoint(
     return None
 
 
-def _restore(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> LoopState:
+def _restore(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, kept: Mapping[str, Tensor]) -> LoopState:
     """Checks everything, then loads everything."""
     own = _own_tensors(model)
     state = _read_state(path)
     weights = read_tensors(path / "model.safetensors", own)
     moments = read_tensors(path / "optimizer.safetensors", expected_tensors(model))
+    others = read_tensors(path / "kept.safetensors", kept) if kept else {}
     unusable = unusable_tensor(moments)
     if unusable is not None:
         raise CorruptArtifact(f"{path}: {unusable}. Delete this checkpoint to go on from the one before.")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(weights[name])
+        for name, tensor in kept.items():
+            tensor.copy_(others[name])
     restore_optimizer(model, optimizer, moments)
     return state
 

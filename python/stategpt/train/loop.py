@@ -3,17 +3,19 @@
 What it takes care of, so that no stage can get it wrong:
 - the gradient is that of the sum over all targets of the optimizer step divided by their count, whatever the
   accumulation (not the mean of micro-batch means);
-- a non-finite loss or gradient never reaches the weights; three in a row end the run with the weights of the last good
-  step;
-- a checkpoint holds everything, and a resumed run is bit-identical (same build and thread count).
+- a non-finite loss or gradient never reaches the weights; three steps in a row without a finite update end the run with
+  the weights of the last good step;
+- a checkpoint holds everything, and a resumed run is bit-identical (same build and thread count);
+- a task may end before its last step; metrics, checkpoint and a resumed run know it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 import torch
@@ -21,13 +23,14 @@ from torch import Tensor, nn
 
 from stategpt.config import OptimConfig
 from stategpt.errors import CorruptArtifact, TrainingDiverged
+from stategpt.json_reader import Kind
 from stategpt.model import Precision, autocast
 from stategpt.shown_fields import documented, short_repr
-from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint
+from stategpt.train.checkpoint import REASON_CHARS, LoopState, load_latest_checkpoint, save_checkpoint
 from stategpt.train.interruption import Interruption, stop
-from stategpt.train.metrics import MetricsLog
+from stategpt.train.metrics import ENDED_EARLY, MetricsLog, cut_back
 from stategpt.train.optim import adamw, clip_gradients
-from stategpt.train.progress import note_of, progress
+from stategpt.train.progress import console, note_of, progress
 from stategpt.train.schedule import learning_rate_at
 
 MAX_SKIPPED_IN_A_ROW = 3
@@ -56,7 +59,9 @@ class Task(Protocol[B]):
     """Name of the logged loss with its unit, as in `loss_nats_per_token`."""
 
     def updates(self, step: int) -> Iterable[Sequence[B]]:
-        """The optimizer updates of one step, each a sequence of micro-batches. Pretraining has one update a step."""
+        """The optimizer updates of one step, each a sequence of micro-batches. Pretraining has one update a step; a
+        step that ends the training may have none.
+        """
         ...
 
     def weight(self, batch: B) -> float:
@@ -73,6 +78,19 @@ class Task(Protocol[B]):
 
     def step_metrics(self) -> dict[str, float]:
         """Metrics of the step as a whole, such as a rollout's reward; empty for most stages."""
+        ...
+
+    def ended(self) -> str:
+        """Why training ends with this step, asked after each one; "" = it goes on, as in most stages.
+
+        The model is then the result: a task that wants earlier weights puts them into it during its last `updates`.
+        """
+        ...
+
+    def kept(self) -> Mapping[str, Tensor]:
+        """What a resumed run needs beyond weights and optimizer: float32 tensors by name, saved with each checkpoint
+        and restored in place. Names and shapes never change; empty for most stages.
+        """
         ...
 
 
@@ -93,6 +111,10 @@ class LoopSettings:
     """Steps from one checkpoint to the next."""
     log_every_steps: int = 1
     """Steps from one line of metrics.jsonl to the next."""
+    logs: Mapping[str, Kind] = MappingProxyType({})
+    """Files in which the hook writes a line a measured step, and what a line is. Like metrics.jsonl they are cut back
+    to the step that a resumed run starts from: what else is there is of a run that was cut off, or of other settings.
+    """
 
 
 Hook = Callable[[int], None]
@@ -100,40 +122,49 @@ Hook = Callable[[int], None]
 
 
 def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
-    """Trains `model` on `task` until its last step, resuming from the newest checkpoint in the stage's folder.
+    """Trains `model` on `task` until its last step, or until the task ends it, from the newest checkpoint on.
 
-    Raises `TrainingDiverged` after three non-finite steps in a row, `CorruptArtifact` and `ForeignArtifact` as
+    The last step leaves a checkpoint too: called again, `fit` gives the trained model at once. Raises
+    `TrainingDiverged` after three steps in a row without a finite update, `CorruptArtifact` and `ForeignArtifact` as
     `load_latest_checkpoint`, and `KeyboardInterrupt` (SIGINT) or `SystemExit(75)` (SIGTERM, so that a scheduler starts
     it again) after having saved a checkpoint.
     """
     optimizer = adamw(model, settings.optim)
     checkpoints = settings.folder / "checkpoints"
-    state = load_latest_checkpoint(checkpoints, model, optimizer, settings.fingerprint) or LoopState()
+    found = load_latest_checkpoint(checkpoints, model, optimizer, settings.fingerprint, task.kept())
+    state = found or LoopState()
     if state.step > task.steps:
         raise CorruptArtifact(
             f"the checkpoint in {checkpoints} is of step {state.step}, {task.name} has {task.steps} steps. Delete it."
         )
+    for name, kind in settings.logs.items():
+        cut_back(settings.folder / name, kind, -1 if found is None else state.step)
     log = MetricsLog(settings.folder / "metrics.jsonl", state.step)
     if hook is not None and state.step == 0:
         hook(0)
     model.train()
     with Interruption() as interruption, progress(task.name, task.steps, "steps") as advance:
         advance(state.step, "")
-        while state.step < task.steps:
+        while state.step < task.steps and not state.ended:
             before_s, before_tokens = log.elapsed_s, state.tokens
             values = _step(task, model, optimizer, settings, state)
             state.step += 1
             values["tokens"] = state.tokens
             values["tokens_per_s"] = round((state.tokens - before_tokens) / max(1e-9, log.elapsed_s - before_s), 1)
-            if state.step % settings.log_every_steps == 0 or state.step == task.steps:
+            state.ended = task.ended()[:REASON_CHARS]
+            last = state.step == task.steps or bool(state.ended)
+            if state.ended:
+                values[ENDED_EARLY] = 1.0
+                console.print(f"{task.name}: ends at step {state.step} of {task.steps}: {state.ended}", markup=False)
+            if state.step % settings.log_every_steps == 0 or last:
                 log.write(state.step, values)
             advance(state.step, note_of(values, task.loss_unit))
             if hook is not None:
                 hook(state.step)
                 model.train()
-            due = state.step % settings.checkpoint_every_steps == 0 and state.step < task.steps
+            due = state.step % settings.checkpoint_every_steps == 0 or last
             if due or interruption.requested:
-                save_checkpoint(checkpoints, model, optimizer, state, settings.fingerprint)
+                save_checkpoint(checkpoints, model, optimizer, state, settings.fingerprint, task.kept())
             if interruption.requested:
                 stop(interruption.requested)
     if interruption.requested:  # it came after the last step
@@ -149,19 +180,23 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["scale"]
     logged: list[dict[str, float]] = []
+    taken = 0
     for micro_batches in task.updates(state.step):
         values = _accumulate(task, model, micro_batches, settings.precision)
-        norm = float(clip_gradients(model.parameters(), settings.optim.clip_norm))
-        if math.isfinite(norm) and math.isfinite(values[task.loss_unit]):
+        values["gradient_norm"] = float(clip_gradients(model.parameters(), settings.optim.clip_norm))
+        if math.isfinite(values["gradient_norm"]) and math.isfinite(values[task.loss_unit]):
             optimizer.step()
-            state.skipped_in_a_row = 0
-        else:
-            _count_skip(state, values[task.loss_unit], norm)
+            taken += 1
         optimizer.zero_grad(set_to_none=True)
         state.tokens += sum(task.tokens(batch) for batch in micro_batches)
-        logged.append({**values, "gradient_norm": norm})
-    mean = {key: sum(values[key] for values in logged) / len(logged) for key in logged[0]}
-    return {**mean, "learning_rate": learning_rate, **task.step_metrics()}
+        logged.append(values)
+    state.skipped += len(logged) - taken
+    state.skipped_in_a_row = state.skipped_in_a_row + 1 if logged and not taken else 0
+    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+        raise _diverged(state, logged[-1][task.loss_unit], logged[-1]["gradient_norm"])
+    names = logged[0] if logged else ()
+    mean = {key: sum(values[key] for values in logged) / len(logged) for key in names}
+    return {**mean, "learning_rate": learning_rate, "skipped": state.skipped, **task.step_metrics()}
 
 
 def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision) -> dict[str, float]:
@@ -178,11 +213,8 @@ def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], pre
     return {key: value / max(weight, 1e-9) for key, value in sums.items()}
 
 
-def _count_skip(state: LoopState, loss: float, norm: float) -> None:
-    state.skipped += 1
-    state.skipped_in_a_row += 1
-    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-        raise TrainingDiverged(
-            f"step {state.step}: loss {loss}, gradient norm {norm}; {MAX_SKIPPED_IN_A_ROW} steps in a row were not "
-            "finite. The last checkpoint is intact: lower the learning rate or look at the data of these steps."
-        )
+def _diverged(state: LoopState, loss: float, norm: float) -> TrainingDiverged:
+    return TrainingDiverged(
+        f"step {state.step}: loss {loss}, gradient norm {norm}; {MAX_SKIPPED_IN_A_ROW} steps in a row were not "
+        "finite. The last checkpoint is intact: lower the learning rate or look at the data of these steps."
+    )

@@ -14,6 +14,10 @@ from torch import Tensor
 from stategpt.errors import InvalidArgument
 from stategpt.ops import cross_entropy
 
+ROUNDING_UNITS = 128
+"""Rewards that differ by no more than so many units in the last place are equal: 1.5e-5 of their size in float32, which
+is above what a forward pass rounds (some 1e-6) and below what a reward model can tell apart."""
+
 
 def next_token_loss(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """Sum over N targets of the cross-entropy in nats, computed in float32. Zero targets give 0 with a graph, not
@@ -44,11 +48,26 @@ def kl_penalised_rewards(rewards_S: Tensor, log_ratio_S: Tensor, beta: float) ->
     return rewards_S - beta * log_ratio_S.detach()
 
 
-def leave_one_out_advantages(rewards_S: Tensor, completions: int) -> Tensor:
+def constant_groups(values_S: Tensor, completions: int, size_S: Tensor | None = None) -> Tensor:
+    """Which prompts' values are all the same but for rounding. -> bool[prompts].
+
+    `values_S` is prompt-major with `completions` values a prompt. Values that lie within `ROUNDING_UNITS` units of the
+    last place of the group's largest size are the same; `size_S` is the size of what each value was computed from,
+    where terms have canceled (the values' own size without it).
+    """
+    groups = values_S.view(-1, completions)
+    size = (values_S if size_S is None else size_S).abs().view(-1, completions).amax(dim=1)
+    range_G = groups.amax(dim=1) - groups.amin(dim=1)
+    return range_G <= ROUNDING_UNITS * torch.finfo(values_S.dtype).eps * size
+
+
+def leave_one_out_advantages(rewards_S: Tensor, completions: int, size_S: Tensor | None = None) -> Tensor:
     """Reward minus the mean reward of the prompt's other completions (RLOO; Ahmadian et al. 2024, arXiv 2402.14740).
 
-    `rewards_S` is prompt-major with `completions` >= 2 samples a prompt. A prompt whose samples all earn the same gets
-    advantage 0: nothing is divided by a group's spread.
+    `rewards_S` is prompt-major with `completions` >= 2 samples a prompt. A prompt whose samples all earn the same but
+    for rounding (`constant_groups`, which `size_S` is for) gets advantage 0, exactly: a residue of 1e-8 would become an
+    advantage of 1 wherever advantages are divided by their size, and an update of full length under Adam, which divides
+    too.
     """
     if completions < 2 or rewards_S.numel() % completions:
         raise InvalidArgument(
@@ -56,8 +75,11 @@ def leave_one_out_advantages(rewards_S: Tensor, completions: int) -> Tensor:
             "completions of every prompt. Raise rl.completions."
         )
     groups = rewards_S.view(-1, completions)
+    # From the first reward on: equal rewards are zeros before anything is rounded.
+    groups = groups - groups[:, :1]
     others = (groups.sum(dim=1, keepdim=True) - groups) / (completions - 1)
-    return (groups - others).view(-1)
+    constant_G = constant_groups(rewards_S, completions, size_S)
+    return (groups - others).masked_fill(constant_G[:, None], 0.0).view(-1)
 
 
 def policy_gradient_loss(

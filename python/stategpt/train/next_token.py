@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from torch import Tensor
+
 from stategpt.model import GPT
+from stategpt.ops import logit_rows, next_token_loss_by_chunks
 from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import Loss
-from stategpt.train.losses import next_token_loss
 
 
 class TokenBatches(Protocol):
@@ -43,11 +45,22 @@ class NextTokenTask:
         return batch.tokens_N.numel()
 
     def loss(self, batch: TokenBatch) -> Loss:
-        """Cross-entropy at the targets; logits are only made where there is one, so a prompt gets none at all."""
-        hidden_ND = self.model.hidden(batch.tokens_N, batch.layout)
-        logits_MV = self.model.unembed(hidden_ND[batch.target_index_M])
-        return Loss(next_token_loss(logits_MV, batch.targets_M))
+        """Cross-entropy at the targets; logits are only made where there is one, so a prompt gets none at all.
+
+        Large batches x vocabularies are computed in chunks of rows (`ops.row_chunks`).
+        """
+        hidden_MD = self.model.hidden(batch.tokens_N, batch.layout)[batch.target_index_M]
+        most_rows = logit_rows(self.model.config.vocab_size)
+        return Loss(next_token_loss_by_chunks(self.model.unembed, hidden_MD, batch.targets_M, most_rows))
 
     def step_metrics(self) -> dict[str, float]:
         """None beyond the loss."""
+        return {}
+
+    def ended(self) -> str:
+        """Never early."""
+        return ""
+
+    def kept(self) -> dict[str, Tensor]:
+        """Nothing."""
         return {}

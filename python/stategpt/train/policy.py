@@ -1,7 +1,7 @@
 """A model as a policy: log-probabilities of the completion tokens it sampled, by the training forward pass.
 
 Sampled ids are used as they are, never decoded and encoded again; the end of text a completion ended with is an action
-like any other. The distribution is the one sampled from: same temperature, control tokens masked.
+like any other. The distribution is the one sampled from: same temperature, same ids left out (`undrawn_ids`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.data import ControlTokens
+from stategpt.data import AnyTokenizer, ControlTokens
 from stategpt.errors import InvalidArgument
-from stategpt.model import GPT, log_probs
+from stategpt.model import GPT, log_probs, undrawn_ids
 from stategpt.ops import TensorLayout
 from stategpt.shown_fields import documented, short_repr
 from stategpt.train.batches import pad_sequences
@@ -85,16 +85,20 @@ def log_ratios(
     completions: Sequence[Ids],
     *,
     temperature: float,
-    control: ControlTokens,
+    tok: AnyTokenizer,
     batch_rows: int = 128,
 ) -> NDArray[np.float64]:
-    """log pi(y|x) - log pi_ref(y|x) in nats of each completion; its mean over the policy's samples is the KL (k1)."""
+    """log pi(y|x) - log pi_ref(y|x) in nats of each completion; its mean over the policy's samples is the KL (k1).
+
+    Both are the distributions that `Engine` samples from with this tokenizer: `undrawn_ids` are left out.
+    """
     device = next(policy.parameters()).device
+    pad = ControlTokens.of(tok).pad
     ratios = []
     for first in range(0, len(prompts), batch_rows):
         part = slice(first, first + batch_rows)
-        batch = CompletionBatch.of(prompts[part], completions[part], control.pad, device)
-        ours, _ = completion_log_probs(policy, batch, temperature, control.forbidden)
-        theirs, _ = completion_log_probs(reference, batch, temperature, control.forbidden)
+        batch = CompletionBatch.of(prompts[part], completions[part], pad, device)
+        ours, _ = completion_log_probs(policy, batch, temperature, undrawn_ids(policy, tok))
+        theirs, _ = completion_log_probs(reference, batch, temperature, undrawn_ids(reference, tok))
         ratios.append(sum_by_sample((ours - theirs).double(), batch.sample_M, batch.samples).cpu().numpy())
     return np.concatenate(ratios)

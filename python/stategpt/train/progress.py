@@ -48,11 +48,11 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 def note_of(values: Mapping[str, float], loss_unit: str) -> str:
     """What a step's metrics say in short: reward and KL where a policy is trained, whose loss says nothing; else the
-    loss.
+    loss, which a step without an update lacks.
     """
     if "reward_mean" in values and "kl_nats_per_completion" in values:
         return f"reward {values['reward_mean']:.2f}, kl {values['kl_nats_per_completion']:.2f}"
-    return f"loss {values[loss_unit]:.3f}"
+    return f"loss {values[loss_unit]:.3f}" if loss_unit in values else ""
 
 
 def fitted_line(title: str, done: int, total: int, unit: str, pace: tuple[float, float], note: str, width: int) -> str:

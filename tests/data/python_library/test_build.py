@@ -13,6 +13,8 @@ from stategpt.config import CorpusConfig
 from stategpt.data.python_library import PythonLibrary, build_python_library, survey
 from stategpt.errors import CorpusError
 
+pytestmark = pytest.mark.xdist_group("library")
+
 Files = dict[str, str]
 MODULE = '''"""The module {0}."""
 # About {0}.

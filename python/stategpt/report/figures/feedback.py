@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stategpt.report.canvas import Sketch, Theme
-from stategpt.report.run_files import RunFiles, number
+from stategpt.report.run_files import RunFiles, field, number
 from stategpt.report.wording import system_label
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def _paint_calibration(axes: "Axes", theme: Theme, points: Points) -> None:
 
 
 def _frontiers(files: RunFiles) -> list[Sketch]:
-    data = files.evaluation("comparison")
-    run = files.run
+    data, run = files.evaluation("comparison"), files.run
+    several = bool(_seed_points(data.get("systems", {}), "reward_mean"))
     labels = {"frontier": "RL, default beta", "frontier_low_beta": "RL, low beta"}
     if run is not None:
         labels = {"frontier": f"RL, beta {run.rl.beta:g}", "frontier_low_beta": f"RL, beta {run.rl.low_beta:g}"}
@@ -95,8 +95,10 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
         if not any(curves.values()):
             continue
         best_of = _best_of_points(data.get("systems", {}), best)
-        paint = partial(_paint_frontier, curves=curves, best_of=best_of, axis=axis, even=key == "win_rate")
-        sketches.append(Sketch(name, title, caption, paint, height_inches=3.2))
+        ends = _seed_points(data.get("systems", {}), best)
+        paint = partial(_paint_frontier, curves=curves, best_of=best_of, ends=ends, axis=axis, even=key == "win_rate")
+        crosses = " Crosses: the finished policy of each seed, on the prompts of the comparison." if several else ""
+        sketches.append(Sketch(name, title, caption + crosses, paint, height_inches=3.2))
     return sketches
 
 
@@ -114,11 +116,19 @@ def _best_of_points(systems: Mapping[str, Any], key: str) -> list[tuple[float, f
     return found
 
 
+def _seed_points(systems: Mapping[str, Any], key: str) -> Points:
+    """KL and value of the finished policy of each seed, where there are several."""
+    rows = field(systems, "rlhf", "seeds") or []
+    points = [(number(row, "kl"), number(row, key)) for row in rows if len(rows) > 1]
+    return [(kl, value) for kl, value in points if kl is not None and value is not None]
+
+
 def _paint_frontier(
     axes: "Axes",
     theme: Theme,
     curves: Mapping[str, Points],
     best_of: Sequence[tuple[float, float, str]],
+    ends: Points,
     axis: str,
     even: bool,
 ) -> None:
@@ -128,6 +138,9 @@ def _paint_frontier(
         if points:
             kls, values = zip(*points, strict=True)
             axes.plot(kls, values, marker + "-", color=theme.colour(colour), markersize=4.5, label=label)
+    if ends:
+        kls, values = zip(*ends, strict=True)
+        axes.plot(kls, values, "x", color=theme.colour("rlhf"), markersize=6, label="each seed's end")
     if best_of:
         kls, values, names = zip(*best_of, strict=True)
         axes.plot(kls, values, "D", color=theme.colour("best_of"), markersize=5, label="best-of-n of SFT")

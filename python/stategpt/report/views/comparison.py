@@ -21,6 +21,8 @@ def comparison(files: RunFiles) -> dict[str, Any]:
     return {
         "prompts": data.get("prompts"),
         "systems": [_system_row(name, row, field(data, "elo", name)) for name, row in systems.items()],
+        "seeds": _seed_rows(data),
+        "left_out": _left_out(data),
         "examples": [example for example in examples if example["answers"]],
         "diversity_change": _change(data),
     }
@@ -68,6 +70,29 @@ def _system_row(name: str, row: Mapping[str, Any], elo: Any) -> dict[str, str]:
         "length": fixed(number(row, "length_tokens"), 1),
         "ended": percent(number(row, "ended_share")),
     }
+
+
+def _seed_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """RLHF by seed, where there are several."""
+    rows = field(data, "systems", "rlhf", "seeds") or []
+    return [_system_row(visible(row["stage"]), row, None) for row in rows] if len(rows) > 1 else []
+
+
+def _left_out(data: Mapping[str, Any]) -> str:
+    """What the intervals of RLHF know of other seeds."""
+    seeds = number(data, "seeds")
+    if not seeds:
+        return ""
+    if seeds > 1:
+        return (
+            f"RLHF is the mean over {seeds:.0f} policies that differ by the seed of their prompts and samples; its "
+            "intervals hold the choice of modules and of the seed. Base, SFT and reward model are one each: what "
+            "another seed of theirs would change is not in any interval, nor is RLHF's seed in the Elo's."
+        )
+    return (
+        "There is one RLHF policy: its intervals hold the choice of modules and leave the seed out, so another run may "
+        "end outside of them (rl.seeds trains more)."
+    )
 
 
 def _percent_span(interval: Any) -> str:

@@ -100,6 +100,7 @@ def _rl_numbers(files: RunFiles) -> list[tuple[str, str, str]]:
             ("objective", rl.objective.replace("_", " "), ""),
             ("samples", f"{rl.steps} × {sampled}", f"steps of {rl.prompts_per_step} prompts, {rl.completions} each"),
             ("beta", f"{rl.beta:g}", "weight of the KL to SFT in the reward"),
+            ("seeds", f"{rl.seeds}", "policies alike but for it" + ("; low beta has the first" if rl.low_beta else "")),
         ]
     measured = (
         ("ended by themselves", _mean(log, "ended_share"), 1, "of all samples"),

@@ -17,6 +17,7 @@ def material(files: RunFiles) -> dict[str, Any]:
     return {
         "mixture": _mixture_rows(files),
         "vocab_size": _count_or_none(number(statistics, "vocab_size")),
+        "vocab_size_asked": _count_or_none(number(statistics, "vocab_size_asked")),
         "bytes_per_token": _bytes_per_token(statistics),
         "sample": _sample(pieces),
         "row": _row(pieces),

@@ -118,7 +118,7 @@ impl Merges for AllBut<'_> {
 #[cfg(test)]
 mod tests {
     use crate::format::huggingface;
-    use crate::merge::tests::{Noise, Pair, all_strings, listed};
+    use crate::merge::tests::{Noise, Pair, all_strings, listed, published};
     use crate::model::{MergeOrder, Model};
     use crate::train::tests::trained;
     use proptest::prelude::*;
@@ -197,16 +197,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs llama3.json; tests/native/test_published_vocabularies.py"]
     fn a_vocabulary_people_use() {
-        let roots = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-        let mut files = roots.flat_map(|root| {
-            ["shared/data/vocab", ".cache/peers/vocabularies"]
-                .map(|folder| root.join(folder).join("llama3.json"))
-        });
-        let Some(file) = files.find_map(|file| std::fs::read(file).ok()) else {
-            return;
-        };
-        let model = huggingface::parse(&file).unwrap();
+        let model = huggingface::parse(&published("llama3.json")).unwrap();
         for whole_pieces in [true, false] {
             let mut pair = Pair::of(Model {
                 whole_pieces,

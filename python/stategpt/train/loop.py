@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 import torch
@@ -111,7 +110,7 @@ class LoopSettings:
     """Steps from one checkpoint to the next."""
     log_every_steps: int = 1
     """Steps from one line of metrics.jsonl to the next."""
-    logs: Mapping[str, Kind] = MappingProxyType({})
+    logs: Mapping[str, Kind] = field(default_factory=dict)
     """Files in which the hook writes a line a measured step, and what a line is. Like metrics.jsonl they are cut back
     to the step that a resumed run starts from: what else is there is of a run that was cut off, or of other settings.
     """

@@ -80,6 +80,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: RankingsConfig(tie_below=-1), r"rankings\.tie_below = -1"),
     (lambda: RewardConfig(prompts_per_batch=0), r"reward\.prompts_per_batch = 0"),
     (lambda: RLConfig(completions=1), r"rl\.completions = 1: objective rloo needs at least 2"),
+    (lambda: RLConfig(micro_batch_completions=0), r"rl\.micro_batch_completions = 0: must be above 0"),
     (lambda: RLConfig(minibatches=5), r"rl\.minibatches = 5: must divide prompts_per_step = 24"),
     (lambda: RLConfig(beta=-0.1), r"rl\.beta = -0\.1"),
     (lambda: EvaluateConfig(best_of=(4, 2)), r"evaluate\.best_of = \(4, 2\): must rise"),

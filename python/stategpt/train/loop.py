@@ -182,7 +182,8 @@ def _step(
             _count_skip(state, values[task.loss_unit], norm)
         optimizer.zero_grad(set_to_none=True)
         state.tokens += sum(task.tokens(batch) for batch in micro_batches)
-        logged.append({**values, "gradient_norm": norm})
+        clipped = float(0 < settings.optim.clip_norm < norm)
+        logged.append({**values, "gradient_norm": norm, "clipped_updates": clipped})
     names = logged[0] if logged else ()
     mean = {key: sum(values[key] for values in logged) / len(logged) for key in names}
     return {**mean, "learning_rate": learning_rate, **task.step_metrics()}

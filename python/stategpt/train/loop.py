@@ -188,6 +188,7 @@ def _step(
             taken += 1
         optimizer.zero_grad(set_to_none=True)
         state.tokens += sum(task.tokens(batch) for batch in micro_batches)
+        values["clipped_updates"] = float(0 < settings.optim.clip_norm < values["gradient_norm"])
         logged.append(values)
     state.skipped += len(logged) - taken
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if logged and not taken else 0

@@ -81,6 +81,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: RankingsConfig(completions=1), r"rankings\.completions = 1: must be at least 2"),
     (lambda: RankingsConfig(tie_below=-1), r"rankings\.tie_below = -1"),
     (lambda: RewardConfig(prompts_per_batch=0), r"reward\.prompts_per_batch = 0"),
+    (lambda: RewardConfig(micro_batch_prompts=0), r"reward\.micro_batch_prompts = 0"),
+    (lambda: RewardConfig(arrange="columns"), r"reward\.arrange = 'columns': must be one of auto, rows"),  # type: ignore[arg-type]
     (lambda: RLConfig(completions=1), r"rl\.completions = 1: objective rloo needs at least 2"),
     (lambda: RLConfig(minibatches=5), r"rl\.minibatches = 5: must divide prompts_per_step = 24"),
     (lambda: RLConfig(beta=-0.1), r"rl\.beta = -0\.1"),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-import numpy as np
-
-from stategpt.errors import RankingError
+from stategpt.config import CONTROL_TOKENS, Run
+from stategpt.data import ControlTokens, Tokenizer
+from stategpt.errors import ForeignArtifact, RankingError
 from stategpt.evaluate import RankedPairs, evaluate_reward
 from stategpt.evaluate import reward_model as measure
+from stategpt.evaluate.reward_model import score_groups
+from stategpt.evaluate.reward_quality import length_correlation
 from stategpt.recipes import test_cpu as smoke_recipe
 
 
@@ -76,3 +80,44 @@ def test_the_baseline_is_of_training_pairs_and_accuracy_of_the_test_pairs(
     assert found["pair_accuracy"]["mean"] == 0.5
     assert found["length_only_accuracy"] == 0.0
     assert (found["pairs"], found["prompts"], found["prompts_with_pairs"]) == (2, 2, 1)
+
+
+class _Lengths:
+    """A scorer whose reward is the completion's length in ids; it takes no model."""
+
+    def scores(self, prompts: list[Any], completions: list[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        assert len(prompts) == len(completions)
+        return np.array([len(ids) for ids in completions], dtype=np.float32)
+
+
+def test_completions_are_scored_by_the_ids_that_were_sampled(tmp_path: Path) -> None:
+    tok = Tokenizer.train(["xx xxx xxxx"] * 5, vocab_size=280, special_tokens=list(CONTROL_TOKENS))
+    letter, end = int(tok.encode("x")[0]), ControlTokens.of(tok).end_of_text
+    made = record(0, [1, 5, 4], [[1, 0], [2, 0]]) | {"tokenizer": tok.fingerprint}
+    made["completions"][2] |= {"ids": [letter] * 3 + [end]}
+    groups = RankedPairs.read(written(tmp_path, made)).groups
+    encoded = [len(tok.encode("x" * count)) + 1 for count in (1, 2, 3)]
+    assert encoded[2] < 4
+    assert score_groups(_Lengths(), tok, groups).tolist() == [*encoded[:2], 4]  # type: ignore[arg-type]
+    made["tokenizer"] = "other"
+    with pytest.raises(ForeignArtifact, match="'other'"):
+        score_groups(_Lengths(), tok, RankedPairs.read(written(tmp_path, made)).groups)  # type: ignore[arg-type]
+
+
+def test_the_correlation_with_length_takes_each_completion_once(tmp_path: Path) -> None:
+    """Also those of a prompt without a clear pair, and the same one of two pairs once."""
+    tok = Tokenizer.train(["a b"], vocab_size=272, special_tokens=list(CONTROL_TOKENS))
+    made = [record(0, [1, 5, 4], [[1, 0], [2, 0]]), record(1, [3, 3, 4, 1], []), record(2, [4, 1], [[0, 1]])]
+    held_out = RankedPairs.read(written(tmp_path, *made))
+    rewards = np.random.default_rng(0).normal(size=9).astype(np.float32)
+
+    class Fixed(_Lengths):
+        model = SimpleNamespace(reward_offset=0.5)
+
+        def scores(self, prompts: list[Any], completions: list[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+            return rewards
+
+    found = evaluate_reward(Fixed(), tok, held_out, held_out, rewards, Run())  # type: ignore[arg-type]
+    groups = [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert found["length_correlation"] == pytest.approx(length_correlation(rewards, held_out.lengths, groups=groups))
+    assert (found["prompts"], found["prompts_with_pairs"]) == (3, 2)

@@ -69,6 +69,7 @@ _EXAMPLE_RANKING = Record(
 _RANKINGS = Record(
     {
         **{name: Optional(COUNT) for name in ("groups", "test_groups", "pairs", "ties", "rejected")},
+        "without_clear_pair": _named(COUNT),
         "points_mean": _named(NUMBER),
         "score_mean": Optional(NUMBER),
         "example": Optional(_EXAMPLE_RANKING),

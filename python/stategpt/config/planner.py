@@ -250,7 +250,8 @@ def _reward(run: Run, assumed: Assumptions) -> StagePlan:
     sequence = _sequence(assumed) + 1  # the reward token
     tokens = prompts * run.rankings.completions * sequence
     flops = tokens * training_flops_per_token(run.model, sequence)
-    memory = training_bytes(run.model, run.reward.prompts_per_batch * run.rankings.completions * sequence)
+    at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
+    memory = training_bytes(run.model, at_once * run.rankings.completions * sequence)
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 

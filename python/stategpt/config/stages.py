@@ -17,6 +17,7 @@ from stategpt.shown_fields import documented
 Precision = Literal["auto", "float32", "bfloat16"]
 Objective = Literal["rloo", "reward_weighted"]
 Arrangement = Literal["rows", "shared_prefix"]
+AnyArrangement = Literal["auto", "rows", "shared_prefix"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Names of `Precision`."""
@@ -182,9 +183,11 @@ class RewardConfig:
     epochs: float = 1.0
     """Passes over the ranked prompts."""
     prompts_per_batch: int = 16
-    """Prompts, each with its K completions, per optimizer step."""
-    arrange: Arrangement = "rows"
-    """rows: each completion with its own copy of the prompt; shared_prefix: one prompt, K branches."""
+    """Most prompts, each with its K completions, per optimizer step; the steps of an epoch differ by one at most."""
+    micro_batch_prompts: int = 16
+    """Most prompts per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
+    arrange: AnyArrangement = "auto"
+    """rows: each completion with a copy of its prompt; shared_prefix: one prompt, K branches; auto: the cheaper."""
     optim: OptimConfig = field(default_factory=_reward_optim)
     """Optimizer and schedule."""
     precision: Precision = "auto"
@@ -199,10 +202,11 @@ class RewardConfig:
             "reward",
             epochs=self.epochs,
             prompts_per_batch=self.prompts_per_batch,
+            micro_batch_prompts=self.micro_batch_prompts,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,
         )
-        require_choice("reward.arrange", self.arrange, ("rows", "shared_prefix"))
+        require_choice("reward.arrange", self.arrange, ("auto", "rows", "shared_prefix"))
         require_choice("reward.precision", self.precision, PRECISIONS)
 
 

@@ -135,9 +135,9 @@ def accuracy_by_points(difference: npt.ArrayLike, points_margin: npt.ArrayLike) 
 
 
 def length_correlation(scores: npt.ArrayLike, lengths: npt.ArrayLike, groups: Labels | None = None) -> float:
-    """Pearson correlation of reward and length [N]; with `groups` [N] within prompts, their means taken out.
+    """Pearson correlation of reward and length of N completions, each once; 0 where either does not vary.
 
-    0 where either does not vary.
+    With `groups` [N], the prompt of each, within prompts: their means are taken out.
     """
     columns = [np.asarray(scores, np.float64), np.asarray(lengths, np.float64)]
     if columns[0].shape != columns[1].shape or columns[0].ndim != 1 or not columns[0].size:
@@ -150,7 +150,7 @@ def length_correlation(scores: npt.ArrayLike, lengths: npt.ArrayLike, groups: La
 
 
 def reward_quality(pairs: ScoredPairs, baseline: LengthBaseline, seed: int, resamples: int = 2000) -> dict[str, Any]:
-    """Every measure of this file as one JSON-able dictionary, the reward part of the stage's evaluation.json."""
+    """Every measure of pairs in this file as one JSON-able dictionary, part of the stage's evaluation.json."""
     difference_P = np.asarray(pairs.winner_score, np.float64) - np.asarray(pairs.loser_score, np.float64)
     right_P = win_points(difference_P, np.zeros_like(difference_P))
     by_length_P = baseline.points(pairs.winner_length, pairs.loser_length)
@@ -164,17 +164,10 @@ def reward_quality(pairs: ScoredPairs, baseline: LengthBaseline, seed: int, resa
         "length_margin": paired_difference(right_P, by_length_P, pairs.clusters, seed, resamples).to_json(),
         "calibration": calibration(difference_P),
         "calibration_slope": _finite(slope),
-        "length_correlation": length_correlation(*_both_sides(pairs), groups=np.tile(np.arange(len(right_P)), 2)),
     }
     if pairs.points_margin is not None:
         measured["accuracy_by_points"] = accuracy_by_points(difference_P, pairs.points_margin)
     return measured
-
-
-def _both_sides(pairs: ScoredPairs) -> tuple[Floats, Floats]:
-    scores = np.concatenate([np.asarray(side, np.float64) for side in (pairs.winner_score, pairs.loser_score)])
-    lengths = np.concatenate([np.asarray(side, np.float64) for side in (pairs.winner_length, pairs.loser_length)])
-    return scores, lengths
 
 
 def _nearness(length_P: Floats, target: float) -> Floats:

@@ -22,7 +22,7 @@ from stategpt.artifacts import publish_folder, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
 from stategpt.data import Pair, PythonLibrary, Rankings, chat_prompt, read_library
-from stategpt.data.randomness import permutation
+from stategpt.data.randomness import bits, permutation
 from stategpt.errors import RankingError
 from stategpt.evaluate import DocstringStyleLabeler
 from stategpt.generate import Completion
@@ -105,20 +105,33 @@ def _rank(
             n=config.completions,
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
-            seed=inputs.run.seed,
+            seed=sampling_seed(inputs.run.seed, split),
             progress=lambda done, total: advance(done, ""),
         )
     groups = [completions[i : i + config.completions] for i in range(0, len(completions), config.completions)]
     return [
-        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below)
+        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below, inputs.tok.fingerprint)
         for number, (pair, group) in enumerate(zip(pairs, groups, strict=True))
     ]
 
 
+def sampling_seed(seed: int, split: str) -> int:
+    """Of a split's completions: training and held-out prompts share no random stream."""
+    return int(bits(seed, "rankings samples", split) >> np.uint64(2))
+
+
 def record_of(
-    record_id: str, pair: Pair, completions: Sequence[Completion], labeler: DocstringStyleLabeler, tie_below: int
+    record_id: str,
+    pair: Pair,
+    completions: Sequence[Completion],
+    labeler: DocstringStyleLabeler,
+    tie_below: int,
+    tokenizer: str,
 ) -> dict[str, Any]:
-    """One ranking record: completions with points, ranks by points (1 = best), and the pairs that are clear."""
+    """One ranking record: completions with points, ranks by points (1 = best), and the pairs that are clear.
+
+    `tokenizer`: fingerprint of that of the completions' ids.
+    """
     points = [labeler.points(pair, completion.text, completion.ended) for completion in completions]
     totals = [point.total for point in points]
     better = sorted(set(totals), reverse=True)
@@ -130,12 +143,14 @@ def record_of(
                 "text": completion.text,
                 "rank": better.index(point.total) + 1,
                 "ended": completion.ended,
+                "ids": completion.ids.tolist(),
                 "score": point.total,
                 "points": point.named(),
             }
             for completion, point in zip(completions, points, strict=True)
         ],
         "pairs": clear_pairs(totals, tie_below),
+        "tokenizer": tokenizer,
         "meta": {"kind": pair.kind, "name": pair.name, "module": pair.module, "reference": pair.response},
     }
 
@@ -161,7 +176,10 @@ def _refuse_rejected(read: Rankings) -> None:
 
 
 def _describe(published: Path) -> dict[str, Any]:
-    """Counts and mean points for the report, with the record whose points differ most as the example."""
+    """Counts and mean points for the report, with the record whose points differ most as the example.
+
+    `without_clear_pair`: prompts of each split that the reward model neither learns from nor is judged by.
+    """
     read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "test")}
     _refuse_rejected(read["train"])
     rows = read_lines(published / "train.jsonl")
@@ -175,6 +193,9 @@ def _describe(published: Path) -> dict[str, Any]:
         "test_groups": len(read["test"].groups),
         "pairs": pairs,
         "ties": possible - pairs,
+        "without_clear_pair": {
+            split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()
+        },
         "rejected": len(read["train"].rejected) + len(read["test"].rejected),
         "points_mean": {name: float(np.mean([c["points"][name] for c in completions])) for name in names},
         "score_mean": float(np.mean([c["score"] for c in completions])),

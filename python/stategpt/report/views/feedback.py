@@ -80,7 +80,7 @@ def _reward_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("length-only baseline", ("length_only_accuracy",), fixed, ""),
         ("model minus length", ("length_margin",), signed, span(field(data, "length_margin"))),
         ("calibration slope", ("calibration_slope",), partial(fixed, digits=2), "1 calibrated, less over-confident"),
-        ("correlation with length", ("length_correlation",), partial(signed, digits=2), "within pairs"),
+        ("correlation with length", ("length_correlation",), partial(signed, digits=2), "within prompts"),
         ("shift", ("reward_offset",), partial(signed, digits=2), "so that demonstrations average 0"),
     )
     measured = ((label, number(data, *keys), shown, note) for label, keys, shown, note in wanted)

@@ -61,7 +61,7 @@ def test_rlhf_against_best_of_n_says_what_the_intervals_show(
     four = shown["against"][1]
     assert (four["label"], four["wins"], four["wins_interval"]) == ("best-of-4", "−3.0 %", "−5.8 to −0.2")
     assert (four["kl_bound"], four["kl"]) == ("≤ 0.64", "4.1")
-    assert "best-of-4, at 6.5 times the KL" in shown["judged"][0]
+    assert "best-of-4, at 6.4 times the KL" in shown["judged"][0]
     assert "more reward than best-of-8" in shown["judged"][1]
 
     def judged(wins: float, reward: float, kl: float) -> list[str]:

@@ -60,6 +60,21 @@ def test_the_comparison_is_made_from_every_policy_and_every_frontier(with_polici
     assert len({str(points) for points in frontiers}) == 3
 
 
+def test_rlhf_minus_best_of_n_is_the_difference_of_their_rows(with_policies: tuple[Run, RunFolder]) -> None:
+    run, folder = with_policies
+    measured = Measurements(folder.root).evaluation("comparison")
+    systems = measured["systems"]
+    assert list(measured["against_best_of"]) == [str(size) for size in run.evaluate.best_of] == ["2"]
+    against = measured["against_best_of"]["2"]
+    wins = [systems[name]["win_rate_vs_sft"]["mean"] for name in ("rlhf", "best_of_2")]
+    rewards = [systems[name]["reward_mean"] for name in ("rlhf", "best_of_2")]
+    assert wins[0] != wins[1]
+    assert against["wins"]["mean"] == pytest.approx(wins[0] - wins[1])
+    assert against["reward"]["mean"] == pytest.approx(rewards[0] - rewards[1], abs=1e-5)
+    assert against["wins"]["low"] <= against["wins"]["mean"] <= against["wins"]["high"]
+    assert against["kl_bound"] == systems["best_of_2"]["kl_bound"] == pytest.approx(np.log(2) - 0.5)
+
+
 def test_a_policy_of_another_seed_that_is_missing_is_named(
     with_policies: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""After stage 4: every system on the same held-out prompts, for the report and the gates.
+"""After stage 4: every system on the same test prompts, for the report and the gates.
 
 stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/comparison
 """
@@ -16,7 +16,7 @@ from stategpt.config.stages import LOW_BETA
 from stategpt.data import read_library
 from stategpt.evaluate import Judge, RewardScorer, compare_systems
 from stategpt.model import RewardModel
-from stategpt.stages.inputs import Inputs, section_fingerprint
+from stategpt.stages.inputs import Inputs, part_fingerprint
 
 
 def compare(run: Run, folder: RunFolder) -> None:
@@ -25,14 +25,13 @@ def compare(run: Run, folder: RunFolder) -> None:
     made_from = [folder.model(stage) for stage in ("base", "sft", "reward", *run.rl.seed_folders)]
     made_from += [folder.evaluation(stage) for stage in run.rl.folders]
     parents = tuple(inputs.parent(artifact).fingerprint for artifact in made_from)
-    fingerprint = section_fingerprint(run.seed, parents=parents)
+    fingerprint = part_fingerprint(run, "comparison/evaluation", parents)
     if not inputs.is_measured("comparison", fingerprint):
         with folder.timed("comparison"):
             library = read_library(folder.corpus)
             scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
-            judge = Judge.of(
-                run, library, inputs.tok, scorer, inputs.load_model("sft"), run.evaluate.comparison_prompts
-            )
+            sft, prompts = inputs.load_model("sft"), run.evaluate.comparison_prompts
+            judge = Judge.of(run, library, "test", prompts, inputs.tok, scorer, sft)
             policies = ((stage, inputs.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
             measured = compare_systems(judge, library, inputs.load_model("base"), policies)
             measured |= _frontiers(folder, run.rl.folders)

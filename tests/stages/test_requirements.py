@@ -48,14 +48,14 @@ def test_pairs_and_prompts_longer_than_the_context(
 
 
 def test_a_held_out_prompt_longer_than_the_context(recipe: Run, tok: Tokenizer, library: PythonLibrary) -> None:
-    pair = library.pairs_validation[0]
-    long = replace(pair, kind="what", name="x", prompt="why " * 400)
-    changed = replace(library, pairs_validation=[*library.pairs_validation, long])
-    assert _refused(recipe, tok, changed, ContextOverflow).startswith("held-out pair x: the prompt is ")
+    for side in ("pairs_validation", "pairs_test"):
+        pairs = getattr(library, side)
+        long = replace(pairs[0], kind="what", name="x", prompt="why " * 400)
+        changed = replace(library, **{side: [*pairs, long]})
+        assert _refused(recipe, tok, changed, ContextOverflow).startswith("held-out pair x: the prompt is ")
 
 
 def test_a_corpus_without_pairs(recipe: Run, tok: Tokenizer, library: PythonLibrary) -> None:
     assert "no training pairs" in _refused(recipe, tok, replace(library, pairs_train=[]), DataError)
-    for side in ("validation", "test"):
-        without = replace(library, **{f"pairs_{side}": []})
-        assert f"no {side} question" in _refused(recipe, tok, without, DataError)
+    assert "no validation question" in _refused(recipe, tok, replace(library, pairs_validation=[]), DataError)
+    assert "raise corpus.test_share" in _refused(recipe, tok, replace(library, pairs_test=[]), DataError)

@@ -45,7 +45,7 @@ def completion(inputs: Inputs, text: str, ended: bool) -> Completion:
 def sampled(published: Inputs, monkeypatch: pytest.MonkeyPatch) -> tuple[Inputs, Sampler]:
     """Records of a run with 4 completions of 7 prompts and 3 held-out ones, and the engine that was asked for them."""
     run = published.run
-    few = replace(run.rankings, prompts=7, validation_prompts=3, completions=4, tie_below=3)
+    few = replace(run.rankings, prompts=7, test_prompts=3, completions=4, tie_below=3)
     inputs = replace(published, run=replace(run, rankings=few, sampling=replace(run.sampling, temperature=0.9)))
     engines: list[Sampler] = []
 
@@ -65,7 +65,7 @@ def _records(inputs: Inputs) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_prompts_come_from_their_split_and_as_many_as_asked_for(inputs: Inputs, library: PythonLibrary) -> None:
-    few = replace(inputs.run.rankings, prompts=11, validation_prompts=5)
+    few = replace(inputs.run.rankings, prompts=11, test_prompts=5)
     train, held_out = _chosen_pairs(replace(inputs.run, rankings=few), library).values()
     assert (len(train), len(held_out)) == (11, 5)
     assert len({pair.prompt for pair in train}) == 11

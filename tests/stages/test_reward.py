@@ -20,7 +20,7 @@ from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.rankings import _chosen_pairs, clear_pairs  # noqa: E402
 from stategpt.stages.reward import RewardTask, center_on_demonstrations, reward, to_tensors  # noqa: E402
-from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
+from stategpt.train.loop import LoopSettings, _accumulate, _fetched  # noqa: E402
 
 RECORDS = [
     {
@@ -165,7 +165,7 @@ def test_micro_batches_and_arrangements_give_the_gradient_of_the_whole_step(
         (update,) = task.updates(0)
         assert len(update) == -(-4 // min(4, settings["micro_batch_prompts"]))
         reward_model.zero_grad()
-        values = _accumulate(task, reward_model, update, "float32")
+        values = _fetched(_accumulate(task, reward_model, update, "float32"))
         gradients = {name: p.grad.clone() for name, p in reward_model.named_parameters() if p.grad is not None}
         found.append((values, gradients))
     (values, gradients), (other_values, other_gradients) = found
@@ -180,7 +180,7 @@ def test_each_prompt_weighs_the_same_whatever_its_pairs(inputs: Inputs, reward_m
     with torch.no_grad():
         reward_model.head.weight.zero_()
     (update,) = task.updates(0)
-    values = _accumulate(task, reward_model, update, "float32")
+    values = _fetched(_accumulate(task, reward_model, update, "float32"))
     assert values == pytest.approx({"loss_nats_per_prompt": math.log(2), "pair_accuracy": 0.5})
 
 
@@ -265,5 +265,5 @@ def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
     assert model.reward_offset != 0.0
 
     found = json.loads((published.folder.evaluation("reward") / "evaluation.json").read_text())
-    assert (found["prompts"], found["prompts_without_clear_pair"], found["pairs"]) == (6, 2, 4 * 3)
+    assert (found["prompts"], found["prompts_with_pairs"], found["pairs"]) == (6, 4, 4 * 3)
     assert len(found["scores"]["sft"]) == 6 * 3, "measured on the held-out records"

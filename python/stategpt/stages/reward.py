@@ -149,7 +149,7 @@ def reward(run: Run, folder: RunFolder) -> None:
     if not (trained and measured):
         with folder.timed("reward"):
             # Before the training, which would be in vain without a clear pair to judge it by.
-            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "validation"))
+            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "test"))
             pairs = read_library(folder.corpus).pairs_train
             model = (
                 RewardModel.from_pretrained(folder.model("reward")).to(inputs.device).eval()

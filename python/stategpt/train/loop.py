@@ -181,13 +181,14 @@ def _step(
     logged: list[dict[str, float]] = []
     taken = 0
     for micro_batches in task.updates(state.step):
-        values = _accumulate(task, model, micro_batches, settings.precision)
-        values["gradient_norm"] = float(clip_gradients(model.parameters(), settings.optim.clip_norm))
+        sums = _accumulate(task, model, micro_batches, settings.precision)
+        values = _fetched({**sums, "gradient_norm": clip_gradients(model.parameters(), settings.optim.clip_norm)})
         if math.isfinite(values["gradient_norm"]) and math.isfinite(values[task.loss_unit]):
             optimizer.step()
             taken += 1
         optimizer.zero_grad(set_to_none=True)
         state.tokens += sum(task.tokens(batch) for batch in micro_batches)
+        values["clipped_updates"] = float(0 < settings.optim.clip_norm < values["gradient_norm"])
         logged.append(values)
     state.skipped += len(logged) - taken
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if logged and not taken else 0
@@ -198,18 +199,31 @@ def _step(
     return {**mean, "learning_rate": learning_rate, "skipped": state.skipped, **task.step_metrics()}
 
 
-def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision) -> dict[str, float]:
-    """Adds the gradients of one update; every sum is divided by the weight of the whole update."""
+def _accumulate(
+    task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision
+) -> dict[str, Tensor | float]:
+    """Adds the gradients of one update; every sum is divided by the weight of the whole update.
+
+    The loss is summed where it lies, in float64: the next micro-batch need not wait until the device has this one done.
+    """
     weight = sum(task.weight(batch) for batch in micro_batches)
     device = next(model.parameters()).device
-    sums: dict[str, float] = {task.loss_unit: 0.0}
+    sums: dict[str, Tensor | float] = {task.loss_unit: 0.0}
     for batch in micro_batches:
         with autocast(precision, device):
             loss = task.loss(batch)
         (loss.total / max(weight, 1e-9)).backward()  # type: ignore[no-untyped-call]
-        for key, value in {task.loss_unit: float(loss.total.detach()), **loss.metrics}.items():
+        added: dict[str, Tensor | float] = {task.loss_unit: loss.total.detach().double(), **loss.metrics}
+        for key, value in added.items():
             sums[key] = sums.get(key, 0.0) + value
     return {key: value / max(weight, 1e-9) for key, value in sums.items()}
+
+
+def _fetched(values: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """The values as numbers of the host, in one transfer for all that lie on the device."""
+    scalars = [value.double() for value in values.values() if isinstance(value, Tensor)]
+    numbers = iter(torch.stack(scalars).tolist())
+    return {key: next(numbers) if isinstance(value, Tensor) else value for key, value in values.items()}
 
 
 def _diverged(state: LoopState, loss: float, norm: float) -> TrainingDiverged:

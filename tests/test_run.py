@@ -25,7 +25,7 @@ from stategpt.recipes import test_cpu as smoke_recipe
 
 pytestmark = pytest.mark.xdist_group("run")
 
-MODELS = ("base", "sft", "reward", "rl")
+MODELS = ("base", "sft", "reward", "rl", "rl/seed_1")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Run:
     small = smoke_recipe(str(corpus))
     # Long enough that a kill lands inside a stage.
     pretrain = replace(small.pretrain, tokens=60 * 4 * 128, checkpoint_every_steps=7)
-    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3))
+    return replace(small, pretrain=pretrain, rl=replace(small.rl, steps=12, checkpoint_every_steps=3, seeds=2))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_run_leaves_every_stage_and_a_report(finished: Path) -> None:
         assert json.loads((finished / stage / "evaluation" / "evaluation.json").read_text())
     assert {gate["gate"] for gate in json.loads((finished / "gates" / "gates.json").read_text())} == {
         "base", "sft_ended", "sft_similarity", "reward_accuracy", "reward_beats_length", "rl_win_rate", "rl_kl",
-        "diversity_change", "diversity_unique",
+        "rl_best_of_n", "diversity_change", "diversity_unique",
     }  # fmt: skip
     html = (finished / "report" / "index.html").read_text()
     assert "http://" not in html.replace("http://www.w3.org", ""), "the report is one offline file"
@@ -143,6 +143,31 @@ def test_a_folder_of_another_run_is_refused_with_the_differences(recipe: Run, fi
         sg.run(replace(recipe, seed=9), out=finished)
 
 
+def test_another_beta_after_the_reward_model_trains_the_policy_alone(
+    recipe: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = _copy_without_training(finished, tmp_path, monkeypatch, but="rl")
+    for part in ("rl", "comparison"):
+        shutil.rmtree(out / part)
+    sg.run(replace(recipe, name="renamed", rl=replace(recipe.rl, beta=0.4)), out=out)
+    before, after = _hashes(finished), _hashes(out)
+    policies = {stage for stage in MODELS if stage.startswith("rl")}
+    assert {stage for stage in MODELS if before[stage] != after[stage]} == policies
+    assert not list(out.glob("**/checkpoints")), "nothing goes on from them any more"
+
+
+def test_what_an_evaluation_asks_for_may_change_after_it_failed(
+    recipe: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = _copy_without_training(finished, tmp_path, monkeypatch)
+    for part in ("sft/evaluation", "comparison"):
+        shutil.rmtree(out / part)
+    with pytest.raises(InvalidArgument, match=r"evaluate\.few_shot_examples = 9999.*lower few_shot_examples"):
+        sg.run(replace(recipe, evaluate=replace(recipe.evaluate, few_shot_examples=9999)), out=out)
+    sg.run(replace(recipe, evaluate=replace(recipe.evaluate, few_shot_examples=0)), out=out)
+    assert _hashes(out) == _hashes(finished)
+
+
 def test_gates_may_change_without_training_again(recipe: Run, finished: Path) -> None:
     before = _hashes(finished)
     result = sg.run(replace(recipe, gates=replace(recipe.gates, required=("rl",))), out=finished)
@@ -159,7 +184,7 @@ stage, step, config, out = sys.argv[1:]
 write = MetricsLog.write
 def write_and_die(self, at, values):
     write(self, at, values)
-    if self.path.parent.name == stage and at >= int(step):
+    if self.path.parent.as_posix().endswith(stage) and at >= int(step):
         os.kill(os.getpid(), signal.SIGKILL)
 MetricsLog.write = write_and_die
 main(["run", config, "--out", out])
@@ -172,7 +197,7 @@ def test_sigkill_in_a_stage_then_resume_is_bit_identical(recipe: Run, finished: 
 
     config, out = tmp_path / "run.toml", tmp_path / "run"
     config.write_text(dump(recipe))
-    for stage, step in (("base", 23), ("rl", 5)):
+    for stage, step in (("base", 23), ("rl/seed_1", 5)):
         killed = subprocess.run(
             [sys.executable, "-c", KILLED_AT, stage, str(step), config, out], capture_output=True, check=False
         )
@@ -182,7 +207,7 @@ def test_sigkill_in_a_stage_then_resume_is_bit_identical(recipe: Run, finished: 
     subprocess.run([sys.executable, "-m", "stategpt", "run", config, "--out", out], check=True, capture_output=True)
     assert _hashes(out) == _hashes(finished)
     assert _measured(out) == _measured(finished)
-    for stage in ("base", "rl"):
+    for stage in ("base", "rl", "rl/seed_1"):
         lines = (out / stage / "log" / "metrics.jsonl").read_text().splitlines()
         steps = [json.loads(line)["step"] for line in lines]
         assert steps == sorted(set(steps)), "no step is logged twice"
@@ -229,9 +254,9 @@ def test_a_stage_that_is_a_link_is_refused_and_its_target_stays(recipe: Run, tmp
     assert not list((tmp_path / "outside").iterdir())
 
 
-def _copy_without_training(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the finished run, in a process where any training fails the test."""
-    for stage in ("pretrain", "sft", "reward", "rl"):
+def _copy_without_training(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, but: str = "") -> Path:
+    """A copy of the finished run, in a process where any training (but that of one stage) fails the test."""
+    for stage in {"pretrain", "sft", "reward", "rl"} - {but}:
         monkeypatch.setattr(f"stategpt.stages.{stage}.fit", None)
     shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"

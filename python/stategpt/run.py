@@ -1,25 +1,29 @@
 """All stages of a run, in the talk's order: the only place that knows it.
 
 A run is a folder. Every stage publishes its result there with a fingerprint of what it was made from, so `run` on the
-same folder continues where it stopped, and on a folder made otherwise refuses.
+same folder continues where it stopped. Settings of what is still to be made may change; those that decided what is
+there are refused.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from stategpt.arguments import instance
 from stategpt.artifacts import RunLock, is_finished, publish_file, write_lineage, write_receipt
 from stategpt.artifacts.measurements import is_published, refuse_earlier_layout, refuse_links
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run, plan
-from stategpt.config.planner import Assumptions
+from stategpt.config.parts import CHECKPOINTS, PARTS, decides
+from stategpt.config.planner import RL_PLANS, Assumptions
 from stategpt.config.schema import flatten
+from stategpt.config.stages import RL_FOLDERS
 from stategpt.config.toml import dump, load
 from stategpt.errors import ForeignArtifact, StorageError
 from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
@@ -63,7 +67,7 @@ STEPS = (
     Step("supervised fine-tuning", "sft", ("sft",), ("sft",)),
     Step("rankings", "rankings", ("rankings",), ("rankings",)),
     Step("reward modeling", "reward", ("reward",), ("reward",)),
-    Step("reinforcement learning", "rl", ("rl", "rl/low_beta"), ("rl", "rl, low beta")),
+    Step("reinforcement learning", "rl", RL_FOLDERS, tuple(RL_PLANS.values())),
     Step("comparison", "compare", ("comparison",), ("evaluation",)),
 )
 """In the talk's order."""
@@ -166,24 +170,43 @@ def _made(root: Path) -> Path:
 
 
 def _own(config: Run, folder: RunFolder) -> bool:
-    """Writes run.toml; refuses a folder made with other settings, naming them. Gates may change: they train nothing.
+    """Writes run.toml; refuses settings that decide what the folder already holds, naming them. Any other may change.
 
     Returns whether the folder held this very run before.
     """
     text = dump(config).encode()
     if folder.config.exists():
         before, now = flatten(load(folder.config)), flatten(config)
-        keys = [key for key in now if before[key] != now[key] and not key.startswith("gates.")]
-        changed = [f"{key} was {before[key]!r}, now {now[key]!r}" for key in keys]
-        if changed:
-            raise ForeignArtifact(
-                f"{folder.root} holds a run with other settings: {'; '.join(changed)}. "
-                "Use another --out folder, or give the same settings to continue."
-            )
+        _refuse_locked(folder, {key: (before[key], now[key]) for key in now if before[key] != now[key]})
         if read_bytes(folder.config) == text:
             return True
     publish_file(folder.config, text)
     return False
+
+
+def _refuse_locked(folder: RunFolder, changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuses changed settings (key -> before, now) that decide a part which is finished or partly trained."""
+    present = [part for part in PARTS if _is_there(folder.root / part)] if changed else []
+    held = {key: [part for part in present if decides(key, part)] for key in changed}
+    locked = {key: parts for key, parts in held.items() if parts}
+    if not locked:
+        return
+    named = "; ".join(f"{key} was {changed[key][0]!r}, now {changed[key][1]!r}" for key in locked)
+    parts = [part for part in present if any(part in parts for parts in locked.values())]
+    stages = dict.fromkeys(part.rpartition("/")[0] or part for part in parts)
+    if "tokenizer" in stages:
+        stages["data"] = None  # its shards have their tokens
+    partly = [part for part in parts if part.endswith(CHECKPOINTS)]
+    training = f" {partly[-1].rpartition('/')[0]} is partly trained." if partly else ""
+    raise ForeignArtifact(
+        f"{folder.root} holds parts made with other settings: {named}.{training} Use another --out folder, give the "
+        f"same settings to continue, or delete what they decided to make it again: {', '.join(stages)}."
+    )
+
+
+def _is_there(part: Path) -> bool:
+    """Whether a part is published; of checkpoints, whether there is one."""
+    return any(part.glob("step-*")) if part.name == CHECKPOINTS else is_published(part)
 
 
 class _CallableModule(ModuleType):

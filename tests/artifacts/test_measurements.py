@@ -59,7 +59,9 @@ def test_closing_again_does_what_a_kill_left_undone_and_keeps_what_is_published(
     folder.close("base", CONFIG)
     first = verify(base / "log").fingerprint
     append_line(base / "metrics.jsonl", {"step": 2})
+    (base / "checkpoints" / "step-000002").mkdir(parents=True)
     folder.close("base", CONFIG)
+    assert not (base / "checkpoints").exists(), "nothing goes on from them any more"
     assert verify(base / "log").fingerprint == first
     assert not (base / "metrics.jsonl").exists()
     with pytest.raises(ForeignArtifact, match="other settings"):

@@ -19,6 +19,7 @@ from stategpt.config.schema import setting_types
 from stategpt.config.toml import resolve
 from stategpt.data import Tokenizer
 from stategpt.errors import ConfigError
+from stategpt.run import STEPS
 
 
 def test_tiny_cpu_in_numbers() -> None:
@@ -63,6 +64,20 @@ def test_second_policy_is_planned_only_when_asked_for() -> None:
     assert "rl, low beta" in [stage.name for stage in plan(Run()).stages]
     without = override(Run(), {"rl.low_beta": 0.0})
     assert "rl, low beta" not in [stage.name for stage in plan(without).stages]
+
+
+def test_every_policy_is_planned_and_answers_in_the_comparison() -> None:
+    one, three = plan(override(Run(), {"rl.seeds": 1})), plan(override(Run(), {"rl.seeds": 3}))
+    assert [stage.name for stage in three.stages if stage.name.startswith("rl")] == [
+        "rl", "rl, seed 1", "rl, seed 2", "rl, low beta",
+    ]  # fmt: skip
+    of_rl = next(stage for stage in one.stages if stage.name == "rl")
+    more = three.stages[-1].seconds - one.stages[-1].seconds
+    assert three.seconds - one.seconds == pytest.approx(2 * of_rl.seconds + more)
+    assert more > 0
+    assert {name for step in STEPS for name in step.planned} >= {stage.name for stage in three.stages}
+    with pytest.raises(ConfigError, match=r"rl\.seeds = 17: must be at most 16"):
+        override(Run(), {"rl.seeds": 17})
 
 
 def test_minibatches_add_optimizer_steps_and_save_memory() -> None:

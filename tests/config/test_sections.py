@@ -58,6 +58,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: CorpusConfig(kind="files"), r"corpus\.paths = \[\]: corpus\.kind = 'files' needs at least one"),
     (lambda: CorpusConfig(paths=("x",)), r'corpus\.paths = \[\'x\'\].*set corpus\.kind = "files"'),
     (lambda: CorpusConfig(validation_share=1.0), r"corpus\.validation_share = 1\.0"),
+    (lambda: CorpusConfig(test_share=0.0), r"corpus\.test_share = 0\.0"),
+    (lambda: CorpusConfig(validation_share=0.5, test_share=0.5), r"corpus\.test_share = 0\.5: .*nothing to train on"),
     (lambda: CorpusConfig(maximum_pair_characters=5), r"corpus\.maximum_pair_characters = 5.*minimum.* = 12"),
     (lambda: TokenizerConfig(vocab_size=271), r"tokenizer\.vocab_size = 271: must be at least 272"),
     (lambda: TokenizerConfig(pattern="gpt5"), r"tokenizer\.pattern = 'gpt5': must be one of gpt2, gpt4"),  # type: ignore[arg-type]

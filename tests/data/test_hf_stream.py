@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from itertools import chain, product
 from typing import Any
 
 import pytest
@@ -70,6 +71,15 @@ def test_of_random_ids(name: str, data: st.DataObject) -> None:
     ids = data.draw(some.flatmap(lambda few: st.lists(st.sampled_from(few or known[:3]), max_size=14)))
     assume(ids or name != "end stripped")  # of no text, the library panics
     assert "".join(streamed(tok, ids)) == tok.decode(ids)
+
+
+@pytest.mark.parametrize("name", ["Llama 2", "two spaces stripped", "bytes first", "each token stripped"])
+def test_of_all_short_runs_of_spaces_letters_and_bytes(name: str) -> None:
+    tok = TOKENIZERS[name]
+    vocabulary = FILES[name]["model"]["vocab"]
+    few = [vocabulary["\u2581"], vocabulary["a"], vocabulary["<0x20>"]]
+    for ids in chain.from_iterable(product(few, repeat=length) for length in range(7)):
+        assert "".join(streamed(tok, list(ids))) == tok.decode(list(ids)), ids
 
 
 @every_file

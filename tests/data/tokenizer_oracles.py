@@ -60,14 +60,21 @@ def tiktoken_encoding(pattern: str) -> Any:
     return tiktoken.Encoding(pattern, pat_str=own_form, mergeable_ranks=ranks, special_tokens=special)
 
 
-def pre_tokenizer(pattern: str) -> Any:
-    """The `tokenizers` library's cutter for a pattern."""
+def cutter(pattern: str) -> Any:
+    """What cuts in the `tokenizers` library for a pattern; of GPT-2's it has a form of its own."""
     tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed (extra: hf)")
-    steps = tokenizers.pre_tokenizers
     if pattern == "gpt2":
-        return steps.ByteLevel(add_prefix_space=False)
-    split = steps.Split(tokenizers.Regex(PATTERNS[pattern]), "isolated")
-    return steps.Sequence([split, steps.ByteLevel(add_prefix_space=False, use_regex=False)])
+        return tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return tokenizers.pre_tokenizers.Split(tokenizers.Regex(PATTERNS[pattern]), "isolated")
+
+
+def pre_tokenizer(pattern: str) -> Any:
+    """The `tokenizers` library's whole pre-tokenizer for a pattern: cut, then spelled byte by byte."""
+    cut = cutter(pattern)
+    if pattern == "gpt2":
+        return cut
+    steps = pytest.importorskip("tokenizers").pre_tokenizers
+    return steps.Sequence([cut, steps.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 def hf_trained(

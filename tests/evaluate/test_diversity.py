@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stategpt.errors import InvalidArgument
 from stategpt.evaluate import diversity
+from stategpt.evaluate.statistics import t_quantile
 
 texts_strategy = st.lists(st.text(alphabet="ab .", max_size=12), min_size=2, max_size=8)
 
@@ -67,7 +68,7 @@ def test_the_jackknife_equals_leaving_out_each_cluster_by_hand(texts: list[str],
     clusters = [rng.randrange(3) for _ in texts]
     names = sorted(set(clusters))
     after = [text[::-1] for text in texts]
-    interval = diversity.distinct_change(texts, after, clusters, n=1)
+    interval = diversity.distinct_change(texts, [after], clusters, n=1)
     assert interval.mean == pytest.approx(diversity.distinct_n(after, 1) - diversity.distinct_n(texts, 1))
     if len(names) < 2:
         assert interval.high == math.inf
@@ -79,7 +80,7 @@ def test_the_jackknife_equals_leaving_out_each_cluster_by_hand(texts: list[str],
         without.append(next(shares) - next(shares))
     error = math.sqrt((len(names) - 1) * np.var(without))
     half = (interval.high - interval.low) / 2
-    assert half == pytest.approx(diversity.t_quantile(0.975, len(names) - 1) * error, abs=1e-12)
+    assert half == pytest.approx(t_quantile(0.975, len(names) - 1) * error, abs=1e-12)
 
 
 def test_the_interval_of_a_change_covers_the_spread_of_repeated_experiments() -> None:
@@ -90,20 +91,38 @@ def test_the_interval_of_a_change_covers_the_spread_of_repeated_experiments() ->
         return [" ".join(f"w{int(draw.paretovariate(1.0)) % vocabulary}" for _ in range(6)) for _ in range(200)]
 
     clusters = [i // 5 for i in range(200)]
-    changes = [diversity.distinct_change(answers(400), answers(10), clusters) for _ in range(60)]
+    changes = [diversity.distinct_change(answers(400), [answers(10)], clusters) for _ in range(60)]
     spread = float(np.std([change.mean for change in changes]))
-    claimed = float(np.mean([(change.high - change.low) / 2 for change in changes])) / diversity.t_quantile(0.975, 39)
+    claimed = float(np.mean([(change.high - change.low) / 2 for change in changes])) / t_quantile(0.975, 39)
     assert 0.7 < claimed / spread < 1.6
     assert all(change.high < 0 for change in changes)
 
 
 def test_unique_change_sees_repeated_answers() -> None:
-    change = diversity.unique_change(["a", "b", "c", "d"], ["a", "a", "a", "d"], clusters=range(4))
+    change = diversity.unique_change(["a", "b", "c", "d"], [["a", "a", "a", "d"]], clusters=range(4))
     assert change.mean == -0.5
 
 
+def test_several_seeds_give_their_mean_and_a_wider_interval() -> None:
+    """Three seeds of which one repeats itself: what differs between them is in the interval, as in statistics."""
+    clusters = [i // 2 for i in range(16)]
+    varied = [f"answer {i}" for i in range(16)]
+    dull = ["same"] * 8 + varied[8:]
+    shares = [diversity.unique_share(texts) for texts in (varied, varied, dull)]
+    alone = diversity.unique_share_interval([varied], clusters)
+    over_seeds = diversity.unique_share_interval([varied, varied, dull], clusters)
+    assert alone.mean == alone.high == 1.0
+    assert over_seeds.mean == pytest.approx(np.mean(shares))
+    seeds_half = t_quantile(0.975, 20) * math.sqrt(np.var(shares, ddof=1) / 3)
+    assert over_seeds.low < over_seeds.mean - seeds_half, "the seeds' share alone is wider than the rest"
+    assert over_seeds.high <= 1.0
+    change = diversity.unique_change(varied, [varied, varied, dull], clusters)
+    assert change.mean == pytest.approx(np.mean(shares) - 1)
+    assert change.low < -0.4
+
+
 def test_unpaired_answers_are_refused_with_their_counts() -> None:
-    with pytest.raises(InvalidArgument, match="2 answers before, 1 after, 2 clusters"):
-        diversity.distinct_change(["a", "b"], ["a"], ["m", "n"])
+    with pytest.raises(InvalidArgument, match=r"sets of \[1, 2\] answers, 2 clusters"):
+        diversity.distinct_change(["a", "b"], [["a"]], ["m", "n"])
     with pytest.raises(InvalidArgument, match="n >= 1"):
         diversity.distinct_n(["a"], 0)

@@ -10,14 +10,18 @@ import pytest
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+import numpy as np
+
 from stategpt.errors import RankingError
-from stategpt.evaluate import RankedPairs
+from stategpt.evaluate import RankedPairs, evaluate_reward
+from stategpt.evaluate import reward_model as measure
+from stategpt.recipes import test_cpu as smoke_recipe
 
 
 def record(number: int, points: list[int], pairs: list[list[int]]) -> dict[str, Any]:
     ranks = [sorted(set(points), reverse=True).index(point) + 1 for point in points]
     return {
-        "id": f"validation-{number}",
+        "id": f"test-{number}",
         "prompt": "What does `a.b` do?",
         "completions": [
             {"text": "x" * place, "rank": rank, "ended": True, "score": point}
@@ -29,7 +33,7 @@ def record(number: int, points: list[int], pairs: list[list[int]]) -> dict[str, 
 
 
 def written(folder: Path, *records: dict[str, Any]) -> Path:
-    path = folder / "validation.jsonl"
+    path = folder / "test.jsonl"
     path.write_text("".join(json.dumps(each) + "\n" for each in records))
     return path
 
@@ -44,14 +48,31 @@ def test_pairs_index_all_completions_of_the_file(tmp_path: Path) -> None:
 
 def test_a_file_without_a_clear_pair_names_itself_its_counts_and_the_settings(tmp_path: Path) -> None:
     path = written(tmp_path, record(0, [3, 3], []), record(1, [4, 3, 4], []), {"id": "bad"})
-    expected = (
-        r"validation\.jsonl: no clear pair in 2 groups of 5 completions, 1 records rejected: .*rankings\.tie_below"
-    )
+    expected = r"test\.jsonl: no clear pair in 2 groups of 5 completions, 1 records rejected: .*rankings\.tie_below"
     with pytest.raises(RankingError, match=expected):
         RankedPairs.read(path)
 
 
 @pytest.mark.parametrize("change", [{"meta": {}}, {"meta": None}, {"completions": [{"text": "a", "rank": 1}] * 3}])
 def test_a_record_without_points_or_module_is_a_ranking_error(tmp_path: Path, change: dict[str, Any]) -> None:
-    with pytest.raises(RankingError, match=r"validation\.jsonl"):
+    with pytest.raises(RankingError, match=r"test\.jsonl"):
         RankedPairs.read(written(tmp_path, record(0, [1, 5, 4], [[1, 0], [2, 0]]) | change))
+
+
+def test_the_baseline_is_of_training_pairs_and_accuracy_of_the_test_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In training the shorter text wins, in the test the longer: a baseline of the training pairs is never right."""
+    (tmp_path / "a").mkdir()
+    train = RankedPairs.read(written(tmp_path / "a", record(0, [5, 1], [[0, 1]]), record(1, [5, 4, 1], [[0, 2]])))
+    test = RankedPairs.read(written(tmp_path, record(2, [1, 5, 4], [[1, 0], [2, 0]]), record(3, [2, 2], [])))
+    scores = np.array([0.0, 1.0, -1.0, 0.0, 0.0], dtype=np.float32)
+    asked: list[Any] = []
+    monkeypatch.setattr(measure, "score_groups", lambda scorer, tok, groups: (asked.append(groups), scores)[1])
+    scorer: Any = type("Scorer", (), {"model": type("Model", (), {"reward_offset": 0.5})()})()
+    tok: Any = None
+    found = evaluate_reward(scorer, tok, train, test, np.zeros(3, np.float32), smoke_recipe())
+    assert asked == [test.groups]
+    assert found["pair_accuracy"]["mean"] == 0.5
+    assert found["length_only_accuracy"] == 0.0
+    assert (found["pairs"], found["prompts"], found["prompts_with_pairs"]) == (2, 2, 1)

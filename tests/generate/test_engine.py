@@ -85,7 +85,7 @@ def test_greedy_is_the_argmax_of_the_full_forward(engine, model, tok):
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(None, None), (5, None), (None, 0.8)])
 def test_log_probabilities_are_those_of_the_full_forward(engine, model, tok, top_k, top_p):
-    from stategpt.generate.sampler import truncate
+    from stategpt.generate.truncation import truncate
 
     found = engine.generate(prompts(tok), n=3, temperature=0.7, top_k=top_k, top_p=top_p, max_tokens=10)
     for completion in found:

@@ -1,4 +1,4 @@
-"""Drawing tokens: truncation against a naive reference, inversion at its borders, randomness by counters."""
+"""Drawing tokens: inversion at its borders, randomness by counters, the distribution that is drawn from."""
 
 import math
 
@@ -7,42 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
+from stategpt.data.randomness import uniforms  # noqa: E402
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.generate import Sampler  # noqa: E402
-from stategpt.generate.sampler import invert, truncate  # noqa: E402
-
-
-def naive_truncation(probabilities: list[float], top_k: int | None, top_p: float | None) -> list[float]:
-    """Likeliest first, smaller id first among equals; cut; renormalise."""
-    order = sorted(range(len(probabilities)), key=lambda token: (-probabilities[token], token))
-    order = order[:top_k]
-    held = sum(probabilities[token] for token in order)
-    kept, before = [], 0.0
-    for token in order:
-        if top_p is not None and before >= top_p:
-            break
-        kept.append(token)
-        before += probabilities[token] / held
-    total = sum(probabilities[token] for token in kept)
-    return [probabilities[token] / total if token in kept else 0.0 for token in range(len(probabilities))]
-
-
-@pytest.mark.parametrize("top_k", [None, 1, 3, 11, 50])
-@pytest.mark.parametrize("top_p", [None, 1e-9, 0.3, 0.9, 1.0])
-def test_truncation_equals_the_naive_reference(top_k, top_p):
-    logits = torch.randn(6, 11, generator=torch.Generator().manual_seed(0))
-    logits[1] = 0.0  # all equally likely
-    logits[2, 3] = 20.0  # one takes nearly everything
-    logits[3, 5:] = float("-inf")  # forbidden ones
-    rows = truncate(logits.log_softmax(dim=-1), top_k, top_p).exp()
-    for row, original in zip(rows, logits.double().softmax(dim=-1), strict=True):
-        expected = torch.tensor(naive_truncation(original.tolist(), top_k, top_p))
-        torch.testing.assert_close(row, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_truncation_breaks_ties_by_the_smaller_id():
-    kept = truncate(torch.zeros(1, 4).log_softmax(dim=-1), top_k=2, top_p=None)
-    assert torch.isfinite(kept).tolist() == [[True, True, False, False]]
+from stategpt.generate.sampler import invert  # noqa: E402
 
 
 def test_inversion_takes_the_first_token_whose_share_is_not_used_up():
@@ -94,3 +62,40 @@ def test_temperature_zero_takes_the_likeliest_allowed_token():
 def test_settings_that_mean_nothing_are_refused(settings):
     with pytest.raises(InvalidArgument, match=next(iter(settings))):
         Sampler(**settings)
+
+
+def test_settings_enter_the_draw_in_chunks_of_rows_too(monkeypatch):
+    """The rows of a large batch x vocabulary are drawn some at a time: each with its own numbers."""
+    logits = torch.randn(13, 70, generator=torch.Generator().manual_seed(1))
+    streams, samples = np.arange(13) // 2, np.arange(13) % 2
+    for settings in ({}, {"top_k": 5}, {"top_p": 0.8}, {"temperature": 0}):
+        drawing = Sampler(seed=5, **settings)
+        whole = drawing.draw(logits, streams, samples, position=9)
+        monkeypatch.setattr("stategpt.generate.sampler._CACHED_NUMBERS", 3 * 70)
+        chunked = drawing.draw(logits, streams, samples, position=9)
+        monkeypatch.undo()
+        assert chunked.ids_M.tolist() == whole.ids_M.tolist()
+        assert chunked.log_probs_M.tolist() == whole.log_probs_M.tolist()
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 7}, {"top_p": 0.6}, {"top_k": 20, "top_p": 0.9}])
+def test_a_draw_is_the_inversion_of_the_whole_distribution(settings):
+    """The tokens that are kept are drawn from alone; the draws are those of the whole vocabulary."""
+    logits = 2 * torch.randn(40, 500, generator=torch.Generator().manual_seed(2))
+    drawing = Sampler(seed=3, temperature=0.8, forbidden=(0, 499), **settings)
+    drawn = drawing.draw(logits, np.arange(40), np.zeros(40, dtype=np.int64), 2)
+    whole = drawing.distribution(logits)
+    uniform = torch.from_numpy(uniforms(3, np.arange(40), np.zeros(40, dtype=np.int64), 2))
+    assert drawn.ids_M.tolist() == invert(whole, uniform).tolist()
+    assert drawn.log_probs_M.tolist() == whole.gather(1, drawn.ids_M[:, None])[:, 0].tolist()
+
+
+def test_thousands_of_forbidden_ids_become_a_tensor_once(monkeypatch):
+    made = []
+    real = torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda *args, **kwargs: made.append(args) or real(*args, **kwargs))
+    drawing = Sampler(forbidden=range(1, 500))
+    for position in range(3):
+        drawn = drawing.draw(torch.zeros(2, 500), np.array([0, 1]), np.array([0, 0]), position)
+        assert drawn.ids_M.tolist() == [0, 0]
+    assert len(made) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import importlib.util
 import os
 import select
 import shlex
@@ -31,7 +32,7 @@ LEFT_OUT = {
     ".mypy_cache",
     ".ruff_cache",
 }
-CARGO_LIMIT_S = 900.0
+CARGO_LIMIT_S = 3600.0
 TESTS_FAILED = 1  # pytest's exit status; 2, 4 and 5 say that nothing was tested
 OUT_OF_TIME = -1
 # Rust is compiled often and runs briefly: the checks of a release build, without its optimisation.
@@ -105,6 +106,8 @@ class Tree:
         options = ["-q", "-x", "-p", "no:cacheprovider", f"--basetemp={self._folder / 'temporary'}"]
         # Plugins of pytest come with the libraries; their assertions stay as they are.
         options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+        if importlib.util.find_spec("hypothesis"):  # the same examples in each run
+            options.append("--hypothesis-seed=0")
         arguments = [*options, "--timeout", str(max(1, int(limit_s))), *tests]
         child = os.fork()
         if child == 0:

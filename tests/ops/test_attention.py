@@ -178,6 +178,41 @@ def test_autocast_changes_nothing(backend, require_backend):
         assert torch.equal(ours, theirs)
 
 
+def on_cpu_in_float32(inputs, compute):
+    """`compute` of the inputs rounded to bfloat16 but held as float32, its result and gradients rounded again."""
+    rounded = [x.detach().bfloat16().float().requires_grad_() for x in inputs]
+    output = compute(*rounded)
+    gradients = torch.autograd.grad(output, rounded, torch.ones_like(output))
+    return output.bfloat16(), [gradient.bfloat16() for gradient in gradients]
+
+
+@pytest.mark.parametrize("name", ["packed", "shared_prefix"])
+def test_a_cpu_computes_bfloat16_attention_in_float32(name):
+    case = by_name(name)
+    inputs = case.inputs(torch.float32)
+    expected, expected_gradients = on_cpu_in_float32(inputs, lambda *qkv: call(case, qkv, "sdpa"))
+    narrow = [x.detach().bfloat16().requires_grad_() for x in inputs]
+    output = call(case, narrow, "sdpa")
+    assert output.dtype == torch.bfloat16
+    assert torch.equal(output, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(output, narrow, torch.ones_like(output)), expected_gradients, strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("seen", [None, torch.tensor([4, 2])])
+def test_a_cpu_attends_over_a_bfloat16_cache_in_float32(autocast, seen):
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(2, 1, 4, 8, generator=generator).bfloat16()
+    k, v = (torch.randn(2, 2, 5, 8, generator=generator).bfloat16() for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        output = cached_attention(q, k, v, seen)
+    assert output.dtype == torch.bfloat16
+    assert torch.equal(output, cached_attention(q.float(), k.float(), v.float(), seen).bfloat16())
+
+
 def test_the_gradient_of_blockwise_is_the_same_where_autocast_is_still_on():
     case = by_name("packed")
     inputs, do_NHD = case.inputs(torch.float32), case.direction(torch.float32)

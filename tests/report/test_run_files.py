@@ -29,7 +29,18 @@ def test_a_finished_run_is_read_whole(run_folder: Path) -> None:
     assert files.run is not None
     assert files.run.rl.beta == 0.1
     assert files.tokens("base") == 1025 * 1024
-    assert list(files.seconds()) == ["data", "base", "sft", "rankings", "reward", "rl", "rl/low_beta", "comparison"]
+    assert list(files.seconds()) == [
+        "data",
+        "base",
+        "sft",
+        "rankings",
+        "reward",
+        "rl",
+        "rl/seed_1",
+        "rl/seed_2",
+        "rl/low_beta",
+        "comparison",
+    ]
 
 
 def test_a_torn_last_line_of_a_log_is_left_out(tmp_path: Path) -> None:

@@ -1,16 +1,24 @@
 """A tokenizer, a corpus and models small enough for seconds."""
 
+from functools import partial
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from small_corpus import write_small_corpus  # noqa: E402
-from stategpt.artifacts import RunFolder  # noqa: E402
+from stategpt.artifacts import RunFolder, publish_folder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig, Run  # noqa: E402
-from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, build_python_library  # noqa: E402
-from stategpt.model import GPT  # noqa: E402
+from stategpt.data import (  # noqa: E402
+    ControlTokens,
+    PythonLibrary,
+    Tokenizer,
+    build_python_library,
+    write_library,
+)
+from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.recipes import test_cpu as smoke_recipe  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 
@@ -38,6 +46,26 @@ def tok(recipe: Run, library: PythonLibrary) -> Tokenizer:
 def inputs(recipe: Run, tok: Tokenizer, tmp_path: Path) -> Inputs:
     """What a stage works with, in an empty run folder."""
     return Inputs(recipe, RunFolder(tmp_path / "run"), tok, ControlTokens.of(tok), torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def untrained(recipe: Run, library: PythonLibrary, tok: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with corpus, tokenizer and fresh models in the place of base, SFT and reward model."""
+    folder = RunFolder(tmp_path_factory.mktemp("untrained") / "run")
+    write_library(library, folder.corpus)
+    publish_folder(folder.tokenizer, lambda temporary: tok.save(temporary / "tokenizer.json"), kind="tokenizer")
+    inputs = Inputs.of(recipe, folder)
+    for number, stage in enumerate(("base", "sft", "reward")):
+        torch.manual_seed(number)
+        model = GPT(recipe.model) if stage != "reward" else RewardModel(GPT(recipe.model))
+        inputs.publish_model(stage, partial(model.save_pretrained, manifest=True), "", ())
+    return folder.root
+
+
+@pytest.fixture
+def before_rl(untrained: Path, tmp_path: Path) -> RunFolder:
+    """A copy of that folder."""
+    return RunFolder(copytree(untrained, tmp_path / "run"))
 
 
 @pytest.fixture

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+import stategpt  # noqa: E402
 from stategpt.artifacts import verify  # noqa: E402
+from stategpt.config import override  # noqa: E402
 from stategpt.data import Tokenizer, chat_prompt, reward_sequence  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
@@ -49,3 +53,18 @@ def test_the_reward_stage_publishes_a_template_that_ends_in_the_reward_token(inp
     answer = [*inputs.tok.encode("So.").tolist(), inputs.control.end_of_text]
     expected = reward_sequence(chat_prompt(inputs.tok, "Why?"), answer, inputs.control)
     assert reader.apply_chat_template(messages, return_dict=True)["input_ids"] == expected.tolist()
+
+
+def test_every_sampler_of_stages_and_evaluation_has_its_precision(inputs: Inputs) -> None:
+    """`evaluate.precision` holds wherever a stage samples; a bare `Engine(model, tok)` would leave it out."""
+    package = Path(stategpt.__file__).parent
+    found: dict[str, list[bool]] = {}
+    for path in sorted([*(package / "stages").glob("*.py"), *(package / "evaluate").glob("*.py")]):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Engine"]
+        if made:
+            found[path.stem] = [any(word.arg == "precision" for word in call.keywords) for call in made]
+    assert found == {"comparison": [True], "inputs": [True]}
+    run = override(inputs.run, {"evaluate.precision": "bfloat16"})
+    engine = replace(inputs, run=run).engine(GPT(inputs.run.model))
+    assert engine.precision == "bfloat16"

@@ -15,9 +15,11 @@ from stategpt.data import Layout, Mixture, PythonLibrary, Shards, Tokenizer, pac
 from stategpt.errors import DataError, ForeignArtifact  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.stages import pretrain as stage  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
 from stategpt.stages.pretrain import RowBatches, _sample, open_mixture, pretrain, seen_pieces  # noqa: E402
+from stategpt.train.loop import LoopSettings  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
 from stategpt.train.optim import adamw  # noqa: E402
@@ -115,3 +117,44 @@ def test_shards_of_another_tokenizer_are_refused(tok: Tokenizer, tmp_path: Path)
     other = Tokenizer.train(["something else entirely"], vocab_size=300, special_tokens=["<|endoftext|>", "<|pad|>"])
     with pytest.raises(ForeignArtifact):
         Shards.open(tmp_path / "shards", tokenizer=other)
+
+
+def test_each_row_is_read_once_whatever_the_micro_batch(recipe: Run, rows: Mixture) -> None:
+    """Step s reads rows [s * batch_rows, (s + 1) * batch_rows), in one update."""
+    for micro in (1, 2, 4):
+        read: list[int] = []
+
+        class Recorder:
+            def batch(self, first: int, count: int, read: list[int] = read) -> object:
+                read.extend(range(first, first + count))
+                return rows.batch(first, count)
+
+        pretrain_config = replace(recipe.pretrain, batch_rows=4, micro_batch_rows=micro)
+        run = replace(recipe, pretrain=pretrain_config)
+        batches = RowBatches(run, Recorder(), torch.device("cpu"))  # type: ignore[arg-type]
+        for step in range(3):
+            (update,) = batches.updates(step)
+            assert len(update) == 4 // micro
+        assert read == list(range(12))
+
+
+def test_pretraining_hands_the_loop_its_own_settings(
+    inputs: Inputs, rows: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[LoopSettings] = []
+    monkeypatch.setattr(stage, "fit", lambda task, model, settings, hook: handed.append(settings))
+    config = replace(inputs.run.pretrain, precision="bfloat16", log_every_steps=3, checkpoint_every_steps=5)
+    run = replace(inputs.run, seed=4, pretrain=config)
+    model = stage._train(replace(inputs, run=run), rows, "b3:base")
+    torch.manual_seed(4)
+    assert torch.equal(model.embed_tokens.weight, GPT(run.model).embed_tokens.weight)
+    (settings,) = handed
+    assert (settings.optim, settings.precision) == (config.optim, "bfloat16")
+    assert (settings.fingerprint, settings.folder) == ("b3:base", inputs.folder.stage("base"))
+    assert (settings.log_every_steps, settings.checkpoint_every_steps) == (3, 5)
+    assert set(settings.logs) == {"samples.jsonl"}
+
+
+def test_samples_are_taken_at_the_steps_asked_for(recipe: Run) -> None:
+    run = replace(recipe, pretrain=replace(recipe.pretrain, sample_at=(0, 4, 50, "end")))
+    assert stage._sampled_steps(run, 10) == {0, 4, 10}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,19 @@ from stategpt.artifacts import RunFolder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RLConfig, Run  # noqa: E402
 from stategpt.config.stages import Objective  # noqa: E402
 from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, chat_prompt  # noqa: E402
-from stategpt.evaluate import FrontierProbe, RewardScorer  # noqa: E402
+from stategpt.evaluate import RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
-from stategpt.stages import rl as rl_stage  # noqa: E402
+from stategpt.stages import rl as stage  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.rl import RLTask, Rollout, completion_weights, prompts_of_step  # noqa: E402
-from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
+from stategpt.stages.rl import (  # noqa: E402
+    RLTask,
+    Rollout,
+    completion_weights,
+    policy_seed,
+    prompts_of_step,
+    rl,
+)
+from stategpt.train.loop import _accumulate  # noqa: E402
 from stategpt.train.losses import leave_one_out_advantages, sum_by_sample  # noqa: E402
 from stategpt.train.policy import CompletionBatch, completion_log_probs, log_ratios  # noqa: E402
 
@@ -312,38 +320,80 @@ def test_prompts_of_consecutive_steps_cover_each_epoch_once(prompts: int, per_st
     assert sorted(drawn[prompts : 2 * prompts].tolist()) == list(range(prompts))
 
 
-def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_published(
-    inputs: Inputs, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+def _weights(folder: RunFolder, name: str) -> bytes:
+    return (folder.model(name) / "model.safetensors").read_bytes()
+
+
+def _several(recipe: Run, seeds: int, low_beta: float = 0.0) -> Run:
+    steps = replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=seeds, low_beta=low_beta)
+    return replace(recipe, rl=steps)
+
+
+def test_every_seed_draws_other_prompts_and_other_samples_over_the_same_models(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[str] = []
-    seed_of = {"base": 11, "sft": 12}
+    seen: dict[str, list[Any]] = {}
+    generate = stage.RLTask.updates
 
-    def load(self: Inputs, stage: str) -> GPT:
-        loaded.append(stage)
-        torch.manual_seed(seed_of[stage])
-        return GPT(self.run.model)
+    def record(task: RLTask, step: int) -> Any:
+        for update in generate(task, step):
+            seen.setdefault(task.name, []).append(update[0].batch.ids_M.tolist())
+            yield update
 
-    seen: list[RLTask] = []
+    prompts: dict[int, Sequence[int]] = {}
+    drawn = stage.prompts_of_step
 
-    def fit(task: RLTask, policy: GPT, settings: LoopSettings, hook: object) -> None:
-        seen.append(task)
-        assert policy is task.policy
-        assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), task.reference.parameters(), strict=True))
-        with torch.no_grad():
-            policy.norm.weight.add_(1)
-        assert settings.fingerprint == "b3:rl"
+    def remember(count: int, per_step: int, seed: int, step: int) -> Any:
+        found = drawn(count, per_step, seed, step)
+        prompts.setdefault(seed, found.tolist())
+        return found
 
-    monkeypatch.setattr(Inputs, "load_model", load)
-    monkeypatch.setattr(RewardModel, "from_pretrained", lambda folder: RewardModel(load(inputs, "base")))
-    monkeypatch.setattr(rl_stage, "read_library", lambda folder: library)
-    monkeypatch.setattr(rl_stage, "fit", fit)
-    monkeypatch.setattr(FrontierProbe, "of", lambda *arguments: None)
-    published = rl_stage._train(inputs, CONFIG, "rl", "b3:rl")
-    assert loaded[:2] == ["sft", "sft"]
-    (task,) = seen
-    assert not any(parameter.requires_grad for parameter in task.reference.parameters())
-    assert torch.equal(published.norm.weight, task.policy.norm.weight)
-    assert not torch.equal(published.norm.weight, task.reference.norm.weight)
-    texts = [pair.prompt for pair in library.pairs_train]
-    assert [prompt.tolist() for prompt in task.prompts] == [chat_prompt(inputs.tok, text).tolist() for text in texts]
-    assert not set(texts) & {pair.prompt for pair in library.pairs_validation}
+    monkeypatch.setattr(stage.RLTask, "updates", record)
+    monkeypatch.setattr(stage, "prompts_of_step", remember)
+    rl(_several(recipe, seeds=3), before_rl)
+    assert list(seen) == ["rl", "rl, seed 1", "rl, seed 2"]
+    assert len({str(samples) for samples in seen.values()}) == 3
+    assert list(prompts) == [policy_seed(recipe.seed, index) for index in range(3)]
+    assert len({tuple(order) for order in prompts.values()}) == 3
+    assert len({_weights(before_rl, name) for name in ("sft", "rl", "rl/seed_1", "rl/seed_2")}) == 4
+
+
+def test_the_first_seed_is_the_runs_own_and_others_fit_a_run() -> None:
+    assert policy_seed(7, 0) == 7
+    others = {policy_seed(seed, index) for seed in range(20) for index in range(1, 16)}
+    assert len(others) == 300
+    assert all(replace(Run(), seed=seed) for seed in others), "a run takes no seed beyond 2**53"
+
+
+def test_a_policy_does_not_depend_on_how_many_others_there_are(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rl(_several(recipe, seeds=1), before_rl)
+    alone = _weights(before_rl, "rl")
+    trained = []
+    fit = stage.fit
+    monkeypatch.setattr(
+        stage, "fit", lambda task, *rest, **named: (trained.append(task.name), fit(task, *rest, **named))
+    )
+    rl(_several(recipe, seeds=2, low_beta=0.01), before_rl)
+    assert trained == ["rl, seed 1", "rl, low beta"], "the first policy is there already"
+    assert _weights(before_rl, "rl") == alone
+    for name in ("rl", "rl/seed_1", "rl/low_beta"):
+        assert {path.name for path in before_rl.evaluation(name).iterdir()} == {"frontier.jsonl", "manifest.json"}
+        assert not (before_rl.root / name / "frontier.jsonl").exists(), "working copies are removed"
+
+
+def test_low_beta_is_trained_at_low_beta_with_the_first_seed(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[float, int]] = {}
+
+    def note(run: Run, folder: RunFolder, config: RLConfig, name: str, seed: int) -> None:
+        asked[name] = (config.beta, seed)
+
+    monkeypatch.setattr(stage, "train_policy", note)
+    rl(_several(recipe, seeds=2, low_beta=0.01), before_rl)
+    beta = recipe.rl.beta
+    assert asked == {
+        "rl": (beta, recipe.seed), "rl/seed_1": (beta, policy_seed(recipe.seed, 1)), "rl/low_beta": (0.01, recipe.seed),
+    }  # fmt: skip

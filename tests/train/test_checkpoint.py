@@ -232,6 +232,22 @@ def test_a_refused_checkpoint_does_not_give_way_to_the_one_before(saved: Path, t
     assert load_latest_checkpoint(tmp_path, model, optimizer, CONFIG) == STATE
 
 
+def test_what_a_task_keeps_is_restored_in_place_or_the_checkpoint_is_refused(tmp_path: Path) -> None:
+    model, optimizer = trained(0)
+    kept = {"best": torch.tensor([1.0, 2.0])}
+    path = save_checkpoint(tmp_path, model, optimizer, LoopState(step=3, ended="far enough"), CONFIG, kept)
+    best = torch.zeros(2)
+    state = load_latest_checkpoint(tmp_path, model, optimizer, CONFIG, {"best": best})
+    assert state == LoopState(step=3, ended="far enough")
+    assert best.tolist() == [1.0, 2.0]
+    with pytest.raises(CorruptArtifact, match=r"kept\.safetensors lacks 'last'"):
+        load_latest_checkpoint(tmp_path, model, optimizer, CONFIG, {"last": best})
+    shutil.rmtree(path)
+    save_checkpoint(tmp_path, model, optimizer, LoopState(step=3), CONFIG)
+    with pytest.raises(CorruptArtifact, match=r"kept\.safetensors"):
+        load_latest_checkpoint(tmp_path, model, optimizer, CONFIG, {"best": best})
+
+
 def test_a_checkpoint_without_the_fingerprint_of_its_configuration_is_foreign(saved: Path, tmp_path: Path) -> None:
     publish_folder(tmp_path / "step-000003", lambda folder: None, kind="checkpoint")
     assert "None" in refused(tmp_path, ForeignArtifact)
@@ -239,9 +255,15 @@ def test_a_checkpoint_without_the_fingerprint_of_its_configuration_is_foreign(sa
 
 def test_steps_of_seven_digits_come_after_those_of_six(tmp_path: Path) -> None:
     model, optimizer = trained(0)
-    for step in (999_998, 999_999, 1_000_000):
+    kept: list[list[str]] = []
+    for step in range(999_998, 1_000_003):
         save_checkpoint(tmp_path, model, optimizer, LoopState(step=step), CONFIG)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-1000000", "step-999999"]
-    state = load_latest_checkpoint(tmp_path, model, optimizer, CONFIG)
-    assert state is not None
-    assert state.step == 1_000_000
+        kept.append(sorted(path.name for path in tmp_path.iterdir()))
+        state = load_latest_checkpoint(tmp_path, model, optimizer, CONFIG)
+        assert state is not None
+        assert state.step == step
+    assert kept[2:] == [
+        ["step-1000000", "step-999999"],
+        ["step-1000000", "step-1000001"],
+        ["step-1000001", "step-1000002"],
+    ]

@@ -6,17 +6,22 @@ import signal
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+from safetensors.torch import load_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from stategpt.artifacts import append_line, read_lines  # noqa: E402
+from stategpt.artifacts.measurement_kinds import METRICS_LINE  # noqa: E402
 from stategpt.config import OptimConfig  # noqa: E402
 from stategpt.errors import CorruptArtifact, ForeignArtifact, TrainingDiverged  # noqa: E402
 from stategpt.train.loop import Hook, LoopSettings, Loss, fit  # noqa: E402
 from stategpt.train.metrics import early_end  # noqa: E402
+from stategpt.train.schedule import learning_rate_at  # noqa: E402
 
 
 class Regression:
@@ -250,6 +255,38 @@ def test_three_non_finite_steps_in_a_row_end_the_run(tmp_path: Path) -> None:
         fit(Regression(model, 20, bad_steps=frozenset({4, 5, 6})), model, _settings(tmp_path))
 
 
+class Minibatches(Regression):
+    """Three updates a step, those in `bad_updates` not finite."""
+
+    bad_updates: frozenset[int] = frozenset()
+
+    def updates(self, step: int) -> Iterable[Sequence[tuple[Tensor, Tensor]]]:
+        ((batch,),) = super().updates(step)
+        for number in range(3):
+            x, y = batch[0][number::3], batch[1][number::3]
+            yield [(x, y * float("nan") if number in self.bad_updates else y)]
+
+
+def test_one_bad_rollout_of_three_minibatches_is_one_bad_step(tmp_path: Path) -> None:
+    model = _model()
+    task = Minibatches(model, 20, bad_steps=frozenset({4, 5, 9}))
+    state = fit(task, model, _settings(tmp_path))
+    assert (state.step, state.skipped, state.skipped_in_a_row) == (20, 9, 0)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped"] for line in lines] == [0] * 4 + [3] + [6] * 4 + [9] * 11
+    task = Minibatches(model, 20, bad_steps=frozenset({4, 5, 6}))
+    with pytest.raises(TrainingDiverged, match=r"step 6: .*3 steps in a row"):
+        fit(task, model, _settings(tmp_path / "three"))
+
+
+def test_a_step_with_a_finite_update_is_a_good_one(tmp_path: Path) -> None:
+    model = _model()
+    task = Minibatches(model, 5)
+    task.bad_updates = frozenset({0, 2})
+    assert fit(task, model, _settings(tmp_path)).skipped == 10
+    assert _weights(model) != _weights(_model())
+
+
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_signal_ends_at_a_step_border_with_a_checkpoint(
     tmp_path: Path, number: signal.Signals, error: type[BaseException]
@@ -285,3 +322,145 @@ def test_a_checkpoint_after_skipped_steps_alone_can_be_loaded(tmp_path: Path) ->
     straight = _model()
     fit(Regression(straight, 6, bad_steps=bad), straight, _settings(tmp_path / "straight"))
     assert _weights(resumed) == _weights(straight)
+
+
+def _writes(folder: Path, value: int) -> Hook:
+    def hook(step: int) -> None:
+        append_line(folder / "seen.jsonl", {"step": step, "value": value})
+
+    return hook
+
+
+def test_logs_of_the_hook_are_cut_back_to_the_resumed_step(tmp_path: Path) -> None:
+    """Without a checkpoint nothing of them stays: it is of a run that was cut off, perhaps of other settings."""
+    settings = _settings(tmp_path, checkpoint_every_steps=4, logs={"seen.jsonl": METRICS_LINE})
+    for value, last in ((1, 3), (2, 6), (3, 9)):
+        model = _model()
+
+        def hook(step: int, value: int = value, last: int = last) -> None:
+            _writes(tmp_path, value)(step)
+            _stop_at(last)(step)
+
+        with pytest.raises(StopError):
+            fit(Regression(model, 20), model, settings, hook=hook)
+    lines = read_lines(tmp_path / "seen.jsonl")
+    assert [(line["step"], line["value"]) for line in lines] == [(s, 2) for s in range(5)] + [
+        (s, 3) for s in range(5, 10)
+    ]
+
+
+def test_the_rate_in_the_metrics_is_that_of_the_schedule_and_of_the_step(tmp_path: Path) -> None:
+    """AdamW's first step moves each weight by the rate, so what is logged is what was used."""
+    optim = OptimConfig(learning_rate=0.05, warmup_steps=2, weight_decay=0.0)
+    model = _model()
+    moved: list[float] = []
+    before = _weights(model)
+
+    def hook(step: int) -> None:
+        if step == 1:
+            moved.extend(abs(new - old) for new, old in zip(_weights(model), before, strict=True))
+
+    fit(Regression(model, 20), model, _settings(tmp_path, optim=optim), hook)
+    rates = [line["learning_rate"] for line in read_lines(tmp_path / "metrics.jsonl")]
+    assert rates == [learning_rate_at(step, 20, optim) for step in range(20)]
+    assert len(set(rates)) > 15
+    assert moved == pytest.approx([rates[0]] * 4, rel=1e-3)
+
+
+def test_gradients_beyond_the_clip_norm_are_scaled_down_to_it(tmp_path: Path) -> None:
+    """AdamW does not see the scale of a gradient, but its moments do."""
+    norms: dict[float, float] = {}
+    for clip in (0.0, 0.01):
+        model = _model()
+        folder = tmp_path / str(clip)
+        fit(Regression(model, 1), model, _settings(folder, optim=OptimConfig(learning_rate=0.05, clip_norm=clip)))
+        moments = load_file(folder / "checkpoints" / "step-000001" / "optimizer.safetensors")
+        squares = sum(float(value.square().sum()) for name, value in moments.items() if name.endswith("exp_avg"))
+        norms[clip] = squares**0.5 / (1 - 0.9)
+        logged = read_lines(folder / "metrics.jsonl")[0]["gradient_norm"]
+        assert logged > 1.0, "the norm before clipping"
+    assert norms[0.01] == pytest.approx(0.01, rel=1e-3)
+    assert norms[0.0] == pytest.approx(logged, rel=1e-3)
+
+
+def test_each_parameter_group_moves_at_its_own_rate(tmp_path: Path) -> None:
+    class Scaled(nn.Linear):
+        def learning_rate_scales(self) -> dict[str, float]:
+            return {"weight": 3.0}
+
+    torch.manual_seed(5)
+    model = Scaled(3, 1)
+    before = _weights(model)
+    optim = OptimConfig(learning_rate=0.01, warmup_steps=0, weight_decay=0.0)
+    fit(Regression(model, 1), model, _settings(tmp_path, optim=optim))
+    moved = [abs(new - old) for new, old in zip(_weights(model), before, strict=True)]
+    rate = read_lines(tmp_path / "metrics.jsonl")[0]["learning_rate"]
+    assert moved == pytest.approx([3 * rate] * 3 + [rate], rel=1e-3)
+
+
+def test_the_hook_comes_before_the_first_step_and_after_every_one(tmp_path: Path) -> None:
+    model = _model()
+    weights: list[list[float]] = []
+    steps: list[int] = []
+
+    def hook(step: int) -> None:
+        steps.append(step)
+        weights.append(_weights(model))
+        model.eval()
+
+    modes: list[bool] = []
+    task = Regression(model, 4)
+    loss = task.loss
+    task.loss = lambda batch: (modes.append(model.training), loss(batch))[1]  # type: ignore[method-assign, func-returns-value]
+    fit(task, model, _settings(tmp_path), hook)
+    assert steps == [0, 1, 2, 3, 4]
+    assert weights[0] == _weights(_model())
+    assert weights[-1] == _weights(model)
+    assert all(a != b for a, b in pairwise(weights))
+    assert modes == [True] * 4, "a hook that evaluates does not leave the model in evaluation"
+
+
+def test_a_loss_is_computed_in_the_precision_of_the_settings(tmp_path: Path) -> None:
+    seen: dict[str, torch.dtype] = {}
+    for precision in ("float32", "bfloat16"):
+        model = _model()
+        task = Regression(model, 1)
+        loss = task.loss
+
+        def record(batch: tuple[Tensor, Tensor], precision: str = precision, loss: Any = loss, m: Any = model) -> Loss:
+            seen[precision] = m(batch[0]).dtype
+            return loss(batch)  # type: ignore[no-any-return]
+
+        task.loss = record  # type: ignore[method-assign, assignment]
+        fit(task, model, _settings(tmp_path / precision, precision=precision))
+    assert seen == {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def test_tokens_and_lines_are_counted_over_all_micro_batches(tmp_path: Path) -> None:
+    model = _model()
+    state = fit(Regression(model, 7, micro_batches=3), model, _settings(tmp_path, log_every_steps=3))
+    lines = read_lines(tmp_path / "metrics.jsonl")
+    assert [(line["step"], line["tokens"]) for line in lines] == [(3, 36), (6, 72), (7, 84)]
+    assert state.tokens == 84
+
+
+def test_an_update_is_one_transfer_from_the_device_whatever_the_micro_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would make the host wait for the device before it can prepare the next micro-batch."""
+    fetched: list[int] = []
+    real = Tensor.tolist
+
+    def count(tensor: Tensor) -> Any:
+        fetched.append(tensor.numel())
+        return real(tensor)
+
+    def refuse(_: Tensor) -> float:
+        raise AssertionError("a transfer of one number")
+
+    monkeypatch.setattr(Tensor, "tolist", count)
+    monkeypatch.setattr(Tensor, "__float__", refuse)
+    monkeypatch.setattr(Tensor, "item", refuse)
+    model = _model()
+    fit(Regression(model, 4, micro_batches=3), model, _settings(tmp_path, checkpoint_every_steps=100))
+    assert fetched == [2] * 4, "loss and gradient norm, once an update"

@@ -28,7 +28,7 @@ def batch() -> TokenBatch:
     mask = np.arange(48) % 4 != 0
     mask[44:] = False
     mask[:2] = True
-    return TokenBatch.of_rows(rows, draw.integers(0, 101, 48), mask, torch.device("cpu"))
+    return TokenBatch._of(rows.tokens, rows.layout, draw.integers(0, 101, 48), mask, torch.device("cpu"))
 
 
 class NoBatches:

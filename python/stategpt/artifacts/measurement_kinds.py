@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stategpt.config.stages import MOST_RL_SEEDS
 from stategpt.json_reader import Flag, Integer, Items, MapOf, OneOf, Optional, Real, Record, Text, Tuple
 
 NUMBER = Real(-1e39, 1e39)
@@ -40,11 +41,12 @@ _BASE = Record(
 _SFT = Record(
     {
         "samples": Optional(COUNT),
-        **_numbers("ended_share", "chrf_sft", "chrf_base", "chrf_prompted_base", "chrf_shuffled"),
+        "ended_share": Optional(INTERVAL),
+        **_numbers("chrf_sft", "chrf_base", "chrf_prompted_base", "chrf_shuffled"),
         "difference_to_base": Optional(INTERVAL),
         "difference_to_prompted_base": Optional(INTERVAL),
         "similarity_against_shuffled": Optional(INTERVAL),
-        "mentions_name": Optional(Record(_numbers("sft", "reference"))),
+        "mentions_name": Optional(Record({"sft": Optional(INTERVAL), **_numbers("reference")})),
     }
 )
 _COMPLETION = Record(
@@ -66,7 +68,7 @@ _EXAMPLE_RANKING = Record(
 )
 _RANKINGS = Record(
     {
-        **{name: Optional(COUNT) for name in ("groups", "validation_groups", "pairs", "ties", "rejected")},
+        **{name: Optional(COUNT) for name in ("groups", "test_groups", "pairs", "ties", "rejected")},
         "points_mean": _named(NUMBER),
         "score_mean": Optional(NUMBER),
         "example": Optional(_EXAMPLE_RANKING),
@@ -75,25 +77,29 @@ _RANKINGS = Record(
 _REWARD = Record(
     {
         "pair_accuracy": Optional(INTERVAL),
-        "pairs": Optional(COUNT),
-        "mcnemar": Optional(Record({"b": COUNT, "c": COUNT, "p": SHARE})),
+        **{name: Optional(COUNT) for name in ("pairs", "prompts", "prompts_with_pairs")},
+        "length_margin": Optional(INTERVAL),
         **_numbers("length_only_accuracy", "calibration_slope", "length_correlation", "reward_offset"),
         "calibration": Optional(Items(Record({"claimed": SHARE, "observed": NUMBER}), max_items=1000), []),
         "scores": _named(Items(NUMBER, max_items=MANY), 8),
     }
 )
 FRONTIER_POINT = Record({"step": Optional(OneOf((COUNT, NUMBER))), **_numbers("kl", "reward_mean", "win_rate")})
-_SYSTEM = Record(
-    {
-        "win_rate_vs_sft": Optional(INTERVAL),
-        **_numbers("points_mean", "reward_mean", "distinct_2", "unique_share", "length_tokens", "ended_share"),
-        **_numbers("kl", "kl_bound"),
-    }
-)
+_MEASURES: dict[str, Any] = {
+    **{name: Optional(INTERVAL) for name in ("win_rate_vs_sft", "unique_share", "kl")},
+    **_numbers("points_mean", "reward_mean", "distinct_2", "length_tokens", "ended_share"),
+}
+_OF_SEED = Record({"stage": Text(max_chars=200), **_MEASURES})
+_SYSTEM = Record({**_MEASURES, **_numbers("kl_bound"), "seeds": Optional(Items(_OF_SEED, max_items=MOST_RL_SEEDS), [])})
 _ANSWER = Record({"text": Optional(Text(), ""), "points": Optional(WHOLE)})
 _COMPARISON = Record(
     {
         "prompts": Optional(COUNT),
+        "names": Optional(COUNT),
+        "seeds": Optional(COUNT),
+        "against_best_of": _named(
+            Record({"wins": Optional(INTERVAL), "reward": Optional(INTERVAL), **_numbers("kl_bound")})
+        ),
         "systems": _named(_SYSTEM),
         "elo": _named(INTERVAL),
         "diversity_change": Optional(
@@ -101,6 +107,7 @@ _COMPARISON = Record(
         ),
         "frontier": Optional(Items(FRONTIER_POINT, max_items=MANY), []),
         "frontier_low_beta": Optional(Items(FRONTIER_POINT, max_items=MANY), []),
+        "frontier_seeds": _named(Items(FRONTIER_POINT, max_items=MANY)),
         "examples": Optional(Items(MapOf(OneOf((Text(), _ANSWER)), max_items=FEW), max_items=10_000), []),
     }
 )
@@ -119,7 +126,9 @@ MIXTURE = Record({"planned": _named(NUMBER), "drawn": _named(Record(_numbers("sh
 ROW = Record({"pieces": Optional(Items(Tuple((Text(), COUNT, Flag(), Text())), max_items=MANY), [])})
 TIMING = Record({"seconds": Real(0, 1e10)})
 SAMPLE = Record({"step": COUNT, "prompt": Text(), "text": Text()})
-STATISTICS = Record({"vocab_size": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))})
+STATISTICS = Record(
+    {"vocab_size": Optional(COUNT), "vocab_size_asked": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))}
+)
 CORPUS_STATISTICS = Record({"pairs": Optional(Record({"train": Optional(COUNT)}))})
 GATES = Items(
     Record(

@@ -19,6 +19,7 @@ from typing import Any
 from stategpt.artifacts.lines import read_lines
 from stategpt.artifacts.measurement_kinds import EVALUATIONS, METRICS_LINE, MIXTURE, ROW, SAMPLE, TIMING
 from stategpt.artifacts.publish import Manifest, read_manifest, verify
+from stategpt.config.stages import RL_FOLDERS
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
 from stategpt.json_reader import Kind, read_record
 from stategpt.shown_fields import documented
@@ -81,17 +82,23 @@ def verify_logs(root: Path) -> list[Manifest]:
     Raises:
         CorruptArtifact: a log is damaged.
     """
-    stages = ("data", "base", "sft", "rankings", "reward", "rl", "rl/low_beta", "comparison")
+    stages = ("data", "base", "sft", "rankings", "reward", *RL_FOLDERS, "comparison")
     folders = [root / stage / LOG for stage in stages]
     return [verify(folder, kind=LOG) for folder in folders if is_published(folder)]
 
 
 def refuse_earlier_layout(root: Path) -> None:
-    """Refuses a run of a version whose evaluations no manifest covered.
+    """Refuses a run of a version whose evaluations no manifest covered, or that had no test split.
 
     Raises:
-        ForeignArtifact: names the files, and says how to measure again.
+        ForeignArtifact: says what is of the earlier version, and what to do.
     """
+    pairs = root / "corpus" / "pairs"
+    if (pairs / "validation.jsonl").exists() and not (pairs / "test.jsonl").exists():
+        raise ForeignArtifact(
+            f"{visible_line(str(root))} is a run of an earlier version, whose corpus has no test split: what it "
+            "measured, it measured on the modules that its settings were chosen by. Use another folder."
+        )
     old = [name for name in _OF_EARLIER_VERSIONS if (root / name).exists()]
     if old:
         names = ", ".join(old)

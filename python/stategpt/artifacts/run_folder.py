@@ -1,7 +1,7 @@
 """Where everything of a run lies, and how a stage knows that it is done.
 
 run.toml  lineage.json
-corpus/  tokenizer/  data/<source>/{train,validation}/
+corpus/  tokenizer/  data/<source>/{train,validation,test}/
 base/ sft/ rankings/ reward/ rl/ comparison/     checkpoints/ model/ evaluation/ log/, and growing logs
 gates/  report/
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,7 +72,7 @@ class RunFolder:
         return self.root / "report"
 
     def shards(self, source: str, split: str) -> Path:
-        """Token shards of one source; `split` is "train" or "validation"."""
+        """Token shards of one source; `split` is "train", "validation" or "test"."""
         return self.root / "data" / source / split
 
     def stage(self, name: str) -> Path:
@@ -142,7 +143,8 @@ class RunFolder:
         )
 
     def close(self, stage: str, fingerprint: str, parents: Sequence[str] = (), logs: Iterable[str] = ()) -> None:
-        """Ends a stage: publishes `<stage>/log/`, then removes the working copies of it and of the evaluation's `logs`.
+        """Ends a stage: publishes `<stage>/log/`, then removes what it needed while it worked: checkpoints, and the
+        working copies of the log and of the evaluation's `logs`.
 
         Called again it does what a kill left undone.
         """
@@ -159,6 +161,8 @@ class RunFolder:
             publish_folder(target, write, kind=LOG, fingerprints={"config": fingerprint}, parents=tuple(parents))
         for name in (*LOG_FILES, *logs):
             (stage_folder / name).unlink(missing_ok=True)
+        if (stage_folder / "checkpoints").is_dir():
+            shutil.rmtree(stage_folder / "checkpoints")
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

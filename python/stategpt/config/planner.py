@@ -21,10 +21,14 @@ from stategpt.config.cost import (
 from stategpt.config.material import CorpusConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.run import Run
+from stategpt.config.stages import RL_FOLDERS
 from stategpt.shown_fields import documented, short_repr
 
 LIBRARY_PAIRS, LIBRARY_S = 5_700, 30.0
 """Training pairs of CPython 3.11's standard library, and the seconds to read, tokenize and store it on two cores."""
+
+RL_PLANS = {folder: folder.replace("/", ", ").replace("_", " ") for folder in RL_FOLDERS}
+"""Name in the plan of each policy's folder: rl/seed_1 -> rl, seed 1."""
 
 SMALLEST, LARGEST_RATE = 1e-9, 1e24
 """Range of what is assumed."""
@@ -236,7 +240,7 @@ def _sampled(run: Run, assumed: Assumptions, prompts: int, completions: int) -> 
 
 
 def _rankings(run: Run, assumed: Assumptions) -> StagePlan:
-    prompts = run.rankings.prompts + run.rankings.validation_prompts
+    prompts = run.rankings.prompts + run.rankings.test_prompts
     tokens, flops, seconds = _sampled(run, assumed, prompts, run.rankings.completions)
     return StagePlan("rankings", 0, tokens, flops, FLOAT32_BYTES * run.model.parameters, seconds)
 
@@ -268,17 +272,15 @@ def _rl(run: Run, assumed: Assumptions) -> tuple[StagePlan, ...]:
         training_bytes(run.model, batch, frozen_models=2),
         sample_s + flops / assumed.train_flops_per_s,
     )
-    if rl.low_beta == 0:
-        return (one,)
-    return (one, StagePlan("rl, low beta", one.steps, one.tokens, one.flops, one.memory_bytes, one.seconds))
+    return tuple(replace(one, name=RL_PLANS[folder]) for folder in rl.folders)
 
 
 def _evaluation(run: Run, assumed: Assumptions) -> StagePlan:
-    """Bits per byte; one answer of base and SFT model; the comparison of base, prompted base, SFT, best-of-n, RLHF."""
+    """Bits per byte; one answer of base and SFT model; the comparison of all systems, RLHF once for each seed."""
     chosen = run.evaluate
-    read = chosen.validation_tokens * len(run.data.proportions)
+    read = chosen.test_tokens * len(run.data.proportions)
     read_flops = read * forward_flops_per_token(run.model, run.data.row_tokens)
-    answers = 4 + max(chosen.best_of, default=0)
+    answers = 3 + run.rl.seeds + max(chosen.best_of, default=0)
     first = _sampled(run, assumed, chosen.sft_samples, 2)
     second = _sampled(run, assumed, chosen.comparison_prompts, answers)
     seconds = read_flops / assumed.train_flops_per_s + first[2] + second[2] + assumed.report_s

@@ -21,6 +21,20 @@ Arrangement = Literal["rows", "shared_prefix"]
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Names of `Precision`."""
 
+MOST_RL_SEEDS = 16
+"""Policies that `rl.seeds` may ask for."""
+LOW_BETA = "rl/low_beta"
+"""Folder of the policy that `rl.low_beta` asks for."""
+
+
+def seed_folder(index: int) -> str:
+    """Folder of RL's policy number `index`: rl, rl/seed_1, rl/seed_2, ..."""
+    return f"rl/seed_{index}" if index else "rl"
+
+
+RL_FOLDERS = (*map(seed_folder, range(MOST_RL_SEEDS)), LOW_BETA)
+"""Every folder that a policy of RL may have, in the order of the work."""
+
 
 def _pretrain_optim() -> OptimConfig:
     return OptimConfig(learning_rate=4e-3, warmup_steps=40, flat_fraction=0.4)
@@ -140,8 +154,8 @@ class RankingsConfig:
 
     prompts: int = 1600
     """Training prompts that get ranked completions."""
-    validation_prompts: int = 672
-    """Held-out prompts that get ranked completions, to measure the reward model."""
+    test_prompts: int = 672
+    """Test prompts that get ranked completions, to measure the reward model."""
     completions: int = 4
     """K, completions per prompt."""
     tie_below: int = 2
@@ -153,7 +167,7 @@ class RankingsConfig:
         require_positive(
             "rankings",
             prompts=self.prompts,
-            validation_prompts=self.validation_prompts,
+            test_prompts=self.test_prompts,
         )
         require_not_negative("rankings", tie_below=self.tie_below)
         require(self.completions >= 2, "rankings.completions", self.completions, "must be at least 2 to be ranked")
@@ -217,8 +231,10 @@ class RLConfig:
     """A ratio new / old that is outside 1 -+ this and would go on gives no gradient; from the second minibatch on."""
     max_kl: float = 50.0
     """Mean KL to the SFT model (nats per completion) that ends the stage with the policy of a step before; 0: none."""
+    seeds: int = 3
+    """Policies trained alike but for their random numbers, so that intervals can tell what a seed changes."""
     low_beta: float = 0.04
-    """A second policy is trained at this beta to show over-optimisation; 0 = leave it out."""
+    """One more policy is trained at this beta to show over-optimisation; 0 = leave it out."""
     optim: OptimConfig = field(default_factory=_rl_optim)
     """Optimizer and schedule."""
     precision: Precision = "auto"
@@ -228,7 +244,7 @@ class RLConfig:
     checkpoint_every_steps: int = 15
     """Steps between checkpoints from which an interrupted run goes on."""
     evaluate_every_steps: int = 15
-    """Steps between measurements of reward, KL and wins on held-out prompts (the frontier of the report)."""
+    """Steps between measurements of reward, KL and wins on validation prompts (the frontier of the report)."""
 
     def __post_init__(self) -> None:
         require_choice("rl.objective", self.objective, ("rloo", "reward_weighted"))
@@ -239,6 +255,7 @@ class RLConfig:
             prompts_per_step=self.prompts_per_step,
             minibatches=self.minibatches,
             micro_batch_completions=self.micro_batch_completions,
+            seeds=self.seeds,
             clip_ratio=self.clip_ratio,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,
@@ -247,8 +264,19 @@ class RLConfig:
         require_not_negative(
             "rl", beta=self.beta, no_eos_penalty=self.no_eos_penalty, max_kl=self.max_kl, low_beta=self.low_beta
         )
+        require(self.seeds <= MOST_RL_SEEDS, "rl.seeds", self.seeds, f"must be at most {MOST_RL_SEEDS}")
         least = 2 if self.objective == "rloo" else 1
         rule = f"objective {self.objective} needs at least {least}"
         require(self.completions >= least, "rl.completions", self.completions, rule)
         rule = f"must divide prompts_per_step = {self.prompts_per_step}"
         require(self.prompts_per_step % self.minibatches == 0, "rl.minibatches", self.minibatches, rule)
+
+    @property
+    def seed_folders(self) -> tuple[str, ...]:
+        """Folders of the policies at `beta`, which differ by their seed alone."""
+        return RL_FOLDERS[: self.seeds]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders of all policies that are trained."""
+        return (*self.seed_folders, *((LOW_BETA,) if self.low_beta > 0 else ()))

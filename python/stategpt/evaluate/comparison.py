@@ -1,28 +1,30 @@
-"""All systems on the same held-out prompts: base, prompted base, SFT, best-of-n and RLHF, by the labeler and the
+"""All systems on the same test prompts: base, prompted base, SFT, best-of-n and RLHF, by the labeler and the
 reward.
 
-Win rates are against one SFT sample a prompt, ties one half, intervals by resampling modules. Best-of-n draws from
-other SFT samples than that one: the completion of n that the reward model likes most (KL to SFT at most log n - (n -
-1)/n).
+Win rates are against one SFT sample a prompt, ties one half, intervals by resampling modules. RLHF is a mean over the
+policies of all seeds, and its intervals hold what the seed changes too; with one policy they leave the seed out.
+Best-of-n draws from other SFT samples than that one: the completion of n that the reward model likes most (KL to SFT at
+most log n - (n - 1)/n).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 
 from stategpt.config import Run
 from stategpt.data import AnyTokenizer, Pair, PythonLibrary, chat_prompt
-from stategpt.evaluate.answers import answer, answer_few_shot, finished, held_out_pairs
-from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share
+from stategpt.evaluate.answers import HeldOut, answer, answer_few_shot, finished, held_out_pairs
+from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share_interval
 from stategpt.evaluate.elo import elo
 from stategpt.evaluate.labeler import DocstringStyleLabeler
 from stategpt.evaluate.reward_scorer import RewardScorer
-from stategpt.evaluate.statistics import cluster_bootstrap, win_points, win_rate
+from stategpt.evaluate.statistics import Interval, seeded_bootstrap, win_points, win_rate
 from stategpt.generate import Completion, Engine
 from stategpt.model import GPT
 from stategpt.shown_fields import documented, short_repr
@@ -37,7 +39,7 @@ class Judge:
     run: Run
     """The settings."""
     pairs: Sequence[Pair]
-    """The held-out prompts with their references."""
+    """The prompts, of one held-out side, with their references."""
     tok: AnyTokenizer
     """The tokenizer of all models."""
     labeler: DocstringStyleLabeler
@@ -51,10 +53,17 @@ class Judge:
 
     @classmethod
     def of(
-        cls, run: Run, library: PythonLibrary, tok: AnyTokenizer, scorer: RewardScorer, reference: GPT, prompts: int
+        cls,
+        run: Run,
+        library: PythonLibrary,
+        side: HeldOut,
+        prompts: int,
+        tok: AnyTokenizer,
+        scorer: RewardScorer,
+        reference: GPT,
     ) -> Judge:
-        """A judge over `prompts` held-out prompts of both kinds."""
-        pairs = held_out_pairs(library, None, prompts, run.evaluate.seed)
+        """A judge over `prompts` prompts of both kinds from one held-out side."""
+        pairs = held_out_pairs(library, side, None, prompts, run.evaluate.seed)
         return cls(run, pairs, tok, DocstringStyleLabeler.fit(library), scorer, reference)
 
     def points(self, completions: Sequence[Completion]) -> NDArray[np.int64]:
@@ -70,10 +79,10 @@ class Judge:
         rewards[some] = self.scorer.scores([prompts[i] for i in some], [completions[i].ids for i in some])
         return rewards
 
-    def kl(self, policy: GPT, completions: Sequence[Completion]) -> float:
-        """Mean over prompts of log pi(y|x) - log pi_sft(y|x) in nats, on the policy's own completions."""
+    def kl(self, policy: GPT, completions: Sequence[Completion]) -> NDArray[np.float64]:
+        """log pi(y|x) - log pi_sft(y|x) in nats of the policy's own completion of each prompt; the mean is the KL."""
         prompts = [chat_prompt(self.tok, pair.prompt) for pair in self.pairs]
-        ratios = log_ratios(
+        return log_ratios(
             policy,
             self.reference,
             prompts,
@@ -81,13 +90,21 @@ class Judge:
             temperature=self.run.sampling.temperature,
             tok=self.tok,
         )
-        return float(ratios.mean())
+
+    def engine(self, model: GPT) -> Engine:
+        """A sampler over `model`, in the precision of every measurement."""
+        return Engine(model, self.tok, precision=self.run.evaluate.precision)
+
+    def interval(self, values_SP: npt.ArrayLike) -> Interval:
+        """Mean of `values_SP` [seeds, prompts] with its interval, by modules and, where there are several, by seeds."""
+        modules = [pair.module for pair in self.pairs]
+        return seeded_bootstrap(values_SP, modules, self.run.evaluate.seed, self.run.evaluate.bootstrap_resamples)
 
 
 @documented
 @dataclass(frozen=True)
 class FrontierProbe:
-    """Reward, labeler wins and KL of a policy in training, on a fixed set of held-out prompts."""
+    """Reward, labeler wins and KL of a policy in training, on a fixed set of validation prompts."""
 
     judge: Judge
     """The prompts and what judges their completions."""
@@ -101,65 +118,144 @@ class FrontierProbe:
         cls, run: Run, library: PythonLibrary, tok: AnyTokenizer, reference: GPT, scorer: RewardScorer
     ) -> FrontierProbe:
         """Answers the probe's prompts with the SFT model once."""
-        judge = Judge.of(run, library, tok, scorer, reference, run.evaluate.frontier_prompts)
-        return cls(judge, judge.points(answer(Engine(reference, tok), judge.pairs, run, "sft")))
+        judge = Judge.of(run, library, "validation", run.evaluate.frontier_prompts, tok, scorer, reference)
+        return cls(judge, judge.points(answer(judge.engine(reference), judge.pairs, run, "sft")))
 
     def measure(self, policy: GPT) -> dict[str, float]:
         """One point of the frontier: `kl`, `reward_mean`, `win_rate`."""
         policy.eval()
-        completions = answer(Engine(policy, self.judge.tok), self.judge.pairs, self.judge.run, "rlhf")
+        completions = answer(self.judge.engine(policy), self.judge.pairs, self.judge.run, "rlhf")
         return {
-            "kl": self.judge.kl(policy, completions),
+            "kl": float(self.judge.kl(policy, completions).mean()),
             "reward_mean": float(np.nanmean(self.judge.rewards(completions))),
             "win_rate": win_rate(self.judge.points(completions), self.sft_points),
         }
 
 
+@documented
+@dataclass(frozen=True)
+class Answered:
+    """What a system answered to every prompt and what that earned: one set a training seed, one set where none is."""
+
+    completions: list[list[Completion]]
+    """[seeds][prompts]."""
+    points_SP: NDArray[np.int64]
+    """int64[seeds, prompts], the labeler's points."""
+    rewards_SP: NDArray[np.float32]
+    """float32[seeds, prompts]; NaN where nothing was answered."""
+
+    __repr__ = short_repr
+
+    @classmethod
+    def of(cls, judge: Judge, *sets: list[Completion]) -> Answered:
+        """Judges the sets."""
+        points = np.stack([judge.points(given) for given in sets])
+        return cls(list(sets), points, np.stack([judge.rewards(given) for given in sets]))
+
+    def of_seed(self, index: int) -> Answered:
+        """One set alone."""
+        part = slice(index, index + 1)
+        return Answered(self.completions[part], self.points_SP[part], self.rewards_SP[part])
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """[seeds][prompts], without the space around."""
+        return [[completion.text.strip() for completion in given] for given in self.completions]
+
+
 def compare_systems(
-    judge: Judge, library: PythonLibrary, base: GPT, rlhf: GPT, frontiers: Mapping[str, Any]
+    judge: Judge, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]
 ) -> dict[str, Any]:
-    """comparison/evaluation.json."""
+    """comparison/evaluation.json, without the frontiers of training.
+
+    `policies` are the RL policies by folder, which differ by their seed; each is asked for once, in order.
+    """
     run, pairs = judge.run, judge.pairs
-    answers = _answers(judge, library, base, rlhf)
-    points = {system: judge.points(given) for system, given in answers.items()}
-    modules = [pair.module for pair in pairs]
-    texts = {system: [c.text.strip() for c in given] for system, given in answers.items()}
-    systems = {
-        system: {
-            "win_rate_vs_sft": cluster_bootstrap(
-                win_points(points[system], points["sft"]), modules, run.evaluate.seed, run.evaluate.bootstrap_resamples
-            ).to_json(),
-            "points_mean": float(points[system].mean()),
-            "reward_mean": float(np.nanmean(judge.rewards(given))),
-            "distinct_2": distinct_n(texts[system]),
-            "unique_share": unique_share(texts[system]),
-            "length_tokens": float(np.mean([len(c.ids) for c in given])),
-            "ended_share": float(np.mean([finished(c) for c in given])),
-        }
-        for system, given in answers.items()
-    }
-    systems["rlhf"]["kl"] = judge.kl(rlhf, answers["rlhf"])
+    answers = _answers(judge, library, base)
+    sft = answers["sft"]
+    stages, sets, kls = [], [], []
+    for number, (stage, policy) in enumerate(policies):
+        # Other random numbers for each: sampling is a part of what a seed changes.
+        sets.append(answer(judge.engine(policy), pairs, run, f"rlhf {number}" if number else "rlhf"))
+        kls.append(judge.kl(policy, sets[-1]))
+        stages.append(stage)
+    rlhf = answers["rlhf"] = Answered.of(judge, *sets)
+    systems = {system: _measures(judge, given, sft) for system, given in answers.items()}
+    systems["rlhf"]["kl"] = judge.interval(kls).to_json()
+    systems["rlhf"]["seeds"] = [
+        {"stage": stage, **_measures(judge, rlhf.of_seed(i), sft), "kl": judge.interval(kls[i : i + 1]).to_json()}
+        for i, stage in enumerate(stages)
+    ]
     for size in run.evaluate.best_of:
-        systems[f"best_of_{size}"]["kl_bound"] = float(np.log(size) - (size - 1) / size)
-    ratings = elo(points, "sft", run.evaluate.seed, modules, run.evaluate.bootstrap_resamples)
+        systems[f"best_of_{size}"]["kl_bound"] = best_of_kl_bound(size)
+    modules = [pair.module for pair in pairs]
     return {
         "prompts": len(pairs),
+        "names": len({pair.name for pair in pairs}),
+        "seeds": len(stages),
         "systems": systems,
-        "elo": {system: rating.to_json() for system, rating in ratings.items()},
+        "against_best_of": {str(size): _against(judge, answers, size) for size in run.evaluate.best_of},
+        "elo": _elo(judge, answers, modules),
         "diversity_change": {
-            "distinct_2": distinct_change(texts["sft"], texts["rlhf"], modules).to_json(),
-            "unique_share": unique_change(texts["sft"], texts["rlhf"], modules).to_json(),
+            "distinct_2": distinct_change(sft.texts[0], rlhf.texts, modules).to_json(),
+            "unique_share": unique_change(sft.texts[0], rlhf.texts, modules).to_json(),
         },
-        **frontiers,
-        "examples": _examples(pairs, answers, points, run.evaluate.examples),
+        "examples": _examples(pairs, answers, run.evaluate.examples),
     }
 
 
-def _answers(judge: Judge, library: PythonLibrary, base: GPT, rlhf: GPT) -> dict[str, list[Completion]]:
-    """One completion a prompt of every system, in the order of the report."""
-    run, pairs, tok = judge.run, judge.pairs, judge.tok
+def best_of_kl_bound(size: int) -> float:
+    """log n - (n - 1)/n nats: the KL of best-of-n to what it draws from is at most this (arXiv 2401.01879)."""
+    return float(np.log(size) - (size - 1) / size)
+
+
+def _against(judge: Judge, answers: Mapping[str, Answered], size: int) -> dict[str, Any]:
+    """RLHF minus best-of-`size`, prompt by prompt: what the two gain over the same SFT answers, and reward.
+
+    More reward at no more wins is over-optimisation: the reward model's errors are what RLHF gained.
+    """
+    rlhf, best, sft = answers["rlhf"], answers[f"best_of_{size}"], answers["sft"]
+    wins_P = win_points(best.points_SP[0], sft.points_SP[0])
+    wins_SP = np.stack([win_points(points_P, sft.points_SP[0]) for points_P in rlhf.points_SP])
+    rewards_SP = rlhf.rewards_SP.astype(np.float64) - best.rewards_SP[0]
+    return {
+        "wins": judge.interval(wins_SP - wins_P).to_json(),
+        "reward": judge.interval(rewards_SP).to_json(),
+        "kl_bound": best_of_kl_bound(size),
+    }
+
+
+def _measures(judge: Judge, given: Answered, sft: Answered) -> dict[str, Any]:
+    """Every measure of one system that its answers alone decide; a mean over its sets."""
+    wins_SP = [win_points(points_P, sft.points_SP[0]) for points_P in given.points_SP]
+    modules = [pair.module for pair in judge.pairs]
+    return {
+        "win_rate_vs_sft": judge.interval(wins_SP).to_json(),
+        "points_mean": float(given.points_SP.mean()),
+        "reward_mean": float(np.nanmean(given.rewards_SP)),
+        "distinct_2": float(np.mean([distinct_n(texts) for texts in given.texts])),
+        "unique_share": unique_share_interval(given.texts, modules).to_json(),
+        "length_tokens": float(np.mean([[len(c.ids) for c in answered] for answered in given.completions])),
+        "ended_share": float(np.mean([[finished(c) for c in answered] for answered in given.completions])),
+    }
+
+
+def _elo(judge: Judge, answers: Mapping[str, Answered], modules: Sequence[str]) -> dict[str, Any]:
+    """Each policy plays all others on every prompt; its modules are resampled, its seeds are not."""
+    seeds = max(len(given.points_SP) for given in answers.values())
+    points = {
+        system: np.broadcast_to(given.points_SP, (seeds, len(modules))).ravel() for system, given in answers.items()
+    }
+    chosen = judge.run.evaluate
+    ratings = elo(points, "sft", chosen.seed, list(modules) * seeds, chosen.bootstrap_resamples)
+    return {system: rating.to_json() for system, rating in ratings.items()}
+
+
+def _answers(judge: Judge, library: PythonLibrary, base: GPT) -> dict[str, Answered]:
+    """One completion a prompt of every system but RLHF, in the order of the report."""
+    run, pairs = judge.run, judge.pairs
     drawn = 1 + max(run.evaluate.best_of, default=0)
-    samples = answer(Engine(judge.reference, tok), pairs, run, "sft", n=drawn)
+    samples = answer(judge.engine(judge.reference), pairs, run, "sft", n=drawn)
     by_prompt = [samples[i : i + drawn] for i in range(0, len(samples), drawn)]
     pool_rewards = judge.rewards(samples, each=drawn).reshape(len(pairs), drawn)[:, 1:]
     best = {
@@ -168,28 +264,24 @@ def _answers(judge: Judge, library: PythonLibrary, base: GPT, rlhf: GPT) -> dict
         ]
         for size in run.evaluate.best_of
     }
-    return {
-        "base": answer(Engine(base, tok), pairs, run, "base"),
-        "prompted_base": answer_few_shot(Engine(base, tok), pairs, library, run),
+    given = {
+        "base": answer(judge.engine(base), pairs, run, "base"),
+        "prompted_base": answer_few_shot(judge.engine(base), pairs, library, run),
         "sft": [group[0] for group in by_prompt],
         **best,
-        "rlhf": answer(Engine(rlhf, tok), pairs, run, "rlhf"),
     }
+    return {system: Answered.of(judge, completions) for system, completions in given.items()}
 
 
-def _examples(
-    pairs: Sequence[Pair],
-    answers: Mapping[str, Sequence[Completion]],
-    points: Mapping[str, NDArray[np.int64]],
-    count: int,
-) -> list[dict[str, Any]]:
+def _examples(pairs: Sequence[Pair], answers: Mapping[str, Answered], count: int) -> list[dict[str, Any]]:
+    """The first prompts with every system's answer; of RLHF, the first seed's."""
     return [
         {
             "prompt": pair.prompt,
             "reference": pair.response,
             **{
-                system: {"text": answers[system][number].text, "points": int(points[system][number])}
-                for system in answers
+                system: {"text": given.completions[0][number].text, "points": int(given.points_SP[0, number])}
+                for system, given in answers.items()
             },
         }
         for number, pair in enumerate(pairs[:count])

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from stategpt.errors import InvalidArgument
 
-from .statistics import Floats, Interval, Labels, t_quantile
+from .statistics import Floats, Interval, Labels, interval_over_seeds
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 Items = list[list[tuple[str, ...]]]
@@ -60,7 +60,7 @@ def expectation_adjusted_distinct_n(texts: Sequence[str], n: int, vocabulary: in
 
 def unique_share(texts: Sequence[str]) -> float:
     """Different answers over all answers."""
-    return _share_of_distinct([[(text,)] for text in texts])
+    return _share_of_distinct(_whole(texts))
 
 
 def ngram_entropy(texts: Sequence[str], n: int = 1) -> float:
@@ -89,31 +89,56 @@ def mean_pairwise_similarity(texts: Sequence[str]) -> float:
     return (sum(value * value for value in total.values()) - squared_lengths) / (len(texts) * (len(texts) - 1))
 
 
+def unique_share_interval(sets: Sequence[Sequence[str]], clusters: Labels, level: float = 0.95) -> Interval:
+    """Share of unique answers, mean over `sets` (one set of N answers a training seed), within [0, 1].
+
+    Jackknifed by `clusters` [N]; several sets add what the seed changes (`interval_over_seeds`), one leaves it out.
+    """
+    found = _jackknife([_whole(texts) for texts in sets], None, clusters, level)
+    return Interval(found.mean, max(0.0, found.low), min(1.0, found.high), level)
+
+
 def distinct_change(
-    before: Sequence[str], after: Sequence[str], clusters: Labels, n: int = 2, level: float = 0.95
+    before: Sequence[str], after: Sequence[Sequence[str]], clusters: Labels, n: int = 2, level: float = 0.95
 ) -> Interval:
-    """Distinct-n after minus distinct-n before, over answers to the same prompts; jackknifed by `clusters` [N]."""
-    return _change([ngrams(text, n) for text in before], [ngrams(text, n) for text in after], clusters, level)
+    """Distinct-n after minus distinct-n before, over answers to the same prompts, mean over the sets in `after`.
+
+    One set a training seed, and the interval, as in `unique_share_interval`.
+    """
+    sets = [[ngrams(text, n) for text in texts] for texts in after]
+    return _jackknife(sets, [ngrams(text, n) for text in before], clusters, level)
 
 
-def unique_change(before: Sequence[str], after: Sequence[str], clusters: Labels, level: float = 0.95) -> Interval:
-    """Share of unique answers after minus before, jackknifed by `clusters` [N]."""
-    return _change([[(text,)] for text in before], [[(text,)] for text in after], clusters, level)
+def unique_change(
+    before: Sequence[str], after: Sequence[Sequence[str]], clusters: Labels, level: float = 0.95
+) -> Interval:
+    """Share of unique answers after minus before; see `distinct_change`."""
+    return _jackknife([_whole(texts) for texts in after], _whole(before), clusters, level)
 
 
-def _change(before: Items, after: Items, clusters: Labels, level: float) -> Interval:
+def _whole(texts: Sequence[str]) -> Items:
+    """Each text as its only item."""
+    return [[(text,)] for text in texts]
+
+
+def _jackknife(sets: Sequence[Items], before: Items | None, clusters: Labels, level: float) -> Interval:
+    """Share of distinct items, mean over `sets`, less that of `before` if given."""
     names, cluster_N = np.unique(np.asarray(clusters), return_inverse=True)
-    if not len(before) == len(after) == len(cluster_N):
-        sizes = f"{len(before)} answers before, {len(after)} after, {len(cluster_N)} clusters"
-        raise InvalidArgument(f"{sizes}: give one of each for every prompt")
-    change = _share_of_distinct(after) - _share_of_distinct(before)
+    lengths = [len(items) for items in (*sets, *([] if before is None else [before]))]
+    if not sets or set(lengths) != {len(cluster_N)}:
+        raise InvalidArgument(
+            f"sets of {lengths} answers, {len(cluster_N)} clusters: give an answer and a cluster for every prompt"
+        )
     groups = len(names)
+    base = 0.0 if before is None else _share_of_distinct(before)
+    by_seed = [_share_of_distinct(items) - base for items in sets]
     if groups < 2:
-        return Interval(change, -math.inf, math.inf, level)
-    without_G = _shares_without_each(after, cluster_N, groups) - _shares_without_each(before, cluster_N, groups)
-    error = math.sqrt((groups - 1) / groups * float(((without_G - without_G.mean()) ** 2).sum()))
-    half = t_quantile((1 + level) / 2, groups - 1) * error
-    return Interval(change, change - half, change + half, level)
+        return Interval(float(np.mean(by_seed)), -math.inf, math.inf, level)
+    without_G = np.mean([_shares_without_each(items, cluster_N, groups) for items in sets], axis=0)
+    if before is not None:
+        without_G = without_G - _shares_without_each(before, cluster_N, groups)
+    variance = (groups - 1) / groups * float(((without_G - without_G.mean()) ** 2).sum())
+    return interval_over_seeds(by_seed, variance, groups, level)
 
 
 def _share_of_distinct(items: Items) -> float:

@@ -1,4 +1,4 @@
-"""How good the reward model is: pair accuracy on held-out prompts, beside a baseline that sees only lengths."""
+"""How good the reward model is: pair accuracy on test prompts, beside a baseline that sees only lengths."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class RankedPairs:
                 f"{path}: no clear pair in {len(groups)} groups of {len(lengths)} completions, {len(read.rejected)} "
                 "records rejected: ranks are equal, or points fewer than rankings.tie_below apart. Lower "
                 "rankings.tie_below, raise sampling.temperature, or rank more prompts (rankings.prompts, "
-                "rankings.validation_prompts)."
+                "rankings.test_prompts)."
             )
         return cls(
             groups,
@@ -102,6 +102,8 @@ def evaluate_reward(
     )
     baseline = LengthBaseline.fit(train.lengths[train.winners], train.lengths[train.losers])
     return {
+        "prompts": len(held_out.groups),
+        "prompts_with_pairs": sum(len(group.pairs) > 0 for group in held_out.groups),
         **reward_quality(scored, baseline, run.evaluate.seed, run.evaluate.bootstrap_resamples),
         "scores": {"demonstrations": _rounded(demonstrations), "sft": _rounded(scores)},
         "demonstrations_mean": float(demonstrations.mean(dtype=np.float64)),

@@ -1,4 +1,4 @@
-"""Intervals and tests for everything the package reports: cluster bootstrap, Wilson, exact McNemar, win rates.
+"""Intervals for everything the package reports: cluster bootstrap, several seeds, win rates.
 
 Answers about functions of one module resemble each other, so the unit that is resampled is the *cluster* (a top-level
 module), never the single answer. A resample is a vector of cluster counts; with per-cluster sums at hand every
@@ -24,6 +24,7 @@ from stategpt.shown_fields import documented
 Floats = npt.NDArray[np.float64]
 Labels = Sequence[str] | Sequence[int] | npt.NDArray[Any]
 
+_ANGLES = 20_001
 _DRAWS_PER_BLOCK = 1 << 22  # 32 MB of raw draws at a time, whatever the number of clusters
 
 
@@ -146,6 +147,54 @@ def paired_difference(
     return cluster_bootstrap(first_N - second_N, clusters, seed, resamples, level=level)
 
 
+def seeded_bootstrap(
+    values: npt.ArrayLike, clusters: Labels, seed: int, resamples: int = 2000, level: float = 0.95
+) -> Interval:
+    """Mean of `values` [S, N], N items under S training seeds, with an interval for another seed and other clusters.
+
+    Its variance is that of the mean over seeds when clusters are resampled, plus that of the seeds' means over S; see
+    `interval_over_seeds`. With one seed nothing is known of others: the interval is `cluster_bootstrap`'s and leaves
+    the seed out, and whoever shows it has to say so.
+    """
+    values_SN = np.asarray(values, dtype=np.float64)
+    if values_SN.ndim != 2 or not values_SN.size:
+        raise InvalidArgument(f"values are one row a seed and one column an item; got shape {values_SN.shape}")
+    mean_N = values_SN.mean(axis=0)
+    if len(values_SN) == 1:
+        return cluster_bootstrap(mean_N, clusters, seed, resamples, level=level)
+    _same_length(values=_vector("values", mean_N), clusters=np.asarray(clusters))
+    cluster_N, names = _codes("clusters", clusters)
+    sums_G2 = np.stack([np.bincount(cluster_N, weights=mean_N), np.bincount(cluster_N)], axis=1)
+    totals_R2 = np.concatenate(
+        [counts_RG.astype(np.float64) @ sums_G2 for counts_RG in resample_counts(len(names), seed, resamples)]
+    )
+    groups = len(names)
+    # Resampling G of G clusters gives (G - 1) / G of the variance.
+    variance = float((totals_R2[:, 0] / totals_R2[:, 1]).var()) * groups / max(1, groups - 1)
+    return interval_over_seeds(values_SN.mean(axis=1), variance, groups, level)
+
+
+def interval_over_seeds(by_seed: npt.ArrayLike, variance: float, clusters: int, level: float = 0.95) -> Interval:
+    """Mean of a measure `by_seed` [S] with an interval from two independent sources of error.
+
+    `variance` is the error that the choice of `clusters` gives the mean over seeds; the seeds add the variance of
+    `by_seed` over S. The sum is scaled by Student's t with the degrees of freedom of Satterthwaite (1946, Biometrics
+    Bulletin 2): (v + w)^2 / (v^2 / (G - 1) + w^2 / (S - 1)). What a seed does to a cluster is in both parts, so the
+    interval is a little too wide rather than too narrow. With one seed the seeds' part is left out.
+    """
+    by_seed_S = _vector("by_seed", by_seed)
+    estimate, seeds = float(by_seed_S.mean()), len(by_seed_S)
+    if clusters < 2:
+        return Interval(estimate, -math.inf, math.inf, level)
+    of_seeds = float(by_seed_S.var(ddof=1)) / seeds if seeds > 1 else 0.0
+    total = variance + of_seeds
+    if total == 0:
+        return Interval(estimate, estimate, estimate, level)
+    spread = variance**2 / (clusters - 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0.0)
+    half = t_quantile((1 + level) / 2, total**2 / spread) * math.sqrt(total)
+    return Interval(estimate, estimate - half, estimate + half, level)
+
+
 def resample_counts(clusters: int, seed: int, resamples: int) -> Iterator[npt.NDArray[np.int64]]:
     """How often each cluster is drawn in each resample: blocks [R, G] whose rows sum to G.
 
@@ -178,16 +227,32 @@ def percentile_interval(estimate: float, replicates: npt.ArrayLike, clusters: in
     return Interval(estimate, float(low), float(high), level)
 
 
-def t_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t by the expansion of Abramowitz and Stegun 26.7.5 (error below 1 % from 4 degrees on)."""
-    z = NormalDist().inv_cdf(probability)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return z + math.fsum(term / float(degrees) ** power for power, term in enumerate(terms, start=1))
+def t_quantile(probability: float, degrees: float) -> float:
+    """Quantile of Student's t with 1 or more degrees of freedom, which need not be whole.
+
+    With t = sqrt(n) tan(a) the density is proportional to cos(a)^(n - 1) on (-pi/2, pi/2), smooth and bounded: it is
+    summed by the trapezoidal rule and inverted (relative error below 1e-4 for probabilities up to 0.999).
+    """
+    if degrees < 1 or not 0 < probability < 1:
+        raise InvalidArgument(f"need 1 or more degrees and a probability in (0, 1); got {degrees} and {probability}")
+    # Beyond 40 standard deviations there is nothing left to sum.
+    last = math.atan(40 / math.sqrt(degrees)) if degrees > 100 else math.pi / 2
+    angle_K = np.linspace(0.0, last, _ANGLES)
+    density_K = np.cos(angle_K) ** (degrees - 1)
+    area_K = np.concatenate([[0.0], np.cumsum((density_K[1:] + density_K[:-1]) / 2)])
+    angle = float(np.interp(abs(2 * probability - 1), area_K / area_K[-1], angle_K))
+    return math.copysign(math.sqrt(degrees) * math.tan(angle), probability - 0.5)
+
+
+def share_interval(holds: npt.ArrayLike, clusters: Labels, seed: int, resamples: int = 2000) -> Interval:
+    """Share of `holds` [N] (true or false) by `cluster_bootstrap`, nowhere narrower than Wilson's interval.
+
+    A share of 0 or 1 has nothing to resample: the bootstrap alone would call it certain.
+    """
+    holds_N = _vector("holds", holds)
+    found = cluster_bootstrap(holds_N, clusters, seed, resamples)
+    independent = wilson(int(holds_N.sum()), len(holds_N), found.level)
+    return Interval(found.mean, min(found.low, independent.low), max(found.high, independent.high), found.level)
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -202,21 +267,6 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else centre - half
     high = 1.0 if successes == n else centre + half
     return Interval(share, low, high, level)
-
-
-def mcnemar_exact(b: int, c: int) -> float:
-    """Two-sided p of b against c discordant pairs under a fair coin: min(1, 2 P[Binomial(b + c, 1/2) <= min(b, c)]).
-
-    Summed in log space, so that 778 against 206 (p near 1e-78) is neither 0 nor an overflow.
-    """
-    if b < 0 or c < 0:
-        raise InvalidArgument(f"counts of discordant pairs cannot be negative; got {b} and {c}")
-    n = b + c
-    k = np.arange(min(b, c) + 1)
-    log_choose = math.lgamma(n + 1) - np.array([math.lgamma(i + 1) + math.lgamma(n - i + 1) for i in k])
-    log_p = log_choose - n * math.log(2)
-    peak = float(log_p.max())
-    return min(1.0, 2 * math.exp(peak + math.log(float(np.exp(log_p - peak).sum()))))
 
 
 def win_points(points_a: npt.ArrayLike, points_b: npt.ArrayLike) -> Floats:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,6 +18,11 @@ from stategpt.data.randomness import uniforms
 from stategpt.errors import InvalidArgument
 from stategpt.model import log_probs
 from stategpt.shown_fields import documented, short_repr
+
+from .truncation import kept_tokens, truncate
+
+_CACHED_NUMBERS = 1 << 20
+"""Logits that a CPU draws from at a time: temporaries in float64 then stay in its cache, and do not grow with M x V."""
 
 
 @documented
@@ -47,22 +53,41 @@ class Sampler:
 
     def draw(self, logits_MV: Tensor, stream_M: NDArray[np.int64], sample_M: NDArray[np.int64], position: int) -> Draw:
         """One token for each row, by the uniform number of (seed, stream, sample, position) alone."""
-        distribution_MV = self.distribution(logits_MV)
-        if self.temperature == 0:
-            ids_M = distribution_MV.argmax(dim=-1)
-        else:
+        M, V = logits_MV.shape
+        uniform_M = None
+        if self.temperature > 0:
             uniform_M = torch.from_numpy(uniforms(self.seed, stream_M, sample_M, position)).to(logits_MV.device)
-            ids_M = invert(distribution_MV, uniform_M)
-        chosen_M = distribution_MV.gather(1, ids_M[:, None]).squeeze(1)
-        return Draw(ids_M, chosen_M)
+        rows = M if logits_MV.device.type != "cpu" else max(1, _CACHED_NUMBERS // V)
+        parts = [
+            self._draw(logits_MV[first : first + rows], None if uniform_M is None else uniform_M[first : first + rows])
+            for first in range(0, max(M, 1), rows)
+        ]
+        return Draw(*parts[0]) if len(parts) == 1 else Draw(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _draw(self, logits_MV: Tensor, uniform_M: Tensor | None) -> tuple[Tensor, Tensor]:
+        """By the uniform numbers, or the likeliest tokens."""
+        ids_M = torch.empty(len(logits_MV), dtype=torch.int64, device=logits_MV.device)
+        chosen_M = torch.empty(len(logits_MV), dtype=torch.float32, device=logits_MV.device)
+        for rows_R, ids_RK, kept_RK in kept_tokens(self._log_probs(logits_MV), self.top_k, self.top_p):
+            place_R = kept_RK.argmax(dim=-1) if uniform_M is None else invert(kept_RK, uniform_M[rows_R])
+            ids_M[rows_R] = ids_RK.gather(1, place_R[:, None])[:, 0]
+            chosen_M[rows_R] = kept_RK.gather(1, place_R[:, None])[:, 0]
+        return ids_M, chosen_M
 
     def distribution(self, logits_MV: Tensor) -> Tensor:
         """Log-probabilities that tokens are drawn by, -inf where never. -> float32[M, V].
 
         At temperature 0 they are those of temperature 1: what the model thinks of the token it takes.
         """
-        all_MV = log_probs(logits_MV, self.temperature or 1.0, self.forbidden)
-        return truncate(all_MV, self.top_k, self.top_p)
+        return truncate(self._log_probs(logits_MV), self.top_k, self.top_p)
+
+    def _log_probs(self, logits_MV: Tensor) -> Tensor:
+        return log_probs(logits_MV, self.temperature or 1.0, self._forbidden_ids)
+
+    @cached_property
+    def _forbidden_ids(self) -> Tensor:
+        """A padded vocabulary forbids thousands of ids: made once, not for each token."""
+        return torch.tensor(self.forbidden, dtype=torch.int64)
 
 
 @documented
@@ -76,25 +101,6 @@ class Draw:
     """float32 log-probability of each under the distribution it was drawn from."""
 
     __repr__ = short_repr
-
-
-def truncate(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
-    """Keeps the `top_k` likeliest tokens, then the fewest of them that hold `top_p`; the rest gets -inf. Renormalised.
-
-    Of equally likely tokens the smaller id comes first. `top_p` is a share of what `top_k` left.
-    """
-    if top_k is None and top_p is None:
-        return log_probs_MV
-    sorted_MV, order_MV = log_probs_MV.sort(dim=-1, descending=True, stable=True)
-    keep_MV = torch.ones_like(sorted_MV, dtype=torch.bool)
-    if top_k is not None:
-        keep_MV[:, top_k:] = False
-    if top_p is not None:
-        kept_MV = sorted_MV.masked_fill(~keep_MV, float("-inf")).softmax(dim=-1, dtype=torch.float64)
-        # A token stays if those before it do not yet hold top_p: the first always does.
-        keep_MV &= kept_MV.cumsum(dim=-1) - kept_MV < top_p
-    kept_MV = torch.zeros_like(keep_MV).scatter(1, order_MV, keep_MV)
-    return log_probs_MV.masked_fill(~kept_MV, float("-inf")).log_softmax(dim=-1)
 
 
 def invert(log_probs_MV: Tensor, uniform_M: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def padding_ids(model: GPT, tok: AnyTokenizer) -> range:
     return range(tok.vocab_size, model.config.vocab_size)
 
 
-def log_probs(logits_MV: Tensor, temperature: float, forbidden: Sequence[int] = ()) -> Tensor:
+def log_probs(logits_MV: Tensor, temperature: float, forbidden: Sequence[int] | Tensor = ()) -> Tensor:
     """log softmax(logits / temperature) with the `forbidden` ids at minus infinity. -> float32[M, V], differentiable.
 
     The division comes after the cast to float32. A temperature of 0 is no distribution: the sampler takes the largest

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stategpt.config.stages import LOW_BETA, RL_FOLDERS
 from stategpt.extras import require
 from stategpt.visible_text import visible_line
 
@@ -72,7 +73,8 @@ _ALIASES = {
     "data": "baseline",
     "rankings": "best_of",
     "comparison": "baseline",
-    "rl/low_beta": "low_beta",
+    **dict.fromkeys(RL_FOLDERS[1:-1], "rlhf"),
+    LOW_BETA: "low_beta",
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stategpt import quantities
+from stategpt.config.stages import LOW_BETA, RL_FOLDERS
 from stategpt.data.inspection import readable
 
 _ABOUT_A_MILLION_TOKENS = range(500_000, 2_000_000)
@@ -16,7 +17,8 @@ STAGE_LABELS = {
     "rankings": "rankings",
     "reward": "reward modeling",
     "rl": "reinforcement learning",
-    "rl/low_beta": "the same, lower beta",
+    **{folder: f"the same, seed {number}" for number, folder in enumerate(RL_FOLDERS[1:-1], start=1)},
+    LOW_BETA: "the same, lower beta",
     "comparison": "comparison",
 }
 """Folders of a run, in the order of the work, and what they are called."""

@@ -1,4 +1,4 @@
-"""After stage 4: every system on the same held-out prompts, for the report and the gates.
+"""After stage 4: every system on the same test prompts, for the report and the gates.
 
 stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/comparison
 """
@@ -12,35 +12,37 @@ from stategpt.artifacts import read_lines
 from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
+from stategpt.config.stages import LOW_BETA
 from stategpt.data import read_library
 from stategpt.evaluate import Judge, RewardScorer, compare_systems
 from stategpt.model import RewardModel
-from stategpt.stages.inputs import Inputs, section_fingerprint
+from stategpt.stages.inputs import Inputs, part_fingerprint
 
 
 def compare(run: Run, folder: RunFolder) -> None:
     """Answers the comparison prompts with every system of the run; returns at once when that is done."""
     inputs = Inputs.of(run, folder)
-    policies = ("rl", "rl/low_beta") if run.rl.low_beta > 0 else ("rl",)
-    made_from = [folder.model(stage) for stage in ("base", "sft", "reward", "rl")]
-    made_from += [folder.evaluation(stage) for stage in policies]
+    made_from = [folder.model(stage) for stage in ("base", "sft", "reward", *run.rl.seed_folders)]
+    made_from += [folder.evaluation(stage) for stage in run.rl.folders]
     parents = tuple(inputs.parent(artifact).fingerprint for artifact in made_from)
-    fingerprint = section_fingerprint(run.seed, parents=parents)
+    fingerprint = part_fingerprint(run, "comparison/evaluation", parents)
     if not inputs.is_measured("comparison", fingerprint):
         with folder.timed("comparison"):
             library = read_library(folder.corpus)
             scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
-            judge = Judge.of(
-                run, library, inputs.tok, scorer, inputs.load_model("sft"), run.evaluate.comparison_prompts
-            )
-            base, rlhf = inputs.load_model("base"), inputs.load_model("rl")
-            measured = compare_systems(judge, library, base, rlhf, _frontiers(folder, policies))
+            sft, prompts = inputs.load_model("sft"), run.evaluate.comparison_prompts
+            judge = Judge.of(run, library, "test", prompts, inputs.tok, scorer, sft)
+            policies = ((stage, inputs.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
+            measured = compare_systems(judge, library, inputs.load_model("base"), policies)
+            measured |= _frontiers(folder, run.rl.folders)
             inputs.publish_evaluation("comparison", fingerprint, parents, {"evaluation.json": measured})
     folder.close("comparison", fingerprint, (inputs.parent(folder.evaluation("comparison")).fingerprint,))
 
 
-def _frontiers(folder: RunFolder, policies: Sequence[str]) -> dict[str, Any]:
-    """Reward, wins and KL over training of the policy and, where there is one, of the low-beta policy."""
-    names = {"rl": "frontier", "rl/low_beta": "frontier_low_beta"}
-    logs = {names[stage]: folder.evaluation(stage) / "frontier.jsonl" for stage in policies}
-    return {name: read_lines(log, FRONTIER_POINT) for name, log in logs.items()}
+def _frontiers(folder: RunFolder, stages: Sequence[str]) -> dict[str, Any]:
+    """Reward, wins and KL over training of the first policy, of those of other seeds, and of the low-beta policy."""
+    logs = {stage: read_lines(folder.evaluation(stage) / "frontier.jsonl", FRONTIER_POINT) for stage in stages}
+    found: dict[str, Any] = {"frontier": logs.pop("rl")}
+    if LOW_BETA in logs:
+        found["frontier_low_beta"] = logs.pop(LOW_BETA)
+    return found | {"frontier_seeds": logs}

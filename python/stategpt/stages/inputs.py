@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 from stategpt.artifacts import Manifest, fingerprint, publish_folder, read_manifest
 from stategpt.artifacts.measurements import EVALUATION, is_published
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run, to_dict
+from stategpt.config import Run
+from stategpt.config.parts import deciding
 from stategpt.data import AnyTokenizer, ControlTokens, Tokenizer
 from stategpt.errors import DataError
 from stategpt.generate import Engine
@@ -22,14 +23,13 @@ from stategpt.model import GPT
 MODEL_KIND = "model"
 
 
-def section_fingerprint(*sections: Any, parents: Sequence[str] = ()) -> str:
-    """Fingerprint of configuration sections (dataclasses or plain values) and of the artifacts they work on."""
-    return fingerprint(
-        {
-            "sections": [to_dict(section) if is_dataclass(section) else section for section in sections],
-            "parents": list(parents),
-        }
-    )
+def part_fingerprint(run: Run, part: str, parents: Sequence[str] = ()) -> str:
+    """Fingerprint of a part of the run: the settings that decide it (`config.parts`) and the artifacts it is made from.
+
+    How often is logged and saved and into how many micro-batches a step is cut is not in it: the loop's checkpoints
+    resume alike whatever these are, up to float rounding for the last.
+    """
+    return fingerprint({"part": part, "settings": deciding(run, part), "parents": list(parents)})
 
 
 def pick_device() -> torch.device:
@@ -77,12 +77,12 @@ class Inputs:
     def is_measured(self, stage: str, fingerprint: str) -> bool:
         """Whether the evaluation of the stage's model is published and was made by this configuration."""
         return self.folder.published(
-            self.folder.evaluation(stage), EVALUATION, self.evaluation_fingerprint(fingerprint)
+            self.folder.evaluation(stage), EVALUATION, self.evaluation_fingerprint(stage, fingerprint)
         )
 
-    def evaluation_fingerprint(self, fingerprint: str) -> str:
+    def evaluation_fingerprint(self, stage: str, fingerprint: str) -> str:
         """Configuration fingerprint of the evaluation of what has the configuration `fingerprint`."""
-        return section_fingerprint(self.run.evaluate, self.run.sampling, parents=(fingerprint,))
+        return part_fingerprint(self.run, f"{stage}/evaluation", (fingerprint,))
 
     def publish_evaluation(
         self,
@@ -93,7 +93,7 @@ class Inputs:
         logs: Mapping[str, Kind] | None = None,
     ) -> Manifest:
         """Publishes what was measured on the artifacts `parents`; `fingerprint` is the stage's."""
-        of_evaluation = self.evaluation_fingerprint(fingerprint)
+        of_evaluation = self.evaluation_fingerprint(stage, fingerprint)
         return self.folder.publish_evaluation(stage, values, fingerprint=of_evaluation, parents=parents, logs=logs)
 
     def publish_model(

@@ -22,10 +22,10 @@ from stategpt.data import (
     write_library,
     write_shards,
 )
-from stategpt.stages.inputs import section_fingerprint
+from stategpt.data.python_library.records import SIDES
+from stategpt.stages.inputs import part_fingerprint
+from stategpt.stages.requirements import require_usable
 from stategpt.train.progress import Advance, console, progress
-
-SPLITS = ("train", "validation")
 
 
 def prepare(run: Run, folder: RunFolder) -> None:
@@ -34,13 +34,14 @@ def prepare(run: Run, folder: RunFolder) -> None:
         library = _corpus(run, folder)
         tok = _tokenizer(run, folder, library)
         for source, documents in library.sources.items():
-            for split in SPLITS:
-                _shards(run, folder, tok, source, split, getattr(documents, split))
-    folder.close("data", section_fingerprint(run.corpus, run.tokenizer))
+            for split in SIDES:
+                _shards(run, folder, tok, source, split, documents.documents(split))
+        require_usable(run, tok, library)
+    folder.close("data", part_fingerprint(run, "tokenizer"))
 
 
 def _corpus(run: Run, folder: RunFolder) -> PythonLibrary:
-    fingerprint = section_fingerprint(run.corpus)
+    fingerprint = part_fingerprint(run, "corpus")
     if not folder.published(folder.corpus, "corpus", fingerprint):
         console.print("corpus: reading and splitting by module, about ten seconds", markup=False)
         write_library(build_python_library(run.corpus), folder.corpus, fingerprint=fingerprint)
@@ -49,7 +50,7 @@ def _corpus(run: Run, folder: RunFolder) -> PythonLibrary:
 
 def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> AnyTokenizer:
     corpus = read_manifest(folder.corpus)
-    fingerprint = section_fingerprint(run.tokenizer, parents=(corpus.fingerprint,))
+    fingerprint = part_fingerprint(run, "tokenizer", (corpus.fingerprint,))
     if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
         console.print(f"tokenizer: training {run.tokenizer.vocab_size:,} tokens, a few seconds", markup=False)
         texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
@@ -59,17 +60,26 @@ def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> AnyTokeni
             pattern=run.tokenizer.pattern,
             special_tokens=list(CONTROL_TOKENS),
         )
-        _publish_tokenizer(folder, tok, library, fingerprint, corpus)
-    return Tokenizer.load(folder.tokenizer_json)
+        _publish_tokenizer(run, folder, tok, library, fingerprint, corpus)
+    tok = Tokenizer.load(folder.tokenizer_json)
+    if tok.vocab_size < run.tokenizer.vocab_size:
+        console.print(
+            f"notice: the corpus gave {tok.vocab_size:,} tokens of the {run.tokenizer.vocab_size:,} that "
+            "tokenizer.vocab_size asks for. The model's rows beyond them are never used; a vocabulary of that size, or "
+            "more text, would spare them.",
+            markup=False,
+        )
+    return tok
 
 
 def _publish_tokenizer(
-    folder: RunFolder, tok: AnyTokenizer, library: PythonLibrary, fingerprint: str, corpus: Manifest
+    run: Run, folder: RunFolder, tok: AnyTokenizer, library: PythonLibrary, fingerprint: str, corpus: Manifest
 ) -> None:
     statistics: dict[str, Any] = {
         "vocab_size": tok.vocab_size,
+        "vocab_size_asked": run.tokenizer.vocab_size,
         "bytes_per_token": {
-            source: {split: bytes_per_token(tok, getattr(documents, split)) for split in SPLITS}
+            source: {split: bytes_per_token(tok, documents.documents(split)) for split in SIDES}
             for source, documents in library.sources.items()
         },
     }

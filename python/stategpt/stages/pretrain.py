@@ -28,7 +28,7 @@ from stategpt.data import Mixture, Shards, pack, read_library
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.model import GPT
-from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
 from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import LoopSettings, fit
 from stategpt.train.next_token import NextTokenTask
@@ -77,14 +77,13 @@ def pretrain(run: Run, folder: RunFolder) -> None:
     inputs = Inputs.of(run, folder)
     rows = open_mixture(inputs)
     parents = [inputs.parent(folder.shards(source, "train")).fingerprint for source in sorted(run.data.proportions)]
-    fingerprint = section_fingerprint(
-        run.seed, run.model, run.data, run.pretrain, parents=(*parents, inputs.tok.fingerprint)
-    )
+    made_from = (*parents, inputs.tok.fingerprint)
+    fingerprint = part_fingerprint(run, "base/model", made_from)
     trained = folder.published(folder.model("base"), MODEL_KIND, fingerprint)
     if not (inputs.is_measured("base", fingerprint) and trained):
         with folder.timed("base"):
             if not trained:
-                model = _train(inputs, rows, fingerprint)
+                model = _train(inputs, rows, part_fingerprint(run, "base/checkpoints", made_from))
                 tokenizer = inputs.parent(folder.tokenizer).fingerprint
                 inputs.publish_model(
                     "base", partial(model.save_pretrained, manifest=True), fingerprint, (*parents, tokenizer)
@@ -120,6 +119,7 @@ def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
         precision=run.pretrain.precision,
         checkpoint_every_steps=run.pretrain.checkpoint_every_steps,
         log_every_steps=run.pretrain.log_every_steps,
+        logs={SAMPLES: SAMPLE},
     )
     fit(task, model, settings, hook=lambda step: _sample(inputs, model, step, task.steps))
     return model.eval()

@@ -26,17 +26,17 @@ from stategpt.data.randomness import permutation
 from stategpt.errors import RankingError
 from stategpt.evaluate import DocstringStyleLabeler
 from stategpt.generate import Completion
-from stategpt.stages.inputs import Inputs, section_fingerprint
+from stategpt.stages.inputs import Inputs, part_fingerprint
 from stategpt.train.progress import progress
 
 KIND = "rankings"
 
 
 def rankings(run: Run, folder: RunFolder) -> None:
-    """Samples, scores and writes the rankings of training and held-out prompts; returns at once when they are there."""
+    """Samples, scores and writes the rankings of training and test prompts; returns at once when they are there."""
     inputs = Inputs.of(run, folder)
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
-    fingerprint = section_fingerprint(run.seed, run.rankings, run.sampling, parents=parents)
+    fingerprint = part_fingerprint(run, "rankings/records", parents)
     published = folder.stage("rankings") / "records"
     ranked, described = (
         folder.published(published, KIND, fingerprint),
@@ -61,6 +61,7 @@ def _publish_records(inputs: Inputs, published: Path, fingerprint: str, parents:
     records = {
         split: _rank(inputs, engine, labeler, split, pairs) for split, pairs in _chosen_pairs(run, library).items()
     }
+    _require_clear_pairs(records)
     publish_folder(
         published,
         lambda temporary: _write_all(temporary, records),
@@ -70,12 +71,23 @@ def _publish_records(inputs: Inputs, published: Path, fingerprint: str, parents:
     )
 
 
+def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
+    """Before they are published: then the settings that decide them may still change."""
+    for split, rows in records.items():
+        if not any(row["pairs"] for row in rows):
+            more = "rankings.prompts" if split == "train" else "rankings.test_prompts"
+            raise RankingError(
+                f"no clear pair in the {len(rows)} {split} rankings: points are fewer than rankings.tie_below apart. "
+                f"Lower rankings.tie_below, raise sampling.temperature or {more}, and run again: none was kept."
+            )
+
+
 def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:
-    """The prompts to be ranked; held-out ones come from held-out modules."""
+    """The prompts to be ranked: training prompts, and those of test modules to judge the reward model by."""
     chosen = {}
     for split, pairs, count in (
         ("train", library.pairs_train, run.rankings.prompts),
-        ("validation", library.pairs_validation, run.rankings.validation_prompts),
+        ("test", library.pairs_test, run.rankings.test_prompts),
     ):
         order = permutation(len(pairs), run.seed, "rankings", split)[:count]
         chosen[split] = [pairs[i] for i in order]
@@ -150,7 +162,7 @@ def _refuse_rejected(read: Rankings) -> None:
 
 def _describe(published: Path) -> dict[str, Any]:
     """Counts and mean points for the report, with the record whose points differ most as the example."""
-    read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "validation")}
+    read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "test")}
     _refuse_rejected(read["train"])
     rows = read_lines(published / "train.jsonl")
     completions = [completion for row in rows for completion in row["completions"]]
@@ -160,10 +172,10 @@ def _describe(published: Path) -> dict[str, Any]:
     pairs = sum(len(row["pairs"]) for row in rows)
     return {
         "groups": len(read["train"].groups),
-        "validation_groups": len(read["validation"].groups),
+        "test_groups": len(read["test"].groups),
         "pairs": pairs,
         "ties": possible - pairs,
-        "rejected": len(read["train"].rejected) + len(read["validation"].rejected),
+        "rejected": len(read["train"].rejected) + len(read["test"].rejected),
         "points_mean": {name: float(np.mean([c["points"][name] for c in completions])) for name in names},
         "score_mean": float(np.mean([c["score"] for c in completions])),
         "example": rows[int(np.argmax(spread))],

@@ -31,7 +31,7 @@ from stategpt.data import Pair, RankingBatch, RankingBatches, Rankings, chat_pro
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
-from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import ranking_loss
 
@@ -129,13 +129,13 @@ def reward(run: Run, folder: RunFolder) -> None:
     inputs = Inputs.of(run, folder)
     records = folder.stage("rankings") / "records"
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(records).fingerprint)
-    fingerprint = section_fingerprint(run.seed, run.reward, parents=parents)
+    fingerprint = part_fingerprint(run, "reward/model", parents)
     trained = folder.published(folder.model("reward"), MODEL_KIND, fingerprint)
     measured = inputs.is_measured("reward", fingerprint)
     if not (trained and measured):
         with folder.timed("reward"):
             # Before the training, which would be in vain without a clear pair to judge it by.
-            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "validation"))
+            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "test"))
             pairs = read_library(folder.corpus).pairs_train
             model = (
                 RewardModel.from_pretrained(folder.model("reward")).to(inputs.device).eval()

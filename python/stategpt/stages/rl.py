@@ -48,13 +48,15 @@ from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, Run
+from stategpt.config.planner import RL_PLANS
+from stategpt.config.stages import LOW_BETA
 from stategpt.data import chat_prompt, read_library
 from stategpt.data.randomness import bits, permutation
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
 from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
-from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import (
     clipped_tokens,
@@ -269,27 +271,35 @@ def prompts_of_step(prompts: int, per_step: int, seed: int, step: int) -> NDArra
 
 
 def rl(run: Run, folder: RunFolder) -> None:
-    """Trains the policy; with `rl.low_beta` also one that strays further, for the report's lesson on
-    over-optimisation.
+    """Trains `rl.seeds` policies at `rl.beta`, which differ by their random numbers alone; with `rl.low_beta` also one
+    that strays further, for the report's lesson on over-optimisation.
     """
-    train_policy(run, folder, run.rl, "rl")
+    for index, stage in enumerate(run.rl.seed_folders):
+        train_policy(run, folder, run.rl, stage, policy_seed(run.seed, index))
     if run.rl.low_beta > 0:
-        train_policy(run, folder, replace(run.rl, beta=run.rl.low_beta), "rl/low_beta")
+        train_policy(run, folder, replace(run.rl, beta=run.rl.low_beta), LOW_BETA, run.seed)
 
 
-def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> None:
-    """One policy from the SFT weights under `config`, published in `stage`; returns at once when it is already
-    there.
+def policy_seed(seed: int, index: int) -> int:
+    """Seed of policy number `index` of a run with `seed`: the run's own for the first, 52 bits of a hash for others."""
+    return int(bits(seed, "rl policy", index) >> np.uint64(12)) if index else seed
+
+
+def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str, seed: int) -> None:
+    """One policy from the SFT weights under `config`, published in `stage`; returns at once when it is already there.
+
+    `seed` decides the order of its prompts and its samples. SFT model and reward model are those of the run.
     """
     inputs = Inputs.of(run, folder)
     parents = tuple(inputs.parent(folder.model(parent)).fingerprint for parent in ("sft", "reward"))
-    fingerprint = section_fingerprint(run.seed, config, run.sampling, parents=parents)
+    fingerprint = part_fingerprint(run, f"{stage}/model", parents)
     trained = folder.published(folder.model(stage), MODEL_KIND, fingerprint)
     measured = inputs.is_measured(stage, fingerprint)
     if not (trained and measured):
         with folder.timed(stage):
             if not trained:
-                policy = _train(inputs, config, stage, fingerprint)
+                so_far = part_fingerprint(run, f"{stage}/checkpoints", parents)
+                policy = _train(inputs, config, stage, so_far, seed)
                 inputs.publish_model(stage, partial(policy.save_pretrained, manifest=True), fingerprint, parents)
             if not measured:
                 _refuse_lost_frontier(folder.stage(stage), config)
@@ -298,15 +308,16 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str) -> N
     folder.close(stage, fingerprint, (inputs.model_fingerprint(stage),), (FRONTIER,))
 
 
-def _train(inputs: Inputs, config: RLConfig, stage: str, fingerprint: str) -> GPT:
+def _train(inputs: Inputs, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
     run, folder = inputs.run, inputs.folder
     library = read_library(folder.corpus)
     policy, reference = inputs.load_model("sft"), inputs.load_model("sft").requires_grad_(False)
     scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
     prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
     probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
-    task = RLTask(inputs, config, policy, reference, scorer, prompts)
-    task.name = "rl" if stage == "rl" else "rl, low beta"
+    seeded = replace(inputs, run=replace(run, seed=seed))
+    task = RLTask(seeded, config, policy, reference, scorer, prompts)
+    task.name = RL_PLANS[stage]
     settings = LoopSettings(
         optim=config.optim,
         folder=folder.stage(stage),
@@ -314,6 +325,7 @@ def _train(inputs: Inputs, config: RLConfig, stage: str, fingerprint: str) -> GP
         precision=config.precision,
         checkpoint_every_steps=config.checkpoint_every_steps,
         log_every_steps=config.log_every_steps,
+        logs={FRONTIER: FRONTIER_POINT},
     )
 
     def hook(step: int) -> None:

@@ -30,7 +30,7 @@ from stategpt.data.randomness import evenly_spread, permutation
 from stategpt.errors import ContextOverflow, DataError
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
-from stategpt.stages.inputs import MODEL_KIND, Inputs, section_fingerprint
+from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
 from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import LoopSettings, fit
 from stategpt.train.next_token import NextTokenTask
@@ -80,7 +80,7 @@ def sft(run: Run, folder: RunFolder) -> None:
     """Fine-tunes the base model on the training pairs and evaluates it; returns at once when it is already there."""
     inputs = Inputs.of(run, folder)
     parents = (inputs.parent(folder.model("base")).fingerprint, inputs.parent(folder.corpus).fingerprint)
-    fingerprint = section_fingerprint(run.seed, run.sft, parents=parents)
+    fingerprint = part_fingerprint(run, "sft/model", parents)
     trained = folder.published(folder.model("sft"), MODEL_KIND, fingerprint)
     measured = inputs.is_measured("sft", fingerprint)
     if not (trained and measured):

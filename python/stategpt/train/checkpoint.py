@@ -92,8 +92,8 @@ def load_latest_checkpoint(
     """Restores the newest valid checkpoint of `folder`; None when there has never been one.
 
     A damaged one, which does not match its manifest, is passed over with a warning for the one before it. One that does
-    match and yet is no state of this model and its optimizer is refused: nobody wrote that by accident. Model, optimizer
-    and `kept` are changed only when everything has been checked.
+    match and yet is no state of this model and its optimizer is refused: nobody wrote that by accident. Model,
+    optimizer and `kept` are changed only when everything has been checked.
 
     Raises:
         CorruptArtifact: all are damaged (a loop never starts afresh in silence), or the newest whole one holds other

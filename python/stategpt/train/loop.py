@@ -22,11 +22,12 @@ from torch import Tensor, nn
 
 from stategpt.config import OptimConfig
 from stategpt.errors import CorruptArtifact, TrainingDiverged
+from stategpt.json_reader import Kind
 from stategpt.model import Precision, autocast
 from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import REASON_CHARS, LoopState, load_latest_checkpoint, save_checkpoint
 from stategpt.train.interruption import Interruption, stop
-from stategpt.train.metrics import ENDED_EARLY, MetricsLog
+from stategpt.train.metrics import ENDED_EARLY, MetricsLog, cut_back
 from stategpt.train.optim import adamw, clip_gradients
 from stategpt.train.progress import console, note_of, progress
 from stategpt.train.schedule import learning_rate_at
@@ -109,6 +110,10 @@ class LoopSettings:
     """Steps from one checkpoint to the next."""
     log_every_steps: int = 1
     """Steps from one line of metrics.jsonl to the next."""
+    logs: Mapping[str, Kind] = field(default_factory=dict)
+    """Files in which the hook writes a line a measured step, and what a line is. Like metrics.jsonl they are cut back
+    to the step that a resumed run starts from: what else is there is of a run that was cut off, or of other settings.
+    """
 
 
 Hook = Callable[[int], None]
@@ -131,6 +136,8 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
         raise CorruptArtifact(
             f"the checkpoint in {checkpoints} is of step {state.step}, {task.name} has {task.steps} steps. Delete it."
         )
+    for name, kind in settings.logs.items():
+        cut_back(settings.folder / name, kind, -1 if found is None else state.step)
     log = MetricsLog(settings.folder / "metrics.jsonl", state.step)
     if hook is not None and state.step == 0:
         hook(0)
@@ -172,42 +179,55 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["scale"]
     logged: list[dict[str, float]] = []
+    taken = 0
     for micro_batches in task.updates(state.step):
-        values = _accumulate(task, model, micro_batches, settings.precision)
-        norm = float(clip_gradients(model.parameters(), settings.optim.clip_norm))
-        if math.isfinite(norm) and math.isfinite(values[task.loss_unit]):
+        sums = _accumulate(task, model, micro_batches, settings.precision)
+        values = _fetched({**sums, "gradient_norm": clip_gradients(model.parameters(), settings.optim.clip_norm)})
+        if math.isfinite(values["gradient_norm"]) and math.isfinite(values[task.loss_unit]):
             optimizer.step()
-            state.skipped_in_a_row = 0
-        else:
-            _count_skip(state, values[task.loss_unit], norm)
+            taken += 1
         optimizer.zero_grad(set_to_none=True)
         state.tokens += sum(task.tokens(batch) for batch in micro_batches)
-        clipped = float(0 < settings.optim.clip_norm < norm)
-        logged.append({**values, "gradient_norm": norm, "clipped_updates": clipped})
+        values["clipped_updates"] = float(0 < settings.optim.clip_norm < values["gradient_norm"])
+        logged.append(values)
+    state.skipped += len(logged) - taken
+    state.skipped_in_a_row = state.skipped_in_a_row + 1 if logged and not taken else 0
+    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+        raise _diverged(state, logged[-1][task.loss_unit], logged[-1]["gradient_norm"])
     names = logged[0] if logged else ()
     mean = {key: sum(values[key] for values in logged) / len(logged) for key in names}
-    return {**mean, "learning_rate": learning_rate, **task.step_metrics()}
+    return {**mean, "learning_rate": learning_rate, "skipped": state.skipped, **task.step_metrics()}
 
 
-def _accumulate(task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision) -> dict[str, float]:
-    """Adds the gradients of one update; every sum is divided by the weight of the whole update."""
+def _accumulate(
+    task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision
+) -> dict[str, Tensor | float]:
+    """Adds the gradients of one update; every sum is divided by the weight of the whole update.
+
+    The loss is summed where it lies, in float64: the next micro-batch need not wait until the device has this one done.
+    """
     weight = sum(task.weight(batch) for batch in micro_batches)
     device = next(model.parameters()).device
-    sums: dict[str, float] = {task.loss_unit: 0.0}
+    sums: dict[str, Tensor | float] = {task.loss_unit: 0.0}
     for batch in micro_batches:
         with autocast(precision, device):
             loss = task.loss(batch)
         (loss.total / max(weight, 1e-9)).backward()  # type: ignore[no-untyped-call]
-        for key, value in {task.loss_unit: float(loss.total.detach()), **loss.metrics}.items():
+        added: dict[str, Tensor | float] = {task.loss_unit: loss.total.detach().double(), **loss.metrics}
+        for key, value in added.items():
             sums[key] = sums.get(key, 0.0) + value
     return {key: value / max(weight, 1e-9) for key, value in sums.items()}
 
 
-def _count_skip(state: LoopState, loss: float, norm: float) -> None:
-    state.skipped += 1
-    state.skipped_in_a_row += 1
-    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-        raise TrainingDiverged(
-            f"step {state.step}: loss {loss}, gradient norm {norm}; {MAX_SKIPPED_IN_A_ROW} steps in a row were not "
-            "finite. The last checkpoint is intact: lower the learning rate or look at the data of these steps."
-        )
+def _fetched(values: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """The values as numbers of the host, in one transfer for all that lie on the device."""
+    scalars = [value.double() for value in values.values() if isinstance(value, Tensor)]
+    numbers = iter(torch.stack(scalars).tolist())
+    return {key: next(numbers) if isinstance(value, Tensor) else value for key, value in values.items()}
+
+
+def _diverged(state: LoopState, loss: float, norm: float) -> TrainingDiverged:
+    return TrainingDiverged(
+        f"step {state.step}: loss {loss}, gradient norm {norm}; {MAX_SKIPPED_IN_A_ROW} steps in a row were not "
+        "finite. The last checkpoint is intact: lower the learning rate or look at the data of these steps."
+    )

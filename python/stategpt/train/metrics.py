@@ -11,6 +11,7 @@ from typing import Any
 
 from stategpt.artifacts import append_line, publish_file, read_lines
 from stategpt.artifacts.measurement_kinds import METRICS_LINE
+from stategpt.json_reader import Kind
 
 ENDED_EARLY = "ended_early"
 """Metric of the last line where a task ended before its last step."""
@@ -26,6 +27,19 @@ def early_end(path: Path) -> dict[str, Any] | None:
     return lines[-1] if lines and lines[-1].get(ENDED_EARLY) else None
 
 
+def cut_back(path: Path, kind: Kind, last_step: int) -> list[dict[str, Any]]:
+    """Leaves the lines of a log whose `step` is at most `last_step`, and returns them; [] where there is no log.
+
+    Raises:
+        DataError: a line is not of `kind`.
+    """
+    lines: list[dict[str, Any]] = read_lines(path, kind)
+    kept = [line for line in lines if line["step"] is not None and line["step"] <= last_step]
+    if path.exists():
+        publish_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+    return kept
+
+
 class MetricsLog:
     """Appends metric lines and measures their pace.
 
@@ -36,9 +50,7 @@ class MetricsLog:
     def __init__(self, path: Path, start_step: int = 0) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_lines(path, METRICS_LINE) if line["step"] <= start_step]
-        if path.exists():
-            publish_file(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        kept = cut_back(path, METRICS_LINE, start_step)
         self.elapsed_before_s = float(kept[-1].get("elapsed_s") or 0.0) if kept else 0.0
         self._began_s = time.perf_counter()
 

@@ -9,7 +9,7 @@ from stategpt.report.views.provenance import provenance
 
 def test_costs_list_every_stage_that_took_time(run_folder: Path) -> None:
     rows = {row["label"]: row for row in provenance(RunFiles(run_folder))["costs"]}
-    assert len(rows) == 8
+    assert len(rows) == 10
     assert (rows["pretraining"]["tokens"], rows["pretraining"]["seconds"]) == ("1.05 M", "3 min 04 s")
     assert (rows["comparison"]["tokens"], rows["comparison"]["seconds"]) == ("–", "1 min 01 s")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stategpt.report.canvas import Sketch, Theme
-from stategpt.report.run_files import RunFiles, number
+from stategpt.report.run_files import RunFiles, field, number
 from stategpt.report.wording import system_label
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _rewards(files: RunFiles) -> list[Sketch]:
     if not scores:
         return []
     caption = (
-        "Reward of completions on held-out prompts. Scores are shifted so that the demonstrations, written by people, "
+        "Reward of completions on test prompts. Scores are shifted so that the demonstrations, written by people, "
         "average 0. Dashes mark the means."
     )
     return [Sketch("rewards", "What the reward model says", caption, partial(_paint_densities, scores=scores))]
@@ -61,7 +61,7 @@ def _calibration(files: RunFiles) -> list[Sketch]:
     if not points:
         return []
     caption = (
-        "Held-out pairs in buckets of the score difference: how sure the model is of the order, and how often it is "
+        "Test pairs in buckets of the score difference: how sure the model is of the order, and how often it is "
         "right. On the diagonal it knows how much it knows."
     )
     return [
@@ -78,15 +78,15 @@ def _paint_calibration(axes: "Axes", theme: Theme, points: Points) -> None:
 
 
 def _frontiers(files: RunFiles) -> list[Sketch]:
-    data = files.evaluation("comparison")
-    run = files.run
+    data, run = files.evaluation("comparison"), files.run
+    several = bool(_seed_points(data.get("systems", {}), "reward_mean"))
     labels = {"frontier": "RL, default beta", "frontier_low_beta": "RL, low beta"}
     if run is not None:
         labels = {"frontier": f"RL, beta {run.rl.beta:g}", "frontier_low_beta": f"RL, beta {run.rl.low_beta:g}"}
     sketches = []
     for key, best, name, title, axis, caption in (
         ("reward_mean", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
-         "Mean reward on held-out prompts as the policy moves away from SFT; each point is a moment of training."),
+         "Mean reward on validation prompts as the policy moves away from SFT; each point is a moment of training."),
         ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What the labeler sees", "win rate against SFT",
          "The same moments, judged by the labeler that the reward model imitates. Where reward still rises and wins do "
          "not, the policy exploits the reward model: over-optimisation."),
@@ -95,8 +95,10 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
         if not any(curves.values()):
             continue
         best_of = _best_of_points(data.get("systems", {}), best)
-        paint = partial(_paint_frontier, curves=curves, best_of=best_of, axis=axis, even=key == "win_rate")
-        sketches.append(Sketch(name, title, caption, paint, height_inches=3.2))
+        ends = _seed_points(data.get("systems", {}), best)
+        paint = partial(_paint_frontier, curves=curves, best_of=best_of, ends=ends, axis=axis, even=key == "win_rate")
+        crosses = " Crosses: the finished policy of each seed, on the prompts of the comparison." if several else ""
+        sketches.append(Sketch(name, title, caption + crosses, paint, height_inches=3.2))
     return sketches
 
 
@@ -114,11 +116,19 @@ def _best_of_points(systems: Mapping[str, Any], key: str) -> list[tuple[float, f
     return found
 
 
+def _seed_points(systems: Mapping[str, Any], key: str) -> Points:
+    """KL and value of the finished policy of each seed, where there are several."""
+    rows = field(systems, "rlhf", "seeds") or []
+    points = [(number(row, "kl"), number(row, key)) for row in rows if len(rows) > 1]
+    return [(kl, value) for kl, value in points if kl is not None and value is not None]
+
+
 def _paint_frontier(
     axes: "Axes",
     theme: Theme,
     curves: Mapping[str, Points],
     best_of: Sequence[tuple[float, float, str]],
+    ends: Points,
     axis: str,
     even: bool,
 ) -> None:
@@ -128,6 +138,9 @@ def _paint_frontier(
         if points:
             kls, values = zip(*points, strict=True)
             axes.plot(kls, values, marker + "-", color=theme.colour(colour), markersize=4.5, label=label)
+    if ends:
+        kls, values = zip(*ends, strict=True)
+        axes.plot(kls, values, "x", color=theme.colour("rlhf"), markersize=6, label="each seed's end")
     if best_of:
         kls, values, names = zip(*best_of, strict=True)
         axes.plot(kls, values, "D", color=theme.colour("best_of"), markersize=5, label="best-of-n of SFT")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from stategpt.config.stages import LOW_BETA, RL_FOLDERS
 from stategpt.report.canvas import Sketch, Theme
 from stategpt.report.run_files import RunFiles, number
 from stategpt.report.wording import STAGE_LABELS
@@ -43,7 +44,7 @@ def _bits_per_byte(files: RunFiles) -> list[Sketch]:
     if not whole:
         return []
     caption = (
-        "Bits per byte on held-out modules, from raw bytes; lower is better. The 5-gram (Kneser-Ney, on bytes) was "
+        "Bits per byte on test modules, from raw bytes; lower is better. The 5-gram (Kneser-Ney, on bytes) was "
         "trained on the same bytes that the model saw."
     )
     paint = partial(
@@ -81,10 +82,12 @@ def _loss_axis(name: str) -> str:
 
 def _rl_course(files: RunFiles) -> list[Sketch]:
     run = files.run
-    logs = {"rl": files.metrics("rl"), "rl/low_beta": files.metrics("rl/low_beta")}
-    labels = {"rl": "default beta", "rl/low_beta": "low beta"}
+    logs = {folder: log for folder in RL_FOLDERS if (log := files.metrics(folder))}
+    labels = {"rl": "default beta", LOW_BETA: "low beta"}
     if run is not None:
-        labels = {"rl": f"beta {run.rl.beta:g}", "rl/low_beta": f"beta {run.rl.low_beta:g}"}
+        labels = {"rl": f"beta {run.rl.beta:g}", LOW_BETA: f"beta {run.rl.low_beta:g}"}
+    if len(logs.keys() - {LOW_BETA}) > 1:
+        labels["rl"] += f", {len(logs.keys() - {LOW_BETA})} seeds"
     wanted = (
         (
             "reward_mean",
@@ -98,7 +101,12 @@ def _rl_course(files: RunFiles) -> list[Sketch]:
     )
     sketches = []
     for key, title, axis, caption in wanted:
-        series = [(labels[s], s, *_column(log, key)) for s, log in logs.items() if any(key in line for line in log)]
+        # Policies of further seeds have the first one's colour, and no line of their own in the legend.
+        series = [
+            (labels.get(folder, "_"), folder, *_column(log, key))
+            for folder, log in logs.items()
+            if any(key in line for line in log)
+        ]
         if series:
             sketches.append(Sketch(f"rl_{key}", title, caption, partial(_paint_course, series=series, axis=axis)))
     return sketches

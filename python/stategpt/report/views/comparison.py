@@ -21,6 +21,11 @@ def comparison(files: RunFiles) -> dict[str, Any]:
     return {
         "prompts": data.get("prompts"),
         "systems": [_system_row(name, row, field(data, "elo", name)) for name, row in systems.items()],
+        "names": data.get("names"),
+        "against": _against_rows(data),
+        "judged": _judged(data),
+        "seeds": _seed_rows(data),
+        "left_out": _left_out(data),
         "examples": [example for example in examples if example["answers"]],
         "diversity_change": _change(data),
     }
@@ -68,6 +73,73 @@ def _system_row(name: str, row: Mapping[str, Any], elo: Any) -> dict[str, str]:
         "length": fixed(number(row, "length_tokens"), 1),
         "ended": percent(number(row, "ended_share")),
     }
+
+
+def _against_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """RLHF minus best-of-n, by n."""
+    return [
+        {
+            "label": f"best-of-{size}",
+            "wins": f"{signed(100 * wins, 1)} %" if (wins := number(row, "wins")) is not None else fixed(None),
+            "wins_interval": _percent_span(row.get("wins")),
+            "reward": signed(number(row, "reward"), 2),
+            "reward_interval": span(row.get("reward"), 2),
+            "kl_bound": f"≤ {fixed(number(row, 'kl_bound'), 2)}",
+            "kl": fixed(number(data, "systems", "rlhf", "kl"), 1),
+        }
+        for size, row in (data.get("against_best_of") or {}).items()
+    ]
+
+
+def _judged(data: Mapping[str, Any]) -> list[str]:
+    """What the comparison with best-of-n shows, said only where the intervals show it."""
+    rows = list((data.get("against_best_of") or {}).items())
+    kl = number(data, "systems", "rlhf", "kl")
+    said = []
+    for size, row in rows:
+        bound = number(row, "kl_bound")
+        if bound and kl is not None and kl > bound and not _above_zero(row.get("wins")):
+            said.append(
+                f"RLHF does not win measurably more often than best-of-{size}, at {fixed(kl / bound, 1)} times the KL "
+                f"that best-of-{size} can reach ({fixed(bound, 2)} nats, a bound for any reward)."
+            )
+            break
+    exploited = [size for size, row in rows if _above_zero(row.get("reward")) and not _above_zero(row.get("wins"))]
+    if exploited:
+        said.append(
+            f"RLHF earns more reward than best-of-{exploited[-1]} and does not win measurably more often: what it "
+            "gained beyond is the reward model's error. That is over-optimisation, at the main beta."
+        )
+    return said
+
+
+def _above_zero(interval: Any) -> bool:
+    """Whether the whole interval lies above 0."""
+    low = field(interval, "low")
+    return low is not None and low > 0
+
+
+def _seed_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """RLHF by seed, where there are several."""
+    rows = field(data, "systems", "rlhf", "seeds") or []
+    return [_system_row(visible(row["stage"]), row, None) for row in rows] if len(rows) > 1 else []
+
+
+def _left_out(data: Mapping[str, Any]) -> str:
+    """What the intervals of RLHF know of other seeds."""
+    seeds = number(data, "seeds")
+    if not seeds:
+        return ""
+    if seeds > 1:
+        return (
+            f"RLHF is the mean over {seeds:.0f} policies that differ by the seed of their prompts and samples; its "
+            "intervals hold the choice of modules and of the seed. Base, SFT and reward model are one each: what "
+            "another seed of theirs would change is not in any interval, nor is RLHF's seed in the Elo's."
+        )
+    return (
+        "There is one RLHF policy: its intervals hold the choice of modules and leave the seed out, so another run may "
+        "end outside of them (rl.seeds trains more)."
+    )
 
 
 def _percent_span(interval: Any) -> str:

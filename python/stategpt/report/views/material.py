@@ -17,6 +17,7 @@ def material(files: RunFiles) -> dict[str, Any]:
     return {
         "mixture": _mixture_rows(files),
         "vocab_size": _count_or_none(number(statistics, "vocab_size")),
+        "vocab_size_asked": _count_or_none(number(statistics, "vocab_size_asked")),
         "bytes_per_token": _bytes_per_token(statistics),
         "sample": _sample(pieces),
         "row": _row(pieces),
@@ -49,6 +50,7 @@ def _bytes_per_token(statistics: Any) -> list[dict[str, str]]:
             "source": source,
             "train": fixed(number(splits, source, "train"), 2),
             "validation": fixed(number(splits, source, "validation"), 2),
+            "test": fixed(number(splits, source, "test"), 2),
         }
         for source in splits
     ]

@@ -1,0 +1,107 @@
+"""The comparison reads the right models, in the right order, and nothing else."""
+
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from stategpt.artifacts import Measurements, RunFolder, read_manifest  # noqa: E402
+from stategpt.config import Run  # noqa: E402
+from stategpt.errors import DataError  # noqa: E402
+from stategpt.evaluate import statistics  # noqa: E402
+from stategpt.stages import compare as stage  # noqa: E402
+from stategpt.stages.compare import compare  # noqa: E402
+from stategpt.stages.rl import rl  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def with_policies(recipe: Run, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunFolder]:
+    """Two seeds and a low beta over untrained models, compared."""
+    run = replace(recipe, rl=replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=2, low_beta=0.01))
+    folder = RunFolder(copytree(untrained, tmp_path_factory.mktemp("compared") / "run"))
+    rl(run, folder)
+    compare(run, folder)
+    return run, folder
+
+
+def test_every_seed_is_measured_and_rlhf_is_their_mean(with_policies: tuple[Run, RunFolder]) -> None:
+    run, folder = with_policies
+    measured = Measurements(folder.root).evaluation("comparison")
+    rlhf = measured["systems"]["rlhf"]
+    seeds = rlhf["seeds"]
+    assert measured["seeds"] == 2
+    assert [row["stage"] for row in seeds] == ["rl", "rl/seed_1"]
+    for key in ("points_mean", "reward_mean", "distinct_2", "length_tokens", "ended_share"):
+        assert rlhf[key] == pytest.approx(np.mean([row[key] for row in seeds])), key
+    for key in ("win_rate_vs_sft", "unique_share", "kl"):
+        means = [row[key]["mean"] for row in seeds]
+        assert rlhf[key]["mean"] == pytest.approx(np.mean(means)), key
+        assert rlhf[key]["high"] - rlhf[key]["mean"] >= 0.9 * np.std(means, ddof=1) / 2**0.5, "the seed is inside"
+    assert seeds[0]["reward_mean"] != seeds[1]["reward_mean"]
+    assert measured["prompts"] == run.evaluate.comparison_prompts
+
+
+def test_the_comparison_is_made_from_every_policy_and_every_frontier(with_policies: tuple[Run, RunFolder]) -> None:
+    _, folder = with_policies
+    parents = read_manifest(folder.evaluation("comparison")).parents
+    for name in ("base", "sft", "reward", "rl", "rl/seed_1"):
+        assert read_manifest(folder.model(name)).fingerprint in parents, name
+    for name in ("rl", "rl/seed_1", "rl/low_beta"):
+        assert read_manifest(folder.evaluation(name)).fingerprint in parents, name
+    measured = Measurements(folder.root).evaluation("comparison")
+    assert list(measured["frontier_seeds"]) == ["rl/seed_1"]
+    frontiers = [measured["frontier"], measured["frontier_low_beta"], measured["frontier_seeds"]["rl/seed_1"]]
+    assert [[point["step"] for point in points] for points in frontiers] == [[0, 1, 2]] * 3
+    assert len({str(points) for points in frontiers}) == 3
+
+
+def test_rlhf_minus_best_of_n_is_the_difference_of_their_rows(with_policies: tuple[Run, RunFolder]) -> None:
+    run, folder = with_policies
+    measured = Measurements(folder.root).evaluation("comparison")
+    systems = measured["systems"]
+    assert list(measured["against_best_of"]) == [str(size) for size in run.evaluate.best_of] == ["2"]
+    against = measured["against_best_of"]["2"]
+    wins = [systems[name]["win_rate_vs_sft"]["mean"] for name in ("rlhf", "best_of_2")]
+    rewards = [systems[name]["reward_mean"] for name in ("rlhf", "best_of_2")]
+    assert wins[0] != wins[1]
+    assert against["wins"]["mean"] == pytest.approx(wins[0] - wins[1])
+    assert against["reward"]["mean"] == pytest.approx(rewards[0] - rewards[1], abs=1e-5)
+    assert against["wins"]["low"] <= against["wins"]["mean"] <= against["wins"]["high"]
+    assert against["kl_bound"] == systems["best_of_2"]["kl_bound"] == pytest.approx(np.log(2) - 0.5)
+
+
+def test_a_policy_of_another_seed_that_is_missing_is_named(
+    with_policies: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, folder = with_policies
+    monkeypatch.setattr(stage, "compare_systems", None)
+    compare(run, folder)
+    more = replace(run, rl=replace(run.rl, seeds=3))
+    with pytest.raises(DataError, match=r"rl/seed_2/model has not been made yet"):
+        compare(more, folder)
+
+
+def test_intervals_of_one_policy_are_those_of_its_modules(
+    with_policies: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With rl.seeds = 1 the mean is the first policy's, and its interval is the plain cluster bootstrap."""
+    run, folder = with_policies
+    published: dict[str, Any] = {}
+    monkeypatch.setattr(stage.Inputs, "publish_evaluation", lambda *given: published.update(given[-1]))
+    monkeypatch.setattr(stage.Inputs, "is_measured", lambda *given: False)
+    monkeypatch.setattr(RunFolder, "close", lambda *given: None)
+    monkeypatch.setattr(statistics, "interval_over_seeds", None)  # of win rate and KL; diversity has its own import
+    compare(replace(run, rl=replace(run.rl, seeds=1)), folder)
+    one = published["evaluation.json"]
+    [seed] = one["systems"]["rlhf"]["seeds"]
+    assert one["seeds"] == 1
+    assert {key: one["systems"]["rlhf"][key] for key in seed if key != "stage"} == {
+        key: value for key, value in seed.items() if key != "stage"
+    }
+    both = Measurements(folder.root).evaluation("comparison")["systems"]["rlhf"]
+    assert both["seeds"][0]["reward_mean"] == seed["reward_mean"], "the first seed's answers do not depend on others"

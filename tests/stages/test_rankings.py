@@ -12,8 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from stategpt.data import PythonLibrary, Rankings, chat_prompt  # noqa: E402
+from stategpt.config import override  # noqa: E402
+from stategpt.data import PythonLibrary, Rankings, chat_prompt, write_library  # noqa: E402
 from stategpt.data.ranking_ids import CompletionIds  # noqa: E402
+from stategpt.errors import RankingError  # noqa: E402
 from stategpt.evaluate import DocstringStyleLabeler  # noqa: E402
 from stategpt.generate import Completion  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
@@ -126,3 +128,15 @@ def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[Inpu
     described = _describe(folder)["without_clear_pair"]
     assert described.pop("train") == 2
     assert list(described.values()) == [sum(not record["pairs"] for record in held_out)]
+
+
+def test_rankings_without_a_clear_pair_are_not_kept(inputs: Inputs, model: GPT, library: PythonLibrary) -> None:
+    """Published ones would lock `rankings.tie_below`, which the error says to lower."""
+    write_library(library, inputs.folder.corpus, fingerprint="b3:corpus")
+    inputs.publish_model("sft", model.save_pretrained, "config", ())
+    changes = {"rankings.tie_below": 10_000, "rankings.prompts": 2, "rankings.test_prompts": 2}
+    inputs = replace(inputs, run=override(inputs.run, {**changes, "rankings.completions": 2}))
+    published = inputs.folder.stage("rankings") / "records"
+    with pytest.raises(RankingError, match=r"no clear pair in the 2 train rankings.*Lower rankings\.tie_below"):
+        _publish_records(inputs, published, "b3:rankings", ())
+    assert not published.exists()

@@ -62,7 +62,7 @@ def test_a_run_leaves_every_stage_and_a_report(finished: Path) -> None:
         assert json.loads((finished / stage / "evaluation" / "evaluation.json").read_text())
     assert {gate["gate"] for gate in json.loads((finished / "gates" / "gates.json").read_text())} == {
         "base", "sft_ended", "sft_similarity", "reward_accuracy", "reward_beats_length", "rl_win_rate", "rl_kl",
-        "diversity_change", "diversity_unique",
+        "rl_best_of_n", "diversity_change", "diversity_unique",
     }  # fmt: skip
     html = (finished / "report" / "index.html").read_text()
     assert "http://" not in html.replace("http://www.w3.org", ""), "the report is one offline file"

@@ -380,6 +380,15 @@ class RankingTable:
     def completion_offsets(self) -> npt.NDArray[np.uint64]:
         """uint64[G + 1]: group g owns the completions between entries g and g + 1."""
     @property
+    def tokenizers(self) -> list[str | None]:
+        """Fingerprint of the tokenizer that each group's ids are of; None where it says none."""
+    @property
+    def token_ids(self) -> npt.NDArray[np.uint32]:
+        """uint32[M]: ids as sampled of the completions that have them, one after the other."""
+    @property
+    def token_offsets(self) -> npt.NDArray[np.uint64]:
+        """uint64[C + 1]: completion c owns the ids between entries c and c + 1; none where it has a text only."""
+    @property
     def pairs(self) -> npt.NDArray[np.uint32]:
         """uint32[2 P]: winner, loser, winner, ... as indices into their group's completions."""
     @property

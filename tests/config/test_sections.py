@@ -58,6 +58,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: CorpusConfig(kind="files"), r"corpus\.paths = \[\]: corpus\.kind = 'files' needs at least one"),
     (lambda: CorpusConfig(paths=("x",)), r'corpus\.paths = \[\'x\'\].*set corpus\.kind = "files"'),
     (lambda: CorpusConfig(validation_share=1.0), r"corpus\.validation_share = 1\.0"),
+    (lambda: CorpusConfig(test_share=0.0), r"corpus\.test_share = 0\.0"),
+    (lambda: CorpusConfig(validation_share=0.5, test_share=0.5), r"corpus\.test_share = 0\.5: .*nothing to train on"),
     (lambda: CorpusConfig(maximum_pair_characters=5), r"corpus\.maximum_pair_characters = 5.*minimum.* = 12"),
     (lambda: TokenizerConfig(vocab_size=271), r"tokenizer\.vocab_size = 271: must be at least 272"),
     (lambda: TokenizerConfig(pattern="gpt5"), r"tokenizer\.pattern = 'gpt5': must be one of gpt2, gpt4"),  # type: ignore[arg-type]
@@ -79,7 +81,10 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: RankingsConfig(completions=1), r"rankings\.completions = 1: must be at least 2"),
     (lambda: RankingsConfig(tie_below=-1), r"rankings\.tie_below = -1"),
     (lambda: RewardConfig(prompts_per_batch=0), r"reward\.prompts_per_batch = 0"),
+    (lambda: RewardConfig(micro_batch_prompts=0), r"reward\.micro_batch_prompts = 0"),
+    (lambda: RewardConfig(arrange="columns"), r"reward\.arrange = 'columns': must be one of auto, rows"),  # type: ignore[arg-type]
     (lambda: RLConfig(completions=1), r"rl\.completions = 1: objective rloo needs at least 2"),
+    (lambda: RLConfig(micro_batch_completions=0), r"rl\.micro_batch_completions = 0: must be above 0"),
     (lambda: RLConfig(minibatches=5), r"rl\.minibatches = 5: must divide prompts_per_step = 24"),
     (lambda: RLConfig(beta=-0.1), r"rl\.beta = -0\.1"),
     (lambda: EvaluateConfig(best_of=(4, 2)), r"evaluate\.best_of = \(4, 2\): must rise"),

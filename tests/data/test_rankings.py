@@ -222,6 +222,27 @@ def test_a_prompt_is_one_batch_element_with_all_its_completions(
     assert sorted(seen) == sorted(scored)
 
 
+def test_batches_of_an_epoch_differ_by_one_prompt_at_most() -> None:
+    rankings = Rankings.read([record(str(i), [1, 2]) for i in range(35)])
+    sizes = [len(batch.ids) for batch in rankings.batches(TOK, 16, seed=0)]
+    assert sorted(sizes) == [11, 12, 12]
+
+
+@pytest.mark.parametrize("arrange", ["rows", "shared_prefix"])
+def test_parts_of_a_batch_are_its_whole_prompts(arrange: Arrangement) -> None:
+    records = [record(str(i), [1, 2, 3], prompt="p" * (1 + 7 * (i % 3))) for i in range(10)]
+    batches = Rankings.read(records).batches(TOK, 5, seed=0)
+    for index, whole in enumerate(batches):
+        parts = batches.parts(index, 2, arrange)
+        assert [len(part.ids) for part in parts] == [2, 2, 1]
+        assert sorted(name for part in parts for name in part.ids) == sorted(whole.ids)
+        assert sum(part.pair_weights.sum() for part in parts) == pytest.approx(whole.pair_weights.sum())
+        assert sum(part.token_count for part in parts) < whole.token_count or arrange == "rows"
+    (one,) = batches.parts(0, 5)
+    assert one.ids == batches[0].ids
+    assert (one.tokens == batches[0].tokens).all()
+
+
 def test_sharing_the_prefix_costs_the_prompt_once() -> None:
     rankings = Rankings.read([record("a", [1, 2, 3, 4], prompt="p" * 100)])
     rows, shared = (rankings.batches(TOK, arrange=arrange)[0] for arrange in ("rows", "shared_prefix"))

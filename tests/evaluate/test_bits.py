@@ -19,7 +19,7 @@ from stategpt.train.losses import next_token_loss  # noqa: E402
 
 WORDS = ["file", "é"] * 9
 DOCUMENTS = [f"Return the {word} of the {word} at place {n}.\n" * (1 + n % 5 * 3) for n, word in enumerate(WORDS)]
-SPLIT = Split([], ["", *DOCUMENTS], [], [f"m{n % 4}" for n in range(19)])
+SPLIT = Split(["not this"], ["nor this"], ["a"], ["b"], ["", *DOCUMENTS], [f"m{n % 4}" for n in range(19)])
 ROW_TOKENS = 32
 
 
@@ -92,9 +92,9 @@ def test_a_uniform_model_pays_the_logarithm_of_its_vocabulary(model: GPT, tok: T
 
 def test_bytes_are_raw_bytes_and_modules_follow_their_documents(model: GPT, tok: Tokenizer) -> None:
     held = document_nats(model, tok, SPLIT, 10_000, ROW_TOKENS)
-    assert sorted(document.decode() for document in held.documents) == sorted(SPLIT.validation)
+    assert sorted(document.decode() for document in held.documents) == sorted(SPLIT.test)
     assert held.bytes.tolist() == [len(document) for document in held.documents]
-    module_of = dict(zip(SPLIT.validation, SPLIT.validation_modules, strict=True))
+    module_of = dict(zip(SPLIT.test, SPLIT.test_modules, strict=True))
     assert held.modules == [module_of[document.decode()] for document in held.documents]
 
 
@@ -103,7 +103,7 @@ def test_the_budget_takes_whole_documents_in_an_order_of_its_own(model: GPT, tok
     all_of_them = document_nats(model, tok, SPLIT, 10_000, ROW_TOKENS)
     assert 1 < len(some.documents) < len(all_of_them.documents)
     assert some.documents == all_of_them.documents[: len(some.documents)]
-    assert all_of_them.documents != [document.encode() for document in SPLIT.validation]
+    assert all_of_them.documents != [document.encode() for document in SPLIT.test]
     tokens = [len(tok.encode_bytes(document)) + 1 for document in some.documents]
     assert sum(tokens) >= 300 > sum(tokens[:-1])
 

@@ -29,19 +29,20 @@ KEPT: dict[str, Any] = {
     "base": {"mixed": {"difference": {"mean": -0.16, "low": -0.2, "high": -0.12}}},
     "sft": {
         "samples": 672,
-        "ended_share": 0.999,
+        "ended_share": {"mean": 0.999, "low": 0.99, "high": 1.0},
         "difference_to_base": {"mean": 0.032, "low": 0.025, "high": 0.039},
         "similarity_against_shuffled": {"mean": 0.004, "low": -0.001, "high": 0.009},
-        "mentions_name": {"sft": 0.03, "reference": 0.56},
+        "mentions_name": {"sft": {"mean": 0.03, "low": 0.02, "high": 0.04}, "reference": 0.56},
     },
     "reward": {
         "pair_accuracy": {"mean": 0.815, "low": 0.79, "high": 0.84},
         "length_only_accuracy": 0.552,
-        "mcnemar": {"b": 778, "c": 206, "p": 1e-70},
+        "length_margin": {"mean": 0.263, "low": 0.22, "high": 0.3},
     },
     "comparison": {
         "prompts": 672,
         "seeds": 3,
+        "against_best_of": {"4": {"wins": {"mean": 0.01, "low": -0.02, "high": 0.04}, "kl_bound": 2.3}},
         "systems": {
             "rlhf": {
                 "win_rate_vs_sft": {"mean": 0.61, "low": 0.58, "high": 0.64},
@@ -60,9 +61,13 @@ NAMES = [
     "reward_beats_length",
     "rl_win_rate",
     "rl_kl",
+    "rl_best_of_n",
     "diversity_change",
     "diversity_unique",
 ]
+
+
+ALL = ("base", "sft", "reward", "rl", "best_of_n", "relevance")
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
@@ -91,20 +96,24 @@ def test_a_good_run_keeps_every_gate_in_the_order_of_the_stages() -> None:
     ("path", "value", "gate"),
     [
         ("base.mixed.difference.high", 0.001, "base"),
-        ("sft.ended_share", 0.969, "sft_ended"),
+        ("sft.ended_share.low", 0.97, "sft_ended"),
         ("sft.samples", 399, "sft_ended"),
         ("sft.difference_to_base.low", -0.001, "sft_similarity"),
-        ("reward.pair_accuracy.mean", 0.749, "reward_accuracy"),
-        ("reward.mcnemar.p", 0.01, "reward_beats_length"),
-        ("reward.length_only_accuracy", 0.82, "reward_beats_length"),
+        ("reward.pair_accuracy.low", 0.70, "reward_accuracy"),
+        ("reward.length_margin.low", 0.0, "reward_beats_length"),
         ("comparison.systems.rlhf.win_rate_vs_sft.mean", 0.549, "rl_win_rate"),
         ("comparison.systems.rlhf.win_rate_vs_sft.low", 0.5, "rl_win_rate"),
         ("comparison.prompts", 499, "rl_win_rate"),
         ("comparison.systems.rlhf.kl.high", 12.1, "rl_kl"),
+        ("comparison.against_best_of.4.wins.low", -0.05, "rl_best_of_n"),
+        ("comparison.against_best_of.4.kl_bound", 2.24, "rl_best_of_n"),
     ],
 )
 def test_one_measurement_past_its_threshold_fails_exactly_its_gate(path: str, value: float, gate: str) -> None:
-    gates = check_gates(changed(path, value), GatesConfig())
+    thresholds = GatesConfig(required=ALL, rl_kl=14.0 if gate == "rl_best_of_n" else 12.0)
+    gates = [g for g in check_gates(changed(path, value), thresholds) if not g.gate.startswith("relevance")]
+    if gate == "rl_kl":  # so much KL is more than twice best-of-4's too
+        gates = [g for g in gates if g.gate != "rl_best_of_n"]
     assert [g.gate for g in failed(gates)] == [gate]
     assert [g.gate for g in gates if not g.passed] == [gate]
 
@@ -129,7 +138,7 @@ def test_an_interval_that_could_not_be_computed_excludes_nothing() -> None:
 
 def test_families_that_are_not_required_warn() -> None:
     thresholds = GatesConfig(required=("base",))
-    gates = by_name(changed("reward.pair_accuracy.mean", 0.6), thresholds)
+    gates = by_name(changed("reward.pair_accuracy.low", 0.6), thresholds)
     assert verdict(gates["reward_accuracy"]) == "warn"
     assert failed(gates.values()) == []
     unmeasured = by_name({"base": KEPT["base"]}, thresholds)
@@ -143,10 +152,71 @@ def test_relevance_is_gated_only_where_the_recipe_asks_for_it() -> None:
     assert {g.gate for g in failed(gates.values())} == {"relevance_similarity", "relevance_mentions_name"}
 
 
-def test_the_ended_share_carries_its_wilson_interval() -> None:
-    interval = by_name(KEPT)["sft_ended"].interval
-    assert interval is not None
-    assert interval.low < 0.999 <= interval.high <= 1
+MEANS = {
+    "base": "base.mixed.difference",
+    "sft_ended": "sft.ended_share",
+    "sft_similarity": "sft.difference_to_base",
+    "reward_accuracy": "reward.pair_accuracy",
+    "reward_beats_length": "reward.length_margin",
+    "rl_kl": "comparison.systems.rlhf.kl",
+    "rl_best_of_n": "comparison.against_best_of.4.wins",
+    "relevance_similarity": "sft.similarity_against_shuffled",
+    "relevance_mentions_name": "sft.mentions_name.sft",
+    "diversity_unique": "comparison.systems.rlhf.unique_share",
+}
+
+
+@pytest.mark.parametrize("gate", MEANS)
+def test_a_gate_looks_at_a_bound_and_not_at_the_mean(gate: str) -> None:
+    """A mean far on the wrong side between bounds on the right one passes, and the other way round."""
+    thresholds = GatesConfig(required=ALL)
+    wrong = 1e6 if gate in ("base", "rl_kl") else -1e6
+    for side, passes in ((wrong, True), (-wrong, False)):
+        evaluations = changed(f"{MEANS[gate]}.mean", side)
+        *parents, last = MEANS[gate].split(".")
+        place: Any = evaluations
+        for key in parents:
+            place = place[key]
+        good = -1e3 if gate in ("base", "rl_kl") else 1e3
+        place[last] |= {"low": good, "high": good} if passes else {"low": -good, "high": -good}
+        assert by_name(evaluations, thresholds)[gate].passed is passes
+
+
+@pytest.mark.parametrize(
+    ("gate", "thresholds"),
+    [
+        ("base", {"base_margin_bits_per_byte": 0.13}),
+        ("sft_ended", {"sft_ended_share": 0.995}),
+        ("sft_ended", {"sft_samples": 673}),
+        ("sft_similarity", {"sft_similarity_gain": 0.03}),
+        ("reward_accuracy", {"reward_pair_accuracy": 0.8}),
+        ("reward_beats_length", {"reward_length_margin": 0.25}),
+        ("rl_win_rate", {"rl_win_rate": 0.62}),
+        ("rl_win_rate", {"rl_win_rate_lower": 0.59}),
+        ("rl_win_rate", {"rl_prompts": 673}),
+        ("rl_kl", {"rl_kl": 4.2}),
+        ("rl_best_of_n", {"rl_best_of": 8}),
+        ("rl_best_of_n", {"rl_best_of_margin": 0.01}),
+        ("rl_best_of_n", {"rl_kl_over_best_of_n": 1.9}),
+        ("diversity_unique", {"diversity_unique_share": 0.94}),
+    ],
+)
+def test_every_threshold_decides_its_gate_alone(gate: str, thresholds: dict[str, Any]) -> None:
+    gates = check_gates(KEPT, GatesConfig(**thresholds))
+    assert [g.gate for g in gates if not g.passed] == [gate]
+
+
+def test_gates_of_rl_say_what_their_intervals_know_of_seeds() -> None:
+    for seeds, words in ((3, "; 3 seeds"), (1, "one seed, so what another would change is not in the interval")):
+        gates = by_name(changed("comparison.seeds", seeds))
+        assert all(words in gates[name].rule for name in ("rl_win_rate", "rl_kl", "rl_best_of_n"))
+
+
+def test_best_of_n_warns_where_the_recipe_does_not_require_it() -> None:
+    past = changed("comparison.against_best_of.4.wins.low", -0.2)
+    assert failed(check_gates(past, GatesConfig())) == []
+    assert [g.gate for g in failed(check_gates(past, GatesConfig(required=("best_of_n",))))] == ["rl_best_of_n"]
+    assert by_name(changed("comparison.against_best_of", {}))["rl_best_of_n"].value is None
 
 
 def publish(root: Path, stage: str, evaluation: Any) -> Path:

@@ -181,7 +181,11 @@ def small_library(held_out: str) -> PythonLibrary:
     pairs = [Pair("what", f"m.f{n}", "?", text, "m", text, "") for n, text in enumerate(summaries)]
     classes = [Pair("what", "m.File", "?", "A file.", "m", "A file.", "")]
     return PythonLibrary(
-        {"code": Split(), "docstrings": Split(documents, [held_out] * 9), "comments": Split()}, pairs + classes, [], {}
+        {"code": Split(), "docstrings": Split(documents, [held_out] * 9), "comments": Split()},
+        pairs + classes,
+        [],
+        [],
+        {},
     )
 
 
@@ -202,7 +206,7 @@ def judged() -> dict[str, Any]:
     config = CorpusConfig(kind="files", paths=tuple(str(root / name) for name in packages))
     library = build_python_library(config)
     labeler = DocstringStyleLabeler.fit(library)
-    pairs = library.pairs_validation
+    pairs = library.pairs_test
     return {
         "references": np.array([labeler.points(pair, pair.response, ended=True).total for pair in pairs]),
         "others": np.array(

@@ -9,8 +9,8 @@ import pytest
 
 from stategpt.errors import InvalidArgument
 from stategpt.evaluate import reward_quality as quality
-from stategpt.evaluate.reward_quality import LengthBaseline, McNemar, ScoredPairs
-from stategpt.evaluate.statistics import mcnemar_exact
+from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs
+from stategpt.evaluate.statistics import paired_difference
 
 
 def simulated_differences(slope: float, pairs: int, seed: int = 0) -> np.ndarray:
@@ -50,25 +50,28 @@ def test_equal_lengths_give_the_baseline_half_a_point() -> None:
     assert LengthBaseline(5.0).points([4], [6]).tolist() == [0.5]
 
 
-def test_mcnemar_counts_pairs_on_which_one_judge_is_right() -> None:
-    compared = McNemar.compare([1, 1, 1, 0, 0, 1], [0, 0, 1, 1, 0, 1])
-    assert (compared.b, compared.c) == (2, 1)
-    assert compared.p == mcnemar_exact(2, 1)
-
-
-def test_half_points_are_half_pairs_rounded_against_the_first_judge() -> None:
-    assert (McNemar.compare([1, 1, 1], [0.5, 0.5, 0.5]).b, McNemar.compare([0.5], [1]).c) == (1, 1)
-
-
-def test_half_points_do_not_make_chance_look_significant() -> None:
-    """Two judges equally good, one of whom ties often: p < .05 in at most 5 % of 400 repetitions, plus noise."""
+def test_equally_good_judges_differ_rarely_by_module_and_often_by_single_pairs() -> None:
+    """27 modules with effects on both judges: the interval should lie above 0 in 2.5 % of 300 repetitions."""
     rng = np.random.default_rng(4)
-    small = 0
-    for _ in range(400):
-        first = rng.integers(0, 2, size=200)
-        second = rng.choice([0.0, 0.5, 1.0], size=200)
-        small += McNemar.compare(first, second).p < 0.05
-    assert small / 400 < 0.07
+    modules = np.repeat(np.arange(27), rng.integers(10, 60, size=27))
+    above = singly = 0
+    for repetition in range(300):
+        effects = rng.normal(scale=0.8, size=(2, 27))
+        first, second = (rng.random(len(modules)) < 1 / (1 + np.exp(-0.8 - effect[modules])) for effect in effects)
+        above += paired_difference(first, second, modules, repetition, resamples=200).low > 0
+        singly += paired_difference(first, second, np.arange(len(modules)), repetition, resamples=200).low > 0
+    assert above / 300 <= 0.06
+    assert singly / 300 > 0.12
+
+
+def test_the_margin_is_the_models_accuracy_minus_the_baselines_on_the_same_pairs() -> None:
+    pairs = ScoredPairs([1.0, 1.0, -1.0, 1.0], np.zeros(4), [1, 9, 9, 5], [9, 1, 1, 5], clusters=["a", "a", "b", "b"])
+    measured = quality.reward_quality(pairs, LengthBaseline(0.0), seed=0, resamples=50)
+    assert measured["pair_accuracy"]["mean"] == 0.75
+    assert measured["length_only_accuracy"] == 1.5 / 4
+    assert measured["length_margin"]["mean"] == 0.375
+    # Right as often as length in one module, and by a quarter of the pairs more in the other.
+    assert (measured["length_margin"]["low"], measured["length_margin"]["high"]) == (0.25, 0.5)
 
 
 def test_calibration_buckets_hold_all_pairs_and_rise_with_the_margin() -> None:
@@ -118,8 +121,7 @@ def test_a_model_of_length_is_no_better_than_the_length_baseline() -> None:
     pairs = ScoredPairs(-winner, -loser, winner, loser, clusters=np.arange(500) // 10)
     measured = quality.reward_quality(pairs, LengthBaseline(0.0), seed=0, resamples=200)
     assert measured["pair_accuracy"]["mean"] == pytest.approx(measured["length_only_accuracy"])
-    assert measured["mcnemar"] == {"b": 0, "c": 0, "p": 1.0}
-    assert measured["length_correlation"] == pytest.approx(-1.0)
+    assert (measured["length_margin"]["low"], measured["length_margin"]["high"]) == (0.0, 0.0)
 
 
 def test_the_dictionary_is_plain_json_with_every_measure() -> None:

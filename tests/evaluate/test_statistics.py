@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -220,15 +219,16 @@ def test_wilson_matches_newcombes_table(successes: int, n: int, low: float, high
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-5)
 
 
-@given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_equals_exact_rational_arithmetic(b: int, c: int) -> None:
-    n = b + c
-    tail = sum(Fraction(math.comb(n, k), 2**n) for k in range(min(b, c) + 1))
-    assert stats.mcnemar_exact(b, c) == pytest.approx(float(min(Fraction(1), 2 * tail)), rel=1e-9)
-
-
-def test_mcnemar_of_a_large_table_is_tiny_but_not_zero() -> None:
-    assert 1e-90 < stats.mcnemar_exact(778, 206) < 1e-60
+def test_a_share_has_the_wider_of_the_clustered_and_the_independent_interval() -> None:
+    clusters = np.repeat(np.arange(20), 10)
+    everyone = stats.share_interval([True] * 200, clusters, seed=0)
+    assert (everyone.mean, everyone.high) == (1.0, 1.0)
+    assert everyone.low == stats.wilson(200, 200).low < 1, "nothing varies, and still it is not certain"
+    together = np.repeat(np.arange(20) % 2, 10)
+    found = stats.share_interval(together, clusters, seed=0)
+    alone = stats.wilson(100, 200)
+    assert found.mean == 0.5
+    assert found.high - found.low > 2 * (alone.high - alone.low), "answers of a module are right or wrong together"
 
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), min_size=1, max_size=40))

@@ -29,7 +29,8 @@ from tree import Tree
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED, SURVIVED, WRONG = "killed", "SURVIVED", "WRONG ENTRY"
-PRELOADED = "pytest,numpy,hypothesis,torch,transformers,tokenizers,matplotlib.figure"
+PLUGINS = "pytest,pytest_timeout,pytest_benchmark.plugin,hypothesis"
+PRELOADED = f"{PLUGINS},numpy,torch,torch._dynamo,triton.language,transformers,tokenizers,matplotlib.figure"
 CHECK_LIMIT_S = 600.0
 
 

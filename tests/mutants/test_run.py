@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 RUNNER = Path(__file__).with_name("run.py")
+PLUGINS = "pytest,hypothesis,pytest_benchmark.plugin"
 ENTRY = """
 [[mutant]]
 name = "{name}"

@@ -167,9 +167,9 @@ def interval(mean: float, half: float) -> dict[str, float]:
 
 def _statistics() -> dict[str, Any]:
     bytes_per_token = {
-        "code": {"train": 3.56, "validation": 3.13},
-        "docstrings": {"train": 3.61, "validation": 3.42},
-        "comments": {"train": 3.2, "validation": 2.98},
+        "code": {"train": 3.56, "validation": 3.13, "test": 3.2},
+        "docstrings": {"train": 3.61, "validation": 3.42, "test": 3.4},
+        "comments": {"train": 3.2, "validation": 2.98, "test": 3.0},
     }
     return {"vocab_size": 4096, "bytes_per_token": bytes_per_token}
 
@@ -247,7 +247,7 @@ def _sft(rng: np.random.Generator) -> dict[str, Any]:
         "sft/log/metrics.jsonl": _metrics(rng, 360, 5, "loss_nats_per_token", 6.1, 4.2),
         "sft/evaluation/evaluation.json": {
             "samples": 672,
-            "ended_share": 0.9985,
+            "ended_share": interval(0.9985, 0.0015),
             "base_ended_share": 0.53,
             "chrf_sft": 0.147,
             "chrf_base": 0.115,
@@ -256,7 +256,7 @@ def _sft(rng: np.random.Generator) -> dict[str, Any]:
             "difference_to_base": interval(0.032, 0.007),
             "difference_to_prompted_base": interval(0.009, 0.006),
             "similarity_against_shuffled": interval(0.007, 0.005),
-            "mentions_name": {"sft": 0.034, "reference": 0.56},
+            "mentions_name": {"sft": interval(0.034, 0.014), "reference": 0.56},
             "examples": [
                 {"prompt": prompt, **{k: row[k] for k in ("reference", "base", "prompted_base", "sft")}}
                 for prompt, row in ANSWERS.items()
@@ -297,7 +297,7 @@ def _rankings() -> dict[str, Any]:
     return {
         "rankings/evaluation/evaluation.json": {
             "groups": 1600,
-            "validation_groups": 672,
+            "test_groups": 672,
             "pairs": 5012,
             "ties": 4588,
             "rejected": 0,
@@ -327,7 +327,9 @@ def _reward(rng: np.random.Generator) -> dict[str, Any]:
             "pairs": 2103,
             "length_only_accuracy": 0.552,
             "length_only_target": 31.0,
-            "mcnemar": {"b": 778, "c": 206, "p": 3.1e-79},
+            "length_margin": interval(0.263, 0.041),
+            "prompts": 672,
+            "prompts_with_pairs": 451,
             "calibration": calibration,
             "calibration_slope": 0.87,
             "length_correlation": -0.21,
@@ -419,7 +421,16 @@ def _comparison() -> dict[str, Any]:
     return {
         "comparison/evaluation/evaluation.json": {
             "prompts": 672,
+            "names": 518,
             "seeds": 3,
+            "against_best_of": {
+                str(n): {
+                    "wins": interval(0.62 - table[f"best_of_{n}"][0], 0.028),
+                    "reward": interval(0.7 - table[f"best_of_{n}"][2], 0.06),
+                    "kl_bound": math.log(n) - (n - 1) / n,
+                }
+                for n in (2, 4, 8)
+            },
             "systems": systems,
             "elo": {system: interval(rating, 0.0 if system == "sft" else 21) for system, rating in elo.items()},
             "diversity_change": {"distinct_2": interval(-0.208, 0.021), "unique_share": interval(-0.05, 0.018)},

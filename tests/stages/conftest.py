@@ -76,6 +76,19 @@ def model(recipe: Run) -> GPT:
 
 
 @pytest.fixture
+def published(inputs: Inputs, library: PythonLibrary, tok: Tokenizer) -> Inputs:
+    """With corpus, tokenizer, base and SFT model in the run folder; the models have random weights, each its own."""
+    folder = inputs.folder
+    write_library(library, folder.corpus, fingerprint="corpus")
+    publish_folder(folder.tokenizer, lambda temporary: tok.save(temporary / "tokenizer.json"), kind="tokenizer")
+    for seed, stage in enumerate(("base", "sft"), start=1):
+        torch.manual_seed(seed)
+        model = GPT(inputs.run.model)
+        inputs.publish_model(stage, partial(model.save_pretrained, manifest=True), stage, ())
+    return inputs
+
+
+@pytest.fixture
 def small_world_config() -> GPTConfig:
     """Sixteen control tokens and five actions."""
     return GPTConfig(

@@ -1,5 +1,6 @@
 """The comparison reads the right models, in the right order, and nothing else."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -12,8 +13,10 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.artifacts import Measurements, RunFolder, read_manifest  # noqa: E402
 from stategpt.config import Run  # noqa: E402
+from stategpt.data import PythonLibrary  # noqa: E402
 from stategpt.errors import DataError  # noqa: E402
-from stategpt.evaluate import statistics  # noqa: E402
+from stategpt.evaluate import Judge, statistics  # noqa: E402
+from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import compare as stage  # noqa: E402
 from stategpt.stages.compare import compare  # noqa: E402
 from stategpt.stages.rl import rl  # noqa: E402
@@ -58,6 +61,45 @@ def test_the_comparison_is_made_from_every_policy_and_every_frontier(with_polici
     frontiers = [measured["frontier"], measured["frontier_low_beta"], measured["frontier_seeds"]["rl/seed_1"]]
     assert [[point["step"] for point in points] for points in frontiers] == [[0, 1, 2]] * 3
     assert len({str(points) for points in frontiers}) == 3
+
+
+def test_rlhf_minus_best_of_n_is_the_difference_of_their_rows(with_policies: tuple[Run, RunFolder]) -> None:
+    run, folder = with_policies
+    measured = Measurements(folder.root).evaluation("comparison")
+    systems = measured["systems"]
+    assert list(measured["against_best_of"]) == [str(size) for size in run.evaluate.best_of] == ["2"]
+    against = measured["against_best_of"]["2"]
+    wins = [systems[name]["win_rate_vs_sft"]["mean"] for name in ("rlhf", "best_of_2")]
+    rewards = [systems[name]["reward_mean"] for name in ("rlhf", "best_of_2")]
+    assert wins[0] != wins[1]
+    assert against["wins"]["mean"] == pytest.approx(wins[0] - wins[1])
+    assert against["reward"]["mean"] == pytest.approx(rewards[0] - rewards[1], abs=1e-5)
+    assert against["wins"]["low"] <= against["wins"]["mean"] <= against["wins"]["high"]
+    assert against["kl_bound"] == systems["best_of_2"]["kl_bound"] == pytest.approx(np.log(2) - 0.5)
+
+
+def test_every_model_is_the_one_of_its_folder(
+    with_policies: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, folder = with_policies
+    compared: dict[str, torch.Tensor] = {}
+
+    def note(judge: Judge, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]) -> dict[str, Any]:
+        models = {"sft": judge.reference, "base": base, **dict(policies)}
+        compared.update({name: model.embed_tokens.weight for name, model in models.items()})
+        compared["reward"] = judge.scorer.model.gpt.embed_tokens.weight
+        return {}
+
+    monkeypatch.setattr(stage, "compare_systems", note)
+    monkeypatch.setattr(stage.Inputs, "publish_evaluation", lambda *given: None)
+    monkeypatch.setattr(stage.Inputs, "is_measured", lambda *given: False)
+    monkeypatch.setattr(RunFolder, "close", lambda *given: None)
+    compare(run, folder)
+    assert list(compared) == ["sft", "base", "rl", "rl/seed_1", "reward"]
+    for name, weight in compared.items():
+        if name != "reward":
+            assert torch.equal(weight, GPT.from_pretrained(folder.model(name), torch.float32).embed_tokens.weight), name
+    assert torch.equal(compared["reward"], RewardModel.from_pretrained(folder.model("reward")).gpt.embed_tokens.weight)
 
 
 def test_a_policy_of_another_seed_that_is_missing_is_named(

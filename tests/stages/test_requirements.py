@@ -56,4 +56,6 @@ def test_a_held_out_prompt_longer_than_the_context(recipe: Run, tok: Tokenizer, 
 
 def test_a_corpus_without_pairs(recipe: Run, tok: Tokenizer, library: PythonLibrary) -> None:
     assert "no training pairs" in _refused(recipe, tok, replace(library, pairs_train=[]), DataError)
-    assert "no held-out question" in _refused(recipe, tok, replace(library, pairs_validation=[]), DataError)
+    for side in ("validation", "test"):
+        without = replace(library, **{f"pairs_{side}": []})
+        assert f"no {side} question" in _refused(recipe, tok, without, DataError)

@@ -1,18 +1,26 @@
 """The reward model: whole prompts, a reward token always last, ties out of the loss, demonstrations at zero."""
 
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from stategpt.data import ControlTokens, PythonLibrary, Rankings, Tokenizer, chat_prompt, reward_sequence  # noqa: E402
+from stategpt.artifacts import publish_folder  # noqa: E402
+from stategpt.data import ControlTokens, Pair, PythonLibrary, Rankings, Tokenizer, chat_prompt, reward_sequence  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.rankings import clear_pairs  # noqa: E402
-from stategpt.stages.reward import RewardTask, center_on_demonstrations, to_tensors  # noqa: E402
+from stategpt.stages.rankings import _chosen_pairs, clear_pairs  # noqa: E402
+from stategpt.stages.reward import RewardTask, center_on_demonstrations, reward, to_tensors  # noqa: E402
+from stategpt.train.loop import LoopSettings, _accumulate, _fetched  # noqa: E402
 
 RECORDS = [
     {
@@ -99,6 +107,94 @@ def test_ties_leave_no_gradient(inputs: Inputs, tok: Tokenizer, reward_model: Re
     assert scores.grad.sum().item() == pytest.approx(0.0, abs=1e-6)
 
 
+def _with(inputs: Inputs, **settings: Any) -> Inputs:
+    return replace(inputs, run=replace(inputs.run, reward=replace(inputs.run.reward, **settings)))
+
+
+def _prompts(count: int, words: int = 1, completion_words: int = 1) -> Rankings:
+    """Records of three completions whose first is the best; prompt lengths differ."""
+    texts = [f"{name} it{' now' * completion_words}." for name in ("Return", "Read", "Write")]
+    completions = [{"text": text, "rank": rank} for rank, text in enumerate(texts, 1)]
+    return Rankings.read(
+        [
+            {
+                "id": str(i),
+                "prompt": f"What does `m.f{i}` do{' now' * words * (1 + i % 3)}?",
+                "completions": completions,
+            }
+            for i in range(count)
+        ]
+    )
+
+
+def test_epochs_decide_the_steps_and_each_has_every_prompt_in_an_order_of_its_own(
+    inputs: Inputs, reward_model: RewardModel
+) -> None:
+    task = RewardTask(_with(inputs, prompts_per_batch=4, epochs=2.0), reward_model, _prompts(9))
+    assert task.steps == 2 * 3
+    epochs = [
+        [[batch.prompts for batch in next(iter(task.updates(s)))] for s in steps] for steps in (range(3), (3, 4, 5))
+    ]
+    assert epochs == [[[3], [3], [3]]] * 2, "no step of one prompt at the end"
+    tokens = [
+        [batch.tokens_N.tolist() for step in steps for batch in next(iter(task.updates(step)))]
+        for steps in (range(3), range(3, 6), range(3))
+    ]
+    assert tokens[0] == tokens[2]
+    assert tokens[0] != tokens[1]
+
+
+@pytest.mark.parametrize("micro_batch_prompts", [1, 2, 9])
+@pytest.mark.parametrize("arrange", ["rows", "shared_prefix"])
+def test_micro_batches_and_arrangements_give_the_gradient_of_the_whole_step(
+    inputs: Inputs, reward_model: RewardModel, micro_batch_prompts: int, arrange: str
+) -> None:
+    found = []
+    for settings in (
+        {"micro_batch_prompts": 4, "arrange": "rows"},
+        {"micro_batch_prompts": micro_batch_prompts, "arrange": arrange},
+    ):
+        # The prompts have one clear pair, two and three: a mean of means, or one over pairs, would show.
+        completions = [{"text": f"Return {w}.", "rank": r} for w, r in (("a", 1), ("b", 2), ("c", 3))]
+        stated = ([[0, 1]], [[0, 1], [0, 2]], [[0, 1], [0, 2], [1, 2]], [[1, 2]])
+        records = [
+            {"id": str(i), "prompt": f"What{' is' * i} it?", "completions": completions, "pairs": pairs}
+            for i, pairs in enumerate(stated)
+        ]
+        task = RewardTask(_with(inputs, prompts_per_batch=4, **settings), reward_model, Rankings.read(records))
+        (update,) = task.updates(0)
+        assert len(update) == -(-4 // min(4, settings["micro_batch_prompts"]))
+        reward_model.zero_grad()
+        values = _fetched(_accumulate(task, reward_model, update, "float32"))
+        gradients = {name: p.grad.clone() for name, p in reward_model.named_parameters() if p.grad is not None}
+        found.append((values, gradients))
+    (values, gradients), (other_values, other_gradients) = found
+    assert other_values == pytest.approx(values, rel=1e-4)
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, other_gradients[name], rtol=1e-3, atol=1e-6), name
+
+
+def test_each_prompt_weighs_the_same_whatever_its_pairs(inputs: Inputs, reward_model: RewardModel) -> None:
+    """The logged loss at equal scores is log 2 a prompt."""
+    task = RewardTask(_with(inputs, prompts_per_batch=4), reward_model, Rankings.read(RECORDS))
+    with torch.no_grad():
+        reward_model.head.weight.zero_()
+    (update,) = task.updates(0)
+    values = _fetched(_accumulate(task, reward_model, update, "float32"))
+    assert values == pytest.approx({"loss_nats_per_prompt": math.log(2), "pair_accuracy": 0.5})
+
+
+def test_auto_takes_the_arrangement_that_is_less_to_compute(inputs: Inputs, reward_model: RewardModel) -> None:
+    def laid_out(read: Rankings, arrange: str) -> list[tuple[int, int]]:
+        task = RewardTask(_with(inputs, prompts_per_batch=4, arrange=arrange), reward_model, read)
+        return [(b.layout.num_rows, b.layout.row_tokens) for b in next(iter(task.updates(0)))]
+
+    long_prompts, long_completions = _prompts(4, words=20), _prompts(4, completion_words=60)
+    assert laid_out(long_prompts, "auto") == laid_out(long_prompts, "shared_prefix") != laid_out(long_prompts, "rows")
+    assert laid_out(long_prompts, "rows")[0][0] == 3 * laid_out(long_prompts, "shared_prefix")[0][0]
+    assert laid_out(long_completions, "auto") == laid_out(long_completions, "rows")
+
+
 def test_demonstrations_score_zero_on_average_after_centering(
     inputs: Inputs, tok: Tokenizer, reward_model: RewardModel, library: PythonLibrary
 ) -> None:
@@ -120,3 +216,54 @@ def test_clear_pairs_are_those_that_differ_by_the_margin() -> None:
     assert {frozenset(pair) for pair in clear_pairs(points, 1)} == {
         frozenset(pair) for pair in combinations(range(4), 2)
     } - {frozenset((2, 3))}
+
+
+def _ranked(pairs: Sequence[Pair]) -> str:
+    """Records of three completions of each prompt, the first the best; those of every third prompt are tied."""
+    lines = []
+    for number, pair in enumerate(pairs):
+        completions = [
+            {"text": text, "rank": rank, "score": 9 - rank} for rank, text in enumerate(("Return it.", "x y", "z"), 1)
+        ]
+        clear = {"pairs": []} if number % 3 == 0 else {}
+        record = {"id": str(number), "prompt": pair.prompt, "completions": completions, "meta": {"module": pair.module}}
+        lines.append(json.dumps(record | clear) + "\n")
+    return "".join(lines)
+
+
+def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
+    published: Inputs, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stategpt.train.loop import fit
+
+    def write(folder: Path) -> None:
+        splits = _chosen_pairs(published.run, library)
+        for split, count in zip(splits, (12, 6), strict=True):
+            (folder / f"{split}.jsonl").write_text(_ranked(splits[split][:count]))
+
+    publish_folder(published.folder.stage("rankings") / "records", write, kind="rankings")
+    started: list[dict[str, torch.Tensor]] = []
+
+    def watched(task: RewardTask, model: RewardModel, settings: LoopSettings) -> None:
+        assert settings.optim == published.run.reward.optim
+        started.append({name: weight.clone() for name, weight in model.gpt.state_dict().items()})
+        fit(task, model, settings)
+
+    monkeypatch.setattr("stategpt.stages.reward.fit", watched)
+    reward(published.run, published.folder)
+    sft = published.load_model("sft").state_dict()
+    assert all(torch.equal(weight, sft[name]) for name, weight in started[0].items())
+
+    model = RewardModel.from_pretrained(published.folder.model("reward"))
+    assert any(not torch.equal(weight, sft[name]) for name, weight in model.gpt.state_dict().items()), "it was trained"
+    end = np.array([published.control.end_of_text], dtype=np.uint32)
+    scores = RewardScorer(model, published.tok).scores(
+        [chat_prompt(published.tok, pair.prompt) for pair in library.pairs_train],
+        [np.append(published.tok.encode(pair.response), end) for pair in library.pairs_train],
+    )
+    assert scores.mean(dtype=np.float64) == pytest.approx(0.0, abs=1e-5), "the folder holds the shift"
+    assert model.reward_offset != 0.0
+
+    found = json.loads((published.folder.evaluation("reward") / "evaluation.json").read_text())
+    assert (found["prompts"], found["prompts_with_pairs"], found["pairs"]) == (6, 4, 4 * 3)
+    assert len(found["scores"]["sft"]) == 6 * 3, "measured on the held-out records"

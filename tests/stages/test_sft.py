@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+import shutil  # noqa: E402
 from collections.abc import Iterable, Sequence  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from typing import Any  # noqa: E402
@@ -14,9 +15,9 @@ from stategpt.data import PythonLibrary, Segment  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.sft import SegmentBatches, segments_of  # noqa: E402
+from stategpt.stages.sft import SegmentBatches, segments_of, sft  # noqa: E402
 from stategpt.train.batches import TokenBatch  # noqa: E402
-from stategpt.train.loop import _accumulate  # noqa: E402
+from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
 from stategpt.train.optim import adamw  # noqa: E402
 
@@ -160,3 +161,25 @@ def test_it_overfits_one_batch(inputs: Inputs, model: GPT, library: PythonLibrar
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.05
+
+
+def test_the_stage_trains_the_base_model_on_all_training_pairs(
+    published: Inputs, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[NextTokenTask, dict[str, torch.Tensor]]] = []
+
+    def fit(task: NextTokenTask, model: GPT, settings: LoopSettings) -> None:
+        assert settings.optim == published.run.sft.optim
+        seen.append((task, {name: weight.clone() for name, weight in model.state_dict().items()}))
+        torch.nn.init.zeros_(model.norm.weight)
+
+    monkeypatch.setattr("stategpt.stages.sft.fit", fit)
+    shutil.rmtree(published.folder.model("sft"))
+    monkeypatch.setattr("stategpt.stages.sft.evaluate_answers", lambda *_: {})
+    sft(published.run, published.folder)
+    ((task, started),) = seen
+    base = published.load_model("base").state_dict()
+    assert all(torch.equal(weight, base[name]) for name, weight in started.items())
+    assert not published.load_model("sft").norm.weight.any(), "the trained weights are published"
+    ends = [segment.tokens.tolist() for segment in task.batches.segments]  # type: ignore[attr-defined]
+    assert ends == [segment.tokens.tolist() for segment in segments_of(published, library.pairs_train)]

@@ -41,11 +41,12 @@ _BASE = Record(
 _SFT = Record(
     {
         "samples": Optional(COUNT),
-        **_numbers("ended_share", "chrf_sft", "chrf_base", "chrf_prompted_base", "chrf_shuffled"),
+        "ended_share": Optional(INTERVAL),
+        **_numbers("chrf_sft", "chrf_base", "chrf_prompted_base", "chrf_shuffled"),
         "difference_to_base": Optional(INTERVAL),
         "difference_to_prompted_base": Optional(INTERVAL),
         "similarity_against_shuffled": Optional(INTERVAL),
-        "mentions_name": Optional(Record(_numbers("sft", "reference"))),
+        "mentions_name": Optional(Record({"sft": Optional(INTERVAL), **_numbers("reference")})),
     }
 )
 _COMPLETION = Record(
@@ -67,7 +68,8 @@ _EXAMPLE_RANKING = Record(
 )
 _RANKINGS = Record(
     {
-        **{name: Optional(COUNT) for name in ("groups", "validation_groups", "pairs", "ties", "rejected")},
+        **{name: Optional(COUNT) for name in ("groups", "test_groups", "pairs", "ties", "rejected")},
+        "without_clear_pair": _named(COUNT),
         "points_mean": _named(NUMBER),
         "score_mean": Optional(NUMBER),
         "example": Optional(_EXAMPLE_RANKING),
@@ -76,8 +78,8 @@ _RANKINGS = Record(
 _REWARD = Record(
     {
         "pair_accuracy": Optional(INTERVAL),
-        "pairs": Optional(COUNT),
-        "mcnemar": Optional(Record({"b": COUNT, "c": COUNT, "p": SHARE})),
+        **{name: Optional(COUNT) for name in ("pairs", "prompts", "prompts_with_pairs")},
+        "length_margin": Optional(INTERVAL),
         **_numbers("length_only_accuracy", "calibration_slope", "length_correlation", "reward_offset"),
         "calibration": Optional(Items(Record({"claimed": SHARE, "observed": NUMBER}), max_items=1000), []),
         "scores": _named(Items(NUMBER, max_items=MANY), 8),
@@ -94,7 +96,11 @@ _ANSWER = Record({"text": Optional(Text(), ""), "points": Optional(WHOLE)})
 _COMPARISON = Record(
     {
         "prompts": Optional(COUNT),
+        "names": Optional(COUNT),
         "seeds": Optional(COUNT),
+        "against_best_of": _named(
+            Record({"wins": Optional(INTERVAL), "reward": Optional(INTERVAL), **_numbers("kl_bound")})
+        ),
         "systems": _named(_SYSTEM),
         "elo": _named(INTERVAL),
         "diversity_change": Optional(

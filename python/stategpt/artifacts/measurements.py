@@ -88,11 +88,17 @@ def verify_logs(root: Path) -> list[Manifest]:
 
 
 def refuse_earlier_layout(root: Path) -> None:
-    """Refuses a run of a version whose evaluations no manifest covered.
+    """Refuses a run of a version whose evaluations no manifest covered, or that had no test split.
 
     Raises:
-        ForeignArtifact: names the files, and says how to measure again.
+        ForeignArtifact: says what is of the earlier version, and what to do.
     """
+    pairs = root / "corpus" / "pairs"
+    if (pairs / "validation.jsonl").exists() and not (pairs / "test.jsonl").exists():
+        raise ForeignArtifact(
+            f"{visible_line(str(root))} is a run of an earlier version, whose corpus has no test split: what it "
+            "measured, it measured on the modules that its settings were chosen by. Use another folder."
+        )
     old = [name for name in _OF_EARLIER_VERSIONS if (root / name).exists()]
     if old:
         names = ", ".join(old)

@@ -1,7 +1,7 @@
 """Where everything of a run lies, and how a stage knows that it is done.
 
 run.toml  lineage.json
-corpus/  tokenizer/  data/<source>/{train,validation}/
+corpus/  tokenizer/  data/<source>/{train,validation,test}/
 base/ sft/ rankings/ reward/ rl/ comparison/     checkpoints/ model/ evaluation/ log/, and growing logs
 gates/  report/
 """
@@ -72,7 +72,7 @@ class RunFolder:
         return self.root / "report"
 
     def shards(self, source: str, split: str) -> Path:
-        """Token shards of one source; `split` is "train" or "validation"."""
+        """Token shards of one source; `split` is "train", "validation" or "test"."""
         return self.root / "data" / source / split
 
     def stage(self, name: str) -> Path:

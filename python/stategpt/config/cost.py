@@ -27,9 +27,13 @@ def forward_flops_per_token(model: GPTConfig, context_tokens: int) -> float:
     return float(2 * multiplying_parameters(model) + attention)
 
 
-def forward_flops(model: GPTConfig, tokens: int, row_tokens: int) -> float:
-    """Of a batch of `tokens` in rows of `row_tokens`, padding included: dense attention computes whole rows."""
-    return tokens * forward_flops_per_token(model, row_tokens)
+def block_flops(model: GPTConfig, tokens: int, row_tokens: int) -> float:
+    """Of the blocks, forward, on `tokens` in rows of `row_tokens`, padding included: dense attention takes whole rows.
+
+    What is predicted from (logits, a reward) does not depend on how the same sequences are laid out.
+    """
+    per_token = model.depth * (2 * model.block_parameters + 4 * model.query_width * row_tokens)
+    return float(tokens * per_token)
 
 
 def training_flops_per_token(model: GPTConfig, context_tokens: int) -> float:

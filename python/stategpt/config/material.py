@@ -32,14 +32,16 @@ _BYTE_TOKENS = 256
 @documented
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Where the documents come from, and how they are split into training and validation."""
+    """Where the documents come from, and how they are split into training, validation and test."""
 
     kind: CorpusKind = "python_library"
     """python_library: this interpreter's standard library; files: folders of .py files; packages: importable names."""
     paths: tuple[str, ...] = ()
     """Folders (kind files) or package names (kind packages); empty for the standard library."""
-    validation_share: float = 0.12
-    """Share of the prompts held out, in whole top-level modules, for every stage alike."""
+    validation_share: float = 0.04
+    """Share of the prompts held out for what is looked at in training and for choosing settings, in whole modules."""
+    test_share: float = 0.12
+    """Share of the prompts that only gates, report and comparison measure on, in whole top-level modules."""
     split_seed: int = 0
     """Another seed gives another split by module."""
     minimum_pair_characters: int = 12
@@ -54,6 +56,9 @@ class CorpusConfig:
         rule = f"corpus.kind = {self.kind!r} {wish}"
         require(bool(self.paths) == own_paths, "corpus.paths", list(self.paths), rule)
         require(0 < self.validation_share < 1, "corpus.validation_share", self.validation_share, "must lie in (0, 1)")
+        require(0 < self.test_share < 1, "corpus.test_share", self.test_share, "must lie in (0, 1)")
+        rule = f"with corpus.validation_share = {self.validation_share} leaves nothing to train on"
+        require(self.validation_share + self.test_share < 1, "corpus.test_share", self.test_share, rule)
         require_not_negative("corpus", split_seed=self.split_seed)
         require_positive("corpus", minimum_pair_characters=self.minimum_pair_characters)
         require(

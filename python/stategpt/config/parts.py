@@ -33,7 +33,7 @@ _FRONTIER = (*_SAMPLED, "rl.evaluate_every_steps", "evaluate.frontier_prompts", 
 
 _READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "evaluate.validation_tokens": ("base",),
+        "evaluate.test_tokens": ("base",),
         "evaluate.ngram_order": ("base",),
         "evaluate.sft_samples": ("sft",),
         "evaluate.comparison_prompts": ("comparison",),

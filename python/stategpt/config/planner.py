@@ -240,7 +240,7 @@ def _sampled(run: Run, assumed: Assumptions, prompts: int, completions: int) -> 
 
 
 def _rankings(run: Run, assumed: Assumptions) -> StagePlan:
-    prompts = run.rankings.prompts + run.rankings.validation_prompts
+    prompts = run.rankings.prompts + run.rankings.test_prompts
     tokens, flops, seconds = _sampled(run, assumed, prompts, run.rankings.completions)
     return StagePlan("rankings", 0, tokens, flops, FLOAT32_BYTES * run.model.parameters, seconds)
 
@@ -250,7 +250,8 @@ def _reward(run: Run, assumed: Assumptions) -> StagePlan:
     sequence = _sequence(assumed) + 1  # the reward token
     tokens = prompts * run.rankings.completions * sequence
     flops = tokens * training_flops_per_token(run.model, sequence)
-    memory = training_bytes(run.model, run.reward.prompts_per_batch * run.rankings.completions * sequence)
+    at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
+    memory = training_bytes(run.model, at_once * run.rankings.completions * sequence)
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
@@ -262,7 +263,8 @@ def _rl(run: Run, assumed: Assumptions) -> tuple[StagePlan, ...]:
     # Three forward passes (policy as it sampled, reference, reward) and one pass that trains: six forwards in all.
     passes, pass_flops = 3 + 3, forward_flops_per_token(run.model, _sequence(assumed))
     flops = scored * passes * pass_flops
-    batch = rl.prompts_per_step * rl.completions * _sequence(assumed) // rl.minibatches
+    minibatch = rl.prompts_per_step * rl.completions // rl.minibatches
+    batch = min(minibatch, rl.micro_batch_completions) * _sequence(assumed)
     one = StagePlan(
         "rl",
         rl.steps * rl.minibatches,
@@ -277,7 +279,7 @@ def _rl(run: Run, assumed: Assumptions) -> tuple[StagePlan, ...]:
 def _evaluation(run: Run, assumed: Assumptions) -> StagePlan:
     """Bits per byte; one answer of base and SFT model; the comparison of all systems, RLHF once for each seed."""
     chosen = run.evaluate
-    read = chosen.validation_tokens * len(run.data.proportions)
+    read = chosen.test_tokens * len(run.data.proportions)
     read_flops = read * forward_flops_per_token(run.model, run.data.row_tokens)
     answers = 3 + run.rl.seeds + max(chosen.best_of, default=0)
     first = _sampled(run, assumed, chosen.sft_samples, 2)

@@ -17,6 +17,7 @@ from stategpt.shown_fields import documented
 Precision = Literal["auto", "float32", "bfloat16"]
 Objective = Literal["rloo", "reward_weighted"]
 Arrangement = Literal["rows", "shared_prefix"]
+AnyArrangement = Literal["auto", "rows", "shared_prefix"]
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Names of `Precision`."""
@@ -154,8 +155,8 @@ class RankingsConfig:
 
     prompts: int = 1600
     """Training prompts that get ranked completions."""
-    validation_prompts: int = 672
-    """Held-out prompts that get ranked completions, to measure the reward model."""
+    test_prompts: int = 672
+    """Test prompts that get ranked completions, to measure the reward model."""
     completions: int = 4
     """K, completions per prompt."""
     tie_below: int = 2
@@ -167,7 +168,7 @@ class RankingsConfig:
         require_positive(
             "rankings",
             prompts=self.prompts,
-            validation_prompts=self.validation_prompts,
+            test_prompts=self.test_prompts,
         )
         require_not_negative("rankings", tie_below=self.tie_below)
         require(self.completions >= 2, "rankings.completions", self.completions, "must be at least 2 to be ranked")
@@ -182,9 +183,11 @@ class RewardConfig:
     epochs: float = 1.0
     """Passes over the ranked prompts."""
     prompts_per_batch: int = 16
-    """Prompts, each with its K completions, per optimizer step."""
-    arrange: Arrangement = "rows"
-    """rows: each completion with its own copy of the prompt; shared_prefix: one prompt, K branches."""
+    """Most prompts, each with its K completions, per optimizer step; the steps of an epoch differ by one at most."""
+    micro_batch_prompts: int = 16
+    """Most prompts per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
+    arrange: AnyArrangement = "auto"
+    """rows: each completion with a copy of its prompt; shared_prefix: one prompt, K branches; auto: the cheaper."""
     optim: OptimConfig = field(default_factory=_reward_optim)
     """Optimizer and schedule."""
     precision: Precision = "auto"
@@ -199,10 +202,11 @@ class RewardConfig:
             "reward",
             epochs=self.epochs,
             prompts_per_batch=self.prompts_per_batch,
+            micro_batch_prompts=self.micro_batch_prompts,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,
         )
-        require_choice("reward.arrange", self.arrange, ("rows", "shared_prefix"))
+        require_choice("reward.arrange", self.arrange, ("auto", "rows", "shared_prefix"))
         require_choice("reward.precision", self.precision, PRECISIONS)
 
 
@@ -221,14 +225,16 @@ class RLConfig:
     """Samples per prompt; a sample's baseline is the mean of the others."""
     minibatches: int = 1
     """Optimizer steps per round of sampling."""
+    micro_batch_completions: int = 96
+    """Most samples per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
     beta: float = 0.1
     """Weight of the KL to the SFT model, per token, taken from the reward (k1 estimator)."""
     no_eos_penalty: float = 0.0
     """Taken from the reward of a completion that did not end."""
     clip_ratio: float = 0.2
-    """Ratios new / old outside 1 -+ this give no gradient; it acts from the second minibatch on."""
+    """A ratio new / old that is outside 1 -+ this and would go on gives no gradient; from the second minibatch on."""
     max_kl: float = 50.0
-    """Mean KL to the SFT model (nats per completion) at which the stage stops early; 0 = never."""
+    """Mean KL to the SFT model (nats per completion) that ends the stage with the policy of a step before; 0: none."""
     seeds: int = 3
     """Policies trained alike but for their random numbers, so that intervals can tell what a seed changes."""
     low_beta: float = 0.04
@@ -242,7 +248,7 @@ class RLConfig:
     checkpoint_every_steps: int = 15
     """Steps between checkpoints from which an interrupted run goes on."""
     evaluate_every_steps: int = 15
-    """Steps between measurements of reward, KL and wins on held-out prompts (the frontier of the report)."""
+    """Steps between measurements of reward, KL and wins on validation prompts (the frontier of the report)."""
 
     def __post_init__(self) -> None:
         require_choice("rl.objective", self.objective, ("rloo", "reward_weighted"))
@@ -253,6 +259,7 @@ class RLConfig:
             prompts_per_step=self.prompts_per_step,
             minibatches=self.minibatches,
             seeds=self.seeds,
+            micro_batch_completions=self.micro_batch_completions,
             clip_ratio=self.clip_ratio,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,

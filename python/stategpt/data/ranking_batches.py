@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -18,7 +18,8 @@ from stategpt.visible_text import visible_line
 
 from .chat import ChatTokenizer, ControlTokens, chat_prompt, truncate_prompt
 from .layout import Layout
-from .randomness import permutation
+from .randomness import evenly_spread, permutation
+from .ranking_ids import CompletionIds
 from .rankings import Group, Pairs, Rankings, Rejected
 
 
@@ -73,9 +74,10 @@ class RankingBatches:
 
     Attributes:
         rejected: groups that were left out: `completion_too_long` for the context, `equal_completions_ranked_apart`
-            where texts that differ are the same tokens (a tokenizer that normalizes or lower-cases).
+            where texts that differ are the same tokens (a tokenizer that normalizes or lower-cases), `unusable_ids`
+            where a record's ids are not those of its completions.
         truncated_prompts: prompts that lost their middle.
-        prompts_per_batch: prompts of a batch; the last may have fewer.
+        prompts_per_batch: most prompts of a batch; batches differ by one at most.
         arrange: "rows" or "shared_prefix".
     """
 
@@ -108,11 +110,11 @@ class RankingBatches:
         order = (
             np.arange(len(self._groups)) if seed is None else permutation(len(self._groups), seed, "rankings", epoch)
         )
-        self._order: list[int] = order.tolist()
+        self._parts = evenly_spread(order, prompts_per_batch)
 
     def __len__(self) -> int:
-        """Batches in the epoch; the last one may have fewer prompts."""
-        return -(-len(self._groups) // self.prompts_per_batch)
+        """Batches in the epoch."""
+        return len(self._parts)
 
     def __iter__(self) -> Iterator[RankingBatch]:
         """The batches in order."""
@@ -120,16 +122,31 @@ class RankingBatches:
 
     def __getitem__(self, index: int) -> RankingBatch:
         """Batch `index`, from 0."""
+        return self._batch(self._groups_of(index), self.arrange)
+
+    def parts(self, index: int, prompts: int, arrange: Arrangement | None = None) -> list[RankingBatch]:
+        """Batch `index` in parts of at most `prompts` whole prompts, to add up the gradients of smaller passes.
+
+        Prompts of like length share a part, so that less is padding. `arrange` is the epoch's unless given.
+        """
+        groups = self._groups_of(index)
+        if whole("prompts", prompts, least=1) < len(groups):
+            groups = sorted(groups, key=lambda encoded: sum(piece.size for piece in encoded.pieces))
+        places = evenly_spread(np.arange(len(groups)), prompts)
+        return [self._batch([groups[place] for place in part], arrange or self.arrange) for part in places]
+
+    def _groups_of(self, index: int) -> list[_Encoded]:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        chosen = self._order[index * self.prompts_per_batch : (index + 1) * self.prompts_per_batch]
-        groups = [self._groups[number] for number in chosen]
+        return [self._groups[number] for number in self._parts[index]]
+
+    def _batch(self, groups: Sequence[_Encoded], arrange: Arrangement) -> RankingBatch:
         pieces = [piece for encoded in groups for piece in encoded.pieces]
         counts = [len(encoded.group.completions) for encoded in groups]
         control = self._control
         tokens, vectors, reward_index, row_tokens, token_count = _native.arrange_rankings(
             np.concatenate(pieces), _offsets([piece.size for piece in pieces]).astype(np.uint64), counts,
-            self.arrange, control.reward, control.pad,
+            arrange, control.reward, control.pad,
         )  # fmt: skip
         segment_start, prefix_end, branch_start, position = vectors
         first = _offsets(counts)
@@ -147,16 +164,18 @@ class RankingBatches:
         )
 
     def _encode_all(self, rankings: Rankings, tok: ChatTokenizer, context_tokens: int | None) -> list[_Encoded]:
-        encoded = []
+        encoded, completion_ids = [], CompletionIds(tok)
         for group in rankings.groups:
             if len(group.pairs) == 0:
                 continue
             try:
-                encoded.append(self._encode(group, tok, context_tokens))
+                encoded.append(self._encode(group, tok, completion_ids, context_tokens))
             except ContextOverflow as error:
                 self._reject(group, "completion_too_long", str(error))
             except _SameTokens as error:
                 self._reject(group, "equal_completions_ranked_apart", str(error))
+            except RankingError as error:
+                self._reject(group, "unusable_ids", str(error))
         if not encoded:
             counts = Counter(rejected.code for rejected in self.rejected)
             reasons = ", ".join(f"{number} {code}" for code, number in counts.items())
@@ -167,11 +186,11 @@ class RankingBatches:
         message = f"group {visible_line(group.id)!r:.80}: {reason}"
         self.rejected.append(Rejected(group.line, group.byte_offset, code, message))
 
-    def _encode(self, group: Group, tok: ChatTokenizer, context_tokens: int | None) -> _Encoded:
+    def _encode(
+        self, group: Group, tok: ChatTokenizer, completion_ids: CompletionIds, context_tokens: int | None
+    ) -> _Encoded:
         prompt = chat_prompt(tok, group.prompt)
-        end = np.array([self._control.end_of_text], dtype=np.uint32)
-        texts = zip(group.completions, group.ended, strict=True)
-        completions = [np.append(tok.encode(text), end if ended else end[:0]) for text, ended in texts]
+        completions = completion_ids.of(group)
         for winner, loser in group.pairs:
             if np.array_equal(completions[winner], completions[loser]):
                 raise _SameTokens(

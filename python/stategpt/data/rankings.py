@@ -9,6 +9,12 @@ One record a line (JSONL, also .gz):
 completion may also have `score`, `points` and `source`, a record `meta`: for people, not trained on. A record's
 `pairs`, [[winner, loser], ...], replaces the pairs its ranks imply, for labelers whose ties are not transitive.
 
+A completion that a model sampled may have its `ids` as they were sampled, end of text included, and then the record has
+the fingerprint of their `tokenizer`. They are used in place of the text's (`ranking_ids.py` checks them):
+
+    {"id": "8", "prompt": "...", "tokenizer": "blake3:...",
+     "completions": [{"text": "Return it.", "ids": [341, 12, 0], "rank": 1}, ...]}
+
 Pairs: C(K,2) minus ties, winner first; all pairs of a prompt stay in one batch element and weigh 1 together
 (Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, section 3.5: shuffled pairs overfit in one epoch).
 """
@@ -27,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.arguments import real, seed_number, several
+from stategpt.arguments import Ids, real, seed_number, several
 from stategpt.config.stages import Arrangement
 from stategpt.errors import InvalidArgument, RankingError
 from stategpt.visible_text import visible_line
@@ -54,6 +60,9 @@ class Group:
         pairs: int32[n, 2], (winner, loser), each preference once; n = C(K,2) minus ties, 0 when all are tied.
         line: line of its source, from 1.
         byte_offset: byte at which that line starts, from 0.
+        token_ids: ids of each completion as they were sampled, uint32, end of text included; None where only its text
+            is known; empty where the record has no ids.
+        tokenizer: fingerprint of the tokenizer that those ids are of.
     """
 
     id: str
@@ -64,6 +73,8 @@ class Group:
     pairs: Pairs
     line: int
     byte_offset: int
+    token_ids: tuple[Ids | None, ...] = ()
+    tokenizer: str | None = None
 
     @property
     def ties(self) -> int:
@@ -111,9 +122,11 @@ class Rankings:
 
     2 to 16 completions; `rank` 1 is best, equal ranks are a tie, gaps are allowed. `ended` (default true): did the
     completion stop by itself? A completion may also have `score`, `points` and `source`, a record `meta`: for people,
-    not trained on. A record's `pairs`, [[winner, loser], ...] by index, replaces the pairs that its ranks imply. Other
-    fields, a key twice, an id twice and equal completions ranked apart are rejected. Dialogues {"chosen", "rejected"}
-    and votes have readers of their own: `stategpt.data.read_chosen_rejected` and `read_votes`.
+    not trained on. Completions of a model may have the `ids` it sampled, end of text included, of the record's
+    `tokenizer` (its fingerprint): batches use them in place of the text's. A record's `pairs`, [[winner, loser], ...]
+    by index, replaces the pairs that its ranks imply. Other fields, a key twice, an id twice and equal completions
+    ranked apart are rejected. Dialogues {"chosen", "rejected"} and votes have readers of their own:
+    `stategpt.data.read_chosen_rejected` and `read_votes`.
 
     Attributes:
         groups: one `Group` for each valid record, in order.
@@ -153,7 +166,10 @@ class Rankings:
         texts, ranks, ended = table.texts, table.ranks.tolist(), table.ended
         pairs = table.pairs.astype(np.int32).reshape(-1, 2)
         first, first_pair = table.completion_offsets.tolist(), table.pair_offsets.tolist()
-        lines, byte_offsets = table.lines, table.byte_offsets
+        lines, byte_offsets, tokenizers = table.lines, table.byte_offsets, table.tokenizers
+        cuts = zip(table.token_offsets[:-1].tolist(), table.token_offsets[1:].tolist(), strict=True)
+        flat = table.token_ids
+        ids = [flat[start:end] if end > start else None for start, end in cuts]
         groups = tuple(
             Group(
                 id=name,
@@ -164,6 +180,8 @@ class Rankings:
                 pairs=pairs[first_pair[g] : first_pair[g + 1]],
                 line=lines[g],
                 byte_offset=byte_offsets[g],
+                token_ids=_ids_of(ids[first[g] : first[g + 1]]),
+                tokenizer=tokenizers[g],
             )
             for g, (name, prompt) in enumerate(zip(table.ids, table.prompts, strict=True))
         )
@@ -244,13 +262,17 @@ class Rankings:
     ) -> RankingBatches:
         """Token batches in which one prompt with all its completions is one element.
 
+        The groups are spread evenly: batches have `prompts_per_batch` prompts at most and differ by one at most.
+
         `arrange="rows"` lays each completion behind a copy of its prompt; `"shared_prefix"` lays the prompt once and
         the completions as branches that see the prompt and themselves. Both give the same rewards.
         `seed` shuffles the groups anew in every `epoch`; without it they keep their order. Groups without a pair are
         left out. A prompt too long for `context_tokens` loses its middle; a group with a completion that does not fit
-        is left out and listed in the batches' `rejected`.
+        is left out and listed in the batches' `rejected`, and so is one whose `ids` are not those of its texts.
 
-        Raises RankingError when no group has a pair.
+        Raises:
+            RankingError: no group has a pair.
+            ForeignArtifact: a group has ids of another tokenizer.
         """
         from .ranking_batches import RankingBatches
 
@@ -273,6 +295,11 @@ class Rankings:
             f"no preference in {len(self.groups)} groups ({len(self.rejected)} records rejected{reason}). "
             "Give records with at least two completions of different rank."
         )
+
+
+def _ids_of(ids: Sequence[Ids | None]) -> tuple[Ids | None, ...]:
+    """Nothing where no completion of a record has ids."""
+    return tuple(ids) if any(each is not None for each in ids) else ()
 
 
 def _as_lines(records: Iterable[Mapping[str, object]]) -> bytes:

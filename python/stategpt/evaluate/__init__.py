@@ -17,7 +17,7 @@ from .gates import Gate, check_gates, failed, read_evaluations, read_gates, writ
 from .labeler import DocstringStyleLabeler, Points, explain
 from .ngram import KneserNey
 from .reward_quality import LengthBaseline, ScoredPairs
-from .statistics import Interval, cluster_bootstrap, mcnemar_exact, paired_difference, win_rate
+from .statistics import Interval, cluster_bootstrap, paired_difference, win_rate
 
 if TYPE_CHECKING:
     from .answers import evaluate_answers as evaluate_answers
@@ -71,7 +71,6 @@ __all__ = [
     "explain",
     "failed",
     "held_out_pairs",
-    "mcnemar_exact",
     "mean_pairwise_similarity",
     "ngram_entropy",
     "paired_difference",

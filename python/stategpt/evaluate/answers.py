@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,18 @@ from stategpt.data import Pair, PythonLibrary, chat_prompt
 from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
 from stategpt.data.randomness import bits, permutation
 from stategpt.evaluate.chrf import chrf
-from stategpt.evaluate.statistics import paired_difference
+from stategpt.evaluate.statistics import paired_difference, share_interval
 from stategpt.generate import Completion, Engine
 from stategpt.train.progress import progress
 
+HeldOut = Literal["validation", "test"]
 _NAME_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SHORTEST_WORD = 3
 
 
-def held_out_pairs(library: PythonLibrary, kind: str | None, count: int, seed: int) -> list[Pair]:
-    """`count` held-out pairs (of one kind, or of both), in an order that is a function of the seed."""
-    pairs = [pair for pair in library.pairs_validation if kind is None or pair.kind == kind]
+def held_out_pairs(library: PythonLibrary, side: HeldOut, kind: str | None, count: int, seed: int) -> list[Pair]:
+    """`count` pairs of a held-out side (of one kind, or of both), in an order that is a function of the seed."""
+    pairs = [pair for pair in library.pairs(side) if kind is None or pair.kind == kind]
     return [pairs[i] for i in permutation(len(pairs), seed, "held-out")[:count]]
 
 
@@ -93,8 +94,8 @@ def mentions_name(name: str, text: str) -> bool:
 
 
 def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: Run) -> dict[str, Any]:
-    """sft/evaluation.json, on held-out "What does ... do?" prompts."""
-    pairs = held_out_pairs(library, "what", run.evaluate.sft_samples, run.evaluate.seed)
+    """sft/evaluation.json, on "What does ... do?" prompts of test modules."""
+    pairs = held_out_pairs(library, "test", "what", run.evaluate.sft_samples, run.evaluate.seed)
     references = [pair.response for pair in pairs]
     modules = [pair.module for pair in pairs]
     answers = {
@@ -110,9 +111,12 @@ def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: Run
         seed, resamples = run.evaluate.seed, run.evaluate.bootstrap_resamples
         return paired_difference(chrf_of["sft"], other, modules, seed, resamples).to_json()
 
+    def share(holds: Sequence[bool]) -> dict[str, float | None]:
+        return share_interval(holds, modules, run.evaluate.seed, run.evaluate.bootstrap_resamples).to_json()
+
     return {
         "samples": len(pairs),
-        "ended_share": float(np.mean([c.ended for c in answers["sft"]])),
+        "ended_share": share([c.ended for c in answers["sft"]]),
         "base_ended_share": float(np.mean([c.ended for c in answers["base"]])),
         **{f"chrf_{system}": float(values.mean()) for system, values in chrf_of.items()},
         "chrf_shuffled": float(shuffled.mean()),
@@ -125,7 +129,7 @@ def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: Run
         "difference_to_prompted_base": difference(chrf_of["prompted_base"]),
         "similarity_against_shuffled": difference(shuffled),
         "mentions_name": {
-            "sft": float(np.mean([mentions_name(p.name, c.text) for p, c in zip(pairs, answers["sft"], strict=True)])),
+            "sft": share([mentions_name(p.name, c.text) for p, c in zip(pairs, answers["sft"], strict=True)]),
             "reference": float(np.mean([mentions_name(p.name, p.response) for p in pairs])),
         },
         "examples": [

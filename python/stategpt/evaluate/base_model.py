@@ -1,4 +1,4 @@
-"""How good the base model is: bits per byte on held-out modules, beside a byte-level Kneser-Ney model."""
+"""How good the base model is: bits per byte on test modules, beside a byte-level Kneser-Ney model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def evaluate_base(
     sources: dict[str, dict[str, float]] = {}
     baseline_nats: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     for source in run.data.proportions:
-        held = document_nats(model, tok, library.sources[source], run.evaluate.validation_tokens, run.data.row_tokens)
+        held = document_nats(model, tok, library.sources[source], run.evaluate.test_tokens, run.data.row_tokens)
         measured[source] = held
         baseline_nats[source] = baseline.nats(held.documents)
         sources[source] = {

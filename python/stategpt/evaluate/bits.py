@@ -1,4 +1,4 @@
-"""Bits per byte: how many bits the model needs for each raw byte of held-out documents.
+"""Bits per byte: how many bits the model needs for each raw byte of test documents.
 
 Nats are summed over every target of a document, the end of text included, and divided by its UTF-8 bytes, so the figure
 does not depend on the tokenizer and counts stopping too. Documents are scored as the packer lays them out: a segment
@@ -32,7 +32,7 @@ _Piece = tuple[int, NDArray[np.uint32]]
 @documented
 @dataclass(frozen=True)
 class DocumentNats:
-    """Held-out documents of one source and what the model pays for each; vectors are [documents]."""
+    """Test documents of one source and what the model pays for each; vectors are [documents]."""
 
     documents: list[bytes]
     """Raw bytes."""
@@ -47,25 +47,25 @@ class DocumentNats:
 
 
 def document_nats(
-    model: GPT, tok: AnyTokenizer, held_out: Split, most_tokens: int, row_tokens: int, seed: int = 0
+    model: GPT, tok: AnyTokenizer, split: Split, most_tokens: int, row_tokens: int, seed: int = 0
 ) -> DocumentNats:
-    """Scores whole held-out documents, in a random order that is a function of `seed`, until `most_tokens` are reached.
+    """Scores whole test documents, in a random order that is a function of `seed`, until `most_tokens` are reached.
 
     The last document may pass the limit. Raises `ContextOverflow` when `row_tokens` exceed the model's context.
     """
     chosen: list[int] = []
     ids: list[NDArray[np.uint32]] = []
     total = 0
-    for number in permutation(len(held_out.validation), seed, "bits per byte").tolist():
+    for number in permutation(len(split.test), seed, "bits per byte").tolist():
         if total >= most_tokens:
             break
         chosen.append(number)
-        ids.append(tok.encode(held_out.validation[number]))
+        ids.append(tok.encode(split.test[number]))
         total += len(ids[-1]) + 1
-    documents = [held_out.validation[number].encode() for number in chosen]
+    documents = [split.test[number].encode() for number in chosen]
     return DocumentNats(
         documents=documents,
-        modules=[held_out.validation_modules[number] for number in chosen],
+        modules=[split.test_modules[number] for number in chosen],
         nats=token_nats(model, ids, ControlTokens.of(tok), row_tokens),
         bytes=np.array([len(document) for document in documents], dtype=np.int64),
     )

@@ -1,4 +1,4 @@
-"""All systems on the same held-out prompts: base, prompted base, SFT, best-of-n and RLHF, by the labeler and the
+"""All systems on the same test prompts: base, prompted base, SFT, best-of-n and RLHF, by the labeler and the
 reward.
 
 Win rates are against one SFT sample a prompt, ties one half, intervals by resampling modules. RLHF is a mean over the
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stategpt.config import Run
 from stategpt.data import AnyTokenizer, Pair, PythonLibrary, chat_prompt
-from stategpt.evaluate.answers import answer, answer_few_shot, finished, held_out_pairs
+from stategpt.evaluate.answers import HeldOut, answer, answer_few_shot, finished, held_out_pairs
 from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share_interval
 from stategpt.evaluate.elo import elo
 from stategpt.evaluate.labeler import DocstringStyleLabeler
@@ -39,7 +39,7 @@ class Judge:
     run: Run
     """The settings."""
     pairs: Sequence[Pair]
-    """The held-out prompts with their references."""
+    """The prompts, of one held-out side, with their references."""
     tok: AnyTokenizer
     """The tokenizer of all models."""
     labeler: DocstringStyleLabeler
@@ -53,10 +53,17 @@ class Judge:
 
     @classmethod
     def of(
-        cls, run: Run, library: PythonLibrary, tok: AnyTokenizer, scorer: RewardScorer, reference: GPT, prompts: int
+        cls,
+        run: Run,
+        library: PythonLibrary,
+        side: HeldOut,
+        prompts: int,
+        tok: AnyTokenizer,
+        scorer: RewardScorer,
+        reference: GPT,
     ) -> Judge:
-        """A judge over `prompts` held-out prompts of both kinds."""
-        pairs = held_out_pairs(library, None, prompts, run.evaluate.seed)
+        """A judge over `prompts` prompts of both kinds from one held-out side."""
+        pairs = held_out_pairs(library, side, None, prompts, run.evaluate.seed)
         return cls(run, pairs, tok, DocstringStyleLabeler.fit(library), scorer, reference)
 
     def points(self, completions: Sequence[Completion]) -> NDArray[np.int64]:
@@ -97,7 +104,7 @@ class Judge:
 @documented
 @dataclass(frozen=True)
 class FrontierProbe:
-    """Reward, labeler wins and KL of a policy in training, on a fixed set of held-out prompts."""
+    """Reward, labeler wins and KL of a policy in training, on a fixed set of validation prompts."""
 
     judge: Judge
     """The prompts and what judges their completions."""
@@ -111,7 +118,7 @@ class FrontierProbe:
         cls, run: Run, library: PythonLibrary, tok: AnyTokenizer, reference: GPT, scorer: RewardScorer
     ) -> FrontierProbe:
         """Answers the probe's prompts with the SFT model once."""
-        judge = Judge.of(run, library, tok, scorer, reference, run.evaluate.frontier_prompts)
+        judge = Judge.of(run, library, "validation", run.evaluate.frontier_prompts, tok, scorer, reference)
         return cls(judge, judge.points(answer(judge.engine(reference), judge.pairs, run, "sft")))
 
     def measure(self, policy: GPT) -> dict[str, float]:
@@ -184,8 +191,10 @@ def compare_systems(
     modules = [pair.module for pair in pairs]
     return {
         "prompts": len(pairs),
+        "names": len({pair.name for pair in pairs}),
         "seeds": len(stages),
         "systems": systems,
+        "against_best_of": {str(size): _against(judge, answers, size) for size in run.evaluate.best_of},
         "elo": _elo(judge, answers, modules),
         "diversity_change": {
             "distinct_2": distinct_change(sft.texts[0], rlhf.texts, modules).to_json(),
@@ -198,6 +207,22 @@ def compare_systems(
 def best_of_kl_bound(size: int) -> float:
     """log n - (n - 1)/n nats: the KL of best-of-n to what it draws from is at most this (arXiv 2401.01879)."""
     return float(np.log(size) - (size - 1) / size)
+
+
+def _against(judge: Judge, answers: Mapping[str, Answered], size: int) -> dict[str, Any]:
+    """RLHF minus best-of-`size`, prompt by prompt: what the two gain over the same SFT answers, and reward.
+
+    More reward at no more wins is over-optimisation: the reward model's errors are what RLHF gained.
+    """
+    rlhf, best, sft = answers["rlhf"], answers[f"best_of_{size}"], answers["sft"]
+    wins_P = win_points(best.points_SP[0], sft.points_SP[0])
+    wins_SP = np.stack([win_points(points_P, sft.points_SP[0]) for points_P in rlhf.points_SP])
+    rewards_SP = rlhf.rewards_SP.astype(np.float64) - best.rewards_SP[0]
+    return {
+        "wins": judge.interval(wins_SP - wins_P).to_json(),
+        "reward": judge.interval(rewards_SP).to_json(),
+        "kl_bound": best_of_kl_bound(size),
+    }
 
 
 def _measures(judge: Judge, given: Answered, sft: Answered) -> dict[str, Any]:

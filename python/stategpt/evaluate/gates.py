@@ -1,6 +1,7 @@
 """Gates: what a run promises, checked against what it measured. Pure functions from evaluation.json to verdicts.
 
-A gate belongs to a family (base, sft, reward, rl, relevance). `GatesConfig.required` names the families whose gates
+A gate belongs to a family (base, sft, reward, rl, best_of_n, relevance) and looks at a bound of an interval.
+`GatesConfig.required` names the families whose gates
 fail a `run --check`; those of other families only warn, as diversity always does. A gate whose stage left no
 measurement is not passed, required or not: nothing is taken on trust, and nothing is left out.
 """
@@ -20,7 +21,7 @@ from stategpt.files import read_bytes
 from stategpt.json_reader import read_record
 from stategpt.shown_fields import documented
 
-from .statistics import Interval, wilson
+from .statistics import Interval
 
 Severity = Literal["fail", "warn"]
 Json = Mapping[str, Any]
@@ -76,6 +77,7 @@ def check_gates(evaluations: Mapping[str, Json], thresholds: GatesConfig) -> lis
         "sft": _sft(evaluations.get("sft", {}), thresholds),
         "reward": _reward(evaluations.get("reward", {}), thresholds),
         "rl": _rl(evaluations.get("comparison", {}), thresholds),
+        "best_of_n": _best_of_n(evaluations.get("comparison", {}), thresholds),
         "relevance": _relevance(evaluations.get("sft", {}), thresholds),
     }
     gates = []
@@ -153,7 +155,7 @@ def verdict(gate: Gate) -> Literal["pass", "fail", "warn"]:
 
 
 def format_value(value: float | None) -> str:
-    """Three decimals, or a power of ten for tiny p values; words for what was not measured."""
+    """Three decimals, or a power of ten for tiny values; words for what was not measured."""
     if value is None:
         return "not measured"
     return f"{value:.1e}" if 0 < abs(value) < 5e-4 else f"{value:.3f}"
@@ -167,37 +169,28 @@ def _base(data: Json, thresholds: GatesConfig) -> list[Gate]:
 
 
 def _sft(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    ended, samples = _number(data, "ended_share"), int(_number(data, "samples") or 0)
+    ended, samples = _interval(data, "ended_share"), int(_number(data, "samples") or 0)
     enough = samples >= thresholds.sft_samples
     least = thresholds.sft_ended_share
-    rule = f"share ending with end-of-text >= {least:.2f} of at least {thresholds.sft_samples} samples"
-    first = Gate(
-        "sft_ended",
-        ended,
-        wilson(round(ended * samples), samples) if ended is not None and samples else None,
-        rule + ("" if enough or ended is None else f" (only {samples} measured)"),
-        enough and ended is not None and ended >= least,
-    )
+    rule = f"share ending with end-of-text: lower bound > {least:.2f}, of at least {thresholds.sft_samples} samples"
+    rule += "" if enough or ended is None else f" (only {samples} measured)"
     gain = _interval(data, "difference_to_base")
     above = thresholds.sft_similarity_gain
-    rule = f"chrF to the reference, SFT minus base on the same prompts: interval above {above:g}"
-    return [first, _gate("sft_similarity", gain, rule, gain is not None and gain.low > above)]
+    nearer = f"chrF to the reference, SFT minus base on the same prompts: interval above {above:g}"
+    return [
+        _gate("sft_ended", ended, rule, enough and ended is not None and ended.low > least),
+        _gate("sft_similarity", gain, nearer, gain is not None and gain.low > above),
+    ]
 
 
 def _reward(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    accuracy = _interval(data, "pair_accuracy")
-    least = thresholds.reward_pair_accuracy
-    by_length, p = _number(data, "length_only_accuracy"), _number(data, "mcnemar", "p")
-    rule = f"held-out pair accuracy above a length-only baseline's by McNemar p < {thresholds.reward_mcnemar_p:g}"
-    better = accuracy is not None and by_length is not None and accuracy.mean > by_length
+    accuracy, margin = _interval(data, "pair_accuracy"), _interval(data, "length_margin")
+    least, above = thresholds.reward_pair_accuracy, thresholds.reward_length_margin
+    rule = f"accuracy on test pairs: lower bound > {least:.2f}"
+    longer = f"accuracy minus a length-only baseline's on the same pairs: interval above {above:g}"
     return [
-        _gate(
-            "reward_accuracy",
-            accuracy,
-            f"held-out pair accuracy >= {least:.2f}",
-            accuracy is not None and accuracy.mean >= least,
-        ),
-        Gate("reward_beats_length", p, None, rule, better and p is not None and p < thresholds.reward_mcnemar_p),
+        _gate("reward_accuracy", accuracy, rule, accuracy is not None and accuracy.low > least),
+        _gate("reward_beats_length", margin, longer, margin is not None and margin.low > above),
     ]
 
 
@@ -217,6 +210,19 @@ def _rl(data: Json, thresholds: GatesConfig) -> list[Gate]:
     ]
 
 
+def _best_of_n(data: Json, thresholds: GatesConfig) -> list[Gate]:
+    """RL spends KL to win: for the same KL, sampling n times and asking the reward model must not win more."""
+    size, factor = thresholds.rl_best_of, thresholds.rl_kl_over_best_of_n
+    gain, kl = _interval(data, "against_best_of", str(size), "wins"), _interval(data, "systems", "rlhf", "kl")
+    bound = _number(data, "against_best_of", str(size), "kl_bound")
+    below = 0 - thresholds.rl_best_of_margin
+    rule = f"wins minus best-of-{size}'s: interval above {below:g}, KL (upper bound) <= {factor:g} x best-of-{size}'s"
+    near = kl is not None and bound is not None and kl.high <= factor * bound
+    if kl is not None and bound is not None:
+        rule += f" {bound:.2f} nats (it is {kl.high:.2f})"
+    return [_gate("rl_best_of_n", gain, rule + _seeds(data), near and gain is not None and gain.low > below)]
+
+
 def _seeds(data: Json) -> str:
     """What the intervals of RL know of other seeds."""
     seeds = int(_number(data, "seeds") or 0)
@@ -226,18 +232,13 @@ def _seeds(data: Json) -> str:
 
 
 def _relevance(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    gain, mentions = _interval(data, "similarity_against_shuffled"), _number(data, "mentions_name", "sft")
+    gain, mentions = _interval(data, "similarity_against_shuffled"), _interval(data, "mentions_name", "sft")
     above, least = thresholds.relevance_similarity_gain, thresholds.relevance_mentions_name
     rule = f"chrF to the right reference minus to a shuffled one: interval above {above:g}"
+    named = f"share of answers with a word of the asked name: lower bound > {least:.2f}"
     return [
         _gate("relevance_similarity", gain, rule, gain is not None and gain.low > above),
-        Gate(
-            "relevance_mentions_name",
-            mentions,
-            None,
-            f"share of answers with a word of the asked name >= {least:.2f}",
-            mentions is not None and mentions >= least,
-        ),
+        _gate("relevance_mentions_name", mentions, named, mentions is not None and mentions.low > least),
     ]
 
 

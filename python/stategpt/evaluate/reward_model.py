@@ -1,4 +1,4 @@
-"""How good the reward model is: pair accuracy on held-out prompts, beside a baseline that sees only lengths."""
+"""How good the reward model is: pair accuracy on test prompts, beside a baseline that sees only lengths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from stategpt.artifacts import read_lines
 from stategpt.artifacts.measurement_kinds import RANKED
 from stategpt.config import Run
 from stategpt.data import AnyTokenizer, Group, Rankings, chat_prompt
+from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import RankingError
-from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, reward_quality
+from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, length_correlation, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
 from stategpt.json_reader import check_value
 from stategpt.shown_fields import documented, short_repr
@@ -75,7 +76,7 @@ class RankedPairs:
                 f"{path}: no clear pair in {len(groups)} groups of {len(lengths)} completions, {len(read.rejected)} "
                 "records rejected: ranks are equal, or points fewer than rankings.tie_below apart. Lower "
                 "rankings.tie_below, raise sampling.temperature, or rank more prompts (rankings.prompts, "
-                "rankings.validation_prompts)."
+                "rankings.test_prompts)."
             )
         return cls(
             groups,
@@ -90,8 +91,13 @@ class RankedPairs:
 def evaluate_reward(
     scorer: RewardScorer, tok: AnyTokenizer, train: RankedPairs, held_out: RankedPairs, demonstrations: Scores, run: Run
 ) -> dict[str, Any]:
-    """reward/evaluation.json. `demonstrations`: shifted scores of the written answers."""
+    """reward/evaluation.json. `demonstrations`: shifted scores of the written answers.
+
+    Accuracy is that of prompts with a clear pair, the easier ones; how many have none stands beside it. The correlation
+    with length is that of all completions, each once, within prompts.
+    """
     scores = score_groups(scorer, tok, held_out.groups)
+    prompt_of_each = np.repeat(np.arange(len(held_out.groups)), [len(group.completions) for group in held_out.groups])
     scored = ScoredPairs(
         winner_score=scores[held_out.winners],
         loser_score=scores[held_out.losers],
@@ -102,7 +108,10 @@ def evaluate_reward(
     )
     baseline = LengthBaseline.fit(train.lengths[train.winners], train.lengths[train.losers])
     return {
+        "prompts": len(held_out.groups),
+        "prompts_with_pairs": sum(len(group.pairs) > 0 for group in held_out.groups),
         **reward_quality(scored, baseline, run.evaluate.seed, run.evaluate.bootstrap_resamples),
+        "length_correlation": length_correlation(scores, held_out.lengths, groups=prompt_of_each),
         "scores": {"demonstrations": _rounded(demonstrations), "sft": _rounded(scores)},
         "demonstrations_mean": float(demonstrations.mean(dtype=np.float64)),
         "reward_offset": scorer.model.reward_offset,
@@ -110,14 +119,16 @@ def evaluate_reward(
 
 
 def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[Group]) -> Scores:
-    """Reward of every completion of every group, in file order."""
-    end = np.array([scorer.control.end_of_text], dtype=np.uint32)
+    """Reward of every completion of every group, in file order; of the ids as sampled where the file has them.
+
+    Raises `ForeignArtifact` and `RankingError` as `CompletionIds.of`.
+    """
+    completion_ids = CompletionIds(tok)
     prompts, completions = [], []
     for group in groups:
-        prompt = chat_prompt(tok, group.prompt)
-        for text, ended in zip(group.completions, group.ended, strict=True):
-            prompts.append(prompt)
-            completions.append(np.append(tok.encode(text), end if ended else end[:0]))
+        ids = completion_ids.of(group)
+        prompts += [chat_prompt(tok, group.prompt)] * len(ids)
+        completions += ids
     return scorer.scores(prompts, completions)
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from stategpt.errors import InvalidArgument
 from stategpt.shown_fields import documented, short_repr
 
-from .statistics import Floats, Labels, cluster_bootstrap, mcnemar_exact, win_points, win_rate
+from .statistics import Floats, Labels, cluster_bootstrap, paired_difference, win_points, win_rate
 
 _MOST_TARGETS = 512
 _NEWTON_ROUNDS = 100
@@ -68,31 +68,6 @@ class LengthBaseline:
         """1 where the winner's length is preferred, 1/2 where both are as near, else 0: [P]."""
         winner_P, loser_P = np.asarray(winner_length, np.float64), np.asarray(loser_length, np.float64)
         return win_points(_nearness(winner_P, self.target), _nearness(loser_P, self.target))
-
-
-@documented
-@dataclass(frozen=True)
-class McNemar:
-    """Pairs on which exactly one of two judges is right, and how surprising their imbalance is."""
-
-    b: int
-    """Only the first judge is right."""
-    c: int
-    """Only the second is right."""
-    p: float
-    """Two-sided, exact."""
-
-    @classmethod
-    def compare(cls, first: npt.ArrayLike, second: npt.ArrayLike) -> "McNemar":
-        """Compare correctness points (0, 1/2, 1) of two judges on the same pairs [P].
-
-        A half against a whole is half a discordant pair; sums are rounded against the first judge. That is
-        conservative: halves have less variance than the coin flips that the test assumes.
-        """
-        difference_P = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-        b = math.floor(difference_P[difference_P > 0].sum())
-        c = math.ceil(-difference_P[difference_P < 0].sum())
-        return cls(b, c, mcnemar_exact(b, c))
 
 
 def pair_accuracy(winner_score: npt.ArrayLike, loser_score: npt.ArrayLike) -> float:
@@ -160,9 +135,9 @@ def accuracy_by_points(difference: npt.ArrayLike, points_margin: npt.ArrayLike) 
 
 
 def length_correlation(scores: npt.ArrayLike, lengths: npt.ArrayLike, groups: Labels | None = None) -> float:
-    """Pearson correlation of reward and length [N]; with `groups` [N] within prompts, their means taken out.
+    """Pearson correlation of reward and length of N completions, each once; 0 where either does not vary.
 
-    0 where either does not vary.
+    With `groups` [N], the prompt of each, within prompts: their means are taken out.
     """
     columns = [np.asarray(scores, np.float64), np.asarray(lengths, np.float64)]
     if columns[0].shape != columns[1].shape or columns[0].ndim != 1 or not columns[0].size:
@@ -175,31 +150,24 @@ def length_correlation(scores: npt.ArrayLike, lengths: npt.ArrayLike, groups: La
 
 
 def reward_quality(pairs: ScoredPairs, baseline: LengthBaseline, seed: int, resamples: int = 2000) -> dict[str, Any]:
-    """Every measure of this file as one JSON-able dictionary, the reward part of the stage's evaluation.json."""
+    """Every measure of pairs in this file as one JSON-able dictionary, part of the stage's evaluation.json."""
     difference_P = np.asarray(pairs.winner_score, np.float64) - np.asarray(pairs.loser_score, np.float64)
     right_P = win_points(difference_P, np.zeros_like(difference_P))
     by_length_P = baseline.points(pairs.winner_length, pairs.loser_length)
-    mcnemar = McNemar.compare(right_P, by_length_P)
     slope = calibration_slope(difference_P)
     measured: dict[str, Any] = {
         "pair_accuracy": cluster_bootstrap(right_P, pairs.clusters, seed, resamples).to_json(),
         "pairs": len(difference_P),
         "length_only_accuracy": float(by_length_P.mean()),
         "length_only_target": _finite(baseline.target),
-        "mcnemar": {"b": mcnemar.b, "c": mcnemar.c, "p": mcnemar.p},
+        # Pairs of a prompt, and prompts of a module, are right together: both are resampled together.
+        "length_margin": paired_difference(right_P, by_length_P, pairs.clusters, seed, resamples).to_json(),
         "calibration": calibration(difference_P),
         "calibration_slope": _finite(slope),
-        "length_correlation": length_correlation(*_both_sides(pairs), groups=np.tile(np.arange(len(right_P)), 2)),
     }
     if pairs.points_margin is not None:
         measured["accuracy_by_points"] = accuracy_by_points(difference_P, pairs.points_margin)
     return measured
-
-
-def _both_sides(pairs: ScoredPairs) -> tuple[Floats, Floats]:
-    scores = np.concatenate([np.asarray(side, np.float64) for side in (pairs.winner_score, pairs.loser_score)])
-    lengths = np.concatenate([np.asarray(side, np.float64) for side in (pairs.winner_length, pairs.loser_length)])
-    return scores, lengths
 
 
 def _nearness(length_P: Floats, target: float) -> Floats:

@@ -244,6 +244,17 @@ def t_quantile(probability: float, degrees: float) -> float:
     return math.copysign(math.sqrt(degrees) * math.tan(angle), probability - 0.5)
 
 
+def share_interval(holds: npt.ArrayLike, clusters: Labels, seed: int, resamples: int = 2000) -> Interval:
+    """Share of `holds` [N] (true or false) by `cluster_bootstrap`, nowhere narrower than Wilson's interval.
+
+    A share of 0 or 1 has nothing to resample: the bootstrap alone would call it certain.
+    """
+    holds_N = _vector("holds", holds)
+    found = cluster_bootstrap(holds_N, clusters, seed, resamples)
+    independent = wilson(int(holds_N.sum()), len(holds_N), found.level)
+    return Interval(found.mean, min(found.low, independent.low), max(found.high, independent.high), found.level)
+
+
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     """A share with Wilson's score interval (1927): inside [0, 1] and sensible at 0 or n successes, unlike +- z sd."""
     if n < 1 or not 0 <= successes <= n:
@@ -256,21 +267,6 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else centre - half
     high = 1.0 if successes == n else centre + half
     return Interval(share, low, high, level)
-
-
-def mcnemar_exact(b: int, c: int) -> float:
-    """Two-sided p of b against c discordant pairs under a fair coin: min(1, 2 P[Binomial(b + c, 1/2) <= min(b, c)]).
-
-    Summed in log space, so that 778 against 206 (p near 1e-78) is neither 0 nor an overflow.
-    """
-    if b < 0 or c < 0:
-        raise InvalidArgument(f"counts of discordant pairs cannot be negative; got {b} and {c}")
-    n = b + c
-    k = np.arange(min(b, c) + 1)
-    log_choose = math.lgamma(n + 1) - np.array([math.lgamma(i + 1) + math.lgamma(n - i + 1) for i in k])
-    log_p = log_choose - n * math.log(2)
-    peak = float(log_p.max())
-    return min(1.0, 2 * math.exp(peak + math.log(float(np.exp(log_p - peak).sum()))))
 
 
 def win_points(points_a: npt.ArrayLike, points_b: npt.ArrayLike) -> Floats:

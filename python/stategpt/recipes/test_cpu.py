@@ -29,7 +29,9 @@ def test_cpu(*folders: str) -> Run:
     return replace(
         tiny,
         name="test_cpu",
-        corpus=CorpusConfig(kind="files", paths=folders, validation_share=0.3) if folders else tiny.corpus,
+        corpus=CorpusConfig(kind="files", paths=folders, validation_share=0.1, test_share=0.3)
+        if folders
+        else tiny.corpus,
         tokenizer=TokenizerConfig(vocab_size=512),
         model=GPTConfig(
             vocab_size=512,
@@ -54,7 +56,7 @@ def test_cpu(*folders: str) -> Run:
         ),
         sft=SFTConfig(epochs=1.0, batch_rows=8, log_every_steps=1, checkpoint_every_steps=4),
         sampling=SamplingConfig(max_tokens=12),
-        rankings=RankingsConfig(prompts=16, validation_prompts=8, completions=3),
+        rankings=RankingsConfig(prompts=16, test_prompts=8, completions=3),
         reward=RewardConfig(prompts_per_batch=4, log_every_steps=1, checkpoint_every_steps=2),
         rl=replace(
             tiny.rl,
@@ -67,7 +69,7 @@ def test_cpu(*folders: str) -> Run:
             evaluate_every_steps=2,
         ),
         evaluate=EvaluateConfig(
-            validation_tokens=2048,
+            test_tokens=2048,
             sft_samples=8,
             comparison_prompts=8,
             frontier_prompts=4,

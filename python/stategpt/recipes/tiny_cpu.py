@@ -24,7 +24,7 @@ def tiny_cpu() -> Run:
     """All four stages on the standard library of this interpreter, with a model of about two million parameters."""
     return Run(
         name="tiny_cpu",
-        corpus=CorpusConfig(kind="python_library", validation_share=0.12),
+        corpus=CorpusConfig(kind="python_library", validation_share=0.04, test_share=0.12),
         tokenizer=TokenizerConfig(vocab_size=4096, pattern="gpt4"),
         # Later stages live in the docstrings, so they weigh most although code is the larger source.
         data=DataConfig(row_tokens=128, proportions={"code": 0.3, "docstrings": 0.6, "comments": 0.1}),

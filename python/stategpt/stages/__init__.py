@@ -8,7 +8,7 @@
 | `rankings` | K answers of the SFT model to each prompt, in order      | rankings/                    |
 | `reward`   | 3: a score at the reward token; the better answer wins   | reward/                      |
 | `rl`       | 4: sample, score, do more of what scores well            | rl/                          |
-| `compare`  | every system on the same held-out prompts                | comparison/                  |
+| `compare`  | every system on the same test prompts                    | comparison/                  |
 
 Each holds a function of its own name, as in `stategpt.stages.sft.sft(run, folder)` for a `stategpt.config.Run` and a
 `stategpt.artifacts.run_folder.RunFolder`; it returns at once when its result is there. `stategpt.run` calls them in

@@ -1,4 +1,4 @@
-"""After stage 4: every system on the same held-out prompts, for the report and the gates.
+"""After stage 4: every system on the same test prompts, for the report and the gates.
 
 stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/comparison
 """
@@ -30,9 +30,8 @@ def compare(run: Run, folder: RunFolder) -> None:
         with folder.timed("comparison"):
             library = read_library(folder.corpus)
             scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
-            judge = Judge.of(
-                run, library, inputs.tok, scorer, inputs.load_model("sft"), run.evaluate.comparison_prompts
-            )
+            sft, prompts = inputs.load_model("sft"), run.evaluate.comparison_prompts
+            judge = Judge.of(run, library, "test", prompts, inputs.tok, scorer, sft)
             policies = ((stage, inputs.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
             measured = compare_systems(judge, library, inputs.load_model("base"), policies)
             measured |= _frontiers(folder, run.rl.folders)

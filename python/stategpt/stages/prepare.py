@@ -22,11 +22,10 @@ from stategpt.data import (
     write_library,
     write_shards,
 )
+from stategpt.data.python_library.records import SIDES
 from stategpt.stages.inputs import part_fingerprint
 from stategpt.stages.requirements import require_usable
 from stategpt.train.progress import Advance, console, progress
-
-SPLITS = ("train", "validation")
 
 
 def prepare(run: Run, folder: RunFolder) -> None:
@@ -35,8 +34,8 @@ def prepare(run: Run, folder: RunFolder) -> None:
         library = _corpus(run, folder)
         tok = _tokenizer(run, folder, library)
         for source, documents in library.sources.items():
-            for split in SPLITS:
-                _shards(run, folder, tok, source, split, getattr(documents, split))
+            for split in SIDES:
+                _shards(run, folder, tok, source, split, documents.documents(split))
         require_usable(run, tok, library)
     folder.close("data", part_fingerprint(run, "tokenizer"))
 
@@ -80,7 +79,7 @@ def _publish_tokenizer(
         "vocab_size": tok.vocab_size,
         "vocab_size_asked": run.tokenizer.vocab_size,
         "bytes_per_token": {
-            source: {split: bytes_per_token(tok, getattr(documents, split)) for split in SPLITS}
+            source: {split: bytes_per_token(tok, documents.documents(split)) for split in SIDES}
             for source, documents in library.sources.items()
         },
     }

@@ -22,7 +22,7 @@ from stategpt.artifacts import publish_folder, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
 from stategpt.data import Pair, PythonLibrary, Rankings, chat_prompt, read_library
-from stategpt.data.randomness import permutation
+from stategpt.data.randomness import bits, permutation
 from stategpt.errors import RankingError
 from stategpt.evaluate import DocstringStyleLabeler
 from stategpt.generate import Completion
@@ -33,7 +33,7 @@ KIND = "rankings"
 
 
 def rankings(run: Run, folder: RunFolder) -> None:
-    """Samples, scores and writes the rankings of training and held-out prompts; returns at once when they are there."""
+    """Samples, scores and writes the rankings of training and test prompts; returns at once when they are there."""
     inputs = Inputs.of(run, folder)
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
     fingerprint = part_fingerprint(run, "rankings/records", parents)
@@ -75,7 +75,7 @@ def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
     """Before they are published: then the settings that decide them may still change."""
     for split, rows in records.items():
         if not any(row["pairs"] for row in rows):
-            more = "rankings.prompts" if split == "train" else "rankings.validation_prompts"
+            more = "rankings.prompts" if split == "train" else "rankings.test_prompts"
             raise RankingError(
                 f"no clear pair in the {len(rows)} {split} rankings: points are fewer than rankings.tie_below apart. "
                 f"Lower rankings.tie_below, raise sampling.temperature or {more}, and run again: none was kept."
@@ -83,11 +83,11 @@ def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:
-    """The prompts to be ranked; held-out ones come from held-out modules."""
+    """The prompts to be ranked: training prompts, and those of test modules to judge the reward model by."""
     chosen = {}
     for split, pairs, count in (
         ("train", library.pairs_train, run.rankings.prompts),
-        ("validation", library.pairs_validation, run.rankings.validation_prompts),
+        ("test", library.pairs_test, run.rankings.test_prompts),
     ):
         order = permutation(len(pairs), run.seed, "rankings", split)[:count]
         chosen[split] = [pairs[i] for i in order]
@@ -105,20 +105,33 @@ def _rank(
             n=config.completions,
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
-            seed=inputs.run.seed,
+            seed=sampling_seed(inputs.run.seed, split),
             progress=lambda done, total: advance(done, ""),
         )
     groups = [completions[i : i + config.completions] for i in range(0, len(completions), config.completions)]
     return [
-        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below)
+        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below, inputs.tok.fingerprint)
         for number, (pair, group) in enumerate(zip(pairs, groups, strict=True))
     ]
 
 
+def sampling_seed(seed: int, split: str) -> int:
+    """Of a split's completions: training and held-out prompts share no random stream."""
+    return int(bits(seed, "rankings samples", split) >> np.uint64(2))
+
+
 def record_of(
-    record_id: str, pair: Pair, completions: Sequence[Completion], labeler: DocstringStyleLabeler, tie_below: int
+    record_id: str,
+    pair: Pair,
+    completions: Sequence[Completion],
+    labeler: DocstringStyleLabeler,
+    tie_below: int,
+    tokenizer: str,
 ) -> dict[str, Any]:
-    """One ranking record: completions with points, ranks by points (1 = best), and the pairs that are clear."""
+    """One ranking record: completions with points, ranks by points (1 = best), and the pairs that are clear.
+
+    `tokenizer`: fingerprint of that of the completions' ids.
+    """
     points = [labeler.points(pair, completion.text, completion.ended) for completion in completions]
     totals = [point.total for point in points]
     better = sorted(set(totals), reverse=True)
@@ -130,12 +143,14 @@ def record_of(
                 "text": completion.text,
                 "rank": better.index(point.total) + 1,
                 "ended": completion.ended,
+                "ids": completion.ids.tolist(),
                 "score": point.total,
                 "points": point.named(),
             }
             for completion, point in zip(completions, points, strict=True)
         ],
         "pairs": clear_pairs(totals, tie_below),
+        "tokenizer": tokenizer,
         "meta": {"kind": pair.kind, "name": pair.name, "module": pair.module, "reference": pair.response},
     }
 
@@ -161,8 +176,11 @@ def _refuse_rejected(read: Rankings) -> None:
 
 
 def _describe(published: Path) -> dict[str, Any]:
-    """Counts and mean points for the report, with the record whose points differ most as the example."""
-    read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "validation")}
+    """Counts and mean points for the report, with the record whose points differ most as the example.
+
+    `without_clear_pair`: prompts of each split that the reward model neither learns from nor is judged by.
+    """
+    read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "test")}
     _refuse_rejected(read["train"])
     rows = read_lines(published / "train.jsonl")
     completions = [completion for row in rows for completion in row["completions"]]
@@ -172,10 +190,13 @@ def _describe(published: Path) -> dict[str, Any]:
     pairs = sum(len(row["pairs"]) for row in rows)
     return {
         "groups": len(read["train"].groups),
-        "validation_groups": len(read["validation"].groups),
+        "test_groups": len(read["test"].groups),
         "pairs": pairs,
         "ties": possible - pairs,
-        "rejected": len(read["train"].rejected) + len(read["validation"].rejected),
+        "without_clear_pair": {
+            split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()
+        },
+        "rejected": len(read["train"].rejected) + len(read["test"].rejected),
         "points_mean": {name: float(np.mean([c["points"][name] for c in completions])) for name in names},
         "score_mean": float(np.mean([c["score"] for c in completions])),
         "example": rows[int(np.argmax(spread))],

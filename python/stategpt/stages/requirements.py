@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from stategpt.config import Run
 from stategpt.data import AnyTokenizer, Pair, PythonLibrary, chat_prompt, sft_segment
 from stategpt.data.few_shot import choose_examples, few_shot_document
+from stategpt.data.python_library.records import SIDES
 from stategpt.errors import ContextOverflow, DataError, InvalidArgument
 
 
@@ -17,42 +18,44 @@ def require_usable(run: Run, tok: AnyTokenizer, library: PythonLibrary) -> None:
     """Refuses a run that could not end: no pairs, a prompt or a pair without room, too few examples.
 
     Raises:
-        DataError: no training pairs, or no held-out ones that ask what something does.
+        DataError: no training pairs, or none to validate or test with.
         ContextOverflow: a training pair, a held-out prompt or the few-shot document with it leaves no room in
             `model.context_tokens`; the message names it.
         InvalidArgument: fewer short examples than `evaluate.few_shot_examples`.
     """
     if not library.pairs_train:
         raise DataError("the corpus has no training pairs: no docstring of its training modules reads as a sentence")
-    if not any(pair.kind == "what" for pair in library.pairs_validation):
-        raise DataError(
-            "the corpus has no held-out question: no docstring of its held-out modules reads as a sentence. Give it "
-            "more modules, or raise corpus.validation_share."
-        )
+    for side in SIDES[1:]:
+        if not library.pairs(side):
+            raise DataError(
+                f"the corpus has no {side} question: no docstring of its {side} modules reads as a sentence. Give it "
+                f"more modules, or raise corpus.{side}_share."
+            )
+    held_out = library.pairs_validation + library.pairs_test
     context = run.model.context_tokens
     for number, pair in enumerate(library.pairs_train):
         try:
             sft_segment(tok, pair.prompt, pair.response, context_tokens=context)
         except ContextOverflow as error:
             raise ContextOverflow(f"pair {number} ({pair.name}): {error} {_REMEDY}") from None
-    for pair in library.pairs_validation:
+    for pair in held_out:
         try:
             chat_prompt(tok, pair.prompt, context_tokens=context)
         except ContextOverflow as error:
             raise ContextOverflow(f"held-out pair {pair.name}: {error} {_REMEDY}") from None
-    _require_few_shot(run, tok, library)
+    _require_few_shot(run, tok, library.pairs_train, held_out)
 
 
 _REMEDY = "Raise model.context_tokens or lower corpus.maximum_pair_characters."
 
 
-def _require_few_shot(run: Run, tok: AnyTokenizer, library: PythonLibrary) -> None:
+def _require_few_shot(run: Run, tok: AnyTokenizer, train: Sequence[Pair], held_out: Sequence[Pair]) -> None:
     count, context = run.evaluate.few_shot_examples, run.model.context_tokens
     try:
-        examples = choose_examples(library.pairs_train, count, run.evaluate.seed)
+        examples = choose_examples(train, count, run.evaluate.seed)
     except InvalidArgument as error:
         raise InvalidArgument(f"evaluate.few_shot_examples = {count}: {error}") from None
-    longest, tokens = _longest_document(tok, examples, library.pairs_validation)
+    longest, tokens = _longest_document(tok, examples, held_out)
     if tokens >= context:
         raise ContextOverflow(
             f"evaluate.few_shot_examples = {count}: with the question about {longest.name} the document of examples is "

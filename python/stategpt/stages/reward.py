@@ -9,6 +9,8 @@ the reward token, which is always present and last; its index comes from the len
 After training the scores are shifted so that the written demonstrations score 0 on average: `reward_offset`, kept with
 the model. Ties stay out of the loss and are counted.
 
+A prompt's completions share one copy of it where that is less to compute (`reward.arrange`); the rewards are the same.
+
 Differs from the textbook: the head starts at zero mean with standard deviation 1/sqrt(width + 1) (Stiennon et al. 2020)
 and has no bias, so the folder loads elsewhere as a sequence classifier with one label.
 
@@ -27,6 +29,8 @@ from torch import Tensor
 
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
+from stategpt.config.cost import block_flops
+from stategpt.config.stages import Arrangement
 from stategpt.data import Pair, RankingBatch, RankingBatches, Rankings, chat_prompt, read_library
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
@@ -69,18 +73,28 @@ class RewardTask:
         return self.read.batches(
             self.inputs.tok,
             run.reward.prompts_per_batch,
-            run.reward.arrange,
-            run.model.context_tokens,
+            context_tokens=run.model.context_tokens,
             seed=run.seed,
             epoch=epoch,
         )
 
     def updates(self, step: int) -> Iterable[Sequence[PairBatch]]:
-        """One update of `prompts_per_batch` whole prompts."""
+        """One update of up to `prompts_per_batch` whole prompts, in micro-batches of `micro_batch_prompts`."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._epoch_batches(epoch)
-        yield [to_tensors(self._batches[index], self.inputs.device)]
+        yield [to_tensors(batch, self.inputs.device) for batch in self._arranged(index)]
+
+    def _arranged(self, index: int) -> list[RankingBatch]:
+        """The micro-batches of step `index` of the epoch, each in the arrangement asked for, or the cheaper one."""
+        run = self.inputs.run
+        asked = run.reward.arrange
+        kinds: tuple[Arrangement, ...] = ("shared_prefix", "rows") if asked == "auto" else (asked,)
+        parts = [self._batches.parts(index, run.reward.micro_batch_prompts, arrange) for arrange in kinds]
+        return [min(alike, key=self._work) for alike in zip(*parts, strict=True)]
+
+    def _work(self, batch: RankingBatch) -> float:
+        return block_flops(self.inputs.run.model, batch.layout.num_tokens, batch.layout.row_tokens)
 
     def weight(self, batch: PairBatch) -> float:
         """Prompts: each counts once, however many pairs it has."""
@@ -135,7 +149,7 @@ def reward(run: Run, folder: RunFolder) -> None:
     if not (trained and measured):
         with folder.timed("reward"):
             # Before the training, which would be in vain without a clear pair to judge it by.
-            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "validation"))
+            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "test"))
             pairs = read_library(folder.corpus).pairs_train
             model = (
                 RewardModel.from_pretrained(folder.model("reward")).to(inputs.device).eval()

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
-from stategpt.config.cost import forward_flops
+from stategpt.config.cost import block_flops
 from stategpt.data import Pair, Segment, read_library, sft_segment
 from stategpt.data.randomness import evenly_spread, permutation
 from stategpt.errors import ContextOverflow, DataError
@@ -60,7 +60,7 @@ class SegmentBatches:
 
     def batch(self, segments: Sequence[Segment]) -> TokenBatch:
         """Segments end to end in rows of the width that gives this model the least to do."""
-        return TokenBatch.packed(segments, self.pad, partial(forward_flops, self.model), self.device)
+        return TokenBatch.packed(segments, self.pad, partial(block_flops, self.model), self.device)
 
 
 def segments_of(inputs: Inputs, pairs: Sequence[Pair]) -> list[Segment]:

@@ -35,6 +35,9 @@ pub struct RankingTable {
     /// Whether each completion ended.
     #[pyo3(get)]
     ended: Vec<bool>,
+    /// Fingerprint of the tokenizer of each group's ids.
+    #[pyo3(get)]
+    tokenizers: Vec<Option<String>>,
     /// What was not taken.
     #[pyo3(get)]
     rejected: Vec<RejectedRow>,
@@ -46,6 +49,8 @@ pub struct RankingTable {
     blank_count: u64,
     ranks: Vec<u32>,
     completion_offsets: Vec<u64>,
+    token_ids: Vec<u32>,
+    token_offsets: Vec<u64>,
     pairs: Vec<u32>,
     pair_offsets: Vec<u64>,
 }
@@ -60,6 +65,16 @@ impl RankingTable {
     #[getter]
     fn completion_offsets<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
         self.completion_offsets.to_pyarray(py)
+    }
+
+    #[getter]
+    fn token_ids<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u32>> {
+        self.token_ids.to_pyarray(py)
+    }
+
+    #[getter]
+    fn token_offsets<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
+        self.token_offsets.to_pyarray(py)
     }
 
     #[getter]
@@ -78,6 +93,7 @@ impl RankingTable {
         let mut reader = Reader::new(source);
         let mut table = Self {
             completion_offsets: vec![0],
+            token_offsets: vec![0],
             pair_offsets: vec![0],
             ..Self::default()
         };
@@ -112,10 +128,13 @@ impl RankingTable {
         self.byte_offsets.push(byte_offset);
         self.ids.push(group.id);
         self.prompts.push(group.prompt);
+        self.tokenizers.push(group.tokenizer);
         for completion in group.completions {
             self.texts.push(completion.text);
             self.ranks.push(completion.rank);
             self.ended.push(completion.ended);
+            self.token_ids.extend(completion.ids.unwrap_or_default());
+            self.token_offsets.push(self.token_ids.len() as u64);
         }
         self.completion_offsets.push(self.texts.len() as u64);
     }

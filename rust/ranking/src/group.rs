@@ -17,6 +17,8 @@ pub struct Completion {
     pub rank: u32,
     /// Whether the answer ended by itself (end of text follows) rather than at a length limit.
     pub ended: bool,
+    /// The token ids as they were sampled, end of text included, if the record has them; never empty.
+    pub ids: Option<Vec<u32>>,
 }
 
 /// A prompt and all its completions: one element of a batch, never divided.
@@ -31,6 +33,8 @@ pub struct Group {
     /// Preferences stated one by one. They replace those the ranks imply, because "nearly as good" is not transitive
     /// and no ranks can say a > c where a = b and b = c. Never against the ranks.
     pub stated_pairs: Option<Vec<Pair>>,
+    /// Fingerprint of the tokenizer that the completions' ids are of; there where any completion has ids.
+    pub tokenizer: Option<String>,
 }
 
 impl Group {

@@ -9,9 +9,9 @@ use crate::problem::Problem;
 type Object = Map<String, Value>;
 
 /// Fields of a record; `meta` is the caller's own.
-const RECORD_FIELDS: &[&str] = &["id", "prompt", "completions", "pairs", "meta"];
+const RECORD_FIELDS: &[&str] = &["id", "prompt", "completions", "pairs", "tokenizer", "meta"];
 /// Fields of a completion; `score`, `points` and `source` inform people and are not trained on.
-const COMPLETION_FIELDS: &[&str] = &["text", "rank", "ended", "score", "points", "source"];
+const COMPLETION_FIELDS: &[&str] = &["text", "rank", "ended", "ids", "score", "points", "source"];
 
 /// Parses and validates one line. Every rule that needs only the record is checked here; unique ids are the reader's.
 pub(crate) fn parse_group(line: &[u8]) -> Result<Group, Problem> {
@@ -28,6 +28,7 @@ pub(crate) fn parse_group(line: &[u8]) -> Result<Group, Problem> {
     let prompt = string(record, "prompt", "")?;
     let completions = completions(record)?;
     let stated_pairs = stated_pairs(record, &completions)?;
+    let tokenizer = tokenizer(record, &completions)?;
     if id.is_empty() {
         return Err(Problem::EmptyId);
     }
@@ -39,6 +40,7 @@ pub(crate) fn parse_group(line: &[u8]) -> Result<Group, Problem> {
         prompt,
         completions,
         stated_pairs,
+        tokenizer,
     };
     no_equals_apart(&group)?;
     Ok(group)
@@ -76,7 +78,56 @@ fn completion(index: usize, item: &Value) -> Result<Completion, Problem> {
     if text.is_empty() && !ended {
         return Err(Problem::EmptyCompletion { completion: index });
     }
-    Ok(Completion { text, rank, ended })
+    let ids = match fields.get("ids") {
+        None => None,
+        Some(value) => Some(token_ids(value, index, &path)?),
+    };
+    Ok(Completion {
+        text,
+        rank,
+        ended,
+        ids,
+    })
+}
+
+fn token_ids(value: &Value, completion: usize, path: &str) -> Result<Vec<u32>, Problem> {
+    let items = array(value, &format!("{path}ids"))?;
+    if items.is_empty() {
+        return Err(Problem::EmptyIds { completion });
+    }
+    let mut ids = Vec::with_capacity(items.len());
+    for (place, item) in items.iter().enumerate() {
+        let Value::Number(number) = item else {
+            return Err(wrong_type(
+                format!("{path}ids[{place}]"),
+                item,
+                "an integer from 0",
+            ));
+        };
+        let id = number.as_u64().and_then(|id| u32::try_from(id).ok());
+        ids.push(id.ok_or_else(|| Problem::NoTokenId {
+            completion,
+            place,
+            id: number.to_string(),
+        })?);
+    }
+    Ok(ids)
+}
+
+fn tokenizer(record: &Object, completions: &[Completion]) -> Result<Option<String>, Problem> {
+    let tokenizer = match record.get("tokenizer") {
+        None => None,
+        Some(_) => Some(string(record, "tokenizer", "")?),
+    };
+    let with_ids = completions
+        .iter()
+        .position(|completion| completion.ids.is_some());
+    match with_ids {
+        Some(completion) if tokenizer.as_ref().is_none_or(String::is_empty) => {
+            Err(Problem::IdsWithoutTokenizer { completion })
+        }
+        _ => Ok(tokenizer),
+    }
 }
 
 fn rank(value: &Value, completion: usize, path: &str) -> Result<u32, Problem> {

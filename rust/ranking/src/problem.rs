@@ -71,6 +71,33 @@ pub enum Problem {
         /// Its index.
         completion: usize,
     },
+    /// A completion has an empty list of ids.
+    #[error("completions[{completion}].ids is empty; leave ids out where only the text is known")]
+    EmptyIds {
+        /// Its index.
+        completion: usize,
+    },
+    /// An entry of a completion's ids is no token id.
+    #[error(
+        "completions[{completion}].ids[{place}] is {id}; token ids are integers of 0 to 2^32 - 1"
+    )]
+    NoTokenId {
+        /// Index of the completion.
+        completion: usize,
+        /// Index in its ids.
+        place: usize,
+        /// The id as written.
+        id: String,
+    },
+    /// Ids mean something only with the tokenizer they are of.
+    #[error(
+        "completions[{completion}] has ids and the record no tokenizer; give its fingerprint as `tokenizer`, \
+         or leave the ids out"
+    )]
+    IdsWithoutTokenizer {
+        /// Index of the first completion with ids.
+        completion: usize,
+    },
     /// Fewer than two completions.
     #[error("{found} completion(s); a ranking compares at least 2")]
     OneCompletion {
@@ -174,6 +201,9 @@ impl Problem {
             Self::EmptyId => "empty_id",
             Self::EmptyPrompt => "empty_prompt",
             Self::EmptyCompletion { .. } => "empty_completion",
+            Self::EmptyIds { .. } => "empty_ids",
+            Self::NoTokenId { .. } => "no_token_id",
+            Self::IdsWithoutTokenizer { .. } => "ids_without_tokenizer",
             Self::OneCompletion { .. } => "one_completion",
             Self::TooManyCompletions { .. } => "too_many_completions",
             Self::UnknownRank { .. } => "unknown_rank",

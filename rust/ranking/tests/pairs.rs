@@ -10,12 +10,14 @@ fn group(ranks: &[u32]) -> Group {
         text: format!("answer {index}"),
         rank,
         ended: true,
+        ids: None,
     };
     Group {
         id: "g".to_owned(),
         prompt: "p".to_owned(),
         completions: ranks.iter().enumerate().map(completion).collect(),
         stated_pairs: None,
+        tokenizer: None,
     }
 }
 

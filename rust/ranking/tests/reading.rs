@@ -77,6 +77,42 @@ fn each_fault_is_rejected_with_its_stable_code() {
             "empty_completion",
         ),
         (
+            r#"{"id":"a","prompt":"p","tokenizer":"t","completions":[{"text":"x","rank":1,"ids":[]},{"text":"y","rank":2}]}"#,
+            "empty_ids",
+        ),
+        (
+            r#"{"id":"a","prompt":"p","tokenizer":"t","completions":[{"text":"x","rank":1,"ids":[1,-1]},{"text":"y","rank":2}]}"#,
+            "no_token_id",
+        ),
+        (
+            r#"{"id":"a","prompt":"p","tokenizer":"t","completions":[{"text":"x","rank":1,"ids":[4294967296]},{"text":"y","rank":2}]}"#,
+            "no_token_id",
+        ),
+        (
+            r#"{"id":"a","prompt":"p","tokenizer":"t","completions":[{"text":"x","rank":1,"ids":[1.0]},{"text":"y","rank":2}]}"#,
+            "no_token_id",
+        ),
+        (
+            r#"{"id":"a","prompt":"p","tokenizer":"t","completions":[{"text":"x","rank":1,"ids":["1"]},{"text":"y","rank":2}]}"#,
+            "wrong_type",
+        ),
+        (
+            r#"{"id":"a","prompt":"p","tokenizer":"t","completions":[{"text":"x","rank":1,"ids":7},{"text":"y","rank":2}]}"#,
+            "wrong_type",
+        ),
+        (
+            r#"{"id":"a","prompt":"p","completions":[{"text":"x","rank":1,"ids":[1]},{"text":"y","rank":2}]}"#,
+            "ids_without_tokenizer",
+        ),
+        (
+            r#"{"id":"a","prompt":"p","tokenizer":"","completions":[{"text":"x","rank":1},{"text":"y","rank":2,"ids":[1]}]}"#,
+            "ids_without_tokenizer",
+        ),
+        (
+            &format!(r#"{{"id":"a","prompt":"p","tokenizer":7,"completions":[{two}]}}"#),
+            "wrong_type",
+        ),
+        (
             r#"{"id":"a","prompt":"p","completions":[{"text":"x","rank":1},{"text":"x","rank":2}]}"#,
             "equal_completions_ranked_apart",
         ),
@@ -286,4 +322,16 @@ fn chosen_and_rejected_are_sent_to_their_reader() {
             .to_string()
             .contains("read_chosen_rejected")
     );
+}
+
+#[test]
+fn ids_and_their_tokenizer_are_kept_as_written() {
+    let text = br#"{"id":"a","prompt":"p","tokenizer":"t","completions":[{"text":"x","rank":1,"ids":[0,4294967295]},{"text":"y","rank":2}]}"#;
+    let (outcomes, _) = read(text);
+    let [Outcome::Kept { group, .. }] = outcomes.as_slice() else {
+        panic!("expected one group, got {outcomes:?}");
+    };
+    let ids: Vec<_> = group.completions.iter().map(|c| c.ids.clone()).collect();
+    assert_eq!(ids, [Some(vec![0, u32::MAX]), None]);
+    assert_eq!(group.tokenizer.as_deref(), Some("t"));
 }

@@ -11,6 +11,7 @@ import pytest
 
 from stategpt.config import CorpusConfig
 from stategpt.data.python_library import PythonLibrary, build_python_library, survey
+from stategpt.data.python_library.records import SIDES
 from stategpt.errors import CorpusError
 
 pytestmark = pytest.mark.xdist_group("library")
@@ -50,35 +51,36 @@ def build(tmp_path: Path) -> Callable[[Files], PythonLibrary]:
 def test_the_interpreters_library_gives_enough_of_everything(library: PythonLibrary) -> None:
     assert set(library.sources) == {"code", "docstrings", "comments"}
     for source in library.sources.values():
-        assert len(source.train) > len(source.validation) > 20
-        assert (len(source.train), len(source.validation)) == (
-            len(source.train_modules),
-            len(source.validation_modules),
-        )
+        assert len(source.train) > len(source.test) > len(source.validation) > 15
+        assert all(len(source.documents(side)) == len(source.modules(side)) for side in SIDES)
     assert len(library.pairs_train) > 4000
-    assert len(library.pairs_validation) > 800
+    assert len(library.pairs_test) > 1344, "672 prompts for a comparison, and as many names again"
+    assert len(library.pairs_validation) > 384, "192 prompts for the frontier, and as many names again"
     assert library.found["unusable_files"] == []
 
 
-def test_no_module_and_no_text_is_on_both_sides(library: PythonLibrary) -> None:
-    train, held_out = set(), set()
+def test_no_module_text_name_or_prompt_is_on_two_sides(library: PythonLibrary) -> None:
     for source in library.sources.values():
-        train |= set(source.train_modules)
-        held_out |= set(source.validation_modules)
-        documents = source.train + source.validation
+        documents = [document for side in SIDES for document in source.documents(side)]
         assert len(set(documents)) == len(documents)
-    train |= {pair.module for pair in library.pairs_train}
-    held_out |= {pair.module for pair in library.pairs_validation}
-    assert not train & held_out
-    assert held_out == set(library.found["modules"]["validation"])
-    assert not {p.summary.casefold() for p in library.pairs_train} & {
-        p.summary.casefold() for p in library.pairs_validation
-    }
+    modules, names, prompts, sentences = ([], [], [], [])
+    for side in SIDES:
+        pairs = library.pairs(side)
+        of_pairs = {pair.module for pair in pairs}
+        modules.append(of_pairs.union(*(source.modules(side) for source in library.sources.values())))
+        names.append({pair.name for pair in pairs})
+        prompts.append({pair.prompt for pair in pairs})
+        sentences.append({pair.summary.casefold() for pair in pairs})
+    for sides in (modules, names, prompts, sentences):
+        assert len(set.union(*sides)) == sum(map(len, sides))
+    train, validation, test = modules
+    assert (len(train), sorted(validation), sorted(test)) == tuple(library.found["modules"].values())
 
 
 def test_held_out_names_come_in_both_kinds_and_trained_names_in_one(library: PythonLibrary) -> None:
-    kinds = [pair.kind for pair in library.pairs_validation]
-    assert kinds == ["what", "complete"] * (len(kinds) // 2)
+    for side in SIDES[1:]:
+        kinds = [pair.kind for pair in library.pairs(side)]
+        assert kinds == ["what", "complete"] * (len(kinds) // 2)
     names = [pair.name for pair in library.pairs_train]
     assert len(set(names)) == len(names)
     what = sum(pair.kind == "what" for pair in library.pairs_train) / len(names)
@@ -86,7 +88,7 @@ def test_held_out_names_come_in_both_kinds_and_trained_names_in_one(library: Pyt
 
 
 def test_pairs_are_made_from_docstrings_of_the_same_corpus(library: PythonLibrary) -> None:
-    upper = next(p for p in library.pairs_train + library.pairs_validation if p.name == "str.upper")
+    upper = next(p for side in SIDES for p in library.pairs(side) if p.name == "str.upper")
     assert upper.summary == "Return a copy of the string converted to uppercase."
     assert upper.module == "builtins"
     text = {" ".join(document.split()) for document in library.sources["docstrings"].train}
@@ -106,7 +108,7 @@ def test_docstrings_are_conserved(library: PythonLibrary) -> None:
     dropped = sum(n for reason, n in found["dropped"]["docstrings"].items() if reason != "empty")
     kept = sum(side["documents"] for side in found["sources"]["docstrings"].values())
     assert read == kept + dropped
-    pairs = found["pairs"]["train"] + found["pairs"]["validation_names"]
+    pairs = found["pairs"]["train"] + found["pairs"]["validation_names"] + found["pairs"]["test_names"]
     assert kept == pairs + sum(found["dropped"]["pairs"].values())
 
 
@@ -135,7 +137,7 @@ def test_repetitions_are_counted_and_used_once(build: Callable[[Files], PythonLi
     assert found["dropped"]["docstrings"]["duplicate"] == 3
     assert found["dropped"]["code"]["duplicate"] == 3
     assert "c_modules" not in found["groups"]
-    documents = library.sources["docstrings"].train + library.sources["docstrings"].validation
+    documents = [document for side in SIDES for document in library.sources["docstrings"].documents(side)]
     assert sum("Say the same" in document for document in documents) == 1
 
 
@@ -173,8 +175,9 @@ def test_a_link_to_nothing_is_an_error_with_its_path(tmp_path: Path, build: Call
 
 
 def test_a_strange_escape_in_a_string_is_no_error(build: Callable[[Files], PythonLibrary]) -> None:
-    library = build({"a.py": "x = '\\d'\n" + MODULE.format("ash"), "b.py": MODULE.format("birch")})
-    assert len(library.sources["code"].train) + len(library.sources["code"].validation) == 2
+    others = {f"{name}.py": MODULE.format(name) for name in ("birch", "cedar")}
+    library = build({"a.py": "x = '\\d'\n" + MODULE.format("ash"), **others})
+    assert sum(len(library.sources["code"].documents(side)) for side in SIDES) == 2, "two of them are alike"
 
 
 def test_the_survey_counts_what_the_build_reads(library: PythonLibrary) -> None:

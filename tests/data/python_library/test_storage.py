@@ -10,11 +10,11 @@ from stategpt.errors import CorruptArtifact, ForeignArtifact
 
 
 def small_library() -> PythonLibrary:
-    split = Split(["a\fb\n", "c\u2028d é\n"], ["e"], ["m", "n"], ["o"])
+    split = Split(["a\fb\n", "c\u2028d é\n"], ["e"], ["m", "n"], ["o"], ["t\n"], ["p"])
     prompt = "Complete the docstring of `m.f`: Return the"
     pair = Pair("complete", "m.f", prompt, " value.", "m", "Return the value.", "()")
     sources = {"code": split, "docstrings": Split(), "comments": Split(["# x\n"], [], ["m"], [])}
-    return PythonLibrary(sources, [pair], [pair, pair], {"n": 1})
+    return PythonLibrary(sources, [pair], [pair, pair], [pair, pair, pair], {"n": 1})
 
 
 def test_it_reads_what_it_wrote(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from stategpt.data.python_library.units import fraction, held_out_units, unit_of
+from stategpt.data.python_library.records import SIDES
+from stategpt.data.python_library.units import fraction, split_units, unit_of
 from stategpt.errors import CorpusError
 
 
@@ -31,25 +32,41 @@ def test_fractions_are_even_and_fixed() -> None:
     assert fraction("split", 0, "json") == pytest.approx(0.5844719, abs=1e-6)
 
 
-def test_weights_held_out_stay_within_the_share() -> None:
+def _sides(weights: dict[str, int], validation_share: float, test_share: float, seed: int) -> list[list[str]]:
+    side_of = split_units(weights, validation_share, test_share, seed)
+    assert side_of.keys() == weights.keys()
+    return [sorted(unit for unit, found in side_of.items() if found == side) for side in SIDES]
+
+
+def test_weights_held_out_stay_within_their_shares() -> None:
     weights = {f"m{i}": 1 + i % 40 for i in range(200)}
+    whole = sum(weights.values())
     for seed in range(5):
-        held = sum(weights[unit] for unit in held_out_units(weights, 0.12, seed))
-        assert 0.11 * sum(weights.values()) < held <= 0.12 * sum(weights.values())
+        _, validation, test = _sides(weights, 0.04, 0.12, seed)
+        assert 0.03 * whole < sum(weights[unit] for unit in validation) <= 0.04 * whole
+        assert 0.11 * whole < sum(weights[unit] for unit in test) <= 0.12 * whole
 
 
 def test_the_seed_chooses_other_units_and_the_order_of_names_does_not() -> None:
     weights = {f"m{i}": 5 for i in range(100)}
-    assert held_out_units(weights, 0.1, 0) != held_out_units(weights, 0.1, 1)
-    assert held_out_units(dict(reversed(weights.items())), 0.1, 0) == held_out_units(weights, 0.1, 0)
+    assert all(a != b for a, b in zip(_sides(weights, 0.1, 0.1, 0), _sides(weights, 0.1, 0.1, 1), strict=True))
+    assert _sides(dict(reversed(weights.items())), 0.1, 0.1, 0) == _sides(weights, 0.1, 0.1, 0)
 
 
-@pytest.mark.parametrize("share", [0.001, 0.999])
-def test_neither_side_is_ever_empty(share: float) -> None:
-    assert len(held_out_units({"a": 5, "b": 5}, share, 0)) == 1
+def test_a_larger_validation_share_takes_nothing_from_the_order_of_the_test_side() -> None:
+    weights = {f"m{i}": 5 for i in range(100)}
+    _, few, test = _sides(weights, 0.02, 0.1, 0)
+    _, many, other = _sides(weights, 0.1, 0.1, 0)
+    assert set(few) < set(many)
+    assert set(test) - set(many) <= set(other)
 
 
-@pytest.mark.parametrize("weights", [{}, {"only": 3}])
-def test_one_module_cannot_be_split(weights: dict[str, int]) -> None:
-    with pytest.raises(CorpusError, match="at least two"):
-        held_out_units(weights, 0.5, 0)
+@pytest.mark.parametrize("shares", [(0.001, 0.001), (0.9, 0.099), (0.099, 0.9)])
+def test_no_side_is_ever_empty(shares: tuple[float, float]) -> None:
+    assert [len(side) for side in _sides({"a": 5, "b": 5, "c": 5}, *shares, 0)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("weights", [{}, {"only": 3}, {"one": 3, "two": 4}])
+def test_fewer_than_three_modules_cannot_be_split(weights: dict[str, int]) -> None:
+    with pytest.raises(CorpusError, match=rf"has {len(weights)} top-level .*at least three"):
+        split_units(weights, 0.5, 0.2, 0)

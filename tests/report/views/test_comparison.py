@@ -35,3 +35,43 @@ def test_the_change_of_diversity_has_its_interval(run_folder: Path) -> None:
         ("distinct-2", "0.467 → 0.259", "−45 %"),
         ("distinct-2, change", "−0.208", "−0.229 to −0.187"),
     ]
+
+
+def test_seeds_have_a_row_each_and_one_seed_is_said_to_be_left_out(
+    run_folder: Path, publish_part: Callable[..., str], tmp_path: Path
+) -> None:
+    shown = comparison(RunFiles(run_folder))
+    assert [(row["name"], row["wins"], row["kl"]) for row in shown["seeds"]] == [
+        ("rl", "62.0 %", "4.1"),
+        ("rl/seed_1", "60.0 %", "3.9"),
+        ("rl/seed_2", "64.0 %", "4.3"),
+    ]
+    assert "mean over 3 policies" in shown["left_out"]
+    one = {"seeds": 1, "systems": {"rlhf": {"seeds": [{"stage": "rl"}]}}}
+    publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": one})
+    alone = comparison(RunFiles(tmp_path))
+    assert alone["seeds"] == []
+    assert "leave the seed out" in alone["left_out"]
+
+
+def test_rlhf_against_best_of_n_says_what_the_intervals_show(
+    run_folder: Path, publish_part: Callable[..., str], tmp_path: Path
+) -> None:
+    shown = comparison(RunFiles(run_folder))
+    four = shown["against"][1]
+    assert (four["label"], four["wins"], four["wins_interval"]) == ("best-of-4", "−3.0 %", "−5.8 to −0.2")
+    assert (four["kl_bound"], four["kl"]) == ("≤ 0.64", "4.1")
+    assert "best-of-4, at 6.4 times the KL" in shown["judged"][0]
+    assert "more reward than best-of-8" in shown["judged"][1]
+
+    def judged(wins: float, reward: float, kl: float) -> list[str]:
+        row = {"wins": {"mean": wins, "low": wins}, "reward": {"mean": reward, "low": reward}, "kl_bound": 0.64}
+        system = {"rlhf": {"kl": {"mean": kl}}}
+        part = {"against_best_of": {"4": row}, "systems": system}
+        publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": part})
+        return comparison(RunFiles(tmp_path))["judged"]
+
+    assert judged(wins=0.1, reward=1.0, kl=4.0) == [], "more wins for more KL and reward"
+    assert judged(wins=-0.1, reward=-1.0, kl=0.5) == []
+    assert len(judged(wins=-0.1, reward=-1.0, kl=0.7)) == 1
+    assert "over-optimisation" in judged(wins=-0.1, reward=1.0, kl=0.5)[0]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from stategpt.report.page import render
 from stategpt.report.run_files import RunFiles
 from stategpt.report.views.feedback import feedback
 
@@ -32,7 +33,8 @@ def test_completions_without_points_still_show(
 def test_only_measured_numbers_of_the_reward_model_are_listed(run_folder: Path, tmp_path: Path) -> None:
     numbers = {label: (value, note) for label, value, note in feedback(RunFiles(run_folder))["reward"]}
     assert numbers["pair accuracy"] == ("0.815", "0.797 to 0.833")
-    assert numbers["McNemar p"] == ("3.1e−79", "778 pairs to the model, 206 to length")
+    assert numbers["model minus length"] == ("+0.263", "0.222 to 0.304")
+    assert numbers["pairs"] == ("2,103", "with a clear preference, of 451 of 672 prompts")
     assert feedback(RunFiles(tmp_path))["reward"] == []
 
 
@@ -42,3 +44,13 @@ def test_the_frontier_says_where_wins_were_highest(run_folder: Path) -> None:
         ("beta 0.1", "62.0 %", "62.0 % at 4.1 nats"),
         ("beta 0.04", "58.5 %", "61.5 % at 5.9 nats"),
     ]
+
+
+def test_the_labelers_part_is_said(run_folder: Path, tmp_path: Path) -> None:
+    said = " ".join(feedback(RunFiles(run_folder))["labeler"])
+    assert "One rule, not people, makes the ranking data and judges the policies" in said
+    assert "near" in said
+    assert "451 of 672 test prompts" in said
+    page = render(run_folder).read_text()
+    assert "Its prompts are SFT&#39;s prompts" in page or "Its prompts are SFT's prompts" in page
+    assert "672 test prompts about 518 names" in page

@@ -68,4 +68,4 @@ def test_the_sample_is_the_longest_document_with_its_bytes_per_token(
 def test_tokenizer_statistics_are_read_from_its_manifest(run_folder: Path) -> None:
     found = material(RunFiles(run_folder))
     assert found["vocab_size"] == "4,096"
-    assert {"source": "docstrings", "train": "3.61", "validation": "3.42"} in found["bytes_per_token"]
+    assert {"source": "docstrings", "train": "3.61", "validation": "3.42", "test": "3.40"} in found["bytes_per_token"]

@@ -33,5 +33,5 @@ def test_a_stage_that_was_not_reached_has_no_numbers(write_run: Callable[..., Pa
 def test_every_gate_has_words_for_a_reader(run_folder: Path) -> None:
     rows = overview(RunFiles(run_folder))["gates"]
     assert {row["name"] for row in rows} <= GATE_LABELS.keys()
-    assert {row["verdict"] for row in rows} == {"pass"}
-    assert rows[1]["rule"].startswith("share ending with end-of-text ≥ 0.97")
+    assert [row["name"] for row in rows if row["verdict"] != "pass"] == ["rl_best_of_n"], "KL 4.1 is 6.4 times 0.64"
+    assert rows[1]["rule"].startswith("share ending with end-of-text: lower bound > 0.97")

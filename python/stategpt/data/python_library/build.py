@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,16 @@ from stategpt.config import CorpusConfig
 from stategpt.data.python_library.extension_modules import available
 from stategpt.data.python_library.pairs import Summary, make_pair, summaries, training_pair
 from stategpt.data.python_library.reading import C_GROUP, Reading, Text, source_files
-from stategpt.data.python_library.records import Pair, PythonLibrary, Split
+from stategpt.data.python_library.records import SIDES, Pair, PythonLibrary, Side, Split
 from stategpt.data.python_library.source_files import LEFT_OUT, file_counts
-from stategpt.data.python_library.units import held_out_units
+from stategpt.data.python_library.units import split_units
 
 
 def build_python_library(config: CorpusConfig) -> PythonLibrary:
     """The corpus that `config` describes. About 7 seconds for the interpreter's library on one core.
 
     Raises `CorpusError` for a folder that is missing, unreadable or without .py files, for a file of the user's own
-    (kind "files") that is not UTF-8 or not Python, and when fewer than two top-level modules leave nothing to hold out.
+    (kind "files") that is not UTF-8 or not Python, and when fewer than three top-level modules cannot be split.
     """
     reading = Reading.of(config)
     entries = reading.distinct_entries()
@@ -40,11 +40,11 @@ def build_python_library(config: CorpusConfig) -> PythonLibrary:
     )
     prompts = Counter(summary.entry.unit for summary in usable)
     weights = {unit: 1 + prompts[unit] for texts in documents.values() for _, unit in texts}
-    held_out = held_out_units(weights, config.validation_share, config.split_seed)
-    sources = {source: _split(texts, held_out) for source, texts in documents.items()}
-    train, validation = _pairs(usable, held_out, config.split_seed)
-    library = PythonLibrary(sources, train, validation, found={"kind": config.kind})
-    library.found.update(_found(reading, library, weights, held_out))
+    side_of = split_units(weights, config.validation_share, config.test_share, config.split_seed)
+    sources = {source: _split(texts, side_of) for source, texts in documents.items()}
+    pairs = _pairs(usable, side_of, config.split_seed)
+    library = PythonLibrary(sources, pairs["train"], pairs["validation"], pairs["test"], found={"kind": config.kind})
+    library.found.update(_found(reading, library, side_of))
     return library
 
 
@@ -71,28 +71,26 @@ def survey(config: CorpusConfig | None = None) -> dict[str, Any]:
     }
 
 
-def _split(texts: Iterable[Text], held_out: frozenset[str]) -> Split:
+def _split(texts: Iterable[Text], side_of: Mapping[str, Side]) -> Split:
     split = Split()
     for text, unit in texts:
-        split.add(text, unit, held_out=unit in held_out)
+        split.add(text, unit, side_of[unit])
     return split
 
 
-def _pairs(usable: Iterable[Summary], held_out: frozenset[str], seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Training pairs, one a name; held-out pairs, both kinds of each name."""
-    train: list[Pair] = []
-    validation: list[Pair] = []
+def _pairs(usable: Iterable[Summary], side_of: Mapping[str, Side], seed: int) -> dict[Side, list[Pair]]:
+    """Training pairs, one a name; of validation and test both kinds of each name."""
+    pairs: dict[Side, list[Pair]] = {side: [] for side in SIDES}
     for summary in usable:
-        if summary.entry.unit in held_out:
-            validation += [make_pair(summary, "what", seed), make_pair(summary, "complete", seed)]
+        side = side_of[summary.entry.unit]
+        if side == "train":
+            pairs[side].append(training_pair(summary, seed))
         else:
-            train.append(training_pair(summary, seed))
-    return train, validation
+            pairs[side] += [make_pair(summary, "what", seed), make_pair(summary, "complete", seed)]
+    return pairs
 
 
-def _found(
-    reading: Reading, library: PythonLibrary, units: Collection[str], held_out: frozenset[str]
-) -> dict[str, Any]:
+def _found(reading: Reading, library: PythonLibrary, side_of: Mapping[str, Side]) -> dict[str, Any]:
     """The statistics: plain JSON values, without paths of this machine."""
     left_out = file_counts(reading.files.left_out)
     return {
@@ -107,14 +105,20 @@ def _found(
             "train": len(library.pairs_train),
             "train_what": sum(pair.kind == "what" for pair in library.pairs_train),
             "validation_names": len(library.pairs_validation) // 2,
+            "test_names": len(library.pairs_test) // 2,
         },
-        "modules": {"train": len(units) - len(held_out), "validation": sorted(held_out)},
+        "modules": {
+            "train": sum(side == "train" for side in side_of.values()),
+            **{held: sorted(unit for unit, side in side_of.items() if side == held) for held in SIDES[1:]},
+        },
     }
 
 
 def _sizes(split: Split) -> dict[str, dict[str, int]]:
-    sides = {"train": split.train, "validation": split.validation}
     return {
-        side: {"documents": len(texts), "bytes": sum(len(text.encode()) for text in texts)}
-        for side, texts in sides.items()
+        side: {
+            "documents": len(split.documents(side)),
+            "bytes": sum(len(text.encode()) for text in split.documents(side)),
+        }
+        for side in SIDES
     }

@@ -8,6 +8,12 @@ from typing import Any, Literal
 
 PairKind = Literal["what", "complete"]
 EntryKind = Literal["module", "class", "function"]
+Side = Literal["train", "validation", "test"]
+
+SIDES: tuple[Side, ...] = ("train", "validation", "test")
+"""train: what stages learn from. validation: what a setting may be chosen by, and what is looked at in training. test:
+what gates, report and comparison measure on, and nothing else reads.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +72,23 @@ class Split:
     validation: list[str] = field(default_factory=list)
     train_modules: list[str] = field(default_factory=list)
     validation_modules: list[str] = field(default_factory=list)
+    test: list[str] = field(default_factory=list)
+    test_modules: list[str] = field(default_factory=list)
 
-    def add(self, document: str, module: str, *, held_out: bool) -> None:
+    def add(self, document: str, module: str, side: Side) -> None:
         """Append one document to its side."""
-        (self.validation if held_out else self.train).append(document)
-        (self.validation_modules if held_out else self.train_modules).append(module)
+        self.documents(side).append(document)
+        self.modules(side).append(module)
+
+    def documents(self, side: Side) -> list[str]:
+        """The documents of one side."""
+        found: list[str] = getattr(self, side)
+        return found
+
+    def modules(self, side: Side) -> list[str]:
+        """The module of each document of one side."""
+        found: list[str] = getattr(self, f"{side}_modules")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,13 @@ class PythonLibrary:
     pairs_train: list[Pair]
     """One pair a name, its kind drawn by hash: half of each."""
     pairs_validation: list[Pair]
-    """Both kinds of every held-out name, one after the other."""
+    """Both kinds of every validation name, one after the other."""
+    pairs_test: list[Pair]
+    """Both kinds of every test name, one after the other."""
     found: dict[str, Any]
     """What was read, kept, left out and dropped, by reason; plain JSON values."""
+
+    def pairs(self, side: Side) -> list[Pair]:
+        """The pairs of one side."""
+        found: list[Pair] = getattr(self, f"pairs_{side}")
+        return found

@@ -1,8 +1,8 @@
 """The corpus on disk: one published folder of JSONL files that people can read.
 
-corpus/<source>/{train,validation}.jsonl    {"module": ..., "text": ...}       one document a line
-corpus/pairs/{train,validation}.jsonl       the fields of `Pair`               one pair a line
-corpus/statistics.json                      `PythonLibrary.found`
+corpus/<source>/{train,validation,test}.jsonl    {"module": ..., "text": ...}       one document a line
+corpus/pairs/{train,validation,test}.jsonl       the fields of `Pair`               one pair a line
+corpus/statistics.json                           `PythonLibrary.found`
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from stategpt.artifacts import Manifest, publish_folder, verify
 from stategpt.config.material import SOURCES
-from stategpt.data.python_library.records import Pair, PythonLibrary, Split
+from stategpt.data.python_library.records import SIDES, Pair, PythonLibrary, Split
 
 KIND = "corpus"
 
@@ -29,10 +29,11 @@ def write_library(library: PythonLibrary, folder: str | PathLike[str], *, finger
 
     def write(target: Path) -> None:
         for source, split in library.sources.items():
-            _write_lines(target / source / "train.jsonl", _documents(split.train, split.train_modules))
-            _write_lines(target / source / "validation.jsonl", _documents(split.validation, split.validation_modules))
-        _write_lines(target / "pairs" / "train.jsonl", map(dataclasses.asdict, library.pairs_train))
-        _write_lines(target / "pairs" / "validation.jsonl", map(dataclasses.asdict, library.pairs_validation))
+            for side in SIDES:
+                lines = _documents(split.documents(side), split.modules(side))
+                _write_lines(target / source / f"{side}.jsonl", lines)
+        for side in SIDES:
+            _write_lines(target / "pairs" / f"{side}.jsonl", map(dataclasses.asdict, library.pairs(side)))
         statistics = json.dumps(library.found, indent=2, ensure_ascii=False)
         (target / "statistics.json").write_text(statistics + "\n", encoding="utf-8")
 
@@ -49,14 +50,14 @@ def read_library(folder: str | PathLike[str]) -> PythonLibrary:
     sources = {}
     for source in SOURCES:
         split = sources[source] = Split()
-        for side in ("train", "validation"):
+        for side in SIDES:
             for line in _read_lines(root / source / f"{side}.jsonl"):
-                split.add(line["text"], line["module"], held_out=side == "validation")
-    train, validation = (
-        [Pair(**line) for line in _read_lines(root / "pairs" / f"{side}.jsonl")] for side in ("train", "validation")
+                split.add(line["text"], line["module"], side)
+    train, validation, test = (
+        [Pair(**line) for line in _read_lines(root / "pairs" / f"{side}.jsonl")] for side in SIDES
     )
     found = json.loads((root / "statistics.json").read_text(encoding="utf-8"))
-    return PythonLibrary(sources, train, validation, found)
+    return PythonLibrary(sources, train, validation, test, found)
 
 
 def _documents(texts: Iterable[str], modules: Iterable[str]) -> Iterator[Mapping[str, str]]:

@@ -1,4 +1,4 @@
-"""Which modules are held out together, and which are held out.
+"""Which modules are held out together, and on which side of the split.
 
 The unit of the split is the top-level module, because the functions of one module describe each other. A C accelerator
 and its Python twin (`_json` and `json`, `_pydecimal` and `decimal`) are one unit: they share their docstrings.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import blake2b
 
+from stategpt.data.python_library.records import SIDES, Side
 from stategpt.errors import CorpusError
 
 # What stripping the leading underscore does not bring together.
@@ -39,23 +40,33 @@ def fraction(*parts: str | int) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def held_out_units(weights: Mapping[str, int], share: float, seed: int) -> frozenset[str]:
-    """Units held out: taken in the order of their fraction as long as their weights together stay within `share`.
+def split_units(weights: Mapping[str, int], validation_share: float, test_share: float, seed: int) -> dict[str, Side]:
+    """The side of every unit: for validation, then for test, units are drawn as long as they stay within the share.
 
-    The weight of a unit is 1 + its prompts. Weights keep the held-out set as large under every seed, though one unit
-    (`builtins`) may hold a twentieth of everything. At least one unit is held out and at least one is not.
-    Raises `CorpusError` when there are fewer than two units.
+    The weight of a unit is 1 + its prompts. Weights keep a side as large under every seed, though one unit (`builtins`)
+    may hold a twentieth of everything. Each side draws in an order of its own, which depends on names and seed alone;
+    at least one unit is on each of the three. Raises `CorpusError` when there are fewer than three units.
     """
-    order = sorted(weights, key=lambda unit: (fraction("split", seed, unit), unit))
-    if len(order) < 2:
+    if len(weights) < len(SIDES):
         raise CorpusError(
-            f"the corpus has {len(order)} top-level module(s) ({', '.join(order) or 'none'}): nothing could be held "
-            "out. Give corpus.paths with at least two top-level modules or packages."
+            f"the corpus has {len(weights)} top-level module(s) ({', '.join(sorted(weights)) or 'none'}): it cannot be "
+            "split into training, validation and test. Give corpus.paths with at least three top-level modules or "
+            "packages."
         )
+    validation = _drawn(weights, frozenset(), validation_share, "split", seed, most=len(weights) - 2)
+    test = _drawn(weights, validation, test_share, "test split", seed, most=len(weights) - len(validation) - 1)
+    return {unit: "validation" if unit in validation else "test" if unit in test else "train" for unit in weights}
+
+
+def _drawn(
+    weights: Mapping[str, int], taken: frozenset[str], share: float, purpose: str, seed: int, most: int
+) -> frozenset[str]:
+    """1 to `most` units that are not `taken`, in the order of their fraction, within `share` of all weights if any."""
+    order = sorted(weights.keys() - taken, key=lambda unit: (fraction(purpose, seed, unit), unit))
     room = share * sum(weights.values())
     chosen: list[str] = []
     for unit in order:
-        if weights[unit] <= room and len(chosen) < len(order) - 1:
+        if weights[unit] <= room and len(chosen) < most:
             chosen.append(unit)
             room -= weights[unit]
     return frozenset(chosen or order[:1])

@@ -27,7 +27,7 @@ def _rewards(files: RunFiles) -> list[Sketch]:
     if not scores:
         return []
     caption = (
-        "Reward of completions on held-out prompts. Scores are shifted so that the demonstrations, written by people, "
+        "Reward of completions on test prompts. Scores are shifted so that the demonstrations, written by people, "
         "average 0. Dashes mark the means."
     )
     return [Sketch("rewards", "What the reward model says", caption, partial(_paint_densities, scores=scores))]
@@ -61,7 +61,7 @@ def _calibration(files: RunFiles) -> list[Sketch]:
     if not points:
         return []
     caption = (
-        "Held-out pairs in buckets of the score difference: how sure the model is of the order, and how often it is "
+        "Test pairs in buckets of the score difference: how sure the model is of the order, and how often it is "
         "right. On the diagonal it knows how much it knows."
     )
     return [
@@ -86,7 +86,7 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
     sketches = []
     for key, best, name, title, axis, caption in (
         ("reward_mean", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
-         "Mean reward on held-out prompts as the policy moves away from SFT; each point is a moment of training."),
+         "Mean reward on validation prompts as the policy moves away from SFT; each point is a moment of training."),
         ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What the labeler sees", "win rate against SFT",
          "The same moments, judged by the labeler that the reward model imitates. Where reward still rises and wins do "
          "not, the policy exploits the reward model: over-optimisation."),

@@ -44,7 +44,7 @@ def _bits_per_byte(files: RunFiles) -> list[Sketch]:
     if not whole:
         return []
     caption = (
-        "Bits per byte on held-out modules, from raw bytes; lower is better. The 5-gram (Kneser-Ney, on bytes) was "
+        "Bits per byte on test modules, from raw bytes; lower is better. The 5-gram (Kneser-Ney, on bytes) was "
         "trained on the same bytes that the model saw."
     )
     paint = partial(

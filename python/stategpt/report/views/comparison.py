@@ -21,6 +21,9 @@ def comparison(files: RunFiles) -> dict[str, Any]:
     return {
         "prompts": data.get("prompts"),
         "systems": [_system_row(name, row, field(data, "elo", name)) for name, row in systems.items()],
+        "names": data.get("names"),
+        "against": _against_rows(data),
+        "judged": _judged(data),
         "seeds": _seed_rows(data),
         "left_out": _left_out(data),
         "examples": [example for example in examples if example["answers"]],
@@ -70,6 +73,50 @@ def _system_row(name: str, row: Mapping[str, Any], elo: Any) -> dict[str, str]:
         "length": fixed(number(row, "length_tokens"), 1),
         "ended": percent(number(row, "ended_share")),
     }
+
+
+def _against_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
+    """RLHF minus best-of-n, by n."""
+    return [
+        {
+            "label": f"best-of-{size}",
+            "wins": f"{signed(100 * wins, 1)} %" if (wins := number(row, "wins")) is not None else fixed(None),
+            "wins_interval": _percent_span(row.get("wins")),
+            "reward": signed(number(row, "reward"), 2),
+            "reward_interval": span(row.get("reward"), 2),
+            "kl_bound": f"≤ {fixed(number(row, 'kl_bound'), 2)}",
+            "kl": fixed(number(data, "systems", "rlhf", "kl"), 1),
+        }
+        for size, row in (data.get("against_best_of") or {}).items()
+    ]
+
+
+def _judged(data: Mapping[str, Any]) -> list[str]:
+    """What the comparison with best-of-n shows, said only where the intervals show it."""
+    rows = list((data.get("against_best_of") or {}).items())
+    kl = number(data, "systems", "rlhf", "kl")
+    said = []
+    for size, row in rows:
+        bound = number(row, "kl_bound")
+        if bound and kl is not None and kl > bound and not _above_zero(row.get("wins")):
+            said.append(
+                f"RLHF does not win measurably more often than best-of-{size}, at {fixed(kl / bound, 1)} times the KL "
+                f"that best-of-{size} can reach ({fixed(bound, 2)} nats, a bound for any reward)."
+            )
+            break
+    exploited = [size for size, row in rows if _above_zero(row.get("reward")) and not _above_zero(row.get("wins"))]
+    if exploited:
+        said.append(
+            f"RLHF earns more reward than best-of-{exploited[-1]} and does not win measurably more often: what it "
+            "gained beyond is the reward model's error. That is over-optimisation, at the main beta."
+        )
+    return said
+
+
+def _above_zero(interval: Any) -> bool:
+    """Whether the whole interval lies above 0."""
+    low = field(interval, "low")
+    return low is not None and low > 0
 
 
 def _seed_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from stategpt.evaluate.gates import format_value
 from stategpt.report.run_files import RunFiles, field, number
 from stategpt.report.wording import count, fixed, percent, signed, span
 from stategpt.visible_text import visible
@@ -16,6 +15,7 @@ def feedback(files: RunFiles) -> dict[str, Any]:
         "ranked": _ranked(files.evaluation("rankings")),
         "rankings": _ranking_counts(files.evaluation("rankings")),
         "reward": _reward_numbers(files.evaluation("reward")),
+        "labeler": _labeler(files.evaluation("reward")),
         "rl": _rl_numbers(files),
         "frontiers": _frontier_rows(files),
     }
@@ -24,7 +24,7 @@ def feedback(files: RunFiles) -> dict[str, Any]:
 def _ranking_counts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     wanted = (
         ("ranked prompts", "groups"),
-        ("held-out prompts", "validation_groups"),
+        ("test prompts", "test_groups"),
         ("clear pairs", "pairs"),
         ("ties", "ties"),
         ("rejected records", "rejected"),
@@ -72,20 +72,38 @@ def _pairs(pairs: Sequence[Sequence[int]] | None, letters: Mapping[int, str]) ->
 
 def _reward_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Label, value and a note; only what was measured."""
-    b, c = (count(number(data, "mcnemar", key)) for key in "bc")
+    prompts, with_pairs = (number(data, key) for key in ("prompts", "prompts_with_pairs"))
+    of_prompts = f", of {count(with_pairs)} of {count(prompts)} prompts" if prompts and with_pairs else ""
     wanted: tuple[tuple[str, tuple[str, ...], Callable[[float | None], str], str], ...] = (
-        ("pairs", ("pairs",), count, "with a clear preference"),
+        ("pairs", ("pairs",), count, f"with a clear preference{of_prompts}"),
         ("pair accuracy", ("pair_accuracy",), fixed, span(field(data, "pair_accuracy"))),
         ("length-only baseline", ("length_only_accuracy",), fixed, ""),
-        ("McNemar p", ("mcnemar", "p"), format_value, f"{b} pairs to the model, {c} to length"),
+        ("model minus length", ("length_margin",), signed, span(field(data, "length_margin"))),
         ("calibration slope", ("calibration_slope",), partial(fixed, digits=2), "1 calibrated, less over-confident"),
-        ("correlation with length", ("length_correlation",), partial(signed, digits=2), "within pairs"),
+        ("correlation with length", ("length_correlation",), partial(signed, digits=2), "within prompts"),
         ("shift", ("reward_offset",), partial(signed, digits=2), "so that demonstrations average 0"),
     )
     measured = ((label, number(data, *keys), shown, note) for label, keys, shown, note in wanted)
     return [
         (label, shown(value).replace("-", "−"), note) for label, value, shown, note in measured if value is not None
     ]
+
+
+def _labeler(data: Mapping[str, Any]) -> list[str]:
+    """What the one rule behind rankings and wins means for both, in sentences."""
+    prompts, with_pairs = (number(data, key) for key in ("prompts", "prompts_with_pairs"))
+    said = [
+        "One rule, not people, makes the ranking data and judges the policies: wins say how well RL learned this rule "
+        "through the reward model, and nothing of what readers would prefer.",
+        "The rule's point for a word of the reference (near) needs the reference, which neither the reward model nor "
+        "the policy sees: pairs that it decides are an error that no reward model can avoid.",
+    ]
+    if prompts and with_pairs:
+        said.append(
+            f"Accuracy is measured where the rule is clear: {count(with_pairs)} of {count(prompts)} test prompts have "
+            "a pair whose points differ enough (rankings.tie_below); the others, the harder part, count nowhere."
+        )
+    return said
 
 
 def _rl_numbers(files: RunFiles) -> list[tuple[str, str, str]]:

@@ -50,6 +50,7 @@ def _bytes_per_token(statistics: Any) -> list[dict[str, str]]:
             "source": source,
             "train": fixed(number(splits, source, "train"), 2),
             "validation": fixed(number(splits, source, "validation"), 2),
+            "test": fixed(number(splits, source, "test"), 2),
         }
         for source in splits
     ]

@@ -15,6 +15,7 @@ GATE_LABELS = {
     "reward_beats_length": "Reward model: more than length",
     "rl_win_rate": "RLHF: win rate",
     "rl_kl": "RLHF: distance from SFT",
+    "rl_best_of_n": "RLHF: against best-of-n",
     "relevance_similarity": "Relevance: similarity",
     "relevance_mentions_name": "Relevance: names the thing",
     "diversity_change": "Diversity: change",

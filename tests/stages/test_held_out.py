@@ -1,0 +1,197 @@
+"""Which side of the split each measure reads: test for gates and comparison, validation while RL trains."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from stategpt.artifacts import RunFolder, publish_folder, read_lines  # noqa: E402
+from stategpt.config import Run  # noqa: E402
+from stategpt.data import PythonLibrary  # noqa: E402
+from stategpt.data.python_library.records import SIDES  # noqa: E402
+from stategpt.evaluate import Judge, evaluate_answers, evaluate_base, held_out_pairs  # noqa: E402
+from stategpt.evaluate import comparison as systems  # noqa: E402
+from stategpt.generate import Engine  # noqa: E402
+from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.stages import rankings as ranking_stage  # noqa: E402
+from stategpt.stages import reward as reward_stage  # noqa: E402
+from stategpt.stages.compare import compare  # noqa: E402
+from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.stages.rankings import rankings  # noqa: E402
+from stategpt.stages.rl import rl  # noqa: E402
+
+
+def _asked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collects the decoded prompts that any engine is given."""
+    seen: list[str] = []
+    generate = Engine.generate
+
+    def record(self: Engine, prompts: Any, **named: Any) -> Any:
+        seen.extend(engine.tok.decode(ids) for ids in prompts)
+        return generate(self, prompts, **named)
+
+    monkeypatch.setattr(Engine, "generate", record)
+    return seen
+
+
+def _sides(library: PythonLibrary, texts: list[str]) -> Iterator[str]:
+    """The side of the pair that each text asks about, by its last quoted name."""
+    side_of = {pair.name: side for side in SIDES for pair in library.pairs(side)}
+    return (side_of[text.split("`")[-2]] for text in texts)
+
+
+def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_training(
+    inputs: Inputs, model: GPT, library: PythonLibrary, recipe: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = inputs.engine(model)
+    seen = _asked(engine, monkeypatch)
+    run = replace(recipe, evaluate=replace(recipe.evaluate, few_shot_examples=2))
+    found = evaluate_answers(engine, engine, library, run)
+    assert set(_sides(library, seen)) == {"test"}
+    assert len(seen) == 3 * found["samples"]
+    documents = [text for text in seen if "Question:" in text]
+    test_sentences = {pair.summary for pair in library.pairs_test}
+    side_of = {pair.name: side for side in SIDES for pair in library.pairs(side)}
+    for text in documents:
+        assert text.count("Question:") == text.count("Answer:") == 3
+        assert [side_of[name] for name in text.split("`")[1::2]] == ["train", "train", "test"]
+        assert not any(sentence in text for sentence in test_sentences), "the answer asked for is not in the document"
+    assert found["ended_share"]["low"] <= found["ended_share"]["mean"] <= found["ended_share"]["high"]
+
+
+def test_bits_per_byte_are_of_test_documents(
+    inputs: Inputs, model: GPT, library: PythonLibrary, recipe: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    encode = type(inputs.tok).encode
+
+    class Recording:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inputs.tok, name)
+
+        def encode(self, text: str, **named: Any) -> Any:
+            encoded.append(text)
+            return encode(inputs.tok, text, **named)
+
+    tok: Any = Recording()
+    monkeypatch.setattr("stategpt.evaluate.bits.ControlTokens.of", lambda given: inputs.control)
+    measured = evaluate_base(model, tok, recipe, library, [b"seen in training"])
+    tests = {text for source in library.sources.values() for text in source.test}
+    assert set(encoded) <= tests
+    assert sum(source["documents"] for source in measured["sources"].values()) == len(encoded) > 3
+
+
+def test_rankings_are_of_training_and_test_prompts(
+    recipe: Run, before_rl: RunFolder, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking_stage, "_require_clear_pairs", lambda records: None)  # these models know nothing
+    rankings(recipe, before_rl)
+    for side in ("train", "test"):
+        rows = read_lines(before_rl.root / "rankings" / "records" / f"{side}.jsonl")
+        assert {row["prompt"] for row in rows} <= {pair.prompt for pair in library.pairs(side)}  # type: ignore[arg-type]
+        assert len(rows) == (recipe.rankings.prompts if side == "train" else recipe.rankings.test_prompts)
+
+
+def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_records(
+    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(before_rl.model("reward"))
+    publish_folder(before_rl.root / "rankings" / "records", lambda temporary: None, kind="rankings")
+    judged: list[str] = []
+
+    def train(inputs: Inputs, read: str, fingerprint: str) -> RewardModel:
+        assert read == "train.jsonl"
+        return RewardModel(GPT(recipe.model)).eval()
+
+    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> dict[str, Any]:
+        judged.extend([baseline_of, judged_by])
+        return {}
+
+    monkeypatch.setattr(reward_stage.RankedPairs, "read", lambda path: path.name)
+    monkeypatch.setattr(reward_stage.Rankings, "read", lambda path: path.name)
+    monkeypatch.setattr(reward_stage, "_train", train)
+    monkeypatch.setattr(reward_stage, "evaluate_reward", evaluate)
+    reward_stage.reward(recipe, before_rl)
+    assert judged == ["train.jsonl", "test.jsonl"]
+
+
+def test_rl_samples_training_prompts_looks_at_validation_and_is_compared_on_test(
+    recipe: Run, before_rl: RunFolder, inputs: Inputs, model: GPT, library: PythonLibrary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    seen = _asked(inputs.engine(model), monkeypatch)
+    run = replace(recipe, rl=replace(recipe.rl, steps=1, evaluate_every_steps=1, seeds=1))
+    rl(run, before_rl)
+    sides = list(_sides(library, seen))
+    probe = run.evaluate.frontier_prompts
+    assert sides == ["validation"] * 2 * probe + ["train"] * run.rl.prompts_per_step + ["validation"] * probe
+    seen.clear()
+    compare(run, before_rl)
+    assert set(_sides(library, seen)) == {"test"}
+    asked = [text for text in seen if "Question:" not in text]
+    count = run.evaluate.comparison_prompts
+    assert len(seen) == 4 * count
+    assert asked[:count] == asked[count : 2 * count] == asked[2 * count :], "every system answers the same prompts"
+
+
+def test_a_judges_prompts_are_those_of_its_side_and_a_function_of_the_seed(library: PythonLibrary) -> None:
+    for side in ("validation", "test"):
+        pairs = held_out_pairs(library, side, None, 10, seed=1)  # type: ignore[arg-type]
+        assert all(pair in library.pairs(side) for pair in pairs)  # type: ignore[arg-type]
+        assert pairs == held_out_pairs(library, side, None, 10, seed=1)  # type: ignore[arg-type]
+    assert held_out_pairs(library, "test", None, 10, seed=1) != held_out_pairs(library, "test", None, 10, seed=2)
+    assert {pair.kind for pair in held_out_pairs(library, "test", "what", 10, seed=1)} == {"what"}
+
+
+def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_one_of(
+    recipe: Run, inputs: Inputs, model: GPT, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(recipe, evaluate=replace(recipe.evaluate, best_of=(2, 4), comparison_prompts=6))
+
+    class ByLast:
+        """Reward: the last id of a completion, so that a test can say which is best."""
+
+        control = inputs.control
+
+        def scores(self, prompts: Any, completions: Any) -> Any:
+            import numpy as np
+
+            return np.array([float(ids[-1]) + len(ids) / 100 for ids in completions], dtype=np.float32)
+
+    judge = Judge.of(run, library, "test", 6, inputs.tok, ByLast(), model)  # type: ignore[arg-type]
+    pools: list[Any] = []
+    answer = systems.answer
+
+    def record(engine: Engine, pairs: Any, run: Run, system: str, n: int = 1) -> Any:
+        found = answer(engine, pairs, run, system, n=n)
+        if n > 1:
+            pools.extend(found[i : i + n] for i in range(0, len(found), n))
+        return found
+
+    monkeypatch.setattr(systems, "answer", record)
+    monkeypatch.setattr(systems, "answer_few_shot", lambda engine, pairs, library, run: answer(engine, pairs, run, "x"))
+    answered = systems._answers(judge, library, model)
+    assert [len(pool) for pool in pools] == [5] * 6
+    for number, pool in enumerate(pools):
+        rewards = [float(c.ids[-1]) + len(c.ids) / 100 for c in pool]
+        assert answered["sft"].completions[0][number] is pool[0]
+        for size in (2, 4):
+            best = answered[f"best_of_{size}"]
+            assert best.rewards_SP[0, number] == pytest.approx(max(rewards[1 : 1 + size]))
+            assert any(best.completions[0][number] is completion for completion in pool[1 : 1 + size])
+
+
+def test_the_kl_is_to_sft_and_of_the_policys_own_completions(
+    recipe: Run, inputs: Inputs, model: GPT, library: PythonLibrary
+) -> None:
+    torch.manual_seed(5)
+    other = GPT(model.config).eval()
+    scorer: Any = type("Scorer", (), {"control": inputs.control})()
+    judge = Judge.of(recipe, library, "test", 8, inputs.tok, scorer, model.eval())
+    own = systems.answer(judge.engine(other), judge.pairs, recipe, "rlhf", n=1)
+    assert judge.kl(model, own) == pytest.approx([0.0] * 8, abs=1e-6), "SFT is no way from itself"
+    assert judge.kl(other, own).mean() > 0

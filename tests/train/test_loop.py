@@ -135,6 +135,7 @@ def test_it_learns(tmp_path: Path) -> None:
     state = fit(Regression(model, 300), model, _settings(tmp_path))
     assert state.step == 300
     assert state.tokens == 3600
+    assert all(parameter.grad is None for parameter in model.parameters()), "an update's gradient is not the next one's"
     assert _weights(model)[:3] == pytest.approx([1.0, -2.0, 0.5], abs=0.05)
 
 

@@ -85,6 +85,8 @@ def test_minibatches_add_optimizer_steps_and_save_memory() -> None:
     four = next(stage for stage in plan(override(Run(), {"rl.minibatches": 4})).stages if stage.name == "rl")
     assert four.steps == 4 * one.steps
     assert four.memory_bytes < one.memory_bytes
+    small = override(Run(), {"rl.micro_batch_completions": 8})
+    assert next(stage for stage in plan(small).stages if stage.name == "rl").memory_bytes < four.memory_bytes
 
 
 def test_training_memory_counts_sixteen_bytes_a_weight_and_frozen_copies() -> None:

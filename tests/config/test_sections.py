@@ -84,6 +84,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: RewardConfig(micro_batch_prompts=0), r"reward\.micro_batch_prompts = 0"),
     (lambda: RewardConfig(arrange="columns"), r"reward\.arrange = 'columns': must be one of auto, rows"),  # type: ignore[arg-type]
     (lambda: RLConfig(completions=1), r"rl\.completions = 1: objective rloo needs at least 2"),
+    (lambda: RLConfig(micro_batch_completions=0), r"rl\.micro_batch_completions = 0: must be above 0"),
     (lambda: RLConfig(minibatches=5), r"rl\.minibatches = 5: must divide prompts_per_step = 24"),
     (lambda: RLConfig(beta=-0.1), r"rl\.beta = -0\.1"),
     (lambda: EvaluateConfig(best_of=(4, 2)), r"evaluate\.best_of = \(4, 2\): must rise"),

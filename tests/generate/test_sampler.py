@@ -13,7 +13,9 @@ from stategpt.generate import Sampler  # noqa: E402
 from stategpt.generate.sampler import invert  # noqa: E402
 
 
-def test_inversion_takes_the_first_token_whose_share_is_not_used_up():
+@pytest.mark.parametrize("least", [0, 1 << 30])
+def test_inversion_takes_the_first_token_whose_share_is_not_used_up(least, monkeypatch):
+    monkeypatch.setattr("stategpt.generate.sampler._BLOCKWISE_NUMBERS", least)
     shares = torch.tensor([[0.5, 0.0, 0.25, 0.25]], dtype=torch.float64).log()
     borders = {0.0: 0, 0.4999: 0, 0.5: 2, 0.7499: 2, 0.75: 3, 1 - 2.0**-53: 3}
     for uniform, token in borders.items():
@@ -99,3 +101,20 @@ def test_thousands_of_forbidden_ids_become_a_tensor_once(monkeypatch):
         drawn = drawing.draw(torch.zeros(2, 500), np.array([0, 1]), np.array([0, 0]), position)
         assert drawn.ids_M.tolist() == [0, 0]
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("vocabulary", [2, 100, 128, 1000])
+def test_inversion_by_blocks_is_inversion_of_the_whole(vocabulary, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(500, vocabulary, generator=generator)
+    logits[torch.rand(500, vocabulary, generator=generator) < 0.6] = float("-inf")
+    logits[:, vocabulary // 2] = 0.0
+    shares = logits.log_softmax(dim=-1)
+    uniform = torch.rand(500, generator=generator, dtype=torch.float64)
+    uniform[:3] = torch.tensor([0.0, 1 - 2.0**-53, 0.5])
+    monkeypatch.setattr("stategpt.generate.sampler._BLOCKWISE_NUMBERS", 1 << 30)
+    whole = invert(shares, uniform)
+    monkeypatch.setattr("stategpt.generate.sampler._BLOCKWISE_NUMBERS", 0)
+    by_blocks = invert(shares, uniform)
+    assert by_blocks.tolist() == whole.tolist()
+    assert bool((shares.gather(1, by_blocks[:, None]) > float("-inf")).all())

@@ -1,5 +1,7 @@
 """The RL stage's own estimators against enumeration, and the whole stage against the closed-form optimum."""
 
+import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +20,7 @@ from stategpt.stages.inputs import Inputs  # noqa: E402
 from stategpt.stages.rl import RLTask, completion_weights  # noqa: E402
 from stategpt.train.loop import LoopSettings, fit  # noqa: E402
 from stategpt.train.losses import policy_gradient_loss, sum_by_sample  # noqa: E402
+from stategpt.train.metrics import early_end  # noqa: E402
 from stategpt.train.policy import CompletionBatch, completion_log_probs  # noqa: E402
 
 ACTIONS, END, LENGTH, BETA = (1, 2, 3, 4, 5), 0, 3, 0.3
@@ -204,3 +207,48 @@ def test_a_constant_reward_does_not_move_the_policy(
         for name, tensor in reference.state_dict().items():
             assert torch.equal(policy.state_dict()[name], tensor), f"reward {reward} moved {name}"
         assert task.step_metrics()["zero_variance_share"] == 1.0
+
+
+def test_a_policy_beyond_the_limit_of_kl_ends_the_stage_with_the_one_before(
+    small_world_config: GPTConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = sequences(tuple(range(16, 21)), END, LENGTH)
+    scorer = _Scorer({sequence: float(sequence[0] == 16) for sequence in whole})
+    config = RLConfig(
+        steps=40, prompts_per_step=4, completions=8, beta=0.0, max_kl=0.4, precision="float32",
+        optim=OptimConfig(learning_rate=3e-3, warmup_steps=0, weight_decay=0.0),
+    )  # fmt: skip
+
+    def train(folder: Path, stop_after: int = 0) -> tuple[GPT, list[float], list[dict[str, torch.Tensor]], str]:
+        task, policy, _, _ = _task(small_world_config, folder, config, scorer)
+        kls, weights = [], []
+
+        def hook(step: int) -> None:
+            kls.append(task.step_metrics().get("kl_nats_per_completion", 0.0))
+            weights.append({name: tensor.clone() for name, tensor in policy.state_dict().items()})
+            if stop_after and step == stop_after:
+                signal.raise_signal(signal.SIGTERM)
+
+        with suppress(SystemExit):
+            fit(task, policy, LoopSettings(config.optim, folder, "b3:limit", "float32", 100, 10), hook)
+        return policy, kls, weights, task.ended()
+
+    policy, kls, weights, reason = train(tmp_path / "straight")
+    end = len(kls) - 1
+    assert 2 < end < config.steps
+    assert kls[end] > config.max_kl >= max(kls[:end]), "the first rollout beyond the limit is the last"
+    assert "above rl.max_kl = 0.4" in reason
+    assert reason in " ".join(capsys.readouterr().err.split())
+    line = early_end(tmp_path / "straight" / "metrics.jsonl")
+    assert line is not None
+    assert (line["step"], line["kl_nats_per_completion"]) == (end, pytest.approx(kls[end]))
+    # The rollout before, within the limit, was of the weights after end - 2 updates.
+    for name, tensor in policy.state_dict().items():
+        assert torch.equal(tensor, weights[end - 2][name])
+
+    train(tmp_path / "cut", stop_after=end - 1)
+    assert early_end(tmp_path / "cut" / "metrics.jsonl") is None
+    resumed, _, _, again = train(tmp_path / "cut")
+    assert again == reason
+    for name, tensor in policy.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor), "a resumed run ends with the same policy"

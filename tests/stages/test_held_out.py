@@ -17,10 +17,11 @@ from stategpt.evaluate import Judge, evaluate_answers, evaluate_base, held_out_p
 from stategpt.evaluate import comparison as systems  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
-from stategpt.stages import rankings as rankings_stage  # noqa: E402
+from stategpt.stages import rankings as ranking_stage  # noqa: E402
 from stategpt.stages import reward as reward_stage  # noqa: E402
 from stategpt.stages.compare import compare  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.stages.rankings import rankings  # noqa: E402
 from stategpt.stages.rl import rl  # noqa: E402
 
 
@@ -87,8 +88,8 @@ def test_bits_per_byte_are_of_test_documents(
 def test_rankings_are_of_training_and_test_prompts(
     recipe: Run, before_rl: RunFolder, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rankings_stage, "_require_clear_pairs", lambda records: None)  # of an untrained model
-    rankings_stage.rankings(recipe, before_rl)
+    monkeypatch.setattr(ranking_stage, "_require_clear_pairs", lambda records: None)  # these models know nothing
+    rankings(recipe, before_rl)
     for side in ("train", "test"):
         rows = read_lines(before_rl.root / "rankings" / "records" / f"{side}.jsonl")
         assert {row["prompt"] for row in rows} <= {pair.prompt for pair in library.pairs(side)}  # type: ignore[arg-type]

@@ -377,8 +377,10 @@ def test_gradients_beyond_the_clip_norm_are_scaled_down_to_it(tmp_path: Path) ->
         moments = load_file(folder / "checkpoints" / "step-000001" / "optimizer.safetensors")
         squares = sum(float(value.square().sum()) for name, value in moments.items() if name.endswith("exp_avg"))
         norms[clip] = squares**0.5 / (1 - 0.9)
-        logged = read_lines(folder / "metrics.jsonl")[0]["gradient_norm"]
+        line = read_lines(folder / "metrics.jsonl")[0]
+        logged = line["gradient_norm"]
         assert logged > 1.0, "the norm before clipping"
+        assert line["clipped_updates"] == float(clip > 0)
     assert norms[0.01] == pytest.approx(0.01, rel=1e-3)
     assert norms[0.0] == pytest.approx(logged, rel=1e-3)
 

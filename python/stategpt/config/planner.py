@@ -263,7 +263,8 @@ def _rl(run: Run, assumed: Assumptions) -> tuple[StagePlan, ...]:
     # Three forward passes (policy as it sampled, reference, reward) and one pass that trains: six forwards in all.
     passes, pass_flops = 3 + 3, forward_flops_per_token(run.model, _sequence(assumed))
     flops = scored * passes * pass_flops
-    batch = rl.prompts_per_step * rl.completions * _sequence(assumed) // rl.minibatches
+    minibatch = rl.prompts_per_step * rl.completions // rl.minibatches
+    batch = min(minibatch, rl.micro_batch_completions) * _sequence(assumed)
     one = StagePlan(
         "rl",
         rl.steps * rl.minibatches,

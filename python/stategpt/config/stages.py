@@ -225,14 +225,16 @@ class RLConfig:
     """Samples per prompt; a sample's baseline is the mean of the others."""
     minibatches: int = 1
     """Optimizer steps per round of sampling."""
+    micro_batch_completions: int = 96
+    """Most samples per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
     beta: float = 0.1
     """Weight of the KL to the SFT model, per token, taken from the reward (k1 estimator)."""
     no_eos_penalty: float = 0.0
     """Taken from the reward of a completion that did not end."""
     clip_ratio: float = 0.2
-    """Ratios new / old outside 1 -+ this give no gradient; it acts from the second minibatch on."""
+    """A ratio new / old that is outside 1 -+ this and would go on gives no gradient; from the second minibatch on."""
     max_kl: float = 50.0
-    """Mean KL to the SFT model (nats per completion) at which the stage stops early; 0 = never."""
+    """Mean KL to the SFT model (nats per completion) that ends the stage with the policy of a step before; 0: none."""
     seeds: int = 3
     """Policies trained alike but for their random numbers, so that intervals can tell what a seed changes."""
     low_beta: float = 0.04
@@ -257,6 +259,7 @@ class RLConfig:
             prompts_per_step=self.prompts_per_step,
             minibatches=self.minibatches,
             seeds=self.seeds,
+            micro_batch_completions=self.micro_batch_completions,
             clip_ratio=self.clip_ratio,
             log_every_steps=self.log_every_steps,
             checkpoint_every_steps=self.checkpoint_every_steps,

@@ -11,40 +11,52 @@ from numpy.typing import NDArray
 from stategpt.data import AnyTokenizer, ControlTokens, reward_sequence
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
-from stategpt.train.batches import pad_sequences
+from stategpt.train.prompt_rows import PromptRows, share_prompts
 
 Ids = NDArray[np.uint32]
 
 
 class RewardScorer:
-    """Appends the reward token to prompt and completion and reads the scalar there, shift included."""
+    """Appends the reward token to prompt and completion and reads the scalar there, shift included.
+
+    Neighbors of equal prompt share it where that is less work, and equal tokens are scored once: the same completion of
+    a prompt has one reward, to the last bit.
+    """
 
     def __init__(self, model: RewardModel, tok: AnyTokenizer, batch_rows: int = 128) -> None:
         self.model, self.control, self.batch_rows = model.eval(), ControlTokens.of(tok), batch_rows
 
     def scores(self, prompts: Sequence[Ids], completions: Sequence[Ids]) -> NDArray[np.float32]:
         """Rewards f32[S] in the order given; completions are used as sampled, end of text included."""
-        context = self.model.gpt.config.context_tokens
-        sequences = [
-            reward_sequence(prompt, completion, self.control, context_tokens=context)
-            for prompt, completion in zip(prompts, completions, strict=True)
-        ]
-        lengths = np.array([len(sequence) for sequence in sequences])
-        order = np.argsort(lengths, kind="stable")
-        rewards = np.empty(len(sequences), dtype=np.float32)
-        for first in range(0, len(order), self.batch_rows):
-            chosen = order[first : first + self.batch_rows]
-            rewards[chosen] = self._batch([sequences[i] for i in chosen])
-        return rewards
+        config = self.model.gpt.config
+        place_of: dict[bytes, int] = {}
+        heads: list[Ids] = []
+        tails: list[Ids] = []
+        places = []
+        for prompt, completion in zip(prompts, completions, strict=True):
+            sequence = reward_sequence(prompt, completion, self.control, context_tokens=config.context_tokens)
+            place = place_of.setdefault(sequence.tobytes(), len(place_of))
+            places.append(place)
+            if place == len(heads):
+                border = len(sequence) - len(completion) - 1
+                heads.append(sequence[:border])
+                tails.append(sequence[border:])
+        rewards = np.empty(len(heads), dtype=np.float32)
+        if heads:
+            for rows in share_prompts(heads, [len(tail) for tail in tails], config.width, self.batch_rows):
+                chosen = [sample for row in rows for sample in row]
+                rewards[chosen] = self._batch([heads[i] for i in chosen], [tails[i] for i in chosen], rows)
+        return rewards[places]
 
     @torch.inference_mode()
-    def _batch(self, sequences: Sequence[Ids]) -> NDArray[np.float32]:
+    def _batch(self, heads: Sequence[Ids], tails: Sequence[Ids], rows: Sequence[range]) -> NDArray[np.float32]:
         device = next(self.model.parameters()).device
-        padded = pad_sequences(sequences, self.control.pad)
-        index = padded.starts() + np.array([len(sequence) for sequence in sequences]) - 1
+        ends = np.cumsum([len(row) for row in rows]).tolist()
+        here = [range(end - len(row), end) for row, end in zip(rows, ends, strict=True)]
+        laid_out = PromptRows.of(heads, tails, here, self.control.pad)
         scores_S = self.model.scores(
-            torch.from_numpy(padded.tokens).to(device),
-            TensorLayout.of(padded.layout, device),
-            torch.from_numpy(index).to(device),
+            torch.from_numpy(laid_out.tokens).to(device),
+            TensorLayout.of(laid_out.layout, device),
+            torch.from_numpy(laid_out.first + np.array([len(tail) for tail in tails]) - 1).to(device),
         )
         return (scores_S + self.model.reward_offset).float().cpu().numpy()

@@ -85,7 +85,7 @@ class Batch:
         self._ids[:, self._position] = ids_M
         self._log_probs[:, self._position] = drawn.log_probs_M.cpu().numpy()
         self._position += 1
-        ended = np.isin(ids_M, self._end_ids)
+        ended = (ids_M[:, None] == self._end_ids).any(axis=1)
         stopped = self._follow(ids_M, ended)
         finished = ended | stopped | (self._most_tokens == self._position)
         done = [

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +24,9 @@ from .truncation import kept_tokens, truncate
 
 _CACHED_NUMBERS = 1 << 20
 """Logits that a CPU draws from at a time: temporaries in float64 then stay in its cache, and do not grow with M x V."""
+
+_BLOCKWISE_NUMBERS, _BLOCK = 1 << 16, 128
+"""Probabilities from which on they are summed by blocks of neighboring tokens before one is looked for."""
 
 
 @documented
@@ -66,6 +70,10 @@ class Sampler:
 
     def _draw(self, logits_MV: Tensor, uniform_M: Tensor | None) -> tuple[Tensor, Tensor]:
         """By the uniform numbers, or the likeliest tokens."""
+        if not self._truncates:
+            all_MV = self._log_probs(logits_MV)
+            ids_M = all_MV.argmax(dim=-1) if uniform_M is None else invert(all_MV, uniform_M)
+            return ids_M, all_MV.gather(1, ids_M[:, None])[:, 0]
         ids_M = torch.empty(len(logits_MV), dtype=torch.int64, device=logits_MV.device)
         chosen_M = torch.empty(len(logits_MV), dtype=torch.float32, device=logits_MV.device)
         for rows_R, ids_RK, kept_RK in kept_tokens(self._log_probs(logits_MV), self.top_k, self.top_p):
@@ -83,6 +91,10 @@ class Sampler:
 
     def _log_probs(self, logits_MV: Tensor) -> Tensor:
         return log_probs(logits_MV, self.temperature or 1.0, self._forbidden_ids)
+
+    @property
+    def _truncates(self) -> bool:
+        return self.top_k is not None or self.top_p is not None
 
     @cached_property
     def _forbidden_ids(self) -> Tensor:
@@ -108,8 +120,26 @@ def invert(log_probs_MV: Tensor, uniform_M: Tensor) -> Tensor:
 
     Summed in float64, where V roundings move a border by less than 1e-12.
     """
-    cumulated_MV = log_probs_MV.exp().cumsum(dim=-1, dtype=torch.float64)
+    probability_MV = log_probs_MV.exp()
+    if probability_MV.numel() < _BLOCKWISE_NUMBERS:
+        return _invert_sums(probability_MV.cumsum(dim=-1, dtype=torch.float64), uniform_M)
+    # First among the sums of blocks, then inside the block: V float64 numbers a row are neither written nor read.
+    if padding := -probability_MV.shape[1] % _BLOCK:
+        probability_MV = F.pad(probability_MV, (0, padding))
+    blocks_MBC = probability_MV.view(len(uniform_M), -1, _BLOCK)
+    cumulated_MB = blocks_MBC.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    block_M = _invert_sums(cumulated_MB, uniform_M)
+    inside_MC = blocks_MBC[torch.arange(len(block_M), device=block_M.device), block_M]
+    inside_MC = inside_MC.cumsum(dim=-1, dtype=torch.float64)
+    total_M = inside_MC[:, -1]
+    before_M = cumulated_MB.gather(1, block_M[:, None])[:, 0] - total_M
+    share_M = (uniform_M * cumulated_MB[:, -1] - before_M) / total_M
+    return block_M * _BLOCK + _invert_sums(inside_MC, share_M.clamp(0, 1))
+
+
+def _invert_sums(cumulated_MV: Tensor, uniform_M: Tensor) -> Tensor:
+    """The first place whose cumulated weight exceeds the row's share of the total. -> int64[M]."""
     total_M1 = cumulated_MV[:, -1:]
-    # The product can round up to the total, which no token exceeds.
+    # The product can round up to the total, which no place exceeds.
     target_M1 = torch.minimum(uniform_M[:, None] * total_M1, total_M1.nextafter(torch.zeros_like(total_M1)))
     return torch.searchsorted(cumulated_MV, target_M1, right=True).squeeze(1)

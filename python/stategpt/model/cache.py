@@ -42,6 +42,7 @@ class KVCache:
         """max(lengths_B), kept on the host."""
         self.even = even
         """All sequences have the same length: attention needs no mask."""
+        self._next: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def allocate(
@@ -95,17 +96,25 @@ class KVCache:
             keys[:, :, self.longest : end] = k_BTGD.transpose(1, 2)
             values[:, :, self.longest : end] = v_BTGD.transpose(1, 2)
         else:
-            rows_B1 = torch.arange(self.batch, device=keys.device)[:, None]
-            slots_BT = self.lengths_B[:, None] + torch.arange(T, device=keys.device)
+            rows_B1, slots_BT = self._places(T)
             keys[rows_B1, :, slots_BT] = k_BTGD.to(keys.dtype)
             values[rows_B1, :, slots_BT] = v_BTGD.to(values.dtype)
         return keys[:, :, :end], values[:, :, :end]
+
+    def _places(self, tokens: int) -> tuple[Tensor, Tensor]:
+        """Rows and slots of the next tokens, the same for all layers: made once a step."""
+        if self._next is None or self._next[1].shape[1] != tokens:
+            device = self.lengths_B.device
+            rows_B1 = torch.arange(self.batch, device=device)[:, None]
+            self._next = rows_B1, self.lengths_B[:, None] + torch.arange(tokens, device=device)
+        return self._next
 
     def advance(self, tokens: int, valid_B: Tensor | None = None) -> None:
         """Counts `tokens` written tokens as held, or of each sequence the first `valid_B` (the rest was padding)."""
         if valid_B is None:
             self.lengths_B = self.lengths_B + tokens
             self.longest += tokens
+            self._next = None
         else:
             self._set_lengths(self.lengths_B + valid_B)
 
@@ -145,5 +154,6 @@ class KVCache:
 
     def _set_lengths(self, lengths_B: Tensor) -> None:
         self.lengths_B = lengths_B
+        self._next = None
         self.longest = int(lengths_B.max()) if lengths_B.numel() else 0
         self.even = bool((lengths_B == self.longest).all())

@@ -82,12 +82,13 @@ def cached_attention(q_BTHD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, seen_B: Ten
         last_B1T1 = (first[:, None] + torch.arange(T, device=q_BTHD.device))[:, None, :, None]
         mask = torch.arange(L, device=q_BTHD.device) <= last_B1T1
     causal = mask is None and T > 1
-    q_BHTD, k_BGLD, v_BGLD = (_in_faster_format(x) for x in (q_BHTD, k_BGLD, v_BGLD))
-    with torch.autocast(q_BHTD.device.type, enabled=False):  # it would cast back
-        o_BHTD = F.scaled_dot_product_attention(
-            q_BHTD, k_BGLD, v_BGLD, attn_mask=mask, is_causal=causal, enable_gqa=True
-        )
-    return o_BHTD.transpose(1, 2).to(q_BTHD.dtype)
+    options = {"attn_mask": mask, "is_causal": causal, "enable_gqa": True}
+    q, k, v = (_in_faster_format(x) for x in (q_BHTD, k_BGLD, v_BGLD))
+    if q is q_BHTD:
+        return F.scaled_dot_product_attention(q, k, v, **options).transpose(1, 2)  # type: ignore[arg-type]
+    with torch.autocast("cpu", enabled=False):  # it would cast back
+        o_BHTD = F.scaled_dot_product_attention(q, k, v, **options)  # type: ignore[arg-type]
+    return o_BHTD.transpose(1, 2).to(q_BHTD.dtype)
 
 
 def _in_faster_format(x: Tensor) -> Tensor:

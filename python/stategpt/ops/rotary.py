@@ -32,6 +32,8 @@ def rotate(x_NHD: Tensor, cos_NP: Tensor, sin_NP: Tensor) -> Tensor:
         a, b = x_NHD.chunk(2, dim=-1)
         cos, sin = cos_NP.unsqueeze(1), sin_NP.unsqueeze(1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x_NHD.dtype)
+    if not torch.is_grad_enabled():
+        return _turn(x_NHD, cos_NP.unsqueeze(1), sin_NP.unsqueeze(1), 1.0)
     return _Rotate.apply(x_NHD, cos_NP.unsqueeze(1), sin_NP.unsqueeze(1))  # type: ignore[no-any-return]
 
 

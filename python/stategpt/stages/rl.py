@@ -5,14 +5,29 @@
     loss    = - 1/S sum_i A_i sum_t log pi(y_i,t | x, y_i,<t)                  S completions of the step
 
 `--rl.objective reward_weighted` is the talk's own form: R_i in place of A_i, the language-model loss on completion
-tokens weighted by the reward. With `--rl.minibatches` above 1 the loss is PPO's clipped ratio; on the first minibatch
-the ratio is 1 and both are the same.
+tokens weighted by the reward. With `--rl.minibatches` above 1 samples are older than the policy, and both are PPO's
+clipped surrogate: the ratio of new to old probability in place of log pi. Where the ratio is 1, on the first minibatch,
+its gradient is that of the loss above; the bound of the clip holds for any weight, A_i or R_i.
 
 Differs from the textbook: there is no critic, so a completion is one action with one advantage; advantages are divided
-by the step's standard deviation (one number for all prompts, so no prompt is favoured); the denominator is the number
-of completions, not of tokens, so the gradient is that of J = E[r] - beta KL up to that one factor. Prompts are training
-prompts, distinct in an epoch. Dropout does not exist here; policy, reference and sampler use one temperature and one
-mask.
+by the step's root mean square (one number for all prompts, so no prompt is favored); the denominator is the number of
+completions, not of tokens. Without that division the expected gradient would be that of J = E[r] - beta KL. With it, it
+is a ratio of two estimates from one batch, as every normalized advantage: its direction is J's only for large batches
+(cosine 0.9999 with 24 prompts of 4 completions, 0.99 with 2 of 4, 0.96 with one of 2). `optim.clip_norm` scales by the
+batch's norm likewise wherever it acts (`clipped_updates` in metrics.jsonl).
+
+Prompts are training prompts, distinct in an epoch. Dropout does not exist here; policy, reference and sampler use one
+temperature and one mask. Where the KL exceeds `rl.max_kl` the stage ends with the policy of the step before.
+
+metrics.jsonl, by step, means over its samples unless said:
+    reward_mean, reward_sd              the reward model's, less no_eos_penalty, before the KL
+    kl_nats_per_completion              policy to SFT, k1 on the step's samples; entropy_nats_per_token, length_tokens,
+                                        ended_share as named
+    zero_variance_share                 prompts whose samples all earned the same
+    sampler_gap_nats                    largest difference between the sampler's log-probability and the trainer's
+    ratio_mean, ratio_clipped           ratio new / old, and share of tokens that the clip gives no gradient
+    kl_old_nats_per_completion          new to old policy, sum of ratio - 1 - log ratio (k3); 0 on the first minibatch
+    gradient_norm, clipped_updates      before clipping; share of the step's updates that clip_norm scaled
 
     stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/rl
 """
@@ -37,13 +52,14 @@ from stategpt.config.planner import RL_PLANS
 from stategpt.config.stages import LOW_BETA
 from stategpt.data import chat_prompt, read_library
 from stategpt.data.randomness import bits, permutation
-from stategpt.errors import CorruptArtifact, TrainingDiverged
+from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
 from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
 from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import (
+    clipped_tokens,
     constant_groups,
     kl_penalised_rewards,
     leave_one_out_advantages,
@@ -51,6 +67,7 @@ from stategpt.train.losses import (
     reward_weighted_loss,
     sum_by_sample,
 )
+from stategpt.train.metrics import early_end
 from stategpt.train.policy import CompletionBatch, completion_log_probs
 
 Ids = NDArray[np.uint32]
@@ -89,6 +106,13 @@ class RLTask:
         self.steps = config.steps
         self.temperature = inputs.run.sampling.temperature
         self.forbidden = undrawn_ids(policy, inputs.tok)
+        self._ended = ""
+        self._within = (
+            {name: parameter.detach().clone() for name, parameter in policy.named_parameters()}
+            if config.max_kl > 0
+            else {}
+        )
+        """Weights of the last step whose KL was within the limit."""
         self._metrics: dict[str, float] = {}
 
     def updates(self, step: int) -> Iterable[Sequence[Rollout]]:
@@ -110,15 +134,24 @@ class RLTask:
         ended_S = torch.tensor([completion.ended for completion in completions])
         rewards_S = rewards_S - config.no_eos_penalty * (~ended_S).float()
         share = len(repeated) // config.minibatches
-        parts = [slice(i * share, (i + 1) * share) for i in range(config.minibatches)]
-        rollouts = [self._rollout(repeated[part], completions[part]) for part in parts]
-        yield from self._weigh(rollouts, rewards_S, completions)
+        minibatches = [
+            [self._rollout(repeated[part], completions[part]) for part in self._micro_batches(i * share, share)]
+            for i in range(config.minibatches)
+        ]
+        yield from self._weigh(minibatches, rewards_S, completions)
+
+    def _micro_batches(self, first: int, count: int) -> list[slice]:
+        """Pieces of `count` samples from `first` on, of whole prompts where a prompt's completions fit one."""
+        most, each = self.config.micro_batch_completions, self.config.completions
+        size = most // each * each or most
+        return [slice(at, min(at + size, first + count)) for at in range(first, first + count, size)]
 
     def _rollout(
         self, prompts: Sequence[Ids], completions: Sequence[Completion]
     ) -> tuple[CompletionBatch, Tensor, Tensor, Tensor]:
         """The batch with the log-probabilities of policy and reference, and the policy's entropy; no gradient."""
-        batch = CompletionBatch.of(prompts, [c.ids for c in completions], self.inputs.control.pad, self.inputs.device)
+        ids, control, width = [c.ids for c in completions], self.inputs.control, self.policy.config.width
+        batch = CompletionBatch.of(prompts, ids, control.pad, self.inputs.device, width)
         with torch.no_grad(), autocast(self.config.precision, self.inputs.device):
             policy_M, entropy_M = completion_log_probs(self.policy, batch, self.temperature, self.forbidden)
             reference_M, _ = completion_log_probs(self.reference, batch, self.temperature, self.forbidden)
@@ -126,17 +159,21 @@ class RLTask:
 
     def _weigh(
         self,
-        rollouts: Sequence[tuple[CompletionBatch, Tensor, Tensor, Tensor]],
+        minibatches: Sequence[Sequence[tuple[CompletionBatch, Tensor, Tensor, Tensor]]],
         rewards_S: Tensor,
         completions: Sequence[Completion],
     ) -> Iterable[Sequence[Rollout]]:
-        """Turns rewards and KL into the completions' weights, over the whole step; then yields the minibatches."""
+        """Turns rewards and KL into the completions' weights, over the whole step; then yields the minibatches, or none
+        where the KL ends the training.
+        """
+        rollouts = [rollout for minibatch in minibatches for rollout in minibatch]
         kl_S = torch.cat([sum_by_sample(p - r, b.sample_M, b.samples) for b, p, r, _ in rollouts]).cpu()
         weights_S, idle_share = completion_weights(rewards_S, kl_S, self.config)
         sampled = torch.from_numpy(np.concatenate([c.logprobs for c in completions]))
         trained = torch.cat([policy_M for _, policy_M, _, _ in rollouts]).cpu()
         self._metrics = {
             "reward_mean": float(rewards_S.mean()),
+            "reward_sd": float(rewards_S.std(correction=0)),
             "kl_nats_per_completion": float(kl_S.mean()),
             "entropy_nats_per_token": float(torch.cat([entropy_M for *_, entropy_M in rollouts]).mean()),
             "length_tokens": float(np.mean([len(c.ids) for c in completions])),
@@ -144,19 +181,28 @@ class RLTask:
             "zero_variance_share": idle_share,
             "sampler_gap_nats": float((sampled - trained).abs().max()),
         }
-        self._refuse_runaway(self._metrics["kl_nats_per_completion"])
+        if not self._keep_within(self._metrics["kl_nats_per_completion"]):
+            return
         device = self.inputs.device
-        parts_S = torch.split(weights_S, [b.samples for b, *_ in rollouts])
-        for (batch, policy_M, _, _), part in zip(rollouts, parts_S, strict=True):
-            yield [Rollout(batch, policy_M, part.to(device))]
+        parts = iter(torch.split(weights_S, [b.samples for b, *_ in rollouts]))
+        for minibatch in minibatches:
+            yield [Rollout(batch, policy_M, next(parts).to(device)) for batch, policy_M, _, _ in minibatch]
 
-    def _refuse_runaway(self, kl_nats: float) -> None:
-        if 0 < self.config.max_kl < kl_nats:
-            raise TrainingDiverged(
-                f"mean KL to the SFT model is {kl_nats:.1f} nats per completion, above rl.max_kl = "
-                f"{self.config.max_kl}: the policy has left the model it was to stay near. Raise rl.beta or lower "
-                "rl.optim.learning_rate."
+    @torch.no_grad()
+    def _keep_within(self, kl_nats: float) -> bool:
+        """Keeps the weights of a policy within `rl.max_kl`; puts those kept last into one beyond it, and ends."""
+        limit = self.config.max_kl
+        if limit <= 0:
+            return True
+        beyond = kl_nats > limit
+        for name, parameter in self.policy.named_parameters():
+            (parameter if beyond else self._within[name]).copy_(self._within[name] if beyond else parameter)
+        if beyond:
+            self._ended = (
+                f"mean KL to the SFT model is {kl_nats:.1f} nats per completion, above rl.max_kl = {limit:g}; "
+                "the policy is that of the step before. To train on, raise rl.beta or lower rl.optim.learning_rate"
             )
+        return not beyond
 
     def weight(self, batch: Rollout) -> float:
         """Completions."""
@@ -168,28 +214,33 @@ class RLTask:
 
     def loss(self, batch: Rollout) -> Loss:
         """Policy-gradient or reward-weighted loss over the completion tokens, end of text included."""
+        config, sample_M, samples = self.config, batch.batch.sample_M, batch.batch.samples
         log_probs_M, _ = completion_log_probs(self.policy, batch.batch, self.temperature, self.forbidden)
-        weights_M = batch.weights_S[batch.batch.sample_M]
-        if self.config.objective == "reward_weighted":
+        weights_M = batch.weights_S[sample_M]
+        if config.objective == "reward_weighted" and config.minibatches == 1:
             total = reward_weighted_loss(log_probs_M, weights_M)
         else:
-            total = policy_gradient_loss(log_probs_M, batch.sampled_log_probs_M, weights_M, self.config.clip_ratio)
-        ratio_S = sum_by_sample(
-            (log_probs_M.detach() - batch.sampled_log_probs_M).exp(), batch.batch.sample_M, batch.batch.samples
-        ) / torch.bincount(batch.batch.sample_M, minlength=batch.batch.samples)
-        return Loss(total, {"ratio_mean": float(ratio_S.sum())})
+            total = policy_gradient_loss(log_probs_M, batch.sampled_log_probs_M, weights_M, config.clip_ratio)
+        log_ratio_M = log_probs_M.detach() - batch.sampled_log_probs_M
+        ratio_M = log_ratio_M.exp()
+        tokens_S = torch.bincount(sample_M, minlength=samples)
+        by_completion = {"ratio_mean": ratio_M, "ratio_clipped": clipped_tokens(ratio_M, weights_M, config.clip_ratio)}
+        sums = {
+            name: float((sum_by_sample(v, sample_M, samples) / tokens_S).sum()) for name, v in by_completion.items()
+        }
+        return Loss(total, {**sums, "kl_old_nats_per_completion": float((ratio_M - 1 - log_ratio_M).sum())})
 
     def step_metrics(self) -> dict[str, float]:
         """Reward, KL, entropy, length of the step's rollout, and how far sampler and training forward are apart."""
         return dict(self._metrics)
 
     def ended(self) -> str:
-        """Never early."""
-        return ""
+        """That the KL exceeded `rl.max_kl`; the policy then has the weights of the step before."""
+        return self._ended
 
     def kept(self) -> dict[str, Tensor]:
-        """Nothing."""
-        return {}
+        """The weights that an end by `rl.max_kl` goes back to."""
+        return self._within
 
 
 def completion_weights(rewards_S: Tensor, kl_S: Tensor, config: RLConfig) -> tuple[Tensor, float]:
@@ -278,7 +329,7 @@ def _train(inputs: Inputs, config: RLConfig, stage: str, fingerprint: str, seed:
     )
 
     def hook(step: int) -> None:
-        if step in _measured_steps(config):
+        if step in _measured_steps(config) or task.ended():
             _append_once(folder.stage(stage) / FRONTIER, step, probe, policy)
 
     fit(task, policy, settings, hook=hook)
@@ -297,7 +348,11 @@ def _append_once(path: Path, step: int, probe: FrontierProbe, policy: GPT) -> No
 
 def _refuse_lost_frontier(folder: Path, config: RLConfig) -> None:
     """The frontier was measured during training: what is lost of it cannot be measured on the finished policy."""
-    lost = _measured_steps(config) - {line["step"] for line in read_lines(folder / FRONTIER, FRONTIER_POINT)}
+    measured = _measured_steps(config)
+    end = early_end(folder / "metrics.jsonl")
+    if end is not None:
+        measured = {*(step for step in measured if step < end["step"]), end["step"]}
+    lost = measured - {line["step"] for line in read_lines(folder / FRONTIER, FRONTIER_POINT)}
     if lost:
         raise CorruptArtifact(
             f"{folder / FRONTIER} lacks step {min(lost)}, which only training measures. Restore the folder evaluation "

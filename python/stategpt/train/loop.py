@@ -188,7 +188,8 @@ def _step(
             taken += 1
         optimizer.zero_grad(set_to_none=True)
         state.tokens += sum(task.tokens(batch) for batch in micro_batches)
-        logged.append(values)
+        clipped = float(0 < settings.optim.clip_norm < values["gradient_norm"])
+        logged.append({**values, "clipped_updates": clipped})
     state.skipped += len(logged) - taken
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if logged and not taken else 0
     if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:

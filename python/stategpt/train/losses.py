@@ -97,8 +97,19 @@ def policy_gradient_loss(
     return -gain_N.sum()
 
 
+def clipped_tokens(ratio_N: Tensor, advantages_N: Tensor, clip_ratio: float) -> Tensor:
+    """Which of N tokens the clip of `policy_gradient_loss` leaves without a gradient: 1, else 0. -> float32[N]."""
+    above = (ratio_N > 1 + clip_ratio) & (advantages_N > 0)
+    below = (ratio_N < 1 - clip_ratio) & (advantages_N < 0)
+    return (above | below).float()
+
+
 def reward_weighted_loss(log_probs_N: Tensor, rewards_N: Tensor) -> Tensor:
-    """The talk's own form: the language-model loss on completion tokens, each weighted by its completion's reward."""
+    """The talk's own form: the language-model loss on completion tokens, each weighted by its completion's reward.
+
+    For samples of the policy itself. Those of an older one need `policy_gradient_loss` with the rewards as advantages;
+    where the ratio is 1 its gradient is this one's.
+    """
     return -(log_probs_N * rewards_N).sum()
 
 

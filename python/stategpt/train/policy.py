@@ -17,10 +17,10 @@ from torch import Tensor
 from stategpt.data import AnyTokenizer, ControlTokens
 from stategpt.errors import InvalidArgument
 from stategpt.model import GPT, log_probs, undrawn_ids
-from stategpt.ops import TensorLayout
+from stategpt.ops import TensorLayout, by_row_chunks, logit_rows
 from stategpt.shown_fields import documented, short_repr
-from stategpt.train.batches import pad_sequences
 from stategpt.train.losses import sum_by_sample
+from stategpt.train.prompt_rows import PromptRows, share_prompts
 
 Ids = NDArray[np.uint32]
 
@@ -28,7 +28,7 @@ Ids = NDArray[np.uint32]
 @documented
 @dataclass(frozen=True)
 class CompletionBatch:
-    """S prompts with one completion each as padded rows, and where the M completion tokens are predicted."""
+    """S prompts with one completion each as rows of tokens, and where the M completion tokens are predicted."""
 
     tokens_N: Tensor
     """int64 ids of all rows as one stream."""
@@ -46,19 +46,36 @@ class CompletionBatch:
     __repr__ = short_repr
 
     @classmethod
-    def of(cls, prompts: Sequence[Ids], completions: Sequence[Ids], pad: int, device: torch.device) -> CompletionBatch:
-        """Lays out `prompts[i] + completions[i]`; a completion has at least one token."""
+    def of(
+        cls,
+        prompts: Sequence[Ids],
+        completions: Sequence[Ids],
+        pad: int,
+        device: torch.device,
+        width: int | None = None,
+    ) -> CompletionBatch:
+        """Lays out `prompts[i] + completions[i]`, all but the last token; a completion has at least one token.
+
+        With the model's `width`, neighbors of equal prompt share a row where that is less work (`share_prompts`).
+        """
         for number, completion in enumerate(completions):
             if not len(completion):
                 raise InvalidArgument(f"completion {number} has no token; a policy takes at least one action")
-        padded = pad_sequences([np.concatenate([p, c]) for p, c in zip(prompts, completions, strict=True)], pad)
         lengths = np.array([len(completion) for completion in completions])
-        first = padded.starts() + np.array([len(prompt) for prompt in prompts]) - 1
+        # The last token predicts nothing.
+        read = [completion[:-1] for completion in completions]
+        if width is None:
+            rows = [range(sample, sample + 1) for sample in range(len(prompts))]
+        else:
+            (rows,) = share_prompts(prompts, (lengths - 1).tolist(), width)
+        laid_out = PromptRows.of(prompts, read, rows, pad)
         within = np.concatenate([np.arange(length) for length in lengths])
+        index = np.repeat(laid_out.first, lengths) + within - 1
+        index[within == 0] = laid_out.prompt_last
         return cls(
-            tokens_N=torch.from_numpy(padded.tokens).to(device),
-            layout=TensorLayout.of(padded.layout, device),
-            index_M=torch.from_numpy(np.repeat(first, lengths) + within).to(device),
+            tokens_N=torch.from_numpy(laid_out.tokens).to(device),
+            layout=TensorLayout.of(laid_out.layout, device),
+            index_M=torch.from_numpy(index).to(device),
             ids_M=torch.from_numpy(np.concatenate(completions).astype(np.int64)).to(device),
             sample_M=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device),
             samples=len(lengths),
@@ -66,15 +83,24 @@ class CompletionBatch:
 
 
 def completion_log_probs(
-    model: GPT, batch: CompletionBatch, temperature: float, forbidden: Sequence[int]
+    model: GPT, batch: CompletionBatch, temperature: float, forbidden: Sequence[int], most_rows: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability (M) of each sampled token, and the entropy (M, no gradient) of the distribution it came from."""
-    hidden_ND = model.hidden(batch.tokens_N, batch.layout)
-    all_MV = log_probs(model.unembed(hidden_ND[batch.index_M]), temperature, forbidden)
-    with torch.no_grad():
-        # exp(-inf) * -inf is NaN; a forbidden token adds nothing.
-        entropy_M = -(all_MV.exp() * all_MV.clamp_min(-1e9)).sum(dim=-1)
-    return all_MV.gather(1, batch.ids_M[:, None])[:, 0], entropy_M
+    """Log-probability (M) of each sampled token, and the entropy (M, no gradient) of the distribution it came from.
+
+    Logits of at most `most_rows` tokens exist at a time (`ops.logit_rows` by default), also in the backward pass, which
+    computes them again where there are more.
+    """
+    hidden_MW = model.hidden(batch.tokens_N, batch.layout)[batch.index_M]
+
+    def of_rows(hidden_KW: Tensor, ids_K: Tensor) -> tuple[Tensor, Tensor]:
+        all_KV = log_probs(model.unembed(hidden_KW), temperature, forbidden)
+        chosen_K = all_KV.gather(1, ids_K[:, None])[:, 0]
+        with torch.no_grad():
+            # exp(-inf) * -inf is NaN; a forbidden token adds nothing.
+            entropy_K = -(all_KV.exp() * all_KV.clamp_min(-1e9)).sum(dim=-1)
+        return chosen_K, entropy_K
+
+    return by_row_chunks(of_rows, (hidden_MW, batch.ids_M), most_rows or logit_rows(model.config.vocab_size))
 
 
 @torch.inference_mode()
@@ -97,7 +123,7 @@ def log_ratios(
     ratios = []
     for first in range(0, len(prompts), batch_rows):
         part = slice(first, first + batch_rows)
-        batch = CompletionBatch.of(prompts[part], completions[part], pad, device)
+        batch = CompletionBatch.of(prompts[part], completions[part], pad, device, policy.config.width)
         ours, _ = completion_log_probs(policy, batch, temperature, undrawn_ids(policy, tok))
         theirs, _ = completion_log_probs(reference, batch, temperature, undrawn_ids(reference, tok))
         ratios.append(sum_by_sample((ours - theirs).double(), batch.sample_M, batch.samples).cpu().numpy())

@@ -1,8 +1,9 @@
 //! Short pieces met before, with their tokens: a fixed table of lines of three slots.
 //!
-//! Its size never changes (6 MiB), and it holds whole keys, so that it can change how long encoding takes and never what
+//! Its size never changes (6 MiB, and one for the most frequent pieces), and it holds whole keys, so that it can change how long encoding takes and never what
 //! comes out.
 
+use crate::front::{self, Front};
 use crate::key::ShortKey;
 use crate::memory::Zeroed;
 use crate::scan::prefetch;
@@ -70,6 +71,7 @@ pub struct Tokens {
 /// A piece is in one of two lines. In the first one it is looked for at once ([`Lines::get`]); few have found no room there and are
 /// in the second, or have more tokens than a slot holds ([`PieceCache::look_again`]).
 pub struct PieceCache {
+    /// The front, then the lines.
     table: Zeroed,
     /// Pieces put in, or moved, so far.
     changes: u32,
@@ -79,7 +81,7 @@ impl Default for PieceCache {
     /// An empty one; its memory is touched only as it fills.
     fn default() -> Self {
         Self {
-            table: Zeroed::of(LINES * LINE),
+            table: Zeroed::of(front::BYTES + LINES * LINE),
             changes: 0,
         }
     }
@@ -103,13 +105,26 @@ impl PieceCache {
     /// The table to look pieces up in.
     #[inline]
     pub fn lines(&self) -> Lines<'_> {
-        Lines(self.table.as_chunks().0)
+        Lines(self.table[front::BYTES..].as_chunks().0)
+    }
+
+    /// The table of the most frequent pieces.
+    #[inline]
+    pub fn front(&self) -> Front<'_> {
+        Front::of(&self.table[..front::BYTES])
+    }
+
+    /// Puts a piece into the front, if it has few enough ids.
+    #[inline]
+    pub fn put_in_front(&mut self, key: ShortKey, ids: &[u32]) {
+        front::put(&mut self.table[..front::BYTES], key, ids);
     }
 
     /// Appends the tokens of `key`, which [`Lines::get`] did not find at its [`Lines::place`], if they are known all the same.
     #[inline]
     pub fn look_again(&mut self, place: u32, key: ShortKey, ids: &mut Vec<u32>) -> bool {
-        let lines = self.table.as_chunks_mut().0;
+        let Self { table, changes, .. } = self;
+        let lines = lines_of(table);
         let (first, second) = (place as usize, second_place(key));
         if append_many(&lines[first], key, ids) {
             return true;
@@ -119,7 +134,7 @@ impl PieceCache {
         };
         ids.extend_from_slice(&tokens.ids[..tokens.count]);
         // Who comes often enough gets into the first line at some time.
-        if is_a_turn(&mut self.changes) && !has_many(&lines[first]) {
+        if is_a_turn(changes) && !has_many(&lines[first]) {
             let at = find(&lines[second], key);
             let found = slot(&lines[second], at);
             put(&mut lines[second], at, Slot::FREE);
@@ -131,7 +146,8 @@ impl PieceCache {
     /// Remembers the tokens of `key`, of which nothing is known, unless they are very many or no known model's.
     #[inline]
     pub fn insert(&mut self, place: u32, key: ShortKey, ids: &[u32]) {
-        let lines = self.table.as_chunks_mut().0;
+        let Self { table, changes, .. } = self;
+        let lines = lines_of(table);
         let (first, second) = (place as usize, second_place(key));
         if ids.iter().any(|id| u64::from(*id) > TOKEN) {
             return;
@@ -149,12 +165,17 @@ impl PieceCache {
                 return put(&mut lines[line], free, new);
             }
         }
-        if is_a_turn(&mut self.changes) {
+        if is_a_turn(changes) {
             push_in_front(&mut lines[first], new);
         } else {
             replace_last(&mut lines[second], new);
         }
     }
+}
+
+#[inline]
+fn lines_of(table: &mut [u8]) -> &mut [[u8; LINE]] {
+    table[front::BYTES..].as_chunks_mut().0
 }
 
 /// Counts a change, and says whether it is the one of so many.
@@ -273,7 +294,7 @@ fn replace_last(line: &mut [u8; LINE], new: Slot) {
 
 impl Lines<'_> {
     /// Where `key` is looked for first; asks for that memory, which [`Lines::get`] will look at.
-    #[inline(always)]
+    #[inline]
     pub fn place(self, key: ShortKey) -> u32 {
         let place = scaled(key.hash() >> 32);
         prefetch(self.0, place);
@@ -281,7 +302,7 @@ impl Lines<'_> {
     }
 
     /// The tokens of `key`, whose [`Lines::place`] is given, if they are there.
-    #[inline(always)]
+    #[inline]
     pub fn get(self, place: u32, key: ShortKey) -> Option<Tokens> {
         get(self.0.get(place as usize)?, key)
     }

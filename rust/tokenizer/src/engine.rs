@@ -1,8 +1,9 @@
 //! The loop that everything is encoded by: pieces in, ids out.
 
-use crate::cache::{Lines, PieceCache};
+use crate::cache::PieceCache;
 use crate::cutter::Cutter;
 use crate::error::Result;
+use crate::front::Front;
 use crate::key::ShortKey;
 use crate::memory::reserve;
 use crate::merge::{MergeBuffers, PieceMerger, Place};
@@ -71,20 +72,28 @@ struct Known {
 struct Batch {
     ends: [u32; ENDS],
     keys: [ShortKey; ENDS],
-    /// Where the cache has the pieces, if it has them.
+    /// Where the front has the pieces, if it has them.
     places: [u32; ENDS],
-    /// Those without a key, one after the other.
-    long: [Long; ENDS],
-    /// A hit of the cache writes four ids whether it has as many or not, which is one wide store; there is room for them.
-    ids: [u32; ENDS * PieceCache::MOST_TOKENS],
+    /// Where those without a key are remembered.
+    long: [Place; ENDS],
+    /// The ids of the frequent pieces. Each writes four whether it has as many or not, which is one wide store; there is room for them.
+    ids: [u32; ENDS * 4],
+    /// The other pieces, in order.
+    rare: [Rare; ENDS],
 }
 
-/// A piece too long for a key.
+/// A piece that is not among the most frequent ones.
 #[derive(Clone, Copy)]
-struct Long {
-    /// Where it is remembered.
+struct Rare {
+    key: ShortKey,
+    /// Where the lines have it, if it has a key.
+    line: u32,
+    /// Where it is remembered, if it is too long for a key.
     place: Place,
-    len: usize,
+    start: u32,
+    end: u32,
+    /// How many ids of frequent pieces stand before it.
+    ids_before: u32,
 }
 
 impl Default for Batch {
@@ -93,11 +102,16 @@ impl Default for Batch {
             ends: [0; ENDS],
             keys: [ShortKey::NONE; ENDS],
             places: [0; ENDS],
-            long: [Long {
+            long: [Place::NOWHERE; ENDS],
+            ids: [0; ENDS * 4],
+            rare: [Rare {
+                key: ShortKey::NONE,
+                line: 0,
                 place: Place::NOWHERE,
-                len: 0,
+                start: 0,
+                end: 0,
+                ids_before: 0,
             }; ENDS],
-            ids: [0; ENDS * PieceCache::MOST_TOKENS],
         }
     }
 }
@@ -184,48 +198,51 @@ fn encode_batch_of_pieces(
     let end = count
         .checked_sub(1)
         .map_or(start, |last| batch.ends[last] as usize);
-    // No piece has more ids than bytes.
-    reserve(ids, end - start, "ids")?;
-    let long = batch.look_up(text, start, count, known.cache.lines(), |piece| {
+    // No piece has more ids than bytes, and one writes three more than it has.
+    reserve(ids, end - start + 3, "ids")?;
+    let cache = &known.cache;
+    batch.make_keys(text, start, count, cache.front(), |piece| {
         merger.place(piece)
     });
-    for piece in &batch.long[..long] {
-        merger.prefetch(piece.place, piece.len);
+    let (found, rare) = batch.look_up(start, count, cache);
+    for piece in &batch.rare[..rare] {
+        merger.prefetch(piece.place, (piece.end - piece.start) as usize);
     }
-    let (mut at, mut from, mut long) = (0, start, 0);
-    loop {
-        at += batch.append_known(at, count, known.cache.lines(), ids);
-        if let Some(before) = at.checked_sub(1) {
-            from = batch.ends[before] as usize;
-        }
-        if at == count {
-            return Ok(from);
-        }
-        let piece = &text[from..batch.ends[at] as usize];
-        if batch.keys[at] == ShortKey::NONE {
-            let place = batch.long[long].place;
-            long += 1;
-            merger.append_remembered(place, piece, &mut known.buffers, ids);
+    let mut from = 0;
+    for rare in &batch.rare[..rare] {
+        let before = rare.ids_before as usize;
+        ids.extend_from_slice(&batch.ids[from..before]);
+        from = before;
+        let piece = &text[rare.start as usize..rare.end as usize];
+        if rare.key == ShortKey::NONE {
+            merger.append_remembered(rare.place, piece, &mut known.buffers, ids);
         } else {
-            encode_short(merger, batch.keys[at], batch.places[at], piece, known, ids);
+            encode_rare(merger, rare, piece, known, ids);
         }
-        at += 1;
     }
+    ids.extend_from_slice(&batch.ids[from..found]);
+    Ok(end)
 }
 
-/// Appends the ids of a short piece that the cache does not have at its place.
-// Out of line: the way through the cache, which nearly all pieces go, stays free of its registers.
-#[inline(never)]
-fn encode_short(
+/// Appends the ids of a short piece that is not among the most frequent ones.
+#[inline]
+fn encode_rare(
     merger: &PieceMerger,
-    key: ShortKey,
-    place: u32,
+    rare: &Rare,
     piece: &[u8],
     known: &mut Known,
     ids: &mut Vec<u32>,
 ) {
+    let Rare {
+        key, line: place, ..
+    } = *rare;
     let Known { cache, buffers } = known;
-    if !cache.look_again(place, key, ids) {
+    if let Some(tokens) = cache.lines().get(place, key) {
+        // All four, which is one wide store, and then those away that mean nothing.
+        ids.extend_from_slice(&tokens.ids);
+        ids.truncate(ids.len() - tokens.ids.len() + tokens.count);
+        cache.put_in_front(key, &tokens.ids[..tokens.count]);
+    } else if !cache.look_again(place, key, ids) {
         let before = ids.len();
         merger.append_short(key, piece, buffers, ids);
         cache.insert(place, key, &ids[before..]);
@@ -233,62 +250,75 @@ fn encode_short(
 }
 
 impl Batch {
-    /// Makes keys of the first `count` pieces and asks for the memory in which the cache has them. Those that have no key go to
-    /// `long`, where `place` says; returns how many they are.
+    /// Makes keys of the first `count` pieces and asks for the memory in which the front has them; `place` says where those that have
+    /// no key are remembered.
     #[inline]
-    fn look_up(
+    fn make_keys(
         &mut self,
         text: &[u8],
         mut start: usize,
         count: usize,
-        cache: Lines<'_>,
+        front: Front<'_>,
         place: impl Fn(&[u8]) -> Place,
-    ) -> usize {
-        let (mut found, mut rest) = (0, &text[start..]);
+    ) {
         let pieces = self.ends[..count].iter().zip(&mut self.keys);
-        for ((&end, key), line) in pieces.zip(&mut self.places) {
+        let places = self.places.iter_mut().zip(&mut self.long);
+        for ((&end, key), (at, long)) in pieces.zip(places) {
             let end = end as usize;
             let len = end - start;
-            let (piece, behind) = rest.split_at(len);
             if len <= ShortKey::MOST {
-                *key = ShortKey::of_beginning(rest, len);
-                *line = cache.place(*key);
+                *key = ShortKey::of_beginning(&text[start..], len);
+                *at = front.place(*key);
             } else {
-                (*key, *line) = (ShortKey::NONE, u32::MAX);
-                let place = place(piece);
-                self.long[found] = Long { place, len };
-                found += 1;
+                (*key, *at) = (ShortKey::NONE, 0);
+                *long = place(&text[start..end]);
             }
-            (start, rest) = (end, behind);
+            start = end;
         }
-        found
     }
 
-    /// Appends the ids of the pieces from `from` up to the first that the cache does not have, and returns how many they are.
+    /// Writes the ids of the frequent ones of the first `count` pieces to `ids` and the others to `rare`, and asks for the memory in
+    /// which these are. Returns how many ids and how many others there are.
     #[inline]
-    fn append_known(
-        &mut self,
-        from: usize,
-        count: usize,
-        cache: Lines<'_>,
-        ids: &mut Vec<u32>,
-    ) -> usize {
+    fn look_up(&mut self, mut start: usize, count: usize, cache: &PieceCache) -> (usize, usize) {
         let Self {
+            ends,
             keys,
             places,
-            ids: staged,
-            ..
+            long,
+            ids,
+            rare,
         } = self;
-        let (mut known, mut len) = (0, 0);
-        for (&key, &place) in keys[from..count].iter().zip(&places[from..count]) {
-            let Some(tokens) = cache.get(place, key) else {
+        let front = cache.front();
+        let (mut found, mut others) = (0, 0);
+        let pieces = keys[..count].iter().zip(&places[..count]).enumerate();
+        for (at, (&key, &place)) in pieces {
+            let Some(room) = ids[found..].first_chunk_mut() else {
                 break;
             };
-            staged[len..len + PieceCache::MOST_TOKENS].copy_from_slice(&tokens.ids);
-            len += tokens.count;
-            known += 1;
+            let known = front.get(place, key, room);
+            if known > 0 {
+                found += known;
+                continue;
+            }
+            let is_short = key != ShortKey::NONE;
+            if let Some(before) = at.checked_sub(1) {
+                start = ends[before] as usize;
+            }
+            rare[others] = Rare {
+                key,
+                line: if is_short {
+                    cache.lines().place(key)
+                } else {
+                    u32::MAX
+                },
+                place: if is_short { Place::NOWHERE } else { long[at] },
+                start: start as u32,
+                end: ends[at],
+                ids_before: found as u32,
+            };
+            others += 1;
         }
-        ids.extend_from_slice(&staged[..len]);
-        known
+        (found, others)
     }
 }

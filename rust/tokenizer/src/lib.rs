@@ -23,6 +23,7 @@ mod engine;
 mod error;
 mod first;
 pub mod format;
+mod front;
 mod holes;
 mod key;
 mod keyed;

@@ -52,6 +52,26 @@ proptest! {
 }
 
 #[test]
+fn text_that_was_seen_before_gives_the_ids_of_text_that_was_not() {
+    // More different pieces than the table of the most frequent ones has places, frequent ones among them, of one token to many.
+    let words = (0..50_000_u64).map(|number| {
+        let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+        let word = format!("{mixed:06x}").repeat(1 + number as usize % 3);
+        format!(
+            " the {word} d\u{e9}j\u{e0} vu, {}",
+            &word[..1 + number as usize % 5]
+        )
+    });
+    let text: String = words.collect();
+    let seen = trained("gpt4");
+    let first = seen.encode(text.as_bytes(), Special::Text).unwrap();
+    assert_eq!(seen.decode(&first, false).unwrap(), text.as_bytes());
+    for _ in 0..3 {
+        assert!(seen.encode(text.as_bytes(), Special::Text).unwrap() == first);
+    }
+}
+
+#[test]
 fn a_large_batch_is_the_same_on_any_number_of_threads() {
     let texts: Vec<String> = (0..200)
         .map(|n| format!("{n} {}", TEXT.repeat(100)))

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 const LINE: usize = 8;
 /// Entries of a set, whose heads are its first cache line.
 const WAYS: usize = LINE;
-/// Where each entry's words begin and end: two entries of three need a cache line, nearly all others two.
+/// Where each entry's words begin and end: more than half of the pieces need a cache line, most others two, some three or four.
 const WORDS: [Range<usize>; WAYS] = [
     LINE..2 * LINE,
     2 * LINE..3 * LINE,
@@ -29,17 +29,17 @@ const WORDS: [Range<usize>; WAYS] = [
     4 * LINE..5 * LINE,
     5 * LINE..7 * LINE,
     7 * LINE..9 * LINE,
-    9 * LINE..11 * LINE,
-    11 * LINE..SET_WORDS,
+    9 * LINE..12 * LINE,
+    12 * LINE..SET_WORDS,
 ];
-const SET_WORDS: usize = 14 * LINE;
-/// The entries of one, of two and of three cache lines.
-const SIZES: [Range<usize>; 3] = [0..4, 4..7, 7..8];
-/// Sets: 12 MiB.
+const SET_WORDS: usize = 16 * LINE;
+/// The entries of one, of two, of three and of four cache lines.
+const SIZES: [Range<usize>; 4] = [0..4, 4..6, 6..7, 7..8];
+/// Sets: 14 MiB.
 const SETS: usize = 7 << 11;
 
 /// Bytes of the longest piece that is kept.
-const MOST: usize = 128;
+const MOST: usize = 160;
 /// Bits of a token that is kept: three in a word.
 const TOKEN_BITS: u32 = 21;
 const TOKEN: u64 = (1 << TOKEN_BITS) - 1;
@@ -314,7 +314,7 @@ mod tests {
     fn pieces_are_found_as_they_were_kept() {
         for len in 1..=MOST {
             let piece: Vec<u8> = (0..len as u8).collect();
-            for count in [1, len.div_ceil(6), (24 - len.div_ceil(8)) * 3] {
+            for count in [1, len.div_ceil(6), (32 - len.div_ceil(8)) * 3] {
                 let cache = LongCache::default();
                 let ids: Vec<u32> = (0..count as u32).map(|at| TOKEN as u32 - at).collect();
                 assert_eq!(found(&cache, &piece), None);
@@ -332,12 +332,12 @@ mod tests {
     fn pieces_of_too_many_tokens_or_too_large_ones_are_not_kept() {
         let cache = LongCache::default();
         let piece = [b'x'; 64];
-        for ids in [&[1; 49][..], &[1 << TOKEN_BITS]] {
+        for ids in [&[1; 73][..], &[1 << TOKEN_BITS]] {
             insert(&cache, &piece, ids);
             assert_eq!(found(&cache, &piece), None);
         }
-        insert(&cache, &piece, &[1; 48]);
-        assert_eq!(found(&cache, &piece), Some(vec![1; 48]));
+        insert(&cache, &piece, &[1; 72]);
+        assert_eq!(found(&cache, &piece), Some(vec![1; 72]));
     }
 
     #[test]

@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from stategpt.evaluate.gates import Gate
 from stategpt.report.summary import gate_lines, stage_lines
 
@@ -15,6 +17,7 @@ README = ROOT / "README.md"
 BLOCK = re.compile(
     r"(<!-- printed from the record.*?-->\n```\n)(.*?)(```\n<!-- printed from the record -->)", re.DOTALL
 )
+PAIRED = re.compile(r"(<!-- paired:.*?-->\n)(.*?)(<!-- paired -->)", re.DOTALL)
 COLUMNS = 100
 
 
@@ -36,6 +39,31 @@ def test_the_sample_output_is_printed_from_the_record_it_names() -> None:
         README.write_text(text)
     [(_, shown, _)] = BLOCK.findall(text)
     assert shown == wanted, "run this test with STATEGPT_UPDATE_GOLDENS=1 and look at the diff"
+
+
+def test_the_encoder_beside_its_peers_is_as_the_record_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benches" / "peers"))
+    from paired import paired_rows, table
+
+    text = README.read_text()
+    [name] = re.findall(r"\[record\]\((benches/records/[\w-]*paired[\w-]*\.json)\)", text)
+    held = json.loads((ROOT / name).read_text())
+    wanted = table(held["paired"])
+    if os.environ.get("STATEGPT_UPDATE_GOLDENS"):
+        text = PAIRED.sub(lambda found: found[1] + wanted + found[3], text)
+        README.write_text(text)
+    [(_, shown, _)] = PAIRED.findall(text)
+    assert shown == wanted, "run this test with STATEGPT_UPDATE_GOLDENS=1 and look at the diff"
+    # Ratios are those of the seconds that stand beside them.
+    described = ("kind", "vocabulary", "turns", "library", "job")
+    entries = [
+        {
+            "job": {key: row[key] for key in described if key in row},
+            "result": {key: row[key] for key in ("megabytes", "seconds", "failed", "cpu") if key in row},
+        }
+        for row in held["paired"]
+    ]
+    assert [row["ratios"] for row in paired_rows(entries)] == [row["ratios"] for row in held["paired"]]
 
 
 def test_the_record_agrees_with_itself() -> None:

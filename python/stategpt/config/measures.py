@@ -64,7 +64,7 @@ class EvaluateConfig:
 class GatesConfig:
     """Thresholds of the gates. `run --check` fails where a required gate does; `run` alone only reports."""
 
-    required: tuple[str, ...] = ("base", "sft", "reward", "rl")
+    required: tuple[str, ...] = ("base", "sft", "reward", "rl", "best_of_n")
     """Gates that `--check` demands: of base, sft, reward, rl, best_of_n, relevance."""
     base_margin_bits_per_byte: float = 0.0
     """The interval of base minus Kneser-Ney must lie below minus this."""
@@ -88,7 +88,7 @@ class GatesConfig:
     """Highest upper bound of the mean KL to the SFT model, in nats per completion."""
     rl_best_of: int = 4
     """n of the best-of-n that RL is compared with, one of evaluate.best_of."""
-    rl_best_of_margin: float = 0.05
+    rl_best_of_margin: float = 0.03
     """The interval of RL's win rate minus best-of-n's on the same prompts must lie above minus this ..."""
     rl_kl_over_best_of_n: float = 2.0
     """... with the upper bound of RL's KL at most this many times best-of-n's bound, log n - (n - 1)/n."""

@@ -222,6 +222,11 @@ def _sequence(assumed: Assumptions) -> int:
     return assumed.prompt_tokens + assumed.answer_tokens
 
 
+def _group(assumed: Assumptions, completions: int, completion_tokens: int) -> int:
+    """Tokens of a prompt and its completions as training and scoring read them: the prompt once where that is less."""
+    return assumed.prompt_tokens + completions * completion_tokens
+
+
 def _sft(run: Run, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
@@ -247,11 +252,11 @@ def _rankings(run: Run, assumed: Assumptions) -> StagePlan:
 
 def _reward(run: Run, assumed: Assumptions) -> StagePlan:
     prompts = math.ceil(run.rankings.prompts * run.reward.epochs)
-    sequence = _sequence(assumed) + 1  # the reward token
-    tokens = prompts * run.rankings.completions * sequence
-    flops = tokens * training_flops_per_token(run.model, sequence)
+    group = _group(assumed, run.rankings.completions, assumed.answer_tokens + 1)  # the reward token
+    tokens = prompts * group
+    flops = tokens * training_flops_per_token(run.model, group)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
-    memory = training_bytes(run.model, at_once * run.rankings.completions * sequence)
+    memory = training_bytes(run.model, at_once * group)
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
@@ -259,12 +264,13 @@ def _reward(run: Run, assumed: Assumptions) -> StagePlan:
 def _rl(run: Run, assumed: Assumptions) -> tuple[StagePlan, ...]:
     rl = run.rl
     sampled, sample_flops, sample_s = _sampled(run, assumed, rl.steps * rl.prompts_per_step, rl.completions)
-    scored = rl.steps * rl.prompts_per_step * rl.completions * _sequence(assumed)
+    group = _group(assumed, rl.completions, assumed.answer_tokens)
+    scored = rl.steps * rl.prompts_per_step * group
     # Three forward passes (policy as it sampled, reference, reward) and one pass that trains: six forwards in all.
-    passes, pass_flops = 3 + 3, forward_flops_per_token(run.model, _sequence(assumed))
+    passes, pass_flops = 3 + 3, forward_flops_per_token(run.model, group)
     flops = scored * passes * pass_flops
     minibatch = rl.prompts_per_step * rl.completions // rl.minibatches
-    batch = min(minibatch, rl.micro_batch_completions) * _sequence(assumed)
+    batch = math.ceil(min(minibatch, rl.micro_batch_completions) * group / rl.completions)
     one = StagePlan(
         "rl",
         rl.steps * rl.minibatches,

@@ -50,7 +50,9 @@ def _reward_optim() -> OptimConfig:
 
 
 def _rl_optim() -> OptimConfig:
-    return OptimConfig(learning_rate=4e-4, warmup_steps=5, flat_fraction=1.0, final_fraction=1.0, weight_decay=0.0)
+    return OptimConfig(
+        learning_rate=4e-4, warmup_steps=5, flat_fraction=0.2, final_fraction=0.05, weight_decay=0.0, clip_norm=20.0
+    )
 
 
 @documented
@@ -221,13 +223,13 @@ class RLConfig:
     """Rounds of sampling; each gives `minibatches` optimizer steps."""
     prompts_per_step: int = 24
     """Prompts per round of sampling."""
-    completions: int = 4
+    completions: int = 8
     """Samples per prompt; a sample's baseline is the mean of the others."""
     minibatches: int = 1
     """Optimizer steps per round of sampling."""
-    micro_batch_completions: int = 96
+    micro_batch_completions: int = 192
     """Most samples per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
-    beta: float = 0.1
+    beta: float = 0.7
     """Weight of the KL to the SFT model, per token, taken from the reward (k1 estimator)."""
     no_eos_penalty: float = 0.0
     """Taken from the reward of a completion that did not end."""

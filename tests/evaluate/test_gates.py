@@ -128,7 +128,7 @@ def test_a_required_stage_without_measurement_is_not_passed() -> None:
     gates = by_name({"base": KEPT["base"]})
     assert gates["base"].passed
     assert [name for name, gate in gates.items() if gate.value is None] == NAMES[1:]
-    assert {gate.gate for gate in failed(gates.values())} == set(NAMES[1:7])
+    assert {gate.gate for gate in failed(gates.values())} == set(NAMES[1:8])
 
 
 def test_an_interval_that_could_not_be_computed_excludes_nothing() -> None:
@@ -215,8 +215,8 @@ def test_gates_of_rl_say_what_their_intervals_know_of_seeds() -> None:
 
 def test_best_of_n_warns_where_the_recipe_does_not_require_it() -> None:
     past = changed("comparison.against_best_of.4.wins.low", -0.2)
-    assert failed(check_gates(past, GatesConfig())) == []
-    assert [g.gate for g in failed(check_gates(past, GatesConfig(required=("best_of_n",))))] == ["rl_best_of_n"]
+    assert failed(check_gates(past, GatesConfig(required=("base", "sft", "reward", "rl")))) == []
+    assert [g.gate for g in failed(check_gates(past, GatesConfig()))] == ["rl_best_of_n"]
     assert by_name(changed("comparison.against_best_of", {}))["rl_best_of_n"].value is None
 
 

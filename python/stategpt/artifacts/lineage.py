@@ -8,6 +8,7 @@ fingerprints of the parents. So the policy's fingerprint fixes everything that w
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike, walk
@@ -120,7 +121,8 @@ class Lineage:
         """
         for node in self.nodes:
             folder = Path(run_folder) / node.path
-            if (folder / "manifest.json").exists() and _node(read_manifest(folder), node.path) != node:
+            # os.path: a name that no file system takes names no folder.
+            if os.path.exists(folder / "manifest.json") and _node(read_manifest(folder), node.path) != node:
                 raise CorruptArtifact(
                     f"{LINEAGE_NAME} records {visible_line(node.path)} as {visible_line(node.id)}, which is not what "
                     "its manifest says: one of them was changed or made again. `stategpt run` on the folder writes "

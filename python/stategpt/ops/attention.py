@@ -17,6 +17,7 @@ from stategpt.kernels.attention.signatures import mask_kind
 
 from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
 from .attention_choice import Backend, choose
+from .backend import constant_when_traced
 from .layout import TensorLayout
 
 MOST_SDPA_BYTES = 256 * 2**20
@@ -174,7 +175,7 @@ def _kernel_plan(q_NHD: Tensor, group: int, layout: TensorLayout, window: int | 
     )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
+@constant_when_traced
 def _launches(device: str, dtype: str, head_width: int, group: int, mask: str, row_tokens: int) -> tuple[int, ...]:
     """The table's numbers; a compiled graph keeps them."""
     from stategpt.kernels.attention import launch

@@ -6,18 +6,16 @@ import logging
 from functools import cache
 from typing import Literal, get_args
 
-import torch
-
 from stategpt.errors import InvalidArgument
 
-from .backend import WIDEST_HEAD, triton_obstacle
+from .backend import WIDEST_HEAD, constant_when_traced, triton_obstacle
 
 Backend = Literal["auto", "triton", "sdpa", "blockwise", "reference"]
 
 _log = logging.getLogger(__name__)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
+@constant_when_traced
 def choose(backend: str, device: str, dtype: str, head_width: int, softcap: bool, sdpa_is_small: bool) -> str:
     """The implementation's name; a compiled graph keeps the choice made while it was traced.
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import TypeVar
 
 import torch
 
+Function = TypeVar("Function", bound=Callable[..., object])
+
 WIDEST_HEAD = 256
 KERNEL_DTYPES = ("bfloat16", "float16", "float32")
+
+
+def constant_when_traced(function: Function) -> Function:
+    """Decorates a function whose result a compiled graph keeps, as `torch.compiler.assume_constant_result`.
+
+    That imports Dynamo, seconds for a process that only samples. The mark is all it sets; that the installed torch
+    reads it is what the tests of compiled attention show.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def triton_obstacle(device: str, dtype: str) -> str | None:

@@ -20,7 +20,7 @@ from stategpt.kernels.paged_attention.binding import paged_attention_op
 from stategpt.shown_fields import documented, short_repr
 
 from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
-from .backend import WIDEST_HEAD, triton_obstacle
+from .backend import WIDEST_HEAD, constant_when_traced, triton_obstacle
 
 PagedBackend = Literal["auto", "reference", "triton"]
 
@@ -108,7 +108,7 @@ def paged_attention(
     return o_BHD
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
+@constant_when_traced
 def _choose(backend: str, device: str, dtype: str) -> str:
     """The implementation's name; a compiled graph keeps the choice made while it was traced."""
     return _decide(backend, device, dtype)

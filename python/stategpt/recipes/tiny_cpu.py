@@ -50,7 +50,7 @@ def tiny_cpu() -> Run:
         sampling=SamplingConfig(temperature=0.7, max_tokens=48),
         rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2),
         reward=RewardConfig(epochs=1.0, prompts_per_batch=16, optim=OptimConfig(learning_rate=2e-3, warmup_steps=5)),
-        # More wins than best-of-4 at less than twice its KL; at beta 0.1 half of the answers repeat (docs/decisions/0025).
+        # More wins than best-of-4 at less than twice its KL: docs/decisions/0025.
         rl=RLConfig(
             steps=75,
             prompts_per_step=24,

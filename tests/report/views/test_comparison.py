@@ -24,7 +24,7 @@ def test_another_best_of_n_takes_the_place_of_four(publish_part: Callable[..., s
 def test_best_of_n_shows_the_bound_of_its_kl_and_sft_none(run_folder: Path) -> None:
     rows = {row["name"]: row for row in comparison(RunFiles(run_folder))["systems"]}
     assert rows["best_of_4"]["kl"] == "≤ 0.64"
-    assert rows["rlhf"]["kl"] == "4.1"
+    assert rows["rlhf"]["kl"] == "4.10"
     assert rows["sft"]["wins_interval"] == ""
     assert rows["base"]["kl"] == "–"
 
@@ -42,9 +42,9 @@ def test_seeds_have_a_row_each_and_one_seed_is_said_to_be_left_out(
 ) -> None:
     shown = comparison(RunFiles(run_folder))
     assert [(row["name"], row["wins"], row["kl"]) for row in shown["seeds"]] == [
-        ("rl", "62.0 %", "4.1"),
-        ("rl/seed_1", "60.0 %", "3.9"),
-        ("rl/seed_2", "64.0 %", "4.3"),
+        ("rl", "62.0 %", "4.10"),
+        ("rl/seed_1", "60.0 %", "3.90"),
+        ("rl/seed_2", "64.0 %", "4.30"),
     ]
     assert "mean over 3 policies" in shown["left_out"]
     one = {"seeds": 1, "systems": {"rlhf": {"seeds": [{"stage": "rl"}]}}}
@@ -60,7 +60,7 @@ def test_rlhf_against_best_of_n_says_what_the_intervals_show(
     shown = comparison(RunFiles(run_folder))
     four = shown["against"][1]
     assert (four["label"], four["wins"], four["wins_interval"]) == ("best-of-4", "−3.0 %", "−5.8 to −0.2")
-    assert (four["kl_bound"], four["kl"]) == ("≤ 0.64", "4.1")
+    assert (four["kl_bound"], four["kl"]) == ("≤ 0.64", "4.10")
     assert "best-of-4, at 6.4 times the KL" in shown["judged"][0]
     assert "more reward than best-of-8" in shown["judged"][1]
 

@@ -56,7 +56,7 @@ def _shown_systems(example: Mapping[str, Any]) -> list[str]:
 
 
 def _system_row(name: str, row: Mapping[str, Any], elo: Any) -> dict[str, str]:
-    kl = fixed(number(row, "kl"), 1)
+    kl = fixed(number(row, "kl"), 2)
     if number(row, "kl") is None and number(row, "kl_bound") is not None:
         kl = f"≤ {fixed(number(row, 'kl_bound'), 2)}"
     return {
@@ -85,7 +85,7 @@ def _against_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
             "reward": signed(number(row, "reward"), 2),
             "reward_interval": span(row.get("reward"), 2),
             "kl_bound": f"≤ {fixed(number(row, 'kl_bound'), 2)}",
-            "kl": fixed(number(data, "systems", "rlhf", "kl"), 1),
+            "kl": fixed(number(data, "systems", "rlhf", "kl"), 2),
         }
         for size, row in (data.get("against_best_of") or {}).items()
     ]

@@ -97,7 +97,7 @@ def test_tie_below_may_change_until_rankings_are_published(tmp_path: Path) -> No
 
 def test_a_partly_trained_stage_locks_its_settings_and_says_so(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "run", [*UP_TO_REWARD, "rl/checkpoints"])
-    with pytest.raises(ForeignArtifact, match=r"rl\.beta was 0\.7, now 0\.2\. rl is partly trained\. .*again: rl\.$"):
+    with pytest.raises(ForeignArtifact, match=r"rl\.beta was 0\.8, now 0\.2\. rl is partly trained\. .*again: rl\.$"):
         _own(override(Run(), {"rl.beta": 0.2}), folder)
     with pytest.raises(ForeignArtifact, match=r"evaluate\.frontier_prompts was 192, now 8\. rl is partly trained"):
         _own(override(Run(), {"evaluate.frontier_prompts": 8}), folder)

@@ -29,7 +29,7 @@ def test_tiny_cpu_in_numbers() -> None:
     assert by_name["pretrain"].steps == 1026
     assert by_name["pretrain"].tokens == 1_050_624
     assert by_name["reward"].steps == 100
-    assert by_name["rl"].steps == 75
+    assert by_name["rl"].steps == 50
     assert by_name["sft"].steps == math.ceil(5700 / 32)
     assert planned.tokens_by_source == {"code": 315_187, "docstrings": 630_374, "comments": 105_062}
     assert planned.tokens_per_parameter == pytest.approx(0.534, abs=0.001)
@@ -37,7 +37,7 @@ def test_tiny_cpu_in_numbers() -> None:
 
 def test_estimates_are_near_measured_seconds() -> None:
     seconds = {stage.name: stage.seconds for stage in plan(recipes.tiny_cpu()).stages}
-    measured = {"pretrain": 160, "sft": 34, "reward": 20, "rl": 98}
+    measured = {"pretrain": 160, "sft": 34, "reward": 20, "rl": 65}
     for name, value in measured.items():
         assert seconds[name] == pytest.approx(value, rel=0.35), name
 

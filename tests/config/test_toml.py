@@ -104,7 +104,7 @@ def test_missing_and_binary_files_are_config_errors(tmp_path: Path) -> None:
 def test_override_takes_text_and_values() -> None:
     run = override(Run(), {"rl.beta": "0.04", "rl.steps": 5, "evaluate.best_of": "2,16", "seed": "7"})
     assert (run.rl.beta, run.rl.steps, run.evaluate.best_of, run.seed) == (0.04, 5, (2, 16), 7)
-    assert Run().rl.beta == 0.7
+    assert Run().rl.beta == 0.8
 
 
 def test_entries_of_a_table_can_be_set_one_by_one() -> None:

@@ -178,7 +178,7 @@ def test_a_changed_digit_that_is_not_signed_is_found(small_run: Path, tmp_path: 
 
 
 def test_a_changed_digit_of_lineage_or_settings_is_found(small_run: Path, tmp_path: Path) -> None:
-    for name, old, new in (("lineage.json", '"b3:', '"b3:0'), ("run.toml", "beta = 0.7", "beta = 0.2")):
+    for name, old, new in (("lineage.json", '"b3:', '"b3:0'), ("run.toml", "beta = 0.8", "beta = 0.2")):
         root = tmp_path / name
         shutil.copytree(small_run, root)
         text = (root / name).read_text()

@@ -27,7 +27,7 @@ def test_a_finished_run_is_read_whole(run_folder: Path) -> None:
     files = RunFiles(run_folder)
     assert files.name == "tiny_cpu"
     assert files.run is not None
-    assert files.run.rl.beta == 0.7
+    assert files.run.rl.beta == 0.8
     assert files.tokens("base") == 1025 * 1024
     assert list(files.seconds()) == [
         "data",

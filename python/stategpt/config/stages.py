@@ -219,7 +219,7 @@ class RLConfig:
 
     objective: Objective = "rloo"
     """rloo: leave-one-out baseline (arXiv 2402.14740); reward_weighted: likelihood times reward, the talk's form."""
-    steps: int = 75
+    steps: int = 50
     """Rounds of sampling; each gives `minibatches` optimizer steps."""
     prompts_per_step: int = 24
     """Prompts per round of sampling."""
@@ -229,7 +229,7 @@ class RLConfig:
     """Optimizer steps per round of sampling."""
     micro_batch_completions: int = 192
     """Most samples per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
-    beta: float = 0.7
+    beta: float = 0.8
     """Weight of the KL to the SFT model, per token, taken from the reward (k1 estimator)."""
     no_eos_penalty: float = 0.0
     """Taken from the reward of a completion that did not end."""
@@ -247,9 +247,9 @@ class RLConfig:
     """As in pretraining; sampling has its own, evaluate.precision."""
     log_every_steps: int = 1
     """Steps between lines of metrics.jsonl."""
-    checkpoint_every_steps: int = 15
+    checkpoint_every_steps: int = 10
     """Steps between checkpoints from which an interrupted run goes on."""
-    evaluate_every_steps: int = 15
+    evaluate_every_steps: int = 10
     """Steps between measurements of reward, KL and wins on validation prompts (the frontier of the report)."""
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ def test_only_measured_numbers_of_the_reward_model_are_listed(run_folder: Path, 
 def test_the_frontier_says_where_wins_were_highest(run_folder: Path) -> None:
     rows = feedback(RunFiles(run_folder))["frontiers"]
     assert [(row["label"], row["wins"], row["best"]) for row in rows] == [
-        ("beta 0.7", "62.0 %", "62.0 % at 4.1 nats"),
+        ("beta 0.8", "62.0 %", "62.0 % at 4.1 nats"),
         ("beta 0.04", "58.5 %", "61.5 % at 5.9 nats"),
     ]
 

@@ -1,4 +1,4 @@
-"""tiny_cpu: the default job. About ten minutes on two cores, no download: how a GPT assistant is made, in miniature."""
+"""tiny_cpu: the default job. About eight minutes on two cores, no download: how a GPT assistant is made, in miniature."""
 
 from __future__ import annotations
 

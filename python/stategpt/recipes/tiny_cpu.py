@@ -1,4 +1,4 @@
-"""tiny_cpu: the default job. About eight minutes on two cores, no download: how a GPT assistant is made, in miniature."""
+"""tiny_cpu: the default job. About eight minutes on two cores, no download: how a GPT assistant is made, small."""
 
 from __future__ import annotations
 

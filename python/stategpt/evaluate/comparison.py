@@ -157,6 +157,10 @@ class Answered:
         part = slice(index, index + 1)
         return Answered(self.completions[part], self.points_SP[part], self.rewards_SP[part])
 
+    def wins_over(self, other: Answered) -> NDArray[np.float64]:
+        """Win points [seeds, prompts] against the first set of `other`, ties one half."""
+        return np.stack([win_points(points_P, other.points_SP[0]) for points_P in self.points_SP])
+
     @property
     def texts(self) -> list[list[str]]:
         """[seeds][prompts], without the space around."""
@@ -215,11 +219,9 @@ def _against(judge: Judge, answers: Mapping[str, Answered], size: int) -> dict[s
     More reward at no more wins is over-optimisation: the reward model's errors are what RLHF gained.
     """
     rlhf, best, sft = answers["rlhf"], answers[f"best_of_{size}"], answers["sft"]
-    wins_P = win_points(best.points_SP[0], sft.points_SP[0])
-    wins_SP = np.stack([win_points(points_P, sft.points_SP[0]) for points_P in rlhf.points_SP])
     rewards_SP = rlhf.rewards_SP.astype(np.float64) - best.rewards_SP[0]
     return {
-        "wins": judge.interval(wins_SP - wins_P).to_json(),
+        "wins": judge.interval(rlhf.wins_over(sft) - best.wins_over(sft)).to_json(),
         "reward": judge.interval(rewards_SP).to_json(),
         "kl_bound": best_of_kl_bound(size),
     }
@@ -227,10 +229,9 @@ def _against(judge: Judge, answers: Mapping[str, Answered], size: int) -> dict[s
 
 def _measures(judge: Judge, given: Answered, sft: Answered) -> dict[str, Any]:
     """Every measure of one system that its answers alone decide; a mean over its sets."""
-    wins_SP = [win_points(points_P, sft.points_SP[0]) for points_P in given.points_SP]
     modules = [pair.module for pair in judge.pairs]
     return {
-        "win_rate_vs_sft": judge.interval(wins_SP).to_json(),
+        "win_rate_vs_sft": judge.interval(given.wins_over(sft)).to_json(),
         "points_mean": float(given.points_SP.mean()),
         "reward_mean": float(np.nanmean(given.rewards_SP)),
         "distinct_2": float(np.mean([distinct_n(texts) for texts in given.texts])),

@@ -11,15 +11,20 @@ from dataclasses import replace  # noqa: E402
 from typing import Any  # noqa: E402
 
 from stategpt.config import OptimConfig  # noqa: E402
-from stategpt.data import PythonLibrary, Segment  # noqa: E402
+from stategpt.data import Pair, PythonLibrary, Segment  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.sft import SegmentBatches, segments_of, sft  # noqa: E402
+from stategpt.stages.requirements import segments_of  # noqa: E402
+from stategpt.stages.sft import SegmentBatches, sft  # noqa: E402
 from stategpt.train.batches import TokenBatch  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
 from stategpt.train.optim import adamw  # noqa: E402
+
+
+def _segments(inputs: Inputs, pairs: Sequence[Pair]) -> list[Segment]:
+    return segments_of(inputs.tok, pairs, inputs.run.model.context_tokens)
 
 
 def _numbered(lengths: Sequence[int]) -> list[Segment]:
@@ -98,7 +103,7 @@ def test_little_padding_is_read(inputs: Inputs) -> None:
 def test_micro_batches_give_the_gradient_of_the_whole_step(
     inputs: Inputs, model: GPT, library: PythonLibrary, micro_batch_rows: int
 ) -> None:
-    segments = segments_of(inputs, library.pairs_train)
+    segments = _segments(inputs, library.pairs_train)
     gradients = []
     for rows in (8, micro_batch_rows):
         batches = _of(inputs, segments, batch_rows=8, micro_batch_rows=rows)
@@ -113,7 +118,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_step(
 
 
 def _batches(inputs: Inputs, library: PythonLibrary) -> SegmentBatches:
-    return SegmentBatches(inputs.run, segments_of(inputs, library.pairs_train), inputs.control.pad, inputs.device)
+    return SegmentBatches(inputs.run, _segments(inputs, library.pairs_train), inputs.control.pad, inputs.device)
 
 
 def test_trained_end_of_text_targets_equal_the_responses(inputs: Inputs, library: PythonLibrary) -> None:
@@ -127,7 +132,7 @@ def test_trained_end_of_text_targets_equal_the_responses(inputs: Inputs, library
 
 def test_exactly_the_response_and_its_end_are_targets(inputs: Inputs, library: PythonLibrary) -> None:
     pair = library.pairs_train[0]
-    batch = _batches(inputs, library).batch(segments_of(inputs, [pair]))
+    batch = _batches(inputs, library).batch(_segments(inputs, [pair]))
     assert batch.targets_M.tolist() == [*inputs.tok.encode(pair.response).tolist(), inputs.control.end_of_text]
     # The first of them is predicted at the assistant token: the last token of the prompt.
     assert int(batch.tokens_N[batch.target_index_M[0]]) == inputs.control.assistant
@@ -136,7 +141,7 @@ def test_exactly_the_response_and_its_end_are_targets(inputs: Inputs, library: P
 def test_padding_changes_no_loss(inputs: Inputs, model: GPT, library: PythonLibrary) -> None:
     batches = _batches(inputs, library)
     task = NextTokenTask("sft", model, batches)
-    segments = sorted(segments_of(inputs, library.pairs_train), key=len)
+    segments = sorted(_segments(inputs, library.pairs_train), key=len)
     short, long = segments[0], segments[-1]
 
     def loss(*batch_of: Segment) -> float:
@@ -148,12 +153,12 @@ def test_padding_changes_no_loss(inputs: Inputs, model: GPT, library: PythonLibr
 def test_a_pair_that_does_not_fit_is_named_not_cut(inputs: Inputs, library: PythonLibrary) -> None:
     pair = replace(library.pairs_train[0], response="word " * 400)
     with pytest.raises(ContextOverflow, match=f"pair 1 .{pair.name}"):
-        segments_of(inputs, [library.pairs_train[1], pair])
+        _segments(inputs, [library.pairs_train[1], pair])
 
 
 def test_it_overfits_one_batch(inputs: Inputs, model: GPT, library: PythonLibrary) -> None:
     batches = _batches(inputs, library)
-    task, batch = NextTokenTask("sft", model, batches), batches.batch(segments_of(inputs, library.pairs_train[:6]))
+    task, batch = NextTokenTask("sft", model, batches), batches.batch(_segments(inputs, library.pairs_train[:6]))
     optimizer = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
     for _ in range(150):
         optimizer.zero_grad()
@@ -182,4 +187,4 @@ def test_the_stage_trains_the_base_model_on_all_training_pairs(
     assert all(torch.equal(weight, base[name]) for name, weight in started.items())
     assert not published.load_model("sft").norm.weight.any(), "the trained weights are published"
     ends = [segment.tokens.tolist() for segment in task.batches.segments]  # type: ignore[attr-defined]
-    assert ends == [segment.tokens.tolist() for segment in segments_of(published, library.pairs_train)]
+    assert ends == [segment.tokens.tolist() for segment in _segments(published, library.pairs_train)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stategpt.config import Run
-from stategpt.data import AnyTokenizer, Pair, PythonLibrary, chat_prompt, sft_segment
+from stategpt.data import AnyTokenizer, Pair, PythonLibrary, Segment, chat_prompt, sft_segment
 from stategpt.data.few_shot import choose_examples, few_shot_document
 from stategpt.data.python_library.records import SIDES
 from stategpt.errors import ContextOverflow, DataError, InvalidArgument
@@ -33,17 +33,24 @@ def require_usable(run: Run, tok: AnyTokenizer, library: PythonLibrary) -> None:
             )
     held_out = library.pairs_validation + library.pairs_test
     context = run.model.context_tokens
-    for number, pair in enumerate(library.pairs_train):
-        try:
-            sft_segment(tok, pair.prompt, pair.response, context_tokens=context)
-        except ContextOverflow as error:
-            raise ContextOverflow(f"pair {number} ({pair.name}): {error} {_REMEDY}") from None
+    segments_of(tok, library.pairs_train, context)
     for pair in held_out:
         try:
             chat_prompt(tok, pair.prompt, context_tokens=context)
         except ContextOverflow as error:
             raise ContextOverflow(f"held-out pair {pair.name}: {error} {_REMEDY}") from None
     _require_few_shot(run, tok, library.pairs_train, held_out)
+
+
+def segments_of(tok: AnyTokenizer, pairs: Sequence[Pair], context_tokens: int) -> list[Segment]:
+    """Pairs as segments of SFT; one that does not fit the context is an error naming it, never cut."""
+    segments = []
+    for number, pair in enumerate(pairs):
+        try:
+            segments.append(sft_segment(tok, pair.prompt, pair.response, context_tokens=context_tokens))
+        except ContextOverflow as error:
+            raise ContextOverflow(f"pair {number} ({pair.name}): {error} {_REMEDY}") from None
+    return segments
 
 
 _REMEDY = "Raise model.context_tokens or lower corpus.maximum_pair_characters."

@@ -25,12 +25,13 @@ from numpy.typing import NDArray
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import Run
 from stategpt.config.cost import block_flops
-from stategpt.data import Pair, Segment, read_library, sft_segment
+from stategpt.data import Pair, Segment, read_library
 from stategpt.data.randomness import evenly_spread, permutation
-from stategpt.errors import ContextOverflow, DataError
+from stategpt.errors import DataError
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
 from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
+from stategpt.stages.requirements import segments_of
 from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import LoopSettings, fit
 from stategpt.train.next_token import NextTokenTask
@@ -63,19 +64,6 @@ class SegmentBatches:
         return TokenBatch.packed(segments, self.pad, partial(block_flops, self.model), self.device)
 
 
-def segments_of(inputs: Inputs, pairs: Sequence[Pair]) -> list[Segment]:
-    """Pairs as segments; one that does not fit the context is an error naming it, never cut."""
-    segments = []
-    for number, pair in enumerate(pairs):
-        try:
-            segments.append(
-                sft_segment(inputs.tok, pair.prompt, pair.response, context_tokens=inputs.run.model.context_tokens)
-            )
-        except ContextOverflow as error:
-            raise ContextOverflow(f"pair {number} ({pair.name}): {error}") from None
-    return segments
-
-
 def sft(run: Run, folder: RunFolder) -> None:
     """Fine-tunes the base model on the training pairs and evaluates it; returns at once when it is already there."""
     inputs = Inputs.of(run, folder)
@@ -104,7 +92,8 @@ def sft(run: Run, folder: RunFolder) -> None:
 def _train(inputs: Inputs, pairs: Sequence[Pair], fingerprint: str) -> GPT:
     run, folder = inputs.run, inputs.folder
     model = inputs.load_model("base")
-    batches = SegmentBatches(run, segments_of(inputs, pairs), inputs.control.pad, inputs.device)
+    segments = segments_of(inputs.tok, pairs, run.model.context_tokens)
+    batches = SegmentBatches(run, segments, inputs.control.pad, inputs.device)
     task = NextTokenTask("sft", model, batches)
     settings = LoopSettings(
         optim=run.sft.optim,

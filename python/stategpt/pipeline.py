@@ -23,6 +23,7 @@ from stategpt.config.planner import RL_PLANS, Assumptions
 from stategpt.config.schema import flatten
 from stategpt.config.stages import RL_FOLDERS
 from stategpt.config.toml import dump, load
+from stategpt.data.sources import expected_corpus
 from stategpt.errors import ForeignArtifact, StorageError
 from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
 from stategpt.extras import require
@@ -149,8 +150,9 @@ def _all_steps(config: RunConfig, folder: RunFolder, termination: Termination) -
 
 def _planned_seconds(config: RunConfig, folder: RunFolder) -> list[float]:
     """What the plan gives each step; only the shares count once a step was measured."""
-    pairs = RunFiles(folder.root).training_pairs()
-    planned = {stage.name: stage.seconds for stage in plan(config, Assumptions(sft_pairs=pairs or 0)).stages}
+    counted = RunFiles(folder.root).training_conversations()
+    assumed = Assumptions(sft_pairs=counted or 0).expecting(expected_corpus(config.corpus))
+    planned = {stage.name: stage.seconds for stage in plan(config, assumed).stages}
     return [sum(planned.get(name, 0.0) for name in step.planned) for step in STEPS]
 
 

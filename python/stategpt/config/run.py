@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from stategpt.config.checks import require, require_sizes
-from stategpt.config.corpus import SOURCES, CorpusConfig, DataConfig, TokenizerConfig
+from stategpt.config.corpus import CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SamplingConfig, SFTConfig
@@ -71,9 +71,6 @@ class RunConfig:
         rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
         longest = self.sampling.max_tokens
         require(longest < self.model.context_tokens, "sampling.max_tokens", longest, rule)
-        for source in self.data.proportions:
-            rule = "the corpus has the sources " + ", ".join(SOURCES)
-            require(source in SOURCES, f"data.proportions.{source}", self.data.proportions[source], rule)
 
     @property
     def step_tokens(self) -> int:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from .chat import ControlTokens as ControlTokens
     from .chat import Segment as Segment
     from .chat import chat_prompt as chat_prompt
+    from .chat import encode_conversation as encode_conversation
     from .chat import reward_sequence as reward_sequence
-    from .chat import sft_segment as sft_segment
     from .documents import read_documents as read_documents
     from .preferences import read_chosen_rejected as read_chosen_rejected
     from .preferences import read_votes as read_votes
@@ -31,11 +31,11 @@ __all__ = [
     "Rejected",
     "Segment",
     "chat_prompt",
+    "encode_conversation",
     "read_chosen_rejected",
     "read_documents",
     "read_votes",
     "reward_sequence",
-    "sft_segment",
     "write_shards",
 ]
 __getattr__, __dir__ = lazy_names(
@@ -46,7 +46,7 @@ __getattr__, __dir__ = lazy_names(
             "Segment",
             "chat_prompt",
             "reward_sequence",
-            "sft_segment",
+            "encode_conversation",
         ),
         "documents": ("read_documents",),
         "preferences": (

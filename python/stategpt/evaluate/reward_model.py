@@ -47,7 +47,7 @@ class RankedPairs:
 
     @classmethod
     def read(cls, path: Path) -> RankedPairs:
-        """From a published rankings file; what is not trained on (points, module) comes from the records themselves.
+        """From a published rankings file; what is not trained on (points, group) comes from the records themselves.
 
         Raises:
             RankingError: no pair is clear, so that there is nothing to be right about; or a record has no points.
@@ -69,7 +69,7 @@ class RankedPairs:
             for winner, loser in group.pairs.tolist():
                 winners.append(len(lengths) + winner)
                 losers.append(len(lengths) + loser)
-                modules.append(record["meta"]["module"])
+                modules.append(record["meta"]["group"])
                 margins.append(points[winner] - points[loser])
             lengths += [len(text) for text in group.completions]
         if not winners:

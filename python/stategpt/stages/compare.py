@@ -13,7 +13,7 @@ from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.stages import LOW_BETA
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.evaluate import HeldOutComparison, RewardScorer, compare_systems
 from stategpt.model import RewardModel
 from stategpt.stages.context import StageContext, part_fingerprint
@@ -28,12 +28,12 @@ def compare(run: RunConfig, folder: RunFolder) -> None:
     fingerprint = part_fingerprint(run, "comparison/evaluation", parents)
     if not inputs.is_measured("comparison", fingerprint):
         with folder.timed("comparison"):
-            library = read_library(folder.corpus)
+            corpus = read_corpus(folder.corpus)
             scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
             sft, prompts = inputs.load_model("sft"), run.evaluate.comparison_prompts
-            judge = HeldOutComparison.of(run, library, "test", prompts, inputs.tok, scorer, sft)
+            judge = HeldOutComparison.of(run, corpus, "test", prompts, inputs.tok, scorer, sft)
             policies = ((stage, inputs.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
-            measured = compare_systems(judge, library, inputs.load_model("base"), policies)
+            measured = compare_systems(judge, corpus, inputs.load_model("base"), policies)
             measured |= _frontiers(folder, run.rl.folders)
             inputs.publish_evaluation("comparison", fingerprint, parents, {"evaluation.json": measured})
     folder.close("comparison", fingerprint, (inputs.parent(folder.evaluation("comparison")).fingerprint,))

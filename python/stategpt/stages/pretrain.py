@@ -24,7 +24,7 @@ from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.measurement_kinds import SAMPLE
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.model import GPT
@@ -98,9 +98,9 @@ def _measure(inputs: StageContext, rows: Mixture, fingerprint: str) -> None:
     if inputs.is_measured("base", fingerprint):
         return
     _refuse_lost_samples(inputs)
-    library, seen = read_library(inputs.folder.corpus), seen_pieces(inputs, rows)
+    corpus, seen = read_corpus(inputs.folder.corpus), seen_pieces(inputs, rows)
     values = {
-        "evaluation.json": evaluate_base(inputs.load_model("base"), inputs.tok, inputs.run, library, seen),
+        "evaluation.json": evaluate_base(inputs.load_model("base"), inputs.tok, inputs.run, corpus, seen),
         "mixture.json": rows.report(_rows_read(inputs.run)),
         "row.json": {"pieces": _row_pieces(inputs, rows)},
     }

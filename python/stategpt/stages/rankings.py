@@ -11,7 +11,7 @@ clear preferences; since "less than 2 apart" is not transitive, the clear pairs 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from stategpt.artifacts import publish_folder, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data import Rankings, chat_prompt
-from stategpt.data.sources.python_library import Pair, PythonLibrary, read_library
+from stategpt.data.corpus import Corpus, Side, read_corpus
+from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
 from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
 from stategpt.generate import Completion
@@ -56,11 +57,11 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
 
 def _publish_records(inputs: StageContext, published: Path, fingerprint: str, parents: Sequence[str]) -> None:
     run, folder = inputs.run, inputs.folder
-    library = read_library(folder.corpus)
-    labeler = DocstringStyleLabeler.fit(library)
+    corpus = read_corpus(folder.corpus)
+    labeler = DocstringStyleLabeler.fit(corpus)
     engine = inputs.engine(inputs.load_model("sft"))
     records = {
-        split: _rank(inputs, engine, labeler, split, pairs) for split, pairs in _chosen_pairs(run, library).items()
+        split: _rank(inputs, engine, labeler, split, prompts) for split, prompts in _chosen_prompts(run, corpus).items()
     }
     _require_clear_pairs(records)
     publish_folder(
@@ -72,7 +73,7 @@ def _publish_records(inputs: StageContext, published: Path, fingerprint: str, pa
     )
 
 
-def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
+def _require_clear_pairs(records: Mapping[Side, list[dict[str, Any]]]) -> None:
     """Before they are published: then the settings that decide them may still change."""
     for split, rows in records.items():
         if not any(row["pairs"] for row in rows):
@@ -83,23 +84,22 @@ def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
             )
 
 
-def _chosen_pairs(run: RunConfig, library: PythonLibrary) -> dict[str, list[Pair]]:
-    """The prompts to be ranked: training prompts, and those of test modules to judge the reward model by."""
+def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
+    """The prompts to be ranked: training prompts, and those of test groups to judge the reward model by."""
+    counts: dict[Side, int] = {"train": run.rankings.prompts, "test": run.rankings.test_prompts}
     chosen = {}
-    for split, pairs, count in (
-        ("train", library.pairs_train, run.rankings.prompts),
-        ("test", library.pairs_test, run.rankings.test_prompts),
-    ):
-        order = permutation(len(pairs), run.seed, "rankings", split)[:count]
-        chosen[split] = [pairs[i] for i in order]
+    for side, count in counts.items():
+        conversations = corpus.conversations[side]
+        order = permutation(len(conversations), run.seed, "rankings", side)[:count]
+        chosen[side] = [conversations[i].prompt() for i in order]
     return chosen
 
 
 def _rank(
-    inputs: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
+    inputs: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, asked: Sequence[Prompt]
 ) -> list[dict[str, Any]]:
     config, sampling = inputs.run.rankings, inputs.run.sampling
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
+    prompts = [chat_prompt(inputs.tok, prompt) for prompt in asked]
     with progress(f"rankings {split}", len(prompts) * config.completions, "completions") as advance:
         completions = engine.generate(
             prompts,
@@ -111,8 +111,8 @@ def _rank(
         )
     groups = [completions[i : i + config.completions] for i in range(0, len(completions), config.completions)]
     return [
-        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below, inputs.tok.fingerprint)
-        for number, (pair, group) in enumerate(zip(pairs, groups, strict=True))
+        record_of(f"{split}-{number:05d}", prompt, group, labeler, config.tie_below, inputs.tok.fingerprint)
+        for number, (prompt, group) in enumerate(zip(asked, groups, strict=True))
     ]
 
 
@@ -123,7 +123,7 @@ def sampling_seed(seed: int, split: str) -> int:
 
 def record_of(
     record_id: str,
-    pair: Pair,
+    prompt: Prompt,
     completions: Sequence[Completion],
     labeler: DocstringStyleLabeler,
     tie_below: int,
@@ -133,12 +133,12 @@ def record_of(
 
     `tokenizer`: fingerprint of that of the completions' ids.
     """
-    points = [labeler.points(pair, completion.text, completion.ended) for completion in completions]
+    points = [labeler.points(prompt, completion.text, completion.ended) for completion in completions]
     totals = [point.total for point in points]
     better = sorted(set(totals), reverse=True)
     return {
         "id": record_id,
-        "prompt": pair.prompt,
+        "prompt": prompt.text,
         "completions": [
             {
                 "text": completion.text,
@@ -152,7 +152,7 @@ def record_of(
         ],
         "pairs": clear_pairs(totals, tie_below),
         "tokenizer": tokenizer,
-        "meta": {"kind": pair.kind, "name": pair.name, "module": pair.module, "reference": pair.response},
+        "meta": {**prompt.meta, "group": prompt.group, "reference": prompt.reference},
     }
 
 
@@ -162,7 +162,7 @@ def clear_pairs(totals: Sequence[int], tie_below: int) -> list[list[int]]:
     return [[a, b] for a, b in permutations(range(len(totals)), 2) if totals[a] - totals[b] >= least]
 
 
-def _write_all(folder: Path, records: dict[str, list[dict[str, Any]]]) -> None:
+def _write_all(folder: Path, records: Mapping[Side, list[dict[str, Any]]]) -> None:
     for split, rows in records.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")

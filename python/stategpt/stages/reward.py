@@ -32,7 +32,8 @@ from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
 from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt
-from stategpt.data.sources.python_library import Pair, read_library
+from stategpt.data.corpus import read_corpus
+from stategpt.data.records import Conversation
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
@@ -151,14 +152,14 @@ def reward(run: RunConfig, folder: RunFolder) -> None:
         with folder.timed("reward"):
             # Before the training, which would be in vain without a clear pair to judge it by.
             train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "test"))
-            pairs = read_library(folder.corpus).pairs_train
+            conversations = read_corpus(folder.corpus).conversations["train"]
             model = (
                 RewardModel.from_pretrained(folder.model("reward")).to(inputs.device).eval()
                 if trained
                 else _train(inputs, Rankings.read(records / "train.jsonl"), fingerprint)
             )
             scorer = RewardScorer(model, inputs.tok)
-            demonstrations = center_on_demonstrations(inputs, model, scorer, pairs)
+            demonstrations = center_on_demonstrations(inputs, model, scorer, conversations)
             if not trained:
                 inputs.publish_model("reward", partial(model.save_pretrained, manifest=True), fingerprint, parents)
             if not measured:
@@ -185,7 +186,7 @@ def _train(inputs: StageContext, read: Rankings, fingerprint: str) -> RewardMode
 
 
 def center_on_demonstrations(
-    inputs: StageContext, model: RewardModel, scorer: RewardScorer, pairs: Sequence[Pair]
+    inputs: StageContext, model: RewardModel, scorer: RewardScorer, conversations: Sequence[Conversation]
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Sets `reward_offset` so that the training demonstrations score 0 on average; returns their shifted scores.
 
@@ -194,8 +195,8 @@ def center_on_demonstrations(
     """
     model.reward_offset = 0.0
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
-    responses = [np.concatenate([inputs.tok.encode(pair.response), end]) for pair in pairs]
-    raw = scorer.scores(prompts, responses)
+    prompts = [conversation.prompt() for conversation in conversations]
+    responses = [np.concatenate([inputs.tok.encode(prompt.reference or ""), end]) for prompt in prompts]
+    raw = scorer.scores([chat_prompt(inputs.tok, prompt) for prompt in prompts], responses)
     model.reward_offset = -float(raw.mean(dtype=np.float64))
     return raw + np.float32(model.reward_offset)

@@ -51,7 +51,7 @@ from stategpt.config import RLConfig, RunConfig
 from stategpt.config.planner import RL_PLANS
 from stategpt.config.stages import LOW_BETA
 from stategpt.data import chat_prompt
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
@@ -310,11 +310,11 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 
 def _train(inputs: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
     run, folder = inputs.run, inputs.folder
-    library = read_library(folder.corpus)
+    corpus = read_corpus(folder.corpus)
     policy, reference = inputs.load_model("sft"), inputs.load_model("sft").requires_grad_(False)
     scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
-    probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
+    prompts = [chat_prompt(inputs.tok, one.prompt()) for one in corpus.conversations["train"]]
+    probe = FrontierProbe.of(run, corpus, inputs.tok, reference, scorer)
     seeded = replace(inputs, run=replace(run, seed=seed))
     task = RLTask(seeded, config, policy, reference, scorer, prompts)
     task.name = RL_PLANS[stage]

@@ -2,12 +2,9 @@
 
     loss = - 1/N sum_t log p(y_t | x, y_<t)     over response tokens and the end of text behind them, never the prompt
 
-Pairs are people's own words from the library: "What does `module.name` do?" and the first sentence of its docstring, or
-"Complete the docstring of `module.name`: Return the" and the rest of that sentence.
-
-Differs from the textbook: nothing in the algorithm. The gradient is divided by the step's target tokens and a step's
-pairs are drawn without regard to their length, so every token weighs the same but for how long the answers of its step
-happen to be, as in pretraining. Sequences lie end to end in rows, each seeing only itself, so little is padding.
+Differs from the textbook: nothing in the algorithm. The gradient is divided by the step's target tokens, and a step's
+conversations are drawn without regard to their length. So every token weighs the same, except that steps with longer
+answers give theirs less weight, as in pretraining. Sequences share rows and see only themselves: little is padding.
 
     stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/sft
 """
@@ -26,7 +23,8 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.data import Segment
-from stategpt.data.sources.python_library import Pair, read_library
+from stategpt.data.corpus import read_corpus
+from stategpt.data.records import Conversation
 from stategpt.errors import DataError
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
@@ -66,34 +64,33 @@ class SegmentBatches:
 
 
 def sft(run: RunConfig, folder: RunFolder) -> None:
-    """Fine-tunes the base model on the training pairs and evaluates it; returns at once when it is already there."""
+    """Fine-tunes the base model on the training conversations and evaluates it; returns at once if that is done."""
     inputs = StageContext.of(run, folder)
     parents = (inputs.parent(folder.model("base")).fingerprint, inputs.parent(folder.corpus).fingerprint)
     fingerprint = part_fingerprint(run, "sft/model", parents)
     trained = folder.published(folder.model("sft"), MODEL_KIND, fingerprint)
     measured = inputs.is_measured("sft", fingerprint)
     if not (trained and measured):
-        library = read_library(folder.corpus)
-        if not library.pairs_train:
-            raise DataError(
-                f"{folder.corpus} has no training pairs; the corpus has no docstrings that read as a sentence"
-            )
+        corpus = read_corpus(folder.corpus)
+        conversations = corpus.conversations["train"]
+        if not conversations:
+            raise DataError(f"{folder.corpus} has no training conversations; prepare the run with a corpus that has")
         with folder.timed("sft"):
             if not trained:
-                model = _train(inputs, library.pairs_train, fingerprint)
+                model = _train(inputs, conversations, fingerprint)
                 inputs.publish_model("sft", partial(model.save_pretrained, manifest=True), fingerprint, parents)
             if not measured:
                 base, tuned = (inputs.engine(inputs.load_model(stage)) for stage in ("base", "sft"))
-                found = evaluate_answers(base, tuned, library, run)
+                found = evaluate_answers(base, tuned, corpus, run)
                 measured_on = (inputs.model_fingerprint("sft"), *parents)
                 inputs.publish_evaluation("sft", fingerprint, measured_on, {"evaluation.json": found})
     folder.close("sft", fingerprint, (inputs.model_fingerprint("sft"),))
 
 
-def _train(inputs: StageContext, pairs: Sequence[Pair], fingerprint: str) -> GPT:
+def _train(inputs: StageContext, conversations: Sequence[Conversation], fingerprint: str) -> GPT:
     run, folder = inputs.run, inputs.folder
     model = inputs.load_model("base")
-    segments = segments_of(inputs.tok, pairs, run.model.context_tokens)
+    segments = segments_of(inputs.tok, conversations, run.model.context_tokens)
     batches = SegmentBatches(run, segments, inputs.control.pad, inputs.device)
     task = NextTokenTask("sft", model, batches)
     settings = LoopSettings(

@@ -15,11 +15,12 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.artifacts import publish_folder  # noqa: E402
 from stategpt.data import ControlTokens, Rankings, chat_prompt, reward_sequence  # noqa: E402
-from stategpt.data.sources.python_library import Pair, PythonLibrary  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
+from stategpt.data.records import Prompt  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
-from stategpt.stages.rankings import _chosen_pairs, clear_pairs  # noqa: E402
+from stategpt.stages.rankings import _chosen_prompts, clear_pairs  # noqa: E402
 from stategpt.stages.reward import RewardTask, center_on_demonstrations, reward, to_tensors  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate, _fetched  # noqa: E402
@@ -202,15 +203,15 @@ def test_auto_takes_the_arrangement_that_is_less_to_compute(inputs: StageContext
 
 
 def test_demonstrations_score_zero_on_average_after_centering(
-    inputs: StageContext, tok: Tokenizer, reward_model: RewardModel, library: PythonLibrary
+    inputs: StageContext, tok: Tokenizer, reward_model: RewardModel, corpus: Corpus
 ) -> None:
     scorer = RewardScorer(reward_model, tok)
-    shifted = center_on_demonstrations(inputs, reward_model, scorer, library.pairs_train)
+    shifted = center_on_demonstrations(inputs, reward_model, scorer, corpus.conversations["train"])
     assert shifted.mean(dtype=np.float64) == pytest.approx(0.0, abs=1e-6)
     assert reward_model.reward_offset != 0.0
-    pair = library.pairs_train[0]
+    pair = corpus.conversations["train"][0].prompt()
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
-    again = scorer.scores([chat_prompt(tok, pair.prompt)], [np.append(tok.encode(pair.response), end)])
+    again = scorer.scores([chat_prompt(tok, pair)], [np.append(tok.encode(pair.reference or ""), end)])
     assert again[0] == pytest.approx(shifted[0], abs=1e-5)
 
 
@@ -224,26 +225,26 @@ def test_clear_pairs_are_those_that_differ_by_the_margin() -> None:
     } - {frozenset((2, 3))}
 
 
-def _ranked(pairs: Sequence[Pair]) -> str:
+def _ranked(prompts: Sequence[Prompt]) -> str:
     """Records of three completions of each prompt, the first the best; those of every third prompt are tied."""
     lines = []
-    for number, pair in enumerate(pairs):
+    for number, prompt in enumerate(prompts):
         completions = [
             {"text": text, "rank": rank, "score": 9 - rank} for rank, text in enumerate(("Return it.", "x y", "z"), 1)
         ]
         clear = {"pairs": []} if number % 3 == 0 else {}
-        record = {"id": str(number), "prompt": pair.prompt, "completions": completions, "meta": {"module": pair.module}}
+        record = {"id": str(number), "prompt": prompt.text, "completions": completions, "meta": {"group": prompt.group}}
         lines.append(json.dumps(record | clear) + "\n")
     return "".join(lines)
 
 
 def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
-    published: StageContext, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    published: StageContext, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stategpt.train.loop import fit
 
     def write(folder: Path) -> None:
-        splits = _chosen_pairs(published.run, library)
+        splits = _chosen_prompts(published.run, corpus)
         for split, count in zip(splits, (12, 6), strict=True):
             (folder / f"{split}.jsonl").write_text(_ranked(splits[split][:count]))
 
@@ -264,8 +265,8 @@ def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
     assert any(not torch.equal(weight, sft[name]) for name, weight in model.gpt.state_dict().items()), "it was trained"
     end = np.array([published.control.end_of_text], dtype=np.uint32)
     scores = RewardScorer(model, published.tok).scores(
-        [chat_prompt(published.tok, pair.prompt) for pair in library.pairs_train],
-        [np.append(published.tok.encode(pair.response), end) for pair in library.pairs_train],
+        [chat_prompt(published.tok, pair.prompt()) for pair in corpus.conversations["train"]],
+        [np.append(published.tok.encode(pair.messages[-1].content), end) for pair in corpus.conversations["train"]],
     )
     assert scores.mean(dtype=np.float64) == pytest.approx(0.0, abs=1e-5), "the folder holds the shift"
     assert model.reward_offset != 0.0

@@ -6,7 +6,7 @@ every user of Python knows. `docs/decisions/0008-default-corpus.md` says why, an
 """
 
 from stategpt.config import CorpusConfig
-from stategpt.data.sources.python_library.build import build, describe
+from stategpt.data.sources.python_library.building import build, describe
 
 _EXPECTED = {"conversations": 5_700, "seconds": 30.0}
 

@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.artifacts import publish_folder  # noqa: E402
-from stategpt.data import ControlTokens, Rankings, chat_prompt, reward_sequence  # noqa: E402
+from stategpt.data import ControlTokens, Rankings, chat_prompt, ranking_batches, reward_sequence  # noqa: E402
 from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.data.records import Prompt  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
@@ -51,7 +51,7 @@ def reward_model(model: GPT) -> RewardModel:
 
 
 def test_k_forwards_and_all_pairs_minus_ties(inputs: StageContext, tok: Tokenizer) -> None:
-    batch = to_tensors(Rankings.read(RECORDS).batches(tok, prompts_per_batch=3)[0], inputs.device)
+    batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, prompts_per_batch=3)[0], inputs.device)
     assert batch.reward_index_S.numel() == 4 + 3, "one forward a completion; the group without a pair is left out"
     assert len(batch.pairs_P2) == 6 + (3 - 1), "C(4,2), and C(3,2) minus one tie"
     assert batch.pair_weights_P.tolist() == pytest.approx([1 / 6] * 6 + [1 / 2] * 2)
@@ -60,7 +60,7 @@ def test_k_forwards_and_all_pairs_minus_ties(inputs: StageContext, tok: Tokenize
 
 
 def test_the_reward_token_is_last_and_the_scalar_is_read_there(inputs: StageContext, tok: Tokenizer) -> None:
-    batch = to_tensors(Rankings.read(RECORDS).batches(tok, prompts_per_batch=3)[0], inputs.device)
+    batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, prompts_per_batch=3)[0], inputs.device)
     control = ControlTokens.of(tok)
     assert (batch.tokens_N[batch.reward_index_S] == control.reward).all()
     assert int((batch.tokens_N == control.reward).sum()) == batch.reward_index_S.numel(), "one a completion"
@@ -71,7 +71,7 @@ def test_shared_prefix_rows_give_the_same_rewards(
 ) -> None:
     scores = {}
     for arrange in ("rows", "shared_prefix"):
-        batch = to_tensors(Rankings.read(RECORDS).batches(tok, 3, arrange)[0], inputs.device)  # type: ignore[arg-type]
+        batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, 3, arrange)[0], inputs.device)  # type: ignore[arg-type]
         with torch.no_grad():
             scores[arrange] = reward_model.scores(batch.tokens_N, batch.layout, batch.reward_index_S)
     assert torch.allclose(scores["rows"], scores["shared_prefix"], atol=1e-5)
@@ -81,7 +81,7 @@ def test_the_scorer_reads_what_the_batches_read(
     inputs: StageContext, tok: Tokenizer, reward_model: RewardModel
 ) -> None:
     read = Rankings.read(RECORDS)
-    batch = to_tensors(read.batches(tok, 3)[0], inputs.device)
+    batch = to_tensors(ranking_batches(read, tok, 3)[0], inputs.device)
     with torch.no_grad():
         expected = reward_model.scores(batch.tokens_N, batch.layout, batch.reward_index_S).numpy()
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)

@@ -32,7 +32,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
-from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt
+from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
 from stategpt.data.corpus import read_corpus
 from stategpt.data.records import Conversation
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
@@ -74,7 +74,8 @@ class RewardTask:
 
     def _epoch_batches(self, epoch: int) -> RankingBatches:
         run = self.inputs.run
-        return self.read.batches(
+        return ranking_batches(
+            self.read,
             self.inputs.tok,
             run.reward.prompts_per_batch,
             context_tokens=run.model.context_tokens,

@@ -1,6 +1,6 @@
-"""Sources of a corpus. Each is a module or package of this folder; `corpus.source` names it. Nothing lists them.
+"""Sources of a corpus: every module or package of this folder that has `build`. `corpus.source` names one of them.
 
-A source has one function, and may have two more for `stategpt doctor` and `stategpt plan`:
+A source may have two more functions, for `stategpt doctor` and `stategpt plan`:
 
     build(config: CorpusConfig) -> Corpus                    reads what config.paths names; splits it by group
     describe(config: CorpusConfig) -> list[(name, value)]    what `build` would read, without reading it
@@ -22,7 +22,7 @@ from stategpt.errors import ConfigError
 
 def source_names() -> list[str]:
     """Names that `corpus.source` may have, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if hasattr(_module(module.name), "build"))
 
 
 def build_corpus(config: CorpusConfig) -> Corpus:
@@ -68,4 +68,8 @@ def _source(config: CorpusConfig) -> ModuleType:
         near = get_close_matches(config.source, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}"
         raise ConfigError(f"corpus.source = {config.source!r} is not a source; {hint}")
-    return importlib.import_module(f"{__name__}.{config.source}")
+    return _module(config.source)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")

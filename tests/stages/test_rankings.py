@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+from stategpt.artifacts import publish_folder  # noqa: E402
 from stategpt.config import override  # noqa: E402
 from stategpt.data import Rankings, chat_prompt  # noqa: E402
 from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
@@ -21,7 +23,7 @@ from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler  # n
 from stategpt.generate import Completion  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
-from stategpt.stages.rankings import _chosen_prompts, _describe, _publish_records, clear_pairs, record_of  # noqa: E402
+from stategpt.stages.rankings import _chosen_prompts, _describe, _make, _write_all, clear_pairs, rankings, record_of  # noqa: E402
 
 TEXTS = ("Return the name of the file.", "the the the the the", "Return it.", "x")
 
@@ -57,7 +59,9 @@ def sampled(published: StageContext, monkeypatch: pytest.MonkeyPatch) -> tuple[S
         return engines[-1]
 
     monkeypatch.setattr(StageContext, "engine", engine)
-    _publish_records(inputs, inputs.folder.stage("rankings") / "records", "fingerprint", ())
+    records = inputs.folder.stage("rankings") / "records"
+    records.mkdir()
+    _write_all(_make(inputs), records)
     (only,) = engines
     return inputs, only
 
@@ -135,10 +139,11 @@ def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[Stag
 def test_rankings_without_a_clear_pair_are_not_kept(inputs: StageContext, model: GPT, corpus: Corpus) -> None:
     """Published ones would lock `rankings.tie_below`, which the error says to lower."""
     write_corpus(corpus, inputs.folder.corpus, fingerprint="b3:corpus")
-    inputs.publish_model("sft", model.save_pretrained, "config", ())
+    publish_folder(inputs.folder.tokenizer, lambda folder: inputs.tok.save(folder / "tokenizer.json"), kind="tokenizer")
+    inputs.publish("sft", "model", partial(inputs.save_model, model), "config", ())
     changes = {"rankings.tie_below": 10_000, "rankings.prompts": 2, "rankings.test_prompts": 2}
     inputs = replace(inputs, run=override(inputs.run, {**changes, "rankings.completions": 2}))
     published = inputs.folder.stage("rankings") / "records"
     with pytest.raises(RankingError, match=r"no clear pair in the 2 train rankings.*Lower rankings\.tie_below"):
-        _publish_records(inputs, published, "b3:rankings", ())
+        rankings(inputs.run, inputs.folder)
     assert not published.exists()

@@ -48,6 +48,7 @@ from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
+from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
 from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
@@ -317,7 +318,7 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
     probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer)
     seeded = replace(context, run=replace(run, seed=seed))
     task = RLTask(seeded, config, policy, reference, scorer, prompts)
-    task.name = stage.replace("/", ", ").replace("_", " ")
+    task.name = folder_label(stage)
 
     def hook(step: int) -> None:
         if step in _measured_steps(config) or task.ended():

@@ -20,6 +20,7 @@ from stategpt.config.cost import (
     training_flops_per_token,
 )
 from stategpt.config.model import GPTConfig
+from stategpt.config.optimizers import OPTIMIZERS
 from stategpt.config.run import RunConfig
 from stategpt.config.stages import RL_FOLDERS
 from stategpt.shown_fields import documented, short_repr
@@ -203,18 +204,19 @@ def exportability(model: GPTConfig) -> Export:
     return Export(f"{model.family}ForCausalLM", f"the shape is {model.family}'s", limits)
 
 
-def training_bytes(model: GPTConfig, batch_tokens: int, frozen_models: int = 0) -> int:
-    """Weights, gradients, two moments of AdamW and frozen copies in float32, activations and logits of one batch."""
+def training_bytes(model: GPTConfig, optimizer: str, batch_tokens: int, frozen_models: int = 0) -> int:
+    """Weights, gradients, state of `optimizer` and frozen copies in float32, activations and logits of one batch."""
     weights = FLOAT32_BYTES * model.parameters
-    return weights * (4 + frozen_models) + batch_tokens * (
-        activation_bytes_per_token(model) + logit_bytes_per_token(model)
-    )
+    copies = 2 + OPTIMIZERS[optimizer].state_numbers + frozen_models
+    return weights * copies + batch_tokens * (activation_bytes_per_token(model) + logit_bytes_per_token(model))
 
 
 def _pretrain(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = run.pretrain_steps * run.step_tokens
     flops = tokens * training_flops_per_token(run.model, run.data.row_tokens)
-    memory = training_bytes(run.model, run.pretrain.micro_batch_rows * run.data.row_tokens)
+    memory = training_bytes(
+        run.model, run.pretrain.optim.optimizer, run.pretrain.micro_batch_rows * run.data.row_tokens
+    )
     return StagePlan("pretrain", run.pretrain_steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
 
@@ -231,7 +233,8 @@ def _sft(run: RunConfig, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
     flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
-    memory = training_bytes(run.model, min(run.sft.batch_rows, run.sft.micro_batch_rows) * _sequence(assumed))
+    batch = min(run.sft.batch_rows, run.sft.micro_batch_rows) * _sequence(assumed)
+    memory = training_bytes(run.model, run.sft.optim.optimizer, batch)
     steps = math.ceil(sequences / run.sft.batch_rows)
     seconds, known = flops / assumed.train_flops_per_s, assumed.sft_pairs > 0
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
@@ -256,7 +259,7 @@ def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = prompts * group
     flops = tokens * training_flops_per_token(run.model, group)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
-    memory = training_bytes(run.model, at_once * group)
+    memory = training_bytes(run.model, run.reward.optim.optimizer, at_once * group)
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
@@ -276,7 +279,7 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
         rl.steps * rl.minibatches,
         sampled + 4 * scored,
         sample_flops + flops,
-        training_bytes(run.model, batch, frozen_models=2),
+        training_bytes(run.model, rl.optim.optimizer, batch, frozen_models=2),
         sample_s + flops / assumed.train_flops_per_s,
     )
     return tuple(replace(one, name=RL_PLANS[folder]) for folder in rl.folders)

@@ -19,6 +19,7 @@ from stategpt.config.cost import (
     logit_bytes_per_token,
     training_flops_per_token,
 )
+from stategpt.config.families import FAMILIES
 from stategpt.config.model import GPTConfig
 from stategpt.config.optimizers import OPTIMIZERS
 from stategpt.config.run import RunConfig
@@ -193,15 +194,17 @@ def exportability(model: GPTConfig) -> Export:
 
     `model.biased_llama` says why a Qwen2 shape is not saved as one.
     """
-    if not model.family:
+    family = model.family
+    if family is None:
         return Export("", "no published architecture both norms and biases queries and keys; turn one off")
     limits = (
         "llama.cpp's converter refuses tokenizers trained here; the chat template takes one question and its answer"
     )
-    if model.attention_bias:
-        reason = "a Qwen2 with output biases of zero: in a Qwen2 folder this tokenizer would get other ids"
-        return Export("LlamaForCausalLM", reason, limits)
-    return Export(f"{model.family}ForCausalLM", f"the shape is {model.family}'s", limits)
+    if family.own_tokenizer:
+        name = family.name
+        reason = f"a {name} with output biases of zero: in a {name} folder this tokenizer would get other ids"
+        return Export(FAMILIES["llama"].architecture("ForCausalLM"), reason, limits)
+    return Export(family.architecture("ForCausalLM"), f"the shape is {family.name}'s", limits)
 
 
 def training_bytes(model: GPTConfig, optimizer: str, batch_tokens: int, frozen_models: int = 0) -> int:

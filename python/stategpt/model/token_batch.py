@@ -114,7 +114,7 @@ class PaddedSequences:
 
 
 def pad_sequences(sequences: Sequence[NDArray[np.integer]], pad: int, multiple: int = 8) -> PaddedSequences:
-    """Lays `sequences` out as rows of the longest one's length, rounded up to `multiple`; every pad sees only itself."""
+    """Pads `sequences` to rows of the longest one's length, rounded up to `multiple`; every pad sees only itself."""
     lengths = [len(sequence) for sequence in sequences]
     row_tokens = round_up(max(lengths), multiple)
     tokens = lay_out_rows([[sequence] for sequence in sequences], row_tokens, pad)

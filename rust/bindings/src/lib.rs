@@ -1,6 +1,7 @@
 //! `stategpt._native`: every method here is one statement that lets the interpreter go and calls a pure crate.
 
 mod errors;
+mod layout;
 mod packing;
 mod ranking;
 mod signals;
@@ -14,6 +15,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     storage::init(module)?;
     tokenizer::init(module)?;
+    layout::init(module)?;
     packing::init(module)?;
     ranking::init(module)
 }

@@ -157,6 +157,7 @@ fn to_error(error: Error) -> PyErr {
             .downcast::<PyErr>()
             .unwrap_or_else(|_| typed("StorageError", message)),
         Error::EmptyGroup { .. } | Error::BatchTooLarge { .. } => typed("InvalidArgument", message),
+        Error::Layout(error) => crate::layout::error(error),
         Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
     }
 }
@@ -223,10 +224,10 @@ fn arrange_rankings<'py>(
 
 fn batch_arrays<'py>(py: Python<'py>, batch: &Batch) -> BatchArrays<'py> {
     let layout = [
-        &batch.segment_start,
-        &batch.prefix_end,
-        &batch.branch_start,
-        &batch.position,
+        &batch.layout.segments.segment_start,
+        &batch.layout.prefix_end,
+        &batch.layout.branch_start,
+        &batch.layout.segments.position,
     ];
     (
         batch.tokens.to_pyarray(py),

@@ -1,4 +1,4 @@
-//! Token shards, packing plans, mixtures, permutations, rows, and the work that attention has with them.
+//! Token shards, packing plans, mixtures, permutations, rows.
 //!
 //! Every row of a training run is a pure function of (manifests, settings, seed, row number), so the state of a data
 //! loader is one number, and workers, threads and world size cannot change the data.
@@ -8,8 +8,6 @@
 //! * [`Packed`]: a data set as rows of T tokens, by [`Strategy::Concat`] or [`Strategy::BestFit`].
 //! * [`Mixture`]: several of them, drawn in proportion to their tokens.
 //! * [`Rows`]: what both are: any row by number, a [`Batch`] at a time.
-//! * [`AttentionLayout`] and [`Runs`]: which token sees which, checked; [`query_tiles`] and [`key_tiles`]: what a kernel walks
-//!   over.
 //!
 //! # Usage
 //! ```
@@ -35,9 +33,9 @@
 //! ```
 //!
 //! # Not for
-//! Text: the pipeline crate tokenizes. Rows of ranked completions: the ranking crate arranges those.
+//! Text: the pipeline crate tokenizes. Rows of ranked completions: the ranking crate arranges those. Attention layouts: the layout
+//! crate builds and checks them.
 
-mod attention;
 mod batch;
 mod error;
 mod histogram;
@@ -50,7 +48,6 @@ pub mod random;
 mod rows;
 mod shards;
 
-pub use attention::{AttentionLayout, KeyTile, QueryTile, Runs, Tiling, key_tiles, query_tiles};
 pub use batch::{Batch, NO_DOCUMENT, Piece, Scratch};
 pub use error::{PackingError, zeros};
 pub use histogram::LengthHistogram;

@@ -82,8 +82,8 @@ proptest! {
                 prop_assert_eq!(is_padding, at >= used);
                 if is_padding {
                     prop_assert_eq!((batch.tokens[at], batch.targets[at]), (PADDING, PADDING));
-                    prop_assert_eq!((batch.loss_mask[at], batch.position[at]), (false, 0));
-                    prop_assert_eq!(batch.segment_start[at] as usize, at);
+                    prop_assert_eq!((batch.loss_mask[at], batch.layout.position[at]), (false, 0));
+                    prop_assert_eq!(batch.layout.segment_start[at] as usize, at);
                 }
             }
         }
@@ -95,14 +95,14 @@ proptest! {
         let packed = Packed::new(Arc::new(corpus.open()), config).unwrap();
         let batch = packed.batch(0, packed.num_rows(), packed.num_rows()).unwrap();
         for at in (0..batch.tokens.len()).filter(|at| batch.doc_ids[*at] != NO_DOCUMENT) {
-            let start = batch.segment_start[at] as usize;
-            prop_assert_eq!(batch.position[at] as usize, at - start);
+            let start = batch.layout.segment_start[at] as usize;
+            prop_assert_eq!(batch.layout.position[at] as usize, at - start);
             prop_assert_eq!(at / config.row_tokens as usize, start / config.row_tokens as usize);
             if config.isolate_documents {
                 prop_assert_eq!(batch.doc_ids[start], batch.doc_ids[at]);
                 // A target is the next token of the same document, never the first of another.
                 let next = at + 1;
-                let goes_on = next < batch.tokens.len() && batch.segment_start[next] as usize == start;
+                let goes_on = next < batch.tokens.len() && batch.layout.segment_start[next] as usize == start;
                 if goes_on {
                     prop_assert_eq!(batch.targets[at], batch.tokens[next]);
                 }
@@ -117,7 +117,7 @@ proptest! {
         let packed = Packed::new(Arc::new(corpus.open()), config(row_tokens, Packing::BestFit, true)).unwrap();
         let batch = packed.batch(0, packed.num_rows(), packed.num_rows()).unwrap();
         let mut pieces: BTreeMap<u64, u64> = BTreeMap::new();
-        for at in (0..batch.tokens.len()).filter(|at| batch.segment_start[*at] as usize == *at) {
+        for at in (0..batch.tokens.len()).filter(|at| batch.layout.segment_start[*at] as usize == *at) {
             *pieces.entry(batch.doc_ids[at]).or_default() += 1;
         }
         for (document, ids) in corpus.documents.iter().enumerate() {
@@ -182,7 +182,7 @@ fn length_tells_nothing_about_the_place_in_the_order() {
         .unwrap();
     let mut segments: BTreeMap<i32, u32> = BTreeMap::new();
     for at in (0..batch.tokens.len()).filter(|at| batch.doc_ids[*at] != NO_DOCUMENT) {
-        *segments.entry(batch.segment_start[at]).or_default() += 1;
+        *segments.entry(batch.layout.segment_start[at]).or_default() += 1;
     }
     // The middle of a segment: its start would tell that a long one cannot start late in a row.
     let middle = |start: i32, length: u32| f64::from(start) + f64::from(length) / 2.0;

@@ -1,5 +1,7 @@
 //! What can fail in a call; what is wrong with a single record is a [`Problem`](crate::Problem) and fails nothing.
 
+use stategpt_layout::LayoutError;
+
 /// A call that could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -36,7 +38,10 @@ pub enum Error {
     BatchTooLarge {
         /// Tokens with padding.
         tokens: u128,
-        /// The most a layout can index.
-        limit: u32,
+        /// The maximum that a layout can index.
+        limit: usize,
     },
+    /// The layout of a batch cannot be built.
+    #[error(transparent)]
+    Layout(LayoutError),
 }

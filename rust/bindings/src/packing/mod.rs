@@ -1,7 +1,6 @@
 //! Python face of `stategpt-packing` and of the pipeline's way from text to shards. The interpreter is let go wherever
 //! files are touched or rows are written.
 
-mod attention;
 mod rows;
 mod shards;
 
@@ -15,6 +14,7 @@ use crate::errors::typed;
 fn error(error: PackingError) -> PyErr {
     let class = match error {
         PackingError::Storage(error) => return crate::storage::error(error),
+        PackingError::Layout(error) => return crate::layout::error(error),
         PackingError::Corrupt { .. } => "CorruptArtifact",
         PackingError::Foreign { .. } => "ForeignArtifact",
         PackingError::UnknownToken { .. } => "UnknownToken",
@@ -23,7 +23,6 @@ fn error(error: PackingError) -> PyErr {
         | PackingError::NoRows { .. }
         | PackingError::Exhausted { .. } => "DataError",
         PackingError::BadSetting { .. }
-        | PackingError::BadLayout { .. }
         | PackingError::NoSuchRow { .. }
         | PackingError::NoSuchDocument { .. } => "InvalidArgument",
     };
@@ -34,6 +33,5 @@ pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<shards::ShardWriter>()?;
     module.add_class::<shards::TokenShards>()?;
     module.add_class::<rows::PackedRows>()?;
-    module.add_class::<rows::MixedRows>()?;
-    attention::init(module)
+    module.add_class::<rows::MixedRows>()
 }

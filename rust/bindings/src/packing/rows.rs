@@ -39,8 +39,8 @@ fn batch<'py>(
         batch.tokens.into_pyarray(py),
         batch.targets.into_pyarray(py),
         batch.loss_mask.into_pyarray(py),
-        batch.segment_start.into_pyarray(py),
-        batch.position.into_pyarray(py),
+        batch.layout.segment_start.into_pyarray(py),
+        batch.layout.position.into_pyarray(py),
         batch.doc_ids.into_pyarray(py),
         target_count,
     ))

@@ -72,8 +72,8 @@ def test_settings_and_their_meanings_are_the_golden(capsys: pytest.CaptureFixtur
         (["plan", "llama-7b", "--utilisation", "2"], "hardware.utilisation = 2.0: must lie in (0, 1]"),
         (["run", "llama-7b"], "llama-7b is a published shape, to plan only"),
         (["run", "nope.toml"], "nope.toml does not exist. Check the path"),
-        (["run", "test_cpu", "--out", f"{__file__}/run"], f"cannot make the run folder {__file__}/run: "),
-        (["run", "test_cpu", "--out", __file__], f"cannot make the run folder {__file__}: {__file__}: File exists"),
+        (["run", "smoke_cpu", "--out", f"{__file__}/run"], f"cannot make the run folder {__file__}/run: "),
+        (["run", "smoke_cpu", "--out", __file__], f"cannot make the run folder {__file__}: {__file__}: File exists"),
         (["report", "nowhere"], "nowhere is not a folder"),
         (["explain", "nowhere"], "nowhere is not a folder"),
         (["chat", "nowhere"], "nowhere is neither a run folder"),
@@ -124,7 +124,7 @@ Runner = Callable[[object, Path], object]
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> Callable[[Runner], None]:
-    """Puts a function in the place of `stategpt.run.run`, which needs torch and minutes."""
+    """Puts a function in the place of `stategpt.pipeline.run`, which needs torch and minutes."""
 
     def put(runner: Runner) -> None:
         module = types.ModuleType("stategpt.run")
@@ -212,7 +212,7 @@ def test_a_path_that_fails_is_one_line_and_nothing_reaches_the_terminal_raw(
 
 
 def test_a_nul_byte_in_the_run_folders_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "test_cpu", "--out", "a\0b"]) == 2
+    assert main(["run", "smoke_cpu", "--out", "a\0b"]) == 2
     assert capsys.readouterr().err.startswith("stategpt: cannot make the run folder 'a\\x00b'")
 
 

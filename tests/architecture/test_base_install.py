@@ -89,7 +89,7 @@ except sg.errors.MissingExtra as error:
 
 
 def test_public_packages_are_there_at_the_first_touch_and_the_light_ones_without_torch(tmp_path: Path) -> None:
-    for name in ("data.read_documents", "train", "stages", "evaluate.win_rate", "recipes.tiny_cpu", "config.Run"):
+    for name in ("data.read_documents", "train", "stages", "evaluate.win_rate", "recipes.tiny_cpu", "config.RunConfig"):
         assert run(f"import stategpt as sg; print(sg.{name} is not None)", tmp_path) == "True\n"
     code = "import sys, stategpt as sg; sg.data, sg.train, sg.stages, sg.config; print('torch' in sys.modules)"
     assert run(code, tmp_path) == "False\n"

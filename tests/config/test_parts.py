@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from stategpt.config import Run, override
+from stategpt.config import RunConfig, override
 from stategpt.config.parts import PARTS, decides, deciding
 from stategpt.config.schema import flatten
 
 FREE = [
     key
-    for key in flatten(Run())
+    for key in flatten(RunConfig())
     if key == "name" or key.rpartition(".")[2].startswith(("log_", "checkpoint_", "micro_batch_"))
 ]
 
 
 def deciders(part: str) -> set[str]:
-    return {key for key in flatten(Run()) if decides(key, part)}
+    return {key for key in flatten(RunConfig()) if decides(key, part)}
 
 
 @pytest.mark.parametrize("key", FREE)
@@ -30,7 +30,9 @@ def test_free_settings_are_there() -> None:
 
 def test_every_other_setting_but_gates_decides_some_part() -> None:
     decided = set().union(*(deciders(part) for part in PARTS))
-    assert set(flatten(Run())) - decided - set(FREE) == {key for key in flatten(Run()) if key.startswith("gates.")}
+    assert set(flatten(RunConfig())) - decided - set(FREE) == {
+        key for key in flatten(RunConfig()) if key.startswith("gates.")
+    }
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_a_setting_leaves_what_was_made_before_it_and_decides_what_comes_after()
 
 
 def test_the_number_format_of_sampling_decides_what_is_sampled_not_what_is_trained_on_text() -> None:
-    sampled = {part for part in PARTS if any(key == "evaluate.precision" for key in deciding(Run(), part))}
+    sampled = {part for part in PARTS if any(key == "evaluate.precision" for key in deciding(RunConfig(), part))}
     assert {"rankings/records", "rl/model", "rl/checkpoints", "sft/evaluation", "base/checkpoints"} <= sampled
     assert not sampled & {"base/model", "sft/model", "sft/checkpoints", "reward/model"}
 
@@ -76,12 +78,12 @@ def test_the_number_format_of_sampling_decides_what_is_sampled_not_what_is_train
 def test_what_is_measured_in_training_decides_its_checkpoints_and_not_the_model() -> None:
     """A frontier whose points were measured in two ways would be none."""
     for key in ("evaluate.frontier_prompts", "rl.evaluate_every_steps", "evaluate.seed"):
-        assert key in deciding(Run(), "rl/checkpoints"), key
-        assert key not in deciding(Run(), "rl/model"), key
+        assert key in deciding(RunConfig(), "rl/checkpoints"), key
+        assert key not in deciding(RunConfig(), "rl/model"), key
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_depends_on_the_values_of_its_own_settings(part: str) -> None:
-    run = replace(override(Run(), {"rl.beta": 0.2, "sft.log_every_steps": 7}), name="other")
-    changed = {key for key, value in deciding(run, part).items() if deciding(Run(), part)[key] != value}
-    assert changed == ({"rl.beta"} if "rl.beta" in deciding(Run(), part) else set())
+    run = replace(override(RunConfig(), {"rl.beta": 0.2, "sft.log_every_steps": 7}), name="other")
+    changed = {key for key, value in deciding(run, part).items() if deciding(RunConfig(), part)[key] != value}
+    assert changed == ({"rl.beta"} if "rl.beta" in deciding(RunConfig(), part) else set())

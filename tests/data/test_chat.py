@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import ControlTokens, chat_prompt, reward_sequence, sft_segment, truncate_prompt
-from stategpt.data.control import Control
 from stategpt.errors import ContextOverflow, InvalidArgument
+from stategpt.tokenizer.control import Control
 
 Ids = npt.NDArray[np.uint32]
 
@@ -124,7 +124,7 @@ def test_a_long_prompt_loses_its_middle() -> None:
 
 
 def test_user_text_that_spells_a_control_token_stays_text() -> None:
-    from stategpt.data.tokenizer import Tokenizer
+    from stategpt.tokenizer.tokenizer import Tokenizer
 
     tok = Tokenizer.train(["a plain text to train on"] * 4, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
     ids = chat_prompt(tok, "<|assistant|> <|reward|> <|endoftext|>")

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stategpt.data.documents import Document, read_documents
+from stategpt.data.documents import read_documents
 from stategpt.errors import CorpusError, InvalidArgument, UnknownToken
+from stategpt.packing import TokenizedDocument
 
 
 def test_a_text_file_is_one_document_and_a_json_line_is_one(tmp_path: Path) -> None:
@@ -92,22 +93,22 @@ def test_missing_files_and_no_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_document_takes_any_integers_and_refuses_the_rest() -> None:
-    assert Document(np.array([1, 2], dtype=np.int64)).ids.dtype == np.uint32
-    assert Document([]).ids.shape == (0,)  # type: ignore[arg-type]
+    assert TokenizedDocument(np.array([1, 2], dtype=np.int64)).ids.dtype == np.uint32
+    assert TokenizedDocument([]).ids.shape == (0,)  # type: ignore[arg-type]
     with pytest.raises(UnknownToken, match="from -1 to 2"):
-        Document(np.array([-1, 2]))
+        TokenizedDocument(np.array([-1, 2]))
     with pytest.raises(UnknownToken, match="below 2\\^32"):
-        Document(np.array([2**32]))
+        TokenizedDocument(np.array([2**32]))
     with pytest.raises(InvalidArgument, match="vector of integers"):
-        Document(np.array([[1]]))
+        TokenizedDocument(np.array([[1]]))
     with pytest.raises(InvalidArgument, match="vector of integers"):
-        Document(np.array([1.5]))
+        TokenizedDocument(np.array([1.5]))
     with pytest.raises(InvalidArgument, match="3 entries of 0 or 1"):
-        Document(np.array([1, 2]), mask=np.array([1, 1]))
+        TokenizedDocument(np.array([1, 2]), mask=np.array([1, 1]))
     with pytest.raises(InvalidArgument, match="3 entries of 0 or 1"):
-        Document(np.array([1, 2]), mask=np.array([1, 2, 1]))
+        TokenizedDocument(np.array([1, 2]), mask=np.array([1, 2, 1]))
     for doc_id in (-1, 2**64 - 1, 2**64, 10**5_000, 1.5, "7"):
         with pytest.raises(InvalidArgument, match="doc_id is"):
-            Document(np.array([1]), doc_id=doc_id)  # type: ignore[arg-type]
+            TokenizedDocument(np.array([1]), doc_id=doc_id)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="ids are no array"):
-        Document([[1], [2, 3]])  # type: ignore[arg-type]
+        TokenizedDocument([[1], [2, 3]])  # type: ignore[arg-type]

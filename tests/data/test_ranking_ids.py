@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from stategpt.config.control import CONTROL_TOKENS
-from stategpt.data import ControlTokens, Rankings, Tokenizer
+from stategpt.data import ControlTokens, Rankings
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import ForeignArtifact, InvalidArgument, RankingError
+from stategpt.tokenizer import Tokenizer
 
 TOK = Tokenizer.train(["the cat and the hat, the cat"] * 4, vocab_size=280, special_tokens=list(CONTROL_TOKENS))
 CONTROL = ControlTokens.of(TOK)

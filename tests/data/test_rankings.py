@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import ControlTokens, chat_prompt
-from stategpt.data.control import Control
 from stategpt.data.ranking_batches import RankingBatch
 from stategpt.data.rankings import Rankings
 from stategpt.errors import InvalidArgument, RankingError, StorageError
+from stategpt.tokenizer.control import Control
 
 Arrangement = Literal["rows", "shared_prefix"]
 

@@ -9,12 +9,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="models need the train extra")
 
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
-from stategpt.data import ControlTokens, Shards, Split, Tokenizer, pack, write_shards  # noqa: E402
+from stategpt.data import ControlTokens, write_shards  # noqa: E402
+from stategpt.data.sources.python_library import Split  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.evaluate import bits  # noqa: E402
 from stategpt.evaluate.bits import document_nats, token_nats  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
-from stategpt.train.batches import TokenBatch  # noqa: E402
+from stategpt.model.token_batch import TokenBatch  # noqa: E402
+from stategpt.packing import Shards, pack  # noqa: E402
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
 
 WORDS = ["file", "é"] * 9
@@ -32,7 +35,7 @@ def tok() -> Tokenizer:
 def model() -> GPT:
     torch.manual_seed(0)
     config = GPTConfig(
-        vocab_size=320, depth=2, width=32, heads=2, kv_heads=1, head_width=16, hidden_width=48, context_tokens=64
+        vocab_size=320, depth=2, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=48, context_tokens=64
     )
     gpt = GPT(config)
     with torch.no_grad():

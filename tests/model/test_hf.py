@@ -15,9 +15,7 @@ from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 
-SHAPE = GPTConfig(
-    vocab_size=31, depth=2, width=16, heads=4, kv_heads=2, head_width=8, hidden_width=24, context_tokens=32
-)
+SHAPE = GPTConfig(vocab_size=31, depth=2, width=16, heads=4, kv_heads=2, head_dim=8, mlp_width=24, context_tokens=32)
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def change_tensors(folder, change):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_saved_model_comes_back_bit_by_bit(tmp_path, tied):
-    shape = GPTConfig(vocab_size=31, depth=2, width=16, heads=2, kv_heads=1, head_width=8, tied_embeddings=tied)
+    shape = GPTConfig(vocab_size=31, depth=2, width=16, heads=2, kv_heads=1, head_dim=8, tied_embeddings=tied)
     model = GPT(shape)
     model.save_pretrained(tmp_path)
     loaded = GPT.from_pretrained(tmp_path)
@@ -164,7 +162,7 @@ def test_a_config_without_a_size_is_corrupt(folder):
 
 
 def test_switches_that_no_format_has_are_refused_before_training():
-    shape = GPTConfig(vocab_size=8, depth=1, width=8, heads=1, kv_heads=1, head_width=8, attention_bias=True)
+    shape = GPTConfig(vocab_size=8, depth=1, width=8, heads=1, kv_heads=1, head_dim=8, attention_bias=True)
     with pytest.raises(ConfigError, match="no format in use has both"):
         GPT(shape)
 

@@ -13,15 +13,15 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stages.exact_world import TabularPolicy, objective, optimum, sequences  # noqa: E402
 from stategpt.artifacts import RunFolder  # noqa: E402
-from stategpt.config import CONTROL_TOKENS, GPTConfig, OptimConfig, RLConfig, Run, SamplingConfig  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, GPTConfig, OptimConfig, RLConfig, RunConfig, SamplingConfig  # noqa: E402
 from stategpt.data import ControlTokens  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
-from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.model.policy import CompletionBatch, completion_log_probs, sum_by_sample  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.rl import RLTask, completion_weights  # noqa: E402
 from stategpt.train.loop import LoopSettings, fit  # noqa: E402
-from stategpt.train.losses import policy_gradient_loss, sum_by_sample  # noqa: E402
+from stategpt.train.losses import policy_gradient_loss  # noqa: E402
 from stategpt.train.metrics import early_end  # noqa: E402
-from stategpt.train.policy import CompletionBatch, completion_log_probs  # noqa: E402
 
 ACTIONS, END, LENGTH, BETA = (1, 2, 3, 4, 5), 0, 3, 0.3
 
@@ -146,8 +146,8 @@ def _task(
     policy.load_state_dict(reference.state_dict())
     tok = _Tokenizer()
     control = ControlTokens.of(tok)
-    run = Run(sampling=SamplingConfig(temperature=1.0, max_tokens=LENGTH))
-    inputs = Inputs(run, RunFolder(folder), tok, control, torch.device("cpu"))  # type: ignore[arg-type]
+    run = RunConfig(sampling=SamplingConfig(temperature=1.0, max_tokens=LENGTH))
+    inputs = StageContext(run, RunFolder(folder), tok, control, torch.device("cpu"))  # type: ignore[arg-type]
     prompt = np.array([0, control.user, control.assistant], dtype=np.uint32)
     prompts = [prompt] * config.prompts_per_step
     return RLTask(inputs, config, policy, reference.eval(), scorer, prompts), policy, reference, prompt  # type: ignore[arg-type]

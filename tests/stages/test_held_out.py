@@ -10,17 +10,17 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.artifacts import RunFolder, publish_folder, read_lines  # noqa: E402
-from stategpt.config import Run  # noqa: E402
-from stategpt.data import PythonLibrary  # noqa: E402
-from stategpt.data.python_library.records import SIDES  # noqa: E402
-from stategpt.evaluate import Judge, evaluate_answers, evaluate_base, held_out_pairs  # noqa: E402
+from stategpt.config import RunConfig  # noqa: E402
+from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
+from stategpt.data.sources.python_library.records import SIDES  # noqa: E402
+from stategpt.evaluate import HeldOutComparison, evaluate_answers, evaluate_base, held_out_pairs  # noqa: E402
 from stategpt.evaluate import comparison as systems  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import rankings as ranking_stage  # noqa: E402
 from stategpt.stages import reward as reward_stage  # noqa: E402
 from stategpt.stages.compare import compare  # noqa: E402
-from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.rankings import rankings  # noqa: E402
 from stategpt.stages.rl import rl  # noqa: E402
 
@@ -45,7 +45,7 @@ def _sides(library: PythonLibrary, texts: list[str]) -> Iterator[str]:
 
 
 def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_training(
-    inputs: Inputs, model: GPT, library: PythonLibrary, recipe: Run, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, model: GPT, library: PythonLibrary, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = inputs.engine(model)
     seen = _asked(engine, monkeypatch)
@@ -64,7 +64,7 @@ def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_traini
 
 
 def test_bits_per_byte_are_of_test_documents(
-    inputs: Inputs, model: GPT, library: PythonLibrary, recipe: Run, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, model: GPT, library: PythonLibrary, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
     encode = type(inputs.tok).encode
@@ -86,7 +86,7 @@ def test_bits_per_byte_are_of_test_documents(
 
 
 def test_rankings_are_of_training_and_test_prompts(
-    recipe: Run, before_rl: RunFolder, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    recipe: RunConfig, before_rl: RunFolder, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranking_stage, "_require_clear_pairs", lambda records: None)  # these models know nothing
     rankings(recipe, before_rl)
@@ -97,13 +97,13 @@ def test_rankings_are_of_training_and_test_prompts(
 
 
 def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_records(
-    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+    recipe: RunConfig, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(before_rl.model("reward"))
     publish_folder(before_rl.root / "rankings" / "records", lambda temporary: None, kind="rankings")
     judged: list[str] = []
 
-    def train(inputs: Inputs, read: str, fingerprint: str) -> RewardModel:
+    def train(inputs: StageContext, read: str, fingerprint: str) -> RewardModel:
         assert read == "train.jsonl"
         return RewardModel(GPT(recipe.model)).eval()
 
@@ -120,7 +120,7 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
 
 
 def test_rl_samples_training_prompts_looks_at_validation_and_is_compared_on_test(
-    recipe: Run, before_rl: RunFolder, inputs: Inputs, model: GPT, library: PythonLibrary,
+    recipe: RunConfig, before_rl: RunFolder, inputs: StageContext, model: GPT, library: PythonLibrary,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     seen = _asked(inputs.engine(model), monkeypatch)
@@ -148,7 +148,7 @@ def test_a_judges_prompts_are_those_of_its_side_and_a_function_of_the_seed(libra
 
 
 def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_one_of(
-    recipe: Run, inputs: Inputs, model: GPT, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    recipe: RunConfig, inputs: StageContext, model: GPT, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = replace(recipe, evaluate=replace(recipe.evaluate, best_of=(2, 4), comparison_prompts=6))
 
@@ -162,11 +162,11 @@ def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_
 
             return np.array([float(ids[-1]) + len(ids) / 100 for ids in completions], dtype=np.float32)
 
-    judge = Judge.of(run, library, "test", 6, inputs.tok, ByLast(), model)  # type: ignore[arg-type]
+    judge = HeldOutComparison.of(run, library, "test", 6, inputs.tok, ByLast(), model)  # type: ignore[arg-type]
     pools: list[Any] = []
     answer = systems.answer
 
-    def record(engine: Engine, pairs: Any, run: Run, system: str, n: int = 1) -> Any:
+    def record(engine: Engine, pairs: Any, run: RunConfig, system: str, n: int = 1) -> Any:
         found = answer(engine, pairs, run, system, n=n)
         if n > 1:
             pools.extend(found[i : i + n] for i in range(0, len(found), n))
@@ -186,12 +186,12 @@ def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_
 
 
 def test_the_kl_is_to_sft_and_of_the_policys_own_completions(
-    recipe: Run, inputs: Inputs, model: GPT, library: PythonLibrary
+    recipe: RunConfig, inputs: StageContext, model: GPT, library: PythonLibrary
 ) -> None:
     torch.manual_seed(5)
     other = GPT(model.config).eval()
     scorer: Any = type("Scorer", (), {"control": inputs.control})()
-    judge = Judge.of(recipe, library, "test", 8, inputs.tok, scorer, model.eval())
+    judge = HeldOutComparison.of(recipe, library, "test", 8, inputs.tok, scorer, model.eval())
     own = systems.answer(judge.engine(other), judge.pairs, recipe, "rlhf", n=1)
     assert judge.kl(model, own) == pytest.approx([0.0] * 8, abs=1e-6), "SFT is no way from itself"
     assert judge.kl(other, own).mean() > 0

@@ -7,13 +7,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.artifacts import RunFolder, read_manifest  # noqa: E402
-from stategpt.config import Run, override  # noqa: E402
+from stategpt.config import RunConfig, override  # noqa: E402
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
 
 
 def test_a_corpus_too_small_for_the_vocabulary_is_said_and_measured(
-    recipe: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     run = override(recipe, {"tokenizer.vocab_size": 30_000})
@@ -27,7 +27,7 @@ def test_a_corpus_too_small_for_the_vocabulary_is_said_and_measured(
 
 
 def test_a_vocabulary_that_was_reached_is_not_mentioned(
-    recipe: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     prepare(recipe, folder)
@@ -36,6 +36,6 @@ def test_a_vocabulary_that_was_reached_is_not_mentioned(
     assert statistics["vocab_size"] == statistics["vocab_size_asked"] == 512
 
 
-def test_a_run_that_could_not_be_evaluated_ends_here(recipe: Run, tmp_path: Path) -> None:
+def test_a_run_that_could_not_be_evaluated_ends_here(recipe: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match=r"evaluate\.few_shot_examples = 100000"):
         prepare(override(recipe, {"evaluate.few_shot_examples": 100_000}), RunFolder(tmp_path / "run"))

@@ -13,13 +13,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.config import override  # noqa: E402
-from stategpt.data import PythonLibrary, Rankings, chat_prompt, write_library  # noqa: E402
+from stategpt.data import Rankings, chat_prompt  # noqa: E402
 from stategpt.data.ranking_ids import CompletionIds  # noqa: E402
+from stategpt.data.sources.python_library import PythonLibrary, write_library  # noqa: E402
 from stategpt.errors import RankingError  # noqa: E402
-from stategpt.evaluate import DocstringStyleLabeler  # noqa: E402
+from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler  # noqa: E402
 from stategpt.generate import Completion  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
-from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.rankings import _chosen_pairs, _describe, _publish_records, clear_pairs, record_of  # noqa: E402
 
 TEXTS = ("Return the name of the file.", "the the the the the", "Return it.", "x")
@@ -28,7 +29,7 @@ TEXTS = ("Return the name of the file.", "the the the the the", "Return it.", "x
 class Sampler:
     """In the engine's place: the first texts of `TEXTS`, spelled letter by letter; the last did not end."""
 
-    def __init__(self, inputs: Inputs, model: GPT) -> None:
+    def __init__(self, inputs: StageContext, model: GPT) -> None:
         self.inputs, self.model, self.calls = inputs, model, []  # type: ignore[var-annotated]
 
     def generate(self, prompts: Sequence[Any], n: int, **settings: Any) -> list[Completion]:
@@ -36,7 +37,7 @@ class Sampler:
         return [completion(self.inputs, TEXTS[i], i < n - 1) for _ in prompts for i in range(n)]
 
 
-def completion(inputs: Inputs, text: str, ended: bool) -> Completion:
+def completion(inputs: StageContext, text: str, ended: bool) -> Completion:
     letters = [int(token) for letter in text for token in inputs.tok.encode(letter)]
     ids = np.array([*letters, *([inputs.control.end_of_text] if ended else [])], dtype=np.uint32)
     reason = "end" if ended else "length"
@@ -44,29 +45,29 @@ def completion(inputs: Inputs, text: str, ended: bool) -> Completion:
 
 
 @pytest.fixture
-def sampled(published: Inputs, monkeypatch: pytest.MonkeyPatch) -> tuple[Inputs, Sampler]:
+def sampled(published: StageContext, monkeypatch: pytest.MonkeyPatch) -> tuple[StageContext, Sampler]:
     """Records of a run with 4 completions of 7 prompts and 3 held-out ones, and the engine that was asked for them."""
     run = published.run
     few = replace(run.rankings, prompts=7, test_prompts=3, completions=4, tie_below=3)
     inputs = replace(published, run=replace(run, rankings=few, sampling=replace(run.sampling, temperature=0.9)))
     engines: list[Sampler] = []
 
-    def engine(self: Inputs, model: GPT) -> Sampler:
+    def engine(self: StageContext, model: GPT) -> Sampler:
         engines.append(Sampler(self, model))
         return engines[-1]
 
-    monkeypatch.setattr(Inputs, "engine", engine)
+    monkeypatch.setattr(StageContext, "engine", engine)
     _publish_records(inputs, inputs.folder.stage("rankings") / "records", "fingerprint", ())
     (only,) = engines
     return inputs, only
 
 
-def _records(inputs: Inputs) -> dict[str, list[dict[str, Any]]]:
+def _records(inputs: StageContext) -> dict[str, list[dict[str, Any]]]:
     files = sorted((inputs.folder.stage("rankings") / "records").glob("*.jsonl"))
     return {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in files}
 
 
-def test_prompts_come_from_their_split_and_as_many_as_asked_for(inputs: Inputs, library: PythonLibrary) -> None:
+def test_prompts_come_from_their_split_and_as_many_as_asked_for(inputs: StageContext, library: PythonLibrary) -> None:
     few = replace(inputs.run.rankings, prompts=11, test_prompts=5)
     train, held_out = _chosen_pairs(replace(inputs.run, rankings=few), library).values()
     assert (len(train), len(held_out)) == (11, 5)
@@ -78,7 +79,7 @@ def test_prompts_come_from_their_split_and_as_many_as_asked_for(inputs: Inputs, 
 
 
 def test_the_sft_model_is_sampled_as_the_run_says_and_the_splits_share_no_random_stream(
-    sampled: tuple[Inputs, Sampler], library: PythonLibrary
+    sampled: tuple[StageContext, Sampler], library: PythonLibrary
 ) -> None:
     inputs, engine = sampled
     expected = inputs.load_model("sft").state_dict()
@@ -91,7 +92,7 @@ def test_the_sft_model_is_sampled_as_the_run_says_and_the_splits_share_no_random
     assert train["seed"] != held_out["seed"]
 
 
-def test_records_hold_what_was_sampled(sampled: tuple[Inputs, Sampler], library: PythonLibrary) -> None:
+def test_records_hold_what_was_sampled(sampled: tuple[StageContext, Sampler], library: PythonLibrary) -> None:
     inputs, _ = sampled
     labeler = DocstringStyleLabeler.fit(library)
     for split, pairs in _chosen_pairs(inputs.run, library).items():
@@ -110,7 +111,7 @@ def test_records_hold_what_was_sampled(sampled: tuple[Inputs, Sampler], library:
             assert [ids.tolist() for ids in used] == [each.ids.tolist() for each in made], "not the text encoded again"
 
 
-def test_a_completion_that_did_not_end_is_judged_as_such(inputs: Inputs, library: PythonLibrary) -> None:
+def test_a_completion_that_did_not_end_is_judged_as_such(inputs: StageContext, library: PythonLibrary) -> None:
     labeler, pair = DocstringStyleLabeler.fit(library), library.pairs_train[0]
     both = [completion(inputs, TEXTS[0], True), completion(inputs, TEXTS[0], False)]
     record = record_of("1", pair, both, labeler, 1, "tokenizer")
@@ -118,7 +119,7 @@ def test_a_completion_that_did_not_end_is_judged_as_such(inputs: Inputs, library
     assert record["tokenizer"] == "tokenizer"
 
 
-def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[Inputs, Sampler]) -> None:
+def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[StageContext, Sampler]) -> None:
     inputs, _ = sampled
     folder = inputs.folder.stage("rankings") / "records"
     path = folder / "train.jsonl"
@@ -130,7 +131,7 @@ def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[Inpu
     assert list(described.values()) == [sum(not record["pairs"] for record in held_out)]
 
 
-def test_rankings_without_a_clear_pair_are_not_kept(inputs: Inputs, model: GPT, library: PythonLibrary) -> None:
+def test_rankings_without_a_clear_pair_are_not_kept(inputs: StageContext, model: GPT, library: PythonLibrary) -> None:
     """Published ones would lock `rankings.tie_below`, which the error says to lower."""
     write_library(library, inputs.folder.corpus, fingerprint="b3:corpus")
     inputs.publish_model("sft", model.save_pretrained, "config", ())

@@ -14,13 +14,15 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from stategpt.artifacts import RunFolder  # noqa: E402
-from stategpt.config import CONTROL_TOKENS, RLConfig, Run  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, RLConfig, RunConfig  # noqa: E402
 from stategpt.config.stages import Objective  # noqa: E402
-from stategpt.data import ControlTokens, PythonLibrary, Tokenizer, chat_prompt  # noqa: E402
+from stategpt.data import ControlTokens, chat_prompt  # noqa: E402
+from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
 from stategpt.evaluate import FrontierProbe, RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
+from stategpt.model.policy import CompletionBatch, completion_log_probs, log_ratios, sum_by_sample  # noqa: E402
 from stategpt.stages import rl as stage  # noqa: E402
-from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.rl import (  # noqa: E402
     RLTask,
     Rollout,
@@ -29,15 +31,15 @@ from stategpt.stages.rl import (  # noqa: E402
     prompts_of_step,
     rl,
 )
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
-from stategpt.train.losses import leave_one_out_advantages, sum_by_sample  # noqa: E402
-from stategpt.train.policy import CompletionBatch, completion_log_probs, log_ratios  # noqa: E402
+from stategpt.train.losses import leave_one_out_advantages  # noqa: E402
 
 CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, precision="float32", max_kl=0.0)
 
 
 @pytest.fixture
-def task(inputs: Inputs, model: GPT, library: PythonLibrary) -> RLTask:
+def task(inputs: StageContext, model: GPT, library: PythonLibrary) -> RLTask:
     torch.manual_seed(2)
     reference, judge = GPT(model.config), RewardModel(GPT(model.config))
     reference.load_state_dict(model.state_dict())
@@ -92,11 +94,11 @@ def test_the_sampler_and_the_training_forward_agree(task: RLTask) -> None:
 
 
 def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
-    recipe: Run, library: PythonLibrary, tmp_path: Path
+    recipe: RunConfig, library: PythonLibrary, tmp_path: Path
 ) -> None:
     texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
     small = Tokenizer.train(texts, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
-    inputs = Inputs(recipe, RunFolder(tmp_path), small, ControlTokens.of(small), torch.device("cpu"))
+    inputs = StageContext(recipe, RunFolder(tmp_path), small, ControlTokens.of(small), torch.device("cpu"))
     prompts = [chat_prompt(small, pair.prompt) for pair in library.pairs_train[:6]]
     torch.manual_seed(0)
     policy, reference, judge = GPT(recipe.model), GPT(recipe.model), RewardModel(GPT(recipe.model))
@@ -130,7 +132,7 @@ def test_log_probabilities_are_those_of_the_distribution_sampled_from(task: RLTa
     assert torch.allclose(entropy.double(), torch.special.entr(expected.exp()).sum(dim=1), atol=1e-4)
 
 
-def test_the_prediction_of_a_token_is_read_at_the_token_before_it(inputs: Inputs) -> None:
+def test_the_prediction_of_a_token_is_read_at_the_token_before_it(inputs: StageContext) -> None:
     prompts = [np.array([0, 4, 20, 5], dtype=np.uint32), np.array([0, 4, 5], dtype=np.uint32)]
     completions = [np.array([31, 32], dtype=np.uint32), np.array([41, 42, 0], dtype=np.uint32)]
     batch = CompletionBatch.of(prompts, completions, inputs.control.pad, inputs.device)
@@ -147,8 +149,8 @@ def test_the_policy_starts_at_kl_zero(task: RLTask) -> None:
 def test_there_is_no_dropout(model: GPT) -> None:
     assert not any(isinstance(module, torch.nn.Dropout) for module in model.modules())
     tokens = torch.arange(16)
-    from stategpt.data import Layout
     from stategpt.ops import TensorLayout
+    from stategpt.packing import Layout
 
     layout = TensorLayout.of(Layout.padded([16], 16))
     assert torch.equal(model.train()(tokens, layout), model.eval()(tokens, layout))
@@ -324,13 +326,13 @@ def _weights(folder: RunFolder, name: str) -> bytes:
     return (folder.model(name) / "model.safetensors").read_bytes()
 
 
-def _several(recipe: Run, seeds: int, low_beta: float = 0.0) -> Run:
+def _several(recipe: RunConfig, seeds: int, low_beta: float = 0.0) -> RunConfig:
     steps = replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=seeds, low_beta=low_beta)
     return replace(recipe, rl=steps)
 
 
 def test_every_seed_draws_other_prompts_and_other_samples_over_the_same_models(
-    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+    recipe: RunConfig, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, list[Any]] = {}
     generate = stage.RLTask.updates
@@ -362,11 +364,11 @@ def test_the_first_seed_is_the_runs_own_and_others_fit_a_run() -> None:
     assert policy_seed(7, 0) == 7
     others = {policy_seed(seed, index) for seed in range(20) for index in range(1, 16)}
     assert len(others) == 300
-    assert all(replace(Run(), seed=seed) for seed in others), "a run takes no seed beyond 2**53"
+    assert all(replace(RunConfig(), seed=seed) for seed in others), "a run takes no seed beyond 2**53"
 
 
 def test_a_policy_does_not_depend_on_how_many_others_there_are(
-    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+    recipe: RunConfig, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rl(_several(recipe, seeds=1), before_rl)
     alone = _weights(before_rl, "rl")
@@ -384,11 +386,11 @@ def test_a_policy_does_not_depend_on_how_many_others_there_are(
 
 
 def test_low_beta_is_trained_at_low_beta_with_the_first_seed(
-    recipe: Run, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
+    recipe: RunConfig, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, tuple[float, int]] = {}
 
-    def note(run: Run, folder: RunFolder, config: RLConfig, name: str, seed: int) -> None:
+    def note(run: RunConfig, folder: RunFolder, config: RLConfig, name: str, seed: int) -> None:
         asked[name] = (config.beta, seed)
 
     monkeypatch.setattr(stage, "train_policy", note)
@@ -400,12 +402,12 @@ def test_low_beta_is_trained_at_low_beta_with_the_first_seed(
 
 
 def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_published(
-    inputs: Inputs, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
     seed_of = {"base": 11, "sft": 12}
 
-    def load(self: Inputs, stage: str) -> GPT:
+    def load(self: StageContext, stage: str) -> GPT:
         loaded.append(stage)
         torch.manual_seed(seed_of[stage])
         return GPT(self.run.model)
@@ -420,7 +422,7 @@ def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_pu
             policy.norm.weight.add_(1)
         assert settings.fingerprint == "b3:rl"
 
-    monkeypatch.setattr(Inputs, "load_model", load)
+    monkeypatch.setattr(StageContext, "load_model", load)
     monkeypatch.setattr(RewardModel, "from_pretrained", lambda folder: RewardModel(load(inputs, "base")))
     monkeypatch.setattr(stage, "read_library", lambda folder: library)
     monkeypatch.setattr(stage, "fit", fit)

@@ -27,7 +27,7 @@ from stategpt.model import GPT  # noqa: E402
 from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint  # noqa: E402
 from stategpt.train.optim import adamw, optimizer_tensors  # noqa: E402
 
-TINY = GPTConfig(vocab_size=16, depth=1, width=8, heads=2, kv_heads=1, head_width=4, hidden_width=8, context_tokens=8)
+TINY = GPTConfig(vocab_size=16, depth=1, width=8, heads=2, kv_heads=1, head_dim=4, mlp_width=8, context_tokens=8)
 CONFIG = "b3:" + 64 * "0"
 STATE = LoopState(step=3, tokens=300)
 

@@ -10,6 +10,7 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from stategpt.errors import InvalidArgument  # noqa: E402
+from stategpt.model.policy import sum_by_sample  # noqa: E402
 from stategpt.train.losses import (  # noqa: E402
     constant_groups,
     kl_penalised_rewards,
@@ -17,7 +18,6 @@ from stategpt.train.losses import (  # noqa: E402
     next_token_loss,
     policy_gradient_loss,
     ranking_loss,
-    sum_by_sample,
 )
 
 

@@ -15,7 +15,7 @@ from stategpt.train.optim import (  # noqa: E402
     unusable_tensor,
 )
 
-TINY = GPTConfig(vocab_size=32, depth=1, width=8, heads=2, kv_heads=1, head_width=4, hidden_width=16, context_tokens=16)
+TINY = GPTConfig(vocab_size=32, depth=1, width=8, heads=2, kv_heads=1, head_dim=4, mlp_width=16, context_tokens=16)
 
 
 @pytest.mark.parametrize("head", [False, True])

@@ -85,9 +85,9 @@ def find_target(path: Path, stage: str | None) -> Target:
 
 
 def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
-    from stategpt.data import Tokenizer
     from stategpt.generate import Engine
     from stategpt.model import GPT
+    from stategpt.tokenizer import Tokenizer
 
     engine = Engine(GPT.from_pretrained(target.model).eval(), Tokenizer.load(target.model / "tokenizer.json"))
     if target.stage == "base" and target.run is not None:
@@ -102,7 +102,7 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
             max_tokens=arguments.max_tokens,
             seed=arguments.seed,
             stop=stop,
-            stream_base=turn,
+            first_stream=turn,
         )[0]
 
     return answer
@@ -119,8 +119,8 @@ def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:
     import numpy as np
 
     from stategpt.config import load
-    from stategpt.data import read_library
     from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
+    from stategpt.data.sources.python_library import read_library
 
     config = load(run / "run.toml").evaluate
     examples = choose_examples(read_library(run / "corpus").pairs_train, config.few_shot_examples, config.seed)

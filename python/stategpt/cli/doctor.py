@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from stategpt.cli.commands import add
+from stategpt.cli.format import listing, size
 from stategpt.cli.launch import GUARD, glibc_version, tuned_environment
 from stategpt.cli.machine import memory_bytes
-from stategpt.cli.words import listing, size
 from stategpt.errors import StategptError
 from stategpt.extras import MODULES, install_hint
 
@@ -124,7 +124,7 @@ def allocator() -> Entries:
 
 def corpus() -> Entries:
     """What `tiny_cpu` would read: this interpreter's library. Distributions strip parts of it."""
-    from stategpt.data.python_library import survey
+    from stategpt.data.sources.python_library import survey
 
     try:
         found = survey()

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
+from stategpt.cli.format import size
 from stategpt.cli.machine import memory_bytes
 from stategpt.cli.plan_text import preset_text, run_text
 from stategpt.cli.settings import find_run
-from stategpt.cli.words import size
-from stategpt.config.material import CorpusConfig
+from stategpt.config.corpus import CorpusConfig
 from stategpt.config.planner import Assumptions, plan
 from stategpt.config.presets import PRESETS, Hardware, plan_preset
 from stategpt.config.schema import hints_of
@@ -74,7 +74,7 @@ def corpus_found(config: CorpusConfig, folder: Path | None) -> tuple[list[tuple[
         return [], pairs if isinstance(pairs, int) else 0
     if config.kind == "python_library":
         return [], 0
-    from stategpt.data.python_library import survey
+    from stategpt.data.sources.python_library import survey
 
     looked = survey(config)
     used = [group for group in looked["groups"].values() if group["used"]]

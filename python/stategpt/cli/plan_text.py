@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stategpt.cli.words import listing, size, table
+from stategpt.cli.format import listing, size, table
 from stategpt.config.model import GPTConfig
 from stategpt.config.planner import Plan, StagePlan
 from stategpt.config.presets import SIZE_IS_NOT_POWER, PresetPlan
@@ -50,12 +50,12 @@ def _too_large(plan: Plan, memory: int | None) -> list[str]:
 
 
 def _model(model: GPTConfig, plan: Plan) -> list[tuple[str, str]]:
-    sharing = f"{model.heads} query and {model.kv_heads} key-value heads of {model.head_width}"
+    sharing = f"{model.heads} query and {model.kv_heads} key-value heads of {model.head_dim}"
     rest = plan.parameters - plan.embedding_parameters
     export = plan.export
     exportable = f"yes, loads in transformers as {export.architecture}" if export.architecture else "no"
     return [
-        ("shape", f"{model.depth} blocks, width {model.width}, {sharing}, MLP {model.hidden_width}"),
+        ("shape", f"{model.depth} blocks, width {model.width}, {sharing}, MLP {model.mlp_width}"),
         ("context", f"{model.context_tokens:,} tokens, rows of {plan.run.data.row_tokens:,}"),
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("parameters", f"{plan.parameters:,} = {plan.embedding_parameters:,} embedding + {rest:,} other"),
@@ -129,7 +129,7 @@ def _assumptions(plan: Plan) -> list[tuple[str, str]]:
 def preset_text(plan: PresetPlan) -> str:
     """The plan of a published model."""
     preset, machine = plan.preset, plan.hardware
-    mlp = f"MLP {preset.hidden_width:,}{' gated' if preset.gated else ''}"
+    mlp = f"MLP {preset.mlp_width:,}{' gated' if preset.gated else ''}"
     shape = f"{preset.depth} blocks, width {preset.width:,}, {preset.heads} heads, {mlp}"
     gpus = f"{machine.device} at {machine.utilisation:.0%} of {machine.peak_flops_per_s / 1e12:,.0f} TFLOP/s"
     published = f"{preset.published_parameters / 1e9:.3g} billion"

@@ -4,8 +4,8 @@ A part is what a stage publishes in one folder. Its fingerprint holds the settin
 what a finished part was not made from may change: another `rl.beta` leaves the reward model as it is. One table gives
 both, so a setting that is accepted is never found to contradict a fingerprint later.
 
->>> from stategpt.config import Run
->>> sorted(deciding(Run(), "tokenizer"))
+>>> from stategpt.config import RunConfig
+>>> sorted(deciding(RunConfig(), "tokenizer"))
 ['tokenizer.pattern', 'tokenizer.vocab_size']
 >>> decides("rl.beta", "reward/model"), decides("reward.epochs", "rl/model"), decides("rl.log_every_steps", "rl/model")
 (False, True, False)
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from stategpt.config.run import Run
+from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten
 from stategpt.config.stages import LOW_BETA, RL_FOLDERS
 
@@ -120,6 +120,6 @@ def decides(key: str, folder: str) -> bool:
     return part.reads(key) or any(decides(key, parent) for parent in part.made_from)
 
 
-def deciding(run: Run, folder: str) -> dict[str, Any]:
+def deciding(run: RunConfig, folder: str) -> dict[str, Any]:
     """The part's own settings with their values, dotted key -> value; those of its parents decide it through them."""
     return {key: value for key, value in flatten(run).items() if PARTS[folder].reads(key)}

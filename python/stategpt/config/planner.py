@@ -1,7 +1,7 @@
 """What a run will cost, before it runs: parameters, tokens, FLOPs, memory, time. Pure arithmetic, nothing is measured.
 
->>> from stategpt.config import Run
->>> plan(Run()).parameters
+>>> from stategpt.config import RunConfig
+>>> plan(RunConfig()).parameters
 1967808
 """
 
@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, fields, replace
 
 from stategpt.config.checks import require
+from stategpt.config.corpus import CorpusConfig
 from stategpt.config.cost import (
     FLOAT32_BYTES,
     activation_bytes_per_token,
@@ -18,9 +19,8 @@ from stategpt.config.cost import (
     logit_bytes_per_token,
     training_flops_per_token,
 )
-from stategpt.config.material import CorpusConfig
 from stategpt.config.model import GPTConfig
-from stategpt.config.run import Run
+from stategpt.config.run import RunConfig
 from stategpt.config.stages import RL_FOLDERS
 from stategpt.shown_fields import documented, short_repr
 
@@ -125,7 +125,7 @@ class Plan:
         export: whether the model loads in the wider ecosystem.
     """
 
-    run: Run
+    run: RunConfig
     assumptions: Assumptions
     parameters: int
     embedding_parameters: int
@@ -157,7 +157,7 @@ class Plan:
         return max(stage.memory_bytes for stage in self.stages)
 
 
-def plan(run: Run, assumptions: Assumptions | None = None) -> Plan:
+def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     """Everything that can be said about a run before it runs.
 
     Exact: parameters, pretraining steps and tokens, RL rounds. Estimated from `assumptions`: tokens of the later
@@ -211,7 +211,7 @@ def training_bytes(model: GPTConfig, batch_tokens: int, frozen_models: int = 0) 
     )
 
 
-def _pretrain(run: Run, assumed: Assumptions) -> StagePlan:
+def _pretrain(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = run.pretrain_steps * run.step_tokens
     flops = tokens * training_flops_per_token(run.model, run.data.row_tokens)
     memory = training_bytes(run.model, run.pretrain.micro_batch_rows * run.data.row_tokens)
@@ -227,7 +227,7 @@ def _group(assumed: Assumptions, completions: int, completion_tokens: int) -> in
     return assumed.prompt_tokens + completions * completion_tokens
 
 
-def _sft(run: Run, assumed: Assumptions) -> StagePlan:
+def _sft(run: RunConfig, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
     flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
@@ -237,20 +237,20 @@ def _sft(run: Run, assumed: Assumptions) -> StagePlan:
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
 
 
-def _sampled(run: Run, assumed: Assumptions, prompts: int, completions: int) -> tuple[int, float, float]:
+def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: int) -> tuple[int, float, float]:
     """Tokens, FLOPs and seconds of sampling; a prompt is read once for all its completions."""
     tokens = prompts * (assumed.prompt_tokens + completions * assumed.answer_tokens)
     flops = tokens * forward_flops_per_token(run.model, _sequence(assumed))
     return tokens, flops, flops / assumed.sample_flops_per_s
 
 
-def _rankings(run: Run, assumed: Assumptions) -> StagePlan:
+def _rankings(run: RunConfig, assumed: Assumptions) -> StagePlan:
     prompts = run.rankings.prompts + run.rankings.test_prompts
     tokens, flops, seconds = _sampled(run, assumed, prompts, run.rankings.completions)
     return StagePlan("rankings", 0, tokens, flops, FLOAT32_BYTES * run.model.parameters, seconds)
 
 
-def _reward(run: Run, assumed: Assumptions) -> StagePlan:
+def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
     prompts = math.ceil(run.rankings.prompts * run.reward.epochs)
     group = _group(assumed, run.rankings.completions, assumed.answer_tokens + 1)  # the reward token
     tokens = prompts * group
@@ -261,7 +261,7 @@ def _reward(run: Run, assumed: Assumptions) -> StagePlan:
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
 
-def _rl(run: Run, assumed: Assumptions) -> tuple[StagePlan, ...]:
+def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
     rl = run.rl
     sampled, sample_flops, sample_s = _sampled(run, assumed, rl.steps * rl.prompts_per_step, rl.completions)
     group = _group(assumed, rl.completions, assumed.answer_tokens)
@@ -282,7 +282,7 @@ def _rl(run: Run, assumed: Assumptions) -> tuple[StagePlan, ...]:
     return tuple(replace(one, name=RL_PLANS[folder]) for folder in rl.folders)
 
 
-def _evaluation(run: Run, assumed: Assumptions) -> StagePlan:
+def _evaluation(run: RunConfig, assumed: Assumptions) -> StagePlan:
     """Bits per byte; one answer of base and SFT model; the comparison of all systems, RLHF once for each seed."""
     chosen = run.evaluate
     read = chosen.test_tokens * len(run.data.proportions)

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 
 from stategpt.config.checks import require, require_sizes
-from stategpt.config.material import SOURCES, CorpusConfig, DataConfig, TokenizerConfig
-from stategpt.config.measures import EvaluateConfig, GatesConfig
+from stategpt.config.corpus import SOURCES, CorpusConfig, DataConfig, TokenizerConfig
+from stategpt.config.evaluation import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SamplingConfig, SFTConfig
 from stategpt.shown_fields import documented, short_repr
@@ -18,7 +18,7 @@ _NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{_NAME_CHARS}}}", re.ASCII)
 
 @documented
 @dataclass(frozen=True)
-class Run:
+class RunConfig:
     """All sections of a run. The defaults are the default job, `tiny_cpu`.
 
     Raises:

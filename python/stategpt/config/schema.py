@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from stategpt.config.checks import SettingError, shown_key
-from stategpt.config.run import Run
+from stategpt.config.run import RunConfig
 from stategpt.config.values import check_value
 from stategpt.errors import ConfigError
 
@@ -26,7 +26,7 @@ def hints_of(section: type) -> dict[str, Any]:
 @cache
 def setting_types() -> Mapping[str, Any]:
     """Every setting of a run: dotted key -> annotation."""
-    return types.MappingProxyType(dict(_walk_types(Run, "")))
+    return types.MappingProxyType(dict(_walk_types(RunConfig, "")))
 
 
 def _walk_types(section: type, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from stategpt.arguments import Ids
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, USER
-from stategpt.data.control import Control
 from stategpt.errors import ContextOverflow, InvalidArgument
+from stategpt.tokenizer.control import Control
 
 # What stands in front of a prompt and behind it, and no truncation may remove.
 _HEAD, _TAIL = (Control(END_OF_TEXT), Control(USER)), (Control(ASSISTANT),)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stategpt.data.python_library import Pair
-from stategpt.data.randomness import permutation
+from stategpt.data.sources.python_library import Pair
 from stategpt.errors import InvalidArgument
+from stategpt.randomness import permutation
 
 STOP = "\n"
 """Where an answer ends: the document puts each on one line."""

@@ -14,11 +14,11 @@ from stategpt import _native
 from stategpt.arguments import Ids, seed_number, whole
 from stategpt.config.stages import Arrangement
 from stategpt.errors import ContextOverflow, InvalidArgument, RankingError
+from stategpt.packing import Layout
+from stategpt.randomness import evenly_spread, permutation
 from stategpt.visible_text import visible_line
 
 from .chat import ChatTokenizer, ControlTokens, chat_prompt, truncate_prompt
-from .layout import Layout
-from .randomness import evenly_spread, permutation
 from .ranking_ids import CompletionIds
 from .rankings import Group, Pairs, Rankings, Rejected
 

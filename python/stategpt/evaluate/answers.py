@@ -15,14 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.config import Run
-from stategpt.data import Pair, PythonLibrary, chat_prompt
+from stategpt.config import RunConfig
+from stategpt.data import chat_prompt
 from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
-from stategpt.data.randomness import bits, permutation
+from stategpt.data.sources.python_library import Pair, PythonLibrary
 from stategpt.evaluate.chrf import chrf
 from stategpt.evaluate.statistics import paired_difference, share_interval
 from stategpt.generate import Completion, Engine
-from stategpt.train.progress import progress
+from stategpt.progress import progress
+from stategpt.randomness import bits, permutation
 
 HeldOut = Literal["validation", "test"]
 _NAME_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -35,7 +36,7 @@ def held_out_pairs(library: PythonLibrary, side: HeldOut, kind: str | None, coun
     return [pairs[i] for i in permutation(len(pairs), seed, "held-out")[:count]]
 
 
-def answer(engine: Engine, pairs: Sequence[Pair], run: Run, system: str, n: int = 1) -> list[Completion]:
+def answer(engine: Engine, pairs: Sequence[Pair], run: RunConfig, system: str, n: int = 1) -> list[Completion]:
     """Completions of the chat prompts, prompt-major, drawn as `run.sampling` says.
 
     Each `system` draws its own random numbers: with shared ones two like policies would tie where they happen to agree.
@@ -44,7 +45,7 @@ def answer(engine: Engine, pairs: Sequence[Pair], run: Run, system: str, n: int 
     return _generate(engine, prompts, run, system, n=n)
 
 
-def answer_few_shot(engine: Engine, pairs: Sequence[Pair], library: PythonLibrary, run: Run) -> list[Completion]:
+def answer_few_shot(engine: Engine, pairs: Sequence[Pair], library: PythonLibrary, run: RunConfig) -> list[Completion]:
     """The base model's answers when a document of examples prompts it."""
     examples = choose_examples(library.pairs_train, run.evaluate.few_shot_examples, run.evaluate.seed)
     end = np.array([engine.control.end_of_text], dtype=np.uint32)
@@ -56,7 +57,7 @@ def answer_few_shot(engine: Engine, pairs: Sequence[Pair], library: PythonLibrar
 def _generate(
     engine: Engine,
     prompts: Sequence[NDArray[np.uint32]],
-    run: Run,
+    run: RunConfig,
     system: str,
     *,
     n: int = 1,
@@ -93,7 +94,7 @@ def mentions_name(name: str, text: str) -> bool:
     return bool(words & {word.lower() for word in re.findall(r"[A-Za-z]+", text)})
 
 
-def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: Run) -> dict[str, Any]:
+def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: RunConfig) -> dict[str, Any]:
     """sft/evaluation.json, on "What does ... do?" prompts of test modules."""
     pairs = held_out_pairs(library, "test", "what", run.evaluate.sft_samples, run.evaluate.seed)
     references = [pair.response for pair in pairs]

@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from stategpt.config import Run
-from stategpt.data import AnyTokenizer, PythonLibrary
+from stategpt.config import RunConfig
+from stategpt.data.sources.python_library import PythonLibrary
 from stategpt.evaluate.bits import DocumentNats, document_nats
 from stategpt.evaluate.ngram import KneserNey
 from stategpt.evaluate.statistics import mixed_ratio_bootstrap
 from stategpt.model import GPT
+from stategpt.tokenizer import AnyTokenizer
 
 NATS_PER_BIT = float(np.log(2))
 
 
 def evaluate_base(
-    model: GPT, tok: AnyTokenizer, run: Run, library: PythonLibrary, seen: Sequence[bytes]
+    model: GPT, tok: AnyTokenizer, run: RunConfig, library: PythonLibrary, seen: Sequence[bytes]
 ) -> dict[str, Any]:
     """base/evaluation.json: bits per byte by source and mixed, of the model and of Kneser-Ney trained on `seen`.
 
@@ -47,7 +48,7 @@ def evaluate_base(
 
 
 def _mixed(
-    run: Run,
+    run: RunConfig,
     sources: Mapping[str, Mapping[str, float]],
     measured: Mapping[str, DocumentNats],
     baseline_nats: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]],

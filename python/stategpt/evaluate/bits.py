@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from stategpt.data import AnyTokenizer, ControlTokens, Split
-from stategpt.data.randomness import permutation
+from stategpt.data import ControlTokens
+from stategpt.data.sources.python_library import Split
 from stategpt.model import GPT
+from stategpt.model.token_batch import pad_sequences
 from stategpt.ops import TensorLayout
+from stategpt.randomness import permutation
 from stategpt.shown_fields import documented, short_repr
-from stategpt.train.batches import pad_sequences
+from stategpt.tokenizer import AnyTokenizer
 
 _BATCH_TOKENS = 4096
 """Tokens scored at once, padding included: logits of 4,096 x 4,096 in float32 are 64 MB."""

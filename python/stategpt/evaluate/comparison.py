@@ -17,26 +17,28 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from stategpt.config import Run
-from stategpt.data import AnyTokenizer, Pair, PythonLibrary, chat_prompt
+from stategpt.config import RunConfig
+from stategpt.data import chat_prompt
+from stategpt.data.sources.python_library import Pair, PythonLibrary
 from stategpt.evaluate.answers import HeldOut, answer, answer_few_shot, finished, held_out_pairs
 from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share_interval
 from stategpt.evaluate.elo import elo
-from stategpt.evaluate.labeler import DocstringStyleLabeler
 from stategpt.evaluate.reward_scorer import RewardScorer
+from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
 from stategpt.evaluate.statistics import Interval, seeded_bootstrap, win_points, win_rate
 from stategpt.generate import Completion, Engine
 from stategpt.model import GPT
+from stategpt.model.policy import log_ratios
 from stategpt.shown_fields import documented, short_repr
-from stategpt.train.policy import log_ratios
+from stategpt.tokenizer import AnyTokenizer
 
 
 @documented
 @dataclass(frozen=True)
-class Judge:
+class HeldOutComparison:
     """Held-out prompts with what judges a completion of them: the labeler's points, the reward, the KL to SFT."""
 
-    run: Run
+    run: RunConfig
     """The settings."""
     pairs: Sequence[Pair]
     """The prompts, of one held-out side, with their references."""
@@ -54,14 +56,14 @@ class Judge:
     @classmethod
     def of(
         cls,
-        run: Run,
+        run: RunConfig,
         library: PythonLibrary,
         side: HeldOut,
         prompts: int,
         tok: AnyTokenizer,
         scorer: RewardScorer,
         reference: GPT,
-    ) -> Judge:
+    ) -> HeldOutComparison:
         """A judge over `prompts` prompts of both kinds from one held-out side."""
         pairs = held_out_pairs(library, side, None, prompts, run.evaluate.seed)
         return cls(run, pairs, tok, DocstringStyleLabeler.fit(library), scorer, reference)
@@ -106,7 +108,7 @@ class Judge:
 class FrontierProbe:
     """Reward, labeler wins and KL of a policy in training, on a fixed set of validation prompts."""
 
-    judge: Judge
+    judge: HeldOutComparison
     """The prompts and what judges their completions."""
     sft_points: NDArray[np.int64]
     """int64[prompts], points of the SFT model's answers."""
@@ -115,10 +117,10 @@ class FrontierProbe:
 
     @classmethod
     def of(
-        cls, run: Run, library: PythonLibrary, tok: AnyTokenizer, reference: GPT, scorer: RewardScorer
+        cls, run: RunConfig, library: PythonLibrary, tok: AnyTokenizer, reference: GPT, scorer: RewardScorer
     ) -> FrontierProbe:
         """Answers the probe's prompts with the SFT model once."""
-        judge = Judge.of(run, library, "validation", run.evaluate.frontier_prompts, tok, scorer, reference)
+        judge = HeldOutComparison.of(run, library, "validation", run.evaluate.frontier_prompts, tok, scorer, reference)
         return cls(judge, judge.points(answer(judge.engine(reference), judge.pairs, run, "sft")))
 
     def measure(self, policy: GPT) -> dict[str, float]:
@@ -147,7 +149,7 @@ class Answered:
     __repr__ = short_repr
 
     @classmethod
-    def of(cls, judge: Judge, *sets: list[Completion]) -> Answered:
+    def of(cls, judge: HeldOutComparison, *sets: list[Completion]) -> Answered:
         """Judges the sets."""
         points = np.stack([judge.points(given) for given in sets])
         return cls(list(sets), points, np.stack([judge.rewards(given) for given in sets]))
@@ -168,7 +170,7 @@ class Answered:
 
 
 def compare_systems(
-    judge: Judge, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]
+    judge: HeldOutComparison, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]
 ) -> dict[str, Any]:
     """comparison/evaluation.json, without the frontiers of training.
 
@@ -213,7 +215,7 @@ def best_of_kl_bound(size: int) -> float:
     return float(np.log(size) - (size - 1) / size)
 
 
-def _against(judge: Judge, answers: Mapping[str, Answered], size: int) -> dict[str, Any]:
+def _against(judge: HeldOutComparison, answers: Mapping[str, Answered], size: int) -> dict[str, Any]:
     """RLHF minus best-of-`size`, prompt by prompt: what the two gain over the same SFT answers, and reward.
 
     More reward at no more wins is over-optimisation: the reward model's errors are what RLHF gained.
@@ -227,7 +229,7 @@ def _against(judge: Judge, answers: Mapping[str, Answered], size: int) -> dict[s
     }
 
 
-def _measures(judge: Judge, given: Answered, sft: Answered) -> dict[str, Any]:
+def _measures(judge: HeldOutComparison, given: Answered, sft: Answered) -> dict[str, Any]:
     """Every measure of one system that its answers alone decide; a mean over its sets."""
     modules = [pair.module for pair in judge.pairs]
     return {
@@ -241,7 +243,7 @@ def _measures(judge: Judge, given: Answered, sft: Answered) -> dict[str, Any]:
     }
 
 
-def _elo(judge: Judge, answers: Mapping[str, Answered], modules: Sequence[str]) -> dict[str, Any]:
+def _elo(judge: HeldOutComparison, answers: Mapping[str, Answered], modules: Sequence[str]) -> dict[str, Any]:
     """Each policy plays all others on every prompt; its modules are resampled, its seeds are not."""
     seeds = max(len(given.points_SP) for given in answers.values())
     points = {
@@ -252,7 +254,7 @@ def _elo(judge: Judge, answers: Mapping[str, Answered], modules: Sequence[str]) 
     return {system: rating.to_json() for system, rating in ratings.items()}
 
 
-def _answers(judge: Judge, library: PythonLibrary, base: GPT) -> dict[str, Answered]:
+def _answers(judge: HeldOutComparison, library: PythonLibrary, base: GPT) -> dict[str, Answered]:
     """One completion a prompt of every system but RLHF, in the order of the report."""
     run, pairs = judge.run, judge.pairs
     drawn = 1 + max(run.evaluate.best_of, default=0)

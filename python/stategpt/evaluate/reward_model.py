@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from stategpt.artifacts import read_lines
 from stategpt.artifacts.measurement_kinds import RANKED
-from stategpt.config import Run
-from stategpt.data import AnyTokenizer, Group, Rankings, chat_prompt
+from stategpt.config import RunConfig
+from stategpt.data import Group, Rankings, chat_prompt
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import RankingError
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, length_correlation, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
 from stategpt.json_reader import check_value
 from stategpt.shown_fields import documented, short_repr
+from stategpt.tokenizer import AnyTokenizer
 
 Scores = NDArray[np.float32]
 
@@ -89,7 +90,12 @@ class RankedPairs:
 
 
 def evaluate_reward(
-    scorer: RewardScorer, tok: AnyTokenizer, train: RankedPairs, held_out: RankedPairs, demonstrations: Scores, run: Run
+    scorer: RewardScorer,
+    tok: AnyTokenizer,
+    train: RankedPairs,
+    held_out: RankedPairs,
+    demonstrations: Scores,
+    run: RunConfig,
 ) -> dict[str, Any]:
     """reward/evaluation.json. `demonstrations`: shifted scores of the written answers.
 

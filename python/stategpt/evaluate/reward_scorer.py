@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stategpt.data import AnyTokenizer, ControlTokens, reward_sequence
+from stategpt.data import ControlTokens, reward_sequence
 from stategpt.model import RewardModel
+from stategpt.model.prompt_rows import PromptRows, share_prompts
 from stategpt.ops import TensorLayout
-from stategpt.train.prompt_rows import PromptRows, share_prompts
+from stategpt.tokenizer import AnyTokenizer
 
 Ids = NDArray[np.uint32]
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from stategpt.artifacts import Json
 from stategpt.config import GPTConfig
-from stategpt.data import AnyTokenizer, Tokenizer
 from stategpt.errors import CorruptArtifact, ForeignArtifact
+from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 from .safetensors_file import FLOATS, SafetensorsFile
 

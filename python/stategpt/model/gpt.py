@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
-from stategpt.data import AnyTokenizer, ControlTokens
+from stategpt.data import ControlTokens
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 from stategpt.ops import TensorLayout, attention, cached_attention
+from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format
@@ -55,7 +56,7 @@ class GPT(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.norm_epsilon)
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
-        self.rotary = RotaryAngles(config.head_width, config.rope_theta)
+        self.rotary = RotaryAngles(config.head_dim, config.rope_theta)
         if self.device.type != "meta":
             initialise(self)
 

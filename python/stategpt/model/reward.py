@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
-from stategpt.data import AnyTokenizer
 from stategpt.ops import TensorLayout
+from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stategpt.config import GPTConfig, OptimConfig, Run, SFTConfig, TokenizerConfig
+from stategpt.config import GPTConfig, OptimConfig, RunConfig, SFTConfig, TokenizerConfig
 from stategpt.recipes.tiny_cpu import tiny_cpu
 
 
-def small_cpu() -> Run:
+def small_cpu() -> RunConfig:
     """`tiny_cpu` with 3.6 times the parameters and five times the tokens: answers may begin to fit the question."""
     tiny = tiny_cpu()
     return replace(
@@ -24,8 +24,8 @@ def small_cpu() -> Run:
             width=320,
             heads=5,
             kv_heads=1,
-            head_width=64,
-            hidden_width=896,
+            head_dim=64,
+            mlp_width=896,
             context_tokens=256,
         ),
         pretrain=replace(

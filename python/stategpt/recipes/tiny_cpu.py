@@ -13,16 +13,16 @@ from stategpt.config import (
     RankingsConfig,
     RewardConfig,
     RLConfig,
-    Run,
+    RunConfig,
     SamplingConfig,
     SFTConfig,
     TokenizerConfig,
 )
 
 
-def tiny_cpu() -> Run:
+def tiny_cpu() -> RunConfig:
     """All four stages on the standard library of this interpreter, with a model of about two million parameters."""
-    return Run(
+    return RunConfig(
         name="tiny_cpu",
         corpus=CorpusConfig(kind="python_library", validation_share=0.04, test_share=0.12),
         tokenizer=TokenizerConfig(vocab_size=4096, pattern="gpt4"),
@@ -35,8 +35,8 @@ def tiny_cpu() -> Run:
             width=192,
             heads=3,
             kv_heads=1,
-            head_width=64,
-            hidden_width=512,
+            head_dim=64,
+            mlp_width=512,
             context_tokens=256,
         ),
         # Short rows and small batches: at equal time, more steps beat longer context here.

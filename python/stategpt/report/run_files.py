@@ -10,7 +10,7 @@ from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
 from stategpt.artifacts.lineage import LINEAGE_NAME
 from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
 from stategpt.artifacts.measurements import is_published
-from stategpt.config import Run
+from stategpt.config import RunConfig
 from stategpt.config.toml import load
 from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.errors import ConfigError, InvalidArgument, MissingFile
@@ -118,7 +118,7 @@ class RunFiles:
             return None
 
     @cached_property
-    def run(self) -> Run | None:
+    def run(self) -> RunConfig | None:
         """The run's configuration; None when run.toml is missing or from a version with other settings."""
         try:
             return load(self.root / "run.toml") if self._config is not None else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from stategpt import quantities
 from stategpt.config.stages import LOW_BETA, RL_FOLDERS
-from stategpt.data.inspection import readable
+from stategpt.tokenizer.inspection import readable
 
 _ABOUT_A_MILLION_TOKENS = range(500_000, 2_000_000)
 

@@ -11,17 +11,17 @@ from typing import Any
 from stategpt.artifacts import read_lines
 from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
+from stategpt.config import RunConfig
 from stategpt.config.stages import LOW_BETA
-from stategpt.data import read_library
-from stategpt.evaluate import Judge, RewardScorer, compare_systems
+from stategpt.data.sources.python_library import read_library
+from stategpt.evaluate import HeldOutComparison, RewardScorer, compare_systems
 from stategpt.model import RewardModel
-from stategpt.stages.inputs import Inputs, part_fingerprint
+from stategpt.stages.context import StageContext, part_fingerprint
 
 
-def compare(run: Run, folder: RunFolder) -> None:
+def compare(run: RunConfig, folder: RunFolder) -> None:
     """Answers the comparison prompts with every system of the run; returns at once when that is done."""
-    inputs = Inputs.of(run, folder)
+    inputs = StageContext.of(run, folder)
     made_from = [folder.model(stage) for stage in ("base", "sft", "reward", *run.rl.seed_folders)]
     made_from += [folder.evaluation(stage) for stage in run.rl.folders]
     parents = tuple(inputs.parent(artifact).fingerprint for artifact in made_from)
@@ -31,7 +31,7 @@ def compare(run: Run, folder: RunFolder) -> None:
             library = read_library(folder.corpus)
             scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
             sft, prompts = inputs.load_model("sft"), run.evaluate.comparison_prompts
-            judge = Judge.of(run, library, "test", prompts, inputs.tok, scorer, sft)
+            judge = HeldOutComparison.of(run, library, "test", prompts, inputs.tok, scorer, sft)
             policies = ((stage, inputs.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
             measured = compare_systems(judge, library, inputs.load_model("base"), policies)
             measured |= _frontiers(folder, run.rl.folders)

@@ -11,24 +11,18 @@ from typing import Any
 from stategpt.artifacts import Manifest, publish_folder, read_manifest
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import CONTROL_TOKENS, Run
-from stategpt.data import (
-    AnyTokenizer,
-    PythonLibrary,
-    Shards,
-    Tokenizer,
-    build_python_library,
-    read_library,
-    write_library,
-    write_shards,
-)
-from stategpt.data.python_library.records import SIDES
-from stategpt.stages.inputs import part_fingerprint
+from stategpt.config import CONTROL_TOKENS, RunConfig
+from stategpt.data import write_shards
+from stategpt.data.sources.python_library import PythonLibrary, build_python_library, read_library, write_library
+from stategpt.data.sources.python_library.records import SIDES
+from stategpt.packing import Shards
+from stategpt.progress import Advance, console, progress
+from stategpt.stages.context import part_fingerprint
 from stategpt.stages.requirements import require_usable
-from stategpt.train.progress import Advance, console, progress
+from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 
-def prepare(run: Run, folder: RunFolder) -> None:
+def prepare(run: RunConfig, folder: RunFolder) -> None:
     """Makes corpus, tokenizer and shards of `run` in `folder`, or checks that they are there and belong to it."""
     with folder.timed("data"):
         library = _corpus(run, folder)
@@ -40,7 +34,7 @@ def prepare(run: Run, folder: RunFolder) -> None:
     folder.close("data", part_fingerprint(run, "tokenizer"))
 
 
-def _corpus(run: Run, folder: RunFolder) -> PythonLibrary:
+def _corpus(run: RunConfig, folder: RunFolder) -> PythonLibrary:
     fingerprint = part_fingerprint(run, "corpus")
     if not folder.published(folder.corpus, "corpus", fingerprint):
         console.print("corpus: reading and splitting by module, about ten seconds", markup=False)
@@ -48,7 +42,7 @@ def _corpus(run: Run, folder: RunFolder) -> PythonLibrary:
     return read_library(folder.corpus)
 
 
-def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> AnyTokenizer:
+def _tokenizer(run: RunConfig, folder: RunFolder, library: PythonLibrary) -> AnyTokenizer:
     corpus = read_manifest(folder.corpus)
     fingerprint = part_fingerprint(run, "tokenizer", (corpus.fingerprint,))
     if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
@@ -73,7 +67,7 @@ def _tokenizer(run: Run, folder: RunFolder, library: PythonLibrary) -> AnyTokeni
 
 
 def _publish_tokenizer(
-    run: Run, folder: RunFolder, tok: AnyTokenizer, library: PythonLibrary, fingerprint: str, corpus: Manifest
+    run: RunConfig, folder: RunFolder, tok: AnyTokenizer, library: PythonLibrary, fingerprint: str, corpus: Manifest
 ) -> None:
     statistics: dict[str, Any] = {
         "vocab_size": tok.vocab_size,
@@ -100,7 +94,7 @@ def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
     return round(sum(len(text.encode()) for text in held) / tokens, 4) if tokens else 0.0
 
 
-def _shards(run: Run, folder: RunFolder, tok: AnyTokenizer, source: str, split: str, texts: list[str]) -> None:
+def _shards(run: RunConfig, folder: RunFolder, tok: AnyTokenizer, source: str, split: str, texts: list[str]) -> None:
     target = folder.shards(source, split)
     if is_published(target):
         Shards.open(target, tokenizer=tok)

@@ -23,13 +23,14 @@ import torch
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.measurement_kinds import SAMPLE
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
-from stategpt.data import Mixture, Shards, pack, read_library
+from stategpt.config import RunConfig
+from stategpt.data.sources.python_library import read_library
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.model import GPT
-from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
-from stategpt.train.batches import TokenBatch
+from stategpt.model.token_batch import TokenBatch
+from stategpt.packing import Mixture, Shards, pack
+from stategpt.stages.context import MODEL_KIND, StageContext, part_fingerprint
 from stategpt.train.loop import LoopSettings, fit
 from stategpt.train.next_token import NextTokenTask
 
@@ -40,7 +41,7 @@ SAMPLES = "samples.jsonl"
 class RowBatches:
     """Batches of pretraining; step s reads rows [s * batch_rows, (s + 1) * batch_rows) of the mixture."""
 
-    def __init__(self, run: Run, rows: Mixture, device: torch.device) -> None:
+    def __init__(self, run: RunConfig, rows: Mixture, device: torch.device) -> None:
         self.rows, self.device = rows, device
         self.batch_rows = run.pretrain.batch_rows
         self.micro_batch_rows = run.pretrain.micro_batch_rows
@@ -53,7 +54,7 @@ class RowBatches:
         yield [TokenBatch.of(self.rows.batch(start, micro), self.device) for start in starts]
 
 
-def open_mixture(inputs: Inputs) -> Mixture:
+def open_mixture(inputs: StageContext) -> Mixture:
     """The run's training rows: every source packed by itself, mixed by proportions in tokens."""
     data = inputs.run.data
     packed = {
@@ -72,9 +73,9 @@ def open_mixture(inputs: Inputs) -> Mixture:
     return Mixture(packed, seed=inputs.run.seed, max_epochs=data.maximum_epochs or None)
 
 
-def pretrain(run: Run, folder: RunFolder) -> None:
+def pretrain(run: RunConfig, folder: RunFolder) -> None:
     """Trains the base model of `run` and evaluates it; returns at once when it is already there."""
-    inputs = Inputs.of(run, folder)
+    inputs = StageContext.of(run, folder)
     rows = open_mixture(inputs)
     parents = [inputs.parent(folder.shards(source, "train")).fingerprint for source in sorted(run.data.proportions)]
     made_from = (*parents, inputs.tok.fingerprint)
@@ -92,7 +93,7 @@ def pretrain(run: Run, folder: RunFolder) -> None:
     folder.close("base", fingerprint, (inputs.model_fingerprint("base"),), (SAMPLES,))
 
 
-def _measure(inputs: Inputs, rows: Mixture, fingerprint: str) -> None:
+def _measure(inputs: StageContext, rows: Mixture, fingerprint: str) -> None:
     """Publishes base/evaluation: bits per byte, the samples of training, the mixture and one packed row."""
     if inputs.is_measured("base", fingerprint):
         return
@@ -107,7 +108,7 @@ def _measure(inputs: Inputs, rows: Mixture, fingerprint: str) -> None:
     inputs.publish_evaluation("base", fingerprint, parents, values, {SAMPLES: SAMPLE})
 
 
-def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
+def _train(inputs: StageContext, rows: Mixture, fingerprint: str) -> GPT:
     run, folder = inputs.run, inputs.folder
     torch.manual_seed(run.seed)
     model = GPT(run.model).to(inputs.device)
@@ -125,7 +126,7 @@ def _train(inputs: Inputs, rows: Mixture, fingerprint: str) -> GPT:
     return model.eval()
 
 
-def _sample(inputs: Inputs, model: GPT, step: int, steps: int) -> None:
+def _sample(inputs: StageContext, model: GPT, step: int, steps: int) -> None:
     """Continues the same prompts with the same random numbers, so only the weights differ between samples."""
     if step not in _sampled_steps(inputs.run, steps):
         return
@@ -143,12 +144,12 @@ def _sample(inputs: Inputs, model: GPT, step: int, steps: int) -> None:
         append_line(path, {"step": step, "prompt": prompt, "text": completion.text})
 
 
-def _sampled_steps(run: Run, steps: int) -> set[int]:
+def _sampled_steps(run: RunConfig, steps: int) -> set[int]:
     wanted = {steps if at == "end" else int(at) for at in run.pretrain.sample_at}
     return {step for step in wanted if step <= steps}
 
 
-def _refuse_lost_samples(inputs: Inputs) -> None:
+def _refuse_lost_samples(inputs: StageContext) -> None:
     """The samples were written during training: what is lost of them cannot be measured on the finished model."""
     run, path = inputs.run, inputs.folder.stage("base") / SAMPLES
     wanted = _sampled_steps(run, run.pretrain_steps) if run.pretrain.sample_prompts else set()
@@ -160,11 +161,11 @@ def _refuse_lost_samples(inputs: Inputs) -> None:
         )
 
 
-def _rows_read(run: Run) -> int:
+def _rows_read(run: RunConfig) -> int:
     return run.pretrain_steps * run.pretrain.batch_rows
 
 
-def _row_pieces(inputs: Inputs, rows: Mixture) -> list[list[Any]]:
+def _row_pieces(inputs: StageContext, rows: Mixture) -> list[list[Any]]:
     """One packed row, for the report: text, document, whether it is the end of text, target."""
     row = rows[0]
     eos = inputs.control.end_of_text
@@ -181,7 +182,7 @@ def _row_pieces(inputs: Inputs, rows: Mixture) -> list[list[Any]]:
     ]
 
 
-def seen_pieces(inputs: Inputs, rows: Mixture) -> list[bytes]:
+def seen_pieces(inputs: StageContext, rows: Mixture) -> list[bytes]:
     """The raw bytes the model has seen, each once: what the n-gram baseline trains on.
 
     Documents, and pieces of those that were cut; what a second epoch repeats is not repeated here, since Kneser-Ney's

@@ -20,21 +20,22 @@ import numpy as np
 
 from stategpt.artifacts import publish_folder, read_lines
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
-from stategpt.data import Pair, PythonLibrary, Rankings, chat_prompt, read_library
-from stategpt.data.randomness import bits, permutation
+from stategpt.config import RunConfig
+from stategpt.data import Rankings, chat_prompt
+from stategpt.data.sources.python_library import Pair, PythonLibrary, read_library
 from stategpt.errors import RankingError
-from stategpt.evaluate import DocstringStyleLabeler
+from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
 from stategpt.generate import Completion
-from stategpt.stages.inputs import Inputs, part_fingerprint
-from stategpt.train.progress import progress
+from stategpt.progress import progress
+from stategpt.randomness import bits, permutation
+from stategpt.stages.context import StageContext, part_fingerprint
 
 KIND = "rankings"
 
 
-def rankings(run: Run, folder: RunFolder) -> None:
+def rankings(run: RunConfig, folder: RunFolder) -> None:
     """Samples, scores and writes the rankings of training and test prompts; returns at once when they are there."""
-    inputs = Inputs.of(run, folder)
+    inputs = StageContext.of(run, folder)
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
     fingerprint = part_fingerprint(run, "rankings/records", parents)
     published = folder.stage("rankings") / "records"
@@ -53,7 +54,7 @@ def rankings(run: Run, folder: RunFolder) -> None:
     folder.close("rankings", fingerprint, (inputs.parent(published).fingerprint,))
 
 
-def _publish_records(inputs: Inputs, published: Path, fingerprint: str, parents: Sequence[str]) -> None:
+def _publish_records(inputs: StageContext, published: Path, fingerprint: str, parents: Sequence[str]) -> None:
     run, folder = inputs.run, inputs.folder
     library = read_library(folder.corpus)
     labeler = DocstringStyleLabeler.fit(library)
@@ -82,7 +83,7 @@ def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
             )
 
 
-def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:
+def _chosen_pairs(run: RunConfig, library: PythonLibrary) -> dict[str, list[Pair]]:
     """The prompts to be ranked: training prompts, and those of test modules to judge the reward model by."""
     chosen = {}
     for split, pairs, count in (
@@ -95,7 +96,7 @@ def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:
 
 
 def _rank(
-    inputs: Inputs, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
+    inputs: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
 ) -> list[dict[str, Any]]:
     config, sampling = inputs.run.rankings, inputs.run.sampling
     prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stategpt.config import Run
-from stategpt.data import AnyTokenizer, Pair, PythonLibrary, Segment, chat_prompt, sft_segment
+from stategpt.config import RunConfig
+from stategpt.data import Segment, chat_prompt, sft_segment
 from stategpt.data.few_shot import choose_examples, few_shot_document
-from stategpt.data.python_library.records import SIDES
+from stategpt.data.sources.python_library import Pair, PythonLibrary
+from stategpt.data.sources.python_library.records import SIDES
 from stategpt.errors import ContextOverflow, DataError, InvalidArgument
+from stategpt.tokenizer import AnyTokenizer
 
 
-def require_usable(run: Run, tok: AnyTokenizer, library: PythonLibrary) -> None:
+def require_usable(run: RunConfig, tok: AnyTokenizer, library: PythonLibrary) -> None:
     """Refuses a run that could not end: no pairs, a prompt or a pair without room, too few examples.
 
     Raises:
@@ -56,7 +58,7 @@ def segments_of(tok: AnyTokenizer, pairs: Sequence[Pair], context_tokens: int) -
 _REMEDY = "Raise model.context_tokens or lower corpus.maximum_pair_characters."
 
 
-def _require_few_shot(run: Run, tok: AnyTokenizer, train: Sequence[Pair], held_out: Sequence[Pair]) -> None:
+def _require_few_shot(run: RunConfig, tok: AnyTokenizer, train: Sequence[Pair], held_out: Sequence[Pair]) -> None:
     count, context = run.evaluate.few_shot_examples, run.model.context_tokens
     try:
         examples = choose_examples(train, count, run.evaluate.seed)

@@ -28,14 +28,15 @@ import torch
 from torch import Tensor
 
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
+from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
-from stategpt.data import Pair, RankingBatch, RankingBatches, Rankings, chat_prompt, read_library
+from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt
+from stategpt.data.sources.python_library import Pair, read_library
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
-from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
+from stategpt.stages.context import MODEL_KIND, StageContext, part_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import ranking_loss
 
@@ -62,7 +63,7 @@ class RewardTask:
     name = "reward"
     loss_unit = "loss_nats_per_prompt"
 
-    def __init__(self, inputs: Inputs, model: RewardModel, read: Rankings) -> None:
+    def __init__(self, inputs: StageContext, model: RewardModel, read: Rankings) -> None:
         self.model, self.inputs, self.read = model, inputs, read
         self._epoch, self._batches = 0, self._epoch_batches(0)
         self.steps_per_epoch = len(self._batches)
@@ -138,9 +139,9 @@ def to_tensors(batch: RankingBatch, device: torch.device) -> PairBatch:
     )
 
 
-def reward(run: Run, folder: RunFolder) -> None:
+def reward(run: RunConfig, folder: RunFolder) -> None:
     """Trains and evaluates the reward model; returns at once when it is already there."""
-    inputs = Inputs.of(run, folder)
+    inputs = StageContext.of(run, folder)
     records = folder.stage("rankings") / "records"
     parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(records).fingerprint)
     fingerprint = part_fingerprint(run, "reward/model", parents)
@@ -167,7 +168,7 @@ def reward(run: Run, folder: RunFolder) -> None:
     folder.close("reward", fingerprint, (inputs.model_fingerprint("reward"),))
 
 
-def _train(inputs: Inputs, read: Rankings, fingerprint: str) -> RewardModel:
+def _train(inputs: StageContext, read: Rankings, fingerprint: str) -> RewardModel:
     run, folder = inputs.run, inputs.folder
     torch.manual_seed(run.seed)
     model = RewardModel(inputs.load_model("sft")).to(inputs.device)
@@ -184,7 +185,7 @@ def _train(inputs: Inputs, read: Rankings, fingerprint: str) -> RewardModel:
 
 
 def center_on_demonstrations(
-    inputs: Inputs, model: RewardModel, scorer: RewardScorer, pairs: Sequence[Pair]
+    inputs: StageContext, model: RewardModel, scorer: RewardScorer, pairs: Sequence[Pair]
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Sets `reward_offset` so that the training demonstrations score 0 on average; returns their shifted scores.
 

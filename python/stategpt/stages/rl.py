@@ -47,16 +47,18 @@ from torch import Tensor
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import RLConfig, Run
+from stategpt.config import RLConfig, RunConfig
 from stategpt.config.planner import RL_PLANS
 from stategpt.config.stages import LOW_BETA
-from stategpt.data import chat_prompt, read_library
-from stategpt.data.randomness import bits, permutation
+from stategpt.data import chat_prompt
+from stategpt.data.sources.python_library import read_library
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.generate import Completion
 from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
-from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
+from stategpt.model.policy import CompletionBatch, completion_log_probs, sum_by_sample
+from stategpt.randomness import bits, permutation
+from stategpt.stages.context import MODEL_KIND, StageContext, part_fingerprint
 from stategpt.train.loop import LoopSettings, Loss, fit
 from stategpt.train.losses import (
     clipped_tokens,
@@ -65,10 +67,8 @@ from stategpt.train.losses import (
     leave_one_out_advantages,
     policy_gradient_loss,
     reward_weighted_loss,
-    sum_by_sample,
 )
 from stategpt.train.metrics import early_end
-from stategpt.train.policy import CompletionBatch, completion_log_probs
 
 Ids = NDArray[np.uint32]
 FRONTIER = "frontier.jsonl"
@@ -93,7 +93,7 @@ class RLTask:
 
     def __init__(
         self,
-        inputs: Inputs,
+        inputs: StageContext,
         config: RLConfig,
         policy: GPT,
         reference: GPT,
@@ -270,7 +270,7 @@ def prompts_of_step(prompts: int, per_step: int, seed: int, step: int) -> NDArra
     return orders[offset : offset + per_step]
 
 
-def rl(run: Run, folder: RunFolder) -> None:
+def rl(run: RunConfig, folder: RunFolder) -> None:
     """Trains `rl.seeds` policies at `rl.beta`, which differ by their random numbers alone; with `rl.low_beta` also one
     that strays further, for the report's lesson on over-optimisation.
     """
@@ -285,12 +285,12 @@ def policy_seed(seed: int, index: int) -> int:
     return int(bits(seed, "rl policy", index) >> np.uint64(12)) if index else seed
 
 
-def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str, seed: int) -> None:
+def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str, seed: int) -> None:
     """One policy from the SFT weights under `config`, published in `stage`; returns at once when it is already there.
 
     `seed` decides the order of its prompts and its samples. SFT model and reward model are those of the run.
     """
-    inputs = Inputs.of(run, folder)
+    inputs = StageContext.of(run, folder)
     parents = tuple(inputs.parent(folder.model(parent)).fingerprint for parent in ("sft", "reward"))
     fingerprint = part_fingerprint(run, f"{stage}/model", parents)
     trained = folder.published(folder.model(stage), MODEL_KIND, fingerprint)
@@ -308,7 +308,7 @@ def train_policy(run: Run, folder: RunFolder, config: RLConfig, stage: str, seed
     folder.close(stage, fingerprint, (inputs.model_fingerprint(stage),), (FRONTIER,))
 
 
-def _train(inputs: Inputs, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
+def _train(inputs: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
     run, folder = inputs.run, inputs.folder
     library = read_library(folder.corpus)
     policy, reference = inputs.load_model("sft"), inputs.load_model("sft").requires_grad_(False)

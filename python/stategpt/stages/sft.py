@@ -23,16 +23,17 @@ import torch
 from numpy.typing import NDArray
 
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
+from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
-from stategpt.data import Pair, Segment, read_library
-from stategpt.data.randomness import evenly_spread, permutation
+from stategpt.data import Segment
+from stategpt.data.sources.python_library import Pair, read_library
 from stategpt.errors import DataError
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
-from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
+from stategpt.model.token_batch import TokenBatch
+from stategpt.randomness import evenly_spread, permutation
+from stategpt.stages.context import MODEL_KIND, StageContext, part_fingerprint
 from stategpt.stages.requirements import segments_of
-from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import LoopSettings, fit
 from stategpt.train.next_token import NextTokenTask
 
@@ -40,7 +41,7 @@ from stategpt.train.next_token import NextTokenTask
 class SegmentBatches:
     """Batches of SFT; the order of an epoch is a function of (seed, epoch)."""
 
-    def __init__(self, run: Run, segments: Sequence[Segment], pad: int, device: torch.device) -> None:
+    def __init__(self, run: RunConfig, segments: Sequence[Segment], pad: int, device: torch.device) -> None:
         self.segments, self.pad, self.device = segments, pad, device
         self.model, self.seed = run.model, run.seed
         self.batch_rows, self.micro_batch_rows = run.sft.batch_rows, run.sft.micro_batch_rows
@@ -64,9 +65,9 @@ class SegmentBatches:
         return TokenBatch.packed(segments, self.pad, partial(block_flops, self.model), self.device)
 
 
-def sft(run: Run, folder: RunFolder) -> None:
+def sft(run: RunConfig, folder: RunFolder) -> None:
     """Fine-tunes the base model on the training pairs and evaluates it; returns at once when it is already there."""
-    inputs = Inputs.of(run, folder)
+    inputs = StageContext.of(run, folder)
     parents = (inputs.parent(folder.model("base")).fingerprint, inputs.parent(folder.corpus).fingerprint)
     fingerprint = part_fingerprint(run, "sft/model", parents)
     trained = folder.published(folder.model("sft"), MODEL_KIND, fingerprint)
@@ -89,7 +90,7 @@ def sft(run: Run, folder: RunFolder) -> None:
     folder.close("sft", fingerprint, (inputs.model_fingerprint("sft"),))
 
 
-def _train(inputs: Inputs, pairs: Sequence[Pair], fingerprint: str) -> GPT:
+def _train(inputs: StageContext, pairs: Sequence[Pair], fingerprint: str) -> GPT:
     run, folder = inputs.run, inputs.folder
     model = inputs.load_model("base")
     segments = segments_of(inputs.tok, pairs, run.model.context_tokens)

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from stategpt.artifacts import publish_folder, verify
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
 from stategpt.json_reader import Integer, Optional, Record, Text, read_record
+from stategpt.progress import console
 from stategpt.shown_fields import documented
 from stategpt.train.optim import expected_tensors, optimizer_tensors, restore_optimizer, unusable_tensor
-from stategpt.train.progress import console
 from stategpt.train.saved_tensors import read_tensors
 from stategpt.visible_text import visible_line
 

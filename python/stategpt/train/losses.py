@@ -111,8 +111,3 @@ def reward_weighted_loss(log_probs_N: Tensor, rewards_N: Tensor) -> Tensor:
     where the ratio is 1 its gradient is this one's.
     """
     return -(log_probs_N * rewards_N).sum()
-
-
-def sum_by_sample(values_N: Tensor, sample_N: Tensor, samples: int) -> Tensor:
-    """Adds the token values of each sample: N tokens with the index of their sample -> S sums."""
-    return torch.zeros(samples, dtype=values_N.dtype, device=values_N.device).index_add(0, sample_N, values_N)

@@ -1,4 +1,4 @@
-//! Pieces of small texts, per pattern. The differential tests against other engines are in `tests/data/test_tokenizer.py`.
+//! Pieces of small texts, per pattern. The differential tests against other engines are in `tests/tokenizer/test_tokenizer.py`.
 
 use super::simd::Ascii;
 use super::{ENDS, Pieces, Tier, for_each_piece};

@@ -13,7 +13,12 @@ use stategpt_benches::packing_inputs::{
 use stategpt_layout::{Runs, SegmentLayout, Tiling, key_tiles, query_tiles};
 use stategpt_packing::{
     Batch, Dataset, FittedPlan, PackConfig, Packed, Rows, Schedule, Scratch, Strategy, WHOLE,
+    strategy,
 };
+
+fn packing(name: &str) -> Strategy {
+    strategy(name).expect("a known strategy")
+}
 
 const DOCUMENTS: u64 = 10_000_000;
 const STORED_DOCUMENTS: u64 = 200_000;
@@ -62,10 +67,10 @@ fn reading(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(STORED_DOCUMENTS));
     group.bench_function("pack/best_fit", |bencher| {
         bencher.iter(|| {
-            Packed::new(Arc::clone(&dataset), config(Strategy::BestFit)).expect("valid shards")
+            Packed::new(Arc::clone(&dataset), config(packing("best_fit"))).expect("valid shards")
         });
     });
-    for strategy in [Strategy::BestFit, Strategy::Concat] {
+    for strategy in [packing("best_fit"), packing("concat")] {
         let packed = Packed::new(Arc::clone(&dataset), config(strategy)).expect("valid shards");
         assert_eq!(tokens_in_rows(&packed), dataset.stream_tokens());
         group.throughput(Throughput::Elements(64 * 2048));

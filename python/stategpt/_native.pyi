@@ -200,6 +200,9 @@ class BpeTrainer:
 
 # --- packing ---
 
+PACKING_STRATEGIES: tuple[str, ...]
+"""Names of the packing strategies, the default first."""
+
 _Batch = tuple[
     npt.NDArray[np.uint32],
     npt.NDArray[np.uint32],

@@ -5,7 +5,7 @@
 //!
 //! # Key types
 //! * [`ShardWriter`] and [`Dataset`]: folders of plain `.npy` files under one manifest.
-//! * [`Packed`]: a data set as rows of T tokens, by [`Strategy::Concat`] or [`Strategy::BestFit`].
+//! * [`Packed`]: a data set as rows of T tokens, by one of the [`STRATEGIES`].
 //! * [`Mixture`]: several of them, drawn in proportion to their tokens.
 //! * [`Rows`]: what both are: any row by number, a [`Batch`] at a time.
 //!
@@ -21,7 +21,7 @@
 //! writer.publish(Provenance::default())?;
 //!
 //! let config = PackConfig {
-//!     row_tokens: 6, strategy: Strategy::BestFit, isolate_documents: true, reject_too_long: false, seed: 0,
+//!     row_tokens: 6, strategy: strategy("best_fit")?, isolate_documents: true, reject_too_long: false, seed: 0,
 //! };
 //! let packed = Packed::new(Arc::new(Dataset::open(&root)?), config)?;
 //! let row = packed.batch(0, 1, 1)?;
@@ -39,7 +39,6 @@
 mod batch;
 mod error;
 mod histogram;
-mod length_index;
 mod mixture;
 mod packed;
 mod permutation;
@@ -52,9 +51,12 @@ pub use batch::{Batch, NO_DOCUMENT, Piece, Scratch};
 pub use error::{PackingError, zeros};
 pub use histogram::LengthHistogram;
 pub use mixture::{Draw, Drawn, Mixture, Origin, Schedule, Source, SourceSize, WHOLE, row_shares};
-pub use packed::{PackConfig, Packed, Strategy};
+pub use packed::{PackConfig, Packed};
 pub use permutation::Permutation;
-pub use plan::{BestFit, FittedPlan, RankedPiece, Ranks, Split, TooLong};
+pub use plan::{
+    BestFit, FittedPlan, Plan, RankedPiece, Ranks, RowRules, STRATEGIES, Split, Strategy, TooLong,
+    strategy,
+};
 pub use rows::Rows;
 pub use shards::{
     Dataset, Description, DocumentRef, Dtype, HEADER_BYTES, KIND, MOST_DOCUMENTS, Provenance,

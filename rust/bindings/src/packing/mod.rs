@@ -6,7 +6,8 @@ mod shards;
 
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
-use stategpt_packing::PackingError;
+use pyo3::types::PyTuple;
+use stategpt_packing::{PackingError, STRATEGIES};
 
 use crate::errors::typed;
 
@@ -30,6 +31,8 @@ fn error(error: PackingError) -> PyErr {
 }
 
 pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let strategies = STRATEGIES.iter().map(|strategy| strategy.name());
+    module.add("PACKING_STRATEGIES", PyTuple::new(module.py(), strategies)?)?;
     module.add_class::<shards::ShardWriter>()?;
     module.add_class::<shards::TokenShards>()?;
     module.add_class::<rows::PackedRows>()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use stategpt_packing as packing;
-use stategpt_packing::{Rows, Strategy};
+use stategpt_packing::Rows;
 
 use super::error;
 use super::shards::TokenShards;
@@ -62,7 +62,7 @@ impl PackedRows {
         reject_too_long: bool,
         seed: u64,
     ) -> PyResult<Self> {
-        let strategy = Strategy::named(strategy).map_err(error)?;
+        let strategy = packing::strategy(strategy).map_err(error)?;
         let config = packing::PackConfig {
             row_tokens,
             strategy,

@@ -72,7 +72,7 @@ CRATE_FLOORS = (
     ("bindings",),
     ("pipeline",),
     ("tokenizer", "packing", "ranking"),
-    ("layout",),
+    ("layout", "lines"),
     ("storage",),
 )
 

@@ -2,6 +2,7 @@
 
 mod errors;
 mod layout;
+mod lines;
 mod packing;
 mod ranking;
 mod signals;
@@ -15,6 +16,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     storage::init(module)?;
     tokenizer::init(module)?;
+    lines::init(module)?;
     layout::init(module)?;
     packing::init(module)?;
     ranking::init(module)

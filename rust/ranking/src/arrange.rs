@@ -18,6 +18,19 @@ pub enum Arrangement {
     SharedPrefix,
 }
 
+impl Arrangement {
+    /// The arrangement with the given name, `rows` or `shared_prefix`.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        match name {
+            "rows" => Ok(Self::Rows),
+            "shared_prefix" => Ok(Self::SharedPrefix),
+            other => Err(Error::UnknownArrangement {
+                name: other.to_owned(),
+            }),
+        }
+    }
+}
+
 /// Ids of one group, as sampled: the prompt with its control tokens, each completion with its end of text if it ended.
 #[derive(Clone, Debug)]
 pub struct TokenGroup<'a> {
@@ -40,6 +53,41 @@ pub struct Batch {
     pub row_tokens: usize,
     /// Tokens that are not padding.
     pub token_count: usize,
+}
+
+/// Cuts flat ids into groups: `offsets` holds the ends of every prompt followed by its completions, after a leading 0;
+/// `completions` the number of completions of each group.
+///
+/// # Errors
+/// `BadOffsets` where the ids do not give that many prompts and completions.
+pub fn token_groups<'a>(
+    ids: &'a [u32],
+    offsets: &[u64],
+    completions: &[u32],
+) -> Result<Vec<TokenGroup<'a>>, Error> {
+    let counts = completions.iter().map(|&count| count as usize);
+    let wanted = counts.clone().map(|count| count + 1).sum::<usize>();
+    let pieces: Option<Vec<&[u32]>> = offsets
+        .windows(2)
+        .map(|ends| ids.get(ends[0] as usize..ends[1] as usize))
+        .collect();
+    let pieces = pieces.filter(|pieces| pieces.len() == wanted);
+    let pieces = pieces.ok_or(Error::BadOffsets {
+        offsets: offsets.len(),
+        ids: ids.len(),
+        wanted,
+    })?;
+    let mut rest = pieces.as_slice();
+    let mut groups = Vec::with_capacity(completions.len());
+    for count in counts {
+        let (group, after) = rest.split_at(count + 1);
+        groups.push(TokenGroup {
+            prompt: group[0],
+            completions: group[1..].to_vec(),
+        });
+        rest = after;
+    }
+    Ok(groups)
 }
 
 /// Lays out `groups`; every completion is followed by `reward`, rows are filled up with `pad`.

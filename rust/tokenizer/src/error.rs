@@ -1,16 +1,17 @@
 //! Everything that can go wrong, with the values.
 
-use crate::pattern::Pattern;
 use std::path::PathBuf;
 
 /// Why a tokenizer call failed. Each message says what happened, the values, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// A pattern name nobody knows.
-    #[error("unknown pattern {}; choose one of {}", short(name), Pattern::NAMES.join(", "))]
+    #[error("unknown pattern {}; choose one of {known}", short(name))]
     UnknownPattern {
         /// The name as it was given.
         name: String,
+        /// The names that exist.
+        known: String,
     },
     /// A regular expression that is malformed, or whose meaning elsewhere differs.
     #[error("the pattern {} cannot be used: {problem}", short(pattern))]
@@ -242,6 +243,22 @@ impl TokenizerError {
         }
     }
 
+    /// The same error, its offset counted from `base` bytes earlier.
+    pub(crate) fn further_on(self, base: usize) -> Self {
+        match self {
+            Self::PatternSteps {
+                pattern,
+                offset,
+                limit,
+            } => Self::PatternSteps {
+                pattern,
+                offset: offset + base,
+                limit,
+            },
+            other => other,
+        }
+    }
+
     /// The same error, naming the file it is about.
     pub(crate) fn of_origin(self, file: &std::path::Path) -> Self {
         match self {
@@ -263,3 +280,8 @@ impl TokenizerError {
 
 /// Shorthand of this crate.
 pub type Result<T> = std::result::Result<T, TokenizerError>;
+
+/// The error of a file that asks for what is not covered, at the place where it does.
+pub(crate) fn unsupported<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
+    Err(TokenizerError::unsupported(path, problem))
+}

@@ -11,51 +11,56 @@
 //!
 //! What it is not for: normalizers other than NFC, word-level or unigram models.
 
-mod added;
-mod batch;
-mod border;
-mod byte_level;
-mod cache;
-mod classes;
-mod cutter;
-mod decode;
-mod engine;
+// The tokenizer as data, and the one type that users call.
 mod error;
-mod first;
-pub mod format;
-mod front;
-mod holes;
-mod key;
-mod keyed;
-mod made;
-mod memory;
-mod merge;
 mod model;
-mod nfc;
-mod offsets;
-mod ordered;
 mod pattern;
-mod scan;
-mod scratches;
-mod segments;
-mod stop;
-mod stream;
-mod stretch;
+mod special;
 mod tokenizer;
+
+// Text to segments, and segments to pre-tokens.
+mod classes;
+mod pre_tokenizer;
+mod scan;
+mod segment;
+mod split_point;
+
+// Pre-tokens to tokens.
+mod encode;
+mod merge;
+
+// Tokens to text.
+mod decode;
+
+// Training.
 mod train;
+
+// File formats.
+mod byte_level;
+pub mod format;
+mod reading;
+
+// Tools that know nothing of tokenizers.
+mod cancel;
+mod keyed;
+mod lazy;
+mod memory;
+mod short_key;
+mod threads;
 
 /// Makes the tables that all tokenizers share. Otherwise they are made when first needed, and who forks meanwhile has a child that
 /// waits for them for ever.
 pub fn make_tables() {
     classes::Classes::get();
     scan::make_tables();
-    nfc::make_tables();
+    segment::nfc::make_tables();
 }
 
-pub use batch::{Reading, lines, read_text};
+pub use cancel::Stop;
 pub use classes::UNICODE_VERSION;
-pub use cutter::{Cutter, Step};
+pub use decode::stream::StreamDecoder;
 pub use decode::{document, valid_text};
+pub use encode::Ragged;
 pub use error::{Fault, Result, TokenizerError};
 #[doc(hidden)]
 pub use keyed::fix_keys_for_measuring;
@@ -63,10 +68,10 @@ pub use model::{
     AddedToken, MAX_VOCABULARY, MOST_ADDED, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, NO_TOKEN,
     TokenTable, Unknown,
 };
-pub use ordered::Ragged;
 pub use pattern::Pattern;
+pub use pre_tokenizer::{Cutter, Step};
+pub use reading::{Reading, lines, read_text};
 pub use scan::{ENDS, Ends, Pieces, Tier, for_each_piece};
-pub use stop::Stop;
-pub use stream::StreamDecoder;
-pub use tokenizer::{Special, Tokenizer};
+pub use special::Special;
+pub use tokenizer::Tokenizer;
 pub use train::{Documents, Phase, Progress, Target, Trainer, Watch};

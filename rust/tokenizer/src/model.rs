@@ -1,9 +1,9 @@
 //! What a tokenizer is: tokens, merges, added tokens and how text is cut. Files are read into it and written from it.
 
-use crate::cutter::Cutter;
-use crate::error::{Result, TokenizerError};
+use crate::error::{Result, TokenizerError, listed};
 use crate::keyed::KeyedMap;
-use crate::tokenizer::Special;
+use crate::pre_tokenizer::Cutter;
+use crate::special::Special;
 use serde_json::Value;
 
 /// Ids a vocabulary may reach; a file that asks for more is refused rather than allocated.
@@ -203,6 +203,41 @@ impl Model {
     pub fn looks_for_added(&self, special: Special) -> bool {
         // Text is what most calls take: nothing is looked through for it.
         special != Special::Text && self.added.iter().any(|token| special.takes(token.special))
+    }
+
+    /// The bytes of a token.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary or in one of its gaps.
+    pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
+        match self.tokens.get(id) {
+            [] if self.tokens.empty() == Some(id) => Ok(&[]),
+            [] => Err(TokenizerError::UnknownToken {
+                id: u64::from(id),
+                vocab_size: self.tokens.len(),
+            }),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// Whether `id` is an added token flagged special.
+    pub fn is_special(&self, id: u32) -> bool {
+        let place = self.added.binary_search_by_key(&id, |token| token.id);
+        place.is_ok_and(|place| self.added[place].special)
+    }
+
+    /// The id of an added token.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownSpecialToken`] lists the added tokens that exist.
+    pub fn special_id(&self, content: &str) -> Result<u32> {
+        let found = self.added.iter().find(|token| token.content == content);
+        found
+            .map(|token| token.id)
+            .ok_or_else(|| TokenizerError::UnknownSpecialToken {
+                content: content.to_owned(),
+                known: listed(self.added.iter().map(|token| token.content.as_str())),
+            })
     }
 
     /// Checks what every part of the engine relies on: each byte has a token that is no control token, unless the model says

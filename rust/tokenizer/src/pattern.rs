@@ -38,6 +38,7 @@ impl Pattern {
             "o200k" => Ok(Self::O200k),
             _ => Err(TokenizerError::UnknownPattern {
                 name: name.to_owned(),
+                known: Self::NAMES.join(", "),
             }),
         }
     }

@@ -2,10 +2,9 @@
 
 use super::bpe::Bpe;
 use super::fields::Added;
-use super::unsupported;
 use super::vocabulary::Vocabulary;
 use crate::byte_level;
-use crate::error::{Result, short};
+use crate::error::{Result, short, unsupported};
 use crate::keyed::{KeyedMap, KeyedSet};
 use crate::model::{AddedToken, MAX_VOCABULARY};
 

@@ -1,7 +1,7 @@
 //! The entry `model` of `tokenizer.json`. Merges are looked up as they are read, so that a file's largest part is never
 //! held as text; only a file that lists them before the vocabulary makes them wait.
 
-use super::fields::{Many, Text};
+use super::values::{Many, Text};
 use super::vocabulary::Vocabulary;
 use crate::model::{MAX_VOCABULARY, Merge};
 use serde::Deserialize;

@@ -2,7 +2,7 @@
 //!
 //! What is not as writers write it has no answer here: a reader that knows all of JSON tells what it is.
 
-use super::fields::Text;
+use super::values::Text;
 use serde::Deserialize;
 use std::borrow::Cow;
 

@@ -6,9 +6,9 @@ use super::bpe::Bpe;
 use super::fields::{File, Part};
 use super::unknown::read_unknown;
 use super::vocabulary::Vocabulary;
-use super::{kind, pre_tokenizer, unsupported};
+use super::{kind, pre_tokenizer_json};
 use crate::byte_level;
-use crate::error::{Result, TokenizerError};
+use crate::error::{Result, TokenizerError, unsupported};
 use crate::keyed::{KeyedSet, Keys};
 use crate::model::{AddedToken, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable};
 use serde_json::Value;
@@ -48,7 +48,7 @@ impl File<'_> {
         let post_processor = part(self.post_processor, "post_processor")?;
         check(&self.model)?;
         let (cutter, prefix_space) =
-            pre_tokenizer::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
+            pre_tokenizer_json::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
         let bpe = self.model;
         let added = read_added(self.added_tokens.0, &bpe.vocabulary)?;
         check_reachable(&added, &bpe)?;

@@ -1,31 +1,26 @@
 //! tiktoken's rank files: one token a line, its bytes in base64, a space, its rank, which is its id.
 
+use super::file::read_file;
 use crate::byte_level;
-use crate::cutter::Cutter;
-use crate::error::{Result, TokenizerError};
+use crate::error::{Result, TokenizerError, unsupported};
 use crate::keyed::{KeyedMap, KeyedSet};
 use crate::model::{
     AddedToken, MAX_VOCABULARY, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable, Unknown,
 };
-use crate::tokenizer::Tokenizer;
+use crate::pre_tokenizer::Cutter;
 use serde_json::Value;
 use std::path::Path;
 
-impl Tokenizer {
-    /// Reads a rank file. `special` gives the ids of the special tokens, which rank files do not hold.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Io`]; [`TokenizerError::Format`] with the line; [`TokenizerError::BadSpecialToken`].
-    pub fn from_tiktoken(
-        path: &Path,
-        cutter: impl Into<Cutter>,
-        special: &[(String, u32)],
-    ) -> Result<Self> {
-        let model = from_ranks(&super::read_file(path)?, cutter, special);
-        model
-            .and_then(Self::new)
-            .map_err(|error| error.of_origin(path))
-    }
+/// Reads a rank file from disk. The file's memory is freed before any table is built.
+///
+/// # Errors
+/// [`TokenizerError::Io`]; else as [`from_ranks`].
+pub fn read_model(
+    path: &Path,
+    cutter: impl Into<Cutter>,
+    special: &[(String, u32)],
+) -> Result<Model> {
+    from_ranks(&read_file(path)?, cutter, special)
 }
 
 /// The model of a rank file's text.
@@ -105,7 +100,7 @@ fn parse(text: &[u8]) -> Result<Vec<(Vec<u8>, u32)>> {
                 "the token has {} bytes, more than the limit of {MOST_TOKEN_BYTES}",
                 bytes.len()
             );
-            return super::unsupported(format!("line {number}"), problem);
+            return unsupported(format!("line {number}"), problem);
         }
         if let Some(first) = tokens.insert(bytes.clone(), number) {
             return Err(wrong(format!("this token stands on line {first} already")));
@@ -117,7 +112,7 @@ fn parse(text: &[u8]) -> Result<Vec<(Vec<u8>, u32)>> {
     }
     if let Some(byte) = (0..=u8::MAX).find(|byte| !tokens.contains_key(&[*byte][..])) {
         let problem = format!("byte 0x{byte:02X} has no token; a rank file needs all 256 bytes");
-        return super::unsupported("its end", problem);
+        return unsupported("its end", problem);
     }
     Ok(ranks)
 }

@@ -1,9 +1,8 @@
 //! What a vocabulary says of bytes that have no token in it.
 
 use super::bpe::Bpe;
-use super::unsupported;
 use crate::byte_level;
-use crate::error::{Result, short};
+use crate::error::{Result, short, unsupported};
 use crate::model::{AddedToken, Unknown};
 
 /// What the `tokenizers` library makes of a byte without a token: nothing, or the unknown token.

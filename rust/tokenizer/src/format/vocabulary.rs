@@ -1,6 +1,6 @@
 //! The vocabulary of `tokenizer.json`, borrowed from the file's text and found by it.
 
-use super::fields::Text;
+use super::values::Text;
 use crate::keyed::Keys;
 use crate::model::MAX_VOCABULARY;
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! Writing `tokenizer.json` in its canonical form: tokens by id, merges by rank, one a line.
 
 use super::bpe::VERSION;
-use super::pre_tokenizer;
+use super::pre_tokenizer_json;
 use crate::byte_level;
 use crate::model::{MergeOrder, Model, Unknown};
 use serde::Serialize;
@@ -87,9 +87,9 @@ fn write_with(model: &Model, post_processor: &Value) -> String {
         } else {
             Value::Null
         },
-        pre_tokenizer: pre_tokenizer::write(model),
+        pre_tokenizer: pre_tokenizer_json::write(model),
         post_processor,
-        decoder: pre_tokenizer::byte_level(false, true),
+        decoder: pre_tokenizer_json::byte_level(false, true),
         model: Bpe {
             r#type: "BPE",
             dropout: Value::Null,

@@ -2,7 +2,7 @@
 
 use super::merge_loop::{Joined, LoopBuffers, Merges, Ranks};
 use super::pairs::PairTable;
-use super::{NONE, Token};
+use super::token::{NONE, Token};
 use crate::model::TokenTable;
 
 /// Two ways to find out.
@@ -27,7 +27,7 @@ pub struct Merging {
 impl Check {
     /// Whether `left` and `right` stay apart.
     #[inline]
-    pub fn holds(
+    pub fn is_valid_pair(
         &self,
         tokens: &[Token],
         left: u32,
@@ -36,14 +36,16 @@ impl Check {
     ) -> bool {
         match self {
             Self::Undo(pairs) => {
-                let are_in_order = [left, right].map(|number| tokens[number as usize].signs.tell());
+                let are_in_order =
+                    [left, right].map(|number| tokens[number as usize].boundaries.is_known());
                 if are_in_order == [true; 2] {
-                    pairs.get(left, right) == NONE && stay_apart(pairs, tokens, left, right)
+                    pairs.get(left, right) == NONE
+                        && is_valid_token_pair(pairs, tokens, left, right)
                 } else {
                     are_merged(pairs, tokens, [left, right], buffers)
                 }
             }
-            Self::Merge(merging) => merging.holds(left, right, buffers),
+            Self::Merge(merging) => merging.is_valid_pair(left, right, buffers),
         }
     }
 }
@@ -54,7 +56,7 @@ impl Check {
 /// joined until the first of them became part of something else. Equal ages are the same merge on both sides; there the
 /// left one happens first, and so before the border, but after it on the right side.
 /// A byte is its own part: where the younger one is a byte, nothing is left to undo.
-pub fn stay_apart(pairs: &PairTable, tokens: &[Token], left: u32, right: u32) -> bool {
+pub fn is_valid_token_pair(pairs: &PairTable, tokens: &[Token], left: u32, right: u32) -> bool {
     let (mut before, mut after) = (left, right);
     let (mut before_ends, mut after_ends) = (NONE, NONE);
     loop {
@@ -117,7 +119,7 @@ fn are_merged(
 }
 
 impl Merging {
-    fn holds(&self, left: u32, right: u32, buffers: &mut LoopBuffers) -> bool {
+    fn is_valid_pair(&self, left: u32, right: u32, buffers: &mut LoopBuffers) -> bool {
         let text = [self.texts.get(left), self.texts.get(right)].concat();
         let mut ids = Vec::new();
         self.ranks.merge(&text, buffers, &mut ids);

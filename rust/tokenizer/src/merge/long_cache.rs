@@ -11,7 +11,7 @@
 //! before has read nothing; a writer that finds somebody else writing lets it be. Nobody waits for anybody, also not after a
 //! `fork` in the middle of it, which leaves an entry that is not used any more.
 
-use crate::made::Made;
+use crate::lazy::Made;
 use crate::memory::SharedWords;
 use crate::scan::prefetch;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Which two neighbouring tokens merge, and into what: a table of one word a merge.
 
-use super::NONE;
 use super::filtered::FilteredTable;
+use super::token::NONE;
 use crate::keyed::Keys;
 
 /// Numbers of tokens are below 2 to this, so that two parts and what they become fit a word.

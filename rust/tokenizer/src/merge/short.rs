@@ -1,8 +1,8 @@
 //! Short pieces, merged as it is defined: there the tables that the search needs cost more than the merges they spare.
 
 use super::pairs::PairTable;
-use super::whole::WholeTable;
-use super::{NONE, PieceMerger};
+use super::short_tokens::ShortTokenTable;
+use super::token::NONE;
 
 /// Bytes of the longest short piece.
 pub const SHORT_MOST: usize = 15;
@@ -12,7 +12,7 @@ const PLACE_BITS: u32 = 4;
 /// What short pieces need beside the merges.
 pub struct Short {
     /// Pieces that are a token.
-    pub whole: WholeTable,
+    pub tokens: ShortTokenTable,
     /// Each two bytes' merge.
     pub bytes: BytePairs,
 }
@@ -42,29 +42,28 @@ struct Merging {
     merges: [u32; PLACES],
 }
 
-impl PieceMerger {
-    /// Appends the ids of a piece of 1 to [`SHORT_MOST`] bytes that is no token as a whole, or is one by its merges.
-    #[inline]
-    pub(super) fn merge_short(
-        &self,
-        pairs: &PairTable,
-        short: &Short,
-        piece: &[u8],
-        ids: &mut Vec<u32>,
-    ) {
-        let mut state = Merging {
-            tokens: [0; PLACES],
-            merges: [0; PLACES],
-        };
-        let mut joinable = state.begin(&short.bytes, piece);
-        let mut standing = (1 << piece.len()) - 1;
-        while joinable != 0 {
-            (standing, joinable) = state.join(pairs, standing, joinable);
-        }
-        while standing != 0 {
-            ids.push(self.ids[state.tokens[lowest(standing)] as usize]);
-            standing &= standing - 1;
-        }
+/// Appends the ids of a pre-token of 1 to [`SHORT_MOST`] bytes that is no token as a whole, or is one by its merges. `ids_of` are
+/// the model's ids by number.
+#[inline]
+pub fn merge_short(
+    ids_of: &[u32],
+    pairs: &PairTable,
+    short: &Short,
+    piece: &[u8],
+    ids: &mut Vec<u32>,
+) {
+    let mut state = Merging {
+        tokens: [0; PLACES],
+        merges: [0; PLACES],
+    };
+    let mut joinable = state.begin(&short.bytes, piece);
+    let mut standing = (1 << piece.len()) - 1;
+    while joinable != 0 {
+        (standing, joinable) = state.join(pairs, standing, joinable);
+    }
+    while standing != 0 {
+        ids.push(ids_of[state.tokens[lowest(standing)] as usize]);
+        standing &= standing - 1;
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::check::Check;
 use super::merge_loop::{LoopBuffers, Merges, Ranks};
+use super::prefix::append_settled;
 use super::{MergeBuffers, PieceMerger};
 use crate::format::tiktoken::from_ranks;
-use crate::key::ShortKey;
 use crate::model::{Merge, MergeOrder, Model, TokenTable};
 use crate::pattern::Pattern;
+use crate::short_key::ShortKey;
 use crate::train::tests::trained;
 use proptest::prelude::*;
 
@@ -41,7 +42,7 @@ impl Pair {
     }
 
     pub fn is_undone(&self) -> bool {
-        matches!(self.merger.check, Check::Undo(_))
+        matches!(self.merger.tables.check, Check::Undo(_))
     }
 
     /// As the engine does: short pieces by their keys.
@@ -267,9 +268,14 @@ impl Pair {
             .append_at_most(piece, most, &mut self.buffers, &mut first);
         assert_eq!(first, whole, "{piece:?}");
         first.clear();
-        let is_settled =
-            self.merger
-                .append_settled(piece, most, at_a_time, &mut self.buffers, &mut first);
+        let is_settled = append_settled(
+            &self.merger.tables,
+            piece,
+            most,
+            at_a_time,
+            &mut self.buffers,
+            &mut first,
+        );
         assert!(!is_settled || first == whole, "{piece:?}");
         is_settled
     }
@@ -300,9 +306,9 @@ fn the_first_tokens_of_a_flood_do_not_take_the_rest_of_it() {
                 pair.merger
                     .append_at_most(&text, most, &mut pair.buffers, &mut Vec::new());
                 assert!(
-                    pair.buffers.steps < 40_000,
+                    pair.buffers.steps() < 40_000,
                     "{name} {flood}: {} steps",
-                    pair.buffers.steps
+                    pair.buffers.steps()
                 );
             }
         }
@@ -521,7 +527,7 @@ fn work_grows_with_the_text(models: impl IntoIterator<Item = (&'static str, Mode
                 let (flood, text) = floods(bytes).swap_remove(kind);
                 pair.buffers = MergeBuffers::default();
                 pair.encode(&text);
-                (flood, pair.buffers.steps as f64 / text.len() as f64)
+                (flood, pair.buffers.steps() as f64 / text.len() as f64)
             });
             // The first pairs of tokens are checked, and then known: less for each byte later, never more.
             assert!(
@@ -548,5 +554,5 @@ fn pieces_of_every_length_around_the_borders_of_the_ways() {
 fn what_is_remembered_of_a_long_piece_is_kept_small() {
     let mut pair = Pair::of(trained("ab", 257));
     pair.agrees(&vec![b'b'; 1 << 20]).unwrap();
-    assert!(pair.buffers.dead.capacity() <= 1 << 10);
+    assert!(pair.buffers.dead_ends.capacity() <= 1 << 10);
 }

@@ -1,7 +1,7 @@
 //! The longest token that a text begins with: a double-array trie (J. Aoe, *An Efficient Digital Search Algorithm by Using a
 //! Double-Array Structure*, 1989), one word a node, with a table of its own for the first two bytes.
 
-use super::NONE;
+use super::token::NONE;
 use crate::scan::prefetch;
 
 /// A node: what leads to it, the longest token down to it, and where its children are.

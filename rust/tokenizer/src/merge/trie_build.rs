@@ -1,7 +1,7 @@
 //! Building the trie: texts in the order of their bytes, nodes from the root down.
 
-use super::NONE;
 use super::double_array::Array;
+use super::token::NONE;
 use super::trie::{CHILDLESS, Slot, Trie};
 
 /// The trie of `texts` by their places, and for each the longest other one before place `whole_from` that it begins with.

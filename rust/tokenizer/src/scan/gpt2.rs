@@ -1,7 +1,7 @@
 //! GPT-2: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
 
-use super::window::Window;
-use super::{Scanner, Text, Windowed};
+use super::text::{Scanner, Text};
+use super::window::{Window, Windowed};
 use crate::classes::{LETTER, NUMBER, OTHER, SPACE};
 
 /// The scanner of that pattern.

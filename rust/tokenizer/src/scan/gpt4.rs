@@ -1,8 +1,8 @@
 //! GPT-4 (cl100k), Llama 3 and Qwen:
 //! `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`.
 
-use super::window::Window;
-use super::{Scanner, Text, Windowed};
+use super::text::{Scanner, Text};
+use super::window::{Window, Windowed};
 use crate::classes::{LETTER, NEWLINE, NUMBER, OTHER};
 
 /// The scanner of that pattern with `\p{N}{1,NUMBERS}`: 3 for GPT-4 and Llama 3, 1 for Qwen.

@@ -2,8 +2,8 @@
 //! `[^\r\n\p{L}\p{N}]?U*L+(?i:'s|...)?|[^\r\n\p{L}\p{N}]?U+L*(?i:'s|...)?`,
 //! then as GPT-4, with `/` among the line ends that punctuation swallows.
 
-use super::window::Window;
-use super::{Scanner, Text, Windowed};
+use super::text::{Scanner, Text};
+use super::window::{Window, Windowed};
 use crate::classes::{CAPITAL, LETTER, NEWLINE, NUMBER, OTHER, SMALL};
 
 /// The scanner of that pattern.

@@ -1,6 +1,6 @@
 //! Pieces of small texts, per pattern. The differential tests against other engines are in `tests/data/test_tokenizer.py`.
 
-use super::simd::Ascii;
+use super::lanes::Ascii;
 use super::{ENDS, Pieces, Tier, for_each_piece};
 use crate::classes::Classes;
 use crate::pattern::Pattern;

@@ -5,12 +5,11 @@
 //! one, which begins where the last certain piece began. A window that settles no border hands one piece to the scalar
 //! scanner, which is also the reference for all of this.
 
-use super::simd::{Ascii, Common, Lanes, prefetch};
-use super::{Scanner, Text};
+use super::lanes::{Ascii, Common, Lanes, WINDOW};
+use super::simd::prefetch::prefetch;
+use super::text::{Scanner, Text};
 use crate::classes::Kind;
 
-/// Bytes of a window.
-pub const WINDOW: usize = 64;
 /// Ends of pieces found at a time.
 pub const ENDS: usize = 256;
 

@@ -1,16 +1,16 @@
 //! Counting pieces: each thread has a small table for the pieces that come all the time; what falls out of it, and long
 //! pieces, go to the shared tables by the batch. So memory does not grow with the number of threads.
 
-use super::Documents;
 use super::cut::line_stretches;
 use super::shards::{Pieces, SHARDS, shard_of};
 use super::table::{Counted, hash_long};
-use crate::batch::lines;
-use crate::cutter::Cutter;
+use super::target::Documents;
+use crate::cancel::Stop;
 use crate::error::Result;
-use crate::key::ShortKey;
+use crate::pre_tokenizer::Cutter;
+use crate::reading::lines;
 use crate::scan::{self, ENDS, Ends};
-use crate::stop::Stop;
+use crate::short_key::ShortKey;
 
 /// Slots of a thread's table: 768 KiB, which stay in its core's own cache.
 const HOT_SLOTS: usize = 1 << 15;

@@ -1,8 +1,8 @@
 //! Where a text can be cut so that its parts have the pieces of the whole.
 
-use super::Documents;
-use crate::border::{has_borders, is_border};
-use crate::cutter::Cutter;
+use super::target::Documents;
+use crate::pre_tokenizer::Cutter;
+use crate::split_point::{has_borders, is_border};
 use std::ops::Range;
 
 /// Where texts may be cut.
@@ -99,7 +99,7 @@ mod tests {
     fn pieces_of(pattern: Pattern, rule: Documents, text: &[u8]) -> Vec<Vec<u8>> {
         match rule {
             Documents::Whole => pieces(pattern, text),
-            Documents::Lines => crate::batch::lines(text)
+            Documents::Lines => crate::reading::lines(text)
                 .flat_map(|line| pieces(pattern, line))
                 .collect(),
         }

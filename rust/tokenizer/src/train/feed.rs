@@ -6,6 +6,7 @@ use super::cut::{Cuts, parts};
 use super::files::{BLOCK, Blocks};
 use super::progress::{Phase, Watch};
 use crate::error::Result;
+use crate::threads::workers;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -72,12 +73,7 @@ impl Trainer {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         self.counted_bytes += bytes as u64;
         self.total_bytes += bytes as u128;
-        let available = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self
-            .threads
-            .unwrap_or_else(available)
-            .min(bytes / STRETCH)
-            .max(1);
+        let threads = workers(bytes / STRETCH, self.threads);
         while self.hots.len() < threads {
             self.hots.push(Hot::default());
         }

@@ -3,11 +3,11 @@
 //! Which merges come out is that of the trainer of the `tokenizers` library: ties go to the smaller pair of ids, and a merge
 //! that spells a special token takes its id.
 
-use super::Target;
 use super::candidates::{ids as parts, pair};
-use super::census::{Bar, census, first_census};
 use super::gains::Gains;
+use super::pair_scan::{Bar, census, first_census};
 use super::progress::{Phase, Watch};
+use super::target::Target;
 use super::words::{Symbol, Words};
 use crate::error::Result;
 use crate::keyed::KeyedMap;

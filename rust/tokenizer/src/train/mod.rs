@@ -4,57 +4,39 @@
 //! `merges` is the loop. `docs/decisions/0012-bpe-training.md` has the reasons.
 
 mod candidates;
-mod census;
 mod count;
 mod cut;
 mod feed;
 mod files;
 mod gains;
-mod giants;
+mod long_words;
 mod merges;
+mod pair_scan;
 mod progress;
 mod shards;
 mod table;
+mod target;
 mod words;
 
 use crate::byte_level;
-use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
 use crate::format::keep_last;
 use crate::keyed::KeyedSet;
 use crate::model::{
     AddedToken, MAX_VOCABULARY, MOST_ADDED, Merge, MergeOrder, Model, TokenTable, Unknown,
 };
+use crate::pre_tokenizer::Cutter;
 use crate::tokenizer::Tokenizer;
 use count::Hot;
 use merges::{Plan, Tokens, keep, merge_all};
 pub use progress::{Phase, Progress, Watch};
 use serde_json::Value;
 use shards::{Pieces, SHARDS, Size};
+pub use target::{Documents, Target};
 use words::{Symbol, Words};
 
 /// Places among the words are numbered in 31 bits.
 const MOST_PLACES: u64 = 1 << 31;
-
-/// What a trainer takes for one document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Documents {
-    /// Each text as it is given (`train_from_iterator` of the `tokenizers` library).
-    Whole,
-    /// Each line with its line end, so that no token crosses one (`train` of the `tokenizers` library).
-    Lines,
-}
-
-/// What the vocabulary shall be.
-#[derive(Debug, Clone, Default)]
-pub struct Target {
-    /// Ids at most: special tokens, 256 bytes, and one per merge.
-    pub vocab_size: usize,
-    /// They take the first ids, in this order.
-    pub special_tokens: Vec<String>,
-    /// Pairs met less often are not merged.
-    pub min_frequency: u64,
-}
 
 /// A corpus being counted. Its text is not kept, only its distinct pieces.
 pub struct Trainer {

@@ -1,7 +1,7 @@
 //! The distinct pieces of a corpus: tables that threads share, each behind a lock of its own.
 
 use super::table::{Counted, LongTable, ShortTable, hash_long};
-use crate::key::ShortKey;
+use crate::short_key::ShortKey;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Tables the pieces are spread over. Growing one takes half of a sixteenth more memory, not half of all.

@@ -1,8 +1,8 @@
 //! Pieces and their counts in open-addressed tables: no allocation per piece, growth by half, linear probing.
 
-use crate::key::ShortKey;
 use crate::keyed::Keys;
 use crate::scan::prefetch;
+use crate::short_key::ShortKey;
 
 /// A short piece and how often it came; a count of 0 marks a free slot.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@
 //! A *posting* says where a pair occurs: the place of a word, or (highest bit set) the place of the left token in a giant.
 
 use super::gains::Gains;
-use super::giants::Giants;
+use super::long_words::Giants;
 use crate::model::Merge;
 use crate::scan::prefetch;
 

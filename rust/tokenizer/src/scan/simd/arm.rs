@@ -1,7 +1,6 @@
 //! NEON, which every 64-bit ARM has.
 
-use super::super::window::WINDOW;
-use super::{Ascii, Common, Lanes, common};
+use crate::scan::lanes::{Ascii, Common, Lanes, WINDOW, common};
 use std::arch::aarch64::*;
 
 /// 64 bytes in four registers.

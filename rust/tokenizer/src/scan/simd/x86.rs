@@ -1,8 +1,8 @@
 //! AVX-512 and AVX2.
 
-use super::super::Text;
-use super::super::window::{Ends, WINDOW, Windowed, fill};
-use super::{Ascii, Common, Lanes, common};
+use crate::scan::lanes::{Ascii, Common, Lanes, WINDOW, common};
+use crate::scan::text::Text;
+use crate::scan::window::{Ends, Windowed, fill};
 use std::arch::x86_64::*;
 
 /// [`fill`] with AVX-512.

@@ -1,0 +1,69 @@
+//! How much of a text one call encodes.
+
+use crate::cancel::Stop;
+
+/// Bytes of text that are encoded between two checks of the bounds.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// How much of a text one call encodes. The default is all of it.
+#[derive(Default)]
+pub struct Bounds {
+    /// The number of ids wanted; a few more may be returned.
+    max_ids: Option<usize>,
+    /// Where ids are only counted: how many were counted and dropped.
+    counted: Option<usize>,
+    /// Cancels the call.
+    stop: Option<Stop>,
+}
+
+impl Bounds {
+    /// All of the text, unless the call is cancelled.
+    pub fn until(stop: &Stop) -> Self {
+        Self {
+            stop: Some(stop.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// The first `max_ids` ids, unless the call is cancelled.
+    pub fn first(max_ids: usize, stop: &Stop) -> Self {
+        Self {
+            max_ids: Some(max_ids),
+            ..Self::until(stop)
+        }
+    }
+
+    /// The cancellation flag, or one that is never raised.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone().unwrap_or_default()
+    }
+
+    /// Whether a call that holds `ids` ids is done.
+    pub fn reached(&self, ids: usize) -> bool {
+        self.max_ids.is_some_and(|max_ids| ids >= max_ids)
+            || self.stop.as_ref().is_some_and(Stop::asked)
+    }
+
+    /// How many of `max_ids` are still missing.
+    pub fn missing(&self, ids: usize) -> Option<usize> {
+        self.max_ids.map(|max_ids| max_ids.saturating_sub(ids))
+    }
+
+    /// From now on, ids are counted and dropped.
+    pub fn start_count(&mut self) {
+        self.counted = Some(0);
+    }
+
+    /// Counts and drops `ids`, if ids are only counted.
+    pub fn count(&mut self, ids: &mut Vec<u32>) {
+        if let Some(counted) = &mut self.counted {
+            *counted += ids.len();
+            ids.clear();
+        }
+    }
+
+    /// How many ids were counted and dropped; they are kept again from now on.
+    pub fn end_count(&mut self) -> usize {
+        self.counted.take().unwrap_or_default()
+    }
+}

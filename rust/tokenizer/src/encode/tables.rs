@@ -1,0 +1,90 @@
+//! The immutable tables that encoding reads.
+
+use crate::encode::missing_bytes::MissingBytes;
+use crate::error::Result;
+use crate::lazy::Made;
+use crate::merge::PieceMerger;
+use crate::model::Model;
+use crate::segment::added::{self, AddedMatcher};
+use crate::segment::{Prepared, for_each_segment};
+use crate::special::Special;
+
+/// A model with the tables that encoding reads.
+pub struct Tables {
+    model: Model,
+    merger: PieceMerger,
+    /// With the merges into added tokens, where text that has lost its added tokens can still come to one.
+    full: Option<Box<PieceMerger>>,
+    missing: Option<MissingBytes>,
+    /// Made when added tokens are first looked for.
+    added: Made<AddedMatcher>,
+}
+
+impl Tables {
+    /// The tables of `model`.
+    ///
+    /// # Errors
+    /// As [`Model::validate`].
+    pub fn new(model: Model) -> Result<Self> {
+        let bytes = model.validate()?;
+        let merger = PieceMerger::of(&model, &bytes);
+        let full = added::can_stay(&model).then(|| Box::new(PieceMerger::of_all(&model, &bytes)));
+        let missing = MissingBytes::of(&model, &bytes);
+        Ok(Self {
+            model,
+            merger,
+            full,
+            missing,
+            added: Made::default(),
+        })
+    }
+
+    /// The tokenizer as data.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The bytes that have no token, if there are any.
+    #[inline]
+    pub fn missing(&self) -> Option<&MissingBytes> {
+        self.missing.as_ref()
+    }
+
+    /// What merges, for text of which added tokens were cut out (`full`) or not.
+    #[inline]
+    pub fn merger(&self, full: bool) -> &PieceMerger {
+        match &self.full {
+            Some(merger) if full => merger,
+            _ => &self.merger,
+        }
+    }
+
+    /// Whether merges into added tokens happen.
+    #[inline]
+    pub fn merges_fully(&self, special: Special) -> bool {
+        special == Special::Allow && self.full.is_some()
+    }
+
+    /// Whether a text is one segment that is encoded as it is.
+    #[inline]
+    pub fn is_one_segment(&self, special: Special) -> bool {
+        !self.model.looks_for_added(special) && !self.model.nfc && !self.model.prefix_space
+    }
+
+    /// As [`for_each_segment`] for this model.
+    pub fn for_each_segment(
+        &self,
+        text: &[u8],
+        special: Special,
+        visit: &mut dyn FnMut(Prepared<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if !self.model.looks_for_added(special) {
+            return for_each_segment(&self.model, None, text, special, visit);
+        }
+        let make = || AddedMatcher::of(&self.model.added, self.model.nfc);
+        match self.added.get_or_make(make) {
+            Some(made) => for_each_segment(&self.model, Some(made), text, special, visit),
+            None => for_each_segment(&self.model, Some(&make()), text, special, visit),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Values of `tokenizer.json` that are used in several places of it.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use std::borrow::Cow;
+
+/// A string, owned only where the file escapes a character of it.
+pub struct Text<'f>(pub Cow<'f, str>);
+
+impl<'de: 'f, 'f> Deserialize<'de> for Text<'f> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+}
+
+/// A list of at most `MOST`: more would take memory out of proportion to the file.
+pub struct Many<T, const MOST: usize>(pub Vec<T>);
+
+impl<T, const MOST: usize> Default for Many<T, MOST> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Many<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ManyVisitor(std::marker::PhantomData))
+    }
+}
+
+struct ManyVisitor<T, const MOST: usize>(std::marker::PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for ManyVisitor<T, MOST> {
+    type Value = Many<T, MOST>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "a list of at most {MOST}")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut held = Vec::new();
+        while let Some(item) = items.next_element()? {
+            if held.len() == MOST {
+                return Err(A::Error::invalid_length(MOST + 1, &self));
+            }
+            held.push(item);
+        }
+        Ok(Many(held))
+    }
+}

@@ -1,0 +1,215 @@
+//! Derivations where a few merges come before their parts can be there.
+//!
+//! In a text without the bytes that such a merge makes neither it happens nor what comes of it. So what was derived without
+//! them holds for all tokens but the doubtful ones, which have these bytes. Only those are merged, to see what becomes of them.
+//!
+//! Numbers stay in the order of ranks, so that the smallest number is still the next merge. A token may have a smaller one than
+//! its parts: their border is joined as soon as both stand there, and a number below theirs says so wherever numbers are
+//! compared. Only what is made of such a token cannot be undone by its number ([`super::boundary_filter`]).
+
+use super::builder::{Builder, Order};
+use super::merge_loop::{Joined, LoopBuffers, Merges, Ranks};
+use super::token::NONE;
+use crate::model::{Merge, Model};
+use aho_corasick::AhoCorasick;
+
+/// All derivations as these early merges make them, numbered by the ranks of their last merges like the others: a token may
+/// be older than its parts then. `None` if this does not lead to a derivation of every part.
+pub fn with_early<'m>(
+    mut builder: Builder<'m>,
+    early: &[Merge],
+    order: &Order<'_>,
+    bytes: &[u32; 256],
+) -> Option<Builder<'m>> {
+    let doubtful = doubtful_tokens(builder.model, early)?;
+    let is_doubtful = |id: u32| doubtful.get(id as usize) == Some(&true);
+    let into_doubtful = order
+        .merges()
+        .filter(|(_, merge)| is_doubtful(merge.joined));
+    let into_doubtful = Ranks::of(into_doubtful, bytes);
+    let others = builder
+        .merges()
+        .filter(|(_, merge)| !is_doubtful(merge.joined));
+    let mut merges: Vec<(u32, Merge)> = others.collect();
+    let ids = (0..).zip(&doubtful).filter(|(_, doubtful)| **doubtful);
+    merges.extend(ids.filter_map(|(id, _)| last_merge(&builder, id, &into_doubtful)));
+    // Two runs, of which the second one is short.
+    merges.sort_by_key(|(rank, _)| *rank);
+    builder.clear();
+    join_all(&mut builder, &merges).then_some(builder)
+}
+
+/// Which tokens may have another derivation because of these early merges: those with the bytes of one.
+fn doubtful_tokens(model: &Model, early: &[Merge]) -> Option<Vec<bool>> {
+    let texts = early.iter().map(|merge| model.tokens.get(merge.joined));
+    let shortest = texts.clone().map(<[u8]>::len).min()?;
+    let spelled = AhoCorasick::new(texts).ok()?;
+    let mut doubtful = vec![false; model.tokens.len()];
+    for (id, text) in model.tokens.iter() {
+        doubtful[id as usize] = text.len() >= shortest && spelled.is_match(text);
+    }
+    Some(doubtful)
+}
+
+/// The merge that a doubtful token's bytes take last, with its rank, if merging arrives at the token.
+fn last_merge(builder: &Builder<'_>, id: u32, into_doubtful: &Ranks) -> Option<(u32, Merge)> {
+    let merges = AllBut {
+        id,
+        into_doubtful,
+        derived: builder,
+    };
+    let mut parts = Vec::new();
+    let text = builder.model.tokens.get(id);
+    merges.merge(text, &mut LoopBuffers::default(), &mut parts);
+    let &[left, right] = parts.as_slice() else {
+        return None;
+    };
+    let last = into_doubtful.get(left, right);
+    let merge = Merge {
+        left,
+        right,
+        joined: id,
+    };
+    (last.id == id && last != Joined::NEVER && builder.spells(&merge)).then_some((last.rank, merge))
+}
+
+/// Derives the tokens of all these merges, each by one, in this order; `false` if a part is not among them.
+fn join_all(builder: &mut Builder<'_>, merges: &[(u32, Merge)]) -> bool {
+    for (number, (_, merge)) in (builder.ids.len() as u32..).zip(merges) {
+        builder.numbers[merge.joined as usize] = number;
+    }
+    merges.iter().all(|(rank, merge)| {
+        let [left, right, _] = builder.numbers(merge);
+        let are_known = left != NONE && right != NONE;
+        if are_known {
+            builder.join(*rank, merge, [left, right]);
+        }
+        are_known
+    })
+}
+
+/// The merges by which doubtful tokens are merged, but for those into one of them: its bytes end in its two parts then.
+struct AllBut<'b> {
+    id: u32,
+    into_doubtful: &'b Ranks,
+    /// What is derived without early merges; not asked for doubtful tokens, whose merges are all known.
+    derived: &'b Builder<'b>,
+}
+
+impl Merges for AllBut<'_> {
+    fn get(&self, left: u32, right: u32) -> Joined {
+        match self.into_doubtful.get(left, right) {
+            Joined::NEVER => self.derived.joined(left, right),
+            joined if joined.id == self.id => Joined::NEVER,
+            joined => joined,
+        }
+    }
+
+    fn byte(&self, byte: u8) -> u32 {
+        self.into_doubtful.byte(byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::huggingface;
+    use crate::merge::tests::{Noise, Pair, all_strings, listed, published};
+    use crate::model::{MergeOrder, Model};
+    use crate::train::tests::trained;
+    use proptest::prelude::*;
+
+    /// With some merges moved to the front by so many places.
+    fn hurried(mut model: Model, moves: &[(usize, usize)]) -> Model {
+        let count = model.merges.len();
+        for &(place, by) in moves.iter().filter(|_| count > 0) {
+            let place = place % count;
+            model.merges[place - by.min(place)..=place].rotate_right(1);
+        }
+        model
+    }
+
+    /// The bytes of the tokens that are older than a part.
+    fn early(pair: &Pair) -> Vec<Vec<u8>> {
+        let merger = &pair.merger;
+        let tokens = (0..).zip(&merger.tables.tokens[..merger.tables.whole_only_from as usize]);
+        let early = tokens.filter(|(number, token)| token.parts.iter().any(|part| part > number));
+        let text = |number: u32| pair.model.tokens.get(merger.tables.ids[number as usize]);
+        early.map(|(number, _)| text(number).to_vec()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn a_few_merges_before_their_parts(
+            corpus in "[abc ]{1,300}",
+            merges in 0_usize..80,
+            moves in proptest::collection::vec((any::<usize>(), 1_usize..40), 1..4),
+            whole_pieces: bool,
+            pieces in proptest::collection::vec("[abc ]{1,150}", 8),
+            most in 0_usize..20,
+        ) {
+            let model = hurried(trained(&corpus, 256 + merges), &moves);
+            let mut pair = Pair::of(Model { whole_pieces, ..model });
+            prop_assert!(pair.is_undone());
+            let tokens: Vec<Vec<u8>> = pair.model.tokens.iter().map(|(_, token)| token.to_vec()).collect();
+            let texts = pieces.iter().map(String::as_bytes);
+            for piece in texts.chain(tokens.iter().map(Vec::as_slice)) {
+                pair.agrees(piece)?;
+                if !whole_pieces {
+                    pair.begins(piece, most, 4);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_merge_happens_when_its_parts_are_there() {
+        // abcd and abc come before abc and ab can be there.
+        let [a, b, c, ab, abc, d] = [97, 98, 99, 256, 257, 100];
+        let mut model = listed(&[(a, b), (ab, c), (abc, d)], MergeOrder::Listed).unwrap();
+        model.merges.reverse();
+        let mut pair = Pair::of(model);
+        assert!(pair.is_undone());
+        assert_eq!(early(&pair), [b"abcd", &b"abc"[..]]);
+        for piece in all_strings(b"abcd", 7) {
+            pair.agrees(&piece).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_place_that_makes_a_part_first_has_it_joined_first() {
+        // Of "abab" the left "ab" takes the next "a" before that can become "ab", too.
+        let [a, b, ab] = [97, 98, 256];
+        let mut model = listed(&[(a, b), (ab, a)], MergeOrder::Listed).unwrap();
+        model.merges.reverse();
+        let mut pair = Pair::of(model);
+        assert_eq!(early(&pair), [b"aba"]);
+        assert_eq!(pair.encode(b"abab"), [257, b]);
+        for piece in all_strings(b"ab", 13).chain([b"ab".repeat(40), b"aab".repeat(30)]) {
+            pair.agrees(&piece).unwrap();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs llama3.json; tests/native/test_published_vocabularies.py"]
+    fn a_vocabulary_people_use() {
+        let model = huggingface::parse(&published("llama3.json")).unwrap();
+        for whole_pieces in [true, false] {
+            let mut pair = Pair::of(Model {
+                whole_pieces,
+                ..model.clone()
+            });
+            assert!(pair.is_undone());
+            let early = early(&pair);
+            assert!((80..100).contains(&early.len()), "{}", early.len());
+            let mut noise = Noise(5);
+            for round in 0..2000 {
+                let mut piece = noise.of_tokens(&model, round % 4);
+                piece.extend_from_slice(&early[noise.below(early.len())]);
+                piece.extend(noise.of_tokens(&model, round % 5));
+                pair.agrees(&piece).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Short pieces that are a token as a whole: they need no merging. One of three that no cache holds is of this kind.
+
+use super::filtered::FilteredTable;
+use crate::keyed::Keys;
+use crate::short_key::ShortKey;
+
+const LENGTH_BITS: u32 = 4;
+const NUMBER_SHIFT: u32 = 32 + LENGTH_BITS;
+
+/// Tokens of 2 to [`ShortTokenTable::MOST`] bytes: first word and last word of [`Key`], and the token's number in the high bits of
+/// the latter, which is never 0.
+pub struct ShortTokenTable {
+    table: FilteredTable<[u64; 2]>,
+    keys: Keys,
+}
+
+/// A short text as two words: no two texts have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    first: u64,
+    /// The last four bytes, and the length.
+    last: u64,
+}
+
+impl Key {
+    #[inline]
+    fn of(key: ShortKey) -> Option<Self> {
+        let last = (key.high << LENGTH_BITS) & ((1 << NUMBER_SHIFT) - 1) | key.len() as u64;
+        let first = key.low;
+        (2..=ShortTokenTable::MOST)
+            .contains(&key.len())
+            .then_some(Self { first, last })
+    }
+}
+
+impl ShortTokenTable {
+    /// Bytes of the longest token kept here; longer ones are merged like any piece.
+    pub const MOST: usize = 12;
+
+    /// The table of the tokens with these bytes, by their numbers.
+    pub fn of(texts: &[&[u8]]) -> Self {
+        let is_short = |text: &&[u8]| (2..=Self::MOST).contains(&text.len());
+        let count = texts.iter().filter(|text| is_short(text)).count();
+        let mut table = Self {
+            table: FilteredTable::of(count, [0; 2]),
+            keys: Keys::default(),
+        };
+        for (number, text) in (0_u64..).zip(texts).filter(|(_, text)| is_short(text)) {
+            table.insert(ShortKey::of(text, 0, text.len()), number);
+        }
+        table
+    }
+
+    /// The number of the token that is this piece.
+    #[inline]
+    pub fn get(&self, piece: ShortKey) -> Option<u32> {
+        let key = Key::of(piece)?;
+        let is = |[first, last]: [u64; 2]| {
+            first == key.first && last & ((1 << NUMBER_SHIFT) - 1) == key.last
+        };
+        let [_, last] = self.table.find(self.hash(piece), is)?;
+        Some((last >> NUMBER_SHIFT) as u32)
+    }
+
+    #[inline]
+    fn hash(&self, text: ShortKey) -> u64 {
+        self.keys.hash_words(text.low, text.high)
+    }
+
+    fn insert(&mut self, text: ShortKey, number: u64) {
+        if let Some(key) = Key::of(text) {
+            let slot = [key.first, key.last | number << NUMBER_SHIFT];
+            self.table.insert(self.hash(text), slot);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &[u8]) -> ShortKey {
+        ShortKey::of(text, 0, text.len())
+    }
+
+    #[test]
+    fn every_short_text_has_a_key_of_its_own() {
+        let mut texts: Vec<Vec<u8>> = Vec::new();
+        for len in 2..=ShortTokenTable::MOST {
+            texts.extend([vec![0; len], vec![b'a'; len]]);
+            for place in 0..len {
+                let mut text = vec![b'a'; len];
+                text[place] = 0;
+                texts.push(text);
+            }
+        }
+        let slices: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+        let table = ShortTokenTable::of(&slices);
+        for (number, text) in (0..).zip(&texts) {
+            assert_eq!(table.get(key(text)), Some(number), "{text:?}");
+        }
+        assert_eq!(table.get(key(&[b'a'; ShortTokenTable::MOST + 1])), None);
+        assert_eq!(table.get(key(b"b")), None);
+    }
+}

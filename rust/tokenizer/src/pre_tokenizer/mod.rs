@@ -1,0 +1,256 @@
+//! What cuts text into pieces: a named pattern, or steps of the user's own, each cutting what the one before it left.
+
+mod dialect;
+mod linear;
+mod machine;
+mod node;
+mod program;
+mod regex;
+mod set;
+mod steps;
+
+use self::steps::Steps;
+use crate::cancel::Stop;
+use crate::error::Result;
+use crate::pattern::Pattern;
+use crate::scan;
+use std::sync::Arc;
+
+pub use regex::Regex;
+
+/// How text is cut into pieces before merging. No token crosses a piece.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cutter {
+    /// A hand-written scanner. It cannot fail.
+    Named(Pattern),
+    /// Regular expressions, one after the other. They can come to their limit of steps.
+    Steps(Arc<[Step]>),
+}
+
+/// One step of a cutter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// A hand-written scanner.
+    Named(Pattern),
+    /// The matches of a regular expression are pieces, and so is the text between them.
+    Regex(Regex),
+}
+
+impl From<Pattern> for Cutter {
+    fn from(pattern: Pattern) -> Self {
+        Self::Named(pattern)
+    }
+}
+
+impl Cutter {
+    /// The cutter for a name or a regular expression. What holds only letters, digits, `-` and `_` is taken for a name.
+    ///
+    /// # Errors
+    /// [`crate::TokenizerError::UnknownPattern`] for an unknown name, [`crate::TokenizerError::BadPattern`] for a regular expression that
+    /// is malformed or means something else to Oniguruma, the engine of the `tokenizers` library.
+    pub fn of(pattern: &str) -> Result<Self> {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if pattern.bytes().all(is_name) {
+            return Ok(Self::Named(Pattern::named(pattern)?));
+        }
+        Ok(Self::of_steps(vec![Step::of_regex(pattern)?]))
+    }
+
+    /// The cutter of these steps; a single named one needs no list.
+    pub fn of_steps(steps: Vec<Step>) -> Self {
+        match steps[..] {
+            [Step::Named(pattern)] => Self::Named(pattern),
+            _ => Self::Steps(steps.into()),
+        }
+    }
+
+    /// The pattern's name, or the regular expressions, joined by ` then `.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Named(pattern) => pattern.name().to_owned(),
+            Self::Steps(steps) => {
+                let names: Vec<&str> = steps.iter().map(Step::name).collect();
+                names.join(" then ")
+            }
+        }
+    }
+
+    /// Calls `piece(start, end)` for each piece of `text`, in order; the pieces tile the text.
+    ///
+    /// Regular expressions see characters: where bytes are not UTF-8, the text before and after them is cut each on its
+    /// own, and a run of such bytes is a piece. (To a named pattern such a byte is a character like a punctuation mark.)
+    ///
+    /// # Errors
+    /// [`crate::TokenizerError::PatternSteps`] if regular expressions come to their limit, which grows with the text;
+    /// [`crate::TokenizerError::Interrupted`] if `stop` was raised while they were looked for.
+    pub fn for_each_piece(
+        &self,
+        text: &[u8],
+        stop: &Stop,
+        mut piece: impl FnMut(usize, usize),
+    ) -> Result<()> {
+        match self {
+            Self::Named(pattern) => scan::for_each_piece(*pattern, text, piece),
+            Self::Steps(steps) => {
+                let mut left = Steps::of(text.len(), stop);
+                for stretch in stretches(text) {
+                    match stretch {
+                        Stretch::Text { start, text } => {
+                            cut(steps, text, start, &mut left, &mut piece)?
+                        }
+                        Stretch::Other { start, end } => piece(start, end),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    /// The step for a regular expression: its scanner where we have one.
+    ///
+    /// # Errors
+    /// As [`Cutter::of`].
+    pub fn of_regex(regex: &str) -> Result<Self> {
+        Ok(match Pattern::of_regex(regex) {
+            Some(pattern) => Self::Named(pattern),
+            None => Self::Regex(Regex::new(regex)?),
+        })
+    }
+
+    /// The regular expression.
+    pub fn regex(&self) -> &str {
+        match self {
+            Self::Named(pattern) => pattern.regex(),
+            Self::Regex(regex) => regex.source(),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Named(pattern) => pattern.name(),
+            Self::Regex(regex) => regex.source(),
+        }
+    }
+}
+
+/// Cuts `text`, which begins at `base`, by the first step, and each piece by the steps after it.
+fn cut(
+    steps: &[Step],
+    text: &str,
+    base: usize,
+    left: &mut Steps<'_>,
+    piece: &mut dyn FnMut(usize, usize),
+) -> Result<()> {
+    let Some((step, rest)) = steps.split_first() else {
+        piece(base, base + text.len());
+        return Ok(());
+    };
+    let mut outcome = Ok(());
+    let mut deeper = |start: usize, end: usize, left: &mut Steps<'_>| {
+        if rest.is_empty() {
+            piece(base + start, base + end);
+        } else if outcome.is_ok() {
+            outcome = cut(rest, &text[start..end], base + start, left, piece);
+        }
+    };
+    match step {
+        Step::Named(pattern) => {
+            scan::for_each_piece(*pattern, text.as_bytes(), |start, end| {
+                deeper(start, end, left)
+            });
+        }
+        Step::Regex(regex) => regex
+            .for_each_piece(text, left, &mut deeper)
+            .map_err(|error| error.further_on(base))?,
+    }
+    outcome
+}
+
+/// A stretch of bytes that is text, or is not.
+enum Stretch<'t> {
+    Text { start: usize, text: &'t str },
+    Other { start: usize, end: usize },
+}
+
+/// The well-formed stretches of `bytes`, and what lies between them, in order.
+fn stretches(bytes: &[u8]) -> impl Iterator<Item = Stretch<'_>> {
+    let mut chunks = bytes.utf8_chunks().peekable();
+    let mut at = 0;
+    let mut invalid = None;
+    std::iter::from_fn(move || {
+        if let Some(start) = invalid.take() {
+            let mut end = at;
+            // Bytes that are no text are one run, however many broken characters they are.
+            while let Some(next) = chunks.next_if(|next| next.valid().is_empty()) {
+                end += next.invalid().len();
+            }
+            at = end;
+            return Some(Stretch::Other { start, end });
+        }
+        let chunk = chunks.next()?;
+        let (start, text) = (at, chunk.valid());
+        at += text.len();
+        let broken = at;
+        at += chunk.invalid().len();
+        if !chunk.invalid().is_empty() {
+            invalid = Some(broken);
+        }
+        Some(Stretch::Text { start, text })
+    })
+    .filter(|stretch| !matches!(stretch, Stretch::Text { text: "", .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::TokenizerError;
+
+    fn pieces<'t>(cutter: &Cutter, text: &'t [u8]) -> Vec<&'t [u8]> {
+        let mut pieces = Vec::new();
+        cutter
+            .for_each_piece(text, &Stop::default(), |start, end| {
+                pieces.push(&text[start..end])
+            })
+            .unwrap();
+        assert_eq!(pieces.concat(), text);
+        pieces
+    }
+
+    #[test]
+    fn matches_are_pieces_and_so_is_what_lies_between() {
+        let cutter = Cutter::of(r"\p{N}{1,3}|[a-z]+").unwrap();
+        let expected: [&[u8]; 6] = [b"--", b"abc", b"123", b"4", b" + ", b"x"];
+        assert_eq!(pieces(&cutter, b"--abc1234 + x"), expected);
+    }
+
+    #[test]
+    fn steps_cut_what_the_ones_before_them_left() {
+        let steps = [r"\p{N}{1,3}", r" ?\p{L}+"].map(|regex| Step::of_regex(regex).unwrap());
+        let cutter = Cutter::of_steps(steps.into());
+        let expected: [&[u8]; 5] = [b"ab", b" cd", b"123", b"4", b" ef"];
+        assert_eq!(pieces(&cutter, b"ab cd1234 ef"), expected);
+        assert_eq!(cutter.name(), r"\p{N}{1,3} then  ?\p{L}+");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_pieces_of_their_own() {
+        let cutter = Cutter::of(r"\S+").unwrap();
+        let expected: [&[u8]; 5] = [b"\xFF\xE4\xB8", b"ab", b" ", "é".as_bytes(), b"\xC3"];
+        assert_eq!(pieces(&cutter, b"\xFF\xE4\xB8ab \xC3\xA9\xC3"), expected);
+    }
+
+    #[test]
+    fn a_word_is_taken_for_a_name() {
+        assert!(matches!(
+            Cutter::of("gpt5"),
+            Err(TokenizerError::UnknownPattern { .. })
+        ));
+        assert_eq!(Cutter::of("llama3").unwrap(), Pattern::Gpt4.into());
+        assert_eq!(
+            Cutter::of(Pattern::Qwen.regex()).unwrap(),
+            Pattern::Qwen.into()
+        );
+    }
+}

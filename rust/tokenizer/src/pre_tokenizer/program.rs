@@ -1,0 +1,213 @@
+//! Regular expressions with look-around, as a program for the machine in [`super::machine`].
+
+use super::node::{Kind, Node, Outcome};
+use super::set::Set;
+
+/// Instructions a program may have.
+const MOST: usize = 1 << 17;
+
+/// An instruction; the next one follows but where it says otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// One character of a set.
+    One(Set),
+    /// As many characters of a set as there are, at most `most`; fewer if the rest asks for it, unless `kept`.
+    Run {
+        set: Set,
+        least: u32,
+        most: u32,
+        kept: bool,
+    },
+    /// On here, or else there.
+    Either(usize, usize),
+    /// On there.
+    Jump(usize),
+    /// Only at the beginning of the text.
+    Start,
+    /// Only at its end.
+    End,
+    /// Remembers the place in a slot.
+    Mark(usize),
+    /// On there if the place is not that of the slot, which means that a repetition got further.
+    IfMoved(usize, usize),
+    /// The instructions up to this one's end match (or not, if `negative`) here, or so many characters earlier.
+    Look {
+        back: u32,
+        negative: bool,
+        end: usize,
+    },
+    /// The instructions up to this one's end match, in the first way they do.
+    Atomic { end: usize },
+    /// The end of the program, or of what an instruction before encloses.
+    Done,
+}
+
+/// A compiled expression.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub steps: Vec<Step>,
+    /// Slots that it marks.
+    pub slots: usize,
+}
+
+impl Program {
+    /// The program of an expression that [`super::dialect`] wrote.
+    pub fn of(expression: &str) -> Outcome<Self> {
+        let node = Node::of(expression)?;
+        let mut program = Self {
+            steps: Vec::new(),
+            slots: 0,
+        };
+        program.add(&node)?;
+        program.push(Step::Done)?;
+        Ok(program)
+    }
+
+    fn push(&mut self, step: Step) -> Outcome<usize> {
+        if self.steps.len() >= MOST {
+            return Err(format!("it has more than {MOST} steps"));
+        }
+        self.steps.push(step);
+        Ok(self.steps.len() - 1)
+    }
+
+    fn add(&mut self, node: &Node) -> Outcome<()> {
+        match node {
+            Node::Set(set) => self.push(Step::One(set.clone())).map(drop),
+            Node::Start => self.push(Step::Start).map(drop),
+            Node::End => self.push(Step::End).map(drop),
+            Node::All(nodes) => nodes.iter().try_for_each(|node| self.add(node)),
+            Node::Any(nodes) => self.add_any(nodes),
+            Node::Repeat(node, least, most, kind) => self.add_repeat(node, *least, *most, *kind),
+            Node::Look {
+                node,
+                behind: false,
+                negative,
+            } => self.add_look(node, 0, *negative),
+            Node::Look { node, negative, .. } => self.add_look_behind(node, *negative),
+            Node::Atomic(node) => {
+                let at = self.push(Step::Atomic { end: 0 })?;
+                self.add(node)?;
+                let end = self.push(Step::Done)? + 1;
+                self.steps[at] = Step::Atomic { end };
+                Ok(())
+            }
+        }
+    }
+
+    fn add_any(&mut self, nodes: &[Node]) -> Outcome<()> {
+        let mut jumps = Vec::new();
+        for (place, node) in nodes.iter().enumerate() {
+            if place + 1 == nodes.len() {
+                self.add(node)?;
+                break;
+            }
+            let choice = self.push(Step::Either(0, 0))?;
+            self.add(node)?;
+            jumps.push(self.push(Step::Jump(0))?);
+            self.steps[choice] = Step::Either(choice + 1, self.steps.len());
+        }
+        for jump in jumps {
+            self.steps[jump] = Step::Jump(self.steps.len());
+        }
+        Ok(())
+    }
+
+    fn add_look(&mut self, node: &Node, back: u32, negative: bool) -> Outcome<()> {
+        let at = self.push(Step::Done)?;
+        self.add(node)?;
+        let end = self.push(Step::Done)? + 1;
+        self.steps[at] = Step::Look {
+            back,
+            negative,
+            end,
+        };
+        Ok(())
+    }
+
+    /// Each alternative of a look-behind has a length of its own.
+    fn add_look_behind(&mut self, node: &Node, negative: bool) -> Outcome<()> {
+        let alternatives = match node {
+            Node::Any(nodes) => nodes.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let length = |node: &Node| {
+            let length = node.length();
+            length.ok_or_else(|| "look-behind without a fixed length is not covered".to_owned())
+        };
+        if negative {
+            // None of them.
+            return alternatives
+                .iter()
+                .try_for_each(|node| self.add_look(node, length(node)?, true));
+        }
+        let mut jumps = Vec::new();
+        for (place, node) in alternatives.iter().enumerate() {
+            let is_last = place + 1 == alternatives.len();
+            let choice = self.push(Step::Either(0, 0))?;
+            self.add_look(node, length(node)?, false)?;
+            if is_last {
+                self.steps[choice] = Step::Jump(choice + 1);
+            } else {
+                jumps.push(self.push(Step::Jump(0))?);
+                self.steps[choice] = Step::Either(choice + 1, self.steps.len());
+            }
+        }
+        for jump in jumps {
+            self.steps[jump] = Step::Jump(self.steps.len());
+        }
+        Ok(())
+    }
+
+    fn add_repeat(
+        &mut self,
+        node: &Node,
+        least: u32,
+        most: Option<u32>,
+        kind: Kind,
+    ) -> Outcome<()> {
+        if let (Node::Set(set), Kind::Greedy | Kind::Possessive) = (node, kind) {
+            let step = Step::Run {
+                set: set.clone(),
+                least,
+                most: most.unwrap_or(u32::MAX),
+                kept: kind == Kind::Possessive,
+            };
+            return self.push(step).map(drop);
+        }
+        if kind == Kind::Possessive {
+            let greedy = Node::Repeat(Box::new(node.clone()), least, most, Kind::Greedy);
+            return self.add(&Node::Atomic(Box::new(greedy)));
+        }
+        for _ in 0..least {
+            self.add(node)?;
+        }
+        let either = |on: usize, out: usize| match kind {
+            Kind::Lazy => Step::Either(out, on),
+            _ => Step::Either(on, out),
+        };
+        let mut choices = Vec::new();
+        match most {
+            Some(most) => {
+                for _ in least..most {
+                    choices.push(self.push(Step::Done)?);
+                    self.add(node)?;
+                }
+            }
+            None => {
+                let slot = self.slots;
+                self.slots += 1;
+                choices.push(self.push(Step::Done)?);
+                let choice = self.steps.len() - 1;
+                self.push(Step::Mark(slot))?;
+                self.add(node)?;
+                self.push(Step::IfMoved(slot, choice))?;
+            }
+        }
+        let out = self.steps.len();
+        for choice in choices {
+            self.steps[choice] = either(choice + 1, out);
+        }
+        Ok(())
+    }
+}

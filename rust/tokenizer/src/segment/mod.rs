@@ -1,0 +1,157 @@
+//! Cuts a text into segments: added tokens are taken out, the rest is normalized and gets its prefix space.
+
+pub mod added;
+pub mod nfc;
+
+use crate::error::Result;
+use crate::memory::reserve;
+use crate::model::Model;
+use crate::special::Special;
+use added::{AddedMatcher, Pass, Segment};
+use nfc::Normalized;
+
+/// A stretch of a text, ready to be encoded.
+pub enum Prepared<'t> {
+    /// Text to be cut and merged.
+    Text(PreparedText<'t>),
+    /// An added token.
+    Added {
+        /// Its id.
+        id: u32,
+        /// Where it begins and ends in the text as it was given.
+        start: usize,
+        end: usize,
+    },
+}
+
+/// A stretch of text, normalised, with its prefix space.
+pub struct PreparedText<'t> {
+    /// Its bytes.
+    pub bytes: &'t [u8],
+    /// Whether the first of them is a space that was put before it.
+    prefixed: bool,
+    /// Where it begins in the normalised stretch it is part of.
+    start: usize,
+    /// That stretch, if it was normalised.
+    normalized: Option<&'t Normalized<'t>>,
+    /// Where that stretch begins in the text as it was given.
+    base: usize,
+}
+
+impl PreparedText<'_> {
+    /// Where in the text as it was given the bytes from `start` to `end` of `bytes` come from.
+    pub fn origins(&self, start: usize, end: usize) -> (usize, usize) {
+        let [start, end] =
+            [start, end].map(|at| self.start + at.saturating_sub(usize::from(self.prefixed)));
+        let (start, end) = match self.normalized {
+            // The space before the text comes from nowhere.
+            Some(normalized) if start == end => {
+                (normalized.origin(start), normalized.origin(start))
+            }
+            Some(normalized) => (normalized.origin(start), normalized.end_origin(end)),
+            None => (start, end),
+        };
+        (self.base + start, self.base + end)
+    }
+}
+
+type Visit<'v> = dyn FnMut(Prepared<'_>) -> Result<()> + 'v;
+
+/// Calls `visit` for each stretch of `text`, in order.
+///
+/// Added tokens that are not `normalized` are looked for first; what they leave is normalised, and the others are looked
+/// for in that; each stretch between gets its own prefix space. Normalising happens before the second search as in the
+/// `tokenizers` library, so unless with [`Special::Text`], for which none is looked for at all, text can become such
+/// a token by it.
+pub fn for_each_segment(
+    model: &Model,
+    added: Option<&AddedMatcher>,
+    text: &[u8],
+    special: Special,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    let (raw, normalized) = (
+        added.map(|added| &added.raw),
+        added.map(|added| &added.normalized),
+    );
+    for_each(raw, text, special, &mut |segment| match segment {
+        Segment::Added { id, start, end } => visit(Prepared::Added { id, start, end }),
+        Segment::Text { start, end } if model.nfc => {
+            let changed = nfc::normalize(&text[start..end]);
+            let changed = (&changed.bytes[..], Some(&changed));
+            prepare(model, changed, start, normalized, special, visit)
+        }
+        Segment::Text { start, end } => {
+            let unchanged = (&text[start..end], None);
+            prepare(model, unchanged, start, normalized, special, visit)
+        }
+    })
+}
+
+fn prepare(
+    model: &Model,
+    (text, normalized): (&[u8], Option<&Normalized<'_>>),
+    base: usize,
+    pass: Option<&Pass>,
+    special: Special,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    for_each(pass, text, special, &mut |segment| match segment {
+        Segment::Added { id, start, end } => {
+            let (start, end) = normalized.map_or((start, end), |normalized| {
+                (normalized.origin(start), normalized.end_origin(end))
+            });
+            visit(Prepared::Added {
+                id,
+                start: base + start,
+                end: base + end,
+            })
+        }
+        Segment::Text { start, end } => {
+            let stretch = &text[start..end];
+            let prefixed = model.prefix_space && !stretch.starts_with(b" ");
+            let mut owned = Vec::new();
+            if prefixed {
+                reserve(&mut owned, stretch.len() + 1, "a text with its space")?;
+                owned.push(b' ');
+                owned.extend_from_slice(stretch);
+            }
+            visit(Prepared::Text(PreparedText {
+                bytes: if prefixed { &owned } else { stretch },
+                prefixed,
+                start,
+                normalized,
+                base,
+            }))
+        }
+    })
+}
+
+/// The segments of `text`; the whole of it where nothing is looked for.
+fn for_each(
+    pass: Option<&Pass>,
+    text: &[u8],
+    special: Special,
+    visit: &mut dyn FnMut(Segment) -> Result<()>,
+) -> Result<()> {
+    match pass {
+        Some(pass) => pass
+            .segments(text, special)?
+            .into_iter()
+            .try_for_each(visit),
+        None if text.is_empty() => Ok(()),
+        None => visit(Segment::Text {
+            start: 0,
+            end: text.len(),
+        }),
+    }
+}
+
+/// Makes offsets rise where tokens overlap (white space that one added token took can hold another).
+pub fn rise(offsets: &mut [u64]) {
+    let mut least = 0;
+    for offset in offsets {
+        least = least.max(*offset);
+        *offset = least;
+    }
+}

@@ -10,7 +10,7 @@ use criterion::{
 };
 use stategpt_benches::tokenizer_inputs::{documents, floods, multilingual};
 use stategpt_tokenizer::{
-    Documents, Model, Pattern, Special, Target, Tokenizer, Trainer, for_each_piece,
+    Documents, Model, Pattern, Special, Target, Tokenizer, Trainer, for_each_pre_token,
 };
 
 const CORPUS_BYTES: usize = 4 << 20;
@@ -110,7 +110,7 @@ fn encoding(criterion: &mut Criterion) {
 fn pieces(pattern: Pattern, texts: &[String]) -> usize {
     let mut pieces = 0;
     for text in texts {
-        for_each_piece(pattern, text.as_bytes(), |_, _| pieces += 1);
+        for_each_pre_token(pattern, text.as_bytes(), |_, _| pieces += 1);
     }
     pieces
 }
@@ -147,7 +147,7 @@ fn calls(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Pieces of hundreds of bytes, each another: no cache knows them.
+/// PreTokens of hundreds of bytes, each another: no cache knows them.
 fn long_pieces(criterion: &mut Criterion) {
     let tokenizer = train(&documents(1 << 20), Pattern::Gpt4, VOCABULARY);
     let words = documents(CORPUS_BYTES);

@@ -1,7 +1,7 @@
 //! What every call must hold for, by any tokenizer and text.
 
 use stategpt_tokenizer::{
-    Ragged, Special, Stop, StreamDecoder, Tokenizer, TokenizerError, Unknown,
+    CancelFlag, Ragged, Special, StreamDecoder, Tokenizer, TokenizerError, Unknown,
 };
 
 /// Calls everything that takes a text or ids.
@@ -17,7 +17,7 @@ pub fn check(tokenizer: &Tokenizer, text: &[u8]) {
         batches(tokenizer, text, special, &ids);
         decoded(tokenizer, &ids);
         if special == Special::Text {
-            let controls = ids.iter().filter(|&&id| tokenizer.is_special(id));
+            let controls = ids.iter().filter(|&&id| tokenizer.model().is_special(id));
             assert_eq!(controls.count(), 0, "no control token comes out of text");
         }
         if special == Special::Text && is_lossless(tokenizer) {
@@ -45,7 +45,7 @@ fn is_lossless(tokenizer: &Tokenizer) -> bool {
 
 /// Numbers, first ids, offsets and spans.
 fn parts(tokenizer: &Tokenizer, text: &[u8], special: Special, ids: &[u32]) {
-    let stop = Stop::default();
+    let stop = CancelFlag::default();
     let count = tokenizer.count(text, special).ok();
     assert_eq!(count, Some(ids.len()), "the ids are as many as are counted");
     for most in [0, 1, ids.len() / 2, ids.len() + 1] {
@@ -94,7 +94,7 @@ fn batches(tokenizer: &Tokenizer, text: &[u8], special: Special, ids: &[u32]) {
     }
     if special == Special::Text {
         let parts = [Ok(text), Err(0), Ok(text)];
-        let template = tokenizer.encode_parts(parts.into_iter(), &Stop::default());
+        let template = tokenizer.encode_parts(parts.into_iter(), &CancelFlag::default());
         assert_eq!(
             template.ok(),
             Some([ids, &[0], ids].concat()),
@@ -114,7 +114,7 @@ fn decoded(tokenizer: &Tokenizer, ids: &[u32]) {
     streamed.push_str(&decoder.finish());
     assert_eq!(text, Some(streamed), "pushed id by id");
     let offsets = [0, ids.len() as u64 / 2, ids.len() as u64];
-    let documents = tokenizer.decode_documents(ids, &offsets, true, &Stop::default());
+    let documents = tokenizer.decode_documents(ids, &offsets, true, &CancelFlag::default());
     let whole = tokenizer.decode(ids, true).ok();
     assert_eq!(
         documents.ok().map(|(bytes, _)| bytes),

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use crate::calls;
 use stategpt_tokenizer::{
-    Documents, ENDS, Merge, Pattern, Pieces, Special, Target, Tier, Tokenizer, Trainer,
-    for_each_piece,
+    Documents, ENDS, Merge, Pattern, PreTokens, Special, Target, Tier, Tokenizer, Trainer,
+    for_each_pre_token,
 };
 
 const TEXT: &str = include_str!("../seeds/encode/text");
@@ -67,7 +67,7 @@ pub fn encode(data: &[u8]) {
 fn tiles(pattern: Pattern, text: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut at = 0;
-    for_each_piece(pattern, text, |start, end| {
+    for_each_pre_token(pattern, text, |start, end| {
         assert!(
             start == at && end > start,
             "piece {start}..{end} after {at}"
@@ -80,7 +80,7 @@ fn tiles(pattern: Pattern, text: &[u8]) -> Vec<usize> {
 }
 
 fn of_tier(pattern: Pattern, text: &[u8], tier: Tier) -> Vec<usize> {
-    let mut pieces = Pieces::of_tier(pattern, text, tier);
+    let mut pieces = PreTokens::of_tier(pattern, text, tier);
     let (mut ends, mut all) = ([0; ENDS], Vec::new());
     while let Some(found) = pieces.fill(&mut ends) {
         all.extend(ends[..found].iter().map(|&end| end as usize));

@@ -6,24 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The flag. Clones are the same flag.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct CancelFlag(Arc<AtomicBool>);
 
-impl Stop {
+impl CancelFlag {
     /// Asks the call that was given this flag to give up. It does within about a mebibyte of text.
-    pub fn ask(&self) {
+    pub fn raise(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
     /// Whether it was asked to.
     #[inline]
-    pub fn asked(&self) -> bool {
+    pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// # Errors
     /// [`TokenizerError::Interrupted`] once it was asked to.
     pub fn check(&self) -> Result<()> {
-        if self.asked() {
+        if self.is_raised() {
             Err(TokenizerError::Interrupted)
         } else {
             Ok(())

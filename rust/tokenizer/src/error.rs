@@ -139,28 +139,28 @@ pub enum TokenizerError {
         /// First byte that is not UTF-8.
         offset: usize,
     },
-    /// Somebody raised the call's [`crate::Stop`].
+    /// Somebody raised the call's [`crate::CancelFlag`].
     #[error("the call was interrupted before its end; nothing came of it")]
     Interrupted,
     /// A corpus that cannot be trained on.
     #[error(
-        "cannot train on {documents} documents with {bytes} bytes of distinct pieces: {problem}"
+        "cannot train on {documents} documents with {bytes} bytes of distinct pre-tokens: {problem}"
     )]
     Corpus {
         /// Documents counted.
         documents: u64,
-        /// Bytes of all distinct pieces.
+        /// Bytes of all distinct pre-tokens.
         bytes: u64,
         /// What is wrong and what to do.
         problem: &'static str,
     },
-    /// A corpus with more distinct pieces than memory was granted for.
+    /// A corpus with more distinct pre-tokens than memory was granted for.
     #[error(
-        "{pieces} distinct pieces take {bytes} bytes, more than memory_limit {limit}; raise it, or train on a sample"
+        "{pre_tokens} distinct pre-tokens take {bytes} bytes, more than memory_limit {limit}; raise it, or train on a sample"
     )]
     MemoryLimit {
-        /// Distinct pieces so far.
-        pieces: u64,
+        /// Distinct pre-tokens so far.
+        pre_tokens: u64,
         /// Memory they take.
         bytes: u64,
         /// Memory granted.
@@ -244,7 +244,7 @@ impl TokenizerError {
     }
 
     /// The same error, its offset counted from `base` bytes earlier.
-    pub(crate) fn further_on(self, base: usize) -> Self {
+    pub(crate) fn at_offset(self, base: usize) -> Self {
         match self {
             Self::PatternSteps {
                 pattern,

@@ -5,13 +5,13 @@ use std::sync::{Mutex, OnceLock};
 /// A table, or the place for it.
 ///
 /// To wait would be to hang in a child that was forked while another thread was making it: that thread is not in the child.
-pub(crate) struct Made<T> {
+pub(crate) struct TryLazy<T> {
     table: OnceLock<T>,
     /// Held by whoever makes it. Only ever taken by `try_lock`.
     making: Mutex<()>,
 }
 
-impl<T> Default for Made<T> {
+impl<T> Default for TryLazy<T> {
     fn default() -> Self {
         Self {
             table: OnceLock::new(),
@@ -20,7 +20,7 @@ impl<T> Default for Made<T> {
     }
 }
 
-impl<T> Made<T> {
+impl<T> TryLazy<T> {
     /// The table, if it has been made.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
@@ -29,7 +29,7 @@ impl<T> Made<T> {
 
     /// The table; `None` while somebody else is making it, and the caller does without.
     #[inline]
-    pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> Option<&T> {
+    pub(crate) fn get_or_build(&self, make: impl FnOnce() -> T) -> Option<&T> {
         self.table.get().or_else(|| self.make(make))
     }
 
@@ -47,17 +47,17 @@ mod tests {
 
     #[test]
     fn who_finds_a_table_being_made_does_not_wait() {
-        let made = Made::default();
-        let first = made.get_or_make(|| {
-            assert_eq!(made.get_or_make(|| 2), None);
+        let made = TryLazy::default();
+        let first = made.get_or_build(|| {
+            assert_eq!(made.get_or_build(|| 2), None);
             let other = std::thread::scope(|scope| {
-                let other = scope.spawn(|| made.get_or_make(|| 3).copied());
+                let other = scope.spawn(|| made.get_or_build(|| 3).copied());
                 other.join().unwrap()
             });
             assert_eq!(other, None);
             1
         });
         assert_eq!(first, Some(&1));
-        assert_eq!(made.get_or_make(|| 4), Some(&1));
+        assert_eq!(made.get_or_build(|| 4), Some(&1));
     }
 }

@@ -1,9 +1,9 @@
 //! Byte-level BPE: scan, train, encode, decode, file formats. Exact, lossless on any bytes, never quadratic.
 //!
-//! 1. [`Trainer`] counts the pieces of documents and learns merges; [`Tokenizer::load`] and [`Tokenizer::from_tiktoken`] read
+//! 1. [`Trainer`] counts the pre-tokens of documents and learns merges; [`Tokenizer::load`] and [`Tokenizer::from_tiktoken`] read
 //!    them from files instead. Both give a [`Model`], the tokenizer as data.
 //! 2. [`Tokenizer`] is the engine over a model: immutable, shared by threads, safe after `fork`.
-//! 3. [`Tokenizer::encode`] cuts text into pieces (the [`Cutter`]: a [`Pattern`]'s hand-written scanner, or
+//! 3. [`Tokenizer::encode`] cuts text into pre-tokens (the [`PreTokenizer`]: a [`Pattern`]'s hand-written scanner, or
 //!    regular expressions), looks each up whole, and merges
 //!    the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes back.
 //! 4. [`Tokenizer::to_json`] writes `tokenizer.json`, its canonical form, whose BLAKE3 (without the
@@ -56,7 +56,7 @@ pub fn make_tables() {
     segment::nfc::make_tables();
 }
 
-pub use cancel::Stop;
+pub use cancel::CancelFlag;
 pub use classes::UNICODE_VERSION;
 pub use decode::stream::StreamDecoder;
 pub use decode::{document, valid_text};
@@ -65,13 +65,13 @@ pub use error::{Fault, Result, TokenizerError};
 #[doc(hidden)]
 pub use keyed::fix_keys_for_measuring;
 pub use model::{
-    AddedToken, MAX_VOCABULARY, MOST_ADDED, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, NO_TOKEN,
-    TokenTable, Unknown,
+    AddedToken, MAX_ADDED_TOKENS, MAX_TOKEN_BYTES, MAX_VOCABULARY, Merge, MergeOrder, Model,
+    NO_TOKEN, TokenTable, Unknown,
 };
 pub use pattern::Pattern;
-pub use pre_tokenizer::{Cutter, Step};
+pub use pre_tokenizer::{PreTokenizer, Step};
 pub use reading::{Reading, lines, read_text};
-pub use scan::{ENDS, Ends, Pieces, Tier, for_each_piece};
+pub use scan::{ENDS, Ends, PreTokens, Tier, for_each_pre_token};
 pub use special::Special;
 pub use tokenizer::Tokenizer;
 pub use train::{Documents, Phase, Progress, Target, Trainer, Watch};

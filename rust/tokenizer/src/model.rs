@@ -2,7 +2,7 @@
 
 use crate::error::{Result, TokenizerError, listed};
 use crate::keyed::KeyedMap;
-use crate::pre_tokenizer::Cutter;
+use crate::pre_tokenizer::PreTokenizer;
 use crate::special::Special;
 use serde_json::Value;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 pub const MAX_VOCABULARY: usize = 1 << 22;
 
 /// Bytes a token may have that is no added one. The longest in vocabularies in use have about a thousand.
-pub const MOST_TOKEN_BYTES: usize = 1 << 16;
+pub const MAX_TOKEN_BYTES: usize = 1 << 16;
 
 /// Added tokens a vocabulary may have.
-pub const MOST_ADDED: usize = 1 << 17;
+pub const MAX_ADDED_TOKENS: usize = 1 << 17;
 
 /// A merge: the ids of its two parts and of what they become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl TokenTable {
     }
 
     /// An empty one with room for so many bytes.
-    pub fn with_room(bytes: usize) -> Self {
+    pub fn with_capacity(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
             ends: Vec::new(),
@@ -159,13 +159,13 @@ pub enum Unknown {
     /// There is no such byte: each has a token.
     #[default]
     Refused,
-    /// It is left out of its piece, whose other bytes are merged as if it had not been there.
+    /// It is left out of its pre-token, whose other bytes are merged as if it had not been there.
     Dropped,
     /// It becomes this token.
     Token {
         /// Id of the token.
         id: u32,
-        /// Such bytes side by side in one piece become the token once.
+        /// Such bytes side by side in one pre-token become the token once.
         fused: bool,
     },
 }
@@ -177,16 +177,16 @@ pub struct Model {
     pub nfc: bool,
     /// Whether text that does not begin with a space gets one (each segment between added tokens).
     pub prefix_space: bool,
-    /// How text is cut into pieces.
-    pub cutter: Cutter,
+    /// How text is cut into pre-tokens.
+    pub pre_tokenizer: PreTokenizer,
     /// Bytes of every token, added ones included.
     pub tokens: TokenTable,
     /// Merges, most preferred first.
     pub merges: Vec<Merge>,
     /// What "most preferred" means when an encoder must choose.
     pub order: MergeOrder,
-    /// A piece that is a token becomes it without merging (`ignore_merges`).
-    pub whole_pieces: bool,
+    /// A pre-token that is a token becomes it without merging (`ignore_merges`).
+    pub ignore_merges: bool,
     /// What becomes of bytes without a token.
     pub unknown: Unknown,
     /// Tokens that stand outside the merges, in order of id.

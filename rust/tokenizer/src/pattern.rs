@@ -2,7 +2,7 @@
 
 use crate::error::{Result, TokenizerError};
 
-/// How text is cut into pieces before merging. No token crosses a piece.
+/// How text is cut into pre-tokens before merging. No token crosses a pre-token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// GPT-2: an optional space before a run of letters, numbers or other characters.

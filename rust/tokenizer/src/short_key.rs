@@ -1,6 +1,6 @@
-//! Short pieces as numbers: up to 15 bytes and their count in 128 bits, so that a look-up compares two words.
+//! Short pre-tokens as numbers: up to 15 bytes and their count in 128 bits, so that a look-up compares two words.
 
-/// A piece of at most [`ShortKey::MOST`] bytes: the bytes, little end first, and the length in the last one.
+/// A pre-token of at most [`ShortKey::MAX_BYTES`] bytes: the bytes, little end first, and the length in the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ShortKey {
     /// Bytes 0 to 7.
@@ -9,7 +9,7 @@ pub struct ShortKey {
     pub high: u64,
 }
 
-/// Which bits of 16 bytes belong to a piece of each length.
+/// Which bits of 16 bytes belong to a pre-token of each length.
 const MASKS: [[u64; 2]; 16] = masks();
 
 const fn masks() -> [[u64; 2]; 16] {
@@ -30,14 +30,14 @@ fn halves(bytes: [u8; 16]) -> [u64; 2] {
 }
 
 impl ShortKey {
-    /// The key of no piece.
+    /// The key of no pre-token.
     pub const NONE: Self = Self {
         low: 0,
         high: u64::MAX,
     };
 
-    /// Longest piece that fits.
-    pub const MOST: usize = 15;
+    /// Longest pre-token that fits.
+    pub const MAX_BYTES: usize = 15;
 
     /// The key of `text[start..end]`, which is 1 to 15 bytes long.
     #[inline]
@@ -49,7 +49,7 @@ impl ShortKey {
     #[inline(always)]
     pub fn of_beginning(text: &[u8], len: usize) -> Self {
         let len = len % 16;
-        // One wide load where the text goes on, the bytes of the next piece masked away.
+        // One wide load where the text goes on, the bytes of the next pre-token masked away.
         let [low, high] = match text.first_chunk() {
             Some(bytes) => halves(*bytes),
             None => {
@@ -65,12 +65,12 @@ impl ShortKey {
         }
     }
 
-    /// Length of the piece.
+    /// Length of the pre-token.
     pub fn len(&self) -> usize {
         (self.high >> 56) as usize
     }
 
-    /// The piece's bytes, zeros, and the length in the last place.
+    /// The pre-token's bytes, zeros, and the length in the last place.
     pub fn bytes(self) -> [u8; 16] {
         (u128::from(self.high) << 64 | u128::from(self.low)).to_le_bytes()
     }
@@ -89,9 +89,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_depends_on_the_piece_alone() {
+    fn a_key_depends_on_the_pre_token_alone() {
         let text = b"xxabcdefghijklmnopqrstuvwxyz";
-        for len in 1..=ShortKey::MOST {
+        for len in 1..=ShortKey::MAX_BYTES {
             assert_eq!(
                 ShortKey::of(text, 2, 2 + len),
                 ShortKey::of(&text[2..2 + len], 0, len),

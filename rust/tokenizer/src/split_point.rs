@@ -1,21 +1,21 @@
-//! Where a text can be cut, so that its pieces are those of both parts.
+//! Where a text can be cut, so that its pre-tokens are those of both parts.
 
 use crate::classes::{CAPITAL, Classes, LETTER, NUMBER, OTHER, SMALL, SPACE, continues, decode};
 use crate::pattern::Pattern;
-use crate::pre_tokenizer::Cutter;
+use crate::pre_tokenizer::PreTokenizer;
 
-/// Whether texts that `cutter` cuts have borders that [`is_border`] knows. Of somebody else's regular expression nothing is known.
-pub(crate) fn has_borders(cutter: &Cutter) -> bool {
-    match cutter {
+/// Whether texts that `pre_tokenizer` cuts have borders that [`is_split_point`] knows. Of somebody else's regular expression nothing is known.
+pub(crate) fn has_split_points(pre_tokenizer: &PreTokenizer) -> bool {
+    match pre_tokenizer {
         // Each by its name, so that whoever adds one is led here.
-        Cutter::Named(Pattern::Gpt2 | Pattern::Gpt4 | Pattern::Qwen | Pattern::O200k) => true,
-        Cutter::Steps(_) => false,
+        PreTokenizer::Named(Pattern::Gpt2 | Pattern::Gpt4 | Pattern::Qwen | Pattern::O200k) => true,
+        PreTokenizer::Steps(_) => false,
     }
 }
 
 /// A text can be cut behind a letter or number where [`begins_apart`].
 ///
-/// No pattern's piece spans such a place, none looks behind its beginning, and what looks ahead of the letters or numbers on the
+/// No pattern's pre-token spans such a place, none looks behind its beginning, and what looks ahead of the letters or numbers on the
 /// left sees their end either way. So it does not depend on the rest of the text.
 #[inline]
 fn ends_word(class: u8) -> bool {
@@ -29,7 +29,7 @@ fn begins_apart(byte: u8, class: u8) -> bool {
 }
 
 /// The first place from `from` on where `text` can be cut, else its end.
-pub(crate) fn first_border(text: &[u8], from: usize) -> usize {
+pub(crate) fn first_split_point(text: &[u8], from: usize) -> usize {
     // A byte that continues no character begins one, so that characters are read as from the text's beginning.
     let start = (from..text.len()).find(|&at| !continues(text[at]));
     let mut at = start.unwrap_or(text.len());
@@ -48,7 +48,7 @@ pub(crate) fn first_border(text: &[u8], from: usize) -> usize {
 
 /// Whether `text` can be cut before its byte `at`, which is not its first.
 #[inline]
-pub(crate) fn is_border(text: &[u8], at: usize) -> bool {
+pub(crate) fn is_split_point(text: &[u8], at: usize) -> bool {
     let classes = Classes::get();
     let apart = || begins_apart(text[at], character(classes, text, at).0);
     !continues(text[at]) && apart() && is_behind_word(classes, text, at)
@@ -76,15 +76,17 @@ fn character(classes: &Classes, text: &[u8], at: usize) -> (u8, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scan::for_each_piece;
+    use crate::scan::for_each_pre_token;
     use proptest::prelude::*;
 
     const ALL: [Pattern; 4] = [Pattern::Gpt2, Pattern::Gpt4, Pattern::Qwen, Pattern::O200k];
 
-    fn pieces(pattern: Pattern, text: &[u8]) -> Vec<&[u8]> {
-        let mut pieces = Vec::new();
-        for_each_piece(pattern, text, |start, end| pieces.push(&text[start..end]));
-        pieces
+    fn pre_tokens(pattern: Pattern, text: &[u8]) -> Vec<&[u8]> {
+        let mut pre_tokens = Vec::new();
+        for_each_pre_token(pattern, text, |start, end| {
+            pre_tokens.push(&text[start..end])
+        });
+        pre_tokens
     }
 
     fn any_text() -> impl Strategy<Value = Vec<u8>> {
@@ -96,14 +98,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
-        fn a_text_cut_at_a_border_has_the_pieces_of_both_parts(text in any_text()) {
-            let backwards = (1..text.len()).filter(|&at| is_border(&text, at));
-            let forwards = (0..text.len()).map(|from| first_border(&text, from));
+        fn a_text_cut_at_a_border_has_the_pre_tokens_of_both_parts(text in any_text()) {
+            let backwards = (1..text.len()).filter(|&at| is_split_point(&text, at));
+            let forwards = (0..text.len()).map(|from| first_split_point(&text, from));
             for at in backwards.chain(forwards) {
                 for pattern in ALL {
                     let (left, right) = text.split_at(at);
-                    let both: Vec<&[u8]> = pieces(pattern, left).into_iter().chain(pieces(pattern, right)).collect();
-                    prop_assert_eq!(both, pieces(pattern, &text));
+                    let both: Vec<&[u8]> = pre_tokens(pattern, left).into_iter().chain(pre_tokens(pattern, right)).collect();
+                    prop_assert_eq!(both, pre_tokens(pattern, &text));
                 }
             }
         }
@@ -120,7 +122,7 @@ mod tests {
             ("   \n  ", 1, 6),
             ("", 0, 0),
         ] {
-            assert_eq!(first_border(text.as_bytes(), from), expected, "{text}");
+            assert_eq!(first_split_point(text.as_bytes(), from), expected, "{text}");
         }
     }
 }

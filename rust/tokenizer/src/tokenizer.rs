@@ -1,16 +1,16 @@
 //! The tokenizer: a model with its look-up tables, immutable once built and shared by threads.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelFlag;
 use crate::decode::{Decoder, SlotTable, valid_text};
 use crate::encode::batch::BatchEncoder;
-use crate::encode::document::{count_ids, encode_into, encode_parts, pieces};
+use crate::encode::document::{count_ids, encode_into, encode_parts, pre_tokens};
 use crate::encode::{Bounds, Ragged, ScratchPool, Tables, offsets};
 use crate::error::Result;
 use crate::format::{huggingface, tiktoken};
-use crate::lazy::Made;
+use crate::lazy::TryLazy;
 use crate::memory::reserve;
 use crate::model::Model;
-use crate::pre_tokenizer::Cutter;
+use crate::pre_tokenizer::PreTokenizer;
 use crate::reading::Reading;
 use crate::special::Special;
 use std::borrow::Cow;
@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 pub struct Tokenizer {
     pub(crate) tables: Tables,
     pool: ScratchPool,
-    pub(crate) slots: Made<SlotTable>,
-    fingerprint: Made<String>,
+    pub(crate) slots: TryLazy<SlotTable>,
+    fingerprint: TryLazy<String>,
 }
 
 /// Building, loading, saving.
@@ -34,8 +34,8 @@ impl Tokenizer {
         Ok(Self {
             tables: Tables::new(model)?,
             pool: ScratchPool::default(),
-            slots: Made::default(),
-            fingerprint: Made::default(),
+            slots: TryLazy::default(),
+            fingerprint: TryLazy::default(),
         })
     }
 
@@ -61,10 +61,10 @@ impl Tokenizer {
     /// [`crate::TokenizerError::Io`], [`crate::TokenizerError::BadSpecialToken`]; as [`Tokenizer::from_json`], with the line.
     pub fn from_tiktoken(
         path: &Path,
-        cutter: impl Into<Cutter>,
+        pre_tokenizer: impl Into<PreTokenizer>,
         special: &[(String, u32)],
     ) -> Result<Self> {
-        Self::of_file(path, tiktoken::read_model(path, cutter, special))
+        Self::of_file(path, tiktoken::read_model(path, pre_tokenizer, special))
     }
 
     fn of_file(path: &Path, model: Result<Model>) -> Result<Self> {
@@ -84,7 +84,7 @@ impl Tokenizer {
             let encoding = huggingface::write_encoding(self.model());
             format!("b3:{}", blake3::hash(encoding.as_bytes()).to_hex())
         };
-        match self.fingerprint.get_or_make(make) {
+        match self.fingerprint.get_or_build(make) {
             Some(made) => Cow::Borrowed(made),
             None => Cow::Owned(make()),
         }
@@ -127,16 +127,21 @@ impl Tokenizer {
         self.encode_bounded(text, special, Bounds::default(), text.len() / 3 + 1)
     }
 
-    /// As [`Tokenizer::encode`], until `stop` is raised.
+    /// As [`Tokenizer::encode`], until `cancel` is raised.
     ///
     /// # Errors
     /// [`crate::TokenizerError::Interrupted`] if it was; else as [`Tokenizer::encode`].
-    pub fn encode_until(&self, text: &[u8], special: Special, stop: &Stop) -> Result<Vec<u32>> {
-        let ids = self.encode_bounded(text, special, Bounds::until(stop), text.len() / 3 + 1)?;
-        stop.check().map(|()| ids)
+    pub fn encode_until(
+        &self,
+        text: &[u8],
+        special: Special,
+        cancel: &CancelFlag,
+    ) -> Result<Vec<u32>> {
+        let ids = self.encode_bounded(text, special, Bounds::until(cancel), text.len() / 3 + 1)?;
+        cancel.check().map(|()| ids)
     }
 
-    /// The first `max_ids` of the ids that [`Tokenizer::encode`] gives, unless `stop` is raised. O(bytes of those ids), in text
+    /// The first `max_ids` of the ids that [`Tokenizer::encode`] gives, unless `cancel` is raised. O(bytes of those ids), in text
     /// that has words and in a pre-token of any length (where white space comes before it, its end is looked for). Other text
     /// without a place to split is pre-tokenized; with a user-defined regular expression, any text is encoded whole.
     ///
@@ -147,11 +152,11 @@ impl Tokenizer {
         text: &[u8],
         special: Special,
         max_ids: usize,
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<Vec<u32>> {
-        let mut ids = self.encode_bounded(text, special, Bounds::first(max_ids, stop), 0)?;
+        let mut ids = self.encode_bounded(text, special, Bounds::first(max_ids, cancel), 0)?;
         ids.truncate(max_ids);
-        stop.check().map(|()| ids)
+        cancel.check().map(|()| ids)
     }
 
     fn encode_bounded(
@@ -196,9 +201,9 @@ impl Tokenizer {
     pub fn encode_parts<'p>(
         &self,
         parts: impl Iterator<Item = std::result::Result<&'p [u8], u32>>,
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<Vec<u32>> {
-        encode_parts(&self.tables, &self.pool, parts, stop)
+        encode_parts(&self.tables, &self.pool, parts, cancel)
     }
 
     /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
@@ -212,9 +217,9 @@ impl Tokenizer {
         &self,
         text: &[u8],
         special: Special,
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<(Vec<u32>, Vec<u64>)> {
-        offsets::encode_with_offsets(&self.tables, &self.pool, text, special, stop)
+        offsets::encode_with_offsets(&self.tables, &self.pool, text, special, cancel)
     }
 
     /// The ids of `text`, and the characters each covers: `[first, one beyond the last]`. Tokens that share a character all cover
@@ -227,9 +232,9 @@ impl Tokenizer {
         &self,
         text: &[u8],
         special: Special,
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<(Vec<u32>, Vec<[u64; 2]>)> {
-        offsets::encode_with_spans(&self.tables, &self.pool, text, special, stop)
+        offsets::encode_with_spans(&self.tables, &self.pool, text, special, cancel)
     }
 
     /// The number of ids that [`Tokenizer::encode`] would give; they are not kept.
@@ -241,23 +246,23 @@ impl Tokenizer {
             .with_scratch(|scratch| count_ids(&self.tables, text, special, scratch))
     }
 
-    /// As [`Tokenizer::count`], until `stop` is raised.
+    /// As [`Tokenizer::count`], until `cancel` is raised.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_until`].
-    pub fn count_until(&self, text: &[u8], special: Special, stop: &Stop) -> Result<usize> {
-        let count = self.pool.with_bounds(Bounds::until(stop), |scratch| {
+    pub fn count_until(&self, text: &[u8], special: Special, cancel: &CancelFlag) -> Result<usize> {
+        let count = self.pool.with_bounds(Bounds::until(cancel), |scratch| {
             count_ids(&self.tables, text, special, scratch)
         })?;
-        stop.check().map(|()| count)
+        cancel.check().map(|()| count)
     }
 
     /// The pre-tokens of `text`.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_until`].
-    pub fn pieces<'t>(&self, text: &'t str, stop: &Stop) -> Result<Vec<&'t str>> {
-        pieces(&self.tables, text, stop)
+    pub fn pre_tokens<'t>(&self, text: &'t str, cancel: &CancelFlag) -> Result<Vec<&'t str>> {
+        pre_tokens(&self.tables, text, cancel)
     }
 }
 
@@ -274,10 +279,10 @@ impl Tokenizer {
         special: Special,
         threads: Option<usize>,
     ) -> Result<Ragged> {
-        self.encode_batch_until(texts, special, threads, &Stop::default())
+        self.encode_batch_until(texts, special, threads, &CancelFlag::default())
     }
 
-    /// As [`Tokenizer::encode_batch`], until `stop` is raised.
+    /// As [`Tokenizer::encode_batch`], until `cancel` is raised.
     ///
     /// # Errors
     /// [`crate::TokenizerError::Interrupted`] if it was.
@@ -286,26 +291,26 @@ impl Tokenizer {
         texts: &[T],
         special: Special,
         threads: Option<usize>,
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<Ragged> {
-        self.batch(special, threads, stop).texts(texts)
+        self.batch(special, threads, cancel).texts(texts)
     }
 
     /// Where each text's ids would begin, followed by their number: the offsets of [`Tokenizer::encode_batch`] without the ids.
     ///
     /// # Errors
-    /// [`crate::TokenizerError::Interrupted`] if `stop` was raised.
+    /// [`crate::TokenizerError::Interrupted`] if `cancel` was raised.
     pub fn count_batch<T: AsRef<[u8]> + Sync>(
         &self,
         texts: &[T],
         special: Special,
         threads: Option<usize>,
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<Vec<u64>> {
-        self.batch(special, threads, stop).count(texts)
+        self.batch(special, threads, cancel).count(texts)
     }
 
-    /// Encodes files, each one document, or each line one (with its line end), until `stop` is raised.
+    /// Encodes files, each one document, or each line one (with its line end), until `cancel` is raised.
     ///
     /// # Errors
     /// [`crate::TokenizerError::Io`], [`crate::TokenizerError::NotUtf8`]; else as [`Tokenizer::encode_batch_until`].
@@ -315,23 +320,23 @@ impl Tokenizer {
         special: Special,
         reading: Reading,
         threads: Option<usize>,
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<Ragged> {
-        self.batch(special, threads, stop).files(paths, reading)
+        self.batch(special, threads, cancel).files(paths, reading)
     }
 
     fn batch<'c>(
         &'c self,
         special: Special,
         threads: Option<usize>,
-        stop: &'c Stop,
+        cancel: &'c CancelFlag,
     ) -> BatchEncoder<'c> {
         BatchEncoder {
             tables: &self.tables,
             pool: &self.pool,
             special,
             threads,
-            stop,
+            cancel,
         }
     }
 }
@@ -343,15 +348,20 @@ impl Tokenizer {
     /// # Errors
     /// [`crate::TokenizerError::UnknownToken`] for an id outside the vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>> {
-        self.decode_until(ids, skip_special, &Stop::default())
+        self.decode_until(ids, skip_special, &CancelFlag::default())
     }
 
-    /// As [`Tokenizer::decode`], until `stop` is raised.
+    /// As [`Tokenizer::decode`], until `cancel` is raised.
     ///
     /// # Errors
     /// [`crate::TokenizerError::Interrupted`] if it was; else as [`Tokenizer::decode`].
-    pub fn decode_until(&self, ids: &[u32], skip_special: bool, stop: &Stop) -> Result<Vec<u8>> {
-        self.decoder(skip_special).decode(ids, stop)
+    pub fn decode_until(
+        &self,
+        ids: &[u32],
+        skip_special: bool,
+        cancel: &CancelFlag,
+    ) -> Result<Vec<u8>> {
+        self.decoder(skip_special).decode(ids, cancel)
     }
 
     /// The text of `ids`; what is not UTF-8 becomes U+FFFD.
@@ -372,17 +382,17 @@ impl Tokenizer {
         ids: &[u32],
         offsets: &[u64],
         skip_special: bool,
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<(Vec<u8>, Vec<usize>)> {
         self.decoder(skip_special)
-            .decode_documents(ids, offsets, stop)
+            .decode_documents(ids, offsets, cancel)
     }
 
     fn decoder(&self, skip_special: bool) -> Decoder<'_> {
         let make = || SlotTable::of(self.model());
         Decoder {
             model: self.model(),
-            slots: self.slots.get_or_make(make),
+            slots: self.slots.get_or_build(make),
             skip_special,
         }
     }

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use stategpt_tokenizer::{
-    Documents, Pattern, Reading, Special, Stop, StreamDecoder, Target, Tokenizer, TokenizerError,
-    Trainer,
+    CancelFlag, Documents, Pattern, Reading, Special, StreamDecoder, Target, Tokenizer,
+    TokenizerError, Trainer,
 };
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -53,7 +53,7 @@ proptest! {
 
 #[test]
 fn text_that_was_seen_before_gives_the_ids_of_text_that_was_not() {
-    // More different pieces than the table of the most frequent ones has places, frequent ones among them, of one token to many.
+    // More different pre-tokens than the table of the most frequent ones has places, frequent ones among them, of one token to many.
     let words = (0..50_000_u64).map(|number| {
         let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
         let word = format!("{mixed:06x}").repeat(1 + number as usize % 3);
@@ -92,15 +92,15 @@ proptest! {
     fn the_first_ids_are_the_first_of_all(text in ".{0,200}", most in 0_usize..60) {
         for tokenizer in ALL.iter() {
             let all = tokenizer.encode(text.as_bytes(), Special::Text).unwrap();
-            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most, &Stop::default()).unwrap();
+            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most, &CancelFlag::default()).unwrap();
             prop_assert_eq!(&first[..], &all[..most.min(all.len())]);
         }
     }
 
     #[test]
     fn spans_cover_the_characters_of_each_token(text in "[aé中🚀 \n]{0,40}") {
-        let (ids, spans) = ALL[1].encode_with_spans(text.as_bytes(), Special::Text, &Stop::default()).unwrap();
-        let (_, offsets) = ALL[1].encode_with_offsets(text.as_bytes(), Special::Text, &Stop::default()).unwrap();
+        let (ids, spans) = ALL[1].encode_with_spans(text.as_bytes(), Special::Text, &CancelFlag::default()).unwrap();
+        let (_, offsets) = ALL[1].encode_with_offsets(text.as_bytes(), Special::Text, &CancelFlag::default()).unwrap();
         prop_assert_eq!(ids.len(), spans.len());
         let bounds: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
         for (span, bytes) in spans.iter().zip(offsets.windows(2)) {
@@ -120,7 +120,7 @@ fn a_document_that_threads_share_is_the_document() {
         .iter()
         .map(|text| ALL[1].encode(text.as_bytes(), Special::Text).unwrap())
         .collect();
-    let counts = ALL[1].count_batch(&texts, Special::Text, Some(2), &Stop::default());
+    let counts = ALL[1].count_batch(&texts, Special::Text, Some(2), &CancelFlag::default());
     for threads in [1, 2, 3] {
         let batch = ALL[1]
             .encode_batch(&texts, Special::Text, Some(threads))
@@ -165,7 +165,7 @@ fn large_and_small_files_come_in_order() {
                 Special::Text,
                 reading,
                 Some(threads),
-                &Stop::default(),
+                &CancelFlag::default(),
             );
             assert_eq!(
                 files.unwrap(),
@@ -180,24 +180,24 @@ fn large_and_small_files_come_in_order() {
 #[test]
 fn what_was_stopped_is_an_error_and_leaves_the_tokenizer_as_it_was() {
     let texts = vec![TEXT.repeat(10_000); 4];
-    let stop = Stop::default();
-    stop.ask();
+    let cancel = CancelFlag::default();
+    cancel.raise();
     for threads in [1, 2] {
-        let batch = ALL[1].encode_batch_until(&texts, Special::Text, Some(threads), &stop);
+        let batch = ALL[1].encode_batch_until(&texts, Special::Text, Some(threads), &cancel);
         assert!(matches!(batch, Err(TokenizerError::Interrupted)));
     }
-    let one = ALL[1].encode_until(texts[0].as_bytes(), Special::Text, &stop);
+    let one = ALL[1].encode_until(texts[0].as_bytes(), Special::Text, &cancel);
     assert!(matches!(one, Err(TokenizerError::Interrupted)));
-    let count = ALL[1].count_until(texts[0].as_bytes(), Special::Text, &stop);
+    let count = ALL[1].count_until(texts[0].as_bytes(), Special::Text, &cancel);
     assert!(matches!(count, Err(TokenizerError::Interrupted)));
     let text = texts[0].as_bytes();
-    let offsets = ALL[1].encode_with_offsets(text, Special::Text, &stop);
+    let offsets = ALL[1].encode_with_offsets(text, Special::Text, &cancel);
     assert!(matches!(offsets, Err(TokenizerError::Interrupted)));
-    let spans = ALL[1].encode_with_spans(text, Special::Text, &stop);
+    let spans = ALL[1].encode_with_spans(text, Special::Text, &cancel);
     assert!(matches!(spans, Err(TokenizerError::Interrupted)));
-    let first = ALL[1].encode_at_most(text, Special::Text, 1000, &stop);
+    let first = ALL[1].encode_at_most(text, Special::Text, 1000, &cancel);
     assert!(matches!(first, Err(TokenizerError::Interrupted)));
-    let text = ALL[1].decode_until(&[1, 2, 3], false, &stop);
+    let text = ALL[1].decode_until(&[1, 2, 3], false, &cancel);
     assert!(matches!(text, Err(TokenizerError::Interrupted)));
     let ids = ALL[1].encode(texts[0].as_bytes(), Special::Text).unwrap();
     assert_eq!(ALL[1].decode(&ids, false).unwrap(), texts[0].as_bytes());
@@ -237,7 +237,7 @@ fn files_are_read_whole_or_by_line_and_must_be_utf8() {
             Special::Text,
             Reading { lines, replace },
             None,
-            &Stop::default(),
+            &CancelFlag::default(),
         )
     };
     assert_eq!(read(false, false).unwrap().offsets.len(), 2);

@@ -5,7 +5,7 @@
 
 pub mod stream;
 
-use crate::cancel::Stop;
+use crate::cancel::CancelFlag;
 use crate::error::{Result, TokenizerError};
 use crate::memory::reserve;
 use crate::model::Model;
@@ -13,7 +13,7 @@ use crate::model::Model;
 /// Bytes of a slot: a token, and its length in the last byte.
 const SLOT: usize = 16;
 /// Longest token that a slot holds.
-const MOST: usize = SLOT - 1;
+const MAX_SLOT_BYTES: usize = SLOT - 1;
 /// In place of the length: look closer. A long token, a special one, a gap.
 const ODD: u8 = u8::MAX;
 /// What ids beyond the vocabulary find.
@@ -30,10 +30,14 @@ impl SlotTable {
     /// The slots of these tokens.
     pub fn of(model: &Model) -> Self {
         let mut slots = vec![BEYOND; model.tokens.len()];
-        for (id, token) in model.tokens.iter().filter(|(_, token)| token.len() <= MOST) {
+        for (id, token) in model
+            .tokens
+            .iter()
+            .filter(|(_, token)| token.len() <= MAX_SLOT_BYTES)
+        {
             let slot = &mut slots[id as usize];
             slot[..token.len()].copy_from_slice(token);
-            slot[MOST] = token.len() as u8;
+            slot[MAX_SLOT_BYTES] = token.len() as u8;
         }
         for added in model.added.iter().filter(|added| added.special) {
             slots[added.id as usize] = BEYOND;
@@ -59,20 +63,20 @@ pub struct Decoder<'m> {
 }
 
 impl Decoder<'_> {
-    /// The bytes of `ids`, one after the other, until `stop` is raised.
+    /// The bytes of `ids`, one after the other, until `cancel` is raised.
     ///
     /// # Errors
     /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary; [`TokenizerError::Interrupted`].
-    pub fn decode(self, ids: &[u32], stop: &Stop) -> Result<Vec<u8>> {
+    pub fn decode(self, ids: &[u32], cancel: &CancelFlag) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         reserve(&mut bytes, ids.len().saturating_mul(5), "text")?;
-        self.decode_chunks(ids, stop, &mut bytes)?;
+        self.decode_chunks(ids, cancel, &mut bytes)?;
         Ok(bytes)
     }
 
-    fn decode_chunks(self, ids: &[u32], stop: &Stop, bytes: &mut Vec<u8>) -> Result<()> {
+    fn decode_chunks(self, ids: &[u32], cancel: &CancelFlag, bytes: &mut Vec<u8>) -> Result<()> {
         for ids in ids.chunks(BETWEEN_CHECKS) {
-            stop.check()?;
+            cancel.check()?;
             self.decode_into(ids, bytes)?;
         }
         Ok(())
@@ -91,13 +95,13 @@ impl Decoder<'_> {
             let mut filled = 0;
             for &id in ids {
                 let slot = slots.get(id);
-                if slot[MOST] == ODD {
+                if slot[MAX_SLOT_BYTES] == ODD {
                     append(bytes, &block[..filled])?;
                     filled = 0;
                     self.decode_odd(id, bytes)?;
                 } else {
                     block[filled..filled + SLOT].copy_from_slice(slot);
-                    filled += usize::from(slot[MOST]);
+                    filled += usize::from(slot[MAX_SLOT_BYTES]);
                 }
             }
             append(bytes, &block[..filled])?;
@@ -122,17 +126,17 @@ impl Decoder<'_> {
         self,
         ids: &[u32],
         offsets: &[u64],
-        stop: &Stop,
+        cancel: &CancelFlag,
     ) -> Result<(Vec<u8>, Vec<usize>)> {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         reserve(&mut ends, offsets.len(), "offsets")?;
         let mut decoded = 0;
         for bounds in offsets.windows(2) {
             let ids = document(ids, bounds[0], bounds[1])?;
-            self.decode_chunks(ids, stop, &mut bytes)?;
+            self.decode_chunks(ids, cancel, &mut bytes)?;
             decoded += ids.len();
             if decoded >= BETWEEN_CHECKS {
-                stop.check()?;
+                cancel.check()?;
                 decoded = 0;
             }
             ends.push(bytes.len());
@@ -229,7 +233,7 @@ mod tests {
         let tokenizer = Tokenizer::new(TOKENIZER.model().clone()).unwrap();
         let ids: Vec<u32> = (0..256).chain(301..340).chain([400, 401]).collect();
         let both = || [true, false].map(|skip| TOKENIZER.decode(&ids, skip).unwrap());
-        let made = tokenizer.slots.get_or_make(|| {
+        let made = tokenizer.slots.get_or_build(|| {
             let decoded = [true, false].map(|skip| tokenizer.decode(&ids, skip).unwrap());
             assert_eq!(decoded, both());
             assert!(tokenizer.decode(&[300], false).is_err());

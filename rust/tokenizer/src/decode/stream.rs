@@ -10,7 +10,7 @@ pub struct StreamDecoder {
 }
 
 impl StreamDecoder {
-    /// The text that `id` completes; empty while a character is still in pieces. O(bytes of the token).
+    /// The text that `id` completes; empty while a character is still in pre-tokens. O(bytes of the token).
     ///
     /// What can be no part of a character becomes U+FFFD, so that all pushes and [`StreamDecoder::finish`] together are
     /// what decoding all ids at once gives.

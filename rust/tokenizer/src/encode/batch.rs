@@ -1,6 +1,6 @@
 //! Encodes many documents at once, on threads that live as long as the call: no thread pool to be lost at `fork`.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelFlag;
 use crate::encode::document::{count_ids, encode_into};
 use crate::encode::in_order::{Part, in_order};
 use crate::encode::ragged::Ragged;
@@ -12,7 +12,7 @@ use crate::memory::reserve;
 use crate::model::Model;
 use crate::reading::{Reading, lines, read_text};
 use crate::special::Special;
-use crate::split_point::{first_border, has_borders};
+use crate::split_point::{first_split_point, has_split_points};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,7 @@ pub struct BatchEncoder<'c> {
     /// The number of threads at most; `None`: as many as there are cores.
     pub threads: Option<usize>,
     /// Cancels the call.
-    pub stop: &'c Stop,
+    pub cancel: &'c CancelFlag,
 }
 
 impl BatchEncoder<'_> {
@@ -73,7 +73,7 @@ impl BatchEncoder<'_> {
     /// As [`crate::Tokenizer::encode_batch_until`].
     pub fn texts<T: AsRef<[u8]> + Sync>(self, texts: &[T]) -> Result<Ragged> {
         let bytes = texts.iter().map(|text| text.as_ref().len()).sum();
-        let ragged = Ragged::with_room(bytes, texts.len())?;
+        let ragged = Ragged::with_capacity(bytes, texts.len())?;
         self.in_groups(texts, ragged, |text, scratch, part| {
             self.encode_document(text, scratch, part)
         })
@@ -142,7 +142,7 @@ impl BatchEncoder<'_> {
         ragged: Ragged,
         work: impl Fn(usize, &mut Scratch, &mut Part) -> Result<()> + Sync,
     ) -> Result<Ragged> {
-        in_order(self.pool, jobs, self.threads, self.stop, ragged, work)
+        in_order(self.pool, jobs, self.threads, self.cancel, ragged, work)
     }
 
     fn encode_document(self, text: &[u8], scratch: &mut Scratch, part: &mut Part) -> Result<()> {
@@ -212,20 +212,20 @@ impl BatchEncoder<'_> {
     fn chunks(self, text: &[u8]) -> Vec<Range<usize>> {
         // Listed by name so that adding a field (a normalizer, a prefix) fails to compile here.
         let Model {
-            cutter,
+            pre_tokenizer,
             added: _,
             nfc,
             prefix_space,
             tokens: _,
             merges: _,
             order: _,
-            whole_pieces: _,
+            ignore_merges: _,
             unknown: _,
             post_processor: _,
         } = self.tables.model();
         let plain = !self.tables.model().looks_for_added(self.special);
-        match has_borders(cutter) && plain && !nfc && !prefix_space {
-            true => chunks(text, first_border),
+        match has_split_points(pre_tokenizer) && plain && !nfc && !prefix_space {
+            true => chunks(text, first_split_point),
             false => chunks(text, |text, _| text.len()),
         }
     }

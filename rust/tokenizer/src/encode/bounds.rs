@@ -1,6 +1,6 @@
 //! How much of a text one call encodes.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelFlag;
 
 /// Bytes of text that are encoded between two checks of the bounds.
 pub const CHUNK_BYTES: usize = 1 << 20;
@@ -13,35 +13,35 @@ pub struct Bounds {
     /// Where ids are only counted: how many were counted and dropped.
     counted: Option<usize>,
     /// Cancels the call.
-    stop: Option<Stop>,
+    cancel: Option<CancelFlag>,
 }
 
 impl Bounds {
     /// All of the text, unless the call is cancelled.
-    pub fn until(stop: &Stop) -> Self {
+    pub fn until(cancel: &CancelFlag) -> Self {
         Self {
-            stop: Some(stop.clone()),
+            cancel: Some(cancel.clone()),
             ..Self::default()
         }
     }
 
     /// The first `max_ids` ids, unless the call is cancelled.
-    pub fn first(max_ids: usize, stop: &Stop) -> Self {
+    pub fn first(max_ids: usize, cancel: &CancelFlag) -> Self {
         Self {
             max_ids: Some(max_ids),
-            ..Self::until(stop)
+            ..Self::until(cancel)
         }
     }
 
     /// The cancellation flag, or one that is never raised.
-    pub fn stop(&self) -> Stop {
-        self.stop.clone().unwrap_or_default()
+    pub fn cancel_flag(&self) -> CancelFlag {
+        self.cancel.clone().unwrap_or_default()
     }
 
     /// Whether a call that holds `ids` ids is done.
     pub fn reached(&self, ids: usize) -> bool {
         self.max_ids.is_some_and(|max_ids| ids >= max_ids)
-            || self.stop.as_ref().is_some_and(Stop::asked)
+            || self.cancel.as_ref().is_some_and(CancelFlag::is_raised)
     }
 
     /// How many of `max_ids` are still missing.

@@ -1,6 +1,6 @@
-//! Short pieces met before, with their tokens: a fixed table of lines of three slots.
+//! Short pre-tokens met before, with their tokens: a fixed table of lines of three slots.
 //!
-//! Its size never changes (6 MiB, and one for the most frequent pieces), and it holds whole keys, so that it can change how long encoding takes and never what
+//! Its size never changes (6 MiB, and one for the most frequent pre-tokens), and it holds whole keys, so that it can change how long encoding takes and never what
 //! comes out.
 
 use crate::encode::front::{self, Front};
@@ -21,30 +21,31 @@ const TOKEN: u64 = (1 << TOKEN_BITS) - 1;
 
 /// Where a slot has the number of its tokens, less one: in the last byte of the key, of which the length needs half.
 const COUNT_SHIFT: u32 = 62;
-/// A key with this bit is of a piece whose tokens do not fit into its slot. It is a line's second; the third has the rest of them:
+/// A key with this bit is of a pre-token whose tokens do not fit into its slot. It is a line's second; the third has the rest of them:
 /// three in the first word of its key, two in the second, and how many there are in all, and two in its own place.
 const MANY: u64 = 1 << 61;
-/// Tokens of such a piece.
-const MOST_OF_MANY: usize = 9;
+/// Tokens of such a pre-token.
+const MAX_MANY: usize = 9;
 /// What the second word of the rest has beside its tokens: their number, and a bit that no key has.
 const REST_COUNT_SHIFT: u32 = 48;
 const REST: u64 = 1 << 60;
 
-/// The bits of a key's second word that are not the key's, by the piece's length: the count, and the bytes behind a piece of so
+/// The bits of a key's second word that are not the key's, by the pre-token's length: the count, and the bytes behind a pre-token of so
 /// few bytes that a third token (12) and a fourth (8) have room there.
 const NOT_KEY: [u64; 16] = not_key();
 /// Where the third and the fourth token are in that word.
 const THIRD_SHIFT: u32 = 32;
 const FOURTH_SHIFT: u32 = 0;
-/// Bytes of the longest piece that can have so many tokens (1, 2, 3, 4).
-const MOST_BYTES: [usize; PieceCache::MOST_TOKENS] = [ShortKey::MOST, ShortKey::MOST, 12, 8];
+/// Bytes of the longest pre-token that can have so many tokens (1, 2, 3, 4).
+const MAX_BYTES: [usize; PreTokenCache::MAX_TOKENS] =
+    [ShortKey::MAX_BYTES, ShortKey::MAX_BYTES, 12, 8];
 
 const fn not_key() -> [u64; 16] {
     let mut masks = [3 << COUNT_SHIFT; 16];
     let mut len = 0;
-    while len <= MOST_BYTES[2] {
+    while len <= MAX_BYTES[2] {
         masks[len] |= TOKEN << THIRD_SHIFT;
-        if len <= MOST_BYTES[3] {
+        if len <= MAX_BYTES[3] {
             masks[len] |= TOKEN << FOURTH_SHIFT;
         }
         len += 1;
@@ -52,32 +53,32 @@ const fn not_key() -> [u64; 16] {
     masks
 }
 
-/// One newcomer of so many takes the place of a piece that has its line's first slots; the others have the last slot of the other
-/// line in turn. So text that comes round and round, with more pieces than there are slots, still finds most of them (bimodal
+/// One newcomer of so many takes the place of a pre-token that has its line's first slots; the others have the last slot of the other
+/// line in turn. So text that comes round and round, with more pre-tokens than there are slots, still finds most of them (bimodal
 /// insertion: Qureshi et al., *Adaptive Insertion Policies for High Performance Caching*, 2007).
 const NEWCOMERS: u32 = 16;
 
-/// The tokens of a piece.
+/// The tokens of a pre-token.
 #[derive(Clone, Copy)]
 pub struct Tokens {
     /// How many there are.
     pub count: usize,
     /// The ids; those beyond the count mean nothing.
-    pub ids: [u32; PieceCache::MOST_TOKENS],
+    pub ids: [u32; PreTokenCache::MAX_TOKENS],
 }
 
 /// The table. One per thread that encodes.
 ///
-/// A piece is in one of two lines. In the first one it is looked for at once ([`Lines::get`]); few have found no room there and are
-/// in the second, or have more tokens than a slot holds ([`PieceCache::look_again`]).
-pub struct PieceCache {
+/// A pre-token is in one of two lines. In the first one it is looked for at once ([`Lines::get`]); few have found no room there and are
+/// in the second, or have more tokens than a slot holds ([`PreTokenCache::look_again`]).
+pub struct PreTokenCache {
     /// The front, then the lines.
     table: Zeroed,
-    /// Pieces put in, or moved, so far.
+    /// Pre-tokens put in, or moved, so far.
     changes: u32,
 }
 
-impl Default for PieceCache {
+impl Default for PreTokenCache {
     /// An empty one; its memory is touched only as it fills.
     fn default() -> Self {
         Self {
@@ -87,34 +88,34 @@ impl Default for PieceCache {
     }
 }
 
-/// A table to look pieces up in.
+/// A table to look pre-tokens up in.
 #[derive(Clone, Copy)]
 pub struct Lines<'c>(&'c [[u8; LINE]]);
 
-/// Tokens and key of a piece as a slot has them.
+/// Tokens and key of a pre-token as a slot has them.
 #[derive(Clone, Copy)]
 struct Slot {
     tokens: u64,
     key: ShortKey,
 }
 
-impl PieceCache {
+impl PreTokenCache {
     /// Tokens a slot holds.
-    pub const MOST_TOKENS: usize = 4;
+    pub const MAX_TOKENS: usize = 4;
 
-    /// The table to look pieces up in.
+    /// The table to look pre-tokens up in.
     #[inline]
     pub fn lines(&self) -> Lines<'_> {
         Lines(self.table[front::BYTES..].as_chunks().0)
     }
 
-    /// The table of the most frequent pieces.
+    /// The table of the most frequent pre-tokens.
     #[inline]
     pub fn front(&self) -> Front<'_> {
         Front::of(&self.table[..front::BYTES])
     }
 
-    /// Puts a piece into the front, if it has few enough ids.
+    /// Puts a pre-token into the front, if it has few enough ids.
     #[inline]
     pub fn put_in_front(&mut self, key: ShortKey, ids: &[u32]) {
         front::put(&mut self.table[..front::BYTES], key, ids);
@@ -153,7 +154,7 @@ impl PieceCache {
             return;
         }
         if !fits(key, ids.len()) {
-            if (1..=MOST_OF_MANY).contains(&ids.len()) {
+            if (1..=MAX_MANY).contains(&ids.len()) {
                 let has_room = (1..SLOTS).all(|at| slot(&lines[first], at).is_free());
                 put_many(&mut lines[if has_room { first } else { second }], key, ids);
             }
@@ -184,10 +185,10 @@ fn is_a_turn(changes: &mut u32) -> bool {
     changes.is_multiple_of(NEWCOMERS)
 }
 
-/// Whether so many tokens of a piece fit into its slot.
+/// Whether so many tokens of a pre-token fit into its slot.
 fn fits(key: ShortKey, count: usize) -> bool {
-    let most = MOST_BYTES.get(count.wrapping_sub(1));
-    most.is_some_and(|most| key.len() <= *most)
+    let max = MAX_BYTES.get(count.wrapping_sub(1));
+    max.is_some_and(|max| key.len() <= *max)
 }
 
 impl Slot {
@@ -197,7 +198,7 @@ impl Slot {
         key: ShortKey { low: 0, high: 0 },
     };
 
-    /// What is kept of a piece with tokens that fit.
+    /// What is kept of a pre-token with tokens that fit.
     fn of(key: ShortKey, ids: &[u32]) -> Self {
         let id = |place: usize| u64::from(ids.get(place).copied().unwrap_or(0));
         let high = key.high
@@ -216,7 +217,7 @@ impl Slot {
     }
 }
 
-/// Whether a line's last two slots have one piece.
+/// Whether a line's last two slots have one pre-token.
 #[inline]
 fn has_many(line: &[u8; LINE]) -> bool {
     slot(line, 1).key.high & MANY != 0
@@ -252,12 +253,12 @@ fn append_many(line: &[u8; LINE], key: ShortKey, ids: &mut Vec<u32>) -> bool {
     is_kept
 }
 
-/// Gives a line's last two slots to a piece.
+/// Gives a line's last two slots to a pre-token.
 fn put_many(line: &mut [u8; LINE], key: ShortKey, ids: &[u32]) {
     let id = |place: usize, at: u32| {
         u64::from(ids.get(place).copied().unwrap_or(0)) << (at * TOKEN_BITS)
     };
-    let piece = Slot {
+    let pre_token = Slot {
         tokens: id(0, 0) | id(1, 1),
         key: ShortKey {
             high: key.high | MANY,
@@ -271,11 +272,11 @@ fn put_many(line: &mut [u8; LINE], key: ShortKey, ids: &[u32]) {
             high: REST | (ids.len() as u64) << REST_COUNT_SHIFT | id(5, 0) | id(6, 1),
         },
     };
-    put(line, 1, piece);
+    put(line, 1, pre_token);
     put(line, 2, rest);
 }
 
-/// Gives a line's first slot to a piece, and moves the others on.
+/// Gives a line's first slot to a pre-token, and moves the others on.
 fn push_in_front(line: &mut [u8; LINE], new: Slot) {
     let [first, second] = [0, 1].map(|at| slot(line, at));
     let second = if has_many(line) { Slot::FREE } else { second };
@@ -284,7 +285,7 @@ fn push_in_front(line: &mut [u8; LINE], new: Slot) {
     }
 }
 
-/// Gives a line's last slot to a piece.
+/// Gives a line's last slot to a pre-token.
 fn replace_last(line: &mut [u8; LINE], new: Slot) {
     if has_many(line) {
         put(line, 1, Slot::FREE);
@@ -385,12 +386,12 @@ fn second_place(key: ShortKey) -> usize {
 mod tests {
     use super::*;
 
-    fn key(piece: &[u8]) -> ShortKey {
-        ShortKey::of(piece, 0, piece.len())
+    fn key(pre_token: &[u8]) -> ShortKey {
+        ShortKey::of(pre_token, 0, pre_token.len())
     }
 
-    /// The tokens of a piece, as it is looked for while encoding.
-    fn found(cache: &mut PieceCache, key: ShortKey) -> Option<Vec<u32>> {
+    /// The tokens of a pre-token, as it is looked for while encoding.
+    fn found(cache: &mut PreTokenCache, key: ShortKey) -> Option<Vec<u32>> {
         let lines = cache.lines();
         let place = lines.place(key);
         let list = |tokens: Tokens| tokens.ids[..tokens.count].to_vec();
@@ -402,39 +403,39 @@ mod tests {
         })
     }
 
-    fn insert(cache: &mut PieceCache, key: ShortKey, ids: &[u32]) {
+    fn insert(cache: &mut PreTokenCache, key: ShortKey, ids: &[u32]) {
         let place = cache.lines().place(key);
         cache.insert(place, key, ids);
     }
 
     #[test]
     fn a_cache_returns_exactly_what_was_stored() {
-        let piece = b"a piece's text!";
-        for len in 1..=ShortKey::MOST {
-            for count in 1..=MOST_OF_MANY as u32 + 1 {
-                let mut cache = PieceCache::default();
+        let pre_token = b"a piece's text!";
+        for len in 1..=ShortKey::MAX_BYTES {
+            for count in 1..=MAX_MANY as u32 + 1 {
+                let mut cache = PreTokenCache::default();
                 let ids: Vec<u32> = (0..count).map(|at| TOKEN as u32 - at).collect();
-                let key = key(&piece[..len]);
+                let key = key(&pre_token[..len]);
                 assert_eq!(found(&mut cache, key), None);
                 insert(&mut cache, key, &ids);
-                let expected = (ids.len() <= MOST_OF_MANY).then_some(ids);
+                let expected = (ids.len() <= MAX_MANY).then_some(ids);
                 assert_eq!(found(&mut cache, key), expected, "{len} bytes");
             }
         }
     }
 
     #[test]
-    fn pieces_that_differ_in_one_byte_are_two() {
-        let mut cache = PieceCache::default();
-        for len in 1..=ShortKey::MOST {
-            let piece = vec![0; len];
+    fn pre_tokens_that_differ_in_one_byte_are_two() {
+        let mut cache = PreTokenCache::default();
+        for len in 1..=ShortKey::MAX_BYTES {
+            let pre_token = vec![0; len];
             insert(
                 &mut cache,
-                key(&piece),
+                key(&pre_token),
                 &[7; 4][..if len <= 8 { 4 } else { 1 }],
             );
             for at in 0..len {
-                let mut other = piece.clone();
+                let mut other = pre_token.clone();
                 other[at] = 1;
                 assert_eq!(found(&mut cache, key(&other)), None);
             }
@@ -443,12 +444,12 @@ mod tests {
 
     #[test]
     fn tokens_larger_than_any_known_model_has_are_not_kept() {
-        let mut cache = PieceCache::default();
+        let mut cache = PreTokenCache::default();
         insert(&mut cache, key(b"piece"), &[1 << TOKEN_BITS]);
         assert_eq!(found(&mut cache, key(b"piece")), None);
     }
 
-    /// Tokens of which a piece can have had no others: one to ten of them, each with the piece's number.
+    /// Tokens of which a pre-token can have had no others: one to ten of them, each with the pre-token's number.
     fn tokens(number: u32) -> Vec<u32> {
         let count = 1 + number % 10;
         (0..count)
@@ -457,9 +458,9 @@ mod tests {
     }
 
     #[test]
-    fn more_pieces_than_there_is_room_for_leave_most_of_the_room_to_those_that_stay() {
-        let mut cache = PieceCache::default();
-        let pieces = 0..(2 * SLOTS * LINES) as u32;
+    fn more_pre_tokens_than_there_is_room_for_leave_most_of_the_room_to_those_that_stay() {
+        let mut cache = PreTokenCache::default();
+        let pre_tokens = 0..(2 * SLOTS * LINES) as u32;
         let key = |number: u32| {
             key(&[
                 &number.to_le_bytes()[..],
@@ -468,7 +469,7 @@ mod tests {
             .concat())
         };
         for _ in 0..2 {
-            for number in pieces.clone() {
+            for number in pre_tokens.clone() {
                 match found(&mut cache, key(number)) {
                     Some(ids) => assert_eq!(ids, tokens(number)),
                     None => insert(&mut cache, key(number), &tokens(number)),
@@ -476,7 +477,7 @@ mod tests {
             }
         }
         let known =
-            pieces.filter_map(|number| found(&mut cache, key(number)).map(|ids| (number, ids)));
+            pre_tokens.filter_map(|number| found(&mut cache, key(number)).map(|ids| (number, ids)));
         let known: Vec<_> = known.collect();
         assert!(known.iter().all(|(number, ids)| *ids == tokens(*number)));
         assert!(known.len() > LINES);

@@ -6,8 +6,8 @@ use crate::encode::prefix::encode_prefix;
 use crate::encode::scratch::Scratch;
 use crate::encode::tables::Tables;
 use crate::error::Result;
-use crate::pre_tokenizer::Cutter;
-use crate::split_point::{first_border, has_borders};
+use crate::pre_tokenizer::PreTokenizer;
+use crate::split_point::{first_split_point, has_split_points};
 
 /// Appends the ids of `text`, which holds no added token, as far as the bounds of the call reach.
 ///
@@ -22,13 +22,13 @@ pub fn encode_chunks(
     let mut rest = text;
     while !rest.is_empty() && !scratch.bounds.reached(ids.len()) {
         let missing = scratch.bounds.missing(ids.len());
-        let end = match (&tables.model().cutter, missing) {
-            (Cutter::Named(pattern), Some(max_ids)) if tables.missing().is_none() => {
+        let end = match (&tables.model().pre_tokenizer, missing) {
+            (PreTokenizer::Named(pattern), Some(max_ids)) if tables.missing().is_none() => {
                 encode_prefix(tables, *pattern, rest, max_ids, scratch, ids)?
             }
-            (cutter, _) => {
-                let end = match has_borders(cutter) {
-                    true => first_border(rest, CHUNK_BYTES),
+            (pre_tokenizer, _) => {
+                let end = match has_split_points(pre_tokenizer) {
+                    true => first_split_point(rest, CHUNK_BYTES),
                     false => rest.len(),
                 };
                 encode_text(tables, &rest[..end], scratch, ids)?;

@@ -1,6 +1,6 @@
 //! Encodes one text: its segments, and the chunks of each.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelFlag;
 use crate::encode::bounds::Bounds;
 use crate::encode::chunks::encode_chunks;
 use crate::encode::scratch::Scratch;
@@ -25,7 +25,7 @@ pub fn encode_into(
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    scratch.merge_fully(tables.merges_fully(special));
+    scratch.set_merges_added(tables.merges_added(special));
     if tables.is_one_segment(special) {
         return encode_chunks(tables, text, scratch, ids);
     }
@@ -46,10 +46,10 @@ pub fn encode_parts<'p>(
     tables: &Tables,
     pool: &ScratchPool,
     parts: impl Iterator<Item = std::result::Result<&'p [u8], u32>>,
-    stop: &Stop,
+    cancel: &CancelFlag,
 ) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
-    pool.with_bounds(Bounds::until(stop), |scratch| {
+    pool.with_bounds(Bounds::until(cancel), |scratch| {
         parts.into_iter().try_for_each(|part| match part {
             Ok(text) => encode_into(tables, text, Special::Text, scratch, &mut ids),
             Err(id) => {
@@ -59,7 +59,7 @@ pub fn encode_parts<'p>(
             }
         })
     })?;
-    stop.check().map(|()| ids)
+    cancel.check().map(|()| ids)
 }
 
 /// How many ids [`encode_into`] would append; they are not kept.
@@ -85,24 +85,24 @@ pub fn count_ids(
 ///
 /// # Errors
 /// [`crate::TokenizerError::Interrupted`] if the call was cancelled; else as [`encode_into`].
-pub fn pieces<'t>(tables: &Tables, text: &'t str, stop: &Stop) -> Result<Vec<&'t str>> {
-    let (mut pieces, mut outcome) = (Vec::new(), Ok(()));
-    let piece = |start: usize, end: usize| {
+pub fn pre_tokens<'t>(tables: &Tables, text: &'t str, cancel: &CancelFlag) -> Result<Vec<&'t str>> {
+    let (mut pre_tokens, mut outcome) = (Vec::new(), Ok(()));
+    let pre_token = |start: usize, end: usize| {
         if outcome.is_ok() {
-            outcome = match pieces.len().is_multiple_of(BETWEEN_CHECKS) {
-                true => stop
+            outcome = match pre_tokens.len().is_multiple_of(BETWEEN_CHECKS) {
+                true => cancel
                     .check()
-                    .and_then(|()| reserve(&mut pieces, BETWEEN_CHECKS, "pieces")),
+                    .and_then(|()| reserve(&mut pre_tokens, BETWEEN_CHECKS, "pre-tokens")),
                 false => Ok(()),
             };
         }
         if outcome.is_ok() {
-            pieces.push(&text[start..end]);
+            pre_tokens.push(&text[start..end]);
         }
     };
     tables
         .model()
-        .cutter
-        .for_each_piece(text.as_bytes(), stop, piece)?;
-    outcome.map(|()| pieces)
+        .pre_tokenizer
+        .for_each_pre_token(text.as_bytes(), cancel, pre_token)?;
+    outcome.map(|()| pre_tokens)
 }

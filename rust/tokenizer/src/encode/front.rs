@@ -1,6 +1,6 @@
-//! The most frequent short pieces: a table that fits into a core's own cache, where finding one is a comparison and a copy.
+//! The most frequent short pre-tokens: a table that fits into a core's own cache, where finding one is a comparison and a copy.
 //!
-//! It stands before the lines of the piece cache, which hold far more pieces in less memory each and take more work to read. Each piece
+//! It stands before the lines of the pre-token cache, which hold far more pre-tokens in less memory each and take more work to read. Each pre-token
 //! has one place here, which it shares with others; the one that came last has it.
 
 use crate::scan::prefetch;
@@ -13,10 +13,10 @@ const PLACE: usize = 32;
 /// Bytes of the table.
 pub const BYTES: usize = PLACES * PLACE;
 
-/// What one look-up writes; only the ids of the piece mean anything.
+/// What one look-up writes; only the ids of the pre-token mean anything.
 pub type Ids = [u32; 4];
-/// Ids of a piece that can stand here.
-pub const MOST_IDS: usize = 3;
+/// Ids of a pre-token that can stand here.
+pub const MAX_IDS: usize = 3;
 
 /// The table.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ impl<'t> Front<'t> {
         Self(bytes.as_chunks().0)
     }
 
-    /// Where a piece is, if it is here; asks for that memory, which [`Front::get`] will look at.
+    /// Where a pre-token is, if it is here; asks for that memory, which [`Front::get`] will look at.
     #[inline(always)]
     pub fn place(self, key: ShortKey) -> u32 {
         let place = place(key);
@@ -37,7 +37,7 @@ impl<'t> Front<'t> {
         place as u32
     }
 
-    /// Writes the ids of a piece, whose [`Front::place`] is given, and returns how many they are; 0 if it is not here.
+    /// Writes the ids of a pre-token, whose [`Front::place`] is given, and returns how many they are; 0 if it is not here.
     #[inline(always)]
     pub fn get(self, place: u32, key: ShortKey, ids: &mut Ids) -> usize {
         let Some(kept) = self.0.get(place as usize) else {
@@ -46,20 +46,20 @@ impl<'t> Front<'t> {
         if word(kept, 0) ^ key.low | word(kept, 8) ^ key.high != 0 {
             return 0;
         }
-        // Read apart from what is written, or the next piece would wait for this one's ids to get to memory and back.
+        // Read apart from what is written, or the next pre-token would wait for this one's ids to get to memory and back.
         let [first, last] = [word(kept, 16), word(kept, 24)];
         *ids = [first as u32, (first >> 32) as u32, last as u32, 0];
         (last >> 32) as usize
     }
 }
 
-/// Gives a piece that was asked for again its place; who had it loses it.
+/// Gives a pre-token that was asked for again its place; who had it loses it.
 pub fn put(bytes: &mut [u8], key: ShortKey, ids: &[u32]) {
     let places: &mut [[u8; PLACE]] = bytes.as_chunks_mut().0;
     let Some(kept) = places.get_mut(place(key)) else {
         return;
     };
-    if !(1..=MOST_IDS).contains(&ids.len()) {
+    if !(1..=MAX_IDS).contains(&ids.len()) {
         return;
     }
     let id = |at: usize| ids.get(at).copied().unwrap_or(0).to_le_bytes();
@@ -84,62 +84,62 @@ fn word(kept: &[u8; PLACE], start: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn found(bytes: &[u8], piece: &[u8]) -> Option<Vec<u32>> {
-        found_at(bytes, piece, piece)
+    fn found(bytes: &[u8], pre_token: &[u8]) -> Option<Vec<u32>> {
+        found_at(bytes, pre_token, pre_token)
     }
 
-    /// What a piece gets that is looked for at the place of another.
-    fn found_at(bytes: &[u8], other: &[u8], piece: &[u8]) -> Option<Vec<u32>> {
-        let key = |piece: &[u8]| ShortKey::of(piece, 0, piece.len());
+    /// What a pre-token gets that is looked for at the place of another.
+    fn found_at(bytes: &[u8], other: &[u8], pre_token: &[u8]) -> Option<Vec<u32>> {
+        let key = |pre_token: &[u8]| ShortKey::of(pre_token, 0, pre_token.len());
         let mut ids = [7; 4];
         let front = Front::of(bytes);
-        let count = front.get(front.place(key(other)), key(piece), &mut ids);
+        let count = front.get(front.place(key(other)), key(pre_token), &mut ids);
         (count > 0).then(|| ids[..count].to_vec())
     }
 
-    fn put_piece(bytes: &mut [u8], piece: &[u8], ids: &[u32]) {
-        put(bytes, ShortKey::of(piece, 0, piece.len()), ids);
+    fn put_pre_token(bytes: &mut [u8], pre_token: &[u8], ids: &[u32]) {
+        put(bytes, ShortKey::of(pre_token, 0, pre_token.len()), ids);
     }
 
     #[test]
-    fn a_piece_is_found_with_its_ids_and_no_other_piece_is() {
-        for len in 1..=ShortKey::MOST {
-            let (mut bytes, piece) = (vec![0; BYTES], vec![0; len]);
-            assert_eq!(found(&bytes, &piece), None);
-            let ids = &[u32::MAX, 0, 5][..1 + len % MOST_IDS];
-            put_piece(&mut bytes, &piece, ids);
-            assert_eq!(found(&bytes, &piece).as_deref(), Some(ids));
+    fn a_pre_token_is_found_with_its_ids_and_no_other_pre_token_is() {
+        for len in 1..=ShortKey::MAX_BYTES {
+            let (mut bytes, pre_token) = (vec![0; BYTES], vec![0; len]);
+            assert_eq!(found(&bytes, &pre_token), None);
+            let ids = &[u32::MAX, 0, 5][..1 + len % MAX_IDS];
+            put_pre_token(&mut bytes, &pre_token, ids);
+            assert_eq!(found(&bytes, &pre_token).as_deref(), Some(ids));
             for at in 0..len {
-                let mut other = piece.clone();
+                let mut other = pre_token.clone();
                 other[at] = 1;
-                assert_eq!(found_at(&bytes, &piece, &other), None);
+                assert_eq!(found_at(&bytes, &pre_token, &other), None);
             }
-            if len < ShortKey::MOST {
-                assert_eq!(found_at(&bytes, &piece, &vec![0; len + 1]), None);
+            if len < ShortKey::MAX_BYTES {
+                assert_eq!(found_at(&bytes, &pre_token, &vec![0; len + 1]), None);
             }
         }
     }
 
     #[test]
-    fn pieces_of_no_or_of_many_ids_are_not_kept() {
+    fn pre_tokens_of_no_or_of_many_ids_are_not_kept() {
         let mut bytes = vec![0; BYTES];
         for ids in [&[][..], &[1, 2, 3, 4]] {
-            put_piece(&mut bytes, b"piece", ids);
+            put_pre_token(&mut bytes, b"piece", ids);
             assert_eq!(found(&bytes, b"piece"), None);
         }
     }
 
     #[test]
-    fn the_last_of_two_pieces_at_one_place_has_it() {
+    fn the_last_of_two_pre_tokens_at_one_place_has_it() {
         let key = |number: u32| ShortKey::of(&number.to_le_bytes(), 0, 4);
         let first = place(key(0));
         let other = (1..).find(|&number| place(key(number)) == first).unwrap();
         let [zero, other] = [0_u32, other].map(u32::to_le_bytes);
         let mut bytes = vec![0; BYTES];
-        put_piece(&mut bytes, &zero, &[1]);
+        put_pre_token(&mut bytes, &zero, &[1]);
         assert_eq!(found(&bytes, &zero), Some(vec![1]));
         assert_eq!(found(&bytes, &other), None);
-        put_piece(&mut bytes, &other, &[2, 3]);
+        put_pre_token(&mut bytes, &other, &[2, 3]);
         assert_eq!(found(&bytes, &other), Some(vec![2, 3]));
         assert_eq!(found(&bytes, &zero), None);
     }

@@ -3,7 +3,7 @@
 //! A worker's buffer is copied to its final place while it is still in the cache, and reused; a worker that is ahead leaves its
 //! buffer for the workers behind to copy. One worker alone writes to the final place itself.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelFlag;
 use crate::encode::bounds::Bounds;
 use crate::encode::ragged::Ragged;
 use crate::encode::scratch::Scratch;
@@ -73,25 +73,25 @@ impl Joined {
 /// many as the machine lends).
 ///
 /// # Errors
-/// That of the first job that fails; [`TokenizerError::Interrupted`] where `stop` was raised.
+/// That of the first job that fails; [`TokenizerError::Interrupted`] where `cancel` was raised.
 pub fn in_order(
     pool: &ScratchPool,
     jobs: usize,
     threads: Option<usize>,
-    stop: &Stop,
+    cancel: &CancelFlag,
     ragged: Ragged,
     work: impl Fn(usize, &mut Scratch, &mut Part) -> Result<()> + Sync,
 ) -> Result<Ragged> {
     match workers(jobs, threads) {
-        1 => one_by_one(pool, jobs, stop, ragged, work),
-        threads => side_by_side(pool, jobs, threads, stop, ragged, work),
+        1 => one_by_one(pool, jobs, cancel, ragged, work),
+        threads => side_by_side(pool, jobs, threads, cancel, ragged, work),
     }
 }
 
 fn one_by_one(
     pool: &ScratchPool,
     jobs: usize,
-    stop: &Stop,
+    cancel: &CancelFlag,
     mut ragged: Ragged,
     work: impl Fn(usize, &mut Scratch, &mut Part) -> Result<()>,
 ) -> Result<Ragged> {
@@ -99,12 +99,12 @@ fn one_by_one(
         ids: std::mem::take(&mut ragged.ids),
         ..Part::default()
     };
-    pool.with_bounds(Bounds::until(stop), |scratch| {
+    pool.with_bounds(Bounds::until(cancel), |scratch| {
         (0..jobs).try_for_each(|job| {
             work(job, scratch, &mut part)?;
             ragged.end_documents(&part.counts, part.continues)?;
             part.counts.clear();
-            stop.check()
+            cancel.check()
         })
     })?;
     ragged.ids = part.ids;
@@ -115,7 +115,7 @@ fn side_by_side(
     pool: &ScratchPool,
     jobs: usize,
     threads: usize,
-    stop: &Stop,
+    cancel: &CancelFlag,
     ragged: Ragged,
     work: impl Fn(usize, &mut Scratch, &mut Part) -> Result<()> + Sync,
 ) -> Result<Ragged> {
@@ -128,11 +128,11 @@ fn side_by_side(
         failed: None,
     });
     on_workers(threads, || {
-        pool.with_bounds(Bounds::until(stop), |scratch| {
+        pool.with_bounds(Bounds::until(cancel), |scratch| {
             let mut part = Part::default();
             loop {
                 let job = next.fetch_add(1, Ordering::Relaxed);
-                if job >= jobs || stop.asked() {
+                if job >= jobs || cancel.is_raised() {
                     return;
                 }
                 let result = work(job, scratch, &mut part);
@@ -151,6 +151,6 @@ fn side_by_side(
     let joined = joined.into_inner().unwrap_or_else(PoisonError::into_inner);
     match joined.failed {
         Some((_, error)) => Err(error),
-        None => stop.check().map(|()| joined.ragged),
+        None => cancel.check().map(|()| joined.ragged),
     }
 }

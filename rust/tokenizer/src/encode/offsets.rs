@@ -1,6 +1,6 @@
 //! The place in the text that each token comes from, in bytes and in characters.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelFlag;
 use crate::classes::continues;
 use crate::encode::bounds::Bounds;
 use crate::encode::chunks::encode_chunks;
@@ -10,7 +10,7 @@ use crate::encode::with_missing::encode_with_missing_placed;
 use crate::error::Result;
 use crate::memory::reserve;
 use crate::model::Model;
-use crate::segment::{Prepared, PreparedText, rise};
+use crate::segment::{Prepared, PreparedText, make_monotonic};
 use crate::special::Special;
 
 /// Tokens between two checks of the cancellation flag.
@@ -25,19 +25,19 @@ type Places = Vec<(usize, usize)>;
 /// begins inside a character that normalising changed begins where that does.
 ///
 /// # Errors
-/// [`crate::TokenizerError::Interrupted`] if `stop` was raised; else as [`crate::Tokenizer::encode`].
+/// [`crate::TokenizerError::Interrupted`] if `cancel` was raised; else as [`crate::Tokenizer::encode`].
 pub fn encode_with_offsets(
     tables: &Tables,
     pool: &ScratchPool,
     text: &[u8],
     special: Special,
-    stop: &Stop,
+    cancel: &CancelFlag,
 ) -> Result<(Vec<u32>, Vec<u64>)> {
-    let (ids, bounds) = encode_with_bounds(tables, pool, text, special, stop)?;
+    let (ids, bounds) = encode_with_bounds(tables, pool, text, special, cancel)?;
     let mut offsets = Vec::new();
     reserve(&mut offsets, ids.len() + 1, "offsets")?;
     offsets.extend(bounds.iter().map(|&(start, _)| start as u64));
-    rise(&mut offsets);
+    make_monotonic(&mut offsets);
     offsets.push(text.len() as u64);
     Ok((ids, offsets))
 }
@@ -53,14 +53,14 @@ pub fn encode_with_spans(
     pool: &ScratchPool,
     text: &[u8],
     special: Special,
-    stop: &Stop,
+    cancel: &CancelFlag,
 ) -> Result<(Vec<u32>, Vec<[u64; 2]>)> {
-    let (ids, bounds) = encode_with_bounds(tables, pool, text, special, stop)?;
+    let (ids, bounds) = encode_with_bounds(tables, pool, text, special, cancel)?;
     let characters = Characters::of(text)?;
     let mut spans = Vec::new();
     reserve(&mut spans, ids.len(), "spans")?;
     for bounds in bounds.chunks(BETWEEN_CHECKS) {
-        stop.check()?;
+        cancel.check()?;
         spans.extend(
             bounds
                 .iter()
@@ -76,11 +76,11 @@ fn encode_with_bounds(
     pool: &ScratchPool,
     text: &[u8],
     special: Special,
-    stop: &Stop,
+    cancel: &CancelFlag,
 ) -> Result<(Vec<u32>, Places)> {
     let (mut ids, mut bounds) = (Vec::new(), Vec::new());
-    pool.with_bounds(Bounds::until(stop), |scratch| {
-        scratch.merge_fully(tables.merges_fully(special));
+    pool.with_bounds(Bounds::until(cancel), |scratch| {
+        scratch.set_merges_added(tables.merges_added(special));
         tables.for_each_segment(text, special, &mut |segment| match segment {
             Prepared::Added { id, start, end } => {
                 ids.push(id);
@@ -108,11 +108,17 @@ fn encode_with_bounds(
                 }
                 let first = ids.len();
                 encode_chunks(tables, prepared.bytes, scratch, &mut ids)?;
-                place_all(tables.model(), &prepared, &ids[first..], stop, &mut bounds)
+                place_all(
+                    tables.model(),
+                    &prepared,
+                    &ids[first..],
+                    cancel,
+                    &mut bounds,
+                )
             }
         })
     })?;
-    stop.check()?;
+    cancel.check()?;
     Ok((ids, bounds))
 }
 
@@ -121,13 +127,13 @@ fn place_all(
     model: &Model,
     prepared: &PreparedText<'_>,
     ids: &[u32],
-    stop: &Stop,
+    cancel: &CancelFlag,
     bounds: &mut Vec<(usize, usize)>,
 ) -> Result<()> {
     reserve(bounds, ids.len(), "offsets")?;
     let mut at = 0;
     for ids in ids.chunks(BETWEEN_CHECKS) {
-        stop.check()?;
+        cancel.check()?;
         bounds.extend(ids.iter().map(|&id| {
             let start = at;
             at += model.tokens.get(id).len();

@@ -5,16 +5,16 @@ use crate::encode::tables::Tables;
 use crate::encode::with_missing::encode_with_missing;
 use crate::error::Result;
 use crate::memory::reserve;
-use crate::merge::PieceMerger;
+use crate::merge::PreTokenEncoder;
 use crate::pattern::Pattern;
-use crate::pre_tokenizer::Cutter;
-use crate::scan::{ENDS, Pieces};
+use crate::pre_tokenizer::PreTokenizer;
+use crate::scan::{ENDS, PreTokens};
 use crate::short_key::ShortKey;
 
 /// Appends the ids of `text`, in which no added token is looked for.
 ///
 /// # Errors
-/// As [`Cutter::for_each_piece`]; a named pattern never fails.
+/// As [`PreTokenizer::for_each_pre_token`]; a named pattern never fails.
 pub fn encode_text(
     tables: &Tables,
     text: &[u8],
@@ -26,9 +26,9 @@ pub fn encode_text(
     {
         return encode_with_missing(tables, missing, text, scratch, ids);
     }
-    match &tables.model().cutter {
-        Cutter::Named(pattern) => encode_scanned(tables, *pattern, text, scratch, ids),
-        steps @ Cutter::Steps(_) => encode_cut(tables, steps, text, scratch, ids),
+    match &tables.model().pre_tokenizer {
+        PreTokenizer::Named(pattern) => encode_scanned(tables, *pattern, text, scratch, ids),
+        steps @ PreTokenizer::Steps(_) => encode_split(tables, steps, text, scratch, ids),
     }
 }
 
@@ -39,48 +39,48 @@ fn encode_scanned(
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    let merger = tables.merger(scratch.is_full());
+    let merger = tables.merger(scratch.merges_added());
     let Scratch { batch, known, .. } = scratch;
-    let mut pieces = Pieces::of(pattern, text);
+    let mut pre_tokens = PreTokens::of(pattern, text);
     let mut start = 0;
-    while let Some(found) = pieces.fill(&mut batch.ends) {
-        start = encode_batch_of_pieces(merger, text, start, found, batch, known, ids)?;
+    while let Some(found) = pre_tokens.fill(&mut batch.ends) {
+        start = encode_batch(merger, text, start, found, batch, known, ids)?;
     }
     Ok(())
 }
 
-/// The pieces by regular expressions.
-fn encode_cut(
+/// The pre-tokens by regular expressions.
+fn encode_split(
     tables: &Tables,
-    cutter: &Cutter,
+    pre_tokenizer: &PreTokenizer,
     text: &[u8],
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    let merger = tables.merger(scratch.is_full());
-    let stop = scratch.stop();
+    let merger = tables.merger(scratch.merges_added());
+    let cancel = scratch.cancel_flag();
     let Scratch { batch, known, .. } = scratch;
     let (mut start, mut found, mut outcome) = (0, 0, Ok(()));
-    cutter.for_each_piece(text, &stop, |_, end| {
+    pre_tokenizer.for_each_pre_token(text, &cancel, |_, end| {
         batch.ends[found] = end as u32;
         found += 1;
         if found == ENDS {
             found = 0;
             if outcome.is_ok() {
-                let done = encode_batch_of_pieces(merger, text, start, ENDS, batch, known, ids);
+                let done = encode_batch(merger, text, start, ENDS, batch, known, ids);
                 outcome = done.map(|end| start = end);
             }
         }
     })?;
     outcome?;
-    encode_batch_of_pieces(merger, text, start, found, batch, known, ids)?;
+    encode_batch(merger, text, start, found, batch, known, ids)?;
     Ok(())
 }
 
-/// Appends the ids of the first `count` pieces of a batch, the first of which begins at `start`, and says where the last one ends.
+/// Appends the ids of the first `count` pre-tokens of a batch, the first of which begins at `start`, and says where the last one ends.
 #[inline]
-fn encode_batch_of_pieces(
-    merger: &PieceMerger,
+fn encode_batch(
+    merger: &PreTokenEncoder,
     text: &[u8],
     start: usize,
     count: usize,
@@ -91,38 +91,38 @@ fn encode_batch_of_pieces(
     let end = count
         .checked_sub(1)
         .map_or(start, |last| batch.ends[last] as usize);
-    // No piece has more ids than bytes, and one writes three more than it has.
+    // No pre-token has more ids than bytes, and one writes three more than it has.
     reserve(ids, end - start + 3, "ids")?;
     let cache = &known.cache;
-    batch.make_keys(text, start, count, cache.front(), |piece| {
-        merger.place(piece)
+    batch.make_keys(text, start, count, cache.front(), |pre_token| {
+        merger.place(pre_token)
     });
     let (found, rare) = batch.look_up(start, count, cache);
-    for piece in &batch.rare[..rare] {
-        merger.prefetch(piece.place, (piece.end - piece.start) as usize);
+    for pre_token in &batch.rare[..rare] {
+        merger.prefetch(pre_token.place, (pre_token.end - pre_token.start) as usize);
     }
     let mut from = 0;
     for rare in &batch.rare[..rare] {
         let before = rare.ids_before as usize;
         ids.extend_from_slice(&batch.ids[from..before]);
         from = before;
-        let piece = &text[rare.start as usize..rare.end as usize];
+        let pre_token = &text[rare.start as usize..rare.end as usize];
         if rare.key == ShortKey::NONE {
-            merger.append_remembered(rare.place, piece, &mut known.buffers, ids);
+            merger.append_remembered(rare.place, pre_token, &mut known.buffers, ids);
         } else {
-            encode_rare(merger, rare, piece, known, ids);
+            encode_rare(merger, rare, pre_token, known, ids);
         }
     }
     ids.extend_from_slice(&batch.ids[from..found]);
     Ok(end)
 }
 
-/// Appends the ids of a short piece that is not among the most frequent ones.
+/// Appends the ids of a short pre-token that is not among the most frequent ones.
 #[inline]
 fn encode_rare(
-    merger: &PieceMerger,
+    merger: &PreTokenEncoder,
     rare: &Rare,
-    piece: &[u8],
+    pre_token: &[u8],
     known: &mut Known,
     ids: &mut Vec<u32>,
 ) {
@@ -137,7 +137,7 @@ fn encode_rare(
         cache.put_in_front(key, &tokens.ids[..tokens.count]);
     } else if !cache.look_again(place, key, ids) {
         let before = ids.len();
-        merger.append_short(key, piece, buffers, ids);
+        merger.append_short(key, pre_token, buffers, ids);
         cache.insert(place, key, &ids[before..]);
     }
 }

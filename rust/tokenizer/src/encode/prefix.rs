@@ -6,16 +6,16 @@ use crate::encode::pre_tokens::encode_text;
 use crate::encode::scratch::Scratch;
 use crate::encode::tables::Tables;
 use crate::error::Result;
-use crate::merge::{MergeBuffers, PieceMerger};
+use crate::merge::{MergeBuffers, PreTokenEncoder};
 use crate::pattern::Pattern;
-use crate::scan::{ENDS, Pieces};
-use crate::split_point::is_border;
+use crate::scan::{ENDS, PreTokens};
+use crate::split_point::is_split_point;
 
 /// Bytes a token has at most on average, in text that has words. A guess too low costs another stretch.
 const BYTES_PER_TOKEN: usize = 5;
 /// Bytes in which such text has a border.
 const NEAR_BYTES: usize = 1 << 12;
-/// Bytes of a long piece that settle how it begins, for each token and at least. A guess too low costs a look for the piece's end.
+/// Bytes of a long pre-token that settle how it begins, for each token and at least. A guess too low costs a look for the pre-token's end.
 const LONG_BYTES_PER_TOKEN: usize = 128;
 const LONG_BYTES: usize = 1 << 14;
 
@@ -35,20 +35,22 @@ pub fn encode_prefix(
         .saturating_mul(BYTES_PER_TOKEN)
         .clamp(64, CHUNK_BYTES);
     let mut places = words..text.len().min(words + NEAR_BYTES);
-    let near = places.find(|&at| is_border(text, at));
+    let near = places.find(|&at| is_split_point(text, at));
     if near.is_none() && words + NEAR_BYTES < text.len() {
-        let merger = tables.merger(scratch.is_full());
+        let merger = tables.merger(scratch.merges_added());
         let buffers = &mut MergeBuffers::default();
-        return Ok(encode_pieces(merger, pattern, text, max_ids, buffers, ids));
+        return Ok(encode_pre_tokens(
+            merger, pattern, text, max_ids, buffers, ids,
+        ));
     }
     let end = near.unwrap_or(text.len());
     encode_text(tables, &text[..end], scratch, ids)?;
     Ok(end)
 }
 
-/// As [`Tokenizer::encode_beginning`], in text that has no border, as a long piece has none.
-fn encode_pieces(
-    merger: &PieceMerger,
+/// As [`Tokenizer::encode_beginning`], in text that has no border, as a long pre-token has none.
+fn encode_pre_tokens(
+    merger: &PreTokenEncoder,
     pattern: Pattern,
     text: &[u8],
     max_ids: usize,
@@ -58,13 +60,13 @@ fn encode_pieces(
     let seen = max_ids
         .saturating_mul(LONG_BYTES_PER_TOKEN)
         .clamp(LONG_BYTES, text.len().max(LONG_BYTES));
-    let piece = first_piece(pattern, text, seen.min(text.len()));
-    if merger.append_first(piece, max_ids, buffers, ids) {
-        return piece.len();
+    let pre_token = first_pre_token(pattern, text, seen.min(text.len()));
+    if merger.append_certain_prefix(pre_token, max_ids, buffers, ids) {
+        return pre_token.len();
     }
     let wanted = ids.len() + max_ids;
     let mut ends = [0; ENDS];
-    let found = Pieces::of(pattern, text).fill(&mut ends).unwrap_or(0);
+    let found = PreTokens::of(pattern, text).fill(&mut ends).unwrap_or(0);
     let mut start = 0;
     for end in ends[..found].iter().map(|&end| end as usize) {
         let missing = wanted.saturating_sub(ids.len());
@@ -77,16 +79,16 @@ fn encode_pieces(
     start
 }
 
-/// What the first `seen` bytes of `text` tell of its first piece: bytes that are in it, none if it does not reach so far.
+/// What the first `seen` bytes of `text` tell of its first pre-token: bytes that are in it, none if it does not reach so far.
 ///
-/// A text that goes on can make its first piece longer, but no shorter than what was one piece without its last character: that
+/// A text that goes on can make its first pre-token longer, but no shorter than what was one pre-token without its last character: that
 /// one may be white space which goes with what follows.
-fn first_piece(pattern: Pattern, text: &[u8], seen: usize) -> &[u8] {
+fn first_pre_token(pattern: Pattern, text: &[u8], seen: usize) -> &[u8] {
     let begins = |at: &usize| text.get(*at).is_none_or(|&byte| !continues(byte));
     let seen = (0..=seen).rev().find(begins).unwrap_or(0);
     let last = (0..seen).rev().find(begins).unwrap_or(0);
     let mut ends = [0; ENDS];
-    let found = Pieces::of(pattern, &text[..seen]).fill(&mut ends);
+    let found = PreTokens::of(pattern, &text[..seen]).fill(&mut ends);
     let reaches = found.is_some() && ends[0] as usize == seen;
     if reaches { &text[..last] } else { &[] }
 }
@@ -94,9 +96,9 @@ fn first_piece(pattern: Pattern, text: &[u8], seen: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cancel::Stop;
+    use crate::cancel::CancelFlag;
     use crate::model::Model;
-    use crate::scan::for_each_piece;
+    use crate::scan::for_each_pre_token;
     use crate::special::Special;
     use crate::tokenizer::Tokenizer;
     use crate::train::tests::trained;
@@ -107,7 +109,7 @@ mod tests {
 
     static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
         let of_pattern = |pattern: Pattern| Model {
-            cutter: pattern.into(),
+            pre_tokenizer: pattern.into(),
             ..trained("aaaaaaaa the thing. 。。。 AAA 中中 \n\n\n    ", 290)
         };
         let made = ALL.map(|pattern| Tokenizer::new(of_pattern(pattern)).unwrap());
@@ -117,15 +119,15 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
-        fn a_piece_seen_in_part_is_no_shorter_in_the_whole(
+        fn a_pre_token_seen_in_part_is_no_shorter_in_the_whole(
             text in "[ \n\r\t\u{3000}aAǅ中]{0,4}([ ]{0,9}|[\n ]{0,9}|[aA中]{0,9}|[.。\u{301}]{0,9}|'s|'re|12²)[ \n\u{3000}aA1'sreSſ/.中\u{301}ǅʰ🚀]{0,6}",
             seen in 0_usize..30,
         ) {
             for pattern in ALL {
                 let text = text.as_bytes();
                 let mut first = None;
-                for_each_piece(pattern, text, |_, end| { first.get_or_insert(end); });
-                let known = first_piece(pattern, text, seen.min(text.len()));
+                for_each_pre_token(pattern, text, |_, end| { first.get_or_insert(end); });
+                let known = first_pre_token(pattern, text, seen.min(text.len()));
                 prop_assert!(known.len() <= first.unwrap_or(0));
             }
         }
@@ -137,20 +139,20 @@ mod tests {
             let text = text.repeat(times);
             for tokenizer in TOKENIZERS.iter() {
                 let all = tokenizer.encode(&text, Special::Text).unwrap();
-                let first = tokenizer.encode_at_most(&text, Special::Text, most, &Stop::default()).unwrap();
+                let first = tokenizer.encode_at_most(&text, Special::Text, most, &CancelFlag::default()).unwrap();
                 prop_assert_eq!(&first[..], &all[..most.min(all.len())]);
             }
         }
     }
 
     #[test]
-    fn the_first_ids_of_one_long_piece_take_as_much_work_as_they_are() {
+    fn the_first_ids_of_one_long_pre_token_take_as_much_work_as_they_are() {
         let tokenizer = &TOKENIZERS[1];
         for unit in ["a", "。", "中", " ", "\n", "ab"] {
             let [small, large] = [1 << 16, 1 << 22].map(|bytes| {
                 let text = unit.repeat(bytes / unit.len());
                 let (mut buffers, mut ids) = (MergeBuffers::default(), Vec::new());
-                encode_pieces(
+                encode_pre_tokens(
                     tokenizer.tables.merger(false),
                     Pattern::Gpt4,
                     text.as_bytes(),
@@ -177,7 +179,7 @@ mod tests {
             let [mut all, mut most] = [MergeBuffers::default(), MergeBuffers::default()];
             let (mut ids, mut same) = (Vec::new(), Vec::new());
             let text = text.as_bytes();
-            let end = encode_pieces(
+            let end = encode_pre_tokens(
                 tokenizer.tables.merger(false),
                 Pattern::Gpt4,
                 text,
@@ -195,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn long_pieces_show_in_their_first_bytes_what_they_are() {
+    fn long_pre_tokens_show_in_their_first_bytes_what_they_are() {
         for unit in ["a", "A", "。", "中", " ", "\n", "é"] {
             let text = unit.repeat(1000);
             for pattern in ALL {
-                let known = first_piece(pattern, text.as_bytes(), 500).len();
+                let known = first_pre_token(pattern, text.as_bytes(), 500).len();
                 assert!(known > 490, "{pattern:?} {unit:?} {known}");
             }
         }

@@ -27,7 +27,7 @@ impl Ragged {
     ///
     /// # Errors
     /// [`crate::TokenizerError::OutOfMemory`] where there is none.
-    pub fn with_room(bytes: usize, documents: usize) -> Result<Self> {
+    pub fn with_capacity(bytes: usize, documents: usize) -> Result<Self> {
         let mut ragged = Self::default();
         reserve(&mut ragged.ids, bytes / 3 + documents, "ids")?;
         reserve(&mut ragged.offsets, documents, "offsets")?;

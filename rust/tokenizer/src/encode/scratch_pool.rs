@@ -13,16 +13,16 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// The place where this thread looks first.
-    static PLACE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % KEPT;
+    static SLOT: usize = THREADS.fetch_add(1, Ordering::Relaxed) % KEPT;
 }
 
 /// A place for one, on cache lines of its own. Only ever taken by `try_lock`: a lock that another thread held across `fork` costs
 /// a fresh scratch, not a hang.
 #[derive(Default)]
 #[repr(align(128))]
-struct Place(Mutex<Option<Box<Scratch>>>);
+struct Slot(Mutex<Option<Box<Scratch>>>);
 
-impl Place {
+impl Slot {
     #[inline]
     fn take(&self) -> Option<Box<Scratch>> {
         self.0.try_lock().ok()?.take()
@@ -43,14 +43,14 @@ impl Place {
 
 /// The places.
 #[derive(Default)]
-pub struct ScratchPool([Place; KEPT]);
+pub struct ScratchPool([Slot; KEPT]);
 
 impl ScratchPool {
     /// Runs `work` with a scratch, warm from an earlier call if one is free.
     pub fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         let mut scratch = self.take();
         let result = work(&mut scratch);
-        self.give_back(scratch);
+        self.put_back(scratch);
         result
     }
 
@@ -68,25 +68,25 @@ impl ScratchPool {
     #[inline]
     fn take(&self) -> Box<Scratch> {
         let own = self.own().take();
-        own.or_else(|| self.0.iter().find_map(Place::take))
+        own.or_else(|| self.0.iter().find_map(Slot::take))
             .unwrap_or_default()
     }
 
     /// Keeps a scratch at this thread's place, else at any that is free.
     #[inline]
-    fn give_back(&self, scratch: Box<Scratch>) {
+    fn put_back(&self, scratch: Box<Scratch>) {
         let mut left = self.own().keep(scratch);
-        for place in &self.0 {
+        for slot in &self.0 {
             match left {
-                Some(scratch) => left = place.keep(scratch),
+                Some(scratch) => left = slot.keep(scratch),
                 None => return,
             }
         }
     }
 
     #[inline]
-    fn own(&self) -> &Place {
-        &self.0[PLACE.with(|place| *place) % KEPT]
+    fn own(&self) -> &Slot {
+        &self.0[SLOT.with(|slot| *slot) % KEPT]
     }
 }
 
@@ -99,10 +99,10 @@ mod tests {
         let scratches = ScratchPool::default();
         let first = scratches.take();
         let address = std::ptr::from_ref(&*first) as usize;
-        scratches.give_back(first);
+        scratches.put_back(first);
         let again = scratches.take();
         assert_eq!(std::ptr::from_ref(&*again) as usize, address);
-        scratches.give_back(again);
+        scratches.put_back(again);
         let taken = std::thread::scope(|scope| {
             let other = || std::ptr::from_ref(&*scratches.take()) as usize;
             scope.spawn(other).join().unwrap()

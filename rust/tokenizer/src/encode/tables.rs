@@ -2,8 +2,8 @@
 
 use crate::encode::missing_bytes::MissingBytes;
 use crate::error::Result;
-use crate::lazy::Made;
-use crate::merge::PieceMerger;
+use crate::lazy::TryLazy;
+use crate::merge::PreTokenEncoder;
 use crate::model::Model;
 use crate::segment::added::{self, AddedMatcher};
 use crate::segment::{Prepared, for_each_segment};
@@ -12,12 +12,12 @@ use crate::special::Special;
 /// A model with the tables that encoding reads.
 pub struct Tables {
     model: Model,
-    merger: PieceMerger,
+    merger: PreTokenEncoder,
     /// With the merges into added tokens, where text that has lost its added tokens can still come to one.
-    full: Option<Box<PieceMerger>>,
+    with_added: Option<Box<PreTokenEncoder>>,
     missing: Option<MissingBytes>,
     /// Made when added tokens are first looked for.
-    added: Made<AddedMatcher>,
+    added: TryLazy<AddedMatcher>,
 }
 
 impl Tables {
@@ -27,15 +27,16 @@ impl Tables {
     /// As [`Model::validate`].
     pub fn new(model: Model) -> Result<Self> {
         let bytes = model.validate()?;
-        let merger = PieceMerger::of(&model, &bytes);
-        let full = added::can_stay(&model).then(|| Box::new(PieceMerger::of_all(&model, &bytes)));
+        let merger = PreTokenEncoder::of(&model, &bytes);
+        let with_added = added::merging_can_make_added(&model)
+            .then(|| Box::new(PreTokenEncoder::of_all(&model, &bytes)));
         let missing = MissingBytes::of(&model, &bytes);
         Ok(Self {
             model,
             merger,
-            full,
+            with_added,
             missing,
-            added: Made::default(),
+            added: TryLazy::default(),
         })
     }
 
@@ -50,19 +51,19 @@ impl Tables {
         self.missing.as_ref()
     }
 
-    /// What merges, for text of which added tokens were cut out (`full`) or not.
+    /// What merges, for text of which added tokens were cut out (`with_added`) or not.
     #[inline]
-    pub fn merger(&self, full: bool) -> &PieceMerger {
-        match &self.full {
-            Some(merger) if full => merger,
+    pub fn merger(&self, with_added: bool) -> &PreTokenEncoder {
+        match &self.with_added {
+            Some(merger) if with_added => merger,
             _ => &self.merger,
         }
     }
 
     /// Whether merges into added tokens happen.
     #[inline]
-    pub fn merges_fully(&self, special: Special) -> bool {
-        special == Special::Allow && self.full.is_some()
+    pub fn merges_added(&self, special: Special) -> bool {
+        special == Special::Allow && self.with_added.is_some()
     }
 
     /// Whether a text is one segment that is encoded as it is.
@@ -82,7 +83,7 @@ impl Tables {
             return for_each_segment(&self.model, None, text, special, visit);
         }
         let make = || AddedMatcher::of(&self.model.added, self.model.nfc);
-        match self.added.get_or_make(make) {
+        match self.added.get_or_build(make) {
             Some(made) => for_each_segment(&self.model, Some(made), text, special, visit),
             None => for_each_segment(&self.model, Some(&make()), text, special, visit),
         }

@@ -18,14 +18,17 @@ pub fn encode_with_missing(
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    let stop = scratch.stop();
+    let cancel = scratch.cancel_flag();
     let (mut held, mut outcome) = (Vec::new(), Ok(()));
     let append = |start: usize, end: usize| {
         if outcome.is_ok() {
-            outcome = append_piece(tables, missing, &text[start..end], &mut held, scratch, ids);
+            outcome = append_pre_token(tables, missing, &text[start..end], &mut held, scratch, ids);
         }
     };
-    tables.model().cutter.for_each_piece(text, &stop, append)?;
+    tables
+        .model()
+        .pre_tokenizer
+        .for_each_pre_token(text, &cancel, append)?;
     outcome
 }
 
@@ -42,40 +45,45 @@ pub fn encode_with_missing_placed(
     ids: &mut Vec<u32>,
     bounds: &mut Vec<(usize, usize)>,
 ) -> Result<()> {
-    let stop = scratch.stop();
+    let cancel = scratch.cancel_flag();
     let (mut held, mut outcome) = (Vec::new(), Ok(()));
     let append = |start: usize, end: usize| {
         if outcome.is_err() {
             return;
         }
-        let (piece, first) = (&text[start..end], ids.len());
-        outcome = append_piece(tables, missing, piece, &mut held, scratch, ids)
+        let (pre_token, first) = (&text[start..end], ids.len());
+        outcome = append_pre_token(tables, missing, pre_token, &mut held, scratch, ids)
             .and_then(|()| reserve(bounds, ids.len() - first, "offsets"));
         if outcome.is_ok() {
-            place(tables, missing, piece, start, &ids[first..], bounds);
+            place(tables, missing, pre_token, start, &ids[first..], bounds);
         }
     };
-    tables.model().cutter.for_each_piece(text, &stop, append)?;
+    tables
+        .model()
+        .pre_tokenizer
+        .for_each_pre_token(text, &cancel, append)?;
     outcome
 }
 
-fn append_piece(
+fn append_pre_token(
     tables: &Tables,
     missing: &MissingBytes,
-    piece: &[u8],
+    pre_token: &[u8],
     held: &mut Vec<u8>,
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
     // At least a byte for each id, and one for the unknown token.
-    reserve(ids, piece.len(), "ids")?;
-    let merger = tables.merger(scratch.is_full());
+    reserve(ids, pre_token.len(), "ids")?;
+    let merger = tables.merger(scratch.merges_added());
     let buffers = scratch.buffers();
-    if !missing.any(piece) {
-        merger.append(piece, buffers, ids);
+    if !missing.any(pre_token) {
+        merger.append(pre_token, buffers, ids);
         return Ok(());
     }
-    let whole = merger.whole(piece).filter(|_| tables.model().whole_pieces);
+    let whole = merger
+        .whole_token(pre_token)
+        .filter(|_| tables.model().ignore_merges);
     if let Some(id) = whole.filter(|id| *id != NO_TOKEN) {
         ids.push(id);
         return Ok(());
@@ -83,12 +91,12 @@ fn append_piece(
     match missing.unknown {
         Unknown::Refused | Unknown::Dropped => {
             held.clear();
-            reserve(held, piece.len(), "a piece")?;
-            held.extend(piece.iter().filter(|&&byte| !missing.has(byte)));
+            reserve(held, pre_token.len(), "a pre-token")?;
+            held.extend(pre_token.iter().filter(|&&byte| !missing.has(byte)));
             merger.append_merged(held, buffers, ids);
         }
         Unknown::Token { id, fused } => {
-            for run in piece.chunk_by(|&one, &next| missing.has(one) == missing.has(next)) {
+            for run in pre_token.chunk_by(|&one, &next| missing.has(one) == missing.has(next)) {
                 if !missing.has(run[0]) {
                     merger.append_merged(run, buffers, ids);
                 } else {
@@ -105,18 +113,18 @@ fn append_piece(
 fn place(
     tables: &Tables,
     missing: &MissingBytes,
-    piece: &[u8],
+    pre_token: &[u8],
     base: usize,
     ids: &[u32],
     bounds: &mut Vec<(usize, usize)>,
 ) {
     let token = |id: u32| tables.model().tokens.get(id);
-    if ids.len() == 1 && token(ids[0]) == piece {
-        return bounds.push((base, base + piece.len()));
+    if ids.len() == 1 && token(ids[0]) == pre_token {
+        return bounds.push((base, base + pre_token.len()));
     }
     let mut at = 0;
     for &id in ids {
-        let is_missing = |at: &usize| piece.get(*at).is_some_and(|&byte| missing.has(byte));
+        let is_missing = |at: &usize| pre_token.get(*at).is_some_and(|&byte| missing.has(byte));
         let run = (at..).take_while(is_missing).count();
         let start = match missing.unknown {
             Unknown::Token { fused, .. } if run > 0 => {
@@ -129,8 +137,8 @@ fn place(
         };
         at = start;
         let mut known = token(id).len();
-        while known > 0 && at < piece.len() {
-            known -= usize::from(!missing.has(piece[at]));
+        while known > 0 && at < pre_token.len() {
+            known -= usize::from(!missing.has(pre_token[at]));
             at += 1;
         }
         bounds.push((base + start, base + at));

@@ -1,7 +1,7 @@
 //! The entry `model` of `tokenizer.json`. Merges are looked up as they are read, so that a file's largest part is never
 //! held as text; only a file that lists them before the vocabulary makes them wait.
 
-use super::values::{Many, Text};
+use super::values::{BoundedVec, Text};
 use super::vocabulary::Vocabulary;
 use crate::model::{MAX_VOCABULARY, Merge};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use std::borrow::Cow;
 
 /// Merges a file may have.
-pub const MOST_MERGES: usize = MAX_VOCABULARY;
+pub const MAX_MERGES: usize = MAX_VOCABULARY;
 
 /// The entry `model`.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub struct Bpe<'f> {
     pub prefix: Option<String>,
     /// Must be null or empty.
     pub suffix: Option<String>,
-    /// A piece that is a token becomes it without merging.
+    /// A pre-token that is a token becomes it without merging.
     pub ignore_merges: bool,
     /// What a byte without a token becomes.
     pub unknown_token: Option<String>,
@@ -84,7 +84,9 @@ impl<'de> Visitor<'de> for BpeVisitor {
                         merges = Some(Vec::new());
                     }
                     Some(vocabulary) => merges = Some(map.next_value_seed(Merges(vocabulary))?),
-                    None => waiting = Some(map.next_value::<Many<MergeText<'de>, MOST_MERGES>>()?),
+                    None => {
+                        waiting = Some(map.next_value::<BoundedVec<MergeText<'de>, MAX_MERGES>>()?)
+                    }
                 },
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -93,7 +95,7 @@ impl<'de> Visitor<'de> for BpeVisitor {
         bpe.merges = match (merges, waiting) {
             (Some(merges), _) => merges,
             (None, Some(_)) if bpe.vocabulary.unsupported.is_some() => Vec::new(),
-            (None, Some(Many(texts))) => look_up(&bpe.vocabulary, &texts)?,
+            (None, Some(BoundedVec(texts))) => look_up(&bpe.vocabulary, &texts)?,
             (None, None) => return Err(A::Error::missing_field("merges")),
         };
         Ok(bpe)
@@ -131,15 +133,15 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
     type Value = Vec<Merge>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "a list of at most {MOST_MERGES} merges")
+        write!(formatter, "a list of at most {MAX_MERGES} merges")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Merge>, A::Error> {
         let mut merges = Vec::with_capacity(self.0.tokens.len());
         let mut joined = String::new();
         while let Some(merge) = items.next_element_seed(OneMerge(self.0, &mut joined))? {
-            if merges.len() == MOST_MERGES {
-                return Err(A::Error::invalid_length(MOST_MERGES + 1, &self));
+            if merges.len() == MAX_MERGES {
+                return Err(A::Error::invalid_length(MAX_MERGES + 1, &self));
             }
             merges.extend(merge);
         }

@@ -4,10 +4,10 @@
 //! loading. Where a file is another, or wrong, nothing comes of it here: the reader of any file says what it is, or what is
 //! wrong.
 
-use super::bpe::{Bpe, MOST_MERGES, MergeText};
+use super::bpe::{Bpe, MAX_MERGES, MergeText};
 use super::cursor::Cursor;
 use super::fields::File;
-use super::vocabulary::{Gathered, Vocabulary};
+use super::vocabulary::{Vocabulary, VocabularyBuilder};
 use crate::model::Merge;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -58,13 +58,13 @@ fn model<'f>(cursor: &mut Cursor<'f>) -> Option<Bpe<'f>> {
 }
 
 fn vocabulary<'f>(cursor: &mut Cursor<'f>) -> Option<Vocabulary<'f>> {
-    let mut gathered = Gathered::default();
+    let mut builder = VocabularyBuilder::default();
     cursor.entries(*b"{}", |cursor| {
         let token = cursor.string()?;
         cursor.take(b':')?;
-        gathered.push(token, cursor.number()?).ok()
+        builder.push(token, cursor.number()?).ok()
     })?;
-    gathered.vocabulary().ok()
+    builder.vocabulary().ok()
 }
 
 fn merges<'f>(cursor: &mut Cursor<'f>, vocabulary: &Vocabulary<'f>) -> Option<Vec<Merge>> {
@@ -76,7 +76,7 @@ fn merges<'f>(cursor: &mut Cursor<'f>, vocabulary: &Vocabulary<'f>) -> Option<Ve
     cursor.entries(*b"[]", |cursor| {
         let (left, right) = parts(cursor)?;
         merges.push(joined.merge(&left, &right)?);
-        (merges.len() <= MOST_MERGES).then_some(())
+        (merges.len() <= MAX_MERGES).then_some(())
     })?;
     merges.shrink_to_fit();
     Some(merges)

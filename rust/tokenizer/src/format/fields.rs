@@ -2,8 +2,8 @@
 //! thousands of strings, and owning them would be most of the time and memory of loading.
 
 use super::bpe::Bpe;
-use super::values::{Many, Text};
-use crate::model::MOST_ADDED;
+use super::values::{BoundedVec, Text};
+use crate::model::MAX_ADDED_TOKENS;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,7 +18,7 @@ pub struct File<'f> {
     pub padding: Part<'f>,
     /// Tokens that stand outside the merges.
     #[serde(borrow, default)]
-    pub added_tokens: Many<Added<'f>, MOST_ADDED>,
+    pub added_tokens: BoundedVec<Added<'f>, MAX_ADDED_TOKENS>,
     /// Null or NFC.
     #[serde(borrow, default)]
     pub normalizer: Part<'f>,

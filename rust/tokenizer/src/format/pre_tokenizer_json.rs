@@ -3,12 +3,12 @@
 use crate::error::{Result, TokenizerError, unsupported};
 use crate::model::Model;
 use crate::pattern::Pattern;
-use crate::pre_tokenizer::{Cutter, Step};
+use crate::pre_tokenizer::{PreTokenizer, Step};
 use serde_json::{Value, json};
 
 /// The cutter of `ByteLevel`, alone or at the end of a `Sequence` of `Split` and `Digits`, and whether it puts a space
 /// before text.
-pub fn read(pre_tokenizer: &Value) -> Result<(Cutter, bool)> {
+pub fn read(pre_tokenizer: &Value) -> Result<(PreTokenizer, bool)> {
     let path = "$.pre_tokenizer";
     let alone = std::slice::from_ref(pre_tokenizer);
     let (parts, within) = match pre_tokenizer.get("pretokenizers").and_then(Value::as_array) {
@@ -53,16 +53,16 @@ pub fn read(pre_tokenizer: &Value) -> Result<(Cutter, bool)> {
             "only true is covered where nothing else cuts",
         );
     }
-    Ok((Cutter::of_steps(steps), prefix_space))
+    Ok((PreTokenizer::of_steps(steps), prefix_space))
 }
 
 /// A model's cutter as a `pre_tokenizer`.
 pub fn write(model: &Model) -> Value {
     let split = |step: &Step| json!({"type": "Split", "pattern": {"Regex": step.regex()}, "behavior": "Isolated", "invert": false});
-    let mut steps = match &model.cutter {
-        Cutter::Named(Pattern::Gpt2) => return byte_level(model.prefix_space, true),
-        Cutter::Named(pattern) => vec![split(&Step::Named(*pattern))],
-        Cutter::Steps(steps) => steps.iter().map(split).collect(),
+    let mut steps = match &model.pre_tokenizer {
+        PreTokenizer::Named(Pattern::Gpt2) => return byte_level(model.prefix_space, true),
+        PreTokenizer::Named(pattern) => vec![split(&Step::Named(*pattern))],
+        PreTokenizer::Steps(steps) => steps.iter().map(split).collect(),
     };
     steps.push(byte_level(model.prefix_space, false));
     json!({"type": "Sequence", "pretokenizers": steps})

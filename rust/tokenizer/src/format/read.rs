@@ -10,11 +10,11 @@ use super::{kind, pre_tokenizer_json};
 use crate::byte_level;
 use crate::error::{Result, TokenizerError, unsupported};
 use crate::keyed::{KeyedSet, Keys};
-use crate::model::{AddedToken, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable};
+use crate::model::{AddedToken, MAX_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable};
 use serde_json::Value;
 
 /// Largest part (normalizer, post_processor, ...) that is looked at. A parsed one takes some ten times its text.
-const MOST_PART_BYTES: usize = 1 << 18;
+const MAX_PART_BYTES: usize = 1 << 18;
 
 impl File<'_> {
     /// The model this file describes, once everything in it is known to be covered.
@@ -47,7 +47,7 @@ impl File<'_> {
         }
         let post_processor = part(self.post_processor, "post_processor")?;
         check(&self.model)?;
-        let (cutter, prefix_space) =
+        let (pre_tokenizer, prefix_space) =
             pre_tokenizer_json::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
         let bpe = self.model;
         let added = read_added(self.added_tokens.0, &bpe.vocabulary)?;
@@ -64,12 +64,12 @@ impl File<'_> {
         Ok(Model {
             nfc,
             prefix_space,
-            cutter,
+            pre_tokenizer,
             tokens,
             // A pair that stands twice counts where it stands last, as in the `tokenizers` library.
             merges: keep_last(merges),
             order: MergeOrder::Listed,
-            whole_pieces: ignore_merges,
+            ignore_merges,
             unknown,
             added,
             post_processor,
@@ -79,9 +79,9 @@ impl File<'_> {
 
 fn parse_part(part: Part<'_>, name: &str) -> Result<Value> {
     let text = part.map_or("null", |part| part.get());
-    if text.len() > MOST_PART_BYTES {
+    if text.len() > MAX_PART_BYTES {
         let problem = format!(
-            "it has {} bytes, more than the limit of {MOST_PART_BYTES}",
+            "it has {} bytes, more than the limit of {MAX_PART_BYTES}",
             text.len()
         );
         return unsupported(format!("$.{name}"), problem);
@@ -164,13 +164,13 @@ pub(crate) fn keep_last(mut merges: Vec<Merge>) -> Vec<Merge> {
 }
 
 /// Ways to make one token that are compared with one another.
-const MOST_WAYS: usize = 256;
+const MAX_WAYS: usize = 256;
 
 /// Whether no pair stands twice, where that is seen at once: all ways to make a token stand together, few of them, as they do
 /// in nearly all files. `false` says nothing. Equal pairs make equal tokens, as their bytes are.
 fn are_different(merges: &[Merge]) -> bool {
-    let most = merges.iter().map(|merge| merge.joined).max();
-    let mut made = vec![false; most.map_or(0, |most| most as usize + 1)];
+    let max_id = merges.iter().map(|merge| merge.joined).max();
+    let mut made = vec![false; max_id.map_or(0, |max_id| max_id as usize + 1)];
     let mut ways_to_each = merges.chunk_by(|one, next| one.joined == next.joined);
     ways_to_each.all(|ways| {
         let parts = |merge: &Merge| (merge.left, merge.right);
@@ -179,7 +179,7 @@ fn are_different(merges: &[Merge]) -> bool {
             ways[..place].iter().all(|other| parts(other) != way)
         };
         let made_before = std::mem::replace(&mut made[ways[0].joined as usize], true);
-        !made_before && ways.len() <= MOST_WAYS && (1..ways.len()).all(is_new)
+        !made_before && ways.len() <= MAX_WAYS && (1..ways.len()).all(is_new)
     })
 }
 
@@ -196,7 +196,7 @@ fn token_table(
         .collect();
     order.sort_unstable();
     let written = vocabulary.tokens.iter().map(|(text, _)| text.len()).sum();
-    let (mut table, mut strange) = (TokenTable::with_room(written), KeyedSet::default());
+    let (mut table, mut strange) = (TokenTable::with_capacity(written), KeyedSet::default());
     // Of two with one id, the added one comes last, and counts.
     for same in order.chunk_by(|one, next| one.0 == next.0) {
         let (id, place) = same[same.len() - 1];
@@ -217,9 +217,9 @@ fn token_table(
             }
         });
         let len = table.get(id).len();
-        if len > MOST_TOKEN_BYTES {
+        if len > MAX_TOKEN_BYTES {
             let problem =
-                format!("token {id} has {len} bytes, more than the limit of {MOST_TOKEN_BYTES}");
+                format!("token {id} has {len} bytes, more than the limit of {MAX_TOKEN_BYTES}");
             return unsupported("$.model.vocab", problem);
         }
     }

@@ -5,9 +5,9 @@ use crate::byte_level;
 use crate::error::{Result, TokenizerError, unsupported};
 use crate::keyed::{KeyedMap, KeyedSet};
 use crate::model::{
-    AddedToken, MAX_VOCABULARY, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable, Unknown,
+    AddedToken, MAX_TOKEN_BYTES, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable, Unknown,
 };
-use crate::pre_tokenizer::Cutter;
+use crate::pre_tokenizer::PreTokenizer;
 use serde_json::Value;
 use std::path::Path;
 
@@ -17,10 +17,10 @@ use std::path::Path;
 /// [`TokenizerError::Io`]; else as [`from_ranks`].
 pub fn read_model(
     path: &Path,
-    cutter: impl Into<Cutter>,
+    pre_tokenizer: impl Into<PreTokenizer>,
     special: &[(String, u32)],
 ) -> Result<Model> {
-    from_ranks(&read_file(path)?, cutter, special)
+    from_ranks(&read_file(path)?, pre_tokenizer, special)
 }
 
 /// The model of a rank file's text.
@@ -32,7 +32,7 @@ pub fn read_model(
 /// [`TokenizerError::Format`] with the line, [`TokenizerError::BadSpecialToken`] where an id is taken.
 pub fn from_ranks(
     text: &[u8],
-    cutter: impl Into<Cutter>,
+    pre_tokenizer: impl Into<PreTokenizer>,
     special: &[(String, u32)],
 ) -> Result<Model> {
     let mut ranks = parse(text)?;
@@ -45,11 +45,11 @@ pub fn from_ranks(
     Ok(Model {
         nfc: false,
         prefix_space: false,
-        cutter: cutter.into(),
+        pre_tokenizer: pre_tokenizer.into(),
         tokens: TokenTable::of(ranks.into_iter().map(|(bytes, id)| (id, bytes)).collect()),
         merges,
         order: MergeOrder::JoinedId,
-        whole_pieces: true,
+        ignore_merges: true,
         unknown: Unknown::Refused,
         added,
         post_processor: Value::Null,
@@ -95,9 +95,9 @@ fn parse(text: &[u8]) -> Result<Vec<(Vec<u8>, u32)>> {
         let (bytes, id) = parse_line(line.trim_ascii()).ok_or_else(|| {
             wrong("expected base64 of a token, one space, and its rank".to_owned())
         })?;
-        if bytes.len() > MOST_TOKEN_BYTES {
+        if bytes.len() > MAX_TOKEN_BYTES {
             let problem = format!(
-                "the token has {} bytes, more than the limit of {MOST_TOKEN_BYTES}",
+                "the token has {} bytes, more than the limit of {MAX_TOKEN_BYTES}",
                 bytes.len()
             );
             return unsupported(format!("line {number}"), problem);
@@ -251,10 +251,10 @@ mod tests {
         assert!(parse(b"IQ==").unwrap_err().to_string().contains("line 1"));
     }
 
-    /// Tokens of one letter, from one to `most` of it: all of them begin with all shorter ones.
-    fn nested(most: usize) -> Vec<(Vec<u8>, u32)> {
+    /// Tokens of one letter, from one to `max_len` of it: all of them begin with all shorter ones.
+    fn nested(max_len: usize) -> Vec<(Vec<u8>, u32)> {
         (1..)
-            .take(most)
+            .take(max_len)
             .map(|len: usize| (vec![b'a'; len], len as u32))
             .collect()
     }
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_token_beyond_the_limit_is_refused_by_its_line() {
-        let text = format!("IQ== 0\n{} 1\n", "AAAA".repeat(MOST_TOKEN_BYTES / 3 + 1));
+        let text = format!("IQ== 0\n{} 1\n", "AAAA".repeat(MAX_TOKEN_BYTES / 3 + 1));
         let error = parse(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("line 2: the token has 655"), "{error}");
     }

@@ -31,38 +31,38 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-/// A list of at most `MOST`: more would take memory out of proportion to the file.
-pub struct Many<T, const MOST: usize>(pub Vec<T>);
+/// A list of at most `MAX`: more would take memory out of proportion to the file.
+pub struct BoundedVec<T, const MAX: usize>(pub Vec<T>);
 
-impl<T, const MOST: usize> Default for Many<T, MOST> {
+impl<T, const MAX: usize> Default for BoundedVec<T, MAX> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Many<T, MOST> {
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for BoundedVec<T, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(ManyVisitor(std::marker::PhantomData))
+        deserializer.deserialize_seq(BoundedVecVisitor(std::marker::PhantomData))
     }
 }
 
-struct ManyVisitor<T, const MOST: usize>(std::marker::PhantomData<T>);
+struct BoundedVecVisitor<T, const MAX: usize>(std::marker::PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for ManyVisitor<T, MOST> {
-    type Value = Many<T, MOST>;
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVecVisitor<T, MAX> {
+    type Value = BoundedVec<T, MAX>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "a list of at most {MOST}")
+        write!(formatter, "a list of at most {MAX}")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut held = Vec::new();
         while let Some(item) = items.next_element()? {
-            if held.len() == MOST {
-                return Err(A::Error::invalid_length(MOST + 1, &self));
+            if held.len() == MAX {
+                return Err(A::Error::invalid_length(MAX + 1, &self));
             }
             held.push(item);
         }
-        Ok(Many(held))
+        Ok(BoundedVec(held))
     }
 }

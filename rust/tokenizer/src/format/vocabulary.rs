@@ -86,15 +86,15 @@ impl<'de> Visitor<'de> for VocabularyVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary<'de>, A::Error> {
-        let mut gathered = Gathered::default();
+        let mut builder = VocabularyBuilder::default();
         let mut unsupported = None;
         while let Some((Text(token), id)) = map.next_entry::<Text<'de>, u32>()? {
             // Nothing more is held: a file of one short entry over and over would take many times its size.
             if unsupported.is_none() {
-                unsupported = gathered.push(token, id).err();
+                unsupported = builder.push(token, id).err();
             }
         }
-        let mut vocabulary = gathered.vocabulary().map_err(A::Error::custom)?;
+        let mut vocabulary = builder.vocabulary().map_err(A::Error::custom)?;
         vocabulary.unsupported = unsupported;
         Ok(vocabulary)
     }
@@ -102,16 +102,16 @@ impl<'de> Visitor<'de> for VocabularyVisitor {
 
 /// A vocabulary as it is read.
 #[derive(Default)]
-pub struct Gathered<'f> {
+pub struct VocabularyBuilder<'f> {
     tokens: Vec<(Cow<'f, str>, u32)>,
     /// Asked here rather than later: a file of one short entry over and over would take many times its size.
-    taken: Taken,
+    used: UsedIds,
 }
 
-impl<'f> Gathered<'f> {
+impl<'f> VocabularyBuilder<'f> {
     /// Adds a token, or says why its id is not covered.
     pub fn push(&mut self, token: Cow<'f, str>, id: u32) -> Result<(), String> {
-        self.taken.take(&token, id)?;
+        self.used.take(&token, id)?;
         self.tokens.push((token, id));
         Ok(())
     }
@@ -124,9 +124,9 @@ impl<'f> Gathered<'f> {
 
 /// Which ids are taken, one bit each.
 #[derive(Default)]
-struct Taken(Vec<u64>);
+struct UsedIds(Vec<u64>);
 
-impl Taken {
+impl UsedIds {
     fn take(&mut self, token: &str, id: u32) -> Result<(), String> {
         if id as usize >= MAX_VOCABULARY {
             return Err(format!(

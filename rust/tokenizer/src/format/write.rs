@@ -101,7 +101,7 @@ fn write_with(model: &Model, post_processor: &Value) -> String {
             end_of_word_suffix: Value::Null,
             fuse_unk: matches!(model.unknown, Unknown::Token { fused: true, .. }),
             byte_fallback: false,
-            ignore_merges: model.whole_pieces,
+            ignore_merges: model.ignore_merges,
             vocab: Vocabulary(model),
             merges: merges(model),
         },

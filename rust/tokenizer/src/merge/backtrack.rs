@@ -41,19 +41,19 @@ const WORDS_KEPT: usize = 1 << 10;
 /// Appends the ids of a pre-token that is no token as a whole; `first` is the longest token that it begins with.
 pub fn append_parts(
     tables: &Tables,
-    piece: &[u8],
+    pre_token: &[u8],
     first: u32,
     buffers: &mut MergeBuffers,
     ids: &mut Vec<u32>,
 ) {
     let before = ids.len();
-    if piece.len() < 64 {
-        search(tables, piece, first, &mut 0_u64, buffers, ids);
+    if pre_token.len() < 64 {
+        search(tables, pre_token, first, &mut 0_u64, buffers, ids);
     } else {
         let mut dead_ends = std::mem::take(&mut buffers.dead_ends);
         dead_ends.clear();
-        dead_ends.resize(piece.len() / 64 + 1, 0);
-        search(tables, piece, first, &mut dead_ends, buffers, ids);
+        dead_ends.resize(pre_token.len() / 64 + 1, 0);
+        search(tables, pre_token, first, &mut dead_ends, buffers, ids);
         dead_ends.truncate(WORDS_KEPT);
         dead_ends.shrink_to(WORDS_KEPT);
         buffers.dead_ends = dead_ends;
@@ -66,7 +66,7 @@ pub fn append_parts(
 /// Appends the numbers of the pre-token's tokens to `found`, which is also the stack to backtrack on.
 fn search(
     tables: &Tables,
-    piece: &[u8],
+    pre_token: &[u8],
     first: u32,
     dead_ends: &mut impl DeadEnds,
     buffers: &mut MergeBuffers,
@@ -74,21 +74,21 @@ fn search(
 ) {
     let before = found.len();
     let (mut at, mut token) = (0, tables.part(first));
-    while at < piece.len() {
+    while at < pre_token.len() {
         let last = (found.len() > before).then(|| found[found.len() - 1]);
         match next_token(tables, last, token, at, dead_ends, buffers) {
             Some(next) => {
                 found.push(next);
                 at += tables.len(next);
-                token = tables.longest(&piece[at..], buffers);
+                token = tables.longest(&pre_token[at..], buffers);
             }
             None => {
                 dead_ends.mark(at);
                 let Some(last) = found.pop() else {
                     // Every prefix of a pre-token has an encoding, so some token is valid at its start. If that were wrong,
                     // bytes are better than nothing.
-                    debug_assert!(false, "no token begins {piece:?}");
-                    let bytes = piece.iter().map(|&byte| tables.trie.longest(&[byte]).0);
+                    debug_assert!(false, "no token begins {pre_token:?}");
+                    let bytes = pre_token.iter().map(|&byte| tables.trie.longest(&[byte]).0);
                     return found.extend(bytes);
                 };
                 at -= tables.len(last);

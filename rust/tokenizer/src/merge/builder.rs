@@ -71,9 +71,9 @@ impl<'m> Builder<'m> {
         for (number, &id) in (0..).zip(bytes).filter(|(_, id)| **id != NO_TOKEN) {
             *numbers.get_mut(id as usize)? = number;
         }
-        let most = bytes.len() + model.tokens.len().min(model.merges.len());
-        let (mut ids, mut tokens) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        let mut ranks = Vec::with_capacity(most);
+        let capacity = bytes.len() + model.tokens.len().min(model.merges.len());
+        let (mut ids, mut tokens) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        let mut ranks = Vec::with_capacity(capacity);
         ids.extend_from_slice(bytes);
         ranks.resize(bytes.len(), 0);
         tokens.extend((0..256).map(|number| Token {
@@ -95,11 +95,11 @@ impl<'m> Builder<'m> {
     /// All derivations, but for what early merges change, which come next: those that could happen before both their parts
     /// have their last one's rank. `None` where ages say nothing at all.
     pub fn derive(mut self, order: &Order<'_>) -> Option<(Self, Vec<Merge>)> {
-        let mut early = Vec::new();
+        let mut out_of_order = Vec::new();
         for (rank, merge) in order.merges() {
             let [left, right, joined] = self.numbers(&merge);
             match () {
-                () if left == NONE || right == NONE => early.push(merge),
+                () if left == NONE || right == NONE => out_of_order.push(merge),
                 // Another merge made it: this one never happens. The same one twice has two ranks.
                 () if joined != NONE && self.tokens[joined as usize].parts == [left, right] => {
                     return None;
@@ -113,7 +113,7 @@ impl<'m> Builder<'m> {
             let [left, right, joined] = self.numbers(merge);
             left != NONE && right != NONE && joined == NONE && self.can_meet(left, right)
         };
-        let happening = early.iter().filter(happens).copied().collect();
+        let happening = out_of_order.iter().filter(happens).copied().collect();
         Some((self, happening))
     }
 

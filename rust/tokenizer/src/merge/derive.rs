@@ -4,7 +4,7 @@ use super::boundary_filter::set_filters;
 use super::builder::{Builder, Order};
 use super::check::{Check, Merging};
 use super::merge_loop::{LoopBuffers, Merges, Ranks};
-use super::out_of_order::with_early;
+use super::out_of_order::with_out_of_order;
 use super::token::Token;
 use crate::model::{AddedToken, Model, TokenTable};
 
@@ -23,8 +23,8 @@ pub fn derivations(model: &Model, added: &[AddedToken], bytes: &[u32; 256]) -> D
     let order = Order::of(model, added);
     let derived = Builder::of(model, bytes).and_then(|builder| builder.derive(&order));
     match derived {
-        Some((builder, early)) if early.is_empty() => by_numbers(builder),
-        Some((builder, early)) => with_early(builder, &early, &order, bytes)
+        Some((builder, out_of_order)) if out_of_order.is_empty() => by_numbers(builder),
+        Some((builder, out_of_order)) => with_out_of_order(builder, &out_of_order, &order, bytes)
             .map_or_else(|| by_merging(model, bytes, &order), by_numbers),
         None => by_merging(model, bytes, &order),
     }

@@ -1,6 +1,6 @@
 //! Byte-pair encoding as it is defined: join the neighbours of smallest rank, leftmost first, until none can be joined.
 //!
-//! Short pieces look for the smallest rank by a linear scan, O(n²) of a very small n; long ones keep candidates in a heap,
+//! Short pre-tokens look for the smallest rank by a linear scan, O(n²) of a very small n; long ones keep candidates in a heap,
 //! O(n log n). Used where merges come before their parts, a token or two at a time, and in tests.
 
 use crate::keyed::KeyedMap;
@@ -8,8 +8,8 @@ use crate::model::Merge;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Longest piece that the linear scan handles. Beyond it the heap is faster.
-const SCAN_MOST: usize = 48;
+/// Longest pre-token that the linear scan handles. Beyond it the heap is faster.
+const MAX_SCAN_BYTES: usize = 48;
 /// "No neighbour."
 const END: u32 = u32::MAX;
 
@@ -30,7 +30,7 @@ impl Joined {
     };
 }
 
-/// Merges by which pieces can be merged.
+/// Merges by which pre-tokens can be merged.
 pub trait Merges {
     /// What two tokens become.
     fn get(&self, left: u32, right: u32) -> Joined;
@@ -38,15 +38,15 @@ pub trait Merges {
     /// The token of a byte.
     fn byte(&self, byte: u8) -> u32;
 
-    /// Appends the tokens of `piece` (at most `u32::MAX - 1` bytes) to `ids`.
-    fn merge(&self, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>)
+    /// Appends the tokens of `pre_token` (at most `u32::MAX - 1` bytes) to `ids`.
+    fn merge(&self, pre_token: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>)
     where
         Self: Sized,
     {
-        if piece.len() <= SCAN_MOST {
-            merge_by_scan(self, piece, ids);
+        if pre_token.len() <= MAX_SCAN_BYTES {
+            merge_by_scan(self, pre_token, ids);
         } else {
-            merge_by_heap(self, piece, buffers, ids);
+            merge_by_heap(self, pre_token, buffers, ids);
         }
     }
 }
@@ -58,10 +58,10 @@ pub struct Ranks {
     bytes: [u32; 256],
 }
 
-/// Buffers of the merge loop, kept between pieces.
+/// Buffers of the merge loop, kept between pre-tokens.
 #[derive(Default)]
 pub struct LoopBuffers {
-    /// Linked list over the piece's bytes: token, and the places of its neighbours.
+    /// Linked list over the pre-token's bytes: token, and the places of its neighbours.
     nodes: Vec<Node>,
     /// Candidates: rank in the high half, place in the low half; smallest first.
     heap: BinaryHeap<Reverse<u64>>,
@@ -107,11 +107,11 @@ impl Merges for Ranks {
     }
 }
 
-fn merge_by_scan(ranks: &impl Merges, piece: &[u8], ids: &mut Vec<u32>) {
-    let mut tokens = [0_u32; SCAN_MOST];
-    let mut joined = [Joined::NEVER; SCAN_MOST];
-    let mut count = piece.len();
-    for (token, &byte) in tokens.iter_mut().zip(piece) {
+fn merge_by_scan(ranks: &impl Merges, pre_token: &[u8], ids: &mut Vec<u32>) {
+    let mut tokens = [0_u32; MAX_SCAN_BYTES];
+    let mut joined = [Joined::NEVER; MAX_SCAN_BYTES];
+    let mut count = pre_token.len();
+    for (token, &byte) in tokens.iter_mut().zip(pre_token) {
         *token = ranks.byte(byte);
     }
     for place in 1..count {
@@ -146,9 +146,14 @@ fn smallest(joined: &[Joined]) -> Option<(usize, Joined)> {
     (best.1 != Joined::NEVER).then_some(best)
 }
 
-fn merge_by_heap(ranks: &impl Merges, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>) {
+fn merge_by_heap(
+    ranks: &impl Merges,
+    pre_token: &[u8],
+    buffers: &mut LoopBuffers,
+    ids: &mut Vec<u32>,
+) {
     let LoopBuffers { nodes, heap } = buffers;
-    link(ranks, piece, nodes);
+    link(ranks, pre_token, nodes);
     // One heapify is O(n); pushing one by one is O(n log n).
     let mut candidates = std::mem::take(heap).into_vec();
     candidates.clear();
@@ -179,12 +184,12 @@ fn merge_by_heap(ranks: &impl Merges, piece: &[u8], buffers: &mut LoopBuffers, i
 }
 
 /// One node per byte.
-fn link(ranks: &impl Merges, piece: &[u8], nodes: &mut Vec<Node>) {
+fn link(ranks: &impl Merges, pre_token: &[u8], nodes: &mut Vec<Node>) {
     nodes.clear();
-    let last = piece.len() as u32 - 1;
-    nodes.extend((0..).zip(piece).map(|(place, &byte)| Node {
+    let last = pre_token.len() as u32 - 1;
+    nodes.extend((0..).zip(pre_token).map(|(place, &byte)| Node {
         id: ranks.byte(byte),
-        joined: match piece.get(place as usize + 1) {
+        joined: match pre_token.get(place as usize + 1) {
             Some(&next) => ranks.get(ranks.byte(byte), ranks.byte(next)),
             None => Joined::NEVER,
         },

@@ -15,24 +15,24 @@ use aho_corasick::AhoCorasick;
 
 /// All derivations as these early merges make them, numbered by the ranks of their last merges like the others: a token may
 /// be older than its parts then. `None` if this does not lead to a derivation of every part.
-pub fn with_early<'m>(
+pub fn with_out_of_order<'m>(
     mut builder: Builder<'m>,
-    early: &[Merge],
+    out_of_order: &[Merge],
     order: &Order<'_>,
     bytes: &[u32; 256],
 ) -> Option<Builder<'m>> {
-    let doubtful = doubtful_tokens(builder.model, early)?;
-    let is_doubtful = |id: u32| doubtful.get(id as usize) == Some(&true);
-    let into_doubtful = order
+    let affected = affected_tokens(builder.model, out_of_order)?;
+    let is_affected = |id: u32| affected.get(id as usize) == Some(&true);
+    let into_affected = order
         .merges()
-        .filter(|(_, merge)| is_doubtful(merge.joined));
-    let into_doubtful = Ranks::of(into_doubtful, bytes);
+        .filter(|(_, merge)| is_affected(merge.joined));
+    let into_affected = Ranks::of(into_affected, bytes);
     let others = builder
         .merges()
-        .filter(|(_, merge)| !is_doubtful(merge.joined));
+        .filter(|(_, merge)| !is_affected(merge.joined));
     let mut merges: Vec<(u32, Merge)> = others.collect();
-    let ids = (0..).zip(&doubtful).filter(|(_, doubtful)| **doubtful);
-    merges.extend(ids.filter_map(|(id, _)| last_merge(&builder, id, &into_doubtful)));
+    let ids = (0..).zip(&affected).filter(|(_, affected)| **affected);
+    merges.extend(ids.filter_map(|(id, _)| last_merge(&builder, id, &into_affected)));
     // Two runs, of which the second one is short.
     merges.sort_by_key(|(rank, _)| *rank);
     builder.clear();
@@ -40,22 +40,24 @@ pub fn with_early<'m>(
 }
 
 /// Which tokens may have another derivation because of these early merges: those with the bytes of one.
-fn doubtful_tokens(model: &Model, early: &[Merge]) -> Option<Vec<bool>> {
-    let texts = early.iter().map(|merge| model.tokens.get(merge.joined));
+fn affected_tokens(model: &Model, out_of_order: &[Merge]) -> Option<Vec<bool>> {
+    let texts = out_of_order
+        .iter()
+        .map(|merge| model.tokens.get(merge.joined));
     let shortest = texts.clone().map(<[u8]>::len).min()?;
     let spelled = AhoCorasick::new(texts).ok()?;
-    let mut doubtful = vec![false; model.tokens.len()];
+    let mut affected = vec![false; model.tokens.len()];
     for (id, text) in model.tokens.iter() {
-        doubtful[id as usize] = text.len() >= shortest && spelled.is_match(text);
+        affected[id as usize] = text.len() >= shortest && spelled.is_match(text);
     }
-    Some(doubtful)
+    Some(affected)
 }
 
 /// The merge that a doubtful token's bytes take last, with its rank, if merging arrives at the token.
-fn last_merge(builder: &Builder<'_>, id: u32, into_doubtful: &Ranks) -> Option<(u32, Merge)> {
+fn last_merge(builder: &Builder<'_>, id: u32, into_affected: &Ranks) -> Option<(u32, Merge)> {
     let merges = AllBut {
         id,
-        into_doubtful,
+        into_affected,
         derived: builder,
     };
     let mut parts = Vec::new();
@@ -64,7 +66,7 @@ fn last_merge(builder: &Builder<'_>, id: u32, into_doubtful: &Ranks) -> Option<(
     let &[left, right] = parts.as_slice() else {
         return None;
     };
-    let last = into_doubtful.get(left, right);
+    let last = into_affected.get(left, right);
     let merge = Merge {
         left,
         right,
@@ -91,14 +93,14 @@ fn join_all(builder: &mut Builder<'_>, merges: &[(u32, Merge)]) -> bool {
 /// The merges by which doubtful tokens are merged, but for those into one of them: its bytes end in its two parts then.
 struct AllBut<'b> {
     id: u32,
-    into_doubtful: &'b Ranks,
+    into_affected: &'b Ranks,
     /// What is derived without early merges; not asked for doubtful tokens, whose merges are all known.
     derived: &'b Builder<'b>,
 }
 
 impl Merges for AllBut<'_> {
     fn get(&self, left: u32, right: u32) -> Joined {
-        match self.into_doubtful.get(left, right) {
+        match self.into_affected.get(left, right) {
             Joined::NEVER => self.derived.joined(left, right),
             joined if joined.id == self.id => Joined::NEVER,
             joined => joined,
@@ -106,7 +108,7 @@ impl Merges for AllBut<'_> {
     }
 
     fn byte(&self, byte: u8) -> u32 {
-        self.into_doubtful.byte(byte)
+        self.into_affected.byte(byte)
     }
 }
 
@@ -129,12 +131,15 @@ mod tests {
     }
 
     /// The bytes of the tokens that are older than a part.
-    fn early(pair: &Pair) -> Vec<Vec<u8>> {
+    fn out_of_order(pair: &Pair) -> Vec<Vec<u8>> {
         let merger = &pair.merger;
         let tokens = (0..).zip(&merger.tables.tokens[..merger.tables.whole_only_from as usize]);
-        let early = tokens.filter(|(number, token)| token.parts.iter().any(|part| part > number));
+        let out_of_order =
+            tokens.filter(|(number, token)| token.parts.iter().any(|part| part > number));
         let text = |number: u32| pair.model.tokens.get(merger.tables.ids[number as usize]);
-        early.map(|(number, _)| text(number).to_vec()).collect()
+        out_of_order
+            .map(|(number, _)| text(number).to_vec())
+            .collect()
     }
 
     proptest! {
@@ -145,19 +150,19 @@ mod tests {
             corpus in "[abc ]{1,300}",
             merges in 0_usize..80,
             moves in proptest::collection::vec((any::<usize>(), 1_usize..40), 1..4),
-            whole_pieces: bool,
-            pieces in proptest::collection::vec("[abc ]{1,150}", 8),
-            most in 0_usize..20,
+            ignore_merges: bool,
+            pre_tokens in proptest::collection::vec("[abc ]{1,150}", 8),
+            max_ids in 0_usize..20,
         ) {
             let model = hurried(trained(&corpus, 256 + merges), &moves);
-            let mut pair = Pair::of(Model { whole_pieces, ..model });
+            let mut pair = Pair::of(Model { ignore_merges, ..model });
             prop_assert!(pair.is_undone());
             let tokens: Vec<Vec<u8>> = pair.model.tokens.iter().map(|(_, token)| token.to_vec()).collect();
-            let texts = pieces.iter().map(String::as_bytes);
-            for piece in texts.chain(tokens.iter().map(Vec::as_slice)) {
-                pair.agrees(piece)?;
-                if !whole_pieces {
-                    pair.begins(piece, most, 4);
+            let texts = pre_tokens.iter().map(String::as_bytes);
+            for pre_token in texts.chain(tokens.iter().map(Vec::as_slice)) {
+                pair.agrees(pre_token)?;
+                if !ignore_merges {
+                    pair.begins(pre_token, max_ids, 4);
                 }
             }
         }
@@ -171,9 +176,9 @@ mod tests {
         model.merges.reverse();
         let mut pair = Pair::of(model);
         assert!(pair.is_undone());
-        assert_eq!(early(&pair), [b"abcd", &b"abc"[..]]);
-        for piece in all_strings(b"abcd", 7) {
-            pair.agrees(&piece).unwrap();
+        assert_eq!(out_of_order(&pair), [b"abcd", &b"abc"[..]]);
+        for pre_token in all_strings(b"abcd", 7) {
+            pair.agrees(&pre_token).unwrap();
         }
     }
 
@@ -184,10 +189,10 @@ mod tests {
         let mut model = listed(&[(a, b), (ab, a)], MergeOrder::Listed).unwrap();
         model.merges.reverse();
         let mut pair = Pair::of(model);
-        assert_eq!(early(&pair), [b"aba"]);
+        assert_eq!(out_of_order(&pair), [b"aba"]);
         assert_eq!(pair.encode(b"abab"), [257, b]);
-        for piece in all_strings(b"ab", 13).chain([b"ab".repeat(40), b"aab".repeat(30)]) {
-            pair.agrees(&piece).unwrap();
+        for pre_token in all_strings(b"ab", 13).chain([b"ab".repeat(40), b"aab".repeat(30)]) {
+            pair.agrees(&pre_token).unwrap();
         }
     }
 
@@ -195,20 +200,24 @@ mod tests {
     #[ignore = "needs llama3.json; tests/native/test_published_vocabularies.py"]
     fn a_vocabulary_people_use() {
         let model = huggingface::parse(&published("llama3.json")).unwrap();
-        for whole_pieces in [true, false] {
+        for ignore_merges in [true, false] {
             let mut pair = Pair::of(Model {
-                whole_pieces,
+                ignore_merges,
                 ..model.clone()
             });
             assert!(pair.is_undone());
-            let early = early(&pair);
-            assert!((80..100).contains(&early.len()), "{}", early.len());
+            let out_of_order = out_of_order(&pair);
+            assert!(
+                (80..100).contains(&out_of_order.len()),
+                "{}",
+                out_of_order.len()
+            );
             let mut noise = Noise(5);
             for round in 0..2000 {
-                let mut piece = noise.of_tokens(&model, round % 4);
-                piece.extend_from_slice(&early[noise.below(early.len())]);
-                piece.extend(noise.of_tokens(&model, round % 5));
-                pair.agrees(&piece).unwrap();
+                let mut pre_token = noise.of_tokens(&model, round % 4);
+                pre_token.extend_from_slice(&out_of_order[noise.below(out_of_order.len())]);
+                pre_token.extend(noise.of_tokens(&model, round % 5));
+                pair.agrees(&pre_token).unwrap();
             }
         }
     }

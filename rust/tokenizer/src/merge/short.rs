@@ -1,23 +1,23 @@
-//! Short pieces, merged as it is defined: there the tables that the search needs cost more than the merges they spare.
+//! Short pre-tokens, merged as it is defined: there the tables that the search needs cost more than the merges they spare.
 
 use super::pairs::PairTable;
 use super::short_tokens::ShortTokenTable;
 use super::token::NONE;
 
-/// Bytes of the longest short piece.
-pub const SHORT_MOST: usize = 15;
-const PLACES: usize = SHORT_MOST + 1;
+/// Bytes of the longest short pre-token.
+pub const MAX_SHORT_BYTES: usize = 15;
+const PLACES: usize = MAX_SHORT_BYTES + 1;
 const PLACE_BITS: u32 = 4;
 
-/// What short pieces need beside the merges.
+/// What short pre-tokens need beside the merges.
 pub struct Short {
-    /// Pieces that are a token.
+    /// Pre-tokens that are a token.
     pub tokens: ShortTokenTable,
     /// Each two bytes' merge.
     pub bytes: BytePairs,
 }
 
-/// Each two bytes' merge, for the first look-ups of a piece.
+/// Each two bytes' merge, for the first look-ups of a pre-token.
 pub struct BytePairs(Vec<u32>);
 
 impl BytePairs {
@@ -33,7 +33,7 @@ impl BytePairs {
     }
 }
 
-/// A piece on its way to its tokens: each stands where its first byte does.
+/// A pre-token on its way to its tokens: each stands where its first byte does.
 ///
 /// Sets of places are bits of a number, which the loop keeps in a register.
 struct Merging {
@@ -42,22 +42,22 @@ struct Merging {
     merges: [u32; PLACES],
 }
 
-/// Appends the ids of a pre-token of 1 to [`SHORT_MOST`] bytes that is no token as a whole, or is one by its merges. `ids_of` are
+/// Appends the ids of a pre-token of 1 to [`MAX_SHORT_BYTES`] bytes that is no token as a whole, or is one by its merges. `ids_of` are
 /// the model's ids by number.
 #[inline]
 pub fn merge_short(
     ids_of: &[u32],
     pairs: &PairTable,
     short: &Short,
-    piece: &[u8],
+    pre_token: &[u8],
     ids: &mut Vec<u32>,
 ) {
     let mut state = Merging {
         tokens: [0; PLACES],
         merges: [0; PLACES],
     };
-    let mut joinable = state.begin(&short.bytes, piece);
-    let mut standing = (1 << piece.len()) - 1;
+    let mut joinable = state.begin(&short.bytes, pre_token);
+    let mut standing = (1 << pre_token.len()) - 1;
     while joinable != 0 {
         (standing, joinable) = state.join(pairs, standing, joinable);
     }
@@ -70,11 +70,11 @@ pub fn merge_short(
 impl Merging {
     /// Puts the bytes down; returns where two can be joined.
     #[inline]
-    fn begin(&mut self, bytes: &BytePairs, piece: &[u8]) -> u32 {
+    fn begin(&mut self, bytes: &BytePairs, pre_token: &[u8]) -> u32 {
         let mut joinable = 0;
-        let mut left = piece[0];
+        let mut left = pre_token[0];
         self.tokens[0] = u32::from(left);
-        for (place, &right) in piece.iter().enumerate().take(PLACES).skip(1) {
+        for (place, &right) in pre_token.iter().enumerate().take(PLACES).skip(1) {
             self.tokens[place] = u32::from(right);
             joinable |= self.put(place - 1, bytes.get(left, right));
             left = right;

@@ -1,4 +1,4 @@
-//! Short pieces that are a token as a whole: they need no merging. One of three that no cache holds is of this kind.
+//! Short pre-tokens that are a token as a whole: they need no merging. One of three that no cache holds is of this kind.
 
 use super::filtered::FilteredTable;
 use crate::keyed::Keys;
@@ -7,7 +7,7 @@ use crate::short_key::ShortKey;
 const LENGTH_BITS: u32 = 4;
 const NUMBER_SHIFT: u32 = 32 + LENGTH_BITS;
 
-/// Tokens of 2 to [`ShortTokenTable::MOST`] bytes: first word and last word of [`Key`], and the token's number in the high bits of
+/// Tokens of 2 to [`ShortTokenTable::MAX_BYTES`] bytes: first word and last word of [`Key`], and the token's number in the high bits of
 /// the latter, which is never 0.
 pub struct ShortTokenTable {
     table: FilteredTable<[u64; 2]>,
@@ -27,19 +27,19 @@ impl Key {
     fn of(key: ShortKey) -> Option<Self> {
         let last = (key.high << LENGTH_BITS) & ((1 << NUMBER_SHIFT) - 1) | key.len() as u64;
         let first = key.low;
-        (2..=ShortTokenTable::MOST)
+        (2..=ShortTokenTable::MAX_BYTES)
             .contains(&key.len())
             .then_some(Self { first, last })
     }
 }
 
 impl ShortTokenTable {
-    /// Bytes of the longest token kept here; longer ones are merged like any piece.
-    pub const MOST: usize = 12;
+    /// Bytes of the longest token kept here; longer ones are merged like any pre-token.
+    pub const MAX_BYTES: usize = 12;
 
     /// The table of the tokens with these bytes, by their numbers.
     pub fn of(texts: &[&[u8]]) -> Self {
-        let is_short = |text: &&[u8]| (2..=Self::MOST).contains(&text.len());
+        let is_short = |text: &&[u8]| (2..=Self::MAX_BYTES).contains(&text.len());
         let count = texts.iter().filter(|text| is_short(text)).count();
         let mut table = Self {
             table: FilteredTable::of(count, [0; 2]),
@@ -51,14 +51,14 @@ impl ShortTokenTable {
         table
     }
 
-    /// The number of the token that is this piece.
+    /// The number of the token that is this pre-token.
     #[inline]
-    pub fn get(&self, piece: ShortKey) -> Option<u32> {
-        let key = Key::of(piece)?;
+    pub fn get(&self, pre_token: ShortKey) -> Option<u32> {
+        let key = Key::of(pre_token)?;
         let is = |[first, last]: [u64; 2]| {
             first == key.first && last & ((1 << NUMBER_SHIFT) - 1) == key.last
         };
-        let [_, last] = self.table.find(self.hash(piece), is)?;
+        let [_, last] = self.table.find(self.hash(pre_token), is)?;
         Some((last >> NUMBER_SHIFT) as u32)
     }
 
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn every_short_text_has_a_key_of_its_own() {
         let mut texts: Vec<Vec<u8>> = Vec::new();
-        for len in 2..=ShortTokenTable::MOST {
+        for len in 2..=ShortTokenTable::MAX_BYTES {
             texts.extend([vec![0; len], vec![b'a'; len]]);
             for place in 0..len {
                 let mut text = vec![b'a'; len];
@@ -99,7 +99,10 @@ mod tests {
         for (number, text) in (0..).zip(&texts) {
             assert_eq!(table.get(key(text)), Some(number), "{text:?}");
         }
-        assert_eq!(table.get(key(&[b'a'; ShortTokenTable::MOST + 1])), None);
+        assert_eq!(
+            table.get(key(&[b'a'; ShortTokenTable::MAX_BYTES + 1])),
+            None
+        );
         assert_eq!(table.get(key(b"b")), None);
     }
 }

@@ -37,7 +37,7 @@ impl Tables {
             check,
         } = derive::derivations(model, added, bytes);
         let whole_only_from = ids.len() as u32;
-        if model.whole_pieces {
+        if model.ignore_merges {
             ids.extend(whole_only(model, added, &ids));
         }
         let texts: Vec<&[u8]> = (0..)

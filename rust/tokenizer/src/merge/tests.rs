@@ -2,8 +2,8 @@
 
 use super::check::Check;
 use super::merge_loop::{LoopBuffers, Merges, Ranks};
-use super::prefix::append_settled;
-use super::{MergeBuffers, PieceMerger};
+use super::prefix::append_by_steps;
+use super::{MergeBuffers, PreTokenEncoder};
 use crate::format::tiktoken::from_ranks;
 use crate::model::{Merge, MergeOrder, Model, TokenTable};
 use crate::pattern::Pattern;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 /// A model, its tables, and the definition to compare them with.
 pub struct Pair {
     pub model: Model,
-    pub merger: PieceMerger,
+    pub merger: PreTokenEncoder,
     ranks: Ranks,
     buffers: MergeBuffers,
 }
@@ -34,7 +34,7 @@ impl Pair {
             &bytes,
         );
         Self {
-            merger: PieceMerger::of(&model, &bytes),
+            merger: PreTokenEncoder::of(&model, &bytes),
             ranks,
             buffers: MergeBuffers::default(),
             model,
@@ -45,46 +45,50 @@ impl Pair {
         matches!(self.merger.tables.check, Check::Undo(_))
     }
 
-    /// As the engine does: short pieces by their keys.
-    pub fn encode(&mut self, piece: &[u8]) -> Vec<u32> {
+    /// As the engine does: short pre-tokens by their keys.
+    pub fn encode(&mut self, pre_token: &[u8]) -> Vec<u32> {
         let (mut ids, buffers) = (Vec::new(), &mut self.buffers);
-        if (1..=ShortKey::MOST).contains(&piece.len()) {
-            let key = ShortKey::of(piece, 0, piece.len());
-            self.merger.append_short(key, piece, buffers, &mut ids);
+        if (1..=ShortKey::MAX_BYTES).contains(&pre_token.len()) {
+            let key = ShortKey::of(pre_token, 0, pre_token.len());
+            self.merger.append_short(key, pre_token, buffers, &mut ids);
         } else {
-            self.merger.append(piece, buffers, &mut ids);
+            self.merger.append(pre_token, buffers, &mut ids);
         }
         ids
     }
 
     /// By definition: a whole token where the model says so, else merged.
-    pub fn define(&mut self, piece: &[u8]) -> Vec<u32> {
-        if self.model.whole_pieces
-            && let Some((id, _)) = self.model.tokens.iter().find(|(_, token)| *token == piece)
+    pub fn define(&mut self, pre_token: &[u8]) -> Vec<u32> {
+        if self.model.ignore_merges
+            && let Some((id, _)) = self
+                .model
+                .tokens
+                .iter()
+                .find(|(_, token)| *token == pre_token)
         {
             return vec![id];
         }
         let mut ids = Vec::new();
         self.ranks
-            .merge(piece, &mut LoopBuffers::default(), &mut ids);
+            .merge(pre_token, &mut LoopBuffers::default(), &mut ids);
         ids
     }
 
     /// Like `agrees`, where merging arrives at each token: no look through them all.
-    pub fn agrees_merged(&mut self, piece: &[u8]) -> Result<(), TestCaseError> {
+    pub fn agrees_merged(&mut self, pre_token: &[u8]) -> Result<(), TestCaseError> {
         let mut defined = Vec::new();
         self.ranks
-            .merge(piece, &mut LoopBuffers::default(), &mut defined);
-        prop_assert_eq!(self.encode(piece), defined);
+            .merge(pre_token, &mut LoopBuffers::default(), &mut defined);
+        prop_assert_eq!(self.encode(pre_token), defined);
         Ok(())
     }
 
     /// Cold, and from the caches of before; by a key or without one.
-    pub fn agrees(&mut self, piece: &[u8]) -> Result<(), TestCaseError> {
-        let (defined, mut ids) = (self.define(piece), Vec::new());
-        prop_assert_eq!(self.encode(piece), defined.clone());
-        prop_assert_eq!(self.encode(piece), defined.clone());
-        self.merger.append(piece, &mut self.buffers, &mut ids);
+    pub fn agrees(&mut self, pre_token: &[u8]) -> Result<(), TestCaseError> {
+        let (defined, mut ids) = (self.define(pre_token), Vec::new());
+        prop_assert_eq!(self.encode(pre_token), defined.clone());
+        prop_assert_eq!(self.encode(pre_token), defined.clone());
+        self.merger.append(pre_token, &mut self.buffers, &mut ids);
         prop_assert_eq!(ids, defined);
         Ok(())
     }
@@ -118,11 +122,11 @@ pub fn listed(merges: &[(u32, u32)], order: MergeOrder) -> Option<Model> {
     Some(Model {
         nfc: false,
         prefix_space: false,
-        cutter: Pattern::Gpt2.into(),
+        pre_tokenizer: Pattern::Gpt2.into(),
         tokens: TokenTable::of((0..).zip(tokens).collect()),
         merges: kept,
         order,
-        whole_pieces: false,
+        ignore_merges: false,
         unknown: crate::model::Unknown::Refused,
         added: Vec::new(),
         post_processor: serde_json::Value::Null,
@@ -152,9 +156,9 @@ fn wild_merges() -> impl Strategy<Value = Vec<(u32, u32)>> {
 }
 
 /// All strings of these letters up to a length.
-pub fn all_strings(letters: &[u8], most: usize) -> impl Iterator<Item = Vec<u8>> {
+pub fn all_strings(letters: &[u8], max_ids: usize) -> impl Iterator<Item = Vec<u8>> {
     let count = letters.len();
-    (1..=most).flat_map(move |len| {
+    (1..=max_ids).flat_map(move |len| {
         (0..count.pow(len as u32)).map(move |mut number| {
             let mut text = vec![0; len];
             for byte in &mut text {
@@ -183,37 +187,37 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn trained_merges(corpus in "[ab ]{1,200}", pieces in proptest::collection::vec("[ab ]{1,150}", 8), merges in 0_usize..80) {
+    fn trained_merges(corpus in "[ab ]{1,200}", pre_tokens in proptest::collection::vec("[ab ]{1,150}", 8), merges in 0_usize..80) {
         let mut pair = Pair::of(trained(&corpus, 256 + merges));
         prop_assert!(pair.is_undone());
-        for piece in pieces {
-            pair.agrees(piece.as_bytes())?;
+        for pre_token in pre_tokens {
+            pair.agrees(pre_token.as_bytes())?;
         }
     }
 
     #[test]
-    fn any_merges_in_the_order_they_were_made(merges in wild_merges(), pieces in proptest::collection::vec("[abc]{1,100}", 8)) {
+    fn any_merges_in_the_order_they_were_made(merges in wild_merges(), pre_tokens in proptest::collection::vec("[abc]{1,100}", 8)) {
         for order in [MergeOrder::Listed, MergeOrder::JoinedId] {
             let mut pair = Pair::of(listed(&merges, order).unwrap());
-            for piece in &pieces {
-                pair.agrees(piece.as_bytes())?;
+            for pre_token in &pre_tokens {
+                pair.agrees(pre_token.as_bytes())?;
             }
         }
     }
 
     #[test]
-    fn any_merges_in_any_order(merges in wild_merges(), seed: u64, pieces in proptest::collection::vec("[abc]{1,100}", 8)) {
+    fn any_merges_in_any_order(merges in wild_merges(), seed: u64, pre_tokens in proptest::collection::vec("[abc]{1,100}", 8)) {
         let mut pair = Pair::of(shuffled(listed(&merges, MergeOrder::Listed).unwrap(), seed));
-        for piece in &pieces {
-            pair.agrees(piece.as_bytes())?;
+        for pre_token in &pre_tokens {
+            pair.agrees(pre_token.as_bytes())?;
         }
     }
 
     #[test]
-    fn every_cut_of_a_token_as_in_rank_files(merges in wild_merges(), seed: u64, whole: bool, pieces in proptest::collection::vec("[abc]{1,100}", 8)) {
+    fn every_cut_of_a_token_as_in_rank_files(merges in wild_merges(), seed: u64, whole: bool, pre_tokens in proptest::collection::vec("[abc]{1,100}", 8)) {
         let mut pair = Pair::of(ranked(&listed(&merges, MergeOrder::Listed).unwrap(), seed, whole));
-        for piece in &pieces {
-            pair.agrees(piece.as_bytes())?;
+        for pre_token in &pre_tokens {
+            pair.agrees(pre_token.as_bytes())?;
         }
         let tokens: Vec<Vec<u8>> = pair.model.tokens.iter().map(|(_, token)| token.to_vec()).collect();
         for token in tokens {
@@ -223,7 +227,7 @@ proptest! {
 }
 
 /// The rank file with these tokens, in this order or (odd seeds) any other.
-fn ranked(model: &Model, seed: u64, whole_pieces: bool) -> Model {
+fn ranked(model: &Model, seed: u64, ignore_merges: bool) -> Model {
     let mut order: Vec<u32> = (256..model.tokens.len() as u32).collect();
     if seed % 2 == 1 {
         order.sort_by_key(|&id| u64::from(id).wrapping_mul(seed).rotate_left(31));
@@ -252,7 +256,7 @@ fn ranked(model: &Model, seed: u64, whole_pieces: bool) -> Model {
     Model {
         merges,
         order: MergeOrder::JoinedId,
-        whole_pieces,
+        ignore_merges,
         tokens: TokenTable::of(tokens),
         ..model.clone()
     }
@@ -260,35 +264,35 @@ fn ranked(model: &Model, seed: u64, whole_pieces: bool) -> Model {
 
 impl Pair {
     /// The first tokens alone are the first tokens of all; `true` if they were found without the rest.
-    pub fn begins(&mut self, piece: &[u8], most: usize, at_a_time: usize) -> bool {
-        let mut whole = self.encode(piece);
-        whole.truncate(most);
+    pub fn begins(&mut self, pre_token: &[u8], max_ids: usize, at_a_time: usize) -> bool {
+        let mut whole = self.encode(pre_token);
+        whole.truncate(max_ids);
         let mut first = Vec::new();
         self.merger
-            .append_at_most(piece, most, &mut self.buffers, &mut first);
-        assert_eq!(first, whole, "{piece:?}");
+            .append_at_most(pre_token, max_ids, &mut self.buffers, &mut first);
+        assert_eq!(first, whole, "{pre_token:?}");
         first.clear();
-        let is_settled = append_settled(
+        let is_settled = append_by_steps(
             &self.merger.tables,
-            piece,
-            most,
+            pre_token,
+            max_ids,
             at_a_time,
             &mut self.buffers,
             &mut first,
         );
-        assert!(!is_settled || first == whole, "{piece:?}");
+        assert!(!is_settled || first == whole, "{pre_token:?}");
         is_settled
     }
 }
 
 proptest! {
     #[test]
-    fn the_first_tokens_alone(merges in wild_merges(), seed: u64, pieces in proptest::collection::vec("[abc]{1,400}", 4), most in 0_usize..50, at_a_time in 1_usize..60) {
+    fn the_first_tokens_alone(merges in wild_merges(), seed: u64, pre_tokens in proptest::collection::vec("[abc]{1,400}", 4), max_ids in 0_usize..50, at_a_time in 1_usize..60) {
         let model = listed(&merges, MergeOrder::Listed).unwrap();
         for model in [shuffled(model.clone(), seed), model] {
             let mut pair = Pair::of(model);
-            for piece in &pieces {
-                pair.begins(piece.as_bytes(), most, at_a_time);
+            for pre_token in &pre_tokens {
+                pair.begins(pre_token.as_bytes(), max_ids, at_a_time);
             }
         }
     }
@@ -300,11 +304,11 @@ fn the_first_tokens_of_a_flood_do_not_take_the_rest_of_it() {
     for (name, model) in vocabularies() {
         let mut pair = Pair::of(model);
         for (flood, text) in floods(20_000) {
-            for most in [1, 10] {
-                assert!(pair.begins(&text, most, 4), "{name} {flood} {most}");
+            for max_ids in [1, 10] {
+                assert!(pair.begins(&text, max_ids, 4), "{name} {flood} {max_ids}");
                 pair.buffers = MergeBuffers::default();
                 pair.merger
-                    .append_at_most(&text, most, &mut pair.buffers, &mut Vec::new());
+                    .append_at_most(&text, max_ids, &mut pair.buffers, &mut Vec::new());
                 assert!(
                     pair.buffers.steps() < 40_000,
                     "{name} {flood}: {} steps",
@@ -323,8 +327,8 @@ fn all_short_strings_of_two_letters() {
         ("aabbabab abab bbaa", 30),
     ] {
         let mut pair = Pair::of(trained(corpus, 256 + merges));
-        for piece in all_strings(b"ab", 13) {
-            pair.agrees(&piece).unwrap();
+        for pre_token in all_strings(b"ab", 13) {
+            pair.agrees(&pre_token).unwrap();
         }
     }
 }
@@ -355,7 +359,7 @@ fn all_merges(there: u32, count: usize) -> Vec<Vec<(u32, u32)>> {
 
 #[test]
 fn every_model_of_three_merges_in_every_order() {
-    let pieces: Vec<Vec<u8>> = all_strings(b"ab", 7).collect();
+    let pre_tokens: Vec<Vec<u8>> = all_strings(b"ab", 7).collect();
     for merges in all_merges(2, 3) {
         // Merges that spell one token twice leave numbers without a token.
         let Some(model) = listed(&merges, MergeOrder::Listed) else {
@@ -375,8 +379,8 @@ fn every_model_of_three_merges_in_every_order() {
                 merges,
                 ..model.clone()
             });
-            for piece in &pieces {
-                pair.agrees_merged(piece).unwrap();
+            for pre_token in &pre_tokens {
+                pair.agrees_merged(pre_token).unwrap();
             }
         }
     }
@@ -401,8 +405,8 @@ fn a_merge_that_stands_twice_has_its_last_rank() {
     model.merges.push(model.merges[0]);
     let mut pair = Pair::of(model);
     assert!(!pair.is_undone());
-    for piece in all_strings(b"abc", 7) {
-        pair.agrees(&piece).unwrap();
+    for pre_token in all_strings(b"abc", 7) {
+        pair.agrees(&pre_token).unwrap();
     }
 }
 
@@ -470,21 +474,21 @@ fn vocabularies_people_use() {
         assert!(pair.is_undone(), "{name}");
         let mut noise = Noise(1);
         for round in 0..3000 {
-            let piece = noise.of_tokens(&pair.model, 1 + round % 12);
-            if !piece.is_empty() {
-                pair.agrees_merged(&piece).unwrap();
+            let pre_token = noise.of_tokens(&pair.model, 1 + round % 12);
+            if !pre_token.is_empty() {
+                pair.agrees_merged(&pre_token).unwrap();
             }
         }
-        for (_, piece) in floods(3000) {
-            pair.agrees_merged(&piece).unwrap();
+        for (_, pre_token) in floods(3000) {
+            pair.agrees_merged(&pre_token).unwrap();
             for len in 1..60 {
-                pair.agrees_merged(&piece[..len]).unwrap();
+                pair.agrees_merged(&pre_token[..len]).unwrap();
             }
         }
     }
 }
 
-/// Text that is one piece and not like language.
+/// Text that is one pre-token and not like language.
 fn floods(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
     let mut noise = Noise(7);
     let small = "abcdefghijklmnopqrstuvwxyz";
@@ -540,7 +544,7 @@ fn work_grows_with_the_text(models: impl IntoIterator<Item = (&'static str, Mode
 }
 
 #[test]
-fn pieces_of_every_length_around_the_borders_of_the_ways() {
+fn pre_tokens_of_every_length_around_the_borders_of_the_ways() {
     let mut pair = Pair::of(trained("abcabcabc abab cabc abcab", 290));
     let mut noise = Noise(3);
     for len in (1..70).chain(126..132) {
@@ -551,7 +555,7 @@ fn pieces_of_every_length_around_the_borders_of_the_ways() {
 }
 
 #[test]
-fn what_is_remembered_of_a_long_piece_is_kept_small() {
+fn what_is_remembered_of_a_long_pre_token_is_kept_small() {
     let mut pair = Pair::of(trained("ab", 257));
     pair.agrees(&vec![b'b'; 1 << 20]).unwrap();
     assert!(pair.buffers.dead_ends.capacity() <= 1 << 10);

@@ -232,15 +232,15 @@ impl<'s> Translator<'s> {
     fn repeat_counted(&mut self) -> Outcome {
         self.check_repeatable('{')?;
         let (counts, _) = self.ahead().split_once('}').ok_or("a { is not closed")?;
-        let (least, most) = counts.split_once(',').unwrap_or((counts, counts));
+        let (min, max) = counts.split_once(',').unwrap_or((counts, counts));
         let number = |text: &str| {
             text.parse::<u32>()
                 .ok()
                 .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
         };
-        let valid = match (number(least), most, number(most)) {
+        let valid = match (number(min), max, number(max)) {
             (Some(_), "", _) => true,
-            (Some(least), _, Some(most)) => least <= most,
+            (Some(min), _, Some(max)) => min <= max,
             _ => false,
         };
         if !valid {

@@ -2,7 +2,7 @@
 //!
 //! Each search is linear in what it looks at, but many searches may look at the same bytes (`a*b|a`): their sum is limited.
 
-use super::steps::Steps;
+use super::step_budget::StepBudget;
 use regex_automata::hybrid::{dfa, regex};
 use regex_automata::nfa::thompson;
 use regex_automata::util::primitives::PatternID;
@@ -37,11 +37,11 @@ pub enum Found {
 }
 
 impl Linear {
-    /// Compiles `parts`, within `size_most` bytes.
-    pub fn new(parts: &[String], size_most: usize) -> Result<Self, String> {
+    /// Compiles `parts`, within `max_bytes` bytes.
+    pub fn new(parts: &[String], max_bytes: usize) -> Result<Self, String> {
         let built = regex::Regex::builder()
             .syntax(syntax::Config::new().nest_limit(100))
-            .thompson(thompson::Config::new().nfa_size_limit(Some(size_most)))
+            .thompson(thompson::Config::new().nfa_size_limit(Some(max_bytes)))
             .dfa(
                 dfa::Config::new()
                     .match_kind(MatchKind::LeftmostFirst)
@@ -86,7 +86,7 @@ impl Linear {
         memory: &mut regex::Cache,
         text: &str,
         at: usize,
-        steps: &mut Steps<'_>,
+        steps: &mut StepBudget<'_>,
     ) -> Found {
         let (forward, reverse) = (self.regex.forward(), self.regex.reverse());
         let (cache, cache_back) = memory.as_parts_mut();

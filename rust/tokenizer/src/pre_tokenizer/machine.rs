@@ -3,23 +3,19 @@
 //! Where it goes back to is a list of its own, so that no text makes the call stack grow: only groups within groups do.
 
 use super::program::{Program, Step};
-use super::steps::Steps;
+use super::step_budget::StepBudget;
 
 /// Steps between two looks at the flag of who waits.
-const BETWEEN_LOOKS: u32 = 1 << 16;
+const BETWEEN_CHECKS: u32 = 1 << 16;
 /// Places to go back to that are remembered at most.
-const MOST_WAYS: usize = 1 << 22;
+const MAX_BRANCHES: usize = 1 << 22;
 
 /// Where it goes on if what follows fails.
-enum Way {
+enum Branch {
     /// At this instruction and place.
     At(usize, usize),
     /// Behind a run of characters, one character less each time down to the first place.
-    Shorter {
-        next: usize,
-        least: usize,
-        at: usize,
-    },
+    Shorter { next: usize, min: usize, at: usize },
     /// A slot gets the place back that it had.
     Slot(usize, usize),
 }
@@ -31,22 +27,22 @@ pub struct Ended;
 pub struct Machine<'m, 's> {
     program: &'m Program,
     text: &'m str,
-    ways: Vec<Way>,
+    branches: Vec<Branch>,
     slots: Vec<usize>,
-    steps: &'m mut Steps<'s>,
-    since_look: u32,
+    steps: &'m mut StepBudget<'s>,
+    since_check: u32,
 }
 
 impl<'m, 's> Machine<'m, 's> {
     /// A machine that takes its steps from `steps`.
-    pub fn of(program: &'m Program, text: &'m str, steps: &'m mut Steps<'s>) -> Self {
+    pub fn of(program: &'m Program, text: &'m str, steps: &'m mut StepBudget<'s>) -> Self {
         Self {
             program,
             text,
-            ways: Vec::new(),
+            branches: Vec::new(),
             slots: vec![0; program.slots],
             steps,
-            since_look: 0,
+            since_check: 0,
         }
     }
 
@@ -67,10 +63,10 @@ impl<'m, 's> Machine<'m, 's> {
     /// Counts steps.
     #[inline]
     fn count(&mut self, steps: u64) -> Result<(), Ended> {
-        self.since_look += 1;
-        if self.since_look >= BETWEEN_LOOKS {
-            self.since_look = 0;
-            if self.steps.stop().asked() {
+        self.since_check += 1;
+        if self.since_check >= BETWEEN_CHECKS {
+            self.since_check = 0;
+            if self.steps.cancel_flag().is_raised() {
                 return Err(Ended);
             }
         }
@@ -81,24 +77,24 @@ impl<'m, 's> Machine<'m, 's> {
         }
     }
 
-    fn go_back_to(&mut self, way: Way) -> Result<(), Ended> {
-        if self.ways.len() >= MOST_WAYS {
+    fn push(&mut self, way: Branch) -> Result<(), Ended> {
+        if self.branches.len() >= MAX_BRANCHES {
             // As many steps are not left in any text that is not far larger.
             self.steps.take(u64::MAX);
             return Err(Ended);
         }
-        self.ways.push(way);
+        self.branches.push(way);
         Ok(())
     }
 
     /// Where the instructions from `next` to their [`Step::Done`] end, begun at `at`. Ways that are left are forgotten.
     fn run(&mut self, mut next: usize, mut at: usize) -> Result<Option<usize>, Ended> {
-        let before = self.ways.len();
+        let before = self.branches.len();
         loop {
             self.count(1)?;
             let on = match &self.program.steps[next] {
                 Step::Done => {
-                    self.ways.truncate(before);
+                    self.branches.truncate(before);
                     return Ok(Some(at));
                 }
                 Step::One(set) => match self.text[at..].chars().next() {
@@ -110,7 +106,7 @@ impl<'m, 's> Machine<'m, 's> {
                 Step::Run { .. } => self.run_of(next, at)?.map(|end| (next + 1, end)),
                 Step::Either(first, second) => {
                     let (first, second) = (*first, *second);
-                    self.go_back_to(Way::At(second, at))?;
+                    self.push(Branch::At(second, at))?;
                     Some((first, at))
                 }
                 Step::Jump(to) => Some((*to, at)),
@@ -119,7 +115,7 @@ impl<'m, 's> Machine<'m, 's> {
                 Step::Mark(slot) => {
                     let slot = *slot;
                     let old = std::mem::replace(&mut self.slots[slot], at);
-                    self.go_back_to(Way::Slot(slot, old))?;
+                    self.push(Branch::Slot(slot, old))?;
                     Some((next + 1, at))
                 }
                 Step::IfMoved(slot, to) => {
@@ -147,7 +143,7 @@ impl<'m, 's> Machine<'m, 's> {
                     self.run(next + 1, at)?.map(|place| (end, place))
                 }
             };
-            match on.or_else(|| self.another_way(before)) {
+            match on.or_else(|| self.next_branch(before)) {
                 Some(on) => (next, at) = on,
                 None => return Ok(None),
             }
@@ -155,19 +151,19 @@ impl<'m, 's> Machine<'m, 's> {
     }
 
     /// The latest way that is left.
-    fn another_way(&mut self, before: usize) -> Option<(usize, usize)> {
-        while self.ways.len() > before {
-            match self.ways.pop()? {
-                Way::At(next, at) => return Some((next, at)),
-                Way::Slot(slot, old) => self.slots[slot] = old,
-                Way::Shorter { next, least, at } => {
+    fn next_branch(&mut self, before: usize) -> Option<(usize, usize)> {
+        while self.branches.len() > before {
+            match self.branches.pop()? {
+                Branch::At(next, at) => return Some((next, at)),
+                Branch::Slot(slot, old) => self.slots[slot] = old,
+                Branch::Shorter { next, min, at } => {
                     let last = self.text[..at]
                         .chars()
                         .next_back()
                         .map_or(0, char::len_utf8);
                     let at = at - last;
-                    if at > least {
-                        self.ways.push(Way::Shorter { next, least, at });
+                    if at > min {
+                        self.branches.push(Branch::Shorter { next, min, at });
                     }
                     return Some((next, at));
                 }
@@ -180,8 +176,8 @@ impl<'m, 's> Machine<'m, 's> {
     fn run_of(&mut self, next: usize, at: usize) -> Result<Option<usize>, Ended> {
         let Step::Run {
             set,
-            least,
-            most,
+            min,
+            max,
             kept,
         } = &self.program.steps[next]
         else {
@@ -189,22 +185,22 @@ impl<'m, 's> Machine<'m, 's> {
         };
         let (mut end, mut count, mut shortest) = (at, 0_u32, at);
         for character in self.text[at..].chars() {
-            if count == *most || !set.has(character) {
+            if count == *max || !set.has(character) {
                 break;
             }
             end += character.len_utf8();
             count += 1;
-            if count == *least {
+            if count == *min {
                 shortest = end;
             }
         }
-        let is_enough = count >= *least;
+        let is_enough = count >= *min;
         let may_shrink = is_enough && !kept && end > shortest;
         self.count(u64::from(count))?;
         if may_shrink {
-            self.go_back_to(Way::Shorter {
+            self.push(Branch::Shorter {
                 next: next + 1,
-                least: shortest,
+                min: shortest,
                 at: end,
             })?;
         }

@@ -1,4 +1,4 @@
-//! What cuts text into pieces: a named pattern, or steps of the user's own, each cutting what the one before it left.
+//! What cuts text into pre-tokens: a named pattern, or steps of the user's own, each cutting what the one before it left.
 
 mod dialect;
 mod linear;
@@ -7,10 +7,10 @@ mod node;
 mod program;
 mod regex;
 mod set;
-mod steps;
+mod step_budget;
 
-use self::steps::Steps;
-use crate::cancel::Stop;
+use self::step_budget::StepBudget;
+use crate::cancel::CancelFlag;
 use crate::error::Result;
 use crate::pattern::Pattern;
 use crate::scan;
@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 pub use regex::Regex;
 
-/// How text is cut into pieces before merging. No token crosses a piece.
+/// How text is cut into pre-tokens before merging. No token crosses a pre-token.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Cutter {
+pub enum PreTokenizer {
     /// A hand-written scanner. It cannot fail.
     Named(Pattern),
     /// Regular expressions, one after the other. They can come to their limit of steps.
@@ -32,17 +32,17 @@ pub enum Cutter {
 pub enum Step {
     /// A hand-written scanner.
     Named(Pattern),
-    /// The matches of a regular expression are pieces, and so is the text between them.
+    /// The matches of a regular expression are pre-tokens, and so is the text between them.
     Regex(Regex),
 }
 
-impl From<Pattern> for Cutter {
+impl From<Pattern> for PreTokenizer {
     fn from(pattern: Pattern) -> Self {
         Self::Named(pattern)
     }
 }
 
-impl Cutter {
+impl PreTokenizer {
     /// The cutter for a name or a regular expression. What holds only letters, digits, `-` and `_` is taken for a name.
     ///
     /// # Errors
@@ -75,30 +75,30 @@ impl Cutter {
         }
     }
 
-    /// Calls `piece(start, end)` for each piece of `text`, in order; the pieces tile the text.
+    /// Calls `pre_token(start, end)` for each pre-token of `text`, in order; the pre-tokens tile the text.
     ///
     /// Regular expressions see characters: where bytes are not UTF-8, the text before and after them is cut each on its
-    /// own, and a run of such bytes is a piece. (To a named pattern such a byte is a character like a punctuation mark.)
+    /// own, and a run of such bytes is a pre-token. (To a named pattern such a byte is a character like a punctuation mark.)
     ///
     /// # Errors
     /// [`crate::TokenizerError::PatternSteps`] if regular expressions come to their limit, which grows with the text;
-    /// [`crate::TokenizerError::Interrupted`] if `stop` was raised while they were looked for.
-    pub fn for_each_piece(
+    /// [`crate::TokenizerError::Interrupted`] if `cancel` was raised while they were looked for.
+    pub fn for_each_pre_token(
         &self,
         text: &[u8],
-        stop: &Stop,
-        mut piece: impl FnMut(usize, usize),
+        cancel: &CancelFlag,
+        mut pre_token: impl FnMut(usize, usize),
     ) -> Result<()> {
         match self {
-            Self::Named(pattern) => scan::for_each_piece(*pattern, text, piece),
+            Self::Named(pattern) => scan::for_each_pre_token(*pattern, text, pre_token),
             Self::Steps(steps) => {
-                let mut left = Steps::of(text.len(), stop);
-                for stretch in stretches(text) {
-                    match stretch {
-                        Stretch::Text { start, text } => {
-                            cut(steps, text, start, &mut left, &mut piece)?
+                let mut left = StepBudget::of(text.len(), cancel);
+                for run in byte_runs(text) {
+                    match run {
+                        ByteRun::Text { start, text } => {
+                            split(steps, text, start, &mut left, &mut pre_token)?
                         }
-                        Stretch::Other { start, end } => piece(start, end),
+                        ByteRun::Invalid { start, end } => pre_token(start, end),
                     }
                 }
             }
@@ -111,7 +111,7 @@ impl Step {
     /// The step for a regular expression: its scanner where we have one.
     ///
     /// # Errors
-    /// As [`Cutter::of`].
+    /// As [`PreTokenizer::of`].
     pub fn of_regex(regex: &str) -> Result<Self> {
         Ok(match Pattern::of_regex(regex) {
             Some(pattern) => Self::Named(pattern),
@@ -135,47 +135,47 @@ impl Step {
     }
 }
 
-/// Cuts `text`, which begins at `base`, by the first step, and each piece by the steps after it.
-fn cut(
+/// Cuts `text`, which begins at `base`, by the first step, and each pre-token by the steps after it.
+fn split(
     steps: &[Step],
     text: &str,
     base: usize,
-    left: &mut Steps<'_>,
-    piece: &mut dyn FnMut(usize, usize),
+    left: &mut StepBudget<'_>,
+    pre_token: &mut dyn FnMut(usize, usize),
 ) -> Result<()> {
     let Some((step, rest)) = steps.split_first() else {
-        piece(base, base + text.len());
+        pre_token(base, base + text.len());
         return Ok(());
     };
     let mut outcome = Ok(());
-    let mut deeper = |start: usize, end: usize, left: &mut Steps<'_>| {
+    let mut deeper = |start: usize, end: usize, left: &mut StepBudget<'_>| {
         if rest.is_empty() {
-            piece(base + start, base + end);
+            pre_token(base + start, base + end);
         } else if outcome.is_ok() {
-            outcome = cut(rest, &text[start..end], base + start, left, piece);
+            outcome = split(rest, &text[start..end], base + start, left, pre_token);
         }
     };
     match step {
         Step::Named(pattern) => {
-            scan::for_each_piece(*pattern, text.as_bytes(), |start, end| {
+            scan::for_each_pre_token(*pattern, text.as_bytes(), |start, end| {
                 deeper(start, end, left)
             });
         }
         Step::Regex(regex) => regex
-            .for_each_piece(text, left, &mut deeper)
-            .map_err(|error| error.further_on(base))?,
+            .for_each_pre_token(text, left, &mut deeper)
+            .map_err(|error| error.at_offset(base))?,
     }
     outcome
 }
 
 /// A stretch of bytes that is text, or is not.
-enum Stretch<'t> {
+enum ByteRun<'t> {
     Text { start: usize, text: &'t str },
-    Other { start: usize, end: usize },
+    Invalid { start: usize, end: usize },
 }
 
 /// The well-formed stretches of `bytes`, and what lies between them, in order.
-fn stretches(bytes: &[u8]) -> impl Iterator<Item = Stretch<'_>> {
+fn byte_runs(bytes: &[u8]) -> impl Iterator<Item = ByteRun<'_>> {
     let mut chunks = bytes.utf8_chunks().peekable();
     let mut at = 0;
     let mut invalid = None;
@@ -187,7 +187,7 @@ fn stretches(bytes: &[u8]) -> impl Iterator<Item = Stretch<'_>> {
                 end += next.invalid().len();
             }
             at = end;
-            return Some(Stretch::Other { start, end });
+            return Some(ByteRun::Invalid { start, end });
         }
         let chunk = chunks.next()?;
         let (start, text) = (at, chunk.valid());
@@ -197,9 +197,9 @@ fn stretches(bytes: &[u8]) -> impl Iterator<Item = Stretch<'_>> {
         if !chunk.invalid().is_empty() {
             invalid = Some(broken);
         }
-        Some(Stretch::Text { start, text })
+        Some(ByteRun::Text { start, text })
     })
-    .filter(|stretch| !matches!(stretch, Stretch::Text { text: "", .. }))
+    .filter(|run| !matches!(run, ByteRun::Text { text: "", .. }))
 }
 
 #[cfg(test)]
@@ -207,49 +207,52 @@ mod tests {
     use super::*;
     use crate::error::TokenizerError;
 
-    fn pieces<'t>(cutter: &Cutter, text: &'t [u8]) -> Vec<&'t [u8]> {
-        let mut pieces = Vec::new();
-        cutter
-            .for_each_piece(text, &Stop::default(), |start, end| {
-                pieces.push(&text[start..end])
+    fn pre_tokens<'t>(pre_tokenizer: &PreTokenizer, text: &'t [u8]) -> Vec<&'t [u8]> {
+        let mut pre_tokens = Vec::new();
+        pre_tokenizer
+            .for_each_pre_token(text, &CancelFlag::default(), |start, end| {
+                pre_tokens.push(&text[start..end])
             })
             .unwrap();
-        assert_eq!(pieces.concat(), text);
-        pieces
+        assert_eq!(pre_tokens.concat(), text);
+        pre_tokens
     }
 
     #[test]
-    fn matches_are_pieces_and_so_is_what_lies_between() {
-        let cutter = Cutter::of(r"\p{N}{1,3}|[a-z]+").unwrap();
+    fn matches_are_pre_tokens_and_so_is_what_lies_between() {
+        let pre_tokenizer = PreTokenizer::of(r"\p{N}{1,3}|[a-z]+").unwrap();
         let expected: [&[u8]; 6] = [b"--", b"abc", b"123", b"4", b" + ", b"x"];
-        assert_eq!(pieces(&cutter, b"--abc1234 + x"), expected);
+        assert_eq!(pre_tokens(&pre_tokenizer, b"--abc1234 + x"), expected);
     }
 
     #[test]
     fn steps_cut_what_the_ones_before_them_left() {
         let steps = [r"\p{N}{1,3}", r" ?\p{L}+"].map(|regex| Step::of_regex(regex).unwrap());
-        let cutter = Cutter::of_steps(steps.into());
+        let pre_tokenizer = PreTokenizer::of_steps(steps.into());
         let expected: [&[u8]; 5] = [b"ab", b" cd", b"123", b"4", b" ef"];
-        assert_eq!(pieces(&cutter, b"ab cd1234 ef"), expected);
-        assert_eq!(cutter.name(), r"\p{N}{1,3} then  ?\p{L}+");
+        assert_eq!(pre_tokens(&pre_tokenizer, b"ab cd1234 ef"), expected);
+        assert_eq!(pre_tokenizer.name(), r"\p{N}{1,3} then  ?\p{L}+");
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_pieces_of_their_own() {
-        let cutter = Cutter::of(r"\S+").unwrap();
+    fn bytes_that_are_no_text_are_pre_tokens_of_their_own() {
+        let pre_tokenizer = PreTokenizer::of(r"\S+").unwrap();
         let expected: [&[u8]; 5] = [b"\xFF\xE4\xB8", b"ab", b" ", "é".as_bytes(), b"\xC3"];
-        assert_eq!(pieces(&cutter, b"\xFF\xE4\xB8ab \xC3\xA9\xC3"), expected);
+        assert_eq!(
+            pre_tokens(&pre_tokenizer, b"\xFF\xE4\xB8ab \xC3\xA9\xC3"),
+            expected
+        );
     }
 
     #[test]
     fn a_word_is_taken_for_a_name() {
         assert!(matches!(
-            Cutter::of("gpt5"),
+            PreTokenizer::of("gpt5"),
             Err(TokenizerError::UnknownPattern { .. })
         ));
-        assert_eq!(Cutter::of("llama3").unwrap(), Pattern::Gpt4.into());
+        assert_eq!(PreTokenizer::of("llama3").unwrap(), Pattern::Gpt4.into());
         assert_eq!(
-            Cutter::of(Pattern::Qwen.regex()).unwrap(),
+            PreTokenizer::of(Pattern::Qwen.regex()).unwrap(),
             Pattern::Qwen.into()
         );
     }

@@ -59,8 +59,8 @@ impl Node {
                 let first = lengths.next()??;
                 lengths.all(|length| length == Some(first)).then_some(first)
             }
-            Self::Repeat(node, least, most, _) => {
-                (Some(*least) == *most).then(|| node.length()?.checked_mul(*least))?
+            Self::Repeat(node, min, max, _) => {
+                (Some(*min) == *max).then(|| node.length()?.checked_mul(*min))?
             }
             Self::Atomic(node) => node.length(),
         }
@@ -182,40 +182,40 @@ impl<'t> Parser<'t> {
     }
 
     fn repeated(&mut self, node: Node) -> Outcome<Node> {
-        let (least, most) = match self.rest.peek() {
+        let (min, max) = match self.rest.peek() {
             Some((_, '*')) => (0, None),
             Some((_, '+')) => (1, None),
             Some((_, '?')) => (0, Some(1)),
             Some((_, '{')) => {
                 let inside = self.ahead()[1..].split_once('}');
                 let (counts, _) = inside.ok_or("a { is not closed")?;
-                let (least, most) = counts.split_once(',').unwrap_or((counts, counts));
+                let (min, max) = counts.split_once(',').unwrap_or((counts, counts));
                 let number = |text: &str| {
                     let number = text.parse::<u32>();
                     number.map_err(|_| format!("the repetition {{{counts}}} is not covered"))
                 };
-                let most = if most.is_empty() {
+                let max = if max.is_empty() {
                     None
                 } else {
-                    Some(number(most)?)
+                    Some(number(max)?)
                 };
-                let counts = (number(least)?, most);
+                let counts = (number(min)?, max);
                 while self.rest.next().is_some_and(|(_, inside)| inside != '}') {}
                 return Ok(self.of_kind(node, counts));
             }
             _ => return Ok(node),
         };
         self.rest.next();
-        Ok(self.of_kind(node, (least, most)))
+        Ok(self.of_kind(node, (min, max)))
     }
 
-    fn of_kind(&mut self, node: Node, (least, most): (u32, Option<u32>)) -> Node {
+    fn of_kind(&mut self, node: Node, (min, max): (u32, Option<u32>)) -> Node {
         let kind = match () {
             () if self.skip_if("?") => Kind::Lazy,
             () if self.skip_if("+") => Kind::Possessive,
             () => Kind::Greedy,
         };
-        Node::Repeat(Box::new(node), least, most, kind)
+        Node::Repeat(Box::new(node), min, max, kind)
     }
 }
 

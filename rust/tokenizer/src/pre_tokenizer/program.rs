@@ -4,18 +4,18 @@ use super::node::{Kind, Node, Outcome};
 use super::set::Set;
 
 /// Instructions a program may have.
-const MOST: usize = 1 << 17;
+const MAX_INSTRUCTIONS: usize = 1 << 17;
 
 /// An instruction; the next one follows but where it says otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// One character of a set.
     One(Set),
-    /// As many characters of a set as there are, at most `most`; fewer if the rest asks for it, unless `kept`.
+    /// As many characters of a set as there are, at most `max`; fewer if the rest asks for it, unless `kept`.
     Run {
         set: Set,
-        least: u32,
-        most: u32,
+        min: u32,
+        max: u32,
         kept: bool,
     },
     /// On here, or else there.
@@ -64,8 +64,8 @@ impl Program {
     }
 
     fn push(&mut self, step: Step) -> Outcome<usize> {
-        if self.steps.len() >= MOST {
-            return Err(format!("it has more than {MOST} steps"));
+        if self.steps.len() >= MAX_INSTRUCTIONS {
+            return Err(format!("it has more than {MAX_INSTRUCTIONS} steps"));
         }
         self.steps.push(step);
         Ok(self.steps.len() - 1)
@@ -78,7 +78,7 @@ impl Program {
             Node::End => self.push(Step::End).map(drop),
             Node::All(nodes) => nodes.iter().try_for_each(|node| self.add(node)),
             Node::Any(nodes) => self.add_any(nodes),
-            Node::Repeat(node, least, most, kind) => self.add_repeat(node, *least, *most, *kind),
+            Node::Repeat(node, min, max, kind) => self.add_repeat(node, *min, *max, *kind),
             Node::Look {
                 node,
                 behind: false,
@@ -159,27 +159,21 @@ impl Program {
         Ok(())
     }
 
-    fn add_repeat(
-        &mut self,
-        node: &Node,
-        least: u32,
-        most: Option<u32>,
-        kind: Kind,
-    ) -> Outcome<()> {
+    fn add_repeat(&mut self, node: &Node, min: u32, max: Option<u32>, kind: Kind) -> Outcome<()> {
         if let (Node::Set(set), Kind::Greedy | Kind::Possessive) = (node, kind) {
             let step = Step::Run {
                 set: set.clone(),
-                least,
-                most: most.unwrap_or(u32::MAX),
+                min,
+                max: max.unwrap_or(u32::MAX),
                 kept: kind == Kind::Possessive,
             };
             return self.push(step).map(drop);
         }
         if kind == Kind::Possessive {
-            let greedy = Node::Repeat(Box::new(node.clone()), least, most, Kind::Greedy);
+            let greedy = Node::Repeat(Box::new(node.clone()), min, max, Kind::Greedy);
             return self.add(&Node::Atomic(Box::new(greedy)));
         }
-        for _ in 0..least {
+        for _ in 0..min {
             self.add(node)?;
         }
         let either = |on: usize, out: usize| match kind {
@@ -187,9 +181,9 @@ impl Program {
             _ => Step::Either(on, out),
         };
         let mut choices = Vec::new();
-        match most {
-            Some(most) => {
-                for _ in least..most {
+        match max {
+            Some(max) => {
+                for _ in min..max {
                     choices.push(self.push(Step::Done)?);
                     self.add(node)?;
                 }

@@ -5,14 +5,14 @@ use super::dialect::{self, Translated};
 use super::linear::{Found, Linear};
 use super::machine::Machine;
 use super::program::Program;
-use super::steps::Steps;
+use super::step_budget::StepBudget;
 use crate::error::{Result, TokenizerError};
 use regex_automata::hybrid::regex::Cache;
 use regex_automata::util::primitives::PatternID;
 use std::sync::Arc;
 
 /// Bytes a compiled expression may take.
-const SIZE_MOST: usize = 10 << 20;
+const MAX_AUTOMATON_BYTES: usize = 10 << 20;
 
 /// `\s+(?!\S)` as an alternative: white space less its last character where something else follows. It needs no
 /// look-around: either the white space ends the text, or there are two characters of it and the last one is given back.
@@ -57,7 +57,7 @@ impl Regex {
         let translated = dialect::translate(source).map_err(bad)?;
         let engine = match linear_parts(&translated) {
             Some((parts, gives_back)) => Engine::Linear {
-                automaton: Linear::new(&parts, SIZE_MOST).map_err(bad)?,
+                automaton: Linear::new(&parts, MAX_AUTOMATON_BYTES).map_err(bad)?,
                 gives_back,
             },
             None => Engine::Trying(Arc::new(Program::of(&translated.whole()).map_err(bad)?)),
@@ -78,12 +78,12 @@ impl Regex {
         matches!(self.engine, Engine::Linear { .. })
     }
 
-    /// Calls `piece(start, end)` for each match in `text` and for the text between matches.
-    pub(super) fn for_each_piece(
+    /// Calls `pre_token(start, end)` for each match in `text` and for the text between matches.
+    pub(super) fn for_each_pre_token(
         &self,
         text: &str,
-        steps: &mut Steps<'_>,
-        piece: &mut dyn FnMut(usize, usize, &mut Steps<'_>),
+        steps: &mut StepBudget<'_>,
+        pre_token: &mut dyn FnMut(usize, usize, &mut StepBudget<'_>),
     ) -> Result<()> {
         match &self.engine {
             Engine::Linear {
@@ -91,13 +91,13 @@ impl Regex {
                 gives_back,
             } => {
                 let mut memory = automaton.memory();
-                let outcome = self.walk(text, steps, piece, &mut |at, steps| {
+                let outcome = self.walk(text, steps, pre_token, &mut |at, steps| {
                     find(automaton, *gives_back, &mut memory, text, at, steps)
                 });
                 automaton.give_back(memory);
                 outcome
             }
-            Engine::Trying(program) => self.walk(text, steps, piece, &mut |at, steps| {
+            Engine::Trying(program) => self.walk(text, steps, pre_token, &mut |at, steps| {
                 Machine::of(program, text, steps).find(at).map_err(|_| ())
             }),
         }
@@ -106,8 +106,8 @@ impl Regex {
     fn walk(
         &self,
         text: &str,
-        steps: &mut Steps<'_>,
-        piece: &mut dyn FnMut(usize, usize, &mut Steps<'_>),
+        steps: &mut StepBudget<'_>,
+        pre_token: &mut dyn FnMut(usize, usize, &mut StepBudget<'_>),
         find: &mut Find<'_>,
     ) -> Result<()> {
         let (mut done, mut at, mut last) = (0, 0, None);
@@ -115,7 +115,7 @@ impl Regex {
             steps.check()?;
             let found = find(at, steps).map_err(|()| match steps.check() {
                 Err(interrupted) => interrupted,
-                Ok(()) => steps.used_up(&self.source, at),
+                Ok(()) => steps.exhausted(&self.source, at),
             })?;
             let Some((start, end)) = found else {
                 break;
@@ -130,13 +130,13 @@ impl Regex {
             }
             for (from, to) in [(done, start), (start, end)] {
                 if from < to {
-                    piece(from, to, steps);
+                    pre_token(from, to, steps);
                 }
             }
             (done, at, last) = (end, end, Some(end));
         }
         if done < text.len() {
-            piece(done, text.len(), steps);
+            pre_token(done, text.len(), steps);
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ impl Regex {
 
 /// Finds the first match at a place or later; an error where it comes to the limit.
 type Find<'f> =
-    dyn FnMut(usize, &mut Steps<'_>) -> std::result::Result<Option<(usize, usize)>, ()> + 'f;
+    dyn FnMut(usize, &mut StepBudget<'_>) -> std::result::Result<Option<(usize, usize)>, ()> + 'f;
 
 fn find(
     automaton: &Linear,
@@ -152,7 +152,7 @@ fn find(
     memory: &mut Cache,
     text: &str,
     at: usize,
-    steps: &mut Steps<'_>,
+    steps: &mut StepBudget<'_>,
 ) -> std::result::Result<Option<(usize, usize)>, ()> {
     match automaton.find(memory, text, at, steps) {
         Found::Limit => Err(()),
@@ -199,21 +199,21 @@ fn linear_parts(translated: &Translated) -> Option<(Vec<String>, Option<PatternI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cancel::Stop;
+    use crate::cancel::CancelFlag;
     use proptest::prelude::*;
 
-    /// The pieces of a text, and the steps they took.
+    /// The pre-tokens of a text, and the steps they took.
     fn cut<'t>(regex: &Regex, text: &'t str) -> Result<(Vec<&'t str>, u64)> {
-        let mut pieces = Vec::new();
-        let stop = Stop::default();
-        let mut steps = Steps::of(text.len(), &stop);
-        regex.for_each_piece(text, &mut steps, &mut |start, end, _| {
-            pieces.push(&text[start..end]);
+        let mut pre_tokens = Vec::new();
+        let cancel = CancelFlag::default();
+        let mut steps = StepBudget::of(text.len(), &cancel);
+        regex.for_each_pre_token(text, &mut steps, &mut |start, end, _| {
+            pre_tokens.push(&text[start..end]);
         })?;
-        Ok((pieces, steps.taken()))
+        Ok((pre_tokens, steps.taken()))
     }
 
-    fn pieces<'t>(regex: &Regex, text: &'t str) -> Vec<&'t str> {
+    fn pre_tokens<'t>(regex: &Regex, text: &'t str) -> Vec<&'t str> {
         cut(regex, text).unwrap().0
     }
 
@@ -240,10 +240,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_match_cuts_and_is_no_piece() {
+    fn an_empty_match_cuts_and_is_no_pre_token() {
         let regex = Regex::new(r"(?=b)").unwrap();
-        assert_eq!(pieces(&regex, "abab"), ["a", "ba", "b"]);
-        assert_eq!(pieces(&Regex::new("x*").unwrap(), "axb"), ["a", "x", "b"]);
+        assert_eq!(pre_tokens(&regex, "abab"), ["a", "ba", "b"]);
+        assert_eq!(
+            pre_tokens(&Regex::new("x*").unwrap(), "axb"),
+            ["a", "x", "b"]
+        );
     }
 
     #[test]
@@ -303,19 +306,20 @@ mod tests {
     #[test]
     fn a_raised_flag_ends_it() {
         let regex = Regex::new(r"(?:a|a)*(?=b)").unwrap();
-        let stop = Stop::default();
-        stop.ask();
-        let outcome = regex.for_each_piece("aab", &mut Steps::of(3, &stop), &mut |_, _, _| {});
+        let cancel = CancelFlag::default();
+        cancel.raise();
+        let outcome =
+            regex.for_each_pre_token("aab", &mut StepBudget::of(3, &cancel), &mut |_, _, _| {});
         assert!(matches!(outcome, Err(TokenizerError::Interrupted)));
     }
 
     proptest! {
         #[test]
-        fn without_look_around_the_pieces_are_the_same(text in "[ab1 \n\t\u{3000}\u{85}.]{0,40}") {
+        fn without_look_around_the_pre_tokens_are_the_same(text in "[ab1 \n\t\u{3000}\u{85}.]{0,40}") {
             let linear = Regex::new(r" ?[a-z]+|\s*[\r\n]+|\s+(?!\S)|\s+|\d{1,3}").unwrap();
             let limited = Regex::new(r" ?[a-z]+|\s*[\r\n]+|(?:\s+(?!\S))|\s+|\d{1,3}").unwrap();
             prop_assert!(linear.is_linear() && !limited.is_linear());
-            prop_assert_eq!(pieces(&linear, &text), pieces(&limited, &text));
+            prop_assert_eq!(pre_tokens(&linear, &text), pre_tokens(&limited, &text));
         }
 
         #[test]
@@ -327,9 +331,9 @@ mod tests {
             let (Ok(other), Ok(program)) = (fancy_regex::Regex::new(&whole), Program::of(&whole)) else {
                 return Ok(());
             };
-            let stop = Stop::default();
+            let cancel = CancelFlag::default();
             for at in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
-                let mut steps = Steps::of(text.len(), &stop);
+                let mut steps = StepBudget::of(text.len(), &cancel);
                 let found = Machine::of(&program, &text, &mut steps).find(at).ok();
                 let expected = other.find_from_pos(&text, at).unwrap();
                 prop_assert_eq!(found, Some(expected.map(|found| (found.start(), found.end()))), "{} {:?} {}", pattern, text, at);

@@ -10,7 +10,7 @@ pub struct Gpt4<const NUMBERS: usize>;
 
 impl<const NUMBERS: usize> Scanner for Gpt4<NUMBERS> {
     #[inline]
-    fn piece_end(text: Text<'_>, start: usize) -> usize {
+    fn pre_token_end(text: Text<'_>, start: usize) -> usize {
         let first = text.character(start);
         let after = start + first.len;
         if first.is(LETTER) {
@@ -39,7 +39,7 @@ impl<const NUMBERS: usize> Windowed for Gpt4<NUMBERS> {
     const MARKS_APART: bool = false;
 
     #[inline(always)]
-    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
+    fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64 {
         let numbers = if NUMBERS == 1 {
             window.digit
         } else {
@@ -47,8 +47,8 @@ impl<const NUMBERS: usize> Windowed for Gpt4<NUMBERS> {
         };
         let taken = window.taken_newlines();
         let (others, letters) = window.words_and_others();
-        let borders = numbers | others | letters | window.white_borders(taken);
-        borders | contractions(text, start, window, others)
+        let boundaries = numbers | others | letters | window.white_boundaries(taken);
+        boundaries | contractions(text, start, window, others)
     }
 }
 

@@ -91,7 +91,7 @@ pub trait Lanes {
     #[inline(always)]
     fn places(mut bits: u64, from: u32, places: &mut [u32; WINDOW]) {
         let count = bits.count_ones() as usize;
-        // Most windows hold at most so many pieces. A loop of known length ends without a surprise.
+        // Most windows hold at most so many pre-tokens. A loop of known length ends without a surprise.
         for place in &mut places[..16] {
             *place = from.wrapping_add(bits.trailing_zeros());
             bits &= bits.wrapping_sub(1);

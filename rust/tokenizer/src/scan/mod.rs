@@ -1,7 +1,7 @@
-//! Hand-written scanners: where the next piece of a text ends, without a regular-expression engine.
+//! Hand-written scanners: where the next pre-token of a text ends, without a regular-expression engine.
 //!
 //! Each scanner works on bytes. A byte that begins no well-formed UTF-8 character counts as a character of class
-//! [`OTHER`](crate::classes::OTHER), so that any bytes are cut into pieces and none are lost.
+//! [`OTHER`](crate::classes::OTHER), so that any bytes are cut into pre-tokens and none are lost.
 //! Every scanner looks at each byte a bounded number of times: a text of n bytes costs O(n), whatever it holds.
 //!
 //! Each exists twice: character by character ([`text::Scanner`], the reference), and over windows of 64 bytes ([`window::Windowed`]).
@@ -24,38 +24,38 @@ pub use simd::prefetch::prefetch;
 use text::Text;
 pub use window::{ENDS, Ends};
 
-/// Calls `piece(start, end)` for each piece of `text`, in order; the pieces tile the text.
+/// Calls `pre_token(start, end)` for each pre-token of `text`, in order; the pre-tokens tile the text.
 ///
 /// Places are 32-bit numbers: texts of 4 GiB and more are not for this function.
 #[inline]
-pub fn for_each_piece(pattern: Pattern, text: &[u8], mut piece: impl FnMut(usize, usize)) {
-    let mut pieces = Pieces::of(pattern, text);
+pub fn for_each_pre_token(pattern: Pattern, text: &[u8], mut pre_token: impl FnMut(usize, usize)) {
+    let mut pre_tokens = PreTokens::of(pattern, text);
     let mut ends = [0; ENDS];
     let mut start = 0;
-    while let Some(found) = pieces.fill(&mut ends) {
+    while let Some(found) = pre_tokens.fill(&mut ends) {
         for &end in &ends[..found] {
-            piece(start, end as usize);
+            pre_token(start, end as usize);
             start = end as usize;
         }
     }
 }
 
-/// The pieces of a text, some hundred at a time.
-pub struct Pieces<'t> {
+/// The pre-tokens of a text, some hundred at a time.
+pub struct PreTokens<'t> {
     text: Text<'t>,
     pattern: Pattern,
     tier: Tier,
     at: usize,
 }
 
-impl<'t> Pieces<'t> {
-    /// Before the first piece.
+impl<'t> PreTokens<'t> {
+    /// Before the first pre-token.
     #[inline]
     pub fn of(pattern: Pattern, text: &'t [u8]) -> Self {
         Self::of_tier(pattern, text, Tier::of_machine())
     }
 
-    /// As [`Pieces::of`], found in a way of one's choice.
+    /// As [`PreTokens::of`], found in a way of one's choice.
     #[inline]
     pub fn of_tier(pattern: Pattern, text: &'t [u8], tier: Tier) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl<'t> Pieces<'t> {
         }
     }
 
-    /// Writes where the next pieces end, and returns how many there are; `None` at the end of the text.
+    /// Writes where the next pre-tokens end, and returns how many there are; `None` at the end of the text.
     #[inline]
     pub fn fill(&mut self, ends: &mut Ends) -> Option<usize> {
         let (tier, text, at) = (self.tier, self.text, self.at);

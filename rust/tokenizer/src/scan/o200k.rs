@@ -11,7 +11,7 @@ pub struct O200k;
 
 impl Scanner for O200k {
     #[inline]
-    fn piece_end(text: Text<'_>, start: usize) -> usize {
+    fn pre_token_end(text: Text<'_>, start: usize) -> usize {
         let first = text.character(start);
         let after = start + first.len;
         if first.is(NUMBER) {
@@ -78,7 +78,7 @@ impl Windowed for O200k {
     const MARKS_APART: bool = true;
 
     #[inline(always)]
-    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
+    fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64 {
         let taken = window.taken_newlines();
         // A letter of either part before a capital, or a slash after a line end: rare, and not for single bits to decide.
         if (window.either & (window.capital >> 1)) | (window.slash & (taken << 1)) != 0 {
@@ -88,20 +88,21 @@ impl Windowed for O200k {
         let small = window.letter & !window.capital & !window.either;
         // What follows small letters and stands in either part belongs to the small part.
         let humps = window.capital & (small << 1);
-        let borders = window.thirds() | others | letters | humps | window.white_borders(taken);
-        contractions(text, start, window, borders)
+        let boundaries =
+            window.thirds() | others | letters | humps | window.white_boundaries(taken);
+        contractions(text, start, window, boundaries)
     }
 }
 
-/// `borders` with contractions joined to the words they follow.
+/// `boundaries` with contractions joined to the words they follow.
 #[inline(always)]
-fn contractions(text: Text<'_>, start: usize, window: &Window, mut borders: u64) -> u64 {
+fn contractions(text: Text<'_>, start: usize, window: &Window, mut boundaries: u64) -> u64 {
     let mut quotes = window.quote & (window.letter << 1);
     let mut last_end = 0;
     while quotes != 0 {
         let at = quotes.trailing_zeros() as usize;
         if at + 3 > window.len() {
-            return Window::before(borders, at);
+            return Window::before(boundaries, at);
         }
         quotes &= quotes - 1;
         // The letters before this one belong to the last contraction, not to a word.
@@ -111,8 +112,8 @@ fn contractions(text: Text<'_>, start: usize, window: &Window, mut borders: u64)
         if let Some(end) = text.contraction(start + at) {
             last_end = end - start;
             let end = 1_u64.checked_shl(last_end as u32).unwrap_or(0);
-            borders = borders & !(end.wrapping_sub(1) & !((1 << at) - 1)) | end;
+            boundaries = boundaries & !(end.wrapping_sub(1) & !((1 << at) - 1)) | end;
         }
     }
-    borders
+    boundaries
 }

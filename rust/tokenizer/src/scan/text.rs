@@ -4,8 +4,8 @@ use crate::classes::{Classes, LETTER, NEWLINE, NUMBER, OTHER, SPACE, decode};
 
 /// A pattern as code.
 pub trait Scanner {
-    /// End of the piece that starts at `start`, which lies inside the text. Always beyond `start`.
-    fn piece_end(text: Text<'_>, start: usize) -> usize;
+    /// End of the pre-token that starts at `start`, which lies inside the text. Always beyond `start`.
+    fn pre_token_end(text: Text<'_>, start: usize) -> usize;
 }
 
 /// Bytes with the class tables beside them.
@@ -147,10 +147,10 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// `\p{N}{1,MOST}` from a number that starts at `at`.
+    /// `\p{N}{1,max}` from a number that starts at `at`.
     #[inline]
-    pub fn numbers(self, mut at: usize, most: usize) -> usize {
-        for _ in 0..most {
+    pub fn numbers(self, mut at: usize, max: usize) -> usize {
+        for _ in 0..max {
             let number = self.character(at);
             if !number.is(NUMBER) {
                 break;

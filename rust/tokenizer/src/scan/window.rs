@@ -1,8 +1,8 @@
-//! Windows: up to 64 bytes at a time, as one bit per byte and class, so that piece borders come from a few word operations.
+//! Windows: up to 64 bytes at a time, as one bit per byte and class, so that pre-token borders come from a few word operations.
 //!
-//! A window always begins where a piece begins. No pattern looks behind its piece, so nothing has to be carried from window to
-//! window; and whatever the end of a window leaves open (its last piece, white space that may go on) is left to the next
-//! one, which begins where the last certain piece began. A window that settles no border hands one piece to the scalar
+//! A window always begins where a pre-token begins. No pattern looks behind its pre-token, so nothing has to be carried from window to
+//! window; and whatever the end of a window leaves open (its last pre-token, white space that may go on) is left to the next
+//! one, which begins where the last certain pre-token began. A window that settles no border hands one pre-token to the scalar
 //! scanner, which is also the reference for all of this.
 
 use super::lanes::{Ascii, Common, Lanes, WINDOW};
@@ -10,16 +10,16 @@ use super::simd::prefetch::prefetch;
 use super::text::{Scanner, Text};
 use crate::classes::Kind;
 
-/// Ends of pieces found at a time.
+/// Ends of pre-tokens found at a time.
 pub const ENDS: usize = 256;
 
-/// How far ahead text is asked for: while pieces are looked up, nothing else brings what is scanned next.
+/// How far ahead text is asked for: while pre-tokens are looked up, nothing else brings what is scanned next.
 const AHEAD: usize = 16 * WINDOW;
 
 /// Text of less is scanned character by character: that is sooner done than a window.
 const FEW: usize = 16;
 
-/// Ends of consecutive pieces.
+/// Ends of consecutive pre-tokens.
 pub type Ends = [u32; ENDS];
 
 /// A pattern over windows.
@@ -27,8 +27,8 @@ pub trait Windowed: Scanner {
     /// Whether combining marks, of which this pattern has its own ideas, are left to the scalar scanner.
     const MARKS_APART: bool;
 
-    /// The bytes of the window at `start` at which pieces begin, as far as its characters can tell.
-    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64;
+    /// The bytes of the window at `start` at which pre-tokens begin, as far as its characters can tell.
+    fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64;
 }
 
 /// What a window is made of: the text from `start` on, with zeros behind its end.
@@ -227,19 +227,19 @@ impl Window {
     /// Takes back the borders in white space that goes up to the end of what is known: what follows decides on them.
     /// `white` is the white space that stands for itself.
     #[inline]
-    pub fn without_open_white(&self, borders: u64, white: u64) -> u64 {
+    pub fn without_open_white(&self, boundaries: u64, white: u64) -> u64 {
         let last = self.known & !(self.known >> 1);
         if white & last == 0 {
-            return borders;
+            return boundaries;
         }
         let starts = white & !(white << 1);
-        borders & low_bits(64 - starts.leading_zeros() as usize)
+        boundaries & low_bits(64 - starts.leading_zeros() as usize)
     }
 
     /// Takes back the borders from `at` on.
     #[inline]
-    pub fn before(borders: u64, at: usize) -> u64 {
-        borders & low_bits(at)
+    pub fn before(boundaries: u64, at: usize) -> u64 {
+        boundaries & low_bits(at)
     }
 
     /// How many bytes are known.
@@ -251,7 +251,7 @@ impl Window {
     /// Borders in white space as GPT-4 and its kin cut it, `\s*[\r\n]+|\s+(?!\S)|\s+`, after punctuation has taken the line
     /// ends that follow it (`taken`).
     #[inline]
-    pub fn white_borders(&self, taken: u64) -> u64 {
+    pub fn white_boundaries(&self, taken: u64) -> u64 {
         let white = self.white & !taken;
         let starts = white & !(white << 1);
         let blank = self.white & !self.newline;
@@ -302,21 +302,21 @@ impl Window {
     }
 }
 
-/// Finds the ends of pieces from `start` on, as many as fit; there is at least one while there is text.
+/// Finds the ends of pre-tokens from `start` on, as many as fit; there is at least one while there is text.
 #[inline(always)]
 pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut Ends) -> usize {
     let mut found = 0;
     while found <= ENDS - WINDOW && start < text.bytes.len() {
         if text.bytes.len() - start < FEW {
-            start = P::piece_end(text, start);
+            start = P::pre_token_end(text, start);
             ends[found] = start as u32;
             found += 1;
             continue;
         }
         prefetch(text.bytes, start + AHEAD);
-        let borders = borders::<L, P>(text, start);
-        if borders == 0 {
-            start = P::piece_end(text, start);
+        let boundaries = boundaries::<L, P>(text, start);
+        if boundaries == 0 {
+            start = P::pre_token_end(text, start);
             ends[found] = start as u32;
             found += 1;
             continue;
@@ -324,16 +324,16 @@ pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut 
         let Some(places) = ends[found..].first_chunk_mut() else {
             break;
         };
-        L::places(borders, start as u32, places);
-        found += borders.count_ones() as usize;
+        L::places(boundaries, start as u32, places);
+        found += boundaries.count_ones() as usize;
         start = ends[found - 1] as usize;
     }
     found
 }
 
-/// The bytes of the window at `start` at which further pieces begin, as far as its characters can tell.
+/// The bytes of the window at `start` at which further pre-tokens begin, as far as its characters can tell.
 #[inline(always)]
-fn borders<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
+fn boundaries<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
     let rest = &text.bytes[start..];
     let mut padded = [0; WINDOW];
     let (bytes, len) = match rest.first_chunk::<WINDOW>() {
@@ -344,13 +344,13 @@ fn borders<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
         }
     };
     let ascii = L::classify(bytes);
-    let borders = |window: &Window| {
-        // A piece begins at the first byte, which is known and no end.
-        P::borders(text, start, window) & window.known & !1
+    let boundaries = |window: &Window| {
+        // A pre-token begins at the first byte, which is known and no end.
+        P::boundaries(text, start, window) & window.known & !1
     };
     // Twice in the machine's code: most windows of most texts are ASCII, and then half of the work falls away.
     if ascii.high == 0 {
-        borders(&Window::of_ascii(&ascii, len))
+        boundaries(&Window::of_ascii(&ascii, len))
     } else {
         let block = Block {
             text,
@@ -358,6 +358,6 @@ fn borders<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
             bytes,
             len,
         };
-        borders(&Window::of_mixed::<L>(block, &ascii, P::MARKS_APART))
+        boundaries(&Window::of_mixed::<L>(block, &ascii, P::MARKS_APART))
     }
 }

@@ -34,7 +34,7 @@ pub enum Segment {
 /// Whether merging can arrive at an added token in a text from which the added tokens have been cut out.
 ///
 /// It can where some are matched as whole words only, and where normalising makes the text of one that is looked for before.
-pub fn can_stay(model: &Model) -> bool {
+pub fn merging_can_make_added(model: &Model) -> bool {
     let added = &model.added;
     let any_word = added.iter().any(|token| token.single_word);
     let comes_late =
@@ -44,7 +44,7 @@ pub fn can_stay(model: &Model) -> bool {
     }
     let merged: KeyedSet<u32> = model.merges.iter().map(|merge| merge.joined).collect();
     added.iter().any(|token| {
-        let is_made = merged.contains(&token.id) || model.whole_pieces && token.content.len() > 1;
+        let is_made = merged.contains(&token.id) || model.ignore_merges && token.content.len() > 1;
         is_made && (any_word || comes_late(token))
     })
 }
@@ -204,16 +204,16 @@ impl Space {
     }
 }
 
-/// Where the white space before `end` begins, at `least` at the earliest.
-fn space_before(text: &[u8], end: usize, least: usize) -> usize {
+/// Where the white space before `end` begins, at `min_start` at the earliest.
+fn space_before(text: &[u8], end: usize, min_start: usize) -> usize {
     let mut start = end;
-    while start > least
+    while start > min_start
         && let Some(character) = last(&text[..start])
         && character.is_whitespace()
     {
         start -= character.len_utf8();
     }
-    start.max(least)
+    start.max(min_start)
 }
 
 fn starts_with_word(text: &[u8]) -> bool {

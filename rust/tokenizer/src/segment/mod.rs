@@ -148,10 +148,10 @@ fn for_each(
 }
 
 /// Makes offsets rise where tokens overlap (white space that one added token took can hold another).
-pub fn rise(offsets: &mut [u64]) {
-    let mut least = 0;
+pub fn make_monotonic(offsets: &mut [u64]) {
+    let mut reached = 0;
     for offset in offsets {
-        least = least.max(*offset);
-        *offset = least;
+        reached = reached.max(*offset);
+        *offset = reached;
     }
 }

@@ -66,14 +66,14 @@ pub struct Candidates {
     places: Vec<u32>,
     /// Places of dead pairs.
     dead: usize,
-    bar: u64,
+    threshold: u64,
     /// Secret: pairs come from a corpus.
     factor: u64,
 }
 
 impl Candidates {
-    /// None yet; pairs that occur less than `bar` times will not be held.
-    pub fn new(bar: u64) -> Self {
+    /// None yet; pairs that occur less than `threshold` times will not be held.
+    pub fn new(threshold: u64) -> Self {
         Self {
             table: vec![Known::NONE; 1 << 10],
             used: 0,
@@ -81,14 +81,14 @@ impl Candidates {
             heap: BinaryHeap::new(),
             places: Vec::new(),
             dead: 0,
-            bar,
+            threshold,
             factor: Keys::default().factor(),
         }
     }
 
     /// The least count that is held.
-    pub fn bar(&self) -> u64 {
-        self.bar
+    pub fn threshold(&self) -> u64 {
+        self.threshold
     }
 
     /// Pairs held.
@@ -170,7 +170,7 @@ impl Candidates {
             let neighbour = gains.touched[place];
             let gain = &mut gains.by[neighbour as usize];
             self.lose(old(neighbour), gain.count);
-            gain.at = if gain.count >= self.bar {
+            gain.at = if gain.count >= self.threshold {
                 self.insert(new(neighbour), gain.count, gain.postings)
             } else {
                 NOWHERE
@@ -197,7 +197,7 @@ impl Candidates {
                 postings: number,
                 ..
             } = self.table[at];
-            if now != count && now >= self.bar {
+            if now != count && now >= self.threshold {
                 self.heap.push((now, Reverse(pair)));
                 continue;
             }
@@ -216,16 +216,17 @@ impl Candidates {
     }
 
     /// Raises the bar so that about `keep` pairs are held.
-    pub fn raise_bar(&mut self, keep: usize) {
+    pub fn raise_threshold(&mut self, keep: usize) {
         let mut counts: Vec<u64> = self.live_pairs().map(|known| known.count).collect();
         if keep >= counts.len() {
             return;
         }
-        let (.., &mut bar, _) = counts.select_nth_unstable_by_key(keep, |&count| Reverse(count));
-        self.bar = self.bar.max(bar);
-        let bar = self.bar;
+        let (.., &mut threshold, _) =
+            counts.select_nth_unstable_by_key(keep, |&count| Reverse(count));
+        self.threshold = self.threshold.max(threshold);
+        let threshold = self.threshold;
         for known in &mut self.table {
-            if known.postings > 0 && known.count < bar {
+            if known.postings > 0 && known.count < threshold {
                 self.live -= 1;
                 self.dead += known.postings as usize;
                 (known.count, known.postings) = (0, 0);

@@ -1,6 +1,6 @@
-//! Text files in blocks, cut where no piece crosses: a file of any size takes the memory of a block.
+//! Text files in blocks, cut where no pre-token crosses: a file of any size takes the memory of a block.
 
-use super::cut::{Cuts, last_cut};
+use super::split::{SplitRule, last_split};
 use crate::error::{Result, TokenizerError};
 use stategpt_storage::open_regular;
 use std::fs::File;
@@ -10,13 +10,13 @@ use std::path::Path;
 /// Bytes to read at a time: enough work for several threads, little memory.
 pub const BLOCK: usize = 8 << 20;
 /// Text that a block may grow to.
-const LONGEST: usize = 1 << 30;
+const MAX_UNSPLIT_BYTES: usize = 1 << 30;
 
 /// The text of a file, block by block.
 pub struct Blocks<'p> {
     path: &'p Path,
     file: File,
-    cuts: Cuts,
+    split_rule: SplitRule,
     /// What is not UTF-8 becomes U+FFFD, in place of an error.
     replace: bool,
     /// Bytes to read at a time.
@@ -36,11 +36,16 @@ impl<'p> Blocks<'p> {
     ///
     /// # Errors
     /// [`TokenizerError::Io`].
-    pub fn open(path: &'p Path, cuts: Cuts, replace: bool, block: usize) -> Result<Self> {
+    pub fn open(
+        path: &'p Path,
+        split_rule: SplitRule,
+        replace: bool,
+        block: usize,
+    ) -> Result<Self> {
         Ok(Self {
             path,
             file: open_regular(path).map_err(|source| unreadable(path, source))?,
-            cuts,
+            split_rule,
             replace,
             block,
             raw: Vec::new(),
@@ -65,12 +70,12 @@ impl<'p> Blocks<'p> {
                 self.handed = self.text.len();
                 break;
             }
-            if let Some(at) = last_cut(self.cuts, &self.text, searched..self.text.len()) {
+            if let Some(at) = last_split(self.split_rule, &self.text, searched..self.text.len()) {
                 self.handed = at;
                 break;
             }
             searched = self.text.len();
-            if searched > LONGEST {
+            if searched > MAX_UNSPLIT_BYTES {
                 return Err(TokenizerError::Corpus {
                     documents: 1,
                     bytes: searched as u64,
@@ -142,8 +147,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text");
         std::fs::write(&path, bytes).unwrap();
-        let mut blocks =
-            Blocks::open(&path, Cuts::of(&Pattern::Gpt4.into(), rule), replace, block)?;
+        let mut blocks = Blocks::open(
+            &path,
+            SplitRule::of(&Pattern::Gpt4.into(), rule),
+            replace,
+            block,
+        )?;
         let mut read = Vec::new();
         while let Some(text) = blocks.next()? {
             read.push(text.to_vec());

@@ -27,7 +27,7 @@ pub struct Gains {
 
 impl Gains {
     /// Room for ids below `ids`.
-    pub fn make_room(&mut self, ids: usize) {
+    pub fn grow(&mut self, ids: usize) {
         if self.by.len() < ids {
             self.by.resize(ids, Gain::default());
         }

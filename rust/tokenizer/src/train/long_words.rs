@@ -1,20 +1,20 @@
-//! Pieces of hundreds of bytes and more, their tokens linked, so that a join costs the same however long the piece is.
+//! Pre-tokens of hundreds of bytes and more, their tokens linked, so that a join costs the same however long the pre-token is.
 
 use crate::model::Merge;
 
-/// "No neighbour in this piece."
+/// "No neighbour in this pre-token."
 const END: u32 = u32::MAX;
 
-/// A token of a piece.
+/// A token of a pre-token.
 #[derive(Clone, Copy)]
 struct Token {
     /// Its id; [`END`] once it is joined to its left.
     id: u32,
-    /// Number of its piece.
-    piece: u32,
-    /// Place of the token before it, [`END`] at the beginning of a piece.
+    /// Number of its pre-token.
+    pre_token: u32,
+    /// Place of the token before it, [`END`] at the beginning of a pre-token.
     previous: u32,
-    /// Place of the token after it, [`END`] at the end of a piece.
+    /// Place of the token after it, [`END`] at the end of a pre-token.
     next: u32,
 }
 
@@ -24,27 +24,27 @@ pub struct Joined {
     pub before: Option<(u32, u32)>,
     /// Id of the token after.
     pub after: Option<u32>,
-    /// Count of the piece.
+    /// Count of the pre-token.
     pub count: u64,
 }
 
-/// The long pieces, end to end.
+/// The long pre-tokens, end to end.
 #[derive(Default)]
-pub struct Giants {
+pub struct LongWords {
     tokens: Vec<Token>,
     counts: Vec<u64>,
 }
 
-impl Giants {
-    /// Adds a piece.
+impl LongWords {
+    /// Adds a pre-token.
     pub fn push(&mut self, ids: impl ExactSizeIterator<Item = u32>, count: u64) {
-        let piece = self.counts.len() as u32;
+        let pre_token = self.counts.len() as u32;
         let first = self.tokens.len() as u32;
         let last = first + ids.len() as u32 - 1;
         self.tokens
             .extend((first..).zip(ids).map(|(place, id)| Token {
                 id,
-                piece,
+                pre_token,
                 previous: if place == first { END } else { place - 1 },
                 next: if place == last { END } else { place + 1 },
             }));
@@ -65,7 +65,7 @@ impl Giants {
                     place as u32,
                     token.id,
                     right,
-                    self.counts[token.piece as usize],
+                    self.counts[token.pre_token as usize],
                 );
             }
         }
@@ -75,7 +75,7 @@ impl Giants {
     pub fn join(&mut self, place: u32, merge: Merge) -> Option<Joined> {
         let Token {
             id,
-            piece,
+            pre_token,
             previous,
             next: absorbed,
         } = self.tokens[place as usize];
@@ -94,7 +94,7 @@ impl Giants {
         Some(Joined {
             before: before.map(|before| (before.id, previous)),
             after,
-            count: self.counts[piece as usize],
+            count: self.counts[pre_token as usize],
         })
     }
 }

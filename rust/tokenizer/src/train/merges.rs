@@ -5,13 +5,13 @@
 
 use super::candidates::{ids as parts, pair};
 use super::gains::Gains;
-use super::pair_scan::{Bar, census, first_census};
+use super::pair_scan::{Threshold, first_pair_scan, pair_scan};
 use super::progress::{Phase, Watch};
 use super::target::Target;
 use super::words::{Symbol, Words};
 use crate::error::Result;
 use crate::keyed::KeyedMap;
-use crate::model::{MOST_TOKEN_BYTES, Merge};
+use crate::model::{MAX_TOKEN_BYTES, Merge};
 
 /// The tokens so far.
 pub struct Tokens {
@@ -57,33 +57,33 @@ pub fn merge_all<S: Symbol>(
     let vocab_size = plan.target.vocab_size;
     let missing = |tokens: &Tokens| vocab_size - tokens.bytes.len();
     let total = missing(tokens) as u64;
-    let least = plan.target.min_frequency.max(1);
-    let bar = |tokens: &Tokens| Bar {
-        least,
-        keep: (plan.keep)(missing(tokens)),
+    let min_count = plan.target.min_frequency.max(1);
+    let threshold = |tokens: &Tokens| Threshold {
+        min_count,
+        wanted: (plan.keep)(missing(tokens)),
     };
     let mut merges = Vec::new();
     // By the ids there are: a corpus makes as many as it has pairs, whatever was asked for.
     let (mut left, mut right) = (Gains::default(), Gains::default());
     let mut postings = Vec::new();
     let mut crowded = 0;
-    let mut candidates = first_census(&words, plan.first_byte, bar(tokens));
+    let mut candidates = first_pair_scan(&words, plan.first_byte, threshold(tokens));
     while missing(tokens) > 0 {
         let Some(next) = candidates.pop(&mut postings) else {
-            if candidates.bar() <= least {
+            if candidates.threshold() <= min_count {
                 break;
             }
             words.close_gaps();
-            candidates = census(&words, bar(tokens), candidates.bar());
+            candidates = pair_scan(&words, threshold(tokens), candidates.threshold());
             continue;
         };
         let (l, r) = parts(next);
-        if tokens.bytes[l as usize].len() + tokens.bytes[r as usize].len() > MOST_TOKEN_BYTES {
+        if tokens.bytes[l as usize].len() + tokens.bytes[r as usize].len() > MAX_TOKEN_BYTES {
             continue;
         }
         let joined = tokens.join(l, r);
-        left.make_room(tokens.bytes.len());
-        right.make_room(tokens.bytes.len());
+        left.grow(tokens.bytes.len());
+        right.grow(tokens.bytes.len());
         let merge = Merge {
             left: l,
             right: r,
@@ -96,7 +96,7 @@ pub fn merge_all<S: Symbol>(
         candidates.take(&mut left, |x| pair(x, l), |x| pair(x, joined));
         let keep = (plan.keep)(missing(tokens));
         if candidates.live() > crowded.max(2 * keep) {
-            candidates.raise_bar(keep);
+            candidates.raise_threshold(keep);
             // Where many pairs occur equally often, none of them goes. To look again before there are twice as many would make
             // each merge as dear as all pairs.
             crowded = 2 * candidates.live();

@@ -1,11 +1,10 @@
-//! Training: count the pieces of the corpus, then join the most frequent pair of tokens until the vocabulary is full.
+//! Training: count the pre-tokens of the corpus, then join the most frequent pair of tokens until the vocabulary is full.
 //!
-//! `count` and `shards` hold the distinct pieces, `words` writes them as tokens, `candidates` knows which pair comes next,
+//! `count` and `shards` hold the distinct pre-tokens, `words` writes them as tokens, `candidates` knows which pair comes next,
 //! `merges` is the loop. `docs/decisions/0012-bpe-training.md` has the reasons.
 
 mod candidates;
 mod count;
-mod cut;
 mod feed;
 mod files;
 mod gains;
@@ -14,6 +13,7 @@ mod merges;
 mod pair_scan;
 mod progress;
 mod shards;
+mod split;
 mod table;
 mod target;
 mod words;
@@ -23,49 +23,53 @@ use crate::error::{Result, TokenizerError};
 use crate::format::keep_last;
 use crate::keyed::KeyedSet;
 use crate::model::{
-    AddedToken, MAX_VOCABULARY, MOST_ADDED, Merge, MergeOrder, Model, TokenTable, Unknown,
+    AddedToken, MAX_ADDED_TOKENS, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable, Unknown,
 };
-use crate::pre_tokenizer::Cutter;
+use crate::pre_tokenizer::PreTokenizer;
 use crate::tokenizer::Tokenizer;
-use count::Hot;
+use count::LocalCounts;
 use merges::{Plan, Tokens, keep, merge_all};
 pub use progress::{Phase, Progress, Watch};
 use serde_json::Value;
-use shards::{Pieces, SHARDS, Size};
+use shards::{PreTokenCounts, SHARDS, Size};
 pub use target::{Documents, Target};
 use words::{Symbol, Words};
 
 /// Places among the words are numbered in 31 bits.
-const MOST_PLACES: u64 = 1 << 31;
+const MAX_PLACES: u64 = 1 << 31;
 
-/// A corpus being counted. Its text is not kept, only its distinct pieces.
+/// A corpus being counted. Its text is not kept, only its distinct pre-tokens.
 pub struct Trainer {
-    cutter: Cutter,
+    pre_tokenizer: PreTokenizer,
     rule: Documents,
     threads: Option<usize>,
-    /// Memory the distinct pieces may take.
+    /// Memory the distinct pre-tokens may take.
     memory_limit: Option<u64>,
-    pieces: Pieces,
+    pre_tokens: PreTokenCounts,
     /// One for each thread so far.
-    hots: Vec<Hot>,
+    local_counts: Vec<LocalCounts>,
     documents: u64,
     /// Bytes of text counted, and how many are expected (0: not known).
     counted_bytes: u64,
     expected_bytes: u64,
-    /// Bytes of all pieces with their repetitions: no pair's count exceeds it.
+    /// Bytes of all pre-tokens with their repetitions: no pair's count exceeds it.
     total_bytes: u128,
 }
 
 impl Trainer {
     /// Nothing counted yet. `threads`: at most so many count (`None`: as many as the machine lends); the result is the same.
-    pub fn new(cutter: impl Into<Cutter>, rule: Documents, threads: Option<usize>) -> Self {
+    pub fn new(
+        pre_tokenizer: impl Into<PreTokenizer>,
+        rule: Documents,
+        threads: Option<usize>,
+    ) -> Self {
         Self {
-            cutter: cutter.into(),
+            pre_tokenizer: pre_tokenizer.into(),
             rule,
             threads,
             memory_limit: None,
-            pieces: Pieces::default(),
-            hots: Vec::new(),
+            pre_tokens: PreTokenCounts::default(),
+            local_counts: Vec::new(),
             documents: 0,
             counted_bytes: 0,
             expected_bytes: 0,
@@ -73,7 +77,7 @@ impl Trainer {
         }
     }
 
-    /// Refuses a corpus whose distinct pieces, as they are counted, take more than `bytes` bytes of memory. Merging takes up
+    /// Refuses a corpus whose distinct pre-tokens, as they are counted, take more than `bytes` bytes of memory. Merging takes up
     /// to about three times as much again.
     #[must_use]
     pub fn with_memory_limit(mut self, bytes: Option<u64>) -> Self {
@@ -105,8 +109,8 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::train`], and [`TokenizerError::TrainingInterrupted`] where the watch says so.
     pub fn train_watched(mut self, target: &Target, watch: &mut Watch<'_>) -> Result<Tokenizer> {
-        for hot in std::mem::take(&mut self.hots) {
-            hot.finish(&self.pieces);
+        for local in std::mem::take(&mut self.local_counts) {
+            local.finish(&self.pre_tokens);
         }
         self.check_special_tokens(target)?;
         self.check_corpus()?;
@@ -124,11 +128,11 @@ impl Trainer {
         Tokenizer::new(Model {
             nfc: false,
             prefix_space: false,
-            cutter: self.cutter.clone(),
+            pre_tokenizer: self.pre_tokenizer.clone(),
             tokens: TokenTable::of((0..).zip(tokens.bytes).collect()),
             merges: keep_last(merges),
             order: MergeOrder::Listed,
-            whole_pieces: false,
+            ignore_merges: false,
             unknown: Unknown::Refused,
             added: added
                 .map(|(id, text)| AddedToken::control(id, text.clone()))
@@ -144,13 +148,13 @@ impl Trainer {
         target: &Target,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Merge>> {
-        let size = self.pieces.size();
+        let size = self.pre_tokens.size();
         let mut words = Words::<S>::default();
-        words.reserve(size.pieces, size.text_bytes);
+        words.reserve(size.pre_tokens, size.text_bytes);
         for shard in 0..SHARDS {
             // Taken out, so that its memory is free before the next one is written as words.
-            std::mem::take(&mut *self.pieces.shard(shard))
-                .for_each(|piece, count| words.push(piece, count, bytes));
+            std::mem::take(&mut *self.pre_tokens.shard(shard))
+                .for_each(|pre_token, count| words.push(pre_token, count, bytes));
             watch.glance(Phase::Merging, 0, 0)?;
         }
         let plan = Plan {
@@ -165,7 +169,11 @@ impl Trainer {
         let specials = &target.special_tokens;
         for (what, number, limit) in [
             ("vocab_size", target.vocab_size, MAX_VOCABULARY),
-            ("the number of special tokens", specials.len(), MOST_ADDED),
+            (
+                "the number of special tokens",
+                specials.len(),
+                MAX_ADDED_TOKENS,
+            ),
         ] {
             if number > limit {
                 return Err(TokenizerError::TooMany {
@@ -200,11 +208,11 @@ impl Trainer {
     }
 
     fn check_corpus(&self) -> Result<()> {
-        let size = self.pieces.size();
+        let size = self.pre_tokens.size();
         self.check_memory(size)?;
         let problem = match () {
             () if size.text_bytes == 0 => "there is no text; check the iterable or the files",
-            () if size.text_bytes + 5 * size.pieces >= MOST_PLACES => {
+            () if size.text_bytes + 5 * size.pre_tokens >= MAX_PLACES => {
                 "more than 2 GiB; train on a sample"
             }
             () if self.total_bytes >= 1 << 63 => {
@@ -222,7 +230,7 @@ impl Trainer {
     fn check_memory(&self, size: Size) -> Result<()> {
         match self.memory_limit {
             Some(limit) if size.memory_bytes > limit => Err(TokenizerError::MemoryLimit {
-                pieces: size.pieces,
+                pre_tokens: size.pre_tokens,
                 bytes: size.memory_bytes,
                 limit,
             }),

@@ -7,22 +7,22 @@ use std::cmp::Reverse;
 
 /// Where the bar may lie.
 #[derive(Clone, Copy)]
-pub struct Bar {
+pub struct Threshold {
     /// Pairs that occur less often are never merged.
-    pub least: u64,
+    pub min_count: u64,
     /// Pairs wanted at or above it.
-    pub keep: usize,
+    pub wanted: usize,
 }
 
-impl Bar {
-    /// The count that about `keep` of these counts reach.
+impl Threshold {
+    /// The count that about `wanted` of these counts reach.
     fn among(self, mut counts: Vec<u64>) -> u64 {
-        if counts.len() <= self.keep {
-            return self.least;
+        if counts.len() <= self.wanted {
+            return self.min_count;
         }
-        let (.., &mut bar, _) =
-            counts.select_nth_unstable_by_key(self.keep, |&count| Reverse(count));
-        bar.max(self.least)
+        let (.., &mut threshold, _) =
+            counts.select_nth_unstable_by_key(self.wanted, |&count| Reverse(count));
+        threshold.max(self.min_count)
     }
 }
 
@@ -48,7 +48,11 @@ impl Seen {
 }
 
 /// The pairs of single bytes, whose ids are `first_byte..first_byte + 256`.
-pub fn first_census<S: Symbol>(words: &Words<S>, first_byte: u32, bar: Bar) -> Candidates {
+pub fn first_pair_scan<S: Symbol>(
+    words: &Words<S>,
+    first_byte: u32,
+    threshold: Threshold,
+) -> Candidates {
     let cell = |left: u32, right: u32| ((left - first_byte) << 8 | (right - first_byte)) as usize;
     let mut seen = vec![Seen::default(); 1 << 16];
     words.for_each_pair(|posting, left, right, count| seen[cell(left, right)].add(posting, count));
@@ -56,7 +60,7 @@ pub fn first_census<S: Symbol>(words: &Words<S>, first_byte: u32, bar: Bar) -> C
         .iter()
         .map(|seen| seen.count)
         .filter(|&count| count > 0);
-    let mut candidates = Candidates::new(bar.among(counts.collect()));
+    let mut candidates = Candidates::new(threshold.among(counts.collect()));
     for (cell, seen) in (0_u32..).zip(&mut seen) {
         let pair = pair((cell >> 8) + first_byte, (cell & 0xFF) + first_byte);
         seen.at = hold(&mut candidates, pair, seen);
@@ -78,7 +82,7 @@ pub fn first_census<S: Symbol>(words: &Words<S>, first_byte: u32, bar: Bar) -> C
 const NOWHERE: u32 = u32::MAX;
 
 fn hold(candidates: &mut Candidates, pair: Pair, seen: &Seen) -> u32 {
-    if seen.count < candidates.bar() || seen.count == 0 {
+    if seen.count < candidates.threshold() || seen.count == 0 {
         return NOWHERE;
     }
     candidates.insert(pair, seen.count, seen.postings)
@@ -88,7 +92,7 @@ fn hold(candidates: &mut Candidates, pair: Pair, seen: &Seen) -> u32 {
 ///
 /// First the counts are added up in a small table without keys, where several pairs may share a cell: a cell's sum is no less
 /// than the count of any of its pairs. Only pairs whose cell reaches the bar are then counted for themselves.
-pub fn census<S: Symbol>(words: &Words<S>, bar: Bar, below: u64) -> Candidates {
+pub fn pair_scan<S: Symbol>(words: &Words<S>, threshold: Threshold, below: u64) -> Candidates {
     let cells = (words.len() / 4)
         .next_power_of_two()
         .clamp(1 << 12, 1 << 21);
@@ -100,17 +104,20 @@ pub fn census<S: Symbol>(words: &Words<S>, bar: Bar, below: u64) -> Candidates {
     let mut sums = vec![0_u64; cells];
     words.for_each_pair(|_, left, right, count| sums[cell(left, right)] += count);
     let reached = sums.iter().copied().filter(|&sum| sum > 0).collect();
-    let bar = bar.among(reached).min(below - 1).max(bar.least);
+    let threshold = threshold
+        .among(reached)
+        .min(below - 1)
+        .max(threshold.min_count);
     let mut seen = KeyedMap::<Pair, Seen>::default();
     words.for_each_pair(|posting, left, right, count| {
-        if sums[cell(left, right)] >= bar {
+        if sums[cell(left, right)] >= threshold {
             seen.entry(pair(left, right))
                 .or_default()
                 .add(posting, count);
         }
     });
     drop(sums);
-    let mut candidates = Candidates::new(bar);
+    let mut candidates = Candidates::new(threshold);
     seen.retain(|&pair, seen| {
         seen.at = hold(&mut candidates, pair, seen);
         seen.at != NOWHERE

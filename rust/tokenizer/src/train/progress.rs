@@ -4,12 +4,12 @@ use crate::error::{Result, TokenizerError};
 use std::time::{Duration, Instant};
 
 /// Least time between two looks.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+const BETWEEN_CHECKS: Duration = Duration::from_millis(100);
 
 /// The part of training at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Pieces are counted; the unit is bytes of text.
+    /// Pre-tokens are counted; the unit is bytes of text.
     Counting,
     /// Pairs are merged; the unit is merges.
     Merging,
@@ -45,7 +45,7 @@ impl<'w> Watch<'w> {
     /// # Errors
     /// [`TokenizerError::TrainingInterrupted`] if training shall not go on.
     pub fn glance(&mut self, phase: Phase, done: u64, total: u64) -> Result<()> {
-        if self.looked.elapsed() < BETWEEN_LOOKS {
+        if self.looked.elapsed() < BETWEEN_CHECKS {
             return Ok(());
         }
         self.look(phase, done, total)

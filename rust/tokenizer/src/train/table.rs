@@ -1,20 +1,20 @@
-//! Pieces and their counts in open-addressed tables: no allocation per piece, growth by half, linear probing.
+//! Pre-tokens and their counts in open-addressed tables: no allocation per pre-token, growth by half, linear probing.
 
 use crate::keyed::Keys;
 use crate::scan::prefetch;
 use crate::short_key::ShortKey;
 
-/// A short piece and how often it came; a count of 0 marks a free slot.
+/// A short pre-token and how often it came; a count of 0 marks a free slot.
 #[derive(Clone, Copy)]
 pub struct Counted {
-    /// The piece.
+    /// The pre-token.
     pub key: ShortKey,
     /// How often it came.
     pub count: u64,
 }
 
 impl Counted {
-    /// A slot without a piece.
+    /// A slot without a pre-token.
     pub const FREE: Self = Self {
         key: ShortKey { low: 0, high: 0 },
         count: 0,
@@ -22,7 +22,7 @@ impl Counted {
 }
 
 /// Slots a table begins with.
-const LEAST: usize = 64;
+const MIN_SLOTS: usize = 64;
 
 /// The place a hash of 32 bits starts to probe at among `slots`.
 #[inline]
@@ -32,25 +32,25 @@ fn home(hash: u32, slots: usize) -> usize {
 
 /// Whether one more entry would fill the slots beyond four fifths.
 #[inline]
-fn is_full(used: usize, slots: usize) -> bool {
+fn merges_added(used: usize, slots: usize) -> bool {
     (used + 1) * 5 > slots * 4
 }
 
-/// Pieces of at most [`ShortKey::MOST`] bytes.
+/// Pre-tokens of at most [`ShortKey::MAX_BYTES`] bytes.
 #[derive(Default)]
 pub struct ShortTable {
     slots: Vec<Counted>,
     used: usize,
-    /// Bytes of the pieces.
+    /// Bytes of the pre-tokens.
     text: u64,
     keys: Keys,
 }
 
 impl ShortTable {
-    /// Adds `count` occurrences of a piece.
+    /// Adds `count` occurrences of a pre-token.
     #[inline]
     pub fn add(&mut self, key: ShortKey, count: u64) {
-        if is_full(self.used, self.slots.len()) {
+        if merges_added(self.used, self.slots.len()) {
             self.grow();
         }
         let slot = Self::find(&mut self.slots, self.keys, key);
@@ -89,24 +89,24 @@ impl ShortTable {
     }
 
     fn grow(&mut self) {
-        let larger = (self.slots.len() / 2 * 3).max(LEAST);
+        let larger = (self.slots.len() / 2 * 3).max(MIN_SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![Counted::FREE; larger]);
         for counted in old.into_iter().filter(|counted| counted.count > 0) {
             *Self::find(&mut self.slots, self.keys, counted.key) = counted;
         }
     }
 
-    /// Every piece with its count.
+    /// Every pre-token with its count.
     pub fn iter(&self) -> impl Iterator<Item = &Counted> {
         self.slots.iter().filter(|counted| counted.count > 0)
     }
 
-    /// How many pieces there are.
+    /// How many pre-tokens there are.
     pub fn len(&self) -> usize {
         self.used
     }
 
-    /// Bytes of all pieces.
+    /// Bytes of all pre-tokens.
     pub fn text_bytes(&self) -> u64 {
         self.text
     }
@@ -117,39 +117,39 @@ impl ShortTable {
     }
 }
 
-/// Where a long piece begins in the text of its table (it ends where the next one begins), and how often it came.
+/// Where a long pre-token begins in the text of its table (it ends where the next one begins), and how often it came.
 struct Long {
     start: u64,
     count: u64,
 }
 
-/// Pieces of any length, their bytes end to end in one buffer.
+/// Pre-tokens of any length, their bytes end to end in one buffer.
 #[derive(Default)]
 pub struct LongTable {
-    /// High half: 32 bits of the hash; low half: number of the piece, from 1. 0 is a free slot.
+    /// High half: 32 bits of the hash; low half: number of the pre-token, from 1. 0 is a free slot.
     slots: Vec<u64>,
-    pieces: Vec<Long>,
+    pre_tokens: Vec<Long>,
     text: Vec<u8>,
 }
 
-/// A well-mixed number for a long piece, that nobody outside of this process knows.
+/// A well-mixed number for a long pre-token, that nobody outside of this process knows.
 #[inline]
-pub fn hash_long(piece: &[u8]) -> u64 {
-    Keys::default().hash(piece)
+pub fn hash_long(pre_token: &[u8]) -> u64 {
+    Keys::default().hash(pre_token)
 }
 
 impl LongTable {
-    /// Adds `count` occurrences of a piece whose [`hash_long`] is `hash`.
-    pub fn add(&mut self, hash: u64, piece: &[u8], count: u64) {
-        if is_full(self.pieces.len(), self.slots.len()) {
+    /// Adds `count` occurrences of a pre-token whose [`hash_long`] is `hash`.
+    pub fn add(&mut self, hash: u64, pre_token: &[u8], count: u64) {
+        if merges_added(self.pre_tokens.len(), self.slots.len()) {
             self.grow();
         }
         let tag = (hash >> 16) as u32;
         let mut at = home(tag, self.slots.len());
         while self.slots[at] != 0 {
             let number = (self.slots[at] as u32 - 1) as usize;
-            if (self.slots[at] >> 32) as u32 == tag && self.piece(number) == piece {
-                let held = &mut self.pieces[number].count;
+            if (self.slots[at] >> 32) as u32 == tag && self.pre_token(number) == pre_token {
+                let held = &mut self.pre_tokens[number].count;
                 *held = held.saturating_add(count);
                 return;
             }
@@ -160,21 +160,21 @@ impl LongTable {
             };
         }
         let start = self.text.len() as u64;
-        self.text.extend_from_slice(piece);
-        self.pieces.push(Long { start, count });
-        self.slots[at] = u64::from(tag) << 32 | self.pieces.len() as u64;
+        self.text.extend_from_slice(pre_token);
+        self.pre_tokens.push(Long { start, count });
+        self.slots[at] = u64::from(tag) << 32 | self.pre_tokens.len() as u64;
     }
 
-    fn piece(&self, number: usize) -> &[u8] {
+    fn pre_token(&self, number: usize) -> &[u8] {
         let end = self
-            .pieces
+            .pre_tokens
             .get(number + 1)
             .map_or(self.text.len(), |next| next.start as usize);
-        &self.text[self.pieces[number].start as usize..end]
+        &self.text[self.pre_tokens[number].start as usize..end]
     }
 
     fn grow(&mut self) {
-        let larger = (self.slots.len() / 2 * 3).max(LEAST);
+        let larger = (self.slots.len() / 2 * 3).max(MIN_SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![0; larger]);
         for slot in old.into_iter().filter(|&slot| slot != 0) {
             let mut at = home((slot >> 32) as u32, larger);
@@ -185,24 +185,25 @@ impl LongTable {
         }
     }
 
-    /// Every piece with its count.
+    /// Every pre-token with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        (0..self.pieces.len()).map(|number| (self.piece(number), self.pieces[number].count))
+        (0..self.pre_tokens.len())
+            .map(|number| (self.pre_token(number), self.pre_tokens[number].count))
     }
 
-    /// How many pieces there are.
+    /// How many pre-tokens there are.
     pub fn len(&self) -> usize {
-        self.pieces.len()
+        self.pre_tokens.len()
     }
 
-    /// Bytes of all pieces.
+    /// Bytes of all pre-tokens.
     pub fn text_bytes(&self) -> u64 {
         self.text.len() as u64
     }
 
     /// Memory taken.
     pub fn memory_bytes(&self) -> u64 {
-        let pieces = self.pieces.capacity() * size_of::<Long>();
-        (self.slots.len() * size_of::<u64>() + pieces + self.text.capacity()) as u64
+        let pre_tokens = self.pre_tokens.capacity() * size_of::<Long>();
+        (self.slots.len() * size_of::<u64>() + pre_tokens + self.text.capacity()) as u64
     }
 }

@@ -68,7 +68,7 @@ fn a_corpus_that_takes_more_memory_than_allowed_is_refused() {
         Trainer::new(Pattern::Gpt4, Documents::Whole, Some(1)).with_memory_limit(Some(10_000));
     let text = |number: usize| {
         format!(
-            "a piece of {number} and more than fifteen: {}",
+            "a pre-token of {number} and more than fifteen: {}",
             "x".repeat(number)
         )
     };
@@ -176,7 +176,7 @@ fn word() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
-    /// Whatever the bar, the width of a symbol, and whether pieces are words or giants.
+    /// Whatever the bar, the width of a symbol, and whether pre-tokens are words or giants.
     #[test]
     fn merges_equal_those_of_counting_anew(
         words in prop::collection::vec((word(), 1_u64..9), 1..12),

@@ -1,19 +1,19 @@
-//! The distinct pieces as tokens that merges join in place.
+//! The distinct pre-tokens as tokens that merges join in place.
 //!
-//! A piece of up to [`MOST`] bytes is a *word*: count, length and tokens in a row of one flat array, so that joining a pair in
-//! it touches a cache line or two. Longer ones are kept in [`Giants`], where a join costs the same however long the piece is.
+//! A pre-token of up to [`MAX_WORD_TOKENS`] bytes is a *word*: count, length and tokens in a row of one flat array, so that joining a pair in
+//! it touches a cache line or two. Longer ones are kept in [`LongWords`], where a join costs the same however long the pre-token is.
 //! A *posting* says where a pair occurs: the place of a word, or (highest bit set) the place of the left token in a giant.
 
 use super::gains::Gains;
-use super::long_words::Giants;
+use super::long_words::LongWords;
 use crate::model::Merge;
 use crate::scan::prefetch;
 
 /// Most tokens of a word: a length has eight bits.
-pub const MOST: usize = 255;
+pub const MAX_WORD_TOKENS: usize = 255;
 
 /// Marks a posting as a place among the giants.
-const GIANT: u32 = 1 << 31;
+const LONG: u32 = 1 << 31;
 
 /// How many postings ahead of its turn a word is asked for: merging is waiting for memory, else.
 const AHEAD: usize = 12;
@@ -104,34 +104,34 @@ impl Symbol for u32 {
     }
 }
 
-/// Every distinct piece of at least two tokens.
+/// Every distinct pre-token of at least two tokens.
 #[derive(Default)]
 pub struct Words<S> {
     flat: Vec<S>,
-    giants: Giants,
+    long: LongWords,
 }
 
 impl<S: Symbol> Words<S> {
-    /// Adds a piece, each byte a token. One of a single byte has no pair and is left out.
-    pub fn push(&mut self, piece: &[u8], count: u64, bytes: &[u32; 256]) {
-        let ids = piece.iter().map(|&byte| bytes[usize::from(byte)]);
-        if piece.len() > MOST {
-            self.giants.push(ids, count);
-        } else if piece.len() > 1 {
-            S::push_head(&mut self.flat, count, piece.len());
+    /// Adds a pre-token, each byte a token. One of a single byte has no pair and is left out.
+    pub fn push(&mut self, pre_token: &[u8], count: u64, bytes: &[u32; 256]) {
+        let ids = pre_token.iter().map(|&byte| bytes[usize::from(byte)]);
+        if pre_token.len() > MAX_WORD_TOKENS {
+            self.long.push(ids, count);
+        } else if pre_token.len() > 1 {
+            S::push_head(&mut self.flat, count, pre_token.len());
             self.flat.extend(ids.map(S::of));
         }
     }
 
-    /// Room for words of `text_bytes` bytes in `pieces` pieces.
-    pub fn reserve(&mut self, pieces: u64, text_bytes: u64) {
+    /// Room for words of `text_bytes` bytes in `pre_tokens` pre-tokens.
+    pub fn reserve(&mut self, pre_tokens: u64, text_bytes: u64) {
         self.flat
-            .reserve_exact(text_bytes as usize + S::HEAD * pieces as usize);
+            .reserve_exact(text_bytes as usize + S::HEAD * pre_tokens as usize);
     }
 
     /// Symbols and heads there are: what a pass over the words costs.
     pub fn len(&self) -> usize {
-        self.flat.len() + self.giants.len()
+        self.flat.len() + self.long.len()
     }
 
     /// Calls `pair(posting, left, right, count)` for each two neighbours.
@@ -145,8 +145,8 @@ impl<S: Symbol> Words<S> {
             }
             at += S::HEAD + room;
         }
-        self.giants
-            .for_each_pair(|place, left, right, count| pair(place | GIANT, left, right, count));
+        self.long
+            .for_each_pair(|place, left, right, count| pair(place | LONG, left, right, count));
     }
 
     /// Moves the words together, without those that became one token. Postings are void thereafter.
@@ -173,20 +173,20 @@ impl<S: Symbol> Words<S> {
             if let Some(&later) = postings.get(number + AHEAD) {
                 prefetch(&self.flat, later as usize);
             }
-            if posting & GIANT == 0 {
+            if posting & LONG == 0 {
                 self.join_word(posting, merge, left, right);
             } else {
-                self.join_giant(posting, merge, left, right);
+                self.join_long(posting, merge, left, right);
             }
         }
     }
 
-    fn join_giant(&mut self, posting: u32, merge: Merge, left: &mut Gains, right: &mut Gains) {
-        let Some(joined) = self.giants.join(posting & !GIANT, merge) else {
+    fn join_long(&mut self, posting: u32, merge: Merge, left: &mut Gains, right: &mut Gains) {
+        let Some(joined) = self.long.join(posting & !LONG, merge) else {
             return;
         };
         if let Some((id, place)) = joined.before {
-            left.add(id, place | GIANT, joined.count);
+            left.add(id, place | LONG, joined.count);
         }
         if let Some(id) = joined.after {
             right.add(id, posting, joined.count);

@@ -17,7 +17,7 @@ use super::text::Text;
 use super::window::{Ends, Windowed};
 use std::sync::OnceLock;
 
-/// How pieces are found.
+/// How pre-tokens are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
     /// Character by character: the reference, and the way on other machines.
@@ -72,7 +72,7 @@ impl Tier {
         *TIER.get_or_init(|| Self::available()[0])
     }
 
-    /// Finds the ends of pieces of `text` from `start` on; see [`super::window::fill`].
+    /// Finds the ends of pre-tokens of `text` from `start` on; see [`super::window::fill`].
     #[inline]
     pub fn fill<P: Windowed>(self, text: Text<'_>, start: usize, ends: &mut Ends) -> usize {
         match self {
@@ -92,7 +92,7 @@ impl Tier {
 fn scalar<P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut Ends) -> usize {
     let mut found = 0;
     while found < ends.len() && start < text.bytes.len() {
-        start = P::piece_end(text, start);
+        start = P::pre_token_end(text, start);
         ends[found] = start as u32;
         found += 1;
     }

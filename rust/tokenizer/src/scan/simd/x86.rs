@@ -176,8 +176,8 @@ fn common_avx2(block: &[u8; WINDOW]) -> Common {
     common(|first, count| {
         let [low, high] = halves.map(|half| {
             let from_first = _mm256_sub_epi8(half, _mm256_set1_epi8(first as i8));
-            let least = _mm256_min_epu8(from_first, _mm256_set1_epi8((count - 1) as i8));
-            _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, from_first)) as u32
+            let min = _mm256_min_epu8(from_first, _mm256_set1_epi8((count - 1) as i8));
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(min, from_first)) as u32
         });
         u64::from(low) | u64::from(high) << 32
     })

@@ -1,28 +1,28 @@
 //! How much work cutting one text may take: regular expressions come from files, texts from anybody.
 
-use crate::cancel::Stop;
+use crate::cancel::CancelFlag;
 use crate::error::{Result, TokenizerError, short};
 
 /// Steps that any text may take.
-const LEAST: u64 = 10_000_000;
+const MIN_STEPS: u64 = 10_000_000;
 /// Steps that each byte of a text adds. Patterns in use take ten.
-const PER_BYTE: u64 = 256;
+const STEPS_PER_BYTE: u64 = 256;
 
 /// Bytes looked at and alternatives tried in one text, all searches together.
-pub struct Steps<'s> {
+pub struct StepBudget<'s> {
     left: u64,
     limit: u64,
-    stop: &'s Stop,
+    cancel: &'s CancelFlag,
 }
 
-impl<'s> Steps<'s> {
-    /// As many as a text of so many bytes may take, until `stop` is raised.
-    pub fn of(bytes: usize, stop: &'s Stop) -> Self {
-        let limit = LEAST + PER_BYTE * bytes as u64;
+impl<'s> StepBudget<'s> {
+    /// As many as a text of so many bytes may take, until `cancel` is raised.
+    pub fn of(bytes: usize, cancel: &'s CancelFlag) -> Self {
+        let limit = MIN_STEPS + STEPS_PER_BYTE * bytes as u64;
         Self {
             left: limit,
             limit,
-            stop,
+            cancel,
         }
     }
 
@@ -42,12 +42,12 @@ impl<'s> Steps<'s> {
     }
 
     /// The flag of who waits.
-    pub fn stop(&self) -> &'s Stop {
-        self.stop
+    pub fn cancel_flag(&self) -> &'s CancelFlag {
+        self.cancel
     }
 
     /// The error of a search for `pattern` that began at byte `offset` of its text and came to the limit.
-    pub fn used_up(&self, pattern: &str, offset: usize) -> TokenizerError {
+    pub fn exhausted(&self, pattern: &str, offset: usize) -> TokenizerError {
         TokenizerError::PatternSteps {
             pattern: short(pattern),
             offset,
@@ -64,6 +64,6 @@ impl<'s> Steps<'s> {
     /// # Errors
     /// [`TokenizerError::Interrupted`] once the flag is raised.
     pub fn check(&self) -> Result<()> {
-        self.stop.check()
+        self.cancel.check()
     }
 }

@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     #[ignore = "needs llama3.json; tests/native/test_published_vocabularies.py"]
-    fn a_vocabulary_people_use() {
+    fn published_vocabulary() {
         let model = huggingface::parse(&published("llama3.json")).unwrap();
         for ignore_merges in [true, false] {
             let mut pair = Pair::of(Model {

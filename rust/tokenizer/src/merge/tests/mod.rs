@@ -1,4 +1,9 @@
-//! Longest tokens with a way back against merging as it is defined.
+//! The backtracking encoder compared with merging by definition.
+
+mod definition;
+mod prefix;
+mod published;
+mod work;
 
 use super::check::Check;
 use super::merge_loop::{LoopBuffers, Merges, Ranks};
@@ -183,49 +188,6 @@ fn shuffled(mut model: Model, seed: u64) -> Model {
     model
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    #[test]
-    fn trained_merges(corpus in "[ab ]{1,200}", pre_tokens in proptest::collection::vec("[ab ]{1,150}", 8), merges in 0_usize..80) {
-        let mut pair = Pair::of(trained(&corpus, 256 + merges));
-        prop_assert!(pair.is_undone());
-        for pre_token in pre_tokens {
-            pair.agrees(pre_token.as_bytes())?;
-        }
-    }
-
-    #[test]
-    fn any_merges_in_the_order_they_were_made(merges in wild_merges(), pre_tokens in proptest::collection::vec("[abc]{1,100}", 8)) {
-        for order in [MergeOrder::Listed, MergeOrder::JoinedId] {
-            let mut pair = Pair::of(listed(&merges, order).unwrap());
-            for pre_token in &pre_tokens {
-                pair.agrees(pre_token.as_bytes())?;
-            }
-        }
-    }
-
-    #[test]
-    fn any_merges_in_any_order(merges in wild_merges(), seed: u64, pre_tokens in proptest::collection::vec("[abc]{1,100}", 8)) {
-        let mut pair = Pair::of(shuffled(listed(&merges, MergeOrder::Listed).unwrap(), seed));
-        for pre_token in &pre_tokens {
-            pair.agrees(pre_token.as_bytes())?;
-        }
-    }
-
-    #[test]
-    fn every_cut_of_a_token_as_in_rank_files(merges in wild_merges(), seed: u64, whole: bool, pre_tokens in proptest::collection::vec("[abc]{1,100}", 8)) {
-        let mut pair = Pair::of(ranked(&listed(&merges, MergeOrder::Listed).unwrap(), seed, whole));
-        for pre_token in &pre_tokens {
-            pair.agrees(pre_token.as_bytes())?;
-        }
-        let tokens: Vec<Vec<u8>> = pair.model.tokens.iter().map(|(_, token)| token.to_vec()).collect();
-        for token in tokens {
-            pair.agrees(&token)?;
-        }
-    }
-}
-
 /// The rank file with these tokens, in this order or (odd seeds) any other.
 fn ranked(model: &Model, seed: u64, ignore_merges: bool) -> Model {
     let mut order: Vec<u32> = (256..model.tokens.len() as u32).collect();
@@ -285,131 +247,6 @@ impl Pair {
     }
 }
 
-proptest! {
-    #[test]
-    fn the_first_tokens_alone(merges in wild_merges(), seed: u64, pre_tokens in proptest::collection::vec("[abc]{1,400}", 4), max_ids in 0_usize..50, at_a_time in 1_usize..60) {
-        let model = listed(&merges, MergeOrder::Listed).unwrap();
-        for model in [shuffled(model.clone(), seed), model] {
-            let mut pair = Pair::of(model);
-            for pre_token in &pre_tokens {
-                pair.begins(pre_token.as_bytes(), max_ids, at_a_time);
-            }
-        }
-    }
-}
-
-#[test]
-#[ignore = "needs the rank files of gpt2, cl100k and o200k; tests/native/test_published_vocabularies.py"]
-fn the_first_tokens_of_a_flood_do_not_take_the_rest_of_it() {
-    for (name, model) in vocabularies() {
-        let mut pair = Pair::of(model);
-        for (flood, text) in floods(20_000) {
-            for max_ids in [1, 10] {
-                assert!(pair.begins(&text, max_ids, 4), "{name} {flood} {max_ids}");
-                pair.buffers = MergeBuffers::default();
-                pair.merger
-                    .append_at_most(&text, max_ids, &mut pair.buffers, &mut Vec::new());
-                assert!(
-                    pair.buffers.steps() < 40_000,
-                    "{name} {flood}: {} steps",
-                    pair.buffers.steps()
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn all_short_strings_of_two_letters() {
-    for (corpus, merges) in [
-        ("aaaaaaaaaaaaaaaa", 6),
-        ("abaababaabaababaababa", 20),
-        ("aabbabab abab bbaa", 30),
-    ] {
-        let mut pair = Pair::of(trained(corpus, 256 + merges));
-        for pre_token in all_strings(b"ab", 13) {
-            pair.agrees(&pre_token).unwrap();
-        }
-    }
-}
-
-/// Every way to make so many merges of what is there.
-fn all_merges(there: u32, count: usize) -> Vec<Vec<(u32, u32)>> {
-    if count == 0 {
-        return vec![Vec::new()];
-    }
-    let id = |place: u32| {
-        if place < 2 {
-            u32::from(b'a') + place
-        } else {
-            254 + place
-        }
-    };
-    let mut all = Vec::new();
-    for rest in all_merges(there, count - 1) {
-        let there = there + rest.len() as u32;
-        for pair in 0..there * there {
-            let mut merges = rest.clone();
-            merges.push((id(pair / there), id(pair % there)));
-            all.push(merges);
-        }
-    }
-    all
-}
-
-#[test]
-fn every_model_of_three_merges_in_every_order() {
-    let pre_tokens: Vec<Vec<u8>> = all_strings(b"ab", 7).collect();
-    for merges in all_merges(2, 3) {
-        // Merges that spell one token twice leave numbers without a token.
-        let Some(model) = listed(&merges, MergeOrder::Listed) else {
-            continue;
-        };
-        for order in [
-            [0, 1, 2],
-            [0, 2, 1],
-            [1, 0, 2],
-            [1, 2, 0],
-            [2, 0, 1],
-            [2, 1, 0],
-        ] {
-            let there = |place: &usize| model.merges.get(*place).copied();
-            let merges: Vec<Merge> = order.iter().filter_map(there).collect();
-            let mut pair = Pair::of(Model {
-                merges,
-                ..model.clone()
-            });
-            for pre_token in &pre_tokens {
-                pair.agrees_merged(pre_token).unwrap();
-            }
-        }
-    }
-}
-
-#[test]
-fn equal_ranks_are_joined_from_the_left() {
-    let mut pair = Pair::of(trained("aa aa", 257));
-    assert_eq!(
-        pair.encode(b"aaa"),
-        [256, pair.model.validate().unwrap()[usize::from(b'a')]]
-    );
-    for len in 1..200 {
-        pair.agrees(&vec![b'a'; len]).unwrap();
-    }
-}
-
-#[test]
-fn a_merge_that_stands_twice_has_its_last_rank() {
-    let [a, b, c, ab] = [97, 98, 99, 256];
-    let mut model = listed(&[(a, b), (b, c), (ab, c)], MergeOrder::Listed).unwrap();
-    model.merges.push(model.merges[0]);
-    let mut pair = Pair::of(model);
-    assert!(!pair.is_undone());
-    for pre_token in all_strings(b"abc", 7) {
-        pair.agrees(&pre_token).unwrap();
-    }
-}
-
 /// Vocabularies people use; the tests that need them are ignored unless asked for, and fail where a file is missing.
 fn vocabularies() -> impl Iterator<Item = (&'static str, Model)> {
     ["gpt2", "cl100k", "o200k"].into_iter().map(|name| {
@@ -466,28 +303,6 @@ impl Noise {
     }
 }
 
-#[test]
-#[ignore = "needs the rank files of gpt2, cl100k and o200k; tests/native/test_published_vocabularies.py"]
-fn vocabularies_people_use() {
-    for (name, model) in vocabularies() {
-        let mut pair = Pair::of(model);
-        assert!(pair.is_undone(), "{name}");
-        let mut noise = Noise(1);
-        for round in 0..3000 {
-            let pre_token = noise.of_tokens(&pair.model, 1 + round % 12);
-            if !pre_token.is_empty() {
-                pair.agrees_merged(&pre_token).unwrap();
-            }
-        }
-        for (_, pre_token) in floods(3000) {
-            pair.agrees_merged(&pre_token).unwrap();
-            for len in 1..60 {
-                pair.agrees_merged(&pre_token[..len]).unwrap();
-            }
-        }
-    }
-}
-
 /// Text that is one pre-token and not like language.
 fn floods(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
     let mut noise = Noise(7);
@@ -510,53 +325,4 @@ fn floods(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("unicode", noise.of(&characters(1..0x0011_0000), bytes)),
         ("white space", noise.of(" \t\n", bytes)),
     ]
-}
-
-#[test]
-fn work_grows_with_the_text_and_no_faster() {
-    work_grows_with_the_text([("small", trained(&"-".repeat(300), 262))]);
-}
-
-#[test]
-#[ignore = "needs the rank files of gpt2, cl100k and o200k; tests/native/test_published_vocabularies.py"]
-fn work_of_vocabularies_people_use_grows_with_the_text_and_no_faster() {
-    work_grows_with_the_text(vocabularies());
-}
-
-fn work_grows_with_the_text(models: impl IntoIterator<Item = (&'static str, Model)>) {
-    for (name, model) in models {
-        let mut pair = Pair::of(model);
-        for kind in 0..floods(1).len() {
-            let [one, ten, hundred] = [1_000, 10_000, 100_000].map(|bytes| {
-                let (flood, text) = floods(bytes).swap_remove(kind);
-                pair.buffers = MergeBuffers::default();
-                pair.encode(&text);
-                (flood, pair.buffers.steps() as f64 / text.len() as f64)
-            });
-            // The first pairs of tokens are checked, and then known: less for each byte later, never more.
-            assert!(
-                ten.1 < one.1 * 1.2 && hundred.1 < ten.1 * 1.2,
-                "{name}: {one:?} {ten:?} {hundred:?}"
-            );
-            assert!(hundred.1 < 12.0, "{name}: {hundred:?} steps a byte");
-        }
-    }
-}
-
-#[test]
-fn pre_tokens_of_every_length_around_the_borders_of_the_ways() {
-    let mut pair = Pair::of(trained("abcabcabc abab cabc abcab", 290));
-    let mut noise = Noise(3);
-    for len in (1..70).chain(126..132) {
-        for _ in 0..20 {
-            pair.agrees(&noise.of("abc ", len)).unwrap();
-        }
-    }
-}
-
-#[test]
-fn what_is_remembered_of_a_long_pre_token_is_kept_small() {
-    let mut pair = Pair::of(trained("ab", 257));
-    pair.agrees(&vec![b'b'; 1 << 20]).unwrap();
-    assert!(pair.buffers.dead_ends.capacity() <= 1 << 10);
 }

@@ -1,4 +1,4 @@
-//! What every call must hold for, by any tokenizer and text.
+//! Properties of every call, for any tokenizer and text.
 
 use stategpt_tokenizer::{
     CancelFlag, Ragged, Special, StreamDecoder, Tokenizer, TokenizerError, Unknown,
@@ -7,7 +7,7 @@ use stategpt_tokenizer::{
 /// Calls everything that takes a text or ids.
 ///
 /// # Panics
-/// Where calls contradict one another.
+/// If results of calls contradict each other.
 pub fn check(tokenizer: &Tokenizer, text: &[u8]) {
     for special in [Special::Text, Special::Allow] {
         let Some(ids) = ids(tokenizer, text, special) else {
@@ -28,7 +28,7 @@ pub fn check(tokenizer: &Tokenizer, text: &[u8]) {
     any_ids(tokenizer, text);
 }
 
-/// The ids of a text; `None` where its pattern comes to the limit of steps.
+/// The ids of a text; `None` if its pattern reaches the limit of steps.
 pub fn ids(tokenizer: &Tokenizer, text: &[u8], special: Special) -> Option<Vec<u32>> {
     match tokenizer.encode(text, special) {
         Ok(ids) => Some(ids),
@@ -37,13 +37,13 @@ pub fn ids(tokenizer: &Tokenizer, text: &[u8], special: Special) -> Option<Vec<u
     }
 }
 
-/// Whether nothing is changed on the way to the pieces, and nothing left out.
+/// Whether the pre-tokens are the unchanged text, and no byte is left out.
 fn is_lossless(tokenizer: &Tokenizer) -> bool {
     let model = tokenizer.model();
     !model.nfc && !model.prefix_space && model.unknown == Unknown::Refused
 }
 
-/// Numbers, first ids, offsets and spans.
+/// Counts, first ids, offsets and spans.
 fn parts(tokenizer: &Tokenizer, text: &[u8], special: Special, ids: &[u32]) {
     let stop = CancelFlag::default();
     let count = tokenizer.count(text, special).ok();
@@ -82,7 +82,7 @@ fn is_utf8(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok()
 }
 
-/// Batches on some threads, and templates.
+/// Batches on several threads, and templates.
 fn batches(tokenizer: &Tokenizer, text: &[u8], special: Special, ids: &[u32]) {
     let texts = [text, b"", text, text];
     for threads in [1, 3] {
@@ -123,7 +123,7 @@ fn decoded(tokenizer: &Tokenizer, ids: &[u32]) {
     );
 }
 
-/// Bytes as ids: each is decoded or unknown, all of them as one by one.
+/// Bytes as ids: each is decoded or unknown, in a list as alone.
 fn any_ids(tokenizer: &Tokenizer, bytes: &[u8]) {
     let words = bytes
         .chunks_exact(2)

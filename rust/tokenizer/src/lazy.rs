@@ -1,13 +1,14 @@
-//! Tables that are made when they are first needed, and nobody waits for whoever makes one.
+//! Lazily built tables; callers never block on a build in progress.
 
 use std::sync::{Mutex, OnceLock};
 
-/// A table, or the place for it.
+/// A table that is built on first use.
 ///
-/// To wait would be to hang in a child that was forked while another thread was making it: that thread is not in the child.
+/// A caller that waited could deadlock in a child that was forked while another thread was building: that thread does not exist
+/// in the child.
 pub(crate) struct TryLazy<T> {
     table: OnceLock<T>,
-    /// Held by whoever makes it. Only ever taken by `try_lock`.
+    /// Held during the build. It is only locked by `try_lock`.
     making: Mutex<()>,
 }
 
@@ -21,13 +22,13 @@ impl<T> Default for TryLazy<T> {
 }
 
 impl<T> TryLazy<T> {
-    /// The table, if it has been made.
+    /// The table, if it is built.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         self.table.get()
     }
 
-    /// The table; `None` while somebody else is making it, and the caller does without.
+    /// The table; `None` while another thread is building it: the caller does without.
     #[inline]
     pub(crate) fn get_or_build(&self, make: impl FnOnce() -> T) -> Option<&T> {
         self.table.get().or_else(|| self.make(make))
@@ -36,7 +37,7 @@ impl<T> TryLazy<T> {
     #[cold]
     fn make(&self, make: impl FnOnce() -> T) -> Option<&T> {
         let _making = self.making.try_lock().ok()?;
-        // Whoever holds the lock is the only one here, so this never waits.
+        // Only the holder of the lock gets here, so this never waits.
         Some(self.table.get_or_init(make))
     }
 }
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_finds_a_table_being_made_does_not_wait() {
+    fn no_caller_waits_for_a_table_being_built() {
         let made = TryLazy::default();
         let first = made.get_or_build(|| {
             assert_eq!(made.get_or_build(|| 2), None);

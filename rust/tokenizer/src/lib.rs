@@ -2,23 +2,23 @@
 //!
 //! 1. [`Trainer`] counts the pre-tokens of documents and learns merges; [`Tokenizer::load`] and [`Tokenizer::from_tiktoken`] read
 //!    them from files instead. Both give a [`Model`], the tokenizer as data.
-//! 2. [`Tokenizer`] is the engine over a model: immutable, shared by threads, safe after `fork`.
-//! 3. [`Tokenizer::encode`] cuts text into pre-tokens (the [`PreTokenizer`]: a [`Pattern`]'s hand-written scanner, or
-//!    regular expressions), looks each up whole, and merges
-//!    the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes back.
+//! 2. [`Tokenizer`] is the engine for a model: immutable, shared by threads, safe after `fork`.
+//! 3. [`Tokenizer::encode`] splits text into pre-tokens (the [`PreTokenizer`]: a [`Pattern`]'s hand-written scanner, or regular
+//!    expressions), looks each up as a whole, and merges the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes
+//!    back.
 //! 4. [`Tokenizer::to_json`] writes `tokenizer.json`, its canonical form, whose BLAKE3 (without the
 //!    post-processor) is [`Tokenizer::fingerprint`].
 //!
-//! What it is not for: normalizers other than NFC, word-level or unigram models.
+//! Out of scope: normalizers other than NFC, word-level and unigram models.
 
-// The tokenizer as data, and the one type that users call.
+// The tokenizer as data, and its one public type.
 mod error;
 mod model;
 mod pattern;
 mod special;
 mod tokenizer;
 
-// Text to segments, and segments to pre-tokens.
+// Text to segments, segments to pre-tokens.
 mod classes;
 mod pre_tokenizer;
 mod scan;
@@ -40,7 +40,7 @@ mod byte_level;
 pub mod format;
 mod reading;
 
-// Tools that know nothing of tokenizers.
+// Helpers that do not depend on the rest.
 mod cancel;
 mod keyed;
 mod lazy;
@@ -48,8 +48,8 @@ mod memory;
 mod short_key;
 mod threads;
 
-/// Makes the tables that all tokenizers share. Otherwise they are made when first needed, and who forks meanwhile has a child that
-/// waits for them for ever.
+/// Builds the tables that all tokenizers share. Otherwise they are built on first use, and a child forked during the build waits
+/// for them forever.
 pub fn make_tables() {
     classes::Classes::get();
     scan::make_tables();

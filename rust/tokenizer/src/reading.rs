@@ -9,13 +9,13 @@ use std::path::Path;
 /// How files become documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reading {
-    /// Each line is a document, in place of each file.
+    /// Each line is a document, instead of each file.
     pub lines: bool,
-    /// What is not UTF-8 becomes U+FFFD, in place of an error.
+    /// Invalid UTF-8 becomes U+FFFD, instead of an error.
     pub replace: bool,
 }
 
-/// The bytes of a file that is UTF-8, or made so.
+/// The bytes of a file as valid UTF-8.
 ///
 /// # Errors
 /// [`TokenizerError::Io`] if it cannot be read, [`TokenizerError::NotUtf8`] with the first bad byte unless `replace`.
@@ -33,7 +33,7 @@ pub fn read_text(path: &Path, replace: bool) -> Result<Vec<u8>> {
         usize::try_from(size).unwrap_or(usize::MAX),
         "a file",
     )?;
-    // No more than it had when it was opened: another process may append to it for ever.
+    // At most the size at opening: another process may append to the file forever.
     file.take(size).read_to_end(&mut bytes).map_err(io)?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text.into_bytes()),

@@ -1,6 +1,6 @@
-//! Short pre-tokens as numbers: up to 15 bytes and their count in 128 bits, so that a look-up compares two words.
+//! Short pre-tokens as numbers: up to 15 bytes and their count in 128 bits, so that a lookup compares two words.
 
-/// A pre-token of at most [`ShortKey::MAX_BYTES`] bytes: the bytes, little end first, and the length in the last one.
+/// A pre-token of at most [`ShortKey::MAX_BYTES`] bytes: the bytes in little-endian order, and the length in the last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ShortKey {
     /// Bytes 0 to 7.
@@ -9,7 +9,7 @@ pub struct ShortKey {
     pub high: u64,
 }
 
-/// Which bits of 16 bytes belong to a pre-token of each length.
+/// The bits of 16 bytes that belong to a pre-token of each length.
 const MASKS: [[u64; 2]; 16] = masks();
 
 const fn masks() -> [[u64; 2]; 16] {
@@ -36,7 +36,7 @@ impl ShortKey {
         high: u64::MAX,
     };
 
-    /// Longest pre-token that fits.
+    /// The maximum number of bytes of a pre-token with a key.
     pub const MAX_BYTES: usize = 15;
 
     /// The key of `text[start..end]`, which is 1 to 15 bytes long.
@@ -49,7 +49,7 @@ impl ShortKey {
     #[inline(always)]
     pub fn of_beginning(text: &[u8], len: usize) -> Self {
         let len = len % 16;
-        // One wide load where the text goes on, the bytes of the next pre-token masked away.
+        // One wide load if the text continues, with the bytes of the next pre-token masked out.
         let [low, high] = match text.first_chunk() {
             Some(bytes) => halves(*bytes),
             None => {
@@ -70,7 +70,7 @@ impl ShortKey {
         (self.high >> 56) as usize
     }
 
-    /// The pre-token's bytes, zeros, and the length in the last place.
+    /// The pre-token's bytes, zeros, and the length in the last byte.
     pub fn bytes(self) -> [u8; 16] {
         (u128::from(self.high) << 64 | u128::from(self.low)).to_le_bytes()
     }

@@ -1,43 +1,43 @@
-//! Where a text can be cut, so that its pre-tokens are those of both parts.
+//! Split points: positions at which a text can be split so that the pre-tokens of both parts are those of the whole.
 
 use crate::classes::{CAPITAL, Classes, LETTER, NUMBER, OTHER, SMALL, SPACE, continues, decode};
 use crate::pattern::Pattern;
 use crate::pre_tokenizer::PreTokenizer;
 
-/// Whether texts that `pre_tokenizer` cuts have borders that [`is_split_point`] knows. Of somebody else's regular expression nothing is known.
+/// Whether [`is_split_point`] is valid for this pre-tokenizer. Nothing is known about user-defined regular expressions.
 pub(crate) fn has_split_points(pre_tokenizer: &PreTokenizer) -> bool {
     match pre_tokenizer {
-        // Each by its name, so that whoever adds one is led here.
+        // Listed by name so that adding a pattern fails to compile here.
         PreTokenizer::Named(Pattern::Gpt2 | Pattern::Gpt4 | Pattern::Qwen | Pattern::O200k) => true,
         PreTokenizer::Steps(_) => false,
     }
 }
 
-/// A text can be cut behind a letter or number where [`begins_apart`].
+/// A text can be split after a letter or number, before a character for which [`starts_after_split`] is true.
 ///
-/// No pattern's pre-token spans such a place, none looks behind its beginning, and what looks ahead of the letters or numbers on the
-/// left sees their end either way. So it does not depend on the rest of the text.
+/// No pre-token of any pattern contains such a position, no pattern looks behind, and what looks ahead of the letters or numbers
+/// on the left sees their end either way. So the position does not depend on the rest of the text.
 #[inline]
 fn ends_word(class: u8) -> bool {
     class & (LETTER | NUMBER) != 0
 }
 
-/// Neither a letter, number or mark nor an apostrophe; `byte` is the character's first.
+/// Neither a letter, number or mark nor an apostrophe; `byte` is the character's first byte.
 #[inline]
-fn begins_apart(byte: u8, class: u8) -> bool {
+fn starts_after_split(byte: u8, class: u8) -> bool {
     class & (OTHER | SPACE) != 0 && class & (CAPITAL | SMALL) == 0 && byte != b'\''
 }
 
-/// The first place from `from` on where `text` can be cut, else its end.
+/// The first split point of `text` from `from` on, else its end.
 pub(crate) fn first_split_point(text: &[u8], from: usize) -> usize {
-    // A byte that continues no character begins one, so that characters are read as from the text's beginning.
+    // A byte that is not a continuation byte begins a character, so characters are read as from the text's beginning.
     let start = (from..text.len()).find(|&at| !continues(text[at]));
     let mut at = start.unwrap_or(text.len());
     let classes = Classes::get();
     let mut after_word = false;
     while at < text.len() {
         let (class, len) = character(classes, text, at);
-        if after_word && begins_apart(text[at], class) {
+        if after_word && starts_after_split(text[at], class) {
             return at;
         }
         after_word = ends_word(class);
@@ -46,16 +46,16 @@ pub(crate) fn first_split_point(text: &[u8], from: usize) -> usize {
     text.len()
 }
 
-/// Whether `text` can be cut before its byte `at`, which is not its first.
+/// Whether `text` can be split before its byte `at`, which is not its first.
 #[inline]
 pub(crate) fn is_split_point(text: &[u8], at: usize) -> bool {
     let classes = Classes::get();
-    let apart = || begins_apart(text[at], character(classes, text, at).0);
-    !continues(text[at]) && apart() && is_behind_word(classes, text, at)
+    let starts = || starts_after_split(text[at], character(classes, text, at).0);
+    !continues(text[at]) && starts() && is_behind_word(classes, text, at)
 }
 
 fn is_behind_word(classes: &Classes, text: &[u8], at: usize) -> bool {
-    // The character that ends here begins at most four bytes before.
+    // The character that ends here begins at most four bytes earlier.
     let mut places = (at.saturating_sub(4)..at).rev();
     let start = places.find(|&start| !continues(text[start]));
     start.is_some_and(|start| {
@@ -79,7 +79,7 @@ mod tests {
     use crate::scan::for_each_pre_token;
     use proptest::prelude::*;
 
-    const ALL: [Pattern; 4] = [Pattern::Gpt2, Pattern::Gpt4, Pattern::Qwen, Pattern::O200k];
+    const TESTED: [Pattern; 4] = [Pattern::Gpt2, Pattern::Gpt4, Pattern::Qwen, Pattern::O200k];
 
     fn pre_tokens(pattern: Pattern, text: &[u8]) -> Vec<&[u8]> {
         let mut pre_tokens = Vec::new();
@@ -98,11 +98,11 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
-        fn a_text_cut_at_a_border_has_the_pre_tokens_of_both_parts(text in any_text()) {
+        fn a_text_split_at_a_split_point_has_the_pre_tokens_of_both_parts(text in any_text()) {
             let backwards = (1..text.len()).filter(|&at| is_split_point(&text, at));
             let forwards = (0..text.len()).map(|from| first_split_point(&text, from));
             for at in backwards.chain(forwards) {
-                for pattern in ALL {
+                for pattern in TESTED {
                     let (left, right) = text.split_at(at);
                     let both: Vec<&[u8]> = pre_tokens(pattern, left).into_iter().chain(pre_tokens(pattern, right)).collect();
                     prop_assert_eq!(both, pre_tokens(pattern, &text));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn words_have_borders_and_floods_have_none() {
+    fn words_have_split_points_and_floods_have_none() {
         for (text, from, expected) in [
             ("one two", 0, 3),
             ("one two", 4, 7),

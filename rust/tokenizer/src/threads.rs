@@ -10,7 +10,7 @@ pub fn workers(jobs: usize, threads: Option<usize>) -> usize {
 pub fn on_workers(threads: usize, worker: impl Fn() + Sync) {
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            // A thread the system does not grant is no loss: the others take its jobs.
+            // If the system does not grant a thread, the others take its jobs.
             let _ = std::thread::Builder::new().spawn_scoped(scope, &worker);
         }
         worker();

@@ -77,8 +77,8 @@ impl Tokenizer {
         huggingface::write(self.model())
     }
 
-    /// BLAKE3 of [`Tokenizer::to_json`] without the post-processor, as `b3:` and hexadecimal digits: the same for tokenizers
-    /// that encode and decode alike by the same tables, whatever other libraries are told to add to a text.
+    /// BLAKE3 of [`Tokenizer::to_json`] without the post-processor, as `b3:` and hexadecimal digits: equal for tokenizers that
+    /// encode and decode alike by the same tables, whatever other libraries add to a text.
     pub fn fingerprint(&self) -> Cow<'_, str> {
         let make = || {
             let encoding = huggingface::write_encoding(self.model());
@@ -142,8 +142,8 @@ impl Tokenizer {
     }
 
     /// The first `max_ids` of the ids that [`Tokenizer::encode`] gives, unless `cancel` is raised. O(bytes of those ids), in text
-    /// that has words and in a pre-token of any length (where white space comes before it, its end is looked for). Other text
-    /// without a place to split is pre-tokenized; with a user-defined regular expression, any text is encoded whole.
+    /// that has words and in a pre-token of any length (if white space comes before it, its end has to be found). Other text
+    /// without a split point is pre-tokenized; with a user-defined regular expression, all of the text is encoded.
     ///
     /// # Errors
     /// [`crate::TokenizerError::Interrupted`] if it was; else as [`Tokenizer::encode`].
@@ -174,7 +174,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// Passes the ids of a text to `take`, which copies them to where they are wanted. For short texts: nothing is allocated.
+    /// Passes the ids of a text to `take`, which copies them to their destination. For short texts: nothing is allocated.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -194,7 +194,7 @@ impl Tokenizer {
         })
     }
 
-    /// The ids of texts, in which no added token is looked for, and of control tokens between them.
+    /// The ids of texts, in which no added token is searched for, and of control tokens between them.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_until`].
@@ -208,8 +208,8 @@ impl Tokenizer {
 
     /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
     ///
-    /// Offsets are those of `text` as it was given: a token of a space that was put before the text is empty there, and one that
-    /// begins inside a character that normalization changed begins where that character does.
+    /// Offsets refer to the given `text`: a token of a prepended space is empty there, and one that begins inside a character
+    /// that normalization changed begins where that character does.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_until`].
@@ -222,9 +222,9 @@ impl Tokenizer {
         offsets::encode_with_offsets(&self.tables, &self.pool, text, special, cancel)
     }
 
-    /// The ids of `text`, and the characters each covers: `[first, one beyond the last]`. Tokens that share a character all cover
-    /// it, and so do those of characters that normalization decomposes or composes. A byte that continues no character counts as
-    /// part of the one before it. Only a token of nothing but the space that was put before a text covers none.
+    /// The ids of `text`, and the characters that each covers: `[first, end]`. Tokens that share a character all cover it, and so
+    /// do those of characters that normalization decomposes or composes. A byte that continues no character counts as part of the
+    /// previous one. Only a token that is a prepended space covers none.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_until`].
@@ -266,13 +266,12 @@ impl Tokenizer {
     }
 }
 
-/// Encoding many documents, on at most `threads` threads (`None`: as many as there are cores). The result does not depend on
-/// their number.
+/// Encoding many documents, on at most `threads` threads (`None`: one per core). The result does not depend on their number.
 impl Tokenizer {
     /// Encodes each text.
     ///
     /// # Errors
-    /// As [`Tokenizer::encode`]: the first text's error.
+    /// The first error of [`Tokenizer::encode`].
     pub fn encode_batch<T: AsRef<[u8]> + Sync>(
         &self,
         texts: &[T],
@@ -296,7 +295,8 @@ impl Tokenizer {
         self.batch(special, threads, cancel).texts(texts)
     }
 
-    /// Where each text's ids would begin, followed by their number: the offsets of [`Tokenizer::encode_batch`] without the ids.
+    /// Where each text's ids would begin, followed by their total number: the offsets of [`Tokenizer::encode_batch`] without the
+    /// ids.
     ///
     /// # Errors
     /// [`crate::TokenizerError::Interrupted`] if `cancel` was raised.
@@ -343,7 +343,7 @@ impl Tokenizer {
 
 /// Decoding. `skip_special` leaves out added tokens flagged special.
 impl Tokenizer {
-    /// The bytes of `ids`, one after the other.
+    /// The bytes of `ids`, concatenated.
     ///
     /// # Errors
     /// [`crate::TokenizerError::UnknownToken`] for an id outside the vocabulary.
@@ -364,7 +364,7 @@ impl Tokenizer {
         self.decoder(skip_special).decode(ids, cancel)
     }
 
-    /// The text of `ids`; what is not UTF-8 becomes U+FFFD.
+    /// The text of `ids`; invalid UTF-8 becomes U+FFFD.
     ///
     /// # Errors
     /// As [`Tokenizer::decode`].
@@ -373,10 +373,10 @@ impl Tokenizer {
         String::from_utf8(bytes).or_else(|error| valid_text(error.as_bytes()))
     }
 
-    /// As [`Tokenizer::decode_batch`], the bytes of all documents end to end, and where each ends.
+    /// The bytes of documents, `ids[offsets[i]..offsets[i + 1]]` each, concatenated, and where each ends.
     ///
     /// # Errors
-    /// As [`Tokenizer::decode_until`] and [`Tokenizer::decode_batch`].
+    /// As [`Tokenizer::decode_until`]; [`crate::TokenizerError::BadOffsets`] if offsets decrease or exceed the number of ids.
     pub fn decode_documents(
         &self,
         ids: &[u32],

@@ -1,7 +1,7 @@
-//! Ids to bytes.
+//! Decodes ids to bytes.
 //!
-//! Each token of up to 15 bytes lies in a slot of 16 that is copied whole, whatever its length, so that the copy is one load
-//! and one store; the next slot is copied over what was too much. Longer tokens, special ones and unknown ids go another way.
+//! Each token of up to 15 bytes has a slot of 16 bytes that is copied whole, whatever its length, so that the copy is one load
+//! and one store; the next slot overwrites the excess. Long tokens, special tokens and unknown ids take a slower path.
 
 pub mod stream;
 
@@ -14,20 +14,20 @@ use crate::model::Model;
 const SLOT: usize = 16;
 /// Longest token that a slot holds.
 const MAX_SLOT_BYTES: usize = SLOT - 1;
-/// In place of the length: look closer. A long token, a special one, a gap.
-const ODD: u8 = u8::MAX;
-/// What ids beyond the vocabulary find.
-const BEYOND: [u8; SLOT] = [ODD; SLOT];
-/// Ids decoded into the buffer on the stack before it is emptied.
+/// Instead of the length: the slow path is needed, for a long token, a special one or a gap.
+const SLOW: u8 = u8::MAX;
+/// The slot of ids outside the vocabulary.
+const BEYOND: [u8; SLOT] = [SLOW; SLOT];
+/// Ids decoded into the buffer on the stack before it is flushed.
 const BLOCK: usize = 128;
 /// Ids between two checks of the cancellation flag.
 const BETWEEN_CHECKS: usize = 1 << 20;
 
-/// The slots of a vocabulary: 2 MiB for 128 thousand tokens.
+/// The slots of a vocabulary: 2 MiB for 128,000 tokens.
 pub struct SlotTable(Vec<[u8; SLOT]>);
 
 impl SlotTable {
-    /// The slots of these tokens.
+    /// Builds the slots of a vocabulary.
     pub fn of(model: &Model) -> Self {
         let mut slots = vec![BEYOND; model.tokens.len()];
         for (id, token) in model
@@ -56,14 +56,14 @@ impl SlotTable {
 pub struct Decoder<'m> {
     /// The vocabulary.
     pub model: &'m Model,
-    /// Its slots; `None` while another thread builds them.
+    /// Its slots; `None` while another thread is building them.
     pub slots: Option<&'m SlotTable>,
     /// Whether added tokens flagged special are left out.
     pub skip_special: bool,
 }
 
 impl Decoder<'_> {
-    /// The bytes of `ids`, one after the other, until `cancel` is raised.
+    /// The bytes of `ids`, concatenated, until `cancel` is raised.
     ///
     /// # Errors
     /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary; [`TokenizerError::Interrupted`].
@@ -88,17 +88,17 @@ impl Decoder<'_> {
     /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary; `bytes` may have grown.
     fn decode_into(self, ids: &[u32], bytes: &mut Vec<u8>) -> Result<()> {
         let Some(slots) = self.slots else {
-            return ids.iter().try_for_each(|&id| self.decode_odd(id, bytes));
+            return ids.iter().try_for_each(|&id| self.decode_slowly(id, bytes));
         };
         let mut block = [0; BLOCK * SLOT];
         for ids in ids.chunks(BLOCK) {
             let mut filled = 0;
             for &id in ids {
                 let slot = slots.get(id);
-                if slot[MAX_SLOT_BYTES] == ODD {
+                if slot[MAX_SLOT_BYTES] == SLOW {
                     append(bytes, &block[..filled])?;
                     filled = 0;
-                    self.decode_odd(id, bytes)?;
+                    self.decode_slowly(id, bytes)?;
                 } else {
                     block[filled..filled + SLOT].copy_from_slice(slot);
                     filled += usize::from(slot[MAX_SLOT_BYTES]);
@@ -110,7 +110,7 @@ impl Decoder<'_> {
     }
 
     #[cold]
-    fn decode_odd(self, id: u32, bytes: &mut Vec<u8>) -> Result<()> {
+    fn decode_slowly(self, id: u32, bytes: &mut Vec<u8>) -> Result<()> {
         let token = self.model.token_bytes(id)?;
         if !(self.skip_special && self.model.is_special(id)) {
             append(bytes, token)?;
@@ -118,10 +118,10 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// The bytes of documents end to end, `ids[offsets[i]..offsets[i + 1]]` each, and where each ends.
+    /// The bytes of documents, `ids[offsets[i]..offsets[i + 1]]` each, concatenated, and where each ends.
     ///
     /// # Errors
-    /// As [`Decoder::decode`]; [`TokenizerError::BadOffsets`] where offsets fall or lead beyond the ids.
+    /// As [`Decoder::decode`]; [`TokenizerError::BadOffsets`] where offsets decrease or exceed the number of ids.
     pub fn decode_documents(
         self,
         ids: &[u32],
@@ -145,7 +145,7 @@ impl Decoder<'_> {
     }
 }
 
-/// Appends bytes, if there is memory for them.
+/// Appends bytes; fails if there is no memory for them.
 #[inline]
 fn append(bytes: &mut Vec<u8>, more: &[u8]) -> Result<()> {
     reserve(bytes, more.len(), "text")?;
@@ -153,7 +153,7 @@ fn append(bytes: &mut Vec<u8>, more: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// `bytes` as text; what is not UTF-8 becomes U+FFFD, as by `String::from_utf8_lossy`.
+/// `bytes` as text; invalid UTF-8 becomes U+FFFD, as by `String::from_utf8_lossy`.
 ///
 /// # Errors
 /// [`TokenizerError::OutOfMemory`].
@@ -191,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
-    /// A vocabulary with tokens of every length around a slot's, a gap, a special token and one that is merely added.
+    /// A vocabulary with tokens of every length around a slot's, a gap, a special token and an added token that is not special.
     static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
         let mut model = trained("a", 256);
         let mut tokens: Vec<(u32, Vec<u8>)> = model
@@ -218,7 +218,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_is_joining_the_tokens(
+        fn decoding_concatenates_the_tokens(
             ids in proptest::collection::vec(prop_oneof![0_u32..256, 301_u32..340, 400_u32..402], 0..600),
             skip_special: bool,
         ) {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_the_slots_being_made_decodes_without() {
+    fn decoding_does_not_wait_for_slots_being_built() {
         let tokenizer = Tokenizer::new(TOKENIZER.model().clone()).unwrap();
         let ids: Vec<u32> = (0..256).chain(301..340).chain([400, 401]).collect();
         let both = || [true, false].map(|skip| TOKENIZER.decode(&ids, skip).unwrap());

@@ -1,22 +1,22 @@
-//! Decoding token by token: text comes out as soon as its bytes are whole characters, and none is lost.
+//! Streaming decoder: returns text as soon as its bytes are whole characters, and loses none.
 
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
-/// Bytes that wait for the rest of their character: never more than three.
+/// Bytes of an incomplete character, at most three.
 #[derive(Debug, Clone, Default)]
 pub struct StreamDecoder {
     pending: Vec<u8>,
 }
 
 impl StreamDecoder {
-    /// The text that `id` completes; empty while a character is still in pre-tokens. O(bytes of the token).
+    /// The text that `id` completes; empty while a character is incomplete. O(bytes of the token).
     ///
-    /// What can be no part of a character becomes U+FFFD, so that all pushes and [`StreamDecoder::finish`] together are
-    /// what decoding all ids at once gives.
+    /// Bytes that cannot be part of a character become U+FFFD, so that all pushes and [`StreamDecoder::finish`] together give the
+    /// same text as decoding all ids at once.
     ///
     /// # Errors
-    /// [`crate::TokenizerError::UnknownToken`] for an id outside the vocabulary; the decoder is as before.
+    /// [`crate::TokenizerError::UnknownToken`] for an id outside the vocabulary; the decoder is unchanged.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<String> {
         self.pending.extend_from_slice(tokenizer.token_bytes(id)?);
         let held = self.pending.len() - unfinished(&self.pending);
@@ -25,7 +25,7 @@ impl StreamDecoder {
         Ok(text)
     }
 
-    /// What is left: U+FFFD for a character that never came to its end, or nothing.
+    /// The rest of the text: U+FFFD for an incomplete character, or nothing.
     pub fn finish(&mut self) -> String {
         let text = String::from_utf8_lossy(&self.pending).into_owned();
         self.pending.clear();
@@ -33,12 +33,12 @@ impl StreamDecoder {
     }
 }
 
-/// How many bytes at the end are the beginning of a character that more bytes could finish.
+/// The number of bytes at the end that begin a character which more bytes could complete.
 fn unfinished(bytes: &[u8]) -> usize {
     (1..=bytes.len().min(3))
         .find(|&count| {
             let tail = &bytes[bytes.len() - count..];
-            // `error_len() == None` is the standard library's word for "ended too early".
+            // `error_len() == None` means "ended too early" in the standard library.
             tail[0] >= 0xC2
                 && std::str::from_utf8(tail)
                     .is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
@@ -51,7 +51,7 @@ mod tests {
     use super::unfinished;
 
     #[test]
-    fn only_a_beginning_of_a_character_is_held_back() {
+    fn only_an_incomplete_character_is_held_back() {
         for (bytes, expected) in [
             (&b"ab"[..], 0),
             (&[0xC3], 1),

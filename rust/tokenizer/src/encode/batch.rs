@@ -1,4 +1,4 @@
-//! Encodes many documents at once, on threads that live as long as the call: no thread pool to be lost at `fork`.
+//! Encodes many documents in parallel, on threads that live as long as the call: no thread pool to be lost at `fork`.
 
 use crate::cancel::CancelFlag;
 use crate::encode::document::{count_ids, encode_into};
@@ -16,15 +16,15 @@ use crate::split_point::{first_split_point, has_split_points};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// Text a worker takes at a time. Smaller batches are not worth a thread.
+/// Bytes of text in a job. Smaller batches are not worth a thread.
 const GROUP_BYTES: usize = 1 << 18;
-/// Texts from here on are cut into stretches, so that threads can share one.
+/// Texts of at least this size are split into chunks, so that several threads can share one.
 const LARGE_BYTES: usize = 4 * GROUP_BYTES;
 
-/// A job: some documents, whole but for one that stands alone.
+/// A job: some whole documents, or a chunk of one.
 struct Group {
     documents: Range<usize>,
-    /// The stretch of the only document.
+    /// The chunk of the only document; `None`: all of it.
     bytes: Option<Range<usize>>,
 }
 
@@ -36,7 +36,7 @@ impl Group {
         }
     }
 
-    /// Whether its document began in the job before.
+    /// Whether its document began in the previous job.
     fn continues(&self) -> bool {
         self.bytes.as_ref().is_some_and(|bytes| bytes.start > 0)
     }
@@ -51,16 +51,16 @@ impl Group {
     }
 }
 
-/// One call: what it encodes with, and how.
+/// Arguments of one call.
 #[derive(Clone, Copy)]
 pub struct BatchEncoder<'c> {
     /// The tables of the tokenizer.
     pub tables: &'c Tables,
-    /// Its scratches.
+    /// Its pool of scratches.
     pub pool: &'c ScratchPool,
     /// What happens to text that spells an added token.
     pub special: Special,
-    /// The number of threads at most; `None`: as many as there are cores.
+    /// The maximum number of threads; `None`: as many as there are cores.
     pub threads: Option<usize>,
     /// Cancels the call.
     pub cancel: &'c CancelFlag,
@@ -79,7 +79,7 @@ impl BatchEncoder<'_> {
         })
     }
 
-    /// The offsets of [`BatchEncoder::texts`] without the ids.
+    /// As [`BatchEncoder::texts`], but only the offsets.
     ///
     /// # Errors
     /// As [`crate::Tokenizer::count_batch`].
@@ -93,7 +93,7 @@ impl BatchEncoder<'_> {
         Ok(counted.offsets)
     }
 
-    /// Encodes files, each one document, or each line one (with its line end).
+    /// Encodes files: each file is a document, or each line (with its line end) is one.
     ///
     /// # Errors
     /// As [`crate::Tokenizer::encode_files`].
@@ -120,7 +120,7 @@ impl BatchEncoder<'_> {
         Ok(ragged)
     }
 
-    /// Appends to `ragged` what `work` puts into the part of each text, or of each chunk of a large one.
+    /// Appends to `ragged` what `work` adds to the part of each text, or of each chunk of a large text.
     fn in_groups<T: AsRef<[u8]> + Sync>(
         self,
         texts: &[T],
@@ -152,7 +152,7 @@ impl BatchEncoder<'_> {
         Ok(())
     }
 
-    /// Encodes one text that threads share.
+    /// Encodes one text in several threads.
     fn encode_large(self, text: &[u8], by_line: bool, mut ragged: Ragged) -> Result<Ragged> {
         let chunks = match by_line {
             true => chunks(text, line_end),
@@ -180,7 +180,7 @@ impl BatchEncoder<'_> {
         }
     }
 
-    /// Jobs of about [`GROUP_BYTES`].
+    /// Groups texts into jobs of about [`GROUP_BYTES`].
     fn groups<T: AsRef<[u8]>>(self, texts: &[T]) -> Vec<Group> {
         let (mut groups, mut first, mut held) = (Vec::new(), 0, 0);
         for (document, text) in texts.iter().enumerate() {
@@ -208,7 +208,7 @@ impl BatchEncoder<'_> {
         groups
     }
 
-    /// Where a document is cut for threads to share it; one chunk where its parts would not be encoded as in the whole.
+    /// The chunks of a document that threads share; one chunk where its parts would be encoded differently from the whole.
     fn chunks(self, text: &[u8]) -> Vec<Range<usize>> {
         // Listed by name so that adding a field (a normalizer, a prefix) fails to compile here.
         let Model {
@@ -231,7 +231,7 @@ impl BatchEncoder<'_> {
     }
 }
 
-/// Cuts `text` at the first place that `cut` finds behind each [`GROUP_BYTES`].
+/// Splits `text` at the first position that `cut` finds after each [`GROUP_BYTES`] bytes.
 fn chunks(text: &[u8], cut: impl Fn(&[u8], usize) -> usize) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let mut start = 0;
@@ -243,14 +243,14 @@ fn chunks(text: &[u8], cut: impl Fn(&[u8], usize) -> usize) -> Vec<Range<usize>>
     chunks
 }
 
-/// The end of the line that holds byte `from`.
+/// The end of the line that contains byte `from`.
 fn line_end(text: &[u8], from: usize) -> usize {
     let rest = text.get(from..).unwrap_or_default();
     let newline = rest.iter().position(|&byte| byte == b'\n');
     newline.map_or(text.len(), |newline| from + newline + 1)
 }
 
-/// Whether threads should share a file. One that cannot be asked for its size says why when it is read.
+/// Whether several threads should share a file. If its size cannot be read, reading the file reports the reason.
 fn is_large(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|about| about.len() >= LARGE_BYTES as u64)
 }

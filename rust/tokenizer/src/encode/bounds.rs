@@ -8,9 +8,9 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 /// How much of a text one call encodes. The default is all of it.
 #[derive(Default)]
 pub struct Bounds {
-    /// The number of ids wanted; a few more may be returned.
+    /// The number of ids requested; a few more may be returned.
     max_ids: Option<usize>,
-    /// Where ids are only counted: how many were counted and dropped.
+    /// The number of ids that were counted and dropped, if ids are only counted.
     counted: Option<usize>,
     /// Cancels the call.
     cancel: Option<CancelFlag>,
@@ -38,18 +38,18 @@ impl Bounds {
         self.cancel.clone().unwrap_or_default()
     }
 
-    /// Whether a call that holds `ids` ids is done.
+    /// Whether a call that has `ids` ids is done.
     pub fn reached(&self, ids: usize) -> bool {
         self.max_ids.is_some_and(|max_ids| ids >= max_ids)
             || self.cancel.as_ref().is_some_and(CancelFlag::is_raised)
     }
 
-    /// How many of `max_ids` are still missing.
+    /// How many of the requested ids are missing.
     pub fn missing(&self, ids: usize) -> Option<usize> {
         self.max_ids.map(|max_ids| max_ids.saturating_sub(ids))
     }
 
-    /// From now on, ids are counted and dropped.
+    /// Counts and drops ids from now on.
     pub fn start_count(&mut self) {
         self.counted = Some(0);
     }
@@ -62,7 +62,7 @@ impl Bounds {
         }
     }
 
-    /// How many ids were counted and dropped; they are kept again from now on.
+    /// The number of ids that were counted and dropped. Ids are kept again from now on.
     pub fn end_count(&mut self) -> usize {
         self.counted.take().unwrap_or_default()
     }

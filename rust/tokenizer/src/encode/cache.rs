@@ -1,7 +1,7 @@
-//! Short pre-tokens met before, with their tokens: a fixed table of lines of three slots.
+//! Cache of short pre-tokens and their tokens: a fixed table of lines of three slots.
 //!
-//! Its size never changes (6 MiB, and one for the most frequent pre-tokens), and it holds whole keys, so that it can change how long encoding takes and never what
-//! comes out.
+//! Its size never changes (6 MiB, and one for the most frequent pre-tokens), and it compares whole keys, so that it affects how
+//! long encoding takes and never the result.
 
 use crate::encode::front::{self, Front};
 use crate::memory::Zeroed;
@@ -12,31 +12,33 @@ use crate::short_key::ShortKey;
 const LINES: usize = 3 << 15;
 /// Bytes of a line, which is one of the processor's cache lines.
 const LINE: usize = 64;
-/// Slots of a line. Each has five bytes for two tokens and sixteen for a key: tokens first, one byte that is free, then keys.
+/// Slots of a line. Each has five bytes for two tokens and sixteen for a key. A line has the tokens first, then one unused byte,
+/// then the keys.
 const SLOTS: usize = 3;
 
-/// Bits of a token that is kept.
+/// Bits of a token that is stored.
 const TOKEN_BITS: u32 = 20;
 const TOKEN: u64 = (1 << TOKEN_BITS) - 1;
 
-/// Where a slot has the number of its tokens, less one: in the last byte of the key, of which the length needs half.
+/// The bits of a key's last byte, of which the length needs only half, that store the number of tokens minus one.
 const COUNT_SHIFT: u32 = 62;
-/// A key with this bit is of a pre-token whose tokens do not fit into its slot. It is a line's second; the third has the rest of them:
-/// three in the first word of its key, two in the second, and how many there are in all, and two in its own place.
+/// A key with this bit belongs to a pre-token whose tokens do not fit into its slot. It is in the second slot of a line; the
+/// third slot has the remaining tokens: three in the first word of its key, two and the total number in the second word, and two
+/// in its own token field.
 const MANY: u64 = 1 << 61;
-/// Tokens of such a pre-token.
+/// The maximum number of tokens of such a pre-token.
 const MAX_MANY: usize = 9;
-/// What the second word of the rest has beside its tokens: their number, and a bit that no key has.
+/// The remaining bits of that second word: the number of tokens, and a bit that no key has.
 const REST_COUNT_SHIFT: u32 = 48;
 const REST: u64 = 1 << 60;
 
-/// The bits of a key's second word that are not the key's, by the pre-token's length: the count, and the bytes behind a pre-token of so
-/// few bytes that a third token (12) and a fourth (8) have room there.
+/// The bits of a key's second word that do not belong to the key, by the pre-token's length: the count, and the unused bytes
+/// after a pre-token that is short enough for a third token (12) and a fourth (8) to fit there.
 const NOT_KEY: [u64; 16] = not_key();
-/// Where the third and the fourth token are in that word.
+/// Positions of the third and the fourth token in that word.
 const THIRD_SHIFT: u32 = 32;
 const FOURTH_SHIFT: u32 = 0;
-/// Bytes of the longest pre-token that can have so many tokens (1, 2, 3, 4).
+/// The maximum number of bytes of a pre-token with 1, 2, 3, 4 tokens.
 const MAX_BYTES: [usize; PreTokenCache::MAX_TOKENS] =
     [ShortKey::MAX_BYTES, ShortKey::MAX_BYTES, 12, 8];
 
@@ -53,33 +55,33 @@ const fn not_key() -> [u64; 16] {
     masks
 }
 
-/// One newcomer of so many takes the place of a pre-token that has its line's first slots; the others have the last slot of the other
-/// line in turn. So text that comes round and round, with more pre-tokens than there are slots, still finds most of them (bimodal
-/// insertion: Qureshi et al., *Adaptive Insertion Policies for High Performance Caching*, 2007).
-const NEWCOMERS: u32 = 16;
+/// One in `INSERTIONS_PER_EVICTION` insertions evicts a pre-token from its line's first slots; the others take the last slot of
+/// the other line. So a text that repeats, with more distinct pre-tokens than slots, still finds most of them (bimodal insertion:
+/// Qureshi et al., *Adaptive Insertion Policies for High Performance Caching*, 2007).
+const INSERTIONS_PER_EVICTION: u32 = 16;
 
 /// The tokens of a pre-token.
 #[derive(Clone, Copy)]
 pub struct Tokens {
-    /// How many there are.
+    /// Their number.
     pub count: usize,
-    /// The ids; those beyond the count mean nothing.
+    /// The ids; those beyond the count are meaningless.
     pub ids: [u32; PreTokenCache::MAX_TOKENS],
 }
 
-/// The table. One per thread that encodes.
+/// The cache. Each encoding thread has its own.
 ///
-/// A pre-token is in one of two lines. In the first one it is looked for at once ([`Lines::get`]); few have found no room there and are
-/// in the second, or have more tokens than a slot holds ([`PreTokenCache::look_again`]).
+/// A pre-token is in one of two lines. The first one is searched immediately ([`Lines::get`]); a few pre-tokens had no space
+/// there and are in the second, or have more tokens than a slot holds ([`PreTokenCache::look_again`]).
 pub struct PreTokenCache {
-    /// The front, then the lines.
+    /// The front table, then the lines.
     table: Zeroed,
-    /// Pre-tokens put in, or moved, so far.
+    /// The number of insertions and moves so far.
     changes: u32,
 }
 
 impl Default for PreTokenCache {
-    /// An empty one; its memory is touched only as it fills.
+    /// An empty cache; its memory is touched only as it fills.
     fn default() -> Self {
         Self {
             table: Zeroed::of(front::BYTES + LINES * LINE),
@@ -88,11 +90,11 @@ impl Default for PreTokenCache {
     }
 }
 
-/// A table to look pre-tokens up in.
+/// The lines, for lookups.
 #[derive(Clone, Copy)]
 pub struct Lines<'c>(&'c [[u8; LINE]]);
 
-/// Tokens and key of a pre-token as a slot has them.
+/// Tokens and key of a pre-token as stored in a slot.
 #[derive(Clone, Copy)]
 struct Slot {
     tokens: u64,
@@ -100,10 +102,10 @@ struct Slot {
 }
 
 impl PreTokenCache {
-    /// Tokens a slot holds.
+    /// The maximum number of tokens in a slot.
     pub const MAX_TOKENS: usize = 4;
 
-    /// The table to look pre-tokens up in.
+    /// The lines, for lookups.
     #[inline]
     pub fn lines(&self) -> Lines<'_> {
         Lines(self.table[front::BYTES..].as_chunks().0)
@@ -115,13 +117,13 @@ impl PreTokenCache {
         Front::of(&self.table[..front::BYTES])
     }
 
-    /// Puts a pre-token into the front, if it has few enough ids.
+    /// Stores a pre-token in the front table, if it has few enough ids.
     #[inline]
     pub fn put_in_front(&mut self, key: ShortKey, ids: &[u32]) {
         front::put(&mut self.table[..front::BYTES], key, ids);
     }
 
-    /// Appends the tokens of `key`, which [`Lines::get`] did not find at its [`Lines::place`], if they are known all the same.
+    /// Appends the tokens of `key`, which [`Lines::get`] did not find at its [`Lines::place`], if they are stored elsewhere.
     #[inline]
     pub fn look_again(&mut self, place: u32, key: ShortKey, ids: &mut Vec<u32>) -> bool {
         let Self { table, changes, .. } = self;
@@ -134,8 +136,8 @@ impl PreTokenCache {
             return append_many(&lines[second], key, ids);
         };
         ids.extend_from_slice(&tokens.ids[..tokens.count]);
-        // Who comes often enough gets into the first line at some time.
-        if is_a_turn(changes) && !has_many(&lines[first]) {
+        // A frequent pre-token gets into the first line sooner or later.
+        if evicts_first(changes) && !has_many(&lines[first]) {
             let at = find(&lines[second], key);
             let found = slot(&lines[second], at);
             put(&mut lines[second], at, Slot::FREE);
@@ -144,7 +146,7 @@ impl PreTokenCache {
         true
     }
 
-    /// Remembers the tokens of `key`, of which nothing is known, unless they are very many or no known model's.
+    /// Stores the tokens of `key`, which is not in the cache, unless there are too many or one is too large.
     #[inline]
     pub fn insert(&mut self, place: u32, key: ShortKey, ids: &[u32]) {
         let Self { table, changes, .. } = self;
@@ -166,7 +168,7 @@ impl PreTokenCache {
                 return put(&mut lines[line], free, new);
             }
         }
-        if is_a_turn(changes) {
+        if evicts_first(changes) {
             push_in_front(&mut lines[first], new);
         } else {
             replace_last(&mut lines[second], new);
@@ -179,26 +181,26 @@ fn lines_of(table: &mut [u8]) -> &mut [[u8; LINE]] {
     table[front::BYTES..].as_chunks_mut().0
 }
 
-/// Counts a change, and says whether it is the one of so many.
-fn is_a_turn(changes: &mut u32) -> bool {
+/// Counts a change, and returns whether it is one in `INSERTIONS_PER_EVICTION`.
+fn evicts_first(changes: &mut u32) -> bool {
     *changes = changes.wrapping_add(1);
-    changes.is_multiple_of(NEWCOMERS)
+    changes.is_multiple_of(INSERTIONS_PER_EVICTION)
 }
 
-/// Whether so many tokens of a pre-token fit into its slot.
+/// Whether `count` tokens of a pre-token fit into its slot.
 fn fits(key: ShortKey, count: usize) -> bool {
     let max = MAX_BYTES.get(count.wrapping_sub(1));
     max.is_some_and(|max| key.len() <= *max)
 }
 
 impl Slot {
-    /// Free.
+    /// A free slot.
     const FREE: Self = Self {
         tokens: 0,
         key: ShortKey { low: 0, high: 0 },
     };
 
-    /// What is kept of a pre-token with tokens that fit.
+    /// The slot of a pre-token whose tokens fit.
     fn of(key: ShortKey, ids: &[u32]) -> Self {
         let id = |place: usize| u64::from(ids.get(place).copied().unwrap_or(0));
         let high = key.high
@@ -217,7 +219,7 @@ impl Slot {
     }
 }
 
-/// Whether a line's last two slots have one pre-token.
+/// Whether one pre-token occupies a line's last two slots.
 #[inline]
 fn has_many(line: &[u8; LINE]) -> bool {
     slot(line, 1).key.high & MANY != 0
@@ -253,7 +255,7 @@ fn append_many(line: &[u8; LINE], key: ShortKey, ids: &mut Vec<u32>) -> bool {
     is_kept
 }
 
-/// Gives a line's last two slots to a pre-token.
+/// Stores a pre-token in a line's last two slots.
 fn put_many(line: &mut [u8; LINE], key: ShortKey, ids: &[u32]) {
     let id = |place: usize, at: u32| {
         u64::from(ids.get(place).copied().unwrap_or(0)) << (at * TOKEN_BITS)
@@ -276,7 +278,7 @@ fn put_many(line: &mut [u8; LINE], key: ShortKey, ids: &[u32]) {
     put(line, 2, rest);
 }
 
-/// Gives a line's first slot to a pre-token, and moves the others on.
+/// Stores a pre-token in a line's first slot, and shifts the others.
 fn push_in_front(line: &mut [u8; LINE], new: Slot) {
     let [first, second] = [0, 1].map(|at| slot(line, at));
     let second = if has_many(line) { Slot::FREE } else { second };
@@ -285,7 +287,7 @@ fn push_in_front(line: &mut [u8; LINE], new: Slot) {
     }
 }
 
-/// Gives a line's last slot to a pre-token.
+/// Stores a pre-token in a line's last slot.
 fn replace_last(line: &mut [u8; LINE], new: Slot) {
     if has_many(line) {
         put(line, 1, Slot::FREE);
@@ -294,7 +296,7 @@ fn replace_last(line: &mut [u8; LINE], new: Slot) {
 }
 
 impl Lines<'_> {
-    /// Where `key` is looked for first; asks for that memory, which [`Lines::get`] will look at.
+    /// The line that is searched first for `key`; prefetches it for [`Lines::get`].
     #[inline]
     pub fn place(self, key: ShortKey) -> u32 {
         let place = scaled(key.hash() >> 32);
@@ -302,7 +304,7 @@ impl Lines<'_> {
         place as u32
     }
 
-    /// The tokens of `key`, whose [`Lines::place`] is given, if they are there.
+    /// The tokens of `key`, whose [`Lines::place`] is given, if they are stored there.
     #[inline]
     pub fn get(self, place: u32, key: ShortKey) -> Option<Tokens> {
         get(self.0.get(place as usize)?, key)
@@ -313,7 +315,7 @@ impl Lines<'_> {
 #[inline(always)]
 fn find(line: &[u8; LINE], key: ShortKey) -> usize {
     let differs = |at: usize| usize::from(!is(slot(line, at).key, key));
-    // No branch for which one it is: that is as good as random.
+    // No branch on which one it is: that is unpredictable.
     differs(0) + (differs(0) & differs(1))
 }
 
@@ -327,7 +329,7 @@ fn is(kept: ShortKey, key: ShortKey) -> bool {
 #[inline(always)]
 fn get(line: &[u8; LINE], key: ShortKey) -> Option<Tokens> {
     let Slot { tokens, key: kept } = slot(line, find(line, key));
-    // Two at a time: a wide store each.
+    // Two tokens at a time: one wide store each.
     let first = tokens & TOKEN | (tokens << (32 - TOKEN_BITS)) & TOKEN << 32;
     let third = kept.high.rotate_right(THIRD_SHIFT) & (TOKEN | TOKEN << 32);
     is(kept, key).then_some(Tokens {
@@ -341,7 +343,7 @@ fn get(line: &[u8; LINE], key: ShortKey) -> Option<Tokens> {
     })
 }
 
-/// What the slot `at` of a line holds; all zero where it is free.
+/// The content of slot `at` of a line; all zero if it is free.
 #[inline(always)]
 fn slot(line: &[u8; LINE], at: usize) -> Slot {
     let word = |start: usize| {
@@ -365,13 +367,13 @@ fn put(line: &mut [u8; LINE], at: usize, slot: Slot) {
     line[key + 8..key + 16].copy_from_slice(&slot.key.high.to_le_bytes());
 }
 
-/// Where a slot's tokens and its key begin.
+/// Where the tokens and the key of a slot begin.
 #[inline(always)]
 fn places(at: usize) -> (usize, usize) {
     (5 * at, 16 * (at + 1))
 }
 
-/// 32 bits of a hash as the number of a line.
+/// The number of a line from 32 bits of a hash.
 #[inline(always)]
 fn scaled(bits: u64) -> usize {
     ((bits * LINES as u64) >> 32) as usize
@@ -390,7 +392,7 @@ mod tests {
         ShortKey::of(pre_token, 0, pre_token.len())
     }
 
-    /// The tokens of a pre-token, as it is looked for while encoding.
+    /// The tokens of a pre-token, looked up as encoding does.
     fn found(cache: &mut PreTokenCache, key: ShortKey) -> Option<Vec<u32>> {
         let lines = cache.lines();
         let place = lines.place(key);
@@ -425,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn pre_tokens_that_differ_in_one_byte_are_two() {
+    fn pre_tokens_that_differ_in_one_byte_are_distinct() {
         let mut cache = PreTokenCache::default();
         for len in 1..=ShortKey::MAX_BYTES {
             let pre_token = vec![0; len];
@@ -443,13 +445,13 @@ mod tests {
     }
 
     #[test]
-    fn tokens_larger_than_any_known_model_has_are_not_kept() {
+    fn tokens_above_the_limit_are_not_cached() {
         let mut cache = PreTokenCache::default();
         insert(&mut cache, key(b"piece"), &[1 << TOKEN_BITS]);
         assert_eq!(found(&mut cache, key(b"piece")), None);
     }
 
-    /// Tokens of which a pre-token can have had no others: one to ten of them, each with the pre-token's number.
+    /// Tokens that belong to this pre-token only: one to ten of them, each with the pre-token's number.
     fn tokens(number: u32) -> Vec<u32> {
         let count = 1 + number % 10;
         (0..count)
@@ -458,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn more_pre_tokens_than_there_is_room_for_leave_most_of_the_room_to_those_that_stay() {
+    fn a_stream_larger_than_the_cache_leaves_most_entries_in_place() {
         let mut cache = PreTokenCache::default();
         let pre_tokens = 0..(2 * SLOTS * LINES) as u32;
         let key = |number: u32| {

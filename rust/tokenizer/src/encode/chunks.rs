@@ -1,4 +1,4 @@
-//! Encodes long texts in chunks, cut where that changes no pre-token, so that a call can end early.
+//! Encodes long texts in chunks, split where that changes no pre-token, so that a call can end early.
 
 use crate::encode::bounds::CHUNK_BYTES;
 use crate::encode::pre_tokens::encode_text;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::pre_tokenizer::PreTokenizer;
 use crate::split_point::{first_split_point, has_split_points};
 
-/// Appends the ids of `text`, which holds no added token, as far as the bounds of the call reach.
+/// Appends the ids of `text`, which contains no added token, as far as the bounds of the call allow.
 ///
 /// # Errors
 /// As [`crate::Tokenizer::encode`].

@@ -38,7 +38,7 @@ pub fn encode_into(
     })
 }
 
-/// The ids of texts, in which no added token is looked for, and of control tokens between them.
+/// The ids of texts, in which no added token is searched for, and of control tokens between them.
 ///
 /// # Errors
 /// As [`crate::Tokenizer::encode_until`].
@@ -62,7 +62,7 @@ pub fn encode_parts<'p>(
     cancel.check().map(|()| ids)
 }
 
-/// How many ids [`encode_into`] would append; they are not kept.
+/// The number of ids that [`encode_into`] would append; they are not kept.
 ///
 /// # Errors
 /// As [`encode_into`].

@@ -1,21 +1,22 @@
-//! The most frequent short pre-tokens: a table that fits into a core's own cache, where finding one is a comparison and a copy.
+//! Front table: the most frequent short pre-tokens in a table that fits into a core's own cache, where a lookup is a comparison
+//! and a copy.
 //!
-//! It stands before the lines of the pre-token cache, which hold far more pre-tokens in less memory each and take more work to read. Each pre-token
-//! has one place here, which it shares with others; the one that came last has it.
+//! It is searched before the lines of the pre-token cache, which hold far more pre-tokens in less memory each but take longer to
+//! read. Each pre-token has one place here, which it shares with others; the last one inserted has it.
 
 use crate::scan::prefetch;
 use crate::short_key::ShortKey;
 
-/// Places: 1 MiB, what a core of today has for itself.
+/// Places: 1 MiB, which fits into a core's L2 cache.
 const PLACES: usize = 1 << 15;
-/// Bytes of a place: the two words of a key, three ids, and how many of these there are.
+/// Bytes of a place: the two words of a key, three ids, and their number.
 const PLACE: usize = 32;
 /// Bytes of the table.
 pub const BYTES: usize = PLACES * PLACE;
 
-/// What one look-up writes; only the ids of the pre-token mean anything.
+/// What one lookup writes; only the ids of the pre-token are meaningful.
 pub type Ids = [u32; 4];
-/// Ids of a pre-token that can stand here.
+/// The maximum number of ids of a pre-token in this table.
 pub const MAX_IDS: usize = 3;
 
 /// The table.
@@ -23,13 +24,13 @@ pub const MAX_IDS: usize = 3;
 pub struct Front<'t>(&'t [[u8; PLACE]]);
 
 impl<'t> Front<'t> {
-    /// The one in these bytes, [`BYTES`] of them, all zero at first.
+    /// The table in these bytes, [`BYTES`] of them, all zero at first.
     #[inline]
     pub fn of(bytes: &'t [u8]) -> Self {
         Self(bytes.as_chunks().0)
     }
 
-    /// Where a pre-token is, if it is here; asks for that memory, which [`Front::get`] will look at.
+    /// The place of a pre-token; prefetches it for [`Front::get`].
     #[inline(always)]
     pub fn place(self, key: ShortKey) -> u32 {
         let place = place(key);
@@ -37,7 +38,7 @@ impl<'t> Front<'t> {
         place as u32
     }
 
-    /// Writes the ids of a pre-token, whose [`Front::place`] is given, and returns how many they are; 0 if it is not here.
+    /// Writes the ids of a pre-token, whose [`Front::place`] is given, and returns their number; 0 if it is not in the table.
     #[inline(always)]
     pub fn get(self, place: u32, key: ShortKey, ids: &mut Ids) -> usize {
         let Some(kept) = self.0.get(place as usize) else {
@@ -46,14 +47,15 @@ impl<'t> Front<'t> {
         if word(kept, 0) ^ key.low | word(kept, 8) ^ key.high != 0 {
             return 0;
         }
-        // Read apart from what is written, or the next pre-token would wait for this one's ids to get to memory and back.
+        // Read separately from what is written; otherwise the next pre-token would wait for this one's ids to be stored and
+        // loaded again.
         let [first, last] = [word(kept, 16), word(kept, 24)];
         *ids = [first as u32, (first >> 32) as u32, last as u32, 0];
         (last >> 32) as usize
     }
 }
 
-/// Gives a pre-token that was asked for again its place; who had it loses it.
+/// Stores a pre-token at its place; the previous one is dropped.
 pub fn put(bytes: &mut [u8], key: ShortKey, ids: &[u32]) {
     let places: &mut [[u8; PLACE]] = bytes.as_chunks_mut().0;
     let Some(kept) = places.get_mut(place(key)) else {
@@ -88,7 +90,7 @@ mod tests {
         found_at(bytes, pre_token, pre_token)
     }
 
-    /// What a pre-token gets that is looked for at the place of another.
+    /// The result for a pre-token that is searched at the place of another.
     fn found_at(bytes: &[u8], other: &[u8], pre_token: &[u8]) -> Option<Vec<u32>> {
         let key = |pre_token: &[u8]| ShortKey::of(pre_token, 0, pre_token.len());
         let mut ids = [7; 4];
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn pre_tokens_of_no_or_of_many_ids_are_not_kept() {
+    fn pre_tokens_of_no_or_of_many_ids_are_not_stored() {
         let mut bytes = vec![0; BYTES];
         for ids in [&[][..], &[1, 2, 3, 4]] {
             put_pre_token(&mut bytes, b"piece", ids);
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_pre_tokens_at_one_place_has_it() {
+    fn the_last_of_two_pre_tokens_at_one_place_is_kept() {
         let key = |number: u32| ShortKey::of(&number.to_le_bytes(), 0, 4);
         let first = place(key(0));
         let other = (1..).find(|&number| place(key(number)) == first).unwrap();

@@ -1,7 +1,7 @@
-//! Runs jobs whose ids belong end to end on threads that live as long as the call, and joins their results in order.
+//! Runs jobs on threads that live as long as the call, and concatenates their ids in order.
 //!
-//! A worker's buffer is copied to its final place while it is still in the cache, and reused; a worker that is ahead leaves its
-//! buffer for the workers behind to copy. One worker alone writes to the final place itself.
+//! A worker's buffer is copied to its final place while it is still in the cache, and reused; the buffer of a worker that is
+//! ahead is copied later, by the others. A single worker writes to the final place itself.
 
 use crate::cancel::CancelFlag;
 use crate::encode::bounds::Bounds;
@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// What one job gives.
+/// The result of one job.
 #[derive(Default)]
 pub struct Part {
     /// Ids of its documents.
     pub ids: Vec<u32>,
     /// How many ids each document has.
     pub counts: Vec<u64>,
-    /// Whether its first document goes on from the job before.
+    /// Whether its first document continues that of the previous job.
     pub continues: bool,
 }
 
@@ -34,21 +34,21 @@ impl Part {
     }
 }
 
-/// What the workers share.
+/// State shared by the workers.
 struct Joined {
     ragged: Ragged,
-    /// The job whose part comes next.
+    /// The job whose part is appended next.
     next: usize,
     /// Parts of later jobs.
     waiting: BTreeMap<usize, Part>,
-    /// Buffers to be used again.
+    /// Buffers for reuse.
     spare: Vec<Part>,
     /// The earliest job that failed.
     failed: Option<(usize, TokenizerError)>,
 }
 
 impl Joined {
-    /// Takes the part of a job, and gives a buffer for another.
+    /// Takes the part of a job, and returns a buffer for another.
     fn put(&mut self, job: usize, part: Part) -> Result<Part> {
         self.waiting.insert(job, part);
         while let Some(mut part) = self.waiting.remove(&self.next) {
@@ -69,11 +69,11 @@ impl Joined {
     }
 }
 
-/// Appends to `ragged` what `work(0..jobs)` puts into its part, in order of job, on at most `threads` threads (`None`: as
-/// many as the machine lends).
+/// Appends to `ragged` what `work(0..jobs)` adds to its part, in order of job, on at most `threads` threads (`None`: as many as
+/// there are cores).
 ///
 /// # Errors
-/// That of the first job that fails; [`TokenizerError::Interrupted`] where `cancel` was raised.
+/// The error of the first job that fails; [`TokenizerError::Interrupted`] if `cancel` was raised.
 pub fn in_order(
     pool: &ScratchPool,
     jobs: usize,

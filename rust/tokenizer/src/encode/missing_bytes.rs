@@ -6,12 +6,12 @@ use crate::model::{Model, NO_TOKEN, Unknown};
 /// The bytes that have no token.
 pub struct MissingBytes {
     missing: [bool; 256],
-    /// What becomes of them.
+    /// How they are encoded.
     pub unknown: Unknown,
 }
 
 impl MissingBytes {
-    /// Those of a model; `None` if each byte has a token.
+    /// The missing bytes of a model; `None` if each byte has a token.
     pub fn of(model: &Model, bytes: &[u32; 256]) -> Option<Self> {
         let missing = bytes.map(|id| id == NO_TOKEN);
         missing.contains(&true).then_some(Self {
@@ -20,7 +20,7 @@ impl MissingBytes {
         })
     }
 
-    /// Whether `text` has one.
+    /// Whether `text` contains one.
     pub fn any(&self, text: &[u8]) -> bool {
         text.iter().any(|&byte| self.has(byte))
     }

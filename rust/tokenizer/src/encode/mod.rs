@@ -1,8 +1,8 @@
 //! Text to ids.
 //!
-//! `document` encodes one text and `batch` many of them. A text is cut into segments at its added tokens ([`crate::segment`]),
-//! a segment into `chunks`, a chunk into pre-tokens ([`crate::pre_tokenizer`]); `pre_tokens` looks each of these up in `front`
-//! and `cache`, and merges the rest ([`crate::merge`]).
+//! `document` encodes one text and `batch` many of them. A text is split into segments at its added tokens ([`crate::segment`]),
+//! a segment into `chunks`, a chunk into pre-tokens ([`crate::pre_tokenizer`]); `pre_tokens` looks these up in `front` and
+//! `cache`, and merges the rest ([`crate::merge`]).
 
 pub mod batch;
 mod bounds;

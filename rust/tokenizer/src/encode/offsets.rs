@@ -16,13 +16,13 @@ use crate::special::Special;
 /// Tokens between two checks of the cancellation flag.
 const BETWEEN_CHECKS: usize = 1 << 16;
 
-/// First byte of each token, and one beyond its last.
+/// First byte of each token, and the end of its last byte.
 type Places = Vec<(usize, usize)>;
 
 /// The ids of `text`, and the byte offset at which each begins, followed by the length of the text.
 ///
-/// Offsets are those of `text` as it was given: a token of a space that was put before it is empty there, and one that
-/// begins inside a character that normalising changed begins where that does.
+/// Offsets refer to the given `text`: a token of a prepended space is empty there, and one that begins inside a character that
+/// normalization changed begins where that character does.
 ///
 /// # Errors
 /// [`crate::TokenizerError::Interrupted`] if `cancel` was raised; else as [`crate::Tokenizer::encode`].
@@ -42,9 +42,9 @@ pub fn encode_with_offsets(
     Ok((ids, offsets))
 }
 
-/// The ids of `text`, and the characters each covers: `[first, one beyond the last]`. Tokens that share a character all cover
-/// it, and so do those of characters that normalising takes apart or puts together. A byte that continues no character
-/// counts to the one before. Only a token of nothing but the space that was put before a text covers none.
+/// The ids of `text`, and the characters that each covers: `[first, end]`. Tokens that share a character all cover it, and so do
+/// those of characters that normalization decomposes or composes. A byte that continues no character counts as part of the
+/// previous one. Only a token that is a prepended space covers none.
 ///
 /// # Errors
 /// As [`encode_with_offsets`].
@@ -70,7 +70,7 @@ pub fn encode_with_spans(
     Ok((ids, spans))
 }
 
-/// The ids of `text`, and the bytes each comes from: first, and one beyond the last.
+/// The ids of `text`, and the bytes that each comes from: first, and end.
 fn encode_with_bounds(
     tables: &Tables,
     pool: &ScratchPool,
@@ -175,13 +175,13 @@ impl<'t> Characters<'t> {
 
     fn span(&self, start: usize, end: usize) -> [u64; 2] {
         let first = self.before(start);
-        // What begins within a character covers that one, too.
+        // A token that begins within a character covers that character, too.
         let is_within = start < end && continues(self.text[start]);
         [first - u64::from(is_within && first > 0), self.before(end)]
     }
 }
 
-/// Characters that begin in some bytes.
+/// The number of characters that begin in `bytes`.
 fn begun(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| !continues(byte)).count() as u64
 }

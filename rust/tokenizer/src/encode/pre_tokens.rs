@@ -1,4 +1,4 @@
-//! Encodes text in which no added token is looked for: pre-tokens in, ids out.
+//! Encodes text in which no added token is searched for: pre-tokens in, ids out.
 
 use crate::encode::scratch::{Batch, Known, Rare, Scratch};
 use crate::encode::tables::Tables;
@@ -11,7 +11,7 @@ use crate::pre_tokenizer::PreTokenizer;
 use crate::scan::{ENDS, PreTokens};
 use crate::short_key::ShortKey;
 
-/// Appends the ids of `text`, in which no added token is looked for.
+/// Appends the ids of `text`, in which no added token is searched for.
 ///
 /// # Errors
 /// As [`PreTokenizer::for_each_pre_token`]; a named pattern never fails.
@@ -49,7 +49,7 @@ fn encode_scanned(
     Ok(())
 }
 
-/// The pre-tokens by regular expressions.
+/// Encodes by regular expressions.
 fn encode_split(
     tables: &Tables,
     pre_tokenizer: &PreTokenizer,
@@ -77,7 +77,8 @@ fn encode_split(
     Ok(())
 }
 
-/// Appends the ids of the first `count` pre-tokens of a batch, the first of which begins at `start`, and says where the last one ends.
+/// Appends the ids of the first `count` pre-tokens of a batch, the first of which begins at `start`; returns where the last one
+/// ends.
 #[inline]
 fn encode_batch(
     merger: &PreTokenEncoder,
@@ -91,7 +92,7 @@ fn encode_batch(
     let end = count
         .checked_sub(1)
         .map_or(start, |last| batch.ends[last] as usize);
-    // No pre-token has more ids than bytes, and one writes three more than it has.
+    // A pre-token has at most as many ids as bytes, and up to three more are written.
     reserve(ids, end - start + 3, "ids")?;
     let cache = &known.cache;
     batch.make_keys(text, start, count, cache.front(), |pre_token| {
@@ -131,7 +132,7 @@ fn encode_rare(
     } = *rare;
     let Known { cache, buffers } = known;
     if let Some(tokens) = cache.lines().get(place, key) {
-        // All four, which is one wide store, and then those away that mean nothing.
+        // Writes all four, which is one wide store, and then drops the meaningless ones.
         ids.extend_from_slice(&tokens.ids);
         ids.truncate(ids.len() - tokens.ids.len() + tokens.count);
         cache.put_in_front(key, &tokens.ids[..tokens.count]);

@@ -11,15 +11,16 @@ use crate::pattern::Pattern;
 use crate::scan::{ENDS, PreTokens};
 use crate::split_point::is_split_point;
 
-/// Bytes a token has at most on average, in text that has words. A guess too low costs another stretch.
+/// The maximum average number of bytes of a token, in text that has words. If this is too low, another chunk is encoded.
 const BYTES_PER_TOKEN: usize = 5;
-/// Bytes in which such text has a border.
+/// Bytes within which such text has a split point.
 const NEAR_BYTES: usize = 1 << 12;
-/// Bytes of a long pre-token that settle how it begins, for each token and at least. A guess too low costs a look for the pre-token's end.
+/// Bytes of a long pre-token that determine its first tokens, for each token and at least. If this is too low, the pre-token's
+/// end has to be found.
 const LONG_BYTES_PER_TOKEN: usize = 128;
 const LONG_BYTES: usize = 1 << 14;
 
-/// Appends the ids of a beginning of `text` that has at least `max_ids` of them, or of all of it, and says where it ends.
+/// Appends the ids of a prefix of `text` that has at least `max_ids` ids (or of all of it), and returns where the prefix ends.
 ///
 /// # Errors
 /// As [`crate::Tokenizer::encode`].
@@ -48,7 +49,7 @@ pub fn encode_prefix(
     Ok(end)
 }
 
-/// As [`Tokenizer::encode_beginning`], in text that has no border, as a long pre-token has none.
+/// As [`encode_prefix`], in text without a split point, such as a long pre-token.
 fn encode_pre_tokens(
     merger: &PreTokenEncoder,
     pattern: Pattern,
@@ -79,10 +80,11 @@ fn encode_pre_tokens(
     start
 }
 
-/// What the first `seen` bytes of `text` tell of its first pre-token: bytes that are in it, none if it does not reach so far.
+/// A prefix of the first pre-token of `text`, as far as the first `seen` bytes determine it; empty if the first pre-token ends
+/// within them.
 ///
-/// A text that goes on can make its first pre-token longer, but no shorter than what was one pre-token without its last character: that
-/// one may be white space which goes with what follows.
+/// More text can make the first pre-token longer. It cannot make it shorter than what was one pre-token, less its last character:
+/// that one may be white space which belongs to the text that follows.
 fn first_pre_token(pattern: Pattern, text: &[u8], seen: usize) -> &[u8] {
     let begins = |at: &usize| text.get(*at).is_none_or(|&byte| !continues(byte));
     let seen = (0..=seen).rev().find(begins).unwrap_or(0);
@@ -105,25 +107,25 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::LazyLock;
 
-    const ALL: [Pattern; 4] = [Pattern::Gpt2, Pattern::Gpt4, Pattern::Qwen, Pattern::O200k];
+    const TESTED: [Pattern; 4] = [Pattern::Gpt2, Pattern::Gpt4, Pattern::Qwen, Pattern::O200k];
 
     static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
         let of_pattern = |pattern: Pattern| Model {
             pre_tokenizer: pattern.into(),
             ..trained("aaaaaaaa the thing. 。。。 AAA 中中 \n\n\n    ", 290)
         };
-        let made = ALL.map(|pattern| Tokenizer::new(of_pattern(pattern)).unwrap());
+        let made = TESTED.map(|pattern| Tokenizer::new(of_pattern(pattern)).unwrap());
         made.into()
     });
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
-        fn a_pre_token_seen_in_part_is_no_shorter_in_the_whole(
+        fn a_pre_token_of_a_prefix_is_no_longer_than_that_of_the_text(
             text in "[ \n\r\t\u{3000}aAǅ中]{0,4}([ ]{0,9}|[\n ]{0,9}|[aA中]{0,9}|[.。\u{301}]{0,9}|'s|'re|12²)[ \n\u{3000}aA1'sreSſ/.中\u{301}ǅʰ🚀]{0,6}",
             seen in 0_usize..30,
         ) {
-            for pattern in ALL {
+            for pattern in TESTED {
                 let text = text.as_bytes();
                 let mut first = None;
                 for_each_pre_token(pattern, text, |_, end| { first.get_or_insert(end); });
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ids_of_one_long_pre_token_take_as_much_work_as_they_are() {
+    fn the_work_for_the_first_ids_does_not_depend_on_the_length() {
         let tokenizer = &TOKENIZERS[1];
         for unit in ["a", "。", "中", " ", "\n", "ab"] {
             let [small, large] = [1 << 16, 1 << 22].map(|bytes| {
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn more_ids_than_there_are_take_the_work_of_all() {
+    fn more_ids_than_exist_take_the_work_of_all() {
         let tokenizer = &TOKENIZERS[1];
         for unit in ["a", "。", "中", " ", "\n", "ab"] {
             let text = unit.repeat(50_000);
@@ -197,10 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn long_pre_tokens_show_in_their_first_bytes_what_they_are() {
+    fn a_prefix_determines_most_of_a_long_pre_token() {
         for unit in ["a", "A", "。", "中", " ", "\n", "é"] {
             let text = unit.repeat(1000);
-            for pattern in ALL {
+            for pattern in TESTED {
                 let known = first_pre_token(pattern, text.as_bytes(), 500).len();
                 assert!(known > 490, "{pattern:?} {unit:?} {known}");
             }

@@ -23,10 +23,10 @@ impl Default for Ragged {
 }
 
 impl Ragged {
-    /// Room for about `bytes` of text in `documents` documents; untouched room costs nothing.
+    /// Reserves memory for about `bytes` bytes of text in `documents` documents; unused memory is not touched.
     ///
     /// # Errors
-    /// [`crate::TokenizerError::OutOfMemory`] where there is none.
+    /// [`crate::TokenizerError::OutOfMemory`] if the system grants none.
     pub fn with_capacity(bytes: usize, documents: usize) -> Result<Self> {
         let mut ragged = Self::default();
         reserve(&mut ragged.ids, bytes / 3 + documents, "ids")?;
@@ -34,7 +34,7 @@ impl Ragged {
         Ok(ragged)
     }
 
-    /// Ends documents of `counts` ids each; the first goes on with the last document there is, if it `continues`.
+    /// Ends documents of `counts` ids each; if it `continues`, the first of them is part of the last document.
     pub fn end_documents(&mut self, counts: &[u64], continues: bool) -> Result<()> {
         reserve(&mut self.offsets, counts.len(), "offsets")?;
         let mut end = self.offsets.last().copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What one thread keeps while it encodes, and between calls.
+//! Buffers and caches of one thread.
 
 use crate::cancel::CancelFlag;
 use crate::encode::bounds::Bounds;
@@ -8,25 +8,25 @@ use crate::merge::{CacheKey, MergeBuffers};
 use crate::scan::ENDS;
 use crate::short_key::ShortKey;
 
-/// What one thread needs to encode.
+/// Buffers and caches of one encoding thread.
 #[derive(Default)]
 pub struct Scratch {
-    /// The pre-tokens in hand.
+    /// The current batch of pre-tokens.
     pub batch: Box<Batch>,
-    /// What is known of pre-tokens.
+    /// The cache and buffers in use.
     pub known: Known,
-    /// What is known where merges into added tokens happen, or where they do not: of which of the two `known` is not.
+    /// Those of the other mode of [`Scratch::merges_added`].
     other: Option<Box<Known>>,
-    /// Whether they happen.
+    /// Whether merges into added tokens are made.
     merges_added: bool,
     /// Ids that the caller copies or counts.
     pub ids: Vec<u32>,
-    /// How far this call goes.
+    /// How much of the text this call encodes.
     pub bounds: Bounds,
 }
 
 impl Scratch {
-    /// Whether merges into added tokens happen from now on.
+    /// Selects whether merges into added tokens are made.
     #[inline]
     pub fn set_merges_added(&mut self, merges_added: bool) {
         if self.merges_added != merges_added {
@@ -35,7 +35,7 @@ impl Scratch {
         }
     }
 
-    /// Whether they do.
+    /// Whether merges into added tokens are made.
     pub fn merges_added(&self) -> bool {
         self.merges_added
     }
@@ -45,12 +45,12 @@ impl Scratch {
         self.bounds.cancel_flag()
     }
 
-    /// What merging takes.
+    /// Buffers for merging.
     pub fn buffers(&mut self) -> &mut MergeBuffers {
         &mut self.known.buffers
     }
 
-    /// Takes back the buffer of ids, unless a long text has made it large.
+    /// Takes the buffer of ids back, unless a long text has made it large.
     pub fn keep(&mut self, ids: Vec<u32>) {
         if ids.capacity() <= 1 << 16 {
             self.ids = ids;
@@ -58,24 +58,24 @@ impl Scratch {
     }
 }
 
-/// What is known of pre-tokens met before, and what it takes to find out about others.
+/// The cache of pre-tokens, and the buffers to encode others.
 #[derive(Default)]
 pub struct Known {
-    /// Ids of pre-tokens.
+    /// Ids of short pre-tokens.
     pub cache: PreTokenCache,
-    /// What merging takes.
+    /// Buffers for merging.
     pub buffers: MergeBuffers,
 }
 
-/// Some hundred pre-tokens on their way. It lies in the scratch because a short text should not pay for clearing it.
+/// A batch of some hundred pre-tokens. It is part of the scratch so that a short text does not pay for clearing it.
 pub struct Batch {
     pub ends: [u32; ENDS],
     pub keys: [ShortKey; ENDS],
-    /// Where the front has the pre-tokens, if it has them.
+    /// Their places in the front table.
     pub places: [u32; ENDS],
-    /// Where those without a key are remembered.
+    /// The cache keys of long pre-tokens.
     pub long: [CacheKey; ENDS],
-    /// The ids of the frequent pre-tokens. Each writes four whether it has as many or not, which is one wide store; there is room for them.
+    /// The ids of the frequent pre-tokens. Each lookup writes four, which is one wide store; there is space for them.
     pub ids: [u32; ENDS * 4],
     /// The other pre-tokens, in order.
     pub rare: [Rare; ENDS],
@@ -85,13 +85,13 @@ pub struct Batch {
 #[derive(Clone, Copy)]
 pub struct Rare {
     pub key: ShortKey,
-    /// Where the lines have it, if it has a key.
+    /// Its line in the cache, if it is short.
     pub line: u32,
-    /// Where it is remembered, if it is too long for a key.
+    /// Its key in the cache of long pre-tokens, if it is long.
     pub place: CacheKey,
     pub start: u32,
     pub end: u32,
-    /// How many ids of frequent pre-tokens stand before it.
+    /// The number of ids of frequent pre-tokens before it.
     pub ids_before: u32,
 }
 
@@ -116,8 +116,8 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Makes keys of the first `count` pre-tokens and asks for the memory in which the front has them; `place` says where those that have
-    /// no key are remembered.
+    /// Makes the keys of the first `count` pre-tokens and prefetches their places in the front table; `place` gives the cache
+    /// keys of long ones.
     #[inline]
     pub fn make_keys(
         &mut self,
@@ -143,8 +143,8 @@ impl Batch {
         }
     }
 
-    /// Writes the ids of the frequent ones of the first `count` pre-tokens to `ids` and the others to `rare`, and asks for the memory in
-    /// which these are. Returns how many ids and how many others there are.
+    /// Writes the ids of the frequent ones among the first `count` pre-tokens to `ids` and the others to `rare`, and prefetches
+    /// their cache lines. Returns the number of ids and the number of others.
     #[inline]
     pub fn look_up(
         &mut self,

@@ -1,23 +1,23 @@
-//! ScratchPool between calls. A thread gets back the one it had: that one's cache is in its own core's, and to fetch another's
-//! costs more than a short text does.
+//! A pool of scratches, kept between calls. A thread gets back the scratch it had: its cache is in the cache of that thread's
+//! core, and loading another one takes longer than encoding a short text.
 
 use crate::encode::bounds::Bounds;
 use crate::encode::scratch::Scratch;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// ScratchPool kept for the next call; more threads than this at once make their own.
+/// Scratches that are kept; more concurrent threads create their own.
 const KEPT: usize = 16;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// The place where this thread looks first.
+    /// The slot in which this thread looks first.
     static SLOT: usize = THREADS.fetch_add(1, Ordering::Relaxed) % KEPT;
 }
 
-/// A place for one, on cache lines of its own. Only ever taken by `try_lock`: a lock that another thread held across `fork` costs
-/// a fresh scratch, not a hang.
+/// A slot for one scratch, on its own cache lines. It is only locked by `try_lock`: if another thread held the lock across
+/// `fork`, that costs a fresh scratch, not a deadlock.
 #[derive(Default)]
 #[repr(align(128))]
 struct Slot(Mutex<Option<Box<Scratch>>>);
@@ -28,7 +28,7 @@ impl Slot {
         self.0.try_lock().ok()?.take()
     }
 
-    /// Keeps a scratch, or gives it back where there is one already.
+    /// Keeps a scratch, or returns it if the slot is taken.
     #[inline]
     fn keep(&self, scratch: Box<Scratch>) -> Option<Box<Scratch>> {
         match self.0.try_lock() {
@@ -41,12 +41,12 @@ impl Slot {
     }
 }
 
-/// The places.
+/// The pool.
 #[derive(Default)]
 pub struct ScratchPool([Slot; KEPT]);
 
 impl ScratchPool {
-    /// Runs `work` with a scratch, warm from an earlier call if one is free.
+    /// Runs `work` with a scratch, a used one if any is free.
     pub fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         let mut scratch = self.take();
         let result = work(&mut scratch);
@@ -64,7 +64,7 @@ impl ScratchPool {
         })
     }
 
-    /// This thread's scratch, else any that is free, else a new one.
+    /// This thread's scratch, else any free one, else a new one.
     #[inline]
     fn take(&self) -> Box<Scratch> {
         let own = self.own().take();
@@ -72,7 +72,7 @@ impl ScratchPool {
             .unwrap_or_default()
     }
 
-    /// Keeps a scratch at this thread's place, else at any that is free.
+    /// Puts a scratch into this thread's slot, else into any free one.
     #[inline]
     fn put_back(&self, scratch: Box<Scratch>) {
         let mut left = self.own().keep(scratch);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_gets_its_own_back_and_another_takes_what_is_free() {
+    fn a_thread_gets_its_scratch_back_and_another_takes_a_free_one() {
         let scratches = ScratchPool::default();
         let first = scratches.take();
         let address = std::ptr::from_ref(&*first) as usize;

@@ -13,10 +13,10 @@ use crate::special::Special;
 pub struct Tables {
     model: Model,
     merger: PreTokenEncoder,
-    /// With the merges into added tokens, where text that has lost its added tokens can still come to one.
+    /// With the merges into added tokens, where text from which added tokens were cut out can still merge into one.
     with_added: Option<Box<PreTokenEncoder>>,
     missing: Option<MissingBytes>,
-    /// Made when added tokens are first looked for.
+    /// Built when added tokens are first searched for.
     added: TryLazy<AddedMatcher>,
 }
 
@@ -51,7 +51,7 @@ impl Tables {
         self.missing.as_ref()
     }
 
-    /// What merges, for text of which added tokens were cut out (`with_added`) or not.
+    /// The encoder with the merges into added tokens (`with_added`) or without them.
     #[inline]
     pub fn merger(&self, with_added: bool) -> &PreTokenEncoder {
         match &self.with_added {
@@ -60,13 +60,13 @@ impl Tables {
         }
     }
 
-    /// Whether merges into added tokens happen.
+    /// Whether merges into added tokens are made.
     #[inline]
     pub fn merges_added(&self, special: Special) -> bool {
         special == Special::Allow && self.with_added.is_some()
     }
 
-    /// Whether a text is one segment that is encoded as it is.
+    /// Whether a text is one segment that is encoded unchanged.
     #[inline]
     pub fn is_one_segment(&self, special: Special) -> bool {
         !self.model.looks_for_added(special) && !self.model.nfc && !self.model.prefix_space

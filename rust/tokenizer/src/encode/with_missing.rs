@@ -1,4 +1,4 @@
-//! Encodes text that has bytes without a token.
+//! Encodes text with bytes that have no token.
 
 use crate::encode::missing_bytes::MissingBytes;
 use crate::encode::scratch::Scratch;
@@ -32,8 +32,8 @@ pub fn encode_with_missing(
     outcome
 }
 
-/// As [`encode_with_missing`], with the bytes of `text` that each id comes from: what is between two bytes of a token belongs to
-/// the token; what was left out elsewhere belongs to none.
+/// As [`encode_with_missing`], with the bytes of `text` that each id comes from: missing bytes between two bytes of a token
+/// belong to it; others belong to no token.
 ///
 /// # Errors
 /// As [`encode_with_missing`].
@@ -73,7 +73,7 @@ fn append_pre_token(
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    // At least a byte for each id, and one for the unknown token.
+    // At least one byte for each id, and one for the unknown token.
     reserve(ids, pre_token.len(), "ids")?;
     let merger = tables.merger(scratch.merges_added());
     let buffers = scratch.buffers();

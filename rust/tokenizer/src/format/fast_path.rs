@@ -1,8 +1,7 @@
-//! `tokenizer.json` as it is nearly always written, read in one go: vocabulary before merges, nothing twice.
+//! Fast path for `tokenizer.json` in its usual form: vocabulary before merges, no key twice.
 //!
-//! A large file is half a million strings, and what a reader of any JSON does around each of them is most of the time of
-//! loading. Where a file is another, or wrong, nothing comes of it here: the reader of any file says what it is, or what is
-//! wrong.
+//! A large file is half a million strings, and most of the loading time would be a general JSON parser's work around each of
+//! them. Files in another form, or wrong ones, give `None`; the general parser then reads them or reports what is wrong.
 
 use super::bpe::{Bpe, MAX_MERGES, MergeText};
 use super::cursor::Cursor;
@@ -12,7 +11,7 @@ use crate::model::Merge;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
-/// The fields of a file of the usual kind.
+/// The fields of a file in the usual form.
 pub fn read(text: &str) -> Option<File<'_>> {
     let mut cursor = Cursor::of(text);
     let (mut file, mut fields) = (File::default(), Fields::default());
@@ -99,10 +98,10 @@ fn parts<'f>(cursor: &mut Cursor<'f>) -> Option<(Cow<'f, str>, Cow<'f, str>)> {
     Some((text.left, text.right))
 }
 
-/// Finds what merges make: mostly what the one before made, or the token after it.
+/// Finds the joined tokens of merges: mostly the token after the previous one, or the previous one.
 struct Joined<'v, 'f> {
     vocabulary: &'v Vocabulary<'f>,
-    /// The place of the token made last.
+    /// The index of the previous joined token.
     last: usize,
 }
 
@@ -125,7 +124,7 @@ impl Joined<'_, '_> {
     }
 }
 
-/// Names of an object's fields, each of which stands there once.
+/// The names of an object's fields, each of which may occur once.
 #[derive(Default)]
 struct Fields<'f>(Vec<Cow<'f, str>>);
 
@@ -169,12 +168,12 @@ mod tests {
             let comma = if merge.ends_with(',') { "," } else { "" };
             *merge = format!("[{parts}]{comma}");
         }
-        // A value's names are sorted.
+        // The keys of a `Value` are sorted.
         let sorted: Value = serde_json::from_str(&text).unwrap();
         [text, lines.concat(), sorted.to_string()]
     }
 
-    /// What is read quickly is what is read in any case.
+    /// The fast path gives the same result as the general parser.
     fn compare(text: &str) -> Result<bool, TestCaseError> {
         let Some(quick) = read(text) else {
             return Ok(false);
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_the_usual_kind_are_read() {
+    fn files_in_the_usual_form_are_read() {
         let [canonical, pairs, sorted] = files("abc \"abc\" \\abc\\ ééé", 20);
         assert!(compare(&canonical).unwrap());
         assert!(compare(&pairs).unwrap());
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_twice_is_left_to_the_reader_of_any_file() {
+    fn a_repeated_key_is_left_to_the_general_parser() {
         let [text, ..] = files("ab ab", 2);
         for (name, twice) in [
             ("\"padding\": null", "\"padding\": null, \"padding\": null"),

@@ -1,5 +1,5 @@
-//! The fields of `tokenizer.json` that decide about ids, borrowed from the file's text: a large vocabulary has hundreds of
-//! thousands of strings, and owning them would be most of the time and memory of loading.
+//! The fields of `tokenizer.json` that determine ids, borrowed from the file's text: a large vocabulary has hundreds of thousands
+//! of strings, and copying them would take most of the time and memory of loading.
 
 use super::bpe::Bpe;
 use super::values::{BoundedVec, Text};
@@ -16,16 +16,16 @@ pub struct File<'f> {
     /// Must be null.
     #[serde(borrow, default)]
     pub padding: Part<'f>,
-    /// Tokens that stand outside the merges.
+    /// Tokens outside the merges.
     #[serde(borrow, default)]
     pub added_tokens: BoundedVec<Added<'f>, MAX_ADDED_TOKENS>,
     /// Null or NFC.
     #[serde(borrow, default)]
     pub normalizer: Part<'f>,
-    /// Says how text is cut.
+    /// The pre-tokenizer.
     #[serde(borrow, default)]
     pub pre_tokenizer: Part<'f>,
-    /// Kept as it is.
+    /// Kept unchanged.
     #[serde(borrow, default)]
     pub post_processor: Part<'f>,
     /// Must be `ByteLevel`.
@@ -36,7 +36,7 @@ pub struct File<'f> {
     pub model: Bpe<'f>,
 }
 
-/// A part of the file as its text: what it holds is looked at once its size is known.
+/// A part of the file as text: it is parsed only after its size is checked.
 pub type Part<'f> = Option<&'f RawValue>;
 
 /// An entry of `added_tokens`.
@@ -56,10 +56,10 @@ pub struct Added<'f> {
     /// Takes the white space to its right.
     #[serde(default)]
     pub rstrip: bool,
-    /// Matched in what the others leave.
+    /// Matched in normalized text, after the others.
     #[serde(default)]
     pub normalized: bool,
-    /// Skipped by decoders asked to.
+    /// Skipped by decoders on request.
     #[serde(default)]
     pub special: bool,
 }

@@ -1,4 +1,4 @@
-//! Reads a tokenizer file, of limited size.
+//! Reads a tokenizer file of limited size.
 
 use crate::error::{Result, TokenizerError};
 use crate::memory::Zeroed;
@@ -7,11 +7,11 @@ use std::io::Read;
 use std::ops::Deref;
 use std::path::Path;
 
-/// Largest file that is read.
+/// The maximum size of a file.
 pub const MAX_FILE_BYTES: u64 = 128 << 20;
 
-/// The bytes of a tokenizer file, refused by its size before it is read. They lie in memory of their own, which goes back to
-/// the system with them: tables that are made of them come to lie elsewhere.
+/// The bytes of a tokenizer file; its size is checked before it is read. They are in a separate memory mapping, which is returned
+/// to the system when they are dropped and does not fragment the memory of the tables.
 pub fn read_file(path: &Path) -> Result<impl Deref<Target = [u8]>> {
     let io = |source| TokenizerError::Io {
         operation: "read",

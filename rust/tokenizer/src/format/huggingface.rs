@@ -1,4 +1,4 @@
-//! `tokenizer.json`: byte-level BPE. What is not covered is refused by name.
+//! `tokenizer.json` of byte-level BPE. Unsupported features are refused by name.
 
 pub use super::write::{write, write_encoding};
 
@@ -20,9 +20,9 @@ pub fn read_model(path: &Path) -> Result<Model> {
 /// A `tokenizer.json` as data.
 ///
 /// # Errors
-/// [`TokenizerError::Format`] with the JSON path of what is malformed or not covered.
+/// [`TokenizerError::Format`] with the JSON path of what is malformed or not supported.
 pub fn parse(json: &[u8]) -> Result<Model> {
-    // Once for the whole file, rather than for each string.
+    // Validated once for the whole file, instead of for each string.
     let text = std::str::from_utf8(json).map_err(|error| {
         TokenizerError::format(
             "$",
@@ -36,11 +36,11 @@ pub fn parse(json: &[u8]) -> Result<Model> {
     .into_model()
 }
 
-/// The fields of any file.
+/// The fields of a file in any form.
 pub(super) fn read_any(text: &str) -> Result<File<'_>> {
-    // Keeping track of the path doubles the time, so it is done only for files that turn out to be wrong.
+    // Tracking the path doubles the time, so it is done only for files that turn out to be malformed.
     serde_json::from_str(text).map_err(|error| match kind::of_model(text) {
-        Some(kind) if kind != "BPE" => kind::not_covered(&kind),
+        Some(kind) if kind != "BPE" => kind::unsupported_kind(&kind),
         _ => locate(text, &error),
     })
 }

@@ -1,4 +1,4 @@
-//! How a file's `pre_tokenizer` cuts text, and how ours is written.
+//! Reads and writes the entry `pre_tokenizer` of `tokenizer.json`.
 
 use crate::error::{Result, TokenizerError, unsupported};
 use crate::model::Model;
@@ -6,8 +6,8 @@ use crate::pattern::Pattern;
 use crate::pre_tokenizer::{PreTokenizer, Step};
 use serde_json::{Value, json};
 
-/// The cutter of `ByteLevel`, alone or at the end of a `Sequence` of `Split` and `Digits`, and whether it puts a space
-/// before text.
+/// The pre-tokenizer of `ByteLevel`, alone or at the end of a `Sequence` of `Split` and `Digits`, and whether it prepends a
+/// space.
 pub fn read(pre_tokenizer: &Value) -> Result<(PreTokenizer, bool)> {
     let path = "$.pre_tokenizer";
     let alone = std::slice::from_ref(pre_tokenizer);
@@ -23,7 +23,7 @@ pub fn read(pre_tokenizer: &Value) -> Result<(PreTokenizer, bool)> {
     else {
         return unsupported(
             path,
-            "only ByteLevel, and a Sequence of Split and Digits that ends in ByteLevel, are covered",
+            "only ByteLevel, and a Sequence of Split and Digits that ends in ByteLevel, are supported",
         );
     };
     let place = |part: usize| {
@@ -41,22 +41,22 @@ pub fn read(pre_tokenizer: &Value) -> Result<(PreTokenizer, bool)> {
     let prefix_space = flag("add_prefix_space");
     if prefix_space && !before.is_empty() {
         let path = format!("{}.add_prefix_space", place(before.len()));
-        return unsupported(path, "only false is covered behind another step");
+        return unsupported(path, "only false is supported after another step");
     }
-    // The field is younger than the format: absent means true.
+    // The field is newer than the format: if it is absent, it is true.
     if flag("use_regex") {
         steps.push(Step::Named(Pattern::Gpt2));
     }
     if steps.is_empty() {
         return unsupported(
             format!("{}.use_regex", place(0)),
-            "only true is covered where nothing else cuts",
+            "only true is supported without another step",
         );
     }
     Ok((PreTokenizer::of_steps(steps), prefix_space))
 }
 
-/// A model's cutter as a `pre_tokenizer`.
+/// The entry `pre_tokenizer` of a model.
 pub fn write(model: &Model) -> Value {
     let split = |step: &Step| json!({"type": "Split", "pattern": {"Regex": step.regex()}, "behavior": "Isolated", "invert": false});
     let mut steps = match &model.pre_tokenizer {
@@ -81,16 +81,16 @@ fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
 fn read_step(step: &Value, path: &str) -> Result<Step> {
     match text(step, "type") {
         Some("Split") => read_split(step, path),
-        // What they take for a digit is any number character.
+        // The library's digits are all number characters.
         Some("Digits") => match step.get("individual_digits").and_then(Value::as_bool) {
             Some(true) => Step::of_regex(r"\p{N}"),
             _ => Step::of_regex(r"\p{N}+"),
         },
         Some(other) => unsupported(
             path,
-            format!("{other} is not covered before ByteLevel, only Split and Digits"),
+            format!("{other} is not supported before ByteLevel, only Split and Digits"),
         ),
-        None => unsupported(path, "a step of no type is not covered"),
+        None => unsupported(path, "a step without a type is not supported"),
     }
 }
 
@@ -107,7 +107,7 @@ fn read_split(split: &Value, path: &str) -> Result<Step> {
             _ => {
                 return unsupported(
                     format!("{path}.pattern"),
-                    "only a Regex and a String are covered",
+                    "only a Regex and a String are supported",
                 );
             }
         },
@@ -115,22 +115,22 @@ fn read_split(split: &Value, path: &str) -> Result<Step> {
     let step = Step::of_regex(&regex).map_err(|error| match error {
         TokenizerError::BadPattern { pattern, problem } => TokenizerError::unsupported(
             format!("{path}.pattern"),
-            format!("the regex {pattern:?} is not covered: {problem}"),
+            format!("the regex {pattern:?} is not supported: {problem}"),
         ),
         other => other,
     })?;
     match (behavior, &step) {
         ((Some("Isolated"), Some(false)), _) => Ok(step),
-        // Our named patterns match every character, so keeping the matches and dropping what lies between come to the same.
+        // Our named patterns match every character, so keeping the matches and dropping the text between them is the same.
         ((Some("Removed"), Some(true)), Step::Named(_)) => Ok(step),
         _ => unsupported(
             path,
-            "only behavior Isolated (invert false), and Removed (invert true) of a named pattern, are covered",
+            "only behavior Isolated (invert false), and Removed (invert true) of a named pattern, are supported",
         ),
     }
 }
 
-/// A regular expression that matches just this text.
+/// A regular expression that matches exactly this text.
 fn escaped(literal: &str) -> String {
     let quote = |character: char| {
         if character.is_ascii_punctuation() {

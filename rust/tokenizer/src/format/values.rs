@@ -1,10 +1,10 @@
-//! Values of `tokenizer.json` that are used in several places of it.
+//! Types of values that occur in several places of `tokenizer.json`.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use std::borrow::Cow;
 
-/// A string, owned only where the file escapes a character of it.
+/// A string, owned only if the file escapes a character of it.
 pub struct Text<'f>(pub Cow<'f, str>);
 
 impl<'de: 'f, 'f> Deserialize<'de> for Text<'f> {
@@ -31,7 +31,7 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-/// A list of at most `MAX`: more would take memory out of proportion to the file.
+/// A list of at most `MAX` items: more would take memory out of proportion to the file.
 pub struct BoundedVec<T, const MAX: usize>(pub Vec<T>);
 
 impl<T, const MAX: usize> Default for BoundedVec<T, MAX> {

@@ -38,7 +38,7 @@ impl DeadEnds for Vec<u64> {
 /// Words of the bit field that are kept for the next pre-token: enough for one of 64 KiB.
 const WORDS_KEPT: usize = 1 << 10;
 
-/// Appends the ids of a pre-token that is no token as a whole; `first` is the longest token that it begins with.
+/// Appends the ids of a pre-token that is not a token as a whole; `first` is the longest token that it begins with.
 pub fn append_parts(
     tables: &Tables,
     pre_token: &[u8],
@@ -63,7 +63,7 @@ pub fn append_parts(
     }
 }
 
-/// Appends the numbers of the pre-token's tokens to `found`, which is also the stack to backtrack on.
+/// Appends the numbers of the pre-token's tokens to `found`, which is also the stack for backtracking.
 fn search(
     tables: &Tables,
     pre_token: &[u8],
@@ -85,8 +85,8 @@ fn search(
             None => {
                 dead_ends.mark(at);
                 let Some(last) = found.pop() else {
-                    // Every prefix of a pre-token has an encoding, so some token is valid at its start. If that were wrong,
-                    // bytes are better than nothing.
+                    // Every prefix of a pre-token has an encoding, so some token is valid at its start. If this were wrong, bytes
+                    // would be better than nothing.
                     debug_assert!(false, "no token begins {pre_token:?}");
                     let bytes = pre_token.iter().map(|&byte| tables.trie.longest(&[byte]).0);
                     return found.extend(bytes);

@@ -1,16 +1,16 @@
-//! A quick test of two neighbouring tokens: most pairs have nothing that could merge across their boundary.
+//! A quick test of two neighboring tokens: in most pairs nothing can merge across the boundary.
 //!
-//! What can merge there is one of the tokens that are at the left token's end while it is built (itself, its right part, that
-//! one's right part, ...) and one of those at the right token's beginning. A token that merges with anything on its right has a
-//! set of partners; a set is 64 bits here, of which each token has one. If no partner of the left side is on the right side,
-//! nothing merges. If one seems to be, the pair has to be checked.
+//! What can merge there is one of the tokens that end at the left token's end while it is built (the token itself, its right
+//! part, that one's right part, ...) with one of those at the right token's beginning. A token that merges with anything on its
+//! right has a set of partners; a set is 64 bits here, and each token has one of the bits. If the partners on the left and the
+//! tokens on the right share no bit, nothing merges. If they share one, the pair has to be checked.
 
 use super::token::{BoundaryFilter, Token};
 
-/// Sets the filters of all tokens, from the two parts that each is joined of; bytes are their own parts.
+/// Sets the filters of all tokens, from the two parts of each; the parts of a byte are the byte.
 ///
-/// Parts are older. A token that is older than a part, or made of such a token, keeps [`BoundaryFilter::UNKNOWN`]: what is at its
-/// boundary, and when, does not follow from the numbers.
+/// Parts are older. A token that is older than one of its parts, or contains such a token, keeps [`BoundaryFilter::UNKNOWN`]: the
+/// tokens at its boundary, and their times, do not follow from the numbers.
 pub fn set_filters(tokens: &mut [Token]) {
     for (number, token) in (0..).zip(&mut *tokens) {
         token.boundaries = BoundaryFilter {

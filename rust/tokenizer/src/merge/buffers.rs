@@ -6,18 +6,18 @@ use super::merge_loop::LoopBuffers;
 /// What a thread keeps between pre-tokens.
 #[derive(Default)]
 pub struct MergeBuffers {
-    /// A bit for each byte of a long pre-token: no token of its encoding begins here.
+    /// A bit for each byte of a long pre-token: no token of its encoding begins there.
     pub dead_ends: Vec<u64>,
-    /// Answers for pairs of tokens.
+    /// Known results for pairs of tokens.
     pub memo: Memo,
-    /// What merging by definition takes.
+    /// Buffers to merge by definition.
     pub merging: LoopBuffers,
     /// Steps in the trie and pairs checked.
     #[cfg(test)]
     steps: u64,
 }
 
-/// Counts work, for the tests that it grows with the text and no faster.
+/// Counts steps, for tests that the work is linear in the text.
 #[cfg(test)]
 impl MergeBuffers {
     pub fn count(&mut self, steps: usize) {

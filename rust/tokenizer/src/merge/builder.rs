@@ -11,12 +11,12 @@ use crate::model::{AddedToken, Merge, MergeOrder, Model, NO_TOKEN};
 pub struct Order<'m> {
     model: &'m Model,
     added: KeyedSet<u32>,
-    /// Places of the merges by rank, where they do not stand so.
+    /// Indices of the merges by rank, if they are not listed by rank.
     places: Option<Vec<u32>>,
 }
 
 impl<'m> Order<'m> {
-    /// The merges of `model` but those into tokens that are `added`.
+    /// The merges of `model` except those into tokens that are `added`.
     pub fn of(model: &'m Model, added: &[AddedToken]) -> Self {
         let merges = &model.merges;
         let is_ordered =
@@ -49,20 +49,20 @@ impl<'m> Order<'m> {
     }
 }
 
-/// Goes through the merges in the order of their ranks; what was derived so far is what can be there at that time.
+/// Processes the merges in the order of their ranks; the tokens derived so far are those that can exist at that time.
 pub struct Builder<'m> {
     pub model: &'m Model,
-    /// Number of each id; [`NONE`] where it is not derived.
+    /// The number of each id; [`NONE`] if it is not derived.
     pub numbers: Vec<u32>,
     pub ids: Vec<u32>,
-    /// Rank of each number's merge; of a byte, 0.
+    /// The rank of each number's merge; 0 for a byte.
     ranks: Vec<u32>,
     tokens: Vec<Token>,
     pairs: PairTable,
 }
 
 impl<'m> Builder<'m> {
-    /// One that knows the bytes; `None` where they are not 256 tokens, or there are more tokens than can be numbered.
+    /// A builder that has derived the bytes; `None` if they are not 256 tokens, or there are more tokens than can be numbered.
     pub fn of(model: &'m Model, bytes: &[u32; 256]) -> Option<Self> {
         if model.tokens.len() >> NUMBER_BITS != 0 {
             return None;
@@ -92,15 +92,15 @@ impl<'m> Builder<'m> {
         })
     }
 
-    /// All derivations, but for what early merges change, which come next: those that could happen before both their parts
-    /// have their last one's rank. `None` where ages say nothing at all.
+    /// All derivations, without the effect of merges out of order, which are returned as well: those that could happen before
+    /// both their parts have their final rank. `None` if the ranks do not determine the derivations.
     pub fn derive(mut self, order: &Order<'_>) -> Option<(Self, Vec<Merge>)> {
         let mut out_of_order = Vec::new();
         for (rank, merge) in order.merges() {
             let [left, right, joined] = self.numbers(&merge);
             match () {
                 () if left == NONE || right == NONE => out_of_order.push(merge),
-                // Another merge made it: this one never happens. The same one twice has two ranks.
+                // Another merge made the token: this one never happens. If it is the same merge, listed twice, it has two ranks.
                 () if joined != NONE && self.tokens[joined as usize].parts == [left, right] => {
                     return None;
                 }
@@ -143,7 +143,7 @@ impl<'m> Builder<'m> {
         })
     }
 
-    /// What two tokens become.
+    /// The token that two tokens are joined to.
     pub fn joined(&self, left: u32, right: u32) -> Joined {
         let [left, right] = [left, right].map(|id| self.numbers[id as usize]);
         if left == NONE || right == NONE {
@@ -162,14 +162,14 @@ impl<'m> Builder<'m> {
         is_valid_token_pair(&self.pairs, &self.tokens, left, right)
     }
 
-    /// Whether the joined token's bytes are its parts' bytes.
+    /// Whether the joined token's bytes are those of its parts.
     pub fn spells(&self, merge: &Merge) -> bool {
         let [text, start, end] =
             [merge.joined, merge.left, merge.right].map(|id| self.model.tokens.get(id));
         text.strip_prefix(start) == Some(end)
     }
 
-    /// Forgets all derivations but the bytes.
+    /// Removes all derivations except the bytes.
     pub fn clear(&mut self) {
         for id in self.ids.drain(256..) {
             self.numbers[id as usize] = NONE;

@@ -1,4 +1,4 @@
-//! Which merges happen, and the order of tokens in time.
+//! Which merges happen, and in which order tokens are made.
 
 use super::boundary_filter::set_filters;
 use super::builder::{Builder, Order};
@@ -8,17 +8,17 @@ use super::out_of_order::with_out_of_order;
 use super::token::Token;
 use crate::model::{AddedToken, Model, TokenTable};
 
-/// The tokens that merging their own bytes arrives at, numbered as [`Token`] says.
+/// The tokens that merging their own bytes gives, numbered as [`Token`] says.
 pub struct Derivations {
     /// The model's id of each number.
     pub ids: Vec<u32>,
-    /// What each number's token is, but for the longest one it begins with.
+    /// The token of each number; its longest prefix is set later.
     pub tokens: Vec<Token>,
-    /// How to find out which pairs go together.
+    /// How to check pairs.
     pub check: Check,
 }
 
-/// The derivations of all tokens of `model` but those `added`.
+/// The derivations of all tokens of `model` except those `added`.
 pub fn derivations(model: &Model, added: &[AddedToken], bytes: &[u32; 256]) -> Derivations {
     let order = Order::of(model, added);
     let derived = Builder::of(model, bytes).and_then(|builder| builder.derive(&order));
@@ -30,7 +30,7 @@ pub fn derivations(model: &Model, added: &[AddedToken], bytes: &[u32; 256]) -> D
     }
 }
 
-/// The derivations of a model whose merges tell them.
+/// The derivations of a model whose merges determine them.
 fn by_numbers(builder: Builder<'_>) -> Derivations {
     let (ids, mut tokens, pairs) = builder.finish();
     set_filters(&mut tokens);
@@ -41,7 +41,7 @@ fn by_numbers(builder: Builder<'_>) -> Derivations {
     }
 }
 
-/// The derivations of a model whose merges do not tell them: by merging the bytes of each token.
+/// The derivations of a model whose merges do not determine them, found by merging the bytes of each token.
 fn by_merging(model: &Model, bytes: &[u32; 256], order: &Order<'_>) -> Derivations {
     let ranks = Ranks::of(order.merges(), bytes);
     let (mut buffers, mut merged, mut ids) = (LoopBuffers::default(), Vec::new(), bytes.to_vec());

@@ -18,8 +18,8 @@ pub struct PreTokenEncoder {
 }
 
 impl PreTokenEncoder {
-    /// The tables of `model`, whose single bytes have the ids `bytes`, without what would make an added token: plain text must
-    /// not yield one.
+    /// An encoder for `model`, whose single bytes have the ids `bytes`, without the merges that would make an added token: plain
+    /// text must not produce one.
     pub fn of(model: &Model, bytes: &[u32; 256]) -> Self {
         Self {
             tables: Tables::of(&model.added, model, bytes),
@@ -27,7 +27,7 @@ impl PreTokenEncoder {
         }
     }
 
-    /// The tables of all merges, for text from which added tokens have been cut out.
+    /// An encoder with all merges, for text from which added tokens have been cut out.
     pub fn of_all(model: &Model, bytes: &[u32; 256]) -> Self {
         Self {
             tables: Tables::of(&[], model, bytes),
@@ -35,7 +35,7 @@ impl PreTokenEncoder {
         }
     }
 
-    /// Where the tokens of a long pre-token are remembered; asks for the memory that says whether they are.
+    /// The cache key of a long pre-token; prefetches the cache entry's head.
     #[inline]
     pub fn place(&self, pre_token: &[u8]) -> CacheKey {
         let place = CacheKey::of(pre_token);
@@ -43,13 +43,13 @@ impl PreTokenEncoder {
         place
     }
 
-    /// Asks for the memory in which the tokens of a pre-token of so many bytes are, if they are remembered.
+    /// Prefetches the cached tokens of a pre-token of `len` bytes.
     #[inline]
     pub fn prefetch(&self, place: CacheKey, len: usize) {
         self.cache.prefetch_tokens(place, len);
     }
 
-    /// Appends the ids of `pre_token`, whose [`PreTokenEncoder::place`] this is, and remembers them.
+    /// Appends the ids of `pre_token`, whose [`PreTokenEncoder::place`] is given, and caches them.
     #[inline]
     pub fn append_remembered(
         &self,
@@ -68,7 +68,7 @@ impl PreTokenEncoder {
         }
     }
 
-    /// Appends the ids of a short pre-token, whose key this is.
+    /// Appends the ids of a short pre-token, whose key is given.
     #[inline]
     pub fn append_short(
         &self,
@@ -110,14 +110,14 @@ impl PreTokenEncoder {
         }
     }
 
-    /// The id of a pre-token that is a token as a whole, made by merging or not.
+    /// The id of a pre-token that is a token as a whole, whether or not merging makes it.
     pub fn whole_token(&self, pre_token: &[u8]) -> Option<u32> {
         let (number, _) = self.tables.trie.longest(pre_token);
         let token = self.tables.tokens.get(number as usize)?;
         (token.len as usize == pre_token.len()).then(|| self.tables.ids[number as usize])
     }
 
-    /// Appends the ids that merging arrives at, whether the pre-token is a token as a whole or not.
+    /// Appends the ids that merging gives, even if the pre-token is a token as a whole.
     pub fn append_merged(&self, pre_token: &[u8], buffers: &mut MergeBuffers, ids: &mut Vec<u32>) {
         let number = self.tables.longest(pre_token, buffers);
         let Some(token) = self.tables.tokens.get(number as usize) else {
@@ -130,8 +130,8 @@ impl PreTokenEncoder {
         }
     }
 
-    /// Appends the first `max_ids` of the ids that [`PreTokenEncoder::append`] gives. O(bytes of those ids), unless the pre-token leaves
-    /// open for a million bytes how it begins.
+    /// Appends the first `max_ids` of the ids that [`PreTokenEncoder::append`] gives. O(bytes of those ids), unless a million
+    /// bytes do not determine how the encoding begins.
     pub fn append_at_most(
         &self,
         pre_token: &[u8],

@@ -1,38 +1,38 @@
-//! Byte-pair encoding as it is defined: join the neighbours of smallest rank, leftmost first, until none can be joined.
+//! Byte-pair encoding by definition: join the neighbors of smallest rank, leftmost first, until none can be joined.
 //!
-//! Short pre-tokens look for the smallest rank by a linear scan, O(n²) of a very small n; long ones keep candidates in a heap,
-//! O(n log n). Used where merges come before their parts, a token or two at a time, and in tests.
+//! Short pre-tokens find the smallest rank by a linear scan, O(n²) for a very small n; long ones keep candidates in a heap, O(n
+//! log n). Used where merges come before their parts, for a token or two, and in tests.
 
 use crate::keyed::KeyedMap;
 use crate::model::Merge;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Longest pre-token that the linear scan handles. Beyond it the heap is faster.
+/// The maximum number of bytes for the linear scan. Beyond it the heap is faster.
 const MAX_SCAN_BYTES: usize = 48;
-/// "No neighbour."
+/// "No neighbor."
 const END: u32 = u32::MAX;
 
-/// What two neighbours become.
+/// The token that two neighbors are joined to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Joined {
-    /// Smaller merges first; [`u32::MAX`] says "never".
+    /// Smaller ranks first; [`u32::MAX`] means "never".
     pub rank: u32,
     /// Id of the joined token.
     pub id: u32,
 }
 
 impl Joined {
-    /// Two neighbours that never merge.
+    /// Two neighbors that never merge.
     pub const NEVER: Self = Self {
         rank: u32::MAX,
         id: 0,
     };
 }
 
-/// Merges by which pre-tokens can be merged.
+/// A set of merges.
 pub trait Merges {
-    /// What two tokens become.
+    /// The token that two tokens are joined to.
     fn get(&self, left: u32, right: u32) -> Joined;
 
     /// The token of a byte.
@@ -51,7 +51,7 @@ pub trait Merges {
     }
 }
 
-/// All merges by their two parts' ids, with their ranks.
+/// All merges by the ids of their two parts, with their ranks.
 pub struct Ranks {
     merges: KeyedMap<(u32, u32), Joined>,
     /// Id of each single byte.
@@ -61,26 +61,26 @@ pub struct Ranks {
 /// Buffers of the merge loop, kept between pre-tokens.
 #[derive(Default)]
 pub struct LoopBuffers {
-    /// Linked list over the pre-token's bytes: token, and the places of its neighbours.
+    /// Linked list over the pre-token's bytes: token, and the positions of its neighbors.
     nodes: Vec<Node>,
-    /// Candidates: rank in the high half, place in the low half; smallest first.
+    /// Candidates: rank in the high half, position in the low half; smallest first.
     heap: BinaryHeap<Reverse<u64>>,
 }
 
 #[derive(Clone, Copy)]
 struct Node {
-    /// Token that starts here; meaningless once it was joined to the left.
+    /// The token that starts here; meaningless once it is joined to its left neighbor.
     id: u32,
-    /// What this token and the next one become.
+    /// The token that this one and the next one are joined to.
     joined: Joined,
-    /// Place of the token before.
+    /// Position of the previous token.
     previous: u32,
-    /// Place of the token after.
+    /// Position of the next token.
     next: u32,
 }
 
 impl Ranks {
-    /// Those of merges with their ranks; of equal pairs the last one counts.
+    /// The merges with their ranks; of equal pairs the last one counts.
     pub fn of(merges: impl IntoIterator<Item = (u32, Merge)>, bytes: &[u32; 256]) -> Self {
         let joined = |(rank, merge): (u32, Merge)| {
             let joined = Joined {
@@ -154,7 +154,7 @@ fn merge_by_heap(
 ) {
     let LoopBuffers { nodes, heap } = buffers;
     link(ranks, pre_token, nodes);
-    // One heapify is O(n); pushing one by one is O(n log n).
+    // Heapify is O(n); pushing one by one is O(n log n).
     let mut candidates = std::mem::take(heap).into_vec();
     candidates.clear();
     candidates.extend(
@@ -165,7 +165,7 @@ fn merge_by_heap(
     *heap = candidates.into();
     while let Some(Reverse(top)) = heap.pop() {
         let (rank, place) = ((top >> 32) as u32, top as u32);
-        // A candidate whose tokens have changed since it was put here.
+        // A stale candidate: its tokens have changed.
         if nodes[place as usize].joined.rank != rank {
             continue;
         }
@@ -198,7 +198,7 @@ fn link(ranks: &impl Merges, pre_token: &[u8], nodes: &mut Vec<Node>) {
     }));
 }
 
-/// Joins the token at `place` with its next one, and looks up what its new neighbours make with it.
+/// Joins the token at `place` with the next one, and looks up the merges with its new neighbors.
 fn join(ranks: &impl Merges, nodes: &mut [Node], place: u32) {
     let Node {
         joined: Joined { id, .. },
@@ -207,7 +207,7 @@ fn join(ranks: &impl Merges, nodes: &mut [Node], place: u32) {
         ..
     } = nodes[place as usize];
     let next = nodes[absorbed as usize].next;
-    // No candidate at the absorbed place can match any more.
+    // No candidate at the absorbed position can match any more.
     nodes[absorbed as usize].joined = Joined::NEVER;
     let joined = match nodes.get_mut(next as usize) {
         Some(after) => {

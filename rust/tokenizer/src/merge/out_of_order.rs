@@ -1,11 +1,12 @@
-//! Derivations where a few merges come before their parts can be there.
+//! Derivations where a few merges are listed before their parts can exist.
 //!
-//! In a text without the bytes that such a merge makes neither it happens nor what comes of it. So what was derived without
-//! them holds for all tokens but the doubtful ones, which have these bytes. Only those are merged, to see what becomes of them.
+//! A text that does not contain the bytes of such a merge's token contains neither the token nor anything made of it. So
+//! derivations found without these merges hold for all tokens except the affected ones, which contain these bytes. Only those are
+//! merged, to find their derivations.
 //!
-//! Numbers stay in the order of ranks, so that the smallest number is still the next merge. A token may have a smaller one than
-//! its parts: their border is joined as soon as both stand there, and a number below theirs says so wherever numbers are
-//! compared. Only what is made of such a token cannot be undone by its number ([`super::boundary_filter`]).
+//! Numbers stay in the order of ranks, so that the smallest number is still the next merge. A token may have a smaller number
+//! than its parts: the parts are joined as soon as both exist, and a number smaller than theirs expresses that in every
+//! comparison. Only a token that contains such a token cannot be undone by its number ([`super::boundary_filter`]).
 
 use super::builder::{Builder, Order};
 use super::merge_loop::{Joined, LoopBuffers, Merges, Ranks};
@@ -13,8 +14,8 @@ use super::token::NONE;
 use crate::model::{Merge, Model};
 use aho_corasick::AhoCorasick;
 
-/// All derivations as these early merges make them, numbered by the ranks of their last merges like the others: a token may
-/// be older than its parts then. `None` if this does not lead to a derivation of every part.
+/// All derivations with the effect of these merges, numbered by the ranks of their last merges like the others: a token may be
+/// older than its parts then. `None` if some part has no derivation.
 pub fn with_out_of_order<'m>(
     mut builder: Builder<'m>,
     out_of_order: &[Merge],
@@ -33,13 +34,13 @@ pub fn with_out_of_order<'m>(
     let mut merges: Vec<(u32, Merge)> = others.collect();
     let ids = (0..).zip(&affected).filter(|(_, affected)| **affected);
     merges.extend(ids.filter_map(|(id, _)| last_merge(&builder, id, &into_affected)));
-    // Two runs, of which the second one is short.
+    // Two sorted runs, of which the second one is short.
     merges.sort_by_key(|(rank, _)| *rank);
     builder.clear();
     join_all(&mut builder, &merges).then_some(builder)
 }
 
-/// Which tokens may have another derivation because of these early merges: those with the bytes of one.
+/// The tokens that may have another derivation because of these merges: those that contain the bytes of one.
 fn affected_tokens(model: &Model, out_of_order: &[Merge]) -> Option<Vec<bool>> {
     let texts = out_of_order
         .iter()
@@ -53,7 +54,7 @@ fn affected_tokens(model: &Model, out_of_order: &[Merge]) -> Option<Vec<bool>> {
     Some(affected)
 }
 
-/// The merge that a doubtful token's bytes take last, with its rank, if merging arrives at the token.
+/// The last merge of an affected token's bytes, with its rank, if merging gives the token.
 fn last_merge(builder: &Builder<'_>, id: u32, into_affected: &Ranks) -> Option<(u32, Merge)> {
     let merges = AllBut {
         id,
@@ -75,7 +76,7 @@ fn last_merge(builder: &Builder<'_>, id: u32, into_affected: &Ranks) -> Option<(
     (last.id == id && last != Joined::NEVER && builder.spells(&merge)).then_some((last.rank, merge))
 }
 
-/// Derives the tokens of all these merges, each by one, in this order; `false` if a part is not among them.
+/// Derives the tokens of all these merges, each by one merge, in this order; `false` if a part is missing.
 fn join_all(builder: &mut Builder<'_>, merges: &[(u32, Merge)]) -> bool {
     for (number, (_, merge)) in (builder.ids.len() as u32..).zip(merges) {
         builder.numbers[merge.joined as usize] = number;
@@ -90,11 +91,11 @@ fn join_all(builder: &mut Builder<'_>, merges: &[(u32, Merge)]) -> bool {
     })
 }
 
-/// The merges by which doubtful tokens are merged, but for those into one of them: its bytes end in its two parts then.
+/// The merges for affected tokens, except those into one of them, so that its bytes end as its two parts.
 struct AllBut<'b> {
     id: u32,
     into_affected: &'b Ranks,
-    /// What is derived without early merges; not asked for doubtful tokens, whose merges are all known.
+    /// What is derived without the merges out of order; not consulted for affected tokens, all of whose merges are known.
     derived: &'b Builder<'b>,
 }
 
@@ -120,7 +121,7 @@ mod tests {
     use crate::train::tests::trained;
     use proptest::prelude::*;
 
-    /// With some merges moved to the front by so many places.
+    /// Moves some merges forward in the list.
     fn hurried(mut model: Model, moves: &[(usize, usize)]) -> Model {
         let count = model.merges.len();
         for &(place, by) in moves.iter().filter(|_| count > 0) {
@@ -130,7 +131,7 @@ mod tests {
         model
     }
 
-    /// The bytes of the tokens that are older than a part.
+    /// The bytes of the tokens that are older than one of their parts.
     fn out_of_order(pair: &Pair) -> Vec<Vec<u8>> {
         let merger = &pair.merger;
         let tokens = (0..).zip(&merger.tables.tokens[..merger.tables.whole_only_from as usize]);
@@ -169,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_happens_when_its_parts_are_there() {
-        // abcd and abc come before abc and ab can be there.
+    fn a_merge_happens_once_its_parts_exist() {
+        // abcd and abc are listed before abc and ab can exist.
         let [a, b, c, ab, abc, d] = [97, 98, 99, 256, 257, 100];
         let mut model = listed(&[(a, b), (ab, c), (abc, d)], MergeOrder::Listed).unwrap();
         model.merges.reverse();
@@ -183,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn the_place_that_makes_a_part_first_has_it_joined_first() {
-        // Of "abab" the left "ab" takes the next "a" before that can become "ab", too.
+    fn the_first_part_made_is_joined_first() {
+        // In "abab", the left "ab" joins the next "a" before that "a" can become "ab", too.
         let [a, b, ab] = [97, 98, 256];
         let mut model = listed(&[(a, b), (ab, a)], MergeOrder::Listed).unwrap();
         model.merges.reverse();

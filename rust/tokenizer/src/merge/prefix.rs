@@ -1,7 +1,7 @@
-//! The first tokens of a pre-token without the rest of it.
+//! Encodes only the first tokens of a pre-token.
 //!
-//! Each beginning of a pre-token ends in one token only, which shorter beginnings decide. The encoding of the whole pre-token has a
-//! border in any stretch as long as the longest token. So once all beginnings that end in such a stretch agree on their first
+//! The encoding of each prefix ends in a unique token, which shorter prefixes determine. The encoding of the whole pre-token has
+//! a boundary in any range as long as the longest token. So once all prefixes that end in such a range agree on their first
 //! tokens, those are the first tokens of the pre-token, whatever follows.
 
 use super::backtrack::longest_valid_after;
@@ -9,22 +9,22 @@ use super::buffers::MergeBuffers;
 use super::tables::Tables;
 use super::token::{NONE, Token};
 
-/// Pre-tokens up to this long, or this many times as long as the tokens wanted, are encoded whole: that is sooner done.
+/// Pre-tokens up to this long, or this many times the number of ids wanted, are encoded whole, which is faster.
 const WHOLE_BYTES: usize = 1 << 12;
 const WHOLE_BYTES_PER_TOKEN: usize = 16;
-/// Tokens settled at a time; beginnings are remembered no longer than that.
+/// The number of tokens found at a time; prefixes are only remembered that long.
 const AT_A_TIME: usize = 1 << 12;
-/// Beginnings looked at before the pre-token is encoded whole instead.
+/// The maximum number of prefixes before the pre-token is encoded whole instead.
 const MAX_PREFIXES: usize = 1 << 20;
 
-/// A beginning of a pre-token.
+/// A prefix of a pre-token.
 #[derive(Debug, Clone, Copy)]
 pub struct Prefix {
-    /// The token it ends in; [`NONE`] while that is not known.
+    /// The last token of its encoding; [`NONE`] if it is unknown.
     token: u32,
-    /// Its tokens.
+    /// The number of its tokens.
     count: u32,
-    /// Where the last of the tokens wanted ends; 0 while it has fewer.
+    /// Where the last of the wanted tokens ends; 0 while there are fewer.
     certain: u32,
 }
 
@@ -34,8 +34,8 @@ const UNKNOWN: Prefix = Prefix {
     certain: 0,
 };
 
-/// Appends the first `max_ids` of the ids of a pre-token that begins with `prefix`, however it goes on; `false`, and no id, if
-/// that does not settle them, or is so short that it is not tried.
+/// Appends the first `max_ids` ids of a pre-token that begins with `prefix`, whatever follows; `false`, and no id, if the prefix
+/// does not determine them, or is so short that it is not tried.
 pub fn append_certain_prefix(
     tables: &Tables,
     prefix: &[u8],
@@ -45,7 +45,7 @@ pub fn append_certain_prefix(
 ) -> bool {
     let before = ids.len();
     let few = WHOLE_BYTES.max(max_ids.saturating_mul(WHOLE_BYTES_PER_TOKEN));
-    // A pre-token that may be one of these tokens may not be what merging makes of it.
+    // If the pre-token may be one of these tokens, merging need not give its encoding.
     let whole = &tables.tokens[tables.whole_only_from as usize..];
     let is_longer = |token: &Token| (token.len as usize) < prefix.len();
     let is_certain = prefix.len() > few
@@ -57,7 +57,7 @@ pub fn append_certain_prefix(
     is_certain
 }
 
-/// As [`append_certain_prefix`], by merging, some tokens at a time; if it is `false`, `ids` may have grown.
+/// As [`append_certain_prefix`], a few tokens at a time; if it returns `false`, `ids` may have grown.
 pub fn append_by_steps(
     tables: &Tables,
     pre_token: &[u8],
@@ -90,7 +90,7 @@ pub fn append_by_steps(
     true
 }
 
-/// Where the first `wanted` tokens of `text`, which comes after the token `last`, end in any case.
+/// Where the first `wanted` tokens of `text`, which follows the token `last`, end whatever follows.
 fn certain_end(
     tables: &Tables,
     text: &[u8],
@@ -112,7 +112,7 @@ fn certain_end(
         if here.certain != 0 && agreeing >= tables.max_token_bytes {
             return Some(here.certain as usize);
         }
-        // What ends here does not begin with the tokens before `text`: nothing long does.
+        // A prefix that ends here and does not begin with the tokens before `text`: no longer one does.
         if start == 0 || here.token != NONE {
             extend(tables, text, start, wanted, prefixes, buffers);
         }
@@ -120,7 +120,7 @@ fn certain_end(
     None
 }
 
-/// The beginnings that are one token longer than the one that ends at `start`.
+/// Finds the prefixes that are one token longer than the one that ends at `start`.
 fn extend(
     tables: &Tables,
     text: &[u8],

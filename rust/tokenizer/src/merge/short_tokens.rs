@@ -1,4 +1,5 @@
-//! Short pre-tokens that are a token as a whole: they need no merging. One of three that no cache holds is of this kind.
+//! Table of short tokens, for pre-tokens that are a token as a whole and need no merging. This applies to one in three pre-tokens
+//! that no cache has.
 
 use super::filtered::FilteredTable;
 use crate::keyed::Keys;
@@ -7,14 +8,14 @@ use crate::short_key::ShortKey;
 const LENGTH_BITS: u32 = 4;
 const NUMBER_SHIFT: u32 = 32 + LENGTH_BITS;
 
-/// Tokens of 2 to [`ShortTokenTable::MAX_BYTES`] bytes: first word and last word of [`Key`], and the token's number in the high bits of
-/// the latter, which is never 0.
+/// Tokens of 2 to [`ShortTokenTable::MAX_BYTES`] bytes: both words of a [`Key`], with the token's number, which is never 0, in
+/// the high bits of the second.
 pub struct ShortTokenTable {
     table: FilteredTable<[u64; 2]>,
     keys: Keys,
 }
 
-/// A short text as two words: no two texts have the same.
+/// A short text as two words, which identify it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Key {
     first: u64,
@@ -34,10 +35,10 @@ impl Key {
 }
 
 impl ShortTokenTable {
-    /// Bytes of the longest token kept here; longer ones are merged like any pre-token.
+    /// The maximum number of bytes of a token in the table; longer ones are merged like any pre-token.
     pub const MAX_BYTES: usize = 12;
 
-    /// The table of the tokens with these bytes, by their numbers.
+    /// The table of the tokens with these bytes, by number.
     pub fn of(texts: &[&[u8]]) -> Self {
         let is_short = |text: &&[u8]| (2..=Self::MAX_BYTES).contains(&text.len());
         let count = texts.iter().filter(|text| is_short(text)).count();
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_text_has_a_key_of_its_own() {
+    fn every_short_text_has_its_own_key() {
         let mut texts: Vec<Vec<u8>> = Vec::new();
         for len in 2..=ShortTokenTable::MAX_BYTES {
             texts.extend([vec![0; len], vec![b'a'; len]]);

@@ -1,4 +1,4 @@
-//! The tables of a model that the search reads.
+//! The tables of a model, as the search reads them.
 
 use super::buffers::MergeBuffers;
 use super::check::Check;
@@ -86,7 +86,7 @@ impl Tables {
         self.part(number)
     }
 
-    /// `number`, or the longest token it begins with that does not only match a whole pre-token.
+    /// `number`, or its longest prefix that does not only match a whole pre-token.
     #[inline]
     pub fn part(&self, number: u32) -> u32 {
         if number < self.whole_only_from {
@@ -103,7 +103,7 @@ impl Tables {
     }
 }
 
-/// Tokens that match a whole pre-token although merging does not arrive at them.
+/// Tokens that match a whole pre-token although merging does not give them.
 fn whole_only(model: &Model, added: &[AddedToken], arrived: &[u32]) -> Vec<u32> {
     let mut known = vec![false; model.tokens.len()];
     let added = added.iter().map(|token| token.id);

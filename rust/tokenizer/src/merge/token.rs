@@ -5,13 +5,13 @@ pub const NONE: u32 = u32::MAX;
 
 /// What the search knows of a token.
 ///
-/// Tokens have their own numbers here: bytes come first, then tokens in the order of their merges, so that a number says which
-/// of two merges comes first, and which of two tokens is older; then the tokens that no merge arrives at.
+/// Tokens have their own numbers here: bytes come first, then tokens in the order of their merges, so that the number tells which
+/// of two merges comes first, and which of two tokens is older; then the tokens that merging does not give.
 #[derive(Debug, Clone, Copy)]
 pub struct Token {
-    /// Its two parts; of a byte, its own number.
+    /// Its two parts; for a byte, its own number twice.
     pub parts: [u32; 2],
-    /// The longest token that it begins with and that merging arrives at; [`NONE`] for a byte.
+    /// The longest token that it begins with and that merging gives; [`NONE`] for a byte.
     pub prefix: u32,
     /// Its number of bytes.
     pub len: u32,
@@ -31,18 +31,17 @@ impl Token {
     }
 }
 
-/// A quick test of two neighbouring tokens: most pairs have nothing that could merge across their boundary. See
-/// [`super::boundary_filter`].
+/// A quick test of two neighboring tokens: in most pairs nothing can merge across the boundary. See [`super::boundary_filter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoundaryFilter {
-    /// Partners of what stands at the token's end: a bit for each, which others may share.
+    /// Partners of the tokens at its end, as bits that several tokens may share.
     pub partners: u64,
-    /// The bits of what stands at the token's beginning.
+    /// The bits of the tokens at its beginning.
     pub beginnings: u64,
 }
 
 impl BoundaryFilter {
-    /// The filter of a token of which nothing is known.
+    /// The filter of a token about which nothing is known.
     pub const UNKNOWN: Self = Self {
         partners: u64::MAX,
         beginnings: u64::MAX,
@@ -54,7 +53,7 @@ impl BoundaryFilter {
         self != Self::UNKNOWN
     }
 
-    /// Whether nothing can merge across the boundary to the token on the right. If `false`, something may.
+    /// Whether nothing can merge across the boundary to the token on the right. `false` means that something may.
     #[inline]
     pub fn excludes_merge_with(self, right: Self) -> bool {
         self.partners & right.beginnings == 0

@@ -1,26 +1,26 @@
-//! The regular expressions that mean the same to us and to Oniguruma with Ruby's syntax, which the `tokenizers` library
-//! uses. Each construct is let through, rewritten, or refused by name; what is not known to be equal is refused.
+//! The common dialect of our regular expressions and Oniguruma's with Ruby syntax, which the `tokenizers` library uses. Each
+//! construct is accepted, rewritten, or refused by name; what is not known to be equal is refused.
 //!
-//! Refused although both engines know it, because it means different things: `^` and `$` (Ruby's are about lines), flags
-//! other than `(?i:...)` around plain ASCII, `{n,m}+` (Ruby repeats the repetition), POSIX brackets (Unicode there, ASCII
-//! here), `--` and `~~` in classes (operators here).
+//! Refused although both engines accept it, because the meaning differs: `^` and `$` (per line in Ruby), flags other than
+//! `(?i:...)` around plain ASCII, `{n,m}+` (Ruby repeats the repetition), POSIX brackets (Unicode there, ASCII here), `--` and
+//! `~~` in classes (operators here).
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// An expression rewritten for our engines, cut at the `|` that stand in no group.
+/// An expression rewritten for our engines, split at the `|` that are outside of groups.
 #[derive(Debug, PartialEq)]
 pub struct Translated {
-    /// In order; the first that matches wins.
+    /// In order; the first match wins.
     pub alternatives: Vec<Alternative>,
 }
 
 /// One alternative.
 #[derive(Debug, Default, PartialEq)]
 pub struct Alternative {
-    /// As our engines write it.
+    /// In the syntax of our engines.
     pub text: String,
-    /// Holds look-around, an atomic group or a possessive repetition, which a linear engine lacks.
+    /// Contains look-around, an atomic group or a possessive repetition, which a linear engine does not support.
     pub looks: bool,
 }
 
@@ -38,19 +38,19 @@ impl Translated {
 
 type Outcome<T = ()> = Result<T, String>;
 
-/// Deepest nesting of groups and classes.
+/// The maximum nesting of groups and classes.
 const DEEPEST: usize = 100;
-/// Oniguruma's word characters: those of our `\w` but for the two joiners.
+/// Oniguruma's word characters: those of our `\w` except the two joiners.
 const WORD: &str = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}";
-/// Outside of a class it takes Latin-1's superscript digits and fractions for such characters, too.
+/// Outside of a class, Oniguruma also counts Latin-1's superscript digits and fractions.
 const WORD_ALONE: &str = r"\xB2\xB3\xB9\xBC-\xBE";
-/// What folds to several characters under `(?i:...)` in Oniguruma: ß, ff, fi, fl, st and their like.
+/// Characters that fold to several characters under `(?i:...)` in Oniguruma: ß, ff, fi, fl, st and the like.
 const FOLDED_PAIRS: [&str; 5] = ["ss", "ff", "fi", "fl", "st"];
 
 /// Rewrites `source`.
 ///
 /// # Errors
-/// What in it is malformed or not covered, as a sentence.
+/// What is malformed or not supported, as a sentence.
 pub fn translate(source: &str) -> Outcome<Translated> {
     let mut translator = Translator {
         source,
@@ -71,7 +71,7 @@ pub fn translate(source: &str) -> Outcome<Translated> {
 struct Translator<'s> {
     source: &'s str,
     rest: Peekable<CharIndices<'s>>,
-    /// Alternatives that are complete.
+    /// Completed alternatives.
     done: Vec<Alternative>,
     current: Alternative,
     depth: usize,
@@ -92,7 +92,7 @@ impl<'s> Translator<'s> {
         self.rest.next_if(|&(_, found)| found == wanted).is_some()
     }
 
-    /// What is left.
+    /// The rest of the expression.
     fn ahead(&mut self) -> &'s str {
         let at = self.rest.peek().map_or(self.source.len(), |&(at, _)| at);
         &self.source[at..]
@@ -127,7 +127,7 @@ impl<'s> Translator<'s> {
                     self.repeatable = false;
                 }
                 '(' => self.open_group()?,
-                ')' if self.depth == 0 => return Err("a ) closes no group".to_owned()),
+                ')' if self.depth == 0 => return Err("a ) without a group".to_owned()),
                 ')' => {
                     self.depth -= 1;
                     self.emit(")");
@@ -139,7 +139,7 @@ impl<'s> Translator<'s> {
                 '\\' => self.escape(false)?,
                 '^' | '$' => {
                     return Err(format!(
-                        "{character} (lines in Ruby's syntax) is not covered"
+                        "{character} (lines in Ruby's syntax) is not supported"
                     ));
                 }
                 '.' => self.atom("."),
@@ -191,7 +191,7 @@ impl<'s> Translator<'s> {
             }
         }
         let shown: String = ahead.chars().take(6).collect();
-        Err(format!("the group ({shown}... is not covered"))
+        Err(format!("the group ({shown}... is not supported"))
     }
 
     /// `(?i:...)` around ASCII letters, apostrophes and `|`.
@@ -208,7 +208,7 @@ impl<'s> Translator<'s> {
             || !inside.bytes().all(is_plain)
             || FOLDED_PAIRS.iter().any(|pair| folded.contains(pair))
         {
-            return Err("(?i:...) is covered only around ASCII letters, apostrophes and |, without ss, ff, fi, fl and st".to_owned());
+            return Err("(?i:...) is supported only around ASCII letters, apostrophes and |, without ss, ff, fi, fl and st".to_owned());
         }
         self.emit("(?i:");
         self.emit(inside);
@@ -244,7 +244,7 @@ impl<'s> Translator<'s> {
             _ => false,
         };
         if !valid {
-            return Err(format!("the repetition {{{counts}}} is not covered"));
+            return Err(format!("the repetition {{{counts}}} is not supported"));
         }
         self.emit(&format!("{{{counts}}}"));
         self.skip(counts.len() + 1);
@@ -255,7 +255,7 @@ impl<'s> Translator<'s> {
                 Ok(())
             }
             Some(next @ ('+' | '?')) => Err(format!(
-                "{{{counts}}}{next} (possessive or optional, by the engine) is not covered"
+                "{{{counts}}}{next} (possessive or optional, by the engine) is not supported"
             )),
             _ => Ok(()),
         }
@@ -263,12 +263,12 @@ impl<'s> Translator<'s> {
 
     fn check_repeatable(&mut self, kind: char) -> Outcome {
         if !std::mem::take(&mut self.repeatable) {
-            return Err(format!("{kind} repeats nothing, or a repetition"));
+            return Err(format!("{kind} follows nothing, or a repetition"));
         }
         Ok(())
     }
 
-    /// What stands behind a backslash.
+    /// The construct after a backslash.
     fn escape(&mut self, in_class: bool) -> Outcome {
         self.repeatable = true;
         let escaped = self.next().ok_or("it ends in a backslash")?;
@@ -289,7 +289,7 @@ impl<'s> Translator<'s> {
                 self.repeatable = false;
             }
             _ if escaped.is_ascii_punctuation() || escaped == ' ' => self.emit_literal(escaped),
-            _ => return Err(format!("\\{escaped} is not covered")),
+            _ => return Err(format!("\\{escaped} is not supported")),
         }
         Ok(())
     }
@@ -302,10 +302,10 @@ impl<'s> Translator<'s> {
             .and_then(|rest| rest.split_once('}'));
         let name = name.map_or("", |(name, _)| name);
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        // Theirs holds nine symbols that the general category does not.
+        // Oniguruma's class has nine symbols that the general category does not have.
         if name.is_empty() || !name.bytes().all(is_plain) || name.eq_ignore_ascii_case("punct") {
             return Err(format!(
-                "\\{kind}{{{name}}} is not covered; write \\p{{Name}} with a category or a script"
+                "\\{kind}{{{name}}} is not supported; write \\p{{Name}} with a category or a script"
             ));
         }
         self.emit(&format!("\\{kind}{{{name}}}"));
@@ -329,18 +329,20 @@ impl<'s> Translator<'s> {
             .ok()
             .filter(|_| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let character = code.and_then(char::from_u32);
-        // Two digits are a byte to Oniguruma, and bytes from 80 on are no characters.
+        // Two digits are a byte in Oniguruma, and bytes from 80 on are not characters.
         match character.filter(|&one| braced.is_some() || kind == 'u' || one.is_ascii()) {
             Some(character) => {
                 self.emit(&format!("\\x{{{:X}}}", u32::from(character)));
                 self.skip(taken);
                 Ok(())
             }
-            None => Err(format!("\\{kind}{digits} is not covered; write \\x{{...}}")),
+            None => Err(format!(
+                "\\{kind}{digits} is not supported; write \\x{{...}}"
+            )),
         }
     }
 
-    /// A character class, its bracket taken.
+    /// A character class, after its opening bracket.
     fn class(&mut self, depth: usize) -> Outcome {
         if depth > DEEPEST {
             return Err(format!("classes are nested deeper than {DEEPEST}"));
@@ -350,7 +352,7 @@ impl<'s> Translator<'s> {
             self.emit("^");
         }
         if self.peek() == Some(']') {
-            return Err("a class that begins with ] is not covered; write \\]".to_owned());
+            return Err("a class that begins with ] is not supported; write \\]".to_owned());
         }
         loop {
             let ahead = self.ahead();
@@ -358,7 +360,7 @@ impl<'s> Translator<'s> {
                 .iter()
                 .find(|operator| ahead.starts_with(**operator))
             {
-                return Err(format!("{operator} in a class is not covered"));
+                return Err(format!("{operator} in a class is not supported"));
             }
             if ahead.starts_with("&&") {
                 self.skip(2);
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_the_same_passes() {
+    fn an_equivalent_construct_is_accepted() {
         for same in [
             r"\p{L}+|\s+(?!\S)",
             r"[^\r\n\p{L}]?\p{Lu}{1,3}?",
@@ -410,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_something_else_is_refused() {
+    fn a_construct_with_another_meaning_is_refused() {
         for (other, why) in [
             (r"^a", "^ (lines"),
             (r"a$", "$ (lines"),
@@ -428,7 +430,7 @@ mod tests {
             (r"a{2}{3}", "{ repeats"),
             (r"a{,3}", "{,3}"),
             (r"(a", "not closed"),
-            (r"a)", "closes no group"),
+            (r"a)", "without a group"),
             (r"[a", "not closed"),
             ("a\\", "backslash"),
             (r"\xE9", "\\xE9"),

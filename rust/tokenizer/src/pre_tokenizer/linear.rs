@@ -1,6 +1,6 @@
-//! Regular expressions without look-around: an automaton, made as it is needed, that tells how many bytes it looked at.
+//! Regular expressions without look-around: a lazily built automaton that counts the bytes it reads.
 //!
-//! Each search is linear in what it looks at, but many searches may look at the same bytes (`a*b|a`): their sum is limited.
+//! Each search is linear in the bytes it reads, but many searches may read the same bytes (`a*b|a`): their sum is limited.
 
 use super::step_budget::StepBudget;
 use regex_automata::hybrid::{dfa, regex};
@@ -10,34 +10,34 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
 use std::sync::{Arc, Mutex};
 
-/// What making all states of a full memory anew takes, in steps.
+/// The steps that rebuilding all states of a full cache counts as.
 const CLEARING: u64 = 1 << 22;
-/// Memories that are kept for the next text.
+/// The number of caches kept for later texts.
 const KEPT: usize = 16;
 
-/// The automaton of some expressions, tried in their order.
+/// The automaton of several expressions, tried in their order.
 #[derive(Debug, Clone)]
 pub struct Linear {
     regex: Arc<regex::Regex>,
-    /// States made so far, one memory for each thread. Only ever taken by `try_lock`: nobody waits after `fork`.
-    memories: Arc<Mutex<Vec<regex::Cache>>>,
+    /// Caches of the states built so far, one per thread. Only locked by `try_lock`: nobody waits after `fork`.
+    caches: Arc<Mutex<Vec<regex::Cache>>>,
 }
 
-/// Where a search ended.
+/// The result of a search.
 pub enum Found {
-    /// At a match, by the expression of this number.
+    /// A match of the expression with this number.
     Match {
         start: usize,
         end: usize,
         pattern: PatternID,
     },
     Nothing,
-    /// At the limit of steps.
+    /// The limit of steps was reached.
     Limit,
 }
 
 impl Linear {
-    /// Compiles `parts`, within `max_bytes` bytes.
+    /// Compiles `parts` into at most `max_bytes` bytes.
     pub fn new(parts: &[String], max_bytes: usize) -> Result<Self, String> {
         let built = regex::Regex::builder()
             .syntax(syntax::Config::new().nest_limit(100))
@@ -57,46 +57,42 @@ impl Linear {
         })?;
         Ok(Self {
             regex: Arc::new(regex),
-            memories: Arc::default(),
+            caches: Arc::default(),
         })
     }
 
-    /// A memory to search with.
-    pub fn memory(&self) -> regex::Cache {
-        let kept = self
-            .memories
-            .try_lock()
-            .ok()
-            .and_then(|mut kept| kept.pop());
+    /// A cache to search with.
+    pub fn cache(&self) -> regex::Cache {
+        let kept = self.caches.try_lock().ok().and_then(|mut kept| kept.pop());
         kept.unwrap_or_else(|| self.regex.create_cache())
     }
 
-    /// Keeps a memory for the next text.
-    pub fn give_back(&self, memory: regex::Cache) {
-        if let Ok(mut kept) = self.memories.try_lock()
+    /// Keeps a cache for later texts.
+    pub fn put_back(&self, cache: regex::Cache) {
+        if let Ok(mut kept) = self.caches.try_lock()
             && kept.len() < KEPT
         {
-            kept.push(memory);
+            kept.push(cache);
         }
     }
 
     /// The first match at `at` or later.
     pub fn find(
         &self,
-        memory: &mut regex::Cache,
+        cache: &mut regex::Cache,
         text: &str,
         at: usize,
         steps: &mut StepBudget<'_>,
     ) -> Found {
         let (forward, reverse) = (self.regex.forward(), self.regex.reverse());
-        let (cache, cache_back) = memory.as_parts_mut();
+        let (cache, cache_back) = cache.as_parts_mut();
         let input = Input::new(text).span(at..text.len());
         let before = Work::of(cache);
         let end = forward.try_search_fwd(cache, &input);
         if !steps.take(Work::of(cache).since(&before)) {
             return Found::Limit;
         }
-        // It fails only where it is told to give up, and it is not.
+        // A search fails only where it is configured to give up, which it is not.
         let Ok(Some(end)) = end else {
             return Found::Nothing;
         };
@@ -119,7 +115,7 @@ impl Linear {
     }
 }
 
-/// What an automaton has done so far.
+/// The work of an automaton so far.
 struct Work {
     bytes: usize,
     clearings: usize,
@@ -135,7 +131,7 @@ impl Work {
         }
     }
 
-    /// Bytes looked at, and what states were made, which take work as they take memory.
+    /// Bytes read, and bytes of states built, as a measure of the time.
     fn since(&self, before: &Self) -> u64 {
         let clearings = (self.clearings - before.clearings) as u64;
         let (bytes, memory) = if clearings > 0 {

@@ -1,26 +1,26 @@
-//! Runs a [`Program`] by trying, and going back where that fails; every step is counted.
+//! Runs a [`Program`] with backtracking; every step is counted.
 //!
-//! Where it goes back to is a list of its own, so that no text makes the call stack grow: only groups within groups do.
+//! The backtracking stack is on the heap, so that no text makes the call stack grow: only nested groups do.
 
 use super::program::{Program, Step};
 use super::step_budget::StepBudget;
 
-/// Steps between two looks at the flag of who waits.
+/// Steps between two checks of the cancellation flag.
 const BETWEEN_CHECKS: u32 = 1 << 16;
-/// Places to go back to that are remembered at most.
+/// The maximum size of the backtracking stack.
 const MAX_BRANCHES: usize = 1 << 22;
 
-/// Where it goes on if what follows fails.
+/// An entry of the backtracking stack: where to continue if what follows fails.
 enum Branch {
-    /// At this instruction and place.
+    /// At this instruction and position.
     At(usize, usize),
-    /// Behind a run of characters, one character less each time down to the first place.
+    /// After a run of characters, one character shorter each time down to the minimum.
     Shorter { next: usize, min: usize, at: usize },
-    /// A slot gets the place back that it had.
+    /// Restores the position in a slot.
     Slot(usize, usize),
 }
 
-/// The limit was reached, or who waits has given up.
+/// The limit of steps was reached, or the call was cancelled.
 pub struct Ended;
 
 /// A machine for one text.
@@ -34,7 +34,7 @@ pub struct Machine<'m, 's> {
 }
 
 impl<'m, 's> Machine<'m, 's> {
-    /// A machine that takes its steps from `steps`.
+    /// A machine that takes its steps from a budget.
     pub fn of(program: &'m Program, text: &'m str, steps: &'m mut StepBudget<'s>) -> Self {
         Self {
             program,
@@ -79,7 +79,7 @@ impl<'m, 's> Machine<'m, 's> {
 
     fn push(&mut self, way: Branch) -> Result<(), Ended> {
         if self.branches.len() >= MAX_BRANCHES {
-            // As many steps are not left in any text that is not far larger.
+            // No text that is not far larger has that many steps left.
             self.steps.take(u64::MAX);
             return Err(Ended);
         }
@@ -87,7 +87,8 @@ impl<'m, 's> Machine<'m, 's> {
         Ok(())
     }
 
-    /// Where the instructions from `next` to their [`Step::Done`] end, begun at `at`. Ways that are left are forgotten.
+    /// Where the instructions from `next` to their [`Step::Done`] end if they begin at `at`. Branches that were not taken are
+    /// dropped.
     fn run(&mut self, mut next: usize, mut at: usize) -> Result<Option<usize>, Ended> {
         let before = self.branches.len();
         loop {
@@ -150,7 +151,7 @@ impl<'m, 's> Machine<'m, 's> {
         }
     }
 
-    /// The latest way that is left.
+    /// Takes the latest branch.
     fn next_branch(&mut self, before: usize) -> Option<(usize, usize)> {
         while self.branches.len() > before {
             match self.branches.pop()? {
@@ -172,7 +173,7 @@ impl<'m, 's> Machine<'m, 's> {
         None
     }
 
-    /// Where a run of characters ends, which may be shortened later.
+    /// Where a run of characters ends; it may be shortened later.
     fn run_of(&mut self, next: usize, at: usize) -> Result<Option<usize>, Ended> {
         let Step::Run {
             set,
@@ -207,7 +208,7 @@ impl<'m, 's> Machine<'m, 's> {
         Ok(is_enough.then_some(end))
     }
 
-    /// The place so many characters before `at`.
+    /// The position `characters` characters before `at`.
     fn back(&self, at: usize, characters: u32) -> Option<usize> {
         let mut place = at;
         for _ in 0..characters {

@@ -1,4 +1,5 @@
-//! What cuts text into pre-tokens: a named pattern, or steps of the user's own, each cutting what the one before it left.
+//! Pre-tokenizer: splits text into pre-tokens, by a named pattern or by user-defined steps, each of which splits the parts that
+//! the previous one left.
 
 mod dialect;
 mod linear;
@@ -18,16 +19,16 @@ use std::sync::Arc;
 
 pub use regex::Regex;
 
-/// How text is cut into pre-tokens before merging. No token crosses a pre-token.
+/// How text is split into pre-tokens before merging. No token crosses a pre-token boundary.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PreTokenizer {
     /// A hand-written scanner. It cannot fail.
     Named(Pattern),
-    /// Regular expressions, one after the other. They can come to their limit of steps.
+    /// Regular expressions, applied one after the other. They can reach their limit of steps.
     Steps(Arc<[Step]>),
 }
 
-/// One step of a cutter.
+/// One step of a pre-tokenizer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// A hand-written scanner.
@@ -43,11 +44,11 @@ impl From<Pattern> for PreTokenizer {
 }
 
 impl PreTokenizer {
-    /// The cutter for a name or a regular expression. What holds only letters, digits, `-` and `_` is taken for a name.
+    /// The pre-tokenizer for a name or a regular expression. A string of only letters, digits, `-` and `_` is taken for a name.
     ///
     /// # Errors
-    /// [`crate::TokenizerError::UnknownPattern`] for an unknown name, [`crate::TokenizerError::BadPattern`] for a regular expression that
-    /// is malformed or means something else to Oniguruma, the engine of the `tokenizers` library.
+    /// [`crate::TokenizerError::UnknownPattern`] for an unknown name, [`crate::TokenizerError::BadPattern`] for a regular
+    /// expression that is malformed or has another meaning in Oniguruma, the engine of the `tokenizers` library.
     pub fn of(pattern: &str) -> Result<Self> {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if pattern.bytes().all(is_name) {
@@ -56,7 +57,7 @@ impl PreTokenizer {
         Ok(Self::of_steps(vec![Step::of_regex(pattern)?]))
     }
 
-    /// The cutter of these steps; a single named one needs no list.
+    /// The pre-tokenizer with these steps; a single named one needs no list.
     pub fn of_steps(steps: Vec<Step>) -> Self {
         match steps[..] {
             [Step::Named(pattern)] => Self::Named(pattern),
@@ -75,14 +76,14 @@ impl PreTokenizer {
         }
     }
 
-    /// Calls `pre_token(start, end)` for each pre-token of `text`, in order; the pre-tokens tile the text.
+    /// Calls `pre_token(start, end)` for each pre-token of `text`, in order; the pre-tokens cover the text without gaps.
     ///
-    /// Regular expressions see characters: where bytes are not UTF-8, the text before and after them is cut each on its
-    /// own, and a run of such bytes is a pre-token. (To a named pattern such a byte is a character like a punctuation mark.)
+    /// Regular expressions match characters: where bytes are not UTF-8, the text before and after them is split separately, and
+    /// each run of such bytes is a pre-token. (For a named pattern such a byte is a character like a punctuation mark.)
     ///
     /// # Errors
-    /// [`crate::TokenizerError::PatternSteps`] if regular expressions come to their limit, which grows with the text;
-    /// [`crate::TokenizerError::Interrupted`] if `cancel` was raised while they were looked for.
+    /// [`crate::TokenizerError::PatternSteps`] if regular expressions reach their limit of steps, which grows with the text;
+    /// [`crate::TokenizerError::Interrupted`] if `cancel` was raised.
     pub fn for_each_pre_token(
         &self,
         text: &[u8],
@@ -108,7 +109,7 @@ impl PreTokenizer {
 }
 
 impl Step {
-    /// The step for a regular expression: its scanner where we have one.
+    /// The step for a regular expression: a hand-written scanner if there is one.
     ///
     /// # Errors
     /// As [`PreTokenizer::of`].
@@ -135,7 +136,7 @@ impl Step {
     }
 }
 
-/// Cuts `text`, which begins at `base`, by the first step, and each pre-token by the steps after it.
+/// Splits `text`, which begins at `base`, by the first step, and each part by the remaining steps.
 fn split(
     steps: &[Step],
     text: &str,
@@ -168,13 +169,13 @@ fn split(
     outcome
 }
 
-/// A stretch of bytes that is text, or is not.
+/// A run of bytes that is valid UTF-8, or one that is not.
 enum ByteRun<'t> {
     Text { start: usize, text: &'t str },
     Invalid { start: usize, end: usize },
 }
 
-/// The well-formed stretches of `bytes`, and what lies between them, in order.
+/// The valid runs of `bytes`, and the invalid bytes between them, in order.
 fn byte_runs(bytes: &[u8]) -> impl Iterator<Item = ByteRun<'_>> {
     let mut chunks = bytes.utf8_chunks().peekable();
     let mut at = 0;
@@ -182,7 +183,7 @@ fn byte_runs(bytes: &[u8]) -> impl Iterator<Item = ByteRun<'_>> {
     std::iter::from_fn(move || {
         if let Some(start) = invalid.take() {
             let mut end = at;
-            // Bytes that are no text are one run, however many broken characters they are.
+            // Consecutive invalid bytes are one run, however many broken characters they are.
             while let Some(next) = chunks.next_if(|next| next.valid().is_empty()) {
                 end += next.invalid().len();
             }
@@ -219,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn matches_are_pre_tokens_and_so_is_what_lies_between() {
+    fn matches_and_the_text_between_them_are_pre_tokens() {
         let pre_tokenizer = PreTokenizer::of(r"\p{N}{1,3}|[a-z]+").unwrap();
         let expected: [&[u8]; 6] = [b"--", b"abc", b"123", b"4", b" + ", b"x"];
         assert_eq!(pre_tokens(&pre_tokenizer, b"--abc1234 + x"), expected);
     }
 
     #[test]
-    fn steps_cut_what_the_ones_before_them_left() {
+    fn steps_split_the_parts_that_earlier_steps_left() {
         let steps = [r"\p{N}{1,3}", r" ?\p{L}+"].map(|regex| Step::of_regex(regex).unwrap());
         let pre_tokenizer = PreTokenizer::of_steps(steps.into());
         let expected: [&[u8]; 5] = [b"ab", b" cd", b"123", b"4", b" ef"];
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_pre_tokens_of_their_own() {
+    fn invalid_bytes_are_separate_pre_tokens() {
         let pre_tokenizer = PreTokenizer::of(r"\S+").unwrap();
         let expected: [&[u8]; 5] = [b"\xFF\xE4\xB8", b"ab", b" ", "é".as_bytes(), b"\xC3"];
         assert_eq!(

@@ -1,14 +1,14 @@
-//! What a regular expression with look-around is made of, read from what [`super::dialect`] writes.
+//! Syntax tree of a regular expression with look-around, parsed from the output of [`super::dialect`].
 
 use super::set::Set;
 use regex_syntax::hir::{Class, HirKind};
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// A result, or what is not covered.
+/// A result, or what is not supported.
 pub type Outcome<T> = Result<T, String>;
 
-/// What the expression is made of.
+/// A node of the syntax tree.
 #[derive(Debug, Clone)]
 pub enum Node {
     Set(Set),
@@ -33,7 +33,7 @@ pub enum Kind {
 }
 
 impl Node {
-    /// What an expression is made of.
+    /// Parses an expression.
     pub fn of(expression: &str) -> Outcome<Self> {
         let mut parser = Parser {
             text: expression,
@@ -41,12 +41,12 @@ impl Node {
         };
         let node = parser.any()?;
         match parser.rest.peek() {
-            Some(_) => Err("a ) closes no group".to_owned()),
+            Some(_) => Err("a ) without a group".to_owned()),
             None => Ok(node),
         }
     }
 
-    /// Characters that it matches, if these are always as many.
+    /// The number of characters that it matches, if it is constant.
     pub fn length(&self) -> Option<u32> {
         match self {
             Self::Set(_) => Some(1),
@@ -67,7 +67,7 @@ impl Node {
     }
 }
 
-/// Reads what the dialect's writer writes, which is well-formed.
+/// A parser of the dialect's output, which is well-formed.
 struct Parser<'t> {
     text: &'t str,
     rest: Peekable<CharIndices<'t>>,
@@ -158,7 +158,7 @@ impl<'t> Parser<'t> {
         Ok(Node::Any(words.collect::<Outcome<Vec<Node>>>()?))
     }
 
-    /// Goes over one character, escape or class.
+    /// Skips one character, escape or class.
     fn atom(&mut self) -> Outcome<()> {
         match self.rest.next() {
             Some((_, '\\')) => {
@@ -192,7 +192,7 @@ impl<'t> Parser<'t> {
                 let (min, max) = counts.split_once(',').unwrap_or((counts, counts));
                 let number = |text: &str| {
                     let number = text.parse::<u32>();
-                    number.map_err(|_| format!("the repetition {{{counts}}} is not covered"))
+                    number.map_err(|_| format!("the repetition {{{counts}}} is not supported"))
                 };
                 let max = if max.is_empty() {
                     None
@@ -221,7 +221,7 @@ impl<'t> Parser<'t> {
 
 type Make = fn(Node) -> Node;
 
-/// What opens a group, and what the group is.
+/// The opening of each kind of group, and its node.
 const GROUPS: [(&str, Make); 6] = [
     ("(?:", |node| node),
     ("(?=", |node| look(node, false, false)),
@@ -239,7 +239,7 @@ fn look(node: Node, behind: bool, negative: bool) -> Node {
     }
 }
 
-/// The characters that an expression for one character matches.
+/// The characters that match an expression for one character.
 fn set_of(expression: &str) -> Outcome<Set> {
     let parsed = regex_syntax::ParserBuilder::new()
         .nest_limit(100)
@@ -267,7 +267,7 @@ fn set_of(expression: &str) -> Outcome<Set> {
                 _ => return Err(format!("{expression} is not one character")),
             }
         }
-        // A class of no character.
+        // A class without characters.
         HirKind::Empty => Vec::new(),
         _ => return Err(format!("{expression} is not one character")),
     };

@@ -1,44 +1,44 @@
-//! Regular expressions with look-around, as a program for the machine in [`super::machine`].
+//! Compiles regular expressions with look-around to programs for [`super::machine`].
 
 use super::node::{Kind, Node, Outcome};
 use super::set::Set;
 
-/// Instructions a program may have.
+/// The maximum number of instructions of a program.
 const MAX_INSTRUCTIONS: usize = 1 << 17;
 
-/// An instruction; the next one follows but where it says otherwise.
+/// An instruction; the next one follows unless stated otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// One character of a set.
     One(Set),
-    /// As many characters of a set as there are, at most `max`; fewer if the rest asks for it, unless `kept`.
+    /// As many characters of a set as there are, at most `max`; fewer on backtracking, unless `kept`.
     Run {
         set: Set,
         min: u32,
         max: u32,
         kept: bool,
     },
-    /// On here, or else there.
+    /// Continue at the first, or else at the second instruction.
     Either(usize, usize),
-    /// On there.
+    /// Continue at an instruction.
     Jump(usize),
-    /// Only at the beginning of the text.
+    /// Match only at the beginning of the text.
     Start,
-    /// Only at its end.
+    /// Match only at the end of the text.
     End,
-    /// Remembers the place in a slot.
+    /// Store the position in a slot.
     Mark(usize),
-    /// On there if the place is not that of the slot, which means that a repetition got further.
+    /// Continue at an instruction if the position differs from that in the slot, that is, if a repetition has advanced.
     IfMoved(usize, usize),
-    /// The instructions up to this one's end match (or not, if `negative`) here, or so many characters earlier.
+    /// The instructions up to `end` match (or do not match, if `negative`) here, or `back` characters earlier.
     Look {
         back: u32,
         negative: bool,
         end: usize,
     },
-    /// The instructions up to this one's end match, in the first way they do.
+    /// The instructions up to `end` match, without backtracking into them.
     Atomic { end: usize },
-    /// The end of the program, or of what an instruction before encloses.
+    /// The end of the program, or of the instructions that a previous one encloses.
     Done,
 }
 
@@ -46,7 +46,7 @@ pub enum Step {
 #[derive(Debug, Clone)]
 pub struct Program {
     pub steps: Vec<Step>,
-    /// Slots that it marks.
+    /// The number of slots.
     pub slots: usize,
 }
 
@@ -125,7 +125,7 @@ impl Program {
         Ok(())
     }
 
-    /// Each alternative of a look-behind has a length of its own.
+    /// Each alternative of a look-behind has its own length.
     fn add_look_behind(&mut self, node: &Node, negative: bool) -> Outcome<()> {
         let alternatives = match node {
             Node::Any(nodes) => nodes.as_slice(),
@@ -133,10 +133,10 @@ impl Program {
         };
         let length = |node: &Node| {
             let length = node.length();
-            length.ok_or_else(|| "look-behind without a fixed length is not covered".to_owned())
+            length.ok_or_else(|| "look-behind without a fixed length is not supported".to_owned())
         };
         if negative {
-            // None of them.
+            // None of them may match.
             return alternatives
                 .iter()
                 .try_for_each(|node| self.add_look(node, length(node)?, true));

@@ -1,5 +1,4 @@
-//! A regular expression of the user's own: an automaton where it has no look-around, else a machine that tries and goes back.
-//! Both count their steps.
+//! A user-defined regular expression: an automaton if it has no look-around, else a backtracking machine. Both count their steps.
 
 use super::dialect::{self, Translated};
 use super::linear::{Found, Linear};
@@ -11,11 +10,11 @@ use regex_automata::hybrid::regex::Cache;
 use regex_automata::util::primitives::PatternID;
 use std::sync::Arc;
 
-/// Bytes a compiled expression may take.
+/// The maximum size of a compiled expression, in bytes.
 const MAX_AUTOMATON_BYTES: usize = 10 << 20;
 
-/// `\s+(?!\S)` as an alternative: white space less its last character where something else follows. It needs no
-/// look-around: either the white space ends the text, or there are two characters of it and the last one is given back.
+/// `\s+(?!\S)` as an alternative: white space without its last character if something else follows. It needs no look-around:
+/// either the white space ends the text, or it has at least two characters and the last one is given back.
 const TRAILING_SPACE: &str = r"\s+(?!\S)";
 const TRAILING_SPACE_PARTS: [&str; 2] = [r"\s+\z", r"\s+\s"];
 
@@ -37,10 +36,10 @@ enum Engine {
     /// Every search is linear in the text.
     Linear {
         automaton: Linear,
-        /// The alternative whose match ends one character earlier than it says.
+        /// The alternative whose matches are one character too long.
         gives_back: Option<PatternID>,
     },
-    /// By trying.
+    /// By backtracking.
     Trying(Arc<Program>),
 }
 
@@ -48,7 +47,7 @@ impl Regex {
     /// Compiles `source`.
     ///
     /// # Errors
-    /// [`TokenizerError::BadPattern`] if it is malformed, too large, or not of the common dialect (see [`dialect`]).
+    /// [`TokenizerError::BadPattern`] if it is malformed, too large, or outside of the common dialect (see [`dialect`]).
     pub fn new(source: &str) -> Result<Self> {
         let bad = |problem: String| TokenizerError::BadPattern {
             pattern: source.to_owned(),
@@ -90,11 +89,11 @@ impl Regex {
                 automaton,
                 gives_back,
             } => {
-                let mut memory = automaton.memory();
+                let mut cache = automaton.cache();
                 let outcome = self.walk(text, steps, pre_token, &mut |at, steps| {
-                    find(automaton, *gives_back, &mut memory, text, at, steps)
+                    find(automaton, *gives_back, &mut cache, text, at, steps)
                 });
-                automaton.give_back(memory);
+                automaton.put_back(cache);
                 outcome
             }
             Engine::Trying(program) => self.walk(text, steps, pre_token, &mut |at, steps| {
@@ -121,7 +120,7 @@ impl Regex {
                 break;
             };
             if start == end && last == Some(end) {
-                // An empty match where the last one ended leads nowhere: on by one character.
+                // After an empty match where the last one ended, skip one character.
                 let Some(next) = text[at..].chars().next() else {
                     break;
                 };
@@ -142,19 +141,19 @@ impl Regex {
     }
 }
 
-/// Finds the first match at a place or later; an error where it comes to the limit.
+/// Finds the first match at a position or later; an error if the limit of steps is reached.
 type Find<'f> =
     dyn FnMut(usize, &mut StepBudget<'_>) -> std::result::Result<Option<(usize, usize)>, ()> + 'f;
 
 fn find(
     automaton: &Linear,
     gives_back: Option<PatternID>,
-    memory: &mut Cache,
+    cache: &mut Cache,
     text: &str,
     at: usize,
     steps: &mut StepBudget<'_>,
 ) -> std::result::Result<Option<(usize, usize)>, ()> {
-    match automaton.find(memory, text, at, steps) {
+    match automaton.find(cache, text, at, steps) {
         Found::Limit => Err(()),
         Found::Nothing => Ok(None),
         Found::Match {
@@ -169,7 +168,7 @@ fn find(
     }
 }
 
-/// Expressions that, tried in this order, are the alternatives of `translated` in theirs, and which of them gives its last
+/// Expressions that, tried in this order, are equivalent to the alternatives of `translated`, and which of them gives its last
 /// character back; `None` if look-around is needed.
 fn linear_parts(translated: &Translated) -> Option<(Vec<String>, Option<PatternID>)> {
     let alternatives = &translated.alternatives;
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_match_cuts_and_is_no_pre_token() {
+    fn an_empty_match_splits_and_is_not_a_pre_token() {
         let regex = Regex::new(r"(?=b)").unwrap();
         assert_eq!(pre_tokens(&regex, "abab"), ["a", "ba", "b"]);
         assert_eq!(
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_an_error_with_its_place() {
+    fn the_limit_is_an_error_with_its_position() {
         let regex = Regex::new(r"x|(?:a|a)*(?=b)").unwrap();
         let text = format!("x{}", "a".repeat(60));
         match cut(&regex, &text) {
@@ -260,8 +259,8 @@ mod tests {
     }
 
     #[test]
-    fn what_all_searches_look_at_is_limited() {
-        // Each search is linear, all of them together are not.
+    fn the_sum_of_all_searches_is_limited() {
+        // Each search is linear, but all of them together are not.
         for pattern in [
             r"a*b|a",
             r"\p{L}*1|\p{L}",
@@ -323,7 +322,7 @@ mod tests {
         }
 
         #[test]
-        fn trying_finds_what_another_engine_finds(pattern in pattern(), text in "[ab1 \n\u{e9}]{0,14}") {
+        fn backtracking_finds_what_another_engine_finds(pattern in pattern(), text in "[ab1 \n\u{e9}]{0,14}") {
             let Ok(translated) = dialect::translate(&pattern) else {
                 return Ok(());
             };
@@ -341,7 +340,7 @@ mod tests {
         }
     }
 
-    /// Expressions with every construct that there is.
+    /// Expressions with every supported construct.
     fn pattern() -> impl Strategy<Value = String> {
         let atom = prop::sample::select(vec![
             "a",

@@ -9,7 +9,7 @@ pub struct Set {
 }
 
 impl Set {
-    /// The characters in ranges, which are in order.
+    /// The characters in these ranges, which are sorted.
     pub fn of(ranges: Vec<(u32, u32)>) -> Self {
         let has = |code: u32| {
             ranges
@@ -22,7 +22,7 @@ impl Set {
         Self { ascii, ranges }
     }
 
-    /// Whether it holds a character.
+    /// Whether it contains a character.
     #[inline]
     pub fn has(&self, character: char) -> bool {
         let code = u32::from(character);

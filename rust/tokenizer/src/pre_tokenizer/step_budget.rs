@@ -1,14 +1,14 @@
-//! How much work cutting one text may take: regular expressions come from files, texts from anybody.
+//! Limits the work to split one text: regular expressions come from files, texts from anywhere.
 
 use crate::cancel::CancelFlag;
 use crate::error::{Result, TokenizerError, short};
 
 /// Steps that any text may take.
 const MIN_STEPS: u64 = 10_000_000;
-/// Steps that each byte of a text adds. Patterns in use take ten.
+/// Additional steps for each byte of a text. Patterns in use take ten.
 const STEPS_PER_BYTE: u64 = 256;
 
-/// Bytes looked at and alternatives tried in one text, all searches together.
+/// The steps left for one text: bytes read and alternatives tried by its searches together.
 pub struct StepBudget<'s> {
     left: u64,
     limit: u64,
@@ -16,7 +16,7 @@ pub struct StepBudget<'s> {
 }
 
 impl<'s> StepBudget<'s> {
-    /// As many as a text of so many bytes may take, until `cancel` is raised.
+    /// The budget of a text of `bytes` bytes, until `cancel` is raised.
     pub fn of(bytes: usize, cancel: &'s CancelFlag) -> Self {
         let limit = MIN_STEPS + STEPS_PER_BYTE * bytes as u64;
         Self {
@@ -26,7 +26,7 @@ impl<'s> StepBudget<'s> {
         }
     }
 
-    /// Takes some; `false` if there were not so many.
+    /// Takes some steps; `false` if fewer are left.
     #[inline]
     pub fn take(&mut self, steps: u64) -> bool {
         match self.left.checked_sub(steps) {
@@ -41,12 +41,12 @@ impl<'s> StepBudget<'s> {
         }
     }
 
-    /// The flag of who waits.
+    /// The cancellation flag.
     pub fn cancel_flag(&self) -> &'s CancelFlag {
         self.cancel
     }
 
-    /// The error of a search for `pattern` that began at byte `offset` of its text and came to the limit.
+    /// The error of a search for `pattern` that began at byte `offset` of its text and reached the limit.
     pub fn exhausted(&self, pattern: &str, offset: usize) -> TokenizerError {
         TokenizerError::PatternSteps {
             pattern: short(pattern),
@@ -55,7 +55,7 @@ impl<'s> StepBudget<'s> {
         }
     }
 
-    /// How many were taken.
+    /// The number of steps taken.
     #[cfg(test)]
     pub fn taken(&self) -> u64 {
         self.limit - self.left

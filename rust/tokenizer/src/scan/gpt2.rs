@@ -26,7 +26,7 @@ impl Scanner for Gpt2 {
     }
 }
 
-/// As [`Text::contraction`], small letters only.
+/// As [`Text::contraction`], but small letters only.
 #[inline]
 fn contraction(text: Text<'_>, at: usize) -> Option<usize> {
     if text.byte(at) != Some(b'\'') {
@@ -40,7 +40,7 @@ fn contraction(text: Text<'_>, at: usize) -> Option<usize> {
 }
 
 impl Windowed for Gpt2 {
-    const MARKS_APART: bool = false;
+    const MARKS_ARE_SCALAR: bool = false;
 
     #[inline(always)]
     fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64 {

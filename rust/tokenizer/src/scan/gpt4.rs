@@ -36,7 +36,7 @@ impl<const NUMBERS: usize> Scanner for Gpt4<NUMBERS> {
 }
 
 impl<const NUMBERS: usize> Windowed for Gpt4<NUMBERS> {
-    const MARKS_APART: bool = false;
+    const MARKS_ARE_SCALAR: bool = false;
 
     #[inline(always)]
     fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64 {

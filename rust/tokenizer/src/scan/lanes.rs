@@ -1,9 +1,9 @@
-//! The classes of a window's bytes, and the interface to compute them by wide registers.
+//! The classes of a window's bytes, and the trait that computes them with wide registers.
 
 /// Bytes of a window.
 pub const WINDOW: usize = 64;
 
-/// One bit per byte of a window, for each class that ASCII alone decides.
+/// One bit per byte of a window, for each class of ASCII characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ascii {
     /// `[A-Za-z]`.
@@ -28,7 +28,8 @@ pub struct Ascii {
     pub continuation: u64,
 }
 
-/// Characters beyond ASCII that are so common that all of a window are classified at once. A character's bytes all have its bit.
+/// Non-ASCII characters that are so common that a whole window of them is classified at once. All bytes of a character have its
+/// bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Common {
     /// Letters of the small part of a word only.
@@ -45,7 +46,7 @@ pub struct Common {
 #[inline(always)]
 pub fn common(within: impl Fn(u8, u8) -> u64) -> Common {
     let is = |byte: u8| within(byte, 1);
-    // A character is found where its first byte is; the bytes after it have their bits one and two places higher.
+    // A character is found at its first byte; the bits of the bytes after it are one and two places higher.
     let second = |bits: u64| bits >> 1;
     let third = |bits: u64| bits >> 2;
     let two = |starts: u64| starts | starts << 1;
@@ -87,11 +88,11 @@ pub trait Lanes {
     /// The common characters beyond ASCII among 64 bytes.
     fn common(block: &[u8; WINDOW]) -> Common;
 
-    /// Writes `from` plus the place of each bit that is set; what stands after these means nothing.
+    /// Writes `from` plus the position of each set bit; the entries after these are meaningless.
     #[inline(always)]
     fn places(mut bits: u64, from: u32, places: &mut [u32; WINDOW]) {
         let count = bits.count_ones() as usize;
-        // Most windows hold at most so many pre-tokens. A loop of known length ends without a surprise.
+        // Most windows have at most 16 pre-tokens. A loop of constant length is not mispredicted.
         for place in &mut places[..16] {
             *place = from.wrapping_add(bits.trailing_zeros());
             bits &= bits.wrapping_sub(1);

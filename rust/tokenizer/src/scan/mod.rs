@@ -1,10 +1,11 @@
-//! Hand-written scanners: where the next pre-token of a text ends, without a regular-expression engine.
+//! Hand-written scanners: find the end of the next pre-token without a regular-expression engine.
 //!
-//! Each scanner works on bytes. A byte that begins no well-formed UTF-8 character counts as a character of class
-//! [`OTHER`](crate::classes::OTHER), so that any bytes are cut into pre-tokens and none are lost.
-//! Every scanner looks at each byte a bounded number of times: a text of n bytes costs O(n), whatever it holds.
+//! Scanners work on bytes. A byte that does not begin a well-formed UTF-8 character counts as a character of class
+//! [`OTHER`](crate::classes::OTHER), so that any bytes can be split and none are lost. Every scanner reads each byte a bounded
+//! number of times: a text of n bytes takes O(n), whatever it contains.
 //!
-//! Each exists twice: character by character ([`text::Scanner`], the reference), and over windows of 64 bytes ([`window::Windowed`]).
+//! Each scanner exists twice: character by character ([`text::Scanner`], the reference), and for windows of 64 bytes
+//! ([`window::Windowed`]).
 
 mod gpt2;
 mod gpt4;
@@ -24,9 +25,9 @@ pub use simd::prefetch::prefetch;
 use text::Text;
 pub use window::{ENDS, Ends};
 
-/// Calls `pre_token(start, end)` for each pre-token of `text`, in order; the pre-tokens tile the text.
+/// Calls `pre_token(start, end)` for each pre-token of `text`, in order; the pre-tokens cover the text without gaps.
 ///
-/// Places are 32-bit numbers: texts of 4 GiB and more are not for this function.
+/// Positions are 32-bit numbers: the text must be shorter than 4 GiB.
 #[inline]
 pub fn for_each_pre_token(pattern: Pattern, text: &[u8], mut pre_token: impl FnMut(usize, usize)) {
     let mut pre_tokens = PreTokens::of(pattern, text);
@@ -49,13 +50,13 @@ pub struct PreTokens<'t> {
 }
 
 impl<'t> PreTokens<'t> {
-    /// Before the first pre-token.
+    /// Starts before the first pre-token.
     #[inline]
     pub fn of(pattern: Pattern, text: &'t [u8]) -> Self {
         Self::of_tier(pattern, text, Tier::of_machine())
     }
 
-    /// As [`PreTokens::of`], found in a way of one's choice.
+    /// As [`PreTokens::of`], with a given tier.
     #[inline]
     pub fn of_tier(pattern: Pattern, text: &'t [u8], tier: Tier) -> Self {
         Self {
@@ -66,7 +67,7 @@ impl<'t> PreTokens<'t> {
         }
     }
 
-    /// Writes where the next pre-tokens end, and returns how many there are; `None` at the end of the text.
+    /// Writes the ends of the next pre-tokens, and returns their number; `None` at the end of the text.
     #[inline]
     pub fn fill(&mut self, ends: &mut Ends) -> Option<usize> {
         let (tier, text, at) = (self.tier, self.text, self.at);
@@ -81,7 +82,7 @@ impl<'t> PreTokens<'t> {
     }
 }
 
-/// Finds out what registers there are.
+/// Detects the available registers.
 pub fn make_tables() {
     Tier::of_machine();
 }

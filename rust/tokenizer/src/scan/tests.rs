@@ -24,7 +24,7 @@ fn gpt2_takes_one_space_with_a_word() {
 }
 
 #[test]
-fn gpt4_takes_numbers_in_threes_and_line_ends_with_what_precedes_them() {
+fn gpt4_takes_numbers_in_threes_and_line_ends_with_the_text_before_them() {
     let expected = [
         "It", "'S", " ", "123", "45", " {", "\tx", "}\n\n", "  \n", " ", " y", "  ",
     ];
@@ -40,7 +40,7 @@ fn qwen_takes_each_number_alone() {
 }
 
 #[test]
-fn o200k_cuts_before_capitals_and_keeps_contractions() {
+fn o200k_splits_before_capitals_and_keeps_contractions() {
     assert_eq!(
         pre_tokens(Pattern::O200k, "camelCase HTTPServer it's 中ABC a/\n/"),
         [
@@ -64,7 +64,7 @@ fn a_long_s_is_a_contraction_where_case_is_ignored() {
 
 proptest! {
     #[test]
-    fn pre_tokens_tile_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn pre_tokens_cover_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         for name in Pattern::NAMES {
             let mut at = 0;
             for_each_pre_token(Pattern::named(name).unwrap(), &bytes, |start, end| {
@@ -102,7 +102,7 @@ fn assert_tiers_agree(text: &[u8]) {
     }
 }
 
-/// What the patterns tell apart, with what decides between them close by.
+/// The characters that the patterns distinguish, with the context that decides between them.
 const ATOMS: [&str; 64] = [
     "a",
     "bc",
@@ -223,7 +223,7 @@ fn every_tier_classifies_each_byte_as_the_tables_do() {
             assert_tiers_agree(&text);
         }
     }
-    // What the windows take for ASCII white space and letters is what the tables say.
+    // The windows classify ASCII white space and letters as the tables do.
     let white: Vec<u8> = (0..128)
         .filter(|&byte| Classes::get().ascii[usize::from(byte)] & crate::classes::SPACE != 0)
         .collect();

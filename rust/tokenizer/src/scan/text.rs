@@ -2,13 +2,13 @@
 
 use crate::classes::{Classes, LETTER, NEWLINE, NUMBER, OTHER, SPACE, decode};
 
-/// A pattern as code.
+/// A pattern as a scanner.
 pub trait Scanner {
-    /// End of the pre-token that starts at `start`, which lies inside the text. Always beyond `start`.
+    /// The end of the pre-token that begins at `start`, which is inside the text. Always greater than `start`.
     fn pre_token_end(text: Text<'_>, start: usize) -> usize;
 }
 
-/// Bytes with the class tables beside them.
+/// Bytes, and the class tables.
 #[derive(Clone, Copy)]
 pub struct Text<'t> {
     /// The text.
@@ -94,7 +94,7 @@ impl<'t> Text<'t> {
         at
     }
 
-    /// `\s+(?!\S)|\s+`: the white space from `start`, less its last character where something else follows.
+    /// `\s+(?!\S)|\s+`: the white space from `start`, without its last character if something else follows.
     pub fn white_space(self, start: usize) -> usize {
         let mut last = start;
         let mut at = start;

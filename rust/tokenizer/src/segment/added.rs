@@ -1,4 +1,4 @@
-//! Where added tokens stand in a text: leftmost first, the longest of those that start at one place, their flags as the
+//! Finds added tokens in a text: leftmost first, the longest of those that start at one position, with their flags as the
 //! `tokenizers` library reads them.
 
 use crate::error::Result;
@@ -10,30 +10,31 @@ use crate::special::Special;
 use aho_corasick::{AhoCorasick, MatchKind};
 use regex_syntax::try_is_word_character;
 
-/// A stretch of text that is either ordinary or one added token.
+/// A range of text that is either ordinary or one added token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Segment {
     /// Bytes `start..end` of the text, to be encoded as text.
     Text {
         /// First byte.
         start: usize,
-        /// One beyond the last byte.
+        /// The end of its last byte.
         end: usize,
     },
     /// One added token.
     Added {
         /// Its id.
         id: u32,
-        /// First byte, with the white space it takes from its left.
+        /// First byte, including the white space that it takes from its left.
         start: usize,
-        /// One beyond the last byte, with the white space it takes from its right.
+        /// The end of its last byte, including the white space that it takes from its right.
         end: usize,
     },
 }
 
-/// Whether merging can arrive at an added token in a text from which the added tokens have been cut out.
+/// Whether merging can make an added token in a text from which the added tokens have been cut out.
 ///
-/// It can where some are matched as whole words only, and where normalising makes the text of one that is looked for before.
+/// It can if some tokens are matched as whole words only, or if normalization produces the text of a token that was searched for
+/// before.
 pub fn merging_can_make_added(model: &Model) -> bool {
     let added = &model.added;
     let any_word = added.iter().any(|token| token.single_word);
@@ -49,20 +50,21 @@ pub fn merging_can_make_added(model: &Model) -> bool {
     })
 }
 
-/// The characters of ASCII that another one becomes in NFC: the Kelvin sign, the Greek question mark and varia.
+/// The ASCII characters that have a non-ASCII character which NFC maps to them: the Kelvin sign, the Greek question mark and
+/// varia.
 const DECOMPOSED: [char; 3] = ['K', ';', '`'];
 
 /// Finds added tokens.
 #[derive(Default)]
 pub struct AddedMatcher {
-    /// Those matched in the text as it came.
+    /// Tokens matched in the given text.
     pub raw: Pass,
-    /// Those matched, themselves normalised, in what the first left over once that is normalised.
+    /// Tokens matched, normalized themselves, in the normalized rest of the text.
     pub normalized: Pass,
 }
 
 impl AddedMatcher {
-    /// A matcher of these tokens. `nfc`: text is normalised.
+    /// A matcher of these tokens. `nfc`: text is normalized.
     pub fn of(added: &[AddedToken], nfc: bool) -> Self {
         let pass = |normalized: bool| {
             let tokens = added.iter().filter(|token| token.normalized == normalized);
@@ -75,10 +77,10 @@ impl AddedMatcher {
     }
 }
 
-/// Added tokens looked for at the same time.
+/// Added tokens that are searched for at the same time.
 #[derive(Default)]
 pub struct Pass {
-    /// `None` where there are none, or more than an automaton holds.
+    /// `None` if there are none, or more than an automaton can hold.
     automaton: Option<AhoCorasick>,
     tokens: Vec<Flags>,
 }
@@ -95,7 +97,7 @@ struct Flags {
 impl Pass {
     fn of<'a>(added: impl Iterator<Item = &'a AddedToken>, nfc: bool) -> Self {
         let mut added: Vec<&AddedToken> = added.collect();
-        // Of two that normalise to the same text, the one flagged special comes first, as in the `tokenizers` library.
+        // Of two tokens that normalize to the same text, the one flagged special comes first, as in the `tokenizers` library.
         added.sort_by_key(|token| !token.special);
         let contents = added.iter().map(|token| {
             let bytes = token.content.as_bytes();
@@ -121,13 +123,13 @@ impl Pass {
         }
     }
 
-    /// Cuts `text` into segments, in order. O(bytes). Where white space that one token took holds another, they overlap.
+    /// Splits `text` into segments, in order. O(bytes). They overlap where one token is in the white space that another one took.
     ///
-    /// With [`Special::Unflagged`], what spells a token flagged special is text as a whole, whatever other token it holds, as in
-    /// the `tokenizers` library with `encode_special_tokens`.
+    /// With [`Special::Unflagged`], the text of a token flagged special is ordinary text as a whole, even if it contains another
+    /// token, as in the `tokenizers` library with `encode_special_tokens`.
     ///
     /// # Errors
-    /// [`crate::TokenizerError::OutOfMemory`] where there are more than fit.
+    /// [`crate::TokenizerError::OutOfMemory`] if they do not fit into memory.
     pub fn segments(&self, text: &[u8], special: Special) -> Result<Vec<Segment>> {
         let mut segments = Vec::new();
         let mut from = 0;
@@ -153,7 +155,7 @@ impl Pass {
             if token.rstrip {
                 end = space.end(text, end);
             }
-            // White space that is a token, all of it taken by the one before.
+            // A token of white space, all of which the previous token took.
             if start >= end {
                 continue;
             }
@@ -181,7 +183,7 @@ impl Pass {
     }
 }
 
-/// A run of white space looked at before, so that tokens inside it do not make the search quadratic.
+/// A run of white space that was scanned before, so that tokens inside it do not make the search quadratic.
 #[derive(Default)]
 struct Space {
     start: usize,
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_spells_a_flagged_token_is_text_as_a_whole() {
+    fn the_text_of_a_flagged_token_is_ordinary_as_a_whole() {
         let plain = |id, content| AddedToken {
             special: false,
             ..token(id, content, "")
@@ -318,7 +320,7 @@ mod tests {
         let added = |id, start, end| Segment::Added { id, start, end };
         let segments = |special| matcher.raw.segments(b"ab<ab>c>c", special).unwrap();
         assert_eq!(segments(Special::Text), [text(0, 9)]);
-        // `ab` and `>c` within or across `<ab>` are not looked for.
+        // `ab` and `>c` within or across `<ab>` are not searched for.
         assert_eq!(
             segments(Special::Unflagged),
             [added(2, 0, 2), text(2, 7), added(3, 7, 9)]
@@ -330,13 +332,13 @@ mod tests {
     }
 
     #[test]
-    fn white_space_that_is_a_token_is_found_in_what_another_took() {
+    fn a_white_space_token_is_found_in_the_space_another_took() {
         let tokens = [token(1, "<r>", "r"), token(2, " ", "r")];
         assert_eq!(
             shown(&tokens, "<r>  a"),
             ["[1:<r>  ]", "[2:  ]", "[2: ]", "a"]
         );
-        // Linear: each space asks where the run ends.
+        // Linear: the end of the run is found once.
         let flood = " ".repeat(1 << 20);
         let matcher = AddedMatcher::of(&tokens[1..], false);
         assert_eq!(

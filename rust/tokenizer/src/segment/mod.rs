@@ -1,4 +1,4 @@
-//! Cuts a text into segments: added tokens are taken out, the rest is normalized and gets its prefix space.
+//! Splits a text into segments: added tokens are cut out, the rest is normalized and gets its prefix space.
 
 pub mod added;
 pub mod nfc;
@@ -10,41 +10,41 @@ use crate::special::Special;
 use added::{AddedMatcher, Pass, Segment};
 use nfc::Normalized;
 
-/// A stretch of a text, ready to be encoded.
+/// A segment of a text, ready to be encoded.
 pub enum Prepared<'t> {
-    /// Text to be cut and merged.
+    /// Text to be pre-tokenized and merged.
     Text(PreparedText<'t>),
     /// An added token.
     Added {
         /// Its id.
         id: u32,
-        /// Where it begins and ends in the text as it was given.
+        /// Its bounds in the given text.
         start: usize,
         end: usize,
     },
 }
 
-/// A stretch of text, normalised, with its prefix space.
+/// A segment of text, normalized, with its prefix space.
 pub struct PreparedText<'t> {
     /// Its bytes.
     pub bytes: &'t [u8],
-    /// Whether the first of them is a space that was put before it.
+    /// Whether the first of them is a prepended space.
     prefixed: bool,
-    /// Where it begins in the normalised stretch it is part of.
+    /// Where it begins in the normalized range that it is part of.
     start: usize,
-    /// That stretch, if it was normalised.
+    /// That range, if it was normalized.
     normalized: Option<&'t Normalized<'t>>,
-    /// Where that stretch begins in the text as it was given.
+    /// Where that range begins in the given text.
     base: usize,
 }
 
 impl PreparedText<'_> {
-    /// Where in the text as it was given the bytes from `start` to `end` of `bytes` come from.
+    /// The bounds, in the given text, of what the bytes from `start` to `end` of `bytes` come from.
     pub fn origins(&self, start: usize, end: usize) -> (usize, usize) {
         let [start, end] =
             [start, end].map(|at| self.start + at.saturating_sub(usize::from(self.prefixed)));
         let (start, end) = match self.normalized {
-            // The space before the text comes from nowhere.
+            // A prepended space comes from no byte.
             Some(normalized) if start == end => {
                 (normalized.origin(start), normalized.origin(start))
             }
@@ -57,12 +57,11 @@ impl PreparedText<'_> {
 
 type Visit<'v> = dyn FnMut(Prepared<'_>) -> Result<()> + 'v;
 
-/// Calls `visit` for each stretch of `text`, in order.
+/// Calls `visit` for each segment of `text`, in order.
 ///
-/// Added tokens that are not `normalized` are looked for first; what they leave is normalised, and the others are looked
-/// for in that; each stretch between gets its own prefix space. Normalising happens before the second search as in the
-/// `tokenizers` library, so unless with [`Special::Text`], for which none is looked for at all, text can become such
-/// a token by it.
+/// Added tokens that are not `normalized` are searched for first; the rest is normalized, and the other tokens are searched for
+/// in it; each segment between them gets its own prefix space. As in the `tokenizers` library, normalization comes before the
+/// second search, so text can become such a token by it, except with [`Special::Text`], where none is searched for.
 pub fn for_each_segment(
     model: &Model,
     added: Option<&AddedMatcher>,
@@ -108,16 +107,20 @@ fn prepare(
             })
         }
         Segment::Text { start, end } => {
-            let stretch = &text[start..end];
-            let prefixed = model.prefix_space && !stretch.starts_with(b" ");
+            let segment_text = &text[start..end];
+            let prefixed = model.prefix_space && !segment_text.starts_with(b" ");
             let mut owned = Vec::new();
             if prefixed {
-                reserve(&mut owned, stretch.len() + 1, "a text with its space")?;
+                reserve(
+                    &mut owned,
+                    segment_text.len() + 1,
+                    "a text with its prefix space",
+                )?;
                 owned.push(b' ');
-                owned.extend_from_slice(stretch);
+                owned.extend_from_slice(segment_text);
             }
             visit(Prepared::Text(PreparedText {
-                bytes: if prefixed { &owned } else { stretch },
+                bytes: if prefixed { &owned } else { segment_text },
                 prefixed,
                 start,
                 normalized,
@@ -127,7 +130,7 @@ fn prepare(
     })
 }
 
-/// The segments of `text`; the whole of it where nothing is looked for.
+/// The segments of `text`; all of it if nothing is searched for.
 fn for_each(
     pass: Option<&Pass>,
     text: &[u8],
@@ -147,7 +150,7 @@ fn for_each(
     }
 }
 
-/// Makes offsets rise where tokens overlap (white space that one added token took can hold another).
+/// Makes offsets monotonic where tokens overlap (one token can be in the white space that another one took).
 pub fn make_monotonic(offsets: &mut [u64]) {
     let mut reached = 0;
     for offset in offsets {

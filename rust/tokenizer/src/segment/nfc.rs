@@ -1,21 +1,21 @@
-//! Canonical composition (NFC, Unicode Standard Annex 15), with Unicode 16.0's tables, at next to no cost for text that is
-//! composed already, as nearly all text is.
+//! Canonical composition (NFC, Unicode Standard Annex 15), with the tables of Unicode 16.0, at nearly no cost for text that is
+//! already composed, as nearly all text is.
 //!
-//! A character is *plain* if it has combining class 0 and nothing before it can compose with it (`NFC_QC=Yes`). Normalising
-//! never reaches across a plain character from the left, so text falls into stretches of one plain character and what
-//! follows up to the next one, and only stretches of more than one are looked at.
+//! A character is *plain* if it has combining class 0 and cannot compose with a character before it (`NFC_QC=Yes`). Normalization
+//! never crosses the start of a plain character, so text consists of ranges of one plain character and what follows up to the
+//! next one, and only ranges of more than one character are processed.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// Beyond this, only [`FAR`] is not plain.
+/// Beyond this, only the characters of [`FAR`] are not plain.
 const NEAR: u32 = 0x2_0000;
 /// Compatibility ideographs that decompose.
 const FAR: std::ops::RangeInclusive<u32> = 0x2_F800..=0x2_FA1D;
 
-/// One bit per character below [`NEAR`], set where it is not plain: 16 KiB.
+/// One bit per character below [`NEAR`], set if it is not plain: 16 KiB.
 static MARKED: LazyLock<Box<[u64]>> = LazyLock::new(|| {
     let mut bits = vec![0_u64; (NEAR / 64) as usize];
     for character in (0x300..NEAR).filter_map(char::from_u32) {
@@ -28,31 +28,31 @@ static MARKED: LazyLock<Box<[u64]>> = LazyLock::new(|| {
     bits.into()
 });
 
-/// Makes the table of marked characters.
+/// Builds the table of marked characters.
 pub fn make_tables() {
     LazyLock::force(&MARKED);
 }
 
-/// A stretch of text that normalising changed.
+/// A range of text that normalization changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edit {
-    /// Where it began and ended.
+    /// Its bounds in the old text.
     pub old: (usize, usize),
-    /// Where its replacement begins and ends in the new text.
+    /// The bounds of its replacement in the new text.
     pub new: (usize, usize),
 }
 
-/// Normalised bytes, and the stretches that changed, in order.
+/// Normalized bytes, and the ranges that changed, in order.
 #[derive(Debug)]
 pub struct Normalized<'t> {
-    /// The bytes: those of the caller where nothing changed.
+    /// The bytes, borrowed from the caller if nothing changed.
     pub bytes: Cow<'t, [u8]>,
-    /// What changed.
+    /// The changes.
     pub edits: Vec<Edit>,
 }
 
 impl Normalized<'_> {
-    /// The end in the old text of what ends here in the new one; one inside a change counts as at its end.
+    /// The end in the old text of what ends here in the new one; inside a change, the end of the change.
     pub fn end_origin(&self, at: usize) -> usize {
         let after = self.edits.partition_point(|edit| edit.new.1 < at);
         match self.edits.get(after) {
@@ -61,7 +61,7 @@ impl Normalized<'_> {
         }
     }
 
-    /// The place in the old text of a place in the new one; one inside a change counts as at its beginning.
+    /// The position in the old text of a position in the new one; inside a change, the beginning of the change.
     pub fn origin(&self, at: usize) -> usize {
         let after = self.edits.partition_point(|edit| edit.new.1 <= at);
         match self.edits.get(after) {
@@ -75,7 +75,7 @@ impl Normalized<'_> {
     }
 }
 
-/// `bytes` in NFC. What is not UTF-8 stays as it is, the text before and after it is normalised each on its own.
+/// `bytes` in NFC. Invalid UTF-8 is kept; the text before and after it is normalized separately.
 pub fn normalize(bytes: &[u8]) -> Normalized<'_> {
     let mut builder = Builder {
         old: bytes,
@@ -95,44 +95,44 @@ pub fn normalize(bytes: &[u8]) -> Normalized<'_> {
 
 struct Builder<'t> {
     old: &'t [u8],
-    /// The new text up to the last edit; empty while there is none.
+    /// The new text up to the last edit; empty if there is none.
     new: Vec<u8>,
-    /// How much of the old text it stands for.
+    /// How much of the old text it covers.
     copied: usize,
     edits: Vec<Edit>,
 }
 
 impl<'t> Builder<'t> {
-    /// Normalises `text`, which begins at `base`.
+    /// Normalizes `text`, which begins at `base`.
     fn normalize(&mut self, text: &str, base: usize) {
         let marked = &**MARKED;
         let mut at = 0;
-        // Where the last plain character begins: what follows may compose with it.
+        // The start of the last plain character: what follows may compose with it.
         let mut plain = 0;
         while let Some((found, before)) = next_marked(marked, text, at, plain) {
             let end = end_of_marked(marked, text, found);
-            self.stretch(&text[before..end], base + before);
+            self.normalize_range(&text[before..end], base + before);
             (at, plain) = (end, end);
         }
     }
 
-    /// Replaces what normalising changes of a stretch that begins at `start`.
-    fn stretch(&mut self, stretch: &str, start: usize) {
-        if is_nfc_quick(stretch.chars()) == IsNormalized::Yes {
+    /// Replaces what normalization changes in a range that begins at `start`.
+    fn normalize_range(&mut self, range: &str, start: usize) {
+        if is_nfc_quick(range.chars()) == IsNormalized::Yes {
             return;
         }
         let mut from = 0;
-        let begins = stretch
+        let begins = range
             .char_indices()
-            .filter(|&(at, one)| at > 0 && begins_anew(one));
+            .filter(|&(at, one)| at > 0 && starts_fresh(one));
         for (to, _) in begins {
-            self.part(&stretch[from..to], start + from);
+            self.part(&range[from..to], start + from);
             from = to;
         }
-        self.part(&stretch[from..], start + from);
+        self.part(&range[from..], start + from);
     }
 
-    /// Replaces what changes of a part over whose ends nothing composes. What is the same at its ends stays.
+    /// Replaces what changes in a part across whose ends nothing composes; equal text at its ends is kept.
     fn part(&mut self, part: &str, start: usize) {
         if is_nfc_quick(part.chars()) == IsNormalized::Yes {
             return;
@@ -148,12 +148,12 @@ impl<'t> Builder<'t> {
         let before = same(&mut part.chars().zip(composed.chars()));
         let (old, new) = (&part[before..], &composed[before..]);
         let after = same(&mut old.chars().rev().zip(new.chars().rev()));
-        let (stretch, composed) = (&old[..old.len() - after], &new[..new.len() - after]);
+        let (range, composed) = (&old[..old.len() - after], &new[..new.len() - after]);
         let start = start + before;
         self.new.extend_from_slice(&self.old[self.copied..start]);
         let begin = self.new.len();
         self.new.extend_from_slice(composed.as_bytes());
-        self.copied = start + stretch.len();
+        self.copied = start + range.len();
         self.edits.push(Edit {
             old: (start, self.copied),
             new: (begin, self.new.len()),
@@ -175,8 +175,8 @@ impl<'t> Builder<'t> {
     }
 }
 
-/// Whether no character before this one can compose with it, or with what it is taken apart to, or change its place.
-fn begins_anew(character: char) -> bool {
+/// Whether no character before this one can compose with it or with its decomposition, or be reordered with it.
+fn starts_fresh(character: char) -> bool {
     let first = std::iter::once(character).nfd().next().unwrap_or(character);
     canonical_combining_class(first) == 0
         && is_nfc_quick(std::iter::once(first)) == IsNormalized::Yes
@@ -191,7 +191,7 @@ fn is_marked(marked: &[u64], character: char) -> bool {
     }
 }
 
-/// The first marked character at `at` or later, and the plain one right before it (itself, if nothing precedes).
+/// The first marked character at `at` or later, and the plain one before it (itself, if nothing precedes).
 #[inline]
 fn next_marked(
     marked: &[u64],
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_stay_and_separate() {
+    fn invalid_bytes_are_kept_and_separate_text() {
         let bytes = b"e\xFF\xCC\x81 e\xCC\x81\xC3";
         assert_eq!(&*normalize(bytes).bytes, b"e\xFF\xCC\x81 \xC3\xA9\xC3");
     }

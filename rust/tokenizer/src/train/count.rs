@@ -1,5 +1,5 @@
-//! Counting pre-tokens: each thread has a small table for the pre-tokens that come all the time; what falls out of it, and long
-//! pre-tokens, go to the shared tables by the batch. So memory does not grow with the number of threads.
+//! Counts pre-tokens: each thread has a small table for frequent pre-tokens; those evicted from it, and long pre-tokens, go to
+//! the shared tables in batches. So memory does not grow with the number of threads.
 
 use super::shards::{PreTokenCounts, SHARDS, shard_of};
 use super::split::line_chunks;
@@ -14,16 +14,16 @@ use crate::short_key::ShortKey;
 
 /// Slots of a thread's table: 768 KiB, which stay in its core's own cache.
 const LOCAL_SLOTS: usize = 1 << 15;
-/// Short pre-tokens that wait for a shard before its lock is taken.
+/// Short pre-tokens collected for a shard before its lock is taken.
 const SHORT_BATCH: usize = 512;
-/// Long pre-tokens that wait.
+/// Long pre-tokens collected.
 const LONG_BATCH: usize = 128;
 
-/// A thread's own counts, kept from one batch of documents to the next.
+/// Counts of one thread, kept from one batch of documents to the next.
 pub struct LocalCounts {
-    /// Direct-mapped: a pre-token that meets another in its slot puts it out.
+    /// Direct-mapped: a pre-token evicts another one from its slot.
     slots: Vec<Counted>,
-    /// What was put out, by shard.
+    /// Evicted counts, by shard.
     spilled: Vec<Vec<Counted>>,
 }
 
@@ -36,14 +36,14 @@ impl Default for LocalCounts {
     }
 }
 
-/// The slot of a hash: as many bits as number the slots.
+/// The slot of a hash.
 #[inline]
 fn slot_of(hash: u64) -> u16 {
     (hash >> 40) as u16 % LOCAL_SLOTS as u16
 }
 
 impl LocalCounts {
-    /// Counts a pre-token if its slot has it.
+    /// Counts a pre-token if it is in its slot.
     #[inline]
     fn add(&mut self, slot: u16, key: ShortKey) -> bool {
         let slot = &mut self.slots[usize::from(slot)];
@@ -52,7 +52,7 @@ impl LocalCounts {
         has
     }
 
-    /// Gives a slot to a pre-token that came once.
+    /// Puts a pre-token that occurred once into a slot.
     fn replace(&mut self, slot: u16, key: ShortKey, pre_tokens: &PreTokenCounts) {
         let slot = &mut self.slots[usize::from(slot)];
         let out = std::mem::replace(slot, Counted { key, count: 1 });
@@ -72,7 +72,7 @@ impl LocalCounts {
         }
     }
 
-    /// Hands everything over.
+    /// Adds all counts to the shared tables.
     pub fn finish(mut self, pre_tokens: &PreTokenCounts) {
         for out in std::mem::take(&mut self.slots) {
             if out.count > 0 {
@@ -85,16 +85,16 @@ impl LocalCounts {
     }
 }
 
-/// Counts stretches of text for one thread.
+/// Counts chunks of text in one thread.
 pub struct Counter<'t, 'p> {
     local: &'p mut LocalCounts,
     pre_tokens: &'p PreTokenCounts,
     batch: Batch,
-    /// Long pre-tokens that wait, by shard, with their hashes.
+    /// Long pre-tokens collected by shard, with their hashes.
     long: Vec<Vec<(u64, &'t [u8])>>,
 }
 
-/// Pre-tokens found together: their keys are made before any is looked up, so that nothing waits for anything.
+/// A batch of pre-tokens: all keys are made before any is looked up, so that no lookup waits for another.
 struct Batch {
     ends: Ends,
     keys: [ShortKey; ENDS],
@@ -214,7 +214,7 @@ impl<'t, 'p> Counter<'t, 'p> {
         }
     }
 
-    /// Hands over the long pre-tokens that wait; the short ones stay with the thread.
+    /// Adds the long pre-tokens to the shared tables; the short ones stay with the thread.
     pub fn finish(mut self) {
         for (shard, waiting) in self.long.iter_mut().enumerate() {
             Self::hand_over(self.pre_tokens, shard, waiting);

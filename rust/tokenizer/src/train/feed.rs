@@ -1,4 +1,4 @@
-//! What a trainer counts: texts, files, tables of pre-tokens.
+//! Feeds a trainer with texts, files and counts.
 
 use super::Trainer;
 use super::count::{Counter, LocalCounts};
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Text a thread takes at a time. Less in all is not worth a second thread.
+/// Bytes of text in a chunk for one thread. Less text is not worth a second thread.
 const CHUNK_BYTES: usize = 1 << 18;
 
 impl Trainer {
@@ -19,8 +19,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit);
-    /// [`TokenizerError::PatternSteps`](crate::TokenizerError::PatternSteps) where a regular expression of the user's own comes to
-    /// its limit. Some of these documents have been counted then.
+    /// [`TokenizerError::PatternSteps`](crate::TokenizerError::PatternSteps) if a user-defined regular expression reaches its
+    /// limit of steps. Some of these documents have been counted then.
     pub fn feed<T: AsRef<[u8]>>(&mut self, documents: &[T]) -> Result<()> {
         self.documents += documents.len() as u64;
         let texts = documents
@@ -31,25 +31,27 @@ impl Trainer {
         self.check_memory(self.pre_tokens.size())
     }
 
-    /// Counts a file, in blocks: neither its size nor the number of threads costs memory, unless it has no place to be cut (white
-    /// space or punctuation after a letter or a number) for a long time. By [`Documents::Whole`](super::Documents), it is one document.
+    /// Counts a file, in blocks: memory grows neither with its size nor with the number of threads, unless it has no split point
+    /// (white space or punctuation after a letter or a number) for a long time. With [`Documents::Whole`](super::Documents), it
+    /// is one document.
     ///
     /// # Errors
     /// [`TokenizerError::Io`](crate::TokenizerError::Io); [`TokenizerError::NotUtf8`](crate::TokenizerError::NotUtf8) with the
     /// first bad byte, unless `replace` makes it U+FFFD; [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit);
-    /// [`TokenizerError::TrainingInterrupted`](crate::TokenizerError::TrainingInterrupted). What came before has been counted.
+    /// [`TokenizerError::TrainingInterrupted`](crate::TokenizerError::TrainingInterrupted). The text before the error has been
+    /// counted.
     pub fn feed_file(&mut self, path: &Path, replace: bool, watch: &mut Watch<'_>) -> Result<()> {
         let mut blocks = Blocks::open(path, self.split_rule(), replace, BLOCK)?;
         self.documents += 1;
         while let Some(text) = blocks.next()? {
             self.count(&parts(self.split_rule(), text, CHUNK_BYTES).collect::<Vec<_>>())?;
             self.check_memory(self.pre_tokens.size())?;
-            watch.look(Phase::Counting, self.counted_bytes, self.expected_bytes)?;
+            watch.report(Phase::Counting, self.counted_bytes, self.expected_bytes)?;
         }
         Ok(())
     }
 
-    /// Adds pre-tokens that were counted elsewhere. They are taken as they are: the pattern does not cut them.
+    /// Adds counts of pre-tokens from elsewhere. The pattern does not split them.
     ///
     /// # Errors
     /// [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit).
@@ -98,7 +100,7 @@ impl Trainer {
             let mut local_counts = self.local_counts[..threads].iter_mut();
             let own = local_counts.next();
             for local in local_counts {
-                // A thread the system does not grant is no loss: the others take its stretches.
+                // If the system does not grant a thread, the others take its chunks.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, move || work(local));
             }
             own.into_iter().for_each(work);
@@ -108,7 +110,7 @@ impl Trainer {
     }
 }
 
-/// Bounds of stretches of whole texts of about [`CHUNK_BYTES`] bytes each.
+/// Bounds of chunks of whole texts, of about [`CHUNK_BYTES`] bytes each.
 fn chunks(texts: &[&[u8]]) -> Vec<(usize, usize)> {
     let (mut chunks, mut first, mut bytes) = (Vec::new(), 0, 0);
     for (place, text) in texts.iter().enumerate() {

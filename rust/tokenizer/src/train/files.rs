@@ -1,4 +1,4 @@
-//! Text files in blocks, cut where no pre-token crosses: a file of any size takes the memory of a block.
+//! Reads text files in blocks, split where that changes no pre-token: a file of any size takes the memory of a block.
 
 use super::split::{SplitRule, last_split};
 use crate::error::{Result, TokenizerError};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Bytes to read at a time: enough work for several threads, little memory.
 pub const BLOCK: usize = 8 << 20;
-/// Text that a block may grow to.
+/// The maximum size of a block.
 const MAX_UNSPLIT_BYTES: usize = 1 << 30;
 
 /// The text of a file, block by block.
@@ -17,17 +17,17 @@ pub struct Blocks<'p> {
     path: &'p Path,
     file: File,
     split_rule: SplitRule,
-    /// What is not UTF-8 becomes U+FFFD, in place of an error.
+    /// Invalid UTF-8 becomes U+FFFD, instead of an error.
     replace: bool,
     /// Bytes to read at a time.
     block: usize,
-    /// Bytes read and not yet text: the beginning of a character, after a block.
+    /// Bytes that are read and not decoded yet: an incomplete character at the end of a block.
     raw: Vec<u8>,
     /// Offset in the file of `raw`.
     offset: usize,
-    /// Text not yet handed out.
+    /// Text that is not returned yet.
     text: Vec<u8>,
-    /// How much of it was handed out last time.
+    /// How much of it was returned last time.
     handed: usize,
 }
 
@@ -55,7 +55,7 @@ impl<'p> Blocks<'p> {
         })
     }
 
-    /// The next block; `None` after the last. A block grows while there is no place to cut it.
+    /// The next block; `None` after the last. A block grows while it has no split point.
     ///
     /// # Errors
     /// [`TokenizerError::Io`]; [`TokenizerError::Corpus`] if a block grows beyond 1 GiB; [`TokenizerError::NotUtf8`] with the first bad byte, unless `replace`.
@@ -94,7 +94,7 @@ impl<'p> Blocks<'p> {
             .map_err(|source| unreadable(self.path, source))
     }
 
-    /// Moves what is UTF-8, or made so, from `raw` to `text`.
+    /// Moves valid UTF-8, or what replaces invalid bytes, from `raw` to `text`.
     fn check(&mut self, ended: bool) -> Result<()> {
         let mut valid = 0;
         for chunk in self.raw.utf8_chunks() {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_stay_small_where_the_text_can_be_cut() {
+    fn blocks_stay_small_if_the_text_has_split_points() {
         let text = "some words and more words ".repeat(100);
         let read = blocks_of(text.as_bytes(), Documents::Whole, false, 100).unwrap();
         assert!(read.iter().all(|block| block.len() <= 110), "{read:?}");

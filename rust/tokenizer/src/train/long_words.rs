@@ -1,34 +1,35 @@
-//! Pre-tokens of hundreds of bytes and more, their tokens linked, so that a join costs the same however long the pre-token is.
+//! Pre-tokens of hundreds of bytes and more, as linked lists of tokens, so that the cost of a join does not depend on their
+//! length.
 
 use crate::model::Merge;
 
-/// "No neighbour in this pre-token."
+/// "No neighbor in this pre-token."
 const END: u32 = u32::MAX;
 
 /// A token of a pre-token.
 #[derive(Clone, Copy)]
 struct Token {
-    /// Its id; [`END`] once it is joined to its left.
+    /// Its id; [`END`] once it is joined to its left neighbor.
     id: u32,
-    /// Number of its pre-token.
+    /// The number of its pre-token.
     pre_token: u32,
-    /// Place of the token before it, [`END`] at the beginning of a pre-token.
+    /// Position of the previous token, [`END`] at the beginning of a pre-token.
     previous: u32,
-    /// Place of the token after it, [`END`] at the end of a pre-token.
+    /// Position of the next token, [`END`] at the end of a pre-token.
     next: u32,
 }
 
-/// The neighbours of a pair that was joined.
+/// The neighbors of a joined pair.
 pub struct Joined {
-    /// Id and place of the token before, if there is one.
+    /// Id and position of the previous token, if there is one.
     pub before: Option<(u32, u32)>,
-    /// Id of the token after.
+    /// Id of the next token, if there is one.
     pub after: Option<u32>,
-    /// Count of the pre-token.
+    /// The count of the pre-token.
     pub count: u64,
 }
 
-/// The long pre-tokens, end to end.
+/// The long pre-tokens, concatenated.
 #[derive(Default)]
 pub struct LongWords {
     tokens: Vec<Token>,
@@ -51,12 +52,12 @@ impl LongWords {
         self.counts.push(count);
     }
 
-    /// Tokens there were at first.
+    /// The initial number of tokens.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Calls `pair(place, left, right, count)` for each two neighbours, from left to right.
+    /// Calls `pair(place, left, right, count)` for each two neighbors, from left to right.
     pub fn for_each_pair(&self, mut pair: impl FnMut(u32, u32, u32, u64)) {
         for (place, token) in self.tokens.iter().enumerate() {
             if token.id != END && token.next != END {
@@ -71,7 +72,7 @@ impl LongWords {
         }
     }
 
-    /// Joins the pair at `place`, if it still stands there.
+    /// Joins the pair at `place`, if it is still there.
     pub fn join(&mut self, place: u32, merge: Merge) -> Option<Joined> {
         let Token {
             id,

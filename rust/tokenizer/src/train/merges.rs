@@ -1,7 +1,7 @@
-//! The merge loop: the most frequent pair becomes a token, again and again.
+//! The merge loop: repeatedly joins the most frequent pair to a token.
 //!
-//! Which merges come out is that of the trainer of the `tokenizers` library: ties go to the smaller pair of ids, and a merge
-//! that spells a special token takes its id.
+//! The merges are those of the trainer of the `tokenizers` library: ties go to the smaller pair of ids, and a merge that spells a
+//! special token takes its id.
 
 use super::candidates::{ids as parts, pair};
 use super::gains::Gains;
@@ -22,7 +22,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The id of two tokens joined, a new one unless their bytes have one.
+    /// The id of two tokens joined: an existing one if their bytes have one, else a new one.
     fn join(&mut self, left: u32, right: u32) -> u32 {
         let bytes = [&self.bytes[left as usize][..], &self.bytes[right as usize]].concat();
         *self.ids.entry(bytes).or_insert_with_key(|bytes| {
@@ -32,22 +32,22 @@ impl Tokens {
     }
 }
 
-/// What the merge loop is told.
+/// Settings of the merge loop.
 pub struct Plan<'t> {
-    /// Tokens wanted, minimum frequency.
+    /// Vocabulary size and minimum frequency.
     pub target: &'t Target,
     /// The bytes have the ids from here on.
     pub first_byte: u32,
-    /// How many pairs to hold while so many merges are missing.
+    /// The number of pairs to hold, by the number of merges that are missing.
     pub keep: fn(usize) -> usize,
 }
 
-/// Those that will be merged are among so many nearly always.
+/// The pairs that will be merged are nearly always among this many.
 pub fn keep(missing: usize) -> usize {
     missing * 2 + 4096
 }
 
-/// Merges until the vocabulary is full or no pair is left; `tokens` grow by those made.
+/// Merges until the vocabulary is full or no pair is left; adds the new tokens to `tokens`.
 pub fn merge_all<S: Symbol>(
     mut words: Words<S>,
     tokens: &mut Tokens,
@@ -63,7 +63,7 @@ pub fn merge_all<S: Symbol>(
         wanted: (plan.keep)(missing(tokens)),
     };
     let mut merges = Vec::new();
-    // By the ids there are: a corpus makes as many as it has pairs, whatever was asked for.
+    // Sized by existing ids: a corpus gives at most as many as it has pairs, whatever the vocabulary size.
     let (mut left, mut right) = (Gains::default(), Gains::default());
     let mut postings = Vec::new();
     let mut crowded = 0;
@@ -91,19 +91,19 @@ pub fn merge_all<S: Symbol>(
         };
         merges.push(merge);
         words.join(&postings, merge, &mut left, &mut right);
-        // The right side first: a pair (z, l) that it brings about may be lost on the left, as in "lrlr".
+        // The right side first: a pair (z, l) that it adds may be removed by the left side, as in "lrlr".
         candidates.take(&mut right, |y| pair(r, y), |y| pair(joined, y));
         candidates.take(&mut left, |x| pair(x, l), |x| pair(x, joined));
         let keep = (plan.keep)(missing(tokens));
         if candidates.live() > crowded.max(2 * keep) {
             candidates.raise_threshold(keep);
-            // Where many pairs occur equally often, none of them goes. To look again before there are twice as many would make
-            // each merge as dear as all pairs.
+            // If many pairs occur equally often, none of them is dropped. Trying again before their number has doubled would make
+            // each merge cost as much as a scan of all pairs.
             crowded = 2 * candidates.live();
         }
         candidates.close_gaps();
-        watch.glance(Phase::Merging, merges.len() as u64, total)?;
+        watch.report_if_due(Phase::Merging, merges.len() as u64, total)?;
     }
-    watch.look(Phase::Merging, merges.len() as u64, total)?;
+    watch.report(Phase::Merging, merges.len() as u64, total)?;
     Ok(merges)
 }

@@ -1,6 +1,6 @@
-//! Training: count the pre-tokens of the corpus, then join the most frequent pair of tokens until the vocabulary is full.
+//! Training: counts the pre-tokens of the corpus, then joins the most frequent pair of tokens until the vocabulary is full.
 //!
-//! `count` and `shards` hold the distinct pre-tokens, `words` writes them as tokens, `candidates` knows which pair comes next,
+//! `count` and `shards` hold the distinct pre-tokens, `words` writes them as tokens, `candidates` determines the next pair,
 //! `merges` is the loop. `docs/decisions/0012-bpe-training.md` has the reasons.
 
 mod candidates;
@@ -35,7 +35,7 @@ use shards::{PreTokenCounts, SHARDS, Size};
 pub use target::{Documents, Target};
 use words::{Symbol, Words};
 
-/// Places among the words are numbered in 31 bits.
+/// The number of positions in the words: they are numbered in 31 bits.
 const MAX_PLACES: u64 = 1 << 31;
 
 /// A corpus being counted. Its text is not kept, only its distinct pre-tokens.
@@ -43,21 +43,22 @@ pub struct Trainer {
     pre_tokenizer: PreTokenizer,
     rule: Documents,
     threads: Option<usize>,
-    /// Memory the distinct pre-tokens may take.
+    /// The maximum memory of the distinct pre-tokens.
     memory_limit: Option<u64>,
     pre_tokens: PreTokenCounts,
-    /// One for each thread so far.
+    /// One per thread so far.
     local_counts: Vec<LocalCounts>,
     documents: u64,
-    /// Bytes of text counted, and how many are expected (0: not known).
+    /// Bytes of text counted, and bytes expected (0: unknown).
     counted_bytes: u64,
     expected_bytes: u64,
-    /// Bytes of all pre-tokens with their repetitions: no pair's count exceeds it.
+    /// Bytes of all pre-tokens with their repetitions: no pair's count exceeds this.
     total_bytes: u128,
 }
 
 impl Trainer {
-    /// Nothing counted yet. `threads`: at most so many count (`None`: as many as the machine lends); the result is the same.
+    /// A trainer that has counted nothing. `threads`: the maximum number of threads (`None`: as many as there are cores); the
+    /// result does not depend on it.
     pub fn new(
         pre_tokenizer: impl Into<PreTokenizer>,
         rule: Documents,
@@ -77,15 +78,15 @@ impl Trainer {
         }
     }
 
-    /// Refuses a corpus whose distinct pre-tokens, as they are counted, take more than `bytes` bytes of memory. Merging takes up
-    /// to about three times as much again.
+    /// Refuses a corpus whose distinct pre-tokens take more than `bytes` bytes of memory while they are counted. Merging takes up
+    /// to about three times as much in addition.
     #[must_use]
     pub fn with_memory_limit(mut self, bytes: Option<u64>) -> Self {
         self.memory_limit = bytes;
         self
     }
 
-    /// How many bytes of text there will be in all, for [`Progress::total`].
+    /// Sets the total number of bytes of text, for [`Progress::total`].
     pub fn expect_bytes(&mut self, bytes: u64) {
         self.expected_bytes = bytes;
     }
@@ -104,10 +105,10 @@ impl Trainer {
         self.train_watched(target, &mut Watch::new(&mut |_| true))
     }
 
-    /// As [`Trainer::train`], telling `watch` how far it is.
+    /// As [`Trainer::train`], with progress reports to `watch`.
     ///
     /// # Errors
-    /// As [`Trainer::train`], and [`TokenizerError::TrainingInterrupted`] where the watch says so.
+    /// As [`Trainer::train`], and [`TokenizerError::TrainingInterrupted`] if the watch says so.
     pub fn train_watched(mut self, target: &Target, watch: &mut Watch<'_>) -> Result<Tokenizer> {
         for local in std::mem::take(&mut self.local_counts) {
             local.finish(&self.pre_tokens);
@@ -115,7 +116,7 @@ impl Trainer {
         self.check_special_tokens(target)?;
         self.check_corpus()?;
         let (mut tokens, bytes) = first_tokens(&target.special_tokens);
-        // Two bytes a token where they do: half the memory, and more of it in the caches.
+        // Two bytes per token if possible: half the memory, and more of it in the caches.
         let merges = if target.vocab_size <= 1 << 16 {
             self.merge::<u16>(&bytes, &mut tokens, target, watch)
         } else {
@@ -152,10 +153,10 @@ impl Trainer {
         let mut words = Words::<S>::default();
         words.reserve(size.pre_tokens, size.text_bytes);
         for shard in 0..SHARDS {
-            // Taken out, so that its memory is free before the next one is written as words.
+            // Taken out, so that its memory is freed before the next one is written as words.
             std::mem::take(&mut *self.pre_tokens.shard(shard))
                 .for_each(|pre_token, count| words.push(pre_token, count, bytes));
-            watch.glance(Phase::Merging, 0, 0)?;
+            watch.report_if_due(Phase::Merging, 0, 0)?;
         }
         let plan = Plan {
             target,
@@ -241,8 +242,8 @@ impl Trainer {
 
 /// The special tokens and the bytes, and the id of each byte.
 fn first_tokens(specials: &[String]) -> (Tokens, [u32; 256]) {
-    // A merge that spells a special token, in the alphabet of tokenizer.json, takes its id; what is joined to it thereafter
-    // is joined to the bytes it spells.
+    // A merge that spells a special token, in the alphabet of tokenizer.json, takes its id; later merges use the bytes that it
+    // spells.
     let spelt = |text: &String| byte_level::read(text).unwrap_or_else(|| text.clone().into_bytes());
     let mut tokens = Tokens {
         bytes: specials.iter().map(spelt).collect(),

@@ -1,21 +1,21 @@
-//! Going through all words for the pairs at or above a bar.
+//! Scans all words for the pairs at or above a threshold.
 
 use super::candidates::{Candidates, Pair, pair};
 use super::words::{Symbol, Words};
 use crate::keyed::{KeyedMap, Keys};
 use std::cmp::Reverse;
 
-/// Where the bar may lie.
+/// Bounds of the threshold.
 #[derive(Clone, Copy)]
 pub struct Threshold {
     /// Pairs that occur less often are never merged.
     pub min_count: u64,
-    /// Pairs wanted at or above it.
+    /// The number of pairs wanted at or above it.
     pub wanted: usize,
 }
 
 impl Threshold {
-    /// The count that about `wanted` of these counts reach.
+    /// The threshold that about `wanted` of these counts reach.
     fn among(self, mut counts: Vec<u64>) -> u64 {
         if counts.len() <= self.wanted {
             return self.min_count;
@@ -26,13 +26,13 @@ impl Threshold {
     }
 }
 
-/// What is counted of a pair in one pass.
+/// The counts of a pair in one scan.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     count: u64,
-    /// Postings; a posting once in a row.
+    /// The number of postings, without consecutive repetitions.
     postings: u32,
-    /// The posting seen last, plus 1; in the second pass, where the next one goes.
+    /// The last posting plus 1; in the second scan, where the next one is written.
     at: u32,
 }
 
@@ -78,7 +78,7 @@ pub fn first_pair_scan<S: Symbol>(
     candidates
 }
 
-/// No postings are kept of this pair.
+/// No postings are kept for this pair.
 const NOWHERE: u32 = u32::MAX;
 
 fn hold(candidates: &mut Candidates, pair: Pair, seen: &Seen) -> u32 {
@@ -88,10 +88,10 @@ fn hold(candidates: &mut Candidates, pair: Pair, seen: &Seen) -> u32 {
     candidates.insert(pair, seen.count, seen.postings)
 }
 
-/// The pairs that occur less than `below` times, down to a bar that is lower.
+/// The pairs that occur less than `below` times, down to a lower threshold.
 ///
-/// First the counts are added up in a small table without keys, where several pairs may share a cell: a cell's sum is no less
-/// than the count of any of its pairs. Only pairs whose cell reaches the bar are then counted for themselves.
+/// First the counts are summed in a small table without keys, where several pairs may share a cell: a cell's sum is at least the
+/// count of each of its pairs. Only pairs whose cell reaches the threshold are then counted separately.
 pub fn pair_scan<S: Symbol>(words: &Words<S>, threshold: Threshold, below: u64) -> Candidates {
     let cells = (words.len() / 4)
         .next_power_of_two()

@@ -1,13 +1,14 @@
-//! The distinct pre-tokens of a corpus: tables that threads share, each behind a lock of its own.
+//! The distinct pre-tokens of a corpus: tables that threads share, each behind its own lock.
 
 use super::table::{Counted, LongTable, ShortTable, hash_long};
 use crate::short_key::ShortKey;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Tables the pre-tokens are spread over. Growing one takes half of a sixteenth more memory, not half of all.
+/// The number of tables that the pre-tokens are distributed over. Growing one takes half of a sixteenth more memory, not half of
+/// the total.
 pub const SHARDS: usize = 16;
 
-/// How many look-ups ahead a slot is asked for.
+/// The number of lookups that a slot is prefetched ahead.
 const AHEAD: usize = 8;
 
 /// The shard of a hash.
@@ -59,14 +60,14 @@ impl Default for PreTokenCounts {
     }
 }
 
-/// What the pre-tokens amount to.
+/// Totals of the pre-tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Distinct pre-tokens.
+    /// The number of distinct pre-tokens.
     pub pre_tokens: u64,
-    /// Their bytes.
+    /// The sum of their bytes.
     pub text_bytes: u64,
-    /// Memory the tables take.
+    /// The memory of the tables.
     pub memory_bytes: u64,
 }
 
@@ -88,7 +89,7 @@ impl PreTokenCounts {
         }
     }
 
-    /// What all shards amount to.
+    /// The totals of all shards.
     pub fn size(&self) -> Size {
         (0..SHARDS).fold(Size::default(), |size, shard| {
             let shard = self.shard(shard);

@@ -1,21 +1,22 @@
-//! Where a text can be cut so that its parts have the pre-tokens of the whole.
+//! Splits texts so that the parts have the pre-tokens of the whole.
 
 use super::target::Documents;
 use crate::pre_tokenizer::PreTokenizer;
 use crate::split_point::{has_split_points, is_split_point};
 use std::ops::Range;
 
-/// Where texts may be cut.
+/// Where texts may be split.
 #[derive(Clone, Copy)]
 pub struct SplitRule {
     /// After each line end.
     lines: bool,
-    /// At each border.
+    /// At each split point.
     split_points: bool,
 }
 
 impl SplitRule {
-    /// At borders, if the cutter's are known; by lines, a text may also be cut after each line end.
+    /// At split points, if they are known for the pre-tokenizer; for documents by line, a text may also be split after each line
+    /// end.
     pub fn of(pre_tokenizer: &PreTokenizer, rule: Documents) -> Self {
         Self {
             lines: rule == Documents::Lines,
@@ -32,14 +33,14 @@ impl SplitRule {
     }
 }
 
-/// The last of these places in `text`, its ends excluded, where it may be cut.
+/// The last of these positions in `text`, except its ends, where it may be split.
 pub fn last_split(rule: SplitRule, text: &[u8], places: Range<usize>) -> Option<usize> {
     let mut places = places.start.max(1)..places.end;
     rule.any()
         .then(|| places.rfind(|&at| rule.allow(text, at)))?
 }
 
-/// `text` in parts of about `bytes` bytes, where it can be cut.
+/// `text` in parts of about `bytes` bytes, split where it may be.
 pub fn parts(rule: SplitRule, text: &[u8], bytes: usize) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -57,11 +58,11 @@ pub fn parts(rule: SplitRule, text: &[u8], bytes: usize) -> impl Iterator<Item =
     })
 }
 
-/// `text` in stretches of whole lines (line ends included) that have the pre-tokens of their lines: scanning a stretch costs less
-/// than scanning its lines one by one.
+/// `text` in chunks of whole lines (including line ends) that have the pre-tokens of their lines: scanning a chunk is faster than
+/// scanning its lines one by one.
 ///
 /// A line end between a visible ASCII character and an ASCII letter or number makes no difference to any named pattern: white
-/// space that is one line end long is a pre-token, or the end of one, whether the text ends there or not.
+/// space of one line end is a pre-token, or the end of one, whether or not the text ends there.
 pub fn line_chunks(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut ends = memchr::memchr_iter(b'\n', text).map(|at| at + 1);
     let mut start = 0;
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_a_place_to_cut_stays_whole() {
+    fn a_text_without_a_split_point_stays_whole() {
         let text = "\u{3002}".repeat(100);
         let rule = SplitRule::of(&Pattern::Gpt4.into(), Documents::Whole);
         assert_eq!(parts(rule, text.as_bytes(), 10).count(), 1);

@@ -1,15 +1,15 @@
-//! Pre-tokens and their counts in open-addressed tables: no allocation per pre-token, growth by half, linear probing.
+//! Counts of pre-tokens in open-addressed tables: no allocation per pre-token, growth by half, linear probing.
 
 use crate::keyed::Keys;
 use crate::scan::prefetch;
 use crate::short_key::ShortKey;
 
-/// A short pre-token and how often it came; a count of 0 marks a free slot.
+/// A short pre-token and its count; a count of 0 marks a free slot.
 #[derive(Clone, Copy)]
 pub struct Counted {
     /// The pre-token.
     pub key: ShortKey,
-    /// How often it came.
+    /// Its number of occurrences.
     pub count: u64,
 }
 
@@ -21,16 +21,16 @@ impl Counted {
     };
 }
 
-/// Slots a table begins with.
+/// The initial number of slots.
 const MIN_SLOTS: usize = 64;
 
-/// The place a hash of 32 bits starts to probe at among `slots`.
+/// The first slot to probe for a hash of 32 bits among `slots`.
 #[inline]
 fn home(hash: u32, slots: usize) -> usize {
     ((u64::from(hash) * slots as u64) >> 32) as usize
 }
 
-/// Whether one more entry would fill the slots beyond four fifths.
+/// Whether one more entry would fill more than four fifths of the slots.
 #[inline]
 fn merges_added(used: usize, slots: usize) -> bool {
     (used + 1) * 5 > slots * 4
@@ -41,7 +41,7 @@ fn merges_added(used: usize, slots: usize) -> bool {
 pub struct ShortTable {
     slots: Vec<Counted>,
     used: usize,
-    /// Bytes of the pre-tokens.
+    /// The sum of the pre-tokens' bytes.
     text: u64,
     keys: Keys,
 }
@@ -62,7 +62,7 @@ impl ShortTable {
         slot.count = slot.count.saturating_add(count);
     }
 
-    /// Asks for the memory that [`ShortTable::add`] will look at.
+    /// Prefetches the slot for [`ShortTable::add`].
     #[inline]
     pub fn ask_for(&self, key: ShortKey) {
         prefetch(&self.slots, Self::home(&self.slots, self.keys, key));
@@ -101,29 +101,29 @@ impl ShortTable {
         self.slots.iter().filter(|counted| counted.count > 0)
     }
 
-    /// How many pre-tokens there are.
+    /// The number of pre-tokens.
     pub fn len(&self) -> usize {
         self.used
     }
 
-    /// Bytes of all pre-tokens.
+    /// The sum of their bytes.
     pub fn text_bytes(&self) -> u64 {
         self.text
     }
 
-    /// Memory taken.
+    /// The memory of the table.
     pub fn memory_bytes(&self) -> u64 {
         (self.slots.len() * size_of::<Counted>()) as u64
     }
 }
 
-/// Where a long pre-token begins in the text of its table (it ends where the next one begins), and how often it came.
+/// Where a long pre-token begins in the text of its table (it ends where the next one begins), and its count.
 struct Long {
     start: u64,
     count: u64,
 }
 
-/// Pre-tokens of any length, their bytes end to end in one buffer.
+/// Pre-tokens of any length, their bytes concatenated in one buffer.
 #[derive(Default)]
 pub struct LongTable {
     /// High half: 32 bits of the hash; low half: number of the pre-token, from 1. 0 is a free slot.
@@ -132,7 +132,7 @@ pub struct LongTable {
     text: Vec<u8>,
 }
 
-/// A well-mixed number for a long pre-token, that nobody outside of this process knows.
+/// A well-mixed number for a long pre-token, which cannot be predicted outside of this process.
 #[inline]
 pub fn hash_long(pre_token: &[u8]) -> u64 {
     Keys::default().hash(pre_token)
@@ -191,17 +191,17 @@ impl LongTable {
             .map(|number| (self.pre_token(number), self.pre_tokens[number].count))
     }
 
-    /// How many pre-tokens there are.
+    /// The number of pre-tokens.
     pub fn len(&self) -> usize {
         self.pre_tokens.len()
     }
 
-    /// Bytes of all pre-tokens.
+    /// The sum of their bytes.
     pub fn text_bytes(&self) -> u64 {
         self.text.len() as u64
     }
 
-    /// Memory taken.
+    /// The memory of the table.
     pub fn memory_bytes(&self) -> u64 {
         let pre_tokens = self.pre_tokens.capacity() * size_of::<Long>();
         (self.slots.len() * size_of::<u64>() + pre_tokens + self.text.capacity()) as u64

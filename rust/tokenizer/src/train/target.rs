@@ -1,6 +1,6 @@
-//! What a trainer is told.
+//! Settings of a trainer.
 
-/// What a trainer takes for one document.
+/// What a trainer regards as one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Documents {
     /// Each text as it is given (`train_from_iterator` of the `tokenizers` library).
@@ -9,13 +9,13 @@ pub enum Documents {
     Lines,
 }
 
-/// What the vocabulary shall be.
+/// The vocabulary to be trained.
 #[derive(Debug, Clone, Default)]
 pub struct Target {
-    /// Ids at most: special tokens, 256 bytes, and one per merge.
+    /// The maximum number of ids: special tokens, 256 bytes, and one per merge.
     pub vocab_size: usize,
     /// They take the first ids, in this order.
     pub special_tokens: Vec<String>,
-    /// Pairs met less often are not merged.
+    /// Pairs that occur less often are not merged.
     pub min_frequency: u64,
 }

@@ -33,7 +33,7 @@ proptest! {
     }
 
     #[test]
-    fn every_cut_of_a_token_as_in_rank_files(merges in wild_merges(), seed: u64, whole: bool, pre_tokens in proptest::collection::vec("[abc]{1,100}", 8)) {
+    fn every_split_of_a_token_as_in_rank_files(merges in wild_merges(), seed: u64, whole: bool, pre_tokens in proptest::collection::vec("[abc]{1,100}", 8)) {
         let mut pair = Pair::of(ranked(&listed(&merges, MergeOrder::Listed).unwrap(), seed, whole));
         for pre_token in &pre_tokens {
             pair.agrees(pre_token.as_bytes())?;
@@ -59,7 +59,7 @@ fn all_short_strings_of_two_letters() {
     }
 }
 
-/// Every way to make so many merges of what is there.
+/// All lists of `count` merges of existing tokens.
 fn all_merges(there: u32, count: usize) -> Vec<Vec<(u32, u32)>> {
     if count == 0 {
         return vec![Vec::new()];

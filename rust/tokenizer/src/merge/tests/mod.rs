@@ -16,7 +16,7 @@ use crate::short_key::ShortKey;
 use crate::train::tests::trained;
 use proptest::prelude::*;
 
-/// A model, its tables, and the definition to compare them with.
+/// A model, its encoder, and the definition to compare it with.
 pub struct Pair {
     pub model: Model,
     pub merger: PreTokenEncoder,
@@ -50,7 +50,7 @@ impl Pair {
         matches!(self.merger.tables.check, Check::Undo(_))
     }
 
-    /// As the engine does: short pre-tokens by their keys.
+    /// Encodes as the engine does: short pre-tokens by their keys.
     pub fn encode(&mut self, pre_token: &[u8]) -> Vec<u32> {
         let (mut ids, buffers) = (Vec::new(), &mut self.buffers);
         if (1..=ShortKey::MAX_BYTES).contains(&pre_token.len()) {
@@ -62,7 +62,7 @@ impl Pair {
         ids
     }
 
-    /// By definition: a whole token where the model says so, else merged.
+    /// Encodes by definition: a whole token if the model says so, else merged.
     pub fn define(&mut self, pre_token: &[u8]) -> Vec<u32> {
         if self.model.ignore_merges
             && let Some((id, _)) = self
@@ -79,7 +79,7 @@ impl Pair {
         ids
     }
 
-    /// Like `agrees`, where merging arrives at each token: no look through them all.
+    /// As `agrees`, for models where merging gives each token: without a search through all tokens.
     pub fn agrees_merged(&mut self, pre_token: &[u8]) -> Result<(), TestCaseError> {
         let mut defined = Vec::new();
         self.ranks
@@ -88,7 +88,7 @@ impl Pair {
         Ok(())
     }
 
-    /// Cold, and from the caches of before; by a key or without one.
+    /// Compares twice, without and with a cached result; with and without a key.
     pub fn agrees(&mut self, pre_token: &[u8]) -> Result<(), TestCaseError> {
         let (defined, mut ids) = (self.define(pre_token), Vec::new());
         prop_assert_eq!(self.encode(pre_token), defined.clone());
@@ -99,7 +99,7 @@ impl Pair {
     }
 }
 
-/// Bytes as tokens 0 to 255, then these merges, each of two tokens that are there or not.
+/// A model of the bytes as tokens 0 to 255 and these merges; `None` if one refers to a missing token.
 pub fn listed(merges: &[(u32, u32)], order: MergeOrder) -> Option<Model> {
     let mut tokens: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
     let mut kept = Vec::new();
@@ -138,7 +138,7 @@ pub fn listed(merges: &[(u32, u32)], order: MergeOrder) -> Option<Model> {
     })
 }
 
-/// Merges of a few letters with one another and with what came of them, in an order that need not make sense.
+/// Random merges of a few letters and of the resulting tokens, in an order that need not make sense.
 fn wild_merges() -> impl Strategy<Value = Vec<(u32, u32)>> {
     proptest::collection::vec((any::<u16>(), any::<u16>()), 1..40).prop_map(|choices| {
         let mut there: Vec<u32> = vec![u32::from(b'a'), u32::from(b'b'), u32::from(b'c')];
@@ -188,7 +188,7 @@ fn shuffled(mut model: Model, seed: u64) -> Model {
     model
 }
 
-/// The rank file with these tokens, in this order or (odd seeds) any other.
+/// The rank file with these tokens, in this order or (odd seeds) in another.
 fn ranked(model: &Model, seed: u64, ignore_merges: bool) -> Model {
     let mut order: Vec<u32> = (256..model.tokens.len() as u32).collect();
     if seed % 2 == 1 {
@@ -225,7 +225,7 @@ fn ranked(model: &Model, seed: u64, ignore_merges: bool) -> Model {
 }
 
 impl Pair {
-    /// The first tokens alone are the first tokens of all; `true` if they were found without the rest.
+    /// Checks that the first tokens alone equal the first tokens of the whole; `true` if they were found without the rest.
     pub fn begins(&mut self, pre_token: &[u8], max_ids: usize, at_a_time: usize) -> bool {
         let mut whole = self.encode(pre_token);
         whole.truncate(max_ids);
@@ -234,7 +234,7 @@ impl Pair {
             .append_at_most(pre_token, max_ids, &mut self.buffers, &mut first);
         assert_eq!(first, whole, "{pre_token:?}");
         first.clear();
-        let is_settled = append_by_steps(
+        let is_certain = append_by_steps(
             &self.merger.tables,
             pre_token,
             max_ids,
@@ -242,12 +242,12 @@ impl Pair {
             &mut self.buffers,
             &mut first,
         );
-        assert!(!is_settled || first == whole, "{pre_token:?}");
-        is_settled
+        assert!(!is_certain || first == whole, "{pre_token:?}");
+        is_certain
     }
 }
 
-/// Vocabularies people use; the tests that need them are ignored unless asked for, and fail where a file is missing.
+/// Published vocabularies; the tests that need them are ignored by default, and fail if a file is missing.
 fn vocabularies() -> impl Iterator<Item = (&'static str, Model)> {
     ["gpt2", "cl100k", "o200k"].into_iter().map(|name| {
         let file = published(&format!("{name}.tiktoken"));
@@ -255,7 +255,7 @@ fn vocabularies() -> impl Iterator<Item = (&'static str, Model)> {
     })
 }
 
-/// A file of `shared/data/vocab` or of the peers' cache, in this folder or in one above it.
+/// A file in `shared/data/vocab` or in the peers' cache, in this folder or in a parent.
 pub fn published(name: &str) -> Vec<u8> {
     let roots = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let mut files = roots.flat_map(|root| {
@@ -267,7 +267,7 @@ pub fn published(name: &str) -> Vec<u8> {
         .unwrap_or_else(|| panic!("no shared/data/vocab/{name} here or above"))
 }
 
-/// Numbers without a pattern (xorshift64).
+/// Random numbers (xorshift64).
 pub struct Noise(pub u64);
 
 impl Noise {
@@ -287,7 +287,8 @@ impl Noise {
         text.into_bytes()
     }
 
-    /// Tokens of a vocabulary, and beginnings and ends of some: text in which tokens that fit are everywhere, and few are right.
+    /// Random text of tokens of a vocabulary, and of prefixes and suffixes of some: many tokens match everywhere, and few are
+    /// correct.
     pub fn of_tokens(&mut self, model: &Model, tokens: usize) -> Vec<u8> {
         let mut text = Vec::new();
         for _ in 0..tokens {
@@ -303,7 +304,7 @@ impl Noise {
     }
 }
 
-/// Text that is one pre-token and not like language.
+/// Texts that are one pre-token and unlike language.
 fn floods(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
     let mut noise = Noise(7);
     let small = "abcdefghijklmnopqrstuvwxyz";

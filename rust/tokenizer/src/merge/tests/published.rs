@@ -1,4 +1,4 @@
-//! Vocabularies in use; their files are not part of the repository.
+//! Published vocabularies; their files are not part of the repository.
 
 use super::*;
 

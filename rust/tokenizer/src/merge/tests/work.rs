@@ -1,4 +1,4 @@
-//! How much work a pre-token takes, and how much memory is kept.
+//! The work that a pre-token takes, and the memory that is kept.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn assert_linear_work(models: impl IntoIterator<Item = (&'static str, Model)>) {
                 pair.encode(&text);
                 (flood, pair.buffers.steps() as f64 / text.len() as f64)
             });
-            // The first pairs of tokens are checked, and then known: less for each byte later, never more.
+            // The first pairs of tokens are checked, later ones are cached: the work per byte falls, and never rises.
             assert!(
                 ten.1 < one.1 * 1.2 && hundred.1 < ten.1 * 1.2,
                 "{name}: {one:?} {ten:?} {hundred:?}"

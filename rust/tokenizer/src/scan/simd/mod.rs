@@ -1,8 +1,8 @@
-//! The classes of 64 bytes at once, with the widest registers this machine has.
+//! Classifies 64 bytes at once, with the widest registers of this machine.
 //!
-//! This is where the workspace has `unsafe` code (but for a line of `memory`), for three reasons only: calling a function that is
-//! compiled for registers the machine was asked for first ([`Tier::of_machine`]), loading or storing a whole array by registers, and
-//! asking for memory ahead ([`prefetch::prefetch`]). Each use says why it is sound, every tier is compared with the scalar scanners over all
+//! All `unsafe` code of the workspace is here (except one line of `memory`), for three reasons only: calling a function compiled
+//! for registers whose presence was checked first ([`Tier::of_machine`]), loading or storing a whole array by registers, and
+//! prefetching ([`prefetch::prefetch`]). Each use says why it is sound, every tier is compared with the scalar scanners for all
 //! patterns, and the fuzz targets do so too.
 
 #![allow(unsafe_code)]
@@ -17,24 +17,24 @@ use super::text::Text;
 use super::window::{Ends, Windowed};
 use std::sync::OnceLock;
 
-/// How pre-tokens are found.
+/// The instruction set used to find pre-tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// Character by character: the reference, and the way on other machines.
+    /// Character by character: the reference, and the fallback on other machines.
     Scalar,
-    /// 32 bytes a register.
+    /// 32 bytes per register.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 64 bytes a register.
+    /// 64 bytes per register.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// 16 bytes a register.
+    /// 16 bytes per register.
     #[cfg(target_arch = "aarch64")]
     Neon,
 }
 
 impl Tier {
-    /// The tiers this machine can run, the fastest first.
+    /// The tiers available on this machine, the fastest first.
     #[cfg(target_arch = "x86_64")]
     pub fn available() -> Vec<Self> {
         let mut tiers = Vec::new();
@@ -52,14 +52,14 @@ impl Tier {
         tiers
     }
 
-    /// The tiers this machine can run, the fastest first.
+    /// The tiers available on this machine, the fastest first.
     #[cfg(target_arch = "aarch64")]
     pub fn available() -> Vec<Self> {
         // NEON is part of the architecture.
         vec![Self::Neon, Self::Scalar]
     }
 
-    /// The tiers this machine can run, the fastest first.
+    /// The tiers available on this machine, the fastest first.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn available() -> Vec<Self> {
         vec![Self::Scalar]
@@ -72,12 +72,12 @@ impl Tier {
         *TIER.get_or_init(|| Self::available()[0])
     }
 
-    /// Finds the ends of pre-tokens of `text` from `start` on; see [`super::window::fill`].
+    /// Finds the ends of pre-tokens of `text` from `start` on; see `window::fill`.
     #[inline]
     pub fn fill<P: Windowed>(self, text: Text<'_>, start: usize, ends: &mut Ends) -> usize {
         match self {
             Self::Scalar => scalar::<P>(text, start, ends),
-            // SAFETY: `available` names this tier only where the machine has what the function is compiled for.
+            // SAFETY: `available` returns this tier only on machines that have the instructions the function is compiled for.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { x86::fill_avx2::<P>(text, start, ends) },
             // SAFETY: as above.

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use stategpt_tokenizer as tokenizer;
-use stategpt_tokenizer::{Cutter, Fault, Ragged, Reading, Special, TokenizerError};
+use stategpt_tokenizer::{Fault, PreTokenizer, Ragged, Reading, Special, TokenizerError};
 
 use self::ids::{IdArray, Ids, array, bytes as bytes_of, id_of, text as text_of};
 use self::waiting::{wait_apart, wait_for};
@@ -205,8 +205,8 @@ impl Tokenizer {
 
     /// Bytes of a text as [`wait_for`] takes them: a short one may keep regular expressions busy, too.
     fn work(&self, bytes: usize) -> usize {
-        match self.0.model().cutter {
-            Cutter::Steps(_) if bytes >= WORTH_DETACHING => usize::MAX,
+        match self.0.model().pre_tokenizer {
+            PreTokenizer::Steps(_) if bytes >= WORTH_DETACHING => usize::MAX,
             _ => bytes,
         }
     }
@@ -250,12 +250,12 @@ impl Tokenizer {
         pattern: &str,
         special: Vec<(Bound<'_, PyAny>, u32)>,
     ) -> PyResult<Self> {
-        let cutter = Cutter::of(pattern).map_err(error)?;
+        let pre_tokenizer = PreTokenizer::of(pattern).map_err(error)?;
         let special = special
             .iter()
             .map(|(text, id)| Ok((content(text)?, *id)))
             .collect::<PyResult<Vec<(String, u32)>>>()?;
-        let work = move || tokenizer::Tokenizer::from_tiktoken(&path, cutter, &special);
+        let work = move || tokenizer::Tokenizer::from_tiktoken(&path, pre_tokenizer, &special);
         wait_apart(py, work).map(|made| Self(Arc::new(made)))
     }
 
@@ -318,7 +318,9 @@ impl Tokenizer {
     fn pieces<'t>(&self, py: Python<'_>, text: &'t Bound<'_, PyAny>) -> PyResult<Vec<&'t str>> {
         let text = utf8(text)?;
         fitting(text.as_bytes())?;
-        wait_for(py, self.work(text.len()), |stop| self.0.pieces(text, stop))
+        wait_for(py, self.work(text.len()), |stop| {
+            self.0.pre_tokens(text, stop)
+        })
     }
 
     /// How many ids `encode` gives.
@@ -536,7 +538,7 @@ impl Tokenizer {
     /// Name of the pattern (llama3's is gpt4's).
     #[getter]
     fn pattern(&self) -> String {
-        self.0.model().cutter.name()
+        self.0.model().pre_tokenizer.name()
     }
 
     /// `b3:` and the BLAKE3 of the saved form without its post-processor: equal only where all ids are equal.

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use stategpt_tokenizer::{Result, Stop, TokenizerError};
+use stategpt_tokenizer::{CancelFlag, Result, TokenizerError};
 
 use super::{WORTH_DETACHING, error};
 use crate::errors::typed;
@@ -23,9 +23,9 @@ const PATIENCE: Duration = Duration::from_millis(50);
 pub fn wait_for<T: Send>(
     py: Python<'_>,
     size: usize,
-    work: impl Fn(&Stop) -> Result<T> + Sync,
+    work: impl Fn(&CancelFlag) -> Result<T> + Sync,
 ) -> PyResult<T> {
-    let stop = Stop::default();
+    let stop = CancelFlag::default();
     if size < WORTH_DETACHING {
         return work(&stop).map_err(error);
     }
@@ -53,7 +53,7 @@ pub fn wait_for<T: Send>(
                     Err(RecvTimeoutError::Timeout) if raised.is_none() => {
                         raised = signal();
                         if raised.is_some() {
-                            stop.ask();
+                            stop.raise();
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => {}

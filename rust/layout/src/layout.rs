@@ -75,11 +75,6 @@ impl BranchLayout {
 }
 
 impl AttentionLayout<'_> {
-    /// Names the first token whose entries contradict the rules. One pass, O(N).
-    pub fn validate(&self) -> Result<(), LayoutError> {
-        crate::Runs::of(self).map(drop)
-    }
-
     /// Do the vectors fit each other and the rows?
     pub(crate) fn check_shape(&self) -> Result<(), LayoutError> {
         let tokens = self.segment_start.len();

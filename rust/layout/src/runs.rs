@@ -163,6 +163,13 @@ impl Runs {
     }
 }
 
+impl AttentionLayout<'_> {
+    /// Names the first token whose entries contradict the rules. One pass, O(N).
+    pub fn validate(&self) -> Result<(), LayoutError> {
+        Runs::of(self).map(drop)
+    }
+}
+
 /// How many tokens of `start..limit` go on from the first of them: the same branch, positions that count up.
 ///
 /// Within a row they need no other check: what holds for the first of them holds for all.

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyType};
 use stategpt_lines::{BatchReader, Expansion, LinesError};
 
 use crate::errors::{typed, typed_with};
-use crate::signals::interruptible;
+use crate::waiting::cancellable;
 
 /// Number, byte offset, content, size, whether a newline ends it.
 type LineFields<'py> = (u64, u64, Bound<'py, PyBytes>, u64, bool);
@@ -38,11 +38,11 @@ impl TextFile {
                 "this file is closed; open it again".to_owned(),
             ),
         };
-        interruptible(
+        cancellable(
             py,
-            |go_on| {
+            |flag| {
                 let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-                work(reader.as_mut().ok_or(None)?, go_on).map_err(Some)
+                work(reader.as_mut().ok_or(None)?, &|| !flag.is_raised()).map_err(Some)
             },
             on_error,
         )

@@ -167,16 +167,6 @@ pub(crate) fn filled<T: Clone>(
     Ok(made)
 }
 
-/// Default values for the tokens of one document, or an error where the memory does not suffice.
-pub fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, PackingError> {
-    filled(
-        T::default(),
-        count,
-        "a document's tokens",
-        "read its rows instead",
-    )
-}
-
 impl PackingError {
     /// A setting that breaks `rule`.
     pub fn setting(name: &'static str, value: impl ToString, rule: impl Into<String>) -> Self {

@@ -48,7 +48,7 @@ mod rows;
 mod shards;
 
 pub use batch::{Batch, NO_DOCUMENT, Piece, Scratch};
-pub use error::{PackingError, zeros};
+pub use error::PackingError;
 pub use histogram::LengthHistogram;
 pub use mixture::{Draw, Drawn, Mixture, Origin, Schedule, Source, SourceSize, WHOLE, row_shares};
 pub use packed::{PackConfig, Packed};

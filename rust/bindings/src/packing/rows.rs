@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use stategpt_packing as packing;
 use stategpt_packing::Rows;
 
-use super::error;
+use super::errors::error;
 use super::shards::TokenShards;
 
 type Vector<'py, T> = Bound<'py, PyArray1<T>>;

@@ -72,8 +72,8 @@ def test_settings_and_their_meanings_are_the_golden(capsys: pytest.CaptureFixtur
         (["plan", "llama-7b", "--utilisation", "2"], "hardware.utilisation = 2.0: must lie in (0, 1]"),
         (["run", "llama-7b"], "llama-7b is a published shape, to plan only"),
         (["run", "nope.toml"], "nope.toml does not exist. Check the path"),
-        (["run", "test_cpu", "--out", f"{__file__}/run"], f"cannot make the run folder {__file__}/run: "),
-        (["run", "test_cpu", "--out", __file__], f"cannot make the run folder {__file__}: {__file__}: File exists"),
+        (["run", "smoke_cpu", "--out", f"{__file__}/run"], f"cannot make the run folder {__file__}/run: "),
+        (["run", "smoke_cpu", "--out", __file__], f"cannot make the run folder {__file__}: {__file__}: File exists"),
         (["report", "nowhere"], "nowhere is not a folder"),
         (["explain", "nowhere"], "nowhere is not a folder"),
         (["chat", "nowhere"], "nowhere is neither a run folder"),
@@ -124,12 +124,12 @@ Runner = Callable[[object, Path], object]
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> Callable[[Runner], None]:
-    """Puts a function in the place of `stategpt.run.run`, which needs torch and minutes."""
+    """Puts a function in the place of `stategpt.pipeline.run`, which needs torch and minutes."""
 
     def put(runner: Runner) -> None:
-        module = types.ModuleType("stategpt.run")
+        module = types.ModuleType("stategpt.pipeline")
         module.run = runner  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "stategpt.run", module)
+        monkeypatch.setitem(sys.modules, "stategpt.pipeline", module)
 
     return put
 
@@ -144,9 +144,9 @@ def test_run_hands_over_the_resolved_settings(
 ) -> None:
     handed: list[tuple[object, Path]] = []
     stages(lambda config, out: handed.append((config, out)) or result())
-    assert main(["run", "tiny_cpu", "--rl.beta", ".04", "--out", "somewhere"]) == 0
+    assert main(["run", "tiny_cpu", "--rl.beta", ".05", "--out", "somewhere"]) == 0
     [(config, out)] = handed
-    assert (config.rl.beta, out) == (0.04, Path("somewhere"))  # type: ignore[attr-defined]
+    assert (config.rl.beta, out) == (0.05, Path("somewhere"))  # type: ignore[attr-defined]
     assert "r/report/index.html" in capsys.readouterr().out
 
 
@@ -212,7 +212,7 @@ def test_a_path_that_fails_is_one_line_and_nothing_reaches_the_terminal_raw(
 
 
 def test_a_nul_byte_in_the_run_folders_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "test_cpu", "--out", "a\0b"]) == 2
+    assert main(["run", "smoke_cpu", "--out", "a\0b"]) == 2
     assert capsys.readouterr().err.startswith("stategpt: cannot make the run folder 'a\\x00b'")
 
 

@@ -9,12 +9,16 @@ import pytest
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.artifacts import RunFolder, publish_folder
-from stategpt.config import Run, dump, override
-from stategpt.config.parts import PARTS
+from stategpt.config import RunConfig, dump, override
+from stategpt.config.parts import parts_of
 from stategpt.errors import ForeignArtifact
-from stategpt.run import _own
+from stategpt.pipeline import _own
 
-UP_TO_REWARD = [part for part in PARTS if part.partition("/")[0] in {"corpus", "tokenizer", "base", "sft", "rankings"}]
+UP_TO_REWARD = [
+    part
+    for part in parts_of(RunConfig())
+    if part.partition("/")[0] in {"corpus", "tokenizer", "base", "sft", "rankings"}
+]
 UP_TO_REWARD += ["reward/model", "reward/evaluation"]
 
 
@@ -22,16 +26,16 @@ def _folder(root: Path, parts: list[str]) -> RunFolder:
     """A run folder of the default job that holds these parts, empty ones."""
     folder = RunFolder(root)
     root.mkdir()
-    folder.config.write_text(dump(Run()))
+    folder.config.write_text(dump(RunConfig()))
     for part in parts:
         name = f"{part}/step-000003" if part.endswith("checkpoints") else part
         publish_folder(root / name, lambda temporary: None, kind="part")
     return folder
 
 
-def _change(folder: RunFolder, changes: Mapping[str, Any]) -> Run:
+def _change(folder: RunFolder, changes: Mapping[str, Any]) -> RunConfig:
     """Takes the settings or raises; returns the run of the folder."""
-    changed = override(Run(), changes)
+    changed = override(RunConfig(), changes)
     assert _own(changed, folder) is False
     assert folder.config.read_text() == dump(changed)
     return changed
@@ -41,7 +45,7 @@ def _change(folder: RunFolder, changes: Mapping[str, Any]) -> Run:
     "changes",
     [
         {"rl.beta": 0.2},
-        {"rl.optim.learning_rate": 1e-4, "rl.low_beta": 0.0},
+        {"rl.optim.learning_rate": 1e-4, "rl.extra_betas": ()},
         {"rl.max_kl": 5.0, "evaluate.frontier_prompts": 8},
         {"evaluate.best_of": (2,), "evaluate.comparison_prompts": 10},
         {"gates.rl_kl": 3.0},
@@ -71,14 +75,14 @@ def test_what_decided_a_finished_part_is_refused_naming_what_to_delete(
     folder = _folder(tmp_path / "run", [p for p in UP_TO_REWARD if not p.endswith("checkpoints")])
     before = folder.config.read_bytes()
     with pytest.raises(ForeignArtifact, match=rf"{key} was .*, now {value}\. .*to make it again: {stages}\.$"):
-        _own(override(Run(), {key: value, "rl.beta": 0.3}), folder)
+        _own(override(RunConfig(), {key: value, "rl.beta": 0.3}), folder)
     assert folder.config.read_bytes() == before
 
 
 def test_only_the_settings_that_are_locked_are_named(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "run", ["corpus", "tokenizer", "base/model"])
     with pytest.raises(ForeignArtifact) as refused:
-        _own(override(Run(), {"seed": 3, "sft.epochs": 2.0, "name": "other"}), folder)
+        _own(override(RunConfig(), {"seed": 3, "sft.epochs": 2.0, "name": "other"}), folder)
     assert "seed was 0, now 3" in str(refused.value)
     assert "epochs" not in str(refused.value)
     assert "name was" not in str(refused.value)
@@ -97,8 +101,8 @@ def test_tie_below_may_change_until_rankings_are_published(tmp_path: Path) -> No
 
 def test_a_partly_trained_stage_locks_its_settings_and_says_so(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "run", [*UP_TO_REWARD, "rl/checkpoints"])
-    with pytest.raises(ForeignArtifact, match=r"rl\.beta was 0\.8, now 0\.2\. rl is partly trained\. .*again: rl\.$"):
-        _own(override(Run(), {"rl.beta": 0.2}), folder)
+    with pytest.raises(ForeignArtifact, match=r"rl\.beta was 0\.1, now 0\.2\. rl is partly trained\. .*again: rl\.$"):
+        _own(override(RunConfig(), {"rl.beta": 0.2}), folder)
     with pytest.raises(ForeignArtifact, match=r"evaluate\.frontier_prompts was 192, now 8\. rl is partly trained"):
-        _own(override(Run(), {"evaluate.frontier_prompts": 8}), folder)
-    _change(folder, {"rl.checkpoint_every_steps": 1, "evaluate.best_of": (2,), "rl.low_beta": 0.0})
+        _own(override(RunConfig(), {"evaluate.frontier_prompts": 8}), folder)
+    _change(folder, {"rl.checkpoint_every_steps": 1, "evaluate.best_of": (2,), "rl.extra_betas": ()})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stategpt.config import Run, plan
+from stategpt.config import RunConfig, plan
 from stategpt.shown_fields import documented, field_docs, short_repr
 
 ROOMS = (
@@ -25,7 +25,7 @@ ROOMS = (
     "stategpt.generate",
     "stategpt.model",
     "stategpt.ops",
-    "stategpt.run",
+    "stategpt.pipeline",
     "stategpt.train",
 )
 MOST_CHARACTERS = 1000
@@ -117,16 +117,16 @@ def test_a_repr_is_short_whatever_the_fields_hold(values: Any, shown: str) -> No
 def test_reprs_of_the_largest_public_objects_stay_below_a_kilobyte() -> None:
     torch = pytest.importorskip("torch")
     from stategpt.config.toml import resolve
-    from stategpt.data import Layout
     from stategpt.generate import Completion
     from stategpt.ops import TensorLayout
+    from stategpt.packing import Layout
     from stategpt.train import Loss
 
     ids, probabilities = np.zeros(5000, dtype=np.uint32), np.zeros(5000, dtype=np.float32)
     held = [
-        Run(),
-        plan(Run()),
-        resolve(Run(), {"model.depth": 9}),
+        RunConfig(),
+        plan(RunConfig()),
+        resolve(RunConfig(), {"model.depth": 9}),
         Completion(0, 1, ids, probabilities, True, "end", "word " * 5000),
         TensorLayout.of(Layout.packed([[5000]], 5000)),
         Loss(torch.zeros(5000)),

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.data.layout import Layout
+from stategpt.packing.layout import Layout
 
 Int32Array = NDArray[np.int32]
 MEAN_DOCUMENT_TOKENS = 1000

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from stategpt.config import CONTROL_TOKENS, GPTConfig
-from stategpt.data import Layout, Tokenizer
 from stategpt.generate import Engine
 from stategpt.model import GPT, autocast
 from stategpt.ops import TensorLayout, cross_entropy
+from stategpt.packing import Layout
+from stategpt.tokenizer import Tokenizer
 
 ROWS, ROW_TOKENS = 8, 128
 TOKENS = ROWS * ROW_TOKENS

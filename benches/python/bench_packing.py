@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stategpt.data import Document, Loader, Mixture, Shards, Tokenizer, pack, write_shards
+from stategpt.data import write_shards
+from stategpt.packing import Loader, Mixture, Shards, TokenizedDocument, pack
+from stategpt.tokenizer import Tokenizer
 
 DOCUMENTS, ROW_TOKENS, BATCH_ROWS = 50_000, 2048, 16
 TOK = Tokenizer.train(["abc"], vocab_size=258, special_tokens=["<|endoftext|>", "<|pad|>"])
@@ -33,19 +35,19 @@ def rows_piece_by_piece(lengths: np.ndarray) -> int:
 
 
 @pytest.fixture(scope="module")
-def documents() -> list[Document]:
+def documents() -> list[TokenizedDocument]:
     rng = np.random.default_rng(0)
     lengths = rng.lognormal(5.0, 1.2, DOCUMENTS).astype(int)
     ids = rng.integers(2, 258, lengths.sum(), dtype=np.uint32)
-    return [Document(part) for part in np.split(ids, np.cumsum(lengths)[:-1])]
+    return [TokenizedDocument(part) for part in np.split(ids, np.cumsum(lengths)[:-1])]
 
 
 @pytest.fixture(scope="module")
-def shards(documents: list[Document], tmp_path_factory: pytest.TempPathFactory) -> Shards:
+def shards(documents: list[TokenizedDocument], tmp_path_factory: pytest.TempPathFactory) -> Shards:
     return write_shards(documents, TOK, tmp_path_factory.mktemp("bench") / "data")
 
 
-def test_write(benchmark, documents: list[Document], tmp_path: Path) -> None:
+def test_write(benchmark, documents: list[TokenizedDocument], tmp_path: Path) -> None:
     written = benchmark.pedantic(write_shards, (documents, TOK, tmp_path / "data"), rounds=3)
     benchmark.extra_info["tokens_per_s"] = written.num_tokens / benchmark.stats.stats.median
 
@@ -56,7 +58,7 @@ def test_verify(benchmark, shards: Shards) -> None:
     benchmark.extra_info["bytes_per_s"] = bytes_read / benchmark.stats.stats.median
 
 
-def test_plan(benchmark, shards: Shards, documents: list[Document]) -> None:
+def test_plan(benchmark, shards: Shards, documents: list[TokenizedDocument]) -> None:
     packed = benchmark.pedantic(pack, (shards, ROW_TOKENS), rounds=10)
     assert len(packed) == rows_piece_by_piece(np.array([len(document.ids) for document in documents]))
     benchmark.extra_info["documents_per_s"] = DOCUMENTS / benchmark.stats.stats.median

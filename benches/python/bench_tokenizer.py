@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stategpt.data.tokenizer import Tokenizer
+from stategpt.tokenizer.tokenizer import Tokenizer
 
 Benchmark = Callable[..., Any]
 

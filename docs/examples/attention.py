@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from stategpt.data import Layout
 from stategpt.kernels.attention.blockwise import tiles
 from stategpt.ops import TensorLayout, attention
+from stategpt.packing import Layout
 
 TOKENS, BLOCK, PIXELS = 256, 16, 300
 FULL, MASKED, SEEN, LINE = "#2f6db5", "#dce8f5", "#8fb6de", "#c9d3de"

@@ -21,9 +21,7 @@ def saved(folder: Path) -> Path:
     text = "Return the length of the list, or None if it is empty."
     tok = sg.Tokenizer.train([text], vocab_size=300, special_tokens=CONTROL_TOKENS)
     torch.manual_seed(0)
-    shape = sg.GPTConfig(
-        vocab_size=tok.vocab_size, depth=2, width=64, heads=4, kv_heads=2, head_width=16, hidden_width=128
-    )
+    shape = sg.GPTConfig(vocab_size=tok.vocab_size, depth=2, width=64, heads=4, kv_heads=2, head_dim=16, mlp_width=128)
     sg.GPT(shape).save_pretrained(folder, tok)
     return folder
 

@@ -5,7 +5,7 @@ import json
 import textwrap
 
 import stategpt as sg
-from stategpt.data import Control
+from stategpt.tokenizer import Control
 
 # A corpus: any strings (documents) or Paths (files); an iterator will do, texts are not kept.
 documents = [inspect.getsource(module) for module in (inspect, json, textwrap)]

@@ -22,7 +22,7 @@ with tempfile.TemporaryDirectory() as folder:
     loader = sg.Loader(rows, batch_rows=8)
 
     torch.manual_seed(0)
-    shape = {"depth": 2, "width": 64, "heads": 2, "kv_heads": 1, "head_width": 32, "hidden_width": 128}
+    shape = {"depth": 2, "width": 64, "heads": 2, "kv_heads": 1, "head_dim": 32, "mlp_width": 128}
     model = sg.GPT(sg.GPTConfig(vocab_size=tok.vocab_size, context_tokens=64, **shape))
     # Not `model.parameters()`: the embedding and the last norm want learning rates of their own.
     optimizer = torch.optim.AdamW(model.parameter_groups(lr=3e-3, weight_decay=0.1))

@@ -21,18 +21,16 @@ from stategpt.artifacts import publish_folder, read_manifest, write_lineage
 from stategpt.config import GPTConfig, OptimConfig
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.config.toml import dump
-from stategpt.recipes import test_cpu
+from stategpt.recipes import smoke_cpu
 from stategpt.train.checkpoint import LoopState, save_checkpoint
-from stategpt.train.optim import adamw
+from stategpt.train.optimizers import build_optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "b3:" + 64 * "0"
 TEXTS = [
     f"Document {number} says: it's {number * 37} o'clock.\n\tdef f(x): return x + {number}\n" for number in range(40)
 ]
-SHAPE = GPTConfig(
-    vocab_size=320, depth=1, width=16, heads=2, kv_heads=1, head_width=8, hidden_width=16, context_tokens=32
-)
+SHAPE = GPTConfig(vocab_size=320, depth=1, width=16, heads=2, kv_heads=1, head_dim=8, mlp_width=16, context_tokens=32)
 
 _place = Path()
 
@@ -48,11 +46,11 @@ def set_place(folder: Path) -> None:
     _place = folder
 
 
-def trained() -> tuple[sg.GPT, torch.optim.AdamW]:
+def trained() -> tuple[sg.GPT, torch.optim.Optimizer]:
     """A model and its optimizer after one step."""
     torch.manual_seed(0)
     model = sg.GPT(SHAPE)
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2))
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2))
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()
@@ -76,7 +74,7 @@ def make_all() -> None:
     publish_folder(at("published"), lambda folder: copy_into(at("model"), folder), kind="model")
     save_checkpoint(at("checkpoints"), model, optimizer, LoopState(step=2, tokens=20), CONFIG)
     save_checkpoint(at("checkpoints"), model, optimizer, LoopState(step=3, tokens=30), CONFIG)
-    at("run.toml").write_text(dump(test_cpu()), encoding="utf-8")
+    at("run.toml").write_text(dump(smoke_cpu()), encoding="utf-8")
     write_run_folder = runpy.run_path(str(ROOT / "tests" / "report" / "run_folder.py"))["write_run_folder"]
     write_run_folder(at("run"))
     write_lineage(at("run")) if not at("run/lineage.json").exists() else None
@@ -91,12 +89,12 @@ def finished_run() -> Path:
     return folder
 
 
-def small_run() -> sg.Run:
+def small_run() -> sg.RunConfig:
     """The smallest recipe on the corpus that the tests write."""
     corpus = at("corpus")
     if not corpus.exists():
         runpy.run_path(str(ROOT / "tests" / "small_corpus.py"))["write_small_corpus"](corpus)
-    recipe = test_cpu(str(corpus))
+    recipe = smoke_cpu(str(corpus))
     # Long enough that its samples can be ranked.
     return replace(recipe, pretrain=replace(recipe.pretrain, tokens=60 * 4 * 128), rl=replace(recipe.rl, steps=2))
 

@@ -23,61 +23,77 @@ if TYPE_CHECKING:
     from stategpt import generate as generate
     from stategpt import model as model
     from stategpt import ops as ops
+    from stategpt import packing as packing
     from stategpt import recipes as recipes
     from stategpt import stages as stages
+    from stategpt import tokenizer as tokenizer
     from stategpt import train as train
     from stategpt.config import GPTConfig as GPTConfig
-    from stategpt.config import Run as Run
-    from stategpt.data import AnyTokenizer as AnyTokenizer
-    from stategpt.data import Batch as Batch
-    from stategpt.data import Document as Document
-    from stategpt.data import Layout as Layout
-    from stategpt.data import Loader as Loader
-    from stategpt.data import Mixture as Mixture
-    from stategpt.data import Ragged as Ragged
+    from stategpt.config import RunConfig as RunConfig
     from stategpt.data import Rankings as Rankings
-    from stategpt.data import Row as Row
-    from stategpt.data import Shards as Shards
-    from stategpt.data import StreamDecoder as StreamDecoder
-    from stategpt.data import Tokenizer as Tokenizer
-    from stategpt.data import pack as pack
+    from stategpt.data import ranking_batches as ranking_batches
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
     from stategpt.model import GPT as GPT
     from stategpt.model import RewardModel as RewardModel
-    from stategpt.run import run as run
+    from stategpt.packing import Batch as Batch
+    from stategpt.packing import Layout as Layout
+    from stategpt.packing import Loader as Loader
+    from stategpt.packing import Mixture as Mixture
+    from stategpt.packing import Row as Row
+    from stategpt.packing import Shards as Shards
+    from stategpt.packing import TokenizedDocument as TokenizedDocument
+    from stategpt.packing import pack as pack
+    from stategpt.pipeline import run as run
+    from stategpt.tokenizer import AnyTokenizer as AnyTokenizer
+    from stategpt.tokenizer import Ragged as Ragged
+    from stategpt.tokenizer import StreamDecoder as StreamDecoder
+    from stategpt.tokenizer import Tokenizer as Tokenizer
 
-_ROOM_OF = {
-    "AnyTokenizer": "data",
-    "Batch": "data",
-    "Document": "data",
+_PACKAGE_OF = {
+    "AnyTokenizer": "tokenizer",
+    "Batch": "packing",
     "Engine": "generate",
     "GPT": "model",
     "GPTConfig": "config",
-    "Layout": "data",
-    "Loader": "data",
-    "Mixture": "data",
-    "Ragged": "data",
+    "Layout": "packing",
+    "Loader": "packing",
+    "Mixture": "packing",
+    "Ragged": "tokenizer",
     "Rankings": "data",
     "RewardModel": "model",
-    "Row": "data",
-    "Run": "config",
-    "Shards": "data",
-    "StreamDecoder": "data",
-    "Tokenizer": "data",
-    "pack": "data",
-    "run": "run",
+    "Row": "packing",
+    "RunConfig": "config",
+    "Shards": "packing",
+    "StreamDecoder": "tokenizer",
+    "TokenizedDocument": "packing",
+    "Tokenizer": "tokenizer",
+    "pack": "packing",
+    "ranking_batches": "data",
+    "run": "pipeline",
     "write_shards": "data",
 }
-_MODULES = ("config", "data", "errors", "evaluate", "generate", "model", "ops", "recipes", "stages", "train")
-_NEED_TORCH = ("generate", "model", "run")
+_MODULES = (
+    "config",
+    "data",
+    "errors",
+    "evaluate",
+    "generate",
+    "model",
+    "ops",
+    "packing",
+    "recipes",
+    "stages",
+    "tokenizer",
+    "train",
+)
+_NEED_TORCH = ("generate", "model", "pipeline")
 
 __version__ = "0.1.0"
 __all__ = [
     "GPT",
     "AnyTokenizer",
     "Batch",
-    "Document",
     "Engine",
     "GPTConfig",
     "Layout",
@@ -87,9 +103,10 @@ __all__ = [
     "Rankings",
     "RewardModel",
     "Row",
-    "Run",
+    "RunConfig",
     "Shards",
     "StreamDecoder",
+    "TokenizedDocument",
     "Tokenizer",
     "config",
     "data",
@@ -99,9 +116,12 @@ __all__ = [
     "model",
     "ops",
     "pack",
+    "packing",
+    "ranking_batches",
     "recipes",
     "run",
     "stages",
+    "tokenizer",
     "train",
     "write_shards",
 ]
@@ -110,12 +130,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"stategpt.{name}")
-    room = _ROOM_OF.get(name)
-    if room is None:
+    package = _PACKAGE_OF.get(name)
+    if package is None:
         raise AttributeError(f"module 'stategpt' has no attribute {name!r}")
-    if room in _NEED_TORCH:
+    if package in _NEED_TORCH:
         require("torch", f"stategpt.{name}")
-    value = getattr(importlib.import_module(f"stategpt.{room}"), name)
+    value = getattr(importlib.import_module(f"stategpt.{package}"), name)
     globals()[name] = value
     return value
 

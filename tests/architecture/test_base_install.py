@@ -50,7 +50,7 @@ batch.layout.validate()
 assert batch.tokens.shape == (128,)
 ranked = [{"text": "good", "rank": 1}, {"text": "bad", "rank": 2}]
 rankings = sg.Rankings.read([{"id": "a", "prompt": "why?", "completions": ranked}])
-assert rankings.batches(tok)[0].pairs.tolist() == [[0, 1]]
+assert sg.ranking_batches(rankings, tok)[0].pairs.tolist() == [[0, 1]]
 print("works")
 """
     assert run(BLOCK_EXTRAS + code, tmp_path) == "works\n"
@@ -89,7 +89,7 @@ except sg.errors.MissingExtra as error:
 
 
 def test_public_packages_are_there_at_the_first_touch_and_the_light_ones_without_torch(tmp_path: Path) -> None:
-    for name in ("data.read_documents", "train", "stages", "evaluate.win_rate", "recipes.tiny_cpu", "config.Run"):
+    for name in ("data.read_documents", "train", "stages", "evaluate.win_rate", "recipes.tiny_cpu", "config.RunConfig"):
         assert run(f"import stategpt as sg; print(sg.{name} is not None)", tmp_path) == "True\n"
     code = "import sys, stategpt as sg; sg.data, sg.train, sg.stages, sg.config; print('torch' in sys.modules)"
     assert run(code, tmp_path) == "False\n"

@@ -17,18 +17,21 @@ KERNELS = ROOT / "triton_kernels"
 FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("__init__", "__main__"),
     ("cli",),
-    ("run",),
+    ("pipeline",),
     ("stages",),
     ("report",),
     ("evaluate",),
     ("train", "generate"),
     ("model",),
     ("data", "ops"),
+    ("tokenizer", "packing"),
     ("artifacts",),
     ("recipes",),
     ("config", "kernels"),
-    ("_native", "json_reader"),
-    ("files", "arguments", "extras", "quantities", "shown_fields", "visible_text"),
+    ("progress",),
+    ("overall",),
+    ("_native", "json_reader", "lazy_names"),
+    ("files", "arguments", "extras", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -49,15 +52,21 @@ WITHOUT_TORCH = (
     "config",
     "recipes",
     "artifacts",
+    "tokenizer",
+    "packing",
     "data",
     "report",
+    "progress",
+    "overall",
+    "randomness",
+    "lazy_names",
 )
 
 # But for the files whose job it is: they ask for the library when it is used, and say what to install.
 LIBRARY_OF = {"hf_library.py": "tokenizers", "tensors.py": "torch"}
 # `Batch.torch(device)` gives the layout as `ops.TensorLayout`. A method of a batch is where users look for it, and the
 # batch cannot be of a room above: this file reaches the room beside its own, when it is called.
-REACHES_BESIDE = {("data", "tensors.py"): "ops"}
+REACHES_BESIDE = {("packing", "tensors.py"): "ops"}
 
 CRATE_FLOORS = (("bindings",), ("pipeline",), ("tokenizer", "packing", "ranking"), ("storage",))
 

@@ -142,17 +142,19 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch", reason="a model needs torch")
     from stategpt import recipes
     from stategpt.config import CONTROL_TOKENS, dump, override
-    from stategpt.data import Tokenizer, build_python_library, write_library
+    from stategpt.data.corpus import write_corpus
+    from stategpt.data.sources import build_corpus
     from stategpt.model import GPT
+    from stategpt.tokenizer import Tokenizer
 
     folder = tmp_path_factory.mktemp("run")
     sources = tmp_path_factory.mktemp("sources")
     for number in range(8):
         text = SOURCE.replace("rectangle", f"rectangle of kind {number}").replace("a thing", f"thing {number}")
         (sources / f"module_{number}.py").write_text(text, encoding="utf-8")
-    run = override(recipes.test_cpu(str(sources)), {"tokenizer.vocab_size": 300})
+    run = override(recipes.smoke_cpu(str(sources)), {"tokenizer.vocab_size": 300})
     (folder / "run.toml").write_text(dump(run), encoding="utf-8")
-    write_library(build_python_library(run.corpus), folder / "corpus")
+    write_corpus(build_corpus(run.corpus), folder / "corpus")
     for stage in ("base", "rl"):
         model = folder / stage / "model"
         model.mkdir(parents=True)

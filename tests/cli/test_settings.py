@@ -6,7 +6,7 @@ import pytest
 
 from stategpt import recipes
 from stategpt.cli.settings import default_out, find_run, run_folder, split_settings
-from stategpt.config import Run, dump
+from stategpt.config import RunConfig, dump
 from stategpt.errors import ConfigError
 
 
@@ -37,9 +37,9 @@ def test_setting_without_value_is_refused() -> None:
 
 
 def test_a_recipe_a_file_and_a_folder_are_found(tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text(dump(recipes.test_cpu()), encoding="utf-8")
-    assert find_run("tiny_cpu", {}).run == Run()
-    assert find_run(str(tmp_path / "run.toml"), {}).run == recipes.test_cpu()
+    (tmp_path / "run.toml").write_text(dump(recipes.smoke_cpu()), encoding="utf-8")
+    assert find_run("tiny_cpu", {}).run == recipes.tiny_cpu()
+    assert find_run(str(tmp_path / "run.toml"), {}).run == recipes.smoke_cpu()
     assert find_run(str(tmp_path), {"rl.steps": "9"}).run.rl.steps == 9
 
 
@@ -71,8 +71,8 @@ def test_a_run_without_a_name_is_called_as_its_file(tmp_path: Path) -> None:
 
 
 def test_run_goes_to_the_named_folder_or_below_runs(tmp_path: Path) -> None:
-    assert default_out("tiny_cpu", Run(name="mine")) == Path("runs/mine")
-    assert default_out(str(tmp_path), Run()) == tmp_path
+    assert default_out("tiny_cpu", RunConfig(name="mine")) == Path("runs/mine")
+    assert default_out(str(tmp_path), RunConfig()) == tmp_path
 
 
 def test_folder_of_a_run_has_a_run_toml(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from stategpt.cli import main
-from stategpt.cli.token_chips import show_tokens
+from stategpt.cli.token_view import show_tokens
 from stategpt.config import CONTROL_TOKENS
 
 pytest.importorskip("stategpt._native", reason="the extension is not built")
-from stategpt.data import Tokenizer
-from stategpt.data.inspection import longest_tokens
+from stategpt.tokenizer import Tokenizer
+from stategpt.tokenizer.inspection import longest_tokens
 
 TEXT = "def add(first, second):\n    return first + second\n" * 20
 

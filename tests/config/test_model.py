@@ -25,7 +25,7 @@ def test_config_is_frozen() -> None:
     ("change", "message"),
     [
         ({"kv_heads": 2}, r"model\.kv_heads = 2: must divide heads = 3"),
-        ({"head_width": 63}, r"model\.head_width = 63: must be even"),
+        ({"head_dim": 63}, r"model\.head_dim = 63: must be even"),
         ({"depth": 0}, r"model\.depth = 0: must be above 0"),
     ],
 )
@@ -41,8 +41,8 @@ shapes = st.builds(
         width=16,
         heads=groups * kv,
         kv_heads=kv,
-        head_width=2 * half,
-        hidden_width=hidden,
+        head_dim=2 * half,
+        mlp_width=hidden,
         qk_norm=qk,
         tied_embeddings=tied,
         attention_bias=bias,
@@ -61,10 +61,10 @@ shapes = st.builds(
 
 @given(shapes)
 def test_parameters_are_the_sum_of_the_matrices_written_out(model: GPTConfig) -> None:
-    query, kv = model.heads * model.head_width, model.kv_heads * model.head_width
+    query, kv = model.heads * model.head_dim, model.kv_heads * model.head_dim
     block = [(model.width, query), (model.width, kv), (model.width, kv), (query, model.width)]
-    block += [(model.width, model.hidden_width)] * 2 + [(model.hidden_width, model.width)]
-    block += [(model.width, 1)] * 2 + [(model.head_width, 1)] * (2 if model.qk_norm else 0)
+    block += [(model.width, model.mlp_width)] * 2 + [(model.mlp_width, model.width)]
+    block += [(model.width, 1)] * 2 + [(model.head_dim, 1)] * (2 if model.qk_norm else 0)
     block += [(query, 1), (kv, 1), (kv, 1)] if model.attention_bias else []
     tables = 1 if model.tied_embeddings else 2
     written_out = tables * model.vocab_size * model.width + model.depth * sum(a * b for a, b in block) + model.width
@@ -75,7 +75,7 @@ def test_parameters_equal_the_real_model() -> None:
     pytest.importorskip("torch", reason="the model needs torch")
     from stategpt.model import GPT
 
-    small = replace(GPTConfig(), vocab_size=300, width=32, heads=4, kv_heads=2, head_width=8, hidden_width=48)
+    small = replace(GPTConfig(), vocab_size=300, width=32, heads=4, kv_heads=2, head_dim=8, mlp_width=48)
     for change in (
         {},
         {"tied_embeddings": False},

@@ -11,19 +11,26 @@ import pytest
 
 from stategpt import recipes
 from stategpt.cli.plan_text import run_text
-from stategpt.config import CONTROL_TOKENS, GPTConfig, Run, override, plan
-from stategpt.config.material import PATTERNS
-from stategpt.config.planner import Assumptions, exportability, training_bytes
+from stategpt.config import CONTROL_TOKENS, GPTConfig, RunConfig, override, plan
+from stategpt.config.corpus import PATTERNS
+from stategpt.config.planner import Assumptions, Plan, exportability, training_bytes
 from stategpt.config.presets import Hardware
 from stategpt.config.schema import setting_types
+from stategpt.config.stage_names import STAGES
 from stategpt.config.toml import resolve
-from stategpt.data import Tokenizer
+from stategpt.data.sources import expected_corpus
 from stategpt.errors import ConfigError
-from stategpt.run import STEPS
+from stategpt.tokenizer import Tokenizer
+
+
+def planned_recipe(name: str) -> Plan:
+    """The plan of a recipe with what its source expects of the corpus, as the command line prints it."""
+    run = recipes.RECIPES[name]()
+    return plan(run, Assumptions().expecting(expected_corpus(run.corpus)))
 
 
 def test_tiny_cpu_in_numbers() -> None:
-    planned = plan(recipes.tiny_cpu())
+    planned = planned_recipe("tiny_cpu")
     assert (planned.parameters, planned.embedding_parameters) == (1_967_808, 786_432)
     by_name = {stage.name: stage for stage in planned.stages}
     assert by_name["pretrain"].steps == 1026
@@ -36,7 +43,7 @@ def test_tiny_cpu_in_numbers() -> None:
 
 
 def test_estimates_are_near_measured_seconds() -> None:
-    seconds = {stage.name: stage.seconds for stage in plan(recipes.tiny_cpu()).stages}
+    seconds = {stage.name: stage.seconds for stage in planned_recipe("tiny_cpu").stages}
     measured = {"pretrain": 160, "sft": 34, "reward": 20, "rl": 65}
     for name, value in measured.items():
         assert seconds[name] == pytest.approx(value, rel=0.35), name
@@ -44,55 +51,67 @@ def test_estimates_are_near_measured_seconds() -> None:
 
 @pytest.mark.parametrize(("name", "lowest_s", "highest_s"), [("tiny_cpu", 300, 1200), ("small_cpu", 1800, 5400)])
 def test_recipes_plan_the_time_they_promise(name: str, lowest_s: int, highest_s: int) -> None:
-    assert lowest_s < plan(recipes.RECIPES[name]()).seconds < highest_s
+    assert lowest_s < planned_recipe(name).seconds < highest_s
 
 
 def test_totals_are_those_of_the_stages() -> None:
-    planned = plan(Run())
+    planned = plan(RunConfig())
     assert planned.flops == pytest.approx(sum(stage.flops for stage in planned.stages))
     assert planned.memory_bytes == max(stage.memory_bytes for stage in planned.stages) < 3e9
 
 
 def test_a_faster_machine_only_changes_seconds() -> None:
-    slow, fast = plan(Run()), plan(Run(), Assumptions(train_flops_per_s=9e11, sample_flops_per_s=1.8e11))
+    slow, fast = plan(RunConfig()), plan(RunConfig(), Assumptions(train_flops_per_s=9e11, sample_flops_per_s=1.8e11))
     assert fast.flops == slow.flops
     trained = [(a.seconds, b.seconds) for a, b in zip(slow.stages, fast.stages, strict=True) if a.steps]
     assert all(a == pytest.approx(10 * b) for a, b in trained)
 
 
 def test_second_policy_is_planned_only_when_asked_for() -> None:
-    assert "rl, low beta" in [stage.name for stage in plan(Run()).stages]
-    without = override(Run(), {"rl.low_beta": 0.0})
-    assert "rl, low beta" not in [stage.name for stage in plan(without).stages]
+    more = override(RunConfig(), {"rl.extra_betas": (0.04,)})
+    assert "rl/beta_0.04" in [stage.name for stage in plan(more).stages]
+    assert "rl/beta_0.04" not in [stage.name for stage in plan(RunConfig()).stages]
 
 
 def test_every_policy_is_planned_and_answers_in_the_comparison() -> None:
-    one, three = plan(override(Run(), {"rl.seeds": 1})), plan(override(Run(), {"rl.seeds": 3}))
+    one, three = plan(RunConfig()), plan(override(RunConfig(), {"rl.seeds": 3}))
     assert [stage.name for stage in three.stages if stage.name.startswith("rl")] == [
-        "rl", "rl, seed 1", "rl, seed 2", "rl, low beta",
+        "rl", "rl/seed_1", "rl/seed_2",
     ]  # fmt: skip
     of_rl = next(stage for stage in one.stages if stage.name == "rl")
     more = three.stages[-1].seconds - one.stages[-1].seconds
     assert three.seconds - one.seconds == pytest.approx(2 * of_rl.seconds + more)
     assert more > 0
-    assert {name for step in STEPS for name in step.planned} >= {stage.name for stage in three.stages}
+    assert {stage.name for stage in STAGES} == {stage.name.partition("/")[0] for stage in three.stages}
     with pytest.raises(ConfigError, match=r"rl\.seeds = 17: must be at most 16"):
-        override(Run(), {"rl.seeds": 17})
+        override(RunConfig(), {"rl.seeds": 17})
 
 
 def test_minibatches_add_optimizer_steps_and_save_memory() -> None:
-    one = next(stage for stage in plan(Run()).stages if stage.name == "rl")
-    four = next(stage for stage in plan(override(Run(), {"rl.minibatches": 4})).stages if stage.name == "rl")
+    one = next(stage for stage in plan(RunConfig()).stages if stage.name == "rl")
+    four = next(stage for stage in plan(override(RunConfig(), {"rl.minibatches": 4})).stages if stage.name == "rl")
     assert four.steps == 4 * one.steps
     assert four.memory_bytes < one.memory_bytes
-    small = override(Run(), {"rl.micro_batch_completions": 8})
+    small = override(RunConfig(), {"rl.micro_batch_completions": 8})
     assert next(stage for stage in plan(small).stages if stage.name == "rl").memory_bytes < four.memory_bytes
 
 
 def test_training_memory_counts_sixteen_bytes_a_weight_and_frozen_copies() -> None:
     model = GPTConfig()
-    assert training_bytes(model, 0) == 16 * model.parameters
-    assert training_bytes(model, 0, frozen_models=2) == 24 * model.parameters
+    assert training_bytes(model, "adamw", 0) == 16 * model.parameters
+    assert training_bytes(model, "adamw", 0, frozen_models=2) == 24 * model.parameters
+
+
+def test_the_plan_counts_the_state_of_the_chosen_optimizer() -> None:
+    """SGD keeps one number a weight where AdamW keeps two."""
+    run = RunConfig()
+    for stage in ("pretrain", "sft", "reward", "rl"):
+        sgd = override(run, {f"{stage}.optim.optimizer": "sgd"})
+        before, after = ({s.name: s.memory_bytes for s in plan(r).stages} for r in (run, sgd))
+        assert before[stage] - after[stage] == 4 * run.model.parameters
+        assert {name for name in before if before[name] != after[name]} == {
+            n for n in before if n.split(",")[0] == stage
+        }
 
 
 @pytest.mark.parametrize(
@@ -116,7 +135,7 @@ def test_planned_architecture_is_the_one_that_is_saved(pattern: str, tmp_path: P
 
     tok = Tokenizer.train(["to be or not to be"], 280, pattern=pattern, special_tokens=CONTROL_TOKENS)
     for switches in ({}, {"qk_norm": False}, {"qk_norm": False, "attention_bias": True}):
-        config = GPTConfig(vocab_size=280, depth=1, width=8, hidden_width=8, **switches)
+        config = GPTConfig(vocab_size=280, depth=1, width=8, mlp_width=8, **switches)
         GPT(config).save_pretrained(tmp_path, tok)
         saved = json.loads((tmp_path / "config.json").read_text())
         assert saved["architectures"] == [exportability(config).architecture]
@@ -137,15 +156,16 @@ def test_assumptions_must_be_above_zero() -> None:
 
 
 def test_a_corpus_nobody_looked_at_is_not_priced() -> None:
-    own = override(Run(), {"corpus.kind": "files", "corpus.paths": "some/folder"})
-    planned = plan(own)
-    assert planned.unknown == ("corpus", "sft")
+    planned = plan(RunConfig())
+    assert planned.unknown == ("prepare", "sft")
     assert [stage.seconds for stage in planned.stages if not stage.known] == [0.0, 0.0]
     assert planned.assumptions.sft_pairs == 0
-    told = plan(own, Assumptions(sft_pairs=100, corpus_s=5.0))
+    told = plan(RunConfig(), Assumptions(sft_pairs=100, corpus_s=5.0))
     assert told.unknown == ()
     assert told.stages[2].tokens == 3500 == 100 * 35
-    assert plan(Run()).unknown == ()
+    assert planned_recipe("tiny_cpu").unknown == ()
+    set_by_hand = Assumptions(sft_pairs=7, corpus_s=1.0)
+    assert set_by_hand.expecting({"conversations": 5.0, "seconds": 2.0}) == set_by_hand
 
 
 ABSURD = (
@@ -161,7 +181,7 @@ def test_every_setting_takes_or_refuses_every_absurd_value_with_a_typed_error() 
     for key in setting_types():
         for value in ABSURD:
             try:
-                resolved = resolve(Run(), {key: value})
+                resolved = resolve(RunConfig(), {key: value})
                 assert run_text(plan(resolved.run), resolved)
                 planned += 1
             except ConfigError as error:
@@ -176,7 +196,7 @@ def test_pairs_of_absurd_values_are_planned_or_refused() -> None:
     for _ in range(1500):
         changes = {key: draw.choice(ABSURD) for key in draw.sample(keys, draw.choice((2, 3)))}
         try:
-            resolved = resolve(Run(), changes)
+            resolved = resolve(RunConfig(), changes)
             assert run_text(plan(resolved.run), resolved)
         except ConfigError:
             pass
@@ -185,14 +205,14 @@ def test_pairs_of_absurd_values_are_planned_or_refused() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
 def test_a_number_that_is_not_finite_is_refused_in_every_setting_built_by_hand(value: float) -> None:
     tried = 0
-    for name, section in vars(Run()).items():
+    for name, section in vars(RunConfig()).items():
         if dataclasses.is_dataclass(section):
             for field in dataclasses.fields(section):
                 if isinstance(getattr(section, field.name), float):
                     tried += 1
                     with pytest.raises(ConfigError):
-                        dataclasses.replace(Run(), **{name: dataclasses.replace(section, **{field.name: value})})
-    assert tried == 26
+                        dataclasses.replace(RunConfig(), **{name: dataclasses.replace(section, **{field.name: value})})
+    assert tried == 25
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e-300, 1e300])

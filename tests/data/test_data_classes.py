@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import stategpt.data as data
-from stategpt.data import Document, Layout, Loader, Mixture, Rankings, Tokenizer, pack, write_shards
+from stategpt.data import RankedGroup, Rankings, Rejected, write_shards
 from stategpt.data.lines import Line
-from stategpt.data.packing import LeftOut
-from stategpt.data.ranking_batches import RankingBatch
+from stategpt.data.ranking_batch import RankingBatch, ranking_batches
+from stategpt.packing import Batch, BatchTensors, Layout, Loader, Mixture, Row, TokenizedDocument, pack
+from stategpt.packing.packed import LeftOut
+from stategpt.tokenizer import Ragged, Tokenizer
 
 MOST_CHARS = 1000
 OWN = (
-    data.Batch, data.BatchTensors, data.Document, data.Group, data.Layout, data.Ragged, data.Rankings,
-    data.Rejected, data.Row, LeftOut, Line, RankingBatch,
+    Batch, BatchTensors, TokenizedDocument, RankedGroup, Layout, Ragged, Rankings,
+    Rejected, Row, LeftOut, Line, RankingBatch,
 )  # fmt: skip
 
 
@@ -40,17 +41,17 @@ def test_whatever_is_in_it_a_repr_is_short(tmp_path: Path) -> None:
     from stategpt.config.control import CONTROL_TOKENS
 
     tok = Tokenizer.train(["abc"], vocab_size=300, special_tokens=list(CONTROL_TOKENS))
-    shards = write_shards([Document(np.arange(20, 250))] * 200, tok, tmp_path / "data", source="s" * 5000)
+    shards = write_shards([TokenizedDocument(np.arange(20, 250))] * 200, tok, tmp_path / "data", source="s" * 5000)
     packed = pack(shards, 64)
     mixture = Mixture({f"{'name' * 40}{number}": (packed, 1.0) for number in range(60)})
     completions = [{"text": "yes" * 900, "rank": 1}, {"text": "no\x1b" * 900, "rank": 2}]
     records = [{"id": f"{number}" * 300, "prompt": "why" * 900, "completions": completions} for number in range(90)]
     rankings = Rankings.read([*records, {"x" * 3000: 1}])
-    ranked = rankings.batches(tok)[0]
+    ranked = ranking_batches(rankings, tok)[0]
     layout = Layout.packed([[3, 2]] * 500, 8)
     shown = [
         shards, packed, mixture, packed[0], packed.batch(0, 50), Loader(mixture, 8), packed.rejected, layout, rankings,
-        rankings.groups[0], ranked, data.Ragged.of([[1, 2, 3]] * 900), Document(np.arange(20, 250)),
+        rankings.groups[0], ranked, Ragged.of([[1, 2, 3]] * 900), TokenizedDocument(np.arange(20, 250)),
     ]  # fmt: skip
     for value in shown:
         assert len(repr(value)) < MOST_CHARS, type(value).__name__

@@ -11,21 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stategpt.data.documents import Document
-from stategpt.data.loader import Loader
-from stategpt.data.mixture import Mixture
-from stategpt.data.packing import Batch, Packed, pack
 from stategpt.data.rankings import Rankings
-from stategpt.data.shards import Shards, write_shards
-from stategpt.data.tokenizer import Tokenizer
+from stategpt.data.shard_writing import write_shards
 from stategpt.errors import CorruptArtifact, ForeignArtifact
+from stategpt.packing import TokenizedDocument
+from stategpt.packing.loader import Loader
+from stategpt.packing.mixture import Mixture
+from stategpt.packing.packed import Batch, Packed, pack
+from stategpt.packing.shards import Shards
+from stategpt.tokenizer.tokenizer import Tokenizer
 
 TOK = Tokenizer.train(["abc"], vocab_size=258, special_tokens=["<|endoftext|>", "<|pad|>"])
 
 
 def written(folder: Path, seed: int = 0) -> Shards:
     rng = np.random.default_rng(seed)
-    return write_shards([Document(rng.integers(2, 258, length)) for length in rng.integers(0, 40, 60)], TOK, folder)
+    return write_shards(
+        [TokenizedDocument(rng.integers(2, 258, length)) for length in rng.integers(0, 40, 60)], TOK, folder
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,7 @@ def test_data_classes_are_pickled(packed: Packed) -> None:
     rankings = Rankings.read([{"id": "1", "prompt": "Is it?", "completions": completions}])
     assert copies(rankings)[0].groups[0].pairs.tolist() == [[0, 1]]
     assert copies(packed[0])[1].tokens.tolist() == packed[0].tokens.tolist()
-    assert copies(Document(np.array([1]), doc_id=3))[0].doc_id == 3
+    assert copies(TokenizedDocument(np.array([1]), doc_id=3))[0].doc_id == 3
 
 
 def test_another_data_set_at_the_path_is_refused(tmp_path: Path) -> None:

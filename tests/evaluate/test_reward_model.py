@@ -12,14 +12,15 @@ import pytest
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from stategpt.config import CONTROL_TOKENS, Run
-from stategpt.data import ControlTokens, Tokenizer
+from stategpt.config import CONTROL_TOKENS, RunConfig
+from stategpt.data import ControlTokens
 from stategpt.errors import ForeignArtifact, RankingError
 from stategpt.evaluate import RankedPairs, evaluate_reward
 from stategpt.evaluate import reward_model as measure
 from stategpt.evaluate.reward_model import score_groups
 from stategpt.evaluate.reward_quality import length_correlation
-from stategpt.recipes import test_cpu as smoke_recipe
+from stategpt.recipes import smoke_cpu
+from stategpt.tokenizer import Tokenizer
 
 
 def record(number: int, points: list[int], pairs: list[list[int]]) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def record(number: int, points: list[int], pairs: list[list[int]]) -> dict[str, 
             for place, (rank, point) in enumerate(zip(ranks, points, strict=True), start=1)
         ],
         "pairs": pairs,
-        "meta": {"module": f"module{number}"},
+        "meta": {"group": f"module{number}"},
     }
 
 
@@ -75,7 +76,7 @@ def test_the_baseline_is_of_training_pairs_and_accuracy_of_the_test_pairs(
     monkeypatch.setattr(measure, "score_groups", lambda scorer, tok, groups: (asked.append(groups), scores)[1])
     scorer: Any = type("Scorer", (), {"model": type("Model", (), {"reward_offset": 0.5})()})()
     tok: Any = None
-    found = evaluate_reward(scorer, tok, train, test, np.zeros(3, np.float32), smoke_recipe())
+    found = evaluate_reward(scorer, tok, train, test, np.zeros(3, np.float32), smoke_cpu())
     assert asked == [test.groups]
     assert found["pair_accuracy"]["mean"] == 0.5
     assert found["length_only_accuracy"] == 0.0
@@ -117,7 +118,7 @@ def test_the_correlation_with_length_takes_each_completion_once(tmp_path: Path) 
         def scores(self, prompts: list[Any], completions: list[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
             return rewards
 
-    found = evaluate_reward(Fixed(), tok, held_out, held_out, rewards, Run())  # type: ignore[arg-type]
+    found = evaluate_reward(Fixed(), tok, held_out, held_out, rewards, RunConfig())  # type: ignore[arg-type]
     groups = [0, 0, 0, 1, 1, 1, 1, 2, 2]
     assert found["length_correlation"] == pytest.approx(length_correlation(rewards, held_out.lengths, groups=groups))
     assert (found["prompts"], found["prompts_with_pairs"]) == (3, 2)

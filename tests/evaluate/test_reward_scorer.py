@@ -6,9 +6,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
-from stategpt.data import Tokenizer, chat_prompt  # noqa: E402
+from stategpt.data import chat_prompt  # noqa: E402
 from stategpt.evaluate import RewardScorer, reward_scorer  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 TEXT = "Return the length of a list. Return True if the key is in the dictionary. "
 
@@ -22,7 +23,7 @@ def tok() -> Tokenizer:
 def scorer(tok: Tokenizer) -> RewardScorer:
     torch.manual_seed(0)
     shape = GPTConfig(
-        vocab_size=300, depth=2, width=32, heads=2, kv_heads=1, head_width=16, hidden_width=48, context_tokens=32
+        vocab_size=300, depth=2, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=48, context_tokens=32
     )
     model = RewardModel(GPT(shape))
     model.reward_offset = 0.25

@@ -9,11 +9,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
-from stategpt.data import Layout, Tokenizer, chat_prompt  # noqa: E402
+from stategpt.data import chat_prompt  # noqa: E402
 from stategpt.errors import ContextOverflow, ForeignArtifact, InvalidArgument, UnknownToken  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, SpecialIds, log_probs  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing import Layout  # noqa: E402
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 TEXT = "Return the length of a list. Return True if the key is in the dictionary. "
 CONTEXT_TOKENS = 40
@@ -35,8 +37,8 @@ def model(tok) -> GPT:
             width=32,
             heads=4,
             kv_heads=2,
-            head_width=8,
-            hidden_width=48,
+            head_dim=8,
+            mlp_width=48,
             context_tokens=CONTEXT_TOKENS,
             tied_embeddings=False,
         )
@@ -103,7 +105,7 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(engine, model, tok, batch_r
     assert len({completion.ids.tobytes() for completion in together}) == 16
     other = Engine(model, tok, batch_rows=batch_rows)
     for prompt_index, prompt in enumerate(prompts(tok)):
-        alone = other.generate([prompt], n=2, seed=11, max_tokens=15, stream_base=prompt_index)
+        alone = other.generate([prompt], n=2, seed=11, max_tokens=15, first_stream=prompt_index)
         for ours, theirs in zip(alone, together[4 * prompt_index :], strict=False):
             assert ours.ids.tolist() == theirs.ids.tolist()
             np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=1e-5)
@@ -116,9 +118,9 @@ def test_streams_and_seeds_change_samples_and_may_be_given_one_by_one(engine, to
         return engine.generate([prompt], max_tokens=15, **settings)[0].ids.tolist()
 
     assert first(seed=1) == first(seed=1) != first(seed=2)
-    assert first(stream_base=3) != first(stream_base=4)
-    listed = engine.generate([prompt, prompt], stream_base=[4, 3], max_tokens=15)
-    assert [c.ids.tolist() for c in listed] == [first(stream_base=4), first(stream_base=3)]
+    assert first(first_stream=3) != first(first_stream=4)
+    listed = engine.generate([prompt, prompt], first_stream=[4, 3], max_tokens=15)
+    assert [c.ids.tolist() for c in listed] == [first(first_stream=4), first(first_stream=3)]
 
 
 def test_two_tokens_are_drawn_as_often_as_the_model_says(engine, model, tok):
@@ -228,7 +230,7 @@ def test_bfloat16_gives_samples_too(model, tok):
 def test_ids_a_padded_vocabulary_has_beyond_the_tokenizers_are_never_drawn(tok):
     torch.manual_seed(0)
     padded = GPT(
-        GPTConfig(vocab_size=tok.vocab_size + 300, depth=1, width=8, heads=1, kv_heads=1, head_width=8, hidden_width=8)
+        GPTConfig(vocab_size=tok.vocab_size + 300, depth=1, width=8, heads=1, kv_heads=1, head_dim=8, mlp_width=8)
     )
     found = Engine(padded, tok).generate(["a"], n=50, max_tokens=4, forbidden=())
     assert max(int(completion.ids.max()) for completion in found) < tok.vocab_size
@@ -245,10 +247,10 @@ def test_what_cannot_be_sampled_is_refused_with_the_prompts_number(engine, model
     with pytest.raises(InvalidArgument, match="n is 0"):
         engine.generate([fitting], n=0)
     with pytest.raises(InvalidArgument, match="2 random streams for 1 prompts"):
-        engine.generate([fitting], stream_base=[1, 2])
+        engine.generate([fitting], first_stream=[1, 2])
     with pytest.raises(InvalidArgument, match="would stop at once"):
         engine.generate([fitting], stop=[""])
-    small = GPT(GPTConfig(vocab_size=20, depth=1, width=8, heads=1, kv_heads=1, head_width=8, hidden_width=8))
+    small = GPT(GPTConfig(vocab_size=20, depth=1, width=8, heads=1, kv_heads=1, head_dim=8, mlp_width=8))
     with pytest.raises(ForeignArtifact, match="load the tokenizer that was saved with the model"):
         Engine(small, tok)
 
@@ -328,8 +330,8 @@ def test_ids_of_any_whole_number_type_are_taken_and_negative_ones_refused(engine
         ({"forbidden": "ab"}, "forbidden is of type str"),
         ({"forbidden": [0.5]}, "an id in forbidden is 0.5"),
         ({"stop": [3]}, "stop holds 3; stop strings are strings"),
-        ({"stream_base": "x"}, "stream_base is 'x'"),
-        ({"stream_base": 0.5}, "stream_base is 0.5"),
+        ({"first_stream": "x"}, "first_stream is 'x'"),
+        ({"first_stream": 0.5}, "first_stream is 0.5"),
     ],
 )
 def test_a_setting_of_the_wrong_type_is_named(engine, setting, found):

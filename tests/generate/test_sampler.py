@@ -7,10 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
-from stategpt.data.randomness import uniforms  # noqa: E402
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.generate import Sampler  # noqa: E402
 from stategpt.generate.sampler import invert  # noqa: E402
+from stategpt.randomness import uniforms  # noqa: E402
 
 
 @pytest.mark.parametrize("least", [0, 1 << 30])

@@ -20,11 +20,11 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-from stategpt.data.layout import Layout
 from stategpt.kernels._shared import interpreter
 from stategpt.kernels.attention import launch as attention_launch
 from stategpt.kernels.paged_attention import launch as paged_launch
 from stategpt.ops import SharedPrefix, TensorLayout, attention, paged_attention
+from stategpt.packing.layout import Layout
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 PACKINGS = 20

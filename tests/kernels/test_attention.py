@@ -14,7 +14,6 @@ pytest.importorskip("triton", reason="kernels need the train extra (triton)")
 import bf16_interpreter  # noqa: E402, F401 - importing it repairs bfloat16
 
 from stategpt import _native  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.kernels._shared.configs import Launch  # noqa: E402
 from stategpt.kernels.attention import launch  # noqa: E402
 from stategpt.kernels.attention.cases import (  # noqa: E402
@@ -26,6 +25,7 @@ from stategpt.kernels.attention.cases import (  # noqa: E402
     relative_error,
 )
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("memory_starts_as_nan")
 

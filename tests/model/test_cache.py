@@ -8,7 +8,7 @@ from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import KVCache  # noqa: E402
 
-SHAPE = GPTConfig(vocab_size=8, depth=2, width=8, heads=2, kv_heads=1, head_width=4, hidden_width=8, context_tokens=16)
+SHAPE = GPTConfig(vocab_size=8, depth=2, width=8, heads=2, kv_heads=1, head_dim=4, mlp_width=8, context_tokens=16)
 
 
 def filled(lengths: list[int], capacity: int = 10) -> KVCache:

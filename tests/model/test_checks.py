@@ -6,10 +6,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="a model needs torch")
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.data import Layout  # noqa: E402
 from stategpt.errors import InvalidArgument, UnknownToken  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.ops import TensorLayout, attention  # noqa: E402
+from stategpt.packing import Layout  # noqa: E402
 
 TOKENS = 8
 LAYOUT = Layout.packed([[TOKENS]], TOKENS)
@@ -17,7 +17,7 @@ LAYOUT = Layout.packed([[TOKENS]], TOKENS)
 
 @pytest.fixture(scope="module")
 def model() -> GPT:
-    shape = GPTConfig(vocab_size=300, depth=1, width=16, heads=2, kv_heads=1, head_width=8, hidden_width=16)
+    shape = GPTConfig(vocab_size=300, depth=1, width=16, heads=2, kv_heads=1, head_dim=8, mlp_width=16)
     return GPT(shape).eval()
 
 

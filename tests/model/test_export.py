@@ -15,16 +15,18 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from data.tokenizer_oracles import library_texts, odd_text  # noqa: E402
 from stategpt import _native  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
-from stategpt.config.material import PATTERNS  # noqa: E402
-from stategpt.data import ControlTokens, HfTokenizer, Tokenizer, chat_prompt, reward_sequence, sft_segment  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
+from stategpt.config.corpus import PATTERNS  # noqa: E402
+from stategpt.data import ControlTokens, chat_prompt, encode_conversation, reward_sequence  # noqa: E402
+from stategpt.data.records import Conversation  # noqa: E402
 from stategpt.errors import ForeignArtifact, InvalidArgument  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
+from stategpt.tokenizer import HfTokenizer, Tokenizer  # noqa: E402
+from tokenizer.tokenizer_oracles import library_texts, odd_text  # noqa: E402
 
 VOCABULARY = 640
 SHAPES: dict[str, dict[str, bool]] = {
@@ -49,8 +51,8 @@ TEXTS = [
 
 
 def shape(family: str, **changes: Any) -> GPTConfig:
-    sizes = {"vocab_size": VOCABULARY, "depth": 2, "width": 32, "heads": 4, "kv_heads": 2, "head_width": 8}
-    return GPTConfig(**{**sizes, "hidden_width": 48, "context_tokens": 96, **SHAPES[family], **changes})
+    sizes = {"vocab_size": VOCABULARY, "depth": 2, "width": 32, "heads": 4, "kv_heads": 2, "head_dim": 8}
+    return GPTConfig(**{**sizes, "mlp_width": 48, "context_tokens": 96, **SHAPES[family], **changes})
 
 
 def random_gpt(config: GPTConfig) -> GPT:
@@ -195,7 +197,7 @@ def test_a_question_and_its_answer_are_the_example_of_sft(
     exported: tuple[Tokenizer, Any], question: str, answer: str
 ) -> None:
     ours, theirs = exported
-    example = sft_segment(ours, question, answer)
+    example = encode_conversation(ours, Conversation.of(question, answer))
     expected = [*example.tokens.tolist(), int(example.targets[-1])]
     assert template_ids(theirs, chat(question, answer)) == expected
 
@@ -203,7 +205,7 @@ def test_a_question_and_its_answer_are_the_example_of_sft(
 def test_an_answer_can_be_continued(exported: tuple[Tokenizer, Any]) -> None:
     ours, theirs = exported
     ids = template_ids(theirs, chat("why?", "Because"), continue_final_message=True)
-    assert ids == sft_segment(ours, "why?", "Because").tokens.tolist()
+    assert ids == encode_conversation(ours, Conversation.of("why?", "Because")).tokens.tolist()
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,12 @@ torch = pytest.importorskip("torch", reason="the model needs the train extra (to
 import torch.nn.functional as F  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import GPT, KVCache  # noqa: E402
 from stategpt.ops import TensorLayout, attention  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
-SHAPE = GPTConfig(
-    vocab_size=61, depth=2, width=24, heads=4, kv_heads=2, head_width=8, hidden_width=40, context_tokens=32
-)
+SHAPE = GPTConfig(vocab_size=61, depth=2, width=24, heads=4, kv_heads=2, head_dim=8, mlp_width=40, context_tokens=32)
 
 
 def gpt(config: GPTConfig = SHAPE, seed: int = 0) -> GPT:
@@ -34,7 +32,7 @@ def causal(tokens: int) -> TensorLayout:
 
 def test_parameter_count_is_what_the_config_says():
     for tied in (True, False):
-        config = GPTConfig(vocab_size=61, depth=2, width=24, heads=4, kv_heads=2, head_width=8, tied_embeddings=tied)
+        config = GPTConfig(vocab_size=61, depth=2, width=24, heads=4, kv_heads=2, head_dim=8, tied_embeddings=tied)
         assert gpt(config).parameter_count == config.parameters
 
 

@@ -8,15 +8,15 @@ torch = pytest.importorskip("torch", reason="the model needs the train extra (to
 import torch.nn.functional as F  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
 
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
 def model(request) -> GPT:
     torch.manual_seed(0)
-    return GPT(GPTConfig(depth=4, width=256, heads=4, kv_heads=2, head_width=64, tied_embeddings=request.param))
+    return GPT(GPTConfig(depth=4, width=256, heads=4, kv_heads=2, head_dim=64, tied_embeddings=request.param))
 
 
 def test_the_first_loss_is_that_of_a_uniform_guess(model):
@@ -42,7 +42,7 @@ def test_projections_into_the_stream_are_smaller_by_the_root_of_their_number(mod
 def test_the_same_seed_gives_the_same_weights():
     def built(seed: int) -> list:
         torch.manual_seed(seed)
-        return [p.detach() for p in GPT(GPTConfig(depth=1, width=32, heads=2, kv_heads=1, head_width=16)).parameters()]
+        return [p.detach() for p in GPT(GPTConfig(depth=1, width=32, heads=2, kv_heads=1, head_dim=16)).parameters()]
 
     assert all(torch.equal(a, b) for a, b in zip(built(1), built(1), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(built(1), built(2), strict=True))

@@ -11,9 +11,7 @@ from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.model import GPT, KVCache  # noqa: E402
 from stategpt.model.layers import SelfAttention  # noqa: E402
 
-SHAPE = GPTConfig(
-    vocab_size=61, depth=3, width=24, heads=4, kv_heads=2, head_width=8, hidden_width=40, context_tokens=32
-)
+SHAPE = GPTConfig(vocab_size=61, depth=3, width=24, heads=4, kv_heads=2, head_dim=8, mlp_width=40, context_tokens=32)
 BIASED = GPTConfig(**{**SHAPE.__dict__, "qk_norm": False, "attention_bias": True})
 STEPS = 9
 

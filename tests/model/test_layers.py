@@ -9,10 +9,10 @@ torch = pytest.importorskip("torch", reason="the model needs the train extra (to
 from torch import nn  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.model import GPT, KVCache  # noqa: E402
 from stategpt.model.layers import RMSNorm, RotaryAngles  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
 SHAPE = GPTConfig(
     vocab_size=61,
@@ -20,8 +20,8 @@ SHAPE = GPTConfig(
     width=24,
     heads=4,
     kv_heads=2,
-    head_width=8,
-    hidden_width=40,
+    head_dim=8,
+    mlp_width=40,
     context_tokens=32,
     tied_embeddings=False,
 )
@@ -133,7 +133,7 @@ def test_a_norm_in_place_of_a_heads_norm_takes_effect(place):
             return 2 * super().forward(x)
 
     model, scaled = gpt(), gpt()
-    replace(model, place, lambda norm: Doubled(SHAPE.head_width, norm.epsilon))
+    replace(model, place, lambda norm: Doubled(SHAPE.head_dim, norm.epsilon))
     with torch.no_grad():
         scaled.get_submodule(place).weight *= 2
     torch.testing.assert_close(model(tokens(), LAYOUT), scaled(tokens(), LAYOUT))

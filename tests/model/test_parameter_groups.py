@@ -10,7 +10,7 @@ from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.model.parameter_groups import decay_groups, learning_rate_scales, parameter_groups  # noqa: E402
 
-TINY = GPTConfig(vocab_size=32, depth=1, width=8, heads=2, kv_heads=1, head_width=4, hidden_width=16, context_tokens=16)
+TINY = GPTConfig(vocab_size=32, depth=1, width=8, heads=2, kv_heads=1, head_dim=4, mlp_width=16, context_tokens=16)
 
 
 def test_matrices_decay_and_norms_and_the_tied_embedding_do_not() -> None:

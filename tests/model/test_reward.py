@@ -5,13 +5,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.model import GPT, RewardModel, autocast  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
-SHAPE = GPTConfig(
-    vocab_size=31, depth=2, width=16, heads=4, kv_heads=2, head_width=8, hidden_width=24, context_tokens=32
-)
+SHAPE = GPTConfig(vocab_size=31, depth=2, width=16, heads=4, kv_heads=2, head_dim=8, mlp_width=24, context_tokens=32)
 
 
 def reward_model(width: int = 16) -> RewardModel:

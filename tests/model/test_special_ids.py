@@ -10,9 +10,7 @@ from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.errors import CorruptArtifact  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 
-SHAPE = GPTConfig(
-    vocab_size=31, depth=1, width=16, heads=2, kv_heads=1, head_width=8, hidden_width=24, context_tokens=32
-)
+SHAPE = GPTConfig(vocab_size=31, depth=1, width=16, heads=2, kv_heads=1, head_dim=8, mlp_width=24, context_tokens=32)
 LLAMA = GPTConfig(**{**SHAPE.__dict__, "qk_norm": False})
 ABSENT = object()
 

@@ -10,18 +10,18 @@ transformers = pytest.importorskip("transformers", reason="parity needs the hf e
 import torch.nn.functional as F  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.errors import CorruptArtifact  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.hf import gpt_tensor_name  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
 ROWS, ROW_TOKENS = 3, 20
 
 
 def config(**changes) -> GPTConfig:
-    shape = {"vocab_size": 97, "depth": 3, "width": 48, "heads": 6, "kv_heads": 2, "head_width": 16}
-    return GPTConfig(**{**shape, "hidden_width": 80, "context_tokens": 64, "rope_theta": 5e4, **changes})
+    shape = {"vocab_size": 97, "depth": 3, "width": 48, "heads": 6, "kv_heads": 2, "head_dim": 16}
+    return GPTConfig(**{**shape, "mlp_width": 80, "context_tokens": 64, "rope_theta": 5e4, **changes})
 
 
 CONFIGS = {
@@ -142,11 +142,11 @@ def theirs_of(family: str, **changes):
     made = getattr(transformers, f"{family}Config")(
         vocab_size=shape.vocab_size,
         hidden_size=shape.width,
-        intermediate_size=shape.hidden_width,
+        intermediate_size=shape.mlp_width,
         num_hidden_layers=shape.depth,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        head_dim=shape.head_width,
+        head_dim=shape.head_dim,
         max_position_embeddings=64,
         tie_word_embeddings=False,
         **changes,

@@ -22,9 +22,7 @@ from stategpt.model.hf import gpt_tensor_name, reward_tensor_name  # noqa: E402
 from stategpt.model.safetensors_file import HEADER_LIMIT_BYTES, SafetensorsFile  # noqa: E402
 from stategpt.model.weights import _expected  # noqa: E402
 
-SHAPE = GPTConfig(
-    vocab_size=31, depth=2, width=16, heads=4, kv_heads=2, head_width=8, hidden_width=24, context_tokens=32
-)
+SHAPE = GPTConfig(vocab_size=31, depth=2, width=16, heads=4, kv_heads=2, head_dim=8, mlp_width=24, context_tokens=32)
 UNTIED = GPTConfig(**{**SHAPE.__dict__, "tied_embeddings": False})
 FORMATS = [torch.float32, torch.bfloat16, torch.float16]
 
@@ -201,7 +199,7 @@ def peaks(tmp_path_factory) -> dict[str, list[int]]:
     (hostile[-1] / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     # The embedding is most of it, and stored a second time: the worst case for a copy.
     with torch.device("meta"):
-        large = GPT(GPTConfig(vocab_size=40_000, depth=2, width=512, heads=4, kv_heads=2, hidden_width=1536))
+        large = GPT(GPTConfig(vocab_size=40_000, depth=2, width=512, heads=4, kv_heads=2, mlp_width=1536))
     zeros = {gpt_tensor_name(name): torch.zeros(p.shape).bfloat16() for name, p in large.named_parameters()}
     zeros["lm_head.weight"] = zeros["model.embed_tokens.weight"].clone()
     GPT(SHAPE).save_pretrained(folder / "large")
@@ -228,7 +226,7 @@ def test_hostile_sizes_take_less_than_64_mib(peaks):
 def test_a_context_of_two_billion_tokens_takes_no_memory(folder):
     change_config(folder, max_position_embeddings=2**31 - 1)
     model = GPT.from_pretrained(folder)
-    assert sum(tensor.numel() for tensor in model.buffers()) == SHAPE.head_width // 2
+    assert sum(tensor.numel() for tensor in model.buffers()) == SHAPE.head_dim // 2
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stategpt import _native
-from stategpt.data.layout import Layout
 from stategpt.errors import InvalidArgument
+from stategpt.packing.layout import Layout
 
 QUERY_FIELDS = (
     "q0",

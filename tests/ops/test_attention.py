@@ -9,7 +9,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="ops need the train extra (torch)")
 
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.kernels.attention import attention_reference  # noqa: E402
 from stategpt.kernels.attention.cases import (  # noqa: E402
@@ -21,6 +20,7 @@ from stategpt.kernels.attention.cases import (  # noqa: E402
     relative_error,
 )
 from stategpt.ops import TensorLayout, attention, attention_choice, cached_attention  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
 
 def layout_of(case: Case) -> TensorLayout:
@@ -141,7 +141,7 @@ def test_long_rows_cost_no_memory_for_all_pairs_of_tokens():
         20_000,
         """
 import resource, sys, torch
-from stategpt.data.layout import Layout
+from stategpt.packing.layout import Layout
 from stategpt.ops import TensorLayout, attention
 tokens = int(sys.argv[1])
 layout = TensorLayout.of(Layout.packed([[tokens // 2, tokens // 2]], tokens))

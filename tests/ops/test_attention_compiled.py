@@ -10,12 +10,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="ops need the train extra (torch)")
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.kernels.attention.autograd import attention_backward_op, attention_op  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout, attention  # noqa: E402
 from stategpt.ops.attention import _blockwise_plan, _kernel_plan  # noqa: E402
 from stategpt.ops.work_list import attention_work_list  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
 T = 48
 PACKINGS = 20
@@ -70,7 +70,7 @@ def test_twenty_packings_take_one_graph(backend, require_backend):
 
 
 def test_twenty_packings_take_one_graph_of_the_model():
-    count, config = Counter(), GPTConfig(vocab_size=61, depth=2, width=24, heads=4, kv_heads=2, head_width=8)
+    count, config = Counter(), GPTConfig(vocab_size=61, depth=2, width=24, heads=4, kv_heads=2, head_dim=8)
     torch.manual_seed(0)
     model = GPT(config)
     torch._dynamo.reset()

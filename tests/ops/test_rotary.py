@@ -11,9 +11,9 @@ from stategpt.ops import rotary_angles, rotary_frequencies, rotate  # noqa: E402
 CPU = torch.device("cpu")
 
 
-def angles(positions: int, head_width: int, theta: float):
+def angles(positions: int, head_dim: int, theta: float):
     """Cosines and sines of every position below `positions`."""
-    return rotary_angles(torch.arange(positions), rotary_frequencies(head_width, theta, CPU))
+    return rotary_angles(torch.arange(positions), rotary_frequencies(head_dim, theta, CPU))
 
 
 @pytest.fixture(autouse=True)

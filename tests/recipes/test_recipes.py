@@ -5,16 +5,12 @@ from dataclasses import replace
 import pytest
 
 from stategpt import recipes
-from stategpt.config import GatesConfig, Run
+from stategpt.config import GatesConfig
 
 
 def test_names_are_those_of_the_functions_and_runs() -> None:
     for name, recipe in recipes.RECIPES.items():
         assert recipe.__name__ == recipe().name == name
-
-
-def test_tiny_cpu_is_the_default_run() -> None:
-    assert recipes.tiny_cpu() == Run()
 
 
 def test_tiny_cpu_has_the_measured_numbers() -> None:
@@ -42,9 +38,9 @@ def test_small_cpu_gates_relevance_and_is_larger() -> None:
 
 
 def test_test_cpu_reads_given_folders_and_gates_nothing() -> None:
-    run = recipes.test_cpu("a", "b")
+    run = recipes.smoke_cpu("a", "b")
     assert (run.corpus.kind, run.corpus.paths) == ("files", ("a", "b"))
-    assert recipes.test_cpu().corpus.kind == "python_library"
+    assert recipes.smoke_cpu().corpus.kind == "python_library"
     assert run.gates.required == ()
     assert 30_000 < run.model.parameters < 60_000
     assert run.pretrain_steps == 12

@@ -12,10 +12,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.artifacts import Measurements, RunFolder, read_manifest  # noqa: E402
-from stategpt.config import Run  # noqa: E402
-from stategpt.data import PythonLibrary  # noqa: E402
+from stategpt.config import RunConfig  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.errors import DataError  # noqa: E402
-from stategpt.evaluate import Judge, statistics  # noqa: E402
+from stategpt.evaluate import HeldOutComparison, statistics  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import compare as stage  # noqa: E402
 from stategpt.stages.compare import compare  # noqa: E402
@@ -23,16 +23,18 @@ from stategpt.stages.rl import rl  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def with_policies(recipe: Run, untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, RunFolder]:
+def with_policies(
+    recipe: RunConfig, untrained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunConfig, RunFolder]:
     """Two seeds and a low beta over untrained models, compared."""
-    run = replace(recipe, rl=replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=2, low_beta=0.01))
+    run = replace(recipe, rl=replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=2, extra_betas=(0.01,)))
     folder = RunFolder(copytree(untrained, tmp_path_factory.mktemp("compared") / "run"))
     rl(run, folder)
     compare(run, folder)
     return run, folder
 
 
-def test_every_seed_is_measured_and_rlhf_is_their_mean(with_policies: tuple[Run, RunFolder]) -> None:
+def test_every_seed_is_measured_and_rlhf_is_their_mean(with_policies: tuple[RunConfig, RunFolder]) -> None:
     run, folder = with_policies
     measured = Measurements(folder.root).evaluation("comparison")
     rlhf = measured["systems"]["rlhf"]
@@ -49,21 +51,27 @@ def test_every_seed_is_measured_and_rlhf_is_their_mean(with_policies: tuple[Run,
     assert measured["prompts"] == run.evaluate.comparison_prompts
 
 
-def test_the_comparison_is_made_from_every_policy_and_every_frontier(with_policies: tuple[Run, RunFolder]) -> None:
+def test_the_comparison_is_made_from_every_policy_and_every_frontier(
+    with_policies: tuple[RunConfig, RunFolder],
+) -> None:
     _, folder = with_policies
     parents = read_manifest(folder.evaluation("comparison")).parents
     for name in ("base", "sft", "reward", "rl", "rl/seed_1"):
         assert read_manifest(folder.model(name)).fingerprint in parents, name
-    for name in ("rl", "rl/seed_1", "rl/low_beta"):
+    for name in ("rl", "rl/seed_1", "rl/beta_0.01"):
         assert read_manifest(folder.evaluation(name)).fingerprint in parents, name
     measured = Measurements(folder.root).evaluation("comparison")
     assert list(measured["frontier_seeds"]) == ["rl/seed_1"]
-    frontiers = [measured["frontier"], measured["frontier_low_beta"], measured["frontier_seeds"]["rl/seed_1"]]
+    frontiers = [
+        measured["frontier"],
+        measured["frontier_betas"]["rl/beta_0.01"],
+        measured["frontier_seeds"]["rl/seed_1"],
+    ]
     assert [[point["step"] for point in points] for points in frontiers] == [[0, 1, 2]] * 3
     assert len({str(points) for points in frontiers}) == 3
 
 
-def test_rlhf_minus_best_of_n_is_the_difference_of_their_rows(with_policies: tuple[Run, RunFolder]) -> None:
+def test_rlhf_minus_best_of_n_is_the_difference_of_their_rows(with_policies: tuple[RunConfig, RunFolder]) -> None:
     run, folder = with_policies
     measured = Measurements(folder.root).evaluation("comparison")
     systems = measured["systems"]
@@ -79,20 +87,22 @@ def test_rlhf_minus_best_of_n_is_the_difference_of_their_rows(with_policies: tup
 
 
 def test_every_model_is_the_one_of_its_folder(
-    with_policies: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
+    with_policies: tuple[RunConfig, RunFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, folder = with_policies
     compared: dict[str, torch.Tensor] = {}
 
-    def note(judge: Judge, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]) -> dict[str, Any]:
+    def note(
+        judge: HeldOutComparison, corpus: Corpus, base: GPT, policies: Iterable[tuple[str, GPT]]
+    ) -> dict[str, Any]:
         models = {"sft": judge.reference, "base": base, **dict(policies)}
         compared.update({name: model.embed_tokens.weight for name, model in models.items()})
         compared["reward"] = judge.scorer.model.gpt.embed_tokens.weight
         return {}
 
     monkeypatch.setattr(stage, "compare_systems", note)
-    monkeypatch.setattr(stage.Inputs, "publish_evaluation", lambda *given: None)
-    monkeypatch.setattr(stage.Inputs, "is_measured", lambda *given: False)
+    monkeypatch.setattr(RunFolder, "publish_evaluation", lambda *given, **more: None)
+    monkeypatch.setattr(RunFolder, "published", lambda *given: False)
     monkeypatch.setattr(RunFolder, "close", lambda *given: None)
     compare(run, folder)
     assert list(compared) == ["sft", "base", "rl", "rl/seed_1", "reward"]
@@ -103,7 +113,7 @@ def test_every_model_is_the_one_of_its_folder(
 
 
 def test_a_policy_of_another_seed_that_is_missing_is_named(
-    with_policies: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
+    with_policies: tuple[RunConfig, RunFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, folder = with_policies
     monkeypatch.setattr(stage, "compare_systems", None)
@@ -114,13 +124,13 @@ def test_a_policy_of_another_seed_that_is_missing_is_named(
 
 
 def test_intervals_of_one_policy_are_those_of_its_modules(
-    with_policies: tuple[Run, RunFolder], monkeypatch: pytest.MonkeyPatch
+    with_policies: tuple[RunConfig, RunFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With rl.seeds = 1 the mean is the first policy's, and its interval is the plain cluster bootstrap."""
     run, folder = with_policies
     published: dict[str, Any] = {}
-    monkeypatch.setattr(stage.Inputs, "publish_evaluation", lambda *given: published.update(given[-1]))
-    monkeypatch.setattr(stage.Inputs, "is_measured", lambda *given: False)
+    monkeypatch.setattr(RunFolder, "publish_evaluation", lambda *given, **more: published.update(given[-1]))
+    monkeypatch.setattr(RunFolder, "published", lambda *given: False)
     monkeypatch.setattr(RunFolder, "close", lambda *given: None)
     monkeypatch.setattr(statistics, "interval_over_seeds", None)  # of win rate and KL; diversity has its own import
     compare(replace(run, rl=replace(run.rl, seeds=1)), folder)

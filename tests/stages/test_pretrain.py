@@ -10,19 +10,22 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from dataclasses import replace  # noqa: E402
 
 from stategpt.artifacts import RunFolder  # noqa: E402
-from stategpt.config import OptimConfig, Run  # noqa: E402
-from stategpt.data import Layout, Mixture, PythonLibrary, Shards, Tokenizer, pack, write_shards  # noqa: E402
+from stategpt.config import OptimConfig, RunConfig  # noqa: E402
+from stategpt.data import write_shards  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.errors import DataError, ForeignArtifact  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing import Layout, Mixture, Shards, pack  # noqa: E402
 from stategpt.stages import pretrain as stage  # noqa: E402
-from stategpt.stages.inputs import Inputs  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
 from stategpt.stages.pretrain import RowBatches, _sample, open_mixture, pretrain, seen_pieces  # noqa: E402
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
-from stategpt.train.optim import adamw  # noqa: E402
+from stategpt.train.optimizers import build_optimizer  # noqa: E402
 
 TEXTS = ["Return the name.", "def f(x):\n    return x\n", "# a comment", "", "Read it all, then close the file."]
 
@@ -33,7 +36,7 @@ def rows(tok: Tokenizer, tmp_path: Path) -> Mixture:
     return Mixture({"texts": (pack(shards, row_tokens=24), 1.0)}, seed=0)
 
 
-def _task(recipe: Run, model: GPT, rows: Mixture, batch_rows: int) -> NextTokenTask:
+def _task(recipe: RunConfig, model: GPT, rows: Mixture, batch_rows: int) -> NextTokenTask:
     changed = replace(recipe.pretrain, batch_rows=batch_rows, micro_batch_rows=batch_rows, tokens=24 * batch_rows)
     data = replace(recipe.data, row_tokens=24)
     batches = RowBatches(replace(recipe, pretrain=changed, data=data), rows, torch.device("cpu"))
@@ -41,7 +44,7 @@ def _task(recipe: Run, model: GPT, rows: Mixture, batch_rows: int) -> NextTokenT
 
 
 def test_a_packed_batch_costs_what_its_documents_cost_alone(
-    recipe: Run, model: GPT, rows: Mixture, tok: Tokenizer
+    recipe: RunConfig, model: GPT, rows: Mixture, tok: Tokenizer
 ) -> None:
     epoch = rows.sources["texts"].num_rows
     task = _task(recipe, model, rows, epoch)
@@ -60,10 +63,10 @@ def test_a_packed_batch_costs_what_its_documents_cost_alone(
     assert batch.target_count == sum(len(tok.encode(text)) + 1 for text in TEXTS)
 
 
-def test_it_overfits_one_batch(recipe: Run, model: GPT, rows: Mixture) -> None:
+def test_it_overfits_one_batch(recipe: RunConfig, model: GPT, rows: Mixture) -> None:
     task = _task(recipe, model, rows, 2)
     ((batch,),) = list(task.updates(0))
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
     for _ in range(200):
         optimizer.zero_grad()
         loss = task.loss(batch).total / task.weight(batch)
@@ -73,25 +76,25 @@ def test_it_overfits_one_batch(recipe: Run, model: GPT, rows: Mixture) -> None:
     assert loss.item() < 0.35
 
 
-def test_stages_out_of_order_say_what_is_missing(recipe: Run, tmp_path: Path) -> None:
+def test_stages_out_of_order_say_what_is_missing(recipe: RunConfig, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"tokenizer.json does not exist; run the stages in order"):
         pretrain(recipe, RunFolder(tmp_path / "run"))
 
 
-def test_the_n_gram_sees_the_bytes_the_model_saw(recipe: Run, tmp_path: Path, library: PythonLibrary) -> None:
+def test_the_n_gram_sees_the_bytes_the_model_saw(recipe: RunConfig, tmp_path: Path, corpus: Corpus) -> None:
     folder = RunFolder(tmp_path / "run")
     prepare(recipe, folder)
-    inputs = Inputs.of(recipe, folder)
+    inputs = StageContext.of(recipe, folder)
     rows = open_mixture(inputs)
     seen = seen_pieces(inputs, rows)
-    everything = [text.encode() for split in library.sources.values() for text in split.train]
+    everything = [text.encode() for split in corpus.sources.values() for text in split.texts("train")]
     assert all(any(piece in text for text in everything) for piece in seen[:50])
     assert len(seen) == len(set(seen)) > 20
     read = sum(rows.batch(row, 1).target_count for row in range(recipe.pretrain_steps * recipe.pretrain.batch_rows))
     assert sum(len(inputs.tok.encode_bytes(piece)) for piece in seen) <= read
 
 
-def test_a_kill_between_two_samples_of_a_step_loses_none(inputs: Inputs, model: GPT) -> None:
+def test_a_kill_between_two_samples_of_a_step_loses_none(inputs: StageContext, model: GPT) -> None:
     run = replace(inputs.run, pretrain=replace(inputs.run.pretrain, sample_prompts=("Return", "def "), sample_at=(3,)))
     inputs = replace(inputs, run=run)
     path = inputs.folder.stage("base") / "samples.jsonl"
@@ -104,7 +107,7 @@ def test_a_kill_between_two_samples_of_a_step_loses_none(inputs: Inputs, model: 
     assert path.read_text() == whole
 
 
-def test_prepared_data_of_other_settings_is_refused(recipe: Run, tmp_path: Path) -> None:
+def test_prepared_data_of_other_settings_is_refused(recipe: RunConfig, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     prepare(recipe, folder)
     prepare(recipe, folder)
@@ -119,7 +122,7 @@ def test_shards_of_another_tokenizer_are_refused(tok: Tokenizer, tmp_path: Path)
         Shards.open(tmp_path / "shards", tokenizer=other)
 
 
-def test_each_row_is_read_once_whatever_the_micro_batch(recipe: Run, rows: Mixture) -> None:
+def test_each_row_is_read_once_whatever_the_micro_batch(recipe: RunConfig, rows: Mixture) -> None:
     """Step s reads rows [s * batch_rows, (s + 1) * batch_rows), in one update."""
     for micro in (1, 2, 4):
         read: list[int] = []
@@ -139,7 +142,7 @@ def test_each_row_is_read_once_whatever_the_micro_batch(recipe: Run, rows: Mixtu
 
 
 def test_pretraining_hands_the_loop_its_own_settings(
-    inputs: Inputs, rows: Mixture, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, rows: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed: list[LoopSettings] = []
     monkeypatch.setattr(stage, "fit", lambda task, model, settings, hook: handed.append(settings))
@@ -155,6 +158,6 @@ def test_pretraining_hands_the_loop_its_own_settings(
     assert set(settings.logs) == {"samples.jsonl"}
 
 
-def test_samples_are_taken_at_the_steps_asked_for(recipe: Run) -> None:
+def test_samples_are_taken_at_the_steps_asked_for(recipe: RunConfig) -> None:
     run = replace(recipe, pretrain=replace(recipe.pretrain, sample_at=(0, 4, 50, "end")))
     assert stage._sampled_steps(run, 10) == {0, 4, 10}

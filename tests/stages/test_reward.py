@@ -14,12 +14,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.artifacts import publish_folder  # noqa: E402
-from stategpt.data import ControlTokens, Pair, PythonLibrary, Rankings, Tokenizer, chat_prompt, reward_sequence  # noqa: E402
+from stategpt.data import ControlTokens, Rankings, chat_prompt, ranking_batches, reward_sequence  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
+from stategpt.data.records import Prompt  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
-from stategpt.stages.inputs import Inputs  # noqa: E402
-from stategpt.stages.rankings import _chosen_pairs, clear_pairs  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
+from stategpt.stages.rankings import _chosen_prompts, clear_pairs  # noqa: E402
 from stategpt.stages.reward import RewardTask, center_on_demonstrations, reward, to_tensors  # noqa: E402
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate, _fetched  # noqa: E402
 
 RECORDS = [
@@ -47,8 +50,8 @@ def reward_model(model: GPT) -> RewardModel:
     return RewardModel(model).eval()
 
 
-def test_k_forwards_and_all_pairs_minus_ties(inputs: Inputs, tok: Tokenizer) -> None:
-    batch = to_tensors(Rankings.read(RECORDS).batches(tok, prompts_per_batch=3)[0], inputs.device)
+def test_k_forwards_and_all_pairs_minus_ties(inputs: StageContext, tok: Tokenizer) -> None:
+    batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, prompts_per_batch=3)[0], inputs.device)
     assert batch.reward_index_S.numel() == 4 + 3, "one forward a completion; the group without a pair is left out"
     assert len(batch.pairs_P2) == 6 + (3 - 1), "C(4,2), and C(3,2) minus one tie"
     assert batch.pair_weights_P.tolist() == pytest.approx([1 / 6] * 6 + [1 / 2] * 2)
@@ -56,25 +59,29 @@ def test_k_forwards_and_all_pairs_minus_ties(inputs: Inputs, tok: Tokenizer) -> 
     assert Rankings.read(RECORDS).summary()["ties"] == 1 + 1
 
 
-def test_the_reward_token_is_last_and_the_scalar_is_read_there(inputs: Inputs, tok: Tokenizer) -> None:
-    batch = to_tensors(Rankings.read(RECORDS).batches(tok, prompts_per_batch=3)[0], inputs.device)
+def test_the_reward_token_is_last_and_the_scalar_is_read_there(inputs: StageContext, tok: Tokenizer) -> None:
+    batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, prompts_per_batch=3)[0], inputs.device)
     control = ControlTokens.of(tok)
     assert (batch.tokens_N[batch.reward_index_S] == control.reward).all()
     assert int((batch.tokens_N == control.reward).sum()) == batch.reward_index_S.numel(), "one a completion"
 
 
-def test_shared_prefix_rows_give_the_same_rewards(inputs: Inputs, tok: Tokenizer, reward_model: RewardModel) -> None:
+def test_shared_prefix_rows_give_the_same_rewards(
+    inputs: StageContext, tok: Tokenizer, reward_model: RewardModel
+) -> None:
     scores = {}
     for arrange in ("rows", "shared_prefix"):
-        batch = to_tensors(Rankings.read(RECORDS).batches(tok, 3, arrange)[0], inputs.device)  # type: ignore[arg-type]
+        batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, 3, arrange)[0], inputs.device)  # type: ignore[arg-type]
         with torch.no_grad():
             scores[arrange] = reward_model.scores(batch.tokens_N, batch.layout, batch.reward_index_S)
     assert torch.allclose(scores["rows"], scores["shared_prefix"], atol=1e-5)
 
 
-def test_the_scorer_reads_what_the_batches_read(inputs: Inputs, tok: Tokenizer, reward_model: RewardModel) -> None:
+def test_the_scorer_reads_what_the_batches_read(
+    inputs: StageContext, tok: Tokenizer, reward_model: RewardModel
+) -> None:
     read = Rankings.read(RECORDS)
-    batch = to_tensors(read.batches(tok, 3)[0], inputs.device)
+    batch = to_tensors(ranking_batches(read, tok, 3)[0], inputs.device)
     with torch.no_grad():
         expected = reward_model.scores(batch.tokens_N, batch.layout, batch.reward_index_S).numpy()
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
@@ -96,7 +103,7 @@ def test_an_over_long_prompt_loses_its_middle_and_never_the_reward_token(tok: To
     assert sequence[:2].tolist() == prompt[:2].tolist()
 
 
-def test_ties_leave_no_gradient(inputs: Inputs, tok: Tokenizer, reward_model: RewardModel) -> None:
+def test_ties_leave_no_gradient(inputs: StageContext, tok: Tokenizer, reward_model: RewardModel) -> None:
     task = RewardTask(inputs, reward_model, Rankings.read(RECORDS))
     (batch,) = next(iter(task.updates(0)))
     scores = torch.zeros(batch.reward_index_S.numel(), requires_grad=True)
@@ -107,7 +114,7 @@ def test_ties_leave_no_gradient(inputs: Inputs, tok: Tokenizer, reward_model: Re
     assert scores.grad.sum().item() == pytest.approx(0.0, abs=1e-6)
 
 
-def _with(inputs: Inputs, **settings: Any) -> Inputs:
+def _with(inputs: StageContext, **settings: Any) -> StageContext:
     return replace(inputs, run=replace(inputs.run, reward=replace(inputs.run.reward, **settings)))
 
 
@@ -128,7 +135,7 @@ def _prompts(count: int, words: int = 1, completion_words: int = 1) -> Rankings:
 
 
 def test_epochs_decide_the_steps_and_each_has_every_prompt_in_an_order_of_its_own(
-    inputs: Inputs, reward_model: RewardModel
+    inputs: StageContext, reward_model: RewardModel
 ) -> None:
     task = RewardTask(_with(inputs, prompts_per_batch=4, epochs=2.0), reward_model, _prompts(9))
     assert task.steps == 2 * 3
@@ -147,7 +154,7 @@ def test_epochs_decide_the_steps_and_each_has_every_prompt_in_an_order_of_its_ow
 @pytest.mark.parametrize("micro_batch_prompts", [1, 2, 9])
 @pytest.mark.parametrize("arrange", ["rows", "shared_prefix"])
 def test_micro_batches_and_arrangements_give_the_gradient_of_the_whole_step(
-    inputs: Inputs, reward_model: RewardModel, micro_batch_prompts: int, arrange: str
+    inputs: StageContext, reward_model: RewardModel, micro_batch_prompts: int, arrange: str
 ) -> None:
     found = []
     for settings in (
@@ -174,7 +181,7 @@ def test_micro_batches_and_arrangements_give_the_gradient_of_the_whole_step(
         assert torch.allclose(gradient, other_gradients[name], rtol=1e-3, atol=1e-6), name
 
 
-def test_each_prompt_weighs_the_same_whatever_its_pairs(inputs: Inputs, reward_model: RewardModel) -> None:
+def test_each_prompt_weighs_the_same_whatever_its_pairs(inputs: StageContext, reward_model: RewardModel) -> None:
     """The logged loss at equal scores is log 2 a prompt."""
     task = RewardTask(_with(inputs, prompts_per_batch=4), reward_model, Rankings.read(RECORDS))
     with torch.no_grad():
@@ -184,7 +191,7 @@ def test_each_prompt_weighs_the_same_whatever_its_pairs(inputs: Inputs, reward_m
     assert values == pytest.approx({"loss_nats_per_prompt": math.log(2), "pair_accuracy": 0.5})
 
 
-def test_auto_takes_the_arrangement_that_is_less_to_compute(inputs: Inputs, reward_model: RewardModel) -> None:
+def test_auto_takes_the_arrangement_that_is_less_to_compute(inputs: StageContext, reward_model: RewardModel) -> None:
     def laid_out(read: Rankings, arrange: str) -> list[tuple[int, int]]:
         task = RewardTask(_with(inputs, prompts_per_batch=4, arrange=arrange), reward_model, read)
         return [(b.layout.num_rows, b.layout.row_tokens) for b in next(iter(task.updates(0)))]
@@ -196,15 +203,15 @@ def test_auto_takes_the_arrangement_that_is_less_to_compute(inputs: Inputs, rewa
 
 
 def test_demonstrations_score_zero_on_average_after_centering(
-    inputs: Inputs, tok: Tokenizer, reward_model: RewardModel, library: PythonLibrary
+    inputs: StageContext, tok: Tokenizer, reward_model: RewardModel, corpus: Corpus
 ) -> None:
     scorer = RewardScorer(reward_model, tok)
-    shifted = center_on_demonstrations(inputs, reward_model, scorer, library.pairs_train)
+    shifted = center_on_demonstrations(inputs, reward_model, scorer, corpus.conversations["train"])
     assert shifted.mean(dtype=np.float64) == pytest.approx(0.0, abs=1e-6)
     assert reward_model.reward_offset != 0.0
-    pair = library.pairs_train[0]
+    pair = corpus.conversations["train"][0].prompt()
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
-    again = scorer.scores([chat_prompt(tok, pair.prompt)], [np.append(tok.encode(pair.response), end)])
+    again = scorer.scores([chat_prompt(tok, pair)], [np.append(tok.encode(pair.reference or ""), end)])
     assert again[0] == pytest.approx(shifted[0], abs=1e-5)
 
 
@@ -218,26 +225,26 @@ def test_clear_pairs_are_those_that_differ_by_the_margin() -> None:
     } - {frozenset((2, 3))}
 
 
-def _ranked(pairs: Sequence[Pair]) -> str:
+def _ranked(prompts: Sequence[Prompt]) -> str:
     """Records of three completions of each prompt, the first the best; those of every third prompt are tied."""
     lines = []
-    for number, pair in enumerate(pairs):
+    for number, prompt in enumerate(prompts):
         completions = [
             {"text": text, "rank": rank, "score": 9 - rank} for rank, text in enumerate(("Return it.", "x y", "z"), 1)
         ]
         clear = {"pairs": []} if number % 3 == 0 else {}
-        record = {"id": str(number), "prompt": pair.prompt, "completions": completions, "meta": {"module": pair.module}}
+        record = {"id": str(number), "prompt": prompt.text, "completions": completions, "meta": {"group": prompt.group}}
         lines.append(json.dumps(record | clear) + "\n")
     return "".join(lines)
 
 
 def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
-    published: Inputs, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    published: StageContext, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stategpt.train.loop import fit
 
     def write(folder: Path) -> None:
-        splits = _chosen_pairs(published.run, library)
+        splits = _chosen_prompts(published.run, corpus)
         for split, count in zip(splits, (12, 6), strict=True):
             (folder / f"{split}.jsonl").write_text(_ranked(splits[split][:count]))
 
@@ -258,8 +265,8 @@ def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
     assert any(not torch.equal(weight, sft[name]) for name, weight in model.gpt.state_dict().items()), "it was trained"
     end = np.array([published.control.end_of_text], dtype=np.uint32)
     scores = RewardScorer(model, published.tok).scores(
-        [chat_prompt(published.tok, pair.prompt) for pair in library.pairs_train],
-        [np.append(published.tok.encode(pair.response), end) for pair in library.pairs_train],
+        [chat_prompt(published.tok, pair.prompt()) for pair in corpus.conversations["train"]],
+        [np.append(published.tok.encode(pair.messages[-1].content), end) for pair in corpus.conversations["train"]],
     )
     assert scores.mean(dtype=np.float64) == pytest.approx(0.0, abs=1e-5), "the folder holds the shift"
     assert model.reward_offset != 0.0

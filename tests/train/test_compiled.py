@@ -9,13 +9,13 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from torch import Tensor, nn  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.data.layout import Layout  # noqa: E402
 from stategpt.model import GPT, RewardModel, autocast  # noqa: E402
+from stategpt.model.policy import CompletionBatch, completion_log_probs  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 from stategpt.train.losses import next_token_loss, policy_gradient_loss, ranking_loss  # noqa: E402
-from stategpt.train.policy import CompletionBatch, completion_log_probs  # noqa: E402
 
-TINY = GPTConfig(vocab_size=31, depth=2, width=16, heads=4, kv_heads=2, head_width=4, hidden_width=24)
+TINY = GPTConfig(vocab_size=31, depth=2, width=16, heads=4, kv_heads=2, head_dim=4, mlp_width=24)
 PACKED = TensorLayout.of(Layout.packed([[7, 9], [5, 4, 7]], 16))
 IDS = torch.arange(32).remainder(31)
 SAMPLED = CompletionBatch.of(

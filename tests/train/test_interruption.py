@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.config import OptimConfig  # noqa: E402
 from stategpt.train import loop  # noqa: E402
-from stategpt.train.interruption import Interruption, Termination  # noqa: E402
+from stategpt.train.interruption import SignalGuard, Termination  # noqa: E402
 
 
 def test_sigterm_ends_work_outside_of_loops_with_75() -> None:
@@ -44,7 +44,7 @@ def test_a_signal_whose_exception_was_lost_ends_the_next_check() -> None:
 def test_a_second_signal_ends_a_loop_at_once_as_its_kind_does(
     number: signal.Signals, error: type[BaseException]
 ) -> None:
-    with Interruption() as interruption:
+    with SignalGuard() as interruption:
         os.kill(os.getpid(), number)
         assert interruption.requested == number
         with pytest.raises(error):

@@ -7,11 +7,11 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.model import GPT, autocast  # noqa: E402
+from stategpt.model.token_batch import TokenBatch, pad_sequences  # noqa: E402
 from stategpt.ops import row_chunks  # noqa: E402
-from stategpt.train.batches import TokenBatch, pad_sequences  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
 
-CONFIG = GPTConfig(vocab_size=101, depth=2, width=16, heads=4, kv_heads=2, head_width=4, hidden_width=24)
+CONFIG = GPTConfig(vocab_size=101, depth=2, width=16, heads=4, kv_heads=2, head_dim=4, mlp_width=24)
 
 
 @pytest.fixture

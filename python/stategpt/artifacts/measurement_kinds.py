@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stategpt.config.stages import MOST_RL_SEEDS
+from stategpt.config.stages import MAX_RL_SEEDS
 from stategpt.json_reader import Flag, Integer, Items, MapOf, OneOf, Optional, Real, Record, Text, Tuple
 
 NUMBER = Real(-1e39, 1e39)
@@ -91,7 +91,7 @@ _MEASURES: dict[str, Any] = {
     **_numbers("points_mean", "reward_mean", "distinct_2", "length_tokens", "ended_share"),
 }
 _OF_SEED = Record({"stage": Text(max_chars=200), **_MEASURES})
-_SYSTEM = Record({**_MEASURES, **_numbers("kl_bound"), "seeds": Optional(Items(_OF_SEED, max_items=MOST_RL_SEEDS), [])})
+_SYSTEM = Record({**_MEASURES, **_numbers("kl_bound"), "seeds": Optional(Items(_OF_SEED, max_items=MAX_RL_SEEDS), [])})
 _ANSWER = Record({"text": Optional(Text(), ""), "points": Optional(WHOLE)})
 _COMPARISON = Record(
     {
@@ -107,7 +107,7 @@ _COMPARISON = Record(
             Record({"distinct_2": Optional(INTERVAL), "unique_share": Optional(INTERVAL)}), {}
         ),
         "frontier": Optional(Items(FRONTIER_POINT, max_items=MANY), []),
-        "frontier_low_beta": Optional(Items(FRONTIER_POINT, max_items=MANY), []),
+        "frontier_betas": _named(Items(FRONTIER_POINT, max_items=MANY)),
         "frontier_seeds": _named(Items(FRONTIER_POINT, max_items=MANY)),
         "examples": Optional(Items(MapOf(OneOf((Text(), _ANSWER)), max_items=FEW), max_items=10_000), []),
     }
@@ -119,7 +119,7 @@ RANKED = Record(
     {
         "id": Text(),
         "completions": Items(Record({"score": NUMBER}), min_items=1),
-        "meta": Record({"module": Text()}),
+        "meta": Record({"group": Text()}),
     }
 )
 """What the reward model's evaluation reads of a ranking record of the run's own."""
@@ -130,7 +130,7 @@ SAMPLE = Record({"step": COUNT, "prompt": Text(), "text": Text()})
 STATISTICS = Record(
     {"vocab_size": Optional(COUNT), "vocab_size_asked": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))}
 )
-CORPUS_STATISTICS = Record({"pairs": Optional(Record({"train": Optional(COUNT)}))})
+CORPUS_STATISTICS = Record({"conversations": Optional(Record({"train": Optional(COUNT)}))})
 GATES = Items(
     Record(
         {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stategpt.cli.words import listing, size, table
+from stategpt.cli.format import listing, table
 from stategpt.config.model import GPTConfig
 from stategpt.config.planner import Plan, StagePlan
 from stategpt.config.presets import SIZE_IS_NOT_POWER, PresetPlan
+from stategpt.config.stage_names import folder_label
 from stategpt.config.toml import Resolved, format_value
-from stategpt.quantities import duration
+from stategpt.quantities import duration, size
 
 
 def run_text(plan: Plan, resolved: Resolved, corpus: Sequence[tuple[str, str]] = (), memory: int | None = None) -> str:
@@ -50,12 +51,12 @@ def _too_large(plan: Plan, memory: int | None) -> list[str]:
 
 
 def _model(model: GPTConfig, plan: Plan) -> list[tuple[str, str]]:
-    sharing = f"{model.heads} query and {model.kv_heads} key-value heads of {model.head_width}"
+    sharing = f"{model.heads} query and {model.kv_heads} key-value heads of {model.head_dim}"
     rest = plan.parameters - plan.embedding_parameters
     export = plan.export
     exportable = f"yes, loads in transformers as {export.architecture}" if export.architecture else "no"
     return [
-        ("shape", f"{model.depth} blocks, width {model.width}, {sharing}, MLP {model.hidden_width}"),
+        ("shape", f"{model.depth} blocks, width {model.width}, {sharing}, MLP {model.mlp_width}"),
         ("context", f"{model.context_tokens:,} tokens, rows of {plan.run.data.row_tokens:,}"),
         ("vocabulary", f"{model.vocab_size:,} tokens"),
         ("parameters", f"{plan.parameters:,} = {plan.embedding_parameters:,} embedding + {rest:,} other"),
@@ -97,9 +98,10 @@ def _stages(plan: Plan) -> list[list[str]]:
 
 def _stage(stage: StagePlan) -> list[str]:
     if not stage.known:
-        return [stage.name, "", "", "", size(stage.memory_bytes) if stage.memory_bytes else "", "not known"]
+        memory = size(stage.memory_bytes) if stage.memory_bytes else ""
+        return [folder_label(stage.name), "", "", "", memory, "not known"]
     return [
-        stage.name,
+        folder_label(stage.name),
         f"{stage.steps:,}" if stage.steps else "",
         f"{stage.tokens:,}" if stage.tokens else "",
         f"{stage.flops:.2e}" if stage.flops else "",
@@ -129,7 +131,7 @@ def _assumptions(plan: Plan) -> list[tuple[str, str]]:
 def preset_text(plan: PresetPlan) -> str:
     """The plan of a published model."""
     preset, machine = plan.preset, plan.hardware
-    mlp = f"MLP {preset.hidden_width:,}{' gated' if preset.gated else ''}"
+    mlp = f"MLP {preset.mlp_width:,}{' gated' if preset.gated else ''}"
     shape = f"{preset.depth} blocks, width {preset.width:,}, {preset.heads} heads, {mlp}"
     gpus = f"{machine.device} at {machine.utilisation:.0%} of {machine.peak_flops_per_s / 1e12:,.0f} TFLOP/s"
     published = f"{preset.published_parameters / 1e9:.3g} billion"

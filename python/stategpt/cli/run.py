@@ -25,7 +25,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Runs the stages; returns 1 when `--check` was asked for and a required gate failed."""
     config = find_run(arguments.recipe, arguments.settings).run
     out = Path(arguments.out) if arguments.out else default_out(arguments.recipe, config)
-    from stategpt.run import run  # torch: only once the settings are known to be right
+    from stategpt.pipeline import run  # torch: only once the settings are known to be right
 
     result = run(config, out)
     print(f"report: {result.report}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stategpt.config.checks import shown_key
 from stategpt.config.presets import PRESETS
-from stategpt.config.run import Run
+from stategpt.config.run import RunConfig
 from stategpt.config.schema import nearest_settings
 from stategpt.config.toml import Resolved, load, resolve
 from stategpt.errors import ConfigError
@@ -83,7 +83,7 @@ def unknown_run(name: str) -> ConfigError:
     )
 
 
-def default_out(name: str, run: Run) -> Path:
+def default_out(name: str, run: RunConfig) -> Path:
     """Where a run goes when nothing is said: the run folder that was named, else `runs/<name of the run>`."""
     return Path(name) if name not in RECIPES and os.path.isdir(name) else Path("runs") / run.name
 

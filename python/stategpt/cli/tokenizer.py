@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stategpt.cli.commands import add
-from stategpt.cli.token_chips import show_tokens
-from stategpt.cli.words import listing, size, table
+from stategpt.cli.format import listing, table
+from stategpt.cli.token_view import show_tokens
 from stategpt.config.control import CONTROL_TOKENS
-from stategpt.config.material import PATTERNS
+from stategpt.config.corpus import PATTERNS
 from stategpt.errors import ConfigError, CorpusError
+from stategpt.quantities import size
 from stategpt.visible_text import visible_line
 
 if TYPE_CHECKING:
-    from stategpt.data import AnyTokenizer
+    from stategpt.tokenizer import AnyTokenizer
 
 _LONGEST_SHOWN = 12
 
@@ -63,7 +64,7 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
 def execute_train(arguments: argparse.Namespace) -> int:
     """Trains on whole files and saves."""
     from stategpt.cli.tokenizer_progress import TrainingShown
-    from stategpt.data import Tokenizer
+    from stategpt.tokenizer import Tokenizer
 
     paths = [Path(name) for name in arguments.files]
     with TrainingShown() as shown:
@@ -78,7 +79,7 @@ def execute_train(arguments: argparse.Namespace) -> int:
 
 def execute_encode(arguments: argparse.Namespace) -> int:
     """Prints one token a line: id and bytes; or the ids alone."""
-    from stategpt.data.inspection import bytes_of_token, readable
+    from stategpt.tokenizer.inspection import bytes_of_token, readable
 
     tok = _load(arguments.tokenizer, arguments.engine)
     text = sys.stdin.read() if arguments.text is None else arguments.text
@@ -105,7 +106,7 @@ def execute_inspect(arguments: argparse.Namespace) -> int:
 
 def _contents(tok: AnyTokenizer) -> list[tuple[str, str]]:
     """Sizes, special tokens, the longest tokens."""
-    from stategpt.data.inspection import longest_tokens, readable
+    from stategpt.tokenizer.inspection import longest_tokens, readable
 
     specials = [f"{visible_line(name)} {token}" for name, token in tok.special_tokens.items()]
     return [
@@ -117,7 +118,7 @@ def _contents(tok: AnyTokenizer) -> list[tuple[str, str]]:
 
 
 def _compression_table(tok: AnyTokenizer, names: list[str]) -> str:
-    from stategpt.data.inspection import compression
+    from stategpt.tokenizer.inspection import compression
 
     measured = [compression(tok, name, _read_text(Path(name))) for name in names]
     head = ("file", "bytes", "tokens", "bytes per token", "characters per token")
@@ -139,7 +140,7 @@ def _load(name: str, engine: Literal["native", "tokenizers"]) -> AnyTokenizer:
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
         raise ConfigError(f"{name} is not a tokenizer.json and no folder that has one; train one: tokenizer train FILE")
-    from stategpt.data import Tokenizer
+    from stategpt.tokenizer import Tokenizer
 
     return Tokenizer.load(found, engine)
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from stategpt.train.progress import Advance, progress
+from stategpt.progress import Advance, progress
 
 _MEGABYTE = 1_000_000
 

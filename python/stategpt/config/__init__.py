@@ -1,16 +1,17 @@
 """Settings of a run: one frozen dataclass per section, checked when built. Needs neither numpy nor torch."""
 
 from .control import CONTROL_TOKENS as CONTROL_TOKENS
-from .material import CorpusConfig as CorpusConfig
-from .material import DataConfig as DataConfig
-from .material import TokenizerConfig as TokenizerConfig
-from .measures import EvaluateConfig as EvaluateConfig
-from .measures import GatesConfig as GatesConfig
+from .corpus import CorpusConfig as CorpusConfig
+from .corpus import DataConfig as DataConfig
+from .corpus import TokenizerConfig as TokenizerConfig
+from .evaluation import EvaluateConfig as EvaluateConfig
+from .evaluation import GatesConfig as GatesConfig
 from .model import GPTConfig as GPTConfig
 from .optim import OptimConfig as OptimConfig
 from .planner import plan as plan
-from .run import Run as Run
+from .run import RunConfig as RunConfig
 from .schema import to_dict as to_dict
+from .stages import LoopConfig as LoopConfig
 from .stages import PretrainConfig as PretrainConfig
 from .stages import RankingsConfig as RankingsConfig
 from .stages import RewardConfig as RewardConfig
@@ -29,12 +30,13 @@ __all__ = [
     "EvaluateConfig",
     "GPTConfig",
     "GatesConfig",
+    "LoopConfig",
     "OptimConfig",
     "PretrainConfig",
     "RLConfig",
     "RankingsConfig",
     "RewardConfig",
-    "Run",
+    "RunConfig",
     "SFTConfig",
     "SamplingConfig",
     "TokenizerConfig",

@@ -48,7 +48,7 @@ def activation_bytes_per_token(model: GPTConfig) -> int:
     and rotation (2 (Q + 2 KV)) and the attended values (Q); gate, up, activated gate and product (4 H).
     """
     attention = 2 * (model.query_width + 2 * model.kv_width) + model.query_width
-    return FLOAT32_BYTES * model.depth * (4 * model.width + attention + 4 * model.hidden_width)
+    return FLOAT32_BYTES * model.depth * (4 * model.width + attention + 4 * model.mlp_width)
 
 
 def logit_bytes_per_token(model: GPTConfig) -> int:

@@ -4,9 +4,9 @@ The rule in one sentence: *the dial keeps the recipe's proportions*. With `r` th
 
 ====================  ======================================================================================
 model.width           width' = width_r · depth' / depth_r, in whole heads (64 per block in `tiny_cpu`)
-model.heads           as many heads of `head_width` per width as the recipe has
+model.heads           as many heads of `head_dim` per width as the recipe has
 model.kv_heads        the largest divisor of heads' that keeps the recipe's sharing or shares more
-model.hidden_width    width' times the recipe's hidden_width / width, rounded up to whole heads (8/3: SwiGLU)
+model.mlp_width    width' times the recipe's mlp_width / width, rounded up to whole heads (8/3: SwiGLU)
 pretrain.tokens       the recipe's tokens per parameter
 pretrain.batch_rows   grows as the square root of the tokens, in powers of two (arXiv 2410.21676: about B ~ D^0.5)
 learning rates        of all four trained stages: fall as 1 / width (arXiv 2203.03466)
@@ -28,13 +28,25 @@ from typing import Any
 
 from stategpt.config.checks import require_positive
 from stategpt.config.model import GPTConfig
-from stategpt.config.run import Run
+from stategpt.config.optim import OptimConfig
+from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten
 
-_LEARNING_RATES = tuple(f"{stage}.optim.learning_rate" for stage in ("pretrain", "sft", "reward", "rl"))
+LEARNING_RATE_TIMES_WIDTH = {"pretrain": 0.768, "sft": 0.288, "reward": 0.384, "rl": 0.0768}
+"""Learning rate of each trained stage times the width of the model: what `tiny_cpu` was tuned to at width 192."""
+
+_LEARNING_RATES = tuple(f"{stage}.optim.learning_rate" for stage in LEARNING_RATE_TIMES_WIDTH)
 
 
-def derive(base: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+def resolved_optim(run: RunConfig, stage: str) -> OptimConfig:
+    """The optimizer settings of a stage; a learning rate of 0 becomes that of the model's width."""
+    optim: OptimConfig = getattr(run, stage).optim
+    if optim.learning_rate:
+        return optim
+    return replace(optim, learning_rate=float(f"{LEARNING_RATE_TIMES_WIDTH[stage] / run.model.width:.3g}"))
+
+
+def derive(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that follow from those given (dotted key -> value), for a run that is `base` otherwise.
 
     Never contains a given key, nor a setting that keeps its value.
@@ -57,21 +69,21 @@ def _vocabulary(given: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _micro_batch(base: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+def _micro_batch(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     rows = given.get("pretrain.batch_rows", base.pretrain.batch_rows)
     if rows < 1 or "pretrain.micro_batch_rows" in given:
         return {}
     return {"pretrain.micro_batch_rows": _largest_divisor(rows, base.pretrain.micro_batch_rows)}
 
 
-def _from_depth(base: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+def _from_depth(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     require_positive("model", depth=given["model.depth"])
     model = _shape(base.model, given)
     follow: dict[str, Any] = {
-        f"model.{name}": getattr(model, name) for name in ("width", "heads", "kv_heads", "hidden_width")
+        f"model.{name}": getattr(model, name) for name in ("width", "heads", "kv_heads", "mlp_width")
     }
-    tokens = given.get("pretrain.tokens", round(base.pretrain.tokens * model.parameters / base.model.parameters))
-    doublings = round(math.log2(max(tokens, 1) / base.pretrain.tokens) / 2)
+    tokens = given.get("pretrain.tokens", round(base.pretrain_tokens * model.parameters / base.model.parameters))
+    doublings = round(math.log2(max(tokens, 1) / base.pretrain_tokens) / 2)
     follow["pretrain.tokens"] = tokens
     follow["pretrain.batch_rows"] = max(1, round(base.pretrain.batch_rows * 2.0**doublings))
     current = flatten(base)
@@ -83,13 +95,13 @@ def _from_depth(base: Run, given: Mapping[str, Any]) -> dict[str, Any]:
 def _shape(base: GPTConfig, given: Mapping[str, Any]) -> GPTConfig:
     """The model at the given depth, with every model setting that is given taken as it is."""
     own = {key.removeprefix("model."): value for key, value in given.items() if key.startswith("model.")}
-    depth, head_width = own["depth"], own.get("head_width", base.head_width)
-    require_positive("model", head_width=head_width)
-    width = own.get("width", head_width * max(1, round(base.width * depth / (base.depth * head_width))))
-    heads = own.get("heads", max(1, round(width * base.query_width / (base.width * head_width))))
+    depth, head_dim = own["depth"], own.get("head_dim", base.head_dim)
+    require_positive("model", head_dim=head_dim)
+    width = own.get("width", head_dim * max(1, round(base.width * depth / (base.depth * head_dim))))
+    heads = own.get("heads", max(1, round(width * base.query_width / (base.width * head_dim))))
     kv_heads = _largest_divisor(max(1, heads), max(1, heads * base.kv_heads // base.heads))
-    hidden_width = head_width * -(-width * base.hidden_width // (base.width * head_width))
-    return replace(base, **{"width": width, "heads": heads, "kv_heads": kv_heads, "hidden_width": hidden_width} | own)
+    mlp_width = head_dim * -(-width * base.mlp_width // (base.width * head_dim))
+    return replace(base, **{"width": width, "heads": heads, "kv_heads": kv_heads, "mlp_width": mlp_width} | own)
 
 
 def _largest_divisor(number: int, limit: int) -> int:

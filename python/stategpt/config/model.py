@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stategpt.config.checks import require, require_positive
+from stategpt.config.families import Family, family_of
 from stategpt.shown_fields import documented
-
-FAMILIES = {(True, False): "Qwen3", (False, True): "Qwen2", (False, False): "Llama"}
-"""Published architectures by (`qk_norm`, `attention_bias`); none has both."""
 
 
 @documented
@@ -30,9 +28,9 @@ class GPTConfig:
     """Query heads per block."""
     kv_heads: int = 1
     """Key and value heads per block; each serves heads / kv_heads query heads."""
-    head_width: int = 64
+    head_dim: int = 64
     """Numbers per head; even, because rotary positions turn pairs."""
-    hidden_width: int = 512
+    mlp_width: int = 512
     """Numbers inside the MLP of a block."""
     context_tokens: int = 256
     """Longest sequence in tokens."""
@@ -55,37 +53,37 @@ class GPTConfig:
             width=self.width,
             heads=self.heads,
             kv_heads=self.kv_heads,
-            head_width=self.head_width,
-            hidden_width=self.hidden_width,
+            head_dim=self.head_dim,
+            mlp_width=self.mlp_width,
             context_tokens=self.context_tokens,
             rope_theta=self.rope_theta,
             norm_epsilon=self.norm_epsilon,
         )
         require(self.heads % self.kv_heads == 0, "model.kv_heads", self.kv_heads, f"must divide heads = {self.heads}")
-        require(self.head_width % 2 == 0, "model.head_width", self.head_width, "must be even (rotary positions)")
+        require(self.head_dim % 2 == 0, "model.head_dim", self.head_dim, "must be even (rotary positions)")
 
     @property
-    def family(self) -> str:
-        """Published architecture with these switches, in whose format the model is saved; "" where none has them."""
-        return FAMILIES.get((self.qk_norm, self.attention_bias), "")
+    def family(self) -> Family | None:
+        """Published family with these switches, in whose format the model is saved; None if no family has them."""
+        return family_of(qk_norm=self.qk_norm, attention_bias=self.attention_bias)
 
     @property
     def query_width(self) -> int:
         """Numbers of all query heads together."""
-        return self.heads * self.head_width
+        return self.heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
         """Numbers of all key heads together; the value heads have as many."""
-        return self.kv_heads * self.head_width
+        return self.kv_heads * self.head_dim
 
     @property
     def block_parameters(self) -> int:
         """Weights of one block: projections, MLP (three matrices), two norms, and the norms of queries and keys."""
         projections = self.width * (2 * self.query_width + 2 * self.kv_width)
         biases = self.query_width + 2 * self.kv_width if self.attention_bias else 0
-        norms = 2 * self.width + (2 * self.head_width if self.qk_norm else 0)
-        return projections + biases + 3 * self.width * self.hidden_width + norms
+        norms = 2 * self.width + (2 * self.head_dim if self.qk_norm else 0)
+        return projections + biases + 3 * self.width * self.mlp_width + norms
 
     @property
     def embedding_parameters(self) -> int:

@@ -35,7 +35,7 @@ class Preset:
         learning_rate: highest learning rate.
         tokens: training tokens.
         vocab_size: tokens in the vocabulary.
-        hidden_width: numbers inside the MLP.
+        mlp_width: numbers inside the MLP.
         gated: the MLP has a third, gating matrix (SwiGLU) and no biases exist.
         learned_positions: rows of a learned position embedding; 0 = rotary.
         tied: embedding and prediction share one matrix.
@@ -52,7 +52,7 @@ class Preset:
     learning_rate: float
     tokens: float
     vocab_size: int
-    hidden_width: int
+    mlp_width: int
     gated: bool
     learned_positions: int
     tied: bool
@@ -68,9 +68,9 @@ class Preset:
     @property
     def parameters(self) -> int:
         """Every weight, from the shape. Attention is D x D: GPT-3 1.3B's printed heads do not give its printed size."""
-        matrices = 4 * self.width**2 + (3 if self.gated else 2) * self.width * self.hidden_width
+        matrices = 4 * self.width**2 + (3 if self.gated else 2) * self.width * self.mlp_width
         # GPT-3's blocks have two layer norms (4 D) and biases (5 D + H); LLaMA's have two RMS norms.
-        vectors = 2 * self.width if self.gated else 9 * self.width + self.hidden_width
+        vectors = 2 * self.width if self.gated else 9 * self.width + self.mlp_width
         last_norm = self.width if self.gated else 2 * self.width
         return self.embedding_parameters + self.depth * (matrices + vectors) + last_norm
 
@@ -153,7 +153,7 @@ def _gpt3(size: str, published: float, depth: int, width: int, heads: int, batch
         learning_rate=rate,
         tokens=300e9,
         vocab_size=50_257,
-        hidden_width=4 * width,
+        mlp_width=4 * width,
         gated=False,
         learned_positions=2048,
         tied=True,
@@ -175,7 +175,7 @@ def _llama(
         learning_rate=rate,
         tokens=tokens,
         vocab_size=32_000,
-        hidden_width=hidden,
+        mlp_width=hidden,
         gated=True,
         learned_positions=0,
         tied=False,

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 
 from stategpt.config.checks import require_size
 from stategpt.config.dial import derive
-from stategpt.config.run import Run
+from stategpt.config.run import RunConfig
 from stategpt.config.schema import (
     Table,
     flatten,
@@ -47,14 +47,14 @@ class Resolved:
         derived: what followed from it, dotted key -> value.
     """
 
-    run: Run
+    run: RunConfig
     given: Mapping[str, Any]
     derived: Mapping[str, Any]
 
     __repr__ = short_repr
 
 
-def load(path: str | Path) -> Run:
+def load(path: str | Path) -> RunConfig:
     """Read a run from a TOML file. A run that says no name is called as the file: `small.toml` gives `small`.
 
     Raises:
@@ -78,16 +78,16 @@ def load(path: str | Path) -> Run:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def from_dict(table: Mapping[str, Any]) -> Run:
+def from_dict(table: Mapping[str, Any]) -> RunConfig:
     """A run from nested plain values, as `to_dict` gives them; what is left out has the default job's value."""
-    return _resolve(Run(), flatten_table(table)).run
+    return _resolve(RunConfig(), flatten_table(table)).run
 
 
-def override(run: Run, changes: Mapping[str, Any]) -> Run:
+def override(run: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """A copy of `run` with settings replaced: dotted key -> value, or its text as typed on a command line.
 
-    >>> from stategpt.config import Run
-    >>> override(Run(), {"rl.beta": "0.04"}).rl.beta
+    >>> from stategpt.config import RunConfig
+    >>> override(RunConfig(), {"rl.beta": "0.04"}).rl.beta
     0.04
 
     Raises:
@@ -96,7 +96,7 @@ def override(run: Run, changes: Mapping[str, Any]) -> Run:
     return resolve(run, changes).run
 
 
-def resolve(run: Run, changes: Mapping[str, Any]) -> Resolved:
+def resolve(run: RunConfig, changes: Mapping[str, Any]) -> Resolved:
     """As `override`, and says which settings followed from the given ones."""
     known = setting_types()
     given: Table = {}
@@ -112,7 +112,7 @@ def resolve(run: Run, changes: Mapping[str, Any]) -> Resolved:
     return _resolve(run, given)
 
 
-def _resolve(run: Run, given: Table) -> Resolved:
+def _resolve(run: RunConfig, given: Table) -> Resolved:
     for key, value in given.items():
         require_size(key, value)
     derived = derive(run, given)
@@ -123,7 +123,7 @@ def _value(key: str, value: Any, hint: Any) -> Any:
     return parse_value(key, value, hint) if isinstance(value, str) else check_value(key, value, hint)
 
 
-def dump(run: Run) -> str:
+def dump(run: RunConfig) -> str:
     """Every setting of a run as TOML, each with its meaning beside it."""
     lines = ["# A run of stategpt, every setting resolved.", *_section_lines(run, to_dict(run), "")]
     return "\n".join(lines) + "\n"

@@ -7,55 +7,37 @@ A function with the name of its file (`chrf.chrf`, `elo.elo`, `reward_quality.re
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stategpt.extras import require
+from stategpt.lazy_names import lazy_names
 
 from .diversity import distinct_change, distinct_n, mean_pairwise_similarity, ngram_entropy, unique_change, unique_share
 from .gates import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
-from .labeler import DocstringStyleLabeler, Points, explain
 from .ngram import KneserNey
 from .reward_quality import LengthBaseline, ScoredPairs
 from .statistics import Interval, cluster_bootstrap, paired_difference, win_rate
 
 if TYPE_CHECKING:
     from .answers import evaluate_answers as evaluate_answers
-    from .answers import held_out_pairs as held_out_pairs
+    from .answers import held_out_prompts as held_out_prompts
     from .base_model import evaluate_base as evaluate_base
     from .bits import DocumentNats as DocumentNats
     from .bits import document_nats as document_nats
     from .comparison import FrontierProbe as FrontierProbe
-    from .comparison import Judge as Judge
+    from .comparison import HeldOutComparison as HeldOutComparison
     from .comparison import compare_systems as compare_systems
     from .reward_model import RankedPairs as RankedPairs
     from .reward_model import evaluate_reward as evaluate_reward
     from .reward_scorer import RewardScorer as RewardScorer
 
-_FILE_OF = {
-    "DocumentNats": "bits",
-    "FrontierProbe": "comparison",
-    "Judge": "comparison",
-    "RankedPairs": "reward_model",
-    "RewardScorer": "reward_scorer",
-    "compare_systems": "comparison",
-    "document_nats": "bits",
-    "evaluate_answers": "answers",
-    "evaluate_base": "base_model",
-    "evaluate_reward": "reward_model",
-    "held_out_pairs": "answers",
-}
-
 __all__ = [
-    "DocstringStyleLabeler",
     "DocumentNats",
     "FrontierProbe",
     "Gate",
+    "HeldOutComparison",
     "Interval",
-    "Judge",
     "KneserNey",
     "LengthBaseline",
-    "Points",
     "RankedPairs",
     "RewardScorer",
     "ScoredPairs",
@@ -68,9 +50,8 @@ __all__ = [
     "evaluate_answers",
     "evaluate_base",
     "evaluate_reward",
-    "explain",
     "failed",
-    "held_out_pairs",
+    "held_out_prompts",
     "mean_pairwise_similarity",
     "ngram_entropy",
     "paired_difference",
@@ -81,16 +62,15 @@ __all__ = [
     "win_rate",
     "write_gates",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FILE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    require("torch", f"{__name__}.{name}")
-    value = getattr(importlib.import_module(f"{__name__}.{_FILE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__spec__"]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "answers": ("evaluate_answers", "held_out_prompts"),
+        "base_model": ("evaluate_base",),
+        "bits": ("DocumentNats", "document_nats"),
+        "comparison": ("FrontierProbe", "HeldOutComparison", "compare_systems"),
+        "reward_model": ("RankedPairs", "evaluate_reward"),
+        "reward_scorer": ("RewardScorer",),
+    },
+    torch=True,
+)

@@ -28,7 +28,7 @@ from .sampler import Sampler
 from .text import GrowingText
 
 if TYPE_CHECKING:
-    from stategpt.data.tokenizer import AnyTokenizer
+    from stategpt.tokenizer.tokenizer import AnyTokenizer
 
 Ids = NDArray[np.uint32]
 Progress = Callable[[int, int], None]
@@ -108,7 +108,7 @@ class Engine:
         stop: Sequence[str] = (),
         max_tokens: int = 48,
         forbidden: Sequence[int] | None = None,
-        stream_base: int | Sequence[int] = 0,
+        first_stream: int | Sequence[int] = 0,
         progress: Progress | None = None,
     ) -> list[Completion]:
         """`n` completions of each prompt, prompt-major.
@@ -123,7 +123,8 @@ class Engine:
             stop: strings that end a completion; its text leaves them out.
             max_tokens: most tokens of a completion; the context may be full before.
             forbidden: ids never drawn; None stands for every control token but those that end a text.
-            stream_base: number of the first prompt's random stream (the others follow it), or a number for each prompt.
+            first_stream: number of the first prompt's random stream (the others follow it), or one number per
+                prompt.
             progress: called as completions finish.
 
         Raises:
@@ -136,7 +137,7 @@ class Engine:
         stops = stop_strings(stop)
         sampler = self._sampler(temperature, top_k, top_p, forbidden, seed)
         ids = [self._prompt_ids(index, prompt) for index, prompt in enumerate(prompts)]
-        items = self._items(ids, n, max_tokens, stream_base)
+        items = self._items(ids, n, max_tokens, first_stream)
         done: dict[tuple[int, int], Completion] = {}
         for sampled, text in self._run(sorted(items), ids, sampler, stops):
             item = sampled.item
@@ -223,14 +224,14 @@ class Engine:
             text=self.tok.decode(sampled.ids[:-1] if ended else sampled.ids) if text is None else text,
         )
 
-    def _items(self, ids: Sequence[Ids], n: int, max_tokens: int, stream_base: int | Sequence[int]) -> list[Item]:
+    def _items(self, ids: Sequence[Ids], n: int, max_tokens: int, first_stream: int | Sequence[int]) -> list[Item]:
         samples, most = whole("n", n, 1), whole("max_tokens", max_tokens, 1)
         if samples * len(ids) > MAX_COMPLETIONS:
             raise InvalidArgument(
                 f"n is {samples}, for {len(ids)} prompts; a call makes at most {MAX_COMPLETIONS:,} completions. "
                 "Ask for fewer at a time."
             )
-        streams = random_streams(stream_base, len(ids))
+        streams = random_streams(first_stream, len(ids))
         context = self.model.config.context_tokens
         return [
             Item(len(prompt), index, sample, stream, min(most, context - len(prompt)))

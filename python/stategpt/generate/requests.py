@@ -12,7 +12,7 @@ from stategpt.arguments import several, whole
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 
 if TYPE_CHECKING:
-    from stategpt.data.tokenizer import AnyTokenizer
+    from stategpt.tokenizer.tokenizer import AnyTokenizer
 
 Ids: TypeAlias = NDArray[np.uint32]
 
@@ -119,18 +119,18 @@ def _vector(index: int, prompt: Any) -> NDArray[np.integer[Any]]:
     return ids if ids.dtype.kind in "iu" else ids.astype(np.int64)
 
 
-def random_streams(stream_base: Any, prompts: int) -> list[int]:
+def random_streams(first_stream: Any, prompts: int) -> list[int]:
     """The number of each prompt's random stream.
 
     Raises:
         InvalidArgument: not a whole number or one for each prompt.
     """
-    if isinstance(stream_base, str | bytes | dict) or stream_base is None:
-        raise InvalidArgument(f"stream_base is {stream_base!r}; give a whole number, or one for each prompt")
-    if not isinstance(stream_base, Iterable) or (isinstance(stream_base, np.ndarray) and stream_base.ndim == 0):
-        first = whole("stream_base", stream_base)
+    if isinstance(first_stream, str | bytes | dict) or first_stream is None:
+        raise InvalidArgument(f"first_stream is {first_stream!r}; give a whole number, or one for each prompt")
+    if not isinstance(first_stream, Iterable) or (isinstance(first_stream, np.ndarray) and first_stream.ndim == 0):
+        first = whole("first_stream", first_stream)
         return list(range(first, first + prompts))
-    streams = [whole("a stream of stream_base", stream) for stream in stream_base]
+    streams = [whole("a stream of first_stream", stream) for stream in first_stream]
     if len(streams) != prompts:
         raise InvalidArgument(f"{len(streams)} random streams for {prompts} prompts; give one for each")
     return streams

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.data.randomness import uniforms
 from stategpt.errors import InvalidArgument
 from stategpt.model import log_probs
+from stategpt.randomness import uniforms
 from stategpt.shown_fields import documented, short_repr
 
 from .truncation import kept_tokens, truncate

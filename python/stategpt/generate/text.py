@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .stops import StopFilter
 
 if TYPE_CHECKING:
-    from stategpt.data.tokenizer import AnyTokenizer
+    from stategpt.tokenizer.tokenizer import AnyTokenizer
 
 
 class GrowingText:

@@ -11,20 +11,30 @@ from .distribution import undrawn_ids as undrawn_ids  # noqa: E402
 from .gpt import GPT as GPT  # noqa: E402
 from .parameter_groups import ParameterGroup as ParameterGroup  # noqa: E402
 from .parameter_groups import parameter_groups as parameter_groups  # noqa: E402
+from .policy import CompletionBatch as CompletionBatch  # noqa: E402
+from .policy import completion_log_probs as completion_log_probs  # noqa: E402
 from .precision import Precision as Precision  # noqa: E402
 from .precision import autocast as autocast  # noqa: E402
 from .reward import RewardModel as RewardModel  # noqa: E402
 from .special_ids import SpecialIds as SpecialIds  # noqa: E402
+from .token_batch import PaddedSequences as PaddedSequences  # noqa: E402
+from .token_batch import TokenBatch as TokenBatch  # noqa: E402
+from .token_batch import pad_sequences as pad_sequences  # noqa: E402
 
 __all__ = [
     "GPT",
+    "CompletionBatch",
     "KVCache",
+    "PaddedSequences",
     "ParameterGroup",
     "Precision",
     "RewardModel",
     "SpecialIds",
+    "TokenBatch",
     "autocast",
+    "completion_log_probs",
     "log_probs",
+    "pad_sequences",
     "padding_ids",
     "parameter_groups",
     "undrawn_ids",

@@ -61,7 +61,7 @@ class KVCache:
             raise ContextOverflow(
                 f"a cache of {capacity_tokens} tokens exceeds the context of {config.context_tokens}; ask for fewer"
             )
-        shape = (batch, config.kv_heads, capacity_tokens, config.head_width)
+        shape = (batch, config.kv_heads, capacity_tokens, config.head_dim)
 
         def slots() -> list[Tensor]:
             return [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.depth)]

@@ -12,7 +12,7 @@ from stategpt.data.chat import ControlTokens
 from stategpt.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from stategpt.data.tokenizer import AnyTokenizer
+    from stategpt.tokenizer.tokenizer import AnyTokenizer
 
     from .gpt import GPT
 

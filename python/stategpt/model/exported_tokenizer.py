@@ -19,9 +19,10 @@ from typing import Any
 from stategpt.artifacts import Json, publish_file
 from stategpt.config import GPTConfig
 from stategpt.config.control import END_OF_TEXT, PAD
-from stategpt.data import AnyTokenizer, ControlTokens
+from stategpt.data import ControlTokens
 from stategpt.data.chat_template import chat_template, reward_template
 from stategpt.errors import ForeignArtifact
+from stategpt.tokenizer import AnyTokenizer
 
 from .special_ids import SpecialIds
 

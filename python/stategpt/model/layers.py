@@ -41,11 +41,11 @@ class RotaryAngles(nn.Module):
 
     frequency: Tensor
 
-    def __init__(self, head_width: int, theta: float) -> None:
+    def __init__(self, head_dim: int, theta: float) -> None:
         super().__init__()
-        self.head_width, self.theta = head_width, theta
+        self.head_dim, self.theta = head_dim, theta
         # On the CPU also while a model is built on the meta device: no file has these numbers.
-        frequency = rotary_frequencies(head_width, theta, torch.device("cpu"))
+        frequency = rotary_frequencies(head_dim, theta, torch.device("cpu"))
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, position_N: Tensor) -> Rotary:
@@ -55,7 +55,7 @@ class RotaryAngles(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RotaryAngles:
         """Follows the model to another device; `.to(bfloat16)` would round the frequencies to 3 digits."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.frequency = rotary_frequencies(self.head_width, self.theta, self.frequency.device)
+        self.frequency = rotary_frequencies(self.head_dim, self.theta, self.frequency.device)
         return self
 
 
@@ -64,13 +64,13 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.heads, self.kv_heads, self.head_width = config.heads, config.kv_heads, config.head_width
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
         self.q_proj = nn.Linear(config.width, config.query_width, bias=config.attention_bias)
         self.k_proj = nn.Linear(config.width, config.kv_width, bias=config.attention_bias)
         self.v_proj = nn.Linear(config.width, config.kv_width, bias=config.attention_bias)
         self.o_proj = nn.Linear(config.query_width, config.width, bias=False)
-        self.q_norm = RMSNorm(config.head_width, config.norm_epsilon) if config.qk_norm else None
-        self.k_norm = RMSNorm(config.head_width, config.norm_epsilon) if config.qk_norm else None
+        self.q_norm = RMSNorm(config.head_dim, config.norm_epsilon) if config.qk_norm else None
+        self.k_norm = RMSNorm(config.head_dim, config.norm_epsilon) if config.qk_norm else None
 
     def forward(self, x_NW: Tensor, rotary: Rotary, attend: Attend, kept: JoinedWeights | None = None) -> Tensor:
         """-> [N, W]. `kept` holds the joined weights from one decoding step to the next."""
@@ -85,7 +85,7 @@ class SelfAttention(nn.Module):
     def _project(self, x_NW: Tensor, rotary: Rotary, joined: Joined) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values. Joined weights make one matmul of three, and queries and keys take one norm and one
         rotation together: at this scale a call costs more than its arithmetic."""
-        qkv = F.linear(x_NW, joined.weight, joined.bias).view(x_NW.shape[0], -1, self.head_width)
+        qkv = F.linear(x_NW, joined.weight, joined.bias).view(x_NW.shape[0], -1, self.head_dim)
         qk, v_NGD = torch.split(qkv, [self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.q_norm is not None and joined.norm is not None:
             qk = rms_norm(qk, joined.norm, self.q_norm.epsilon)
@@ -95,7 +95,7 @@ class SelfAttention(nn.Module):
     def _project_apart(self, x_NW: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
         """The same, each projection and norm called by itself: for modules that were put in their place."""
         projections = (self.q_proj, self.k_proj, self.v_proj)
-        q, k, v = (projection(x_NW).view(x_NW.shape[0], -1, self.head_width) for projection in projections)
+        q, k, v = (projection(x_NW).view(x_NW.shape[0], -1, self.head_dim) for projection in projections)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         return rotate(q, *rotary), rotate(k, *rotary), v
@@ -138,9 +138,9 @@ class MLP(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.hidden_width, bias=False)
-        self.up_proj = nn.Linear(config.width, config.hidden_width, bias=False)
-        self.down_proj = nn.Linear(config.hidden_width, config.width, bias=False)
+        self.gate_proj = nn.Linear(config.width, config.mlp_width, bias=False)
+        self.up_proj = nn.Linear(config.width, config.mlp_width, bias=False)
+        self.down_proj = nn.Linear(config.mlp_width, config.width, bias=False)
 
     def forward(self, x_NW: Tensor) -> Tensor:
         """-> [N, W]."""

@@ -176,11 +176,11 @@ def _kernel_plan(q_NHD: Tensor, group: int, layout: TensorLayout, window: int | 
 
 
 @constant_when_traced
-def _launches(device: str, dtype: str, head_width: int, group: int, mask: str, row_tokens: int) -> tuple[int, ...]:
+def _launches(device: str, dtype: str, head_dim: int, group: int, mask: str, row_tokens: int) -> tuple[int, ...]:
     """The table's numbers; a compiled graph keeps them."""
     from stategpt.kernels.attention import launch
 
-    found = launch.launches_for(torch.device(device), getattr(torch, dtype), head_width, group, mask, row_tokens)
+    found = launch.launches_for(torch.device(device), getattr(torch, dtype), head_dim, group, mask, row_tokens)
     return tuple(launch.numbers(found))
 
 

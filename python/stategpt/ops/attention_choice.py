@@ -16,32 +16,32 @@ _log = logging.getLogger(__name__)
 
 
 @constant_when_traced
-def choose(backend: str, device: str, dtype: str, head_width: int, softcap: bool, sdpa_is_small: bool) -> str:
+def choose(backend: str, device: str, dtype: str, head_dim: int, softcap: bool, sdpa_is_small: bool) -> str:
     """The implementation's name; a compiled graph keeps the choice made while it was traced.
 
     `sdpa_is_small`: torch's attention would take little memory for pairs of tokens.
     Raises `InvalidArgument` for a backend that is unknown or cannot do what is asked.
     """
-    chosen, reason = _decide(backend, device, dtype, head_width, softcap, sdpa_is_small)
+    chosen, reason = _decide(backend, device, dtype, head_dim, softcap, sdpa_is_small)
     _say(f"attention: {chosen} on {device} for {dtype} ({reason})")
     return chosen
 
 
 def _decide(
-    backend: str, device: str, dtype: str, head_width: int, softcap: bool, sdpa_is_small: bool
+    backend: str, device: str, dtype: str, head_dim: int, softcap: bool, sdpa_is_small: bool
 ) -> tuple[str, str]:
     """The implementation and the reason."""
     if backend not in get_args(Backend):
         known = ", ".join(get_args(Backend))
         raise InvalidArgument(f"attention backend {backend!r} is not one of {known}; leave it at 'auto'")
     if backend != "auto":
-        obstacle = _obstacle(backend, device, dtype, head_width, softcap)
+        obstacle = _obstacle(backend, device, dtype, head_dim, softcap)
         if obstacle is not None:
             raise InvalidArgument(f"attention backend {backend!r} cannot run: {obstacle}; leave it at 'auto'")
         return backend, "asked for"
     why_not: str | None = "no NVIDIA GPU"  # not asked further: elsewhere only Triton's interpreter runs, for tests
     if device.startswith("cuda"):
-        why_not = _obstacle("triton", device, dtype, head_width, softcap)
+        why_not = _obstacle("triton", device, dtype, head_dim, softcap)
     if why_not is None:
         return "triton", "fastest on this device"
     if softcap:
@@ -51,14 +51,14 @@ def _decide(
     return "sdpa", f"triton: {why_not}"
 
 
-def _obstacle(backend: str, device: str, dtype: str, head_width: int, softcap: bool) -> str | None:
+def _obstacle(backend: str, device: str, dtype: str, head_dim: int, softcap: bool) -> str | None:
     """Why an implementation cannot do what is asked; None where it can."""
     if backend == "sdpa" and softcap:
         return "torch's attention has no softcap"
     if backend != "triton":
         return None
-    if head_width % 8 or not 8 <= head_width <= WIDEST_HEAD:
-        return f"its head widths are the multiples of 8 up to {WIDEST_HEAD}, not {head_width}"
+    if head_dim % 8 or not 8 <= head_dim <= WIDEST_HEAD:
+        return f"its head widths are the multiples of 8 up to {WIDEST_HEAD}, not {head_dim}"
     return triton_obstacle(device, dtype)
 
 

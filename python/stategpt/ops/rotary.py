@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 
-def rotary_frequencies(head_width: int, theta: float, device: torch.device) -> Tensor:
+def rotary_frequencies(head_dim: int, theta: float, device: torch.device) -> Tensor:
     """Angle that each pair turns by from one position to the next: float32[D/2], computed on the CPU for any device."""
-    pair = torch.arange(0, head_width, 2, dtype=torch.float32, device="cpu")
-    return (1.0 / theta ** (pair / head_width)).to(device)
+    pair = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu")
+    return (1.0 / theta ** (pair / head_dim)).to(device)
 
 
 def rotary_angles(position_N: Tensor, frequency_P: Tensor) -> tuple[Tensor, Tensor]:

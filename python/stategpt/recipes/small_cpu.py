@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stategpt.config import GPTConfig, OptimConfig, Run, SFTConfig, TokenizerConfig
+from stategpt.config import GPTConfig, OptimConfig, RunConfig, SFTConfig, TokenizerConfig
 from stategpt.recipes.tiny_cpu import tiny_cpu
 
 
-def small_cpu() -> Run:
+def small_cpu() -> RunConfig:
     """`tiny_cpu` with 3.6 times the parameters and five times the tokens: answers may begin to fit the question."""
     tiny = tiny_cpu()
     return replace(
@@ -24,8 +24,8 @@ def small_cpu() -> Run:
             width=320,
             heads=5,
             kv_heads=1,
-            head_width=64,
-            hidden_width=896,
+            head_dim=64,
+            mlp_width=896,
             context_tokens=256,
         ),
         pretrain=replace(
@@ -41,6 +41,6 @@ def small_cpu() -> Run:
         reward=replace(tiny.reward, optim=replace(tiny.reward.optim, learning_rate=1.2e-3)),
         # What a seed changes and what over-optimisation looks like are tiny_cpu's lessons; here one policy gets all the
         # minutes, and the report says that its seed is not in the intervals.
-        rl=replace(tiny.rl, steps=150, seeds=1, low_beta=0.0, optim=replace(tiny.rl.optim, learning_rate=2.4e-4)),
+        rl=replace(tiny.rl, steps=150, seeds=1, extra_betas=(), optim=replace(tiny.rl.optim, learning_rate=2.4e-4)),
         gates=replace(tiny.gates, required=("base", "sft", "reward", "rl", "relevance")),
     )

@@ -13,20 +13,26 @@ from stategpt.config import (
     RankingsConfig,
     RewardConfig,
     RLConfig,
-    Run,
+    RunConfig,
     SamplingConfig,
     SFTConfig,
     TokenizerConfig,
 )
 
 
-def tiny_cpu() -> Run:
+def tiny_cpu() -> RunConfig:
     """All four stages on the standard library of this interpreter, with a model of about two million parameters."""
-    return Run(
+    return RunConfig(
         name="tiny_cpu",
-        corpus=CorpusConfig(kind="python_library", validation_share=0.04, test_share=0.12),
+        corpus=CorpusConfig(
+            source="python_library",
+            validation_share=0.04,
+            test_share=0.12,
+            min_response_characters=12,
+            max_response_characters=140,
+        ),
         tokenizer=TokenizerConfig(vocab_size=4096, pattern="gpt4"),
-        # Later stages live in the docstrings, so they weigh most although code is the larger source.
+        # Later stages use the docstrings, so they get the largest share although code is the larger source.
         data=DataConfig(row_tokens=128, proportions={"code": 0.3, "docstrings": 0.6, "comments": 0.1}),
         # Wide and shallow: on a CPU most time is element-wise work per block, so width is nearly free.
         model=GPTConfig(
@@ -35,8 +41,8 @@ def tiny_cpu() -> Run:
             width=192,
             heads=3,
             kv_heads=1,
-            head_width=64,
-            hidden_width=512,
+            head_dim=64,
+            mlp_width=512,
             context_tokens=256,
         ),
         # Short rows and small batches: at equal time, more steps beat longer context here.
@@ -45,11 +51,20 @@ def tiny_cpu() -> Run:
             batch_rows=8,
             micro_batch_rows=8,
             optim=OptimConfig(learning_rate=4e-3, warmup_steps=40, flat_fraction=0.4, final_fraction=0.02),
+            log_every_steps=5,
+            checkpoint_every_steps=200,
+            sample_at=(0, 50, 200, 500, "end"),
+            sample_prompts=("Return", "Raised when", "def ", "# "),
         ),
         sft=SFTConfig(epochs=1.0, batch_rows=32, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)),
         sampling=SamplingConfig(temperature=0.7, max_tokens=48),
-        rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2),
-        reward=RewardConfig(epochs=1.0, prompts_per_batch=16, optim=OptimConfig(learning_rate=2e-3, warmup_steps=5)),
+        rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2, scorer="docstring_style"),
+        reward=RewardConfig(
+            epochs=1.0,
+            prompts_per_batch=16,
+            optim=OptimConfig(learning_rate=2e-3, warmup_steps=5),
+            checkpoint_every_steps=50,
+        ),
         # As many wins as best-of-4 or more, at less than twice its KL: docs/decisions/0025.
         rl=RLConfig(
             steps=50,
@@ -58,6 +73,8 @@ def tiny_cpu() -> Run:
             micro_batch_completions=192,
             beta=0.8,
             seeds=3,
+            extra_betas=(0.04,),
+            checkpoint_every_steps=10,
             # The norm limit is for outliers: gradients have a norm of 6, and Adam divides by their size anyway.
             optim=OptimConfig(
                 learning_rate=4e-4,

@@ -9,8 +9,8 @@ from typing import Any
 from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
 from stategpt.artifacts.lineage import LINEAGE_NAME
 from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
-from stategpt.artifacts.measurements import is_published
-from stategpt.config import Run
+from stategpt.artifacts.measurements import is_published, stage_folders
+from stategpt.config import RunConfig
 from stategpt.config.toml import load
 from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.errors import ConfigError, InvalidArgument, MissingFile
@@ -18,8 +18,6 @@ from stategpt.evaluate.gates import Gate, read_gates
 from stategpt.files import read_bytes
 from stategpt.json_reader import check_value, read_record
 from stategpt.visible_text import visible, visible_line
-
-from .wording import STAGE_LABELS
 
 Json = Mapping[str, Any]
 
@@ -72,13 +70,13 @@ class RunFiles:
         found: Json = escaped(check_value(counted, STATISTICS, where=f"{folder / 'manifest.json'}: statistics"))
         return found
 
-    def training_pairs(self) -> int | None:
-        """Training pairs of the corpus; None when it is not made yet."""
+    def training_conversations(self) -> int | None:
+        """Training conversations of the corpus; None when it is not made yet."""
         folder = self.root / "corpus"
         if not is_published(folder) or not (folder / "statistics.json").exists():
             return None
-        pairs = read_record(folder / "statistics.json", CORPUS_STATISTICS)["pairs"]
-        return None if pairs is None else pairs["train"]
+        counted = read_record(folder / "statistics.json", CORPUS_STATISTICS)["conversations"]
+        return None if counted is None else counted["train"]
 
     def gates(self) -> list[Gate]:
         """The verdict; none when the run has not reached it."""
@@ -118,7 +116,7 @@ class RunFiles:
             return None
 
     @cached_property
-    def run(self) -> Run | None:
+    def run(self) -> RunConfig | None:
         """The run's configuration; None when run.toml is missing or from a version with other settings."""
         try:
             return load(self.root / "run.toml") if self._config is not None else None
@@ -134,9 +132,14 @@ class RunFiles:
             name = None
         return visible_line(name if isinstance(name, str) and name else self.root.resolve().name)
 
+    @cached_property
+    def stage_folders(self) -> list[str]:
+        """Folders of the stages that are there, in the order of the work."""
+        return stage_folders(self.root)
+
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage that says so, in the order of the work."""
-        measured = ((stage, self._measurements.seconds(stage)) for stage in STAGE_LABELS)
+        measured = ((stage, self._measurements.seconds(stage)) for stage in self.stage_folders)
         return {stage: seconds for stage, seconds in measured if seconds is not None}
 
     def tokens(self, stage: str) -> int | None:

@@ -10,23 +10,20 @@
 | `rl`       | 4: sample, score, do more of what scores well            | rl/                          |
 | `compare`  | every system on the same test prompts                    | comparison/                  |
 
-Each holds a function of its own name, as in `stategpt.stages.sft.sft(run, folder)` for a `stategpt.config.Run` and a
-`stategpt.artifacts.run_folder.RunFolder`; it returns at once when its result is there. `stategpt.run` calls them in
-order. A module is imported when it is first used; they need torch (`MissingExtra` where it is not installed).
+Each holds a function of its name, as in `stategpt.stages.sft.sft(run, folder)` for a `stategpt.config.RunConfig` and
+a `stategpt.artifacts.run_folder.RunFolder`; it returns at once when its result is there. `stategpt.run` calls
+them in order. A module is imported when it is first used; they need torch (`MissingExtra` where it is not installed).
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-from stategpt.extras import require
+from stategpt.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from . import compare as compare
-    from . import inputs as inputs
+    from . import context as context
     from . import prepare as prepare
     from . import pretrain as pretrain
     from . import rankings as rankings
@@ -34,15 +31,19 @@ if TYPE_CHECKING:
     from . import rl as rl
     from . import sft as sft
 
-__all__ = ["compare", "inputs", "prepare", "pretrain", "rankings", "reward", "rl", "sft"]
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name not in __all__:
-        raise AttributeError(f"module 'stategpt.stages' has no attribute {name!r}")
-    require("torch", f"stategpt.stages.{name}")
-    return importlib.import_module(f"stategpt.stages.{name}")
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__spec__"]
+__all__ = [
+    "compare",
+    "context",
+    "prepare",
+    "pretrain",
+    "rankings",
+    "reward",
+    "rl",
+    "sft",
+]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {},
+    submodules=("compare", "context", "prepare", "pretrain", "rankings", "reward", "rl", "sft"),
+    torch=True,
+)

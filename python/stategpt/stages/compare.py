@@ -5,44 +5,43 @@ stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from stategpt.artifacts import read_lines
 from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
-from stategpt.config.stages import LOW_BETA
-from stategpt.data import read_library
-from stategpt.evaluate import Judge, RewardScorer, compare_systems
+from stategpt.config import RLConfig, RunConfig
+from stategpt.data.corpus import read_corpus
+from stategpt.evaluate import HeldOutComparison, RewardScorer, compare_systems
 from stategpt.model import RewardModel
-from stategpt.stages.inputs import Inputs, part_fingerprint
+from stategpt.stages.context import StageContext
+from stategpt.stages.stage import Stage, run_stage
 
 
-def compare(run: Run, folder: RunFolder) -> None:
+def compare(run: RunConfig, folder: RunFolder) -> None:
     """Answers the comparison prompts with every system of the run; returns at once when that is done."""
-    inputs = Inputs.of(run, folder)
-    made_from = [folder.model(stage) for stage in ("base", "sft", "reward", *run.rl.seed_folders)]
-    made_from += [folder.evaluation(stage) for stage in run.rl.folders]
-    parents = tuple(inputs.parent(artifact).fingerprint for artifact in made_from)
-    fingerprint = part_fingerprint(run, "comparison/evaluation", parents)
-    if not inputs.is_measured("comparison", fingerprint):
-        with folder.timed("comparison"):
-            library = read_library(folder.corpus)
-            scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
-            sft, prompts = inputs.load_model("sft"), run.evaluate.comparison_prompts
-            judge = Judge.of(run, library, "test", prompts, inputs.tok, scorer, sft)
-            policies = ((stage, inputs.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
-            measured = compare_systems(judge, library, inputs.load_model("base"), policies)
-            measured |= _frontiers(folder, run.rl.folders)
-            inputs.publish_evaluation("comparison", fingerprint, parents, {"evaluation.json": measured})
-    folder.close("comparison", fingerprint, (inputs.parent(folder.evaluation("comparison")).fingerprint,))
+    context = StageContext.of(run, folder)
+    models = tuple(folder.model(stage) for stage in ("base", "sft", "reward", *run.rl.folders))
+    frontiers = tuple(folder.evaluation(stage) for stage in run.rl.folders)
+    run_stage(context, Stage("comparison", (*models, *frontiers), measure=lambda _: _measure(context)))
 
 
-def _frontiers(folder: RunFolder, stages: Sequence[str]) -> dict[str, Any]:
-    """Reward, wins and KL over training of the first policy, of those of other seeds, and of the low-beta policy."""
-    logs = {stage: read_lines(folder.evaluation(stage) / "frontier.jsonl", FRONTIER_POINT) for stage in stages}
-    found: dict[str, Any] = {"frontier": logs.pop("rl")}
-    if LOW_BETA in logs:
-        found["frontier_low_beta"] = logs.pop(LOW_BETA)
-    return found | {"frontier_seeds": logs}
+def _measure(context: StageContext) -> dict[str, Any]:
+    run, folder = context.run, context.folder
+    corpus = read_corpus(folder.corpus)
+    scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
+    sft, prompts = context.load_model("sft"), run.evaluate.comparison_prompts
+    judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, sft)
+    policies = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
+    measured = compare_systems(judge, corpus, context.load_model("base"), policies)
+    return {"evaluation.json": measured | _frontiers(folder, run.rl)}
+
+
+def _frontiers(folder: RunFolder, rl: RLConfig) -> dict[str, Any]:
+    """Reward, wins and KL over training of the first policy, of those of other seeds, and of those of other betas."""
+    logs = {stage: read_lines(folder.evaluation(stage) / "frontier.jsonl", FRONTIER_POINT) for stage in rl.folders}
+    return {
+        "frontier": logs.pop("rl"),
+        "frontier_betas": {stage: logs.pop(stage) for stage in rl.beta_folders},
+        "frontier_seeds": logs,
+    }

@@ -18,60 +18,49 @@ from typing import Any
 
 import numpy as np
 
-from stategpt.artifacts import publish_folder, read_lines
+from stategpt.artifacts import read_lines
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
-from stategpt.data import Pair, PythonLibrary, Rankings, chat_prompt, read_library
-from stategpt.data.randomness import bits, permutation
+from stategpt.config import RunConfig
+from stategpt.data import Rankings, chat_prompt
+from stategpt.data.corpus import Corpus, Side, read_corpus
+from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
-from stategpt.evaluate import DocstringStyleLabeler
+from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
 from stategpt.generate import Completion
-from stategpt.stages.inputs import Inputs, part_fingerprint
-from stategpt.train.progress import progress
+from stategpt.progress import progress
+from stategpt.randomness import bits, permutation
+from stategpt.stages.context import StageContext
+from stategpt.stages.stage import Stage, run_stage
 
-KIND = "rankings"
+Records = dict[Side, list[dict[str, Any]]]
+"""Ranking records by side of the split."""
 
 
-def rankings(run: Run, folder: RunFolder) -> None:
+def rankings(run: RunConfig, folder: RunFolder) -> None:
     """Samples, scores and writes the rankings of training and test prompts; returns at once when they are there."""
-    inputs = Inputs.of(run, folder)
-    parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
-    fingerprint = part_fingerprint(run, "rankings/records", parents)
-    published = folder.stage("rankings") / "records"
-    ranked, described = (
-        folder.published(published, KIND, fingerprint),
-        inputs.is_measured("rankings", fingerprint),
+    context = StageContext.of(run, folder)
+    stage = Stage(
+        "rankings",
+        (folder.model("sft"), folder.corpus),
+        artifact="records",
+        make=lambda _: _make(context),
+        save=_write_all,
+        measure=lambda _: {"evaluation.json": _describe(folder.stage("rankings") / "records")},
     )
-    if not (ranked and described):
-        with folder.timed("rankings"):
-            if not ranked:
-                _publish_records(inputs, published, fingerprint, parents)
-            if not described:
-                found = _describe(published)
-                measured_on = (inputs.parent(published).fingerprint,)
-                inputs.publish_evaluation("rankings", fingerprint, measured_on, {"evaluation.json": found})
-    folder.close("rankings", fingerprint, (inputs.parent(published).fingerprint,))
+    run_stage(context, stage)
 
 
-def _publish_records(inputs: Inputs, published: Path, fingerprint: str, parents: Sequence[str]) -> None:
-    run, folder = inputs.run, inputs.folder
-    library = read_library(folder.corpus)
-    labeler = DocstringStyleLabeler.fit(library)
-    engine = inputs.engine(inputs.load_model("sft"))
-    records = {
-        split: _rank(inputs, engine, labeler, split, pairs) for split, pairs in _chosen_pairs(run, library).items()
-    }
+def _make(context: StageContext) -> Records:
+    run, corpus = context.run, read_corpus(context.folder.corpus)
+    labeler = DocstringStyleLabeler.fit(corpus)
+    engine = context.engine(context.load_model("sft"))
+    chosen = _chosen_prompts(run, corpus)
+    records = {side: _rank(context, engine, labeler, side, prompts) for side, prompts in chosen.items()}
     _require_clear_pairs(records)
-    publish_folder(
-        published,
-        lambda temporary: _write_all(temporary, records),
-        kind=KIND,
-        fingerprints={"config": fingerprint},
-        parents=tuple(parents),
-    )
+    return records
 
 
-def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
+def _require_clear_pairs(records: Records) -> None:
     """Before they are published: then the settings that decide them may still change."""
     for split, rows in records.items():
         if not any(row["pairs"] for row in rows):
@@ -82,36 +71,35 @@ def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
             )
 
 
-def _chosen_pairs(run: Run, library: PythonLibrary) -> dict[str, list[Pair]]:
-    """The prompts to be ranked: training prompts, and those of test modules to judge the reward model by."""
+def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
+    """The prompts to be ranked: training prompts, and those of test groups to judge the reward model by."""
+    counts: dict[Side, int] = {"train": run.rankings.prompts, "test": run.rankings.test_prompts}
     chosen = {}
-    for split, pairs, count in (
-        ("train", library.pairs_train, run.rankings.prompts),
-        ("test", library.pairs_test, run.rankings.test_prompts),
-    ):
-        order = permutation(len(pairs), run.seed, "rankings", split)[:count]
-        chosen[split] = [pairs[i] for i in order]
+    for side, count in counts.items():
+        conversations = corpus.conversations[side]
+        order = permutation(len(conversations), run.seed, "rankings", side)[:count]
+        chosen[side] = [conversations[i].prompt() for i in order]
     return chosen
 
 
 def _rank(
-    inputs: Inputs, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
+    context: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, asked: Sequence[Prompt]
 ) -> list[dict[str, Any]]:
-    config, sampling = inputs.run.rankings, inputs.run.sampling
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
+    config, sampling = context.run.rankings, context.run.sampling
+    prompts = [chat_prompt(context.tok, prompt) for prompt in asked]
     with progress(f"rankings {split}", len(prompts) * config.completions, "completions") as advance:
         completions = engine.generate(
             prompts,
             n=config.completions,
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
-            seed=sampling_seed(inputs.run.seed, split),
+            seed=sampling_seed(context.run.seed, split),
             progress=lambda done, total: advance(done, ""),
         )
     groups = [completions[i : i + config.completions] for i in range(0, len(completions), config.completions)]
     return [
-        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below, inputs.tok.fingerprint)
-        for number, (pair, group) in enumerate(zip(pairs, groups, strict=True))
+        record_of(f"{split}-{number:05d}", prompt, group, labeler, config.tie_below, context.tok.fingerprint)
+        for number, (prompt, group) in enumerate(zip(asked, groups, strict=True))
     ]
 
 
@@ -122,7 +110,7 @@ def sampling_seed(seed: int, split: str) -> int:
 
 def record_of(
     record_id: str,
-    pair: Pair,
+    prompt: Prompt,
     completions: Sequence[Completion],
     labeler: DocstringStyleLabeler,
     tie_below: int,
@@ -132,12 +120,12 @@ def record_of(
 
     `tokenizer`: fingerprint of that of the completions' ids.
     """
-    points = [labeler.points(pair, completion.text, completion.ended) for completion in completions]
+    points = [labeler.points(prompt, completion.text, completion.ended) for completion in completions]
     totals = [point.total for point in points]
     better = sorted(set(totals), reverse=True)
     return {
         "id": record_id,
-        "prompt": pair.prompt,
+        "prompt": prompt.text,
         "completions": [
             {
                 "text": completion.text,
@@ -151,7 +139,7 @@ def record_of(
         ],
         "pairs": clear_pairs(totals, tie_below),
         "tokenizer": tokenizer,
-        "meta": {"kind": pair.kind, "name": pair.name, "module": pair.module, "reference": pair.response},
+        "meta": {**prompt.meta, "group": prompt.group, "reference": prompt.reference},
     }
 
 
@@ -161,7 +149,7 @@ def clear_pairs(totals: Sequence[int], tie_below: int) -> list[list[int]]:
     return [[a, b] for a, b in permutations(range(len(totals)), 2) if totals[a] - totals[b] >= least]
 
 
-def _write_all(folder: Path, records: dict[str, list[dict[str, Any]]]) -> None:
+def _write_all(records: Records, folder: Path) -> None:
     for split, rows in records.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -21,22 +21,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
+from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
-from stategpt.data import Pair, RankingBatch, RankingBatches, Rankings, chat_prompt, read_library
+from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
+from stategpt.data.corpus import read_corpus
+from stategpt.data.records import Conversation
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
-from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
-from stategpt.train.loop import LoopSettings, Loss, fit
+from stategpt.stages.context import StageContext
+from stategpt.stages.stage import Stage, run_stage
+from stategpt.train.loop import Loss, fit
 from stategpt.train.losses import ranking_loss
 
 
@@ -62,7 +66,7 @@ class RewardTask:
     name = "reward"
     loss_unit = "loss_nats_per_prompt"
 
-    def __init__(self, inputs: Inputs, model: RewardModel, read: Rankings) -> None:
+    def __init__(self, inputs: StageContext, model: RewardModel, read: Rankings) -> None:
         self.model, self.inputs, self.read = model, inputs, read
         self._epoch, self._batches = 0, self._epoch_batches(0)
         self.steps_per_epoch = len(self._batches)
@@ -70,7 +74,8 @@ class RewardTask:
 
     def _epoch_batches(self, epoch: int) -> RankingBatches:
         run = self.inputs.run
-        return self.read.batches(
+        return ranking_batches(
+            self.read,
             self.inputs.tok,
             run.reward.prompts_per_batch,
             context_tokens=run.model.context_tokens,
@@ -138,53 +143,61 @@ def to_tensors(batch: RankingBatch, device: torch.device) -> PairBatch:
     )
 
 
-def reward(run: Run, folder: RunFolder) -> None:
+def reward(run: RunConfig, folder: RunFolder) -> None:
     """Trains and evaluates the reward model; returns at once when it is already there."""
-    inputs = Inputs.of(run, folder)
-    records = folder.stage("rankings") / "records"
-    parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(records).fingerprint)
-    fingerprint = part_fingerprint(run, "reward/model", parents)
-    trained = folder.published(folder.model("reward"), MODEL_KIND, fingerprint)
-    measured = inputs.is_measured("reward", fingerprint)
-    if not (trained and measured):
-        with folder.timed("reward"):
-            # Before the training, which would be in vain without a clear pair to judge it by.
-            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "test"))
-            pairs = read_library(folder.corpus).pairs_train
-            model = (
-                RewardModel.from_pretrained(folder.model("reward")).to(inputs.device).eval()
-                if trained
-                else _train(inputs, Rankings.read(records / "train.jsonl"), fingerprint)
-            )
-            scorer = RewardScorer(model, inputs.tok)
-            demonstrations = center_on_demonstrations(inputs, model, scorer, pairs)
-            if not trained:
-                inputs.publish_model("reward", partial(model.save_pretrained, manifest=True), fingerprint, parents)
-            if not measured:
-                found = evaluate_reward(scorer, inputs.tok, train, held_out, demonstrations, run)
-                measured_on = (inputs.model_fingerprint("reward"), inputs.parent(records).fingerprint)
-                inputs.publish_evaluation("reward", fingerprint, measured_on, {"evaluation.json": found})
-    folder.close("reward", fingerprint, (inputs.model_fingerprint("reward"),))
-
-
-def _train(inputs: Inputs, read: Rankings, fingerprint: str) -> RewardModel:
-    run, folder = inputs.run, inputs.folder
-    torch.manual_seed(run.seed)
-    model = RewardModel(inputs.load_model("sft")).to(inputs.device)
-    settings = LoopSettings(
-        optim=run.reward.optim,
-        folder=folder.stage("reward"),
-        fingerprint=fingerprint,
-        precision=run.reward.precision,
-        checkpoint_every_steps=run.reward.checkpoint_every_steps,
-        log_every_steps=run.reward.log_every_steps,
+    context = StageContext.of(run, folder)
+    stage = Stage(
+        "reward",
+        (folder.model("sft"), folder.stage("rankings") / "records"),
+        artifact="model",
+        make=lambda fingerprint: _train(context, fingerprint),
+        save=lambda trained, target: context.save_model(trained.model, target),
+        measure=lambda trained: _measure(context, trained),
     )
-    fit(RewardTask(inputs, model, read), model, settings)
-    return model.eval()
+    run_stage(context, stage)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A reward model, and the scores of the training demonstrations under it."""
+
+    model: RewardModel
+    demonstrations: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, context: StageContext, model: RewardModel) -> Trained:
+        """Centers the model on the training demonstrations."""
+        conversations = read_corpus(context.folder.corpus).conversations["train"]
+        return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), conversations))
+
+
+def _measure(context: StageContext, trained: Trained | None) -> dict[str, Any]:
+    if trained is None:
+        model = RewardModel.from_pretrained(context.folder.model("reward")).to(context.device).eval()
+        trained = Trained.of(context, model)
+    train, held_out = _ranked_pairs(context)
+    scorer = RewardScorer(trained.model, context.tok)
+    found = evaluate_reward(scorer, context.tok, train, held_out, trained.demonstrations, context.run)
+    return {"evaluation.json": found}
+
+
+def _ranked_pairs(context: StageContext) -> tuple[RankedPairs, RankedPairs]:
+    """The ranked training and test prompts with their clear pairs."""
+    records = context.folder.stage("rankings") / "records"
+    return RankedPairs.read(records / "train.jsonl"), RankedPairs.read(records / "test.jsonl")
+
+
+def _train(context: StageContext, fingerprint: str) -> Trained:
+    _ranked_pairs(context)  # refuses rankings without a clear pair to judge the model by, before it trains
+    torch.manual_seed(context.run.seed)
+    model = RewardModel(context.load_model("sft")).to(context.device)
+    read = Rankings.read(context.folder.stage("rankings") / "records" / "train.jsonl")
+    fit(RewardTask(context, model, read), model, context.loop("reward", "reward", fingerprint))
+    return Trained.of(context, model.eval())
 
 
 def center_on_demonstrations(
-    inputs: Inputs, model: RewardModel, scorer: RewardScorer, pairs: Sequence[Pair]
+    inputs: StageContext, model: RewardModel, scorer: RewardScorer, conversations: Sequence[Conversation]
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Sets `reward_offset` so that the training demonstrations score 0 on average; returns their shifted scores.
 
@@ -193,8 +206,8 @@ def center_on_demonstrations(
     """
     model.reward_offset = 0.0
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
-    responses = [np.concatenate([inputs.tok.encode(pair.response), end]) for pair in pairs]
-    raw = scorer.scores(prompts, responses)
+    prompts = [conversation.prompt() for conversation in conversations]
+    responses = [np.concatenate([inputs.tok.encode(prompt.reference or ""), end]) for prompt in prompts]
+    raw = scorer.scores([chat_prompt(inputs.tok, prompt) for prompt in prompts], responses)
     model.reward_offset = -float(raw.mean(dtype=np.float64))
     return raw + np.float32(model.reward_offset)

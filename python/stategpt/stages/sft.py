@@ -2,12 +2,9 @@
 
     loss = - 1/N sum_t log p(y_t | x, y_<t)     over response tokens and the end of text behind them, never the prompt
 
-Pairs are people's own words from the library: "What does `module.name` do?" and the first sentence of its docstring, or
-"Complete the docstring of `module.name`: Return the" and the rest of that sentence.
-
-Differs from the textbook: nothing in the algorithm. The gradient is divided by the step's target tokens and a step's
-pairs are drawn without regard to their length, so every token weighs the same but for how long the answers of its step
-happen to be, as in pretraining. Sequences lie end to end in rows, each seeing only itself, so little is padding.
+Differs from the textbook: nothing in the algorithm. The gradient is divided by the step's target tokens, and a step's
+conversations are drawn without regard to their length. So every token weighs the same, except that steps with longer
+answers give theirs less weight, as in pretraining. Sequences share rows and see only themselves: little is padding.
 
     stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/sft
 """
@@ -17,30 +14,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import Run
+from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
-from stategpt.data import Pair, Segment, read_library
-from stategpt.data.randomness import evenly_spread, permutation
+from stategpt.data import Segment
+from stategpt.data.corpus import read_corpus
 from stategpt.errors import DataError
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
-from stategpt.stages.inputs import MODEL_KIND, Inputs, part_fingerprint
+from stategpt.model.token_batch import TokenBatch
+from stategpt.randomness import evenly_spread, permutation
+from stategpt.stages.context import StageContext
 from stategpt.stages.requirements import segments_of
-from stategpt.train.batches import TokenBatch
-from stategpt.train.loop import LoopSettings, fit
+from stategpt.stages.stage import Stage, run_stage
+from stategpt.train.loop import fit
 from stategpt.train.next_token import NextTokenTask
 
 
 class SegmentBatches:
     """Batches of SFT; the order of an epoch is a function of (seed, epoch)."""
 
-    def __init__(self, run: Run, segments: Sequence[Segment], pad: int, device: torch.device) -> None:
+    def __init__(self, run: RunConfig, segments: Sequence[Segment], pad: int, device: torch.device) -> None:
         self.segments, self.pad, self.device = segments, pad, device
         self.model, self.seed = run.model, run.seed
         self.batch_rows, self.micro_batch_rows = run.sft.batch_rows, run.sft.micro_batch_rows
@@ -64,44 +64,31 @@ class SegmentBatches:
         return TokenBatch.packed(segments, self.pad, partial(block_flops, self.model), self.device)
 
 
-def sft(run: Run, folder: RunFolder) -> None:
-    """Fine-tunes the base model on the training pairs and evaluates it; returns at once when it is already there."""
-    inputs = Inputs.of(run, folder)
-    parents = (inputs.parent(folder.model("base")).fingerprint, inputs.parent(folder.corpus).fingerprint)
-    fingerprint = part_fingerprint(run, "sft/model", parents)
-    trained = folder.published(folder.model("sft"), MODEL_KIND, fingerprint)
-    measured = inputs.is_measured("sft", fingerprint)
-    if not (trained and measured):
-        library = read_library(folder.corpus)
-        if not library.pairs_train:
-            raise DataError(
-                f"{folder.corpus} has no training pairs; the corpus has no docstrings that read as a sentence"
-            )
-        with folder.timed("sft"):
-            if not trained:
-                model = _train(inputs, library.pairs_train, fingerprint)
-                inputs.publish_model("sft", partial(model.save_pretrained, manifest=True), fingerprint, parents)
-            if not measured:
-                base, tuned = (inputs.engine(inputs.load_model(stage)) for stage in ("base", "sft"))
-                found = evaluate_answers(base, tuned, library, run)
-                measured_on = (inputs.model_fingerprint("sft"), *parents)
-                inputs.publish_evaluation("sft", fingerprint, measured_on, {"evaluation.json": found})
-    folder.close("sft", fingerprint, (inputs.model_fingerprint("sft"),))
-
-
-def _train(inputs: Inputs, pairs: Sequence[Pair], fingerprint: str) -> GPT:
-    run, folder = inputs.run, inputs.folder
-    model = inputs.load_model("base")
-    segments = segments_of(inputs.tok, pairs, run.model.context_tokens)
-    batches = SegmentBatches(run, segments, inputs.control.pad, inputs.device)
-    task = NextTokenTask("sft", model, batches)
-    settings = LoopSettings(
-        optim=run.sft.optim,
-        folder=folder.stage("sft"),
-        fingerprint=fingerprint,
-        precision=run.sft.precision,
-        checkpoint_every_steps=run.sft.checkpoint_every_steps,
-        log_every_steps=run.sft.log_every_steps,
+def sft(run: RunConfig, folder: RunFolder) -> None:
+    """Fine-tunes the base model on the training conversations and evaluates it; returns at once if that is done."""
+    context = StageContext.of(run, folder)
+    stage = Stage(
+        "sft",
+        (folder.model("base"), folder.corpus),
+        artifact="model",
+        make=lambda fingerprint: _train(context, fingerprint),
+        save=context.save_model,
+        measure=lambda _: _measure(context),
     )
-    fit(task, model, settings)
+    run_stage(context, stage)
+
+
+def _measure(context: StageContext) -> dict[str, Any]:
+    base, tuned = (context.engine(context.load_model(stage)) for stage in ("base", "sft"))
+    return {"evaluation.json": evaluate_answers(base, tuned, read_corpus(context.folder.corpus), context.run)}
+
+
+def _train(context: StageContext, fingerprint: str) -> GPT:
+    run, conversations = context.run, read_corpus(context.folder.corpus).conversations["train"]
+    if not conversations:
+        raise DataError(f"{context.folder.corpus} has no training conversations; give the corpus some to learn from")
+    model = context.load_model("base")
+    segments = segments_of(context.tok, conversations, run.model.context_tokens)
+    batches = SegmentBatches(run, segments, context.control.pad, context.device)
+    fit(NextTokenTask("sft", model, batches), model, context.loop("sft", "sft", fingerprint))
     return model.eval()

@@ -22,7 +22,7 @@ def stop(number: signal.Signals) -> NoReturn:
 
 
 class Termination:
-    """While entered, SIGTERM raises `SystemExit(75)` wherever the program is; loops replace this by `Interruption`.
+    """While entered, SIGTERM raises `SystemExit(75)` wherever the program is; loops replace this by `SignalGuard`.
 
     An exception can be lost where the interpreter ignores it (a destructor), so `check` between pieces of work raises
     it again. Elsewhere than in the main thread this does nothing.
@@ -53,7 +53,7 @@ class Termination:
         stop(signal.SIGTERM)
 
 
-class Interruption:
+class SignalGuard:
     """While entered, the first signal only sets `requested`; the loop looks at it between steps.
 
     Signal handlers belong to the main thread; elsewhere this does nothing and signals act as they always do.
@@ -63,7 +63,7 @@ class Interruption:
         self.requested: signal.Signals | None = None
         self._previous: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> SignalGuard:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._note)

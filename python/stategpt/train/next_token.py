@@ -8,8 +8,8 @@ from typing import Protocol
 from torch import Tensor
 
 from stategpt.model import GPT
+from stategpt.model.token_batch import TokenBatch
 from stategpt.ops import logit_rows, next_token_loss_by_chunks
-from stategpt.train.batches import TokenBatch
 from stategpt.train.loop import Loss
 
 

@@ -1,6 +1,6 @@
 //! Counter-based randomness: every draw is a function of a seed and counters, so there is no generator state to save.
 //!
-//! The same numbers as `stategpt.data.randomness.bits`: SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable
+//! The same numbers as `stategpt.randomness.bits`: SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable
 //! pseudorandom number generators", 2014), applied once per counter.
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn draws_are_those_of_the_python_package() {
-        // Golden values of tests/data/test_randomness.py: one definition, two languages.
+        // Golden values of tests/test_randomness.py: one definition, two languages.
         assert_eq!(bits(0, &[0]), 1_906_727_619_531_543_460);
     }
 

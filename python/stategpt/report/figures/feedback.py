@@ -80,9 +80,11 @@ def _paint_calibration(axes: "Axes", theme: Theme, points: Points) -> None:
 def _frontiers(files: RunFiles) -> list[Sketch]:
     data, run = files.evaluation("comparison"), files.run
     several = bool(_seed_points(data.get("systems", {}), "reward_mean"))
-    labels = {"frontier": "RL, default beta", "frontier_low_beta": "RL, low beta"}
-    if run is not None:
-        labels = {"frontier": f"RL, beta {run.rl.beta:g}", "frontier_low_beta": f"RL, beta {run.rl.low_beta:g}"}
+    label = f"RL, beta {run.rl.beta:g}" if run else "RL, default beta"
+    frontiers = {label: data.get("frontier")} | {
+        f"RL, {folder.removeprefix('rl/').replace('_', ' ')}": points
+        for folder, points in data.get("frontier_betas", {}).items()
+    }
     sketches = []
     for key, best, name, title, axis, caption in (
         ("reward_mean", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
@@ -91,7 +93,7 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
          "The same moments, judged by the labeler that the reward model imitates. Where reward still rises and wins do "
          "not, the policy exploits the reward model: over-optimisation."),
     ):  # fmt: skip
-        curves = {label: _frontier_points(data.get(source), key) for source, label in labels.items()}
+        curves = {label: _frontier_points(points, key) for label, points in frontiers.items()}
         if not any(curves.values()):
             continue
         best_of = _best_of_points(data.get("systems", {}), best)
@@ -134,9 +136,10 @@ def _paint_frontier(
 ) -> None:
     if even:
         axes.axhline(0.5, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
-    for (label, points), colour, marker in zip(curves.items(), ("rlhf", "low_beta"), "os", strict=True):
+    for index, (label, points) in enumerate(curves.items()):
         if points:
             kls, values = zip(*points, strict=True)
+            colour, marker = ("beta", "s") if index else ("rlhf", "o")
             axes.plot(kls, values, marker + "-", color=theme.colour(colour), markersize=4.5, label=label)
     if ends:
         kls, values = zip(*ends, strict=True)

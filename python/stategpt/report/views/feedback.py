@@ -116,7 +116,7 @@ def _rl_numbers(files: RunFiles) -> list[tuple[str, str, str]]:
             ("objective", rl.objective.replace("_", " "), ""),
             ("samples", f"{rl.steps} × {sampled}", f"steps of {rl.prompts_per_step} prompts, {rl.completions} each"),
             ("beta", f"{rl.beta:g}", "weight of the KL to SFT in the reward"),
-            ("seeds", f"{rl.seeds}", "policies alike but for it" + ("; low beta has the first" if rl.low_beta else "")),
+            ("seeds", f"{rl.seeds}", "policies alike but for it; those of other betas have the first"),
         ]
     measured = (
         ("ended by themselves", _mean(log, "ended_share"), 1, "of all samples"),
@@ -139,12 +139,13 @@ def _mean(log: Sequence[Mapping[str, Any]], key: str) -> float | None:
 def _frontier_rows(files: RunFiles) -> list[dict[str, str]]:
     """First and last point of each policy, and the best moment by wins: does the end stay the best?"""
     data, run = files.evaluation("comparison"), files.run
-    labels = {"frontier": "default beta", "frontier_low_beta": "low beta"}
-    if run is not None:
-        labels = {"frontier": f"beta {run.rl.beta:g}", "frontier_low_beta": f"beta {run.rl.low_beta:g}"}
+    frontiers = {f"beta {run.rl.beta:g}" if run else "default beta": data.get("frontier")} | {
+        folder.removeprefix("rl/").replace("_", " "): points
+        for folder, points in data.get("frontier_betas", {}).items()
+    }
     rows = []
-    for key, label in labels.items():
-        points = [p for p in data.get(key) or [] if number(p, "kl") is not None and number(p, "win_rate") is not None]
+    for label, found in frontiers.items():
+        points = [p for p in found or [] if number(p, "kl") is not None and number(p, "win_rate") is not None]
         if points:
             last, best = points[-1], max(points, key=lambda point: point["win_rate"])
             rows.append(

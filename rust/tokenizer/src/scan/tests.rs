@@ -1,4 +1,4 @@
-//! Pre-tokens of small texts, per pattern. The differential tests against other engines are in `tests/data/test_tokenizer.py`.
+//! Pre-tokens of small texts, per pattern. The differential tests against other engines are in `tests/tokenizer/test_tokenizer.py`.
 
 use super::lanes::Ascii;
 use super::{ENDS, PreTokens, Tier, for_each_pre_token};

@@ -1,4 +1,4 @@
-//! Small corpora. The differential tests against the `tokenizers` library are in `tests/data/test_tokenizer_training.py`.
+//! Small corpora. The differential tests against the `tokenizers` library are in `tests/tokenizer/test_tokenizer_training.py`.
 
 use super::*;
 use crate::pattern::Pattern;

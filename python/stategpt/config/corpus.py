@@ -1,0 +1,108 @@
+"""What a run is made from: the corpus, the tokenizer trained on it, and how its documents become rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stategpt.config.checks import (
+    require,
+    require_choice,
+    require_not_negative,
+    require_positive,
+)
+from stategpt.config.control import CONTROL_BLOCK_TOKENS
+from stategpt.shown_fields import documented
+
+PackingStrategy = Literal["best_fit", "concat"]
+Pattern = Literal["gpt2", "gpt4", "o200k", "llama3", "qwen"]
+
+PATTERNS = ("gpt2", "gpt4", "o200k", "llama3", "qwen")
+"""Names of `Pattern`."""
+
+_BYTE_TOKENS = 256
+
+
+@documented
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Where the documents come from, and how they are split into training, validation and test."""
+
+    source: str = ""
+    """Name of the source that reads the corpus, a module of stategpt.data.sources; must be set."""
+    paths: tuple[str, ...] = ()
+    """What the source reads; it says how it understands them."""
+    validation_share: float = 0.04
+    """Share of the prompts held out for measurements during training and for choosing settings, in whole groups."""
+    test_share: float = 0.12
+    """Share of the prompts that only gates, report and comparison measure on, in whole groups."""
+    split_seed: int = 0
+    """Another seed gives another split by group."""
+    min_response_characters: int = 1
+    """Shortest response of a conversation that is kept."""
+    max_response_characters: int = 0
+    """Longest response of a conversation that is kept; 0 = no limit."""
+
+    def __post_init__(self) -> None:
+        rule = "must be the name of a module: letters, digits and _"
+        require(not self.source or self.source.isidentifier(), "corpus.source", self.source, rule)
+        require(0 < self.validation_share < 1, "corpus.validation_share", self.validation_share, "must lie in (0, 1)")
+        require(0 < self.test_share < 1, "corpus.test_share", self.test_share, "must lie in (0, 1)")
+        rule = f"with corpus.validation_share = {self.validation_share} leaves nothing to train on"
+        require(self.validation_share + self.test_share < 1, "corpus.test_share", self.test_share, rule)
+        require_not_negative("corpus", split_seed=self.split_seed, max_response_characters=self.max_response_characters)
+        require_positive("corpus", min_response_characters=self.min_response_characters)
+        require(
+            self.max_response_characters == 0 or self.max_response_characters >= self.min_response_characters,
+            "corpus.max_response_characters",
+            self.max_response_characters,
+            f"must be 0 or at least min_response_characters = {self.min_response_characters}",
+        )
+
+
+@documented
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """The byte-level BPE tokenizer."""
+
+    vocab_size: int = 4096
+    """Total number of tokens: 256 bytes, 16 control tokens and the merges."""
+    pattern: Pattern = "gpt4"
+    """Pre-tokenizer pattern: gpt2, gpt4, o200k, llama3 or qwen."""
+
+    def __post_init__(self) -> None:
+        smallest = _BYTE_TOKENS + CONTROL_BLOCK_TOKENS
+        rule = f"must be at least {smallest} (256 bytes and {CONTROL_BLOCK_TOKENS} control tokens)"
+        require(self.vocab_size >= smallest, "tokenizer.vocab_size", self.vocab_size, rule)
+        require(self.vocab_size < 2**32, "tokenizer.vocab_size", self.vocab_size, "must be below 2**32")
+        require_choice("tokenizer.pattern", self.pattern, PATTERNS)
+
+
+@documented
+@dataclass(frozen=True)
+class DataConfig:
+    """How documents become rows of tokens, and how sources are mixed."""
+
+    row_tokens: int = 128
+    """Tokens per row."""
+    strategy: PackingStrategy = "best_fit"
+    """best_fit keeps short documents whole; concat appends end-of-text, concatenates and cuts."""
+    isolate_documents: bool = True
+    """Documents that share a row do not see each other."""
+    proportions: Mapping[str, float] = field(default_factory=dict)
+    """Share of the training tokens that each source of the corpus gives; must be set and add up to 1."""
+    maximum_epochs: float = 0.0
+    """Times a source may be read; a run that would read one more often is refused; 0 = no limit."""
+
+    def __post_init__(self) -> None:
+        require(self.row_tokens >= 2, "data.row_tokens", self.row_tokens, "must be at least 2")
+        require_choice("data.strategy", self.strategy, ("best_fit", "concat"))
+        require_not_negative("data", maximum_epochs=self.maximum_epochs)
+        for source, share in self.proportions.items():
+            rule = "must be above 0 and at most 1; leave a source out instead of giving it 0"
+            require(0 < share <= 1 + 1e-6, f"data.proportions.{source}", share, rule)
+        total = math.fsum(self.proportions.values())
+        shown = dict(self.proportions)
+        require(not shown or abs(total - 1) < 1e-6, "data.proportions", shown, f"must add up to 1, not {total:g}")

@@ -1,0 +1,128 @@
+"""Writes token shards: documents in, tokenized by all threads, one published data set out.
+
+`rust/pipeline` overlaps tokenizing and writing; `stategpt.packing.shards` describes the files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, SupportsIndex
+
+from stategpt import _native
+from stategpt.arguments import Errors, one_of, several, unicode_text, whole
+from stategpt.config.control import CONTROL_TOKENS
+from stategpt.data.sources.jsonl import replaced
+from stategpt.errors import CorpusError, InvalidArgument
+from stategpt.packing import Shards, TokenizedDocument
+from stategpt.tokenizer import AnyTokenizer, Tokenizer
+
+END_OF_TEXT, PAD = CONTROL_TOKENS[:2]
+
+# Texts are handed over in batches of about this many characters: enough to keep all threads busy, little to hold.
+_BATCH_CHARACTERS = 1 << 23
+_BATCH_DOCUMENTS = 1 << 14
+
+
+def write_shards(
+    documents: Iterable[str | bytes | TokenizedDocument],
+    tok: AnyTokenizer,
+    out: str | os.PathLike[str],
+    max_tokens: SupportsIndex = 2**28,
+    *,
+    source: str = "",
+    licence: str = "",
+    parents: Sequence[str] = (),
+    end_of_text: str = END_OF_TEXT,
+    special: Literal["text", "unflagged"] = "text",
+    threads: SupportsIndex | None = None,
+    errors: Errors = "reject",
+    allow_empty: bool = False,
+) -> Shards:
+    """Writes a data set: texts tokenized as they come, `TokenizedDocument` ids as they are. Replaces what is at `out`.
+
+    Nothing appears at `out` before everything is written, hashed and durable; an error or a crash leaves what was
+    there. The bytes depend on the documents only, not on `threads`. Memory: a few tens of megabytes.
+
+    Args:
+        documents: `str`, UTF-8 `bytes` or `TokenizedDocument`, in any mixture.
+        tok: tokenizer; text never becomes a token flagged special.
+        out: folder of the data set.
+        max_tokens: tokens of one shard folder at most; a longer document gets a shard of its own.
+        source: where the documents are from.
+        licence: their licence.
+        parents: manifest fingerprints of the artifacts they were made from.
+        end_of_text: special token around documents. Rows are padded with <|pad|> if the tokenizer has it.
+        special: "text": text that spells an added token is text. "unflagged": it becomes the token unless that is
+            flagged special, as in models whose vocabularies have runs of spaces as added tokens (Phi-2, GPT-NeoX).
+        threads: threads that tokenize; by default as many as the machine lends.
+        errors: "reject" a text that is not Unicode, or "replace" what is not with U+FFFD.
+        allow_empty: write a data set even if there are no documents.
+
+    Raises:
+        CorpusError: there are no documents, or one is not UTF-8 or holds a lone surrogate; its number and the place
+            are named.
+        UnknownToken: a `TokenizedDocument` holds an id that `tok` does not have, also in a gap of its vocabulary.
+        DataError: a `TokenizedDocument` whose mask trains nothing, or only some documents have a doc_id.
+        InvalidArgument: a setting out of range, a tokenizer without `end_of_text`, an item of another type; "unflagged"
+            with a tokenizer that does not flag `end_of_text` or <|pad|> as special.
+        StorageError, OutOfSpace: writing failed.
+    """
+    if isinstance(documents, str | bytes | os.PathLike):
+        raise InvalidArgument("documents is one text or path; give a list of texts, or sg.data.read_documents(path)")
+    if not isinstance(tok, Tokenizer):
+        raise InvalidArgument(f"tok is {type(tok).__name__}; token shards are written with stategpt's tokenizers only")
+    one_of("special", special, ("text", "unflagged"))
+    padding = PAD if PAD in tok.special_tokens else None
+    several("documents", documents, "Give a list of texts, or sg.data.read_documents(path).")
+    one_of("errors", errors, ("reject", "replace"))
+    unicode_text("source", source)
+    unicode_text("licence", licence)
+    unicode_text("end_of_text", end_of_text)
+    several("parents", parents)
+    for parent in parents:
+        unicode_text("a parent", parent)
+    workers = None if threads is None else whole("threads", threads, least=1)
+    writer = _native.ShardWriter(os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1))
+    try:
+        found = False
+        for batch in _batches(documents, errors):
+            found = True
+            if isinstance(batch, TokenizedDocument):
+                writer.push_ids(batch.ids, batch.mask, batch.doc_id)
+            else:
+                writer.push_texts(tok, batch, special, workers)
+        if not found and not allow_empty:
+            raise CorpusError(
+                f"there are no documents to write to {os.fspath(out)}; check where they come from, or allow_empty=True"
+            )
+        writer.publish(source, licence, list(parents))
+    finally:
+        writer.abandon()  # does nothing once published
+    return Shards.open(out, tok, verify=False)  # the hashes are of the bytes that were just read back
+
+
+def _batches(
+    documents: Iterable[str | bytes | TokenizedDocument], errors: Errors
+) -> Iterator[list[str | bytes] | TokenizedDocument]:
+    """Runs of texts, and the documents between them, in order."""
+    texts: list[str | bytes] = []
+    size = 0
+    for number, document in enumerate(documents):
+        if isinstance(document, TokenizedDocument):
+            if texts:
+                yield texts
+                texts, size = [], 0
+            yield document
+        elif isinstance(document, str | bytes):
+            texts.append(replaced(document) if errors == "replace" else document)
+            size += len(document)
+            if size >= _BATCH_CHARACTERS or len(texts) >= _BATCH_DOCUMENTS:
+                yield texts
+                texts, size = [], 0
+        else:
+            raise InvalidArgument(
+                f"document {number} is {type(document).__name__}; give str, bytes or sg.TokenizedDocument"
+            )
+    if texts:
+        yield texts

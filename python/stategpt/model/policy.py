@@ -1,0 +1,136 @@
+"""A model as a policy: log-probabilities of the completion tokens it sampled, by the training forward pass.
+
+Sampled ids are used as they are, never decoded and encoded again; the end of text a completion ended with is an action
+like any other. The distribution is the one sampled from: same temperature, same ids left out (`undrawn_ids`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stategpt.data import ControlTokens
+from stategpt.errors import InvalidArgument
+from stategpt.model import GPT, log_probs, undrawn_ids
+from stategpt.model.prompt_rows import PromptRows, share_prompts
+from stategpt.ops import TensorLayout, by_row_chunks, logit_rows
+from stategpt.shown_fields import documented, short_repr
+from stategpt.tokenizer import AnyTokenizer
+
+Ids = NDArray[np.uint32]
+
+
+@documented
+@dataclass(frozen=True)
+class CompletionBatch:
+    """S prompts with one completion each as rows of tokens, and where the M completion tokens are predicted."""
+
+    tokens_N: Tensor
+    """int64 ids of all rows as one stream."""
+    layout: TensorLayout
+    """What each token sees."""
+    index_M: Tensor
+    """Stream position whose logits predict each completion token: the token before it."""
+    ids_M: Tensor
+    """The sampled ids."""
+    sample_M: Tensor
+    """Which of the S samples a token belongs to."""
+    samples: int
+    """S."""
+
+    __repr__ = short_repr
+
+    @classmethod
+    def of(
+        cls,
+        prompts: Sequence[Ids],
+        completions: Sequence[Ids],
+        pad: int,
+        device: torch.device,
+        width: int | None = None,
+    ) -> CompletionBatch:
+        """Lays out `prompts[i] + completions[i]`, all but the last token; a completion has at least one token.
+
+        With the model's `width`, neighbors of equal prompt share a row where that is less work (`share_prompts`).
+        """
+        for number, completion in enumerate(completions):
+            if not len(completion):
+                raise InvalidArgument(f"completion {number} has no token; a policy takes at least one action")
+        lengths = np.array([len(completion) for completion in completions])
+        # The last token predicts nothing.
+        read = [completion[:-1] for completion in completions]
+        if width is None:
+            rows = [range(sample, sample + 1) for sample in range(len(prompts))]
+        else:
+            (rows,) = share_prompts(prompts, (lengths - 1).tolist(), width)
+        laid_out = PromptRows.of(prompts, read, rows, pad)
+        within = np.concatenate([np.arange(length) for length in lengths])
+        index = np.repeat(laid_out.first, lengths) + within - 1
+        index[within == 0] = laid_out.prompt_last
+        tokens_N, layout = laid_out.tensors(device)
+        return cls(
+            tokens_N=tokens_N,
+            layout=layout,
+            index_M=torch.from_numpy(index).to(device),
+            ids_M=torch.from_numpy(np.concatenate(completions).astype(np.int64)).to(device),
+            sample_M=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device),
+            samples=len(lengths),
+        )
+
+
+def completion_log_probs(
+    model: GPT, batch: CompletionBatch, temperature: float, forbidden: Sequence[int], most_rows: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Log-probability (M) of each sampled token, and the entropy (M, no gradient) of the distribution it came from.
+
+    Logits of at most `most_rows` tokens exist at a time (`ops.logit_rows` by default), also in the backward pass, which
+    computes them again where there are more.
+    """
+    hidden_MW = model.hidden(batch.tokens_N, batch.layout)[batch.index_M]
+
+    def of_rows(hidden_KW: Tensor, ids_K: Tensor) -> tuple[Tensor, Tensor]:
+        all_KV = log_probs(model.unembed(hidden_KW), temperature, forbidden)
+        chosen_K = all_KV.gather(1, ids_K[:, None])[:, 0]
+        with torch.no_grad():
+            # exp(-inf) * -inf is NaN; a forbidden token adds nothing.
+            entropy_K = -(all_KV.exp() * all_KV.clamp_min(-1e9)).sum(dim=-1)
+        return chosen_K, entropy_K
+
+    return by_row_chunks(of_rows, (hidden_MW, batch.ids_M), most_rows or logit_rows(model.config.vocab_size))
+
+
+@torch.inference_mode()
+def log_ratios(
+    policy: GPT,
+    reference: GPT,
+    prompts: Sequence[Ids],
+    completions: Sequence[Ids],
+    *,
+    temperature: float,
+    tok: AnyTokenizer,
+    batch_rows: int = 128,
+) -> NDArray[np.float64]:
+    """log pi(y|x) - log pi_ref(y|x) in nats of each completion; its mean over the policy's samples is the KL (k1).
+
+    Both are the distributions that `Engine` samples from with this tokenizer: `undrawn_ids` are left out.
+    """
+    device = next(policy.parameters()).device
+    pad = ControlTokens.of(tok).pad
+    ratios = []
+    for first in range(0, len(prompts), batch_rows):
+        part = slice(first, first + batch_rows)
+        batch = CompletionBatch.of(prompts[part], completions[part], pad, device, policy.config.width)
+        ours, _ = completion_log_probs(policy, batch, temperature, undrawn_ids(policy, tok))
+        theirs, _ = completion_log_probs(reference, batch, temperature, undrawn_ids(reference, tok))
+        ratios.append(sum_by_sample((ours - theirs).double(), batch.sample_M, batch.samples).cpu().numpy())
+    return np.concatenate(ratios)
+
+
+def sum_by_sample(values_N: Tensor, sample_N: Tensor, samples: int) -> Tensor:
+    """Adds the token values of each sample: N tokens with the index of their sample -> S sums."""
+    return torch.zeros(samples, dtype=values_N.dtype, device=values_N.device).index_add(0, sample_N, values_N)

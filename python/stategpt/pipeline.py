@@ -1,0 +1,177 @@
+"""Runs all stages of a run (`config.stage_names`), in order.
+
+A run is a folder. Every stage publishes its result there with a fingerprint of what it was made from, so `run` on the
+same folder continues where it stopped. Settings of what is still to be made may change; those that decided what is
+there are refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stategpt.arguments import instance
+from stategpt.artifacts import RunLock, is_finished, publish_file, write_lineage, write_receipt
+from stategpt.artifacts.measurements import is_published, refuse_earlier_layout, refuse_links
+from stategpt.artifacts.run_folder import RunFolder
+from stategpt.config import RunConfig, plan
+from stategpt.config.parts import CHECKPOINTS, decides, parts_of
+from stategpt.config.planner import Assumptions
+from stategpt.config.schema import flatten
+from stategpt.config.stage_names import STAGES, stage_of_folder
+from stategpt.config.toml import dump, load
+from stategpt.data.sources import expected_corpus
+from stategpt.errors import ForeignArtifact, StorageError
+from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
+from stategpt.extras import require
+from stategpt.files import read_bytes
+from stategpt.progress import console, overall
+from stategpt.quantities import duration
+from stategpt.report import render, summary
+from stategpt.report.run_files import RunFiles
+from stategpt.train.interruption import Termination
+
+
+@dataclass(frozen=True, repr=False)
+class RunResult:
+    """What a finished run leaves.
+
+    Attributes:
+        folder: the run folder.
+        gates: what the recipe promises, and whether it was kept.
+        report: the report's page.
+        seconds: that all stages took, those of earlier calls included.
+    """
+
+    folder: Path
+    gates: list[Gate]
+    report: Path
+    seconds: float
+
+    @property
+    def failed_gates(self) -> list[Gate]:
+        """Required gates that did not hold."""
+        return failed(self.gates)
+
+    def __repr__(self) -> str:
+        kept = f"{len(self.gates) - len(self.failed_gates)} of {len(self.gates)} gates kept"
+        return f"RunResult({str(self.folder)!r}, {kept}, {duration(self.seconds)})"
+
+
+def run(config: RunConfig, out: str | Path) -> RunResult:
+    """Runs every stage of `config` in the folder `out`, continuing what is already there.
+
+    A finished run is checked (every file is read and compared with its hash) and returned as it is.
+
+    Raises `InvalidArgument` when `config` is no `RunConfig`, `ForeignArtifact` when `out` holds another run,
+    `StorageError` when `out` cannot be made or another process works in it, `MissingExtra` without torch, and each
+    stage's own errors.
+    Interrupted by SIGINT (`KeyboardInterrupt`) or SIGTERM (`SystemExit(75)`), in whatever phase, it leaves what the
+    next call goes on from: published folders, and a checkpoint where it trained.
+    """
+    instance("config", config, RunConfig, "Take a recipe, as in sg.recipes.tiny_cpu(), or sg.config.load(path).")
+    folder = RunFolder(_made(Path(out)))
+    with Termination() as termination, RunLock(folder.root):
+        refuse_links(folder.root)
+        refuse_earlier_layout(folder.root)
+        is_published(folder.gates)  # refused now if it cannot be replaced at the end
+        unchanged = _own(config, folder)
+        if unchanged and is_finished(folder.root):
+            console.print(f"{folder.root} holds this run, finished; every file was read and is unchanged", markup=False)
+        else:
+            for module in ("torch", "jinja2", "matplotlib"):  # now, not after the training
+                require(module, "stategpt.run")
+            _all_stages(config, folder, termination)
+            write_gates(check_gates(read_evaluations(folder.root), config.gates), folder.root)
+            write_lineage(folder.root)
+            render(folder.root)
+            write_receipt(folder.root)
+        termination.check()
+    console.print(summary(folder.root, console.width), markup=False, soft_wrap=True)
+    seconds = sum(RunFiles(folder.root).seconds().values())
+    return RunResult(folder.root, read_gates(folder.root), folder.report / "index.html", seconds)
+
+
+def _all_stages(config: RunConfig, folder: RunFolder, termination: Termination) -> None:
+    """Every stage under a line that says how far the run is; a stage whose result is there returns at once."""
+    try:
+        for index, stage in enumerate(STAGES):
+            overall.begin(index, _planned_seconds(config, folder))
+            console.rule(f"{stage.title} ({overall.line()})", align="left")
+            work: Callable[[RunConfig, RunFolder], None] = getattr(
+                importlib.import_module(f"stategpt.stages.{stage.name}"), stage.name
+            )
+            work(config, folder)
+            termination.check()
+            spent = RunFiles(folder.root).seconds()
+            seconds = sum(spent[at] for at in spent if stage_of_folder(at) is stage)
+            overall.finish(seconds)
+            console.print(f"{stage.title}: {duration(seconds)}", markup=False)
+    finally:
+        overall.end()
+
+
+def _planned_seconds(config: RunConfig, folder: RunFolder) -> list[float]:
+    """What the plan gives each stage; only the shares count once a stage was measured."""
+    counted = RunFiles(folder.root).training_conversations()
+    assumed = Assumptions(sft_pairs=counted or 0).expecting(expected_corpus(config.corpus))
+    planned = plan(config, assumed).stages
+    return [sum(p.seconds for p in planned if p.name.partition("/")[0] == stage.name) for stage in STAGES]
+
+
+def _made(root: Path) -> Path:
+    """The run folder, made if absent."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:  # a NUL byte in the name
+        raise StorageError(f"cannot make the run folder {str(root)!a}: {error}. Choose another folder.") from error
+    except OSError as error:
+        where = error.filename or root
+        raise StorageError(
+            f"cannot make the run folder {root}: {where}: {error.strerror}. Choose another folder."
+        ) from error
+    return root
+
+
+def _own(config: RunConfig, folder: RunFolder) -> bool:
+    """Writes run.toml; refuses settings that decide what the folder already holds, naming them. Any other may change.
+
+    Returns whether the folder held this very run before.
+    """
+    text = dump(config).encode()
+    if folder.config.exists():
+        held = load(folder.config)
+        before, now = flatten(held), flatten(config)
+        _refuse_locked(held, folder, {key: (before[key], now[key]) for key in now if before[key] != now[key]})
+        if read_bytes(folder.config) == text:
+            return True
+    publish_file(folder.config, text)
+    return False
+
+
+def _refuse_locked(before: RunConfig, folder: RunFolder, changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuses changed settings (key -> before, now) that decide what the run `before` finished or partly trained."""
+    present = [part for part in parts_of(before) if _is_there(folder.root / part)] if changed else []
+    held = {key: [part for part in present if decides(before, key, part)] for key in changed}
+    locked = {key: parts for key, parts in held.items() if parts}
+    if not locked:
+        return
+    named = "; ".join(f"{key} was {changed[key][0]!r}, now {changed[key][1]!r}" for key in locked)
+    parts = [part for part in present if any(part in parts for parts in locked.values())]
+    stages = dict.fromkeys(part.rpartition("/")[0] or part for part in parts)
+    if "tokenizer" in stages:
+        stages["data"] = None  # its shards have their tokens
+    partly = [part for part in parts if part.endswith(CHECKPOINTS)]
+    training = f" {partly[-1].rpartition('/')[0]} is partly trained." if partly else ""
+    raise ForeignArtifact(
+        f"{folder.root} holds parts made with other settings: {named}.{training} Use another --out folder, give the "
+        f"same settings to continue, or delete what they decided to make it again: {', '.join(stages)}."
+    )
+
+
+def _is_there(part: Path) -> bool:
+    """Whether a part is published; of checkpoints, whether there is one."""
+    return any(part.glob("step-*")) if part.name == CHECKPOINTS else is_published(part)

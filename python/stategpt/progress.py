@@ -1,0 +1,152 @@
+"""Progress with rate and time left: a live line on a terminal, a line every ten seconds in a log.
+
+On a terminal the line is made to fit: what matters least is left out first, the count and the time left never. Below it
+stands how far the run as a whole is, where `overall` is told.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+from rich.progress import Progress, ProgressColumn, Task
+from rich.text import Text
+
+from stategpt.overall import Overall
+from stategpt.quantities import duration
+
+LOG_EVERY_S = 10.0
+Advance = Callable[[int, str], None]
+"""Called with the units done so far and a short note (a loss, say)."""
+
+console = Console(stderr=True, highlight=False)
+overall = Overall()
+"""How far the run is; `stategpt.run` keeps it."""
+_OUTER: list[str] = []
+_TITLE_WIDTH, _SHORTEST_TITLE, _BAR_WIDTH = 22, 10, 20
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
+    """Shows how far `total` units of `unit` have come; yields the function to call with the count so far.
+
+    Work within work (an evaluation during training) is part of the outer work and shows nothing of its own.
+    """
+    if _OUTER:
+        yield _say_nothing
+        return
+    _OUTER.append(title)
+    try:
+        with _shown(title, total, unit) as advance:
+            yield advance
+    finally:
+        _OUTER.pop()
+
+
+def note_of(values: Mapping[str, float], loss_unit: str) -> str:
+    """What a step's metrics say in short: reward and KL where a policy is trained, whose loss says nothing; else the
+    loss, which a step without an update lacks.
+    """
+    if "reward_mean" in values and "kl_nats_per_completion" in values:
+        return f"reward {values['reward_mean']:.2f}, kl {values['kl_nats_per_completion']:.2f}"
+    return f"loss {values[loss_unit]:.3f}" if loss_unit in values else ""
+
+
+def fitted_line(title: str, done: int, total: int, unit: str, pace: tuple[float, float], note: str, width: int) -> str:
+    """One line of at most `width` characters: title, bar, count, rate, time left, note.
+
+    Args:
+        pace: units a second, and seconds left (not a number: unknown).
+    """
+    rate, left_s = pace
+    left = "" if math.isnan(left_s) else f"{duration(left_s)} left"
+    count = f"{done:,}/{total:,}"
+    filled = round(_BAR_WIDTH * min(1.0, done / total)) if total else _BAR_WIDTH
+    bar = "━" * filled + "╌" * (_BAR_WIDTH - filled)
+    parts = {"title": f"{title:<{_TITLE_WIDTH}}", "bar": bar, "count": count, "unit": unit}
+    parts |= {"rate": f"{rate:.1f}/s", "left": left, "note": note}
+    for less in ("", "unit", "bar", "title", "rate", "note"):
+        parts[less] = title[:_SHORTEST_TITLE] if less == "title" else ""
+        line = " ".join(part for part in parts.values() if part)
+        if len(line) <= width:
+            return line
+    return f"{count} {left}".rstrip()[:width]
+
+
+def _say_nothing(done: int, note: str = "") -> None:
+    """The inner work's progress."""
+
+
+class _Line(ProgressColumn):
+    """The fitted line of a task, as wide as the terminal."""
+
+    max_refresh = None
+
+    def render(self, task: Task) -> Text:
+        known = task.fields
+        done, total = int(task.completed), int(task.total or 0)
+        line = fitted_line(task.description, done, total, known["unit"], known["pace"], known["note"], console.width)
+        return Text(line, no_wrap=True, overflow="crop")
+
+
+class _Lines(Progress):
+    """The work at hand and, below it, the run as a whole."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        left_s = self.tasks[0].fields["pace"][1] if self.tasks else math.nan
+        if line := overall.line(left_s):
+            yield Text(line, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+@contextmanager
+def _shown(title: str, total: int, unit: str) -> Iterator[Advance]:
+    if console.is_terminal:
+        with _Lines(_Line(), console=console) as bar:
+            task = bar.add_task(title, total=total, unit=unit, pace=(0.0, math.nan), note="")
+            pace = _Pace(total)
+
+            def advance(done: int, note: str = "") -> None:
+                bar.update(task, completed=done, pace=(pace.rate(done), pace.left_s(done)), note=note)
+
+            yield advance
+    else:
+        yield _line_logger(title, total, unit)
+
+
+class _Pace:
+    """Units a second since the first call, so that a resumed stage does not count what it skipped."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.began_s = time.perf_counter()
+        self.first: int | None = None
+
+    def rate(self, done: int) -> float:
+        if self.first is None:
+            self.first = done
+        return (done - self.first) / max(1e-9, time.perf_counter() - self.began_s)
+
+    def left_s(self, done: int) -> float:
+        rate = self.rate(done)
+        return (self.total - done) / rate if rate > 0 else math.nan
+
+
+def _line_logger(title: str, total: int, unit: str) -> Advance:
+    pace = _Pace(total)
+    last_s = time.perf_counter()
+
+    def advance(done: int, note: str = "") -> None:
+        nonlocal last_s
+        now_s = time.perf_counter()
+        rate, left_s = pace.rate(done), pace.left_s(done)
+        if done < total and now_s - last_s < LOG_EVERY_S:
+            return
+        last_s = now_s
+        left = f", {duration(left_s)} left" if done < total and not math.isnan(left_s) else ""
+        console.print(f"{title}: {done:,}/{total:,} {unit}, {rate:.1f}/s{left}  {note}".rstrip(), markup=False)
+
+    return advance

@@ -1,0 +1,107 @@
+"""What every stage works with: the run, its folder and tokenizer, models of earlier stages, loop settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from stategpt.artifacts import Manifest, fingerprint, publish_folder, read_manifest
+from stategpt.artifacts.measurements import is_published
+from stategpt.artifacts.run_folder import RunFolder
+from stategpt.config import LoopConfig, RunConfig
+from stategpt.config.dial import resolved_optim
+from stategpt.config.parts import deciding
+from stategpt.data import ControlTokens
+from stategpt.errors import DataError
+from stategpt.generate import Engine
+from stategpt.json_reader import Kind
+from stategpt.model import GPT, RewardModel
+from stategpt.shown_fields import documented
+from stategpt.tokenizer import AnyTokenizer, Tokenizer
+from stategpt.train import LoopSettings
+
+
+def part_fingerprint(run: RunConfig, part: str, parents: Sequence[str] = ()) -> str:
+    """Fingerprint of a part of the run: the settings that decide it (`config.parts`) and the artifacts it is made from.
+
+    How often is logged and saved and into how many micro-batches a step is cut is not in it: the loop's checkpoints
+    resume alike whatever these are, up to float rounding for the last.
+    """
+    return fingerprint({"part": part, "settings": deciding(run, part), "parents": list(parents)})
+
+
+def pick_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@documented
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage works with."""
+
+    run: RunConfig
+    """The settings."""
+    folder: RunFolder
+    """The run folder."""
+    tok: AnyTokenizer
+    """The run's tokenizer."""
+    control: ControlTokens
+    """Its control tokens."""
+    device: torch.device
+    """Where models are."""
+
+    @classmethod
+    def of(cls, run: RunConfig, folder: RunFolder) -> StageContext:
+        """Loads the run's tokenizer."""
+        if not folder.tokenizer_json.exists():
+            raise DataError(f"{folder.tokenizer_json} does not exist; run the stages in order, or `stategpt run`")
+        tok = Tokenizer.load(folder.tokenizer_json)
+        return cls(run, folder, tok, ControlTokens.of(tok), pick_device())
+
+    def parent(self, folder: Path) -> Manifest:
+        """Manifest of an artifact this stage builds on; a clear error where it is missing."""
+        if not is_published(folder):
+            raise DataError(f"{folder} has not been made yet; run the earlier stages first, or `stategpt run`")
+        return read_manifest(folder)
+
+    def load_model(self, stage: str) -> GPT:
+        """The published model of `stage` on this run's device, in training mode off."""
+        self.parent(self.folder.model(stage))
+        return GPT.from_pretrained(self.folder.model(stage), torch.float32).to(self.device).eval()
+
+    def engine(self, model: GPT) -> Engine:
+        """A sampler over `model` with this run's tokenizer."""
+        return Engine(model, self.tok, precision=self.run.evaluate.precision)
+
+    def loop(self, stage: str, folder: str, fingerprint: str, logs: Mapping[str, Kind] | None = None) -> LoopSettings:
+        """Settings of the training loop from the section of `stage`, which trains in `folder`."""
+        config: LoopConfig = getattr(self.run, stage)
+        return LoopSettings(
+            optim=resolved_optim(self.run, stage),
+            folder=self.folder.stage(folder),
+            fingerprint=fingerprint,
+            precision=config.precision,
+            checkpoint_every_steps=config.checkpoint_every_steps,
+            log_every_steps=config.log_every_steps,
+            logs=logs or {},
+        )
+
+    def publish(
+        self, folder: str, artifact: str, save: Callable[[Path], None], fingerprint: str, parents: Sequence[str]
+    ) -> Manifest:
+        """Publishes the artifact of a stage's folder; `fingerprint` is that of its configuration."""
+        return publish_folder(
+            self.folder.root / folder / artifact,
+            save,
+            kind=artifact,
+            fingerprints={"config": fingerprint, "tokenizer": self.tok.fingerprint},
+            parents=tuple(parents),
+        )
+
+    def save_model(self, model: GPT | RewardModel, target: Path) -> None:
+        """Writes a model folder: weights, tokenizer, the files `transformers` reads, lineage."""
+        model.save_pretrained(target, self.tok, manifest=True)

@@ -78,9 +78,10 @@ def test_the_baseline_is_of_training_pairs_and_accuracy_of_the_test_pairs(
     tok: Any = None
     found = evaluate_reward(scorer, tok, train, test, np.zeros(3, np.float32), smoke_cpu())
     assert asked == [test.groups]
-    assert found["pair_accuracy"]["mean"] == 0.5
-    assert found["length_only_accuracy"] == 0.0
-    assert (found["pairs"], found["prompts"], found["prompts_with_pairs"]) == (2, 2, 1)
+    assert found.pair_accuracy is not None
+    assert found.pair_accuracy.mean == 0.5
+    assert found.length_only_accuracy == 0.0
+    assert (found.pairs, found.prompts, found.prompts_with_pairs) == (2, 2, 1)
 
 
 class _Lengths:
@@ -120,5 +121,5 @@ def test_the_correlation_with_length_takes_each_completion_once(tmp_path: Path) 
 
     found = evaluate_reward(Fixed(), tok, held_out, held_out, rewards, RunConfig())  # type: ignore[arg-type]
     groups = [0, 0, 0, 1, 1, 1, 1, 2, 2]
-    assert found["length_correlation"] == pytest.approx(length_correlation(rewards, held_out.lengths, groups=groups))
-    assert (found["prompts"], found["prompts_with_pairs"]) == (3, 2)
+    assert found.length_correlation == pytest.approx(length_correlation(rewards, held_out.lengths, groups=groups))
+    assert (found.prompts, found.prompts_with_pairs) == (3, 2)

@@ -15,6 +15,7 @@ from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
 from stategpt.data.sources.python_library.records import SIDES  # noqa: E402
 from stategpt.evaluate import HeldOutComparison, evaluate_answers, evaluate_base, held_out_pairs  # noqa: E402
 from stategpt.evaluate import comparison as systems  # noqa: E402
+from stategpt.evaluate.records import RewardEvaluation  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import rankings as ranking_stage  # noqa: E402
@@ -52,7 +53,7 @@ def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_traini
     run = replace(recipe, evaluate=replace(recipe.evaluate, few_shot_examples=2))
     found = evaluate_answers(engine, engine, library, run)
     assert set(_sides(library, seen)) == {"test"}
-    assert len(seen) == 3 * found["samples"]
+    assert len(seen) == 3 * (found.samples or 0)
     documents = [text for text in seen if "Question:" in text]
     test_sentences = {pair.summary for pair in library.pairs_test}
     side_of = {pair.name: side for side in SIDES for pair in library.pairs(side)}
@@ -60,7 +61,8 @@ def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_traini
         assert text.count("Question:") == text.count("Answer:") == 3
         assert [side_of[name] for name in text.split("`")[1::2]] == ["train", "train", "test"]
         assert not any(sentence in text for sentence in test_sentences), "the answer asked for is not in the document"
-    assert found["ended_share"]["low"] <= found["ended_share"]["mean"] <= found["ended_share"]["high"]
+    assert found.ended_share is not None
+    assert found.ended_share.low <= found.ended_share.mean <= found.ended_share.high
 
 
 def test_bits_per_byte_are_of_test_documents(
@@ -82,7 +84,7 @@ def test_bits_per_byte_are_of_test_documents(
     measured = evaluate_base(model, tok, recipe, library, [b"seen in training"])
     tests = {text for source in library.sources.values() for text in source.test}
     assert set(encoded) <= tests
-    assert sum(source["documents"] for source in measured["sources"].values()) == len(encoded) > 3
+    assert sum(source.documents or 0 for source in measured.sources.values()) == len(encoded) > 3
 
 
 def test_rankings_are_of_training_and_test_prompts(
@@ -107,9 +109,9 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
         assert read == "train.jsonl"
         return RewardModel(GPT(recipe.model)).eval()
 
-    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> dict[str, Any]:
+    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> RewardEvaluation:
         judged.extend([baseline_of, judged_by])
-        return {}
+        return RewardEvaluation()
 
     monkeypatch.setattr(reward_stage.RankedPairs, "read", lambda path: path.name)
     monkeypatch.setattr(reward_stage.Rankings, "read", lambda path: path.name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from stategpt.data import chat_prompt
 from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
 from stategpt.data.sources.python_library import Pair, PythonLibrary
 from stategpt.evaluate.chrf import chrf
-from stategpt.evaluate.statistics import paired_difference, share_interval
+from stategpt.evaluate.records import AnsweredPrompt, MentionsSubject, SFTEvaluation
+from stategpt.evaluate.statistics import Interval, paired_difference, share_interval
 from stategpt.generate import Completion, Engine
 from stategpt.progress import progress
 from stategpt.randomness import bits, permutation
@@ -94,8 +95,8 @@ def mentions_name(name: str, text: str) -> bool:
     return bool(words & {word.lower() for word in re.findall(r"[A-Za-z]+", text)})
 
 
-def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: RunConfig) -> dict[str, Any]:
-    """sft/evaluation.json, on "What does ... do?" prompts of test modules."""
+def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: RunConfig) -> SFTEvaluation:
+    """Measures the SFT model on "What does ... do?" prompts of test modules."""
     pairs = held_out_pairs(library, "test", "what", run.evaluate.sft_samples, run.evaluate.seed)
     references = [pair.response for pair in pairs]
     modules = [pair.module for pair in pairs]
@@ -108,37 +109,29 @@ def evaluate_answers(base: Engine, sft: Engine, library: PythonLibrary, run: Run
     # Every answer meets another prompt's reference: a rotation leaves none in place.
     shuffled = similarities(answers["sft"], references[1:] + references[:1])
 
-    def difference(other: NDArray[np.float64]) -> dict[str, float | None]:
-        seed, resamples = run.evaluate.seed, run.evaluate.bootstrap_resamples
-        return paired_difference(chrf_of["sft"], other, modules, seed, resamples).to_json()
+    def difference(other: NDArray[np.float64]) -> Interval:
+        return paired_difference(chrf_of["sft"], other, modules, run.evaluate.seed, run.evaluate.bootstrap_resamples)
 
-    def share(holds: Sequence[bool]) -> dict[str, float | None]:
-        return share_interval(holds, modules, run.evaluate.seed, run.evaluate.bootstrap_resamples).to_json()
+    def share(holds: Sequence[bool]) -> Interval:
+        return share_interval(holds, modules, run.evaluate.seed, run.evaluate.bootstrap_resamples)
 
-    return {
-        "samples": len(pairs),
-        "ended_share": share([c.ended for c in answers["sft"]]),
-        "base_ended_share": float(np.mean([c.ended for c in answers["base"]])),
-        **{f"chrf_{system}": float(values.mean()) for system, values in chrf_of.items()},
-        "chrf_shuffled": float(shuffled.mean()),
-        # Recall-weighted, for comparison with other work: it favours whoever says more.
-        **{
-            f"chrf2_{system}": float(similarities(given, references, beta=2.0).mean())
-            for system, given in answers.items()
-        },
-        "difference_to_base": difference(chrf_of["base"]),
-        "difference_to_prompted_base": difference(chrf_of["prompted_base"]),
-        "similarity_against_shuffled": difference(shuffled),
-        "mentions_name": {
-            "sft": share([mentions_name(p.name, c.text) for p, c in zip(pairs, answers["sft"], strict=True)]),
-            "reference": float(np.mean([mentions_name(p.name, p.response) for p in pairs])),
-        },
-        "examples": [
-            {
-                "prompt": pair.prompt,
-                "reference": pair.response,
-                **{system: answers[system][number].text for system in answers},
-            }
-            for number, pair in enumerate(pairs[: run.evaluate.examples])
-        ],
-    }
+    return SFTEvaluation(
+        samples=len(pairs),
+        ended_share=share([c.ended for c in answers["sft"]]),
+        base_ended_share=float(np.mean([c.ended for c in answers["base"]])),
+        chrf={system: float(values.mean()) for system, values in chrf_of.items()},
+        # Recall-weighted, for comparison with other work: it favors longer answers.
+        chrf2={system: float(similarities(given, references, beta=2.0).mean()) for system, given in answers.items()},
+        chrf_shuffled=float(shuffled.mean()),
+        difference_to_base=difference(chrf_of["base"]),
+        difference_to_prompted_base=difference(chrf_of["prompted_base"]),
+        difference_to_shuffled=difference(shuffled),
+        mentions_subject=MentionsSubject(
+            sft=share([mentions_name(p.name, c.text) for p, c in zip(pairs, answers["sft"], strict=True)]),
+            reference=float(np.mean([mentions_name(p.name, p.response) for p in pairs])),
+        ),
+        examples=tuple(
+            AnsweredPrompt(pair.prompt, pair.response, {system: answers[system][i].text for system in answers})
+            for i, pair in enumerate(pairs[: run.evaluate.examples])
+        ),
+    )

@@ -10,7 +10,7 @@ most log n - (n - 1)/n).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,19 @@ from stategpt.data.sources.python_library import Pair, PythonLibrary
 from stategpt.evaluate.answers import HeldOut, answer, answer_few_shot, finished, held_out_pairs
 from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share_interval
 from stategpt.evaluate.elo import elo
+from stategpt.evaluate.records import (
+    ComparedPrompt,
+    ComparisonEvaluation,
+    DiversityChange,
+    FrontierPoint,
+    PairedGain,
+    SeedMeasures,
+    SystemAnswer,
+    SystemMeasures,
+)
 from stategpt.evaluate.reward_scorer import RewardScorer
 from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
-from stategpt.evaluate.statistics import Interval, seeded_bootstrap, win_points, win_rate
+from stategpt.evaluate.statistics import Interval, seeded_bootstrap, win_points
 from stategpt.generate import Completion, Engine
 from stategpt.model import GPT
 from stategpt.model.policy import log_ratios
@@ -123,15 +133,17 @@ class FrontierProbe:
         judge = HeldOutComparison.of(run, library, "validation", run.evaluate.frontier_prompts, tok, scorer, reference)
         return cls(judge, judge.points(answer(judge.engine(reference), judge.pairs, run, "sft")))
 
-    def measure(self, policy: GPT) -> dict[str, float]:
-        """One point of the frontier: `kl`, `reward_mean`, `win_rate`."""
+    def measure(self, step: int, policy: GPT) -> FrontierPoint:
+        """The point of a policy after `step` steps."""
         policy.eval()
         completions = answer(self.judge.engine(policy), self.judge.pairs, self.judge.run, "rlhf")
-        return {
-            "kl": float(self.judge.kl(policy, completions).mean()),
-            "reward_mean": float(np.nanmean(self.judge.rewards(completions))),
-            "win_rate": win_rate(self.judge.points(completions), self.sft_points),
-        }
+        return FrontierPoint(
+            step=step,
+            prompts=len(self.judge.pairs),
+            kl=self.judge.interval([self.judge.kl(policy, completions)]),
+            reward=self.judge.interval([self.judge.rewards(completions)]),
+            win_rate=self.judge.interval([win_points(self.judge.points(completions), self.sft_points)]),
+        )
 
 
 @documented
@@ -171,8 +183,8 @@ class Answered:
 
 def compare_systems(
     judge: HeldOutComparison, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]
-) -> dict[str, Any]:
-    """comparison/evaluation.json, without the frontiers of training.
+) -> ComparisonEvaluation:
+    """Measures every system; the frontiers of training are left empty.
 
     `policies` are the RL policies by folder, which differ by their seed; each is asked for once, in order.
     """
@@ -186,28 +198,29 @@ def compare_systems(
         kls.append(judge.kl(policy, sets[-1]))
         stages.append(stage)
     rlhf = answers["rlhf"] = Answered.of(judge, *sets)
-    systems = {system: _measures(judge, given, sft) for system, given in answers.items()}
-    systems["rlhf"]["kl"] = judge.interval(kls).to_json()
-    systems["rlhf"]["seeds"] = [
-        {"stage": stage, **_measures(judge, rlhf.of_seed(i), sft), "kl": judge.interval(kls[i : i + 1]).to_json()}
+    systems = {system: SystemMeasures(**_measures(judge, given, sft)) for system, given in answers.items()}
+    of_seeds = tuple(
+        SeedMeasures(**_measures(judge, rlhf.of_seed(i), sft), stage=stage, kl=judge.interval(kls[i : i + 1]))
         for i, stage in enumerate(stages)
-    ]
+    )
+    systems["rlhf"] = replace(systems["rlhf"], kl=judge.interval(kls), seeds=of_seeds)
     for size in run.evaluate.best_of:
-        systems[f"best_of_{size}"]["kl_bound"] = best_of_kl_bound(size)
+        name = f"best_of_{size}"
+        systems[name] = replace(systems[name], kl_bound=best_of_kl_bound(size))
     modules = [pair.module for pair in pairs]
-    return {
-        "prompts": len(pairs),
-        "names": len({pair.name for pair in pairs}),
-        "seeds": len(stages),
-        "systems": systems,
-        "against_best_of": {str(size): _against(judge, answers, size) for size in run.evaluate.best_of},
-        "elo": _elo(judge, answers, modules),
-        "diversity_change": {
-            "distinct_2": distinct_change(sft.texts[0], rlhf.texts, modules).to_json(),
-            "unique_share": unique_change(sft.texts[0], rlhf.texts, modules).to_json(),
-        },
-        "examples": _examples(pairs, answers, run.evaluate.examples),
-    }
+    return ComparisonEvaluation(
+        prompts=len(pairs),
+        subjects=len({pair.name for pair in pairs}),
+        seeds=len(stages),
+        systems=systems,
+        against_best_of={str(size): _against(judge, answers, size) for size in run.evaluate.best_of},
+        elo=_elo(judge, answers, modules),
+        diversity_change=DiversityChange(
+            distinct_2=distinct_change(sft.texts[0], rlhf.texts, modules),
+            unique_share=unique_change(sft.texts[0], rlhf.texts, modules),
+        ),
+        examples=_examples(pairs, answers, run.evaluate.examples),
+    )
 
 
 def best_of_kl_bound(size: int) -> float:
@@ -215,43 +228,39 @@ def best_of_kl_bound(size: int) -> float:
     return float(np.log(size) - (size - 1) / size)
 
 
-def _against(judge: HeldOutComparison, answers: Mapping[str, Answered], size: int) -> dict[str, Any]:
+def _against(judge: HeldOutComparison, answers: Mapping[str, Answered], size: int) -> PairedGain:
     """RLHF minus best-of-`size`, prompt by prompt: what the two gain over the same SFT answers, and reward.
 
-    More reward at no more wins is over-optimisation: the reward model's errors are what RLHF gained.
+    More reward at no more wins is over-optimization: the reward model's errors are what RLHF gained.
     """
     rlhf, best, sft = answers["rlhf"], answers[f"best_of_{size}"], answers["sft"]
     rewards_SP = rlhf.rewards_SP.astype(np.float64) - best.rewards_SP[0]
-    return {
-        "wins": judge.interval(rlhf.wins_over(sft) - best.wins_over(sft)).to_json(),
-        "reward": judge.interval(rewards_SP).to_json(),
-        "kl_bound": best_of_kl_bound(size),
-    }
+    wins = judge.interval(rlhf.wins_over(sft) - best.wins_over(sft))
+    return PairedGain(wins, judge.interval(rewards_SP), best_of_kl_bound(size))
 
 
 def _measures(judge: HeldOutComparison, given: Answered, sft: Answered) -> dict[str, Any]:
     """Every measure of one system that its answers alone decide; a mean over its sets."""
     modules = [pair.module for pair in judge.pairs]
     return {
-        "win_rate_vs_sft": judge.interval(given.wins_over(sft)).to_json(),
-        "points_mean": float(given.points_SP.mean()),
+        "win_rate_vs_sft": judge.interval(given.wins_over(sft)),
+        "score_mean": float(given.points_SP.mean()),
         "reward_mean": float(np.nanmean(given.rewards_SP)),
         "distinct_2": float(np.mean([distinct_n(texts) for texts in given.texts])),
-        "unique_share": unique_share_interval(given.texts, modules).to_json(),
+        "unique_share": unique_share_interval(given.texts, modules),
         "length_tokens": float(np.mean([[len(c.ids) for c in answered] for answered in given.completions])),
         "ended_share": float(np.mean([[finished(c) for c in answered] for answered in given.completions])),
     }
 
 
-def _elo(judge: HeldOutComparison, answers: Mapping[str, Answered], modules: Sequence[str]) -> dict[str, Any]:
+def _elo(judge: HeldOutComparison, answers: Mapping[str, Answered], modules: Sequence[str]) -> dict[str, Interval]:
     """Each policy plays all others on every prompt; its modules are resampled, its seeds are not."""
     seeds = max(len(given.points_SP) for given in answers.values())
     points = {
         system: np.broadcast_to(given.points_SP, (seeds, len(modules))).ravel() for system, given in answers.items()
     }
     chosen = judge.run.evaluate
-    ratings = elo(points, "sft", chosen.seed, list(modules) * seeds, chosen.bootstrap_resamples)
-    return {system: rating.to_json() for system, rating in ratings.items()}
+    return elo(points, "sft", chosen.seed, list(modules) * seeds, chosen.bootstrap_resamples)
 
 
 def _answers(judge: HeldOutComparison, library: PythonLibrary, base: GPT) -> dict[str, Answered]:
@@ -276,16 +285,18 @@ def _answers(judge: HeldOutComparison, library: PythonLibrary, base: GPT) -> dic
     return {system: Answered.of(judge, completions) for system, completions in given.items()}
 
 
-def _examples(pairs: Sequence[Pair], answers: Mapping[str, Answered], count: int) -> list[dict[str, Any]]:
+def _examples(pairs: Sequence[Pair], answers: Mapping[str, Answered], count: int) -> tuple[ComparedPrompt, ...]:
     """The first prompts with every system's answer; of RLHF, the first seed's."""
-    return [
-        {
-            "prompt": pair.prompt,
-            "reference": pair.response,
-            **{
-                system: {"text": given.completions[0][number].text, "points": int(given.points_SP[0, number])}
-                for system, given in answers.items()
+    return tuple(
+        ComparedPrompt(
+            pair.prompt,
+            {
+                "reference": SystemAnswer(pair.response),
+                **{
+                    system: SystemAnswer(given.completions[0][number].text, float(given.points_SP[0, number]))
+                    for system, given in answers.items()
+                },
             },
-        }
+        )
         for number, pair in enumerate(pairs[:count])
-    ]
+    )

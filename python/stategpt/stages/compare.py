@@ -6,15 +6,14 @@ stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
-from stategpt.artifacts import read_lines
-from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
+from stategpt.artifacts import Measurements
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
-from stategpt.config.stages import LOW_BETA
 from stategpt.data.sources.python_library import read_library
 from stategpt.evaluate import HeldOutComparison, RewardScorer, compare_systems
+from stategpt.evaluate.records import FrontierPoint
 from stategpt.model import RewardModel
 from stategpt.stages.context import StageContext, part_fingerprint
 
@@ -34,15 +33,12 @@ def compare(run: RunConfig, folder: RunFolder) -> None:
             judge = HeldOutComparison.of(run, library, "test", prompts, inputs.tok, scorer, sft)
             policies = ((stage, inputs.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
             measured = compare_systems(judge, library, inputs.load_model("base"), policies)
-            measured |= _frontiers(folder, run.rl.folders)
+            measured = replace(measured, frontiers=_frontiers(folder, run.rl.folders))
             inputs.publish_evaluation("comparison", fingerprint, parents, {"evaluation.json": measured})
     folder.close("comparison", fingerprint, (inputs.parent(folder.evaluation("comparison")).fingerprint,))
 
 
-def _frontiers(folder: RunFolder, stages: Sequence[str]) -> dict[str, Any]:
-    """Reward, wins and KL over training of the first policy, of those of other seeds, and of the low-beta policy."""
-    logs = {stage: read_lines(folder.evaluation(stage) / "frontier.jsonl", FRONTIER_POINT) for stage in stages}
-    found: dict[str, Any] = {"frontier": logs.pop("rl")}
-    if LOW_BETA in logs:
-        found["frontier_low_beta"] = logs.pop(LOW_BETA)
-    return found | {"frontier_seeds": logs}
+def _frontiers(folder: RunFolder, stages: Sequence[str]) -> dict[str, tuple[FrontierPoint, ...]]:
+    """Reward, wins and KL over training of every policy, by its folder."""
+    measurements = Measurements(folder.root)
+    return {stage: tuple(measurements.read_lines(stage, "frontier.jsonl", FrontierPoint)) for stage in stages}

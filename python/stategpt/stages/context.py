@@ -16,6 +16,7 @@ from stategpt.config import RunConfig
 from stategpt.config.parts import deciding
 from stategpt.data import ControlTokens
 from stategpt.errors import DataError
+from stategpt.evaluate.records import evaluation_json
 from stategpt.generate import Engine
 from stategpt.json_reader import Kind
 from stategpt.model import GPT
@@ -93,9 +94,15 @@ class StageContext:
         values: Mapping[str, Any],
         logs: Mapping[str, Kind] | None = None,
     ) -> Manifest:
-        """Publishes what was measured on the artifacts `parents`; `fingerprint` is the stage's."""
+        """Publishes what was measured on the artifacts `parents`; `fingerprint` is the stage's.
+
+        Args:
+            values: records of `stategpt.evaluate.records` by file name.
+            logs: check of each log's lines by file name.
+        """
         of_evaluation = self.evaluation_fingerprint(stage, fingerprint)
-        return self.folder.publish_evaluation(stage, values, fingerprint=of_evaluation, parents=parents, logs=logs)
+        files = {name: evaluation_json(record) for name, record in values.items()}
+        return self.folder.publish_evaluation(stage, files, fingerprint=of_evaluation, parents=parents, logs=logs)
 
     def publish_model(
         self, stage: str, save: Callable[[Path, AnyTokenizer], None], config_fingerprint: str, parents: Sequence[str]

@@ -15,27 +15,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 
 from stategpt.artifacts import append_line, read_lines
-from stategpt.artifacts.measurement_kinds import SAMPLE
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data.sources.python_library import read_library
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
+from stategpt.evaluate.records import DrawnSource, MixtureDrawn, PackedRows, RowToken, Sample
+from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
 from stategpt.model.token_batch import TokenBatch
-from stategpt.packing import Mixture, Shards, pack
+from stategpt.packing import Mixture, Row, Shards, pack
+from stategpt.packing.mixture import MixtureReport
 from stategpt.stages.context import MODEL_KIND, StageContext, part_fingerprint
 from stategpt.train.loop import LoopSettings, fit
 from stategpt.train.next_token import NextTokenTask
 
 SAMPLE_TEMPERATURE = 0.7
 SAMPLES = "samples.jsonl"
+SAMPLE = kind_of(Sample)
+_ROWS_SHOWN = 4
 
 
 class RowBatches:
@@ -101,8 +104,8 @@ def _measure(inputs: StageContext, rows: Mixture, fingerprint: str) -> None:
     library, seen = read_library(inputs.folder.corpus), seen_pieces(inputs, rows)
     values = {
         "evaluation.json": evaluate_base(inputs.load_model("base"), inputs.tok, inputs.run, library, seen),
-        "mixture.json": rows.report(_rows_read(inputs.run)),
-        "row.json": {"pieces": _row_pieces(inputs, rows)},
+        "mixture.json": _mixture_drawn(rows.report(_rows_read(inputs.run))),
+        "rows.json": PackedRows(tuple(_row_tokens(inputs, rows[number]) for number in range(_ROWS_SHOWN))),
     }
     parents = (inputs.model_fingerprint("base"), inputs.parent(inputs.folder.corpus).fingerprint)
     inputs.publish_evaluation("base", fingerprint, parents, values, {SAMPLES: SAMPLE})
@@ -141,7 +144,7 @@ def _sample(inputs: StageContext, model: GPT, step: int, steps: int) -> None:
         config.sample_prompts, temperature=SAMPLE_TEMPERATURE, max_tokens=config.sample_tokens, seed=inputs.run.seed
     )
     for prompt, completion in list(zip(config.sample_prompts, completions, strict=True))[have:]:
-        append_line(path, {"step": step, "prompt": prompt, "text": completion.text})
+        append_line(path, to_json(Sample(step, prompt, completion.text)))
 
 
 def _sampled_steps(run: RunConfig, steps: int) -> set[int]:
@@ -165,21 +168,24 @@ def _rows_read(run: RunConfig) -> int:
     return run.pretrain_steps * run.pretrain.batch_rows
 
 
-def _row_pieces(inputs: StageContext, rows: Mixture) -> list[list[Any]]:
-    """One packed row, for the report: text, document, whether it is the end of text, target."""
-    row = rows[0]
-    eos = inputs.control.end_of_text
+def _mixture_drawn(report: MixtureReport) -> MixtureDrawn:
+    return MixtureDrawn(report["planned"], {name: DrawnSource(**drawn) for name, drawn in report["drawn"].items()})
+
+
+def _row_tokens(inputs: StageContext, row: Row) -> tuple[RowToken, ...]:
+    """The tokens of a packed row, for the report; its padding is left out."""
     segments = np.cumsum(row.layout.segment_start == np.arange(len(row.tokens))) - 1
-    return [
-        [
-            inputs.tok.decode(row.tokens[i : i + 1]),
-            int(segments[i]),
-            bool(row.tokens[i] == eos),
-            inputs.tok.decode(row.targets[i : i + 1]),
-        ]
+    return tuple(
+        RowToken(
+            id=int(row.tokens[i]),
+            text=inputs.tok.decode(row.tokens[i : i + 1]),
+            document=int(segments[i]),
+            is_end=bool(row.tokens[i] == inputs.control.end_of_text),
+            target=inputs.tok.decode(row.targets[i : i + 1]),
+        )
         for i in range(len(row.tokens))
         if row.loss_mask[i]
-    ]
+    )
 
 
 def seen_pieces(inputs: StageContext, rows: Mixture) -> list[bytes]:

@@ -45,7 +45,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.artifacts import append_line, read_lines
-from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
 from stategpt.config.planner import RL_PLANS
@@ -54,7 +53,9 @@ from stategpt.data import chat_prompt
 from stategpt.data.sources.python_library import read_library
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe, RewardScorer
+from stategpt.evaluate.records import FrontierPoint
 from stategpt.generate import Completion
+from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
 from stategpt.model.policy import CompletionBatch, completion_log_probs, sum_by_sample
 from stategpt.randomness import bits, permutation
@@ -72,6 +73,7 @@ from stategpt.train.metrics import early_end
 
 Ids = NDArray[np.uint32]
 FRONTIER = "frontier.jsonl"
+FRONTIER_POINT = kind_of(FrontierPoint)
 
 
 @dataclass(frozen=True)
@@ -343,7 +345,7 @@ def _measured_steps(config: RLConfig) -> set[int]:
 def _append_once(path: Path, step: int, probe: FrontierProbe, policy: GPT) -> None:
     """A step that was measured before an interruption is not measured into the file twice."""
     if all(line["step"] != step for line in read_lines(path, FRONTIER_POINT)):
-        append_line(path, {"step": step, **probe.measure(policy)})
+        append_line(path, to_json(probe.measure(step, policy)))
 
 
 def _refuse_lost_frontier(folder: Path, config: RLConfig) -> None:

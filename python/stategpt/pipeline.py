@@ -1,4 +1,4 @@
-"""All stages of a run, in the talk's order: the only place that knows it.
+"""Runs all stages of a run (`config.stage_names`), in order.
 
 A run is a folder. Every stage publishes its result there with a fingerprint of what it was made from, so `run` on the
 same folder continues where it stopped. Settings of what is still to be made may change; those that decided what is
@@ -18,10 +18,10 @@ from stategpt.artifacts import RunLock, is_finished, publish_file, write_lineage
 from stategpt.artifacts.measurements import is_published, refuse_earlier_layout, refuse_links
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig, plan
-from stategpt.config.parts import CHECKPOINTS, PARTS, decides
-from stategpt.config.planner import RL_PLANS, Assumptions
+from stategpt.config.parts import CHECKPOINTS, decides, parts_of
+from stategpt.config.planner import Assumptions
 from stategpt.config.schema import flatten
-from stategpt.config.stages import RL_FOLDERS
+from stategpt.config.stage_names import STAGES, stage_of_folder
 from stategpt.config.toml import dump, load
 from stategpt.errors import ForeignArtifact, StorageError
 from stategpt.evaluate import GateResult, check_gates, failed, read_evaluations, read_gates, write_gates
@@ -32,43 +32,6 @@ from stategpt.quantities import duration
 from stategpt.report import render, summary
 from stategpt.report.run_files import RunFiles
 from stategpt.train.interruption import Termination
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a run.
-
-    Attributes:
-        title: what it is called on the terminal.
-        stage: its module in `stategpt.stages`, which holds a function of that name. It returns at once when its result
-            is already in the folder.
-        timings: stages whose seconds it takes, as `RunFiles.seconds` names them.
-        planned: stages of a plan that it does.
-    """
-
-    title: str
-    stage: str
-    timings: tuple[str, ...]
-    planned: tuple[str, ...]
-
-    def __call__(self, config: RunConfig, folder: RunFolder) -> None:
-        """Does it."""
-        work: Callable[[RunConfig, RunFolder], None] = getattr(
-            importlib.import_module(f"stategpt.stages.{self.stage}"), self.stage
-        )
-        work(config, folder)
-
-
-STEPS = (
-    Step("corpus, tokenizer, shards", "prepare", ("data",), ("corpus",)),
-    Step("pretraining", "pretrain", ("base",), ("pretrain",)),
-    Step("supervised fine-tuning", "sft", ("sft",), ("sft",)),
-    Step("rankings", "rankings", ("rankings",), ("rankings",)),
-    Step("reward modeling", "reward", ("reward",), ("reward",)),
-    Step("reinforcement learning", "rl", RL_FOLDERS, tuple(RL_PLANS.values())),
-    Step("comparison", "compare", ("comparison",), ("evaluation",)),
-)
-"""In the talk's order."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,7 +83,7 @@ def run(config: RunConfig, out: str | Path) -> RunResult:
         else:
             for module in ("torch", "jinja2", "matplotlib"):  # now, not after the training
                 require(module, "stategpt.run")
-            _all_steps(config, folder, termination)
+            _all_stages(config, folder, termination)
             write_gates(check_gates(read_evaluations(folder.root), config.gates), folder.root)
             write_lineage(folder.root)
             render(folder.root)
@@ -131,27 +94,30 @@ def run(config: RunConfig, out: str | Path) -> RunResult:
     return RunResult(folder.root, read_gates(folder.root), folder.report / "index.html", seconds)
 
 
-def _all_steps(config: RunConfig, folder: RunFolder, termination: Termination) -> None:
-    """Every step under a line that says how far the run is; on a finished part a step returns at once."""
+def _all_stages(config: RunConfig, folder: RunFolder, termination: Termination) -> None:
+    """Every stage under a line that says how far the run is; a stage whose result is there returns at once."""
     try:
-        for index, step in enumerate(STEPS):
+        for index, stage in enumerate(STAGES):
             overall.begin(index, _planned_seconds(config, folder))
-            console.rule(f"{step.title} ({overall.line()})", align="left")
-            step(config, folder)
+            console.rule(f"{stage.title} ({overall.line()})", align="left")
+            work: Callable[[RunConfig, RunFolder], None] = getattr(
+                importlib.import_module(f"stategpt.stages.{stage.name}"), stage.name
+            )
+            work(config, folder)
             termination.check()
             spent = RunFiles(folder.root).seconds()
-            seconds = sum(spent.get(stage, 0.0) for stage in step.timings)
+            seconds = sum(spent[at] for at in spent if stage_of_folder(at) is stage)
             overall.finish(seconds)
-            console.print(f"{step.title}: {duration(seconds)}", markup=False)
+            console.print(f"{stage.title}: {duration(seconds)}", markup=False)
     finally:
         overall.end()
 
 
 def _planned_seconds(config: RunConfig, folder: RunFolder) -> list[float]:
-    """What the plan gives each step; only the shares count once a step was measured."""
+    """What the plan gives each stage; only the shares count once a stage was measured."""
     pairs = RunFiles(folder.root).training_pairs()
-    planned = {stage.name: stage.seconds for stage in plan(config, Assumptions(sft_pairs=pairs or 0)).stages}
-    return [sum(planned.get(name, 0.0) for name in step.planned) for step in STEPS]
+    planned = plan(config, Assumptions(sft_pairs=pairs or 0)).stages
+    return [sum(p.seconds for p in planned if p.name.partition("/")[0] == stage.name) for stage in STAGES]
 
 
 def _made(root: Path) -> Path:
@@ -175,18 +141,19 @@ def _own(config: RunConfig, folder: RunFolder) -> bool:
     """
     text = dump(config).encode()
     if folder.config.exists():
-        before, now = flatten(load(folder.config)), flatten(config)
-        _refuse_locked(folder, {key: (before[key], now[key]) for key in now if before[key] != now[key]})
+        held = load(folder.config)
+        before, now = flatten(held), flatten(config)
+        _refuse_locked(held, folder, {key: (before[key], now[key]) for key in now if before[key] != now[key]})
         if read_bytes(folder.config) == text:
             return True
     publish_file(folder.config, text)
     return False
 
 
-def _refuse_locked(folder: RunFolder, changed: Mapping[str, tuple[Any, Any]]) -> None:
-    """Refuses changed settings (key -> before, now) that decide a part which is finished or partly trained."""
-    present = [part for part in PARTS if _is_there(folder.root / part)] if changed else []
-    held = {key: [part for part in present if decides(key, part)] for key in changed}
+def _refuse_locked(before: RunConfig, folder: RunFolder, changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuses changed settings (key -> before, now) that decide what the run `before` finished or partly trained."""
+    present = [part for part in parts_of(before) if _is_there(folder.root / part)] if changed else []
+    held = {key: [part for part in present if decides(before, key, part)] for key in changed}
     locked = {key: parts for key, parts in held.items() if parts}
     if not locked:
         return

@@ -68,7 +68,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: DataConfig(proportions={"code": 1.0, "comments": 0.0}), r"data\.proportions\.comments = 0\.0"),
     (lambda: DataConfig(proportions={}), r"data\.proportions = .*at least one source"),
     (lambda: DataConfig(strategy="first_fit"), r"data\.strategy = 'first_fit': must be one of best_fit, concat"),  # type: ignore[arg-type]
-    (lambda: OptimConfig(learning_rate=0.0), r"optim\.learning_rate = 0\.0"),
+    (lambda: OptimConfig(learning_rate=-0.1), r"optim\.learning_rate = -0\.1"),
     (lambda: OptimConfig(learning_rate=1e-3, betas=(0.9, 1.0)), r"optim\.betas = \(0\.9, 1\.0\)"),
     (lambda: OptimConfig(learning_rate=1e-3, flat_fraction=1.5), r"optim\.flat_fraction = 1\.5"),
     (lambda: PretrainConfig(micro_batch_rows=3), r"pretrain\.micro_batch_rows = 3: must divide batch_rows = 8"),

@@ -56,7 +56,7 @@ def untrained(
     for number, stage in enumerate(("base", "sft", "reward")):
         torch.manual_seed(number)
         model = GPT(recipe.model) if stage != "reward" else RewardModel(GPT(recipe.model))
-        inputs.publish_model(stage, partial(model.save_pretrained, manifest=True), "", ())
+        inputs.publish(stage, "model", partial(inputs.save_model, model), "", ())
     return folder.root
 
 
@@ -82,7 +82,7 @@ def published(inputs: StageContext, library: PythonLibrary, tok: Tokenizer) -> S
     for seed, stage in enumerate(("base", "sft"), start=1):
         torch.manual_seed(seed)
         model = GPT(inputs.run.model)
-        inputs.publish_model(stage, partial(model.save_pretrained, manifest=True), stage, ())
+        inputs.publish(stage, "model", partial(inputs.save_model, model), stage, ())
     return inputs
 
 

@@ -17,6 +17,7 @@ from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
 from stategpt.errors import DataError  # noqa: E402
 from stategpt.evaluate import HeldOutComparison, statistics  # noqa: E402
 from stategpt.evaluate.records import ComparisonEvaluation, read_evaluations  # noqa: E402
+from stategpt.json_records import from_json  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import compare as stage  # noqa: E402
 from stategpt.stages.compare import compare  # noqa: E402
@@ -28,7 +29,7 @@ def with_policies(
     recipe: RunConfig, untrained: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunConfig, RunFolder]:
     """Two seeds and a low beta over untrained models, compared."""
-    run = replace(recipe, rl=replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=2, low_beta=0.01))
+    run = replace(recipe, rl=replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=2, extra_betas=(0.01,)))
     folder = RunFolder(copytree(untrained, tmp_path_factory.mktemp("compared") / "run"))
     rl(run, folder)
     compare(run, folder)
@@ -60,10 +61,10 @@ def test_the_comparison_is_made_from_every_policy_and_every_frontier(
     parents = read_manifest(folder.evaluation("comparison")).parents
     for name in ("base", "sft", "reward", "rl", "rl/seed_1"):
         assert read_manifest(folder.model(name)).fingerprint in parents, name
-    for name in ("rl", "rl/seed_1", "rl/low_beta"):
+    for name in ("rl", "rl/seed_1", "rl/beta_0.01"):
         assert read_manifest(folder.evaluation(name)).fingerprint in parents, name
     frontiers = read_evaluations(folder.root).comparison.frontiers
-    assert list(frontiers) == ["rl", "rl/seed_1", "rl/low_beta"]
+    assert list(frontiers) == ["rl", "rl/seed_1", "rl/beta_0.01"]
     assert [[point.step for point in points] for points in frontiers.values()] == [[0, 1, 2]] * 3
     assert len({str(points) for points in frontiers.values()}) == 3
 
@@ -100,8 +101,8 @@ def test_every_model_is_the_one_of_its_folder(
         return ComparisonEvaluation()
 
     monkeypatch.setattr(stage, "compare_systems", note)
-    monkeypatch.setattr(stage.StageContext, "publish_evaluation", lambda *given: None)
-    monkeypatch.setattr(stage.StageContext, "is_measured", lambda *given: False)
+    monkeypatch.setattr(RunFolder, "publish_evaluation", lambda *given, **more: None)
+    monkeypatch.setattr(RunFolder, "published", lambda *given: False)
     monkeypatch.setattr(RunFolder, "close", lambda *given: None)
     compare(run, folder)
     assert list(compared) == ["sft", "base", "rl", "rl/seed_1", "reward"]
@@ -128,12 +129,12 @@ def test_intervals_of_one_policy_are_those_of_its_modules(
     """With rl.seeds = 1 the mean is the first policy's, and its interval is the plain cluster bootstrap."""
     run, folder = with_policies
     published: dict[str, Any] = {}
-    monkeypatch.setattr(stage.StageContext, "publish_evaluation", lambda *given: published.update(given[-1]))
-    monkeypatch.setattr(stage.StageContext, "is_measured", lambda *given: False)
+    monkeypatch.setattr(RunFolder, "publish_evaluation", lambda *given, **more: published.update(given[-1]))
+    monkeypatch.setattr(RunFolder, "published", lambda *given: False)
     monkeypatch.setattr(RunFolder, "close", lambda *given: None)
     monkeypatch.setattr(statistics, "interval_over_seeds", None)  # of win rate and KL; diversity has its own import
     compare(replace(run, rl=replace(run.rl, seeds=1)), folder)
-    one = published["evaluation.json"]
+    one = from_json(ComparisonEvaluation, published["evaluation.json"], where="test")
     rlhf = one.systems["rlhf"]
     [seed] = rlhf.seeds
     assert one.seeds == 1

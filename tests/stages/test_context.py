@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def test_a_stage_publishes_a_folder_that_the_next_one_and_transformers_read(
 ) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra: dev)")
     model = GPT(replace(inputs.run.model, **switches))
-    manifest = inputs.publish_model(stage, model.save_pretrained, "config", ())
+    manifest = inputs.publish(stage, "model", partial(inputs.save_model, model), "config", ())
     folder = inputs.folder.model(stage)
     verify(folder)
     assert sorted(path.name for path in folder.iterdir()) == sorted(
@@ -45,7 +46,7 @@ def test_a_stage_publishes_a_folder_that_the_next_one_and_transformers_read(
 
 def test_the_reward_stage_publishes_a_template_that_ends_in_the_reward_token(inputs: StageContext) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed (extra: dev)")
-    inputs.publish_model("reward", RewardModel(GPT(inputs.run.model)).save_pretrained, "config", ())
+    inputs.publish("reward", "model", partial(inputs.save_model, RewardModel(GPT(inputs.run.model))), "config", ())
     folder = inputs.folder.model("reward")
     verify(folder)
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "chat_template.jinja"])

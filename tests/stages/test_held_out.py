@@ -105,9 +105,8 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
     publish_folder(before_rl.root / "rankings" / "records", lambda temporary: None, kind="rankings")
     judged: list[str] = []
 
-    def train(inputs: StageContext, read: str, fingerprint: str) -> RewardModel:
-        assert read == "train.jsonl"
-        return RewardModel(GPT(recipe.model)).eval()
+    def fit(task: reward_stage.RewardTask, model: RewardModel, settings: Any) -> None:
+        assert task.read == "train.jsonl"
 
     def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> RewardEvaluation:
         judged.extend([baseline_of, judged_by])
@@ -115,7 +114,8 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
 
     monkeypatch.setattr(reward_stage.RankedPairs, "read", lambda path: path.name)
     monkeypatch.setattr(reward_stage.Rankings, "read", lambda path: path.name)
-    monkeypatch.setattr(reward_stage, "_train", train)
+    monkeypatch.setattr(reward_stage, "fit", fit)
+    monkeypatch.setattr(reward_stage.RewardTask, "_epoch_batches", lambda *given: [])
     monkeypatch.setattr(reward_stage, "evaluate_reward", evaluate)
     reward_stage.reward(recipe, before_rl)
     assert judged == ["train.jsonl", "test.jsonl"]

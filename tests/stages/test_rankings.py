@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler  # n
 from stategpt.generate import Completion  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
-from stategpt.stages.rankings import _chosen_pairs, _describe, _publish_records, clear_pairs, record_of  # noqa: E402
+from stategpt.stages.rankings import _chosen_pairs, _describe, _make, _write_all, clear_pairs, rankings, record_of  # noqa: E402
 
 TEXTS = ("Return the name of the file.", "the the the the the", "Return it.", "x")
 
@@ -57,7 +58,9 @@ def sampled(published: StageContext, monkeypatch: pytest.MonkeyPatch) -> tuple[S
         return engines[-1]
 
     monkeypatch.setattr(StageContext, "engine", engine)
-    _publish_records(inputs, inputs.folder.stage("rankings") / "records", "fingerprint", ())
+    records = inputs.folder.stage("rankings") / "records"
+    records.mkdir()
+    _write_all(_make(inputs), records)
     (only,) = engines
     return inputs, only
 
@@ -134,10 +137,10 @@ def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[Stag
 def test_rankings_without_a_clear_pair_are_not_kept(inputs: StageContext, model: GPT, library: PythonLibrary) -> None:
     """Published ones would lock `rankings.tie_below`, which the error says to lower."""
     write_library(library, inputs.folder.corpus, fingerprint="b3:corpus")
-    inputs.publish_model("sft", model.save_pretrained, "config", ())
+    inputs.publish("sft", "model", partial(inputs.save_model, model), "config", ())
     changes = {"rankings.tie_below": 10_000, "rankings.prompts": 2, "rankings.test_prompts": 2}
     inputs = replace(inputs, run=override(inputs.run, {**changes, "rankings.completions": 2}))
     published = inputs.folder.stage("rankings") / "records"
     with pytest.raises(RankingError, match=r"no clear pair in the 2 train rankings.*Lower rankings\.tie_below"):
-        _publish_records(inputs, published, "b3:rankings", ())
+        rankings(inputs.run, inputs.folder)
     assert not published.exists()

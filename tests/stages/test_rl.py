@@ -326,8 +326,8 @@ def _weights(folder: RunFolder, name: str) -> bytes:
     return (folder.model(name) / "model.safetensors").read_bytes()
 
 
-def _several(recipe: RunConfig, seeds: int, low_beta: float = 0.0) -> RunConfig:
-    steps = replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=seeds, low_beta=low_beta)
+def _several(recipe: RunConfig, seeds: int, *extra_betas: float) -> RunConfig:
+    steps = replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=seeds, extra_betas=extra_betas)
     return replace(recipe, rl=steps)
 
 
@@ -377,15 +377,15 @@ def test_a_policy_does_not_depend_on_how_many_others_there_are(
     monkeypatch.setattr(
         stage, "fit", lambda task, *rest, **named: (trained.append(task.name), fit(task, *rest, **named))
     )
-    rl(_several(recipe, seeds=2, low_beta=0.01), before_rl)
-    assert trained == ["rl, seed 1", "rl, low beta"], "the first policy is there already"
+    rl(_several(recipe, 2, 0.01), before_rl)
+    assert trained == ["rl, seed 1", "rl, beta 0.01"], "the first policy is there already"
     assert _weights(before_rl, "rl") == alone
-    for name in ("rl", "rl/seed_1", "rl/low_beta"):
+    for name in ("rl", "rl/seed_1", "rl/beta_0.01"):
         assert {path.name for path in before_rl.evaluation(name).iterdir()} == {"frontier.jsonl", "manifest.json"}
         assert not (before_rl.root / name / "frontier.jsonl").exists(), "working copies are removed"
 
 
-def test_low_beta_is_trained_at_low_beta_with_the_first_seed(
+def test_an_extra_beta_is_trained_at_that_beta_with_the_first_seed(
     recipe: RunConfig, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, tuple[float, int]] = {}
@@ -394,10 +394,11 @@ def test_low_beta_is_trained_at_low_beta_with_the_first_seed(
         asked[name] = (config.beta, seed)
 
     monkeypatch.setattr(stage, "train_policy", note)
-    rl(_several(recipe, seeds=2, low_beta=0.01), before_rl)
+    rl(_several(recipe, 2, 0.01), before_rl)
     beta = recipe.rl.beta
     assert asked == {
-        "rl": (beta, recipe.seed), "rl/seed_1": (beta, policy_seed(recipe.seed, 1)), "rl/low_beta": (0.01, recipe.seed),
+        "rl": (beta, recipe.seed), "rl/seed_1": (beta, policy_seed(recipe.seed, 1)),
+        "rl/beta_0.01": (0.01, recipe.seed),
     }  # fmt: skip
 
 

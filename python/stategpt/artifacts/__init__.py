@@ -10,10 +10,9 @@ from .lock import RunLock
 from .measurements import Measurements
 from .publish import FileRecord, Manifest, publish_file, publish_folder, read_manifest, verify
 from .receipt import is_finished, write_receipt
-from .run_folder import STAGES, RunFolder
+from .run_folder import RunFolder
 
 __all__ = [
-    "STAGES",
     "FileRecord",
     "Json",
     "Lineage",

@@ -11,7 +11,9 @@ the published file, and the growing one only where nothing is published yet.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +21,7 @@ from typing import Any, TypeVar
 from stategpt.artifacts.lines import read_lines
 from stategpt.artifacts.measurement_kinds import METRICS_LINE, TIMING
 from stategpt.artifacts.publish import Manifest, read_manifest, verify
-from stategpt.config.stages import RL_FOLDERS
+from stategpt.config.stage_names import STAGES
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
 from stategpt.json_reader import read_record
 from stategpt.json_records import build, kind_of, read_versioned
@@ -34,9 +36,9 @@ _OF_EARLIER_VERSIONS = (
     *(f"{stage}/evaluation.json" for stage in ("base", "sft", "rankings", "reward")),
     "comparison/manifest.json",
 )
-_OURS = ("corpus", "tokenizer", "data", "base", "sft", "rankings", "reward", "rl", "comparison", GATES, "report")
+_OURS = ("corpus", "tokenizer", *(stage.folder for stage in STAGES), GATES, "report")
 _DEPTH = 4
-"""Folders below the run's own, as in rl/low_beta/checkpoints/step-000010."""
+"""Folders below the run's own, as in rl/beta_0.04/checkpoints/step-000010."""
 
 
 def is_published(folder: Path) -> bool:
@@ -84,9 +86,39 @@ def verify_logs(root: Path) -> list[Manifest]:
     Raises:
         CorruptArtifact: a log is damaged.
     """
-    stages = ("data", "base", "sft", "rankings", "reward", *RL_FOLDERS, "comparison")
-    folders = [root / stage / LOG for stage in stages]
+    folders = [root / stage / LOG for stage in stage_folders(root)]
     return [verify(folder, kind=LOG) for folder in folders if is_published(folder)]
+
+
+def stage_folders(root: Path) -> list[str]:
+    """Folders of the stages that are there, in the order of the work; `rl` is followed by those of further policies.
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for name in ("sft", "rl/seed_10/log", "rl/seed_2/log", "rl/beta_0.04/log", "rl/model"):
+    ...     (root / name).mkdir(parents=True)
+    >>> stage_folders(root)
+    ['sft', 'rl', 'rl/seed_2', 'rl/seed_10', 'rl/beta_0.04']
+    """
+    found = []
+    for stage in STAGES:
+        if (root / stage.folder).is_dir():
+            found.append(stage.folder)
+            inside = [path for path in (root / stage.folder).iterdir() if _VARIANT.fullmatch(path.name)]
+            found += [f"{stage.folder}/{path.name}" for path in sorted(inside, key=_variant_order)]
+    return found
+
+
+_VARIANT = re.compile(r"(seed|beta)_([0-9.e+-]{1,30})")
+
+
+def _variant_order(path: Path) -> tuple[bool, float, str]:
+    """Seeds before betas, each by its number."""
+    kind, _, value = path.name.partition("_")
+    try:
+        return kind == "beta", float(value), path.name
+    except ValueError:
+        return kind == "beta", math.inf, path.name
 
 
 def refuse_earlier_layout(root: Path) -> None:

@@ -29,9 +29,6 @@ from stategpt.json_reader import Kind, read_record
 from stategpt.shown_fields import documented
 from stategpt.visible_text import visible_line
 
-STAGES = ("base", "sft", "rankings", "reward", "rl")
-"""Stage folders in the order of the talk."""
-
 
 @documented
 @dataclass(frozen=True)

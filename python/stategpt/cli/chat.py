@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stategpt.cli.commands import add
+from stategpt.config.stage_names import STAGES
 from stategpt.errors import ConfigError, StategptError
 from stategpt.visible_text import visible, visible_line
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from stategpt.generate import Completion, Engine
 
-STAGES = ("rl", "sft", "base")
+FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
 """Stages that leave a model to talk to, the last one first."""
 
 _DEFAULT_TEMPERATURE, _DEFAULT_MAX_TOKENS = 0.7, 48
@@ -44,7 +45,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     details = "a base model only continues documents; it is shown a few questions with answers, then yours"
     parser = add(commands, "chat", execute, "ask a model of a run, or a saved checkpoint", details)
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help="a run folder, or a folder with a saved model")
-    parser.add_argument("--stage", choices=STAGES, help="model of a run (default: the last stage that is there)")
+    parser.add_argument("--stage", choices=FOLDERS, help="model of a run (default: the last stage that is there)")
     parser.add_argument("--prompt", metavar="TEXT", help="answer this and leave")
     parser.add_argument(
         "--temperature", type=float, default=_DEFAULT_TEMPERATURE, help="0 = always the likeliest token"
@@ -71,7 +72,7 @@ def find_target(path: Path, stage: str | None) -> Target:
         ConfigError: nothing there to talk to; says what is.
     """
     if (path / "run.toml").is_file():
-        there = [name for name in STAGES if (path / name / "model" / "config.json").is_file()]
+        there = [name for name in FOLDERS if (path / name / "model" / "config.json").is_file()]
         chosen = stage or (there[0] if there else "rl")
         if chosen not in there:
             found = f"it has {', '.join(there)}" if there else "no stage has finished yet"

@@ -11,6 +11,7 @@ from .optim import OptimConfig as OptimConfig
 from .planner import plan as plan
 from .run import RunConfig as RunConfig
 from .schema import to_dict as to_dict
+from .stages import LoopConfig as LoopConfig
 from .stages import PretrainConfig as PretrainConfig
 from .stages import RankingsConfig as RankingsConfig
 from .stages import RewardConfig as RewardConfig
@@ -29,6 +30,7 @@ __all__ = [
     "EvaluateConfig",
     "GPTConfig",
     "GatesConfig",
+    "LoopConfig",
     "OptimConfig",
     "PretrainConfig",
     "RLConfig",

@@ -28,10 +28,22 @@ from typing import Any
 
 from stategpt.config.checks import require_positive
 from stategpt.config.model import GPTConfig
+from stategpt.config.optim import OptimConfig
 from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten
 
-_LEARNING_RATES = tuple(f"{stage}.optim.learning_rate" for stage in ("pretrain", "sft", "reward", "rl"))
+LEARNING_RATE_TIMES_WIDTH = {"pretrain": 0.768, "sft": 0.288, "reward": 0.384, "rl": 0.0768}
+"""Learning rate of each trained stage times the width of the model: what `tiny_cpu` was tuned to at width 192."""
+
+_LEARNING_RATES = tuple(f"{stage}.optim.learning_rate" for stage in LEARNING_RATE_TIMES_WIDTH)
+
+
+def resolved_optim(run: RunConfig, stage: str) -> OptimConfig:
+    """The optimizer settings of a stage; a learning rate of 0 becomes that of the model's width."""
+    optim: OptimConfig = getattr(run, stage).optim
+    if optim.learning_rate:
+        return optim
+    return replace(optim, learning_rate=float(f"{LEARNING_RATE_TIMES_WIDTH[stage] / run.model.width:.3g}"))
 
 
 def derive(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,8 +82,8 @@ def _from_depth(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     follow: dict[str, Any] = {
         f"model.{name}": getattr(model, name) for name in ("width", "heads", "kv_heads", "mlp_width")
     }
-    tokens = given.get("pretrain.tokens", round(base.pretrain.tokens * model.parameters / base.model.parameters))
-    doublings = round(math.log2(max(tokens, 1) / base.pretrain.tokens) / 2)
+    tokens = given.get("pretrain.tokens", round(base.pretrain_tokens * model.parameters / base.model.parameters))
+    doublings = round(math.log2(max(tokens, 1) / base.pretrain_tokens) / 2)
     follow["pretrain.tokens"] = tokens
     follow["pretrain.batch_rows"] = max(1, round(base.pretrain.batch_rows * 2.0**doublings))
     current = flatten(base)

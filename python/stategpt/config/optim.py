@@ -20,8 +20,8 @@ class OptimConfig:
         ConfigError: a value out of its range; the message gives the stage's full key where the config came from a file.
     """
 
-    learning_rate: float
-    """Highest learning rate, reached at the end of the warm-up."""
+    learning_rate: float = 0.0
+    """Highest learning rate, reached at the end of the warm-up; 0 = by the width of the model (`config.dial`)."""
     betas: tuple[float, float] = (0.9, 0.95)
     """Decay of the running mean of the gradient and of its square, per step."""
     weight_decay: float = 0.1
@@ -40,9 +40,13 @@ class OptimConfig:
     """Added to the root of the second moment."""
 
     def __post_init__(self) -> None:
-        require_positive("optim", learning_rate=self.learning_rate, epsilon=self.epsilon)
+        require_positive("optim", epsilon=self.epsilon)
         require_not_negative(
-            "optim", weight_decay=self.weight_decay, warmup_steps=self.warmup_steps, clip_norm=self.clip_norm
+            "optim",
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            warmup_steps=self.warmup_steps,
+            clip_norm=self.clip_norm,
         )
         require_share("optim", flat_fraction=self.flat_fraction, final_fraction=self.final_fraction)
         require(all(0 <= beta < 1 for beta in self.betas), "optim.betas", self.betas, "each must lie in [0, 1)")

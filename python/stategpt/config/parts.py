@@ -7,40 +7,37 @@ both, so a setting that is accepted is never found to contradict a fingerprint l
 >>> from stategpt.config import RunConfig
 >>> sorted(deciding(RunConfig(), "tokenizer"))
 ['tokenizer.pattern', 'tokenizer.vocab_size']
->>> decides("rl.beta", "reward/model"), decides("reward.epochs", "rl/model"), decides("rl.log_every_steps", "rl/model")
-(False, True, False)
+>>> run = RunConfig()
+>>> [decides(run, key, "rl/model") for key in ("rl.beta", "reward.epochs", "rl.log_every_steps")]
+[True, True, False]
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten
-from stategpt.config.stages import LOW_BETA, RL_FOLDERS
+from stategpt.config.stage_names import STAGES, StageName
 
 FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_")
 """Settings of these names decide how work is done and shown, never what comes out (up to float rounding)."""
 CHECKPOINTS = "checkpoints"
 """Name of the part of a stage that is trained so far and not finished."""
 
-_SAMPLES = ("pretrain.sample_at", "pretrain.sample_prompts", "pretrain.sample_tokens")
-_SAMPLED = ("sampling", "evaluate.precision")
-_FRONTIER = (*_SAMPLED, "rl.evaluate_every_steps", "evaluate.frontier_prompts", "evaluate.seed")
-
-_READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+_EVALUATE_READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "evaluate.test_tokens": ("base",),
-        "evaluate.ngram_order": ("base",),
+        "evaluate.test_tokens": ("pretrain",),
+        "evaluate.ngram_order": ("pretrain",),
         "evaluate.sft_samples": ("sft",),
-        "evaluate.comparison_prompts": ("comparison",),
-        "evaluate.frontier_prompts": RL_FOLDERS,
-        "evaluate.best_of": ("comparison",),
-        "evaluate.few_shot_examples": ("sft", "comparison"),
-        "evaluate.examples": ("sft", "comparison"),
+        "evaluate.comparison_prompts": ("compare",),
+        "evaluate.frontier_prompts": ("rl",),
+        "evaluate.best_of": ("compare",),
+        "evaluate.few_shot_examples": ("sft", "compare"),
+        "evaluate.examples": ("sft", "compare"),
     }
 )
 """Settings of `evaluate` that only some stages' evaluations read; any other decides all of them."""
@@ -68,58 +65,52 @@ class Part:
         return named and key not in self.without and not key.rpartition(".")[2].startswith(FREE_PREFIXES)
 
 
-def _trained(stage: str, made_from: tuple[str, ...], settings: tuple[str, ...], *without: str) -> tuple[Part, ...]:
-    """The stage's model, and its checkpoints: they hold what was measured in training too, which `without` decides."""
-    measured = {"base": (*_SAMPLES, "evaluate.precision")}.get(stage, _FRONTIER if stage in RL_FOLDERS else ())
-    inside = tuple(name for name in measured if any(name.startswith(f"{section}.") for section in settings))
-    return (
-        Part(f"{stage}/model", made_from, settings, (*without, *inside)),
-        Part(f"{stage}/{CHECKPOINTS}", made_from, (*settings, *measured), without),
-    )
+def _of_stage(stage: StageName, folder: str, without: tuple[str, ...]) -> Iterator[Part]:
+    """The artifact of a stage's folder, its checkpoints and its evaluation.
 
-
-def _evaluated(stage: str, *more: str, made_from: tuple[str, ...] = ()) -> Part:
-    others = tuple(key for key, readers in _READ_BY.items() if stage not in readers)
-    return Part(f"{stage}/evaluation", made_from or (f"{stage}/model",), ("evaluate", *more), others)
-
-
-def _policy(stage: str) -> tuple[Part, ...]:
-    """How many other policies there are changes nothing of one."""
-    others = ("rl.seeds", "rl.beta" if stage == LOW_BETA else "rl.low_beta")
-    return (
-        *_trained(stage, ("sft/model", "reward/model"), ("seed", "rl", *_SAMPLED), *others),
-        _evaluated(stage, "sampling", "rl.evaluate_every_steps"),
-    )
-
-
-PARTS: Mapping[str, Part] = MappingProxyType(
-    {
-        part.folder: part
-        for part in (
-            Part("corpus", (), ("corpus",)),
-            Part("tokenizer", ("corpus",), ("tokenizer",)),
-            *_trained("base", ("tokenizer",), ("seed", "model", "data", "pretrain")),
-            _evaluated("base", *_SAMPLES),
-            *_trained("sft", ("base/model",), ("seed", "sft")),
-            _evaluated("sft", "sampling"),
-            Part("rankings/records", ("sft/model",), ("seed", "rankings", *_SAMPLED)),
-            Part("rankings/evaluation", ("rankings/records",), ()),
-            *_trained("reward", ("sft/model", "rankings/records"), ("seed", "reward")),
-            _evaluated("reward"),
-            *(part for stage in RL_FOLDERS for part in _policy(stage)),
-            _evaluated("comparison", "seed", "sampling", "rl.seeds", "rl.low_beta", made_from=("rl/evaluation",)),
+    Checkpoints hold what was measured while training too, so settings of that decide them and not the artifact.
+    """
+    if stage.artifact:
+        inside = tuple(
+            key for key in stage.measured_with if any(key.startswith(f"{section}.") for section in stage.settings)
         )
-    }
-)
-"""In the order of the work."""
+        yield Part(f"{folder}/{stage.artifact}", stage.made_from, stage.settings, (*without, *inside))
+    if stage.artifact == "model":
+        settings = (*stage.settings, *stage.measured_with)
+        yield Part(f"{folder}/{CHECKPOINTS}", stage.made_from, settings, without)
+    if stage.artifact == "records":
+        yield Part(f"{folder}/evaluation", (f"{folder}/records",), ())
+    else:
+        unread = tuple(key for key, readers in _EVALUATE_READ_BY.items() if stage.name not in readers)
+        made_from = (f"{folder}/{stage.artifact}",) if stage.artifact else stage.made_from
+        yield Part(f"{folder}/evaluation", made_from, ("evaluate", *stage.evaluated_with), unread)
 
 
-def decides(key: str, folder: str) -> bool:
+def parts_of(run: RunConfig) -> dict[str, Part]:
+    """Every part of a run by its folder, in the order of the work."""
+    parts = [Part("corpus", (), ("corpus",)), Part("tokenizer", ("corpus",), ("tokenizer",))]
+    for stage in STAGES[1:]:
+        if stage.name == "rl":
+            for folder in run.rl.folders:
+                beta = "rl.beta" if folder in run.rl.beta_folders else "rl.extra_betas"
+                others = dict.fromkeys(("rl.seeds", "rl.extra_betas", beta))  # other policies change nothing of one
+                parts.extend(_of_stage(stage, folder, tuple(others)))
+        else:
+            parts.extend(_of_stage(stage, stage.folder, ()))
+    return {part.folder: part for part in parts}
+
+
+def decides(run: RunConfig, key: str, folder: str) -> bool:
     """Whether the setting decides the part, by itself or through what it is made from."""
-    part = PARTS[folder]
-    return part.reads(key) or any(decides(key, parent) for parent in part.made_from)
+    return _decides(parts_of(run), key, folder)
+
+
+def _decides(parts: Mapping[str, Part], key: str, folder: str) -> bool:
+    part = parts[folder]
+    return part.reads(key) or any(_decides(parts, key, parent) for parent in part.made_from)
 
 
 def deciding(run: RunConfig, folder: str) -> dict[str, Any]:
     """The part's own settings with their values, dotted key -> value; those of its parents decide it through them."""
-    return {key: value for key, value in flatten(run).items() if PARTS[folder].reads(key)}
+    part = parts_of(run)[folder]
+    return {key: value for key, value in flatten(run).items() if part.reads(key)}

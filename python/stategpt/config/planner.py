@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 from stategpt.config.checks import require
@@ -21,14 +22,11 @@ from stategpt.config.cost import (
 )
 from stategpt.config.model import GPTConfig
 from stategpt.config.run import RunConfig
-from stategpt.config.stages import RL_FOLDERS
+from stategpt.config.stage_names import STAGES
 from stategpt.shown_fields import documented, short_repr
 
 LIBRARY_PAIRS, LIBRARY_S = 5_700, 30.0
 """Training pairs of CPython 3.11's standard library, and the seconds to read, tokenize and store it on two cores."""
-
-RL_PLANS = {folder: folder.replace("/", ", ").replace("_", " ") for folder in RL_FOLDERS}
-"""Name in the plan of each policy's folder: rl/seed_1 -> rl, seed 1."""
 
 SMALLEST, LARGEST_RATE = 1e-9, 1e24
 """Range of what is assumed."""
@@ -77,7 +75,7 @@ class StagePlan:
     """Cost of one stage.
 
     Attributes:
-        name: the stage.
+        name: the stage, or the folder of one of RL's further policies.
         steps: optimizer steps; 0 where nothing is trained.
         tokens: tokens that pass through a model, prompts included.
         flops: floating-point operations of all passes.
@@ -166,15 +164,7 @@ def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     """
     assumed = (assumptions or Assumptions()).about(run.corpus)
     tokens = run.pretrain_steps * run.step_tokens
-    stages = (
-        StagePlan("corpus", 0, 0, 0.0, 0, assumed.corpus_s, known=assumed.corpus_s > 0),
-        _pretrain(run, assumed),
-        _sft(run, assumed),
-        _rankings(run, assumed),
-        _reward(run, assumed),
-        *_rl(run, assumed),
-        _evaluation(run, assumed),
-    )
+    stages = tuple(planned for stage in STAGES for planned in _planned(stage.name, run, assumed))
     return Plan(
         run=run,
         assumptions=assumed,
@@ -209,6 +199,17 @@ def training_bytes(model: GPTConfig, batch_tokens: int, frozen_models: int = 0) 
     return weights * (4 + frozen_models) + batch_tokens * (
         activation_bytes_per_token(model) + logit_bytes_per_token(model)
     )
+
+
+def _planned(stage: str, run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
+    """What a stage costs, each of its folders by itself; a stage without a formula in `_COSTS` is not known."""
+    cost = _COSTS.get(stage)
+    found = cost(run, assumed) if cost else StagePlan(stage, 0, 0, 0.0, 0, 0.0, known=False)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _prepare(_run: RunConfig, assumed: Assumptions) -> StagePlan:
+    return StagePlan("prepare", 0, 0, 0.0, 0, assumed.corpus_s, known=assumed.corpus_s > 0)
 
 
 def _pretrain(run: RunConfig, assumed: Assumptions) -> StagePlan:
@@ -279,17 +280,28 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
         training_bytes(run.model, batch, frozen_models=2),
         sample_s + flops / assumed.train_flops_per_s,
     )
-    return tuple(replace(one, name=RL_PLANS[folder]) for folder in rl.folders)
+    return tuple(replace(one, name=folder) for folder in rl.folders)
 
 
-def _evaluation(run: RunConfig, assumed: Assumptions) -> StagePlan:
-    """Bits per byte; one answer of base and SFT model; the comparison of all systems, RLHF once for each seed."""
+def _compare(run: RunConfig, assumed: Assumptions) -> StagePlan:
+    """Bits per byte; one answer of base and SFT model; the comparison of all systems, RLHF once for each policy."""
     chosen = run.evaluate
     read = chosen.test_tokens * len(run.data.proportions)
     read_flops = read * forward_flops_per_token(run.model, run.data.row_tokens)
-    answers = 3 + run.rl.seeds + max(chosen.best_of, default=0)
+    answers = 3 + len(run.rl.folders) + max(chosen.best_of, default=0)
     first = _sampled(run, assumed, chosen.sft_samples, 2)
     second = _sampled(run, assumed, chosen.comparison_prompts, answers)
     seconds = read_flops / assumed.train_flops_per_s + first[2] + second[2] + assumed.report_s
     memory = 3 * FLOAT32_BYTES * run.model.parameters
-    return StagePlan("evaluation", 0, read + first[0] + second[0], read_flops + first[1] + second[1], memory, seconds)
+    return StagePlan("compare", 0, read + first[0] + second[0], read_flops + first[1] + second[1], memory, seconds)
+
+
+_COSTS: Mapping[str, Callable[[RunConfig, Assumptions], StagePlan | tuple[StagePlan, ...]]] = {
+    "prepare": _prepare,
+    "pretrain": _pretrain,
+    "sft": _sft,
+    "rankings": _rankings,
+    "reward": _reward,
+    "rl": _rl,
+    "compare": _compare,
+}

@@ -6,26 +6,28 @@ import re
 from dataclasses import dataclass, field
 
 from stategpt.config.checks import require, require_sizes
-from stategpt.config.corpus import SOURCES, CorpusConfig, DataConfig, TokenizerConfig
+from stategpt.config.corpus import CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SamplingConfig, SFTConfig
 from stategpt.shown_fields import documented, short_repr
 
 _NAME_CHARS = 100
+TOKENS_PER_PARAMETER = 20
+"""Compute-optimal training tokens per parameter (Hoffmann et al. 2022, arXiv 2203.15556)."""
 _NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{_NAME_CHARS}}}", re.ASCII)
 
 
 @documented
 @dataclass(frozen=True)
 class RunConfig:
-    """All sections of a run. The defaults are the default job, `tiny_cpu`.
+    """All sections of a run. Recipes set them; the defaults suit any size.
 
     Raises:
         ConfigError: two sections contradict each other; the message names both.
     """
 
-    name: str = "tiny_cpu"
+    name: str = "run"
     """Name shown in the report; the run's folder when none is given."""
     seed: int = 0
     """Seed of everything random, together with stage, step and sample."""
@@ -71,9 +73,6 @@ class RunConfig:
         rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
         longest = self.sampling.max_tokens
         require(longest < self.model.context_tokens, "sampling.max_tokens", longest, rule)
-        for source in self.data.proportions:
-            rule = "the corpus has the sources " + ", ".join(SOURCES)
-            require(source in SOURCES, f"data.proportions.{source}", self.data.proportions[source], rule)
 
     @property
     def step_tokens(self) -> int:
@@ -81,6 +80,11 @@ class RunConfig:
         return self.pretrain.batch_rows * self.data.row_tokens
 
     @property
+    def pretrain_tokens(self) -> int:
+        """Training tokens of pretraining: `pretrain.tokens`, or 20 per parameter where that is 0."""
+        return self.pretrain.tokens or TOKENS_PER_PARAMETER * self.model.parameters
+
+    @property
     def pretrain_steps(self) -> int:
-        """Optimizer steps of pretraining: `pretrain.tokens` rounded up to whole steps."""
-        return -(-self.pretrain.tokens // self.step_tokens)
+        """Optimizer steps of pretraining: its tokens rounded up to whole steps."""
+        return -(-self.pretrain_tokens // self.step_tokens)

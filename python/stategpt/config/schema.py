@@ -38,17 +38,21 @@ def _walk_types(section: type, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 MOVED = {
-    f"{section}.{name}": f"sampling.{name}"
-    for section in ("rankings", "rl", "evaluate")
-    for name in ("temperature", "max_tokens")
+    **{
+        f"{section}.{name}": f"sampling.{name}, one setting for rankings, RL and evaluation"
+        for section in ("rankings", "rl", "evaluate")
+        for name in ("temperature", "max_tokens")
+    },
+    "rankings.labeler": "rankings.scorer",
+    "rl.low_beta": "rl.extra_betas, a list",
 }
-"""Settings of earlier versions: dotted key -> where it stands now."""
+"""Settings of earlier versions: dotted key -> what replaced it."""
 
 
 def unknown_setting(key: str) -> ConfigError:
     """The error for a key that does not exist; it names the nearest one, or the section's keys."""
     if key in MOVED:
-        return ConfigError(f"{key} is now {MOVED[key]}, one setting for rankings, RL and evaluation; give that one")
+        return ConfigError(f"{key} is now {MOVED[key]}; give that one")
     key = shown_key(key)  # also keeps the search for the nearest one short
     inside = [name for name in setting_types() if name.startswith(f"{key}.")]
     if inside:

@@ -45,11 +45,20 @@ def tiny_cpu() -> RunConfig:
             batch_rows=8,
             micro_batch_rows=8,
             optim=OptimConfig(learning_rate=4e-3, warmup_steps=40, flat_fraction=0.4, final_fraction=0.02),
+            log_every_steps=5,
+            checkpoint_every_steps=200,
+            sample_at=(0, 50, 200, 500, "end"),
+            sample_prompts=("Return", "Raised when", "def ", "# "),
         ),
         sft=SFTConfig(epochs=1.0, batch_rows=32, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)),
         sampling=SamplingConfig(temperature=0.7, max_tokens=48),
-        rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2),
-        reward=RewardConfig(epochs=1.0, prompts_per_batch=16, optim=OptimConfig(learning_rate=2e-3, warmup_steps=5)),
+        rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2, scorer="docstring_style"),
+        reward=RewardConfig(
+            epochs=1.0,
+            prompts_per_batch=16,
+            optim=OptimConfig(learning_rate=2e-3, warmup_steps=5),
+            checkpoint_every_steps=50,
+        ),
         # As many wins as best-of-4 or more, at less than twice its KL: docs/decisions/0025.
         rl=RLConfig(
             steps=50,
@@ -58,6 +67,8 @@ def tiny_cpu() -> RunConfig:
             micro_batch_completions=192,
             beta=0.8,
             seeds=3,
+            extra_betas=(0.04,),
+            checkpoint_every_steps=10,
             # The norm limit is for outliers: gradients have a norm of 6, and Adam divides by their size anyway.
             optim=OptimConfig(
                 learning_rate=4e-4,

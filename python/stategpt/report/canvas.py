@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stategpt.config.stages import LOW_BETA, RL_FOLDERS
 from stategpt.extras import require
 from stategpt.visible_text import visible_line
 
@@ -40,9 +39,13 @@ class Theme:
     """Colour of each thing that is drawn; the same thing has the same colour in every figure."""
 
     def colour(self, name: str) -> str:
-        """Colour of a system, source or stage; best-of-n share one, unknown names are muted."""
-        return self.colours.get("best_of" if name.startswith("best_of") else name, self.muted)
+        """Colour of a system, source or stage folder; best-of-n share one, unknown names are muted."""
+        group = next((group for start, group in _GROUPS.items() if name.startswith(start)), name)
+        return self.colours.get(group, self.muted)
 
+
+_GROUPS = {"best_of": "best_of", "rl/seed_": "rlhf", "rl/beta_": "beta"}
+"""What systems and folders whose names begin alike are drawn as."""
 
 _LIGHT = {
     "base": "#7b8494",
@@ -50,7 +53,7 @@ _LIGHT = {
     "sft": "#2b6cb0",
     "best_of": "#2f9477",
     "rlhf": "#c4492d",
-    "low_beta": "#8e4ec6",
+    "beta": "#8e4ec6",
     "reward": "#b7791f",
     "baseline": "#aab2bd",
 }
@@ -60,7 +63,7 @@ _DARK = {
     "sft": "#63a4e8",
     "best_of": "#54c5a2",
     "rlhf": "#f0846a",
-    "low_beta": "#b98bea",
+    "beta": "#b98bea",
     "reward": "#e0b04c",
     "baseline": "#5d6673",
 }
@@ -73,8 +76,6 @@ _ALIASES = {
     "data": "baseline",
     "rankings": "best_of",
     "comparison": "baseline",
-    **dict.fromkeys(RL_FOLDERS[1:-1], "rlhf"),
-    LOW_BETA: "low_beta",
 }
 
 

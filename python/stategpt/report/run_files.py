@@ -9,7 +9,7 @@ from typing import Any
 from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
 from stategpt.artifacts.lineage import LINEAGE_NAME
 from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
-from stategpt.artifacts.measurements import EVALUATION, is_published
+from stategpt.artifacts.measurements import EVALUATION, is_published, stage_folders
 from stategpt.config import RunConfig
 from stategpt.config.toml import load
 from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
@@ -28,8 +28,6 @@ from stategpt.evaluate.statistics import Interval
 from stategpt.files import read_bytes
 from stategpt.json_reader import check_value, read_record
 from stategpt.visible_text import visible, visible_line
-
-from .wording import STAGE_LABELS
 
 Json = Mapping[str, Any]
 
@@ -146,9 +144,14 @@ class RunFiles:
             name = None
         return visible_line(name if isinstance(name, str) and name else self.root.resolve().name)
 
+    @cached_property
+    def stage_folders(self) -> list[str]:
+        """Folders of the stages that are there, in the order of the work."""
+        return stage_folders(self.root)
+
     def seconds(self) -> dict[str, float]:
         """Seconds of each stage that says so, in the order of the work."""
-        measured = ((stage, self._measurements.seconds(stage)) for stage in STAGE_LABELS)
+        measured = ((stage, self._measurements.seconds(stage)) for stage in self.stage_folders)
         return {stage: seconds for stage, seconds in measured if seconds is not None}
 
     def tokens(self, stage: str) -> int | None:

@@ -4,11 +4,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stategpt.config.stage_names import folder_title
 from stategpt.evaluate.gates import format_value, verdict
 from stategpt.evaluate.records import GateResult
 
 from .run_files import RunFiles
-from .wording import STAGE_LABELS, count, duration, sentence
+from .wording import count, duration, sentence
 
 WIDTH = 80
 
@@ -30,11 +31,11 @@ def stage_lines(seconds: Mapping[str, float], tokens: Mapping[str, int | None]) 
     """A line for each stage with its time and the tokens it was trained on, and one for all together."""
     if not seconds:
         return []
-    width = max(len(label) for label in STAGE_LABELS.values())
+    width = max((len(folder_title(stage)) for stage in seconds), default=0)
     lines = []
     for stage, spent in seconds.items():
         trained = f"{count(tokens.get(stage))} tokens" if tokens.get(stage) else ""
-        lines.append(f"  {STAGE_LABELS[stage]:<{width}}  {duration(spent):>12}  {trained}".rstrip())
+        lines.append(f"  {folder_title(stage):<{width}}  {duration(spent):>12}  {trained}".rstrip())
     return [*lines, f"  {'in all':<{width}}  {duration(sum(seconds.values())):>12}"]
 
 

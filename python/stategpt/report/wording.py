@@ -3,24 +3,10 @@
 import math
 
 from stategpt import quantities
-from stategpt.config.stages import LOW_BETA, RL_FOLDERS
 from stategpt.evaluate.statistics import Interval
 from stategpt.tokenizer.inspection import readable
 
 _ABOUT_A_MILLION_TOKENS = range(500_000, 2_000_000)
-
-STAGE_LABELS = {
-    "data": "corpus, tokenizer, shards",
-    "base": "pretraining",
-    "sft": "supervised fine-tuning",
-    "rankings": "rankings",
-    "reward": "reward modeling",
-    "rl": "reinforcement learning",
-    **{folder: f"the same, seed {number}" for number, folder in enumerate(RL_FOLDERS[1:-1], start=1)},
-    LOW_BETA: "the same, lower beta",
-    "comparison": "comparison",
-}
-"""Folders of a run, in the order of the work, and what they are called."""
 
 _SYSTEM_LABELS = {"base": "base", "prompted_base": "prompted base", "sft": "SFT", "rlhf": "RLHF"}
 

@@ -1,28 +1,27 @@
-"""What every stage starts from and ends with: fingerprints, the parent's model, and publishing its own."""
+"""What every stage works with: the run, its folder and tokenizer, models of earlier stages, loop settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from stategpt.artifacts import Manifest, fingerprint, publish_folder, read_manifest
-from stategpt.artifacts.measurements import EVALUATION, is_published
+from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import RunConfig
+from stategpt.config import LoopConfig, RunConfig
+from stategpt.config.dial import resolved_optim
 from stategpt.config.parts import deciding
 from stategpt.data import ControlTokens
 from stategpt.errors import DataError
-from stategpt.evaluate.records import evaluation_json
 from stategpt.generate import Engine
 from stategpt.json_reader import Kind
-from stategpt.model import GPT
+from stategpt.model import GPT, RewardModel
+from stategpt.shown_fields import documented
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
-
-MODEL_KIND = "model"
+from stategpt.train import LoopSettings
 
 
 def part_fingerprint(run: RunConfig, part: str, parents: Sequence[str] = ()) -> str:
@@ -39,15 +38,21 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@documented
 @dataclass(frozen=True)
 class StageContext:
     """What a stage works with."""
 
     run: RunConfig
+    """The settings."""
     folder: RunFolder
+    """The run folder."""
     tok: AnyTokenizer
+    """The run's tokenizer."""
     control: ControlTokens
+    """Its control tokens."""
     device: torch.device
+    """Where models are."""
 
     @classmethod
     def of(cls, run: RunConfig, folder: RunFolder) -> StageContext:
@@ -72,46 +77,31 @@ class StageContext:
         """A sampler over `model` with this run's tokenizer."""
         return Engine(model, self.tok, precision=self.run.evaluate.precision)
 
-    def model_fingerprint(self, stage: str) -> str:
-        """Of the manifest of the stage's published model."""
-        return self.parent(self.folder.model(stage)).fingerprint
-
-    def is_measured(self, stage: str, fingerprint: str) -> bool:
-        """Whether the evaluation of the stage's model is published and was made by this configuration."""
-        return self.folder.published(
-            self.folder.evaluation(stage), EVALUATION, self.evaluation_fingerprint(stage, fingerprint)
+    def loop(self, stage: str, folder: str, fingerprint: str, logs: Mapping[str, Kind] | None = None) -> LoopSettings:
+        """Settings of the training loop from the section of `stage`, which trains in `folder`."""
+        config: LoopConfig = getattr(self.run, stage)
+        return LoopSettings(
+            optim=resolved_optim(self.run, stage),
+            folder=self.folder.stage(folder),
+            fingerprint=fingerprint,
+            precision=config.precision,
+            checkpoint_every_steps=config.checkpoint_every_steps,
+            log_every_steps=config.log_every_steps,
+            logs=logs or {},
         )
 
-    def evaluation_fingerprint(self, stage: str, fingerprint: str) -> str:
-        """Configuration fingerprint of the evaluation of what has the configuration `fingerprint`."""
-        return part_fingerprint(self.run, f"{stage}/evaluation", (fingerprint,))
-
-    def publish_evaluation(
-        self,
-        stage: str,
-        fingerprint: str,
-        parents: Sequence[str],
-        values: Mapping[str, Any],
-        logs: Mapping[str, Kind] | None = None,
+    def publish(
+        self, folder: str, artifact: str, save: Callable[[Path], None], fingerprint: str, parents: Sequence[str]
     ) -> Manifest:
-        """Publishes what was measured on the artifacts `parents`; `fingerprint` is the stage's.
-
-        Args:
-            values: records of `stategpt.evaluate.records` by file name.
-            logs: check of each log's lines by file name.
-        """
-        of_evaluation = self.evaluation_fingerprint(stage, fingerprint)
-        files = {name: evaluation_json(record) for name, record in values.items()}
-        return self.folder.publish_evaluation(stage, files, fingerprint=of_evaluation, parents=parents, logs=logs)
-
-    def publish_model(
-        self, stage: str, save: Callable[[Path, AnyTokenizer], None], config_fingerprint: str, parents: Sequence[str]
-    ) -> Manifest:
-        """Publishes the stage's model folder: weights, tokenizer, the files `transformers` reads, lineage."""
+        """Publishes the artifact of a stage's folder; `fingerprint` is that of its configuration."""
         return publish_folder(
-            self.folder.model(stage),
-            lambda temporary: save(temporary, self.tok),
-            kind=MODEL_KIND,
-            fingerprints={"config": config_fingerprint, "tokenizer": self.tok.fingerprint},
+            self.folder.root / folder / artifact,
+            save,
+            kind=artifact,
+            fingerprints={"config": fingerprint, "tokenizer": self.tok.fingerprint},
             parents=tuple(parents),
         )
+
+    def save_model(self, model: GPT | RewardModel, target: Path) -> None:
+        """Writes a model folder: weights, tokenizer, the files `transformers` reads, lineage."""
+        model.save_pretrained(target, self.tok, manifest=True)

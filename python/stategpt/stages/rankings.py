@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from stategpt.artifacts import publish_folder, read_lines
+from stategpt.artifacts import read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data import Rankings, chat_prompt
@@ -29,51 +29,38 @@ from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
 from stategpt.generate import Completion
 from stategpt.progress import progress
 from stategpt.randomness import bits, permutation
-from stategpt.stages.context import StageContext, part_fingerprint
+from stategpt.stages.context import StageContext
+from stategpt.stages.stage import Stage, run_stage
 
-KIND = "rankings"
+Records = dict[str, list[dict[str, Any]]]
+"""Ranking records by split."""
 
 
 def rankings(run: RunConfig, folder: RunFolder) -> None:
     """Samples, scores and writes the rankings of training and test prompts; returns at once when they are there."""
-    inputs = StageContext.of(run, folder)
-    parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(folder.corpus).fingerprint)
-    fingerprint = part_fingerprint(run, "rankings/records", parents)
-    published = folder.stage("rankings") / "records"
-    ranked, described = (
-        folder.published(published, KIND, fingerprint),
-        inputs.is_measured("rankings", fingerprint),
+    context = StageContext.of(run, folder)
+    stage = Stage(
+        "rankings",
+        (folder.model("sft"), folder.corpus),
+        artifact="records",
+        make=lambda _: _make(context),
+        save=_write_all,
+        measure=lambda _: {"evaluation.json": _describe(folder.stage("rankings") / "records")},
     )
-    if not (ranked and described):
-        with folder.timed("rankings"):
-            if not ranked:
-                _publish_records(inputs, published, fingerprint, parents)
-            if not described:
-                found = _describe(published)
-                measured_on = (inputs.parent(published).fingerprint,)
-                inputs.publish_evaluation("rankings", fingerprint, measured_on, {"evaluation.json": found})
-    folder.close("rankings", fingerprint, (inputs.parent(published).fingerprint,))
+    run_stage(context, stage)
 
 
-def _publish_records(inputs: StageContext, published: Path, fingerprint: str, parents: Sequence[str]) -> None:
-    run, folder = inputs.run, inputs.folder
-    library = read_library(folder.corpus)
+def _make(context: StageContext) -> Records:
+    run, library = context.run, read_library(context.folder.corpus)
     labeler = DocstringStyleLabeler.fit(library)
-    engine = inputs.engine(inputs.load_model("sft"))
-    records = {
-        split: _rank(inputs, engine, labeler, split, pairs) for split, pairs in _chosen_pairs(run, library).items()
-    }
+    engine = context.engine(context.load_model("sft"))
+    chosen = _chosen_pairs(run, library)
+    records = {split: _rank(context, engine, labeler, split, pairs) for split, pairs in chosen.items()}
     _require_clear_pairs(records)
-    publish_folder(
-        published,
-        lambda temporary: _write_all(temporary, records),
-        kind=KIND,
-        fingerprints={"config": fingerprint},
-        parents=tuple(parents),
-    )
+    return records
 
 
-def _require_clear_pairs(records: dict[str, list[dict[str, Any]]]) -> None:
+def _require_clear_pairs(records: Records) -> None:
     """Before they are published: then the settings that decide them may still change."""
     for split, rows in records.items():
         if not any(row["pairs"] for row in rows):
@@ -97,22 +84,22 @@ def _chosen_pairs(run: RunConfig, library: PythonLibrary) -> dict[str, list[Pair
 
 
 def _rank(
-    inputs: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
+    context: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
 ) -> list[dict[str, Any]]:
-    config, sampling = inputs.run.rankings, inputs.run.sampling
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
+    config, sampling = context.run.rankings, context.run.sampling
+    prompts = [chat_prompt(context.tok, pair.prompt) for pair in pairs]
     with progress(f"rankings {split}", len(prompts) * config.completions, "completions") as advance:
         completions = engine.generate(
             prompts,
             n=config.completions,
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
-            seed=sampling_seed(inputs.run.seed, split),
+            seed=sampling_seed(context.run.seed, split),
             progress=lambda done, total: advance(done, ""),
         )
     groups = [completions[i : i + config.completions] for i in range(0, len(completions), config.completions)]
     return [
-        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below, inputs.tok.fingerprint)
+        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below, context.tok.fingerprint)
         for number, (pair, group) in enumerate(zip(pairs, groups, strict=True))
     ]
 
@@ -163,7 +150,7 @@ def clear_pairs(totals: Sequence[int], tie_below: int) -> list[list[int]]:
     return [[a, b] for a, b in permutations(range(len(totals)), 2) if totals[a] - totals[b] >= least]
 
 
-def _write_all(folder: Path, records: dict[str, list[dict[str, Any]]]) -> None:
+def _write_all(records: Records, folder: Path) -> None:
     for split, rows in records.items():
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.artifacts.run_folder import RunFolder
@@ -36,8 +37,9 @@ from stategpt.data.sources.python_library import Pair, read_library
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
-from stategpt.stages.context import MODEL_KIND, StageContext, part_fingerprint
-from stategpt.train.loop import LoopSettings, Loss, fit
+from stategpt.stages.context import StageContext
+from stategpt.stages.stage import Stage, run_stage
+from stategpt.train.loop import Loss, fit
 from stategpt.train.losses import ranking_loss
 
 
@@ -141,47 +143,55 @@ def to_tensors(batch: RankingBatch, device: torch.device) -> PairBatch:
 
 def reward(run: RunConfig, folder: RunFolder) -> None:
     """Trains and evaluates the reward model; returns at once when it is already there."""
-    inputs = StageContext.of(run, folder)
-    records = folder.stage("rankings") / "records"
-    parents = (inputs.parent(folder.model("sft")).fingerprint, inputs.parent(records).fingerprint)
-    fingerprint = part_fingerprint(run, "reward/model", parents)
-    trained = folder.published(folder.model("reward"), MODEL_KIND, fingerprint)
-    measured = inputs.is_measured("reward", fingerprint)
-    if not (trained and measured):
-        with folder.timed("reward"):
-            # Before the training, which would be in vain without a clear pair to judge it by.
-            train, held_out = (RankedPairs.read(records / f"{split}.jsonl") for split in ("train", "test"))
-            pairs = read_library(folder.corpus).pairs_train
-            model = (
-                RewardModel.from_pretrained(folder.model("reward")).to(inputs.device).eval()
-                if trained
-                else _train(inputs, Rankings.read(records / "train.jsonl"), fingerprint)
-            )
-            scorer = RewardScorer(model, inputs.tok)
-            demonstrations = center_on_demonstrations(inputs, model, scorer, pairs)
-            if not trained:
-                inputs.publish_model("reward", partial(model.save_pretrained, manifest=True), fingerprint, parents)
-            if not measured:
-                found = evaluate_reward(scorer, inputs.tok, train, held_out, demonstrations, run)
-                measured_on = (inputs.model_fingerprint("reward"), inputs.parent(records).fingerprint)
-                inputs.publish_evaluation("reward", fingerprint, measured_on, {"evaluation.json": found})
-    folder.close("reward", fingerprint, (inputs.model_fingerprint("reward"),))
-
-
-def _train(inputs: StageContext, read: Rankings, fingerprint: str) -> RewardModel:
-    run, folder = inputs.run, inputs.folder
-    torch.manual_seed(run.seed)
-    model = RewardModel(inputs.load_model("sft")).to(inputs.device)
-    settings = LoopSettings(
-        optim=run.reward.optim,
-        folder=folder.stage("reward"),
-        fingerprint=fingerprint,
-        precision=run.reward.precision,
-        checkpoint_every_steps=run.reward.checkpoint_every_steps,
-        log_every_steps=run.reward.log_every_steps,
+    context = StageContext.of(run, folder)
+    stage = Stage(
+        "reward",
+        (folder.model("sft"), folder.stage("rankings") / "records"),
+        artifact="model",
+        make=lambda fingerprint: _train(context, fingerprint),
+        save=lambda trained, target: context.save_model(trained.model, target),
+        measure=lambda trained: _measure(context, trained),
     )
-    fit(RewardTask(inputs, model, read), model, settings)
-    return model.eval()
+    run_stage(context, stage)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A reward model, and the scores of the training demonstrations under it."""
+
+    model: RewardModel
+    demonstrations: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, context: StageContext, model: RewardModel) -> Trained:
+        """Centers the model on the training demonstrations."""
+        pairs = read_library(context.folder.corpus).pairs_train
+        return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), pairs))
+
+
+def _measure(context: StageContext, trained: Trained | None) -> dict[str, Any]:
+    if trained is None:
+        model = RewardModel.from_pretrained(context.folder.model("reward")).to(context.device).eval()
+        trained = Trained.of(context, model)
+    train, held_out = _ranked_pairs(context)
+    scorer = RewardScorer(trained.model, context.tok)
+    found = evaluate_reward(scorer, context.tok, train, held_out, trained.demonstrations, context.run)
+    return {"evaluation.json": found}
+
+
+def _ranked_pairs(context: StageContext) -> tuple[RankedPairs, RankedPairs]:
+    """The ranked training and test prompts with their clear pairs."""
+    records = context.folder.stage("rankings") / "records"
+    return RankedPairs.read(records / "train.jsonl"), RankedPairs.read(records / "test.jsonl")
+
+
+def _train(context: StageContext, fingerprint: str) -> Trained:
+    _ranked_pairs(context)  # refuses rankings without a clear pair to judge the model by, before it trains
+    torch.manual_seed(context.run.seed)
+    model = RewardModel(context.load_model("sft")).to(context.device)
+    read = Rankings.read(context.folder.stage("rankings") / "records" / "train.jsonl")
+    fit(RewardTask(context, model, read), model, context.loop("reward", "reward", fingerprint))
+    return Trained.of(context, model.eval())
 
 
 def center_on_demonstrations(

@@ -36,8 +36,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,8 +47,7 @@ from torch import Tensor
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
-from stategpt.config.planner import RL_PLANS
-from stategpt.config.stages import LOW_BETA
+from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
 from stategpt.data.sources.python_library import read_library
 from stategpt.errors import CorruptArtifact
@@ -59,8 +58,9 @@ from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT, RewardModel, autocast, undrawn_ids
 from stategpt.model.policy import CompletionBatch, completion_log_probs, sum_by_sample
 from stategpt.randomness import bits, permutation
-from stategpt.stages.context import MODEL_KIND, StageContext, part_fingerprint
-from stategpt.train.loop import LoopSettings, Loss, fit
+from stategpt.stages.context import StageContext
+from stategpt.stages.stage import Stage, run_stage
+from stategpt.train.loop import Loss, fit
 from stategpt.train.losses import (
     clipped_tokens,
     constant_groups,
@@ -273,13 +273,13 @@ def prompts_of_step(prompts: int, per_step: int, seed: int, step: int) -> NDArra
 
 
 def rl(run: RunConfig, folder: RunFolder) -> None:
-    """Trains `rl.seeds` policies at `rl.beta`, which differ by their random numbers alone; with `rl.low_beta` also one
-    that strays further, for the report's lesson on over-optimisation.
+    """Trains `rl.seeds` policies at `rl.beta`, which differ by their random numbers alone, and one at each of
+    `rl.extra_betas`; a policy that is there already is left as it is.
     """
     for index, stage in enumerate(run.rl.seed_folders):
         train_policy(run, folder, run.rl, stage, policy_seed(run.seed, index))
-    if run.rl.low_beta > 0:
-        train_policy(run, folder, replace(run.rl, beta=run.rl.low_beta), LOW_BETA, run.seed)
+    for stage, beta in run.rl.beta_folders.items():
+        train_policy(run, folder, replace(run.rl, beta=beta, extra_betas=()), stage, run.seed)
 
 
 def policy_seed(seed: int, index: int) -> int:
@@ -292,49 +292,41 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 
     `seed` decides the order of its prompts and its samples. SFT model and reward model are those of the run.
     """
-    inputs = StageContext.of(run, folder)
-    parents = tuple(inputs.parent(folder.model(parent)).fingerprint for parent in ("sft", "reward"))
-    fingerprint = part_fingerprint(run, f"{stage}/model", parents)
-    trained = folder.published(folder.model(stage), MODEL_KIND, fingerprint)
-    measured = inputs.is_measured(stage, fingerprint)
-    if not (trained and measured):
-        with folder.timed(stage):
-            if not trained:
-                so_far = part_fingerprint(run, f"{stage}/checkpoints", parents)
-                policy = _train(inputs, config, stage, so_far, seed)
-                inputs.publish_model(stage, partial(policy.save_pretrained, manifest=True), fingerprint, parents)
-            if not measured:
-                _refuse_lost_frontier(folder.stage(stage), config)
-                measured_on = (inputs.model_fingerprint(stage), *parents)
-                inputs.publish_evaluation(stage, fingerprint, measured_on, {}, {FRONTIER: FRONTIER_POINT})
-    folder.close(stage, fingerprint, (inputs.model_fingerprint(stage),), (FRONTIER,))
+    context = StageContext.of(run, folder)
 
+    def measure(_: GPT | None) -> dict[str, Any]:
+        """Nothing beyond the frontier, which was measured while it trained."""
+        _refuse_lost_frontier(folder.stage(stage), config)
+        return {}
 
-def _train(inputs: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
-    run, folder = inputs.run, inputs.folder
-    library = read_library(folder.corpus)
-    policy, reference = inputs.load_model("sft"), inputs.load_model("sft").requires_grad_(False)
-    scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(inputs.device), inputs.tok)
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train]
-    probe = FrontierProbe.of(run, library, inputs.tok, reference, scorer)
-    seeded = replace(inputs, run=replace(run, seed=seed))
-    task = RLTask(seeded, config, policy, reference, scorer, prompts)
-    task.name = RL_PLANS[stage]
-    settings = LoopSettings(
-        optim=config.optim,
-        folder=folder.stage(stage),
-        fingerprint=fingerprint,
-        precision=config.precision,
-        checkpoint_every_steps=config.checkpoint_every_steps,
-        log_every_steps=config.log_every_steps,
+    work = Stage(
+        stage,
+        (folder.model("sft"), folder.model("reward")),
+        artifact="model",
+        make=lambda fingerprint: _train(context, config, stage, fingerprint, seed),
+        save=context.save_model,
+        measure=measure,
         logs={FRONTIER: FRONTIER_POINT},
     )
+    run_stage(context, work)
+
+
+def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
+    run, folder = context.run, context.folder
+    library = read_library(folder.corpus)
+    policy, reference = context.load_model("sft"), context.load_model("sft").requires_grad_(False)
+    scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
+    prompts = [chat_prompt(context.tok, pair.prompt) for pair in library.pairs_train]
+    probe = FrontierProbe.of(run, library, context.tok, reference, scorer)
+    seeded = replace(context, run=replace(run, seed=seed))
+    task = RLTask(seeded, config, policy, reference, scorer, prompts)
+    task.name = folder_label(stage)
 
     def hook(step: int) -> None:
         if step in _measured_steps(config) or task.ended():
             _append_once(folder.stage(stage) / FRONTIER, step, probe, policy)
 
-    fit(task, policy, settings, hook=hook)
+    fit(task, policy, context.loop("rl", stage, fingerprint, {FRONTIER: FRONTIER_POINT}), hook=hook)
     return policy
 
 

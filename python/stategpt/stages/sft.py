@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,15 +27,16 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.data import Segment
-from stategpt.data.sources.python_library import Pair, read_library
+from stategpt.data.sources.python_library import read_library
 from stategpt.errors import DataError
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
 from stategpt.model.token_batch import TokenBatch
 from stategpt.randomness import evenly_spread, permutation
-from stategpt.stages.context import MODEL_KIND, StageContext, part_fingerprint
+from stategpt.stages.context import StageContext
 from stategpt.stages.requirements import segments_of
-from stategpt.train.loop import LoopSettings, fit
+from stategpt.stages.stage import Stage, run_stage
+from stategpt.train.loop import fit
 from stategpt.train.next_token import NextTokenTask
 
 
@@ -67,42 +69,29 @@ class SegmentBatches:
 
 def sft(run: RunConfig, folder: RunFolder) -> None:
     """Fine-tunes the base model on the training pairs and evaluates it; returns at once when it is already there."""
-    inputs = StageContext.of(run, folder)
-    parents = (inputs.parent(folder.model("base")).fingerprint, inputs.parent(folder.corpus).fingerprint)
-    fingerprint = part_fingerprint(run, "sft/model", parents)
-    trained = folder.published(folder.model("sft"), MODEL_KIND, fingerprint)
-    measured = inputs.is_measured("sft", fingerprint)
-    if not (trained and measured):
-        library = read_library(folder.corpus)
-        if not library.pairs_train:
-            raise DataError(
-                f"{folder.corpus} has no training pairs; the corpus has no docstrings that read as a sentence"
-            )
-        with folder.timed("sft"):
-            if not trained:
-                model = _train(inputs, library.pairs_train, fingerprint)
-                inputs.publish_model("sft", partial(model.save_pretrained, manifest=True), fingerprint, parents)
-            if not measured:
-                base, tuned = (inputs.engine(inputs.load_model(stage)) for stage in ("base", "sft"))
-                found = evaluate_answers(base, tuned, library, run)
-                measured_on = (inputs.model_fingerprint("sft"), *parents)
-                inputs.publish_evaluation("sft", fingerprint, measured_on, {"evaluation.json": found})
-    folder.close("sft", fingerprint, (inputs.model_fingerprint("sft"),))
-
-
-def _train(inputs: StageContext, pairs: Sequence[Pair], fingerprint: str) -> GPT:
-    run, folder = inputs.run, inputs.folder
-    model = inputs.load_model("base")
-    segments = segments_of(inputs.tok, pairs, run.model.context_tokens)
-    batches = SegmentBatches(run, segments, inputs.control.pad, inputs.device)
-    task = NextTokenTask("sft", model, batches)
-    settings = LoopSettings(
-        optim=run.sft.optim,
-        folder=folder.stage("sft"),
-        fingerprint=fingerprint,
-        precision=run.sft.precision,
-        checkpoint_every_steps=run.sft.checkpoint_every_steps,
-        log_every_steps=run.sft.log_every_steps,
+    context = StageContext.of(run, folder)
+    stage = Stage(
+        "sft",
+        (folder.model("base"), folder.corpus),
+        artifact="model",
+        make=lambda fingerprint: _train(context, fingerprint),
+        save=context.save_model,
+        measure=lambda _: _measure(context),
     )
-    fit(task, model, settings)
+    run_stage(context, stage)
+
+
+def _measure(context: StageContext) -> dict[str, Any]:
+    base, tuned = (context.engine(context.load_model(stage)) for stage in ("base", "sft"))
+    return {"evaluation.json": evaluate_answers(base, tuned, read_library(context.folder.corpus), context.run)}
+
+
+def _train(context: StageContext, fingerprint: str) -> GPT:
+    run, pairs = context.run, read_library(context.folder.corpus).pairs_train
+    if not pairs:
+        raise DataError(f"{context.folder.corpus} has no training conversations; give the corpus some to learn from")
+    model = context.load_model("base")
+    segments = segments_of(context.tok, pairs, run.model.context_tokens)
+    batches = SegmentBatches(run, segments, context.control.pad, context.device)
+    fit(NextTokenTask("sft", model, batches), model, context.loop("sft", "sft", fingerprint))
     return model.eval()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from stategpt.config.stages import MOST_RL_SEEDS
+from stategpt.config.stages import MAX_RL_SEEDS
 from stategpt.evaluate.records.fields import Count, Label, Measured, Number
 from stategpt.json_reader import Text
 from stategpt.json_records import Limit
@@ -81,7 +81,7 @@ class SystemMeasures(SeedMeasures):
     """Answers measured: prompts times seeds."""
     repeated: Annotated[tuple[RepeatedAnswer, ...], Limit(100)] = ()
     """The ten answers given most often, if to two prompts or more."""
-    seeds: Annotated[tuple[SeedMeasures, ...], Limit(MOST_RL_SEEDS)] = ()
+    seeds: Annotated[tuple[SeedMeasures, ...], Limit(MAX_RL_SEEDS)] = ()
     """Of "rlhf": each seed's policy alone."""
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stategpt.config.stage_names import folder_title
 from stategpt.evaluate.statistics import Interval
 from stategpt.report.canvas import Sketch, Theme
 from stategpt.report.run_files import RunFiles, mean
-from stategpt.report.wording import STAGE_LABELS, duration, system_label
+from stategpt.report.wording import duration, system_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +120,7 @@ def _paint_seconds(axes: "Axes", theme: Theme, seconds: Mapping[str, float]) -> 
     places = np.arange(len(seconds))
     bars = axes.barh(places, list(seconds.values()), height=0.6, color=[theme.colour(stage) for stage in seconds])
     axes.bar_label(bars, [duration(s) for s in seconds.values()], padding=4, fontsize=9, color=theme.muted)
-    axes.set_yticks(places, [STAGE_LABELS[stage] for stage in seconds])
+    axes.set_yticks(places, [folder_title(stage) for stage in seconds])
     axes.invert_yaxis()
     axes.margins(x=0.22)
     axes.set_xticks([])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stategpt.config.stages import LOW_BETA
 from stategpt.evaluate.records import FrontierPoint, SeedMeasures, SystemMeasures
 from stategpt.evaluate.statistics import Interval
 from stategpt.report.canvas import Sketch, Theme
@@ -82,9 +81,12 @@ def _paint_calibration(axes: "Axes", theme: Theme, points: Points) -> None:
 def _frontiers(files: RunFiles) -> list[Sketch]:
     data, run = files.evaluations.comparison, files.run
     several = len(data.systems.get("rlhf", SystemMeasures()).seeds) > 1
-    labels = {"rl": "RL, default beta", LOW_BETA: "RL, low beta"}
-    if run is not None:
-        labels = {"rl": f"RL, beta {run.rl.beta:g}", LOW_BETA: f"RL, beta {run.rl.low_beta:g}"}
+    label = f"RL, beta {run.rl.beta:g}" if run else "RL, default beta"
+    frontiers = {label: data.frontiers.get("rl", ())} | {
+        f"RL, {folder.removeprefix('rl/').replace('_', ' ')}": points
+        for folder, points in data.frontiers.items()
+        if folder.startswith("rl/beta_")
+    }
     sketches = []
     for key, best, name, title, axis, caption in (
         ("reward", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
@@ -93,7 +95,7 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
          "The same moments, judged by the labeler that the reward model imitates. Where reward still rises and wins do "
          "not, the policy exploits the reward model: over-optimisation."),
     ):  # fmt: skip
-        curves = {label: _frontier_points(data.frontiers.get(stage, ()), key) for stage, label in labels.items()}
+        curves = {label: _frontier_points(points, key) for label, points in frontiers.items()}
         if not any(curves.values()):
             continue
         best_of = _best_of_points(data.systems, best)
@@ -140,9 +142,10 @@ def _paint_frontier(
 ) -> None:
     if even:
         axes.axhline(0.5, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
-    for (label, points), colour, marker in zip(curves.items(), ("rlhf", "low_beta"), "os", strict=True):
+    for index, (label, points) in enumerate(curves.items()):
         if points:
             kls, values = zip(*points, strict=True)
+            colour, marker = ("beta", "s") if index else ("rlhf", "o")
             axes.plot(kls, values, marker + "-", color=theme.colour(colour), markersize=4.5, label=label)
     if ends:
         kls, values = zip(*ends, strict=True)

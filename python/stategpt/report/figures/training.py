@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stategpt.config.stages import LOW_BETA, RL_FOLDERS
+from stategpt.config.stage_names import STAGES, folder_title
 from stategpt.report.canvas import Sketch, Theme
 from stategpt.report.run_files import RunFiles
-from stategpt.report.wording import STAGE_LABELS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,14 +58,14 @@ def _bits_per_byte(files: RunFiles) -> list[Sketch]:
 
 def _losses(files: RunFiles) -> list[Sketch]:
     sketches = []
-    for stage in ("base", "sft", "reward", "rl"):
+    for stage in (stage.folder for stage in STAGES):
         log = files.metrics(stage)
         unit = next((key for key in (log[-1] if log else {}) if key.startswith("loss_")), None)
         if unit is None:
             continue
         steps, values = _column(log, unit)
         paint = partial(_paint_course, series=[("", stage, steps, values)], axis=_loss_axis(unit))
-        title = f"Loss: {STAGE_LABELS[stage]}"
+        title = f"Loss: {folder_title(stage)}"
         caption = f"{len(steps)} logged steps (pale) and their running mean."
         if stage == "rl":
             caption += " A policy-gradient loss is no measure of progress: read reward and KL."
@@ -81,13 +80,13 @@ def _loss_axis(name: str) -> str:
 
 
 def _rl_course(files: RunFiles) -> list[Sketch]:
-    run = files.run
-    logs = {folder: log for folder in RL_FOLDERS if (log := files.metrics(folder))}
-    labels = {"rl": "default beta", LOW_BETA: "low beta"}
-    if run is not None:
-        labels = {"rl": f"beta {run.rl.beta:g}", LOW_BETA: f"beta {run.rl.low_beta:g}"}
-    if len(logs.keys() - {LOW_BETA}) > 1:
-        labels["rl"] += f", {len(logs.keys() - {LOW_BETA})} seeds"
+    folders = [folder for folder in files.stage_folders if folder.partition("/")[0] == "rl"]
+    logs = {folder: log for folder in folders if (log := files.metrics(folder))}
+    labels = {folder: folder.removeprefix("rl/").replace("_", " ") for folder in logs if "/beta_" in folder}
+    seeds = len(logs) - len(labels)
+    labels["rl"] = f"beta {files.run.rl.beta:g}" if files.run else "default beta"
+    if seeds > 1:
+        labels["rl"] += f", {seeds} seeds"
     wanted = (
         (
             "reward_mean",

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from stategpt.config.stages import LOW_BETA
 from stategpt.evaluate.records import RankingsEvaluation, RewardEvaluation
 from stategpt.report.run_files import RunFiles, mean, number
 from stategpt.report.wording import count, fixed, percent, plain, signed, span
@@ -114,7 +113,7 @@ def _rl_numbers(files: RunFiles) -> list[tuple[str, str, str]]:
             ("objective", rl.objective.replace("_", " "), ""),
             ("samples", f"{rl.steps} × {sampled}", f"steps of {rl.prompts_per_step} prompts, {rl.completions} each"),
             ("beta", f"{rl.beta:g}", "weight of the KL to SFT in the reward"),
-            ("seeds", f"{rl.seeds}", "policies alike but for it" + ("; low beta has the first" if rl.low_beta else "")),
+            ("seeds", f"{rl.seeds}", "policies alike but for it; those of other betas have the first"),
         ]
     measured = (
         ("ended by themselves", _mean(log, "ended_share"), 1, "of all samples"),
@@ -137,12 +136,13 @@ def _mean(log: Sequence[Mapping[str, Any]], key: str) -> float | None:
 def _frontier_rows(files: RunFiles) -> list[dict[str, str]]:
     """First and last point of each policy, and the best moment by wins: does the end stay the best?"""
     frontiers, run = files.evaluations.comparison.frontiers, files.run
-    labels = {"rl": "default beta", LOW_BETA: "low beta"}
-    if run is not None:
-        labels = {"rl": f"beta {run.rl.beta:g}", LOW_BETA: f"beta {run.rl.low_beta:g}"}
+    labeled = {f"beta {run.rl.beta:g}" if run else "default beta": frontiers.get("rl", ())} | {
+        folder.removeprefix("rl/").replace("_", " "): points
+        for folder, points in frontiers.items()
+        if folder.startswith("rl/beta_")
+    }
     rows = []
-    for stage, label in labels.items():
-        points = frontiers.get(stage, ())
+    for label, points in labeled.items():
         whole = [(point.kl.mean, point.win_rate.mean) for point in points if point.kl and point.win_rate]
         if whole:
             (kl, wins), best = whole[-1], max(whole, key=lambda point: point[1])

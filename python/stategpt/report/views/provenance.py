@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stategpt.config.stage_names import folder_title
 from stategpt.report.run_files import RunFiles, number
-from stategpt.report.wording import STAGE_LABELS, count, duration
+from stategpt.report.wording import count, duration
 
 _SHORT = 12
 
@@ -22,7 +23,8 @@ def provenance(files: RunFiles) -> dict[str, Any]:
 def _costs(files: RunFiles) -> list[dict[str, str]]:
     seconds = files.seconds()
     rows = []
-    for stage, label in STAGE_LABELS.items():
+    for stage in files.stage_folders:
+        label = folder_title(stage)
         tokens = files.tokens(stage)
         if stage in seconds or tokens:
             log = files.metrics(stage)

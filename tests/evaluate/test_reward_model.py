@@ -33,7 +33,7 @@ def record(number: int, points: list[int], pairs: list[list[int]]) -> dict[str, 
             for place, (rank, point) in enumerate(zip(ranks, points, strict=True), start=1)
         ],
         "pairs": pairs,
-        "meta": {"module": f"module{number}"},
+        "meta": {"group": f"module{number}"},
     }
 
 
@@ -48,7 +48,7 @@ def test_pairs_index_all_completions_of_the_file(tmp_path: Path) -> None:
     assert (read.winners.tolist(), read.losers.tolist()) == ([3, 4], [2, 2])
     assert read.margins.tolist() == [4, 3]
     assert read.lengths.tolist() == [1, 2, 1, 2, 3]
-    assert read.modules == ["module1", "module1"]
+    assert read.clusters == ["module1", "module1"]
 
 
 def test_a_file_without_a_clear_pair_names_itself_its_counts_and_the_settings(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.artifacts import RunFolder, read_manifest  # noqa: E402
 from stategpt.config import RunConfig  # noqa: E402
-from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.errors import DataError  # noqa: E402
 from stategpt.evaluate import HeldOutComparison, statistics  # noqa: E402
 from stategpt.evaluate.records import ComparisonEvaluation, read_evaluations  # noqa: E402
@@ -93,7 +93,7 @@ def test_every_model_is_the_one_of_its_folder(
     compared: dict[str, torch.Tensor] = {}
 
     def note(
-        judge: HeldOutComparison, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]
+        judge: HeldOutComparison, corpus: Corpus, base: GPT, policies: Iterable[tuple[str, GPT]]
     ) -> ComparisonEvaluation:
         models = {"sft": judge.reference, "base": base, **dict(policies)}
         compared.update({name: model.embed_tokens.weight for name, model in models.items()})

@@ -25,7 +25,7 @@ TIMING = Record({"seconds": Real(0, 1e10)})
 STATISTICS = Record(
     {"vocab_size": Optional(COUNT), "vocab_size_asked": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))}
 )
-CORPUS_STATISTICS = Record({"pairs": Optional(Record({"train": Optional(COUNT)}))})
+CORPUS_STATISTICS = Record({"conversations": Optional(Record({"train": Optional(COUNT)}))})
 
 
 class MetricsLine:

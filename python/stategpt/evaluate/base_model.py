@@ -1,4 +1,4 @@
-"""How good the base model is: bits per byte on test modules, beside a byte-level Kneser-Ney model."""
+"""How good the base model is: bits per byte on test documents, beside a byte-level Kneser-Ney model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from stategpt.config import RunConfig
-from stategpt.data.sources.python_library import PythonLibrary
+from stategpt.data.corpus import Corpus
 from stategpt.evaluate.bits import DocumentNats, document_nats
 from stategpt.evaluate.ngram import KneserNey
 from stategpt.evaluate.records import PretrainEvaluation, SourceBits
@@ -19,19 +19,19 @@ NATS_PER_BIT = float(np.log(2))
 
 
 def evaluate_base(
-    model: GPT, tok: AnyTokenizer, run: RunConfig, library: PythonLibrary, seen: Sequence[bytes]
+    model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus, seen: Sequence[bytes]
 ) -> PretrainEvaluation:
     """Bits per byte by source and mixed, of the base model and of a Kneser-Ney model trained on `seen`.
 
     `seen` are the raw bytes the model saw, in pieces. The mixed figure weighs the sources as the training mixture
-    does; the interval of the paired difference comes from resampling top-level modules.
+    does; the interval of the paired difference comes from resampling groups.
     """
     baseline = KneserNey.train(seen, order=run.evaluate.ngram_order)
     shares = run.data.proportions
     measured: dict[str, DocumentNats] = {}
     baseline_nats: dict[str, Floats] = {}
     for source in shares:
-        held = document_nats(model, tok, library.sources[source], run.evaluate.test_tokens, run.data.row_tokens)
+        held = document_nats(model, tok, corpus.sources[source], run.evaluate.test_tokens, run.data.row_tokens)
         measured[source], baseline_nats[source] = held, baseline.nats(held.documents)
     of_model = {s: float(held.nats.sum() / held.bytes.sum() / NATS_PER_BIT) for s, held in measured.items()}
     of_baseline = {s: float(baseline_nats[s].sum() / held.bytes.sum() / NATS_PER_BIT) for s, held in measured.items()}
@@ -58,7 +58,7 @@ def _difference(run: RunConfig, measured: Mapping[str, DocumentNats], baseline_n
     return mixed_ratio_bootstrap(
         np.concatenate([measured[s].nats - baseline_nats[s] for s in shares]) / NATS_PER_BIT,
         np.concatenate([measured[s].bytes for s in shares]),
-        np.concatenate([measured[s].modules for s in shares]),
+        np.concatenate([measured[s].groups for s in shares]),
         np.concatenate([np.full(len(measured[s].bytes), s) for s in shares]),
         shares,
         seed=run.evaluate.seed,

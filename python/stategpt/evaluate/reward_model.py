@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stategpt.artifacts import read_lines
 from stategpt.config import RunConfig
-from stategpt.data import Group, Rankings, chat_prompt
+from stategpt.data import RankedGroup, Rankings, chat_prompt
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import RankingError
 from stategpt.evaluate.records import RewardEvaluation
@@ -26,7 +26,7 @@ _RANKED = Record(
     {
         "id": Text(),
         "completions": Items(Record({"score": Real(-1e39, 1e39)}), min_items=1),
-        "meta": Record({"module": Text()}),
+        "meta": Record({"group": Text()}),
     }
 )
 """What is read of a ranking record of the run beyond what is trained on."""
@@ -37,14 +37,14 @@ _RANKED = Record(
 class RankedPairs:
     """Every clear pair of a rankings file, as indices into all its completions in file order."""
 
-    groups: Sequence[Group]
+    groups: Sequence[RankedGroup]
     """The ranked groups, in file order."""
     winners: NDArray[np.int64]
     """int64[pairs], the better completion of each pair."""
     losers: NDArray[np.int64]
     """int64[pairs], the worse one."""
-    modules: list[str]
-    """Cluster of each pair."""
+    clusters: list[str]
+    """Group of each pair's prompt: what the bootstrap resamples."""
     margins: NDArray[np.float64]
     """The scorer's score, winner minus loser."""
     lengths: NDArray[np.float64]
@@ -54,7 +54,7 @@ class RankedPairs:
 
     @classmethod
     def read(cls, path: Path) -> RankedPairs:
-        """From a published rankings file; what is not trained on (points, module) comes from the records themselves.
+        """From a published rankings file; what is not trained on (points, group) comes from the records themselves.
 
         Raises:
             RankingError: no pair is clear, so that there is nothing to be right about; or a record has no points.
@@ -64,7 +64,7 @@ class RankedPairs:
         records = {record.get("id"): record for record in read_lines(path) if isinstance(record.get("id"), str)}
         winners: list[int] = []
         losers: list[int] = []
-        modules: list[str] = []
+        clusters: list[str] = []
         margins: list[float] = []
         lengths: list[int] = []
         for group in groups:
@@ -76,7 +76,7 @@ class RankedPairs:
             for winner, loser in group.pairs.tolist():
                 winners.append(len(lengths) + winner)
                 losers.append(len(lengths) + loser)
-                modules.append(record["meta"]["module"])
+                clusters.append(record["meta"]["group"])
                 margins.append(points[winner] - points[loser])
             lengths += [len(text) for text in group.completions]
         if not winners:
@@ -90,7 +90,7 @@ class RankedPairs:
             groups,
             np.array(winners, dtype=np.int64),
             np.array(losers, dtype=np.int64),
-            modules,
+            clusters,
             np.array(margins, dtype=np.float64),
             np.array(lengths, dtype=np.float64),
         )
@@ -116,7 +116,7 @@ def evaluate_reward(
         loser_score=scores[held_out.losers],
         winner_length=held_out.lengths[held_out.winners],
         loser_length=held_out.lengths[held_out.losers],
-        clusters=held_out.modules,
+        clusters=held_out.clusters,
         score_margin=held_out.margins,
     )
     baseline = LengthBaseline.fit(train.lengths[train.winners], train.lengths[train.losers])
@@ -132,7 +132,7 @@ def evaluate_reward(
     )
 
 
-def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[Group]) -> Scores:
+def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[RankedGroup]) -> Scores:
     """Reward of every completion of every group, in file order; of the ids as sampled where the file has them.
 
     Raises `ForeignArtifact` and `RankingError` as `CompletionIds.of`.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from stategpt.artifacts import Measurements
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.evaluate import HeldOutComparison, RewardScorer, compare_systems
 from stategpt.evaluate.records import ComparisonEvaluation, FrontierPoint
 from stategpt.model import RewardModel
@@ -28,12 +28,12 @@ def compare(run: RunConfig, folder: RunFolder) -> None:
 
 def _measure(context: StageContext) -> dict[str, ComparisonEvaluation]:
     run, folder = context.run, context.folder
-    library = read_library(folder.corpus)
+    corpus = read_corpus(folder.corpus)
     scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
     sft, prompts = context.load_model("sft"), run.evaluate.comparison_prompts
-    judge = HeldOutComparison.of(run, library, "test", prompts, context.tok, scorer, sft)
+    judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, sft)
     policies = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
-    measured = compare_systems(judge, library, context.load_model("base"), policies)
+    measured = compare_systems(judge, corpus, context.load_model("base"), policies)
     return {"evaluation.json": replace(measured, frontiers=_frontiers(folder, run.rl))}
 
 

@@ -22,7 +22,7 @@ import torch
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.evaluate.records import DrawnSource, MixtureDrawn, PackedRows, RowToken, Sample
@@ -97,9 +97,9 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
 def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
     """What base/evaluation holds beside the samples: bits per byte, the mixture and the first packed rows."""
     _refuse_lost_samples(context)
-    library, seen = read_library(context.folder.corpus), seen_pieces(context, rows)
+    corpus, seen = read_corpus(context.folder.corpus), seen_pieces(context, rows)
     return {
-        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, library, seen),
+        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, corpus, seen),
         "mixture.json": _mixture_drawn(rows.report(_rows_read(context.run))),
         "rows.json": PackedRows(tuple(_row_tokens(context, rows[number]) for number in range(_ROWS_SHOWN))),
     }

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stategpt.data.formats.chosen_rejected import read_chosen_rejected
+from stategpt.errors import RankingError, StorageError
 
 # Real votes and dialogues, beside some checkouts: not part of the project.
 PREFERENCES = Path(__file__).resolve().parents[4] / "shared" / "data" / "preferences"

@@ -1,6 +1,6 @@
 //! Any bytes, read as an attention layout.
 
-use stategpt_packing::{AttentionLayout, Runs, Tiling, key_tiles, query_tiles};
+use stategpt_layout::{AttentionLayout, Runs, Tiling, key_tiles, query_tiles};
 
 /// The maximum number of tokens of a row.
 const MOST_ROW_TOKENS: usize = 24;

@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use stategpt_packing::{
-    Dataset, Description, HEADER_BYTES, KIND, PackConfig, Packed, Rows, Strategy,
+    Dataset, Description, HEADER_BYTES, KIND, PackConfig, Packed, Rows, Strategy, strategy,
 };
 use stategpt_storage::{Label, MANIFEST_NAME, Manifest};
+
+fn packing(name: &str) -> Strategy {
+    strategy(name).expect("a known strategy")
+}
 
 /// Larger files are not created: opening fails because they are missing.
 const MOST_BYTES: u64 = 4096;
@@ -138,9 +142,9 @@ fn hold(dataset: Dataset) {
     }
     let dataset = Arc::new(dataset);
     for (strategy, reject_too_long) in [
-        (Strategy::Concat, false),
-        (Strategy::BestFit, false),
-        (Strategy::BestFit, true),
+        (packing("concat"), false),
+        (packing("best_fit"), false),
+        (packing("best_fit"), true),
     ] {
         let config = PackConfig {
             row_tokens: 4,

@@ -8,7 +8,9 @@ use pyo3::pybacked::PyBackedBytes;
 use stategpt_tokenizer as tokenizer;
 use stategpt_tokenizer::{Documents, Phase, PreTokenizer, Progress, Target, Watch};
 
-use super::{Tokenizer, content, error, held};
+use super::engine::Tokenizer;
+use super::errors::error;
+use super::text::{content, held};
 use crate::errors::typed;
 
 /// Counts documents, then makes a tokenizer of them, once.

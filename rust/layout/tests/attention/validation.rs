@@ -1,7 +1,7 @@
 //! Any vectors are a layout or an error that names the first wrong token.
 
 use proptest::prelude::*;
-use stategpt_packing::AttentionLayout;
+use stategpt_layout::AttentionLayout;
 
 use crate::stream::{Stream, stream};
 use crate::tiles::check_lists;

@@ -1,8 +1,8 @@
 //! Runs: stretches of a stream in which every token sees the same prefix and goes on from the same start.
 
-use super::interval::Interval;
-use super::layout::{AttentionLayout, Entry};
-use crate::error::PackingError;
+use crate::error::LayoutError;
+use crate::interval::Interval;
+use crate::layout::{AttentionLayout, Entry};
 
 /// Tokens compared at a time while there are many: long enough for vector instructions to pay.
 const LONG: usize = 128;
@@ -11,7 +11,7 @@ const SHORT: usize = 16;
 
 /// Tokens `start..end` of one branch (or trunk) of a segment, or blank ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     start: i32,
     end: i32,
     segment_start: i32,
@@ -32,58 +32,58 @@ impl Run {
     }
 
     /// First token; the branch starts here.
-    pub(super) fn start(&self) -> i64 {
+    pub(crate) fn start(&self) -> i64 {
         i64::from(self.start)
     }
 
-    pub(super) fn end(&self) -> i64 {
+    pub(crate) fn end(&self) -> i64 {
         i64::from(self.end)
     }
 
     /// First token of the segment; of blank tokens, the first of them.
-    pub(super) fn segment_start(&self) -> i64 {
+    pub(crate) fn segment_start(&self) -> i64 {
         i64::from(self.segment_start)
     }
 
     /// End of the prefix; `segment_start` when there is none.
-    pub(super) fn prefix_end(&self) -> i64 {
+    pub(crate) fn prefix_end(&self) -> i64 {
         i64::from(self.prefix_end)
     }
 
     /// Do its tokens see nothing?
-    pub(super) fn is_blank(&self) -> bool {
+    pub(crate) fn is_blank(&self) -> bool {
         self.blank
     }
 
     /// Is it what the branches of its segment may share?
-    pub(super) fn is_trunk(&self) -> bool {
+    pub(crate) fn is_trunk(&self) -> bool {
         !self.blank && self.segment_start == self.start
     }
 
     /// Its tokens within `tile`.
-    pub(super) fn within(&self, tile: Interval) -> Interval {
+    pub(crate) fn within(&self, tile: Interval) -> Interval {
         tile.meet(Interval::new(self.start(), self.end()))
     }
 
     /// Prefix keys that its token `token` sees.
-    pub(super) fn prefix_keys(&self, token: i64, window: i64) -> Interval {
+    pub(crate) fn prefix_keys(&self, token: i64, window: i64) -> Interval {
         // The token stands as if the prefix ended where its branch starts.
         let oldest = self.prefix_end() + (token - self.start()) - window + 1;
         Interval::new(self.segment_start().max(oldest), self.prefix_end())
     }
 
     /// First of its own keys that its token `token` sees.
-    pub(super) fn oldest_own_key(&self, token: i64, window: i64) -> i64 {
+    pub(crate) fn oldest_own_key(&self, token: i64, window: i64) -> i64 {
         self.start().max(token - window + 1)
     }
 
     /// Its tokens that see its own key `key`.
-    pub(super) fn queries_of_own(&self, key: i64, window: i64) -> Interval {
+    pub(crate) fn queries_of_own(&self, key: i64, window: i64) -> Interval {
         Interval::new(key, self.end().min(key + window))
     }
 
     /// Its tokens that see key `key` of the segment's trunk.
-    pub(super) fn queries_of_prefix(&self, key: i64, window: i64) -> Interval {
+    pub(crate) fn queries_of_prefix(&self, key: i64, window: i64) -> Interval {
         if key >= self.prefix_end() {
             return Interval::EMPTY;
         }
@@ -101,7 +101,7 @@ pub struct Runs {
 
 impl Runs {
     /// Checks every token and finds the runs, in one pass. O(N).
-    pub fn of(layout: &AttentionLayout<'_>) -> Result<Self, PackingError> {
+    pub fn of(layout: &AttentionLayout<'_>) -> Result<Self, LayoutError> {
         layout.check_shape()?;
         let tokens = layout.segment_start.len();
         let (mut runs, mut token): (Vec<Run>, usize) = (Vec::new(), 0);
@@ -133,12 +133,12 @@ impl Runs {
     }
 
     /// All runs.
-    pub(super) fn as_slice(&self) -> &[Run] {
+    pub(crate) fn as_slice(&self) -> &[Run] {
         &self.runs
     }
 
     /// The branches of the segment whose trunk is run `trunk`.
-    pub(super) fn branches(&self, trunk: usize) -> &[Run] {
+    pub(crate) fn branches(&self, trunk: usize) -> &[Run] {
         let behind = &self.runs[trunk + 1..];
         let segment = self.runs[trunk].segment_start;
         let count = behind.iter().take_while(|run| run.segment_start == segment);
@@ -146,7 +146,7 @@ impl Runs {
     }
 
     /// Tiles of `block` tokens, each with the numbers of the runs that it meets.
-    pub(super) fn tiles(
+    pub(crate) fn tiles(
         &self,
         block: i64,
     ) -> impl Iterator<Item = (Interval, std::ops::Range<usize>)> + '_ {
@@ -160,6 +160,13 @@ impl Runs {
             let count = met.take_while(|run| run.start() < tile.hi).count();
             (tile, first..first + count)
         })
+    }
+}
+
+impl AttentionLayout<'_> {
+    /// Names the first token whose entries contradict the rules. One pass, O(N).
+    pub fn validate(&self) -> Result<(), LayoutError> {
+        Runs::of(self).map(drop)
     }
 }
 

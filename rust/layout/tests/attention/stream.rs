@@ -1,7 +1,7 @@
 //! Streams of segments, forks and blank tokens, and who sees whom in them by the definition.
 
 use proptest::prelude::*;
-use stategpt_packing::{AttentionLayout, Runs};
+use stategpt_layout::{AttentionLayout, Runs};
 
 /// The vectors of a layout, one row long.
 #[derive(Clone, Debug, Default)]

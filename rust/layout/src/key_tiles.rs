@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use super::interval::Interval;
-use super::runs::{Run, Runs};
-use super::tiling::Tiling;
+use crate::interval::Interval;
+use crate::runs::{Run, Runs};
+use crate::tiling::Tiling;
 
 /// The queries that a tile of keys walks over, in steps of `block_q` from `q_lo`.
 ///

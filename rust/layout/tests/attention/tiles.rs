@@ -1,7 +1,7 @@
 //! Every visible pair in one step, no mask only where nothing is hidden, the order of the tiles.
 
 use proptest::prelude::*;
-use stategpt_packing::{KeyTile, QueryTile, Tiling, key_tiles, query_tiles};
+use stategpt_layout::{KeyTile, QueryTile, Tiling, key_tiles, query_tiles};
 
 use crate::stream::{Matrix, Stream, stream};
 

@@ -2,29 +2,29 @@
 
 /// The indices `lo..hi`; none when `hi <= lo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Interval {
-    pub(super) lo: i64,
-    pub(super) hi: i64,
+pub(crate) struct Interval {
+    pub(crate) lo: i64,
+    pub(crate) hi: i64,
 }
 
 impl Interval {
-    pub(super) const EMPTY: Self = Self { lo: 0, hi: 0 };
+    pub(crate) const EMPTY: Self = Self { lo: 0, hi: 0 };
 
-    pub(super) fn new(lo: i64, hi: i64) -> Self {
+    pub(crate) fn new(lo: i64, hi: i64) -> Self {
         Self { lo, hi }
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.hi <= self.lo
     }
 
     /// What lies in both.
-    pub(super) fn meet(self, other: Self) -> Self {
+    pub(crate) fn meet(self, other: Self) -> Self {
         Self::new(self.lo.max(other.lo), self.hi.min(other.hi))
     }
 
     /// The smallest interval around both; an empty one adds nothing.
-    pub(super) fn hull(self, other: Self) -> Self {
+    pub(crate) fn hull(self, other: Self) -> Self {
         match (self.is_empty(), other.is_empty()) {
             (_, true) => self,
             (true, false) => other,
@@ -33,7 +33,7 @@ impl Interval {
     }
 
     /// Steps of `block` indices that cover it.
-    pub(super) fn steps(self, block: i64) -> i64 {
+    pub(crate) fn steps(self, block: i64) -> i64 {
         if self.is_empty() {
             return 0;
         }
@@ -41,7 +41,7 @@ impl Interval {
     }
 
     /// Those of the steps that lie in `part` with all their `block` indices; `0..0` when there are none.
-    pub(super) fn whole_steps(self, part: Self, block: i64) -> Self {
+    pub(crate) fn whole_steps(self, part: Self, block: i64) -> Self {
         let part = self.meet(part);
         if part.is_empty() {
             return Self::EMPTY;

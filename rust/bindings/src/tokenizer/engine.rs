@@ -1,184 +1,34 @@
-//! Python face of `stategpt-tokenizer`. The interpreter is let go for any text long enough to be worth it.
-
-mod ids;
-mod stream;
-mod trainer;
-mod waiting;
+//! The Python class over the tokenizer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
-use pyo3::exceptions::{PyMemoryError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use stategpt_tokenizer as tokenizer;
-use stategpt_tokenizer::{Fault, PreTokenizer, Ragged, Reading, Special, TokenizerError};
+use stategpt_tokenizer::{CancelFlag, PreTokenizer, Reading, Result, Special};
 
-use self::ids::{IdArray, Ids, array, bytes as bytes_of, id_of, text as text_of};
-use self::waiting::{wait_apart, wait_for};
+use super::errors::error;
+use super::ids::{IdArray, Ids, Offsets, array, bytes as bytes_of, id_of, ragged, text as text_of};
+use super::text::{Part, bytes_in, content, fitting, held, kind, mode, natural, utf8};
 use crate::errors::typed;
+use crate::waiting::{self, MIN_DETACHED};
 
-/// Below this many bytes (or ids) a call is over sooner than the interpreter is let go and taken back.
-const WORTH_DETACHING: usize = 4096;
-
-type Offsets<'py> = Bound<'py, PyArray1<u64>>;
-
-/// The class of `stategpt.errors` for each kind of failure.
-pub(crate) fn error(error: TokenizerError) -> PyErr {
-    let class = match error {
-        TokenizerError::UnknownPattern { .. }
-        | TokenizerError::BadPattern { .. }
-        | TokenizerError::TooMany { .. }
-        | TokenizerError::VocabularyTooSmall { .. }
-        | TokenizerError::BadSpecialToken { .. }
-        | TokenizerError::UnknownSpecialToken { .. }
-        | TokenizerError::BadOffsets { .. } => "InvalidArgument",
-        // Signals raise what their handlers raise; this is for who stops a call otherwise.
-        TokenizerError::Interrupted | TokenizerError::TrainingInterrupted { .. } => "StategptError",
-        TokenizerError::OutOfMemory { .. } => return PyMemoryError::new_err(error.to_string()),
-        TokenizerError::UnknownToken { .. } => "UnknownToken",
-        TokenizerError::PatternSteps { .. } => "PatternLimit",
-        TokenizerError::Format {
-            fault: Fault::Malformed,
-            ..
-        } => "TokenizerFormatError",
-        TokenizerError::Format {
-            fault: Fault::Unsupported,
-            ..
-        } => "TokenizerUnsupported",
-        TokenizerError::Io { .. } => "StorageError",
-        TokenizerError::NotUtf8 { .. }
-        | TokenizerError::Corpus { .. }
-        | TokenizerError::MemoryLimit { .. } => "CorpusError",
-    };
-    typed(class, error.to_string())
+fn by_size<T: Send>(
+    py: Python<'_>,
+    size: usize,
+    work: impl FnOnce(&CancelFlag) -> Result<T> + Send,
+) -> PyResult<T> {
+    waiting::by_size(py, size, work, error)
 }
 
-/// What `special="text"`, `"unflagged"` or `"allow"` means.
-pub(crate) fn mode(special: &str) -> PyResult<Special> {
-    match special {
-        "text" => Ok(Special::Text),
-        "unflagged" => Ok(Special::Unflagged),
-        "allow" => Ok(Special::Allow),
-        other => Err(typed(
-            "InvalidArgument",
-            format!("special is '{other}'; choose one of text, unflagged, allow"),
-        )),
-    }
-}
-
-/// The UTF-8 of a string, which one with a lone surrogate does not have.
-fn utf8<'t>(text: &'t Bound<'_, PyAny>) -> PyResult<&'t str> {
-    let string = text.cast::<PyString>().map_err(|_| {
-        let remedy = "pass str; raw bytes go to encode_bytes, several texts to encode_batch";
-        let message = format!("text is of type {}, not str; {remedy}", kind(text));
-        typed("InvalidArgument", message)
-    })?;
-    string.to_str().map_err(|reason| not_text(&reason))
-}
-
-/// The name of a value's type.
-fn kind(value: &Bound<'_, PyAny>) -> String {
-    value
-        .get_type()
-        .name()
-        .map_or_else(|_| String::from("?"), |name| name.to_string())
-}
-
-fn not_text(reason: &PyErr) -> PyErr {
-    let message = format!(
-        "text is not valid Unicode ({reason}); drop lone surrogates, or use encode_bytes for raw bytes"
-    );
-    typed("InvalidArgument", message)
-}
-
-/// Places in a piece are 32-bit numbers.
-fn fitting(text: &[u8]) -> PyResult<&[u8]> {
-    if text.len() < u32::MAX as usize {
-        return Ok(text);
-    }
-    Err(typed(
-        "InvalidArgument",
-        format!(
-            "one text has {} bytes, more than 4 GiB; split it",
-            text.len()
-        ),
-    ))
-}
-
-/// A count that Python gave.
-fn natural(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    value.extract().map_err(|reason: PyErr| {
-        if reason.is_instance_of::<PyOverflowError>(value.py()) {
-            let message = format!("{name} is {value}; it must be at least 0 and below 2**64");
-            typed("InvalidArgument", message)
-        } else {
-            reason
-        }
-    })
-}
-
-/// The texts of a list, held without copying.
-fn held(texts: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
-    let hold = |(place, text): (usize, PyResult<Bound<'_, PyAny>>)| {
-        let text = text?;
-        let string = text.cast::<PyString>().map_err(|_| {
-            typed(
-                "InvalidArgument",
-                format!("text {place} is {}, not str; decode it first", kind(&text)),
-            )
-        })?;
-        fitting(utf8(&text)?.as_bytes())?;
-        PyBackedStr::try_from(string.clone())
-    };
-    texts.try_iter()?.enumerate().map(hold).collect()
-}
-
-/// The text of a special token.
-fn content(text: &Bound<'_, PyAny>) -> PyResult<String> {
-    let invalid = |problem: String| {
-        typed(
-            "InvalidArgument",
-            format!("a special token is {problem}; pass valid Unicode"),
-        )
-    };
-    let string = text.cast::<PyString>();
-    let string = string.map_err(|_| invalid(format!("{}, not str", text.get_type())))?;
-    let owned = string.to_str().map(str::to_owned);
-    owned.map_err(|reason| invalid(format!("not valid Unicode ({reason})")))
-}
-
-fn bytes_in(texts: &[PyBackedStr]) -> usize {
-    texts.iter().map(|text| text.len()).sum()
-}
-
-fn ragged(py: Python<'_>, ragged: Ragged) -> (IdArray<'_>, Offsets<'_>) {
-    (array(py, ragged.ids), ragged.offsets.into_pyarray(py))
-}
-
-/// A part of a template.
-enum Part {
-    Text(PyBackedStr),
-    Control(u32),
-}
-
-impl Part {
-    fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Control(_) => 1,
-        }
-    }
-
-    /// A text, or the id of a control token.
-    fn borrowed(&self) -> Result<&[u8], u32> {
-        match self {
-            Self::Text(text) => Ok(text.as_bytes()),
-            Self::Control(id) => Err(*id),
-        }
-    }
+fn detached(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<tokenizer::Tokenizer> + Send + 'static,
+) -> PyResult<Tokenizer> {
+    waiting::detached(py, work, error).map(|made| Tokenizer(Arc::new(made)))
 }
 
 /// The engine. Immutable, so that threads may share it; `stategpt.Tokenizer` adds to it what Python says better.
@@ -193,29 +43,29 @@ impl Tokenizer {
         special: Special,
     ) -> PyResult<IdArray<'py>> {
         let text = fitting(text)?;
-        if text.len() < WORTH_DETACHING {
+        if text.len() < MIN_DETACHED {
             let copied = |ids: &[u32]| PyArray1::from_slice(py, ids);
             return self.0.encode_with(text, special, copied).map_err(error);
         }
-        let ids = wait_for(py, self.work(text.len()), |stop| {
+        let ids = by_size(py, self.work(text.len()), |stop| {
             self.0.encode_until(text, special, stop)
         })?;
         Ok(array(py, ids))
     }
 
-    /// Bytes of a text as [`wait_for`] takes them: a short one may keep regular expressions busy, too.
+    /// Bytes of a text as [`by_size`] takes them: a short one may keep regular expressions busy, too.
     fn work(&self, bytes: usize) -> usize {
         match self.0.model().pre_tokenizer {
-            PreTokenizer::Steps(_) if bytes >= WORTH_DETACHING => usize::MAX,
+            PreTokenizer::Steps(_) if bytes >= MIN_DETACHED => usize::MAX,
             _ => bytes,
         }
     }
 
     fn decoded(&self, py: Python<'_>, ids: &[u32], skip_special: bool) -> PyResult<Vec<u8>> {
-        if ids.len() < WORTH_DETACHING {
+        if ids.len() < MIN_DETACHED {
             return self.0.decode(ids, skip_special).map_err(error);
         }
-        wait_for(py, ids.len(), |stop| {
+        by_size(py, ids.len(), |stop| {
             self.0.decode_until(ids, skip_special, stop)
         })
     }
@@ -232,14 +82,13 @@ impl Tokenizer {
     #[staticmethod]
     #[pyo3(name = "_load")]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        wait_apart(py, move || tokenizer::Tokenizer::load(&path)).map(|made| Self(Arc::new(made)))
+        detached(py, move || tokenizer::Tokenizer::load(&path))
     }
 
     #[staticmethod]
     #[pyo3(name = "_from_json")]
     fn from_json(py: Python<'_>, json: PyBackedBytes) -> PyResult<Self> {
-        wait_apart(py, move || tokenizer::Tokenizer::from_json(&json))
-            .map(|made| Self(Arc::new(made)))
+        detached(py, move || tokenizer::Tokenizer::from_json(&json))
     }
 
     #[staticmethod]
@@ -256,7 +105,7 @@ impl Tokenizer {
             .map(|(text, id)| Ok((content(text)?, *id)))
             .collect::<PyResult<Vec<(String, u32)>>>()?;
         let work = move || tokenizer::Tokenizer::from_tiktoken(&path, pre_tokenizer, &special);
-        wait_apart(py, work).map(|made| Self(Arc::new(made)))
+        detached(py, work)
     }
 
     #[pyo3(name = "_to_json")]
@@ -290,7 +139,7 @@ impl Tokenizer {
             usize::MAX => usize::MAX,
             bytes => bytes.min(most),
         };
-        let ids = wait_for(py, size, |stop| {
+        let ids = by_size(py, size, |stop| {
             self.0.encode_at_most(text, special, most, stop)
         })?;
         Ok(array(py, ids))
@@ -318,7 +167,7 @@ impl Tokenizer {
     fn pieces<'t>(&self, py: Python<'_>, text: &'t Bound<'_, PyAny>) -> PyResult<Vec<&'t str>> {
         let text = utf8(text)?;
         fitting(text.as_bytes())?;
-        wait_for(py, self.work(text.len()), |stop| {
+        by_size(py, self.work(text.len()), |stop| {
             self.0.pre_tokens(text, stop)
         })
     }
@@ -327,10 +176,10 @@ impl Tokenizer {
     #[pyo3(signature = (text, *, special = "text"))]
     fn count(&self, py: Python<'_>, text: &Bound<'_, PyAny>, special: &str) -> PyResult<usize> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        if text.len() < WORTH_DETACHING {
+        if text.len() < MIN_DETACHED {
             return self.0.count(text, special).map_err(error);
         }
-        wait_for(py, self.work(text.len()), |stop| {
+        by_size(py, self.work(text.len()), |stop| {
             self.0.count_until(text, special, stop)
         })
     }
@@ -344,7 +193,7 @@ impl Tokenizer {
         special: &str,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        let (ids, offsets) = wait_for(py, text.len(), |stop| {
+        let (ids, offsets) = by_size(py, text.len(), |stop| {
             self.0.encode_with_offsets(text, special, stop)
         })?;
         Ok((array(py, ids), offsets.into_pyarray(py)))
@@ -360,7 +209,7 @@ impl Tokenizer {
         special: &str,
     ) -> PyResult<(IdArray<'py>, Bound<'py, PyArray2<u64>>)> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
-        let (ids, spans) = wait_for(py, text.len(), |stop| {
+        let (ids, spans) = by_size(py, text.len(), |stop| {
             self.0.encode_with_spans(text, special, stop)
         })?;
         let shape = [ids.len(), 2];
@@ -387,7 +236,7 @@ impl Tokenizer {
             });
         }
         let bytes = held.iter().map(Part::len).sum();
-        let ids = wait_for(py, self.work(bytes), |stop| {
+        let ids = by_size(py, self.work(bytes), |stop| {
             self.0.encode_parts(held.iter().map(Part::borrowed), stop)
         })?;
         Ok(array(py, ids))
@@ -402,7 +251,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<Offsets<'py>> {
         let (texts, special) = (held(texts)?, mode(special)?);
-        let counted = wait_for(py, self.work(bytes_in(&texts)), |stop| {
+        let counted = by_size(py, self.work(bytes_in(&texts)), |stop| {
             self.0.count_batch(&texts, special, threads, stop)
         })?;
         Ok(counted.into_pyarray(py))
@@ -417,7 +266,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (texts, special) = (held(texts)?, mode(special)?);
-        let encoded = wait_for(py, self.work(bytes_in(&texts)), |stop| {
+        let encoded = by_size(py, self.work(bytes_in(&texts)), |stop| {
             self.0.encode_batch_until(&texts, special, threads, stop)
         })?;
         Ok(ragged(py, encoded))
@@ -435,7 +284,7 @@ impl Tokenizer {
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (reading, special) = (Reading { lines, replace }, mode(special)?);
         // What files hold is not known yet.
-        let encoded = wait_for(py, usize::MAX, |stop| {
+        let encoded = by_size(py, usize::MAX, |stop| {
             self.0.encode_files(&paths, special, reading, threads, stop)
         })?;
         Ok(ragged(py, encoded))
@@ -485,7 +334,7 @@ impl Tokenizer {
     ) -> PyResult<Bound<'py, PyList>> {
         let ids = Ids::of(ids, self.0.vocab_size())?;
         let (ids, offsets): (&[u32], _) = (&ids, offsets.as_slice()?);
-        let (bytes, ends) = wait_for(py, ids.len(), |stop| {
+        let (bytes, ends) = by_size(py, ids.len(), |stop| {
             self.0.decode_documents(ids, offsets, skip_special, stop)
         })?;
         let (texts, mut start) = (PyList::empty(py), 0);
@@ -546,12 +395,4 @@ impl Tokenizer {
     fn fingerprint(&self, py: Python<'_>) -> String {
         py.detach(|| self.0.fingerprint().into_owned())
     }
-}
-
-pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    // A child forked while another thread makes these tables would wait for them for ever.
-    tokenizer::make_tables();
-    module.add_class::<Tokenizer>()?;
-    module.add_class::<stream::StreamDecoder>()?;
-    module.add_class::<trainer::BpeTrainer>()
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::histogram::LengthHistogram;
+use crate::plan::strategy::TooLong;
 
 /// A piece of a segment, its document given by rank among those of equal length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,15 +19,6 @@ pub struct RankedPiece {
     pub start: u64,
     /// Tokens of the piece.
     pub length: u32,
-}
-
-/// What a plan left out, and why it is one reason only: the segment was longer than a row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TooLong {
-    /// Documents left out.
-    pub documents: u64,
-    /// Their tokens.
-    pub tokens: u64,
 }
 
 /// Documents of one length, numbered among all pieces of one kind from `start`.

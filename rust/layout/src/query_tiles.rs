@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
-use super::interval::Interval;
-use super::runs::{Run, Runs};
-use super::tiling::Tiling;
+use crate::interval::Interval;
+use crate::runs::{Run, Runs};
+use crate::tiling::Tiling;
 
 /// The keys that a tile of queries walks over, in steps of `block_k`: first the far ones, then the near ones.
 ///

@@ -1,6 +1,7 @@
 //! The four vectors of a layout, and what a token's entries must obey.
 
-use crate::error::PackingError;
+use crate::error::LayoutError;
+use crate::vectors::{BranchLayout, MAX_TOKENS, SegmentLayout};
 
 const EARLIER_ROW: &str = "its segment starts in an earlier row";
 const ORDER: &str = "segment_start <= prefix_end <= branch_start <= token does not hold";
@@ -26,16 +27,16 @@ pub struct AttentionLayout<'a> {
 
 /// One token's entries, wide enough for any sum of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) segment_start: i64,
-    pub(super) prefix_end: i64,
-    pub(super) branch_start: i64,
-    pub(super) position: i64,
+pub(crate) struct Entry {
+    pub(crate) segment_start: i64,
+    pub(crate) prefix_end: i64,
+    pub(crate) branch_start: i64,
+    pub(crate) position: i64,
 }
 
 impl Entry {
     /// Does token `token` see nothing, as its entries say?
-    pub(super) fn is_blank(&self, token: usize) -> bool {
+    pub(crate) fn is_blank(&self, token: usize) -> bool {
         let token = token as i64;
         (self.segment_start, self.prefix_end) == (token, token)
             && (self.branch_start, self.position) == (token + 1, 0)
@@ -47,14 +48,35 @@ impl Entry {
     }
 }
 
-impl AttentionLayout<'_> {
-    /// Names the first token whose entries contradict the rules. One pass, O(N).
-    pub fn validate(&self) -> Result<(), PackingError> {
-        super::Runs::of(self).map(drop)
+impl SegmentLayout {
+    /// The layout as rows of `row_tokens`.
+    pub fn view(&self, row_tokens: usize) -> AttentionLayout<'_> {
+        AttentionLayout {
+            segment_start: &self.segment_start,
+            prefix_end: &self.segment_start,
+            branch_start: &self.segment_start,
+            position: &self.position,
+            row_tokens: row_tokens as i64,
+        }
     }
+}
 
+impl BranchLayout {
+    /// The layout as rows of `row_tokens`.
+    pub fn view(&self, row_tokens: usize) -> AttentionLayout<'_> {
+        AttentionLayout {
+            segment_start: &self.segments.segment_start,
+            prefix_end: &self.prefix_end,
+            branch_start: &self.branch_start,
+            position: &self.segments.position,
+            row_tokens: row_tokens as i64,
+        }
+    }
+}
+
+impl AttentionLayout<'_> {
     /// Do the vectors fit each other and the rows?
-    pub(super) fn check_shape(&self) -> Result<(), PackingError> {
+    pub(crate) fn check_shape(&self) -> Result<(), LayoutError> {
         let tokens = self.segment_start.len();
         for (name, vector) in [
             ("prefix_end", self.prefix_end),
@@ -64,22 +86,22 @@ impl AttentionLayout<'_> {
             if vector.len() != tokens {
                 let rule = format!("as long as segment_start, it must be int32[{tokens}]");
                 let found = format!("int32[{}]", vector.len());
-                return Err(PackingError::setting(name, found, rule));
+                return Err(LayoutError::setting(name, found, rule));
             }
         }
-        if tokens > i32::MAX as usize {
+        if tokens > MAX_TOKENS {
             let rule = "a layout has at most 2^31 - 1 tokens; use smaller batches";
-            return Err(PackingError::setting("tokens", tokens, rule));
+            return Err(LayoutError::setting("tokens", tokens, rule));
         }
         if self.row_tokens < 1 || tokens as i64 % self.row_tokens != 0 {
             let rule = format!("it must be at least 1, and {tokens} tokens a whole number of rows");
-            return Err(PackingError::setting("row_tokens", self.row_tokens, rule));
+            return Err(LayoutError::setting("row_tokens", self.row_tokens, rule));
         }
         Ok(())
     }
 
     /// Entries of `token`, which must be below N.
-    pub(super) fn entry(&self, token: usize) -> Entry {
+    pub(crate) fn entry(&self, token: usize) -> Entry {
         Entry {
             segment_start: i64::from(self.segment_start[token]),
             prefix_end: i64::from(self.prefix_end[token]),
@@ -90,9 +112,9 @@ impl AttentionLayout<'_> {
 
     /// The error that names `token`.
     #[cold]
-    pub(super) fn error(&self, token: usize, problem: &'static str) -> PackingError {
+    pub(crate) fn error(&self, token: usize, problem: &'static str) -> LayoutError {
         let entry = self.entry(token);
-        PackingError::BadLayout {
+        LayoutError::BadToken {
             token,
             segment_start: entry.segment_start,
             prefix_end: entry.prefix_end,
@@ -104,7 +126,7 @@ impl AttentionLayout<'_> {
     }
 
     /// What is wrong with `token`, whose row starts at `row_start`; those before it must have been right.
-    pub(super) fn problem(
+    pub(crate) fn problem(
         &self,
         token: usize,
         entry: &Entry,

@@ -1,29 +1,39 @@
-//! Attention layouts and their work lists.
+//! Python interface of `stategpt-layout`: validation and work lists.
 
 use std::borrow::Cow;
 
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods, PyReadonlyArray1};
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
-use stategpt_packing as packing;
-use stategpt_packing::{AttentionLayout, KeyTile, PackingError, QueryTile, Runs, Tiling};
+use stategpt_layout::{AttentionLayout, LayoutError, Runs, TileSide, Tiling};
 
-use super::error;
+use crate::errors::typed;
 
 type Vector<'py> = PyReadonlyArray1<'py, i32>;
 
-/// A vector's entries; copied where they do not lie side by side.
+/// The class of `stategpt.errors` for each kind of failure.
+pub(crate) fn error(error: LayoutError) -> PyErr {
+    match error {
+        LayoutError::BadSetting { .. } | LayoutError::BadToken { .. } => {
+            typed("InvalidArgument", error.to_string())
+        }
+        LayoutError::OutOfMemory { .. } => PyMemoryError::new_err(error.to_string()),
+    }
+}
+
+/// The entries of a vector; copied unless they are contiguous.
 fn entries<'a>(vector: &'a Vector<'_>) -> Cow<'a, [i32]> {
     vector
         .as_slice()
         .map_or_else(|_| vector.as_array().iter().copied().collect(), Cow::from)
 }
 
-/// What `work` makes of the layout while the interpreter is let go.
+/// Runs `work` on the layout without the GIL.
 fn with_layout<T: Send>(
     py: Python<'_>,
     vectors: [&Vector<'_>; 4],
     row_tokens: i64,
-    work: impl FnOnce(&AttentionLayout<'_>) -> Result<T, PackingError> + Send,
+    work: impl FnOnce(&AttentionLayout<'_>) -> Result<T, LayoutError> + Send,
 ) -> PyResult<T> {
     let [segment_start, prefix_end, branch_start, position] = vectors.map(entries);
     let layout = AttentionLayout {
@@ -34,45 +44,6 @@ fn with_layout<T: Send>(
         row_tokens,
     };
     py.detach(|| work(&layout)).map_err(error)
-}
-
-/// What a work list is made for.
-#[derive(Clone, Copy)]
-enum Side {
-    Queries,
-    Keys,
-}
-
-impl Side {
-    fn named(name: &str) -> Result<Self, PackingError> {
-        match name {
-            "queries" => Ok(Self::Queries),
-            "keys" => Ok(Self::Keys),
-            _ => {
-                let rule = "it is \"queries\" or \"keys\"";
-                Err(PackingError::setting("tiles", format!("{name:?}"), rule))
-            }
-        }
-    }
-
-    fn fields(self) -> usize {
-        match self {
-            Self::Queries => QueryTile::FIELDS,
-            Self::Keys => KeyTile::FIELDS,
-        }
-    }
-
-    /// Fields of all tiles, tile after tile.
-    fn work_list(self, runs: &Runs, tiling: &Tiling) -> Vec<i32> {
-        match self {
-            Self::Queries => flat(packing::query_tiles(runs, tiling), |tile| tile.fields()),
-            Self::Keys => flat(packing::key_tiles(runs, tiling), |tile| tile.fields()),
-        }
-    }
-}
-
-fn flat<T, const N: usize>(tiles: Vec<T>, fields: impl Fn(&T) -> [i32; N]) -> Vec<i32> {
-    tiles.iter().flat_map(fields).collect()
 }
 
 #[pyfunction]
@@ -105,7 +76,7 @@ fn attention_work_list<'py>(
     block_k: i64,
     window: Option<i64>,
 ) -> PyResult<Bound<'py, PyArray2<i32>>> {
-    let side = Side::named(tiles).map_err(error)?;
+    let side = TileSide::named(tiles).map_err(error)?;
     let vectors = [&segment_start, &prefix_end, &branch_start, &position];
     let list = with_layout(py, vectors, row_tokens, |layout| {
         let tiling = Tiling::new(block_q, block_k, window)?;

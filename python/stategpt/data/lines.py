@@ -1,4 +1,4 @@
-"""Lines of text files and of gzipped ones: where each stands, and bounded memory whatever the file holds.
+"""Reads lines of text files, also gzipped, with their place in the file and in bounded memory.
 
 A FIFO or device is refused, a gzip file that unpacks to far more than text does ends in an error, and of a line longer
 than the limit only its start is held.
@@ -22,7 +22,7 @@ LINE_LIMIT_BYTES = 64 << 20
 UNPACKED_FREELY_BYTES = 64 << 20
 """A gzip file may unpack to this much, however small it is ..."""
 MOST_EXPANSION = 128
-"""... and beyond that to so many times its own size. Text shrinks 3 to 10 times; gzip's format allows for 1,032."""
+"""... and beyond that to this multiple of its size. Text compresses 3 to 10 times; gzip's format allows 1,032."""
 
 _MARK = b"\xef\xbb\xbf"
 _READ_AT_ONCE = 1 << 20
@@ -32,7 +32,7 @@ class BadLine(ValueError):
     """Why a line cannot be used: `code` is stable, the text may improve."""
 
     def __init__(self, code: str, message: str) -> None:
-        """With the code that a rejection has, and what is wrong in words."""
+        """Takes the code of the rejection, and what is wrong."""
         super().__init__(code, message)
         self.code, self.message = code, message
 
@@ -94,7 +94,7 @@ class Source:
             packed = self._file.tell()
             if self._unpacked > max(UNPACKED_FREELY_BYTES, MOST_EXPANSION * packed):
                 raise self._malformed(
-                    f"{self.name} unpacks to over {self._unpacked:,} bytes from {packed:,}: text does not shrink "
+                    f"{self.name} unpacks to over {self._unpacked:,} bytes from {packed:,}: text does not compress "
                     "that far. If the file is what you want, unpack it first."
                 )
         return data
@@ -130,7 +130,7 @@ class Line:
         if self.size > len(self.content):
             raise BadLine("line_too_long", f"the line has {self.size:,} bytes, more than {LINE_LIMIT_BYTES:,}")
         if self.content.startswith(_MARK):
-            raise BadLine("byte_order_mark", "a byte-order mark may stand at the start of a file only; remove it")
+            raise BadLine("byte_order_mark", "a byte-order mark is allowed at the start of a file only; remove it")
         return decoded(self.content)
 
     def json_object(self) -> dict[str, Any]:

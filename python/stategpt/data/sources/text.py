@@ -16,7 +16,7 @@ _NOT_READ = {
     ".json": "a JSON file is one value, not one document; write one document a line and name it .jsonl",
     ".parquet": "Parquet is not read; write its text column as .jsonl, one document a line",
     ".arrow": "Arrow is not read; write its text column as .jsonl, one document a line",
-    ".zst": "zstandard is not read; unpack it, or pack it as .gz",
+    ".zst": "zstandard is not read; decompress it, or compress it as .gz",
     ".xz": "xz is not read; unpack it, or pack it as .gz",
     ".bz2": "bzip2 is not read; unpack it, or pack it as .gz",
     ".zip": "archives are not read; unpack it",

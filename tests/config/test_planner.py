@@ -98,8 +98,20 @@ def test_minibatches_add_optimizer_steps_and_save_memory() -> None:
 
 def test_training_memory_counts_sixteen_bytes_a_weight_and_frozen_copies() -> None:
     model = GPTConfig()
-    assert training_bytes(model, 0) == 16 * model.parameters
-    assert training_bytes(model, 0, frozen_models=2) == 24 * model.parameters
+    assert training_bytes(model, "adamw", 0) == 16 * model.parameters
+    assert training_bytes(model, "adamw", 0, frozen_models=2) == 24 * model.parameters
+
+
+def test_the_plan_counts_the_state_of_the_chosen_optimizer() -> None:
+    """SGD keeps one number a weight where AdamW keeps two."""
+    run = RunConfig()
+    for stage in ("pretrain", "sft", "reward", "rl"):
+        sgd = override(run, {f"{stage}.optim.optimizer": "sgd"})
+        before, after = ({s.name: s.memory_bytes for s in plan(r).stages} for r in (run, sgd))
+        assert before[stage] - after[stage] == 4 * run.model.parameters
+        assert {name for name in before if before[name] != after[name]} == {
+            n for n in before if n.split(",")[0] == stage
+        }
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def one_by_one(model: GPT, ids: np.ndarray, end: int) -> float:
     for start in range(0, len(stream) - 1, ROW_TOKENS):
         piece = stream[start : start + ROW_TOKENS + 1]
         batch = bits.pad_sequences([piece[:-1].numpy()], 0, multiple=1)
-        logits = model(torch.from_numpy(batch.tokens), bits.TensorLayout.of(batch.layout))
+        logits = model(*batch.tensors(torch.device("cpu")))
         total += float(torch.nn.functional.cross_entropy(logits, piece[1:], reduction="sum"))
     return total
 

@@ -25,7 +25,7 @@ from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
-from stategpt.train.optim import adamw  # noqa: E402
+from stategpt.train.optimizers import build_optimizer  # noqa: E402
 
 TEXTS = ["Return the name.", "def f(x):\n    return x\n", "# a comment", "", "Read it all, then close the file."]
 
@@ -66,7 +66,7 @@ def test_a_packed_batch_costs_what_its_documents_cost_alone(
 def test_it_overfits_one_batch(recipe: RunConfig, model: GPT, rows: Mixture) -> None:
     task = _task(recipe, model, rows, 2)
     ((batch,),) = list(task.updates(0))
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
     for _ in range(200):
         optimizer.zero_grad()
         loss = task.loss(batch).total / task.weight(batch)

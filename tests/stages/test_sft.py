@@ -22,7 +22,7 @@ from stategpt.stages.requirements import segments_of  # noqa: E402
 from stategpt.stages.sft import SegmentBatches, sft  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
-from stategpt.train.optim import adamw  # noqa: E402
+from stategpt.train.optimizers import build_optimizer  # noqa: E402
 
 
 def _segments(inputs: StageContext, pairs: Sequence[Conversation]) -> list[Segment]:
@@ -169,7 +169,7 @@ def test_it_overfits_one_batch(inputs: StageContext, model: GPT, corpus: Corpus)
         NextTokenTask("sft", model, batches),
         batches.batch(_segments(inputs, corpus.conversations["train"][:6])),
     )
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
     for _ in range(150):
         optimizer.zero_grad()
         loss = task.loss(batch).total / task.weight(batch)

@@ -19,7 +19,9 @@ from stategpt.config.cost import (
     logit_bytes_per_token,
     training_flops_per_token,
 )
+from stategpt.config.families import FAMILIES
 from stategpt.config.model import GPTConfig
+from stategpt.config.optimizers import OPTIMIZERS
 from stategpt.config.run import RunConfig
 from stategpt.config.stage_names import STAGES
 from stategpt.shown_fields import documented, short_repr
@@ -180,23 +182,24 @@ def exportability(model: GPTConfig) -> Export:
 
     `model.biased_llama` says why a Qwen2 shape is not saved as one.
     """
-    if not model.family:
+    family = model.family
+    if family is None:
         return Export("", "no published architecture both norms and biases queries and keys; turn one off")
     limits = (
         "llama.cpp's converter refuses tokenizers trained here; the chat template takes one question and its answer"
     )
-    if model.attention_bias:
-        reason = "a Qwen2 with output biases of zero: in a Qwen2 folder this tokenizer would get other ids"
-        return Export("LlamaForCausalLM", reason, limits)
-    return Export(f"{model.family}ForCausalLM", f"the shape is {model.family}'s", limits)
+    if family.own_tokenizer:
+        name = family.name
+        reason = f"a {name} with output biases of zero: in a {name} folder this tokenizer would get other ids"
+        return Export(FAMILIES["llama"].architecture("ForCausalLM"), reason, limits)
+    return Export(family.architecture("ForCausalLM"), f"the shape is {family.name}'s", limits)
 
 
-def training_bytes(model: GPTConfig, batch_tokens: int, frozen_models: int = 0) -> int:
-    """Weights, gradients, two moments of AdamW and frozen copies in float32, activations and logits of one batch."""
+def training_bytes(model: GPTConfig, optimizer: str, batch_tokens: int, frozen_models: int = 0) -> int:
+    """Weights, gradients, state of `optimizer` and frozen copies in float32, activations and logits of one batch."""
     weights = FLOAT32_BYTES * model.parameters
-    return weights * (4 + frozen_models) + batch_tokens * (
-        activation_bytes_per_token(model) + logit_bytes_per_token(model)
-    )
+    copies = 2 + OPTIMIZERS[optimizer].state_numbers + frozen_models
+    return weights * copies + batch_tokens * (activation_bytes_per_token(model) + logit_bytes_per_token(model))
 
 
 def _planned(stage: str, run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
@@ -213,7 +216,9 @@ def _prepare(_run: RunConfig, assumed: Assumptions) -> StagePlan:
 def _pretrain(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = run.pretrain_steps * run.step_tokens
     flops = tokens * training_flops_per_token(run.model, run.data.row_tokens)
-    memory = training_bytes(run.model, run.pretrain.micro_batch_rows * run.data.row_tokens)
+    memory = training_bytes(
+        run.model, run.pretrain.optim.optimizer, run.pretrain.micro_batch_rows * run.data.row_tokens
+    )
     return StagePlan("pretrain", run.pretrain_steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
 
@@ -230,7 +235,8 @@ def _sft(run: RunConfig, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
     flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
-    memory = training_bytes(run.model, min(run.sft.batch_rows, run.sft.micro_batch_rows) * _sequence(assumed))
+    batch = min(run.sft.batch_rows, run.sft.micro_batch_rows) * _sequence(assumed)
+    memory = training_bytes(run.model, run.sft.optim.optimizer, batch)
     steps = math.ceil(sequences / run.sft.batch_rows)
     seconds, known = flops / assumed.train_flops_per_s, assumed.sft_pairs > 0
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
@@ -255,7 +261,7 @@ def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = prompts * group
     flops = tokens * training_flops_per_token(run.model, group)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
-    memory = training_bytes(run.model, at_once * group)
+    memory = training_bytes(run.model, run.reward.optim.optimizer, at_once * group)
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
@@ -275,7 +281,7 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
         rl.steps * rl.minibatches,
         sampled + 4 * scored,
         sample_flops + flops,
-        training_bytes(run.model, batch, frozen_models=2),
+        training_bytes(run.model, rl.optim.optimizer, batch, frozen_models=2),
         sample_s + flops / assumed.train_flops_per_s,
     )
     return tuple(replace(one, name=folder) for folder in rl.folders)

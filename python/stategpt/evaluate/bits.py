@@ -19,7 +19,6 @@ from stategpt.data import ControlTokens
 from stategpt.data.corpus import SplitDocuments
 from stategpt.model import GPT
 from stategpt.model.token_batch import pad_sequences
-from stategpt.ops import TensorLayout
 from stategpt.randomness import permutation
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer import AnyTokenizer
@@ -110,6 +109,6 @@ def _piece_nats(model: GPT, pieces: Sequence[NDArray[np.uint32]], pad: int) -> N
     within = np.concatenate([np.arange(length) for length in lengths])
     index = torch.from_numpy(np.repeat(padded.starts(), lengths) + within).to(device)
     targets = torch.from_numpy(np.concatenate([piece[1:] for piece in pieces]).astype(np.int64)).to(device)
-    hidden_NW = model.hidden(torch.from_numpy(padded.tokens).to(device), TensorLayout.of(padded.layout, device))
+    hidden_NW = model.hidden(*padded.tensors(device))
     nats_M = F.cross_entropy(model.unembed(hidden_NW[index]), targets, reduction="none").double().cpu().numpy()
     return np.asarray(np.add.reduceat(nats_M, np.cumsum(lengths) - lengths), dtype=np.float64)

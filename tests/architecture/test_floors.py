@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("recipes",),
     ("config", "kernels"),
     ("progress",),
-    ("overall",),
+    ("overall", "json_records"),
     ("_native", "json_reader", "lazy_names"),
     ("files", "arguments", "extras", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
@@ -49,6 +49,7 @@ WITHOUT_TORCH = (
     "shown_fields",
     "visible_text",
     "json_reader",
+    "json_records",
     "config",
     "recipes",
     "artifacts",
@@ -68,7 +69,13 @@ LIBRARY_OF = {"hf_library.py": "tokenizers", "tensors.py": "torch"}
 # batch cannot be of a room above: this file reaches the room beside its own, when it is called.
 REACHES_BESIDE = {("packing", "tensors.py"): "ops"}
 
-CRATE_FLOORS = (("bindings",), ("pipeline",), ("tokenizer", "packing", "ranking"), ("storage",))
+CRATE_FLOORS = (
+    ("bindings",),
+    ("pipeline",),
+    ("tokenizer", "packing", "ranking"),
+    ("layout", "lines"),
+    ("storage",),
+)
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

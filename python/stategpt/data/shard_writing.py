@@ -68,20 +68,15 @@ def write_shards(
             with a tokenizer that does not flag `end_of_text` or <|pad|> as special.
         StorageError, OutOfSpace: writing failed.
     """
-    if isinstance(documents, str | bytes | os.PathLike):
-        raise InvalidArgument("documents is one text or path; give a list of texts, or sg.data.read_documents(path)")
+    _require_texts(documents, source=source, license=license, end_of_text=end_of_text)
     if not isinstance(tok, Tokenizer):
         raise InvalidArgument(f"tok is {type(tok).__name__}; token shards are written with stategpt's tokenizers only")
     one_of("special", special, ("text", "unflagged"))
-    padding = PAD if PAD in tok.special_tokens else None
-    several("documents", documents, "Give a list of texts, or sg.data.read_documents(path).")
     one_of("errors", errors, ("reject", "replace"))
-    unicode_text("source", source)
-    unicode_text("license", license)
-    unicode_text("end_of_text", end_of_text)
     several("parents", parents)
     for parent in parents:
         unicode_text("a parent", parent)
+    padding = PAD if PAD in tok.special_tokens else None
     workers = None if threads is None else whole("threads", threads, least=1)
     writer = _native.ShardWriter(os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1))
     try:
@@ -100,6 +95,15 @@ def write_shards(
     finally:
         writer.abandon()  # does nothing once published
     return Shards.open(out, tok, verify=False)  # the hashes are of the bytes that were just read back
+
+
+def _require_texts(documents: object, **labels: object) -> None:
+    """Refuses one text or path in the place of several documents, and labels that are not Unicode."""
+    if isinstance(documents, str | bytes | os.PathLike):
+        raise InvalidArgument("documents is one text or path; give a list of texts, or sg.data.read_documents(path)")
+    several("documents", documents, "Give a list of texts, or sg.data.read_documents(path).")  # type: ignore[arg-type]
+    for name, label in labels.items():
+        unicode_text(name, label)
 
 
 def _batches(

@@ -12,6 +12,8 @@ from typing import Literal, SupportsIndex
 from stategpt import _native
 from stategpt.arguments import Errors, one_of, several, unicode_text, whole
 from stategpt.config.control import CONTROL_TOKENS
+from stategpt.data.chat import encode_conversation
+from stategpt.data.records import Conversation
 from stategpt.data.sources.jsonl import replaced
 from stategpt.errors import CorpusError, InvalidArgument
 from stategpt.packing import Shards, TokenizedDocument
@@ -25,7 +27,7 @@ _BATCH_DOCUMENTS = 1 << 14
 
 
 def write_shards(
-    documents: Iterable[str | bytes | TokenizedDocument],
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument],
     tok: AnyTokenizer,
     out: str | os.PathLike[str],
     max_tokens: SupportsIndex = 2**28,
@@ -39,13 +41,14 @@ def write_shards(
     errors: Errors = "reject",
     allow_empty: bool = False,
 ) -> Shards:
-    """Writes a data set: texts are tokenized, `TokenizedDocument` ids are stored unchanged. Replaces `out`.
+    """Writes a data set: texts are tokenized, conversations become ids and a loss mask (`encode_conversation`), and
+    `TokenizedDocument` ids are stored unchanged. Replaces what is at `out`.
 
     Nothing appears at `out` before everything is written, hashed and durable; an error or a crash leaves the old
     data set. The bytes depend on the documents only, not on `threads`. Memory: a few tens of megabytes.
 
     Args:
-        documents: `str`, UTF-8 `bytes` or `TokenizedDocument`, also mixed.
+        documents: `str`, UTF-8 `bytes`, `Conversation` or `TokenizedDocument`, also mixed.
         tok: tokenizer; text never becomes a token flagged special.
         out: folder of the data set.
         max_tokens: maximum number of tokens of a shard folder; a longer document gets a separate shard.
@@ -81,7 +84,7 @@ def write_shards(
     writer = _native.ShardWriter(os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1))
     try:
         found = False
-        for batch in _batches(documents, errors):
+        for batch in _batches(documents, tok, errors):
             found = True
             if isinstance(batch, TokenizedDocument):
                 writer.push_ids(batch.ids, batch.mask, batch.doc_id)
@@ -107,12 +110,13 @@ def _require_texts(documents: object, **labels: object) -> None:
 
 
 def _batches(
-    documents: Iterable[str | bytes | TokenizedDocument], errors: Errors
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument], tok: Tokenizer, errors: Errors
 ) -> Iterator[list[str | bytes] | TokenizedDocument]:
     """Runs of texts, and the documents between them, in order."""
     texts: list[str | bytes] = []
     size = 0
-    for number, document in enumerate(documents):
+    for number, given in enumerate(documents):
+        document = _tokenized(tok, given, number) if isinstance(given, Conversation) else given
         if isinstance(document, TokenizedDocument):
             if texts:
                 yield texts
@@ -126,7 +130,15 @@ def _batches(
                 texts, size = [], 0
         else:
             raise InvalidArgument(
-                f"document {number} is {type(document).__name__}; give str, bytes or sg.TokenizedDocument"
+                f"document {number} is {type(document).__name__}; give str, bytes, Conversation or TokenizedDocument"
             )
     if texts:
         yield texts
+
+
+def _tokenized(tok: Tokenizer, conversation: Conversation, number: int) -> TokenizedDocument:
+    try:
+        segment = encode_conversation(tok, conversation)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"document {number}: {error}") from None
+    return TokenizedDocument(segment.document, segment.document_mask)

@@ -215,7 +215,7 @@ def test_spellings_of_config_json_mean_what_they_mean_in_transformers(tmp_path, 
         )
 
 
-def test_an_absent_head_width_is_the_familys(tmp_path):
+def test_an_absent_head_dim_is_the_familys(tmp_path):
     for family, width in (("Llama", 48 // 6), ("Qwen3", 128)):
         model = theirs_of(family)
         model.save_pretrained(tmp_path / family)

@@ -3,7 +3,7 @@
 A search at run time looks like a hang, differs between ranks, and changes results from one start to the next. A table
 is JSON: `entries` maps a key, its fields divided by slashes, to the launches of an operation's kernels:
 
-    {"fields": ["arch", "dtype", "head_width", "group", "mask", "length"],
+    {"fields": ["arch", "dtype", "head_dim", "group", "mask", "length"],
      "entries": {"sm_90/16bit/128/*/*/*": {"forward": [128, 128, 8, 2], ...}, ...}}
 
 A launch is [block_q, block_k, warps, stages]. A star matches everything; the entry with the fewest stars wins.
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 Key = tuple[str, ...]
-MOST_ENTRIES = 40
+MAX_ENTRIES = 40
 
 
 class NoLaunch(LookupError):

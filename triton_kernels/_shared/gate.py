@@ -9,7 +9,7 @@ Row = Mapping[str, Any]
 """Figures of one compiled variant, as `aot.py` writes them."""
 
 KIB = 1024
-MOST_SHARED = {"sm_80": 99 * KIB, "sm_90": 227 * KIB}
+MAX_SHARED = {"sm_80": 99 * KIB, "sm_90": 227 * KIB}
 """Bytes a program may have: an H100's limit, and for sm_80 that of the consumer chips which its launches serve too."""
 REGISTER_FILE = 64 * KIB
 """Registers of a multiprocessor; a program that needs more cannot start."""
@@ -70,14 +70,14 @@ def problems(rows: Mapping[str, Row], allowed: Sequence[Allowed] = ALLOWED) -> l
 
 
 def _problems(name: str, row: Row, allowed: Sequence[Allowed]) -> Iterator[str]:
-    arch = next(arch for arch in MOST_SHARED if f" {arch} " in name)
+    arch = next(arch for arch in MAX_SHARED if f" {arch} " in name)
     if row["wants_wgmma"] and row["wgmma"] == 0:
         yield "no wgmma, so at most half an H100's speed; a program needs 4 warps and 64 rows for it"
-    if row["shared"] > MOST_SHARED[arch]:
-        yield f"{row['shared']} bytes of shared memory of {MOST_SHARED[arch]}; take fewer stages or smaller tiles"
+    if row["shared"] > MAX_SHARED[arch]:
+        yield f"{row['shared']} bytes of shared memory of {MAX_SHARED[arch]}; take fewer stages or smaller tiles"
     if row["registers"] * row["warps"] * WARP > REGISTER_FILE:
         yield f"{row['registers']} registers x {row['warps'] * WARP} threads exceed {REGISTER_FILE}; take fewer warps"
-    stack, in_loops = most_spills(name, allowed)
+    stack, in_loops = max_spills(name, allowed)
     if row["stack"] > stack or row["loop_spills"] > in_loops:
         yield (
             f"{row['stack']} bytes spilled with {row['loop_spills']} accesses in loops, allowed are {stack} with "
@@ -85,7 +85,7 @@ def _problems(name: str, row: Row, allowed: Sequence[Allowed]) -> Iterator[str]:
         )
 
 
-def most_spills(name: str, allowed: Sequence[Allowed] = ALLOWED) -> tuple[int, int]:
+def max_spills(name: str, allowed: Sequence[Allowed] = ALLOWED) -> tuple[int, int]:
     """Bytes, and accesses in loops, that the row of this name may spill."""
     found = [entry for entry in allowed if re.search(entry.pattern, name)]
     return max((e.stack for e in found), default=0), max((e.loop_spills for e in found), default=0)

@@ -11,7 +11,7 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
-def tanh(x):
+def tanh(x) -> tl.tensor:
     """Relative error below 2e-7, without libdevice, which the interpreter lacks.
 
     Near 0 the exponential form cancels; there Cephes' odd polynomial serves (S. Moshier, single/tanhf.c).
@@ -26,19 +26,19 @@ def tanh(x):
 
 
 @triton.jit
-def power(x, NATURAL: tl.constexpr):
+def power(x, NATURAL: tl.constexpr) -> tl.tensor:
     """e^x or 2^x."""
     return tl.exp(x) if NATURAL else tl.exp2(x)
 
 
 @triton.jit
-def logarithm(x, NATURAL: tl.constexpr):
+def logarithm(x, NATURAL: tl.constexpr) -> tl.tensor:
     """The inverse of `power`."""
     return tl.log(x) if NATURAL else tl.log2(x)
 
 
 @triton.jit
-def softmax_step(acc, total, top, x, v_tile, NATURAL: tl.constexpr):
+def softmax_step(acc, total, top, x, v_tile, NATURAL: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """Rescales what was summed to the new maximum of each row, and adds this step's keys."""
     new_top = tl.maximum(top, tl.max(x, 1))
     # The top of a row that has seen nothing is -inf; 0 in its place makes `power` give 0 and not NaN.

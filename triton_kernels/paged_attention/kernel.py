@@ -26,7 +26,7 @@ NO_LIMIT = tl.constexpr(2147483647)
 
 
 @triton.jit
-def first_tile(starts, prefix, group, BLOCK_Q: tl.constexpr):
+def first_tile(starts, prefix, group, BLOCK_Q: tl.constexpr) -> tl.tensor:
     """Tile at which the rows of a prefix begin: at least ceil(rows / BLOCK_Q) before those of the next one.
 
     `starts` alone says it. Each prefix may waste one tile; in return no host has to know how many samples share it.
@@ -35,7 +35,7 @@ def first_tile(starts, prefix, group, BLOCK_Q: tl.constexpr):
 
 
 @triton.jit
-def prefix_of(starts, prefixes, tile, group, BLOCK_Q: tl.constexpr):
+def prefix_of(starts, prefixes, tile, group, BLOCK_Q: tl.constexpr) -> tl.tensor:
     """The prefix whose rows the tile holds, by bisection (the search of vLLM's unified attention, arXiv 2511.11581)."""
     low = tl.minimum(tile, 0)
     high = prefixes + low
@@ -48,7 +48,9 @@ def prefix_of(starts, prefixes, tile, group, BLOCK_Q: tl.constexpr):
 
 
 @triton.jit
-def rows_of(starts, prefixes, row_tiles, group, BLOCK_Q: tl.constexpr, SHARED: tl.constexpr):
+def rows_of(
+    starts, prefixes, row_tiles, group, BLOCK_Q: tl.constexpr, SHARED: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
     """Whose keys this program walks, and for which rows. -> owner, samples[BLOCK_Q], head in group, row exists."""
     tile = tl.program_id(0)
     if SHARED:
@@ -66,17 +68,17 @@ def rows_of(starts, prefixes, row_tiles, group, BLOCK_Q: tl.constexpr, SHARED: t
 
 
 @triton.jit
-def share_of(first, length, least_blocks, BLOCK_K: tl.constexpr):
+def share_of(first, length, min_blocks, BLOCK_K: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
     """Keys [begin, stop) of this program's split; begin is a multiple of BLOCK_K, an empty split has begin >= stop."""
     aligned = tl.minimum(first, length) // BLOCK_K * BLOCK_K
     blocks = tl.cdiv(length - aligned, BLOCK_K)
-    share = tl.maximum(tl.cdiv(blocks, tl.num_programs(2)), least_blocks) * BLOCK_K
+    share = tl.maximum(tl.cdiv(blocks, tl.num_programs(2)), min_blocks) * BLOCK_K
     begin = aligned + tl.program_id(2) * share
     return begin, tl.minimum(begin + share, length)
 
 
 @triton.jit
-def places(table, key, keys, inside, page_shift, ONE_PAGE: tl.constexpr):
+def places(table, key, keys, inside, page_shift, ONE_PAGE: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
     """Page and slot of each key of a step; with ONE_PAGE a step never leaves its page. int64, int32."""
     slots = keys & ((1 << page_shift) - 1)
     if ONE_PAGE:
@@ -87,7 +89,7 @@ def places(table, key, keys, inside, page_shift, ONE_PAGE: tl.constexpr):
 
 
 @triton.jit
-def load_keys(x, page, slots, inside, stride_p, stride_s, D: tl.constexpr, WIDTH: tl.constexpr):
+def load_keys(x, page, slots, inside, stride_p, stride_s, D: tl.constexpr, WIDTH: tl.constexpr) -> tl.tensor:
     """One step's rows of a head; what lies outside reads as 0, whatever the pages hold there. -> [BLOCK_K, WIDTH]"""
     columns = tl.arange(0, WIDTH)
     at = page * stride_p + slots.to(tl.int64)[:, None] * stride_s + columns[None, :]
@@ -95,7 +97,7 @@ def load_keys(x, page, slots, inside, stride_p, stride_s, D: tl.constexpr, WIDTH
 
 
 @triton.jit
-def scores(q_tile, k_tile, scale, softcap, SOFTCAP: tl.constexpr):
+def scores(q_tile, k_tile, scale, softcap, SOFTCAP: tl.constexpr) -> tl.tensor:
     """cap(scale * q . k) in units of log 2."""
     x = tl.dot(q_tile, tl.trans(k_tile), input_precision="ieee")
     if SOFTCAP:
@@ -106,17 +108,17 @@ def scores(q_tile, k_tile, scale, softcap, SOFTCAP: tl.constexpr):
 
 @triton.jit(
     do_not_specialize=[
-        *("batch", "heads", "group", "prefixes", "row_tiles", "page_shift", "least_blocks", "first_split", "window"),
+        *("batch", "heads", "group", "prefixes", "row_tiles", "page_shift", "min_blocks", "first_split", "window"),
         "stride_table",
     ]
 )
 def partial(
     q, k_pages, v_pages, partials, lse, page_table, lengths, own_lengths, starts,
-    batch, heads, group, prefixes, row_tiles, page_shift, least_blocks, first_split, window, scale, softcap,
+    batch, heads, group, prefixes, row_tiles, page_shift, min_blocks, first_split, window, scale, softcap,
     stride_qb, stride_qh, stride_kp, stride_ks, stride_kh, stride_vp, stride_vs, stride_vh, stride_table,
     D: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
     SHARED: tl.constexpr, ONE_PAGE: tl.constexpr, SOFTCAP: tl.constexpr, WHOLE: tl.constexpr,
-):  # fmt: skip
+) -> None:  # fmt: skip
     """The softmax over one split of the keys, for one tile of rows; an empty split has lse = -inf and no o.
 
     page_table and lengths are the prefixes' with SHARED, else the sequences' own; own_lengths are always the latter.
@@ -131,7 +133,7 @@ def partial(
     firsts = tl.where(exists, tl.maximum(ends - window, 0), NO_LIMIT)
     first = tl.min(firsts, 0)
     length = tl.where(first < length, length, 0)
-    begin, stop = share_of(first, length, least_blocks, BLOCK_K)
+    begin, stop = share_of(first, length, min_blocks, BLOCK_K)
     writes = exists & (tl.full([BLOCK_Q], 0, tl.int32) + begin < stop)  # the interpreter cannot mask by a scalar bool
 
     kv_head = tl.program_id(1)
@@ -175,7 +177,7 @@ def partial(
 def merge(
     partials, lse, o, starts, prefix_splits, splits, prefixes,
     D: tl.constexpr, WIDTH: tl.constexpr, BLOCK_S: tl.constexpr, SHARED: tl.constexpr,
-):  # fmt: skip
+) -> None:  # fmt: skip
     """o = the partial softmaxes weighed by their sums, 0 where no split saw a key. The prefixes' splits come first."""
     sample, head = tl.program_id(0), tl.program_id(1)
     row = sample.to(tl.int64) * tl.num_programs(1) + head

@@ -35,11 +35,11 @@ class Sampler:
     """How tokens are drawn. Raises `InvalidArgument` for a value that means nothing."""
 
     temperature: float = 1.0
-    """Divides the logits; 0 takes the likeliest token."""
+    """Divides the logits; 0 takes the most likely token."""
     top_k: int | None = None
-    """Draw from the k likeliest tokens only."""
+    """Draw from the k most likely tokens only."""
     top_p: float | None = None
-    """Draw from the smallest set of likeliest tokens that holds this probability (Holtzman et al. 2020, 1904.09751)."""
+    """Draw from the fewest most likely tokens that hold this probability (Holtzman et al. 2020, arXiv 1904.09751)."""
     forbidden: Sequence[int] = ()
     """Ids that are never drawn."""
     seed: int = 0
@@ -49,7 +49,7 @@ class Sampler:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise InvalidArgument(f"temperature is {self.temperature}; give 0 (the likeliest token) or more")
+            raise InvalidArgument(f"temperature is {self.temperature}; give 0 (the most likely token) or more")
         if self.top_k is not None and self.top_k < 1:
             raise InvalidArgument(f"top_k is {self.top_k}; give at least 1, or None for all tokens")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -69,7 +69,7 @@ class Sampler:
         return Draw(*parts[0]) if len(parts) == 1 else Draw(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _draw(self, logits_MV: Tensor, uniform_M: Tensor | None) -> tuple[Tensor, Tensor]:
-        """By the uniform numbers, or the likeliest tokens."""
+        """By the uniform numbers, or the most likely tokens."""
         if not self._truncates:
             all_MV = self._log_probs(logits_MV)
             ids_M = all_MV.argmax(dim=-1) if uniform_M is None else invert(all_MV, uniform_M)

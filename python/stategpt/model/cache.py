@@ -26,8 +26,8 @@ class KVCache:
         keys: list[Tensor],
         values: list[Tensor],
         lengths_B: Tensor,
-        longest: int,
-        even: bool,
+        max_length: int,
+        equal_lengths: bool,
         joined: list[JoinedWeights],
     ) -> None:
         """Used by `allocate`, `repeat` and `select`; keys and values are [B, G, C, D] for each layer."""
@@ -38,9 +38,9 @@ class KVCache:
         one set of weights and end with the cache."""
         self.lengths_B = lengths_B
         """int64[B]: tokens held of each sequence."""
-        self.longest = longest
+        self.max_length = max_length
         """max(lengths_B), kept on the host."""
-        self.even = even
+        self.equal_lengths = equal_lengths
         """All sequences have the same length: attention needs no mask."""
         self._next: tuple[Tensor, Tensor] | None = None
 
@@ -80,21 +80,21 @@ class KVCache:
         return self.keys[0].shape[2]
 
     def write(self, layer: int, k_BTGD: Tensor, v_BTGD: Tensor) -> tuple[Tensor, Tensor]:
-        """Puts T new tokens behind each sequence; returns all slots in use, [B, G, longest + T, D] each.
+        """Puts T new tokens behind each sequence; returns all slots in use, [B, G, max_length + T, D] each.
 
         Lengths change only in `advance`, once all layers have written.
         Raises `ContextOverflow` when the slots do not suffice.
         """
         T = k_BTGD.shape[1]
-        end = self.longest + T
+        end = self.max_length + T
         if end > self.capacity_tokens:
             raise ContextOverflow(
-                f"{self.longest} cached and {T} new tokens exceed the cache's {self.capacity_tokens}; allocate more"
+                f"{self.max_length} cached and {T} new tokens exceed the cache's {self.capacity_tokens}; allocate more"
             )
         keys, values = self.keys[layer], self.values[layer]
-        if self.even:
-            keys[:, :, self.longest : end] = k_BTGD.transpose(1, 2)
-            values[:, :, self.longest : end] = v_BTGD.transpose(1, 2)
+        if self.equal_lengths:
+            keys[:, :, self.max_length : end] = k_BTGD.transpose(1, 2)
+            values[:, :, self.max_length : end] = v_BTGD.transpose(1, 2)
         else:
             rows_B1, slots_BT = self._places(T)
             keys[rows_B1, :, slots_BT] = k_BTGD.to(keys.dtype)
@@ -113,7 +113,7 @@ class KVCache:
         """Counts `tokens` written tokens as held, or of each sequence the first `valid_B` (the rest was padding)."""
         if valid_B is None:
             self.lengths_B = self.lengths_B + tokens
-            self.longest += tokens
+            self.max_length += tokens
             self._next = None
         else:
             self._set_lengths(self.lengths_B + valid_B)
@@ -128,7 +128,7 @@ class KVCache:
         def picked(slots: Tensor) -> Tensor:
             # Zeros, not whatever was there: a slot that is masked has weight 0, and 0 times NaN is NaN.
             chosen = slots.new_zeros(len(rows), *slots.shape[1:])
-            torch.index_select(slots[:, :, : self.longest], 0, rows, out=chosen[:, :, : self.longest])
+            torch.index_select(slots[:, :, : self.max_length], 0, rows, out=chosen[:, :, : self.max_length])
             return chosen
 
         keys, values = [picked(k) for k in self.keys], [picked(v) for v in self.values]
@@ -147,7 +147,7 @@ class KVCache:
         rows[gaps] = movers
         for slots in (self.keys, self.values):
             for layer, whole in enumerate(slots):
-                whole[gaps, :, : self.longest] = whole[movers, :, : self.longest]
+                whole[gaps, :, : self.max_length] = whole[movers, :, : self.max_length]
                 slots[layer] = whole[:left]
         self._set_lengths(self.lengths_B[rows[:left]])
         return rows[:left]
@@ -155,5 +155,5 @@ class KVCache:
     def _set_lengths(self, lengths_B: Tensor) -> None:
         self.lengths_B = lengths_B
         self._next = None
-        self.longest = int(lengths_B.max()) if lengths_B.numel() else 0
-        self.even = bool((lengths_B == self.longest).all())
+        self.max_length = int(lengths_B.max()) if lengths_B.numel() else 0
+        self.equal_lengths = bool((lengths_B == self.max_length).all())

@@ -28,7 +28,7 @@ from .biased_llama import kept_ids_format
 from .cache import KVCache
 from .checks import check_stream
 from .exported_tokenizer import tokenizer_ids, write_tokenizer
-from .init import initialise
+from .init import initialize
 from .layers import Block, RMSNorm, RotaryAngles
 from .parameter_groups import ParameterGroup, parameter_groups
 from .special_ids import SpecialIds
@@ -36,7 +36,7 @@ from .weights import common_dtype, load_model, save_weights
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer of the shape `config`, freshly initialised from torch's random state.
+    """A decoder-only transformer of the shape `config`, freshly initialized from torch's random state.
 
     Train it with `torch.optim.AdamW(model.parameter_groups(lr=3e-3, weight_decay=0.1))`, not with
     `model.parameters()`: some parameters start at a size that wants a learning rate of their own.
@@ -58,7 +58,7 @@ class GPT(nn.Module):
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
         self.rotary = RotaryAngles(config.head_dim, config.rope_theta)
         if self.device.type != "meta":
-            initialise(self)
+            initialize(self)
 
     @property
     def parameter_count(self) -> int:
@@ -103,9 +103,9 @@ class GPT(nn.Module):
             torch._assert_async((layout.position < self.config.context_tokens).all(), "a sequence exceeds the context")
         else:
             check_stream(tokens_N, layout)
-            if layout.longest_tokens > self.config.context_tokens:
+            if layout.max_sequence_tokens > self.config.context_tokens:
                 raise ContextOverflow(
-                    f"the layout holds a sequence of {layout.longest_tokens} tokens, the context is "
+                    f"the layout holds a sequence of {layout.max_sequence_tokens} tokens, the context is "
                     f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
                 )
         rotary = self.rotary(layout.position)
@@ -152,7 +152,7 @@ class GPT(nn.Module):
         Raises `ContextOverflow` when the cache has no room.
         """
         B, T = tokens_BT.shape
-        seen_B = None if cache.even else cache.lengths_B
+        seen_B = None if cache.equal_lengths else cache.lengths_B
         position_BT = cache.lengths_B[:, None] + torch.arange(T, device=tokens_BT.device)
         rotary = self.rotary(position_BT.view(-1))
         x_NW = self.embed_tokens(tokens_BT.reshape(-1))

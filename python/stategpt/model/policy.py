@@ -84,11 +84,11 @@ class CompletionBatch:
 
 
 def completion_log_probs(
-    model: GPT, batch: CompletionBatch, temperature: float, forbidden: Sequence[int], most_rows: int | None = None
+    model: GPT, batch: CompletionBatch, temperature: float, forbidden: Sequence[int], max_rows: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Log-probability (M) of each sampled token, and the entropy (M, no gradient) of the distribution it came from.
 
-    Logits of at most `most_rows` tokens exist at a time (`ops.logit_rows` by default), also in the backward pass, which
+    Logits of at most `max_rows` tokens exist at a time (`ops.logit_rows` by default), also in the backward pass, which
     computes them again where there are more.
     """
     hidden_MW = model.hidden(batch.tokens_N, batch.layout)[batch.index_M]
@@ -101,7 +101,7 @@ def completion_log_probs(
             entropy_K = -(all_KV.exp() * all_KV.clamp_min(-1e9)).sum(dim=-1)
         return chosen_K, entropy_K
 
-    return by_row_chunks(of_rows, (hidden_MW, batch.ids_M), most_rows or logit_rows(model.config.vocab_size))
+    return by_row_chunks(of_rows, (hidden_MW, batch.ids_M), max_rows or logit_rows(model.config.vocab_size))
 
 
 @torch.inference_mode()

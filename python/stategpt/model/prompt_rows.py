@@ -71,24 +71,24 @@ class PromptRows:
 
 
 def share_prompts(
-    prompts: Sequence[Ids], lengths: Sequence[int], width: int, most_samples: int | None = None
+    prompts: Sequence[Ids], lengths: Sequence[int], width: int, max_samples: int | None = None
 ) -> list[list[range]]:
     """Batches of rows over all samples: those for which a model of `width` computes least.
 
-    Neighbors with equal prompts may share a row. Without `most_samples` it is one batch in the order given; with it,
+    Neighbors with equal prompts may share a row. Without `max_samples` it is one batch in the order given; with it,
     batches of at most so many samples (or one row) and of rows of like length.
     """
     return min(
-        (_batches(prompts, lengths, rows, most_samples) for rows in _arrangements(prompts, most_samples)),
+        (_batches(prompts, lengths, rows, max_samples) for rows in _arrangements(prompts, max_samples)),
         key=lambda batches: sum(_cost(_row_lengths(prompts, lengths, rows), width) for rows in batches),
     )
 
 
-def _arrangements(prompts: Sequence[Ids], most_samples: int | None) -> Iterator[list[range]]:
+def _arrangements(prompts: Sequence[Ids], max_samples: int | None) -> Iterator[list[range]]:
     """A row a sample; then at most 2, 4, 8, ... samples of equal prompt a row."""
     borders = [i for i in range(1, len(prompts)) if not _equal(prompts[i - 1], prompts[i])]
     groups = [range(a, b) for a, b in zip([0, *borders], [*borders, len(prompts)], strict=True)]
-    largest = min(max(map(len, groups)), most_samples or len(prompts))
+    largest = min(max(map(len, groups)), max_samples or len(prompts))
     most = 1
     while True:
         yield [part for group in groups for part in _split(group, most)]
@@ -112,9 +112,9 @@ def _split(samples: range, most: int) -> Iterator[range]:
 
 
 def _batches(
-    prompts: Sequence[Ids], lengths: Sequence[int], rows: list[range], most_samples: int | None
+    prompts: Sequence[Ids], lengths: Sequence[int], rows: list[range], max_samples: int | None
 ) -> list[list[range]]:
-    if most_samples is None:
+    if max_samples is None:
         return [rows]
     row_lengths = _row_lengths(prompts, lengths, rows)
     batches: list[list[range]] = []
@@ -122,7 +122,7 @@ def _batches(
     for row in np.argsort(row_lengths, kind="stable").tolist():
         if len(rows[row]) > room:
             batches.append([])
-            room = max(most_samples, len(rows[row]))
+            room = max(max_samples, len(rows[row]))
         batches[-1].append(rows[row])
         room -= len(rows[row])
     return batches

@@ -15,12 +15,12 @@ from stategpt.kernels.attention import attention_reference, blockwise
 from stategpt.kernels.attention.autograd import attention_op
 from stategpt.kernels.attention.signatures import mask_kind
 
-from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
+from .attention_checks import check_operands, shape_of
 from .attention_choice import Backend, choose
 from .backend import constant_when_traced
 from .layout import TensorLayout
 
-MOST_SDPA_BYTES = 256 * 2**20
+MAX_SDPA_BYTES = 256 * 2**20
 """Memory for all pairs of tokens that torch's attention may take. Layouts that need more go to `blockwise`."""
 
 
@@ -58,7 +58,7 @@ def attention(
         str(q_NHD.dtype).removeprefix("torch."),
         q_NHD.shape[2],
         softcap is not None,
-        _sdpa_bytes(q_NHD, layout, window) <= MOST_SDPA_BYTES,
+        _sdpa_bytes(q_NHD, layout, window) <= MAX_SDPA_BYTES,
     )
     with torch.autocast(q_NHD.device.type, enabled=False):  # its products would be rounded to 16 bits, scores first
         if chosen == "reference":
@@ -214,11 +214,4 @@ def _validate(
         )
     if layout.num_tokens != N:
         raise InvalidArgument(f"the layout describes {layout.num_tokens} tokens, q has {N}; lay out the same stream")
-    check_dtypes("q, k and v", q_NHD, k_NGD, v_NGD)
-    if not q_NHD.device == k_NGD.device == v_NGD.device == layout.device:
-        raise InvalidArgument(
-            f"q, k, v and layout are on {q_NHD.device}, {k_NGD.device}, {v_NGD.device} and {layout.device}; "
-            "move them to one device"
-        )
-    check_last_axes(q=q_NHD, k=k_NGD, v=v_NGD)
-    check_numbers(scale, window, softcap)
+    check_operands({"q": q_NHD, "k": k_NGD, "v": v_NGD}, scale, window, softcap, layout=layout.device)

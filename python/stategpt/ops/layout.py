@@ -60,7 +60,7 @@ class TensorLayout:
         position: int32[N], visible keys before it.
         row_tokens: T; no segment crosses a multiple of it.
         host_4N: int32[4, N], the four vectors in the host's memory.
-        longest_tokens: length of the longest sequence of positions: what the model's context must hold.
+        max_sequence_tokens: length of the longest sequence of positions: what the model's context must hold.
         rows_are_causal: every row is one segment without branches: plain causal attention, no mask needed.
         has_prefix: some token sees a prefix: keys that do not touch its own branch.
         has_blank: some token sees nothing.
@@ -84,7 +84,7 @@ class TensorLayout:
         self.segment_start, self.prefix_end, self.branch_start, self.position = _to_device(
             host_4N, torch.device(device)
         )
-        self.longest_tokens = int(position.max(initial=-1)) + 1
+        self.max_sequence_tokens = int(position.max(initial=-1)) + 1
         """Length of the longest sequence of positions: what the model's context must hold."""
         self.rows_are_causal = bool((branch == row_start).all() and (segment == row_start).all())
         """Every row is one segment without branches: plain causal attention, no mask needed."""

@@ -19,8 +19,8 @@ from stategpt.errors import InvalidArgument
 from stategpt.kernels.paged_attention.binding import paged_attention_op
 from stategpt.shown_fields import documented, short_repr
 
-from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
-from .backend import WIDEST_HEAD, constant_when_traced, triton_obstacle
+from .attention_checks import check_last_axes, check_operands, shape_of
+from .backend import MAX_HEAD_DIM, constant_when_traced, triton_obstacle
 
 PagedBackend = Literal["auto", "reference", "triton"]
 
@@ -146,18 +146,11 @@ def _validate(
         raise InvalidArgument(
             f"q {shape_of(q_BHD)} and k_pages {shape_of(k_PSGD)} do not fit: D must be equal and G must divide H"
         )
-    if D % 8 or not 8 <= D <= WIDEST_HEAD:
-        raise InvalidArgument(f"q has head width {D}; paged_attention takes multiples of 8 up to {WIDEST_HEAD}")
+    if D % 8 or not 8 <= D <= MAX_HEAD_DIM:
+        raise InvalidArgument(f"q has head width {D}; paged_attention takes multiples of 8 up to {MAX_HEAD_DIM}")
     if S < 1 or S & (S - 1):
         raise InvalidArgument(f"k_pages {shape_of(k_PSGD)} has pages of {S} slots; a page holds a power of two")
-    check_dtypes("q, k_pages and v_pages", q_BHD, k_PSGD, v_PSGD)
-    if not q_BHD.device == k_PSGD.device == v_PSGD.device:
-        raise InvalidArgument(
-            f"q, k_pages and v_pages are on {q_BHD.device}, {k_PSGD.device} and {v_PSGD.device}; "
-            "move them to one device"
-        )
-    check_last_axes(q=q_BHD, k_pages=k_PSGD, v_pages=v_PSGD)
-    check_numbers(scale, window, softcap)
+    check_operands({"q": q_BHD, "k_pages": k_PSGD, "v_pages": v_PSGD}, scale, window, softcap)
 
 
 def _validate_table(name: str, table: Tensor, lengths_name: str, lengths: Tensor, rows: int, device: object) -> None:

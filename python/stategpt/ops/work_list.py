@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from stategpt import _native
-
-QUERY_TILE_FIELDS = 10
-KEY_TILE_FIELDS = 5
+from stategpt.kernels._shared.tiles import KEY_TILE_FIELDS, QUERY_TILE_FIELDS
 
 
 @torch.library.custom_op("stategpt::attention_work_list", mutates_args=())

@@ -33,7 +33,7 @@ from stategpt.train.optimizers import build_optimizer, clip_gradients
 from stategpt.train.schedule import learning_rate_at
 
 MAX_SKIPPED_IN_A_ROW = 3
-B = TypeVar("B", contravariant=False)
+BatchT = TypeVar("BatchT")
 
 
 @documented
@@ -49,7 +49,7 @@ class Loss:
     __repr__ = short_repr
 
 
-class Task(Protocol[B]):
+class Task(Protocol[BatchT]):
     """What a stage supplies. Batches are a pure function of the step (and of the weights, when the stage samples)."""
 
     name: str
@@ -57,21 +57,21 @@ class Task(Protocol[B]):
     loss_unit: str
     """Name of the logged loss with its unit, as in `loss_nats_per_token`."""
 
-    def updates(self, step: int) -> Iterable[Sequence[B]]:
+    def updates(self, step: int) -> Iterable[Sequence[BatchT]]:
         """The optimizer updates of one step, each a sequence of micro-batches. Pretraining has one update a step; a
         step that ends the training may have none.
         """
         ...
 
-    def weight(self, batch: B) -> float:
+    def weight(self, batch: BatchT) -> float:
         """Targets, pairs or samples of a micro-batch: its share of the update's denominator."""
         ...
 
-    def tokens(self, batch: B) -> int:
+    def tokens(self, batch: BatchT) -> int:
         """Tokens the model reads for this micro-batch, pads included."""
         ...
 
-    def loss(self, batch: B) -> Loss:
+    def loss(self, batch: BatchT) -> Loss:
         """Forward pass of one micro-batch, called under autocast."""
         ...
 
@@ -120,7 +120,7 @@ Hook = Callable[[int], None]
 """Called with the number of finished steps, before step 0 and after every step: sampling and evaluation live here."""
 
 
-def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
+def fit(task: Task[BatchT], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
     """Trains `model` on `task` until its last step, or until the task ends it, from the newest checkpoint on.
 
     The last step leaves a checkpoint too: called again, `fit` gives the trained model at once. Raises
@@ -172,7 +172,7 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
 
 
 def _step(
-    task: Task[B], model: nn.Module, optimizer: torch.optim.Optimizer, settings: LoopSettings, state: LoopState
+    task: Task[BatchT], model: nn.Module, optimizer: torch.optim.Optimizer, settings: LoopSettings, state: LoopState
 ) -> dict[str, float]:
     """One step: all its updates; returns the logged values, averaged over the updates."""
     learning_rate = learning_rate_at(state.step, task.steps, settings.optim)
@@ -200,7 +200,7 @@ def _step(
 
 
 def _accumulate(
-    task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision
+    task: Task[BatchT], model: nn.Module, micro_batches: Sequence[BatchT], precision: Precision
 ) -> dict[str, Tensor | float]:
     """Adds the gradients of one update; every sum is divided by the weight of the whole update.
 

@@ -50,8 +50,8 @@ class NextTokenTask:
         Large batches x vocabularies are computed in chunks of rows (`ops.row_chunks`).
         """
         hidden_MD = self.model.hidden(batch.tokens_N, batch.layout)[batch.target_index_M]
-        most_rows = logit_rows(self.model.config.vocab_size)
-        return Loss(next_token_loss_by_chunks(self.model.unembed, hidden_MD, batch.targets_M, most_rows))
+        max_rows = logit_rows(self.model.config.vocab_size)
+        return Loss(next_token_loss_by_chunks(self.model.unembed, hidden_MD, batch.targets_M, max_rows))
 
     def step_metrics(self) -> dict[str, float]:
         """None beyond the loss."""

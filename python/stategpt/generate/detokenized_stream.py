@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
 
-class GrowingText:
+class DetokenizedStream:
     """Tokens in, text out: characters once all their bytes are there, nothing at or after a stop string."""
 
     def __init__(self, tok: AnyTokenizer, stops: Sequence[str]) -> None:

@@ -41,15 +41,15 @@ class Overall:
         self.measured.clear()
 
     def left_s(self, step_left_s: float = math.nan) -> float:
-        """Seconds that the rest of the run may take; `step_left_s` is what the step at work says of itself."""
+        """Seconds that the rest of the run may take; `step_left_s` is the current step's own estimate."""
         expected = sum(self.planned_s[step] for step in self.measured)
         pace = sum(self.measured.values()) / expected if expected else 1.0
         current_s = self.planned_s[self.step] * pace if math.isnan(step_left_s) else step_left_s
         return current_s + pace * math.fsum(self.planned_s[self.step + 1 :])
 
     def line(self, step_left_s: float = math.nan) -> str:
-        """As in "step 4 of 7, about 3 min 04 s left in all"; empty where no run is under way."""
+        """As in "step 4 of 7, about 3 min 04 s left in total"; empty where no run is under way."""
         if not self.planned_s:
             return ""
         left = duration(self.left_s(step_left_s))
-        return f"step {self.step + 1} of {len(self.planned_s)}, about {left} left in all"
+        return f"step {self.step + 1} of {len(self.planned_s)}, about {left} left in total"

@@ -33,7 +33,7 @@ _TITLE_WIDTH, _SHORTEST_TITLE, _BAR_WIDTH = 22, 10, 20
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
     """Shows how far `total` units of `unit` have come; yields the function to call with the count so far.
 
-    Work within work (an evaluation during training) is part of the outer work and shows nothing of its own.
+    Work within work (an evaluation during training) is part of the outer work and shows no bar.
     """
     if _OUTER:
         yield _say_nothing

@@ -222,5 +222,5 @@ def test_an_absent_head_dim_is_the_familys(tmp_path):
         path = tmp_path / family / "config.json"
         path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "head_dim"}))
         assert transformers.AutoConfig.from_pretrained(tmp_path / family).head_dim == width
-        with pytest.raises(CorruptArtifact, match=rf"asks for \[{6 * width}, 48\]"):
+        with pytest.raises(CorruptArtifact, match=rf"says \[{6 * width}, 48\]"):
             GPT.from_pretrained(tmp_path / family)

@@ -30,7 +30,7 @@ class Allowed:
 
 
 ALLOWED = (
-    Allowed("", 64, 0, "outside loops: written and read once a program, beside the hundreds of steps of its loops"),
+    Allowed("", 64, 0, "outside loops: written and read once a program, compared with hundreds of steps of its loops"),
     Allowed(
         r"sm_90 (bf|fp)16 backward_kv 128/\S* plain",
         *(24, 15),
@@ -50,7 +50,7 @@ ALLOWED = (
     Allowed(
         r"sm_90 bf16 backward_kv 256/\S* .*one-pass",
         *(632, 258),
-        "the same beside the product for dq, which smaller tiles make without wgmma; two passes are the default",
+        "the same next to the product for dq, which smaller tiles make without wgmma; two passes are the default",
     ),
     Allowed(
         r"sm_90 bf16 backward_q 256/\*/softcap/", 32, 21, "Triton 3.6 alone; smaller tiles read keys twice as often"
@@ -58,9 +58,7 @@ ALLOWED = (
     Allowed(
         r"fp32 backward_q 256/", 200, 142, "16 x 16 is the smallest tile there is; float32 products take no others"
     ),
-    Allowed(
-        r"sm_90 fp32 forward (80|96)/", 96, 75, "Triton 3.6 alone; beside them a thread makes 1,024 products a step"
-    ),
+    Allowed(r"sm_90 fp32 forward (80|96)/", 96, 75, "Triton 3.6 alone; a thread makes 1,024 products a step besides"),
 )
 
 

@@ -37,7 +37,7 @@ TOLERANCES = (
 
 @torch.no_grad()
 def relative_error(result: Tensor, truth: Tensor, otherwise: Tensor | None = None) -> float:
-    """|result - truth| / |truth|; of a truth that vanishes beside `otherwise`, relative to that."""
+    """|result - truth| / |truth|; of a truth that is negligible next to `otherwise`, relative to that."""
     size = truth.double().norm()
     if otherwise is not None and size < 1e-6 * otherwise.double().norm():
         size = otherwise.double().norm()
@@ -136,7 +136,7 @@ CASES = (
     Case("off_tile", "one token past, one short of and exactly a tile of 64", [[(65, ()), (63, ()), (64, ())]], 192),
     Case("long", "several full steps in both passes", [[(300, ())]], 300, heads=2, kv_heads=1),
     Case("branch_of_one", "branches of a single token, a prefix of one", [[(1, (1, 1, 1)), (70, (1, 1))]], 80),
-    Case("prefix_off_tile", "full and masked steps before and behind the prefix", [[(130, (70, 3, 90))]], 300),
+    Case("prefix_off_tile", "full and masked steps before and after the prefix", [[(130, (70, 3, 90))]], 300),
     Case("blank", "tokens that see nothing give 0 and take no gradient", [[(7, ()), (5, ())], []], 16, blank=True),
     Case("only_blank", "nobody sees anything: zeros, never 0 / 0", [[], []], 5, blank=True),
     Case("window", "shorter and longer than the documents", [[(40, ()), (9, ()), (10, ())]], 64, window=9),

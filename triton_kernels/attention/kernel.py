@@ -1,4 +1,4 @@
-"""Fused attention over a layout: the forward pass, and a backward pass that is deterministic unless told otherwise.
+"""Fused attention over a layout: the forward pass, and a backward pass that is deterministic by default.
 
     o[t] = sum_j p[t, j] v[j],  p[t, :] = softmax over the keys t sees of  cap(scale * q[t] . k[j])
 
@@ -12,12 +12,12 @@ the keys, and the backward pass makes the probabilities again from `lse`, in uni
     backward_kv    one program a key tile and key-value head dk, dv over the query heads of the group; with ONE_PASS
                    also dq by float32 atomics: five products a step where the two passes have seven, in no fixed order
 
-Which keys a query tile walks (and which queries a key tile) says the work list, longest tile first. A step is full,
+The work list gives the keys of each query tile (and the queries of each key tile), longest tile first. A step is full,
 every query of the tile sees every key of it and no mask is applied, or masked. A softmax can be taken in any order: so
-each kernel walks its full steps in one loop, then its masked ones in a second, whichever range of keys they are in.
+each kernel takes its full steps in one loop, then its masked ones in a second, whichever range of keys they are in.
 
 Legend: N tokens, H query heads, G key-value heads, group = H / G. Tensors are [N, heads, D], the last axis contiguous;
-D <= WIDTH, a power of two, and what lies between reads as 0. lse and delta are float32 [H, N] with their own stride.
+D <= WIDTH, a power of two, and columns from D on read as 0. lse and delta are float32 [H, N] with their own stride.
 With DESCRIPTORS tensors come as TMA descriptors of [N, heads * D] (D = WIDTH, heads adjacent), else as pointers.
 """
 
@@ -48,7 +48,7 @@ def load_rows(
     x, first, head, tokens, stride_n, stride_h,
     D: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, DESCRIPTORS: tl.constexpr,
 ) -> tl.tensor:  # fmt: skip
-    """Rows [first, first + ROWS) of one head; what lies outside [N, D] is 0. -> [ROWS, WIDTH]"""
+    """Rows [first, first + ROWS) of one head; entries outside [N, D] are 0. -> [ROWS, WIDTH]"""
     if DESCRIPTORS:
         return x.load([first, head * WIDTH])
     else:
@@ -327,7 +327,7 @@ def backward_kv(
     D: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
     PREFIX: tl.constexpr, SOFTCAP: tl.constexpr, DESCRIPTORS: tl.constexpr, ONE_PASS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """dk and dv. Scores lie transposed, [BLOCK_K, BLOCK_Q]; the heads of a group follow one another in one loop.
+    """dk and dv. Scores are transposed, [BLOCK_K, BLOCK_Q]; the heads of a group follow one another in one loop.
 
     Queries past N need no mask: they read as q = do = 0 with lse = delta = 0, which adds nothing.
     """

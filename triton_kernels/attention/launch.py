@@ -241,7 +241,7 @@ class _Call:
     def bounds(self) -> list[Tensor]:
         """near_start, far_start and far_end, copied where they do not start on 16 bytes.
 
-        Descriptors need that, and by address Triton compiles a kernel of its own for those that do not.
+        Descriptors need that, and by address Triton compiles another kernel for those that do not.
         """
         return [x_N if x_N.data_ptr() % 16 == 0 else x_N.clone() for x_N in self.operands.bounds]
 

@@ -1,4 +1,4 @@
-"""How every shipped launch calls its kernel: what the launcher passes, and what a compiler without a GPU is told.
+"""How every shipped launch calls its kernel: what the launcher passes, and what a compiler without a GPU gets.
 
 The launcher takes its constants from here, so that what the gate compiles is what runs. Standard library only.
 """
@@ -23,7 +23,7 @@ TILES = {"forward": ("query_tiles",), "backward_q": ("query_tiles",), "backward_
 BOUNDS = ("near_starts", "far_starts", "far_ends")
 MASK_KINDS = ("causal", "window", "prefix", "softcap")
 TABLED_WIDTHS = (64, 80, 96, 128, 256)
-"""Head widths that have launches of their own."""
+"""Values of head_dim with entries in the table of launches."""
 HALF_WIDTH = 128
 """float16 differs from bfloat16 in the kind of the products alone: one head width shows that it compiles."""
 
@@ -39,7 +39,7 @@ class Use:
     def label(self) -> str:
         """As in `prefix softcap`."""
         words = {"prefix": self.prefix, "softcap": self.softcap, "one-pass": self.one_pass}
-        return " ".join(word for word, said in words.items() if said) or "plain"
+        return " ".join(word for word, used in words.items() if used) or "plain"
 
 
 def width(head_dim: int) -> int:
@@ -83,7 +83,7 @@ def constants(
 def mask_kind(*, prefix: bool, window: bool, softcap: bool) -> str:
     """The field `mask` of a key: what costs a kernel most registers comes first."""
     kinds = {"softcap": softcap, "prefix": prefix, "window": window}
-    return next((kind for kind, said in kinds.items() if said), "causal")
+    return next((kind for kind, used in kinds.items() if used), "causal")
 
 
 def variants(table: Table | None = None) -> Iterator[Variant]:
@@ -113,7 +113,7 @@ def _uses(kernel: str, fields: dict[str, str], table: Table) -> Iterator[Use]:
     for one_pass in passes:
         if own & {"causal", "window"}:
             yield Use(one_pass=one_pass)
-        if "prefix" in own and fields["dtype"] == "16bit":  # float32 compiles longest: the last use stands for it
+        if "prefix" in own and fields["dtype"] == "16bit":  # float32 compiles longest: the last use represents it
             yield Use(prefix=True, one_pass=one_pass)
         if "softcap" in own and fields["dtype"] == "16bit":
             yield Use(softcap=True, one_pass=one_pass)

@@ -114,7 +114,7 @@ CASES = (
     Case("nothing", "nobody sees anything: zeros, never 0 / 0", (0, 0)),
     Case("off_tile", "lengths around the key block of 64", (63, 64, 65, 130)),
     Case("page_of_1", "a page for each key: every key looks its page up", (1, 37, 70), page_slots=1),
-    Case("page_of_64", "a step's keys lie in one page", (64, 65, 127), page_slots=64),
+    Case("page_of_64", "all keys of a step are in one page", (64, 65, 127), page_slots=64),
     Case("page_of_128", "a page holds several steps", (128, 200, 5), page_slots=128),
     Case("multi_head", "group 1: one row of sixteen is real", (20, 33), heads=2, kv_heads=2),
     Case("odd_group", "three query heads a group: no power of two", (20, 33), heads=6),
@@ -131,7 +131,7 @@ CASES = (
     Case("softcap", "scores far above and around the cap", (20, 70), softcap=3.0, logits=6.0),
     Case(
         "prefix",
-        "groups of 3, 1 and 2 samples, one of them without keys of its own",
+        "groups of 3, 1 and 2 samples, one of them without own keys",
         (5, 17, 1, 30, 0, 70),
         prefix_lengths=(70, 16, 33),
         starts=(0, 3, 4, 6),
@@ -153,7 +153,7 @@ CASES = (
     ),
     Case(
         "prefix_window",
-        "the window ends in the prefix for some samples, behind it for others",
+        "the window ends in the prefix for some samples, after it for others",
         (5, 39, 40, 41, 0),
         prefix_lengths=(90, 3),
         starts=(0, 4, 5),

@@ -1,4 +1,4 @@
-"""Attention of one new token a sequence over keys and values that lie in pages: partial softmaxes, then their merge.
+"""Attention of one new token a sequence over keys and values in pages: partial softmaxes, then their merge.
 
     o[b] = sum_j p[j] v[j],  p = softmax over the keys that sequence b sees of  cap(scale * q[b] . k[j])
 
@@ -14,7 +14,7 @@ CUDA graph stays valid while sequences grow; programs without keys leave at once
 
 Legend: B sequences, H query heads, G key-value heads, group = H / G, P pages of S slots (S = 1 << page_shift), F shared
 prefixes. q, o are [B, H, D]; pages [P, S, G, D], last axis contiguous; partials [splits, B, H, D] and lse (base 2)
-[splits, B, H] are contiguous float32. D <= WIDTH, a power of two, and what lies between reads as 0.
+[splits, B, H] are contiguous float32. D <= WIDTH, a power of two, and columns from D on read as 0.
 """
 
 import triton
@@ -51,7 +51,7 @@ def prefix_of(starts, prefixes, tile, group, BLOCK_Q: tl.constexpr) -> tl.tensor
 def rows_of(
     starts, prefixes, row_tiles, group, BLOCK_Q: tl.constexpr, SHARED: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
-    """Whose keys this program walks, and for which rows. -> owner, samples[BLOCK_Q], head in group, row exists."""
+    """Whose keys this program reads, and for which rows. -> owner, samples[BLOCK_Q], head in group, row exists."""
     tile = tl.program_id(0)
     if SHARED:
         owner = prefix_of(starts, prefixes, tile, group, BLOCK_Q)
@@ -90,7 +90,7 @@ def places(table, key, keys, inside, page_shift, ONE_PAGE: tl.constexpr) -> tupl
 
 @triton.jit
 def load_keys(x, page, slots, inside, stride_p, stride_s, D: tl.constexpr, WIDTH: tl.constexpr) -> tl.tensor:
-    """One step's rows of a head; what lies outside reads as 0, whatever the pages hold there. -> [BLOCK_K, WIDTH]"""
+    """One step's rows of a head; entries outside read as 0, whatever the pages hold there. -> [BLOCK_K, WIDTH]"""
     columns = tl.arange(0, WIDTH)
     at = page * stride_p + slots.to(tl.int64)[:, None] * stride_s + columns[None, :]
     return tl.load(x + at, mask=inside[:, None] & (columns < D)[None, :], other=0.0)
@@ -122,7 +122,7 @@ def partial(
     """The softmax over one split of the keys, for one tile of rows; an empty split has lse = -inf and no o.
 
     page_table and lengths are the prefixes' with SHARED, else the sequences' own; own_lengths are always the latter.
-    With WHOLE there is one split in all: `partials` is o itself, and nothing seen is written as 0.
+    With WHOLE there is a single split: `partials` is o itself, and nothing seen is written as 0.
     """
     owner, samples, heads_in, exists = rows_of(starts, prefixes, row_tiles, group, BLOCK_Q, SHARED)
     length = tl.load(lengths + owner)

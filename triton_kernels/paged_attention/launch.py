@@ -1,4 +1,4 @@
-"""Launches the kernels: works out grids and workspaces from shapes, never from what lies on the device.
+"""Launches the kernels: computes grids and workspaces from shapes, never from values on the device.
 
 Legend: B sequences, H query heads, G key-value heads, D head width, P pages of S slots, M pages a row of the table.
 """

@@ -28,7 +28,7 @@ def divide(programs: int, rows: int, capacity_keys: int, block_k: int, multiproc
     """Splits for `programs` (tiles of rows x key-value heads) of `rows` rows each, over at most `capacity_keys` keys.
 
     The count is what fills the device, or more where shares would be longer than MAX_SHARE_KEYS, and never so much
-    that a share of the capacity falls below the floor of KEYS_PER_ROW.
+    that a share of the capacity falls below the minimum of KEYS_PER_ROW.
     """
     fill = _ceil(PROGRAMS_PER_MULTIPROCESSOR * multiprocessors, max(programs, 1))
     balance = _ceil(capacity_keys, MAX_SHARE_KEYS)

@@ -33,7 +33,7 @@ class Use:
     shared: bool
     """Rows are those of all samples of a prefix."""
     one_page: bool
-    """A step's keys lie in one page; otherwise each key looks its page up."""
+    """All keys of a step are in one page; otherwise each key looks its page up."""
     softcap: bool
     """Scores are bent."""
     filled: bool

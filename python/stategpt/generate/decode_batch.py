@@ -1,4 +1,4 @@
-"""One batch on its way: rows that are prefilled together, drawn for step by step, and leave when they are finished.
+"""One decoding batch: rows that are prefilled together, sampled step by step, and removed when they are finished.
 
 Legend: M rows still running, P different prompts among them, T tokens of the longest prompt, W width.
 """
@@ -24,7 +24,7 @@ Reason = Literal["end", "stop", "length"]
 
 
 class Item(NamedTuple):
-    """One completion to make. In sorted order prompts of like length, then samples of one prompt, stand together."""
+    """One completion to make. Sorted, prompts of similar length come together, and so do the samples of a prompt."""
 
     prompt_tokens: int
     """Length of the prompt."""

@@ -1,4 +1,4 @@
-"""A completion's text while it grows."""
+"""The text of a completion while it is sampled."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The engine: prompts in, sampled completions out, over a key-value cache.
 
-A prompt is computed once and its cache copied for each of its samples; prompts of like length share a batch; finished
-rows leave it. A sample depends on (seed, stream, sample) and the weights, not on what else is in its batch: in float32
-two batches differ by 1e-6 in a probability, so about one token in a million falls on the other side of a border.
+A prompt is computed once and its cache is copied for each of its samples. Prompts of similar length share a batch;
+finished rows are removed from it. A sample depends on (seed, stream, sample) and the weights, not on the rest of its
+batch: in float32 two batches differ by 1e-6 in a probability, so about one token in a million differs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.uint32]
 Progress = Callable[[int, int], None]
-"""Called with (completions done, completions in all)."""
+"""Called with (completions done, total number of completions)."""
 
 
 @documented
@@ -122,13 +122,13 @@ class Engine:
             seed: with stream, sample and position it decides every draw.
             stop: strings that end a completion; its text leaves them out.
             max_tokens: most tokens of a completion; the context may be full before.
-            forbidden: ids never drawn; None stands for every control token but those that end a text.
+            forbidden: ids never drawn; None = every control token except those that end a text.
             first_stream: number of the first prompt's random stream (the others follow it), or one number per
                 prompt.
             progress: called as completions finish.
 
         Raises:
-            ContextOverflow: a prompt leaves no room for a token.
+            ContextOverflow: a prompt fills the context, so no token can follow.
             InvalidArgument: one string where several are meant, a prompt that is empty or neither text nor ids, or a
                 setting of the wrong type or out of its range.
             UnknownToken: a prompt id outside the vocabulary.

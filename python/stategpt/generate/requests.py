@@ -1,4 +1,4 @@
-"""What a caller asks of the engine, checked before anything is computed."""
+"""Checks of the engine's arguments, before anything is computed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def prompt_ids(
 
     Raises:
         InvalidArgument: neither a string nor a vector of whole numbers, or empty.
-        ContextOverflow: it leaves no room for a token.
+        ContextOverflow: it fills the context, so no token can follow.
         UnknownToken: an id outside the vocabulary.
     """
     ids: NDArray[np.integer[Any]]
@@ -89,7 +89,7 @@ def prompt_ids(
         raise InvalidArgument(f"prompt {index} has no tokens; begin with end of text ({end_of_text})")
     if ids.size >= context_tokens:
         raise ContextOverflow(
-            f"prompt {index} has {ids.size} tokens, the context {context_tokens}: no room for an answer. "
+            f"prompt {index} has {ids.size} tokens, the context {context_tokens}: no token can follow. "
             "Shorten the prompt or use a model with a longer context."
         )
     outside = ids[(ids < 0) | (ids >= vocab_size)]

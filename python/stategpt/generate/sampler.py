@@ -26,7 +26,7 @@ _CACHED_NUMBERS = 1 << 20
 """Logits that a CPU draws from at a time: temporaries in float64 then stay in its cache, and do not grow with M x V."""
 
 _BLOCKWISE_NUMBERS, _BLOCK = 1 << 16, 128
-"""Probabilities from which on they are summed by blocks of neighboring tokens before one is looked for."""
+"""With at least this many probabilities, sums of blocks of neighboring tokens are searched first."""
 
 
 @documented
@@ -118,7 +118,7 @@ class Draw:
 def invert(log_probs_MV: Tensor, uniform_M: Tensor) -> Tensor:
     """The first token whose cumulated probability exceeds the row's uniform number. -> int64[M].
 
-    Summed in float64, where V roundings move a border by less than 1e-12.
+    Summed in float64, where V roundings move a boundary by less than 1e-12.
     """
     probability_MV = log_probs_MV.exp()
     if probability_MV.numel() < _BLOCKWISE_NUMBERS:

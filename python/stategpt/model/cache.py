@@ -1,4 +1,4 @@
-"""The key-value cache: what decoding keeps of the tokens it has already seen.
+"""The key-value cache: keys and values of the tokens that decoding has processed.
 
 Legend: B sequences, C slots of capacity, G key-value heads, D head width, T new tokens a sequence.
 """
@@ -15,7 +15,7 @@ from .joined import JoinedWeights
 
 
 class KVCache:
-    """Keys and values of B sequences, each of its own length, in slots allocated once.
+    """Keys and values of B sequences of different lengths, in slots allocated once.
 
     Slot j of a sequence holds its token j. Slots at or beyond its length are never seen, so a batch of unlike
     prompts is padded on the right, and what the padding wrote is overwritten by the tokens that follow.
@@ -59,7 +59,7 @@ class KVCache:
         """
         if capacity_tokens > config.context_tokens:
             raise ContextOverflow(
-                f"a cache of {capacity_tokens} tokens exceeds the context of {config.context_tokens}; ask for fewer"
+                f"a cache of {capacity_tokens} tokens exceeds the context of {config.context_tokens}; allocate fewer"
             )
         shape = (batch, config.kv_heads, capacity_tokens, config.head_dim)
 
@@ -80,7 +80,7 @@ class KVCache:
         return self.keys[0].shape[2]
 
     def write(self, layer: int, k_BTGD: Tensor, v_BTGD: Tensor) -> tuple[Tensor, Tensor]:
-        """Puts T new tokens behind each sequence; returns all slots in use, [B, G, max_length + T, D] each.
+        """Appends T tokens to each sequence; returns all slots in use, [B, G, max_length + T, D] each.
 
         Lengths change only in `advance`, once all layers have written.
         Raises `ContextOverflow` when the slots do not suffice.

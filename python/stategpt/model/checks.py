@@ -1,4 +1,4 @@
-"""What the models ask of a stream of tokens, said before torch fails somewhere inside."""
+"""Checks of a token stream and its layout, so that the error names them and not an operation inside torch."""
 
 from __future__ import annotations
 

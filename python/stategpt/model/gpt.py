@@ -2,7 +2,7 @@
 
 * RMSNorm before attention, MLP and prediction; no biases
 * grouped-query attention over a layout (packed documents, shared prefixes), norms on queries and keys, rotary positions
-* SwiGLU MLP; tied or untied embeddings; logits only where they are asked for
+* SwiGLU MLP; tied or untied embeddings; logits only for the selected tokens
 
 Legend: N tokens of a flat stream, M of them to predict from, B sequences of T tokens, W width, V vocabulary.
 """
@@ -39,7 +39,7 @@ class GPT(nn.Module):
     """A decoder-only transformer of the shape `config`, freshly initialized from torch's random state.
 
     Train it with `torch.optim.AdamW(model.parameter_groups(lr=3e-3, weight_decay=0.1))`, not with
-    `model.parameters()`: some parameters start at a size that wants a learning rate of their own.
+    `model.parameters()`: some parameters start at a size that needs a scaled learning rate.
 
     On the meta device (`with torch.device("meta")`) nothing is drawn. `special_ids` are written into its folder.
     Raises `ConfigError` when no file format has the config's switches.
@@ -71,7 +71,7 @@ class GPT(nn.Module):
         return next(self.parameters()).device
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
-        """What an optimizer of `torch.optim` takes in place of `parameters()`. -> groups of params, lr, weight_decay.
+        """Parameter groups for an optimizer of `torch.optim`, instead of `parameters()`. -> params, lr, weight_decay.
 
         Args:
             lr: learning rate of most parameters; a group's own is this times its `scale` (`learning_rate_scales`).
@@ -121,7 +121,7 @@ class GPT(nn.Module):
             return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
         except IndexError:  # which names neither the id nor the vocabulary
             wrong = tokens_N[(tokens_N < 0) | (tokens_N >= self.config.vocab_size)]
-            if not wrong.numel():  # a module of somebody else's, with limits of its own
+            if not wrong.numel():  # a replaced module with other limits
                 raise
             raise UnknownToken(
                 f"the stream holds id {int(wrong[0])}, the model knows ids of 0 .. {self.config.vocab_size - 1}; "
@@ -149,7 +149,7 @@ class GPT(nn.Module):
 
         With `valid_B` (int64) only the first `valid_B[b]` tokens of sequence b are real and the rest is padding on the
         right: its hidden states mean nothing and the cache forgets it.
-        Raises `ContextOverflow` when the cache has no room.
+        Raises `ContextOverflow` when the cache is full.
         """
         B, T = tokens_BT.shape
         seen_B = None if cache.equal_lengths else cache.lengths_B
@@ -197,7 +197,7 @@ class GPT(nn.Module):
         With `tok` also tokenizer.json, tokenizer_config.json and chat_template.jinja, and in a format in which
         `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`).
         The weights keep their number format. With `manifest` the folder is about to be published: its weights can
-        then be loaded only beside their manifest.json.
+        then be loaded only together with their manifest.json.
 
         Raises:
             InvalidArgument: parameters that are not a GPT's (adapters that were not merged), a format other than

@@ -75,7 +75,7 @@ _SHAPE: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Description:
-    """What config.json and generation_config.json say of a model."""
+    """The contents of config.json and generation_config.json."""
 
     config: GPTConfig
     family: Family
@@ -179,7 +179,7 @@ def _json_bytes(value: Mapping[str, Json]) -> bytes:
 
 
 def read_config(folder: Path, head: str = "ForCausalLM") -> Description:
-    """What the folder says of its model; a published folder (manifest.json) is verified first.
+    """Reads the description of the model in `folder`; a published folder (manifest.json) is verified first.
 
     Raises:
         CorruptArtifact: no config.json, or one that is not JSON, lacks a size or has a value of another type or range.
@@ -252,7 +252,7 @@ def _require_ours(path: Path, found: Mapping[str, Any], family: Family) -> None:
 
 def _shape(found: Mapping[str, Any], family: Family) -> GPTConfig:
     heads = found["num_attention_heads"]
-    # transformers' order: rope_scaling, if it says anything, stands for rope_parameters; the key beside them is last.
+    # transformers' order: rope_scaling, if it is not empty, replaces rope_parameters; the plain key comes last.
     rope = found["rope_scaling"] or found["rope_parameters"]
     return GPTConfig(
         vocab_size=found["vocab_size"],

@@ -1,4 +1,4 @@
-"""Which parameters decay, and which take a learning rate of their own: what an optimizer must know about a model.
+"""Parameter groups of a model: which parameters decay, and which have a scaled learning rate.
 
 Decoupled weight decay as in AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
 """
@@ -15,16 +15,16 @@ class ParameterGroup(TypedDict):
 
     params: list[nn.Parameter]
     lr: float
-    """The rate asked for, times `scale`. A scheduler of `torch.optim` changes all groups in proportion."""
+    """The given learning rate times `scale`. A scheduler of `torch.optim` changes all groups in proportion."""
     weight_decay: float
-    """The decay asked for, divided by `scale`: AdamW multiplies it by the group's rate."""
+    """The given decay divided by `scale`, since optimizers multiply it by the group's rate."""
     scale: float
     """For a loop that sets the rates itself: `group["lr"] = rate * group["scale"]`."""
 
 
 @runtime_checkable
 class Scaled(Protocol):
-    """A module some of whose parameters want a learning rate of their own."""
+    """A module with parameters whose learning rate is scaled."""
 
     def learning_rate_scales(self) -> dict[str, float]:
         """Factor on the learning rate by parameter name, for those whose factor is not 1."""

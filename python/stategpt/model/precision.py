@@ -1,4 +1,4 @@
-"""Which number format matrix products run in."""
+"""Number format of matrix products: resolves `precision` settings to autocast contexts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def autocast(precision: Precision, device: torch.device | str) -> torch.autocast
 
 
 def fastest(device_type: str) -> Literal["bfloat16", "float32"]:
-    """What "auto" stands for on "cpu" or "cuda"."""
+    """Resolves "auto" on "cpu" or "cuda"."""
     if device_type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if device_type == "cpu" and multiplies_bfloat16_faster(_cpu_description()) else "float32"

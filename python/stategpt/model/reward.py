@@ -53,7 +53,7 @@ class RewardModel(nn.Module):
         return self.gpt.device
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
-        """What an optimizer takes in place of `parameters()`; see `GPT.parameter_groups`."""
+        """Parameter groups for an optimizer, instead of `parameters()`; see `GPT.parameter_groups`."""
         return parameter_groups(self, lr, weight_decay)
 
     def learning_rate_scales(self) -> dict[str, float]:

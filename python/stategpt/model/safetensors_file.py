@@ -157,7 +157,7 @@ class SafetensorsFile:
         )
 
     def _check_places(self, data_bytes: int) -> None:
-        """The tensors fill the data, one behind the other, and each has the bytes of its shape."""
+        """Checks that the tensors fill the data one after another, and that each has the bytes of its shape."""
         at = 0
         for name, stored in sorted(self.tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
             width, took = _ELEMENT_BYTES.get(stored.dtype), stored.end - stored.begin

@@ -1,4 +1,4 @@
-"""Which ids begin, end and pad the texts of a model, as its folder says."""
+"""The ids that begin, end and pad the texts of a model, read from its folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stategpt.json_reader import OneOf as Either
 from stategpt.shown_fields import documented
 
 _ID = Integer(-1, 2**31 - 1)
-"""-1 stands for "none" in folders of the first Llama."""
+"""-1 means "none" in folders of the first Llama."""
 
 ID_FIELDS = {
     "bos_token_id": Optional(_ID),

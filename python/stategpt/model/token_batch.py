@@ -122,7 +122,7 @@ def pad_sequences(sequences: Sequence[NDArray[np.integer]], pad: int, multiple: 
 
 
 Work = Callable[[int, int], float]
-"""What a model has to do for so many tokens in rows of so many: any unit, only compared."""
+"""(tokens, row width) -> cost of computing them, in any unit: costs are only compared."""
 
 _ROW_WIDTHS = (4, 5, 6, 7, 8)
 """Row widths that are tried, in quarters of the longest sequence: wider rows leave less over, attention costs more."""
@@ -131,7 +131,7 @@ _ROW_WIDTHS = (4, 5, 6, 7, 8)
 def pack_rows(lengths: Sequence[int], work: Work, multiple: int = 8) -> tuple[list[list[int]], int]:
     """Sequences laid end to end in rows of one width: (the sequences of each row by index, the width).
 
-    Each sequence stands in one row. The width is that of the least `work(tokens, width)`, padding included, among the
+    No sequence is split. The width is the one with the least `work(tokens, width)`, padding included, among the
     longest sequence's length, twice that and three between them, each rounded up to `multiple`.
     """
     longest = max(lengths)
@@ -141,7 +141,7 @@ def pack_rows(lengths: Sequence[int], work: Work, multiple: int = 8) -> tuple[li
 
 
 def best_fit(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
-    """Indices of the sequences in each row of at most `row_tokens`: longest first, each where the least room is left.
+    """Indices of the sequences in each row of at most `row_tokens`: longest first, each in the fullest row it fits in.
 
     Best-fit decreasing, as `data.pack` does for shards; ties go to the earlier sequence and the earlier row.
     """

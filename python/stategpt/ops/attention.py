@@ -1,4 +1,4 @@
-"""Front door of attention: validates, chooses an implementation, says once which, and runs it.
+"""Attention over a layout: validates, chooses an implementation, logs the choice once, and runs it.
 
 Legend: N = R x T tokens, H query heads, G key-value heads, D head width; B sequences in a cache of L slots.
 """
@@ -38,7 +38,7 @@ def attention(
 ) -> Tensor:
     """o[t] = softmax(cap(scale * q[t] . k)) . v over the keys that `layout` shows to token t. -> o_NHD in q's dtype.
 
-    `scale` is 1 / sqrt(D) unless given. With `window` a token sees only the last so many of its keys, itself included.
+    `scale` is 1 / sqrt(D) unless given. With `window` a token sees only its last `window` keys, itself included.
     cap(x) = softcap * tanh(x / softcap), or x without `softcap`. A token that sees nothing gives 0. Query head h reads
     key-value head h // (H / G). Without `deterministic` the gradient of q may be summed in any order, which is faster,
     unless `torch.use_deterministic_algorithms` is on. Autocast changes nothing: cast before.
@@ -159,7 +159,7 @@ def _fused(
 
 
 Plan = tuple[Tensor, Tensor, Tensor, list[int]]
-"""The work lists of the three walks, and the numbers of the launches."""
+"""The work lists of the three kernels, and the numbers of the launches."""
 
 
 def _kernel_plan(q_NHD: Tensor, group: int, layout: TensorLayout, window: int | None, softcap: float | None) -> Plan:

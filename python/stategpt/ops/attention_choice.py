@@ -38,8 +38,8 @@ def _decide(
         obstacle = _obstacle(backend, device, dtype, head_dim, softcap)
         if obstacle is not None:
             raise InvalidArgument(f"attention backend {backend!r} cannot run: {obstacle}; leave it at 'auto'")
-        return backend, "asked for"
-    why_not: str | None = "no NVIDIA GPU"  # not asked further: elsewhere only Triton's interpreter runs, for tests
+        return backend, "requested"
+    why_not: str | None = "no NVIDIA GPU"  # elsewhere only Triton's interpreter runs, for tests
     if device.startswith("cuda"):
         why_not = _obstacle("triton", device, dtype, head_dim, softcap)
     if why_not is None:

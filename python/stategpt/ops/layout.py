@@ -136,7 +136,7 @@ class TensorLayout:
     def bounds(self, window: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """near_start, far_start and far_end, int32[N]: t sees [near_start[t], t] and [far_start[t], far_end[t]).
 
-        With `window` only the last so many keys count: a token at position p sees those from p - window + 1 on.
+        With `window` only the last `window` keys count: a token at position p sees those from p - window + 1 on.
         """
         if window is None:
             return self.branch_start, self.segment_start, self.prefix_end
@@ -160,7 +160,7 @@ class TensorLayout:
     ) -> Tensor:
         """`_native.attention_work_list`, made once for all layers in eager mode. -> int32[tiles, fields].
 
-        On the layout's device unless told otherwise.
+        On the layout's device by default.
         """
         device = self.device if device is None else device
         if torch.compiler.is_compiling():  # a graph keeps nothing, and lists take the host microseconds

@@ -1,4 +1,4 @@
-"""Front door of attention over a paged cache: validates, chooses an implementation, says once which, and runs it.
+"""Attention over a paged cache: validates, chooses an implementation, logs the choice once, and runs it.
 
 Legend: B sequences, H query heads, G key-value heads, D head width, P pages of S slots, M pages a row of a page table,
 F shared prefixes.
@@ -60,7 +60,7 @@ def paged_attention(
     scale: float | None = None,
     backend: PagedBackend = "auto",
 ) -> Tensor:
-    """Attention of one new token a sequence over the keys that lie in its pages. -> o_BHD in q's dtype.
+    """Attention of one new token a sequence over the keys in its pages. -> o_BHD in q's dtype.
 
     o[b] = softmax(cap(scale * q[b] . k)) . v, `cap(x)` being `softcap * tanh(x / softcap)`, or x without `softcap`.
     int32 `page_table_BM[b, i]` is the page with sequence b's own keys [i * S, (i + 1) * S), and `lengths_B[b]` (int32)
@@ -128,7 +128,7 @@ def _decide(backend: str, device: str, dtype: str) -> str:
         chosen = "triton" if device.startswith("cuda") and obstacle is None else "reference"
         reason = "fastest on this device" if chosen == "triton" else obstacle or "the interpreter is for tests"
     else:
-        chosen, reason = backend, "asked for"
+        chosen, reason = backend, "requested"
     _log.info("paged_attention: %s on %s for %s (%s)", chosen, device, dtype, reason)
     return chosen
 
@@ -191,4 +191,4 @@ def _check_values(name: str, table: Tensor, lengths_name: str, lengths: Tensor, 
 
 def _check_starts(starts: Sequence[int], sequences: int) -> None:
     if list(starts) != sorted(starts) or starts[0] < 0 or starts[-1] > sequences:
-        raise InvalidArgument(f"prefix.starts is {list(starts)}; it must not decrease, and lie in 0 to {sequences}")
+        raise InvalidArgument(f"prefix.starts is {list(starts)}; it must not decrease and be within 0 to {sequences}")

@@ -12,7 +12,7 @@ from torch import Tensor
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """Normalizes the last axis of `x`, then scales by `weight`, which broadcasts over the leading axes. -> x's dtype.
 
-    `weight` is [D], or [heads, D] to norm all heads of a token in one pass with weights of their own.
+    `weight` is [D], or [heads, D] to norm all heads of a token in one pass, each with its weights.
     float64 is computed in float64, everything else in float32.
     """
     if x.device.type == "cpu":

@@ -23,7 +23,7 @@ def attention_work_list(
 ) -> Tensor:
     """`_native.attention_work_list` of a layout's four vectors, int32[4, N] in the host's memory. -> int32 on `device`.
 
-    Nothing waits for the device: the list is made on the host and copied behind whatever the device is doing.
+    Nothing waits for the device: the list is made on the host and its copy is queued.
     """
     segment_start, prefix_end, branch_start, position = host_4N.numpy()
     kind: Literal["queries", "keys"] = "queries" if queries else "keys"

@@ -131,7 +131,7 @@ def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, kep
     others = read_tensors(path / "kept.safetensors", kept) if kept else {}
     unusable = unusable_tensor(optimizer, moments)
     if unusable is not None:
-        raise CorruptArtifact(f"{path}: {unusable}. Delete this checkpoint to go on from the one before.")
+        raise CorruptArtifact(f"{path}: {unusable}. Delete this checkpoint to continue from the one before.")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(weights[name])

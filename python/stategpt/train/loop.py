@@ -80,7 +80,7 @@ class Task(Protocol[BatchT]):
         ...
 
     def ended(self) -> str:
-        """Why training ends with this step, asked after each one; "" = it goes on, as in most stages.
+        """Why training ends with this step, called after each one; "" = it continues, as in most stages.
 
         The model is then the result: a task that wants earlier weights puts them into it during its last `updates`.
         """
@@ -204,7 +204,7 @@ def _accumulate(
 ) -> dict[str, Tensor | float]:
     """Adds the gradients of one update; every sum is divided by the weight of the whole update.
 
-    The loss is summed where it lies, in float64: the next micro-batch need not wait until the device has this one done.
+    The loss is summed on its device, in float64: the next micro-batch does not wait until this one is finished.
     """
     weight = sum(task.weight(batch) for batch in micro_batches)
     device = next(model.parameters()).device
@@ -220,7 +220,7 @@ def _accumulate(
 
 
 def _fetched(values: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """The values as numbers of the host, in one transfer for all that lie on the device."""
+    """Returns the values as Python numbers, with one transfer for all that are on the device."""
     scalars = [value.double() for value in values.values() if isinstance(value, Tensor)]
     numbers = iter(torch.stack(scalars).tolist())
     return {key: next(numbers) if isinstance(value, Tensor) else value for key, value in values.items()}

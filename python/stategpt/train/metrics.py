@@ -1,4 +1,4 @@
-"""A stage's `metrics.jsonl`: one line a logged step, cut back to the resumed step so that no step stands twice."""
+"""A stage's `metrics.jsonl`: one line a logged step, truncated to the resumed step so that no step is logged twice."""
 
 from __future__ import annotations
 

@@ -127,9 +127,9 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Callable[[Runner], None]:
     """Puts a function in the place of `stategpt.pipeline.run`, which needs torch and minutes."""
 
     def put(runner: Runner) -> None:
-        module = types.ModuleType("stategpt.run")
+        module = types.ModuleType("stategpt.pipeline")
         module.run = runner  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "stategpt.run", module)
+        monkeypatch.setitem(sys.modules, "stategpt.pipeline", module)
 
     return put
 
@@ -144,9 +144,9 @@ def test_run_hands_over_the_resolved_settings(
 ) -> None:
     handed: list[tuple[object, Path]] = []
     stages(lambda config, out: handed.append((config, out)) or result())
-    assert main(["run", "tiny_cpu", "--rl.beta", ".04", "--out", "somewhere"]) == 0
+    assert main(["run", "tiny_cpu", "--rl.beta", ".05", "--out", "somewhere"]) == 0
     [(config, out)] = handed
-    assert (config.rl.beta, out) == (0.04, Path("somewhere"))  # type: ignore[attr-defined]
+    assert (config.rl.beta, out) == (0.05, Path("somewhere"))  # type: ignore[attr-defined]
     assert "r/report/index.html" in capsys.readouterr().out
 
 

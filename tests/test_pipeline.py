@@ -92,7 +92,7 @@ def test_running_again_changes_nothing(recipe: RunConfig, finished: Path) -> Non
 def test_a_finished_run_is_read_not_made_again(
     recipe: RunConfig, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_module = importlib.import_module("stategpt.run")
+    run_module = importlib.import_module("stategpt.pipeline")
     called: list[str] = []
     monkeypatch.setattr(run_module, "render", lambda folder: called.append("render"))
     monkeypatch.setattr(run_module.Step, "__call__", lambda self, config, folder: called.append(self.stage))
@@ -263,7 +263,7 @@ def _copy_without_training(finished: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 PHASES = (
-    ("stategpt.stages.prepare", "build_python_library"),
+    ("stategpt.stages.prepare", "build_corpus"),
     ("stategpt.stages.prepare", "write_shards"),
     ("stategpt.stages.pretrain", "_sample"),
     ("stategpt.stages.pretrain", "evaluate_base"),
@@ -273,8 +273,8 @@ PHASES = (
     ("stategpt.stages.reward", "evaluate_reward"),
     ("stategpt.stages.rl", "_refuse_lost_frontier"),
     ("stategpt.stages.compare", "compare_systems"),
-    ("stategpt.run", "write_lineage"),
-    ("stategpt.run", "render"),
+    ("stategpt.pipeline", "write_lineage"),
+    ("stategpt.pipeline", "render"),
 )
 """Where SIGTERM comes: inside each kind of work of a run, in its order."""
 

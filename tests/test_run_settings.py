@@ -10,11 +10,15 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.artifacts import RunFolder, publish_folder
 from stategpt.config import RunConfig, dump, override
-from stategpt.config.parts import PARTS
+from stategpt.config.parts import parts_of
 from stategpt.errors import ForeignArtifact
 from stategpt.pipeline import _own
 
-UP_TO_REWARD = [part for part in PARTS if part.partition("/")[0] in {"corpus", "tokenizer", "base", "sft", "rankings"}]
+UP_TO_REWARD = [
+    part
+    for part in parts_of(RunConfig())
+    if part.partition("/")[0] in {"corpus", "tokenizer", "base", "sft", "rankings"}
+]
 UP_TO_REWARD += ["reward/model", "reward/evaluation"]
 
 
@@ -41,7 +45,7 @@ def _change(folder: RunFolder, changes: Mapping[str, Any]) -> RunConfig:
     "changes",
     [
         {"rl.beta": 0.2},
-        {"rl.optim.learning_rate": 1e-4, "rl.low_beta": 0.0},
+        {"rl.optim.learning_rate": 1e-4, "rl.extra_betas": ()},
         {"rl.max_kl": 5.0, "evaluate.frontier_prompts": 8},
         {"evaluate.best_of": (2,), "evaluate.comparison_prompts": 10},
         {"gates.rl_kl": 3.0},
@@ -97,8 +101,8 @@ def test_tie_below_may_change_until_rankings_are_published(tmp_path: Path) -> No
 
 def test_a_partly_trained_stage_locks_its_settings_and_says_so(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "run", [*UP_TO_REWARD, "rl/checkpoints"])
-    with pytest.raises(ForeignArtifact, match=r"rl\.beta was 0\.8, now 0\.2\. rl is partly trained\. .*again: rl\.$"):
+    with pytest.raises(ForeignArtifact, match=r"rl\.beta was 0\.1, now 0\.2\. rl is partly trained\. .*again: rl\.$"):
         _own(override(RunConfig(), {"rl.beta": 0.2}), folder)
     with pytest.raises(ForeignArtifact, match=r"evaluate\.frontier_prompts was 192, now 8\. rl is partly trained"):
         _own(override(RunConfig(), {"evaluate.frontier_prompts": 8}), folder)
-    _change(folder, {"rl.checkpoint_every_steps": 1, "evaluate.best_of": (2,), "rl.low_beta": 0.0})
+    _change(folder, {"rl.checkpoint_every_steps": 1, "evaluate.best_of": (2,), "rl.extra_betas": ()})

@@ -25,7 +25,7 @@ ROOMS = (
     "stategpt.generate",
     "stategpt.model",
     "stategpt.ops",
-    "stategpt.run",
+    "stategpt.pipeline",
     "stategpt.train",
 )
 MOST_CHARACTERS = 1000

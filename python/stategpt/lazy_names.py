@@ -37,6 +37,6 @@ def lazy_names(
         return value
 
     def listed() -> list[str]:
-        return sorted([*module_of, *submodules, *_PRESENT])
+        return sorted({*sys.modules[package].__all__, *_PRESENT})
 
     return get, listed

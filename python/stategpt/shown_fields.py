@@ -19,9 +19,10 @@ _known: dict[type, dict[str, str]] = {}
 
 
 def field_docs(section: type) -> dict[str, str]:
-    """Meaning of every field of a dataclass, by name; empty where the source is not installed."""
+    """Meaning of every field of a dataclass, inherited ones first, by name; empty where the source is not installed."""
     if section not in _known:  # finding a class in its source takes milliseconds
-        _known[section] = _read_docs(section)
+        bases = [base for base in reversed(section.__mro__) if dataclasses.is_dataclass(base)]
+        _known[section] = {name: text for base in bases for name, text in _read_docs(base).items()}
     return _known[section]
 
 

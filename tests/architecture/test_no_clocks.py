@@ -10,9 +10,9 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 CLOCKS = {"time", "time_ns", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "sleep"}
 ALLOWED = {
-    "data/test_tokenizer_limits.py": "counts how often a second thread gets to run",
     "faults/test_random_kills.py": "kills at a random moment of work that has no end",
     "mutants/run.py": "tells how long a mutant took",
+    "tokenizer/test_tokenizer_limits.py": "counts how often a second thread gets to run",
 }
 """CPU time (`time.process_time`) is no clock: other programs do not change it."""
 

@@ -125,7 +125,7 @@ def test_nothing_is_made_through_a_stage_that_is_a_link(folder: RunFolder, tmp_p
     outside.mkdir()
     folder.root.mkdir()
     (folder.root / "rl").symlink_to(outside)
-    for stage in ("rl", "rl/low_beta"):
+    for stage in ("rl", "rl/beta_0.04"):
         with pytest.raises(StorageError, match="rl is a link"):
             folder.stage(stage)
     with pytest.raises(StorageError, match="rl is a link"):
@@ -133,7 +133,7 @@ def test_nothing_is_made_through_a_stage_that_is_a_link(folder: RunFolder, tmp_p
     assert not list(outside.iterdir())
 
 
-@pytest.mark.parametrize("inner", ["base/checkpoints", "data/code", "rl/low_beta", "rl/low_beta/checkpoints"])
+@pytest.mark.parametrize("inner", ["base/checkpoints", "data/code", "rl/beta_0.04", "rl/beta_0.04/checkpoints"])
 def test_links_deeper_in_are_found_and_a_linked_run_folder_is_fine(tmp_path: Path, inner: str) -> None:
     root = tmp_path / "elsewhere"
     (root / inner).parent.mkdir(parents=True)

@@ -38,7 +38,7 @@ def test_setting_without_value_is_refused() -> None:
 
 def test_a_recipe_a_file_and_a_folder_are_found(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(dump(recipes.smoke_cpu()), encoding="utf-8")
-    assert find_run("tiny_cpu", {}).run == RunConfig()
+    assert find_run("tiny_cpu", {}).run == recipes.tiny_cpu()
     assert find_run(str(tmp_path / "run.toml"), {}).run == recipes.smoke_cpu()
     assert find_run(str(tmp_path), {"rl.steps": "9"}).run.rl.steps == 9
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stategpt import recipes
-from stategpt.config import RunConfig, override
+from stategpt.config import override
 from stategpt.config.dial import derive
 from stategpt.errors import ConfigError
 
@@ -17,7 +17,7 @@ def test_a_recipes_own_depth_changes_nothing(name: str) -> None:
 
 
 def test_depth_six_from_tiny_cpu() -> None:
-    assert derive(RunConfig(), {"model.depth": 6}) == {
+    assert derive(recipes.tiny_cpu(), {"model.depth": 6}) == {
         "model.width": 384,
         "model.heads": 6,
         "model.kv_heads": 2,
@@ -56,7 +56,7 @@ def test_what_is_set_beside_the_dial_stays(depth: int, width: int, tokens: int, 
         "pretrain.batch_rows": rows,
         "rl.optim.learning_rate": 1e-5,
     }
-    run = override(RunConfig(), given_)
+    run = override(recipes.tiny_cpu(), given_)
     assert (run.model.width, run.pretrain.tokens, run.pretrain.batch_rows) == (width, tokens, rows)
     assert run.rl.optim.learning_rate == 1e-5
     assert run.pretrain.batch_rows % run.pretrain.micro_batch_rows == 0
@@ -64,23 +64,23 @@ def test_what_is_set_beside_the_dial_stays(depth: int, width: int, tokens: int, 
 
 
 def test_dial_leads_near_the_learning_rates_of_the_talks_tables() -> None:
-    at_175b = override(RunConfig(), {"model.depth": 192}).pretrain.optim.learning_rate
-    at_7b = override(RunConfig(), {"model.depth": 64}).pretrain.optim.learning_rate
+    at_175b = override(recipes.tiny_cpu(), {"model.depth": 192}).pretrain.optim.learning_rate
+    at_7b = override(recipes.tiny_cpu(), {"model.depth": 64}).pretrain.optim.learning_rate
     assert at_175b == pytest.approx(6e-5, rel=0.1)
     assert 0.5 < at_7b / 3e-4 < 2
 
 
 def test_vocabularies_follow_each_other_and_contradiction_is_refused() -> None:
-    assert override(RunConfig(), {"model.vocab_size": 1024}).tokenizer.vocab_size == 1024
+    assert override(recipes.tiny_cpu(), {"model.vocab_size": 1024}).tokenizer.vocab_size == 1024
     with pytest.raises(ConfigError, match=r"must equal tokenizer\.vocab_size = 1000"):
-        override(RunConfig(), {"model.vocab_size": 1024, "tokenizer.vocab_size": 1000})
+        override(recipes.tiny_cpu(), {"model.vocab_size": 1024, "tokenizer.vocab_size": 1000})
 
 
 def test_micro_batch_stays_a_divisor() -> None:
-    assert override(RunConfig(), {"pretrain.batch_rows": 12}).pretrain.micro_batch_rows == 6
-    assert override(RunConfig(), {"pretrain.batch_rows": 32}).pretrain.micro_batch_rows == 8
+    assert override(recipes.tiny_cpu(), {"pretrain.batch_rows": 12}).pretrain.micro_batch_rows == 6
+    assert override(recipes.tiny_cpu(), {"pretrain.batch_rows": 32}).pretrain.micro_batch_rows == 8
 
 
 def test_depth_below_one_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.depth = 0: must be above 0"):
-        override(RunConfig(), {"model.depth": "0"})
+        override(recipes.tiny_cpu(), {"model.depth": "0"})

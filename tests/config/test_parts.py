@@ -4,24 +4,27 @@ from dataclasses import replace
 
 import pytest
 
-from stategpt.config import RunConfig, override
-from stategpt.config.parts import PARTS, decides, deciding
+from stategpt.config import RLConfig, RunConfig, override
+from stategpt.config.parts import decides, deciding, parts_of
 from stategpt.config.schema import flatten
+
+RUN = RunConfig(rl=RLConfig(seeds=2, extra_betas=(0.04,)))
+PARTS = tuple(parts_of(RUN))
 
 FREE = [
     key
-    for key in flatten(RunConfig())
+    for key in flatten(RUN)
     if key == "name" or key.rpartition(".")[2].startswith(("log_", "checkpoint_", "micro_batch_"))
 ]
 
 
 def deciders(part: str) -> set[str]:
-    return {key for key in flatten(RunConfig()) if decides(key, part)}
+    return {key for key in flatten(RUN) if decides(RUN, key, part)}
 
 
 @pytest.mark.parametrize("key", FREE)
 def test_how_work_is_done_and_shown_decides_nothing(key: str) -> None:
-    assert not [part for part in PARTS if decides(key, part)]
+    assert not [part for part in PARTS if decides(RUN, key, part)]
 
 
 def test_free_settings_are_there() -> None:
@@ -30,9 +33,7 @@ def test_free_settings_are_there() -> None:
 
 def test_every_other_setting_but_gates_decides_some_part() -> None:
     decided = set().union(*(deciders(part) for part in PARTS))
-    assert set(flatten(RunConfig())) - decided - set(FREE) == {
-        key for key in flatten(RunConfig()) if key.startswith("gates.")
-    }
+    assert set(flatten(RUN)) - decided - set(FREE) == {key for key in flatten(RUN) if key.startswith("gates.")}
 
 
 @pytest.mark.parametrize(
@@ -49,28 +50,28 @@ def test_every_other_setting_but_gates_decides_some_part() -> None:
         ("rankings.tie_below", "rankings/records"),
         ("reward.arrange", "reward/model"),
         ("rl.beta", "rl/model"),
-        ("rl.low_beta", "rl/low_beta/model"),
+        ("rl.extra_betas", "comparison/evaluation"),
         ("evaluate.few_shot_examples", "sft/evaluation"),
         ("evaluate.comparison_prompts", "comparison/evaluation"),
         ("evaluate.ngram_order", "base/evaluation"),
     ],
 )
 def test_the_first_part_that_a_setting_decides(key: str, first: str) -> None:
-    assert next(part for part in PARTS if decides(key, part)) == first
+    assert next(part for part in PARTS if decides(RUN, key, part)) == first
 
 
 def test_a_setting_leaves_what_was_made_before_it_and_decides_what_comes_after() -> None:
-    assert not decides("rl.beta", "reward/evaluation")
-    assert decides("reward.epochs", "rl/low_beta/model")
-    assert decides("sft.epochs", "comparison/evaluation")
-    assert not decides("rl.beta", "rl/low_beta/model")
-    assert not decides("rl.low_beta", "rl/model")
-    assert not decides("rl.seeds", "rl/seed_1/evaluation")
-    assert decides("rl.seeds", "comparison/evaluation")
+    assert not decides(RUN, "rl.beta", "reward/evaluation")
+    assert decides(RUN, "reward.epochs", "rl/beta_0.04/model")
+    assert decides(RUN, "sft.epochs", "comparison/evaluation")
+    assert not decides(RUN, "rl.beta", "rl/beta_0.04/model")
+    assert not decides(RUN, "rl.extra_betas", "rl/model")
+    assert not decides(RUN, "rl.seeds", "rl/seed_1/evaluation")
+    assert decides(RUN, "rl.seeds", "comparison/evaluation")
 
 
 def test_the_number_format_of_sampling_decides_what_is_sampled_not_what_is_trained_on_text() -> None:
-    sampled = {part for part in PARTS if any(key == "evaluate.precision" for key in deciding(RunConfig(), part))}
+    sampled = {part for part in PARTS if any(key == "evaluate.precision" for key in deciding(RUN, part))}
     assert {"rankings/records", "rl/model", "rl/checkpoints", "sft/evaluation", "base/checkpoints"} <= sampled
     assert not sampled & {"base/model", "sft/model", "sft/checkpoints", "reward/model"}
 
@@ -78,12 +79,12 @@ def test_the_number_format_of_sampling_decides_what_is_sampled_not_what_is_train
 def test_what_is_measured_in_training_decides_its_checkpoints_and_not_the_model() -> None:
     """A frontier whose points were measured in two ways would be none."""
     for key in ("evaluate.frontier_prompts", "rl.evaluate_every_steps", "evaluate.seed"):
-        assert key in deciding(RunConfig(), "rl/checkpoints"), key
-        assert key not in deciding(RunConfig(), "rl/model"), key
+        assert key in deciding(RUN, "rl/checkpoints"), key
+        assert key not in deciding(RUN, "rl/model"), key
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_depends_on_the_values_of_its_own_settings(part: str) -> None:
-    run = replace(override(RunConfig(), {"rl.beta": 0.2, "sft.log_every_steps": 7}), name="other")
-    changed = {key for key, value in deciding(run, part).items() if deciding(RunConfig(), part)[key] != value}
-    assert changed == ({"rl.beta"} if "rl.beta" in deciding(RunConfig(), part) else set())
+    run = replace(override(RUN, {"rl.beta": 0.2, "sft.log_every_steps": 7}), name="other")
+    changed = {key for key, value in deciding(run, part).items() if deciding(RUN, part)[key] != value}
+    assert changed == ({"rl.beta"} if "rl.beta" in deciding(RUN, part) else set())

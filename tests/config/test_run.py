@@ -22,11 +22,6 @@ def test_model_that_no_format_can_hold_is_refused_before_it_is_trained() -> None
         RunConfig(model=GPTConfig(qk_norm=True, attention_bias=True))
 
 
-def test_mixture_may_only_name_sources_the_corpus_has() -> None:
-    with pytest.raises(ConfigError, match=r"data\.proportions\.wiki = 1\.0.*code, docstrings, comments"):
-        RunConfig(data=DataConfig(proportions={"wiki": 1.0}))
-
-
 def test_root_settings_have_no_section_in_their_name() -> None:
     with pytest.raises(ConfigError, match=r"^seed = -1"):
         RunConfig(seed=-1)

@@ -33,7 +33,7 @@ def record(number: int, points: list[int], pairs: list[list[int]]) -> dict[str, 
             for place, (rank, point) in enumerate(zip(ranks, points, strict=True), start=1)
         ],
         "pairs": pairs,
-        "meta": {"module": f"module{number}"},
+        "meta": {"group": f"module{number}"},
     }
 
 

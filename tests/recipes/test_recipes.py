@@ -5,16 +5,12 @@ from dataclasses import replace
 import pytest
 
 from stategpt import recipes
-from stategpt.config import GatesConfig, RunConfig
+from stategpt.config import GatesConfig
 
 
 def test_names_are_those_of_the_functions_and_runs() -> None:
     for name, recipe in recipes.RECIPES.items():
         assert recipe.__name__ == recipe().name == name
-
-
-def test_tiny_cpu_is_the_default_run() -> None:
-    assert recipes.tiny_cpu() == RunConfig()
 
 
 def test_tiny_cpu_has_the_measured_numbers() -> None:

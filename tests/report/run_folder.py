@@ -376,11 +376,11 @@ def _rl(rng: np.random.Generator) -> dict[str, Any]:
         "rl/log/metrics.jsonl": _rl_metrics(rng, reward=0.9, kl=4.2, entropy=1.35),
         "rl/seed_1/log/metrics.jsonl": _rl_metrics(rng, reward=0.8, kl=4.0, entropy=1.4),
         "rl/seed_2/log/metrics.jsonl": _rl_metrics(rng, reward=0.95, kl=4.3, entropy=1.3),
-        "rl/low_beta/log/metrics.jsonl": _rl_metrics(rng, reward=1.7, kl=9.5, entropy=1.1),
+        "rl/beta_0.04/log/metrics.jsonl": _rl_metrics(rng, reward=1.7, kl=9.5, entropy=1.1),
         "rl/log/timing.json": {"seconds": 96.4},
         "rl/seed_1/log/timing.json": {"seconds": 95.1},
         "rl/seed_2/log/timing.json": {"seconds": 97.2},
-        "rl/low_beta/log/timing.json": {"seconds": 94.0},
+        "rl/beta_0.04/log/timing.json": {"seconds": 94.0},
     }
 
 
@@ -435,7 +435,9 @@ def _comparison() -> dict[str, Any]:
             "elo": {system: interval(rating, 0.0 if system == "sft" else 21) for system, rating in elo.items()},
             "diversity_change": {"distinct_2": interval(-0.208, 0.021), "unique_share": interval(-0.05, 0.018)},
             "frontier": frontier((0.0, 0.6, 1.6, 2.7, 3.5, 4.1), 0.95, (0.5, 0.55, 0.58, 0.605, 0.61, 0.62)),
-            "frontier_low_beta": frontier((0.0, 1.1, 3.5, 5.9, 8.0, 9.4), 0.95, (0.5, 0.56, 0.61, 0.615, 0.60, 0.585)),
+            "frontier_betas": {
+                "rl/beta_0.04": frontier((0.0, 1.1, 3.5, 5.9, 8.0, 9.4), 0.95, (0.5, 0.56, 0.61, 0.615, 0.60, 0.585))
+            },
             "examples": [
                 {
                     "prompt": prompt,

@@ -44,7 +44,7 @@ def test_every_text_colour_is_readable_on_its_background() -> None:
 
     for theme in (LIGHT, DARK):
         assert min(contrast(theme.ink, theme.paper), contrast(theme.muted, theme.paper)) >= 4.5
-        for name in ("base", "prompted_base", "sft", "best_of", "rlhf", "low_beta", "reward"):
+        for name in ("base", "prompted_base", "sft", "best_of", "rlhf", "rl/beta_0.04", "reward"):
             assert contrast(theme.colour(name), theme.paper) >= 3, (theme.name, name)
 
 

@@ -38,7 +38,7 @@ def test_a_finished_run_is_read_whole(run_folder: Path) -> None:
         "rl",
         "rl/seed_1",
         "rl/seed_2",
-        "rl/low_beta",
+        "rl/beta_0.04",
         "comparison",
     ]
 

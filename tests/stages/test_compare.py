@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.artifacts import Measurements, RunFolder, read_manifest  # noqa: E402
 from stategpt.config import RunConfig  # noqa: E402
-from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.errors import DataError  # noqa: E402
 from stategpt.evaluate import HeldOutComparison, statistics  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
@@ -27,7 +27,7 @@ def with_policies(
     recipe: RunConfig, untrained: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunConfig, RunFolder]:
     """Two seeds and a low beta over untrained models, compared."""
-    run = replace(recipe, rl=replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=2, low_beta=0.01))
+    run = replace(recipe, rl=replace(recipe.rl, steps=2, evaluate_every_steps=1, seeds=2, extra_betas=(0.01,)))
     folder = RunFolder(copytree(untrained, tmp_path_factory.mktemp("compared") / "run"))
     rl(run, folder)
     compare(run, folder)
@@ -58,11 +58,15 @@ def test_the_comparison_is_made_from_every_policy_and_every_frontier(
     parents = read_manifest(folder.evaluation("comparison")).parents
     for name in ("base", "sft", "reward", "rl", "rl/seed_1"):
         assert read_manifest(folder.model(name)).fingerprint in parents, name
-    for name in ("rl", "rl/seed_1", "rl/low_beta"):
+    for name in ("rl", "rl/seed_1", "rl/beta_0.01"):
         assert read_manifest(folder.evaluation(name)).fingerprint in parents, name
     measured = Measurements(folder.root).evaluation("comparison")
     assert list(measured["frontier_seeds"]) == ["rl/seed_1"]
-    frontiers = [measured["frontier"], measured["frontier_low_beta"], measured["frontier_seeds"]["rl/seed_1"]]
+    frontiers = [
+        measured["frontier"],
+        measured["frontier_betas"]["rl/beta_0.01"],
+        measured["frontier_seeds"]["rl/seed_1"],
+    ]
     assert [[point["step"] for point in points] for points in frontiers] == [[0, 1, 2]] * 3
     assert len({str(points) for points in frontiers}) == 3
 
@@ -89,7 +93,7 @@ def test_every_model_is_the_one_of_its_folder(
     compared: dict[str, torch.Tensor] = {}
 
     def note(
-        judge: HeldOutComparison, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]
+        judge: HeldOutComparison, corpus: Corpus, base: GPT, policies: Iterable[tuple[str, GPT]]
     ) -> dict[str, Any]:
         models = {"sft": judge.reference, "base": base, **dict(policies)}
         compared.update({name: model.embed_tokens.weight for name, model in models.items()})
@@ -97,8 +101,8 @@ def test_every_model_is_the_one_of_its_folder(
         return {}
 
     monkeypatch.setattr(stage, "compare_systems", note)
-    monkeypatch.setattr(stage.StageContext, "publish_evaluation", lambda *given: None)
-    monkeypatch.setattr(stage.StageContext, "is_measured", lambda *given: False)
+    monkeypatch.setattr(RunFolder, "publish_evaluation", lambda *given, **more: None)
+    monkeypatch.setattr(RunFolder, "published", lambda *given: False)
     monkeypatch.setattr(RunFolder, "close", lambda *given: None)
     compare(run, folder)
     assert list(compared) == ["sft", "base", "rl", "rl/seed_1", "reward"]
@@ -125,8 +129,8 @@ def test_intervals_of_one_policy_are_those_of_its_modules(
     """With rl.seeds = 1 the mean is the first policy's, and its interval is the plain cluster bootstrap."""
     run, folder = with_policies
     published: dict[str, Any] = {}
-    monkeypatch.setattr(stage.StageContext, "publish_evaluation", lambda *given: published.update(given[-1]))
-    monkeypatch.setattr(stage.StageContext, "is_measured", lambda *given: False)
+    monkeypatch.setattr(RunFolder, "publish_evaluation", lambda *given, **more: published.update(given[-1]))
+    monkeypatch.setattr(RunFolder, "published", lambda *given: False)
     monkeypatch.setattr(RunFolder, "close", lambda *given: None)
     monkeypatch.setattr(statistics, "interval_over_seeds", None)  # of win rate and KL; diversity has its own import
     compare(replace(run, rl=replace(run.rl, seeds=1)), folder)

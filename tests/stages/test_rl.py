@@ -17,7 +17,7 @@ from stategpt.artifacts import RunFolder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RLConfig, RunConfig, SamplingConfig  # noqa: E402
 from stategpt.config.stages import Objective  # noqa: E402
 from stategpt.data import ControlTokens, chat_prompt  # noqa: E402
-from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.evaluate import FrontierProbe, RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.policy import CompletionBatch, completion_log_probs, log_ratios, sum_by_sample  # noqa: E402
@@ -36,11 +36,11 @@ CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, precision="float32
 
 
 @pytest.fixture
-def task(inputs: StageContext, model: GPT, library: PythonLibrary) -> RLTask:
+def task(inputs: StageContext, model: GPT, corpus: Corpus) -> RLTask:
     torch.manual_seed(2)
     reference, judge = GPT(model.config), RewardModel(GPT(model.config))
     reference.load_state_dict(model.state_dict())
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train[:20]]
+    prompts = [chat_prompt(inputs.tok, pair.prompt()) for pair in corpus.conversations["train"][:20]]
     return _task(inputs, model, reference, RewardScorer(judge, inputs.tok), prompts)
 
 
@@ -96,12 +96,12 @@ def test_the_sampler_and_the_training_forward_agree(task: RLTask) -> None:
 
 
 def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
-    recipe: RunConfig, library: PythonLibrary, tmp_path: Path
+    recipe: RunConfig, corpus: Corpus, tmp_path: Path
 ) -> None:
-    texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
+    texts = [text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train")]
     small = Tokenizer.train(texts, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
     inputs = StageContext(recipe, RunFolder(tmp_path), small, ControlTokens.of(small), torch.device("cpu"))
-    prompts = [chat_prompt(small, pair.prompt) for pair in library.pairs_train[:6]]
+    prompts = [chat_prompt(small, pair.prompt()) for pair in corpus.conversations["train"][:6]]
     torch.manual_seed(0)
     policy, reference, judge = GPT(recipe.model), GPT(recipe.model), RewardModel(GPT(recipe.model))
     assert (small.vocab_size, recipe.model.vocab_size) == (300, 512)
@@ -405,7 +405,7 @@ def test_an_extra_beta_is_trained_at_that_beta_with_the_first_seed(
 
 
 def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_published(
-    inputs: StageContext, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
     seed_of = {"base": 11, "sft": 12}
@@ -427,7 +427,7 @@ def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_pu
 
     monkeypatch.setattr(StageContext, "load_model", load)
     monkeypatch.setattr(RewardModel, "from_pretrained", lambda folder: RewardModel(load(inputs, "base")))
-    monkeypatch.setattr(stage, "read_library", lambda folder: library)
+    monkeypatch.setattr(stage, "read_corpus", lambda folder: corpus)
     monkeypatch.setattr(stage, "fit", fit)
     monkeypatch.setattr(FrontierProbe, "of", lambda *arguments: None)
     published = stage._train(inputs, CONFIG, "rl", "b3:rl", 0)
@@ -436,9 +436,9 @@ def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_pu
     assert not any(parameter.requires_grad for parameter in task.reference.parameters())
     assert torch.equal(published.norm.weight, task.policy.norm.weight)
     assert not torch.equal(published.norm.weight, task.reference.norm.weight)
-    texts = [pair.prompt for pair in library.pairs_train]
+    texts = [pair.prompt().text for pair in corpus.conversations["train"]]
     assert [prompt.tolist() for prompt in task.prompts] == [chat_prompt(inputs.tok, text).tolist() for text in texts]
-    assert not set(texts) & {pair.prompt for pair in library.pairs_validation}
+    assert not set(texts) & {pair.prompt().text for pair in corpus.conversations["validation"]}
 
 
 def test_every_objective_that_the_config_knows_has_its_function() -> None:

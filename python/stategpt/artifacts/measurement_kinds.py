@@ -119,7 +119,7 @@ RANKED = Record(
     {
         "id": Text(),
         "completions": Items(Record({"score": NUMBER}), min_items=1),
-        "meta": Record({"module": Text()}),
+        "meta": Record({"group": Text()}),
     }
 )
 """What the reward model's evaluation reads of a ranking record of the run's own."""
@@ -130,7 +130,7 @@ SAMPLE = Record({"step": COUNT, "prompt": Text(), "text": Text()})
 STATISTICS = Record(
     {"vocab_size": Optional(COUNT), "vocab_size_asked": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))}
 )
-CORPUS_STATISTICS = Record({"pairs": Optional(Record({"train": Optional(COUNT)}))})
+CORPUS_STATISTICS = Record({"conversations": Optional(Record({"train": Optional(COUNT)}))})
 GATES = Items(
     Record(
         {

@@ -120,16 +120,15 @@ def _variant_order(path: Path) -> tuple[bool, float, str]:
 
 
 def refuse_earlier_layout(root: Path) -> None:
-    """Refuses a run of a version whose evaluations no manifest covered, or that had no test split.
+    """Refuses a run of a version whose evaluations no manifest covered, or whose corpus had another format.
 
     Raises:
         ForeignArtifact: says what is of the earlier version, and what to do.
     """
-    pairs = root / "corpus" / "pairs"
-    if (pairs / "validation.jsonl").exists() and not (pairs / "test.jsonl").exists():
+    if (root / "corpus" / "pairs").exists():
         raise ForeignArtifact(
-            f"{visible_line(str(root))} is a run of an earlier version, whose corpus has no test split: what it "
-            "measured, it measured on the modules that its settings were chosen by. Use another folder."
+            f"{visible_line(str(root))} is a run of an earlier version of stategpt, whose corpus has format version 1. "
+            "Use another folder, where the corpus is built again, or that version."
         )
     old = [name for name in _OF_EARLIER_VERSIONS if (root / name).exists()]
     if old:

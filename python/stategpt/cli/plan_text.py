@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stategpt.cli.format import listing, size, table
+from stategpt.cli.format import listing, table
 from stategpt.config.model import GPTConfig
 from stategpt.config.planner import Plan, StagePlan
 from stategpt.config.presets import SIZE_IS_NOT_POWER, PresetPlan
+from stategpt.config.stage_names import folder_label
 from stategpt.config.toml import Resolved, format_value
-from stategpt.quantities import duration
+from stategpt.quantities import duration, size
 
 
 def run_text(plan: Plan, resolved: Resolved, corpus: Sequence[tuple[str, str]] = (), memory: int | None = None) -> str:
@@ -97,9 +98,10 @@ def _stages(plan: Plan) -> list[list[str]]:
 
 def _stage(stage: StagePlan) -> list[str]:
     if not stage.known:
-        return [stage.name, "", "", "", size(stage.memory_bytes) if stage.memory_bytes else "", "not known"]
+        memory = size(stage.memory_bytes) if stage.memory_bytes else ""
+        return [folder_label(stage.name), "", "", "", memory, "not known"]
     return [
-        stage.name,
+        folder_label(stage.name),
         f"{stage.steps:,}" if stage.steps else "",
         f"{stage.tokens:,}" if stage.tokens else "",
         f"{stage.flops:.2e}" if stage.flops else "",

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 from stategpt.config.checks import require
-from stategpt.config.corpus import CorpusConfig
 from stategpt.config.cost import (
     FLOAT32_BYTES,
     activation_bytes_per_token,
@@ -26,9 +25,6 @@ from stategpt.config.optimizers import OPTIMIZERS
 from stategpt.config.run import RunConfig
 from stategpt.config.stage_names import STAGES
 from stategpt.shown_fields import documented, short_repr
-
-LIBRARY_PAIRS, LIBRARY_S = 5_700, 30.0
-"""Training pairs of CPython 3.11's standard library, and the seconds to read, tokenize and store it on two cores."""
 
 SMALLEST, LARGEST_RATE = 1e-9, 1e24
 """Range of what is assumed."""
@@ -48,13 +44,13 @@ class Assumptions:
     sample_flops_per_s: float = 1.8e10
     """Sustained rate of sampling with a KV cache: one token at a time keeps a machine less busy."""
     sft_pairs: int = 0
-    """Training pairs that the corpus gives; 0 = 5,700 for the standard library, not known for another corpus."""
+    """Training conversations that the corpus gives; 0 = what its source expects, else not known."""
     prompt_tokens: int = 20
     """Mean tokens of a chat prompt, control tokens included."""
     answer_tokens: int = 15
     """Mean tokens of a response or completion, its end included."""
     corpus_s: float = 0.0
-    """Seconds for corpus, tokenizer and shards; 0 = 30 for the standard library, not known for another corpus."""
+    """Seconds for corpus, tokenizer and shards; 0 = what its source expects, else not known."""
     report_s: float = 45.0
     """Seconds for n-gram models, figures and start-up."""
 
@@ -65,11 +61,13 @@ class Assumptions:
             rule = "must lie between 1e-9 and 1e24" + (", or be 0" if at_zero else "")
             require(fits, f"plan.{field.name}", value, rule)
 
-    def about(self, corpus: CorpusConfig) -> Assumptions:
-        """With what was measured of the standard library, where that is the corpus; of another nothing is known."""
-        if corpus.kind != "python_library":
-            return self
-        return replace(self, sft_pairs=self.sft_pairs or LIBRARY_PAIRS, corpus_s=self.corpus_s or LIBRARY_S)
+    def expecting(self, expected: Mapping[str, float]) -> Assumptions:
+        """With the `conversations` and `seconds` that are expected of the corpus, where they are not set."""
+        return replace(
+            self,
+            sft_pairs=self.sft_pairs or int(expected.get("conversations", 0)),
+            corpus_s=self.corpus_s or expected.get("seconds", 0.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -161,10 +159,10 @@ def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     """Everything that can be said about a run before it runs.
 
     Exact: parameters, pretraining steps and tokens, RL rounds. Estimated from `assumptions`: tokens of the later
-    stages, seconds. FLOPs are 6N + attention, see `config.cost`. What another corpus than the standard library decides
-    is not known unless `assumptions` say it.
+    stages, seconds. FLOPs are 6N + attention, see `config.cost`. What the corpus decides is not known unless
+    `assumptions` say it.
     """
-    assumed = (assumptions or Assumptions()).about(run.corpus)
+    assumed = assumptions or Assumptions()
     tokens = run.pretrain_steps * run.step_tokens
     stages = tuple(planned for stage in STAGES for planned in _planned(stage.name, run, assumed))
     return Plan(

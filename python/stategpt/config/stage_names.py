@@ -116,6 +116,11 @@ def stage_of_folder(folder: str) -> StageName:
     return next(stage for stage in STAGES if folder.partition("/")[0] == stage.folder)
 
 
+def folder_label(folder: str) -> str:
+    """A folder's name in tables and progress lines: rl/seed_1 -> "rl, seed 1"."""
+    return folder.replace("/", ", ").replace("_", " ")
+
+
 def folder_title(folder: str) -> str:
     """What a stage's folder is called in the report: rl/seed_1 -> "reinforcement learning, seed 1"."""
     _, _, variant = folder.partition("/")

@@ -19,7 +19,7 @@ from .statistics import Interval, cluster_bootstrap, paired_difference, win_rate
 
 if TYPE_CHECKING:
     from .answers import evaluate_answers as evaluate_answers
-    from .answers import held_out_pairs as held_out_pairs
+    from .answers import held_out_prompts as held_out_prompts
     from .base_model import evaluate_base as evaluate_base
     from .bits import DocumentNats as DocumentNats
     from .bits import document_nats as document_nats
@@ -51,7 +51,7 @@ __all__ = [
     "evaluate_base",
     "evaluate_reward",
     "failed",
-    "held_out_pairs",
+    "held_out_prompts",
     "mean_pairwise_similarity",
     "ngram_entropy",
     "paired_difference",
@@ -65,7 +65,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "answers": ("evaluate_answers", "held_out_pairs"),
+        "answers": ("evaluate_answers", "held_out_prompts"),
         "base_model": ("evaluate_base",),
         "bits": ("DocumentNats", "document_nats"),
         "comparison": ("FrontierProbe", "HeldOutComparison", "compare_systems"),

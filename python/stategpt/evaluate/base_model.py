@@ -1,4 +1,4 @@
-"""How good the base model is: bits per byte on test modules, beside a byte-level Kneser-Ney model."""
+"""How good the base model is: bits per byte on test documents, beside a byte-level Kneser-Ney model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stategpt.config import RunConfig
-from stategpt.data.sources.python_library import PythonLibrary
+from stategpt.data.corpus import Corpus
 from stategpt.evaluate.bits import DocumentNats, document_nats
 from stategpt.evaluate.ngram import KneserNey
 from stategpt.evaluate.statistics import mixed_ratio_bootstrap
@@ -19,19 +19,19 @@ NATS_PER_BIT = float(np.log(2))
 
 
 def evaluate_base(
-    model: GPT, tok: AnyTokenizer, run: RunConfig, library: PythonLibrary, seen: Sequence[bytes]
+    model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus, seen: Sequence[bytes]
 ) -> dict[str, Any]:
     """base/evaluation.json: bits per byte by source and mixed, of the model and of Kneser-Ney trained on `seen`.
 
     `seen` are the raw bytes the model saw, in pieces. The mixed figure weighs the sources as the training mixture
-    does; the interval of the paired difference comes from resampling top-level modules.
+    does; the interval of the paired difference comes from resampling groups.
     """
     baseline = KneserNey.train(seen, order=run.evaluate.ngram_order)
     measured: dict[str, DocumentNats] = {}
     sources: dict[str, dict[str, float]] = {}
     baseline_nats: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     for source in run.data.proportions:
-        held = document_nats(model, tok, library.sources[source], run.evaluate.test_tokens, run.data.row_tokens)
+        held = document_nats(model, tok, corpus.sources[source], run.evaluate.test_tokens, run.data.row_tokens)
         measured[source] = held
         baseline_nats[source] = baseline.nats(held.documents)
         sources[source] = {
@@ -57,7 +57,7 @@ def _mixed(
     difference = mixed_ratio_bootstrap(
         np.concatenate([measured[s].nats - baseline_nats[s] for s in shares]) / NATS_PER_BIT,
         np.concatenate([measured[s].bytes for s in shares]),
-        np.concatenate([measured[s].modules for s in shares]),
+        np.concatenate([measured[s].groups for s in shares]),
         np.concatenate([np.full(len(measured[s].bytes), s) for s in shares]),
         shares,
         seed=run.evaluate.seed,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from stategpt.data import ControlTokens
-from stategpt.data.sources.python_library import Split
+from stategpt.data.corpus import SplitDocuments
 from stategpt.model import GPT
 from stategpt.model.token_batch import pad_sequences
 from stategpt.randomness import permutation
@@ -37,8 +37,8 @@ class DocumentNats:
 
     documents: list[bytes]
     """Raw bytes."""
-    modules: list[str]
-    """Top-level module: the cluster of the bootstrap."""
+    groups: list[str]
+    """Group of each: the cluster of the bootstrap."""
     nats: NDArray[np.float64]
     """Negative log-likelihood of the whole document and its end."""
     bytes: NDArray[np.int64]
@@ -48,7 +48,7 @@ class DocumentNats:
 
 
 def document_nats(
-    model: GPT, tok: AnyTokenizer, split: Split, most_tokens: int, row_tokens: int, seed: int = 0
+    model: GPT, tok: AnyTokenizer, split: SplitDocuments, most_tokens: int, row_tokens: int, seed: int = 0
 ) -> DocumentNats:
     """Scores whole test documents, in a random order that is a function of `seed`, until `most_tokens` are reached.
 
@@ -61,12 +61,12 @@ def document_nats(
         if total >= most_tokens:
             break
         chosen.append(number)
-        ids.append(tok.encode(split.test[number]))
+        ids.append(tok.encode(split.test[number].text))
         total += len(ids[-1]) + 1
-    documents = [split.test[number].encode() for number in chosen]
+    documents = [split.test[number].text.encode() for number in chosen]
     return DocumentNats(
         documents=documents,
-        modules=[split.test_modules[number] for number in chosen],
+        groups=[split.test[number].group for number in chosen],
         nats=token_nats(model, ids, ControlTokens.of(tok), row_tokens),
         bytes=np.array([len(document) for document in documents], dtype=np.int64),
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stategpt.artifacts import read_lines
 from stategpt.artifacts.measurement_kinds import RANKED
 from stategpt.config import RunConfig
-from stategpt.data import Group, Rankings, chat_prompt
+from stategpt.data import RankedGroup, Rankings, chat_prompt
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import RankingError
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, length_correlation, reward_quality
@@ -30,7 +30,7 @@ Scores = NDArray[np.float32]
 class RankedPairs:
     """Every clear pair of a rankings file, as indices into all its completions in file order."""
 
-    groups: Sequence[Group]
+    groups: Sequence[RankedGroup]
     """The ranked groups, in file order."""
     winners: NDArray[np.int64]
     """int64[pairs], the better completion of each pair."""
@@ -47,7 +47,7 @@ class RankedPairs:
 
     @classmethod
     def read(cls, path: Path) -> RankedPairs:
-        """From a published rankings file; what is not trained on (points, module) comes from the records themselves.
+        """From a published rankings file; what is not trained on (points, group) comes from the records themselves.
 
         Raises:
             RankingError: no pair is clear, so that there is nothing to be right about; or a record has no points.
@@ -69,7 +69,7 @@ class RankedPairs:
             for winner, loser in group.pairs.tolist():
                 winners.append(len(lengths) + winner)
                 losers.append(len(lengths) + loser)
-                modules.append(record["meta"]["module"])
+                modules.append(record["meta"]["group"])
                 margins.append(points[winner] - points[loser])
             lengths += [len(text) for text in group.completions]
         if not winners:
@@ -124,7 +124,7 @@ def evaluate_reward(
     }
 
 
-def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[Group]) -> Scores:
+def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[RankedGroup]) -> Scores:
     """Reward of every completion of every group, in file order; of the ids as sampled where the file has them.
 
     Raises `ForeignArtifact` and `RankingError` as `CompletionIds.of`.

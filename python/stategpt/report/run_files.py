@@ -70,13 +70,13 @@ class RunFiles:
         found: Json = escaped(check_value(counted, STATISTICS, where=f"{folder / 'manifest.json'}: statistics"))
         return found
 
-    def training_pairs(self) -> int | None:
-        """Training pairs of the corpus; None when it is not made yet."""
+    def training_conversations(self) -> int | None:
+        """Training conversations of the corpus; None when it is not made yet."""
         folder = self.root / "corpus"
         if not is_published(folder) or not (folder / "statistics.json").exists():
             return None
-        pairs = read_record(folder / "statistics.json", CORPUS_STATISTICS)["pairs"]
-        return None if pairs is None else pairs["train"]
+        counted = read_record(folder / "statistics.json", CORPUS_STATISTICS)["conversations"]
+        return None if counted is None else counted["train"]
 
     def gates(self) -> list[Gate]:
         """The verdict; none when the run has not reached it."""

@@ -11,7 +11,7 @@ from stategpt.artifacts import read_lines
 from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.evaluate import HeldOutComparison, RewardScorer, compare_systems
 from stategpt.model import RewardModel
 from stategpt.stages.context import StageContext
@@ -28,12 +28,12 @@ def compare(run: RunConfig, folder: RunFolder) -> None:
 
 def _measure(context: StageContext) -> dict[str, Any]:
     run, folder = context.run, context.folder
-    library = read_library(folder.corpus)
+    corpus = read_corpus(folder.corpus)
     scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
     sft, prompts = context.load_model("sft"), run.evaluate.comparison_prompts
-    judge = HeldOutComparison.of(run, library, "test", prompts, context.tok, scorer, sft)
+    judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, sft)
     policies = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
-    measured = compare_systems(judge, library, context.load_model("base"), policies)
+    measured = compare_systems(judge, corpus, context.load_model("base"), policies)
     return {"evaluation.json": measured | _frontiers(folder, run.rl)}
 
 

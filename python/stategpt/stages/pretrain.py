@@ -23,7 +23,7 @@ from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.measurement_kinds import SAMPLE
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.model import GPT
@@ -93,9 +93,9 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
 def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
     """What base/evaluation holds beside the samples: bits per byte, the mixture and one packed row."""
     _refuse_lost_samples(context)
-    library, seen = read_library(context.folder.corpus), seen_pieces(context, rows)
+    corpus, seen = read_corpus(context.folder.corpus), seen_pieces(context, rows)
     return {
-        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, library, seen),
+        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, corpus, seen),
         "mixture.json": rows.report(_rows_read(context.run)),
         "row.json": {"pieces": _row_pieces(context, rows)},
     }

@@ -23,7 +23,7 @@ def test_reward_and_wins_are_drawn_over_the_same_moments_of_both_policies(run_fo
         next(s for s in feedback_sketches(files) if s.name == name).paint(axes, LIGHT)
         curves = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
         assert curves["RL, beta 0.8"] == [[p["kl"], p[key]] for p in data["frontier"]]
-        assert curves["RL, beta 0.04"] == [[p["kl"], p[key]] for p in data["frontier_low_beta"]]
+        assert curves["RL, beta 0.04"] == [[p["kl"], p[key]] for p in data["frontier_betas"]["rl/beta_0.04"]]
         assert [text.get_text() for text in axes.texts] == ["2", "4", "8"]
 
 

@@ -44,8 +44,9 @@ from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
+from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe, RewardScorer
 from stategpt.model import GPT, RewardModel
@@ -101,11 +102,11 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 
 def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
     run, folder = context.run, context.folder
-    library = read_library(folder.corpus)
+    corpus = read_corpus(folder.corpus)
     policy, reference = context.load_model("sft"), context.load_model("sft").requires_grad_(False)
     scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
-    prompts = [chat_prompt(context.tok, pair.prompt) for pair in library.pairs_train]
-    probe = FrontierProbe.of(run, library, context.tok, reference, scorer)
+    prompts = [chat_prompt(context.tok, one.prompt()) for one in corpus.conversations["train"]]
+    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer)
     task = RLTask(
         config,
         context.engine(policy),
@@ -114,7 +115,7 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
         prompts,
         sampling=run.sampling,
         seed=seed,
-        name=stage.replace("/", ", ").replace("_", " "),
+        name=folder_label(stage),
     )
 
     def hook(step: int) -> None:

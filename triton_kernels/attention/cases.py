@@ -2,8 +2,8 @@
 
 A row is a list of segments; a segment is `(trunk, branches)`: `(5, ())` is a packed document of 5 tokens,
 `(4, (3, 2))` a prompt of 4 tokens shared by completions of 3 and 2. What is left of a row is padding: every pad token
-is a segment of its own, or blank. The builder below is written apart from the package's `Layout`, so that tests can
-hold one against the other.
+is a separate segment, or blank. The builder below is independent of the package's `Layout`, so that tests can compare
+the two.
 """
 
 from collections.abc import Sequence

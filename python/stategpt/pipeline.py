@@ -25,7 +25,7 @@ from stategpt.config.stage_names import STAGES, stage_of_folder
 from stategpt.config.toml import dump, load
 from stategpt.data.sources import expected_corpus
 from stategpt.errors import ForeignArtifact, StorageError
-from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
+from stategpt.evaluate import GateResult, check_gates, failed, read_evaluations, read_gates, write_gates
 from stategpt.extras import require
 from stategpt.files import read_bytes
 from stategpt.progress import console, overall
@@ -47,12 +47,12 @@ class RunResult:
     """
 
     folder: Path
-    gates: list[Gate]
+    gates: list[GateResult]
     report: Path
     seconds: float
 
     @property
-    def failed_gates(self) -> list[Gate]:
+    def failed_gates(self) -> list[GateResult]:
         """Required gates that did not hold."""
         return failed(self.gates)
 

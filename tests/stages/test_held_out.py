@@ -14,6 +14,7 @@ from stategpt.config import RunConfig  # noqa: E402
 from stategpt.data.corpus import SIDES, Corpus  # noqa: E402
 from stategpt.evaluate import HeldOutComparison, evaluate_answers, evaluate_base, held_out_prompts  # noqa: E402
 from stategpt.evaluate import comparison as systems  # noqa: E402
+from stategpt.evaluate.records import RewardEvaluation  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import rankings as ranking_stage  # noqa: E402
@@ -51,7 +52,7 @@ def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_traini
     run = replace(recipe, evaluate=replace(recipe.evaluate, few_shot_examples=2))
     found = evaluate_answers(engine, engine, corpus, run)
     assert set(_sides(corpus, seen)) == {"test"}
-    assert len(seen) == 3 * found["samples"]
+    assert len(seen) == 3 * (found.samples or 0)
     documents = [text for text in seen if "Question:" in text]
     test_sentences = {pair.meta["summary"] for pair in corpus.conversations["test"]}
     side_of = {pair.meta["subject"]: side for side in SIDES for pair in corpus.conversations[side]}
@@ -59,7 +60,8 @@ def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_traini
         assert text.count("Question:") == text.count("Answer:") == 3
         assert [side_of[name] for name in text.split("`")[1::2]] == ["train", "train", "test"]
         assert not any(sentence in text for sentence in test_sentences), "the answer asked for is not in the document"
-    assert found["ended_share"]["low"] <= found["ended_share"]["mean"] <= found["ended_share"]["high"]
+    assert found.ended_share is not None
+    assert found.ended_share.low <= found.ended_share.mean <= found.ended_share.high
 
 
 def test_bits_per_byte_are_of_test_documents(
@@ -81,7 +83,7 @@ def test_bits_per_byte_are_of_test_documents(
     measured = evaluate_base(model, tok, recipe, corpus, [b"seen in training"])
     tests = {text for source in corpus.sources.values() for text in source.texts("test")}
     assert set(encoded) <= tests
-    assert sum(source["documents"] for source in measured["sources"].values()) == len(encoded) > 3
+    assert sum(source.documents or 0 for source in measured.sources.values()) == len(encoded) > 3
 
 
 def test_rankings_are_of_training_and_test_prompts(
@@ -105,9 +107,9 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
     def fit(task: reward_stage.RewardTask, model: RewardModel, settings: Any) -> None:
         assert task.read == "train.jsonl"
 
-    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> dict[str, Any]:
+    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> RewardEvaluation:
         judged.extend([baseline_of, judged_by])
-        return {}
+        return RewardEvaluation()
 
     monkeypatch.setattr(reward_stage.RankedPairs, "read", lambda path: path.name)
     monkeypatch.setattr(reward_stage.Rankings, "read", lambda path: path.name)

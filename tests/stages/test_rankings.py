@@ -131,7 +131,7 @@ def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[Stag
     lines = path.read_text().splitlines()
     path.write_text("".join(json.dumps(json.loads(line) | {"pairs": []}) + "\n" for line in lines[:2]))
     (held_out,) = (records for split, records in _records(inputs).items() if split != "train")
-    described = _describe(folder)["without_clear_pair"]
+    described = dict(_describe(folder).without_clear_pair)
     assert described.pop("train") == 2
     assert list(described.values()) == [sum(not record["pairs"] for record in held_out)]
 

@@ -273,4 +273,4 @@ def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
 
     found = json.loads((published.folder.evaluation("reward") / "evaluation.json").read_text())
     assert (found["prompts"], found["prompts_with_pairs"], found["pairs"]) == (6, 4, 4 * 3)
-    assert len(found["scores"]["sft"]) == 6 * 3, "measured on the held-out records"
+    assert len(found["rewards"]["sft"]) == 6 * 3, "measured on the held-out records"

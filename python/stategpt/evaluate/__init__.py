@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from stategpt.lazy_names import lazy_names
 
 from .diversity import distinct_change, distinct_n, mean_pairwise_similarity, ngram_entropy, unique_change, unique_share
-from .gates import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
+from .gates import check_gates, failed, read_gates, write_gates
 from .ngram import KneserNey
+from .records import Evaluations, GateResult, read_evaluations
 from .reward_quality import LengthBaseline, ScoredPairs
 from .statistics import Interval, cluster_bootstrap, paired_difference, win_rate
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DocumentNats",
+    "Evaluations",
     "FrontierProbe",
-    "Gate",
+    "GateResult",
     "HeldOutComparison",
     "Interval",
     "KneserNey",

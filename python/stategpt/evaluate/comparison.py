@@ -10,7 +10,7 @@ most log n - (n - 1)/n).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,19 @@ from stategpt.data.records import Prompt
 from stategpt.evaluate.answers import HeldOut, answer, answer_few_shot, finished, held_out_prompts
 from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share_interval
 from stategpt.evaluate.elo import elo
+from stategpt.evaluate.records import (
+    ComparedPrompt,
+    ComparisonEvaluation,
+    DiversityChange,
+    FrontierPoint,
+    PairedGain,
+    SeedMeasures,
+    SystemAnswer,
+    SystemMeasures,
+)
 from stategpt.evaluate.reward_scorer import RewardScorer
 from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
-from stategpt.evaluate.statistics import Interval, seeded_bootstrap, win_points, win_rate
+from stategpt.evaluate.statistics import Interval, seeded_bootstrap, win_points
 from stategpt.generate import Completion, Engine
 from stategpt.model import GPT
 from stategpt.model.policy import log_ratios
@@ -60,14 +70,14 @@ class HeldOutComparison:
         run: RunConfig,
         corpus: Corpus,
         side: HeldOut,
-        count: int,
+        prompts: int,
         tok: AnyTokenizer,
         scorer: RewardScorer,
         reference: GPT,
     ) -> HeldOutComparison:
-        """A judge over `count` prompts from one held-out side."""
-        prompts = held_out_prompts(corpus, side, count, run.evaluate.seed)
-        return cls(run, prompts, tok, DocstringStyleLabeler.fit(corpus), scorer, reference)
+        """A judge over `prompts` prompts of both kinds from one held-out side."""
+        chosen = held_out_prompts(corpus, side, prompts, run.evaluate.seed)
+        return cls(run, chosen, tok, DocstringStyleLabeler.fit(corpus), scorer, reference)
 
     def points(self, completions: Sequence[Completion]) -> NDArray[np.int64]:
         """The labeler's total of one completion a prompt."""
@@ -124,15 +134,17 @@ class FrontierProbe:
         judge = HeldOutComparison.of(run, corpus, "validation", run.evaluate.frontier_prompts, tok, scorer, reference)
         return cls(judge, judge.points(answer(judge.engine(reference), judge.prompts, run, "sft")))
 
-    def measure(self, policy: GPT) -> dict[str, float]:
-        """One point of the frontier: `kl`, `reward_mean`, `win_rate`."""
+    def measure(self, step: int, policy: GPT) -> FrontierPoint:
+        """The point of a policy after `step` steps."""
         policy.eval()
         completions = answer(self.judge.engine(policy), self.judge.prompts, self.judge.run, "rlhf")
-        return {
-            "kl": float(self.judge.kl(policy, completions).mean()),
-            "reward_mean": float(np.nanmean(self.judge.rewards(completions))),
-            "win_rate": win_rate(self.judge.points(completions), self.sft_points),
-        }
+        return FrontierPoint(
+            step=step,
+            prompts=len(self.judge.prompts),
+            kl=self.judge.interval([self.judge.kl(policy, completions)]),
+            reward=self.judge.interval([self.judge.rewards(completions)]),
+            win_rate=self.judge.interval([win_points(self.judge.points(completions), self.sft_points)]),
+        )
 
 
 @documented
@@ -172,8 +184,8 @@ class Answered:
 
 def compare_systems(
     judge: HeldOutComparison, corpus: Corpus, base: GPT, policies: Iterable[tuple[str, GPT]]
-) -> dict[str, Any]:
-    """comparison/evaluation.json, without the frontiers of training.
+) -> ComparisonEvaluation:
+    """Measures every system; the frontiers of training are left empty.
 
     `policies` are the RL policies by folder, which differ by their seed; each is asked for once, in order.
     """
@@ -187,28 +199,29 @@ def compare_systems(
         kls.append(judge.kl(policy, sets[-1]))
         stages.append(stage)
     rlhf = answers["rlhf"] = Answered.of(judge, *sets)
-    systems = {system: _measures(judge, given, sft) for system, given in answers.items()}
-    systems["rlhf"]["kl"] = judge.interval(kls).to_json()
-    systems["rlhf"]["seeds"] = [
-        {"stage": stage, **_measures(judge, rlhf.of_seed(i), sft), "kl": judge.interval(kls[i : i + 1]).to_json()}
+    systems = {system: SystemMeasures(**_measures(judge, given, sft)) for system, given in answers.items()}
+    of_seeds = tuple(
+        SeedMeasures(**_measures(judge, rlhf.of_seed(i), sft), stage=stage, kl=judge.interval(kls[i : i + 1]))
         for i, stage in enumerate(stages)
-    ]
+    )
+    systems["rlhf"] = replace(systems["rlhf"], kl=judge.interval(kls), seeds=of_seeds)
     for size in run.evaluate.best_of:
-        systems[f"best_of_{size}"]["kl_bound"] = best_of_kl_bound(size)
+        name = f"best_of_{size}"
+        systems[name] = replace(systems[name], kl_bound=best_of_kl_bound(size))
     groups = [prompt.group for prompt in prompts]
-    return {
-        "prompts": len(prompts),
-        "names": len({prompt.subject for prompt in prompts}),
-        "seeds": len(stages),
-        "systems": systems,
-        "against_best_of": {str(size): _against(judge, answers, size) for size in run.evaluate.best_of},
-        "elo": _elo(judge, answers, groups),
-        "diversity_change": {
-            "distinct_2": distinct_change(sft.texts[0], rlhf.texts, groups).to_json(),
-            "unique_share": unique_change(sft.texts[0], rlhf.texts, groups).to_json(),
-        },
-        "examples": _examples(prompts, answers, run.evaluate.examples),
-    }
+    return ComparisonEvaluation(
+        prompts=len(prompts),
+        subjects=len({prompt.subject for prompt in prompts}),
+        seeds=len(stages),
+        systems=systems,
+        against_best_of={str(size): _against(judge, answers, size) for size in run.evaluate.best_of},
+        elo=_elo(judge, answers, groups),
+        diversity_change=DiversityChange(
+            distinct_2=distinct_change(sft.texts[0], rlhf.texts, groups),
+            unique_share=unique_change(sft.texts[0], rlhf.texts, groups),
+        ),
+        examples=_examples(prompts, answers, run.evaluate.examples),
+    )
 
 
 def best_of_kl_bound(size: int) -> float:
@@ -216,43 +229,39 @@ def best_of_kl_bound(size: int) -> float:
     return float(np.log(size) - (size - 1) / size)
 
 
-def _against(judge: HeldOutComparison, answers: Mapping[str, Answered], size: int) -> dict[str, Any]:
+def _against(judge: HeldOutComparison, answers: Mapping[str, Answered], size: int) -> PairedGain:
     """RLHF minus best-of-`size`, prompt by prompt: what the two gain over the same SFT answers, and reward.
 
-    More reward at no more wins is over-optimisation: the reward model's errors are what RLHF gained.
+    More reward at no more wins is over-optimization: the reward model's errors are what RLHF gained.
     """
     rlhf, best, sft = answers["rlhf"], answers[f"best_of_{size}"], answers["sft"]
     rewards_SP = rlhf.rewards_SP.astype(np.float64) - best.rewards_SP[0]
-    return {
-        "wins": judge.interval(rlhf.wins_over(sft) - best.wins_over(sft)).to_json(),
-        "reward": judge.interval(rewards_SP).to_json(),
-        "kl_bound": best_of_kl_bound(size),
-    }
+    wins = judge.interval(rlhf.wins_over(sft) - best.wins_over(sft))
+    return PairedGain(wins, judge.interval(rewards_SP), best_of_kl_bound(size))
 
 
 def _measures(judge: HeldOutComparison, given: Answered, sft: Answered) -> dict[str, Any]:
     """Every measure of one system that its answers alone decide; a mean over its sets."""
     groups = [prompt.group for prompt in judge.prompts]
     return {
-        "win_rate_vs_sft": judge.interval(given.wins_over(sft)).to_json(),
-        "points_mean": float(given.points_SP.mean()),
+        "win_rate_vs_sft": judge.interval(given.wins_over(sft)),
+        "score_mean": float(given.points_SP.mean()),
         "reward_mean": float(np.nanmean(given.rewards_SP)),
         "distinct_2": float(np.mean([distinct_n(texts) for texts in given.texts])),
-        "unique_share": unique_share_interval(given.texts, groups).to_json(),
+        "unique_share": unique_share_interval(given.texts, groups),
         "length_tokens": float(np.mean([[len(c.ids) for c in answered] for answered in given.completions])),
         "ended_share": float(np.mean([[finished(c) for c in answered] for answered in given.completions])),
     }
 
 
-def _elo(judge: HeldOutComparison, answers: Mapping[str, Answered], groups: Sequence[str]) -> dict[str, Any]:
+def _elo(judge: HeldOutComparison, answers: Mapping[str, Answered], groups: Sequence[str]) -> dict[str, Interval]:
     """Each policy plays all others on every prompt; its groups are resampled, its seeds are not."""
     seeds = max(len(given.points_SP) for given in answers.values())
     points = {
         system: np.broadcast_to(given.points_SP, (seeds, len(groups))).ravel() for system, given in answers.items()
     }
     chosen = judge.run.evaluate
-    ratings = elo(points, "sft", chosen.seed, list(groups) * seeds, chosen.bootstrap_resamples)
-    return {system: rating.to_json() for system, rating in ratings.items()}
+    return elo(points, "sft", chosen.seed, list(groups) * seeds, chosen.bootstrap_resamples)
 
 
 def _answers(judge: HeldOutComparison, corpus: Corpus, base: GPT) -> dict[str, Answered]:
@@ -277,16 +286,18 @@ def _answers(judge: HeldOutComparison, corpus: Corpus, base: GPT) -> dict[str, A
     return {system: Answered.of(judge, completions) for system, completions in given.items()}
 
 
-def _examples(prompts: Sequence[Prompt], answers: Mapping[str, Answered], count: int) -> list[dict[str, Any]]:
+def _examples(prompts: Sequence[Prompt], answers: Mapping[str, Answered], count: int) -> tuple[ComparedPrompt, ...]:
     """The first prompts with every system's answer; of RLHF, the first seed's."""
-    return [
-        {
-            "prompt": prompt.text,
-            "reference": prompt.reference,
-            **{
-                system: {"text": given.completions[0][number].text, "points": int(given.points_SP[0, number])}
-                for system, given in answers.items()
+    return tuple(
+        ComparedPrompt(
+            prompt.text,
+            {
+                "reference": SystemAnswer(prompt.reference or ""),
+                **{
+                    system: SystemAnswer(given.completions[0][number].text, float(given.points_SP[0, number]))
+                    for system, given in answers.items()
+                },
             },
-        }
+        )
         for number, prompt in enumerate(prompts[:count])
-    ]
+    )

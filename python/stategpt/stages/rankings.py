@@ -11,7 +11,7 @@ clear preferences; since "less than 2 apart" is not transitive, the clear pairs 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from stategpt.data import Rankings, chat_prompt
 from stategpt.data.corpus import Corpus, Side, read_corpus
 from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
+from stategpt.evaluate.records import RankedExample, RankingsEvaluation, ScoredCompletion
 from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
 from stategpt.generate import Completion
 from stategpt.progress import progress
@@ -163,11 +164,8 @@ def _refuse_rejected(read: Rankings) -> None:
         )
 
 
-def _describe(published: Path) -> dict[str, Any]:
-    """Counts and mean points for the report, with the record whose points differ most as the example.
-
-    `without_clear_pair`: prompts of each split that the reward model neither learns from nor is judged by.
-    """
+def _describe(published: Path) -> RankingsEvaluation:
+    """Counts and mean scores for the report, with the record whose scores differ most as the example."""
     read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "test")}
     _refuse_rejected(read["train"])
     rows = read_lines(published / "train.jsonl")
@@ -176,16 +174,21 @@ def _describe(published: Path) -> dict[str, Any]:
     possible = sum(len(row["completions"]) * (len(row["completions"]) - 1) // 2 for row in rows)
     spread = [max(c["score"] for c in row["completions"]) - min(c["score"] for c in row["completions"]) for row in rows]
     pairs = sum(len(row["pairs"]) for row in rows)
-    return {
-        "groups": len(read["train"].groups),
-        "test_groups": len(read["test"].groups),
-        "pairs": pairs,
-        "ties": possible - pairs,
-        "without_clear_pair": {
-            split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()
-        },
-        "rejected": len(read["train"].rejected) + len(read["test"].rejected),
-        "points_mean": {name: float(np.mean([c["points"][name] for c in completions])) for name in names},
-        "score_mean": float(np.mean([c["score"] for c in completions])),
-        "example": rows[int(np.argmax(spread))],
-    }
+    return RankingsEvaluation(
+        groups=len(read["train"].groups),
+        test_groups=len(read["test"].groups),
+        pairs=pairs,
+        ties=possible - pairs,
+        without_clear_pair={split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()},
+        rejected=len(read["train"].rejected) + len(read["test"].rejected),
+        score_mean=float(np.mean([c["score"] for c in completions])),
+        parts_mean={name: float(np.mean([c["points"][name] for c in completions])) for name in names},
+        example=_example(rows[int(np.argmax(spread))]),
+    )
+
+
+def _example(row: Mapping[str, Any]) -> RankedExample:
+    completions = tuple(
+        ScoredCompletion(c["text"], c["rank"], c["ended"], c["score"], c["points"]) for c in row["completions"]
+    )
+    return RankedExample(row["prompt"], row["meta"]["reference"], completions, tuple(map(tuple, row["pairs"])))

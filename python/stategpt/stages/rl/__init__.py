@@ -41,7 +41,6 @@ from typing import Any
 import numpy as np
 
 from stategpt.artifacts import append_line, read_lines
-from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
 from stategpt.config.stage_names import folder_label
@@ -49,6 +48,8 @@ from stategpt.data import chat_prompt
 from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe, RewardScorer
+from stategpt.evaluate.records import FrontierPoint
+from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT, RewardModel
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
@@ -59,6 +60,7 @@ from stategpt.train.metrics import early_end
 from .update import RLTask
 
 FRONTIER = "frontier.jsonl"
+FRONTIER_POINT = kind_of(FrontierPoint)
 
 
 def rl(run: RunConfig, folder: RunFolder) -> None:
@@ -133,7 +135,7 @@ def _measured_steps(config: RLConfig) -> set[int]:
 def _append_once(path: Path, step: int, probe: FrontierProbe, policy: GPT) -> None:
     """A step that was measured before an interruption is not measured into the file twice."""
     if all(line["step"] != step for line in read_lines(path, FRONTIER_POINT)):
-        append_line(path, {"step": step, **probe.measure(policy)})
+        append_line(path, to_json(probe.measure(step, policy)))
 
 
 def _refuse_lost_frontier(folder: Path, config: RLConfig) -> None:

@@ -3,8 +3,8 @@
     o[t] = sum_j p[t, j] v[j],  p[t, :] = softmax over the keys t sees of  cap(scale * q[t] . k[j])
 
 cap(x) = softcap * tanh(x / softcap), or x. Token t sees the keys [near_start[t], t] and [far_start[t], far_end[t]).
-FlashAttention-2's algorithm (Dao 2023, arXiv 2307.08691): scores live in registers only, the softmax is carried along
-the keys, and the backward pass makes the probabilities again from `lse`, in units of log 2 (natural for float32).
+FlashAttention-2's algorithm (Dao 2023, arXiv 2307.08691): scores exist in registers only, the softmax is online,
+and the backward pass recomputes the probabilities from `lse`, in units of log 2 (natural for float32).
 
     forward        one program a query tile and head         o, lse
     delta          one program ROWS tokens and head          rowsum(o * do), algorithm 2 line 4
@@ -61,7 +61,7 @@ def store_rows(
     x, tile, first, head, tokens, stride_n, stride_h,
     D: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, DESCRIPTORS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """Writes what `load_rows` reads, and nothing outside [N, D]."""
+    """Writes the rows that `load_rows` reads, and nothing outside [N, D]."""
     if DESCRIPTORS:
         x.store([first, head * WIDTH], tile.to(x.dtype))
     else:
@@ -91,7 +91,7 @@ def load_of_head(x, head, first, tokens, stride, ROWS: tl.constexpr, DESCRIPTORS
 
 @triton.constexpr_function
 def natural(tile) -> bool:
-    """Are scores, and lse, in natural units? Those of float32 operands are, which is exact but no instruction."""
+    """Whether scores and lse are in natural units: float32 operands, for exactness; others use the exp2 instruction."""
     return tile.dtype == tl.float32
 
 
@@ -119,7 +119,7 @@ def scores_gradient(p, dp, row_delta, slope, SOFTCAP: tl.constexpr) -> tl.tensor
 
 @triton.jit
 def visible(rows, keys, near_start, far_start, far_end, PREFIX: tl.constexpr) -> tl.tensor:
-    """Does the row see the key? Shapes broadcast."""
+    """Whether the row sees the key; shapes broadcast."""
     seen = (keys >= near_start) & (keys <= rows)
     if PREFIX:
         seen = seen | ((keys >= far_start) & (keys < far_end))
@@ -243,7 +243,7 @@ def backward_q(
     D: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
     PREFIX: tl.constexpr, SOFTCAP: tl.constexpr, DESCRIPTORS: tl.constexpr,
 ) -> None:  # fmt: skip
-    """dq, over the keys that the forward pass walked."""
+    """dq, over the keys of the forward pass."""
     program = tl.program_id(0)
     head = program % heads
     kv_head = head // group
@@ -295,7 +295,7 @@ def add_to_dq(
     dq_sums, ds, k_tile, first, head, tokens, heads, scale,
     D: tl.constexpr, BLOCK_Q: tl.constexpr, WIDTH: tl.constexpr,
 ) -> None:  # fmt: skip
-    """dq_sums, float32 [N, H, D] and contiguous, += scale * ds^T k, in whichever order the programs come."""
+    """dq_sums, float32 [N, H, D] and contiguous, += scale * ds^T k, in no fixed order."""
     at, inside = offsets(first, head, tokens, heads.to(tl.int64) * D, D, D, BLOCK_Q, WIDTH)
     tl.atomic_add(dq_sums + at, tl.dot(tl.trans(ds), k_tile, input_precision="ieee") * scale, inside, sem="relaxed")
 
@@ -329,7 +329,7 @@ def backward_kv(
 ) -> None:  # fmt: skip
     """dk and dv. Scores are transposed, [BLOCK_K, BLOCK_Q]; the heads of a group follow one another in one loop.
 
-    Queries past N need no mask: they read as q = do = 0 with lse = delta = 0, which adds nothing.
+    Queries from N on need no mask: they read as q = do = 0 with lse = delta = 0, which adds nothing.
     """
     program = tl.program_id(0)
     kv_heads = heads // group

@@ -2,7 +2,7 @@
 
     o[b] = sum_j p[j] v[j],  p = softmax over the keys that sequence b sees of  cap(scale * q[b] . k[j])
 
-Decoding reads every key once and computes little, so what counts is that all multiprocessors read at all times:
+Decoding reads every key once and computes little, so it is fast when all multiprocessors read all the time:
 
     partial   one program a tile of rows, key-value head and split of the keys    partials, lse
     merge     one program a sequence and query head                               o
@@ -10,7 +10,7 @@ Decoding reads every key once and computes little, so what counts is that all mu
 The rows of a tile are (sample, query head) pairs that read the same keys: the query heads of one key-value head (the
 grouping of FlashAttention-3's `pack_gqa`), times the samples that share a prefix. A split walks a contiguous share of
 the keys (flash-decoding, Dao et al. 2023). Grids depend on shapes alone and lengths are read on the device, so that a
-CUDA graph stays valid while sequences grow; programs without keys leave at once.
+CUDA graph stays valid while sequences grow; programs without keys return at once.
 
 Legend: B sequences, H query heads, G key-value heads, group = H / G, P pages of S slots (S = 1 << page_shift), F shared
 prefixes. q, o are [B, H, D]; pages [P, S, G, D], last axis contiguous; partials [splits, B, H, D] and lse (base 2)
@@ -29,7 +29,8 @@ NO_LIMIT = tl.constexpr(2147483647)
 def first_tile(starts, prefix, group, BLOCK_Q: tl.constexpr) -> tl.tensor:
     """Tile at which the rows of a prefix begin: at least ceil(rows / BLOCK_Q) before those of the next one.
 
-    `starts` alone says it. Each prefix may waste one tile; in return no host has to know how many samples share it.
+    It follows from `starts` alone. Each prefix may waste one tile; in return the host need not know how many samples
+    share it.
     """
     return tl.load(starts + prefix) * group // BLOCK_Q + prefix
 
@@ -79,12 +80,12 @@ def share_of(first, length, min_blocks, BLOCK_K: tl.constexpr) -> tuple[tl.tenso
 
 @triton.jit
 def places(table, key, keys, inside, page_shift, ONE_PAGE: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
-    """Page and slot of each key of a step; with ONE_PAGE a step never leaves its page. int64, int32."""
+    """Page and slot of each key of a step; with ONE_PAGE all keys of a step are in one page. int64, int32."""
     slots = keys & ((1 << page_shift) - 1)
     if ONE_PAGE:
         return tl.load(table + (key >> page_shift)).to(tl.int64), slots
     else:
-        # Entries of the table past a sequence's length may hold anything: they are not even read.
+        # Entries of the table past a sequence's length may hold anything, so they are not read.
         return tl.load(table + (keys >> page_shift), mask=inside, other=0).to(tl.int64)[:, None], slots
 
 
@@ -178,7 +179,7 @@ def merge(
     partials, lse, o, starts, prefix_splits, splits, prefixes,
     D: tl.constexpr, WIDTH: tl.constexpr, BLOCK_S: tl.constexpr, SHARED: tl.constexpr,
 ) -> None:  # fmt: skip
-    """o = the partial softmaxes weighed by their sums, 0 where no split saw a key. The prefixes' splits come first."""
+    """o = the partial softmaxes weighted by their sums, 0 where no split saw a key. The prefixes' splits come first."""
     sample, head = tl.program_id(0), tl.program_id(1)
     row = sample.to(tl.int64) * tl.num_programs(1) + head
     rows = tl.num_programs(0).to(tl.int64) * tl.num_programs(1)

@@ -48,7 +48,7 @@ class Sampled(NamedTuple):
 
 
 class DecodeBatch:
-    """The rows of `items`: their cache, the logits of their next token, and what they have drawn.
+    """The running rows of `items`: their cache, the logits of their next token, and the tokens sampled so far.
 
     Everything is kept in the order of the cache's rows, and for running rows only.
     """
@@ -76,7 +76,7 @@ class DecodeBatch:
 
     @property
     def running(self) -> bool:
-        """Rows are left."""
+        """Whether any row is unfinished."""
         return bool(self._items)
 
     def step(self) -> list[Sampled]:

@@ -111,7 +111,7 @@ class Engine:
         first_stream: int | Sequence[int] = 0,
         progress: Progress | None = None,
     ) -> list[Completion]:
-        """`n` completions of each prompt, prompt-major.
+        """Samples `n` completions of each prompt; those of one prompt are next to each other.
 
         A prompt of ids is taken as it is; a string is the beginning of a document, so end of text is put before it.
 
@@ -157,7 +157,7 @@ class Engine:
         max_tokens: int = 256,
         forbidden: Sequence[int] | None = None,
     ) -> Iterator[str]:
-        """One completion's text in pieces, as it is sampled; together they are `generate`'s text for these settings.
+        """Yields one completion's text in pieces, as it is sampled; together they are the text that `generate` returns.
 
         A piece ends at a whole character and holds nothing that might belong to a stop string. Raises as `generate`, at
         the call, not at the first piece.

@@ -23,7 +23,7 @@ _CHAT_HINT = (
 
 
 def check_prompts(prompts: Iterable[Any]) -> None:
-    """Refuses one prompt where several are meant.
+    """Refuses one prompt instead of a list of prompts.
 
     Raises:
         InvalidArgument: one string, one vector of ids, a mapping, or nothing that can be iterated.
@@ -36,7 +36,7 @@ def check_prompts(prompts: Iterable[Any]) -> None:
 
 
 def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
-    """`stop` as it was given.
+    """Returns `stop` as a tuple of strings.
 
     Raises:
         InvalidArgument: one string instead of several, or what is no string. (An empty one is refused by the filter.)
@@ -50,7 +50,7 @@ def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
 
 
 def token_ids(name: str, ids: Any) -> list[int]:
-    """A few token ids, each a whole number of 0 or more.
+    """Returns token ids, each a whole number of 0 or more.
 
     Raises:
         InvalidArgument: one id or a string instead of several ids, or what is no id.
@@ -60,7 +60,7 @@ def token_ids(name: str, ids: Any) -> list[int]:
 
 
 def number(name: str, value: Any) -> float:
-    """A real number, numpy's included.
+    """Returns a real number, also one of numpy, as a float.
 
     Raises:
         InvalidArgument: it is none.
@@ -73,7 +73,7 @@ def number(name: str, value: Any) -> float:
 def prompt_ids(
     index: int, prompt: Any, tok: AnyTokenizer, end_of_text: int, context_tokens: int, vocab_size: int
 ) -> Ids:
-    """The tokens of prompt number `index`; a string is the beginning of a document. -> uint32[n], 0 < n < context.
+    """Returns the tokens of a prompt; a string is the beginning of a document. -> uint32[n], 0 < n < context.
 
     Raises:
         InvalidArgument: neither a string nor a vector of whole numbers, or empty.
@@ -120,7 +120,7 @@ def _vector(index: int, prompt: Any) -> NDArray[np.integer[Any]]:
 
 
 def random_streams(first_stream: Any, prompts: int) -> list[int]:
-    """The number of each prompt's random stream.
+    """Returns the number of each prompt's random stream.
 
     Raises:
         InvalidArgument: not a whole number or one for each prompt.

@@ -1,4 +1,4 @@
-"""Drawing tokens: temperature, top-k, top-p, and random numbers that belong to the sample, not to the batch.
+"""Samples tokens: temperature, top-k, top-p, and random numbers that depend on the sample, not on the batch.
 
 Legend: M rows to draw for, V vocabulary.
 """
@@ -32,7 +32,7 @@ _BLOCKWISE_NUMBERS, _BLOCK = 1 << 16, 128
 @documented
 @dataclass(frozen=True)
 class Sampler:
-    """How tokens are drawn. Raises `InvalidArgument` for a value that means nothing."""
+    """Settings by which tokens are drawn. Raises `InvalidArgument` for a value out of range."""
 
     temperature: float = 1.0
     """Divides the logits; 0 takes the most likely token."""
@@ -56,7 +56,7 @@ class Sampler:
             raise InvalidArgument(f"top_p is {self.top_p}; give a share above 0 and at most 1, or None")
 
     def draw(self, logits_MV: Tensor, stream_M: NDArray[np.int64], sample_M: NDArray[np.int64], position: int) -> Draw:
-        """One token for each row, by the uniform number of (seed, stream, sample, position) alone."""
+        """Draws one token for each row, by the uniform number of (seed, stream, sample, position) alone."""
         M, V = logits_MV.shape
         uniform_M = None
         if self.temperature > 0:
@@ -83,7 +83,7 @@ class Sampler:
         return ids_M, chosen_M
 
     def distribution(self, logits_MV: Tensor) -> Tensor:
-        """Log-probabilities that tokens are drawn by, -inf where never. -> float32[M, V].
+        """Returns the log-probabilities by which tokens are drawn, -inf for excluded ones. -> float32[M, V].
 
         At temperature 0 they are those of temperature 1: what the model thinks of the token it takes.
         """
@@ -116,7 +116,7 @@ class Draw:
 
 
 def invert(log_probs_MV: Tensor, uniform_M: Tensor) -> Tensor:
-    """The first token whose cumulated probability exceeds the row's uniform number. -> int64[M].
+    """Returns the first token whose cumulative probability exceeds the row's uniform number. -> int64[M].
 
     Summed in float64, where V roundings move a boundary by less than 1e-12.
     """

@@ -1,4 +1,4 @@
-"""Top-k and top-p: which tokens may be drawn, found without sorting the vocabulary.
+"""Top-k and top-p truncation without sorting the vocabulary.
 
 A row keeps a few dozen of 10^5 tokens. The `NARROW` most likely are selected first. Only rows that they do not decide
 need the slower method: a flat distribution, whose cut-off is beyond them, or more tokens of equal probability than were
@@ -28,7 +28,7 @@ _SUM_ERROR = 2e-6
 
 
 class Kept(NamedTuple):
-    """What R of the rows are drawn from."""
+    """The truncated distribution of R of the rows."""
 
     rows_R: Tensor
     """int64: which rows."""
@@ -50,7 +50,7 @@ def truncate(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) -> Te
 
 
 def kept_tokens(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) -> Iterator[Kept]:
-    """The tokens that `truncate` keeps, in at most two groups of rows."""
+    """Yields the tokens that `truncate` keeps, in at most two groups of rows."""
     M, V = log_probs_MV.shape
     top_k = None if top_k is None or top_k >= V else top_k
     top_p = None if top_p == 1 else top_p

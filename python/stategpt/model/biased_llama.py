@@ -59,7 +59,7 @@ def _has_conditions(added_token: Mapping[str, Json]) -> bool:
 
 
 def zero_output_biases(file: SafetensorsFile, config: GPTConfig) -> set[str]:
-    """Names of the output biases of a model of shape `config` in `file`: without them the logits are the same.
+    """Returns the names of the output biases in `file`, all zero: without them the logits are the same.
 
     Raises:
         ForeignArtifact: one is not zero; the message names it.

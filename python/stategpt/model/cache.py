@@ -53,7 +53,7 @@ class KVCache:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> KVCache:
-        """An empty cache of 2 x depth x B x G x C x D numbers.
+        """Allocates an empty cache of 2 x depth x B x G x C x D numbers.
 
         Raises `ContextOverflow` when the capacity exceeds the model's context.
         """
@@ -71,12 +71,12 @@ class KVCache:
 
     @property
     def batch(self) -> int:
-        """B."""
+        """Number of sequences, B."""
         return self.lengths_B.numel()
 
     @property
     def capacity_tokens(self) -> int:
-        """C."""
+        """Slots per sequence, C."""
         return self.keys[0].shape[2]
 
     def write(self, layer: int, k_BTGD: Tensor, v_BTGD: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,11 +119,11 @@ class KVCache:
             self._set_lengths(self.lengths_B + valid_B)
 
     def repeat(self, count: int) -> KVCache:
-        """Each sequence `count` times in a row: one prompt's cache for `count` samples of it."""
+        """Repeats each sequence `count` times: one prompt's cache for `count` samples of it."""
         return self.select(torch.arange(self.batch, device=self.lengths_B.device).repeat_interleave(count))
 
     def select(self, rows: Tensor) -> KVCache:
-        """A cache of the sequences `rows` (int64), in that order. Copies the slots in use, not the capacity."""
+        """Copies the sequences `rows` (int64), in that order, to a new cache; only the slots in use are copied."""
 
         def picked(slots: Tensor) -> Tensor:
             # Zeros, not whatever was there: a slot that is masked has weight 0, and 0 times NaN is NaN.

@@ -19,7 +19,7 @@ _LAYOUT_HINT = (
 
 
 def check_stream(tokens_N: Tensor, layout: TensorLayout) -> None:
-    """Refuses what is not a flat stream of ids with its layout.
+    """Refuses tokens that are not a flat stream of ids, or not of this layout.
 
     Raises:
         InvalidArgument: the message says what was found and how to make what is wanted.

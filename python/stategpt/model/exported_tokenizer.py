@@ -32,7 +32,7 @@ TEMPLATE_FILE = "chat_template.jinja"
 
 
 def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig) -> SpecialIds:
-    """The ids that begin, end and pad a text of `tok`, for config.json and generation_config.json.
+    """Returns the ids that begin, end and pad a text of `tok`, for config.json and generation_config.json.
 
     Raises:
         InvalidArgument: `tok` lacks the control tokens.

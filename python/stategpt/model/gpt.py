@@ -62,7 +62,7 @@ class GPT(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """Trainable numbers; a tied matrix counts once."""
+        """Number of trainable parameters; a tied matrix counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
@@ -92,7 +92,7 @@ class GPT(nn.Module):
         return {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
 
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
-        """Normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
+        """Computes the normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
 
         Raises:
             ContextOverflow: a sequence of the layout is longer than the context.
@@ -129,7 +129,7 @@ class GPT(nn.Module):
             ) from None
 
     def unembed(self, hidden_MW: Tensor) -> Tensor:
-        """Logits for the rows of `hidden_MW` alone. -> float32[M, V]; M x V x 4 bytes, the largest tensor of a step."""
+        """Computes the logits of `hidden_MW`'s rows. -> float32[M, V]: 4 M V bytes, the largest tensor of a step."""
         if self.lm_head is not None:
             return self.lm_head(hidden_MW).float()  # type: ignore[no-any-return]
         weight = getattr(self.embed_tokens, "weight", None)
@@ -141,11 +141,11 @@ class GPT(nn.Module):
         return F.linear(hidden_MW, weight).float()
 
     def forward(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
-        """Logits of every token. -> float32[N, V]."""
+        """Computes the logits of every token. -> float32[N, V]."""
         return self.unembed(self.hidden(tokens_N, layout))
 
     def decode(self, tokens_BT: Tensor, cache: KVCache, valid_B: Tensor | None = None) -> Tensor:
-        """Normed hidden states of T more tokens for each sequence of `cache`, which then holds them. -> [B, T, W].
+        """Computes normed hidden states of T more tokens of each sequence and adds them to `cache`. -> [B, T, W].
 
         With `valid_B` (int64) only the first `valid_B[b]` tokens of sequence b are real and the rest is padding on the
         right: its hidden states mean nothing and the cache forgets it.
@@ -170,7 +170,7 @@ class GPT(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> GPT:
-        """The model saved in `folder`: config.json, generation_config.json, model.safetensors. Strict; in eval mode.
+        """Loads the model in `folder` (config.json, generation_config.json, model.safetensors), strictly; in eval mode.
 
         The weights keep the file's number format, or become `dtype` (float32, bfloat16, float16). Training wants
         float32. Tensors of several formats come in the one that holds them all. The peak of memory is the weights.

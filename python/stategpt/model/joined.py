@@ -26,7 +26,7 @@ class Joined(NamedTuple):
 
 
 class JoinedWeights:
-    """One attention's joined weights; joined again when a source was replaced, moved or changed in place."""
+    """The joined weights of one attention; joined again when a source was replaced, moved or changed in place."""
 
     def __init__(self) -> None:
         self._sources: list[Tensor] = []

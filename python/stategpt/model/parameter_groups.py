@@ -32,7 +32,7 @@ class Scaled(Protocol):
 
 
 def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
-    """Parameter names with and without weight decay.
+    """Returns the parameter names with and without weight decay.
 
     Matrices of linear layers decay; norms, biases and the embedding table do not (a tied table counts once, as an
     embedding): a token's row that is not in the batch would otherwise shrink at every step.
@@ -47,7 +47,7 @@ def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
 
 
 def learning_rate_scales(model: nn.Module) -> dict[str, float]:
-    """Factors of `model` and of every module inside it, by the parameter's name in `model`."""
+    """Collects the factors of `model` and of every module inside it, by the parameter's name in `model`."""
     return {
         f"{prefix}.{name}" if prefix else name: scale
         for prefix, module in model.named_modules()
@@ -57,7 +57,7 @@ def learning_rate_scales(model: nn.Module) -> dict[str, float]:
 
 
 def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[ParameterGroup]:
-    """Every parameter of `model` in one group with its weight decay and its learning rate.
+    """Puts every parameter of `model` into the group with its weight decay and its learning rate.
 
     A step takes lr * weight_decay of every tensor that decays, whatever its scale.
     """

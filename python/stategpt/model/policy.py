@@ -86,7 +86,7 @@ class CompletionBatch:
 def completion_log_probs(
     model: GPT, batch: CompletionBatch, temperature: float, forbidden: Sequence[int], max_rows: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability (M) of each sampled token, and the entropy (M, no gradient) of the distribution it came from.
+    """Computes each sampled token's log-probability, and the entropy of its distribution (no gradient). -> [M] twice.
 
     Logits of at most `max_rows` tokens exist at a time (`ops.logit_rows` by default), also in the backward pass, which
     computes them again where there are more.
@@ -115,7 +115,7 @@ def log_ratios(
     tok: AnyTokenizer,
     batch_rows: int = 128,
 ) -> NDArray[np.float64]:
-    """log pi(y|x) - log pi_ref(y|x) in nats of each completion; its mean over the policy's samples is the KL (k1).
+    """Computes log pi(y|x) - log pi_ref(y|x) in nats of each completion; the mean over samples of pi is the KL (k1).
 
     Both are the distributions that `Engine` samples from with this tokenizer: `undrawn_ids` are left out.
     """

@@ -36,7 +36,7 @@ def fastest(device_type: str) -> Literal["bfloat16", "float32"]:
 
 
 def multiplies_bfloat16_faster(cpu_description: str) -> bool:
-    """Whether a CPU does, by Linux's /proc/cpuinfo: tiles, or twice the products of float32 a cycle on an AMD.
+    """Whether a CPU multiplies bfloat16 faster than float32, by Linux's /proc/cpuinfo: AMX tiles, or an AMD with it.
 
     Without tiles an Intel CPU was measured to be slower in bfloat16, as one is that has no such instruction.
     """

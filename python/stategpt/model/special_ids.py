@@ -39,7 +39,7 @@ class SpecialIds:
     """Fills rows."""
 
     def to_json(self) -> dict[str, Json]:
-        """The three keys of config.json and generation_config.json; one end id as a number, several as a list."""
+        """Returns the keys of config.json and generation_config.json; one end id is a number, several are a list."""
         eos: Json = list(self.eos) if len(self.eos) > 1 else (self.eos[0] if self.eos else None)
         return {"bos_token_id": self.bos, "eos_token_id": eos, "pad_token_id": self.pad}
 

@@ -1,4 +1,4 @@
-"""Token batches for the model: numpy from the loader, or lists of sequences, to tensors on a device."""
+"""Token batches for the model: batches of the loader, or lists of sequences, as tensors on a device."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class TokenBatch:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> TokenBatch:
-        """A loader's batch on `device`."""
+        """Copies a loader's batch to `device`."""
         return cls._of(batch.tokens, batch.layout, batch.targets, batch.loss_mask, device)
 
     @classmethod
     def packed(cls, segments: Sequence[Segment], pad: int, work: Work, device: torch.device) -> TokenBatch:
-        """Segments end to end in rows, as `pack_rows` says; each sees only itself."""
+        """Packs segments end to end in rows (`pack_rows`); each sees only itself."""
         rows, row_tokens = pack_rows([len(segment) for segment in segments], work)
         in_rows = [[segments[member] for member in members] for members in rows]
         tokens = lay_out_rows([[segment.tokens for segment in row] for row in in_rows], row_tokens, pad)
@@ -129,7 +129,7 @@ _ROW_WIDTHS = (4, 5, 6, 7, 8)
 
 
 def pack_rows(lengths: Sequence[int], work: Work, multiple: int = 8) -> tuple[list[list[int]], int]:
-    """Sequences laid end to end in rows of one width: (the sequences of each row by index, the width).
+    """Packs sequences end to end in rows of one width. -> the sequences of each row by index, and the width.
 
     No sequence is split. The width is the one with the least `work(tokens, width)`, padding included, among the
     longest sequence's length, twice that and three between them, each rounded up to `multiple`.
@@ -141,7 +141,7 @@ def pack_rows(lengths: Sequence[int], work: Work, multiple: int = 8) -> tuple[li
 
 
 def best_fit(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
-    """Indices of the sequences in each row of at most `row_tokens`: longest first, each in the fullest row it fits in.
+    """Assigns sequences to rows of at most `row_tokens`: longest first, each in the fullest row it fits in.
 
     Best-fit decreasing, as `data.pack` does for shards; ties go to the earlier sequence and the earlier row.
     """

@@ -43,7 +43,7 @@ _INSTEAD = {
 
 
 def common_dtype(model: nn.Module) -> torch.dtype:
-    """The format that holds all weights of `model`: theirs, or for mixed ones the narrowest that loses nothing."""
+    """Returns the number format of all weights of `model`; for mixed ones the narrowest that loses nothing."""
     return reduce(torch.promote_types, {parameter.dtype for parameter in model.parameters()})
 
 
@@ -99,7 +99,7 @@ def load_model(
     disk_name: TensorName,
     dtype: torch.dtype | None,
 ) -> _Model:
-    """The model that `build` makes of `config`, with the weights of `folder`; no random number is drawn for it.
+    """Builds the model of `config` with the weights of `folder`; no random number is drawn for it.
 
     The file's header is compared with `config` before anything is allocated; then each tensor is read into its place,
     so that the peak of memory is the weights. `dtype` None keeps the file's format.

@@ -70,7 +70,7 @@ def attention(
 
 
 def cached_attention(q_BTHD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, seen_B: Tensor | None) -> Tensor:
-    """Attention of T new tokens a sequence over a cache whose L slots already hold them. -> o_BTHD.
+    """Computes attention of T new tokens a sequence over a cache whose L slots already hold them. -> o_BTHD.
 
     New token t of sequence b sees slots 0 .. seen_B[b] + t; `seen_B` (int64) counts the tokens cached before. None
     says that every sequence had L - T before, which needs no mask for T = 1 and the causal one from an empty cache.

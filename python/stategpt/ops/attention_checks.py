@@ -21,8 +21,9 @@ def check_operands(
     softcap: float | None,
     **devices: torch.device,
 ) -> None:
-    """Refuses tensors of different dtypes or devices (`devices`: of further arguments), strided last axes, and numbers
-    out of range.
+    """Refuses different dtypes, different devices, strided last axes, and numbers out of range.
+
+    `devices` are those of further arguments by name.
     """
     dtypes = [tensor.dtype for tensor in tensors.values()]
     if dtypes[0] not in DTYPES or len(set(dtypes)) > 1:

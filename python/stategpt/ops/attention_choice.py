@@ -1,4 +1,4 @@
-"""Which implementation of attention runs: chosen here and nowhere else, each choice logged once."""
+"""Chooses the implementation of attention, and logs each choice once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An attention layout on a device, with what is derived from it once and used by every layer."""
+"""An attention layout on a device, with what every layer derives from it, computed once."""
 
 from __future__ import annotations
 

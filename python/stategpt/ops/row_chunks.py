@@ -1,4 +1,4 @@
-"""What is computed row by row from hidden states, a chunk of rows at a time: memory by the chunk, not by the batch.
+"""Row-wise functions of hidden states, computed for a chunk of rows at a time to bound memory.
 
 Logits are the largest tensor of a training step, M rows x V of the vocabulary, of which a loss keeps several copies.
 Here those of one chunk exist at a time: the forward pass drops them, the backward pass computes them again.
@@ -25,12 +25,12 @@ Outputs = TypeVarTuple("Outputs")
 
 
 def logit_rows(vocab_size: int) -> int:
-    """Rows whose logits take `MAX_LOGITS_BYTES`: `max_rows` of the functions here."""
+    """Returns the number of rows whose logits take `MAX_LOGITS_BYTES`: `max_rows` of the functions here."""
     return max(1, MAX_LOGITS_BYTES // (4 * vocab_size))
 
 
 def by_row_chunks(function: Callable[..., tuple[*Outputs]], rows: Sequence[Tensor], max_rows: int) -> tuple[*Outputs]:
-    """`function(*rows)`, computed for at most `max_rows` rows at a time and again in the backward pass.
+    """Computes `function(*rows)` for at most `max_rows` rows at a time, and again in the backward pass.
 
     Args:
         function: takes slices of `rows` and returns a tuple of tensors whose first axis is that of the rows, or holds

@@ -49,7 +49,7 @@ def _(
 
 
 def to_device(host: Tensor, device: torch.device) -> Tensor:
-    """A copy that the host does not wait for. -> on the CPU `host` itself."""
+    """Copies to `device` without waiting for it; on the CPU it returns `host` itself."""
     if device.type == "cuda":
         host = host.pin_memory()
     return host.to(device, non_blocking=True)

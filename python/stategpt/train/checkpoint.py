@@ -40,7 +40,7 @@ KEPT = 2
 @documented
 @dataclass
 class LoopState:
-    """Every scalar of a loop. Data order and random numbers are functions of `step`, so this is all there is."""
+    """The scalars of a loop. Data order and random numbers are functions of `step`, so nothing else is needed."""
 
     step: int = 0
     """Finished steps."""

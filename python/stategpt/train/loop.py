@@ -1,4 +1,4 @@
-"""The one training loop of all stages: plain code that a stage hands its batches and its loss.
+"""The training loop of all stages, which is given a task: batches and a loss.
 
 What it takes care of, so that no stage can get it wrong:
 - the gradient is that of the sum over all targets of the optimizer step divided by their count, whatever the
@@ -39,7 +39,7 @@ BatchT = TypeVar("BatchT")
 @documented
 @dataclass
 class Loss:
-    """What a stage returns for one micro-batch."""
+    """The loss of one micro-batch."""
 
     total: Tensor
     """Sum of the loss over the micro-batch's targets (or pairs, or samples), with its graph."""
@@ -96,7 +96,7 @@ class Task(Protocol[BatchT]):
 @documented
 @dataclass(frozen=True)
 class LoopSettings:
-    """How a stage runs the loop."""
+    """Settings of the loop for one stage."""
 
     optim: OptimConfig
     """Learning rate, schedule, decay, clipping."""

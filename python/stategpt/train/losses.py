@@ -1,4 +1,4 @@
-"""The four losses of the four stages, and the estimators that reinforcement learning is made of.
+"""The losses of the four stages, and the estimators of reinforcement learning.
 
 Legend: N tokens or targets, S samples (completions), P pairs, V vocabulary. Every loss is a SUM, returned without
 division: the loop divides by the weight of the whole optimizer step, so accumulation and batch shape do not change the
@@ -49,7 +49,7 @@ def kl_penalized_rewards(rewards_S: Tensor, log_ratio_S: Tensor, beta: float) ->
 
 
 def constant_groups(values_S: Tensor, completions: int, size_S: Tensor | None = None) -> Tensor:
-    """Which prompts' values are all the same but for rounding. -> bool[prompts].
+    """Whether all values of a prompt are equal up to rounding. -> bool[prompts].
 
     `values_S` is prompt-major with `completions` values a prompt. Values within `ROUNDING_UNITS` units of the
     last place of the group's largest size are the same; `size_S` is the size of what each value was computed from,

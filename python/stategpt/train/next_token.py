@@ -1,4 +1,4 @@
-"""What pretraining and SFT train on: next-token prediction. The two differ only in their batches."""
+"""Next-token prediction, the task of pretraining and SFT, which differ only in their batches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NextTokenTask:
         self.steps = batches.steps
 
     def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
-        """Those of the stage."""
+        """The optimizer updates of one step, from `batches`."""
         return self.batches.updates(step)
 
     def weight(self, batch: TokenBatch) -> float:

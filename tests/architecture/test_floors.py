@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("recipes",),
     ("config", "kernels"),
     ("progress",),
-    ("overall", "json_records"),
+    ("json_records",),
     ("_native", "json_reader", "lazy_names"),
     ("files", "arguments", "extras", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
@@ -58,7 +58,6 @@ WITHOUT_TORCH = (
     "data",
     "report",
     "progress",
-    "overall",
     "randomness",
     "lazy_names",
 )

@@ -120,7 +120,7 @@ def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
     with torch.no_grad():
         theirs, _ = completion_log_probs(reference, batch, 0.7, task.forbidden)
     theirs_S = sum_by_sample(theirs, batch.sample_M, batch.samples)
-    ours_S = np.array([completion.logprobs.sum() for completion in sampled])
+    ours_S = np.array([completion.log_probs.sum() for completion in sampled])
     assert (ours_S - theirs_S.numpy()) == pytest.approx(ratios, abs=1e-4), "the judge's KL is of the same distribution"
 
 

@@ -6,7 +6,7 @@
 
 `--rl.objective reward_weighted` is the talk's own form: R_i instead of A_i, the language-model loss on completion
 tokens weighted by the reward. With `--rl.minibatches` above 1 samples are older than the policy, and both are PPO's
-clipped surrogate: the ratio of new to old probability in place of log pi. Where the ratio is 1, on the first minibatch,
+clipped surrogate: the ratio of new to old probability instead of log pi. Where the ratio is 1, on the first minibatch,
 its gradient is that of the loss above; the bound of the clip holds for any weight, A_i or R_i.
 
 Differs from the textbook: there is no critic, so a completion is one action with one advantage; advantages are divided
@@ -19,7 +19,7 @@ batch's norm likewise wherever it acts (`clipped_updates` in metrics.jsonl).
 Prompts are training prompts, distinct in an epoch. Dropout does not exist here; policy, reference and sampler use one
 temperature and one mask. Where the KL exceeds `rl.max_kl` the stage ends with the policy of the step before.
 
-metrics.jsonl, by step, means over its samples unless said:
+metrics.jsonl, by step, means over its samples unless stated:
     reward_mean, reward_sd              the reward model's, less no_eos_penalty, before the KL
     kl_nats_per_completion              policy to SFT, k1 on the step's samples; entropy_nats_per_token, length_tokens,
                                         ended_share as named

@@ -171,7 +171,7 @@ class RLTask:
 def _metrics(rollout: Rollout, parts: Sequence[_LogProbs], kl_S: Tensor) -> dict[str, float]:
     """Means over the step's samples (`stages.rl` explains each)."""
     rewards_S, completions = rollout.rewards_S, rollout.completions
-    sampled = torch.from_numpy(np.concatenate([completion.logprobs for completion in completions]))
+    sampled = torch.from_numpy(np.concatenate([completion.log_probs for completion in completions]))
     trained = torch.cat([part.policy_M for part in parts]).cpu()
     return {
         "reward_mean": float(rewards_S.mean()),

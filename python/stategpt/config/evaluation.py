@@ -39,6 +39,9 @@ class EvaluateConfig:
     """Resamples by module behind each interval."""
     seed: int = 1
     """Seed of the samples and of the bootstrap."""
+    scorer: str = ""
+    """Scores the answers of all systems, and decides wins: a built-in name or module:function; empty: that of
+    rankings."""
     examples: int = 12
     """Prompts shown side by side in the report."""
 
@@ -81,7 +84,7 @@ class GatesConfig:
     reward_length_margin: float = 0.0
     """The interval of that share minus a length-only baseline's on the same pairs must lie above this."""
     rl_win_rate: float = 0.55
-    """Least win rate against SFT by the labeler; ties count one half."""
+    """Least win rate against SFT by the scorer; ties count one half."""
     rl_win_rate_lower: float = 0.50
     """The lower bound of that win rate's interval must lie above this."""
     rl_prompts: int = 500

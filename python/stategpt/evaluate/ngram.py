@@ -92,15 +92,6 @@ class KneserNey:
         lengths = np.array([len(document) + 1 for document in documents])
         return np.asarray(np.add.reduceat(losses, np.cumsum(lengths) - lengths), dtype=np.float64)
 
-    def next_symbol(self, context: bytes) -> Floats:
-        """p of the 256 bytes and of the end after a document's first bytes: float64[257], its sum 1."""
-        history = np.array([START, *context], dtype=np.int64)
-        rows = np.empty((_SYMBOLS, len(history) + 1), dtype=np.int64)
-        rows[:, :-1] = history
-        rows[:, -1] = np.arange(_SYMBOLS)
-        depth = np.tile(np.arange(rows.shape[1]), _SYMBOLS)
-        return self._probabilities(rows.reshape(-1), depth).reshape(rows.shape)[:, -1]
-
     def _probabilities(self, symbols: Keys, depth: Keys) -> Floats:
         """p of each symbol of the stream given up to `order - 1` before it: float64[len(symbols)]."""
         probability = np.full(len(symbols), 1 / _SYMBOLS)

@@ -33,8 +33,7 @@ _DRAWS_PER_BLOCK = 1 << 22  # 32 MB of raw draws at a time, whatever the number 
 class Interval:
     """A measured value and the interval that its sampling error allows.
 
-    An interval that cannot be computed (a single cluster) is infinitely wide; JSON has no infinity, so an infinite
-    bound is written as null.
+    An interval that cannot be computed (a single cluster) is infinitely wide; in files an infinite bound is null.
     """
 
     mean: float
@@ -45,28 +44,6 @@ class Interval:
     """Upper bound."""
     level: float = 0.95
     """Coverage in repeated experiments."""
-
-    def excludes(self, value: float) -> bool:
-        """Whether `value` lies outside [low, high]."""
-        return value < self.low or value > self.high
-
-    def to_json(self) -> dict[str, float | None]:
-        """The dictionary that `from_json` reads."""
-        low, high = (bound if math.isfinite(bound) else None for bound in (self.low, self.high))
-        return {"mean": self.mean, "low": low, "high": high, "level": self.level}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, float | None]) -> "Interval":
-        """Read what `to_json` wrote; `level` may be missing (95 %)."""
-        mean, low, high = data["mean"], data["low"], data["high"]
-        if mean is None:
-            raise InvalidArgument(f"an interval needs a mean; got {dict(data)!r}")
-        return cls(
-            mean=float(mean),
-            low=-math.inf if low is None else float(low),
-            high=math.inf if high is None else float(high),
-            level=float(data.get("level") or 0.95),
-        )
 
 
 def cluster_bootstrap(

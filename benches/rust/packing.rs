@@ -8,12 +8,17 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use stategpt_benches::packing_inputs::{
-    DatasetFolder, PackedLayout, histogram, lengths, rows_piece_by_piece,
+    DatasetFolder, histogram, lengths, packed_layout, rows_piece_by_piece,
 };
+use stategpt_layout::{Runs, SegmentLayout, Tiling, key_tiles, query_tiles};
 use stategpt_packing::{
-    Batch, Dataset, FittedPlan, PackConfig, Packed, Rows, Runs, Schedule, Scratch, Strategy,
-    Tiling, WHOLE, key_tiles, query_tiles,
+    Batch, Dataset, FittedPlan, PackConfig, Packed, Rows, Schedule, Scratch, Strategy, WHOLE,
+    strategy,
 };
+
+fn packing(name: &str) -> Strategy {
+    strategy(name).expect("a known strategy")
+}
 
 const DOCUMENTS: u64 = 10_000_000;
 const STORED_DOCUMENTS: u64 = 200_000;
@@ -62,10 +67,10 @@ fn reading(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(STORED_DOCUMENTS));
     group.bench_function("pack/best_fit", |bencher| {
         bencher.iter(|| {
-            Packed::new(Arc::clone(&dataset), config(Strategy::BestFit)).expect("valid shards")
+            Packed::new(Arc::clone(&dataset), config(packing("best_fit"))).expect("valid shards")
         });
     });
-    for strategy in [Strategy::BestFit, Strategy::Concat] {
+    for strategy in [packing("best_fit"), packing("concat")] {
         let packed = Packed::new(Arc::clone(&dataset), config(strategy)).expect("valid shards");
         assert_eq!(tokens_in_rows(&packed), dataset.stream_tokens());
         group.throughput(Throughput::Elements(64 * 2048));
@@ -117,16 +122,28 @@ fn mixing(criterion: &mut Criterion) {
 fn attention(criterion: &mut Criterion) {
     let documents = lengths(1000, 490.0);
     let streams = [
-        ("64k in documents", PackedLayout::new(&documents, 1 << 16)),
-        ("256k in one", PackedLayout::new(&[1 << 18], 1 << 18)),
-        ("64k of padding", PackedLayout::new(&[], 1 << 16)),
-        ("256k in documents", PackedLayout::new(&documents, 1 << 18)),
+        (
+            "64k in documents",
+            packed_layout(&documents, 1 << 16).expect("it fits in memory"),
+        ),
+        (
+            "256k in one",
+            packed_layout(&[1 << 18], 1 << 18).expect("it fits in memory"),
+        ),
+        (
+            "64k of padding",
+            packed_layout(&[], 1 << 16).expect("it fits in memory"),
+        ),
+        (
+            "256k in documents",
+            packed_layout(&documents, 1 << 18).expect("it fits in memory"),
+        ),
     ];
     let tiling = Tiling::new(128, 128, None).expect("in range");
     let mut group = criterion.benchmark_group("attention");
     for (name, stream) in &streams {
         check_work_list(stream, &tiling);
-        let layout = stream.view();
+        let layout = stream.view(stream.position.len());
         group.throughput(Throughput::Elements(stream.position.len() as u64));
         group.bench_function(format!("validate/{name}"), |bencher| {
             bencher.iter(|| black_box(&layout).validate());
@@ -142,8 +159,8 @@ fn attention(criterion: &mut Criterion) {
 }
 
 /// In packed documents a query sees from its segment's start, a key is seen to its segment's end.
-fn check_work_list(stream: &PackedLayout, tiling: &Tiling) {
-    let runs = Runs::of(&stream.view()).expect("valid");
+fn check_work_list(stream: &SegmentLayout, tiling: &Tiling) {
+    let runs = Runs::of(&stream.view(stream.position.len())).expect("valid");
     let starts = &stream.segment_start;
     for tile in query_tiles(&runs, tiling) {
         assert_eq!(tile.near_lo, starts[tile.q0 as usize]);

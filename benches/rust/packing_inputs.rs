@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use stategpt_layout::{LayoutError, SegmentLayout};
 use stategpt_packing::random::bits;
 use stategpt_packing::{
-    AttentionLayout, DocumentRef, LengthHistogram, PackingError, Provenance, ShardWriter,
-    Vocabulary,
+    DocumentRef, LengthHistogram, PackingError, Provenance, ShardWriter, Vocabulary,
 };
 
 /// Lognormal lengths: `median` tokens, sigma 1.2, as web documents have.
@@ -97,44 +97,15 @@ impl Drop for DatasetFolder {
     }
 }
 
-/// The vectors of one row of segments end to end; prefix and branch start where the segment does.
-pub struct PackedLayout {
-    /// First token of each token's segment.
-    pub segment_start: Vec<i32>,
-    /// Place within it.
-    pub position: Vec<i32>,
-}
-
-impl PackedLayout {
-    /// Segments of these lengths, the last one cut to make `tokens` in all, or of one token each behind them.
-    pub fn new(lengths: &[u64], tokens: u64) -> Self {
-        let mut layout = Self {
-            segment_start: Vec::new(),
-            position: Vec::new(),
-        };
-        let ends = lengths.iter().copied().chain(std::iter::repeat(1));
-        for length in ends {
-            let start = layout.position.len() as u64;
-            if start == tokens {
-                break;
-            }
-            let length = length.min(tokens - start) as i32;
-            layout
-                .segment_start
-                .extend((0..length).map(|_| start as i32));
-            layout.position.extend(0..length);
-        }
-        layout
+/// One row of segments of these lengths end to end, the last one cut to make `tokens`; then segments of one token.
+pub fn packed_layout(lengths: &[u64], tokens: u64) -> Result<SegmentLayout, LayoutError> {
+    let tokens = tokens as usize;
+    let mut layout = SegmentLayout::padding(tokens)?;
+    let mut start = 0;
+    for length in lengths {
+        let end = tokens.min(start + *length as usize);
+        layout.write(start..end, start);
+        start = end;
     }
-
-    /// As the crate takes it.
-    pub fn view(&self) -> AttentionLayout<'_> {
-        AttentionLayout {
-            segment_start: &self.segment_start,
-            prefix_end: &self.segment_start,
-            branch_start: &self.segment_start,
-            position: &self.position,
-            row_tokens: self.position.len() as i64,
-        }
-    }
+    Ok(layout)
 }

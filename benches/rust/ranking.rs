@@ -62,8 +62,9 @@ fn arranging(criterion: &mut Criterion) {
 fn seen_by_rewards(batch: &Batch) -> Vec<Vec<u32>> {
     let seen = |&index: &i64| {
         let token = index as usize;
-        let prefix = batch.segment_start[token] as usize..batch.prefix_end[token] as usize;
-        let branch = batch.branch_start[token] as usize..token + 1;
+        let prefix = batch.layout.segments.segment_start[token] as usize
+            ..batch.layout.prefix_end[token] as usize;
+        let branch = batch.layout.branch_start[token] as usize..token + 1;
         [&batch.tokens[prefix], &batch.tokens[branch]].concat()
     };
     batch.reward_index.iter().map(seen).collect()

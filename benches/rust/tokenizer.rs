@@ -1,6 +1,7 @@
-//! The tokenizer: first that every way of calling it gives the same ids and the text comes back, then bytes per second.
+//! Tokenizer benchmark: first checks that every kind of call gives the same ids and that the text comes back, then measures bytes
+//! per second.
 //!
-//! *Warm*: the pieces of the documents are in the cache. *Cold*: the engine has seen nothing yet.
+//! *Warm*: the pre-tokens of the documents are in the cache. *Cold*: the engine has encoded nothing yet.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use criterion::{
 };
 use stategpt_benches::tokenizer_inputs::{documents, floods, multilingual};
 use stategpt_tokenizer::{
-    Documents, Model, Pattern, Special, Target, Tokenizer, Trainer, for_each_piece,
+    Documents, Model, Pattern, Special, Target, Tokenizer, Trainer, for_each_pre_token,
 };
 
 const CORPUS_BYTES: usize = 4 << 20;
@@ -42,7 +43,7 @@ fn batch(tokenizer: &Tokenizer, texts: &[String], threads: usize) -> Vec<u32> {
         .map_or_else(|_| Vec::new(), |ragged| ragged.ids)
 }
 
-/// An engine that has seen nothing yet.
+/// An engine that has encoded nothing yet.
 fn fresh(model: &Model) -> Tokenizer {
     match Tokenizer::new(model.clone()) {
         Ok(tokenizer) => tokenizer,
@@ -110,12 +111,12 @@ fn encoding(criterion: &mut Criterion) {
 fn pieces(pattern: Pattern, texts: &[String]) -> usize {
     let mut pieces = 0;
     for text in texts {
-        for_each_piece(pattern, text.as_bytes(), |_, _| pieces += 1);
+        for_each_pre_token(pattern, text.as_bytes(), |_, _| pieces += 1);
     }
     pieces
 }
 
-/// The ways to call it.
+/// The kinds of calls.
 fn calls(criterion: &mut Criterion) {
     let texts = documents(CORPUS_BYTES);
     let tokenizer = train(&texts, Pattern::Gpt4, VOCABULARY);
@@ -147,7 +148,7 @@ fn calls(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Pieces of hundreds of bytes, each another: no cache knows them.
+/// Pre-tokens of hundreds of bytes, all distinct: no cache has them.
 fn long_pieces(criterion: &mut Criterion) {
     let tokenizer = train(&documents(1 << 20), Pattern::Gpt4, VOCABULARY);
     let words = documents(CORPUS_BYTES);
@@ -182,7 +183,7 @@ fn spaced(letters: &str, length: usize) -> String {
     parts.join(" ")
 }
 
-/// One kind of character each: what makes a careless merge loop quadratic.
+/// One kind of character each, on which a naive merge loop is quadratic.
 fn flooding(criterion: &mut Criterion) {
     let tokenizer = train(&documents(1 << 20), Pattern::Gpt4, VOCABULARY);
     for (name, text) in floods(FLOOD_BYTES) {

@@ -1,6 +1,6 @@
 //! Text like English prose and program code, made from a seed so that it needs no download.
 
-/// A simple generator (Knuth's MMIX constants); good enough to choose words.
+/// A simple generator (Knuth's MMIX constants), sufficient to choose words.
 struct Draw(u64);
 
 impl Draw {
@@ -59,7 +59,7 @@ fn document(draw: &mut Draw, words: &[String]) -> String {
     text
 }
 
-/// A sentence whose words follow Zipf's law roughly: the product of two uniform draws favours the first ones.
+/// A sentence whose words roughly follow Zipf's law: the product of two uniform numbers favors the first ones.
 fn sentence(draw: &mut Draw, words: &[String], text: &mut String) {
     for place in 0..5 + draw.below(12) {
         let index = draw.below(words.len()) * draw.below(words.len()) / words.len();
@@ -71,7 +71,8 @@ fn sentence(draw: &mut Draw, words: &[String], text: &mut String) {
     text.push_str(".\n");
 }
 
-/// Scripts without and with spaces: first code point, letters, characters of a word at most, and what stands between words.
+/// Scripts without and with spaces: first code point, number of letters, maximum characters of a word, and the separator of
+/// words.
 const SCRIPTS: [(u32, usize, usize, &str); 6] = [
     (0x4E00, 3000, 12, "，"),
     (0x3042, 80, 14, "、"),
@@ -81,7 +82,8 @@ const SCRIPTS: [(u32, usize, usize, &str); 6] = [
     (0x0E01, 46, 20, " "),
 ];
 
-/// About `bytes` of text in documents of one script each: Chinese, Japanese, Korean, Russian, Greek and Thai letters, some often.
+/// About `bytes` of text in documents of one script each: Chinese, Japanese, Korean, Russian, Greek and Thai letters, some of
+/// them frequent.
 pub fn multilingual(bytes: usize) -> Vec<String> {
     let mut draw = Draw(11);
     let mut documents = Vec::new();
@@ -102,7 +104,7 @@ pub fn multilingual(bytes: usize) -> Vec<String> {
     documents
 }
 
-/// Twelve inputs of one kind of character each, of about `bytes`: what makes a careless scanner or merge loop quadratic.
+/// Twelve inputs of one kind of character each, of about `bytes`, on which a naive scanner or merge loop is quadratic.
 pub fn floods(bytes: usize) -> Vec<(&'static str, String)> {
     let repeated = |unit: &str| unit.repeat(bytes / unit.len());
     let mut draw = Draw(13);

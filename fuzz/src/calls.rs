@@ -1,13 +1,13 @@
-//! What every call must hold for, by any tokenizer and text.
+//! Properties of every call, for any tokenizer and text.
 
 use stategpt_tokenizer::{
-    Ragged, Special, Stop, StreamDecoder, Tokenizer, TokenizerError, Unknown,
+    CancelFlag, Ragged, Special, StreamDecoder, Tokenizer, TokenizerError, Unknown,
 };
 
 /// Calls everything that takes a text or ids.
 ///
 /// # Panics
-/// Where calls contradict one another.
+/// If results of calls contradict each other.
 pub fn check(tokenizer: &Tokenizer, text: &[u8]) {
     for special in [Special::Text, Special::Allow] {
         let Some(ids) = ids(tokenizer, text, special) else {
@@ -17,7 +17,7 @@ pub fn check(tokenizer: &Tokenizer, text: &[u8]) {
         batches(tokenizer, text, special, &ids);
         decoded(tokenizer, &ids);
         if special == Special::Text {
-            let controls = ids.iter().filter(|&&id| tokenizer.is_special(id));
+            let controls = ids.iter().filter(|&&id| tokenizer.model().is_special(id));
             assert_eq!(controls.count(), 0, "no control token comes out of text");
         }
         if special == Special::Text && is_lossless(tokenizer) {
@@ -28,7 +28,7 @@ pub fn check(tokenizer: &Tokenizer, text: &[u8]) {
     any_ids(tokenizer, text);
 }
 
-/// The ids of a text; `None` where its pattern comes to the limit of steps.
+/// The ids of a text; `None` if its pattern reaches the limit of steps.
 pub fn ids(tokenizer: &Tokenizer, text: &[u8], special: Special) -> Option<Vec<u32>> {
     match tokenizer.encode(text, special) {
         Ok(ids) => Some(ids),
@@ -37,15 +37,15 @@ pub fn ids(tokenizer: &Tokenizer, text: &[u8], special: Special) -> Option<Vec<u
     }
 }
 
-/// Whether nothing is changed on the way to the pieces, and nothing left out.
+/// Whether the pre-tokens are the unchanged text, and no byte is left out.
 fn is_lossless(tokenizer: &Tokenizer) -> bool {
     let model = tokenizer.model();
     !model.nfc && !model.prefix_space && model.unknown == Unknown::Refused
 }
 
-/// Numbers, first ids, offsets and spans.
+/// Counts, first ids, offsets and spans.
 fn parts(tokenizer: &Tokenizer, text: &[u8], special: Special, ids: &[u32]) {
-    let stop = Stop::default();
+    let stop = CancelFlag::default();
     let count = tokenizer.count(text, special).ok();
     assert_eq!(count, Some(ids.len()), "the ids are as many as are counted");
     for most in [0, 1, ids.len() / 2, ids.len() + 1] {
@@ -82,7 +82,7 @@ fn is_utf8(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok()
 }
 
-/// Batches on some threads, and templates.
+/// Batches on several threads, and templates.
 fn batches(tokenizer: &Tokenizer, text: &[u8], special: Special, ids: &[u32]) {
     let texts = [text, b"", text, text];
     for threads in [1, 3] {
@@ -94,7 +94,7 @@ fn batches(tokenizer: &Tokenizer, text: &[u8], special: Special, ids: &[u32]) {
     }
     if special == Special::Text {
         let parts = [Ok(text), Err(0), Ok(text)];
-        let template = tokenizer.encode_parts(parts.into_iter(), &Stop::default());
+        let template = tokenizer.encode_parts(parts.into_iter(), &CancelFlag::default());
         assert_eq!(
             template.ok(),
             Some([ids, &[0], ids].concat()),
@@ -114,7 +114,7 @@ fn decoded(tokenizer: &Tokenizer, ids: &[u32]) {
     streamed.push_str(&decoder.finish());
     assert_eq!(text, Some(streamed), "pushed id by id");
     let offsets = [0, ids.len() as u64 / 2, ids.len() as u64];
-    let documents = tokenizer.decode_documents(ids, &offsets, true, &Stop::default());
+    let documents = tokenizer.decode_documents(ids, &offsets, true, &CancelFlag::default());
     let whole = tokenizer.decode(ids, true).ok();
     assert_eq!(
         documents.ok().map(|(bytes, _)| bytes),
@@ -123,7 +123,7 @@ fn decoded(tokenizer: &Tokenizer, ids: &[u32]) {
     );
 }
 
-/// Bytes as ids: each is decoded or unknown, all of them as one by one.
+/// Bytes as ids: each is decoded or unknown, in a list as alone.
 fn any_ids(tokenizer: &Tokenizer, bytes: &[u8]) {
     let words = bytes
         .chunks_exact(2)

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use crate::calls;
 use stategpt_tokenizer::{
-    Documents, ENDS, Merge, Pattern, Pieces, Special, Target, Tier, Tokenizer, Trainer,
-    for_each_piece,
+    Documents, ENDS, Merge, Pattern, PreTokens, Special, Target, Tier, Tokenizer, Trainer,
+    for_each_pre_token,
 };
 
 const TEXT: &str = include_str!("../seeds/encode/text");
@@ -18,7 +18,7 @@ static TOKENIZERS: LazyLock<Vec<(Pattern, Tokenizer)>> = LazyLock::new(|| {
     patterns.map(|pattern| (pattern, train(pattern))).collect()
 });
 
-/// Tiers this machine can run.
+/// The tiers available on this machine.
 static TIERS: LazyLock<Vec<Tier>> = LazyLock::new(Tier::available);
 
 #[allow(
@@ -36,10 +36,10 @@ fn train(pattern: Pattern) -> Tokenizer {
     trainer.train(&target).expect("the text has pairs to merge")
 }
 
-/// The first byte chooses a pattern, the rest is the text.
+/// The first byte selects a pattern, the rest is the text.
 ///
 /// # Panics
-/// Where ids, pieces or the decoded text are not what they must be.
+/// If ids, pre-tokens or the decoded text are wrong.
 pub fn encode(data: &[u8]) {
     let Some((&choice, text)) = data.split_first() else {
         return;
@@ -63,32 +63,32 @@ pub fn encode(data: &[u8]) {
     );
 }
 
-/// Where pieces end; each begins where the one before ended.
+/// The ends of pre-tokens; each begins where the previous one ended.
 fn tiles(pattern: Pattern, text: &[u8]) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut at = 0;
-    for_each_piece(pattern, text, |start, end| {
+    for_each_pre_token(pattern, text, |start, end| {
         assert!(
             start == at && end > start,
-            "piece {start}..{end} after {at}"
+            "pre-token {start}..{end} after {at}"
         );
         at = end;
         ends.push(end);
     });
-    assert_eq!(at, text.len(), "the pieces tile the text");
+    assert_eq!(at, text.len(), "the pre-tokens tile the text");
     ends
 }
 
 fn of_tier(pattern: Pattern, text: &[u8], tier: Tier) -> Vec<usize> {
-    let mut pieces = Pieces::of_tier(pattern, text, tier);
+    let mut pre_tokens = PreTokens::of_tier(pattern, text, tier);
     let (mut ends, mut all) = ([0; ENDS], Vec::new());
-    while let Some(found) = pieces.fill(&mut ends) {
+    while let Some(found) = pre_tokens.fill(&mut ends) {
         all.extend(ends[..found].iter().map(|&end| end as usize));
     }
     all
 }
 
-/// Merges as one would explain them: in each piece the pair that was learned first, from the left, until none is left.
+/// Merges by definition: in each pre-token the pair that was learned first, from the left, until none is left.
 fn textbook(tokenizer: &Tokenizer, ends: &[usize], text: &[u8]) -> Vec<u32> {
     let model = tokenizer.model();
     let byte_id = |byte: u8| {
@@ -102,10 +102,10 @@ fn textbook(tokenizer: &Tokenizer, ends: &[usize], text: &[u8]) -> Vec<u32> {
     let mut ids = Vec::new();
     let mut start = 0;
     for &end in ends {
-        let piece = text[start..end]
+        let pre_token = text[start..end]
             .iter()
             .map(|&byte| byte_ids[usize::from(byte)]);
-        ids.extend(merged(&model.merges, piece.collect()));
+        ids.extend(merged(&model.merges, pre_token.collect()));
         start = end;
     }
     ids

@@ -15,7 +15,7 @@ const TEXTS: [&str; 4] = [
 /// The bytes as a `tokenizer.json`, and as a rank file of each pattern.
 ///
 /// # Panics
-/// Where a file is read whose tokenizer does not give texts back, or is another after it was saved.
+/// If a file is read whose tokenizer does not give texts back, or differs after it was saved.
 pub fn format(data: &[u8]) {
     if let Ok(tokenizer) = Tokenizer::from_json(data) {
         hold(&tokenizer, data);

@@ -1,15 +1,15 @@
 //! Any bytes, read as an attention layout.
 
-use stategpt_packing::{AttentionLayout, Runs, Tiling, key_tiles, query_tiles};
+use stategpt_layout::{AttentionLayout, Runs, Tiling, key_tiles, query_tiles};
 
-/// Tokens of a row at most.
+/// The maximum number of tokens of a row.
 const MOST_ROW_TOKENS: usize = 24;
 
-/// Segments of packed rows, prefixes with branches and blank tokens from the bytes, then one entry changed. The first bytes
-/// choose the row, the blocks and the window.
+/// Segments of packed rows, prefixes with branches and padding tokens from the bytes, then one entry changed. The first bytes
+/// select the row, the blocks and the window.
 ///
 /// # Panics
-/// Where a layout that is whole is refused, or tiles of one that is taken leave out a key that a query sees.
+/// If a valid layout is refused, or the tiles of an accepted one leave out a key that a query sees.
 pub fn layout(data: &[u8]) {
     let [row, block_q, block_k, window, change, rest @ ..] = data else {
         return;
@@ -69,7 +69,7 @@ impl Vectors {
         self.push([here, here, here + 1, 0]);
     }
 
-    /// A segment whose trunk is followed by branches of about a `parts`-th each; with one part it is plain.
+    /// A segment whose trunk is followed by branches of about a `parts`-th each; with one part it has none.
     fn segment(&mut self, length: usize, parts: usize) {
         let start = self.0[0].len() as i32;
         let part = (length / parts).max(1) as i32;
@@ -94,7 +94,7 @@ impl Vectors {
         }
     }
 
-    /// Does `query` see `key`, by the definition?
+    /// Whether `query` sees `key`, by definition.
     fn sees(&self, query: usize, key: usize, window: Option<i64>) -> bool {
         let [segment, prefix, branch, position] = &self.0;
         let at = key as i32;

@@ -1,18 +1,19 @@
-//! What must hold for any bytes.
+//! Properties that must hold for any bytes.
 //!
-//! 1. [`format`]: a tokenizer file is read or refused, never a panic; what is read gives texts back and is saved and read again.
-//! 2. [`encode`]: ids give the bytes back and are those of the textbook's merge loop; pieces tile the text, and every tier of
-//!    registers cuts it where the scalar scanner does.
+//! 1. [`format`]: a tokenizer file is read or refused, never a panic; what is read gives texts back and can be saved and read
+//!    again.
+//! 2. [`encode`]: ids give the bytes back and are those of the merge loop by definition; pre-tokens cover the text without gaps,
+//!    and every tier splits it where the scalar scanner does.
 //!
 //! 3. [`rankings`]: every line is kept, rejected or blank; what is kept is a group.
-//! 4. [`layout`]: a layout by the rules is taken; the tiles of what is taken walk over every key that a query sees.
-//! 5. [`manifest`]: what is read is written as it was; a canonical form is its own.
-//! 6. [`shards`]: descriptions and offsets below the fingerprint are read or refused, and what is read adds up.
+//! 4. [`layout`]: a valid layout is accepted; the tiles of an accepted one cover every key that a query sees.
+//! 5. [`manifest`]: what is read is written as it was; a canonical form is its own canonical form.
+//! 6. [`shards`]: descriptions and offsets below the fingerprint are read or refused, and what is read is consistent.
 //!
-//! The first two make every call there is: with and without added tokens, offsets, spans, first ids, batches on threads, any ids decoded,
-//! and streams.
+//! The first two make every kind of call: with and without added tokens, offsets, spans, first ids, batches on threads, any ids
+//! decoded, and streams.
 //!
-//! The functions panic where something does not hold: the targets call them under libFuzzer, `tests/` on seeds and mutations.
+//! The functions panic if a property does not hold: the targets call them under libFuzzer, `tests/` on seeds and mutations.
 
 mod calls;
 mod encode;

@@ -8,10 +8,10 @@ use stategpt_storage::{
     read_manifest, verify_folder,
 };
 
-/// The bytes as `manifest.json`, as they are and signed again, and as a JSON value.
+/// The bytes as `manifest.json`, unchanged and signed again, and as a JSON value.
 ///
 /// # Panics
-/// Where a manifest is taken that is not written as it was read, or the canonical form of a value is not its own.
+/// If an accepted manifest is not written as it was read, or the canonical form of a value is not its own canonical form.
 pub fn manifest(data: &[u8]) {
     canonical(data);
     let Ok(folder) = tempfile::tempdir() else {

@@ -1,13 +1,13 @@
-//! Changes to seeds, the same on every machine.
+//! Mutations of seeds, the same on every machine.
 
-/// An endless supply of changed seeds.
+/// An endless sequence of mutated seeds.
 pub struct Mutations<'s> {
     seeds: &'s [Vec<u8>],
     state: u64,
 }
 
 impl<'s> Mutations<'s> {
-    /// Changes of these seeds.
+    /// Mutations of these seeds.
     pub fn of(seeds: &'s [Vec<u8>]) -> Self {
         Self { seeds, state: 7 }
     }
@@ -21,7 +21,7 @@ impl<'s> Mutations<'s> {
         (self.state >> 33) as usize % bound.max(1)
     }
 
-    /// A few places of `data` changed.
+    /// Changes a few bytes of `data`.
     fn change(&mut self, data: &mut Vec<u8>) {
         for _ in 0..=self.below(4) {
             let at = self.below(data.len() + 1);
@@ -40,7 +40,7 @@ impl<'s> Mutations<'s> {
         }
     }
 
-    /// A part of some seed put into `data`.
+    /// Copies a part of some seed into `data`.
     fn splice(&mut self, data: &mut Vec<u8>, at: usize) {
         let other = &self.seeds[self.below(self.seeds.len())];
         let start = self.below(other.len());

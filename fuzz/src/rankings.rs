@@ -7,7 +7,7 @@ use stategpt_ranking::{Arrangement, Outcome, Reader, TokenGroup, arrange};
 /// The bytes as JSONL, with the usual limit on lines and with a small one.
 ///
 /// # Panics
-/// Where a line is lost or counted twice, or a group that was kept is not one.
+/// If a line is lost or counted twice, or a group that was kept is not one.
 pub fn rankings(data: &[u8]) {
     read(Reader::new(data), data);
     read(Reader::with_line_limit(data, 60), data);

@@ -1,5 +1,5 @@
-//! Any bytes, read as the description and the offsets of a data set: below the fingerprint, which whoever writes a manifest
-//! can sign.
+//! Any bytes, read as the description and the offsets of a data set: below the fingerprint, which anyone who writes a manifest
+//! can compute.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,17 +7,21 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use stategpt_packing::{
-    Dataset, Description, HEADER_BYTES, KIND, PackConfig, Packed, Rows, Strategy,
+    Dataset, Description, HEADER_BYTES, KIND, PackConfig, Packed, Rows, Strategy, strategy,
 };
 use stategpt_storage::{Label, MANIFEST_NAME, Manifest};
 
-/// Files larger than this are not made: opening fails as they are missing.
+fn packing(name: &str) -> Strategy {
+    strategy(name).expect("a known strategy")
+}
+
+/// Larger files are not created: opening fails because they are missing.
 const MOST_BYTES: u64 = 4096;
 
-/// The first line as JSON, put over a small description; the rest as the content of `offsets.npy`.
+/// The first line as JSON, merged into a small description; the rest as the content of `offsets.npy`.
 ///
 /// # Panics
-/// Where a description that is taken contradicts itself, or a data set that is opened gives more or less than it says.
+/// If an accepted description contradicts itself, or an opened data set gives more or less than it says.
 pub fn shards(data: &[u8]) {
     let end = data
         .iter()
@@ -72,7 +76,7 @@ fn signed(changes: Map<String, Value>) -> Manifest {
     Manifest::new(label, BTreeMap::new())
 }
 
-/// Files of the sizes that the description asks for, as far as they are small.
+/// Files of the sizes in the description, as far as they are small.
 fn write(
     root: &Path,
     manifest: &Manifest,
@@ -138,9 +142,9 @@ fn hold(dataset: Dataset) {
     }
     let dataset = Arc::new(dataset);
     for (strategy, reject_too_long) in [
-        (Strategy::Concat, false),
-        (Strategy::BestFit, false),
-        (Strategy::BestFit, true),
+        (packing("concat"), false),
+        (packing("best_fit"), false),
+        (packing("best_fit"), true),
     ] {
         let config = PackConfig {
             row_tokens: 4,

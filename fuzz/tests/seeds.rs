@@ -55,7 +55,7 @@ fn any_records_are_kept_rejected_or_blank() {
 }
 
 #[test]
-fn any_layout_is_walked_over_or_refused() {
+fn any_layout_is_traversed_or_refused() {
     run("layout", stategpt_fuzz::layout);
 }
 

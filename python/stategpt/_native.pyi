@@ -48,6 +48,31 @@ def fingerprint_json(text: str) -> str:
 def append_line(path: str | PathLike[str], line: str, durable: bool) -> None:
     """Appends `line` and a newline to a log after removing a torn last line; `durable` fsyncs it."""
 
+# --- lines ---
+
+@final
+class TextFile:
+    """A regular file that is being read, unpacked if its name ends in .gz or .zst.
+
+    Errors: MissingFile; StorageError for a folder, FIFO or device, or when the disk fails; `malformed` for a compressed
+    file that is damaged, or that unpacks to more than `max_ratio` times what was read and more than `free_bytes`.
+    """
+
+    def __new__(
+        cls, path: str | PathLike[str], malformed: type[Exception], free_bytes: int, max_ratio: int
+    ) -> Self: ...
+    def read(self, size: int) -> bytes:
+        """`size` bytes, fewer at the end only."""
+    def next_lines(self, max_line_bytes: int) -> list[tuple[int, int, bytes, int, bool]]:
+        """The next lines, about a MiB of them; [] at the end.
+
+        Each has its number from 1, the byte of the unpacked file at which it starts, its content (without newline, at
+        most `max_line_bytes`; without the byte-order mark at the start of the file), the size of the whole line, and
+        whether a newline ends it. What is longer than `max_line_bytes` is counted and skipped.
+        """
+    def close(self) -> None:
+        """Closes the file; later calls raise InvalidArgument."""
+
 # --- tokenizer ---
 
 _Special: TypeAlias = Literal["text", "unflagged", "allow"]
@@ -199,6 +224,9 @@ class BpeTrainer:
         """The tokenizer of what was counted."""
 
 # --- packing ---
+
+PACKING_STRATEGIES: tuple[str, ...]
+"""Names of the packing strategies, the default first."""
 
 _Batch = tuple[
     npt.NDArray[np.uint32],
@@ -404,8 +432,8 @@ class RankingTable:
     def blank_count(self) -> int:
         """Blank lines."""
 
-def read_rankings(read: Callable[[int], bytes]) -> RankingTable:
-    """Reads JSONL, a MiB and a line in memory at a time. `read(n)` gives up to n bytes; what it raises comes out."""
+def read_rankings(file: TextFile) -> RankingTable:
+    """Reads a file of JSONL, a MiB and a line in memory at a time."""
 
 def parse_rankings(text: bytes) -> RankingTable:
     """As `read_rankings`, from memory."""
@@ -414,7 +442,7 @@ def arrange_rankings(
     ids: npt.NDArray[np.uint32],
     offsets: npt.NDArray[np.uint64],
     completions: Sequence[int],
-    arrange: str,
+    arrangement: str,
     reward: int,
     pad: int,
 ) -> tuple[npt.NDArray[np.uint32], list[npt.NDArray[np.int32]], npt.NDArray[np.int64], int, int]:

@@ -69,7 +69,13 @@ LIBRARY_OF = {"hf_library.py": "tokenizers", "tensors.py": "torch"}
 # batch cannot be of a room above: this file reaches the room beside its own, when it is called.
 REACHES_BESIDE = {("packing", "tensors.py"): "ops"}
 
-CRATE_FLOORS = (("bindings",), ("pipeline",), ("tokenizer", "packing", "ranking"), ("storage",))
+CRATE_FLOORS = (
+    ("bindings",),
+    ("pipeline",),
+    ("tokenizer", "packing", "ranking"),
+    ("layout", "lines"),
+    ("storage",),
+)
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

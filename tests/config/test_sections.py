@@ -66,7 +66,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: DataConfig(row_tokens=1), r"data\.row_tokens = 1"),
     (lambda: DataConfig(proportions={"code": 0.5}), r"data\.proportions = .*must add up to 1, not 0\.5"),
     (lambda: DataConfig(proportions={"code": 1.0, "comments": 0.0}), r"data\.proportions\.comments = 0\.0"),
-    (lambda: DataConfig(strategy="first_fit"), r"data\.strategy = 'first_fit': must be one of best_fit, concat"),  # type: ignore[arg-type]
+    (lambda: DataConfig(strategy="first_fit"), r"data\.strategy = 'first_fit': must be one of best_fit, concat"),
     (lambda: OptimConfig(learning_rate=-0.1), r"optim\.learning_rate = -0\.1"),
     (lambda: OptimConfig(learning_rate=1e-3, betas=(0.9, 1.0)), r"optim\.betas = \(0\.9, 1\.0\)"),
     (lambda: OptimConfig(learning_rate=1e-3, flat_fraction=1.5), r"optim\.flat_fraction = 1\.5"),

@@ -99,7 +99,7 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path, file: str, line: byte
 
 
 def test_a_record_too_long_for_a_line_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "LINE_LIMIT_BYTES", 40)
+    monkeypatch.setattr(corpus_module, "MAX_LINE_BYTES", 40)
     with pytest.raises(CorpusError, match=r"record 2 of pages \(train\) takes \d+ bytes, more than the 40"):
         write_corpus(small_corpus(), tmp_path / "corpus")
     assert not (tmp_path / "corpus").exists()

@@ -1,5 +1,7 @@
 """Lines of files: every byte accounted for, bounded memory, typed errors for anything that is no text file."""
 
+import base64
+import contextlib
 import gzip
 import os
 import tracemalloc
@@ -12,9 +14,14 @@ from hypothesis import strategies as st
 
 from stategpt.data import lines
 from stategpt.data.lines import BadLine, Source, read_lines
-from stategpt.errors import MissingFile, RankingError, StorageError
+from stategpt.errors import InvalidArgument, MissingFile, RankingError, StorageError
 
 MARK = b"\xef\xbb\xbf"
+ZSTD_TEXT = "".join(f'{{"text": "line {n} of a packed file, café"}}\n' for n in range(40)).encode()
+ZSTD_FRAME = base64.b64decode(  # `zstd -19 --check` of ZSTD_TEXT
+    "KLUv/QRoBQQAcgUUG7A3B8wRhjQpYpkhg0FEavDspSVbSmmgZXbIII0tlZpXEb+xpVLzKto3tlRqXtU3tlRqXgWadJ7o3gNoEPEDLJ5L7h6Ro8OD"
+    "MPJCKgtUkgkoqBGgr/0/A+A1qwER/A7B3xB+pB8AhJAFAwIgiQhAAMzbSLK7jLz96OZWqQbuDVlG"
+)
 
 
 def lines_of(path: Path, limit_bytes: int = 1 << 20) -> list[lines.Line]:
@@ -129,3 +136,65 @@ def test_a_gzip_bomb_ends_in_an_error_and_bounded_memory(
             pass
     assert tracemalloc.get_traced_memory()[1] < 16 << 20
     tracemalloc.stop()
+
+
+def repeated_zstd(byte: bytes, blocks: int) -> bytes:
+    """A zstd frame of `blocks` blocks of 128 KiB, each one repeated byte (RFC 8878, 3.1.1)."""
+    magic_and_window = b"\x28\xb5\x2f\xfd" + b"\x00\x58"
+    headers = (((128 << 10) << 3 | 1 << 1 | (number == blocks - 1)).to_bytes(3, "little") for number in range(blocks))
+    return magic_and_window + b"".join(header + byte for header in headers)
+
+
+def test_zstd_and_gzip_of_several_parts_are_one_text(tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl.ZST"
+    path.write_bytes(ZSTD_FRAME)
+    whole = lines_of(path)
+    assert [line.content + b"\n" for line in whole] == ZSTD_TEXT.splitlines(keepends=True)
+    assert [line.byte_offset for line in whole[:2]] == [0, ZSTD_TEXT.index(b"\n") + 1]
+    path.write_bytes(ZSTD_FRAME + ZSTD_FRAME)
+    assert len(lines_of(path)) == 2 * len(whole)
+    members = tmp_path / "file.jsonl.gz"
+    members.write_bytes(gzip.compress(b"on") + gzip.compress(b"e\ntwo") + bytes(64))
+    assert [line.content for line in lines_of(members)] == [b"one", b"two"]
+
+
+def test_damaged_zstd_is_one_error_whatever_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl.zst"
+    for at in range(1, len(ZSTD_FRAME)):
+        path.write_bytes(ZSTD_FRAME[:at])
+        with pytest.raises(RankingError, match="is not a whole zstd file"):
+            lines_of(path)
+        path.write_bytes(ZSTD_FRAME[:at] + bytes([ZSTD_FRAME[at] ^ 0x55]) + ZSTD_FRAME[at + 1 :])
+        with contextlib.suppress(RankingError):  # a byte may be one that says nothing about the text
+            assert b"".join(line.content + b"\n" for line in lines_of(path)) == ZSTD_TEXT
+    path.write_bytes(ZSTD_FRAME[:-1] + b"\0")
+    with pytest.raises(RankingError, match="its checksum is"):
+        lines_of(path)
+
+
+def test_lines_before_the_damage_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl.zst"
+    path.write_bytes(ZSTD_FRAME + ZSTD_FRAME[:-5])
+    with Source(path, RankingError) as source:
+        found = read_lines(source)
+        assert [next(found).number for _ in range(40)] == list(range(1, 41))
+        with pytest.raises(RankingError, match="Fetch or write it again"):
+            list(found)
+
+
+def test_a_zstd_bomb_ends_in_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "UNPACKED_FREELY_BYTES", 1 << 20)
+    path = tmp_path / "bomb.zst"
+    path.write_bytes(repeated_zstd(b" ", 512))
+    with pytest.raises(RankingError, match=r"unpacks to over [\d,]+ bytes from [\d,]+: text does not shrink that far"):
+        lines_of(path)
+
+
+def test_a_closed_source_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one\ntwo")
+    with Source(path, RankingError) as source:
+        first, second = read_lines(source)
+        assert (first.is_ended, second.is_ended) == (True, False)
+    with pytest.raises(InvalidArgument, match="closed"):
+        source.read(1)

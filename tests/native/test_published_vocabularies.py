@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("shared/data/vocab", ".cache/peers/vocabularies")
 TESTS_OF = {
     ("gpt2.tiktoken", "cl100k.tiktoken", "o200k.tiktoken"): (
-        "merge::tests::vocabularies_people_use",
-        "merge::tests::the_first_tokens_of_a_flood_do_not_take_the_rest_of_it",
-        "merge::tests::work_of_vocabularies_people_use_grows_with_the_text_and_no_faster",
+        "merge::tests::published::published_vocabularies",
+        "merge::tests::prefix::the_first_tokens_of_a_flood_do_not_read_the_rest",
+        "merge::tests::work::work_of_published_vocabularies_is_linear",
     ),
-    ("llama3.json",): ("merge::early::tests::a_vocabulary_people_use",),
+    ("llama3.json",): ("merge::out_of_order::tests::published_vocabulary",),
 }
 
 

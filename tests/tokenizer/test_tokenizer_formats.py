@@ -172,8 +172,8 @@ def test_a_small_rank_file_merges_by_rank(tmp_path: Path) -> None:
         (["YWI="], "line 257: expected base64"),
         (["YWI 256"], "line 257"),
         (["YWI= x"], "line 257"),
-        (["YWI= 256", "YWI= 257"], "line 258: this token stands on line 257"),
-        (["YWI= 255"], "line 257: rank 255 stands on line 256"),
+        (["YWI= 256", "YWI= 257"], "line 258: this token is already on line 257"),
+        (["YWI= 255"], "line 257: rank 255 is already on line 256"),
         (["YWI= 99999999"], "line 257"),
     ],
 )

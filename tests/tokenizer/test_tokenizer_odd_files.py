@@ -81,7 +81,7 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("kind", "model"), KINDS)
 def test_another_kind_of_model_is_unsupported_and_named(kind: str, model: dict[str, Any]) -> None:
     file = changed(lambda file: file.update(model=model, truncation={"max_length": 5}))
-    with pytest.raises(TokenizerUnsupported, match=rf"\$\.model\.type: {kind} is not covered"):
+    with pytest.raises(TokenizerUnsupported, match=rf"\$\.model\.type: {kind} is not supported"):
         loaded(file)
 
 
@@ -136,11 +136,11 @@ UNSUPPORTED: dict[str, tuple[list[Change], str]] = {
     "another id than in the vocabulary": ([lambda file: file.update(added_tokens=[added(7, "1")])], "7 here"),
     "twice with other flags": (
         [lambda file: file.update(added_tokens=[added(SIZE, "<x>"), added(SIZE, "<x>", rstrip=True)])],
-        "stands here twice, with other flags",
+        "occurs twice, with other flags",
     ),
     "a control token that text needs": (
         [lambda file: file.update(added_tokens=[added(VOCABULARY["1"], "1", special=True)])],
-        "flagged special, and the token of a byte",
+        "flagged special, but it is the token of a byte",
     ),
     "the name of another byte": (
         [lambda file: file.update(added_tokens=[added(VOCABULARY["\u00e9"], "\u00e9")])],
@@ -148,7 +148,7 @@ UNSUPPORTED: dict[str, tuple[list[Change], str]] = {
     ),
     "the name of other text": (
         [lambda file: file.update(added_tokens=[added(VOCABULARY["\u0120the"], "\u0120the")])],
-        "is made of other text by merging",
+        "from another text than its text as an added token",
     ),
 }  # fmt: skip
 
@@ -244,7 +244,7 @@ def test_a_vocabulary_with_holes_is_saved_and_read_again(name: str) -> None:
     [
         ({"unk_token": "<nope>"}, r"unk_token: \"<nope>\" is not in the vocabulary"),
         ({"unk_token": "h"}, "is part of merges"),
-        ({"unk_token": "<s>"}, "is an added token, which no text may become"),
+        ({"unk_token": "<s>"}, "is an added token, which plain text must not give"),
     ],
 )
 def test_an_unknown_token_that_is_no_plain_one_is_unsupported(model: dict[str, Any], message: str) -> None:

@@ -64,7 +64,7 @@ UNSUPPORTED: list[tuple[Change, str]] = [
     (set_at("added_tokens", 1, "content", value="<|other|>"), "$.added_tokens[1].id: id 1 of"),
     (set_at("added_tokens", 1, "id", value=2**31), "$.added_tokens[1].id"),
     (set_at("added_tokens", 1, "id", value=0), "$.added_tokens[1].id"),
-    (set_at("model", "vocab", "zz", value=5), '$.model.vocab: id 5 of "zz" belongs to another token too'),
+    (set_at("model", "vocab", "zz", value=5), '$.model.vocab: id 5 of "zz" belongs to another token, too'),
     (set_at("model", "vocab", "zz", value=2**30), '$.model.vocab: id 1073741824 of "zz" is beyond'),
 ]
 
@@ -101,7 +101,7 @@ def refusal(change: Change, folder: Path) -> TokenizerFormatError:
 
 
 @pytest.mark.parametrize(("change", "message"), UNSUPPORTED, ids=[message for _, message in UNSUPPORTED])
-def test_what_is_not_covered_is_refused_with_its_json_path(change: Change, message: str, tmp_path: Path) -> None:
+def test_what_is_not_supported_is_refused_with_its_json_path(change: Change, message: str, tmp_path: Path) -> None:
     error = refusal(change, tmp_path)
     assert message in str(error)
     assert isinstance(error, TokenizerUnsupported)
@@ -117,9 +117,9 @@ def test_what_is_malformed_is_refused_with_its_json_path(change: Change, message
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"model": {"vocab": {"a": 0, "a": 1}, "merges": []}}', 'the token "a" stands here twice'),
-        ('{"model": {"vocab": {"a": 0, "b": 0}, "merges": []}}', 'id 0 of "b" belongs to another token too'),
-        ('{"model": {"vocab": {}, "vocab": {}, "merges": []}}', '"vocab" stands here twice'),
+        ('{"model": {"vocab": {"a": 0, "a": 1}, "merges": []}}', 'the token "a" occurs twice'),
+        ('{"model": {"vocab": {"a": 0, "b": 0}, "merges": []}}', 'id 0 of "b" belongs to another token, too'),
+        ('{"model": {"vocab": {}, "vocab": {}, "merges": []}}', '"vocab" occurs twice'),
         ('{"model": {"vocab": {}, "merges": []}, "model": {}}', "duplicate field `model`"),
         ('{"model": {"merges": ["a b"], "vocab": {"a": 0}}}', '"b" is not in the vocabulary'),
         ('{"model": {"vocab": {"a": [[]]}, "merges": []}}', "$.model.vocab.a"),

@@ -9,7 +9,6 @@ from typing import Any
 from stategpt import _native
 from stategpt.artifacts.fingerprint import Json, json_text
 from stategpt.errors import DataError, MissingFile
-from stategpt.files import read_bytes
 from stategpt.json_reader import Kind, MapOf, check_value, parse_json
 from stategpt.visible_text import visible_line
 
@@ -42,12 +41,20 @@ def read_lines(path: str | PathLike[str], kind: Kind = OBJECT) -> list[dict[str,
         DataError: a whole line is not a JSON object, or not of `kind`; the message names the file and line.
         StorageError: the path is a folder, FIFO or device, or cannot be read.
     """
+    name = fspath(path)
+    where = visible_line(name)
     try:
-        content = read_bytes(path, LOG_LIMIT_BYTES)
+        file = _native.TextFile(name, DataError, LOG_LIMIT_BYTES, 1)
     except MissingFile:
         return []
-    *whole, _torn = content.split(b"\n")
-    return [_record(line, kind, f"{visible_line(fspath(path))}:{number}") for number, line in enumerate(whole, start=1)]
+    records = []
+    while batch := file.next_lines(LOG_LIMIT_BYTES):
+        for number, byte_offset, content, size, is_ended in batch:
+            if byte_offset + size > LOG_LIMIT_BYTES:
+                raise DataError(f"{where} is larger than {LOG_LIMIT_BYTES:,} bytes, the limit for such a file.")
+            if is_ended:
+                records.append(_record(content, kind, f"{where}:{number}"))
+    return records
 
 
 def _record(line: bytes, kind: Kind, where: str) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from stategpt import _native
 from stategpt.config.checks import (
     require,
     require_choice,
@@ -16,7 +17,11 @@ from stategpt.config.checks import (
 from stategpt.config.control import CONTROL_BLOCK_TOKENS
 from stategpt.shown_fields import documented
 
-PackingStrategy = Literal["best_fit", "concat"]
+if TYPE_CHECKING:
+    PackingStrategy: TypeAlias = str
+else:
+    # The strategies are listed once, in rust/packing/src/plan/mod.rs.
+    PackingStrategy = Literal[_native.PACKING_STRATEGIES]
 Pattern = Literal["gpt2", "gpt4", "o200k", "llama3", "qwen"]
 
 PATTERNS = ("gpt2", "gpt4", "o200k", "llama3", "qwen")
@@ -98,7 +103,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(self.row_tokens >= 2, "data.row_tokens", self.row_tokens, "must be at least 2")
-        require_choice("data.strategy", self.strategy, ("best_fit", "concat"))
+        require_choice("data.strategy", self.strategy, _native.PACKING_STRATEGIES)
         require_not_negative("data", maximum_epochs=self.maximum_epochs)
         for source, share in self.proportions.items():
             rule = "must be above 0 and at most 1; leave a source out instead of giving it 0"

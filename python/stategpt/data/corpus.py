@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from stategpt.artifacts import Manifest, publish_folder, verify
-from stategpt.data.lines import LINE_LIMIT_BYTES, BadLine, Source, read_lines
+from stategpt.data.lines import MAX_LINE_BYTES, BadLine, Source, read_lines
 from stategpt.data.records import ROLES, Conversation, Document, Message, Place
 from stategpt.errors import CorpusError, CorruptArtifact, ForeignArtifact
 from stategpt.json_reader import Flag, Integer, Items, Kind, MapOf, Optional, Record, Text, check_value, read_json
@@ -203,10 +203,10 @@ def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with path.open("wb") as file:
         for number, row in enumerate(rows, start=1):
             line = json.dumps(row, ensure_ascii=False).encode()
-            if len(line) > LINE_LIMIT_BYTES:
+            if len(line) > MAX_LINE_BYTES:
                 raise CorpusError(
                     f"record {number} of {path.parent.name} ({path.stem}) takes {len(line):,} bytes, more than the "
-                    f"{LINE_LIMIT_BYTES:,} of a line; split the document"
+                    f"{MAX_LINE_BYTES:,} of a line; split the document"
                 )
             file.write(line + b"\n")
 

@@ -1,28 +1,28 @@
-"""Lines of text files and of gzipped ones: where each stands, and bounded memory whatever the file holds.
+"""Lines of text files, plain, gzip and zstd: the place of each line, in bounded memory whatever a file holds.
 
-A FIFO or device is refused, a gzip file that unpacks to far more than text does ends in an error, and of a line longer
-than the limit only its start is held.
+A thin layer over the compiled reader (`stategpt-lines`), with the classes and codes of errors that readers of records
+need. A FIFO or device is refused, a compressed file that unpacks to far more than text does ends in an error, and of a
+line longer than the limit only its start is kept in memory.
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from os import PathLike, fspath
-from typing import Any, BinaryIO, cast
+from typing import Any, NamedTuple
 
-from stategpt.errors import StategptError, StorageError
-from stategpt.files import open_regular
+from stategpt import _native
+from stategpt.errors import StategptError
 from stategpt.json_reader import DuplicateKey, decode_json
 
-LINE_LIMIT_BYTES = 64 << 20
+PACKED_SUFFIXES = (".gz", ".zst")
+"""A file whose name ends so, in upper or lower case, is unpacked."""
+MAX_LINE_BYTES = 64 << 20
 """Longest line that is read."""
 UNPACKED_FREELY_BYTES = 64 << 20
-"""A gzip file may unpack to this much, however small it is ..."""
-MOST_EXPANSION = 128
-"""... and beyond that to so many times its own size. Text shrinks 3 to 10 times; gzip's format allows for 1,032."""
+"""A compressed file may unpack to this many bytes, however small it is ..."""
+MAX_EXPANSION = 128
+"""... and beyond that to this multiple of its own size. Text shrinks 3 to 10 times; gzip's format allows for 1,032."""
 
 _MARK = b"\xef\xbb\xbf"
 _READ_AT_ONCE = 1 << 20
@@ -38,11 +38,11 @@ class BadLine(ValueError):
 
 
 class Source:
-    """The bytes of a regular file, unpacked if its name ends in .gz. A context manager.
+    """The bytes of a regular file, unpacked if its name ends in .gz or .zst. A context manager.
 
     Args:
         path: the file.
-        malformed: class of error for gzip that is not whole, or that unpacks to too much.
+        malformed: class of error for a compressed file that is damaged, or that unpacks to too much.
 
     Raises:
         MissingFile: there is no such file.
@@ -51,24 +51,15 @@ class Source:
 
     def __init__(self, path: str | PathLike[str], malformed: type[StategptError]) -> None:
         self.name = fspath(path)
-        self._malformed = malformed
-        self._file = open_regular(path)
-        self._packed = self.name.lower().endswith(".gz")
-        # A GzipFile reads like any binary file.
-        self._stream = cast(BinaryIO, gzip.GzipFile(fileobj=self._file)) if self._packed else self._file
-        self._unpacked = 0
+        self.native = _native.TextFile(self.name, malformed, UNPACKED_FREELY_BYTES, MAX_EXPANSION)
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; none at the end."""
-        return self._checked(lambda: self._stream.read(size))
+        return self.native.read(size)
 
-    def readline(self, size: int) -> bytes:
-        """A line with its end, or its first `size` bytes; none at the end."""
-        return self._checked(lambda: self._stream.readline(size))
-
-    def read_all(self, limit_bytes: int) -> bytes:
-        """Everything, or `limit_bytes` + 1 bytes of what is longer."""
-        parts, left = [], limit_bytes + 1
+    def read_all(self, max_bytes: int) -> bytes:
+        """Everything, or `max_bytes` + 1 bytes of what is longer."""
+        parts, left = [], max_bytes + 1
         while left and (part := self.read(min(left, _READ_AT_ONCE))):
             parts.append(part)
             left -= len(part)
@@ -80,28 +71,10 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         """Closes the file."""
-        self._file.close()
-
-    def _checked(self, read: Callable[[], bytes]) -> bytes:
-        try:
-            data = read()
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise self._malformed(f"{self.name} is not a whole gzip file: {error}. Fetch or write it again.") from error
-        except OSError as error:
-            raise StorageError(f"cannot read {self.name}: {error}. Check the disk.") from error
-        if self._packed:
-            self._unpacked += len(data)
-            packed = self._file.tell()
-            if self._unpacked > max(UNPACKED_FREELY_BYTES, MOST_EXPANSION * packed):
-                raise self._malformed(
-                    f"{self.name} unpacks to over {self._unpacked:,} bytes from {packed:,}: text does not shrink "
-                    "that far. If the file is what you want, unpack it first."
-                )
-        return data
+        self.native.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of a file.
 
     Attributes:
@@ -109,12 +82,14 @@ class Line:
         byte_offset: byte at which it starts, from 0, of the unpacked file.
         content: its bytes without its end; without the byte-order mark at the start of the file.
         size: bytes of the whole line so counted; of a line over the limit `content` is only the start.
+        is_ended: whether a newline ends it; the last line of a file may lack one.
     """
 
     number: int
     byte_offset: int
     content: bytes
     size: int
+    is_ended: bool = True
 
     @property
     def is_blank(self) -> bool:
@@ -128,9 +103,9 @@ class Line:
             BadLine: `line_too_long`, `not_utf8` or `byte_order_mark` (one that is not at the start of the file).
         """
         if self.size > len(self.content):
-            raise BadLine("line_too_long", f"the line has {self.size:,} bytes, more than {LINE_LIMIT_BYTES:,}")
+            raise BadLine("line_too_long", f"the line has {self.size:,} bytes, more than {MAX_LINE_BYTES:,}")
         if self.content.startswith(_MARK):
-            raise BadLine("byte_order_mark", "a byte-order mark may stand at the start of a file only; remove it")
+            raise BadLine("byte_order_mark", "a byte-order mark is allowed at the start of a file only; remove it")
         return decoded(self.content)
 
     def json_object(self) -> dict[str, Any]:
@@ -153,25 +128,10 @@ class Line:
         return value
 
 
-def read_lines(source: Source, limit_bytes: int = LINE_LIMIT_BYTES) -> Iterator[Line]:
-    """The lines of `source` in order, each at most `limit_bytes` in memory; text after the last line end is a line."""
-    number, byte_offset = 0, 0
-    limit_bytes = max(limit_bytes, len(_MARK))  # the mark is seen whole
-    while content := source.readline(limit_bytes + 1):
-        number += 1
-        taken = len(content)
-        ended = content.endswith(b"\n")
-        content = content[:-1] if ended else content[:limit_bytes]
-        size = taken - ended
-        while not ended and taken > limit_bytes:
-            rest = source.readline(_READ_AT_ONCE)
-            ended = rest.endswith(b"\n") or not rest
-            taken += len(rest)
-            size += len(rest) - rest.endswith(b"\n")
-        if byte_offset == 0 and content.startswith(_MARK):
-            content, size = content[len(_MARK) :], size - len(_MARK)
-        yield Line(number, byte_offset, content, size)
-        byte_offset += taken
+def read_lines(source: Source, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
+    """The lines of `source` in order, at most `max_line_bytes` of each; text after the last newline is a line."""
+    while batch := source.native.next_lines(max_line_bytes):
+        yield from map(Line._make, batch)
 
 
 def decoded(content: bytes) -> str:

@@ -1,6 +1,6 @@
 """Rankings: prompts with several completions in order of preference, read and checked.
 
-One record a line (JSONL, also .gz):
+One record a line (JSONL, also .gz and .zst):
 
     {"id": "7", "prompt": "What does math.sin do?",
      "completions": [{"text": "Return the sine of x.", "rank": 1, "ended": true}, {"text": "A sine", "rank": 2}]}
@@ -108,7 +108,7 @@ class Rejected:
 class Rankings:
     """The groups of one source and what was rejected: lines = groups + rejected + blank lines, always.
 
-    A record, one a line of a JSONL file (also .gz) or a dict in memory:
+    A record, one a line of a JSONL file (also .gz and .zst) or a dict in memory:
 
         {"id": "7", "prompt": "What does math.sin do?",
          "completions": [{"text": "Return the sine of x.", "rank": 1, "ended": true}, {"text": "A sine", "rank": 2}]}
@@ -139,20 +139,20 @@ class Rankings:
 
     @classmethod
     def read(cls, source: str | os.PathLike[str] | Iterable[Mapping[str, object]]) -> Rankings:
-        """Reads a JSONL file (`.gz` too) or records already in memory; malformed ones land in `rejected`.
+        """Reads a JSONL file (`.gz` and `.zst` too) or records already in memory; malformed ones land in `rejected`.
 
         A line longer than 16 MiB is rejected and never held. A byte-order mark at the start of a file is skipped.
 
         Raises:
             StorageError: the file cannot be read, or is a folder, FIFO or device; MissingFile where it does not exist.
-            RankingError: it is not the gzip it claims to be, or unpacks to far more than text does.
+            RankingError: it is a damaged `.gz` or `.zst`, or unpacks to far more than text does.
             InvalidArgument: a record in memory is not JSON, or `source` is one record or bytes.
         """
         if not isinstance(source, str | os.PathLike):
             several("source", source, "Give a path as str or Path, or a list of records.")
             return cls._of(_native.parse_rankings(_as_lines(source)))
-        with Source(source, RankingError) as stream:
-            return cls._of(_native.read_rankings(stream.read))
+        with Source(source, RankingError) as file:
+            return cls._of(_native.read_rankings(file.native))
 
     @classmethod
     def _of(cls, table: _native.RankingTable) -> Rankings:

@@ -32,10 +32,9 @@ from stategpt.packing.shards import Shards
 if TYPE_CHECKING:
     from .tensors import BatchTensors, Device
 
-Strategy: TypeAlias = Literal["best_fit", "concat"]
 TooLong: TypeAlias = Literal["split", "reject"]
 
-__all__ = ["NO_DOCUMENT", "Batch", "LeftOut", "Packed", "Row", "Rows", "Strategy", "TooLong", "pack"]
+__all__ = ["NO_DOCUMENT", "Batch", "LeftOut", "Packed", "Row", "Rows", "TooLong", "pack"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -144,7 +143,7 @@ class PackSettings(NamedTuple):
     """What `pack` was asked for, besides the data set."""
 
     row_tokens: int
-    strategy: Strategy
+    strategy: str
     isolate_documents: bool
     reject_too_long: bool
     seed: int
@@ -220,7 +219,7 @@ class Packed:
 def pack(
     shards: Shards,
     row_tokens: SupportsIndex,
-    strategy: Strategy = "best_fit",
+    strategy: str = "best_fit",
     isolate_documents: bool = True,
     *,
     too_long: TooLong = "split",
@@ -231,7 +230,7 @@ def pack(
     Args:
         shards: the data set.
         row_tokens: T, tokens of a row; 2 or more, any number.
-        strategy: "best_fit" or "concat".
+        strategy: one of `_native.PACKING_STRATEGIES`: "best_fit" or "concat".
         isolate_documents: each document sees only itself, from position 0; otherwise a row is one segment.
         too_long: documents that do not fit in a row with their end of text: "split" or "reject" (best_fit only).
         seed: chooses which documents of equal length share rows, their order within rows, and the order of rows.
@@ -244,7 +243,7 @@ def pack(
         CorruptArtifact: the offsets do not give the manifest's histogram.
     """
     instance("shards", shards, Shards, "Open the folder with `sg.Shards.open(path)`.")
-    one_of("strategy", strategy, ("best_fit", "concat"))
+    one_of("strategy", strategy, _native.PACKING_STRATEGIES)
     one_of("too_long", too_long, ("split", "reject"))
     instance("isolate_documents", isolate_documents, (bool, np.bool_), "Pass True or False.")
     tokens = whole("row_tokens", row_tokens, least=2)

@@ -1,11 +1,16 @@
-//! `stategpt._native`: every method here is one statement that lets the interpreter go and calls a pure crate.
+//! `stategpt._native`: methods convert arguments, release the GIL and call a Python-free crate.
+//!
+//! Short calls keep the GIL: below [`waiting::MIN_DETACHED`] bytes (or ids) releasing it would take longer than the call.
+//! Long ones can be cancelled by a signal (`waiting`). Each crate's error enum becomes a class of `stategpt.errors`.
 
 mod errors;
+mod layout;
+mod lines;
 mod packing;
 mod ranking;
-mod signals;
 mod storage;
 mod tokenizer;
+mod waiting;
 
 use pyo3::prelude::*;
 
@@ -14,6 +19,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     storage::init(module)?;
     tokenizer::init(module)?;
+    lines::init(module)?;
+    layout::init(module)?;
     packing::init(module)?;
     ranking::init(module)
 }

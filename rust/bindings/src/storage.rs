@@ -10,7 +10,7 @@ use stategpt_storage as storage;
 use stategpt_storage::{Label, Manifest, RealDisk, StorageError};
 
 use crate::errors::typed;
-use crate::signals::interruptible;
+use crate::waiting::cancellable;
 
 /// The class of `stategpt.errors` for each kind of failure.
 pub(crate) fn error(error: StorageError) -> PyErr {
@@ -38,9 +38,11 @@ fn publish_file(py: Python<'_>, path: PathBuf, data: PyBackedBytes) -> PyResult<
 #[pyfunction]
 #[pyo3(signature = (folder, kind=None))]
 fn verify_folder(py: Python<'_>, folder: PathBuf, kind: Option<String>) -> PyResult<String> {
-    interruptible(
+    cancellable(
         py,
-        |go_on| storage::verify_folder_while(&RealDisk, &folder, kind.as_deref(), go_on),
+        |flag| {
+            storage::verify_folder_while(&RealDisk, &folder, kind.as_deref(), &|| !flag.is_raised())
+        },
         error,
     )
     .map(to_json)
@@ -106,9 +108,9 @@ impl StagedFolder {
 
     fn publish(&self, py: Python<'_>, label_json: &str) -> PyResult<String> {
         let staged = self.take()?;
-        interruptible(
+        cancellable(
             py,
-            |go_on| staged.publish_while(Label::from_json(label_json)?, go_on),
+            |flag| staged.publish_while(Label::from_json(label_json)?, &|| !flag.is_raised()),
             error,
         )
         .map(to_json)

@@ -1,5 +1,7 @@
 //! Rows written out: token ids, targets, loss mask and attention layout of a flat stream.
 
+use stategpt_layout::{MAX_TOKENS, SegmentLayout};
+
 use crate::error::{PackingError, filled};
 use crate::shards::{Dataset, Span};
 
@@ -29,8 +31,6 @@ pub struct Scratch {
 }
 
 /// Rows end to end, `rows x row_tokens` of each. A new one is all padding.
-///
-/// Of the attention layout only what packed rows need is kept: `prefix_end` and `branch_start` equal `segment_start`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// T, tokens of a row.
@@ -41,10 +41,8 @@ pub struct Batch {
     pub targets: Vec<u32>,
     /// Is the target trained?
     pub loss_mask: Vec<bool>,
-    /// First token of each token's segment, as an index into the batch. A padding token is its own segment.
-    pub segment_start: Vec<i32>,
-    /// Place within the segment.
-    pub position: Vec<i32>,
+    /// Each token's segment and its position there. A padding token is its own segment.
+    pub layout: SegmentLayout,
     /// Document of each token, `NO_DOCUMENT` for padding.
     pub doc_ids: Vec<u64>,
 }
@@ -54,7 +52,7 @@ impl Batch {
     pub fn new(rows: u64, row_tokens: u32, padding: u32) -> Result<Self, PackingError> {
         let tokens = rows
             .checked_mul(u64::from(row_tokens))
-            .filter(|tokens| *tokens <= i32::MAX as u64);
+            .filter(|tokens| *tokens <= MAX_TOKENS as u64);
         let Some(tokens) = tokens.map(|tokens| tokens as usize) else {
             let rule = format!(
                 "rows of {row_tokens} tokens must stay below 2^31 tokens in all; use smaller batches"
@@ -65,18 +63,12 @@ impl Batch {
             "a vector of the batch",
             "use smaller batches or shorter rows",
         );
-        let mut segment_start = filled(0_i32, tokens, what, advice)?;
-        segment_start
-            .iter_mut()
-            .zip(0..)
-            .for_each(|(start, place)| *start = place);
         Ok(Self {
             row_tokens,
             tokens: filled(padding, tokens, what, advice)?,
             targets: filled(padding, tokens, what, advice)?,
             loss_mask: filled(false, tokens, what, advice)?,
-            segment_start,
-            position: filled(0, tokens, what, advice)?,
+            layout: SegmentLayout::padding(tokens)?,
             doc_ids: filled(NO_DOCUMENT, tokens, what, advice)?,
         })
     }
@@ -108,11 +100,7 @@ impl Batch {
                 &mut self.loss_mask[at..end],
                 &mut scratch.bytes,
             )?;
-            self.segment_start[at..end].fill(segment as i32);
-            self.position[at..end]
-                .iter_mut()
-                .zip((at - segment) as i32..)
-                .for_each(|(place, value)| *place = value);
+            self.layout.write(at..end, segment);
             self.doc_ids[at..end].fill(dataset.doc_id(&piece.span)?);
             at = end;
         }

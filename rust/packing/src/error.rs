@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use stategpt_layout::LayoutError;
 use stategpt_storage::StorageError;
 
 /// What happened, the values, what to do.
@@ -10,6 +11,10 @@ pub enum PackingError {
     /// Reading, writing or verifying a published folder failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+
+    /// The attention layout of a batch cannot be built.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
 
     /// A shard file does not hold what its manifest says.
     #[error("{}, byte {offset}: {reason}. Restore the file or write the shards again.", path.display())]
@@ -81,28 +86,6 @@ pub enum PackingError {
         bytes: u64,
         /// What to do.
         advice: &'static str,
-    },
-
-    /// A token of an attention layout contradicts the rules.
-    #[error(
-        "layout: token {token} (segment_start={segment_start}, prefix_end={prefix_end}, branch_start={branch_start}, \
-         position={position}, row_tokens={row_tokens}): {problem}"
-    )]
-    BadLayout {
-        /// The token.
-        token: usize,
-        /// Its segment's start.
-        segment_start: i64,
-        /// Its prefix' end.
-        prefix_end: i64,
-        /// Its branch's start.
-        branch_start: i64,
-        /// Its position.
-        position: i64,
-        /// Tokens of a row.
-        row_tokens: i64,
-        /// The rule that does not hold.
-        problem: &'static str,
     },
 
     /// A source gives no rows.
@@ -182,16 +165,6 @@ pub(crate) fn filled<T: Clone>(
     })?;
     made.resize(count, fill);
     Ok(made)
-}
-
-/// Default values for the tokens of one document, or an error where the memory does not suffice.
-pub fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, PackingError> {
-    filled(
-        T::default(),
-        count,
-        "a document's tokens",
-        "read its rows instead",
-    )
 }
 
 impl PackingError {

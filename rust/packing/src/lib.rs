@@ -1,15 +1,13 @@
-//! Token shards, packing plans, mixtures, permutations, rows, and the work that attention has with them.
+//! Token shards, packing plans, mixtures, permutations, rows.
 //!
 //! Every row of a training run is a pure function of (manifests, settings, seed, row number), so the state of a data
 //! loader is one number, and workers, threads and world size cannot change the data.
 //!
 //! # Key types
 //! * [`ShardWriter`] and [`Dataset`]: folders of plain `.npy` files under one manifest.
-//! * [`Packed`]: a data set as rows of T tokens, by [`Strategy::Concat`] or [`Strategy::BestFit`].
+//! * [`Packed`]: a data set as rows of T tokens, by one of the [`STRATEGIES`].
 //! * [`Mixture`]: several of them, drawn in proportion to their tokens.
 //! * [`Rows`]: what both are: any row by number, a [`Batch`] at a time.
-//! * [`AttentionLayout`] and [`Runs`]: which token sees which, checked; [`query_tiles`] and [`key_tiles`]: what a kernel walks
-//!   over.
 //!
 //! # Usage
 //! ```
@@ -23,7 +21,7 @@
 //! writer.publish(Provenance::default())?;
 //!
 //! let config = PackConfig {
-//!     row_tokens: 6, strategy: Strategy::BestFit, isolate_documents: true, reject_too_long: false, seed: 0,
+//!     row_tokens: 6, strategy: strategy("best_fit")?, isolate_documents: true, reject_too_long: false, seed: 0,
 //! };
 //! let packed = Packed::new(Arc::new(Dataset::open(&root)?), config)?;
 //! let row = packed.batch(0, 1, 1)?;
@@ -35,13 +33,12 @@
 //! ```
 //!
 //! # Not for
-//! Text: the pipeline crate tokenizes. Rows of ranked completions: the ranking crate arranges those.
+//! Text: the pipeline crate tokenizes. Rows of ranked completions: the ranking crate arranges those. Attention layouts: the layout
+//! crate builds and checks them.
 
-mod attention;
 mod batch;
 mod error;
 mod histogram;
-mod length_index;
 mod mixture;
 mod packed;
 mod permutation;
@@ -50,14 +47,16 @@ pub mod random;
 mod rows;
 mod shards;
 
-pub use attention::{AttentionLayout, KeyTile, QueryTile, Runs, Tiling, key_tiles, query_tiles};
 pub use batch::{Batch, NO_DOCUMENT, Piece, Scratch};
-pub use error::{PackingError, zeros};
+pub use error::PackingError;
 pub use histogram::LengthHistogram;
 pub use mixture::{Draw, Drawn, Mixture, Origin, Schedule, Source, SourceSize, WHOLE, row_shares};
-pub use packed::{PackConfig, Packed, Strategy};
+pub use packed::{PackConfig, Packed};
 pub use permutation::Permutation;
-pub use plan::{BestFit, FittedPlan, RankedPiece, Ranks, Split, TooLong};
+pub use plan::{
+    BestFit, FittedPlan, Plan, RankedPiece, Ranks, RowRules, STRATEGIES, Split, Strategy, TooLong,
+    strategy,
+};
 pub use rows::Rows;
 pub use shards::{
     Dataset, Description, DocumentRef, Dtype, HEADER_BYTES, KIND, MOST_DOCUMENTS, Provenance,

@@ -50,3 +50,25 @@ pub trait Rows: Send + Sync {
         Ok(batch)
     }
 }
+
+impl Rows for Packed {
+    fn row_tokens(&self) -> u32 {
+        self.config().row_tokens
+    }
+
+    fn rows(&self) -> Option<u64> {
+        Some(self.num_rows())
+    }
+
+    fn padding(&self) -> u32 {
+        self.dataset().description().padding
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.order_fingerprint()
+    }
+
+    fn place(&self, row: u64) -> Result<(&Packed, u64), PackingError> {
+        Ok((self, self.plan_row(row)?))
+    }
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use stategpt_packing::{
     Mixture, PackConfig, Packed, PackingError, Rows, Schedule, Source, SourceSize,
-    Strategy as Packing, row_shares,
+    Strategy as Packing, row_shares, strategy,
 };
 
 use corpus::Corpus;
@@ -21,10 +21,14 @@ struct Sources {
     _corpora: Vec<Corpus>,
 }
 
+fn packing(name: &str) -> Packing {
+    strategy(name).unwrap()
+}
+
 fn packed(corpus: &Corpus) -> Arc<Packed> {
     let config = PackConfig {
         row_tokens: 16,
-        strategy: Packing::BestFit,
+        strategy: packing("best_fit"),
         isolate_documents: true,
         reject_too_long: false,
         seed: 0,

@@ -9,10 +9,15 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use stategpt_packing::{
-    Batch, NO_DOCUMENT, PackConfig, Packed, PackingError, Rows, Strategy as Packing,
+    Batch, NO_DOCUMENT, PackConfig, Packed, PackingError, Rows, STRATEGIES, Strategy as Packing,
+    strategy,
 };
 
 use corpus::{Corpus, END_OF_TEXT, PADDING};
+
+fn packing(name: &str) -> Packing {
+    strategy(name).unwrap()
+}
 
 fn config(row_tokens: u32, strategy: Packing, isolate_documents: bool) -> PackConfig {
     PackConfig {
@@ -36,7 +41,7 @@ fn corpora() -> impl Strategy<Value = Corpus> {
 fn packings() -> impl Strategy<Value = PackConfig> {
     (
         2_u32..45,
-        prop_oneof![Just(Packing::Concat), Just(Packing::BestFit)],
+        prop_oneof![Just(packing("concat")), Just(packing("best_fit"))],
         any::<bool>(),
     )
         .prop_map(|(row_tokens, strategy, isolate)| config(row_tokens, strategy, isolate))
@@ -82,8 +87,8 @@ proptest! {
                 prop_assert_eq!(is_padding, at >= used);
                 if is_padding {
                     prop_assert_eq!((batch.tokens[at], batch.targets[at]), (PADDING, PADDING));
-                    prop_assert_eq!((batch.loss_mask[at], batch.position[at]), (false, 0));
-                    prop_assert_eq!(batch.segment_start[at] as usize, at);
+                    prop_assert_eq!((batch.loss_mask[at], batch.layout.position[at]), (false, 0));
+                    prop_assert_eq!(batch.layout.segment_start[at] as usize, at);
                 }
             }
         }
@@ -95,14 +100,14 @@ proptest! {
         let packed = Packed::new(Arc::new(corpus.open()), config).unwrap();
         let batch = packed.batch(0, packed.num_rows(), packed.num_rows()).unwrap();
         for at in (0..batch.tokens.len()).filter(|at| batch.doc_ids[*at] != NO_DOCUMENT) {
-            let start = batch.segment_start[at] as usize;
-            prop_assert_eq!(batch.position[at] as usize, at - start);
+            let start = batch.layout.segment_start[at] as usize;
+            prop_assert_eq!(batch.layout.position[at] as usize, at - start);
             prop_assert_eq!(at / config.row_tokens as usize, start / config.row_tokens as usize);
             if config.isolate_documents {
                 prop_assert_eq!(batch.doc_ids[start], batch.doc_ids[at]);
                 // A target is the next token of the same document, never the first of another.
                 let next = at + 1;
-                let goes_on = next < batch.tokens.len() && batch.segment_start[next] as usize == start;
+                let goes_on = next < batch.tokens.len() && batch.layout.segment_start[next] as usize == start;
                 if goes_on {
                     prop_assert_eq!(batch.targets[at], batch.tokens[next]);
                 }
@@ -114,10 +119,10 @@ proptest! {
 
     #[test]
     fn best_fit_never_cuts_a_document_that_fits(corpus in corpora(), row_tokens in 2_u32..45) {
-        let packed = Packed::new(Arc::new(corpus.open()), config(row_tokens, Packing::BestFit, true)).unwrap();
+        let packed = Packed::new(Arc::new(corpus.open()), config(row_tokens, packing("best_fit"), true)).unwrap();
         let batch = packed.batch(0, packed.num_rows(), packed.num_rows()).unwrap();
         let mut pieces: BTreeMap<u64, u64> = BTreeMap::new();
-        for at in (0..batch.tokens.len()).filter(|at| batch.segment_start[*at] as usize == *at) {
+        for at in (0..batch.tokens.len()).filter(|at| batch.layout.segment_start[*at] as usize == *at) {
             *pieces.entry(batch.doc_ids[at]).or_default() += 1;
         }
         for (document, ids) in corpus.documents.iter().enumerate() {
@@ -129,7 +134,7 @@ proptest! {
     /// The talk's way, token by token: the stream EOS d1 ... dn EOS ... cut every T tokens.
     #[test]
     fn concat_is_the_stream_cut_into_rows(corpus in corpora(), row_tokens in 2_u32..45) {
-        let packed = Packed::new(Arc::new(corpus.open()), config(row_tokens, Packing::Concat, false)).unwrap();
+        let packed = Packed::new(Arc::new(corpus.open()), config(row_tokens, packing("concat"), false)).unwrap();
         let mut stream: Vec<u32> =
             corpus.documents.iter().flat_map(|ids| std::iter::once(END_OF_TEXT).chain(ids.iter().copied())).collect();
         stream.push(END_OF_TEXT);
@@ -144,7 +149,7 @@ proptest! {
 
     #[test]
     fn rejecting_leaves_out_whole_documents_and_counts_them(corpus in corpora(), row_tokens in 2_u32..45) {
-        let config = PackConfig { reject_too_long: true, ..config(row_tokens, Packing::BestFit, true) };
+        let config = PackConfig { reject_too_long: true, ..config(row_tokens, packing("best_fit"), true) };
         let packed = Packed::new(Arc::new(corpus.open()), config).unwrap();
         let batch = packed.batch(0, packed.num_rows(), packed.num_rows()).unwrap();
         let mut expected = corpus.segments();
@@ -164,7 +169,7 @@ fn lengths_around_the_row_are_cut_only_when_they_must_be() {
     // Segments are one token longer than documents: 6, 7 and 8 tokens in rows of 8 make segments of 7, 8 and 9.
     for (tokens, rows) in [(6, 1), (7, 1), (8, 2), (15, 2), (16, 3)] {
         let corpus = Corpus::of_lengths(&[tokens], 100, false);
-        for strategy in [Packing::Concat, Packing::BestFit] {
+        for strategy in [packing("concat"), packing("best_fit")] {
             let packed = Packed::new(Arc::new(corpus.open()), config(8, strategy, true)).unwrap();
             assert_eq!(packed.num_rows(), rows, "{tokens} tokens, {strategy:?}");
         }
@@ -176,13 +181,17 @@ fn length_tells_nothing_about_the_place_in_the_order() {
     // Sorted packs have changed training elsewhere: rows must come in no order of length.
     let lengths: Vec<usize> = (0..2000).map(|i| 1 + i % 50).collect();
     let corpus = Corpus::of_lengths(&lengths, 1 << 20, false);
-    let packed = Packed::new(Arc::new(corpus.open()), config(64, Packing::BestFit, true)).unwrap();
+    let packed = Packed::new(
+        Arc::new(corpus.open()),
+        config(64, packing("best_fit"), true),
+    )
+    .unwrap();
     let batch = packed
         .batch(0, packed.num_rows(), packed.num_rows())
         .unwrap();
     let mut segments: BTreeMap<i32, u32> = BTreeMap::new();
     for at in (0..batch.tokens.len()).filter(|at| batch.doc_ids[*at] != NO_DOCUMENT) {
-        *segments.entry(batch.segment_start[at]).or_default() += 1;
+        *segments.entry(batch.layout.segment_start[at]).or_default() += 1;
     }
     // The middle of a segment: its start would tell that a long one cannot start late in a row.
     let middle = |start: i32, length: u32| f64::from(start) + f64::from(length) / 2.0;
@@ -216,9 +225,9 @@ fn settings_out_of_range_are_refused() {
     let corpus = Corpus::of_lengths(&[3], 100, false);
     let dataset = Arc::new(corpus.open());
     for (row_tokens, strategy, reject) in [
-        (1, Packing::Concat, false),
-        (0, Packing::BestFit, false),
-        (8, Packing::Concat, true),
+        (1, packing("concat"), false),
+        (0, packing("best_fit"), false),
+        (8, packing("concat"), true),
     ] {
         let config = PackConfig {
             reject_too_long: reject,
@@ -227,7 +236,7 @@ fn settings_out_of_range_are_refused() {
         let error = Packed::new(Arc::clone(&dataset), config).unwrap_err();
         assert!(matches!(error, PackingError::BadSetting { .. }), "{error}");
     }
-    let packed = Packed::new(dataset, config(8, Packing::Concat, true)).unwrap();
+    let packed = Packed::new(dataset, config(8, packing("concat"), true)).unwrap();
     assert!(matches!(
         packed.batch(1, 1, 1).unwrap_err(),
         PackingError::NoSuchRow { row: 1, rows: 1 }
@@ -241,7 +250,7 @@ fn settings_out_of_range_are_refused() {
 #[test]
 fn every_setting_changes_the_fingerprint() {
     let corpus = Corpus::of_lengths(&[3, 9, 30], 100, false);
-    let base = config(8, Packing::BestFit, true);
+    let base = config(8, packing("best_fit"), true);
     let settings = [
         base,
         PackConfig {
@@ -249,7 +258,7 @@ fn every_setting_changes_the_fingerprint() {
             ..base
         },
         PackConfig {
-            strategy: Packing::Concat,
+            strategy: packing("concat"),
             ..base
         },
         PackConfig {
@@ -279,4 +288,16 @@ fn every_setting_changes_the_fingerprint() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), settings.len() + 1);
+}
+
+#[test]
+fn every_strategy_is_found_by_its_name_and_another_name_lists_them() {
+    for known in STRATEGIES {
+        assert_eq!(packing(known.name()).name(), known.name());
+    }
+    let error = strategy("worst_fit").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "strategy is worst_fit: it must be best_fit or concat"
+    );
 }

@@ -1,12 +1,11 @@
 //! Token ids of a few groups to one batch: tokens, attention layout and where each completion's reward is read.
 //!
-//! A layout has four int32 vectors over one flat stream of rows (see `stategpt-packing`); token t sees the keys
-//! `[segment_start, prefix_end)` and `[branch_start, t]`.
-//!
 //! * [`Arrangement::Rows`]: each completion in a row of its own behind a copy of its prompt. K (P + C) tokens a group.
 //! * [`Arrangement::SharedPrefix`]: the prompt once, then the completions as branches which see the prompt and
 //!   themselves, positions restarting behind the prompt. P + K C tokens: the same rewards for less
 //!   (<https://arxiv.org/abs/2410.20305> does so for pairs). K = 9, P = 512, C = 256: 2,816 instead of 6,912.
+
+use stategpt_layout::{Branch, BranchLayout, LayoutError, MAX_TOKENS};
 
 use crate::error::Error;
 
@@ -19,6 +18,19 @@ pub enum Arrangement {
     SharedPrefix,
 }
 
+impl Arrangement {
+    /// The arrangement with the given name, `rows` or `shared_prefix`.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        match name {
+            "rows" => Ok(Self::Rows),
+            "shared_prefix" => Ok(Self::SharedPrefix),
+            other => Err(Error::UnknownArrangement {
+                name: other.to_owned(),
+            }),
+        }
+    }
+}
+
 /// Ids of one group, as sampled: the prompt with its control tokens, each completion with its end of text if it ended.
 #[derive(Clone, Debug)]
 pub struct TokenGroup<'a> {
@@ -28,25 +40,54 @@ pub struct TokenGroup<'a> {
     pub completions: Vec<&'a [u32]>,
 }
 
-/// One batch. All vectors but `reward_index` have one entry per token, padding included.
+/// One batch. `tokens` and `layout` have one entry per token, padding included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Ids; what is left of a row is the pad id.
     pub tokens: Vec<u32>,
-    /// First token of the token's segment. A pad token is a segment of its own.
-    pub segment_start: Vec<i32>,
-    /// End of the prefix it sees beside its own branch.
-    pub prefix_end: Vec<i32>,
-    /// First token of its branch.
-    pub branch_start: Vec<i32>,
-    /// Visible tokens before it.
-    pub position: Vec<i32>,
+    /// Which tokens each token sees. A pad token is its own segment.
+    pub layout: BranchLayout,
     /// Index of each completion's reward token, in the groups' order.
     pub reward_index: Vec<i64>,
     /// Width of a row: the longest segment.
     pub row_tokens: usize,
     /// Tokens that are not padding.
     pub token_count: usize,
+}
+
+/// Cuts flat ids into groups: `offsets` holds the ends of every prompt followed by its completions, after a leading 0;
+/// `completions` the number of completions of each group.
+///
+/// # Errors
+/// `BadOffsets` where the ids do not give that many prompts and completions.
+pub fn token_groups<'a>(
+    ids: &'a [u32],
+    offsets: &[u64],
+    completions: &[u32],
+) -> Result<Vec<TokenGroup<'a>>, Error> {
+    let counts = completions.iter().map(|&count| count as usize);
+    let wanted = counts.clone().map(|count| count + 1).sum::<usize>();
+    let pieces: Option<Vec<&[u32]>> = offsets
+        .windows(2)
+        .map(|ends| ids.get(ends[0] as usize..ends[1] as usize))
+        .collect();
+    let pieces = pieces.filter(|pieces| pieces.len() == wanted);
+    let pieces = pieces.ok_or(Error::BadOffsets {
+        offsets: offsets.len(),
+        ids: ids.len(),
+        wanted,
+    })?;
+    let mut rest = pieces.as_slice();
+    let mut groups = Vec::with_capacity(completions.len());
+    for count in counts {
+        let (group, after) = rest.split_at(count + 1);
+        groups.push(TokenGroup {
+            prompt: group[0],
+            completions: group[1..].to_vec(),
+        });
+        rest = after;
+    }
+    Ok(groups)
 }
 
 /// Lays out `groups`; every completion is followed by `reward`, rows are filled up with `pad`.
@@ -93,20 +134,15 @@ pub fn arrange(
     };
     let row_tokens = rows.iter().map(row_length).max().unwrap_or(0);
     let tokens = rows.len() as u128 * row_tokens as u128;
-    if tokens > i32::MAX as u128 {
+    if tokens > MAX_TOKENS as u128 {
         return Err(Error::BatchTooLarge {
             tokens,
-            limit: i32::MAX as u32,
+            limit: MAX_TOKENS,
         });
     }
-    let mut batch = Batch {
-        row_tokens,
-        ..Batch::default()
-    };
-    batch.reserve(tokens as usize)?;
+    let mut batch = Batch::padding(tokens as usize, row_tokens, pad)?;
     for (place, row) in rows.iter().enumerate() {
-        batch.push_row(row, reward);
-        batch.pad_to((place + 1) * row_tokens, pad);
+        batch.write_row(place * row_tokens, row, reward);
     }
     Ok(batch)
 }
@@ -123,60 +159,49 @@ fn row_length((prompt, completions): &Row<'_>) -> usize {
 }
 
 impl Batch {
-    /// Takes the memory for `tokens` tokens at once, so that what does not fit is an error and not the end.
-    fn reserve(&mut self, tokens: usize) -> Result<(), Error> {
-        let vectors = [
-            &mut self.segment_start,
-            &mut self.prefix_end,
-            &mut self.branch_start,
-            &mut self.position,
-        ];
-        self.tokens
-            .try_reserve_exact(tokens)
-            .and_then(|()| {
-                vectors
-                    .into_iter()
-                    .try_for_each(|vector| vector.try_reserve_exact(tokens))
-            })
-            .map_err(|_| Error::OutOfMemory { tokens })
+    /// A batch of padding. Its memory is reserved at once, so that what does not fit is an error, not an abort.
+    fn padding(tokens: usize, row_tokens: usize, pad: u32) -> Result<Self, Error> {
+        let mut ids = Vec::new();
+        ids.try_reserve_exact(tokens)
+            .map_err(|_| Error::OutOfMemory { tokens })?;
+        ids.resize(tokens, pad);
+        Ok(Self {
+            tokens: ids,
+            layout: BranchLayout::padding(tokens)?,
+            row_tokens,
+            ..Self::default()
+        })
     }
 
-    fn push_row(&mut self, row: &Row<'_>, reward: u32) {
+    fn write_row(&mut self, start: usize, row: &Row<'_>, reward: u32) {
         let (prompt, completions) = row;
-        let segment = self.tokens.len() as i32;
-        let prefix_end = segment + prompt.len() as i32;
-        self.push_branch(prompt, segment, segment, segment);
+        let prefix_end = start + prompt.len();
+        self.tokens[start..prefix_end].copy_from_slice(prompt);
+        self.layout
+            .write(start..prefix_end, Branch::without_prefix(start));
+        let mut at = prefix_end;
         for completion in *completions {
-            // One completion alone is a plain causal segment: the same keys, and kernels take their fast way.
-            let alone = completions.len() == 1;
-            let (prefix, branch) = if alone {
-                (segment, segment)
-            } else {
-                (prefix_end, self.tokens.len() as i32)
+            // One completion alone is a plain causal segment: the same keys, and kernels take their fast path.
+            let branch = match completions.len() {
+                1 => Branch::without_prefix(start),
+                _ => Branch::behind(start, prefix_end, at),
             };
-            self.push_branch(completion, segment, prefix, branch);
-            self.push_branch(&[reward], segment, prefix, branch);
-            self.reward_index.push(self.tokens.len() as i64 - 1);
+            let last = at + completion.len();
+            self.tokens[at..last].copy_from_slice(completion);
+            self.tokens[last] = reward;
+            self.reward_index.push(last as i64);
+            self.layout.write(at..last + 1, branch);
+            at = last + 1;
         }
-        self.token_count += row_length(row);
+        self.token_count += at - start;
     }
+}
 
-    /// Appends tokens that see `[segment, prefix_end)` and `[branch, themselves]`; a position counts those keys.
-    fn push_branch(&mut self, ids: &[u32], segment: i32, prefix_end: i32, branch: i32) {
-        for &id in ids {
-            let here = self.tokens.len() as i32;
-            self.tokens.push(id);
-            self.segment_start.push(segment);
-            self.prefix_end.push(prefix_end);
-            self.branch_start.push(branch);
-            self.position.push((prefix_end - segment) + (here - branch));
-        }
-    }
-
-    fn pad_to(&mut self, tokens: usize, pad: u32) {
-        while self.tokens.len() < tokens {
-            let here = self.tokens.len() as i32;
-            self.push_branch(&[pad], here, here, here);
+impl From<LayoutError> for Error {
+    fn from(error: LayoutError) -> Self {
+        match error {
+            LayoutError::OutOfMemory { tokens } => Self::OutOfMemory { tokens },
+            other => Self::Layout(other),
         }
     }
 }

@@ -1,15 +1,18 @@
 //! What can fail in a call; what is wrong with a single record is a [`Problem`](crate::Problem) and fails nothing.
 
+use stategpt_layout::LayoutError;
+use stategpt_lines::LinesError;
+
 /// A call that could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The source of records could not be read on.
+    /// The source of records could not be read to its end.
     #[error("reading rankings failed after {lines} lines: {source}")]
-    Io {
-        /// Whole lines read before.
+    Read {
+        /// Lines read before.
         lines: u64,
-        /// What the operating system said.
-        source: std::io::Error,
+        /// Why.
+        source: LinesError,
     },
     /// A group handed to `arrange` has an empty prompt or no completion.
     #[error(
@@ -22,6 +25,24 @@ pub enum Error {
         prompt_tokens: usize,
         /// Its completions.
         completions: usize,
+    },
+    /// An arrangement with an unknown name.
+    #[error("arrange is {name:?}; it is \"rows\" or \"shared_prefix\"")]
+    UnknownArrangement {
+        /// The name.
+        name: String,
+    },
+    /// Offsets do not cut the ids of a batch into its groups.
+    #[error(
+        "{offsets} offsets into {ids} ids do not cut out {wanted} pieces (a prompt and its completions per group)"
+    )]
+    BadOffsets {
+        /// Number of offsets.
+        offsets: usize,
+        /// Number of ids.
+        ids: usize,
+        /// Prompts and completions that the groups need.
+        wanted: usize,
     },
     /// A batch does not fit the memory.
     #[error("the batch of {tokens} tokens does not fit the memory; use fewer prompts per batch")]
@@ -36,7 +57,10 @@ pub enum Error {
     BatchTooLarge {
         /// Tokens with padding.
         tokens: u128,
-        /// The most a layout can index.
-        limit: u32,
+        /// The maximum that a layout can index.
+        limit: usize,
     },
+    /// The layout of a batch cannot be built.
+    #[error(transparent)]
+    Layout(LayoutError),
 }

@@ -18,9 +18,11 @@ mod json;
 mod parse;
 mod problem;
 mod reader;
+mod table;
 
-pub use arrange::{Arrangement, Batch, TokenGroup, arrange};
+pub use arrange::{Arrangement, Batch, TokenGroup, arrange, token_groups};
 pub use error::Error;
 pub use group::{Completion, Group, MAX_COMPLETIONS, MIN_COMPLETIONS, Pair};
 pub use problem::Problem;
 pub use reader::{MAX_LINE_BYTES, Outcome, Reader, Rejection, Summary};
+pub use table::Table;

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::BufRead;
 
+use stategpt_lines::{Line, LineReader, LinesError};
+
 use crate::error::Error;
 use crate::group::Group;
 use crate::parse::parse_group;
@@ -11,8 +13,6 @@ use crate::problem::Problem;
 /// Longest line held in memory. A longer one is skipped to its end and rejected, so a file without newlines cannot
 /// take the machine's memory: a parsed line takes at most some 16 times its bytes.
 pub const MAX_LINE_BYTES: u64 = 16 << 20;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A record that was not taken, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +57,7 @@ pub struct Summary {
 /// Iterates over the records of a JSONL source.
 #[derive(Debug)]
 pub struct Reader<R> {
-    source: R,
-    max_line_bytes: u64,
-    next_byte: u64,
+    lines: LineReader<R>,
     line_of_id: HashMap<String, u64>,
     summary: Summary,
     failed: bool,
@@ -71,12 +69,10 @@ impl<R: BufRead> Reader<R> {
         Self::with_line_limit(source, MAX_LINE_BYTES)
     }
 
-    /// As `new`, with a line limit of the caller's.
+    /// As `new`, with another limit on lines.
     pub fn with_line_limit(source: R, max_line_bytes: u64) -> Self {
         Self {
-            source,
-            max_line_bytes,
-            next_byte: 0,
+            lines: LineReader::new(source, max_line_bytes),
             line_of_id: HashMap::new(),
             summary: Summary::default(),
             failed: false,
@@ -88,86 +84,84 @@ impl<R: BufRead> Reader<R> {
         self.summary
     }
 
-    /// The next line without its end and its whole length in bytes, or `None` at the end of the source. Of an overlong
-    /// line only the first `max_line_bytes` are kept.
-    fn next_line(&mut self) -> std::io::Result<Option<(Vec<u8>, u64)>> {
-        let (mut line, mut bytes) = (Vec::new(), 0);
-        loop {
-            let available = match self.source.fill_buf() {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                other => other?,
-            };
-            let end = available.iter().position(|&byte| byte == b'\n');
-            let taken = end.map_or(available.len(), |end| end + 1);
-            let room = self.max_line_bytes.saturating_sub(line.len() as u64);
-            let text = end.unwrap_or(taken);
-            line.extend_from_slice(
-                &available[..text.min(usize::try_from(room).unwrap_or(usize::MAX))],
-            );
-            bytes += text as u64;
-            self.source.consume(taken);
-            self.next_byte += taken as u64;
-            if end.is_some() || (taken == 0 && bytes > 0) {
-                return Ok(Some((line, bytes)));
-            }
-            if taken == 0 {
-                return Ok(None);
-            }
+    /// As `next`, and ends with an error when `go_on`, called for every line and every buffer of a long one, is false.
+    pub fn next_while(&mut self, go_on: &dyn Fn() -> bool) -> Option<Result<Outcome, Error>> {
+        if self.failed {
+            return None;
         }
+        let outcome = self.next_outcome(go_on);
+        self.failed = outcome.is_err();
+        outcome
+            .map_err(|source| Error::Read {
+                lines: self.summary.lines,
+                source,
+            })
+            .transpose()
     }
 
-    fn group(&mut self, line: &[u8], bytes: u64) -> Result<Group, Problem> {
-        if bytes > self.max_line_bytes {
-            return Err(Problem::LineTooLong {
-                bytes,
-                limit: self.max_line_bytes,
-            });
-        }
-        let group = parse_group(line)?;
-        if let Some(&first_line) = self.line_of_id.get(&group.id) {
-            return Err(Problem::DuplicateId {
-                id: group.id,
-                first_line,
-            });
-        }
-        self.line_of_id.insert(group.id.clone(), self.summary.lines);
-        Ok(group)
-    }
-
-    fn next_outcome(&mut self) -> std::io::Result<Option<Outcome>> {
+    fn next_outcome(&mut self, go_on: &dyn Fn() -> bool) -> Result<Option<Outcome>, LinesError> {
+        let limit = self.lines.max_line_bytes();
         loop {
-            let byte_offset = self.next_byte;
-            let Some((line, bytes)) = self.next_line()? else {
+            if !go_on() {
+                return Err(LinesError::Stopped);
+            }
+            let Some(line) = self.lines.next_line(go_on)? else {
                 return Ok(None);
             };
-            self.summary.lines += 1;
-            let line = if byte_offset == 0 {
-                line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line)
-            } else {
-                &line
-            };
-            if bytes <= self.max_line_bytes && line.trim_ascii().is_empty() {
+            self.summary.lines = line.number;
+            if line.is_whole() && line.content.trim_ascii().is_empty() {
                 self.summary.blank += 1;
                 continue;
             }
-            return Ok(Some(match self.group(line, bytes) {
-                Ok(group) => {
-                    self.summary.kept += 1;
-                    Outcome::Kept {
-                        line: self.summary.lines,
-                        byte_offset,
-                        group,
-                    }
+            let place = (line.number, line.byte_offset);
+            let group = parse_line(&line, limit, &mut self.line_of_id);
+            return Ok(Some(self.summary.count(place, group)));
+        }
+    }
+}
+
+/// The group on a line; its id is new in `line_of_id` and is added.
+fn parse_line(
+    line: &Line<'_>,
+    limit: u64,
+    line_of_id: &mut HashMap<String, u64>,
+) -> Result<Group, Problem> {
+    if !line.is_whole() {
+        return Err(Problem::LineTooLong {
+            bytes: line.size,
+            limit,
+        });
+    }
+    let group = parse_group(line.content)?;
+    if let Some(&first_line) = line_of_id.get(&group.id) {
+        return Err(Problem::DuplicateId {
+            id: group.id,
+            first_line,
+        });
+    }
+    line_of_id.insert(group.id.clone(), line.number);
+    Ok(group)
+}
+
+impl Summary {
+    fn count(&mut self, (line, byte_offset): (u64, u64), group: Result<Group, Problem>) -> Outcome {
+        match group {
+            Ok(group) => {
+                self.kept += 1;
+                Outcome::Kept {
+                    line,
+                    byte_offset,
+                    group,
                 }
-                Err(problem) => {
-                    self.summary.rejected += 1;
-                    Outcome::Rejected(Rejection {
-                        line: self.summary.lines,
-                        byte_offset,
-                        problem,
-                    })
-                }
-            }));
+            }
+            Err(problem) => {
+                self.rejected += 1;
+                Outcome::Rejected(Rejection {
+                    line,
+                    byte_offset,
+                    problem,
+                })
+            }
         }
     }
 }
@@ -175,18 +169,8 @@ impl<R: BufRead> Reader<R> {
 impl<R: BufRead> Iterator for Reader<R> {
     type Item = Result<Outcome, Error>;
 
-    /// The next record; after an error of the source there is none.
+    /// The next record; none after an error of the source.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        let outcome = self.next_outcome();
-        self.failed = outcome.is_err();
-        outcome
-            .map_err(|source| Error::Io {
-                lines: self.summary.lines,
-                source,
-            })
-            .transpose()
+        self.next_while(&|| true)
     }
 }

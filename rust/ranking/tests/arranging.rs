@@ -10,8 +10,9 @@ const PAD: u32 = 901;
 
 /// Ids a token sees, itself last, read off the layout.
 fn visible(batch: &Batch, token: usize) -> Vec<u32> {
-    let prefix = batch.segment_start[token] as usize..batch.prefix_end[token] as usize;
-    let branch = batch.branch_start[token] as usize..token + 1;
+    let prefix = batch.layout.segments.segment_start[token] as usize
+        ..batch.layout.prefix_end[token] as usize;
+    let branch = batch.layout.branch_start[token] as usize..token + 1;
     batch.tokens[prefix]
         .iter()
         .chain(&batch.tokens[branch])
@@ -33,8 +34,14 @@ fn a_small_group_in_both_arrangements() {
     let ids = [(vec![1, 2], vec![vec![3], vec![4, 5]])];
     let rows = arrange(&groups(&ids), Arrangement::Rows, REWARD, PAD).expect("fits");
     assert_eq!(rows.tokens, [1, 2, 3, REWARD, PAD, 1, 2, 4, 5, REWARD]);
-    assert_eq!(rows.segment_start, [0, 0, 0, 0, 4, 5, 5, 5, 5, 5]);
-    assert_eq!(rows.position, [0, 1, 2, 3, 0, 0, 1, 2, 3, 4]);
+    assert_eq!(
+        rows.layout.segments.segment_start,
+        [0, 0, 0, 0, 4, 5, 5, 5, 5, 5]
+    );
+    assert_eq!(
+        rows.layout.segments.position,
+        [0, 1, 2, 3, 0, 0, 1, 2, 3, 4]
+    );
     assert_eq!(
         (rows.reward_index, rows.row_tokens, rows.token_count),
         (vec![3, 9], 5, 9)
@@ -42,10 +49,10 @@ fn a_small_group_in_both_arrangements() {
 
     let shared = arrange(&groups(&ids), Arrangement::SharedPrefix, REWARD, PAD).expect("fits");
     assert_eq!(shared.tokens, [1, 2, 3, REWARD, 4, 5, REWARD]);
-    assert_eq!(shared.segment_start, [0; 7]);
-    assert_eq!(shared.prefix_end, [0, 0, 2, 2, 2, 2, 2]);
-    assert_eq!(shared.branch_start, [0, 0, 2, 2, 4, 4, 4]);
-    assert_eq!(shared.position, [0, 1, 2, 3, 2, 3, 4]);
+    assert_eq!(shared.layout.segments.segment_start, [0; 7]);
+    assert_eq!(shared.layout.prefix_end, [0, 0, 2, 2, 2, 2, 2]);
+    assert_eq!(shared.layout.branch_start, [0, 0, 2, 2, 4, 4, 4]);
+    assert_eq!(shared.layout.segments.position, [0, 1, 2, 3, 2, 3, 4]);
     assert_eq!(
         (shared.reward_index, shared.row_tokens, shared.token_count),
         (vec![3, 6], 7, 7)
@@ -103,10 +110,17 @@ proptest! {
         prop_assert_eq!(batch.reward_index.len(), expected.len());
         for (&index, expected) in batch.reward_index.iter().zip(&expected) {
             prop_assert_eq!(&visible(&batch, index as usize), expected);
-            prop_assert_eq!(batch.position[index as usize] as usize, expected.len() - 1);
+            prop_assert_eq!(batch.layout.segments.position[index as usize] as usize, expected.len() - 1);
         }
         prop_assert_eq!(batch.tokens.iter().filter(|&&id| id == REWARD).count(), expected.len());
         prop_assert_eq!(batch.tokens.iter().filter(|&&id| id != PAD).count(), batch.token_count);
+    }
+
+    #[test]
+    fn every_arrangement_is_a_valid_layout(ids in some_groups(), shared in any::<bool>()) {
+        let arrangement = if shared { Arrangement::SharedPrefix } else { Arrangement::Rows };
+        let batch = arrange(&groups(&ids), arrangement, REWARD, PAD).expect("fits");
+        batch.layout.view(batch.row_tokens.max(1)).validate().expect("valid");
     }
 
     #[test]

@@ -9,10 +9,10 @@ use crate::error::{At, StorageError};
 use crate::file::FileWriter;
 use crate::hash::{FileHasher, FileRecord};
 use crate::manifest::{Label, MANIFEST_NAME, Manifest, is_plain_name};
+use crate::reading::{files_below, read_through};
 use crate::staging::{
     Claimed, aside_name, claim, create_durable_folders, create_folders, recover, remove_tree, split,
 };
-use crate::verify::{files_below, read_through};
 
 /// A folder that is being written beside its final name. Dropping it unpublished removes it.
 pub struct StagedFolder<'disk> {
@@ -229,15 +229,4 @@ pub fn publish_folder<E: From<StorageError>>(
     let mut staged = StagedFolder::create(disk, target)?;
     let label = write(&mut staged)?;
     Ok(staged.publish(label)?)
-}
-
-/// Kind of entries a folder may hold, checked by `files_below`.
-pub(crate) fn refuse_special(path: &Path, kind: EntryKind) -> Result<(), StorageError> {
-    match kind {
-        EntryKind::Other => Err(StorageError::Unpublishable {
-            path: path.to_path_buf(),
-            reason: "a published folder holds ordinary files and folders only; copy the link's target instead",
-        }),
-        EntryKind::File | EntryKind::Folder => Ok(()),
-    }
 }

@@ -26,6 +26,7 @@ mod folder;
 mod hash;
 mod lines;
 mod manifest;
+mod reading;
 mod regular;
 pub mod simulated;
 mod staging;

@@ -10,6 +10,7 @@ use crate::canonical::{fingerprint, indented_json};
 use crate::disk::{EntryKind, Storage};
 use crate::error::{At, Damage, StorageError};
 use crate::hash::FileRecord;
+use crate::reading::read_through;
 use crate::staging::recover;
 
 /// Name of the manifest within its folder.
@@ -197,7 +198,7 @@ fn read_all(disk: &dyn Storage, path: &Path) -> Result<Vec<u8>, StorageError> {
         ));
     }
     let mut bytes = Vec::with_capacity(size as usize);
-    crate::verify::read_through(file.as_ref(), path, &|| true, |part| {
+    read_through(file.as_ref(), path, &|| true, |part| {
         bytes.extend_from_slice(part);
     })?;
     Ok(bytes)

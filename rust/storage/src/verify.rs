@@ -3,14 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::disk::{EntryKind, Storage, StorageFile};
+use crate::disk::{EntryKind, Storage};
 use crate::error::{At, Damage, StorageError};
-use crate::folder::refuse_special;
 use crate::hash::{CHUNK_BYTES, FileHasher, FileRecord};
 use crate::manifest::{MANIFEST_NAME, Manifest, expect_kind, read_manifest};
-
-/// Bytes read at a time.
-const READ_BYTES: usize = 1 << 20;
+use crate::reading::{files_below, read_through};
 
 /// Reads every file of a published folder and compares it with the manifest, which is returned.
 ///
@@ -153,64 +150,4 @@ fn first_difference(name: &str, expected: &FileRecord, found: &FileRecord) -> Op
         expected: expected.clone(),
         found: found.clone(),
     })
-}
-
-/// Shows every byte of `file` to `see`, in order, while `go_on` says yes (asked before every read). Uses positioned reads: a file that shrinks is short, not a SIGBUS.
-pub(crate) fn read_through(
-    file: &dyn StorageFile,
-    path: &Path,
-    go_on: &dyn Fn() -> bool,
-    mut see: impl FnMut(&[u8]),
-) -> Result<(), StorageError> {
-    let size = file.size_bytes().at("look at", path)?;
-    let mut buffer = vec![0; READ_BYTES.min(size as usize + 1)];
-    let mut offset = 0;
-    loop {
-        if !go_on() {
-            let path = path.to_path_buf();
-            return Err(StorageError::Stopped { path });
-        }
-        match file.read_at(&mut buffer, offset) {
-            Ok(0) => return Ok(()),
-            Ok(read) => {
-                see(&buffer[..read]);
-                offset += read as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).at("read", path),
-        }
-    }
-}
-
-/// Names of the files and of the folders below `folder`, with `/` between the parts, sorted within each folder.
-pub(crate) fn files_below(
-    disk: &dyn Storage,
-    folder: &Path,
-) -> Result<(Vec<String>, Vec<String>), StorageError> {
-    let (mut files, mut folders) = (Vec::new(), Vec::new());
-    let mut waiting = vec![String::new()];
-    while let Some(prefix) = waiting.pop() {
-        let inside = folder.join(&prefix);
-        for (entry, kind) in disk.entries(&inside).at("list", &inside)? {
-            let path = inside.join(&entry);
-            refuse_special(&path, kind)?;
-            let reason = "its name is not UTF-8; rename it";
-            let part = entry
-                .to_str()
-                .ok_or(StorageError::Unpublishable { path, reason })?;
-            let name = if prefix.is_empty() {
-                part.to_string()
-            } else {
-                format!("{prefix}/{part}")
-            };
-            match kind {
-                EntryKind::Folder => {
-                    folders.push(name.clone());
-                    waiting.push(name);
-                }
-                _ => files.push(name),
-            }
-        }
-    }
-    Ok((files, folders))
 }

@@ -1,13 +1,13 @@
 //! The alphabet in which `tokenizer.json` writes bytes: one printable character per byte (GPT-2's table).
 //!
-//! Printable Latin-1 characters stand for themselves, the 68 other bytes for U+0100, U+0101, ... in order.
+//! Printable Latin-1 characters represent themselves, the 68 other bytes are U+0100, U+0101, ... in order.
 
 /// Whether a byte is written as the Latin-1 character of the same number.
 const fn is_printable(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF)
 }
 
-/// Character of each byte.
+/// The character of each byte.
 pub const CHARACTERS: [char; 256] = characters();
 
 const fn characters() -> [char; 256] {
@@ -35,10 +35,10 @@ pub fn alphabet() -> [u8; 256] {
     bytes
 }
 
-/// Bytes that stand for themselves come first, so the last character is U+0100 + 67.
+/// Bytes that represent themselves come first, so the last character is U+0100 + 67.
 const CHARACTER_CODES: usize = 0x144;
 
-/// Byte of each character, by code point; [`u16::MAX`] for one that stands for none.
+/// The byte of each character, by code point; [`u16::MAX`] for a character that represents none.
 const BYTES: [u16; CHARACTER_CODES] = bytes();
 
 const fn bytes() -> [u16; CHARACTER_CODES] {
@@ -51,7 +51,7 @@ const fn bytes() -> [u16; CHARACTER_CODES] {
     table
 }
 
-/// The byte a character stands for.
+/// The byte that a character represents.
 pub fn byte_of(character: char) -> Option<u8> {
     BYTES
         .get(character as usize)
@@ -66,13 +66,13 @@ pub fn write(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The bytes a string stands for; `None` if it holds a character that stands for no byte.
+/// The bytes that a string represents; `None` if it holds a character that represents no byte.
 pub fn read(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     append(text, &mut bytes).then_some(bytes)
 }
 
-/// Appends the bytes a string stands for; nothing, and `false`, if it holds a character that stands for no byte.
+/// Appends the bytes that a string represents; nothing, and `false`, if it holds a character that represents no byte.
 pub fn append(text: &str, bytes: &mut Vec<u8>) -> bool {
     let before = bytes.len();
     for character in text.chars() {

@@ -1,7 +1,7 @@
-//! What a character is to the patterns: letter, number, white space, and the cases o200k tells apart.
+//! Character classes of the patterns: letter, number, white space, and the cases that o200k distinguishes.
 //!
-//! The ranges are those of Unicode 16.0 as `regex-syntax` carries them, the same data that tiktoken's regex engine matches with;
-//! a test pins the number of code points per class so that a new Unicode version cannot slip in.
+//! The ranges are those of Unicode 16.0 as `regex-syntax` contains them, the same data that tiktoken's regex engine matches with;
+//! a test pins the number of code points per class, so that a new Unicode version does not go unnoticed.
 
 use regex_syntax::hir::{Class, HirKind};
 use std::sync::LazyLock;
@@ -12,11 +12,11 @@ pub const LETTER: u8 = 1;
 pub const NUMBER: u8 = 1 << 1;
 /// `\s`, line ends included.
 pub const SPACE: u8 = 1 << 2;
-/// `[\r\n]`, which are white space too.
+/// `[\r\n]`, which are also white space.
 pub const NEWLINE: u8 = 1 << 3;
-/// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`: what may stand in the capital part of an o200k word.
+/// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`: allowed in the capital part of an o200k word.
 pub const CAPITAL: u8 = 1 << 4;
-/// `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`: what may stand in the small part of an o200k word.
+/// `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`: allowed in the small part of an o200k word.
 pub const SMALL: u8 = 1 << 5;
 /// `[^\s\p{L}\p{N}]`: punctuation, symbols, marks, controls, unassigned, and each byte that is not UTF-8.
 pub const OTHER: u8 = 1 << 6;
@@ -27,7 +27,7 @@ pub const UNICODE_VERSION: &str = "16.0.0";
 /// Code points per page of the two-level table.
 const PAGE: usize = 256;
 
-/// What a character beyond ASCII is to a window of bytes.
+/// The kind of a non-ASCII character, for windows of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A letter of the small part of a word only.
@@ -38,10 +38,10 @@ pub enum Kind {
     Either,
     /// Neither letter, number nor white space.
     Other,
-    /// The same, and it may stand in either part of a word.
+    /// As [`Kind::Other`], but allowed in either part of a word.
     Mark,
-    /// A number, white space, or no character at all.
-    Apart,
+    /// A number, white space, or no character.
+    Scalar,
 }
 
 impl Kind {
@@ -54,16 +54,16 @@ impl Kind {
             },
             OTHER if class & SMALL != 0 => Self::Mark,
             OTHER => Self::Other,
-            _ => Self::Apart,
+            _ => Self::Scalar,
         }
     }
 }
 
 /// Class bits of every code point, equal pages stored once.
 pub struct Classes {
-    /// Class bits of the ASCII characters, the first look-up of every scan.
+    /// Class bits of the ASCII characters, the first lookup of every scan.
     pub ascii: [u8; 128],
-    /// Kinds of the code points up to U+FFFF; surrogates and what is shorter in UTF-8 are [`Kind::Apart`].
+    /// Kinds of the code points up to U+FFFF; surrogates and code points that are shorter in UTF-8 are [`Kind::Scalar`].
     kinds: Vec<Kind>,
     /// Page number of each block of 256 code points.
     pages: Vec<u16>,
@@ -86,7 +86,7 @@ impl Classes {
         self.bits[page * PAGE + code as usize % PAGE]
     }
 
-    /// Kind and length of the character beyond ASCII at `at`.
+    /// Kind and length of the non-ASCII character at `at`.
     #[inline]
     pub fn wide(&self, bytes: &[u8], at: usize) -> (Kind, usize) {
         let Some(&[a, b, c, _]) = bytes.get(at..).and_then(<[u8]>::first_chunk) else {
@@ -97,10 +97,10 @@ impl Classes {
         match a {
             0xE0..=0xEF if continues(b) && continues(c) => {
                 let code = usize::from(a & 0x0F) << 12 | low(b) << 6 | low(c);
-                // Below U+0800 this is an overlong form.
+                // Below U+0800, three bytes are an overlong form.
                 (
                     if code < 0x800 {
-                        Kind::Apart
+                        Kind::Scalar
                     } else {
                         self.kinds[code]
                     },
@@ -114,7 +114,7 @@ impl Classes {
 
     #[inline(never)]
     fn wide_at_the_end(&self, bytes: &[u8], at: usize) -> (Kind, usize) {
-        decode(&bytes[at..]).map_or((Kind::Apart, 1), |(code, len)| {
+        decode(&bytes[at..]).map_or((Kind::Scalar, 1), |(code, len)| {
             (Kind::of(self.of(code)), len)
         })
     }
@@ -152,7 +152,7 @@ impl Classes {
         let mut ascii = [0; 128];
         ascii.copy_from_slice(&flat[..128]);
         let kind = |code: usize| match code {
-            0..0x80 | 0xD800..0xE000 => Kind::Apart,
+            0..0x80 | 0xD800..0xE000 => Kind::Scalar,
             _ => Kind::of(flat[code]),
         };
         Self {
@@ -182,13 +182,13 @@ fn ranges(class: &str) -> Vec<(u32, u32)> {
     }
 }
 
-/// Whether a byte of UTF-8 is not the first of its character.
+/// Whether a byte of UTF-8 is not the first byte of its character.
 #[inline]
 pub fn continues(byte: u8) -> bool {
     byte & 0xC0 == 0x80
 }
 
-/// Code point and length of the well-formed UTF-8 character `bytes` begins with, `None` if it begins with none.
+/// Code point and length of the well-formed UTF-8 character that `bytes` begins with; `None` if there is none.
 #[inline]
 pub fn decode(bytes: &[u8]) -> Option<(u32, usize)> {
     let low = |byte: u8| u32::from(byte & 0x3F);
@@ -272,7 +272,7 @@ mod tests {
             &[0xE2, 0x82, b'a', b'a'],
             &[0x80; 4],
         ] {
-            assert_eq!(classes.wide(broken, 0).0, Kind::Apart, "{broken:x?}");
+            assert_eq!(classes.wide(broken, 0).0, Kind::Scalar, "{broken:x?}");
         }
     }
 

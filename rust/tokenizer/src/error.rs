@@ -1,18 +1,19 @@
-//! Everything that can go wrong, with the values.
+//! Errors of the tokenizer, with the values.
 
-use crate::pattern::Pattern;
 use std::path::PathBuf;
 
-/// Why a tokenizer call failed. Each message says what happened, the values, and what to do.
+/// The reason a tokenizer call failed. Each message says what happened, the values, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// A pattern name nobody knows.
-    #[error("unknown pattern {}; choose one of {}", short(name), Pattern::NAMES.join(", "))]
+    /// The pattern name is unknown.
+    #[error("unknown pattern {}; choose one of {known}", short(name))]
     UnknownPattern {
         /// The name as it was given.
         name: String,
+        /// The names that exist.
+        known: String,
     },
-    /// A regular expression that is malformed, or whose meaning elsewhere differs.
+    /// The regular expression is malformed, or means something else in other engines.
     #[error("the pattern {} cannot be used: {problem}", short(pattern))]
     BadPattern {
         /// The expression as it was given.
@@ -20,9 +21,9 @@ pub enum TokenizerError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A text that takes a regular expression over its limit of steps, which grows with the text.
+    /// The text takes a regular expression over its limit of steps, which grows with the text.
     #[error(
-        "the pattern {pattern} took more than {limit} steps, the last at byte {offset} of a text; write it so that each place is looked at a few times only, or split the text"
+        "the pattern {pattern} took more than {limit} steps, the last at byte {offset} of a text; write it so that no part of the text is matched many times, or split the text"
     )]
     PatternSteps {
         /// The expression.
@@ -32,36 +33,36 @@ pub enum TokenizerError {
         /// The limit, for all searches in the text.
         limit: u64,
     },
-    /// A vocabulary larger than any that is read again.
+    /// The vocabulary would be larger than what can be loaded again.
     #[error("{what} is {number}, more than the limit of {limit}; lower it")]
     TooMany {
-        /// What there is too much of.
+        /// The quantity that is too large.
         what: &'static str,
-        /// How much was asked for.
+        /// Its value.
         number: usize,
-        /// How much there may be.
+        /// The maximum.
         limit: usize,
     },
-    /// Memory that the system does not grant.
-    #[error("there is no memory for {bytes} bytes of {what}; encode or decode less at a time")]
+    /// The system grants no memory.
+    #[error("out of memory: {bytes} bytes of {what}; encode or decode less at a time")]
     OutOfMemory {
-        /// What it was for.
+        /// The use of the memory.
         what: &'static str,
-        /// Bytes asked for.
+        /// The number of bytes requested.
         bytes: u64,
     },
-    /// A vocabulary that cannot hold the bytes and the special tokens.
+    /// The vocabulary is too small for the bytes and the special tokens.
     #[error(
         "vocab_size {vocab_size} is too small: {special} special tokens and 256 bytes need at least {}; raise vocab_size",
         special + 256
     )]
     VocabularyTooSmall {
-        /// The size asked for.
+        /// The requested size.
         vocab_size: usize,
-        /// How many special tokens were asked for.
+        /// The number of special tokens.
         special: usize,
     },
-    /// A special token that plain text needs, or that is given twice or empty.
+    /// The special token is one that plain text needs, or it is given twice or empty.
     #[error(
         "special token {} {problem}; choose another text for it",
         short(content)
@@ -72,7 +73,7 @@ pub enum TokenizerError {
         /// What is wrong with it, as the rest of the sentence.
         problem: &'static str,
     },
-    /// A name that is no special token of this vocabulary.
+    /// The name is not a special token of this vocabulary.
     #[error(
         "{} is not a special token here; this vocabulary has {known}",
         short(content)
@@ -80,10 +81,10 @@ pub enum TokenizerError {
     UnknownSpecialToken {
         /// The text as it was given.
         content: String,
-        /// The special tokens there are: a few, and the number of the others.
+        /// The special tokens that exist: a few, and the number of the others.
         known: String,
     },
-    /// An id outside the vocabulary, or one of its gaps.
+    /// The id is outside the vocabulary, or in one of its gaps.
     #[error(
         "token id {id} is not in this vocabulary of {vocab_size} ids; was it made by another tokenizer?"
     )]
@@ -93,24 +94,24 @@ pub enum TokenizerError {
         /// One more than the largest id.
         vocab_size: usize,
     },
-    /// Bounds of a document that are not bounds.
+    /// The bounds of a document are invalid.
     #[error(
-        "a document from {start} to {end} does not lie in {ids} ids; offsets must rise from 0 to the number of ids"
+        "a document from {start} to {end} is outside of {ids} ids; offsets must increase from 0 to the number of ids"
     )]
     BadOffsets {
-        /// Where it begins.
+        /// Its first id.
         start: u64,
-        /// Where it ends.
+        /// The end of its ids.
         end: u64,
-        /// Ids there are.
+        /// The number of ids.
         ids: usize,
     },
-    /// A tokenizer file that is malformed, or asks for what this engine does not cover.
+    /// The tokenizer file is malformed, or needs a feature that is not supported.
     #[error("{origin}: at {path}: {problem}")]
     Format {
         /// Which of the two.
         fault: Fault,
-        /// The file, or a word for where the bytes came from.
+        /// The file, or a word for the source of the bytes.
         origin: String,
         /// JSON path (`$.model.vocab`) or line (`line 12`).
         path: String,
@@ -138,39 +139,39 @@ pub enum TokenizerError {
         /// First byte that is not UTF-8.
         offset: usize,
     },
-    /// Somebody raised the call's [`crate::Stop`].
-    #[error("the call was interrupted before its end; nothing came of it")]
+    /// The call's [`crate::CancelFlag`] was raised.
+    #[error("the call was interrupted; it has no result")]
     Interrupted,
-    /// A corpus that cannot be trained on.
+    /// The corpus cannot be trained on.
     #[error(
-        "cannot train on {documents} documents with {bytes} bytes of distinct pieces: {problem}"
+        "cannot train on {documents} documents with {bytes} bytes of distinct pre-tokens: {problem}"
     )]
     Corpus {
         /// Documents counted.
         documents: u64,
-        /// Bytes of all distinct pieces.
+        /// Bytes of all distinct pre-tokens.
         bytes: u64,
         /// What is wrong and what to do.
         problem: &'static str,
     },
-    /// A corpus with more distinct pieces than memory was granted for.
+    /// The corpus has more distinct pre-tokens than fit into the memory limit.
     #[error(
-        "{pieces} distinct pieces take {bytes} bytes, more than memory_limit {limit}; raise it, or train on a sample"
+        "{pre_tokens} distinct pre-tokens take {bytes} bytes, more than memory_limit {limit}; raise it, or train on a sample"
     )]
     MemoryLimit {
-        /// Distinct pieces so far.
-        pieces: u64,
-        /// Memory they take.
+        /// The number of distinct pre-tokens so far.
+        pre_tokens: u64,
+        /// The memory they take.
         bytes: u64,
-        /// Memory granted.
+        /// The memory limit.
         limit: u64,
     },
-    /// Training was told not to go on.
-    #[error("training was interrupted after {done} of {total}; there is no tokenizer")]
+    /// The caller interrupted training.
+    #[error("training was interrupted after {done} of {total}; it has no tokenizer")]
     TrainingInterrupted {
-        /// Units done in the phase at work.
+        /// Units done in the current phase.
         done: u64,
-        /// Units there are at most; 0 where that is not known.
+        /// The maximum number of units; 0 if it is unknown.
         total: u64,
     },
 }
@@ -178,18 +179,18 @@ pub enum TokenizerError {
 /// What is wrong with a tokenizer file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is no such file, or contradicts itself.
+    /// It is not a tokenizer file, or contradicts itself.
     Malformed,
-    /// It asks for what this engine does not do, and another may.
+    /// It needs a feature that is not supported here, and may be elsewhere.
     Unsupported,
 }
 
-/// Characters of a text from outside that a message shows.
+/// The maximum number of characters of a given text that a message shows.
 const SHOWN: usize = 120;
-/// Names that a message lists.
+/// The maximum number of names that a message lists.
 const LISTED: usize = 8;
 
-/// A text in quotation marks, its middle left out where it is long.
+/// A text in quotation marks; the middle of a long text is left out.
 pub(crate) fn short(text: &str) -> String {
     let length = text.chars().count();
     if length <= SHOWN {
@@ -200,7 +201,7 @@ pub(crate) fn short(text: &str) -> String {
     format!("{start:?} ... {end:?} ({length} characters)")
 }
 
-/// A few names, and how many others there are.
+/// A few names, and the number of the others.
 pub(crate) fn listed<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
     let count = names.len();
     if count == 0 {
@@ -223,12 +224,12 @@ impl TokenizerError {
         }
     }
 
-    /// A malformed file's error at a JSON path, its file named later by [`TokenizerError::of_origin`].
+    /// The error of a malformed file at a JSON path; [`TokenizerError::of_origin`] adds the file's name.
     pub(crate) fn format(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::of_fault(Fault::Malformed, path, problem)
     }
 
-    /// The error of a file that asks for what is not covered.
+    /// The error of a file that needs an unsupported feature.
     pub(crate) fn unsupported(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::of_fault(Fault::Unsupported, path, problem)
     }
@@ -242,7 +243,23 @@ impl TokenizerError {
         }
     }
 
-    /// The same error, naming the file it is about.
+    /// The same error, its offset counted from `base` bytes earlier.
+    pub(crate) fn at_offset(self, base: usize) -> Self {
+        match self {
+            Self::PatternSteps {
+                pattern,
+                offset,
+                limit,
+            } => Self::PatternSteps {
+                pattern,
+                offset: offset + base,
+                limit,
+            },
+            other => other,
+        }
+    }
+
+    /// The same error with the name of the file.
     pub(crate) fn of_origin(self, file: &std::path::Path) -> Self {
         match self {
             Self::Format {
@@ -261,5 +278,10 @@ impl TokenizerError {
     }
 }
 
-/// Shorthand of this crate.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, TokenizerError>;
+
+/// The error of a file that needs an unsupported feature, at the place where it does.
+pub(crate) fn unsupported<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T> {
+    Err(TokenizerError::unsupported(path, problem))
+}

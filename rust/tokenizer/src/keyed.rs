@@ -1,5 +1,5 @@
-//! Hashing of what files and texts choose: with keys drawn anew in each process, so that nobody can prepare tokens, merges or
-//! words that meet in one place of a table. What a table says never depends on the keys.
+//! Hashing with random keys for data from files and texts. The keys are drawn once per process, so that nobody can prepare
+//! tokens, merges or words that collide. The content of a table never depends on the keys.
 //!
 //! Two words are multiplied, each mixed with a key, and the halves of the product are mixed (as in wyhash and foldhash).
 
@@ -7,15 +7,15 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A map whose keys come from outside.
+/// A map whose keys come from files or texts.
 pub type KeyedMap<K, V> = HashMap<K, V, Keys>;
-/// A set of things from outside.
+/// A set whose items come from files or texts.
 pub type KeyedSet<K> = HashSet<K, Keys>;
 
-/// The keys of this process, 0 before they are drawn. No lock: a child forked meanwhile would wait for it for ever.
+/// The keys of this process, 0 before they are drawn. No lock: a child forked while it is held would wait forever.
 static DRAWN: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// Two secret numbers, the same for the whole life of the process.
+/// Two secret numbers, constant for the lifetime of the process.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys([u64; 2]);
 
@@ -25,8 +25,8 @@ impl Default for Keys {
     }
 }
 
-/// Gives this process fixed keys, before it has drawn any: for counting instructions, which differ by a percent or two with
-/// the keys. Never for input from outside.
+/// Sets fixed keys before this process draws any, to count instructions: their number varies with the keys by a percent or two.
+/// Never use this for untrusted input.
 #[doc(hidden)]
 pub fn fix_keys_for_measuring() {
     for (place, key) in DRAWN
@@ -42,7 +42,7 @@ fn drawn(place: &AtomicU64) -> u64 {
     if known != 0 {
         return known;
     }
-    // Odd, so that it can be the factor of a product.
+    // Odd, so that it can be used as a factor.
     let new = RandomState::new().build_hasher().finish() | 1;
     match place.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => new,
@@ -121,7 +121,7 @@ fn half(bytes: &[u8]) -> u64 {
     u64::from(u32::from_le_bytes(chunk))
 }
 
-/// One hash on its way.
+/// A hash in progress.
 pub struct KeyedHasher {
     keys: Keys,
     state: u64,
@@ -172,7 +172,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_keys_of_a_process_stay() {
+    fn the_keys_of_a_process_are_constant() {
         assert_eq!(Keys::default().0, Keys::default().0);
         assert_ne!(Keys::default().0[0], Keys::default().0[1]);
         assert_eq!(Keys::default().factor() % 2, 1);

@@ -1,72 +1,77 @@
 //! Byte-level BPE: scan, train, encode, decode, file formats. Exact, lossless on any bytes, never quadratic.
 //!
-//! 1. [`Trainer`] counts the pieces of documents and learns merges; [`Tokenizer::load`] and [`Tokenizer::from_tiktoken`] read
+//! 1. [`Trainer`] counts the pre-tokens of documents and learns merges; [`Tokenizer::load`] and [`Tokenizer::from_tiktoken`] read
 //!    them from files instead. Both give a [`Model`], the tokenizer as data.
-//! 2. [`Tokenizer`] is the engine over a model: immutable, shared by threads, safe after `fork`.
-//! 3. [`Tokenizer::encode`] cuts text into pieces (the [`Cutter`]: a [`Pattern`]'s hand-written scanner, or
-//!    regular expressions), looks each up whole, and merges
-//!    the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes back.
+//! 2. [`Tokenizer`] is the engine for a model: immutable, shared by threads, safe after `fork`.
+//! 3. [`Tokenizer::encode`] splits text into pre-tokens (the [`PreTokenizer`]: a [`Pattern`]'s hand-written scanner, or regular
+//!    expressions), looks each up as a whole, and merges the rest; [`Tokenizer::decode`] and [`StreamDecoder`] give the bytes
+//!    back.
 //! 4. [`Tokenizer::to_json`] writes `tokenizer.json`, its canonical form, whose BLAKE3 (without the
 //!    post-processor) is [`Tokenizer::fingerprint`].
 //!
-//! What it is not for: normalizers other than NFC, word-level or unigram models.
+//! Out of scope: normalizers other than NFC, word-level and unigram models.
 
-mod added;
-mod batch;
-mod border;
-mod byte_level;
-mod cache;
-mod classes;
-mod cutter;
-mod decode;
-mod engine;
+// The tokenizer as data, and its one public type.
 mod error;
-mod first;
-pub mod format;
-mod front;
-mod holes;
-mod key;
-mod keyed;
-mod made;
-mod memory;
-mod merge;
 mod model;
-mod nfc;
-mod offsets;
-mod ordered;
 mod pattern;
-mod scan;
-mod scratches;
-mod segments;
-mod stop;
-mod stream;
-mod stretch;
+mod special;
 mod tokenizer;
+
+// Text to segments, segments to pre-tokens.
+mod classes;
+mod pre_tokenizer;
+mod scan;
+mod segment;
+mod split_point;
+
+// Pre-tokens to tokens.
+mod encode;
+mod merge;
+
+// Tokens to text.
+mod decode;
+
+// Training.
 mod train;
 
-/// Makes the tables that all tokenizers share. Otherwise they are made when first needed, and who forks meanwhile has a child that
-/// waits for them for ever.
+// File formats.
+mod byte_level;
+pub mod format;
+mod reading;
+
+// Helpers that do not depend on the rest.
+mod cancel;
+mod keyed;
+mod lazy;
+mod memory;
+mod short_key;
+mod threads;
+
+/// Builds the tables that all tokenizers share. Otherwise they are built on first use, and a child forked during the build waits
+/// for them forever.
 pub fn make_tables() {
     classes::Classes::get();
     scan::make_tables();
-    nfc::make_tables();
+    segment::nfc::make_tables();
 }
 
-pub use batch::{Reading, lines, read_text};
+pub use cancel::CancelFlag;
 pub use classes::UNICODE_VERSION;
-pub use cutter::{Cutter, Step};
+pub use decode::stream::StreamDecoder;
 pub use decode::{document, valid_text};
+pub use encode::Ragged;
 pub use error::{Fault, Result, TokenizerError};
 #[doc(hidden)]
 pub use keyed::fix_keys_for_measuring;
 pub use model::{
-    AddedToken, MAX_VOCABULARY, MOST_ADDED, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, NO_TOKEN,
-    TokenTable, Unknown,
+    AddedToken, MAX_ADDED_TOKENS, MAX_TOKEN_BYTES, MAX_VOCABULARY, Merge, MergeOrder, Model,
+    NO_TOKEN, TokenTable, Unknown,
 };
-pub use ordered::Ragged;
 pub use pattern::Pattern;
-pub use scan::{ENDS, Ends, Pieces, Tier, for_each_piece};
-pub use stop::Stop;
-pub use stream::StreamDecoder;
-pub use tokenizer::{Special, Tokenizer};
+pub use pre_tokenizer::{PreTokenizer, Step};
+pub use reading::{Reading, lines, read_text};
+pub use scan::{ENDS, Ends, PreTokens, Tier, for_each_pre_token};
+pub use special::Special;
+pub use tokenizer::Tokenizer;
 pub use train::{Documents, Phase, Progress, Target, Trainer, Watch};

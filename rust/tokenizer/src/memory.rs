@@ -1,15 +1,15 @@
-//! Memory for tables that are looked up at random: in huge pages, where the system has them.
+//! Memory for tables with random access: in huge pages, where the system has them.
 //!
-//! With pages of 4 KiB nearly every look-up in a table of some MiB first has to find out where its page is.
+//! With pages of 4 KiB, nearly every lookup in a table of some MiB misses the TLB.
 
 use crate::error::{Result, TokenizerError};
 use memmap2::{MmapMut, MmapRaw};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU64;
 
-/// Room for `more` items behind those there are, or the error that there is none.
+/// Reserves memory for `more` further items, or fails if there is none.
 ///
-/// What decides how much is needed comes from outside: running out of memory there must not end the process.
+/// The number depends on user input: running out of memory must not end the process.
 pub fn reserve<T>(items: &mut Vec<T>, more: usize, what: &'static str) -> Result<()> {
     let bytes = (more as u64).saturating_mul(size_of::<T>() as u64);
     items
@@ -17,25 +17,25 @@ pub fn reserve<T>(items: &mut Vec<T>, more: usize, what: &'static str) -> Result
         .map_err(|_| TokenizerError::OutOfMemory { what, bytes })
 }
 
-/// What a table should begin at a multiple of: the size of a huge page on x86-64 and most 64-bit ARM.
+/// The alignment of a table: the size of a huge page on x86-64 and most 64-bit ARM.
 const HUGE_PAGE: usize = 1 << 21;
 
-/// Zeroed bytes, which begin at a multiple of 64. Their memory is touched only as they are.
+/// Zeroed bytes, aligned to 64. Their memory is not touched before it is used.
 pub struct Zeroed {
     held: Held,
-    /// The first byte that is used.
+    /// The offset of the first byte in use.
     first: usize,
     len: usize,
 }
 
 enum Held {
     Map(MmapMut),
-    /// Where the system maps no memory.
+    /// Where the system cannot map memory.
     Vec(Vec<u8>),
 }
 
 impl Zeroed {
-    /// `len` of them.
+    /// `len` zeroed bytes.
     pub fn of(len: usize) -> Self {
         let (held, unit) = match map(len + HUGE_PAGE) {
             Some(map) => (Held::Map(map), HUGE_PAGE),
@@ -46,7 +46,7 @@ impl Zeroed {
             first: 0,
             len,
         };
-        // Never beyond the reserve, whatever a platform answers that cannot tell.
+        // Never beyond the reserve, even on a platform that cannot compute the offset.
         zeroed.first = zeroed.all().as_ptr().align_offset(unit) % unit;
         zeroed
     }
@@ -79,25 +79,25 @@ impl DerefMut for Zeroed {
     }
 }
 
-/// Zeroed memory of the system's, in huge pages if it lends any.
+/// Zeroed memory from the system, in huge pages if available.
 fn map(len: usize) -> Option<MmapMut> {
     let map = MmapMut::map_anon(len).ok()?;
-    // Advice only: without it everything works, more slowly.
+    // A hint only: without it everything works, but slower.
     #[cfg(target_os = "linux")]
     let _ = map.advise(memmap2::Advice::HugePage);
     Some(map)
 }
 
-/// Zeroed words that threads share, as [`Zeroed`] otherwise.
+/// Zeroed words that threads share, otherwise as [`Zeroed`].
 pub struct SharedWords {
     map: MmapRaw,
-    /// The first byte that is used.
+    /// The offset of the first byte in use.
     first: usize,
     len: usize,
 }
 
 impl SharedWords {
-    /// `len` of them; `None` where the system maps no memory.
+    /// `len` zeroed words; `None` where the system cannot map memory.
     pub fn of(len: usize) -> Option<Self> {
         let map = MmapRaw::from(map(len * size_of::<AtomicU64>() + HUGE_PAGE)?);
         let first = map.as_ptr().align_offset(HUGE_PAGE) % HUGE_PAGE;
@@ -111,9 +111,9 @@ impl Deref for SharedWords {
     #[inline]
     #[allow(unsafe_code)]
     fn deref(&self) -> &[AtomicU64] {
-        // SAFETY: the map has room for `len` words behind `first`, which is less than the huge page it is longer by and makes
-        // them begin at a multiple of one (or, where that cannot be told, of the map's own page). They are zeroed, stay mapped
-        // as long as `self` lives, and nobody else has their address, so that all access is atomic.
+        // SAFETY: the map has space for `len` words after `first`: it is longer by one huge page, and `first` is less than that
+        // and aligns the words to one (or, where the offset cannot be computed, to the map's own page). They are zeroed and stay
+        // mapped as long as `self` lives, and nobody else has their address, so all access is atomic.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(self.first).cast(), self.len) }
     }
 }

@@ -1,21 +1,21 @@
-//! What a tokenizer is: tokens, merges, added tokens and how text is cut. Files are read into it and written from it.
+//! A tokenizer as data: tokens, merges, added tokens and the pre-tokenizer. Files are read into it and written from it.
 
-use crate::cutter::Cutter;
-use crate::error::{Result, TokenizerError};
+use crate::error::{Result, TokenizerError, listed};
 use crate::keyed::KeyedMap;
-use crate::tokenizer::Special;
+use crate::pre_tokenizer::PreTokenizer;
+use crate::special::Special;
 use serde_json::Value;
 
-/// Ids a vocabulary may reach; a file that asks for more is refused rather than allocated.
+/// The limit of ids; a file with a larger id is refused before memory is allocated.
 pub const MAX_VOCABULARY: usize = 1 << 22;
 
-/// Bytes a token may have that is no added one. The longest in vocabularies in use have about a thousand.
-pub const MOST_TOKEN_BYTES: usize = 1 << 16;
+/// The maximum number of bytes of a token that is not an added one. The longest in vocabularies in use have about a thousand.
+pub const MAX_TOKEN_BYTES: usize = 1 << 16;
 
-/// Added tokens a vocabulary may have.
-pub const MOST_ADDED: usize = 1 << 17;
+/// The maximum number of added tokens.
+pub const MAX_ADDED_TOKENS: usize = 1 << 17;
 
-/// A merge: the ids of its two parts and of what they become.
+/// A merge: the ids of its two parts and of the joined token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Merge {
     /// Id of the left part.
@@ -29,33 +29,33 @@ pub struct Merge {
 /// Which of two possible merges comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MergeOrder {
-    /// The one that stands first in [`Model::merges`] (`tokenizer.json`).
+    /// The one that is listed first in [`Model::merges`] (`tokenizer.json`).
     Listed,
     /// The one whose joined token has the smaller id (rank files); equal ones from the left.
     JoinedId,
 }
 
-/// A token that stands outside the merges: plain text never yields it, only `special="allow"` does.
+/// A token outside the merges: plain text never gives it, only `special="allow"` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddedToken {
     /// Its id.
     pub id: u32,
-    /// The text that stands for it.
+    /// The text that becomes the token.
     pub content: String,
-    /// Flagged as special in `tokenizer.json`: skipped by decoders asked to.
+    /// Flagged as special in `tokenizer.json`: skipped by decoders on request.
     pub special: bool,
-    /// Matched after those that are not, in normalised text, as the `tokenizers` library does.
+    /// Matched after those that are not, in normalized text, as the `tokenizers` library does.
     pub normalized: bool,
     /// Takes the white space to its left.
     pub lstrip: bool,
     /// Takes the white space to its right.
     pub rstrip: bool,
-    /// Matched only where neither neighbour is a letter, digit or the like.
+    /// Matched only where neither neighbor is a word character.
     pub single_word: bool,
 }
 
 impl AddedToken {
-    /// A control token: flagged special, matched as it is.
+    /// A control token: flagged special, matched as it is written.
     pub fn control(id: u32, content: String) -> Self {
         Self {
             id,
@@ -69,19 +69,19 @@ impl AddedToken {
     }
 }
 
-/// Bytes of each token, addressed by id.
+/// The bytes of each token, by id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenTable {
     /// All tokens' bytes, in order of id.
     bytes: Vec<u8>,
-    /// Where each id's bytes end; an id that is a gap has none.
+    /// The end of each id's bytes; an id in a gap has none.
     ends: Vec<u32>,
-    /// The one token without bytes that is no gap, if there is one.
+    /// The one token without bytes that is not a gap, if there is one.
     empty: Option<u32>,
 }
 
 impl TokenTable {
-    /// The table of `(id, bytes)` in any order; ids nobody names are gaps.
+    /// The table of `(id, bytes)` in any order; ids that are not listed are gaps.
     pub fn of(mut tokens: Vec<(u32, Vec<u8>)>) -> Self {
         tokens.sort_unstable();
         let mut table = Self::default();
@@ -91,8 +91,8 @@ impl TokenTable {
         table
     }
 
-    /// An empty one with room for so many bytes.
-    pub fn with_room(bytes: usize) -> Self {
+    /// An empty table with memory for `bytes` bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
             ends: Vec::new(),
@@ -100,20 +100,20 @@ impl TokenTable {
         }
     }
 
-    /// Gives back the room that is left.
+    /// Frees unused memory.
     pub fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
         self.ends.shrink_to_fit();
     }
 
-    /// Adds a token beyond the last one: `append` writes its bytes behind those of the others.
+    /// Adds a token with an id larger than all others; `append` writes its bytes.
     pub fn push(&mut self, id: u32, append: impl FnOnce(&mut Vec<u8>)) {
         self.ends.resize(id as usize, self.bytes.len() as u32);
         append(&mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
     }
 
-    /// Adds the token without bytes beyond the last one.
+    /// Adds the token without bytes, with an id larger than all others.
     pub fn push_empty(&mut self, id: u32) {
         self.push(id, |_| {});
         self.empty = Some(id);
@@ -153,19 +153,19 @@ impl TokenTable {
     }
 }
 
-/// What becomes of a byte that has no token of its own.
+/// How a byte without a token is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unknown {
-    /// There is no such byte: each has a token.
+    /// Each byte has a token.
     #[default]
     Refused,
-    /// It is left out of its piece, whose other bytes are merged as if it had not been there.
+    /// It is left out of its pre-token, whose other bytes are merged as if it were not there.
     Dropped,
     /// It becomes this token.
     Token {
         /// Id of the token.
         id: u32,
-        /// Such bytes side by side in one piece become the token once.
+        /// Consecutive missing bytes in one pre-token become the token once.
         fused: bool,
     },
 }
@@ -173,40 +173,75 @@ pub enum Unknown {
 /// A tokenizer as data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// Whether text is brought into NFC first. Then decoding gives the normalised text back.
+    /// Whether text is normalized to NFC first. Decoding then gives the normalized text.
     pub nfc: bool,
-    /// Whether text that does not begin with a space gets one (each segment between added tokens).
+    /// Whether a space is prepended to text that does not begin with one (in each segment between added tokens).
     pub prefix_space: bool,
-    /// How text is cut into pieces.
-    pub cutter: Cutter,
+    /// How text is split into pre-tokens.
+    pub pre_tokenizer: PreTokenizer,
     /// Bytes of every token, added ones included.
     pub tokens: TokenTable,
     /// Merges, most preferred first.
     pub merges: Vec<Merge>,
-    /// What "most preferred" means when an encoder must choose.
+    /// The order in which merges are preferred.
     pub order: MergeOrder,
-    /// A piece that is a token becomes it without merging (`ignore_merges`).
-    pub whole_pieces: bool,
-    /// What becomes of bytes without a token.
+    /// A pre-token that is a token is not merged.
+    pub ignore_merges: bool,
+    /// How bytes without a token are encoded.
     pub unknown: Unknown,
-    /// Tokens that stand outside the merges, in order of id.
+    /// Tokens outside the merges, in order of id.
     pub added: Vec<AddedToken>,
-    /// `post_processor` of the file it came from, kept for saving; it adds tokens only where the `tokenizers` library is asked to.
+    /// `post_processor` of the source file, kept for saving; only the `tokenizers` library uses it, on request.
     pub post_processor: Value,
 }
 
-/// In place of the id of a byte that has no token.
+/// Instead of the id of a byte without a token.
 pub const NO_TOKEN: u32 = u32::MAX;
 
 impl Model {
-    /// Whether some added token can come out of text.
+    /// Whether any added token can be produced from text.
     pub fn looks_for_added(&self, special: Special) -> bool {
-        // Text is what most calls take: nothing is looked through for it.
+        // The common case of plain text needs no search through the added tokens.
         special != Special::Text && self.added.iter().any(|token| special.takes(token.special))
     }
 
-    /// Checks what every part of the engine relies on: each byte has a token that is no control token, unless the model says
-    /// what becomes of bytes without one. Gives the tokens of the bytes, [`NO_TOKEN`] where there is none.
+    /// The bytes of a token.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownToken`] for an id outside the vocabulary or in one of its gaps.
+    pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
+        match self.tokens.get(id) {
+            [] if self.tokens.empty() == Some(id) => Ok(&[]),
+            [] => Err(TokenizerError::UnknownToken {
+                id: u64::from(id),
+                vocab_size: self.tokens.len(),
+            }),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// Whether `id` is an added token flagged special.
+    pub fn is_special(&self, id: u32) -> bool {
+        let place = self.added.binary_search_by_key(&id, |token| token.id);
+        place.is_ok_and(|place| self.added[place].special)
+    }
+
+    /// The id of an added token.
+    ///
+    /// # Errors
+    /// [`TokenizerError::UnknownSpecialToken`] lists the added tokens that exist.
+    pub fn special_id(&self, content: &str) -> Result<u32> {
+        let found = self.added.iter().find(|token| token.content == content);
+        found
+            .map(|token| token.id)
+            .ok_or_else(|| TokenizerError::UnknownSpecialToken {
+                content: content.to_owned(),
+                known: listed(self.added.iter().map(|token| token.content.as_str())),
+            })
+    }
+
+    /// Checks what every part of the engine relies on: each byte has a token that is not a control token, unless the model says
+    /// how bytes without one are encoded. Returns the tokens of the bytes, [`NO_TOKEN`] where there is none.
     ///
     /// # Errors
     /// [`TokenizerError::BadSpecialToken`] or [`TokenizerError::Format`] with what is missing.

@@ -1,10 +1,10 @@
-//! The public face: train, save, load, encode, decode.
+//! The public API: train, save, load, encode, decode.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use stategpt_tokenizer::{
-    Documents, Pattern, Reading, Special, Stop, StreamDecoder, Target, Tokenizer, TokenizerError,
-    Trainer,
+    CancelFlag, Documents, Pattern, Reading, Special, StreamDecoder, Target, Tokenizer,
+    TokenizerError, Trainer,
 };
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -23,13 +23,13 @@ fn trained(pattern: &str) -> Tokenizer {
     trainer.train(&target).unwrap()
 }
 
-static ALL: LazyLock<Vec<Tokenizer>> =
+static TESTED: LazyLock<Vec<Tokenizer>> =
     LazyLock::new(|| Pattern::NAMES.iter().map(|name| trained(name)).collect());
 
 proptest! {
     #[test]
-    fn any_bytes_come_back_whole_and_streamed(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        for tokenizer in ALL.iter() {
+    fn any_bytes_come_back_at_once_and_streamed(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        for tokenizer in TESTED.iter() {
             let ids = tokenizer.encode(&bytes, Special::Text).unwrap();
             prop_assert_eq!(&tokenizer.decode(&ids, false).unwrap(), &bytes);
             prop_assert_eq!(tokenizer.count(&bytes, Special::Text).unwrap(), ids.len());
@@ -41,8 +41,8 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_is_its_documents_one_by_one(texts in proptest::collection::vec(".{0,40}", 0..20), threads in 1_usize..4) {
-        for tokenizer in ALL.iter() {
+    fn a_batch_equals_its_documents_one_by_one(texts in proptest::collection::vec(".{0,40}", 0..20), threads in 1_usize..4) {
+        for tokenizer in TESTED.iter() {
             let batch = tokenizer.encode_batch(&texts, Special::Text, Some(threads)).unwrap();
             let alone: Vec<u32> = texts.iter().flat_map(|text| tokenizer.encode(text.as_bytes(), Special::Text).unwrap()).collect();
             prop_assert_eq!(batch.ids, alone);
@@ -52,8 +52,8 @@ proptest! {
 }
 
 #[test]
-fn text_that_was_seen_before_gives_the_ids_of_text_that_was_not() {
-    // More different pieces than the table of the most frequent ones has places, frequent ones among them, of one token to many.
+fn text_seen_before_gives_the_same_ids() {
+    // More distinct pre-tokens than the front table has places, some of them frequent, of one token to many.
     let words = (0..50_000_u64).map(|number| {
         let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
         let word = format!("{mixed:06x}").repeat(1 + number as usize % 3);
@@ -76,36 +76,40 @@ fn a_large_batch_is_the_same_on_any_number_of_threads() {
     let texts: Vec<String> = (0..200)
         .map(|n| format!("{n} {}", TEXT.repeat(100)))
         .collect();
-    let one = ALL[1].encode_batch(&texts, Special::Text, Some(1)).unwrap();
+    let one = TESTED[1]
+        .encode_batch(&texts, Special::Text, Some(1))
+        .unwrap();
     assert_eq!(
         one,
-        ALL[1].encode_batch(&texts, Special::Text, Some(3)).unwrap()
+        TESTED[1]
+            .encode_batch(&texts, Special::Text, Some(3))
+            .unwrap()
     );
     assert_eq!(
         one,
-        ALL[1].encode_batch(&texts, Special::Text, None).unwrap()
+        TESTED[1].encode_batch(&texts, Special::Text, None).unwrap()
     );
 }
 
 proptest! {
     #[test]
     fn the_first_ids_are_the_first_of_all(text in ".{0,200}", most in 0_usize..60) {
-        for tokenizer in ALL.iter() {
+        for tokenizer in TESTED.iter() {
             let all = tokenizer.encode(text.as_bytes(), Special::Text).unwrap();
-            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most, &Stop::default()).unwrap();
+            let first = tokenizer.encode_at_most(text.as_bytes(), Special::Text, most, &CancelFlag::default()).unwrap();
             prop_assert_eq!(&first[..], &all[..most.min(all.len())]);
         }
     }
 
     #[test]
     fn spans_cover_the_characters_of_each_token(text in "[aé中🚀 \n]{0,40}") {
-        let (ids, spans) = ALL[1].encode_with_spans(text.as_bytes(), Special::Text, &Stop::default()).unwrap();
-        let (_, offsets) = ALL[1].encode_with_offsets(text.as_bytes(), Special::Text, &Stop::default()).unwrap();
+        let (ids, spans) = TESTED[1].encode_with_spans(text.as_bytes(), Special::Text, &CancelFlag::default()).unwrap();
+        let (_, offsets) = TESTED[1].encode_with_offsets(text.as_bytes(), Special::Text, &CancelFlag::default()).unwrap();
         prop_assert_eq!(ids.len(), spans.len());
         let bounds: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
         for (span, bytes) in spans.iter().zip(offsets.windows(2)) {
             let [first, end] = span.map(|place| place as usize);
-            // The fewest whole characters that hold the token's bytes.
+            // The fewest whole characters that contain the token's bytes.
             prop_assert!(bounds[first] <= bytes[0] as usize && (bytes[0] as usize) < bounds[first + 1]);
             prop_assert!(bounds[end - 1] < bytes[1] as usize && bytes[1] as usize <= bounds[end]);
         }
@@ -113,16 +117,16 @@ proptest! {
 }
 
 #[test]
-fn a_document_that_threads_share_is_the_document() {
+fn a_document_that_threads_share_has_the_same_ids() {
     let large = TEXT.repeat(30_000);
     let texts = ["one", &large, "", &large[..1_500_000], "two"];
     let alone: Vec<Vec<u32>> = texts
         .iter()
-        .map(|text| ALL[1].encode(text.as_bytes(), Special::Text).unwrap())
+        .map(|text| TESTED[1].encode(text.as_bytes(), Special::Text).unwrap())
         .collect();
-    let counts = ALL[1].count_batch(&texts, Special::Text, Some(2), &Stop::default());
+    let counts = TESTED[1].count_batch(&texts, Special::Text, Some(2), &CancelFlag::default());
     for threads in [1, 2, 3] {
-        let batch = ALL[1]
+        let batch = TESTED[1]
             .encode_batch(&texts, Special::Text, Some(threads))
             .unwrap();
         assert_eq!(batch.ids, alone.concat());
@@ -160,16 +164,16 @@ fn large_and_small_files_come_in_order() {
             replace: false,
         };
         for threads in [1, 2] {
-            let files = ALL[1].encode_files(
+            let files = TESTED[1].encode_files(
                 &paths,
                 Special::Text,
                 reading,
                 Some(threads),
-                &Stop::default(),
+                &CancelFlag::default(),
             );
             assert_eq!(
                 files.unwrap(),
-                ALL[1]
+                TESTED[1]
                     .encode_batch(documents, Special::Text, Some(1))
                     .unwrap()
             );
@@ -178,35 +182,37 @@ fn large_and_small_files_come_in_order() {
 }
 
 #[test]
-fn what_was_stopped_is_an_error_and_leaves_the_tokenizer_as_it_was() {
+fn a_cancelled_call_is_an_error_and_leaves_the_tokenizer_unchanged() {
     let texts = vec![TEXT.repeat(10_000); 4];
-    let stop = Stop::default();
-    stop.ask();
+    let cancel = CancelFlag::default();
+    cancel.raise();
     for threads in [1, 2] {
-        let batch = ALL[1].encode_batch_until(&texts, Special::Text, Some(threads), &stop);
+        let batch = TESTED[1].encode_batch_until(&texts, Special::Text, Some(threads), &cancel);
         assert!(matches!(batch, Err(TokenizerError::Interrupted)));
     }
-    let one = ALL[1].encode_until(texts[0].as_bytes(), Special::Text, &stop);
+    let one = TESTED[1].encode_until(texts[0].as_bytes(), Special::Text, &cancel);
     assert!(matches!(one, Err(TokenizerError::Interrupted)));
-    let count = ALL[1].count_until(texts[0].as_bytes(), Special::Text, &stop);
+    let count = TESTED[1].count_until(texts[0].as_bytes(), Special::Text, &cancel);
     assert!(matches!(count, Err(TokenizerError::Interrupted)));
     let text = texts[0].as_bytes();
-    let offsets = ALL[1].encode_with_offsets(text, Special::Text, &stop);
+    let offsets = TESTED[1].encode_with_offsets(text, Special::Text, &cancel);
     assert!(matches!(offsets, Err(TokenizerError::Interrupted)));
-    let spans = ALL[1].encode_with_spans(text, Special::Text, &stop);
+    let spans = TESTED[1].encode_with_spans(text, Special::Text, &cancel);
     assert!(matches!(spans, Err(TokenizerError::Interrupted)));
-    let first = ALL[1].encode_at_most(text, Special::Text, 1000, &stop);
+    let first = TESTED[1].encode_at_most(text, Special::Text, 1000, &cancel);
     assert!(matches!(first, Err(TokenizerError::Interrupted)));
-    let text = ALL[1].decode_until(&[1, 2, 3], false, &stop);
+    let text = TESTED[1].decode_until(&[1, 2, 3], false, &cancel);
     assert!(matches!(text, Err(TokenizerError::Interrupted)));
-    let ids = ALL[1].encode(texts[0].as_bytes(), Special::Text).unwrap();
-    assert_eq!(ALL[1].decode(&ids, false).unwrap(), texts[0].as_bytes());
+    let ids = TESTED[1]
+        .encode(texts[0].as_bytes(), Special::Text)
+        .unwrap();
+    assert_eq!(TESTED[1].decode(&ids, false).unwrap(), texts[0].as_bytes());
 }
 
 #[test]
-fn what_is_saved_loads_as_the_same_tokenizer() {
+fn a_saved_tokenizer_loads_as_an_equal_one() {
     let folder = tempfile::tempdir().unwrap();
-    for tokenizer in ALL.iter() {
+    for tokenizer in TESTED.iter() {
         let path = folder.path().join("tokenizer.json");
         std::fs::write(&path, tokenizer.to_json()).unwrap();
         let again = Tokenizer::load(&path).unwrap();
@@ -218,12 +224,12 @@ fn what_is_saved_loads_as_the_same_tokenizer() {
 #[test]
 fn added_tokens_come_from_text_only_where_they_are_allowed() {
     let text = b"a<|end|>b";
-    let id = ALL[0].special_id("<|end|>").unwrap();
-    assert!(!ALL[0].encode(text, Special::Text).unwrap().contains(&id));
-    let allowed = ALL[0].encode(text, Special::Allow).unwrap();
+    let id = TESTED[0].special_id("<|end|>").unwrap();
+    assert!(!TESTED[0].encode(text, Special::Text).unwrap().contains(&id));
+    let allowed = TESTED[0].encode(text, Special::Allow).unwrap();
     assert_eq!(allowed.iter().filter(|&&found| found == id).count(), 1);
-    assert_eq!(ALL[0].decode(&allowed, false).unwrap(), text);
-    assert_eq!(ALL[0].decode(&allowed, true).unwrap(), b"ab");
+    assert_eq!(TESTED[0].decode(&allowed, false).unwrap(), text);
+    assert_eq!(TESTED[0].decode(&allowed, true).unwrap(), b"ab");
 }
 
 #[test]
@@ -232,12 +238,12 @@ fn files_are_read_whole_or_by_line_and_must_be_utf8() {
     let path: PathBuf = folder.path().join("text");
     std::fs::write(&path, b"one\ntwo").unwrap();
     let read = |lines, replace| {
-        ALL[0].encode_files(
+        TESTED[0].encode_files(
             std::slice::from_ref(&path),
             Special::Text,
             Reading { lines, replace },
             None,
-            &Stop::default(),
+            &CancelFlag::default(),
         )
     };
     assert_eq!(read(false, false).unwrap().offsets.len(), 2);
@@ -252,7 +258,7 @@ fn files_are_read_whole_or_by_line_and_must_be_utf8() {
 
 #[test]
 fn an_unknown_id_is_an_error_that_names_it() {
-    let error = ALL[0].decode(&[1, 9_999], false).unwrap_err();
+    let error = TESTED[0].decode(&[1, 9_999], false).unwrap_err();
     assert!(
         error.to_string().starts_with("token id 9999 is not in"),
         "{error}"

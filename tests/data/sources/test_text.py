@@ -19,8 +19,9 @@ def test_a_text_file_is_one_document_and_a_json_line_is_one(tmp_path: Path) -> N
     with gzip.open(tmp_path / "c.jsonl.gz", "wt") as file:
         file.write(json.dumps({"text": "vier é\u2028"}))
     (tmp_path / "d.txt.gz").write_bytes(gzip.compress(b"five", mtime=0))
+    (tmp_path / "e.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd\x20\x0f\x79\0\0" + b'{"text": "six"}')  # one raw block
     paths = sorted(tmp_path.iterdir())
-    assert list(read_documents(paths)) == ["one\ntwo\n", "three", "", "vier é\u2028", "five"]
+    assert list(read_documents(paths)) == ["one\ntwo\n", "three", "", "vier é\u2028", "five", "six"]
     assert list(read_documents(str(paths[0]))) == ["one\ntwo\n"]
 
 
@@ -54,7 +55,9 @@ def test_the_field_can_be_named(tmp_path: Path) -> None:
         ("a.jsonl", b"\n \n", r"a\.jsonl holds no documents"),
         ("a.jsonl.gz", b"not gzip", r"a\.jsonl\.gz is not a whole gzip file"),
         ("a.txt.gz", gzip.compress(b"long enough to be cut", mtime=0)[:-9], r"a\.txt\.gz is not a whole gzip file"),
-        ("a.jsonl.zst", b"", r"zstandard is not read"),
+        ("a.jsonl.zst", b"", r"a\.jsonl\.zst holds no documents"),
+        ("a.jsonl.zst", b"not zstd", r"a\.jsonl\.zst is not a whole zstd file"),
+        ("a.parquet.zst", b"", r"Parquet is not read"),
     ],
 )
 def test_bad_files_are_named_with_line_and_byte(tmp_path: Path, name: str, content: bytes, message: str) -> None:

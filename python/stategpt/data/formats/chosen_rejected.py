@@ -11,7 +11,7 @@ _HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
 
 def read_chosen_rejected(path: StrPath) -> Rankings:
-    """Dialogues {"chosen", "rejected"}, JSONL or JSONL.gz, as in Anthropic's hh-rlhf (https://arxiv.org/abs/2204.05862).
+    """Dialogues {"chosen", "rejected"}, JSONL (also .gz and .zst), as in Anthropic's hh-rlhf (https://arxiv.org/abs/2204.05862).
 
     Each holds turns headed `Human:` and `Assistant:`; both must agree up to the last answer, which is the completion.
     The prompt of a single question is the question, of a longer dialogue the dialogue. Records that differ earlier, or
@@ -19,7 +19,7 @@ def read_chosen_rejected(path: StrPath) -> Rankings:
 
     Raises:
         StorageError: the file cannot be read, or is a folder, FIFO or device; MissingFile where it does not exist.
-        RankingError: it is not the gzip it claims to be, or unpacks to far more than text does.
+        RankingError: it is a damaged `.gz` or `.zst`, or unpacks to far more than text does.
     """
     records, places, rejected = [], [], []
     blank = 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stategpt.arguments import Errors, one_of, several
-from stategpt.data.lines import Source
+from stategpt.data.lines import PACKED_SUFFIXES, Source
 from stategpt.data.sources.jsonl import read_json_lines, replaced
 from stategpt.errors import CorpusError, StorageError
 
@@ -16,9 +16,8 @@ _NOT_READ = {
     ".json": "a JSON file is one value, not one document; write one document a line and name it .jsonl",
     ".parquet": "Parquet is not read; write its text column as .jsonl, one document a line",
     ".arrow": "Arrow is not read; write its text column as .jsonl, one document a line",
-    ".zst": "zstandard is not read; unpack it, or pack it as .gz",
-    ".xz": "xz is not read; unpack it, or pack it as .gz",
-    ".bz2": "bzip2 is not read; unpack it, or pack it as .gz",
+    ".xz": "xz is not read; unpack it, or pack it as .gz or .zst",
+    ".bz2": "bzip2 is not read; unpack it, or pack it as .gz or .zst",
     ".zip": "archives are not read; unpack it",
     ".tar": "archives are not read; unpack it",
 }
@@ -32,8 +31,8 @@ def read_documents(
 ) -> Iterator[str]:
     """Documents of files, in order; one file or one line of it at a time is held.
 
-    A file ending in .jsonl or .ndjson (also .gz, in any case) holds one document a line, the string under `field`;
-    blank lines are skipped. Any other file is one document (.gz unpacked). A byte-order mark at its start is no text.
+    A file ending in .jsonl or .ndjson holds one document a line, the string under `field`; blank lines are skipped. Any
+    other file is one document. Both are unpacked if .gz or .zst follows. A byte-order mark at the start is no text.
 
     Args:
         paths: one file or several.
@@ -63,7 +62,8 @@ def _documents(files: list[Path], field: str, errors: Errors) -> Iterator[str]:
     if not files:
         raise CorpusError("no files to read documents from; check the folder or pattern")
     for path in files:
-        name = path.name.lower().removesuffix(".gz")
+        stem, suffix = os.path.splitext(path.name.lower())
+        name = stem if suffix in PACKED_SUFFIXES else stem + suffix
         unread = _NOT_READ.get(Path(name).suffix)
         if unread is not None:
             raise CorpusError(f"{path}: {unread}")

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use stategpt_packing as packing;
-use stategpt_packing::{Rows, Strategy};
+use stategpt_packing::Rows;
 
-use super::error;
+use super::errors::error;
 use super::shards::TokenShards;
 
 type Vector<'py, T> = Bound<'py, PyArray1<T>>;
@@ -39,8 +39,8 @@ fn batch<'py>(
         batch.tokens.into_pyarray(py),
         batch.targets.into_pyarray(py),
         batch.loss_mask.into_pyarray(py),
-        batch.segment_start.into_pyarray(py),
-        batch.position.into_pyarray(py),
+        batch.layout.segment_start.into_pyarray(py),
+        batch.layout.position.into_pyarray(py),
         batch.doc_ids.into_pyarray(py),
         target_count,
     ))
@@ -62,7 +62,7 @@ impl PackedRows {
         reject_too_long: bool,
         seed: u64,
     ) -> PyResult<Self> {
-        let strategy = Strategy::named(strategy).map_err(error)?;
+        let strategy = packing::strategy(strategy).map_err(error)?;
         let config = packing::PackConfig {
             row_tokens,
             strategy,

@@ -11,19 +11,19 @@ use stategpt_packing as packing;
 use stategpt_packing::Provenance;
 use stategpt_pipeline::shards::{ShardingError, gaps, push_texts, vocabulary};
 
-use super::error;
+use super::errors::error;
 use crate::errors::typed;
-use crate::signals::interruptible;
 use crate::tokenizer::{Tokenizer, mode};
+use crate::waiting::cancellable;
 
-fn sharding_error(error: ShardingError) -> PyErr {
-    match error {
-        ShardingError::Packing(error) => super::error(error),
-        ShardingError::Tokenizer(error) => crate::tokenizer::error(error),
+fn sharding_error(failure: ShardingError) -> PyErr {
+    match failure {
+        ShardingError::Packing(failure) => error(failure),
+        ShardingError::Tokenizer(failure) => crate::tokenizer::error(failure),
         ShardingError::NotUtf8 { .. } | ShardingError::TooLarge { .. } => {
-            typed("CorpusError", error.to_string())
+            typed("CorpusError", failure.to_string())
         }
-        ShardingError::EndIsText { .. } => typed("InvalidArgument", error.to_string()),
+        ShardingError::EndIsText { .. } => typed("InvalidArgument", failure.to_string()),
     }
 }
 
@@ -162,8 +162,12 @@ impl ShardWriter {
             licence,
             parents,
         };
-        interruptible(py, |go_on| writer.publish_while(provenance, go_on), error)
-            .map(|manifest| manifest.to_json())
+        cancellable(
+            py,
+            |flag| writer.publish_while(provenance, &|| !flag.is_raised()),
+            error,
+        )
+        .map(|manifest| manifest.to_json())
     }
 
     fn abandon(&self, py: Python<'_>) {
@@ -193,7 +197,7 @@ impl TokenShards {
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<()> {
-        interruptible(py, |go_on| self.0.verify_while(go_on), error)
+        cancellable(py, |flag| self.0.verify_while(&|| !flag.is_raised()), error)
     }
 
     fn manifest(&self, py: Python<'_>) -> String {
@@ -201,23 +205,13 @@ impl TokenShards {
     }
 
     fn document<'py>(&self, py: Python<'py>, number: u64) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let read = py.detach(|| {
-            let span = self.0.span(number)?;
-            let mut ids = packing::zeros(span.tokens as usize)?;
-            self.0.read_tokens(&span, 0, &mut ids, &mut Vec::new())?;
-            Ok(ids)
-        });
-        Ok(read.map_err(error)?.into_pyarray(py))
+        let ids = py.detach(|| self.0.document(number)).map_err(error)?;
+        Ok(ids.into_pyarray(py))
     }
 
     fn loss_mask<'py>(&self, py: Python<'py>, number: u64) -> PyResult<Bound<'py, PyArray1<bool>>> {
-        let read = py.detach(|| {
-            let span = self.0.span(number)?;
-            let mut mask = packing::zeros(span.tokens as usize + 1)?;
-            self.0.read_mask(&span, 0, &mut mask, &mut Vec::new())?;
-            Ok(mask)
-        });
-        Ok(read.map_err(error)?.into_pyarray(py))
+        let mask = py.detach(|| self.0.document_mask(number)).map_err(error)?;
+        Ok(mask.into_pyarray(py))
     }
 
     fn doc_id(&self, py: Python<'_>, number: u64) -> PyResult<u64> {

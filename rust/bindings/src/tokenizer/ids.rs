@@ -11,12 +11,15 @@ use pyo3::exceptions::{PyTypeError, PyUnicodeDecodeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyString, PyType};
-use stategpt_tokenizer::valid_text;
+use stategpt_tokenizer::{Ragged, valid_text};
 
 use crate::errors::typed;
 
 /// uint32 [n], as Python gets it.
 pub type IdArray<'py> = Bound<'py, PyArray1<u32>>;
+
+/// uint64 [n + 1], where texts or tokens end.
+pub type Offsets<'py> = Bound<'py, PyArray1<u64>>;
 
 /// Up to here an array of numpy's own, copied into, is cheaper than one around a Rust buffer with an object to free it.
 const COPIED_MOST: usize = 4096;
@@ -31,6 +34,11 @@ pub fn array(py: Python<'_>, ids: Vec<u32>) -> IdArray<'_> {
     } else {
         ids.into_pyarray(py)
     }
+}
+
+/// The ids of several texts, and where each ends.
+pub fn ragged(py: Python<'_>, ragged: Ragged) -> (IdArray<'_>, Offsets<'_>) {
+    (array(py, ragged.ids), ragged.offsets.into_pyarray(py))
 }
 
 /// Ids as Python gave them: borrowed where they are contiguous uint32, else copied.
@@ -165,7 +173,7 @@ fn unknown(id: &(impl std::fmt::Display + ?Sized), vocab_size: usize) -> PyErr {
 pub fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     match PyString::from_bytes(py, bytes) {
         Err(reason) if reason.is_instance_of::<PyUnicodeDecodeError>(py) => {
-            let text = valid_text(bytes).map_err(super::error)?;
+            let text = valid_text(bytes).map_err(super::errors::error)?;
             PyString::from_bytes(py, text.as_bytes())
         }
         other => other,

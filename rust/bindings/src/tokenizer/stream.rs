@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 use stategpt_tokenizer as tokenizer;
 
+use super::engine::Tokenizer;
+use super::errors::error;
 use super::ids::id_of;
-use super::{Tokenizer, error};
 
 /// Decodes id by id. Not for several threads at once: a lock keeps them in turn.
 #[pyclass(frozen, subclass, module = "stategpt._native")]

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use stategpt_tokenizer as tokenizer;
-use stategpt_tokenizer::{Cutter, Documents, Phase, Progress, Target, Watch};
+use stategpt_tokenizer::{Documents, Phase, PreTokenizer, Progress, Target, Watch};
 
-use super::{Tokenizer, content, error, held};
+use super::engine::Tokenizer;
+use super::errors::error;
+use super::text::{content, held};
 use crate::errors::typed;
 
 /// Counts documents, then makes a tokenizer of them, once.
@@ -74,9 +76,9 @@ impl BpeTrainer {
         } else {
             Documents::Whole
         };
-        let cutter = Cutter::of(pattern).map_err(error)?;
+        let pre_tokenizer = PreTokenizer::of(pattern).map_err(error)?;
         let mut trainer =
-            tokenizer::Trainer::new(cutter, rule, threads).with_memory_limit(memory_limit);
+            tokenizer::Trainer::new(pre_tokenizer, rule, threads).with_memory_limit(memory_limit);
         trainer.expect_bytes(expected_bytes);
         Ok(Self(Mutex::new(Some(trainer))))
     }

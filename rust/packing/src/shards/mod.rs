@@ -2,6 +2,7 @@
 
 mod column;
 mod describe;
+mod document;
 mod files;
 mod npy;
 mod reader;

@@ -1,15 +1,14 @@
-//! The added tokens of `tokenizer.json`, as the `tokenizers` library takes them.
+//! Reads the added tokens of `tokenizer.json` as the `tokenizers` library does.
 
 use super::bpe::Bpe;
 use super::fields::Added;
-use super::unsupported;
 use super::vocabulary::Vocabulary;
 use crate::byte_level;
-use crate::error::{Result, short};
+use crate::error::{Result, short, unsupported};
 use crate::keyed::{KeyedMap, KeyedSet};
 use crate::model::{AddedToken, MAX_VOCABULARY};
 
-/// The added tokens, in order of id. Empty ones and those that stand there before are left out, as the library does.
+/// The added tokens, in order of id. Empty ones and repeated ones are left out, as the library does.
 pub fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<Vec<AddedToken>> {
     let mut reader = Reader::of(vocabulary);
     for (place, token) in added.into_iter().enumerate() {
@@ -27,15 +26,15 @@ pub fn read_added(added: Vec<Added<'_>>, vocabulary: &Vocabulary<'_>) -> Result<
 struct Reader<'v, 'f> {
     vocabulary: &'v Vocabulary<'f>,
     kept: Vec<AddedToken>,
-    /// Place in `kept` by content.
+    /// Index in `kept` by content.
     places: KeyedMap<String, usize>,
     /// The id that the library gives to a token that is not in the vocabulary.
     next: u64,
-    /// Ids of the vocabulary, where these have gaps: else the library's numbers belong to no other token.
+    /// Ids of the vocabulary, if it has gaps; otherwise the ids that the library assigns are free.
     taken: KeyedSet<u32>,
 }
 
-/// A field and what of it is not covered.
+/// A field, and what is unsupported about it.
 type Problem = (&'static str, String);
 
 impl<'v, 'f> Reader<'v, 'f> {
@@ -76,7 +75,7 @@ impl<'v, 'f> Reader<'v, 'f> {
             if self.kept[place] == made {
                 return Ok(());
             }
-            let problem = format!("{} stands here twice, with other flags or ids", shown());
+            let problem = format!("{} occurs twice, with other flags or ids", shown());
             return Err(("content", problem));
         }
         match self.vocabulary.id(content) {
@@ -85,7 +84,7 @@ impl<'v, 'f> Reader<'v, 'f> {
                 let problem = format!("{} has id {known} in the vocabulary, {id} here", shown());
                 return Err(("id", problem));
             }
-            // The library numbers these itself, whatever the file says.
+            // The library assigns these ids itself, whatever the file says.
             None if u64::from(id) != self.next => {
                 let problem = format!(
                     "id {id} of {} is not the one the tokenizers library gives it, {}",
@@ -107,24 +106,26 @@ impl<'v, 'f> Reader<'v, 'f> {
     }
 }
 
-/// An added token that is the token of a byte comes out of plain text. That must be no control token, and its text must be
+/// An added token that is the token of a byte is produced by plain text. So it must not be a control token, and its text must be
 /// that byte.
 fn check_byte(content: &str, special: bool) -> std::result::Result<(), Problem> {
     let problem = match byte_level::read(content).as_deref() {
         Some(&[byte]) if content.as_bytes() != [byte] => {
             format!(
-                "{content:?} is the name of byte 0x{byte:02X}, and another text as an added token"
+                "{content:?} is the name of byte 0x{byte:02X}, but as an added token it is another text"
             )
         }
         Some([_]) if special => {
-            format!("{content:?} is flagged special, and the token of a byte that text needs")
+            format!(
+                "{content:?} is flagged special, but it is the token of a byte, which plain text needs"
+            )
         }
         _ => return Ok(()),
     };
     Err(("content", problem))
 }
 
-/// Checks that what the library's merges do where an added token is not cut out beforehand can be done here, too.
+/// Checks that where an added token is not cut out beforehand, the library's merges can be reproduced here.
 pub fn check_reachable(added: &[AddedToken], model: &Bpe<'_>) -> Result<()> {
     if added.is_empty() {
         return Ok(());
@@ -138,14 +139,14 @@ pub fn check_reachable(added: &[AddedToken], model: &Bpe<'_>) -> Result<()> {
         let differs = spelled.is_some_and(|bytes| bytes != token.content.as_bytes());
         if made && differs {
             let problem = format!(
-                "{} is made of other text by merging than it is as an added token",
+                "merging makes {} from another text than its text as an added token",
                 short(&token.content)
             );
             return unsupported("$.added_tokens", problem);
         }
         if any_word && model.ignore_merges && !known {
             let problem = format!(
-                "{} beside single_word tokens and ignore_merges is covered only in the vocabulary",
+                "with single_word tokens and ignore_merges, {} is supported only in the vocabulary",
                 short(&token.content)
             );
             return unsupported("$.added_tokens", problem);

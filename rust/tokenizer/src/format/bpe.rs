@@ -1,15 +1,15 @@
-//! The entry `model` of `tokenizer.json`. Merges are looked up as they are read, so that a file's largest part is never
-//! held as text; only a file that lists them before the vocabulary makes them wait.
+//! The entry `model` of `tokenizer.json`. Merges are resolved as they are read, so that the largest part of a file is never held
+//! as text, unless the file lists merges before the vocabulary.
 
-use super::fields::{Many, Text};
+use super::values::{BoundedVec, Text};
 use super::vocabulary::Vocabulary;
 use crate::model::{MAX_VOCABULARY, Merge};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 
-/// Merges a file may have.
-pub const MOST_MERGES: usize = MAX_VOCABULARY;
+/// The maximum number of merges in a file.
+pub const MAX_MERGES: usize = MAX_VOCABULARY;
 
 /// The entry `model`.
 #[derive(Default)]
@@ -22,15 +22,15 @@ pub struct Bpe<'f> {
     pub prefix: Option<String>,
     /// Must be null or empty.
     pub suffix: Option<String>,
-    /// A piece that is a token becomes it without merging.
+    /// A pre-token that is a token is not merged.
     pub ignore_merges: bool,
-    /// What a byte without a token becomes.
+    /// The token of a byte without a token.
     pub unknown_token: Option<String>,
-    /// Such bytes side by side become it once.
+    /// Consecutive bytes without a token give it once.
     pub fuse_unknown: bool,
-    /// Such a byte becomes `<0xC3>` and the like, where there are such tokens.
+    /// Bytes without a token become `<0xC3>` and the like, if such tokens exist.
     pub byte_fallback: bool,
-    /// Tokens and ids.
+    /// Tokens and their ids.
     pub vocabulary: Vocabulary<'f>,
     /// Merges, most preferred first.
     pub merges: Vec<Merge>,
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for BpeVisitor {
                 _ => false,
             };
             if twice {
-                return Err(A::Error::custom(format!("{key:?} stands here twice")));
+                return Err(A::Error::custom(format!("{key:?} occurs twice")));
             }
             match &*key {
                 "type" => bpe.kind = map.next_value()?,
@@ -78,13 +78,15 @@ impl<'de> Visitor<'de> for BpeVisitor {
                 }
                 "vocab" => vocabulary = Some(map.next_value::<Vocabulary<'de>>()?),
                 "merges" => match &vocabulary {
-                    // Its tokens are not all known; what is not covered is said later.
+                    // The vocabulary is incomplete; the unsupported feature is reported later.
                     Some(vocabulary) if vocabulary.unsupported.is_some() => {
                         map.next_value::<IgnoredAny>()?;
                         merges = Some(Vec::new());
                     }
                     Some(vocabulary) => merges = Some(map.next_value_seed(Merges(vocabulary))?),
-                    None => waiting = Some(map.next_value::<Many<MergeText<'de>, MOST_MERGES>>()?),
+                    None => {
+                        waiting = Some(map.next_value::<BoundedVec<MergeText<'de>, MAX_MERGES>>()?)
+                    }
                 },
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -93,7 +95,7 @@ impl<'de> Visitor<'de> for BpeVisitor {
         bpe.merges = match (merges, waiting) {
             (Some(merges), _) => merges,
             (None, Some(_)) if bpe.vocabulary.unsupported.is_some() => Vec::new(),
-            (None, Some(Many(texts))) => look_up(&bpe.vocabulary, &texts)?,
+            (None, Some(BoundedVec(texts))) => look_up(&bpe.vocabulary, &texts)?,
             (None, None) => return Err(A::Error::missing_field("merges")),
         };
         Ok(bpe)
@@ -116,7 +118,7 @@ fn look_up<E: Error>(
         .collect()
 }
 
-/// Reads merges with the ids of a vocabulary.
+/// Reads merges, by the ids of a vocabulary.
 struct Merges<'v, 'f>(&'v Vocabulary<'f>);
 
 impl<'de> DeserializeSeed<'de> for Merges<'_, '_> {
@@ -131,15 +133,15 @@ impl<'de> Visitor<'de> for Merges<'_, '_> {
     type Value = Vec<Merge>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "a list of at most {MOST_MERGES} merges")
+        write!(formatter, "a list of at most {MAX_MERGES} merges")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Merge>, A::Error> {
         let mut merges = Vec::with_capacity(self.0.tokens.len());
         let mut joined = String::new();
         while let Some(merge) = items.next_element_seed(OneMerge(self.0, &mut joined))? {
-            if merges.len() == MOST_MERGES {
-                return Err(A::Error::invalid_length(MOST_MERGES + 1, &self));
+            if merges.len() == MAX_MERGES {
+                return Err(A::Error::invalid_length(MAX_MERGES + 1, &self));
             }
             merges.extend(merge);
         }
@@ -163,17 +165,17 @@ impl<'de> DeserializeSeed<'de> for OneMerge<'_, '_> {
     }
 }
 
-/// A merge, written `"a b"` (files of every age) or `["a", "b"]` (since tokenizers 0.20).
+/// A merge, written `"a b"` (old and new files) or `["a", "b"]` (since tokenizers 0.20).
 pub struct MergeText<'f> {
     /// The left part.
     pub left: Cow<'f, str>,
     /// The right part.
     pub right: Cow<'f, str>,
-    /// It is no merge but a line `#version: ...`, as old files have it: the `tokenizers` library skips what begins so.
+    /// Not a merge but a line `#version: ...`, as in old files: the `tokenizers` library skips lines that begin like this.
     pub is_version: bool,
 }
 
-/// How such a line begins.
+/// The beginning of such a line.
 pub const VERSION: &str = "#version";
 
 impl<'f> MergeText<'f> {
@@ -190,7 +192,7 @@ impl<'f> MergeText<'f> {
             .split_once(' ')
             .filter(|(_, right)| !right.contains(' '));
         let (left, right) =
-            cut.ok_or_else(|| format!("{text:?} is not two tokens with one space between"))?;
+            cut.ok_or_else(|| format!("{text:?} is not two tokens separated by one space"))?;
         Ok(Self {
             left: left.into(),
             right: right.into(),
@@ -198,7 +200,7 @@ impl<'f> MergeText<'f> {
         })
     }
 
-    /// The same, apart from the text it came from.
+    /// The same merge, independent of the file's text.
     pub fn into_owned(self) -> MergeText<'static> {
         MergeText {
             left: self.left.into_owned().into(),
@@ -207,7 +209,7 @@ impl<'f> MergeText<'f> {
         }
     }
 
-    /// The ids of both parts and of what they become.
+    /// The ids of both parts and of the joined token.
     fn merge(&self, vocabulary: &Vocabulary<'_>, joined: &mut String) -> Result<Merge, String> {
         let id = |token: &str| {
             vocabulary

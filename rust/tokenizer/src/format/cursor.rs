@@ -1,12 +1,12 @@
-//! A place in the text of a JSON file, for reading the parts that are most of it without asking what they are first.
+//! A position in the text of a JSON file, to read its largest parts without first finding out their types.
 //!
-//! What is not as writers write it has no answer here: a reader that knows all of JSON tells what it is.
+//! Unusual JSON gives `None` here; a complete JSON parser then reads it.
 
-use super::fields::Text;
+use super::values::Text;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// A place in a text.
+/// A position in a text.
 pub struct Cursor<'f> {
     text: &'f str,
     at: usize,
@@ -30,13 +30,13 @@ impl<'f> Cursor<'f> {
         }
     }
 
-    /// Goes beyond `byte` if it comes next, white space aside.
+    /// Skips `byte` if it comes next, apart from white space.
     #[inline]
     pub fn take(&mut self, byte: u8) -> Option<()> {
         (self.peek() == Some(byte)).then(|| self.at += 1)
     }
 
-    /// Goes through a list or an object: `entry` reads one each.
+    /// Reads a list or an object; `entry` reads each entry.
     #[inline]
     pub fn entries(
         &mut self,
@@ -55,7 +55,7 @@ impl<'f> Cursor<'f> {
         }
     }
 
-    /// A string, owned only where the file escapes a character of it.
+    /// A string, owned only if the file escapes a character of it.
     #[inline]
     pub fn string(&mut self) -> Option<Cow<'f, str>> {
         if self.peek()? != b'"' {
@@ -70,7 +70,7 @@ impl<'f> Cursor<'f> {
         self.value::<Text<'f>>().map(|text| text.0)
     }
 
-    /// A whole number below a thousand million.
+    /// A whole number below 1,000,000,000.
     #[inline]
     pub fn number(&mut self) -> Option<u32> {
         let first = self.peek()?;
@@ -85,7 +85,7 @@ impl<'f> Cursor<'f> {
         is_written_so.then_some(number as u32)
     }
 
-    /// Anything else.
+    /// Any other value.
     pub fn value<T: Deserialize<'f>>(&mut self) -> Option<T> {
         let rest = serde_json::Deserializer::from_str(&self.text[self.at..]);
         let mut values = rest.into_iter();
@@ -100,7 +100,7 @@ impl<'f> Cursor<'f> {
 fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
-    // High bits of bytes below `bound`, right up to the first such byte (S. E. Anderson, *Bit Twiddling Hacks*).
+    // The high bits of bytes below `bound`, correct up to the first such byte (S. E. Anderson, *Bit Twiddling Hacks*).
     let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGHS;
     let (words, _) = bytes.as_chunks::<8>();
     for (place, word) in words.iter().enumerate() {

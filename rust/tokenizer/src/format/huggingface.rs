@@ -1,60 +1,46 @@
-//! `tokenizer.json`: byte-level BPE. What is not covered is refused by name.
+//! `tokenizer.json` of byte-level BPE. Unsupported features are refused by name.
 
 pub use super::write::{write, write_encoding};
 
 use super::fields::File;
-use super::{kind, quick};
+use super::file::read_file;
+use super::{fast_path, kind};
 use crate::error::{Result, TokenizerError};
 use crate::model::Model;
-use crate::tokenizer::Tokenizer;
 use std::path::Path;
 
-impl Tokenizer {
-    /// Reads a `tokenizer.json` from disk.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Io`]; [`TokenizerError::Format`] as [`Tokenizer::from_json`].
-    pub fn load(path: &Path) -> Result<Self> {
-        // The file is let go before the tables are made.
-        let model = parse(&super::read_file(path)?);
-        model
-            .and_then(Self::new)
-            .map_err(|error| error.of_origin(path))
-    }
-
-    /// Reads the text of a `tokenizer.json`.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Format`] with the JSON path of what is malformed or not covered.
-    pub fn from_json(json: &[u8]) -> Result<Self> {
-        Self::new(parse(json)?)
-    }
+/// Reads a `tokenizer.json` from disk. The file's memory is freed before any table is built.
+///
+/// # Errors
+/// [`TokenizerError::Io`]; [`TokenizerError::Format`] as [`parse`].
+pub fn read_model(path: &Path) -> Result<Model> {
+    parse(&read_file(path)?)
 }
 
 /// A `tokenizer.json` as data.
 ///
 /// # Errors
-/// [`TokenizerError::Format`] with the JSON path of what is malformed or not covered.
+/// [`TokenizerError::Format`] with the JSON path of what is malformed or not supported.
 pub fn parse(json: &[u8]) -> Result<Model> {
-    // Once for the whole file, rather than for each string.
+    // Validated once for the whole file, instead of for each string.
     let text = std::str::from_utf8(json).map_err(|error| {
         TokenizerError::format(
             "$",
             format!("it is not UTF-8 at byte {}", error.valid_up_to()),
         )
     })?;
-    match quick::read(text) {
+    match fast_path::read(text) {
         Some(file) => file,
         None => read_any(text)?,
     }
     .into_model()
 }
 
-/// The fields of any file.
+/// The fields of a file in any form.
 pub(super) fn read_any(text: &str) -> Result<File<'_>> {
-    // Keeping track of the path doubles the time, so it is done only for files that turn out to be wrong.
+    // Tracking the path doubles the time, so it is done only for files that turn out to be malformed.
     serde_json::from_str(text).map_err(|error| match kind::of_model(text) {
-        Some(kind) if kind != "BPE" => kind::not_covered(&kind),
+        Some(kind) if kind != "BPE" => kind::unsupported_kind(&kind),
         _ => locate(text, &error),
     })
 }

@@ -1,10 +1,10 @@
-//! Which kind of model a `tokenizer.json` holds, asked where it is not read as byte-pair encoding.
+//! The kind of model in a `tokenizer.json`, for the error message of a file that is not BPE.
 
 use crate::error::{TokenizerError, short};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The kind by `model.type`, or by its fields as the `tokenizers` library tells them apart; `None` if this is no such file.
+/// The kind by `model.type`, or by the model's fields as the `tokenizers` library infers it; `None` if this is not such a file.
 pub fn of_model(text: &str) -> Option<String> {
     let file: File = serde_json::from_str(text).ok()?;
     let Model {
@@ -29,12 +29,12 @@ pub fn of_model(text: &str) -> Option<String> {
 }
 
 /// The error of a model of another kind.
-pub fn not_covered(kind: &str) -> TokenizerError {
-    let problem = format!("{} is not covered, only BPE", name(kind));
+pub fn unsupported_kind(kind: &str) -> TokenizerError {
+    let problem = format!("{} is not supported, only BPE", name(kind));
     TokenizerError::unsupported("$.model.type", problem)
 }
 
-/// The kinds there are as they are written, others in quotation marks.
+/// Known kinds as they are written, others in quotation marks.
 fn name(kind: &str) -> String {
     match kind {
         "WordPiece" | "Unigram" | "WordLevel" => kind.to_owned(),
@@ -63,7 +63,7 @@ struct Model {
     max_input_chars_per_word: Option<IgnoredAny>,
 }
 
-/// The name of a kind, or something else.
+/// The name of a kind, or another value.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Name {
@@ -71,7 +71,7 @@ enum Name {
     Other(IgnoredAny),
 }
 
-/// Whether a value is a list; nothing of it is kept.
+/// Whether a value is a list; its content is dropped.
 struct Shape {
     is_list: bool,
 }

@@ -1,4 +1,4 @@
-//! From the fields of `tokenizer.json` to a model: refuses by JSON path what would make our ids differ from those of the
+//! Builds a model from the fields of `tokenizer.json`; refuses, by JSON path, whatever would make ids differ from those of the
 //! `tokenizers` library.
 
 use super::added::{check_reachable, read_added};
@@ -6,21 +6,21 @@ use super::bpe::Bpe;
 use super::fields::{File, Part};
 use super::unknown::read_unknown;
 use super::vocabulary::Vocabulary;
-use super::{kind, pre_tokenizer, unsupported};
+use super::{kind, pre_tokenizer_json};
 use crate::byte_level;
-use crate::error::{Result, TokenizerError};
+use crate::error::{Result, TokenizerError, unsupported};
 use crate::keyed::{KeyedSet, Keys};
-use crate::model::{AddedToken, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable};
+use crate::model::{AddedToken, MAX_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable};
 use serde_json::Value;
 
-/// Largest part (normalizer, post_processor, ...) that is looked at. A parsed one takes some ten times its text.
-const MOST_PART_BYTES: usize = 1 << 18;
+/// The maximum size of a part (normalizer, post_processor, ...). A parsed part takes about ten times the memory of its text.
+const MAX_PART_BYTES: usize = 1 << 18;
 
 impl File<'_> {
-    /// The model this file describes, once everything in it is known to be covered.
+    /// The model that this file describes, if all of it is supported.
     pub fn into_model(self) -> Result<Model> {
         if let Some(kind) = self.model.kind.as_ref().filter(|kind| *kind != "BPE") {
-            return Err(kind::not_covered(kind));
+            return Err(kind::unsupported_kind(kind));
         }
         if let Some(problem) = self.model.vocabulary.unsupported {
             return unsupported("$.model.vocab", problem);
@@ -29,11 +29,11 @@ impl File<'_> {
         if !part(self.truncation, "truncation")?.is_null() {
             return unsupported(
                 "$.truncation",
-                "truncation is not covered; set it to null and cut the ids yourself",
+                "truncation is not supported; set it to null and truncate the ids yourself",
             );
         }
         if !part(self.padding, "padding")?.is_null() {
-            return unsupported("$.padding", "padding is not covered; set it to null");
+            return unsupported("$.padding", "padding is not supported; set it to null");
         }
         let nfc = read_normalizer(&part(self.normalizer, "normalizer")?, "$.normalizer")?;
         match kind(&part(self.decoder, "decoder")?) {
@@ -41,14 +41,14 @@ impl File<'_> {
             other => {
                 return unsupported(
                     "$.decoder",
-                    format!("decoder {other} is not covered, only ByteLevel"),
+                    format!("decoder {other} is not supported, only ByteLevel"),
                 );
             }
         }
         let post_processor = part(self.post_processor, "post_processor")?;
         check(&self.model)?;
-        let (cutter, prefix_space) =
-            pre_tokenizer::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
+        let (pre_tokenizer, prefix_space) =
+            pre_tokenizer_json::read(&part(self.pre_tokenizer, "pre_tokenizer")?)?;
         let bpe = self.model;
         let added = read_added(self.added_tokens.0, &bpe.vocabulary)?;
         check_reachable(&added, &bpe)?;
@@ -64,12 +64,12 @@ impl File<'_> {
         Ok(Model {
             nfc,
             prefix_space,
-            cutter,
+            pre_tokenizer,
             tokens,
-            // A pair that stands twice counts where it stands last, as in the `tokenizers` library.
+            // Of a pair that is listed twice, the last merge counts, as in the `tokenizers` library.
             merges: keep_last(merges),
             order: MergeOrder::Listed,
-            whole_pieces: ignore_merges,
+            ignore_merges,
             unknown,
             added,
             post_processor,
@@ -79,9 +79,9 @@ impl File<'_> {
 
 fn parse_part(part: Part<'_>, name: &str) -> Result<Value> {
     let text = part.map_or("null", |part| part.get());
-    if text.len() > MOST_PART_BYTES {
+    if text.len() > MAX_PART_BYTES {
         let problem = format!(
-            "it has {} bytes, more than the limit of {MOST_PART_BYTES}",
+            "it has {} bytes, more than the limit of {MAX_PART_BYTES}",
             text.len()
         );
         return unsupported(format!("$.{name}"), problem);
@@ -90,14 +90,14 @@ fn parse_part(part: Part<'_>, name: &str) -> Result<Value> {
         .map_err(|error| TokenizerError::format(format!("$.{name}"), error.to_string()))
 }
 
-/// The type of a part of the file.
+/// The field `type` of a part of the file.
 fn kind(part: &Value) -> &str {
     part.get("type")
         .and_then(Value::as_str)
-        .unwrap_or("of no type")
+        .unwrap_or("without a type")
 }
 
-/// Whether text is brought into NFC. A sequence of nothing but NFC is NFC.
+/// Whether text is normalized to NFC. A sequence that only contains NFC is NFC.
 fn read_normalizer(normalizer: &Value, path: &str) -> Result<bool> {
     if normalizer.is_null() {
         return Ok(false);
@@ -116,14 +116,17 @@ fn read_normalizer(normalizer: &Value, path: &str) -> Result<bool> {
                     other => {
                         return unsupported(
                             path,
-                            format!("normalizer {other} is not covered, only NFC"),
+                            format!("normalizer {other} is not supported, only NFC"),
                         );
                     }
                 }
             }
             Ok(any)
         }
-        (other, _) => unsupported(path, format!("normalizer {other} is not covered, only NFC")),
+        (other, _) => unsupported(
+            path,
+            format!("normalizer {other} is not supported, only NFC"),
+        ),
     }
 }
 
@@ -132,28 +135,28 @@ fn check(model: &Bpe<'_>) -> Result<()> {
     if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
         return unsupported(
             "$.model.dropout",
-            format!("dropout {dropout} is not covered"),
+            format!("dropout {dropout} is not supported"),
         );
     }
     if is_given(&model.prefix) {
         return unsupported(
             "$.model.continuing_subword_prefix",
-            "prefixes are not covered",
+            "prefixes are not supported",
         );
     }
     if is_given(&model.suffix) {
-        return unsupported("$.model.end_of_word_suffix", "suffixes are not covered");
+        return unsupported("$.model.end_of_word_suffix", "suffixes are not supported");
     }
     Ok(())
 }
 
-/// The merges without the earlier ones of equal pairs.
+/// The merges without all but the last of equal pairs.
 pub(crate) fn keep_last(mut merges: Vec<Merge>) -> Vec<Merge> {
     if are_different(&merges) {
         return merges;
     }
     let mut seen = KeyedSet::with_capacity_and_hasher(merges.len(), Keys::default());
-    // From the last to the first, and so popped from the first to the last.
+    // Filled from the last merge to the first, popped from the first to the last.
     let mut kept: Vec<bool> = merges
         .iter()
         .rev()
@@ -163,14 +166,14 @@ pub(crate) fn keep_last(mut merges: Vec<Merge>) -> Vec<Merge> {
     merges
 }
 
-/// Ways to make one token that are compared with one another.
-const MOST_WAYS: usize = 256;
+/// The maximum number of merges into one token that are compared with each other.
+const MAX_WAYS: usize = 256;
 
-/// Whether no pair stands twice, where that is seen at once: all ways to make a token stand together, few of them, as they do
-/// in nearly all files. `false` says nothing. Equal pairs make equal tokens, as their bytes are.
+/// Whether no pair is listed twice, if that is quick to find out: all merges into a token are consecutive, and they are few, as
+/// in nearly all files. `false` means unknown. Equal pairs give equal tokens, since their bytes are equal.
 fn are_different(merges: &[Merge]) -> bool {
-    let most = merges.iter().map(|merge| merge.joined).max();
-    let mut made = vec![false; most.map_or(0, |most| most as usize + 1)];
+    let max_id = merges.iter().map(|merge| merge.joined).max();
+    let mut made = vec![false; max_id.map_or(0, |max_id| max_id as usize + 1)];
     let mut ways_to_each = merges.chunk_by(|one, next| one.joined == next.joined);
     ways_to_each.all(|ways| {
         let parts = |merge: &Merge| (merge.left, merge.right);
@@ -179,12 +182,12 @@ fn are_different(merges: &[Merge]) -> bool {
             ways[..place].iter().all(|other| parts(other) != way)
         };
         let made_before = std::mem::replace(&mut made[ways[0].joined as usize], true);
-        !made_before && ways.len() <= MOST_WAYS && (1..ways.len()).all(is_new)
+        !made_before && ways.len() <= MAX_WAYS && (1..ways.len()).all(is_new)
     })
 }
 
-/// Bytes of each token, an added one's its text, and the ids of tokens not written in the byte-level alphabet. Those stand
-/// for their UTF-8, as the `tokenizers` library decodes them.
+/// The bytes of each token (of an added token, its text), and the ids of tokens that are not written in the byte-level alphabet.
+/// The bytes of those are their UTF-8, as the `tokenizers` library decodes them.
 fn token_table(
     vocabulary: &Vocabulary<'_>,
     added: &[AddedToken],
@@ -196,8 +199,8 @@ fn token_table(
         .collect();
     order.sort_unstable();
     let written = vocabulary.tokens.iter().map(|(text, _)| text.len()).sum();
-    let (mut table, mut strange) = (TokenTable::with_room(written), KeyedSet::default());
-    // Of two with one id, the added one comes last, and counts.
+    let (mut table, mut strange) = (TokenTable::with_capacity(written), KeyedSet::default());
+    // Of two tokens with one id, the added token comes last and counts.
     for same in order.chunk_by(|one, next| one.0 == next.0) {
         let (id, place) = same[same.len() - 1];
         let place = place as usize;
@@ -217,9 +220,9 @@ fn token_table(
             }
         });
         let len = table.get(id).len();
-        if len > MOST_TOKEN_BYTES {
+        if len > MAX_TOKEN_BYTES {
             let problem =
-                format!("token {id} has {len} bytes, more than the limit of {MOST_TOKEN_BYTES}");
+                format!("token {id} has {len} bytes, more than the limit of {MAX_TOKEN_BYTES}");
             return unsupported("$.model.vocab", problem);
         }
     }
@@ -227,7 +230,7 @@ fn token_table(
     Ok((table, strange))
 }
 
-/// Checks that no merge makes or takes a token that no bytes become.
+/// Checks that no merge has a part or result that no bytes can give.
 fn check_merges(merges: &[Merge], strange: &KeyedSet<u32>) -> Result<()> {
     let is_strange = |merge: &Merge| {
         [merge.left, merge.right, merge.joined]
@@ -237,7 +240,7 @@ fn check_merges(merges: &[Merge], strange: &KeyedSet<u32>) -> Result<()> {
     match merges.iter().position(is_strange) {
         Some(place) if !strange.is_empty() => unsupported(
             format!("$.model.merges[{place}]"),
-            "a token is not written in the byte-level alphabet",
+            "a token is not in the byte-level alphabet",
         ),
         _ => Ok(()),
     }

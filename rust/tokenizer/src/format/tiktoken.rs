@@ -1,43 +1,38 @@
 //! tiktoken's rank files: one token a line, its bytes in base64, a space, its rank, which is its id.
 
+use super::file::read_file;
 use crate::byte_level;
-use crate::cutter::Cutter;
-use crate::error::{Result, TokenizerError};
+use crate::error::{Result, TokenizerError, unsupported};
 use crate::keyed::{KeyedMap, KeyedSet};
 use crate::model::{
-    AddedToken, MAX_VOCABULARY, MOST_TOKEN_BYTES, Merge, MergeOrder, Model, TokenTable, Unknown,
+    AddedToken, MAX_TOKEN_BYTES, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable, Unknown,
 };
-use crate::tokenizer::Tokenizer;
+use crate::pre_tokenizer::PreTokenizer;
 use serde_json::Value;
 use std::path::Path;
 
-impl Tokenizer {
-    /// Reads a rank file. `special` gives the ids of the special tokens, which rank files do not hold.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Io`]; [`TokenizerError::Format`] with the line; [`TokenizerError::BadSpecialToken`].
-    pub fn from_tiktoken(
-        path: &Path,
-        cutter: impl Into<Cutter>,
-        special: &[(String, u32)],
-    ) -> Result<Self> {
-        let model = from_ranks(&super::read_file(path)?, cutter, special);
-        model
-            .and_then(Self::new)
-            .map_err(|error| error.of_origin(path))
-    }
+/// Reads a rank file from disk. The file's memory is freed before any table is built.
+///
+/// # Errors
+/// [`TokenizerError::Io`]; else as [`from_ranks`].
+pub fn read_model(
+    path: &Path,
+    pre_tokenizer: impl Into<PreTokenizer>,
+    special: &[(String, u32)],
+) -> Result<Model> {
+    from_ranks(&read_file(path)?, pre_tokenizer, special)
 }
 
 /// The model of a rank file's text.
 ///
-/// tiktoken joins any two neighbours whose bytes together are a token, smallest id first. So each token is joined from
-/// every cut of it into two tokens.
+/// tiktoken joins any two neighbors whose bytes together are a token, smallest id first. So there is a merge into each token for
+/// every split of it into two tokens.
 ///
 /// # Errors
-/// [`TokenizerError::Format`] with the line, [`TokenizerError::BadSpecialToken`] where an id is taken.
+/// [`TokenizerError::Format`] with the line, [`TokenizerError::BadSpecialToken`] if an id is taken.
 pub fn from_ranks(
     text: &[u8],
-    cutter: impl Into<Cutter>,
+    pre_tokenizer: impl Into<PreTokenizer>,
     special: &[(String, u32)],
 ) -> Result<Model> {
     let mut ranks = parse(text)?;
@@ -50,25 +45,25 @@ pub fn from_ranks(
     Ok(Model {
         nfc: false,
         prefix_space: false,
-        cutter: cutter.into(),
+        pre_tokenizer: pre_tokenizer.into(),
         tokens: TokenTable::of(ranks.into_iter().map(|(bytes, id)| (id, bytes)).collect()),
         merges,
         order: MergeOrder::JoinedId,
-        whole_pieces: true,
+        ignore_merges: true,
         unknown: Unknown::Refused,
         added,
         post_processor: Value::Null,
     })
 }
 
-/// The special tokens, in order of id, if they are apart from one another and from the ranks.
+/// The special tokens, in order of id, if they are distinct from each other and from the ranks.
 fn special_tokens(ranks: &[(Vec<u8>, u32)], special: &[(String, u32)]) -> Result<Vec<AddedToken>> {
     let mut ids: KeyedSet<u32> = ranks.iter().map(|(_, id)| *id).collect();
     let tokens: KeyedSet<&[u8]> = ranks.iter().map(|(bytes, _)| bytes.as_slice()).collect();
     let mut contents = KeyedSet::default();
     let mut added = Vec::with_capacity(special.len());
     for (content, id) in special {
-        // Both would have one name in tokenizer.json.
+        // Both would have the same name in tokenizer.json.
         let is_rank =
             byte_level::read(content).is_some_and(|bytes| tokens.contains(bytes.as_slice()));
         let problem = match () {
@@ -100,24 +95,24 @@ fn parse(text: &[u8]) -> Result<Vec<(Vec<u8>, u32)>> {
         let (bytes, id) = parse_line(line.trim_ascii()).ok_or_else(|| {
             wrong("expected base64 of a token, one space, and its rank".to_owned())
         })?;
-        if bytes.len() > MOST_TOKEN_BYTES {
+        if bytes.len() > MAX_TOKEN_BYTES {
             let problem = format!(
-                "the token has {} bytes, more than the limit of {MOST_TOKEN_BYTES}",
+                "the token has {} bytes, more than the limit of {MAX_TOKEN_BYTES}",
                 bytes.len()
             );
-            return super::unsupported(format!("line {number}"), problem);
+            return unsupported(format!("line {number}"), problem);
         }
         if let Some(first) = tokens.insert(bytes.clone(), number) {
-            return Err(wrong(format!("this token stands on line {first} already")));
+            return Err(wrong(format!("this token is already on line {first}")));
         }
         if let Some(first) = ids.insert(id, number) {
-            return Err(wrong(format!("rank {id} stands on line {first} already")));
+            return Err(wrong(format!("rank {id} is already on line {first}")));
         }
         ranks.push((bytes, id));
     }
     if let Some(byte) = (0..=u8::MAX).find(|byte| !tokens.contains_key(&[*byte][..])) {
         let problem = format!("byte 0x{byte:02X} has no token; a rank file needs all 256 bytes");
-        return super::unsupported("its end", problem);
+        return unsupported("the end of the file", problem);
     }
     Ok(ranks)
 }
@@ -158,12 +153,12 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Bytes that are looked at for each byte of the tokens, and in any case. Vocabularies in use need four.
+/// The maximum number of bytes compared, for each byte of the tokens and at least. Vocabularies in use need four.
 const LOOKS_PER_BYTE: usize = 64;
 const LOOKS: usize = 1 << 22;
 
-/// Every cut of every token into two. The first parts are the longest token that it begins with, the longest that that one
-/// begins with, and so on: most cuts are never looked at.
+/// Every split of every token into two tokens. The first parts are the longest token that it begins with, the longest one that
+/// this one begins with, and so on: most positions are never tried.
 fn merges(ranks: &[(Vec<u8>, u32)]) -> Result<Vec<Merge>> {
     let tokens = ranks.iter().map(|(bytes, _)| bytes.as_slice());
     let written: usize = tokens.clone().map(<[u8]>::len).sum();
@@ -195,16 +190,16 @@ fn merges(ranks: &[(Vec<u8>, u32)]) -> Result<Vec<Merge>> {
 }
 
 fn too_many_cuts(rank: u32) -> TokenizerError {
-    let problem = "its tokens can be cut into two others in too many ways; is it a tokenizer?";
+    let problem = "its tokens can be split into two others in too many ways; is it a tokenizer?";
     TokenizerError::unsupported(format!("rank {rank}"), problem)
 }
 
-/// The place of the longest other token that each token begins with.
+/// The index of the longest other token that each token begins with.
 fn longest_beginnings(ranks: &[(Vec<u8>, u32)]) -> Vec<Option<usize>> {
     let mut order: Vec<usize> = (0..ranks.len()).collect();
     order.sort_unstable_by_key(|&place| &ranks[place].0);
     let mut longest = vec![None; ranks.len()];
-    // Each begins with the one before it.
+    // Each of them begins with the previous one.
     let mut beginnings: Vec<usize> = Vec::new();
     for place in order {
         while let Some(&last) = beginnings.last()
@@ -225,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn merges_are_all_cuts_into_two_tokens(texts in proptest::collection::btree_set("[ab]{1,7}", 1..60)) {
+        fn merges_are_all_splits_into_two_tokens(texts in proptest::collection::btree_set("[ab]{1,7}", 1..60)) {
             let ranks: Vec<(Vec<u8>, u32)> = texts.into_iter().map(String::into_bytes).zip((5..).step_by(3)).collect();
             let id = |text: &[u8]| ranks.iter().find(|(token, _)| token == text).map(|(_, id)| *id);
             let mut expected = Vec::new();
@@ -256,24 +251,24 @@ mod tests {
         assert!(parse(b"IQ==").unwrap_err().to_string().contains("line 1"));
     }
 
-    /// Tokens of one letter, from one to `most` of it: all of them begin with all shorter ones.
-    fn nested(most: usize) -> Vec<(Vec<u8>, u32)> {
+    /// Tokens of one letter, repeated 1 to `max_len` times: each begins with all shorter ones.
+    fn nested(max_len: usize) -> Vec<(Vec<u8>, u32)> {
         (1..)
-            .take(most)
+            .take(max_len)
             .map(|len: usize| (vec![b'a'; len], len as u32))
             .collect()
     }
 
     #[test]
-    fn too_many_cuts_are_refused_before_they_are_made() {
+    fn too_many_splits_are_refused_early() {
         assert_eq!(merges(&nested(300)).unwrap().len(), 300 * 299 / 2);
         let error = merges(&nested(3000)).unwrap_err().to_string();
         assert!(error.contains("too many ways"), "{error}");
     }
 
     #[test]
-    fn a_token_beyond_the_limit_is_refused_by_its_line() {
-        let text = format!("IQ== 0\n{} 1\n", "AAAA".repeat(MOST_TOKEN_BYTES / 3 + 1));
+    fn a_token_above_the_limit_is_refused_with_its_line() {
+        let text = format!("IQ== 0\n{} 1\n", "AAAA".repeat(MAX_TOKEN_BYTES / 3 + 1));
         let error = parse(text.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("line 2: the token has 655"), "{error}");
     }

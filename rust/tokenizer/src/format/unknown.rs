@@ -1,9 +1,8 @@
-//! What a vocabulary says of bytes that have no token in it.
+//! Reads how a vocabulary treats bytes that have no token.
 
 use super::bpe::Bpe;
-use super::unsupported;
 use crate::byte_level;
-use crate::error::{Result, short};
+use crate::error::{Result, short, unsupported};
 use crate::model::{AddedToken, Unknown};
 
 /// What the `tokenizers` library makes of a byte without a token: nothing, or the unknown token.
@@ -22,7 +21,8 @@ pub fn read_unknown(model: &Bpe<'_>, added: &[AddedToken]) -> Result<Unknown> {
             .all(|part| id(&format!("<0x{part:02X}>")).is_some())
     };
     if model.byte_fallback && missing.iter().any(|&byte| has_fallback(byte)) {
-        let problem = "true is not covered where bytes have no token, and tokens such as <0xC3>";
+        let problem =
+            "true is not supported if bytes have no token and tokens such as <0xC3> exist";
         return unsupported("$.model.byte_fallback", problem);
     }
     let is_missing =
@@ -38,7 +38,7 @@ pub fn read_unknown(model: &Bpe<'_>, added: &[AddedToken]) -> Result<Unknown> {
         return Ok(Unknown::Dropped);
     };
     let wrong = |problem: &str| {
-        let problem = format!("{} {problem}, and bytes have no token", short(text));
+        let problem = format!("{} {problem}, but bytes have no token", short(text));
         unsupported("$.model.unk_token", problem)
     };
     let Some(id) = id(text) else {
@@ -48,7 +48,7 @@ pub fn read_unknown(model: &Bpe<'_>, added: &[AddedToken]) -> Result<Unknown> {
         return wrong("is empty");
     }
     if added.iter().any(|token| token.id == id) {
-        return wrong("is an added token, which no text may become");
+        return wrong("is an added token, which plain text must not give");
     }
     if model
         .merges

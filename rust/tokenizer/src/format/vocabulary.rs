@@ -1,28 +1,28 @@
-//! The vocabulary of `tokenizer.json`, borrowed from the file's text and found by it.
+//! The vocabulary of `tokenizer.json`, borrowed from the file's text, as a hash table.
 
-use super::fields::Text;
+use super::values::Text;
 use crate::keyed::Keys;
 use crate::model::MAX_VOCABULARY;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use std::borrow::Cow;
 
-/// Tokens and ids: no token, and no id, stands twice. One token may be empty.
+/// Tokens and ids, each of which occurs once. One token may be empty.
 #[derive(Default)]
 pub struct Vocabulary<'f> {
     /// In the order of the file.
     pub tokens: Vec<(Cow<'f, str>, u32)>,
-    /// Places in `tokens` by hash, open-addressed and at most half full; [`FREE`] where none is.
+    /// Indices in `tokens` by hash, open-addressed and at most half full; [`FREE`] in free slots.
     slots: Vec<u32>,
     keys: Keys,
-    /// What in it is not covered; it ends before that then.
+    /// The first unsupported entry; entries from there on are not read.
     pub unsupported: Option<String>,
 }
 
 const FREE: u32 = u32::MAX;
 
 impl<'f> Vocabulary<'f> {
-    /// The vocabulary of these tokens, or the first that stands twice.
+    /// The vocabulary of these tokens, or the first token that occurs twice.
     fn of(tokens: Vec<(Cow<'f, str>, u32)>) -> Result<Self, String> {
         let size = (tokens.len() * 2).next_power_of_two().max(2);
         let mut vocabulary = Self {
@@ -35,7 +35,7 @@ impl<'f> Vocabulary<'f> {
             let token = &*vocabulary.tokens[place].0;
             let slot = vocabulary.slot(token);
             if vocabulary.slots[slot] != FREE {
-                return Err(format!("the token {token:?} stands here twice"));
+                return Err(format!("the token {token:?} occurs twice"));
             }
             vocabulary.slots[slot] = place as u32;
         }
@@ -48,14 +48,14 @@ impl<'f> Vocabulary<'f> {
         self.place(token).map(|place| self.tokens[place].1)
     }
 
-    /// The place of a token in `tokens`.
+    /// The index of a token in `tokens`.
     #[inline]
     pub fn place(&self, token: &str) -> Option<usize> {
         let place = *self.slots.get(self.slot(token))?;
         (place != FREE).then_some(place as usize)
     }
 
-    /// Where a token's place stands, or would. (No vocabulary at all has no slots.)
+    /// The slot of a token, or the free slot for it. (An empty vocabulary has no slots.)
     #[inline]
     fn slot(&self, token: &str) -> usize {
         let mask = self.slots.len().wrapping_sub(1);
@@ -86,47 +86,47 @@ impl<'de> Visitor<'de> for VocabularyVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary<'de>, A::Error> {
-        let mut gathered = Gathered::default();
+        let mut builder = VocabularyBuilder::default();
         let mut unsupported = None;
         while let Some((Text(token), id)) = map.next_entry::<Text<'de>, u32>()? {
-            // Nothing more is held: a file of one short entry over and over would take many times its size.
+            // Nothing more is stored: a file that repeats one short entry would take many times its size.
             if unsupported.is_none() {
-                unsupported = gathered.push(token, id).err();
+                unsupported = builder.push(token, id).err();
             }
         }
-        let mut vocabulary = gathered.vocabulary().map_err(A::Error::custom)?;
+        let mut vocabulary = builder.vocabulary().map_err(A::Error::custom)?;
         vocabulary.unsupported = unsupported;
         Ok(vocabulary)
     }
 }
 
-/// A vocabulary as it is read.
+/// A vocabulary that is being read.
 #[derive(Default)]
-pub struct Gathered<'f> {
+pub struct VocabularyBuilder<'f> {
     tokens: Vec<(Cow<'f, str>, u32)>,
-    /// Asked here rather than later: a file of one short entry over and over would take many times its size.
-    taken: Taken,
+    /// Checked here and not later: a file that repeats one short entry would take many times its size.
+    used: UsedIds,
 }
 
-impl<'f> Gathered<'f> {
-    /// Adds a token, or says why its id is not covered.
+impl<'f> VocabularyBuilder<'f> {
+    /// Adds a token, or says why its id is not supported.
     pub fn push(&mut self, token: Cow<'f, str>, id: u32) -> Result<(), String> {
-        self.taken.take(&token, id)?;
+        self.used.take(&token, id)?;
         self.tokens.push((token, id));
         Ok(())
     }
 
-    /// The vocabulary of all of them, or the first that stands twice.
+    /// The vocabulary of all tokens, or the first token that occurs twice.
     pub fn vocabulary(self) -> Result<Vocabulary<'f>, String> {
         Vocabulary::of(self.tokens)
     }
 }
 
-/// Which ids are taken, one bit each.
+/// Ids in use, one bit each.
 #[derive(Default)]
-struct Taken(Vec<u64>);
+struct UsedIds(Vec<u64>);
 
-impl Taken {
+impl UsedIds {
     fn take(&mut self, token: &str, id: u32) -> Result<(), String> {
         if id as usize >= MAX_VOCABULARY {
             return Err(format!(
@@ -138,7 +138,9 @@ impl Taken {
             self.0.resize((word + 1).next_power_of_two(), 0);
         }
         if self.0[word] & bit != 0 {
-            return Err(format!("id {id} of {token:?} belongs to another token too"));
+            return Err(format!(
+                "id {id} of {token:?} belongs to another token, too"
+            ));
         }
         self.0[word] |= bit;
         Ok(())

@@ -1,7 +1,7 @@
-//! Writing `tokenizer.json` in its canonical form: tokens by id, merges by rank, one a line.
+//! Writes `tokenizer.json` in its canonical form: tokens by id, merges by rank, one per line.
 
 use super::bpe::VERSION;
-use super::pre_tokenizer;
+use super::pre_tokenizer_json;
 use crate::byte_level;
 use crate::model::{MergeOrder, Model, Unknown};
 use serde::Serialize;
@@ -35,7 +35,7 @@ struct Bpe<'m> {
     merges: Merges,
 }
 
-/// Merges as texts, or as pairs where a text would say something else.
+/// Merges as strings, or as pairs where a string would be ambiguous.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Merges {
@@ -58,7 +58,7 @@ impl Serialize for Vocabulary<'_> {
     }
 }
 
-/// A token as the file names it: an added one by its text, another by its bytes.
+/// The name of a token in the file: an added token's text, another token's bytes.
 fn name(model: &Model, id: u32) -> String {
     match model.added.binary_search_by_key(&id, |token| token.id) {
         Ok(place) => model.added[place].content.clone(),
@@ -71,7 +71,7 @@ pub fn write(model: &Model) -> String {
     write_with(model, &model.post_processor)
 }
 
-/// `write` without the post-processor, which takes no part in encoding and decoding.
+/// As [`write()`], without the post-processor, which does not affect encoding and decoding.
 pub fn write_encoding(model: &Model) -> String {
     write_with(model, &Value::Null)
 }
@@ -87,9 +87,9 @@ fn write_with(model: &Model, post_processor: &Value) -> String {
         } else {
             Value::Null
         },
-        pre_tokenizer: pre_tokenizer::write(model),
+        pre_tokenizer: pre_tokenizer_json::write(model),
         post_processor,
-        decoder: pre_tokenizer::byte_level(false, true),
+        decoder: pre_tokenizer_json::byte_level(false, true),
         model: Bpe {
             r#type: "BPE",
             dropout: Value::Null,
@@ -101,12 +101,12 @@ fn write_with(model: &Model, post_processor: &Value) -> String {
             end_of_word_suffix: Value::Null,
             fuse_unk: matches!(model.unknown, Unknown::Token { fused: true, .. }),
             byte_fallback: false,
-            ignore_merges: model.whole_pieces,
+            ignore_merges: model.ignore_merges,
             vocab: Vocabulary(model),
             merges: merges(model),
         },
     };
-    // Nothing in these types can fail to be written: keys are strings, numbers are finite.
+    // None of these types can fail to serialize: keys are strings, numbers are finite.
     serde_json::to_string_pretty(&file).unwrap_or_default()
 }
 
@@ -118,7 +118,7 @@ fn added_token(token: &crate::model::AddedToken) -> Value {
     })
 }
 
-/// Merges in the order an encoder prefers them; of one token's merges, the one with the smaller parts.
+/// Merges in the order in which an encoder prefers them; of the merges into one token, the one with the smaller parts first.
 fn merges(model: &Model) -> Merges {
     let mut merges = model.merges.clone();
     if model.order == MergeOrder::JoinedId {

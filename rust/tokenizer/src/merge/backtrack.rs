@@ -1,174 +1,155 @@
-//! Encoding a piece from its longest tokens, one border at a time, with a way back.
+//! Backtracking encoder: the longest token first, each boundary verified, one token back where none is valid.
 
-use super::{MergeBuffers, NONE, PieceMerger, count};
+use super::buffers::MergeBuffers;
+use super::tables::Tables;
+use super::token::NONE;
 
-/// Borders at which no encoding can go on.
-trait Dead {
-    fn is_dead(&self, place: usize) -> bool;
-    fn bury(&mut self, place: usize);
+/// Positions of a pre-token at which no token of its encoding begins.
+trait DeadEnds {
+    fn contains(&self, position: usize) -> bool;
+    fn mark(&mut self, position: usize);
 }
 
-/// Of a piece of fewer than 64 bytes.
-impl Dead for u64 {
+/// Of a pre-token of fewer than 64 bytes.
+impl DeadEnds for u64 {
     #[inline]
-    fn is_dead(&self, place: usize) -> bool {
-        *self >> (place % 64) & 1 == 1
+    fn contains(&self, position: usize) -> bool {
+        *self >> (position % 64) & 1 == 1
     }
 
     #[inline]
-    fn bury(&mut self, place: usize) {
-        *self |= 1 << (place % 64);
-    }
-}
-
-impl Dead for Vec<u64> {
-    #[inline]
-    fn is_dead(&self, place: usize) -> bool {
-        self[place / 64].is_dead(place)
-    }
-
-    #[inline]
-    fn bury(&mut self, place: usize) {
-        self[place / 64].bury(place);
+    fn mark(&mut self, position: usize) {
+        *self |= 1 << (position % 64);
     }
 }
 
-/// Words of the bit field that are kept for the next piece: enough for one of 64 KiB.
+impl DeadEnds for Vec<u64> {
+    #[inline]
+    fn contains(&self, position: usize) -> bool {
+        self[position / 64].contains(position)
+    }
+
+    #[inline]
+    fn mark(&mut self, position: usize) {
+        self[position / 64].mark(position);
+    }
+}
+
+/// Words of the bit field that are kept for the next pre-token: enough for one of 64 KiB.
 const WORDS_KEPT: usize = 1 << 10;
 
-impl PieceMerger {
-    /// Appends the ids of a piece that is no token as a whole and begins with `first` at the longest.
-    pub(super) fn append_parts(
-        &self,
-        piece: &[u8],
-        first: u32,
-        buffers: &mut MergeBuffers,
-        ids: &mut Vec<u32>,
-    ) {
-        let before = ids.len();
-        if piece.len() < 64 {
-            self.search(piece, first, &mut 0_u64, buffers, ids);
-        } else {
-            let mut dead = std::mem::take(&mut buffers.dead);
-            dead.clear();
-            dead.resize(piece.len() / 64 + 1, 0);
-            self.search(piece, first, &mut dead, buffers, ids);
-            dead.truncate(WORDS_KEPT);
-            dead.shrink_to(WORDS_KEPT);
-            buffers.dead = dead;
-        }
-        for id in &mut ids[before..] {
-            *id = self.ids[*id as usize];
-        }
+/// Appends the ids of a pre-token that is not a token as a whole; `first` is the longest token that it begins with.
+pub fn append_parts(
+    tables: &Tables,
+    pre_token: &[u8],
+    first: u32,
+    buffers: &mut MergeBuffers,
+    ids: &mut Vec<u32>,
+) {
+    let before = ids.len();
+    if pre_token.len() < 64 {
+        search(tables, pre_token, first, &mut 0_u64, buffers, ids);
+    } else {
+        let mut dead_ends = std::mem::take(&mut buffers.dead_ends);
+        dead_ends.clear();
+        dead_ends.resize(pre_token.len() / 64 + 1, 0);
+        search(tables, pre_token, first, &mut dead_ends, buffers, ids);
+        dead_ends.truncate(WORDS_KEPT);
+        dead_ends.shrink_to(WORDS_KEPT);
+        buffers.dead_ends = dead_ends;
     }
+    for id in &mut ids[before..] {
+        *id = tables.ids[*id as usize];
+    }
+}
 
-    /// Appends the numbers of the piece's tokens to `found`, which is also the way back.
-    fn search(
-        &self,
-        piece: &[u8],
-        first: u32,
-        dead: &mut impl Dead,
-        buffers: &mut MergeBuffers,
-        found: &mut Vec<u32>,
-    ) {
-        let before = found.len();
-        let (mut at, mut token) = (0, self.part(first));
-        while at < piece.len() {
-            let last = (found.len() > before).then(|| found[found.len() - 1]);
-            match self.fitting(last, token, at, dead, buffers) {
-                Some(fitting) => {
-                    found.push(fitting);
-                    at += self.len(fitting);
-                    token = self.longest(&piece[at..], buffers);
-                }
-                None => {
-                    dead.bury(at);
-                    let Some(last) = found.pop() else {
-                        // Every beginning of a piece has an encoding, so some token fits at its start. If that were wrong,
-                        // bytes are better than nothing.
-                        debug_assert!(false, "no token begins {piece:?}");
-                        let bytes = piece.iter().map(|&byte| self.trie.longest(&[byte]).0);
-                        return found.extend(bytes);
-                    };
-                    at -= self.len(last);
-                    token = self.tokens[last as usize].prefix;
-                }
+/// Appends the numbers of the pre-token's tokens to `found`, which is also the stack for backtracking.
+fn search(
+    tables: &Tables,
+    pre_token: &[u8],
+    first: u32,
+    dead_ends: &mut impl DeadEnds,
+    buffers: &mut MergeBuffers,
+    found: &mut Vec<u32>,
+) {
+    let before = found.len();
+    let (mut at, mut token) = (0, tables.part(first));
+    while at < pre_token.len() {
+        let last = (found.len() > before).then(|| found[found.len() - 1]);
+        match next_token(tables, last, token, at, dead_ends, buffers) {
+            Some(next) => {
+                found.push(next);
+                at += tables.len(next);
+                token = tables.longest(&pre_token[at..], buffers);
+            }
+            None => {
+                dead_ends.mark(at);
+                let Some(last) = found.pop() else {
+                    // Every prefix of a pre-token has an encoding, so some token is valid at its start. If this were wrong, bytes
+                    // would be better than nothing.
+                    debug_assert!(false, "no token begins {pre_token:?}");
+                    let bytes = pre_token.iter().map(|&byte| tables.trie.longest(&[byte]).0);
+                    return found.extend(bytes);
+                };
+                at -= tables.len(last);
+                token = tables.tokens[last as usize].prefix;
             }
         }
     }
+}
 
-    /// The longest of `token` and the tokens it begins with that goes with `last` and ends where the encoding can go on.
-    #[inline]
-    fn fitting(
-        &self,
-        last: Option<u32>,
-        mut token: u32,
-        at: usize,
-        dead: &impl Dead,
-        buffers: &mut MergeBuffers,
-    ) -> Option<u32> {
-        while token != NONE {
-            if let Some(last) = last {
-                token = self.going_with(last, token, buffers);
-                if token == NONE {
-                    break;
-                }
+/// The longest of `token` and the tokens it begins with that is valid after `last` and does not end at a dead end.
+#[inline]
+fn next_token(
+    tables: &Tables,
+    last: Option<u32>,
+    mut token: u32,
+    at: usize,
+    dead_ends: &impl DeadEnds,
+    buffers: &mut MergeBuffers,
+) -> Option<u32> {
+    while token != NONE {
+        if let Some(last) = last {
+            token = longest_valid_after(tables, last, token, buffers);
+            if token == NONE {
+                break;
             }
-            if !dead.is_dead(at + self.len(token)) {
-                return Some(token);
-            }
-            token = self.tokens[token as usize].prefix;
         }
-        None
-    }
-
-    /// The longest of `token` and the tokens it begins with that goes with `last`, or [`NONE`].
-    #[inline]
-    pub(super) fn going_with(&self, last: u32, token: u32, buffers: &mut MergeBuffers) -> u32 {
-        let MergeBuffers {
-            memo,
-            merging,
-            steps,
-            ..
-        } = buffers;
-        count(steps, 1);
-        let signs = |number: u32| self.tokens[number as usize].signs;
-        if signs(last).are_apart(signs(token)) {
-            return token;
+        if !dead_ends.contains(at + tables.len(token)) {
+            return Some(token);
         }
-        memo.get(last, token, || {
-            let mut token = token;
-            while token != NONE && !self.check.holds(&self.tokens, last, token, merging) {
-                count(steps, 1);
-                token = self.tokens[token as usize].prefix;
-            }
-            token
-        })
+        token = tables.tokens[token as usize].prefix;
     }
+    None
+}
 
-    /// The longest token that `text` begins with and merging arrives at; [`NONE`] at the end.
-    #[inline]
-    pub(super) fn longest(&self, text: &[u8], buffers: &mut MergeBuffers) -> u32 {
-        if text.is_empty() {
-            return NONE;
+/// The longest of `token` and the tokens it begins with that makes a valid pair with `last`, or [`NONE`].
+#[inline]
+pub fn longest_valid_after(
+    tables: &Tables,
+    last: u32,
+    token: u32,
+    buffers: &mut MergeBuffers,
+) -> u32 {
+    buffers.count(1);
+    let boundaries = |number: u32| tables.tokens[number as usize].boundaries;
+    if boundaries(last).excludes_merge_with(boundaries(token)) {
+        return token;
+    }
+    let MergeBuffers { memo, merging, .. } = buffers;
+    let mut checks = 0;
+    let found = memo.get(last, token, || {
+        let mut token = token;
+        while token != NONE
+            && !tables
+                .check
+                .is_valid_pair(&tables.tokens, last, token, merging)
+        {
+            checks += 1;
+            token = tables.tokens[token as usize].prefix;
         }
-        let (number, steps) = self.trie.longest(text);
-        count(&mut buffers.steps, steps);
-        self.part(number)
-    }
-
-    /// `number`, or the longest token it begins with that is not met only as a whole piece.
-    #[inline]
-    fn part(&self, number: u32) -> u32 {
-        if number < self.whole_from {
-            number
-        } else {
-            self.tokens[number as usize].prefix
-        }
-    }
-
-    #[inline]
-    fn len(&self, number: u32) -> usize {
-        self.tokens[number as usize].len as usize
-    }
+        token
+    });
+    buffers.count(checks);
+    found
 }

@@ -1,20 +1,20 @@
-//! Whether two tokens are the encoding of their bytes: are they still two when both are made?
+//! Tells whether two tokens are the encoding of their bytes: nothing merges across their boundary before both are complete.
 
 use super::merge_loop::{Joined, LoopBuffers, Merges, Ranks};
 use super::pairs::PairTable;
-use super::{NONE, Token};
+use super::token::{NONE, Token};
 use crate::model::TokenTable;
 
-/// Two ways to find out.
+/// How to check a pair.
 pub enum Check {
-    /// By undoing both tokens' merges, the youngest first. Where one of them has a merge that is older than its parts, by
-    /// merging their bytes.
+    /// By undoing the merges of both tokens, the youngest first. If a token has a merge that is older than its parts, by merging
+    /// the bytes.
     Undo(PairTable),
-    /// By merging their bytes always, for models whose merges do not tell how each token is derived.
+    /// Always by merging the bytes, for models whose merges do not tell how each token is derived.
     Merge(Box<Merging>),
 }
 
-/// What it takes to merge two tokens' bytes.
+/// What merging the bytes of two tokens needs.
 pub struct Merging {
     /// The merges.
     pub ranks: Ranks,
@@ -25,9 +25,9 @@ pub struct Merging {
 }
 
 impl Check {
-    /// Whether `left` and `right` stay apart.
+    /// Whether `left` and `right` are the encoding of their bytes.
     #[inline]
-    pub fn holds(
+    pub fn is_valid_pair(
         &self,
         tokens: &[Token],
         left: u32,
@@ -36,25 +36,27 @@ impl Check {
     ) -> bool {
         match self {
             Self::Undo(pairs) => {
-                let are_in_order = [left, right].map(|number| tokens[number as usize].signs.tell());
+                let are_in_order =
+                    [left, right].map(|number| tokens[number as usize].boundaries.is_known());
                 if are_in_order == [true; 2] {
-                    pairs.get(left, right) == NONE && stay_apart(pairs, tokens, left, right)
+                    pairs.get(left, right) == NONE
+                        && is_valid_token_pair(pairs, tokens, left, right)
                 } else {
                     are_merged(pairs, tokens, [left, right], buffers)
                 }
             }
-            Self::Merge(merging) => merging.holds(left, right, buffers),
+            Self::Merge(merging) => merging.is_valid_pair(left, right, buffers),
         }
     }
 }
 
-/// Whether nothing is joined across the border of `left` and `right` before both are made.
+/// Whether nothing merges across the boundary of `left` and `right` before both are complete.
 ///
-/// Goes back in time: the two tokens beside the border are undone, the younger one first. Each two that stand there could be
-/// joined until the first of them became part of something else. Equal ages are the same merge on both sides; there the
-/// left one happens first, and so before the border, but after it on the right side.
-/// A byte is its own part: where the younger one is a byte, nothing is left to undo.
-pub fn stay_apart(pairs: &PairTable, tokens: &[Token], left: u32, right: u32) -> bool {
+/// Goes back in time: of the two tokens at the boundary, the younger one is undone first. Any two tokens at the boundary could
+/// merge until one of them became part of a larger token. If both have the same age, they are results of the same merge; merges
+/// of equal rank happen from left to right, so the left one comes before a merge across the boundary, and the right one after it.
+/// The part of a byte is the byte: if the younger one is a byte, nothing is left to undo.
+pub fn is_valid_token_pair(pairs: &PairTable, tokens: &[Token], left: u32, right: u32) -> bool {
     let (mut before, mut after) = (left, right);
     let (mut before_ends, mut after_ends) = (NONE, NONE);
     loop {
@@ -78,7 +80,7 @@ pub fn stay_apart(pairs: &PairTable, tokens: &[Token], left: u32, right: u32) ->
     }
 }
 
-/// Numbers are in the order of the merges, wherever these come.
+/// Numbers are in the order of the merges, whatever their ranks.
 impl Merges for PairTable {
     fn get(&self, left: u32, right: u32) -> Joined {
         match self.get(left, right) {
@@ -95,7 +97,7 @@ impl Merges for PairTable {
     }
 }
 
-/// Whether merging the bytes of these two tokens ends in the two.
+/// Whether merging the bytes of these two tokens gives these two.
 #[cold]
 fn are_merged(
     pairs: &PairTable,
@@ -104,7 +106,7 @@ fn are_merged(
     buffers: &mut LoopBuffers,
 ) -> bool {
     let (mut text, mut found) = (Vec::new(), Vec::new());
-    // From the left: what is still to be spelled, the next one last.
+    // A stack of the tokens still to be spelled, the next one last.
     let mut rest = vec![both[1], both[0]];
     while let Some(number) = rest.pop() {
         match u8::try_from(number) {
@@ -117,7 +119,7 @@ fn are_merged(
 }
 
 impl Merging {
-    fn holds(&self, left: u32, right: u32, buffers: &mut LoopBuffers) -> bool {
+    fn is_valid_pair(&self, left: u32, right: u32, buffers: &mut LoopBuffers) -> bool {
         let text = [self.texts.get(left), self.texts.get(right)].concat();
         let mut ids = Vec::new();
         self.ranks.merge(&text, buffers, &mut ids);
@@ -125,11 +127,11 @@ impl Merging {
     }
 }
 
-/// Which token goes with the one before it, for pairs met before: a table of fixed size with whole keys.
+/// Cache of the longest valid token after a token, for pairs: a table of fixed size that stores whole keys.
 ///
-/// In floods of one letter the same two tokens meet again and again, and many shorter ones are tried in vain.
+/// In a run of one letter, the same pairs recur many times, and many shorter tokens would be checked in vain.
 pub struct Memo {
-    /// The token before and the longest one to try, plus one so that no key is 0; and the answer.
+    /// The previous token and the longest candidate, plus one so that no key is 0; and the result.
     slots: Vec<(u64, u32)>,
 }
 
@@ -144,7 +146,7 @@ impl Default for Memo {
 }
 
 impl Memo {
-    /// The answer for a pair, found by `find` if it is not known.
+    /// The result for a pair; computed by `find` if it is not stored.
     #[inline]
     pub fn get(&mut self, before: u32, longest: u32, find: impl FnOnce() -> u32) -> u32 {
         let key = (u64::from(before) << 32 | u64::from(longest)) + 1;

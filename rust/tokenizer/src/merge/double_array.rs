@@ -1,4 +1,4 @@
-//! Where nodes stand in a double array while it is built.
+//! Allocates nodes in a double array while it is built.
 
 use super::trie::Slot;
 use std::collections::VecDeque;
@@ -6,23 +6,23 @@ use std::collections::VecDeque;
 /// Slots in blocks of 256: the children of a node are in one block.
 #[derive(Default)]
 pub struct Array {
-    /// What the trie takes over.
+    /// The slots, for the trie.
     pub slots: Vec<Slot>,
-    /// Free slots of each block, a bit each.
+    /// Free slots of each block, as bits.
     free: Vec<[u64; 4]>,
-    /// Bases nobody has taken, a bit each.
+    /// Free bases, as bits.
     bases: Vec<[u64; 4]>,
-    /// Blocks that may have room.
+    /// Blocks that may have space.
     open: VecDeque<usize>,
 }
 
-/// The newest blocks are looked through for a place before another one is begun: so many for an only child, which fits nearly
-/// anywhere, and so many for several.
+/// The newest blocks are searched for space before a block is added: `OPEN_BLOCKS` of them for a single child, which fits nearly
+/// anywhere, and `OPEN_TO_MANY` for several children.
 const OPEN_BLOCKS: usize = 16;
 const OPEN_TO_MANY: usize = 3;
 
 impl Array {
-    /// One that holds nothing but the free slots of nodes without children.
+    /// An array with only the free slots for nodes without children.
     pub fn new() -> Self {
         let mut array = Self::default();
         array.add_block();
@@ -31,7 +31,7 @@ impl Array {
         array
     }
 
-    /// A base of nobody's with free slots for these bytes' children, which are taken.
+    /// Takes a free base with free slots for the children of these bytes.
     pub fn take(&mut self, bytes: &[u8]) -> u32 {
         let (block, flip) = self.find(bytes);
         for byte in bytes {
@@ -44,7 +44,7 @@ impl Array {
     /// Block and low bits of such a base.
     fn find(&mut self, bytes: &[u8]) -> (usize, u8) {
         if let [_] = bytes {
-            // What has no place for an only child is as good as full: each block fails once.
+            // A block without space for a single child counts as full: each block fails once.
             while let Some(&block) = self.open.front() {
                 match self.fit(block, bytes) {
                     Some(flip) => return (block, flip),
@@ -72,7 +72,7 @@ impl Array {
         }
     }
 
-    /// The low bits of a base in a block that is free.
+    /// The low bits of a free base in a block.
     fn fit(&self, block: usize, bytes: &[u8]) -> Option<u8> {
         let (free, bases) = (&self.free[block], &self.bases[block]);
         let [first, rest @ ..] = bytes else {

@@ -1,22 +1,22 @@
-//! An open-addressed table behind a filter.
+//! An open-addressed hash table with a filter.
 //!
-//! Most look-ups find nothing, and tables do not stay in a near cache while text is encoded. So a bit for each hash, an eighth
-//! of what a slot of one word takes, says first whether there can be anything at all.
+//! Most lookups find nothing, and the tables do not stay in a fast cache while text is encoded. So a filter of one bit per hash,
+//! an eighth of the size of a slot of one word, is read first.
 
-/// The table. What its slots hold is known to whoever made it.
+/// The table. The meaning of its slots is defined by the owner.
 pub struct FilteredTable<S> {
     slots: Vec<S>,
     free: S,
-    /// A bit for each hash that something has.
+    /// A bit for each hash in the table.
     filter: Vec<u64>,
-    /// 64 minus the number of bits of a filter bit's number.
+    /// 64 minus the number of bits of a filter index.
     filter_shift: u32,
 }
 
 impl<S: Copy + PartialEq> FilteredTable<S> {
-    /// An empty table for so many, whose free slots are `free`.
+    /// An empty table for `count` entries; `free` marks free slots.
     pub fn of(count: usize, free: S) -> Self {
-        // Three quarters full: small, to stay in a near cache. Eight to sixteen bits of filter for each.
+        // Three quarters full: small, to stay in a fast cache. Eight to sixteen bits of filter per entry.
         let filter_bits = (count * 8).next_power_of_two().trailing_zeros().max(6);
         Self {
             slots: vec![free; count * 4 / 3 + 1],
@@ -26,13 +26,13 @@ impl<S: Copy + PartialEq> FilteredTable<S> {
         }
     }
 
-    /// Takes everything out.
+    /// Removes all entries.
     pub fn clear(&mut self) {
         self.slots.fill(self.free);
         self.filter.fill(0);
     }
 
-    /// The slot with this hash that `is` the one looked for.
+    /// The slot with this hash for which `is` is true.
     #[inline]
     pub fn find(&self, hash: u64, is: impl Fn(S) -> bool) -> Option<S> {
         let bit = hash >> self.filter_shift;
@@ -52,7 +52,7 @@ impl<S: Copy + PartialEq> FilteredTable<S> {
         }
     }
 
-    /// Puts a slot in, which is not there yet.
+    /// Inserts a slot that is not in the table yet.
     pub fn insert(&mut self, hash: u64, slot: S) {
         let bit = hash >> self.filter_shift;
         self.filter[(bit >> 6) as usize] |= 1 << (bit & 63);
@@ -63,7 +63,7 @@ impl<S: Copy + PartialEq> FilteredTable<S> {
         self.slots[at] = slot;
     }
 
-    /// Where a hash is looked for first.
+    /// The first slot to probe for a hash.
     #[inline]
     fn place(&self, hash: u64) -> usize {
         (((hash >> 32) * self.slots.len() as u64) >> 32) as usize

@@ -1,17 +1,17 @@
-//! Long pieces met before: a table of fixed size with whole keys, which all threads share.
+//! Cache of long pre-tokens: a table of fixed size that stores whole keys and is shared by all threads.
 //!
-//! Text in languages without spaces has few short pieces and many of some tens of bytes, which come back often. A table for
-//! each thread would have to be small, and each thread would have to fill its own.
+//! Text in languages without spaces has few short pre-tokens and many of some tens of bytes, which recur often. A table per
+//! thread would have to be small, and each thread would have to fill its own.
 //!
-//! A place is a set of eight entries of three sizes. Their heads are one cache line; it says which entry can be the piece, so that no
-//! other is looked at.
+//! A set has eight entries of three sizes. Their heads are one cache line, which tells which entry can hold the pre-token, so
+//! that no other one is read.
 //!
-//! Each entry is a sequence lock (H.-J. Boehm, *Can Seqlocks Get Along with Programming Language Memory Models?*, 2012): its
-//! head counts how often it was written, odd while it is being written. A reader that finds another head after reading than
-//! before has read nothing; a writer that finds somebody else writing lets it be. Nobody waits for anybody, also not after a
-//! `fork` in the middle of it, which leaves an entry that is not used any more.
+//! Each entry is a sequence lock (H.-J. Boehm, *Can Seqlocks Get Along with Programming Language Memory Models?*, 2012): its head
+//! counts the writes, and marks a write in progress. A reader that finds another head after reading than before discards what it
+//! read; a writer that finds a write in progress does nothing. Nobody ever waits, not even after a `fork` during a write, which
+//! leaves one entry unusable.
 
-use crate::made::Made;
+use crate::lazy::TryLazy;
 use crate::memory::SharedWords;
 use crate::scan::prefetch;
 use std::ops::Range;
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 const LINE: usize = 8;
 /// Entries of a set, whose heads are its first cache line.
 const WAYS: usize = LINE;
-/// Where each entry's words begin and end: more than half of the pieces need a cache line, most others two, some three or four.
+/// The words of each entry: more than half of the pre-tokens need one cache line, most others two, some three or four.
 const WORDS: [Range<usize>; WAYS] = [
     LINE..2 * LINE,
     2 * LINE..3 * LINE,
@@ -33,45 +33,45 @@ const WORDS: [Range<usize>; WAYS] = [
     12 * LINE..SET_WORDS,
 ];
 const SET_WORDS: usize = 16 * LINE;
-/// The entries of one, of two, of three and of four cache lines.
+/// The entries of one, two, three and four cache lines.
 const SIZES: [Range<usize>; 4] = [0..4, 4..6, 6..7, 7..8];
-/// Sets: 14 MiB.
+/// The number of sets: 14 MiB.
 const SETS: usize = 7 << 11;
 
-/// Bytes of the longest piece that is kept.
-const MOST: usize = 160;
-/// Bits of a token that is kept: three in a word.
+/// The maximum number of bytes of a pre-token in the cache.
+const MAX_BYTES: usize = 160;
+/// Bits of a stored token: three in a word.
 const TOKEN_BITS: u32 = 21;
 const TOKEN: u64 = (1 << TOKEN_BITS) - 1;
 
-/// One newcomer of about so many takes any entry; the others have the last one of their size in turn, so that what is in the
-/// others stays for a while (see `PieceCache`).
-const NEWCOMERS: u64 = 16;
+/// One in `INSERTIONS_PER_EVICTION` insertions replaces any entry; the others replace the last one of their size, so that the
+/// rest stays for a while (see `PreTokenCache`).
+const INSERTIONS_PER_EVICTION: u64 = 16;
 
-/// The table, made when the first piece is remembered; `None` where there is no memory for it.
+/// The cache, built when the first pre-token is inserted; `None` if there is no memory for it.
 #[derive(Default)]
-pub struct LongCache(Made<Option<SharedWords>>);
+pub struct LongCache(TryLazy<Option<SharedWords>>);
 
-/// Eight heads and, behind them, keys and tokens.
+/// Eight heads, then keys and tokens.
 #[derive(Clone, Copy)]
 struct Set<'t>(&'t [AtomicU64; SET_WORDS]);
 
-/// What is told by a piece's hash: its set, and sixteen bits more, by which its head is told from the others of the set.
+/// What the hash of a pre-token determines: its set, and sixteen more bits, by which heads of the set are distinguished.
 #[derive(Clone, Copy)]
-pub struct Place(u32);
+pub struct CacheKey(u32);
 
-impl Place {
-    /// Of pieces that are not kept.
-    pub const NOWHERE: Self = Self(u32::MAX);
+impl CacheKey {
+    /// The key of pre-tokens that are not cached.
+    pub const NONE: Self = Self(u32::MAX);
 
-    /// Where `piece` is kept, if pieces of its length are.
+    /// The key of `pre_token`, if pre-tokens of its length are cached.
     #[inline]
-    pub fn of(piece: &[u8]) -> Self {
-        if !(1..=MOST).contains(&piece.len()) {
-            return Self::NOWHERE;
+    pub fn of(pre_token: &[u8]) -> Self {
+        if !(1..=MAX_BYTES).contains(&pre_token.len()) {
+            return Self::NONE;
         }
-        let (whole, last) = words(piece);
-        let mut hash = piece.len() as u64 ^ last.unwrap_or(0);
+        let (whole, last) = words(pre_token);
+        let mut hash = pre_token.len() as u64 ^ last.unwrap_or(0);
         for word in whole {
             hash = mixed(hash) ^ u64::from_le_bytes(*word);
         }
@@ -83,32 +83,32 @@ impl Place {
     }
 }
 
-/// A number whose bits all depend on all of another's.
+/// Mixes a number: all bits of the result depend on all bits of `hash`.
 #[inline]
 fn mixed(hash: u64) -> u64 {
     let product = u128::from(hash ^ 0xBF58_476D_1CE4_E5B9) * 0x9E37_79B9_7F4A_7C15;
     product as u64 ^ (product >> 64) as u64
 }
 
-/// From the high bits to the low ones: how often an entry was written, whether it is being written, sixteen bits of its piece's
-/// hash, the piece's bytes, the number of its tokens. 0 where the entry is free.
+/// From the high bits to the low ones: the number of writes, whether a write is in progress, sixteen bits of the pre-token's
+/// hash, its number of bytes, its number of tokens. 0 if the entry is free.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Head(u64);
 
 impl Head {
     const WRITES_SHIFT: u32 = 33;
-    /// Where two heads of one piece are equal: not in the number of writes, nor in that of tokens.
+    /// The bits in which two heads of one pre-token are equal: all but the number of writes and of tokens.
     const PIECE: u64 = (1 << Self::WRITES_SHIFT) - (1 << 8);
 
-    /// The head of such a piece, as yet without tokens and writes.
+    /// The head of a pre-token, without the number of tokens and of writes.
     #[inline]
-    fn of(place: Place, len: usize) -> Self {
+    fn of(place: CacheKey, len: usize) -> Self {
         Self(u64::from(place.0 & 0xFFFF) << 16 | (len as u64) << 8)
     }
 
     #[inline]
-    fn is_of_piece(self, piece: Self) -> bool {
-        (self.0 ^ piece.0) & Self::PIECE == 0
+    fn is_of_pre_token(self, pre_token: Self) -> bool {
+        (self.0 ^ pre_token.0) & Self::PIECE == 0
     }
 
     #[inline]
@@ -124,30 +124,30 @@ impl Head {
         self.0 >> (Self::WRITES_SHIFT - 1) & 1 == 1
     }
 
-    /// As often written as `self`, and being written.
+    /// The head during the next write.
     fn begun(self) -> Self {
         Self((self.0 >> (Self::WRITES_SHIFT - 1) | 1) << (Self::WRITES_SHIFT - 1))
     }
 
-    /// Written once more than `self`, with this piece and its tokens.
-    fn done(self, piece: Self, count: usize) -> Self {
+    /// The head after the next write, of this pre-token and its tokens.
+    fn done(self, pre_token: Self, count: usize) -> Self {
         let writes = self.writes().wrapping_add(1) << Self::WRITES_SHIFT;
-        Self(writes | piece.0 | count as u64)
+        Self(writes | pre_token.0 | count as u64)
     }
 }
 
 impl LongCache {
-    /// Asks for the memory that says whether a piece is kept.
+    /// Prefetches the heads of a pre-token's set.
     #[inline]
-    pub fn prefetch(&self, place: Place) {
+    pub fn prefetch(&self, place: CacheKey) {
         if let Some(set) = self.set(place) {
             prefetch(set.0, 0);
         }
     }
 
-    /// Asks for the memory in which a piece of so many bytes is, if it is kept.
+    /// Prefetches the cached tokens of a pre-token of `len` bytes.
     #[inline]
-    pub fn prefetch_tokens(&self, place: Place, len: usize) {
+    pub fn prefetch_tokens(&self, place: CacheKey, len: usize) {
         if let Some(set) = self.set(place)
             && let Some((way, _)) = set.find(Head::of(place, len))
         {
@@ -158,43 +158,43 @@ impl LongCache {
         }
     }
 
-    /// Appends the tokens of `piece`, whose place this is, to `ids` if they are known.
+    /// Appends the tokens of `pre_token`, whose key is given, to `ids` if they are cached.
     #[inline]
-    pub fn append(&self, place: Place, piece: &[u8], ids: &mut Vec<u32>) -> bool {
+    pub fn append(&self, place: CacheKey, pre_token: &[u8], ids: &mut Vec<u32>) -> bool {
         self.set(place).is_some_and(|set| {
-            let found = set.find(Head::of(place, piece.len()));
-            found.is_some_and(|(way, head)| set.read(way, head, piece, ids))
+            let found = set.find(Head::of(place, pre_token.len()));
+            found.is_some_and(|(way, head)| set.read(way, head, pre_token, ids))
         })
     }
 
-    /// Remembers the tokens of `piece`, whose place this is, if they are few enough.
-    pub fn insert(&self, place: Place, piece: &[u8], ids: &[u32]) {
-        let words = piece.len().div_ceil(8) + ids.len().div_ceil(3);
+    /// Caches the tokens of `pre_token`, whose key is given, if they are few enough.
+    pub fn insert(&self, place: CacheKey, pre_token: &[u8], ids: &[u32]) {
+        let words = pre_token.len().div_ceil(8) + ids.len().div_ceil(3);
         let size = SIZES.iter().find(|ways| WORDS[ways.start].len() >= words);
         let (Some(size), Some(set)) = (size, self.made(place)) else {
             return;
         };
         if ids.iter().all(|id| u64::from(*id) <= TOKEN) {
             let (way, head) = set.room(size.clone());
-            set.write(way, head, Head::of(place, piece.len()), piece, ids);
+            set.write(way, head, Head::of(place, pre_token.len()), pre_token, ids);
         }
     }
 
-    /// The set of a place, if the table has been made.
+    /// The set of a key, if the table is built.
     #[inline]
-    fn set(&self, place: Place) -> Option<Set<'_>> {
+    fn set(&self, place: CacheKey) -> Option<Set<'_>> {
         Set::of(self.0.get()?.as_ref()?, place)
     }
 
-    fn made(&self, place: Place) -> Option<Set<'_>> {
+    fn made(&self, place: CacheKey) -> Option<Set<'_>> {
         let make = || SharedWords::of(SETS * SET_WORDS);
-        Set::of(self.0.get_or_make(make)?.as_ref()?, place)
+        Set::of(self.0.get_or_build(make)?.as_ref()?, place)
     }
 }
 
 impl<'t> Set<'t> {
     #[inline]
-    fn of(words: &'t [AtomicU64], place: Place) -> Option<Self> {
+    fn of(words: &'t [AtomicU64], place: CacheKey) -> Option<Self> {
         words
             .get(place.set() * SET_WORDS..)?
             .first_chunk()
@@ -205,22 +205,22 @@ impl<'t> Set<'t> {
         Head(self.0[way].load(Ordering::Acquire))
     }
 
-    /// The entry with a head of this piece.
+    /// The entry with a head of this pre-token.
     #[inline]
-    fn find(self, piece: Head) -> Option<(usize, Head)> {
+    fn find(self, pre_token: Head) -> Option<(usize, Head)> {
         let mut heads = (0..WAYS).map(|way| (way, self.head(way)));
-        heads.find(|(_, head)| head.is_of_piece(piece))
+        heads.find(|(_, head)| head.is_of_pre_token(pre_token))
     }
 
-    /// Appends the tokens of an entry, whose head this was, if it is of `piece` and was not written meanwhile.
+    /// Appends the tokens of an entry, whose head was read before, if it belongs to `pre_token` and was not written meanwhile.
     #[inline]
-    fn read(self, way: usize, head: Head, piece: &[u8], ids: &mut Vec<u32>) -> bool {
+    fn read(self, way: usize, head: Head, pre_token: &[u8], ids: &mut Vec<u32>) -> bool {
         let mut kept = self.0[WORDS[way].clone()].iter();
         let mut is_next = |word| {
             kept.next()
                 .is_some_and(|kept| kept.load(Ordering::Relaxed) == word)
         };
-        let (whole, last) = words(piece);
+        let (whole, last) = words(pre_token);
         let begins_so = whole.iter().all(|word| is_next(u64::from_le_bytes(*word)));
         if !begins_so || !last.is_none_or(is_next) {
             return false;
@@ -237,13 +237,13 @@ impl<'t> Set<'t> {
         is_whole
     }
 
-    /// The entry for a newcomer of this size.
+    /// The entry to insert a pre-token of this size into.
     fn room(self, size: Range<usize>) -> (usize, Head) {
         let free = (size.start..WAYS).find(|way| self.head(*way).0 == 0);
         let way = free.unwrap_or_else(|| {
             let writes: u64 = size.clone().map(|way| self.head(way).writes()).sum();
-            if writes.is_multiple_of(NEWCOMERS) {
-                size.start + (writes / NEWCOMERS) as usize % size.len()
+            if writes.is_multiple_of(INSERTIONS_PER_EVICTION) {
+                size.start + (writes / INSERTIONS_PER_EVICTION) as usize % size.len()
             } else {
                 size.end - 1
             }
@@ -251,8 +251,8 @@ impl<'t> Set<'t> {
         (way, self.head(way))
     }
 
-    /// Writes an entry, whose head was `head`, unless somebody else has come first.
-    fn write(self, way: usize, head: Head, piece: Head, bytes: &[u8], ids: &[u32]) {
+    /// Writes an entry, whose head was read before, unless another thread has written it meanwhile.
+    fn write(self, way: usize, head: Head, pre_token: Head, bytes: &[u8], ids: &[u32]) {
         let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
         let writing = head.begun().0;
         if head.is_being_written()
@@ -271,18 +271,18 @@ impl<'t> Set<'t> {
         for (word, value) in kept.iter().zip(whole.chain(last).chain(tokens)) {
             word.store(value, Ordering::Relaxed);
         }
-        self.0[way].store(head.done(piece, ids.len()).0, Ordering::Release);
+        self.0[way].store(head.done(pre_token, ids.len()).0, Ordering::Release);
     }
 }
 
-/// The bytes of a piece as words: the whole ones, and the rest with zeros behind it.
+/// The bytes of a pre-token as words: the whole ones, and the rest padded with zeros.
 #[inline]
-fn words(piece: &[u8]) -> (&[[u8; 8]], Option<u64>) {
-    let (whole, rest) = piece.as_chunks();
+fn words(pre_token: &[u8]) -> (&[[u8; 8]], Option<u64>) {
+    let (whole, rest) = pre_token.as_chunks();
     if rest.is_empty() {
         return (whole, None);
     }
-    let last = match piece.last_chunk() {
+    let last = match pre_token.last_chunk() {
         Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
         None => rest
             .iter()
@@ -296,61 +296,61 @@ fn words(piece: &[u8]) -> (&[[u8; 8]], Option<u64>) {
 mod tests {
     use super::*;
 
-    fn found(cache: &LongCache, piece: &[u8]) -> Option<Vec<u32>> {
+    fn found(cache: &LongCache, pre_token: &[u8]) -> Option<Vec<u32>> {
         let mut ids = vec![7];
-        let place = Place::of(piece);
+        let place = CacheKey::of(pre_token);
         cache.prefetch(place);
-        cache.prefetch_tokens(place, piece.len());
+        cache.prefetch_tokens(place, pre_token.len());
         cache
-            .append(place, piece, &mut ids)
+            .append(place, pre_token, &mut ids)
             .then(|| ids.split_off(1))
     }
 
-    fn insert(cache: &LongCache, piece: &[u8], ids: &[u32]) {
-        cache.insert(Place::of(piece), piece, ids);
+    fn insert(cache: &LongCache, pre_token: &[u8], ids: &[u32]) {
+        cache.insert(CacheKey::of(pre_token), pre_token, ids);
     }
 
     #[test]
-    fn pieces_are_found_as_they_were_kept() {
-        for len in 1..=MOST {
-            let piece: Vec<u8> = (0..len as u8).collect();
+    fn pre_tokens_are_found_as_they_were_inserted() {
+        for len in 1..=MAX_BYTES {
+            let pre_token: Vec<u8> = (0..len as u8).collect();
             for count in [1, len.div_ceil(6), (32 - len.div_ceil(8)) * 3] {
                 let cache = LongCache::default();
                 let ids: Vec<u32> = (0..count as u32).map(|at| TOKEN as u32 - at).collect();
-                assert_eq!(found(&cache, &piece), None);
-                insert(&cache, &piece, &ids);
-                assert_eq!(found(&cache, &piece).as_ref(), Some(&ids), "{len}");
+                assert_eq!(found(&cache, &pre_token), None);
+                insert(&cache, &pre_token, &ids);
+                assert_eq!(found(&cache, &pre_token).as_ref(), Some(&ids), "{len}");
             }
         }
         let cache = LongCache::default();
-        let too_long = [0; MOST + 1];
+        let too_long = [0; MAX_BYTES + 1];
         insert(&cache, &too_long, &[1]);
         assert_eq!(found(&cache, &too_long), None);
     }
 
     #[test]
-    fn pieces_of_too_many_tokens_or_too_large_ones_are_not_kept() {
+    fn pre_tokens_of_too_many_or_too_large_tokens_are_not_cached() {
         let cache = LongCache::default();
-        let piece = [b'x'; 64];
+        let pre_token = [b'x'; 64];
         for ids in [&[1; 73][..], &[1 << TOKEN_BITS]] {
-            insert(&cache, &piece, ids);
-            assert_eq!(found(&cache, &piece), None);
+            insert(&cache, &pre_token, ids);
+            assert_eq!(found(&cache, &pre_token), None);
         }
-        insert(&cache, &piece, &[1; 72]);
-        assert_eq!(found(&cache, &piece), Some(vec![1; 72]));
+        insert(&cache, &pre_token, &[1; 72]);
+        assert_eq!(found(&cache, &pre_token), Some(vec![1; 72]));
     }
 
     #[test]
-    fn many_pieces_of_all_sizes_are_found_or_not_but_never_wrong() {
+    fn many_pre_tokens_of_all_sizes_are_never_found_wrong() {
         let cache = LongCache::default();
-        let piece = |number: u32| number.to_le_bytes().repeat(4 + number as usize % 20);
+        let pre_token = |number: u32| number.to_le_bytes().repeat(4 + number as usize % 20);
         let ids = |number: u32| vec![number; 1 + number as usize % 30];
-        let pieces = 0..200_000;
-        pieces
+        let pre_tokens = 0..200_000;
+        pre_tokens
             .clone()
-            .for_each(|number| insert(&cache, &piece(number), &ids(number)));
-        let known = pieces.filter(|&number| {
-            found(&cache, &piece(number)).is_some_and(|found| {
+            .for_each(|number| insert(&cache, &pre_token(number), &ids(number)));
+        let known = pre_tokens.filter(|&number| {
+            found(&cache, &pre_token(number)).is_some_and(|found| {
                 assert_eq!(found, ids(number));
                 true
             })
@@ -361,25 +361,25 @@ mod tests {
     #[test]
     fn an_entry_that_is_being_written_is_neither_read_nor_written() {
         let cache = LongCache::default();
-        let piece = b"a piece that is kept";
-        let place = Place::of(piece);
-        insert(&cache, piece, &[1, 2, 3]);
+        let pre_token = b"a piece that is kept";
+        let place = CacheKey::of(pre_token);
+        insert(&cache, pre_token, &[1, 2, 3]);
         let set = cache.set(place).unwrap();
         for way in &set.0[..WAYS] {
             let head = Head(way.load(Ordering::Relaxed));
             way.store(head.begun().0, Ordering::Relaxed);
         }
-        assert_eq!(found(&cache, piece), None);
-        insert(&cache, piece, &[4]);
-        assert_eq!(found(&cache, piece), None);
+        assert_eq!(found(&cache, pre_token), None);
+        insert(&cache, pre_token, &[4]);
+        assert_eq!(found(&cache, pre_token), None);
     }
 
     #[test]
-    fn threads_that_write_the_same_entries_never_read_what_nobody_wrote() {
+    fn concurrent_writers_never_cause_a_wrong_read() {
         let cache = LongCache::default();
-        // All pieces in one set and with one tag: every write meets the others' reads.
-        let place = Place(0);
-        let piece = |number: u32| [number as u8; 40];
+        // All pre-tokens in one set and with one tag: every write conflicts with the reads of the others.
+        let place = CacheKey(0);
+        let pre_token = |number: u32| [number as u8; 40];
         let tokens = |number: u32| {
             (0..1 + number % 9)
                 .map(|at| number * 1000 + at)
@@ -394,12 +394,12 @@ mod tests {
                         for step in 0..60_000_u32 {
                             let number = (step * 7 + thread * 3) % 8;
                             let mut ids = Vec::new();
-                            if cache.append(place, &piece(number), &mut ids) {
+                            if cache.append(place, &pre_token(number), &mut ids) {
                                 assert_eq!(ids, tokens(number));
                                 hits += 1;
                             } else {
                                 assert!(ids.is_empty());
-                                cache.insert(place, &piece(number), &tokens(number));
+                                cache.insert(place, &pre_token(number), &tokens(number));
                             }
                         }
                         hits

@@ -1,86 +1,86 @@
-//! Byte-pair encoding as it is defined: join the neighbours of smallest rank, leftmost first, until none can be joined.
+//! Byte-pair encoding by definition: join the neighbors of smallest rank, leftmost first, until none can be joined.
 //!
-//! Short pieces look for the smallest rank by a linear scan, O(n²) of a very small n; long ones keep candidates in a heap,
-//! O(n log n). Used where merges come before their parts, a token or two at a time, and in tests.
+//! Short pre-tokens find the smallest rank by a linear scan, O(n²) for a very small n; long ones keep candidates in a heap, O(n
+//! log n). Used where merges come before their parts, for a token or two, and in tests.
 
 use crate::keyed::KeyedMap;
 use crate::model::Merge;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Longest piece that the linear scan handles. Beyond it the heap is faster.
-const SCAN_MOST: usize = 48;
-/// "No neighbour."
+/// The maximum number of bytes for the linear scan. Beyond it the heap is faster.
+const MAX_SCAN_BYTES: usize = 48;
+/// "No neighbor."
 const END: u32 = u32::MAX;
 
-/// What two neighbours become.
+/// The token that two neighbors are joined to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Joined {
-    /// Smaller merges first; [`u32::MAX`] says "never".
+    /// Smaller ranks first; [`u32::MAX`] means "never".
     pub rank: u32,
     /// Id of the joined token.
     pub id: u32,
 }
 
 impl Joined {
-    /// Two neighbours that never merge.
+    /// Two neighbors that never merge.
     pub const NEVER: Self = Self {
         rank: u32::MAX,
         id: 0,
     };
 }
 
-/// Merges by which pieces can be merged.
+/// A set of merges.
 pub trait Merges {
-    /// What two tokens become.
+    /// The token that two tokens are joined to.
     fn get(&self, left: u32, right: u32) -> Joined;
 
     /// The token of a byte.
     fn byte(&self, byte: u8) -> u32;
 
-    /// Appends the tokens of `piece` (at most `u32::MAX - 1` bytes) to `ids`.
-    fn merge(&self, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>)
+    /// Appends the tokens of `pre_token` (at most `u32::MAX - 1` bytes) to `ids`.
+    fn merge(&self, pre_token: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>)
     where
         Self: Sized,
     {
-        if piece.len() <= SCAN_MOST {
-            merge_by_scan(self, piece, ids);
+        if pre_token.len() <= MAX_SCAN_BYTES {
+            merge_by_scan(self, pre_token, ids);
         } else {
-            merge_by_heap(self, piece, buffers, ids);
+            merge_by_heap(self, pre_token, buffers, ids);
         }
     }
 }
 
-/// All merges by their two parts' ids, with their ranks.
+/// All merges by the ids of their two parts, with their ranks.
 pub struct Ranks {
     merges: KeyedMap<(u32, u32), Joined>,
     /// Id of each single byte.
     bytes: [u32; 256],
 }
 
-/// Buffers of the merge loop, kept between pieces.
+/// Buffers of the merge loop, kept between pre-tokens.
 #[derive(Default)]
 pub struct LoopBuffers {
-    /// Linked list over the piece's bytes: token, and the places of its neighbours.
+    /// Linked list over the pre-token's bytes: token, and the positions of its neighbors.
     nodes: Vec<Node>,
-    /// Candidates: rank in the high half, place in the low half; smallest first.
+    /// Candidates: rank in the high half, position in the low half; smallest first.
     heap: BinaryHeap<Reverse<u64>>,
 }
 
 #[derive(Clone, Copy)]
 struct Node {
-    /// Token that starts here; meaningless once it was joined to the left.
+    /// The token that starts here; meaningless once it is joined to its left neighbor.
     id: u32,
-    /// What this token and the next one become.
+    /// The token that this one and the next one are joined to.
     joined: Joined,
-    /// Place of the token before.
+    /// Position of the previous token.
     previous: u32,
-    /// Place of the token after.
+    /// Position of the next token.
     next: u32,
 }
 
 impl Ranks {
-    /// Those of merges with their ranks; of equal pairs the last one counts.
+    /// The merges with their ranks; of equal pairs the last one counts.
     pub fn of(merges: impl IntoIterator<Item = (u32, Merge)>, bytes: &[u32; 256]) -> Self {
         let joined = |(rank, merge): (u32, Merge)| {
             let joined = Joined {
@@ -107,11 +107,11 @@ impl Merges for Ranks {
     }
 }
 
-fn merge_by_scan(ranks: &impl Merges, piece: &[u8], ids: &mut Vec<u32>) {
-    let mut tokens = [0_u32; SCAN_MOST];
-    let mut joined = [Joined::NEVER; SCAN_MOST];
-    let mut count = piece.len();
-    for (token, &byte) in tokens.iter_mut().zip(piece) {
+fn merge_by_scan(ranks: &impl Merges, pre_token: &[u8], ids: &mut Vec<u32>) {
+    let mut tokens = [0_u32; MAX_SCAN_BYTES];
+    let mut joined = [Joined::NEVER; MAX_SCAN_BYTES];
+    let mut count = pre_token.len();
+    for (token, &byte) in tokens.iter_mut().zip(pre_token) {
         *token = ranks.byte(byte);
     }
     for place in 1..count {
@@ -146,10 +146,15 @@ fn smallest(joined: &[Joined]) -> Option<(usize, Joined)> {
     (best.1 != Joined::NEVER).then_some(best)
 }
 
-fn merge_by_heap(ranks: &impl Merges, piece: &[u8], buffers: &mut LoopBuffers, ids: &mut Vec<u32>) {
+fn merge_by_heap(
+    ranks: &impl Merges,
+    pre_token: &[u8],
+    buffers: &mut LoopBuffers,
+    ids: &mut Vec<u32>,
+) {
     let LoopBuffers { nodes, heap } = buffers;
-    link(ranks, piece, nodes);
-    // One heapify is O(n); pushing one by one is O(n log n).
+    link(ranks, pre_token, nodes);
+    // Heapify is O(n); pushing one by one is O(n log n).
     let mut candidates = std::mem::take(heap).into_vec();
     candidates.clear();
     candidates.extend(
@@ -160,7 +165,7 @@ fn merge_by_heap(ranks: &impl Merges, piece: &[u8], buffers: &mut LoopBuffers, i
     *heap = candidates.into();
     while let Some(Reverse(top)) = heap.pop() {
         let (rank, place) = ((top >> 32) as u32, top as u32);
-        // A candidate whose tokens have changed since it was put here.
+        // A stale candidate: its tokens have changed.
         if nodes[place as usize].joined.rank != rank {
             continue;
         }
@@ -179,12 +184,12 @@ fn merge_by_heap(ranks: &impl Merges, piece: &[u8], buffers: &mut LoopBuffers, i
 }
 
 /// One node per byte.
-fn link(ranks: &impl Merges, piece: &[u8], nodes: &mut Vec<Node>) {
+fn link(ranks: &impl Merges, pre_token: &[u8], nodes: &mut Vec<Node>) {
     nodes.clear();
-    let last = piece.len() as u32 - 1;
-    nodes.extend((0..).zip(piece).map(|(place, &byte)| Node {
+    let last = pre_token.len() as u32 - 1;
+    nodes.extend((0..).zip(pre_token).map(|(place, &byte)| Node {
         id: ranks.byte(byte),
-        joined: match piece.get(place as usize + 1) {
+        joined: match pre_token.get(place as usize + 1) {
             Some(&next) => ranks.get(ranks.byte(byte), ranks.byte(next)),
             None => Joined::NEVER,
         },
@@ -193,7 +198,7 @@ fn link(ranks: &impl Merges, piece: &[u8], nodes: &mut Vec<Node>) {
     }));
 }
 
-/// Joins the token at `place` with its next one, and looks up what its new neighbours make with it.
+/// Joins the token at `place` with the next one, and looks up the merges with its new neighbors.
 fn join(ranks: &impl Merges, nodes: &mut [Node], place: u32) {
     let Node {
         joined: Joined { id, .. },
@@ -202,7 +207,7 @@ fn join(ranks: &impl Merges, nodes: &mut [Node], place: u32) {
         ..
     } = nodes[place as usize];
     let next = nodes[absorbed as usize].next;
-    // No candidate at the absorbed place can match any more.
+    // No candidate at the absorbed position can match any more.
     nodes[absorbed as usize].joined = Joined::NEVER;
     let joined = match nodes.get_mut(next as usize) {
         Some(after) => {

@@ -1,13 +1,13 @@
-//! Which two neighbouring tokens merge, and into what: a table of one word a merge.
+//! Hash table of merges by their two parts: one word per merge.
 
-use super::NONE;
 use super::filtered::FilteredTable;
+use super::token::NONE;
 use crate::keyed::Keys;
 
-/// Numbers of tokens are below 2 to this, so that two parts and what they become fit a word.
+/// Bits of a token number: two parts and the joined token fit into a word.
 pub const NUMBER_BITS: u32 = 21;
 
-/// Merges by their two parts: left part, right part (the key) and joined token, from the high bits to the low ones.
+/// Merges: left part, right part (the key) and joined token, from the high bits to the low ones.
 pub struct PairTable {
     table: FilteredTable<u64>,
     /// Secret: merges come from files.
@@ -15,7 +15,7 @@ pub struct PairTable {
 }
 
 impl PairTable {
-    /// An empty table for so many merges.
+    /// An empty table for `count` merges.
     pub fn for_merges(count: usize) -> Self {
         Self {
             table: FilteredTable::of(count, u64::MAX),
@@ -23,12 +23,12 @@ impl PairTable {
         }
     }
 
-    /// Takes all merges out.
+    /// Removes all merges.
     pub fn clear(&mut self) {
         self.table.clear();
     }
 
-    /// What `left` and `right` become, or [`NONE`].
+    /// The token that `left` and `right` are joined to, or [`NONE`].
     #[inline]
     pub fn get(&self, left: u32, right: u32) -> u32 {
         let key = key(left, right);
@@ -38,7 +38,7 @@ impl PairTable {
         found.map_or(NONE, |slot| slot as u32 & ((1 << NUMBER_BITS) - 1))
     }
 
-    /// Puts a merge in; its pair is not there yet.
+    /// Inserts a merge, whose pair is not in the table yet.
     pub fn insert(&mut self, left: u32, right: u32, joined: u32) {
         let key = key(left, right);
         let slot = key << NUMBER_BITS | u64::from(joined);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_put_in_is_found_and_nothing_else() {
+    fn inserted_merges_are_found_and_no_others() {
         let mut table = PairTable::for_merges(5000);
         let merges = || (0..5000_u32).map(|number| (number * 7 % 1000, number / 3, number));
         for (left, right, joined) in merges() {

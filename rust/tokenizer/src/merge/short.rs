@@ -1,27 +1,27 @@
-//! Short pieces, merged as it is defined: there the tables that the search needs cost more than the merges they spare.
+//! Merges short pre-tokens by definition: for these, the tables of the search cost more than the merges they save.
 
 use super::pairs::PairTable;
-use super::whole::WholeTable;
-use super::{NONE, PieceMerger};
+use super::short_tokens::ShortTokenTable;
+use super::token::NONE;
 
-/// Bytes of the longest short piece.
-pub const SHORT_MOST: usize = 15;
-const PLACES: usize = SHORT_MOST + 1;
+/// The maximum number of bytes of a short pre-token.
+pub const MAX_SHORT_BYTES: usize = 15;
+const PLACES: usize = MAX_SHORT_BYTES + 1;
 const PLACE_BITS: u32 = 4;
 
-/// What short pieces need beside the merges.
+/// Tables for short pre-tokens, besides the merges.
 pub struct Short {
-    /// Pieces that are a token.
-    pub whole: WholeTable,
-    /// Each two bytes' merge.
+    /// Pre-tokens that are a token.
+    pub tokens: ShortTokenTable,
+    /// The merge of each two bytes.
     pub bytes: BytePairs,
 }
 
-/// Each two bytes' merge, for the first look-ups of a piece.
+/// The merge of each two bytes, for the first lookups of a pre-token.
 pub struct BytePairs(Vec<u32>);
 
 impl BytePairs {
-    /// Those in a table.
+    /// The merges of two bytes in `pairs`.
     pub fn of(pairs: &PairTable) -> Self {
         let get = |left| move |right| pairs.get(left, right);
         Self((0..256).flat_map(|left| (0..256).map(get(left))).collect())
@@ -33,49 +33,48 @@ impl BytePairs {
     }
 }
 
-/// A piece on its way to its tokens: each stands where its first byte does.
+/// A pre-token during merging: each token is stored at the position of its first byte.
 ///
-/// Sets of places are bits of a number, which the loop keeps in a register.
+/// Sets of positions are bits of a number, which the loop keeps in a register.
 struct Merging {
     tokens: [u32; PLACES],
-    /// What the token here becomes with the next one, and the place: the smallest merge is the smallest of these.
+    /// The token that this one and the next one are joined to, and the position: the next merge is the smallest of these.
     merges: [u32; PLACES],
 }
 
-impl PieceMerger {
-    /// Appends the ids of a piece of 1 to [`SHORT_MOST`] bytes that is no token as a whole, or is one by its merges.
-    #[inline]
-    pub(super) fn merge_short(
-        &self,
-        pairs: &PairTable,
-        short: &Short,
-        piece: &[u8],
-        ids: &mut Vec<u32>,
-    ) {
-        let mut state = Merging {
-            tokens: [0; PLACES],
-            merges: [0; PLACES],
-        };
-        let mut joinable = state.begin(&short.bytes, piece);
-        let mut standing = (1 << piece.len()) - 1;
-        while joinable != 0 {
-            (standing, joinable) = state.join(pairs, standing, joinable);
-        }
-        while standing != 0 {
-            ids.push(self.ids[state.tokens[lowest(standing)] as usize]);
-            standing &= standing - 1;
-        }
+/// Appends the ids of a pre-token of 1 to [`MAX_SHORT_BYTES`] bytes that is not a token as a whole, or is made by its merges.
+/// `ids_of` are the model's ids by number.
+#[inline]
+pub fn merge_short(
+    ids_of: &[u32],
+    pairs: &PairTable,
+    short: &Short,
+    pre_token: &[u8],
+    ids: &mut Vec<u32>,
+) {
+    let mut state = Merging {
+        tokens: [0; PLACES],
+        merges: [0; PLACES],
+    };
+    let mut joinable = state.begin(&short.bytes, pre_token);
+    let mut occupied = (1 << pre_token.len()) - 1;
+    while joinable != 0 {
+        (occupied, joinable) = state.join(pairs, occupied, joinable);
+    }
+    while occupied != 0 {
+        ids.push(ids_of[state.tokens[lowest(occupied)] as usize]);
+        occupied &= occupied - 1;
     }
 }
 
 impl Merging {
-    /// Puts the bytes down; returns where two can be joined.
+    /// Sets the bytes; returns the positions where two can be joined.
     #[inline]
-    fn begin(&mut self, bytes: &BytePairs, piece: &[u8]) -> u32 {
+    fn begin(&mut self, bytes: &BytePairs, pre_token: &[u8]) -> u32 {
         let mut joinable = 0;
-        let mut left = piece[0];
+        let mut left = pre_token[0];
         self.tokens[0] = u32::from(left);
-        for (place, &right) in piece.iter().enumerate().take(PLACES).skip(1) {
+        for (place, &right) in pre_token.iter().enumerate().take(PLACES).skip(1) {
             self.tokens[place] = u32::from(right);
             joinable |= self.put(place - 1, bytes.get(left, right));
             left = right;
@@ -83,7 +82,7 @@ impl Merging {
         joinable
     }
 
-    /// What the token at `place` becomes with the next one; returns its bit if it becomes anything.
+    /// Sets what the token at `place` and the next one are joined to; returns the position's bit if there is such a merge.
     #[inline]
     fn put(&mut self, place: usize, joined: u32) -> u32 {
         if joined == NONE {
@@ -93,13 +92,13 @@ impl Merging {
         1 << place
     }
 
-    /// Does the smallest merge of the places `joinable`; returns where tokens stand and can be joined then.
+    /// Applies the smallest merge at the positions `joinable`; returns the positions of tokens and of merges after it.
     #[inline]
-    fn join(&mut self, pairs: &PairTable, standing: u32, joinable: u32) -> (u32, u32) {
+    fn join(&mut self, pairs: &PairTable, occupied: u32, joinable: u32) -> (u32, u32) {
         let smallest = self.smallest(joinable);
         let (joined, place) = (smallest >> PLACE_BITS, smallest as usize % PLACES);
         let bit = 1_u32 << place;
-        let behind = standing & !(bit | (bit - 1));
+        let behind = occupied & !(bit | (bit - 1));
         let rest = behind & behind.wrapping_sub(1);
         let absorbed = behind ^ rest;
         let mut joinable = joinable & !(absorbed | bit);
@@ -107,13 +106,13 @@ impl Merging {
         if rest != 0 {
             joinable |= self.put(place, pairs.get(joined, self.tokens[lowest(rest)]));
         }
-        let before = standing & (bit - 1);
+        let before = occupied & (bit - 1);
         if before != 0 {
             let previous = before.ilog2() as usize % PLACES;
             joinable &= !(1 << previous);
             joinable |= self.put(previous, pairs.get(self.tokens[previous], joined));
         }
-        (standing ^ absorbed, joinable)
+        (occupied ^ absorbed, joinable)
     }
 
     #[inline]
@@ -127,7 +126,7 @@ impl Merging {
     }
 }
 
-/// The first of some places.
+/// The lowest position of a set.
 #[inline]
 fn lowest(places: u32) -> usize {
     places.trailing_zeros() as usize % PLACES

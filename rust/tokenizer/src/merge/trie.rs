@@ -1,13 +1,13 @@
-//! The longest token that a text begins with: a double-array trie (J. Aoe, *An Efficient Digital Search Algorithm by Using a
-//! Double-Array Structure*, 1989), one word a node, with a table of its own for the first two bytes.
+//! Finds the longest token that a text begins with: a double-array trie (J. Aoe, *An Efficient Digital Search Algorithm by Using
+//! a Double-Array Structure*, 1989), one word per node, with a separate table for the first two bytes.
 
-use super::NONE;
+use super::token::NONE;
 use crate::scan::prefetch;
 
-/// A node: what leads to it, the longest token down to it, and where its children are.
+/// A node: the byte that leads to it, the longest token on the path to it, and the base of its children.
 ///
-/// Children of a node stand at its base with their byte's bits flipped. No two nodes have the same base, so that the byte
-/// alone tells whether a slot is the child looked for.
+/// The children of a node are at its base XOR their byte. No two nodes have the same base, so the byte alone tells whether a slot
+/// is the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(u64);
 
@@ -15,7 +15,7 @@ pub struct Slot(u64);
 const LABEL_BITS: u32 = 9;
 const LABEL: u64 = (1 << LABEL_BITS) - 1;
 const TOKEN_BITS: u32 = 23;
-/// The slots of this base are free for ever: it is the base of nodes without children.
+/// The slots of this base stay free: it is the base of nodes without children.
 pub const CHILDLESS: u32 = 0;
 
 impl Slot {
@@ -55,21 +55,21 @@ impl Slot {
 
 /// The trie of all tokens.
 pub struct Trie {
-    /// Node of each two bytes.
+    /// The node of each two bytes.
     pub(super) pairs: Vec<Slot>,
-    /// Token of each byte.
+    /// The token of each byte.
     pub(super) bytes: [u32; 256],
     /// All other nodes.
     pub(super) slots: Vec<Slot>,
-    /// Nodes of each byte again and again: once, twice, ..., as often as some token has it.
+    /// The nodes of each byte repeated: twice, three times, ..., up to the longest run in a token.
     pub(super) runs: Vec<Vec<Slot>>,
 }
 
-/// Leading bytes that are equal before the run is counted, rather than walked.
+/// Equal leading bytes from which on the run is counted instead of walked.
 const RUN: usize = 8;
 
 impl Trie {
-    /// The longest token that `text` (not empty) begins with, and the steps it took.
+    /// The longest token that `text` (not empty) begins with, and the number of steps.
     #[inline]
     pub fn longest(&self, text: &[u8]) -> (u32, usize) {
         let &[first, second, ..] = text else {
@@ -106,8 +106,8 @@ impl Trie {
         (node.token(), at - start + 1)
     }
 
-    /// Asks for the memory of the nodes at which a search from the beginning of any character of `text` goes on after two bytes.
-    /// Nothing else is known before one gets there, and each is waited for otherwise.
+    /// Prefetches the nodes that a search from the beginning of each character of `text` reaches after two bytes. Further nodes
+    /// cannot be known in advance.
     #[inline]
     pub fn prefetch(&self, text: &[u8]) {
         for window in text.windows(3) {
@@ -122,7 +122,7 @@ impl Trie {
         }
     }
 
-    /// The node of each number of this byte, two and more.
+    /// The nodes of this byte, repeated two times and more.
     pub(super) fn run_of(&self, byte: u8) -> Vec<Slot> {
         let first = self.pairs[usize::from(byte) << 8 | usize::from(byte)];
         let mut run = vec![first; 2];

@@ -1,16 +1,16 @@
-//! Building the trie: texts in the order of their bytes, nodes from the root down.
+//! Builds the trie from texts in the order of their bytes, from the root down.
 
-use super::NONE;
 use super::double_array::Array;
+use super::token::NONE;
 use super::trie::{CHILDLESS, Slot, Trie};
 
-/// The trie of `texts` by their places, and for each the longest other one before place `whole_from` that it begins with.
+/// The trie of `texts` by their indices, and for each text its longest prefix among the other texts before index `whole_only_from`.
 ///
-/// Each single byte is among them.
-pub fn build(texts: &[&[u8]], whole_from: u32) -> (Trie, Vec<u32>) {
+/// Each single byte must be among them.
+pub fn build(texts: &[&[u8]], whole_only_from: u32) -> (Trie, Vec<u32>) {
     let mut builder = Builder {
         texts,
-        whole_from,
+        whole_only_from,
         sorted: sorted(texts),
         prefixes: vec![NONE; texts.len()],
         array: Array::new(),
@@ -22,8 +22,8 @@ pub fn build(texts: &[&[u8]], whole_from: u32) -> (Trie, Vec<u32>) {
     (trie, builder.prefixes)
 }
 
-/// A text among its likes, as one number that compares as they do, then by length, then by their numbers: most of them are
-/// told apart, and read, without going where their bytes are. From the high bits on: the first eight bytes, length, number.
+/// A text as one number whose order is that of the texts, then of their lengths, then of their numbers: most texts are compared,
+/// and read, without access to their bytes. From the high bits on: the first eight bytes, length, number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Text(u128);
 
@@ -55,14 +55,14 @@ impl Text {
     }
 }
 
-/// The texts in the order of their bytes, equal ones in that of their numbers.
+/// The texts in the order of their bytes, equal ones in the order of their numbers.
 fn sorted(texts: &[&[u8]]) -> Vec<Text> {
     let numbered = (0..).zip(texts);
     let mut sorted: Vec<Text> = numbered
         .map(|(number, text)| Text::of(number, text))
         .collect();
     sorted.sort_unstable();
-    // Where more bytes decide: shorter texts with the same start come first in any case.
+    // If more bytes decide: shorter texts with the same start come first in any case.
     for equal in sorted.chunk_by_mut(|a, b| a.start() == b.start()) {
         let longer = equal.partition_point(|text| text.len() <= HELD);
         equal[longer..].sort_unstable_by_key(|text| (texts[text.number() as usize], text.number()));
@@ -72,31 +72,31 @@ fn sorted(texts: &[&[u8]]) -> Vec<Text> {
 
 struct Builder<'t> {
     texts: &'t [&'t [u8]],
-    whole_from: u32,
+    whole_only_from: u32,
     /// The texts in the order of their bytes.
     sorted: Vec<Text>,
     prefixes: Vec<u32>,
     array: Array,
-    /// Nodes whose children are still to be put into the array.
+    /// Nodes whose children are not in the array yet.
     stack: Vec<Node>,
-    /// Children of the node in hand.
+    /// Children of the current node.
     children: Vec<(u8, Node)>,
     /// Their bytes.
     bytes: Vec<u8>,
 }
 
-/// A node while the trie is built.
+/// A node during the construction.
 #[derive(Clone, Copy)]
 struct Node {
     /// The texts that begin with it: a range of `sorted`.
     first: usize,
     end: usize,
-    /// Its bytes.
+    /// Its number of bytes.
     depth: usize,
-    /// The longest text down to it, and the longest one before `whole_from`.
+    /// The longest text on the path to it, and the longest one before `whole_only_from`.
     token: u32,
     part: u32,
-    /// Where it stands in the array.
+    /// Its slot in the array.
     slot: usize,
 }
 
@@ -142,7 +142,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Puts the children of `node` into the array, and on the stack for their own. Returns their base.
+    /// Puts the children of `node` into the array, and onto the stack. Returns their base.
     fn place_children(&mut self, node: Node) -> u32 {
         self.find_children(node);
         if self.children.is_empty() {
@@ -155,7 +155,7 @@ impl Builder<'_> {
         for (byte, child) in &mut self.children {
             child.slot = (base ^ u32::from(*byte)) as usize;
             self.array.slots[child.slot] = Slot::new(*byte, child.token, CHILDLESS);
-            // The last of its texts is the longest, or there is another one.
+            // The last of its texts is longer, or there is more than one.
             if child.end - child.first > 1 || self.sorted[child.first].len() > child.depth {
                 self.stack.push(*child);
             }
@@ -163,7 +163,7 @@ impl Builder<'_> {
         base
     }
 
-    /// Where the texts from `place` on that have `byte` at `depth`, and are longer than that, end.
+    /// The end of the texts from `place` on that have `byte` at `depth`.
     #[inline]
     fn end_of(&self, byte: u8, depth: usize, place: usize, end: usize) -> usize {
         let others = self.sorted[place..end].iter();
@@ -178,7 +178,7 @@ impl Builder<'_> {
         place + count
     }
 
-    /// The nodes one byte below `node`; remembers what the texts that end there begin with.
+    /// Finds the children of `node`, and sets the prefixes of the texts that end at them.
     fn find_children(&mut self, node: Node) {
         self.children.clear();
         let depth = node.depth;
@@ -207,17 +207,17 @@ impl Builder<'_> {
         }
     }
 
-    /// Notes the texts that end at `node`, before which the longest part is `part`.
+    /// Processes the texts that end at `node`; the longest part before it is `part`.
     fn end_texts(&mut self, node: &mut Node, part: u32) {
         let texts = &self.sorted[node.first..node.end];
         let ending = texts.iter().take_while(|text| text.len() == node.depth);
         for (place, text) in ending.enumerate() {
             let number = text.number();
             self.prefixes[number as usize] = part;
-            // Of equal texts the first counts: merging arrives at it, if at any of them.
+            // Of equal texts the first counts: merging gives it, if it gives any of them.
             if place == 0 {
                 node.token = number;
-                if number < self.whole_from {
+                if number < self.whole_only_from {
                     node.part = number;
                 }
             }

@@ -1,7 +1,7 @@
 //! GPT-2: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
 
-use super::window::Window;
-use super::{Scanner, Text, Windowed};
+use super::text::{Scanner, Text};
+use super::window::{Window, Windowed};
 use crate::classes::{LETTER, NUMBER, OTHER, SPACE};
 
 /// The scanner of that pattern.
@@ -9,7 +9,7 @@ pub struct Gpt2;
 
 impl Scanner for Gpt2 {
     #[inline]
-    fn piece_end(text: Text<'_>, start: usize) -> usize {
+    fn pre_token_end(text: Text<'_>, start: usize) -> usize {
         if let Some(end) = contraction(text, start) {
             return end;
         }
@@ -26,7 +26,7 @@ impl Scanner for Gpt2 {
     }
 }
 
-/// As [`Text::contraction`], small letters only.
+/// As [`Text::contraction`], but small letters only.
 #[inline]
 fn contraction(text: Text<'_>, at: usize) -> Option<usize> {
     if text.byte(at) != Some(b'\'') {
@@ -40,45 +40,45 @@ fn contraction(text: Text<'_>, at: usize) -> Option<usize> {
 }
 
 impl Windowed for Gpt2 {
-    const MARKS_APART: bool = false;
+    const MARKS_ARE_SCALAR: bool = false;
 
     #[inline(always)]
-    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
+    fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64 {
         let numbers = window.digit & !(window.digit << 1);
         let others = window.other_starts() & !(window.space << 1);
         let words = (window.letter_starts() | numbers) & !(window.space << 1);
         let white = window.white & !(window.white << 1) | window.last_white(window.white);
-        let borders = others | words | white;
+        let boundaries = others | words | white;
         contractions(
             text,
             start,
             window,
             others,
-            window.without_open_white(borders, window.white),
+            window.without_open_white(boundaries, window.white),
         )
     }
 }
 
-/// `borders` with those of the contractions that begin at one of `starts`.
+/// `boundaries` with those of the contractions that begin at one of `starts`.
 #[inline(always)]
 fn contractions(
     text: Text<'_>,
     start: usize,
     window: &Window,
     starts: u64,
-    mut borders: u64,
+    mut boundaries: u64,
 ) -> u64 {
     let mut quotes = starts & window.quote;
     while quotes != 0 {
         let at = quotes.trailing_zeros() as usize;
         if at + 3 > window.len() {
-            return Window::before(borders, at + 1);
+            return Window::before(boundaries, at + 1);
         }
         if let Some(end) = contraction(text, start + at) {
-            borders &= !(2 << at);
-            borders |= 1_u64.checked_shl((end - start) as u32).unwrap_or(0);
+            boundaries &= !(2 << at);
+            boundaries |= 1_u64.checked_shl((end - start) as u32).unwrap_or(0);
         }
         quotes &= quotes - 1;
     }
-    borders
+    boundaries
 }

@@ -1,8 +1,8 @@
 //! GPT-4 (cl100k), Llama 3 and Qwen:
 //! `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`.
 
-use super::window::Window;
-use super::{Scanner, Text, Windowed};
+use super::text::{Scanner, Text};
+use super::window::{Window, Windowed};
 use crate::classes::{LETTER, NEWLINE, NUMBER, OTHER};
 
 /// The scanner of that pattern with `\p{N}{1,NUMBERS}`: 3 for GPT-4 and Llama 3, 1 for Qwen.
@@ -10,7 +10,7 @@ pub struct Gpt4<const NUMBERS: usize>;
 
 impl<const NUMBERS: usize> Scanner for Gpt4<NUMBERS> {
     #[inline]
-    fn piece_end(text: Text<'_>, start: usize) -> usize {
+    fn pre_token_end(text: Text<'_>, start: usize) -> usize {
         let first = text.character(start);
         let after = start + first.len;
         if first.is(LETTER) {
@@ -36,10 +36,10 @@ impl<const NUMBERS: usize> Scanner for Gpt4<NUMBERS> {
 }
 
 impl<const NUMBERS: usize> Windowed for Gpt4<NUMBERS> {
-    const MARKS_APART: bool = false;
+    const MARKS_ARE_SCALAR: bool = false;
 
     #[inline(always)]
-    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
+    fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64 {
         let numbers = if NUMBERS == 1 {
             window.digit
         } else {
@@ -47,8 +47,8 @@ impl<const NUMBERS: usize> Windowed for Gpt4<NUMBERS> {
         };
         let taken = window.taken_newlines();
         let (others, letters) = window.words_and_others();
-        let borders = numbers | others | letters | window.white_borders(taken);
-        borders | contractions(text, start, window, others)
+        let boundaries = numbers | others | letters | window.white_boundaries(taken);
+        boundaries | contractions(text, start, window, others)
     }
 }
 

@@ -1,9 +1,9 @@
 //! GPT-4o (o200k). Its words, with `U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]` and `L = [\p{Ll}\p{Lm}\p{Lo}\p{M}]`:
-//! `[^\r\n\p{L}\p{N}]?U*L+(?i:'s|...)?|[^\r\n\p{L}\p{N}]?U+L*(?i:'s|...)?`,
-//! then as GPT-4, with `/` among the line ends that punctuation swallows.
+//! `[^\r\n\p{L}\p{N}]?U*L+(?i:'s|...)?|[^\r\n\p{L}\p{N}]?U+L*(?i:'s|...)?`, then as GPT-4, with `/` among the line ends that
+//! follow punctuation.
 
-use super::window::Window;
-use super::{Scanner, Text, Windowed};
+use super::text::{Scanner, Text};
+use super::window::{Window, Windowed};
 use crate::classes::{CAPITAL, LETTER, NEWLINE, NUMBER, OTHER, SMALL};
 
 /// The scanner of that pattern.
@@ -11,7 +11,7 @@ pub struct O200k;
 
 impl Scanner for O200k {
     #[inline]
-    fn piece_end(text: Text<'_>, start: usize) -> usize {
+    fn pre_token_end(text: Text<'_>, start: usize) -> usize {
         let first = text.character(start);
         let after = start + first.len;
         if first.is(NUMBER) {
@@ -30,10 +30,10 @@ impl Scanner for O200k {
     }
 }
 
-/// End of the word at `start` without its contraction; `after` is the end of its first character.
+/// The end of the word at `start` without its contraction; `after` is the end of its first character.
 ///
-/// The order is the regular expression's: both forms of `U*L+` (the first character as the free one, then as part of the
-/// word) before the capitals alone.
+/// The order is that of the regular expression: both forms of `U*L+` (the first character as the optional one, then as part of
+/// the word) before capitals alone.
 #[inline]
 fn word(text: Text<'_>, start: usize, after: usize) -> Option<usize> {
     let first = text.character(start);
@@ -43,13 +43,13 @@ fn word(text: Text<'_>, start: usize, after: usize) -> Option<usize> {
     if first.is(NEWLINE) {
         return None;
     }
-    // A mark may be the free character before a word, or the word itself.
+    // A mark may be the optional character before a word, or the word itself.
     ends_small(text, after)
         .or_else(|| ends_small(text, start))
         .or_else(|| capitals(text, after))
 }
 
-/// `U*L+` from `at`: capitals, then small letters; where no small letter follows, back to the last character that is both.
+/// `U*L+` from `at`: capitals, then small letters; if no small letter follows, back to the last character of either part.
 #[inline]
 fn ends_small(text: Text<'_>, at: usize) -> Option<usize> {
     let mut end = at;
@@ -68,40 +68,41 @@ fn ends_small(text: Text<'_>, at: usize) -> Option<usize> {
     if small > end { Some(small) } else { both }
 }
 
-/// `U+` from `at`. Nothing small follows here, or [`ends_small`] would have taken it.
+/// `U+` from `at`. No small letter follows here, or [`ends_small`] would have matched.
 #[inline]
 fn capitals(text: Text<'_>, at: usize) -> Option<usize> {
     Some(text.run(at, CAPITAL)).filter(|&end| end > at)
 }
 
 impl Windowed for O200k {
-    const MARKS_APART: bool = true;
+    const MARKS_ARE_SCALAR: bool = true;
 
     #[inline(always)]
-    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64 {
+    fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64 {
         let taken = window.taken_newlines();
-        // A letter of either part before a capital, or a slash after a line end: rare, and not for single bits to decide.
+        // A letter of either part before a capital, or a slash after a line end: rare, and left to the scalar scanner.
         if (window.either & (window.capital >> 1)) | (window.slash & (taken << 1)) != 0 {
             return 0;
         }
         let (others, letters) = window.words_and_others();
         let small = window.letter & !window.capital & !window.either;
-        // What follows small letters and stands in either part belongs to the small part.
+        // A character of either part that follows small letters belongs to the small part.
         let humps = window.capital & (small << 1);
-        let borders = window.thirds() | others | letters | humps | window.white_borders(taken);
-        contractions(text, start, window, borders)
+        let boundaries =
+            window.thirds() | others | letters | humps | window.white_boundaries(taken);
+        contractions(text, start, window, boundaries)
     }
 }
 
-/// `borders` with contractions joined to the words they follow.
+/// `boundaries` with contractions joined to the words before them.
 #[inline(always)]
-fn contractions(text: Text<'_>, start: usize, window: &Window, mut borders: u64) -> u64 {
+fn contractions(text: Text<'_>, start: usize, window: &Window, mut boundaries: u64) -> u64 {
     let mut quotes = window.quote & (window.letter << 1);
     let mut last_end = 0;
     while quotes != 0 {
         let at = quotes.trailing_zeros() as usize;
         if at + 3 > window.len() {
-            return Window::before(borders, at);
+            return Window::before(boundaries, at);
         }
         quotes &= quotes - 1;
         // The letters before this one belong to the last contraction, not to a word.
@@ -111,8 +112,8 @@ fn contractions(text: Text<'_>, start: usize, window: &Window, mut borders: u64)
         if let Some(end) = text.contraction(start + at) {
             last_end = end - start;
             let end = 1_u64.checked_shl(last_end as u32).unwrap_or(0);
-            borders = borders & !(end.wrapping_sub(1) & !((1 << at) - 1)) | end;
+            boundaries = boundaries & !(end.wrapping_sub(1) & !((1 << at) - 1)) | end;
         }
     }
-    borders
+    boundaries
 }

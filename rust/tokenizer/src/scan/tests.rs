@@ -1,48 +1,48 @@
-//! Pieces of small texts, per pattern. The differential tests against other engines are in `tests/tokenizer/test_tokenizer.py`.
+//! Pre-tokens of small texts, per pattern. The differential tests against other engines are in `tests/tokenizer/test_tokenizer.py`.
 
-use super::simd::Ascii;
-use super::{ENDS, Pieces, Tier, for_each_piece};
+use super::lanes::Ascii;
+use super::{ENDS, PreTokens, Tier, for_each_pre_token};
 use crate::classes::Classes;
 use crate::pattern::Pattern;
 use proptest::prelude::*;
 
-fn pieces(pattern: Pattern, text: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    for_each_piece(pattern, text.as_bytes(), |start, end| {
-        pieces.push(&text[start..end])
+fn pre_tokens(pattern: Pattern, text: &str) -> Vec<&str> {
+    let mut pre_tokens = Vec::new();
+    for_each_pre_token(pattern, text.as_bytes(), |start, end| {
+        pre_tokens.push(&text[start..end])
     });
-    pieces
+    pre_tokens
 }
 
 #[test]
 fn gpt2_takes_one_space_with_a_word() {
     assert_eq!(
-        pieces(Pattern::Gpt2, "It's  12 dogs!?\n\n x"),
+        pre_tokens(Pattern::Gpt2, "It's  12 dogs!?\n\n x"),
         ["It", "'s", " ", " 12", " dogs", "!?", "\n\n", " x"]
     );
-    assert_eq!(pieces(Pattern::Gpt2, "IT'S"), ["IT", "'", "S"]);
+    assert_eq!(pre_tokens(Pattern::Gpt2, "IT'S"), ["IT", "'", "S"]);
 }
 
 #[test]
-fn gpt4_takes_numbers_in_threes_and_line_ends_with_what_precedes_them() {
+fn gpt4_takes_numbers_in_threes_and_line_ends_with_the_text_before_them() {
     let expected = [
         "It", "'S", " ", "123", "45", " {", "\tx", "}\n\n", "  \n", " ", " y", "  ",
     ];
     assert_eq!(
-        pieces(Pattern::Gpt4, "It'S 12345 {\tx}\n\n  \n  y  "),
+        pre_tokens(Pattern::Gpt4, "It'S 12345 {\tx}\n\n  \n  y  "),
         expected
     );
 }
 
 #[test]
 fn qwen_takes_each_number_alone() {
-    assert_eq!(pieces(Pattern::Qwen, "a12"), ["a", "1", "2"]);
+    assert_eq!(pre_tokens(Pattern::Qwen, "a12"), ["a", "1", "2"]);
 }
 
 #[test]
-fn o200k_cuts_before_capitals_and_keeps_contractions() {
+fn o200k_splits_before_capitals_and_keeps_contractions() {
     assert_eq!(
-        pieces(Pattern::O200k, "camelCase HTTPServer it's 中ABC a/\n/"),
+        pre_tokens(Pattern::O200k, "camelCase HTTPServer it's 中ABC a/\n/"),
         [
             "camel",
             "Case",
@@ -58,16 +58,16 @@ fn o200k_cuts_before_capitals_and_keeps_contractions() {
 
 #[test]
 fn a_long_s_is_a_contraction_where_case_is_ignored() {
-    assert_eq!(pieces(Pattern::Gpt4, "a'ſb"), ["a", "'ſ", "b"]);
-    assert_eq!(pieces(Pattern::Gpt2, "a'ſb"), ["a", "'", "ſb"]);
+    assert_eq!(pre_tokens(Pattern::Gpt4, "a'ſb"), ["a", "'ſ", "b"]);
+    assert_eq!(pre_tokens(Pattern::Gpt2, "a'ſb"), ["a", "'", "ſb"]);
 }
 
 proptest! {
     #[test]
-    fn pieces_tile_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn pre_tokens_cover_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         for name in Pattern::NAMES {
             let mut at = 0;
-            for_each_piece(Pattern::named(name).unwrap(), &bytes, |start, end| {
+            for_each_pre_token(Pattern::named(name).unwrap(), &bytes, |start, end| {
                 assert_eq!(start, at);
                 assert!(end > start);
                 at = end;
@@ -78,9 +78,9 @@ proptest! {
 }
 
 fn ends(pattern: Pattern, text: &[u8], tier: Tier) -> Vec<u32> {
-    let mut pieces = Pieces::of_tier(pattern, text, tier);
+    let mut pre_tokens = PreTokens::of_tier(pattern, text, tier);
     let (mut ends, mut found) = (Vec::new(), [0; ENDS]);
-    while let Some(count) = pieces.fill(&mut found) {
+    while let Some(count) = pre_tokens.fill(&mut found) {
         ends.extend_from_slice(&found[..count]);
     }
     ends
@@ -102,7 +102,7 @@ fn assert_tiers_agree(text: &[u8]) {
     }
 }
 
-/// What the patterns tell apart, with what decides between them close by.
+/// The characters that the patterns distinguish, with the context that decides between them.
 const ATOMS: [&str; 64] = [
     "a",
     "bc",
@@ -223,7 +223,7 @@ fn every_tier_classifies_each_byte_as_the_tables_do() {
             assert_tiers_agree(&text);
         }
     }
-    // What the windows take for ASCII white space and letters is what the tables say.
+    // The windows classify ASCII white space and letters as the tables do.
     let white: Vec<u8> = (0..128)
         .filter(|&byte| Classes::get().ascii[usize::from(byte)] & crate::classes::SPACE != 0)
         .collect();

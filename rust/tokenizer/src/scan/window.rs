@@ -1,63 +1,62 @@
-//! Windows: up to 64 bytes at a time, as one bit per byte and class, so that piece borders come from a few word operations.
+//! Windows: up to 64 bytes at a time, as one bit per byte and class, so that pre-token boundaries take a few word operations.
 //!
-//! A window always begins where a piece begins. No pattern looks behind its piece, so nothing has to be carried from window to
-//! window; and whatever the end of a window leaves open (its last piece, white space that may go on) is left to the next
-//! one, which begins where the last certain piece began. A window that settles no border hands one piece to the scalar
-//! scanner, which is also the reference for all of this.
+//! A window always begins where a pre-token begins. No pattern looks behind its pre-token, so no state is carried from window to
+//! window; and whatever is undecided at the end of a window (its last pre-token, white space that may continue) is left to the
+//! next one, which begins where the last certain pre-token began. If a window decides no boundary, the scalar scanner, which is
+//! also the reference for all of this, scans one pre-token.
 
-use super::simd::{Ascii, Common, Lanes, prefetch};
-use super::{Scanner, Text};
+use super::lanes::{Ascii, Common, Lanes, WINDOW};
+use super::simd::prefetch::prefetch;
+use super::text::{Scanner, Text};
 use crate::classes::Kind;
 
-/// Bytes of a window.
-pub const WINDOW: usize = 64;
-/// Ends of pieces found at a time.
+/// The maximum number of pre-tokens found at a time.
 pub const ENDS: usize = 256;
 
-/// How far ahead text is asked for: while pieces are looked up, nothing else brings what is scanned next.
+/// Bytes of text that are prefetched: while pre-tokens are looked up, nothing else loads the text to be scanned next.
 const AHEAD: usize = 16 * WINDOW;
 
-/// Text of less is scanned character by character: that is sooner done than a window.
+/// Shorter texts are scanned character by character, which is faster than a window.
 const FEW: usize = 16;
 
-/// Ends of consecutive pieces.
+/// Ends of consecutive pre-tokens.
 pub type Ends = [u32; ENDS];
 
-/// A pattern over windows.
+/// A pattern for windows.
 pub trait Windowed: Scanner {
-    /// Whether combining marks, of which this pattern has its own ideas, are left to the scalar scanner.
-    const MARKS_APART: bool;
+    /// Whether combining marks, which this pattern treats specially, are left to the scalar scanner.
+    const MARKS_ARE_SCALAR: bool;
 
-    /// The bytes of the window at `start` at which pieces begin, as far as its characters can tell.
-    fn borders(text: Text<'_>, start: usize, window: &Window) -> u64;
+    /// The bytes of the window at `start` at which pre-tokens begin, as far as the window determines them.
+    fn boundaries(text: Text<'_>, start: usize, window: &Window) -> u64;
 }
 
-/// What a window is made of: the text from `start` on, with zeros behind its end.
+/// The bytes of a window: the text from `start` on, padded with zeros.
 #[derive(Clone, Copy)]
 struct Block<'b> {
     text: Text<'b>,
     start: usize,
     bytes: &'b [u8; WINDOW],
-    /// How many are of the text.
+    /// How many of them belong to the text.
     len: usize,
 }
 
-/// The bytes of a window by class. A character's bytes all have its bit; bytes that are unknown have none.
+/// The bytes of a window by class. All bytes of a character have its bit; unknown bytes have none.
 #[derive(Clone, Copy)]
 pub struct Window {
-    /// Bytes that are known: all whose character the window holds whole.
+    /// Known bytes: those of characters that are completely in the window.
     pub known: u64,
     /// `\p{L}`.
     pub letter: u64,
-    /// Letters that stand in the capital part of a word only.
+    /// Letters of the capital part of a word only.
     pub capital: u64,
-    /// Letters that may stand in either part of a word.
+    /// Letters of either part of a word.
     pub either: u64,
-    /// `[0-9]`; other numbers end what is known.
+    /// `[0-9]`; other numbers end the known bytes.
     pub digit: u64,
-    /// ASCII white space; other white space ends what is known.
+    /// ASCII white space; other white space ends the known bytes.
     pub white: u64,
-    /// The space alone.
+    /// The space.
     pub space: u64,
     /// `[\r\n]`.
     pub newline: u64,
@@ -81,15 +80,15 @@ fn low_bits(count: usize) -> u64 {
 }
 
 impl Window {
-    /// Of text that is not all ASCII.
+    /// The window of text that is not all ASCII.
     #[inline(always)]
-    fn of_mixed<L: Lanes>(block: Block<'_>, ascii: &Ascii, marks_apart: bool) -> Self {
+    fn of_mixed<L: Lanes>(block: Block<'_>, ascii: &Ascii, marks_are_scalar: bool) -> Self {
         let mut window = Self::of_ascii(ascii, block.len);
         let high = ascii.high & window.known;
         let rare = window.add_common(&L::common(block.bytes), high);
         if rare != 0 {
-            // What has an address does not stay in registers: that is the copy.
-            let with_rare = window.with_rare(block.text, block.start, rare, marks_apart);
+            // A value whose address is taken does not stay in registers; hence the copy.
+            let with_rare = window.with_rare(block.text, block.start, rare, marks_are_scalar);
             window = with_rare;
         }
         window
@@ -109,13 +108,13 @@ impl Window {
             newline: ascii.newline,
             quote: ascii.quote,
             slash: ascii.slash,
-            // Beyond the text the block is zeros, of no class that is looked for here.
+            // Beyond the text the block is zeros, which have no class.
             other: known & !(ascii.letter | ascii.digit | ascii.white | ascii.high),
             continuation: known & ascii.continuation,
         }
     }
 
-    /// Adds the common characters beyond ASCII, and returns the bytes of the others.
+    /// Adds the common non-ASCII characters, and returns the bytes of the others.
     #[inline(always)]
     fn add_common(&mut self, common: &Common, high: u64) -> u64 {
         self.letter |= common.small | common.capital | common.either;
@@ -125,16 +124,22 @@ impl Window {
         high & !(common.small | common.capital | common.either | common.other)
     }
 
-    /// With the characters whose bytes are `rest`, up to the first that the bit patterns do not cover.
-    // By value: a window of which nobody has an address stays in registers.
+    /// Adds the characters whose bytes are `rest`, up to the first one that the bit patterns do not cover.
+    // By value: a window whose address is not taken stays in registers.
     #[inline(never)]
-    fn with_rare(mut self, text: Text<'_>, start: usize, mut rest: u64, marks_apart: bool) -> Self {
+    fn with_rare(
+        mut self,
+        text: Text<'_>,
+        start: usize,
+        mut rest: u64,
+        marks_are_scalar: bool,
+    ) -> Self {
         let bytes = text.bytes;
         while rest != 0 {
             let at = rest.trailing_zeros() as usize;
             let (kind, len) = text.classes.wide(bytes, start + at);
             let mut end = at + len;
-            // Text in one script goes on with its kind for a while.
+            // Consecutive characters of one script mostly have one kind.
             while end < WINDOW && rest >> end & 1 == 1 {
                 let (next, len) = text.classes.wide(bytes, start + end);
                 if next != kind || end + len > WINDOW {
@@ -142,7 +147,7 @@ impl Window {
                 }
                 end += len;
             }
-            if end > WINDOW || kind == Kind::Apart || marks_apart && kind == Kind::Mark {
+            if end > WINDOW || kind == Kind::Scalar || marks_are_scalar && kind == Kind::Mark {
                 self.forget_from(at);
                 return self;
             }
@@ -157,7 +162,7 @@ impl Window {
                     self.letter |= bits;
                     self.either |= bits;
                 }
-                Kind::Other | Kind::Mark | Kind::Apart => self.other |= bits,
+                Kind::Other | Kind::Mark | Kind::Scalar => self.other |= bits,
             }
             rest &= !bits;
         }
@@ -219,40 +224,40 @@ impl Window {
         starts
     }
 
-    /// Those of `white` that something else than white space follows.
+    /// Those of `white` that are followed by something other than white space.
     #[inline]
     pub fn last_white(&self, white: u64) -> u64 {
         white & ((self.known & !self.white) >> 1)
     }
 
-    /// Takes back the borders in white space that goes up to the end of what is known: what follows decides on them.
-    /// `white` is the white space that stands for itself.
+    /// Removes the boundaries in white space at the end of the known bytes: what follows decides on them. `white` is the white
+    /// space that forms pre-tokens.
     #[inline]
-    pub fn without_open_white(&self, borders: u64, white: u64) -> u64 {
+    pub fn without_open_white(&self, boundaries: u64, white: u64) -> u64 {
         let last = self.known & !(self.known >> 1);
         if white & last == 0 {
-            return borders;
+            return boundaries;
         }
         let starts = white & !(white << 1);
-        borders & low_bits(64 - starts.leading_zeros() as usize)
+        boundaries & low_bits(64 - starts.leading_zeros() as usize)
     }
 
-    /// Takes back the borders from `at` on.
+    /// Removes the boundaries from `at` on.
     #[inline]
-    pub fn before(borders: u64, at: usize) -> u64 {
-        borders & low_bits(at)
+    pub fn before(boundaries: u64, at: usize) -> u64 {
+        boundaries & low_bits(at)
     }
 
-    /// How many bytes are known.
+    /// The number of known bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.known.trailing_ones() as usize
     }
 
-    /// Borders in white space as GPT-4 and its kin cut it, `\s*[\r\n]+|\s+(?!\S)|\s+`, after punctuation has taken the line
+    /// Boundaries in white space for GPT-4 and similar patterns, `\s*[\r\n]+|\s+(?!\S)|\s+`, after punctuation has taken the line
     /// ends that follow it (`taken`).
     #[inline]
-    pub fn white_borders(&self, taken: u64) -> u64 {
+    pub fn white_boundaries(&self, taken: u64) -> u64 {
         let white = self.white & !taken;
         let starts = white & !(white << 1);
         let blank = self.white & !self.newline;
@@ -283,7 +288,7 @@ impl Window {
         kept
     }
 
-    /// Borders before punctuation and before letters, as GPT-4 and its kin have them: a space joins the punctuation that
+    /// Boundaries before punctuation and before letters, for GPT-4 and similar patterns: a space joins the punctuation that
     /// follows it; a single character that is neither letter, number nor line end joins the letters that follow it.
     #[inline]
     pub fn words_and_others(&self) -> (u64, u64) {
@@ -303,21 +308,21 @@ impl Window {
     }
 }
 
-/// Finds the ends of pieces from `start` on, as many as fit; there is at least one while there is text.
+/// Finds the ends of pre-tokens from `start` on, as many as fit; at least one unless the text has ended.
 #[inline(always)]
 pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut Ends) -> usize {
     let mut found = 0;
     while found <= ENDS - WINDOW && start < text.bytes.len() {
         if text.bytes.len() - start < FEW {
-            start = P::piece_end(text, start);
+            start = P::pre_token_end(text, start);
             ends[found] = start as u32;
             found += 1;
             continue;
         }
         prefetch(text.bytes, start + AHEAD);
-        let borders = borders::<L, P>(text, start);
-        if borders == 0 {
-            start = P::piece_end(text, start);
+        let boundaries = boundaries::<L, P>(text, start);
+        if boundaries == 0 {
+            start = P::pre_token_end(text, start);
             ends[found] = start as u32;
             found += 1;
             continue;
@@ -325,16 +330,16 @@ pub fn fill<L: Lanes, P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut 
         let Some(places) = ends[found..].first_chunk_mut() else {
             break;
         };
-        L::places(borders, start as u32, places);
-        found += borders.count_ones() as usize;
+        L::places(boundaries, start as u32, places);
+        found += boundaries.count_ones() as usize;
         start = ends[found - 1] as usize;
     }
     found
 }
 
-/// The bytes of the window at `start` at which further pieces begin, as far as its characters can tell.
+/// The bytes of the window at `start` at which further pre-tokens begin, as far as the window determines them.
 #[inline(always)]
-fn borders<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
+fn boundaries<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
     let rest = &text.bytes[start..];
     let mut padded = [0; WINDOW];
     let (bytes, len) = match rest.first_chunk::<WINDOW>() {
@@ -345,13 +350,13 @@ fn borders<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
         }
     };
     let ascii = L::classify(bytes);
-    let borders = |window: &Window| {
-        // A piece begins at the first byte, which is known and no end.
-        P::borders(text, start, window) & window.known & !1
+    let boundaries = |window: &Window| {
+        // A pre-token begins at the first byte, which is known and is not an end.
+        P::boundaries(text, start, window) & window.known & !1
     };
-    // Twice in the machine's code: most windows of most texts are ASCII, and then half of the work falls away.
+    // Two copies in machine code: most windows of most texts are ASCII, and need half of the work.
     if ascii.high == 0 {
-        borders(&Window::of_ascii(&ascii, len))
+        boundaries(&Window::of_ascii(&ascii, len))
     } else {
         let block = Block {
             text,
@@ -359,6 +364,6 @@ fn borders<L: Lanes, P: Windowed>(text: Text<'_>, start: usize) -> u64 {
             bytes,
             len,
         };
-        borders(&Window::of_mixed::<L>(block, &ascii, P::MARKS_APART))
+        boundaries(&Window::of_mixed::<L>(block, &ascii, P::MARKS_ARE_SCALAR))
     }
 }

@@ -1,8 +1,8 @@
 //! The pairs that may be merged next: their counts, where they occur, and which of them comes first.
 //!
-//! Only pairs whose count reaches the *bar* are held. A pair gains occurrences in one merge only, the one that makes the later
-//! of its two tokens; from then on its count falls. So one that is below the bar stays below, and may be forgotten until no
-//! pair at the bar is left; then the words are gone through again for a lower bar (`census`).
+//! Only pairs whose count reaches the *threshold* are held. A pair gains occurrences in one merge only, the one that makes the
+//! later of its two tokens; after that its count only falls. So a pair below the threshold stays below, and may be forgotten
+//! until no pair at or above it is left; then all words are scanned again with a lower threshold (`pair_scan`).
 
 use super::gains::Gains;
 use crate::keyed::Keys;
@@ -29,16 +29,16 @@ pub fn ids(pair: Pair) -> (u32, u32) {
 const FREE: Pair = u64::MAX;
 /// No postings are kept.
 const NOWHERE: u32 = u32::MAX;
-/// How many look-ups ahead a slot is asked for.
+/// The number of lookups that a slot is prefetched ahead.
 const AHEAD: usize = 8;
-/// Dead postings that are not worth moving the others together.
+/// The number of dead postings from which on it is worth compacting the others.
 const WORTH_CLOSING: usize = 1 << 18;
 
-/// What is known of one pair.
+/// State of one pair.
 #[derive(Clone, Copy)]
 struct Known {
     pair: Pair,
-    /// How often it occurs now; 0 once it is merged or below the bar.
+    /// Its current number of occurrences; 0 once it is merged or below the threshold.
     count: u64,
     /// Its postings: `places[start..][..postings]`.
     start: u32,
@@ -54,26 +54,26 @@ impl Known {
     };
 }
 
-/// The pairs at or above the bar.
+/// The pairs at or above the threshold.
 pub struct Candidates {
     /// Open-addressed by pair; a power of two of slots.
     table: Vec<Known>,
-    /// Slots taken, by dead pairs too.
+    /// Slots in use, including those of dead pairs.
     used: usize,
     live: usize,
-    /// With the counts they had when they were put here: counts only fall while a pair waits.
+    /// Pairs with the counts they had when they were inserted: counts only fall while a pair waits.
     heap: BinaryHeap<(u64, Reverse<Pair>)>,
     places: Vec<u32>,
-    /// Places of dead pairs.
+    /// Postings of dead pairs.
     dead: usize,
-    bar: u64,
+    threshold: u64,
     /// Secret: pairs come from a corpus.
     factor: u64,
 }
 
 impl Candidates {
-    /// None yet; pairs that occur less than `bar` times will not be held.
-    pub fn new(bar: u64) -> Self {
+    /// No pairs yet; pairs that occur less than `threshold` times are not held.
+    pub fn new(threshold: u64) -> Self {
         Self {
             table: vec![Known::NONE; 1 << 10],
             used: 0,
@@ -81,17 +81,17 @@ impl Candidates {
             heap: BinaryHeap::new(),
             places: Vec::new(),
             dead: 0,
-            bar,
+            threshold,
             factor: Keys::default().factor(),
         }
     }
 
-    /// The least count that is held.
-    pub fn bar(&self) -> u64 {
-        self.bar
+    /// The minimum count of a pair that is held.
+    pub fn threshold(&self) -> u64 {
+        self.threshold
     }
 
-    /// Pairs held.
+    /// The number of pairs held.
     pub fn live(&self) -> usize {
         self.live
     }
@@ -111,14 +111,14 @@ impl Candidates {
         at
     }
 
-    /// Holds a new pair with room for its postings, and says where the first one goes.
+    /// Inserts a new pair with space for its postings, and returns where the first one is written.
     pub fn insert(&mut self, pair: Pair, count: u64, postings: u32) -> u32 {
         if (self.used + 1) * 3 > self.table.len() * 2 {
             self.rehash();
         }
         let at = Self::find(&self.table, self.factor, pair);
         let known = &mut self.table[at];
-        debug_assert_eq!(known.count, 0, "a pair comes about in one merge only");
+        debug_assert_eq!(known.count, 0, "a pair is created by one merge only");
         self.used += usize::from(known.pair == FREE);
         self.live += 1;
         let start = self.places.len() as u32;
@@ -133,7 +133,7 @@ impl Candidates {
         start
     }
 
-    /// Puts a posting where [`Candidates::insert`] made room.
+    /// Writes a posting into the space from [`Candidates::insert`].
     #[inline]
     pub fn put(&mut self, at: u32, posting: u32) {
         self.places[at as usize] = posting;
@@ -143,7 +143,7 @@ impl Candidates {
     fn lose(&mut self, pair: Pair, count: u64) {
         let at = Self::find(&self.table, self.factor, pair);
         let known = &mut self.table[at];
-        // A pair that is not held has nothing to lose; neither has one that is merged.
+        // A pair that is not held has no count to lose; neither has one that is merged.
         known.count = known.count.saturating_sub(count);
         if known.count == 0 && known.postings > 0 {
             self.live -= 1;
@@ -152,8 +152,8 @@ impl Candidates {
         }
     }
 
-    /// Takes over what a merge brought about on one side: `old` names the pair that each neighbour's gain was, `new` the
-    /// one that it became.
+    /// Applies the changes of a merge on one side: `old` is the pair that each neighbor was part of, `new` the one that it is
+    /// part of now.
     pub fn take(
         &mut self,
         gains: &mut Gains,
@@ -167,17 +167,17 @@ impl Candidates {
                     Self::home(&self.table, self.factor, old(later)),
                 );
             }
-            let neighbour = gains.touched[place];
-            let gain = &mut gains.by[neighbour as usize];
-            self.lose(old(neighbour), gain.count);
-            gain.at = if gain.count >= self.bar {
-                self.insert(new(neighbour), gain.count, gain.postings)
+            let neighbor = gains.touched[place];
+            let gain = &mut gains.by[neighbor as usize];
+            self.lose(old(neighbor), gain.count);
+            gain.at = if gain.count >= self.threshold {
+                self.insert(new(neighbor), gain.count, gain.postings)
             } else {
                 NOWHERE
             };
         }
-        for &(neighbour, posting) in &gains.postings {
-            let gain = &mut gains.by[neighbour as usize];
+        for &(neighbor, posting) in &gains.postings {
+            let gain = &mut gains.by[neighbor as usize];
             if gain.at != NOWHERE {
                 self.put(gain.at, posting);
                 gain.at += 1;
@@ -186,7 +186,7 @@ impl Candidates {
         gains.clear();
     }
 
-    /// Takes out the pair that comes first now: the most frequent, then the smaller. Its postings go to `postings`.
+    /// Removes the next pair: the most frequent, then the smaller one. Its postings are written to `postings`.
     pub fn pop(&mut self, postings: &mut Vec<u32>) -> Option<Pair> {
         postings.clear();
         while let Some((count, Reverse(pair))) = self.heap.pop() {
@@ -197,7 +197,7 @@ impl Candidates {
                 postings: number,
                 ..
             } = self.table[at];
-            if now != count && now >= self.bar {
+            if now != count && now >= self.threshold {
                 self.heap.push((now, Reverse(pair)));
                 continue;
             }
@@ -215,17 +215,18 @@ impl Candidates {
         None
     }
 
-    /// Raises the bar so that about `keep` pairs are held.
-    pub fn raise_bar(&mut self, keep: usize) {
+    /// Raises the threshold so that about `keep` pairs are held.
+    pub fn raise_threshold(&mut self, keep: usize) {
         let mut counts: Vec<u64> = self.live_pairs().map(|known| known.count).collect();
         if keep >= counts.len() {
             return;
         }
-        let (.., &mut bar, _) = counts.select_nth_unstable_by_key(keep, |&count| Reverse(count));
-        self.bar = self.bar.max(bar);
-        let bar = self.bar;
+        let (.., &mut threshold, _) =
+            counts.select_nth_unstable_by_key(keep, |&count| Reverse(count));
+        self.threshold = self.threshold.max(threshold);
+        let threshold = self.threshold;
         for known in &mut self.table {
-            if known.postings > 0 && known.count < bar {
+            if known.postings > 0 && known.count < threshold {
                 self.live -= 1;
                 self.dead += known.postings as usize;
                 (known.count, known.postings) = (0, 0);
@@ -238,7 +239,7 @@ impl Candidates {
         self.table.iter().filter(|known| known.postings > 0)
     }
 
-    /// A table of the live pairs alone, at most half full, and a heap of them.
+    /// Rebuilds the table with only the live pairs, at most half full, and the heap.
     fn rehash(&mut self) {
         let slots = (self.live * 2).next_power_of_two().max(1 << 10);
         let old = std::mem::replace(&mut self.table, vec![Known::NONE; slots]);
@@ -253,7 +254,7 @@ impl Candidates {
         self.heap = BinaryHeap::from(heap);
     }
 
-    /// Moves the postings of live pairs together if more than half of them are dead.
+    /// Compacts the postings of live pairs if more than half of them are dead.
     pub fn close_gaps(&mut self) {
         if self.dead < WORTH_CLOSING || self.dead * 2 < self.places.len() {
             return;

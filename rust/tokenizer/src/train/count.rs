@@ -1,49 +1,49 @@
-//! Counting pieces: each thread has a small table for the pieces that come all the time; what falls out of it, and long
-//! pieces, go to the shared tables by the batch. So memory does not grow with the number of threads.
+//! Counts pre-tokens: each thread has a small table for frequent pre-tokens; those evicted from it, and long pre-tokens, go to
+//! the shared tables in batches. So memory does not grow with the number of threads.
 
-use super::Documents;
-use super::cut::line_stretches;
-use super::shards::{Pieces, SHARDS, shard_of};
+use super::shards::{PreTokenCounts, SHARDS, shard_of};
+use super::split::line_chunks;
 use super::table::{Counted, hash_long};
-use crate::batch::lines;
-use crate::cutter::Cutter;
+use super::target::Documents;
+use crate::cancel::CancelFlag;
 use crate::error::Result;
-use crate::key::ShortKey;
+use crate::pre_tokenizer::PreTokenizer;
+use crate::reading::lines;
 use crate::scan::{self, ENDS, Ends};
-use crate::stop::Stop;
+use crate::short_key::ShortKey;
 
 /// Slots of a thread's table: 768 KiB, which stay in its core's own cache.
-const HOT_SLOTS: usize = 1 << 15;
-/// Short pieces that wait for a shard before its lock is taken.
+const LOCAL_SLOTS: usize = 1 << 15;
+/// Short pre-tokens collected for a shard before its lock is taken.
 const SHORT_BATCH: usize = 512;
-/// Long pieces that wait.
+/// Long pre-tokens collected.
 const LONG_BATCH: usize = 128;
 
-/// A thread's own counts, kept from one batch of documents to the next.
-pub struct Hot {
-    /// Direct-mapped: a piece that meets another in its slot puts it out.
+/// Counts of one thread, kept from one batch of documents to the next.
+pub struct LocalCounts {
+    /// Direct-mapped: a pre-token evicts another one from its slot.
     slots: Vec<Counted>,
-    /// What was put out, by shard.
+    /// Evicted counts, by shard.
     spilled: Vec<Vec<Counted>>,
 }
 
-impl Default for Hot {
+impl Default for LocalCounts {
     fn default() -> Self {
         Self {
-            slots: vec![Counted::FREE; HOT_SLOTS],
+            slots: vec![Counted::FREE; LOCAL_SLOTS],
             spilled: vec![Vec::new(); SHARDS],
         }
     }
 }
 
-/// The slot of a hash: as many bits as number the slots.
+/// The slot of a hash.
 #[inline]
 fn slot_of(hash: u64) -> u16 {
-    (hash >> 40) as u16 % HOT_SLOTS as u16
+    (hash >> 40) as u16 % LOCAL_SLOTS as u16
 }
 
-impl Hot {
-    /// Counts a piece if its slot has it.
+impl LocalCounts {
+    /// Counts a pre-token if it is in its slot.
     #[inline]
     fn add(&mut self, slot: u16, key: ShortKey) -> bool {
         let slot = &mut self.slots[usize::from(slot)];
@@ -52,49 +52,49 @@ impl Hot {
         has
     }
 
-    /// Gives a slot to a piece that came once.
-    fn replace(&mut self, slot: u16, key: ShortKey, pieces: &Pieces) {
+    /// Puts a pre-token that occurred once into a slot.
+    fn replace(&mut self, slot: u16, key: ShortKey, pre_tokens: &PreTokenCounts) {
         let slot = &mut self.slots[usize::from(slot)];
         let out = std::mem::replace(slot, Counted { key, count: 1 });
         if out.count > 0 {
-            self.spill(out, pieces);
+            self.spill(out, pre_tokens);
         }
     }
 
     #[inline]
-    fn spill(&mut self, out: Counted, pieces: &Pieces) {
+    fn spill(&mut self, out: Counted, pre_tokens: &PreTokenCounts) {
         let shard = shard_of(out.key.hash());
         let waiting = &mut self.spilled[shard];
         waiting.push(out);
         if waiting.len() >= SHORT_BATCH {
-            pieces.shard(shard).add_short(waiting);
+            pre_tokens.shard(shard).add_short(waiting);
             waiting.clear();
         }
     }
 
-    /// Hands everything over.
-    pub fn finish(mut self, pieces: &Pieces) {
+    /// Adds all counts to the shared tables.
+    pub fn finish(mut self, pre_tokens: &PreTokenCounts) {
         for out in std::mem::take(&mut self.slots) {
             if out.count > 0 {
-                self.spill(out, pieces);
+                self.spill(out, pre_tokens);
             }
         }
         for (shard, waiting) in self.spilled.iter().enumerate() {
-            pieces.shard(shard).add_short(waiting);
+            pre_tokens.shard(shard).add_short(waiting);
         }
     }
 }
 
-/// Counts stretches of text for one thread.
+/// Counts chunks of text in one thread.
 pub struct Counter<'t, 'p> {
-    hot: &'p mut Hot,
-    pieces: &'p Pieces,
+    local: &'p mut LocalCounts,
+    pre_tokens: &'p PreTokenCounts,
     batch: Batch,
-    /// Long pieces that wait, by shard, with their hashes.
+    /// Long pre-tokens collected by shard, with their hashes.
     long: Vec<Vec<(u64, &'t [u8])>>,
 }
 
-/// Pieces found together: their keys are made before any is looked up, so that nothing waits for anything.
+/// A batch of pre-tokens: all keys are made before any is looked up, so that no lookup waits for another.
 struct Batch {
     ends: Ends,
     keys: [ShortKey; ENDS],
@@ -102,11 +102,11 @@ struct Batch {
 }
 
 impl<'t, 'p> Counter<'t, 'p> {
-    /// A counter that counts into `hot` and `pieces`.
-    pub fn new(hot: &'p mut Hot, pieces: &'p Pieces) -> Self {
+    /// A counter that counts into `local` and `pre_tokens`.
+    pub fn new(local: &'p mut LocalCounts, pre_tokens: &'p PreTokenCounts) -> Self {
         Self {
-            hot,
-            pieces,
+            local,
+            pre_tokens,
             batch: Batch {
                 ends: [0; ENDS],
                 keys: [ShortKey::NONE; ENDS],
@@ -119,29 +119,36 @@ impl<'t, 'p> Counter<'t, 'p> {
     /// Counts a document.
     ///
     /// # Errors
-    /// As [`Cutter::for_each_piece`].
-    pub fn count(&mut self, cutter: &Cutter, rule: Documents, document: &'t [u8]) -> Result<()> {
+    /// As [`PreTokenizer::for_each_pre_token`].
+    pub fn count(
+        &mut self,
+        pre_tokenizer: &PreTokenizer,
+        rule: Documents,
+        document: &'t [u8],
+    ) -> Result<()> {
         match rule {
-            Documents::Whole => self.count_text(cutter, document),
-            // Named patterns scan short lines together where their pieces are the same.
-            Documents::Lines if matches!(cutter, Cutter::Named(_)) => {
-                line_stretches(document).try_for_each(|lines| self.count_text(cutter, lines))
+            Documents::Whole => self.count_text(pre_tokenizer, document),
+            // Named patterns scan short lines together where their pre-tokens are the same.
+            Documents::Lines if matches!(pre_tokenizer, PreTokenizer::Named(_)) => {
+                line_chunks(document).try_for_each(|lines| self.count_text(pre_tokenizer, lines))
             }
-            Documents::Lines => lines(document).try_for_each(|line| self.count_text(cutter, line)),
+            Documents::Lines => {
+                lines(document).try_for_each(|line| self.count_text(pre_tokenizer, line))
+            }
         }
     }
 
-    fn count_text(&mut self, cutter: &Cutter, text: &'t [u8]) -> Result<()> {
+    fn count_text(&mut self, pre_tokenizer: &PreTokenizer, text: &'t [u8]) -> Result<()> {
         let mut start = 0;
-        if let Cutter::Named(pattern) = cutter {
-            let mut found = scan::Pieces::of(*pattern, text);
+        if let PreTokenizer::Named(pattern) = pre_tokenizer {
+            let mut found = scan::PreTokens::of(*pattern, text);
             while let Some(count) = found.fill(&mut self.batch.ends) {
                 start = self.count_batch(text, start, count);
             }
             return Ok(());
         }
         let mut found = 0;
-        cutter.for_each_piece(text, &Stop::default(), |_, end| {
+        pre_tokenizer.for_each_pre_token(text, &CancelFlag::default(), |_, end| {
             self.batch.ends[found] = end as u32;
             found += 1;
             if found == ENDS {
@@ -153,13 +160,13 @@ impl<'t, 'p> Counter<'t, 'p> {
         Ok(())
     }
 
-    /// Counts the `count` pieces of the batch, the first of which begins at `start`, and says where the last one ends.
+    /// Counts the `count` pre-tokens of the batch, the first of which begins at `start`, and says where the last one ends.
     fn count_batch(&mut self, text: &'t [u8], first: usize, count: usize) -> usize {
         let Batch { ends, keys, slots } = &mut self.batch;
         let mut start = first;
         for ((&end, key), slot) in ends[..count].iter().zip(&mut *keys).zip(&mut *slots) {
             let end = end as usize;
-            *key = if end - start <= ShortKey::MOST {
+            *key = if end - start <= ShortKey::MAX_BYTES {
                 ShortKey::of(text, start, end)
             } else {
                 ShortKey::NONE
@@ -169,19 +176,20 @@ impl<'t, 'p> Counter<'t, 'p> {
         }
         for number in 0..count {
             let (key, slot) = (self.batch.keys[number], self.batch.slots[number]);
-            if !self.hot.add(slot, key) {
+            if !self.local.add(slot, key) {
                 self.add_other(text, first, number);
             }
         }
         start
     }
 
-    // Out of line: nearly all pieces are in their slots.
+    // Out of line: nearly all pre-tokens are in their slots.
     #[inline(never)]
     fn add_other(&mut self, text: &'t [u8], first: usize, number: usize) {
         let Batch { ends, keys, slots } = &self.batch;
         if keys[number] != ShortKey::NONE {
-            self.hot.replace(slots[number], keys[number], self.pieces);
+            self.local
+                .replace(slots[number], keys[number], self.pre_tokens);
             return;
         }
         let start = number
@@ -190,26 +198,26 @@ impl<'t, 'p> Counter<'t, 'p> {
         self.add_long(&text[start..ends[number] as usize]);
     }
 
-    fn add_long(&mut self, piece: &'t [u8]) {
-        let hash = hash_long(piece);
+    fn add_long(&mut self, pre_token: &'t [u8]) {
+        let hash = hash_long(pre_token);
         let waiting = &mut self.long[shard_of(hash)];
-        waiting.push((hash, piece));
+        waiting.push((hash, pre_token));
         if waiting.len() >= LONG_BATCH {
-            Self::hand_over(self.pieces, shard_of(hash), waiting);
+            Self::hand_over(self.pre_tokens, shard_of(hash), waiting);
         }
     }
 
-    fn hand_over(pieces: &Pieces, shard: usize, waiting: &mut Vec<(u64, &'t [u8])>) {
-        let mut shard = pieces.shard(shard);
-        for (hash, piece) in waiting.drain(..) {
-            shard.add_long(hash, piece, 1);
+    fn hand_over(pre_tokens: &PreTokenCounts, shard: usize, waiting: &mut Vec<(u64, &'t [u8])>) {
+        let mut shard = pre_tokens.shard(shard);
+        for (hash, pre_token) in waiting.drain(..) {
+            shard.add_long(hash, pre_token, 1);
         }
     }
 
-    /// Hands over the long pieces that wait; the short ones stay with the thread.
+    /// Adds the long pre-tokens to the shared tables; the short ones stay with the thread.
     pub fn finish(mut self) {
         for (shard, waiting) in self.long.iter_mut().enumerate() {
-            Self::hand_over(self.pieces, shard, waiting);
+            Self::hand_over(self.pre_tokens, shard, waiting);
         }
     }
 }

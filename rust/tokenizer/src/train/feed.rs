@@ -1,96 +1,94 @@
-//! What a trainer counts: texts, files, tables of pieces.
+//! Feeds a trainer with texts, files and counts.
 
 use super::Trainer;
-use super::count::{Counter, Hot};
-use super::cut::{Cuts, parts};
+use super::count::{Counter, LocalCounts};
 use super::files::{BLOCK, Blocks};
 use super::progress::{Phase, Watch};
+use super::split::{SplitRule, parts};
 use crate::error::Result;
+use crate::threads::workers;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Text a thread takes at a time. Less in all is not worth a second thread.
-const STRETCH: usize = 1 << 18;
+/// Bytes of text in a chunk for one thread. Less text is not worth a second thread.
+const CHUNK_BYTES: usize = 1 << 18;
 
 impl Trainer {
-    /// Counts the pieces of more documents.
+    /// Counts the pre-tokens of more documents.
     ///
     /// # Errors
     /// [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit);
-    /// [`TokenizerError::PatternSteps`](crate::TokenizerError::PatternSteps) where a regular expression of the user's own comes to
-    /// its limit. Some of these documents have been counted then.
+    /// [`TokenizerError::PatternSteps`](crate::TokenizerError::PatternSteps) if a user-defined regular expression reaches its
+    /// limit of steps. Some of these documents have been counted then.
     pub fn feed<T: AsRef<[u8]>>(&mut self, documents: &[T]) -> Result<()> {
         self.documents += documents.len() as u64;
         let texts = documents
             .iter()
-            .flat_map(|document| parts(self.cuts(), document.as_ref(), STRETCH))
+            .flat_map(|document| parts(self.split_rule(), document.as_ref(), CHUNK_BYTES))
             .collect::<Vec<&[u8]>>();
         self.count(&texts)?;
-        self.check_memory(self.pieces.size())
+        self.check_memory(self.pre_tokens.size())
     }
 
-    /// Counts a file, in blocks: neither its size nor the number of threads costs memory, unless it has no place to be cut (white
-    /// space or punctuation after a letter or a number) for a long time. By [`Documents::Whole`](super::Documents), it is one document.
+    /// Counts a file, in blocks: memory grows neither with its size nor with the number of threads, unless it has no split point
+    /// (white space or punctuation after a letter or a number) for a long time. With [`Documents::Whole`](super::Documents), it
+    /// is one document.
     ///
     /// # Errors
     /// [`TokenizerError::Io`](crate::TokenizerError::Io); [`TokenizerError::NotUtf8`](crate::TokenizerError::NotUtf8) with the
     /// first bad byte, unless `replace` makes it U+FFFD; [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit);
-    /// [`TokenizerError::TrainingInterrupted`](crate::TokenizerError::TrainingInterrupted). What came before has been counted.
+    /// [`TokenizerError::TrainingInterrupted`](crate::TokenizerError::TrainingInterrupted). The text before the error has been
+    /// counted.
     pub fn feed_file(&mut self, path: &Path, replace: bool, watch: &mut Watch<'_>) -> Result<()> {
-        let mut blocks = Blocks::open(path, self.cuts(), replace, BLOCK)?;
+        let mut blocks = Blocks::open(path, self.split_rule(), replace, BLOCK)?;
         self.documents += 1;
         while let Some(text) = blocks.next()? {
-            self.count(&parts(self.cuts(), text, STRETCH).collect::<Vec<_>>())?;
-            self.check_memory(self.pieces.size())?;
-            watch.look(Phase::Counting, self.counted_bytes, self.expected_bytes)?;
+            self.count(&parts(self.split_rule(), text, CHUNK_BYTES).collect::<Vec<_>>())?;
+            self.check_memory(self.pre_tokens.size())?;
+            watch.report(Phase::Counting, self.counted_bytes, self.expected_bytes)?;
         }
         Ok(())
     }
 
-    /// Adds pieces that were counted elsewhere. They are taken as they are: the pattern does not cut them.
+    /// Adds counts of pre-tokens from elsewhere. The pattern does not split them.
     ///
     /// # Errors
     /// [`TokenizerError::MemoryLimit`](crate::TokenizerError::MemoryLimit).
     pub fn feed_counts<T: AsRef<[u8]>>(&mut self, counts: &[(T, u64)]) -> Result<()> {
         self.documents += counts.len() as u64;
-        for (piece, count) in counts {
-            let piece = piece.as_ref();
-            if *count > 0 && !piece.is_empty() {
-                self.pieces.add(piece, *count);
-                self.total_bytes += u128::from(*count) * piece.len() as u128;
+        for (pre_token, count) in counts {
+            let pre_token = pre_token.as_ref();
+            if *count > 0 && !pre_token.is_empty() {
+                self.pre_tokens.add(pre_token, *count);
+                self.total_bytes += u128::from(*count) * pre_token.len() as u128;
             }
         }
-        self.check_memory(self.pieces.size())
+        self.check_memory(self.pre_tokens.size())
     }
 
-    fn cuts(&self) -> Cuts {
-        Cuts::of(&self.cutter, self.rule)
+    fn split_rule(&self) -> SplitRule {
+        SplitRule::of(&self.pre_tokenizer, self.rule)
     }
 
     fn count(&mut self, texts: &[&[u8]]) -> Result<()> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         self.counted_bytes += bytes as u64;
         self.total_bytes += bytes as u128;
-        let available = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = self
-            .threads
-            .unwrap_or_else(available)
-            .min(bytes / STRETCH)
-            .max(1);
-        while self.hots.len() < threads {
-            self.hots.push(Hot::default());
+        let threads = workers(bytes / CHUNK_BYTES, self.threads);
+        while self.local_counts.len() < threads {
+            self.local_counts.push(LocalCounts::default());
         }
-        let stretches = stretches(texts);
-        let (pieces, cutter, rule) = (&self.pieces, &self.cutter, self.rule);
+        let chunks = chunks(texts);
+        let (pre_tokens, pre_tokenizer, rule) = (&self.pre_tokens, &self.pre_tokenizer, self.rule);
         let next = AtomicUsize::new(0);
         let failed = Mutex::new(None);
-        let work = |hot: &mut Hot| {
-            let mut counter = Counter::new(hot, pieces);
-            while let Some(&(first, last)) = stretches.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let work = |local: &mut LocalCounts| {
+            let mut counter = Counter::new(local, pre_tokens);
+            while let Some(&(first, last)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
                 for text in &texts[first..last] {
-                    if let Err(error) = counter.count(cutter, rule, text) {
-                        next.store(stretches.len(), Ordering::Relaxed);
+                    if let Err(error) = counter.count(pre_tokenizer, rule, text) {
+                        next.store(chunks.len(), Ordering::Relaxed);
                         *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     }
                 }
@@ -99,11 +97,11 @@ impl Trainer {
         };
         let work = &work;
         std::thread::scope(|scope| {
-            let mut hots = self.hots[..threads].iter_mut();
-            let own = hots.next();
-            for hot in hots {
-                // A thread the system does not grant is no loss: the others take its stretches.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, move || work(hot));
+            let mut local_counts = self.local_counts[..threads].iter_mut();
+            let own = local_counts.next();
+            for local in local_counts {
+                // If the system does not grant a thread, the others take its chunks.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, move || work(local));
             }
             own.into_iter().for_each(work);
         });
@@ -112,15 +110,15 @@ impl Trainer {
     }
 }
 
-/// Bounds of stretches of whole texts of about [`STRETCH`] bytes each.
-fn stretches(texts: &[&[u8]]) -> Vec<(usize, usize)> {
-    let (mut stretches, mut first, mut bytes) = (Vec::new(), 0, 0);
+/// Bounds of chunks of whole texts, of about [`CHUNK_BYTES`] bytes each.
+fn chunks(texts: &[&[u8]]) -> Vec<(usize, usize)> {
+    let (mut chunks, mut first, mut bytes) = (Vec::new(), 0, 0);
     for (place, text) in texts.iter().enumerate() {
         bytes += text.len();
-        if bytes >= STRETCH || place + 1 == texts.len() {
-            stretches.push((first, place + 1));
+        if bytes >= CHUNK_BYTES || place + 1 == texts.len() {
+            chunks.push((first, place + 1));
             (first, bytes) = (place + 1, 0);
         }
     }
-    stretches
+    chunks
 }

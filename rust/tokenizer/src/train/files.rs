@@ -1,6 +1,6 @@
-//! Text files in blocks, cut where no piece crosses: a file of any size takes the memory of a block.
+//! Reads text files in blocks, split where that changes no pre-token: a file of any size takes the memory of a block.
 
-use super::cut::{Cuts, last_cut};
+use super::split::{SplitRule, last_split};
 use crate::error::{Result, TokenizerError};
 use stategpt_storage::open_regular;
 use std::fs::File;
@@ -9,25 +9,25 @@ use std::path::Path;
 
 /// Bytes to read at a time: enough work for several threads, little memory.
 pub const BLOCK: usize = 8 << 20;
-/// Text that a block may grow to.
-const LONGEST: usize = 1 << 30;
+/// The maximum size of a block.
+const MAX_UNSPLIT_BYTES: usize = 1 << 30;
 
 /// The text of a file, block by block.
 pub struct Blocks<'p> {
     path: &'p Path,
     file: File,
-    cuts: Cuts,
-    /// What is not UTF-8 becomes U+FFFD, in place of an error.
+    split_rule: SplitRule,
+    /// Invalid UTF-8 becomes U+FFFD, instead of an error.
     replace: bool,
     /// Bytes to read at a time.
     block: usize,
-    /// Bytes read and not yet text: the beginning of a character, after a block.
+    /// Bytes that are read and not decoded yet: an incomplete character at the end of a block.
     raw: Vec<u8>,
     /// Offset in the file of `raw`.
     offset: usize,
-    /// Text not yet handed out.
+    /// Text that is not returned yet.
     text: Vec<u8>,
-    /// How much of it was handed out last time.
+    /// How much of it was returned last time.
     handed: usize,
 }
 
@@ -36,11 +36,16 @@ impl<'p> Blocks<'p> {
     ///
     /// # Errors
     /// [`TokenizerError::Io`].
-    pub fn open(path: &'p Path, cuts: Cuts, replace: bool, block: usize) -> Result<Self> {
+    pub fn open(
+        path: &'p Path,
+        split_rule: SplitRule,
+        replace: bool,
+        block: usize,
+    ) -> Result<Self> {
         Ok(Self {
             path,
             file: open_regular(path).map_err(|source| unreadable(path, source))?,
-            cuts,
+            split_rule,
             replace,
             block,
             raw: Vec::new(),
@@ -50,7 +55,7 @@ impl<'p> Blocks<'p> {
         })
     }
 
-    /// The next block; `None` after the last. A block grows while there is no place to cut it.
+    /// The next block; `None` after the last. A block grows while it has no split point.
     ///
     /// # Errors
     /// [`TokenizerError::Io`]; [`TokenizerError::Corpus`] if a block grows beyond 1 GiB; [`TokenizerError::NotUtf8`] with the first bad byte, unless `replace`.
@@ -65,12 +70,12 @@ impl<'p> Blocks<'p> {
                 self.handed = self.text.len();
                 break;
             }
-            if let Some(at) = last_cut(self.cuts, &self.text, searched..self.text.len()) {
+            if let Some(at) = last_split(self.split_rule, &self.text, searched..self.text.len()) {
                 self.handed = at;
                 break;
             }
             searched = self.text.len();
-            if searched > LONGEST {
+            if searched > MAX_UNSPLIT_BYTES {
                 return Err(TokenizerError::Corpus {
                     documents: 1,
                     bytes: searched as u64,
@@ -89,7 +94,7 @@ impl<'p> Blocks<'p> {
             .map_err(|source| unreadable(self.path, source))
     }
 
-    /// Moves what is UTF-8, or made so, from `raw` to `text`.
+    /// Moves valid UTF-8, or what replaces invalid bytes, from `raw` to `text`.
     fn check(&mut self, ended: bool) -> Result<()> {
         let mut valid = 0;
         for chunk in self.raw.utf8_chunks() {
@@ -142,8 +147,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text");
         std::fs::write(&path, bytes).unwrap();
-        let mut blocks =
-            Blocks::open(&path, Cuts::of(&Pattern::Gpt4.into(), rule), replace, block)?;
+        let mut blocks = Blocks::open(
+            &path,
+            SplitRule::of(&Pattern::Gpt4.into(), rule),
+            replace,
+            block,
+        )?;
         let mut read = Vec::new();
         while let Some(text) = blocks.next()? {
             read.push(text.to_vec());
@@ -169,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_stay_small_where_the_text_can_be_cut() {
+    fn blocks_stay_small_if_the_text_has_split_points() {
         let text = "some words and more words ".repeat(100);
         let read = blocks_of(text.as_bytes(), Documents::Whole, false, 100).unwrap();
         assert!(read.iter().all(|block| block.len() <= 110), "{read:?}");

@@ -1,57 +1,57 @@
-//! What one merge brings about, by neighbour: each pair `(x, l)` that became `(x, z)`, or `(r, y)` that became `(z, y)`.
+//! The effect of one merge, by neighbor: each pair `(x, l)` that became `(x, z)`, or `(r, y)` that became `(z, y)`.
 //!
-//! A merge may join a hundred thousand occurrences, but its neighbours are few; so counts are added up in an array by
-//! neighbour, and the table of pairs is asked once per neighbour in place of once per occurrence.
+//! A merge may join a hundred thousand occurrences, but it has few distinct neighbors; so counts are summed in an array by
+//! neighbor, and the table of pairs is accessed once per neighbor instead of once per occurrence.
 
-/// What came about beside one neighbour.
+/// The effect for one neighbor.
 #[derive(Clone, Copy, Default)]
 pub struct Gain {
     /// Occurrences.
     pub count: u64,
-    /// Postings noted.
+    /// The number of postings.
     pub postings: u32,
-    /// The posting noted last; while they are dealt out, where the next one goes.
+    /// The last posting; while postings are distributed, where the next one is written.
     pub at: u32,
 }
 
-/// The gains on one side of the joined pairs.
+/// The effects on one side of the joined pairs.
 #[derive(Default)]
 pub struct Gains {
-    /// By id of the neighbour.
+    /// By id of the neighbor.
     pub by: Vec<Gain>,
-    /// The neighbours that have gains.
+    /// The neighbors that occurred.
     pub touched: Vec<u32>,
-    /// Neighbour and posting, in the order of the postings; a posting once in a row.
+    /// Neighbor and posting, in the order of the postings, without consecutive repetitions.
     pub postings: Vec<(u32, u32)>,
 }
 
 impl Gains {
-    /// Room for ids below `ids`.
-    pub fn make_room(&mut self, ids: usize) {
+    /// Grows to ids below `ids`.
+    pub fn grow(&mut self, ids: usize) {
         if self.by.len() < ids {
             self.by.resize(ids, Gain::default());
         }
     }
 
-    /// Notes `count` occurrences at `posting` beside `neighbour`.
+    /// Adds `count` occurrences at `posting` next to `neighbor`.
     #[inline]
-    pub fn add(&mut self, neighbour: u32, posting: u32, count: u64) {
-        let gain = &mut self.by[neighbour as usize];
+    pub fn add(&mut self, neighbor: u32, posting: u32, count: u64) {
+        let gain = &mut self.by[neighbor as usize];
         if gain.postings == 0 {
-            self.touched.push(neighbour);
+            self.touched.push(neighbor);
         }
         if gain.postings == 0 || gain.at != posting {
             gain.postings += 1;
             gain.at = posting;
-            self.postings.push((neighbour, posting));
+            self.postings.push((neighbor, posting));
         }
         gain.count += count;
     }
 
-    /// Forgets them.
+    /// Removes all effects.
     pub fn clear(&mut self) {
-        for &neighbour in &self.touched {
-            self.by[neighbour as usize] = Gain::default();
+        for &neighbor in &self.touched {
+            self.by[neighbor as usize] = Gain::default();
         }
         self.touched.clear();
         self.postings.clear();

@@ -1,89 +1,76 @@
-//! Training: count the pieces of the corpus, then join the most frequent pair of tokens until the vocabulary is full.
+//! Training: counts the pre-tokens of the corpus, then joins the most frequent pair of tokens until the vocabulary is full.
 //!
-//! `count` and `shards` hold the distinct pieces, `words` writes them as tokens, `candidates` knows which pair comes next,
+//! `count` and `shards` hold the distinct pre-tokens, `words` writes them as tokens, `candidates` determines the next pair,
 //! `merges` is the loop. `docs/decisions/0012-bpe-training.md` has the reasons.
 
 mod candidates;
-mod census;
 mod count;
-mod cut;
 mod feed;
 mod files;
 mod gains;
-mod giants;
+mod long_words;
 mod merges;
+mod pair_scan;
 mod progress;
 mod shards;
+mod split;
 mod table;
+mod target;
 mod words;
 
 use crate::byte_level;
-use crate::cutter::Cutter;
 use crate::error::{Result, TokenizerError};
 use crate::format::keep_last;
 use crate::keyed::KeyedSet;
 use crate::model::{
-    AddedToken, MAX_VOCABULARY, MOST_ADDED, Merge, MergeOrder, Model, TokenTable, Unknown,
+    AddedToken, MAX_ADDED_TOKENS, MAX_VOCABULARY, Merge, MergeOrder, Model, TokenTable, Unknown,
 };
+use crate::pre_tokenizer::PreTokenizer;
 use crate::tokenizer::Tokenizer;
-use count::Hot;
+use count::LocalCounts;
 use merges::{Plan, Tokens, keep, merge_all};
 pub use progress::{Phase, Progress, Watch};
 use serde_json::Value;
-use shards::{Pieces, SHARDS, Size};
+use shards::{PreTokenCounts, SHARDS, Size};
+pub use target::{Documents, Target};
 use words::{Symbol, Words};
 
-/// Places among the words are numbered in 31 bits.
-const MOST_PLACES: u64 = 1 << 31;
+/// The number of positions in the words: they are numbered in 31 bits.
+const MAX_PLACES: u64 = 1 << 31;
 
-/// What a trainer takes for one document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Documents {
-    /// Each text as it is given (`train_from_iterator` of the `tokenizers` library).
-    Whole,
-    /// Each line with its line end, so that no token crosses one (`train` of the `tokenizers` library).
-    Lines,
-}
-
-/// What the vocabulary shall be.
-#[derive(Debug, Clone, Default)]
-pub struct Target {
-    /// Ids at most: special tokens, 256 bytes, and one per merge.
-    pub vocab_size: usize,
-    /// They take the first ids, in this order.
-    pub special_tokens: Vec<String>,
-    /// Pairs met less often are not merged.
-    pub min_frequency: u64,
-}
-
-/// A corpus being counted. Its text is not kept, only its distinct pieces.
+/// A corpus being counted. Its text is not kept, only its distinct pre-tokens.
 pub struct Trainer {
-    cutter: Cutter,
+    pre_tokenizer: PreTokenizer,
     rule: Documents,
     threads: Option<usize>,
-    /// Memory the distinct pieces may take.
+    /// The maximum memory of the distinct pre-tokens.
     memory_limit: Option<u64>,
-    pieces: Pieces,
-    /// One for each thread so far.
-    hots: Vec<Hot>,
+    pre_tokens: PreTokenCounts,
+    /// One per thread so far.
+    local_counts: Vec<LocalCounts>,
     documents: u64,
-    /// Bytes of text counted, and how many are expected (0: not known).
+    /// Bytes of text counted, and bytes expected (0: unknown).
     counted_bytes: u64,
     expected_bytes: u64,
-    /// Bytes of all pieces with their repetitions: no pair's count exceeds it.
+    /// Bytes of all pre-tokens with their repetitions: no pair's count exceeds this.
     total_bytes: u128,
 }
 
 impl Trainer {
-    /// Nothing counted yet. `threads`: at most so many count (`None`: as many as the machine lends); the result is the same.
-    pub fn new(cutter: impl Into<Cutter>, rule: Documents, threads: Option<usize>) -> Self {
+    /// A trainer that has counted nothing. `threads`: the maximum number of threads (`None`: as many as there are cores); the
+    /// result does not depend on it.
+    pub fn new(
+        pre_tokenizer: impl Into<PreTokenizer>,
+        rule: Documents,
+        threads: Option<usize>,
+    ) -> Self {
         Self {
-            cutter: cutter.into(),
+            pre_tokenizer: pre_tokenizer.into(),
             rule,
             threads,
             memory_limit: None,
-            pieces: Pieces::default(),
-            hots: Vec::new(),
+            pre_tokens: PreTokenCounts::default(),
+            local_counts: Vec::new(),
             documents: 0,
             counted_bytes: 0,
             expected_bytes: 0,
@@ -91,15 +78,15 @@ impl Trainer {
         }
     }
 
-    /// Refuses a corpus whose distinct pieces, as they are counted, take more than `bytes` bytes of memory. Merging takes up
-    /// to about three times as much again.
+    /// Refuses a corpus whose distinct pre-tokens take more than `bytes` bytes of memory while they are counted. Merging takes up
+    /// to about three times as much in addition.
     #[must_use]
     pub fn with_memory_limit(mut self, bytes: Option<u64>) -> Self {
         self.memory_limit = bytes;
         self
     }
 
-    /// How many bytes of text there will be in all, for [`Progress::total`].
+    /// Sets the total number of bytes of text, for [`Progress::total`].
     pub fn expect_bytes(&mut self, bytes: u64) {
         self.expected_bytes = bytes;
     }
@@ -118,18 +105,18 @@ impl Trainer {
         self.train_watched(target, &mut Watch::new(&mut |_| true))
     }
 
-    /// As [`Trainer::train`], telling `watch` how far it is.
+    /// As [`Trainer::train`], with progress reports to `watch`.
     ///
     /// # Errors
-    /// As [`Trainer::train`], and [`TokenizerError::TrainingInterrupted`] where the watch says so.
+    /// As [`Trainer::train`], and [`TokenizerError::TrainingInterrupted`] if the watch says so.
     pub fn train_watched(mut self, target: &Target, watch: &mut Watch<'_>) -> Result<Tokenizer> {
-        for hot in std::mem::take(&mut self.hots) {
-            hot.finish(&self.pieces);
+        for local in std::mem::take(&mut self.local_counts) {
+            local.finish(&self.pre_tokens);
         }
         self.check_special_tokens(target)?;
         self.check_corpus()?;
         let (mut tokens, bytes) = first_tokens(&target.special_tokens);
-        // Two bytes a token where they do: half the memory, and more of it in the caches.
+        // Two bytes per token if possible: half the memory, and more of it in the caches.
         let merges = if target.vocab_size <= 1 << 16 {
             self.merge::<u16>(&bytes, &mut tokens, target, watch)
         } else {
@@ -142,11 +129,11 @@ impl Trainer {
         Tokenizer::new(Model {
             nfc: false,
             prefix_space: false,
-            cutter: self.cutter.clone(),
+            pre_tokenizer: self.pre_tokenizer.clone(),
             tokens: TokenTable::of((0..).zip(tokens.bytes).collect()),
             merges: keep_last(merges),
             order: MergeOrder::Listed,
-            whole_pieces: false,
+            ignore_merges: false,
             unknown: Unknown::Refused,
             added: added
                 .map(|(id, text)| AddedToken::control(id, text.clone()))
@@ -162,14 +149,14 @@ impl Trainer {
         target: &Target,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Merge>> {
-        let size = self.pieces.size();
+        let size = self.pre_tokens.size();
         let mut words = Words::<S>::default();
-        words.reserve(size.pieces, size.text_bytes);
+        words.reserve(size.pre_tokens, size.text_bytes);
         for shard in 0..SHARDS {
-            // Taken out, so that its memory is free before the next one is written as words.
-            std::mem::take(&mut *self.pieces.shard(shard))
-                .for_each(|piece, count| words.push(piece, count, bytes));
-            watch.glance(Phase::Merging, 0, 0)?;
+            // Taken out, so that its memory is freed before the next one is written as words.
+            std::mem::take(&mut *self.pre_tokens.shard(shard))
+                .for_each(|pre_token, count| words.push(pre_token, count, bytes));
+            watch.report_if_due(Phase::Merging, 0, 0)?;
         }
         let plan = Plan {
             target,
@@ -183,7 +170,11 @@ impl Trainer {
         let specials = &target.special_tokens;
         for (what, number, limit) in [
             ("vocab_size", target.vocab_size, MAX_VOCABULARY),
-            ("the number of special tokens", specials.len(), MOST_ADDED),
+            (
+                "the number of special tokens",
+                specials.len(),
+                MAX_ADDED_TOKENS,
+            ),
         ] {
             if number > limit {
                 return Err(TokenizerError::TooMany {
@@ -218,11 +209,11 @@ impl Trainer {
     }
 
     fn check_corpus(&self) -> Result<()> {
-        let size = self.pieces.size();
+        let size = self.pre_tokens.size();
         self.check_memory(size)?;
         let problem = match () {
             () if size.text_bytes == 0 => "there is no text; check the iterable or the files",
-            () if size.text_bytes + 5 * size.pieces >= MOST_PLACES => {
+            () if size.text_bytes + 5 * size.pre_tokens >= MAX_PLACES => {
                 "more than 2 GiB; train on a sample"
             }
             () if self.total_bytes >= 1 << 63 => {
@@ -240,7 +231,7 @@ impl Trainer {
     fn check_memory(&self, size: Size) -> Result<()> {
         match self.memory_limit {
             Some(limit) if size.memory_bytes > limit => Err(TokenizerError::MemoryLimit {
-                pieces: size.pieces,
+                pre_tokens: size.pre_tokens,
                 bytes: size.memory_bytes,
                 limit,
             }),
@@ -251,8 +242,8 @@ impl Trainer {
 
 /// The special tokens and the bytes, and the id of each byte.
 fn first_tokens(specials: &[String]) -> (Tokens, [u32; 256]) {
-    // A merge that spells a special token, in the alphabet of tokenizer.json, takes its id; what is joined to it thereafter
-    // is joined to the bytes it spells.
+    // A merge that spells a special token, in the alphabet of tokenizer.json, takes its id; later merges use the bytes that it
+    // spells.
     let spelt = |text: &String| byte_level::read(text).unwrap_or_else(|| text.clone().into_bytes());
     let mut tokens = Tokens {
         bytes: specials.iter().map(spelt).collect(),

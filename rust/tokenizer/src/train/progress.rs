@@ -1,63 +1,63 @@
-//! How far training has come, and whether it shall go on.
+//! Progress of training, and interrupting it.
 
 use crate::error::{Result, TokenizerError};
 use std::time::{Duration, Instant};
 
-/// Least time between two looks.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// The minimum time between two reports.
+const BETWEEN_REPORTS: Duration = Duration::from_millis(100);
 
-/// The part of training at work.
+/// A phase of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Pieces are counted; the unit is bytes of text.
+    /// Pre-tokens are counted; the unit is bytes of text.
     Counting,
     /// Pairs are merged; the unit is merges.
     Merging,
 }
 
-/// How far a phase has come.
+/// The progress of a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// The phase.
     pub phase: Phase,
     /// Units done.
     pub done: u64,
-    /// Units there are at most; 0 where that is not known.
+    /// The maximum number of units; 0 if it is unknown.
     pub total: u64,
 }
 
-/// Told how far training has come, at most ten times a second; training ends with [`TokenizerError::TrainingInterrupted`] where it
-/// says `false`.
+/// Receives the progress of training, at most ten times a second; training ends with [`TokenizerError::TrainingInterrupted`] if
+/// it returns `false`.
 pub struct Watch<'w> {
-    look: &'w mut dyn FnMut(Progress) -> bool,
-    looked: Instant,
+    report: &'w mut dyn FnMut(Progress) -> bool,
+    reported: Instant,
 }
 
 impl<'w> Watch<'w> {
-    /// A watch that calls `look`.
-    pub fn new(look: &'w mut dyn FnMut(Progress) -> bool) -> Self {
-        let looked = Instant::now();
-        Self { look, looked }
+    /// A watch that calls `report`.
+    pub fn new(report: &'w mut dyn FnMut(Progress) -> bool) -> Self {
+        let reported = Instant::now();
+        Self { report, reported }
     }
 
-    /// Tells how far a phase has come, if the last time is long enough ago.
+    /// Reports the progress of a phase, if the last report is long enough ago.
     ///
     /// # Errors
-    /// [`TokenizerError::TrainingInterrupted`] if training shall not go on.
-    pub fn glance(&mut self, phase: Phase, done: u64, total: u64) -> Result<()> {
-        if self.looked.elapsed() < BETWEEN_LOOKS {
+    /// [`TokenizerError::TrainingInterrupted`] if training was interrupted.
+    pub fn report_if_due(&mut self, phase: Phase, done: u64, total: u64) -> Result<()> {
+        if self.reported.elapsed() < BETWEEN_REPORTS {
             return Ok(());
         }
-        self.look(phase, done, total)
+        self.report(phase, done, total)
     }
 
-    /// Tells how far a phase has come.
+    /// Reports the progress of a phase.
     ///
     /// # Errors
-    /// [`TokenizerError::TrainingInterrupted`] if training shall not go on.
-    pub fn look(&mut self, phase: Phase, done: u64, total: u64) -> Result<()> {
-        self.looked = Instant::now();
-        if (self.look)(Progress { phase, done, total }) {
+    /// [`TokenizerError::TrainingInterrupted`] if training was interrupted.
+    pub fn report(&mut self, phase: Phase, done: u64, total: u64) -> Result<()> {
+        self.reported = Instant::now();
+        if (self.report)(Progress { phase, done, total }) {
             return Ok(());
         }
         Err(TokenizerError::TrainingInterrupted { done, total })

@@ -1,56 +1,56 @@
-//! Pieces and their counts in open-addressed tables: no allocation per piece, growth by half, linear probing.
+//! Counts of pre-tokens in open-addressed tables: no allocation per pre-token, growth by half, linear probing.
 
-use crate::key::ShortKey;
 use crate::keyed::Keys;
 use crate::scan::prefetch;
+use crate::short_key::ShortKey;
 
-/// A short piece and how often it came; a count of 0 marks a free slot.
+/// A short pre-token and its count; a count of 0 marks a free slot.
 #[derive(Clone, Copy)]
 pub struct Counted {
-    /// The piece.
+    /// The pre-token.
     pub key: ShortKey,
-    /// How often it came.
+    /// Its number of occurrences.
     pub count: u64,
 }
 
 impl Counted {
-    /// A slot without a piece.
+    /// A slot without a pre-token.
     pub const FREE: Self = Self {
         key: ShortKey { low: 0, high: 0 },
         count: 0,
     };
 }
 
-/// Slots a table begins with.
-const LEAST: usize = 64;
+/// The initial number of slots.
+const MIN_SLOTS: usize = 64;
 
-/// The place a hash of 32 bits starts to probe at among `slots`.
+/// The first slot to probe for a hash of 32 bits among `slots`.
 #[inline]
 fn home(hash: u32, slots: usize) -> usize {
     ((u64::from(hash) * slots as u64) >> 32) as usize
 }
 
-/// Whether one more entry would fill the slots beyond four fifths.
+/// Whether one more entry would fill more than four fifths of the slots.
 #[inline]
-fn is_full(used: usize, slots: usize) -> bool {
+fn merges_added(used: usize, slots: usize) -> bool {
     (used + 1) * 5 > slots * 4
 }
 
-/// Pieces of at most [`ShortKey::MOST`] bytes.
+/// Pre-tokens of at most [`ShortKey::MAX_BYTES`] bytes.
 #[derive(Default)]
 pub struct ShortTable {
     slots: Vec<Counted>,
     used: usize,
-    /// Bytes of the pieces.
+    /// The sum of the pre-tokens' bytes.
     text: u64,
     keys: Keys,
 }
 
 impl ShortTable {
-    /// Adds `count` occurrences of a piece.
+    /// Adds `count` occurrences of a pre-token.
     #[inline]
     pub fn add(&mut self, key: ShortKey, count: u64) {
-        if is_full(self.used, self.slots.len()) {
+        if merges_added(self.used, self.slots.len()) {
             self.grow();
         }
         let slot = Self::find(&mut self.slots, self.keys, key);
@@ -62,7 +62,7 @@ impl ShortTable {
         slot.count = slot.count.saturating_add(count);
     }
 
-    /// Asks for the memory that [`ShortTable::add`] will look at.
+    /// Prefetches the slot for [`ShortTable::add`].
     #[inline]
     pub fn ask_for(&self, key: ShortKey) {
         prefetch(&self.slots, Self::home(&self.slots, self.keys, key));
@@ -89,67 +89,67 @@ impl ShortTable {
     }
 
     fn grow(&mut self) {
-        let larger = (self.slots.len() / 2 * 3).max(LEAST);
+        let larger = (self.slots.len() / 2 * 3).max(MIN_SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![Counted::FREE; larger]);
         for counted in old.into_iter().filter(|counted| counted.count > 0) {
             *Self::find(&mut self.slots, self.keys, counted.key) = counted;
         }
     }
 
-    /// Every piece with its count.
+    /// Every pre-token with its count.
     pub fn iter(&self) -> impl Iterator<Item = &Counted> {
         self.slots.iter().filter(|counted| counted.count > 0)
     }
 
-    /// How many pieces there are.
+    /// The number of pre-tokens.
     pub fn len(&self) -> usize {
         self.used
     }
 
-    /// Bytes of all pieces.
+    /// The sum of their bytes.
     pub fn text_bytes(&self) -> u64 {
         self.text
     }
 
-    /// Memory taken.
+    /// The memory of the table.
     pub fn memory_bytes(&self) -> u64 {
         (self.slots.len() * size_of::<Counted>()) as u64
     }
 }
 
-/// Where a long piece begins in the text of its table (it ends where the next one begins), and how often it came.
+/// Where a long pre-token begins in the text of its table (it ends where the next one begins), and its count.
 struct Long {
     start: u64,
     count: u64,
 }
 
-/// Pieces of any length, their bytes end to end in one buffer.
+/// Pre-tokens of any length, their bytes concatenated in one buffer.
 #[derive(Default)]
 pub struct LongTable {
-    /// High half: 32 bits of the hash; low half: number of the piece, from 1. 0 is a free slot.
+    /// High half: 32 bits of the hash; low half: number of the pre-token, from 1. 0 is a free slot.
     slots: Vec<u64>,
-    pieces: Vec<Long>,
+    pre_tokens: Vec<Long>,
     text: Vec<u8>,
 }
 
-/// A well-mixed number for a long piece, that nobody outside of this process knows.
+/// A well-mixed number for a long pre-token, which cannot be predicted outside of this process.
 #[inline]
-pub fn hash_long(piece: &[u8]) -> u64 {
-    Keys::default().hash(piece)
+pub fn hash_long(pre_token: &[u8]) -> u64 {
+    Keys::default().hash(pre_token)
 }
 
 impl LongTable {
-    /// Adds `count` occurrences of a piece whose [`hash_long`] is `hash`.
-    pub fn add(&mut self, hash: u64, piece: &[u8], count: u64) {
-        if is_full(self.pieces.len(), self.slots.len()) {
+    /// Adds `count` occurrences of a pre-token whose [`hash_long`] is `hash`.
+    pub fn add(&mut self, hash: u64, pre_token: &[u8], count: u64) {
+        if merges_added(self.pre_tokens.len(), self.slots.len()) {
             self.grow();
         }
         let tag = (hash >> 16) as u32;
         let mut at = home(tag, self.slots.len());
         while self.slots[at] != 0 {
             let number = (self.slots[at] as u32 - 1) as usize;
-            if (self.slots[at] >> 32) as u32 == tag && self.piece(number) == piece {
-                let held = &mut self.pieces[number].count;
+            if (self.slots[at] >> 32) as u32 == tag && self.pre_token(number) == pre_token {
+                let held = &mut self.pre_tokens[number].count;
                 *held = held.saturating_add(count);
                 return;
             }
@@ -160,21 +160,21 @@ impl LongTable {
             };
         }
         let start = self.text.len() as u64;
-        self.text.extend_from_slice(piece);
-        self.pieces.push(Long { start, count });
-        self.slots[at] = u64::from(tag) << 32 | self.pieces.len() as u64;
+        self.text.extend_from_slice(pre_token);
+        self.pre_tokens.push(Long { start, count });
+        self.slots[at] = u64::from(tag) << 32 | self.pre_tokens.len() as u64;
     }
 
-    fn piece(&self, number: usize) -> &[u8] {
+    fn pre_token(&self, number: usize) -> &[u8] {
         let end = self
-            .pieces
+            .pre_tokens
             .get(number + 1)
             .map_or(self.text.len(), |next| next.start as usize);
-        &self.text[self.pieces[number].start as usize..end]
+        &self.text[self.pre_tokens[number].start as usize..end]
     }
 
     fn grow(&mut self) {
-        let larger = (self.slots.len() / 2 * 3).max(LEAST);
+        let larger = (self.slots.len() / 2 * 3).max(MIN_SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![0; larger]);
         for slot in old.into_iter().filter(|&slot| slot != 0) {
             let mut at = home((slot >> 32) as u32, larger);
@@ -185,24 +185,25 @@ impl LongTable {
         }
     }
 
-    /// Every piece with its count.
+    /// Every pre-token with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        (0..self.pieces.len()).map(|number| (self.piece(number), self.pieces[number].count))
+        (0..self.pre_tokens.len())
+            .map(|number| (self.pre_token(number), self.pre_tokens[number].count))
     }
 
-    /// How many pieces there are.
+    /// The number of pre-tokens.
     pub fn len(&self) -> usize {
-        self.pieces.len()
+        self.pre_tokens.len()
     }
 
-    /// Bytes of all pieces.
+    /// The sum of their bytes.
     pub fn text_bytes(&self) -> u64 {
         self.text.len() as u64
     }
 
-    /// Memory taken.
+    /// The memory of the table.
     pub fn memory_bytes(&self) -> u64 {
-        let pieces = self.pieces.capacity() * size_of::<Long>();
-        (self.slots.len() * size_of::<u64>() + pieces + self.text.capacity()) as u64
+        let pre_tokens = self.pre_tokens.capacity() * size_of::<Long>();
+        (self.slots.len() * size_of::<u64>() + pre_tokens + self.text.capacity()) as u64
     }
 }

@@ -68,7 +68,7 @@ fn a_corpus_that_takes_more_memory_than_allowed_is_refused() {
         Trainer::new(Pattern::Gpt4, Documents::Whole, Some(1)).with_memory_limit(Some(10_000));
     let text = |number: usize| {
         format!(
-            "a piece of {number} and more than fifteen: {}",
+            "a pre-token of {number} and more than fifteen: {}",
             "x".repeat(number)
         )
     };
@@ -81,7 +81,7 @@ fn a_corpus_that_takes_more_memory_than_allowed_is_refused() {
 }
 
 #[test]
-fn a_watch_that_says_no_ends_the_training() {
+fn a_watch_that_returns_false_ends_training() {
     let mut trainer = Trainer::new(Pattern::Gpt4, Documents::Whole, Some(1));
     trainer.feed(&["some text"]).unwrap();
     let target = Target {
@@ -95,7 +95,7 @@ fn a_watch_that_says_no_ends_the_training() {
     ));
 }
 
-/// Pairs and the tokens they become, found by counting all pairs anew for each merge.
+/// Pairs and the tokens they become, found by counting all pairs again for each merge.
 fn slow_merges(words: &[(String, u64)], vocab_size: usize) -> Vec<(u32, u32, u32)> {
     let (mut tokens, bytes) = first_tokens(&[]);
     let ids = |word: &String| word.bytes().map(|byte| bytes[usize::from(byte)]).collect();
@@ -157,7 +157,7 @@ fn fast_merges<S: Symbol>(
         keep,
     };
     let merges = merge_all(flat, &mut tokens, &plan, &mut Watch::new(&mut |_| true)).unwrap();
-    // Each token is made of one pair only: what the bar rests on.
+    // Each token is made of one pair only, which the threshold relies on.
     assert_eq!(tokens.bytes.len(), 256 + merges.len());
     let parts = |merge: &Merge| (merge.left, merge.right, merge.joined);
     merges.iter().map(parts).collect()
@@ -176,9 +176,9 @@ fn word() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
-    /// Whatever the bar, the width of a symbol, and whether pieces are words or giants.
+    /// For any threshold, any width of a symbol, and pre-tokens as words or as long words.
     #[test]
-    fn merges_equal_those_of_counting_anew(
+    fn merges_equal_those_of_counting_again(
         words in prop::collection::vec((word(), 1_u64..9), 1..12),
         merges in 1_usize..60,
     ) {

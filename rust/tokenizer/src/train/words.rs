@@ -1,38 +1,39 @@
-//! The distinct pieces as tokens that merges join in place.
+//! The distinct pre-tokens as tokens that merges join in place.
 //!
-//! A piece of up to [`MOST`] bytes is a *word*: count, length and tokens in a row of one flat array, so that joining a pair in
-//! it touches a cache line or two. Longer ones are kept in [`Giants`], where a join costs the same however long the piece is.
-//! A *posting* says where a pair occurs: the place of a word, or (highest bit set) the place of the left token in a giant.
+//! A pre-token of up to [`MAX_WORD_TOKENS`] bytes is a *word*: count, length and tokens in a row of one flat array, so that
+//! joining a pair in it touches a cache line or two. Longer ones are in [`LongWords`], where the cost of a join does not depend
+//! on the length. A *posting* says where a pair occurs: the position of a word, or (highest bit set) the position of the left
+//! token in a long word.
 
 use super::gains::Gains;
-use super::giants::Giants;
+use super::long_words::LongWords;
 use crate::model::Merge;
 use crate::scan::prefetch;
 
-/// Most tokens of a word: a length has eight bits.
-pub const MOST: usize = 255;
+/// The maximum number of tokens of a word: a length has eight bits.
+pub const MAX_WORD_TOKENS: usize = 255;
 
-/// Marks a posting as a place among the giants.
-const GIANT: u32 = 1 << 31;
+/// Marks a posting as a position in the long words.
+const LONG: u32 = 1 << 31;
 
-/// How many postings ahead of its turn a word is asked for: merging is waiting for memory, else.
+/// The number of postings that a word is prefetched ahead: otherwise merging waits for memory.
 const AHEAD: usize = 12;
-/// Places of a word that are looked at together.
+/// The number of positions of a word that are compared together.
 const LANES: usize = 16;
 
 /// A token id in as few bits as the vocabulary needs.
 pub trait Symbol: Copy + Eq + Default {
-    /// Symbols that hold a word's count and lengths.
+    /// The number of symbols for a word's count and lengths.
     const HEAD: usize;
     /// The symbol of an id, which must fit.
     fn of(id: u32) -> Self;
     /// Its id.
     fn id(self) -> u32;
-    /// Appends a head: the count, and the length twice (now, and the room there is).
+    /// Appends a head: the count, and the length twice (current and initial).
     fn push_head(to: &mut Vec<Self>, count: u64, len: usize);
-    /// Count, length and room in a head.
+    /// Count, current length and initial length in a head.
     fn head(from: &[Self]) -> (u64, usize, usize);
-    /// Puts a new length into a head; the room stays.
+    /// Sets the current length in a head.
     fn set_len(head: &mut [Self], len: usize);
 }
 
@@ -104,37 +105,37 @@ impl Symbol for u32 {
     }
 }
 
-/// Every distinct piece of at least two tokens.
+/// Every distinct pre-token of at least two tokens.
 #[derive(Default)]
 pub struct Words<S> {
     flat: Vec<S>,
-    giants: Giants,
+    long: LongWords,
 }
 
 impl<S: Symbol> Words<S> {
-    /// Adds a piece, each byte a token. One of a single byte has no pair and is left out.
-    pub fn push(&mut self, piece: &[u8], count: u64, bytes: &[u32; 256]) {
-        let ids = piece.iter().map(|&byte| bytes[usize::from(byte)]);
-        if piece.len() > MOST {
-            self.giants.push(ids, count);
-        } else if piece.len() > 1 {
-            S::push_head(&mut self.flat, count, piece.len());
+    /// Adds a pre-token, each byte as a token. A single byte has no pair and is left out.
+    pub fn push(&mut self, pre_token: &[u8], count: u64, bytes: &[u32; 256]) {
+        let ids = pre_token.iter().map(|&byte| bytes[usize::from(byte)]);
+        if pre_token.len() > MAX_WORD_TOKENS {
+            self.long.push(ids, count);
+        } else if pre_token.len() > 1 {
+            S::push_head(&mut self.flat, count, pre_token.len());
             self.flat.extend(ids.map(S::of));
         }
     }
 
-    /// Room for words of `text_bytes` bytes in `pieces` pieces.
-    pub fn reserve(&mut self, pieces: u64, text_bytes: u64) {
+    /// Reserves memory for words of `text_bytes` bytes in `pre_tokens` pre-tokens.
+    pub fn reserve(&mut self, pre_tokens: u64, text_bytes: u64) {
         self.flat
-            .reserve_exact(text_bytes as usize + S::HEAD * pieces as usize);
+            .reserve_exact(text_bytes as usize + S::HEAD * pre_tokens as usize);
     }
 
-    /// Symbols and heads there are: what a pass over the words costs.
+    /// The number of symbols and heads, which is the cost of a scan of the words.
     pub fn len(&self) -> usize {
-        self.flat.len() + self.giants.len()
+        self.flat.len() + self.long.len()
     }
 
-    /// Calls `pair(posting, left, right, count)` for each two neighbours.
+    /// Calls `pair(posting, left, right, count)` for each two neighbors.
     pub fn for_each_pair(&self, mut pair: impl FnMut(u32, u32, u32, u64)) {
         let mut at = 0;
         while at < self.flat.len() {
@@ -145,11 +146,11 @@ impl<S: Symbol> Words<S> {
             }
             at += S::HEAD + room;
         }
-        self.giants
-            .for_each_pair(|place, left, right, count| pair(place | GIANT, left, right, count));
+        self.long
+            .for_each_pair(|place, left, right, count| pair(place | LONG, left, right, count));
     }
 
-    /// Moves the words together, without those that became one token. Postings are void thereafter.
+    /// Compacts the words, without those that became one token. This invalidates postings.
     pub fn close_gaps(&mut self) {
         let (mut from, mut to) = (0, 0);
         while from < self.flat.len() {
@@ -167,26 +168,26 @@ impl<S: Symbol> Words<S> {
         self.flat.truncate(to);
     }
 
-    /// Joins the pair wherever it occurs at the postings, and notes the pairs that come about.
+    /// Joins the pair at the postings, and records the new pairs.
     pub fn join(&mut self, postings: &[u32], merge: Merge, left: &mut Gains, right: &mut Gains) {
         for (number, &posting) in postings.iter().enumerate() {
             if let Some(&later) = postings.get(number + AHEAD) {
                 prefetch(&self.flat, later as usize);
             }
-            if posting & GIANT == 0 {
+            if posting & LONG == 0 {
                 self.join_word(posting, merge, left, right);
             } else {
-                self.join_giant(posting, merge, left, right);
+                self.join_long(posting, merge, left, right);
             }
         }
     }
 
-    fn join_giant(&mut self, posting: u32, merge: Merge, left: &mut Gains, right: &mut Gains) {
-        let Some(joined) = self.giants.join(posting & !GIANT, merge) else {
+    fn join_long(&mut self, posting: u32, merge: Merge, left: &mut Gains, right: &mut Gains) {
+        let Some(joined) = self.long.join(posting & !LONG, merge) else {
             return;
         };
         if let Some((id, place)) = joined.before {
-            left.add(id, place | GIANT, joined.count);
+            left.add(id, place | LONG, joined.count);
         }
         if let Some(id) = joined.after {
             right.add(id, posting, joined.count);
@@ -206,7 +207,7 @@ impl<S: Symbol> Words<S> {
             while found != 0 {
                 let place = searched + found.trailing_zeros() as usize;
                 found &= found - 1;
-                // The left token went into the pair before, as in "aaa".
+                // The left token was joined to the pair before it, as in "aaa".
                 if place < from {
                     continue;
                 }
@@ -229,7 +230,7 @@ impl<S: Symbol> Words<S> {
     }
 }
 
-/// Moves `tokens[from..end]` down to `to`, and says where they end then.
+/// Moves `tokens[from..end]` down to `to`, and returns their new end.
 #[inline]
 fn close_up<S: Symbol>(tokens: &mut [S], from: usize, end: usize, to: usize) -> usize {
     if from != to {
@@ -240,11 +241,11 @@ fn close_up<S: Symbol>(tokens: &mut [S], from: usize, end: usize, to: usize) -> 
     to + (end - from)
 }
 
-/// Which of the [`LANES`] places from `start` in the first `len` tokens begin the pair, lowest bit first.
+/// The positions, of the [`LANES`] from `start` in the first `len` tokens, at which the pair begins, lowest bit first.
 #[inline]
 fn pairs_in<S: Symbol>(tokens: &[S], start: usize, len: usize, l: S, r: S) -> u32 {
     let places = (len - start - 1).min(LANES);
-    // What lies beyond the word is looked at and masked away: whole vectors are compared that way.
+    // What is beyond the word is compared and masked out: so whole vectors are compared.
     let Some((first, second)) = tokens
         .get(start..start + LANES)
         .zip(tokens.get(start + 1..start + 1 + LANES))

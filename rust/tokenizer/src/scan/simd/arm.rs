@@ -1,7 +1,6 @@
 //! NEON, which every 64-bit ARM has.
 
-use super::super::window::WINDOW;
-use super::{Ascii, Common, Lanes, common};
+use crate::scan::lanes::{Ascii, Common, Lanes, WINDOW, common};
 use std::arch::aarch64::*;
 
 /// 64 bytes in four registers.
@@ -24,7 +23,7 @@ impl Lanes for Neon {
 #[inline]
 #[target_feature(enable = "neon")]
 fn classify_neon(block: &[u8; WINDOW]) -> Ascii {
-    // SAFETY: the reference covers 64 bytes, four times 16, and the loads ask for no alignment.
+    // SAFETY: the reference covers 64 bytes, four times 16, and the loads need no alignment.
     let quarters = unsafe { [0, 16, 32, 48].map(|offset| vld1q_u8(block.as_ptr().add(offset))) };
     let test = |test: &dyn Fn(uint8x16_t) -> uint8x16_t| mask(quarters.map(test));
     let within = |bytes, first: u8, count: u8| {
@@ -56,7 +55,8 @@ fn common_neon(block: &[u8; WINDOW]) -> Common {
     })
 }
 
-/// One bit per byte: each byte of 255 leaves the bit of its place among eight, and neighbours are added until eight bytes are one.
+/// One bit per byte: each byte of 255 keeps the bit of its position among eight, and neighbors are added until eight bytes are
+/// one.
 #[inline]
 #[target_feature(enable = "neon")]
 fn mask(bytes: [uint8x16_t; 4]) -> u64 {

@@ -1,141 +1,40 @@
-//! The classes of 64 bytes at once, with the widest registers this machine has.
+//! Classifies 64 bytes at once, with the widest registers of this machine.
 //!
-//! This is where the workspace has `unsafe` code (but for a line of `memory`), for three reasons only: calling a function that is
-//! compiled for registers the machine was asked for first ([`Tier::of_machine`]), loading or storing a whole array by registers, and
-//! asking for memory ahead ([`prefetch`]). Each use says why it is sound, every tier is compared with the scalar scanners over all
+//! All `unsafe` code of the workspace is here (except one line of `memory`), for three reasons only: calling a function compiled
+//! for registers whose presence was checked first ([`Tier::of_machine`]), loading or storing a whole array by registers, and
+//! prefetching ([`prefetch::prefetch`]). Each use says why it is sound, every tier is compared with the scalar scanners for all
 //! patterns, and the fuzz targets do so too.
 
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+pub mod prefetch;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::Text;
-use super::window::{Ends, WINDOW, Windowed};
+use super::text::Text;
+use super::window::{Ends, Windowed};
 use std::sync::OnceLock;
 
-/// One bit per byte of a window, for each class that ASCII alone decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ascii {
-    /// `[A-Za-z]`.
-    pub letter: u64,
-    /// `[A-Z]`.
-    pub capital: u64,
-    /// `[0-9]`.
-    pub digit: u64,
-    /// `[\t\n\v\f\r ]`.
-    pub white: u64,
-    /// The space.
-    pub space: u64,
-    /// `[\r\n]`.
-    pub newline: u64,
-    /// The apostrophe.
-    pub quote: u64,
-    /// `/`.
-    pub slash: u64,
-    /// Not ASCII.
-    pub high: u64,
-    /// `10......` in binary, which begins no character of UTF-8.
-    pub continuation: u64,
-}
-
-/// Characters beyond ASCII that are so common that all of a window are classified at once. A character's bytes all have its bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Common {
-    /// Letters of the small part of a word only.
-    pub small: u64,
-    /// Letters of the capital part only.
-    pub capital: u64,
-    /// Letters of either part.
-    pub either: u64,
-    /// Punctuation.
-    pub other: u64,
-}
-
-/// [`Common`] by `within(first, count)`, the bytes from `first` to `first + count - 1`.
-#[inline(always)]
-fn common(within: impl Fn(u8, u8) -> u64) -> Common {
-    let is = |byte: u8| within(byte, 1);
-    // A character is found where its first byte is; the bytes after it have their bits one and two places higher.
-    let second = |bits: u64| bits >> 1;
-    let third = |bits: u64| bits >> 2;
-    let two = |starts: u64| starts | starts << 1;
-    let three = |starts: u64| starts | starts << 1 | starts << 2;
-    let continues = within(0x80, 0x40);
-    // U+4E00 to U+9FFF (Han) and U+B000 to U+CFFF (most of Hangul).
-    let han = (within(0xE5, 5) | within(0xEB, 2) | is(0xE4) & second(within(0xB8, 8)))
-        & second(continues)
-        & third(continues);
-    // U+3041 to U+307F; to U+3096, and U+30A1 to U+30BF; U+30C0 to U+30FF without the middle dot U+30FB.
-    let kana = is(0xE3)
-        & (second(is(0x81)) & third(within(0x81, 0x3F))
-            | second(is(0x82)) & third(within(0x80, 0x17) | within(0xA1, 0x1F))
-            | second(is(0x83)) & third(within(0x80, 0x3B) | within(0xBC, 4)));
-    // U+2010 to U+2027; U+3001 to U+3003, U+3008 to U+3011; U+FF01 to U+FF0F, U+FF1A to U+FF20.
-    let other = is(0xE2) & second(is(0x80)) & third(within(0x90, 0x18))
-        | is(0xE3) & second(is(0x80)) & third(within(0x81, 3) | within(0x88, 10))
-        | is(0xEF) & second(is(0xBC)) & third(within(0x81, 15) | within(0x9A, 7));
-    // U+0400 to U+042F; U+00C0 to U+00DE without the multiplication sign.
-    let capital =
-        is(0xD0) & second(within(0x80, 0x30)) | is(0xC3) & second(within(0x80, 0x1F) & !is(0x97));
-    // U+0430 to U+043F, U+0440 to U+045F; U+00DF to U+00FF without the division sign.
-    let small = is(0xD0) & second(within(0xB0, 0x10))
-        | is(0xD1) & second(within(0x80, 0x20))
-        | is(0xC3) & second(within(0x9F, 0x21) & !is(0xB7));
-    Common {
-        small: two(small),
-        capital: two(capital),
-        either: three(han | kana),
-        other: three(other),
-    }
-}
-
-/// A way to classify a window.
-pub trait Lanes {
-    /// The classes of 64 bytes.
-    fn classify(block: &[u8; WINDOW]) -> Ascii;
-
-    /// The common characters beyond ASCII among 64 bytes.
-    fn common(block: &[u8; WINDOW]) -> Common;
-
-    /// Writes `from` plus the place of each bit that is set; what stands after these means nothing.
-    #[inline(always)]
-    fn places(mut bits: u64, from: u32, places: &mut [u32; WINDOW]) {
-        let count = bits.count_ones() as usize;
-        // Most windows hold at most so many pieces. A loop of known length ends without a surprise.
-        for place in &mut places[..16] {
-            *place = from.wrapping_add(bits.trailing_zeros());
-            bits &= bits.wrapping_sub(1);
-        }
-        if count > 16 {
-            for place in &mut places[16..count] {
-                *place = from + bits.trailing_zeros();
-                bits &= bits - 1;
-            }
-        }
-    }
-}
-
-/// How pieces are found.
+/// The instruction set used to find pre-tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// Character by character: the reference, and the way on other machines.
+    /// Character by character: the reference, and the fallback on other machines.
     Scalar,
-    /// 32 bytes a register.
+    /// 32 bytes per register.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// 64 bytes a register.
+    /// 64 bytes per register.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// 16 bytes a register.
+    /// 16 bytes per register.
     #[cfg(target_arch = "aarch64")]
     Neon,
 }
 
 impl Tier {
-    /// The tiers this machine can run, the fastest first.
+    /// The tiers available on this machine, the fastest first.
     #[cfg(target_arch = "x86_64")]
     pub fn available() -> Vec<Self> {
         let mut tiers = Vec::new();
@@ -153,14 +52,14 @@ impl Tier {
         tiers
     }
 
-    /// The tiers this machine can run, the fastest first.
+    /// The tiers available on this machine, the fastest first.
     #[cfg(target_arch = "aarch64")]
     pub fn available() -> Vec<Self> {
         // NEON is part of the architecture.
         vec![Self::Neon, Self::Scalar]
     }
 
-    /// The tiers this machine can run, the fastest first.
+    /// The tiers available on this machine, the fastest first.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn available() -> Vec<Self> {
         vec![Self::Scalar]
@@ -173,12 +72,12 @@ impl Tier {
         *TIER.get_or_init(|| Self::available()[0])
     }
 
-    /// Finds the ends of pieces of `text` from `start` on; see [`super::window::fill`].
+    /// Finds the ends of pre-tokens of `text` from `start` on; see `window::fill`.
     #[inline]
     pub fn fill<P: Windowed>(self, text: Text<'_>, start: usize, ends: &mut Ends) -> usize {
         match self {
             Self::Scalar => scalar::<P>(text, start, ends),
-            // SAFETY: `available` names this tier only where the machine has what the function is compiled for.
+            // SAFETY: `available` returns this tier only on machines that have the instructions the function is compiled for.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { x86::fill_avx2::<P>(text, start, ends) },
             // SAFETY: as above.
@@ -193,23 +92,9 @@ impl Tier {
 fn scalar<P: Windowed>(text: Text<'_>, mut start: usize, ends: &mut Ends) -> usize {
     let mut found = 0;
     while found < ends.len() && start < text.bytes.len() {
-        start = P::piece_end(text, start);
+        start = P::pre_token_end(text, start);
         ends[found] = start as u32;
         found += 1;
     }
     found
-}
-
-/// Asks for the cache line that holds `items[at]`, to be there when it is read. No more than advice, and nothing where there is no such
-/// place or no such instruction.
-#[inline(always)]
-pub fn prefetch<T>(items: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(item) = items.get(at) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: the pointer comes from a reference, and a prefetch reads nothing the program could see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (items, at);
 }

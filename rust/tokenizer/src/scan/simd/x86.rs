@@ -1,8 +1,8 @@
 //! AVX-512 and AVX2.
 
-use super::super::Text;
-use super::super::window::{Ends, WINDOW, Windowed, fill};
-use super::{Ascii, Common, Lanes, common};
+use crate::scan::lanes::{Ascii, Common, Lanes, WINDOW, common};
+use crate::scan::text::Text;
+use crate::scan::window::{Ends, Windowed, fill};
 use std::arch::x86_64::*;
 
 /// [`fill`] with AVX-512.
@@ -23,7 +23,7 @@ struct Avx512;
 impl Lanes for Avx512 {
     #[inline(always)]
     fn classify(block: &[u8; WINDOW]) -> Ascii {
-        // SAFETY: only `fill_avx512` names this type, and it is compiled for these registers.
+        // SAFETY: only `fill_avx512` uses this type, and it is compiled for these registers.
         unsafe { classify_avx512(block) }
     }
 
@@ -43,7 +43,7 @@ impl Lanes for Avx512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn common_avx512(block: &[u8; WINDOW]) -> Common {
-    // SAFETY: the reference covers 64 bytes, and the load asks for no alignment.
+    // SAFETY: the reference covers 64 bytes, and the load needs no alignment.
     let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
     common(|first, count| {
         let from_first = _mm512_sub_epi8(bytes, _mm512_set1_epi8(first as i8));
@@ -63,7 +63,7 @@ fn places_avx512(bits: u64, from: u32, places: &mut [u32; WINDOW]) {
         }
         all
     };
-    // SAFETY: the array has 64 bytes, and the load asks for no alignment.
+    // SAFETY: the array has 64 bytes, and the load needs no alignment.
     let all = unsafe { _mm512_loadu_si512(ALL.as_ptr().cast()) };
     let found = _mm512_maskz_compress_epi8(bits, all);
     let from = _mm512_set1_epi32(from as i32);
@@ -80,7 +80,7 @@ fn places_avx512(bits: u64, from: u32, places: &mut [u32; WINDOW]) {
             break;
         }
         let wide = _mm512_add_epi32(_mm512_cvtepu8_epi32(bytes), from);
-        // SAFETY: the chunk has 16 numbers of 32 bits, and the store asks for no alignment.
+        // SAFETY: the chunk has 16 numbers of 32 bits, and the store needs no alignment.
         unsafe { _mm512_storeu_si512(places.as_mut_ptr().cast(), wide) };
     }
 }
@@ -88,7 +88,7 @@ fn places_avx512(bits: u64, from: u32, places: &mut [u32; WINDOW]) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn classify_avx512(block: &[u8; WINDOW]) -> Ascii {
-    // SAFETY: the reference covers 64 bytes, and the load asks for no alignment.
+    // SAFETY: the reference covers 64 bytes, and the load needs no alignment.
     let bytes = unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
     let all = |byte: u8| _mm512_set1_epi8(byte as i8);
     let within = |bytes, first: u8, count: u8| {
@@ -116,7 +116,7 @@ struct Avx2;
 impl Lanes for Avx2 {
     #[inline(always)]
     fn classify(block: &[u8; WINDOW]) -> Ascii {
-        // SAFETY: only `fill_avx2` names this type, and it is compiled for these registers.
+        // SAFETY: only `fill_avx2` uses this type, and it is compiled for these registers.
         unsafe { classify_avx2(block) }
     }
 
@@ -130,7 +130,7 @@ impl Lanes for Avx2 {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn classify_avx2(block: &[u8; WINDOW]) -> Ascii {
-    // SAFETY: the reference covers 64 bytes, two times 32, and the loads ask for no alignment.
+    // SAFETY: the reference covers 64 bytes, two times 32, and the loads need no alignment.
     let halves = unsafe {
         [
             _mm256_loadu_si256(block.as_ptr().cast()),
@@ -176,8 +176,8 @@ fn common_avx2(block: &[u8; WINDOW]) -> Common {
     common(|first, count| {
         let [low, high] = halves.map(|half| {
             let from_first = _mm256_sub_epi8(half, _mm256_set1_epi8(first as i8));
-            let least = _mm256_min_epu8(from_first, _mm256_set1_epi8((count - 1) as i8));
-            _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, from_first)) as u32
+            let min = _mm256_min_epu8(from_first, _mm256_set1_epi8((count - 1) as i8));
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(min, from_first)) as u32
         });
         u64::from(low) | u64::from(high) << 32
     })

@@ -1,0 +1,136 @@
+//! Long calls: the work runs without the GIL, and a signal such as Ctrl-C ends it.
+//!
+//! Only Python's main thread can handle signals. The work therefore runs in another thread while the calling one waits and
+//! asks Python for signals. A handler that raises cancels the work; its exception is what the caller gets.
+
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use stategpt_tokenizer::CancelFlag;
+
+use crate::errors::typed;
+
+/// Below this many bytes (or ids) a call takes less time than releasing the GIL and taking it again.
+pub const MIN_DETACHED: usize = 4096;
+/// From this many bytes (or ids) on a call takes long enough to be cancelled.
+const MIN_CANCELLABLE: usize = 1 << 20;
+/// Time between two questions for signals.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Runs `work` on an input of `size` bytes (or ids): with the GIL, without it, or as [`cancellable`] does.
+pub fn by_size<T: Send, E: Send>(
+    py: Python<'_>,
+    size: usize,
+    work: impl FnOnce(&CancelFlag) -> Result<T, E> + Send,
+    typed_error: impl FnOnce(E) -> PyErr,
+) -> PyResult<T> {
+    if size < MIN_DETACHED {
+        return work(&CancelFlag::default()).map_err(typed_error);
+    }
+    if size < MIN_CANCELLABLE {
+        return py
+            .detach(|| work(&CancelFlag::default()))
+            .map_err(typed_error);
+    }
+    cancellable(py, work, typed_error)
+}
+
+/// Runs `work` without the GIL. After a signal whose handler raises, the flag is raised; the call returns when `work` does.
+pub fn cancellable<T: Send, E: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&CancelFlag) -> Result<T, E> + Send,
+    typed_error: impl FnOnce(E) -> PyErr,
+) -> PyResult<T> {
+    let flag = CancelFlag::default();
+    // Either the thread takes it or, where the system gives no thread, this one does.
+    let work = Mutex::new(Some(work));
+    let run = || {
+        let taken = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.map(|work| work(&flag))
+    };
+    let (result, raised) = py.detach(|| {
+        thread::scope(|scope| {
+            let (sender, receiver) = channel();
+            let worker = || {
+                let sender = sender;
+                // It is received below, whatever happens.
+                let _ = sender.send(run());
+            };
+            let Ok(thread) = thread::Builder::new().spawn_scoped(scope, worker) else {
+                return (run(), None);
+            };
+            let (mut outcome, mut raised) = (wait(&receiver), None);
+            if let Outcome::Raised(error) = outcome {
+                flag.raise();
+                raised = Some(error);
+                outcome = receiver.recv().map_or(Outcome::Panicked, Outcome::Done);
+            }
+            match (outcome, thread.join()) {
+                (Outcome::Done(result), _) => (result, raised),
+                (_, Err(panic)) => resume_unwind(panic),
+                (_, Ok(())) => (None, raised),
+            }
+        })
+    });
+    match (raised, result) {
+        (Some(raised), _) => Err(raised),
+        (None, Some(result)) => result.map_err(typed_error),
+        (None, None) => Err(lost()),
+    }
+}
+
+/// Runs work that cannot be cancelled, without the GIL: after a signal the thread ends by itself and its result is dropped.
+pub fn detached<T: Send + 'static, E: Send + 'static>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    typed_error: impl FnOnce(E) -> PyErr,
+) -> PyResult<T> {
+    let (sender, receiver) = channel();
+    let worker = move || {
+        // The receiver is gone after a signal.
+        let _ = sender.send(work());
+    };
+    if let Err(reason) = thread::Builder::new().spawn(worker) {
+        let message = format!("the system gives no thread to load with: {reason}");
+        return Err(typed("StorageError", message));
+    }
+    match py.detach(move || wait(&receiver)) {
+        Outcome::Done(result) => result.map_err(typed_error),
+        Outcome::Raised(raised) => Err(raised),
+        Outcome::Panicked => Err(lost()),
+    }
+}
+
+enum Outcome<T> {
+    Done(T),
+    /// What a signal handler raised.
+    Raised(PyErr),
+    /// The worker is gone without a result.
+    Panicked,
+}
+
+/// Waits for the worker or for a signal.
+fn wait<T>(receiver: &Receiver<T>) -> Outcome<T> {
+    loop {
+        match receiver.recv_timeout(POLL_INTERVAL) {
+            Ok(result) => return Outcome::Done(result),
+            Err(RecvTimeoutError::Disconnected) => return Outcome::Panicked,
+            Err(RecvTimeoutError::Timeout) => {
+                // An interpreter that is finalizing has no handlers any more.
+                let raised = Python::try_attach(|py| py.check_signals().err()).flatten();
+                if let Some(raised) = raised {
+                    return Outcome::Raised(raised);
+                }
+            }
+        }
+    }
+}
+
+fn lost() -> PyErr {
+    let message = "the call ended without a result; report this as a bug of stategpt";
+    typed("StategptError", message.to_owned())
+}

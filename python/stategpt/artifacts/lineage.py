@@ -171,11 +171,6 @@ def write_lineage(run_folder: str | PathLike[str]) -> Lineage:
     return lineage
 
 
-def explain(run_folder: str | PathLike[str]) -> list[tuple[Node, ...]]:
-    """Every chain of a run, first ancestor first: corpus -> shards -> base model -> ... -> policy."""
-    return Lineage.of(run_folder).chains()
-
-
 def _published(root: Path) -> Iterator[Path]:
     """Published folders below `root` that are not part of another one; temporary ones begin with a dot."""
     for folder, inside, files in walk(root, onerror=_unreadable):

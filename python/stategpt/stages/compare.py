@@ -31,11 +31,9 @@ def _measure(context: StageContext) -> dict[str, ComparisonEvaluation]:
     scorer, rewarder = (context.scorer(setting, corpus) for setting in ("evaluate.scorer", "rl.scorer"))
     sft, prompts = context.load_model("sft"), run.evaluate.comparison_prompts
     judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, rewarder, sft)
-    # One policy in memory at a time.
-    seeds, betas = (
-        ((stage, context.load_model(stage)) for stage in stages)
-        for stages in (run.rl.seed_folders, run.rl.beta_folders)
-    )
+    # Loaded when they are used: one policy in memory at a time.
+    seeds = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)
+    betas = ((stage, context.load_model(stage)) for stage in run.rl.beta_folders)
     measured = compare_systems(judge, corpus, context.load_model("base"), seeds, betas)
     return {"evaluation.json": replace(measured, frontiers=_frontiers(folder, run.rl))}
 

@@ -119,9 +119,9 @@ def write_nodes(folder: Path, nodes: object) -> None:
 @pytest.mark.parametrize(
     ("nodes", "says"),
     [
-        ([node(0, [1])], "p0 stands before b3:1"),
-        ([node(0, [1]), node(1, [0])], "p0 stands before b3:1"),
-        ([node(0, [0])], "p0 stands before b3:0"),
+        ([node(0, [1])], "p0 is listed before b3:1"),
+        ([node(0, [1]), node(1, [0])], "p0 is listed before b3:1"),
+        ([node(0, [0])], "p0 is listed before b3:0"),
         ([node(0, [], "../outside")], "not one of a folder inside the run"),
         ([node(0, [], "/etc")], "not one of a folder inside the run"),
         ([node(0, [], "a\0b")], "not one of a folder inside the run"),

@@ -1,7 +1,7 @@
-"""What was reached, with intervals: measures of each stage, side-by-side comparison, gates.
+"""Evaluation: measures of each stage with intervals, scorers, comparison of systems, gates.
 
-What judges text alone (n-grams, chrF, the labeler, statistics, gates) needs numpy only and is imported here. What runs
-a model needs torch and is imported when it is first used, so that a report can be read where torch is not installed.
+What measures text alone (n-grams, chrF, statistics, records, gates) needs numpy only and is imported here. What runs a
+model needs torch and is imported when it is first used, so that a report can be read where torch is not installed.
 A function with the name of its file (`chrf.chrf`, `elo.elo`, `reward_quality.reward_quality`) is imported from there.
 """
 

@@ -4,7 +4,7 @@
     gamma(h) = (D1 N1(h .) + D2 N2(h .) + D3+ N3+(h .)) / c(h .)                [Chen & Goodman 1998, eq. 26-27]
 
 `N_r(h .)` counts the symbols seen r times after h. At the highest order c is a plain count; below it c(g) is the number
-of *distinct symbols seen before g* (a continuation count), except for g that starts a document: nothing can stand
+of *distinct symbols seen before g* (a continuation count), except for g that starts a document: nothing can be
 before it, so its plain count is used. Discounts of each order come from its counts of counts (eq. 26); an order with
 too few of them (a tiny corpus, or single bytes, which have all been seen often) takes 0.5, 1 and 1.5.
 The recursion ends in the uniform distribution over 257 symbols: no document has probability zero.
@@ -129,7 +129,7 @@ def _grams(symbols: Keys, k: int) -> Keys:
 
 
 def _starting(symbols: Keys, depth: Keys, k: int) -> Keys:
-    """Every n-gram of order k that begins with START: it has no left neighbour, so it is counted as it is."""
+    """Every n-gram of order k that begins with START: it has no left neighbor, so it is counted as it is."""
     return _grams(symbols, k)[depth == k - 1] if k > 1 else np.zeros(0, dtype=np.int64)
 
 

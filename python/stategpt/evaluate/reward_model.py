@@ -1,4 +1,4 @@
-"""How good the reward model is: pair accuracy on test prompts, beside a baseline that sees only lengths."""
+"""Measures the reward model: pair accuracy on test prompts, next to a baseline that sees only lengths."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class RankedPairs:
             where = f"{path}: record {group.id!r}"
             record = check_value(records[group.id], _RANKED, where=where, error=RankingError)
             if len(record["completions"]) != len(group.completions):
-                raise RankingError(f"{where} stands there twice, with other completions; remove one")
+                raise RankingError(f"{where} appears twice, with other completions; remove one")
             points = [completion["score"] for completion in record["completions"]]
             for winner, loser in group.pairs.tolist():
                 winners.append(len(lengths) + winner)
@@ -106,7 +106,7 @@ def evaluate_reward(
 ) -> RewardEvaluation:
     """Measures the reward model on held-out pairs. `demonstrations`: shifted rewards of the written answers.
 
-    Accuracy is that of prompts with a clear pair, the easier ones; how many have none stands beside it. The correlation
+    Accuracy is that of prompts with a clear pair, the easier ones; how many have none is recorded too. The correlation
     with length is that of all completions, each once, within prompts.
     """
     scores = score_groups(scorer, tok, held_out.groups)

@@ -2,7 +2,7 @@
 
 A setting (`rankings.scorer`, `rl.scorer`, `evaluate.scorer`) names one of two kinds:
 
-    docstring_style     a module of this folder that has `build(context: ScorerContext) -> Scorer`
+    reward_model        a module of this folder that has `build(context: ScorerContext) -> Scorer`
     my_rules:score      module:function, called as score(prompts, completions); it returns a number for each completion,
                         or `Scores` with named parts. The module is imported as Python finds it, or from the folder
                         that `stategpt` is run in.

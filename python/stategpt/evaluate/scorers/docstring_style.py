@@ -61,7 +61,7 @@ _FUNCTION_WORDS = _set("""
     those through to two under until up upon via was were what when where whether which while who whose will with
     within without would you your
 """)
-# A verb in its plain form stands between one of the first and one of the second: "to read the", "will return a".
+# A verb in its plain form appears between one of the first and one of the second: "to read the", "will return a".
 _AUXILIARIES = _set("can cannot could may might must should to will would")
 _DETERMINERS = _set("a all an any each every given if its one some the these this whether")
 _NOT_VERBS = _FUNCTION_WORDS | _set("always called default given just like never true")

@@ -47,10 +47,10 @@ from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
 from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
-from stategpt.evaluate import FrontierProbe, RewardScorer
+from stategpt.evaluate import FrontierProbe
 from stategpt.evaluate.records import FrontierPoint
 from stategpt.json_records import kind_of, to_json
-from stategpt.model import GPT, RewardModel
+from stategpt.model import GPT
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
@@ -106,15 +106,16 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
     run, folder = context.run, context.folder
     corpus = read_corpus(folder.corpus)
     policy, reference = context.load_model("sft"), context.load_model("sft").requires_grad_(False)
-    scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
-    prompts = [chat_prompt(context.tok, one.prompt()) for one in corpus.conversations["train"]]
-    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer)
+    asked = [conversation.prompt() for conversation in corpus.conversations["train"]]
+    rewarder = context.scorer("rl.scorer", corpus)
+    scorer = context.scorer("evaluate.scorer", corpus)
+    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder)
     task = RLTask(
         config,
         context.engine(policy),
         reference,
-        scorer,
-        prompts,
+        lambda numbers, completions: rewarder.scores([asked[i] for i in numbers], completions).values,
+        [chat_prompt(context.tok, prompt) for prompt in asked],
         sampling=run.sampling,
         seed=seed,
         name=folder_label(stage),

@@ -135,7 +135,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Callable[[Runner], None]:
 
 
 def result(*failed: str) -> types.SimpleNamespace:
-    gates = [types.SimpleNamespace(gate=name) for name in failed]
+    gates = [types.SimpleNamespace(name=name) for name in failed]
     return types.SimpleNamespace(seconds=61.0, report=Path("r/report/index.html"), failed_gates=gates)
 
 

@@ -1,11 +1,11 @@
-"""Durations: one format in the plan, the log, the summary and the report."""
+"""Durations and sizes: one format in the plan, the log, the summary and the report."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from stategpt.quantities import duration
+from stategpt.quantities import duration, size
 
 PACKAGE = Path(__file__).resolve().parents[1] / "python" / "stategpt"
 
@@ -26,6 +26,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "python" / "stategpt"
 )
 def test_two_units_that_suit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1 KB"), (25.3e9, "25.3 GB"), (5e18, "5e+06 TB")]
+)
+def test_sizes(count: float, text: str) -> None:
+    assert size(count) == text
 
 
 def test_no_other_file_writes_durations_of_its_own() -> None:

@@ -34,13 +34,13 @@ for rejected in rankings.rejected:
     print(rejected)  # line, byte offset, a stable code, what to do
 
 (group,) = rankings.groups
-for winner, loser in rankings.pairs(group):
+for winner, loser in group.pairs:
     print(f"{group.completions[winner]!r} is better than {group.completions[loser]!r}")
 
 texts = [text for group in rankings.groups for text in (group.prompt, *group.completions)]
 tok = sg.Tokenizer.train(texts, vocab_size=300, special_tokens=list(sg.config.CONTROL_TOKENS))
 for arrange in ("rows", "shared_prefix"):
-    (batch,) = rankings.batches(tok, prompts_per_batch=8, arrange=arrange)
+    (batch,) = sg.ranking_batches(rankings, tok, prompts_per_batch=8, arrange=arrange)
     # The reward of completion c is read at tokens[reward_index[c]]; the loss of a pair (w, l) is
     # -pair_weights * log sigmoid(reward[w] - reward[l]).
     print(f"{arrange}: {batch.token_count} tokens, {len(batch.pairs)} pairs, weights {batch.pair_weights}")

@@ -23,7 +23,7 @@ from stategpt.config.control import CONTROL_TOKENS
 from stategpt.config.toml import dump
 from stategpt.recipes import smoke_cpu
 from stategpt.train.checkpoint import LoopState, save_checkpoint
-from stategpt.train.optim import adamw
+from stategpt.train.optimizers import build_optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "b3:" + 64 * "0"
@@ -46,11 +46,11 @@ def set_place(folder: Path) -> None:
     _place = folder
 
 
-def trained() -> tuple[sg.GPT, torch.optim.AdamW]:
+def trained() -> tuple[sg.GPT, torch.optim.Optimizer]:
     """A model and its optimizer after one step."""
     torch.manual_seed(0)
     model = sg.GPT(SHAPE)
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2))
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2))
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()

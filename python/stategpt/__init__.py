@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stategpt.config import GPTConfig as GPTConfig
     from stategpt.config import RunConfig as RunConfig
     from stategpt.data import Rankings as Rankings
+    from stategpt.data import ranking_batches as ranking_batches
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
     from stategpt.model import GPT as GPT
@@ -68,6 +69,7 @@ _PACKAGE_OF = {
     "TokenizedDocument": "packing",
     "Tokenizer": "tokenizer",
     "pack": "packing",
+    "ranking_batches": "data",
     "run": "pipeline",
     "write_shards": "data",
 }
@@ -115,6 +117,7 @@ __all__ = [
     "ops",
     "pack",
     "packing",
+    "ranking_batches",
     "recipes",
     "run",
     "stages",

@@ -23,8 +23,9 @@ from stategpt.config.planner import Assumptions
 from stategpt.config.schema import flatten
 from stategpt.config.stage_names import STAGES, stage_of_folder
 from stategpt.config.toml import dump, load
+from stategpt.data.sources import expected_corpus
 from stategpt.errors import ForeignArtifact, StorageError
-from stategpt.evaluate import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
+from stategpt.evaluate import GateResult, check_gates, failed, read_evaluations, read_gates, write_gates
 from stategpt.extras import require
 from stategpt.files import read_bytes
 from stategpt.progress import console, overall
@@ -46,12 +47,12 @@ class RunResult:
     """
 
     folder: Path
-    gates: list[Gate]
+    gates: list[GateResult]
     report: Path
     seconds: float
 
     @property
-    def failed_gates(self) -> list[Gate]:
+    def failed_gates(self) -> list[GateResult]:
         """Required gates that did not hold."""
         return failed(self.gates)
 
@@ -115,8 +116,9 @@ def _all_stages(config: RunConfig, folder: RunFolder, termination: Termination) 
 
 def _planned_seconds(config: RunConfig, folder: RunFolder) -> list[float]:
     """What the plan gives each stage; only the shares count once a stage was measured."""
-    pairs = RunFiles(folder.root).training_pairs()
-    planned = plan(config, Assumptions(sft_pairs=pairs or 0)).stages
+    counted = RunFiles(folder.root).training_conversations()
+    assumed = Assumptions(sft_pairs=counted or 0).expecting(expected_corpus(config.corpus))
+    planned = plan(config, assumed).stages
     return [sum(p.seconds for p in planned if p.name.partition("/")[0] == stage.name) for stage in STAGES]
 
 

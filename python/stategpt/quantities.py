@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+_BYTE_UNITS = ("B", "KB", "MB", "GB", "TB")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
@@ -20,3 +21,16 @@ def duration(seconds: float) -> str:
     if seconds < 2 * _DAY_S:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{seconds / _DAY_S:,.0f} days"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units, three digits.
+
+    >>> size(368_386_560)
+    '368 MB'
+    """
+    for unit in _BYTE_UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} {_BYTE_UNITS[-1]}"

@@ -50,7 +50,7 @@ batch.layout.validate()
 assert batch.tokens.shape == (128,)
 ranked = [{"text": "good", "rank": 1}, {"text": "bad", "rank": 2}]
 rankings = sg.Rankings.read([{"id": "a", "prompt": "why?", "completions": ranked}])
-assert rankings.batches(tok)[0].pairs.tolist() == [[0, 1]]
+assert sg.ranking_batches(rankings, tok)[0].pairs.tolist() == [[0, 1]]
 print("works")
 """
     assert run(BLOCK_EXTRAS + code, tmp_path) == "works\n"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from stategpt.artifacts import Measurements, RunFolder, append_line, publish_folder, verify
-from stategpt.artifacts.measurement_kinds import SAMPLE
-from stategpt.artifacts.measurements import is_published, refuse_earlier_layout, refuse_links
+from stategpt.artifacts.measurements import EVALUATION, is_published, refuse_earlier_layout, refuse_links
 from stategpt.errors import CorruptArtifact, DataError, ForeignArtifact, StorageError
+from stategpt.json_records import kind_of
 
 CONFIG = "b3:cc"
 
@@ -20,14 +21,28 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
+@dataclass(frozen=True)
+class Line:
+    step: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Bits:
+    bits_per_byte: float | None = None
+
+
 def line(step: int) -> dict[str, object]:
-    return {"step": step, "prompt": "p", "text": f"t{step}"}
+    return {"step": step, "text": f"t{step}"}
+
+
+def read(folder: RunFolder) -> Bits | None:
+    return Measurements(folder.root).read("base", EVALUATION, "evaluation.json", Bits, 1)
 
 
 def publish(folder: RunFolder, value: object = 1.5) -> None:
-    folder.publish_evaluation(
-        "base", {"evaluation.json": {"mixed": {"bits_per_byte": value}}}, fingerprint=CONFIG, parents=()
-    )
+    content = {"format_version": 1, "bits_per_byte": value}
+    folder.publish_evaluation("base", {"evaluation.json": content}, fingerprint=CONFIG, parents=())
 
 
 def test_growing_logs_are_read_until_the_published_ones_take_their_place(folder: RunFolder) -> None:
@@ -38,15 +53,15 @@ def test_growing_logs_are_read_until_the_published_ones_take_their_place(folder:
     with (base / "metrics.jsonl").open("a") as torn:
         torn.write('{"step": 6, "lo')
     growing = Measurements(folder.root)
-    samples, metrics = growing.samples(), growing.metrics("base")
-    assert samples == [line(0), line(5)]
+    samples, metrics = growing.read_lines("base", "samples.jsonl", Line), growing.metrics("base")
+    assert samples == [Line(0, "t0"), Line(5, "t5")]
     assert [found["step"] for found in metrics] == [0, 5]
     with folder.timed("base"):
-        folder.publish_evaluation("base", {}, fingerprint=CONFIG, parents=(), logs={"samples.jsonl": SAMPLE})
+        folder.publish_evaluation("base", {}, fingerprint=CONFIG, parents=(), logs={"samples.jsonl": kind_of(Line)})
     folder.close("base", CONFIG, logs=("samples.jsonl",))
     assert sorted(path.name for path in base.iterdir()) == ["evaluation", "log"]
     published = Measurements(folder.root)
-    assert published.samples() == samples
+    assert published.read_lines("base", "samples.jsonl", Line) == samples
     assert published.metrics("base") == metrics
     assert (base / "log" / "metrics.jsonl").read_bytes().endswith(b"}\n"), "no torn line is published"
     assert published.seconds("base") is not None
@@ -82,7 +97,7 @@ def test_a_changed_log_is_found(folder: RunFolder) -> None:
 
 def test_a_number_that_is_not_finite_is_written_as_null(folder: RunFolder) -> None:
     publish(folder, math.nan)
-    assert Measurements(folder.root).evaluation("base")["mixed"]["bits_per_byte"] is None
+    assert read(folder) == Bits(None)
 
 
 @pytest.mark.parametrize("content", ['{"step": 1', '{"step": -1}', '{"step": 1, "x": "y"}', "[]", '{"step": 1e400}'])
@@ -155,7 +170,7 @@ def test_a_folder_of_an_earlier_version_is_refused(tmp_path: Path, old: str) -> 
 
 def test_an_evaluation_belongs_to_the_model_beside_it(folder: RunFolder) -> None:
     publish(folder)
-    assert Measurements(folder.root).evaluation("base") != {}
+    assert read(folder) == Bits(1.5)
     publish_folder(folder.model("base"), lambda temporary: (temporary / "w").write_text("w") and None, kind="model")
     with pytest.raises(CorruptArtifact, match="not measured on the model beside it"):
-        Measurements(folder.root).evaluation("base")
+        read(folder)

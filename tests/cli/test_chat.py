@@ -142,7 +142,8 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch", reason="a model needs torch")
     from stategpt import recipes
     from stategpt.config import CONTROL_TOKENS, dump, override
-    from stategpt.data.sources.python_library import build_python_library, write_library
+    from stategpt.data.corpus import write_corpus
+    from stategpt.data.sources import build_corpus
     from stategpt.model import GPT
     from stategpt.tokenizer import Tokenizer
 
@@ -153,7 +154,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (sources / f"module_{number}.py").write_text(text, encoding="utf-8")
     run = override(recipes.smoke_cpu(str(sources)), {"tokenizer.vocab_size": 300})
     (folder / "run.toml").write_text(dump(run), encoding="utf-8")
-    write_library(build_python_library(run.corpus), folder / "corpus")
+    write_corpus(build_corpus(run.corpus), folder / "corpus")
     for stage in ("base", "rl"):
         model = folder / stage / "model"
         model.mkdir(parents=True)

@@ -60,7 +60,7 @@ def test_default_corpus_is_told_group_by_group(monkeypatch: pytest.MonkeyPatch) 
         "test": {"files": 1, "bytes": 10, "used": False, "why": "tests"},
     }
     found = {"location": "/lib", "groups": groups, "c_modules": {"available": ["math"], "missing": ["_gdbm"]}}
-    monkeypatch.setattr("stategpt.data.sources.python_library.survey", lambda: found)
+    monkeypatch.setattr("stategpt.data.sources.python_library.building.survey", lambda config: found)
     assert doctor.corpus() == [
         ("read from", "/lib"),
         ("core", "1,234 files, 5.12 MB"),
@@ -70,8 +70,8 @@ def test_default_corpus_is_told_group_by_group(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_unusable_corpus_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> NoReturn:
+    def refuse(config: object) -> NoReturn:
         raise CorpusError("no library here")
 
-    monkeypatch.setattr("stategpt.data.sources.python_library.survey", refuse)
+    monkeypatch.setattr("stategpt.data.sources.python_library.building.survey", refuse)
     assert doctor.corpus() == [("unusable", "no library here")]

@@ -71,13 +71,14 @@ def test_changed_measurements_logs_and_settings_are_found_by_verify(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from stategpt.evaluate.gates import check_gates, write_gates
+    from stategpt.evaluate.records import Evaluations
 
     def write(temporary: Path) -> None:
         (temporary / "timing.json").write_text('{"seconds": 1.5}', encoding="utf-8")
 
     publish_folder(run / "base" / "log", write, kind="log")
     publish_folder(run / "base" / "evaluation", write, kind="evaluation")
-    write_gates(check_gates({}, GatesConfig()), run)
+    write_gates(check_gates(Evaluations(), GatesConfig()), run)
     for path in (run / "base" / "log" / "timing.json", run / "base" / "evaluation" / "timing.json", run / "run.toml"):
         assert main(["explain", str(run), "--verify"]) == 0
         before = path.read_text()

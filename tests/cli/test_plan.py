@@ -18,7 +18,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def planned(own: Path, capsys: pytest.CaptureFixture[str], folder: str, *more: str) -> tuple[int, str, str]:
-    code = main(["plan", "tiny_cpu", "--corpus.kind", "files", "--corpus.paths", str(own / folder), *more])
+    code = main(["plan", "tiny_cpu", "--corpus.paths", str(own / folder), *more])
     shown = capsys.readouterr()
     return code, shown.out, shown.err
 
@@ -30,7 +30,7 @@ def test_own_files_are_counted_and_what_they_decide_is_not_known(own: Path, caps
     assert "Python files  2, 13 B" in out
     assert "5,700" not in out
     assert out.splitlines()[0].endswith("and what is not known: prepare, sft")
-    assert [line.split()[-2:] for line in out.splitlines() if line.startswith(("  sft ", "  corpus "))] == [
+    assert [line.split()[-2:] for line in out.splitlines() if line.startswith(("  sft ", "  prepare "))] == [
         ["not", "known"]
     ] * 2
     assert "in all known" in out
@@ -52,11 +52,11 @@ def test_a_corpus_that_is_not_there_is_an_error_not_a_plan(
 
 
 def test_a_run_folder_that_has_read_its_corpus_knows_the_pairs(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["plan", "tiny_cpu", "--corpus.kind", "files", "--corpus.paths", str(own / "src"), "--toml"])
+    main(["plan", "tiny_cpu", "--corpus.paths", str(own / "src"), "--toml"])
     run = own / "run"
     (run / "corpus").mkdir(parents=True)
     (run / "run.toml").write_text(capsys.readouterr().out)
-    (run / "corpus" / "statistics.json").write_text('{"pairs": {"train": 640}}')
+    (run / "corpus" / "statistics.json").write_text('{"conversations": {"train": 640}}')
     assert main(["plan", str(run)]) == 0
     assert "640 pairs" in capsys.readouterr().out
 

@@ -13,17 +13,24 @@ from stategpt import recipes
 from stategpt.cli.plan_text import run_text
 from stategpt.config import CONTROL_TOKENS, GPTConfig, RunConfig, override, plan
 from stategpt.config.corpus import PATTERNS
-from stategpt.config.planner import Assumptions, exportability, training_bytes
+from stategpt.config.planner import Assumptions, Plan, exportability, training_bytes
 from stategpt.config.presets import Hardware
 from stategpt.config.schema import setting_types
 from stategpt.config.stage_names import STAGES
 from stategpt.config.toml import resolve
+from stategpt.data.sources import expected_corpus
 from stategpt.errors import ConfigError
 from stategpt.tokenizer import Tokenizer
 
 
+def planned_recipe(name: str) -> Plan:
+    """The plan of a recipe with what its source expects of the corpus, as the command line prints it."""
+    run = recipes.RECIPES[name]()
+    return plan(run, Assumptions().expecting(expected_corpus(run.corpus)))
+
+
 def test_tiny_cpu_in_numbers() -> None:
-    planned = plan(recipes.tiny_cpu())
+    planned = planned_recipe("tiny_cpu")
     assert (planned.parameters, planned.embedding_parameters) == (1_967_808, 786_432)
     by_name = {stage.name: stage for stage in planned.stages}
     assert by_name["pretrain"].steps == 1026
@@ -36,7 +43,7 @@ def test_tiny_cpu_in_numbers() -> None:
 
 
 def test_estimates_are_near_measured_seconds() -> None:
-    seconds = {stage.name: stage.seconds for stage in plan(recipes.tiny_cpu()).stages}
+    seconds = {stage.name: stage.seconds for stage in planned_recipe("tiny_cpu").stages}
     measured = {"pretrain": 160, "sft": 34, "reward": 20, "rl": 65}
     for name, value in measured.items():
         assert seconds[name] == pytest.approx(value, rel=0.35), name
@@ -44,7 +51,7 @@ def test_estimates_are_near_measured_seconds() -> None:
 
 @pytest.mark.parametrize(("name", "lowest_s", "highest_s"), [("tiny_cpu", 300, 1200), ("small_cpu", 1800, 5400)])
 def test_recipes_plan_the_time_they_promise(name: str, lowest_s: int, highest_s: int) -> None:
-    assert lowest_s < plan(recipes.RECIPES[name]()).seconds < highest_s
+    assert lowest_s < planned_recipe(name).seconds < highest_s
 
 
 def test_totals_are_those_of_the_stages() -> None:
@@ -91,8 +98,20 @@ def test_minibatches_add_optimizer_steps_and_save_memory() -> None:
 
 def test_training_memory_counts_sixteen_bytes_a_weight_and_frozen_copies() -> None:
     model = GPTConfig()
-    assert training_bytes(model, 0) == 16 * model.parameters
-    assert training_bytes(model, 0, frozen_models=2) == 24 * model.parameters
+    assert training_bytes(model, "adamw", 0) == 16 * model.parameters
+    assert training_bytes(model, "adamw", 0, frozen_models=2) == 24 * model.parameters
+
+
+def test_the_plan_counts_the_state_of_the_chosen_optimizer() -> None:
+    """SGD keeps one number a weight where AdamW keeps two."""
+    run = RunConfig()
+    for stage in ("pretrain", "sft", "reward", "rl"):
+        sgd = override(run, {f"{stage}.optim.optimizer": "sgd"})
+        before, after = ({s.name: s.memory_bytes for s in plan(r).stages} for r in (run, sgd))
+        assert before[stage] - after[stage] == 4 * run.model.parameters
+        assert {name for name in before if before[name] != after[name]} == {
+            n for n in before if n.split(",")[0] == stage
+        }
 
 
 @pytest.mark.parametrize(
@@ -137,15 +156,16 @@ def test_assumptions_must_be_above_zero() -> None:
 
 
 def test_a_corpus_nobody_looked_at_is_not_priced() -> None:
-    own = override(RunConfig(), {"corpus.kind": "files", "corpus.paths": "some/folder"})
-    planned = plan(own)
+    planned = plan(RunConfig())
     assert planned.unknown == ("prepare", "sft")
     assert [stage.seconds for stage in planned.stages if not stage.known] == [0.0, 0.0]
     assert planned.assumptions.sft_pairs == 0
-    told = plan(own, Assumptions(sft_pairs=100, corpus_s=5.0))
+    told = plan(RunConfig(), Assumptions(sft_pairs=100, corpus_s=5.0))
     assert told.unknown == ()
     assert told.stages[2].tokens == 3500 == 100 * 35
-    assert plan(RunConfig()).unknown == ()
+    assert planned_recipe("tiny_cpu").unknown == ()
+    set_by_hand = Assumptions(sft_pairs=7, corpus_s=1.0)
+    assert set_by_hand.expecting({"conversations": 5.0, "seconds": 2.0}) == set_by_hand
 
 
 ABSURD = (

@@ -13,6 +13,7 @@ from stategpt import recipes
 from stategpt.config import CorpusConfig, PretrainConfig, RLConfig, RunConfig, dump, from_dict, load, override
 from stategpt.config.toml import format_value, resolve
 from stategpt.errors import ConfigError
+from stategpt.recipes import tiny_cpu
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 plain_values = st.recursive(
@@ -108,17 +109,18 @@ def test_override_takes_text_and_values() -> None:
 
 
 def test_entries_of_a_table_can_be_set_one_by_one() -> None:
-    run = override(RunConfig(), {"data.proportions.code": ".4", "data.proportions.docstrings": "0.5"})
+    tiny = tiny_cpu()
+    run = override(tiny, {"data.proportions.code": ".4", "data.proportions.docstrings": "0.5"})
     assert run.data.proportions == {"code": 0.4, "docstrings": 0.5, "comments": 0.1}
     with pytest.raises(ConfigError, match=r"must add up to 1, not 1\.1"):
-        override(RunConfig(), {"data.proportions.code": "0.4"})
+        override(tiny, {"data.proportions.code": "0.4"})
 
 
 def test_overrides_that_go_together_are_checked_together() -> None:
-    run = override(RunConfig(), {"corpus.kind": "files", "corpus.paths": "a,b"})
-    assert run.corpus == CorpusConfig(kind="files", paths=("a", "b"))
-    with pytest.raises(ConfigError, match=r'set corpus\.kind = "files"'):
-        override(RunConfig(), {"corpus.paths": "a"})
+    run = override(RunConfig(), {"corpus.min_response_characters": "9", "corpus.max_response_characters": "9"})
+    assert run.corpus == CorpusConfig(min_response_characters=9, max_response_characters=9)
+    with pytest.raises(ConfigError, match=r"corpus\.max_response_characters = 8: .* min_response_characters = 9"):
+        override(run, {"corpus.max_response_characters": "8"})
 
 
 def test_resolved_says_what_was_given_and_what_followed() -> None:

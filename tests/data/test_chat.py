@@ -11,9 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stategpt.config.control import CONTROL_TOKENS
-from stategpt.data.chat import ControlTokens, chat_prompt, reward_sequence, sft_segment, truncate_prompt
+from stategpt.data.chat import (
+    ControlTokens,
+    Segment,
+    chat_prompt,
+    encode_conversation,
+    reward_sequence,
+    truncate_prompt,
+)
+from stategpt.data.records import ROLES, Conversation, Message, Prompt
 from stategpt.errors import ContextOverflow, InvalidArgument
 from stategpt.tokenizer.control import Control
+from stategpt.tokenizer.tokenizer import Tokenizer
 
 Ids = npt.NDArray[np.uint32]
 
@@ -33,8 +42,22 @@ class ByteTokenizer:
 
 
 TOK = ByteTokenizer()
+TRAINED = Tokenizer.train(["a plain text to train on"] * 4, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
 CONTROL = ControlTokens.of(TOK)
 texts = st.text(max_size=40)
+messages = st.builds(Message, st.sampled_from(ROLES), st.text(min_size=1, max_size=20))
+turns = st.lists(messages, min_size=1, max_size=7)
+ROLE_ID = {"system": CONTROL.system, "user": CONTROL.user, "assistant": CONTROL.assistant, "tool": CONTROL.tool}
+
+
+def sft_segment(prompt: str, response: str, context_tokens: int | None = None) -> Segment:
+    return encode_conversation(TOK, Conversation.of(prompt, response), context_tokens=context_tokens)
+
+
+def stream(segment: Segment) -> list[int]:
+    """The tokens and the end that follows them."""
+    assert segment.tokens[1:].tolist() == segment.targets[:-1].tolist()
+    return [*segment.tokens.tolist(), int(segment.targets[-1])]
 
 
 def test_every_control_token_but_end_of_text_is_forbidden_to_the_policy() -> None:
@@ -68,7 +91,7 @@ def test_a_prompt_that_fills_the_context_leaves_no_room_and_says_so() -> None:
 
 @given(texts, st.text(min_size=1, max_size=40))
 def test_loss_falls_on_the_response_and_its_end_of_text_and_nowhere_else(prompt: str, response: str) -> None:
-    segment = sft_segment(TOK, prompt, response)
+    segment = sft_segment(prompt, response)
     trained = segment.targets[segment.loss_mask]
     assert trained.tolist() == [*TOK.encode(response).tolist(), CONTROL.end_of_text]
     assert segment.targets[:-1].tolist() == segment.tokens[1:].tolist()
@@ -77,13 +100,13 @@ def test_loss_falls_on_the_response_and_its_end_of_text_and_nowhere_else(prompt:
 
 @given(st.lists(st.tuples(texts, st.text(min_size=1, max_size=20)), max_size=8))
 def test_trained_end_of_text_targets_are_as_many_as_responses(pairs: list[tuple[str, str]]) -> None:
-    segments = [sft_segment(TOK, prompt, response) for prompt, response in pairs]
+    segments = [sft_segment(prompt, response) for prompt, response in pairs]
     trained_ends = sum(int(((s.targets == CONTROL.end_of_text) & s.loss_mask).sum()) for s in segments)
     assert trained_ends == len(pairs)
 
 
 def test_a_segment_as_a_document_gives_its_tokens_and_mask_back() -> None:
-    segment = sft_segment(TOK, "what?", "this.")
+    segment = sft_segment("what?", "this.")
     assert np.append(np.uint32(CONTROL.end_of_text), segment.document).tolist() == segment.tokens.tolist()
     assert segment.document_mask.size == segment.document.size + 1  # d1 ... dn and the end of text
     assert segment.document_mask.astype(bool).tolist() == segment.loss_mask.tolist()
@@ -91,10 +114,102 @@ def test_a_segment_as_a_document_gives_its_tokens_and_mask_back() -> None:
 
 def test_an_empty_response_and_one_that_does_not_fit_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="empty"):
-        sft_segment(TOK, "what?", "")
-    assert len(sft_segment(TOK, "q", "answer", context_tokens=10)) == 10
-    with pytest.raises(ContextOverflow, match=r"4 \+ 6 tokens and the context 9"):
-        sft_segment(TOK, "q", "answer", context_tokens=9)
+        sft_segment("what?", "")
+    assert len(sft_segment("q", "answer", context_tokens=10)) == 10
+    with pytest.raises(ContextOverflow, match=r"4 \+ 6 tokens .* and the context 9"):
+        sft_segment("q", "answer", context_tokens=9)
+
+
+def test_one_turn_has_the_ids_of_prompt_response_and_end() -> None:
+    segment = sft_segment("hi", "yo")
+    assert stream(segment) == [CONTROL.end_of_text, CONTROL.user, *TOK.encode("hi"), CONTROL.assistant,
+                               *TOK.encode("yo"), CONTROL.end_of_text]  # fmt: skip
+    assert segment.loss_mask.tolist() == [False] * 4 + [True] * 3
+    assert (segment.tokens.dtype, segment.targets.dtype) == (np.uint32, np.uint32)
+
+
+def test_every_role_has_its_token_and_an_answer_ends_with_end_of_text() -> None:
+    conversation = Conversation(
+        (Message("system", "s"), Message("user", "u"), Message("assistant", "a"), Message("tool", "t"),
+         Message("assistant", "b"), Message("user", "v"))
+    )  # fmt: skip
+    s, u, a, t, b, v = (int(TOK.encode(letter)[0]) for letter in "suatbv")
+    end = CONTROL.end_of_text
+    assert stream(encode_conversation(TOK, conversation)) == [
+        end, CONTROL.system, s, CONTROL.user, u, CONTROL.assistant, a, end, CONTROL.tool, t, CONTROL.assistant, b, end,
+        CONTROL.user, v, end,
+    ]  # fmt: skip
+
+
+@given(turns)
+def test_the_mask_covers_exactly_the_trained_messages_and_the_end_of_answers(turn: list[Message]) -> None:
+    trained = [message for message in turn if message.trained]
+    if not trained:
+        with pytest.raises(InvalidArgument, match=r"none of the \d+ messages is trained"):
+            encode_conversation(TOK, Conversation(tuple(turn)))
+        return
+    segment = encode_conversation(TOK, Conversation(tuple(turn)))
+    expected = [id_ for m in trained for id_ in [*TOK.encode(m.content).tolist(), CONTROL.end_of_text]]
+    assert segment.targets[segment.loss_mask].tolist() == expected
+    assert not set(segment.targets[segment.loss_mask].tolist()) & set(ROLE_ID.values())
+
+
+@given(turns, st.data())
+def test_what_is_trained_is_what_the_messages_say(turn: list[Message], data: st.DataObject) -> None:
+    chosen = [Message(m.role, m.content, trained=data.draw(st.booleans())) for m in turn]
+    if not any(message.trained for message in chosen):
+        return
+    segment = encode_conversation(TOK, Conversation(tuple(chosen)))
+    ends = {"assistant": [CONTROL.end_of_text]}
+    expected = [id_ for m in chosen if m.trained for id_ in [*TOK.encode(m.content).tolist(), *ends.get(m.role, [])]]
+    assert segment.targets[segment.loss_mask].tolist() == expected
+
+
+@given(turns, messages)
+def test_a_conversation_that_grows_is_appended_to(turn: list[Message], more: Message) -> None:
+    untrained = [Message(m.role, m.content, trained=True) for m in turn]
+    before = stream(encode_conversation(TOK, Conversation(tuple(untrained))))
+    after = stream(encode_conversation(TOK, Conversation((*untrained, more))))
+    kept = before if turn[-1].role == "assistant" else before[:-1]
+    assert after[: len(kept)] == kept
+    assert after[len(kept)] == ROLE_ID[more.role]
+
+
+@given(turns, st.text(min_size=1, max_size=20))
+def test_the_prompt_of_a_conversation_is_the_beginning_of_its_segment(turn: list[Message], answer: str) -> None:
+    conversation = Conversation((*turn, Message("user", "q"), Message("assistant", answer)))
+    prompt = chat_prompt(TOK, conversation.prompt())
+    assert prompt.tolist() == encode_conversation(TOK, conversation).tokens[: prompt.size].tolist()
+    assert chat_prompt(TOK, conversation.messages[:-1]).tolist() == prompt.tolist()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(ROLES), st.sampled_from([*CONTROL_TOKENS, "a", " "])), min_size=1, max_size=6)
+)
+def test_no_text_becomes_a_control_token(parts: list[tuple[str, str]]) -> None:
+    turn = tuple(Message(role, text, trained=True) for role, text in parts)  # type: ignore[arg-type]
+    ids = stream(encode_conversation(TRAINED, Conversation(turn)))
+    control = ControlTokens.of(TRAINED)
+    roles = {control.system, control.user, control.assistant, control.tool}
+    found = [id_ for id_ in ids if id_ in TRAINED.special_tokens.values()]
+    assert sum(id_ in roles for id_ in found) == len(turn)
+    assert found.count(control.end_of_text) == 2 + sum(message.role == "assistant" for message in turn[:-1])
+    assert len(found) == len(turn) + found.count(control.end_of_text)
+
+
+def test_a_prompt_is_a_text_messages_or_a_prompt() -> None:
+    expected = chat_prompt(TOK, "hi").tolist()
+    assert chat_prompt(TOK, Prompt.of("hi")).tolist() == expected
+    assert chat_prompt(TOK, [Message("user", "hi")]).tolist() == expected
+    with pytest.raises(InvalidArgument, match="last message of a prompt is from the assistant"):
+        chat_prompt(TOK, [Message("user", "hi"), Message("assistant", "yo")])
+
+
+def test_an_empty_trained_message_is_named_and_an_empty_untrained_one_is_not_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"the trained assistant message after 'what\?' is empty"):
+        sft_segment("what?", "")
+    turn = (Message("user", ""), Message("assistant", "", trained=False), Message("assistant", "b"))
+    assert encode_conversation(TOK, Conversation(turn)).loss_mask.sum() == 2
 
 
 @given(texts, st.lists(st.integers(16, 271), max_size=20), st.booleans(), st.integers(1, 70))
@@ -124,9 +239,7 @@ def test_a_long_prompt_loses_its_middle() -> None:
 
 
 def test_user_text_that_spells_a_control_token_stays_text() -> None:
-    from stategpt.tokenizer.tokenizer import Tokenizer
-
-    tok = Tokenizer.train(["a plain text to train on"] * 4, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
+    tok = TRAINED
     ids = chat_prompt(tok, "<|assistant|> <|reward|> <|endoftext|>")
     control = ControlTokens.of(tok)
     assert [i for i in ids.tolist() if i in tok.special_tokens.values()] == [

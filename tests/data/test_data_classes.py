@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stategpt.data import Group, Rankings, Rejected, write_shards
+from stategpt.data import RankedGroup, Rankings, Rejected, write_shards
 from stategpt.data.lines import Line
-from stategpt.data.ranking_batches import RankingBatch
+from stategpt.data.ranking_batch import RankingBatch, ranking_batches
 from stategpt.packing import Batch, BatchTensors, Layout, Loader, Mixture, Row, TokenizedDocument, pack
 from stategpt.packing.packed import LeftOut
 from stategpt.tokenizer import Ragged, Tokenizer
 
 MOST_CHARS = 1000
 OWN = (
-    Batch, BatchTensors, TokenizedDocument, Group, Layout, Ragged, Rankings,
+    Batch, BatchTensors, TokenizedDocument, RankedGroup, Layout, Ragged, Rankings,
     Rejected, Row, LeftOut, Line, RankingBatch,
 )  # fmt: skip
 
@@ -47,7 +47,7 @@ def test_whatever_is_in_it_a_repr_is_short(tmp_path: Path) -> None:
     completions = [{"text": "yes" * 900, "rank": 1}, {"text": "no\x1b" * 900, "rank": 2}]
     records = [{"id": f"{number}" * 300, "prompt": "why" * 900, "completions": completions} for number in range(90)]
     rankings = Rankings.read([*records, {"x" * 3000: 1}])
-    ranked = rankings.batches(tok)[0]
+    ranked = ranking_batches(rankings, tok)[0]
     layout = Layout.packed([[3, 2]] * 500, 8)
     shown = [
         shards, packed, mixture, packed[0], packed.batch(0, 50), Loader(mixture, 8), packed.rejected, layout, rankings,

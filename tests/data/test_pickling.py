@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from stategpt.data.rankings import Rankings
+from stategpt.data.shard_writing import write_shards
 from stategpt.errors import CorruptArtifact, ForeignArtifact
 from stategpt.packing import TokenizedDocument
 from stategpt.packing.loader import Loader
 from stategpt.packing.mixture import Mixture
 from stategpt.packing.packed import Batch, Packed, pack
-from stategpt.packing.shards import Shards, write_shards
+from stategpt.packing.shards import Shards
 from stategpt.tokenizer.tokenizer import Tokenizer
 
 TOK = Tokenizer.train(["abc"], vocab_size=258, special_tokens=["<|endoftext|>", "<|pad|>"])

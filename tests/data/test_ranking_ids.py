@@ -10,6 +10,7 @@ import pytest
 
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data import ControlTokens, Rankings
+from stategpt.data.ranking_batch import ranking_batches
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import ForeignArtifact, InvalidArgument, RankingError
 from stategpt.tokenizer import Tokenizer
@@ -43,7 +44,7 @@ def test_ids_as_sampled_are_used_and_texts_without_ids_are_encoded() -> None:
 
 
 def test_batches_hold_the_ids_as_sampled() -> None:
-    (batch,) = Rankings.read([record([*BYTES, END])]).batches(TOK)
+    (batch,) = ranking_batches(Rankings.read([record([*BYTES, END])]), TOK)
     last = int(batch.reward_index[0])
     assert batch.tokens[last - len(BYTES) - 1 : last + 1].tolist() == [*BYTES, END, CONTROL.reward]
 
@@ -71,7 +72,7 @@ def test_ids_that_are_not_those_of_the_text_are_left_out_with_the_reason(
     with pytest.raises(RankingError, match=r"group 'a' \(line 1\).*completion 0") as raised:
         CompletionIds(TOK).of(group)
     assert reason in str(raised.value)
-    batches = Rankings.read([bad, record(None) | {"id": "good"}]).batches(TOK)
+    batches = ranking_batches(Rankings.read([bad, record(None) | {"id": "good"}]), TOK)
     assert [rejected.code for rejected in batches.rejected] == ["unusable_ids"]
     assert batches[0].ids == ("good",)
 
@@ -79,7 +80,7 @@ def test_ids_that_are_not_those_of_the_text_are_left_out_with_the_reason(
 def test_ids_of_another_tokenizer_are_refused_with_both_fingerprints() -> None:
     foreign = record([*BYTES, END], tokenizer="blake3:other")
     with pytest.raises(ForeignArtifact, match=r"'blake3:other'.*remove `ids` and `tokenizer`") as raised:
-        Rankings.read([foreign]).batches(TOK)
+        ranking_batches(Rankings.read([foreign]), TOK)
     assert TOK.fingerprint in str(raised.value)
 
 
@@ -88,9 +89,9 @@ def test_a_tokenizer_without_a_fingerprint_serves_records_without_ids_only() -> 
         special_tokens = TOK.special_tokens
         encode, encode_segments = TOK.encode, TOK.encode_segments
 
-    assert len(Rankings.read([record(None)]).batches(Plain())) == 1  # type: ignore[arg-type]
+    assert len(ranking_batches(Rankings.read([record(None)]), Plain())) == 1  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="type Plain no fingerprint"):
-        Rankings.read([record([*BYTES, END])]).batches(Plain())  # type: ignore[arg-type]
+        ranking_batches(Rankings.read([record([*BYTES, END])]), Plain())  # type: ignore[arg-type]
 
 
 def test_groups_keep_ids_and_tokenizer_and_say_nothing_where_there_are_none() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import ControlTokens, chat_prompt
-from stategpt.data.ranking_batches import RankingBatch
+from stategpt.data.ranking_batch import RankingBatch, ranking_batches
 from stategpt.data.rankings import Rankings
 from stategpt.errors import InvalidArgument, RankingError, StorageError
 from stategpt.tokenizer.control import Control
@@ -69,7 +69,7 @@ def test_pairs_are_c_k_2_minus_ties_winner_first(ranks: list[int]) -> None:
 
 def test_stated_pairs_override_those_of_the_ranks() -> None:
     rankings = Rankings.read([record("a", [1, 2, 3], pairs=[[0, 2]])])
-    assert rankings.pairs(rankings.groups[0]).tolist() == [[0, 2]]
+    assert rankings.groups[0].pairs.tolist() == [[0, 2]]
     assert rankings.summary()["ties"] == 2
 
 
@@ -173,23 +173,23 @@ def test_completions_that_are_the_same_tokens_cannot_be_ranked_apart() -> None:
     same = {"id": "same", "prompt": "p", "completions": [{"text": "Yes", "rank": 1}, {"text": "yes", "rank": 2}]}
     ended = [{"text": "Yes", "rank": 1}, {"text": "yes", "rank": 2, "ended": False}]
     rankings = Rankings.read([same, record("other", [1, 2]), {"id": "cut", "prompt": "p", "completions": ended}])
-    batches = rankings.batches(FoldingTokenizer())
+    batches = ranking_batches(rankings, FoldingTokenizer())
     assert [name for batch in batches for name in batch.ids] == ["other", "cut"]
     assert [(r.line, r.code) for r in batches.rejected] == [(1, "equal_completions_ranked_apart")]
-    assert not rankings.batches(TOK).rejected
+    assert not ranking_batches(rankings, TOK).rejected
     with pytest.raises(RankingError, match="1 equal_completions_ranked_apart"):
-        Rankings.read([same]).batches(FoldingTokenizer())
+        ranking_batches(Rankings.read([same]), FoldingTokenizer())
 
 
 def test_a_group_of_ties_is_kept_and_counted_but_not_trained_on() -> None:
     rankings = Rankings.read([record("tied", [1, 1]), record("clear", [1, 2])])
     assert rankings.summary()["groups_without_pairs"] == 1
-    assert [batch.ids for batch in rankings.batches(TOK)] == [("clear",)]
+    assert [batch.ids for batch in ranking_batches(rankings, TOK)] == [("clear",)]
 
 
 def test_rankings_without_any_preference_cannot_be_batched() -> None:
     with pytest.raises(RankingError, match="first rejected: line 2"):
-        Rankings.read([record("tied", [1, 1]), record("b", [1])]).batches(TOK)
+        ranking_batches(Rankings.read([record("tied", [1, 1]), record("b", [1])]), TOK)
 
 
 @given(rank_lists, st.integers(1, 4), st.sampled_from(["rows", "shared_prefix"]), st.none() | st.integers(0, 99))
@@ -200,7 +200,7 @@ def test_a_prompt_is_one_batch_element_with_all_its_completions(
     scored = {group.id: group for group in rankings.groups if len(group.pairs)}
     if not scored:
         return
-    batches = rankings.batches(TOK, prompts_per_batch, arrange, seed=seed)
+    batches = ranking_batches(rankings, TOK, prompts_per_batch, arrange, seed=seed)
     seen: list[str] = []
     for batch in batches:
         batch.layout.validate()
@@ -224,14 +224,14 @@ def test_a_prompt_is_one_batch_element_with_all_its_completions(
 
 def test_batches_of_an_epoch_differ_by_one_prompt_at_most() -> None:
     rankings = Rankings.read([record(str(i), [1, 2]) for i in range(35)])
-    sizes = [len(batch.ids) for batch in rankings.batches(TOK, 16, seed=0)]
+    sizes = [len(batch.ids) for batch in ranking_batches(rankings, TOK, 16, seed=0)]
     assert sorted(sizes) == [11, 12, 12]
 
 
 @pytest.mark.parametrize("arrange", ["rows", "shared_prefix"])
 def test_parts_of_a_batch_are_its_whole_prompts(arrange: Arrangement) -> None:
     records = [record(str(i), [1, 2, 3], prompt="p" * (1 + 7 * (i % 3))) for i in range(10)]
-    batches = Rankings.read(records).batches(TOK, 5, seed=0)
+    batches = ranking_batches(Rankings.read(records), TOK, 5, seed=0)
     for index, whole in enumerate(batches):
         parts = batches.parts(index, 2, arrange)
         assert [len(part.ids) for part in parts] == [2, 2, 1]
@@ -245,7 +245,7 @@ def test_parts_of_a_batch_are_its_whole_prompts(arrange: Arrangement) -> None:
 
 def test_sharing_the_prefix_costs_the_prompt_once() -> None:
     rankings = Rankings.read([record("a", [1, 2, 3, 4], prompt="p" * 100)])
-    rows, shared = (rankings.batches(TOK, arrange=arrange)[0] for arrange in ("rows", "shared_prefix"))
+    rows, shared = (ranking_batches(rankings, TOK, arrange=arrange)[0] for arrange in ("rows", "shared_prefix"))
     assert rows.token_count == 4 * (103 + 10)
     assert shared.token_count == 103 + 4 * 10
 
@@ -254,7 +254,7 @@ def test_epochs_shuffle_differently_and_the_same_seed_alike() -> None:
     rankings = Rankings.read([record(str(i), [1, 2]) for i in range(40)])
 
     def order(seed: int, epoch: int) -> list[str]:
-        return [name for batch in rankings.batches(TOK, 3, seed=seed, epoch=epoch) for name in batch.ids]
+        return [name for batch in ranking_batches(rankings, TOK, 3, seed=seed, epoch=epoch) for name in batch.ids]
 
     assert order(1, 0) == order(1, 0)
     assert len({tuple(order(1, 0)), tuple(order(1, 1)), tuple(order(2, 0))}) == 3
@@ -266,7 +266,7 @@ def test_a_long_prompt_loses_its_middle_alike_for_all_its_completions(arrange: A
     texts = ["short", "a longer answer", "cut off by its limit"]
     completions = [{"text": t, "rank": i + 1, "ended": i < 2} for i, t in enumerate(texts)]
     rankings = Rankings.read([{"id": "a", "prompt": "abcdefghij" * 9, "completions": completions}])
-    batches = rankings.batches(TOK, arrange=arrange, context_tokens=40)
+    batches = ranking_batches(rankings, TOK, arrange=arrange, context_tokens=40)
     assert batches.truncated_prompts == 1
     (batch,) = batches
     prompts = set()
@@ -283,37 +283,24 @@ def test_a_long_prompt_loses_its_middle_alike_for_all_its_completions(arrange: A
 def test_a_completion_that_does_not_fit_rejects_its_group_with_the_reason() -> None:
     long = {"id": "long", "prompt": "p", "completions": [{"text": "x" * 50, "rank": 1}, {"text": "y", "rank": 2}]}
     rankings = Rankings.read([record("a", [1, 2]), long])
-    batches = rankings.batches(TOK, context_tokens=30)
+    batches = ranking_batches(rankings, TOK, context_tokens=30)
     assert [batch.ids for batch in batches] == [("a",)]
     assert [(r.line, r.code) for r in batches.rejected] == [(2, "completion_too_long")]
     with pytest.raises(RankingError, match=r"no group fits a batch \(1 completion_too_long") as raised:
-        Rankings.read([long]).batches(TOK, context_tokens=30)
+        ranking_batches(Rankings.read([long]), TOK, context_tokens=30)
     assert str(raised.value).lower().count("raise the context") <= 1
 
 
 def test_wrong_settings_are_refused() -> None:
     rankings = Rankings.read([record("a", [1, 2])])
     with pytest.raises(InvalidArgument, match="prompts_per_batch is 0"):
-        rankings.batches(TOK, 0)
+        ranking_batches(rankings, TOK, 0)
     with pytest.raises(InvalidArgument, match="shared_prefix"):
-        rankings.batches(TOK, arrange="pairs")  # type: ignore[arg-type]
+        ranking_batches(rankings, TOK, arrange="pairs")  # type: ignore[arg-type]
     with pytest.raises(IndexError, match="batch 1 of 1"):
-        rankings.batches(TOK)[1]
+        ranking_batches(rankings, TOK)[1]
     for seed in (-1, 2**64, 10**5_000, 1.5, "7"):
         with pytest.raises(InvalidArgument, match="seed is"):
-            rankings.batches(TOK, seed=seed)  # type: ignore[arg-type]
-        with pytest.raises(InvalidArgument, match="seed is"):
-            rankings.split(0.5, seed=seed)  # type: ignore[arg-type]
+            ranking_batches(rankings, TOK, seed=seed)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgument, match="epoch is -1"):
-        rankings.batches(TOK, seed=1, epoch=-1)
-    for share in (math.nan, "0.5", None):
-        with pytest.raises(InvalidArgument, match="validation_share is"):
-            rankings.split(share)  # type: ignore[arg-type]
-
-
-@given(st.lists(st.sampled_from([f"prompt {i}" for i in range(30)]), max_size=60), st.integers(0, 5))
-def test_a_prompt_never_stands_on_both_sides_of_the_split(prompts: list[str], seed: int) -> None:
-    rankings = Rankings.read([record(str(i), [1, 2], prompt=prompt) for i, prompt in enumerate(prompts)])
-    training, validation = rankings.split(0.3, seed=seed)
-    assert len(training) + len(validation) == len(rankings)
-    assert not {g.prompt for g in training.groups} & {g.prompt for g in validation.groups}
+        ranking_batches(rankings, TOK, seed=1, epoch=-1)

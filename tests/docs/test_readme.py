@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stategpt.evaluate.gates import Gate
+from stategpt.evaluate.records import GateResult
 from stategpt.report.summary import gate_lines, stage_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,10 @@ def printed(record: Path) -> str:
     held = json.loads(record.read_text())
     seconds = {stage["stage"]: float(stage["seconds"]) for stage in held["stages"]}
     tokens = {stage["stage"]: stage["tokens"] for stage in held["stages"]}
-    gates = [Gate.from_json(gate) for gate in held["gates"]]
+    gates = [
+        GateResult(gate["gate"], gate["gate"], gate["rule"], gate["passed"], gate["value"], severity=gate["severity"])
+        for gate in held["gates"]
+    ]
     return "\n".join([*stage_lines(seconds, tokens), *gate_lines(gates, COLUMNS)]) + "\n"
 
 

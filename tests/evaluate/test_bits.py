@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch", reason="models need the train extra")
 
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.data import ControlTokens, write_shards  # noqa: E402
-from stategpt.data.sources.python_library import Split  # noqa: E402
+from stategpt.data.corpus import SplitDocuments  # noqa: E402
+from stategpt.data.records import Document  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.evaluate import bits  # noqa: E402
 from stategpt.evaluate.bits import document_nats, token_nats  # noqa: E402
@@ -22,7 +23,11 @@ from stategpt.train.losses import next_token_loss  # noqa: E402
 
 WORDS = ["file", "é"] * 9
 DOCUMENTS = [f"Return the {word} of the {word} at place {n}.\n" * (1 + n % 5 * 3) for n, word in enumerate(WORDS)]
-SPLIT = Split(["not this"], ["nor this"], ["a"], ["b"], ["", *DOCUMENTS], [f"m{n % 4}" for n in range(19)])
+SPLIT = SplitDocuments(
+    [Document("not this", "s", "a")],
+    [Document("nor this", "s", "b")],
+    [Document(text, "s", f"m{n % 4}") for n, text in enumerate(["", *DOCUMENTS])],
+)
 ROW_TOKENS = 32
 
 
@@ -51,7 +56,7 @@ def one_by_one(model: GPT, ids: np.ndarray, end: int) -> float:
     for start in range(0, len(stream) - 1, ROW_TOKENS):
         piece = stream[start : start + ROW_TOKENS + 1]
         batch = bits.pad_sequences([piece[:-1].numpy()], 0, multiple=1)
-        logits = model(torch.from_numpy(batch.tokens), bits.TensorLayout.of(batch.layout))
+        logits = model(*batch.tensors(torch.device("cpu")))
         total += float(torch.nn.functional.cross_entropy(logits, piece[1:], reduction="sum"))
     return total
 
@@ -93,12 +98,12 @@ def test_a_uniform_model_pays_the_logarithm_of_its_vocabulary(model: GPT, tok: T
     np.testing.assert_allclose(held.nats, np.array(targets) * math.log(320), rtol=1e-6)
 
 
-def test_bytes_are_raw_bytes_and_modules_follow_their_documents(model: GPT, tok: Tokenizer) -> None:
+def test_bytes_are_raw_bytes_and_groups_follow_their_documents(model: GPT, tok: Tokenizer) -> None:
     held = document_nats(model, tok, SPLIT, 10_000, ROW_TOKENS)
-    assert sorted(document.decode() for document in held.documents) == sorted(SPLIT.test)
+    assert sorted(document.decode() for document in held.documents) == sorted(SPLIT.texts("test"))
     assert held.bytes.tolist() == [len(document) for document in held.documents]
-    module_of = dict(zip(SPLIT.test, SPLIT.test_modules, strict=True))
-    assert held.modules == [module_of[document.decode()] for document in held.documents]
+    group_of = {document.text: document.group for document in SPLIT.test}
+    assert held.groups == [group_of[document.decode()] for document in held.documents]
 
 
 def test_the_budget_takes_whole_documents_in_an_order_of_its_own(model: GPT, tok: Tokenizer) -> None:
@@ -106,7 +111,7 @@ def test_the_budget_takes_whole_documents_in_an_order_of_its_own(model: GPT, tok
     all_of_them = document_nats(model, tok, SPLIT, 10_000, ROW_TOKENS)
     assert 1 < len(some.documents) < len(all_of_them.documents)
     assert some.documents == all_of_them.documents[: len(some.documents)]
-    assert all_of_them.documents != [document.encode() for document in SPLIT.test]
+    assert all_of_them.documents != [document.text.encode() for document in SPLIT.test]
     tokens = [len(tok.encode_bytes(document)) + 1 for document in some.documents]
     assert sum(tokens) >= 300 > sum(tokens[:-1])
 

@@ -13,17 +13,27 @@ pytest.importorskip("stategpt._native", reason="publishing needs the built exten
 from stategpt.artifacts import publish_folder, read_manifest
 from stategpt.artifacts.run_folder import write_json
 from stategpt.config import GatesConfig
+from stategpt.config.evaluation import GATE_FAMILIES
 from stategpt.errors import CorruptArtifact, DataError, ForeignArtifact
 from stategpt.evaluate.gates import (
-    Gate,
+    GATES,
     check_gates,
     failed,
     format_value,
-    read_evaluations,
     read_gates,
     verdict,
     write_gates,
 )
+from stategpt.evaluate.records import (
+    FORMAT_VERSION,
+    Evaluations,
+    GateResult,
+    RewardEvaluation,
+    SFTEvaluation,
+    read_evaluations,
+)
+from stategpt.json_records import from_json
+from stategpt.shown_fields import field_docs
 
 KEPT: dict[str, Any] = {
     "base": {"mixed": {"difference": {"mean": -0.16, "low": -0.2, "high": -0.12}}},
@@ -31,8 +41,8 @@ KEPT: dict[str, Any] = {
         "samples": 672,
         "ended_share": {"mean": 0.999, "low": 0.99, "high": 1.0},
         "difference_to_base": {"mean": 0.032, "low": 0.025, "high": 0.039},
-        "similarity_against_shuffled": {"mean": 0.004, "low": -0.001, "high": 0.009},
-        "mentions_name": {"sft": {"mean": 0.03, "low": 0.02, "high": 0.04}, "reference": 0.56},
+        "difference_to_shuffled": {"mean": 0.004, "low": -0.001, "high": 0.009},
+        "mentions_subject": {"sft": {"mean": 0.03, "low": 0.02, "high": 0.04}, "reference": 0.56},
     },
     "reward": {
         "pair_accuracy": {"mean": 0.815, "low": 0.79, "high": 0.84},
@@ -62,12 +72,11 @@ NAMES = [
     "rl_win_rate",
     "rl_kl",
     "rl_best_of_n",
-    "diversity_change",
     "diversity_unique",
 ]
 
 
-ALL = ("base", "sft", "reward", "rl", "best_of_n", "relevance")
+ALL = GATE_FAMILIES
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
@@ -81,13 +90,17 @@ def changed(path: str, value: object) -> dict[str, Any]:
     return evaluations
 
 
-def by_name(evaluations: dict[str, Any], thresholds: GatesConfig | None = None) -> dict[str, Gate]:
-    return {gate.gate: gate for gate in check_gates(evaluations, thresholds or GatesConfig())}
+def check(evaluations: dict[str, Any], thresholds: GatesConfig) -> list[GateResult]:
+    return check_gates(from_json(Evaluations, evaluations, where="test"), thresholds)
+
+
+def by_name(evaluations: dict[str, Any], thresholds: GatesConfig | None = None) -> dict[str, GateResult]:
+    return {gate.name: gate for gate in check(evaluations, thresholds or GatesConfig())}
 
 
 def test_a_good_run_keeps_every_gate_in_the_order_of_the_stages() -> None:
-    gates = check_gates(KEPT, GatesConfig())
-    assert [gate.gate for gate in gates] == NAMES
+    gates = check(KEPT, GatesConfig())
+    assert [gate.name for gate in gates] == NAMES
     assert all(gate.passed for gate in gates)
     assert failed(gates) == []
 
@@ -111,15 +124,15 @@ def test_a_good_run_keeps_every_gate_in_the_order_of_the_stages() -> None:
 )
 def test_one_measurement_past_its_threshold_fails_exactly_its_gate(path: str, value: float, gate: str) -> None:
     thresholds = GatesConfig(required=ALL, rl_kl=14.0 if gate == "rl_best_of_n" else 12.0)
-    gates = [g for g in check_gates(changed(path, value), thresholds) if not g.gate.startswith("relevance")]
+    gates = [g for g in check(changed(path, value), thresholds) if not g.name.startswith("relevance")]
     if gate == "rl_kl":  # so much KL is more than twice best-of-4's too
-        gates = [g for g in gates if g.gate != "rl_best_of_n"]
-    assert [g.gate for g in failed(gates)] == [gate]
-    assert [g.gate for g in gates if not g.passed] == [gate]
+        gates = [g for g in gates if g.name != "rl_best_of_n"]
+    assert [g.name for g in failed(gates)] == [gate]
+    assert [g.name for g in gates if not g.passed] == [gate]
 
 
 def test_few_unique_answers_warn_and_never_fail() -> None:
-    gates = check_gates(changed("comparison.systems.rlhf.unique_share.low", 0.79), GatesConfig())
+    gates = check(changed("comparison.systems.rlhf.unique_share.low", 0.79), GatesConfig())
     assert failed(gates) == []
     assert [verdict(gate) for gate in gates if not gate.passed] == ["warn"]
 
@@ -128,7 +141,7 @@ def test_a_required_stage_without_measurement_is_not_passed() -> None:
     gates = by_name({"base": KEPT["base"]})
     assert gates["base"].passed
     assert [name for name, gate in gates.items() if gate.value is None] == NAMES[1:]
-    assert {gate.gate for gate in failed(gates.values())} == set(NAMES[1:8])
+    assert {gate.name for gate in failed(gates.values())} == set(NAMES[1:8])
 
 
 def test_an_interval_that_could_not_be_computed_excludes_nothing() -> None:
@@ -149,7 +162,7 @@ def test_families_that_are_not_required_warn() -> None:
 def test_relevance_is_gated_only_where_the_recipe_asks_for_it() -> None:
     assert not any(name.startswith("relevance") for name in by_name(KEPT))
     gates = by_name(KEPT, GatesConfig(required=("base", "sft", "reward", "rl", "relevance")))
-    assert {g.gate for g in failed(gates.values())} == {"relevance_similarity", "relevance_mentions_name"}
+    assert {g.name for g in failed(gates.values())} == {"relevance_similarity", "relevance_mentions_subject"}
 
 
 MEANS = {
@@ -160,8 +173,8 @@ MEANS = {
     "reward_beats_length": "reward.length_margin",
     "rl_kl": "comparison.systems.rlhf.kl",
     "rl_best_of_n": "comparison.against_best_of.4.wins",
-    "relevance_similarity": "sft.similarity_against_shuffled",
-    "relevance_mentions_name": "sft.mentions_name.sft",
+    "relevance_similarity": "sft.difference_to_shuffled",
+    "relevance_mentions_subject": "sft.mentions_subject.sft",
     "diversity_unique": "comparison.systems.rlhf.unique_share",
 }
 
@@ -203,8 +216,8 @@ def test_a_gate_looks_at_a_bound_and_not_at_the_mean(gate: str) -> None:
     ],
 )
 def test_every_threshold_decides_its_gate_alone(gate: str, thresholds: dict[str, Any]) -> None:
-    gates = check_gates(KEPT, GatesConfig(**thresholds))
-    assert [g.gate for g in gates if not g.passed] == [gate]
+    gates = check(KEPT, GatesConfig(**thresholds))
+    assert [g.name for g in gates if not g.passed] == [gate]
 
 
 def test_gates_of_rl_say_what_their_intervals_know_of_seeds() -> None:
@@ -215,23 +228,24 @@ def test_gates_of_rl_say_what_their_intervals_know_of_seeds() -> None:
 
 def test_best_of_n_warns_where_the_recipe_does_not_require_it() -> None:
     past = changed("comparison.against_best_of.4.wins.low", -0.2)
-    assert failed(check_gates(past, GatesConfig(required=("base", "sft", "reward", "rl")))) == []
-    assert [g.gate for g in failed(check_gates(past, GatesConfig()))] == ["rl_best_of_n"]
+    assert failed(check(past, GatesConfig(required=("base", "sft", "reward", "rl")))) == []
+    assert [g.name for g in failed(check(past, GatesConfig()))] == ["rl_best_of_n"]
     assert by_name(changed("comparison.against_best_of", {}))["rl_best_of_n"].value is None
 
 
 def publish(root: Path, stage: str, evaluation: Any) -> Path:
     folder = root / stage / "evaluation"
-    publish_folder(folder, lambda temporary: write_json(temporary / "evaluation.json", evaluation), kind="evaluation")
+    content = {"format_version": FORMAT_VERSION, **evaluation}
+    publish_folder(folder, lambda temporary: write_json(temporary / "evaluation.json", content), kind="evaluation")
     return folder / "evaluation.json"
 
 
 def test_gates_json_has_the_promised_fields_and_reads_back(tmp_path: Path) -> None:
-    gates = check_gates(KEPT, GatesConfig())
+    gates = check(KEPT, GatesConfig())
     path = write_gates(gates, tmp_path)
     assert path == tmp_path / "gates" / "gates.json"
-    entries = json.loads(path.read_text())
-    assert all({"gate", "value", "interval", "rule", "passed"} <= set(entry) for entry in entries)
+    entries = json.loads(path.read_text())["gates"]
+    assert all({"name", "value", "interval", "rule", "passed"} <= set(entry) for entry in entries)
     assert read_gates(tmp_path) == gates
     assert read_gates(tmp_path / "elsewhere") == []
 
@@ -249,7 +263,7 @@ def test_gates_are_linked_to_the_evaluations_and_to_the_settings(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["gates.json", "manifest.json"])
 def test_a_changed_digit_or_lost_file_of_the_verdict_is_found(tmp_path: Path, name: str) -> None:
-    write_gates(check_gates(KEPT, GatesConfig()), tmp_path)
+    write_gates(check(KEPT, GatesConfig()), tmp_path)
     path = tmp_path / "gates" / name
     text = path.read_text()
     path.chmod(0o644)
@@ -265,8 +279,8 @@ def test_evaluations_are_read_from_the_stages_that_have_one(tmp_path: Path) -> N
     for stage in ("base", "comparison"):
         publish(tmp_path, stage, KEPT[stage])
     read = read_evaluations(tmp_path)
-    assert list(read) == ["base", "comparison"]
-    assert check_gates(read, GatesConfig()) == check_gates({s: KEPT[s] for s in read}, GatesConfig())
+    assert read == from_json(Evaluations, {stage: KEPT[stage] for stage in ("base", "comparison")}, where="test")
+    assert (read.sft, read.reward) == (SFTEvaluation(), RewardEvaluation())
     publish(tmp_path, "base", {"mixed": {"difference": {"mean": "low"}}})
     with pytest.raises(DataError, match=r"\$\.mixed\.difference\.mean is 'low'; expected a number"):
         read_evaluations(tmp_path)
@@ -275,7 +289,8 @@ def test_evaluations_are_read_from_the_stages_that_have_one(tmp_path: Path) -> N
 def test_a_digit_changed_after_the_measurement_never_reaches_a_gate(tmp_path: Path) -> None:
     """reward_accuracy failed at 0.333; 0.933 in its place must not pass."""
     path = publish(tmp_path, "reward", {"pair_accuracy": {"mean": 0.333, "low": 0.3, "high": 0.36}})
-    assert not by_name(read_evaluations(tmp_path))["reward_accuracy"].passed
+    [gate] = [g for g in check_gates(read_evaluations(tmp_path), GatesConfig()) if g.name == "reward_accuracy"]
+    assert (gate.value, gate.passed) == (0.333, False)
     path.chmod(0o644)
     path.write_text(path.read_text().replace("0.333", "0.933"))
     with pytest.raises(CorruptArtifact, match=r"evaluation\.json is altered"):
@@ -291,7 +306,7 @@ def test_a_lost_file_of_an_evaluation_is_an_error_and_a_lost_folder_a_failed_gat
         read_evaluations(tmp_path)
     shutil.rmtree(tmp_path / "reward")
     for required in ((), ("base", "sft", "reward", "rl")):
-        gates = by_name(read_evaluations(tmp_path), GatesConfig(required=required))
+        gates = {g.name: g for g in check_gates(read_evaluations(tmp_path), GatesConfig(required=required))}
         assert list(gates) == NAMES
         gate = gates["reward_accuracy"]
         assert (gate.value, gate.passed, format_value(gate.value)) == (None, False, "not measured")
@@ -307,3 +322,22 @@ def test_measurements_of_an_earlier_version_say_what_to_do(tmp_path: Path) -> No
 def test_a_value_is_shown_in_three_decimals_or_as_a_power_of_ten() -> None:
     shown = [format_value(value) for value in (0.61, -0.16, 0.0, 4e-4, -1e-70, None)]
     assert shown == ["0.610", "-0.160", "0.000", "4.0e-04", "-1.0e-70", "not measured"]
+
+
+def test_every_family_has_a_gate_and_every_gate_a_known_family() -> None:
+    assert {gate.family for gate in GATES} - {None} == set(GATE_FAMILIES)
+    assert len({gate.name for gate in GATES}) == len(GATES)
+    docs = field_docs(GatesConfig)["required"]
+    assert all(family in docs for family in GATE_FAMILIES)
+
+
+def test_a_change_of_diversity_is_information_and_no_gate() -> None:
+    gone = changed("comparison.diversity_change", {})
+    assert check(gone, GatesConfig()) == check(KEPT, GatesConfig())
+
+
+@pytest.mark.parametrize("version", [1, 3, None, "2", True, [2]])
+def test_another_format_version_is_a_typed_error_that_says_what_to_do(tmp_path: Path, version: Any) -> None:
+    publish(tmp_path, "base", {**KEPT["base"], "format_version": version})
+    with pytest.raises(ForeignArtifact, match=r"evaluation\.json has .*format version.* reads version 2.* delete"):
+        read_evaluations(tmp_path)

@@ -33,7 +33,7 @@ def record(number: int, points: list[int], pairs: list[list[int]]) -> dict[str, 
             for place, (rank, point) in enumerate(zip(ranks, points, strict=True), start=1)
         ],
         "pairs": pairs,
-        "meta": {"module": f"module{number}"},
+        "meta": {"group": f"module{number}"},
     }
 
 
@@ -48,7 +48,7 @@ def test_pairs_index_all_completions_of_the_file(tmp_path: Path) -> None:
     assert (read.winners.tolist(), read.losers.tolist()) == ([3, 4], [2, 2])
     assert read.margins.tolist() == [4, 3]
     assert read.lengths.tolist() == [1, 2, 1, 2, 3]
-    assert read.modules == ["module1", "module1"]
+    assert read.clusters == ["module1", "module1"]
 
 
 def test_a_file_without_a_clear_pair_names_itself_its_counts_and_the_settings(tmp_path: Path) -> None:
@@ -78,9 +78,10 @@ def test_the_baseline_is_of_training_pairs_and_accuracy_of_the_test_pairs(
     tok: Any = None
     found = evaluate_reward(scorer, tok, train, test, np.zeros(3, np.float32), smoke_cpu())
     assert asked == [test.groups]
-    assert found["pair_accuracy"]["mean"] == 0.5
-    assert found["length_only_accuracy"] == 0.0
-    assert (found["pairs"], found["prompts"], found["prompts_with_pairs"]) == (2, 2, 1)
+    assert found.pair_accuracy is not None
+    assert found.pair_accuracy.mean == 0.5
+    assert found.length_only_accuracy == 0.0
+    assert (found.pairs, found.prompts, found.prompts_with_pairs) == (2, 2, 1)
 
 
 class _Lengths:
@@ -120,5 +121,5 @@ def test_the_correlation_with_length_takes_each_completion_once(tmp_path: Path) 
 
     found = evaluate_reward(Fixed(), tok, held_out, held_out, rewards, RunConfig())  # type: ignore[arg-type]
     groups = [0, 0, 0, 1, 1, 1, 1, 2, 2]
-    assert found["length_correlation"] == pytest.approx(length_correlation(rewards, held_out.lengths, groups=groups))
-    assert (found["prompts"], found["prompts_with_pairs"]) == (3, 2)
+    assert found.length_correlation == pytest.approx(length_correlation(rewards, held_out.lengths, groups=groups))
+    assert (found.prompts, found.prompts_with_pairs) == (3, 2)

@@ -1,7 +1,6 @@
 """Reward-model measures against hand counts, brute force and simulated models of known calibration."""
 
 import itertools
-import json
 import math
 
 import numpy as np
@@ -9,8 +8,15 @@ import pytest
 
 from stategpt.errors import InvalidArgument
 from stategpt.evaluate import reward_quality as quality
+from stategpt.evaluate.records import MarginAccuracy, RewardEvaluation
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs
-from stategpt.evaluate.statistics import paired_difference
+from stategpt.evaluate.statistics import Interval, paired_difference
+from stategpt.json_records import from_json, to_json
+
+
+def of(interval: Interval | None) -> Interval:
+    assert interval is not None
+    return interval
 
 
 def simulated_differences(slope: float, pairs: int, seed: int = 0) -> np.ndarray:
@@ -67,19 +73,19 @@ def test_equally_good_judges_differ_rarely_by_module_and_often_by_single_pairs()
 def test_the_margin_is_the_models_accuracy_minus_the_baselines_on_the_same_pairs() -> None:
     pairs = ScoredPairs([1.0, 1.0, -1.0, 1.0], np.zeros(4), [1, 9, 9, 5], [9, 1, 1, 5], clusters=["a", "a", "b", "b"])
     measured = quality.reward_quality(pairs, LengthBaseline(0.0), seed=0, resamples=50)
-    assert measured["pair_accuracy"]["mean"] == 0.75
-    assert measured["length_only_accuracy"] == 1.5 / 4
-    assert measured["length_margin"]["mean"] == 0.375
+    assert of(measured.pair_accuracy).mean == 0.75
+    assert measured.length_only_accuracy == 1.5 / 4
+    assert of(measured.length_margin).mean == 0.375
     # Right as often as length in one module, and by a quarter of the pairs more in the other.
-    assert (measured["length_margin"]["low"], measured["length_margin"]["high"]) == (0.25, 0.5)
+    assert (of(measured.length_margin).low, of(measured.length_margin).high) == (0.25, 0.5)
 
 
 def test_calibration_buckets_hold_all_pairs_and_rise_with_the_margin() -> None:
     buckets = quality.calibration(simulated_differences(1.0, 4001), buckets=8)
-    assert sum(bucket["pairs"] for bucket in buckets) == 4001
-    assert all(a["margin_high"] <= b["margin_low"] for a, b in itertools.pairwise(buckets))
+    assert sum(bucket.pairs or 0 for bucket in buckets) == 4001
+    assert all((a.margin_high or 0) <= (b.margin_low or 0) for a, b in itertools.pairwise(buckets))
     for bucket in buckets:
-        assert bucket["observed"] == pytest.approx(bucket["claimed"], abs=0.07)
+        assert bucket.observed == pytest.approx(bucket.claimed, abs=0.07)
 
 
 @pytest.mark.parametrize("slope", [0.4, 1.0, 2.5])
@@ -104,8 +110,16 @@ def test_slopes_without_a_maximum_are_infinite_not_a_hang() -> None:
 
 
 def test_accuracy_is_split_by_the_labelers_margin() -> None:
-    split = quality.accuracy_by_points([1.0, -1.0, 2.0, 0.0], [2, 2, 5, 5])
-    assert split == [{"points": 2.0, "pairs": 2, "accuracy": 0.5}, {"points": 5.0, "pairs": 2, "accuracy": 0.75}]
+    split = quality.accuracy_by_margin([1.0, -1.0, 2.0, 0.0], [2, 2, 5, 5])
+    assert split == (MarginAccuracy(2.0, 2, 0.5), MarginAccuracy(5.0, 2, 0.75))
+
+
+def test_many_different_margins_are_listed_by_quantile() -> None:
+    margins = np.arange(1000) / 7
+    split = quality.accuracy_by_margin(np.ones(1000), margins)
+    assert len(split) == quality.MOST_MARGINS
+    assert [row.pairs for row in split] == [50] * 20
+    assert split[-1].margin == margins[-1]
 
 
 def test_length_correlation_within_prompts_ignores_differences_between_prompts() -> None:
@@ -120,18 +134,18 @@ def test_a_model_of_length_is_no_better_than_the_length_baseline() -> None:
     winner, loser = rng.integers(1, 40, size=(2, 500)).astype(float)
     pairs = ScoredPairs(-winner, -loser, winner, loser, clusters=np.arange(500) // 10)
     measured = quality.reward_quality(pairs, LengthBaseline(0.0), seed=0, resamples=200)
-    assert measured["pair_accuracy"]["mean"] == pytest.approx(measured["length_only_accuracy"])
-    assert (measured["length_margin"]["low"], measured["length_margin"]["high"]) == (0.0, 0.0)
+    assert of(measured.pair_accuracy).mean == pytest.approx(measured.length_only_accuracy)
+    assert (of(measured.length_margin).low, of(measured.length_margin).high) == (0.0, 0.0)
 
 
-def test_the_dictionary_is_plain_json_with_every_measure() -> None:
+def test_the_record_has_every_measure_of_pairs_and_survives_json() -> None:
     difference = simulated_differences(1.0, 300)
     lengths = np.random.default_rng(6).integers(5, 30, size=(2, 300))
-    pairs = ScoredPairs(difference, np.zeros(300), *lengths, clusters=["m"] * 300, points_margin=[2] * 300)
+    pairs = ScoredPairs(difference, np.zeros(300), *lengths, clusters=["m"] * 300, score_margin=[2] * 300)
     measured = quality.reward_quality(pairs, LengthBaseline(math.inf), seed=0)
-    assert json.loads(json.dumps(measured, allow_nan=False)) == measured
-    assert measured["length_only_target"] is None
-    assert measured["accuracy_by_points"][0]["pairs"] == 300
+    assert from_json(RewardEvaluation, to_json(measured), where="test") == measured
+    assert measured.length_only_target is None
+    assert measured.accuracy_by_margin[0].pairs == 300
 
 
 def test_empty_pairs_are_refused() -> None:

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from stategpt import _native  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.config.corpus import PATTERNS  # noqa: E402
-from stategpt.data import ControlTokens, chat_prompt, reward_sequence, sft_segment  # noqa: E402
+from stategpt.data import ControlTokens, chat_prompt, encode_conversation, reward_sequence  # noqa: E402
+from stategpt.data.records import Conversation  # noqa: E402
 from stategpt.errors import ForeignArtifact, InvalidArgument  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
@@ -196,7 +197,7 @@ def test_a_question_and_its_answer_are_the_example_of_sft(
     exported: tuple[Tokenizer, Any], question: str, answer: str
 ) -> None:
     ours, theirs = exported
-    example = sft_segment(ours, question, answer)
+    example = encode_conversation(ours, Conversation.of(question, answer))
     expected = [*example.tokens.tolist(), int(example.targets[-1])]
     assert template_ids(theirs, chat(question, answer)) == expected
 
@@ -204,7 +205,7 @@ def test_a_question_and_its_answer_are_the_example_of_sft(
 def test_an_answer_can_be_continued(exported: tuple[Tokenizer, Any]) -> None:
     ours, theirs = exported
     ids = template_ids(theirs, chat("why?", "Because"), continue_final_message=True)
-    assert ids == sft_segment(ours, "why?", "Because").tokens.tolist()
+    assert ids == encode_conversation(ours, Conversation.of("why?", "Because")).tokens.tolist()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from stategpt.artifacts import publish_folder  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
+from stategpt.config.families import FAMILIES, Family  # noqa: E402
+from stategpt.config.planner import exportability  # noqa: E402
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 
@@ -266,3 +268,56 @@ def test_a_config_above_the_limit_is_not_read(folder):
     change_config(folder, padding="x" * (1 << 20))
     with pytest.raises(CorruptArtifact, match="1,048,576"):
         GPT.from_pretrained(folder)
+
+
+TOY = Family(
+    "Toy",
+    "toy",
+    qk_norm=True,
+    attention_bias=True,
+    fixed={"normed_and_biased": True},
+    default_head_dim=8,
+    default_ids={"eos_token_id": 5},
+    tensor_names=(("self_attn.", "attention."), ("model.embed_tokens", "model.tokens")),
+)
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A family of the switches that no published one has."""
+    monkeypatch.setitem(FAMILIES, "toy", TOY)
+    return GPTConfig(
+        vocab_size=31, depth=2, width=16, heads=2, kv_heads=1, head_dim=8, mlp_width=24, attention_bias=True
+    )
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["language model", "reward model"])
+def test_a_family_needs_one_record_to_go_out_and_come_in(toy, tmp_path, head):
+    torch.manual_seed(0)
+    model = RewardModel(GPT(toy)) if head else GPT(toy)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["model_type"], config["normed_and_biased"]) == ("toy", True)
+    assert config["architectures"] == ["ToyForSequenceClassification" if head else "ToyForCausalLM"]
+    names = set(load_file(tmp_path / "model.safetensors"))
+    assert {"model.tokens.weight", "model.layers.1.attention.q_proj.bias", "model.norm.weight"} <= names
+    assert not any("self_attn" in name for name in names)
+    loaded = type(model).from_pretrained(tmp_path)
+    for (name, ours), (_, theirs) in zip(model.named_parameters(), loaded.named_parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+    assert exportability(toy).architecture == "ToyForCausalLM"
+
+
+def test_what_a_family_fixes_and_what_it_takes_where_nothing_is_said(toy, tmp_path):
+    GPT(toy).save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").unlink()
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    for name in ("head_dim", "eos_token_id", "normed_and_biased"):
+        del config[name]
+    path.write_text(json.dumps(config))
+    loaded = GPT.from_pretrained(tmp_path)
+    assert (loaded.config, loaded.special_ids.eos) == (toy, (5,))
+    change_config(tmp_path, normed_and_biased=False)
+    with pytest.raises(ForeignArtifact, match="normed_and_biased is false; only true is computed"):
+        GPT.from_pretrained(tmp_path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.data import Segment  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
-from stategpt.model.token_batch import TokenBatch, best_fit, pack_rows  # noqa: E402
+from stategpt.model.token_batch import TokenBatch, best_fit, lay_out_rows, pack_rows, pad_sequences  # noqa: E402
 
 TINY = GPTConfig(vocab_size=64, depth=2, width=16, heads=2, kv_heads=1, head_dim=8, mlp_width=32, context_tokens=32)
 PAD = 1
@@ -66,3 +66,19 @@ def test_a_packed_sequence_sees_only_itself_and_trains_its_own_targets() -> None
     for (target, hidden), (other, other_hidden) in zip(sorted(trained(together)), expected, strict=True):
         assert target == other
         assert hidden == pytest.approx(other_hidden, abs=1e-5)
+
+
+def test_vectors_are_laid_end_to_end_and_the_rest_of_a_row_is_filled() -> None:
+    rows = [[np.array([3, 4], dtype=np.uint32), np.array([5], dtype=np.uint16)], [], [np.array([6])]]
+    found = lay_out_rows(rows, 4, PAD)
+    assert found.dtype == np.int64
+    assert found.tolist() == [[3, 4, 5, PAD], [PAD] * 4, [6, PAD, PAD, PAD]]
+
+
+def test_padded_sequences_on_a_device_are_the_stream_and_its_layout() -> None:
+    padded = pad_sequences([np.array([3, 4, 5], dtype=np.uint32), np.array([6])], PAD)
+    tokens_N, layout = padded.tensors(torch.device("cpu"))
+    assert tokens_N.tolist() == [3, 4, 5, *[PAD] * 5, 6, *[PAD] * 7]
+    assert tokens_N.dtype == torch.int64
+    assert layout.segment_start.tolist() == padded.layout.segment_start.tolist()
+    assert padded.starts().tolist() == [0, 8]

@@ -18,7 +18,8 @@ import numpy as np
 
 from stategpt.artifacts import publish_folder, write_lineage
 from stategpt.config.toml import dump
-from stategpt.evaluate.gates import check_gates, read_evaluations, write_gates
+from stategpt.evaluate.gates import check_gates, write_gates
+from stategpt.evaluate.records import FORMAT_VERSION, read_evaluations
 from stategpt.recipes.tiny_cpu import tiny_cpu
 
 SYSTEMS = ("base", "prompted_base", "sft", "best_of_2", "best_of_4", "best_of_8", "rlhf")
@@ -93,6 +94,8 @@ MADE_FROM: Mapping[str, tuple[str, ...]] = {
     "comparison/evaluation": ("rl/model", "rl/seed_1/model", "rl/seed_2/model", "sft/model"),
 }
 """Published folders of a run and their parents; logs have none."""
+VERSIONED = ("evaluation.json", "mixture.json", "rows.json", "gates.json")
+"""Files that say which version of their format they have."""
 
 
 def write_run_folder(
@@ -155,6 +158,8 @@ def publish_part(
 def _text(name: str, content: Any) -> str:
     if isinstance(content, str):
         return content
+    if isinstance(content, dict) and name in VERSIONED:
+        content = {"format_version": FORMAT_VERSION, **content}
     if name.endswith(".jsonl"):
         return "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in content)
     return json.dumps(content, ensure_ascii=True)
@@ -185,19 +190,22 @@ def _data() -> dict[str, Any]:
                 "comments": {"rows": 819, "tokens": 104_832, "share": 0.1, "epochs": 0.39},
             },
         },
-        "base/evaluation/row.json": {"pieces": _row_pieces()},
+        "base/evaluation/rows.json": {"rows": [_row_tokens()]},
     }
 
 
-def _row_pieces() -> list[list[Any]]:
-    """Pieces [text, document, is_eos, target] of one packed row: EOS d1 ... dn with targets d1 ... dn EOS."""
-    pieces: list[list[Any]] = []
+def _row_tokens() -> list[dict[str, Any]]:
+    """The tokens of one packed row: EOS d1 ... dn with targets d1 ... dn EOS."""
+    found: list[dict[str, Any]] = []
     for number, document in enumerate(ROW_DOCUMENTS):
         tokens = re.findall(r" ?[A-Za-z]{1,7}|\d{1,3}|\n+|\s|[^\w\s]|_", document)
         segment = ["<|endoftext|>", *tokens]
         targets = [*tokens, "<|endoftext|>"]
-        pieces += [[t, number, i == 0, y] for i, (t, y) in enumerate(zip(segment, targets, strict=True))]
-    return pieces
+        found += [
+            {"id": i, "text": t, "document": number, "is_end": i == 0, "target": y}
+            for i, (t, y) in enumerate(zip(segment, targets, strict=True))
+        ]
+    return found
 
 
 def _metrics(
@@ -235,8 +243,8 @@ def _base(rng: np.random.Generator) -> dict[str, Any]:
             {"step": step, "prompt": prompt, "text": text} for step, text in stages.items() for prompt in SAMPLE_PROMPTS
         ],
         "base/evaluation/evaluation.json": {
-            "sources": {s: {"bits_per_byte": b, "kneser_ney_5": k} for s, (b, k) in sources.items()},
-            "mixed": {"bits_per_byte": 2.01, "kneser_ney_5": 2.17, "difference": interval(-0.16, 0.04)},
+            "sources": {s: {"bits_per_byte": b, "kneser_ney_bits_per_byte": k} for s, (b, k) in sources.items()},
+            "mixed": {"bits_per_byte": 2.01, "kneser_ney_bits_per_byte": 2.17, "difference": interval(-0.16, 0.04)},
         },
         "base/log/timing.json": {"seconds": 184.2},
     }
@@ -249,16 +257,18 @@ def _sft(rng: np.random.Generator) -> dict[str, Any]:
             "samples": 672,
             "ended_share": interval(0.9985, 0.0015),
             "base_ended_share": 0.53,
-            "chrf_sft": 0.147,
-            "chrf_base": 0.115,
-            "chrf_prompted_base": 0.138,
+            "chrf": {"sft": 0.147, "base": 0.115, "prompted_base": 0.138},
             "chrf_shuffled": 0.14,
             "difference_to_base": interval(0.032, 0.007),
             "difference_to_prompted_base": interval(0.009, 0.006),
-            "similarity_against_shuffled": interval(0.007, 0.005),
-            "mentions_name": {"sft": interval(0.034, 0.014), "reference": 0.56},
+            "difference_to_shuffled": interval(0.007, 0.005),
+            "mentions_subject": {"sft": interval(0.034, 0.014), "reference": 0.56},
             "examples": [
-                {"prompt": prompt, **{k: row[k] for k in ("reference", "base", "prompted_base", "sft")}}
+                {
+                    "prompt": prompt,
+                    "reference": row["reference"],
+                    "answers": {k: row[k] for k in ("base", "prompted_base", "sft")},
+                }
                 for prompt, row in ANSWERS.items()
             ],
         },
@@ -282,7 +292,7 @@ def _rankings() -> dict[str, Any]:
             "rank": rank,
             "ended": sum(points) > 6,
             "score": sum(points),
-            "points": dict(zip(POINT_NAMES, points, strict=True)),
+            "parts": dict(zip(POINT_NAMES, points, strict=True)),
         }
         for rank, (text, points) in zip((1, 2, 4, 3), texts, strict=True)
     ]
@@ -291,7 +301,7 @@ def _rankings() -> dict[str, Any]:
         "prompt": "What does `queue.Queue.get_nowait` do?",
         "completions": completions,
         "pairs": [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [3, 2]],
-        "meta": {"kind": "what", "name": "queue.Queue.get_nowait", "module": "queue"},
+        "reference": "Remove and return an item from the queue without blocking.",
     }
     means = dict(zip(POINT_NAMES, (1.9, 1.5, 1.6, 0.9, 0.9, 0.95, 0.2), strict=True))
     return {
@@ -301,7 +311,7 @@ def _rankings() -> dict[str, Any]:
             "pairs": 5012,
             "ties": 4588,
             "rejected": 0,
-            "points_mean": means,
+            "parts_mean": means,
             "score_mean": 7.95,
             "example": example,
         },
@@ -333,10 +343,10 @@ def _reward(rng: np.random.Generator) -> dict[str, Any]:
             "calibration": calibration,
             "calibration_slope": 0.87,
             "length_correlation": -0.21,
-            "accuracy_by_points": [
-                {"points": p, "pairs": 500 - 40 * p, "accuracy": 0.7 + 0.035 * p} for p in range(2, 9)
+            "accuracy_by_margin": [
+                {"margin": p, "pairs": 500 - 40 * p, "accuracy": 0.7 + 0.035 * p} for p in range(2, 9)
             ],
-            "scores": {
+            "rewards": {
                 "demonstrations": rng.normal(0.0, 1.1, size=640).round(3).tolist(),
                 "sft": rng.normal(-1.2, 1.6, size=2688).round(3).tolist(),
             },
@@ -395,7 +405,7 @@ def _comparison() -> dict[str, Any]:
         "best_of_8": (0.69, 9.0, 0.6, 0.39, 0.99, 11.8, 1.0),
         "rlhf": (0.62, 8.6, 0.7, 0.259, 0.95, 10.4, 1.0),
     }
-    names = ("points_mean", "reward_mean", "distinct_2", "unique_share", "length_tokens", "ended_share")
+    names = ("score_mean", "reward_mean", "distinct_2", "unique_share", "length_tokens", "ended_share")
     systems: dict[str, dict[str, Any]] = {
         system: dict(zip(names, row[1:], strict=True))
         | {"win_rate_vs_sft": interval(row[0], 0.0 if system == "sft" else 0.029)}
@@ -412,16 +422,22 @@ def _comparison() -> dict[str, Any]:
         systems[f"best_of_{n}"]["kl_bound"] = math.log(n) - (n - 1) / n
     elo = {system: 1000 + 400 * math.log10(row[0] / (1 - row[0])) for system, row in table.items()}
 
-    def frontier(kls: Iterable[float], reward: float, win: Iterable[float]) -> list[dict[str, float]]:
+    def frontier(kls: Iterable[float], reward: float, win: Iterable[float]) -> list[dict[str, Any]]:
         return [
-            {"step": 15.0 * i, "kl": kl, "reward_mean": -1.2 + reward * math.sqrt(kl), "win_rate": rate}
+            {
+                "step": 15 * i,
+                "prompts": 192,
+                "kl": interval(kl, kl / 10),
+                "reward": interval(-1.2 + reward * math.sqrt(kl), 0.1),
+                "win_rate": interval(rate, 0.035),
+            }
             for i, (kl, rate) in enumerate(zip(kls, win, strict=True))
         ]
 
     return {
         "comparison/evaluation/evaluation.json": {
             "prompts": 672,
-            "names": 518,
+            "subjects": 518,
             "seeds": 3,
             "against_best_of": {
                 str(n): {
@@ -434,15 +450,15 @@ def _comparison() -> dict[str, Any]:
             "systems": systems,
             "elo": {system: interval(rating, 0.0 if system == "sft" else 21) for system, rating in elo.items()},
             "diversity_change": {"distinct_2": interval(-0.208, 0.021), "unique_share": interval(-0.05, 0.018)},
-            "frontier": frontier((0.0, 0.6, 1.6, 2.7, 3.5, 4.1), 0.95, (0.5, 0.55, 0.58, 0.605, 0.61, 0.62)),
-            "frontier_betas": {
-                "rl/beta_0.04": frontier((0.0, 1.1, 3.5, 5.9, 8.0, 9.4), 0.95, (0.5, 0.56, 0.61, 0.615, 0.60, 0.585))
+            "frontiers": {
+                "rl": frontier((0.0, 0.6, 1.6, 2.7, 3.5, 4.1), 0.95, (0.5, 0.55, 0.58, 0.605, 0.61, 0.62)),
+                "rl/beta_0.04": frontier((0.0, 1.1, 3.5, 5.9, 8.0, 9.4), 0.95, (0.5, 0.56, 0.61, 0.615, 0.60, 0.585)),
             },
             "examples": [
                 {
                     "prompt": prompt,
-                    "reference": row["reference"],
-                    **{system: {"text": row[system], "points": 3 + len(row[system]) % 8} for system in SYSTEMS},
+                    "answers": {"reference": {"text": row["reference"]}}
+                    | {system: {"text": row[system], "score": 3 + len(row[system]) % 8} for system in SYSTEMS},
                 }
                 for prompt, row in ANSWERS.items()
             ],

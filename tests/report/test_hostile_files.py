@@ -40,7 +40,7 @@ TEXTS = (
 )
 FILES = (
     "base/evaluation/evaluation.json", "base/evaluation/samples.jsonl", "base/evaluation/mixture.json",
-    "base/evaluation/row.json", "base/log/metrics.jsonl", "base/log/timing.json", "sft/evaluation/evaluation.json",
+    "base/evaluation/rows.json", "base/log/metrics.jsonl", "base/log/timing.json", "sft/evaluation/evaluation.json",
     "rankings/evaluation/evaluation.json", "reward/evaluation/evaluation.json", "rl/log/metrics.jsonl",
     "comparison/evaluation/evaluation.json", "gates/gates.json", "lineage.json",
 )  # fmt: skip
@@ -84,8 +84,8 @@ def small(name: str, content: Any) -> Any:
     if name.endswith(".jsonl"):
         return content[:3]
     if name == "reward/evaluation/evaluation.json":
-        return content | {"scores": {key: values[:5] for key, values in content["scores"].items()}}
-    return {"pieces": content["pieces"][:6]} if name.endswith("row.json") else content
+        return content | {"rewards": {key: values[:5] for key, values in content["rewards"].items()}}
+    return {"rows": [content["rows"][0][:6]]} if name.endswith("rows.json") else content
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_deeply_nested_file_and_one_of_another_type_are_data_errors(small_run:
     for content in ("[" * 100_000, "[]", '"text"', "1"):
         write(root, "base/evaluation/evaluation.json", content)
         with pytest.raises(DataError, match=r"evaluation\.json"):
-            RunFiles(root).evaluation("base")
+            _ = RunFiles(root).evaluations
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "lineage.json"])
@@ -193,7 +193,7 @@ def test_an_evaluation_of_another_model_is_found(small_run: Path, tmp_path: Path
     shutil.copytree(small_run, root)
     publish_folder(root / "base" / "model", lambda folder: (folder / "w").write_text("other") and None, kind="model")
     with pytest.raises(CorruptArtifact, match="not measured on the model beside it"):
-        RunFiles(root).evaluation("base")
+        _ = RunFiles(root).evaluations
 
 
 def test_a_run_folder_of_an_earlier_version_says_what_to_do(small_run: Path, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_no_control_character_of_any_string_reaches_page_or_terminal(write_run: 
         nonlocal touched
         if isinstance(value, dict):
             return {
-                (name + hostile if key in ("planned", "drawn", "points", "points_mean", "sources", "elo") else name): (
+                (name + hostile if key in ("planned", "drawn", "parts", "parts_mean", "sources", "elo") else name): (
                     poisoned(item, name)
                 )
                 for name, item in value.items()
@@ -235,8 +235,9 @@ def test_no_control_character_of_any_string_reaches_page_or_terminal(write_run: 
         return value + hostile if isinstance(value, str) else value
 
     root = write_run(tmp_path / f"run{hostile}", change=lambda name, content: poisoned(small(name, content)))
-    gates = json.loads((root / "gates" / "gates.json").read_text())
-    write(root, "gates/gates.json", json.dumps(poisoned(gates) and [g | {"rule": g["rule"] + hostile} for g in gates]))
+    found = json.loads((root / "gates" / "gates.json").read_text())
+    gates = [poisoned(gate) | {"severity": gate["severity"]} for gate in found["gates"]]
+    write(root, "gates/gates.json", json.dumps(found | {"gates": gates}))
     nodes = [
         {"id": f"b3:{n}{hostile}", "kind": f"k{hostile}", "path": f"p{n}{hostile}", "fingerprints": {hostile: hostile},
          "parents": [f"b3:0{hostile}"] * n}

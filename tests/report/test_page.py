@@ -97,7 +97,7 @@ def test_the_measured_numbers_are_on_the_page(page: str) -> None:
         "1085",
     ):
         assert number in words
-    assert "gates passed 9 of 10" in words
+    assert "gates passed 8 of 9" in words
     assert "3 % of the answers use a word of the name they were asked about; of the people's answers 56 % do" in words
 
 
@@ -152,7 +152,7 @@ def test_text_of_a_model_or_a_corpus_never_becomes_markup(write_run: WriteRun, t
         return json.loads(text)
 
     root = write_run(tmp_path / "run", change=hostile)
-    assert {"samples.jsonl", "row.json", "evaluation.json"} <= {name.rpartition("/")[2] for name in changed}
+    assert {"samples.jsonl", "rows.json", "evaluation.json"} <= {name.rpartition("/")[2] for name in changed}
     html = page.render(root).read_text(encoding="utf-8")
     parsed = Tags(html)
     assert parsed.open == []
@@ -176,7 +176,7 @@ def test_an_empty_folder_renders_and_says_what_is_missing(tmp_path: Path) -> Non
     ("missing", "says"),
     [
         ("base/evaluation/mixture.json", "Not in this run: the mixture of the sources."),
-        ("base/evaluation/row.json", "Not in this run: a packed row."),
+        ("base/evaluation/rows.json", "Not in this run: a packed row."),
         ("tokenizer", "Not in this run: the tokenizer's statistics."),
         ("base/evaluation/samples.jsonl", "Not in this run: samples during pretraining."),
         ("sft/evaluation", "Not in this run: the relevance measures."),
@@ -198,7 +198,7 @@ def test_evaluations_with_fewer_fields_than_expected_render_without_them(write_r
     def emptied(name: str, content: Any) -> Any:
         if name.endswith("evaluation.json"):
             return {"systems": {"sft": {}}, "examples": [{}], "example": None, "sources": {"code": {}}}
-        return {} if name.endswith(("mixture.json", "row.json")) else content
+        return {} if name.endswith(("mixture.json", "rows.json")) else content
 
     words = words_of(page.render(write_run(tmp_path / "run", change=emptied)).read_text(encoding="utf-8"))
     assert "Not in this run: ranked completions." in words

@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 from stategpt.errors import DataError
-from stategpt.report.run_files import RunFiles, field, number
+from stategpt.evaluate.records import Evaluations, MixtureDrawn, PackedRows
+from stategpt.evaluate.statistics import Interval
+from stategpt.report.run_files import RunFiles, mean, number
 
 
 def test_what_is_missing_is_none_or_empty(tmp_path: Path) -> None:
     files = RunFiles(tmp_path / "run")
-    assert files.mixture() == {}
-    assert files.row() == []
+    assert files.mixture == MixtureDrawn()
+    assert files.rows() == PackedRows()
     assert files.samples() == []
-    assert files.gates() == []
+    assert files.gates == []
     assert files.lineage == []
     assert files.statistics() == {}
-    assert files.evaluation("sft") == {}
+    assert files.evaluations == Evaluations()
     assert files.run is None
     assert files.tokens("base") is None
     assert files.seconds() == {}
@@ -66,9 +68,11 @@ def test_a_broken_file_is_an_error_with_its_path(tmp_path: Path) -> None:
 
 def test_fields_are_followed_only_where_they_lead() -> None:
     data = {"a": {"b": {"mean": 2.5, "low": 2}}, "flag": True, "text": "1"}
-    assert field(data, "a", "b", "low") == 2
-    assert field(data, "a", "x", "low") is None
-    assert field(None, "a") is None
-    assert number(data, "a", "b") == 2.5
+    assert number(data, "a", "b", "low") == 2
+    assert number(data, "a", "x", "low") is None
+    assert number(None, "a") is None
+    assert number(data, "a", "b") is None
+    assert mean(Interval(2.5, 2, 3)) == 2.5
+    assert mean(None) is None
     assert number(data, "flag") is None
     assert number(data, "text") is None

@@ -22,7 +22,6 @@ def test_the_summary_names_stages_seconds_and_gates(run_folder: Path) -> None:
         "rl_win_rate",
         "rl_kl",
         "rl_best_of_n",
-        "diversity_change",
         "diversity_unique",
     ]
 

@@ -1,9 +1,12 @@
 """Numbers and foreign text as the report writes them."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stategpt.evaluate.statistics import Interval
 from stategpt.report import wording
 from stategpt.visible_text import visible
 
@@ -22,8 +25,8 @@ from stategpt.visible_text import visible
         (wording.duration(21.4), "21 s"),
         (wording.duration(184.2), "3 min 04 s"),
         (wording.duration(3_725), "1 h 02 min"),
-        (wording.span({"mean": 0.6, "low": 0.5839, "high": 0.6421}), "0.584 to 0.642"),
-        (wording.span({"mean": 0.6, "low": None, "high": None}), ""),
+        (wording.span(Interval(0.6, 0.5839, 0.6421)), "0.584 to 0.642"),
+        (wording.span(Interval(0.6, -math.inf, math.inf)), ""),
         (wording.system_label("best_of_4"), "best-of-4"),
     ],
 )

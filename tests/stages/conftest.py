@@ -12,7 +12,8 @@ from small_corpus import write_small_corpus  # noqa: E402
 from stategpt.artifacts import RunFolder, publish_folder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig, RunConfig  # noqa: E402
 from stategpt.data import ControlTokens  # noqa: E402
-from stategpt.data.sources.python_library import PythonLibrary, build_python_library, write_library  # noqa: E402
+from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
+from stategpt.data.sources import build_corpus  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.recipes import smoke_cpu  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
@@ -26,15 +27,15 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 
 @pytest.fixture(scope="session")
-def library(recipe: RunConfig) -> PythonLibrary:
+def corpus(recipe: RunConfig) -> Corpus:
     """That corpus, read."""
-    return build_python_library(recipe.corpus)
+    return build_corpus(recipe.corpus)
 
 
 @pytest.fixture(scope="session")
-def tok(recipe: RunConfig, library: PythonLibrary) -> Tokenizer:
+def tok(recipe: RunConfig, corpus: Corpus) -> Tokenizer:
     """A tokenizer of 512 tokens trained on it."""
-    texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
+    texts = [text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train")]
     return Tokenizer.train(texts, vocab_size=recipe.tokenizer.vocab_size, special_tokens=list(CONTROL_TOKENS))
 
 
@@ -45,12 +46,10 @@ def inputs(recipe: RunConfig, tok: Tokenizer, tmp_path: Path) -> StageContext:
 
 
 @pytest.fixture(scope="session")
-def untrained(
-    recipe: RunConfig, library: PythonLibrary, tok: Tokenizer, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def untrained(recipe: RunConfig, corpus: Corpus, tok: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with corpus, tokenizer and fresh models in the place of base, SFT and reward model."""
     folder = RunFolder(tmp_path_factory.mktemp("untrained") / "run")
-    write_library(library, folder.corpus)
+    write_corpus(corpus, folder.corpus)
     publish_folder(folder.tokenizer, lambda temporary: tok.save(temporary / "tokenizer.json"), kind="tokenizer")
     inputs = StageContext.of(recipe, folder)
     for number, stage in enumerate(("base", "sft", "reward")):
@@ -74,10 +73,10 @@ def model(recipe: RunConfig) -> GPT:
 
 
 @pytest.fixture
-def published(inputs: StageContext, library: PythonLibrary, tok: Tokenizer) -> StageContext:
+def published(inputs: StageContext, corpus: Corpus, tok: Tokenizer) -> StageContext:
     """With corpus, tokenizer, base and SFT model in the run folder; the models have random weights, each its own."""
     folder = inputs.folder
-    write_library(library, folder.corpus, fingerprint="corpus")
+    write_corpus(corpus, folder.corpus, fingerprint="corpus")
     publish_folder(folder.tokenizer, lambda temporary: tok.save(temporary / "tokenizer.json"), kind="tokenizer")
     for seed, stage in enumerate(("base", "sft"), start=1):
         torch.manual_seed(seed)

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stages.exact_world import TabularPolicy, objective, optimum, sequences  # noqa: E402
-from stategpt.artifacts import RunFolder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig, OptimConfig, RLConfig, RunConfig, SamplingConfig  # noqa: E402
 from stategpt.data import ControlTokens  # noqa: E402
+from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.model.policy import CompletionBatch, completion_log_probs, sum_by_sample  # noqa: E402
-from stategpt.stages.context import StageContext  # noqa: E402
-from stategpt.stages.rl import RLTask, completion_weights  # noqa: E402
+from stategpt.stages.rl.advantages import completion_weights  # noqa: E402
+from stategpt.stages.rl.rollout import Scorer  # noqa: E402
+from stategpt.stages.rl.update import RLTask  # noqa: E402
 from stategpt.train.loop import LoopSettings, fit  # noqa: E402
 from stategpt.train.losses import policy_gradient_loss  # noqa: E402
 from stategpt.train.metrics import early_end  # noqa: E402
@@ -137,20 +138,18 @@ def _model_log_probs(
     return sum_by_sample(tokens.double(), batch.sample_M, batch.samples)
 
 
-def _task(
-    model_config: GPTConfig, folder: Path, config: RLConfig, scorer: object
-) -> tuple[RLTask, GPT, GPT, NDArray[np.uint32]]:
+def _task(model_config: GPTConfig, config: RLConfig, scorer: Scorer) -> tuple[RLTask, GPT, GPT, NDArray[np.uint32]]:
     """The stage's task over a real GPT in this world; its policy, its reference and the one prompt."""
     torch.manual_seed(0)
     reference, policy = GPT(model_config), GPT(model_config)
     policy.load_state_dict(reference.state_dict())
-    tok = _Tokenizer()
-    control = ControlTokens.of(tok)
-    run = RunConfig(sampling=SamplingConfig(temperature=1.0, max_tokens=LENGTH))
-    inputs = StageContext(run, RunFolder(folder), tok, control, torch.device("cpu"))  # type: ignore[arg-type]
-    prompt = np.array([0, control.user, control.assistant], dtype=np.uint32)
+    engine = Engine(policy, _Tokenizer())  # type: ignore[arg-type]
+    prompt = np.array([0, engine.control.user, engine.control.assistant], dtype=np.uint32)
     prompts = [prompt] * config.prompts_per_step
-    return RLTask(inputs, config, policy, reference.eval(), scorer, prompts), policy, reference, prompt  # type: ignore[arg-type]
+    sampling = SamplingConfig(temperature=1.0, max_tokens=LENGTH)
+    seed = RunConfig().seed
+    task = RLTask(config, engine, reference.eval(), scorer, prompts, sampling=sampling, seed=seed)
+    return task, policy, reference, prompt
 
 
 def test_the_whole_stage_closes_the_gap_to_the_closed_form_optimum(
@@ -165,8 +164,8 @@ def test_the_whole_stage_closes_the_gap_to_the_closed_form_optimum(
         precision="float32", optim=OptimConfig(learning_rate=1e-3, warmup_steps=5, weight_decay=0.0, flat_fraction=0.4),
     )  # fmt: skip
     scorer = _Scorer({sequence: float(reward) for sequence, reward in zip(whole, rewards, strict=True)})
-    task, policy, reference, prompt = _task(small_world_config, tmp_path, config, scorer)
-    control = task.inputs.control
+    task, policy, reference, prompt = _task(small_world_config, config, scorer)
+    control = task.engine.control
 
     with torch.no_grad():
         start = _model_log_probs(reference, prompt, whole, control)
@@ -202,7 +201,7 @@ def test_a_constant_reward_does_not_move_the_policy(
     )  # fmt: skip
     for number, reward in enumerate((0.1, 0.3, 0.7, 0.95, -2.3, 1e4)):
         folder = tmp_path / str(number)
-        task, policy, reference, _ = _task(small_world_config, folder, config, _Noise(reward, units))
+        task, policy, reference, _ = _task(small_world_config, config, _Noise(reward, units))
         fit(task, policy, LoopSettings(config.optim, folder, "b3:constant", "float32", 10_000, 1))
         for name, tensor in reference.state_dict().items():
             assert torch.equal(policy.state_dict()[name], tensor), f"reward {reward} moved {name}"
@@ -220,7 +219,7 @@ def test_a_policy_beyond_the_limit_of_kl_ends_the_stage_with_the_one_before(
     )  # fmt: skip
 
     def train(folder: Path, stop_after: int = 0) -> tuple[GPT, list[float], list[dict[str, torch.Tensor]], str]:
-        task, policy, _, _ = _task(small_world_config, folder, config, scorer)
+        task, policy, _, _ = _task(small_world_config, config, scorer)
         kls, weights = [], []
 
         def hook(step: int) -> None:

@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.artifacts import RunFolder, publish_folder, read_lines  # noqa: E402
 from stategpt.config import RunConfig  # noqa: E402
-from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
-from stategpt.data.sources.python_library.records import SIDES  # noqa: E402
-from stategpt.evaluate import HeldOutComparison, evaluate_answers, evaluate_base, held_out_pairs  # noqa: E402
+from stategpt.data.corpus import SIDES, Corpus  # noqa: E402
+from stategpt.evaluate import HeldOutComparison, evaluate_answers, evaluate_base, held_out_prompts  # noqa: E402
 from stategpt.evaluate import comparison as systems  # noqa: E402
+from stategpt.evaluate.records import RewardEvaluation  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import rankings as ranking_stage  # noqa: E402
@@ -38,33 +38,34 @@ def _asked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def _sides(library: PythonLibrary, texts: list[str]) -> Iterator[str]:
+def _sides(corpus: Corpus, texts: list[str]) -> Iterator[str]:
     """The side of the pair that each text asks about, by its last quoted name."""
-    side_of = {pair.name: side for side in SIDES for pair in library.pairs(side)}
+    side_of = {pair.meta["subject"]: side for side in SIDES for pair in corpus.conversations[side]}
     return (side_of[text.split("`")[-2]] for text in texts)
 
 
 def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_training(
-    inputs: StageContext, model: GPT, library: PythonLibrary, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, model: GPT, corpus: Corpus, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = inputs.engine(model)
     seen = _asked(engine, monkeypatch)
     run = replace(recipe, evaluate=replace(recipe.evaluate, few_shot_examples=2))
-    found = evaluate_answers(engine, engine, library, run)
-    assert set(_sides(library, seen)) == {"test"}
-    assert len(seen) == 3 * found["samples"]
+    found = evaluate_answers(engine, engine, corpus, run)
+    assert set(_sides(corpus, seen)) == {"test"}
+    assert len(seen) == 3 * (found.samples or 0)
     documents = [text for text in seen if "Question:" in text]
-    test_sentences = {pair.summary for pair in library.pairs_test}
-    side_of = {pair.name: side for side in SIDES for pair in library.pairs(side)}
+    test_sentences = {pair.meta["summary"] for pair in corpus.conversations["test"]}
+    side_of = {pair.meta["subject"]: side for side in SIDES for pair in corpus.conversations[side]}
     for text in documents:
         assert text.count("Question:") == text.count("Answer:") == 3
         assert [side_of[name] for name in text.split("`")[1::2]] == ["train", "train", "test"]
         assert not any(sentence in text for sentence in test_sentences), "the answer asked for is not in the document"
-    assert found["ended_share"]["low"] <= found["ended_share"]["mean"] <= found["ended_share"]["high"]
+    assert found.ended_share is not None
+    assert found.ended_share.low <= found.ended_share.mean <= found.ended_share.high
 
 
 def test_bits_per_byte_are_of_test_documents(
-    inputs: StageContext, model: GPT, library: PythonLibrary, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, model: GPT, corpus: Corpus, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[str] = []
     encode = type(inputs.tok).encode
@@ -79,20 +80,20 @@ def test_bits_per_byte_are_of_test_documents(
 
     tok: Any = Recording()
     monkeypatch.setattr("stategpt.evaluate.bits.ControlTokens.of", lambda given: inputs.control)
-    measured = evaluate_base(model, tok, recipe, library, [b"seen in training"])
-    tests = {text for source in library.sources.values() for text in source.test}
+    measured = evaluate_base(model, tok, recipe, corpus, [b"seen in training"])
+    tests = {text for source in corpus.sources.values() for text in source.texts("test")}
     assert set(encoded) <= tests
-    assert sum(source["documents"] for source in measured["sources"].values()) == len(encoded) > 3
+    assert sum(source.documents or 0 for source in measured.sources.values()) == len(encoded) > 3
 
 
 def test_rankings_are_of_training_and_test_prompts(
-    recipe: RunConfig, before_rl: RunFolder, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    recipe: RunConfig, before_rl: RunFolder, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranking_stage, "_require_clear_pairs", lambda records: None)  # these models know nothing
     rankings(recipe, before_rl)
     for side in ("train", "test"):
         rows = read_lines(before_rl.root / "rankings" / "records" / f"{side}.jsonl")
-        assert {row["prompt"] for row in rows} <= {pair.prompt for pair in library.pairs(side)}  # type: ignore[arg-type]
+        assert {row["prompt"] for row in rows} <= {pair.prompt().text for pair in corpus.conversations[side]}  # type: ignore[arg-type]
         assert len(rows) == (recipe.rankings.prompts if side == "train" else recipe.rankings.test_prompts)
 
 
@@ -106,9 +107,9 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
     def fit(task: reward_stage.RewardTask, model: RewardModel, settings: Any) -> None:
         assert task.read == "train.jsonl"
 
-    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> dict[str, Any]:
+    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> RewardEvaluation:
         judged.extend([baseline_of, judged_by])
-        return {}
+        return RewardEvaluation()
 
     monkeypatch.setattr(reward_stage.RankedPairs, "read", lambda path: path.name)
     monkeypatch.setattr(reward_stage.Rankings, "read", lambda path: path.name)
@@ -120,35 +121,37 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
 
 
 def test_rl_samples_training_prompts_looks_at_validation_and_is_compared_on_test(
-    recipe: RunConfig, before_rl: RunFolder, inputs: StageContext, model: GPT, library: PythonLibrary,
+    recipe: RunConfig, before_rl: RunFolder, inputs: StageContext, model: GPT, corpus: Corpus,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     seen = _asked(inputs.engine(model), monkeypatch)
     run = replace(recipe, rl=replace(recipe.rl, steps=1, evaluate_every_steps=1, seeds=1))
     rl(run, before_rl)
-    sides = list(_sides(library, seen))
+    sides = list(_sides(corpus, seen))
     probe = run.evaluate.frontier_prompts
     assert sides == ["validation"] * 2 * probe + ["train"] * run.rl.prompts_per_step + ["validation"] * probe
     seen.clear()
     compare(run, before_rl)
-    assert set(_sides(library, seen)) == {"test"}
+    assert set(_sides(corpus, seen)) == {"test"}
     asked = [text for text in seen if "Question:" not in text]
     count = run.evaluate.comparison_prompts
     assert len(seen) == 4 * count
     assert asked[:count] == asked[count : 2 * count] == asked[2 * count :], "every system answers the same prompts"
 
 
-def test_a_judges_prompts_are_those_of_its_side_and_a_function_of_the_seed(library: PythonLibrary) -> None:
+def test_a_judges_prompts_are_those_of_its_side_and_a_function_of_the_seed(corpus: Corpus) -> None:
     for side in ("validation", "test"):
-        pairs = held_out_pairs(library, side, None, 10, seed=1)  # type: ignore[arg-type]
-        assert all(pair in library.pairs(side) for pair in pairs)  # type: ignore[arg-type]
-        assert pairs == held_out_pairs(library, side, None, 10, seed=1)  # type: ignore[arg-type]
-    assert held_out_pairs(library, "test", None, 10, seed=1) != held_out_pairs(library, "test", None, 10, seed=2)
-    assert {pair.kind for pair in held_out_pairs(library, "test", "what", 10, seed=1)} == {"what"}
+        prompts = held_out_prompts(corpus, side, 10, seed=1)  # type: ignore[arg-type]
+        of_side = [conversation.prompt() for conversation in corpus.conversations[side]]  # type: ignore[index]
+        assert all(prompt in of_side for prompt in prompts)
+        assert prompts == held_out_prompts(corpus, side, 10, seed=1)  # type: ignore[arg-type]
+    assert held_out_prompts(corpus, "test", 10, seed=1) != held_out_prompts(corpus, "test", 10, seed=2)
+    assert any(prompt.opening for prompt in held_out_prompts(corpus, "test", 10, seed=1))
+    assert not any(prompt.opening for prompt in held_out_prompts(corpus, "test", 10, seed=1, with_openings=False))
 
 
 def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_one_of(
-    recipe: RunConfig, inputs: StageContext, model: GPT, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    recipe: RunConfig, inputs: StageContext, model: GPT, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = replace(recipe, evaluate=replace(recipe.evaluate, best_of=(2, 4), comparison_prompts=6))
 
@@ -162,7 +165,7 @@ def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_
 
             return np.array([float(ids[-1]) + len(ids) / 100 for ids in completions], dtype=np.float32)
 
-    judge = HeldOutComparison.of(run, library, "test", 6, inputs.tok, ByLast(), model)  # type: ignore[arg-type]
+    judge = HeldOutComparison.of(run, corpus, "test", 6, inputs.tok, ByLast(), model)  # type: ignore[arg-type]
     pools: list[Any] = []
     answer = systems.answer
 
@@ -173,8 +176,10 @@ def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_
         return found
 
     monkeypatch.setattr(systems, "answer", record)
-    monkeypatch.setattr(systems, "answer_few_shot", lambda engine, pairs, library, run: answer(engine, pairs, run, "x"))
-    answered = systems._answers(judge, library, model)
+    monkeypatch.setattr(
+        systems, "answer_few_shot", lambda engine, prompts, corpus, run: answer(engine, prompts, run, "x")
+    )
+    answered = systems._answers(judge, corpus, model)
     assert [len(pool) for pool in pools] == [5] * 6
     for number, pool in enumerate(pools):
         rewards = [float(c.ids[-1]) + len(c.ids) / 100 for c in pool]
@@ -186,12 +191,12 @@ def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_
 
 
 def test_the_kl_is_to_sft_and_of_the_policys_own_completions(
-    recipe: RunConfig, inputs: StageContext, model: GPT, library: PythonLibrary
+    recipe: RunConfig, inputs: StageContext, model: GPT, corpus: Corpus
 ) -> None:
     torch.manual_seed(5)
     other = GPT(model.config).eval()
     scorer: Any = type("Scorer", (), {"control": inputs.control})()
-    judge = HeldOutComparison.of(recipe, library, "test", 8, inputs.tok, scorer, model.eval())
-    own = systems.answer(judge.engine(other), judge.pairs, recipe, "rlhf", n=1)
+    judge = HeldOutComparison.of(recipe, corpus, "test", 8, inputs.tok, scorer, model.eval())
+    own = systems.answer(judge.engine(other), judge.prompts, recipe, "rlhf", n=1)
     assert judge.kl(model, own) == pytest.approx([0.0] * 8, abs=1e-6), "SFT is no way from itself"
     assert judge.kl(other, own).mean() > 0

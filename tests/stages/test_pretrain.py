@@ -12,7 +12,7 @@ from dataclasses import replace  # noqa: E402
 from stategpt.artifacts import RunFolder  # noqa: E402
 from stategpt.config import OptimConfig, RunConfig  # noqa: E402
 from stategpt.data import write_shards  # noqa: E402
-from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.errors import DataError, ForeignArtifact  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
@@ -25,7 +25,7 @@ from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
-from stategpt.train.optim import adamw  # noqa: E402
+from stategpt.train.optimizers import build_optimizer  # noqa: E402
 
 TEXTS = ["Return the name.", "def f(x):\n    return x\n", "# a comment", "", "Read it all, then close the file."]
 
@@ -66,7 +66,7 @@ def test_a_packed_batch_costs_what_its_documents_cost_alone(
 def test_it_overfits_one_batch(recipe: RunConfig, model: GPT, rows: Mixture) -> None:
     task = _task(recipe, model, rows, 2)
     ((batch,),) = list(task.updates(0))
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
     for _ in range(200):
         optimizer.zero_grad()
         loss = task.loss(batch).total / task.weight(batch)
@@ -81,13 +81,13 @@ def test_stages_out_of_order_say_what_is_missing(recipe: RunConfig, tmp_path: Pa
         pretrain(recipe, RunFolder(tmp_path / "run"))
 
 
-def test_the_n_gram_sees_the_bytes_the_model_saw(recipe: RunConfig, tmp_path: Path, library: PythonLibrary) -> None:
+def test_the_n_gram_sees_the_bytes_the_model_saw(recipe: RunConfig, tmp_path: Path, corpus: Corpus) -> None:
     folder = RunFolder(tmp_path / "run")
     prepare(recipe, folder)
     inputs = StageContext.of(recipe, folder)
     rows = open_mixture(inputs)
     seen = seen_pieces(inputs, rows)
-    everything = [text.encode() for split in library.sources.values() for text in split.train]
+    everything = [text.encode() for split in corpus.sources.values() for text in split.texts("train")]
     assert all(any(piece in text for text in everything) for piece in seen[:50])
     assert len(seen) == len(set(seen)) > 20
     read = sum(rows.batch(row, 1).target_count for row in range(recipe.pretrain_steps * recipe.pretrain.batch_rows))

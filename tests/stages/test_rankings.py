@@ -13,16 +13,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+from stategpt.artifacts import publish_folder  # noqa: E402
 from stategpt.config import override  # noqa: E402
 from stategpt.data import Rankings, chat_prompt  # noqa: E402
+from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
 from stategpt.data.ranking_ids import CompletionIds  # noqa: E402
-from stategpt.data.sources.python_library import PythonLibrary, write_library  # noqa: E402
 from stategpt.errors import RankingError  # noqa: E402
 from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler  # noqa: E402
 from stategpt.generate import Completion  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
-from stategpt.stages.rankings import _chosen_pairs, _describe, _make, _write_all, clear_pairs, rankings, record_of  # noqa: E402
+from stategpt.stages.rankings import _chosen_prompts, _describe, _make, _write_all, clear_pairs, rankings, record_of  # noqa: E402
 
 TEXTS = ("Return the name of the file.", "the the the the the", "Return it.", "x")
 
@@ -70,40 +71,41 @@ def _records(inputs: StageContext) -> dict[str, list[dict[str, Any]]]:
     return {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in files}
 
 
-def test_prompts_come_from_their_split_and_as_many_as_asked_for(inputs: StageContext, library: PythonLibrary) -> None:
+def test_prompts_come_from_their_split_and_as_many_as_asked_for(inputs: StageContext, corpus: Corpus) -> None:
     few = replace(inputs.run.rankings, prompts=11, test_prompts=5)
-    train, held_out = _chosen_pairs(replace(inputs.run, rankings=few), library).values()
+    train, held_out = _chosen_prompts(replace(inputs.run, rankings=few), corpus).values()
     assert (len(train), len(held_out)) == (11, 5)
-    assert len({pair.prompt for pair in train}) == 11
-    assert {pair.prompt for pair in train} <= {pair.prompt for pair in library.pairs_train}
-    assert not {pair.module for pair in held_out} & {pair.module for pair in library.pairs_train}
-    other = _chosen_pairs(replace(inputs.run, rankings=few, seed=inputs.run.seed + 1), library)["train"]
-    assert [pair.prompt for pair in other] != [pair.prompt for pair in train]
+    assert len({pair.text for pair in train}) == 11
+    assert {pair.text for pair in train} <= {pair.prompt().text for pair in corpus.conversations["train"]}
+    assert not {pair.group for pair in held_out} & {pair.group for pair in corpus.conversations["train"]}
+    other = _chosen_prompts(replace(inputs.run, rankings=few, seed=inputs.run.seed + 1), corpus)["train"]
+    assert [pair.text for pair in other] != [pair.text for pair in train]
 
 
 def test_the_sft_model_is_sampled_as_the_run_says_and_the_splits_share_no_random_stream(
-    sampled: tuple[StageContext, Sampler], library: PythonLibrary
+    sampled: tuple[StageContext, Sampler], corpus: Corpus
 ) -> None:
     inputs, engine = sampled
     expected = inputs.load_model("sft").state_dict()
     assert all(torch.equal(weight, expected[name]) for name, weight in engine.model.state_dict().items())
     train, held_out = engine.calls
-    for call, pairs in zip(engine.calls, _chosen_pairs(inputs.run, library).values(), strict=True):
-        assert call["prompts"] == [chat_prompt(inputs.tok, pair.prompt).tolist() for pair in pairs]
+    for call, pairs in zip(engine.calls, _chosen_prompts(inputs.run, corpus).values(), strict=True):
+        assert call["prompts"] == [chat_prompt(inputs.tok, pair).tolist() for pair in pairs]
         assert (call["n"], call["temperature"]) == (4, 0.9)
         assert call["max_tokens"] == inputs.run.sampling.max_tokens
     assert train["seed"] != held_out["seed"]
 
 
-def test_records_hold_what_was_sampled(sampled: tuple[StageContext, Sampler], library: PythonLibrary) -> None:
+def test_records_hold_what_was_sampled(sampled: tuple[StageContext, Sampler], corpus: Corpus) -> None:
     inputs, _ = sampled
-    labeler = DocstringStyleLabeler.fit(library)
-    for split, pairs in _chosen_pairs(inputs.run, library).items():
+    labeler = DocstringStyleLabeler.fit(corpus)
+    for split, pairs in _chosen_prompts(inputs.run, corpus).items():
         records = _records(inputs)[split]
         read = Rankings.read(inputs.folder.stage("rankings") / "records" / f"{split}.jsonl")
         assert not read.rejected
+        assert [record["meta"]["group"] for record in records] == [pair.group for pair in pairs]
         for record, group, pair in zip(records, read.groups, pairs, strict=True):
-            assert record["prompt"] == pair.prompt
+            assert record["prompt"] == pair.text
             made = [completion(inputs, text, i < 3) for i, text in enumerate(TEXTS)]
             assert [each["text"] for each in record["completions"]] == list(TEXTS)
             assert [each["ended"] for each in record["completions"]] == [True, True, True, False]
@@ -114,8 +116,8 @@ def test_records_hold_what_was_sampled(sampled: tuple[StageContext, Sampler], li
             assert [ids.tolist() for ids in used] == [each.ids.tolist() for each in made], "not the text encoded again"
 
 
-def test_a_completion_that_did_not_end_is_judged_as_such(inputs: StageContext, library: PythonLibrary) -> None:
-    labeler, pair = DocstringStyleLabeler.fit(library), library.pairs_train[0]
+def test_a_completion_that_did_not_end_is_judged_as_such(inputs: StageContext, corpus: Corpus) -> None:
+    labeler, pair = DocstringStyleLabeler.fit(corpus), corpus.conversations["train"][0].prompt()
     both = [completion(inputs, TEXTS[0], True), completion(inputs, TEXTS[0], False)]
     record = record_of("1", pair, both, labeler, 1, "tokenizer")
     assert record["completions"][0]["score"] > record["completions"][1]["score"]
@@ -129,14 +131,15 @@ def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[Stag
     lines = path.read_text().splitlines()
     path.write_text("".join(json.dumps(json.loads(line) | {"pairs": []}) + "\n" for line in lines[:2]))
     (held_out,) = (records for split, records in _records(inputs).items() if split != "train")
-    described = _describe(folder)["without_clear_pair"]
+    described = dict(_describe(folder).without_clear_pair)
     assert described.pop("train") == 2
     assert list(described.values()) == [sum(not record["pairs"] for record in held_out)]
 
 
-def test_rankings_without_a_clear_pair_are_not_kept(inputs: StageContext, model: GPT, library: PythonLibrary) -> None:
+def test_rankings_without_a_clear_pair_are_not_kept(inputs: StageContext, model: GPT, corpus: Corpus) -> None:
     """Published ones would lock `rankings.tie_below`, which the error says to lower."""
-    write_library(library, inputs.folder.corpus, fingerprint="b3:corpus")
+    write_corpus(corpus, inputs.folder.corpus, fingerprint="b3:corpus")
+    publish_folder(inputs.folder.tokenizer, lambda folder: inputs.tok.save(folder / "tokenizer.json"), kind="tokenizer")
     inputs.publish("sft", "model", partial(inputs.save_model, model), "config", ())
     changes = {"rankings.tie_below": 10_000, "rankings.prompts": 2, "rankings.test_prompts": 2}
     inputs = replace(inputs, run=override(inputs.run, {**changes, "rankings.completions": 2}))

@@ -14,12 +14,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.artifacts import publish_folder  # noqa: E402
-from stategpt.data import ControlTokens, Rankings, chat_prompt, reward_sequence  # noqa: E402
-from stategpt.data.sources.python_library import Pair, PythonLibrary  # noqa: E402
+from stategpt.data import ControlTokens, Rankings, chat_prompt, ranking_batches, reward_sequence  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
+from stategpt.data.records import Prompt  # noqa: E402
 from stategpt.evaluate import RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
-from stategpt.stages.rankings import _chosen_pairs, clear_pairs  # noqa: E402
+from stategpt.stages.rankings import _chosen_prompts, clear_pairs  # noqa: E402
 from stategpt.stages.reward import RewardTask, center_on_demonstrations, reward, to_tensors  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate, _fetched  # noqa: E402
@@ -50,7 +51,7 @@ def reward_model(model: GPT) -> RewardModel:
 
 
 def test_k_forwards_and_all_pairs_minus_ties(inputs: StageContext, tok: Tokenizer) -> None:
-    batch = to_tensors(Rankings.read(RECORDS).batches(tok, prompts_per_batch=3)[0], inputs.device)
+    batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, prompts_per_batch=3)[0], inputs.device)
     assert batch.reward_index_S.numel() == 4 + 3, "one forward a completion; the group without a pair is left out"
     assert len(batch.pairs_P2) == 6 + (3 - 1), "C(4,2), and C(3,2) minus one tie"
     assert batch.pair_weights_P.tolist() == pytest.approx([1 / 6] * 6 + [1 / 2] * 2)
@@ -59,7 +60,7 @@ def test_k_forwards_and_all_pairs_minus_ties(inputs: StageContext, tok: Tokenize
 
 
 def test_the_reward_token_is_last_and_the_scalar_is_read_there(inputs: StageContext, tok: Tokenizer) -> None:
-    batch = to_tensors(Rankings.read(RECORDS).batches(tok, prompts_per_batch=3)[0], inputs.device)
+    batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, prompts_per_batch=3)[0], inputs.device)
     control = ControlTokens.of(tok)
     assert (batch.tokens_N[batch.reward_index_S] == control.reward).all()
     assert int((batch.tokens_N == control.reward).sum()) == batch.reward_index_S.numel(), "one a completion"
@@ -70,7 +71,7 @@ def test_shared_prefix_rows_give_the_same_rewards(
 ) -> None:
     scores = {}
     for arrange in ("rows", "shared_prefix"):
-        batch = to_tensors(Rankings.read(RECORDS).batches(tok, 3, arrange)[0], inputs.device)  # type: ignore[arg-type]
+        batch = to_tensors(ranking_batches(Rankings.read(RECORDS), tok, 3, arrange)[0], inputs.device)  # type: ignore[arg-type]
         with torch.no_grad():
             scores[arrange] = reward_model.scores(batch.tokens_N, batch.layout, batch.reward_index_S)
     assert torch.allclose(scores["rows"], scores["shared_prefix"], atol=1e-5)
@@ -80,7 +81,7 @@ def test_the_scorer_reads_what_the_batches_read(
     inputs: StageContext, tok: Tokenizer, reward_model: RewardModel
 ) -> None:
     read = Rankings.read(RECORDS)
-    batch = to_tensors(read.batches(tok, 3)[0], inputs.device)
+    batch = to_tensors(ranking_batches(read, tok, 3)[0], inputs.device)
     with torch.no_grad():
         expected = reward_model.scores(batch.tokens_N, batch.layout, batch.reward_index_S).numpy()
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
@@ -202,15 +203,15 @@ def test_auto_takes_the_arrangement_that_is_less_to_compute(inputs: StageContext
 
 
 def test_demonstrations_score_zero_on_average_after_centering(
-    inputs: StageContext, tok: Tokenizer, reward_model: RewardModel, library: PythonLibrary
+    inputs: StageContext, tok: Tokenizer, reward_model: RewardModel, corpus: Corpus
 ) -> None:
     scorer = RewardScorer(reward_model, tok)
-    shifted = center_on_demonstrations(inputs, reward_model, scorer, library.pairs_train)
+    shifted = center_on_demonstrations(inputs, reward_model, scorer, corpus.conversations["train"])
     assert shifted.mean(dtype=np.float64) == pytest.approx(0.0, abs=1e-6)
     assert reward_model.reward_offset != 0.0
-    pair = library.pairs_train[0]
+    pair = corpus.conversations["train"][0].prompt()
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
-    again = scorer.scores([chat_prompt(tok, pair.prompt)], [np.append(tok.encode(pair.response), end)])
+    again = scorer.scores([chat_prompt(tok, pair)], [np.append(tok.encode(pair.reference or ""), end)])
     assert again[0] == pytest.approx(shifted[0], abs=1e-5)
 
 
@@ -224,26 +225,26 @@ def test_clear_pairs_are_those_that_differ_by_the_margin() -> None:
     } - {frozenset((2, 3))}
 
 
-def _ranked(pairs: Sequence[Pair]) -> str:
+def _ranked(prompts: Sequence[Prompt]) -> str:
     """Records of three completions of each prompt, the first the best; those of every third prompt are tied."""
     lines = []
-    for number, pair in enumerate(pairs):
+    for number, prompt in enumerate(prompts):
         completions = [
             {"text": text, "rank": rank, "score": 9 - rank} for rank, text in enumerate(("Return it.", "x y", "z"), 1)
         ]
         clear = {"pairs": []} if number % 3 == 0 else {}
-        record = {"id": str(number), "prompt": pair.prompt, "completions": completions, "meta": {"module": pair.module}}
+        record = {"id": str(number), "prompt": prompt.text, "completions": completions, "meta": {"group": prompt.group}}
         lines.append(json.dumps(record | clear) + "\n")
     return "".join(lines)
 
 
 def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
-    published: StageContext, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    published: StageContext, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stategpt.train.loop import fit
 
     def write(folder: Path) -> None:
-        splits = _chosen_pairs(published.run, library)
+        splits = _chosen_prompts(published.run, corpus)
         for split, count in zip(splits, (12, 6), strict=True):
             (folder / f"{split}.jsonl").write_text(_ranked(splits[split][:count]))
 
@@ -264,12 +265,12 @@ def test_the_stage_trains_from_sft_and_publishes_the_centered_model(
     assert any(not torch.equal(weight, sft[name]) for name, weight in model.gpt.state_dict().items()), "it was trained"
     end = np.array([published.control.end_of_text], dtype=np.uint32)
     scores = RewardScorer(model, published.tok).scores(
-        [chat_prompt(published.tok, pair.prompt) for pair in library.pairs_train],
-        [np.append(published.tok.encode(pair.response), end) for pair in library.pairs_train],
+        [chat_prompt(published.tok, pair.prompt()) for pair in corpus.conversations["train"]],
+        [np.append(published.tok.encode(pair.messages[-1].content), end) for pair in corpus.conversations["train"]],
     )
     assert scores.mean(dtype=np.float64) == pytest.approx(0.0, abs=1e-5), "the folder holds the shift"
     assert model.reward_offset != 0.0
 
     found = json.loads((published.folder.evaluation("reward") / "evaluation.json").read_text())
     assert (found["prompts"], found["prompts_with_pairs"], found["pairs"]) == (6, 4, 4 * 3)
-    assert len(found["scores"]["sft"]) == 6 * 3, "measured on the held-out records"
+    assert len(found["rewards"]["sft"]) == 6 * 3, "measured on the held-out records"

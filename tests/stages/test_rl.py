@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,23 +14,20 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from stategpt.artifacts import RunFolder  # noqa: E402
-from stategpt.config import CONTROL_TOKENS, RLConfig, RunConfig  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, RLConfig, RunConfig, SamplingConfig  # noqa: E402
 from stategpt.config.stages import Objective  # noqa: E402
 from stategpt.data import ControlTokens, chat_prompt  # noqa: E402
-from stategpt.data.sources.python_library import PythonLibrary  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.evaluate import FrontierProbe, RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.policy import CompletionBatch, completion_log_probs, log_ratios, sum_by_sample  # noqa: E402
 from stategpt.stages import rl as stage  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
-from stategpt.stages.rl import (  # noqa: E402
-    RLTask,
-    Rollout,
-    completion_weights,
-    policy_seed,
-    prompts_of_step,
-    rl,
-)
+from stategpt.stages.rl import policy_seed, rl  # noqa: E402
+from stategpt.stages.rl import rollout as rollout_module  # noqa: E402
+from stategpt.stages.rl.advantages import OBJECTIVES, completion_weights  # noqa: E402
+from stategpt.stages.rl.rollout import prompts_of_step  # noqa: E402
+from stategpt.stages.rl.update import RLTask, WeightedBatch  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
 from stategpt.train.losses import leave_one_out_advantages  # noqa: E402
@@ -39,15 +36,20 @@ CONFIG = RLConfig(steps=2, prompts_per_step=3, completions=4, precision="float32
 
 
 @pytest.fixture
-def task(inputs: StageContext, model: GPT, library: PythonLibrary) -> RLTask:
+def task(inputs: StageContext, model: GPT, corpus: Corpus) -> RLTask:
     torch.manual_seed(2)
     reference, judge = GPT(model.config), RewardModel(GPT(model.config))
     reference.load_state_dict(model.state_dict())
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in library.pairs_train[:20]]
-    return RLTask(inputs, CONFIG, model, reference.eval(), RewardScorer(judge, inputs.tok), prompts)
+    prompts = [chat_prompt(inputs.tok, pair.prompt()) for pair in corpus.conversations["train"][:20]]
+    return _task(inputs, model, reference, RewardScorer(judge, inputs.tok), prompts)
 
 
-def _rollout(task: RLTask, step: int = 0) -> Rollout:
+def _task(inputs: StageContext, policy: GPT, reference: GPT, scorer: RewardScorer, prompts: list[np.ndarray]) -> RLTask:
+    engine, run = inputs.engine(policy), inputs.run
+    return RLTask(CONFIG, engine, reference.eval(), scorer, prompts, sampling=run.sampling, seed=run.seed)
+
+
+def _rollout(task: RLTask, step: int = 0) -> WeightedBatch:
     ((rollout,),) = list(task.updates(step))
     return rollout
 
@@ -67,7 +69,7 @@ def test_sampled_ids_are_trained_on_as_they_are(task: RLTask, monkeypatch: pytes
 
 
 def test_end_of_text_is_an_action_that_is_trained(task: RLTask) -> None:
-    end = task.inputs.control.end_of_text
+    end = task.engine.control.end_of_text
     # A fresh model ends early by chance somewhere in a few dozen samples.
     rollouts = [_rollout(task, step).batch for step in range(12)]
     ended = [batch for batch in rollouts if (batch.ids_M == end).any()]
@@ -80,7 +82,7 @@ def test_end_of_text_is_an_action_that_is_trained(task: RLTask) -> None:
 
 def test_no_control_token_is_ever_sampled(task: RLTask) -> None:
     sampled = set(torch.cat([_rollout(task, step).batch.ids_M for step in range(8)]).tolist())
-    assert not sampled & set(task.inputs.control.forbidden)
+    assert not sampled & set(task.engine.control.forbidden)
 
 
 def test_the_ratio_of_the_first_minibatch_is_one(task: RLTask) -> None:
@@ -94,18 +96,18 @@ def test_the_sampler_and_the_training_forward_agree(task: RLTask) -> None:
 
 
 def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
-    recipe: RunConfig, library: PythonLibrary, tmp_path: Path
+    recipe: RunConfig, corpus: Corpus, tmp_path: Path
 ) -> None:
-    texts = [text for source in sorted(library.sources) for text in library.sources[source].train]
+    texts = [text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train")]
     small = Tokenizer.train(texts, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
     inputs = StageContext(recipe, RunFolder(tmp_path), small, ControlTokens.of(small), torch.device("cpu"))
-    prompts = [chat_prompt(small, pair.prompt) for pair in library.pairs_train[:6]]
+    prompts = [chat_prompt(small, pair.prompt()) for pair in corpus.conversations["train"][:6]]
     torch.manual_seed(0)
     policy, reference, judge = GPT(recipe.model), GPT(recipe.model), RewardModel(GPT(recipe.model))
     assert (small.vocab_size, recipe.model.vocab_size) == (300, 512)
     # An end id of the model's own is an action, as end of text is.
     policy.special_ids = reference.special_ids = SpecialIds(eos=(inputs.control.end_of_text, inputs.control.user))
-    task = RLTask(inputs, CONFIG, policy, reference.eval(), RewardScorer(judge, small), prompts)
+    task = _task(inputs, policy, reference, RewardScorer(judge, small), prompts)
     rollout = _rollout(task)
     assert task.step_metrics()["sampler_gap_nats"] < 1e-5
     assert rollout.batch.ids_M.max() < 300
@@ -156,7 +158,7 @@ def test_there_is_no_dropout(model: GPT) -> None:
     assert torch.equal(model.train()(tokens, layout), model.eval()(tokens, layout))
 
 
-def _gradient(task: RLTask, update: Sequence[Rollout]) -> torch.Tensor:
+def _gradient(task: RLTask, update: Sequence[WeightedBatch]) -> torch.Tensor:
     task.policy.zero_grad()
     _accumulate(task, task.policy, update, "float32")
     return torch.cat([parameter.grad.flatten() for parameter in task.policy.parameters()])
@@ -242,9 +244,9 @@ def test_each_step_has_its_own_prompts_and_samples(task: RLTask, monkeypatch: py
     assert all(prompt not in other for prompt in prompts)
     assert settings["seed"] != others["seed"]
     given = [prompt.tolist() for prompt in task.prompts]
-    order = prompts_of_step(len(given), 3, task.inputs.run.seed, 1)
+    order = prompts_of_step(len(given), 3, task.seed, 1)
     assert other == [given[i] for i in order]
-    assert settings["temperature"] == task.inputs.run.sampling.temperature
+    assert settings["temperature"] == task.sampling.temperature
     assert settings["n"] == CONFIG.completions
 
 
@@ -270,10 +272,10 @@ def test_the_reward_loses_beta_times_the_kl_to_the_reference(task: RLTask) -> No
     assert task.step_metrics()["kl_nats_per_completion"] == pytest.approx(kl_S.mean().item(), abs=1e-5)
 
 
-def _texts(rollout: Rollout, task: RLTask) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _texts(rollout: WeightedBatch, task: RLTask) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Prompts and completions of step 0, in the rollout's order."""
     batch = rollout.batch
-    order = prompts_of_step(len(task.prompts), 3, task.inputs.run.seed, 0)
+    order = prompts_of_step(len(task.prompts), 3, task.seed, 0)
     prompts = [task.prompts[i] for i in order for _ in range(CONFIG.completions)]
     ids = batch.ids_M.numpy().astype(np.uint32)
     return prompts, [ids[batch.sample_M.numpy() == sample] for sample in range(batch.samples)]
@@ -343,7 +345,7 @@ def test_every_seed_draws_other_prompts_and_other_samples_over_the_same_models(
             yield update
 
     prompts: dict[int, Sequence[int]] = {}
-    drawn = stage.prompts_of_step
+    drawn = rollout_module.prompts_of_step
 
     def remember(count: int, per_step: int, seed: int, step: int) -> Any:
         found = drawn(count, per_step, seed, step)
@@ -351,7 +353,7 @@ def test_every_seed_draws_other_prompts_and_other_samples_over_the_same_models(
         return found
 
     monkeypatch.setattr(stage.RLTask, "updates", record)
-    monkeypatch.setattr(stage, "prompts_of_step", remember)
+    monkeypatch.setattr(rollout_module, "prompts_of_step", remember)
     rl(_several(recipe, seeds=3), before_rl)
     assert list(seen) == ["rl", "rl, seed 1", "rl, seed 2"]
     assert len({str(samples) for samples in seen.values()}) == 3
@@ -403,7 +405,7 @@ def test_an_extra_beta_is_trained_at_that_beta_with_the_first_seed(
 
 
 def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_published(
-    inputs: StageContext, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[str] = []
     seed_of = {"base": 11, "sft": 12}
@@ -425,7 +427,7 @@ def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_pu
 
     monkeypatch.setattr(StageContext, "load_model", load)
     monkeypatch.setattr(RewardModel, "from_pretrained", lambda folder: RewardModel(load(inputs, "base")))
-    monkeypatch.setattr(stage, "read_library", lambda folder: library)
+    monkeypatch.setattr(stage, "read_corpus", lambda folder: corpus)
     monkeypatch.setattr(stage, "fit", fit)
     monkeypatch.setattr(FrontierProbe, "of", lambda *arguments: None)
     published = stage._train(inputs, CONFIG, "rl", "b3:rl", 0)
@@ -434,6 +436,27 @@ def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_pu
     assert not any(parameter.requires_grad for parameter in task.reference.parameters())
     assert torch.equal(published.norm.weight, task.policy.norm.weight)
     assert not torch.equal(published.norm.weight, task.reference.norm.weight)
-    texts = [pair.prompt for pair in library.pairs_train]
+    texts = [pair.prompt().text for pair in corpus.conversations["train"]]
     assert [prompt.tolist() for prompt in task.prompts] == [chat_prompt(inputs.tok, text).tolist() for text in texts]
-    assert not set(texts) & {pair.prompt for pair in library.pairs_validation}
+    assert not set(texts) & {pair.prompt().text for pair in corpus.conversations["validation"]}
+
+
+def test_every_objective_that_the_config_knows_has_its_function() -> None:
+    assert set(OBJECTIVES) == set(get_args(Objective))
+
+
+def test_any_rule_over_the_sampled_ids_can_be_the_scorer(inputs: StageContext, model: GPT) -> None:
+    """Neither a reward model nor a run folder is needed."""
+
+    class Short:
+        def scores(self, prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]) -> np.ndarray:
+            return np.array([-float(len(ids)) for ids in completions], dtype=np.float32)
+
+    prompts = [chat_prompt(inputs.tok, text) for text in ("one", "two", "three")]
+    engine = inputs.engine(model)
+    sampling = SamplingConfig(temperature=1.0, max_tokens=6)
+    task = RLTask(CONFIG, engine, GPT(model.config).eval(), Short(), prompts, sampling=sampling, seed=5)
+    list(task.updates(0))
+    metrics = task.step_metrics()
+    assert metrics["reward_mean"] == pytest.approx(-metrics["length_tokens"])
+    assert 0 < metrics["length_tokens"] <= 6

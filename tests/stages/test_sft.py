@@ -12,7 +12,8 @@ from typing import Any  # noqa: E402
 
 from stategpt.config import OptimConfig  # noqa: E402
 from stategpt.data import Segment  # noqa: E402
-from stategpt.data.sources.python_library import Pair, PythonLibrary  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
+from stategpt.data.records import Conversation  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.model.token_batch import TokenBatch  # noqa: E402
@@ -21,10 +22,10 @@ from stategpt.stages.requirements import segments_of  # noqa: E402
 from stategpt.stages.sft import SegmentBatches, sft  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
-from stategpt.train.optim import adamw  # noqa: E402
+from stategpt.train.optimizers import build_optimizer  # noqa: E402
 
 
-def _segments(inputs: StageContext, pairs: Sequence[Pair]) -> list[Segment]:
+def _segments(inputs: StageContext, pairs: Sequence[Conversation]) -> list[Segment]:
     return segments_of(inputs.tok, pairs, inputs.run.model.context_tokens)
 
 
@@ -102,9 +103,9 @@ def test_little_padding_is_read(inputs: StageContext) -> None:
 
 @pytest.mark.parametrize("micro_batch_rows", [1, 3, 100])
 def test_micro_batches_give_the_gradient_of_the_whole_step(
-    inputs: StageContext, model: GPT, library: PythonLibrary, micro_batch_rows: int
+    inputs: StageContext, model: GPT, corpus: Corpus, micro_batch_rows: int
 ) -> None:
-    segments = _segments(inputs, library.pairs_train)
+    segments = _segments(inputs, corpus.conversations["train"])
     gradients = []
     for rows in (8, micro_batch_rows):
         batches = _of(inputs, segments, batch_rows=8, micro_batch_rows=rows)
@@ -118,31 +119,36 @@ def test_micro_batches_give_the_gradient_of_the_whole_step(
         assert torch.allclose(whole, gradients[1][name], rtol=1e-4, atol=1e-6), name
 
 
-def _batches(inputs: StageContext, library: PythonLibrary) -> SegmentBatches:
-    return SegmentBatches(inputs.run, _segments(inputs, library.pairs_train), inputs.control.pad, inputs.device)
+def _batches(inputs: StageContext, corpus: Corpus) -> SegmentBatches:
+    return SegmentBatches(
+        inputs.run, _segments(inputs, corpus.conversations["train"]), inputs.control.pad, inputs.device
+    )
 
 
-def test_trained_end_of_text_targets_equal_the_responses(inputs: StageContext, library: PythonLibrary) -> None:
-    epoch = _batches(inputs, library)
+def test_trained_end_of_text_targets_equal_the_responses(inputs: StageContext, corpus: Corpus) -> None:
+    epoch = _batches(inputs, corpus)
     batches = [batch for step in range(epoch.steps_per_epoch) for update in epoch.updates(step) for batch in update]
     ends = sum(int((batch.targets_M == inputs.control.end_of_text).sum()) for batch in batches)
-    assert ends == len(library.pairs_train) > 50
-    responses = sum(len(inputs.tok.encode(pair.response)) for pair in library.pairs_train)
+    assert ends == len(corpus.conversations["train"]) > 50
+    responses = sum(len(inputs.tok.encode(pair.messages[-1].content)) for pair in corpus.conversations["train"])
     assert sum(batch.target_count for batch in batches) == responses + ends
 
 
-def test_exactly_the_response_and_its_end_are_targets(inputs: StageContext, library: PythonLibrary) -> None:
-    pair = library.pairs_train[0]
-    batch = _batches(inputs, library).batch(_segments(inputs, [pair]))
-    assert batch.targets_M.tolist() == [*inputs.tok.encode(pair.response).tolist(), inputs.control.end_of_text]
+def test_exactly_the_response_and_its_end_are_targets(inputs: StageContext, corpus: Corpus) -> None:
+    pair = corpus.conversations["train"][0]
+    batch = _batches(inputs, corpus).batch(_segments(inputs, [pair]))
+    assert batch.targets_M.tolist() == [
+        *inputs.tok.encode(pair.messages[-1].content).tolist(),
+        inputs.control.end_of_text,
+    ]
     # The first of them is predicted at the assistant token: the last token of the prompt.
     assert int(batch.tokens_N[batch.target_index_M[0]]) == inputs.control.assistant
 
 
-def test_padding_changes_no_loss(inputs: StageContext, model: GPT, library: PythonLibrary) -> None:
-    batches = _batches(inputs, library)
+def test_padding_changes_no_loss(inputs: StageContext, model: GPT, corpus: Corpus) -> None:
+    batches = _batches(inputs, corpus)
     task = NextTokenTask("sft", model, batches)
-    segments = sorted(_segments(inputs, library.pairs_train), key=len)
+    segments = sorted(_segments(inputs, corpus.conversations["train"]), key=len)
     short, long = segments[0], segments[-1]
 
     def loss(*batch_of: Segment) -> float:
@@ -151,16 +157,19 @@ def test_padding_changes_no_loss(inputs: StageContext, model: GPT, library: Pyth
     assert loss(short, long) == pytest.approx(loss(short) + loss(long), rel=1e-5)
 
 
-def test_a_pair_that_does_not_fit_is_named_not_cut(inputs: StageContext, library: PythonLibrary) -> None:
-    pair = replace(library.pairs_train[0], response="word " * 400)
-    with pytest.raises(ContextOverflow, match=f"pair 1 .{pair.name}"):
-        _segments(inputs, [library.pairs_train[1], pair])
+def test_a_pair_that_does_not_fit_is_named_not_cut(inputs: StageContext, corpus: Corpus) -> None:
+    pair = Conversation.of("why?", "word " * 400, meta={"subject": "a.name"})
+    with pytest.raises(ContextOverflow, match=r"conversation 1 \(a\.name\): the conversation is 7 \+ "):
+        _segments(inputs, [corpus.conversations["train"][1], pair])
 
 
-def test_it_overfits_one_batch(inputs: StageContext, model: GPT, library: PythonLibrary) -> None:
-    batches = _batches(inputs, library)
-    task, batch = NextTokenTask("sft", model, batches), batches.batch(_segments(inputs, library.pairs_train[:6]))
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
+def test_it_overfits_one_batch(inputs: StageContext, model: GPT, corpus: Corpus) -> None:
+    batches = _batches(inputs, corpus)
+    task, batch = (
+        NextTokenTask("sft", model, batches),
+        batches.batch(_segments(inputs, corpus.conversations["train"][:6])),
+    )
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
     for _ in range(150):
         optimizer.zero_grad()
         loss = task.loss(batch).total / task.weight(batch)
@@ -170,7 +179,7 @@ def test_it_overfits_one_batch(inputs: StageContext, model: GPT, library: Python
 
 
 def test_the_stage_trains_the_base_model_on_all_training_pairs(
-    published: StageContext, library: PythonLibrary, monkeypatch: pytest.MonkeyPatch
+    published: StageContext, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[NextTokenTask, dict[str, torch.Tensor]]] = []
 
@@ -188,4 +197,4 @@ def test_the_stage_trains_the_base_model_on_all_training_pairs(
     assert all(torch.equal(weight, base[name]) for name, weight in started.items())
     assert not published.load_model("sft").norm.weight.any(), "the trained weights are published"
     ends = [segment.tokens.tolist() for segment in task.batches.segments]  # type: ignore[attr-defined]
-    assert ends == [segment.tokens.tolist() for segment in _segments(published, library.pairs_train)]
+    assert ends == [segment.tokens.tolist() for segment in _segments(published, corpus.conversations["train"])]

@@ -140,7 +140,7 @@ UNSUPPORTED: dict[str, tuple[list[Change], str]] = {
     ),
     "a control token that text needs": (
         [lambda file: file.update(added_tokens=[added(VOCABULARY["1"], "1", special=True)])],
-        "flagged special, and the token of a byte",
+        "flagged special, but it is the token of a byte",
     ),
     "the name of another byte": (
         [lambda file: file.update(added_tokens=[added(VOCABULARY["\u00e9"], "\u00e9")])],

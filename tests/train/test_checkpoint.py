@@ -25,17 +25,17 @@ from stategpt.config import GPTConfig, OptimConfig  # noqa: E402
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StategptError  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint  # noqa: E402
-from stategpt.train.optim import adamw, optimizer_tensors  # noqa: E402
+from stategpt.train.optimizers import build_optimizer, optimizer_tensors  # noqa: E402
 
 TINY = GPTConfig(vocab_size=16, depth=1, width=8, heads=2, kv_heads=1, head_dim=4, mlp_width=8, context_tokens=8)
 CONFIG = "b3:" + 64 * "0"
 STATE = LoopState(step=3, tokens=300)
 
 
-def trained(seed: int) -> tuple[GPT, torch.optim.AdamW]:
+def trained(seed: int) -> tuple[GPT, torch.optim.Optimizer]:
     torch.manual_seed(seed)
     model = GPT(TINY)
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2))
+    optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2))
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()
@@ -63,7 +63,7 @@ def sign_again(saved: Path, folder: Path, change: Callable[[Path], None], step: 
     return final
 
 
-def everything(model: GPT, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+def everything(model: GPT, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {**model.state_dict(), **optimizer_tensors(model, optimizer)}
 
 

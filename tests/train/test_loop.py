@@ -18,6 +18,7 @@ from torch import Tensor, nn  # noqa: E402
 from stategpt.artifacts import append_line, read_lines  # noqa: E402
 from stategpt.artifacts.measurement_kinds import METRICS_LINE  # noqa: E402
 from stategpt.config import OptimConfig  # noqa: E402
+from stategpt.config.optimizers import OPTIMIZERS  # noqa: E402
 from stategpt.errors import CorruptArtifact, ForeignArtifact, TrainingDiverged  # noqa: E402
 from stategpt.train.loop import Hook, LoopSettings, Loss, fit  # noqa: E402
 from stategpt.train.metrics import early_end  # noqa: E402
@@ -146,11 +147,13 @@ def test_accumulation_does_not_change_the_gradient(tmp_path: Path) -> None:
     assert _weights(parts) == pytest.approx(_weights(whole), abs=1e-5)
 
 
-def test_a_resumed_run_is_bit_identical(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_resumed_run_is_bit_identical(tmp_path: Path, optimizer: str) -> None:
+    optim = OptimConfig(learning_rate=0.005, optimizer=optimizer)
     straight = _model()
-    fit(Regression(straight, 10), straight, _settings(tmp_path / "straight"))
+    fit(Regression(straight, 10), straight, _settings(tmp_path / "straight", optim=optim))
 
-    settings = _settings(tmp_path / "cut", checkpoint_every_steps=3)
+    settings = _settings(tmp_path / "cut", optim=optim, checkpoint_every_steps=3)
     cut, resumed = _model(), _model()
     with pytest.raises(StopError):
         fit(Regression(cut, 10), cut, settings, hook=_stop_at(7))

@@ -13,7 +13,7 @@ from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.model.policy import sum_by_sample  # noqa: E402
 from stategpt.train.losses import (  # noqa: E402
     constant_groups,
-    kl_penalised_rewards,
+    kl_penalized_rewards,
     leave_one_out_advantages,
     next_token_loss,
     policy_gradient_loss,
@@ -121,7 +121,7 @@ def test_leave_one_out_needs_two_samples_of_every_prompt() -> None:
 
 def test_the_kl_penalty_carries_no_gradient() -> None:
     log_ratio = torch.tensor([0.5, -0.5], requires_grad=True)
-    penalised = kl_penalised_rewards(torch.tensor([1.0, 1.0]), log_ratio, beta=0.1)
+    penalised = kl_penalized_rewards(torch.tensor([1.0, 1.0]), log_ratio, beta=0.1)
     assert penalised.tolist() == pytest.approx([0.95, 1.05])
     assert not penalised.requires_grad
 

@@ -1,7 +1,7 @@
 """What a run measured, under manifests: a changed digit, a lost file or another model's evaluation is found.
 
-    <stage>/evaluation/   evaluation.json, and samples.jsonl, frontier.jsonl, mixture.json, row.json of the stages that
-                          have them; a function of the run, linked to what was measured (parents in the manifest)
+    <stage>/evaluation/   evaluation.json and what else a stage measures (`stategpt.evaluate.records`); a function of
+                          the run, linked to what was measured (parents in the manifest)
     <stage>/log/          metrics.jsonl and timing.json; times differ from run to run, so nothing is made from them
     gates/                gates.json, linked to the evaluations, with the fingerprint of run.toml
 
@@ -16,17 +16,19 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stategpt.artifacts.lines import read_lines
-from stategpt.artifacts.measurement_kinds import EVALUATIONS, METRICS_LINE, MIXTURE, ROW, SAMPLE, TIMING
+from stategpt.artifacts.measurement_kinds import METRICS_LINE, TIMING
 from stategpt.artifacts.publish import Manifest, read_manifest, verify
 from stategpt.config.stage_names import STAGES
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
-from stategpt.json_reader import Kind, read_record
+from stategpt.json_reader import read_record
+from stategpt.json_records import build, kind_of, read_versioned
 from stategpt.shown_fields import documented
 from stategpt.visible_text import visible_line
 
+R = TypeVar("R")
 EVALUATION, LOG, GATES = "evaluation", "log", "gates"
 """Names of the folders, and the kinds in their manifests."""
 LOG_FILES = ("metrics.jsonl", "timing.json")
@@ -120,16 +122,15 @@ def _variant_order(path: Path) -> tuple[bool, float, str]:
 
 
 def refuse_earlier_layout(root: Path) -> None:
-    """Refuses a run of a version whose evaluations no manifest covered, or that had no test split.
+    """Refuses a run of a version whose evaluations no manifest covered, or whose corpus had another format.
 
     Raises:
         ForeignArtifact: says what is of the earlier version, and what to do.
     """
-    pairs = root / "corpus" / "pairs"
-    if (pairs / "validation.jsonl").exists() and not (pairs / "test.jsonl").exists():
+    if (root / "corpus" / "pairs").exists():
         raise ForeignArtifact(
-            f"{visible_line(str(root))} is a run of an earlier version, whose corpus has no test split: what it "
-            "measured, it measured on the modules that its settings were chosen by. Use another folder."
+            f"{visible_line(str(root))} is a run of an earlier version of stategpt, whose corpus has format version 1. "
+            "Use another folder, where the corpus is built again, or that version."
         )
     old = [name for name in _OF_EARLIER_VERSIONS if (root / name).exists()]
     if old:
@@ -149,39 +150,33 @@ class Measurements:
     """The run folder."""
     _verified: dict[Path, Manifest | None] = field(default_factory=dict, repr=False)
 
-    def evaluation(self, stage: str) -> dict[str, Any]:
-        """The stage's evaluation.json; {} when it has none.
+    def read(self, stage: str, part: str, name: str, record: type[R], version: int) -> R | None:
+        """The JSON file `<stage>/<part>/<name>` as a `record`; None where it is not published.
 
         Raises:
             CorruptArtifact: not what was published, or measured on another model than the stage's.
             ForeignArtifact: of an earlier version. DataError: fields of another type.
         """
-        found = self._record(stage, EVALUATION, "evaluation.json", EVALUATIONS[stage], growing=False)
-        return found if found is not None else {}
+        path = self._path(stage, part, name, growing=False)
+        return None if path is None else read_versioned(path, record, version)
 
-    def mixture(self) -> dict[str, Any] | None:
-        """base/evaluation/mixture.json. Raises as `evaluation`."""
-        return self._record("base", EVALUATION, "mixture.json", MIXTURE)
-
-    def row(self) -> dict[str, Any] | None:
-        """base/evaluation/row.json. Raises as `evaluation`."""
-        return self._record("base", EVALUATION, "row.json", ROW)
-
-    def samples(self) -> list[dict[str, Any]]:
-        """Lines of the base model's samples.jsonl. Raises as `evaluation`."""
-        return self._lines("base", EVALUATION, "samples.jsonl", SAMPLE)
+    def read_lines(self, stage: str, name: str, record: type[R]) -> list[R]:
+        """Lines of a log of the stage's evaluation, e.g. samples.jsonl, as records. Raises as `read`."""
+        path = self._path(stage, EVALUATION, name, growing=True)
+        return [] if path is None else [build(record, line) for line in read_lines(path, kind_of(record))]
 
     def metrics(self, stage: str) -> list[dict[str, Any]]:
-        """Lines of the stage's metrics.jsonl. Raises as `evaluation`."""
-        return self._lines(stage, LOG, "metrics.jsonl", METRICS_LINE)
+        """Lines of the stage's metrics.jsonl. Raises as `read`."""
+        path = self._path(stage, LOG, "metrics.jsonl", growing=True)
+        return [] if path is None else read_lines(path, METRICS_LINE)
 
     def seconds(self, stage: str) -> float | None:
-        """Seconds of the stage, from its timing.json. Raises as `evaluation`."""
-        found = self._record(stage, LOG, "timing.json", TIMING)
-        return None if found is None else float(found["seconds"])
+        """Seconds of the stage, from its timing.json. Raises as `read`."""
+        path = self._path(stage, LOG, "timing.json", growing=True)
+        return None if path is None else float(read_record(path, TIMING)["seconds"])
 
     def manifest(self, stage: str, part: str) -> Manifest | None:
-        """The verified manifest of `<stage>/<part>`; None when it is not published. Raises as `evaluation`."""
+        """The verified manifest of `<stage>/<part>`; None when it is not published. Raises as `read`."""
         folder = self.root / stage / part
         if folder not in self._verified:
             refuse_earlier_layout(self.root)
@@ -205,15 +200,6 @@ class Measurements:
             return self.root / stage / part / name if name in manifest.files else None
         path = self.root / stage / name
         return path if growing and path.exists() else None
-
-    def _record(self, stage: str, part: str, name: str, kind: Kind, growing: bool = True) -> dict[str, Any] | None:
-        path = self._path(stage, part, name, growing)
-        found: dict[str, Any] | None = None if path is None else read_record(path, kind)
-        return found
-
-    def _lines(self, stage: str, part: str, name: str, kind: Kind) -> list[dict[str, Any]]:
-        path = self._path(stage, part, name, growing=True)
-        return [] if path is None else read_lines(path, kind)
 
 
 def _linked(folder: Path) -> StorageError:

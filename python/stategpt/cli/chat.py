@@ -120,11 +120,12 @@ def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:
     import numpy as np
 
     from stategpt.config import load
+    from stategpt.data.corpus import read_corpus
     from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
-    from stategpt.data.sources.python_library import read_library
 
     config = load(run / "run.toml").evaluate
-    examples = choose_examples(read_library(run / "corpus").pairs_train, config.few_shot_examples, config.seed)
+    train = [conversation.prompt() for conversation in read_corpus(run / "corpus").conversations["train"]]
+    examples = choose_examples(train, config.few_shot_examples, config.seed)
     end_of_text = np.array([engine.control.end_of_text], dtype=np.uint32)
 
     def document(question: str) -> NDArray[np.uint32]:

@@ -8,16 +8,16 @@ import importlib.util
 import os
 import platform
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stategpt.cli.commands import add
-from stategpt.cli.format import listing, size
+from stategpt.cli.format import listing
 from stategpt.cli.launch import GUARD, glibc_version, tuned_environment
 from stategpt.cli.machine import memory_bytes
 from stategpt.errors import StategptError
 from stategpt.extras import MODULES, install_hint
+from stategpt.quantities import size
 
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+).*extra\s*==\s*['\"]([\w-]+)['\"]")
@@ -123,22 +123,11 @@ def allocator() -> Entries:
 
 
 def corpus() -> Entries:
-    """What `tiny_cpu` would read: this interpreter's library. Distributions strip parts of it."""
-    from stategpt.data.sources.python_library import survey
+    """What `tiny_cpu` would read."""
+    from stategpt.data.sources import describe_corpus
+    from stategpt.recipes import tiny_cpu
 
     try:
-        found = survey()
+        return describe_corpus(tiny_cpu().corpus)
     except StategptError as error:
         return [("unusable", str(error))]
-    names = found["c_modules"]
-    missing = f", missing {', '.join(names['missing'])}" if names["missing"] else ""
-    return [
-        ("read from", found["location"]),
-        *((group, _files(counted)) for group, counted in found["groups"].items()),
-        ("C modules", f"{len(names['available'])} with docstrings{missing}"),
-    ]
-
-
-def _files(counted: Mapping[str, Any]) -> str:
-    held = f"{counted['files']:,} files, {size(counted['bytes'])}"
-    return held if counted["used"] else f"{held}, left out: {counted['why']}"

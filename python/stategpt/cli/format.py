@@ -1,23 +1,8 @@
-"""Numbers as people read them, and tables of plain text."""
+"""Tables of plain text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-_BYTE_UNITS = ("B", "KB", "MB", "GB", "TB")
-
-
-def size(count: float) -> str:
-    """Bytes in decimal units, three digits.
-
-    >>> size(368_386_560)
-    '368 MB'
-    """
-    for unit in _BYTE_UNITS[:-1]:
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} {_BYTE_UNITS[-1]}"
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:

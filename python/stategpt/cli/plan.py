@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
-from stategpt.cli.format import size
 from stategpt.cli.machine import memory_bytes
 from stategpt.cli.plan_text import preset_text, run_text
 from stategpt.cli.settings import find_run
@@ -53,33 +52,31 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.toml:
         print(dump(resolved.run), end="")
     else:
-        found, pairs = corpus_found(
-            resolved.run.corpus, None if arguments.recipe in RECIPES else Path(arguments.recipe)
-        )
-        assumed = _options(arguments, Assumptions)
-        assumed = replace(assumed, sft_pairs=assumed.sft_pairs or pairs)
+        folder = None if arguments.recipe in RECIPES else Path(arguments.recipe)
+        found, assumed = corpus_found(resolved.run.corpus, folder, _options(arguments, Assumptions))
         print(run_text(plan(resolved.run, assumed), resolved, found, memory_bytes()))
     return 0
 
 
-def corpus_found(config: CorpusConfig, folder: Path | None) -> tuple[list[tuple[str, str]], int]:
-    """What lies where a corpus of the user's own is to be read, and its training pairs where `folder` has read it.
+def corpus_found(
+    config: CorpusConfig, folder: Path | None, assumed: Assumptions
+) -> tuple[list[tuple[str, str]], Assumptions]:
+    """What a corpus at `config.paths` consists of, and `assumed` with what is known of the corpus.
+
+    Where `folder` is a run that has read its corpus, its training conversations are known.
 
     Raises:
-        CorpusError: it is not there, cannot be listed, or holds nothing to read.
+        ConfigError: `corpus.source` names no source.
+        CorpusError: the corpus is missing, cannot be listed, or holds nothing to read.
     """
+    from stategpt.data.sources import describe_corpus, expected_corpus
+
     statistics = folder / "corpus" / "statistics.json" if folder else None
     if statistics and os.path.isfile(statistics):
-        pairs = field_of(read_json(statistics), "pairs", "train")
-        return [], pairs if isinstance(pairs, int) else 0
-    if config.kind == "python_library":
-        return [], 0
-    from stategpt.data.sources.python_library import survey
-
-    looked = survey(config)
-    used = [group for group in looked["groups"].values() if group["used"]]
-    files, held = sum(group["files"] for group in used), sum(group["bytes"] for group in used)
-    return [("read from", looked["location"]), ("Python files", f"{files:,}, {size(held)}")], 0
+        counted = field_of(read_json(statistics), "conversations", "train")
+        return [], assumed.expecting({"conversations": counted if isinstance(counted, int) else 0})
+    described = describe_corpus(config) if config.source and config.paths else []
+    return described, assumed.expecting(expected_corpus(config))
 
 
 def field_of(data: Any, *keys: str) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stategpt.cli.format import listing, size, table
+from stategpt.cli.format import listing, table
 from stategpt.config.model import GPTConfig
 from stategpt.config.planner import Plan, StagePlan
 from stategpt.config.presets import SIZE_IS_NOT_POWER, PresetPlan
 from stategpt.config.stage_names import folder_label
 from stategpt.config.toml import Resolved, format_value
-from stategpt.quantities import duration
+from stategpt.quantities import duration, size
 
 
 def run_text(plan: Plan, resolved: Resolved, corpus: Sequence[tuple[str, str]] = (), memory: int | None = None) -> str:

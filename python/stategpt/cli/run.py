@@ -29,7 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     result = run(config, out)
     print(f"report: {result.report}")
-    failed = [gate.gate for gate in result.failed_gates]
+    failed = [gate.name for gate in result.failed_gates]
     if arguments.check and failed:
         print(f"stategpt: --check: gates failed: {', '.join(failed)}; see {result.report}", file=sys.stderr)
         return 1

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stategpt.cli.commands import add
-from stategpt.cli.format import listing, size, table
+from stategpt.cli.format import listing, table
 from stategpt.cli.token_view import show_tokens
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.config.corpus import PATTERNS
 from stategpt.errors import ConfigError, CorpusError
+from stategpt.quantities import size
 from stategpt.visible_text import visible_line
 
 if TYPE_CHECKING:

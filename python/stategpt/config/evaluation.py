@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from stategpt.config.checks import require, require_choice, require_not_negative, require_positive, require_share
 from stategpt.config.stages import PRECISIONS, Precision
 from stategpt.shown_fields import documented
 
-GATES = ("base", "sft", "reward", "rl", "best_of_n", "relevance")
-"""Gates a recipe can require; diversity only warns."""
+GateFamily = Literal["base", "sft", "reward", "rl", "best_of_n", "relevance"]
+GATE_FAMILIES: tuple[GateFamily, ...] = get_args(GateFamily)
+"""Families of gates that a recipe can require; `stategpt.evaluate.gates.GATES` has the gates of each."""
 
 
 @documented
@@ -96,12 +98,12 @@ class GatesConfig:
     """Unless the lower bound of the share of different answers lies above this the report warns; never a failure."""
     relevance_similarity_gain: float = 0.0
     """The interval of chrF against the reference minus chrF against shuffled references must lie above this."""
-    relevance_mentions_name: float = 0.10
-    """The lower bound of the share of answers that use a word of the asked name must lie above this."""
+    relevance_mentions_subject: float = 0.10
+    """The lower bound of the share of answers that use a word of what they were asked about must lie above this."""
 
     def __post_init__(self) -> None:
         for gate in self.required:
-            require(gate in GATES, "gates.required", self.required, "may name " + ", ".join(GATES))
+            require(gate in GATE_FAMILIES, "gates.required", self.required, "may name " + ", ".join(GATE_FAMILIES))
         require_share(
             "gates",
             sft_ended_share=self.sft_ended_share,
@@ -109,7 +111,7 @@ class GatesConfig:
             rl_win_rate=self.rl_win_rate,
             rl_win_rate_lower=self.rl_win_rate_lower,
             diversity_unique_share=self.diversity_unique_share,
-            relevance_mentions_name=self.relevance_mentions_name,
+            relevance_mentions_subject=self.relevance_mentions_subject,
         )
         require_not_negative("gates", sft_samples=self.sft_samples, rl_prompts=self.rl_prompts, rl_kl=self.rl_kl)
         require_not_negative("gates", rl_best_of_margin=self.rl_best_of_margin)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stategpt.config.checks import require, require_positive
+from stategpt.config.families import Family, family_of
 from stategpt.shown_fields import documented
-
-FAMILIES = {(True, False): "Qwen3", (False, True): "Qwen2", (False, False): "Llama"}
-"""Published architectures by (`qk_norm`, `attention_bias`); none has both."""
 
 
 @documented
@@ -65,9 +63,9 @@ class GPTConfig:
         require(self.head_dim % 2 == 0, "model.head_dim", self.head_dim, "must be even (rotary positions)")
 
     @property
-    def family(self) -> str:
-        """Published architecture with these switches, in whose format the model is saved; "" where none has them."""
-        return FAMILIES.get((self.qk_norm, self.attention_bias), "")
+    def family(self) -> Family | None:
+        """Published family with these switches, in whose format the model is saved; None if no family has them."""
+        return family_of(qk_norm=self.qk_norm, attention_bias=self.attention_bias)
 
     @property
     def query_width(self) -> int:

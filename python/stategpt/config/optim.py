@@ -1,4 +1,4 @@
-"""AdamW and its learning-rate schedule, as every trained stage uses them."""
+"""The optimizer and its learning-rate schedule, as every trained stage uses them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stategpt.config.checks import require, require_choice, require_not_negative, require_positive, require_share
+from stategpt.config.optimizers import OPTIMIZERS
 from stategpt.shown_fields import documented
 
 Decay = Literal["linear", "cosine"]
@@ -14,7 +15,7 @@ Decay = Literal["linear", "cosine"]
 @documented
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW (arXiv 1711.05101) with warm-up, a flat part and a decay; all by steps of the optimizer.
+    """An optimizer with warm-up, a flat part and a decay of its learning rate; all by steps of the optimizer.
 
     Raises:
         ConfigError: a value out of its range; the message gives the stage's full key where the config came from a file.
@@ -22,10 +23,12 @@ class OptimConfig:
 
     learning_rate: float = 0.0
     """Highest learning rate, reached at the end of the warm-up; 0 = by the width of the model (`config.dial`)."""
+    optimizer: str = "adamw"
+    """"adamw" (arXiv 1711.05101), or "sgd" with the first of `betas` as its momentum."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """Decay of the running mean of the gradient and of its square, per step."""
+    """Decay of the running mean of the gradient and (adamw only) of its square, per step."""
     weight_decay: float = 0.1
-    """Decoupled decay of matrices; norms, biases and embeddings have none."""
+    """Decay of matrices (adamw: decoupled; sgd: added to the gradient); norms, biases and embeddings have none."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises from 0."""
     flat_fraction: float = 0.0
@@ -37,7 +40,7 @@ class OptimConfig:
     clip_norm: float = 1.0
     """Gradients with a larger L2 norm are scaled down to it; 0 = never."""
     epsilon: float = 1e-8
-    """Added to the root of the second moment."""
+    """Added to the root of the second moment (adamw only)."""
 
     def __post_init__(self) -> None:
         require_positive("optim", epsilon=self.epsilon)
@@ -50,4 +53,5 @@ class OptimConfig:
         )
         require_share("optim", flat_fraction=self.flat_fraction, final_fraction=self.final_fraction)
         require(all(0 <= beta < 1 for beta in self.betas), "optim.betas", self.betas, "each must lie in [0, 1)")
+        require_choice("optim.optimizer", self.optimizer, tuple(OPTIMIZERS))
         require_choice("optim.decay", self.decay, ("linear", "cosine"))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 from stategpt.config.checks import require
-from stategpt.config.corpus import CorpusConfig
 from stategpt.config.cost import (
     FLOAT32_BYTES,
     activation_bytes_per_token,
@@ -20,13 +19,12 @@ from stategpt.config.cost import (
     logit_bytes_per_token,
     training_flops_per_token,
 )
+from stategpt.config.families import FAMILIES
 from stategpt.config.model import GPTConfig
+from stategpt.config.optimizers import OPTIMIZERS
 from stategpt.config.run import RunConfig
 from stategpt.config.stage_names import STAGES
 from stategpt.shown_fields import documented, short_repr
-
-LIBRARY_PAIRS, LIBRARY_S = 5_700, 30.0
-"""Training pairs of CPython 3.11's standard library, and the seconds to read, tokenize and store it on two cores."""
 
 SMALLEST, LARGEST_RATE = 1e-9, 1e24
 """Range of what is assumed."""
@@ -46,13 +44,13 @@ class Assumptions:
     sample_flops_per_s: float = 1.8e10
     """Sustained rate of sampling with a KV cache: one token at a time keeps a machine less busy."""
     sft_pairs: int = 0
-    """Training pairs that the corpus gives; 0 = 5,700 for the standard library, not known for another corpus."""
+    """Training conversations that the corpus gives; 0 = what its source expects, else not known."""
     prompt_tokens: int = 20
     """Mean tokens of a chat prompt, control tokens included."""
     answer_tokens: int = 15
     """Mean tokens of a response or completion, its end included."""
     corpus_s: float = 0.0
-    """Seconds for corpus, tokenizer and shards; 0 = 30 for the standard library, not known for another corpus."""
+    """Seconds for corpus, tokenizer and shards; 0 = what its source expects, else not known."""
     report_s: float = 45.0
     """Seconds for n-gram models, figures and start-up."""
 
@@ -63,11 +61,13 @@ class Assumptions:
             rule = "must lie between 1e-9 and 1e24" + (", or be 0" if at_zero else "")
             require(fits, f"plan.{field.name}", value, rule)
 
-    def about(self, corpus: CorpusConfig) -> Assumptions:
-        """With what was measured of the standard library, where that is the corpus; of another nothing is known."""
-        if corpus.kind != "python_library":
-            return self
-        return replace(self, sft_pairs=self.sft_pairs or LIBRARY_PAIRS, corpus_s=self.corpus_s or LIBRARY_S)
+    def expecting(self, expected: Mapping[str, float]) -> Assumptions:
+        """With the `conversations` and `seconds` that are expected of the corpus, where they are not set."""
+        return replace(
+            self,
+            sft_pairs=self.sft_pairs or int(expected.get("conversations", 0)),
+            corpus_s=self.corpus_s or expected.get("seconds", 0.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -159,10 +159,10 @@ def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     """Everything that can be said about a run before it runs.
 
     Exact: parameters, pretraining steps and tokens, RL rounds. Estimated from `assumptions`: tokens of the later
-    stages, seconds. FLOPs are 6N + attention, see `config.cost`. What another corpus than the standard library decides
-    is not known unless `assumptions` say it.
+    stages, seconds. FLOPs are 6N + attention, see `config.cost`. What the corpus decides is not known unless
+    `assumptions` say it.
     """
-    assumed = (assumptions or Assumptions()).about(run.corpus)
+    assumed = assumptions or Assumptions()
     tokens = run.pretrain_steps * run.step_tokens
     stages = tuple(planned for stage in STAGES for planned in _planned(stage.name, run, assumed))
     return Plan(
@@ -182,23 +182,24 @@ def exportability(model: GPTConfig) -> Export:
 
     `model.biased_llama` says why a Qwen2 shape is not saved as one.
     """
-    if not model.family:
+    family = model.family
+    if family is None:
         return Export("", "no published architecture both norms and biases queries and keys; turn one off")
     limits = (
         "llama.cpp's converter refuses tokenizers trained here; the chat template takes one question and its answer"
     )
-    if model.attention_bias:
-        reason = "a Qwen2 with output biases of zero: in a Qwen2 folder this tokenizer would get other ids"
-        return Export("LlamaForCausalLM", reason, limits)
-    return Export(f"{model.family}ForCausalLM", f"the shape is {model.family}'s", limits)
+    if family.own_tokenizer:
+        name = family.name
+        reason = f"a {name} with output biases of zero: in a {name} folder this tokenizer would get other ids"
+        return Export(FAMILIES["llama"].architecture("ForCausalLM"), reason, limits)
+    return Export(family.architecture("ForCausalLM"), f"the shape is {family.name}'s", limits)
 
 
-def training_bytes(model: GPTConfig, batch_tokens: int, frozen_models: int = 0) -> int:
-    """Weights, gradients, two moments of AdamW and frozen copies in float32, activations and logits of one batch."""
+def training_bytes(model: GPTConfig, optimizer: str, batch_tokens: int, frozen_models: int = 0) -> int:
+    """Weights, gradients, state of `optimizer` and frozen copies in float32, activations and logits of one batch."""
     weights = FLOAT32_BYTES * model.parameters
-    return weights * (4 + frozen_models) + batch_tokens * (
-        activation_bytes_per_token(model) + logit_bytes_per_token(model)
-    )
+    copies = 2 + OPTIMIZERS[optimizer].state_numbers + frozen_models
+    return weights * copies + batch_tokens * (activation_bytes_per_token(model) + logit_bytes_per_token(model))
 
 
 def _planned(stage: str, run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
@@ -215,7 +216,9 @@ def _prepare(_run: RunConfig, assumed: Assumptions) -> StagePlan:
 def _pretrain(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = run.pretrain_steps * run.step_tokens
     flops = tokens * training_flops_per_token(run.model, run.data.row_tokens)
-    memory = training_bytes(run.model, run.pretrain.micro_batch_rows * run.data.row_tokens)
+    memory = training_bytes(
+        run.model, run.pretrain.optim.optimizer, run.pretrain.micro_batch_rows * run.data.row_tokens
+    )
     return StagePlan("pretrain", run.pretrain_steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
 
@@ -232,7 +235,8 @@ def _sft(run: RunConfig, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
     flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
-    memory = training_bytes(run.model, min(run.sft.batch_rows, run.sft.micro_batch_rows) * _sequence(assumed))
+    batch = min(run.sft.batch_rows, run.sft.micro_batch_rows) * _sequence(assumed)
+    memory = training_bytes(run.model, run.sft.optim.optimizer, batch)
     steps = math.ceil(sequences / run.sft.batch_rows)
     seconds, known = flops / assumed.train_flops_per_s, assumed.sft_pairs > 0
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
@@ -257,7 +261,7 @@ def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = prompts * group
     flops = tokens * training_flops_per_token(run.model, group)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
-    memory = training_bytes(run.model, at_once * group)
+    memory = training_bytes(run.model, run.reward.optim.optimizer, at_once * group)
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
@@ -277,7 +281,7 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
         rl.steps * rl.minibatches,
         sampled + 4 * scored,
         sample_flops + flops,
-        training_bytes(run.model, batch, frozen_models=2),
+        training_bytes(run.model, rl.optim.optimizer, batch, frozen_models=2),
         sample_s + flops / assumed.train_flops_per_s,
     )
     return tuple(replace(one, name=folder) for folder in rl.folders)

@@ -67,7 +67,7 @@ class RunConfig:
         rule = f"must equal tokenizer.vocab_size = {self.tokenizer.vocab_size}"
         require(self.model.vocab_size == self.tokenizer.vocab_size, "model.vocab_size", self.model.vocab_size, rule)
         rule = "with model.qk_norm no published architecture has both, so the model could not be saved; turn one off"
-        require(bool(self.model.family), "model.attention_bias", self.model.attention_bias, rule)
+        require(self.model.family is not None, "model.attention_bias", self.model.attention_bias, rule)
         rule = f"must not exceed model.context_tokens = {self.model.context_tokens}"
         require(self.data.row_tokens <= self.model.context_tokens, "data.row_tokens", self.data.row_tokens, rule)
         rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"

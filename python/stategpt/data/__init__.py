@@ -1,4 +1,4 @@
-"""Documents, conversations and rankings as tokens: readers, the chat format, shard writing. Needs numpy only."""
+"""Records of data, readers, the chat format, rankings and shard writing. Needs numpy only."""
 
 from __future__ import annotations
 
@@ -10,58 +10,65 @@ if TYPE_CHECKING:
     from .chat import ControlTokens as ControlTokens
     from .chat import Segment as Segment
     from .chat import chat_prompt as chat_prompt
+    from .chat import encode_conversation as encode_conversation
     from .chat import reward_sequence as reward_sequence
-    from .chat import sft_segment as sft_segment
-    from .documents import read_documents as read_documents
-    from .preferences import read_chosen_rejected as read_chosen_rejected
-    from .preferences import read_votes as read_votes
-    from .ranking_batches import RankingBatch as RankingBatch
-    from .ranking_batches import RankingBatches as RankingBatches
-    from .rankings import Group as Group
+    from .corpus import Corpus as Corpus
+    from .corpus import SplitDocuments as SplitDocuments
+    from .corpus import read_corpus as read_corpus
+    from .corpus import write_corpus as write_corpus
+    from .formats.chosen_rejected import read_chosen_rejected as read_chosen_rejected
+    from .formats.votes import read_votes as read_votes
+    from .ranking_batch import RankingBatch as RankingBatch
+    from .ranking_batch import RankingBatches as RankingBatches
+    from .ranking_batch import ranking_batches as ranking_batches
+    from .rankings import RankedGroup as RankedGroup
     from .rankings import Rankings as Rankings
     from .rankings import Rejected as Rejected
+    from .records import Conversation as Conversation
+    from .records import Document as Document
+    from .records import Message as Message
+    from .records import Place as Place
+    from .records import Prompt as Prompt
     from .shard_writing import write_shards as write_shards
+    from .sources.text import read_documents as read_documents
 
 __all__ = [
     "ControlTokens",
-    "Group",
+    "Conversation",
+    "Corpus",
+    "Document",
+    "Message",
+    "Place",
+    "Prompt",
+    "RankedGroup",
     "RankingBatch",
     "RankingBatches",
     "Rankings",
     "Rejected",
     "Segment",
+    "SplitDocuments",
     "chat_prompt",
+    "encode_conversation",
+    "ranking_batches",
     "read_chosen_rejected",
+    "read_corpus",
     "read_documents",
     "read_votes",
     "reward_sequence",
-    "sft_segment",
+    "write_corpus",
     "write_shards",
 ]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "chat": (
-            "ControlTokens",
-            "Segment",
-            "chat_prompt",
-            "reward_sequence",
-            "sft_segment",
-        ),
-        "documents": ("read_documents",),
-        "preferences": (
-            "read_chosen_rejected",
-            "read_votes",
-        ),
-        "ranking_batches": (
-            "RankingBatch",
-            "RankingBatches",
-        ),
-        "rankings": (
-            "Group",
-            "Rankings",
-            "Rejected",
-        ),
+        "chat": ("ControlTokens", "Segment", "chat_prompt", "encode_conversation", "reward_sequence"),
+        "corpus": ("Corpus", "SplitDocuments", "read_corpus", "write_corpus"),
+        "formats.chosen_rejected": ("read_chosen_rejected",),
+        "formats.votes": ("read_votes",),
+        "ranking_batch": ("RankingBatch", "RankingBatches", "ranking_batches"),
+        "rankings": ("RankedGroup", "Rankings", "Rejected"),
+        "records": ("Conversation", "Document", "Message", "Place", "Prompt"),
         "shard_writing": ("write_shards",),
+        "sources.text": ("read_documents",),
     },
 )

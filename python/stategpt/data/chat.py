@@ -1,8 +1,15 @@
-"""The chat format: how a prompt, a response and the reward token become token ids.
+"""The chat format: how messages and the reward token become token ids.
 
-    prompt    <|endoftext|> <|user|> p1 ... pn <|assistant|>
-    example   prompt r1 ... rm                 targets shifted by one, end of text the last target
-    reward    prompt c1 ... cm [<|endoftext|>] <|reward|>
+    prompt        <|endoftext|> <|user|> p1 ... pn <|assistant|>
+    conversation  prompt r1 ... rm             targets shifted by one, end of text the last target
+    reward        prompt c1 ... cm [<|endoftext|>] <|reward|>
+
+A message is its role token and its text, an assistant message ends with end of text, and a conversation begins with end
+of text; system messages and tool outputs have the roles <|system|> and <|tool|>:
+
+    <|endoftext|> <|system|> s <|user|> a <|assistant|> b <|endoftext|> <|user|> c <|assistant|> d      target of d: EOT
+
+So a conversation that grows is appended to: the ids of the messages so far stay the same.
 
 Control tokens enter only as ids, from here; text is encoded plainly and never yields one, so a user cannot type a role.
 Every function takes any tokenizer that is a `ChatTokenizer`; nothing here needs torch.
@@ -10,7 +17,7 @@ Every function takes any tokenizer that is a `ChatTokenizer`; nothing here needs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,16 +25,18 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt.arguments import Ids
-from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, USER
+from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, TOOL, USER
+from stategpt.data.records import Conversation, Message, Prompt, Role
 from stategpt.errors import ContextOverflow, InvalidArgument
 from stategpt.tokenizer.control import Control
 
-# What stands in front of a prompt and behind it, and no truncation may remove.
-_HEAD, _TAIL = (Control(END_OF_TEXT), Control(USER)), (Control(ASSISTANT),)
+_ROLE_TOKENS: Mapping[Role, str] = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
+_HEAD_TOKENS, _TAIL_TOKENS = 2, 1
+"""Control tokens at both ends of a prompt, which no truncation may remove: end of text and a role, <|assistant|>."""
 
 
 class ChatTokenizer(Protocol):
-    """What the chat format needs of a tokenizer; `stategpt.Tokenizer` has it."""
+    """The methods of a tokenizer that the chat format uses; `stategpt.Tokenizer` has them."""
 
     @property
     def special_tokens(self) -> Mapping[str, int]:
@@ -45,7 +54,7 @@ class ChatTokenizer(Protocol):
 
 @dataclass(frozen=True)
 class ControlTokens:
-    """Ids of the reserved block made at tokenizer training.
+    """Ids of the reserved block of control tokens.
 
     `forbidden` is every control id except end of text: what the policy may never sample.
     """
@@ -56,6 +65,7 @@ class ControlTokens:
     system: int
     user: int
     assistant: int
+    tool: int
     forbidden: tuple[int, ...]
 
     @classmethod
@@ -78,6 +88,7 @@ class ControlTokens:
             system=known[SYSTEM],
             user=known[USER],
             assistant=known[ASSISTANT],
+            tool=known[TOOL],
             forbidden=tuple(sorted(known[name] for name in CONTROL_TOKENS if name != END_OF_TEXT)),
         )
 
@@ -86,8 +97,8 @@ class ControlTokens:
 class Segment:
     """One training example: three vectors of one length n.
 
-    tokens: uint32[n]; targets: uint32[n], the next token at each place, end of text the last;
-    loss_mask: bool[n], true where the target is the response's (its end of text included).
+    tokens: uint32[n]; targets: uint32[n], the next token at each position, end of text the last;
+    loss_mask: bool[n], true where the target belongs to a trained message (the end of an answer included).
     """
 
     tokens: Ids
@@ -100,7 +111,7 @@ class Segment:
 
     @property
     def document(self) -> Ids:
-        """The ids as a shard stores them, d1 ... dn: without the end of text in front, which the packer puts back."""
+        """The ids as a shard stores them, d1 ... dn: without the leading end of text, which the packer adds."""
         return self.tokens[1:]
 
     @property
@@ -109,12 +120,30 @@ class Segment:
         return self.loss_mask.astype(np.uint8)
 
 
-def chat_prompt(tok: ChatTokenizer, text: str, *, context_tokens: int | None = None) -> Ids:
-    """`<|endoftext|> <|user|> text <|assistant|>`: what the model continues. uint32[n].
+def chat_prompt(
+    tok: ChatTokenizer, prompt: Prompt | Sequence[Message] | str, *, context_tokens: int | None = None
+) -> Ids:
+    """Ids of a prompt up to the `<|assistant|>` that the model continues: uint32[n].
 
-    Raises ContextOverflow when `context_tokens` is given and the prompt leaves no room for one token of an answer.
+    Args:
+        tok: the tokenizer.
+        prompt: a prompt, its messages, or the text of one user message.
+        context_tokens: length of the model's context, if it is to be checked.
+
+    Raises:
+        ContextOverflow: the prompt leaves no room for one token of an answer.
+        InvalidArgument: the messages are not a prompt.
     """
-    ids = tok.encode_segments([*_HEAD, text, *_TAIL])
+    if isinstance(prompt, str):
+        prompt = Prompt.of(prompt)
+    elif not isinstance(prompt, Prompt):
+        prompt = Prompt(tuple(prompt))
+    segments: list[str | Control] = [Control(END_OF_TEXT)]
+    for message in prompt.messages:
+        segments += [Control(_ROLE_TOKENS[message.role]), message.content]
+        if message.role == "assistant":
+            segments.append(Control(END_OF_TEXT))
+    ids = tok.encode_segments([*segments, Control(ASSISTANT)])
     if context_tokens is not None and ids.size >= context_tokens:
         raise ContextOverflow(
             f"the prompt is {ids.size} tokens and the context {context_tokens}: no room for an answer. "
@@ -123,27 +152,46 @@ def chat_prompt(tok: ChatTokenizer, text: str, *, context_tokens: int | None = N
     return ids
 
 
-def sft_segment(tok: ChatTokenizer, prompt: str, response: str, *, context_tokens: int | None = None) -> Segment:
-    """A prompt and its ideal response as one segment, loss on the response and its end of text only.
+def encode_conversation(
+    tok: ChatTokenizer, conversation: Conversation, *, context_tokens: int | None = None
+) -> Segment:
+    """A conversation as one segment, with loss on the trained messages only.
 
-    The parts are encoded apart and joined as ids: no merge can cross the border, so the mask's border is exact.
-    Raises InvalidArgument for an empty response (nothing would be trained) and ContextOverflow when `context_tokens`
-    is given and the segment is longer: cutting a response would teach the model never to stop.
+    The loss covers the text of each trained message and, of an assistant message, the end of text after it; role tokens
+    are never trained. Every message is encoded by itself, so no token spans two messages and the mask is exact.
+
+    Raises:
+        InvalidArgument: no message is trained, or a trained one is empty.
+        ContextOverflow: the segment is longer than `context_tokens`. It is not cut: a response without its end would
+            teach the model never to stop.
     """
-    prompt_ids = chat_prompt(tok, prompt)
-    response_ids = tok.encode(response)
-    if response_ids.size == 0:
-        raise InvalidArgument(f"the response to {prompt[:60]!r} is empty; drop the example or give it a text")
-    tokens = np.concatenate([prompt_ids, response_ids])
-    if context_tokens is not None and tokens.size > context_tokens:
-        raise ContextOverflow(
-            f"prompt and response are {prompt_ids.size} + {response_ids.size} tokens and the context {context_tokens}. "
-            "Drop the example, shorten it, or raise the context."
+    control = ControlTokens.of(tok)
+    roles = {role: tok.special_tokens[name] for role, name in _ROLE_TOKENS.items()}
+    parts, trained = [_u32(control.end_of_text)], [np.zeros(1, dtype=np.bool_)]
+    for number, message in enumerate(conversation.messages):
+        text, end = tok.encode(message.content), _u32(*[control.end_of_text] * (message.role == "assistant"))
+        if message.trained and text.size == 0:
+            before = f" after {conversation.messages[number - 1].content[:60]!r}" if number else ""
+            raise InvalidArgument(
+                f"the trained {message.role} message{before} is empty; drop the example or give it a text"
+            )
+        parts += [_u32(roles[message.role]), text, end]
+        trained += [np.zeros(1, dtype=np.bool_), np.full(text.size + end.size, message.trained)]
+    tokens, mask = np.concatenate(parts), np.concatenate(trained)
+    if not mask.any():
+        raise InvalidArgument(
+            f"none of the {len(conversation.messages)} messages is trained; give an assistant message, or trained=True"
         )
-    targets = np.append(tokens[1:], _u32(ControlTokens.of(tok).end_of_text))
-    loss_mask = np.zeros(tokens.size, dtype=np.bool_)
-    loss_mask[prompt_ids.size - 1 :] = True  # the last prompt token predicts the first of the response
-    return Segment(tokens, targets, loss_mask)
+    if conversation.messages[-1].role != "assistant":
+        tokens, mask = np.append(tokens, _u32(control.end_of_text)), np.append(mask, False)
+    segment = Segment(tokens[:-1], tokens[1:], mask[1:])
+    if context_tokens is not None and len(segment) > context_tokens:
+        answer = int(mask.sum()) - int(mask[-1])
+        raise ContextOverflow(
+            f"the conversation is {len(segment) - answer} + {answer} tokens (prompt and trained) and the context "
+            f"{context_tokens}. Drop the example, shorten it, or raise the context."
+        )
+    return segment
 
 
 def reward_sequence(
@@ -152,7 +200,7 @@ def reward_sequence(
     """Prompt, completion and the reward token, always present and last: the scalar is read at index n - 1. uint32[n].
 
     `completion_ids` are used as sampled, with their end of text if they ended. When the sum exceeds `context_tokens`
-    the middle of the prompt goes, never the completion and never the reward token.
+    the middle of the prompt is removed, never the completion and never the reward token.
     Raises ContextOverflow when completion, reward token and the prompt's three control tokens do not fit.
     """
     prompt = np.asarray(prompt_ids, dtype=np.uint32)
@@ -164,15 +212,15 @@ def reward_sequence(
 def truncate_prompt(prompt_ids: Ids, room_tokens: int) -> Ids:
     """`prompt_ids` cut in the middle to `room_tokens`, its head and its `<|assistant|>` kept. uint32[<= room_tokens].
 
-    People put the task first and the question last, so the middle is the least loss.
+    People put the task first and the question last, so the middle matters least.
     Raises ContextOverflow when fewer than three tokens are left for the prompt.
     """
     if prompt_ids.size <= room_tokens:
         return prompt_ids
-    if room_tokens < len(_HEAD) + len(_TAIL):
+    if room_tokens < _HEAD_TOKENS + _TAIL_TOKENS:
         raise ContextOverflow(
             f"the completion leaves {room_tokens} tokens for a prompt of {prompt_ids.size}; at least "
-            f"{len(_HEAD) + len(_TAIL)} (end of text and two roles) are needed. "
+            f"{_HEAD_TOKENS + _TAIL_TOKENS} (end of text and two roles) are needed. "
             "Drop the completion or raise the context."
         )
     tail_tokens = room_tokens // 2

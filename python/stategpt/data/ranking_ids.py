@@ -20,7 +20,7 @@ from stategpt.errors import ForeignArtifact, InvalidArgument, RankingError, Unkn
 from stategpt.visible_text import visible_line
 
 from .chat import ChatTokenizer, ControlTokens
-from .rankings import Group
+from .rankings import RankedGroup
 
 
 @runtime_checkable
@@ -49,7 +49,7 @@ class CompletionIds:
         self._tok, self._end = tok, ControlTokens.of(tok).end_of_text
         self._special = frozenset(tok.special_tokens.values())
 
-    def of(self, group: Group) -> list[Ids]:
+    def of(self, group: RankedGroup) -> list[Ids]:
         """Ids of each completion of `group`, end of text last where it ended. uint32 each.
 
         Raises:
@@ -65,7 +65,7 @@ class CompletionIds:
             for place, ids in enumerate(sampled)
         ]
 
-    def _encoded(self, group: Group, place: int) -> Ids:
+    def _encoded(self, group: RankedGroup, place: int) -> Ids:
         end = np.array([self._end] if group.ended[place] else [], dtype=np.uint32)
         return np.append(self._tok.encode(group.completions[place]), end)
 
@@ -79,7 +79,7 @@ class CompletionIds:
             )
         return self._tok, self._tok.fingerprint
 
-    def _require_tokenizer_of(self, group: Group) -> None:
+    def _require_tokenizer_of(self, group: RankedGroup) -> None:
         _, fingerprint = self._id_tokenizer
         if group.tokenizer != fingerprint:
             raise ForeignArtifact(
@@ -88,7 +88,7 @@ class CompletionIds:
                 "their texts are encoded."
             )
 
-    def _checked(self, group: Group, place: int, ids: Ids) -> Ids:
+    def _checked(self, group: RankedGroup, place: int, ids: Ids) -> Ids:
         tok, _ = self._id_tokenizer
         written = ids
         if group.ended[place]:
@@ -109,11 +109,11 @@ class CompletionIds:
         return ids
 
 
-def _unusable(group: Group, place: int, reason: str) -> RankingError:
+def _unusable(group: RankedGroup, place: int, reason: str) -> RankingError:
     return RankingError(
         f"{_place(group)}: the ids of completion {place} {reason}. Remove its `ids` so that its text is encoded."
     )
 
 
-def _place(group: Group) -> str:
+def _place(group: RankedGroup) -> str:
     return f"group {visible_line(group.id)!r:.80} (line {group.line})"

@@ -1,4 +1,4 @@
-"""Rankings: prompts with several completions in order of preference, read, checked and made into batches.
+"""Rankings: prompts with several completions in order of preference, read and checked.
 
 One record a line (JSONL, also .gz and .zst):
 
@@ -21,34 +21,27 @@ Pairs: C(K,2) minus ties, winner first; all pairs of a prompt stay in one batch 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt import _native
-from stategpt.arguments import Ids, real, seed_number, several
-from stategpt.config.stages import Arrangement
+from stategpt.arguments import Ids, several
 from stategpt.errors import InvalidArgument, RankingError
 from stategpt.visible_text import visible_line
 
 from .lines import Source
 
-if TYPE_CHECKING:
-    from .chat import ChatTokenizer
-    from .ranking_batches import RankingBatches
-
 Pairs = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class RankedGroup:
     """One prompt and its K completions; `ranks`, `ended` and `pairs` speak of them by index.
 
     Attributes:
@@ -83,9 +76,9 @@ class Group:
         return completions * (completions - 1) // 2 - len(self.pairs)
 
     def __repr__(self) -> str:
-        """Group(id, prompt, completions, pairs, line), cut short."""
+        """RankedGroup(id, prompt, completions, pairs, line), cut short."""
         return (
-            f"Group({_short(self.id)}, prompt={_short(self.prompt)}, {len(self.completions)} completions, "
+            f"RankedGroup({_short(self.id)}, prompt={_short(self.prompt)}, {len(self.completions)} completions, "
             f"{len(self.pairs)} pairs, line {self.line})"
         )
 
@@ -129,7 +122,7 @@ class Rankings:
     `stategpt.data.read_chosen_rejected` and `read_votes`.
 
     Attributes:
-        groups: one `Group` for each valid record, in order.
+        groups: one `RankedGroup` for each valid record, in order.
         rejected: one `Rejected` for each other line that is not blank.
         blank_lines: lines of white space.
 
@@ -140,7 +133,7 @@ class Rankings:
         [[0, 1]]
     """
 
-    groups: Sequence[Group]
+    groups: Sequence[RankedGroup]
     rejected: Sequence[Rejected]
     blank_lines: int = 0
 
@@ -171,7 +164,7 @@ class Rankings:
         flat = table.token_ids
         ids = [flat[start:end] if end > start else None for start, end in cuts]
         groups = tuple(
-            Group(
+            RankedGroup(
                 id=name,
                 prompt=prompt,
                 completions=tuple(texts[first[g] : first[g + 1]]),
@@ -219,10 +212,6 @@ class Rankings:
         first = f", first {self.rejected[0]}"[:200] if self.rejected else ""
         return f"Rankings({len(self.groups):,} groups, {len(self.rejected):,} rejected{visible_line(first)})"
 
-    def pairs(self, group: Group) -> Pairs:
-        """The preferences of `group`: int32[n, 2], (winner, loser)."""
-        return group.pairs
-
     def summary(self) -> dict[str, int]:
         """Counts: groups, those without a pair (all tied: kept, but no loss), completions, pairs, ties, blank lines,
         rejected, and `rejected.<code>` for each code that occurred."""
@@ -236,55 +225,6 @@ class Rankings:
             "rejected": len(self.rejected),
             **{f"rejected.{code}": n for code, n in sorted(Counter(r.code for r in self.rejected).items())},
         }
-
-    def split(self, validation_share: float, *, seed: int = 0) -> tuple[Rankings, Rankings]:
-        """(training, validation), by a hash of the prompt: records of one prompt never stand on both sides.
-
-        Rejections stay with the training part.
-        """
-        if not 0.0 <= real("validation_share", validation_share) <= 1.0:
-            raise InvalidArgument(f"validation_share is {validation_share}; it is a share between 0 and 1")
-        seed = seed_number(seed)
-        held_out = [_prompt_place(group.prompt, seed) < validation_share for group in self.groups]
-        training = [group for group, out in zip(self.groups, held_out, strict=True) if not out]
-        validation = [group for group, out in zip(self.groups, held_out, strict=True) if out]
-        return Rankings(training, self.rejected, self.blank_lines), Rankings(validation, ())
-
-    def batches(
-        self,
-        tok: ChatTokenizer,
-        prompts_per_batch: int = 8,
-        arrange: Arrangement = "rows",
-        context_tokens: int | None = None,
-        *,
-        seed: int | None = None,
-        epoch: int = 0,
-    ) -> RankingBatches:
-        """Token batches in which one prompt with all its completions is one element.
-
-        The groups are spread evenly: batches have `prompts_per_batch` prompts at most and differ by one at most.
-
-        `arrange="rows"` lays each completion behind a copy of its prompt; `"shared_prefix"` lays the prompt once and
-        the completions as branches that see the prompt and themselves. Both give the same rewards.
-        `seed` shuffles the groups anew in every `epoch`; without it they keep their order. Groups without a pair are
-        left out. A prompt too long for `context_tokens` loses its middle; a group with a completion that does not fit
-        is left out and listed in the batches' `rejected`, and so is one whose `ids` are not those of its texts.
-
-        Raises:
-            RankingError: no group has a pair.
-            ForeignArtifact: a group has ids of another tokenizer.
-        """
-        from .ranking_batches import RankingBatches
-
-        return RankingBatches(
-            self,
-            tok,
-            prompts_per_batch=prompts_per_batch,
-            arrange=arrange,
-            context_tokens=context_tokens,
-            seed=seed,
-            epoch=epoch,
-        )
 
     def require_pairs(self) -> None:
         """Raises RankingError, with the first rejection, when there is nothing to learn from."""
@@ -316,9 +256,3 @@ def _as_lines(records: Iterable[Mapping[str, object]]) -> bytes:
 def _short(text: str) -> str:
     """A text in a repr: quoted, on one line, cut after 60 characters."""
     return repr(visible_line(text if len(text) <= 60 else f"{text[:60]}..."))
-
-
-def _prompt_place(prompt: str, seed: int) -> float:
-    """A place in [0, 1) that depends on the prompt and the seed only."""
-    digest = hashlib.blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8, salt=seed.to_bytes(8, "little"))
-    return int.from_bytes(digest.digest(), "little") / 2.0**64

@@ -12,7 +12,7 @@ from typing import Literal, SupportsIndex
 from stategpt import _native
 from stategpt.arguments import Errors, one_of, several, unicode_text, whole
 from stategpt.config.control import CONTROL_TOKENS
-from stategpt.data.documents import replaced
+from stategpt.data.sources.jsonl import replaced
 from stategpt.errors import CorpusError, InvalidArgument
 from stategpt.packing import Shards, TokenizedDocument
 from stategpt.tokenizer import AnyTokenizer, Tokenizer

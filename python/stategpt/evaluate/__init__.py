@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from stategpt.lazy_names import lazy_names
 
 from .diversity import distinct_change, distinct_n, mean_pairwise_similarity, ngram_entropy, unique_change, unique_share
-from .gates import Gate, check_gates, failed, read_evaluations, read_gates, write_gates
+from .gates import check_gates, failed, read_gates, write_gates
 from .ngram import KneserNey
+from .records import Evaluations, GateResult, read_evaluations
 from .reward_quality import LengthBaseline, ScoredPairs
 from .statistics import Interval, cluster_bootstrap, paired_difference, win_rate
 
 if TYPE_CHECKING:
     from .answers import evaluate_answers as evaluate_answers
-    from .answers import held_out_pairs as held_out_pairs
+    from .answers import held_out_prompts as held_out_prompts
     from .base_model import evaluate_base as evaluate_base
     from .bits import DocumentNats as DocumentNats
     from .bits import document_nats as document_nats
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DocumentNats",
+    "Evaluations",
     "FrontierProbe",
-    "Gate",
+    "GateResult",
     "HeldOutComparison",
     "Interval",
     "KneserNey",
@@ -51,7 +53,7 @@ __all__ = [
     "evaluate_base",
     "evaluate_reward",
     "failed",
-    "held_out_pairs",
+    "held_out_prompts",
     "mean_pairwise_similarity",
     "ngram_entropy",
     "paired_difference",
@@ -65,7 +67,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "answers": ("evaluate_answers", "held_out_pairs"),
+        "answers": ("evaluate_answers", "held_out_prompts"),
         "base_model": ("evaluate_base",),
         "bits": ("DocumentNats", "document_nats"),
         "comparison": ("FrontierProbe", "HeldOutComparison", "compare_systems"),

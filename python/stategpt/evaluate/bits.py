@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from stategpt.data import ControlTokens
-from stategpt.data.sources.python_library import Split
+from stategpt.data.corpus import SplitDocuments
 from stategpt.model import GPT
 from stategpt.model.token_batch import pad_sequences
-from stategpt.ops import TensorLayout
 from stategpt.randomness import permutation
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer import AnyTokenizer
@@ -38,8 +37,8 @@ class DocumentNats:
 
     documents: list[bytes]
     """Raw bytes."""
-    modules: list[str]
-    """Top-level module: the cluster of the bootstrap."""
+    groups: list[str]
+    """Group of each: the cluster of the bootstrap."""
     nats: NDArray[np.float64]
     """Negative log-likelihood of the whole document and its end."""
     bytes: NDArray[np.int64]
@@ -49,7 +48,7 @@ class DocumentNats:
 
 
 def document_nats(
-    model: GPT, tok: AnyTokenizer, split: Split, most_tokens: int, row_tokens: int, seed: int = 0
+    model: GPT, tok: AnyTokenizer, split: SplitDocuments, most_tokens: int, row_tokens: int, seed: int = 0
 ) -> DocumentNats:
     """Scores whole test documents, in a random order that is a function of `seed`, until `most_tokens` are reached.
 
@@ -62,12 +61,12 @@ def document_nats(
         if total >= most_tokens:
             break
         chosen.append(number)
-        ids.append(tok.encode(split.test[number]))
+        ids.append(tok.encode(split.test[number].text))
         total += len(ids[-1]) + 1
-    documents = [split.test[number].encode() for number in chosen]
+    documents = [split.test[number].text.encode() for number in chosen]
     return DocumentNats(
         documents=documents,
-        modules=[split.test_modules[number] for number in chosen],
+        groups=[split.test[number].group for number in chosen],
         nats=token_nats(model, ids, ControlTokens.of(tok), row_tokens),
         bytes=np.array([len(document) for document in documents], dtype=np.int64),
     )
@@ -110,6 +109,6 @@ def _piece_nats(model: GPT, pieces: Sequence[NDArray[np.uint32]], pad: int) -> N
     within = np.concatenate([np.arange(length) for length in lengths])
     index = torch.from_numpy(np.repeat(padded.starts(), lengths) + within).to(device)
     targets = torch.from_numpy(np.concatenate([piece[1:] for piece in pieces]).astype(np.int64)).to(device)
-    hidden_NW = model.hidden(torch.from_numpy(padded.tokens).to(device), TensorLayout.of(padded.layout, device))
+    hidden_NW = model.hidden(*padded.tensors(device))
     nats_M = F.cross_entropy(model.unembed(hidden_NW[index]), targets, reduction="none").double().cpu().numpy()
     return np.asarray(np.add.reduceat(nats_M, np.cumsum(lengths) - lengths), dtype=np.float64)

@@ -1,7 +1,7 @@
 """All systems on the same test prompts: base, prompted base, SFT, best-of-n and RLHF, by the labeler and the
 reward.
 
-Win rates are against one SFT sample a prompt, ties one half, intervals by resampling modules. RLHF is a mean over the
+Win rates are against one SFT sample a prompt, ties one half, intervals by resampling groups. RLHF is a mean over the
 policies of all seeds, and its intervals hold what the seed changes too; with one policy they leave the seed out.
 Best-of-n draws from other SFT samples than that one: the completion of n that the reward model likes most (KL to SFT at
 most log n - (n - 1)/n).
@@ -10,7 +10,7 @@ most log n - (n - 1)/n).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,24 @@ from numpy.typing import NDArray
 
 from stategpt.config import RunConfig
 from stategpt.data import chat_prompt
-from stategpt.data.sources.python_library import Pair, PythonLibrary
-from stategpt.evaluate.answers import HeldOut, answer, answer_few_shot, finished, held_out_pairs
+from stategpt.data.corpus import Corpus
+from stategpt.data.records import Prompt
+from stategpt.evaluate.answers import HeldOut, answer, answer_few_shot, finished, held_out_prompts
 from stategpt.evaluate.diversity import distinct_change, distinct_n, unique_change, unique_share_interval
 from stategpt.evaluate.elo import elo
+from stategpt.evaluate.records import (
+    ComparedPrompt,
+    ComparisonEvaluation,
+    DiversityChange,
+    FrontierPoint,
+    PairedGain,
+    SeedMeasures,
+    SystemAnswer,
+    SystemMeasures,
+)
 from stategpt.evaluate.reward_scorer import RewardScorer
 from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
-from stategpt.evaluate.statistics import Interval, seeded_bootstrap, win_points, win_rate
+from stategpt.evaluate.statistics import Interval, seeded_bootstrap, win_points
 from stategpt.generate import Completion, Engine
 from stategpt.model import GPT
 from stategpt.model.policy import log_ratios
@@ -40,7 +51,7 @@ class HeldOutComparison:
 
     run: RunConfig
     """The settings."""
-    pairs: Sequence[Pair]
+    prompts: Sequence[Prompt]
     """The prompts, of one held-out side, with their references."""
     tok: AnyTokenizer
     """The tokenizer of all models."""
@@ -57,7 +68,7 @@ class HeldOutComparison:
     def of(
         cls,
         run: RunConfig,
-        library: PythonLibrary,
+        corpus: Corpus,
         side: HeldOut,
         prompts: int,
         tok: AnyTokenizer,
@@ -65,17 +76,17 @@ class HeldOutComparison:
         reference: GPT,
     ) -> HeldOutComparison:
         """A judge over `prompts` prompts of both kinds from one held-out side."""
-        pairs = held_out_pairs(library, side, None, prompts, run.evaluate.seed)
-        return cls(run, pairs, tok, DocstringStyleLabeler.fit(library), scorer, reference)
+        chosen = held_out_prompts(corpus, side, prompts, run.evaluate.seed)
+        return cls(run, chosen, tok, DocstringStyleLabeler.fit(corpus), scorer, reference)
 
     def points(self, completions: Sequence[Completion]) -> NDArray[np.int64]:
         """The labeler's total of one completion a prompt."""
-        judged = zip(self.pairs, completions, strict=True)
-        return np.array([self.labeler.points(pair, c.text, finished(c)).total for pair, c in judged])
+        judged = zip(self.prompts, completions, strict=True)
+        return np.array([self.labeler.points(prompt, c.text, finished(c)).total for prompt, c in judged])
 
     def rewards(self, completions: Sequence[Completion], each: int = 1) -> NDArray[np.float32]:
         """Reward of `each` completions a prompt; one without any token (a stopped few-shot answer) counts as NaN."""
-        prompts = [chat_prompt(self.tok, pair.prompt) for pair in self.pairs for _ in range(each)]
+        prompts = [chat_prompt(self.tok, prompt) for prompt in self.prompts for _ in range(each)]
         some = [i for i, completion in enumerate(completions) if len(completion.ids)]
         rewards = np.full(len(completions), np.nan, dtype=np.float32)
         rewards[some] = self.scorer.scores([prompts[i] for i in some], [completions[i].ids for i in some])
@@ -83,7 +94,7 @@ class HeldOutComparison:
 
     def kl(self, policy: GPT, completions: Sequence[Completion]) -> NDArray[np.float64]:
         """log pi(y|x) - log pi_sft(y|x) in nats of the policy's own completion of each prompt; the mean is the KL."""
-        prompts = [chat_prompt(self.tok, pair.prompt) for pair in self.pairs]
+        prompts = [chat_prompt(self.tok, prompt) for prompt in self.prompts]
         return log_ratios(
             policy,
             self.reference,
@@ -98,9 +109,9 @@ class HeldOutComparison:
         return Engine(model, self.tok, precision=self.run.evaluate.precision)
 
     def interval(self, values_SP: npt.ArrayLike) -> Interval:
-        """Mean of `values_SP` [seeds, prompts] with its interval, by modules and, where there are several, by seeds."""
-        modules = [pair.module for pair in self.pairs]
-        return seeded_bootstrap(values_SP, modules, self.run.evaluate.seed, self.run.evaluate.bootstrap_resamples)
+        """Mean of `values_SP` [seeds, prompts] with its interval, by groups and, where there are several, by seeds."""
+        groups = [prompt.group for prompt in self.prompts]
+        return seeded_bootstrap(values_SP, groups, self.run.evaluate.seed, self.run.evaluate.bootstrap_resamples)
 
 
 @documented
@@ -117,21 +128,23 @@ class FrontierProbe:
 
     @classmethod
     def of(
-        cls, run: RunConfig, library: PythonLibrary, tok: AnyTokenizer, reference: GPT, scorer: RewardScorer
+        cls, run: RunConfig, corpus: Corpus, tok: AnyTokenizer, reference: GPT, scorer: RewardScorer
     ) -> FrontierProbe:
         """Answers the probe's prompts with the SFT model once."""
-        judge = HeldOutComparison.of(run, library, "validation", run.evaluate.frontier_prompts, tok, scorer, reference)
-        return cls(judge, judge.points(answer(judge.engine(reference), judge.pairs, run, "sft")))
+        judge = HeldOutComparison.of(run, corpus, "validation", run.evaluate.frontier_prompts, tok, scorer, reference)
+        return cls(judge, judge.points(answer(judge.engine(reference), judge.prompts, run, "sft")))
 
-    def measure(self, policy: GPT) -> dict[str, float]:
-        """One point of the frontier: `kl`, `reward_mean`, `win_rate`."""
+    def measure(self, step: int, policy: GPT) -> FrontierPoint:
+        """The point of a policy after `step` steps."""
         policy.eval()
-        completions = answer(self.judge.engine(policy), self.judge.pairs, self.judge.run, "rlhf")
-        return {
-            "kl": float(self.judge.kl(policy, completions).mean()),
-            "reward_mean": float(np.nanmean(self.judge.rewards(completions))),
-            "win_rate": win_rate(self.judge.points(completions), self.sft_points),
-        }
+        completions = answer(self.judge.engine(policy), self.judge.prompts, self.judge.run, "rlhf")
+        return FrontierPoint(
+            step=step,
+            prompts=len(self.judge.prompts),
+            kl=self.judge.interval([self.judge.kl(policy, completions)]),
+            reward=self.judge.interval([self.judge.rewards(completions)]),
+            win_rate=self.judge.interval([win_points(self.judge.points(completions), self.sft_points)]),
+        )
 
 
 @documented
@@ -170,44 +183,45 @@ class Answered:
 
 
 def compare_systems(
-    judge: HeldOutComparison, library: PythonLibrary, base: GPT, policies: Iterable[tuple[str, GPT]]
-) -> dict[str, Any]:
-    """comparison/evaluation.json, without the frontiers of training.
+    judge: HeldOutComparison, corpus: Corpus, base: GPT, policies: Iterable[tuple[str, GPT]]
+) -> ComparisonEvaluation:
+    """Measures every system; the frontiers of training are left empty.
 
     `policies` are the RL policies by folder, which differ by their seed; each is asked for once, in order.
     """
-    run, pairs = judge.run, judge.pairs
-    answers = _answers(judge, library, base)
+    run, prompts = judge.run, judge.prompts
+    answers = _answers(judge, corpus, base)
     sft = answers["sft"]
     stages, sets, kls = [], [], []
     for number, (stage, policy) in enumerate(policies):
         # Other random numbers for each: sampling is a part of what a seed changes.
-        sets.append(answer(judge.engine(policy), pairs, run, f"rlhf {number}" if number else "rlhf"))
+        sets.append(answer(judge.engine(policy), prompts, run, f"rlhf {number}" if number else "rlhf"))
         kls.append(judge.kl(policy, sets[-1]))
         stages.append(stage)
     rlhf = answers["rlhf"] = Answered.of(judge, *sets)
-    systems = {system: _measures(judge, given, sft) for system, given in answers.items()}
-    systems["rlhf"]["kl"] = judge.interval(kls).to_json()
-    systems["rlhf"]["seeds"] = [
-        {"stage": stage, **_measures(judge, rlhf.of_seed(i), sft), "kl": judge.interval(kls[i : i + 1]).to_json()}
+    systems = {system: SystemMeasures(**_measures(judge, given, sft)) for system, given in answers.items()}
+    of_seeds = tuple(
+        SeedMeasures(**_measures(judge, rlhf.of_seed(i), sft), stage=stage, kl=judge.interval(kls[i : i + 1]))
         for i, stage in enumerate(stages)
-    ]
+    )
+    systems["rlhf"] = replace(systems["rlhf"], kl=judge.interval(kls), seeds=of_seeds)
     for size in run.evaluate.best_of:
-        systems[f"best_of_{size}"]["kl_bound"] = best_of_kl_bound(size)
-    modules = [pair.module for pair in pairs]
-    return {
-        "prompts": len(pairs),
-        "names": len({pair.name for pair in pairs}),
-        "seeds": len(stages),
-        "systems": systems,
-        "against_best_of": {str(size): _against(judge, answers, size) for size in run.evaluate.best_of},
-        "elo": _elo(judge, answers, modules),
-        "diversity_change": {
-            "distinct_2": distinct_change(sft.texts[0], rlhf.texts, modules).to_json(),
-            "unique_share": unique_change(sft.texts[0], rlhf.texts, modules).to_json(),
-        },
-        "examples": _examples(pairs, answers, run.evaluate.examples),
-    }
+        name = f"best_of_{size}"
+        systems[name] = replace(systems[name], kl_bound=best_of_kl_bound(size))
+    groups = [prompt.group for prompt in prompts]
+    return ComparisonEvaluation(
+        prompts=len(prompts),
+        subjects=len({prompt.subject for prompt in prompts}),
+        seeds=len(stages),
+        systems=systems,
+        against_best_of={str(size): _against(judge, answers, size) for size in run.evaluate.best_of},
+        elo=_elo(judge, answers, groups),
+        diversity_change=DiversityChange(
+            distinct_2=distinct_change(sft.texts[0], rlhf.texts, groups),
+            unique_share=unique_change(sft.texts[0], rlhf.texts, groups),
+        ),
+        examples=_examples(prompts, answers, run.evaluate.examples),
+    )
 
 
 def best_of_kl_bound(size: int) -> float:
@@ -215,52 +229,48 @@ def best_of_kl_bound(size: int) -> float:
     return float(np.log(size) - (size - 1) / size)
 
 
-def _against(judge: HeldOutComparison, answers: Mapping[str, Answered], size: int) -> dict[str, Any]:
+def _against(judge: HeldOutComparison, answers: Mapping[str, Answered], size: int) -> PairedGain:
     """RLHF minus best-of-`size`, prompt by prompt: what the two gain over the same SFT answers, and reward.
 
-    More reward at no more wins is over-optimisation: the reward model's errors are what RLHF gained.
+    More reward at no more wins is over-optimization: the reward model's errors are what RLHF gained.
     """
     rlhf, best, sft = answers["rlhf"], answers[f"best_of_{size}"], answers["sft"]
     rewards_SP = rlhf.rewards_SP.astype(np.float64) - best.rewards_SP[0]
-    return {
-        "wins": judge.interval(rlhf.wins_over(sft) - best.wins_over(sft)).to_json(),
-        "reward": judge.interval(rewards_SP).to_json(),
-        "kl_bound": best_of_kl_bound(size),
-    }
+    wins = judge.interval(rlhf.wins_over(sft) - best.wins_over(sft))
+    return PairedGain(wins, judge.interval(rewards_SP), best_of_kl_bound(size))
 
 
 def _measures(judge: HeldOutComparison, given: Answered, sft: Answered) -> dict[str, Any]:
     """Every measure of one system that its answers alone decide; a mean over its sets."""
-    modules = [pair.module for pair in judge.pairs]
+    groups = [prompt.group for prompt in judge.prompts]
     return {
-        "win_rate_vs_sft": judge.interval(given.wins_over(sft)).to_json(),
-        "points_mean": float(given.points_SP.mean()),
+        "win_rate_vs_sft": judge.interval(given.wins_over(sft)),
+        "score_mean": float(given.points_SP.mean()),
         "reward_mean": float(np.nanmean(given.rewards_SP)),
         "distinct_2": float(np.mean([distinct_n(texts) for texts in given.texts])),
-        "unique_share": unique_share_interval(given.texts, modules).to_json(),
+        "unique_share": unique_share_interval(given.texts, groups),
         "length_tokens": float(np.mean([[len(c.ids) for c in answered] for answered in given.completions])),
         "ended_share": float(np.mean([[finished(c) for c in answered] for answered in given.completions])),
     }
 
 
-def _elo(judge: HeldOutComparison, answers: Mapping[str, Answered], modules: Sequence[str]) -> dict[str, Any]:
-    """Each policy plays all others on every prompt; its modules are resampled, its seeds are not."""
+def _elo(judge: HeldOutComparison, answers: Mapping[str, Answered], groups: Sequence[str]) -> dict[str, Interval]:
+    """Each policy plays all others on every prompt; its groups are resampled, its seeds are not."""
     seeds = max(len(given.points_SP) for given in answers.values())
     points = {
-        system: np.broadcast_to(given.points_SP, (seeds, len(modules))).ravel() for system, given in answers.items()
+        system: np.broadcast_to(given.points_SP, (seeds, len(groups))).ravel() for system, given in answers.items()
     }
     chosen = judge.run.evaluate
-    ratings = elo(points, "sft", chosen.seed, list(modules) * seeds, chosen.bootstrap_resamples)
-    return {system: rating.to_json() for system, rating in ratings.items()}
+    return elo(points, "sft", chosen.seed, list(groups) * seeds, chosen.bootstrap_resamples)
 
 
-def _answers(judge: HeldOutComparison, library: PythonLibrary, base: GPT) -> dict[str, Answered]:
+def _answers(judge: HeldOutComparison, corpus: Corpus, base: GPT) -> dict[str, Answered]:
     """One completion a prompt of every system but RLHF, in the order of the report."""
-    run, pairs = judge.run, judge.pairs
+    run, prompts = judge.run, judge.prompts
     drawn = 1 + max(run.evaluate.best_of, default=0)
-    samples = answer(judge.engine(judge.reference), pairs, run, "sft", n=drawn)
+    samples = answer(judge.engine(judge.reference), prompts, run, "sft", n=drawn)
     by_prompt = [samples[i : i + drawn] for i in range(0, len(samples), drawn)]
-    pool_rewards = judge.rewards(samples, each=drawn).reshape(len(pairs), drawn)[:, 1:]
+    pool_rewards = judge.rewards(samples, each=drawn).reshape(len(prompts), drawn)[:, 1:]
     best = {
         f"best_of_{size}": [
             group[1 + int(np.argmax(rewards[:size]))] for group, rewards in zip(by_prompt, pool_rewards, strict=True)
@@ -268,24 +278,26 @@ def _answers(judge: HeldOutComparison, library: PythonLibrary, base: GPT) -> dic
         for size in run.evaluate.best_of
     }
     given = {
-        "base": answer(judge.engine(base), pairs, run, "base"),
-        "prompted_base": answer_few_shot(judge.engine(base), pairs, library, run),
+        "base": answer(judge.engine(base), prompts, run, "base"),
+        "prompted_base": answer_few_shot(judge.engine(base), prompts, corpus, run),
         "sft": [group[0] for group in by_prompt],
         **best,
     }
     return {system: Answered.of(judge, completions) for system, completions in given.items()}
 
 
-def _examples(pairs: Sequence[Pair], answers: Mapping[str, Answered], count: int) -> list[dict[str, Any]]:
+def _examples(prompts: Sequence[Prompt], answers: Mapping[str, Answered], count: int) -> tuple[ComparedPrompt, ...]:
     """The first prompts with every system's answer; of RLHF, the first seed's."""
-    return [
-        {
-            "prompt": pair.prompt,
-            "reference": pair.response,
-            **{
-                system: {"text": given.completions[0][number].text, "points": int(given.points_SP[0, number])}
-                for system, given in answers.items()
+    return tuple(
+        ComparedPrompt(
+            prompt.text,
+            {
+                "reference": SystemAnswer(prompt.reference or ""),
+                **{
+                    system: SystemAnswer(given.completions[0][number].text, float(given.points_SP[0, number]))
+                    for system, given in answers.items()
+                },
             },
-        }
-        for number, pair in enumerate(pairs[:count])
-    ]
+        )
+        for number, prompt in enumerate(prompts[:count])
+    )

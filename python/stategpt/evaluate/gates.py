@@ -1,139 +1,305 @@
-"""Gates: what a run promises, checked against what it measured. Pure functions from evaluation.json to verdicts.
+"""Gates: what a recipe promises, as a table, checked against what a run measured.
 
-A gate belongs to a family (base, sft, reward, rl, best_of_n, relevance) and looks at a bound of an interval.
-`GatesConfig.required` names the families whose gates
-fail a `run --check`; those of other families only warn, as diversity always does. A gate whose stage left no
-measurement is not passed, required or not: nothing is taken on trust, and nothing is left out.
+A gate looks at bounds of an interval, never at its mean alone. `GatesConfig.required` names the families of gates that
+fail a `run --check`; those of other families only warn. A gate whose stage left no measurement is not passed, required
+or not. To add a gate: a row in `GATES`, and its threshold in `stategpt.config.evaluation`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from stategpt.artifacts import fingerprint, publish_folder, verify
-from stategpt.artifacts.measurement_kinds import GATES as GATE_LIST
-from stategpt.artifacts.measurements import EVALUATION, GATES, Measurements, is_published
+from stategpt.artifacts.measurements import EVALUATION, Measurements, is_published
+from stategpt.artifacts.measurements import GATES as GATES_FOLDER
 from stategpt.artifacts.run_folder import write_json
 from stategpt.config import GatesConfig
+from stategpt.config.evaluation import GateFamily
 from stategpt.errors import CorruptArtifact, MissingFile
+from stategpt.evaluate.records import (
+    FORMAT_VERSION,
+    Evaluations,
+    GateResult,
+    GateResults,
+    PairedGain,
+    Severity,
+    SystemMeasures,
+    evaluation_json,
+)
+from stategpt.evaluate.statistics import Interval
 from stategpt.files import read_bytes
-from stategpt.json_reader import read_record
+from stategpt.json_records import read_versioned
 from stategpt.shown_fields import documented
 
-from .statistics import Interval
+MEASURED = ("base", "sft", "reward", "comparison")
+"""Folders of a run whose evaluations the gates read."""
 
-Severity = Literal["fail", "warn"]
-Json = Mapping[str, Any]
+Measure = Callable[[Evaluations, GatesConfig], Interval | None]
+Number = Callable[[Evaluations, GatesConfig], float | None]
 
-EVALUATIONS = ("base", "sft", "reward", "comparison")
-"""Folders of a run whose evaluation.json the gates read."""
+
+@documented
+@dataclass(frozen=True)
+class Condition:
+    """A bound of a measure compared with a limit; an unknown measure or limit does not hold."""
+
+    bound: Literal["mean", "low", "high"]
+    """What of the interval is compared."""
+    relation: Callable[[float, float], bool]
+    """E.g. `operator.gt`."""
+    limit: Number
+    """Threshold, from the settings."""
+    of: Measure | None = None
+    """The measure, where it is not the gate's own."""
 
 
 @documented
 @dataclass(frozen=True)
 class Gate:
-    """One promise and whether it was kept."""
+    """One promise."""
 
-    gate: str
-    """Name, e.g. "rl_win_rate"."""
-    value: float | None
-    """The measured value; None when the run did not measure it."""
-    interval: Interval | None
-    """Its interval, where it has one."""
-    rule: str
-    """The promise in words, with its threshold."""
-    passed: bool
-    """Whether the rule holds."""
-    severity: Severity = "fail"
-    """"fail": `--check` exits non-zero when not passed; "warn": only said."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry of gates.json."""
-        return {
-            "gate": self.gate,
-            "value": self.value,
-            "interval": None if self.interval is None else self.interval.to_json(),
-            "rule": self.rule,
-            "passed": self.passed,
-            "severity": self.severity,
-        }
-
-    @classmethod
-    def from_json(cls, data: Json) -> "Gate":
-        """Read what `to_json` wrote."""
-        interval = None if data.get("interval") is None else Interval.from_json(data["interval"])
-        severity: Severity = "warn" if data.get("severity") == "warn" else "fail"
-        return cls(data["gate"], data["value"], interval, data["rule"], bool(data["passed"]), severity)
+    name: str
+    """Name in gates.json."""
+    family: GateFamily | None
+    """What `GatesConfig.required` calls it; None for a gate that only warns."""
+    label: str
+    """What it is about, for a reader."""
+    measure: Measure
+    """The measured interval that is shown."""
+    conditions: tuple[Condition, ...]
+    """All of them must hold."""
+    rule: Callable[[Evaluations, GatesConfig], str]
+    """The promise in words, with its thresholds."""
+    samples: Number | None = None
+    """How many samples were measured, where there must be enough."""
+    min_samples: Callable[[GatesConfig], int] = lambda thresholds: 0
+    """The smallest number that is enough."""
+    only_if_required: bool = False
+    """Left out, not a warning, where the recipe does not require its family."""
 
 
-def check_gates(evaluations: Mapping[str, Json], thresholds: GatesConfig) -> list[Gate]:
-    """All gates, in the order of the stages, from {"base": ..., "sft": ..., "reward": ..., "comparison": ...}.
+def _rlhf(e: Evaluations) -> SystemMeasures:
+    return e.comparison.systems.get("rlhf", SystemMeasures())
 
-    A missing evaluation, or field of one, leaves its gates without a value: not passed, required or not.
+
+def _best_of(e: Evaluations, t: GatesConfig) -> PairedGain:
+    return e.comparison.against_best_of.get(str(t.rl_best_of), PairedGain())
+
+
+def _most_kl(e: Evaluations, t: GatesConfig) -> float | None:
+    """RL spends KL to win: for the same KL, sampling n times and asking the reward model must not win more."""
+    bound = _best_of(e, t).kl_bound
+    return None if bound is None else t.rl_kl_over_best_of_n * bound
+
+
+def _seeds(e: Evaluations) -> str:
+    """What the intervals of RL include of other seeds."""
+    seeds = e.comparison.seeds
+    if not seeds:
+        return ""
+    return f"; {seeds} seeds" if seeds > 1 else "; one seed, so what another would change is not in the interval"
+
+
+def _best_of_rule(e: Evaluations, t: GatesConfig) -> str:
+    size, kl, bound = t.rl_best_of, _rlhf(e).kl, _best_of(e, t).kl_bound
+    known = f" {bound:.2f} nats (it is {kl.high:.2f})" if kl is not None and bound is not None else ""
+    return (
+        f"wins minus best-of-{size}'s: interval above {0 - t.rl_best_of_margin:g}, KL (upper bound) <= "
+        f"{t.rl_kl_over_best_of_n:g} x best-of-{size}'s{known}{_seeds(e)}"
+    )
+
+
+GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0"
+    Gate(
+        "base",
+        family="base",
+        label="Base model",
+        measure=lambda e, t: e.base.mixed.difference,
+        conditions=(Condition("high", operator.lt, lambda e, t: -t.base_margin_bits_per_byte),),
+        rule=lambda e, t: (
+            "mixed bits/byte minus a byte-level Kneser-Ney n-gram's on the same bytes: interval below "
+            f"{0 - t.base_margin_bits_per_byte:g}"
+        ),
+    ),
+    Gate(
+        "sft_ended",
+        family="sft",
+        label="SFT: answers end",
+        measure=lambda e, t: e.sft.ended_share,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.sft_ended_share),),
+        rule=lambda e, t: (
+            f"share ending with end-of-text: lower bound > {t.sft_ended_share:.2f}, of at least {t.sft_samples} samples"
+        ),
+        samples=lambda e, t: e.sft.samples,
+        min_samples=lambda t: t.sft_samples,
+    ),
+    Gate(
+        "sft_similarity",
+        family="sft",
+        label="SFT: nearer the reference",
+        measure=lambda e, t: e.sft.difference_to_base,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.sft_similarity_gain),),
+        rule=lambda e, t: (
+            f"chrF to the reference, SFT minus base on the same prompts: interval above {t.sft_similarity_gain:g}"
+        ),
+    ),
+    Gate(
+        "reward_accuracy",
+        family="reward",
+        label="Reward model: accuracy",
+        measure=lambda e, t: e.reward.pair_accuracy,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.reward_pair_accuracy),),
+        rule=lambda e, t: f"accuracy on test pairs: lower bound > {t.reward_pair_accuracy:.2f}",
+    ),
+    Gate(
+        "reward_beats_length",
+        family="reward",
+        label="Reward model: more than length",
+        measure=lambda e, t: e.reward.length_margin,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.reward_length_margin),),
+        rule=lambda e, t: (
+            f"accuracy minus a length-only baseline's on the same pairs: interval above {t.reward_length_margin:g}"
+        ),
+    ),
+    Gate(
+        "rl_win_rate",
+        family="rl",
+        label="RLHF: win rate",
+        measure=lambda e, t: _rlhf(e).win_rate_vs_sft,
+        conditions=(
+            Condition("mean", operator.ge, lambda e, t: t.rl_win_rate),
+            Condition("low", operator.gt, lambda e, t: t.rl_win_rate_lower),
+        ),
+        rule=lambda e, t: (
+            f"win rate against SFT by the scorer >= {t.rl_win_rate:.2f}, lower bound > {t.rl_win_rate_lower:.2f}, on "
+            f"at least {t.rl_prompts} prompts{_seeds(e)}"
+        ),
+        samples=lambda e, t: e.comparison.prompts,
+        min_samples=lambda t: t.rl_prompts,
+    ),
+    Gate(
+        "rl_kl",
+        family="rl",
+        label="RLHF: distance from SFT",
+        measure=lambda e, t: _rlhf(e).kl,
+        conditions=(Condition("high", operator.le, lambda e, t: t.rl_kl),),
+        rule=lambda e, t: f"mean KL to SFT in nats per completion: upper bound <= {t.rl_kl:g}{_seeds(e)}",
+    ),
+    Gate(
+        "rl_best_of_n",
+        family="best_of_n",
+        label="RLHF: against best-of-n",
+        measure=lambda e, t: _best_of(e, t).wins,
+        conditions=(
+            Condition("low", operator.gt, lambda e, t: -t.rl_best_of_margin),
+            Condition("high", operator.le, _most_kl, of=lambda e, t: _rlhf(e).kl),
+        ),
+        rule=_best_of_rule,
+    ),
+    Gate(
+        "relevance_similarity",
+        family="relevance",
+        label="Relevance: similarity",
+        measure=lambda e, t: e.sft.difference_to_shuffled,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.relevance_similarity_gain),),
+        rule=lambda e, t: (
+            f"chrF to the right reference minus to a shuffled one: interval above {t.relevance_similarity_gain:g}"
+        ),
+        only_if_required=True,
+    ),
+    Gate(
+        "relevance_mentions_subject",
+        family="relevance",
+        label="Relevance: mentions the subject",
+        measure=lambda e, t: e.sft.mentions_subject.sft,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.relevance_mentions_subject),),
+        rule=lambda e, t: (
+            f"share of answers with a word of the subject: lower bound > {t.relevance_mentions_subject:.2f}"
+        ),
+        only_if_required=True,
+    ),
+    Gate(
+        "diversity_unique",
+        family=None,
+        label="Diversity: different answers",
+        measure=lambda e, t: _rlhf(e).unique_share,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.diversity_unique_share),),
+        rule=lambda e, t: (
+            f"share of different RLHF answers: warning unless the lower bound is above {t.diversity_unique_share:.2f}"
+        ),
+    ),
+)
+"""All gates, in the order of the stages."""
+
+
+def check_gates(evaluations: Evaluations, thresholds: GatesConfig) -> list[GateResult]:
+    """Checks every gate of the table.
+
+    A missing evaluation, or measure of one, leaves its gates without a value: not passed, required or not.
     """
-    families = {
-        "base": _base(evaluations.get("base", {}), thresholds),
-        "sft": _sft(evaluations.get("sft", {}), thresholds),
-        "reward": _reward(evaluations.get("reward", {}), thresholds),
-        "rl": _rl(evaluations.get("comparison", {}), thresholds),
-        "best_of_n": _best_of_n(evaluations.get("comparison", {}), thresholds),
-        "relevance": _relevance(evaluations.get("sft", {}), thresholds),
-    }
-    gates = []
-    for family, measured in families.items():
-        required = family in thresholds.required
-        if family == "relevance" and not required:
-            continue  # reported beside the gates, by design not one of them
-        severity: Severity = "fail" if required else "warn"
-        gates += [_with_severity(gate, severity) for gate in measured]
-    return gates + _diversity(evaluations.get("comparison", {}), thresholds)
+    return [
+        _checked(gate, evaluations, thresholds)
+        for gate in GATES
+        if gate.family in thresholds.required or not gate.only_if_required
+    ]
 
 
-def read_evaluations(run_folder: Path) -> dict[str, Json]:
-    """The evaluation.json of each stage that has one, checked against its manifest.
+def _checked(gate: Gate, evaluations: Evaluations, thresholds: GatesConfig) -> GateResult:
+    interval, rule = gate.measure(evaluations, thresholds), gate.rule(evaluations, thresholds)
+    passed = interval is not None and all(_holds(each, interval, evaluations, thresholds) for each in gate.conditions)
+    if gate.samples is not None:
+        samples = int(gate.samples(evaluations, thresholds) or 0)
+        if samples < gate.min_samples(thresholds):
+            passed = False
+            rule += f" (only {samples} measured)" if interval is not None else ""
+    severity: Severity = "fail" if gate.family in thresholds.required else "warn"
+    value = None if interval is None else interval.mean
+    return GateResult(gate.name, gate.label, rule, passed, value, interval, severity)
 
-    Raises:
-        CorruptArtifact, ForeignArtifact, DataError: as `stategpt.artifacts.Measurements.evaluation`.
-    """
-    measurements = Measurements(run_folder)
-    found = {name: measurements.evaluation(name) for name in EVALUATIONS}
-    return {name: evaluation for name, evaluation in found.items() if evaluation}
+
+def _holds(condition: Condition, own: Interval, evaluations: Evaluations, thresholds: GatesConfig) -> bool:
+    interval = own if condition.of is None else condition.of(evaluations, thresholds)
+    limit = condition.limit(evaluations, thresholds)
+    return interval is not None and limit is not None and condition.relation(getattr(interval, condition.bound), limit)
 
 
-def write_gates(gates: Sequence[Gate], run_folder: Path) -> Path:
+def write_gates(gates: Sequence[GateResult], run_folder: Path) -> Path:
     """Publishes gates/gates.json of the run, linked to the evaluations and to run.toml; returns its path."""
     measurements = Measurements(run_folder)
-    manifests = [measurements.manifest(name, EVALUATION) for name in EVALUATIONS]
+    manifests = [measurements.manifest(stage, EVALUATION) for stage in MEASURED]
     config = _config_fingerprint(run_folder)
-    folder = run_folder / GATES
+    folder = run_folder / GATES_FOLDER
     publish_folder(
         folder,
-        lambda temporary: write_json(temporary / "gates.json", [gate.to_json() for gate in gates]),
-        kind=GATES,
+        lambda temporary: write_json(temporary / "gates.json", evaluation_json(GateResults(tuple(gates)))),
+        kind=GATES_FOLDER,
         fingerprints={} if config is None else {"config": config},
         parents=tuple(manifest.fingerprint for manifest in manifests if manifest is not None),
     )
     return folder / "gates.json"
 
 
-def read_gates(run_folder: Path) -> list[Gate]:
+def read_gates(run_folder: Path) -> list[GateResult]:
     """The gates of gates/gates.json; none when the run has not reached them.
 
     Raises:
         CorruptArtifact: it, or run.toml, is not what it was when the gates were checked.
-        DataError: it holds something else than gates.
+        ForeignArtifact: it has another format version. DataError: it holds something else than gates.
     """
-    folder = run_folder / GATES
+    folder = run_folder / GATES_FOLDER
     if not is_published(folder):
         return []
-    recorded, now = verify(folder, kind=GATES).fingerprints.get("config"), _config_fingerprint(run_folder)
+    recorded, now = verify(folder, kind=GATES_FOLDER).fingerprints.get("config"), _config_fingerprint(run_folder)
     if now is not None and recorded is not None and now != recorded:
         raise CorruptArtifact(
             f"{run_folder / 'run.toml'} was changed since the gates were checked. Restore it from a copy, or give the "
             "folder to `stategpt run`, which checks them again."
         )
-    return [Gate.from_json(entry) for entry in read_record(folder / "gates.json", GATE_LIST)]
+    return list(read_versioned(folder / "gates.json", GateResults, FORMAT_VERSION).gates)
 
 
 def _config_fingerprint(run_folder: Path) -> str | None:
@@ -144,12 +310,12 @@ def _config_fingerprint(run_folder: Path) -> str | None:
     return fingerprint(text)
 
 
-def failed(gates: Iterable[Gate]) -> list[Gate]:
+def failed(gates: Iterable[GateResult]) -> list[GateResult]:
     """Gates that must hold and do not: non-empty means `run --check` exits non-zero."""
     return [gate for gate in gates if gate.severity == "fail" and not gate.passed]
 
 
-def verdict(gate: Gate) -> Literal["pass", "fail", "warn"]:
+def verdict(gate: GateResult) -> Literal["pass", "fail", "warn"]:
     """One word for a table."""
     return "pass" if gate.passed else gate.severity
 
@@ -159,120 +325,3 @@ def format_value(value: float | None) -> str:
     if value is None:
         return "not measured"
     return f"{value:.1e}" if 0 < abs(value) < 5e-4 else f"{value:.3f}"
-
-
-def _base(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    interval = _interval(data, "mixed", "difference")
-    below = 0 - thresholds.base_margin_bits_per_byte  # not a minus sign: that would print "-0"
-    rule = f"mixed bits/byte minus a byte-level Kneser-Ney 5-gram's on the same bytes: interval below {below:g}"
-    return [_gate("base", interval, rule, interval is not None and interval.high < below)]
-
-
-def _sft(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    ended, samples = _interval(data, "ended_share"), int(_number(data, "samples") or 0)
-    enough = samples >= thresholds.sft_samples
-    least = thresholds.sft_ended_share
-    rule = f"share ending with end-of-text: lower bound > {least:.2f}, of at least {thresholds.sft_samples} samples"
-    rule += "" if enough or ended is None else f" (only {samples} measured)"
-    gain = _interval(data, "difference_to_base")
-    above = thresholds.sft_similarity_gain
-    nearer = f"chrF to the reference, SFT minus base on the same prompts: interval above {above:g}"
-    return [
-        _gate("sft_ended", ended, rule, enough and ended is not None and ended.low > least),
-        _gate("sft_similarity", gain, nearer, gain is not None and gain.low > above),
-    ]
-
-
-def _reward(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    accuracy, margin = _interval(data, "pair_accuracy"), _interval(data, "length_margin")
-    least, above = thresholds.reward_pair_accuracy, thresholds.reward_length_margin
-    rule = f"accuracy on test pairs: lower bound > {least:.2f}"
-    longer = f"accuracy minus a length-only baseline's on the same pairs: interval above {above:g}"
-    return [
-        _gate("reward_accuracy", accuracy, rule, accuracy is not None and accuracy.low > least),
-        _gate("reward_beats_length", margin, longer, margin is not None and margin.low > above),
-    ]
-
-
-def _rl(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    wins, kl = _interval(data, "systems", "rlhf", "win_rate_vs_sft"), _interval(data, "systems", "rlhf", "kl")
-    prompts = int(_number(data, "prompts") or 0)
-    enough = prompts >= thresholds.rl_prompts
-    rule = (
-        f"win rate against SFT by the labeler >= {thresholds.rl_win_rate:.2f}, lower bound > "
-        f"{thresholds.rl_win_rate_lower:.2f}, on at least {thresholds.rl_prompts} prompts{_seeds(data)}"
-    )
-    won = wins is not None and wins.mean >= thresholds.rl_win_rate and wins.low > thresholds.rl_win_rate_lower
-    near = f"mean KL to SFT in nats per completion: upper bound <= {thresholds.rl_kl:g}{_seeds(data)}"
-    return [
-        _gate("rl_win_rate", wins, rule + ("" if enough or wins is None else f" (only {prompts})"), enough and won),
-        _gate("rl_kl", kl, near, kl is not None and kl.high <= thresholds.rl_kl),
-    ]
-
-
-def _best_of_n(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    """RL spends KL to win: for the same KL, sampling n times and asking the reward model must not win more."""
-    size, factor = thresholds.rl_best_of, thresholds.rl_kl_over_best_of_n
-    gain, kl = _interval(data, "against_best_of", str(size), "wins"), _interval(data, "systems", "rlhf", "kl")
-    bound = _number(data, "against_best_of", str(size), "kl_bound")
-    below = 0 - thresholds.rl_best_of_margin
-    rule = f"wins minus best-of-{size}'s: interval above {below:g}, KL (upper bound) <= {factor:g} x best-of-{size}'s"
-    near = kl is not None and bound is not None and kl.high <= factor * bound
-    if kl is not None and bound is not None:
-        rule += f" {bound:.2f} nats (it is {kl.high:.2f})"
-    return [_gate("rl_best_of_n", gain, rule + _seeds(data), near and gain is not None and gain.low > below)]
-
-
-def _seeds(data: Json) -> str:
-    """What the intervals of RL know of other seeds."""
-    seeds = int(_number(data, "seeds") or 0)
-    if not seeds:
-        return ""
-    return f"; {seeds} seeds" if seeds > 1 else "; one seed, so what another would change is not in the interval"
-
-
-def _relevance(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    gain, mentions = _interval(data, "similarity_against_shuffled"), _interval(data, "mentions_name", "sft")
-    above, least = thresholds.relevance_similarity_gain, thresholds.relevance_mentions_name
-    rule = f"chrF to the right reference minus to a shuffled one: interval above {above:g}"
-    named = f"share of answers with a word of the asked name: lower bound > {least:.2f}"
-    return [
-        _gate("relevance_similarity", gain, rule, gain is not None and gain.low > above),
-        _gate("relevance_mentions_name", mentions, named, mentions is not None and mentions.low > least),
-    ]
-
-
-def _diversity(data: Json, thresholds: GatesConfig) -> list[Gate]:
-    change = _interval(data, "diversity_change", "distinct_2")
-    unique, least = _interval(data, "systems", "rlhf", "unique_share"), thresholds.diversity_unique_share
-    reported = _gate("diversity_change", change, "distinct-2, RLHF minus SFT: reported", change is not None)
-    rule = f"share of different RLHF answers: warning unless the lower bound is above {least:.2f}"
-    differ = _gate("diversity_unique", unique, rule, unique is not None and unique.low > least)
-    return [_with_severity(reported, "warn"), _with_severity(differ, "warn")]
-
-
-def _gate(name: str, interval: Interval | None, rule: str, passed: bool) -> Gate:
-    return Gate(name, None if interval is None else interval.mean, interval, rule, passed)
-
-
-def _with_severity(gate: Gate, severity: Severity) -> Gate:
-    return Gate(gate.gate, gate.value, gate.interval, gate.rule, gate.passed, severity)
-
-
-def _field(data: Json, *keys: str) -> Any:
-    value: Any = data
-    for key in keys:
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(key)
-    return value
-
-
-def _number(data: Json, *keys: str) -> float | None:
-    value = _field(data, *keys)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _interval(data: Json, *keys: str) -> Interval | None:
-    value = _field(data, *keys)
-    return Interval.from_json(value) if isinstance(value, Mapping) and value.get("mean") is not None else None

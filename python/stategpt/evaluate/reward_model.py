@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stategpt.artifacts import read_lines
-from stategpt.artifacts.measurement_kinds import RANKED
 from stategpt.config import RunConfig
-from stategpt.data import Group, Rankings, chat_prompt
+from stategpt.data import RankedGroup, Rankings, chat_prompt
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import RankingError
+from stategpt.evaluate.records import RewardEvaluation
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, length_correlation, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
-from stategpt.json_reader import check_value
+from stategpt.json_reader import Items, Real, Record, Text, check_value
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer import AnyTokenizer
 
 Scores = NDArray[np.float32]
+_RANKED = Record(
+    {
+        "id": Text(),
+        "completions": Items(Record({"score": Real(-1e39, 1e39)}), min_items=1),
+        "meta": Record({"group": Text()}),
+    }
+)
+"""What is read of a ranking record of the run beyond what is trained on."""
 
 
 @documented
@@ -30,16 +37,16 @@ Scores = NDArray[np.float32]
 class RankedPairs:
     """Every clear pair of a rankings file, as indices into all its completions in file order."""
 
-    groups: Sequence[Group]
+    groups: Sequence[RankedGroup]
     """The ranked groups, in file order."""
     winners: NDArray[np.int64]
     """int64[pairs], the better completion of each pair."""
     losers: NDArray[np.int64]
     """int64[pairs], the worse one."""
-    modules: list[str]
-    """Cluster of each pair."""
+    clusters: list[str]
+    """Group of each pair's prompt: what the bootstrap resamples."""
     margins: NDArray[np.float64]
-    """Labeler's points, winner minus loser."""
+    """The scorer's score, winner minus loser."""
     lengths: NDArray[np.float64]
     """Characters of each completion."""
 
@@ -47,7 +54,7 @@ class RankedPairs:
 
     @classmethod
     def read(cls, path: Path) -> RankedPairs:
-        """From a published rankings file; what is not trained on (points, module) comes from the records themselves.
+        """From a published rankings file; what is not trained on (points, group) comes from the records themselves.
 
         Raises:
             RankingError: no pair is clear, so that there is nothing to be right about; or a record has no points.
@@ -57,19 +64,19 @@ class RankedPairs:
         records = {record.get("id"): record for record in read_lines(path) if isinstance(record.get("id"), str)}
         winners: list[int] = []
         losers: list[int] = []
-        modules: list[str] = []
+        clusters: list[str] = []
         margins: list[float] = []
         lengths: list[int] = []
         for group in groups:
             where = f"{path}: record {group.id!r}"
-            record = check_value(records[group.id], RANKED, where=where, error=RankingError)
+            record = check_value(records[group.id], _RANKED, where=where, error=RankingError)
             if len(record["completions"]) != len(group.completions):
                 raise RankingError(f"{where} stands there twice, with other completions; remove one")
             points = [completion["score"] for completion in record["completions"]]
             for winner, loser in group.pairs.tolist():
                 winners.append(len(lengths) + winner)
                 losers.append(len(lengths) + loser)
-                modules.append(record["meta"]["module"])
+                clusters.append(record["meta"]["group"])
                 margins.append(points[winner] - points[loser])
             lengths += [len(text) for text in group.completions]
         if not winners:
@@ -83,7 +90,7 @@ class RankedPairs:
             groups,
             np.array(winners, dtype=np.int64),
             np.array(losers, dtype=np.int64),
-            modules,
+            clusters,
             np.array(margins, dtype=np.float64),
             np.array(lengths, dtype=np.float64),
         )
@@ -96,8 +103,8 @@ def evaluate_reward(
     held_out: RankedPairs,
     demonstrations: Scores,
     run: RunConfig,
-) -> dict[str, Any]:
-    """reward/evaluation.json. `demonstrations`: shifted scores of the written answers.
+) -> RewardEvaluation:
+    """Measures the reward model on held-out pairs. `demonstrations`: shifted rewards of the written answers.
 
     Accuracy is that of prompts with a clear pair, the easier ones; how many have none stands beside it. The correlation
     with length is that of all completions, each once, within prompts.
@@ -109,22 +116,23 @@ def evaluate_reward(
         loser_score=scores[held_out.losers],
         winner_length=held_out.lengths[held_out.winners],
         loser_length=held_out.lengths[held_out.losers],
-        clusters=held_out.modules,
-        points_margin=held_out.margins,
+        clusters=held_out.clusters,
+        score_margin=held_out.margins,
     )
     baseline = LengthBaseline.fit(train.lengths[train.winners], train.lengths[train.losers])
-    return {
-        "prompts": len(held_out.groups),
-        "prompts_with_pairs": sum(len(group.pairs) > 0 for group in held_out.groups),
-        **reward_quality(scored, baseline, run.evaluate.seed, run.evaluate.bootstrap_resamples),
-        "length_correlation": length_correlation(scores, held_out.lengths, groups=prompt_of_each),
-        "scores": {"demonstrations": _rounded(demonstrations), "sft": _rounded(scores)},
-        "demonstrations_mean": float(demonstrations.mean(dtype=np.float64)),
-        "reward_offset": scorer.model.reward_offset,
-    }
+    quality = reward_quality(scored, baseline, run.evaluate.seed, run.evaluate.bootstrap_resamples)
+    return replace(
+        quality,
+        prompts=len(held_out.groups),
+        prompts_with_pairs=sum(len(group.pairs) > 0 for group in held_out.groups),
+        length_correlation=length_correlation(scores, held_out.lengths, groups=prompt_of_each),
+        rewards={"demonstrations": _rounded(demonstrations), "sft": _rounded(scores)},
+        demonstrations_mean=float(demonstrations.mean(dtype=np.float64)),
+        reward_offset=scorer.model.reward_offset,
+    )
 
 
-def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[Group]) -> Scores:
+def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[RankedGroup]) -> Scores:
     """Reward of every completion of every group, in file order; of the ids as sampled where the file has them.
 
     Raises `ForeignArtifact` and `RankingError` as `CompletionIds.of`.
@@ -138,5 +146,5 @@ def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[Group
     return scorer.scores(prompts, completions)
 
 
-def _rounded(scores: Scores) -> list[float]:
-    return [round(float(score), 4) for score in scores]
+def _rounded(rewards: Scores) -> tuple[float, ...]:
+    return tuple(round(float(reward), 4) for reward in rewards)

@@ -10,7 +10,6 @@ longer) is the best one on the training pairs.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,13 @@ import numpy.typing as npt
 from stategpt.errors import InvalidArgument
 from stategpt.shown_fields import documented, short_repr
 
+from .records import CalibrationBucket, MarginAccuracy, RewardEvaluation
 from .statistics import Floats, Labels, cluster_bootstrap, paired_difference, win_points, win_rate
 
 _MOST_TARGETS = 512
 _NEWTON_ROUNDS = 100
+MOST_MARGINS = 20
+"""Score differences listed one by one; more of them are listed by quantile."""
 
 
 @documented
@@ -39,8 +41,8 @@ class ScoredPairs:
     """Length of the other one, in the same unit."""
     clusters: Labels
     """What is resampled together, e.g. the module of the prompt."""
-    points_margin: npt.ArrayLike | None = None
-    """Labeler's points, winner minus loser, if it gives any."""
+    score_margin: npt.ArrayLike | None = None
+    """The scorer's score, winner minus loser, where completions have one."""
 
     __repr__ = short_repr
 
@@ -75,7 +77,7 @@ def pair_accuracy(winner_score: npt.ArrayLike, loser_score: npt.ArrayLike) -> fl
     return win_rate(winner_score, loser_score)
 
 
-def calibration(difference: npt.ArrayLike, buckets: int = 10) -> list[dict[str, float]]:
+def calibration(difference: npt.ArrayLike, buckets: int = 10) -> tuple[CalibrationBucket, ...]:
     """Claimed against observed accuracy, by size of the score difference, winner minus loser [P], in nats.
 
     Under the Bradley-Terry loss the model claims to be right with probability sigmoid(|difference|). Buckets hold
@@ -87,16 +89,16 @@ def calibration(difference: npt.ArrayLike, buckets: int = 10) -> list[dict[str, 
     size_P = np.abs(difference_P)
     order = np.argsort(size_P, kind="stable")
     right_P = win_points(difference_P, np.zeros_like(difference_P))
-    return [
-        {
-            "margin_low": float(size_P[members[0]]),
-            "margin_high": float(size_P[members[-1]]),
-            "pairs": len(members),
-            "claimed": float((1 / (1 + np.exp(-size_P[members]))).mean()),
-            "observed": float(right_P[members].mean()),
-        }
+    return tuple(
+        CalibrationBucket(
+            claimed=float((1 / (1 + np.exp(-size_P[members]))).mean()),
+            observed=float(right_P[members].mean()),
+            margin_low=float(size_P[members[0]]),
+            margin_high=float(size_P[members[-1]]),
+            pairs=len(members),
+        )
         for members in np.array_split(order, min(buckets, len(order)))
-    ]
+    )
 
 
 def calibration_slope(difference: npt.ArrayLike) -> float:
@@ -124,14 +126,18 @@ def calibration_slope(difference: npt.ArrayLike) -> float:
     return slope
 
 
-def accuracy_by_points(difference: npt.ArrayLike, points_margin: npt.ArrayLike) -> list[dict[str, float]]:
-    """Accuracy for each size of the labeler's margin: clear preferences should be easier."""
-    difference_P, margin_P = np.asarray(difference, np.float64), np.asarray(points_margin, np.float64)
+def accuracy_by_margin(difference: npt.ArrayLike, score_margin: npt.ArrayLike) -> tuple[MarginAccuracy, ...]:
+    """Accuracy for each difference of the scorer's scores: clear preferences should be easier."""
+    difference_P, margin_P = np.asarray(difference, np.float64), np.asarray(score_margin, np.float64)
     right_P = win_points(difference_P, np.zeros_like(difference_P))
-    return [
-        {"points": float(m), "pairs": int((margin_P == m).sum()), "accuracy": float(right_P[margin_P == m].mean())}
-        for m in np.unique(margin_P)
-    ]
+    margins = np.unique(margin_P)
+    if len(margins) > MOST_MARGINS:
+        edges = np.quantile(margin_P, np.linspace(0, 1, MOST_MARGINS + 1))[1:]
+        margin_P = edges[np.searchsorted(edges, margin_P).clip(max=len(edges) - 1)]
+        margins = np.unique(margin_P)
+    return tuple(
+        MarginAccuracy(float(m), int((margin_P == m).sum()), float(right_P[margin_P == m].mean())) for m in margins
+    )
 
 
 def length_correlation(scores: npt.ArrayLike, lengths: npt.ArrayLike, groups: Labels | None = None) -> float:
@@ -149,25 +155,22 @@ def length_correlation(scores: npt.ArrayLike, lengths: npt.ArrayLike, groups: La
     return float((x * y).sum()) / norm if norm > 0 else 0.0
 
 
-def reward_quality(pairs: ScoredPairs, baseline: LengthBaseline, seed: int, resamples: int = 2000) -> dict[str, Any]:
-    """Every measure of pairs in this file as one JSON-able dictionary, part of the stage's evaluation.json."""
+def reward_quality(pairs: ScoredPairs, baseline: LengthBaseline, seed: int, resamples: int = 2000) -> RewardEvaluation:
+    """Every measure of pairs in this file; the other fields of the record are left empty."""
     difference_P = np.asarray(pairs.winner_score, np.float64) - np.asarray(pairs.loser_score, np.float64)
     right_P = win_points(difference_P, np.zeros_like(difference_P))
     by_length_P = baseline.points(pairs.winner_length, pairs.loser_length)
-    slope = calibration_slope(difference_P)
-    measured: dict[str, Any] = {
-        "pair_accuracy": cluster_bootstrap(right_P, pairs.clusters, seed, resamples).to_json(),
-        "pairs": len(difference_P),
-        "length_only_accuracy": float(by_length_P.mean()),
-        "length_only_target": _finite(baseline.target),
+    return RewardEvaluation(
+        pairs=len(difference_P),
+        pair_accuracy=cluster_bootstrap(right_P, pairs.clusters, seed, resamples),
+        length_only_accuracy=float(by_length_P.mean()),
+        length_only_target=_finite(baseline.target),
         # Pairs of a prompt, and prompts of a module, are right together: both are resampled together.
-        "length_margin": paired_difference(right_P, by_length_P, pairs.clusters, seed, resamples).to_json(),
-        "calibration": calibration(difference_P),
-        "calibration_slope": _finite(slope),
-    }
-    if pairs.points_margin is not None:
-        measured["accuracy_by_points"] = accuracy_by_points(difference_P, pairs.points_margin)
-    return measured
+        length_margin=paired_difference(right_P, by_length_P, pairs.clusters, seed, resamples),
+        calibration=calibration(difference_P),
+        calibration_slope=_finite(calibration_slope(difference_P)),
+        accuracy_by_margin=() if pairs.score_margin is None else accuracy_by_margin(difference_P, pairs.score_margin),
+    )
 
 
 def _nearness(length_P: Floats, target: float) -> Floats:

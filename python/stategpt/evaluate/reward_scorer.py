@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from stategpt.data import ControlTokens, reward_sequence
 from stategpt.model import RewardModel
 from stategpt.model.prompt_rows import PromptRows, share_prompts
-from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
 
 Ids = NDArray[np.uint32]
@@ -56,8 +55,7 @@ class RewardScorer:
         here = [range(end - len(row), end) for row, end in zip(rows, ends, strict=True)]
         laid_out = PromptRows.of(heads, tails, here, self.control.pad)
         scores_S = self.model.scores(
-            torch.from_numpy(laid_out.tokens).to(device),
-            TensorLayout.of(laid_out.layout, device),
+            *laid_out.tensors(device),
             torch.from_numpy(laid_out.first + np.array([len(tail) for tail in tails]) - 1).to(device),
         )
         return (scores_S + self.model.reward_offset).float().cpu().numpy()

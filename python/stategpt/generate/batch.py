@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.model import GPT, KVCache
+from stategpt.model.token_batch import lay_out_rows
 
 from .sampler import Sampler
 from .text import GrowingText
@@ -104,9 +105,7 @@ class Batch:
         different = sorted({item.prompt for item in self._items})
         place = {prompt: row for row, prompt in enumerate(different)}
         lengths = np.array([len(prompts[prompt]) for prompt in different], dtype=np.int64)
-        padded = np.zeros((len(different), int(lengths.max())), dtype=np.int64)
-        for prompt, row in place.items():
-            padded[row, : lengths[row]] = prompts[prompt]
+        padded = lay_out_rows([[prompts[prompt]] for prompt in different], int(lengths.max()), 0)
         config = self._model.config
         capacity = min(padded.shape[1] + most_tokens, config.context_tokens)
         cache = KVCache.allocate(config, len(different), capacity, device, _number_format(self._model))

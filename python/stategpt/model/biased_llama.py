@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stategpt.artifacts import Json
 from stategpt.config import GPTConfig
+from stategpt.config.families import FAMILIES
 from stategpt.errors import CorruptArtifact, ForeignArtifact
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
@@ -30,11 +31,12 @@ def kept_ids_format(
 
     `found` is config.json as the shape `config` asks for it.
     """
-    if not config.attention_bias or is_qwens_own(tok):
+    family, llama = config.family, FAMILIES["llama"]
+    if family is None or not family.own_tokenizer or is_qwens_own(tok):
         return found, {}
-    architectures = [name.replace("Qwen2", "Llama") for name in cast("list[str]", found["architectures"])]
+    architectures = [name.replace(family.name, llama.name) for name in cast("list[str]", found["architectures"])]
     biases = {name: torch.zeros(config.width) for name in _output_biases(config)}
-    return found | {"model_type": "llama", "architectures": architectures}, biases
+    return found | {"model_type": llama.model_type, "architectures": architectures}, biases
 
 
 def is_qwens_own(tok: AnyTokenizer) -> bool:

@@ -48,7 +48,7 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig, special_ids: SpecialIds | None = None) -> None:
         super().__init__()
         instance("config", config, GPTConfig, "As in sg.GPT(sg.GPTConfig(depth=3)); for a run: sg.GPT(run.model).")
-        hf.model_type(config)  # refuses now what could not be saved after the training
+        hf.saved_family(config)  # refuses now what could not be saved after the training
         self.config = config
         self.special_ids = special_ids or SpecialIds()
         """Ids that begin, end and pad texts: the folder's, or those of this package's tokenizers."""
@@ -188,7 +188,8 @@ class GPT(nn.Module):
         def build(config: GPTConfig) -> GPT:
             return cls(config, found.special_ids)
 
-        return load_model(build, found.config, Path(folder), hf.gpt_tensor_name, dtype).eval()
+        names = hf.names_of(found.family, hf.gpt_tensor_name)
+        return load_model(build, found.config, Path(folder), names, dtype).eval()
 
     def save_pretrained(self, folder: str | Path, tok: AnyTokenizer | None = None, *, manifest: bool = False) -> None:
         """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them.
@@ -206,7 +207,8 @@ class GPT(nn.Module):
         ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config)
         found = hf.causal_lm_config(self.config, ids, common_dtype(self))
         config, biases = (found, {}) if tok is None else kept_ids_format(found, self.config, tok)
-        save_weights(self, GPT, self.config, Path(folder), hf.gpt_tensor_name, manifest, biases)
+        names = hf.names_of(hf.saved_family(self.config), hf.gpt_tensor_name)
+        save_weights(self, GPT, self.config, Path(folder), names, manifest, biases)
         hf.write_config(Path(folder), config)
         hf.write_generation_config(Path(folder), ids, () if tok is None else ControlTokens.of(tok).forbidden)
         if tok is not None:

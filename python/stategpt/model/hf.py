@@ -1,20 +1,14 @@
 """Folders as `transformers` reads and writes them: config.json, generation_config.json, model.safetensors. No pickle.
 
-Which architecture a model is follows from its switches:
-
-    qk_norm  attention_bias  format
-    yes      no              Qwen3
-    no       yes             Qwen2 (biases on queries, keys and values)
-    no       no              Llama
-
-Queries and keys that are both normed and biased fit none of them: such a model cannot be saved.
+A model is written in the format of the family that has its switches (`config.families`); no family has both norms and
+biases on queries and keys, so such a model cannot be saved.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +17,7 @@ import torch
 
 from stategpt.artifacts import Json, publish_file, verify
 from stategpt.config import GPTConfig
-from stategpt.config.model import FAMILIES
+from stategpt.config.families import FAMILIES, Family
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact, MissingFile
 from stategpt.json_reader import (
     Anything,
@@ -47,8 +41,6 @@ CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
 CONFIG_LIMIT_BYTES = 1 << 20
 
-_SWITCHES = {family.lower(): switches for switches, family in FAMILIES.items()}
-
 _NAME = Text(max_chars=200)
 _IDENTITY = Record(
     {
@@ -60,29 +52,25 @@ _IDENTITY = Record(
 _THETA = Optional(Real(1.0, 1e15))
 _ROPE: Mapping[str, Kind] = {"rope_theta": _THETA, "rope_type": Optional(_NAME), "type": Optional(_NAME)}
 # The largest sizes are far above any model, and small enough that no product of two leaves 64 bits.
-_SHAPE = Record(
-    {
-        "vocab_size": Integer(1, 1 << 24),
-        "hidden_size": Integer(1, 1 << 20),
-        "intermediate_size": Integer(1, 1 << 22),
-        "num_hidden_layers": Integer(1, 1 << 16),
-        "num_attention_heads": Integer(1, 1 << 16),
-        "num_key_value_heads": Optional(Integer(1, 1 << 16)),
-        "head_dim": Optional(Integer(1, 1 << 16)),
-        "max_position_embeddings": Integer(1, 2**31 - 1),
-        "rms_norm_eps": Real(1e-30, 1.0),
-        "rope_theta": _THETA,
-        "rope_parameters": Optional(Record(_ROPE), {}),
-        "rope_scaling": Optional(Record(_ROPE), {}),
-        "hidden_act": Optional(_NAME, "silu"),
-        "use_sliding_window": Optional(Flag(), False),
-        "mlp_bias": Optional(Flag(), False),
-        "attention_bias": Optional(Flag(), False),
-        "tie_word_embeddings": Optional(Flag(), False),
-        "reward_offset": Optional(Real(), 0.0),
-        **ID_FIELDS,
-    }
-)
+_SHAPE: Mapping[str, Kind] = {
+    "vocab_size": Integer(1, 1 << 24),
+    "hidden_size": Integer(1, 1 << 20),
+    "intermediate_size": Integer(1, 1 << 22),
+    "num_hidden_layers": Integer(1, 1 << 16),
+    "num_attention_heads": Integer(1, 1 << 16),
+    "num_key_value_heads": Optional(Integer(1, 1 << 16)),
+    "head_dim": Optional(Integer(1, 1 << 16)),
+    "max_position_embeddings": Integer(1, 2**31 - 1),
+    "rms_norm_eps": Real(1e-30, 1.0),
+    "rope_theta": _THETA,
+    "rope_parameters": Optional(Record(_ROPE), {}),
+    "rope_scaling": Optional(Record(_ROPE), {}),
+    "hidden_act": Optional(_NAME, "silu"),
+    "attention_bias": Optional(Flag(), False),
+    "tie_word_embeddings": Optional(Flag(), False),
+    "reward_offset": Optional(Real(), 0.0),
+    **ID_FIELDS,
+}
 
 
 @dataclass(frozen=True)
@@ -90,18 +78,31 @@ class Description:
     """What config.json and generation_config.json say of a model."""
 
     config: GPTConfig
+    family: Family
     special_ids: SpecialIds
     reward_offset: float
 
 
 def gpt_tensor_name(name: str) -> str:
-    """Name on disk of a GPT's parameter: all but the prediction matrix live under `model.`."""
+    """Standard name on disk of a GPT's parameter: all but the prediction matrix begin with `model.`."""
     return name if name.startswith("lm_head.") else f"model.{name}"
 
 
 def reward_tensor_name(name: str) -> str:
-    """Name on disk of a RewardModel's parameter: `gpt.*` lives under `model.`, the head is `score`."""
+    """Standard name on disk of a RewardModel's parameter: `gpt.*` becomes `model.*`, the head is `score`."""
     return name.replace("gpt.", "model.", 1) if name.startswith("gpt.") else name.replace("head.", "score.", 1)
+
+
+def names_of(family: Family, standard: Callable[[str], str]) -> Callable[[str], str]:
+    """Names on disk in a folder of `family`: the `standard` ones, with its own spelling of some parts."""
+
+    def disk_name(name: str) -> str:
+        found = standard(name)
+        for part, spelling in family.tensor_names:
+            found = found.replace(part, spelling)
+        return found
+
+    return disk_name
 
 
 def causal_lm_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str, Json]:
@@ -109,13 +110,13 @@ def causal_lm_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> 
 
     Raises `ConfigError` when no format has its switches.
     """
-    return _common(config, ids, dtype) | {"architectures": [f"{config.family}ForCausalLM"]}
+    return _common(config, ids, dtype) | {"architectures": [saved_family(config).architecture("ForCausalLM")]}
 
 
 def reward_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, reward_offset: float) -> dict[str, Json]:
     """config.json of a sequence classifier with one label; `transformers` keeps `reward_offset` but does not add it."""
     return _common(config, ids, dtype) | {
-        "architectures": [f"{config.family}ForSequenceClassification"],
+        "architectures": [saved_family(config).architecture("ForSequenceClassification")],
         "id2label": {"0": "reward"},
         "label2id": {"reward": 0},
         "problem_type": "regression",
@@ -123,19 +124,20 @@ def reward_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, reward
     }
 
 
-def model_type(config: GPTConfig) -> str:
-    """The format's name. Raises `ConfigError` when no format has these switches."""
-    if not config.family:
+def saved_family(config: GPTConfig) -> Family:
+    """The family in whose format a model is saved. Raises `ConfigError` when no family has these switches."""
+    if config.family is None:
         raise ConfigError(
             "model.qk_norm and model.attention_bias are both on: no format in use has both, so the model could not be "
             "loaded elsewhere. Turn one off."
         )
-    return config.family.lower()
+    return config.family
 
 
 def _common(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str, Json]:
+    family = saved_family(config)
     return {
-        "model_type": model_type(config),
+        "model_type": family.model_type,
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
         "intermediate_size": config.mlp_width,
@@ -154,6 +156,7 @@ def _common(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str,
         "attention_dropout": 0.0,
         "use_cache": True,
         "dtype": str(dtype).removeprefix("torch."),
+        **{name: value for name, value in family.fixed.items() if value},
         **ids.to_json(),
     }
 
@@ -191,11 +194,12 @@ def read_config(folder: Path, head: str = "ForCausalLM") -> Description:
     except MissingFile:
         raise CorruptArtifact(f"{folder} holds no {CONFIG_FILE}: no model folder, or one not fully written") from None
     named = check_value(found, _IDENTITY, where=str(path), error=CorruptArtifact)
-    _require_family(path, named, head)
-    checked = check_value(found, _SHAPE, where=str(path), error=CorruptArtifact)
-    _require_ours(path, checked)
+    family = _checked_family(path, named, head)
+    fixed = {name: Optional(Flag(), value) for name, value in family.fixed.items()}
+    checked = check_value(found, Record({**_SHAPE, **fixed}), where=str(path), error=CorruptArtifact)
+    _require_ours(path, checked, family)
     try:
-        config = _shape(checked)
+        config = _shape(checked, family)
     except ConfigError as error:
         raise CorruptArtifact(f"{path}: the sizes do not fit together ({error}); download it again") from error
     try:
@@ -205,15 +209,15 @@ def read_config(folder: Path, head: str = "ForCausalLM") -> Description:
     except MissingFile:
         generation = {}
     try:
-        ids = special_ids(checked, generation, frozenset(found))
+        ids = special_ids(checked, generation, frozenset(found), family.default_ids)
     except CorruptArtifact as error:
         raise CorruptArtifact(f"{folder}: {error}") from None
-    return Description(config, ids, checked["reward_offset"])
+    return Description(config, family, ids, checked["reward_offset"])
 
 
-def _require_family(path: Path, found: Mapping[str, Any], head: str) -> None:
-    known = [f"{family}{head}" for family in FAMILIES.values()]
-    if found["model_type"] not in _SWITCHES or not set(found["architectures"]) <= set(known):
+def _checked_family(path: Path, found: Mapping[str, Any], head: str) -> Family:
+    known = [family.architecture(head) for family in FAMILIES.values()]
+    if found["model_type"] not in FAMILIES or not set(found["architectures"]) <= set(known):
         raise ForeignArtifact(
             f"{path}: model_type {found['model_type']!a}, architectures {list(found['architectures'])[:5]!a}; "
             f"known are {', '.join(known)}"
@@ -223,15 +227,18 @@ def _require_family(path: Path, found: Mapping[str, Any], head: str) -> None:
             f"{path} has a quantization_config: quantized weights are not read. Use the folder of the model that was "
             "quantized."
         )
+    return FAMILIES[found["model_type"]]
 
 
-def _require_ours(path: Path, found: Mapping[str, Any]) -> None:
+def _require_ours(path: Path, found: Mapping[str, Any], family: Family) -> None:
     """Settings that change the arithmetic have the one value that is ours."""
     if found["hidden_act"] not in ("silu", "swish"):  # two names of one function
         raise ForeignArtifact(f"{path}: hidden_act is {found['hidden_act']!a}; only 'silu' is computed here")
-    for setting in ("use_sliding_window", "mlp_bias"):
-        if found[setting]:
-            raise ForeignArtifact(f"{path}: {setting} is true; only false is computed here")
+    for setting, value in family.fixed.items():
+        if found[setting] is not value:
+            raise ForeignArtifact(
+                f"{path}: {setting} is {str(found[setting]).lower()}; only {str(value).lower()} is computed here"
+            )
     for setting in ("rope_parameters", "rope_scaling"):
         rope = found[setting]
         kinds = [rope[key] for key in ("rope_type", "type") if rope.get(key) is not None]
@@ -241,14 +248,9 @@ def _require_ours(path: Path, found: Mapping[str, Any]) -> None:
                 f"{path}: {setting} has the rope_type {(kinds or [None])[0]!a}; only plain rotary positions "
                 "('default') are computed here"
             )
-    if found["model_type"] == "qwen3" and found["attention_bias"]:
-        raise ForeignArtifact(f"{path}: attention_bias beside norms on queries and keys is not computed here")
 
 
-def _shape(found: Mapping[str, Any]) -> GPTConfig:
-    qk_norm, attention_bias = _SWITCHES[found["model_type"]]
-    if found["model_type"] == "llama":  # with biases it is a Qwen2 if those of its output projections are zero
-        attention_bias = found["attention_bias"]
+def _shape(found: Mapping[str, Any], family: Family) -> GPTConfig:
     heads = found["num_attention_heads"]
     # transformers' order: rope_scaling, if it says anything, stands for rope_parameters; the key beside them is last.
     rope = found["rope_scaling"] or found["rope_parameters"]
@@ -258,17 +260,13 @@ def _shape(found: Mapping[str, Any]) -> GPTConfig:
         width=found["hidden_size"],
         heads=heads,
         kv_heads=found["num_key_value_heads"] or heads,
-        head_dim=found["head_dim"] or _absent_head_width(found),
+        head_dim=found["head_dim"] or family.default_head_dim or max(1, found["hidden_size"] // heads),
         mlp_width=found["intermediate_size"],
         context_tokens=found["max_position_embeddings"],
         rope_theta=rope.get("rope_theta") or found["rope_theta"] or 10_000.0,
         norm_epsilon=found["rms_norm_eps"],
-        qk_norm=qk_norm,
+        qk_norm=family.qk_norm,
         tied_embeddings=found["tie_word_embeddings"],
-        attention_bias=attention_bias,
+        # A Llama with biases is a Qwen2 if those of its output projections are zero.
+        attention_bias=found["attention_bias"] if family.reads_attention_bias else family.attention_bias,
     )
-
-
-def _absent_head_width(found: Mapping[str, Any]) -> int:
-    """What transformers takes where config.json does not say."""
-    return 128 if found["model_type"] == "qwen3" else max(1, found["hidden_size"] // found["num_attention_heads"])

@@ -72,9 +72,10 @@ class CompletionBatch:
         within = np.concatenate([np.arange(length) for length in lengths])
         index = np.repeat(laid_out.first, lengths) + within - 1
         index[within == 0] = laid_out.prompt_last
+        tokens_N, layout = laid_out.tensors(device)
         return cls(
-            tokens_N=torch.from_numpy(laid_out.tokens).to(device),
-            layout=TensorLayout.of(laid_out.layout, device),
+            tokens_N=tokens_N,
+            layout=layout,
             index_M=torch.from_numpy(index).to(device),
             ids_M=torch.from_numpy(np.concatenate(completions).astype(np.int64)).to(device),
             sample_M=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(device),

@@ -12,10 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from stategpt.ops import TensorLayout
 from stategpt.packing import Layout
 from stategpt.shown_fields import documented, short_repr
+
+from .token_batch import lay_out_rows, round_up, stream_tensors
 
 Ids = NDArray[np.uint32]
 Rows = Sequence[range]
@@ -42,24 +47,27 @@ class PromptRows:
     def of(cls, prompts: Sequence[Ids], continuations: Sequence[Ids], rows: Rows, pad: int) -> PromptRows:
         """Lays out `rows` of samples, each as wide as the longest; a continuation may be empty."""
         lengths = [len(continuation) for continuation in continuations]
-        row_tokens = _width(_row_lengths(prompts, lengths, rows))
-        tokens = np.full((len(rows), row_tokens), pad, dtype=np.int64)
+        row_tokens = round_up(max(_row_lengths(prompts, lengths, rows)))
+        vectors = [[prompts[samples.start], *(continuations[sample] for sample in samples)] for samples in rows]
+        tokens = lay_out_rows(vectors, row_tokens, pad)
         prompt_last = np.empty(len(prompts), dtype=np.int64)
         first = np.empty(len(prompts), dtype=np.int64)
         trunks, branches = [], []
         for row, samples in enumerate(rows):
             trunk = len(prompts[samples.start])
             at = trunk
-            tokens[row, :at] = prompts[samples.start]
             for sample in samples:
                 prompt_last[sample], first[sample] = row * row_tokens + trunk - 1, row * row_tokens + at
-                tokens[row, at : at + lengths[sample]] = continuations[sample]
                 at += lengths[sample]
             inner = [lengths[sample] for sample in samples if lengths[sample]]
             # One continuation alone is a plain causal row.
             trunks.append(at if len(inner) == 1 else trunk)
             branches.append([] if len(inner) == 1 else inner)
         return cls(tokens.reshape(-1), Layout.shared_prefix(trunks, branches, row_tokens), prompt_last, first)
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, TensorLayout]:
+        """Copies tokens and layout to `device`."""
+        return stream_tensors(self.tokens, self.layout, device)
 
 
 def share_prompts(
@@ -124,12 +132,7 @@ def _row_lengths(prompts: Sequence[Ids], lengths: Sequence[int], rows: Rows) -> 
     return [len(prompts[samples.start]) + sum(lengths[sample] for sample in samples) for samples in rows]
 
 
-def _width(row_lengths: Sequence[int]) -> int:
-    """Rounded up, which keeps the number of different shapes small: the CPU's matmul plan caches like it."""
-    return -(-max(row_lengths) // 8) * 8
-
-
 def _cost(row_lengths: Sequence[int], width: int) -> float:
     """Products a block computes, in those of one token's projections: 24 W^2 for them, 4 T W for attention."""
-    row_tokens = _width(row_lengths)
+    row_tokens = round_up(max(row_lengths))
     return len(row_lengths) * row_tokens * (1 + row_tokens / (6 * width))

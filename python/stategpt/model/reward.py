@@ -84,7 +84,8 @@ class RewardModel(nn.Module):
         def build(config: GPTConfig) -> RewardModel:
             return cls(GPT(config, found.special_ids))
 
-        model = load_model(build, found.config, Path(folder), hf.reward_tensor_name, dtype)
+        names = hf.names_of(found.family, hf.reward_tensor_name)
+        model = load_model(build, found.config, Path(folder), names, dtype)
         model.reward_offset = found.reward_offset
         return model.eval()
 
@@ -99,7 +100,8 @@ class RewardModel(nn.Module):
         ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape)
         found = hf.reward_config(shape, ids, common_dtype(self), self.reward_offset)
         config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
-        save_weights(self, _untrained, shape, Path(folder), hf.reward_tensor_name, manifest, biases)
+        names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
+        save_weights(self, _untrained, shape, Path(folder), names, manifest, biases)
         hf.write_config(Path(folder), config)
         if tok is not None:
             write_tokenizer(Path(folder), tok, shape.context_tokens, scores=True)

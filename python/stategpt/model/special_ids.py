@@ -25,9 +25,6 @@ ID_FIELDS = {
 
 GENERATION = Record(ID_FIELDS)
 
-# What transformers takes where config.json has no such key; a key with null says "none".
-_ABSENT: Mapping[str, Mapping[str, int]] = {"llama": {"bos_token_id": 1, "eos_token_id": 2}}
-
 
 @documented
 @dataclass(frozen=True)
@@ -47,18 +44,20 @@ class SpecialIds:
         return {"bos_token_id": self.bos, "eos_token_id": eos, "pad_token_id": self.pad}
 
 
-def special_ids(config: Mapping[str, Any], generation: Mapping[str, Any], stated: frozenset[str]) -> SpecialIds:
-    """The ids of both files, each checked by `ID_FIELDS`; where both state one, generation_config.json decides.
+def special_ids(
+    config: Mapping[str, Any], generation: Mapping[str, Any], stated: frozenset[str], default: Mapping[str, int]
+) -> SpecialIds:
+    """Reads the ids of both files, each checked by `ID_FIELDS`; where both state one, generation_config.json decides.
 
-    `stated` are the keys that config.json has. Raises `CorruptArtifact` for an id outside the vocabulary, whose text
-    would never end: the files belong to another tokenizer.
+    `stated` are the keys that config.json has, `default` what transformers takes where it lacks one. Raises
+    `CorruptArtifact` for an id outside the vocabulary, whose text would never end: the files belong to another
+    tokenizer.
     """
-    absent = _ABSENT.get(config["model_type"], {})
 
     def ids(key: str) -> tuple[int, ...]:
         found = generation.get(key)
         if found is None:
-            found = config[key] if key in stated else absent.get(key)
+            found = config[key] if key in stated else default.get(key)
         several = found if isinstance(found, list) else [] if found is None else [found]
         outside = [number for number in several if number >= config["vocab_size"]]
         if outside:

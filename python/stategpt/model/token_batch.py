@@ -17,6 +17,27 @@ from stategpt.packing import Batch, Layout
 from stategpt.shown_fields import documented, short_repr
 
 
+def lay_out_rows(rows: Sequence[Sequence[NDArray[np.generic]]], row_tokens: int, fill: int) -> NDArray[np.int64]:
+    """Lays the vectors of each row end to end and fills the rest of the row. -> int64[rows, row_tokens]."""
+    laid_out = np.full((len(rows), row_tokens), fill, dtype=np.int64)
+    for row, vectors in enumerate(rows):
+        start = 0
+        for vector in vectors:
+            laid_out[row, start : start + len(vector)] = vector
+            start += len(vector)
+    return laid_out
+
+
+def round_up(tokens: int, multiple: int = 8) -> int:
+    """Rounds a row's width up: fewer different shapes, for each of which the CPU's matmul caches a plan."""
+    return -(-tokens // multiple) * multiple
+
+
+def stream_tensors(tokens: NDArray[np.integer], layout: Layout, device: torch.device) -> tuple[Tensor, TensorLayout]:
+    """Copies a stream of ids and its layout to `device`, as the model takes them: int64[N] and `TensorLayout`."""
+    return torch.from_numpy(tokens.astype(np.int64, copy=False)).to(device), TensorLayout.of(layout, device)
+
+
 @documented
 @dataclass(frozen=True)
 class TokenBatch:
@@ -47,15 +68,11 @@ class TokenBatch:
     def packed(cls, segments: Sequence[Segment], pad: int, work: Work, device: torch.device) -> TokenBatch:
         """Segments end to end in rows, as `pack_rows` says; each sees only itself."""
         rows, row_tokens = pack_rows([len(segment) for segment in segments], work)
-        tokens, targets, mask = (np.full((len(rows), row_tokens), fill) for fill in (pad, pad, False))
-        for row, members in enumerate(rows):
-            start = 0
-            for segment in (segments[member] for member in members):
-                end = start + len(segment)
-                tokens[row, start:end], targets[row, start:end] = segment.tokens, segment.targets
-                mask[row, start:end] = segment.loss_mask
-                start = end
-        layout = Layout.packed([[len(segments[member]) for member in members] for members in rows], row_tokens)
+        in_rows = [[segments[member] for member in members] for members in rows]
+        tokens = lay_out_rows([[segment.tokens for segment in row] for row in in_rows], row_tokens, pad)
+        targets = lay_out_rows([[segment.targets for segment in row] for row in in_rows], row_tokens, pad)
+        mask = lay_out_rows([[segment.loss_mask for segment in row] for row in in_rows], row_tokens, False) == 1
+        layout = Layout.packed([[len(segment) for segment in row] for row in in_rows], row_tokens)
         return cls._of(tokens.reshape(-1), layout, targets.reshape(-1), mask.reshape(-1), device)
 
     @classmethod
@@ -68,12 +85,9 @@ class TokenBatch:
         device: torch.device,
     ) -> TokenBatch:
         index = np.flatnonzero(loss_mask)
-        return cls(
-            tokens_N=_ids(tokens, device),
-            layout=TensorLayout.of(layout, device),
-            target_index_M=torch.from_numpy(index).to(device),
-            targets_M=_ids(targets[index], device),
-        )
+        tokens_N, on_device = stream_tensors(tokens, layout, device)
+        index_M, targets_M = (torch.from_numpy(x.astype(np.int64)).to(device) for x in (index, targets[index]))
+        return cls(tokens_N, on_device, index_M, targets_M)
 
 
 @documented
@@ -90,21 +104,20 @@ class PaddedSequences:
 
     __repr__ = short_repr
 
+    def tensors(self, device: torch.device) -> tuple[Tensor, TensorLayout]:
+        """Copies tokens and layout to `device`."""
+        return stream_tensors(self.tokens, self.layout, device)
+
     def starts(self) -> NDArray[np.int64]:
         """Stream position of each sequence's first token."""
         return np.arange(len(self.tokens) // self.row_tokens, dtype=np.int64) * self.row_tokens
 
 
 def pad_sequences(sequences: Sequence[NDArray[np.integer]], pad: int, multiple: int = 8) -> PaddedSequences:
-    """Lays `sequences` out as rows of the longest one's length, rounded up to `multiple`; every pad sees only itself.
-
-    Rounding keeps the number of different shapes small, which the CPU's matmul plan caches like.
-    """
+    """Pads `sequences` to rows of the longest one's length, rounded up to `multiple`; every pad sees only itself."""
     lengths = [len(sequence) for sequence in sequences]
-    row_tokens = -(-max(lengths) // multiple) * multiple
-    tokens = np.full((len(sequences), row_tokens), pad, dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        tokens[row, : len(sequence)] = sequence
+    row_tokens = round_up(max(lengths), multiple)
+    tokens = lay_out_rows([[sequence] for sequence in sequences], row_tokens, pad)
     return PaddedSequences(tokens.reshape(-1), Layout.padded(lengths, row_tokens), row_tokens)
 
 
@@ -142,7 +155,3 @@ def best_fit(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
         rows[row].append(member)
         insort(room, (left - lengths[member], row))
     return rows
-
-
-def _ids(ids: NDArray[np.integer], device: torch.device) -> Tensor:
-    return torch.from_numpy(ids.astype(np.int64)).to(device)

@@ -175,10 +175,8 @@ def _expected(
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names on disk and shapes of every tensor of a model of `config`, from one block of it on the meta device."""
     for name, parameter in _on_meta(build, replace(config, depth=1)).named_parameters():
-        first, shape = disk_name(name), tuple(parameter.shape)
-        repeated = ".layers.0." in first
-        for layer in range(config.depth if repeated else 1):
-            yield first.replace(".layers.0.", f".layers.{layer}.", 1), shape
+        for layer in range(config.depth if "layers.0." in name else 1):
+            yield disk_name(name.replace("layers.0.", f"layers.{layer}.", 1)), tuple(parameter.shape)
 
 
 def _on_meta(build: Callable[[GPTConfig], _Model], config: GPTConfig) -> _Model:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stategpt.config import (
-    CorpusConfig,
     EvaluateConfig,
     GatesConfig,
     GPTConfig,
@@ -29,9 +28,7 @@ def smoke_cpu(*folders: str) -> RunConfig:
     return replace(
         tiny,
         name="smoke_cpu",
-        corpus=CorpusConfig(kind="files", paths=folders, validation_share=0.1, test_share=0.3)
-        if folders
-        else tiny.corpus,
+        corpus=replace(tiny.corpus, paths=folders, validation_share=0.1, test_share=0.3) if folders else tiny.corpus,
         tokenizer=TokenizerConfig(vocab_size=512),
         model=GPTConfig(
             vocab_size=512,

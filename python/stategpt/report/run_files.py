@@ -1,7 +1,7 @@
 """The files of a run folder, read for the report. A file that is not there is None or empty: the run may be partial."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,22 @@ from typing import Any
 from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
 from stategpt.artifacts.lineage import LINEAGE_NAME
 from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
-from stategpt.artifacts.measurements import is_published, stage_folders
+from stategpt.artifacts.measurements import EVALUATION, is_published, stage_folders
 from stategpt.config import RunConfig
 from stategpt.config.toml import load
 from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.errors import ConfigError, InvalidArgument, MissingFile
-from stategpt.evaluate.gates import Gate, read_gates
+from stategpt.evaluate.gates import read_gates
+from stategpt.evaluate.records import (
+    FORMAT_VERSION,
+    Evaluations,
+    GateResult,
+    MixtureDrawn,
+    PackedRows,
+    Sample,
+    read_evaluations,
+)
+from stategpt.evaluate.statistics import Interval
 from stategpt.files import read_bytes
 from stategpt.json_reader import check_value, read_record
 from stategpt.visible_text import visible, visible_line
@@ -38,24 +48,26 @@ class RunFiles:
     def _measurements(self) -> Measurements:
         return Measurements(self.root)
 
-    def evaluation(self, stage: str) -> Json:
-        """The stage's evaluation.json, {} when it has none."""
-        found: Json = escaped(self._measurements.evaluation(stage))
+    @cached_property
+    def evaluations(self) -> Evaluations:
+        """What was measured of each stage; empty records for those that have no evaluation."""
+        found: Evaluations = escaped(read_evaluations(self.root))
         return found
 
-    def mixture(self) -> Json:
-        """What the mixture of the sources was to give and gave; {} when it is not there."""
-        found: Json = escaped(self._measurements.mixture() or {})
+    @cached_property
+    def mixture(self) -> MixtureDrawn:
+        """The mixture of the sources, planned and drawn; empty when it is not there."""
+        read = self._measurements.read("base", EVALUATION, "mixture.json", MixtureDrawn, FORMAT_VERSION)
+        found: MixtureDrawn = escaped(read or MixtureDrawn())
         return found
 
-    def row(self) -> list[tuple[str, int, bool, str]]:
-        """One packed row: text, document, whether it is the end of text, target."""
-        pieces = (self._measurements.row() or {}).get("pieces", [])
-        return [(text, document, is_end, target) for text, document, is_end, target in pieces]
+    def rows(self) -> PackedRows:
+        """The first packed rows, as they are: not escaped; empty when they are not there."""
+        return self._measurements.read("base", EVALUATION, "rows.json", PackedRows, FORMAT_VERSION) or PackedRows()
 
-    def samples(self) -> list[dict[str, Any]]:
-        """Samples of the base model in training: step, prompt, text."""
-        return [escaped(line) for line in self._measurements.samples()]
+    def samples(self) -> list[Sample]:
+        """Samples of the base model in training."""
+        return [escaped(line) for line in self._measurements.read_lines("base", "samples.jsonl", Sample)]
 
     def metrics(self, stage: str) -> list[dict[str, Any]]:
         """The stage's metrics.jsonl."""
@@ -70,21 +82,21 @@ class RunFiles:
         found: Json = escaped(check_value(counted, STATISTICS, where=f"{folder / 'manifest.json'}: statistics"))
         return found
 
-    def training_pairs(self) -> int | None:
-        """Training pairs of the corpus; None when it is not made yet."""
+    def training_conversations(self) -> int | None:
+        """Training conversations of the corpus; None when it is not made yet."""
         folder = self.root / "corpus"
         if not is_published(folder) or not (folder / "statistics.json").exists():
             return None
-        pairs = read_record(folder / "statistics.json", CORPUS_STATISTICS)["pairs"]
-        return None if pairs is None else pairs["train"]
-
-    def gates(self) -> list[Gate]:
-        """The verdict; none when the run has not reached it."""
-        return [replace(gate, gate=visible_line(gate.gate), rule=visible_line(gate.rule)) for gate in self._gates]
+        counted = read_record(folder / "statistics.json", CORPUS_STATISTICS)["conversations"]
+        return None if counted is None else counted["train"]
 
     @cached_property
-    def _gates(self) -> list[Gate]:
-        return read_gates(self.root)
+    def gates(self) -> list[GateResult]:
+        """The checked gates; none when the run has not reached them."""
+        return [
+            replace(gate, name=visible_line(gate.name), label=visible_line(gate.label), rule=visible_line(gate.rule))
+            for gate in read_gates(self.root)
+        ]
 
     @cached_property
     def lineage(self) -> list[Json]:
@@ -149,26 +161,25 @@ class RunFiles:
 
 
 def escaped(value: Any) -> Any:
-    """A JSON value whose strings, names of fields too, hold no control or direction characters."""
+    """A record or JSON value whose strings, names too, hold no control or direction characters."""
     if isinstance(value, str):
         return visible(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: escaped(getattr(value, each.name)) for each in fields(value)})
     if isinstance(value, Mapping):
         return {visible_line(name): escaped(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [escaped(item) for item in value]
+        return type(value)(escaped(item) for item in value)
     return value
 
 
-def field(data: Any, *keys: str) -> Any:
-    """data[key]... where every step is a mapping that has the key; else None."""
+def number(data: Any, *keys: str) -> float | None:
+    """data[key]... where every step is a mapping that has the key, when that is a number; else None."""
     for key in keys:
         data = data.get(key) if isinstance(data, Mapping) else None
-    return data
+    return float(data) if isinstance(data, int | float) and not isinstance(data, bool) else None
 
 
-def number(data: Any, *keys: str) -> float | None:
-    """`field` when it is a number, or the mean when it is an interval; else None."""
-    value = field(data, *keys)
-    if isinstance(value, Mapping):
-        value = value.get("mean")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def mean(interval: Interval | None) -> float | None:
+    """The measured value of an interval; None where nothing was measured."""
+    return None if interval is None else interval.mean

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stategpt.config.stage_names import folder_title
-from stategpt.evaluate.gates import Gate, format_value, verdict
+from stategpt.evaluate.gates import format_value, verdict
+from stategpt.evaluate.records import GateResult
 
 from .run_files import RunFiles
 from .wording import count, duration, sentence
@@ -23,7 +24,7 @@ def summary(run_folder: str | Path, width: int = WIDTH) -> str:
     seconds = files.seconds()
     opening = textwrap.wrap(f"{files.name}: {sentence(files.tokens('base'))}", width)
     tokens = {stage: files.tokens(stage) for stage in seconds}
-    return "\n".join([*opening, *stage_lines(seconds, tokens), *gate_lines(files.gates(), width)])
+    return "\n".join([*opening, *stage_lines(seconds, tokens), *gate_lines(files.gates, width)])
 
 
 def stage_lines(seconds: Mapping[str, float], tokens: Mapping[str, int | None]) -> list[str]:
@@ -38,12 +39,12 @@ def stage_lines(seconds: Mapping[str, float], tokens: Mapping[str, int | None]) 
     return [*lines, f"  {'in all':<{width}}  {duration(sum(seconds.values())):>12}"]
 
 
-def gate_lines(gates: Sequence[Gate], width: int = WIDTH) -> list[str]:
+def gate_lines(gates: Sequence[GateResult], width: int = WIDTH) -> list[str]:
     """Verdict, name, value and rule of each gate; a rule that is too long goes on below itself."""
-    longest = max((len(gate.gate) for gate in gates), default=0)
+    longest = max((len(gate.name) for gate in gates), default=0)
     lines: list[str] = []
     for gate in gates:
-        head = f"  {verdict(gate):<4}  {gate.gate:<{longest}}  {format_value(gate.value):>7}  "
+        head = f"  {verdict(gate):<4}  {gate.name:<{longest}}  {format_value(gate.value):>7}  "
         column = " " * len(head)
         rule = textwrap.wrap(gate.rule, max(20, width - len(head)), break_long_words=False, break_on_hyphens=False) or [
             ""

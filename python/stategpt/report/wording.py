@@ -1,10 +1,9 @@
 """How numbers, names and foreign text are written in the report: one place, so that they are the same everywhere."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from stategpt import quantities
+from stategpt.evaluate.statistics import Interval
 from stategpt.tokenizer.inspection import readable
 
 _ABOUT_A_MILLION_TOKENS = range(500_000, 2_000_000)
@@ -42,6 +41,11 @@ def signed(value: float | None, digits: int = 3) -> str:
     return ("+" if value is not None and math.isfinite(value) and value >= 0 else "") + fixed(value, digits)
 
 
+def plain(value: float | None) -> str:
+    """A score as short as it can be: 7, 0.5; a dash for what was not measured."""
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+
+
 def percent(share: float | None, digits: int = 0) -> str:
     """.6153 -> 62 %."""
     return "–" if share is None else f"{fixed(100 * share, digits)} %"
@@ -62,11 +66,11 @@ def duration(seconds: float | None) -> str:
     return "–" if seconds is None else quantities.duration(seconds)
 
 
-def span(interval: Mapping[str, Any] | None, digits: int = 3) -> str:
+def span(interval: Interval | None, digits: int = 3) -> str:
     """The bounds of an interval: 0.584 to 0.642; empty where there are none."""
-    if not interval or interval.get("low") is None or interval.get("high") is None:
+    if interval is None or not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return ""
-    return f"{fixed(interval['low'], digits)} to {fixed(interval['high'], digits)}"
+    return f"{fixed(interval.low, digits)} to {fixed(interval.high, digits)}"
 
 
 def visible_token(text: str) -> str:

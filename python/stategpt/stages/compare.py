@@ -5,14 +5,14 @@ stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-from stategpt.artifacts import read_lines
-from stategpt.artifacts.measurement_kinds import FRONTIER_POINT
+from stategpt.artifacts import Measurements
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.evaluate import HeldOutComparison, RewardScorer, compare_systems
+from stategpt.evaluate.records import ComparisonEvaluation, FrontierPoint
 from stategpt.model import RewardModel
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
@@ -26,22 +26,18 @@ def compare(run: RunConfig, folder: RunFolder) -> None:
     run_stage(context, Stage("comparison", (*models, *frontiers), measure=lambda _: _measure(context)))
 
 
-def _measure(context: StageContext) -> dict[str, Any]:
+def _measure(context: StageContext) -> dict[str, ComparisonEvaluation]:
     run, folder = context.run, context.folder
-    library = read_library(folder.corpus)
+    corpus = read_corpus(folder.corpus)
     scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
     sft, prompts = context.load_model("sft"), run.evaluate.comparison_prompts
-    judge = HeldOutComparison.of(run, library, "test", prompts, context.tok, scorer, sft)
+    judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, sft)
     policies = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
-    measured = compare_systems(judge, library, context.load_model("base"), policies)
-    return {"evaluation.json": measured | _frontiers(folder, run.rl)}
+    measured = compare_systems(judge, corpus, context.load_model("base"), policies)
+    return {"evaluation.json": replace(measured, frontiers=_frontiers(folder, run.rl))}
 
 
-def _frontiers(folder: RunFolder, rl: RLConfig) -> dict[str, Any]:
-    """Reward, wins and KL over training of the first policy, of those of other seeds, and of those of other betas."""
-    logs = {stage: read_lines(folder.evaluation(stage) / "frontier.jsonl", FRONTIER_POINT) for stage in rl.folders}
-    return {
-        "frontier": logs.pop("rl"),
-        "frontier_betas": {stage: logs.pop(stage) for stage in rl.beta_folders},
-        "frontier_seeds": logs,
-    }
+def _frontiers(folder: RunFolder, rl: RLConfig) -> dict[str, tuple[FrontierPoint, ...]]:
+    """Reward, wins and KL over training of every policy, by its folder."""
+    measurements = Measurements(folder.root)
+    return {stage: tuple(measurements.read_lines(stage, "frontier.jsonl", FrontierPoint)) for stage in rl.folders}

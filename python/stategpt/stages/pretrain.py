@@ -20,15 +20,17 @@ import numpy as np
 import torch
 
 from stategpt.artifacts import append_line, read_lines
-from stategpt.artifacts.measurement_kinds import SAMPLE
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
+from stategpt.evaluate.records import DrawnSource, MixtureDrawn, PackedRows, RowToken, Sample
+from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
 from stategpt.model.token_batch import TokenBatch
-from stategpt.packing import Mixture, Shards, pack
+from stategpt.packing import Mixture, Row, Shards, pack
+from stategpt.packing.mixture import MixtureReport
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.train.loop import fit
@@ -36,6 +38,8 @@ from stategpt.train.next_token import NextTokenTask
 
 SAMPLE_TEMPERATURE = 0.7
 SAMPLES = "samples.jsonl"
+SAMPLE = kind_of(Sample)
+_ROWS_SHOWN = 4
 
 
 class RowBatches:
@@ -91,13 +95,13 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
 
 
 def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
-    """What base/evaluation holds beside the samples: bits per byte, the mixture and one packed row."""
+    """What base/evaluation holds beside the samples: bits per byte, the mixture and the first packed rows."""
     _refuse_lost_samples(context)
-    library, seen = read_library(context.folder.corpus), seen_pieces(context, rows)
+    corpus, seen = read_corpus(context.folder.corpus), seen_pieces(context, rows)
     return {
-        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, library, seen),
-        "mixture.json": rows.report(_rows_read(context.run)),
-        "row.json": {"pieces": _row_pieces(context, rows)},
+        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, corpus, seen),
+        "mixture.json": _mixture_drawn(rows.report(_rows_read(context.run))),
+        "rows.json": PackedRows(tuple(_row_tokens(context, rows[number]) for number in range(_ROWS_SHOWN))),
     }
 
 
@@ -126,7 +130,7 @@ def _sample(context: StageContext, model: GPT, step: int, steps: int) -> None:
         config.sample_prompts, temperature=SAMPLE_TEMPERATURE, max_tokens=config.sample_tokens, seed=context.run.seed
     )
     for prompt, completion in list(zip(config.sample_prompts, completions, strict=True))[have:]:
-        append_line(path, {"step": step, "prompt": prompt, "text": completion.text})
+        append_line(path, to_json(Sample(step, prompt, completion.text)))
 
 
 def _sampled_steps(run: RunConfig, steps: int) -> set[int]:
@@ -150,21 +154,24 @@ def _rows_read(run: RunConfig) -> int:
     return run.pretrain_steps * run.pretrain.batch_rows
 
 
-def _row_pieces(context: StageContext, rows: Mixture) -> list[list[Any]]:
-    """One packed row, for the report: text, document, whether it is the end of text, target."""
-    row = rows[0]
-    eos = context.control.end_of_text
+def _mixture_drawn(report: MixtureReport) -> MixtureDrawn:
+    return MixtureDrawn(report["planned"], {name: DrawnSource(**drawn) for name, drawn in report["drawn"].items()})
+
+
+def _row_tokens(context: StageContext, row: Row) -> tuple[RowToken, ...]:
+    """The tokens of a packed row, for the report; its padding is left out."""
     segments = np.cumsum(row.layout.segment_start == np.arange(len(row.tokens))) - 1
-    return [
-        [
-            context.tok.decode(row.tokens[i : i + 1]),
-            int(segments[i]),
-            bool(row.tokens[i] == eos),
-            context.tok.decode(row.targets[i : i + 1]),
-        ]
+    return tuple(
+        RowToken(
+            id=int(row.tokens[i]),
+            text=context.tok.decode(row.tokens[i : i + 1]),
+            document=int(segments[i]),
+            is_end=bool(row.tokens[i] == context.control.end_of_text),
+            target=context.tok.decode(row.targets[i : i + 1]),
+        )
         for i in range(len(row.tokens))
         if row.loss_mask[i]
-    ]
+    )
 
 
 def seen_pieces(context: StageContext, rows: Mixture) -> list[bytes]:

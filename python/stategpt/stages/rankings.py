@@ -11,7 +11,7 @@ clear preferences; since "less than 2 apart" is not transitive, the clear pairs 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from stategpt.artifacts import read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data import Rankings, chat_prompt
-from stategpt.data.sources.python_library import Pair, PythonLibrary, read_library
+from stategpt.data.corpus import Corpus, Side, read_corpus
+from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
+from stategpt.evaluate.records import RankedExample, RankingsEvaluation, ScoredCompletion
 from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
 from stategpt.generate import Completion
 from stategpt.progress import progress
@@ -31,8 +33,8 @@ from stategpt.randomness import bits, permutation
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
 
-Records = dict[str, list[dict[str, Any]]]
-"""Ranking records by split."""
+Records = dict[Side, list[dict[str, Any]]]
+"""Ranking records by side of the split."""
 
 
 def rankings(run: RunConfig, folder: RunFolder) -> None:
@@ -50,11 +52,11 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
 
 
 def _make(context: StageContext) -> Records:
-    run, library = context.run, read_library(context.folder.corpus)
-    labeler = DocstringStyleLabeler.fit(library)
+    run, corpus = context.run, read_corpus(context.folder.corpus)
+    labeler = DocstringStyleLabeler.fit(corpus)
     engine = context.engine(context.load_model("sft"))
-    chosen = _chosen_pairs(run, library)
-    records = {split: _rank(context, engine, labeler, split, pairs) for split, pairs in chosen.items()}
+    chosen = _chosen_prompts(run, corpus)
+    records = {side: _rank(context, engine, labeler, side, prompts) for side, prompts in chosen.items()}
     _require_clear_pairs(records)
     return records
 
@@ -70,23 +72,22 @@ def _require_clear_pairs(records: Records) -> None:
             )
 
 
-def _chosen_pairs(run: RunConfig, library: PythonLibrary) -> dict[str, list[Pair]]:
-    """The prompts to be ranked: training prompts, and those of test modules to judge the reward model by."""
+def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
+    """The prompts to be ranked: training prompts, and those of test groups to judge the reward model by."""
+    counts: dict[Side, int] = {"train": run.rankings.prompts, "test": run.rankings.test_prompts}
     chosen = {}
-    for split, pairs, count in (
-        ("train", library.pairs_train, run.rankings.prompts),
-        ("test", library.pairs_test, run.rankings.test_prompts),
-    ):
-        order = permutation(len(pairs), run.seed, "rankings", split)[:count]
-        chosen[split] = [pairs[i] for i in order]
+    for side, count in counts.items():
+        conversations = corpus.conversations[side]
+        order = permutation(len(conversations), run.seed, "rankings", side)[:count]
+        chosen[side] = [conversations[i].prompt() for i in order]
     return chosen
 
 
 def _rank(
-    context: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, pairs: Sequence[Pair]
+    context: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, asked: Sequence[Prompt]
 ) -> list[dict[str, Any]]:
     config, sampling = context.run.rankings, context.run.sampling
-    prompts = [chat_prompt(context.tok, pair.prompt) for pair in pairs]
+    prompts = [chat_prompt(context.tok, prompt) for prompt in asked]
     with progress(f"rankings {split}", len(prompts) * config.completions, "completions") as advance:
         completions = engine.generate(
             prompts,
@@ -98,8 +99,8 @@ def _rank(
         )
     groups = [completions[i : i + config.completions] for i in range(0, len(completions), config.completions)]
     return [
-        record_of(f"{split}-{number:05d}", pair, group, labeler, config.tie_below, context.tok.fingerprint)
-        for number, (pair, group) in enumerate(zip(pairs, groups, strict=True))
+        record_of(f"{split}-{number:05d}", prompt, group, labeler, config.tie_below, context.tok.fingerprint)
+        for number, (prompt, group) in enumerate(zip(asked, groups, strict=True))
     ]
 
 
@@ -110,7 +111,7 @@ def sampling_seed(seed: int, split: str) -> int:
 
 def record_of(
     record_id: str,
-    pair: Pair,
+    prompt: Prompt,
     completions: Sequence[Completion],
     labeler: DocstringStyleLabeler,
     tie_below: int,
@@ -120,12 +121,12 @@ def record_of(
 
     `tokenizer`: fingerprint of that of the completions' ids.
     """
-    points = [labeler.points(pair, completion.text, completion.ended) for completion in completions]
+    points = [labeler.points(prompt, completion.text, completion.ended) for completion in completions]
     totals = [point.total for point in points]
     better = sorted(set(totals), reverse=True)
     return {
         "id": record_id,
-        "prompt": pair.prompt,
+        "prompt": prompt.text,
         "completions": [
             {
                 "text": completion.text,
@@ -139,7 +140,7 @@ def record_of(
         ],
         "pairs": clear_pairs(totals, tie_below),
         "tokenizer": tokenizer,
-        "meta": {"kind": pair.kind, "name": pair.name, "module": pair.module, "reference": pair.response},
+        "meta": {**prompt.meta, "group": prompt.group, "reference": prompt.reference},
     }
 
 
@@ -163,11 +164,8 @@ def _refuse_rejected(read: Rankings) -> None:
         )
 
 
-def _describe(published: Path) -> dict[str, Any]:
-    """Counts and mean points for the report, with the record whose points differ most as the example.
-
-    `without_clear_pair`: prompts of each split that the reward model neither learns from nor is judged by.
-    """
+def _describe(published: Path) -> RankingsEvaluation:
+    """Counts and mean scores for the report, with the record whose scores differ most as the example."""
     read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "test")}
     _refuse_rejected(read["train"])
     rows = read_lines(published / "train.jsonl")
@@ -176,16 +174,21 @@ def _describe(published: Path) -> dict[str, Any]:
     possible = sum(len(row["completions"]) * (len(row["completions"]) - 1) // 2 for row in rows)
     spread = [max(c["score"] for c in row["completions"]) - min(c["score"] for c in row["completions"]) for row in rows]
     pairs = sum(len(row["pairs"]) for row in rows)
-    return {
-        "groups": len(read["train"].groups),
-        "test_groups": len(read["test"].groups),
-        "pairs": pairs,
-        "ties": possible - pairs,
-        "without_clear_pair": {
-            split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()
-        },
-        "rejected": len(read["train"].rejected) + len(read["test"].rejected),
-        "points_mean": {name: float(np.mean([c["points"][name] for c in completions])) for name in names},
-        "score_mean": float(np.mean([c["score"] for c in completions])),
-        "example": rows[int(np.argmax(spread))],
-    }
+    return RankingsEvaluation(
+        groups=len(read["train"].groups),
+        test_groups=len(read["test"].groups),
+        pairs=pairs,
+        ties=possible - pairs,
+        without_clear_pair={split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()},
+        rejected=len(read["train"].rejected) + len(read["test"].rejected),
+        score_mean=float(np.mean([c["score"] for c in completions])),
+        parts_mean={name: float(np.mean([c["points"][name] for c in completions])) for name in names},
+        example=_example(rows[int(np.argmax(spread))]),
+    )
+
+
+def _example(row: Mapping[str, Any]) -> RankedExample:
+    completions = tuple(
+        ScoredCompletion(c["text"], c["rank"], c["ended"], c["score"], c["points"]) for c in row["completions"]
+    )
+    return RankedExample(row["prompt"], row["meta"]["reference"], completions, tuple(map(tuple, row["pairs"])))

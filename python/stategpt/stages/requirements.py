@@ -1,6 +1,7 @@
-"""What the later stages ask of corpus, tokenizer and settings, checked before the first one trains.
+"""What the later stages need of corpus, tokenizer and settings, checked before the first one trains.
 
-Each of these would else end a run after hours of training, and its remedy is a setting that decides what was trained.
+Each of these would otherwise end a run after hours of training, and its remedy is a setting that decides what was
+trained.
 """
 
 from __future__ import annotations
@@ -8,73 +9,111 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stategpt.config import RunConfig
-from stategpt.data import Segment, chat_prompt, sft_segment
+from stategpt.data import Segment, chat_prompt, encode_conversation
+from stategpt.data.corpus import SIDES, Corpus
 from stategpt.data.few_shot import choose_examples, few_shot_document
-from stategpt.data.sources.python_library import Pair, PythonLibrary
-from stategpt.data.sources.python_library.records import SIDES
-from stategpt.errors import ContextOverflow, DataError, InvalidArgument
+from stategpt.data.records import Conversation, Prompt
+from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgument
 from stategpt.tokenizer import AnyTokenizer
 
+_REMEDY = "Raise model.context_tokens or lower corpus.max_response_characters."
 
-def require_usable(run: RunConfig, tok: AnyTokenizer, library: PythonLibrary) -> None:
-    """Refuses a run that could not end: no pairs, a prompt or a pair without room, too few examples.
+
+def require_sources(run: RunConfig, corpus: Corpus) -> None:
+    """Refuses a mixture that does not name the corpus's sources.
 
     Raises:
-        DataError: no training pairs, or none to validate or test with.
-        ContextOverflow: a training pair, a held-out prompt or the few-shot document with it leaves no room in
-            `model.context_tokens`; the message names it.
-        InvalidArgument: fewer short examples than `evaluate.few_shot_examples`.
+        ConfigError: `data.proportions` is empty or names a source that the corpus does not have, or one that has no
+            training documents.
     """
-    if not library.pairs_train:
-        raise DataError("the corpus has no training pairs: no docstring of its training modules reads as a sentence")
-    for side in SIDES[1:]:
-        if not library.pairs(side):
-            raise DataError(
-                f"the corpus has no {side} question: no docstring of its {side} modules reads as a sentence. Give it "
-                f"more modules, or raise corpus.{side}_share."
+    known, named = ", ".join(corpus.sources), run.data.proportions
+    if not named:
+        raise ConfigError(f"data.proportions is empty; give the sources of the corpus shares that add up to 1: {known}")
+    for source, share in named.items():
+        if source not in corpus.sources:
+            raise ConfigError(f"data.proportions.{source} = {share}: the corpus has no such source; it has {known}")
+        if not corpus.sources[source].train:
+            raise ConfigError(
+                f"data.proportions.{source} = {share}: the source has no training documents; leave it out, or give the "
+                "corpus more"
             )
-    held_out = library.pairs_validation + library.pairs_test
+
+
+def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
+    """Refuses a run that could not end: no conversations, a prompt or a conversation too long, too few examples.
+
+    Raises:
+        DataError: no conversations to train on, or none to validate or test with.
+        InvalidArgument: a conversation without an answer, an untrained or empty one, or fewer short examples than
+            `evaluate.few_shot_examples`.
+        ContextOverflow: a training conversation, a held-out prompt or the few-shot document with it leaves no room in
+            `model.context_tokens`; the message names it.
+    """
+    if not corpus.conversations["train"]:
+        raise DataError("the corpus has no training conversations; give corpus.paths that its source finds some in")
+    for side in SIDES[1:]:
+        if not corpus.conversations[side]:
+            raise DataError(
+                f"the corpus has no {side} conversations; give it more groups, or raise corpus.{side}_share"
+            )
     context = run.model.context_tokens
-    segments_of(tok, library.pairs_train, context)
-    for pair in held_out:
+    segments_of(tok, corpus.conversations["train"], context)
+    train, *held_out = (_prompts(corpus.conversations[side]) for side in SIDES)
+    asked = [prompt for prompts in held_out for prompt in prompts]
+    for number, prompt in enumerate(asked):
         try:
-            chat_prompt(tok, pair.prompt, context_tokens=context)
+            chat_prompt(tok, prompt, context_tokens=context)
         except ContextOverflow as error:
-            raise ContextOverflow(f"held-out pair {pair.name}: {error} {_REMEDY}") from None
-    _require_few_shot(run, tok, library.pairs_train, held_out)
+            raise ContextOverflow(f"held-out conversation {_name(number, prompt)}: {error} {_REMEDY}") from None
+    _require_few_shot(run, tok, train, asked)
 
 
-def segments_of(tok: AnyTokenizer, pairs: Sequence[Pair], context_tokens: int) -> list[Segment]:
-    """Pairs as segments of SFT; one that does not fit the context is an error naming it, never cut."""
+def segments_of(tok: AnyTokenizer, conversations: Sequence[Conversation], context_tokens: int) -> list[Segment]:
+    """Conversations as segments of SFT; one that does not fit the context is an error naming it, never cut."""
     segments = []
-    for number, pair in enumerate(pairs):
+    for number, conversation in enumerate(conversations):
         try:
-            segments.append(sft_segment(tok, pair.prompt, pair.response, context_tokens=context_tokens))
+            segments.append(encode_conversation(tok, conversation, context_tokens=context_tokens))
         except ContextOverflow as error:
-            raise ContextOverflow(f"pair {number} ({pair.name}): {error} {_REMEDY}") from None
+            raise ContextOverflow(f"conversation {_name(number, conversation)}: {error} {_REMEDY}") from None
+        except InvalidArgument as error:
+            raise InvalidArgument(f"conversation {_name(number, conversation)}: {error}") from None
     return segments
 
 
-_REMEDY = "Raise model.context_tokens or lower corpus.maximum_pair_characters."
+def _prompts(conversations: Sequence[Conversation]) -> list[Prompt]:
+    prompts = []
+    for number, conversation in enumerate(conversations):
+        try:
+            prompts.append(conversation.prompt())
+        except InvalidArgument as error:
+            raise InvalidArgument(f"conversation {_name(number, conversation)}: {error}") from None
+    return prompts
 
 
-def _require_few_shot(run: RunConfig, tok: AnyTokenizer, train: Sequence[Pair], held_out: Sequence[Pair]) -> None:
+def _name(number: int, record: Conversation | Prompt) -> str:
+    """What a message calls a conversation: its number, and its subject or the place it was read from."""
+    known = record.meta.get("subject") or record.where
+    return f"{number} ({known})" if known else str(number)
+
+
+def _require_few_shot(run: RunConfig, tok: AnyTokenizer, train: Sequence[Prompt], held_out: Sequence[Prompt]) -> None:
     count, context = run.evaluate.few_shot_examples, run.model.context_tokens
     try:
         examples = choose_examples(train, count, run.evaluate.seed)
     except InvalidArgument as error:
         raise InvalidArgument(f"evaluate.few_shot_examples = {count}: {error}") from None
-    longest, tokens = _longest_document(tok, examples, held_out)
+    number, tokens = _longest_document(tok, examples, held_out)
     if tokens >= context:
         raise ContextOverflow(
-            f"evaluate.few_shot_examples = {count}: with the question about {longest.name} the document of examples is "
-            f"{tokens} tokens and the context {context}: no room for an answer. Lower evaluate.few_shot_examples or "
-            "raise model.context_tokens."
+            f"evaluate.few_shot_examples = {count}: with held-out prompt {_name(number, held_out[number])} the "
+            f"document of examples is {tokens} tokens and the context {context}: no room for an answer. Lower "
+            "evaluate.few_shot_examples or raise model.context_tokens."
         )
 
 
-def _longest_document(tok: AnyTokenizer, examples: Sequence[Pair], asked: Sequence[Pair]) -> tuple[Pair, int]:
-    """The pair whose few-shot document has most tokens, and how many, end of text in front included."""
-    counts = [1 + len(tok.encode(few_shot_document(examples, pair.prompt))) for pair in asked]
-    most = max(range(len(asked)), key=counts.__getitem__)
-    return asked[most], counts[most]
+def _longest_document(tok: AnyTokenizer, examples: Sequence[Prompt], asked: Sequence[Prompt]) -> tuple[int, int]:
+    """Index of the prompt whose few-shot document has most tokens, and how many, leading end of text included."""
+    counts = [1 + len(tok.encode(few_shot_document(examples, prompt.text))) for prompt in asked]
+    longest = max(range(len(asked)), key=counts.__getitem__)
+    return longest, counts[longest]

@@ -32,8 +32,9 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
-from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt
-from stategpt.data.sources.python_library import Pair, read_library
+from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
+from stategpt.data.corpus import read_corpus
+from stategpt.data.records import Conversation
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
@@ -73,7 +74,8 @@ class RewardTask:
 
     def _epoch_batches(self, epoch: int) -> RankingBatches:
         run = self.inputs.run
-        return self.read.batches(
+        return ranking_batches(
+            self.read,
             self.inputs.tok,
             run.reward.prompts_per_batch,
             context_tokens=run.model.context_tokens,
@@ -165,8 +167,8 @@ class Trained:
     @classmethod
     def of(cls, context: StageContext, model: RewardModel) -> Trained:
         """Centers the model on the training demonstrations."""
-        pairs = read_library(context.folder.corpus).pairs_train
-        return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), pairs))
+        conversations = read_corpus(context.folder.corpus).conversations["train"]
+        return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), conversations))
 
 
 def _measure(context: StageContext, trained: Trained | None) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def _train(context: StageContext, fingerprint: str) -> Trained:
 
 
 def center_on_demonstrations(
-    inputs: StageContext, model: RewardModel, scorer: RewardScorer, pairs: Sequence[Pair]
+    inputs: StageContext, model: RewardModel, scorer: RewardScorer, conversations: Sequence[Conversation]
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Sets `reward_offset` so that the training demonstrations score 0 on average; returns their shifted scores.
 
@@ -204,8 +206,8 @@ def center_on_demonstrations(
     """
     model.reward_offset = 0.0
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
-    prompts = [chat_prompt(inputs.tok, pair.prompt) for pair in pairs]
-    responses = [np.concatenate([inputs.tok.encode(pair.response), end]) for pair in pairs]
-    raw = scorer.scores(prompts, responses)
+    prompts = [conversation.prompt() for conversation in conversations]
+    responses = [np.concatenate([inputs.tok.encode(prompt.reference or ""), end]) for prompt in prompts]
+    raw = scorer.scores([chat_prompt(inputs.tok, prompt) for prompt in prompts], responses)
     model.reward_offset = -float(raw.mean(dtype=np.float64))
     return raw + np.float32(model.reward_offset)

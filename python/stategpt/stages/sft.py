@@ -2,12 +2,9 @@
 
     loss = - 1/N sum_t log p(y_t | x, y_<t)     over response tokens and the end of text behind them, never the prompt
 
-Pairs are people's own words from the library: "What does `module.name` do?" and the first sentence of its docstring, or
-"Complete the docstring of `module.name`: Return the" and the rest of that sentence.
-
-Differs from the textbook: nothing in the algorithm. The gradient is divided by the step's target tokens and a step's
-pairs are drawn without regard to their length, so every token weighs the same but for how long the answers of its step
-happen to be, as in pretraining. Sequences lie end to end in rows, each seeing only itself, so little is padding.
+Differs from the textbook: nothing in the algorithm. The gradient is divided by the step's target tokens, and a step's
+conversations are drawn without regard to their length. So every token weighs the same, except that steps with longer
+answers give theirs less weight, as in pretraining. Sequences share rows and see only themselves: little is padding.
 
     stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/sft
 """
@@ -27,7 +24,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.data import Segment
-from stategpt.data.sources.python_library import read_library
+from stategpt.data.corpus import read_corpus
 from stategpt.errors import DataError
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
@@ -68,7 +65,7 @@ class SegmentBatches:
 
 
 def sft(run: RunConfig, folder: RunFolder) -> None:
-    """Fine-tunes the base model on the training pairs and evaluates it; returns at once when it is already there."""
+    """Fine-tunes the base model on the training conversations and evaluates it; returns at once if that is done."""
     context = StageContext.of(run, folder)
     stage = Stage(
         "sft",
@@ -83,15 +80,15 @@ def sft(run: RunConfig, folder: RunFolder) -> None:
 
 def _measure(context: StageContext) -> dict[str, Any]:
     base, tuned = (context.engine(context.load_model(stage)) for stage in ("base", "sft"))
-    return {"evaluation.json": evaluate_answers(base, tuned, read_library(context.folder.corpus), context.run)}
+    return {"evaluation.json": evaluate_answers(base, tuned, read_corpus(context.folder.corpus), context.run)}
 
 
 def _train(context: StageContext, fingerprint: str) -> GPT:
-    run, pairs = context.run, read_library(context.folder.corpus).pairs_train
-    if not pairs:
+    run, conversations = context.run, read_corpus(context.folder.corpus).conversations["train"]
+    if not conversations:
         raise DataError(f"{context.folder.corpus} has no training conversations; give the corpus some to learn from")
     model = context.load_model("base")
-    segments = segments_of(context.tok, pairs, run.model.context_tokens)
+    segments = segments_of(context.tok, conversations, run.model.context_tokens)
     batches = SegmentBatches(run, segments, context.control.pad, context.device)
     fit(NextTokenTask("sft", model, batches), model, context.loop("sft", "sft", fingerprint))
     return model.eval()

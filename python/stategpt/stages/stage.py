@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from stategpt.artifacts.measurements import EVALUATION
+from stategpt.evaluate.records import evaluation_json
 from stategpt.json_reader import Kind
 from stategpt.stages.context import StageContext, part_fingerprint
 
@@ -29,8 +30,8 @@ class Stage(Generic[Made]):
         parents: published folders that it is made from; their fingerprints are part of its own.
         make: makes the artifact. It is given the fingerprint for checkpoints, and returns what `save` writes.
         save: writes what `make` returned into a folder that is about to be published.
-        measure: measures the published artifact: JSON values by file name. It is given what `make` returned, or None
-            where the artifact was there already.
+        measure: measures the published artifact: records of `stategpt.evaluate.records` by file name. It is given what
+            `make` returned, or None where the artifact was there already.
         logs: logs written while it trains that belong to its measurements, by file name, with what a line holds.
     """
 
@@ -65,7 +66,7 @@ def run_stage(context: StageContext, stage: Stage[Made]) -> None:
                 measured_on = (context.parent(target).fingerprint, *parents) if stage.artifact else parents
                 folder.publish_evaluation(
                     stage.folder,
-                    stage.measure(product),
+                    {name: evaluation_json(record) for name, record in stage.measure(product).items()},
                     fingerprint=of_evaluation,
                     parents=measured_on,
                     logs=stage.logs,

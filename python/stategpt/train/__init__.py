@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .loop import fit as fit
     from .next_token import NextTokenTask as NextTokenTask
     from .next_token import TokenBatches as TokenBatches
-    from .optim import adamw as adamw
+    from .optimizers import build_optimizer as build_optimizer
     from .schedule import learning_rate_at as learning_rate_at
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "NextTokenTask",
     "Task",
     "TokenBatches",
-    "adamw",
+    "build_optimizer",
     "fit",
     "learning_rate_at",
     "load_latest_checkpoint",
@@ -61,7 +61,7 @@ __getattr__, __dir__ = lazy_names(
             "NextTokenTask",
             "TokenBatches",
         ),
-        "optim": ("adamw",),
+        "optimizers": ("build_optimizer",),
         "schedule": ("learning_rate_at",),
     },
     submodules=("losses",),

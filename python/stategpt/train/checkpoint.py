@@ -2,7 +2,7 @@
 
 checkpoints/step-000200/
     model.safetensors       float32 weights
-    optimizer.safetensors   AdamW's moments and step counts by parameter name
+    optimizer.safetensors   the optimizer's state by parameter name
     kept.safetensors        what the task keeps beyond them, where it keeps something
     state.json              {"step", "tokens", "skipped", ...}
     manifest.json           sizes, hashes and the fingerprint of the stage's configuration, written last
@@ -27,7 +27,7 @@ from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
 from stategpt.json_reader import Integer, Optional, Record, Text, read_record
 from stategpt.progress import console
 from stategpt.shown_fields import documented
-from stategpt.train.optim import expected_tensors, optimizer_tensors, restore_optimizer, unusable_tensor
+from stategpt.train.optimizers import expected_tensors, optimizer_tensors, restore_optimizer, unusable_tensor
 from stategpt.train.saved_tensors import read_tensors
 from stategpt.visible_text import visible_line
 
@@ -61,7 +61,7 @@ _STATE = Record({**_COUNTS, "ended": Optional(Text(max_chars=REASON_CHARS), "")}
 def save_checkpoint(
     folder: Path,
     model: nn.Module,
-    optimizer: torch.optim.AdamW,
+    optimizer: torch.optim.Optimizer,
     state: LoopState,
     fingerprint: str,
     kept: Mapping[str, Tensor] = MappingProxyType({}),
@@ -85,7 +85,7 @@ def save_checkpoint(
 def load_latest_checkpoint(
     folder: Path,
     model: nn.Module,
-    optimizer: torch.optim.AdamW,
+    optimizer: torch.optim.Optimizer,
     fingerprint: str,
     kept: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> LoopState | None:
@@ -122,14 +122,14 @@ def load_latest_checkpoint(
     return None
 
 
-def _restore(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, kept: Mapping[str, Tensor]) -> LoopState:
+def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, kept: Mapping[str, Tensor]) -> LoopState:
     """Checks everything, then loads everything."""
     own = _own_tensors(model)
     state = _read_state(path)
     weights = read_tensors(path / "model.safetensors", own)
-    moments = read_tensors(path / "optimizer.safetensors", expected_tensors(model))
+    moments = read_tensors(path / "optimizer.safetensors", expected_tensors(model, optimizer))
     others = read_tensors(path / "kept.safetensors", kept) if kept else {}
-    unusable = unusable_tensor(moments)
+    unusable = unusable_tensor(optimizer, moments)
     if unusable is not None:
         raise CorruptArtifact(f"{path}: {unusable}. Delete this checkpoint to go on from the one before.")
     with torch.no_grad():

@@ -29,7 +29,7 @@ from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import REASON_CHARS, LoopState, load_latest_checkpoint, save_checkpoint
 from stategpt.train.interruption import SignalGuard, stop
 from stategpt.train.metrics import ENDED_EARLY, MetricsLog, cut_back
-from stategpt.train.optim import adamw, clip_gradients
+from stategpt.train.optimizers import build_optimizer, clip_gradients
 from stategpt.train.schedule import learning_rate_at
 
 MAX_SKIPPED_IN_A_ROW = 3
@@ -128,7 +128,7 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
     `load_latest_checkpoint`, and `KeyboardInterrupt` (SIGINT) or `SystemExit(75)` (SIGTERM, so that a scheduler starts
     it again) after having saved a checkpoint.
     """
-    optimizer = adamw(model, settings.optim)
+    optimizer = build_optimizer(model, settings.optim)
     checkpoints = settings.folder / "checkpoints"
     found = load_latest_checkpoint(checkpoints, model, optimizer, settings.fingerprint, task.kept())
     state = found or LoopState()
@@ -172,7 +172,7 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
 
 
 def _step(
-    task: Task[B], model: nn.Module, optimizer: torch.optim.AdamW, settings: LoopSettings, state: LoopState
+    task: Task[B], model: nn.Module, optimizer: torch.optim.Optimizer, settings: LoopSettings, state: LoopState
 ) -> dict[str, float]:
     """One step: all its updates; returns the logged values, averaged over the updates."""
     learning_rate = learning_rate_at(state.step, task.steps, settings.optim)

@@ -39,7 +39,7 @@ def ranking_loss(scores_S: Tensor, pairs_P2: Tensor, weights_P: Tensor) -> Tenso
     return -(F.logsigmoid(margin_P) * weights_P).sum()
 
 
-def kl_penalised_rewards(rewards_S: Tensor, log_ratio_S: Tensor, beta: float) -> Tensor:
+def kl_penalized_rewards(rewards_S: Tensor, log_ratio_S: Tensor, beta: float) -> Tensor:
     """`r - beta * k1`, with k1 = sum over the completion's tokens of log pi(y_t) - log pi_ref(y_t).
 
     In the reward, k1's score-function gradient is the exact KL gradient; in the loss its expected gradient would be

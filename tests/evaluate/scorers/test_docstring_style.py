@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from stategpt.config import CorpusConfig
-from stategpt.data.sources.python_library import Pair, PythonLibrary, Split, build_python_library
+from stategpt.data.corpus import Corpus, SplitDocuments
+from stategpt.data.records import Conversation, Document, Prompt
+from stategpt.data.sources.python_library import build
 from stategpt.evaluate.scorers.docstring_style import MOST, DocstringStyleLabeler, Points, explain
 
 WORDS = """
@@ -23,15 +25,16 @@ LABELER = DocstringStyleLabeler(
 )
 
 
-def what(name: str = "m.read", reference: str = "Return the bytes of a file.") -> Pair:
-    return Pair("what", name, f"What does `{name}` do?", reference, "m", reference, "()")
+def what(name: str = "m.read", reference: str = "Return the bytes of a file.") -> Prompt:
+    return Prompt.of(f"What does `{name}` do?", reference, meta={"subject": name})
 
 
-def complete(prefix: str, rest: str) -> Pair:
-    return Pair("complete", "m.read", f"Complete the docstring of `m.read`: {prefix}", rest, "m", prefix + rest, "()")
+def complete(prefix: str, rest: str) -> Prompt:
+    meta = {"subject": "m.read", "opening": prefix}
+    return Prompt.of(f"Complete the docstring of `m.read`: {prefix}", rest, meta=meta)
 
 
-def points(completion: str, pair: Pair | None = None, *, ended: bool = True) -> dict[str, int]:
+def points(completion: str, pair: Prompt | None = None, *, ended: bool = True) -> dict[str, int]:
     return LABELER.points(pair or what(), completion, ended).named()
 
 
@@ -165,7 +168,7 @@ def test_an_explanation_shows_every_point() -> None:
     assert line.count("/") == 7
 
 
-def small_library(held_out: str) -> PythonLibrary:
+def small_corpus(held_out: str) -> Corpus:
     documents = [
         f"m.f{n}(a)\n    {verb} the file {n} of the list.\n\n    Made to {verb.lower()} the file. Nothing_else here.\n"
         for n, verb in enumerate(["Return", "Return", "Close", "Close", "Returns", "Helper"])
@@ -178,20 +181,15 @@ def small_library(held_out: str) -> PythonLibrary:
         "Close up now.",
         "Helper for a.",
     ]
-    pairs = [Pair("what", f"m.f{n}", "?", text, "m", text, "") for n, text in enumerate(summaries)]
-    classes = [Pair("what", "m.File", "?", "A file.", "m", "A file.", "")]
-    return PythonLibrary(
-        {"code": Split(), "docstrings": Split(documents, [held_out] * 9), "comments": Split()},
-        pairs + classes,
-        [],
-        [],
-        {},
-    )
+    described = [*((f"m.f{n}", text) for n, text in enumerate(summaries)), ("m.File", "A file.")]
+    train = [Conversation.of("?", text, meta={"subject": name, "summary": text}) for name, text in described]
+    docstrings = SplitDocuments([Document(text) for text in documents], [Document(held_out)] * 9)
+    return Corpus({"docstrings": docstrings}, {"train": train, "validation": [], "test": []}, {})
 
 
 def test_word_lists_are_counted_on_training_text_alone() -> None:
-    fitted = DocstringStyleLabeler.fit(small_library("m.g\n    Zebra zebra.\n"))
-    assert fitted == DocstringStyleLabeler.fit(small_library(""))
+    fitted = DocstringStyleLabeler.fit(small_corpus("m.g\n    Zebra zebra.\n"))
+    assert fitted == DocstringStyleLabeler.fit(small_corpus(""))
     assert {"file", "the", "list"} <= fitted.words
     assert not {"zebra", "nothing_else", "f1", "returns"} & fitted.words
     assert fitted.imperatives == {"return", "close"}
@@ -203,19 +201,21 @@ def judged() -> dict[str, Any]:
     """Points of held-out sentences in some packages of the standard library: right, swapped and cut off."""
     root = Path(sysconfig.get_path("stdlib"))
     packages = ("asyncio", "concurrent", "email", "http", "importlib", "logging", "multiprocessing", "xml")
-    config = CorpusConfig(kind="files", paths=tuple(str(root / name) for name in packages))
-    library = build_python_library(config)
-    labeler = DocstringStyleLabeler.fit(library)
-    pairs = library.pairs_test
+    config = CorpusConfig(
+        paths=tuple(str(root / name) for name in packages), min_response_characters=12, max_response_characters=140
+    )
+    corpus = build(config)
+    labeler = DocstringStyleLabeler.fit(corpus)
+    prompts = [(one.prompt(), one.messages[-1].content) for one in corpus.conversations["test"]]
     return {
-        "references": np.array([labeler.points(pair, pair.response, ended=True).total for pair in pairs]),
+        "references": np.array([labeler.points(prompt, answer, ended=True).total for prompt, answer in prompts]),
         "others": np.array(
             [
-                labeler.points(pair, other.response, ended=True).total
-                for pair, other in zip(pairs, pairs[2:] + pairs[:2], strict=True)
+                labeler.points(prompt, other, ended=True).total
+                for (prompt, _), (_, other) in zip(prompts, prompts[2:] + prompts[:2], strict=True)
             ]
         ),
-        "cut": np.array([labeler.points(pair, pair.response[:-4], ended=False).total for pair in pairs]),
+        "cut": np.array([labeler.points(prompt, answer[:-4], ended=False).total for prompt, answer in prompts]),
         "labeler": labeler,
     }
 

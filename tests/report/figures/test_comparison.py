@@ -11,18 +11,20 @@ from matplotlib.figure import Figure
 
 from stategpt.report.canvas import LIGHT
 from stategpt.report.figures.comparison import comparison_sketches
-from stategpt.report.run_files import RunFiles
+from stategpt.report.run_files import RunFiles, mean
 
 
 def test_win_rates_are_dots_with_their_intervals_in_the_order_of_the_file(run_folder: Path) -> None:
     files = RunFiles(run_folder)
     axes = Figure().subplots()
     next(s for s in comparison_sketches(files) if s.name == "win_rates").paint(axes, LIGHT)
-    systems = files.evaluation("comparison")["systems"]
+    systems = files.evaluations.comparison.systems
     dots = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
-    assert dots == [row["win_rate_vs_sft"]["mean"] for row in systems.values()]
+    assert dots == [mean(row.win_rate_vs_sft) for row in systems.values()]
     spans = [list(line.get_xdata()) for line in axes.lines[1:] if line.get_marker() != "o"]
-    assert spans == [[row["win_rate_vs_sft"]["low"], row["win_rate_vs_sft"]["high"]] for row in systems.values()]
+    assert spans == [
+        [row.win_rate_vs_sft.low, row.win_rate_vs_sft.high] for row in systems.values() if row.win_rate_vs_sft
+    ]
     assert [tick.get_text() for tick in axes.get_yticklabels()][:3] == ["base", "prompted base", "SFT"]
 
 

@@ -12,29 +12,29 @@ from matplotlib.figure import Figure
 
 from stategpt.report.canvas import LIGHT
 from stategpt.report.figures.feedback import feedback_sketches
-from stategpt.report.run_files import RunFiles
+from stategpt.report.run_files import RunFiles, mean
 
 
 def test_reward_and_wins_are_drawn_over_the_same_moments_of_both_policies(run_folder: Path) -> None:
     files = RunFiles(run_folder)
-    data = files.evaluation("comparison")
-    for name, key in (("reward_over_kl", "reward_mean"), ("wins_over_kl", "win_rate")):
+    frontiers = files.evaluations.comparison.frontiers
+    for name, key in (("reward_over_kl", "reward"), ("wins_over_kl", "win_rate")):
         axes = Figure().subplots()
         next(s for s in feedback_sketches(files) if s.name == name).paint(axes, LIGHT)
         curves = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
-        assert curves["RL, beta 0.8"] == [[p["kl"], p[key]] for p in data["frontier"]]
-        assert curves["RL, beta 0.04"] == [[p["kl"], p[key]] for p in data["frontier_betas"]["rl/beta_0.04"]]
+        assert curves["RL, beta 0.8"] == [[mean(p.kl), mean(getattr(p, key))] for p in frontiers["rl"]]
+        assert curves["RL, beta 0.04"] == [[mean(p.kl), mean(getattr(p, key))] for p in frontiers["rl/beta_0.04"]]
         assert [text.get_text() for text in axes.texts] == ["2", "4", "8"]
 
 
 def test_one_policy_alone_is_drawn(publish_part: Callable[..., str], tmp_path: Path) -> None:
-    points = [{"step": 0, "kl": 0.0, "reward_mean": -1.0, "win_rate": 0.5}]
-    publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": {"frontier": points}})
+    points = [{"step": 0, "kl": {"mean": 0.0}, "reward": {"mean": -1.0}, "win_rate": {"mean": 0.5}}]
+    publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": {"frontiers": {"rl": points}}})
     assert [sketch.name for sketch in feedback_sketches(RunFiles(tmp_path))] == ["reward_over_kl", "wins_over_kl"]
 
 
 def test_equal_rewards_can_be_drawn(publish_part: Callable[..., str], tmp_path: Path) -> None:
-    publish_part(tmp_path, "reward/evaluation", {"evaluation.json": {"scores": {"sft": [1.0, 1.0], "base": []}}})
+    publish_part(tmp_path, "reward/evaluation", {"evaluation.json": {"rewards": {"sft": [1.0, 1.0], "base": []}}})
     (sketch,) = feedback_sketches(RunFiles(tmp_path))
     axes = Figure().subplots()
     sketch.paint(axes, LIGHT)

@@ -15,7 +15,7 @@ def test_the_five_systems_answer_the_same_prompt(run_folder: Path) -> None:
 
 def test_another_best_of_n_takes_the_place_of_four(publish_part: Callable[..., str], tmp_path: Path) -> None:
     answers = {name: {"text": name} for name in ("sft", "best_of_2", "best_of_16")}
-    example = {"prompt": "p", "reference": "r", **answers}
+    example = {"prompt": "p", "answers": answers}
     publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": {"examples": [example]}})
     shown = comparison(RunFiles(tmp_path))["examples"][0]["answers"]
     assert [(answer["label"], answer["points"]) for answer in shown] == [("SFT", None), ("best-of-16", None)]

@@ -12,7 +12,7 @@ def test_the_ranked_prompt_shows_the_best_completion_first_with_its_points(run_f
     ranked = feedback(RunFiles(run_folder))["ranked"]
     assert [row["rank"] for row in ranked["completions"]] == [1, 2, 3, 4]
     assert [row["letter"] for row in ranked["completions"]] == ["A", "B", "C", "D"]
-    assert all(sum(row["points"]) == row["score"] for row in ranked["completions"])
+    assert all(sum(map(int, row["points"])) == int(row["score"]) for row in ranked["completions"])
     assert ranked["pairs"] == "A over B, A over C, A over D, B over C, B over D, C over D"
 
 
@@ -20,12 +20,12 @@ def test_completions_without_points_still_show(
     write_run: Callable[..., Path], publish_part: Callable[..., str], tmp_path: Path
 ) -> None:
     root = write_run(tmp_path / "run", ["rankings", "lineage.json"])
-    record = '{"prompt": "p", "completions": [{"text": "y", "rank": 2}, {"text": "x", "rank": 1}]}'
-    publish_part(root, "rankings/evaluation", {"evaluation.json": f'{{"example": {record}}}'})
+    record = {"prompt": "p", "completions": [{"text": "y", "rank": 2}, {"text": "x", "rank": 1}]}
+    publish_part(root, "rankings/evaluation", {"evaluation.json": {"example": record}})
     ranked = feedback(RunFiles(root))["ranked"]
     assert [(row["text"], row["score"], row["points"]) for row in ranked["completions"]] == [
-        ("x", None, []),
-        ("y", None, []),
+        ("x", "–", []),
+        ("y", "–", []),
     ]
     assert ranked["pairs"] == ""
 

@@ -16,7 +16,9 @@ def material_of(publish_part: Callable[..., str]) -> Callable[..., dict[str, Any
     """The part on data of a run whose packed row has these pieces."""
 
     def of(root: Path, pieces: list[list[Any]]) -> dict[str, Any]:
-        publish_part(root, "base/evaluation", {"row.json": {"pieces": pieces}})
+        names = ("id", "text", "document", "is_end", "target")
+        row = [dict(zip(names, (number, *piece), strict=True)) for number, piece in enumerate(pieces)]
+        publish_part(root, "base/evaluation", {"rows.json": {"rows": [row]}})
         return material(RunFiles(root))
 
     return of

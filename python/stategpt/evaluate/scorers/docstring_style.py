@@ -26,7 +26,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from stategpt.data.sources.python_library import Pair, PythonLibrary
+from stategpt.data.corpus import Corpus
+from stategpt.data.records import Prompt
 from stategpt.shown_fields import documented
 
 _LONGEST_CHARACTERS = 72
@@ -132,36 +133,38 @@ class DocstringStyleLabeler:
     """Stems of the commonest content words of first sentences."""
 
     @classmethod
-    def fit(cls, library: PythonLibrary) -> DocstringStyleLabeler:
-        """Count the word lists on the training docstrings and pairs of `library`; held-out text is not read."""
+    def fit(cls, corpus: Corpus) -> DocstringStyleLabeler:
+        """Count the word lists on the training docstrings and summaries of `corpus`; held-out text is not read."""
         counts: Counter[str] = Counter()
         as_verb: Counter[str] = Counter()
-        for document in library.sources["docstrings"].train:
-            words = [part for word in document.partition("\n")[2].split() for part in _parts(word)]
+        for document in corpus.sources["docstrings"].train:
+            words = [part for word in document.text.partition("\n")[2].split() for part in _parts(word)]
             counts.update(words)
             as_verb.update(_verbs(words))
-        stems = Counter(stem for pair in library.pairs_train for stem in _content_stems(pair.summary.split()))
+        train = corpus.conversations["train"]
+        described = [(str(one.meta["subject"]), str(one.meta["summary"])) for one in train]
+        stems = Counter(stem for _, summary in described for stem in _content_stems(summary.split()))
         return cls(
             words=frozenset(word for word, count in counts.items() if count >= _REAL_WORD_COUNT),
-            imperatives=_imperatives(library.pairs_train, as_verb),
+            imperatives=_imperatives(described, as_verb),
             common_stems=frozenset(stem for stem, _ in sorted(stems.items(), key=_by_count)[:_COMMON_STEMS]),
         )
 
-    def points(self, pair: Pair, completion: str, ended: bool) -> Points:
-        """Score a completion of the pair's prompt; `ended` says that the model stopped by itself."""
+    def points(self, prompt: Prompt, completion: str, ended: bool) -> Points:
+        """Score a completion of `prompt`; `ended` says that the model stopped by itself."""
         if not _LETTER.search(completion):
             return Points(0, 0, 0, 0, 0, 0, 0)  # else a full stop after "Return the" would be worth 8 points
-        sentence = (pair.prefix + completion).strip()
-        given, added = _divide(sentence, len(pair.prefix))
+        sentence = (prompt.opening + completion).strip()
+        given, added = _divide(sentence, len(prompt.opening))
         stems = _content_stems(added)
         return Points(
             whole=2 * (ended and _is_whole(sentence)),
             real_words=2 * all(self._is_real(word) for word in added),
-            fits_kind=2 * self._fits(pair.name.rpartition(".")[2], sentence),
+            fits_kind=2 * self._fits(prompt.subject.rpartition(".")[2], sentence),
             no_stutter=int(len(set(stems)) == len(stems) and not set(stems) & set(_content_stems(given))),
             specific=int(bool(set(stems) - self.common_stems)),
             short=int(len(sentence) <= _LONGEST_CHARACTERS),
-            near=int(bool(set(stems) & set(_content_stems(pair.response.split())))),
+            near=int(bool(set(stems) & set(_content_stems((prompt.reference or "").split())))),
         )
 
     def _is_real(self, word: str) -> bool:
@@ -185,7 +188,7 @@ def _verbs(words: list[str]) -> Iterator[str]:
             yield word
 
 
-def _imperatives(pairs: Iterable[Pair], as_verb: Counter[str]) -> frozenset[str]:
+def _imperatives(described: Iterable[tuple[str, str]], as_verb: Counter[str]) -> frozenset[str]:
     """First words of functions' sentences that are verbs in their plain form.
 
     Evidence is an object ("Return the", "to return the") twice, or the same verb in third person ("Returns") elsewhere.
@@ -193,9 +196,9 @@ def _imperatives(pairs: Iterable[Pair], as_verb: Counter[str]) -> frozenset[str]
     functions: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     evidence = as_verb.copy()
-    for pair in pairs:
-        first, second = (word.lower().rstrip(",") for word in pair.summary.split()[:2])
-        if _CLASS_NAME.fullmatch(pair.name.rpartition(".")[2]):
+    for name, summary in described:
+        first, second = (word.lower().rstrip(",") for word in summary.split()[:2])
+        if _CLASS_NAME.fullmatch(name.rpartition(".")[2]):
             classes[first] += 1
         else:
             functions[first] += 1

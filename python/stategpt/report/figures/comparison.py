@@ -1,14 +1,16 @@
 """Figures of the comparison: win rates, Elo and diversity of all systems, and where the time went."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stategpt.config.stage_names import folder_title
+from stategpt.evaluate.statistics import Interval
 from stategpt.report.canvas import Sketch, Theme
-from stategpt.report.run_files import RunFiles, number
+from stategpt.report.run_files import RunFiles, mean
 from stategpt.report.wording import duration, system_label
 
 if TYPE_CHECKING:
@@ -23,19 +25,18 @@ def comparison_sketches(files: RunFiles) -> list[Sketch]:
     return [*_win_rates(files), *_elo(files), *_diversity(files), *_seconds(files)]
 
 
-def _estimates(rows: Any) -> Estimates:
+def _estimates(rows: Mapping[str, Interval | None]) -> Estimates:
     found = {}
-    for name, value in (rows or {}).items():
-        mean = number(value)
-        if mean is not None:
-            low, high = (number(value, bound) if isinstance(value, Mapping) else None for bound in ("low", "high"))
-            found[name] = (mean, mean if low is None else low, mean if high is None else high)
+    for name, value in rows.items():
+        if value is not None:
+            low, high = (bound if math.isfinite(bound) else value.mean for bound in (value.low, value.high))
+            found[name] = (value.mean, low, high)
     return found
 
 
 def _win_rates(files: RunFiles) -> list[Sketch]:
-    systems = files.evaluation("comparison").get("systems") or {}
-    estimates = _estimates({name: row.get("win_rate_vs_sft") for name, row in systems.items()})
+    systems = files.evaluations.comparison.systems
+    estimates = _estimates({name: row.win_rate_vs_sft for name, row in systems.items()})
     if not estimates:
         return []
     caption = (
@@ -46,7 +47,7 @@ def _win_rates(files: RunFiles) -> list[Sketch]:
 
 
 def _elo(files: RunFiles) -> list[Sketch]:
-    estimates = _estimates(files.evaluation("comparison").get("elo"))
+    estimates = _estimates(files.evaluations.comparison.elo)
     if not estimates:
         return []
     caption = "Bradley-Terry strengths from all pairs of systems; SFT is 1000, and 400 points are odds of ten to one."
@@ -61,12 +62,12 @@ def _height(rows: int) -> float:
 def _paint_estimates(axes: "Axes", theme: Theme, estimates: Estimates, axis: str, middle: float, digits: int) -> None:
     """A dot and its interval for each system, its number at the right edge."""
     axes.axvline(middle, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
-    for place, (name, (mean, low, high)) in enumerate(estimates.items()):
+    for place, (name, (middle_of, low, high)) in enumerate(estimates.items()):
         colour = theme.colour(name)
         axes.plot([low, high], [place, place], color=colour, linewidth=2.4, alpha=0.55)
-        axes.plot([mean], [place], "o", color=colour, markersize=6)
+        axes.plot([middle_of], [place], "o", color=colour, markersize=6)
         axes.annotate(
-            f"{mean:.{digits}f}",
+            f"{middle_of:.{digits}f}",
             (1.02, place),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -80,8 +81,8 @@ def _paint_estimates(axes: "Axes", theme: Theme, estimates: Estimates, axis: str
 
 
 def _diversity(files: RunFiles) -> list[Sketch]:
-    systems = files.evaluation("comparison").get("systems") or {}
-    measured = {name: (number(row, "distinct_2"), number(row, "unique_share")) for name, row in systems.items()}
+    systems = files.evaluations.comparison.systems
+    measured = {name: (row.distinct_2, mean(row.unique_share)) for name, row in systems.items()}
     whole = {name: (d, u) for name, (d, u) in measured.items() if d is not None and u is not None}
     if not whole:
         return []

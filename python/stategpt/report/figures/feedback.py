@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stategpt.evaluate.records import FrontierPoint, SeedMeasures, SystemMeasures
+from stategpt.evaluate.statistics import Interval
 from stategpt.report.canvas import Sketch, Theme
-from stategpt.report.run_files import RunFiles, field, number
+from stategpt.report.run_files import RunFiles, mean
 from stategpt.report.wording import system_label
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def feedback_sketches(files: RunFiles) -> list[Sketch]:
 
 
 def _rewards(files: RunFiles) -> list[Sketch]:
-    found = files.evaluation("reward").get("scores", {})
+    found = files.evaluations.reward.rewards
     scores = {name: np.asarray(values, np.float64) for name, values in found.items() if values}
     if not scores:
         return []
@@ -56,8 +58,7 @@ def _score_label(name: str) -> str:
 
 
 def _calibration(files: RunFiles) -> list[Sketch]:
-    buckets = files.evaluation("reward").get("calibration") or []
-    points = [(b["claimed"], b["observed"]) for b in buckets if {"claimed", "observed"} <= set(b)]
+    points = [(bucket.claimed, bucket.observed) for bucket in files.evaluations.reward.calibration]
     if not points:
         return []
     caption = (
@@ -78,16 +79,17 @@ def _paint_calibration(axes: "Axes", theme: Theme, points: Points) -> None:
 
 
 def _frontiers(files: RunFiles) -> list[Sketch]:
-    data, run = files.evaluation("comparison"), files.run
-    several = bool(_seed_points(data.get("systems", {}), "reward_mean"))
+    data, run = files.evaluations.comparison, files.run
+    several = len(data.systems.get("rlhf", SystemMeasures()).seeds) > 1
     label = f"RL, beta {run.rl.beta:g}" if run else "RL, default beta"
-    frontiers = {label: data.get("frontier")} | {
+    frontiers = {label: data.frontiers.get("rl", ())} | {
         f"RL, {folder.removeprefix('rl/').replace('_', ' ')}": points
-        for folder, points in data.get("frontier_betas", {}).items()
+        for folder, points in data.frontiers.items()
+        if folder.startswith("rl/beta_")
     }
     sketches = []
     for key, best, name, title, axis, caption in (
-        ("reward_mean", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
+        ("reward", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
          "Mean reward on validation prompts as the policy moves away from SFT; each point is a moment of training."),
         ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What the labeler sees", "win rate against SFT",
          "The same moments, judged by the labeler that the reward model imitates. Where reward still rises and wins do "
@@ -96,32 +98,36 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
         curves = {label: _frontier_points(points, key) for label, points in frontiers.items()}
         if not any(curves.values()):
             continue
-        best_of = _best_of_points(data.get("systems", {}), best)
-        ends = _seed_points(data.get("systems", {}), best)
+        best_of = _best_of_points(data.systems, best)
+        ends = _seed_points(data.systems, best)
         paint = partial(_paint_frontier, curves=curves, best_of=best_of, ends=ends, axis=axis, even=key == "win_rate")
         crosses = " Crosses: the finished policy of each seed, on the prompts of the comparison." if several else ""
         sketches.append(Sketch(name, title, caption + crosses, paint, height_inches=3.2))
     return sketches
 
 
-def _frontier_points(points: Any, key: str) -> Points:
-    return [(p["kl"], p[key]) for p in points or [] if number(p, "kl") is not None and number(p, key) is not None]
+def _frontier_points(points: Sequence[FrontierPoint], key: str) -> Points:
+    return [(p.kl.mean, getattr(p, key).mean) for p in points if p.kl is not None and getattr(p, key) is not None]
 
 
-def _best_of_points(systems: Mapping[str, Any], key: str) -> list[tuple[float, float, str]]:
+def _value(row: SeedMeasures, key: str) -> float | None:
+    value = getattr(row, key)
+    return value.mean if isinstance(value, Interval) else value
+
+
+def _best_of_points(systems: Mapping[str, SystemMeasures], key: str) -> list[tuple[float, float, str]]:
     found = []
     for name, row in systems.items():
-        kl, value = number(row, "kl_bound"), number(row, key)
-        kl = number(row, "kl") if kl is None else kl
+        kl, value = mean(row.kl) if row.kl_bound is None else row.kl_bound, _value(row, key)
         if name.startswith("best_of_") and kl is not None and value is not None:
             found.append((kl, value, name.removeprefix("best_of_")))
     return found
 
 
-def _seed_points(systems: Mapping[str, Any], key: str) -> Points:
+def _seed_points(systems: Mapping[str, SystemMeasures], key: str) -> Points:
     """KL and value of the finished policy of each seed, where there are several."""
-    rows = field(systems, "rlhf", "seeds") or []
-    points = [(number(row, "kl"), number(row, key)) for row in rows if len(rows) > 1]
+    rows = systems.get("rlhf", SystemMeasures()).seeds
+    points = [(mean(row.kl), _value(row, key)) for row in rows if len(rows) > 1]
     return [(kl, value) for kl, value in points if kl is not None and value is not None]
 
 

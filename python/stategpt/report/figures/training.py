@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from stategpt.config.stage_names import STAGES, folder_title
 from stategpt.report.canvas import Sketch, Theme
-from stategpt.report.run_files import RunFiles, number
+from stategpt.report.run_files import RunFiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,21 +24,21 @@ def training_sketches(files: RunFiles) -> list[Sketch]:
 
 
 def _mixture(files: RunFiles) -> list[Sketch]:
-    mixture = files.mixture()
-    planned, drawn = mixture.get("planned", {}), mixture.get("drawn", {})
-    sources = [s for s in planned if number(drawn, s, "share") is not None]
+    planned = files.mixture.planned
+    drawn = {name: row.share for name, row in files.mixture.drawn.items() if row.share is not None}
+    sources = [name for name in planned if name in drawn]
     if not sources:
         return []
-    values = [[float(planned[s]) for s in sources], [number(drawn, s, "share") or 0.0 for s in sources]]
+    values = [[planned[name] for name in sources], [drawn[name] for name in sources]]
     caption = "Share of the training tokens that each source was to give, and gave."
     paint = partial(_paint_bars, labels=sources, values=values, legend=("planned", "drawn"), axis="share of tokens")
     return [Sketch("mixture", "The mixture, planned and drawn", caption, paint)]
 
 
 def _bits_per_byte(files: RunFiles) -> list[Sketch]:
-    evaluation = files.evaluation("base")
-    rows = {**evaluation.get("sources", {}), "mixed": evaluation.get("mixed", {})}
-    named = [(name, number(row, "kneser_ney_5"), number(row, "bits_per_byte")) for name, row in rows.items()]
+    base = files.evaluations.base
+    rows = {**base.sources, "mixed": base.mixed}
+    named = [(name, row.kneser_ney_bits_per_byte, row.bits_per_byte) for name, row in rows.items()]
     whole = [(name, kn, bits) for name, kn, bits in named if kn is not None and bits is not None]
     if not whole:
         return []

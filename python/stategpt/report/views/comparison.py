@@ -4,8 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stategpt.report.run_files import RunFiles, field, number
-from stategpt.report.wording import fixed, percent, signed, span, system_label
+from stategpt.evaluate.records import ComparedPrompt, ComparisonEvaluation, SeedMeasures, SystemAnswer, SystemMeasures
+from stategpt.evaluate.statistics import Interval
+from stategpt.report.run_files import RunFiles, mean
+from stategpt.report.wording import fixed, percent, plain, signed, span, system_label
 from stategpt.visible_text import visible
 
 _BEST_OF = re.compile(r"best_of_[0-9]{1,9}")
@@ -15,13 +17,12 @@ SHOWN = ("base", "prompted_base", "sft", "best_of_4", "rlhf")
 
 def comparison(files: RunFiles) -> dict[str, Any]:
     """Context of the part on the comparison."""
-    data = files.evaluation("comparison")
-    systems = data.get("systems") or {}
-    examples = [_example(example) for example in data.get("examples") or []]
+    data = files.evaluations.comparison
+    examples = [_example(example) for example in data.examples]
     return {
-        "prompts": data.get("prompts"),
-        "systems": [_system_row(name, row, field(data, "elo", name)) for name, row in systems.items()],
-        "names": data.get("names"),
+        "prompts": data.prompts,
+        "systems": [_system_row(name, row, data.elo.get(name)) for name, row in data.systems.items()],
+        "names": data.subjects,
         "against": _against_rows(data),
         "judged": _judged(data),
         "seeds": _seed_rows(data),
@@ -31,80 +32,86 @@ def comparison(files: RunFiles) -> dict[str, Any]:
     }
 
 
-def _example(example: Mapping[str, Any]) -> dict[str, Any]:
-    shown = [name for name in _shown_systems(example) if isinstance(example.get(name), Mapping)]
+def _example(example: ComparedPrompt) -> dict[str, Any]:
+    answers = example.answers
     return {
-        "prompt": visible(str(example.get("prompt", ""))),
-        "reference": visible(str(example.get("reference", ""))),
+        "prompt": visible(example.prompt),
+        "reference": visible(answers.get("reference", SystemAnswer()).text),
         "answers": [
             {
                 "name": name,
                 "label": system_label(name),
-                "text": visible(str(example[name].get("text", "")).strip()),
-                "points": example[name].get("points"),
+                "text": visible(answers[name].text.strip()),
+                "points": None if answers[name].score is None else plain(answers[name].score),
             }
-            for name in shown
+            for name in _shown_systems(answers)
+            if name in answers
         ],
     }
 
 
-def _shown_systems(example: Mapping[str, Any]) -> list[str]:
+def _shown_systems(answers: Mapping[str, SystemAnswer]) -> list[str]:
     """SHOWN, with the largest best-of-n in the place of best-of-4 where 4 was not run."""
-    best = sorted((name for name in example if _BEST_OF.fullmatch(name)), key=lambda name: int(name[8:]))
+    best = sorted((name for name in answers if _BEST_OF.fullmatch(name)), key=lambda name: int(name[8:]))
     stand_in = "best_of_4" if "best_of_4" in best or not best else best[-1]
     return [stand_in if name == "best_of_4" else name for name in SHOWN]
 
 
-def _system_row(name: str, row: Mapping[str, Any], elo: Any) -> dict[str, str]:
-    kl = fixed(number(row, "kl"), 2)
-    if number(row, "kl") is None and number(row, "kl_bound") is not None:
-        kl = f"≤ {fixed(number(row, 'kl_bound'), 2)}"
+def _rlhf(data: ComparisonEvaluation) -> SystemMeasures:
+    return data.systems.get("rlhf", SystemMeasures())
+
+
+def _system_row(name: str, row: SeedMeasures, elo: Interval | None) -> dict[str, str]:
+    kl, bound = fixed(mean(row.kl), 2), row.kl_bound if isinstance(row, SystemMeasures) else None
+    if row.kl is None and bound is not None:
+        kl = f"≤ {fixed(bound, 2)}"
     return {
         "name": name,
         "label": system_label(name),
-        "wins": percent(number(row, "win_rate_vs_sft"), 1),
-        "wins_interval": _percent_span(row.get("win_rate_vs_sft")) if name != "sft" else "",
-        "elo": fixed(number(elo), 0),
-        "points": fixed(number(row, "points_mean"), 2),
-        "reward": fixed(number(row, "reward_mean"), 2),
+        "wins": percent(mean(row.win_rate_vs_sft), 1),
+        "wins_interval": _percent_span(row.win_rate_vs_sft) if name != "sft" else "",
+        "elo": fixed(mean(elo), 0),
+        "points": fixed(row.score_mean, 2),
+        "reward": fixed(row.reward_mean, 2),
         "kl": kl if name != "sft" else "0",
-        "distinct": fixed(number(row, "distinct_2"), 3),
-        "unique": percent(number(row, "unique_share")),
-        "length": fixed(number(row, "length_tokens"), 1),
-        "ended": percent(number(row, "ended_share")),
+        "distinct": fixed(row.distinct_2, 3),
+        "unique": percent(mean(row.unique_share)),
+        "length": fixed(row.length_tokens, 1),
+        "ended": percent(row.ended_share),
     }
 
 
-def _against_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
+def _against_rows(data: ComparisonEvaluation) -> list[dict[str, str]]:
     """RLHF minus best-of-n, by n."""
     return [
         {
             "label": f"best-of-{size}",
-            "wins": f"{signed(100 * wins, 1)} %" if (wins := number(row, "wins")) is not None else fixed(None),
-            "wins_interval": _percent_span(row.get("wins")),
-            "reward": signed(number(row, "reward"), 2),
-            "reward_interval": span(row.get("reward"), 2),
-            "kl_bound": f"≤ {fixed(number(row, 'kl_bound'), 2)}",
-            "kl": fixed(number(data, "systems", "rlhf", "kl"), 2),
+            "wins": f"{signed(100 * row.wins.mean, 1)} %" if row.wins is not None else fixed(None),
+            "wins_interval": _percent_span(row.wins),
+            "reward": signed(mean(row.reward), 2),
+            "reward_interval": span(row.reward, 2),
+            "kl_bound": f"≤ {fixed(row.kl_bound, 2)}",
+            "kl": fixed(mean(_rlhf(data).kl), 2),
         }
-        for size, row in (data.get("against_best_of") or {}).items()
+        for size, row in data.against_best_of.items()
     ]
 
 
-def _judged(data: Mapping[str, Any]) -> list[str]:
+def _judged(data: ComparisonEvaluation) -> list[str]:
     """What the comparison with best-of-n shows, said only where the intervals show it."""
-    rows = list((data.get("against_best_of") or {}).items())
-    kl = number(data, "systems", "rlhf", "kl")
+    kl = mean(_rlhf(data).kl)
     said = []
-    for size, row in rows:
-        bound = number(row, "kl_bound")
-        if bound and kl is not None and kl > bound and not _above_zero(row.get("wins")):
+    for size, row in data.against_best_of.items():
+        bound = row.kl_bound
+        if bound and kl is not None and kl > bound and not _above_zero(row.wins):
             said.append(
                 f"RLHF does not win measurably more often than best-of-{size}, at {fixed(kl / bound, 1)} times the KL "
                 f"that best-of-{size} can reach ({fixed(bound, 2)} nats, a bound for any reward)."
             )
             break
-    exploited = [size for size, row in rows if _above_zero(row.get("reward")) and not _above_zero(row.get("wins"))]
+    exploited = [
+        size for size, row in data.against_best_of.items() if _above_zero(row.reward) and not _above_zero(row.wins)
+    ]
     if exploited:
         said.append(
             f"RLHF earns more reward than best-of-{exploited[-1]} and does not win measurably more often: what it "
@@ -113,26 +120,25 @@ def _judged(data: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _above_zero(interval: Any) -> bool:
-    """Whether the whole interval lies above 0."""
-    low = field(interval, "low")
-    return low is not None and low > 0
+def _above_zero(interval: Interval | None) -> bool:
+    """Whether the whole interval is above 0."""
+    return interval is not None and interval.low > 0
 
 
-def _seed_rows(data: Mapping[str, Any]) -> list[dict[str, str]]:
+def _seed_rows(data: ComparisonEvaluation) -> list[dict[str, str]]:
     """RLHF by seed, where there are several."""
-    rows = field(data, "systems", "rlhf", "seeds") or []
-    return [_system_row(visible(row["stage"]), row, None) for row in rows] if len(rows) > 1 else []
+    rows = _rlhf(data).seeds
+    return [_system_row(visible(row.stage), row, None) for row in rows] if len(rows) > 1 else []
 
 
-def _left_out(data: Mapping[str, Any]) -> str:
+def _left_out(data: ComparisonEvaluation) -> str:
     """What the intervals of RLHF know of other seeds."""
-    seeds = number(data, "seeds")
+    seeds = data.seeds
     if not seeds:
         return ""
     if seeds > 1:
         return (
-            f"RLHF is the mean over {seeds:.0f} policies that differ by the seed of their prompts and samples; its "
+            f"RLHF is the mean over {seeds} policies that differ by the seed of their prompts and samples; its "
             "intervals hold the choice of modules and of the seed. Base, SFT and reward model are one each: what "
             "another seed of theirs would change is not in any interval, nor is RLHF's seed in the Elo's."
         )
@@ -142,22 +148,22 @@ def _left_out(data: Mapping[str, Any]) -> str:
     )
 
 
-def _percent_span(interval: Any) -> str:
-    if not isinstance(interval, Mapping) or interval.get("low") is None or interval.get("high") is None:
-        return ""
-    return f"{fixed(100 * interval['low'], 1)} to {fixed(100 * interval['high'], 1)}"
+def _percent_span(interval: Interval | None) -> str:
+    return "" if interval is None else span(Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high), 1)
 
 
-def _change(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _change(data: ComparisonEvaluation) -> list[tuple[str, str, str]]:
     """Label, value and a note: what RL did to the variety of the answers."""
+    sft, rlhf, changes = data.systems.get("sft", SystemMeasures()), _rlhf(data), data.diversity_change
     rows = []
-    for key, label in (("distinct_2", "distinct-2"), ("unique_share", "unique answers")):
-        before, after = (number(data, "systems", name, key) for name in ("sft", "rlhf"))
-        change = field(data, "diversity_change", key)
+    for label, before, after, change in (
+        ("distinct-2", sft.distinct_2, rlhf.distinct_2, changes.distinct_2),
+        ("unique answers", mean(sft.unique_share), mean(rlhf.unique_share), changes.unique_share),
+    ):
         if before is None or after is None:
             continue
         relative = f"{signed(100 * (after / before - 1), 0)} %" if before else ""
         rows.append((label, f"{fixed(before)} → {fixed(after)}", relative))
-        if number(change) is not None:
-            rows.append((f"{label}, change", signed(number(change)), span(change)))
+        if change is not None:
+            rows.append((f"{label}, change", signed(change.mean), span(change)))
     return rows

@@ -4,94 +4,91 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from stategpt.report.run_files import RunFiles, field, number
-from stategpt.report.wording import count, fixed, percent, signed, span
+from stategpt.evaluate.records import RankingsEvaluation, RewardEvaluation
+from stategpt.report.run_files import RunFiles, mean, number
+from stategpt.report.wording import count, fixed, percent, plain, signed, span
 from stategpt.visible_text import visible
 
 
 def feedback(files: RunFiles) -> dict[str, Any]:
     """Context of the parts on rankings, reward and RL."""
     return {
-        "ranked": _ranked(files.evaluation("rankings")),
-        "rankings": _ranking_counts(files.evaluation("rankings")),
-        "reward": _reward_numbers(files.evaluation("reward")),
-        "labeler": _labeler(files.evaluation("reward")),
+        "ranked": _ranked(files.evaluations.rankings),
+        "rankings": _ranking_counts(files.evaluations.rankings),
+        "reward": _reward_numbers(files.evaluations.reward),
+        "labeler": _labeler(files.evaluations.reward),
         "rl": _rl_numbers(files),
         "frontiers": _frontier_rows(files),
     }
 
 
-def _ranking_counts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _ranking_counts(data: RankingsEvaluation) -> list[tuple[str, str]]:
     wanted = (
-        ("ranked prompts", "groups"),
-        ("test prompts", "test_groups"),
-        ("clear pairs", "pairs"),
-        ("ties", "ties"),
-        ("rejected records", "rejected"),
+        ("ranked prompts", data.groups),
+        ("test prompts", data.test_groups),
+        ("clear pairs", data.pairs),
+        ("ties", data.ties),
+        ("rejected records", data.rejected),
     )
-    return [(label, count(number(data, key))) for label, key in wanted if number(data, key) is not None]
+    return [(label, count(value)) for label, value in wanted if value is not None]
 
 
-def _ranked(data: Mapping[str, Any]) -> dict[str, Any] | None:
+def _ranked(data: RankingsEvaluation) -> dict[str, Any] | None:
     """The example record, best completion first."""
-    record = data.get("example")
-    completions = field(record, "completions") or []
-    if not completions:
+    record = data.example
+    if record is None or not record.completions:
         return None
-    points = [completion.get("points") or {} for completion in completions]
-    names = list(dict.fromkeys(name for of_completion in points for name in of_completion))
-    order = sorted(range(len(completions)), key=lambda i: (completions[i].get("rank", 0), i))
+    completions = record.completions
+    names = list(dict.fromkeys(name for completion in completions for name in completion.parts))
+    order = sorted(range(len(completions)), key=lambda i: (completions[i].rank, i))
     letters = {index: chr(ord("A") + place) for place, index in enumerate(order)}
-    means = data.get("points_mean") or {}
+    means = data.parts_mean
     return {
-        "prompt": visible(str(field(record, "prompt") or "")),
-        "reference": visible(str(field(record, "meta", "reference") or "")),
+        "prompt": visible(record.prompt),
+        "reference": visible(record.reference),
         "names": [name.replace("_", " ") for name in names],
         "completions": [
             {
                 "letter": letters[i],
-                "rank": completions[i].get("rank"),
-                "text": visible(completions[i].get("text", "")),
-                "ended": completions[i].get("ended", True),
-                "score": completions[i].get("score"),
-                "points": [points[i].get(name, "") for name in names],
+                "rank": completions[i].rank,
+                "text": visible(completions[i].text),
+                "ended": completions[i].ended,
+                "score": plain(completions[i].score),
+                "points": [plain(completions[i].parts.get(name)) for name in names],
             }
             for i in order
         ],
-        "means": [fixed(number(means, name), 2) for name in names] if means else [],
-        "score_mean": fixed(number(data, "score_mean"), 2),
-        "pairs": _pairs(field(record, "pairs"), letters),
+        "means": [fixed(means.get(name), 2) for name in names] if means else [],
+        "score_mean": fixed(data.score_mean, 2),
+        "pairs": _pairs(record.pairs, letters),
     }
 
 
-def _pairs(pairs: Sequence[Sequence[int]] | None, letters: Mapping[int, str]) -> str:
+def _pairs(pairs: Sequence[tuple[int, int]], letters: Mapping[int, str]) -> str:
     """A over B, A over C."""
-    named = sorted((letters[won], letters[lost]) for won, lost in pairs or [] if {won, lost} <= letters.keys())
+    named = sorted((letters[won], letters[lost]) for won, lost in pairs if {won, lost} <= letters.keys())
     return ", ".join(f"{winner} over {loser}" for winner, loser in named)
 
 
-def _reward_numbers(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _reward_numbers(data: RewardEvaluation) -> list[tuple[str, str, str]]:
     """Label, value and a note; only what was measured."""
-    prompts, with_pairs = (number(data, key) for key in ("prompts", "prompts_with_pairs"))
+    prompts, with_pairs = data.prompts, data.prompts_with_pairs
     of_prompts = f", of {count(with_pairs)} of {count(prompts)} prompts" if prompts and with_pairs else ""
-    wanted: tuple[tuple[str, tuple[str, ...], Callable[[float | None], str], str], ...] = (
-        ("pairs", ("pairs",), count, f"with a clear preference{of_prompts}"),
-        ("pair accuracy", ("pair_accuracy",), fixed, span(field(data, "pair_accuracy"))),
-        ("length-only baseline", ("length_only_accuracy",), fixed, ""),
-        ("model minus length", ("length_margin",), signed, span(field(data, "length_margin"))),
-        ("calibration slope", ("calibration_slope",), partial(fixed, digits=2), "1 calibrated, less over-confident"),
-        ("correlation with length", ("length_correlation",), partial(signed, digits=2), "within prompts"),
-        ("shift", ("reward_offset",), partial(signed, digits=2), "so that demonstrations average 0"),
+    wanted: tuple[tuple[str, float | None, Callable[[float | None], str], str], ...] = (
+        ("pairs", data.pairs, count, f"with a clear preference{of_prompts}"),
+        ("pair accuracy", mean(data.pair_accuracy), fixed, span(data.pair_accuracy)),
+        ("length-only baseline", data.length_only_accuracy, fixed, ""),
+        ("model minus length", mean(data.length_margin), signed, span(data.length_margin)),
+        ("calibration slope", data.calibration_slope, partial(fixed, digits=2), "1 calibrated, less over-confident"),
+        ("correlation with length", data.length_correlation, partial(signed, digits=2), "within prompts"),
+        ("shift", data.reward_offset, partial(signed, digits=2), "so that demonstrations average 0"),
     )
-    measured = ((label, number(data, *keys), shown, note) for label, keys, shown, note in wanted)
-    return [
-        (label, shown(value).replace("-", "−"), note) for label, value, shown, note in measured if value is not None
-    ]
+    return [(label, shown(value).replace("-", "−"), note) for label, value, shown, note in wanted if value is not None]
 
 
-def _labeler(data: Mapping[str, Any]) -> list[str]:
+def _labeler(data: RewardEvaluation) -> list[str]:
     """What the one rule behind rankings and wins means for both, in sentences."""
-    prompts, with_pairs = (number(data, key) for key in ("prompts", "prompts_with_pairs"))
+    prompts, with_pairs = data.prompts, data.prompts_with_pairs
     said = [
         "One rule, not people, makes the ranking data and judges the policies: wins say how well RL learned this rule "
         "through the reward model, and nothing of what readers would prefer.",
@@ -138,23 +135,25 @@ def _mean(log: Sequence[Mapping[str, Any]], key: str) -> float | None:
 
 def _frontier_rows(files: RunFiles) -> list[dict[str, str]]:
     """First and last point of each policy, and the best moment by wins: does the end stay the best?"""
-    data, run = files.evaluation("comparison"), files.run
-    frontiers = {f"beta {run.rl.beta:g}" if run else "default beta": data.get("frontier")} | {
+    frontiers, run = files.evaluations.comparison.frontiers, files.run
+    labeled = {f"beta {run.rl.beta:g}" if run else "default beta": frontiers.get("rl", ())} | {
         folder.removeprefix("rl/").replace("_", " "): points
-        for folder, points in data.get("frontier_betas", {}).items()
+        for folder, points in frontiers.items()
+        if folder.startswith("rl/beta_")
     }
     rows = []
-    for label, found in frontiers.items():
-        points = [p for p in found or [] if number(p, "kl") is not None and number(p, "win_rate") is not None]
-        if points:
-            last, best = points[-1], max(points, key=lambda point: point["win_rate"])
+    for label, points in labeled.items():
+        whole = [(point.kl.mean, point.win_rate.mean) for point in points if point.kl and point.win_rate]
+        if whole:
+            (kl, wins), best = whole[-1], max(whole, key=lambda point: point[1])
+            first, last = mean(points[0].reward), mean(points[-1].reward)
             rows.append(
                 {
                     "label": label,
-                    "kl": fixed(number(last, "kl"), 1),
-                    "reward": f"{fixed(number(points[0], 'reward_mean'), 2)} → {fixed(number(last, 'reward_mean'), 2)}",
-                    "wins": percent(number(last, "win_rate"), 1),
-                    "best": f"{percent(best['win_rate'], 1)} at {fixed(best['kl'], 1)} nats",
+                    "kl": fixed(kl, 1),
+                    "reward": f"{fixed(first, 2)} → {fixed(last, 2)}",
+                    "wins": percent(wins, 1),
+                    "best": f"{percent(best[1], 1)} at {fixed(best[0], 1)} nats",
                 }
             )
     return rows

@@ -2,18 +2,19 @@
 
 from typing import Any
 
-from stategpt.report.run_files import RunFiles, field, number
+from stategpt.evaluate.records import SFTEvaluation
+from stategpt.report.run_files import RunFiles, mean
 from stategpt.report.wording import fixed, percent, signed, span
 from stategpt.visible_text import visible
 
 
 def learning(files: RunFiles) -> dict[str, Any]:
     """Context of the parts on pretraining and SFT."""
-    data = files.evaluation("sft")
+    sft = files.evaluations.sft
     return {
         "samples": _samples(files),
-        "sft": _similarities(data),
-        "relevance": _relevance(data),
+        "sft": _similarities(sft),
+        "relevance": _relevance(sft),
     }
 
 
@@ -21,7 +22,7 @@ def _samples(files: RunFiles) -> list[dict[str, Any]]:
     """For each prompt what the model wrote at each step."""
     by_prompt: dict[str, dict[int, str]] = {}
     for line in files.samples():
-        by_prompt.setdefault(line["prompt"], {})[line["step"]] = line["text"]
+        by_prompt.setdefault(line.prompt, {})[line.step] = line.text
     return [
         {
             "prompt": visible(prompt),
@@ -31,34 +32,32 @@ def _samples(files: RunFiles) -> list[dict[str, Any]]:
     ]
 
 
-def _similarities(data: Any) -> list[dict[str, str]]:
+def _similarities(sft: SFTEvaluation) -> list[dict[str, str]]:
     rows = (
-        ("SFT", "chrf_sft", None),
-        ("prompted base", "chrf_prompted_base", "difference_to_prompted_base"),
-        ("base, same prompt", "chrf_base", "difference_to_base"),
-        ("SFT, shuffled references", "chrf_shuffled", "similarity_against_shuffled"),
+        ("SFT", sft.chrf.get("sft"), None),
+        ("prompted base", sft.chrf.get("prompted_base"), sft.difference_to_prompted_base),
+        ("base, same prompt", sft.chrf.get("base"), sft.difference_to_base),
+        ("SFT, shuffled references", sft.chrf_shuffled, sft.difference_to_shuffled),
     )
     return [
         {
             "label": label,
-            "value": fixed(number(data, key)),
-            "difference": signed(number(data, difference))
-            if difference and number(data, difference) is not None
-            else "",
-            "interval": span(field(data, difference)) if difference else "",
+            "value": fixed(value),
+            "difference": "" if difference is None else signed(difference.mean),
+            "interval": span(difference),
         }
-        for label, key, difference in rows
-        if number(data, key) is not None
+        for label, value, difference in rows
+        if value is not None
     ]
 
 
-def _relevance(data: Any) -> dict[str, str] | None:
-    gain, mentions = number(data, "similarity_against_shuffled"), number(data, "mentions_name", "sft")
+def _relevance(sft: SFTEvaluation) -> dict[str, str] | None:
+    gain, mentions = sft.difference_to_shuffled, sft.mentions_subject.sft
     if gain is None and mentions is None:
         return None
     return {
-        "gain": signed(gain),
-        "gain_interval": span(field(data, "similarity_against_shuffled")),
-        "mentions": percent(mentions),
-        "mentions_reference": percent(number(data, "mentions_name", "reference")),
+        "gain": signed(mean(gain)),
+        "gain_interval": span(gain),
+        "mentions": percent(mean(mentions)),
+        "mentions_reference": percent(sft.mentions_subject.reference),
     }

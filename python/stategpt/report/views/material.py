@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stategpt.report.run_files import RunFiles, field, number
+from stategpt.evaluate.records import DrawnSource, RowToken
+from stategpt.report.run_files import RunFiles, number
 from stategpt.report.wording import count, fixed, percent, visible_token
 
 DOCUMENT_COLOURS = 6
@@ -13,14 +14,15 @@ _LONGEST_SAMPLE = 90
 
 def material(files: RunFiles) -> dict[str, Any]:
     """Context of the part on data."""
-    pieces, statistics = files.row(), files.statistics()
+    rows, statistics = files.rows().rows, files.statistics()
+    tokens = rows[0] if rows else ()
     return {
         "mixture": _mixture_rows(files),
         "vocab_size": _count_or_none(number(statistics, "vocab_size")),
         "vocab_size_asked": _count_or_none(number(statistics, "vocab_size_asked")),
         "bytes_per_token": _bytes_per_token(statistics),
-        "sample": _sample(pieces),
-        "row": _row(pieces),
+        "sample": _sample(tokens),
+        "row": _row(tokens),
     }
 
 
@@ -29,22 +31,22 @@ def _count_or_none(value: float | None) -> str | None:
 
 
 def _mixture_rows(files: RunFiles) -> list[dict[str, str]]:
-    mixture = files.mixture()
-    drawn = mixture.get("drawn", {})
-    return [
-        {
-            "source": source,
-            "planned": percent(share),
-            "drawn": percent(number(drawn, source, "share"), 1),
-            "tokens": count(number(drawn, source, "tokens")),
-            "epochs": fixed(number(drawn, source, "epochs"), 2),
-        }
-        for source, share in mixture.get("planned", {}).items()
-    ]
+    drawn = files.mixture.drawn
+    return [_mixture_row(name, share, drawn.get(name, DrawnSource())) for name, share in files.mixture.planned.items()]
+
+
+def _mixture_row(name: str, planned: float, drawn: DrawnSource) -> dict[str, str]:
+    return {
+        "source": name,
+        "planned": percent(planned),
+        "drawn": percent(drawn.share, 1),
+        "tokens": count(drawn.tokens),
+        "epochs": fixed(drawn.epochs, 2),
+    }
 
 
 def _bytes_per_token(statistics: Any) -> list[dict[str, str]]:
-    splits = field(statistics, "bytes_per_token") or {}
+    splits = statistics.get("bytes_per_token") or {}
     return [
         {
             "source": source,
@@ -56,34 +58,34 @@ def _bytes_per_token(statistics: Any) -> list[dict[str, str]]:
     ]
 
 
-def _row(pieces: Sequence[Sequence[Any]]) -> dict[str, Any] | None:
+def _row(tokens: Sequence[RowToken]) -> dict[str, Any] | None:
     """The row as chips: text, tint of its document, target below."""
-    if not pieces:
+    if not tokens:
         return None
-    end = {text for text, _, is_end, _ in pieces if is_end}
-    documents = sorted({number_of_document for _, number_of_document, _, _ in pieces})
+    end = {token.text for token in tokens if token.is_end}
+    documents = sorted({token.document for token in tokens})
     return {
-        "tokens": len(pieces),
+        "tokens": len(tokens),
         "documents": len(documents),
         "chips": [
             {
-                "text": "EOS" if is_end else visible_token(text),
-                "is_end": bool(is_end),
-                "tint": documents.index(document) % DOCUMENT_COLOURS,
-                "target": "EOS" if target in end else visible_token(target),
-                "ends": target in end,
+                "text": "EOS" if token.is_end else visible_token(token.text),
+                "is_end": token.is_end,
+                "tint": documents.index(token.document) % DOCUMENT_COLOURS,
+                "target": "EOS" if token.target in end else visible_token(token.target),
+                "ends": token.target in end,
             }
-            for text, document, is_end, target in pieces
+            for token in tokens
         ],
     }
 
 
-def _sample(pieces: Sequence[Sequence[Any]]) -> dict[str, Any] | None:
+def _sample(row: Sequence[RowToken]) -> dict[str, Any] | None:
     """The row's longest document as its tokens, in two tints that alternate."""
-    by_document: dict[Any, list[str]] = {}
-    for text, document, is_end, _ in pieces:
-        if not is_end:
-            by_document.setdefault(document, []).append(text)
+    by_document: dict[int, list[str]] = {}
+    for token in row:
+        if not token.is_end:
+            by_document.setdefault(token.document, []).append(token.text)
     if not by_document:
         return None
     tokens = max(by_document.values(), key=len)

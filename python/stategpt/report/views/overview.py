@@ -3,24 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stategpt.evaluate.gates import Gate, format_value, verdict
-from stategpt.report.run_files import RunFiles, field, number
+from stategpt.evaluate.gates import format_value, verdict
+from stategpt.evaluate.records import GateResult, SystemMeasures
+from stategpt.report.run_files import RunFiles, mean
 from stategpt.report.wording import count, duration, fixed, percent, sentence, signed, span
-
-GATE_LABELS = {
-    "base": "Base model",
-    "sft_ended": "SFT: answers end",
-    "sft_similarity": "SFT: nearer the reference",
-    "reward_accuracy": "Reward model: accuracy",
-    "reward_beats_length": "Reward model: more than length",
-    "rl_win_rate": "RLHF: win rate",
-    "rl_kl": "RLHF: distance from SFT",
-    "rl_best_of_n": "RLHF: against best-of-n",
-    "relevance_similarity": "Relevance: similarity",
-    "relevance_mentions_name": "Relevance: names the thing",
-    "diversity_change": "Diversity: change",
-    "diversity_unique": "Diversity: different answers",
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +31,7 @@ class StageCard:
 
 def overview(files: RunFiles) -> dict[str, Any]:
     """Context of the page's head."""
-    gates = files.gates()
+    gates = files.gates
     tokens = files.tokens("base")
     return {
         "name": files.name,
@@ -56,7 +42,7 @@ def overview(files: RunFiles) -> dict[str, Any]:
     }
 
 
-def _facts(files: RunFiles, gates: list[Gate], tokens: int | None) -> list[tuple[str, str]]:
+def _facts(files: RunFiles, gates: list[GateResult], tokens: int | None) -> list[tuple[str, str]]:
     seconds = files.seconds()
     facts = [
         ("parameters", count(files.run.model.parameters)) if files.run else None,
@@ -67,13 +53,13 @@ def _facts(files: RunFiles, gates: list[Gate], tokens: int | None) -> list[tuple
     return [fact for fact in facts if fact]
 
 
-def _gate_row(gate: Gate) -> dict[str, str]:
+def _gate_row(gate: GateResult) -> dict[str, str]:
     return {
-        "label": GATE_LABELS.get(gate.gate, gate.gate),
-        "name": gate.gate,
+        "label": gate.label or gate.name,
+        "name": gate.name,
         "verdict": verdict(gate),
         "value": format_value(gate.value).replace("-", "−"),
-        "interval": span(gate.interval.to_json()) if gate.interval else "",
+        "interval": span(gate.interval),
         "rule": gate.rule.replace(">=", "≥").replace("<=", "≤"),
     }
 
@@ -87,8 +73,8 @@ def _shown(value: float | None, text: str) -> str | None:
 
 
 def _pretraining(files: RunFiles) -> StageCard:
-    mixed = files.evaluation("base").get("mixed", {})
-    bits, kneser_ney = number(mixed, "bits_per_byte"), number(mixed, "kneser_ney_5")
+    mixed = files.evaluations.base.mixed
+    bits, kneser_ney = mixed.bits_per_byte, mixed.kneser_ney_bits_per_byte
     tokens = files.tokens("base")
     return StageCard(
         1,
@@ -106,8 +92,8 @@ def _pretraining(files: RunFiles) -> StageCard:
 
 
 def _sft(files: RunFiles) -> StageCard:
-    data = files.evaluation("sft")
-    ended, gain = number(data, "ended_share"), number(data, "difference_to_base")
+    sft = files.evaluations.sft
+    ended, gain = mean(sft.ended_share), mean(sft.difference_to_base)
     tokens = files.tokens("sft")
     return StageCard(
         2,
@@ -125,9 +111,8 @@ def _sft(files: RunFiles) -> StageCard:
 
 
 def _reward(files: RunFiles) -> StageCard:
-    rankings, data = files.evaluation("rankings"), files.evaluation("reward")
-    groups, accuracy = number(rankings, "groups"), number(data, "pair_accuracy")
-    by_length = number(data, "length_only_accuracy")
+    groups, reward = files.evaluations.rankings.groups, files.evaluations.reward
+    accuracy, by_length = mean(reward.pair_accuracy), reward.length_only_accuracy
     return StageCard(
         3,
         "reward",
@@ -145,8 +130,8 @@ def _reward(files: RunFiles) -> StageCard:
 
 def _rl(files: RunFiles) -> StageCard:
     log = files.metrics("rl")
-    system = field(files.evaluation("comparison"), "systems", "rlhf")
-    wins, kl = number(system, "win_rate_vs_sft"), number(system, "kl")
+    system = files.evaluations.comparison.systems.get("rlhf", SystemMeasures())
+    wins, kl = mean(system.win_rate_vs_sft), mean(system.kl)
     return StageCard(
         4,
         "rlhf",

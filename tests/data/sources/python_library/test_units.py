@@ -2,7 +2,7 @@
 
 import pytest
 
-from stategpt.data.sources.python_library.records import SIDES
+from stategpt.data.corpus import SIDES
 from stategpt.data.sources.python_library.units import fraction, split_units, unit_of
 from stategpt.errors import CorpusError
 

@@ -15,9 +15,8 @@ from stategpt.data.sources.python_library.records import Entry
 from stategpt.data.sources.python_library.source_files import (
     SourceFile,
     SourceFiles,
-    folder_files,
     interpreter_files,
-    package_files,
+    path_files,
 )
 from stategpt.errors import CorpusError
 
@@ -28,9 +27,7 @@ Text = tuple[str, str]
 
 def source_files(config: CorpusConfig) -> SourceFiles:
     """The files that `config` names. Raises `CorpusError` when a folder or package has none."""
-    if config.kind == "python_library":
-        return interpreter_files()
-    return folder_files(config.paths) if config.kind == "files" else package_files(config.paths)
+    return path_files(config.paths) if config.paths else interpreter_files()
 
 
 @dataclass(slots=True)
@@ -54,7 +51,7 @@ class Reading:
         Raises `CorpusError` for a missing, unreadable or empty folder, and for a bad file of the user's own.
         """
         reading = cls(source_files(config))
-        if config.kind == "python_library":
+        if not config.paths:
             reading._add_modules(read_extension_modules())
         with warnings.catch_warnings():
             # Parsing warns of "\d" in other people's strings; as an error it would make good files unreadable.
@@ -125,7 +122,7 @@ class Reading:
         )
 
     def _refuse(self, file: SourceFile, reason: str, detail: str) -> None:
-        if self.files.strict:
+        if file.strict:
             raise CorpusError(
                 f"{file.path}: {reason.replace('_', ' ')}: {detail}. Repair the file or move it out of corpus.paths."
             )

@@ -14,6 +14,8 @@ from stategpt.data.sources.python_library.units import unit_of
 from stategpt.errors import CorpusError
 
 CORE = "core"
+PACKAGE = "package"
+"""A path `package:NAME` is an importable package, every other one a folder."""
 LEFT_OUT = MappingProxyType(
     {
         "test": "tests repeat what they test, and are three quarters of all code",
@@ -42,6 +44,8 @@ class SourceFile:
     """What it is held out with."""
     group: str
     """Part of the library, for the statistics."""
+    strict: bool = False
+    """A file in a folder of the user: where it cannot be used that is an error, not a count."""
 
 
 @dataclass(slots=True)
@@ -52,9 +56,7 @@ class SourceFiles:
     left_out: dict[str, list[Path]] = field(default_factory=dict)
     """By group of `LEFT_OUT`."""
     location: str = ""
-    """Where they lie on this machine; for messages only."""
-    strict: bool = False
-    """The user's own files: a bad one is an error, not a count."""
+    """Their folders on this machine; for messages only."""
 
     def sort(self) -> SourceFiles:
         """Public modules first: where two share a docstring, the name people know is kept."""
@@ -80,49 +82,57 @@ def interpreter_files() -> SourceFiles:
     if not found.files:
         raise CorpusError(
             f"{root}, the standard library of this interpreter, holds no .py files (some distributions ship byte code "
-            'only). Install the full library, or set corpus.kind = "files" and corpus.paths to folders of .py files.'
+            "only). Install the full library, or set corpus.paths to folders of .py files."
         )
     return found.sort()
 
 
-def folder_files(folders: Sequence[str]) -> SourceFiles:
-    """Every .py file below `folders`; hidden folders and `__pycache__` are not entered.
+def path_files(paths: Sequence[str]) -> SourceFiles:
+    """The .py files of folders and of importable packages (`package:NAME`), in the order that `SourceFiles.sort` gives.
 
-    The unit of the split is the first name below a folder. Raises `CorpusError` for a folder that is missing, not a
+    Raises `CorpusError` for a path that has none.
+    """
+    found = SourceFiles(location=", ".join(paths))
+    for path in paths:
+        prefix, separator, name = path.partition(":")
+        is_package = bool(separator) and prefix == PACKAGE
+        found.files += package_files(name) if is_package else folder_files(path)
+    return found.sort()
+
+
+def folder_files(folder: str) -> list[SourceFile]:
+    """Every .py file below `folder`; hidden folders and `__pycache__` are not entered.
+
+    The unit of the split is the first name below the folder. Raises `CorpusError` for a folder that is missing, not a
     folder, unreadable, or without a .py file.
     """
-    found = SourceFiles(location=", ".join(folders), strict=True)
-    for folder in folders:
-        root = Path(folder)
-        before = len(found.files)
-        found.files += _below(root, root.name if os.path.exists(root / "__init__.py") else "", folder)
-        if len(found.files) == before:
-            raise CorpusError(f"corpus.paths: {folder} holds no .py files; give folders that do")
-    return found.sort()
+    root = Path(folder)
+    found = list(_below(root, root.name if os.path.exists(root / "__init__.py") else "", folder, strict=True))
+    if not found:
+        raise CorpusError(f"corpus.paths: {folder} holds no .py files; give folders that do")
+    return found
 
 
-def package_files(names: Sequence[str]) -> SourceFiles:
-    """Every .py file of installed packages, which are found without being imported.
+def package_files(name: str) -> list[SourceFile]:
+    """Every .py file of an installed package, which is found without being imported.
 
-    The unit of the split is the part of a package: `numpy.linalg`. Raises `CorpusError` for a package that is not
+    The unit of the split is the part of the package: `numpy.linalg`. Raises `CorpusError` for a package that is not
     installed or has no Python source.
     """
-    found = SourceFiles(location=", ".join(names))
-    for name in names:
-        spec = importlib.util.find_spec(name) if name.isidentifier() else None
-        if spec is None:
-            raise CorpusError(f"corpus.paths: no top-level package {name!r} is installed here; install it or drop it")
-        before = len(found.files)
-        for location in spec.submodule_search_locations or ():
-            found.files += _below(Path(location), name, name)
-        if spec.submodule_search_locations is None and (spec.origin or "").endswith(".py"):
-            found.files.append(SourceFile(Path(str(spec.origin)), f"{name}.py", name, name, name))
-        if len(found.files) == before:
-            raise CorpusError(f"corpus.paths: package {name!r} ships no .py files; drop it")
-    return found.sort()
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None:
+        raise CorpusError(f"corpus.paths: no top-level package {name!r} is installed here; install it or drop it")
+    found: list[SourceFile] = []
+    for location in spec.submodule_search_locations or ():
+        found += _below(Path(location), name, name)
+    if spec.submodule_search_locations is None and (spec.origin or "").endswith(".py"):
+        found.append(SourceFile(Path(str(spec.origin)), f"{name}.py", name, name, name))
+    if not found:
+        raise CorpusError(f"corpus.paths: package {name!r} ships no .py files; drop it")
+    return found
 
 
-def _below(root: Path, package: str, group: str) -> Iterator[SourceFile]:
+def _below(root: Path, package: str, group: str, *, strict: bool = False) -> Iterator[SourceFile]:
     """Files below `root`, which is the package `package` itself or, when that is empty, a folder of modules."""
     for path in _python_files(root):
         relative = path.relative_to(root)
@@ -130,7 +140,7 @@ def _below(root: Path, package: str, group: str) -> Iterator[SourceFile]:
         module = ".".join(filter(None, (package, inner)))
         first = inner.partition(".")[0]
         unit = f"{package}.{first}".rstrip(".") if package else unit_of(first or root.name)
-        yield SourceFile(path, f"{root.name}/{relative.as_posix()}", module or root.name, unit, group)
+        yield SourceFile(path, f"{root.name}/{relative.as_posix()}", module or root.name, unit, group, strict)
 
 
 def _python_files(root: Path, without: frozenset[str] = frozenset()) -> Iterator[Path]:

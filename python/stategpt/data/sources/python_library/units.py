@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from stategpt.data.sources.python_library.records import SIDES, Side
+from stategpt.data.corpus import SIDES, Side
 from stategpt.errors import CorpusError
 
 # What stripping the leading underscore does not bring together.

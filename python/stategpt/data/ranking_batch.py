@@ -20,7 +20,7 @@ from stategpt.visible_text import visible_line
 
 from .chat import ChatTokenizer, ControlTokens, chat_prompt, truncate_prompt
 from .ranking_ids import CompletionIds
-from .rankings import Group, Pairs, Rankings, Rejected
+from .rankings import Pairs, RankedGroup, Rankings, Rejected
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +64,54 @@ class _SameTokens(ValueError):
 class _Encoded:
     """A group as ids: the prompt (truncated if need be) and each completion with its end of text."""
 
-    group: Group
+    group: RankedGroup
     pieces: tuple[Ids, ...]
 
 
+def ranking_batches(
+    rankings: Rankings,
+    tok: ChatTokenizer,
+    prompts_per_batch: int = 8,
+    arrange: Arrangement = "rows",
+    context_tokens: int | None = None,
+    *,
+    seed: int | None = None,
+    epoch: int = 0,
+) -> RankingBatches:
+    """Token batches of `rankings` in which one prompt with all its completions is one element.
+
+    Groups without a pair are left out. Groups are spread evenly: batches differ by one prompt at most.
+
+    Args:
+        rankings: the ranked prompts.
+        tok: the tokenizer.
+        prompts_per_batch: maximum number of prompts in a batch.
+        arrange: "rows" puts each completion after its own copy of the prompt; "shared_prefix" puts the prompt once and
+            the completions as branches, each of which sees the prompt and itself. Both give the same rewards.
+        context_tokens: maximum length of a sequence. A longer prompt loses its middle; a group with a completion that
+            does not fit is left out and listed in `rejected`, as is one whose `ids` are not those of its texts.
+        seed: shuffles the groups, differently in every epoch; None keeps their order.
+        epoch: number of the epoch, from 0.
+
+    Raises:
+        RankingError: no group has a pair, or none fits.
+        ForeignArtifact: a group has ids of another tokenizer.
+        InvalidArgument: a setting is out of range.
+    """
+    return RankingBatches(
+        rankings,
+        tok,
+        prompts_per_batch=prompts_per_batch,
+        arrange=arrange,
+        context_tokens=context_tokens,
+        seed=seed,
+        epoch=epoch,
+    )
+
+
 class RankingBatches:
-    """The batches of one epoch, as `Rankings.batches` describes and makes them; `batches[i]` is a pure function of the
-    rankings, the settings and i.
+    """The batches of one epoch, which `ranking_batches` makes; `batches[i]` is a pure function of the rankings, the
+    settings and i.
 
     Attributes:
         rejected: groups that were left out: `completion_too_long` for the context, `equal_completions_ranked_apart`
@@ -182,12 +223,12 @@ class RankingBatches:
             raise RankingError(f"no group fits a batch ({reasons}); the first: {self.rejected[0]}")
         return encoded
 
-    def _reject(self, group: Group, code: str, reason: str) -> None:
+    def _reject(self, group: RankedGroup, code: str, reason: str) -> None:
         message = f"group {visible_line(group.id)!r:.80}: {reason}"
         self.rejected.append(Rejected(group.line, group.byte_offset, code, message))
 
     def _encode(
-        self, group: Group, tok: ChatTokenizer, completion_ids: CompletionIds, context_tokens: int | None
+        self, group: RankedGroup, tok: ChatTokenizer, completion_ids: CompletionIds, context_tokens: int | None
     ) -> _Encoded:
         prompt = chat_prompt(tok, group.prompt)
         completions = completion_ids.of(group)

@@ -1,14 +1,14 @@
-"""Readers of raw documents: text files and JSON lines."""
+"""Reads raw documents: text files, one document each, and JSON lines, one document per line."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stategpt.arguments import Errors, one_of, several
-from stategpt.data.lines import PACKED_SUFFIXES, BadLine, Line, Source, json_type, read_lines, require_unicode
+from stategpt.data.lines import PACKED_SUFFIXES, Source
+from stategpt.data.sources.jsonl import read_json_lines, replaced
 from stategpt.errors import CorpusError, StorageError
 
 _LINES = (".jsonl", ".ndjson")
@@ -16,16 +16,14 @@ _NOT_READ = {
     ".json": "a JSON file is one value, not one document; write one document a line and name it .jsonl",
     ".parquet": "Parquet is not read; write its text column as .jsonl, one document a line",
     ".arrow": "Arrow is not read; write its text column as .jsonl, one document a line",
-    ".xz": "xz is not read; unpack it, or pack it as .gz",
-    ".bz2": "bzip2 is not read; unpack it, or pack it as .gz",
+    ".xz": "xz is not read; unpack it, or pack it as .gz or .zst",
+    ".bz2": "bzip2 is not read; unpack it, or pack it as .gz or .zst",
     ".zip": "archives are not read; unpack it",
     ".tar": "archives are not read; unpack it",
 }
 
 DOCUMENT_LIMIT_BYTES = 2**32 - 2
 """Largest file that is read as one document: a tokenizer counts the bytes of a text in 32 bits."""
-
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def read_documents(
@@ -60,11 +58,6 @@ def read_documents(
     return _documents(files, field, errors)
 
 
-def replaced(text: str | bytes) -> str:
-    """`text` with U+FFFD for what is not Unicode: bytes that are not UTF-8, lone surrogates."""
-    return text.decode(errors="replace") if isinstance(text, bytes) else _SURROGATES.sub("\ufffd", text)
-
-
 def _documents(files: list[Path], field: str, errors: Errors) -> Iterator[str]:
     if not files:
         raise CorpusError("no files to read documents from; check the folder or pattern")
@@ -77,7 +70,7 @@ def _documents(files: list[Path], field: str, errors: Errors) -> Iterator[str]:
         try:
             with Source(path, CorpusError) as source:
                 if name.endswith(_LINES):
-                    yield from _read_lines(source, field, errors)
+                    yield from read_json_lines(source, field, errors)
                 else:
                     yield _read_whole(source, errors)
         except StorageError as error:
@@ -99,32 +92,3 @@ def _read_whole(source: Source, errors: Errors) -> str:
             f"{source.name} is not UTF-8 at byte {error.start} ({error.reason}); convert the file, leave it out, or "
             'pass errors="replace"'
         ) from error
-
-
-def _read_lines(source: Source, field: str, errors: Errors) -> Iterator[str]:
-    found = False
-    for line in read_lines(source):
-        if line.is_blank:
-            continue
-        found = True
-        try:
-            text = _text_of(line, field, errors)
-        except BadLine as bad:
-            place = f"{source.name}:{line.number} (byte {line.byte_offset})"
-            raise CorpusError(f"{place}: {bad.message}. Fix or remove the line.") from None
-        yield text
-    if not found:
-        raise CorpusError(f"{source.name} holds no documents; leave it out")
-
-
-def _text_of(line: Line, field: str, errors: Errors) -> str:
-    if errors == "replace":
-        content = replaced(line.content).encode()
-        line = Line(line.number, line.byte_offset, content, len(content) + line.size - len(line.content))
-    record = line.json_object()
-    text = record.get(field)
-    if not isinstance(text, str):
-        keys = ", ".join(ascii(key) for key in sorted(record)[:8])
-        found = json_type(text) if field in record else f"its keys are {keys:.200}"
-        raise BadLine("missing_field", f'there is no string under "{field}" ({found}); name the field that has it')
-    return replaced(text) if errors == "replace" else require_unicode(text, field)

@@ -5,9 +5,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.config import GPTConfig, OptimConfig  # noqa: E402
+from stategpt.config.optimizers import OPTIMIZERS, Optimizer  # noqa: E402
+from stategpt.errors import ConfigError, InvalidArgument  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
-from stategpt.train.optim import (  # noqa: E402
-    adamw,
+from stategpt.train.optimizers import (  # noqa: E402
+    build_optimizer,
     clip_gradients,
     expected_tensors,
     optimizer_tensors,
@@ -18,10 +20,45 @@ from stategpt.train.optim import (  # noqa: E402
 TINY = GPTConfig(vocab_size=32, depth=1, width=8, heads=2, kv_heads=1, head_dim=4, mlp_width=16, context_tokens=16)
 
 
+NAMES = pytest.mark.parametrize("name", OPTIMIZERS)
+
+
+def _config(name: str, **changes: object) -> OptimConfig:
+    return OptimConfig(learning_rate=1e-2, optimizer=name, **changes)  # type: ignore[arg-type]
+
+
+def test_the_setting_chooses_the_class_and_its_arguments() -> None:
+    model = GPT(TINY)
+    adamw = build_optimizer(model, _config("adamw", betas=(0.8, 0.7), epsilon=1e-3))
+    assert type(adamw) is torch.optim.AdamW
+    assert {(group["betas"], group["eps"]) for group in adamw.param_groups} == {((0.8, 0.7), 1e-3)}
+    sgd = build_optimizer(model, _config("sgd", betas=(0.8, 0.7)))
+    assert type(sgd) is torch.optim.SGD
+    assert {group["momentum"] for group in sgd.param_groups} == {0.8}
+    with pytest.raises(ConfigError, match=r"optim\.optimizer = 'adam': must be one of adamw, sgd"):
+        _config("adam")
+
+
+def test_an_optimizer_needs_one_entry_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Config, planner, training and checkpoints all read the table."""
+    entry = Optimizer(
+        "torch.optim:Adagrad", lambda optim: {"eps": optim.epsilon}, ("sum",), ("sum",), counts_steps=True
+    )
+    monkeypatch.setitem(OPTIMIZERS, "adagrad", entry)  # type: ignore[arg-type]
+    _continues_bit_for_bit(_config("adagrad"))
+
+
+def test_the_state_of_an_unknown_optimizer_is_refused() -> None:
+    model = GPT(TINY)
+    with pytest.raises(InvalidArgument, match="state of a RMSprop is not described"):
+        optimizer_tensors(model, torch.optim.RMSprop(model.parameters()))
+
+
+@NAMES
 @pytest.mark.parametrize("head", [False, True])
-def test_the_groups_are_the_models_own_with_the_schedules_rate(head: bool) -> None:
+def test_the_groups_are_the_models_own_with_the_schedules_rate(head: bool, name: str) -> None:
     model = RewardModel(GPT(TINY)) if head else GPT(TINY)
-    ours = adamw(model, OptimConfig(learning_rate=1e-2, weight_decay=0.3)).param_groups
+    ours = build_optimizer(model, _config(name, weight_decay=0.3)).param_groups
     theirs = model.parameter_groups(lr=1e-2, weight_decay=0.3)
     for group, expected in zip(ours, theirs, strict=True):
         assert [id(p) for p in group["params"]] == [id(p) for p in expected["params"]]
@@ -46,10 +83,10 @@ def _step(model: GPT, optimizer: torch.optim.Optimizer, seed: int) -> None:
     optimizer.step()
 
 
-def test_restored_state_continues_bit_for_bit() -> None:
+def _continues_bit_for_bit(config: OptimConfig) -> None:
     torch.manual_seed(0)
     model = GPT(TINY)
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2))
+    optimizer = build_optimizer(model, config)
     _step(model, optimizer, 1)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     saved = {name: value.clone() for name, value in optimizer_tensors(model, optimizer).items()}
@@ -57,41 +94,55 @@ def test_restored_state_continues_bit_for_bit() -> None:
 
     other = GPT(TINY)
     other.load_state_dict(weights)
-    resumed = adamw(other, OptimConfig(learning_rate=1e-2))
+    resumed = build_optimizer(other, config)
     restore_optimizer(other, resumed, saved)
     _step(other, resumed, 2)
     for (name, ours), theirs in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), name
 
 
-def test_the_state_of_a_parameter_without_a_gradient_is_saved_as_what_adamw_starts_with() -> None:
+@NAMES
+def test_restored_state_continues_bit_for_bit(name: str) -> None:
+    _continues_bit_for_bit(_config(name))
+
+
+@NAMES
+def test_restored_state_continues_bit_for_bit_without_momentum(name: str) -> None:
+    """SGD then keeps no buffer at all."""
+    _continues_bit_for_bit(_config(name, betas=(0.0, 0.5)))
+
+
+@NAMES
+def test_a_parameter_without_a_gradient_is_saved_with_the_state_it_starts_with(name: str) -> None:
     """Bit for bit as if it had not been saved: its first step is the same."""
     torch.manual_seed(0)
     model = GPT(TINY)
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2))
+    optimizer = build_optimizer(model, _config(name))
     saved = optimizer_tensors(model, optimizer)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     _step(model, optimizer, 1)
 
     other = GPT(TINY)
     other.load_state_dict(weights)
-    resumed = adamw(other, OptimConfig(learning_rate=1e-2))
+    resumed = build_optimizer(other, _config(name))
     restore_optimizer(other, resumed, saved)
     _step(other, resumed, 1)
     for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_names_shapes_and_dtypes_are_those_that_adamw_makes() -> None:
+@NAMES
+def test_the_entry_describes_all_that_the_optimizer_keeps(name: str) -> None:
     model = GPT(TINY)
-    optimizer = adamw(model, OptimConfig(learning_rate=1e-2))
+    optimizer = build_optimizer(model, _config(name))
     _step(model, optimizer, 1)
-    made, expected = optimizer_tensors(model, optimizer), expected_tensors(model)
+    made, expected = optimizer_tensors(model, optimizer), expected_tensors(model, optimizer)
     assert {name: (x.shape, x.dtype) for name, x in made.items()} == {
         name: (x.shape, x.dtype) for name, x in expected.items()
     }
-    assert set(optimizer.state[model.norm.weight]) == {"step", "exp_avg", "exp_avg_sq"}, "AdamW keeps nothing else"
-    assert unusable_tensor(made) is None
+    entry = OPTIMIZERS[name]
+    assert set(optimizer.state[model.norm.weight]) == {*entry.state, *(["step"] if entry.counts_steps else [])}
+    assert unusable_tensor(optimizer, made) is None
 
 
 @pytest.mark.parametrize(
@@ -99,4 +150,5 @@ def test_names_shapes_and_dtypes_are_those_that_adamw_makes() -> None:
     [("a.step", -1.0), ("a.step", 0.5), ("a.step", 2.0**30), ("a.exp_avg_sq", -1e-9)],
 )
 def test_a_state_that_no_adamw_has_is_named(name: str, value: float) -> None:
-    assert name in (unusable_tensor({name: torch.tensor(value)}) or "")
+    optimizer = build_optimizer(GPT(TINY), _config("adamw"))
+    assert name in (unusable_tensor(optimizer, {name: torch.tensor(value)}) or "")

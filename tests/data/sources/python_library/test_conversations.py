@@ -1,4 +1,4 @@
-"""First sentences, the filters on them, and the two kinds of pair made from each."""
+"""First sentences, the filters on them, and the two kinds of conversation made from each."""
 
 from collections import Counter
 
@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stategpt.data.sources.python_library.pairs import Summary, first_sentence, make_pair, summaries, training_pair
+from stategpt.data.sources.python_library.conversations import (
+    Summary,
+    first_sentence,
+    make_conversation,
+    summaries,
+    training_conversation,
+)
 from stategpt.data.sources.python_library.records import Entry
 
 
@@ -54,6 +60,10 @@ def test_every_filter_counts_its_reason(given_entry: Entry, reason: str) -> None
     assert dropped == {reason: 1}
 
 
+def test_without_a_limit_no_sentence_is_too_long() -> None:
+    assert len(summaries([entry("Return " + "very " * 40 + "much.")], 1, 0, Counter())) == 1
+
+
 def test_shared_sentences_and_names_are_used_once() -> None:
     dropped: Counter[str] = Counter()
     kept = summaries(
@@ -71,30 +81,34 @@ def test_shared_sentences_and_names_are_used_once() -> None:
     assert dropped == {"duplicate_sentence": 2, "duplicate_name": 1}
 
 
-def test_the_two_kinds_of_a_pair() -> None:
+def test_the_two_kinds_of_conversation() -> None:
     summary = Summary(entry("", "str.upper"), "Return a copy of the string converted to uppercase.")
-    what = make_pair(summary, "what", 0)
-    assert what.prompt == "What does `str.upper` do?"
-    assert (what.prefix, what.response) == ("", summary.sentence)
-    complete = make_pair(summary, "complete", 0)
-    assert complete.prompt == f"Complete the docstring of `str.upper`: {complete.prefix}"
-    assert complete.response.startswith(" ")
-    assert (complete.name, complete.module, complete.summary) == ("str.upper", "m", summary.sentence)
+    what = make_conversation(summary, "what", 0).prompt()
+    assert what.text == "What does `str.upper` do?"
+    assert (what.opening, what.reference) == ("", summary.sentence)
+    complete = make_conversation(summary, "complete", 0).prompt()
+    assert complete.text == f"Complete the docstring of `str.upper`: {complete.opening}"
+    assert (complete.reference or "").startswith(" ")
+    for prompt, kind in ((what, "what"), (complete, "complete")):
+        assert (prompt.subject, prompt.group) == ("str.upper", "m")
+        assert {name: prompt.meta[name] for name in ("kind", "summary", "signature")} == {
+            "kind": kind, "summary": summary.sentence, "signature": "()",
+        }  # fmt: skip
 
 
 @given(st.lists(st.text("abcxyz.", min_size=1, max_size=8), min_size=3, max_size=20), st.integers(0, 50))
 def test_prefix_and_response_make_the_sentence(words: list[str], number: int) -> None:
     sentence = " ".join(words)
-    pair = make_pair(Summary(entry("", f"m.f{number}"), sentence), "complete", 0)
-    assert pair.prefix + pair.response == sentence
-    assert 2 <= len(pair.prefix.split()) <= min(4, len(words) - 1)
+    pair = make_conversation(Summary(entry("", f"m.f{number}"), sentence), "complete", 0).prompt()
+    assert pair.opening + (pair.reference or "") == sentence
+    assert 2 <= len(pair.opening.split()) <= min(4, len(words) - 1)
 
 
 def test_kinds_and_prefix_lengths_are_drawn_evenly_and_do_not_change() -> None:
     made = [Summary(entry("", f"m.f{i}"), "Return one two three four five.") for i in range(1200)]
-    pairs = [training_pair(summary, 0) for summary in made]
-    assert pairs == [training_pair(summary, 0) for summary in made]
-    assert 540 < sum(pair.kind == "what" for pair in pairs) < 660
-    lengths = Counter(len(make_pair(summary, "complete", 0).prefix.split()) for summary in made)
+    pairs = [training_conversation(summary, 0) for summary in made]
+    assert pairs == [training_conversation(summary, 0) for summary in made]
+    assert 540 < sum(pair.meta["kind"] == "what" for pair in pairs) < 660
+    lengths = Counter(len(make_conversation(summary, "complete", 0).prompt().opening.split()) for summary in made)
     assert set(lengths) == {2, 3, 4}
     assert min(lengths.values()) > 340

@@ -1,12 +1,15 @@
-"""From docstrings to pairs: what a thing does, in the first sentence its author wrote.
+"""From docstrings to conversations: what a thing does, in the first sentence its author wrote.
 
 Two kinds are made from the same sentences:
 
     what      What does `str.upper` do?                                    Return a copy of the string converted to ...
     complete  Complete the docstring of `str.upper`: Return a copy         of the string converted to uppercase.
 
-A sentence that two docstrings share is used once, and that is settled before the split: else "Return True if ..." would
-stand in training and be asked for in validation.
+A sentence that two docstrings share is used once, which is decided before the split: else "Return True if ..." would be
+trained on and asked about in validation.
+
+`meta` of a conversation: subject (the dotted name), kind, summary (the whole sentence), signature, and for kind
+complete opening (the words of the summary that the prompt quotes; the answer starts with the space that joins them).
 """
 
 from __future__ import annotations
@@ -15,10 +18,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
+from stategpt.data.records import Conversation
 from stategpt.data.sources.python_library.docstrings import starts_with_call
-from stategpt.data.sources.python_library.records import Entry, Pair, PairKind
+from stategpt.data.sources.python_library.records import Entry
 from stategpt.data.sources.python_library.units import fraction
+
+ConversationKind = Literal["what", "complete"]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])['\"`)]*(?=\s|$)")
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|resp|approx|incl|Mr|Dr|[A-Z])|\.\.)\.$")
@@ -54,7 +61,7 @@ def first_sentence(text: str, name: str) -> str:
 
 
 def summaries(entries: Iterable[Entry], minimum: int, maximum: int, dropped: Counter[str]) -> list[Summary]:
-    """The usable first sentences, `minimum` to `maximum` characters long; every other entry is counted by reason."""
+    """First sentences of `minimum` to `maximum` characters (0 = no limit) that can be used; others are counted."""
     kept: list[Summary] = []
     sentences: set[str] = set()
     names: set[str] = set()
@@ -75,7 +82,7 @@ def summaries(entries: Iterable[Entry], minimum: int, maximum: int, dropped: Cou
 
 
 def _unusable(entry: Entry, sentence: str, minimum: int, maximum: int) -> str | None:
-    """Why an entry gives no pair."""
+    """Why an entry gives no conversation."""
     reasons = {
         "module": entry.kind == "module",
         "local": entry.local,
@@ -83,25 +90,26 @@ def _unusable(entry: Entry, sentence: str, minimum: int, maximum: int) -> str | 
         "no_final_stop": not sentence.endswith((".", "!", "?")),
         "no_capital": not sentence[:1].isupper(),
         "too_short": len(sentence) < minimum or len(sentence.split()) < _FEWEST_WORDS,
-        "too_long": len(sentence) > maximum,
+        "too_long": 0 < maximum < len(sentence),
         "signature_or_example": "->" in sentence or ">>>" in sentence,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def training_pair(summary: Summary, seed: int) -> Pair:
-    """One pair of a name; its kind is drawn by hash, half and half."""
-    kind: PairKind = "what" if fraction("kind", seed, summary.entry.name) < 0.5 else "complete"
-    return make_pair(summary, kind, seed)
+def training_conversation(summary: Summary, seed: int) -> Conversation:
+    """One conversation per name; its kind is drawn by hash, half and half."""
+    kind: ConversationKind = "what" if fraction("kind", seed, summary.entry.name) < 0.5 else "complete"
+    return make_conversation(summary, kind, seed)
 
 
-def make_pair(summary: Summary, kind: PairKind, seed: int) -> Pair:
-    """The pair of `kind`. For kind complete, 2 to 4 words by hash are given, and at least one is left to say."""
+def make_conversation(summary: Summary, kind: ConversationKind, seed: int) -> Conversation:
+    """The conversation of `kind`. For kind complete the prompt quotes 2 to 4 words by hash and leaves at least one."""
     entry, sentence = summary.entry, summary.sentence
-    prompt, response = f"What does `{entry.name}` do?", sentence
-    if kind == "complete":
-        words = sentence.split(" ")
-        given = _PREFIX_WORDS[int(fraction("prefix", seed, entry.name) * len(_PREFIX_WORDS))]
-        prefix = " ".join(words[: min(given, len(words) - 1)])
-        prompt, response = f"Complete the docstring of `{entry.name}`: {prefix}", sentence[len(prefix) :]
-    return Pair(kind, entry.name, prompt, response, entry.unit, sentence, entry.signature)
+    meta = {"subject": entry.name, "kind": kind, "summary": sentence, "signature": entry.signature}
+    if kind == "what":
+        return Conversation.of(f"What does `{entry.name}` do?", sentence, group=entry.unit, meta=meta)
+    words = sentence.split(" ")
+    given = _PREFIX_WORDS[int(fraction("prefix", seed, entry.name) * len(_PREFIX_WORDS))]
+    opening = " ".join(words[: min(given, len(words) - 1)])
+    prompt = f"Complete the docstring of `{entry.name}`: {opening}"
+    return Conversation.of(prompt, sentence[len(opening) :], group=entry.unit, meta=meta | {"opening": opening})

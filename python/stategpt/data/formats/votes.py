@@ -1,38 +1,25 @@
-"""Preferences that people have published, as rankings: chosen/rejected dialogues and pairwise votes.
+"""Reads pairwise votes of many people as rankings of two completions.
 
-Both give groups of two. Votes are not merged into one order per prompt: a majority may prefer a to b, b to c and c to
-a, and an order would hide it.
+Votes are not merged into one order per prompt: a majority may prefer a to b, b to c and c to a, and an order would hide
+it.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
+from stategpt.data.formats.records import RecordPlace, StrPath, shown, string_field, with_places
+from stategpt.data.lines import BadLine, Source, json_type, read_lines, require_unicode
+from stategpt.data.rankings import Rankings, Rejected
 from stategpt.errors import RankingError
-from stategpt.visible_text import visible_line
-
-from .lines import BadLine, Line, Source, json_type, read_lines, require_unicode
-from .rankings import Rankings, Rejected
 
 T = TypeVar("T")
-StrPath = str | os.PathLike[str]
 
-_HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 _VOTE_COLUMNS = ("prompt", "model_x", "model_y", "winner")
-_SHOWN_CHARS = 60
-
-
-class _Place(NamedTuple):
-    """Where a record stands in its source."""
-
-    line: int
-    byte_offset: int
 
 
 class _Key(NamedTuple):
@@ -48,33 +35,6 @@ class _Texts(NamedTuple):
 
     prompts: Mapping[tuple[str, ...], str | BadLine]
     answers: Mapping[tuple[str, ...], str | BadLine]
-
-
-def read_chosen_rejected(path: StrPath) -> Rankings:
-    """Dialogues {"chosen", "rejected"}, JSONL (also .gz and .zst), as in Anthropic's hh-rlhf (https://arxiv.org/abs/2204.05862).
-
-    Each holds turns headed `Human:` and `Assistant:`; both must agree up to the last answer, which is the completion.
-    The prompt of a single question is the question, of a longer dialogue the dialogue. Records that differ earlier, or
-    are malformed, are rejected by line and code (`different_prompts`, `no_assistant_turn`, and those of `Rankings`).
-
-    Raises:
-        StorageError: the file cannot be read, or is a folder, FIFO or device; MissingFile where it does not exist.
-        RankingError: it is a damaged `.gz` or `.zst`, or unpacks to far more than text does.
-    """
-    records, places, rejected = [], [], []
-    blank = 0
-    with Source(path, RankingError) as source:
-        for line in read_lines(source):
-            if line.is_blank:
-                blank += 1
-                continue
-            place = _Place(line.number, line.byte_offset)
-            try:
-                records.append(_dialogue_record(line))
-                places.append(place)
-            except BadLine as bad:
-                rejected.append(Rejected(*place, bad.code, bad.message))
-    return _with_places(Rankings.read(records), places, rejected, blank)
 
 
 def read_votes(votes: StrPath, answers: StrPath, prompts: StrPath) -> Rankings:
@@ -97,7 +57,7 @@ def read_votes(votes: StrPath, answers: StrPath, prompts: StrPath) -> Rankings:
     """
     texts = _Texts(_table(prompts, ("id",), "text"), _table(answers, ("prompt", "model"), "result"))
     counts: dict[_Key, Counter[str]] = {}
-    first_place: dict[_Key, _Place] = {}
+    first_place: dict[_Key, RecordPlace] = {}
     rejected = []
     for place, cells in _votes(votes):
         try:
@@ -108,44 +68,22 @@ def read_votes(votes: StrPath, answers: StrPath, prompts: StrPath) -> Rankings:
         counts.setdefault(key, Counter())[winner] += 1
         first_place.setdefault(key, place)
     records = [_vote_record(key, count, texts) for key, count in counts.items()]
-    return _with_places(Rankings.read(records), list(first_place.values()), rejected, 0)
-
-
-def _dialogue_record(line: Line) -> dict[str, object]:
-    row = line.json_object()
-    prompts, texts = [], []
-    for key in ("chosen", "rejected"):
-        prompt, turn, answer = _string(row, key).rpartition(_ASSISTANT)
-        if not turn:
-            raise BadLine("no_assistant_turn", f"{key} has no turn headed {_ASSISTANT.strip()!r}")
-        prompts.append(prompt)
-        texts.append(answer.strip())
-    if prompts[0] != prompts[1]:
-        raise BadLine("different_prompts", "chosen and rejected differ before their last answer")
-    completions = [{"text": text, "rank": rank} for rank, text in enumerate(texts, 1)]
-    return {"id": str(line.number), "prompt": _question(prompts[0]), "completions": completions}
-
-
-def _question(dialogue: str) -> str:
-    """A dialogue of one question without its heading; a longer one as it is."""
-    _, heading, question = dialogue.rpartition(_HUMAN)
-    single = heading and dialogue.count(_HUMAN) == 1 and _ASSISTANT not in dialogue
-    return (question if single else dialogue).strip()
+    return with_places(Rankings.read(records), list(first_place.values()), rejected, 0)
 
 
 def _vote(cells: list[str] | BadLine, texts: _Texts) -> tuple[_Key, str]:
     """What was voted on, and whether the "first", the "second" or none of them ("tie") won."""
     prompt, left, right, winner = _usable(cells)
     if winner not in ("left", "right", "tie"):
-        raise BadLine("unknown_winner", f"winner is {_shown(winner)}; it is left, right or tie")
+        raise BadLine("unknown_winner", f"winner is {shown(winner)}; it is left, right or tie")
     if left == right:
-        raise BadLine("same_model", f"model_x and model_y are both {_shown(left)}; a vote compares two")
+        raise BadLine("same_model", f"model_x and model_y are both {shown(left)}; a vote compares two")
     if (prompt,) not in texts.prompts:
-        raise BadLine("unknown_prompt", f"prompt {_shown(prompt)} is not in the prompts")
+        raise BadLine("unknown_prompt", f"prompt {shown(prompt)} is not in the prompts")
     _usable(texts.prompts[prompt,])
     for model in (left, right):
         if (prompt, model) not in texts.answers:
-            raise BadLine("unknown_answer", f"model {_shown(model)} has no answer to prompt {_shown(prompt)}")
+            raise BadLine("unknown_answer", f"model {shown(model)} has no answer to prompt {shown(prompt)}")
         _usable(texts.answers[prompt, model])
     if left < right:
         return _Key(prompt, left, right), {"left": "first", "right": "second"}.get(winner, "tie")
@@ -169,14 +107,7 @@ def _usable(found: T | BadLine) -> T:
     return found
 
 
-def _with_places(rankings: Rankings, places: list[_Place], rejected: list[Rejected], blank: int) -> Rankings:
-    """`rankings`, read from converted records, with the places of the source put back."""
-    groups = [replace(g, **places[g.line - 1]._asdict()) for g in rankings.groups]
-    late = [replace(r, **places[r.line - 1]._asdict()) for r in rankings.rejected]
-    return Rankings(groups, sorted([*rejected, *late], key=lambda r: r.line), blank)
-
-
-def _votes(path: StrPath) -> Iterator[tuple[_Place, list[str] | BadLine]]:
+def _votes(path: StrPath) -> Iterator[tuple[RecordPlace, list[str] | BadLine]]:
     """Rows of a CSV with a header: their cells in the order of `_VOTE_COLUMNS`, or what is wrong with one.
 
     A row's place is its last line (cells may hold line ends); bytes are not counted.
@@ -188,13 +119,13 @@ def _votes(path: StrPath) -> Iterator[tuple[_Place, list[str] | BadLine]]:
             missing = [name for name in _VOTE_COLUMNS if header.count(name) != 1]
             if missing:
                 raise RankingError(
-                    f"{source.name} has the columns {_shown(', '.join(header))}, and not {', '.join(missing)} once; "
+                    f"{source.name} has the columns {shown(', '.join(header))}, and not {', '.join(missing)} once; "
                     f"votes have {', '.join(_VOTE_COLUMNS)}"
                 )
             order = [header.index(name) for name in _VOTE_COLUMNS]
             for row in reader:
                 if row:  # a blank line is none
-                    yield _Place(reader.line_num, 0), _cells(row, len(header), order)
+                    yield RecordPlace(reader.line_num, 0), _cells(row, len(header), order)
         except csv.Error as error:
             raise RankingError(f"{source.name}:{reader.line_num}: {error}; correct the CSV's quotes there") from error
 
@@ -234,7 +165,7 @@ def _table(path: StrPath, keys: tuple[str, ...], column: str) -> dict[tuple[str,
             text = _text(row, column, where)
             if key in found and (isinstance(text, BadLine) or text != found[key]):
                 raise RankingError(
-                    f"{where}: {_shown(', '.join(key))} is on line {lines[key]} with another {column}; keep one of them"
+                    f"{where}: {shown(', '.join(key))} is on line {lines[key]} with another {column}; keep one of them"
                 )
             found[key] = text
             lines.setdefault(key, line.number)
@@ -252,20 +183,6 @@ def _key(row: Mapping[str, object], name: str) -> str:
 
 def _text(row: Mapping[str, object], column: str, where: str) -> str | BadLine:
     try:
-        return _string(row, column)
+        return string_field(row, column)
     except BadLine as bad:
         return BadLine(bad.code, f"{where}: {bad.message}")
-
-
-def _string(row: Mapping[str, object], key: str) -> str:
-    if key not in row:
-        raise BadLine("missing_field", f"{key} is missing")
-    value = row[key]
-    if not isinstance(value, str):
-        raise BadLine("wrong_type", f"{key} is {json_type(value)}, expected a string")
-    return require_unicode(value, key)
-
-
-def _shown(text: str) -> str:
-    """A name in a message: quoted, on one line and short."""
-    return repr(visible_line(text, _SHOWN_CHARS))

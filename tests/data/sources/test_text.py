@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stategpt.data.documents import read_documents
+from stategpt.data.sources.text import read_documents
 from stategpt.errors import CorpusError, InvalidArgument, UnknownToken
 from stategpt.packing import TokenizedDocument
 

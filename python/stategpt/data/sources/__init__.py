@@ -1,0 +1,75 @@
+"""Sources of a corpus: every module or package of this folder that has `build`. `corpus.source` names one of them.
+
+A source may have two more functions, for `stategpt doctor` and `stategpt plan`:
+
+    build(config: CorpusConfig) -> Corpus                    reads what config.paths names; splits it by group
+    describe(config: CorpusConfig) -> list[(name, value)]    what `build` would read, without reading it
+    expected(config: CorpusConfig) -> {"conversations": n, "seconds": s}    what the plan may assume, where it is known
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+from stategpt.config import CorpusConfig
+from stategpt.data.corpus import Corpus
+from stategpt.errors import ConfigError
+
+
+def source_names() -> list[str]:
+    """Names that `corpus.source` may have, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if hasattr(_module(module.name), "build"))
+
+
+def build_corpus(config: CorpusConfig) -> Corpus:
+    """Builds the corpus that `config` describes.
+
+    Raises:
+        ConfigError: `corpus.source` is not set, or names no source.
+        CorpusError: what the source reads is missing or cannot be used.
+    """
+    corpus = _source(config).build(config)
+    if not isinstance(corpus, Corpus):
+        raise ConfigError(
+            f"corpus.source = {config.source!r}: its build() gave a {type(corpus).__name__}, not a Corpus"
+        )
+    return corpus
+
+
+def describe_corpus(config: CorpusConfig) -> list[tuple[str, str]]:
+    """What `build_corpus` would read, as (name, value) for people; empty where the source cannot say.
+
+    Raises as `build_corpus`.
+    """
+    found: list[tuple[str, str]] = _optional(config, "describe", [])
+    return found
+
+
+def expected_corpus(config: CorpusConfig) -> dict[str, float]:
+    """`conversations` and `seconds` that the plan may assume; empty where they are not known, or no source is set."""
+    found: dict[str, float] = _optional(config, "expected", {}) if config.source else {}
+    return found
+
+
+def _optional(config: CorpusConfig, function: str, otherwise: Any) -> Any:
+    call = getattr(_source(config), function, None)
+    return otherwise if call is None else call(config)
+
+
+def _source(config: CorpusConfig) -> ModuleType:
+    names = source_names()
+    if not config.source:
+        raise ConfigError(f"corpus.source is not set; set it, and corpus.paths, to a source: {', '.join(names)}")
+    if config.source not in names:
+        near = get_close_matches(config.source, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}"
+        raise ConfigError(f"corpus.source = {config.source!r} is not a source; {hint}")
+    return _module(config.source)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,0 +1,37 @@
+"""The guard of `rl.max_kl`: ends the stage with the last policy whose KL to the SFT model was within the limit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class KLLimit:
+    """Keeps a copy of the weights of the last step within the limit, and restores it beyond. A limit of 0 is none."""
+
+    def __init__(self, policy: nn.Module, max_kl: float) -> None:
+        self.policy, self.max_kl = policy, max_kl
+        self.weights: dict[str, Tensor] = (
+            {name: parameter.detach().clone() for name, parameter in policy.named_parameters()} if max_kl > 0 else {}
+        )
+        """The copy; a checkpoint saves it, since a resumed run may have to restore it."""
+        self.reason = ""
+        """Why the stage ends; "" while the KL is within the limit."""
+
+    @torch.no_grad()
+    def holds(self, kl_nats: float) -> bool:
+        """Whether `kl_nats`, the mean KL per completion of the policy's samples, is within the limit.
+
+        Within it the policy's weights are copied; beyond it the copy replaces them.
+        """
+        if self.max_kl <= 0:
+            return True
+        beyond = kl_nats > self.max_kl
+        for name, parameter in self.policy.named_parameters():
+            (parameter if beyond else self.weights[name]).copy_(self.weights[name] if beyond else parameter)
+        if beyond:
+            self.reason = (
+                f"mean KL to the SFT model is {kl_nats:.1f} nats per completion, above rl.max_kl = {self.max_kl:g}; "
+                "the policy is that of the step before. To train on, raise rl.beta or lower rl.optim.learning_rate"
+            )
+        return not beyond

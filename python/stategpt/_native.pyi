@@ -1,7 +1,7 @@
 """The compiled half of stategpt. Errors are those of `stategpt.errors`.
 
-Calls release the GIL, but for those on less than 4,096 bytes of text (or ids), where releasing it would take longer than
-the call. Long calls can be ended by a signal such as Ctrl-C.
+Calls release the GIL, except calls on less than 4,096 bytes of text (or ids): there releasing it would take longer than
+the call. A signal such as Ctrl-C ends a long call.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -87,8 +87,8 @@ class Tokenizer:
     """The BPE engine: immutable, shared by threads. `stategpt.Tokenizer` is a subclass that adds the rest.
 
     Ids are uint32, offsets uint64 with one entry more than there are documents or tokens. `special` says how
-    text that spells an added token is encoded. "text": it is text; "unflagged": it becomes the token unless that is flagged
-    special; "allow": it becomes the token.
+    text that spells an added token is encoded. "text": it is text; "unflagged": it becomes the token unless that is
+    flagged special; "allow": it becomes the token.
     """
 
     def __new__(cls, engine: Tokenizer) -> Self:

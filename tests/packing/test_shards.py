@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stategpt.data.shard_writing import write_shards
 from stategpt.errors import (
     CorpusError,
     CorruptArtifact,
@@ -21,7 +22,7 @@ from stategpt.errors import (
     UnknownToken,
 )
 from stategpt.packing import TokenizedDocument
-from stategpt.packing.shards import Shards, write_shards
+from stategpt.packing.shards import Shards
 from stategpt.tokenizer.tokenizer import Tokenizer
 
 TEXTS = ["the cat sat on the mat", "", "the <|endoftext|> cat é", "x" * 50]

@@ -111,7 +111,7 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
     judged: list[str] = []
 
     def fit(task: reward_stage.RewardTask, model: RewardModel, settings: Any) -> None:
-        assert task.read == "train.jsonl"
+        assert task.rankings == "train.jsonl"
 
     def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> RewardEvaluation:
         judged.extend([baseline_of, judged_by])

@@ -77,7 +77,7 @@ def test_settings_and_their_meanings_are_the_golden(capsys: pytest.CaptureFixtur
         (["report", "nowhere"], "nowhere is not a folder"),
         (["explain", "nowhere"], "nowhere is not a folder"),
         (["chat", "nowhere"], "nowhere is neither a run folder"),
-        (["tokenizer", "inspect", "nowhere"], "nowhere is not a tokenizer.json"),
+        (["tokenizer", "inspect", "nowhere"], "nowhere is neither a tokenizer.json nor a folder containing one"),
     ],
 )
 def test_errors_are_one_line_on_stderr_and_exit_two(
@@ -165,7 +165,7 @@ def test_failed_gate_exits_one_only_under_check(
     ("error", "code", "message"),
     [
         (StorageError("disk"), 2, "disk"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on from the last checkpoint"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to continue from the last checkpoint"),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
             2,

@@ -77,12 +77,12 @@ audit:  ## licences, sources and published weaknesses of the crates (cargo-deny;
 	@echo 'Not audited here: Python packages. Their lower bounds in pyproject.toml leave out versions with known weaknesses.'
 
 .PHONY: aot
-aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md, README
+aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md, docs/kernels.md
 	@$(call say,Compiling every launch with the newest and the oldest Triton (several minutes))
 	rm -rf $(STAMPS)/aot && mkdir -p $(STAMPS)/aot tests/golden/kernels_aot
 	for python in $(BIN)/python $(dir $(OLDEST_TRITON))bin/python; do \
 	  env -u TRITON_INTERPRET $$python -W ignore triton_kernels/_shared/aot.py --out $(STAMPS)/aot; done
-	$(BIN)/python triton_kernels/_shared/aot_page.py $(STAMPS)/aot docs/kernels-aot.md README.md
+	$(BIN)/python triton_kernels/_shared/aot_page.py $(STAMPS)/aot docs/kernels-aot.md docs/kernels.md
 	rm -f tests/golden/kernels_aot/*.json && cp $(STAMPS)/aot/*.json tests/golden/kernels_aot/
 
 .PHONY: check

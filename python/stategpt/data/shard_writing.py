@@ -12,6 +12,8 @@ from typing import Literal, SupportsIndex
 from stategpt import _native
 from stategpt.arguments import Errors, one_of, several, unicode_text, whole
 from stategpt.config.control import CONTROL_TOKENS
+from stategpt.data.chat import encode_conversation
+from stategpt.data.records import Conversation
 from stategpt.data.sources.jsonl import replaced
 from stategpt.errors import CorpusError, InvalidArgument
 from stategpt.packing import Shards, TokenizedDocument
@@ -25,7 +27,7 @@ _BATCH_DOCUMENTS = 1 << 14
 
 
 def write_shards(
-    documents: Iterable[str | bytes | TokenizedDocument],
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument],
     tok: AnyTokenizer,
     out: str | os.PathLike[str],
     max_tokens: SupportsIndex = 2**28,
@@ -39,13 +41,14 @@ def write_shards(
     errors: Errors = "reject",
     allow_empty: bool = False,
 ) -> Shards:
-    """Writes a data set: texts tokenized as they come, `TokenizedDocument` ids as they are. Replaces what is at `out`.
+    """Writes a data set: texts are tokenized, conversations become ids and a loss mask (`encode_conversation`), and
+    `TokenizedDocument` ids are stored as they are. Replaces what is at `out`.
 
     Nothing appears at `out` before everything is written, hashed and durable; an error or a crash leaves what was
     there. The bytes depend on the documents only, not on `threads`. Memory: a few tens of megabytes.
 
     Args:
-        documents: `str`, UTF-8 `bytes` or `TokenizedDocument`, in any mixture.
+        documents: `str`, UTF-8 `bytes`, `Conversation` or `TokenizedDocument`, in any mixture.
         tok: tokenizer; text never becomes a token flagged special.
         out: folder of the data set.
         max_tokens: tokens of one shard folder at most; a longer document gets a shard of its own.
@@ -55,7 +58,7 @@ def write_shards(
         end_of_text: special token around documents. Rows are padded with <|pad|> if the tokenizer has it.
         special: "text": text that spells an added token is text. "unflagged": it becomes the token unless that is
             flagged special, as in models whose vocabularies have runs of spaces as added tokens (Phi-2, GPT-NeoX).
-        threads: threads that tokenize; by default as many as the machine lends.
+        threads: threads that tokenize; by default all available cores.
         errors: "reject" a text that is not Unicode, or "replace" what is not with U+FFFD.
         allow_empty: write a data set even if there are no documents.
 
@@ -86,7 +89,7 @@ def write_shards(
     writer = _native.ShardWriter(os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1))
     try:
         found = False
-        for batch in _batches(documents, errors):
+        for batch in _batches(documents, tok, errors):
             found = True
             if isinstance(batch, TokenizedDocument):
                 writer.push_ids(batch.ids, batch.mask, batch.doc_id)
@@ -103,12 +106,13 @@ def write_shards(
 
 
 def _batches(
-    documents: Iterable[str | bytes | TokenizedDocument], errors: Errors
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument], tok: Tokenizer, errors: Errors
 ) -> Iterator[list[str | bytes] | TokenizedDocument]:
     """Runs of texts, and the documents between them, in order."""
     texts: list[str | bytes] = []
     size = 0
-    for number, document in enumerate(documents):
+    for number, given in enumerate(documents):
+        document = _tokenized(tok, given, number) if isinstance(given, Conversation) else given
         if isinstance(document, TokenizedDocument):
             if texts:
                 yield texts
@@ -122,7 +126,15 @@ def _batches(
                 texts, size = [], 0
         else:
             raise InvalidArgument(
-                f"document {number} is {type(document).__name__}; give str, bytes or sg.TokenizedDocument"
+                f"document {number} is {type(document).__name__}; give str, bytes, Conversation or TokenizedDocument"
             )
     if texts:
         yield texts
+
+
+def _tokenized(tok: Tokenizer, conversation: Conversation, number: int) -> TokenizedDocument:
+    try:
+        segment = encode_conversation(tok, conversation)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"document {number}: {error}") from None
+    return TokenizedDocument(segment.document, segment.document_mask)

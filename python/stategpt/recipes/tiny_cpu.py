@@ -56,7 +56,9 @@ def tiny_cpu() -> RunConfig:
             sample_at=(0, 50, 200, 500, "end"),
             sample_prompts=("Return", "Raised when", "def ", "# "),
         ),
-        sft=SFTConfig(epochs=1.0, batch_rows=32, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)),
+        sft=SFTConfig(
+            epochs=1.0, row_tokens=128, batch_rows=8, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)
+        ),
         sampling=SamplingConfig(temperature=0.7, max_tokens=48),
         rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2, scorer="docstring_style"),
         reward=RewardConfig(

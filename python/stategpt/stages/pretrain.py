@@ -13,7 +13,6 @@ concatenation is `--data.strategy concat --data.isolate_documents false`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,11 @@ from stategpt.evaluate import evaluate_base
 from stategpt.evaluate.records import DrawnSource, MixtureDrawn, PackedRows, RowToken, Sample
 from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
-from stategpt.model.token_batch import TokenBatch
 from stategpt.packing import Mixture, Row, Shards, pack
 from stategpt.packing.mixture import MixtureReport
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
+from stategpt.train.batches import RowBatches
 from stategpt.train.loop import fit
 from stategpt.train.next_token import NextTokenTask
 
@@ -40,22 +39,6 @@ SAMPLE_TEMPERATURE = 0.7
 SAMPLES = "samples.jsonl"
 SAMPLE = kind_of(Sample)
 _ROWS_SHOWN = 4
-
-
-class RowBatches:
-    """Batches of pretraining; step s reads rows [s * batch_rows, (s + 1) * batch_rows) of the mixture."""
-
-    def __init__(self, run: RunConfig, rows: Mixture, device: torch.device) -> None:
-        self.rows, self.device = rows, device
-        self.batch_rows = run.pretrain.batch_rows
-        self.micro_batch_rows = run.pretrain.micro_batch_rows
-        self.steps = run.pretrain_steps
-
-    def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
-        """One update: the step's rows in micro-batches."""
-        first, micro = step * self.batch_rows, self.micro_batch_rows
-        starts = range(first, first + self.batch_rows, micro)
-        yield [TokenBatch.of(self.rows.batch(start, micro), self.device) for start in starts]
 
 
 def open_mixture(context: StageContext) -> Mixture:
@@ -109,7 +92,9 @@ def _train(context: StageContext, rows: Mixture, fingerprint: str) -> GPT:
     run = context.run
     torch.manual_seed(run.seed)
     model = GPT(run.model).to(context.device)
-    task = NextTokenTask("pretrain", model, RowBatches(run, rows, context.device))
+    config = run.pretrain
+    batches = RowBatches(rows, run.pretrain_steps, config.batch_rows, config.micro_batch_rows, context.device)
+    task = NextTokenTask("pretrain", model, batches)
     settings = context.loop("pretrain", "base", fingerprint, {SAMPLES: SAMPLE})
     fit(task, model, settings, hook=lambda step: _sample(context, model, step, task.steps))
     return model.eval()

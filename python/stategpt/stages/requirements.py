@@ -16,7 +16,7 @@ from stategpt.data.records import Conversation, Prompt
 from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgument
 from stategpt.tokenizer import AnyTokenizer
 
-_REMEDY = "Raise model.context_tokens or lower corpus.max_response_characters."
+_REMEDY = "Raise model.context_tokens and sft.row_tokens, or lower corpus.max_response_characters."
 
 
 def require_sources(run: RunConfig, corpus: Corpus) -> None:
@@ -57,7 +57,7 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
                 f"the corpus has no {side} conversations; give it more groups, or raise corpus.{side}_share"
             )
     context = run.model.context_tokens
-    segments_of(tok, corpus.conversations["train"], context)
+    segments_of(tok, corpus.conversations["train"], run.sft_row_tokens)
     train, *held_out = (_prompts(corpus.conversations[side]) for side in SIDES)
     asked = [prompt for prompts in held_out for prompt in prompts]
     for number, prompt in enumerate(asked):

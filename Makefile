@@ -66,14 +66,14 @@ fuzz: setup  ## hostile input: the fuzz targets on changed seeds, then every rea
 	$(BIN)/python fuzz/hostile/run.py $(if $(TRIES),--tries $(TRIES)) --write SECURITY.md
 
 .PHONY: audit
-audit:  ## licences, sources and published weaknesses of the crates (cargo-deny; builds it once, several minutes)
+audit:  ## licenses, sources and published weaknesses of the crates (cargo-deny; builds it once, several minutes)
 	@command -v cargo-deny >/dev/null || [ -x $(STAMPS)/cargo-deny/bin/cargo-deny ] || \
 	  cargo install --locked --root $(STAMPS)/cargo-deny cargo-deny
 	@export PATH="$$PATH:$(CURDIR)/$(STAMPS)/cargo-deny/bin"; \
 	cargo-deny --locked check licenses bans sources; \
 	if cargo-deny fetch db; then cargo-deny --locked check advisories; else \
 	  echo 'SKIPPED: published weaknesses. The RustSec database (github.com) cannot be reached from here;'; \
-	  echo '         licences, banned crates and sources were checked. Run `make audit` again with a network.'; fi
+	  echo '         licenses, banned crates and sources were checked. Run `make audit` again with a network.'; fi
 	@echo 'Not audited here: Python packages. Their lower bounds in pyproject.toml leave out versions with known weaknesses.'
 
 .PHONY: aot
@@ -86,7 +86,7 @@ aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden
 	rm -f tests/golden/kernels_aot/*.json && cp $(STAMPS)/aot/*.json tests/golden/kernels_aot/
 
 .PHONY: check
-check: setup  ## formatting, lints, types, the stub against the binary, the floors of the house
+check: setup  ## formatting, lints, types, the stub against the binary, the layers
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(BIN)/ruff check .

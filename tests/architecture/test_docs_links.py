@@ -1,4 +1,4 @@
-"""Every relative link of every Markdown page leads somewhere, headings included; the tree in docs/architecture.md is complete."""
+"""Relative links of Markdown pages lead somewhere, headings too; the tree in docs/architecture.md is complete."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ unexport CONDA_PREFIX
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 say = printf '\n==> %s\n' "$(1)"
 
-# A .venv that is gone, broken, or moved with its folder is made anew.
+# A .venv that is missing, broken, or was moved with its folder is created again.
 ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMPS)/venv 2>/dev/null),$(CURDIR))
 $(shell rm -f $(STAMPS)/venv)
 endif

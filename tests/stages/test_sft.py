@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 import shutil  # noqa: E402
 from collections import Counter  # noqa: E402
 from dataclasses import replace  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from stategpt.config import OptimConfig  # noqa: E402
@@ -17,6 +18,7 @@ from stategpt.data.records import Conversation  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.model.token_batch import TokenBatch  # noqa: E402
+from stategpt.packing import Mixture, TokenizedDocument, pack  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.requirements import segments_of  # noqa: E402
 from stategpt.stages.sft import open_batches, sft  # noqa: E402
@@ -86,6 +88,23 @@ def test_epochs_decide_the_steps_and_each_has_its_rows_in_another_order(prepared
     assert [step[0].tokens_N.tolist() for step in _steps(different, range(once.steps))] != first
 
 
+def test_every_token_weighs_the_same_whatever_the_length_of_its_answer(inputs: StageContext, tmp_path: Path) -> None:
+    """An answer weighs by its targets: each step is divided by its own, and rows are drawn without regard to them."""
+    targets = np.clip(np.exp(np.random.default_rng(0).normal(2.4, 0.6, 1500)).astype(int), 3, 51)
+    documents = [
+        TokenizedDocument(np.full(5 + n, 20), np.arange(6 + n) > 5, doc_id=number) for number, n in enumerate(targets)
+    ]
+    packed = pack(write_shards(documents, inputs.tok, tmp_path / "data"), 128)
+    rows, weight = Mixture({"all": (packed, 1.0)}), np.zeros(len(targets))
+    for step in range(packed.num_rows):  # eight epochs
+        batch = rows.batch(8 * step, 8)
+        of_document = batch.doc_ids[batch.loss_mask].astype(np.int64)
+        weight += np.bincount(of_document, minlength=len(targets)) / batch.target_count
+    assert np.polyfit(np.log(targets), np.log(weight), 1)[0] == pytest.approx(1.0, abs=0.05)
+    per_token = np.repeat(weight / targets, targets)
+    assert per_token.std() / per_token.mean() < 0.1
+
+
 def test_the_first_target_of_an_answer_is_predicted_at_the_assistant_token(prepared: StageContext) -> None:
     batches = open_batches(prepared)
     (batch,) = _steps(_alone(prepared, batches), range(1))[0]
@@ -122,8 +141,6 @@ def test_conversations_that_share_a_row_do_not_see_each_other(
 
 
 def _single(inputs: StageContext, shards: Any) -> TokenBatch:
-    from stategpt.packing import pack
-
     (batch,) = _steps(RowBatches(pack(shards, 128), 1, 1, 1, inputs.device), range(1))[0]
     return batch
 

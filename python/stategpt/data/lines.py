@@ -32,7 +32,7 @@ class BadLine(ValueError):
     """Why a line cannot be used: `code` is stable, the text may improve."""
 
     def __init__(self, code: str, message: str) -> None:
-        """With the code that a rejection has, and what is wrong in words."""
+        """Takes the code of the rejection, and what is wrong."""
         super().__init__(code, message)
         self.code, self.message = code, message
 

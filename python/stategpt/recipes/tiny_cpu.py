@@ -19,18 +19,20 @@ from stategpt.config import (
     TokenizerConfig,
 )
 
+_CORPUS = CorpusConfig(
+    source="python_library",
+    validation_share=0.04,
+    test_share=0.12,
+    min_response_characters=12,
+    max_response_characters=140,
+)
+
 
 def tiny_cpu() -> RunConfig:
     """All four stages on the standard library of this interpreter, with a model of about two million parameters."""
     return RunConfig(
         name="tiny_cpu",
-        corpus=CorpusConfig(
-            source="python_library",
-            validation_share=0.04,
-            test_share=0.12,
-            min_response_characters=12,
-            max_response_characters=140,
-        ),
+        corpus=_CORPUS,
         tokenizer=TokenizerConfig(vocab_size=4096, pattern="gpt4"),
         # Later stages use the docstrings, so they get the largest share although code is the larger source.
         data=DataConfig(row_tokens=128, proportions={"code": 0.3, "docstrings": 0.6, "comments": 0.1}),

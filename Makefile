@@ -1,6 +1,6 @@
-# stategpt: every job has one word. `make help` lists them; each can be run twice and goes on after an interruption.
+# stategpt: every job has one word. `make help` lists them; each can be repeated and resumes after an interruption.
 #
-# What is set up lies in .venv; .make holds one stamp for each step that is complete.
+# The environment is .venv; .make holds one stamp for each step that is complete.
 #   PYTHON=python3.12 make test     another interpreter (>= 3.11)
 #   JOBS=1 make test                Python tests one after another (by default as many at a time as there are cores)
 #   TORCH=cpu make demo             torch without CUDA, about 0.2 GB instead of 3 GB (from PyTorch's own index)
@@ -36,7 +36,7 @@ help:  ## list the jobs
 
 .PHONY: demo
 demo: setup  ## the four stages on this machine's CPU: raw text to an RLHF model and its report
-	@$(call say,Running the recipe tiny_cpu into $(RUN_FOLDER); it goes on where it stopped)
+	@$(call say,Running the recipe tiny_cpu into $(RUN_FOLDER); it resumes)
 	$(BIN)/stategpt run tiny_cpu --out $(RUN_FOLDER) --check
 
 # Tests are handed out one by one in the order of tests/conftest.py, those of an `xdist_group` together.

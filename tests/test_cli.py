@@ -69,7 +69,7 @@ def test_settings_and_their_meanings_are_the_golden(capsys: pytest.CaptureFixtur
         (["run", "tiny_cpu", "--rl.beta", "x"], "rl.beta = 'x': must be a number"),
         (["run", "tiny_cpu", "--rl.beta"], "--rl.beta needs a value: --rl.beta VALUE"),
         (["plan", "llama-7b", "--rl.beta", "1"], "--rl.beta does not apply to llama-7b"),
-        (["plan", "llama-7b", "--utilisation", "2"], "hardware.utilisation = 2.0: must lie in (0, 1]"),
+        (["plan", "llama-7b", "--utilization", "2"], "hardware.utilization = 2.0: must be in (0, 1]"),
         (["run", "llama-7b"], "llama-7b is a published shape, to plan only"),
         (["run", "nope.toml"], "nope.toml does not exist. Check the path"),
         (["run", "smoke_cpu", "--out", f"{__file__}/run"], f"cannot make the run folder {__file__}/run: "),

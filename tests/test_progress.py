@@ -88,7 +88,7 @@ def test_a_terminal_of_eighty_columns_shows_count_time_left_reward_and_kl(monkey
     assert shown, "the last state of the line is drawn"
     assert "1 min 45 s left" in shown[-1]
     assert "reward 1.52, kl 2.85" in shown[-1]
-    assert "step 6 of 7, about 2 min 15 s left in all" in text.getvalue()
+    assert "step 6 of 7, about 2 min 15 s left in total" in text.getvalue()
 
 
 def test_a_policy_shows_reward_and_kl_and_other_stages_their_loss() -> None:

@@ -1,7 +1,7 @@
-"""Progress with rate and time left: a live line on a terminal, a line every ten seconds in a log.
+"""Shows progress with rate and time left: a live line on a terminal, a line every ten seconds in a log.
 
-On a terminal the line is made to fit: what matters least is left out first, the count and the time left never. Below it
-stands how far the run as a whole is, where `overall` is told.
+On a terminal the line fits its width: the least important parts are dropped first, the count and the time left never.
+Below it is the progress of the whole run, if `overall` knows one.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Advance = Callable[[int, str], None]
 
 console = Console(stderr=True, highlight=False)
 overall = Overall()
-"""How far the run is; `stategpt.run` keeps it."""
+"""Progress of the whole run; `stategpt.run` updates it."""
 _OUTER: list[str] = []
 _TITLE_WIDTH, _SHORTEST_TITLE, _BAR_WIDTH = 22, 10, 20
 
 
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Shows how far `total` units of `unit` have come; yields the function to call with the count so far.
+    """Shows progress over `total` units of `unit`; yields the function to call with the count so far.
 
-    Work within work (an evaluation during training) is part of the outer work and shows nothing of its own.
+    Work within work (an evaluation during training) is part of the outer work and shows nothing itself.
     """
     if _OUTER:
         yield _say_nothing
@@ -47,7 +47,7 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 def note_of(values: Mapping[str, float], loss_unit: str) -> str:
-    """What a step's metrics say in short: reward and KL where a policy is trained, whose loss says nothing; else the
+    """Formats a step's metrics: reward and KL where a policy is trained, whose loss is no measure of progress; else the
     loss, which a step without an update lacks.
     """
     if "reward_mean" in values and "kl_nats_per_completion" in values:
@@ -93,7 +93,7 @@ class _Line(ProgressColumn):
 
 
 class _Lines(Progress):
-    """The work at hand and, below it, the run as a whole."""
+    """The current work and, below it, the whole run."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)

@@ -3,7 +3,7 @@
 The sampler draws with `(seed, prompt, sample, position)`, the stages shuffle with `(seed, stage, epoch)`. A resumed
 run asks for the same counters and gets the same numbers; a sample does not depend on what else is in its batch.
 
-The mixing function is SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+The mixing function is SplitMix64's finalizer (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
 2014), applied once per counter. It is integer arithmetic only: the same numbers on every machine and numpy version.
 """
 

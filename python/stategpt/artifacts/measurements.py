@@ -197,7 +197,7 @@ class Measurements:
         if is_published(model) and read_manifest(model).fingerprint not in evaluation.parents:
             raise CorruptArtifact(
                 f"{visible_line(str(self.root / stage / EVALUATION))} was not measured on the model beside it: the "
-                "model was made again since. Delete the folder and run again to measure anew."
+                "model was made again since. Delete the folder and run again to measure it again."
             )
 
     def _path(self, stage: str, part: str, name: str, growing: bool) -> Path | None:

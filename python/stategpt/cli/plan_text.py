@@ -133,7 +133,7 @@ def preset_text(plan: PresetPlan) -> str:
     preset, machine = plan.preset, plan.hardware
     mlp = f"MLP {preset.mlp_width:,}{' gated' if preset.gated else ''}"
     shape = f"{preset.depth} blocks, width {preset.width:,}, {preset.heads} heads, {mlp}"
-    gpus = f"{machine.device} at {machine.utilisation:.0%} of {machine.peak_flops_per_s / 1e12:,.0f} TFLOP/s"
+    gpus = f"{machine.device} at {machine.utilization:.0%} of {machine.peak_flops_per_s / 1e12:,.0f} TFLOP/s"
     published = f"{preset.published_parameters / 1e9:.3g} billion"
     entries = [
         ("shape", f"{shape}, context {preset.context_tokens:,}"),

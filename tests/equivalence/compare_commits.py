@@ -58,18 +58,17 @@ def compare_runs(before: Path, after: Path) -> list[Verdict]:
     return found
 
 
-def _compare(name: str, before: Path, after: Path, read: Callable[[Path], Arrays]) -> Verdict:
+def _compare(artifact: str, before: Path, after: Path, read: Callable[[Path], Arrays]) -> Verdict:
     sides = [side for side, path in (("before", before), ("after", after)) if not path.exists()]
     if sides:
-        return Verdict(name, MISSING, f"not there {sides[0]}")
+        return Verdict(artifact, MISSING, f"not there {sides[0]}")
     old, new = read(before), read(after)
-    parts = sorted(
-        part for part in {*old, *new} if part not in old or part not in new or not _equal(old[part], new[part])
-    )
+    names = {*old, *new}
+    parts = sorted(name for name in names if not (name in old and name in new and _equal(old[name], new[name])))
     if not parts:
-        return Verdict(name, SAME)
+        return Verdict(artifact, SAME)
     shown = ", ".join(parts[:3]) + (", ..." if len(parts) > 3 else "")
-    return Verdict(name, DIFFERENT, f"{len(parts)} of {len({*old, *new})} parts: {shown}")
+    return Verdict(artifact, DIFFERENT, f"{len(parts)} of {len(names)} parts: {shown}")
 
 
 def _equal(old: Any, new: Any) -> bool:

@@ -98,11 +98,8 @@ def test_names_of_other_fields_and_white_space_are_not_compared(runs: tuple[Path
 def test_a_file_of_one_run_alone_is_missing(runs: tuple[Path, Path], side: int) -> None:
     (runs[side] / FILES[4]).unlink()
     (found,) = [each for each in compare_runs(*runs) if each.verdict != SAME]
-    assert (found.artifact, found.verdict, found.detail) == (
-        FILES[4],
-        MISSING,
-        f"not there {('before', 'after')[side]}",
-    )
+    detail = f"not there {('before', 'after')[side]}"
+    assert (found.artifact, found.verdict, found.detail) == (FILES[4], MISSING, detail)
 
 
 def test_the_command_line_compares_folders_and_exits_one_where_they_differ(runs: tuple[Path, Path]) -> None:

@@ -64,7 +64,7 @@ def is_published(folder: Path) -> bool:
 def refuse_links(root: Path) -> None:
     """Refuses a run folder that leads outside: a stage's folder, at any depth, that is a link.
 
-    The run folder itself may be one: whoever named it chose where it leads.
+    The run folder itself may be one: the user who named it chose where it leads.
 
     Raises:
         StorageError: names the link.
@@ -125,7 +125,7 @@ def refuse_earlier_layout(root: Path) -> None:
     """Refuses a run of an earlier version, whose corpus, policies or evaluations had other formats.
 
     Raises:
-        ForeignArtifact: says what is of the earlier version, and what to do.
+        ForeignArtifact: names what is of the earlier version, and what to do.
     """
     if (root / "corpus" / "pairs").exists():
         raise ForeignArtifact(
@@ -196,7 +196,7 @@ class Measurements:
         model = self.root / stage / "model"
         if is_published(model) and read_manifest(model).fingerprint not in evaluation.parents:
             raise CorruptArtifact(
-                f"{visible_line(str(self.root / stage / EVALUATION))} was not measured on the model beside it: the "
+                f"{visible_line(str(self.root / stage / EVALUATION))} was not measured on the model next to it: the "
                 "model was made again since. Delete the folder and run again to measure it again."
             )
 

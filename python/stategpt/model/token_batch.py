@@ -1,4 +1,4 @@
-"""Token batches for the model: numpy from the loader, or lists of sequences, to tensors on a device."""
+"""Token batches for the model: batches of the loader, or lists of sequences, as tensors on a device."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TokenBatch:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> TokenBatch:
-        """A loader's batch on `device`."""
+        """Copies a loader's batch to `device`."""
         index = np.flatnonzero(batch.loss_mask)
         tokens_N, layout = stream_tensors(batch.tokens, batch.layout, device)
         index_M, targets_M = (torch.from_numpy(x.astype(np.int64)).to(device) for x in (index, batch.targets[index]))

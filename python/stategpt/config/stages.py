@@ -145,8 +145,8 @@ class RankingsConfig:
     """Test prompts that get ranked completions, to measure the reward model."""
     completions: int = 4
     """K, completions per prompt."""
-    tie_below: int = 2
-    """A difference of fewer points is a tie, as with people who state clear preferences only."""
+    tie_below: float = 0.0
+    """Scores that differ by less are a tie, as with people who state clear preferences only."""
     scorer: str = ""
     """Gives a completion its score: a built-in name or module:function."""
 

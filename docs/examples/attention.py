@@ -32,10 +32,10 @@ def visited(layout: TensorLayout, window: int | None) -> Iterator[tuple[int, int
             yield first, step.first, not step.masked
 
 
-def boxes(corners: Iterable[tuple[float, float, float, float]], colour: str) -> str:
+def boxes(corners: Iterable[tuple[float, float, float, float]], color: str) -> str:
     """Boxes of (query, key, queries high, keys wide) as one shape."""
     strokes = "".join(f"M{key} {query}h{wide}v{high}h-{wide}z" for query, key, high, wide in corners if wide > 0)
-    return f'<path d="{strokes}" fill="{colour}"/>'
+    return f'<path d="{strokes}" fill="{color}"/>'
 
 
 def panel(left: int, title: str, layout: TensorLayout, window: int | None) -> Iterator[str]:

@@ -81,7 +81,7 @@ def make_all() -> None:
 
 
 def finished_run() -> Path:
-    """A finished run of the smallest recipe, made where it is first asked for: about a minute."""
+    """A finished run of the smallest recipe, made at first use: about a minute."""
     folder = at("finished")
     if not folder.exists():
         sg.run(small_run(), out=folder.with_name("finished.made"))

@@ -221,6 +221,6 @@ def test_assumptions_that_no_machine_has_are_refused(value: float) -> None:
             continue  # where 0 means: what is known of the corpus
         with pytest.raises(ConfigError, match=field.name):
             Assumptions(**{field.name: value})
-    for name in ("peak_flops_per_s", "utilisation"):
+    for name in ("peak_flops_per_s", "utilization"):
         with pytest.raises(ConfigError, match=name):
             Hardware(**{name: value})

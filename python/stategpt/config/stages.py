@@ -207,7 +207,7 @@ class RLConfig(LoopConfig):
     no_eos_penalty: float = 0.0
     """Taken from the reward of a completion that did not end."""
     clip_ratio: float = 0.2
-    """A ratio new / old that is outside 1 -+ this and would go on gives no gradient; from the second minibatch on."""
+    """A ratio new / old outside 1 -+ this that would move further away gives no gradient; from the second minibatch."""
     max_kl: float = 50.0
     """Mean KL to the SFT model (nats per completion) that ends the stage with the policy of a step before; 0: none."""
     seeds: int = 1

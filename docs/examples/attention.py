@@ -69,6 +69,7 @@ def picture() -> str:
 
 
 def main(path: Path | None) -> None:
+    """Draws each layout's mask and checks attention against it."""
     torch.manual_seed(0)
     q = torch.randn(TOKENS, 8, 64, requires_grad=True)  # [tokens, heads, width]; four query heads a key-value head
     k, v = (torch.randn(TOKENS, 2, 64, requires_grad=True) for _ in range(2))

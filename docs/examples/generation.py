@@ -26,6 +26,7 @@ def nonsense() -> tuple[sg.GPT, sg.Tokenizer]:
 
 
 def main(folder: Path | None) -> None:
+    """Samples from the model in `folder`, or from random weights."""
     if folder is None:
         model, tok = nonsense()
     else:

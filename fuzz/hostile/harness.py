@@ -236,6 +236,7 @@ def _child_main(kind: Kind, numbers: Sequence[int], seed: int, folder: Path, wri
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
         def say(number: int, outcome: str, detail: str = "") -> None:
+            """Reports the outcome of a try to the parent process."""
             os.write(writer, (json.dumps([number, outcome, detail[:600]]) + "\n").encode())
 
         good = ""

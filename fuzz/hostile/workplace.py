@@ -108,6 +108,7 @@ def sign_again(source: Path, final: Path, change: Callable[[Path], object], extr
     """A copy of a published folder with `change` made and a manifest that fits it, as an attacker can write."""
 
     def write(folder: Path) -> None:
+        """Copies the folder and changes it."""
         copy_into(source, folder)
         (folder / "manifest.json").unlink()
         change(folder)

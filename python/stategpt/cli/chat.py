@@ -100,6 +100,7 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
         prompt_of, stop = _chat_prompt(engine)
 
     def answer(question: str, turn: int) -> Completion:
+        """Answers one question."""
         return engine.generate(
             [prompt_of(question)],
             temperature=arguments.temperature,
@@ -132,6 +133,7 @@ def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:
     end_of_text = np.array([engine.control.end_of_text], dtype=np.uint32)
 
     def document(question: str) -> NDArray[np.uint32]:
+        """Returns the few-shot document for a question."""
         return np.concatenate([end_of_text, engine.tok.encode(few_shot_document(examples, question))])
 
     return document, [STOP]

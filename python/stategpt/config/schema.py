@@ -86,6 +86,7 @@ def nearest_settings(key: str, count: int) -> list[str]:
     last = key.rpartition(".")[2].replace("-", "_")
 
     def likeness(name: str) -> float:
+        """Returns how alike a name is."""
         # A right last word in the wrong section is the commonest slip, so it counts as much as the whole key.
         word = name.rpartition(".")[2]
         whole = difflib.SequenceMatcher(None, plain, _plain(name)).ratio()

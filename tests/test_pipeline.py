@@ -241,7 +241,7 @@ def test_what_only_training_measures_is_refused_when_it_is_lost(
     with pytest.raises(CorruptArtifact, match=r"frontier\.jsonl lacks step 0"):
         sg.run(recipe, out=out)
     shutil.rmtree(out / "base" / "evaluation")
-    with pytest.raises(CorruptArtifact, match=r"samples\.jsonl lacks the samples of step 0"):
+    with pytest.raises(CorruptArtifact, match=r"samples\.jsonl lacks step 0"):
         sg.run(recipe, out=out)
 
 

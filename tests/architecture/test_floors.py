@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("progress",),
     ("overall", "json_records"),
     ("_native", "json_reader", "lazy_names"),
-    ("files", "arguments", "extras", "quantities", "randomness", "shown_fields", "visible_text"),
+    ("files", "arguments", "extras", "machine", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

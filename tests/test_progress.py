@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 import stategpt.progress as module
-from stategpt.overall import Overall
-from stategpt.progress import fitted_line, note_of, progress
+from stategpt.progress import RunProgress, fitted_line, note_of, progress
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_a_terminal_of_eighty_columns_shows_count_time_left_reward_and_kl(monkey
     clock = [0.0]
     monkeypatch.setattr(module, "console", Console(file=text, width=80, force_terminal=True, color_system=None))
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(module, "overall", Overall())
+    monkeypatch.setattr(module, "overall", RunProgress())
     module.overall.begin(5, [10.0, 100, 30, 10, 20, 60, 30])
     note = note_of({"reward_mean": 1.523, "kl_nats_per_completion": 2.846, "loss_per_completion": -0.077}, "x")
     with progress("rl, low beta", 1026, "steps") as advance:
@@ -88,7 +87,7 @@ def test_a_terminal_of_eighty_columns_shows_count_time_left_reward_and_kl(monkey
     assert shown, "the last state of the line is drawn"
     assert "1 min 45 s left" in shown[-1]
     assert "reward 1.52, kl 2.85" in shown[-1]
-    assert "step 6 of 7, about 2 min 15 s left in all" in text.getvalue()
+    assert "step 6 of 7, about 2 min 15 s left in total" in text.getvalue()
 
 
 def test_a_policy_shows_reward_and_kl_and_other_stages_their_loss() -> None:
@@ -97,3 +96,25 @@ def test_a_policy_shows_reward_and_kl_and_other_stages_their_loss() -> None:
         {"loss_per_completion": 9.0, "reward_mean": 1.0, "kl_nats_per_completion": 2.0}, "loss_per_completion"
     )
     assert told == "reward 1.00, kl 2.00"
+
+
+def test_before_anything_is_measured_the_plan_is_believed() -> None:
+    run = RunProgress()
+    assert run.line() == ""
+    run.begin(0, [30.0, 160.0, 10.0])
+    assert run.line() == "step 1 of 3, about 3 min 20 s left in total"
+
+
+def test_finished_steps_correct_the_plans_pace_and_the_step_at_work_speaks_for_itself() -> None:
+    run = RunProgress()
+    run.begin(0, [30.0, 160.0, 10.0])
+    run.finish(60.0)
+    run.begin(1, [30.0, 160.0, 10.0])
+    assert run.left_s() == 340.0
+    assert run.left_s(100.0) == 120.0
+    run.finish(None)  # nobody measured it
+    run.begin(2, [30.0, 160.0, 10.0])
+    assert run.line() == "step 3 of 3, about 20 s left in total"
+    run.end()
+    assert run.line() == ""
+    assert not run.measured

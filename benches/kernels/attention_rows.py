@@ -53,7 +53,7 @@ class Setting:
 def measured(rehearsal: bool) -> list[Measured]:
     """All problems, those first that must not fall to the end of the time."""
     if rehearsal:
-        small = {"heads": 2, "kv_heads": 1, "head_width": 16}
+        small = {"heads": 2, "kv_heads": 1, "head_dim": 16}
         return [
             Measured("causal d16 GQA", "2 x 20", causal(2, 20, **small), FORWARD_GOALS, BACKWARD_GOALS),
             Measured("documents", "1 x 32", packed(1, 32, 0, **small), step_goals=PACKED_GOALS),
@@ -69,7 +69,7 @@ def measured(rehearsal: bool) -> list[Measured]:
         for T in (16, 32, 64)
     }
     window = Measured("window 1024", "32k", Problem(((32 * k,),), 32 * k, window=1024), WINDOW_GOALS, WINDOW_GOALS)
-    narrow = Measured("causal d64", "4 x 4k", causal(4, 4 * k, heads=32, kv_heads=8, head_width=64))
+    narrow = Measured("causal d64", "4 x 4k", causal(4, 4 * k, heads=32, kv_heads=8, head_dim=64))
     return [
         *(by_length[4], of_documents[16], window, by_length[16], of_documents[64]),
         *(by_length[2], by_length[8], of_documents[32], narrow),

@@ -14,7 +14,7 @@ from problems import Problem, packed
 from timing import Clock
 
 from stategpt.kernels._shared.configs import Launch
-from stategpt.kernels._shared.gate import MOST_SHARED
+from stategpt.kernels._shared.gate import MAX_SHARED
 from stategpt.kernels.attention.launch import architecture_of
 
 PROCESSES = 14
@@ -24,7 +24,7 @@ PROCESSES = 14
 class Candidate:
     """What decides how a kernel is compiled."""
 
-    head_width: int
+    head_dim: int
     prefix: bool
     kernel: str
     launch: Launch
@@ -49,11 +49,11 @@ def refusals(
 
 def _compile(candidate: Candidate, device: str, dtype: torch.dtype) -> str:
     """Runs a launch on a few tokens, which compiles it. -> why it is refused, or nothing."""
-    where, width = torch.device(device), candidate.head_width
+    where, width = torch.device(device), candidate.head_dim
     if candidate.prefix:
-        problem = Problem(((64, 64),), 192, head_width=width, prefix=64)
+        problem = Problem(((64, 64),), 192, head_dim=width, prefix=64)
     else:
-        problem = packed(1, 192, 0, head_width=width)
+        problem = packed(1, 192, 0, head_dim=width)
     shipped = shipped_launches(problem, "prefix" if candidate.prefix else "causal", where, dtype)
     try:
         Kernels(problem, where, dtype).run(candidate.kernel, candidate.launch, shipped)
@@ -62,5 +62,5 @@ def _compile(candidate: Candidate, device: str, dtype: torch.dtype) -> str:
     made = compiled(candidate.kernel, where)
     if made.n_spills:
         return f"spills {made.n_spills * 4} bytes a thread"
-    most = MOST_SHARED[architecture_of(where)]
+    most = MAX_SHARED[architecture_of(where)]
     return f"takes {made.metadata.shared} bytes of shared memory" if made.metadata.shared > most else ""

@@ -136,7 +136,7 @@ def _paged(job: Job) -> dict[str, tuple[float, float]]:
 def same_bits(device: torch.device, dtype: torch.dtype, runs: int) -> Checked:
     """Does the deterministic backward pass repeat itself bit for bit on packed documents with grouped heads?"""
     large = device.type == "cuda"
-    problem = packed(2, 4096, 0) if large else packed(1, 24, 0, heads=2, kv_heads=1, head_width=16)
+    problem = packed(2, 4096, 0) if large else packed(1, 24, 0, heads=2, kv_heads=1, head_dim=16)
     ours, inputs = Ours(device), problem.inputs(device, dtype)
     mask = ours.mask(problem)
     first = outputs(ours, mask, inputs)

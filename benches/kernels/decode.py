@@ -33,7 +33,7 @@ class Sizes:
     """Behind a shared prefix."""
     heads: int = 32
     kv_heads: int = 8
-    head_width: int = 128
+    head_dim: int = 128
     page_slots: int = 64
     copy_bytes: int = 2 << 30
 
@@ -57,7 +57,7 @@ class Cache:
         """Normal numbers in as many pages as that takes."""
         columns = -(-keys // sizes.page_slots)
         pages = sequences * columns
-        shape = (pages, sizes.page_slots, sizes.kv_heads, sizes.head_width)
+        shape = (pages, sizes.page_slots, sizes.kv_heads, sizes.head_dim)
         generator = torch.Generator(device).manual_seed(0)
 
         def draw(*shape: int) -> Tensor:
@@ -65,7 +65,7 @@ class Cache:
 
         order = torch.randperm(pages, generator=torch.Generator().manual_seed(0)).to(torch.int32)
         table, lengths = order.view(sequences, columns), torch.full((sequences,), keys, dtype=torch.int32)
-        q = draw(sequences, sizes.heads, sizes.head_width)
+        q = draw(sequences, sizes.heads, sizes.head_dim)
         return cls(q, draw(*shape), draw(*shape), table.to(device), lengths.to(device))
 
     def first(self, sequences: int) -> Cache:

@@ -54,7 +54,7 @@ class Kernels:
         self._layout = TensorLayout.of(problem.layout(), device)
         self._window = problem.window
         q, k, v, self._do = (x.detach() for x in problem.inputs(device, dtype))
-        bounds, scale = self._layout.bounds(problem.window), problem.head_width**-0.5
+        bounds, scale = self._layout.bounds(problem.window), problem.head_dim**-0.5
         self._operands = kernels.operands(q, k, v, bounds, self._layout.has_prefix, scale, None)
         self._saved: tuple[Tensor, Tensor] | None = None
 
@@ -76,7 +76,7 @@ class Kernels:
 def shipped_launches(problem: Problem, mask: str, device: torch.device, dtype: torch.dtype) -> dict[str, Launch]:
     """What the table says for a problem."""
     group = problem.heads // problem.kv_heads
-    return kernels.launches_for(device, dtype, problem.head_width, group, mask, problem.row_tokens)
+    return kernels.launches_for(device, dtype, problem.head_dim, group, mask, problem.row_tokens)
 
 
 def compiled(kernel: str, device: torch.device) -> Any:

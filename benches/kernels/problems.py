@@ -28,7 +28,7 @@ class Problem:
     row_tokens: int
     heads: int = 32
     kv_heads: int = 8
-    head_width: int = 128
+    head_dim: int = 128
     window: int | None = None
     prefix: int = 0
     """Tokens that the documents of a row share, before them; 0 is none, and `rows` then are whole documents."""
@@ -59,7 +59,7 @@ class Problem:
 
         Two products of D numbers a pair and head forward, five backward, whatever a kernel computes twice.
         """
-        pairs = visible_pairs(self.layout(), self.window) * self.heads * self.head_width
+        pairs = visible_pairs(self.layout(), self.window) * self.heads * self.head_dim
         return 4 * pairs, 10 * pairs
 
     def inputs(self, device: torch.device, dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -67,7 +67,7 @@ class Problem:
         generator = torch.Generator(device).manual_seed(seed)
 
         def draw(heads: int) -> Tensor:
-            shape = (self.tokens, heads, self.head_width)
+            shape = (self.tokens, heads, self.head_dim)
             return torch.randn(shape, generator=generator, device=device, dtype=torch.float32).to(dtype)
 
         q, k, v, do = draw(self.heads), draw(self.kv_heads), draw(self.kv_heads), draw(self.heads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stategpt.kernels._shared.configs import MOST_ENTRIES, Key, Launch, Table, read_table
+from stategpt.kernels._shared.configs import MAX_ENTRIES, Key, Launch, Table, read_table
 
 Launches = dict[str, Launch]
 LENGTHS = ("short", "long")
@@ -73,7 +73,7 @@ def affordable(table: Table, changed: dict[Key, Launches], gains: dict[Key, floa
     def gain(key: Key) -> float:
         return max(gains.get(_at(table, key, length=length), 1.0) for length in LENGTHS)
 
-    room = MOST_ENTRIES - entries_of_all(table)
+    room = MAX_ENTRIES - entries_of_all(table)
     kept: dict[Key, Launches] = {}
     for key in sorted(changed, key=gain, reverse=True):
         if key in table.entries or room > 0:

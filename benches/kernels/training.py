@@ -19,8 +19,8 @@ class Sizes:
     width: int = 768
     heads: int = 12
     kv_heads: int = 12
-    head_width: int = 64
-    hidden_width: int = 2048
+    head_dim: int = 64
+    mlp_width: int = 2048
     rows: int = 4
     row_tokens: int = 4096
 
@@ -31,7 +31,7 @@ class Sizes:
 
 
 REHEARSED = Sizes(
-    vocab_size=256, depth=1, width=32, heads=2, kv_heads=1, head_width=16, hidden_width=64, rows=1, row_tokens=64
+    vocab_size=256, depth=1, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64, rows=1, row_tokens=64
 )
 
 
@@ -41,9 +41,9 @@ def row(sizes: Sizes, device: torch.device, rounds: int) -> Row:
     from stategpt.model import GPT, autocast
     from stategpt.ops import TensorLayout, cross_entropy
 
-    shape = {name: getattr(sizes, name) for name in ("vocab_size", "depth", "width", "heads", "kv_heads", "head_width")}
+    shape = {name: getattr(sizes, name) for name in ("vocab_size", "depth", "width", "heads", "kv_heads", "head_dim")}
     torch.manual_seed(0)
-    model = GPT(GPTConfig(**shape, hidden_width=sizes.hidden_width, context_tokens=sizes.row_tokens)).to(device)
+    model = GPT(GPTConfig(**shape, mlp_width=sizes.mlp_width, context_tokens=sizes.row_tokens)).to(device)
     problem = packed(sizes.rows, sizes.row_tokens, 0)
     layout = problem.layout()
     moved = TensorLayout.of(layout, device)
@@ -64,7 +64,7 @@ def row(sizes: Sizes, device: torch.device, rounds: int) -> Row:
     times = in_turns({OURS: Call(step)}, device, rounds, host=True)
     made.add(times, sizes.tokens * 1e3)
     products = sum(p.numel() for p in parameters if p.ndim == 2)  # the tied embedding counts once: as the head
-    attention = 12 * sizes.depth * sizes.heads * sizes.head_width * visible_pairs(layout, None) / sizes.tokens
+    attention = 12 * sizes.depth * sizes.heads * sizes.head_dim * visible_pairs(layout, None) / sizes.tokens
     rate = (6 * products + attention) * made.values[OURS] / 1e12
     made.notes = {
         OURS: f"bf16 autocast, eager, AdamW, log-normal documents (mean {MEAN_DOCUMENT_TOKENS}, "

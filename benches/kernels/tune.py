@@ -56,9 +56,9 @@ class Workload:
     problems: tuple[Problem, ...]
 
     @property
-    def head_width(self) -> int:
+    def head_dim(self) -> int:
         """The same for all problems."""
-        return self.problems[0].head_width
+        return self.problems[0].head_dim
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,18 @@ class Trial:
 def workloads(rehearsal: bool) -> Iterator[Workload]:
     """Causal and packed rows, windows, shared prefixes; short and long; the two widths that models train with."""
     if rehearsal:
-        small = {"heads": 2, "kv_heads": 1, "head_width": 16}
+        small = {"heads": 2, "kv_heads": 1, "head_dim": 16}
         yield Workload("causal", "short", (packed(1, 32, 0, **small),))
         return
     tokens = 2 * LONG_ROWS
     for width in (128, 64):
         for length, T in (("short", 4096), ("long", tokens)):
-            rows, shape = tokens // T, {"head_width": width}
+            rows, shape = tokens // T, {"head_dim": width}
             plain, documents = causal(rows, T, **shape), packed(rows, T, 0, **shape)
             yield Workload("causal", length, (plain, documents))
             yield Workload("window", length, (replace(plain, window=1024),))
             branches = ((T - T // 4) // 6,) * 6
-            yield Workload("prefix", length, (Problem((branches,) * rows, T, head_width=width, prefix=T // 4),))
+            yield Workload("prefix", length, (Problem((branches,) * rows, T, head_dim=width, prefix=T // 4),))
 
 
 def tune(
@@ -103,7 +103,7 @@ def tune(
         if clock.over:
             said(f"tuning stops: {clock.seconds:.0f} s are over")
             break
-        said(f"tuning d{load.head_width} {load.mask} {load.length}")
+        said(f"tuning d{load.head_dim} {load.mask} {load.length}")
         key = _key(table, load, device, dtype)
         best[key], gains[key] = dict(shipped), 1.0
         runs = [Kernels(problem, device, dtype) for problem in load.problems]
@@ -119,14 +119,14 @@ def tune(
 
 def of(load: Workload, kernel: str, launch: Launch) -> Candidate:
     """What a launch of a workload is compiled as."""
-    return Candidate(load.head_width, bool(load.problems[0].prefix), kernel, launch)
+    return Candidate(load.head_dim, bool(load.problems[0].prefix), kernel, launch)
 
 
 def _key(table: Table, load: Workload, device: torch.device, dtype: torch.dtype) -> Key:
     values = {
         "arch": architecture_of(device),
         "dtype": bits(dtype),
-        "head_width": str(tabled_width(load.head_width)),
+        "head_dim": str(tabled_width(load.head_dim)),
         "mask": load.mask,
         "length": load.length,
     }

@@ -1,7 +1,7 @@
 //! Packing: first that the histogram plan has the row count of piece-by-piece best fit, that rows hold every token and that
 //! work lists reach from the first key to the last query, then documents, rows and tokens per second.
 
-#![allow(clippy::expect_used, reason = "a bench may stop where it stands")]
+#![allow(clippy::expect_used, reason = "a bench may panic")]
 
 use std::hint::black_box;
 use std::sync::Arc;

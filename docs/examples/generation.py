@@ -35,7 +35,7 @@ def main(folder: Path | None) -> None:
     # Two prompts, three samples each; a sample depends on the seed, its prompt's number and its own, not on the others.
     prompts = [chat_prompt(tok, f"What does `{name}` do?") for name in ("math.sqrt", "str.split")]
     for completion in engine.generate(prompts, n=3, temperature=0.7, seed=1, max_tokens=24):
-        name, nats = f"{completion.prompt_index}.{completion.sample_index}", -completion.logprobs.mean()
+        name, nats = f"{completion.prompt_index}.{completion.sample_index}", -completion.log_probs.mean()
         print(f"{name} ({completion.reason}, {nats:.2f} nats a token): {completion.text!r}")
 
     # The likeliest answer, up to the end of its first sentence.

@@ -15,7 +15,7 @@ tok = sg.Tokenizer.train([*poems, *facts], vocab_size=300, special_tokens=["<|en
 with tempfile.TemporaryDirectory() as folder:
     # Plain .npy files and a manifest with hashes. Nothing is there before all of it is.
     for name, texts in {"poems": poems, "facts": facts}.items():
-        sg.write_shards(texts, tok, Path(folder) / name, source=name, licence="CC0-1.0")
+        sg.write_shards(texts, tok, Path(folder) / name, source=name, license="CC0-1.0")
 
     # Rows of 64 tokens. Best fit never cuts a document that fits; "concat" is the talk's way.
     packed = {}

@@ -3,7 +3,7 @@
 use stategpt_layout::{AttentionLayout, Runs, Tiling, key_tiles, query_tiles};
 
 /// The maximum number of tokens of a row.
-const MOST_ROW_TOKENS: usize = 24;
+const MAX_ROW_TOKENS: usize = 24;
 
 /// Segments of packed rows, prefixes with branches and padding tokens from the bytes, then one entry changed. The first bytes
 /// select the row, the blocks and the window.
@@ -14,7 +14,7 @@ pub fn layout(data: &[u8]) {
     let [row, block_q, block_k, window, change, rest @ ..] = data else {
         return;
     };
-    let row_tokens = 1 + usize::from(*row) % MOST_ROW_TOKENS;
+    let row_tokens = 1 + usize::from(*row) % MAX_ROW_TOKENS;
     let mut vectors = Vectors::of(row_tokens, rest);
     assert!(
         vectors.layout(row_tokens).validate().is_ok(),

@@ -16,7 +16,7 @@ fn packing(name: &str) -> Strategy {
 }
 
 /// Larger files are not created: opening fails because they are missing.
-const MOST_BYTES: u64 = 4096;
+const MAX_BYTES: u64 = 4096;
 
 /// The first line as JSON, merged into a small description; the rest as the content of `offsets.npy`.
 ///
@@ -104,7 +104,7 @@ fn write(
             ("mask.npy", "|u1", 1, stream),
             ("doc_id.npy", "<u8", 8, shard.documents),
         ] {
-            if count * width > MOST_BYTES {
+            if count * width > MAX_BYTES {
                 return None;
             }
             let text =

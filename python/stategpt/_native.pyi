@@ -1,4 +1,8 @@
-"""The compiled half of stategpt. Every call lets the interpreter go; errors are those of `stategpt.errors`."""
+"""The compiled half of stategpt. Errors are those of `stategpt.errors`.
+
+Calls release the GIL, except calls on less than 4,096 bytes of text (or ids): there releasing it would take longer than
+the call. A signal such as Ctrl-C ends a long call.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
@@ -80,15 +84,15 @@ _IdsLike: TypeAlias = npt.NDArray[np.integer] | Sequence[int]
 
 @disjoint_base
 class Tokenizer:
-    """The BPE engine: immutable, shared by threads. `stategpt.Tokenizer` is made of it and adds the rest.
+    """The BPE engine: immutable, shared by threads. `stategpt.Tokenizer` is a subclass that adds the rest.
 
-    Ids are uint32, offsets uint64 with one entry more than there are documents or tokens. `special` says what happens
-    to text that spells an added token. "text": it is text; "unflagged": it becomes the token unless that is flagged
-    special; "allow": it becomes the token.
+    Ids are uint32, offsets uint64 with one entry more than there are documents or tokens. `special` says how
+    text that spells an added token is encoded. "text": it is text; "unflagged": it becomes the token unless that is
+    flagged special; "allow": it becomes the token.
     """
 
     def __new__(cls, engine: Tokenizer) -> Self:
-        """The same engine, as this class."""
+        """Shares the engine of another tokenizer."""
     @staticmethod
     def _load(path: str | PathLike[str]) -> Tokenizer:
         """Reads a `tokenizer.json`."""
@@ -106,17 +110,17 @@ class Tokenizer:
         Args:
             special: "text": text that spells an added token is text; "unflagged": it becomes the token unless that is
                 flagged special; "allow": it becomes the token.
-            max_tokens: only the first so many ids; what lies behind them is not encoded.
+            max_tokens: at most this many ids; the rest of the text is not encoded.
 
         Raises:
-            InvalidArgument: the text is no str, or holds a lone surrogate.
+            InvalidArgument: the text is not a str, or contains a lone surrogate.
         """
     def encode_bytes(self, data: bytes, *, special: _Special = "text") -> npt.NDArray[np.uint32]:
         """The ids of any bytes, UTF-8 or not; `decode_bytes` gives them back."""
     def pieces(self, text: str) -> list[str]:
         """What the pattern cuts a text into before merging; no token crosses a piece."""
     def count(self, text: str, *, special: _Special = "text") -> int:
-        """How many ids `encode` gives."""
+        """The number of ids that `encode` gives."""
     def encode_with_offsets(
         self, text: str, *, special: _Special = "text"
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
@@ -124,8 +128,8 @@ class Tokenizer:
     def encode_with_spans(
         self, text: str, *, special: _Special = "text"
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
-        """Ids [n] and spans [n, 2]: token i lies in the characters `spans[i, 0] : spans[i, 1]` of the text, whole ones:
-        tokens that share a character all have it.
+        """Ids [n] and spans [n, 2]: token i is in the characters `spans[i, 0] : spans[i, 1]` of the text. Tokens
+        that share a character all contain it.
         """
     def _encode_segments(self, segments: Iterable[str | int]) -> npt.NDArray[np.uint32]:
         """Ids of texts, each on its own, and the ids given between them."""
@@ -167,7 +171,7 @@ class Tokenizer:
         """The id of a special token.
 
         Raises:
-            InvalidArgument: there is no such special token; the message lists those there are.
+            InvalidArgument: there is no such special token; the message lists the existing ones.
         """
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -194,7 +198,7 @@ class StreamDecoder:
             UnknownToken: an id outside the vocabulary; the decoder is as before.
         """
     def finish(self) -> str:
-        """What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew."""
+        """Ends the text: U+FFFD if it stops within a character, else nothing. The decoder is then as new."""
 
 @final
 class BpeTrainer:
@@ -221,7 +225,7 @@ class BpeTrainer:
         min_frequency: int,
         progress: Callable[[str, int, int], object] | None,
     ) -> Tokenizer:
-        """The tokenizer of what was counted."""
+        """Learns the merges; returns the tokenizer."""
 
 # --- packing ---
 
@@ -241,7 +245,7 @@ _Batch = tuple[
 
 @final
 class ShardWriter:
-    """A data set of token shards on its way to `target`; after an error nothing is left of it.
+    """A data set of token shards that is being written to `target`; after an error nothing is left of it.
 
     `padding`: special token that fills rows; None takes `end_of_text`.
     """
@@ -265,7 +269,7 @@ class ShardWriter:
 
 @final
 class TokenShards:
-    """A published data set: `stategpt.Shards` is its public face."""
+    """A published data set; the public class is `stategpt.Shards`."""
 
     @staticmethod
     def open(folder: str | PathLike[str], tokenizer_fingerprint: str | None) -> TokenShards:
@@ -283,7 +287,7 @@ class TokenShards:
 
 @final
 class PackedRows:
-    """A plan of rows: `stategpt.data.Packed` is its public face."""
+    """A plan of rows; the public class is `stategpt.packing.Packed`."""
 
     def __new__(
         cls,
@@ -296,7 +300,7 @@ class PackedRows:
     ) -> PackedRows: ...
     @property
     def rows(self) -> int:
-        """Rows."""
+        """Number of rows."""
     @property
     def tokens(self) -> int:
         """Tokens without padding."""
@@ -313,7 +317,7 @@ class PackedRows:
 
 @final
 class MixedRows:
-    """A mixture: `stategpt.Mixture` is its public face. `sources`: name, rows, share of the tokens."""
+    """A mixture; the public class is `stategpt.Mixture`. `sources`: name, rows, share of the tokens."""
 
     def __new__(
         cls, sources: Sequence[tuple[str, PackedRows, float]], seed: int, max_epochs: float | None
@@ -381,7 +385,7 @@ def attention_work_list(
 
 @final
 class RankingTable:
-    """The records of one source in columns: G groups, C completions and P pairs in all, group after group."""
+    """The records of one source in columns: G groups, C completions and P pairs, group after group."""
 
     @property
     def ids(self) -> list[str]:

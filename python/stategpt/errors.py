@@ -29,6 +29,10 @@ class RankingError(DataError):
     """Ranking records cannot be used."""
 
 
+class ScorerError(DataError):
+    """A scorer failed, or gave a completion no finite number."""
+
+
 class ContextOverflow(DataError):
     """A prompt, document or completion does not fit the context."""
 

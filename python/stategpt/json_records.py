@@ -113,7 +113,7 @@ def read_versioned(path: str | PathLike[str], record: type[R], version: int) -> 
         folder = visible_line(str(Path(path).parent))
         raise ForeignArtifact(
             f"{visible_line(fspath(path))} has {shown}; this version of stategpt reads version {version}. Read it with "
-            f"the version that wrote it, or delete the folder {folder} and run again to measure anew."
+            f"the version that wrote it, or delete the folder {folder} and run again to measure it again."
         )
     return from_json(record, value, where=fspath(path))
 

@@ -1,42 +1,90 @@
 """Progress with rate and time left: a live line on a terminal, a line every ten seconds in a log.
 
-On a terminal the line is made to fit: what matters least is left out first, the count and the time left never. Below it
-stands how far the run as a whole is, where `overall` is told.
+On a terminal the line is shortened to fit: the least important parts are left out first, the count and the time left
+never. Below it is the progress of the whole run, while `overall` has one.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from rich.console import Console, RenderableType
 from rich.progress import Progress, ProgressColumn, Task
 from rich.text import Text
 
-from stategpt.overall import Overall
 from stategpt.quantities import duration
+from stategpt.shown_fields import documented
 
 LOG_EVERY_S = 10.0
 Advance = Callable[[int, str], None]
 """Called with the units done so far and a short note (a loss, say)."""
 
 console = Console(stderr=True, highlight=False)
-overall = Overall()
-"""How far the run is; `stategpt.run` keeps it."""
+
+
+@documented
+@dataclass
+class RunProgress:
+    """Progress of a run over all its steps, with the time left.
+
+    The plan knows the shares of the steps better than the speed of the machine: the measured times of finished steps
+    correct it.
+    """
+
+    planned_s: Sequence[float] = ()
+    """Planned seconds of each step, in order; empty while no run is active."""
+    step: int = 0
+    """The current step, from 0."""
+    measured: dict[int, float] = field(default_factory=dict)
+    """Seconds that finished steps took, by step, those of earlier calls included."""
+
+    def begin(self, step: int, planned_s: Sequence[float]) -> None:
+        """Starts step number `step`."""
+        self.step, self.planned_s = step, tuple(planned_s)
+
+    def finish(self, seconds: float | None) -> None:
+        """Ends the current step, which took `seconds`; None if they were not measured."""
+        if seconds:
+            self.measured[self.step] = seconds
+
+    def end(self) -> None:
+        """Ends the run."""
+        self.step, self.planned_s = 0, ()
+        self.measured.clear()
+
+    def left_s(self, step_left_s: float = math.nan) -> float:
+        """Seconds that the rest of the run may take; `step_left_s` is the current step's own estimate."""
+        expected = sum(self.planned_s[step] for step in self.measured)
+        pace = sum(self.measured.values()) / expected if expected else 1.0
+        current_s = self.planned_s[self.step] * pace if math.isnan(step_left_s) else step_left_s
+        return current_s + pace * math.fsum(self.planned_s[self.step + 1 :])
+
+    def line(self, step_left_s: float = math.nan) -> str:
+        """As in "step 4 of 7, about 3 min 04 s left in total"; empty while no run is active."""
+        if not self.planned_s:
+            return ""
+        left = duration(self.left_s(step_left_s))
+        return f"step {self.step + 1} of {len(self.planned_s)}, about {left} left in total"
+
+
+overall = RunProgress()
+"""The progress of the active run; `stategpt.run` updates it."""
 _OUTER: list[str] = []
 _TITLE_WIDTH, _SHORTEST_TITLE, _BAR_WIDTH = 22, 10, 20
 
 
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Shows how far `total` units of `unit` have come; yields the function to call with the count so far.
+    """Shows the progress of `total` units of `unit`; yields the function to call with the count so far.
 
-    Work within work (an evaluation during training) is part of the outer work and shows nothing of its own.
+    Work within work (an evaluation during training) is part of the outer work and shows no bar.
     """
     if _OUTER:
-        yield _say_nothing
+        yield _ignore_progress
         return
     _OUTER.append(title)
     try:
@@ -47,8 +95,9 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 def note_of(values: Mapping[str, float], loss_unit: str) -> str:
-    """What a step's metrics say in short: reward and KL where a policy is trained, whose loss says nothing; else the
-    loss, which a step without an update lacks.
+    """Summarizes a step's metrics: reward and KL of a policy, whose loss means little; else the loss.
+
+    A step without an update has no loss.
     """
     if "reward_mean" in values and "kl_nats_per_completion" in values:
         return f"reward {values['reward_mean']:.2f}, kl {values['kl_nats_per_completion']:.2f}"
@@ -76,8 +125,8 @@ def fitted_line(title: str, done: int, total: int, unit: str, pace: tuple[float,
     return f"{count} {left}".rstrip()[:width]
 
 
-def _say_nothing(done: int, note: str = "") -> None:
-    """The inner work's progress."""
+def _ignore_progress(done: int, note: str = "") -> None:
+    """Takes the progress of work inside other work."""
 
 
 class _Line(ProgressColumn):
@@ -93,7 +142,7 @@ class _Line(ProgressColumn):
 
 
 class _Lines(Progress):
-    """The work at hand and, below it, the run as a whole."""
+    """The current work and, below it, the whole run."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)

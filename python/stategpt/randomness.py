@@ -3,8 +3,12 @@
 The sampler draws with `(seed, prompt, sample, position)`, the stages shuffle with `(seed, stage, epoch)`. A resumed
 run asks for the same counters and gets the same numbers; a sample does not depend on what else is in its batch.
 
-The mixing function is SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+The mixing function is SplitMix64's finalizer (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
 2014), applied once per counter. It is integer arithmetic only: the same numbers on every machine and numpy version.
+
+`rust/packing/src/random.rs` gives the same numbers for the same integers, but names differ: a name is its CRC-32 here
+and its FNV-1a hash (64 bits) there. Both are fixed. Every sample and shuffle of a run depends on the one, the order of
+rows of every mixture on the other; changing either would change results that are reproduced or resumed by seed.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("recipes",),
     ("config", "kernels"),
     ("progress",),
-    ("overall", "json_records"),
+    ("json_records",),
     ("_native", "json_reader", "lazy_names"),
     ("files", "arguments", "extras", "machine", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
@@ -58,7 +58,6 @@ WITHOUT_TORCH = (
     "data",
     "report",
     "progress",
-    "overall",
     "randomness",
     "lazy_names",
 )
@@ -233,3 +232,14 @@ def test_only_the_bindings_know_python() -> None:
         if {"pyo3", "numpy"} & set(tomllib.loads(path.read_text())["dependencies"])
     ]
     assert knowing == ["bindings"]
+
+
+def test_measuring_does_not_need_the_training_loop() -> None:
+    """`evaluate` is above `train` by name only: a server that scores or labels need not load the trainer."""
+    found = [
+        f"{path}:{line}: evaluate imports {module}"
+        for path in sorted((PACKAGE / "evaluate").rglob("*.py"))
+        for line, module in imports(path)
+        if module.split(".")[:2] == ["stategpt", "train"]
+    ]
+    assert not found, "\n".join(found)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stategpt.artifacts import Lineage, Manifest, explain, publish_folder, write_lineage
+from stategpt.artifacts import Lineage, Manifest, publish_folder, write_lineage
 from stategpt.errors import CorruptArtifact, DataError, ForeignArtifact
 
 
@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_chains_lead_from_the_corpus_to_the_policy(run: Path) -> None:
-    paths = [[node.path for node in chain] for chain in explain(run)]
+    paths = [[node.path for node in chain] for chain in Lineage.of(run).chains()]
     assert paths == [
         ["corpus", "base/model", "rl/model"],
         ["corpus", "tokenizer", "base/model", "rl/model"],
@@ -72,7 +72,7 @@ def test_a_parent_that_was_made_again_breaks_the_chain_by_name(run: Path) -> Non
 def test_a_removed_parent_breaks_the_chain_by_name(run: Path) -> None:
     shutil.rmtree(run / "corpus")
     with pytest.raises(CorruptArtifact, match="base/model was made from b3:"):
-        explain(run)
+        Lineage.of(run)
 
 
 def test_verifying_reads_the_bytes(run: Path) -> None:
@@ -90,7 +90,7 @@ def test_two_folders_with_the_same_content_are_both_listed(tmp_path: Path) -> No
 
 
 def test_an_empty_folder_has_no_lineage(tmp_path: Path) -> None:
-    assert explain(tmp_path) == []
+    assert Lineage.of(tmp_path).chains() == []
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"schema_version": 1, "nodes": [{"id": "b3:0"}]}'])
@@ -119,9 +119,9 @@ def write_nodes(folder: Path, nodes: object) -> None:
 @pytest.mark.parametrize(
     ("nodes", "says"),
     [
-        ([node(0, [1])], "p0 stands before b3:1"),
-        ([node(0, [1]), node(1, [0])], "p0 stands before b3:1"),
-        ([node(0, [0])], "p0 stands before b3:0"),
+        ([node(0, [1])], "p0 is listed before b3:1"),
+        ([node(0, [1]), node(1, [0])], "p0 is listed before b3:1"),
+        ([node(0, [0])], "p0 is listed before b3:0"),
         ([node(0, [], "../outside")], "not one of a folder inside the run"),
         ([node(0, [], "/etc")], "not one of a folder inside the run"),
         ([node(0, [], "a\0b")], "not one of a folder inside the run"),

@@ -172,5 +172,5 @@ def test_an_evaluation_belongs_to_the_model_beside_it(folder: RunFolder) -> None
     publish(folder)
     assert read(folder) == Bits(1.5)
     publish_folder(folder.model("base"), lambda temporary: (temporary / "w").write_text("w") and None, kind="model")
-    with pytest.raises(CorruptArtifact, match="not measured on the model beside it"):
+    with pytest.raises(CorruptArtifact, match="not measured on the model next to it"):
         read(folder)

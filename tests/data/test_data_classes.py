@@ -28,8 +28,9 @@ def test_help_says_what_every_field_is(kind: type) -> None:
     text = inspect.getdoc(kind) or ""
     assert "Attributes:" in text
     described = text.split("Attributes:")[1]
-    for field in dataclasses.fields(kind):
-        assert f"{field.name}: " in described, f"{kind.__name__}.{field.name}"
+    names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
+    for name in names:
+        assert f"{name}: " in described, f"{kind.__name__}.{name}"
 
 
 def test_help_of_rankings_shows_a_record() -> None:

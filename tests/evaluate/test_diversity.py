@@ -1,9 +1,7 @@
 """Diversity measures against hand counts, brute force and simulation."""
 
-import itertools
 import math
 import random
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -28,39 +26,34 @@ def test_distinct_2_counts_over_the_whole_set() -> None:
 
 def test_a_collapsed_model_scores_low_though_every_answer_is_varied_in_itself() -> None:
     assert diversity.distinct_n(["Return a list of names."] * 50) == pytest.approx(1 / 50)
-    assert diversity.unique_share(["Return a list of names."] * 50) == 1 / 50
-    assert diversity.mean_pairwise_similarity(["Return a list of names."] * 50) == pytest.approx(1)
+    assert diversity.unique_share_interval([["Return a list of names."] * 50], range(50)).mean == 1 / 50
 
 
 def test_sets_without_ngrams_are_not_varied_and_not_an_error() -> None:
     assert diversity.distinct_n(["", "word"], 2) == 0.0
-    assert diversity.ngram_entropy([], 1) == 0.0
-    assert diversity.expectation_adjusted_distinct_n([""], 1, vocabulary=10) == 0.0
-    assert diversity.unique_share([]) == 0.0
 
 
-def test_expectation_adjusted_distinct_is_one_for_uniform_draws_of_any_number() -> None:
-    """Plain distinct-1 falls from .64 to .1 between the two sizes; the adjusted form stays at 1."""
-    draw = random.Random(0)
-    for size in (1_000, 10_000):
-        text = " ".join(f"w{draw.randrange(1000)}" for _ in range(size))
-        assert diversity.expectation_adjusted_distinct_n([text], 1, vocabulary=1000) == pytest.approx(1.0, abs=0.03)
-    assert diversity.expectation_adjusted_distinct_n(["a a"], 1, vocabulary=1) == 1.0
+def test_a_budget_compares_sets_on_equally_many_bigrams() -> None:
+    short, long = ["a b", "c d"], ["a b c d e", "a b c d e"]
+    assert diversity.ngram_budget([short, long]) == 2
+    assert diversity.ngram_budget([["", "a"], short]) == 2, "a set without bigrams sets no budget"
+    assert diversity.ngram_budget([[""]]) == 0
+    assert diversity.distinct_n(long) == 0.5, "length alone repeats bigrams"
+    assert diversity.distinct_n(long, budget=2) == diversity.distinct_n(short, budget=2) == 1.0
+    assert diversity.distinct_n(long, budget=6) == 4 / 6
 
 
-def test_entropy_of_equal_words_is_the_logarithm_of_their_number() -> None:
-    assert diversity.ngram_entropy(["a b c d", "d c b a"]) == pytest.approx(math.log(4))
+def test_the_change_within_a_budget_is_the_difference_of_the_two_within_it() -> None:
+    before, after = ["a b c", "d e f", "a b g"], ["a b c d", "a b c d", "a b"]
+    found = diversity.distinct_change(before, [after], ["x", "y", "z"], budget=5)
+    expected = diversity.distinct_n(after, budget=5) - diversity.distinct_n(before, budget=5)
+    assert found.mean == pytest.approx(expected)
+    assert found.mean != pytest.approx(diversity.distinct_change(before, [after], ["x", "y", "z"]).mean)
 
 
-@given(texts_strategy)
-def test_mean_pairwise_similarity_equals_the_average_over_all_pairs(texts: list[str]) -> None:
-    def cosine(a: str, b: str) -> float:
-        x, y = Counter(diversity.words(a)), Counter(diversity.words(b))
-        norm = math.sqrt(sum(v * v for v in x.values()) * sum(v * v for v in y.values()))
-        return sum(x[w] * y[w] for w in x) / norm if norm else 0.0
-
-    slow = np.mean([cosine(a, b) for a, b in itertools.combinations(texts, 2)])
-    assert diversity.mean_pairwise_similarity(texts) == pytest.approx(slow, abs=1e-12)
+def test_the_most_repeated_texts_are_counted() -> None:
+    assert diversity.most_repeated(["b", "a", "b", "c", "a", "b", "d"]) == [("b", 3), ("a", 2)]
+    assert diversity.most_repeated(["b", "a", "b", "a"], most=1) == [("b", 2)]
 
 
 @given(texts_strategy, st.randoms(use_true_random=False))
@@ -108,7 +101,7 @@ def test_several_seeds_give_their_mean_and_a_wider_interval() -> None:
     clusters = [i // 2 for i in range(16)]
     varied = [f"answer {i}" for i in range(16)]
     dull = ["same"] * 8 + varied[8:]
-    shares = [diversity.unique_share(texts) for texts in (varied, varied, dull)]
+    shares = [len(set(texts)) / len(texts) for texts in (varied, varied, dull)]
     alone = diversity.unique_share_interval([varied], clusters)
     over_seeds = diversity.unique_share_interval([varied, varied, dull], clusters)
     assert alone.mean == alone.high == 1.0

@@ -78,7 +78,7 @@ def test_greedy_is_the_argmax_of_the_full_forward(engine, model, tok):
         engine.generate(prompts(tok), temperature=0, max_tokens=12), prompts(tok), strict=True
     ):
         ids = list(prompt)
-        for token, log_prob in zip(completion.ids, completion.logprobs, strict=True):
+        for token, log_prob in zip(completion.ids, completion.log_probs, strict=True):
             expected = log_probs(full_logits(model, ids)[-1:], 1.0, engine.control.forbidden)[0]
             assert token == expected.argmax().item()
             assert log_prob == pytest.approx(expected.max().item(), abs=1e-4)
@@ -95,7 +95,7 @@ def test_log_probabilities_are_those_of_the_full_forward(engine, model, tok, top
         logits = full_logits(model, [*prompt, *completion.ids])[len(prompt) - 1 : -1]
         expected = truncate(log_probs(logits, 0.7, engine.control.forbidden), top_k, top_p)
         chosen = expected[torch.arange(len(completion.ids)), torch.from_numpy(completion.ids.astype(np.int64))]
-        np.testing.assert_allclose(completion.logprobs, chosen.numpy(), atol=1e-4)
+        np.testing.assert_allclose(completion.log_probs, chosen.numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize("batch_rows", [1, 3, 256])
@@ -108,7 +108,7 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(engine, model, tok, batch_r
         alone = other.generate([prompt], n=2, seed=11, max_tokens=15, first_stream=prompt_index)
         for ours, theirs in zip(alone, together[4 * prompt_index :], strict=False):
             assert ours.ids.tolist() == theirs.ids.tolist()
-            np.testing.assert_allclose(ours.logprobs, theirs.logprobs, atol=1e-5)
+            np.testing.assert_allclose(ours.log_probs, theirs.log_probs, atol=1e-5)
 
 
 def test_streams_and_seeds_change_samples_and_may_be_given_one_by_one(engine, tok):
@@ -147,11 +147,11 @@ def test_end_of_text_is_an_action_with_a_log_probability_and_no_text(engine, mod
     assert ended
     for completion in found:
         assert completion.ended == (completion.reason == "end") == (completion.ids[-1] == end)
-        assert len(completion.logprobs) == len(completion.ids)
+        assert len(completion.log_probs) == len(completion.ids)
         assert completion.text == "a" * (len(completion.ids) - completion.ended)
     prompt = prompts(tok)[0]
     logits = full_logits(model, [*prompt, *ended[0].ids])[len(prompt) - 1 : -1]
-    assert ended[0].logprobs[-1] == pytest.approx(log_probs(logits, 1.0, forbidden)[-1, end].item(), abs=1e-5)
+    assert ended[0].log_probs[-1] == pytest.approx(log_probs(logits, 1.0, forbidden)[-1, end].item(), abs=1e-5)
 
 
 def test_control_tokens_are_never_sampled_unless_allowed(engine, tok):
@@ -224,7 +224,7 @@ def test_no_prompts_give_no_completions(engine):
 
 def test_bfloat16_gives_samples_too(model, tok):
     found = Engine(model, tok, precision="bfloat16").generate(prompts(tok), n=2, max_tokens=6)
-    assert all(np.isfinite(completion.logprobs).all() for completion in found)
+    assert all(np.isfinite(completion.log_probs).all() for completion in found)
 
 
 def test_ids_a_padded_vocabulary_has_beyond_the_tokenizers_are_never_drawn(tok):

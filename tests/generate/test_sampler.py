@@ -49,7 +49,7 @@ def test_the_log_probability_is_that_of_the_distribution_drawn_from():
     assert drawn.log_probs_M.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_temperature_zero_takes_the_likeliest_allowed_token():
+def test_temperature_zero_takes_the_most_likely_allowed_token():
     logits = torch.tensor([[1.0, 3.0, 2.0, 9.0]])
     drawn = Sampler(temperature=0, forbidden=(3,)).draw(logits, np.array([0]), np.array([0]), 0)
     assert drawn.ids_M.tolist() == [1]

@@ -66,7 +66,7 @@ def note(
 class Call:
     """One call of attention, forward and backward."""
 
-    head_width: int
+    head_dim: int
     heads: int = 4
     kv_heads: int = 2
     prefix: bool = False
@@ -89,7 +89,7 @@ class Call:
     def tensors(self, tokens: int, dtype: torch.dtype) -> list[torch.Tensor]:
         """Views of one tensor, as a model's joined projection leaves them; axes of one entry have a stride of 1."""
         heads = [self.heads, self.kv_heads, self.kv_heads]
-        joined = torch.zeros(tokens, sum(heads), self.head_width, dtype=dtype, requires_grad=True)
+        joined = torch.zeros(tokens, sum(heads), self.head_dim, dtype=dtype, requires_grad=True)
         return [
             x.as_strided(x.shape, [1 if n == 1 else s for n, s in zip(x.shape, x.stride(), strict=True)])
             for x in torch.split(joined, heads, dim=1)

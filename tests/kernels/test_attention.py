@@ -236,9 +236,9 @@ def test_offsets_are_64_bits_wide(tmp_path):
     inputs, do = case.inputs(torch.float16), case.direction(torch.float16)
 
     def spread(x: torch.Tensor, name: str) -> torch.Tensor:
-        size = (case.tokens - 1) * HUGE_STRIDE + case.head_width
+        size = (case.tokens - 1) * HUGE_STRIDE + case.head_dim
         room = torch.from_file(str(tmp_path / name), shared=True, size=size, dtype=x.dtype)
-        far_apart = room.as_strided(x.shape, (HUGE_STRIDE, case.head_width, 1))
+        far_apart = room.as_strided(x.shape, (HUGE_STRIDE, case.head_dim, 1))
         return far_apart.copy_(x)
 
     what = operands(case, inputs)

@@ -47,7 +47,7 @@ def cases(draw: st.DrawFn) -> Case:
         ROW_TOKENS,
         heads=heads[0],
         kv_heads=heads[1],
-        head_width=8,
+        head_dim=8,
         window=draw(st.none() | st.integers(1, ROW_TOKENS + 2)),
         softcap=draw(st.sampled_from([None, 2.0])),
         blank=draw(st.booleans()),

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="kernels need the train extra (torch)")
 pytest.importorskip("triton", reason="kernels need the train extra (triton)")
 
-from stategpt.kernels._shared.configs import MOST_ENTRIES, Launch, Table, read_table  # noqa: E402
+from stategpt.kernels._shared.configs import MAX_ENTRIES, Launch, Table, read_table  # noqa: E402
 from stategpt.kernels.attention.reference import visible_keys  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +97,7 @@ def test_a_wrong_output_ends_it_before_anything_is_timed(monkeypatch: pytest.Mon
 def test_operations_are_counted_from_the_pairs_that_the_reference_sees(window: int | None) -> None:
     import problems
 
-    small = {"heads": 2, "kv_heads": 1, "head_width": 16, "window": window}
+    small = {"heads": 2, "kv_heads": 1, "head_dim": 16, "window": window}
     for problem in (
         problems.Problem(((5, 1, 10), (16,)), 16, **small),
         problems.Problem(((3, 4, 2),), 16, **small, prefix=6),  # one pad token sees itself
@@ -142,12 +142,12 @@ def launches(block_q: int) -> dict[str, Launch]:
 def attention_table(**blocks: int) -> Table:
     """Entries by mask and length, `causal_any` standing for sm_90/16bit/128/*/causal/*; the number is block_q."""
     parts = {name: [part.replace("any", "*") for part in name.split("_")] for name in blocks}
-    fields = ("arch", "dtype", "head_width", "group", "mask", "length")
+    fields = ("arch", "dtype", "head_dim", "group", "mask", "length")
     return Table(fields, {("sm_90", "16bit", "128", "*", *parts[name]): launches(n) for name, n in blocks.items()})
 
 
 def found(table: Table, mask: str, length: str) -> int:
-    launch = table.find(arch="sm_90", dtype="16bit", head_width="128", group="4", mask=mask, length=length)["forward"]
+    launch = table.find(arch="sm_90", dtype="16bit", head_dim="128", group="4", mask=mask, length=length)["forward"]
     return launch.block_q
 
 
@@ -196,7 +196,7 @@ def test_entries_without_room_are_left_out_smallest_gain_first(monkeypatch: pyte
         attention_table(any_any=128),
     )
     gains = {key: 1.1 if key[5] == "short" else 1.05 for key in written}
-    monkeypatch.setattr(tables, "entries_of_all", lambda table: MOST_ENTRIES - 1)
+    monkeypatch.setattr(tables, "entries_of_all", lambda table: MAX_ENTRIES - 1)
     assert [key[4:] for key in tables.affordable(shipped, written, gains)] == [("causal", "short"), ("*", "*")]
 
 
@@ -233,7 +233,7 @@ def test_a_library_that_fails_or_differs_becomes_a_reason() -> None:
         def attend(self, *arguments: Any) -> Any:
             return super().attend(*arguments) * 1.01
 
-    problem = problems.packed(1, 16, 0, heads=2, kv_heads=1, head_width=8)
+    problem = problems.packed(1, 16, 0, heads=2, kv_heads=1, head_dim=8)
     inputs = problem.inputs(torch.device("cpu"), torch.float32)
     right = peers.Reference()
     expected = attention_rows.outputs(right, right.mask(problem), inputs)

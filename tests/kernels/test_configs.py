@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stategpt.kernels._shared.configs import MOST_ENTRIES, Launch, NoLaunch, Table, architecture, read_table
+from stategpt.kernels._shared.configs import MAX_ENTRIES, Launch, NoLaunch, Table, architecture, read_table
 
 KERNELS = Path(__file__).parents[2] / "triton_kernels"
 TABLES = sorted(KERNELS.glob("*/configs.json"))
@@ -75,7 +75,7 @@ def test_a_chip_with_the_shared_memory_of_a_consumer_gets_small_launches() -> No
 
 def test_there_are_at_most_forty_entries_over_all_operations() -> None:
     assert TABLES
-    assert sum(len(read_table(path).entries) for path in TABLES) <= MOST_ENTRIES
+    assert sum(len(read_table(path).entries) for path in TABLES) <= MAX_ENTRIES
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.parent.name)

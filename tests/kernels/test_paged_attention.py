@@ -192,7 +192,7 @@ def test_time_per_key_has_no_cliff_from_batch_1_to_256(kv_heads: int, length: in
     for batch in range(1, 257):
         splits = schedule.divide(batch * kv_heads, group, 2 * length, 64, multiprocessors)
         blocks = length // 64
-        share = max(-(-blocks // splits.count), splits.least_blocks)
+        share = max(-(-blocks // splits.count), splits.min_blocks)
         programs = batch * kv_heads * -(-blocks // share)
         seconds.append(-(-programs // at_once) * share)
     for batch, (now, after) in enumerate(itertools.pairwise(seconds), start=1):
@@ -208,8 +208,8 @@ def test_one_long_sequence_among_short_ones_is_split():
 
 def test_partial_results_stay_a_fraction_of_the_keys():
     splits = schedule.divide(1, 32, 65536, 64, 132)
-    assert splits.least_blocks * 64 >= schedule.KEYS_PER_ROW * 32
-    assert splits.count * splits.least_blocks * 64 <= 65536
+    assert splits.min_blocks * 64 >= schedule.KEYS_PER_ROW * 32
+    assert splits.count * splits.min_blocks * 64 <= 65536
 
 
 # --- what is compiled ahead of time ---

@@ -36,7 +36,7 @@ def test_rows_of_unlike_length_are_extended_behind_their_own_end():
     cache.advance(1)
     assert row(cache, 0) == [0, 1, -1]
     assert row(cache, 1) == [100, 101, 102, 103, -1]
-    assert (cache.longest, cache.even) == (5, False)
+    assert (cache.max_length, cache.equal_lengths) == (5, False)
 
 
 def test_repeat_copies_each_sequence_in_place():
@@ -55,12 +55,12 @@ def test_a_copy_does_not_share_its_slots():
 
 def test_free_slots_are_zeros_because_masking_multiplies_them_by_zero():
     copy = filled([3, 1]).select(torch.tensor([1, 0]))
-    assert not copy.keys[0][:, :, copy.longest :].any()
+    assert not copy.keys[0][:, :, copy.max_length :].any()
 
 
 def test_selecting_the_short_rows_shortens_what_is_looked_at():
     cache = filled([2, 5, 2]).select(torch.tensor([2, 0]))
-    assert (cache.longest, cache.even) == (2, True)
+    assert (cache.max_length, cache.equal_lengths) == (2, True)
     assert row(cache, 0) == [200, 201]
     assert row(cache, 1, layer=1) == [0.5, 1.5]
 

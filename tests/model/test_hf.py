@@ -132,7 +132,7 @@ def test_a_missing_tensor_is_named(folder):
 
 def test_a_tensor_of_another_shape_is_named_with_both_shapes(folder):
     change_tensors(folder, lambda tensors: tensors.update({"model.norm.weight": torch.ones(15)}))
-    with pytest.raises(CorruptArtifact, match=r"model\.norm\.weight is \[15\].*asks for \[16\]"):
+    with pytest.raises(CorruptArtifact, match=r"model\.norm\.weight is \[15\].*says \[16\]"):
         GPT.from_pretrained(folder)
 
 

@@ -36,8 +36,8 @@ def model() -> GPT:
     return gpt
 
 
-def _gradients(model: GPT, batch: CompletionBatch, most_rows: int | None = None) -> list[torch.Tensor]:
-    log_probs, entropy = completion_log_probs(model, batch, 0.7, [2, 3], most_rows)
+def _gradients(model: GPT, batch: CompletionBatch, max_rows: int | None = None) -> list[torch.Tensor]:
+    log_probs, entropy = completion_log_probs(model, batch, 0.7, [2, 3], max_rows)
     weights = torch.linspace(-1, 1, len(log_probs))
     gradients = torch.autograd.grad((weights * log_probs).sum(), list(model.parameters()))
     return [log_probs.detach(), entropy, *gradients]
@@ -51,12 +51,12 @@ def test_a_shared_prompt_gives_the_log_probabilities_of_rows(model: GPT) -> None
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("most_rows", [1, 5, 41])
-def test_chunks_of_rows_give_what_the_whole_gives(model: GPT, most_rows: int) -> None:
+@pytest.mark.parametrize("max_rows", [1, 5, 41])
+def test_chunks_of_rows_give_what_the_whole_gives(model: GPT, max_rows: int) -> None:
     batch = _batch(shared=False)
     whole = _gradients(model, batch, 10**6)
     assert len(whole[0]) == 42
-    for found, expected in zip(_gradients(model, batch, most_rows), whole, strict=True):
+    for found, expected in zip(_gradients(model, batch, max_rows), whole, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -75,8 +75,8 @@ class _Largest(TorchDispatchMode):
         return made
 
 
-@pytest.mark.parametrize(("most_rows", "expected"), [(5, 5), (14, 14), (10**6, 42)])
-def test_memory_is_bounded_by_the_chunk_forward_and_backward(model: GPT, most_rows: int, expected: int) -> None:
+@pytest.mark.parametrize(("max_rows", "expected"), [(5, 5), (14, 14), (10**6, 42)])
+def test_memory_is_bounded_by_the_chunk_forward_and_backward(model: GPT, max_rows: int, expected: int) -> None:
     saved: list[int] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -86,7 +86,7 @@ def test_memory_is_bounded_by_the_chunk_forward_and_backward(model: GPT, most_ro
 
     batch = _batch(shared=False)
     with _Largest() as largest, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        log_probs, _ = completion_log_probs(model, batch, 0.7, [2, 3], most_rows)
+        log_probs, _ = completion_log_probs(model, batch, 0.7, [2, 3], max_rows)
         if expected < 42:
             assert not saved, "no logits wait for the backward pass"
         log_probs.sum().backward()

@@ -215,12 +215,12 @@ def test_spellings_of_config_json_mean_what_they_mean_in_transformers(tmp_path, 
         )
 
 
-def test_an_absent_head_width_is_the_familys(tmp_path):
+def test_an_absent_head_dim_is_the_familys(tmp_path):
     for family, width in (("Llama", 48 // 6), ("Qwen3", 128)):
         model = theirs_of(family)
         model.save_pretrained(tmp_path / family)
         path = tmp_path / family / "config.json"
         path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "head_dim"}))
         assert transformers.AutoConfig.from_pretrained(tmp_path / family).head_dim == width
-        with pytest.raises(CorruptArtifact, match=rf"asks for \[{6 * width}, 48\]"):
+        with pytest.raises(CorruptArtifact, match=rf"says \[{6 * width}, 48\]"):
             GPT.from_pretrained(tmp_path / family)

@@ -117,7 +117,7 @@ def test_expected_tensors_are_those_of_the_module(config):
 def test_no_weight_is_drawn_for_a_model_that_is_loaded(tmp_path, reward, monkeypatch):
     model = RewardModel(GPT(SHAPE)) if reward else GPT(SHAPE)
     model.save_pretrained(tmp_path)
-    monkeypatch.setattr("stategpt.model.gpt.initialise", lambda model: pytest.fail("initialised"))
+    monkeypatch.setattr("stategpt.model.gpt.initialize", lambda model: pytest.fail("initialized"))
     before = torch.get_rng_state()
     type(model).from_pretrained(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)

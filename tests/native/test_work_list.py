@@ -176,3 +176,8 @@ def test_vectors_must_be_as_long_as_each_other_and_whole_rows() -> None:
     for row_tokens in (0, 3):
         with pytest.raises(InvalidArgument, match=f"row_tokens is {row_tokens}: .*4 tokens a whole number of rows"):
             _native.validate_attention_layout(zeros, zeros, zeros, zeros, row_tokens)
+
+
+def test_the_kernels_and_torch_know_the_lists_widths() -> None:
+    tiles = pytest.importorskip("stategpt.kernels._shared.tiles")
+    assert (len(QUERY_FIELDS), len(KEY_FIELDS)) == (tiles.QUERY_TILE_FIELDS, tiles.KEY_TILE_FIELDS)

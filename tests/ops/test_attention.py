@@ -81,7 +81,7 @@ def test_what_the_host_knows_equals_what_the_tensors_say():
         bare = TensorLayout.from_tensors(
             moved.segment_start, moved.prefix_end, moved.branch_start, moved.position, moved.row_tokens
         )
-        assert bare.longest_tokens == moved.longest_tokens == layout.position.max() + 1
+        assert bare.max_sequence_tokens == moved.max_sequence_tokens == layout.position.max() + 1
         for name in ("rows_are_causal", "has_prefix", "has_blank"):
             assert getattr(bare, name) == getattr(moved, name)
         assert moved.has_prefix == bool((layout.prefix_end > layout.segment_start).any())
@@ -109,7 +109,7 @@ def test_vectors_that_contradict_each_other_are_refused_with_the_token():
 @pytest.fixture
 def said(caplog, monkeypatch):
     """What is logged about the choice, as if nothing had been said before."""
-    attention_choice._say.cache_clear()
+    attention_choice._log_once.cache_clear()
     caplog.set_level(logging.INFO, logger="stategpt.ops.attention_choice")
     return lambda: [record.message for record in caplog.records]
 
@@ -124,7 +124,7 @@ def test_the_choice_is_logged_once(said):
 def test_large_masks_and_soft_caps_take_the_blockwise_way(said, monkeypatch):
     case = by_name("packed")
     inputs = case.inputs(torch.float32)
-    monkeypatch.setattr(sys.modules["stategpt.ops.attention"], "MOST_SDPA_BYTES", 2 * 24 * 24 * 8 - 1)
+    monkeypatch.setattr(sys.modules["stategpt.ops.attention"], "MAX_SDPA_BYTES", 2 * 24 * 24 * 8 - 1)
     call(case, inputs)
     call(by_name("causal_rows"), by_name("causal_rows").inputs(torch.float32))
     call(case, inputs, softcap=5.0)

@@ -37,21 +37,21 @@ class Prediction:
         self.calls.append(len(hidden))
         return hidden @ self.weight.T
 
-    def gradients(self, most_rows: int):
-        loss = next_token_loss_by_chunks(self.unembed, self.hidden, self.targets, most_rows)
+    def gradients(self, max_rows: int):
+        loss = next_token_loss_by_chunks(self.unembed, self.hidden, self.targets, max_rows)
         return loss, torch.autograd.grad(0.3 * loss, (self.hidden, self.weight))
 
 
-@pytest.mark.parametrize("most_rows", [1, 2, 12, 18, 19, 36, 37, 1000])
-def test_chunks_of_any_size_give_the_loss_and_the_gradients_of_the_whole(most_rows):
+@pytest.mark.parametrize("max_rows", [1, 2, 12, 18, 19, 36, 37, 1000])
+def test_chunks_of_any_size_give_the_loss_and_the_gradients_of_the_whole(max_rows):
     ours = Prediction()
     expected = torch.nn.functional.cross_entropy((ours.hidden @ ours.weight.T).float(), ours.targets, reduction="sum")
     expected_gradients = torch.autograd.grad(0.3 * expected, (ours.hidden, ours.weight))
-    loss, gradients = ours.gradients(most_rows)
+    loss, gradients = ours.gradients(max_rows)
     torch.testing.assert_close(loss, expected)
     for gradient, other in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-5, atol=1e-6)
-    assert max(ours.calls) <= most_rows
+    assert max(ours.calls) <= max_rows
 
 
 def test_what_fits_is_computed_once_and_whole():
@@ -138,6 +138,6 @@ def test_several_results_a_row_are_concatenated_in_order():
 
 
 def test_the_rows_follow_from_the_vocabulary():
-    assert logit_rows(4096) * 4096 * 4 == row_chunks.MOST_LOGITS_BYTES
+    assert logit_rows(4096) * 4096 * 4 == row_chunks.MAX_LOGITS_BYTES
     assert logit_rows(151_936) == 441
     assert logit_rows(1 << 40) == 1

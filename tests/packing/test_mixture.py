@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stategpt.data.shard_writing import write_shards
 from stategpt.errors import DataError, ForeignArtifact, InvalidArgument
 from stategpt.packing import TokenizedDocument
 from stategpt.packing.mixture import Mixture
 from stategpt.packing.packed import NO_DOCUMENT, Packed, pack
-from stategpt.packing.shards import write_shards
 from stategpt.tokenizer.tokenizer import Tokenizer
 
 TOK = Tokenizer.train(["abc"], vocab_size=258, special_tokens=["<|endoftext|>", "<|pad|>"])

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stategpt.data.shard_writing import write_shards
 from stategpt.errors import CorruptArtifact, InvalidArgument
 from stategpt.packing import TokenizedDocument
 from stategpt.packing.layout import Layout
 from stategpt.packing.packed import NO_DOCUMENT, Packed, Row, pack
-from stategpt.packing.shards import Shards, write_shards
+from stategpt.packing.shards import Shards
 from stategpt.tokenizer.tokenizer import Tokenizer
 
 TOK = Tokenizer.train(["abc"], vocab_size=258, special_tokens=["<|endoftext|>", "<|pad|>"])

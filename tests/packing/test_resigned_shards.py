@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stategpt.artifacts import publish_folder
+from stategpt.data.shard_writing import write_shards
 from stategpt.errors import ForeignArtifact, StategptError
 from stategpt.packing import TokenizedDocument
 from stategpt.packing.packed import pack
-from stategpt.packing.shards import Shards, write_shards
+from stategpt.packing.shards import Shards
 from stategpt.tokenizer.tokenizer import Tokenizer
 
 TOK = Tokenizer.train(["abc"], vocab_size=258, special_tokens=["<|endoftext|>", "<|pad|>"])

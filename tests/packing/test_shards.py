@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stategpt.data.shard_writing import write_shards
 from stategpt.errors import (
     CorpusError,
     CorruptArtifact,
@@ -21,7 +22,7 @@ from stategpt.errors import (
     UnknownToken,
 )
 from stategpt.packing import TokenizedDocument
-from stategpt.packing.shards import Shards, write_shards
+from stategpt.packing.shards import Shards
 from stategpt.tokenizer.tokenizer import Tokenizer
 
 TEXTS = ["the cat sat on the mat", "", "the <|endoftext|> cat é", "x" * 50]
@@ -33,11 +34,11 @@ def tok() -> Tokenizer:
 
 
 def test_documents_come_back_as_text(tok: Tokenizer, tmp_path: Path) -> None:
-    ds = write_shards(TEXTS, tok, tmp_path / "data", source="here", licence="CC0", parents=["b3:parent"])
+    ds = write_shards(TEXTS, tok, tmp_path / "data", source="here", license="CC0", parents=["b3:parent"])
     assert [tok.decode(ids) for ids in ds] == TEXTS
     assert all(tok.special_id("<|endoftext|>") not in ids for ids in ds)
     assert (len(ds), ds.num_tokens) == (4, sum(len(tok.encode(text)) for text in TEXTS))
-    assert (ds.source, ds.licence, ds.manifest.parents) == ("here", "CC0", ("b3:parent",))
+    assert (ds.source, ds.license, ds.manifest.parents) == ("here", "CC0", ("b3:parent",))
     assert [ds.doc_id(i) for i in range(4)] == [0, 1, 2, 3]
     lengths = [len(tok.encode(text)) for text in TEXTS]
     assert ds.length_histogram.tolist() == [[n, lengths.count(n)] for n in sorted(set(lengths))]
@@ -155,7 +156,7 @@ def test_what_is_not_unicode_can_be_replaced(tok: Tokenizer, tmp_path: Path) -> 
 
 
 def test_half_characters_in_names_are_typed(tok: Tokenizer, tmp_path: Path) -> None:
-    for name in ("source", "licence", "end_of_text"):
+    for name in ("source", "license", "end_of_text"):
         with pytest.raises(InvalidArgument, match=f"{name} is .*lone surrogate"):
             write_shards(TEXTS, tok, tmp_path / "data", **{name: "\ud800"})  # type: ignore[arg-type]
     for parents in (["\ud800"], "b3:one", [3]):

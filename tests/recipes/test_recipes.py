@@ -39,8 +39,8 @@ def test_small_cpu_gates_relevance_and_is_larger() -> None:
 
 def test_test_cpu_reads_given_folders_and_gates_nothing() -> None:
     run = recipes.smoke_cpu("a", "b")
-    assert (run.corpus.kind, run.corpus.paths) == ("files", ("a", "b"))
-    assert recipes.smoke_cpu().corpus.kind == "python_library"
+    assert (run.corpus.source, run.corpus.paths) == ("python_library", ("a", "b"))
+    assert recipes.smoke_cpu().corpus.paths == ()
     assert run.gates.required == ()
     assert 30_000 < run.model.parameters < 60_000
     assert run.pretrain_steps == 12

@@ -192,7 +192,7 @@ def test_an_evaluation_of_another_model_is_found(small_run: Path, tmp_path: Path
     root = tmp_path / "run"
     shutil.copytree(small_run, root)
     publish_folder(root / "base" / "model", lambda folder: (folder / "w").write_text("other") and None, kind="model")
-    with pytest.raises(CorruptArtifact, match="not measured on the model beside it"):
+    with pytest.raises(CorruptArtifact, match="not measured on the model next to it"):
         _ = RunFiles(root).evaluations
 
 

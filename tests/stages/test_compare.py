@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -13,14 +14,16 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.artifacts import RunFolder, read_manifest  # noqa: E402
 from stategpt.config import RunConfig  # noqa: E402
-from stategpt.data.corpus import Corpus  # noqa: E402
+from stategpt.data.corpus import Corpus, read_corpus  # noqa: E402
 from stategpt.errors import DataError  # noqa: E402
-from stategpt.evaluate import HeldOutComparison, statistics  # noqa: E402
+from stategpt.evaluate import HeldOutComparison, comparison, diversity, held_out_prompts, statistics  # noqa: E402
 from stategpt.evaluate.records import ComparisonEvaluation, read_evaluations  # noqa: E402
+from stategpt.generate import Completion  # noqa: E402
 from stategpt.json_records import from_json  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import compare as stage  # noqa: E402
 from stategpt.stages.compare import compare  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.rl import rl  # noqa: E402
 
 
@@ -93,11 +96,11 @@ def test_every_model_is_the_one_of_its_folder(
     compared: dict[str, torch.Tensor] = {}
 
     def note(
-        judge: HeldOutComparison, corpus: Corpus, base: GPT, policies: Iterable[tuple[str, GPT]]
+        judge: HeldOutComparison, corpus: Corpus, base: GPT, *policies: Iterable[tuple[str, GPT]]
     ) -> ComparisonEvaluation:
-        models = {"sft": judge.reference, "base": base, **dict(policies)}
+        models = {"sft": judge.reference, "base": base, **dict(chain(*policies))}
         compared.update({name: model.embed_tokens.weight for name, model in models.items()})
-        compared["reward"] = judge.scorer.model.gpt.embed_tokens.weight
+        compared["reward"] = judge.rewarder.scorer.rewards.model.gpt.embed_tokens.weight  # type: ignore[attr-defined]
         return ComparisonEvaluation()
 
     monkeypatch.setattr(stage, "compare_systems", note)
@@ -105,7 +108,7 @@ def test_every_model_is_the_one_of_its_folder(
     monkeypatch.setattr(RunFolder, "published", lambda *given: False)
     monkeypatch.setattr(RunFolder, "close", lambda *given: None)
     compare(run, folder)
-    assert list(compared) == ["sft", "base", "rl", "rl/seed_1", "reward"]
+    assert list(compared) == ["sft", "base", "rl", "rl/seed_1", "rl/beta_0.01", "reward"]
     for name, weight in compared.items():
         if name != "reward":
             assert torch.equal(weight, GPT.from_pretrained(folder.model(name), torch.float32).embed_tokens.weight), name
@@ -138,7 +141,96 @@ def test_intervals_of_one_policy_are_those_of_its_modules(
     rlhf = one.systems["rlhf"]
     [seed] = rlhf.seeds
     assert one.seeds == 1
-    measures = [each.name for each in fields(seed) if each.name != "stage"]
+    assert rlhf.stage == seed.stage == "rl"
+    measures = [each.name for each in fields(seed)]
     assert all(getattr(rlhf, name) == getattr(seed, name) for name in measures)
     both = read_evaluations(folder.root).comparison.systems["rlhf"]
     assert both.seeds[0].reward_mean == seed.reward_mean, "the first seed's answers do not depend on others"
+
+
+def test_policies_of_other_betas_and_the_reference_are_systems_in_every_table(
+    with_policies: tuple[RunConfig, RunFolder],
+) -> None:
+    run, folder = with_policies
+    measured = read_evaluations(folder.root).comparison
+    names = ["base", "prompted_base", "sft", "best_of_2", "rlhf", "rlhf_beta_0.01", "reference"]
+    assert list(measured.systems) == names
+    assert set(measured.elo) == set(names)
+    assert all(list(example.answers) and set(example.answers) == set(names) for example in measured.examples)
+    other, rlhf, reference = (measured.systems[name] for name in ("rlhf_beta_0.01", "rlhf", "reference"))
+    assert (other.stage, other.beta, rlhf.beta) == ("rl/beta_0.01", 0.01, run.rl.beta)
+    for system in measured.systems.values():
+        for key in ("win_rate_vs_sft", "unique_share", "score_mean", "reward_mean", "distinct_2", "length_tokens"):
+            assert getattr(system, key) is not None, key
+    assert other.kl is not None
+    assert other.kl != rlhf.kl
+    assert (reference.kl, reference.ended_share) == (None, 1.0)
+    gain = measured.against_rlhf["rlhf_beta_0.01"]
+    assert gain.wins is not None
+    assert gain.reward is not None
+    assert gain.reward.mean == pytest.approx((other.reward_mean or 0) - (rlhf.reward_mean or 0), abs=1e-5)
+    assert gain.wins.mean == pytest.approx(other.win_rate_vs_sft.mean - rlhf.win_rate_vs_sft.mean)  # type: ignore[union-attr]
+
+
+def test_reference_answers_are_the_texts_of_the_data_scored_and_rewarded_like_any(
+    with_policies: tuple[RunConfig, RunFolder],
+) -> None:
+    run, folder = with_policies
+    measured = read_evaluations(folder.root).comparison
+    corpus = read_corpus(folder.corpus)
+    prompts = {prompt.text: prompt for prompt in held_out_prompts(corpus, "test", 10_000, run.evaluate.seed)}
+    context = StageContext.of(run, folder)
+    scorer, rewarder = context.scorer("evaluate.scorer", corpus), context.scorer("rl.scorer", corpus)
+    for example in measured.examples:
+        prompt, given = prompts[example.prompt], example.answers["reference"]
+        assert given.text == prompt.reference
+        ids = np.append(context.tok.encode(given.text), context.control.end_of_text).astype(np.uint32)
+        completion = Completion(0, 0, ids, np.zeros(len(ids), np.float32), True, "end", given.text)
+        assert given.score == scorer.scores([prompt], [completion]).values[0]
+        assert given.reward == pytest.approx(rewarder.scores([prompt], [completion]).values[0], abs=1e-4)
+
+
+def test_distinct_2_is_of_equally_many_bigrams_and_repeated_answers_are_counted(
+    with_policies: tuple[RunConfig, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, folder = with_policies
+    answered: dict[str, Any] = {}
+    examples = comparison._examples
+    monkeypatch.setattr(
+        comparison, "_examples", lambda judge, answers: answered.update(answers) or examples(judge, answers)
+    )
+    measured = stage._measure(StageContext.of(run, folder))["evaluation.json"]
+    budget = measured.distinct_2_bigrams
+    counts = {
+        name: [sum(len(diversity.ngrams(text, 2)) for text in texts) for texts in given.texts]
+        for name, given in answered.items()
+    }
+    assert budget == min(count for of_sets in counts.values() for count in of_sets if count)
+    for name, given in answered.items():
+        expected = np.mean([diversity.distinct_n(texts, budget=budget) for texts in given.texts])
+        assert measured.systems[name].distinct_2 == pytest.approx(expected), name
+        texts = [text for of_seed in given.texts for text in of_seed]
+        assert measured.systems[name].answers == len(texts)
+        for repeated in measured.systems[name].repeated:
+            assert repeated.count == texts.count(repeated.text) > 1
+    change = measured.diversity_change.distinct_2
+    assert change is not None
+    assert change.mean == pytest.approx(measured.systems["rlhf"].distinct_2 - measured.systems["sft"].distinct_2)
+
+
+def test_the_scorer_that_the_run_names_decides_wins(
+    with_policies: tuple[RunConfig, RunFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run, folder = with_policies
+    (tmp_path / "rules_of_comparison.py").write_text(
+        "def length(prompts, completions):\n    return [float(len(c.text)) for c in completions]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    by_length = replace(run, evaluate=replace(run.evaluate, scorer="rules_of_comparison:length"))
+    measured = stage._measure(StageContext.of(by_length, folder))["evaluation.json"]
+    assert measured.scorer == "rules_of_comparison:length"
+    for example in measured.examples:
+        assert all(given.score == len(given.text) for given in example.answers.values())
+    assert read_evaluations(folder.root).comparison.scorer == "docstring_style"
+    rewards = [one.systems["rlhf"].reward_mean for one in (measured, read_evaluations(folder.root).comparison)]
+    assert rewards[0] == pytest.approx(rewards[1]), "rewards are rl.scorer's"

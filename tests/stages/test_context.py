@@ -66,7 +66,7 @@ def test_every_sampler_of_stages_and_evaluation_has_its_precision(inputs: StageC
         made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Engine"]
         if made:
             found[path.stem] = [any(word.arg == "precision" for word in call.keywords) for call in made]
-    assert found == {"comparison": [True], "context": [True]}
+    assert found == {"held_out": [True], "context": [True]}
     run = override(inputs.run, {"evaluate.precision": "bfloat16"})
     engine = replace(inputs, run=run).engine(GPT(inputs.run.model))
     assert engine.precision == "bfloat16"

@@ -1,6 +1,7 @@
 """The RL stage's own estimators against enumeration, and the whole stage against the closed-form optimum."""
 
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -14,11 +15,11 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from stages.exact_world import TabularPolicy, objective, optimum, sequences  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig, OptimConfig, RLConfig, RunConfig, SamplingConfig  # noqa: E402
 from stategpt.data import ControlTokens  # noqa: E402
-from stategpt.generate import Engine  # noqa: E402
+from stategpt.generate import Completion, Engine  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.model.policy import CompletionBatch, completion_log_probs, sum_by_sample  # noqa: E402
 from stategpt.stages.rl.advantages import completion_weights  # noqa: E402
-from stategpt.stages.rl.rollout import Scorer  # noqa: E402
+from stategpt.stages.rl.rollout import Rewards  # noqa: E402
 from stategpt.stages.rl.update import RLTask  # noqa: E402
 from stategpt.train.loop import LoopSettings, fit  # noqa: E402
 from stategpt.train.losses import policy_gradient_loss  # noqa: E402
@@ -111,8 +112,8 @@ class _Scorer:
     def __init__(self, table: dict[tuple[int, ...], float]) -> None:
         self.table = table
 
-    def scores(self, prompts: list[np.ndarray], completions: list[np.ndarray]) -> np.ndarray:
-        return np.array([self.table[tuple(c.tolist())] for c in completions], dtype=np.float32)
+    def __call__(self, numbers: Sequence[int], completions: Sequence[Completion]) -> np.ndarray:
+        return np.array([self.table[tuple(c.ids.tolist())] for c in completions], dtype=np.float32)
 
 
 class _Tokenizer:
@@ -138,7 +139,7 @@ def _model_log_probs(
     return sum_by_sample(tokens.double(), batch.sample_M, batch.samples)
 
 
-def _task(model_config: GPTConfig, config: RLConfig, scorer: Scorer) -> tuple[RLTask, GPT, GPT, NDArray[np.uint32]]:
+def _task(model_config: GPTConfig, config: RLConfig, scorer: Rewards) -> tuple[RLTask, GPT, GPT, NDArray[np.uint32]]:
     """The stage's task over a real GPT in this world; its policy, its reference and the one prompt."""
     torch.manual_seed(0)
     reference, policy = GPT(model_config), GPT(model_config)
@@ -185,8 +186,8 @@ class _Noise:
     def __init__(self, reward: float, units: int) -> None:
         self.reward, self.units = np.float32(reward), units
 
-    def scores(self, prompts: list[np.ndarray], completions: list[np.ndarray]) -> np.ndarray:
-        units = np.array([sum(c.tolist()) % (self.units + 1) for c in completions], dtype=np.float32)
+    def __call__(self, numbers: Sequence[int], completions: Sequence[Completion]) -> np.ndarray:
+        units = np.array([sum(c.ids.tolist()) % (self.units + 1) for c in completions], dtype=np.float32)
         return (self.reward + units * np.spacing(self.reward)).astype(np.float32)
 
 

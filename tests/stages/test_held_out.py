@@ -15,6 +15,7 @@ from stategpt.data.corpus import SIDES, Corpus  # noqa: E402
 from stategpt.evaluate import HeldOutComparison, evaluate_answers, evaluate_base, held_out_prompts  # noqa: E402
 from stategpt.evaluate import comparison as systems  # noqa: E402
 from stategpt.evaluate.records import RewardEvaluation  # noqa: E402
+from stategpt.evaluate.scorers import Scores  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages import rankings as ranking_stage  # noqa: E402
@@ -129,7 +130,7 @@ def test_rl_samples_training_prompts_looks_at_validation_and_is_compared_on_test
     rl(run, before_rl)
     sides = list(_sides(corpus, seen))
     probe = run.evaluate.frontier_prompts
-    assert sides == ["validation"] * 2 * probe + ["train"] * run.rl.prompts_per_step + ["validation"] * probe
+    assert sides == ["validation"] * probe + ["train"] * run.rl.prompts_per_step + ["validation"] * probe
     seen.clear()
     compare(run, before_rl)
     assert set(_sides(corpus, seen)) == {"test"}
@@ -158,14 +159,13 @@ def test_best_of_n_takes_the_highest_reward_of_samples_that_its_opponent_is_not_
     class ByLast:
         """Reward: the last id of a completion, so that a test can say which is best."""
 
-        control = inputs.control
-
         def scores(self, prompts: Any, completions: Any) -> Any:
             import numpy as np
 
-            return np.array([float(ids[-1]) + len(ids) / 100 for ids in completions], dtype=np.float32)
+            values = [float(each.ids[-1]) + len(each.ids) / 100 for each in completions]
+            return Scores(np.array(values, dtype=np.float32))
 
-    judge = HeldOutComparison.of(run, corpus, "test", 6, inputs.tok, ByLast(), model)  # type: ignore[arg-type]
+    judge = HeldOutComparison.of(run, corpus, "test", 6, inputs.tok, ByLast(), ByLast(), model)
     pools: list[Any] = []
     answer = systems.answer
 
@@ -195,8 +195,8 @@ def test_the_kl_is_to_sft_and_of_the_policys_own_completions(
 ) -> None:
     torch.manual_seed(5)
     other = GPT(model.config).eval()
-    scorer: Any = type("Scorer", (), {"control": inputs.control})()
-    judge = HeldOutComparison.of(recipe, corpus, "test", 8, inputs.tok, scorer, model.eval())
+    scorer: Any = None
+    judge = HeldOutComparison.of(recipe, corpus, "test", 8, inputs.tok, scorer, scorer, model.eval())
     own = systems.answer(judge.engine(other), judge.prompts, recipe, "rlhf", n=1)
     assert judge.kl(model, own) == pytest.approx([0.0] * 8, abs=1e-6), "SFT is no way from itself"
     assert judge.kl(other, own).mean() > 0

@@ -22,8 +22,9 @@ from stategpt.packing import Layout, Mixture, Shards, pack  # noqa: E402
 from stategpt.stages import pretrain as stage  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
-from stategpt.stages.pretrain import RowBatches, _sample, open_mixture, pretrain, seen_pieces  # noqa: E402
+from stategpt.stages.pretrain import _sample, open_mixture, pretrain, seen_pieces  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
+from stategpt.train.batches import RowBatches  # noqa: E402
 from stategpt.train.loop import LoopSettings  # noqa: E402
 from stategpt.train.losses import next_token_loss  # noqa: E402
 from stategpt.train.next_token import NextTokenTask  # noqa: E402
@@ -38,10 +39,8 @@ def rows(tok: Tokenizer, tmp_path: Path) -> Mixture:
     return Mixture({"texts": (pack(shards, row_tokens=24), 1.0)}, seed=0)
 
 
-def _task(recipe: RunConfig, model: GPT, rows: Mixture, batch_rows: int) -> NextTokenTask:
-    changed = replace(recipe.pretrain, batch_rows=batch_rows, micro_batch_rows=batch_rows, tokens=24 * batch_rows)
-    data = replace(recipe.data, row_tokens=24)
-    batches = RowBatches(replace(recipe, pretrain=changed, data=data), rows, torch.device("cpu"))
+def _task(model: GPT, rows: Mixture, batch_rows: int) -> NextTokenTask:
+    batches = RowBatches(rows, 1, batch_rows, batch_rows, torch.device("cpu"))
     return NextTokenTask("pretrain", model, batches)
 
 
@@ -49,7 +48,7 @@ def test_a_packed_batch_costs_what_its_documents_cost_alone(
     recipe: RunConfig, model: GPT, rows: Mixture, tok: Tokenizer
 ) -> None:
     epoch = rows.sources["texts"].num_rows
-    task = _task(recipe, model, rows, epoch)
+    task = _task(model, rows, epoch)
     ((batch,),) = list(task.updates(0))
     alone = 0.0
     end = tok.special_tokens["<|endoftext|>"]
@@ -66,7 +65,7 @@ def test_a_packed_batch_costs_what_its_documents_cost_alone(
 
 
 def test_it_overfits_one_batch(recipe: RunConfig, model: GPT, rows: Mixture) -> None:
-    task = _task(recipe, model, rows, 2)
+    task = _task(model, rows, 2)
     ((batch,),) = list(task.updates(0))
     optimizer = build_optimizer(model, OptimConfig(learning_rate=1e-2, weight_decay=0.0))
     for _ in range(200):
@@ -141,25 +140,6 @@ def test_shards_of_another_tokenizer_are_refused(tok: Tokenizer, tmp_path: Path)
     other = Tokenizer.train(["something else entirely"], vocab_size=300, special_tokens=["<|endoftext|>", "<|pad|>"])
     with pytest.raises(ForeignArtifact):
         Shards.open(tmp_path / "shards", tokenizer=other)
-
-
-def test_each_row_is_read_once_whatever_the_micro_batch(recipe: RunConfig, rows: Mixture) -> None:
-    """Step s reads rows [s * batch_rows, (s + 1) * batch_rows), in one update."""
-    for micro in (1, 2, 4):
-        read: list[int] = []
-
-        class Recorder:
-            def batch(self, first: int, count: int, read: list[int] = read) -> object:
-                read.extend(range(first, first + count))
-                return rows.batch(first, count)
-
-        pretrain_config = replace(recipe.pretrain, batch_rows=4, micro_batch_rows=micro)
-        run = replace(recipe, pretrain=pretrain_config)
-        batches = RowBatches(run, Recorder(), torch.device("cpu"))  # type: ignore[arg-type]
-        for step in range(3):
-            (update,) = batches.updates(step)
-            assert len(update) == 4 // micro
-        assert read == list(range(12))
 
 
 def test_pretraining_hands_the_loop_its_own_settings(

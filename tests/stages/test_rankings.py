@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,20 @@ from stategpt.data import Rankings, chat_prompt  # noqa: E402
 from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
 from stategpt.data.ranking_ids import CompletionIds  # noqa: E402
 from stategpt.errors import RankingError  # noqa: E402
-from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler  # noqa: E402
+from stategpt.evaluate.scorers.docstring_style import DocstringStyle  # noqa: E402
 from stategpt.generate import Completion  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
-from stategpt.stages.rankings import _chosen_prompts, _describe, _make, _write_all, clear_pairs, rankings, record_of  # noqa: E402
+from stategpt.stages.rankings import (  # noqa: E402
+    _chosen_prompts,
+    _describe,
+    _make,
+    _typical,
+    _write_all,
+    clear_pairs,
+    rankings,
+    record_of,
+)
 
 TEXTS = ("Return the name of the file.", "the the the the the", "Return it.", "x")
 
@@ -98,7 +108,7 @@ def test_the_sft_model_is_sampled_as_the_run_says_and_the_splits_share_no_random
 
 def test_records_hold_what_was_sampled(sampled: tuple[StageContext, Sampler], corpus: Corpus) -> None:
     inputs, _ = sampled
-    labeler = DocstringStyleLabeler.fit(corpus)
+    rule = DocstringStyle.fit(corpus)
     for split, pairs in _chosen_prompts(inputs.run, corpus).items():
         records = _records(inputs)[split]
         read = Rankings.read(inputs.folder.stage("rankings") / "records" / f"{split}.jsonl")
@@ -109,17 +119,18 @@ def test_records_hold_what_was_sampled(sampled: tuple[StageContext, Sampler], co
             made = [completion(inputs, text, i < 3) for i, text in enumerate(TEXTS)]
             assert [each["text"] for each in record["completions"]] == list(TEXTS)
             assert [each["ended"] for each in record["completions"]] == [True, True, True, False]
-            points = [labeler.points(pair, each.text, each.ended).total for each in made]
+            points = [rule.points(pair, each.text, each.ended).total for each in made]
             assert [each["score"] for each in record["completions"]] == points
+            assert [sum(each["parts"].values()) for each in record["completions"]] == points
             assert record["pairs"] == clear_pairs(points, 3) != clear_pairs(points, 1)
             used = CompletionIds(inputs.tok).of(group)
             assert [ids.tolist() for ids in used] == [each.ids.tolist() for each in made], "not the text encoded again"
 
 
 def test_a_completion_that_did_not_end_is_judged_as_such(inputs: StageContext, corpus: Corpus) -> None:
-    labeler, pair = DocstringStyleLabeler.fit(corpus), corpus.conversations["train"][0].prompt()
+    rule, pair = DocstringStyle.fit(corpus), corpus.conversations["train"][0].prompt()
     both = [completion(inputs, TEXTS[0], True), completion(inputs, TEXTS[0], False)]
-    record = record_of("1", pair, both, labeler, 1, "tokenizer")
+    record = record_of("1", pair, both, {"": rule.scores([pair] * 2, both).values.tolist()}, 1, "tokenizer")
     assert record["completions"][0]["score"] > record["completions"][1]["score"]
     assert record["tokenizer"] == "tokenizer"
 
@@ -131,7 +142,7 @@ def test_the_description_counts_prompts_without_a_clear_pair(sampled: tuple[Stag
     lines = path.read_text().splitlines()
     path.write_text("".join(json.dumps(json.loads(line) | {"pairs": []}) + "\n" for line in lines[:2]))
     (held_out,) = (records for split, records in _records(inputs).items() if split != "train")
-    described = dict(_describe(folder).without_clear_pair)
+    described = dict(_describe(folder, "a_scorer").without_clear_pair)
     assert described.pop("train") == 2
     assert list(described.values()) == [sum(not record["pairs"] for record in held_out)]
 
@@ -147,3 +158,33 @@ def test_rankings_without_a_clear_pair_are_not_kept(inputs: StageContext, model:
     with pytest.raises(RankingError, match=r"no clear pair in the 2 train rankings.*Lower rankings\.tie_below"):
         rankings(inputs.run, inputs.folder)
     assert not published.exists()
+
+
+def test_the_scorer_that_the_run_names_ranks(
+    published: StageContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "shortest_is_best.py").write_text(
+        "def score(prompts, completions):\n    return [-len(c.text) / 2 for c in completions]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    few = replace(published.run.rankings, prompts=2, test_prompts=1, completions=4, tie_below=0)
+    inputs = replace(published, run=replace(published.run, rankings=replace(few, scorer="shortest_is_best:score")))
+    monkeypatch.setattr(StageContext, "engine", lambda self, model: Sampler(self, model))
+    for record in _make(inputs)["train"]:
+        assert [each["rank"] for each in record["completions"]] == [4, 3, 2, 1]
+        assert [each["score"] for each in record["completions"]] == [-len(text) / 2 for text in TEXTS]
+        assert len(record["pairs"]) == 6
+
+
+def test_scores_closer_than_tie_below_are_a_tie_also_where_they_are_no_whole_numbers() -> None:
+    assert clear_pairs([0.5, 0.25, 0.5], 0) == [[0, 1], [2, 1]]
+    assert clear_pairs([0.5, 0.25, 3.0], 1) == [[2, 0], [2, 1]]
+    assert clear_pairs([1.0, 1.0], 0) == []
+
+
+def test_the_example_is_a_typical_record_and_not_the_most_extreme() -> None:
+    rows = [
+        {"completions": [{"score": 0.0}, {"score": spread}], "pairs": pairs}
+        for spread, pairs in ((9.0, [[1, 0]]), (0.0, []), (3.0, [[1, 0]]), (2.0, [[1, 0]]))
+    ]
+    assert _typical(rows) is rows[2]

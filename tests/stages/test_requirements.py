@@ -44,10 +44,15 @@ def test_a_document_of_examples_that_fills_the_context(recipe: RunConfig, tok: T
 def test_pairs_and_prompts_longer_than_the_context(
     recipe: RunConfig, tok: Tokenizer, corpus: Corpus, context: int
 ) -> None:
-    changes = {"model.context_tokens": context, "data.row_tokens": 16, "evaluate.few_shot_examples": 0}
+    changes = {
+        "model.context_tokens": context,
+        "sft.row_tokens": 0,
+        "data.row_tokens": 16,
+        "evaluate.few_shot_examples": 0,
+    }
     message = _refused(override(recipe, changes), tok, corpus, ContextOverflow)
     assert f"context {context}" in message
-    assert "Raise model.context_tokens or lower corpus.max_response_characters" in message
+    assert "Raise model.context_tokens and sft.row_tokens, or lower corpus.max_response_characters" in message
 
 
 def test_a_held_out_prompt_longer_than_the_context(recipe: RunConfig, tok: Tokenizer, corpus: Corpus) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -13,12 +14,15 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from stategpt.artifacts import RunFolder  # noqa: E402
+from stategpt.artifacts import Measurements, RunFolder, read_lines  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RLConfig, RunConfig, SamplingConfig  # noqa: E402
 from stategpt.config.stages import Objective  # noqa: E402
 from stategpt.data import ControlTokens, chat_prompt  # noqa: E402
 from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.evaluate import FrontierProbe, RewardScorer  # noqa: E402
+from stategpt.evaluate.records import FrontierPoint  # noqa: E402
+from stategpt.evaluate.statistics import Interval  # noqa: E402
+from stategpt.generate import Completion  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.policy import CompletionBatch, completion_log_probs, log_ratios, sum_by_sample  # noqa: E402
 from stategpt.stages import rl as stage  # noqa: E402
@@ -41,12 +45,16 @@ def task(inputs: StageContext, model: GPT, corpus: Corpus) -> RLTask:
     reference, judge = GPT(model.config), RewardModel(GPT(model.config))
     reference.load_state_dict(model.state_dict())
     prompts = [chat_prompt(inputs.tok, pair.prompt()) for pair in corpus.conversations["train"][:20]]
-    return _task(inputs, model, reference, RewardScorer(judge, inputs.tok), prompts)
+    return _task(inputs, model, reference, judge, prompts)
 
 
-def _task(inputs: StageContext, policy: GPT, reference: GPT, scorer: RewardScorer, prompts: list[np.ndarray]) -> RLTask:
-    engine, run = inputs.engine(policy), inputs.run
-    return RLTask(CONFIG, engine, reference.eval(), scorer, prompts, sampling=run.sampling, seed=run.seed)
+def _task(inputs: StageContext, policy: GPT, reference: GPT, judge: RewardModel, prompts: list[np.ndarray]) -> RLTask:
+    engine, run, scorer = inputs.engine(policy), inputs.run, RewardScorer(judge, inputs.tok)
+
+    def rewards(numbers: Sequence[int], completions: Sequence[Completion]) -> np.ndarray:
+        return scorer.scores([prompts[i] for i in numbers], [completion.ids for completion in completions])
+
+    return RLTask(CONFIG, engine, reference.eval(), rewards, prompts, sampling=run.sampling, seed=run.seed)
 
 
 def _rollout(task: RLTask, step: int = 0) -> WeightedBatch:
@@ -107,7 +115,7 @@ def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
     assert (small.vocab_size, recipe.model.vocab_size) == (300, 512)
     # An end id of the model's own is an action, as end of text is.
     policy.special_ids = reference.special_ids = SpecialIds(eos=(inputs.control.end_of_text, inputs.control.user))
-    task = _task(inputs, policy, reference, RewardScorer(judge, small), prompts)
+    task = _task(inputs, policy, reference, judge, prompts)
     rollout = _rollout(task)
     assert task.step_metrics()["sampler_gap_nats"] < 1e-5
     assert rollout.batch.ids_M.max() < 300
@@ -120,7 +128,7 @@ def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
     with torch.no_grad():
         theirs, _ = completion_log_probs(reference, batch, 0.7, task.forbidden)
     theirs_S = sum_by_sample(theirs, batch.sample_M, batch.samples)
-    ours_S = np.array([completion.logprobs.sum() for completion in sampled])
+    ours_S = np.array([completion.log_probs.sum() for completion in sampled])
     assert (ours_S - theirs_S.numpy()) == pytest.approx(ratios, abs=1e-4), "the judge's KL is of the same distribution"
 
 
@@ -213,7 +221,7 @@ def test_samples_of_an_older_policy_have_a_ratio_and_a_clip(task: RLTask, object
 
 
 def test_a_completion_that_did_not_end_loses_the_penalty(task: RLTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task.scorer, "scores", lambda prompts, ids: np.zeros(len(ids), dtype=np.float32))
+    monkeypatch.setattr(task, "rewards", lambda numbers, completions: np.zeros(len(completions), dtype=np.float32))
     generate, ended = task.engine.generate, [i % 3 == 0 for i in range(12)]
 
     def cut(*args, **kwargs):  # type: ignore[no-untyped-def]
@@ -263,7 +271,9 @@ def test_the_reward_loses_beta_times_the_kl_to_the_reference(task: RLTask) -> No
     with torch.no_grad():
         task.policy.embed_tokens.weight.mul_(1.1)
     rollout = _rollout(task)
-    scores = task.scorer.scores(*_texts(rollout, task))
+    prompts, ids = _texts(rollout, task)
+    numbers = [next(i for i, prompt in enumerate(task.prompts) if np.array_equal(prompt, one)) for one in prompts]
+    scores = task.rewards(numbers, [SimpleNamespace(ids=each) for each in ids])  # type: ignore[misc]
     with torch.no_grad():
         reference_M, _ = completion_log_probs(task.reference, rollout.batch, task.temperature, task.forbidden)
     kl_S = sum_by_sample(rollout.sampled_log_probs_M - reference_M, rollout.batch.sample_M, rollout.batch.samples)
@@ -428,7 +438,7 @@ def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_pu
         assert settings.fingerprint == "b3:rl"
 
     monkeypatch.setattr(StageContext, "load_model", load)
-    monkeypatch.setattr(RewardModel, "from_pretrained", lambda folder: RewardModel(load(inputs, "base")))
+    monkeypatch.setattr(StageContext, "scorer", lambda self, setting, corpus: None)
     monkeypatch.setattr(stage, "read_corpus", lambda folder: corpus)
     monkeypatch.setattr(stage, "fit", fit)
     monkeypatch.setattr(FrontierProbe, "of", lambda *arguments: None)
@@ -450,15 +460,49 @@ def test_every_objective_that_the_config_knows_has_its_function() -> None:
 def test_any_rule_over_the_sampled_ids_can_be_the_scorer(inputs: StageContext, model: GPT) -> None:
     """Neither a reward model nor a run folder is needed."""
 
-    class Short:
-        def scores(self, prompts: Sequence[np.ndarray], completions: Sequence[np.ndarray]) -> np.ndarray:
-            return np.array([-float(len(ids)) for ids in completions], dtype=np.float32)
+    asked: list[int] = []
+
+    def short(numbers: Sequence[int], completions: Sequence[Completion]) -> np.ndarray:
+        asked.extend(numbers)
+        return np.array([-float(len(completion.ids)) for completion in completions], dtype=np.float32)
 
     prompts = [chat_prompt(inputs.tok, text) for text in ("one", "two", "three")]
     engine = inputs.engine(model)
     sampling = SamplingConfig(temperature=1.0, max_tokens=6)
-    task = RLTask(CONFIG, engine, GPT(model.config).eval(), Short(), prompts, sampling=sampling, seed=5)
+    task = RLTask(CONFIG, engine, GPT(model.config).eval(), short, prompts, sampling=sampling, seed=5)
     list(task.updates(0))
     metrics = task.step_metrics()
     assert metrics["reward_mean"] == pytest.approx(-metrics["length_tokens"])
     assert 0 < metrics["length_tokens"] <= 6
+    assert asked == [i for i in prompts_of_step(3, 3, 5, 0).tolist() for _ in range(CONFIG.completions)]
+
+
+def test_the_scorer_that_the_run_names_rewards(
+    recipe: RunConfig, before_rl: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`rl.scorer` decides what is reinforced and what the frontier calls reward; wins are by `evaluate.scorer`."""
+    (tmp_path / "rules_of_rl.py").write_text(
+        "def long(prompts, completions):\n    return [float(len(c.ids)) for c in completions]\n"
+        "def one(prompts, completions):\n    return [1.0] * len(completions)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    few = replace(recipe.rl, steps=1, evaluate_every_steps=1, seeds=1, scorer="rules_of_rl:long")
+    rl(replace(recipe, rl=few, evaluate=replace(recipe.evaluate, scorer="rules_of_rl:one")), before_rl)
+    (line,) = read_lines(before_rl.root / "rl" / "log" / "metrics.jsonl")
+    assert line["reward_mean"] == pytest.approx(line["length_tokens"])
+    first, last = Measurements(before_rl.root).read_lines("rl", "frontier.jsonl", FrontierPoint)
+    assert first.reward is not None
+    assert first.reward.mean >= 1
+    assert [point.win_rate and point.win_rate.mean for point in (first, last)] == [0.5, 0.5], "all scores tie"
+
+
+def test_the_frontier_begins_at_sft_itself(recipe: RunConfig, before_rl: RunFolder) -> None:
+    rl(replace(recipe, rl=replace(recipe.rl, steps=1, evaluate_every_steps=1, seeds=1)), before_rl)
+    first, last = Measurements(before_rl.root).read_lines("rl", "frontier.jsonl", FrontierPoint)
+    assert (first.step, last.step) == (0, 1)
+    assert first.kl == Interval(0.0, 0.0, 0.0)
+    assert first.win_rate == Interval(0.5, 0.5, 0.5)
+    for point in (first, last):
+        assert point.prompts == recipe.evaluate.frontier_prompts
+        assert point.reward is not None
+        assert point.reward.low < point.reward.mean < point.reward.high

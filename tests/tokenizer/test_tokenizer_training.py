@@ -190,9 +190,8 @@ def test_counts_that_do_not_fit_are_refused() -> None:
 def test_more_distinct_pieces_than_memory_limit_allows_are_refused() -> None:
     words = ["".join(chr(ord("a") + int(digit)) for digit in str(number)) * 3 for number in range(200_000)]
     texts = [" ".join(words[start : start + 4000]) for start in range(0, len(words), 4000)]
-    with pytest.raises(
-        CorpusError, match=r"distinct pre-tokens take \d+ bytes, more than memory_limit 1000000; raise it"
-    ):
+    message = r"distinct pre-tokens take \d+ bytes, more than memory_limit 1000000; raise it"
+    with pytest.raises(CorpusError, match=message):
         Tokenizer.train(texts, 300, memory_limit=1_000_000)
     assert Tokenizer.train(texts[:2], 300, memory_limit=10_000_000).vocab_size == 300
 

@@ -58,7 +58,7 @@ def test_large_vocabularies_go_in_chunks_with_equal_gradients(model, batch, monk
     rows = []
     unembed = model.unembed
     monkeypatch.setattr(model, "unembed", lambda hidden: rows.append(len(hidden)) or unembed(hidden))
-    monkeypatch.setattr(row_chunks, "MOST_LOGITS_BYTES", 10 * 4 * CONFIG.vocab_size)
+    monkeypatch.setattr(row_chunks, "MAX_LOGITS_BYTES", 10 * 4 * CONFIG.vocab_size)
     loss, chunked = loss_and_gradients(model, batch, precision)
     assert sum(rows) == 2 * batch.target_count
     assert max(rows) <= 10

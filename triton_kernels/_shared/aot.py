@@ -2,7 +2,7 @@
 
     python triton_kernels/_shared/aot.py [--out PATH] [--only PATTERN] [--jobs 2]
 
-Needs triton alone, so that an old version of it can be asked from an environment of its own. It writes JSON:
+Needs triton alone, so that an old version of it can run in a separate environment. It writes JSON:
 
     {"triton": "3.6.0", "sources": "<hash of what was compiled>", "rows": {"<operation arch dtype kernel use>": {...}}}
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KERNELS = Path(__file__).resolve().parents[1]
 PACKAGE = "gallery"
-"""Name under which the kernels are loaded here: their folder has none of its own."""
+"""Name under which the kernels are loaded here: their folder is no package."""
 Named = tuple[str, dict[str, Any]]
 """A row and its name."""
 COMPILED = ("kernel.py", "signatures.py", "configs.json")
@@ -120,7 +120,7 @@ def _compile(job: tuple[str, str, "Variant"]) -> Named:
 
 def compile_all(jobs: int, only: str = "") -> dict[str, dict[str, Any]]:
     """Rows by name, of the variants whose name the regular expression `only` finds."""
-    # The packages first: the worker processes get variants of classes that lie in them.
+    # The packages first: the worker processes get variants of their classes.
     wanted = [job for job in all_variants() if re.search(only, job[0])]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_prepare) as workers:
         return dict(_counted(workers.map(_compile, wanted), len(wanted)))
@@ -166,7 +166,7 @@ def main() -> None:
     import triton
 
     with TemporaryDirectory() as folder:
-        os.environ["TRITON_CACHE_DIR"] = folder  # nothing compiled before may stand in for what is asked
+        os.environ["TRITON_CACHE_DIR"] = folder  # nothing compiled before may be reused
         rows = compile_all(arguments.jobs, arguments.only)
     write(arguments.out, {"triton": triton.__version__, "sources": source_hash(), "rows": rows})
 

@@ -82,7 +82,7 @@ def main() -> None:
     if len(sys.argv) != 4:
         sys.exit(f"usage: {sys.argv[0]} FOLDER PAGE README")
     documents = read(Path(sys.argv[1]))
-    gate = importlib.import_module("gate")  # it lies beside this script
+    gate = importlib.import_module("gate")  # it is next to this script
     broken = [f"Triton {d['triton']}: {problem}" for d in documents for problem in gate.problems(d["rows"])]
     if broken:
         sys.exit("\n".join(broken))

@@ -1,9 +1,9 @@
-"""Tile sizes, warps and stages of every launch: tables checked in beside the kernels, never a search at run time.
+"""Tile sizes, warps and stages of every launch: tables checked in next to the kernels, never a search at run time.
 
 A search at run time looks like a hang, differs between ranks, and changes results from one start to the next. A table
 is JSON: `entries` maps a key, its fields divided by slashes, to the launches of an operation's kernels:
 
-    {"fields": ["arch", "dtype", "head_width", "group", "mask", "length"],
+    {"fields": ["arch", "dtype", "head_dim", "group", "mask", "length"],
      "entries": {"sm_90/16bit/128/*/*/*": {"forward": [128, 128, 8, 2], ...}, ...}}
 
 A launch is [block_q, block_k, warps, stages]. A star matches everything; the entry with the fewest stars wins.
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 Key = tuple[str, ...]
-MOST_ENTRIES = 40
+MAX_ENTRIES = 40
 
 
 class NoLaunch(LookupError):
@@ -40,7 +40,7 @@ class Launch:
         return [self.block_q, self.block_k, self.warps, self.stages]
 
     def options(self) -> dict[str, int | bool]:
-        """What Triton takes beside the arguments. Fused multiply-adds are said: their default is to change in 3.10."""
+        """Options of Triton besides the arguments. Fused multiply-adds are set: their default will change in 3.10."""
         return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
 
 
@@ -76,7 +76,7 @@ def read_table(path: Path) -> Table:
 def architecture(major: int, minor: int) -> str:
     """The architecture whose launches serve a device of this compute capability.
 
-    sm_90 stands for TMA, wgmma and 227 KiB of shared memory (Hopper and the data-centre Blackwells); consumer chips
+    sm_90 means TMA, wgmma and 227 KiB of shared memory (Hopper and the data-center Blackwells); consumer chips
     have 99 KiB, within which all launches of sm_80 stay.
     """
     return "sm_90" if major in (9, 10) else "sm_80"

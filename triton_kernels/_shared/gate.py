@@ -9,7 +9,7 @@ Row = Mapping[str, Any]
 """Figures of one compiled variant, as `aot.py` writes them."""
 
 KIB = 1024
-MOST_SHARED = {"sm_80": 99 * KIB, "sm_90": 227 * KIB}
+MAX_SHARED = {"sm_80": 99 * KIB, "sm_90": 227 * KIB}
 """Bytes a program may have: an H100's limit, and for sm_80 that of the consumer chips which its launches serve too."""
 REGISTER_FILE = 64 * KIB
 """Registers of a multiprocessor; a program that needs more cannot start."""
@@ -30,7 +30,7 @@ class Allowed:
 
 
 ALLOWED = (
-    Allowed("", 64, 0, "outside loops: written and read once a program, beside the hundreds of steps of its loops"),
+    Allowed("", 64, 0, "outside loops: written and read once a program, compared with hundreds of steps of its loops"),
     Allowed(
         r"sm_90 (bf|fp)16 backward_kv 128/\S* plain",
         *(24, 15),
@@ -50,7 +50,7 @@ ALLOWED = (
     Allowed(
         r"sm_90 bf16 backward_kv 256/\S* .*one-pass",
         *(632, 258),
-        "the same beside the product for dq, which smaller tiles make without wgmma; two passes are the default",
+        "the same next to the product for dq, which smaller tiles make without wgmma; two passes are the default",
     ),
     Allowed(
         r"sm_90 bf16 backward_q 256/\*/softcap/", 32, 21, "Triton 3.6 alone; smaller tiles read keys twice as often"
@@ -58,9 +58,7 @@ ALLOWED = (
     Allowed(
         r"fp32 backward_q 256/", 200, 142, "16 x 16 is the smallest tile there is; float32 products take no others"
     ),
-    Allowed(
-        r"sm_90 fp32 forward (80|96)/", 96, 75, "Triton 3.6 alone; beside them a thread makes 1,024 products a step"
-    ),
+    Allowed(r"sm_90 fp32 forward (80|96)/", 96, 75, "Triton 3.6 alone; a thread makes 1,024 products a step besides"),
 )
 
 
@@ -70,14 +68,14 @@ def problems(rows: Mapping[str, Row], allowed: Sequence[Allowed] = ALLOWED) -> l
 
 
 def _problems(name: str, row: Row, allowed: Sequence[Allowed]) -> Iterator[str]:
-    arch = next(arch for arch in MOST_SHARED if f" {arch} " in name)
+    arch = next(arch for arch in MAX_SHARED if f" {arch} " in name)
     if row["wants_wgmma"] and row["wgmma"] == 0:
         yield "no wgmma, so at most half an H100's speed; a program needs 4 warps and 64 rows for it"
-    if row["shared"] > MOST_SHARED[arch]:
-        yield f"{row['shared']} bytes of shared memory of {MOST_SHARED[arch]}; take fewer stages or smaller tiles"
+    if row["shared"] > MAX_SHARED[arch]:
+        yield f"{row['shared']} bytes of shared memory of {MAX_SHARED[arch]}; take fewer stages or smaller tiles"
     if row["registers"] * row["warps"] * WARP > REGISTER_FILE:
         yield f"{row['registers']} registers x {row['warps'] * WARP} threads exceed {REGISTER_FILE}; take fewer warps"
-    stack, in_loops = most_spills(name, allowed)
+    stack, in_loops = max_spills(name, allowed)
     if row["stack"] > stack or row["loop_spills"] > in_loops:
         yield (
             f"{row['stack']} bytes spilled with {row['loop_spills']} accesses in loops, allowed are {stack} with "
@@ -85,7 +83,7 @@ def _problems(name: str, row: Row, allowed: Sequence[Allowed]) -> Iterator[str]:
         )
 
 
-def most_spills(name: str, allowed: Sequence[Allowed] = ALLOWED) -> tuple[int, int]:
+def max_spills(name: str, allowed: Sequence[Allowed] = ALLOWED) -> tuple[int, int]:
     """Bytes, and accesses in loops, that the row of this name may spill."""
     found = [entry for entry in allowed if re.search(entry.pattern, name)]
     return max((e.stack for e in found), default=0), max((e.loop_spills for e in found), default=0)

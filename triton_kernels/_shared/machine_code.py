@@ -25,7 +25,7 @@ _USAGE = re.compile(r"REG:(\d+) STACK:(\d+)")
 
 
 def figures(cubin: bytes, tools: Path) -> dict[str, int]:
-    """Registers a thread, bytes of stack, counts of `INSTRUCTIONS`, and the spills that lie within loops."""
+    """Registers a thread, bytes of stack, counts of `INSTRUCTIONS`, and the spills inside loops."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)

@@ -1,4 +1,4 @@
-"""The softmax that is carried along the keys, as every attention kernel takes it. Imports triton only.
+"""The online softmax of every attention kernel, and functions it needs. Imports triton only.
 
 Scores are in units of log 2, for which GPUs have an instruction, or in natural units: a score of 1e3 is 1443 in units
 of log 2, whose rounding costs float32 half of its last digits.
@@ -11,10 +11,10 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
-def tanh(x):
-    """Relative error below 2e-7, without libdevice, which the interpreter lacks.
+def tanh(x) -> tl.tensor:
+    """Computes tanh with a relative error below 2e-7, without libdevice, which the interpreter lacks.
 
-    Near 0 the exponential form cancels; there Cephes' odd polynomial serves (S. Moshier, single/tanhf.c).
+    Near 0 the exponential form cancels; Cephes' odd polynomial is used there (S. Moshier, single/tanhf.c).
     """
     size = tl.abs(x)
     z = x * x
@@ -26,22 +26,22 @@ def tanh(x):
 
 
 @triton.jit
-def power(x, NATURAL: tl.constexpr):
-    """e^x or 2^x."""
+def power(x, NATURAL: tl.constexpr) -> tl.tensor:
+    """Computes e^x or 2^x."""
     return tl.exp(x) if NATURAL else tl.exp2(x)
 
 
 @triton.jit
-def logarithm(x, NATURAL: tl.constexpr):
-    """The inverse of `power`."""
+def logarithm(x, NATURAL: tl.constexpr) -> tl.tensor:
+    """Computes the inverse of `power`."""
     return tl.log(x) if NATURAL else tl.log2(x)
 
 
 @triton.jit
-def softmax_step(acc, total, top, x, v_tile, NATURAL: tl.constexpr):
-    """Rescales what was summed to the new maximum of each row, and adds this step's keys."""
+def softmax_step(acc, total, top, x, v_tile, NATURAL: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Rescales the sums to the new maximum of each row, and adds this step's keys."""
     new_top = tl.maximum(top, tl.max(x, 1))
-    # The top of a row that has seen nothing is -inf; 0 in its place makes `power` give 0 and not NaN.
+    # The top of a row that has seen nothing is -inf; 0 instead makes `power` give 0 and not NaN.
     shift = tl.where(new_top == float("-inf"), 0.0, new_top)
     p = power(x - shift[:, None], NATURAL)
     shrink = power(top - shift, NATURAL)

@@ -33,7 +33,7 @@ def attention_op(
     """Attention over the keys [near_start[t], t] and [far_start[t], far_end[t]). -> contiguous o_NHD and lse_HN
 
     `launches` is `launch.numbers` of the table's entry, and the tiles are the work lists of its forward, backward_q and
-    backward_kv; or there are none, and `forward_tiles`, in the host's memory, is the list that `blockwise` walks.
+    backward_kv; or there are none, and `forward_tiles`, in the host's memory, is the list that `blockwise` follows.
     Without `prefix` no token sees far keys. lse is for `attention_backward_op` alone and has no gradient.
     """
     if not launches:
@@ -73,7 +73,7 @@ def attention_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradient of `attention_op` along do. -> contiguous dq_NHD, dk_NGD, dv_NGD
 
-    With `deterministic`, or where torch was told so, in two passes whose sums have one order; without in one, which
+    With `deterministic`, or torch's setting of that name, in two passes with one order of sums; without in one, which
     adds dq by float atomics.
     """
     if not launches:

@@ -1,6 +1,6 @@
 """The kernels' algorithm in plain torch, for devices without them: exact, tile by tile, and never N x N in memory.
 
-FlashAttention-2 (Dao 2023, arXiv 2307.08691), algorithms 1 and 2, over a work list of query tiles that lies in the
+FlashAttention-2 (Dao 2023, arXiv 2307.08691), algorithms 1 and 2, over a work list of query tiles in the
 host's memory. All heads of a tile go together, so memory beyond inputs and outputs is H x block_q x block_k scores.
 
 Legend: N tokens, H query heads, G key-value heads, R = H / G, D head width; Q queries of a tile, K keys of a step.
@@ -17,7 +17,7 @@ BLOCK_Q, BLOCK_K = 128, 512
 
 @dataclass(frozen=True)
 class Step:
-    """Keys [first, end) of a tile's walk; the mask is needed unless all queries see all of them."""
+    """Keys [first, end) of a step of a tile; the mask is needed unless all queries see all of them."""
 
     first: int
     end: int

@@ -2,8 +2,8 @@
 
 A row is a list of segments; a segment is `(trunk, branches)`: `(5, ())` is a packed document of 5 tokens,
 `(4, (3, 2))` a prompt of 4 tokens shared by completions of 3 and 2. What is left of a row is padding: every pad token
-is a segment of its own, or blank. The builder below is written apart from the package's `Layout`, so that tests can
-hold one against the other.
+is a separate segment, or blank. The builder below is independent of the package's `Layout`, so that tests can compare
+the two.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ TOLERANCES = (
 
 @torch.no_grad()
 def relative_error(result: Tensor, truth: Tensor, otherwise: Tensor | None = None) -> float:
-    """|result - truth| / |truth|; of a truth that vanishes beside `otherwise`, relative to that."""
+    """|result - truth| / |truth|; of a truth that is negligible next to `otherwise`, relative to that."""
     size = truth.double().norm()
     if otherwise is not None and size < 1e-6 * otherwise.double().norm():
         size = otherwise.double().norm()
@@ -54,7 +54,7 @@ class Case:
     row_tokens: int
     heads: int = 4
     kv_heads: int = 2
-    head_width: int = 16
+    head_dim: int = 16
     window: int | None = None
     softcap: float | None = None
     blank: bool = False
@@ -70,7 +70,7 @@ class Case:
     @property
     def scale(self) -> float:
         """1 / sqrt(D)."""
-        return float(self.head_width**-0.5)
+        return float(self.head_dim**-0.5)
 
     def bounds(self) -> tuple[Tensor, Tensor, Tensor]:
         """segment_start, prefix_end and branch_start, int32[N] each."""
@@ -97,7 +97,7 @@ class Case:
         generator = torch.Generator().manual_seed(seed)
 
         def draw(heads: int, deviation: float = 1.0) -> Tensor:
-            full = torch.randn(self.tokens, heads, self.head_width, generator=generator, dtype=torch.float64)
+            full = torch.randn(self.tokens, heads, self.head_dim, generator=generator, dtype=torch.float64)
             return (full * deviation).to(dtype).requires_grad_()
 
         return draw(self.heads, self.logits), draw(self.kv_heads), draw(self.kv_heads)
@@ -112,7 +112,7 @@ class Case:
     def direction(self, dtype: torch.dtype) -> Tensor:
         """A random gradient of o. -> [N, H, D]"""
         generator = torch.Generator().manual_seed(2)
-        shape = (self.tokens, self.heads, self.head_width)
+        shape = (self.tokens, self.heads, self.head_dim)
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
@@ -131,12 +131,12 @@ CASES = (
     Case("multi_head", "as many key-value heads as heads", [[(9, ()), (6, ())]], 16, heads=4, kv_heads=4),
     Case("multi_query", "one key-value head for all", [[(9, ()), (6, ())]], 16, heads=4, kv_heads=1),
     Case("odd_group", "three query heads a group: no power of two", [[(9, ()), (6, ())]], 16, heads=6, kv_heads=2),
-    Case("wide_head", "the width of large models", [[(13, ()), (19, ())]], 32, heads=2, kv_heads=1, head_width=128),
-    Case("odd_width", "a head width that is no power of two", [[(13, ()), (19, ())]], 32, head_width=24),
+    Case("wide_head", "the width of large models", [[(13, ()), (19, ())]], 32, heads=2, kv_heads=1, head_dim=128),
+    Case("odd_width", "a head width that is no power of two", [[(13, ()), (19, ())]], 32, head_dim=24),
     Case("off_tile", "one token past, one short of and exactly a tile of 64", [[(65, ()), (63, ()), (64, ())]], 192),
     Case("long", "several full steps in both passes", [[(300, ())]], 300, heads=2, kv_heads=1),
     Case("branch_of_one", "branches of a single token, a prefix of one", [[(1, (1, 1, 1)), (70, (1, 1))]], 80),
-    Case("prefix_off_tile", "full and masked steps before and behind the prefix", [[(130, (70, 3, 90))]], 300),
+    Case("prefix_off_tile", "full and masked steps before and after the prefix", [[(130, (70, 3, 90))]], 300),
     Case("blank", "tokens that see nothing give 0 and take no gradient", [[(7, ()), (5, ())], []], 16, blank=True),
     Case("only_blank", "nobody sees anything: zeros, never 0 / 0", [[], []], 5, blank=True),
     Case("window", "shorter and longer than the documents", [[(40, ()), (9, ()), (10, ())]], 64, window=9),
@@ -152,13 +152,13 @@ CASES = (
     Case("softcap", "scores far above and around the cap", [[(40, ()), (20, ())]], 64, softcap=3.0, logits=6.0),
     Case("softcap_prefix_window", "all at once", [[(30, (25, 40))]], 96, window=40, softcap=2.0, logits=3.0),
     Case("group_of_8", "eight query heads share keys", [[(50, ()), (20, ())]], 72, heads=8, kv_heads=1),
-    Case("width_8", "narrower than a tensor core's product", [[(30, ()), (19, ())]], 49, head_width=8),
-    Case("width_64", "the width of small models", [[(50, (20,)), (19, ())]], 96, heads=2, kv_heads=1, head_width=64),
-    Case("width_80", "no power of two", [[(50, (20,)), (19, ())]], 96, heads=2, kv_heads=1, head_width=80),
-    Case("width_96", "no power of two", [[(50, (20,)), (19, ())]], 96, heads=2, kv_heads=1, head_width=96),
-    Case("width_256", "the widest", [[(50, (20,)), (19, ())]], 96, heads=2, kv_heads=1, head_width=256),
+    Case("width_8", "narrower than a tensor core's product", [[(30, ()), (19, ())]], 49, head_dim=8),
+    Case("width_64", "the width of small models", [[(50, (20,)), (19, ())]], 96, heads=2, kv_heads=1, head_dim=64),
+    Case("width_80", "no power of two", [[(50, (20,)), (19, ())]], 96, heads=2, kv_heads=1, head_dim=80),
+    Case("width_96", "no power of two", [[(50, (20,)), (19, ())]], 96, heads=2, kv_heads=1, head_dim=96),
+    Case("width_256", "the widest", [[(50, (20,)), (19, ())]], 96, heads=2, kv_heads=1, head_dim=256),
 )
 """The Cartesian product with TOLERANCES is what tests run."""
 
-LARGE_LOGITS = Case("large_logits", "scores of +-1e3: one key takes all", [[(70, ())]], 70, head_width=64, logits=1e3)
+LARGE_LOGITS = Case("large_logits", "scores of +-1e3: one key takes all", [[(70, ())]], 70, head_dim=64, logits=1e3)
 """Apart from the others: one rounded score moves the weights, so its error is held against torch's own."""

@@ -66,14 +66,14 @@ def uses_descriptors(q_NHD: Tensor) -> bool:
 
 
 def launches_for(
-    device: torch.device, dtype: torch.dtype, head_width: int, group: int, mask: str, row_tokens: int
+    device: torch.device, dtype: torch.dtype, head_dim: int, group: int, mask: str, row_tokens: int
 ) -> dict[str, Launch]:
     """The table's launches for `KERNELS`; `mask` as `signatures.mask_kind` says."""
     table = read_table(Path(__file__).with_name("configs.json"))
     return table.find(
         arch=architecture_of(device),
         dtype=bits(dtype),
-        head_width=str(signatures.tabled_width(head_width)),
+        head_dim=str(signatures.tabled_width(head_dim)),
         group=str(group),
         mask=mask,
         length="long" if row_tokens >= LONG_ROWS else "short",
@@ -241,7 +241,7 @@ class _Call:
     def bounds(self) -> list[Tensor]:
         """near_start, far_start and far_end, copied where they do not start on 16 bytes.
 
-        Descriptors need that, and by address Triton compiles a kernel of its own for those that do not.
+        Descriptors need that, and by address Triton compiles another kernel for those that do not.
         """
         return [x_N if x_N.data_ptr() % 16 == 0 else x_N.clone() for x_N in self.operands.bounds]
 

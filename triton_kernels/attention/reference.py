@@ -12,7 +12,7 @@ def visible_keys(
 ) -> list[int]:
     """Indices of the keys `token` sees: [segment_start, prefix_end) and [branch_start, token].
 
-    With `window` only the last so many of them, itself included. A token whose branch starts behind it sees nothing.
+    With `window` only the last `window` of them, itself included. A token whose branch starts after it sees nothing.
     """
     keys = [*range(segment_start, prefix_end), *range(branch_start, token + 1)]
     return keys if window is None else keys[-window:]

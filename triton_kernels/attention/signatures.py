@@ -1,4 +1,4 @@
-"""How every shipped launch calls its kernel: what the launcher passes, and what a compiler without a GPU is told.
+"""How every shipped launch calls its kernel: what the launcher passes, and what a compiler without a GPU gets.
 
 The launcher takes its constants from here, so that what the gate compiles is what runs. Standard library only.
 """
@@ -23,7 +23,7 @@ TILES = {"forward": ("query_tiles",), "backward_q": ("query_tiles",), "backward_
 BOUNDS = ("near_starts", "far_starts", "far_ends")
 MASK_KINDS = ("causal", "window", "prefix", "softcap")
 TABLED_WIDTHS = (64, 80, 96, 128, 256)
-"""Head widths that have launches of their own."""
+"""Values of head_dim with entries in the table of launches."""
 HALF_WIDTH = 128
 """float16 differs from bfloat16 in the kind of the products alone: one head width shows that it compiles."""
 
@@ -39,31 +39,31 @@ class Use:
     def label(self) -> str:
         """As in `prefix softcap`."""
         words = {"prefix": self.prefix, "softcap": self.softcap, "one-pass": self.one_pass}
-        return " ".join(word for word, said in words.items() if said) or "plain"
+        return " ".join(word for word, used in words.items() if used) or "plain"
 
 
-def width(head_width: int) -> int:
+def width(head_dim: int) -> int:
     """Columns of a tile: the power of two, 16 at least (what a product takes), that holds a head."""
-    return max(16, 1 << (head_width - 1).bit_length())
+    return max(16, 1 << (head_dim - 1).bit_length())
 
 
-def uses_descriptors(arch: str, head_width: int, dtype: str = "16bit") -> bool:
+def uses_descriptors(arch: str, head_dim: int, dtype: str = "16bit") -> bool:
     """Do the tensors come as TMA descriptors?
 
     Their boxes cannot mask columns, so a head must fill its tile. Products of float32 read registers: what TMA
     leaves in shared memory is copied there at once, which spilled 520 bytes where pointers spill none.
     """
-    return arch == "sm_90" and dtype == "16bit" and head_width in TABLED_WIDTHS and head_width == width(head_width)
+    return arch == "sm_90" and dtype == "16bit" and head_dim in TABLED_WIDTHS and head_dim == width(head_dim)
 
 
-def tabled_width(head_width: int) -> int:
+def tabled_width(head_dim: int) -> int:
     """The width whose launches serve a head: its own, or the next one that has any. Heads are at most 256 wide."""
-    return next(tabled for tabled in TABLED_WIDTHS if tabled >= head_width)
+    return next(tabled for tabled in TABLED_WIDTHS if tabled >= head_dim)
 
 
 def constants(
     kernel: str,
-    head_width: int,
+    head_dim: int,
     launch: Launch,
     *,
     prefix: bool,
@@ -72,7 +72,7 @@ def constants(
     one_pass: bool = False,
 ) -> dict[str, int | bool]:
     """The constexpr arguments of `kernel`; a `delta` program takes block_q rows."""
-    shape: dict[str, int | bool] = {"D": head_width, "WIDTH": width(head_width)}
+    shape: dict[str, int | bool] = {"D": head_dim, "WIDTH": width(head_dim)}
     if kernel == "delta":
         return shape | {"ROWS": launch.block_q}
     shape |= {"BLOCK_Q": launch.block_q, "BLOCK_K": launch.block_k}
@@ -83,7 +83,7 @@ def constants(
 def mask_kind(*, prefix: bool, window: bool, softcap: bool) -> str:
     """The field `mask` of a key: what costs a kernel most registers comes first."""
     kinds = {"softcap": softcap, "prefix": prefix, "window": window}
-    return next((kind for kind, said in kinds.items() if said), "causal")
+    return next((kind for kind, used in kinds.items() if used), "causal")
 
 
 def variants(table: Table | None = None) -> Iterator[Variant]:
@@ -100,7 +100,7 @@ def variants(table: Table | None = None) -> Iterator[Variant]:
 def _dtypes(fields: dict[str, str]) -> tuple[str, ...]:
     if fields["dtype"] == "32bit":
         return ("fp32",)
-    return ("bf16", "fp16") if fields["head_width"] == str(HALF_WIDTH) and fields["mask"] == "*" else ("bf16",)
+    return ("bf16", "fp16") if fields["head_dim"] == str(HALF_WIDTH) and fields["mask"] == "*" else ("bf16",)
 
 
 def _uses(kernel: str, fields: dict[str, str], table: Table) -> Iterator[Use]:
@@ -113,7 +113,7 @@ def _uses(kernel: str, fields: dict[str, str], table: Table) -> Iterator[Use]:
     for one_pass in passes:
         if own & {"causal", "window"}:
             yield Use(one_pass=one_pass)
-        if "prefix" in own and fields["dtype"] == "16bit":  # float32 compiles longest: the last use stands for it
+        if "prefix" in own and fields["dtype"] == "16bit":  # float32 compiles longest: the last use represents it
             yield Use(prefix=True, one_pass=one_pass)
         if "softcap" in own and fields["dtype"] == "16bit":
             yield Use(softcap=True, one_pass=one_pass)
@@ -129,11 +129,11 @@ def _serves(fields: dict[str, str], kind: str, table: Table) -> bool:
 
 
 def _variant(kernel: str, dtype: str, key: Key, launch: Launch, use: Use) -> Variant:
-    arch, head_width = key[0], int(key[2])
-    descriptors = kernel != "delta" and uses_descriptors(arch, head_width, key[1])
+    arch, head_dim = key[0], int(key[2])
+    descriptors = kernel != "delta" and uses_descriptors(arch, head_dim, key[1])
     values = constants(
         kernel,
-        head_width,
+        head_dim,
         launch,
         prefix=use.prefix,
         softcap=use.softcap,

@@ -55,7 +55,7 @@ class Case:
     lengths: Sequence[int]
     heads: int = 4
     kv_heads: int = 2
-    head_width: int = 16
+    head_dim: int = 16
     page_slots: int = 16
     prefix_lengths: Sequence[int] = ()
     starts: Sequence[int] = ()
@@ -67,7 +67,7 @@ class Case:
     def inputs(self, dtype: torch.dtype, seed: int = 0) -> Inputs:
         """Random tensors: the same numbers for each dtype, rounded to it."""
         generator = torch.Generator().manual_seed(seed)
-        S, G, D = self.page_slots, self.kv_heads, self.head_width
+        S, G, D = self.page_slots, self.kv_heads, self.head_dim
         every = [*self.lengths, *self.prefix_lengths]
         pages = sum(-(-length // S) for length in every) + 2
         order = torch.randperm(pages, generator=generator).tolist()
@@ -100,7 +100,7 @@ class Case:
     @property
     def scale(self) -> float:
         """1 / sqrt(D)."""
-        return float(self.head_width**-0.5)
+        return float(self.head_dim**-0.5)
 
     def truth(self, inputs: Inputs) -> Tensor:
         """The reference in float64 on these inputs as they are rounded. -> float64[B, H, D]"""
@@ -114,24 +114,24 @@ CASES = (
     Case("nothing", "nobody sees anything: zeros, never 0 / 0", (0, 0)),
     Case("off_tile", "lengths around the key block of 64", (63, 64, 65, 130)),
     Case("page_of_1", "a page for each key: every key looks its page up", (1, 37, 70), page_slots=1),
-    Case("page_of_64", "a step's keys lie in one page", (64, 65, 127), page_slots=64),
+    Case("page_of_64", "all keys of a step are in one page", (64, 65, 127), page_slots=64),
     Case("page_of_128", "a page holds several steps", (128, 200, 5), page_slots=128),
     Case("multi_head", "group 1: one row of sixteen is real", (20, 33), heads=2, kv_heads=2),
     Case("odd_group", "three query heads a group: no power of two", (20, 33), heads=6),
     Case("multi_query", "one key-value head for all", (20, 90), heads=8, kv_heads=1),
     Case("huge_group", "more query heads a group than a narrow tile has rows", (20, 70), heads=24, kv_heads=1),
-    Case("width_64", "the width of small models", (20, 70), head_width=64),
-    Case("width_80", "no power of two", (20, 70), head_width=80),
-    Case("width_96", "no power of two", (20, 70), head_width=96),
-    Case("width_128", "the width of large models", (20, 70), head_width=128),
-    Case("width_256", "the widest", (20, 70), head_width=256),
-    Case("width_8", "narrower than a tensor core's product", (20, 70), head_width=8),
+    Case("width_64", "the width of small models", (20, 70), head_dim=64),
+    Case("width_80", "no power of two", (20, 70), head_dim=80),
+    Case("width_96", "no power of two", (20, 70), head_dim=96),
+    Case("width_128", "the width of large models", (20, 70), head_dim=128),
+    Case("width_256", "the widest", (20, 70), head_dim=256),
+    Case("width_8", "narrower than a tensor core's product", (20, 70), head_dim=8),
     Case("window", "off the page and off the block; longer and shorter than the sequence", (150, 8, 9, 1), window=9),
     Case("window_of_1", "the new token sees itself", (65, 64, 1), window=1),
     Case("softcap", "scores far above and around the cap", (20, 70), softcap=3.0, logits=6.0),
     Case(
         "prefix",
-        "groups of 3, 1 and 2 samples, one of them without keys of its own",
+        "groups of 3, 1 and 2 samples, one of them without own keys",
         (5, 17, 1, 30, 0, 70),
         prefix_lengths=(70, 16, 33),
         starts=(0, 3, 4, 6),
@@ -153,7 +153,7 @@ CASES = (
     ),
     Case(
         "prefix_window",
-        "the window ends in the prefix for some samples, behind it for others",
+        "the window ends in the prefix for some samples, after it for others",
         (5, 39, 40, 41, 0),
         prefix_lengths=(90, 3),
         starts=(0, 4, 5),
@@ -172,5 +172,5 @@ CASES = (
 )
 """The Cartesian product with TOLERANCES is what tests run."""
 
-LARGE_LOGITS = Case("large_logits", "scores of +-1e3: one key takes all", (70, 20), head_width=64, logits=1e3)
+LARGE_LOGITS = Case("large_logits", "scores of +-1e3: one key takes all", (70, 20), head_dim=64, logits=1e3)
 """Apart from the others: one rounded score moves the weights, so its error is held against torch's own."""

@@ -1,4 +1,4 @@
-"""Launches the kernels: works out grids and workspaces from shapes, never from what lies on the device.
+"""Launches the kernels: computes grids and workspaces from shapes, never from values on the device.
 
 Legend: B sequences, H query heads, G key-value heads, D head width, P pages of S slots, M pages a row of the table.
 """
@@ -57,7 +57,7 @@ def launches_for(dtype: torch.dtype, width: int, device: torch.device) -> dict[s
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (8, 0)
     bits = "32bit" if dtype == torch.float32 else "16bit"
     table = read_table(Path(__file__).with_name("configs.json"))
-    return table.find(arch=architecture(*capability), dtype=bits, head_width=str(width))
+    return table.find(arch=architecture(*capability), dtype=bits, head_dim=str(width))
 
 
 @cache
@@ -100,9 +100,9 @@ def _fitting(rows: int, launches: dict[str, Launch]) -> Launch:
     return launches["narrow" if rows <= launches["narrow"].block_q else "wide"]
 
 
-def padded(head_width: int) -> int:
+def padded(head_dim: int) -> int:
     """The power of two that a head is padded to: at least 16, the shortest product of tensor cores."""
-    return max(16, int(triton.next_power_of_2(head_width)))
+    return max(16, int(triton.next_power_of_2(head_dim)))
 
 
 def run(
@@ -156,7 +156,7 @@ def _partial(
     first_split = 0 if shared else plan.prefix_splits
     partial[(walk.tiles, G, walk.splits.count)](
         *(q_BHD, k_pages_PSGD, v_pages_PSGD, partials, lse, walk.page_table, walk.lengths, plan.own.lengths, starts),
-        *(B, H, H // G, len(walk.lengths), walk.tiles // B, S.bit_length() - 1, walk.splits.least_blocks, first_split),
+        *(B, H, H // G, len(walk.lengths), walk.tiles // B, S.bit_length() - 1, walk.splits.min_blocks, first_split),
         *(NO_WINDOW if window is None else window, scale, softcap or 0.0),
         *(*leading_strides(q_BHD), *leading_strides(k_pages_PSGD), *leading_strides(v_pages_PSGD)),
         walk.page_table.stride(0),

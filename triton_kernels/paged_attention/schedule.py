@@ -5,9 +5,9 @@ from dataclasses import dataclass
 PROGRAMS_PER_MULTIPROCESSOR = 8
 """About twice what a multiprocessor holds at once (80 to 170 registers a thread, 128 threads): the last, half-filled
 round of programs costs little whatever the batch, and a batch of 12 does not fall off a cliff (vLLM issue 48076)."""
-LONGEST_SHARE_KEYS = 8192
+MAX_SHARE_KEYS = 8192
 """Most keys of one program, however many programs there are: one long sequence among short ones is split too."""
-LEAST_SHARE_KEYS = 512
+MIN_SHARE_KEYS = 512
 """Fewest keys of one program when the batch alone fills the device: splits below only add work for the merge."""
 KEYS_PER_ROW = 8
 """Fewest keys of one program per row of its tile. A row's partial result is written and read once in float32: with
@@ -20,19 +20,19 @@ class Splits:
 
     count: int
     """Programs along the keys."""
-    least_blocks: int
+    min_blocks: int
     """Fewest key blocks of one program: a short sequence uses fewer splits than there are."""
 
 
 def divide(programs: int, rows: int, capacity_keys: int, block_k: int, multiprocessors: int) -> Splits:
     """Splits for `programs` (tiles of rows x key-value heads) of `rows` rows each, over at most `capacity_keys` keys.
 
-    The count is what fills the device, or more where shares would be longer than LONGEST_SHARE_KEYS, and never so much
-    that a share of the capacity falls below the floor of KEYS_PER_ROW.
+    The count is what fills the device, or more where shares would be longer than MAX_SHARE_KEYS, and never so much
+    that a share of the capacity falls below the minimum of KEYS_PER_ROW.
     """
     fill = _ceil(PROGRAMS_PER_MULTIPROCESSOR * multiprocessors, max(programs, 1))
-    balance = _ceil(capacity_keys, LONGEST_SHARE_KEYS)
-    floor_blocks = _ceil(max(KEYS_PER_ROW * rows, LEAST_SHARE_KEYS // fill), block_k)
+    balance = _ceil(capacity_keys, MAX_SHARE_KEYS)
+    floor_blocks = _ceil(max(KEYS_PER_ROW * rows, MIN_SHARE_KEYS // fill), block_k)
     count = min(max(fill, balance), _ceil(capacity_keys, floor_blocks * block_k))
     return Splits(max(count, 1), floor_blocks)
 

@@ -12,7 +12,7 @@ WIDTHS = (128, 256)
 TYPES = {"16bit": "bf16", "32bit": "fp32"}
 
 POINTERS = ("q", "k_pages", "v_pages", "partials", "lse", "page_table", "lengths", "own_lengths", "starts")
-SIZES = ("batch", "heads", "group", "prefixes", "row_tiles", "page_shift", "least_blocks", "first_split", "window")
+SIZES = ("batch", "heads", "group", "prefixes", "row_tiles", "page_shift", "min_blocks", "first_split", "window")
 FACTORS = ("scale", "softcap")
 STRIDES = (
     *("stride_qb", "stride_qh", "stride_kp", "stride_ks", "stride_kh", "stride_vp", "stride_vs", "stride_vh"),
@@ -33,7 +33,7 @@ class Use:
     shared: bool
     """Rows are those of all samples of a prefix."""
     one_page: bool
-    """A step's keys lie in one page; otherwise each key looks its page up."""
+    """All keys of a step are in one page; otherwise each key looks its page up."""
     softcap: bool
     """Scores are bent."""
     filled: bool
@@ -67,7 +67,7 @@ def variants() -> Iterator[Variant]:
     for arch in ("sm_80", "sm_90"):
         for bits, dtype in TYPES.items():
             for width in WIDTHS:
-                launches = table.find(arch=arch, dtype=bits, head_width=str(width))
+                launches = table.find(arch=arch, dtype=bits, head_dim=str(width))
                 for use in USES:
                     yield _partial(arch, dtype, width, launches[use.launch], use)
                 yield _merge(arch, dtype, width, launches["merge"])

@@ -4,7 +4,7 @@ No torch, no pickle: JSON manifests, hashes and plain files.
 """
 
 from .fingerprint import Json, fingerprint
-from .lineage import Lineage, Node, explain, write_lineage
+from .lineage import Lineage, Node, write_lineage
 from .lines import append_line, read_lines
 from .lock import RunLock
 from .measurements import Measurements
@@ -22,7 +22,6 @@ __all__ = [
     "RunFolder",
     "RunLock",
     "append_line",
-    "explain",
     "fingerprint",
     "is_finished",
     "publish_file",

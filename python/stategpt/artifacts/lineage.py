@@ -23,7 +23,7 @@ from stategpt.visible_text import visible_line
 LINEAGE_NAME = "lineage.json"
 SCHEMA_VERSION = 1
 MOST_CHAINS = 1000
-# Working state of a stage, removed as the stage goes on (what it becomes is the stage's model), and logs, which hold
+# Working state of a stage, removed as the stage proceeds (what it becomes is the stage's model), and logs, which hold
 # times and so differ between equal runs: nothing is made from them.
 _NOT_FOLLOWED = frozenset({"checkpoints", "log"})
 _DEPTH = 4
@@ -126,7 +126,7 @@ class Lineage:
                 raise CorruptArtifact(
                     f"{LINEAGE_NAME} records {visible_line(node.path)} as {visible_line(node.id)}, which is not what "
                     "its manifest says: one of them was changed or made again. `stategpt run` on the folder writes "
-                    "it anew."
+                    "it again."
                 )
 
     def chains(self) -> list[tuple[Node, ...]]:
@@ -169,11 +169,6 @@ def write_lineage(run_folder: str | PathLike[str]) -> Lineage:
     lineage = Lineage.of(run_folder)
     lineage.write(run_folder)
     return lineage
-
-
-def explain(run_folder: str | PathLike[str]) -> list[tuple[Node, ...]]:
-    """Every chain of a run, first ancestor first: corpus -> shards -> base model -> ... -> policy."""
-    return Lineage.of(run_folder).chains()
 
 
 def _published(root: Path) -> Iterator[Path]:
@@ -233,6 +228,8 @@ def _in_order(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
             raise DataError(f"the path {visible_line(node.path)!r} is not one of a folder inside the run")
         lost = [parent for parent in node.parents if parent not in seen]
         if lost:
-            raise DataError(f"{visible_line(node.path)} stands before {visible_line(lost[0])}, which it was made from")
+            raise DataError(
+                f"{visible_line(node.path)} is listed before {visible_line(lost[0])}, which it was made from"
+            )
         seen.add(node.id)
     return nodes

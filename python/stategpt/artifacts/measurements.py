@@ -65,7 +65,7 @@ def is_published(folder: Path) -> bool:
 def refuse_links(root: Path) -> None:
     """Refuses a run folder that leads outside: a stage's folder, at any depth, that is a link.
 
-    The run folder itself may be one: whoever named it chose where it leads.
+    The run folder itself may be one: the user who named it chose where it leads.
 
     Raises:
         StorageError: names the link.
@@ -191,8 +191,8 @@ class Measurements:
         model = self.root / stage / "model"
         if is_published(model) and read_manifest(model).fingerprint not in evaluation.parents:
             raise CorruptArtifact(
-                f"{visible_line(str(self.root / stage / EVALUATION))} was not measured on the model beside it: the "
-                "model was made again since. Delete the folder and run again to measure anew."
+                f"{visible_line(str(self.root / stage / EVALUATION))} was not measured on the model next to it: the "
+                "model was made again since. Delete the folder and run again to measure it again."
             )
 
     def _path(self, stage: str, part: str, name: str, growing: bool) -> Path | None:

@@ -1,4 +1,4 @@
-"""What a finished run left, in one file: a run that is asked for again is checked against it instead of made again.
+"""What a finished run left, in one file: a repeated run is checked against it instead of made again.
 
 The receipt lists every file of the run: published folders by the fingerprint of their manifest, other files by their
 hash. Checking reads all of them. Anything else than a perfect match means that the steps look for themselves.
@@ -22,7 +22,7 @@ from stategpt.shown_fields import documented
 
 RECEIPT_NAME = "report/finished.json"
 SCHEMA_VERSION = 1
-# Working state that nothing is made from any more, and the lock of whoever is at work.
+# Working state that nothing is made from any more, and the lock of the process at work.
 _NOT_LISTED = frozenset({"checkpoints"})
 _BLOCK_BYTES = 1 << 20
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -83,7 +83,7 @@ def is_finished(run_folder: str | PathLike[str]) -> bool:
     except StategptError:
         return False
     recorded, found = record.get("files"), contents.files
-    # A note that someone put beside the run changes nothing; a file that is missing or altered does.
+    # A note that someone put into the folder changes nothing; a file that is missing or altered does.
     unchanged = isinstance(recorded, dict) and all(found.get(name) == value for name, value in recorded.items())
     return unchanged and record.get("published") == contents.published
 

@@ -1,4 +1,4 @@
-"""Where everything of a run lies, and how a stage knows that it is done.
+"""Paths in a run folder, and whether a stage's artifacts are published and current.
 
 run.toml  lineage.json
 corpus/  tokenizer/  data/<source>/{train,validation,test}/

@@ -69,7 +69,7 @@ def _derived(resolved: Resolved) -> list[str]:
     if not resolved.derived:
         return []
     causes = [key for key in resolved.given if key in ("model.depth", "model.vocab_size", "tokenizer.vocab_size")]
-    causes = causes or ["pretrain.batch_rows"]
+    causes = causes or [key for key in resolved.given if key.endswith(".batch_rows")]
     because = ", ".join(f"{key} = {resolved.given[key]}" for key in causes)
     entries = [(key, format_value(value)) for key, value in resolved.derived.items()]
     return [f"derived from {because}\n" + listing(entries)]

@@ -53,8 +53,8 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         rule = "must be the name of a module: letters, digits and _"
         require(not self.source or self.source.isidentifier(), "corpus.source", self.source, rule)
-        require(0 < self.validation_share < 1, "corpus.validation_share", self.validation_share, "must lie in (0, 1)")
-        require(0 < self.test_share < 1, "corpus.test_share", self.test_share, "must lie in (0, 1)")
+        require(0 < self.validation_share < 1, "corpus.validation_share", self.validation_share, "must be in (0, 1)")
+        require(0 < self.test_share < 1, "corpus.test_share", self.test_share, "must be in (0, 1)")
         rule = f"with corpus.validation_share = {self.validation_share} leaves nothing to train on"
         require(self.validation_share + self.test_share < 1, "corpus.test_share", self.test_share, rule)
         require_not_negative("corpus", split_seed=self.split_seed, max_response_characters=self.max_response_characters)

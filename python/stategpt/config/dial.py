@@ -57,7 +57,8 @@ def derive(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     follow = _vocabulary(given)
     if "model.depth" in given:
         follow |= _from_depth(base, {**given, **follow})
-    follow |= _micro_batch(base, {**follow, **given})
+    for stage in ("pretrain", "sft"):
+        follow |= _micro_batch(base, stage, {**follow, **given})
     current = flatten(base)
     return {key: value for key, value in follow.items() if key not in given and value != current[key]}
 
@@ -69,11 +70,12 @@ def _vocabulary(given: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _micro_batch(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
-    rows = given.get("pretrain.batch_rows", base.pretrain.batch_rows)
-    if rows < 1 or "pretrain.micro_batch_rows" in given:
+def _micro_batch(base: RunConfig, stage: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    config = getattr(base, stage)
+    rows = given.get(f"{stage}.batch_rows", config.batch_rows)
+    if rows < 1 or f"{stage}.micro_batch_rows" in given:
         return {}
-    return {"pretrain.micro_batch_rows": _largest_divisor(rows, base.pretrain.micro_batch_rows)}
+    return {f"{stage}.micro_batch_rows": _largest_divisor(rows, config.micro_batch_rows)}
 
 
 def _from_depth(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ GATE_FAMILIES: tuple[GateFamily, ...] = get_args(GateFamily)
 @documented
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How much is measured; on test modules, but for the frontier of RL."""
+    """How much is measured, on test prompts and documents; the frontier of RL is on validation prompts."""
 
     test_tokens: int = 65_536
     """Test tokens per source on which bits per byte are measured."""
@@ -36,9 +36,12 @@ class EvaluateConfig:
     precision: Precision = "float32"
     """Number format of sampling, in every stage that samples."""
     bootstrap_resamples: int = 2000
-    """Resamples by module behind each interval."""
+    """Resamples of groups for each interval."""
     seed: int = 1
     """Seed of the samples and of the bootstrap."""
+    scorer: str = ""
+    """Scores the answers of all systems, and decides wins: a built-in name or module:function; empty: that of
+    rankings."""
     examples: int = 12
     """Prompts shown side by side in the report."""
 
@@ -69,37 +72,37 @@ class GatesConfig:
     required: tuple[str, ...] = ("base", "sft", "reward", "rl", "best_of_n")
     """Gates that `--check` demands: of base, sft, reward, rl, best_of_n, relevance."""
     base_margin_bits_per_byte: float = 0.0
-    """The interval of base minus Kneser-Ney must lie below minus this."""
+    """The interval of base minus Kneser-Ney must be below minus this."""
     sft_ended_share: float = 0.97
-    """The lower bound of the share of samples that end by themselves must lie above this."""
+    """The lower bound of the share of samples that end by themselves must be above this."""
     sft_samples: int = 400
-    """Fewest samples that this share may be measured on."""
+    """Smallest number of samples that this share may be measured on."""
     sft_similarity_gain: float = 0.0
-    """The interval of chrF (SFT) minus chrF (base), each against the reference, must lie above this."""
+    """The interval of chrF (SFT) minus chrF (base), each against the reference, must be above this."""
     reward_pair_accuracy: float = 0.70
-    """The lower bound of the share of test pairs put in the right order must lie above this."""
+    """The lower bound of the share of test pairs put in the right order must be above this."""
     reward_length_margin: float = 0.0
-    """The interval of that share minus a length-only baseline's on the same pairs must lie above this."""
+    """The interval of that share minus a length-only baseline's on the same pairs must be above this."""
     rl_win_rate: float = 0.55
-    """Least win rate against SFT by the labeler; ties count one half."""
+    """Lowest win rate against SFT by the scorer; ties count one half."""
     rl_win_rate_lower: float = 0.50
-    """The lower bound of that win rate's interval must lie above this."""
+    """The lower bound of that win rate's interval must be above this."""
     rl_prompts: int = 500
-    """Fewest prompts that the win rate may be measured on."""
+    """Smallest number of prompts that the win rate may be measured on."""
     rl_kl: float = 12.0
     """Highest upper bound of the mean KL to the SFT model, in nats per completion."""
     rl_best_of: int = 4
     """n of the best-of-n that RL is compared with, one of evaluate.best_of."""
     rl_best_of_margin: float = 0.03
-    """The interval of RL's win rate minus best-of-n's on the same prompts must lie above minus this ..."""
+    """The interval of RL's win rate minus best-of-n's on the same prompts must be above minus this ..."""
     rl_kl_over_best_of_n: float = 2.0
     """... with the upper bound of RL's KL at most this many times best-of-n's bound, log n - (n - 1)/n."""
     diversity_unique_share: float = 0.80
-    """Unless the lower bound of the share of different answers lies above this the report warns; never a failure."""
+    """Unless the lower bound of the share of different answers is above this the report warns; never a failure."""
     relevance_similarity_gain: float = 0.0
-    """The interval of chrF against the reference minus chrF against shuffled references must lie above this."""
+    """The interval of chrF against the reference minus chrF against shuffled references must be above this."""
     relevance_mentions_subject: float = 0.10
-    """The lower bound of the share of answers that use a word of what they were asked about must lie above this."""
+    """The lower bound of the share of answers that use a word of what they were asked about must be above this."""
 
     def __post_init__(self) -> None:
         for gate in self.required:

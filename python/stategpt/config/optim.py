@@ -52,6 +52,6 @@ class OptimConfig:
             clip_norm=self.clip_norm,
         )
         require_share("optim", flat_fraction=self.flat_fraction, final_fraction=self.final_fraction)
-        require(all(0 <= beta < 1 for beta in self.betas), "optim.betas", self.betas, "each must lie in [0, 1)")
+        require(all(0 <= beta < 1 for beta in self.betas), "optim.betas", self.betas, "each must be in [0, 1)")
         require_choice("optim.optimizer", self.optimizer, tuple(OPTIMIZERS))
         require_choice("optim.decay", self.decay, ("linear", "cosine"))

@@ -235,9 +235,9 @@ def _sft(run: RunConfig, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
     flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
-    batch = min(run.sft.batch_rows, run.sft.micro_batch_rows) * _sequence(assumed)
+    batch = run.sft.micro_batch_rows * run.sft_row_tokens
     memory = training_bytes(run.model, run.sft.optim.optimizer, batch)
-    steps = math.ceil(sequences / run.sft.batch_rows)
+    steps = round(tokens / (run.sft.batch_rows * run.sft_row_tokens))
     seconds, known = flops / assumed.train_flops_per_s, assumed.sft_pairs > 0
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
 

@@ -70,6 +70,7 @@ class RunConfig:
         require(self.model.family is not None, "model.attention_bias", self.model.attention_bias, rule)
         rule = f"must not exceed model.context_tokens = {self.model.context_tokens}"
         require(self.data.row_tokens <= self.model.context_tokens, "data.row_tokens", self.data.row_tokens, rule)
+        require(self.sft.row_tokens <= self.model.context_tokens, "sft.row_tokens", self.sft.row_tokens, rule)
         rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
         longest = self.sampling.max_tokens
         require(longest < self.model.context_tokens, "sampling.max_tokens", longest, rule)
@@ -78,6 +79,11 @@ class RunConfig:
     def step_tokens(self) -> int:
         """Tokens per optimizer step of pretraining."""
         return self.pretrain.batch_rows * self.data.row_tokens
+
+    @property
+    def sft_row_tokens(self) -> int:
+        """Tokens per row of SFT: `sft.row_tokens`, or the model's context where that is 0."""
+        return self.sft.row_tokens or self.model.context_tokens
 
     @property
     def pretrain_tokens(self) -> int:

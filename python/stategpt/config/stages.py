@@ -52,6 +52,11 @@ class LoopConfig:
         require_choice(f"{section}.precision", self.precision, PRECISIONS)
 
 
+def _require_divisor(section: str, micro_batch_rows: int, batch_rows: int) -> None:
+    rule = f"must divide batch_rows = {batch_rows}"
+    require(batch_rows % micro_batch_rows == 0, f"{section}.micro_batch_rows", micro_batch_rows, rule)
+
+
 @documented
 @dataclass(frozen=True)
 class PretrainConfig(LoopConfig):
@@ -79,9 +84,7 @@ class PretrainConfig(LoopConfig):
             micro_batch_rows=self.micro_batch_rows,
             sample_tokens=self.sample_tokens,
         )
-        divides = self.batch_rows % self.micro_batch_rows == 0
-        rule = f"must divide batch_rows = {self.batch_rows}"
-        require(divides, "pretrain.micro_batch_rows", self.micro_batch_rows, rule)
+        _require_divisor("pretrain", self.micro_batch_rows, self.batch_rows)
         for step in self.sample_at:
             known = step == "end" or (isinstance(step, int) and step >= 0)
             require(known, "pretrain.sample_at", self.sample_at, 'each must be a step (0 or more) or "end"')
@@ -94,10 +97,12 @@ class SFTConfig(LoopConfig):
 
     epochs: float = 1.0
     """Passes over the training pairs."""
-    batch_rows: int = 32
-    """Most prompt-and-response sequences per optimizer step; the steps of an epoch differ by one at most."""
-    micro_batch_rows: int = 32
-    """Most sequences per forward and backward pass; fewer need less memory, and the passes' gradients are added."""
+    row_tokens: int = 0
+    """Tokens per row of packed conversations; 0 = model.context_tokens."""
+    batch_rows: int = 8
+    """Rows per optimizer step."""
+    micro_batch_rows: int = 8
+    """Rows per forward and backward pass; gradients of batch_rows / micro_batch_rows passes are added."""
 
     def __post_init__(self) -> None:
         self._require_loop("sft")
@@ -107,6 +112,8 @@ class SFTConfig(LoopConfig):
             batch_rows=self.batch_rows,
             micro_batch_rows=self.micro_batch_rows,
         )
+        require_not_negative("sft", row_tokens=self.row_tokens)
+        _require_divisor("sft", self.micro_batch_rows, self.batch_rows)
 
 
 @documented

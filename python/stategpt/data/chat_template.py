@@ -5,7 +5,7 @@
     reward model     <|endoftext|> <|user|> question <|assistant|> answer <|endoftext|> <|reward|>
 
 The ids of the rendered text equal those of `data.chat`, which never renders: there a control token is an id, and text
-that spells one stays text. Rendered text cannot tell the two apart, so the template refuses a message that spells a
+that spells one stays text. Rendered text cannot tell the two apart, so the template rejects a message that spells a
 special token instead of giving it other ids.
 """
 

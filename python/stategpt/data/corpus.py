@@ -37,6 +37,9 @@ KIND = "corpus"
 FORMAT_VERSION = 2
 """Version of the files; 1 had documents/ at the top and pairs/ for conversations."""
 
+CONVERSATIONS = "conversations"
+"""Name of the shards of conversations beside those of sources; no source may have it."""
+
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _ANY_LENGTH = Text(max_chars=2**32)
 _PLACE = Record({"file": Text(), "line": Integer(1), "byte_offset": Integer(0)}, closed=True)
@@ -86,6 +89,8 @@ class Corpus:
 
     def __post_init__(self) -> None:
         for name in self.sources:
+            if name == CONVERSATIONS:
+                raise CorpusError(f"a source of the corpus is called {name!r}, as its conversations are; rename it")
             if not _SOURCE_NAME.fullmatch(name):
                 raise CorpusError(f"a source of the corpus is called {name!r:.60}; use letters, digits and _ . -")
         missing = [side for side in SIDES if side not in self.conversations]

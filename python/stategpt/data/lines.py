@@ -22,7 +22,7 @@ MAX_LINE_BYTES = 64 << 20
 UNPACKED_FREELY_BYTES = 64 << 20
 """A compressed file may unpack to this many bytes, however small it is ..."""
 MAX_EXPANSION = 128
-"""... and beyond that to this multiple of its own size. Text shrinks 3 to 10 times; gzip's format allows for 1,032."""
+"""... and beyond that to this multiple of its size. Text shrinks 3 to 10 times; gzip's format allows for 1,032."""
 
 _MARK = b"\xef\xbb\xbf"
 _READ_AT_ONCE = 1 << 20
@@ -32,7 +32,7 @@ class BadLine(ValueError):
     """Why a line cannot be used: `code` is stable, the text may improve."""
 
     def __init__(self, code: str, message: str) -> None:
-        """With the code that a rejection has, and what is wrong in words."""
+        """Takes the code of the rejection, and what is wrong."""
         super().__init__(code, message)
         self.code, self.message = code, message
 

@@ -29,7 +29,7 @@ class RankingBatch:
 
     Attributes:
         tokens: uint32[N], padding included; a model wants int64.
-        layout: who sees whom, and where they stand.
+        layout: which tokens each token attends to, and its position.
         reward_index: int64[C], index into `tokens` of each completion's reward token, the last token of its branch.
         pairs: int32[P, 2], (winner, loser) as indices into `reward_index`.
         pair_weights: float32[P], 1 / pairs of the prompt, so each prompt weighs 1; divide their sum by the prompts of
@@ -118,7 +118,7 @@ class RankingBatches:
             where texts that differ are the same tokens (a tokenizer that normalizes or lower-cases), `unusable_ids`
             where a record's ids are not those of its completions.
         truncated_prompts: prompts that lost their middle.
-        prompts_per_batch: most prompts of a batch; batches differ by one at most.
+        prompts_per_batch: maximum number of prompts in a batch; batches differ by one at most.
         arrange: "rows" or "shared_prefix".
     """
 
@@ -168,7 +168,7 @@ class RankingBatches:
     def parts(self, index: int, prompts: int, arrange: Arrangement | None = None) -> list[RankingBatch]:
         """Batch `index` in parts of at most `prompts` whole prompts, to add up the gradients of smaller passes.
 
-        Prompts of like length share a part, so that less is padding. `arrange` is the epoch's unless given.
+        Prompts of similar length share a part, which reduces padding. `arrange` is the epoch's unless given.
         """
         groups = self._groups_of(index)
         if whole("prompts", prompts, least=1) < len(groups):
@@ -239,7 +239,7 @@ class RankingBatches:
                     "preferred; give them one rank, or use a tokenizer that tells them apart"
                 )
         if context_tokens is not None:
-            # One cut for the whole group: its completions must be compared behind the same prompt.
+            # One cut for the whole group: its completions must follow the same prompt to be comparable.
             longest = max(completion.size for completion in completions)
             kept = truncate_prompt(prompt, context_tokens - longest - 1)
             self.truncated_prompts += kept.size < prompt.size

@@ -2,7 +2,7 @@
 
 A model samples ids that encoding its text again would not always give (1 % at temperature 0.7, 10 % at 1 in the default
 job). The policy is scored on what it samples, so the reward model learns and is measured on what was sampled too. Ids
-come from files, so they are held to what a completion can be: ids of the text beside them, and no control token but the
+come from files, so they are checked: they must be ids of the text in the record, without control tokens except the
 end of text.
 """
 
@@ -25,7 +25,7 @@ from .rankings import RankedGroup
 
 @runtime_checkable
 class IdTokenizer(ChatTokenizer, Protocol):
-    """What sampled ids are checked with; `stategpt.Tokenizer` has it."""
+    """The methods of a tokenizer that check sampled ids; `stategpt.Tokenizer` has them."""
 
     @property
     def fingerprint(self) -> str:

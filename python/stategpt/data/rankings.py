@@ -6,8 +6,8 @@ One record a line (JSONL, also .gz and .zst):
      "completions": [{"text": "Return the sine of x.", "rank": 1, "ended": true}, {"text": "A sine", "rank": 2}]}
 
 `rank` 1 is best and equal ranks are a tie; `ended` (default true) says whether the completion stopped by itself. A
-completion may also have `score`, `points` and `source`, a record `meta`: for people, not trained on. A record's
-`pairs`, [[winner, loser], ...], replaces the pairs its ranks imply, for labelers whose ties are not transitive.
+completion may also have `score`, `parts` and `source`, a record `meta`: for people, not trained on. A record's
+`pairs`, [[winner, loser], ...], replaces the pairs its ranks imply, for scorers and people whose ties are not transitive.
 
 A completion that a model sampled may have its `ids` as they were sampled, end of text included, and then the record has
 the fingerprint of their `tokenizer`. They are used in place of the text's (`ranking_ids.py` checks them):
@@ -114,7 +114,7 @@ class Rankings:
          "completions": [{"text": "Return the sine of x.", "rank": 1, "ended": true}, {"text": "A sine", "rank": 2}]}
 
     2 to 16 completions; `rank` 1 is best, equal ranks are a tie, gaps are allowed. `ended` (default true): did the
-    completion stop by itself? A completion may also have `score`, `points` and `source`, a record `meta`: for people,
+    completion stop by itself? A completion may also have `score`, `parts` and `source`, a record `meta`: for people,
     not trained on. Completions of a model may have the `ids` it sampled, end of text included, of the record's
     `tokenizer` (its fingerprint): batches use them in place of the text's. A record's `pairs`, [[winner, loser], ...]
     by index, replaces the pairs that its ranks imply. Other fields, a key twice, an id twice and equal completions

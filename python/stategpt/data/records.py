@@ -1,7 +1,7 @@
 """The records that packages exchange: documents, conversations and prompts. Core code knows no other form of data.
 
 Every record has a `group`, the unit that is kept whole when data is split into training, validation and test, and that
-the bootstrap resamples (a web page, an author, a library module): records of one group resemble each other. `where`
+the bootstrap resamples (a web page, an author, a book): records of one group resemble each other. `where`
 says which line of which file a record was read from. Ranked completions of a prompt are `data.rankings.RankedGroup`.
 
 `meta` holds what a source knows beyond that, as JSON values; only the scorer of that source reads it, except two keys:

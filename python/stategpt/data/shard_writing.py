@@ -12,6 +12,8 @@ from typing import Literal, SupportsIndex
 from stategpt import _native
 from stategpt.arguments import Errors, one_of, several, unicode_text, whole
 from stategpt.config.control import CONTROL_TOKENS
+from stategpt.data.chat import encode_conversation
+from stategpt.data.records import Conversation
 from stategpt.data.sources.jsonl import replaced
 from stategpt.errors import CorpusError, InvalidArgument
 from stategpt.packing import Shards, TokenizedDocument
@@ -19,19 +21,19 @@ from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 END_OF_TEXT, PAD = CONTROL_TOKENS[:2]
 
-# Texts are handed over in batches of about this many characters: enough to keep all threads busy, little to hold.
+# Texts are tokenized in batches of about this many characters: enough to keep all threads busy, little memory.
 _BATCH_CHARACTERS = 1 << 23
 _BATCH_DOCUMENTS = 1 << 14
 
 
 def write_shards(
-    documents: Iterable[str | bytes | TokenizedDocument],
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument],
     tok: AnyTokenizer,
     out: str | os.PathLike[str],
     max_tokens: SupportsIndex = 2**28,
     *,
     source: str = "",
-    licence: str = "",
+    license: str = "",
     parents: Sequence[str] = (),
     end_of_text: str = END_OF_TEXT,
     special: Literal["text", "unflagged"] = "text",
@@ -39,24 +41,25 @@ def write_shards(
     errors: Errors = "reject",
     allow_empty: bool = False,
 ) -> Shards:
-    """Writes a data set: texts tokenized as they come, `TokenizedDocument` ids as they are. Replaces what is at `out`.
+    """Writes a data set: texts are tokenized, conversations become ids and a loss mask (`encode_conversation`), and
+    `TokenizedDocument` ids are stored unchanged. Replaces what is at `out`.
 
-    Nothing appears at `out` before everything is written, hashed and durable; an error or a crash leaves what was
-    there. The bytes depend on the documents only, not on `threads`. Memory: a few tens of megabytes.
+    Nothing appears at `out` before everything is written, hashed and durable; an error or a crash leaves the old
+    data set. The bytes depend on the documents only, not on `threads`. Memory: a few tens of megabytes.
 
     Args:
-        documents: `str`, UTF-8 `bytes` or `TokenizedDocument`, in any mixture.
+        documents: `str`, UTF-8 `bytes`, `Conversation` or `TokenizedDocument`, also mixed.
         tok: tokenizer; text never becomes a token flagged special.
         out: folder of the data set.
-        max_tokens: tokens of one shard folder at most; a longer document gets a shard of its own.
-        source: where the documents are from.
-        licence: their licence.
+        max_tokens: maximum number of tokens of a shard folder; a longer document gets a separate shard.
+        source: origin of the documents.
+        license: their license.
         parents: manifest fingerprints of the artifacts they were made from.
         end_of_text: special token around documents. Rows are padded with <|pad|> if the tokenizer has it.
         special: "text": text that spells an added token is text. "unflagged": it becomes the token unless that is
             flagged special, as in models whose vocabularies have runs of spaces as added tokens (Phi-2, GPT-NeoX).
-        threads: threads that tokenize; by default as many as the machine lends.
-        errors: "reject" a text that is not Unicode, or "replace" what is not with U+FFFD.
+        threads: threads that tokenize; by default all available cores.
+        errors: "reject" a text that is not Unicode, or "replace" invalid parts with U+FFFD.
         allow_empty: write a data set even if there are no documents.
 
     Raises:
@@ -68,25 +71,20 @@ def write_shards(
             with a tokenizer that does not flag `end_of_text` or <|pad|> as special.
         StorageError, OutOfSpace: writing failed.
     """
-    if isinstance(documents, str | bytes | os.PathLike):
-        raise InvalidArgument("documents is one text or path; give a list of texts, or sg.data.read_documents(path)")
+    _require_texts(documents, source=source, license=license, end_of_text=end_of_text)
     if not isinstance(tok, Tokenizer):
         raise InvalidArgument(f"tok is {type(tok).__name__}; token shards are written with stategpt's tokenizers only")
     one_of("special", special, ("text", "unflagged"))
-    padding = PAD if PAD in tok.special_tokens else None
-    several("documents", documents, "Give a list of texts, or sg.data.read_documents(path).")
     one_of("errors", errors, ("reject", "replace"))
-    unicode_text("source", source)
-    unicode_text("licence", licence)
-    unicode_text("end_of_text", end_of_text)
     several("parents", parents)
     for parent in parents:
         unicode_text("a parent", parent)
+    padding = PAD if PAD in tok.special_tokens else None
     workers = None if threads is None else whole("threads", threads, least=1)
     writer = _native.ShardWriter(os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1))
     try:
         found = False
-        for batch in _batches(documents, errors):
+        for batch in _batches(documents, tok, errors):
             found = True
             if isinstance(batch, TokenizedDocument):
                 writer.push_ids(batch.ids, batch.mask, batch.doc_id)
@@ -96,19 +94,29 @@ def write_shards(
             raise CorpusError(
                 f"there are no documents to write to {os.fspath(out)}; check where they come from, or allow_empty=True"
             )
-        writer.publish(source, licence, list(parents))
+        writer.publish(source, license, list(parents))
     finally:
         writer.abandon()  # does nothing once published
     return Shards.open(out, tok, verify=False)  # the hashes are of the bytes that were just read back
 
 
+def _require_texts(documents: object, **labels: object) -> None:
+    """Refuses one text or path in the place of several documents, and labels that are not Unicode."""
+    if isinstance(documents, str | bytes | os.PathLike):
+        raise InvalidArgument("documents is one text or path; give a list of texts, or sg.data.read_documents(path)")
+    several("documents", documents, "Give a list of texts, or sg.data.read_documents(path).")  # type: ignore[arg-type]
+    for name, label in labels.items():
+        unicode_text(name, label)
+
+
 def _batches(
-    documents: Iterable[str | bytes | TokenizedDocument], errors: Errors
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument], tok: Tokenizer, errors: Errors
 ) -> Iterator[list[str | bytes] | TokenizedDocument]:
     """Runs of texts, and the documents between them, in order."""
     texts: list[str | bytes] = []
     size = 0
-    for number, document in enumerate(documents):
+    for number, given in enumerate(documents):
+        document = _tokenized(tok, given, number) if isinstance(given, Conversation) else given
         if isinstance(document, TokenizedDocument):
             if texts:
                 yield texts
@@ -122,7 +130,15 @@ def _batches(
                 texts, size = [], 0
         else:
             raise InvalidArgument(
-                f"document {number} is {type(document).__name__}; give str, bytes or sg.TokenizedDocument"
+                f"document {number} is {type(document).__name__}; give str, bytes, Conversation or TokenizedDocument"
             )
     if texts:
         yield texts
+
+
+def _tokenized(tok: Tokenizer, conversation: Conversation, number: int) -> TokenizedDocument:
+    try:
+        segment = encode_conversation(tok, conversation)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"document {number}: {error}") from None
+    return TokenizedDocument(segment.document, segment.document_mask)

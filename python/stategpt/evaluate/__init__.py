@@ -1,7 +1,7 @@
-"""What was reached, with intervals: measures of each stage, side-by-side comparison, gates.
+"""Evaluation: measures of each stage with intervals, scorers, comparison of systems, gates.
 
-What judges text alone (n-grams, chrF, the labeler, statistics, gates) needs numpy only and is imported here. What runs
-a model needs torch and is imported when it is first used, so that a report can be read where torch is not installed.
+What measures text alone (n-grams, chrF, statistics, records, gates) needs numpy only and is imported here. What runs a
+model needs torch and is imported when it is first used, so that a report can be read where torch is not installed.
 A function with the name of its file (`chrf.chrf`, `elo.elo`, `reward_quality.reward_quality`) is imported from there.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stategpt.lazy_names import lazy_names
 
-from .diversity import distinct_change, distinct_n, mean_pairwise_similarity, ngram_entropy, unique_change, unique_share
+from .diversity import distinct_change, distinct_n, unique_change
 from .gates import check_gates, failed, read_gates, write_gates
 from .ngram import KneserNey
 from .records import Evaluations, GateResult, read_evaluations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from .base_model import evaluate_base as evaluate_base
     from .bits import DocumentNats as DocumentNats
     from .bits import document_nats as document_nats
-    from .comparison import FrontierProbe as FrontierProbe
-    from .comparison import HeldOutComparison as HeldOutComparison
     from .comparison import compare_systems as compare_systems
+    from .held_out import FrontierProbe as FrontierProbe
+    from .held_out import HeldOutComparison as HeldOutComparison
     from .reward_model import RankedPairs as RankedPairs
     from .reward_model import evaluate_reward as evaluate_reward
     from .reward_scorer import RewardScorer as RewardScorer
@@ -54,13 +54,10 @@ __all__ = [
     "evaluate_reward",
     "failed",
     "held_out_prompts",
-    "mean_pairwise_similarity",
-    "ngram_entropy",
     "paired_difference",
     "read_evaluations",
     "read_gates",
     "unique_change",
-    "unique_share",
     "win_rate",
     "write_gates",
 ]
@@ -70,7 +67,8 @@ __getattr__, __dir__ = lazy_names(
         "answers": ("evaluate_answers", "held_out_prompts"),
         "base_model": ("evaluate_base",),
         "bits": ("DocumentNats", "document_nats"),
-        "comparison": ("FrontierProbe", "HeldOutComparison", "compare_systems"),
+        "comparison": ("compare_systems",),
+        "held_out": ("FrontierProbe", "HeldOutComparison"),
         "reward_model": ("RankedPairs", "evaluate_reward"),
         "reward_scorer": ("RewardScorer",),
     },

@@ -1,9 +1,9 @@
-"""How well the SFT model answers: does it stop, is it nearer the reference than the base model, is it about the
-question.
+"""Measures the SFT model's answers: whether they end, whether they are nearer the reference than the base model's, and
+whether they are about the question.
 
-The last is reported beside the gates and not gated in the default job: at a million tokens answers have the form of a
-docstring and are rarely true. Two relevance measures say so in numbers: similarity to the right reference against a
-shuffled one, and the share of answers that use a word of the name they were asked about.
+The last is reported and not gated in the default job: at a million tokens answers have the form of the demonstrations
+and are rarely true. Two relevance measures say so in numbers: similarity to the right reference against a shuffled one,
+and the share of answers that use a word of the subject they were asked about.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def held_out_prompts(
 def answer(engine: Engine, prompts: Sequence[Prompt], run: RunConfig, system: str, n: int = 1) -> list[Completion]:
     """Completions of the chat prompts, prompt-major, drawn as `run.sampling` says.
 
-    Each `system` draws its own random numbers: with shared ones two like policies would tie where they happen to agree.
+    Each `system` draws its own random numbers: with shared ones two similar policies would tie where they agree.
     """
     return _generate(engine, [chat_prompt(engine.tok, prompt) for prompt in prompts], run, system, n=n)
 
@@ -89,7 +89,7 @@ def _generate(
 
 
 def finished(completion: Completion) -> bool:
-    """Whether an answer came to its end: end of text, or the line end of a few-shot document; not the token limit."""
+    """Whether an answer is complete: end of text, or the line end of a few-shot document; not the token limit."""
     return completion.reason != "length"
 
 

@@ -1,4 +1,4 @@
-"""How good the base model is: bits per byte on test documents, beside a byte-level Kneser-Ney model."""
+"""Measures the base model: bits per byte on test documents, next to a byte-level Kneser-Ney model."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Words are runs of letters, digits and underscores, lower-cased, and single other
 of the whole set ("corpus level"): one system answers every prompt once, and a model that says "Return a list." to
 everything scores low even though each answer is fine.
 
-Distinct-n falls as a set grows, so compare sets over the same prompts, or use the expectation-adjusted form. A
+Distinct-n falls as a set grows, so compare sets over the same prompts and on equally many n-grams (`budget`). A
 bootstrap would repeat answers and so lower distinct-n by itself: intervals here come from the jackknife, leaving out
 one cluster at a time.
 """
@@ -12,7 +12,7 @@ one cluster at a time.
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -38,55 +38,24 @@ def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
     return [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
 
 
-def distinct_n(texts: Sequence[str], n: int = 2) -> float:
-    """Distinct n-grams over all n-grams of the set (Li et al. 2016, arXiv 1510.03055); 0 when there are none."""
-    return _share_of_distinct([ngrams(text, n) for text in texts])
+def distinct_n(texts: Sequence[str], n: int = 2, budget: int | None = None) -> float:
+    """Distinct n-grams over all n-grams of the set (Li et al. 2016, arXiv 1510.03055); 0 when there are none.
 
-
-def expectation_adjusted_distinct_n(texts: Sequence[str], n: int, vocabulary: int) -> float:
-    """Distinct n-grams over the number a uniform draw of as many from `vocabulary` possible ones would give.
-
-    D / (V (1 - (1 - 1/V)^C)) for D distinct among C n-grams (Liu et al. 2022, arXiv 2202.13587): does not fall merely
-    because the set, or its answers, are longer. A natural V is the number of distinct n-grams of the references.
+    Args:
+        budget: n-grams that are looked at, in the order of the texts; None for all.
     """
-    if vocabulary < 1:
-        raise InvalidArgument(f"vocabulary counts the possible n-grams, at least 1; got {vocabulary}")
-    counts = Counter(item for text in texts for item in ngrams(text, n))
-    if not counts:
-        return 0.0
-    expected = -vocabulary * math.expm1(counts.total() * math.log1p(-1 / vocabulary)) if vocabulary > 1 else 1.0
-    return len(counts) / expected
+    return _share_of_distinct(_within([ngrams(text, n) for text in texts], budget))
 
 
-def unique_share(texts: Sequence[str]) -> float:
-    """Different answers over all answers."""
-    return _share_of_distinct(_whole(texts))
+def ngram_budget(sets: Iterable[Sequence[str]], n: int = 2) -> int:
+    """The number of n-grams of the set that has fewest, sets without any left out; 0 when all are without."""
+    counts = (sum(len(ngrams(text, n)) for text in texts) for texts in sets)
+    return min((count for count in counts if count), default=0)
 
 
-def ngram_entropy(texts: Sequence[str], n: int = 1) -> float:
-    """Entropy in nats of the empirical distribution of the set's n-grams; 0 when there are none."""
-    counts = np.array(list(Counter(item for text in texts for item in ngrams(text, n)).values()), dtype=np.float64)
-    share = counts / counts.sum() if counts.size else counts
-    return float(-(share * np.log(share)).sum()) if counts.size else 0.0
-
-
-def mean_pairwise_similarity(texts: Sequence[str]) -> float:
-    """Mean cosine between the word counts of every two answers: 1 when all use the same words, 0 when none shares one.
-
-    With unit vectors u_i the mean over pairs is (|sum u_i|^2 - sum |u_i|^2) / (N (N - 1)): no pair is ever formed. An
-    answer without words is similar to nothing.
-    """
-    if len(texts) < 2:
-        raise InvalidArgument(f"similarity is between two answers or more; got {len(texts)}")
-    total: dict[str, float] = {}
-    squared_lengths = 0.0
-    for text in texts:
-        counts = Counter(words(text))
-        norm = math.sqrt(sum(count * count for count in counts.values()))
-        for word, count in counts.items():
-            total[word] = total.get(word, 0.0) + count / norm
-        squared_lengths += 1.0 if counts else 0.0
-    return (sum(value * value for value in total.values()) - squared_lengths) / (len(texts) * (len(texts) - 1))
+def most_repeated(texts: Iterable[str], most: int = 10) -> list[tuple[str, int]]:
+    """The texts that occur most often, with their counts; those that occur once are left out."""
+    return [(text, count) for text, count in Counter(texts).most_common(most) if count > 1]
 
 
 def unique_share_interval(sets: Sequence[Sequence[str]], clusters: Labels, level: float = 0.95) -> Interval:
@@ -99,14 +68,19 @@ def unique_share_interval(sets: Sequence[Sequence[str]], clusters: Labels, level
 
 
 def distinct_change(
-    before: Sequence[str], after: Sequence[Sequence[str]], clusters: Labels, n: int = 2, level: float = 0.95
+    before: Sequence[str],
+    after: Sequence[Sequence[str]],
+    clusters: Labels,
+    n: int = 2,
+    level: float = 0.95,
+    budget: int | None = None,
 ) -> Interval:
     """Distinct-n after minus distinct-n before, over answers to the same prompts, mean over the sets in `after`.
 
-    One set a training seed, and the interval, as in `unique_share_interval`.
+    One set for each training seed, and the interval, as in `unique_share_interval`; `budget` as in `distinct_n`.
     """
-    sets = [[ngrams(text, n) for text in texts] for texts in after]
-    return _jackknife(sets, [ngrams(text, n) for text in before], clusters, level)
+    first, *sets = (_within([ngrams(text, n) for text in texts], budget) for texts in (before, *after))
+    return _jackknife(sets, first, clusters, level)
 
 
 def unique_change(
@@ -114,6 +88,18 @@ def unique_change(
 ) -> Interval:
     """Share of unique answers after minus before; see `distinct_change`."""
     return _jackknife([_whole(texts) for texts in after], _whole(before), clusters, level)
+
+
+def _within(items: Items, budget: int | None) -> Items:
+    """The first `budget` items, in the order of the texts."""
+    if budget is None:
+        return items
+    kept: Items = []
+    left = budget
+    for of_text in items:
+        kept.append(of_text[:left])
+        left -= len(kept[-1])
+    return kept
 
 
 def _whole(texts: Sequence[str]) -> Items:

@@ -1,7 +1,7 @@
 """Bradley-Terry strengths of several systems that answered the same prompts, on the Elo scale, with intervals.
 
 Model: P(i beats j) = s_i / (s_i + s_j) (Bradley and Terry 1952). The likelihood is climbed by the
-minorisation-maximisation steps of Hunter (2004, Annals of Statistics 32, eq. 3): s_i <- W_i / sum_j n_ij / (s_i + s_j),
+minorization-maximization steps of Hunter (2004, Annals of Statistics 32, eq. 3): s_i <- W_i / sum_j n_ij / (s_i + s_j),
 which never overshoot and need no step size. Elo = 1000 + 400 log10(s_i / s_anchor), so 400 points are odds of 10 : 1.
 
 A tie is half a win for each side. Interval: prompts (or clusters of prompts) are resampled and every resample is
@@ -20,7 +20,7 @@ from .statistics import Floats, Interval, Labels, percentile_interval, resample_
 
 ELO_PER_NAT = 400 / math.log(10)
 ANCHOR_ELO = 1000.0
-_MAXIMUM_ROUNDS = 20_000
+_MAX_ROUNDS = 20_000
 
 
 def pairwise_wins(points: Mapping[str, npt.ArrayLike]) -> Floats:
@@ -36,7 +36,7 @@ def pairwise_wins(points: Mapping[str, npt.ArrayLike]) -> Floats:
 
 
 def bradley_terry(wins: npt.ArrayLike, prior_draws: float = 1.0, tolerance: float = 1e-9) -> Floats:
-    """Log strengths [..., S], centred at 0, of win counts [..., S, S] (leading axes are independent problems).
+    """Log strengths [..., S], centered at 0, of win counts [..., S, S] (leading axes are independent problems).
 
     `prior_draws` adds that many imaginary ties to each pair that met. A system that lost every game would otherwise
     have strength 0, Elo minus infinity; one draw among hundreds of games moves the rest by less than a point.
@@ -56,7 +56,7 @@ def bradley_terry(wins: npt.ArrayLike, prior_draws: float = 1.0, tolerance: floa
         raise InvalidArgument("a system without a single win has no strength; keep prior_draws > 0")
 
     log_BS: Floats = np.zeros_like(wins_BS)
-    for _ in range(_MAXIMUM_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         strength_BS = np.exp(log_BS)
         expected_BS = (games_BSS / (strength_BS[..., :, None] + strength_BS[..., None, :])).sum(axis=-1)
         next_BS: Floats = np.log(wins_BS / expected_BS)
@@ -64,7 +64,7 @@ def bradley_terry(wins: npt.ArrayLike, prior_draws: float = 1.0, tolerance: floa
         if np.abs(next_BS - log_BS).max() < tolerance:
             return next_BS
         log_BS = next_BS
-    raise InvalidArgument(f"Bradley-Terry did not settle in {_MAXIMUM_ROUNDS} rounds; keep prior_draws > 0")
+    raise InvalidArgument(f"Bradley-Terry did not settle in {_MAX_ROUNDS} rounds; keep prior_draws > 0")
 
 
 def elo(
@@ -77,7 +77,7 @@ def elo(
 ) -> dict[str, Interval]:
     """Elo of each system from its points [P] on the same prompts; `anchor` is fixed at 1000.
 
-    `clusters` [P] names what is resampled together (a module); without it each prompt is its own cluster.
+    `clusters` [P] names what is resampled together (a group); without it each prompt is its own cluster.
     """
     if anchor not in points:
         raise InvalidArgument(f"anchor {anchor!r} is not among the systems {list(points)!r}")
@@ -104,5 +104,5 @@ def elo(
 
 
 def _elo_scale(log_BS: Floats, anchor_index: int) -> Floats:
-    centred_BS: Floats = log_BS - log_BS[..., anchor_index : anchor_index + 1]
-    return ANCHOR_ELO + ELO_PER_NAT * centred_BS
+    centered_BS: Floats = log_BS - log_BS[..., anchor_index : anchor_index + 1]
+    return ANCHOR_ELO + ELO_PER_NAT * centered_BS

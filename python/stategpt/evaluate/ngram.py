@@ -4,7 +4,7 @@
     gamma(h) = (D1 N1(h .) + D2 N2(h .) + D3+ N3+(h .)) / c(h .)                [Chen & Goodman 1998, eq. 26-27]
 
 `N_r(h .)` counts the symbols seen r times after h. At the highest order c is a plain count; below it c(g) is the number
-of *distinct symbols seen before g* (a continuation count), except for g that starts a document: nothing can stand
+of *distinct symbols seen before g* (a continuation count), except for g that starts a document: nothing can be
 before it, so its plain count is used. Discounts of each order come from its counts of counts (eq. 26); an order with
 too few of them (a tiny corpus, or single bytes, which have all been seen often) takes 0.5, 1 and 1.5.
 The recursion ends in the uniform distribution over 257 symbols: no document has probability zero.
@@ -92,15 +92,6 @@ class KneserNey:
         lengths = np.array([len(document) + 1 for document in documents])
         return np.asarray(np.add.reduceat(losses, np.cumsum(lengths) - lengths), dtype=np.float64)
 
-    def next_symbol(self, context: bytes) -> Floats:
-        """p of the 256 bytes and of the end after a document's first bytes: float64[257], its sum 1."""
-        history = np.array([START, *context], dtype=np.int64)
-        rows = np.empty((_SYMBOLS, len(history) + 1), dtype=np.int64)
-        rows[:, :-1] = history
-        rows[:, -1] = np.arange(_SYMBOLS)
-        depth = np.tile(np.arange(rows.shape[1]), _SYMBOLS)
-        return self._probabilities(rows.reshape(-1), depth).reshape(rows.shape)[:, -1]
-
     def _probabilities(self, symbols: Keys, depth: Keys) -> Floats:
         """p of each symbol of the stream given up to `order - 1` before it: float64[len(symbols)]."""
         probability = np.full(len(symbols), 1 / _SYMBOLS)
@@ -138,7 +129,7 @@ def _grams(symbols: Keys, k: int) -> Keys:
 
 
 def _starting(symbols: Keys, depth: Keys, k: int) -> Keys:
-    """Every n-gram of order k that begins with START: it has no left neighbour, so it is counted as it is."""
+    """Every n-gram of order k that begins with START: it has no left neighbor, so it is counted as it is."""
     return _grams(symbols, k)[depth == k - 1] if k > 1 else np.zeros(0, dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""How good the reward model is: pair accuracy on test prompts, beside a baseline that sees only lengths."""
+"""Measures the reward model: pair accuracy on test prompts, next to a baseline that sees only lengths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stategpt.config import RunConfig
 from stategpt.data import RankedGroup, Rankings, chat_prompt
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import RankingError
-from stategpt.evaluate.records import RewardEvaluation
+from stategpt.evaluate.records import RankedExample, RewardEvaluation, ScoredCompletion
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, length_correlation, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
 from stategpt.json_reader import Items, Real, Record, Text, check_value
@@ -71,7 +71,7 @@ class RankedPairs:
             where = f"{path}: record {group.id!r}"
             record = check_value(records[group.id], _RANKED, where=where, error=RankingError)
             if len(record["completions"]) != len(group.completions):
-                raise RankingError(f"{where} stands there twice, with other completions; remove one")
+                raise RankingError(f"{where} appears twice, with other completions; remove one")
             points = [completion["score"] for completion in record["completions"]]
             for winner, loser in group.pairs.tolist():
                 winners.append(len(lengths) + winner)
@@ -106,7 +106,7 @@ def evaluate_reward(
 ) -> RewardEvaluation:
     """Measures the reward model on held-out pairs. `demonstrations`: shifted rewards of the written answers.
 
-    Accuracy is that of prompts with a clear pair, the easier ones; how many have none stands beside it. The correlation
+    Accuracy is that of prompts with a clear pair, the easier ones; how many have none is recorded too. The correlation
     with length is that of all completions, each once, within prompts.
     """
     scores = score_groups(scorer, tok, held_out.groups)
@@ -129,6 +129,24 @@ def evaluate_reward(
         rewards={"demonstrations": _rounded(demonstrations), "sft": _rounded(scores)},
         demonstrations_mean=float(demonstrations.mean(dtype=np.float64)),
         reward_offset=scorer.model.reward_offset,
+        example=_example(held_out.groups, scores),
+    )
+
+
+def _example(groups: Sequence[RankedGroup], rewards: Scores) -> RankedExample:
+    """The first of the groups with most clear pairs, with the reward of each completion."""
+    starts = np.cumsum([0] + [len(group.completions) for group in groups])
+    number = max(range(len(groups)), key=lambda i: (len(groups[i].pairs), -i))
+    group = groups[number]
+    return RankedExample(
+        prompt=group.prompt,
+        completions=tuple(
+            ScoredCompletion(text, rank, ended, reward=float(reward))
+            for text, rank, ended, reward in zip(
+                group.completions, group.ranks, group.ended, rewards[starts[number] :][: len(group.ranks)], strict=True
+            )
+        ),
+        pairs=tuple((winner, loser) for winner, loser in group.pairs.tolist()),
     )
 
 

@@ -1,4 +1,4 @@
-"""How good a reward model is on pairs that people, or a labeler, put in order: accuracy, baseline, calibration.
+"""Measures a reward model on pairs that people, or a scorer, put in order: accuracy, baseline, calibration.
 
 A pair is a winner and a loser of one prompt. The model is right when it scores the winner higher; equal scores are half
 right, as a coin would be. Accuracy is weighted by pairs, not by batches or prompts; its interval resamples clusters.
@@ -29,7 +29,7 @@ MOST_MARGINS = 20
 @documented
 @dataclass(frozen=True)
 class ScoredPairs:
-    """Held-out pairs with everything a judgement needs; all vectors are [P], one entry a pair."""
+    """Held-out pairs with what is needed to measure accuracy; all vectors are [P], one entry for each pair."""
 
     winner_score: npt.ArrayLike
     """Reward of the preferred completion."""
@@ -40,7 +40,7 @@ class ScoredPairs:
     loser_length: npt.ArrayLike
     """Length of the other one, in the same unit."""
     clusters: Labels
-    """What is resampled together, e.g. the module of the prompt."""
+    """What is resampled together: the group of the prompt."""
     score_margin: npt.ArrayLike | None = None
     """The scorer's score, winner minus loser, where completions have one."""
 
@@ -165,7 +165,7 @@ def reward_quality(pairs: ScoredPairs, baseline: LengthBaseline, seed: int, resa
         pair_accuracy=cluster_bootstrap(right_P, pairs.clusters, seed, resamples),
         length_only_accuracy=float(by_length_P.mean()),
         length_only_target=_finite(baseline.target),
-        # Pairs of a prompt, and prompts of a module, are right together: both are resampled together.
+        # Pairs of a prompt, and prompts of a group, are right together: both are resampled together.
         length_margin=paired_difference(right_P, by_length_P, pairs.clusters, seed, resamples),
         calibration=calibration(difference_P),
         calibration_slope=_finite(calibration_slope(difference_P)),

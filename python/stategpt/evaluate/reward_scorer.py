@@ -1,4 +1,4 @@
-"""Scores of prompt and completion pairs under a reward model, in batches of like length."""
+"""Rewards of prompts and completions under a reward model, batched by length."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class RewardScorer:
     """
 
     def __init__(self, model: RewardModel, tok: AnyTokenizer, batch_rows: int = 128) -> None:
-        self.model, self.control, self.batch_rows = model.eval(), ControlTokens.of(tok), batch_rows
+        self.model, self.tok, self.batch_rows = model.eval(), tok, batch_rows
+        self.control = ControlTokens.of(tok)
 
     def scores(self, prompts: Sequence[Ids], completions: Sequence[Ids]) -> NDArray[np.float32]:
         """Rewards f32[S] in the order given; completions are used as sampled, end of text included."""

@@ -1,7 +1,7 @@
 """Intervals for everything the package reports: cluster bootstrap, several seeds, win rates.
 
-Answers about functions of one module resemble each other, so the unit that is resampled is the *cluster* (a top-level
-module), never the single answer. A resample is a vector of cluster counts; with per-cluster sums at hand every
+Answers to prompts of one group (a library module, an author, a page) resemble each other, so the unit that is resampled
+is the *cluster*, never the single answer. A resample is a vector of cluster counts; with per-cluster sums at hand every
 statistic that is a ratio of sums is one matrix product, so 2,000 resamples of a thousand clusters take milliseconds.
 
 What differs from the textbook: bootstrap percentile intervals are too narrow when clusters are few. We widen them
@@ -33,8 +33,7 @@ _DRAWS_PER_BLOCK = 1 << 22  # 32 MB of raw draws at a time, whatever the number 
 class Interval:
     """A measured value and the interval that its sampling error allows.
 
-    An interval that cannot be computed (a single cluster) is infinitely wide; JSON has no infinity, so an infinite
-    bound is written as null.
+    An interval that cannot be computed (a single cluster) is infinitely wide; in files an infinite bound is null.
     """
 
     mean: float
@@ -45,28 +44,6 @@ class Interval:
     """Upper bound."""
     level: float = 0.95
     """Coverage in repeated experiments."""
-
-    def excludes(self, value: float) -> bool:
-        """Whether `value` lies outside [low, high]."""
-        return value < self.low or value > self.high
-
-    def to_json(self) -> dict[str, float | None]:
-        """The dictionary that `from_json` reads."""
-        low, high = (bound if math.isfinite(bound) else None for bound in (self.low, self.high))
-        return {"mean": self.mean, "low": low, "high": high, "level": self.level}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, float | None]) -> "Interval":
-        """Read what `to_json` wrote; `level` may be missing (95 %)."""
-        mean, low, high = data["mean"], data["low"], data["high"]
-        if mean is None:
-            raise InvalidArgument(f"an interval needs a mean; got {dict(data)!r}")
-        return cls(
-            mean=float(mean),
-            low=-math.inf if low is None else float(low),
-            high=math.inf if high is None else float(high),
-            level=float(data.get("level") or 0.95),
-        )
 
 
 def cluster_bootstrap(
@@ -109,8 +86,8 @@ def mixed_ratio_bootstrap(
 ) -> Interval:
     """sum over strata s of share[s] * (sum of numerators in s / sum of denominators in s), with an interval.
 
-    Bits per byte of a mixture of sources, where one module has code, docstrings and comments: the module is resampled
-    with all it has. A resample that happens to hold nothing of some stratum has no value there and is left out.
+    Bits per byte of a mixture of sources, where one group has documents in several sources: the group is resampled with
+    all of them. A resample that happens to hold nothing of some stratum has no value there and is left out.
 
     Raises `InvalidArgument` for empty or unequal vectors, a stratum without a share, or denominators that sum to 0.
     """
@@ -154,7 +131,7 @@ def seeded_bootstrap(
 
     Its variance is that of the mean over seeds when clusters are resampled, plus that of the seeds' means over S; see
     `interval_over_seeds`. With one seed nothing is known of others: the interval is `cluster_bootstrap`'s and leaves
-    the seed out, and whoever shows it has to say so.
+    the seed out, which a report of it has to say.
     """
     values_SN = np.asarray(values, dtype=np.float64)
     if values_SN.ndim != 2 or not values_SN.size:

@@ -1,4 +1,4 @@
-"""Sampling from a model: the engine and what it is made of."""
+"""Sampling from a model: the engine, the sampler and stop strings."""
 
 from stategpt.extras import require
 

@@ -1,8 +1,8 @@
 """The engine: prompts in, sampled completions out, over a key-value cache.
 
-A prompt is computed once and its cache copied for each of its samples; prompts of like length share a batch; finished
-rows leave it. A sample depends on (seed, stream, sample) and the weights, not on what else is in its batch: in float32
-two batches differ by 1e-6 in a probability, so about one token in a million falls on the other side of a border.
+A prompt is computed once and its cache is copied for each of its samples. Prompts of similar length share a batch;
+finished rows are removed from it. A sample depends on (seed, stream, sample) and the weights, not on the rest of its
+batch: in float32 two batches differ by 1e-6 in a probability, so about one token in a million differs.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
 from stategpt.model import GPT, Precision, autocast, padding_ids, undrawn_ids
 from stategpt.shown_fields import documented, short_repr
 
-from .batch import Batch, Item, Reason, Sampled
+from .decode_batch import DecodeBatch, Item, Reason, Sampled
+from .detokenized_stream import DetokenizedStream
 from .requests import check_prompts, number, prompt_ids, random_streams, stop_strings, token_ids
 from .sampler import Sampler
-from .text import GrowingText
 
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
 Ids = NDArray[np.uint32]
 Progress = Callable[[int, int], None]
-"""Called with (completions done, completions in all)."""
+"""Called with (completions done, total number of completions)."""
 
 
 @documented
@@ -46,7 +46,7 @@ class Completion:
     """Which of that prompt's samples it is, from 0."""
     ids: Ids
     """The tokens as they were sampled, with the final end of text if there is one: what training must use."""
-    logprobs: NDArray[np.float32]
+    log_probs: NDArray[np.float32]
     """Log-probability of each token under the distribution it was drawn from: temperature, forbidden ids, top-k and
     top-p applied (at temperature 0, that of temperature 1)."""
     ended: bool
@@ -111,24 +111,24 @@ class Engine:
         first_stream: int | Sequence[int] = 0,
         progress: Progress | None = None,
     ) -> list[Completion]:
-        """`n` completions of each prompt, prompt-major.
+        """Samples `n` completions of each prompt; those of one prompt are next to each other.
 
         A prompt of ids is taken as it is; a string is the beginning of a document, so end of text is put before it.
 
         Args:
-            temperature: divides the logits; 0 takes the likeliest token.
-            top_k: draw from the k likeliest tokens only.
-            top_p: draw from the fewest likeliest tokens that hold this probability.
+            temperature: divides the logits; 0 takes the most likely token.
+            top_k: draw from the k most likely tokens only.
+            top_p: draw from the fewest most likely tokens that hold this probability.
             seed: with stream, sample and position it decides every draw.
             stop: strings that end a completion; its text leaves them out.
             max_tokens: most tokens of a completion; the context may be full before.
-            forbidden: ids never drawn; None stands for every control token but those that end a text.
+            forbidden: ids never drawn; None = every control token except those that end a text.
             first_stream: number of the first prompt's random stream (the others follow it), or one number per
                 prompt.
             progress: called as completions finish.
 
         Raises:
-            ContextOverflow: a prompt leaves no room for a token.
+            ContextOverflow: a prompt fills the context, so no token can follow.
             InvalidArgument: one string where several are meant, a prompt that is empty or neither text nor ids, or a
                 setting of the wrong type or out of its range.
             UnknownToken: a prompt id outside the vocabulary.
@@ -157,7 +157,7 @@ class Engine:
         max_tokens: int = 256,
         forbidden: Sequence[int] | None = None,
     ) -> Iterator[str]:
-        """One completion's text in pieces, as it is sampled; together they are `generate`'s text for these settings.
+        """Yields one completion's text in pieces, as it is sampled; together they are the text that `generate` returns.
 
         A piece ends at a whole character and holds nothing that might belong to a stop string. Raises as `generate`, at
         the call, not at the first piece.
@@ -165,7 +165,7 @@ class Engine:
         sampler = self._sampler(temperature, top_k, top_p, forbidden, seed)
         ids = self._prompt_ids(0, prompt)
         items = self._items([ids], 1, max_tokens, 0)
-        return self._stream(items, ids, sampler, GrowingText(self.tok, stop_strings(stop)))
+        return self._stream(items, ids, sampler, DetokenizedStream(self.tok, stop_strings(stop)))
 
     def _sampler(
         self,
@@ -183,12 +183,12 @@ class Engine:
             whole("seed", seed),
         )
 
-    def _stream(self, items: list[Item], ids: Ids, sampler: Sampler, text: GrowingText) -> Iterator[str]:
-        batch: Batch | None = None
+    def _stream(self, items: list[Item], ids: Ids, sampler: Sampler, text: DetokenizedStream) -> Iterator[str]:
+        batch: DecodeBatch | None = None
         while batch is None or batch.running:
             # Entered for each step: a generator must not leave its caller's code in inference mode.
             with torch.inference_mode(), autocast(self.precision, self.model.device):
-                batch = batch or Batch(self.model, sampler, items, [ids], self.end_ids, [text])
+                batch = batch or DecodeBatch(self.model, sampler, items, [ids], self.end_ids, [text])
                 if batch.step():
                     text.finish()
             if piece := text.take():
@@ -200,11 +200,11 @@ class Engine:
         """Finished rows as they come, each with its text if stop strings made us follow it."""
         for start in range(0, len(items), self.batch_rows):
             chunk = items[start : start + self.batch_rows]
-            texts = {item: GrowingText(self.tok, stop) for item in chunk} if stop else {}
-            batch: Batch | None = None
+            texts = {item: DetokenizedStream(self.tok, stop) for item in chunk} if stop else {}
+            batch: DecodeBatch | None = None
             while batch is None or batch.running:
                 with torch.inference_mode(), autocast(self.precision, self.model.device):
-                    batch = batch or Batch(self.model, sampler, chunk, ids, self.end_ids, list(texts.values()))
+                    batch = batch or DecodeBatch(self.model, sampler, chunk, ids, self.end_ids, list(texts.values()))
                     finished = batch.step()
                 for sampled in finished:
                     text = texts.get(sampled.item)
@@ -218,7 +218,7 @@ class Engine:
             prompt_index=sampled.item.prompt,
             sample_index=sampled.item.sample,
             ids=sampled.ids,
-            logprobs=sampled.log_probs,
+            log_probs=sampled.log_probs,
             ended=ended,
             reason=sampled.reason,
             text=self.tok.decode(sampled.ids[:-1] if ended else sampled.ids) if text is None else text,

@@ -1,4 +1,4 @@
-"""What a caller asks of the engine, checked before anything is computed."""
+"""Checks of the engine's arguments, before anything is computed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHAT_HINT = (
 
 
 def check_prompts(prompts: Iterable[Any]) -> None:
-    """Refuses one prompt where several are meant.
+    """Refuses one prompt instead of a list of prompts.
 
     Raises:
         InvalidArgument: one string, one vector of ids, a mapping, or nothing that can be iterated.
@@ -36,7 +36,7 @@ def check_prompts(prompts: Iterable[Any]) -> None:
 
 
 def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
-    """`stop` as it was given.
+    """Returns `stop` as a tuple of strings.
 
     Raises:
         InvalidArgument: one string instead of several, or what is no string. (An empty one is refused by the filter.)
@@ -50,7 +50,7 @@ def stop_strings(stop: Iterable[str]) -> tuple[str, ...]:
 
 
 def token_ids(name: str, ids: Any) -> list[int]:
-    """A few token ids, each a whole number of 0 or more.
+    """Returns token ids, each a whole number of 0 or more.
 
     Raises:
         InvalidArgument: one id or a string instead of several ids, or what is no id.
@@ -60,7 +60,7 @@ def token_ids(name: str, ids: Any) -> list[int]:
 
 
 def number(name: str, value: Any) -> float:
-    """A real number, numpy's included.
+    """Returns a real number, also one of numpy, as a float.
 
     Raises:
         InvalidArgument: it is none.
@@ -73,11 +73,11 @@ def number(name: str, value: Any) -> float:
 def prompt_ids(
     index: int, prompt: Any, tok: AnyTokenizer, end_of_text: int, context_tokens: int, vocab_size: int
 ) -> Ids:
-    """The tokens of prompt number `index`; a string is the beginning of a document. -> uint32[n], 0 < n < context.
+    """Returns the tokens of a prompt; a string is the beginning of a document. -> uint32[n], 0 < n < context.
 
     Raises:
         InvalidArgument: neither a string nor a vector of whole numbers, or empty.
-        ContextOverflow: it leaves no room for a token.
+        ContextOverflow: it fills the context, so no token can follow.
         UnknownToken: an id outside the vocabulary.
     """
     ids: NDArray[np.integer[Any]]
@@ -89,7 +89,7 @@ def prompt_ids(
         raise InvalidArgument(f"prompt {index} has no tokens; begin with end of text ({end_of_text})")
     if ids.size >= context_tokens:
         raise ContextOverflow(
-            f"prompt {index} has {ids.size} tokens, the context {context_tokens}: no room for an answer. "
+            f"prompt {index} has {ids.size} tokens, the context {context_tokens}: no token can follow. "
             "Shorten the prompt or use a model with a longer context."
         )
     outside = ids[(ids < 0) | (ids >= vocab_size)]
@@ -120,7 +120,7 @@ def _vector(index: int, prompt: Any) -> NDArray[np.integer[Any]]:
 
 
 def random_streams(first_stream: Any, prompts: int) -> list[int]:
-    """The number of each prompt's random stream.
+    """Returns the number of each prompt's random stream.
 
     Raises:
         InvalidArgument: not a whole number or one for each prompt.

@@ -1,4 +1,4 @@
-"""Drawing tokens: temperature, top-k, top-p, and random numbers that belong to the sample, not to the batch.
+"""Samples tokens: temperature, top-k, top-p, and random numbers that depend on the sample, not on the batch.
 
 Legend: M rows to draw for, V vocabulary.
 """
@@ -26,20 +26,20 @@ _CACHED_NUMBERS = 1 << 20
 """Logits that a CPU draws from at a time: temporaries in float64 then stay in its cache, and do not grow with M x V."""
 
 _BLOCKWISE_NUMBERS, _BLOCK = 1 << 16, 128
-"""Probabilities from which on they are summed by blocks of neighboring tokens before one is looked for."""
+"""With at least this many probabilities, sums of blocks of neighboring tokens are searched first."""
 
 
 @documented
 @dataclass(frozen=True)
 class Sampler:
-    """How tokens are drawn. Raises `InvalidArgument` for a value that means nothing."""
+    """Settings by which tokens are drawn. Raises `InvalidArgument` for a value out of range."""
 
     temperature: float = 1.0
-    """Divides the logits; 0 takes the likeliest token."""
+    """Divides the logits; 0 takes the most likely token."""
     top_k: int | None = None
-    """Draw from the k likeliest tokens only."""
+    """Draw from the k most likely tokens only."""
     top_p: float | None = None
-    """Draw from the smallest set of likeliest tokens that holds this probability (Holtzman et al. 2020, 1904.09751)."""
+    """Draw from the fewest most likely tokens that hold this probability (Holtzman et al. 2020, arXiv 1904.09751)."""
     forbidden: Sequence[int] = ()
     """Ids that are never drawn."""
     seed: int = 0
@@ -49,14 +49,14 @@ class Sampler:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise InvalidArgument(f"temperature is {self.temperature}; give 0 (the likeliest token) or more")
+            raise InvalidArgument(f"temperature is {self.temperature}; give 0 (the most likely token) or more")
         if self.top_k is not None and self.top_k < 1:
             raise InvalidArgument(f"top_k is {self.top_k}; give at least 1, or None for all tokens")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise InvalidArgument(f"top_p is {self.top_p}; give a share above 0 and at most 1, or None")
 
     def draw(self, logits_MV: Tensor, stream_M: NDArray[np.int64], sample_M: NDArray[np.int64], position: int) -> Draw:
-        """One token for each row, by the uniform number of (seed, stream, sample, position) alone."""
+        """Draws one token for each row, by the uniform number of (seed, stream, sample, position) alone."""
         M, V = logits_MV.shape
         uniform_M = None
         if self.temperature > 0:
@@ -69,7 +69,7 @@ class Sampler:
         return Draw(*parts[0]) if len(parts) == 1 else Draw(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     def _draw(self, logits_MV: Tensor, uniform_M: Tensor | None) -> tuple[Tensor, Tensor]:
-        """By the uniform numbers, or the likeliest tokens."""
+        """By the uniform numbers, or the most likely tokens."""
         if not self._truncates:
             all_MV = self._log_probs(logits_MV)
             ids_M = all_MV.argmax(dim=-1) if uniform_M is None else invert(all_MV, uniform_M)
@@ -83,7 +83,7 @@ class Sampler:
         return ids_M, chosen_M
 
     def distribution(self, logits_MV: Tensor) -> Tensor:
-        """Log-probabilities that tokens are drawn by, -inf where never. -> float32[M, V].
+        """Returns the log-probabilities by which tokens are drawn, -inf for excluded ones. -> float32[M, V].
 
         At temperature 0 they are those of temperature 1: what the model thinks of the token it takes.
         """
@@ -116,9 +116,9 @@ class Draw:
 
 
 def invert(log_probs_MV: Tensor, uniform_M: Tensor) -> Tensor:
-    """The first token whose cumulated probability exceeds the row's uniform number. -> int64[M].
+    """Returns the first token whose cumulative probability exceeds the row's uniform number. -> int64[M].
 
-    Summed in float64, where V roundings move a border by less than 1e-12.
+    Summed in float64, where V roundings move a boundary by less than 1e-12.
     """
     probability_MV = log_probs_MV.exp()
     if probability_MV.numel() < _BLOCKWISE_NUMBERS:

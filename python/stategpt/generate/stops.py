@@ -1,4 +1,4 @@
-"""Stop strings over streamed text: what may be shown at once, and what must wait because a stop may have begun."""
+"""Stop strings in streamed text: holds back text that may be the beginning of a stop string."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from stategpt.errors import InvalidArgument
 
 
 class StopFilter:
-    """Passes text on in pieces up to, and without, the first stop string.
+    """Passes streamed text on, up to and without the first stop string.
 
     Text is held back only while its end could still become a stop string, so pieces join to the same text however it
     was cut. Raises `InvalidArgument` for an empty stop string.
@@ -38,7 +38,7 @@ class StopFilter:
         return shown
 
     def finish(self) -> str:
-        """What was still held back when the text ended."""
+        """Ends the text; returns what was held back."""
         shown, self._held = self._held, ""
         return shown
 

@@ -1,8 +1,8 @@
-"""Top-k and top-p: which tokens may be drawn, found without sorting the vocabulary.
+"""Top-k and top-p truncation without sorting the vocabulary.
 
-A row keeps some dozen tokens of 10^5. Its likeliest `NARROW` are selected first, and only rows that they leave open go
-on: a flat distribution, whose border lies beyond them, or more tokens of one probability than were selected. Those rows
-count tokens or mass in bins of log-probability, and sort the tokens of the bin that holds the border.
+A row keeps a few dozen of 10^5 tokens. The `NARROW` most likely are selected first. Only rows that they do not decide
+need the slower method: a flat distribution, whose cut-off is beyond them, or more tokens of equal probability than were
+selected. Those rows count tokens or mass in bins of log-probability and sort the tokens of the bin with the cut-off.
 
 Legend: M rows, V vocabulary, R of the rows, K tokens looked at.
 """
@@ -17,18 +17,18 @@ import torch
 from torch import Tensor
 
 NARROW = 128
-"""Most tokens among which a row's border is looked for first."""
+"""Number of most likely tokens among which the cut-off is searched first."""
 _BLOCK = 32
 """Neighboring tokens of which the largest is taken before tokens are selected."""
 _NATS = 32
-"""Range of log-probability below the largest that is divided into bins; the last one holds all that is smaller."""
-_MOST_BINS = 4096
+"""Range of log-probability below the largest that is divided into bins; the last bin holds all smaller values."""
+_MAX_BINS = 4096
 _SUM_ERROR = 2e-6
 """More than the relative error of float32 exponentials (1e-7) added in float64."""
 
 
 class Kept(NamedTuple):
-    """What R of the rows are drawn from."""
+    """The truncated distribution of R of the rows."""
 
     rows_R: Tensor
     """int64: which rows."""
@@ -39,7 +39,7 @@ class Kept(NamedTuple):
 
 
 def truncate(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) -> Tensor:
-    """Keeps the `top_k` likeliest tokens, then the fewest of them that hold `top_p`; the rest gets -inf. Renormalized.
+    """Keeps the `top_k` most likely tokens, then the fewest of them that hold `top_p`; renormalized, the rest -inf.
 
     Of equally likely tokens the smaller id comes first. `top_p` is a share of what `top_k` left; 1 is all of it.
     """
@@ -50,7 +50,7 @@ def truncate(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) -> Te
 
 
 def kept_tokens(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) -> Iterator[Kept]:
-    """The tokens that `truncate` keeps, in at most two groups of rows."""
+    """Yields the tokens that `truncate` keeps, in at most two groups of rows."""
     M, V = log_probs_MV.shape
     top_k = None if top_k is None or top_k >= V else top_k
     top_p = None if top_p == 1 else top_p
@@ -62,7 +62,7 @@ def kept_tokens(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) ->
     if most > NARROW or most == 0:
         yield _wide(rows_M, log_probs_MV, top_k, top_p)
         return
-    ids_MK, values_MK = _likeliest(log_probs_MV, most + 1)
+    ids_MK, values_MK = _most_likely(log_probs_MV, most + 1)
     keep_MK, settled_M = _narrow(log_probs_MV, values_MK, top_k, top_p)
     if bool(settled_M.any()):
         kept_RK = values_MK.masked_fill(~keep_MK, -math.inf)[settled_M].double().log_softmax(dim=-1).float()
@@ -72,8 +72,8 @@ def kept_tokens(log_probs_MV: Tensor, top_k: int | None, top_p: float | None) ->
         yield _wide(rows_R, log_probs_MV[rows_R], top_k, top_p)
 
 
-def _likeliest(log_probs_MV: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Ids, ascending, and values of the `count` likeliest tokens; which of those equal to the least is not said."""
+def _most_likely(log_probs_MV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Ids, ascending, and values of the `count` most likely tokens; of ties for the last place any may be taken."""
     M, V = log_probs_MV.shape
     blocks = V // _BLOCK
     if 2 * count > blocks:
@@ -92,7 +92,7 @@ def _likeliest(log_probs_MV: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _narrow(log_probs_MV: Tensor, values_MK: Tensor, top_k: int | None, top_p: float | None) -> tuple[Tensor, Tensor]:
-    """Which of the likeliest tokens are kept, and in which rows no other token can be: bool[M, K] and bool[M]."""
+    """Which of the K tokens are kept, and which rows cannot keep any other token. -> bool[M, K], bool[M]."""
     sorted_MK, order_MK = values_MK.sort(dim=-1, descending=True, stable=True)
     keep_MK = sorted_MK > -math.inf
     if top_k is not None:
@@ -115,7 +115,7 @@ def _narrow(log_probs_MV: Tensor, values_MK: Tensor, top_k: int | None, top_p: f
 
 
 def _wide(rows_R: Tensor, log_probs_RV: Tensor, top_k: int | None, top_p: float | None) -> Kept:
-    """The same where any token may be kept."""
+    """Truncates rows in which any token of the vocabulary may be kept."""
     R, V = log_probs_RV.shape
     left_RV = log_probs_RV
     if top_k is not None:
@@ -128,9 +128,9 @@ def _wide(rows_R: Tensor, log_probs_RV: Tensor, top_k: int | None, top_p: float 
 
 
 def _first(values_RV: Tensor, weights_RV: Tensor, limit: float) -> Tensor:
-    """True for a token if those before it, likelier ones or as likely ones of a smaller id, weigh less than `limit`."""
+    """True for a token if those before it (more likely, or as likely with a smaller id) weigh less than `limit`."""
     R, V = values_RV.shape
-    bins = min(_MOST_BINS, max(16, V // 16))
+    bins = min(_MAX_BINS, max(16, V // 16))
     bins_RV = (values_RV.amax(dim=-1, keepdim=True) - values_RV).mul_(bins / _NATS).clamp_(max=bins - 1).long()
     weight_RB = weights_RV.new_zeros(R, bins).scatter_add_(1, bins_RV, weights_RV)
     before_RB = _before(weight_RB)

@@ -27,9 +27,9 @@ from .safetensors_file import FLOATS, SafetensorsFile
 def kept_ids_format(
     found: dict[str, Json], config: GPTConfig, tok: AnyTokenizer
 ) -> tuple[dict[str, Json], dict[str, Tensor]]:
-    """config.json in a format that keeps the ids of `tok`, and the tensors it has beside those of the model.
+    """Returns config.json in a format that keeps the ids of `tok`, and its tensors that the model does not have.
 
-    `found` is config.json as the shape `config` asks for it.
+    `found` is config.json in the format of the shape `config`.
     """
     family, llama = config.family, FAMILIES["llama"]
     if family is None or not family.own_tokenizer or is_qwens_own(tok):
@@ -59,7 +59,7 @@ def _has_conditions(added_token: Mapping[str, Json]) -> bool:
 
 
 def zero_output_biases(file: SafetensorsFile, config: GPTConfig) -> set[str]:
-    """Names of the output biases of a model of shape `config` in `file`: without them the logits are the same.
+    """Returns the names of the output biases in `file`, all zero: without them the logits are the same.
 
     Raises:
         ForeignArtifact: one is not zero; the message names it.
@@ -71,7 +71,7 @@ def zero_output_biases(file: SafetensorsFile, config: GPTConfig) -> set[str]:
     for name in sorted(names):
         stored = file.tensors[name]
         if stored.shape != (config.width,):
-            raise CorruptArtifact(f"{file.path}: {name} is {list(stored.shape)}, config.json asks for [{config.width}]")
+            raise CorruptArtifact(f"{file.path}: {name} is {list(stored.shape)}, config.json says [{config.width}]")
         if torch.count_nonzero(file.read(name, FLOATS[stored.dtype])) > 0:
             raise ForeignArtifact(
                 f"{file.path}: {name} is not zero, and a bias on the output projection is not computed here; "

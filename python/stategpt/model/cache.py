@@ -1,4 +1,4 @@
-"""The key-value cache: what decoding keeps of the tokens it has already seen.
+"""The key-value cache: keys and values of the tokens that decoding has processed.
 
 Legend: B sequences, C slots of capacity, G key-value heads, D head width, T new tokens a sequence.
 """
@@ -15,7 +15,7 @@ from .joined import JoinedWeights
 
 
 class KVCache:
-    """Keys and values of B sequences, each of its own length, in slots allocated once.
+    """Keys and values of B sequences of different lengths, in slots allocated once.
 
     Slot j of a sequence holds its token j. Slots at or beyond its length are never seen, so a batch of unlike
     prompts is padded on the right, and what the padding wrote is overwritten by the tokens that follow.
@@ -26,8 +26,8 @@ class KVCache:
         keys: list[Tensor],
         values: list[Tensor],
         lengths_B: Tensor,
-        longest: int,
-        even: bool,
+        max_length: int,
+        equal_lengths: bool,
         joined: list[JoinedWeights],
     ) -> None:
         """Used by `allocate`, `repeat` and `select`; keys and values are [B, G, C, D] for each layer."""
@@ -38,9 +38,9 @@ class KVCache:
         one set of weights and end with the cache."""
         self.lengths_B = lengths_B
         """int64[B]: tokens held of each sequence."""
-        self.longest = longest
+        self.max_length = max_length
         """max(lengths_B), kept on the host."""
-        self.even = even
+        self.equal_lengths = equal_lengths
         """All sequences have the same length: attention needs no mask."""
         self._next: tuple[Tensor, Tensor] | None = None
 
@@ -53,13 +53,13 @@ class KVCache:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> KVCache:
-        """An empty cache of 2 x depth x B x G x C x D numbers.
+        """Allocates an empty cache of 2 x depth x B x G x C x D numbers.
 
         Raises `ContextOverflow` when the capacity exceeds the model's context.
         """
         if capacity_tokens > config.context_tokens:
             raise ContextOverflow(
-                f"a cache of {capacity_tokens} tokens exceeds the context of {config.context_tokens}; ask for fewer"
+                f"a cache of {capacity_tokens} tokens exceeds the context of {config.context_tokens}; allocate fewer"
             )
         shape = (batch, config.kv_heads, capacity_tokens, config.head_dim)
 
@@ -71,30 +71,30 @@ class KVCache:
 
     @property
     def batch(self) -> int:
-        """B."""
+        """Number of sequences, B."""
         return self.lengths_B.numel()
 
     @property
     def capacity_tokens(self) -> int:
-        """C."""
+        """Slots per sequence, C."""
         return self.keys[0].shape[2]
 
     def write(self, layer: int, k_BTGD: Tensor, v_BTGD: Tensor) -> tuple[Tensor, Tensor]:
-        """Puts T new tokens behind each sequence; returns all slots in use, [B, G, longest + T, D] each.
+        """Appends T tokens to each sequence; returns all slots in use, [B, G, max_length + T, D] each.
 
         Lengths change only in `advance`, once all layers have written.
         Raises `ContextOverflow` when the slots do not suffice.
         """
         T = k_BTGD.shape[1]
-        end = self.longest + T
+        end = self.max_length + T
         if end > self.capacity_tokens:
             raise ContextOverflow(
-                f"{self.longest} cached and {T} new tokens exceed the cache's {self.capacity_tokens}; allocate more"
+                f"{self.max_length} cached and {T} new tokens exceed the cache's {self.capacity_tokens}; allocate more"
             )
         keys, values = self.keys[layer], self.values[layer]
-        if self.even:
-            keys[:, :, self.longest : end] = k_BTGD.transpose(1, 2)
-            values[:, :, self.longest : end] = v_BTGD.transpose(1, 2)
+        if self.equal_lengths:
+            keys[:, :, self.max_length : end] = k_BTGD.transpose(1, 2)
+            values[:, :, self.max_length : end] = v_BTGD.transpose(1, 2)
         else:
             rows_B1, slots_BT = self._places(T)
             keys[rows_B1, :, slots_BT] = k_BTGD.to(keys.dtype)
@@ -113,22 +113,22 @@ class KVCache:
         """Counts `tokens` written tokens as held, or of each sequence the first `valid_B` (the rest was padding)."""
         if valid_B is None:
             self.lengths_B = self.lengths_B + tokens
-            self.longest += tokens
+            self.max_length += tokens
             self._next = None
         else:
             self._set_lengths(self.lengths_B + valid_B)
 
     def repeat(self, count: int) -> KVCache:
-        """Each sequence `count` times in a row: one prompt's cache for `count` samples of it."""
+        """Repeats each sequence `count` times: one prompt's cache for `count` samples of it."""
         return self.select(torch.arange(self.batch, device=self.lengths_B.device).repeat_interleave(count))
 
     def select(self, rows: Tensor) -> KVCache:
-        """A cache of the sequences `rows` (int64), in that order. Copies the slots in use, not the capacity."""
+        """Copies the sequences `rows` (int64), in that order, to a new cache; only the slots in use are copied."""
 
         def picked(slots: Tensor) -> Tensor:
             # Zeros, not whatever was there: a slot that is masked has weight 0, and 0 times NaN is NaN.
             chosen = slots.new_zeros(len(rows), *slots.shape[1:])
-            torch.index_select(slots[:, :, : self.longest], 0, rows, out=chosen[:, :, : self.longest])
+            torch.index_select(slots[:, :, : self.max_length], 0, rows, out=chosen[:, :, : self.max_length])
             return chosen
 
         keys, values = [picked(k) for k in self.keys], [picked(v) for v in self.values]
@@ -147,7 +147,7 @@ class KVCache:
         rows[gaps] = movers
         for slots in (self.keys, self.values):
             for layer, whole in enumerate(slots):
-                whole[gaps, :, : self.longest] = whole[movers, :, : self.longest]
+                whole[gaps, :, : self.max_length] = whole[movers, :, : self.max_length]
                 slots[layer] = whole[:left]
         self._set_lengths(self.lengths_B[rows[:left]])
         return rows[:left]
@@ -155,5 +155,5 @@ class KVCache:
     def _set_lengths(self, lengths_B: Tensor) -> None:
         self.lengths_B = lengths_B
         self._next = None
-        self.longest = int(lengths_B.max()) if lengths_B.numel() else 0
-        self.even = bool((lengths_B == self.longest).all())
+        self.max_length = int(lengths_B.max()) if lengths_B.numel() else 0
+        self.equal_lengths = bool((lengths_B == self.max_length).all())

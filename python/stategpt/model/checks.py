@@ -1,4 +1,4 @@
-"""What the models ask of a stream of tokens, said before torch fails somewhere inside."""
+"""Checks of a token stream and its layout, so that the error names them and not an operation inside torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAYOUT_HINT = (
 
 
 def check_stream(tokens_N: Tensor, layout: TensorLayout) -> None:
-    """Refuses what is not a flat stream of ids with its layout.
+    """Refuses tokens that are not a flat stream of ids, or not of this layout.
 
     Raises:
         InvalidArgument: the message says what was found and how to make what is wanted.

@@ -1,4 +1,4 @@
-"""The distribution a token is drawn from: one definition for the sampler and for what trains on it."""
+"""The distribution of the next token: one definition for sampling, training and evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def undrawn_ids(model: GPT, tok: AnyTokenizer) -> tuple[int, ...]:
-    """Ids that a completion never holds: what sampler, trainer and judge all leave out of the distribution.
+    """Returns the ids that a completion never contains: sampling, training and evaluation all mask them.
 
     Every control token but those that end a text (the tokenizer's end of text, the model's own end ids), and what the
     model's vocabulary has beyond the tokenizer's. Raises `InvalidArgument` for a tokenizer without control tokens.
@@ -29,7 +29,7 @@ def undrawn_ids(model: GPT, tok: AnyTokenizer) -> tuple[int, ...]:
 
 
 def padding_ids(model: GPT, tok: AnyTokenizer) -> range:
-    """Ids that the model has beyond the tokenizer's: rows of a vocabulary rounded up, which stand for no text."""
+    """Returns the ids that the model has beyond the tokenizer's: rows of a rounded-up vocabulary, without text."""
     return range(tok.vocab_size, model.config.vocab_size)
 
 

@@ -32,7 +32,7 @@ TEMPLATE_FILE = "chat_template.jinja"
 
 
 def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig) -> SpecialIds:
-    """The ids that begin, end and pad a text of `tok`, for config.json and generation_config.json.
+    """Returns the ids that begin, end and pad a text of `tok`, for config.json and generation_config.json.
 
     Raises:
         InvalidArgument: `tok` lacks the control tokens.
@@ -48,7 +48,7 @@ def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig) -> SpecialIds:
 
 
 def write_tokenizer(folder: Path, tok: AnyTokenizer, context_tokens: int, *, scores: bool) -> None:
-    """Writes the three files beside a model's weights; `scores` says that it is a reward model.
+    """Writes the three files next to a model's weights; `scores` is true for a reward model.
 
     A reward model's tokenizer.json has no post-processor: what it reads is always a rendered chat, which begins with
     end of text already.

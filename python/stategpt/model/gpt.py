@@ -2,7 +2,7 @@
 
 * RMSNorm before attention, MLP and prediction; no biases
 * grouped-query attention over a layout (packed documents, shared prefixes), norms on queries and keys, rotary positions
-* SwiGLU MLP; tied or untied embeddings; logits only where they are asked for
+* SwiGLU MLP; tied or untied embeddings; logits only for the selected tokens
 
 Legend: N tokens of a flat stream, M of them to predict from, B sequences of T tokens, W width, V vocabulary.
 """
@@ -28,7 +28,7 @@ from .biased_llama import kept_ids_format
 from .cache import KVCache
 from .checks import check_stream
 from .exported_tokenizer import tokenizer_ids, write_tokenizer
-from .init import initialise
+from .init import initialize
 from .layers import Block, RMSNorm, RotaryAngles
 from .parameter_groups import ParameterGroup, parameter_groups
 from .special_ids import SpecialIds
@@ -36,10 +36,10 @@ from .weights import common_dtype, load_model, save_weights
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer of the shape `config`, freshly initialised from torch's random state.
+    """A decoder-only transformer of the shape `config`, freshly initialized from torch's random state.
 
     Train it with `torch.optim.AdamW(model.parameter_groups(lr=3e-3, weight_decay=0.1))`, not with
-    `model.parameters()`: some parameters start at a size that wants a learning rate of their own.
+    `model.parameters()`: some parameters start at a size that needs a scaled learning rate.
 
     On the meta device (`with torch.device("meta")`) nothing is drawn. `special_ids` are written into its folder.
     Raises `ConfigError` when no file format has the config's switches.
@@ -58,11 +58,11 @@ class GPT(nn.Module):
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
         self.rotary = RotaryAngles(config.head_dim, config.rope_theta)
         if self.device.type != "meta":
-            initialise(self)
+            initialize(self)
 
     @property
     def parameter_count(self) -> int:
-        """Trainable numbers; a tied matrix counts once."""
+        """Number of trainable parameters; a tied matrix counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
@@ -71,7 +71,7 @@ class GPT(nn.Module):
         return next(self.parameters()).device
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
-        """What an optimizer of `torch.optim` takes in place of `parameters()`. -> groups of params, lr, weight_decay.
+        """Parameter groups for an optimizer of `torch.optim`, instead of `parameters()`. -> params, lr, weight_decay.
 
         Args:
             lr: learning rate of most parameters; a group's own is this times its `scale` (`learning_rate_scales`).
@@ -92,7 +92,7 @@ class GPT(nn.Module):
         return {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
 
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
-        """Normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
+        """Computes the normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
 
         Raises:
             ContextOverflow: a sequence of the layout is longer than the context.
@@ -103,9 +103,9 @@ class GPT(nn.Module):
             torch._assert_async((layout.position < self.config.context_tokens).all(), "a sequence exceeds the context")
         else:
             check_stream(tokens_N, layout)
-            if layout.longest_tokens > self.config.context_tokens:
+            if layout.max_sequence_tokens > self.config.context_tokens:
                 raise ContextOverflow(
-                    f"the layout holds a sequence of {layout.longest_tokens} tokens, the context is "
+                    f"the layout holds a sequence of {layout.max_sequence_tokens} tokens, the context is "
                     f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
                 )
         rotary = self.rotary(layout.position)
@@ -121,7 +121,7 @@ class GPT(nn.Module):
             return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
         except IndexError:  # which names neither the id nor the vocabulary
             wrong = tokens_N[(tokens_N < 0) | (tokens_N >= self.config.vocab_size)]
-            if not wrong.numel():  # a module of somebody else's, with limits of its own
+            if not wrong.numel():  # a replaced module with other limits
                 raise
             raise UnknownToken(
                 f"the stream holds id {int(wrong[0])}, the model knows ids of 0 .. {self.config.vocab_size - 1}; "
@@ -129,7 +129,7 @@ class GPT(nn.Module):
             ) from None
 
     def unembed(self, hidden_MW: Tensor) -> Tensor:
-        """Logits for the rows of `hidden_MW` alone. -> float32[M, V]; M x V x 4 bytes, the largest tensor of a step."""
+        """Computes the logits of `hidden_MW`'s rows. -> float32[M, V]: 4 M V bytes, the largest tensor of a step."""
         if self.lm_head is not None:
             return self.lm_head(hidden_MW).float()  # type: ignore[no-any-return]
         weight = getattr(self.embed_tokens, "weight", None)
@@ -141,18 +141,18 @@ class GPT(nn.Module):
         return F.linear(hidden_MW, weight).float()
 
     def forward(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
-        """Logits of every token. -> float32[N, V]."""
+        """Computes the logits of every token. -> float32[N, V]."""
         return self.unembed(self.hidden(tokens_N, layout))
 
     def decode(self, tokens_BT: Tensor, cache: KVCache, valid_B: Tensor | None = None) -> Tensor:
-        """Normed hidden states of T more tokens for each sequence of `cache`, which then holds them. -> [B, T, W].
+        """Computes normed hidden states of T more tokens of each sequence and adds them to `cache`. -> [B, T, W].
 
         With `valid_B` (int64) only the first `valid_B[b]` tokens of sequence b are real and the rest is padding on the
         right: its hidden states mean nothing and the cache forgets it.
-        Raises `ContextOverflow` when the cache has no room.
+        Raises `ContextOverflow` when the cache is full.
         """
         B, T = tokens_BT.shape
-        seen_B = None if cache.even else cache.lengths_B
+        seen_B = None if cache.equal_lengths else cache.lengths_B
         position_BT = cache.lengths_B[:, None] + torch.arange(T, device=tokens_BT.device)
         rotary = self.rotary(position_BT.view(-1))
         x_NW = self.embed_tokens(tokens_BT.reshape(-1))
@@ -170,7 +170,7 @@ class GPT(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> GPT:
-        """The model saved in `folder`: config.json, generation_config.json, model.safetensors. Strict; in eval mode.
+        """Loads the model in `folder` (config.json, generation_config.json, model.safetensors), strictly; in eval mode.
 
         The weights keep the file's number format, or become `dtype` (float32, bfloat16, float16). Training wants
         float32. Tensors of several formats come in the one that holds them all. The peak of memory is the weights.
@@ -197,7 +197,7 @@ class GPT(nn.Module):
         With `tok` also tokenizer.json, tokenizer_config.json and chat_template.jinja, and in a format in which
         `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`).
         The weights keep their number format. With `manifest` the folder is about to be published: its weights can
-        then be loaded only beside their manifest.json.
+        then be loaded only together with their manifest.json.
 
         Raises:
             InvalidArgument: parameters that are not a GPT's (adapters that were not merged), a format other than

@@ -1,4 +1,4 @@
-"""Folders as `transformers` reads and writes them: config.json, generation_config.json, model.safetensors. No pickle.
+"""Reads and writes model folders of `transformers`: config.json and generation_config.json. No pickle.
 
 A model is written in the format of the family that has its switches (`config.families`); no family has both norms and
 biases on queries and keys, so such a model cannot be saved.
@@ -75,7 +75,7 @@ _SHAPE: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Description:
-    """What config.json and generation_config.json say of a model."""
+    """The contents of config.json and generation_config.json."""
 
     config: GPTConfig
     family: Family
@@ -84,17 +84,17 @@ class Description:
 
 
 def gpt_tensor_name(name: str) -> str:
-    """Standard name on disk of a GPT's parameter: all but the prediction matrix begin with `model.`."""
+    """Returns the standard name on disk of a GPT's parameter: all but the prediction matrix begin with `model.`."""
     return name if name.startswith("lm_head.") else f"model.{name}"
 
 
 def reward_tensor_name(name: str) -> str:
-    """Standard name on disk of a RewardModel's parameter: `gpt.*` becomes `model.*`, the head is `score`."""
+    """Returns the standard name on disk of a RewardModel's parameter: `gpt.*` is `model.*`, the head is `score`."""
     return name.replace("gpt.", "model.", 1) if name.startswith("gpt.") else name.replace("head.", "score.", 1)
 
 
 def names_of(family: Family, standard: Callable[[str], str]) -> Callable[[str], str]:
-    """Names on disk in a folder of `family`: the `standard` ones, with its own spelling of some parts."""
+    """Returns the names on disk in a folder of `family`: the `standard` ones, with its spelling of some parts."""
 
     def disk_name(name: str) -> str:
         found = standard(name)
@@ -106,7 +106,7 @@ def names_of(family: Family, standard: Callable[[str], str]) -> Callable[[str], 
 
 
 def causal_lm_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str, Json]:
-    """config.json of a language model of shape `config` with weights of `dtype`.
+    """Returns config.json of a language model of shape `config` with weights of `dtype`.
 
     Raises `ConfigError` when no format has its switches.
     """
@@ -114,7 +114,7 @@ def causal_lm_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> 
 
 
 def reward_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, reward_offset: float) -> dict[str, Json]:
-    """config.json of a sequence classifier with one label; `transformers` keeps `reward_offset` but does not add it."""
+    """Returns config.json of a sequence classifier with one label; `transformers` does not add `reward_offset`."""
     return _common(config, ids, dtype) | {
         "architectures": [saved_family(config).architecture("ForSequenceClassification")],
         "id2label": {"0": "reward"},
@@ -125,7 +125,7 @@ def reward_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, reward
 
 
 def saved_family(config: GPTConfig) -> Family:
-    """The family in whose format a model is saved. Raises `ConfigError` when no family has these switches."""
+    """Returns the family in whose format a model is saved. Raises `ConfigError` when no family has these switches."""
     if config.family is None:
         raise ConfigError(
             "model.qk_norm and model.attention_bias are both on: no format in use has both, so the model could not be "
@@ -179,7 +179,7 @@ def _json_bytes(value: Mapping[str, Json]) -> bytes:
 
 
 def read_config(folder: Path, head: str = "ForCausalLM") -> Description:
-    """What the folder says of its model; a published folder (manifest.json) is verified first.
+    """Reads the description of the model in `folder`; a published folder (manifest.json) is verified first.
 
     Raises:
         CorruptArtifact: no config.json, or one that is not JSON, lacks a size or has a value of another type or range.
@@ -252,7 +252,7 @@ def _require_ours(path: Path, found: Mapping[str, Any], family: Family) -> None:
 
 def _shape(found: Mapping[str, Any], family: Family) -> GPTConfig:
     heads = found["num_attention_heads"]
-    # transformers' order: rope_scaling, if it says anything, stands for rope_parameters; the key beside them is last.
+    # transformers' order: rope_scaling, if it is not empty, replaces rope_parameters; the plain key comes last.
     rope = found["rope_scaling"] or found["rope_parameters"]
     return GPTConfig(
         vocab_size=found["vocab_size"],

@@ -27,7 +27,7 @@ _PREDICTION_STD = 0.02
 _RESIDUAL_WRITERS = ("o_proj", "down_proj")
 
 
-def initialise(model: GPT) -> None:
+def initialize(model: GPT) -> None:
     """Draws all weights of `model` from torch's random state; norms start at 1, biases at 0."""
     with torch.no_grad():
         for name, module in model.layers.named_modules():

@@ -1,9 +1,9 @@
-"""Weights of several layers joined into one, kept while decoding goes on.
+"""Weights of several layers joined into one matrix, which a key-value cache keeps for all its decoding steps.
 
-Training joins them anew in each step, since gradients flow through the join. Decoding a token at a time would spend up
+Training joins them again in each step, since gradients flow through the join. Decoding a token at a time would spend up
 to a third of a step on it. The joined copy belongs to a key-value cache, which is valid for one set of weights anyway,
-and not to the model: fused optimizers change a parameter without raising its version, so a copy with a longer life
-could not be known to be up to date.
+and not to the model: fused optimizers change a parameter without raising its version, so nothing could tell whether a
+copy that outlives the cache is up to date.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Joined(NamedTuple):
 
 
 class JoinedWeights:
-    """One attention's joined weights; joined again when a source was replaced, moved or changed in place."""
+    """The joined weights of one attention; joined again when a source was replaced, moved or changed in place."""
 
     def __init__(self) -> None:
         self._sources: list[Tensor] = []

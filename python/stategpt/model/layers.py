@@ -32,7 +32,7 @@ class RMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape and dtype as `x`."""
+        """Normalizes `x`; same shape and dtype."""
         return rms_norm(x, self.weight, self.epsilon)
 
 
@@ -49,7 +49,7 @@ class RotaryAngles(nn.Module):
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, position_N: Tensor) -> Rotary:
-        """Once a forward pass, for all layers. -> float32[N, D/2] twice."""
+        """Computes the angles once a forward pass, for all layers. -> float32[N, D/2] twice."""
         return rotary_angles(position_N, self.frequency)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RotaryAngles:

@@ -1,4 +1,4 @@
-"""Which parameters decay, and which take a learning rate of their own: what an optimizer must know about a model.
+"""Parameter groups of a model: which parameters decay, and which have a scaled learning rate.
 
 Decoupled weight decay as in AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101).
 """
@@ -15,16 +15,16 @@ class ParameterGroup(TypedDict):
 
     params: list[nn.Parameter]
     lr: float
-    """The rate asked for, times `scale`. A scheduler of `torch.optim` changes all groups in proportion."""
+    """The given learning rate times `scale`. A scheduler of `torch.optim` changes all groups in proportion."""
     weight_decay: float
-    """The decay asked for, divided by `scale`: AdamW multiplies it by the group's rate."""
+    """The given decay divided by `scale`, since optimizers multiply it by the group's rate."""
     scale: float
     """For a loop that sets the rates itself: `group["lr"] = rate * group["scale"]`."""
 
 
 @runtime_checkable
 class Scaled(Protocol):
-    """A module some of whose parameters want a learning rate of their own."""
+    """A module with parameters whose learning rate is scaled."""
 
     def learning_rate_scales(self) -> dict[str, float]:
         """Factor on the learning rate by parameter name, for those whose factor is not 1."""
@@ -32,7 +32,7 @@ class Scaled(Protocol):
 
 
 def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
-    """Parameter names with and without weight decay.
+    """Returns the parameter names with and without weight decay.
 
     Matrices of linear layers decay; norms, biases and the embedding table do not (a tied table counts once, as an
     embedding): a token's row that is not in the batch would otherwise shrink at every step.
@@ -47,7 +47,7 @@ def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
 
 
 def learning_rate_scales(model: nn.Module) -> dict[str, float]:
-    """Factors of `model` and of every module inside it, by the parameter's name in `model`."""
+    """Collects the factors of `model` and of every module inside it, by the parameter's name in `model`."""
     return {
         f"{prefix}.{name}" if prefix else name: scale
         for prefix, module in model.named_modules()
@@ -57,7 +57,7 @@ def learning_rate_scales(model: nn.Module) -> dict[str, float]:
 
 
 def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[ParameterGroup]:
-    """Every parameter of `model` in one group with its weight decay and its learning rate.
+    """Puts every parameter of `model` into the group with its weight decay and its learning rate.
 
     A step takes lr * weight_decay of every tensor that decays, whatever its scale.
     """

@@ -84,11 +84,11 @@ class CompletionBatch:
 
 
 def completion_log_probs(
-    model: GPT, batch: CompletionBatch, temperature: float, forbidden: Sequence[int], most_rows: int | None = None
+    model: GPT, batch: CompletionBatch, temperature: float, forbidden: Sequence[int], max_rows: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability (M) of each sampled token, and the entropy (M, no gradient) of the distribution it came from.
+    """Computes each sampled token's log-probability, and the entropy of its distribution (no gradient). -> [M] twice.
 
-    Logits of at most `most_rows` tokens exist at a time (`ops.logit_rows` by default), also in the backward pass, which
+    Logits of at most `max_rows` tokens exist at a time (`ops.logit_rows` by default), also in the backward pass, which
     computes them again where there are more.
     """
     hidden_MW = model.hidden(batch.tokens_N, batch.layout)[batch.index_M]
@@ -101,7 +101,7 @@ def completion_log_probs(
             entropy_K = -(all_KV.exp() * all_KV.clamp_min(-1e9)).sum(dim=-1)
         return chosen_K, entropy_K
 
-    return by_row_chunks(of_rows, (hidden_MW, batch.ids_M), most_rows or logit_rows(model.config.vocab_size))
+    return by_row_chunks(of_rows, (hidden_MW, batch.ids_M), max_rows or logit_rows(model.config.vocab_size))
 
 
 @torch.inference_mode()
@@ -115,7 +115,7 @@ def log_ratios(
     tok: AnyTokenizer,
     batch_rows: int = 128,
 ) -> NDArray[np.float64]:
-    """log pi(y|x) - log pi_ref(y|x) in nats of each completion; its mean over the policy's samples is the KL (k1).
+    """Computes log pi(y|x) - log pi_ref(y|x) in nats of each completion; the mean over samples of pi is the KL (k1).
 
     Both are the distributions that `Engine` samples from with this tokenizer: `undrawn_ids` are left out.
     """

@@ -1,4 +1,4 @@
-"""Which number format matrix products run in."""
+"""Number format of matrix products: resolves `precision` settings to autocast contexts."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def autocast(precision: Precision, device: torch.device | str) -> torch.autocast
 
 
 def fastest(device_type: str) -> Literal["bfloat16", "float32"]:
-    """What "auto" stands for on "cpu" or "cuda"."""
+    """Resolves "auto" on "cpu" or "cuda"."""
     if device_type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if device_type == "cpu" and multiplies_bfloat16_faster(_cpu_description()) else "float32"
 
 
 def multiplies_bfloat16_faster(cpu_description: str) -> bool:
-    """Whether a CPU does, by Linux's /proc/cpuinfo: tiles, or twice the products of float32 a cycle on an AMD.
+    """Whether a CPU multiplies bfloat16 faster than float32, by Linux's /proc/cpuinfo: AMX tiles, or an AMD with it.
 
     Without tiles an Intel CPU was measured to be slower in bfloat16, as one is that has no such instruction.
     """

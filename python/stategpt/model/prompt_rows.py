@@ -1,9 +1,9 @@
-"""Prompts with their continuations as rows of tokens: a copy of the prompt for each, or one for several.
+"""Prompts with their continuations as rows of tokens: one copy of the prompt for each, or one for several.
 
-A row is a prompt and one or more continuations, each of which sees the prompt and itself (`Layout.shared_prefix`): what
-a model says of a continuation is the same in every arrangement, and K copies of the prompt less are computed. But a row
-of K continuations is longer, and attention is computed for all pairs of a row and then masked: `share_prompts` counts
-both and takes what is less.
+A row is a prompt and one or more continuations, each of which sees the prompt and itself (`Layout.shared_prefix`). The
+model's output for a continuation is the same in every arrangement. Sharing computes the prompt once instead of K times,
+but a row of K continuations is longer, and attention is computed for all pairs of a row and then masked:
+`share_prompts` counts both and takes the cheaper arrangement.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class PromptRows:
     layout: Layout
     """What each token sees; a pad sees only itself."""
     prompt_last: NDArray[np.int64]
-    """int64[S], where the last token of each sample's prompt stands."""
+    """int64[S], position of the last token of each sample's prompt."""
     first: NDArray[np.int64]
-    """int64[S], where the first token of each sample's continuation stands, or would stand."""
+    """int64[S], position of the first token of each sample's continuation, also of an empty one."""
 
     __repr__ = short_repr
 
@@ -71,24 +71,24 @@ class PromptRows:
 
 
 def share_prompts(
-    prompts: Sequence[Ids], lengths: Sequence[int], width: int, most_samples: int | None = None
+    prompts: Sequence[Ids], lengths: Sequence[int], width: int, max_samples: int | None = None
 ) -> list[list[range]]:
-    """Batches of rows over all samples: those for which a model of `width` computes least.
+    """Arranges all samples in batches of rows, so that a model of `width` computes least.
 
-    Neighbors with equal prompts may share a row. Without `most_samples` it is one batch in the order given; with it,
-    batches of at most so many samples (or one row) and of rows of like length.
+    Neighbors with equal prompts may share a row. Without `max_samples` it is one batch in the order given; with it,
+    batches of at most `max_samples` samples (or one row), each of rows of similar length.
     """
     return min(
-        (_batches(prompts, lengths, rows, most_samples) for rows in _arrangements(prompts, most_samples)),
+        (_batches(prompts, lengths, rows, max_samples) for rows in _arrangements(prompts, max_samples)),
         key=lambda batches: sum(_cost(_row_lengths(prompts, lengths, rows), width) for rows in batches),
     )
 
 
-def _arrangements(prompts: Sequence[Ids], most_samples: int | None) -> Iterator[list[range]]:
-    """A row a sample; then at most 2, 4, 8, ... samples of equal prompt a row."""
+def _arrangements(prompts: Sequence[Ids], max_samples: int | None) -> Iterator[list[range]]:
+    """One sample per row; then at most 2, 4, 8, ... samples of equal prompt per row."""
     borders = [i for i in range(1, len(prompts)) if not _equal(prompts[i - 1], prompts[i])]
     groups = [range(a, b) for a, b in zip([0, *borders], [*borders, len(prompts)], strict=True)]
-    largest = min(max(map(len, groups)), most_samples or len(prompts))
+    largest = min(max(map(len, groups)), max_samples or len(prompts))
     most = 1
     while True:
         yield [part for group in groups for part in _split(group, most)]
@@ -112,19 +112,19 @@ def _split(samples: range, most: int) -> Iterator[range]:
 
 
 def _batches(
-    prompts: Sequence[Ids], lengths: Sequence[int], rows: list[range], most_samples: int | None
+    prompts: Sequence[Ids], lengths: Sequence[int], rows: list[range], max_samples: int | None
 ) -> list[list[range]]:
-    if most_samples is None:
+    if max_samples is None:
         return [rows]
     row_lengths = _row_lengths(prompts, lengths, rows)
     batches: list[list[range]] = []
-    room = 0
+    free = 0
     for row in np.argsort(row_lengths, kind="stable").tolist():
-        if len(rows[row]) > room:
+        if len(rows[row]) > free:
             batches.append([])
-            room = max(most_samples, len(rows[row]))
+            free = max(max_samples, len(rows[row]))
         batches[-1].append(rows[row])
-        room -= len(rows[row])
+        free -= len(rows[row])
     return batches
 
 
@@ -133,6 +133,6 @@ def _row_lengths(prompts: Sequence[Ids], lengths: Sequence[int], rows: Rows) -> 
 
 
 def _cost(row_lengths: Sequence[int], width: int) -> float:
-    """Products a block computes, in those of one token's projections: 24 W^2 for them, 4 T W for attention."""
+    """Multiplications of a block, in units of one token's projections: those take 24 W^2, attention 4 T W."""
     row_tokens = round_up(max(row_lengths))
     return len(row_lengths) * row_tokens * (1 + row_tokens / (6 * width))

@@ -53,7 +53,7 @@ class RewardModel(nn.Module):
         return self.gpt.device
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
-        """What an optimizer takes in place of `parameters()`; see `GPT.parameter_groups`."""
+        """Parameter groups for an optimizer, instead of `parameters()`; see `GPT.parameter_groups`."""
         return parameter_groups(self, lr, weight_decay)
 
     def learning_rate_scales(self) -> dict[str, float]:
@@ -65,7 +65,7 @@ class RewardModel(nn.Module):
         return {"head.weight": math.sqrt(self.gpt.config.width)} if self.gpt.config.tied_embeddings else {}
 
     def scores(self, tokens_N: Tensor, layout: TensorLayout, index_S: Tensor) -> Tensor:
-        """Raw scores of S sequences, read at their reward tokens' places in the stream, `index_S`. -> float32[S].
+        """Computes raw scores of S sequences at the positions `index_S` of their reward tokens. -> float32[S].
 
         The reward is this plus `reward_offset`.
         """
@@ -78,7 +78,7 @@ class RewardModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> RewardModel:
-        """The reward model saved in `folder`, in eval mode. `dtype` and errors as `GPT.from_pretrained`."""
+        """Loads the reward model in `folder`, in eval mode. `dtype` and errors as `GPT.from_pretrained`."""
         found = hf.read_config(Path(folder), head="ForSequenceClassification")
 
         def build(config: GPTConfig) -> RewardModel:

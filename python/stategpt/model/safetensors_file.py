@@ -1,4 +1,4 @@
-"""Reading a .safetensors file: the header is checked whole before anything is allocated by it, tensors come one by one.
+"""Reads .safetensors files: the whole header is checked before anything is allocated; tensors are read one by one.
 
     8 bytes     length of the header, little-endian
     header      JSON: name -> {"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__" of strings
@@ -110,7 +110,7 @@ class SafetensorsFile:
         self._file.close()
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
-        """The tensor `name`, of a format in `FLOATS`, as `dtype` on the CPU; takes its own memory and at most 4 MiB.
+        """Reads the tensor `name`, of a format in `FLOATS`, as `dtype` on the CPU; needs its memory and at most 4 MiB.
 
         Raises:
             CorruptArtifact: the file became shorter, or the tensor holds an infinity or NaN.
@@ -134,7 +134,7 @@ class SafetensorsFile:
         return tensor
 
     def same_bytes(self, one: str, other: str) -> bool:
-        """Two tensors are alike: dtype, shape and every byte."""
+        """Whether two tensors have equal dtype, shape and bytes."""
         a, b = self.tensors[one], self.tensors[other]
         if (a.dtype, a.shape) != (b.dtype, b.shape):
             return False
@@ -157,7 +157,7 @@ class SafetensorsFile:
         )
 
     def _check_places(self, data_bytes: int) -> None:
-        """The tensors fill the data, one behind the other, and each has the bytes of its shape."""
+        """Checks that the tensors fill the data one after another, and that each has the bytes of its shape."""
         at = 0
         for name, stored in sorted(self.tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
             width, took = _ELEMENT_BYTES.get(stored.dtype), stored.end - stored.begin
@@ -197,5 +197,5 @@ class SafetensorsFile:
 
 
 def shown_name(name: str) -> str:
-    """A tensor's name for a message: one line, no control characters, not too long."""
+    """Shortens a tensor's name for a message: one line, no control characters."""
     return visible_line(name, 120)

@@ -1,4 +1,4 @@
-"""Which ids begin, end and pad the texts of a model, as its folder says."""
+"""The ids that begin, end and pad the texts of a model, read from its folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stategpt.json_reader import OneOf as Either
 from stategpt.shown_fields import documented
 
 _ID = Integer(-1, 2**31 - 1)
-"""-1 stands for "none" in folders of the first Llama."""
+"""-1 means "none" in folders of the first Llama."""
 
 ID_FIELDS = {
     "bos_token_id": Optional(_ID),
@@ -39,7 +39,7 @@ class SpecialIds:
     """Fills rows."""
 
     def to_json(self) -> dict[str, Json]:
-        """The three keys of config.json and generation_config.json; one end id as a number, several as a list."""
+        """Returns the keys of config.json and generation_config.json; one end id is a number, several are a list."""
         eos: Json = list(self.eos) if len(self.eos) > 1 else (self.eos[0] if self.eos else None)
         return {"bos_token_id": self.bos, "eos_token_id": eos, "pad_token_id": self.pad}
 

@@ -1,9 +1,8 @@
-"""Token batches for the model: numpy from the loader, or lists of sequences, to tensors on a device."""
+"""Token batches for the model: batches of the loader, or lists of sequences, as tensors on a device."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.data import Segment
 from stategpt.ops import TensorLayout
 from stategpt.packing import Batch, Layout
 from stategpt.shown_fields import documented, short_repr
@@ -61,33 +59,11 @@ class TokenBatch:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> TokenBatch:
-        """A loader's batch on `device`."""
-        return cls._of(batch.tokens, batch.layout, batch.targets, batch.loss_mask, device)
-
-    @classmethod
-    def packed(cls, segments: Sequence[Segment], pad: int, work: Work, device: torch.device) -> TokenBatch:
-        """Segments end to end in rows, as `pack_rows` says; each sees only itself."""
-        rows, row_tokens = pack_rows([len(segment) for segment in segments], work)
-        in_rows = [[segments[member] for member in members] for members in rows]
-        tokens = lay_out_rows([[segment.tokens for segment in row] for row in in_rows], row_tokens, pad)
-        targets = lay_out_rows([[segment.targets for segment in row] for row in in_rows], row_tokens, pad)
-        mask = lay_out_rows([[segment.loss_mask for segment in row] for row in in_rows], row_tokens, False) == 1
-        layout = Layout.packed([[len(segment) for segment in row] for row in in_rows], row_tokens)
-        return cls._of(tokens.reshape(-1), layout, targets.reshape(-1), mask.reshape(-1), device)
-
-    @classmethod
-    def _of(
-        cls,
-        tokens: NDArray[np.integer],
-        layout: Layout,
-        targets: NDArray[np.integer],
-        loss_mask: NDArray[np.bool_],
-        device: torch.device,
-    ) -> TokenBatch:
-        index = np.flatnonzero(loss_mask)
-        tokens_N, on_device = stream_tensors(tokens, layout, device)
-        index_M, targets_M = (torch.from_numpy(x.astype(np.int64)).to(device) for x in (index, targets[index]))
-        return cls(tokens_N, on_device, index_M, targets_M)
+        """Copies a loader's batch to `device`."""
+        index = np.flatnonzero(batch.loss_mask)
+        tokens_N, layout = stream_tensors(batch.tokens, batch.layout, device)
+        index_M, targets_M = (torch.from_numpy(x.astype(np.int64)).to(device) for x in (index, batch.targets[index]))
+        return cls(tokens_N, layout, index_M, targets_M)
 
 
 @documented
@@ -119,39 +95,3 @@ def pad_sequences(sequences: Sequence[NDArray[np.integer]], pad: int, multiple: 
     row_tokens = round_up(max(lengths), multiple)
     tokens = lay_out_rows([[sequence] for sequence in sequences], row_tokens, pad)
     return PaddedSequences(tokens.reshape(-1), Layout.padded(lengths, row_tokens), row_tokens)
-
-
-Work = Callable[[int, int], float]
-"""What a model has to do for so many tokens in rows of so many: any unit, only compared."""
-
-_ROW_WIDTHS = (4, 5, 6, 7, 8)
-"""Row widths that are tried, in quarters of the longest sequence: wider rows leave less over, attention costs more."""
-
-
-def pack_rows(lengths: Sequence[int], work: Work, multiple: int = 8) -> tuple[list[list[int]], int]:
-    """Sequences laid end to end in rows of one width: (the sequences of each row by index, the width).
-
-    Each sequence stands in one row. The width is that of the least `work(tokens, width)`, padding included, among the
-    longest sequence's length, twice that and three between them, each rounded up to `multiple`.
-    """
-    longest = max(lengths)
-    widths = sorted({-(-longest * quarters // (4 * multiple)) * multiple for quarters in _ROW_WIDTHS})
-    packings = [(best_fit(lengths, width), width) for width in widths]
-    return min(packings, key=lambda packing: work(len(packing[0]) * packing[1], packing[1]))
-
-
-def best_fit(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
-    """Indices of the sequences in each row of at most `row_tokens`: longest first, each where the least room is left.
-
-    Best-fit decreasing, as `data.pack` does for shards; ties go to the earlier sequence and the earlier row.
-    """
-    rows: list[list[int]] = []
-    room: list[tuple[int, int]] = []  # (tokens left, row), sorted
-    for member in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        place = bisect_left(room, (lengths[member], 0))
-        left, row = room.pop(place) if place < len(room) else (row_tokens, len(rows))
-        if row == len(rows):
-            rows.append([])
-        rows[row].append(member)
-        insort(room, (left - lengths[member], row))
-    return rows

@@ -1,4 +1,4 @@
-"""Weights between a module and model.safetensors: what must be there, how it gets there, and in which number format."""
+"""Saves and loads the weights of a module: model.safetensors, its tensor names, shapes and number formats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TensorName = Callable[[str], str]
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _EMBEDDING, _PREDICTION = "model.embed_tokens.weight", "lm_head.weight"
-# Constants that exporters of 2023 stored; every reader computes them anew.
+# Constants that exporters of 2023 stored; every reader recomputes them.
 _CONSTANTS = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 _INSTEAD = {
     f"{WEIGHTS_FILE}.index.json": "the weights are sharded over several files, which are not read yet: save the model "
@@ -43,7 +43,7 @@ _INSTEAD = {
 
 
 def common_dtype(model: nn.Module) -> torch.dtype:
-    """The format that holds all weights of `model`: theirs, or for mixed ones the narrowest that loses nothing."""
+    """Returns the number format of all weights of `model`; for mixed ones the narrowest that loses nothing."""
     return reduce(torch.promote_types, {parameter.dtype for parameter in model.parameters()})
 
 
@@ -59,7 +59,7 @@ def save_weights(
     """Writes every parameter of `model`, a tied one once, to model.safetensors, all in `common_dtype`.
 
     `further` are tensors that the format has and the model has not, by their names on disk. With `manifest` the file
-    can only be loaded beside a manifest.json.
+    can only be loaded together with a manifest.json.
     Raises `InvalidArgument` for what could not be loaded again: other parameters than a model of `config` has
     (adapters that were not merged), or a format other than float32, bfloat16 and float16.
     """
@@ -99,7 +99,7 @@ def load_model(
     disk_name: TensorName,
     dtype: torch.dtype | None,
 ) -> _Model:
-    """The model that `build` makes of `config`, with the weights of `folder`; no random number is drawn for it.
+    """Builds the model of `config` with the weights of `folder`; no random number is drawn for it.
 
     The file's header is compared with `config` before anything is allocated; then each tensor is read into its place,
     so that the peak of memory is the weights. `dtype` None keeps the file's format.
@@ -148,7 +148,7 @@ def _checked_names(
     held = {name for name in file.tensors if not _CONSTANTS.fullmatch(name)}
     if config.depth > len(held):  # before as many names are made
         raise CorruptArtifact(
-            f"{file.path} holds {len(held)} tensors, config.json asks for {config.depth} layers; the files are not of "
+            f"{file.path} holds {len(held)} tensors, config.json says {config.depth} layers; the files are not of "
             "one model: export or download it again"
         )
     expected = dict(_expected(build, config, disk_name))
@@ -162,7 +162,7 @@ def _checked_names(
     for name, shape in expected.items():
         stored = file.tensors[name]
         if stored.shape != shape:
-            raise CorruptArtifact(f"{file.path}: {name} is {list(stored.shape)}, config.json asks for {list(shape)}")
+            raise CorruptArtifact(f"{file.path}: {name} is {list(stored.shape)}, config.json says {list(shape)}")
         if stored.dtype not in FLOATS:
             raise ForeignArtifact(
                 f"{file.path}: {name} is {shown_name(stored.dtype)}; only {', '.join(FLOATS)} are read"

@@ -1,4 +1,4 @@
-"""Front door of the kernels: each operation validates its inputs, picks an implementation and logs the choice once."""
+"""The operations: each validates its inputs, chooses an implementation and logs the choice once."""
 
 from stategpt.extras import require
 

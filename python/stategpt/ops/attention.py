@@ -1,4 +1,4 @@
-"""Front door of attention: validates, chooses an implementation, says once which, and runs it.
+"""Attention over a layout: validates, chooses an implementation, logs the choice once, and runs it.
 
 Legend: N = R x T tokens, H query heads, G key-value heads, D head width; B sequences in a cache of L slots.
 """
@@ -15,12 +15,12 @@ from stategpt.kernels.attention import attention_reference, blockwise
 from stategpt.kernels.attention.autograd import attention_op
 from stategpt.kernels.attention.signatures import mask_kind
 
-from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
+from .attention_checks import check_operands, shape_of
 from .attention_choice import Backend, choose
 from .backend import constant_when_traced
 from .layout import TensorLayout
 
-MOST_SDPA_BYTES = 256 * 2**20
+MAX_SDPA_BYTES = 256 * 2**20
 """Memory for all pairs of tokens that torch's attention may take. Layouts that need more go to `blockwise`."""
 
 
@@ -38,7 +38,7 @@ def attention(
 ) -> Tensor:
     """o[t] = softmax(cap(scale * q[t] . k)) . v over the keys that `layout` shows to token t. -> o_NHD in q's dtype.
 
-    `scale` is 1 / sqrt(D) unless given. With `window` a token sees only the last so many of its keys, itself included.
+    `scale` is 1 / sqrt(D) unless given. With `window` a token sees only its last `window` keys, itself included.
     cap(x) = softcap * tanh(x / softcap), or x without `softcap`. A token that sees nothing gives 0. Query head h reads
     key-value head h // (H / G). Without `deterministic` the gradient of q may be summed in any order, which is faster,
     unless `torch.use_deterministic_algorithms` is on. Autocast changes nothing: cast before.
@@ -58,7 +58,7 @@ def attention(
         str(q_NHD.dtype).removeprefix("torch."),
         q_NHD.shape[2],
         softcap is not None,
-        _sdpa_bytes(q_NHD, layout, window) <= MOST_SDPA_BYTES,
+        _sdpa_bytes(q_NHD, layout, window) <= MAX_SDPA_BYTES,
     )
     with torch.autocast(q_NHD.device.type, enabled=False):  # its products would be rounded to 16 bits, scores first
         if chosen == "reference":
@@ -70,7 +70,7 @@ def attention(
 
 
 def cached_attention(q_BTHD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, seen_B: Tensor | None) -> Tensor:
-    """Attention of T new tokens a sequence over a cache whose L slots already hold them. -> o_BTHD.
+    """Computes attention of T new tokens a sequence over a cache whose L slots already hold them. -> o_BTHD.
 
     New token t of sequence b sees slots 0 .. seen_B[b] + t; `seen_B` (int64) counts the tokens cached before. None
     says that every sequence had L - T before, which needs no mask for T = 1 and the causal one from an empty cache.
@@ -159,7 +159,7 @@ def _fused(
 
 
 Plan = tuple[Tensor, Tensor, Tensor, list[int]]
-"""The work lists of the three walks, and the numbers of the launches."""
+"""The work lists of the three kernels, and the numbers of the launches."""
 
 
 def _kernel_plan(q_NHD: Tensor, group: int, layout: TensorLayout, window: int | None, softcap: float | None) -> Plan:
@@ -214,11 +214,4 @@ def _validate(
         )
     if layout.num_tokens != N:
         raise InvalidArgument(f"the layout describes {layout.num_tokens} tokens, q has {N}; lay out the same stream")
-    check_dtypes("q, k and v", q_NHD, k_NGD, v_NGD)
-    if not q_NHD.device == k_NGD.device == v_NGD.device == layout.device:
-        raise InvalidArgument(
-            f"q, k, v and layout are on {q_NHD.device}, {k_NGD.device}, {v_NGD.device} and {layout.device}; "
-            "move them to one device"
-        )
-    check_last_axes(q=q_NHD, k=k_NGD, v=v_NGD)
-    check_numbers(scale, window, softcap)
+    check_operands({"q": q_NHD, "k": k_NGD, "v": v_NGD}, scale, window, softcap, layout=layout.device)

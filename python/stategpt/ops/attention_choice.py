@@ -1,4 +1,4 @@
-"""Which implementation of attention runs: chosen here and nowhere else, each choice logged once."""
+"""Chooses the implementation of attention, and logs each choice once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from stategpt.errors import InvalidArgument
 
-from .backend import WIDEST_HEAD, constant_when_traced, triton_obstacle
+from .backend import MAX_HEAD_DIM, constant_when_traced, triton_obstacle
 
 Backend = Literal["auto", "triton", "sdpa", "blockwise", "reference"]
 
@@ -23,7 +23,7 @@ def choose(backend: str, device: str, dtype: str, head_dim: int, softcap: bool, 
     Raises `InvalidArgument` for a backend that is unknown or cannot do what is asked.
     """
     chosen, reason = _decide(backend, device, dtype, head_dim, softcap, sdpa_is_small)
-    _say(f"attention: {chosen} on {device} for {dtype} ({reason})")
+    _log_once(f"attention: {chosen} on {device} for {dtype} ({reason})")
     return chosen
 
 
@@ -38,8 +38,8 @@ def _decide(
         obstacle = _obstacle(backend, device, dtype, head_dim, softcap)
         if obstacle is not None:
             raise InvalidArgument(f"attention backend {backend!r} cannot run: {obstacle}; leave it at 'auto'")
-        return backend, "asked for"
-    why_not: str | None = "no NVIDIA GPU"  # not asked further: elsewhere only Triton's interpreter runs, for tests
+        return backend, "requested"
+    why_not: str | None = "no NVIDIA GPU"  # elsewhere only Triton's interpreter runs, for tests
     if device.startswith("cuda"):
         why_not = _obstacle("triton", device, dtype, head_dim, softcap)
     if why_not is None:
@@ -57,12 +57,12 @@ def _obstacle(backend: str, device: str, dtype: str, head_dim: int, softcap: boo
         return "torch's attention has no softcap"
     if backend != "triton":
         return None
-    if head_dim % 8 or not 8 <= head_dim <= WIDEST_HEAD:
-        return f"its head widths are the multiples of 8 up to {WIDEST_HEAD}, not {head_dim}"
+    if head_dim % 8 or not 8 <= head_dim <= MAX_HEAD_DIM:
+        return f"its head widths are the multiples of 8 up to {MAX_HEAD_DIM}, not {head_dim}"
     return triton_obstacle(device, dtype)
 
 
 @cache
-def _say(message: str) -> None:
+def _log_once(message: str) -> None:
     """Cached, so that each choice is logged once."""
     _log.info(message)

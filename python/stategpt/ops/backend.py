@@ -10,7 +10,7 @@ import torch
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-WIDEST_HEAD = 256
+MAX_HEAD_DIM = 256
 KERNEL_DTYPES = ("bfloat16", "float16", "float32")
 
 

@@ -1,4 +1,4 @@
-"""An attention layout on a device, with what is derived from it once and used by every layer."""
+"""An attention layout on a device, with what every layer derives from it, computed once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TensorLayout:
         position: int32[N], visible keys before it.
         row_tokens: T; no segment crosses a multiple of it.
         host_4N: int32[4, N], the four vectors in the host's memory.
-        longest_tokens: length of the longest sequence of positions: what the model's context must hold.
+        max_sequence_tokens: length of the longest sequence of positions: what the model's context must hold.
         rows_are_causal: every row is one segment without branches: plain causal attention, no mask needed.
         has_prefix: some token sees a prefix: keys that do not touch its own branch.
         has_blank: some token sees nothing.
@@ -84,7 +84,7 @@ class TensorLayout:
         self.segment_start, self.prefix_end, self.branch_start, self.position = _to_device(
             host_4N, torch.device(device)
         )
-        self.longest_tokens = int(position.max(initial=-1)) + 1
+        self.max_sequence_tokens = int(position.max(initial=-1)) + 1
         """Length of the longest sequence of positions: what the model's context must hold."""
         self.rows_are_causal = bool((branch == row_start).all() and (segment == row_start).all())
         """Every row is one segment without branches: plain causal attention, no mask needed."""
@@ -136,7 +136,7 @@ class TensorLayout:
     def bounds(self, window: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """near_start, far_start and far_end, int32[N]: t sees [near_start[t], t] and [far_start[t], far_end[t]).
 
-        With `window` only the last so many keys count: a token at position p sees those from p - window + 1 on.
+        With `window` only the last `window` keys count: a token at position p sees those from p - window + 1 on.
         """
         if window is None:
             return self.branch_start, self.segment_start, self.prefix_end
@@ -160,7 +160,7 @@ class TensorLayout:
     ) -> Tensor:
         """`_native.attention_work_list`, made once for all layers in eager mode. -> int32[tiles, fields].
 
-        On the layout's device unless told otherwise.
+        On the layout's device by default.
         """
         device = self.device if device is None else device
         if torch.compiler.is_compiling():  # a graph keeps nothing, and lists take the host microseconds

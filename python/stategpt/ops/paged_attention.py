@@ -1,4 +1,4 @@
-"""Front door of attention over a paged cache: validates, chooses an implementation, says once which, and runs it.
+"""Attention over a paged cache: validates, chooses an implementation, logs the choice once, and runs it.
 
 Legend: B sequences, H query heads, G key-value heads, D head width, P pages of S slots, M pages a row of a page table,
 F shared prefixes.
@@ -19,8 +19,8 @@ from stategpt.errors import InvalidArgument
 from stategpt.kernels.paged_attention.binding import paged_attention_op
 from stategpt.shown_fields import documented, short_repr
 
-from .attention_checks import check_dtypes, check_last_axes, check_numbers, shape_of
-from .backend import WIDEST_HEAD, constant_when_traced, triton_obstacle
+from .attention_checks import check_last_axes, check_operands, shape_of
+from .backend import MAX_HEAD_DIM, constant_when_traced, triton_obstacle
 
 PagedBackend = Literal["auto", "reference", "triton"]
 
@@ -60,7 +60,7 @@ def paged_attention(
     scale: float | None = None,
     backend: PagedBackend = "auto",
 ) -> Tensor:
-    """Attention of one new token a sequence over the keys that lie in its pages. -> o_BHD in q's dtype.
+    """Attention of one new token a sequence over the keys in its pages. -> o_BHD in q's dtype.
 
     o[b] = softmax(cap(scale * q[b] . k)) . v, `cap(x)` being `softcap * tanh(x / softcap)`, or x without `softcap`.
     int32 `page_table_BM[b, i]` is the page with sequence b's own keys [i * S, (i + 1) * S), and `lengths_B[b]` (int32)
@@ -128,7 +128,7 @@ def _decide(backend: str, device: str, dtype: str) -> str:
         chosen = "triton" if device.startswith("cuda") and obstacle is None else "reference"
         reason = "fastest on this device" if chosen == "triton" else obstacle or "the interpreter is for tests"
     else:
-        chosen, reason = backend, "asked for"
+        chosen, reason = backend, "requested"
     _log.info("paged_attention: %s on %s for %s (%s)", chosen, device, dtype, reason)
     return chosen
 
@@ -146,18 +146,11 @@ def _validate(
         raise InvalidArgument(
             f"q {shape_of(q_BHD)} and k_pages {shape_of(k_PSGD)} do not fit: D must be equal and G must divide H"
         )
-    if D % 8 or not 8 <= D <= WIDEST_HEAD:
-        raise InvalidArgument(f"q has head width {D}; paged_attention takes multiples of 8 up to {WIDEST_HEAD}")
+    if D % 8 or not 8 <= D <= MAX_HEAD_DIM:
+        raise InvalidArgument(f"q has head width {D}; paged_attention takes multiples of 8 up to {MAX_HEAD_DIM}")
     if S < 1 or S & (S - 1):
         raise InvalidArgument(f"k_pages {shape_of(k_PSGD)} has pages of {S} slots; a page holds a power of two")
-    check_dtypes("q, k_pages and v_pages", q_BHD, k_PSGD, v_PSGD)
-    if not q_BHD.device == k_PSGD.device == v_PSGD.device:
-        raise InvalidArgument(
-            f"q, k_pages and v_pages are on {q_BHD.device}, {k_PSGD.device} and {v_PSGD.device}; "
-            "move them to one device"
-        )
-    check_last_axes(q=q_BHD, k_pages=k_PSGD, v_pages=v_PSGD)
-    check_numbers(scale, window, softcap)
+    check_operands({"q": q_BHD, "k_pages": k_PSGD, "v_pages": v_PSGD}, scale, window, softcap)
 
 
 def _validate_table(name: str, table: Tensor, lengths_name: str, lengths: Tensor, rows: int, device: object) -> None:
@@ -198,4 +191,4 @@ def _check_values(name: str, table: Tensor, lengths_name: str, lengths: Tensor, 
 
 def _check_starts(starts: Sequence[int], sequences: int) -> None:
     if list(starts) != sorted(starts) or starts[0] < 0 or starts[-1] > sequences:
-        raise InvalidArgument(f"prefix.starts is {list(starts)}; it must not decrease, and lie in 0 to {sequences}")
+        raise InvalidArgument(f"prefix.starts is {list(starts)}; it must not decrease and be within 0 to {sequences}")

@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation (Zhang and Sennrich 2019, arXiv 1910.07467): y = x / sqrt(mean(x^2) + eps) * w."""
+"""Root-mean-square normalization (Zhang and Sennrich 2019, arXiv 1910.07467): y = x / sqrt(mean(x^2) + eps) * w."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """Normalises the last axis of `x`, then scales by `weight`, which broadcasts over the leading axes. -> x's dtype.
+    """Normalizes the last axis of `x`, then scales by `weight`, which broadcasts over the leading axes. -> x's dtype.
 
-    `weight` is [D], or [heads, D] to norm all heads of a token in one pass with weights of their own.
+    `weight` is [D], or [heads, D] to norm all heads of a token in one pass, each with its weights.
     float64 is computed in float64, everything else in float32.
     """
     if x.device.type == "cpu":

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from stategpt import _native
-
-QUERY_TILE_FIELDS = 10
-KEY_TILE_FIELDS = 5
+from stategpt.kernels._shared.tiles import KEY_TILE_FIELDS, QUERY_TILE_FIELDS
 
 
 @torch.library.custom_op("stategpt::attention_work_list", mutates_args=())
@@ -25,7 +23,7 @@ def attention_work_list(
 ) -> Tensor:
     """`_native.attention_work_list` of a layout's four vectors, int32[4, N] in the host's memory. -> int32 on `device`.
 
-    Nothing waits for the device: the list is made on the host and copied behind whatever the device is doing.
+    Nothing waits for the device: the list is made on the host and its copy is queued.
     """
     segment_start, prefix_end, branch_start, position = host_4N.numpy()
     kind: Literal["queries", "keys"] = "queries" if queries else "keys"
@@ -51,7 +49,7 @@ def _(
 
 
 def to_device(host: Tensor, device: torch.device) -> Tensor:
-    """A copy that the host does not wait for. -> on the CPU `host` itself."""
+    """Copies to `device` without waiting for it; on the CPU it returns `host` itself."""
     if device.type == "cuda":
         host = host.pin_memory()
     return host.to(device, non_blocking=True)

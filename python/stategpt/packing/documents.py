@@ -1,4 +1,4 @@
-"""Documents that are token ids already: what shards hold, and what conversations become."""
+"""Documents that are already token ids, as shards store them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NO_DOCUMENT = 2**64 - 1
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TokenizedDocument:
-    """A document that is already token ids, stored as it is.
+    """A document that is already token ids, stored unchanged.
 
     Attributes:
-        ids: uint32[n], d1 ... dn, without the end of text, which the packer puts around them.
+        ids: uint32[n], d1 ... dn, without the end of text, which packing adds around them.
         mask: uint8[n + 1] of 0 and 1: which targets are trained, d1 ... dn and the final end of text. None: all.
-        doc_id: identity of the document, e.g. of its source, 0 .. 2^64 - 2 (2^64 - 1 stands for padding). All documents
+        doc_id: identity of the document, e.g. of its source, 0 .. 2^64 - 2 (2^64 - 1 is padding). All documents
             of a data set have one, or none has.
 
     Raises:
@@ -64,7 +64,7 @@ def _array(values: object, name: str) -> npt.NDArray[np.generic]:
     try:
         return np.asarray(values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgument(f"a document's {name} are no array ({error}); give a vector of integers") from error
+        raise InvalidArgument(f"a document's {name} are not an array ({error}); give a vector of integers") from error
 
 
 def _doc_id(value: int) -> int:
@@ -74,5 +74,5 @@ def _doc_id(value: int) -> int:
         raise InvalidArgument(f"doc_id is of type {type(value).__name__}; it must be a whole number") from None
     if not 0 <= number < NO_DOCUMENT:
         found = number if number.bit_length() < 128 else f"a number of {number.bit_length()} bits"
-        raise InvalidArgument(f"doc_id is {found}; it must be 0 to 2^64 - 2 (2^64 - 1 stands for padding)")
+        raise InvalidArgument(f"doc_id is {found}; it must be 0 to 2^64 - 2 (2^64 - 1 is padding)")
     return number

@@ -1,13 +1,13 @@
-"""The attention layout: which keys each token of a flat stream sees, and at which position it stands.
+"""The attention layout: which keys each token of a flat stream sees, and its position.
 
 N tokens = R rows x T `row_tokens`. Token t sees the keys
 
     [segment_start[t], prefix_end[t])  and  [branch_start[t], t]
 
-so three things are one: packed documents (prefix empty), padded rows, and one prompt shared by K completions (each
+This covers three cases: packed documents (prefix empty), padded rows, and one prompt shared by K completions (each
 branch sees the prompt and itself). Positions count the visible keys, hence restart after the prompt in every branch.
-A blank token sees nothing and is seen by nobody: a segment of its own whose branch_start is t + 1, at position 0.
-Packers make layouts in Rust, which also checks them; the constructors here are for other callers.
+A blank token sees nothing and is seen by none: a separate segment whose branch_start is t + 1, at position 0.
+Packing makes and checks layouts in Rust; the constructors here are for other callers.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ class Layout:
 
     @classmethod
     def packed(cls, segment_lengths_per_row: Sequence[Sequence[int]], row_tokens: int) -> "Layout":
-        """Rows of causal segments laid end to end; what is left of a row is padding that sees only itself.
+        """Rows of consecutive causal segments; the rest of a row is padding that sees only itself.
 
         `Layout.packed([[3, 2], [4]], row_tokens=6)` is two rows: segments of 3 and 2 and one pad token, then one of 4
         and two pad tokens. Raises `InvalidArgument` for a segment without tokens or a row that overflows.
@@ -90,14 +90,14 @@ class Layout:
 
     @classmethod
     def padded(cls, lengths: Sequence[int], row_tokens: int) -> "Layout":
-        """One causal segment a row, padded on the right."""
+        """One causal segment per row, padded on the right."""
         return cls.packed([[length] for length in lengths], row_tokens)
 
     @classmethod
     def shared_prefix(
         cls, prefix_lengths: Sequence[int], branch_lengths: Sequence[Sequence[int]], row_tokens: int
     ) -> "Layout":
-        """One group a row: a prefix, then its branches end to end, each seeing the prefix and itself; then padding.
+        """One group per row: a prefix, then its branches, each of which sees the prefix and itself; then padding.
 
         Shape: R = len(prefix_lengths) = len(branch_lengths) (Shared prefixes: https://arxiv.org/abs/2410.20305).
         """

@@ -2,10 +2,10 @@
 
     for batch in Loader(rows, batch_rows=8):                          # tokens, targets, loss_mask, layout, ...
         ...
-    loader = Loader.resume(rows, state, batch_rows=8)                 # goes on with the row after
+    loader = Loader.resume(rows, state, batch_rows=8)                 # continues with the next row
 
 A global batch is rows [s, s + batch_rows); rank r of w takes the r-th of w equal parts of it. So the order of rows, and
-every global batch, is the same for any world size, and a run may go on with another one.
+every global batch, is the same for any world size, and a run may be resumed with another one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from stategpt.packing.packed import Batch, Packed, Rows
 
 
 class LoaderState(TypedDict):
-    """What a checkpoint keeps of a loader.
+    """The state of a loader, for checkpoints.
 
     Attributes:
-        row: rows of the global order that were handed out: the next batch starts here.
+        row: first row of the next batch, in the global order.
         fingerprint: identity of the order of rows.
     """
 
@@ -40,13 +40,13 @@ class Loader(Iterator[Batch]):
         rank: this process, 0 .. world - 1.
         world: number of processes that share the batches.
         start: first row.
-        stop: row to end before; by default the end of the order, if it has one. If the last batch is not full, rows of
-            padding fill it up, so that shapes stay and no rank gets a batch more than another.
+        stop: row to end before; by default the end of the order, if it has one. A last batch that is not full is
+            filled up with rows of padding, so shapes are constant and all ranks get equally many batches.
 
     Raises:
         InvalidArgument: a number out of range; `start` or `stop` beyond the end of the order.
 
-    `len(loader)` is the number of batches still to come.
+    `len(loader)` is the number of remaining batches.
     """
 
     __slots__ = ("_batch_rows", "_part_rows", "_rank", "_row", "_rows", "_stop")
@@ -90,11 +90,11 @@ class Loader(Iterator[Batch]):
         world: SupportsIndex = 1,
         stop: SupportsIndex | None = None,
     ) -> Loader:
-        """A loader that goes on from `state`; batch_rows and world may differ from those it was taken with.
+        """A loader that continues from `state`; batch_rows and world may differ from those of the saved loader.
 
         Raises:
             ForeignArtifact: the state is of another order of rows: data, settings or seed have changed.
-            InvalidArgument: its row is no row of the order.
+            InvalidArgument: its row is not in the order.
         """
         instance("rows", rows, (Packed, Mixture), "Pass what `sg.pack` or `sg.Mixture` made.")
         instance("state", state, Mapping, "Pass what Loader.state() gave.")
@@ -109,11 +109,11 @@ class Loader(Iterator[Batch]):
         return cls(rows, batch_rows, rank, world, state["row"], stop)
 
     def state(self) -> LoaderState:
-        """Where the loader stands. Equal on all ranks after equally many batches."""
+        """Resumable position; identical on all ranks after the same number of batches."""
         return {"row": self._row, "fingerprint": self._rows.fingerprint}
 
     def __len__(self) -> int:
-        """Batches still to come. Raises TypeError where the order never ends, as `len` of other endless things does."""
+        """Remaining batches. Raises TypeError where the order never ends, as `len` does elsewhere."""
         if self._stop is None:
             raise TypeError("the loader has no length: its mixture is endless. Pass stop, or mix with max_epochs.")
         return -(-max(self._stop - self._row, 0) // self._batch_rows)
@@ -133,14 +133,14 @@ class Loader(Iterator[Batch]):
         first = self._row + self._rank * self._part_rows
         last = first + self._part_rows if self._stop is None else min(first + self._part_rows, self._stop)
         batch = self._rows.batch(first, max(last - first, 0), self._part_rows)
-        # Only now: a batch that failed is asked for again.
+        # Only after the read: a batch that failed is read again.
         self._row += self._batch_rows
         if self._stop is not None:
             self._row = min(self._row, self._stop)
         return batch
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as rows, settings and the row where it stands: the copy goes on from there."""
+        """Pickled as rows, settings and the current row; the copy continues from there."""
         world = self._batch_rows // self._part_rows
         return Loader, (self._rows, self._batch_rows, self._rank, world, self._row, self._stop)
 

@@ -1,8 +1,8 @@
 """Sources mixed in proportion to their tokens, as the talk's table of LLaMA's sources has it.
 
 Which source a row is drawn from is a function of its number: within one row of the source's share at the end of every
-block of `block_rows`, within two at every row. Each row of a source comes once in every epoch of it, in an order of
-that epoch's own. Nothing is stored per row.
+block of `block_rows`, within two at every row. Each row of a source comes once per epoch, in a different order in
+each epoch. Nothing is stored per row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Drawn(TypedDict):
         rows: rows drawn.
         tokens: tokens in these rows without padding.
         share: their share of all tokens drawn.
-        epochs: times the source was gone through.
+        epochs: passes over the source.
     """
 
     rows: int
@@ -33,10 +33,10 @@ class Drawn(TypedDict):
 
 
 class MixtureReport(TypedDict):
-    """Shares asked for and drawn, by source.
+    """Planned and drawn shares, by source.
 
     Attributes:
-        planned: share of all tokens asked for.
+        planned: planned share of all tokens.
         drawn: what was drawn.
     """
 
@@ -51,8 +51,8 @@ class Mixture:
         sources: packed rows and share of all *tokens* by name. Shares are divided by their sum; the order of the names
             does not matter. A source needs at least one row in 2^20.
         seed: with the names, decides the order of every epoch.
-        max_epochs: how often a source may be gone through, e.g. 4 or 1.5. The order ends before the first row beyond;
-            asking for that row is an error.
+        max_epochs: maximum number of passes over a source, e.g. 4 or 1.5. The order ends before the first row beyond;
+            reading that row is an error.
 
     Raises:
         InvalidArgument: no sources, a share that is not positive, rows of different length, `max_epochs` that does not
@@ -103,7 +103,7 @@ class Mixture:
         """Row `row`, from 0.
 
         Raises:
-            DataError: it lies beyond `max_epochs`; the message names the source.
+            DataError: it is beyond `max_epochs`; the message names the source.
         """
         return read_row(self._native, self.row_tokens, row)
 

@@ -8,9 +8,9 @@ so that every byte is predicted once, and the model learns to start and to stop.
 * `best_fit`: a segment that fits in a row is never cut (best-fit decreasing over the whole data set: "Fewer
   Truncations Improve Language Modeling", https://arxiv.org/abs/2404.10830). Longer ones fill whole rows and leave one
   shorter piece.
-* `concat`: all segments end to end, cut every T tokens, as GPT-2 and the talk *State of GPT* do.
+* `concat`: all segments concatenated, cut every T tokens, as in GPT-2 and the talk *State of GPT*.
 
-What is left of a row is padding: it sees only itself and trains nothing. The work is done in Rust (`stategpt-packing`).
+The rest of a row is padding: it sees only itself and trains nothing. The work is done in Rust (`stategpt-packing`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Row:
         targets: uint32[T], the id that follows each input within its document, end of text at its end; padding at
             padding.
         loss_mask: bool[T], is the target trained?
-        layout: who sees whom, and where they stand.
+        layout: which tokens each token attends to, and its position.
         doc_ids: uint64[T], document of each token, 2^64 - 1 (`NO_DOCUMENT`) for padding.
     """
 
@@ -71,9 +71,9 @@ class Batch:
         tokens: uint32[N], input ids.
         targets: uint32[N], the id that follows each input within its document.
         loss_mask: bool[N], is the target trained?
-        layout: who sees whom, and where they stand; indices into the stream.
+        layout: which tokens each token attends to, and its position; indices into the stream.
         target_count: trained targets: the weight of the batch in a mean over tokens.
-        rows: numbers of its rows in the order. Fewer than R where the order ends: then rows of padding follow.
+        rows: numbers of its rows in the order; fewer than R at the end of the order, where rows of padding follow.
         doc_ids: uint64[N], document of each token, 2^64 - 1 (`NO_DOCUMENT`) for padding.
     """
 
@@ -140,7 +140,7 @@ class LeftOut:
 
 
 class PackSettings(NamedTuple):
-    """What `pack` was asked for, besides the data set."""
+    """The settings of `pack`."""
 
     row_tokens: int
     strategy: str
@@ -168,7 +168,7 @@ class Packed:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens in all rows without padding: those of the packed documents, and one end of text for each."""
+        """Tokens of all rows without padding: those of the packed documents, and one end of text for each."""
         return self._native.tokens
 
     @property

@@ -4,7 +4,7 @@
     out/00000/offsets.npy   uint64[documents + 1]
     out/00000/mask.npy      uint8[tokens + documents], optional: which targets are trained
     out/00000/doc_id.npy    uint64[documents], optional
-    out/manifest.json       counts, length histogram, tokenizer, hashes, source, licence; written last
+    out/manifest.json       counts, length histogram, tokenizer, hashes, source, license; written last
 
 The work is done by the Rust crates `stategpt-packing` and `stategpt-pipeline`.
 """
@@ -26,7 +26,7 @@ from stategpt.errors import ForeignArtifact
 
 
 class Fingerprinted(Protocol):
-    """A tokenizer, as far as its data sets must know it."""
+    """A tokenizer, as far as data sets need it."""
 
     @property
     def fingerprint(self) -> str:
@@ -96,11 +96,6 @@ class Shards:
         return self._manifest.fingerprint
 
     @property
-    def tokenizer_fingerprint(self) -> str:
-        """Fingerprint of the tokenizer the ids are of."""
-        return self._manifest.fingerprints["tokenizer"]
-
-    @property
     def num_documents(self) -> int:
         """Documents."""
         return int(self._described("documents"))
@@ -121,8 +116,8 @@ class Shards:
         return str(self._described("source"))
 
     @property
-    def licence(self) -> str:
-        """Their licence."""
+    def license(self) -> str:
+        """Their license."""
         return str(self._described("licence"))
 
     @property

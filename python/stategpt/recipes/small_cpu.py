@@ -36,7 +36,7 @@ def small_cpu() -> RunConfig:
             optim=OptimConfig(learning_rate=2.4e-3, warmup_steps=100, flat_fraction=0.4, final_fraction=0.02),
             sample_at=(0, 100, 500, 1500, "end"),
         ),
-        sft=SFTConfig(epochs=2.0, batch_rows=32, optim=OptimConfig(learning_rate=9e-4, warmup_steps=20)),
+        sft=SFTConfig(epochs=2.0, row_tokens=128, batch_rows=8, optim=OptimConfig(learning_rate=9e-4, warmup_steps=20)),
         rankings=replace(tiny.rankings, prompts=3200),
         reward=replace(tiny.reward, optim=replace(tiny.reward.optim, learning_rate=1.2e-3)),
         # What a seed changes and what over-optimisation looks like are tiny_cpu's lessons; here one policy gets all the

@@ -19,18 +19,20 @@ from stategpt.config import (
     TokenizerConfig,
 )
 
+_CORPUS = CorpusConfig(
+    source="python_library",
+    validation_share=0.04,
+    test_share=0.12,
+    min_response_characters=12,
+    max_response_characters=140,
+)
+
 
 def tiny_cpu() -> RunConfig:
     """All four stages on the standard library of this interpreter, with a model of about two million parameters."""
     return RunConfig(
         name="tiny_cpu",
-        corpus=CorpusConfig(
-            source="python_library",
-            validation_share=0.04,
-            test_share=0.12,
-            min_response_characters=12,
-            max_response_characters=140,
-        ),
+        corpus=_CORPUS,
         tokenizer=TokenizerConfig(vocab_size=4096, pattern="gpt4"),
         # Later stages use the docstrings, so they get the largest share although code is the larger source.
         data=DataConfig(row_tokens=128, proportions={"code": 0.3, "docstrings": 0.6, "comments": 0.1}),
@@ -56,7 +58,9 @@ def tiny_cpu() -> RunConfig:
             sample_at=(0, 50, 200, 500, "end"),
             sample_prompts=("Return", "Raised when", "def ", "# "),
         ),
-        sft=SFTConfig(epochs=1.0, batch_rows=32, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)),
+        sft=SFTConfig(
+            epochs=1.0, row_tokens=128, batch_rows=8, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)
+        ),
         sampling=SamplingConfig(temperature=0.7, max_tokens=48),
         rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2, scorer="docstring_style"),
         reward=RewardConfig(

@@ -11,9 +11,8 @@ from stategpt.artifacts import Measurements
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
 from stategpt.data.corpus import read_corpus
-from stategpt.evaluate import HeldOutComparison, RewardScorer, compare_systems
+from stategpt.evaluate import HeldOutComparison, compare_systems
 from stategpt.evaluate.records import ComparisonEvaluation, FrontierPoint
-from stategpt.model import RewardModel
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
 
@@ -29,11 +28,13 @@ def compare(run: RunConfig, folder: RunFolder) -> None:
 def _measure(context: StageContext) -> dict[str, ComparisonEvaluation]:
     run, folder = context.run, context.folder
     corpus = read_corpus(folder.corpus)
-    scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
+    scorer, rewarder = (context.scorer(setting, corpus) for setting in ("evaluate.scorer", "rl.scorer"))
     sft, prompts = context.load_model("sft"), run.evaluate.comparison_prompts
-    judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, sft)
-    policies = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)  # one in memory at a time
-    measured = compare_systems(judge, corpus, context.load_model("base"), policies)
+    judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, rewarder, sft)
+    # Loaded when they are used: one policy in memory at a time.
+    seeds = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)
+    betas = ((stage, context.load_model(stage)) for stage in run.rl.beta_folders)
+    measured = compare_systems(judge, corpus, context.load_model("base"), seeds, betas)
     return {"evaluation.json": replace(measured, frontiers=_frontiers(folder, run.rl))}
 
 

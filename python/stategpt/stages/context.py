@@ -15,7 +15,9 @@ from stategpt.config import LoopConfig, RunConfig
 from stategpt.config.dial import resolved_optim
 from stategpt.config.parts import deciding
 from stategpt.data import ControlTokens
+from stategpt.data.corpus import Corpus
 from stategpt.errors import DataError
+from stategpt.evaluate.scorers import Scorer, ScorerContext, build_scorer
 from stategpt.generate import Engine
 from stategpt.json_reader import Kind
 from stategpt.model import GPT, RewardModel
@@ -76,6 +78,19 @@ class StageContext:
     def engine(self, model: GPT) -> Engine:
         """A sampler over `model` with this run's tokenizer."""
         return Engine(model, self.tok, precision=self.run.evaluate.precision)
+
+    def scorer(self, setting: str, corpus: Corpus) -> Scorer:
+        """The scorer that `setting` names: "rankings.scorer", "rl.scorer", or "evaluate.scorer", by default the first.
+
+        Raises:
+            ConfigError: as `build_scorer`.
+        """
+        if setting == "evaluate.scorer" and not self.run.evaluate.scorer:
+            setting = "rankings.scorer"
+        name: str = getattr(self.run, setting.partition(".")[0]).scorer
+        trained = setting != "rankings.scorer" and is_published(self.folder.model("reward"))
+        reward_model = self.folder.model("reward") if trained else None
+        return build_scorer(name, ScorerContext(corpus, self.tok, reward_model, str(self.device)), setting)
 
     def loop(self, stage: str, folder: str, fingerprint: str, logs: Mapping[str, Kind] | None = None) -> LoopSettings:
         """Settings of the training loop from the section of `stage`, which trains in `folder`."""

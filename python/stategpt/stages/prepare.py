@@ -6,20 +6,23 @@ Each part is published as one folder with a manifest; an interrupted run continu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from stategpt.artifacts import Manifest, publish_folder, read_manifest
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import CONTROL_TOKENS, RunConfig
 from stategpt.data import write_shards
-from stategpt.data.corpus import SIDES, Corpus, Side, read_corpus, write_corpus
+from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus, write_corpus
+from stategpt.data.records import Conversation
 from stategpt.data.sources import build_corpus
 from stategpt.packing import Shards
 from stategpt.progress import Advance, console, progress
 from stategpt.stages.context import part_fingerprint
 from stategpt.stages.requirements import require_sources, require_usable
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
+
+Counted = TypeVar("Counted")
 
 
 def prepare(run: RunConfig, folder: RunFolder) -> None:
@@ -32,6 +35,7 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
             for side in SIDES:
                 _shards(folder, tok, source, side, documents.texts(side))
         require_usable(run, tok, corpus)
+        _shards(folder, tok, CONVERSATIONS, "train", corpus.conversations["train"])
     folder.close("data", part_fingerprint(run, "tokenizer"))
 
 
@@ -95,15 +99,17 @@ def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
     return round(sum(len(text.encode()) for text in listed) / tokens, 4) if tokens else 0.0
 
 
-def _shards(folder: RunFolder, tok: AnyTokenizer, source: str, side: Side, texts: Sequence[str]) -> None:
+def _shards(
+    folder: RunFolder, tok: AnyTokenizer, source: str, side: Side, documents: Sequence[str | Conversation]
+) -> None:
     target = folder.shards(source, side)
     if is_published(target):
         Shards.open(target, tokenizer=tok)
         return
     corpus, tokenizer = read_manifest(folder.corpus), read_manifest(folder.tokenizer)
-    with progress(f"shards {source}/{side}", len(texts), "documents") as advance:
+    with progress(f"shards {source}/{side}", len(documents), "documents") as advance:
         write_shards(
-            _counted(texts, advance),
+            _counted(documents, advance),
             tok,
             target,
             source=source,
@@ -112,7 +118,7 @@ def _shards(folder: RunFolder, tok: AnyTokenizer, source: str, side: Side, texts
         )
 
 
-def _counted(texts: Sequence[str], advance: Advance) -> Iterator[str]:
-    for done, text in enumerate(texts, start=1):
-        yield text
+def _counted(documents: Sequence[Counted], advance: Advance) -> Iterator[Counted]:
+    for done, document in enumerate(documents, start=1):
+        yield document
         advance(done, "")

@@ -13,7 +13,6 @@ concatenation is `--data.strategy concat --data.isolate_documents false`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,11 +36,11 @@ from stategpt.evaluate.records import (
 from stategpt.evaluate.validation import ValidationDocuments
 from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
-from stategpt.model.token_batch import TokenBatch
 from stategpt.packing import Mixture, Row, Shards, pack
 from stategpt.packing.mixture import MixtureReport
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
+from stategpt.train.batches import RowBatches
 from stategpt.train.loop import fit
 from stategpt.train.next_token import NextTokenTask
 
@@ -52,22 +51,6 @@ SAMPLE_DRAWS = 3
 """Random continuations of each sample prompt, beside the one of the most likely tokens."""
 _ROWS_SHOWN = 4
 _VALIDATION_TOKENS = 8192
-
-
-class RowBatches:
-    """Batches of pretraining; step s reads rows [s * batch_rows, (s + 1) * batch_rows) of the mixture."""
-
-    def __init__(self, run: RunConfig, rows: Mixture, device: torch.device) -> None:
-        self.rows, self.device = rows, device
-        self.batch_rows = run.pretrain.batch_rows
-        self.micro_batch_rows = run.pretrain.micro_batch_rows
-        self.steps = run.pretrain_steps
-
-    def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
-        """One update: the step's rows in micro-batches."""
-        first, micro = step * self.batch_rows, self.micro_batch_rows
-        starts = range(first, first + self.batch_rows, micro)
-        yield [TokenBatch.of(self.rows.batch(start, micro), self.device) for start in starts]
 
 
 def open_mixture(context: StageContext) -> Mixture:
@@ -122,7 +105,9 @@ def _train(context: StageContext, rows: Mixture, fingerprint: str) -> GPT:
     run = context.run
     torch.manual_seed(run.seed)
     model = GPT(run.model).to(context.device)
-    task = NextTokenTask("pretrain", model, RowBatches(run, rows, context.device))
+    config = run.pretrain
+    batches = RowBatches(rows, run.pretrain_steps, config.batch_rows, config.micro_batch_rows, context.device)
+    task = NextTokenTask("pretrain", model, batches)
     settings = context.loop("pretrain", "base", fingerprint, LOGS)
     documents = validation_documents(context)
 

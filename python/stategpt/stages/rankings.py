@@ -1,8 +1,8 @@
 """Between stages 2 and 3: K completions of the SFT model for each prompt, ranked.
 
-People rank completions for the talk's labs. Here a stated rule does (`rankings.labeler`), and its points are published
-per completion so that a reader can disagree. The file is the one people's rankings come in: `rankings.jsonl`, read back
-by the same validating reader. A difference of fewer than `tie_below` points is a tie, as with people who only state
+People rank completions for the talk's labs. Here a scorer does (`rankings.scorer`), and its scores are published with
+every completion so that a reader can disagree. The file has the format of people's rankings (JSONL) and is read back by
+the same validating reader. A difference of scores below `rankings.tie_below` is a tie, as with people who only state
 clear preferences; since "less than 2 apart" is not transitive, the clear pairs are written out.
 
     stategpt run tiny_cpu --out runs/tiny      # all stages; this one lands in runs/tiny/rankings
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stategpt.artifacts import read_lines
 from stategpt.artifacts.run_folder import RunFolder
@@ -26,7 +27,7 @@ from stategpt.data.corpus import Corpus, Side, read_corpus
 from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
 from stategpt.evaluate.records import RankedExample, RankingsEvaluation, ScoredCompletion
-from stategpt.evaluate.scorers.docstring_style import DocstringStyleLabeler
+from stategpt.evaluate.scorers import Scorer, Scores
 from stategpt.generate import Completion
 from stategpt.progress import progress
 from stategpt.randomness import bits, permutation
@@ -46,17 +47,17 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
         artifact="records",
         make=lambda _: _make(context),
         save=_write_all,
-        measure=lambda _: {"evaluation.json": _describe(folder.stage("rankings") / "records")},
+        measure=lambda _: {"evaluation.json": _describe(folder.stage("rankings") / "records", run.rankings.scorer)},
     )
     run_stage(context, stage)
 
 
 def _make(context: StageContext) -> Records:
     run, corpus = context.run, read_corpus(context.folder.corpus)
-    labeler = DocstringStyleLabeler.fit(corpus)
+    scorer = context.scorer("rankings.scorer", corpus)
     engine = context.engine(context.load_model("sft"))
     chosen = _chosen_prompts(run, corpus)
-    records = {side: _rank(context, engine, labeler, side, prompts) for side, prompts in chosen.items()}
+    records = {side: _rank(context, engine, scorer, side, prompts) for side, prompts in chosen.items()}
     _require_clear_pairs(records)
     return records
 
@@ -67,7 +68,7 @@ def _require_clear_pairs(records: Records) -> None:
         if not any(row["pairs"] for row in rows):
             more = "rankings.prompts" if split == "train" else "rankings.test_prompts"
             raise RankingError(
-                f"no clear pair in the {len(rows)} {split} rankings: points are fewer than rankings.tie_below apart. "
+                f"no clear pair in the {len(rows)} {split} rankings: scores are less than rankings.tie_below apart. "
                 f"Lower rankings.tie_below, raise sampling.temperature or {more}, and run again: none was kept."
             )
 
@@ -84,7 +85,7 @@ def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
 
 
 def _rank(
-    context: StageContext, engine: Any, labeler: DocstringStyleLabeler, split: str, asked: Sequence[Prompt]
+    context: StageContext, engine: Any, scorer: Scorer, split: str, asked: Sequence[Prompt]
 ) -> list[dict[str, Any]]:
     config, sampling = context.run.rankings, context.run.sampling
     prompts = [chat_prompt(context.tok, prompt) for prompt in asked]
@@ -97,11 +98,24 @@ def _rank(
             seed=sampling_seed(context.run.seed, split),
             progress=lambda done, total: advance(done, ""),
         )
-    groups = [completions[i : i + config.completions] for i in range(0, len(completions), config.completions)]
+    each = config.completions
+    scores = scorer.scores([prompt for prompt in asked for _ in range(each)], completions)
     return [
-        record_of(f"{split}-{number:05d}", prompt, group, labeler, config.tie_below, context.tok.fingerprint)
-        for number, (prompt, group) in enumerate(zip(asked, groups, strict=True))
+        record_of(
+            f"{split}-{number:05d}",
+            prompt,
+            completions[number * each : (number + 1) * each],
+            {name: values[number * each : (number + 1) * each].tolist() for name, values in _columns(scores).items()},
+            config.tie_below,
+            context.tok.fingerprint,
+        )
+        for number, prompt in enumerate(asked)
     ]
+
+
+def _columns(scores: Scores) -> dict[str, NDArray[np.float32]]:
+    """The score of every completion as "", and each of its parts by name."""
+    return {"": scores.values, **scores.parts}
 
 
 def sampling_seed(seed: int, split: str) -> int:
@@ -113,16 +127,17 @@ def record_of(
     record_id: str,
     prompt: Prompt,
     completions: Sequence[Completion],
-    labeler: DocstringStyleLabeler,
-    tie_below: int,
+    scores: Mapping[str, Sequence[float]],
+    tie_below: float,
     tokenizer: str,
 ) -> dict[str, Any]:
-    """One ranking record: completions with points, ranks by points (1 = best), and the pairs that are clear.
+    """One ranking record: completions with scores, ranks by score (1 = best), and the pairs that are clear.
 
-    `tokenizer`: fingerprint of that of the completions' ids.
+    Args:
+        scores: score of each completion as "", and each named part of it.
+        tokenizer: fingerprint of that of the completions' ids.
     """
-    points = [labeler.points(prompt, completion.text, completion.ended) for completion in completions]
-    totals = [point.total for point in points]
+    totals = scores[""]
     better = sorted(set(totals), reverse=True)
     return {
         "id": record_id,
@@ -130,13 +145,13 @@ def record_of(
         "completions": [
             {
                 "text": completion.text,
-                "rank": better.index(point.total) + 1,
+                "rank": better.index(total) + 1,
                 "ended": completion.ended,
                 "ids": completion.ids.tolist(),
-                "score": point.total,
-                "points": point.named(),
+                "score": total,
+                "parts": {name: values[number] for name, values in scores.items() if name},
             }
-            for completion, point in zip(completions, points, strict=True)
+            for number, (completion, total) in enumerate(zip(completions, totals, strict=True))
         ],
         "pairs": clear_pairs(totals, tie_below),
         "tokenizer": tokenizer,
@@ -144,10 +159,10 @@ def record_of(
     }
 
 
-def clear_pairs(totals: Sequence[int], tie_below: int) -> list[list[int]]:
-    """Index pairs [winner, loser] whose points differ by at least `tie_below` (and at all)."""
-    least = max(1, tie_below)
-    return [[a, b] for a, b in permutations(range(len(totals)), 2) if totals[a] - totals[b] >= least]
+def clear_pairs(totals: Sequence[float], tie_below: float) -> list[list[int]]:
+    """Index pairs [winner, loser] whose scores differ by at least `tie_below` (and at all)."""
+    differences = ((a, b, totals[a] - totals[b]) for a, b in permutations(range(len(totals)), 2))
+    return [[a, b] for a, b, difference in differences if difference > 0 and difference >= tie_below]
 
 
 def _write_all(records: Records, folder: Path) -> None:
@@ -164,17 +179,16 @@ def _refuse_rejected(read: Rankings) -> None:
         )
 
 
-def _describe(published: Path) -> RankingsEvaluation:
-    """Counts and mean scores for the report, with the record whose scores differ most as the example."""
+def _describe(published: Path, scorer: str) -> RankingsEvaluation:
+    """Counts, mean scores, and one typical record as the example."""
     read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "test")}
     _refuse_rejected(read["train"])
     rows = read_lines(published / "train.jsonl")
     completions = [completion for row in rows for completion in row["completions"]]
-    names = completions[0]["points"].keys()
     possible = sum(len(row["completions"]) * (len(row["completions"]) - 1) // 2 for row in rows)
-    spread = [max(c["score"] for c in row["completions"]) - min(c["score"] for c in row["completions"]) for row in rows]
     pairs = sum(len(row["pairs"]) for row in rows)
     return RankingsEvaluation(
+        scorer=scorer,
         groups=len(read["train"].groups),
         test_groups=len(read["test"].groups),
         pairs=pairs,
@@ -182,13 +196,26 @@ def _describe(published: Path) -> RankingsEvaluation:
         without_clear_pair={split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()},
         rejected=len(read["train"].rejected) + len(read["test"].rejected),
         score_mean=float(np.mean([c["score"] for c in completions])),
-        parts_mean={name: float(np.mean([c["points"][name] for c in completions])) for name in names},
-        example=_example(rows[int(np.argmax(spread))]),
+        parts_mean={name: float(np.mean([c["parts"][name] for c in completions])) for name in completions[0]["parts"]},
+        example=_example(_typical(rows)),
     )
+
+
+def _typical(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of the records with most clear pairs, the one whose best and worst score are apart as they are in the median."""
+
+    def spread(row: Mapping[str, Any]) -> float:
+        scores = [float(completion["score"]) for completion in row["completions"]]
+        return max(scores) - min(scores)
+
+    most = max(len(row["pairs"]) for row in rows)
+    clear = sorted((row for row in rows if len(row["pairs"]) == most), key=spread)
+    return clear[len(clear) // 2]
 
 
 def _example(row: Mapping[str, Any]) -> RankedExample:
     completions = tuple(
-        ScoredCompletion(c["text"], c["rank"], c["ended"], c["score"], c["points"]) for c in row["completions"]
+        ScoredCompletion(c["text"], c["rank"], c["ended"], c["score"], c["parts"]) for c in row["completions"]
     )
-    return RankedExample(row["prompt"], row["meta"]["reference"], completions, tuple(map(tuple, row["pairs"])))
+    pairs = tuple((winner, loser) for winner, loser in row["pairs"])
+    return RankedExample(row["prompt"], row["meta"]["reference"] or "", completions, pairs)

@@ -14,9 +14,10 @@ from stategpt.data.corpus import SIDES, Corpus
 from stategpt.data.few_shot import choose_examples, few_shot_document
 from stategpt.data.records import Conversation, Prompt
 from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgument
+from stategpt.evaluate.scorers import require_scorer
 from stategpt.tokenizer import AnyTokenizer
 
-_REMEDY = "Raise model.context_tokens or lower corpus.max_response_characters."
+_REMEDY = "Raise model.context_tokens and sft.row_tokens, or lower corpus.max_response_characters."
 
 
 def require_sources(run: RunConfig, corpus: Corpus) -> None:
@@ -43,12 +44,14 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
     """Refuses a run that could not end: no conversations, a prompt or a conversation too long, too few examples.
 
     Raises:
+        ConfigError: a scorer that is not set, or that nothing is named like.
         DataError: no conversations to train on, or none to validate or test with.
         InvalidArgument: a conversation without an answer, an untrained or empty one, or fewer short examples than
             `evaluate.few_shot_examples`.
         ContextOverflow: a training conversation, a held-out prompt or the few-shot document with it leaves no room in
             `model.context_tokens`; the message names it.
     """
+    require_scorers(run)
     if not corpus.conversations["train"]:
         raise DataError("the corpus has no training conversations; give corpus.paths that its source finds some in")
     for side in SIDES[1:]:
@@ -57,7 +60,7 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
                 f"the corpus has no {side} conversations; give it more groups, or raise corpus.{side}_share"
             )
     context = run.model.context_tokens
-    segments_of(tok, corpus.conversations["train"], context)
+    segments_of(tok, corpus.conversations["train"], run.sft_row_tokens)
     train, *held_out = (_prompts(corpus.conversations[side]) for side in SIDES)
     asked = [prompt for prompts in held_out for prompt in prompts]
     for number, prompt in enumerate(asked):
@@ -66,6 +69,16 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
         except ContextOverflow as error:
             raise ContextOverflow(f"held-out conversation {_name(number, prompt)}: {error} {_REMEDY}") from None
     _require_few_shot(run, tok, train, asked)
+
+
+def require_scorers(run: RunConfig) -> None:
+    """Refuses a run whose scorers are not set or do not exist."""
+    require_scorer(run.rankings.scorer, "rankings.scorer")
+    if run.rankings.scorer == "reward_model":
+        raise ConfigError("rankings.scorer = 'reward_model': it is trained on these rankings; name another scorer")
+    require_scorer(run.rl.scorer, "rl.scorer")
+    if run.evaluate.scorer:
+        require_scorer(run.evaluate.scorer, "evaluate.scorer")
 
 
 def segments_of(tok: AnyTokenizer, conversations: Sequence[Conversation], context_tokens: int) -> list[Segment]:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .inspection import TokenView as TokenView
     from .inspection import compression as compression
     from .inspection import token_views as token_views
-    from .inspection import tokens_html as tokens_html
     from .ragged import Ragged as Ragged
     from .tokenizer import AnyTokenizer as AnyTokenizer
     from .tokenizer import StreamDecoder as StreamDecoder
@@ -30,7 +29,6 @@ __all__ = [
     "Tokenizer",
     "compression",
     "token_views",
-    "tokens_html",
 ]
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -47,7 +45,6 @@ __getattr__, __dir__ = lazy_names(
             "TokenView",
             "compression",
             "token_views",
-            "tokens_html",
         ),
         "ragged": ("Ragged",),
     },

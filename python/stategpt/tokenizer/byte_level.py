@@ -11,7 +11,7 @@ _BYTE_OF = {chr(byte): byte for byte in _VISIBLE} | {chr(0x100 + n): byte for n,
 
 
 def bytes_of(spelled: str) -> bytes:
-    """The bytes that a token spells; its UTF-8 where it holds a character that stands for no byte."""
+    """The bytes that a token spells; its UTF-8 where it has a character that represents no byte."""
     if all(character in _BYTE_OF for character in spelled):
         return bytes(_BYTE_OF[character] for character in spelled)
     return spelled.encode()
@@ -20,7 +20,7 @@ def bytes_of(spelled: str) -> bytes:
 def byte_offsets(text: str, spans: Sequence[tuple[int, int]], tokens: Sequence[bytes]) -> list[int]:
     """Where each token begins in the UTF-8 of a text, of which `spans` are the characters; the text's end comes last.
 
-    Tokens that share a character lie in it end to end, a space that was put before the text empty. Where normalising
+    Tokens that share a character divide it in order, a space that was put before the text empty. Where normalising
     changed the character, all begin where it does.
     """
     raw = text.encode()

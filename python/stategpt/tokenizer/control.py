@@ -1,4 +1,4 @@
-"""Control tokens where the caller puts them: what a template has between its texts."""
+"""Control tokens in a template: segments between its texts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Control:
-    """A control token where the caller puts it: a segment of `Tokenizer.encode_segments`.
+    """A control token as a segment of `Tokenizer.encode_segments`.
 
     Attributes:
-        name: the text that stands for it, `<|user|>`.
+        name: its name, `<|user|>`.
     """
 
     name: str

@@ -20,7 +20,7 @@ class Shape:
 
     Attributes:
         is_bytes: tokens spell bytes (GPT-2's table), which together are UTF-8.
-        has_byte_tokens: tokens like `<0xC3>` are bytes; a run of them is decoded as one: its text is known behind it.
+        has_byte_tokens: tokens like `<0xC3>` are bytes; a run of them is decoded together, when it ends.
         strips: the text's first characters are stripped after the tokens are joined.
         suffix: of the last token, what marks the end of a word is removed; of others it becomes a space.
     """

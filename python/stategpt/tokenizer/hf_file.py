@@ -31,7 +31,7 @@ def parsed(text: str, where: str) -> dict[str, Any]:
 
 
 def unknown_token(model: dict[str, Any]) -> str | None:
-    """The token that stands for text the vocabulary lacks: the one added token that plain text yields."""
+    """The token for text that the vocabulary lacks: the one added token that plain text yields."""
     vocabulary, place = model.get("vocab"), model.get("unk_id")
     if isinstance(vocabulary, list):  # Unigram
         return str(vocabulary[place][0]) if isinstance(place, int) and place < len(vocabulary) else None
@@ -73,7 +73,7 @@ def _joined(model: dict[str, Any], merge: str | list[str]) -> set[str]:
 
 
 def _refuse_needed(model: dict[str, Any], hidden: Set[str]) -> None:
-    """BPE drops a character that has no token, where nothing stands for it."""
+    """BPE drops a character that has no token, where there is no unknown token."""
     vocabulary = model["vocab"]
     prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
     by_bytes = bool(model.get("byte_fallback")) and all(f"<0x{byte:02X}>" in vocabulary for byte in range(256))

@@ -55,7 +55,7 @@ class HfStreamDecoder:
         text = self._decode(held)
         new = text[self._given :]
         self._waiting = []
-        # An id without text of its own changes nothing, but a text that is still empty could be stripped further.
+        # An id without text changes nothing, but a text that is still empty could be stripped further.
         if new or not text or not shape.strips:
             self._context, self._given = self._last(held, shape)
         return new
@@ -70,7 +70,7 @@ class HfStreamDecoder:
         return held[-count:], len(text)
 
     def finish(self) -> str:
-        """What is left. Then it starts anew."""
+        """The remaining text. Resets the decoder."""
         text = self._bytes.decode(b"", final=True)
         if self._waiting:
             text = self._decode([*self._context, *self._waiting])[self._given :]

@@ -1,4 +1,4 @@
-"""The `tokenizers` library behind the methods of `Tokenizer`, for files that ask for what our engine does not cover.
+"""The `tokenizers` library with the methods of `Tokenizer`, for files that the native engine does not support.
 
 `Tokenizer.load(path, engine="tokenizers")` gives an `HfTokenizer`. It is some hundred times slower, and not what token
 shards are written with. It is not for untrusted files: some make the library panic (an error here), loop or end the
@@ -37,7 +37,7 @@ from stategpt.tokenizer.tokenizer_file import FILE_LIMIT_BYTES, tokenizer_file
 class HfTokenizer:
     """A tokenizer of the `tokenizers` library. By default text is text: no added token comes out of it.
 
-    One added token may: the file's own unknown token (`[UNK]`), which stands for text that the vocabulary lacks.
+    One added token may: the file's own unknown token (`[UNK]`), which replaces text that the vocabulary lacks.
 
     Example:
         >>> tok = HfTokenizer.load("wordpiece.json")  # doctest: +SKIP
@@ -115,7 +115,7 @@ class HfTokenizer:
         Args:
             special: "text": text that spells an added token is text; "unflagged": it becomes the token unless that is
                 flagged special; "allow": it becomes the token.
-            max_tokens: only the first so many ids (the library encodes the text whole).
+            max_tokens: maximum number of ids (the library encodes the whole text).
 
         Raises:
             InvalidArgument: the text is no str, or holds a lone surrogate; `max_tokens` is negative.
@@ -196,7 +196,7 @@ class HfTokenizer:
         return np.asarray(encoding.ids, dtype=np.uint32), np.asarray(offsets, dtype=np.uint64)
 
     def encode_with_spans(self, text: str, *, special: Special = "text") -> tuple[Ids, npt.NDArray[np.uint64]]:
-        """Ids [n] and spans [n, 2]: token i lies in the whole characters `spans[i, 0] : spans[i, 1]` of the text.
+        """Ids [n] and spans [n, 2]: token i is within the characters `spans[i, 0] : spans[i, 1]` of the text.
 
         Where normalising changed them, or a space was put before the text, they are what the library says they are.
         """

@@ -1,10 +1,9 @@
-"""What a tokenizer makes of a text, in a form to be looked at: pieces, tokens, ids, and bytes per token."""
+"""Inspects a tokenization: pre-tokens, tokens, ids, and bytes per token."""
 
 from __future__ import annotations
 
-import html
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import nsmallest
@@ -14,9 +13,8 @@ from stategpt.arguments import Special
 from stategpt.errors import InvalidArgument, UnknownToken
 from stategpt.tokenizer.tokenizer import AnyTokenizer
 
-# What has no shape of its own, and what stands for it.
+# White space, and the visible character shown for it.
 _SHAPES = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"})
-_TINTS = ("#dbe9f6", "#fbe7c6", "#dff0d8", "#f3dcec")
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class TokenView:
     Attributes:
         id: its id.
         data: its bytes.
-        piece: the piece it lies in, counted from 0: no token crosses pieces.
+        piece: number of its pre-token, from 0: no token crosses pre-tokens.
         special: whether it is a special token rather than text.
     """
 
@@ -42,7 +40,7 @@ class TokenView:
 
 
 def token_views(tok: AnyTokenizer, text: str, *, special: Special = "text") -> list[TokenView]:
-    """The tokens of a text with their bytes and pieces.
+    """The tokens of a text with their bytes and pre-tokens.
 
     Example:
         >>> tok = Tokenizer.train(["to be or not to be"], vocab_size=260)
@@ -104,24 +102,12 @@ def _can_be_seen(character: str) -> bool:
     return ord(character) in _SHAPES or character.isprintable()
 
 
-def tokens_html(views: Iterable[TokenView]) -> str:
-    """The tokens as a fragment of HTML that needs no style sheet: one tint to a piece, the id below each token."""
-    chips = (
-        f'<span title="{view.id}: {len(view.data)} bytes" style="background:{_TINTS[view.piece % len(_TINTS)]};'
-        f"border-radius:4px;padding:1px 4px;display:inline-block;margin:1px;"
-        f'{"font-weight:700;" if view.special else ""}unicode-bidi:isolate">{html.escape(view.shown)}'
-        f'<br><small style="color:#667">{view.id}</small></span>'
-        for view in views
-    )
-    return f'<div style="font-family:ui-monospace,monospace;line-height:1.3">{"".join(chips)}</div>'
-
-
 @dataclass(frozen=True)
 class Compression:
-    """How a tokenizer packs a text.
+    """How well a tokenizer compresses a text.
 
     Attributes:
-        name: where the text is from.
+        name: origin of the text.
         byte_count: UTF-8 bytes.
         tokens: ids.
         characters: Unicode characters.
@@ -134,12 +120,12 @@ class Compression:
 
     @property
     def bytes_per_token(self) -> float:
-        """Bytes of text that one token stands for on average; 0 without text."""
+        """Mean bytes of text per token; 0 without text."""
         return self.byte_count / self.tokens if self.tokens else 0.0
 
     @property
     def characters_per_token(self) -> float:
-        """Characters that one token stands for on average; 0 without text."""
+        """Mean characters per token; 0 without text."""
         return self.characters / self.tokens if self.tokens else 0.0
 
 

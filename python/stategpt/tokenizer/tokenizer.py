@@ -69,19 +69,19 @@ class Tokenizer(_native.Tokenizer):
             source: documents: a `str` is the text itself, a `Path` a file that holds one, read in blocks. Nothing is
                 kept but distinct pieces. Or a table {piece: how often it occurs} (`str` or `bytes`) made elsewhere;
                 its pieces are taken whole, the pattern does not cut them.
-            vocab_size: ids at most: special tokens, 256 bytes, one per merge. Fewer where no pair is left.
-            pattern: how text is cut before merging: gpt2, gpt4, llama3, o200k or qwen, or a regular expression: its
+            vocab_size: maximum number of ids: special tokens, 256 bytes, one per merge. Fewer if no pair is left.
+            pattern: the pre-tokenizer: gpt2, gpt4, llama3, o200k or qwen, or a regular expression: its
                 matches are pieces, and so is the text between them.
             special_tokens: they take ids 0, 1, ...; the bytes follow.
             ties: which of two equally frequent pairs comes first. "hf": the smaller ids, as the `tokenizers` library.
-            documents: "whole", or "lines": each line a document of its own, so that no token crosses a line end
+            documents: "whole", or "lines": each line is a separate document, so that no token crosses a line end
                 (what the `tokenizers` library does with files).
             min_frequency: pairs that occur less often are not merged.
             errors: files that are not UTF-8: "reject", or "replace" what is wrong by U+FFFD.
-            threads: threads that count; by default as many as the machine lends.
+            threads: threads that count; by default all available cores.
             memory_limit: bytes that the distinct pieces may take while they are counted; merging takes up to three
                 times as much again. By default there is no bound but 2 GiB of distinct text.
-            progress: called a few times a second with (phase, done, total): ("counting", bytes, bytes in all or 0),
+            progress: called a few times a second with (phase, done, total): ("counting", bytes, total bytes or 0),
                 then ("merging", merges, merges at most). What it raises ends the training, as Ctrl-C does.
 
         Raises:
@@ -124,13 +124,13 @@ class Tokenizer(_native.Tokenizer):
 
         Args:
             path: the file, or a folder that holds it. In a published folder the file is compared with its manifest.
-            engine: "native", or "tokenizers": that library, for files that ask for what the native engine does not
+            engine: "native", or "tokenizers": that library, for files that need what the native engine does not
                 cover. It gives an `HfTokenizer`, which has the same methods. No file chooses the engine, as the library
                 is not for untrusted files: some make it panic (an error here), loop or end the process.
 
         Raises:
             TokenizerFormatError: malformed; the message has the JSON path.
-            TokenizerUnsupported: asks for what the native engine does not cover; likewise.
+            TokenizerUnsupported: needs what the native engine does not cover; likewise.
             MissingExtra: engine="tokenizers", and it is not installed.
             CorruptArtifact: the file is not what the manifest beside it says.
             StorageError: the file cannot be read.
@@ -256,7 +256,7 @@ ENGINES = ("native", "tokenizers")
 """What can read a `tokenizer.json`: our engine, or the `tokenizers` library for what that does not cover."""
 
 AnyTokenizer: TypeAlias = Tokenizer | HfTokenizer
-"""Either engine's tokenizer: the two have the same methods. Whoever only encodes and decodes takes both."""
+"""Either engine's tokenizer: the two have the same methods. Code that only encodes and decodes takes both."""
 
 
 class StreamDecoder(_native.StreamDecoder):

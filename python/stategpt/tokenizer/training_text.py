@@ -1,4 +1,4 @@
-"""What a tokenizer is trained on: texts, files, or a table of pieces that were counted elsewhere."""
+"""Training text of a tokenizer: texts, files, or a table of pieces that were counted elsewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from stategpt.errors import InvalidArgument
 
 TrainingSource: TypeAlias = Iterable[str | os.PathLike[str]] | Mapping[str, int] | Mapping[bytes, int]
 TrainingProgress: TypeAlias = Callable[[str, int, int], object]
-"""Called a few times a second with the phase, the units done, and the units in all (0 where that is not known).
+"""Called a few times a second with the phase, the units done, and the total (0 if unknown).
 
-Phases: "counting" (bytes of text), then "merging" (merges; fewer than in all where no pair is left).
+Phases: "counting" (bytes of text), then "merging" (merges; fewer than the total if no pair is left).
 """
 
 # Documents are handed to the counter in batches of about this many characters, so that their text need not be held.

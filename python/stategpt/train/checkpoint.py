@@ -40,7 +40,7 @@ KEPT = 2
 @documented
 @dataclass
 class LoopState:
-    """Every scalar of a loop. Data order and random numbers are functions of `step`, so this is all there is."""
+    """The scalars of a loop. Data order and random numbers are functions of `step`, so nothing else is needed."""
 
     step: int = 0
     """Finished steps."""
@@ -131,7 +131,7 @@ def _restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, kep
     others = read_tensors(path / "kept.safetensors", kept) if kept else {}
     unusable = unusable_tensor(optimizer, moments)
     if unusable is not None:
-        raise CorruptArtifact(f"{path}: {unusable}. Delete this checkpoint to go on from the one before.")
+        raise CorruptArtifact(f"{path}: {unusable}. Delete this checkpoint to continue from the one before.")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(weights[name])

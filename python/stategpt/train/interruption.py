@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a loop at a step border, with a checkpoint; a second signal ends it at once.
+"""SIGINT and SIGTERM end a loop after the current step, with a checkpoint; a second signal ends it at once.
 
 Outside of loops SIGTERM ends a run at once, as Ctrl-C does: what is published stays, what is being written is removed.
 """

@@ -1,4 +1,4 @@
-"""The one training loop of all stages: plain code that a stage hands its batches and its loss.
+"""The training loop of all stages, which is given a task: batches and a loss.
 
 What it takes care of, so that no stage can get it wrong:
 - the gradient is that of the sum over all targets of the optimizer step divided by their count, whatever the
@@ -33,13 +33,13 @@ from stategpt.train.optimizers import build_optimizer, clip_gradients
 from stategpt.train.schedule import learning_rate_at
 
 MAX_SKIPPED_IN_A_ROW = 3
-B = TypeVar("B", contravariant=False)
+BatchT = TypeVar("BatchT")
 
 
 @documented
 @dataclass
 class Loss:
-    """What a stage returns for one micro-batch."""
+    """The loss of one micro-batch."""
 
     total: Tensor
     """Sum of the loss over the micro-batch's targets (or pairs, or samples), with its graph."""
@@ -49,7 +49,7 @@ class Loss:
     __repr__ = short_repr
 
 
-class Task(Protocol[B]):
+class Task(Protocol[BatchT]):
     """What a stage supplies. Batches are a pure function of the step (and of the weights, when the stage samples)."""
 
     name: str
@@ -57,21 +57,21 @@ class Task(Protocol[B]):
     loss_unit: str
     """Name of the logged loss with its unit, as in `loss_nats_per_token`."""
 
-    def updates(self, step: int) -> Iterable[Sequence[B]]:
+    def updates(self, step: int) -> Iterable[Sequence[BatchT]]:
         """The optimizer updates of one step, each a sequence of micro-batches. Pretraining has one update a step; a
         step that ends the training may have none.
         """
         ...
 
-    def weight(self, batch: B) -> float:
+    def weight(self, batch: BatchT) -> float:
         """Targets, pairs or samples of a micro-batch: its share of the update's denominator."""
         ...
 
-    def tokens(self, batch: B) -> int:
+    def tokens(self, batch: BatchT) -> int:
         """Tokens the model reads for this micro-batch, pads included."""
         ...
 
-    def loss(self, batch: B) -> Loss:
+    def loss(self, batch: BatchT) -> Loss:
         """Forward pass of one micro-batch, called under autocast."""
         ...
 
@@ -80,7 +80,7 @@ class Task(Protocol[B]):
         ...
 
     def ended(self) -> str:
-        """Why training ends with this step, asked after each one; "" = it goes on, as in most stages.
+        """Why training ends with this step, called after each one; "" = it continues, as in most stages.
 
         The model is then the result: a task that wants earlier weights puts them into it during its last `updates`.
         """
@@ -96,7 +96,7 @@ class Task(Protocol[B]):
 @documented
 @dataclass(frozen=True)
 class LoopSettings:
-    """How a stage runs the loop."""
+    """Settings of the loop for one stage."""
 
     optim: OptimConfig
     """Learning rate, schedule, decay, clipping."""
@@ -120,7 +120,7 @@ Hook = Callable[[int], None]
 """Called with the number of finished steps, before step 0 and after every step: sampling and evaluation live here."""
 
 
-def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
+def fit(task: Task[BatchT], model: nn.Module, settings: LoopSettings, hook: Hook | None = None) -> LoopState:
     """Trains `model` on `task` until its last step, or until the task ends it, from the newest checkpoint on.
 
     The last step leaves a checkpoint too: called again, `fit` gives the trained model at once. Raises
@@ -172,7 +172,7 @@ def fit(task: Task[B], model: nn.Module, settings: LoopSettings, hook: Hook | No
 
 
 def _step(
-    task: Task[B], model: nn.Module, optimizer: torch.optim.Optimizer, settings: LoopSettings, state: LoopState
+    task: Task[BatchT], model: nn.Module, optimizer: torch.optim.Optimizer, settings: LoopSettings, state: LoopState
 ) -> dict[str, float]:
     """One step: all its updates; returns the logged values, averaged over the updates."""
     learning_rate = learning_rate_at(state.step, task.steps, settings.optim)
@@ -200,11 +200,11 @@ def _step(
 
 
 def _accumulate(
-    task: Task[B], model: nn.Module, micro_batches: Sequence[B], precision: Precision
+    task: Task[BatchT], model: nn.Module, micro_batches: Sequence[BatchT], precision: Precision
 ) -> dict[str, Tensor | float]:
     """Adds the gradients of one update; every sum is divided by the weight of the whole update.
 
-    The loss is summed where it lies, in float64: the next micro-batch need not wait until the device has this one done.
+    The loss is summed on its device, in float64: the next micro-batch does not wait until this one is finished.
     """
     weight = sum(task.weight(batch) for batch in micro_batches)
     device = next(model.parameters()).device
@@ -220,7 +220,7 @@ def _accumulate(
 
 
 def _fetched(values: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """The values as numbers of the host, in one transfer for all that lie on the device."""
+    """Returns the values as Python numbers, with one transfer for all that are on the device."""
     scalars = [value.double() for value in values.values() if isinstance(value, Tensor)]
     numbers = iter(torch.stack(scalars).tolist())
     return {key: next(numbers) if isinstance(value, Tensor) else value for key, value in values.items()}

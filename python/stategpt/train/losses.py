@@ -1,7 +1,7 @@
-"""The four losses of the four stages, and the estimators that reinforcement learning is made of.
+"""The losses of the four stages, and the estimators of reinforcement learning.
 
-Legend: N tokens or targets, S samples (completions), P pairs, V vocabulary. Every loss is a SUM with its weight beside
-it; the loop divides by the weight of the whole optimizer step, so accumulation and batch shape do not change the
+Legend: N tokens or targets, S samples (completions), P pairs, V vocabulary. Every loss is a SUM, returned without
+division: the loop divides by the weight of the whole optimizer step, so accumulation and batch shape do not change the
 gradient.
 """
 
@@ -15,7 +15,7 @@ from stategpt.errors import InvalidArgument
 from stategpt.ops import cross_entropy
 
 ROUNDING_UNITS = 128
-"""Rewards that differ by no more than so many units in the last place are equal: 1.5e-5 of their size in float32, which
+"""Rewards that differ by at most this many units in the last place are equal: 1.5e-5 of their size in float32, which
 is above what a forward pass rounds (some 1e-6) and below what a reward model can tell apart."""
 
 
@@ -49,9 +49,9 @@ def kl_penalized_rewards(rewards_S: Tensor, log_ratio_S: Tensor, beta: float) ->
 
 
 def constant_groups(values_S: Tensor, completions: int, size_S: Tensor | None = None) -> Tensor:
-    """Which prompts' values are all the same but for rounding. -> bool[prompts].
+    """Whether all values of a prompt are equal up to rounding. -> bool[prompts].
 
-    `values_S` is prompt-major with `completions` values a prompt. Values that lie within `ROUNDING_UNITS` units of the
+    `values_S` is prompt-major with `completions` values a prompt. Values within `ROUNDING_UNITS` units of the
     last place of the group's largest size are the same; `size_S` is the size of what each value was computed from,
     where terms have canceled (the values' own size without it).
     """

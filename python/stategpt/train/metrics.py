@@ -1,4 +1,4 @@
-"""A stage's `metrics.jsonl`: one line a logged step, cut back to the resumed step so that no step stands twice."""
+"""A stage's `metrics.jsonl`: one line a logged step, truncated to the resumed step so that no step is logged twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDED_EARLY = "ended_early"
 
 
 def early_end(path: Path) -> dict[str, Any] | None:
-    """The last line of a stage's metrics.jsonl where its task ended early, with that step's measurements; else None.
+    """Returns the last line of a stage's metrics.jsonl if its task ended early; else None.
 
     Raises:
         DataError: a line is none of metrics.
@@ -28,7 +28,7 @@ def early_end(path: Path) -> dict[str, Any] | None:
 
 
 def cut_back(path: Path, kind: Kind, last_step: int) -> list[dict[str, Any]]:
-    """Leaves the lines of a log whose `step` is at most `last_step`, and returns them; [] where there is no log.
+    """Truncates a log to the lines with a `step` of at most `last_step` and returns them; [] if there is no log.
 
     Raises:
         DataError: a line is not of `kind`.
@@ -41,7 +41,7 @@ def cut_back(path: Path, kind: Kind, last_step: int) -> list[dict[str, Any]]:
 
 
 class MetricsLog:
-    """Appends metric lines and measures their pace.
+    """Appends lines of metrics with the elapsed time.
 
     `start_step` counts the steps already done: lines beyond it come from a run that was cut off after
     its last checkpoint, and are dropped.

@@ -1,4 +1,4 @@
-"""What pretraining and SFT train on: next-token prediction. The two differ only in their batches."""
+"""Next-token prediction, the task of pretraining and SFT, which differ only in their batches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NextTokenTask:
         self.steps = batches.steps
 
     def updates(self, step: int) -> Iterable[Sequence[TokenBatch]]:
-        """Those of the stage."""
+        """The optimizer updates of one step, from `batches`."""
         return self.batches.updates(step)
 
     def weight(self, batch: TokenBatch) -> float:
@@ -50,8 +50,8 @@ class NextTokenTask:
         Large batches x vocabularies are computed in chunks of rows (`ops.row_chunks`).
         """
         hidden_MD = self.model.hidden(batch.tokens_N, batch.layout)[batch.target_index_M]
-        most_rows = logit_rows(self.model.config.vocab_size)
-        return Loss(next_token_loss_by_chunks(self.model.unembed, hidden_MD, batch.targets_M, most_rows))
+        max_rows = logit_rows(self.model.config.vocab_size)
+        return Loss(next_token_loss_by_chunks(self.model.unembed, hidden_MD, batch.targets_M, max_rows))
 
     def step_metrics(self) -> dict[str, float]:
         """None beyond the loss."""

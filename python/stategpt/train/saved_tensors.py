@@ -1,4 +1,4 @@
-"""Tensors from a safetensors file that may be damaged or hostile: exactly those expected, or an error."""
+"""Reads tensors from a safetensors file that may be damaged or hostile: exactly those expected, or an error."""
 
 from __future__ import annotations
 

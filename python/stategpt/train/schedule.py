@@ -1,4 +1,4 @@
-"""Learning rate over a stage: linear warm-up, flat, then a cosine or a straight line down."""
+"""Learning-rate schedule of a stage: linear warm-up, flat, then cosine or linear decay."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ impl TextFile {
     ) -> PyResult<Vec<LineFields<'py>>> {
         let batch = self.with(
             py,
-            |reader, go_on| reader.next_batch(max_line_bytes, go_on),
+            |reader, should_continue| reader.next_batch(max_line_bytes, should_continue),
             |e| self.error(py, e),
         )?;
         let fields = batch.lines().map(|line| {

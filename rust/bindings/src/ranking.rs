@@ -133,7 +133,7 @@ fn read_rankings(py: Python<'_>, file: &TextFile) -> PyResult<RankingTable> {
     };
     file.with(
         py,
-        |reader, go_on| Table::read(Reader::new(reader.source_mut()), go_on),
+        |reader, should_continue| Table::read(Reader::new(reader.source_mut()), should_continue),
         typed_error,
     )
     .map(RankingTable)

@@ -1,5 +1,5 @@
-//! Python face of `stategpt-storage`. The interpreter is let go everywhere: an fsync takes milliseconds, hashing a
-//! checkpoint seconds.
+//! Python interface of `stategpt-storage`. Every call releases the GIL: an fsync takes milliseconds, hashing a checkpoint
+//! seconds.
 
 use std::path::PathBuf;
 use std::sync::Mutex;

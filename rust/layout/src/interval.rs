@@ -18,7 +18,7 @@ impl Interval {
         self.hi <= self.lo
     }
 
-    /// What lies in both.
+    /// The intersection.
     pub(crate) fn meet(self, other: Self) -> Self {
         Self::new(self.lo.max(other.lo), self.hi.min(other.hi))
     }
@@ -40,7 +40,7 @@ impl Interval {
         (self.hi - self.lo + block - 1) / block
     }
 
-    /// Those of the steps that lie in `part` with all their `block` indices; `0..0` when there are none.
+    /// The steps whose `block` indices are all in `part`; `0..0` if there are none.
     pub(crate) fn whole_steps(self, part: Self, block: i64) -> Self {
         let part = self.meet(part);
         if part.is_empty() {

@@ -1,4 +1,4 @@
-//! Work of tiles of keys: over which queries each walks, and where it needs no mask.
+//! Work of tiles of keys: the queries that each iterates over, and where it needs no mask.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -7,11 +7,11 @@ use crate::interval::Interval;
 use crate::runs::{Run, Runs};
 use crate::tiling::Tiling;
 
-/// The queries that a tile of keys walks over, in steps of `block_q` from `q_lo`.
+/// The queries that a tile of keys iterates over, in steps of `block_q` from `q_lo`.
 ///
-/// They lie between the first and the last query that see a key of the tile; not all of them need see one. In the steps
+/// They start and end with a query that sees a key of the tile; those between need not see one. In the steps
 /// `full_lo..full_hi` all `block_q` queries exist and see every key of the tile (those that exist: the stream may end
-/// in it). Other full steps may not be marked: where branches of one prefix leave gaps, the first stretch counts.
+/// in it). Other full steps may not be marked: where branches of one prefix leave gaps, the first range counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyTile {
     /// First key.
@@ -22,7 +22,7 @@ pub struct KeyTile {
     pub full_lo: i32,
     /// End of the full steps; 0 with `full_lo` when there are none.
     pub full_hi: i32,
-    /// Steps in all.
+    /// Number of steps.
     pub steps: i32,
 }
 
@@ -69,7 +69,7 @@ fn key_tile(tile: Interval, met: Range<usize>, runs: &Runs, tiling: &Tiling) -> 
     }
 }
 
-/// Around the queries that see a key of the tile's part of run `number`.
+/// The smallest interval around the queries that see a key of the tile's part of run `number`.
 fn queries_of_any(tile: Interval, number: usize, runs: &Runs, window: i64) -> Interval {
     let run = &runs.as_slice()[number];
     if run.is_blank() {
@@ -90,10 +90,10 @@ fn queries_of_any(tile: Interval, number: usize, runs: &Runs, window: i64) -> In
     own.hull(last.unwrap_or(Interval::EMPTY))
 }
 
-/// A stretch of queries that see every key of the tile, whose last run is `number`.
+/// A range of queries that see every key of the tile, whose last run is `number`.
 fn queries_of_all(tile: Interval, number: usize, runs: &Runs, window: i64) -> Interval {
     let run = &runs.as_slice()[number];
-    // Directly behind its prefix a branch sees prefix and branch as one.
+    // A branch that starts where its prefix ends sees prefix and branch as one.
     let joined = run.prefix_end() == run.start() && tile.lo >= run.segment_start();
     if run.is_blank() || (tile.lo < run.start() && !joined) {
         return Interval::EMPTY;

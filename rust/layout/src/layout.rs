@@ -10,7 +10,7 @@ const BRANCH: &str = "it differs from the token before it inside one branch";
 const SEGMENT: &str = "its segment is not contiguous";
 const PREFIX: &str = "its prefix is not the start of its segment";
 
-/// An attention layout as it comes: vectors of N entries, N a whole number of rows. Nothing about it is trusted.
+/// Borrowed, unchecked vectors of an attention layout: N entries each, N a whole number of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionLayout<'a> {
     /// First token of each token's segment.
@@ -21,7 +21,7 @@ pub struct AttentionLayout<'a> {
     pub branch_start: &'a [i32],
     /// Visible keys before it.
     pub position: &'a [i32],
-    /// T, tokens of a row: no segment crosses a multiple of it.
+    /// T, tokens per row: no segment crosses a multiple of it.
     pub row_tokens: i64,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Does token `token` see nothing, as its entries say?
+    /// Whether token `token` sees nothing according to its entries.
     pub(crate) fn is_blank(&self, token: usize) -> bool {
         let token = token as i64;
         (self.segment_start, self.prefix_end) == (token, token)
@@ -75,7 +75,7 @@ impl BranchLayout {
 }
 
 impl AttentionLayout<'_> {
-    /// Do the vectors fit each other and the rows?
+    /// Checks the lengths of the vectors against each other and the rows.
     pub(crate) fn check_shape(&self) -> Result<(), LayoutError> {
         let tokens = self.segment_start.len();
         for (name, vector) in [
@@ -125,7 +125,7 @@ impl AttentionLayout<'_> {
         }
     }
 
-    /// What is wrong with `token`, whose row starts at `row_start`; those before it must have been right.
+    /// What is wrong with `token`, whose row starts at `row_start`; the tokens before it must be valid.
     pub(crate) fn problem(
         &self,
         token: usize,
@@ -149,7 +149,7 @@ impl AttentionLayout<'_> {
         } else if start != at && start != before.segment_start {
             Some(SEGMENT)
         } else {
-            // An index: up to here 0 <= start <= prefix_end <= token. Segments are contiguous, so it lies in this one.
+            // An index: up to here 0 <= start <= prefix_end <= token. Segments are contiguous, so it is in this one.
             let holds = self
                 .entry((prefix_end - 1).max(start) as usize)
                 .branch_start

@@ -1,4 +1,4 @@
-//! Work of tiles of queries: over which keys each walks, and where it needs no mask.
+//! Work of tiles of queries: the keys that each iterates over, and where it needs no mask.
 
 use std::cmp::Reverse;
 
@@ -6,9 +6,9 @@ use crate::interval::Interval;
 use crate::runs::{Run, Runs};
 use crate::tiling::Tiling;
 
-/// The keys that a tile of queries walks over, in steps of `block_k`: first the far ones, then the near ones.
+/// The keys that a tile of queries iterates over, in steps of `block_k`: first the far ones, then the near ones.
 ///
-/// Far are the keys of the prefix behind whose branch the tile starts, near all others. Step i < `far_steps` covers the
+/// If the tile starts within a branch, the far keys are those of its prefix; the near keys are all others. Step i < `far_steps` covers the
 /// keys from `far_lo + i block_k`, cut at `far_hi`; a later step those from `near_lo + (i - far_steps) block_k`. In the
 /// full steps, and only there, every query of the tile sees all `block_k` keys. Ranges of none are empty where their
 /// part begins.
@@ -32,7 +32,7 @@ pub struct QueryTile {
     pub near_full_lo: i32,
     /// End of the full near steps.
     pub near_full_hi: i32,
-    /// Steps in all.
+    /// Number of steps.
     pub steps: i32,
 }
 
@@ -68,8 +68,8 @@ pub fn query_tiles(runs: &Runs, tiling: &Tiling) -> Vec<QueryTile> {
 }
 
 fn query_tile(tile: Interval, runs: &[Run], tiling: &Tiling) -> QueryTile {
-    // Behind a branch's first token this is the end of its prefix. Else no key of the tile lies below it: the segment
-    // of the first token starts there, or the blank token stands there.
+    // Behind a branch's first token this is the end of its prefix. Otherwise no key of the tile is below it: the
+    // segment of the first token starts there, or the blank token is there.
     let seeing = runs.first().filter(|run| !run.is_blank());
     let far_hi = seeing.map_or(tile.lo, Run::prefix_end);
     let keys = Keys::of(tile, far_hi, runs, tiling.window);

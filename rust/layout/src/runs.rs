@@ -1,4 +1,4 @@
-//! Runs: stretches of a stream in which every token sees the same prefix and goes on from the same start.
+//! Runs: ranges of a stream in which every token sees the same prefix, and its branch from the same start.
 
 use crate::error::LayoutError;
 use crate::interval::Interval;
@@ -50,12 +50,12 @@ impl Run {
         i64::from(self.prefix_end)
     }
 
-    /// Do its tokens see nothing?
+    /// Whether its tokens see nothing.
     pub(crate) fn is_blank(&self) -> bool {
         self.blank
     }
 
-    /// Is it what the branches of its segment may share?
+    /// Whether the branches of its segment may share it.
     pub(crate) fn is_trunk(&self) -> bool {
         !self.blank && self.segment_start == self.start
     }
@@ -67,17 +67,17 @@ impl Run {
 
     /// Prefix keys that its token `token` sees.
     pub(crate) fn prefix_keys(&self, token: i64, window: i64) -> Interval {
-        // The token stands as if the prefix ended where its branch starts.
+        // Distances count as if the prefix ended where the branch starts.
         let oldest = self.prefix_end() + (token - self.start()) - window + 1;
         Interval::new(self.segment_start().max(oldest), self.prefix_end())
     }
 
-    /// First of its own keys that its token `token` sees.
+    /// The first key of the run that its token `token` sees.
     pub(crate) fn oldest_own_key(&self, token: i64, window: i64) -> i64 {
         self.start().max(token - window + 1)
     }
 
-    /// Its tokens that see its own key `key`.
+    /// The tokens of the run that see its key `key`.
     pub(crate) fn queries_of_own(&self, key: i64, window: i64) -> Interval {
         Interval::new(key, self.end().min(key + window))
     }
@@ -92,7 +92,7 @@ impl Run {
     }
 }
 
-/// A valid layout as its runs, in order; blank neighbours are one run.
+/// A valid layout as its runs, in order; adjacent blank tokens are one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runs {
     runs: Vec<Run>,
@@ -170,7 +170,7 @@ impl AttentionLayout<'_> {
     }
 }
 
-/// How many tokens of `start..limit` go on from the first of them: the same branch, positions that count up.
+/// Number of tokens of `start..limit` that continue the first one: the same branch, positions that count up.
 ///
 /// Within a row they need no other check: what holds for the first of them holds for all.
 fn tokens_alike(layout: &AttentionLayout<'_>, start: usize, entry: &Entry, limit: usize) -> usize {
@@ -187,7 +187,7 @@ fn tokens_alike(layout: &AttentionLayout<'_>, start: usize, entry: &Entry, limit
         entry.position as i32,
     ];
     // Padding: nothing to compare at length.
-    if limit - start == 1 || !go_on::<1>(vectors, first, 1) {
+    if limit - start == 1 || !continues::<1>(vectors, first, 1) {
         return 1;
     }
     let alike = walk::<LONG>(vectors, first, 0);
@@ -195,17 +195,17 @@ fn tokens_alike(layout: &AttentionLayout<'_>, start: usize, entry: &Entry, limit
     walk::<1>(vectors, first, alike)
 }
 
-/// From `from` on in steps of `STEP` tokens as long as all tokens of a step go on from `first`.
+/// Advances from `from` in steps of `STEP` tokens while all tokens of a step continue `first`.
 fn walk<const STEP: usize>(vectors: [&[i32]; 4], first: [i32; 4], from: usize) -> usize {
     let mut alike = from;
-    while alike + STEP <= vectors[0].len() && go_on::<STEP>(vectors, first, alike) {
+    while alike + STEP <= vectors[0].len() && continues::<STEP>(vectors, first, alike) {
         alike += STEP;
     }
     alike
 }
 
-/// Do the `STEP` tokens from `from` all go on from `first`? No branches: the compiler makes vector instructions of it.
-fn go_on<const STEP: usize>(vectors: [&[i32]; 4], first: [i32; 4], from: usize) -> bool {
+/// Do the `STEP` tokens from `from` all continue `first`? Without branches, so that the compiler vectorizes it.
+fn continues<const STEP: usize>(vectors: [&[i32]; 4], first: [i32; 4], from: usize) -> bool {
     let [segment, prefix, branch, position] = vectors.map(|vector| &vector[from..from + STEP]);
     let mut difference = 0;
     let mut expected = first[3].wrapping_add(from as i32);

@@ -1,4 +1,4 @@
-//! How the score matrix is cut, and how far back a token sees.
+//! Sizes of the tiles of the score matrix, and the attention window.
 
 use crate::error::LayoutError;
 

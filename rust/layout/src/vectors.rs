@@ -29,7 +29,7 @@ pub struct BranchLayout {
     pub branch_start: Vec<i32>,
 }
 
-/// Where the tokens of a branch look: at `segment_start..prefix_end`, and at `branch_start` up to themselves.
+/// What the tokens of a branch see: `segment_start..prefix_end`, and `branch_start` up to themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Branch {
     /// First token of the segment.
@@ -41,7 +41,7 @@ pub struct Branch {
 }
 
 impl Branch {
-    /// The tokens from `start` on, without a prefix.
+    /// The segment that starts at `start`, without a prefix.
     pub fn without_prefix(start: usize) -> Self {
         Self {
             segment_start: start,
@@ -50,7 +50,7 @@ impl Branch {
         }
     }
 
-    /// The branch that starts at `start`, behind the prefix `segment_start..prefix_end`.
+    /// The branch that starts at `start`, after the prefix `segment_start..prefix_end`.
     pub fn behind(segment_start: usize, prefix_end: usize, start: usize) -> Self {
         Self {
             segment_start,

@@ -97,7 +97,7 @@ impl<R: BufRead> BatchReader<R> {
     pub fn next_batch(
         &mut self,
         max_line_bytes: u64,
-        go_on: &dyn Fn() -> bool,
+        should_continue: &dyn Fn() -> bool,
     ) -> Result<LineBatch, LinesError> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -105,7 +105,7 @@ impl<R: BufRead> BatchReader<R> {
         self.reader.limit_lines(max_line_bytes);
         let mut batch = LineBatch::default();
         while !batch.is_full() {
-            match self.reader.next_line(go_on) {
+            match self.reader.next_line(should_continue) {
                 Ok(Some(line)) => batch.push(&line),
                 Ok(None) => break,
                 Err(error) if batch.entries.is_empty() => return Err(error),

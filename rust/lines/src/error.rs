@@ -80,7 +80,7 @@ pub enum LinesError {
     #[error(transparent)]
     Stream(io::Error),
 
-    /// The caller's `go_on` was false.
+    /// The caller's `should_continue` was false.
     #[error("reading was stopped")]
     Stopped,
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Counts what is read and keeps the disk's own error, which a decoder may hide in one of its own.
+/// Counts what is read and keeps the disk's error, which a decoder may replace.
 #[derive(Debug)]
 pub(crate) struct Input {
     file: File,

@@ -74,13 +74,16 @@ impl<R: BufRead> LineReader<R> {
         self.max_line_bytes = max_line_bytes.max(BYTE_ORDER_MARK.len());
     }
 
-    /// The next line, or `None` at the end. `go_on` is called once per buffer; where it is false, reading ends.
+    /// The next line, or `None` at the end. `should_continue` is called once per buffer; where it is false, reading ends.
     ///
     /// # Errors
     /// What the stream fails with; `Stopped`.
-    pub fn next_line(&mut self, go_on: &dyn Fn() -> bool) -> Result<Option<Line<'_>>, LinesError> {
+    pub fn next_line(
+        &mut self,
+        should_continue: &dyn Fn() -> bool,
+    ) -> Result<Option<Line<'_>>, LinesError> {
         let byte_offset = self.next_byte;
-        let Some((mut size, is_ended)) = self.read_line(go_on)? else {
+        let Some((mut size, is_ended)) = self.read_line(should_continue)? else {
             return Ok(None);
         };
         self.lines += 1;
@@ -100,7 +103,10 @@ impl<R: BufRead> LineReader<R> {
     }
 
     /// Reads a line into `content`: its whole size, and whether a newline ends it.
-    fn read_line(&mut self, go_on: &dyn Fn() -> bool) -> Result<Option<(u64, bool)>, LinesError> {
+    fn read_line(
+        &mut self,
+        should_continue: &dyn Fn() -> bool,
+    ) -> Result<Option<(u64, bool)>, LinesError> {
         self.content.clear();
         let mut size = 0;
         loop {
@@ -123,7 +129,7 @@ impl<R: BufRead> LineReader<R> {
             if newline.is_some() {
                 return Ok(Some((size, true)));
             }
-            if !go_on() {
+            if !should_continue() {
                 return Err(LinesError::Stopped);
             }
         }

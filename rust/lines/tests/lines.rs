@@ -64,12 +64,15 @@ proptest! {
 fn an_endless_line_is_left_when_the_caller_says_so() {
     let endless = BufReader::with_capacity(64, std::io::repeat(b'x'));
     let asked = Cell::new(0);
-    let go_on = || {
+    let should_continue = || {
         asked.set(asked.get() + 1);
         asked.get() < 10
     };
     let mut reader = LineReader::new(endless, 8);
-    assert!(matches!(reader.next_line(&go_on), Err(LinesError::Stopped)));
+    assert!(matches!(
+        reader.next_line(&should_continue),
+        Err(LinesError::Stopped)
+    ));
     assert_eq!(asked.get(), 10);
 }
 

@@ -55,7 +55,7 @@ impl Batch {
             .filter(|tokens| *tokens <= MAX_TOKENS as u64);
         let Some(tokens) = tokens.map(|tokens| tokens as usize) else {
             let rule = format!(
-                "rows of {row_tokens} tokens must stay below 2^31 tokens in all; use smaller batches"
+                "rows of {row_tokens} tokens must stay below 2^31 tokens in total; use smaller batches"
             );
             return Err(PackingError::setting("batch_rows", rows, rule));
         };
@@ -78,8 +78,8 @@ impl Batch {
         self.loss_mask.iter().filter(|trained| **trained).count() as u64
     }
 
-    /// Writes the pieces in `scratch` into row `row`, from its start. Each is a segment of its own if `isolate`;
-    /// otherwise the whole row is one.
+    /// Writes the pieces in `scratch` into row `row`, from its start. With `isolate` each
+    /// is its own segment; otherwise the whole row is one.
     pub fn write_row(
         &mut self,
         row: usize,
@@ -107,7 +107,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Segment place s holds input d_s (end of text at 0) and target d_{s+1} (end of text at n).
+    /// Token s of a segment has input d_s (end of text at 0) and target d_{s+1} (end of text at n).
     fn write_ids(
         &mut self,
         at: usize,

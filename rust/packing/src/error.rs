@@ -77,8 +77,8 @@ pub enum PackingError {
         rule: String,
     },
 
-    /// What was asked for does not fit the memory.
-    #[error("{what} of {bytes} bytes do not fit the memory; {advice}.")]
+    /// An allocation does not fit in memory.
+    #[error("{what} of {bytes} bytes do not fit in memory; {advice}.")]
     OutOfMemory {
         /// What the memory was for.
         what: &'static str,
@@ -105,18 +105,18 @@ pub enum PackingError {
     /// A row number past the end.
     #[error("row {row} does not exist: there are {rows}, numbered from 0.")]
     NoSuchRow {
-        /// The row asked for.
+        /// The requested row.
         row: u64,
-        /// How many there are.
+        /// Number of existing ones.
         rows: u64,
     },
 
     /// A document number past the end.
     #[error("document {document} does not exist: there are {documents}, numbered from 0.")]
     NoSuchDocument {
-        /// The document asked for.
+        /// The requested document.
         document: u64,
-        /// How many there are.
+        /// Number of existing ones.
         documents: u64,
     },
 
@@ -126,7 +126,7 @@ pub enum PackingError {
          Lower its proportion, add data, draw fewer rows or raise max_epochs."
     )]
     Exhausted {
-        /// The row asked for.
+        /// The requested row.
         row: u64,
         /// Name of the source in the mixture.
         source_name: String,
@@ -147,7 +147,7 @@ fn without_rows(rejected: u64) -> String {
     }
 }
 
-/// `count` times `fill`, or an error where the memory does not suffice.
+/// `count` times `fill`, or an error if they do not fit in memory.
 pub(crate) fn filled<T: Clone>(
     fill: T,
     count: usize,

@@ -27,12 +27,12 @@ impl LengthHistogram {
             .map(|(tokens, documents)| (*tokens, *documents))
     }
 
-    /// Documents in all. O(lengths).
+    /// Number of documents. O(lengths).
     pub fn documents(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// Tokens in all. O(lengths).
+    /// Number of tokens. O(lengths).
     pub fn tokens(&self) -> u64 {
         self.iter()
             .map(|(tokens, documents)| tokens * documents)

@@ -59,6 +59,6 @@ pub use plan::{
 };
 pub use rows::Rows;
 pub use shards::{
-    Dataset, Description, DocumentRef, Dtype, HEADER_BYTES, KIND, MOST_DOCUMENTS, Provenance,
+    Dataset, Description, DocumentRef, Dtype, HEADER_BYTES, KIND, MAX_DOCUMENTS, Provenance,
     ShardCounts, ShardWriter, Span, Vocabulary,
 };

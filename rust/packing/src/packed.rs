@@ -96,7 +96,7 @@ impl Packed {
         self.plan.rejected()
     }
 
-    /// Tokens in all rows, padding not counted: those of the documents and one end of text for each.
+    /// Tokens of every row without padding: those of the documents, and one end of text for each.
     pub fn tokens(&self) -> u64 {
         let rejected = self.rejected();
         self.dataset.stream_tokens() - rejected.tokens - rejected.documents

@@ -8,7 +8,7 @@ use crate::random::next;
 
 const ROUNDS: usize = 6;
 /// Halves narrower than this permute a handful of elements badly: there are too few round functions.
-const LEAST_HALF_BITS: u32 = 3;
+const MIN_HALF_BITS: u32 = 3;
 
 /// A pseudorandom permutation of `0..n`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Permutation {
     /// The permutation of `0..n` that `key` names. O(1).
     pub fn new(n: u64, key: u64) -> Self {
         let bits = u64::BITS - n.saturating_sub(1).leading_zeros();
-        let half_bits = bits.div_ceil(2).max(LEAST_HALF_BITS);
+        let half_bits = bits.div_ceil(2).max(MIN_HALF_BITS);
         Self {
             n,
             half_bits,
@@ -125,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_scattered() {
-        // Mean distance of images of neighbours is n/3 for a random order, 1 for the identity.
+    fn neighbors_are_scattered() {
+        // Mean distance of images of neighbors is n/3 for a random order, 1 for the identity.
         let (n, permutation) = (10_000, Permutation::new(10_000, 3));
         let distance: u64 = (1..n)
             .map(|i| {

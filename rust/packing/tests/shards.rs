@@ -306,7 +306,7 @@ fn a_gap_of_the_vocabulary_and_the_id_of_padding_are_refused() {
             "token 1: id 7 is in a gap of the vocabulary",
         ),
         (&[5, 300], None, "token 1: id 300 is outside the vocabulary"),
-        (&[5], Some(u64::MAX), "stands for padding"),
+        (&[5], Some(u64::MAX), "is reserved for padding"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let writer = ShardWriter::create(&folder.path().join("data"), vocabulary(300), 100);

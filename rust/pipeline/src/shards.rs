@@ -48,7 +48,7 @@ pub enum ShardingError {
     },
 }
 
-/// What shards must know of `tokenizer`. Without a `padding` token of its own, end of text pads: nothing sees or learns
+/// What shards must know of `tokenizer`. Without a `padding` token, end of text pads: nothing sees or learns
 /// a padding token, so which id it has does not matter.
 pub fn vocabulary(
     tokenizer: &Tokenizer,

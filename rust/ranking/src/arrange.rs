@@ -1,8 +1,8 @@
 //! Token ids of a few groups to one batch: tokens, attention layout and where each completion's reward is read.
 //!
-//! * [`Arrangement::Rows`]: each completion in a row of its own behind a copy of its prompt. K (P + C) tokens a group.
+//! * [`Arrangement::Rows`]: each completion in its own row, after a copy of its prompt. K (P + C) tokens per group.
 //! * [`Arrangement::SharedPrefix`]: the prompt once, then the completions as branches which see the prompt and
-//!   themselves, positions restarting behind the prompt. P + K C tokens: the same rewards for less
+//!   themselves, positions restarting after the prompt. P + K C tokens: the same rewards for less
 //!   (<https://arxiv.org/abs/2410.20305> does so for pairs). K = 9, P = 512, C = 256: 2,816 instead of 6,912.
 
 use stategpt_layout::{Branch, BranchLayout, LayoutError, MAX_TOKENS};
@@ -43,7 +43,7 @@ pub struct TokenGroup<'a> {
 /// One batch. `tokens` and `layout` have one entry per token, padding included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Ids; what is left of a row is the pad id.
+    /// Ids; the rest of a row is the pad id.
     pub tokens: Vec<u32>,
     /// Which tokens each token sees. A pad token is its own segment.
     pub layout: BranchLayout,
@@ -94,7 +94,7 @@ pub fn token_groups<'a>(
 ///
 /// # Errors
 /// `EmptyGroup` for a group without prompt tokens or completions, `BatchTooLarge` beyond 2^31 - 1 tokens,
-/// `OutOfMemory` where they do not fit the memory.
+/// `OutOfMemory` if they do not fit in memory.
 pub fn arrange(
     groups: &[TokenGroup<'_>],
     arrangement: Arrangement,

@@ -1,4 +1,4 @@
-//! What can fail in a call; what is wrong with a single record is a [`Problem`](crate::Problem) and fails nothing.
+//! Failures of a call. What is wrong with a single record is a [`Problem`](crate::Problem) and does not end the call.
 
 use stategpt_layout::LayoutError;
 use stategpt_lines::LinesError;
@@ -34,7 +34,7 @@ pub enum Error {
     },
     /// Offsets do not cut the ids of a batch into its groups.
     #[error(
-        "{offsets} offsets into {ids} ids do not cut out {wanted} pieces (a prompt and its completions per group)"
+        "{offsets} offsets into {ids} ids do not cut out {wanted} parts (a prompt and its completions per group)"
     )]
     BadOffsets {
         /// Number of offsets.
@@ -44,8 +44,8 @@ pub enum Error {
         /// Prompts and completions that the groups need.
         wanted: usize,
     },
-    /// A batch does not fit the memory.
-    #[error("the batch of {tokens} tokens does not fit the memory; use fewer prompts per batch")]
+    /// A batch does not fit in memory.
+    #[error("the batch of {tokens} tokens does not fit in memory; use fewer prompts per batch")]
     OutOfMemory {
         /// Tokens with padding.
         tokens: usize,

@@ -1,14 +1,14 @@
 //! One validated prompt with its ranked completions, and the pairs it gives.
 
-/// Fewest completions a group may have: one cannot be compared.
+/// Minimum number of completions of a group: one cannot be compared.
 pub const MIN_COMPLETIONS: usize = 2;
-/// Most completions a group may have; at 16 a prompt already gives 120 pairs.
+/// Maximum number of completions of a group; at 16 a prompt already gives 120 pairs.
 pub const MAX_COMPLETIONS: usize = 16;
 
 /// Indices of two completions of one group, the better one first.
 pub type Pair = [u32; 2];
 
-/// One answer to a prompt and the place it was given.
+/// One answer to a prompt and its rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// The answer, without end of text.

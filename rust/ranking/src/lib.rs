@@ -7,8 +7,8 @@
 //! token ids --arrange()--> one batch: rows (each completion with its prompt) or shared prefix (the prompt once)
 //! ```
 //!
-//! Four steps of use: make a [`Reader`] over any `BufRead`; take its [`Outcome`]s; ask each [`Group`] for its
-//! [`pairs`](Group::pairs); hand the ids of a few groups to [`arrange`]. This crate knows no text encoding: the caller
+//! Four steps of use: make a [`Reader`] over any `BufRead`; take its [`Outcome`]s; take the [`pairs`](Group::pairs) of
+//! each [`Group`]; pass the ids of a few groups to [`arrange`]. This crate knows no text encoding: the caller
 //! turns prompts and completions into ids.
 
 mod arrange;

@@ -11,7 +11,7 @@ type Object = Map<String, Value>;
 /// Fields of a record; `meta` is the caller's own.
 const RECORD_FIELDS: &[&str] = &["id", "prompt", "completions", "pairs", "tokenizer", "meta"];
 /// Fields of a completion; `score`, `points` and `source` inform people and are not trained on.
-const COMPLETION_FIELDS: &[&str] = &["text", "rank", "ended", "ids", "score", "points", "source"];
+const COMPLETION_FIELDS: &[&str] = &["text", "rank", "ended", "ids", "score", "parts", "source"];
 
 /// Parses and validates one line. Every rule that needs only the record is checked here; unique ids are the reader's.
 pub(crate) fn parse_group(line: &[u8]) -> Result<Group, Problem> {

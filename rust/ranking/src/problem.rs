@@ -13,14 +13,14 @@ pub enum Problem {
         detail: String,
     },
     /// An object has one key twice.
-    #[error("the key {key:?} stands twice in one object; keep one of them")]
+    #[error("the key {key:?} appears twice in one object; keep one of them")]
     DuplicateKey {
         /// The key.
         key: String,
     },
     /// The line starts with a byte-order mark, as where files were joined. At the start of a file it is skipped.
     #[error(
-        "the line starts with a byte-order mark (EF BB BF); remove it, it may stand at the start of a file only"
+        "the line starts with a byte-order mark (EF BB BF); remove it, it is allowed at the start of a file only"
     )]
     ByteOrderMark,
     /// The line is not UTF-8.
@@ -101,13 +101,13 @@ pub enum Problem {
     /// Fewer than two completions.
     #[error("{found} completion(s); a ranking compares at least 2")]
     OneCompletion {
-        /// How many there are.
+        /// Number of completions.
         found: usize,
     },
     /// More completions than a group may have.
     #[error("{found} completions; at most {limit} are taken, make two records of them")]
     TooManyCompletions {
-        /// How many there are.
+        /// Number of completions.
         found: usize,
         /// The limit.
         limit: usize,
@@ -162,7 +162,7 @@ pub enum Problem {
         winner: u32,
         /// Rank of that completion.
         winner_rank: u32,
-        /// The completion it puts behind.
+        /// The completion it ranks lower.
         loser: u32,
         /// Rank of that completion.
         loser_rank: u32,

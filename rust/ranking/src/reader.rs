@@ -11,10 +11,10 @@ use crate::parse::parse_group;
 use crate::problem::Problem;
 
 /// Longest line held in memory. A longer one is skipped to its end and rejected, so a file without newlines cannot
-/// take the machine's memory: a parsed line takes at most some 16 times its bytes.
+/// exhaust memory: a parsed line takes at most about 16 times its bytes.
 pub const MAX_LINE_BYTES: u64 = 16 << 20;
 
-/// A record that was not taken, and where it stands.
+/// A rejected record and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Line of the file, from 1.
@@ -25,7 +25,7 @@ pub struct Rejection {
     pub problem: Problem,
 }
 
-/// What became of one line that was not blank.
+/// The result for one line that is not blank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A valid record.
@@ -84,12 +84,15 @@ impl<R: BufRead> Reader<R> {
         self.summary
     }
 
-    /// As `next`, and ends with an error when `go_on`, called for every line and every buffer of a long one, is false.
-    pub fn next_while(&mut self, go_on: &dyn Fn() -> bool) -> Option<Result<Outcome, Error>> {
+    /// As `next`, and ends with an error when `should_continue`, called for every line and every buffer of a long one, is false.
+    pub fn next_while(
+        &mut self,
+        should_continue: &dyn Fn() -> bool,
+    ) -> Option<Result<Outcome, Error>> {
         if self.failed {
             return None;
         }
-        let outcome = self.next_outcome(go_on);
+        let outcome = self.next_outcome(should_continue);
         self.failed = outcome.is_err();
         outcome
             .map_err(|source| Error::Read {
@@ -99,13 +102,16 @@ impl<R: BufRead> Reader<R> {
             .transpose()
     }
 
-    fn next_outcome(&mut self, go_on: &dyn Fn() -> bool) -> Result<Option<Outcome>, LinesError> {
+    fn next_outcome(
+        &mut self,
+        should_continue: &dyn Fn() -> bool,
+    ) -> Result<Option<Outcome>, LinesError> {
         let limit = self.lines.max_line_bytes();
         loop {
-            if !go_on() {
+            if !should_continue() {
                 return Err(LinesError::Stopped);
             }
-            let Some(line) = self.lines.next_line(go_on)? else {
+            let Some(line) = self.lines.next_line(should_continue)? else {
                 return Ok(None);
             };
             self.summary.lines = line.number;

@@ -1,4 +1,4 @@
-//! A whole source in columns: the flat form that other languages take it in.
+//! A whole source in columns: the flat form that bindings hand on.
 
 use std::io::BufRead;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::group::Group;
 use crate::reader::{Outcome, Reader, Rejection, Summary};
 
-/// The records of one source. Columns with an `_offsets` twin are flat: entries of item i are
+/// The records of one source. Where a column has offsets, the entries of item i are
 /// `offsets[i]..offsets[i + 1]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -43,16 +43,16 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads `reader` to its end, or until `go_on` is false.
+    /// Reads `reader` to its end, or until `should_continue` is false.
     ///
     /// # Errors
     /// As [`Reader::next_while`].
     pub fn read<R: BufRead>(
         mut reader: Reader<R>,
-        go_on: &dyn Fn() -> bool,
+        should_continue: &dyn Fn() -> bool,
     ) -> Result<Self, Error> {
         let mut table = Self::empty();
-        while let Some(outcome) = reader.next_while(go_on) {
+        while let Some(outcome) = reader.next_while(should_continue) {
             match outcome? {
                 Outcome::Kept {
                     line,

@@ -1,4 +1,4 @@
-//! What the write protocol needs from a disk, and the real one.
+//! The disk operations that the write protocol needs, and the real disk.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::regular::open_regular;
 
-/// What a name in a folder stands for. Symbolic links are not followed.
+/// The kind of an entry of a folder. Symbolic links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// An ordinary file.
@@ -24,7 +24,7 @@ pub enum EntryKind {
 
 /// An open file.
 pub trait StorageFile: Send {
-    /// Appends a prefix of `bytes` and says how long it was; may write less than asked, as `write(2)` may.
+    /// Appends a prefix of `bytes` and says how long it was; may write fewer bytes, as `write(2)` may.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Makes the content durable. After an error the content is lost: the file must be abandoned.
     fn fsync(&mut self) -> io::Result<()>;

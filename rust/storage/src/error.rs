@@ -9,7 +9,7 @@ use crate::visible::{Visible, visible_path};
 /// Why storing or reading an artifact failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The disk is full or a quota is reached. The temporary file is gone and the old content stands.
+    /// The disk is full or a quota is reached. The temporary file is removed and the old content kept.
     #[error(
         "no space left: could not {operation} {} ({source}); nothing was half-written. Free space on that disk, or choose another output folder.",
         visible_path(path)
@@ -86,7 +86,7 @@ pub enum StorageError {
         reason: &'static str,
     },
 
-    /// The caller asked for an end before it was done; a folder that was being published is gone.
+    /// The caller stopped the call; a folder that was being published is removed.
     #[error("stopped on request while {} was being read", path.display())]
     Stopped {
         /// The file that was being read.

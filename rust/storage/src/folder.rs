@@ -73,14 +73,14 @@ impl<'disk> StagedFolder<'disk> {
         self.publish_while(label, &|| true)
     }
 
-    /// As [`StagedFolder::publish`], and ends with `Stopped` when `go_on`, asked at every MiB, says no: then nothing is
-    /// published. From the manifest on it is not asked any more.
+    /// As [`StagedFolder::publish`], and ends with `Stopped` when `should_continue`, called for every MiB, returns
+    /// false: then nothing is published. Once the manifest is being written, it is not called any more.
     pub fn publish_while(
         mut self,
         label: Label,
-        go_on: &dyn Fn() -> bool,
+        should_continue: &dyn Fn() -> bool,
     ) -> Result<Manifest, StorageError> {
-        let files = self.durable_files(go_on)?;
+        let files = self.durable_files(should_continue)?;
         let manifest = Manifest::new(label, files);
         let path = self.path().join(MANIFEST_NAME);
         let file = self.disk.create_file(&path).at("create", &path)?;
@@ -97,14 +97,14 @@ impl<'disk> StagedFolder<'disk> {
     /// Makes every file and every folder below durable; returns the files' records.
     fn durable_files(
         &mut self,
-        go_on: &dyn Fn() -> bool,
+        should_continue: &dyn Fn() -> bool,
     ) -> Result<BTreeMap<String, FileRecord>, StorageError> {
         let (names, folders) = files_below(self.disk, self.path())?;
         let mut files = BTreeMap::new();
         for name in names {
             let record = match self.written.remove(&name) {
                 Some(record) => record,
-                None => hash_and_fsync(self.disk, &self.path().join(&name), go_on)?,
+                None => hash_and_fsync(self.disk, &self.path().join(&name), should_continue)?,
             };
             files.insert(name, record);
         }
@@ -198,11 +198,13 @@ fn is_unsupported(error: &io::Error) -> bool {
 fn hash_and_fsync(
     disk: &dyn Storage,
     path: &Path,
-    go_on: &dyn Fn() -> bool,
+    should_continue: &dyn Fn() -> bool,
 ) -> Result<FileRecord, StorageError> {
     let mut file = disk.open_file(path).at("open", path)?;
     let mut hasher = FileHasher::default();
-    read_through(file.as_ref(), path, go_on, |part| hasher.update(part))?;
+    read_through(file.as_ref(), path, should_continue, |part| {
+        hasher.update(part)
+    })?;
     file.fsync().at("fsync", path)?;
     Ok(hasher.finish())
 }

@@ -1,6 +1,6 @@
 //! BLAKE3 of a file and of each of its 64 MiB chunks, in one pass.
 //!
-//! A chunk of 2^k KiB that starts at a multiple of its own size is a subtree of BLAKE3's hash tree, so the file's hash
+//! A chunk of 2^k KiB that starts at a multiple of its size is a subtree of BLAKE3's hash tree, so the file's hash
 //! is put together from the chunks' chaining values and no byte is hashed twice ("BLAKE3: one function, fast
 //! everywhere", section 2.1). The file's hash is what `b3sum` prints.
 
@@ -94,7 +94,7 @@ impl FileHasher {
     }
 }
 
-/// The chaining value over neighbouring chunks, of which there is at least one.
+/// The chaining value over neighboring chunks, of which there is at least one.
 fn merge(chunks: &[ChainingValue]) -> ChainingValue {
     if let [only] = chunks {
         return *only;

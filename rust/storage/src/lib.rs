@@ -1,4 +1,4 @@
-//! The one way in which stategpt puts anything on a disk.
+//! The write protocol: how stategpt puts anything on a disk.
 //!
 //! Everything that others rely on is *published*: written under a temporary name in the target folder while it is
 //! hashed, fsynced, renamed, and the folder fsynced. After any error, kill or power loss a published name holds the old

@@ -1,4 +1,4 @@
-//! Logs: one line a record, appended in place. The only files that are not published.
+//! Logs: one line per record, appended in place. The only files that are not published.
 //!
 //! A crash can tear the last line. Readers leave out a last line without a newline; the next append removes it first.
 
@@ -60,7 +60,7 @@ fn open_log(path: &Path) -> Result<File, StorageError> {
         |found: std::io::Result<std::fs::Metadata>| found.is_ok_and(|it| it.is_file());
     match opened {
         Ok(file) if is_ordinary(file.metadata()) => Ok(file),
-        // A link, folder or device in the place of the log; anything else is the operating system's own answer.
+        // A link, folder or device instead of the log; anything else is the operating system's own answer.
         Err(error) if !path.symlink_metadata().is_ok_and(|it| !it.is_file()) => {
             Err(error).at("open", path)
         }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_one_torn_line_starts_anew() {
+    fn a_file_of_one_torn_line_becomes_empty() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
         std::fs::write(&path, "to").unwrap();

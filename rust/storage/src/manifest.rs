@@ -20,7 +20,7 @@ pub const MANIFEST_NAME: &str = "manifest.json";
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// A manifest larger than this is refused before it is read.
-const MANIFEST_MAX_BYTES: u64 = 256 << 20;
+const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
 /// What a publisher says about a folder besides its files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct Label {
     /// Manifest fingerprints of the published folders it was made from.
     #[serde(default)]
     pub parents: Vec<String>,
-    /// Anything else: counts, histograms, licence.
+    /// Anything else: counts, histograms, license.
     #[serde(default)]
     pub extra: Map<String, Value>,
 }
@@ -158,7 +158,7 @@ pub(crate) fn is_plain_name(name: &str) -> bool {
             .all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'))
 }
 
-/// Reads the manifest of a published folder, after undoing an interrupted replacement. The files are not looked at.
+/// Reads the manifest of a published folder, after undoing an interrupted replacement. The files are not read.
 pub fn read_manifest(disk: &dyn Storage, folder: &Path) -> Result<Manifest, StorageError> {
     if disk.kind(folder).at("look at", folder)?.is_none() {
         recover(disk, folder)?;
@@ -188,7 +188,7 @@ pub fn expect_kind(manifest: &Manifest, kind: &str, folder: &Path) -> Result<(),
 fn read_all(disk: &dyn Storage, path: &Path) -> Result<Vec<u8>, StorageError> {
     let file = disk.open_file(path).at("open", path)?;
     let size = file.size_bytes().at("look at", path)?;
-    if size > MANIFEST_MAX_BYTES {
+    if size > MAX_MANIFEST_BYTES {
         let folder = path.parent().unwrap_or(path);
         return Err(StorageError::corrupt(
             folder,

@@ -8,20 +8,20 @@ use crate::error::{At, StorageError};
 /// Bytes per read.
 const READ_BYTES: usize = 1 << 20;
 
-/// Passes every byte of `file` to `see`, in order; ends with `Stopped` when `go_on`, called before each read, is false.
+/// Passes every byte of `file` to `see`, in order; ends with `Stopped` when `should_continue`, called before each read, is false.
 ///
 /// Positioned reads: a file that shrinks meanwhile is short, not a SIGBUS.
 pub(crate) fn read_through(
     file: &dyn StorageFile,
     path: &Path,
-    go_on: &dyn Fn() -> bool,
+    should_continue: &dyn Fn() -> bool,
     mut see: impl FnMut(&[u8]),
 ) -> Result<(), StorageError> {
     let size = file.size_bytes().at("look at", path)?;
     let mut buffer = vec![0; READ_BYTES.min(size as usize + 1)];
     let mut offset = 0;
     loop {
-        if !go_on() {
+        if !should_continue() {
             let path = path.to_path_buf();
             return Err(StorageError::Stopped { path });
         }

@@ -1,7 +1,7 @@
 //! Temporary names beside their target: how they are made, claimed, and cleaned after a crash.
 //!
 //! A temporary entry for `NAME` is `.NAME.staged-PID-N`, claimed by its writer for as long as it lives. The kernel frees
-//! a claim when the process dies, so an unclaimed leftover belongs to nobody and the next publisher of `NAME` removes it.
+//! a claim when the process dies, so an unclaimed leftover has no owner and the next publisher of `NAME` removes it.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -70,7 +70,7 @@ pub(crate) fn claim<T>(
             {
                 continue;
             }
-            // A file system without locks: go on; no cleaner can claim the entry either.
+            // A file system without locks: continue; no cleaner can claim the entry either.
             Err(_) => return Ok((Claimed { path, hold: None }, made)),
         }
     }
@@ -117,7 +117,7 @@ pub(crate) fn recover(disk: &dyn Storage, target: &Path) -> Result<(), StorageEr
         return Ok(());
     }
     // A leftover may be the old content of an exchange that is not durable yet. If it were emptied now and power failed,
-    // the exchange could be undone and the final name would stand for the emptied folder.
+    // the exchange could be undone and the final name would name the emptied folder.
     disk.fsync_folder(parent).at("fsync", parent)?;
     for path in leftovers {
         if let Ok(_claim) = disk.hold(&path) {
@@ -127,7 +127,7 @@ pub(crate) fn recover(disk: &dyn Storage, target: &Path) -> Result<(), StorageEr
     Ok(())
 }
 
-/// Renames an old folder that is not needed any more, so that nobody restores it once it is half removed.
+/// Renames an old folder that is not needed any more, so that it is not restored once it is half removed.
 fn discard_aside(disk: &dyn Storage, target: &Path, old: &Path) -> Result<PathBuf, StorageError> {
     let discarded = temporary_name(target, STAGED)?;
     disk.rename(old, &discarded).at("rename", old)?;
@@ -172,8 +172,8 @@ pub(crate) fn create_folders(disk: &dyn Storage, folder: &Path) -> Result<(), St
     }
 }
 
-/// Creates `folder` and its ancestors as needed and makes their names durable, also of those that were there: whoever
-/// made them (a killed publisher, Python's `mkdir`) may not have. Ancestors that we may not open are taken as they are.
+/// Creates `folder` and its ancestors as needed and makes their names durable, also of existing ones: what
+/// created them (a killed publisher, Python's `mkdir`) may not have. Ancestors that we may not open are left as they are.
 pub(crate) fn create_durable_folders(
     disk: &dyn Storage,
     folder: &Path,

@@ -20,12 +20,12 @@ pub fn verify_folder(
     verify_folder_while(disk, folder, kind, &|| true)
 }
 
-/// As [`verify_folder`], and ends with `Stopped` when `go_on`, asked at every MiB, says no.
+/// As [`verify_folder`], and ends with `Stopped` when `should_continue`, called for every MiB, returns false.
 pub fn verify_folder_while(
     disk: &dyn Storage,
     folder: &Path,
     kind: Option<&str>,
-    go_on: &dyn Fn() -> bool,
+    should_continue: &dyn Fn() -> bool,
 ) -> Result<Manifest, StorageError> {
     let manifest = read_manifest(disk, folder)?;
     if let Some(kind) = kind {
@@ -33,7 +33,14 @@ pub fn verify_folder_while(
     }
     let mut damage = Vec::new();
     for (name, record) in &manifest.files {
-        damage.extend(check_file(disk, folder, name, record, go_on, |_| ())?);
+        damage.extend(check_file(
+            disk,
+            folder,
+            name,
+            record,
+            should_continue,
+            |_| (),
+        )?);
     }
     let found: BTreeSet<String> = files_below(disk, folder)?.0.into_iter().collect();
     let extra = found
@@ -95,7 +102,7 @@ fn check_file(
     folder: &Path,
     name: &str,
     record: &FileRecord,
-    go_on: &dyn Fn() -> bool,
+    should_continue: &dyn Fn() -> bool,
     mut see: impl FnMut(&[u8]),
 ) -> Result<Option<Damage>, StorageError> {
     let path = folder.join(name);
@@ -116,7 +123,7 @@ fn check_file(
         return Ok(Some(resized(found_bytes)));
     }
     let mut hasher = FileHasher::default();
-    read_through(file.as_ref(), &path, go_on, |part| {
+    read_through(file.as_ref(), &path, should_continue, |part| {
         hasher.update(part);
         see(part);
     })?;

@@ -136,7 +136,7 @@ fn a_failed_fsync_is_never_retried() {
                 .iter()
                 .filter(|operation| **operation == log[at])
                 .count();
-            assert_eq!(again, 0, "{scenario:?}: {:?} was asked for again", log[at]);
+            assert_eq!(again, 0, "{scenario:?}: {:?} was requested again", log[at]);
         }
     }
 }

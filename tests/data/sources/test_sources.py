@@ -45,9 +45,15 @@ def test_a_source_that_gives_no_corpus_is_refused() -> None:
         sources.build_corpus(CorpusConfig(source="broken"))
 
 
+def test_only_modules_that_build_are_sources() -> None:
+    assert sources.source_names() == ["python_library"]
+
+
 def test_a_source_that_is_not_set_or_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match=r"corpus\.source is not set; .*python_library"):
         sources.build_corpus(CorpusConfig())
+    with pytest.raises(ConfigError, match=r"corpus\.source = 'text' is not a source"):
+        sources.build_corpus(CorpusConfig(source="text"))
     with pytest.raises(ConfigError, match=r"corpus\.source = 'x' is not a source; it is one of .*python_library"):
         sources.describe_corpus(CorpusConfig(source="x"))
     assert sources.expected_corpus(CorpusConfig()) == {}

@@ -5,12 +5,10 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from stategpt.data.sources.text import read_documents
-from stategpt.errors import CorpusError, InvalidArgument, UnknownToken
-from stategpt.packing import TokenizedDocument
+from stategpt.errors import CorpusError, InvalidArgument
 
 
 def test_a_text_file_is_one_document_and_a_json_line_is_one(tmp_path: Path) -> None:
@@ -93,25 +91,3 @@ def test_missing_files_and_no_files_are_refused(tmp_path: Path) -> None:
         list(read_documents(tmp_path / "absent.txt"))
     with pytest.raises(CorpusError, match="no files"):
         list(read_documents([]))
-
-
-def test_a_document_takes_any_integers_and_refuses_the_rest() -> None:
-    assert TokenizedDocument(np.array([1, 2], dtype=np.int64)).ids.dtype == np.uint32
-    assert TokenizedDocument([]).ids.shape == (0,)  # type: ignore[arg-type]
-    with pytest.raises(UnknownToken, match="from -1 to 2"):
-        TokenizedDocument(np.array([-1, 2]))
-    with pytest.raises(UnknownToken, match="below 2\\^32"):
-        TokenizedDocument(np.array([2**32]))
-    with pytest.raises(InvalidArgument, match="vector of integers"):
-        TokenizedDocument(np.array([[1]]))
-    with pytest.raises(InvalidArgument, match="vector of integers"):
-        TokenizedDocument(np.array([1.5]))
-    with pytest.raises(InvalidArgument, match="3 entries of 0 or 1"):
-        TokenizedDocument(np.array([1, 2]), mask=np.array([1, 1]))
-    with pytest.raises(InvalidArgument, match="3 entries of 0 or 1"):
-        TokenizedDocument(np.array([1, 2]), mask=np.array([1, 2, 1]))
-    for doc_id in (-1, 2**64 - 1, 2**64, 10**5_000, 1.5, "7"):
-        with pytest.raises(InvalidArgument, match="doc_id is"):
-            TokenizedDocument(np.array([1]), doc_id=doc_id)  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgument, match="ids are no array"):
-        TokenizedDocument([[1], [2, 3]])  # type: ignore[arg-type]

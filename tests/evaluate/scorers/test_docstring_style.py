@@ -1,8 +1,9 @@
-"""Each point of the labeler is given for what it says, and nothing else."""
+"""Each point of the rule is given for what it says, and nothing else."""
 
 import dataclasses
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,17 @@ from stategpt.config import CorpusConfig
 from stategpt.data.corpus import Corpus, SplitDocuments
 from stategpt.data.records import Conversation, Document, Prompt
 from stategpt.data.sources.python_library import build
-from stategpt.evaluate.scorers.docstring_style import MOST, DocstringStyleLabeler, Points, explain
+from stategpt.errors import ConfigError
+from stategpt.evaluate.scorers import ScorerContext
+from stategpt.evaluate.scorers.docstring_style import DocstringStyle, Points
+from stategpt.evaluate.scorers.docstring_style import build as build_scorer
 
 WORDS = """
     a an and are base bytes called check class close command exception false file files for from if in is list name of
     open raised return returns same string that the this to true value when whether with e.g
 """
-LABELER = DocstringStyleLabeler(
+MOST = Points(whole=2, real_words=2, fits_kind=2, no_stutter=1, specific=1, short=1, near=1)
+LABELER = DocstringStyle(
     words=frozenset(WORDS.split()),
     imperatives=frozenset({"return", "check", "open", "close"}),
     common_stems=frozenset({"return", "valu", "nam"}),
@@ -162,10 +167,36 @@ def test_an_answer_without_a_letter_gets_nothing(completion: str) -> None:
     assert LABELER.points(complete("Return the", " file."), completion, ended=True).total == 0
 
 
-def test_an_explanation_shows_every_point() -> None:
-    line = explain(Points(whole=2, real_words=0, fits_kind=2, no_stutter=1, specific=0, short=1, near=0))
-    assert line.startswith("6 of 10: a whole sentence 2/2, real words only 0/2, fits the kind of thing 2/2, ")
-    assert line.count("/") == 7
+def completion_of(text: str, reason: str) -> Any:
+    return SimpleNamespace(text=text, reason=reason)
+
+
+def test_scores_are_the_points_with_their_parts() -> None:
+    texts = [("Return the files of this class.", "end"), ("Return the file", "length"), ("", "end")]
+    found = LABELER.scores([what()] * 3, [completion_of(*given) for given in texts])
+    expected = [LABELER.points(what(), text, reason == "end") for text, reason in texts]
+    assert found.values.tolist() == [given.total for given in expected]
+    assert found.values.dtype == np.float32
+    assert list(found.parts) == [part.name for part in dataclasses.fields(Points)]
+    for name, values in found.parts.items():
+        assert values.tolist() == [getattr(given, name) for given in expected], name
+
+
+def test_a_corpus_of_another_source_is_refused_by_name() -> None:
+    corpus = small_corpus("")
+    plain = Conversation.of("?", "An answer of other data.")
+    for other in (
+        dataclasses.replace(corpus, sources={}),
+        dataclasses.replace(corpus, conversations=corpus.conversations | {"train": [plain]}),
+    ):
+        with pytest.raises(ConfigError, match="docstring_style needs the corpus of the source python_library"):
+            build_scorer(ScorerContext(other, None))  # type: ignore[arg-type]
+
+
+def test_a_summary_of_one_word_is_fitted() -> None:
+    corpus = small_corpus("")
+    one = Conversation.of("?", "Word", meta={"subject": "m.g", "summary": "Word"})
+    DocstringStyle.fit(dataclasses.replace(corpus, conversations=corpus.conversations | {"train": [one]}))
 
 
 def small_corpus(held_out: str) -> Corpus:
@@ -188,8 +219,8 @@ def small_corpus(held_out: str) -> Corpus:
 
 
 def test_word_lists_are_counted_on_training_text_alone() -> None:
-    fitted = DocstringStyleLabeler.fit(small_corpus("m.g\n    Zebra zebra.\n"))
-    assert fitted == DocstringStyleLabeler.fit(small_corpus(""))
+    fitted = DocstringStyle.fit(small_corpus("m.g\n    Zebra zebra.\n"))
+    assert fitted == DocstringStyle.fit(small_corpus(""))
     assert {"file", "the", "list"} <= fitted.words
     assert not {"zebra", "nothing_else", "f1", "returns"} & fitted.words
     assert fitted.imperatives == {"return", "close"}
@@ -205,7 +236,7 @@ def judged() -> dict[str, Any]:
         paths=tuple(str(root / name) for name in packages), min_response_characters=12, max_response_characters=140
     )
     corpus = build(config)
-    labeler = DocstringStyleLabeler.fit(corpus)
+    labeler = DocstringStyle.fit(corpus)
     prompts = [(one.prompt(), one.messages[-1].content) for one in corpus.conversations["test"]]
     return {
         "references": np.array([labeler.points(prompt, answer, ended=True).total for prompt, answer in prompts]),

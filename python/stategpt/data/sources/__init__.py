@@ -13,16 +13,18 @@ import importlib
 import pkgutil
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stategpt.config import CorpusConfig
-from stategpt.data.corpus import Corpus
 from stategpt.errors import ConfigError
+
+if TYPE_CHECKING:  # stategpt plan needs no numpy
+    from stategpt.data.corpus import Corpus
 
 
 def source_names() -> list[str]:
     """Names that `corpus.source` may have, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if hasattr(_module(module.name), "build"))
+    return [name for name in _modules() if hasattr(_module(name), "build")]
 
 
 def build_corpus(config: CorpusConfig) -> Corpus:
@@ -32,7 +34,12 @@ def build_corpus(config: CorpusConfig) -> Corpus:
         ConfigError: `corpus.source` is not set, or names no source.
         CorpusError: what the source reads is missing or cannot be used.
     """
-    corpus = _source(config).build(config)
+    from stategpt.data.corpus import Corpus
+
+    source = _source(config)
+    if not hasattr(source, "build"):
+        raise _not_a_source(config)
+    corpus = source.build(config)
     if not isinstance(corpus, Corpus):
         raise ConfigError(
             f"corpus.source = {config.source!r}: its build() gave a {type(corpus).__name__}, not a Corpus"
@@ -61,14 +68,23 @@ def _optional(config: CorpusConfig, function: str, otherwise: Any) -> Any:
 
 
 def _source(config: CorpusConfig) -> ModuleType:
-    names = source_names()
     if not config.source:
+        names = source_names()
         raise ConfigError(f"corpus.source is not set; set it, and corpus.paths, to a source: {', '.join(names)}")
-    if config.source not in names:
-        near = get_close_matches(config.source, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}"
-        raise ConfigError(f"corpus.source = {config.source!r} is not a source; {hint}")
+    if config.source not in _modules():
+        raise _not_a_source(config)
     return _module(config.source)
+
+
+def _not_a_source(config: CorpusConfig) -> ConfigError:
+    names = source_names()
+    near = get_close_matches(config.source, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}"
+    return ConfigError(f"corpus.source = {config.source!r} is not a source; {hint}")
+
+
+def _modules() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def _module(name: str) -> ModuleType:

@@ -1,20 +1,20 @@
-"""The labeler of the default job: a stated rule that scores how well a sentence is made as a docstring, 0 to 10 points.
+"""The scorer of the default job: a stated rule that scores how well a sentence is made as a docstring, 0 to 10.
 
     whole       2   ended by itself; one line; ends in . ! ?; quotes and brackets balanced; no word doubled
-    real_words  2   every word stands at least three times in the training docstrings; no identifiers, no markup
+    real_words  2   every word appears at least three times in the training docstrings; no identifiers, no markup
     fits_kind   2   after PEP 257: a class is a noun phrase; a predicate (`is_...`) says what it tests; anything else
                     starts with an imperative that training docstrings start with ("Return", not "Returns")
     no_stutter  1   no content word twice, by stem
-    specific    1   at least one content word outside the forty commonest of the training sentences
+    specific    1   at least one content word outside the forty most common of the training sentences
     short       1   at most 72 characters
     near        1   shares a content word, by stem, with the reference
 
-Whoever reads the rule can check it by eye; all but `near` follow from prompt and answer alone, and apart from the limit
-of 72 characters nothing rewards length. It judges form, and form is what a model of this size can learn; whether an
-answer is true it does not know. A person who disagrees can: points are published with every completion.
+The rule can be checked by hand; all parts but `near` follow from prompt and answer alone, and apart from the limit of
+72 characters nothing rewards length. It scores form, and form is what a model of this size can learn; it does not know
+whether an answer is true. Readers may disagree with it: the parts are published with every completion.
 
-When the prompt gave the first words, the sentence judged is those words and the completion; `real_words`, `specific`
-and `near` look at the words that the completion added. An answer without a letter gets nothing.
+When the prompt gave the first words, the sentence that is scored is those words and the completion; `real_words`,
+`specific` and `near` look at the words that the completion added. An answer without a letter gets nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,21 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stategpt.data.corpus import Corpus
 from stategpt.data.records import Prompt
+from stategpt.errors import ConfigError
+from stategpt.evaluate.scorers import ScorerContext, Scores
 from stategpt.shown_fields import documented
+
+if TYPE_CHECKING:
+    from stategpt.generate import Completion
 
 _LONGEST_CHARACTERS = 72
 _REAL_WORD_COUNT = 3
@@ -53,7 +61,7 @@ _FUNCTION_WORDS = _set("""
     those through to two under until up upon via was were what when where whether which while who whose will with
     within without would you your
 """)
-# A verb in its plain form stands between one of the first and one of the second: "to read the", "will return a".
+# A verb in its plain form appears between one of the first and one of the second: "to read the", "will return a".
 _AUXILIARIES = _set("can cannot could may might must should to will would")
 _DETERMINERS = _set("a all an any each every given if its one some the these this whether")
 _NOT_VERBS = _FUNCTION_WORDS | _set("always called default given just like never true")
@@ -84,7 +92,7 @@ class Points:
     no_stutter: int
     """No content word twice, 0 or 1."""
     specific: int
-    """A content word that is not among the commonest, 0 or 1."""
+    """A content word that is not among the most common, 0 or 1."""
     short: int
     """At most 72 characters, 0 or 1."""
     near: int
@@ -100,29 +108,9 @@ class Points:
         return dataclasses.asdict(self)
 
 
-MOST = Points(whole=2, real_words=2, fits_kind=2, no_stutter=1, specific=1, short=1, near=1)
-"""What a flawless completion gets: 10 points."""
-_MEANING = {
-    "whole": "a whole sentence",
-    "real_words": "real words only",
-    "fits_kind": "fits the kind of thing",
-    "no_stutter": "no word twice",
-    "specific": "an uncommon word",
-    "short": f"at most {_LONGEST_CHARACTERS} characters",
-    "near": "a word of the reference",
-}
-
-
-def explain(points: Points) -> str:
-    """One line for a reader: `7 of 10: a whole sentence 2/2, real words only 0/2, ...`."""
-    most = MOST.named()
-    parts = [f"{_MEANING[name]} {got}/{most[name]}" for name, got in points.named().items()]
-    return f"{points.total} of {MOST.total}: {', '.join(parts)}"
-
-
 @documented
 @dataclass(frozen=True)
-class DocstringStyleLabeler:
+class DocstringStyle:
     """The rule with its word lists, which are counted on the training side of a corpus and can be published."""
 
     words: frozenset[str]
@@ -130,11 +118,11 @@ class DocstringStyleLabeler:
     imperatives: frozenset[str]
     """Verbs that docstrings of functions start with, in lower case."""
     common_stems: frozenset[str]
-    """Stems of the commonest content words of first sentences."""
+    """Stems of the most common content words of first sentences."""
 
     @classmethod
-    def fit(cls, corpus: Corpus) -> DocstringStyleLabeler:
-        """Count the word lists on the training docstrings and summaries of `corpus`; held-out text is not read."""
+    def fit(cls, corpus: Corpus) -> DocstringStyle:
+        """Counts the word lists on the training docstrings and summaries of `corpus`; held-out text is not read."""
         counts: Counter[str] = Counter()
         as_verb: Counter[str] = Counter()
         for document in corpus.sources["docstrings"].train:
@@ -150,8 +138,18 @@ class DocstringStyleLabeler:
             common_stems=frozenset(stem for stem, _ in sorted(stems.items(), key=_by_count)[:_COMMON_STEMS]),
         )
 
+    def scores(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """Points of every completion, 0 to 10, with their parts by name."""
+        judged = zip(prompts, completions, strict=True)
+        points = [self.points(prompt, each.text, each.reason != "length") for prompt, each in judged]
+        parts = {
+            part.name: np.array([getattr(each, part.name) for each in points], dtype=np.float32)
+            for part in dataclasses.fields(Points)
+        }
+        return Scores(np.array([each.total for each in points], dtype=np.float32), parts)
+
     def points(self, prompt: Prompt, completion: str, ended: bool) -> Points:
-        """Score a completion of `prompt`; `ended` says that the model stopped by itself."""
+        """Scores a completion of `prompt`; `ended` says that the model stopped by itself."""
         if not _LETTER.search(completion):
             return Points(0, 0, 0, 0, 0, 0, 0)  # else a full stop after "Return the" would be worth 8 points
         sentence = (prompt.opening + completion).strip()
@@ -181,6 +179,23 @@ class DocstringStyleLabeler:
         return first in self.imperatives
 
 
+def build(context: ScorerContext) -> DocstringStyle:
+    """Fits the rule on the run's corpus.
+
+    Raises:
+        ConfigError: the corpus has no docstrings, or its conversations do not say what they describe.
+    """
+    train = context.corpus.conversations["train"]
+    if "docstrings" not in context.corpus.sources or not all(
+        {"subject", "summary"} <= one.meta.keys() for one in train
+    ):
+        raise ConfigError(
+            "the scorer docstring_style needs the corpus of the source python_library: documents of the source "
+            "docstrings, and conversations whose meta has subject and summary. Name another scorer, or module:function."
+        )
+    return DocstringStyle.fit(context.corpus)
+
+
 def _verbs(words: list[str]) -> Iterator[str]:
     """Words between an auxiliary and a determiner."""
     for before, word, after in zip(words, words[1:], words[2:], strict=False):
@@ -197,7 +212,7 @@ def _imperatives(described: Iterable[tuple[str, str]], as_verb: Counter[str]) ->
     classes: Counter[str] = Counter()
     evidence = as_verb.copy()
     for name, summary in described:
-        first, second = (word.lower().rstrip(",") for word in summary.split()[:2])
+        first, second, *_ = [word.lower().rstrip(",") for word in summary.split()] + ["", ""]
         if _CLASS_NAME.fullmatch(name.rpartition(".")[2]):
             classes[first] += 1
         else:
@@ -217,7 +232,7 @@ def _imperatives(described: Iterable[tuple[str, str]], as_verb: Counter[str]) ->
 
 
 def _by_count(item: tuple[str, int]) -> tuple[int, str]:
-    """Commonest first, ties by name, so that the list does not depend on the order of the corpus."""
+    """Most common first, ties by name, so that the list does not depend on the order of the corpus."""
     return -item[1], item[0]
 
 

@@ -6,7 +6,7 @@
 
 `--rl.objective reward_weighted` is the talk's own form: R_i instead of A_i, the language-model loss on completion
 tokens weighted by the reward. With `--rl.minibatches` above 1 samples are older than the policy, and both are PPO's
-clipped surrogate: the ratio of new to old probability in place of log pi. Where the ratio is 1, on the first minibatch,
+clipped surrogate: the ratio of new to old probability instead of log pi. Where the ratio is 1, on the first minibatch,
 its gradient is that of the loss above; the bound of the clip holds for any weight, A_i or R_i.
 
 Differs from the textbook: there is no critic, so a completion is one action with one advantage; advantages are divided
@@ -19,7 +19,7 @@ batch's norm likewise wherever it acts (`clipped_updates` in metrics.jsonl).
 Prompts are training prompts, distinct in an epoch. Dropout does not exist here; policy, reference and sampler use one
 temperature and one mask. Where the KL exceeds `rl.max_kl` the stage ends with the policy of the step before.
 
-metrics.jsonl, by step, means over its samples unless said:
+metrics.jsonl, by step, means over its samples unless stated:
     reward_mean, reward_sd              the reward model's, less no_eos_penalty, before the KL
     kl_nats_per_completion              policy to SFT, k1 on the step's samples; entropy_nats_per_token, length_tokens,
                                         ended_share as named
@@ -47,10 +47,10 @@ from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
 from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
-from stategpt.evaluate import FrontierProbe, RewardScorer
+from stategpt.evaluate import FrontierProbe
 from stategpt.evaluate.records import FrontierPoint, WeightedCompletions
 from stategpt.json_records import kind_of, to_json
-from stategpt.model import GPT, RewardModel
+from stategpt.model import GPT
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
@@ -108,15 +108,16 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
     run, folder = context.run, context.folder
     corpus = read_corpus(folder.corpus)
     policy, reference = context.load_model("sft"), context.load_model("sft").requires_grad_(False)
-    scorer = RewardScorer(RewardModel.from_pretrained(folder.model("reward")).to(context.device), context.tok)
-    prompts = [chat_prompt(context.tok, one.prompt()) for one in corpus.conversations["train"]]
-    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer)
+    asked = [conversation.prompt() for conversation in corpus.conversations["train"]]
+    rewarder = context.scorer("rl.scorer", corpus)
+    scorer = context.scorer("evaluate.scorer", corpus)
+    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder)
     task = RLTask(
         config,
         context.engine(policy),
         reference,
-        scorer,
-        prompts,
+        lambda numbers, completions: rewarder.scores([asked[i] for i in numbers], completions).values,
+        [chat_prompt(context.tok, prompt) for prompt in asked],
         sampling=run.sampling,
         seed=seed,
         name=folder_label(stage),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,12 +18,8 @@ from stategpt.shown_fields import documented, short_repr
 Ids = NDArray[np.uint32]
 
 
-class Scorer(Protocol):
-    """Gives rewards: a reward model, or any rule over prompt and completion."""
-
-    def scores(self, prompts: Sequence[Ids], completions: Sequence[Ids]) -> NDArray[np.float32]:
-        """Returns the reward of each completion of its prompt; ids as sampled, end of text included."""
-        ...
+Rewards = Callable[[Sequence[int], Sequence[Completion]], NDArray[np.float32]]
+"""Gives the reward of each completion; the numbers say which of the stage's prompts it continues."""
 
 
 @documented
@@ -37,14 +32,14 @@ class Rollout:
     completions: list[Completion]
     """As the policy sampled them."""
     rewards_S: Tensor
-    """The scorer's rewards, less `rl.no_eos_penalty` where a completion did not end."""
+    """The rewards, less `rl.no_eos_penalty` where a completion did not end."""
 
     __repr__ = short_repr
 
 
 def roll_out(
     engine: Engine,
-    scorer: Scorer,
+    rewards: Rewards,
     prompts: Sequence[Ids],
     config: RLConfig,
     sampling: SamplingConfig,
@@ -56,7 +51,8 @@ def roll_out(
 
     Prompts and samples are a function of `seed`, `step` and the policy's weights.
     """
-    chosen = [prompts[i] for i in prompts_of_step(len(prompts), config.prompts_per_step, seed, step)]
+    numbers = prompts_of_step(len(prompts), config.prompts_per_step, seed, step).tolist()
+    chosen = [prompts[i] for i in numbers]
     policy = engine.model.eval()
     completions = engine.generate(
         chosen,
@@ -67,7 +63,8 @@ def roll_out(
     )
     policy.train()
     repeated = [prompt for prompt in chosen for _ in range(config.completions)]
-    rewards_S = torch.from_numpy(scorer.scores(repeated, [c.ids for c in completions]))
+    continued = [number for number in numbers for _ in range(config.completions)]
+    rewards_S = torch.from_numpy(rewards(continued, completions))
     ended_S = torch.tensor([completion.ended for completion in completions])
     return Rollout(repeated, completions, rewards_S - config.no_eos_penalty * (~ended_S).float())
 

@@ -19,7 +19,7 @@ from stategpt.train.losses import clipped_tokens, policy_gradient_loss, reward_w
 
 from .advantages import completion_weights
 from .kl_limit import KLLimit
-from .rollout import Ids, Rollout, Scorer, roll_out
+from .rollout import Ids, Rewards, Rollout, roll_out
 
 
 @documented
@@ -54,7 +54,7 @@ class RLTask:
         config: objective, sizes and limits.
         engine: samples from the policy, which is its model.
         reference: the model that the KL is measured to; it is not trained.
-        scorer: gives the rewards.
+        rewards: gives the rewards of the completions.
         prompts: token ids of the training prompts.
         sampling: temperature and length of the samples; log-probabilities are of the same distribution.
         seed: decides the order of the prompts and the samples.
@@ -68,7 +68,7 @@ class RLTask:
         config: RLConfig,
         engine: Engine,
         reference: GPT,
-        scorer: Scorer,
+        rewards: Rewards,
         prompts: Sequence[Ids],
         *,
         sampling: SamplingConfig,
@@ -76,7 +76,7 @@ class RLTask:
         name: str = "rl",
     ) -> None:
         self.config, self.engine, self.reference = config, engine, reference
-        self.scorer, self.prompts = scorer, prompts
+        self.rewards, self.prompts = rewards, prompts
         self.sampling, self.seed, self.name = sampling, seed, name
         self.policy = engine.model
         self.steps = config.steps
@@ -90,7 +90,7 @@ class RLTask:
     def updates(self, step: int) -> Iterable[Sequence[WeightedBatch]]:
         """Samples and scores the step's completions, then yields each minibatch of prompts as one update."""
         rollout = roll_out(
-            self.engine, self.scorer, self.prompts, self.config, self.sampling, seed=self.seed, step=step
+            self.engine, self.rewards, self.prompts, self.config, self.sampling, seed=self.seed, step=step
         )
         count = len(rollout.prompts) // self.config.minibatches
         minibatches = [
@@ -174,7 +174,7 @@ class RLTask:
 def _metrics(rollout: Rollout, parts: Sequence[_LogProbs], kl_S: Tensor) -> dict[str, float]:
     """Means over the step's samples (`stages.rl` explains each)."""
     rewards_S, completions = rollout.rewards_S, rollout.completions
-    sampled = torch.from_numpy(np.concatenate([completion.logprobs for completion in completions]))
+    sampled = torch.from_numpy(np.concatenate([completion.log_probs for completion in completions]))
     trained = torch.cat([part.policy_M for part in parts]).cpu()
     return {
         "reward_mean": float(rewards_S.mean()),

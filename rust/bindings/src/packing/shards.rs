@@ -66,7 +66,7 @@ impl Text {
 pub struct ShardWriter(Mutex<Option<packing::ShardWriter>>);
 
 impl ShardWriter {
-    /// Runs `work` on the writer without the interpreter; a writer that has failed is dropped, and its folder with it.
+    /// Runs `work` on the writer without the GIL; a writer that has failed is dropped, and its folder with it.
     fn with<T: Send>(
         &self,
         py: Python<'_>,

@@ -31,7 +31,7 @@ fn detached(
     waiting::detached(py, work, error).map(|made| Tokenizer(Arc::new(made)))
 }
 
-/// The engine. Immutable, so that threads may share it; `stategpt.Tokenizer` adds to it what Python says better.
+/// The engine. Immutable, so that threads may share it; `stategpt.Tokenizer` adds what is simpler in Python.
 #[pyclass(frozen, subclass, module = "stategpt._native")]
 pub struct Tokenizer(pub Arc<tokenizer::Tokenizer>);
 
@@ -53,7 +53,7 @@ impl Tokenizer {
         Ok(array(py, ids))
     }
 
-    /// Bytes of a text as [`by_size`] takes them: a short one may keep regular expressions busy, too.
+    /// The size of a text for [`by_size`]: regular expressions may take long on a short one, too.
     fn work(&self, bytes: usize) -> usize {
         match self.0.model().pre_tokenizer {
             PreTokenizer::Steps(_) if bytes >= MIN_DETACHED => usize::MAX,
@@ -73,7 +73,7 @@ impl Tokenizer {
 
 #[pymethods]
 impl Tokenizer {
-    /// The same engine: what a subclass is made of.
+    /// Shares the engine; for subclasses.
     #[new]
     fn new(engine: &Bound<'_, Self>) -> Self {
         Self(engine.get().0.clone())
@@ -118,10 +118,10 @@ impl Tokenizer {
     /// Args:
     ///     special: "text": text that spells an added token is text; "unflagged": it becomes the token unless that is
     ///         flagged special; "allow": it becomes the token.
-    ///     max_tokens: only the first so many ids; what lies behind them is not encoded.
+    ///     max_tokens: at most this many ids; the rest of the text is not encoded.
     ///
     /// Raises:
-    ///     InvalidArgument: the text is no str, or holds a lone surrogate.
+    ///     InvalidArgument: the text is not a str, or contains a lone surrogate.
     #[pyo3(signature = (text, *, special = "text", max_tokens = None))]
     fn encode<'py>(
         &self,
@@ -172,7 +172,7 @@ impl Tokenizer {
         })
     }
 
-    /// How many ids `encode` gives.
+    /// The number of ids that `encode` gives.
     #[pyo3(signature = (text, *, special = "text"))]
     fn count(&self, py: Python<'_>, text: &Bound<'_, PyAny>, special: &str) -> PyResult<usize> {
         let (text, special) = (fitting(utf8(text)?.as_bytes())?, mode(special)?);
@@ -199,8 +199,8 @@ impl Tokenizer {
         Ok((array(py, ids), offsets.into_pyarray(py)))
     }
 
-    /// Ids [n] and spans [n, 2]: token i lies in the characters `spans[i, 0] : spans[i, 1]` of the text, whole ones: tokens
-    /// that share a character all have it.
+    /// Ids [n] and spans [n, 2]: token i is in the characters `spans[i, 0] : spans[i, 1]` of the text. Tokens that share a
+    /// character all contain it.
     #[pyo3(signature = (text, *, special = "text"))]
     fn encode_with_spans<'py>(
         &self,
@@ -283,7 +283,7 @@ impl Tokenizer {
         threads: Option<usize>,
     ) -> PyResult<(IdArray<'py>, Offsets<'py>)> {
         let (reading, special) = (Reading { lines, replace }, mode(special)?);
-        // What files hold is not known yet.
+        // The size of the files is not known yet.
         let encoded = by_size(py, usize::MAX, |stop| {
             self.0.encode_files(&paths, special, reading, threads, stop)
         })?;
@@ -361,7 +361,7 @@ impl Tokenizer {
     /// The id of a special token.
     ///
     /// Raises:
-    ///     InvalidArgument: there is no such special token; the message lists those there are.
+    ///     InvalidArgument: there is no such special token; the message lists the existing ones.
     fn special_id(&self, text: &Bound<'_, PyAny>) -> PyResult<u32> {
         self.0.special_id(utf8(text)?).map_err(error)
     }

@@ -15,21 +15,21 @@ use stategpt_tokenizer::{Ragged, valid_text};
 
 use crate::errors::typed;
 
-/// uint32 [n], as Python gets it.
+/// uint32 [n], as Python receives it.
 pub type IdArray<'py> = Bound<'py, PyArray1<u32>>;
 
 /// uint64 [n + 1], where texts or tokens end.
 pub type Offsets<'py> = Bound<'py, PyArray1<u64>>;
 
-/// Up to here an array of numpy's own, copied into, is cheaper than one around a Rust buffer with an object to free it.
-const COPIED_MOST: usize = 4096;
+/// Up to this length copying into a numpy array is cheaper than wrapping a Rust buffer in one.
+const MAX_COPIED: usize = 4096;
 
-/// From here on a list is read by way of an `array.array`.
-const WORTH_AN_ARRAY: usize = 64;
+/// From this length on a list is converted through an `array.array`.
+const MIN_ARRAY: usize = 64;
 
 /// An array of these ids.
 pub fn array(py: Python<'_>, ids: Vec<u32>) -> IdArray<'_> {
-    if ids.len() <= COPIED_MOST {
+    if ids.len() <= MAX_COPIED {
         PyArray1::from_slice(py, &ids)
     } else {
         ids.into_pyarray(py)
@@ -41,7 +41,7 @@ pub fn ragged(py: Python<'_>, ragged: Ragged) -> (IdArray<'_>, Offsets<'_>) {
     (array(py, ragged.ids), ragged.offsets.into_pyarray(py))
 }
 
-/// Ids as Python gave them: borrowed where they are contiguous uint32, else copied.
+/// Ids as passed by Python: borrowed where they are contiguous uint32, else copied.
 pub enum Ids<'py> {
     Borrowed(PyReadonlyArray1<'py, u32>),
     Owned(Vec<u32>),
@@ -93,7 +93,7 @@ pub fn id_of(given: &Bound<'_, PyAny>, vocab_size: usize) -> PyResult<u32> {
 }
 
 fn of_list(list: &Bound<'_, PyList>, vocab_size: usize) -> PyResult<Vec<u32>> {
-    if list.len() < WORTH_AN_ARRAY {
+    if list.len() < MIN_ARRAY {
         return list
             .iter()
             .map(|item| {
@@ -102,13 +102,13 @@ fn of_list(list: &Bound<'_, PyList>, vocab_size: usize) -> PyResult<Vec<u32>> {
             })
             .collect();
     }
-    // Python's own loop over a list borrows its items; ours through the stable interface would own each for a moment.
+    // Python's loop over a list borrows its items; a loop through the stable interface would own each for a moment.
     static ARRAY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = list.py();
     match ARRAY.import(py, "array", "array")?.call1(("I", list)) {
         Ok(array) => PyBuffer::<u32>::get(&array)?.to_vec(py),
         Err(reason) => {
-            // It does not tell which one it was.
+            // The error does not say which item it was.
             let odd = list.iter().find(|item| item.extract::<u32>().is_err());
             Err(odd.map_or(reason.clone_ref(py), |item| {
                 refused(reason, &item, vocab_size)
@@ -169,7 +169,7 @@ fn unknown(id: &(impl std::fmt::Display + ?Sized), vocab_size: usize) -> PyErr {
     typed("UnknownToken", message)
 }
 
-/// Text of bytes; what is not UTF-8 becomes U+FFFD. Python's own check is the only one where it passes.
+/// Text of bytes; what is not UTF-8 becomes U+FFFD. If Python's check passes, there is no second one.
 pub fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
     match PyString::from_bytes(py, bytes) {
         Err(reason) if reason.is_instance_of::<PyUnicodeDecodeError>(py) => {

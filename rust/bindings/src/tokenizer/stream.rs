@@ -9,7 +9,7 @@ use super::engine::Tokenizer;
 use super::errors::error;
 use super::ids::id_of;
 
-/// Decodes id by id. Not for several threads at once: a lock keeps them in turn.
+/// Decodes id by id. Threads that share one take turns.
 #[pyclass(frozen, subclass, module = "stategpt._native")]
 pub struct StreamDecoder {
     tokenizer: Py<Tokenizer>,
@@ -40,7 +40,7 @@ impl StreamDecoder {
             .map_err(error)
     }
 
-    /// What is left: U+FFFD for a character that never came to its end, else nothing. Then it starts anew.
+    /// Ends the text: U+FFFD if it stops within a character, else nothing. The decoder is then as new.
     fn finish(&self) -> String {
         self.state
             .lock()

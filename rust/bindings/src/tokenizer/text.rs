@@ -8,7 +8,7 @@ use stategpt_tokenizer::Special;
 
 use crate::errors::typed;
 
-/// What `special="text"`, `"unflagged"` or `"allow"` means.
+/// The mode named `text`, `unflagged` or `allow`.
 pub fn mode(special: &str) -> PyResult<Special> {
     match special {
         "text" => Ok(Special::Text),
@@ -21,7 +21,7 @@ pub fn mode(special: &str) -> PyResult<Special> {
     }
 }
 
-/// The UTF-8 of a string, which one with a lone surrogate does not have.
+/// The UTF-8 of a string; a string with a lone surrogate has none.
 pub(super) fn utf8<'t>(text: &'t Bound<'_, PyAny>) -> PyResult<&'t str> {
     let string = text.cast::<PyString>().map_err(|_| {
         let remedy = "pass str; raw bytes go to encode_bytes, several texts to encode_batch";
@@ -46,7 +46,7 @@ fn not_text(reason: &PyErr) -> PyErr {
     typed("InvalidArgument", message)
 }
 
-/// Places in a piece are 32-bit numbers.
+/// Refuses a text whose byte offsets do not fit in 32 bits.
 pub(super) fn fitting(text: &[u8]) -> PyResult<&[u8]> {
     if text.len() < u32::MAX as usize {
         return Ok(text);
@@ -60,7 +60,7 @@ pub(super) fn fitting(text: &[u8]) -> PyResult<&[u8]> {
     ))
 }
 
-/// A count that Python gave.
+/// A count passed by Python.
 pub(super) fn natural(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     value.extract().map_err(|reason: PyErr| {
         if reason.is_instance_of::<PyOverflowError>(value.py()) {
@@ -72,7 +72,7 @@ pub(super) fn natural(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     })
 }
 
-/// The texts of a list, held without copying.
+/// The texts of a list, borrowed without copying.
 pub(super) fn held(texts: &Bound<'_, PyAny>) -> PyResult<Vec<PyBackedStr>> {
     let hold = |(place, text): (usize, PyResult<Bound<'_, PyAny>>)| {
         let text = text?;

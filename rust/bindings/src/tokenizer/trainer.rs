@@ -13,7 +13,7 @@ use super::errors::error;
 use super::text::{content, held};
 use crate::errors::typed;
 
-/// Counts documents, then makes a tokenizer of them, once.
+/// Counts documents, then trains a tokenizer on them, once.
 #[pyclass(frozen, module = "stategpt._native")]
 pub struct BpeTrainer(Mutex<Option<tokenizer::Trainer>>);
 
@@ -33,7 +33,7 @@ fn used_up() -> PyErr {
     typed("InvalidArgument", message.to_owned())
 }
 
-/// Runs `work` with a watch that answers Ctrl-C and calls `progress(phase, done, total)`; what either raises comes first.
+/// Runs `work` with a watch that checks for signals and calls `progress(phase, done, total)`; an exception of either ends it.
 fn watched<T>(
     progress: Option<&Py<PyAny>>,
     work: impl FnOnce(&mut Watch<'_>) -> PyResult<T>,

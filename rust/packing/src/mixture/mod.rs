@@ -46,7 +46,7 @@ pub struct Origin {
 /// What the first rows of a mixture draw from one source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawn {
-    /// The source's share of all tokens, as asked for.
+    /// The source's share of all tokens, as requested.
     pub planned_share: f64,
     /// Rows drawn.
     pub rows: u64,
@@ -126,7 +126,7 @@ impl Mixture {
         self.schedule.block_rows()
     }
 
-    /// Where row `row` comes from. O(1) amortised.
+    /// Where row `row` comes from. O(1) amortized.
     pub fn origin(&self, row: u64) -> Result<Origin, PackingError> {
         let Draw { source, index } = self.schedule.draw(row);
         let Source { name, packed, .. } = &self.sources[source];

@@ -1,4 +1,4 @@
-//! Which source each row is drawn from: exact shares, any row in O(1) amortised, nothing stored per row.
+//! Which source each row is drawn from: exact shares, any row in O(1) amortized, nothing stored per row.
 //!
 //! Rows come in blocks of B. At the end of a block the rows drawn from each source are its share of all rows so far,
 //! rounded ("cascade rounding": differences of rounded cumulative shares), so they are within one row of the share and
@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::weights::WHOLE;
 
-/// Blocks smaller than this would round shares visibly between neighbours.
-const LEAST_BLOCK_ROWS: u64 = 1 << 10;
+/// Blocks smaller than this would round shares visibly between neighbors.
+const MIN_BLOCK_ROWS: u64 = 1 << 10;
 /// Blocks kept for look-ups: a batch may straddle two, and a few readers may be at different places.
 const BLOCKS_KEPT: usize = 4;
 
@@ -59,7 +59,7 @@ impl Schedule {
         let block_rows = (2 * WHOLE)
             .div_ceil(least)
             .next_power_of_two()
-            .max(LEAST_BLOCK_ROWS);
+            .max(MIN_BLOCK_ROWS);
         Self {
             cumulative,
             block_rows,

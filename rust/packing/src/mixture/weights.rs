@@ -5,7 +5,7 @@ use crate::error::PackingError;
 /// Shares are whole numbers of this unit: 2^-62 of all rows. At 10^13 rows a share is off by less than 10^-5 rows.
 pub const WHOLE: u64 = 1 << 62;
 /// Smallest share of the rows a source may have. Below it a block of the schedule would hold millions of rows.
-const LEAST_SHARE: f64 = 1.0 / (1 << 20) as f64;
+const MIN_SHARE: f64 = 1.0 / (1 << 20) as f64;
 
 /// What a mixture needs to know about a source.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,7 @@ pub fn row_shares(sources: &[SourceSize]) -> Result<Vec<u64>, PackingError> {
         .map(|source| source.proportion / largest * (source.rows as f64 / source.tokens as f64))
         .collect();
     let sum: f64 = weights.iter().sum();
-    let too_small = |weight: f64| (weight / sum).is_nan() || weight / sum < LEAST_SHARE;
+    let too_small = |weight: f64| (weight / sum).is_nan() || weight / sum < MIN_SHARE;
     if let Some((source, _)) = sources
         .iter()
         .zip(&weights)

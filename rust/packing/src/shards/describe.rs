@@ -11,7 +11,7 @@ use crate::histogram::LengthHistogram;
 /// Kind of a published folder of token shards.
 pub const KIND: &str = "token_shards";
 /// Largest number of documents in a data set: their numbers are 32 bits wide where rows are planned.
-pub const MOST_DOCUMENTS: u64 = u32::MAX as u64;
+pub const MAX_DOCUMENTS: u64 = u32::MAX as u64;
 /// Name under which the manifest holds the tokenizer's fingerprint.
 pub const TOKENIZER: &str = "tokenizer";
 
@@ -20,7 +20,7 @@ pub const TOKENIZER: &str = "tokenizer";
 pub struct Provenance {
     /// Where the documents are from, in words or as an address.
     pub source: String,
-    /// Their licence.
+    /// Their license.
     pub licence: String,
     /// Fingerprints of the published folders they were made from.
     pub parents: Vec<String>,
@@ -69,7 +69,7 @@ pub struct Description {
     pub end_of_text: u32,
     /// Id that fills the rest of a row.
     pub padding: u32,
-    /// Documents in all.
+    /// Number of documents.
     pub documents: u64,
     /// Tokens of all documents, end of text not counted.
     pub tokens: u64,
@@ -81,7 +81,7 @@ pub struct Description {
     pub shards: Vec<ShardCounts>,
     /// Where the documents are from.
     pub source: String,
-    /// Their licence.
+    /// Their license.
     pub licence: String,
 }
 
@@ -110,7 +110,7 @@ impl Description {
     /// The description that a manifest holds.
     ///
     /// # Errors
-    /// `Foreign` for one of another format, or whose numbers contradict each other: whoever writes a manifest can sign it,
+    /// `Foreign` for one of another format, or whose numbers contradict each other: any writer of a manifest can sign it,
     /// so its numbers are not to be believed before they are checked.
     pub fn of(manifest: &Manifest) -> Result<Self, PackingError> {
         let foreign = |reason: String| PackingError::Foreign {
@@ -158,14 +158,14 @@ impl Description {
         ] {
             if (documents, tokens) != (self.documents, self.tokens) {
                 return Err(format!(
-                    "{} documents of {} tokens in all, but {what} hold {documents} of {tokens}",
+                    "{} documents of {} tokens, but {what} hold {documents} of {tokens}",
                     self.documents, self.tokens
                 ));
             }
         }
-        if documents > MOST_DOCUMENTS {
+        if documents > MAX_DOCUMENTS {
             return Err(format!(
-                "{documents} documents; a data set holds at most {MOST_DOCUMENTS}"
+                "{documents} documents; a data set holds at most {MAX_DOCUMENTS}"
             ));
         }
         Ok(())

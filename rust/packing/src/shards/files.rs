@@ -13,7 +13,7 @@ use super::npy::{Dtype, HEADER_BYTES, file_bytes, header};
 use crate::error::PackingError;
 
 /// Half of the usual soft limit of 1,024 open files would leave too little for others; 256 serves 64 shards' four files.
-const MOST_OPEN: usize = 256;
+const MAX_OPEN: usize = 256;
 
 /// A file of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,7 +150,7 @@ impl Files {
         }
         let path = self.path(shard, part);
         let file = Arc::new(open_regular(&path).map_err(|error| missing(&path, error))?);
-        if open.files.len() >= MOST_OPEN {
+        if open.files.len() >= MAX_OPEN {
             let oldest = open
                 .files
                 .iter()

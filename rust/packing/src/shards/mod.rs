@@ -8,7 +8,7 @@ mod npy;
 mod reader;
 mod writer;
 
-pub use describe::{Description, KIND, MOST_DOCUMENTS, Provenance, ShardCounts, Vocabulary};
+pub use describe::{Description, KIND, MAX_DOCUMENTS, Provenance, ShardCounts, Vocabulary};
 pub use npy::{Dtype, HEADER_BYTES};
 pub use reader::{Dataset, Span};
 pub use writer::{DocumentRef, ShardWriter};

@@ -64,7 +64,7 @@ pub fn header(dtype: Dtype, count: u64) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// Bytes of a whole file; `None` if no file can have so many (2^63 or more).
+/// Bytes of a whole file; `None` if no file can have that size (2^63 or more).
 pub fn file_bytes(dtype: Dtype, count: u64) -> Option<u64> {
     count
         .checked_mul(dtype.bytes() as u64)?

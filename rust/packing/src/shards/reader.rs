@@ -12,7 +12,7 @@ use crate::error::PackingError;
 /// Elements decoded at a time when a whole column is read.
 const CHUNK_ELEMENTS: u64 = 1 << 16;
 
-/// Where a document lies.
+/// The place of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Number of the document in the data set.
@@ -116,9 +116,9 @@ impl Dataset {
         self.verify_while(&|| true)
     }
 
-    /// As [`Dataset::verify`], and ends with `Stopped` when `go_on`, asked at every MiB, says no.
-    pub fn verify_while(&self, go_on: &dyn Fn() -> bool) -> Result<(), PackingError> {
-        let found = verify_folder_while(&RealDisk, &self.root, Some(KIND), go_on)?;
+    /// As [`Dataset::verify`], and ends with `Stopped` when `should_continue`, called for every MiB, returns false.
+    pub fn verify_while(&self, should_continue: &dyn Fn() -> bool) -> Result<(), PackingError> {
+        let found = verify_folder_while(&RealDisk, &self.root, Some(KIND), should_continue)?;
         if found.fingerprint == self.manifest.fingerprint {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl Dataset {
         self.stream_starts.last().copied().unwrap_or(0)
     }
 
-    /// Where document `number` lies. O(log shards) and one read.
+    /// The place of document `number`. O(log shards) and one read.
     pub fn span(&self, number: u64) -> Result<Span, PackingError> {
         let documents = self.description.documents;
         if number >= documents {

@@ -6,7 +6,7 @@ use stategpt_storage::{Manifest, RealDisk, StagedFolder, StorageError};
 
 use super::column::Column;
 use super::describe::{
-    Description, MOST_DOCUMENTS, Provenance, ShardCounts, Vocabulary, shard_name,
+    Description, MAX_DOCUMENTS, Provenance, ShardCounts, Vocabulary, shard_name,
 };
 use super::npy::Dtype;
 use crate::batch::NO_DOCUMENT;
@@ -183,12 +183,12 @@ impl ShardWriter {
         }
         if document.doc_id == Some(NO_DOCUMENT) {
             return bad(format!(
-                "its doc_id {NO_DOCUMENT} stands for padding; give it another one"
+                "its doc_id {NO_DOCUMENT} is reserved for padding; give it another one"
             ));
         }
-        if number >= MOST_DOCUMENTS {
+        if number >= MAX_DOCUMENTS {
             return bad(format!(
-                "a data set holds at most {MOST_DOCUMENTS} documents; write a second one"
+                "a data set holds at most {MAX_DOCUMENTS} documents; write a second one"
             ));
         }
         Ok(())
@@ -231,11 +231,11 @@ impl ShardWriter {
         self.publish_while(provenance, &|| true)
     }
 
-    /// As [`ShardWriter::publish`], and ends when `go_on` says no; then nothing is published.
+    /// As [`ShardWriter::publish`], and ends when `should_continue` says no; then nothing is published.
     pub fn publish_while(
         mut self,
         provenance: Provenance,
-        go_on: &dyn Fn() -> bool,
+        should_continue: &dyn Fn() -> bool,
     ) -> Result<Manifest, PackingError> {
         self.close_shard()?;
         let Provenance {
@@ -261,9 +261,10 @@ impl ShardWriter {
             source,
             licence,
         };
-        Ok(self
-            .staged
-            .publish_while(description.into_label(fingerprint, parents), go_on)?)
+        Ok(self.staged.publish_while(
+            description.into_label(fingerprint, parents),
+            should_continue,
+        )?)
     }
 }
 

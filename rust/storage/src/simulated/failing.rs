@@ -20,12 +20,12 @@ pub enum Fault {
     Dead(i32),
 }
 
-/// One operation that was asked for.
+/// One requested operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// Name of the `Storage` or `StorageFile` method.
     pub name: &'static str,
-    /// What it was asked for; the file's path for operations on an open file.
+    /// The path of the request; the file's path for operations on an open file.
     pub path: PathBuf,
 }
 
@@ -64,12 +64,12 @@ impl<D: Storage> FailingDisk<D> {
         }
     }
 
-    /// Everything asked for so far, the failed operation included.
+    /// All requests so far, the failed operation included.
     pub fn log(&self) -> Vec<Operation> {
         self.script.lock().clone()
     }
 
-    /// The disk behind.
+    /// The wrapped disk.
     pub fn inner(&self) -> &D {
         &self.disk
     }

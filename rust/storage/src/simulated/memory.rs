@@ -157,7 +157,7 @@ impl Memory {
         self.change(folder, vec![(name.to_owned(), None)])
     }
 
-    /// Two names of one folder and what they stand for: all that the write protocol ever renames.
+    /// Two names of one folder and their targets: all that the write protocol ever renames.
     pub(super) fn pair(
         &mut self,
         one: &Path,

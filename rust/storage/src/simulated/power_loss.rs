@@ -1,4 +1,4 @@
-//! What a power loss leaves: every change since the last fsync survives, tears or vanishes on its own.
+//! What a power loss leaves: every change since the last fsync survives, tears or vanishes independently.
 //!
 //! Harsher than any one file system, as in SQLite's crash tests and "All File Systems Are Not Created Equal" (OSDI '14):
 //! a later change may survive an earlier one, a write survives by 512-byte sectors, and a file's length may survive
@@ -57,7 +57,7 @@ fn keep_sectors(durable: &mut Vec<u8>, write: &Pending, chance: &mut Chance) {
     }
 }
 
-/// Decides what survives; each seed has its own odds, so that nearly-all and nearly-nothing are tried too.
+/// Decides what survives; each seed has its own probability, so that nearly-all and nearly-nothing are tried too.
 struct Chance {
     state: u64,
     /// A change survives if 8 random bits are below this.

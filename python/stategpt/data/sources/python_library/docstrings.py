@@ -76,7 +76,7 @@ def _kind(node: ast.AST) -> EntryKind:
 
 
 def _signature(node: ast.Module | ast.ClassDef | _Function) -> str:
-    """`(self, key, default=None) -> str`; of a class, that of its own `__init__` as callers see it."""
+    """`(self, key, default=None) -> str`; of a class, that of the `__init__` it defines, as callers see it."""
     if isinstance(node, ast.Module):
         return ""
     if isinstance(node, ast.ClassDef):

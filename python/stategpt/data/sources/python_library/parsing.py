@@ -1,4 +1,4 @@
-"""One Python file taken apart: its code without docstrings and comments, its comments, its docstrings.
+"""Splits a Python file into its code without docstrings and comments, its comments, and its docstrings.
 
 `ast` says where docstrings are, `tokenize` where comments are: a `#` inside a string is neither. What is left is parsed
 again, so code that would no longer be Python is reported, never passed on.
@@ -61,7 +61,7 @@ def decode(raw: bytes) -> str:
 
 
 def parse(text: str, module: str, unit: str) -> ParsedFile:
-    """Take a file apart. Raises `UnusableSourceError` with the line when it is not Python."""
+    """Splits a file. Raises `UnusableSourceError` with the line when it is not Python."""
     tree = _tree(text, "not_python")
     found = list(documented(tree, module))
     try:
@@ -114,7 +114,7 @@ def _blocks(comments: Sequence[_Comment]) -> Iterator[str]:
 
 
 def _strip(lines: list[str], found: Iterable[Documented], comments: Iterable[_Comment]) -> str:
-    """`lines` without docstrings and comments; where the grammar needs a statement, `pass` stands in."""
+    """`lines` without docstrings and comments; where the grammar needs a statement, `pass` replaces them."""
     commented = set()
     for comment in comments:
         lines[comment.line] = lines[comment.line][: comment.column].rstrip()

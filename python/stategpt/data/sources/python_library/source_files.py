@@ -145,8 +145,8 @@ def _below(root: Path, package: str, group: str, *, strict: bool = False) -> Ite
 
 def _python_files(root: Path, without: frozenset[str] = frozenset()) -> Iterator[Path]:
     """All .py files below `root` in sorted order, its subfolders `without` left out; folder links are not followed."""
-    if not os.path.isdir(root):  # False also where a folder above may not be entered
-        problem = "is not a folder" if os.path.exists(root) else "does not exist, or a folder above it is closed to you"
+    if not os.path.isdir(root):  # False also where a parent folder cannot be entered
+        problem = "is not a folder" if os.path.exists(root) else "does not exist, or a parent folder cannot be entered"
         raise CorpusError(f"{root} {problem}; give an existing folder of .py files")
 
     def refuse(error: OSError) -> None:

@@ -1,4 +1,4 @@
-"""Which modules are held out together, and on which side of the split.
+"""Groups modules into units of the split, and assigns each unit to a side.
 
 The unit of the split is the top-level module, because the functions of one module describe each other. A C accelerator
 and its Python twin (`_json` and `json`, `_pydecimal` and `decimal`) are one unit: they share their docstrings.
@@ -28,7 +28,7 @@ _SAME_UNIT = {
 
 
 def unit_of(module: str) -> str:
-    """The unit a dotted module name belongs to: `_pyio` -> `io`, `xml.dom.minidom` -> `xml`."""
+    """The unit of a dotted module name: `_pyio` -> `io`, `xml.dom.minidom` -> `xml`."""
     top = module.partition(".")[0]
     bare = top if top.startswith("__") else top.lstrip("_")
     return _SAME_UNIT.get(bare, bare)
@@ -44,7 +44,7 @@ def split_units(weights: Mapping[str, int], validation_share: float, test_share:
     """The side of every unit: for validation, then for test, units are drawn as long as they stay within the share.
 
     The weight of a unit is 1 + its prompts. Weights keep a side as large under every seed, though one unit (`builtins`)
-    may hold a twentieth of everything. Each side draws in an order of its own, which depends on names and seed alone;
+    may hold a twentieth of everything. Each side has a separate order, which depends on names and seed only;
     at least one unit is on each of the three. Raises `CorpusError` when there are fewer than three units.
     """
     if len(weights) < len(SIDES):

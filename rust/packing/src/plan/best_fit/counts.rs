@@ -4,7 +4,7 @@
 //! that still holds it ("Fewer Truncations Improve Language Modeling", 2404.10830; the analysis is Johnson's, 1973: at
 //! most 11/9 of the optimum and 6/9 of a row). Pieces of one length are interchangeable and rows with the same content
 //! are too, so the algorithm moves them in bulk: if the tightest rows that hold a piece of length l have room r, each of
-//! them takes floor(r / l) pieces before the next tightest is looked at. The row count is that of the piece-by-piece
+//! them takes floor(r / l) pieces before the next tightest is considered. The row count is that of the piece-by-piece
 //! algorithm, exactly; the work grows with the number of different lengths, not of pieces.
 //!
 //! The result is a forest. A [`Move`] says "rows of this group got `times` pieces of `length`"; a group of finished rows

@@ -74,7 +74,7 @@ impl FittedPlan {
         }
     }
 
-    /// Scatters the pieces of one length, so that neighbours in the corpus do not become neighbours in a row.
+    /// Scatters the pieces of one length, so that neighbors in the corpus do not become neighbors in a row.
     fn mates(&self, length: u32) -> Permutation {
         Permutation::new(
             self.split.shorter_count(length),

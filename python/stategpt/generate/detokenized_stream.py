@@ -1,4 +1,4 @@
-"""A completion's text while it grows."""
+"""The text of a completion while it is sampled."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
 
-class GrowingText:
-    """Tokens in, text out: characters once all their bytes are there, nothing at or after a stop string."""
+class DetokenizedStream:
+    """Turns tokens into text: a character once all its bytes are there, nothing at or after a stop string."""
 
     def __init__(self, tok: AnyTokenizer, stops: Sequence[str]) -> None:
         self._decoder = tok.decoder()
@@ -22,12 +22,12 @@ class GrowingText:
 
     @property
     def stopped(self) -> bool:
-        """A stop string is complete."""
+        """Whether a stop string is complete."""
         return self._filter.stopped
 
     @property
     def text(self) -> str:
-        """Everything so far that cannot become part of a stop string."""
+        """The text so far, without an end that may become part of a stop string."""
         return "".join(self._shown)
 
     def push(self, token: int) -> None:
@@ -35,12 +35,12 @@ class GrowingText:
         self._shown.append(self._filter.push(self._decoder.push(token)))
 
     def finish(self) -> None:
-        """No more tokens: what was held back is text after all, unless a stop string came."""
+        """Ends the stream: text that was held back is released, unless a stop string came."""
         self._shown.append(self._filter.push(self._decoder.finish()))
         self._shown.append(self._filter.finish())
 
     def take(self) -> str:
-        """The text added since the last call."""
+        """Returns the text added since the last call."""
         new = "".join(self._shown[self._taken :])
         self._taken = len(self._shown)
         return new

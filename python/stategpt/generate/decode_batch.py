@@ -1,4 +1,4 @@
-"""One batch on its way: rows that are prefilled together, drawn for step by step, and leave when they are finished.
+"""One decoding batch: rows that are prefilled together, sampled step by step, and removed when they are finished.
 
 Legend: M rows still running, P different prompts among them, T tokens of the longest prompt, W width.
 """
@@ -16,15 +16,15 @@ from torch import Tensor
 from stategpt.model import GPT, KVCache
 from stategpt.model.token_batch import lay_out_rows
 
+from .detokenized_stream import DetokenizedStream
 from .sampler import Sampler
-from .text import GrowingText
 
 Ids = NDArray[np.uint32]
 Reason = Literal["end", "stop", "length"]
 
 
 class Item(NamedTuple):
-    """One completion to make. In sorted order prompts of like length, then samples of one prompt, stand together."""
+    """One completion to make. Sorted, prompts of similar length come together, and so do the samples of a prompt."""
 
     prompt_tokens: int
     """Length of the prompt."""
@@ -34,7 +34,7 @@ class Item(NamedTuple):
     """Which sample of it."""
     stream: int
     """Number of the prompt's random stream."""
-    most_tokens: int
+    max_tokens: int
     """Tokens after which it is cut."""
 
 
@@ -47,8 +47,8 @@ class Sampled(NamedTuple):
     reason: Reason
 
 
-class Batch:
-    """The rows of `items`: their cache, the logits of their next token, and what they have drawn.
+class DecodeBatch:
+    """The running rows of `items`: their cache, the logits of their next token, and the tokens sampled so far.
 
     Everything is kept in the order of the cache's rows, and for running rows only.
     """
@@ -60,15 +60,15 @@ class Batch:
         items: Sequence[Item],
         prompts: Sequence[Ids],
         end_ids: Sequence[int],
-        texts: Sequence[GrowingText] = (),
+        texts: Sequence[DetokenizedStream] = (),
     ) -> None:
         """Each of `end_ids` ends a row; `texts` (one for each item, or none at all) follow the tokens and may stop."""
         self._model, self._sampler = model, sampler
         self._end_ids = np.array(end_ids, dtype=np.int64)
         self._items, self._texts = list(items), list(texts)
         self._streams, self._samples = _column(items, "stream"), _column(items, "sample")
-        self._most_tokens = _column(items, "most_tokens")
-        most = int(self._most_tokens.max())
+        self._max_tokens = _column(items, "max_tokens")
+        most = int(self._max_tokens.max())
         self._ids = np.zeros((len(items), most), dtype=np.uint32)
         self._log_probs = np.zeros((len(items), most), dtype=np.float32)
         self._position = 0
@@ -76,7 +76,7 @@ class Batch:
 
     @property
     def running(self) -> bool:
-        """Rows are left."""
+        """Whether any row is unfinished."""
         return bool(self._items)
 
     def step(self) -> list[Sampled]:
@@ -88,7 +88,7 @@ class Batch:
         self._position += 1
         ended = (ids_M[:, None] == self._end_ids).any(axis=1)
         stopped = self._follow(ids_M, ended)
-        finished = ended | stopped | (self._most_tokens == self._position)
+        finished = ended | stopped | (self._max_tokens == self._position)
         done = [
             self._sampled(row, "end" if ended[row] else "stop" if stopped[row] else "length")
             for row in np.flatnonzero(finished).tolist()
@@ -99,7 +99,7 @@ class Batch:
             self._logits_MV = self._model.unembed(hidden_M1W[:, 0])
         return done
 
-    def _prefill(self, prompts: Sequence[Ids], most_tokens: int) -> tuple[KVCache, Tensor]:
+    def _prefill(self, prompts: Sequence[Ids], max_tokens: int) -> tuple[KVCache, Tensor]:
         """Runs each different prompt once, padded on the right; then every row gets a copy of its cache and logits."""
         device = self._model.device
         different = sorted({item.prompt for item in self._items})
@@ -107,7 +107,7 @@ class Batch:
         lengths = np.array([len(prompts[prompt]) for prompt in different], dtype=np.int64)
         padded = lay_out_rows([[prompts[prompt]] for prompt in different], int(lengths.max()), 0)
         config = self._model.config
-        capacity = min(padded.shape[1] + most_tokens, config.context_tokens)
+        capacity = min(padded.shape[1] + max_tokens, config.context_tokens)
         cache = KVCache.allocate(config, len(different), capacity, device, _number_format(self._model))
         lengths_P = torch.from_numpy(lengths).to(device)
         hidden_PTW = self._model.decode(torch.from_numpy(padded).to(device), cache, lengths_P)
@@ -135,7 +135,7 @@ class Batch:
         self._items = [self._items[row] for row in order]
         self._texts = [self._texts[row] for row in order] if self._texts else []
         self._streams, self._samples = self._streams[order], self._samples[order]
-        self._most_tokens = self._most_tokens[order]
+        self._max_tokens = self._max_tokens[order]
         self._ids, self._log_probs = self._ids[order], self._log_probs[order]
         return rows_M
 

@@ -109,7 +109,7 @@ def test_variety_names_the_least_varied_policy_and_its_most_frequent_answer() ->
     found = lessons.variety(ComparisonEvaluation(systems=systems))
     assert found is not None
     assert found.verdict == "seen"
-    assert "RLHF, beta 0.04 50.0 %" in found.text
+    assert "50.0 % (49.0 to 51.0 %) of those of RLHF, beta 0.04" in found.text
     assert "90 times" in found.text
     same = {name: replace(row, unique_share=interval(0.95)) for name, row in systems.items()}
     unchanged = DiversityChange(unique_share=interval(0.0))

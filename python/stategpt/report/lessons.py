@@ -172,8 +172,8 @@ def variety(comparison: ComparisonEvaluation) -> Lesson | None:
     least = min(policies, key=lambda name: policies[name].mean)
     repeated = comparison.systems[least].repeated
     said = (
-        f"Different answers: SFT {percent(shares['sft'].mean, 1)}, {system_label(least)} "
-        f"{percent(policies[least].mean, 1)} ({_percents(policies[least])})"
+        f"{percent(shares['sft'].mean, 1)} of SFT's answers are different ones, and {percent(policies[least].mean, 1)} "
+        f"({_percents(policies[least])}) of those of {system_label(least)}"
     )
     if repeated:
         said += f"; its most frequent answer was given {count(repeated[0].count)} times"

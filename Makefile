@@ -1,6 +1,6 @@
-# stategpt: every job has one word. `make help` lists them; each can be run twice and goes on after an interruption.
+# stategpt: every job has one word. `make help` lists them; each can be repeated and resumes after an interruption.
 #
-# What is set up lies in .venv; .make holds one stamp for each step that is complete.
+# The environment is .venv; .make holds one stamp for each step that is complete.
 #   PYTHON=python3.12 make test     another interpreter (>= 3.11)
 #   JOBS=1 make test                Python tests one after another (by default as many at a time as there are cores)
 #   TORCH=cpu make demo             torch without CUDA, about 0.2 GB instead of 3 GB (from PyTorch's own index)
@@ -25,7 +25,7 @@ unexport CONDA_PREFIX
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 say = printf '\n==> %s\n' "$(1)"
 
-# A .venv that is gone, broken, or moved with its folder is made anew.
+# A .venv that is missing, broken, or was moved with its folder is created again.
 ifneq ($(shell $(BIN)/python -c '' 2>/dev/null && cat $(STAMPS)/venv 2>/dev/null),$(CURDIR))
 $(shell rm -f $(STAMPS)/venv)
 endif
@@ -36,7 +36,7 @@ help:  ## list the jobs
 
 .PHONY: demo
 demo: setup  ## the four stages on this machine's CPU: raw text to an RLHF model and its report
-	@$(call say,Running the recipe tiny_cpu into $(RUN_FOLDER); it goes on where it stopped)
+	@$(call say,Running the recipe tiny_cpu into $(RUN_FOLDER); it resumes)
 	$(BIN)/stategpt run tiny_cpu --out $(RUN_FOLDER) --check
 
 # Tests are handed out one by one in the order of tests/conftest.py, those of an `xdist_group` together.
@@ -66,27 +66,27 @@ fuzz: setup  ## hostile input: the fuzz targets on changed seeds, then every rea
 	$(BIN)/python fuzz/hostile/run.py $(if $(TRIES),--tries $(TRIES)) --write SECURITY.md
 
 .PHONY: audit
-audit:  ## licences, sources and published weaknesses of the crates (cargo-deny; builds it once, several minutes)
+audit:  ## licenses, sources and published weaknesses of the crates (cargo-deny; builds it once, several minutes)
 	@command -v cargo-deny >/dev/null || [ -x $(STAMPS)/cargo-deny/bin/cargo-deny ] || \
 	  cargo install --locked --root $(STAMPS)/cargo-deny cargo-deny
 	@export PATH="$$PATH:$(CURDIR)/$(STAMPS)/cargo-deny/bin"; \
 	cargo-deny --locked check licenses bans sources; \
 	if cargo-deny fetch db; then cargo-deny --locked check advisories; else \
 	  echo 'SKIPPED: published weaknesses. The RustSec database (github.com) cannot be reached from here;'; \
-	  echo '         licences, banned crates and sources were checked. Run `make audit` again with a network.'; fi
+	  echo '         licenses, banned crates and sources were checked. Run `make audit` again with a network.'; fi
 	@echo 'Not audited here: Python packages. Their lower bounds in pyproject.toml leave out versions with known weaknesses.'
 
 .PHONY: aot
-aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md, README
+aot: setup $(OLDEST_TRITON)  ## compile every kernel without a GPU: tests/golden/kernels_aot, docs/kernels-aot.md, docs/kernels.md
 	@$(call say,Compiling every launch with the newest and the oldest Triton (several minutes))
 	rm -rf $(STAMPS)/aot && mkdir -p $(STAMPS)/aot tests/golden/kernels_aot
 	for python in $(BIN)/python $(dir $(OLDEST_TRITON))bin/python; do \
 	  env -u TRITON_INTERPRET $$python -W ignore triton_kernels/_shared/aot.py --out $(STAMPS)/aot; done
-	$(BIN)/python triton_kernels/_shared/aot_page.py $(STAMPS)/aot docs/kernels-aot.md README.md
+	$(BIN)/python triton_kernels/_shared/aot_page.py $(STAMPS)/aot docs/kernels-aot.md docs/kernels.md
 	rm -f tests/golden/kernels_aot/*.json && cp $(STAMPS)/aot/*.json tests/golden/kernels_aot/
 
 .PHONY: check
-check: setup  ## formatting, lints, types, the stub against the binary, the floors of the house
+check: setup  ## formatting, lints, types, the stub against the binary, the layers
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(BIN)/ruff check .

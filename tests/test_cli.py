@@ -69,7 +69,7 @@ def test_settings_and_their_meanings_are_the_golden(capsys: pytest.CaptureFixtur
         (["run", "tiny_cpu", "--rl.beta", "x"], "rl.beta = 'x': must be a number"),
         (["run", "tiny_cpu", "--rl.beta"], "--rl.beta needs a value: --rl.beta VALUE"),
         (["plan", "llama-7b", "--rl.beta", "1"], "--rl.beta does not apply to llama-7b"),
-        (["plan", "llama-7b", "--utilisation", "2"], "hardware.utilisation = 2.0: must lie in (0, 1]"),
+        (["plan", "llama-7b", "--utilization", "2"], "hardware.utilization = 2.0: must be in (0, 1]"),
         (["run", "llama-7b"], "llama-7b is a published shape, to plan only"),
         (["run", "nope.toml"], "nope.toml does not exist. Check the path"),
         (["run", "smoke_cpu", "--out", f"{__file__}/run"], f"cannot make the run folder {__file__}/run: "),
@@ -77,7 +77,7 @@ def test_settings_and_their_meanings_are_the_golden(capsys: pytest.CaptureFixtur
         (["report", "nowhere"], "nowhere is not a folder"),
         (["explain", "nowhere"], "nowhere is not a folder"),
         (["chat", "nowhere"], "nowhere is neither a run folder"),
-        (["tokenizer", "inspect", "nowhere"], "nowhere is not a tokenizer.json"),
+        (["tokenizer", "inspect", "nowhere"], "nowhere is neither a tokenizer.json nor a folder containing one"),
     ],
 )
 def test_errors_are_one_line_on_stderr_and_exit_two(
@@ -165,7 +165,7 @@ def test_failed_gate_exits_one_only_under_check(
     ("error", "code", "message"),
     [
         (StorageError("disk"), 2, "disk"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on from the last checkpoint"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to continue from the last checkpoint"),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
             2,

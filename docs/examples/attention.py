@@ -32,10 +32,10 @@ def visited(layout: TensorLayout, window: int | None) -> Iterator[tuple[int, int
             yield first, step.first, not step.masked
 
 
-def boxes(corners: Iterable[tuple[float, float, float, float]], colour: str) -> str:
+def boxes(corners: Iterable[tuple[float, float, float, float]], color: str) -> str:
     """Boxes of (query, key, queries high, keys wide) as one shape."""
     strokes = "".join(f"M{key} {query}h{wide}v{high}h-{wide}z" for query, key, high, wide in corners if wide > 0)
-    return f'<path d="{strokes}" fill="{colour}"/>'
+    return f'<path d="{strokes}" fill="{color}"/>'
 
 
 def panel(left: int, title: str, layout: TensorLayout, window: int | None) -> Iterator[str]:
@@ -69,6 +69,7 @@ def picture() -> str:
 
 
 def main(path: Path | None) -> None:
+    """Draws each layout's mask and checks attention against it."""
     torch.manual_seed(0)
     q = torch.randn(TOKENS, 8, 64, requires_grad=True)  # [tokens, heads, width]; four query heads a key-value head
     k, v = (torch.randn(TOKENS, 2, 64, requires_grad=True) for _ in range(2))

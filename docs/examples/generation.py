@@ -26,6 +26,7 @@ def nonsense() -> tuple[sg.GPT, sg.Tokenizer]:
 
 
 def main(folder: Path | None) -> None:
+    """Samples from the model in `folder`, or from random weights."""
     if folder is None:
         model, tok = nonsense()
     else:
@@ -38,7 +39,7 @@ def main(folder: Path | None) -> None:
         name, nats = f"{completion.prompt_index}.{completion.sample_index}", -completion.log_probs.mean()
         print(f"{name} ({completion.reason}, {nats:.2f} nats a token): {completion.text!r}")
 
-    # The likeliest answer, up to the end of its first sentence.
+    # The most likely answer, up to the end of its first sentence.
     (greedy,) = engine.generate(prompts[:1], temperature=0, stop=[". ", "\n"], max_tokens=24)
     print("greedy:", repr(greedy.text))
 

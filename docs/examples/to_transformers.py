@@ -27,6 +27,7 @@ def saved(folder: Path) -> Path:
 
 
 def main(folder: Path) -> None:
+    """Compares ids and logits of a model folder here and in transformers."""
     theirs, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     ours, tok = sg.GPT.from_pretrained(folder), sg.Tokenizer.load(folder / "tokenizer.json")
 

@@ -42,5 +42,5 @@ with tempfile.TemporaryDirectory() as folder:
         if step % 5 == 0:
             print(f"step {step:2d}  loss {loss.item():.3f} nats per token  ({batch.target_count} targets)")
 
-    print("to go on later, keep:", loader.state())
+    print("to resume later, keep:", loader.state())
     assert losses[-1] < losses[0]

@@ -42,7 +42,7 @@ ODD_VALUES: tuple[Any, ...] = (
     [1, 2, 3],
     {"": {}},
 )
-"""What stands in for a value of another type or size."""
+"""Replacements for a value: of another type or size."""
 
 
 def flipped(content: bytes, draw: random.Random) -> bytes:

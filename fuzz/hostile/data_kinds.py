@@ -75,6 +75,7 @@ def shards_signed_again(case: Case) -> object:
     names = sorted(file.relative_to(at("shards")) for file in at("shards").rglob("*.npy"))
 
     def change(folder: Path) -> None:
+        """Damages one file of the folder."""
         if not case.is_good and case.number % 3 == 0:
             file = folder / case.draw.choice(names)
             content = bytearray(file.read_bytes())
@@ -152,6 +153,7 @@ def _readers() -> list[tuple[str, Callable[[Path], object]]]:
     from stategpt.config.toml import load
 
     def checkpoints(path: Path) -> object:
+        """Loads the newest checkpoint."""
         from stategpt.train.checkpoint import load_latest_checkpoint
 
         return load_latest_checkpoint(path.parent.parent, *trained(), CONFIG)

@@ -1,6 +1,6 @@
 """Runs cases in forked children with bounded memory and time, and says how each of them ended.
 
-A child takes several cases and reports each; where it dies or hangs, that case is counted and another child goes on
+A child takes several cases and reports each; where it dies or hangs, that case is counted and another child continues
 behind it. The parent only imports, and has one thread: nothing is broken by `fork`.
 """
 
@@ -41,7 +41,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """One try: its number, its random numbers, and a folder of its own that is removed behind it."""
+    """One try: its number, its random numbers, and its own folder, which is removed afterwards."""
 
     number: int
     draw: random.Random
@@ -60,9 +60,9 @@ class Kind:
     before: tuple[int, ...]
     """Tries and `OUTCOMES` of the outside review, before its findings were mended."""
     fixed: int = 0
-    """Number of cases where these are a list; 0 where they are drawn, as many as are asked for."""
+    """Number of cases where these are a list; 0 where they are drawn, as many as `--tries` says."""
     share: float = 1.0
-    """Of the tries asked for: below 1 for what is slow."""
+    """Share of the requested tries: below 1 for what is slow."""
     has_good: bool = True
     timeout_s: float = 20.0
 
@@ -97,7 +97,7 @@ def run(kinds: Sequence[Kind], tries: int, seed: int, folder: Path, jobs: int, l
     with selectors.DefaultSelector() as selector:
         try:
             _run_waiting(waiting, left, selector, counts, jobs, log)
-        finally:  # where the harness itself fails, nothing of it goes on
+        finally:  # where the harness itself fails, no child is left running
             for key in selector.get_map().values():
                 key.data.kill()
     return counts
@@ -236,6 +236,7 @@ def _child_main(kind: Kind, numbers: Sequence[int], seed: int, folder: Path, wri
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
         def say(number: int, outcome: str, detail: str = "") -> None:
+            """Reports the outcome of a try to the parent process."""
             os.write(writer, (json.dumps([number, outcome, detail[:600]]) + "\n").encode())
 
         good = ""

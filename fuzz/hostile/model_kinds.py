@@ -180,6 +180,7 @@ def checkpoint_signed_again(case: Case) -> object:
     from safetensors.torch import load_file, save_file
 
     def change(folder: Path) -> None:
+        """Damages one file of the folder."""
         way, draw = case.number % 4, case.draw
         if way == 0:
             file = draw.choice(sorted(folder.iterdir()))

@@ -31,8 +31,8 @@ KINDS: list[Kind] = [*tokenizer_kinds.KINDS, *data_kinds.KINDS, *model_kinds.KIN
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what is asked for; prints the table and the faults."""
-    parser = argparse.ArgumentParser(description="Hostile inputs of every kind, each in a child of its own.")
+    """Runs the chosen kinds; prints the table and the faults."""
+    parser = argparse.ArgumentParser(description="Hostile inputs of every kind, each in a separate child process.")
     parser.add_argument("--tries", type=int, default=200, help="cases of each kind that is drawn (default: 200)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", default="", metavar="TEXT", help="kinds whose name holds TEXT")

@@ -44,8 +44,8 @@ def tokenizer_types(case: Case) -> object:
     return _load(case, dumped(good if case.is_good else retyped(good, case.draw)))
 
 
-def _parts() -> list[tuple[str, Any]]:
-    """What the file format also knows, most of it not covered by our engine, with hostile arguments."""
+def _model_parts() -> list[tuple[str, Any]]:
+    """Settings of the BPE model, most of them not covered by our engine."""
     found: list[tuple[str, Any]] = [
         ("model." + key, value)
         for key in ("continuing_subword_prefix", "end_of_word_suffix")
@@ -73,6 +73,11 @@ def _parts() -> list[tuple[str, Any]]:
             ("vocab", {str(number): 7 for number in range(1000)}),
         )
     ]
+    return found
+
+
+def _normalizer_parts() -> list[tuple[str, Any]]:
+    """Normalizers that the format knows, with hostile arguments."""
     normalizers = [
         {"type": "Precompiled", "precompiled_charsmap": text} for text in ("", "/////w==", "AAAA", "A" * 100_000)
     ] + [
@@ -87,7 +92,11 @@ def _parts() -> list[tuple[str, Any]]:
         {"type": "Sequence", "normalizers": [{"type": "NFC"}] * 10_000},
         {"type": "BertNormalizer"},
     ]
-    found += [("normalizer", value) for value in normalizers]
+    return [("normalizer", value) for value in normalizers]
+
+
+def _pre_tokenizer_parts() -> list[tuple[str, Any]]:
+    """Pre-tokenizers, and patterns that backtrack, nest or repeat without end."""
     patterns = [
         "(a+)+$",
         "(?=a)*",
@@ -105,7 +114,7 @@ def _parts() -> list[tuple[str, Any]]:
         "(?<=a{1,5000})b",
         "(?i:" * 500 + "a" + ")" * 500,
     ]
-    found += [
+    found: list[tuple[str, Any]] = [
         ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": text}, "behavior": behavior, "invert": False})
         for text in patterns
         for behavior in ("Isolated", "Removed")
@@ -123,7 +132,12 @@ def _parts() -> list[tuple[str, Any]]:
             {"type": "Punctuation"},
         )
     ]
-    found += [
+    return found
+
+
+def _other_parts() -> list[tuple[str, Any]]:
+    """Decoders, truncation, padding and added tokens."""
+    found: list[tuple[str, Any]] = [
         ("decoder", value)
         for value in ({"type": "Strip", "content": "x", "start": 10**9, "stop": 0}, {"type": "WordPiece"}, None)
     ]
@@ -156,11 +170,10 @@ def _parts() -> list[tuple[str, Any]]:
         for number in (0, 16, 319, 320, 2**31, 2**32 - 1)
         for text, norm in (("a", False), ("", False), ("\u00e9", True))
     ]
-    found += [("added_tokens", value) for value in added]
-    return found
+    return [*found, *(("added_tokens", value) for value in added)]
 
 
-PARTS = _parts()
+PARTS = [*_model_parts(), *_normalizer_parts(), *_pre_tokenizer_parts(), *_other_parts()]
 
 
 def _hostile_file(number: int) -> bytes:

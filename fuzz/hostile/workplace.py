@@ -81,7 +81,7 @@ def make_all() -> None:
 
 
 def finished_run() -> Path:
-    """A finished run of the smallest recipe, made where it is first asked for: about a minute."""
+    """A finished run of the smallest recipe, made at first use: about a minute."""
     folder = at("finished")
     if not folder.exists():
         sg.run(small_run(), out=folder.with_name("finished.made"))
@@ -108,6 +108,7 @@ def sign_again(source: Path, final: Path, change: Callable[[Path], object], extr
     """A copy of a published folder with `change` made and a manifest that fits it, as an attacker can write."""
 
     def write(folder: Path) -> None:
+        """Copies the folder and changes it."""
         copy_into(source, folder)
         (folder / "manifest.json").unlink()
         change(folder)

@@ -63,7 +63,7 @@ fn signed(changes: Map<String, Value>) -> Manifest {
             serde_json::json!([{"documents": 2, "tokens": 5, "masked": false}]),
         ),
         ("source", "".into()),
-        ("licence", "".into()),
+        ("license", "".into()),
     ] {
         extra.insert(name.to_owned(), value);
     }

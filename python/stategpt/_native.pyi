@@ -262,7 +262,7 @@ class ShardWriter:
         """Tokenizes and stores texts, each a document."""
     def push_ids(self, ids: npt.NDArray[np.uint32], mask: npt.NDArray[np.uint8] | None, doc_id: int | None) -> None:
         """Stores a document of contiguous ids."""
-    def publish(self, source: str, licence: str, parents: Sequence[str]) -> str:
+    def publish(self, source: str, license: str, parents: Sequence[str]) -> str:
         """Makes the data set durable under its name; returns the text of manifest.json."""
     def abandon(self) -> None:
         """Removes what was written, if it was not published."""

@@ -1,31 +1,31 @@
-"""Types of public arguments, and the checks they pass before they reach torch or the compiled code."""
+"""Types of public arguments, and their checks before torch or the compiled module sees them."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Iterable
-from typing import Any, Literal, SupportsIndex, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias
 
 from stategpt.errors import InvalidArgument
 
-Ids: TypeAlias = npt.NDArray[np.uint32]
+if TYPE_CHECKING:  # `stategpt plan` starts faster without numpy
+    import numpy as np
+    import numpy.typing as npt
+
+Ids: TypeAlias = "npt.NDArray[np.uint32]"
 Special: TypeAlias = Literal["text", "unflagged", "allow"]
 Documents: TypeAlias = Literal["whole", "lines"]
 Errors: TypeAlias = Literal["reject", "replace"]
 SPECIAL = ("text", "unflagged", "allow")
-"""What happens to text that spells an added token: it stays text; it becomes the token unless that is flagged special;
-it becomes the token."""
+"""How text that spells an added token is encoded: as text; as the token unless it is flagged special; as the token."""
 
 
 def whole(name: str, value: SupportsIndex, least: int = 0) -> int:
-    """`value` as an int of `least` .. 2^63 - 1; numpy integers are taken, floats are not.
+    """Converts `value` to an int in `least` .. 2^63 - 1; accepts numpy integers, not floats.
 
     Raises:
-        InvalidArgument: it is no whole number, or out of range.
+        InvalidArgument: it is not a whole number, or out of range.
     """
     try:
         number = operator.index(value)
@@ -37,7 +37,7 @@ def whole(name: str, value: SupportsIndex, least: int = 0) -> int:
 
 
 def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuses what is not among the choices.
+    """Refuses a value that is not among the choices.
 
     Raises:
         InvalidArgument: the message lists them.
@@ -47,10 +47,10 @@ def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def real(name: str, value: object) -> float:
-    """`value` as a finite float; whole numbers are taken, strings and flags are not.
+    """Converts `value` to a finite float; accepts whole numbers, not strings or bools.
 
     Raises:
-        InvalidArgument: it is no finite number.
+        InvalidArgument: it is not a finite number.
     """
     try:
         number = math.nan if isinstance(value, bool | str | bytes) else float(value)  # type: ignore[arg-type]
@@ -62,22 +62,22 @@ def real(name: str, value: object) -> float:
 
 
 def seed_number(value: SupportsIndex, name: str = "seed") -> int:
-    """A seed: a whole number of 0 .. 2^64 - 1.
+    """Converts `value` to a seed, a whole number in 0 .. 2^64 - 1.
 
     Raises:
-        InvalidArgument: it is another value.
+        InvalidArgument: it is not such a number.
     """
     try:
         number = operator.index(value)
     except TypeError:
         raise InvalidArgument(f"{name} is {value!r:.60}; it must be a whole number") from None
     if not 0 <= number < 2**64:
-        raise InvalidArgument(f"{name} is {_short(number)}; it is between 0 and 2^64 - 1")
+        raise InvalidArgument(f"{name} is {_short(number)}; it must be between 0 and 2^64 - 1")
     return number
 
 
 def unicode_text(name: str, value: object) -> str:
-    """`value` as a str that UTF-8 can hold.
+    """Checks that `value` is a str that UTF-8 can encode, and returns it.
 
     Raises:
         InvalidArgument: it is not a str, or holds a lone surrogate.
@@ -94,23 +94,23 @@ def unicode_text(name: str, value: object) -> str:
 
 
 def _short(number: int) -> str:
-    """A number in a message; str() of one of over 4,300 digits raises."""
+    """Formats a number for a message; str() raises for a number of over 4,300 digits."""
     return str(number) if number.bit_length() < 128 else f"a number of {number.bit_length()} bits"
 
 
 def thread_count(value: int | None) -> int | None:
-    """`threads` as it was given.
+    """Checks a number of threads and returns it unchanged.
 
     Raises:
-        InvalidArgument: it is below 1.
+        InvalidArgument: it is less than 1.
     """
     if value is not None and whole("threads", value, least=-(2**63)) < 1:
-        raise InvalidArgument(f"threads is {value}; pass 1 or more, or None for as many as the machine lends")
+        raise InvalidArgument(f"threads is {value}; pass at least 1, or None to use all available cores")
     return value
 
 
 def instance(name: str, value: object, kinds: type | tuple[type, ...], hint: str) -> None:
-    """Refuses a value of another type before it fails somewhere deep inside.
+    """Refuses a value of another type at the call, before it fails deep inside.
 
     Args:
         hint: what to do, as a sentence: "Open the folder with `sg.Shards.open(path)`."
@@ -124,7 +124,7 @@ def instance(name: str, value: object, kinds: type | tuple[type, ...], hint: str
 
 
 def several(name: str, value: Iterable[Any], hint: str = "") -> None:
-    """Refuses one string, bytes object or mapping where several items are meant: iterating it gives characters or keys.
+    """Refuses a single string, bytes object or mapping where a list is meant: iterating it gives characters or keys.
 
     Raises:
         InvalidArgument: the message says to put it into a list.

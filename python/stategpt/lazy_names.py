@@ -27,6 +27,7 @@ def lazy_names(
     assert not set(module_of) & set(submodules)
 
     def get(name: str) -> Any:
+        """Imports and returns the public name."""
         if name not in module_of and name not in submodules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if torch:
@@ -37,6 +38,7 @@ def lazy_names(
         return value
 
     def listed() -> list[str]:
+        """Returns the public names, for `dir()`."""
         return sorted({*sys.modules[package].__all__, *_PRESENT})
 
     return get, listed

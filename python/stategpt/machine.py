@@ -1,4 +1,4 @@
-"""What this machine has, without importing torch."""
+"""Properties of this machine, without importing torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def memory_bytes() -> int | None:
-    """Main memory; None where the system does not say."""
+    """Returns the size of main memory, or None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

@@ -70,8 +70,8 @@ def run(config: RunConfig, out: str | Path) -> RunResult:
     Raises `InvalidArgument` when `config` is no `RunConfig`, `ForeignArtifact` when `out` holds another run,
     `StorageError` when `out` cannot be made or another process works in it, `MissingExtra` without torch, and each
     stage's own errors.
-    Interrupted by SIGINT (`KeyboardInterrupt`) or SIGTERM (`SystemExit(75)`), in whatever phase, it leaves what the
-    next call goes on from: published folders, and a checkpoint where it trained.
+    Interrupted by SIGINT (`KeyboardInterrupt`) or SIGTERM (`SystemExit(75)`), in any phase, it leaves what the
+    next call resumes from: published folders, and a checkpoint if it was training.
     """
     instance("config", config, RunConfig, "Take a recipe, as in sg.recipes.tiny_cpu(), or sg.config.load(path).")
     folder = RunFolder(_made(Path(out)))

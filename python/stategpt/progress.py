@@ -135,6 +135,7 @@ class _Line(ProgressColumn):
     max_refresh = None
 
     def render(self, task: Task) -> Text:
+        """Returns the line of a task, cut to the width of the terminal."""
         known = task.fields
         done, total = int(task.completed), int(task.total or 0)
         line = fitted_line(task.description, done, total, known["unit"], known["pace"], known["note"], console.width)
@@ -145,6 +146,7 @@ class _Lines(Progress):
     """The current work and, below it, the whole run."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
+        """Yields the tasks, then the line of the whole run."""
         yield self.make_tasks_table(self.tasks)
         left_s = self.tasks[0].fields["pace"][1] if self.tasks else math.nan
         if line := overall.line(left_s):
@@ -159,6 +161,7 @@ def _shown(title: str, total: int, unit: str) -> Iterator[Advance]:
             pace = _Pace(total)
 
             def advance(done: int, note: str = "") -> None:
+                """Shows that `done` units are done."""
                 bar.update(task, completed=done, pace=(pace.rate(done), pace.left_s(done)), note=note)
 
             yield advance
@@ -175,11 +178,13 @@ class _Pace:
         self.first: int | None = None
 
     def rate(self, done: int) -> float:
+        """Returns units per second since the first report."""
         if self.first is None:
             self.first = done
         return (done - self.first) / max(1e-9, time.perf_counter() - self.began_s)
 
     def left_s(self, done: int) -> float:
+        """Returns the seconds left; NaN while nothing is known."""
         rate = self.rate(done)
         return (self.total - done) / rate if rate > 0 else math.nan
 
@@ -189,6 +194,7 @@ def _line_logger(title: str, total: int, unit: str) -> Advance:
     last_s = time.perf_counter()
 
     def advance(done: int, note: str = "") -> None:
+        """Shows that `done` units are done."""
         nonlocal last_s
         now_s = time.perf_counter()
         rate, left_s = pace.rate(done), pace.left_s(done)

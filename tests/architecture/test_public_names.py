@@ -12,7 +12,7 @@ import stategpt as sg
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "public_names.txt"
-ROOMS = sorted(path.parent.name for path in (ROOT / "python" / "stategpt").glob("*/__init__.py"))
+PACKAGES = sorted(path.parent.name for path in (ROOT / "python" / "stategpt").glob("*/__init__.py"))
 NEED_TORCH = {"ops", "model", "train", "generate", "evaluate", "stages"}
 
 
@@ -26,11 +26,11 @@ def test_every_public_name_resolves() -> None:
         assert getattr(sg, name) is not None
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_exports_what_it_lists_sorted(room: str) -> None:
-    if room in NEED_TORCH:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_exports_what_it_lists_sorted(package: str) -> None:
+    if package in NEED_TORCH:
         pytest.importorskip("torch")
-    module = importlib.import_module(f"stategpt.{room}")
+    module = importlib.import_module(f"stategpt.{package}")
     names = getattr(module, "__all__", [])
     assert list(names) == sorted(names) or list(names) == sorted(names, key=_case_order), names
     assert all(hasattr(module, name) for name in names)

@@ -1,5 +1,6 @@
 """The re-launch with a tuned allocator: only where it applies, only once, never against the user."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,7 +9,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from stategpt.cli import launch
+import stategpt.cli
+from stategpt.cli import launch, main
 from stategpt.cli.launch import GUARD, glibc_version, relaunch_tuned, tuned_environment
 
 Launched = list[tuple[str, list[str], Mapping[str, str]]]
@@ -35,9 +37,26 @@ def test_run_starts_again_with_the_same_words_and_the_settings(launched: Launche
     assert environment["PATH"] == os.environ["PATH"]
 
 
-@pytest.mark.parametrize("words", [[], ["plan", "tiny_cpu"], ["chat", "x"], ["--help"], ["run", "--help"]])
-def test_other_commands_and_help_do_not(launched: Launched, words: list[str]) -> None:
-    relaunch_tuned(words)
+@pytest.mark.parametrize(
+    ("words", "relaunched"),
+    [([], False), (["plan", "nope"], False), (["chat", "nope"], False), (["--help"], False), (["run", "nope"], True)],
+)
+def test_only_a_command_that_trains_is_launched_again(
+    words: list[str], relaunched: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(stategpt.cli, "relaunch_tuned", asked.append)
+    monkeypatch.setattr(sys, "argv", ["stategpt", *words])
+    with contextlib.suppress(SystemExit):
+        main()
+    assert asked == ([words] if relaunched else [])
+    main(["run", "nope"])
+    assert len(asked) == relaunched, "a call with words of its own is never launched again"
+    capsys.readouterr()
+
+
+def test_help_is_not_launched_again(launched: Launched) -> None:
+    relaunch_tuned(["run", "--help"])
     assert launched == []
 
 

@@ -29,11 +29,11 @@ def test_own_files_are_counted_and_what_they_decide_is_not_known(own: Path, caps
     assert f"read from     {own / 'src'}" in out
     assert "Python files  2, 13 B" in out
     assert "5,700" not in out
-    assert out.splitlines()[0].endswith("and what is not known: prepare, sft")
+    assert out.splitlines()[0].endswith("not counting what is unknown: prepare, sft")
     assert [line.split()[-2:] for line in out.splitlines() if line.startswith(("  sft ", "  prepare "))] == [
         ["not", "known"]
     ] * 2
-    assert "in all known" in out
+    assert "total known" in out
 
 
 def test_pairs_that_somebody_counted_are_priced(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

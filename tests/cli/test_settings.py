@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from stategpt import recipes
+from stategpt.cli import main
+from stategpt.cli.parser import COMMANDS, command_flag
 from stategpt.cli.settings import default_out, find_run, run_folder, split_settings
 from stategpt.config import RunConfig, dump
 from stategpt.errors import ConfigError
@@ -25,10 +27,16 @@ def test_values_may_look_like_options_or_be_empty() -> None:
     }
 
 
-def test_other_commands_keep_their_words() -> None:
-    words = ["chat", "runs/tiny", "--seed", "3", "--prompt", "--rl.beta"]
-    assert split_settings(words) == ({}, words)
-    assert split_settings([]) == ({}, [])
+def test_commands_say_whether_they_take_settings_and_whether_they_train() -> None:
+    flags = {name: [command_flag([name], flag) for flag in ("TAKES_SETTINGS", "TRAINS")] for name in COMMANDS}
+    assert {name: held for name, held in flags.items() if any(held)} == {"run": [True, True], "plan": [True, False]}
+    assert not command_flag([], "TRAINS")
+    assert not command_flag(["fly"], "TRAINS")
+
+
+def test_other_commands_keep_their_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "nowhere", "--seed", "3", "--prompt=--rl.beta"]) == 2
+    assert "nowhere is neither a run folder" in capsys.readouterr().err
 
 
 def test_setting_without_value_is_refused() -> None:

@@ -47,8 +47,8 @@ def test_size_is_not_power() -> None:
     assert "1.7" in SIZE_IS_NOT_POWER
 
 
-def test_hours_fall_with_utilisation() -> None:
-    half, full = (plan_preset(PRESETS["llama-7b"], Hardware(utilisation=share)) for share in (0.5, 1.0))
+def test_hours_fall_with_utilization() -> None:
+    half, full = (plan_preset(PRESETS["llama-7b"], Hardware(utilization=share)) for share in (0.5, 1.0))
     assert half.gpu_hours == pytest.approx(2 * full.gpu_hours)
-    with pytest.raises(ConfigError, match=r"hardware\.utilisation = 1\.5"):
-        Hardware(utilisation=1.5)
+    with pytest.raises(ConfigError, match=r"hardware\.utilization = 1\.5"):
+        Hardware(utilization=1.5)

@@ -61,6 +61,11 @@ def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_traini
         assert text.count("Question:") == text.count("Answer:") == 3
         assert [side_of[name] for name in text.split("`")[1::2]] == ["train", "train", "test"]
         assert not any(sentence in text for sentence in test_sentences), "the answer asked for is not in the document"
+    assert found.few_shot_document == documents[0].removeprefix("<|endoftext|>")
+    first = corpus.conversations["train"][0]
+    trained = [token.text for token in found.training_example if token.trained]
+    assert "".join(trained) == first.messages[-1].content + "<|endoftext|>"
+    assert "<|assistant|>" in [token.text for token in found.training_example if not token.trained]
     assert found.ended_share is not None
     assert found.ended_share.low <= found.ended_share.mean <= found.ended_share.high
 
@@ -106,7 +111,7 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
     judged: list[str] = []
 
     def fit(task: reward_stage.RewardTask, model: RewardModel, settings: Any) -> None:
-        assert task.read == "train.jsonl"
+        assert task.rankings == "train.jsonl"
 
     def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> RewardEvaluation:
         judged.extend([baseline_of, judged_by])

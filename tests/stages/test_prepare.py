@@ -9,8 +9,12 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from stategpt.artifacts import RunFolder, read_manifest  # noqa: E402
 from stategpt.config import RunConfig, override  # noqa: E402
+from stategpt.data import Corpus, encode_conversation  # noqa: E402
+from stategpt.data.corpus import CONVERSATIONS  # noqa: E402
 from stategpt.errors import ConfigError, InvalidArgument  # noqa: E402
+from stategpt.packing import Shards  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 
 def test_a_corpus_too_small_for_the_vocabulary_is_said_and_measured(
@@ -35,6 +39,17 @@ def test_a_vocabulary_that_was_reached_is_not_mentioned(
     assert "the corpus gave" not in capsys.readouterr().err
     statistics = read_manifest(folder.tokenizer).extra["statistics"]
     assert statistics["vocab_size"] == statistics["vocab_size_asked"] == 512
+
+
+def test_the_shards_of_sft_hold_every_training_conversation_and_no_other(
+    recipe: RunConfig, corpus: Corpus, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    prepare(recipe, folder)
+    shards = Shards.open(folder.shards(CONVERSATIONS, "train"))
+    tok = Tokenizer.load(folder.tokenizer_json)
+    train = [encode_conversation(tok, conversation) for conversation in corpus.conversations["train"]]
+    assert [shards.document(i).tolist() for i in range(len(shards))] == [s.document.tolist() for s in train]
 
 
 def test_a_run_that_could_not_be_evaluated_ends_here(recipe: RunConfig, tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ RECORDS = [
 ]
 
 
+def _task(inputs: StageContext, model: RewardModel, read: Rankings) -> RewardTask:
+    return RewardTask(inputs.run.reward, model, read, inputs.tok, seed=inputs.run.seed)
+
+
 @pytest.fixture
 def reward_model(model: GPT) -> RewardModel:
     torch.manual_seed(1)
@@ -104,7 +108,7 @@ def test_an_over_long_prompt_loses_its_middle_and_never_the_reward_token(tok: To
 
 
 def test_ties_leave_no_gradient(inputs: StageContext, tok: Tokenizer, reward_model: RewardModel) -> None:
-    task = RewardTask(inputs, reward_model, Rankings.read(RECORDS))
+    task = _task(inputs, reward_model, Rankings.read(RECORDS))
     (batch,) = next(iter(task.updates(0)))
     scores = torch.zeros(batch.reward_index_S.numel(), requires_grad=True)
     from stategpt.train.losses import ranking_loss
@@ -137,7 +141,7 @@ def _prompts(count: int, words: int = 1, completion_words: int = 1) -> Rankings:
 def test_epochs_decide_the_steps_and_each_has_every_prompt_in_an_order_of_its_own(
     inputs: StageContext, reward_model: RewardModel
 ) -> None:
-    task = RewardTask(_with(inputs, prompts_per_batch=4, epochs=2.0), reward_model, _prompts(9))
+    task = _task(_with(inputs, prompts_per_batch=4, epochs=2.0), reward_model, _prompts(9))
     assert task.steps == 2 * 3
     epochs = [
         [[batch.prompts for batch in next(iter(task.updates(s)))] for s in steps] for steps in (range(3), (3, 4, 5))
@@ -168,7 +172,7 @@ def test_micro_batches_and_arrangements_give_the_gradient_of_the_whole_step(
             {"id": str(i), "prompt": f"What{' is' * i} it?", "completions": completions, "pairs": pairs}
             for i, pairs in enumerate(stated)
         ]
-        task = RewardTask(_with(inputs, prompts_per_batch=4, **settings), reward_model, Rankings.read(records))
+        task = _task(_with(inputs, prompts_per_batch=4, **settings), reward_model, Rankings.read(records))
         (update,) = task.updates(0)
         assert len(update) == -(-4 // min(4, settings["micro_batch_prompts"]))
         reward_model.zero_grad()
@@ -183,7 +187,7 @@ def test_micro_batches_and_arrangements_give_the_gradient_of_the_whole_step(
 
 def test_each_prompt_weighs_the_same_whatever_its_pairs(inputs: StageContext, reward_model: RewardModel) -> None:
     """The logged loss at equal scores is log 2 a prompt."""
-    task = RewardTask(_with(inputs, prompts_per_batch=4), reward_model, Rankings.read(RECORDS))
+    task = _task(_with(inputs, prompts_per_batch=4), reward_model, Rankings.read(RECORDS))
     with torch.no_grad():
         reward_model.head.weight.zero_()
     (update,) = task.updates(0)
@@ -193,7 +197,7 @@ def test_each_prompt_weighs_the_same_whatever_its_pairs(inputs: StageContext, re
 
 def test_auto_takes_the_arrangement_that_is_less_to_compute(inputs: StageContext, reward_model: RewardModel) -> None:
     def laid_out(read: Rankings, arrange: str) -> list[tuple[int, int]]:
-        task = RewardTask(_with(inputs, prompts_per_batch=4, arrange=arrange), reward_model, read)
+        task = _task(_with(inputs, prompts_per_batch=4, arrange=arrange), reward_model, read)
         return [(b.layout.num_rows, b.layout.row_tokens) for b in next(iter(task.updates(0)))]
 
     long_prompts, long_completions = _prompts(4, words=20), _prompts(4, completion_words=60)

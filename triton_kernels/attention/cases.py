@@ -97,6 +97,7 @@ class Case:
         generator = torch.Generator().manual_seed(seed)
 
         def draw(heads: int, deviation: float = 1.0) -> Tensor:
+            """Draws [tokens, heads, head_dim]."""
             full = torch.randn(self.tokens, heads, self.head_dim, generator=generator, dtype=torch.float64)
             return (full * deviation).to(dtype).requires_grad_()
 

@@ -73,12 +73,14 @@ class Case:
         order = torch.randperm(pages, generator=generator).tolist()
 
         def draw(*shape: int) -> Tensor:
+            """Draws a float64 tensor of this shape."""
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
         q, k, v = draw(len(self.lengths), self.heads, D) * self.logits, draw(pages, S, G, D), draw(pages, S, G, D)
         unused = torch.ones(pages, S, dtype=torch.bool)
 
         def table(lengths: Sequence[int]) -> Tensor:
+            """Builds the page table of sequences of these lengths."""
             columns = max(-(-length // S) for length in lengths) + 1
             result = torch.full((len(lengths), columns), NO_PAGE, dtype=torch.int32)
             for row, length in enumerate(lengths):

@@ -81,6 +81,7 @@ def plan(
     processors = multiprocessors(q_BHD.device)
 
     def walk(table: Tensor, lengths: Tensor, launch: Launch, tiles: int, rows: int) -> Walk:
+        """Divides the keys of one table among programs."""
         splits = divide(tiles * G, min(rows, launch.block_q), table.shape[1] * S, launch.block_k, processors)
         return Walk(table, lengths, launch, tiles, splits)
 

@@ -123,15 +123,21 @@ def _variant_order(path: Path) -> tuple[bool, float, str]:
 
 
 def refuse_earlier_layout(root: Path) -> None:
-    """Refuses a run of a version whose evaluations no manifest covered, or whose corpus had another format.
+    """Refuses a run of an earlier version, whose corpus, policies or evaluations had other formats.
 
     Raises:
-        ForeignArtifact: says what is of the earlier version, and what to do.
+        ForeignArtifact: names what is of the earlier version, and what to do.
     """
     if (root / "corpus" / "pairs").exists():
         raise ForeignArtifact(
             f"{visible_line(str(root))} is a run of an earlier version of stategpt, whose corpus has format version 1. "
             "Use another folder, where the corpus is built again, or that version."
+        )
+    if (root / "rl" / "low_beta").exists():
+        raise ForeignArtifact(
+            f"{visible_line(str(root))} is a run of an earlier version of stategpt: it holds rl/low_beta, which is now "
+            "rl/beta_N for each N of rl.extra_betas. Use another folder, or delete its folders rl and comparison, "
+            "replace rl.low_beta in run.toml and run again."
         )
     old = [name for name in _OF_EARLIER_VERSIONS if (root / name).exists()]
     if old:

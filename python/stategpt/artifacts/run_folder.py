@@ -130,6 +130,7 @@ class RunFolder:
         """
 
         def write(temporary: Path) -> None:
+            """Writes the files of the folder to be published."""
             for name, value in values.items():
                 write_json(temporary / name, value)
             for name, kind in (logs or {}).items():
@@ -151,6 +152,7 @@ class RunFolder:
         if not self.published(target, LOG, fingerprint) and present:
 
             def write(temporary: Path) -> None:
+                """Writes the files of the folder to be published."""
                 if "metrics.jsonl" in present:
                     _copy_lines(stage_folder / "metrics.jsonl", temporary / "metrics.jsonl", METRICS_LINE)
                 if "timing.json" in present:

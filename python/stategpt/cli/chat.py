@@ -1,4 +1,4 @@
-"""`stategpt chat`: ask a trained model. Each question is answered by itself; the models know no dialogue."""
+"""`stategpt chat`: asks a trained model. Each question is a new conversation; the models are not trained on more."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from stategpt.generate import Completion, Engine
 
 FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
-"""Stages that leave a model to talk to, the last one first."""
+"""Folders of the stages with a model to chat with, the last stage first."""
 
 _DEFAULT_TEMPERATURE, _DEFAULT_MAX_TOKENS = 0.7, 48
 
 Answer = Callable[[str, int], "Completion"]
-"""Answers a question; its number in this conversation picks the sample."""
+"""Answers a question; its number in this conversation selects the random numbers."""
 
 Prompt = Callable[[str], "NDArray[np.uint32]"]
-"""The token ids that a question becomes."""
+"""Encodes a question as the prompt's token ids."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What to talk to: a model folder, and the run it belongs to where one was named."""
+    """The model to chat with: its folder, and its run if one was named."""
 
     model: Path
     run: Path | None
@@ -41,17 +41,15 @@ class Target:
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Joins the command line."""
-    details = "a base model only continues documents; it is shown a few questions with answers, then yours"
-    parser = add(commands, "chat", execute, "ask a model of a run, or a saved checkpoint", details)
-    parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help="a run folder, or a folder with a saved model")
-    parser.add_argument("--stage", choices=FOLDERS, help="model of a run (default: the last stage that is there)")
-    parser.add_argument("--prompt", metavar="TEXT", help="answer this and leave")
-    parser.add_argument(
-        "--temperature", type=float, default=_DEFAULT_TEMPERATURE, help="0 = always the likeliest token"
-    )
-    parser.add_argument("--max-tokens", type=int, default=_DEFAULT_MAX_TOKENS, help="longest answer (default: 48)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other answers")
+    """Adds the command to the command line."""
+    details = "A base model only continues documents, so its prompt is a few questions with answers, then yours."
+    parser = add(commands, "chat", execute, "chat with a model of a run, or with a saved model", details)
+    parser.add_argument("model", metavar="RUN_OR_MODEL", help="a run folder, or a folder with a saved model")
+    parser.add_argument("--stage", choices=FOLDERS, help="model of the run (default: that of the last finished stage)")
+    parser.add_argument("--prompt", metavar="TEXT", help="answer one prompt and exit")
+    parser.add_argument("--temperature", type=float, default=_DEFAULT_TEMPERATURE, help="0 = greedy (default: 0.7)")
+    parser.add_argument("--max-tokens", type=int, default=_DEFAULT_MAX_TOKENS, help="limit of an answer (default: 48)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -66,10 +64,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def find_target(path: Path, stage: str | None) -> Target:
-    """The model that a run folder or a checkpoint folder, and a stage, mean.
+    """Finds the model that `path` (a run folder or a model folder) and `stage` name.
 
     Raises:
-        ConfigError: nothing there to talk to; says what is.
+        ConfigError: there is no such model; the message says what there is.
+        ForeignArtifact: the base model of a run of an earlier version, whose corpus cannot be read.
     """
     if (path / "run.toml").is_file():
         there = [name for name in FOLDERS if (path / name / "model" / "config.json").is_file()]
@@ -77,6 +76,10 @@ def find_target(path: Path, stage: str | None) -> Target:
         if chosen not in there:
             found = f"it has {', '.join(there)}" if there else "no stage has finished yet"
             raise ConfigError(f"{path} has no {chosen} model; {found}")
+        if chosen == "base":  # its prompt is made from the run's corpus
+            from stategpt.artifacts.measurements import refuse_earlier_layout
+
+            refuse_earlier_layout(path)
         return Target(path / chosen / "model", path, chosen)
     if (path / "config.json").is_file():
         if stage == "base":
@@ -97,6 +100,7 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
         prompt_of, stop = _chat_prompt(engine)
 
     def answer(question: str, turn: int) -> Completion:
+        """Answers one question."""
         return engine.generate(
             [prompt_of(question)],
             temperature=arguments.temperature,
@@ -116,7 +120,7 @@ def _chat_prompt(engine: Engine) -> tuple[Prompt, list[str]]:
 
 
 def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:
-    """The base model continues the document of examples that the run's evaluation used."""
+    """The base model continues the few-shot document that the run's evaluation used."""
     import numpy as np
 
     from stategpt.config import load
@@ -129,6 +133,7 @@ def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:
     end_of_text = np.array([engine.control.end_of_text], dtype=np.uint32)
 
     def document(question: str) -> NDArray[np.uint32]:
+        """Returns the few-shot document for a question."""
         return np.concatenate([end_of_text, engine.tok.encode(few_shot_document(examples, question))])
 
     return document, [STOP]
@@ -146,13 +151,13 @@ def _converse(answer: Answer) -> int:
             return 0
         try:
             print(_shown(answer(question, turn)))
-        except StategptError as error:  # a question that is too long ends the answer, not the conversation
+        except StategptError as error:  # a question that is too long: ask for the next one
             print(f"stategpt: {visible_line(str(error))}")
-        except KeyboardInterrupt:  # so does Ctrl-C; at the prompt it ends the conversation
+        except KeyboardInterrupt:  # Ctrl-C ends the answer; at the prompt it ends the conversation
             print("(interrupted)")
         turn += 1
 
 
 def _shown(completion: Completion) -> str:
-    # What a model says may hold anything its training text held: escape sequences, line ends without end.
+    # A model may produce anything its training text held: escape sequences, any number of line ends.
     return visible(completion.text.strip()) + (" ..." if completion.reason == "length" else "")

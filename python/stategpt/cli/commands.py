@@ -1,4 +1,4 @@
-"""How a command joins the command line."""
+"""Adds a command to the command line, with the help that commands share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from stategpt.recipes import RECIPES
 
 Execute = Callable[[argparse.Namespace], int]
-"""Does the work of a command and returns its exit code."""
+"""Executes a command and returns its exit code."""
 
 SETTINGS_HELP = """settings:
   --SECTION.KEY VALUE    change any setting, e.g. --rl.beta 0.04 --pretrain.optim.learning_rate 2e-3
-  --model.depth N        the one dial: width, heads, learning rates, batch and tokens follow where not set beside it
+  --model.depth N        sets the size: width, heads, learning rates, batch and tokens follow unless given too
   --seed N, --name NAME  the run's seed and name
   `stategpt plan tiny_cpu --toml` lists every setting with its meaning."""
 
@@ -25,7 +25,7 @@ def add(
     summary: str,
     details: str = "",
 ) -> argparse.ArgumentParser:
-    """A command's parser; `details` stands as it is below the options."""
+    """Adds the parser of a command and returns it; `details` is printed unchanged below the options."""
     parser = commands.add_parser(
         name,
         help=summary,
@@ -39,7 +39,7 @@ def add(
 
 
 def recipes_help() -> str:
-    """One line per recipe, from its own docstring."""
+    """Returns one line per recipe, from its docstring."""
     lines = ["recipes:"]
     for name, recipe in RECIPES.items():
         told = " ".join((recipe.__doc__ or "").partition("\n\n")[0].split())

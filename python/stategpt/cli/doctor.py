@@ -1,4 +1,4 @@
-"""`stategpt doctor`: what this machine has, and what the default job would find on it."""
+"""`stategpt doctor`: shows what this machine has, and what the default job would read on it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Entries = list[tuple[str, str]]
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Joins the command line."""
+    """Adds the command to the command line."""
     add(commands, "doctor", execute, "show what this machine has: cores, memory, torch, extras, the default corpus")
 
 
 def execute(_arguments: argparse.Namespace) -> int:
-    """Prints every section; what cannot be found out is said, never an error."""
+    """Prints every section; what is unknown is printed as unknown, never an error."""
     sections = {
         "machine": machine(),
         "packages": packages(),
@@ -43,7 +43,7 @@ def execute(_arguments: argparse.Namespace) -> int:
 
 
 def machine() -> Entries:
-    """Interpreter, system, cores, memory and the processor's features that matter here."""
+    """Returns interpreter, system, cores, memory and the processor features that the package uses."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     glibc = glibc_version()
     return [
@@ -65,11 +65,11 @@ def _cpu_features() -> str:
         flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
     except OSError:
         return "unknown on this system"
-    return ", ".join(name for name in _CPU_FEATURES if name in flags) or "none of those that matter here"
+    return ", ".join(name for name in _CPU_FEATURES if name in flags) or "none that the package uses"
 
 
 def packages() -> Entries:
-    """Versions of what the base install needs and of each extra, or that it is missing."""
+    """Returns the versions of the packages of the base install and of each extra, or that one is missing."""
     groups: dict[str, list[str]] = {"base": ["numpy", "rich", "safetensors"], **_extras()}
     return [(group, ", ".join(_version(name) for name in names)) for group, names in groups.items()]
 
@@ -93,7 +93,7 @@ def _version(name: str) -> str:
 
 
 def acceleration() -> Entries:
-    """What torch can compute on."""
+    """Returns the devices that torch can use."""
     if importlib.util.find_spec("torch") is None:
         return [
             ("torch", f"missing: tokenizer, packing and rankings work without it. To train: {install_hint('train')}")
@@ -102,17 +102,17 @@ def acceleration() -> Entries:
 
     entries = [("torch threads", str(torch.get_num_threads()))]
     if not torch.cuda.is_available():
-        return [*entries, ("CUDA", "no device: attention runs on torch's own CPU kernel")]
+        return [*entries, ("CUDA", "no device: attention uses torch's CPU kernel")]
     for index in range(torch.cuda.device_count()):
         properties: Any = torch.cuda.get_device_properties(index)
         memory = size(properties.total_memory)
         entries.append((f"CUDA {index}", f"{properties.name}, {memory}, compute {properties.major}.{properties.minor}"))
-    triton = "present" if importlib.util.find_spec("triton") else "missing: attention runs on torch's own kernel"
+    triton = "present" if importlib.util.find_spec("triton") else "missing: attention uses torch's kernel"
     return [*entries, ("Triton", triton)]
 
 
 def allocator() -> Entries:
-    """The settings that `stategpt run` starts with, and whether this shell has set them otherwise."""
+    """Returns the allocator settings that `stategpt run` uses, and which of them this shell has set."""
     glibc = glibc_version()
     if glibc is None:
         return [("settings", "none: the C library is not glibc")]
@@ -123,7 +123,7 @@ def allocator() -> Entries:
 
 
 def corpus() -> Entries:
-    """What `tiny_cpu` would read."""
+    """Returns what `tiny_cpu` would read."""
     from stategpt.data.sources import describe_corpus
     from stategpt.recipes import tiny_cpu
 

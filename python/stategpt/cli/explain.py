@@ -1,4 +1,4 @@
-"""`stategpt explain`: what a run's artifacts were made from, from the corpus's bytes to the policy."""
+"""`stategpt explain`: shows what each artifact of a run was made from, from the corpus's bytes to the policy."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stategpt.errors import DataError
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Joins the command line."""
-    parser = add(commands, "explain", execute, "show the lineage of a run: which artifact was made from which")
+    """Adds the command to the command line."""
+    parser = add(commands, "explain", execute, "show the lineage of a run: what each artifact was made from")
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--verify", action="store_true", help="read every file again and compare it with its hash")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Prints one block per artifact, parents first."""
+    """Prints one block per artifact, parents first; with `--verify` also checks every file."""
     folder = run_folder(arguments.run)
     from stategpt.artifacts import Lineage  # numpy
     from stategpt.artifacts.measurements import refuse_earlier_layout, verify_logs

@@ -1,4 +1,4 @@
-"""Tables of plain text."""
+"""Formats tables of plain text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
-    """Rows of cells as aligned columns: the first to the left, the rest to the right."""
+    """Formats rows of cells as aligned columns: the first left-aligned, the rest right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -16,6 +16,6 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
 
 
 def listing(entries: Sequence[tuple[str, str]], indent: str = "  ") -> str:
-    """Names and what belongs to them, in two columns."""
+    """Formats (name, value) entries in two columns."""
     width = max(len(name) for name, _ in entries)
     return "\n".join(f"{indent}{name.ljust(width)}  {value}".rstrip() for name, value in entries)

@@ -1,4 +1,4 @@
-"""`stategpt plan`: what a run, or a model of the talk's two tables, costs. Nothing is trained or measured."""
+"""`stategpt plan`: estimates what a run, or a model of the talk's two tables, costs. Trains and measures nothing."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from stategpt.machine import memory_bytes
 from stategpt.recipes import RECIPES
 from stategpt.shown_fields import field_docs
 
+TAKES_SETTINGS = True
 Options = TypeVar("Options", Assumptions, Hardware)
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Joins the command line."""
+    """Adds the command to the command line."""
     presets = "presets of the talk's tables:\n  " + "\n  ".join(
         ", ".join(name for name in PRESETS if name.startswith(family)) for family in ("gpt3", "llama")
     )
     details = f"{recipes_help()}\n\n{presets}\n\n{SETTINGS_HELP}"
     parser = add(
-        commands, "plan", execute, "say what a run will cost: parameters, tokens, FLOPs, memory, time", details
+        commands, "plan", execute, "estimate what a run costs: parameters, tokens, FLOPs, memory, time", details
     )
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe, a preset, a run.toml or a run folder")
     parser.add_argument(
         "--toml", action="store_true", help="print the resolved run.toml, each setting with its meaning"
     )
-    _add_options(parser.add_argument_group("assumed of a run's machine and corpus"), Assumptions)
-    _add_options(parser.add_argument_group("assumed of a preset's machine"), Hardware)
+    _add_options(parser.add_argument_group("assumptions about a run's machine and corpus"), Assumptions)
+    _add_options(parser.add_argument_group("assumptions about a preset's machine"), Hardware)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -61,9 +62,9 @@ def execute(arguments: argparse.Namespace) -> int:
 def corpus_found(
     config: CorpusConfig, folder: Path | None, assumed: Assumptions
 ) -> tuple[list[tuple[str, str]], Assumptions]:
-    """What a corpus at `config.paths` consists of, and `assumed` with what is known of the corpus.
+    """Returns a description of the corpus at `config.paths`, and `assumed` updated with what is known of the corpus.
 
-    Where `folder` is a run that has read its corpus, its training conversations are known.
+    Where `folder` is a run that has read its corpus, the number of training conversations is known.
 
     Raises:
         ConfigError: `corpus.source` names no source.
@@ -80,7 +81,7 @@ def corpus_found(
 
 
 def field_of(data: Any, *keys: str) -> Any:
-    """`data[key]...`; None where something on the way is no mapping or has no such key."""
+    """Returns `data[key]...`, or None where a level is no mapping or has no such key."""
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
     return data

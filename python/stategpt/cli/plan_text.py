@@ -1,4 +1,4 @@
-"""A plan as text."""
+"""Formats a plan as text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from stategpt.quantities import duration, size
 
 
 def run_text(plan: Plan, resolved: Resolved, corpus: Sequence[tuple[str, str]] = (), memory: int | None = None) -> str:
-    """The plan of a run: what is exact first, then what is estimated and from what.
+    """Formats the plan of a run: exact numbers first, then estimates and what they are based on.
 
     Args:
-        corpus: what was found where the corpus lies, if somebody looked.
+        corpus: description of the corpus, if it was looked at.
         memory: bytes that this machine has, if known.
     """
     tokens = plan.run.pretrain_steps * plan.run.step_tokens
@@ -25,11 +25,11 @@ def run_text(plan: Plan, resolved: Resolved, corpus: Sequence[tuple[str, str]] =
         f"{plan.run.name}: {plan.parameters:,} parameters, {tokens:,} tokens, {_time(plan)}",
         "model\n" + listing(_model(plan.run.model, plan)),
         *_derived(resolved),
-        *(["corpus (looked at now, not read)\n" + listing(corpus)] if corpus else []),
+        *(["corpus (listed, not read)\n" + listing(corpus)] if corpus else []),
         "pretraining tokens\n" + listing(_sources(plan)),
         "stages\n" + table(_stages(plan)),
         *_too_large(plan, memory),
-        "assumed (each can be set, see --help)\n" + listing(_assumptions(plan)),
+        "assumptions (each can be set, see --help)\n" + listing(_assumptions(plan)),
     ]
     return "\n\n".join(parts)
 
@@ -37,7 +37,7 @@ def run_text(plan: Plan, resolved: Resolved, corpus: Sequence[tuple[str, str]] =
 def _time(plan: Plan) -> str:
     if not plan.unknown:
         return f"about {duration(plan.seconds)}"
-    return f"about {duration(plan.seconds)} and what is not known: {', '.join(plan.unknown)}"
+    return f"about {duration(plan.seconds)}, not counting what is unknown: {', '.join(plan.unknown)}"
 
 
 def _too_large(plan: Plan, memory: int | None) -> list[str]:
@@ -80,13 +80,13 @@ def _sources(plan: Plan) -> list[tuple[str, str]]:
     entries = [(name, f"{tokens:,} ({shares[name]:.0%})") for name, tokens in plan.tokens_by_source.items()]
     schedule = f"{plan.run.pretrain_steps:,} steps of {plan.run.step_tokens:,} tokens"
     compared = "GPT-3 175B: 1.7, LLaMA-65B: 21"
-    return [*entries, ("in all", schedule), ("per parameter", f"{plan.tokens_per_parameter:.2f} ({compared})")]
+    return [*entries, ("total", schedule), ("per parameter", f"{plan.tokens_per_parameter:.2f} ({compared})")]
 
 
 def _stages(plan: Plan) -> list[list[str]]:
     head = ["", "steps", "tokens", "FLOPs", "memory", "time"]
     total = [
-        "in all known" if plan.unknown else "in all",
+        "total known" if plan.unknown else "total",
         "",
         "",
         f"{plan.flops:.2e}",
@@ -124,16 +124,16 @@ def _assumptions(plan: Plan) -> list[tuple[str, str]]:
             f"{pairs}, prompt {assumed.prompt_tokens} and answer {assumed.answer_tokens} tokens",
         ),
         ("FLOPs", "6 N + 12 L Q T per trained token, a third of it per token read (PaLM, appendix B)"),
-        ("memory", "the models' own, float32; Python, torch and the corpus take about 1 GB more"),
+        ("memory", "models only, float32; Python, torch and the corpus take about 1 GB more"),
     ]
 
 
 def preset_text(plan: PresetPlan) -> str:
-    """The plan of a published model."""
+    """Formats the plan of a published model."""
     preset, machine = plan.preset, plan.hardware
     mlp = f"MLP {preset.mlp_width:,}{' gated' if preset.gated else ''}"
     shape = f"{preset.depth} blocks, width {preset.width:,}, {preset.heads} heads, {mlp}"
-    gpus = f"{machine.device} at {machine.utilisation:.0%} of {machine.peak_flops_per_s / 1e12:,.0f} TFLOP/s"
+    gpus = f"{machine.device} at {machine.utilization:.0%} of {machine.peak_flops_per_s / 1e12:,.0f} TFLOP/s"
     published = f"{preset.published_parameters / 1e9:.3g} billion"
     entries = [
         ("shape", f"{shape}, context {preset.context_tokens:,}"),

@@ -1,4 +1,4 @@
-"""`stategpt report`: render a run's report again."""
+"""`stategpt report`: renders a run's report again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stategpt.cli.settings import run_folder
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Joins the command line."""
+    """Adds the command to the command line."""
     parser = add(commands, "report", execute, "render the report of a run, finished or not")
     parser.add_argument("run", metavar="RUN", help="a run folder")
 

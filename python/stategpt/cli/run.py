@@ -9,20 +9,24 @@ from pathlib import Path
 from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
 from stategpt.cli.settings import default_out, find_run
 
+TAKES_SETTINGS = TRAINS = True
+
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Joins the command line."""
-    summary = "train all stages; on a folder that has a run, go on where it stopped"
+    """Adds the command to the command line."""
+    summary = "train all stages, or resume the run in a folder"
     parser = add(commands, "run", execute, summary, f"{recipes_help()}\n\n{SETTINGS_HELP}")
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe, a run.toml or a run folder")
     parser.add_argument(
-        "--out", metavar="DIR", help="run folder (default: runs/NAME; a TOML file without a name is called as the file)"
+        "--out",
+        metavar="DIR",
+        help="run folder (default: runs/NAME of the run, or of its TOML file)",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a gate that the recipe requires fails")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Runs the stages; returns 1 when `--check` was asked for and a required gate failed."""
+    """Runs the stages; returns 1 with `--check` if a required gate failed."""
     config = find_run(arguments.recipe, arguments.settings).run
     out = Path(arguments.out) if arguments.out else default_out(arguments.recipe, config)
     from stategpt.pipeline import run  # torch: only once the settings are known to be right

@@ -1,4 +1,4 @@
-"""Settings on a command line: `--section.key value`, and the run that a word names."""
+"""Settings on a command line (`--section.key value`), and the run that an argument names."""
 
 from __future__ import annotations
 
@@ -17,21 +17,18 @@ from stategpt.config.toml import Resolved, load, resolve
 from stategpt.errors import ConfigError
 from stategpt.recipes import RECIPES
 
-COMMANDS_WITH_SETTINGS = ("run", "plan")
 _DOTTED = re.compile(r"--(?P<key>[A-Za-z_][\w-]*(?:\.[\w-]+)+)(?:=(?P<value>.*))?", re.DOTALL)
 _ROOT = re.compile(r"--(?P<key>seed|name)(?:=(?P<value>.*))?", re.DOTALL)
 
 
 def split_settings(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Takes `--section.key value`, `--section.key=value`, `--seed` and `--name` out of a command line.
+    """Separates `--section.key value`, `--section.key=value`, `--seed` and `--name` from the rest of a command line.
 
-    They are taken out before argparse sees the rest: it cannot know which words are values of options it has not met.
+    This happens before argparse parses the rest, since argparse cannot tell which words are values of unknown options.
 
     Raises:
         ConfigError: a setting without a value.
     """
-    if not words or words[0] not in COMMANDS_WITH_SETTINGS:
-        return {}, list(words)
     settings: dict[str, str] = {}
     plain: list[str] = []
     rest = iter(words)
@@ -48,10 +45,11 @@ def split_settings(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def find_run(name: str, settings: Mapping[str, str]) -> Resolved:
-    """The run that `name` means (a recipe, a TOML file or a run folder), with `settings` applied.
+    """Returns the run that `name` means (a recipe, a TOML file or a run folder), with `settings` applied.
 
     Raises:
         ConfigError: `name` is none of them (names the nearest), or a setting is wrong.
+        ForeignArtifact: `name` is the folder of a run of an earlier layout.
     """
     if name in RECIPES:
         return resolve(RECIPES[name](), settings)
@@ -62,13 +60,16 @@ def find_run(name: str, settings: Mapping[str, str]) -> Resolved:
             raise ConfigError(
                 f"{shown_key(name)} is a folder without a run.toml, so no run; give a recipe ({', '.join(RECIPES)})"
             )
+        from stategpt.artifacts.measurements import refuse_earlier_layout  # numpy
+
+        refuse_earlier_layout(path.parent)
     if path.suffix == ".toml" or os.path.lexists(path):
         return resolve(load(path), settings)
     raise unknown_run(name)
 
 
 def unknown_run(name: str) -> ConfigError:
-    """The error for a word that is no recipe, preset, file or folder."""
+    """Returns the error for an argument that is no recipe, preset, file or folder."""
     recipes = ", ".join(RECIPES)
     if name in PRESETS:
         return ConfigError(
@@ -76,7 +77,7 @@ def unknown_run(name: str) -> ConfigError:
             "a TOML file or a run folder"
         )
     names = [*RECIPES, *PRESETS]
-    short = shown_key(name)  # the search takes time that grows with the square of the name
+    short = shown_key(name)  # the search takes quadratic time in the length of the name
     nearest = difflib.get_close_matches(short.lower(), names, n=1, cutoff=0.0)[0]
     return ConfigError(
         f"{short!r} is neither a recipe ({recipes}) nor a TOML file nor a run folder; nearest: {nearest}"
@@ -84,12 +85,15 @@ def unknown_run(name: str) -> ConfigError:
 
 
 def default_out(name: str, run: RunConfig) -> Path:
-    """Where a run goes when nothing is said: the run folder that was named, else `runs/<name of the run>`."""
+    """Returns the run folder to use without `--out`: the one that was named, else `runs/<name of the run>`."""
     return Path(name) if name not in RECIPES and os.path.isdir(name) else Path("runs") / run.name
 
 
-def refuse_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    """Ends with the command's usage where words are left that mean nothing; names what they may have meant.
+def refuse_rest(arguments: argparse.Namespace, rest: Sequence[str], *, takes_settings: bool) -> None:
+    """Exits with the command's usage where unknown arguments are left; suggests the nearest options.
+
+    Args:
+        takes_settings: the command accepts settings, so these are suggested too.
 
     Raises:
         SystemExit: 2, as argparse does for wrong usage.
@@ -103,13 +107,13 @@ def refuse_rest(arguments: argparse.Namespace, rest: Sequence[str]) -> None:
     word = options[0].partition("=")[0]
     known = [option for action in parser._actions for option in action.option_strings]
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.75)
-    if not near and parser.prog.split()[-1] in COMMANDS_WITH_SETTINGS:
+    if not near and takes_settings:
         near = [f"--{setting}" for setting in nearest_settings(word.lstrip("-"), 3)]
     parser.error(f"unknown option {word}" + (f"; nearest: {', '.join(near)}" if near else ""))
 
 
 def run_folder(name: str) -> Path:
-    """The run folder at `name`.
+    """Returns the run folder at `name`.
 
     Raises:
         ConfigError: no such folder, or a folder that is not a run's.

@@ -1,4 +1,4 @@
-"""`stategpt tokenizer`: train one, encode with it, look into it."""
+"""`stategpt tokenizer`: trains, applies and inspects tokenizers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_SHOWN = 12
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Joins the command line."""
+    """Adds the command and its subcommands to the command line."""
     parser = add(commands, "tokenizer", lambda _: 0, "train, use and inspect byte-level BPE tokenizers")
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     train = add(inner, "train", execute_train, "train a tokenizer on text files")
@@ -31,25 +31,25 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     train.add_argument(
         "--out", metavar="PATH", default="tokenizer.json", help="where to write it (Hugging Face format)"
     )
-    train.add_argument("--vocab-size", type=int, default=4096, metavar="N", help="tokens in all (default: 4096)")
-    train.add_argument("--pattern", choices=PATTERNS, default="gpt4", help="how text is cut first (default: gpt4)")
+    train.add_argument("--vocab-size", type=int, default=4096, metavar="N", help="vocabulary size (default: 4096)")
+    train.add_argument("--pattern", choices=PATTERNS, default="gpt4", help="pre-tokenizer pattern (default: gpt4)")
     encode = add(inner, "encode", execute_encode, "show the tokens of a text")
-    encode.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
+    encode.add_argument("tokenizer", metavar="TOKENIZER", help="a tokenizer.json, or a folder containing one")
     encode.add_argument("text", metavar="TEXT", nargs="?", help="default: standard input")
     _add_engine(encode)
     encode.add_argument(
         "--special",
         choices=("text", "unflagged", "allow"),
         default="text",
-        help="text that spells an added token is text, becomes the token unless that is flagged special, or becomes it "
-        "(default: text)",
+        help="text that spells an added token: text = encode as text; unflagged = as the token unless flagged special; "
+        "allow = as the token (default: text)",
     )
-    encode.add_argument("--ids", action="store_true", help="print the ids alone, on one line")
-    inspect = add(inner, "inspect", execute_inspect, "show what a tokenizer consists of and does")
-    inspect.add_argument("tokenizer", metavar="TOKENIZER", help="tokenizer.json, or a folder that has one")
-    inspect.add_argument("files", metavar="FILE", nargs="*", help="text to measure bytes per token on")
+    encode.add_argument("--ids", action="store_true", help="print only the ids, on one line")
+    inspect = add(inner, "inspect", execute_inspect, "show the contents of a tokenizer, or its tokens of a text")
+    inspect.add_argument("tokenizer", metavar="TOKENIZER", help="a tokenizer.json, or a folder containing one")
+    inspect.add_argument("files", metavar="FILE", nargs="*", help="text files to measure bytes per token on")
     _add_engine(inspect)
-    inspect.add_argument("--text", metavar="TEXT", help="show its pieces and tokens instead of the vocabulary")
+    inspect.add_argument("--text", metavar="TEXT", help="show its pre-tokens and tokens instead of the vocabulary")
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
@@ -57,12 +57,12 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("native", "tokenizers"),
         default="native",
-        help="what reads the file: native, or the tokenizers library, for files you trust (default: native)",
+        help="native, or the tokenizers library (only for files you trust) (default: native)",
     )
 
 
 def execute_train(arguments: argparse.Namespace) -> int:
-    """Trains on whole files and saves."""
+    """Trains a tokenizer on files and saves it."""
     from stategpt.cli.tokenizer_progress import TrainingShown
     from stategpt.tokenizer import Tokenizer
 
@@ -78,7 +78,7 @@ def execute_train(arguments: argparse.Namespace) -> int:
 
 
 def execute_encode(arguments: argparse.Namespace) -> int:
-    """Prints one token a line: id and bytes; or the ids alone."""
+    """Prints one token per line, id and bytes; with `--ids` only the ids."""
     from stategpt.tokenizer.inspection import bytes_of_token, readable
 
     tok = _load(arguments.tokenizer, arguments.engine)
@@ -93,7 +93,7 @@ def execute_encode(arguments: argparse.Namespace) -> int:
 
 
 def execute_inspect(arguments: argparse.Namespace) -> int:
-    """Prints what the vocabulary holds or what it makes of a text, and bytes per token of the files given."""
+    """Prints the vocabulary's contents or the tokens of a text, and bytes per token of the given files."""
     tok = _load(arguments.tokenizer, arguments.engine)
     if arguments.text is None:
         print(listing(_contents(tok), indent=""))
@@ -139,7 +139,9 @@ def _load(name: str, engine: Literal["native", "tokenizers"]) -> AnyTokenizer:
     candidates = [Path(name), Path(name) / "tokenizer.json", Path(name) / "tokenizer" / "tokenizer.json"]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
-        raise ConfigError(f"{name} is not a tokenizer.json and no folder that has one; train one: tokenizer train FILE")
+        raise ConfigError(
+            f"{name} is neither a tokenizer.json nor a folder containing one; train one: stategpt tokenizer train"
+        )
     from stategpt.tokenizer import Tokenizer
 
     return Tokenizer.load(found, engine)

@@ -1,4 +1,4 @@
-"""How far `stategpt tokenizer train` is: phase, rate, time left."""
+"""Shows the progress of `stategpt tokenizer train`: phase, rate, time left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MEGABYTE = 1_000_000
 
 
 class TrainingShown:
-    """A `progress` of `Tokenizer.train` that shows each phase: counting in MB, merging in merges."""
+    """Shows each phase of `Tokenizer.train(progress=...)`: counting in MB, merging in merges."""
 
     def __init__(self) -> None:
         self._phase = ""
@@ -28,9 +28,9 @@ class TrainingShown:
         self._open.close()
 
     def __call__(self, phase: str, done: int, total: int) -> None:
-        """Shows that `done` of `total` units of `phase` are done."""
+        """Shows `done` of `total` units of `phase`."""
         if phase == "merging" and not total:
-            return  # the words are being written; merges are not counted yet
+            return  # the word counts are being written; the number of merges is not known yet
         scale, unit = (_MEGABYTE, "MB") if phase == "counting" else (1, "merges")
         units = -(-total // scale)
         if phase != self._phase:

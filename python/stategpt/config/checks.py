@@ -19,7 +19,7 @@ _SHOWN_CHARS = 200
 class SettingError(ConfigError):
     """A setting whose value breaks a rule.
 
-    Keeps its parts, so that whoever builds a section from a file can put the section's full path in front of the key.
+    Keeps its parts, so that the code that builds a section from a file can prefix the key with the section's full path.
 
     Attributes:
         key: dotted name of the setting, as far as the raiser knows it.
@@ -74,7 +74,7 @@ def require_size(key: str, value: object) -> None:
 
 
 def require_sizes(section: object, path: str = "") -> None:
-    """`require_size` for every setting of a section (a dataclass), those of its own sections too."""
+    """`require_size` for every setting of a section (a dataclass), including those of nested sections."""
     for field in dataclasses.fields(section):  # type: ignore[arg-type]
         value = getattr(section, field.name)
         if dataclasses.is_dataclass(value):

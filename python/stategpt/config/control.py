@@ -14,7 +14,7 @@ REWARD = "<|reward|>"
 """Last token of a reward sequence; the reward model's scalar is read at it."""
 
 SYSTEM = "<|system|>"
-"""Opens the instructions of whoever runs the assistant."""
+"""Begins the instructions of the assistant's operator."""
 
 USER = "<|user|>"
 """Opens what the user says."""

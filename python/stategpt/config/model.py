@@ -87,7 +87,7 @@ class GPTConfig:
 
     @property
     def embedding_parameters(self) -> int:
-        """Weights of the embedding, and of the prediction matrix where it is a matrix of its own."""
+        """Weights of the embedding, and of the prediction matrix where it is a separate matrix."""
         return self.vocab_size * self.width * (1 if self.tied_embeddings else 2)
 
     @property

@@ -60,7 +60,7 @@ class Part:
     without: tuple[str, ...] = ()
 
     def reads(self, key: str) -> bool:
-        """Whether the setting is one of its own."""
+        """Whether the setting is one of this part's."""
         named = any(key == name or key.startswith(f"{name}.") for name in self.settings)
         return named and key not in self.without and not key.rpartition(".")[2].startswith(FREE_PREFIXES)
 

@@ -271,7 +271,7 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
     sampled, sample_flops, sample_s = _sampled(run, assumed, rl.steps * rl.prompts_per_step, rl.completions)
     group = _group(assumed, rl.completions, assumed.answer_tokens)
     scored = rl.steps * rl.prompts_per_step * group
-    # Three forward passes (policy as it sampled, reference, reward) and one pass that trains: six forwards in all.
+    # Three forward passes (policy as it sampled, reference, reward) and one pass that trains: a total of six forwards.
     passes, pass_flops = 3 + 3, forward_flops_per_token(run.model, group)
     flops = scored * passes * pass_flops
     minibatch = rl.prompts_per_step * rl.completions // rl.minibatches

@@ -87,21 +87,21 @@ class Hardware:
     """What the GPU-hours are reckoned with.
 
     Raises:
-        ConfigError: a peak outside [1, 1e24], or a utilisation outside [1e-6, 1].
+        ConfigError: a peak outside [1, 1e24], or a utilization outside [1e-6, 1].
     """
 
     device: str = "A100"
     """Shown beside the figure."""
     peak_flops_per_s: float = 312e12
     """Dense bfloat16 peak of one device."""
-    utilisation: float = 0.5
+    utilization: float = 0.5
     """Share of the peak that training sustains; LLaMA-65B's published GPU-hours correspond to 0.50."""
 
     def __post_init__(self) -> None:
-        peak, share = self.peak_flops_per_s, self.utilisation
+        peak, share = self.peak_flops_per_s, self.utilization
         require(1 <= peak <= 1e24, "hardware.peak_flops_per_s", peak, "must lie between 1 and 1e24")
-        require(0 < share <= 1, "hardware.utilisation", share, "must lie in (0, 1]")
-        require(share >= 1e-6, "hardware.utilisation", share, "must be at least 1e-6")
+        require(0 < share <= 1, "hardware.utilization", share, "must be in (0, 1]")
+        require(share >= 1e-6, "hardware.utilization", share, "must be at least 1e-6")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def plan_preset(preset: Preset, hardware: Hardware | None = None) -> PresetPlan:
         tokens_per_parameter=preset.tokens / preset.parameters,
         steps=round(preset.tokens / preset.batch_tokens),
         flops=flops,
-        gpu_hours=flops / (machine.peak_flops_per_s * machine.utilisation) / 3600,
+        gpu_hours=flops / (machine.peak_flops_per_s * machine.utilization) / 3600,
     )
 
 

@@ -43,6 +43,12 @@ MOVED = {
         for section in ("rankings", "rl", "evaluate")
         for name in ("temperature", "max_tokens")
     },
+    "corpus.kind": "corpus.source, the name of a module in stategpt.data.sources",
+    "corpus.minimum_pair_characters": "corpus.min_response_characters",
+    "corpus.maximum_pair_characters": "corpus.max_response_characters",
+    "model.head_width": "model.head_dim",
+    "model.hidden_width": "model.mlp_width",
+    "gates.relevance_mentions_name": "gates.relevance_mentions_subject",
     "rankings.labeler": "rankings.scorer",
     "rl.low_beta": "rl.extra_betas, a list",
 }
@@ -80,6 +86,7 @@ def nearest_settings(key: str, count: int) -> list[str]:
     last = key.rpartition(".")[2].replace("-", "_")
 
     def likeness(name: str) -> float:
+        """Returns how alike a name is."""
         # A right last word in the wrong section is the commonest slip, so it counts as much as the whole key.
         word = name.rpartition(".")[2]
         whole = difflib.SequenceMatcher(None, plain, _plain(name)).ratio()
@@ -121,14 +128,25 @@ def to_dict(section: Any) -> Table:
 
 
 def flatten_table(table: Mapping[str, Any]) -> Table:
-    """The settings of a nested table as dotted keys, each checked for existence and type.
+    """Returns the settings of a nested table as dotted keys, each checked for existence and type.
 
     Raises:
-        ConfigError: a key that is no setting (names the nearest), or a value of the wrong type.
+        ConfigError: settings of an earlier version (all of them, with what replaced each), a key that is no setting
+            (names the nearest), or a value of the wrong type.
     """
+    moved = _moved(table)
+    if len(moved) > 1:
+        listed = "; ".join(f"{key} is now {MOVED[key]}" for key in moved)
+        raise ConfigError(f"settings of an earlier version of stategpt: {listed}. Give those")
     flat: Table = {}
     _collect(table, "", flat)
     return flat
+
+
+def _moved(table: Mapping[str, Any]) -> list[str]:
+    """The keys of `MOVED` that a nested table holds, in the order of `MOVED`."""
+    named = ((key, *key.split(".")) for key in MOVED)
+    return [key for key, section, name in named if isinstance(table.get(section), Mapping) and name in table[section]]
 
 
 def _collect(table: Mapping[str, Any], prefix: str, flat: Table) -> None:

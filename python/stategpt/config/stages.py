@@ -145,8 +145,8 @@ class RankingsConfig:
     """Test prompts that get ranked completions, to measure the reward model."""
     completions: int = 4
     """K, completions per prompt."""
-    tie_below: int = 2
-    """A difference of fewer points is a tie, as with people who state clear preferences only."""
+    tie_below: float = 0.0
+    """Scores that differ by less are a tie, as with people who state clear preferences only."""
     scorer: str = ""
     """Gives a completion its score: a built-in name or module:function."""
 
@@ -207,7 +207,7 @@ class RLConfig(LoopConfig):
     no_eos_penalty: float = 0.0
     """Taken from the reward of a completion that did not end."""
     clip_ratio: float = 0.2
-    """A ratio new / old that is outside 1 -+ this and would go on gives no gradient; from the second minibatch on."""
+    """A ratio new / old outside 1 -+ this that would move further away gives no gradient; from the second minibatch."""
     max_kl: float = 50.0
     """Mean KL to the SFT model (nats per completion) that ends the stage with the policy of a step before; 0: none."""
     seeds: int = 1

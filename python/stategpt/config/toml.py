@@ -43,8 +43,8 @@ class Resolved:
 
     Attributes:
         run: all settings.
-        given: what was asked for, dotted key -> value.
-        derived: what followed from it, dotted key -> value.
+        given: the requested changes, dotted key -> value.
+        derived: the settings that follow from them, dotted key -> value.
     """
 
     run: RunConfig

@@ -1,7 +1,7 @@
 """TOML text to plain values, in bounded time and with one kind of error.
 
 The standard library's parser recurses once a bracket, reads a dotted key in time that grows as the square of its parts,
-and refuses a number of over 4,300 digits with an error of its own.
+and refuses a number of over 4,300 digits with an unclear error.
 """
 
 from __future__ import annotations

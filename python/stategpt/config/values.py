@@ -92,7 +92,7 @@ def _convert_table(value: Any, hint: Any) -> tuple[bool, Any]:
 
 
 def _readings(text: str, hint: Any) -> list[Any]:
-    """What a text could stand for, likeliest first."""
+    """The values that a text could mean, the most likely first."""
     if hint is str:
         return [text]
     origin = get_origin(hint)

@@ -114,6 +114,7 @@ def write_corpus(corpus: Corpus, folder: str | PathLike[str], *, fingerprint: st
     """
 
     def write(target: Path) -> None:
+        """Writes the files of the corpus."""
         for source, split in corpus.sources.items():
             for side in SIDES:
                 _write_lines(target / "documents" / source / f"{side}.jsonl", map(_document_row, split.of(side)))

@@ -7,7 +7,7 @@ One record a line (JSONL, also .gz and .zst):
 
 `rank` 1 is best and equal ranks are a tie; `ended` (default true) says whether the completion stopped by itself. A
 completion may also have `score`, `parts` and `source`, a record `meta`: for people, not trained on. A record's
-`pairs`, [[winner, loser], ...], replaces the pairs its ranks imply, for scorers and people whose ties are not transitive.
+`pairs`, [[winner, loser], ...], replaces the pairs its ranks imply, where ties are not transitive.
 
 A completion that a model sampled may have its `ids` as they were sampled, end of text included, and then the record has
 the fingerprint of their `tokenizer`. They are used in place of the text's (`ranking_ids.py` checks them):

@@ -122,6 +122,7 @@ def evaluate_answers(base: Engine, sft: Engine, corpus: Corpus, run: RunConfig) 
     shuffled = similarities(answers["sft"], references[1:] + references[:1])
 
     def difference(other: NDArray[np.float64]) -> Interval:
+        """Returns the paired difference of chrF to another system."""
         return paired_difference(chrf_of["sft"], other, groups, run.evaluate.seed, run.evaluate.bootstrap_resamples)
 
     return SFTEvaluation(

@@ -102,7 +102,7 @@ def calibration(difference: npt.ArrayLike, buckets: int = 10) -> tuple[Calibrati
 
 
 def calibration_slope(difference: npt.ArrayLike) -> float:
-    """The s that maximises sum log sigmoid(s * difference): 1 = calibrated, below 1 = over-confident.
+    """The s that maximizes sum log sigmoid(s * difference): 1 = calibrated, below 1 = over-confident.
 
     Newton on a concave function of one number. Infinite where every pair is right, minus infinity where every one is
     wrong, and 0 where all differences are 0.

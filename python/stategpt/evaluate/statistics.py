@@ -238,11 +238,11 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
         raise InvalidArgument(f"need 0 <= successes <= n and n >= 1; got {successes} of {n}")
     z = NormalDist().inv_cdf((1 + level) / 2)
     share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # At 0 and n the bound is 0 or 1 exactly; rounding would put it a hair outside.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
+    low = 0.0 if successes == 0 else center - half
+    high = 1.0 if successes == n else center + half
     return Interval(share, low, high, level)
 
 

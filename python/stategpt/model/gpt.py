@@ -159,6 +159,7 @@ class GPT(nn.Module):
         for layer, block in enumerate(self.layers):
 
             def attend(q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layer: int = layer) -> Tensor:
+                """Attends over the cache."""
                 k_BTGD, v_BTGD = (x.view(B, T, *x.shape[1:]) for x in (k_NGD, v_NGD))
                 keys, values = cache.write(layer, k_BTGD, v_BTGD)
                 q_BTHD = q_NHD.view(B, T, *q_NHD.shape[1:])
@@ -186,6 +187,7 @@ class GPT(nn.Module):
         found = hf.read_config(Path(folder))
 
         def build(config: GPTConfig) -> GPT:
+            """Builds the model of a config."""
             return cls(config, found.special_ids)
 
         names = hf.names_of(found.family, hf.gpt_tensor_name)

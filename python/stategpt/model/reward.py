@@ -82,6 +82,7 @@ class RewardModel(nn.Module):
         found = hf.read_config(Path(folder), head="ForSequenceClassification")
 
         def build(config: GPTConfig) -> RewardModel:
+            """Builds the model of a config."""
             return cls(GPT(config, found.special_ids))
 
         names = hf.names_of(found.family, hf.reward_tensor_name)

@@ -32,6 +32,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits_MV: Tensor, targets_M: Tensor) -> Tensor:
+        """Returns the summed negative log-probability of the targets."""
         probabilities_MV = logits_MV.softmax(dim=-1)
         ctx.save_for_backward(probabilities_MV, targets_M)
         log_target_M = probabilities_MV.gather(1, targets_M[:, None]).squeeze(1)
@@ -44,6 +45,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Returns softmax minus one-hot, times the incoming gradient."""
         gradient_MV, targets_M = ctx.saved_tensors
         gradient_MV[torch.arange(len(targets_M), device=targets_M.device), targets_M] -= 1
         return gradient_MV.mul_(gradients[0]), None

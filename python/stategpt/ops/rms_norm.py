@@ -46,6 +46,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+        """Normalizes and scales; keeps what `backward` needs."""
         normed, inverse = _normed(x, epsilon)
         ctx.save_for_backward(normed, inverse, weight)
         scaled: Tensor = normed * weight
@@ -54,6 +55,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Returns the gradients of `x` and `weight`."""
         normed, inverse, weight = ctx.saved_tensors
         gradient = gradients[0].to(normed.dtype)
         weight_gradient = (gradient * normed).view(-1, *weight.shape).sum(0)

@@ -53,10 +53,12 @@ class _Rotate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_NHD: Tensor, cos_N1P: Tensor, sin_N1P: Tensor) -> Tensor:
+        """Rotates by the angles."""
         ctx.save_for_backward(cos_N1P, sin_N1P)
         return _turn(x_NHD, cos_N1P, sin_N1P, 1.0)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Rotates the gradient back."""
         cos_N1P, sin_N1P = ctx.saved_tensors
         return _turn(gradients[0], cos_N1P, sin_N1P, -1.0), None, None

@@ -118,7 +118,7 @@ class Shards:
     @property
     def license(self) -> str:
         """Their license."""
-        return str(self._described("licence"))
+        return str(self._described("license"))
 
     @property
     def length_histogram(self) -> npt.NDArray[np.uint64]:

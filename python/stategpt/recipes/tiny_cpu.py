@@ -62,33 +62,37 @@ def tiny_cpu() -> RunConfig:
             epochs=1.0, row_tokens=128, batch_rows=8, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)
         ),
         sampling=SamplingConfig(temperature=0.7, max_tokens=48),
-        rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2, scorer="docstring_style"),
+        rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2.0, scorer="docstring_style"),
         reward=RewardConfig(
             epochs=1.0,
             prompts_per_batch=16,
             optim=OptimConfig(learning_rate=2e-3, warmup_steps=5),
             checkpoint_every_steps=50,
         ),
-        # As many wins as best-of-4 or more, at less than twice its KL: docs/decisions/0025.
-        rl=RLConfig(
-            steps=50,
-            prompts_per_step=24,
-            completions=8,
-            micro_batch_completions=192,
-            beta=0.8,
-            seeds=3,
-            extra_betas=(0.04,),
-            checkpoint_every_steps=10,
-            # The norm limit is for outliers: gradients have a norm of 6, and Adam divides by their size anyway.
-            optim=OptimConfig(
-                learning_rate=4e-4,
-                warmup_steps=5,
-                flat_fraction=0.2,
-                final_fraction=0.05,
-                weight_decay=0.0,
-                clip_norm=20.0,
-            ),
-        ),
+        rl=_rl(),
         evaluate=EvaluateConfig(sft_samples=672, comparison_prompts=672, best_of=(2, 4, 8)),
         gates=GatesConfig(required=("base", "sft", "reward", "rl", "best_of_n")),
+    )
+
+
+def _rl() -> RLConfig:
+    """As many wins as best-of-4 or more, at less than twice its KL: docs/decisions/0025."""
+    return RLConfig(
+        steps=50,
+        prompts_per_step=24,
+        completions=8,
+        micro_batch_completions=192,
+        beta=0.8,
+        seeds=3,
+        extra_betas=(0.04,),
+        checkpoint_every_steps=10,
+        # The norm limit is for outliers: gradients have a norm of 6, and Adam divides by their size anyway.
+        optim=OptimConfig(
+            learning_rate=4e-4,
+            warmup_steps=5,
+            flat_fraction=0.2,
+            final_fraction=0.05,
+            weight_decay=0.0,
+            clip_norm=20.0,
+        ),
     )

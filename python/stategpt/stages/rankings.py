@@ -85,10 +85,10 @@ def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
 
 
 def _rank(
-    context: StageContext, engine: Any, scorer: Scorer, split: str, asked: Sequence[Prompt]
+    context: StageContext, engine: Any, scorer: Scorer, split: str, chosen: Sequence[Prompt]
 ) -> list[dict[str, Any]]:
     config, sampling = context.run.rankings, context.run.sampling
-    prompts = [chat_prompt(context.tok, prompt) for prompt in asked]
+    prompts = [chat_prompt(context.tok, prompt) for prompt in chosen]
     with progress(f"rankings {split}", len(prompts) * config.completions, "completions") as advance:
         completions = engine.generate(
             prompts,
@@ -99,7 +99,7 @@ def _rank(
             progress=lambda done, total: advance(done, ""),
         )
     each = config.completions
-    scores = scorer.scores([prompt for prompt in asked for _ in range(each)], completions)
+    scores = scorer.scores([prompt for prompt in chosen for _ in range(each)], completions)
     return [
         record_of(
             f"{split}-{number:05d}",
@@ -109,7 +109,7 @@ def _rank(
             config.tie_below,
             context.tok.fingerprint,
         )
-        for number, prompt in enumerate(asked)
+        for number, prompt in enumerate(chosen)
     ]
 
 

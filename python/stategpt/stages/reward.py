@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import RunConfig
+from stategpt.config import RewardConfig, RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
 from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
@@ -40,6 +40,7 @@ from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
+from stategpt.tokenizer import AnyTokenizer
 from stategpt.train.loop import Loss, fit
 from stategpt.train.losses import ranking_loss
 
@@ -61,25 +62,35 @@ class PairBatch:
 
 
 class RewardTask:
-    """Batches and loss of reward modeling; the order of prompts is a function of (seed, epoch)."""
+    """Batches and loss of reward modeling; the order of prompts is a function of (seed, epoch).
+
+    Args:
+        config: epochs, batch and arrangement.
+        model: the reward model; its config gives the context, its weights the device.
+        rankings: what it learns from.
+        tok: the tokenizer of `model`.
+        seed: decides the order of prompts.
+    """
 
     name = "reward"
     loss_unit = "loss_nats_per_prompt"
 
-    def __init__(self, inputs: StageContext, model: RewardModel, read: Rankings) -> None:
-        self.model, self.inputs, self.read = model, inputs, read
+    def __init__(
+        self, config: RewardConfig, model: RewardModel, rankings: Rankings, tok: AnyTokenizer, *, seed: int = 0
+    ) -> None:
+        self.config, self.model, self.rankings, self.tok, self.seed = config, model, rankings, tok, seed
+        self.shape, self.device = model.gpt.config, next(model.parameters()).device
         self._epoch, self._batches = 0, self._epoch_batches(0)
         self.steps_per_epoch = len(self._batches)
-        self.steps = max(1, round(inputs.run.reward.epochs * self.steps_per_epoch))
+        self.steps = max(1, round(config.epochs * self.steps_per_epoch))
 
     def _epoch_batches(self, epoch: int) -> RankingBatches:
-        run = self.inputs.run
         return ranking_batches(
-            self.read,
-            self.inputs.tok,
-            run.reward.prompts_per_batch,
-            context_tokens=run.model.context_tokens,
-            seed=run.seed,
+            self.rankings,
+            self.tok,
+            self.config.prompts_per_batch,
+            context_tokens=self.shape.context_tokens,
+            seed=self.seed,
             epoch=epoch,
         )
 
@@ -88,18 +99,17 @@ class RewardTask:
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self._epoch_batches(epoch)
-        yield [to_tensors(batch, self.inputs.device) for batch in self._arranged(index)]
+        yield [to_tensors(batch, self.device) for batch in self._arranged(index)]
 
     def _arranged(self, index: int) -> list[RankingBatch]:
-        """The micro-batches of step `index` of the epoch, each in the arrangement asked for, or the cheaper one."""
-        run = self.inputs.run
-        asked = run.reward.arrange
-        kinds: tuple[Arrangement, ...] = ("shared_prefix", "rows") if asked == "auto" else (asked,)
-        parts = [self._batches.parts(index, run.reward.micro_batch_prompts, arrange) for arrange in kinds]
+        """The micro-batches of step `index` of the epoch in the configured arrangement; with "auto" the cheaper one."""
+        wanted = self.config.arrange
+        kinds: tuple[Arrangement, ...] = ("shared_prefix", "rows") if wanted == "auto" else (wanted,)
+        parts = [self._batches.parts(index, self.config.micro_batch_prompts, arrange) for arrange in kinds]
         return [min(alike, key=self._work) for alike in zip(*parts, strict=True)]
 
     def _work(self, batch: RankingBatch) -> float:
-        return block_flops(self.inputs.run.model, batch.layout.num_tokens, batch.layout.row_tokens)
+        return block_flops(self.shape, batch.layout.num_tokens, batch.layout.row_tokens)
 
     def weight(self, batch: PairBatch) -> float:
         """Prompts: each counts once, however many pairs it has."""
@@ -192,7 +202,8 @@ def _train(context: StageContext, fingerprint: str) -> Trained:
     torch.manual_seed(context.run.seed)
     model = RewardModel(context.load_model("sft")).to(context.device)
     read = Rankings.read(context.folder.stage("rankings") / "records" / "train.jsonl")
-    fit(RewardTask(context, model, read), model, context.loop("reward", "reward", fingerprint))
+    task = RewardTask(context.run.reward, model, read, context.tok, seed=context.run.seed)
+    fit(task, model, context.loop("reward", "reward", fingerprint))
     return Trained.of(context, model.eval())
 
 

@@ -27,7 +27,7 @@ class Stage(Generic[Made]):
     Attributes:
         folder: the folder, "sft" or "rl/seed_1".
         artifact: what it publishes there, "model" or "records"; "" for measurements only.
-        parents: published folders that it is made from; their fingerprints are part of its own.
+        parents: published folders that it is made from; their fingerprints are part of its fingerprint.
         make: makes the artifact. It is given the fingerprint for checkpoints, and returns what `save` writes.
         save: writes what `make` returned into a folder that is about to be published.
         measure: measures the published artifact: records of `stategpt.evaluate.records` by file name. It is given what

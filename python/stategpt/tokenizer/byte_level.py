@@ -20,7 +20,7 @@ def bytes_of(spelled: str) -> bytes:
 def byte_offsets(text: str, spans: Sequence[tuple[int, int]], tokens: Sequence[bytes]) -> list[int]:
     """Where each token begins in the UTF-8 of a text, of which `spans` are the characters; the text's end comes last.
 
-    Tokens that share a character divide it in order, a space that was put before the text empty. Where normalising
+    Tokens that share a character divide it in order, a space that was put before the text empty. Where normalizing
     changed the character, all begin where it does.
     """
     raw = text.encode()

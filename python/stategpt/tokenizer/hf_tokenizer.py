@@ -198,7 +198,7 @@ class HfTokenizer:
     def encode_with_spans(self, text: str, *, special: Special = "text") -> tuple[Ids, npt.NDArray[np.uint64]]:
         """Ids [n] and spans [n, 2]: token i is within the characters `spans[i, 0] : spans[i, 1]` of the text.
 
-        Where normalising changed them, or a space was put before the text, they are what the library says they are.
+        Where normalizing changed them, or a space was put before the text, they are what the library says they are.
         """
         encoding = self._encoded([text], special)[0]
         spans = np.asarray(encoding.offsets, dtype=np.uint64).reshape(-1, 2)
@@ -209,7 +209,7 @@ class HfTokenizer:
         return len(self._encoded([text], special)[0].ids)
 
     def pieces(self, text: str) -> list[str]:
-        """What a text is cut into before it is encoded; normalised, and without what the file says to remove."""
+        """What a text is cut into before it is encoded; normalized, and without what the file says to remove."""
         _check_text("text", text)
         with library_faults(DataError, "the tokenizers library cannot cut this text"):
             normalizer, cutter = self._whole.normalizer, self._whole.pre_tokenizer

@@ -69,6 +69,7 @@ def save_checkpoint(
     """Publishes `folder/step-NNNNNN` and removes all but the newest two."""
 
     def write(temporary: Path) -> None:
+        """Writes the files of the checkpoint."""
         save_file(_own_tensors(model), temporary / "model.safetensors")
         save_file(optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
         if kept:

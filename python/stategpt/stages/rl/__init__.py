@@ -124,6 +124,7 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
     )
 
     def hook(step: int) -> None:
+        """Measures a point of the frontier at the steps that have one."""
         if step in _measured_steps(config) or task.ended():
             _append_once(folder.stage(stage) / FRONTIER, step, probe, policy)
         if step in {1, config.steps}:

@@ -152,14 +152,14 @@ impl ShardWriter {
         &self,
         py: Python<'_>,
         source: String,
-        licence: String,
+        license: String,
         parents: Vec<String>,
     ) -> PyResult<String> {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let writer = taken.ok_or_else(Self::gone)?;
         let provenance = Provenance {
             source,
-            licence,
+            license,
             parents,
         };
         cancellable(

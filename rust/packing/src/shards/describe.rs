@@ -21,7 +21,7 @@ pub struct Provenance {
     /// Where the documents are from, in words or as an address.
     pub source: String,
     /// Their license.
-    pub licence: String,
+    pub license: String,
     /// Fingerprints of the published folders they were made from.
     pub parents: Vec<String>,
 }
@@ -82,7 +82,8 @@ pub struct Description {
     /// Where the documents are from.
     pub source: String,
     /// Their license.
-    pub licence: String,
+    #[serde(alias = "licence")] // its name before 0.1.0
+    pub license: String,
 }
 
 impl Description {

@@ -240,7 +240,7 @@ impl ShardWriter {
         self.close_shard()?;
         let Provenance {
             source,
-            licence,
+            license,
             parents,
         } = provenance;
         let Vocabulary {
@@ -259,7 +259,7 @@ impl ShardWriter {
             length_histogram: self.lengths,
             shards: self.shards,
             source,
-            licence,
+            license,
         };
         Ok(self.staged.publish_while(
             description.into_label(fingerprint, parents),

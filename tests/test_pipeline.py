@@ -19,6 +19,7 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 import stategpt as sg
 from small_corpus import write_small_corpus
+from stategpt.artifacts.environment import read_environments
 from stategpt.config import RunConfig
 from stategpt.config.stage_names import STAGES
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, StorageError
@@ -55,6 +56,13 @@ def _measured(folder: Path) -> dict[str, bytes]:
     """All measurements that are a function of the run, with the manifests and the lineage over them."""
     files = [*folder.glob("**/evaluation/*"), *folder.glob("gates/*"), folder / "lineage.json"]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_run_records_the_machine_and_the_versions(finished: Path) -> None:
+    (call,) = read_environments(finished).calls
+    assert call.versions["torch"]
+    assert call.cpu
+    assert "log" not in (finished / "lineage.json").read_text(), "two machines that make the same have one lineage"
 
 
 def test_a_run_leaves_every_stage_and_a_report(finished: Path) -> None:
@@ -244,7 +252,7 @@ def test_what_only_training_measures_is_refused_when_it_is_lost(
     with pytest.raises(CorruptArtifact, match=r"frontier\.jsonl lacks step 0"):
         sg.run(recipe, out=out)
     shutil.rmtree(out / "base" / "evaluation")
-    with pytest.raises(CorruptArtifact, match=r"samples\.jsonl lacks the samples of step 0"):
+    with pytest.raises(CorruptArtifact, match=r"samples\.jsonl lacks step 0"):
         sg.run(recipe, out=out)
 
 

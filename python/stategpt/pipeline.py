@@ -15,6 +15,7 @@ from typing import Any
 
 from stategpt.arguments import instance
 from stategpt.artifacts import RunLock, is_finished, publish_file, write_lineage, write_receipt
+from stategpt.artifacts.environment import current_environment, record_environment
 from stategpt.artifacts.measurements import is_published, refuse_earlier_layout, refuse_links
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig, plan
@@ -84,6 +85,7 @@ def run(config: RunConfig, out: str | Path) -> RunResult:
         else:
             for module in ("torch", "jinja2", "matplotlib"):  # now, not after the training
                 require(module, "stategpt.run")
+            record_environment(folder.root, current_environment(_gpu()))
             _all_stages(config, folder, termination)
             write_gates(check_gates(read_evaluations(folder.root), config.gates), folder.root)
             write_lineage(folder.root)
@@ -93,6 +95,13 @@ def run(config: RunConfig, out: str | Path) -> RunResult:
     console.print(summary(folder.root, console.width), markup=False, soft_wrap=True)
     seconds = sum(RunFiles(folder.root).seconds().values())
     return RunResult(folder.root, read_gates(folder.root), folder.report / "index.html", seconds)
+
+
+def _gpu() -> str:
+    """Name of the GPU that the stages use; "" for none."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def _all_stages(config: RunConfig, folder: RunFolder, termination: Termination) -> None:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stategpt import recipes
-from stategpt.config import override
-from stategpt.config.dial import derive
+from stategpt.config import RunConfig, override
+from stategpt.config.dial import derive, resolved_optim
 from stategpt.errors import ConfigError
 
 
@@ -84,3 +84,13 @@ def test_micro_batch_stays_a_divisor() -> None:
 def test_depth_below_one_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.depth = 0: must be above 0"):
         override(recipes.tiny_cpu(), {"model.depth": "0"})
+
+
+def test_a_learning_rate_of_zero_is_that_of_the_width() -> None:
+    tiny = recipes.tiny_cpu()
+    for width, heads in ((192, 3), (384, 6)):
+        run = override(RunConfig(), {"model.width": width, "model.heads": heads, "model.kv_heads": 1})
+        for stage in ("pretrain", "sft", "reward", "rl"):
+            tuned = getattr(tiny, stage).optim.learning_rate
+            assert resolved_optim(run, stage).learning_rate == pytest.approx(tuned * 192 / width, rel=0.01)
+    assert resolved_optim(tiny, "sft") == tiny.sft.optim

@@ -22,7 +22,7 @@ from stategpt.evaluate.gates import check_gates, write_gates
 from stategpt.evaluate.records import FORMAT_VERSION, read_evaluations
 from stategpt.recipes.tiny_cpu import tiny_cpu
 
-SYSTEMS = ("base", "prompted_base", "sft", "best_of_2", "best_of_4", "best_of_8", "rlhf")
+SYSTEMS = ("base", "prompted_base", "sft", "best_of_2", "best_of_4", "best_of_8", "rlhf", "rlhf_beta_0.04")
 SAMPLE_PROMPTS = ("def read(self", "os.path.join(", "Return the", "# This is")
 ANSWERS = {
     "What does `queue.Queue.get_nowait` do?": {
@@ -34,6 +34,7 @@ ANSWERS = {
         "best_of_4": "Return a new object with the given value.",
         "best_of_8": "Return a copy of the current state.",
         "rlhf": "Return a list of the current items.",
+        "rlhf_beta_0.04": "Return the current context.",
     },
     "Complete the docstring of `calendar.isleap`: Return True for": {
         "reference": "leap years, False for non-leap years.",
@@ -44,6 +45,7 @@ ANSWERS = {
         "best_of_4": "the given name.",
         "best_of_8": "the given year and month.",
         "rlhf": "the given object.",
+        "rlhf_beta_0.04": "Return the current context.",
     },
     "What does `html.escape` do?": {
         "reference": 'Replace special characters "&", "<" and ">" to HTML-safe sequences.',
@@ -54,6 +56,7 @@ ANSWERS = {
         "best_of_4": "Convert a string to a sequence of bytes.",
         "best_of_8": "Convert a string to an integer.",
         "rlhf": "Convert a string to a list of characters.",
+        "rlhf_beta_0.04": "Return the current context.",
     },
     "What does `statistics.fmean` do?": {
         "reference": "Convert data to floats and compute the arithmetic mean.",
@@ -64,8 +67,13 @@ ANSWERS = {
         "best_of_4": "Return the sum of the values.",
         "best_of_8": "Return the logarithm of a number.",
         "rlhf": "Return the value of a number.",
+        "rlhf_beta_0.04": "Return the current context.",
     },
 }
+FEW_SHOT = (
+    "Question: What does `math.gcd` do?\nAnswer: Greatest common divisor.\n\n"
+    "Question: What does `queue.Queue.get_nowait` do?\nAnswer:"
+)
 POINT_NAMES = ("whole", "real words", "fits kind", "no stutter", "specific", "short", "near")
 ROW_DOCUMENTS = (
     "queue.Queue.get_nowait(self)\nRemove and return an item from the queue without blocking.\n\n"
@@ -91,10 +99,11 @@ MADE_FROM: Mapping[str, tuple[str, ...]] = {
     "sft/evaluation": ("sft/model",),
     "rankings/evaluation": ("rankings/records",),
     "reward/evaluation": ("reward/model",),
+    "rl/evaluation": ("rl/model",),
     "comparison/evaluation": ("rl/model", "rl/seed_1/model", "rl/seed_2/model", "sft/model"),
 }
 """Published folders of a run and their parents; logs have none."""
-VERSIONED = ("evaluation.json", "mixture.json", "rows.json", "gates.json")
+VERSIONED = ("evaluation.json", "mixture.json", "rows.json", "loss_references.json", "gates.json")
 """Files that say which version of their format they have."""
 
 
@@ -118,7 +127,8 @@ def write_run_folder(
     for path, parents in MADE_FROM.items():
         if not path.endswith("/evaluation"):
             extra = {"statistics": _statistics()} if path == "tokenizer" else {}
-            ids[path] = publish_part(root, path, {"content.txt": path}, path.rpartition("/")[2], ids, parents, extra)
+            held = {"content.txt": path} | ({"statistics.json": {"sources": _sizes()}} if path == "corpus" else {})
+            ids[path] = publish_part(root, path, held, path.rpartition("/")[2], ids, parents, extra)
     folders = {name.rpartition("/")[0] for name in files if not name.startswith(skipped)}
     for path in sorted(folders):
         held = {n.rpartition("/")[2]: c for n, c in files.items() if n.rpartition("/")[0] == path}
@@ -179,6 +189,17 @@ def _statistics() -> dict[str, Any]:
     return {"vocab_size": 4096, "bytes_per_token": bytes_per_token}
 
 
+def _sizes() -> dict[str, Any]:
+    return {
+        source: {"train": {"documents": documents, "bytes": size}}
+        for source, documents, size in (
+            ("code", 353, 4_331_477),
+            ("docstrings", 7615, 2_010_502),
+            ("comments", 7845, 809_627),
+        )
+    }
+
+
 def _data() -> dict[str, Any]:
     return {
         "data/log/timing.json": {"seconds": 21.4},
@@ -190,14 +211,34 @@ def _data() -> dict[str, Any]:
                 "comments": {"rows": 819, "tokens": 104_832, "share": 0.1, "epochs": 0.39},
             },
         },
-        "base/evaluation/rows.json": {"rows": [_row_tokens()]},
+        "base/evaluation/rows.json": {"rows": [_row_tokens(first) for first in range(4)]},
+        "base/evaluation/loss_references.json": {"uniform": math.log(4096), "unigram": 6.6, "tokens": 8411},
+        "base/evaluation/validation.jsonl": [
+            {"step": step, "nats_per_token": 4.3 + 4.0 * math.exp(-5 * step / 1025)} for step in (0, 50, 200, 500, 1025)
+        ],
+        "log/environment.json": {
+            "format_version": 1,
+            "calls": [
+                {
+                    "date": "2026-01-02 03:04 UTC",
+                    "command": "stategpt run tiny_cpu --out runs/tiny",
+                    "cpu": "Some Processor 9000",
+                    "cores": 4,
+                    "memory_bytes": 16_000_000_000,
+                    "system": "Linux x86_64",
+                    "python": "3.12.1",
+                    "versions": {"stategpt": "0.1.0", "torch": "2.9.0"},
+                    "commit": "0123456789ab",
+                }
+            ],
+        },
     }
 
 
-def _row_tokens() -> list[dict[str, Any]]:
-    """The tokens of one packed row: EOS d1 ... dn with targets d1 ... dn EOS."""
+def _row_tokens(first: int) -> list[dict[str, Any]]:
+    """The tokens of one packed row, from document `first` on: EOS d1 ... dn with targets d1 ... dn EOS."""
     found: list[dict[str, Any]] = []
-    for number, document in enumerate(ROW_DOCUMENTS):
+    for number, document in enumerate(ROW_DOCUMENTS[first:] + ROW_DOCUMENTS[:first]):
         tokens = re.findall(r" ?[A-Za-z]{1,7}|\d{1,3}|\n+|\s|[^\w\s]|_", document)
         segment = ["<|endoftext|>", *tokens]
         targets = [*tokens, "<|endoftext|>"]
@@ -240,7 +281,10 @@ def _base(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "base/log/metrics.jsonl": _metrics(rng, 1025, 5, "loss_nats_per_token", 8.3, 4.1),
         "base/evaluation/samples.jsonl": [
-            {"step": step, "prompt": prompt, "text": text} for step, text in stages.items() for prompt in SAMPLE_PROMPTS
+            {"step": step, "prompt": prompt, "text": text + " again" * (draw // 2), "draw": draw}
+            for step, text in stages.items()
+            for prompt in SAMPLE_PROMPTS
+            for draw in range(4)
         ],
         "base/evaluation/evaluation.json": {
             "sources": {s: {"bits_per_byte": b, "kneser_ney_bits_per_byte": k} for s, (b, k) in sources.items()},
@@ -263,6 +307,15 @@ def _sft(rng: np.random.Generator) -> dict[str, Any]:
             "difference_to_prompted_base": interval(0.009, 0.006),
             "difference_to_shuffled": interval(0.007, 0.005),
             "mentions_subject": {"sft": interval(0.034, 0.014), "reference": 0.56},
+            "few_shot_document": FEW_SHOT,
+            "training_example": [
+                {"text": text, "trained": trained}
+                for text, trained in (
+                    *(("<|endoftext|>", False), ("<|user|>", False), ("What", False), (" does", False), (" `", False)),
+                    *(("queue", False), ("`", False), (" do", False), ("?", False), ("<|assistant|>", False)),
+                    *(("Return", True), (" a", True), (" queue", True), (".", True), ("<|endoftext|>", True)),
+                )
+            ],
             "examples": [
                 {
                     "prompt": prompt,
@@ -351,6 +404,17 @@ def _reward(rng: np.random.Generator) -> dict[str, Any]:
                 "sft": rng.normal(-1.2, 1.6, size=2688).round(3).tolist(),
             },
             "reward_offset": -0.83,
+            "example": {
+                "prompt": "What does `queue.Queue.get_nowait` do?",
+                "completions": [
+                    {"text": text, "rank": rank, "ended": ended, "score": score, "reward": reward}
+                    for text, rank, ended, score, reward in (
+                        ("Return the number of items in the queue.", 1, True, 10, 1.42),
+                        ("Return a new queue object.", 2, True, 8, 0.31),
+                        ("Returns the the name of self._queue", 3, False, 2, -1.9),
+                    )
+                ],
+            },
         },
         "reward/log/timing.json": {"seconds": 44.8},
     }
@@ -387,11 +451,31 @@ def _rl(rng: np.random.Generator) -> dict[str, Any]:
         "rl/seed_1/log/metrics.jsonl": _rl_metrics(rng, reward=0.8, kl=4.0, entropy=1.4),
         "rl/seed_2/log/metrics.jsonl": _rl_metrics(rng, reward=0.95, kl=4.3, entropy=1.3),
         "rl/beta_0.04/log/metrics.jsonl": _rl_metrics(rng, reward=1.7, kl=9.5, entropy=1.1),
+        "rl/evaluation/completions.jsonl": [
+            {
+                "step": step,
+                "prompt": "<|endoftext|><|user|>What does `queue.Queue` do?<|assistant|>",
+                "completions": [
+                    {"tokens": [*text.split(" "), "<|endoftext|>"], "weight": weight, "reward": reward}
+                    for text, weight, reward in (
+                        ("Return the items of the queue.", 1.3, 0.9),
+                        ("Return the the queue", -1.4, -2.1),
+                        ("Create a queue.", 0.1, 0.2),
+                    )
+                ],
+            }
+            for step in (1, 75)
+        ],
         "rl/log/timing.json": {"seconds": 96.4},
         "rl/seed_1/log/timing.json": {"seconds": 95.1},
         "rl/seed_2/log/timing.json": {"seconds": 97.2},
         "rl/beta_0.04/log/timing.json": {"seconds": 94.0},
     }
+
+
+def _repeated(counts: Iterable[int]) -> list[dict[str, Any]]:
+    texts = ("Return the current context.", "Return a new object.", "the given name.", "Return the value.", "a string.")
+    return [{"text": text, "count": count} for text, count in zip(texts, counts, strict=False)]
 
 
 def _comparison() -> dict[str, Any]:
@@ -403,7 +487,9 @@ def _comparison() -> dict[str, Any]:
         "best_of_2": (0.58, 8.4, -0.4, 0.44, 1.0, 12.6, 1.0),
         "best_of_4": (0.65, 8.8, 0.2, 0.41, 0.99, 12.1, 1.0),
         "best_of_8": (0.69, 9.0, 0.6, 0.39, 0.99, 11.8, 1.0),
-        "rlhf": (0.62, 8.6, 0.7, 0.259, 0.95, 10.4, 1.0),
+        "rlhf": (0.62, 8.6, 0.7, 0.259, 0.76, 10.4, 1.0),
+        "rlhf_beta_0.04": (0.585, 8.5, 1.6, 0.2, 0.49, 9.8, 1.0),
+        "reference": (0.66, 8.9, -1.9, 0.5, 1.0, 11.4, 1.0),
     }
     names = ("score_mean", "reward_mean", "distinct_2", "unique_share", "length_tokens", "ended_share")
     systems: dict[str, dict[str, Any]] = {
@@ -413,6 +499,10 @@ def _comparison() -> dict[str, Any]:
     }
     for row in systems.values():
         row["unique_share"] = interval(row["unique_share"], 0.03)
+        row["answers"] = 672
+    systems["rlhf"] |= {"answers": 2016, "beta": 0.8, "repeated": _repeated((96, 41, 22, 9))}
+    systems["rlhf_beta_0.04"] |= {"beta": 0.04, "kl": interval(9.4, 0.8), "repeated": _repeated((90, 78, 30, 12, 11))}
+    systems["sft"]["repeated"] = _repeated((5, 3, 2))
     systems["rlhf"]["kl"] = interval(4.1, 0.4)
     systems["rlhf"]["seeds"] = [
         {"stage": stage, **systems["rlhf"], "win_rate_vs_sft": interval(wins, 0.026), "kl": interval(kl, 0.2)}
@@ -448,6 +538,9 @@ def _comparison() -> dict[str, Any]:
                 for n in (2, 4, 8)
             },
             "systems": systems,
+            "scorer": "some_scorer",
+            "distinct_2_bigrams": 5000,
+            "against_rlhf": {"rlhf_beta_0.04": {"wins": interval(-0.035, 0.03), "reward": interval(0.9, 0.1)}},
             "elo": {system: interval(rating, 0.0 if system == "sft" else 21) for system, rating in elo.items()},
             "diversity_change": {"distinct_2": interval(-0.208, 0.021), "unique_share": interval(-0.05, 0.018)},
             "frontiers": {
@@ -457,8 +550,14 @@ def _comparison() -> dict[str, Any]:
             "examples": [
                 {
                     "prompt": prompt,
-                    "answers": {"reference": {"text": row["reference"]}}
-                    | {system: {"text": row[system], "score": 3 + len(row[system]) % 8} for system in SYSTEMS},
+                    "answers": {
+                        system: {
+                            "text": row[system],
+                            "score": 3 + len(row[system]) % 8,
+                            "reward": len(row[system]) / 40,
+                        }
+                        for system in (*SYSTEMS, "reference")
+                    },
                 }
                 for prompt, row in ANSWERS.items()
             ],

@@ -42,7 +42,9 @@ FILES = (
     "base/evaluation/evaluation.json", "base/evaluation/samples.jsonl", "base/evaluation/mixture.json",
     "base/evaluation/rows.json", "base/log/metrics.jsonl", "base/log/timing.json", "sft/evaluation/evaluation.json",
     "rankings/evaluation/evaluation.json", "reward/evaluation/evaluation.json", "rl/log/metrics.jsonl",
-    "comparison/evaluation/evaluation.json", "gates/gates.json", "lineage.json",
+    "comparison/evaluation/evaluation.json", "gates/gates.json", "lineage.json", "base/evaluation/validation.jsonl",
+    "base/evaluation/loss_references.json", "rl/evaluation/completions.jsonl", "log/environment.json",
+    "corpus/statistics.json",
 )  # fmt: skip
 
 

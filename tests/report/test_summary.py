@@ -29,6 +29,6 @@ def test_the_summary_names_stages_seconds_and_gates(run_folder: Path) -> None:
 def test_a_run_that_has_just_begun_has_a_summary_too(write_run: Callable[..., Path], tmp_path: Path) -> None:
     parts = ["data", "base", "sft", "rankings", "reward", "rl", "comparison", "gates", "lineage.json"]
     assert summary(write_run(tmp_path / "run", parts), width=200).splitlines() == [
-        "tiny_cpu: How a GPT assistant is made, in miniature; its answers have the form of a docstring, and at a "
-        "million tokens they are rarely true."
+        "tiny_cpu: How a GPT assistant is made, in miniature; its answers have the form of the reference answers, and "
+        "at a million tokens they are rarely true."
     ]

@@ -1,5 +1,7 @@
 """Pretraining: packed rows cost what their documents cost alone, and the model can learn them."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -94,16 +96,35 @@ def test_the_n_gram_sees_the_bytes_the_model_saw(recipe: RunConfig, tmp_path: Pa
 
 
 def test_a_kill_between_two_samples_of_a_step_loses_none(inputs: StageContext, model: GPT) -> None:
-    run = replace(inputs.run, pretrain=replace(inputs.run.pretrain, sample_prompts=("Return", "def "), sample_at=(3,)))
+    run = replace(inputs.run, pretrain=replace(inputs.run.pretrain, sample_prompts=("Return", "def ")))
     inputs = replace(inputs, run=run)
     path = inputs.folder.stage("base") / "samples.jsonl"
-    for step in (2, 3, 3):
-        _sample(inputs, model, step, steps=10)
+    for _ in range(2):
+        _sample(inputs, model, 3)
     whole = path.read_text()
-    assert len(whole.splitlines()) == 2
-    path.write_text(whole.splitlines()[0] + '\n{"step": 3, "pro')
-    _sample(inputs, model, 3, steps=10)
+    lines = [json.loads(line) for line in whole.splitlines()]
+    assert [(line["prompt"], line["draw"]) for line in lines] == [
+        *(("Return", 0), ("def ", 0)),
+        *(("Return", 1), ("Return", 2), ("Return", 3)),
+        *(("def ", 1), ("def ", 2), ("def ", 3)),
+    ]
+    path.write_text("".join(f"{line}\n" for line in whole.splitlines()[:3]) + '{"step": 3, "pro')
+    _sample(inputs, model, 3)
     assert path.read_text() == whole
+
+
+def test_the_validation_loss_is_measured_once_a_step_and_changes_no_random_number(
+    published: StageContext, model: GPT
+) -> None:
+    documents = stage.validation_documents(published)
+    before = torch.random.get_rng_state()
+    for step in (0, 4, 4):
+        stage._validate(published, model, step, documents)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    path = published.folder.stage("base") / "validation.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 4]
+    assert lines[0]["nats_per_token"] == pytest.approx(math.log(published.run.model.vocab_size), rel=0.1)
 
 
 def test_prepared_data_of_other_settings_is_refused(recipe: RunConfig, tmp_path: Path) -> None:
@@ -122,20 +143,20 @@ def test_shards_of_another_tokenizer_are_refused(tok: Tokenizer, tmp_path: Path)
 
 
 def test_pretraining_hands_the_loop_its_own_settings(
-    inputs: StageContext, rows: Mixture, monkeypatch: pytest.MonkeyPatch
+    published: StageContext, rows: Mixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed: list[LoopSettings] = []
     monkeypatch.setattr(stage, "fit", lambda task, model, settings, hook: handed.append(settings))
-    config = replace(inputs.run.pretrain, precision="bfloat16", log_every_steps=3, checkpoint_every_steps=5)
-    run = replace(inputs.run, seed=4, pretrain=config)
-    model = stage._train(replace(inputs, run=run), rows, "b3:base")
+    config = replace(published.run.pretrain, precision="bfloat16", log_every_steps=3, checkpoint_every_steps=5)
+    run = replace(published.run, seed=4, pretrain=config)
+    model = stage._train(replace(published, run=run), rows, "b3:base")
     torch.manual_seed(4)
     assert torch.equal(model.embed_tokens.weight, GPT(run.model).embed_tokens.weight)
     (settings,) = handed
     assert (settings.optim, settings.precision) == (config.optim, "bfloat16")
-    assert (settings.fingerprint, settings.folder) == ("b3:base", inputs.folder.stage("base"))
+    assert (settings.fingerprint, settings.folder) == ("b3:base", published.folder.stage("base"))
     assert (settings.log_every_steps, settings.checkpoint_every_steps) == (3, 5)
-    assert set(settings.logs) == {"samples.jsonl"}
+    assert set(settings.logs) == {"samples.jsonl", "validation.jsonl"}
 
 
 def test_samples_are_taken_at_the_steps_asked_for(recipe: RunConfig) -> None:

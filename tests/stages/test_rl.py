@@ -393,7 +393,9 @@ def test_a_policy_does_not_depend_on_how_many_others_there_are(
     assert trained == ["rl, seed 1", "rl, beta 0.01"], "the first policy is there already"
     assert _weights(before_rl, "rl") == alone
     for name in ("rl", "rl/seed_1", "rl/beta_0.01"):
-        assert {path.name for path in before_rl.evaluation(name).iterdir()} == {"frontier.jsonl", "manifest.json"}
+        assert {path.name for path in before_rl.evaluation(name).iterdir()} == {
+            *("completions.jsonl", "frontier.jsonl", "manifest.json"),
+        }
         assert not (before_rl.root / name / "frontier.jsonl").exists(), "working copies are removed"
 
 

@@ -4,6 +4,7 @@
                           the run, linked to what was measured (parents in the manifest)
     <stage>/log/          metrics.jsonl and timing.json; times differ from run to run, so nothing is made from them
     gates/                gates.json, linked to the evaluations, with the fingerprint of run.toml
+    log/                  environment.json: machine, versions, command (`stategpt.artifacts.environment`)
 
 While a stage works its logs grow in `<stage>/`; when it is done they are moved into these folders. `Measurements` reads
 the published file, and the growing one only where nothing is published yet.
@@ -36,7 +37,7 @@ _OF_EARLIER_VERSIONS = (
     *(f"{stage}/evaluation.json" for stage in ("base", "sft", "rankings", "reward")),
     "comparison/manifest.json",
 )
-_OURS = ("corpus", "tokenizer", *(stage.folder for stage in STAGES), GATES, "report")
+_OURS = ("corpus", "tokenizer", *(stage.folder for stage in STAGES), GATES, LOG, "report")
 _DEPTH = 4
 """Folders below the run's own, as in rl/beta_0.04/checkpoints/step-000010."""
 
@@ -86,7 +87,7 @@ def verify_logs(root: Path) -> list[Manifest]:
     Raises:
         CorruptArtifact: a log is damaged.
     """
-    folders = [root / stage / LOG for stage in stage_folders(root)]
+    folders = [root / LOG, *(root / stage / LOG for stage in stage_folders(root))]
     return [verify(folder, kind=LOG) for folder in folders if is_published(folder)]
 
 

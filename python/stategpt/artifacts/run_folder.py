@@ -134,7 +134,8 @@ class RunFolder:
             for name, value in values.items():
                 write_json(temporary / name, value)
             for name, kind in (logs or {}).items():
-                _copy_lines(self.root / stage / name, temporary / name, kind)
+                if (self.root / stage / name).exists():  # a log without a line was never begun
+                    _copy_lines(self.root / stage / name, temporary / name, kind)
 
         return publish_folder(
             self.evaluation(stage), write, kind=EVALUATION, fingerprints={"config": fingerprint}, parents=tuple(parents)

@@ -14,9 +14,9 @@ from typing import Any
 from stategpt.cli.commands import add
 from stategpt.cli.format import listing
 from stategpt.cli.launch import GUARD, glibc_version, tuned_environment
-from stategpt.cli.machine import memory_bytes
 from stategpt.errors import StategptError
 from stategpt.extras import MODULES, install_hint
+from stategpt.machine import memory_bytes
 from stategpt.quantities import size
 
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
-from stategpt.cli.machine import memory_bytes
 from stategpt.cli.plan_text import preset_text, run_text
 from stategpt.cli.settings import find_run
 from stategpt.config.corpus import CorpusConfig
@@ -19,6 +18,7 @@ from stategpt.config.schema import hints_of
 from stategpt.config.toml import dump
 from stategpt.errors import ConfigError
 from stategpt.json_reader import read_json
+from stategpt.machine import memory_bytes
 from stategpt.recipes import RECIPES
 from stategpt.shown_fields import field_docs
 

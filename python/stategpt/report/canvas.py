@@ -44,7 +44,7 @@ class Theme:
         return self.colours.get(group, self.muted)
 
 
-_GROUPS = {"best_of": "best_of", "rl/seed_": "rlhf", "rl/beta_": "beta"}
+_GROUPS = {"best_of": "best_of", "rl/seed_": "rlhf", "rl/beta_": "beta", "rlhf_beta_": "beta"}
 """What systems and folders whose names begin alike are drawn as."""
 
 _LIGHT = {
@@ -70,9 +70,7 @@ _DARK = {
 _ALIASES = {
     "rl": "rlhf",
     "demonstrations": "best_of",
-    "code": "sft",
-    "docstrings": "reward",
-    "comments": "best_of",
+    "reference": "best_of",
     "data": "baseline",
     "rankings": "best_of",
     "comparison": "baseline",

@@ -15,6 +15,7 @@ from stategpt.artifacts.measurements import refuse_links
 
 from .canvas import Picture, one_warning, render_picture, require_extra
 from .figures import all_sketches
+from .glossary import GLOSSARY
 from .run_files import RunFiles
 from .views.comparison import comparison
 from .views.feedback import feedback
@@ -59,6 +60,7 @@ def render_page(files: RunFiles, pictures: list[Picture]) -> str:
     return environment.get_template("template.html.j2").render(
         css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         pictures={picture.name: _inlined(picture) for picture in pictures},
+        glossary=GLOSSARY,
         overview=overview(files),
         material=material(files),
         learning=learning(files),

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
+from stategpt.artifacts.environment import Environment, read_environments
 from stategpt.artifacts.lineage import LINEAGE_NAME
-from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
+from stategpt.artifacts.measurement_kinds import CORPUS_SOURCES, CORPUS_STATISTICS, STATISTICS
 from stategpt.artifacts.measurements import EVALUATION, is_published, stage_folders
 from stategpt.config import RunConfig
 from stategpt.config.toml import load
@@ -19,9 +20,12 @@ from stategpt.evaluate.records import (
     FORMAT_VERSION,
     Evaluations,
     GateResult,
+    LossReferences,
     MixtureDrawn,
     PackedRows,
     Sample,
+    ValidationLoss,
+    WeightedCompletions,
     read_evaluations,
 )
 from stategpt.evaluate.statistics import Interval
@@ -68,6 +72,34 @@ class RunFiles:
     def samples(self) -> list[Sample]:
         """Samples of the base model in training."""
         return [escaped(line) for line in self._measurements.read_lines("base", "samples.jsonl", Sample)]
+
+    def validation_losses(self) -> list[ValidationLoss]:
+        """Loss on validation documents during pretraining, by step."""
+        return self._measurements.read_lines("base", "validation.jsonl", ValidationLoss)
+
+    @cached_property
+    def loss_references(self) -> LossReferences:
+        """What baselines lose on the same documents; empty when it is not there."""
+        read = self._measurements.read("base", EVALUATION, "loss_references.json", LossReferences, FORMAT_VERSION)
+        return read or LossReferences()
+
+    def weighted_completions(self) -> list[WeightedCompletions]:
+        """One prompt's completions with their weights, of the first and last step of RL; not escaped."""
+        return self._measurements.read_lines("rl", "completions.jsonl", WeightedCompletions)
+
+    @cached_property
+    def environments(self) -> tuple[Environment, ...]:
+        """Machine, versions and command of each call that worked on the run."""
+        found: tuple[Environment, ...] = escaped(read_environments(self.root).calls)
+        return found
+
+    def sources(self) -> Json:
+        """Documents and bytes of each source and split of the corpus; {} when they are not counted."""
+        folder = self.root / "corpus"
+        if not is_published(folder) or not (folder / "statistics.json").exists():
+            return {}
+        found: Json = escaped(read_record(folder / "statistics.json", CORPUS_SOURCES)["sources"])
+        return found
 
     def metrics(self, stage: str) -> list[dict[str, Any]]:
         """The stage's metrics.jsonl."""

@@ -8,12 +8,18 @@ from stategpt.tokenizer.inspection import readable
 
 _ABOUT_A_MILLION_TOKENS = range(500_000, 2_000_000)
 
-_SYSTEM_LABELS = {"base": "base", "prompted_base": "prompted base", "sft": "SFT", "rlhf": "RLHF"}
+_SYSTEM_LABELS = {
+    "base": "base",
+    "prompted_base": "prompted base",
+    "sft": "SFT",
+    "rlhf": "RLHF",
+    "reference": "reference answers",
+}
 
 
 def sentence(training_tokens: float | None) -> str:
     """What the run is, said once and plainly; longer runs point to the relevance measures instead of promising."""
-    start = "How a GPT assistant is made, in miniature; its answers have the form of a docstring, "
+    start = "How a GPT assistant is made, in miniature; its answers have the form of the reference answers, "
     if training_tokens is not None and training_tokens < _ABOUT_A_MILLION_TOKENS.start:
         return start + f"and after {count(training_tokens)} tokens they are rarely true."
     if training_tokens is not None and training_tokens >= _ABOUT_A_MILLION_TOKENS.stop:
@@ -25,7 +31,9 @@ def sentence(training_tokens: float | None) -> str:
 
 
 def system_label(name: str) -> str:
-    """best_of_4 -> best-of-4, sft -> SFT."""
+    """best_of_4 -> best-of-4, sft -> SFT, rlhf_beta_0.04 -> RLHF, beta 0.04."""
+    if name.startswith("rlhf_beta_"):
+        return f"RLHF, beta {name.removeprefix('rlhf_beta_')}"
     return _SYSTEM_LABELS.get(name, name.replace("_", "-"))
 
 
@@ -55,7 +63,7 @@ def count(number: float | None) -> str:
     """1050000 -> 1.05 M, 12345 -> 12,345."""
     if number is None:
         return "–"
-    for limit, unit in ((1e9, "B"), (1e6, "M")):
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if abs(number) >= limit:
             return f"{number / limit:.3g} {unit}"
     return f"{number:,.0f}"

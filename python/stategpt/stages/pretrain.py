@@ -24,7 +24,16 @@ from stategpt.config import RunConfig
 from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
-from stategpt.evaluate.records import DrawnSource, MixtureDrawn, PackedRows, RowToken, Sample
+from stategpt.evaluate.records import (
+    DrawnSource,
+    LossReferences,
+    MixtureDrawn,
+    PackedRows,
+    RowToken,
+    Sample,
+    ValidationLoss,
+)
+from stategpt.evaluate.validation import ValidationDocuments
 from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
 from stategpt.packing import Mixture, Row, Shards, pack
@@ -36,9 +45,12 @@ from stategpt.train.loop import fit
 from stategpt.train.next_token import NextTokenTask
 
 SAMPLE_TEMPERATURE = 0.7
-SAMPLES = "samples.jsonl"
-SAMPLE = kind_of(Sample)
+SAMPLES, VALIDATION = "samples.jsonl", "validation.jsonl"
+LOGS = {SAMPLES: kind_of(Sample), VALIDATION: kind_of(ValidationLoss)}
+SAMPLE_DRAWS = 3
+"""Random continuations of each sample prompt, beside the one of the most likely tokens."""
 _ROWS_SHOWN = 4
+_VALIDATION_TOKENS = 8192
 
 
 def open_mixture(context: StageContext) -> Mixture:
@@ -72,19 +84,20 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
         make=lambda fingerprint: _train(context, rows, fingerprint),
         save=context.save_model,
         measure=lambda _: _measure(context, rows),
-        logs={SAMPLES: SAMPLE},
+        logs=LOGS,
     )
     run_stage(context, stage)
 
 
 def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
     """What base/evaluation holds beside the samples: bits per byte, the mixture and the first packed rows."""
-    _refuse_lost_samples(context)
+    _refuse_lost_lines(context)
     corpus, seen = read_corpus(context.folder.corpus), seen_pieces(context, rows)
     return {
         "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, corpus, seen),
         "mixture.json": _mixture_drawn(rows.report(_rows_read(context.run))),
         "rows.json": PackedRows(tuple(_row_tokens(context, rows[number]) for number in range(_ROWS_SHOWN))),
+        "loss_references.json": _loss_references(context, rows, validation_documents(context)),
     }
 
 
@@ -95,27 +108,69 @@ def _train(context: StageContext, rows: Mixture, fingerprint: str) -> GPT:
     config = run.pretrain
     batches = RowBatches(rows, run.pretrain_steps, config.batch_rows, config.micro_batch_rows, context.device)
     task = NextTokenTask("pretrain", model, batches)
-    settings = context.loop("pretrain", "base", fingerprint, {SAMPLES: SAMPLE})
-    fit(task, model, settings, hook=lambda step: _sample(context, model, step, task.steps))
+    settings = context.loop("pretrain", "base", fingerprint, LOGS)
+    documents = validation_documents(context)
+
+    def hook(step: int) -> None:
+        if step in _sampled_steps(run, task.steps):
+            model.eval()
+            _sample(context, model, step)
+            _validate(context, model, step, documents)
+
+    fit(task, model, settings, hook=hook)
     return model.eval()
 
 
-def _sample(context: StageContext, model: GPT, step: int, steps: int) -> None:
+def _sample(context: StageContext, model: GPT, step: int) -> None:
     """Continues the same prompts with the same random numbers, so only the weights differ between samples."""
-    if step not in _sampled_steps(context.run, steps):
-        return
     path = context.folder.stage("base") / SAMPLES
-    # A kill between two lines of a step leaves the first prompts' lines.
-    have = sum(line["step"] == step for line in read_lines(path, SAMPLE))
-    config = context.run.pretrain
-    if have >= len(config.sample_prompts):
+    # A kill between two lines of a step leaves the first lines.
+    have = sum(line["step"] == step for line in read_lines(path, LOGS[SAMPLES]))
+    config, engine = context.run.pretrain, context.engine(model)
+    if have >= len(config.sample_prompts) * (1 + SAMPLE_DRAWS):
         return
-    model.eval()
-    completions = context.engine(model).generate(
-        config.sample_prompts, temperature=SAMPLE_TEMPERATURE, max_tokens=config.sample_tokens, seed=context.run.seed
+    kept: list[Sample] = []
+    for draws, temperature in ((1, 0.0), (SAMPLE_DRAWS, SAMPLE_TEMPERATURE)):
+        completions = engine.generate(
+            config.sample_prompts,
+            n=draws,
+            temperature=temperature,
+            max_tokens=config.sample_tokens,
+            seed=context.run.seed,
+        )
+        first = 0 if temperature == 0 else 1
+        kept += [
+            Sample(step, config.sample_prompts[number // draws], completion.text, first + number % draws)
+            for number, completion in enumerate(completions)
+        ]
+    for sample in kept[have:]:
+        append_line(path, to_json(sample))
+
+
+def validation_documents(context: StageContext) -> ValidationDocuments:
+    """The documents of the validation split that the loss is measured on during training."""
+    run = context.run
+    row_tokens = min(run.data.row_tokens, run.model.context_tokens)
+    corpus = read_corpus(context.folder.corpus)
+    return ValidationDocuments.of(
+        corpus, context.tok, run.data.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed
     )
-    for prompt, completion in list(zip(config.sample_prompts, completions, strict=True))[have:]:
-        append_line(path, to_json(Sample(step, prompt, completion.text)))
+
+
+def _validate(context: StageContext, model: GPT, step: int, documents: ValidationDocuments) -> None:
+    """Appends the loss on the validation documents; nothing where there are none, or the step has its line."""
+    path = context.folder.stage("base") / VALIDATION
+    if documents.tokens and all(line["step"] != step for line in read_lines(path, LOGS[VALIDATION])):
+        append_line(path, to_json(ValidationLoss(step, documents.nats_per_token(model, context.control))))
+
+
+def _loss_references(context: StageContext, rows: Mixture, documents: ValidationDocuments) -> LossReferences:
+    """The baselines of the validation loss, from the tokens of the training rows."""
+    counts_V = np.zeros(context.run.model.vocab_size, np.int64)
+    for first in range(0, _rows_read(context.run), context.run.pretrain.batch_rows):
+        batch = rows.batch(first, context.run.pretrain.batch_rows)
+        counts_V += np.bincount(batch.targets[batch.loss_mask.astype(bool)], minlength=len(counts_V))
+    return documents.references(counts_V, context.control.end_of_text)
 
 
 def _sampled_steps(run: RunConfig, steps: int) -> set[int]:
@@ -123,16 +178,21 @@ def _sampled_steps(run: RunConfig, steps: int) -> set[int]:
     return {step for step in wanted if step <= steps}
 
 
-def _refuse_lost_samples(context: StageContext) -> None:
-    """The samples were written during training: what is lost of them cannot be measured on the finished model."""
-    run, path = context.run, context.folder.stage("base") / SAMPLES
-    wanted = _sampled_steps(run, run.pretrain_steps) if run.pretrain.sample_prompts else set()
-    lost = wanted - {line["step"] for line in read_lines(path, SAMPLE)}
-    if lost:
-        raise CorruptArtifact(
-            f"{path} lacks the samples of step {min(lost)}, which only training writes. Restore base/evaluation from a "
-            f"copy, or delete {context.folder.stage('base')} to train this stage again."
-        )
+def _refuse_lost_lines(context: StageContext) -> None:
+    """These logs were written during training: what is lost of them cannot be measured on the finished model."""
+    run = context.run
+    wanted = {
+        SAMPLES: bool(run.pretrain.sample_prompts),
+        VALIDATION: bool(validation_documents(context).tokens),
+    }
+    for name in (name for name, is_wanted in wanted.items() if is_wanted):
+        path = context.folder.stage("base") / name
+        lost = _sampled_steps(run, run.pretrain_steps) - {line["step"] for line in read_lines(path, LOGS[name])}
+        if lost:
+            raise CorruptArtifact(
+                f"{path} lacks step {min(lost)}, which only training writes. Restore base/evaluation from a copy, or "
+                f"delete {context.folder.stage('base')} to train this stage again."
+            )
 
 
 def _rows_read(run: RunConfig) -> int:

@@ -37,4 +37,4 @@ def test_an_interval_without_bounds_is_a_dot(publish_part: Callable[..., str], t
 
 def test_seconds_add_up_in_the_caption(run_folder: Path) -> None:
     sketch = next(s for s in comparison_sketches(RunFiles(run_folder)) if s.name == "seconds")
-    assert sketch.caption.startswith("13 min 07 s in all")
+    assert sketch.caption.startswith("13 min 07 s in total")

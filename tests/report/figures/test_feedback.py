@@ -25,6 +25,9 @@ def test_reward_and_wins_are_drawn_over_the_same_moments_of_both_policies(run_fo
         assert curves["RL, beta 0.8"] == [[mean(p.kl), mean(getattr(p, key))] for p in frontiers["rl"]]
         assert curves["RL, beta 0.04"] == [[mean(p.kl), mean(getattr(p, key))] for p in frontiers["rl/beta_0.04"]]
         assert [text.get_text() for text in axes.texts] == ["2", "4", "8"]
+        spans = [line.get_xydata().tolist() for line in axes.lines if line.get_label().startswith("_child")]
+        last = frontiers["rl"][-1]
+        assert [[mean(last.kl), getattr(last, key).low], [mean(last.kl), getattr(last, key).high]] in spans
 
 
 def test_one_policy_alone_is_drawn(publish_part: Callable[..., str], tmp_path: Path) -> None:

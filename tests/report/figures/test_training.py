@@ -26,7 +26,7 @@ def test_loss_axes_carry_the_unit_of_the_logged_loss(run_folder: Path) -> None:
         labels[sketch.name] = axes.get_ylabel()
     assert labels["loss_base"] == "loss, nats per token"
     assert labels["loss_reward"] == "loss, nats per pair"
-    assert labels["loss_rl"] == "loss per completion"
+    assert "loss_rl" not in labels, "a policy-gradient loss is no measure of progress"
 
 
 def test_the_loss_curve_has_every_logged_step(run_folder: Path) -> None:
@@ -35,7 +35,18 @@ def test_the_loss_curve_has_every_logged_step(run_folder: Path) -> None:
     axes = Figure().subplots()
     sketch.paint(axes, LIGHT)
     drawn = axes.lines[0].get_xydata()
-    assert np.asarray(drawn).tolist() == [[m["step"], m["loss_nats_per_token"]] for m in files.metrics("base")]
+    assert np.asarray(drawn).tolist() == [[m["tokens"], m["loss_nats_per_token"]] for m in files.metrics("base")]
+
+
+def test_the_validation_loss_is_drawn_over_tokens_beside_two_baselines(run_folder: Path) -> None:
+    files = RunFiles(run_folder)
+    axes = Figure().subplots()
+    next(s for s in training_sketches(files) if s.name == "loss_base").paint(axes, LIGHT)
+    curves = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
+    expected = [[1024.0 * line.step, line.nats_per_token] for line in files.validation_losses()]
+    assert curves["validation"] == expected
+    assert [text.get_text() for text in axes.texts] == ["ln V 8.32", "unigram 6.60"]
+    assert axes.get_xlabel() == "tokens"
 
 
 def test_bars_have_the_measured_lengths(run_folder: Path) -> None:

@@ -7,10 +7,14 @@ from stategpt.report.run_files import RunFiles
 from stategpt.report.views.comparison import comparison
 
 
-def test_the_five_systems_answer_the_same_prompt(run_folder: Path) -> None:
+def test_all_systems_answer_the_same_prompt(run_folder: Path) -> None:
     example = comparison(RunFiles(run_folder))["examples"][0]
-    assert [answer["label"] for answer in example["answers"]] == ["base", "prompted base", "SFT", "best-of-4", "RLHF"]
-    assert example["reference"].startswith("Remove and return")
+    assert [answer["label"] for answer in example["answers"]] == [
+        *("base", "prompted base", "SFT", "best-of-4", "RLHF"),
+        *("RLHF, beta 0.04", "reference answers"),
+    ]
+    assert example["answers"][-1]["text"].startswith("Remove and return")
+    assert all(answer["score"] is not None for answer in example["answers"])
 
 
 def test_another_best_of_n_takes_the_place_of_four(publish_part: Callable[..., str], tmp_path: Path) -> None:
@@ -18,7 +22,7 @@ def test_another_best_of_n_takes_the_place_of_four(publish_part: Callable[..., s
     example = {"prompt": "p", "answers": answers}
     publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": {"examples": [example]}})
     shown = comparison(RunFiles(tmp_path))["examples"][0]["answers"]
-    assert [(answer["label"], answer["points"]) for answer in shown] == [("SFT", None), ("best-of-16", None)]
+    assert [(answer["label"], answer["score"]) for answer in shown] == [("SFT", None), ("best-of-16", None)]
 
 
 def test_best_of_n_shows_the_bound_of_its_kl_and_sft_none(run_folder: Path) -> None:
@@ -62,10 +66,15 @@ def test_rlhf_against_best_of_n_says_what_the_intervals_show(
     assert (four["label"], four["wins"], four["wins_interval"]) == ("best-of-4", "−3.0 %", "−5.8 to −0.2")
     assert (four["kl_bound"], four["kl"]) == ("≤ 0.64", "4.10")
     assert "best-of-4, at 6.4 times the KL" in shown["judged"][0]
-    assert "more reward than best-of-8" in shown["judged"][1]
+    assert len(shown["judged"]) == 2
+    assert "more reward than best-of-4 and wins less often" in shown["judged"][1]
 
     def judged(wins: float, reward: float, kl: float) -> list[str]:
-        row = {"wins": {"mean": wins, "low": wins}, "reward": {"mean": reward, "low": reward}, "kl_bound": 0.64}
+        row = {
+            "wins": {"mean": wins, "low": wins - 0.05, "high": wins + 0.05},
+            "reward": {"mean": reward, "low": reward},
+            "kl_bound": 0.64,
+        }
         system = {"rlhf": {"kl": {"mean": kl}}}
         part = {"against_best_of": {"4": row}, "systems": system}
         publish_part(tmp_path, "comparison/evaluation", {"evaluation.json": part})
@@ -74,4 +83,25 @@ def test_rlhf_against_best_of_n_says_what_the_intervals_show(
     assert judged(wins=0.1, reward=1.0, kl=4.0) == [], "more wins for more KL and reward"
     assert judged(wins=-0.1, reward=-1.0, kl=0.5) == []
     assert len(judged(wins=-0.1, reward=-1.0, kl=0.7)) == 1
-    assert "over-optimisation" in judged(wins=-0.1, reward=1.0, kl=0.5)[0]
+    assert "over-optimization" in judged(wins=-0.1, reward=1.0, kl=0.5)[0]
+    assert judged(wins=-0.04, reward=1.0, kl=0.5) == [], "fewer wins, but the interval does not decide it"
+
+
+def test_policies_of_other_betas_are_in_every_table(run_folder: Path) -> None:
+    shown = comparison(RunFiles(run_folder))
+    assert "RLHF, beta 0.04" in [row["label"] for row in shown["systems"]]
+    assert [(row["label"], row["wins"], row["reward"]) for row in shown["against_rlhf"]] == [
+        ("RLHF, beta 0.04", "−3.5 %", "+0.90"),
+    ]
+
+
+def test_the_most_repeated_answers_of_each_system_are_listed_with_their_shares(run_folder: Path) -> None:
+    shown = {row["name"]: row for row in comparison(RunFiles(run_folder))["repeated"]}
+    assert list(shown) == ["sft", "rlhf", "rlhf_beta_0.04", "reference"]
+    assert shown["rlhf_beta_0.04"]["rows"][0] == {
+        "text": "Return the current context.",
+        "count": "90",
+        "share": "13.4 %",
+        "width": 13.39,
+    }
+    assert shown["reference"]["rows"] == []

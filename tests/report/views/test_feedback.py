@@ -46,11 +46,10 @@ def test_the_frontier_says_where_wins_were_highest(run_folder: Path) -> None:
     ]
 
 
-def test_the_labelers_part_is_said(run_folder: Path, tmp_path: Path) -> None:
-    said = " ".join(feedback(RunFiles(run_folder))["labeler"])
-    assert "One rule, not people, makes the ranking data and judges the policies" in said
-    assert "near" in said
+def test_the_scorers_part_is_said(run_folder: Path, tmp_path: Path) -> None:
+    said = " ".join(feedback(RunFiles(run_folder))["scoring"])
+    assert "One scorer ranks the completions and judges the policies" in said
     assert "451 of 672 test prompts" in said
     page = render(run_folder).read_text()
-    assert "Its prompts are SFT&#39;s prompts" in page or "Its prompts are SFT's prompts" in page
-    assert "672 test prompts about 518 names" in page
+    assert "The prompts are those of SFT" in page
+    assert "672 test prompts about 518 subjects" in page

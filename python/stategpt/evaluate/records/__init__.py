@@ -1,11 +1,11 @@
 """What a run measured, one frozen dataclass per file: written, checked and read through `stategpt.json_records`.
 
     base/evaluation/        evaluation.json PretrainEvaluation, mixture.json MixtureDrawn, rows.json PackedRows,
-                            samples.jsonl Sample
+                            samples.jsonl Sample, validation.jsonl ValidationLoss, loss_references.json LossReferences
     sft/evaluation/         evaluation.json SFTEvaluation
     rankings/evaluation/    evaluation.json RankingsEvaluation
     reward/evaluation/      evaluation.json RewardEvaluation
-    rl.../evaluation/       frontier.jsonl FrontierPoint
+    rl.../evaluation/       frontier.jsonl FrontierPoint, completions.jsonl WeightedCompletions
     comparison/evaluation/  evaluation.json ComparisonEvaluation
     gates/gates.json        GateResults
 
@@ -48,10 +48,13 @@ from .feedback import (
     RankingsEvaluation,
     RewardEvaluation,
     ScoredCompletion,
+    WeightedCompletion,
+    WeightedCompletions,
 )
 from .language_model import (
     AnsweredPrompt,
     DrawnSource,
+    LossReferences,
     MaskedToken,
     MentionsSubject,
     MixtureDrawn,
@@ -61,6 +64,7 @@ from .language_model import (
     Sample,
     SFTEvaluation,
     SourceBits,
+    ValidationLoss,
 )
 
 __all__ = [
@@ -76,6 +80,7 @@ __all__ = [
     "FrontierPoint",
     "GateResult",
     "GateResults",
+    "LossReferences",
     "MarginAccuracy",
     "MaskedToken",
     "MentionsSubject",
@@ -96,6 +101,9 @@ __all__ = [
     "SourceBits",
     "SystemAnswer",
     "SystemMeasures",
+    "ValidationLoss",
+    "WeightedCompletion",
+    "WeightedCompletions",
     "evaluation_json",
     "read_evaluations",
 ]

@@ -142,3 +142,31 @@ class RewardEvaluation:
     """One test prompt with rewards."""
 
     __repr__ = short_repr
+
+
+@documented
+@dataclass(frozen=True)
+class WeightedCompletion:
+    """A completion of RL with the weight that its tokens have in the loss."""
+
+    tokens: Annotated[tuple[str, ...], Limit(1 << 20)] = ()
+    """Text of each sampled token, the end of text included."""
+    reward: Number | None = None
+    """The scorer's reward."""
+    weight: Number | None = None
+    """Weight of every token: above 0 it becomes more likely, below 0 less."""
+
+
+@documented
+@dataclass(frozen=True)
+class WeightedCompletions:
+    """One prompt of an RL step with all its completions."""
+
+    step: Count
+    """Training step, from 1."""
+    prompt: str = ""
+    """The prompt, control tokens included."""
+    completions: Annotated[tuple[WeightedCompletion, ...], Limit(10_000)] = ()
+    """In the order sampled."""
+
+    __repr__ = short_repr

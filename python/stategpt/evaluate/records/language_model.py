@@ -110,6 +110,32 @@ class Sample:
     """The beginning it was given."""
     text: str
     """Its continuation."""
+    draw: Count = 1
+    """0: the most likely token at every position; 1, 2, ...: drawn at random."""
+
+
+@documented
+@dataclass(frozen=True)
+class ValidationLoss:
+    """Loss on validation documents at a step of pretraining."""
+
+    step: Count
+    """Training step."""
+    nats_per_token: Number
+    """Mean loss, sources weighted as in the mixture."""
+
+
+@documented
+@dataclass(frozen=True)
+class LossReferences:
+    """What baselines without context lose on the same validation documents, in nats per token."""
+
+    uniform: Number | None = None
+    """ln V: every token of the vocabulary is equally likely."""
+    unigram: Number | None = None
+    """Every token as likely as it is frequent in the training rows."""
+    tokens: Count | None = None
+    """Predicted tokens of the validation documents."""
 
 
 @documented

@@ -40,7 +40,8 @@ def _win_rates(files: RunFiles) -> list[Sketch]:
     if not estimates:
         return []
     caption = (
-        "Share of prompts on which the labeler prefers the system's answer to one SFT sample; ties count one half."
+        "Share of prompts on which the scorer prefers the system's answer to one SFT sample; ties count one half. "
+        "Lines: 95 % intervals."
     )
     paint = partial(_paint_estimates, estimates=estimates, axis="win rate against SFT", middle=0.5, digits=2)
     return [Sketch("win_rates", "Win rates", caption, paint, _height(len(estimates)))]
@@ -87,8 +88,8 @@ def _diversity(files: RunFiles) -> list[Sketch]:
     if not whole:
         return []
     caption = (
-        "All answers of a system together: different pairs of neighbouring words over all pairs (filled), and "
-        "different answers over all answers (ring). Compare SFT with RLHF: wins are often bought with sameness."
+        "All answers of a system: different pairs of neighboring tokens over all pairs (filled; of equally many pairs "
+        "of every system), and different answers over all answers (ring). Wins are often bought with sameness."
     )
     return [Sketch("diversity", "Diversity", caption, partial(_paint_diversity, rows=whole), _height(len(whole)))]
 
@@ -102,7 +103,7 @@ def _paint_diversity(axes: "Axes", theme: Theme, rows: Mapping[str, tuple[float,
     axes.set_yticks(range(len(rows)), [system_label(name) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1.04)
-    axes.set_xlabel("share of word pairs, share of answers")
+    axes.set_xlabel("share of token pairs, share of answers")
     axes.grid(axis="y", visible=False)
 
 
@@ -110,7 +111,7 @@ def _seconds(files: RunFiles) -> list[Sketch]:
     seconds = files.seconds()
     if not seconds:
         return []
-    caption = f"{duration(sum(seconds.values()))} in all, measured on the machine that ran it."
+    caption = f"{duration(sum(seconds.values()))} in total, measured on the machine named above."
     return [
         Sketch("seconds", "Time per stage", caption, partial(_paint_seconds, seconds=seconds), _height(len(seconds)))
     ]

@@ -1,5 +1,6 @@
 """Figures of feedback: rewards, their calibration, and how reward and wins part as the policy leaves SFT."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,8 @@ def _rewards(files: RunFiles) -> list[Sketch]:
     if not scores:
         return []
     caption = (
-        "Reward of completions on test prompts. Scores are shifted so that the demonstrations, written by people, "
-        "average 0. Dashes mark the means."
+        "Reward of the demonstrations, on training prompts, and of SFT samples, on test prompts; shifted so that the "
+        "demonstrations average 0. Dashes mark the means."
     )
     return [Sketch("rewards", "What the reward model says", caption, partial(_paint_densities, scores=scores))]
 
@@ -47,10 +48,10 @@ def _paint_densities(axes: "Axes", theme: Theme, scores: Mapping[str, Any]) -> N
         )
         axes.axvline(values.mean(), color=colour, linestyle=(0, (4, 3)), linewidth=1.2)
     axes.set_xlabel("reward")
-    axes.set_ylabel("density")
+    axes.set_ylabel("share of answers")
     axes.set_yticks([])
     axes.grid(visible=False)
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1)
 
 
 def _score_label(name: str) -> str:
@@ -88,12 +89,12 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
         if folder.startswith("rl/beta_")
     }
     sketches = []
+    more = " Lines: 95 % intervals."
     for key, best, name, title, axis, caption in (
         ("reward", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
          "Mean reward on validation prompts as the policy moves away from SFT; each point is a moment of training."),
-        ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What the labeler sees", "win rate against SFT",
-         "The same moments, judged by the labeler that the reward model imitates. Where reward still rises and wins do "
-         "not, the policy exploits the reward model: over-optimisation."),
+        ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What the scorer sees", "win rate against SFT",
+         "The same moments, judged by the scorer that the reward model imitates."),
     ):  # fmt: skip
         curves = {label: _frontier_points(points, key) for label, points in frontiers.items()}
         if not any(curves.values()):
@@ -102,12 +103,12 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
         ends = _seed_points(data.systems, best)
         paint = partial(_paint_frontier, curves=curves, best_of=best_of, ends=ends, axis=axis, even=key == "win_rate")
         crosses = " Crosses: the finished policy of each seed, on the prompts of the comparison." if several else ""
-        sketches.append(Sketch(name, title, caption + crosses, paint, height_inches=3.2))
+        sketches.append(Sketch(name, title, caption + more + crosses, paint, height_inches=3.2))
     return sketches
 
 
-def _frontier_points(points: Sequence[FrontierPoint], key: str) -> Points:
-    return [(p.kl.mean, getattr(p, key).mean) for p in points if p.kl is not None and getattr(p, key) is not None]
+def _frontier_points(points: Sequence[FrontierPoint], key: str) -> Sequence[tuple[float, Interval]]:
+    return [(p.kl.mean, getattr(p, key)) for p in points if p.kl is not None and getattr(p, key) is not None]
 
 
 def _value(row: SeedMeasures, key: str) -> float | None:
@@ -134,7 +135,7 @@ def _seed_points(systems: Mapping[str, SystemMeasures], key: str) -> Points:
 def _paint_frontier(
     axes: "Axes",
     theme: Theme,
-    curves: Mapping[str, Points],
+    curves: Mapping[str, Sequence[tuple[float, Interval]]],
     best_of: Sequence[tuple[float, float, str]],
     ends: Points,
     axis: str,
@@ -144,9 +145,14 @@ def _paint_frontier(
         axes.axhline(0.5, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
     for index, (label, points) in enumerate(curves.items()):
         if points:
-            kls, values = zip(*points, strict=True)
             colour, marker = ("beta", "s") if index else ("rlhf", "o")
-            axes.plot(kls, values, marker + "-", color=theme.colour(colour), markersize=4.5, label=label)
+            for kl, measured in points:
+                if math.isfinite(measured.low) and math.isfinite(measured.high):
+                    axes.plot(
+                        [kl, kl], [measured.low, measured.high], color=theme.colour(colour), alpha=0.35, linewidth=1.6
+                    )
+            course = [(kl, measured.mean) for kl, measured in points]
+            axes.plot(*zip(*course, strict=True), marker + "-", color=theme.colour(colour), markersize=4.5, label=label)
     if ends:
         kls, values = zip(*ends, strict=True)
         axes.plot(kls, values, "x", color=theme.colour("rlhf"), markersize=6, label="each seed's end")

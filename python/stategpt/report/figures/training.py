@@ -1,4 +1,4 @@
-"""Figures of data and training: the mixture, bits per byte, the loss of every stage, the course of RL."""
+"""Figures of training: bits per byte, the loss of every stage, the course of RL."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from stategpt.config.stage_names import STAGES, folder_title
 from stategpt.report.canvas import Sketch, Theme
 from stategpt.report.run_files import RunFiles
+from stategpt.report.wording import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,19 +21,7 @@ Series = tuple[str, str, npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 def training_sketches(files: RunFiles) -> list[Sketch]:
     """The figures that the run has the data for."""
-    return [*_mixture(files), *_bits_per_byte(files), *_losses(files), *_rl_course(files)]
-
-
-def _mixture(files: RunFiles) -> list[Sketch]:
-    planned = files.mixture.planned
-    drawn = {name: row.share for name, row in files.mixture.drawn.items() if row.share is not None}
-    sources = [name for name in planned if name in drawn]
-    if not sources:
-        return []
-    values = [[planned[name] for name in sources], [drawn[name] for name in sources]]
-    caption = "Share of the training tokens that each source was to give, and gave."
-    paint = partial(_paint_bars, labels=sources, values=values, legend=("planned", "drawn"), axis="share of tokens")
-    return [Sketch("mixture", "The mixture, planned and drawn", caption, paint)]
+    return [*_bits_per_byte(files), *_losses(files), *_rl_course(files)]
 
 
 def _bits_per_byte(files: RunFiles) -> list[Sketch]:
@@ -43,34 +32,90 @@ def _bits_per_byte(files: RunFiles) -> list[Sketch]:
     if not whole:
         return []
     caption = (
-        "Bits per byte on test modules, from raw bytes; lower is better. The 5-gram (Kneser-Ney, on bytes) was "
-        "trained on the same bytes that the model saw."
+        "Bits for each raw byte of test documents; lower is better. The n-gram model (Kneser-Ney, on bytes) counted "
+        "the same bytes that the base model read."
     )
     paint = partial(
         _paint_bars,
         labels=[name for name, _, _ in whole],
         values=[[kn for _, kn, _ in whole], [bits for _, _, bits in whole]],
-        legend=("5-gram", "base model"),
+        legend=("n-gram model", "base model"),
         axis="bits per byte",
     )
-    return [Sketch("bits_per_byte", "Base model against a 5-gram", caption, paint)]
+    return [Sketch("bits_per_byte", "Base model against counting", caption, paint)]
 
 
 def _losses(files: RunFiles) -> list[Sketch]:
+    """The loss of each stage but RL, whose loss is no measure of progress."""
     sketches = []
-    for stage in (stage.folder for stage in STAGES):
+    for stage in (stage.folder for stage in STAGES if stage.folder != "rl"):
         log = files.metrics(stage)
         unit = next((key for key in (log[-1] if log else {}) if key.startswith("loss_")), None)
         if unit is None:
             continue
+        title = f"Loss: {folder_title(stage)}"
+        if stage == "base":
+            sketches.append(_base_loss(files, log, unit, title))
+            continue
         steps, values = _column(log, unit)
         paint = partial(_paint_course, series=[("", stage, steps, values)], axis=_loss_axis(unit))
-        title = f"Loss: {folder_title(stage)}"
         caption = f"{len(steps)} logged steps (pale) and their running mean."
-        if stage == "rl":
-            caption += " A policy-gradient loss is no measure of progress: read reward and KL."
         sketches.append(Sketch(f"loss_{stage}", title, caption, paint))
     return sketches
+
+
+def _base_loss(files: RunFiles, log: Sequence[dict[str, Any]], unit: str, title: str) -> Sketch:
+    """Training and validation loss of the base model over tokens, with the losses of two baselines."""
+    tokens = {line["step"]: line["tokens"] for line in log if line.get("tokens") is not None}
+    steps, values = _column(log, unit)
+    per_step = max(tokens.values()) / max(tokens) if tokens and max(tokens) else 1.0
+    course = [(line.step * per_step, line.nats_per_token) for line in files.validation_losses()]
+    references = files.loss_references
+    lines = [
+        (label, value)
+        for label, value in (("ln V", references.uniform), ("unigram", references.unigram))
+        if value is not None
+    ]
+    caption = "Training loss (pale, and its running mean)"
+    if course:
+        caption += f" and validation loss (dots), at the end {np.exp(-course[-1][1]):.1%} for the right token"
+    if lines:
+        caption += (
+            "; ln V: every token of the vocabulary equally likely; unigram: each as likely as it is frequent. Below "
+            "it, the model uses context"
+        )
+    axis = "tokens" if tokens else "step"
+    paint = partial(_paint_base_loss, steps=steps * per_step, values=values, course=course, lines=lines, axis=axis)
+    return Sketch("loss_base", title, caption + ".", paint)
+
+
+def _paint_base_loss(
+    axes: "Axes",
+    theme: Theme,
+    steps: npt.NDArray[np.float64],
+    values: npt.NDArray[np.float64],
+    course: Sequence[tuple[float, float]],
+    lines: Sequence[tuple[str, float]],
+    axis: str,
+) -> None:
+    _paint_course(axes, theme, [("training", "base", steps, values)], "loss, nats per token")
+    for label, value in lines:
+        axes.axhline(value, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(
+            f"{label} {value:.2f}",
+            (0.99, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+            color=theme.muted,
+        )
+    if course:
+        axes.plot(*zip(*course, strict=True), "o-", color=theme.colour("sft"), markersize=4.5, label="validation")
+        axes.legend(loc="center right")
+    axes.set_xlabel(axis)
+    axes.xaxis.set_major_formatter(lambda value, _: count(value))
 
 
 def _loss_axis(name: str) -> str:

@@ -6,13 +6,16 @@ from typing import Any
 
 from stategpt.evaluate.records import ComparedPrompt, ComparisonEvaluation, SeedMeasures, SystemAnswer, SystemMeasures
 from stategpt.evaluate.statistics import Interval
+from stategpt.report import lessons
 from stategpt.report.run_files import RunFiles, mean
 from stategpt.report.wording import fixed, percent, plain, signed, span, system_label
 from stategpt.visible_text import visible
 
 _BEST_OF = re.compile(r"best_of_[0-9]{1,9}")
 SHOWN = ("base", "prompted_base", "sft", "best_of_4", "rlhf")
-"""Systems whose answers are shown side by side; best-of-4 stands for best-of-n where it was run."""
+"""Systems whose answers are shown side by side, before policies of other betas and the reference answer; best-of-4
+represents best-of-n where it was run.
+"""
 
 
 def comparison(files: RunFiles) -> dict[str, Any]:
@@ -26,6 +29,10 @@ def comparison(files: RunFiles) -> dict[str, Any]:
         "against": _against_rows(data),
         "judged": _judged(data),
         "seeds": _seed_rows(data),
+        "against_rlhf": _beta_rows(data),
+        "repeated": _repeated(data),
+        "variety_lesson": lessons.variety(data),
+        "scorer": visible(data.scorer),
         "left_out": _left_out(data),
         "examples": [example for example in examples if example["answers"]],
         "diversity_change": _change(data),
@@ -36,13 +43,13 @@ def _example(example: ComparedPrompt) -> dict[str, Any]:
     answers = example.answers
     return {
         "prompt": visible(example.prompt),
-        "reference": visible(answers.get("reference", SystemAnswer()).text),
         "answers": [
             {
                 "name": name,
                 "label": system_label(name),
                 "text": visible(answers[name].text.strip()),
-                "points": None if answers[name].score is None else plain(answers[name].score),
+                "score": None if answers[name].score is None else plain(answers[name].score),
+                "reward": None if answers[name].reward is None else signed(answers[name].reward, 2),
             }
             for name in _shown_systems(answers)
             if name in answers
@@ -53,8 +60,9 @@ def _example(example: ComparedPrompt) -> dict[str, Any]:
 def _shown_systems(answers: Mapping[str, SystemAnswer]) -> list[str]:
     """SHOWN, with the largest best-of-n in the place of best-of-4 where 4 was not run."""
     best = sorted((name for name in answers if _BEST_OF.fullmatch(name)), key=lambda name: int(name[8:]))
-    stand_in = "best_of_4" if "best_of_4" in best or not best else best[-1]
-    return [stand_in if name == "best_of_4" else name for name in SHOWN]
+    largest = "best_of_4" if "best_of_4" in best or not best else best[-1]
+    betas = [name for name in answers if name.startswith("rlhf_beta_")]
+    return [*(largest if name == "best_of_4" else name for name in SHOWN), *betas, "reference"]
 
 
 def _rlhf(data: ComparisonEvaluation) -> SystemMeasures:
@@ -71,7 +79,7 @@ def _system_row(name: str, row: SeedMeasures, elo: Interval | None) -> dict[str,
         "wins": percent(mean(row.win_rate_vs_sft), 1),
         "wins_interval": _percent_span(row.win_rate_vs_sft) if name != "sft" else "",
         "elo": fixed(mean(elo), 0),
-        "points": fixed(row.score_mean, 2),
+        "score": fixed(row.score_mean, 2),
         "reward": fixed(row.reward_mean, 2),
         "kl": kl if name != "sft" else "0",
         "distinct": fixed(row.distinct_2, 3),
@@ -109,15 +117,56 @@ def _judged(data: ComparisonEvaluation) -> list[str]:
                 f"that best-of-{size} can reach ({fixed(bound, 2)} nats, a bound for any reward)."
             )
             break
-    exploited = [
-        size for size, row in data.against_best_of.items() if _above_zero(row.reward) and not _above_zero(row.wins)
-    ]
-    if exploited:
-        said.append(
-            f"RLHF earns more reward than best-of-{exploited[-1]} and does not win measurably more often: what it "
-            "gained beyond is the reward model's error. That is over-optimisation, at the main beta."
-        )
+    for size, row in data.against_best_of.items():
+        if _above_zero(row.reward) and lessons.sign_of(row.wins) < 0:
+            said.append(
+                f"RLHF earns more reward than best-of-{size} and wins less often: the reward it gained beyond is error "
+                "of the reward model. That is over-optimization, at the main beta."
+            )
+            break
     return said
+
+
+def _beta_rows(data: ComparisonEvaluation) -> list[dict[str, str]]:
+    """Policies of other betas minus RLHF."""
+    return [
+        {
+            "label": system_label(name),
+            "wins": f"{signed(100 * row.wins.mean, 1)} %" if row.wins is not None else fixed(None),
+            "wins_interval": _percent_span(row.wins),
+            "reward": signed(mean(row.reward), 2),
+            "reward_interval": span(row.reward, 2),
+        }
+        for name, row in data.against_rlhf.items()
+    ]
+
+
+def _repeated(data: ComparisonEvaluation) -> list[dict[str, Any]]:
+    """The answers that each system repeats most, as shares of its answers."""
+    found = []
+    for name, row in data.systems.items():
+        if not row.repeated and not (name in ("sft", "reference") or name.startswith("rlhf")):
+            continue
+        if not row.answers:
+            continue
+        found.append(
+            {
+                "name": name,
+                "label": system_label(name),
+                "answers": f"{row.answers:,}",
+                "unique": percent(mean(row.unique_share), 1),
+                "rows": [
+                    {
+                        "text": visible(each.text.strip()),
+                        "count": f"{each.count:,}",
+                        "share": percent(each.count / row.answers, 1),
+                        "width": round(min(100.0, 100 * each.count / row.answers), 2),
+                    }
+                    for each in row.repeated
+                ],
+            }
+        )
+    return found
 
 
 def _above_zero(interval: Interval | None) -> bool:
@@ -139,11 +188,11 @@ def _left_out(data: ComparisonEvaluation) -> str:
     if seeds > 1:
         return (
             f"RLHF is the mean over {seeds} policies that differ by the seed of their prompts and samples; its "
-            "intervals hold the choice of modules and of the seed. Base, SFT and reward model are one each: what "
+            "intervals hold the choice of prompts and of the seed. Base, SFT and reward model are one each: what "
             "another seed of theirs would change is not in any interval, nor is RLHF's seed in the Elo's."
         )
     return (
-        "There is one RLHF policy: its intervals hold the choice of modules and leave the seed out, so another run may "
+        "There is one RLHF policy: its intervals hold the choice of prompts and leave the seed out, so another run may "
         "end outside of them (rl.seeds trains more)."
     )
 

@@ -4,21 +4,78 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from stategpt.evaluate.records import RankingsEvaluation, RewardEvaluation
+from stategpt.evaluate.records import (
+    FrontierPoint,
+    RankedExample,
+    RankingsEvaluation,
+    RewardEvaluation,
+    WeightedCompletions,
+)
+from stategpt.report import lessons
 from stategpt.report.run_files import RunFiles, mean, number
-from stategpt.report.wording import count, fixed, percent, plain, signed, span
+from stategpt.report.wording import count, fixed, percent, plain, signed, span, visible_token
 from stategpt.visible_text import visible
 
 
 def feedback(files: RunFiles) -> dict[str, Any]:
     """Context of the parts on rankings, reward and RL."""
+    evaluations = files.evaluations
     return {
-        "ranked": _ranked(files.evaluations.rankings),
-        "rankings": _ranking_counts(files.evaluations.rankings),
-        "reward": _reward_numbers(files.evaluations.reward),
-        "labeler": _labeler(files.evaluations.reward),
+        "scorer": evaluations.rankings.scorer or evaluations.comparison.scorer,
+        "ranked": _ranked(evaluations.rankings),
+        "rankings": _ranking_counts(evaluations.rankings),
+        "reward": _reward_numbers(evaluations.reward),
+        "scoring": _scoring(evaluations.reward),
+        "reward_rows": _reward_rows(evaluations.reward.example),
+        "judging_lesson": lessons.judging(evaluations.reward, evaluations.comparison),
+        "imitation_lesson": lessons.imitation(evaluations.comparison),
         "rl": _rl_numbers(files),
+        "weighted": [_weighted(each) for each in files.weighted_completions()],
         "frontiers": _frontier_rows(files),
+        "over_optimization_lesson": lessons.over_optimization(evaluations.comparison),
+    }
+
+
+def _reward_rows(example: RankedExample | None) -> dict[str, Any] | None:
+    """Prompt, completion, reward token and reward: what the reward model reads, the highest reward first."""
+    if example is None or all(completion.reward is None for completion in example.completions):
+        return None
+    rows = [completion for completion in example.completions if completion.reward is not None]
+    rows.sort(key=lambda completion: -(completion.reward or 0.0))
+    return {
+        "prompt": visible(example.prompt),
+        "rows": [
+            {
+                "text": visible(row.text.strip()),
+                "ended": row.ended,
+                "reward": signed(row.reward, 2),
+                "score": plain(row.score),
+                "rank": row.rank,
+            }
+            for row in rows
+        ],
+    }
+
+
+def _weighted(example: WeightedCompletions) -> dict[str, Any]:
+    """Completions as tokens, with the sign and the strength of their weight."""
+    largest = max((abs(each.weight or 0.0) for each in example.completions), default=0.0)
+    return {
+        "step": count(example.step),
+        "prompt": visible(example.prompt),
+        "rows": [
+            {
+                "tokens": [
+                    visible(text) if text.startswith("<|") and text.endswith("|>") else visible_token(text)
+                    for text in each.tokens
+                ],
+                "weight": signed(each.weight, 2),
+                "reward": signed(each.reward, 2),
+                "sign": "raised" if (each.weight or 0.0) > 0 else "lowered" if (each.weight or 0.0) < 0 else "even",
+                "strength": round(15 + 60 * abs(each.weight or 0.0) / largest) if largest else 0,
+            }
+            for each in example.completions
+        ],
     }
 
 
@@ -81,24 +138,24 @@ def _reward_numbers(data: RewardEvaluation) -> list[tuple[str, str, str]]:
         ("model minus length", mean(data.length_margin), signed, span(data.length_margin)),
         ("calibration slope", data.calibration_slope, partial(fixed, digits=2), "1 calibrated, less over-confident"),
         ("correlation with length", data.length_correlation, partial(signed, digits=2), "within prompts"),
-        ("shift", data.reward_offset, partial(signed, digits=2), "so that demonstrations average 0"),
+        ("offset", data.reward_offset, partial(signed, digits=2), "added so that demonstrations average 0"),
     )
     return [(label, shown(value).replace("-", "−"), note) for label, value, shown, note in wanted if value is not None]
 
 
-def _labeler(data: RewardEvaluation) -> list[str]:
-    """What the one rule behind rankings and wins means for both, in sentences."""
+def _scoring(data: RewardEvaluation) -> list[str]:
+    """What the one scorer behind rankings and wins means for both, in sentences."""
     prompts, with_pairs = data.prompts, data.prompts_with_pairs
     said = [
-        "One rule, not people, makes the ranking data and judges the policies: wins say how well RL learned this rule "
-        "through the reward model, and nothing of what readers would prefer.",
-        "The rule's point for a word of the reference (near) needs the reference, which neither the reward model nor "
-        "the policy sees: pairs that it decides are an error that no reward model can avoid.",
+        "One scorer ranks the completions and judges the policies: wins say how well RL learned its taste through the "
+        "reward model, and nothing about what readers would prefer.",
+        "Where the scorer reads the reference answer, which neither the reward model nor the policy sees, pairs that "
+        "this decides are an error that no reward model can avoid.",
     ]
     if prompts and with_pairs:
         said.append(
-            f"Accuracy is measured where the rule is clear: {count(with_pairs)} of {count(prompts)} test prompts have "
-            "a pair whose points differ enough (rankings.tie_below); the others, the harder part, count nowhere."
+            f"Accuracy is measured where the scorer is clear: {count(with_pairs)} of {count(prompts)} test prompts "
+            "have a pair whose scores differ enough (rankings.tie_below); the others, the harder part, count nowhere."
         )
     return said
 
@@ -123,7 +180,7 @@ def _rl_numbers(files: RunFiles) -> list[tuple[str, str, str]]:
     gaps = [line["sampler_gap_nats"] for line in log if number(line, "sampler_gap_nats") is not None]
     if gaps:
         rows.append(
-            ("largest gap", f"{max(gaps):.1e}".replace("-", "−"), "nats, sampler against training forward pass")
+            ("sampler and trainer differ by", f"{max(gaps):.1e}".replace("-", "−"), "nats of log-probability at most")
         )
     return rows
 
@@ -141,19 +198,20 @@ def _frontier_rows(files: RunFiles) -> list[dict[str, str]]:
         for folder, points in frontiers.items()
         if folder.startswith("rl/beta_")
     }
-    rows = []
-    for label, points in labeled.items():
-        whole = [(point.kl.mean, point.win_rate.mean) for point in points if point.kl and point.win_rate]
-        if whole:
-            (kl, wins), best = whole[-1], max(whole, key=lambda point: point[1])
-            first, last = mean(points[0].reward), mean(points[-1].reward)
-            rows.append(
-                {
-                    "label": label,
-                    "kl": fixed(kl, 1),
-                    "reward": f"{fixed(first, 2)} → {fixed(last, 2)}",
-                    "wins": percent(wins, 1),
-                    "best": f"{percent(best[1], 1)} at {fixed(best[0], 1)} nats",
-                }
-            )
-    return rows
+    return [row for label, points in labeled.items() if (row := _frontier_row(label, points)) is not None]
+
+
+def _frontier_row(label: str, points: Sequence[FrontierPoint]) -> dict[str, str] | None:
+    whole = [(point.kl.mean, point.win_rate) for point in points if point.kl and point.win_rate]
+    if not whole:
+        return None
+    (kl, wins), best = whole[-1], max(whole, key=lambda point: point[1].mean)
+    return {
+        "label": label,
+        "prompts": count(points[-1].prompts),
+        "kl": fixed(kl, 1),
+        "reward": f"{fixed(mean(points[0].reward), 2)} → {fixed(mean(points[-1].reward), 2)}",
+        "wins": percent(wins.mean, 1),
+        "interval": f"{fixed(100 * wins.low, 1)} to {fixed(100 * wins.high, 1)}",
+        "best": f"{percent(best[1].mean, 1)} at {fixed(best[0], 1)} nats",
+    }

@@ -48,9 +48,17 @@ def _facts(files: RunFiles, gates: list[GateResult], tokens: int | None) -> list
         ("parameters", count(files.run.model.parameters)) if files.run else None,
         ("pretraining tokens", count(tokens)) if tokens else None,
         ("all stages", duration(sum(seconds.values()))) if seconds else None,
-        ("gates passed", f"{sum(gate.passed for gate in gates)} of {len(gates)}") if gates else None,
+        ("gates passed", _passed(gates)) if gates else None,
     ]
     return [fact for fact in facts if fact]
+
+
+def _passed(gates: list[GateResult]) -> str:
+    """Passed of the required gates; those that only warn are counted apart."""
+    required = [gate for gate in gates if gate.severity == "fail"]
+    warnings = sum(not gate.passed for gate in gates if gate.severity == "warn")
+    said = f"{sum(gate.passed for gate in required)} of {len(required)}"
+    return f"{said}, {warnings} warning{'s' if warnings > 1 else ''}" if warnings else said
 
 
 def _gate_row(gate: GateResult) -> dict[str, str]:
@@ -86,7 +94,7 @@ def _pretraining(files: RunFiles) -> StageCard:
         _kept(
             ("tokens", _shown(tokens, count(tokens))),
             ("bits per byte", _shown(bits, fixed(bits))),
-            ("a 5-gram's", _shown(kneser_ney, fixed(kneser_ney))),
+            ("n-gram model's", _shown(kneser_ney, fixed(kneser_ney))),
         ),
     )
 

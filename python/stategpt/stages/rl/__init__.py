@@ -48,7 +48,7 @@ from stategpt.data import chat_prompt
 from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe
-from stategpt.evaluate.records import FrontierPoint
+from stategpt.evaluate.records import FrontierPoint, WeightedCompletions
 from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
 from stategpt.randomness import bits
@@ -58,9 +58,11 @@ from stategpt.train.loop import fit
 from stategpt.train.metrics import early_end
 
 from .update import RLTask
+from .weighted import weighted_completions
 
-FRONTIER = "frontier.jsonl"
-FRONTIER_POINT = kind_of(FrontierPoint)
+FRONTIER, COMPLETIONS = "frontier.jsonl", "completions.jsonl"
+FRONTIER_POINT, WEIGHTED = kind_of(FrontierPoint), kind_of(WeightedCompletions)
+LOGS = {FRONTIER: FRONTIER_POINT, COMPLETIONS: WEIGHTED}
 
 
 def rl(run: RunConfig, folder: RunFolder) -> None:
@@ -97,7 +99,7 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
         make=lambda fingerprint: _train(context, config, stage, fingerprint, seed),
         save=context.save_model,
         measure=measure,
-        logs={FRONTIER: FRONTIER_POINT},
+        logs=LOGS,
     )
     run_stage(context, work)
 
@@ -125,9 +127,19 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
         """Measures a point of the frontier at the steps that have one."""
         if step in _measured_steps(config) or task.ended():
             _append_once(folder.stage(stage) / FRONTIER, step, probe, policy)
+        if step in {1, config.steps}:
+            _append_completions(folder.stage(stage) / COMPLETIONS, step, task)
 
-    fit(task, policy, context.loop("rl", stage, fingerprint, {FRONTIER: FRONTIER_POINT}), hook=hook)
+    fit(task, policy, context.loop("rl", stage, fingerprint, LOGS), hook=hook)
     return policy
+
+
+def _append_completions(path: Path, step: int, task: RLTask) -> None:
+    """One prompt of the step with its completions and their weights, for the report."""
+    if task.weighted is not None and not task.ended() and all(line["step"] != step for line in read_lines(path)):
+        rollout, weights_S = task.weighted
+        shown = weighted_completions(step, rollout, weights_S, task.config.completions, task.engine.tok)
+        append_line(path, to_json(shown))
 
 
 def _measured_steps(config: RLConfig) -> set[int]:

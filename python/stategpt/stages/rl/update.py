@@ -84,6 +84,8 @@ class RLTask:
         self.forbidden = undrawn_ids(self.policy, engine.tok)
         self._limit = KLLimit(self.policy, config.max_kl)
         self._metrics: dict[str, float] = {}
+        self.weighted: tuple[Rollout, Tensor] | None = None
+        """Rollout of the last step and the weight of each of its completions."""
 
     def updates(self, step: int) -> Iterable[Sequence[WeightedBatch]]:
         """Samples and scores the step's completions, then yields each minibatch of prompts as one update."""
@@ -123,6 +125,7 @@ class RLTask:
         ).cpu()
         weights_S, equal_share = completion_weights(rollout.rewards_S, kl_S, self.config)
         self._metrics = _metrics(rollout, parts, kl_S) | {"zero_variance_share": equal_share}
+        self.weighted = rollout, weights_S
         if not self._limit.holds(self._metrics["kl_nats_per_completion"]):
             return
         weights = iter(torch.split(weights_S.to(self.policy.device), [part.batch.samples for part in parts]))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 GLOSSARY: Mapping[str, str] = {
     "token": "A piece of text with a number, its id: the unit that the model reads and predicts.",
-    "EOS": "End of text, a token of its own kind: it separates documents and ends answers.",
+    "EOS": "End of text, a control token: it separates documents and ends answers.",
     "BPE": "Byte-pair encoding: a vocabulary grown from bytes by joining the most frequent pair of neighbors.",
     "Epochs": "Passes over the training documents of a source.",
     "nats": "Unit of information (natural logarithm): a loss of x nats is a probability of e^-x for the right token.",

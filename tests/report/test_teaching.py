@@ -15,7 +15,7 @@ from stategpt.report.page import render_page
 from stategpt.report.run_files import RunFiles
 
 ITEMS: Mapping[str, str] = {
-    "mixture table": r"<th>source</th><th class=\"n\">planned</th>.*>docstrings</td>",
+    "mixture table": r"<th>source</th><th class=\"n\">planned</th>.*data-label=\"documents\">7,615</td>",
     "tokenization picture": r"<dt>raw text</dt>.*<dt>tokens</dt>.*<dt>ids</dt>",
     "hyperparameter tables": r"this run</th><th class=\"n\">GPT-3 175B</th><th class=\"n\">LLaMA-65B</th>.*65.2 B",
     "packed rows with EOS": r"aria-label=\"Row 4: .*<span class=\"chip cell\">.*<polygon",
@@ -24,7 +24,7 @@ ITEMS: Mapping[str, str] = {
     "base as completer": r"Three ways to ask the same question.*class=\"base\">base</dt>",
     "few-shot base as assistant": r"document that the base model reads.*Answer: Greatest common divisor\.",
     "SFT example": r"chip read\">What</span>.*chip learned\">Return</span>",
-    "K completions ranked": r"A ranked prompt.*Returns the the name of self\._queue",
+    "K completions ranked": r"A ranked prompt.*sample long\">Returns the the name of self\._queue",
     "reward token picture": r"completion-part\">Return the number of items.*chip reward-token.*\+1\.42",
     "RL weighted tokens": r"chip raised\" style=\"--strength: \d+%\">Return.*chip lowered\"",
     "why RLHF": r"Why RLHF.*Judging is easier than writing",

@@ -27,7 +27,7 @@ GLOSSARY: Mapping[str, str] = {
     "win rate": "Share of prompts on which the scorer prefers an answer to one of the SFT model; ties count one half.",
     "Elo": "Strength from all pairs of systems: 400 points are odds of ten to one.",
     "distinct-2": "Different pairs of neighboring tokens over all pairs, on equally many pairs of every system.",
-    "Intervals": "95 % bootstrap interval: where the number would lie for other prompts from the same source.",
+    "Intervals": "95 % bootstrap interval: where the number would be for other prompts from the same source.",
     "Mode collapse": "Many prompts get the same few answers.",
     "over-optimization": "More reward and worse answers: the policy exploits errors of the reward model.",
 }

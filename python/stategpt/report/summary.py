@@ -28,7 +28,7 @@ def summary(run_folder: str | Path, width: int = WIDTH) -> str:
 
 
 def stage_lines(seconds: Mapping[str, float], tokens: Mapping[str, int | None]) -> list[str]:
-    """Formats a line for each stage with its time and training tokens, and one for the total."""
+    """A line for each stage with its time and the tokens it was trained on, and one for all together."""
     if not seconds:
         return []
     width = max((len(folder_title(stage)) for stage in seconds), default=0)
@@ -40,7 +40,7 @@ def stage_lines(seconds: Mapping[str, float], tokens: Mapping[str, int | None]) 
 
 
 def gate_lines(gates: Sequence[GateResult], width: int = WIDTH) -> list[str]:
-    """Formats verdict, name, value and rule of each gate; a long rule is wrapped in its column."""
+    """Verdict, name, value and rule of each gate; a rule that is too long continues below."""
     longest = max((len(gate.name) for gate in gates), default=0)
     lines: list[str] = []
     for gate in gates:

@@ -163,7 +163,7 @@ def _column(log: Sequence[dict[str, Any]], key: str) -> tuple[npt.NDArray[np.flo
 
 
 def running_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Centered running mean over a fifteenth of the points; fewer at the ends, so that it never lags."""
+    """Mean of each point and its neighbors, a fifteenth of all points; fewer at the ends, so it never lags."""
     reach = len(values) // 30
     sums = np.concatenate([[0.0], np.cumsum(values)])
     first = np.maximum(np.arange(len(values)) - reach, 0)

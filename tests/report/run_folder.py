@@ -127,8 +127,7 @@ def write_run_folder(
     for path, parents in MADE_FROM.items():
         if not path.endswith("/evaluation"):
             extra = {"statistics": _statistics()} if path == "tokenizer" else {}
-            held = {"content.txt": path} | ({"statistics.json": {"sources": _sizes()}} if path == "corpus" else {})
-            ids[path] = publish_part(root, path, held, path.rpartition("/")[2], ids, parents, extra)
+            ids[path] = publish_part(root, path, {"content.txt": path}, path.rpartition("/")[2], ids, parents, extra)
     folders = {name.rpartition("/")[0] for name in files if not name.startswith(skipped)}
     for path in sorted(folders):
         held = {n.rpartition("/")[2]: c for n, c in files.items() if n.rpartition("/")[0] == path}
@@ -189,26 +188,36 @@ def _statistics() -> dict[str, Any]:
     return {"vocab_size": 4096, "bytes_per_token": bytes_per_token}
 
 
-def _sizes() -> dict[str, Any]:
-    return {
-        source: {"train": {"documents": documents, "bytes": size}}
-        for source, documents, size in (
-            ("code", 353, 4_331_477),
-            ("docstrings", 7615, 2_010_502),
-            ("comments", 7845, 809_627),
-        )
-    }
-
-
 def _data() -> dict[str, Any]:
     return {
         "data/log/timing.json": {"seconds": 21.4},
         "base/evaluation/mixture.json": {
             "planned": {"code": 0.3, "docstrings": 0.6, "comments": 0.1},
             "drawn": {
-                "code": {"rows": 2460, "tokens": 314_880, "share": 0.3, "epochs": 0.21},
-                "docstrings": {"rows": 4921, "tokens": 629_888, "share": 0.6, "epochs": 1.32},
-                "comments": {"rows": 819, "tokens": 104_832, "share": 0.1, "epochs": 0.39},
+                "code": {
+                    "rows": 2460,
+                    "tokens": 314_880,
+                    "share": 0.3,
+                    "epochs": 0.21,
+                    "documents": 353,
+                    "bytes": 4_331_477,
+                },
+                "docstrings": {
+                    "rows": 4921,
+                    "tokens": 629_888,
+                    "share": 0.6,
+                    "epochs": 1.32,
+                    "documents": 7615,
+                    "bytes": 2_010_502,
+                },
+                "comments": {
+                    "rows": 819,
+                    "tokens": 104_832,
+                    "share": 0.1,
+                    "epochs": 0.39,
+                    "documents": 7845,
+                    "bytes": 809_627,
+                },
             },
         },
         "base/evaluation/rows.json": {"rows": [_row_tokens(first) for first in range(4)]},

@@ -13,28 +13,28 @@ from stategpt.report import canvas
 from stategpt.report.canvas import DARK, LIGHT, Sketch, Theme, render_picture
 
 
-def css_colours() -> list[dict[str, str]]:
-    """The colour variables of the style sheet, light and dark."""
+def css_colors() -> list[dict[str, str]]:
+    """The color variables of the style sheet, light and dark."""
     css = Path(canvas.__file__).with_name("report.css").read_text(encoding="utf-8")
     blocks = re.findall(r":root \{(.*?)\}", css, flags=re.DOTALL)
     return [dict(re.findall(r"--(\w+): (#\w+)", block)) for block in blocks]
 
 
 @pytest.mark.parametrize(("theme", "block"), [(LIGHT, 0), (DARK, 1)], ids=["light", "dark"])
-def test_figures_and_page_share_their_colours(theme: Theme, block: int) -> None:
-    css = css_colours()[block]
+def test_figures_and_page_share_their_colors(theme: Theme, block: int) -> None:
+    css = css_colors()[block]
     assert (css["ink"], css["muted"], css["line"], css["card"]) == (theme.ink, theme.muted, theme.line, theme.paper)
     for name in ("base", "prompted_base", "sft", "best_of_4", "rlhf", "reward"):
-        assert css[name] == theme.colour(name)
+        assert css[name] == theme.color(name)
 
 
-def test_every_text_colour_is_readable_on_its_background() -> None:
+def test_every_text_color_is_readable_on_its_background() -> None:
     """WCAG contrast of at least 4.5 for words and of 3 for the lines and dots of a figure."""
 
-    def luminance(colour: str) -> float:
+    def luminance(color: str) -> float:
         linear = [
             v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
-            for v in (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+            for v in (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
         ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -45,10 +45,10 @@ def test_every_text_colour_is_readable_on_its_background() -> None:
     for theme in (LIGHT, DARK):
         assert min(contrast(theme.ink, theme.paper), contrast(theme.muted, theme.paper)) >= 4.5
         for name in ("base", "prompted_base", "sft", "best_of", "rlhf", "rl/beta_0.04", "reward"):
-            assert contrast(theme.colour(name), theme.paper) >= 3, (theme.name, name)
+            assert contrast(theme.color(name), theme.paper) >= 3, (theme.name, name)
 
 
-def test_a_picture_is_two_pngs_on_the_card_colour_of_each_theme() -> None:
+def test_a_picture_is_two_pngs_on_the_card_color_of_each_theme() -> None:
     from matplotlib.image import imread
 
     sketch = Sketch("x", "Title", "Caption.", lambda axes, theme: axes.plot([0, 1], [0, 1], color=theme.ink), 2.0)
@@ -65,6 +65,6 @@ def test_dollar_signs_in_names_are_dollar_signs() -> None:
     render_picture(Sketch("x", "T", "C.", lambda axes, theme: axes.set_xlabel(r"cost in $\undefined{ and $"), 2.0))
 
 
-def test_unknown_systems_have_a_colour() -> None:
-    assert LIGHT.colour("best_of_64") == LIGHT.colour("best_of")
-    assert LIGHT.colour("something else") == LIGHT.muted
+def test_unknown_systems_have_a_color() -> None:
+    assert LIGHT.color("best_of_64") == LIGHT.color("best_of")
+    assert LIGHT.color("something else") == LIGHT.muted

@@ -44,7 +44,6 @@ FILES = (
     "rankings/evaluation/evaluation.json", "reward/evaluation/evaluation.json", "rl/log/metrics.jsonl",
     "comparison/evaluation/evaluation.json", "gates/gates.json", "lineage.json", "base/evaluation/validation.jsonl",
     "base/evaluation/loss_references.json", "rl/evaluation/completions.jsonl", "log/environment.json",
-    "corpus/statistics.json",
 )  # fmt: skip
 
 

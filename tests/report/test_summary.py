@@ -12,7 +12,7 @@ def test_the_summary_names_stages_seconds_and_gates(run_folder: Path) -> None:
     assert lines[0].startswith("tiny_cpu: How a GPT assistant is made")
     assert max(map(len, lines)) <= 80
     assert any("pretraining" in line and "3 min 04 s" in line and "1.05 M tokens" in line for line in lines)
-    assert any("in all" in line and "13 min 07 s" in line for line in lines)
+    assert any("total" in line and "13 min 07 s" in line for line in lines)
     assert [line.split()[1] for line in lines if line.startswith(("  pass", "  fail", "  warn"))] == [
         "base",
         "sft_ended",

@@ -2,11 +2,20 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
+pytest.importorskip("matplotlib", reason="the report needs the train extra")
+pytest.importorskip("jinja2", reason="the report needs the train extra")
+
+from stategpt.report.canvas import Picture
+from stategpt.report.figures import all_sketches
+from stategpt.report.page import render_page
+from stategpt.report.run_files import RunFiles
+
 ITEMS: Mapping[str, str] = {
-    "mixture table": r"<th>source</th><th class=\"n\">planned</th>.*>docstrings</td>",
+    "mixture table": r"<th>source</th><th class=\"n\">planned</th>.*data-label=\"documents\">7,615</td>",
     "tokenization picture": r"<dt>raw text</dt>.*<dt>tokens</dt>.*<dt>ids</dt>",
     "hyperparameter tables": r"this run</th><th class=\"n\">GPT-3 175B</th><th class=\"n\">LLaMA-65B</th>.*65.2 B",
     "packed rows with EOS": r"aria-label=\"Row 4: .*<span class=\"chip cell\">.*<polygon",
@@ -15,7 +24,7 @@ ITEMS: Mapping[str, str] = {
     "base as completer": r"Three ways to ask the same question.*class=\"base\">base</dt>",
     "few-shot base as assistant": r"document that the base model reads.*Answer: Greatest common divisor\.",
     "SFT example": r"chip read\">What</span>.*chip learned\">Return</span>",
-    "K completions ranked": r"A ranked prompt.*Returns the the name of self\._queue",
+    "K completions ranked": r"A ranked prompt.*sample long\">Returns the the name of self\._queue",
     "reward token picture": r"completion-part\">Return the number of items.*chip reward-token.*\+1\.42",
     "RL weighted tokens": r"chip raised\" style=\"--strength: \d+%\">Return.*chip lowered\"",
     "why RLHF": r"Why RLHF.*Judging is easier than writing",
@@ -23,10 +32,17 @@ ITEMS: Mapping[str, str] = {
 }
 
 
+@pytest.fixture(scope="module")
+def page(run_folder: Path) -> str:
+    """The page of the finished run; its figures have titles and captions and are not painted."""
+    files = RunFiles(run_folder)
+    pictures = [Picture(each.name, each.title, each.caption, b"", b"", 1, 1) for each in all_sketches(files)]
+    return render_page(files, pictures)
+
+
 @pytest.mark.parametrize("item", ITEMS)
 def test_the_page_has_the_picture(page: str, item: str) -> None:
-    words = re.sub(r'data:image/png;base64,[^"]+', "", page)
-    assert re.search(ITEMS[item], words, re.DOTALL), item
+    assert re.search(ITEMS[item], page, re.DOTALL), item
 
 
 @pytest.mark.parametrize(

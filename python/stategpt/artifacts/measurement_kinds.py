@@ -25,8 +25,6 @@ TIMING = Record({"seconds": Real(0, 1e10)})
 STATISTICS = Record(
     {"vocab_size": Optional(COUNT), "vocab_size_asked": Optional(COUNT), "bytes_per_token": _named(_named(NUMBER))}
 )
-_SIZES = Record({"documents": Optional(COUNT), "bytes": Optional(COUNT)})
-CORPUS_SOURCES = Record({"sources": _named(_named(_SIZES))})
 CORPUS_STATISTICS = Record({"conversations": Optional(Record({"train": Optional(COUNT)}))})
 
 

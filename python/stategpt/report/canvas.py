@@ -1,7 +1,7 @@
 """Drawing: one style for all figures, in a light and a dark theme, without pyplot and its global state.
 
 A figure is described by a `Sketch`: what to paint on the axes, and the words around it. `render_picture` paints it once
-per theme. The page shows the one that fits the reader's colour scheme; the light one is also saved as a PNG of its own.
+per theme. The page shows the one that fits the reader's color scheme; the light one is also saved as a PNG file.
 """
 
 import io
@@ -23,7 +23,7 @@ DOTS_PER_INCH = 200
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one colour scheme; they equal the page's."""
+    """Colors of one color scheme; they equal the page's."""
 
     name: str
     """light or dark."""
@@ -34,14 +34,14 @@ class Theme:
     line: str
     """Grid lines and axes."""
     paper: str
-    """Background, the page's card colour."""
-    colours: Mapping[str, str]
-    """Colour of each thing that is drawn; the same thing has the same colour in every figure."""
+    """Background, the page's card color."""
+    colors: Mapping[str, str]
+    """Color of each thing that is drawn; the same thing has the same color in every figure."""
 
-    def colour(self, name: str) -> str:
-        """Colour of a system, source or stage folder; best-of-n share one, unknown names are muted."""
+    def color(self, name: str) -> str:
+        """Color of a system, source or stage folder; best-of-n share one, unknown names are muted."""
         group = next((group for start, group in _GROUPS.items() if name.startswith(start)), name)
-        return self.colours.get(group, self.muted)
+        return self.colors.get(group, self.muted)
 
 
 _GROUPS = {"best_of": "best_of", "rl/seed_": "rlhf", "rl/beta_": "beta", "rlhf_beta_": "beta"}
@@ -77,8 +77,8 @@ _ALIASES = {
 }
 
 
-def _with_aliases(colours: Mapping[str, str]) -> dict[str, str]:
-    return {**colours, **{alias: colours[name] for alias, name in _ALIASES.items()}}
+def _with_aliases(colors: Mapping[str, str]) -> dict[str, str]:
+    return {**colors, **{alias: colors[name] for alias, name in _ALIASES.items()}}
 
 
 LIGHT = Theme("light", "#1c2128", "#5b6573", "#e1e5ea", "#ffffff", _with_aliases(_LIGHT))

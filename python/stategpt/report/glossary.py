@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 GLOSSARY: Mapping[str, str] = {
     "token": "A piece of text with a number, its id: the unit that the model reads and predicts.",
-    "EOS": "End of text, a token of its own kind: it separates documents and ends answers.",
+    "EOS": "End of text, a control token: it separates documents and ends answers.",
     "BPE": "Byte-pair encoding: a vocabulary grown from bytes by joining the most frequent pair of neighbors.",
     "Epochs": "Passes over the training documents of a source.",
     "nats": "Unit of information (natural logarithm): a loss of x nats is a probability of e^-x for the right token.",
@@ -27,7 +27,7 @@ GLOSSARY: Mapping[str, str] = {
     "win rate": "Share of prompts on which the scorer prefers an answer to one of the SFT model; ties count one half.",
     "Elo": "Strength from all pairs of systems: 400 points are odds of ten to one.",
     "distinct-2": "Different pairs of neighboring tokens over all pairs, on equally many pairs of every system.",
-    "Intervals": "95 % bootstrap interval: where the number would lie for other prompts from the same source.",
+    "Intervals": "95 % bootstrap interval: where the number would be for other prompts from the same source.",
     "Mode collapse": "Many prompts get the same few answers.",
     "over-optimization": "More reward and worse answers: the policy exploits errors of the reward model.",
 }

@@ -9,7 +9,7 @@ from typing import Any
 from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
 from stategpt.artifacts.environment import Environment, read_environments
 from stategpt.artifacts.lineage import LINEAGE_NAME
-from stategpt.artifacts.measurement_kinds import CORPUS_SOURCES, CORPUS_STATISTICS, STATISTICS
+from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
 from stategpt.artifacts.measurements import EVALUATION, is_published, stage_folders
 from stategpt.config import RunConfig
 from stategpt.config.toml import load
@@ -91,14 +91,6 @@ class RunFiles:
     def environments(self) -> tuple[Environment, ...]:
         """Machine, versions and command of each call that worked on the run."""
         found: tuple[Environment, ...] = escaped(read_environments(self.root).calls)
-        return found
-
-    def sources(self) -> Json:
-        """Documents and bytes of each source and split of the corpus; {} when they are not counted."""
-        folder = self.root / "corpus"
-        if not is_published(folder) or not (folder / "statistics.json").exists():
-            return {}
-        found: Json = escaped(read_record(folder / "statistics.json", CORPUS_SOURCES)["sources"])
         return found
 
     def metrics(self, stage: str) -> list[dict[str, Any]]:

@@ -36,11 +36,11 @@ def stage_lines(seconds: Mapping[str, float], tokens: Mapping[str, int | None]) 
     for stage, spent in seconds.items():
         trained = f"{count(tokens.get(stage))} tokens" if tokens.get(stage) else ""
         lines.append(f"  {folder_title(stage):<{width}}  {duration(spent):>12}  {trained}".rstrip())
-    return [*lines, f"  {'in all':<{width}}  {duration(sum(seconds.values())):>12}"]
+    return [*lines, f"  {'total':<{width}}  {duration(sum(seconds.values())):>12}"]
 
 
 def gate_lines(gates: Sequence[GateResult], width: int = WIDTH) -> list[str]:
-    """Verdict, name, value and rule of each gate; a rule that is too long goes on below itself."""
+    """Verdict, name, value and rule of each gate; a rule that is too long continues below."""
     longest = max((len(gate.name) for gate in gates), default=0)
     lines: list[str] = []
     for gate in gates:

@@ -38,7 +38,7 @@ def system_label(name: str) -> str:
 
 
 def fixed(value: float | None, digits: int = 3) -> str:
-    """A number with so many decimals and a real minus sign; a dash for what was not measured."""
+    """A number with `digits` decimals and a real minus sign; a dash for what was not measured."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.{digits}f}".replace("-", "−")

@@ -21,7 +21,7 @@ import torch
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
-from stategpt.data.corpus import read_corpus
+from stategpt.data.corpus import Corpus, read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.evaluate.records import (
@@ -95,7 +95,7 @@ def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
     corpus, seen = read_corpus(context.folder.corpus), seen_pieces(context, rows)
     return {
         "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, corpus, seen),
-        "mixture.json": _mixture_drawn(rows.report(_rows_read(context.run))),
+        "mixture.json": _mixture_drawn(rows.report(_rows_read(context.run)), corpus),
         "rows.json": PackedRows(tuple(_row_tokens(context, rows[number]) for number in range(_ROWS_SHOWN))),
         "loss_references.json": _loss_references(context, rows, validation_documents(context)),
     }
@@ -199,8 +199,14 @@ def _rows_read(run: RunConfig) -> int:
     return run.pretrain_steps * run.pretrain.batch_rows
 
 
-def _mixture_drawn(report: MixtureReport) -> MixtureDrawn:
-    return MixtureDrawn(report["planned"], {name: DrawnSource(**drawn) for name, drawn in report["drawn"].items()})
+def _mixture_drawn(report: MixtureReport, corpus: Corpus) -> MixtureDrawn:
+    """The mixture, planned and drawn, with the size of each source's training split."""
+    texts = {name: corpus.sources[name].texts("train") for name in report["drawn"]}
+    drawn = {
+        name: DrawnSource(**row, documents=len(texts[name]), bytes=sum(len(text.encode()) for text in texts[name]))
+        for name, row in report["drawn"].items()
+    }
+    return MixtureDrawn(report["planned"], drawn)
 
 
 def _row_tokens(context: StageContext, row: Row) -> tuple[RowToken, ...]:

@@ -56,7 +56,7 @@ def test_bars_have_the_measured_lengths(run_folder: Path) -> None:
     assert [bar.get_width() for bar in axes.patches] == [2.032, 2.214, 2.53, 2.17, 1.878, 2.004, 2.463, 2.01]
 
 
-def test_the_running_mean_is_centred_and_keeps_a_line_straight() -> None:
+def test_the_running_mean_is_centered_and_keeps_a_line_straight() -> None:
     line = np.arange(300.0)
     np.testing.assert_allclose(running_mean(line)[10:-10], line[10:-10])
     np.testing.assert_array_equal(running_mean(np.ones(7)), np.ones(7))

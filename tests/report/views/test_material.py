@@ -45,7 +45,7 @@ def test_a_row_shows_documents_end_tokens_and_targets(material_of: Callable[...,
     assert [chip["is_end"] for chip in row["chips"]] == [True, False, True, False, False]
 
 
-def test_neighbouring_documents_never_share_a_tint(material_of: Callable[..., Any], tmp_path: Path) -> None:
+def test_neighboring_documents_never_share_a_tint(material_of: Callable[..., Any], tmp_path: Path) -> None:
     (row,) = material_of(tmp_path, [[str(i), i, False, "x"] for i in range(20)])["batch"]
     tints = [chip["tint"] for chip in row["chips"]]
     assert all(a != b for a, b in itertools.pairwise(tints))

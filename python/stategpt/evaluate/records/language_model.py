@@ -58,6 +58,10 @@ class DrawnSource:
     """Share of all tokens."""
     epochs: Number | None = None
     """Passes over the source's training documents."""
+    documents: Count | None = None
+    """Documents of its training split."""
+    bytes: Count | None = None
+    """Their size in UTF-8."""
 
 
 @documented

@@ -62,11 +62,11 @@ def _height(rows: int) -> float:
 
 def _paint_estimates(axes: "Axes", theme: Theme, estimates: Estimates, axis: str, middle: float, digits: int) -> None:
     """A dot and its interval for each system, its number at the right edge."""
-    axes.axvline(middle, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.axvline(middle, color=theme.color("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
     for place, (name, (middle_of, low, high)) in enumerate(estimates.items()):
-        colour = theme.colour(name)
-        axes.plot([low, high], [place, place], color=colour, linewidth=2.4, alpha=0.55)
-        axes.plot([middle_of], [place], "o", color=colour, markersize=6)
+        color = theme.color(name)
+        axes.plot([low, high], [place, place], color=color, linewidth=2.4, alpha=0.55)
+        axes.plot([middle_of], [place], "o", color=color, markersize=6)
         axes.annotate(
             f"{middle_of:.{digits}f}",
             (1.02, place),
@@ -96,10 +96,10 @@ def _diversity(files: RunFiles) -> list[Sketch]:
 
 def _paint_diversity(axes: "Axes", theme: Theme, rows: Mapping[str, tuple[float, float]]) -> None:
     for place, (name, (distinct, unique)) in enumerate(rows.items()):
-        colour = theme.colour(name)
-        axes.plot([distinct, unique], [place, place], color=colour, alpha=0.3, linewidth=1.6)
-        axes.plot([distinct], [place], "o", color=colour, markersize=6)
-        axes.plot([unique], [place], "o", color=colour, markersize=6, markerfacecolor=theme.paper, markeredgewidth=1.6)
+        color = theme.color(name)
+        axes.plot([distinct, unique], [place, place], color=color, alpha=0.3, linewidth=1.6)
+        axes.plot([distinct], [place], "o", color=color, markersize=6)
+        axes.plot([unique], [place], "o", color=color, markersize=6, markerfacecolor=theme.paper, markeredgewidth=1.6)
     axes.set_yticks(range(len(rows)), [system_label(name) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1.04)
@@ -119,7 +119,7 @@ def _seconds(files: RunFiles) -> list[Sketch]:
 
 def _paint_seconds(axes: "Axes", theme: Theme, seconds: Mapping[str, float]) -> None:
     places = np.arange(len(seconds))
-    bars = axes.barh(places, list(seconds.values()), height=0.6, color=[theme.colour(stage) for stage in seconds])
+    bars = axes.barh(places, list(seconds.values()), height=0.6, color=[theme.color(stage) for stage in seconds])
     axes.bar_label(bars, [duration(s) for s in seconds.values()], padding=4, fontsize=9, color=theme.muted)
     axes.set_yticks(places, [folder_title(stage) for stage in seconds])
     axes.invert_yaxis()

@@ -41,12 +41,12 @@ def _paint_densities(axes: "Axes", theme: Theme, scores: Mapping[str, Any]) -> N
     low, high = np.quantile(everything, [0.002, 0.998])
     edges = np.linspace(low, max(high, low + 1e-3), 42).tolist()
     for name, values in scores.items():
-        colour = theme.colour(name)
-        axes.hist(values, bins=edges, density=True, color=colour, alpha=0.22)
+        color = theme.color(name)
+        axes.hist(values, bins=edges, density=True, color=color, alpha=0.22)
         axes.hist(
-            values, bins=edges, density=True, histtype="step", color=colour, linewidth=1.5, label=_score_label(name)
+            values, bins=edges, density=True, histtype="step", color=color, linewidth=1.5, label=_score_label(name)
         )
-        axes.axvline(values.mean(), color=colour, linestyle=(0, (4, 3)), linewidth=1.2)
+        axes.axvline(values.mean(), color=color, linestyle=(0, (4, 3)), linewidth=1.2)
     axes.set_xlabel("reward")
     axes.set_ylabel("share of answers")
     axes.set_yticks([])
@@ -73,8 +73,8 @@ def _calibration(files: RunFiles) -> list[Sketch]:
 
 def _paint_calibration(axes: "Axes", theme: Theme, points: Points) -> None:
     claimed, observed = zip(*points, strict=True)
-    axes.plot([0.5, 1], [0.5, 1], color=theme.colour("baseline"), linestyle=(0, (4, 3)), linewidth=1.2)
-    axes.plot(claimed, observed, "o-", color=theme.colour("reward"), markersize=5)
+    axes.plot([0.5, 1], [0.5, 1], color=theme.color("baseline"), linestyle=(0, (4, 3)), linewidth=1.2)
+    axes.plot(claimed, observed, "o-", color=theme.color("reward"), markersize=5)
     axes.set_xlabel("claimed probability of the order")
     axes.set_ylabel("share of pairs in that order")
 
@@ -142,23 +142,23 @@ def _paint_frontier(
     even: bool,
 ) -> None:
     if even:
-        axes.axhline(0.5, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.axhline(0.5, color=theme.color("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
     for index, (label, points) in enumerate(curves.items()):
         if points:
-            colour, marker = ("beta", "s") if index else ("rlhf", "o")
+            color, marker = ("beta", "s") if index else ("rlhf", "o")
             for kl, measured in points:
                 if math.isfinite(measured.low) and math.isfinite(measured.high):
                     axes.plot(
-                        [kl, kl], [measured.low, measured.high], color=theme.colour(colour), alpha=0.35, linewidth=1.6
+                        [kl, kl], [measured.low, measured.high], color=theme.color(color), alpha=0.35, linewidth=1.6
                     )
             course = [(kl, measured.mean) for kl, measured in points]
-            axes.plot(*zip(*course, strict=True), marker + "-", color=theme.colour(colour), markersize=4.5, label=label)
+            axes.plot(*zip(*course, strict=True), marker + "-", color=theme.color(color), markersize=4.5, label=label)
     if ends:
         kls, values = zip(*ends, strict=True)
-        axes.plot(kls, values, "x", color=theme.colour("rlhf"), markersize=6, label="each seed's end")
+        axes.plot(kls, values, "x", color=theme.color("rlhf"), markersize=6, label="each seed's end")
     if best_of:
         kls, values, names = zip(*best_of, strict=True)
-        axes.plot(kls, values, "D", color=theme.colour("best_of"), markersize=5, label="best-of-n of SFT")
+        axes.plot(kls, values, "D", color=theme.color("best_of"), markersize=5, label="best-of-n of SFT")
         for kl, value, name in zip(kls, values, names, strict=True):
             axes.annotate(name, (kl, value), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9)
     axes.margins(y=0.12)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Series = tuple[str, str, npt.NDArray[np.float64], npt.NDArray[np.float64]]
-"""Label, colour name, steps [L], values [L]."""
+"""Label, color name, steps [L], values [L]."""
 
 
 def training_sketches(files: RunFiles) -> list[Sketch]:
@@ -100,7 +100,7 @@ def _paint_base_loss(
 ) -> None:
     _paint_course(axes, theme, [("training", "base", steps, values)], "loss, nats per token")
     for label, value in lines:
-        axes.axhline(value, color=theme.colour("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.axhline(value, color=theme.color("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
             f"{label} {value:.2f}",
             (0.99, value),
@@ -112,7 +112,7 @@ def _paint_base_loss(
             color=theme.muted,
         )
     if course:
-        axes.plot(*zip(*course, strict=True), "o-", color=theme.colour("sft"), markersize=4.5, label="validation")
+        axes.plot(*zip(*course, strict=True), "o-", color=theme.color("sft"), markersize=4.5, label="validation")
         axes.legend(loc="center right")
     axes.set_xlabel(axis)
     axes.xaxis.set_major_formatter(lambda value, _: count(value))
@@ -145,7 +145,7 @@ def _rl_course(files: RunFiles) -> list[Sketch]:
     )
     sketches = []
     for key, title, axis, caption in wanted:
-        # Policies of further seeds have the first one's colour, and no line of their own in the legend.
+        # Policies of further seeds have the first one's color, and no line of their own in the legend.
         series = [
             (labels.get(folder, "_"), folder, *_column(log, key))
             for folder, log in logs.items()
@@ -163,7 +163,7 @@ def _column(log: Sequence[dict[str, Any]], key: str) -> tuple[npt.NDArray[np.flo
 
 
 def running_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean of each point and its neighbours, a fifteenth of the points in all; fewer at the ends, so it never lags."""
+    """Mean of each point and its neighbors, a fifteenth of all points; fewer at the ends, so it never lags."""
     reach = len(values) // 30
     sums = np.concatenate([[0.0], np.cumsum(values)])
     first = np.maximum(np.arange(len(values)) - reach, 0)
@@ -172,9 +172,9 @@ def running_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _paint_course(axes: "Axes", theme: Theme, series: Sequence[Series], axis: str) -> None:
-    for label, colour, steps, values in series:
-        axes.plot(steps, values, color=theme.colour(colour), alpha=0.28, linewidth=0.9)
-        axes.plot(steps, running_mean(values), color=theme.colour(colour), label=label)
+    for label, color, steps, values in series:
+        axes.plot(steps, values, color=theme.color(color), alpha=0.28, linewidth=0.9)
+        axes.plot(steps, running_mean(values), color=theme.color(color), label=label)
     if len(series) > 1:
         axes.legend(loc="best")
     axes.set_xlabel("step")
@@ -194,9 +194,9 @@ def _paint_bars(
 ) -> None:
     """Two bars a label, the first the pale baseline; numbers at their ends instead of an axis."""
     places = np.arange(len(labels))
-    colours = (theme.colour("baseline"), theme.colour("sft"))
-    for number_of_bar, (row, name, colour) in enumerate(zip(values, legend, colours, strict=True)):
-        bars = axes.barh(places + 0.2 * (2 * number_of_bar - 1), row, height=0.34, color=colour, label=name)
+    colors = (theme.color("baseline"), theme.color("sft"))
+    for number_of_bar, (row, name, color) in enumerate(zip(values, legend, colors, strict=True)):
+        bars = axes.barh(places + 0.2 * (2 * number_of_bar - 1), row, height=0.34, color=color, label=name)
         axes.bar_label(bars, fmt="{:.2f}", padding=3, fontsize=9, color=theme.muted)
     axes.set_yticks(places, labels)
     axes.invert_yaxis()

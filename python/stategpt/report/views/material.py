@@ -38,16 +38,15 @@ def _count_or_none(value: float | None) -> str | None:
 
 def _sources(files: RunFiles) -> list[dict[str, Any]]:
     """One row a source, in the order of the settings: what it is and what the mixture drew of it."""
-    drawn, sizes, bits = files.mixture.drawn, files.sources(), files.evaluations.base.sources
+    drawn, bits = files.mixture.drawn, files.evaluations.base.sources
     return [
-        _source(name, share, drawn.get(name, DrawnSource()), sizes.get(name, {}).get("train", {}), index)
+        _source(name, share, drawn.get(name, DrawnSource()), index)
         | {"bits": fixed(bits[name].bits_per_byte, 2) if name in bits else fixed(None)}
         for index, (name, share) in enumerate(files.mixture.planned.items())
     ]
 
 
-def _source(name: str, planned: float, drawn: DrawnSource, sizes: Any, index: int) -> dict[str, Any]:
-    held = number(sizes, "bytes")
+def _source(name: str, planned: float, drawn: DrawnSource, index: int) -> dict[str, Any]:
     return {
         "source": name,
         "tint": index % DOCUMENT_COLORS,
@@ -56,8 +55,8 @@ def _source(name: str, planned: float, drawn: DrawnSource, sizes: Any, index: in
         "drawn": percent(drawn.share, 1),
         "tokens": count(drawn.tokens),
         "epochs": fixed(drawn.epochs, 2),
-        "documents": count(number(sizes, "documents")),
-        "bytes": "–" if held is None else size(int(held)),
+        "documents": count(drawn.documents),
+        "bytes": "–" if drawn.bytes is None else size(drawn.bytes),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -147,6 +148,12 @@ def violations(path: Path, package: str) -> list[str]:
 
 def test_every_package_has_a_layer() -> None:
     assert {package_of(path) for path in own_files()} <= set(LAYER_OF)
+
+
+def test_the_table_in_the_documents_has_the_layers_in_this_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page.partition("```")[0], re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == [set(packages) for packages in LAYERS[1:]]
 
 
 def test_imports_point_down() -> None:

@@ -16,7 +16,7 @@ class StageCard:
     number: int
     """Place in the talk, 1 to 4."""
     name: str
-    """Colour name and folder."""
+    """Color name and folder."""
     title: str
     """Heading."""
     data: str

@@ -63,7 +63,7 @@ def test_what_decides_nothing_that_is_finished_may_change(changes: dict[str, Any
         ("seed", 9, "base, sft, rankings, reward"),
         ("corpus.validation_share", 0.2, "corpus, tokenizer, base, sft, rankings, reward, data"),
         ("sampling.temperature", 1.0, "sft, rankings, reward"),
-        ("rankings.tie_below", 1, "rankings, reward"),
+        ("rankings.tie_below", 1.5, "rankings, reward"),
         ("reward.optim.learning_rate", 1e-3, "reward"),
         ("evaluate.few_shot_examples", 1, "sft"),
         ("evaluate.ngram_order", 3, "base"),

@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose.
+"""The errors that this package raises on purpose.
 
 All derive from `StategptError`; where a builtin fits they are that builtin too, so `except ValueError` keeps working.
 A message has three parts: what happened, the values, what to do.
@@ -38,15 +38,15 @@ class ContextOverflow(DataError):
 
 
 class TokenizerFormatError(DataError):
-    """A tokenizer file is malformed, or asks for what is not covered; the message gives the JSON path."""
+    """A tokenizer file is malformed, or needs an unsupported feature; the message gives the JSON path."""
 
 
 class TokenizerUnsupported(TokenizerFormatError):
-    """A tokenizer file asks for what the engine does not cover; the message gives the JSON path."""
+    """A tokenizer file needs a feature that the engine does not support; the message gives the JSON path."""
 
 
 class PatternLimit(DataError):
-    """A text takes a regular expression over its limit of steps, which grows with the text."""
+    """A regular expression exceeds its limit of steps on a text; the limit grows with the text."""
 
 
 class UnknownToken(StategptError, IndexError):

@@ -1,4 +1,4 @@
-"""What is installed only on request: the check, and the one text that says how to get it."""
+"""Optional dependencies: checks that one is installed, and says how to install it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MODULES: dict[Extra, tuple[str, ...]] = {
 
 
 def install_hint(extra: Extra) -> str:
-    """How to install an extra, as a sentence. The package is not on PyPI, so the remedy starts from its source."""
+    """Returns how to install an extra, as a sentence. The package is not on PyPI, so it starts from the source."""
     return f"In the folder of stategpt's source run: pip install '.[{extra}]' (or a wheel of it, see README, Install)."
 
 
 def missing_extra(what: str, module: str, extra: Extra = "train") -> MissingExtra:
-    """The error for `what` (as in "the report") that needs `module`."""
+    """Returns the error for `what` (as in "the report") that needs `module`."""
     return MissingExtra(f"{what} needs {module}, which is not installed. {install_hint(extra)}")
 
 
 def require(module: str, what: str, extra: Extra = "train") -> None:
-    """Makes sure that `module` is installed for `what`; it is not imported, which may take seconds.
+    """Checks that `module` is installed for `what`; it is not imported, which may take seconds.
 
     Raises:
         MissingExtra: it is not installed; the message says how to install it. An ImportError too.
@@ -42,6 +42,6 @@ def require(module: str, what: str, extra: Extra = "train") -> None:
 
 
 def extra_of(module: str | None) -> Extra | None:
-    """The extra that brings a missing module, None for modules of no extra."""
+    """Returns the extra that includes a missing module, or None for modules of no extra."""
     top = (module or "").partition(".")[0]
     return next((extra for extra, modules in MODULES.items() if top in modules), None)

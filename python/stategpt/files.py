@@ -1,4 +1,4 @@
-"""Opening files whose paths come from a user: regular files only, with a limit on what is read into memory.
+"""Opens files whose paths come from a user: regular files only, with a limit on what is read into memory.
 
 `open()` on a FIFO waits for a writer that may never come, and a device such as /dev/zero never ends. Everything in this
 package that reads a path from outside opens it here (the Rust half: `stategpt_storage::open_regular`).
@@ -45,7 +45,7 @@ def read_bytes(
     limit_bytes: int = TEXT_LIMIT_BYTES,
     error: type[StategptError] = DataError,
 ) -> bytes:
-    """The content of a regular file of at most `limit_bytes`.
+    """Reads a regular file of at most `limit_bytes`.
 
     Raises:
         MissingFile, StorageError: as `open_regular`.

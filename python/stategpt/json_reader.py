@@ -1,4 +1,4 @@
-"""JSON from files that may be damaged or hostile: one parser with limits, one table-driven check of types and ranges.
+"""Reads JSON from files that may be damaged or hostile: a parser with limits, and a table-driven check of types.
 
     STATE = Record({"step": Integer(0), "tokens": Integer(0), "note": Optional(Text())})
     fields = read_record(path, STATE, error=CorruptArtifact)
@@ -36,7 +36,7 @@ class Mismatch(Exception):
 
 @dataclass(frozen=True)
 class Integer:
-    """A whole number of `minimum` .. `maximum`; true and false are no numbers."""
+    """A whole number of `minimum` .. `maximum`; true and false are not numbers."""
 
     minimum: int = -(2**63)
     maximum: int = 2**63 - 1

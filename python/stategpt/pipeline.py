@@ -38,7 +38,7 @@ from stategpt.train.interruption import Termination
 
 @dataclass(frozen=True, repr=False)
 class RunResult:
-    """What a finished run leaves.
+    """The result of a finished run.
 
     Attributes:
         folder: the run folder.
@@ -54,7 +54,7 @@ class RunResult:
 
     @property
     def failed_gates(self) -> list[GateResult]:
-        """Required gates that did not hold."""
+        """Required gates that failed."""
         return failed(self.gates)
 
     def __repr__(self) -> str:
@@ -105,7 +105,7 @@ def _gpu() -> str:
 
 
 def _all_stages(config: RunConfig, folder: RunFolder, termination: Termination) -> None:
-    """Every stage under a line that says how far the run is; a stage whose result is there returns at once."""
+    """Runs every stage, with a line that shows the progress of the run; a finished stage returns at once."""
     try:
         for index, stage in enumerate(STAGES):
             overall.begin(index, _planned_seconds(config, folder))
@@ -124,7 +124,7 @@ def _all_stages(config: RunConfig, folder: RunFolder, termination: Termination) 
 
 
 def _planned_seconds(config: RunConfig, folder: RunFolder) -> list[float]:
-    """What the plan gives each stage; only the shares count once a stage was measured."""
+    """Planned seconds of each stage; once a stage was measured, only their shares matter."""
     counted = RunFiles(folder.root).training_conversations()
     assumed = Assumptions(sft_pairs=counted or 0).expecting(expected_corpus(config.corpus))
     planned = plan(config, assumed).stages
@@ -132,7 +132,7 @@ def _planned_seconds(config: RunConfig, folder: RunFolder) -> list[float]:
 
 
 def _made(root: Path) -> Path:
-    """The run folder, made if absent."""
+    """Creates the run folder if it does not exist."""
     try:
         root.mkdir(parents=True, exist_ok=True)
     except ValueError as error:  # a NUL byte in the name

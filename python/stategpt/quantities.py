@@ -1,4 +1,4 @@
-"""How quantities are written for people: one place, so that a plan, a log, a summary and a report agree."""
+"""Formats durations and sizes, so that plan, log, summary and report agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 def duration(seconds: float) -> str:
-    """Seconds as the two units that suit them, rounded to the nearest second, minute or hour.
+    """Formats seconds in two suitable units, rounded to the nearest second, minute or hour.
 
     >>> duration(17.2), duration(184.2), duration(4200), duration(1e6)
     ('17 s', '3 min 04 s', '1 h 10 min', '12 days')
@@ -24,7 +24,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in decimal units, three digits.
+    """Formats bytes in decimal units with three digits.
 
     >>> size(368_386_560)
     '368 MB'

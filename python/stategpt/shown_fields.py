@@ -1,6 +1,6 @@
-"""What people see of a dataclass: the meaning of its fields in `help()` and run.toml, and a short `repr`.
+"""Documents the fields of dataclasses in `help()` and run.toml, and gives them a short `repr`.
 
-A field's meaning is one text: the string under its declaration.
+The documentation of a field is the string under its declaration.
 """
 
 from __future__ import annotations

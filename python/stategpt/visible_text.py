@@ -1,4 +1,4 @@
-"""Text from models, corpora and files made safe to print: no control character reaches a terminal or a page."""
+"""Makes text from models, corpora and files safe to print: no control character reaches a terminal or a page."""
 
 from __future__ import annotations
 

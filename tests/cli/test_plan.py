@@ -71,3 +71,13 @@ def test_a_model_larger_than_this_machine_is_said_to_be(
         monkeypatch.setattr(plan, "memory_bytes", lambda found=found: found)
         assert main(["plan", "tiny_cpu"]) == 0
         assert "does not fit" not in capsys.readouterr().out
+
+
+def test_a_run_without_a_source_is_planned_and_told_what_it_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text("seed = 1\n", encoding="utf-8")
+    assert main(["plan", str(tmp_path / "mine.toml")]) == 0
+    out = capsys.readouterr().out
+    assert "source  not set; `stategpt run` needs corpus.source, one of python_library" in out
+    assert "pairs not known before the corpus is read" in out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 from pathlib import Path
 
 from stategpt.artifacts import append_line, publish_file, publish_folder
@@ -46,4 +47,11 @@ def main(root: Path, first: int, count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1))
+    # In one thread: a publication in the main thread works in a second one, so that Ctrl-C can end it, and
+    # strace counts the calls of each thread by themselves.
+    codes = [1]
+    root, first, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    worker = threading.Thread(target=lambda: codes.append(main(root, first, count)))
+    worker.start()
+    worker.join()
+    sys.exit(codes[-1])

@@ -28,7 +28,9 @@ def batch() -> TokenBatch:
     mask = np.arange(48) % 4 != 0
     mask[44:] = False
     mask[:2] = True
-    return TokenBatch._of(rows.tokens, rows.layout, draw.integers(0, 101, 48), mask, torch.device("cpu"))
+    tokens_N, layout = rows.tensors(torch.device("cpu"))
+    index, targets = np.flatnonzero(mask), draw.integers(0, 101, 48)
+    return TokenBatch(tokens_N, layout, torch.from_numpy(index), torch.from_numpy(targets[index]))
 
 
 class NoBatches:

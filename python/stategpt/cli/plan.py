@@ -70,13 +70,15 @@ def corpus_found(
         ConfigError: `corpus.source` names no source.
         CorpusError: the corpus is missing, cannot be listed, or holds nothing to read.
     """
-    from stategpt.data.sources import describe_corpus, expected_corpus
+    from stategpt.data.sources import describe_corpus, expected_corpus, source_names
 
     statistics = folder / "corpus" / "statistics.json" if folder else None
     if statistics and os.path.isfile(statistics):
         counted = field_of(read_json(statistics), "conversations", "train")
         return [], assumed.expecting({"conversations": counted if isinstance(counted, int) else 0})
     described = describe_corpus(config) if config.source and config.paths else []
+    if not config.source:
+        described = [("source", f"not set; `stategpt run` needs corpus.source, one of {', '.join(source_names())}")]
     return described, assumed.expecting(expected_corpus(config))
 
 

@@ -1,4 +1,4 @@
-"""One way to refuse a setting: name it, show its value, state the rule."""
+"""Checks of settings; an error names the setting, shows its value and states the rule."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class SettingError(ConfigError):
         super().__init__(f"{shown_key(key)} = {shown_value(value)}: {rule}")
 
     def inside(self, section: str) -> SettingError:
-        """The same refusal, `section` in place of the key's first word: `optim.epsilon` becomes `sft.optim.epsilon`."""
+        """The same error with `section` as the key's first word: `optim.epsilon` becomes `sft.optim.epsilon`."""
         return SettingError(f"{section}.{self.key.partition('.')[2]}", self.value, self.rule)
 
 
 def shown_key(key: str) -> str:
-    """A key in a message: on one line, escaped and short."""
+    """Formats a key for a message: on one line, escaped and short."""
     return _short(visible_line(key[: _SHOWN_CHARS + 1]))
 
 
 def shown_value(value: object) -> str:
-    """A value in a message: escaped and short."""
+    """Formats a value for a message: escaped and short."""
     if type(value) is int and value.bit_length() > 128:  # repr() of an int of over 4,300 digits raises
         return f"a whole number of {value.bit_length()} bits"
     if isinstance(value, str):
@@ -60,7 +60,7 @@ def _short(text: str) -> str:
 
 
 def require_size(key: str, value: object) -> None:
-    """Raise `SettingError` for a number, alone or in a list or table, that is not finite or too large."""
+    """Raises `SettingError` for a number, alone or in a list or table, that is not finite or too large."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             require_size(f"{key}.{name}", item)
@@ -84,29 +84,29 @@ def require_sizes(section: object, path: str = "") -> None:
 
 
 def require(holds: bool, key: str, value: object, rule: str) -> None:
-    """Raise `SettingError` unless `holds`."""
+    """Raises `SettingError` unless `holds`."""
     if not holds:
         raise SettingError(key, value, rule)
 
 
 def require_positive(section: str, **settings: float) -> None:
-    """Raise `SettingError` for the first setting that is not above zero."""
+    """Raises `SettingError` for the first setting that is not above zero."""
     for name, value in settings.items():
         require(value > 0, f"{section}.{name}", value, "must be above 0")
 
 
 def require_not_negative(section: str, **settings: float) -> None:
-    """Raise `SettingError` for the first setting below zero."""
+    """Raises `SettingError` for the first setting below zero."""
     for name, value in settings.items():
         require(value >= 0, f"{section}.{name}", value, "must be 0 or more")
 
 
 def require_share(section: str, **settings: float) -> None:
-    """Raise `SettingError` for the first setting outside 0 to 1."""
+    """Raises `SettingError` for the first setting outside 0 to 1."""
     for name, value in settings.items():
         require(0.0 <= value <= 1.0, f"{section}.{name}", value, "must lie between 0 and 1")
 
 
 def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise `SettingError` unless `value` is one of `choices`."""
+    """Raises `SettingError` unless `value` is one of `choices`."""
     require(value in choices, key, value, "must be one of " + ", ".join(choices))

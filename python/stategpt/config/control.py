@@ -1,11 +1,11 @@
-"""The control tokens: a block of sixteen reserved ids, made when the tokenizer is trained.
+"""The control tokens: a block of sixteen reserved ids, reserved when the tokenizer is trained.
 
 They come first in the vocabulary (ids 0 to 15), so that their ids do not depend on the vocabulary's size. Text that a
 user types never becomes one of them: only the chat format writes them, by id.
 """
 
 END_OF_TEXT = "<|endoftext|>"
-"""Stands before every document and is the last target of every document and every response."""
+"""Precedes every document, and is the last target of every document and every response."""
 
 PAD = "<|pad|>"
 """Fills rows; never a target. It is not the end of text: masking the padding must not mask the stop."""
@@ -17,13 +17,13 @@ SYSTEM = "<|system|>"
 """Begins the instructions of the assistant's operator."""
 
 USER = "<|user|>"
-"""Opens what the user says."""
+"""Begins a user's message."""
 
 ASSISTANT = "<|assistant|>"
-"""Opens what the assistant answers."""
+"""Begins an assistant's message."""
 
 TOOL = "<|tool|>"
-"""Opens what a tool returns."""
+"""Begins the output of a tool."""
 
 CONTROL_BLOCK_TOKENS = 16
 """Ids reserved for control tokens, spares included."""

@@ -1,4 +1,4 @@
-"""What a run is made from: the corpus, the tokenizer trained on it, and how its documents become rows."""
+"""Settings of the corpus, of the tokenizer trained on it, and of how its documents become rows."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _BYTE_TOKENS = 256
 @documented
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Where the documents come from, and how they are split into training, validation and test."""
+    """Source of the documents, and their split into training, validation and test."""
 
     source: str = ""
     """Name of the source that reads the corpus, a module of stategpt.data.sources; must be set."""
     paths: tuple[str, ...] = ()
-    """What the source reads; it says how it understands them."""
+    """Paths or names that the source reads; each source documents their meaning."""
     validation_share: float = 0.04
     """Share of the prompts held out for measurements during training and for choosing settings, in whole groups."""
     test_share: float = 0.12
     """Share of the prompts that only gates, report and comparison measure on, in whole groups."""
     split_seed: int = 0
-    """Another seed gives another split by group."""
+    """Seed of the split by group."""
     min_response_characters: int = 1
     """Shortest response of a conversation that is kept."""
     max_response_characters: int = 0
@@ -95,7 +95,7 @@ class DataConfig:
     strategy: PackingStrategy = "best_fit"
     """best_fit keeps short documents whole; concat appends end-of-text, concatenates and cuts."""
     isolate_documents: bool = True
-    """Documents that share a row do not see each other."""
+    """Documents in one row do not attend to each other."""
     proportions: Mapping[str, float] = field(default_factory=dict)
     """Share of the training tokens that each source of the corpus gives; must be set and add up to 1."""
     maximum_epochs: float = 0.0

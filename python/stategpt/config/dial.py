@@ -1,4 +1,4 @@
-"""The one dial: `--model.depth N` sets the size of a run, and what is not set beside it follows.
+"""Derives the size of a run from `--model.depth N`: settings that are not given follow from the depth.
 
 The rule in one sentence: *the dial keeps the recipe's proportions*. With `r` the recipe's value and `'` the new one:
 

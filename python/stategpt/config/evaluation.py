@@ -1,4 +1,4 @@
-"""What is measured after the stages, and the thresholds a recipe promises."""
+"""Settings of the measurements, and the thresholds of the gates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EvaluateConfig:
     comparison_prompts: int = 672
     """Test prompts on which the systems are compared; all of them where there are fewer."""
     frontier_prompts: int = 192
-    """Validation prompts behind each point of the reward-over-KL figure."""
+    """Validation prompts for each point of the reward-over-KL figure."""
     best_of: tuple[int, ...] = (2, 4, 8)
     """Sizes of best-of-n: the answer of n that the reward model likes most."""
     few_shot_examples: int = 3
@@ -70,7 +70,7 @@ class GatesConfig:
     """Thresholds of the gates. `run --check` fails where a required gate does; `run` alone only reports."""
 
     required: tuple[str, ...] = ("base", "sft", "reward", "rl", "best_of_n")
-    """Gates that `--check` demands: of base, sft, reward, rl, best_of_n, relevance."""
+    """Gates that must pass with `--check`: of base, sft, reward, rl, best_of_n, relevance."""
     base_margin_bits_per_byte: float = 0.0
     """The interval of base minus Kneser-Ney must be below minus this."""
     sft_ended_share: float = 0.97

@@ -21,17 +21,17 @@ class GPTConfig:
     vocab_size: int = 4096
     """Tokens in the vocabulary, control tokens included; the tokenizer's size."""
     depth: int = 3
-    """Transformer blocks. As an override it is the one dial: the rest follows (see `config.dial`)."""
+    """Transformer blocks. Setting it derives the other sizes that are not given (see `config.dial`)."""
     width: int = 192
-    """Numbers that carry one token between blocks."""
+    """Width of the residual stream (hidden_size)."""
     heads: int = 3
     """Query heads per block."""
     kv_heads: int = 1
     """Key and value heads per block; each serves heads / kv_heads query heads."""
     head_dim: int = 64
-    """Numbers per head; even, because rotary positions turn pairs."""
+    """Width of a head; even, because rotary positions turn pairs."""
     mlp_width: int = 512
-    """Numbers inside the MLP of a block."""
+    """Width inside the MLP of a block (intermediate_size)."""
     context_tokens: int = 256
     """Longest sequence in tokens."""
     rope_theta: float = 10_000.0
@@ -69,12 +69,12 @@ class GPTConfig:
 
     @property
     def query_width(self) -> int:
-        """Numbers of all query heads together."""
+        """Total width of the query heads."""
         return self.heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
-        """Numbers of all key heads together; the value heads have as many."""
+        """Total width of the key heads; that of the value heads is equal."""
         return self.kv_heads * self.head_dim
 
     @property

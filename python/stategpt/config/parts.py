@@ -24,9 +24,9 @@ from stategpt.config.schema import flatten
 from stategpt.config.stage_names import STAGES, StageName
 
 FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_")
-"""Settings of these names decide how work is done and shown, never what comes out (up to float rounding)."""
+"""Names of settings that affect how work is done and shown, never the result (up to float rounding)."""
 CHECKPOINTS = "checkpoints"
-"""Name of the part of a stage that is trained so far and not finished."""
+"""Name of the part that holds a stage's unfinished training."""
 
 _EVALUATE_READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -1,4 +1,4 @@
-"""What a run will cost, before it runs: parameters, tokens, FLOPs, memory, time. Pure arithmetic, nothing is measured.
+"""Estimates what a run costs: parameters, tokens, FLOPs, memory, time. Pure arithmetic; nothing is measured.
 
 >>> from stategpt.config import RunConfig
 >>> plan(RunConfig()).parameters
@@ -27,7 +27,7 @@ from stategpt.config.stage_names import STAGES
 from stategpt.shown_fields import documented, short_repr
 
 SMALLEST, LARGEST_RATE = 1e-9, 1e24
-"""Range of what is assumed."""
+"""Range of an assumed value."""
 
 
 @documented
@@ -156,7 +156,7 @@ class Plan:
 
 
 def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
-    """Everything that can be said about a run before it runs.
+    """Plans a run: everything that follows from its settings.
 
     Exact: parameters, pretraining steps and tokens, RL rounds. Estimated from `assumptions`: tokens of the later
     stages, seconds. FLOPs are 6N + attention, see `config.cost`. What the corpus decides is not known unless

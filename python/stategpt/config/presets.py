@@ -18,7 +18,7 @@ SIZE_IS_NOT_POWER = (
     "Size is not power: LLaMA-65B, trained on 21 tokens per parameter, is the stronger model; "
     "GPT-3 175B, nearly three times its size, saw 1.7."
 )
-"""The lesson of the two tables side by side."""
+"""What the two tables show together."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ class Preset:
 @documented
 @dataclass(frozen=True)
 class Hardware:
-    """What the GPU-hours are reckoned with.
+    """Assumptions for the GPU-hours.
 
     Raises:
         ConfigError: a peak outside [1, 1e24], or a utilization outside [1e-6, 1].
     """
 
     device: str = "A100"
-    """Shown beside the figure."""
+    """Name of the device, printed next to the value."""
     peak_flops_per_s: float = 312e12
     """Dense bfloat16 peak of one device."""
     utilization: float = 0.5

@@ -1,4 +1,4 @@
-"""A run: everything that decides what comes out, from corpus to gates. Same run, same machine and build: same bytes."""
+"""The settings of a run, from corpus to gates. The same settings, machine and build give the same bytes."""
 
 from __future__ import annotations
 

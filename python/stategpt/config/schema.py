@@ -1,4 +1,4 @@
-"""From keys and plain values to sections and back: the one place that knows which settings exist and of which type."""
+"""Converts keys and plain values to sections and back; lists which settings exist and their types."""
 
 from __future__ import annotations
 

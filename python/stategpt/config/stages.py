@@ -24,15 +24,15 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 """Names of `Precision`."""
 
 MAX_RL_SEEDS = 16
-"""Policies that `rl.seeds` may ask for."""
+"""Largest `rl.seeds`."""
 MAX_EXTRA_BETAS = 8
-"""Policies that `rl.extra_betas` may ask for."""
+"""Largest number of `rl.extra_betas`."""
 
 
 @documented
 @dataclass(frozen=True)
 class LoopConfig:
-    """What every stage that trains sets of the loop."""
+    """Settings of the training loop, shared by every stage that trains."""
 
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimizer and schedule."""
@@ -69,9 +69,9 @@ class PretrainConfig(LoopConfig):
     micro_batch_rows: int = 8
     """Rows per forward and backward pass; gradients of batch_rows / micro_batch_rows passes are added."""
     sample_at: tuple[int | Literal["end"], ...] = (0, "end")
-    """Steps at which the sample prompts are continued, so that one sees the model learn."""
+    """Steps at which the sample prompts are continued, to show what the model has learned."""
     sample_prompts: tuple[str, ...] = ("The",)
-    """Beginnings that the model continues at those steps."""
+    """Prompts that the model continues at those steps."""
     sample_tokens: int = 48
     """Tokens per sample."""
 
@@ -188,7 +188,7 @@ class RewardConfig(LoopConfig):
 @documented
 @dataclass(frozen=True)
 class RLConfig(LoopConfig):
-    """Stage 4: sample, append the reward token, read the reward, weight the completion by it, stay near SFT."""
+    """Stage 4: sample, score, weight the completion's tokens by the score, stay near the SFT model."""
 
     objective: Objective = "rloo"
     """rloo: leave-one-out baseline (arXiv 2402.14740); reward_weighted: likelihood times reward, the talk's form."""
@@ -205,13 +205,13 @@ class RLConfig(LoopConfig):
     beta: float = 0.1
     """Weight of the KL to the SFT model, per token, taken from the reward (k1 estimator)."""
     no_eos_penalty: float = 0.0
-    """Taken from the reward of a completion that did not end."""
+    """Penalty subtracted from the reward of a completion that did not end."""
     clip_ratio: float = 0.2
     """A ratio new / old outside 1 -+ this that would move further away gives no gradient; from the second minibatch."""
     max_kl: float = 50.0
-    """Mean KL to the SFT model (nats per completion) that ends the stage with the policy of a step before; 0: none."""
+    """Mean KL to the SFT model (nats per completion) that ends the stage with the previous step's policy; 0: none."""
     seeds: int = 1
-    """Policies trained alike but for their random numbers, so that intervals can tell what a seed changes."""
+    """Policies trained with different random numbers, so that intervals include what a seed changes."""
     extra_betas: tuple[float, ...] = ()
     """One more policy is trained at each of these, to show what another weight of the KL changes."""
     scorer: str = "reward_model"

@@ -1,4 +1,4 @@
-"""A run as TOML, and changes to it by dotted keys. `load(write(dump(run)))` is `run`.
+"""Reads and writes a run as TOML, and changes it by dotted keys. `load(write(dump(run)))` is `run`.
 
 A file need not hold every setting: what it leaves out has the value of the default job, and `model.depth` turns the
 dial (see `config.dial`). A resolved file, as a run folder has it, holds all of them and is taken as it stands.
@@ -55,7 +55,7 @@ class Resolved:
 
 
 def load(path: str | Path) -> RunConfig:
-    """Read a run from a TOML file. A run that says no name is called as the file: `small.toml` gives `small`.
+    """Reads a run from a TOML file. Without a `name` the run has that of the file: `small.toml` gives `small`.
 
     Raises:
         ConfigError: no such file, no regular file, too large, not TOML, an unknown key (names the nearest), a wrong
@@ -79,7 +79,7 @@ def load(path: str | Path) -> RunConfig:
 
 
 def from_dict(table: Mapping[str, Any]) -> RunConfig:
-    """A run from nested plain values, as `to_dict` gives them; what is left out has the default job's value."""
+    """A run from nested plain values, as `to_dict` gives them; settings left out have their defaults."""
     return _resolve(RunConfig(), flatten_table(table)).run
 
 

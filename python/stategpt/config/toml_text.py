@@ -1,4 +1,4 @@
-"""TOML text to plain values, in bounded time and with one kind of error.
+"""Parses TOML text to plain values, in bounded time and with one kind of error.
 
 The standard library's parser recurses once a bracket, reads a dotted key in time that grows as the square of its parts,
 and refuses a number of over 4,300 digits with an unclear error.
@@ -15,7 +15,7 @@ from stategpt.visible_text import visible_line
 LIMIT_BYTES = 256 << 10
 """A resolved run.toml has about 12 KB."""
 LINE_LIMIT_CHARS = 4096
-"""A key stands on one line, so this bounds its parts."""
+"""A key is on one line, so this bounds its parts."""
 _SHOWN_CHARS = 200
 
 

@@ -15,7 +15,7 @@ _PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def describe(hint: Any) -> str:
-    """A type in words, for messages."""
+    """Describes a type, for messages."""
     if hint in _PLAIN:
         return _PLAIN[hint]
     arguments = get_args(hint)
@@ -118,7 +118,7 @@ def _toml(text: str) -> Any:
 
 
 def _number(text: str) -> int | float | None:
-    """What TOML does not read: `.04`, and whole numbers with an exponent."""
+    """Numbers that TOML does not read: `.04`, and whole numbers with an exponent."""
     try:
         number = float(text)
     except ValueError:

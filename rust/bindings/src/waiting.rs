@@ -1,7 +1,8 @@
 //! Long calls: the work runs without the GIL, and a signal such as Ctrl-C ends it.
 //!
-//! Only Python's main thread can handle signals. The work therefore runs in another thread while the calling one waits and
-//! asks Python for signals. A handler that raises cancels the work; its exception is what the caller gets.
+//! Only Python's main thread can handle signals. Called in it, the work runs in another thread while the main one waits
+//! and asks Python for signals; a handler that raises cancels the work, and its exception is what the caller gets. Called
+//! in any other thread, the work runs right there.
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -46,6 +47,9 @@ pub fn cancellable<T: Send, E: Send>(
     typed_error: impl FnOnce(E) -> PyErr,
 ) -> PyResult<T> {
     let flag = CancelFlag::default();
+    if !is_main_thread(py) {
+        return py.detach(|| work(&flag)).map_err(typed_error);
+    }
     // Either the thread takes it or, where the system gives no thread, this one does.
     let work = Mutex::new(Some(work));
     let run = || {
@@ -81,6 +85,17 @@ pub fn cancellable<T: Send, E: Send>(
         (None, Some(result)) => result.map_err(typed_error),
         (None, None) => Err(lost()),
     }
+}
+
+/// Whether this is Python's main thread, the only one in which signal handlers run.
+fn is_main_thread(py: Python<'_>) -> bool {
+    let same = || -> PyResult<bool> {
+        let main = py.import("threading")?.call_method0("main_thread")?;
+        let here = py.import("_thread")?.call_method0("get_ident")?;
+        main.getattr("ident")?.eq(here)
+    };
+    // Without an answer, wait as the main thread does: that is right in any thread.
+    same().unwrap_or(true)
 }
 
 /// Runs work that cannot be cancelled, without the GIL: after a signal the thread ends by itself and its result is dropped.

@@ -119,19 +119,22 @@ def test_variety_names_the_least_varied_policy_and_its_most_frequent_answer() ->
     assert lessons.variety(ComparisonEvaluation()) is None
 
 
-def test_the_reward_models_opinion_of_people_is_a_lesson_only_where_the_scorer_contradicts_it() -> None:
-    def told(sft: tuple[float, float], reference: tuple[float, float]) -> str:
-        systems = {
-            name: SystemMeasures(reward_mean=reward, score_mean=score)
-            for name, (reward, score) in (("sft", sft), ("reference", reference))
-        }
-        lesson = lessons.imitation(ComparisonEvaluation(systems=systems))
+def test_the_reward_models_opinion_of_people_is_compared_with_the_scorers_by_intervals() -> None:
+    def told(sft: float, wins: float, spread: float = 0.1) -> lessons.Lesson:
+        around = [-spread, spread] * 50
+        rewards = {"sft": tuple(sft + value for value in around), "demonstrations": tuple(around)}
+        systems = {"reference": SystemMeasures(win_rate_vs_sft=interval(wins))}
+        lesson = lessons.imitation(RewardEvaluation(rewards=rewards), ComparisonEvaluation(systems=systems))
         assert lesson is not None
-        return lesson.text
+        return lesson
 
-    assert "likes the imitation better" in told((1.1, 7.8), (0.0, 8.3))
-    assert "alike" in told((-1.1, 7.8), (0.0, 8.3))
-    assert lessons.imitation(ComparisonEvaluation()) is None
+    assert told(1.1, 0.6).verdict == "seen"
+    assert "likes the imitation better" in told(1.1, 0.6).text
+    assert told(-1.1, 0.6).verdict == "not seen"
+    assert "both prefer people's answers" in told(-1.1, 0.6).text
+    assert "both prefer SFT's answers" in told(1.1, 0.4).text
+    assert told(1.1, 0.505).verdict == told(0.01, 0.6).verdict == told(0.1, 0.6, spread=2.0).verdict == "undecided"
+    assert lessons.imitation(RewardEvaluation(), ComparisonEvaluation()) is None
 
 
 def test_pretraining_and_fine_tuning_follow_their_intervals() -> None:

@@ -12,6 +12,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ from stategpt.artifacts import publish_folder  # noqa: E402
 from stategpt.config import GPTConfig, OptimConfig  # noqa: E402
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StategptError  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
-from stategpt.train.checkpoint import LoopState, load_latest_checkpoint, save_checkpoint  # noqa: E402
+from stategpt.train.checkpoint import FORMAT_VERSION, LoopState, load_latest_checkpoint, save_checkpoint  # noqa: E402
 from stategpt.train.optimizers import build_optimizer, optimizer_tensors  # noqa: E402
 
 TINY = GPTConfig(vocab_size=16, depth=1, width=8, heads=2, kv_heads=1, head_dim=4, mlp_width=8, context_tokens=8)
@@ -59,7 +60,8 @@ def sign_again(saved: Path, folder: Path, change: Callable[[Path], None], step: 
         change(temporary)
 
     final = folder / f"step-{step:06d}"
-    publish_folder(final, write, kind="checkpoint", fingerprints={"config": CONFIG})
+    extra = {"format_version": FORMAT_VERSION}
+    publish_folder(final, write, kind="checkpoint", fingerprints={"config": CONFIG}, extra=extra)
     return final
 
 
@@ -249,8 +251,19 @@ def test_what_a_task_keeps_is_restored_in_place_or_the_checkpoint_is_refused(tmp
 
 
 def test_a_checkpoint_without_the_fingerprint_of_its_configuration_is_foreign(saved: Path, tmp_path: Path) -> None:
-    publish_folder(tmp_path / "step-000003", lambda folder: None, kind="checkpoint")
+    extra = {"format_version": FORMAT_VERSION}
+    publish_folder(tmp_path / "step-000003", lambda folder: None, kind="checkpoint", extra=extra)
     assert "None" in refused(tmp_path, ForeignArtifact)
+
+
+@pytest.mark.parametrize(
+    ("extra", "version"), [({}, "1"), ({"format_version": 3}, "3"), ({"format_version": "x"}, "x")]
+)
+def test_a_checkpoint_of_another_format_version_says_so(tmp_path: Path, extra: dict[str, Any], version: str) -> None:
+    path = tmp_path / "step-000003"
+    publish_folder(path, lambda folder: None, kind="checkpoint", fingerprints={"config": CONFIG}, extra=extra)
+    message = refused(tmp_path, ForeignArtifact)
+    assert f"format version {version}; this version of stategpt reads version {FORMAT_VERSION}. Delete" in message
 
 
 def test_steps_of_seven_digits_come_after_those_of_six(tmp_path: Path) -> None:

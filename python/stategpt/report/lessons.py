@@ -1,7 +1,9 @@
 """The sentence of each section that a reader should keep: what this run shows, as far as its intervals decide it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, variance
 from typing import Literal
 
 from stategpt.evaluate.records import (
@@ -120,7 +122,7 @@ def _against_main(name: str, gain: PairedGain) -> Lesson | None:
     """A policy of another beta against the main one, on the same prompts."""
     if gain.reward is None or gain.wins is None:
         return None
-    label = f"the policy of beta {name.removeprefix('rlhf_beta_')}"
+    label = _policy(name.replace("rlhf_beta_", "rl/beta_"))
     measured = f"reward {signed(gain.reward.mean, 2)} ({span(gain.reward, 2)}), wins {_points(gain.wins)}"
     if sign_of(gain.reward) > 0 and sign_of(gain.wins) < 0:
         return Lesson(
@@ -145,21 +147,28 @@ def _along(folder: str, points: Sequence[FrontierPoint]) -> Lesson | None:
     if len(whole) < 2:
         return None
     (reward, wins, _), (best_reward, best_wins, best_kl) = whole[-1], max(whole, key=lambda point: point[1].mean)
+    policy = _policy(folder)
     place = f"{percent(best_wins.mean, 1)} at {fixed(None if best_kl is None else best_kl.mean, 1)} nats of KL"
     rewards = f"reward {fixed(best_reward.mean, 2)} → {fixed(reward.mean, 2)}"
     measured = f"{rewards}, wins {place} → {percent(wins.mean, 1)} at the end"
     if reward.low > best_reward.high and wins.high < best_wins.low:
         return Lesson(
-            f"Over-optimization is seen in {folder}: reward rose and wins fell after the best moment ({measured}).",
+            f"Over-optimization is seen in {policy}: reward rose and wins fell after the best moment ({measured}).",
             "seen",
         )
     if reward.low > whole[0][0].high and wins.low > 0.5 and best_wins.low <= wins.high:
         return Lesson(
-            f"Over-optimization is not seen in {folder}: at the end, wins are not measurably below the best moment of "
+            f"Over-optimization is not seen in {policy}: at the end, wins are not measurably below the best moment of "
             f"training ({measured}).",
             "not seen",
         )
-    return Lesson(f"Whether {folder} over-optimizes is not decided by these prompts ({measured}).", "undecided")
+    return Lesson(f"Whether {policy} over-optimizes is not decided by these prompts ({measured}).", "undecided")
+
+
+def _policy(folder: str) -> str:
+    """rl -> RLHF, rl/beta_0.04 -> the policy of beta 0.04."""
+    _, _, variant = folder.partition("/")
+    return f"the policy of {variant.replace('_', ' ')}" if variant else "RLHF"
 
 
 def variety(comparison: ComparisonEvaluation) -> Lesson | None:
@@ -186,27 +195,39 @@ def variety(comparison: ComparisonEvaluation) -> Lesson | None:
     return Lesson(f"{said}. A loss of variety is not measurable here.", "undecided" if change is None else "not seen")
 
 
-def imitation(comparison: ComparisonEvaluation) -> Lesson | None:
-    """What the reward model says of the reference answers, beside what the scorer says."""
-    sft, reference = (comparison.systems.get(name, SystemMeasures()) for name in ("sft", "reference"))
-    values = (sft.reward_mean, reference.reward_mean, sft.score_mean, reference.score_mean)
-    if any(value is None for value in values):
+def imitation(reward: RewardEvaluation, comparison: ComparisonEvaluation) -> Lesson | None:
+    """What the reward model says of people's answers and of their imitation by SFT, beside what the scorer says."""
+    difference = _difference(reward.rewards.get("sft", ()), reward.rewards.get("demonstrations", ()))
+    wins = comparison.systems.get("reference", SystemMeasures()).win_rate_vs_sft
+    if difference is None or wins is None:
         return None
-    sft_reward, their_reward, sft_score, their_score = (float(value or 0) for value in values)
     measured = (
-        f"reward {fixed(sft_reward, 2)} for SFT and {fixed(their_reward, 2)} for the reference answers, score "
-        f"{fixed(sft_score, 2)} and {fixed(their_score, 2)}"
+        f"reward of SFT samples minus that of demonstrations {signed(difference.mean, 2)} ({span(difference, 2)}); by "
+        f"the scorer, the reference answers win {percent(wins.mean, 1)} against SFT ({_percents(wins)})"
     )
-    if sft_reward > their_reward and sft_score < their_score:
+    by_reward, by_scorer = -sign_of(difference), sign_of(wins, 0.5)
+    if by_reward < 0 < by_scorer:
         return Lesson(
-            f"On average the reward model likes the imitation better than the original, and the scorer says the "
-            f"opposite ({measured}). It was trained on samples of SFT alone: a reward is an opinion that "
-            "holds near what the model was trained on.",
+            f"The reward model likes the imitation better than the original, and the scorer says the opposite "
+            f"({measured}). It was trained on samples of SFT alone: a reward is an opinion that holds near what the "
+            "model was trained on.",
             "seen",
         )
+    if by_reward == by_scorer != 0:
+        better = "people's answers" if by_scorer > 0 else "SFT's answers"
+        return Lesson(f"Reward model and scorer both prefer {better} ({measured}).", "not seen")
     return Lesson(
-        f"Reward model and scorer order SFT and the reference answers alike, on average ({measured}).", "not seen"
+        f"Whether the reward model judges people's answers as the scorer does is not decided ({measured}).", "undecided"
     )
+
+
+def _difference(first: Sequence[float], second: Sequence[float]) -> Interval | None:
+    """Mean of `first` minus mean of `second` with its normal 95 % interval, the values taken as independent."""
+    if min(len(first), len(second)) < 2:
+        return None
+    middle = fmean(first) - fmean(second)
+    half = 1.96 * math.sqrt(variance(first) / len(first) + variance(second) / len(second))
+    return Interval(middle, middle - half, middle + half)
 
 
 def _percents(interval: Interval) -> str:

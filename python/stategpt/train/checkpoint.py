@@ -32,6 +32,8 @@ from stategpt.train.saved_tensors import read_tensors
 from stategpt.visible_text import visible_line
 
 KIND = "checkpoint"
+FORMAT_VERSION = 2
+"""Version of the files of a checkpoint; those of version 1 did not say theirs."""
 REASON_CHARS = 1000
 KEPT = 2
 """Checkpoints kept: the newest, and the one before in case the newest is found damaged."""
@@ -77,7 +79,8 @@ def save_checkpoint(
         (temporary / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
 
     final = folder / f"step-{state.step:06d}"
-    publish_folder(final, write, kind=KIND, fingerprints={"config": fingerprint})
+    extra = {"format_version": FORMAT_VERSION}
+    publish_folder(final, write, kind=KIND, fingerprints={"config": fingerprint}, extra=extra)
     for old in _steps(folder)[:-KEPT]:
         shutil.rmtree(old)
     return final
@@ -99,16 +102,24 @@ def load_latest_checkpoint(
     Raises:
         CorruptArtifact: all are damaged (a loop never starts afresh in silence), or the newest whole one holds other
             tensors, shapes, dtypes or values than a checkpoint of this model; the message names the tensor or field.
-        ForeignArtifact: another configuration's checkpoint.
+        ForeignArtifact: another configuration's checkpoint, or one of another format version.
     """
     damaged: list[str] = []
     for path in reversed(_steps(folder)):
         try:
-            found = verify(path, kind=KIND).fingerprints.get("config")
+            manifest = verify(path, kind=KIND)
         except CorruptArtifact as error:
             damaged.append(str(error))
             console.print(f"warning: checkpoint passed over: {visible_line(str(error))}", markup=False)
             continue
+        version = manifest.extra.get("format_version", 1)
+        if version != FORMAT_VERSION:
+            raise ForeignArtifact(
+                f"{path} is a checkpoint of format version {visible_line(str(version))}; this version of stategpt reads "
+                f"version {FORMAT_VERSION}. Delete this stage's folder to train it again, or finish the run with the "
+                "version that began it."
+            )
+        found = manifest.fingerprints.get("config")
         if found != fingerprint:
             raise ForeignArtifact(
                 f"{path} was made with configuration {found}, this run has {fingerprint}. "

@@ -28,7 +28,7 @@ def feedback(files: RunFiles) -> dict[str, Any]:
         "scoring": _scoring(evaluations.reward),
         "reward_rows": _reward_rows(evaluations.reward.example),
         "judging_lesson": lessons.judging(evaluations.reward, evaluations.comparison),
-        "imitation_lesson": lessons.imitation(evaluations.comparison),
+        "imitation_lesson": lessons.imitation(evaluations.reward, evaluations.comparison),
         "rl": _rl_numbers(files),
         "weighted": [_weighted(each) for each in files.weighted_completions()],
         "frontiers": _frontier_rows(files),
@@ -49,7 +49,7 @@ def _reward_rows(example: RankedExample | None) -> dict[str, Any] | None:
                 "text": visible(row.text.strip()),
                 "ended": row.ended,
                 "reward": signed(row.reward, 2),
-                "score": plain(row.score),
+                "score": None if row.score is None else plain(row.score),
                 "rank": row.rank,
             }
             for row in rows

@@ -28,7 +28,7 @@ def material(files: RunFiles) -> dict[str, Any]:
         "document": _document(rows),
         "batch": [_row(tokens) for tokens in rows if tokens],
         "cell": _cell(rows[0]) if rows else None,
-        "mask": _mask(rows[0]) if rows and rows[0] else None,
+        "mask": _mask(rows) if any(rows) else None,
     }
 
 
@@ -119,11 +119,13 @@ def _cell(row: Sequence[RowToken]) -> dict[str, Any] | None:
     }
 
 
-def _mask(row: Sequence[RowToken]) -> dict[str, Any]:
-    """Who sees whom in a row: a triangle for each document, corners in tokens from the row's start."""
+def _mask(rows: Sequence[Sequence[RowToken]]) -> dict[str, Any]:
+    """Who sees whom in the row of most documents: a triangle each, corners in tokens from the row's start."""
+    row = max(rows, key=lambda tokens: len({token.document for token in tokens}))
     starts = [at for at, token in enumerate(row) if at == 0 or token.document != row[at - 1].document]
     edges = [*starts, len(row)]
     return {
+        "row": rows.index(row) + 1,
         "tokens": len(row),
         "triangles": [
             {"start": start, "end": end, "tint": number % DOCUMENT_COLORS}

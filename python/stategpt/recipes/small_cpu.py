@@ -41,6 +41,8 @@ def small_cpu() -> RunConfig:
         reward=replace(tiny.reward, optim=replace(tiny.reward.optim, learning_rate=1.2e-3)),
         # What a seed changes and what over-optimization looks like are tiny_cpu's lessons; here one policy gets all the
         # minutes, and the report says that its seed is not in the intervals.
-        rl=replace(tiny.rl, steps=150, seeds=1, extra_betas=(), optim=replace(tiny.rl.optim, learning_rate=2.4e-4)),
+        rl=replace(
+            tiny.rl, steps=150, beta=0.8, seeds=1, extra_betas=(), optim=replace(tiny.rl.optim, learning_rate=2.4e-4)
+        ),
         gates=replace(tiny.gates, required=("base", "sft", "reward", "rl", "relevance")),
     )

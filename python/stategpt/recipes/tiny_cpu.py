@@ -78,11 +78,11 @@ def tiny_cpu() -> RunConfig:
 def _rl() -> RLConfig:
     """As many wins as best-of-4 or more, at less than twice its KL: docs/decisions/0025."""
     return RLConfig(
-        steps=50,
+        steps=70,
         prompts_per_step=24,
         completions=8,
         micro_batch_completions=192,
-        beta=0.8,
+        beta=0.45,
         seeds=3,
         extra_betas=(0.04,),
         checkpoint_every_steps=10,

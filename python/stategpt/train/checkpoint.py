@@ -116,8 +116,8 @@ def load_latest_checkpoint(
         if version != FORMAT_VERSION:
             raise ForeignArtifact(
                 f"{path} is a checkpoint of format version {visible_line(str(version))}; this version of stategpt "
-                f"reads version {FORMAT_VERSION}. Delete this stage's folder to train it again, or finish the run with the "
-                "version that began it."
+                f"reads version {FORMAT_VERSION}. Delete this stage's folder to train it again, or finish the run with "
+                "the version that began it."
             )
         found = manifest.fingerprints.get("config")
         if found != fingerprint:

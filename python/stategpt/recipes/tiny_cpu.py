@@ -82,7 +82,7 @@ def _rl() -> RLConfig:
         prompts_per_step=24,
         completions=8,
         micro_batch_completions=192,
-        beta=0.45,
+        beta=0.48,
         seeds=3,
         extra_betas=(0.04,),
         checkpoint_every_steps=10,

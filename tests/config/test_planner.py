@@ -35,7 +35,7 @@ def test_tiny_cpu_in_numbers() -> None:
     assert by_name["pretrain"].steps == 1026
     assert by_name["pretrain"].tokens == 1_050_624
     assert by_name["reward"].steps == 100
-    assert by_name["rl"].steps == 50
+    assert by_name["rl"].steps == 70
     assert by_name["sft"].steps == round(5700 * 35 / (8 * 128)) == 195
     assert planned.tokens_by_source == {"code": 315_187, "docstrings": 630_374, "comments": 105_062}
     assert planned.tokens_per_parameter == pytest.approx(0.534, abs=0.001)

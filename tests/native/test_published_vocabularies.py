@@ -14,7 +14,7 @@ TESTS_OF = {
     ("gpt2.tiktoken", "cl100k.tiktoken", "o200k.tiktoken"): (
         "merge::tests::published::published_vocabularies",
         "merge::tests::prefix::the_first_tokens_of_a_flood_do_not_read_the_rest",
-        "merge::tests::work::work_of_published_vocabularies_is_linear",
+        "merge::tests::work::work_of_published_vocabularies_grows_with_the_text_and_no_faster",
     ),
     ("llama3.json",): ("merge::out_of_order::tests::published_vocabulary",),
 }

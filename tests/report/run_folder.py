@@ -11,12 +11,14 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stategpt.artifacts import publish_folder, write_lineage
+from stategpt.config import RunConfig
 from stategpt.config.toml import dump
 from stategpt.evaluate.gates import check_gates, write_gates
 from stategpt.evaluate.records import FORMAT_VERSION, read_evaluations
@@ -107,6 +109,12 @@ VERSIONED = ("evaluation.json", "mixture.json", "rows.json", "loss_references.js
 """Files that say which version of their format they have."""
 
 
+def drawn_run() -> RunConfig:
+    """The recipe with a beta of this file's own, so that a tuned recipe changes no expected page."""
+    recipe = tiny_cpu()
+    return replace(recipe, rl=replace(recipe.rl, beta=0.8))
+
+
 def write_run_folder(
     root: Path, leave_out: Iterable[str] = (), change: Callable[[str, Any], Any] | None = None
 ) -> Path:
@@ -121,7 +129,7 @@ def write_run_folder(
         files |= part
     skipped = tuple(leave_out) or ("\0",)
     root.mkdir(parents=True, exist_ok=True)
-    (root / "run.toml").write_text(dump(tiny_cpu()), encoding="utf-8")
+    (root / "run.toml").write_text(dump(drawn_run()), encoding="utf-8")
     files = {name: change(name, content) if change else content for name, content in files.items()}
     ids: dict[str, str] = {}
     for path, parents in MADE_FROM.items():
@@ -134,7 +142,7 @@ def write_run_folder(
         held = {name: content for name, content in held.items() if not f"{path}/{name}".startswith(skipped)}
         ids[path] = publish_part(root, path, held, path.rpartition("/")[2], ids, MADE_FROM.get(path, ()))
     if not "gates/gates.json".startswith(skipped):
-        write_gates(check_gates(read_evaluations(root), tiny_cpu().gates), root)
+        write_gates(check_gates(read_evaluations(root), drawn_run().gates), root)
     if not "lineage.json".startswith(skipped):
         write_lineage(root)
     for name in skipped:

@@ -37,7 +37,7 @@ def printed(record: Path) -> str:
     seconds = {stage["stage"]: float(stage["seconds"]) for stage in held["stages"]}
     tokens = {stage["stage"]: stage["tokens"] for stage in held["stages"]}
     gates = [
-        GateResult(gate["gate"], gate["gate"], gate["rule"], gate["passed"], gate["value"], severity=gate["severity"])
+        GateResult(gate["name"], gate["label"], gate["rule"], gate["passed"], gate["value"], severity=gate["severity"])
         for gate in held["gates"]
     ]
     return "\n".join([*stage_lines(seconds, tokens), *gate_lines(gates, COLUMNS)]) + "\n"
@@ -96,9 +96,12 @@ def test_the_record_agrees_with_itself() -> None:
 def test_shares_named_in_the_text_are_the_records() -> None:
     held = json.loads(demo_record().read_text())
     systems = held["comparison"]["systems"]
-    rlhf, sft = (f"{100 * systems[name]['unique_share']['mean']:.0f} %" for name in ("rlhf", "sft"))
+    rlhf, sft = (f"{100 * systems[name]['unique_share']['mean']:.1f} %" for name in ("rlhf", "sft"))
     said = " ".join(README.read_text().split())
     assert f"{rlhf} of the RLHF model's answers are distinct, {sft} of the SFT model's" in said
+    change = held["comparison"]["diversity_change"]["distinct_2"]
+    fall, least, most = (-change[bound] for bound in ("mean", "high", "low"))
+    assert f"the share of distinct bigrams falls by {fall:.2f} ({least:.2f} to {most:.2f})" in said
 
 
 def test_the_install_paragraph_names_the_extras_of_pyproject() -> None:

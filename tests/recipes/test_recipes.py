@@ -16,7 +16,7 @@ def test_names_are_those_of_the_functions_and_runs() -> None:
 def test_tiny_cpu_has_the_measured_numbers() -> None:
     run = recipes.tiny_cpu()
     assert (run.rankings.prompts, run.rankings.completions, run.rankings.tie_below) == (1600, 4, 2)
-    assert (run.rl.steps, run.rl.prompts_per_step, run.rl.completions, run.rl.beta) == (70, 24, 8, 0.48)
+    assert (run.rl.steps, run.rl.prompts_per_step, run.rl.completions, run.rl.beta) == (70, 24, 8, 0.5)
     assert (run.sampling.temperature, run.sampling.max_tokens) == (0.7, 48)
     rates = [stage.optim.learning_rate for stage in (run.pretrain, run.sft, run.reward, run.rl)]
     assert rates == [4e-3, 1.5e-3, 2e-3, 4e-4]
@@ -32,7 +32,8 @@ def test_gated_recipes_measure_at_least_what_their_gates_ask_for(name: str) -> N
 def test_small_cpu_gates_relevance_and_is_larger() -> None:
     tiny, small = recipes.tiny_cpu(), recipes.small_cpu()
     assert "relevance" in small.gates.required
-    assert replace(small.gates, required=tiny.gates.required) == GatesConfig()
+    assert replace(small.gates, required=tiny.gates.required) == tiny.gates
+    assert replace(tiny.gates, rl_best_of_margin=GatesConfig().rl_best_of_margin) == GatesConfig()
     assert small.model.parameters > 3 * tiny.model.parameters
     assert small.pretrain.tokens > 4 * tiny.pretrain.tokens
 

@@ -48,7 +48,7 @@ def error_beside_torch(torchs: float, logits: float) -> float:
     """Largest error accepted where torch's own is `torchs` and scores are of size `logits`: 1.5 times torch's.
 
     A score is a float32 sum of that size, so its last bits, logits * 2^-23 each, move the weights by as much, however
-    it is summed. On a processor where torch's order of summation happens to lose less, a few of these bits are the bound.
+    it is summed. Where torch's order of summation happens to lose less, a few of these bits are the bound.
     """
     return max(1.5 * torchs, 4 * torch.finfo(torch.float32).eps * logits)
 

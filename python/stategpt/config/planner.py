@@ -250,13 +250,13 @@ def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: in
 
 
 def _rankings(run: RunConfig, assumed: Assumptions) -> StagePlan:
-    prompts = run.rankings.prompts + run.rankings.test_prompts
+    prompts = run.rankings.train_prompts + run.rankings.test_prompts
     tokens, flops, seconds = _sampled(run, assumed, prompts, run.rankings.completions)
     return StagePlan("rankings", 0, tokens, flops, FLOAT32_BYTES * run.model.parameters, seconds)
 
 
 def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
-    prompts = math.ceil(run.rankings.prompts * run.reward.epochs)
+    prompts = math.ceil(run.rankings.train_prompts * run.reward.epochs)
     group = _group(assumed, run.rankings.completions, assumed.answer_tokens + 1)  # the reward token
     tokens = prompts * group
     flops = tokens * training_flops_per_token(run.model, group)

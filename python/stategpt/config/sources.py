@@ -39,7 +39,7 @@ class SourceConfig:
     max_epochs: float = 0.0
     """Times the source may be read; a run that would read it more often is refused; 0 = no limit."""
     invalid_text: InvalidText = "reject"
-    """What is done with a text that is not Unicode: reject it, or replace the invalid parts with U+FFFD. Both counted."""
+    """Handling of a text that is not Unicode: reject it, or replace invalid parts with U+FFFD. Both are counted."""
 
     __repr__ = short_repr
 

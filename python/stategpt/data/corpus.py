@@ -19,20 +19,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from stategpt.artifacts import Manifest, publish_folder, verify
 from stategpt.data.lines import MAX_LINE_BYTES, BadLine, Source, read_lines
 from stategpt.data.records import ROLES, Conversation, Document, Message, Place
+from stategpt.data.splitting import SIDES as SIDES
+from stategpt.data.splitting import Side as Side
 from stategpt.errors import CorpusError, CorruptArtifact, ForeignArtifact
 from stategpt.json_reader import Flag, Integer, Items, Kind, MapOf, Optional, Record, Text, check_value, read_json
 from stategpt.shown_fields import documented, short_repr
 
-Side = Literal["train", "validation", "test"]
-SIDES: tuple[Side, ...] = get_args(Side)
-"""train: what stages learn from. validation: what settings are chosen by, and what is measured during training. test:
-what gates, report and comparison measure on, and nothing else reads.
-"""
 KIND = "corpus"
 FORMAT_VERSION = 2
 """Version of the files; 1 had documents/ at the top and pairs/ for conversations."""

@@ -37,9 +37,9 @@ _READING = ("sft.format", "sft.columns", "rankings.format", "rankings.columns")
 """Settings of how files are read: they decide the corpus, and through it what is made from it."""
 _CORPUS = ("corpus", "sources", "curate", *_READING)
 _NOT_CORPUS = ("sources.NAME.share", "sources.NAME.max_epochs")
-CONVERSATION_SHARDS = "data/conversations/train"
-"""The training conversations as ids and loss masks."""
-_SHARD_SETTINGS = ("sft.loss_on", "sft.too_long", "sft.row_tokens", "model.context_tokens")
+CONVERSATION_FIT = "data/conversations/fit"
+"""Which conversations and prompts fit the model, and what of them is trained on."""
+_FIT_SETTINGS = ("sft.loss_on", "sft.too_long", "sft.row_tokens", "model.context_tokens")
 
 _EVALUATE_READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -119,8 +119,7 @@ def parts_of(run: RunConfig) -> dict[str, Part]:
         parts += [Part("tokenizer", (), ()), Part("base/model", (), ())]
     else:
         parts.append(Part("tokenizer", ("corpus",), ("tokenizer",)))
-    if "sft" in run.stages:
-        parts.append(Part(CONVERSATION_SHARDS, ("tokenizer", "corpus"), _SHARD_SETTINGS))
+    parts.append(Part(CONVERSATION_FIT, ("tokenizer", "corpus"), _FIT_SETTINGS))
     for stage in (_in_run(run, stage) for stage in STAGES[1:] if stage.name in run.stages):
         if stage.name == "rl":
             for folder in run.rl.folders:

@@ -100,7 +100,7 @@ def _missing_of_feedback(run: RunConfig, whole: bool) -> Iterator[str]:
             yield "[rl] has no prompts; add rl.prompts = files, [sft] or [rankings]"
 
 
-def until(run: RunConfig, stage: str) -> tuple[str, ...]:
+def through(run: RunConfig, stage: str) -> tuple[str, ...]:
     """The stages of a run up to `stage`, in order.
 
     Raises:

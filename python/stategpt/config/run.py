@@ -108,11 +108,6 @@ class RunConfig:
             return {name: source.share for name, source in self.sources.items()}
         return self.data.proportions
 
-    def max_epochs(self, source: str) -> float:
-        """Most times that pretraining may read a source; 0 = no limit."""
-        own = self.sources[source].max_epochs if source in self.sources else 0.0
-        return own or self.data.maximum_epochs
-
     @property
     def own_data(self) -> tuple[str, ...]:
         """Settings that give files of the user's, apart from the prompts of a single stage."""

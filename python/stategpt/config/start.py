@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stategpt.config.checks import shown_key, shown_value
 from stategpt.config.families import FAMILIES
 from stategpt.errors import ConfigError, CorruptArtifact, MissingFile, StorageError
 from stategpt.json_reader import Flag, Integer, Optional, Real, Record, Text, read_record
 from stategpt.shown_fields import documented
-from stategpt.visible_text import visible_line
 
 _CONFIG_LIMIT_BYTES = 1 << 20
 _SIZE = Integer(1, 2**31 - 1)
@@ -76,13 +76,13 @@ def model_folder(model: str) -> Path:
         if os.path.isfile(folder / "config.json"):
             if not os.path.isfile(folder / "tokenizer.json"):
                 raise ConfigError(
-                    f"start.model = {visible_line(model)!r}: {visible_line(str(folder))} holds no tokenizer.json; a "
+                    f"start.model = {shown_value(model)}: {shown_key(str(folder))} holds no tokenizer.json; a "
                     "model starts a run with the tokenizer it was trained with, so copy that beside it"
                 )
             return folder
     what = "holds no config.json, nor does model/ in it" if os.path.isdir(given) else "is not a folder"
     raise ConfigError(
-        f"start.model = {visible_line(model)!r} {what}; give a model's folder, as runs/NAME/sft/model or runs/NAME/sft"
+        f"start.model = {shown_value(model)} {what}; give a model's folder, as runs/NAME/sft/model or runs/NAME/sft"
     )
 
 

@@ -32,6 +32,16 @@ PATTERNS = ("gpt2", "gpt4", "o200k", "llama3", "qwen")
 _BYTE_TOKENS = 256
 
 
+MIN_GROUPS = 3
+"""Fewer groups cannot be split: training, validation and test need one each."""
+
+
+def min_groups(validation_share: float, test_share: float) -> int:
+    """Smallest number of groups of which each held-out share is at least one group, with one left for training."""
+    smallest = min(validation_share, test_share)
+    return max(MIN_GROUPS, math.ceil(1 / smallest - 1e-9))
+
+
 @documented
 @dataclass(frozen=True)
 class CorpusConfig:

@@ -164,7 +164,9 @@ def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     """
     assumed = assumptions or Assumptions()
     tokens = run.pretrain_steps * run.step_tokens if "pretrain" in run.stages else 0
-    stages = tuple(planned for stage in STAGES if stage.name in run.stages for planned in _planned(stage.name, run, assumed))
+    stages = tuple(
+        planned for stage in STAGES if stage.name in run.stages for planned in _planned(stage.name, run, assumed)
+    )
     return Plan(
         run=run,
         assumptions=assumed,

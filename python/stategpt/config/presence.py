@@ -47,6 +47,12 @@ def has_own_data(table: Mapping[str, Any]) -> bool:
     return bool(table.get("sources")) or any(given(section, name) for section, name in files)
 
 
+def is_own(run: RunConfig) -> bool:
+    """Whether the corpus is built from files that the run names, not by `corpus.source`."""
+    prompts = (run.rankings.prompts, run.rl.prompts, run.evaluate.prompts)
+    return not run.corpus.source and bool(run.own_data or run.start.model or any(prompts))
+
+
 def require_complete(run: RunConfig) -> None:
     """Refuses a run in which a stage lacks what it needs.
 

@@ -45,7 +45,10 @@ def fitting_corpus(run: RunConfig, folder: RunFolder) -> Corpus:
         raise CorruptArtifact(f"{target} was decided on another corpus. Delete {target.parent} and run again.")
     fit = read_record(target / FILE, _FIT, error=CorruptArtifact)
     conversations = {
-        side: [_from(_trained(record, run.sft.loss_on), first) for record, first in _kept(corpus.conversations, fit, side)]
+        side: [
+            _from(trained_on(record, run.sft.loss_on), first)
+            for record, first in _kept(corpus.conversations, fit, side)
+        ]
         for side in SIDES
     }
     prompts = {
@@ -84,7 +87,7 @@ def show_fit(fit: Fit, run: RunConfig) -> None:
             shown = ", ".join(f"{count:,} {code.replace('_', ' ')}" for code, count in counts.items() if count)
             console.print(
                 f"notice: {name}: {shown}. A conversation may have {run.sft_row_tokens:,} tokens (sft.row_tokens, "
-                "model.context_tokens; sft.too_long = \"keep_last_turns\" leaves out first turns instead).",
+                'model.context_tokens; sft.too_long = "keep_last_turns" leaves out first turns instead).',
                 markup=False,
             )
 
@@ -130,7 +133,7 @@ def _side_of(
 
 def conversation_fit(tok: AnyTokenizer, conversation: Conversation, sft: SFTConfig, row_tokens: int) -> int | str:
     """Index of the first message that is kept (0: all are), or the code of why the conversation is left out."""
-    conversation = _trained(conversation, sft.loss_on)
+    conversation = trained_on(conversation, sft.loss_on)
     try:
         conversation.prompt()
     except InvalidArgument:
@@ -158,7 +161,7 @@ def _prompt_fit(tok: AnyTokenizer, prompt: Prompt, context_tokens: int) -> int |
     return 0
 
 
-def _trained(conversation: Conversation, loss_on: str) -> Conversation:
+def trained_on(conversation: Conversation, loss_on: str) -> Conversation:
     """The conversation with loss on all of its trained messages, or on the last of them only."""
     if loss_on == "all":
         return conversation

@@ -15,9 +15,10 @@ from pathlib import Path
 from stategpt.artifacts.measurements import is_published, stage_folders
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
+from stategpt.config.presence import is_own
 from stategpt.errors import ForeignArtifact
 from stategpt.progress import console
-from stategpt.stages.user_data import inputs_now, is_own, recorded_inputs
+from stategpt.stages.user_data import inputs_now, recorded_inputs
 from stategpt.visible_text import visible_line
 
 _MOST_SHOWN = 5

@@ -12,6 +12,7 @@ from stategpt.artifacts import Manifest, publish_folder, read_manifest
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import CONTROL_TOKENS, RunConfig
+from stategpt.config.presence import is_own
 from stategpt.data import write_shards
 from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus, write_corpus
 from stategpt.data.records import Conversation
@@ -22,7 +23,7 @@ from stategpt.progress import Advance, console, progress
 from stategpt.stages.fingerprints import part_fingerprint
 from stategpt.stages.fitting import decide_fit, fitting_corpus
 from stategpt.stages.start import take_start_model
-from stategpt.stages.user_data import build_from_files, is_own
+from stategpt.stages.user_data import build_from_files
 from stategpt.stages.requirements import require_sources, require_usable
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 

@@ -168,9 +168,7 @@ def validation_documents(context: StageContext) -> ValidationDocuments:
     run = context.run
     row_tokens = min(run.data.row_tokens, run.model.context_tokens)
     corpus = read_corpus(context.folder.corpus)
-    return ValidationDocuments.of(
-        corpus, context.tok, run.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed
-    )
+    return ValidationDocuments.of(corpus, context.tok, run.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed)
 
 
 def _validate(context: StageContext, model: GPT, step: int, documents: ValidationDocuments) -> None:

@@ -7,12 +7,6 @@ from pathlib import Path
 from stategpt.config import RunConfig
 
 
-def is_own(run: RunConfig) -> bool:
-    """Whether the corpus is built from files that the run names, not by `corpus.source`."""
-    prompts = (run.rankings.prompts, run.rl.prompts, run.evaluate.prompts)
-    return not run.corpus.source and bool(run.own_data or run.start.model or any(prompts))
-
-
 def build_from_files(run: RunConfig, folder: Path, fingerprint: str) -> None:
     """Builds and publishes the corpus.
 

@@ -43,7 +43,7 @@ def test_tiny_cpu_in_numbers() -> None:
 
 def test_estimates_are_near_measured_seconds() -> None:
     seconds = {stage.name: stage.seconds for stage in planned_recipe("tiny_cpu").stages}
-    measured = {"pretrain": 160, "sft": 34, "reward": 20, "rl": 65}
+    measured = {"pretrain": 160, "sft": 34, "reward": 20, "rl": 65 / 50 * 70}  # RL was measured at 50 steps, now it has 70
     for name, value in measured.items():
         assert seconds[name] == pytest.approx(value, rel=0.35), name
 
@@ -211,7 +211,7 @@ def test_a_number_that_is_not_finite_is_refused_in_every_setting_built_by_hand(v
                     tried += 1
                     with pytest.raises(ConfigError):
                         dataclasses.replace(RunConfig(), **{name: dataclasses.replace(section, **{field.name: value})})
-    assert tried == 26
+    assert tried == 27
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 1e-300, 1e300])

@@ -100,7 +100,7 @@ def test_rankings_are_of_training_and_test_prompts(
     for side in ("train", "test"):
         rows = read_lines(before_rl.root / "rankings" / "records" / f"{side}.jsonl")
         assert {row["prompt"] for row in rows} <= {pair.prompt().text for pair in corpus.conversations[side]}  # type: ignore[arg-type]
-        assert len(rows) == (recipe.rankings.prompts if side == "train" else recipe.rankings.test_prompts)
+        assert len(rows) == (recipe.rankings.train_prompts if side == "train" else recipe.rankings.test_prompts)
 
 
 def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_records(

@@ -76,7 +76,7 @@ def _derived(resolved: Resolved) -> list[str]:
 
 
 def _sources(plan: Plan) -> list[tuple[str, str]]:
-    shares = plan.run.data.proportions
+    shares = plan.run.proportions
     entries = [(name, f"{tokens:,} ({shares[name]:.0%})") for name, tokens in plan.tokens_by_source.items()]
     schedule = f"{plan.run.pretrain_steps:,} steps of {plan.run.step_tokens:,} tokens"
     compared = "GPT-3 175B: 1.7, LLaMA-65B: 21"

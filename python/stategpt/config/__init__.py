@@ -11,6 +11,7 @@ from .optim import OptimConfig as OptimConfig
 from .planner import plan as plan
 from .run import RunConfig as RunConfig
 from .schema import to_dict as to_dict
+from .sources import SourceConfig as SourceConfig
 from .stages import LoopConfig as LoopConfig
 from .stages import PretrainConfig as PretrainConfig
 from .stages import RankingsConfig as RankingsConfig
@@ -18,6 +19,7 @@ from .stages import RewardConfig as RewardConfig
 from .stages import RLConfig as RLConfig
 from .stages import SamplingConfig as SamplingConfig
 from .stages import SFTConfig as SFTConfig
+from .start import StartConfig as StartConfig
 from .toml import dump as dump
 from .toml import from_dict as from_dict
 from .toml import load as load
@@ -39,6 +41,8 @@ __all__ = [
     "RunConfig",
     "SFTConfig",
     "SamplingConfig",
+    "SourceConfig",
+    "StartConfig",
     "TokenizerConfig",
     "dump",
     "from_dict",

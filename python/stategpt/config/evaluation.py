@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from stategpt.config.checks import require, require_choice, require_not_negative, require_positive, require_share
+from stategpt.config.checks import (
+    require,
+    require_choice,
+    require_not_negative,
+    require_patterns,
+    require_positive,
+    require_share,
+)
 from stategpt.config.stages import PRECISIONS, Precision
 from stategpt.shown_fields import documented
 
@@ -44,6 +51,8 @@ class EvaluateConfig:
     rankings."""
     examples: int = 12
     """Prompts shown side by side in the report."""
+    prompts: tuple[str, ...] = ()
+    """Files of prompts to compare the systems on, as paths or globs; empty: the held-out ones of the conversations."""
 
     def __post_init__(self) -> None:
         require_positive(
@@ -58,6 +67,7 @@ class EvaluateConfig:
         require_not_negative(
             "evaluate", few_shot_examples=self.few_shot_examples, seed=self.seed, examples=self.examples
         )
+        require_patterns("evaluate.prompts", self.prompts)
         require_choice("evaluate.precision", self.precision, PRECISIONS)
         sizes = self.best_of
         rule = "must rise, each size 2 or more"

@@ -163,15 +163,15 @@ def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     `assumptions` say it.
     """
     assumed = assumptions or Assumptions()
-    tokens = run.pretrain_steps * run.step_tokens
-    stages = tuple(planned for stage in STAGES for planned in _planned(stage.name, run, assumed))
+    tokens = run.pretrain_steps * run.step_tokens if "pretrain" in run.stages else 0
+    stages = tuple(planned for stage in STAGES if stage.name in run.stages for planned in _planned(stage.name, run, assumed))
     return Plan(
         run=run,
         assumptions=assumed,
         parameters=run.model.parameters,
         embedding_parameters=run.model.embedding_parameters,
         tokens_per_parameter=tokens / run.model.parameters,
-        tokens_by_source={name: round(tokens * share) for name, share in run.data.proportions.items()},
+        tokens_by_source={name: round(tokens * share) for name, share in run.proportions.items()},
         stages=stages,
         export=exportability(run.model),
     )
@@ -250,13 +250,15 @@ def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: in
 
 
 def _rankings(run: RunConfig, assumed: Assumptions) -> StagePlan:
-    prompts = run.rankings.prompts + run.rankings.test_prompts
+    if run.rankings.data:  # people's: nothing is sampled
+        return StagePlan("rankings", 0, 0, 0.0, 0, 0.0)
+    prompts = run.rankings.train_prompts + run.rankings.test_prompts
     tokens, flops, seconds = _sampled(run, assumed, prompts, run.rankings.completions)
     return StagePlan("rankings", 0, tokens, flops, FLOAT32_BYTES * run.model.parameters, seconds)
 
 
 def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
-    prompts = math.ceil(run.rankings.prompts * run.reward.epochs)
+    prompts = math.ceil(run.rankings.train_prompts * run.reward.epochs)
     group = _group(assumed, run.rankings.completions, assumed.answer_tokens + 1)  # the reward token
     tokens = prompts * group
     flops = tokens * training_flops_per_token(run.model, group)
@@ -290,7 +292,7 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
 def _compare(run: RunConfig, assumed: Assumptions) -> StagePlan:
     """Bits per byte; one answer of base and SFT model; the comparison of all systems, RLHF once for each policy."""
     chosen = run.evaluate
-    read = chosen.test_tokens * len(run.data.proportions)
+    read = chosen.test_tokens * len(run.proportions)
     read_flops = read * forward_flops_per_token(run.model, run.data.row_tokens)
     answers = 3 + len(run.rl.folders) + max(chosen.best_of, default=0)
     first = _sampled(run, assumed, chosen.sft_samples, 2)

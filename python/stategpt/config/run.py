@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stategpt.config.checks import require, require_sizes
 from stategpt.config.corpus import CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
+from stategpt.config.sources import SourceConfig
+from stategpt.config.stage_names import STAGES
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SamplingConfig, SFTConfig
+from stategpt.config.start import StartConfig
 from stategpt.shown_fields import documented, short_repr
 
 _NAME_CHARS = 100
@@ -31,6 +36,12 @@ class RunConfig:
     """Name shown in the report; the run's folder when none is given."""
     seed: int = 0
     """Seed of everything random, together with stage, step and sample."""
+    stages: tuple[str, ...] = tuple(stage.name for stage in STAGES)
+    """Stages that run, in order; a file without it runs those whose sections it has."""
+    start: StartConfig = field(default_factory=StartConfig)
+    """A model instead of random weights."""
+    sources: Mapping[str, SourceConfig] = field(default_factory=dict)
+    """Documents of stage 1, a table for each source."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     """Documents and their split."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -64,6 +75,10 @@ class RunConfig:
         rule = f"must be 1 to {_NAME_CHARS} letters, digits, '.', '-' or '_', since a folder is named after it"
         require(bool(plain), "name", self.name, rule)
         require(self.seed >= 0, "seed", self.seed, "must be 0 or more")
+        ordered = tuple(stage.name for stage in STAGES if stage.name in (*self.stages, "prepare"))
+        rule = f"must be stages in their order, prepare first: {', '.join(stage.name for stage in STAGES)}"
+        require(self.stages == ordered, "stages", self.stages, rule)
+        self._require_shares()
         rule = f"must equal tokenizer.vocab_size = {self.tokenizer.vocab_size}"
         require(self.model.vocab_size == self.tokenizer.vocab_size, "model.vocab_size", self.model.vocab_size, rule)
         rule = "with model.qk_norm no published architecture has both, so the model could not be saved; turn one off"
@@ -74,6 +89,35 @@ class RunConfig:
         rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
         longest = self.sampling.max_tokens
         require(longest < self.model.context_tokens, "sampling.max_tokens", longest, rule)
+
+    def _require_shares(self) -> None:
+        """The sources' shares add up to 1, and nothing else gives proportions."""
+        if not self.sources:
+            return
+        rule = "does not apply with [sources]; each source has its share there"
+        require(not self.data.proportions, "data.proportions", dict(self.data.proportions), rule)
+        shares = {f"sources.{name}.share": source.share for name, source in self.sources.items()}
+        total = math.fsum(shares.values())
+        rule = f"the shares of all sources must add up to 1, not {total:g}"
+        require(abs(total - 1) < 1e-6, "sources", shares, rule)
+
+    @property
+    def proportions(self) -> Mapping[str, float]:
+        """Share of the training tokens of each source: those of `sources`, or `data.proportions` without them."""
+        if self.sources:
+            return {name: source.share for name, source in self.sources.items()}
+        return self.data.proportions
+
+    @property
+    def own_data(self) -> tuple[str, ...]:
+        """Settings that give files of the user's, apart from the prompts of a single stage."""
+        given = {"sources": self.sources, "sft.data": self.sft.data, "rankings.data": self.rankings.data}
+        return tuple(key for key, value in given.items() if value)
+
+    @property
+    def policy(self) -> str:
+        """Stage whose model is ranked, rewarded and improved by RL: "sft", or "base" where SFT does not run."""
+        return "sft" if "sft" in self.stages else "base"
 
     @property
     def step_tokens(self) -> int:

@@ -83,7 +83,7 @@ class RankedPairs:
             raise RankingError(
                 f"{path}: no clear pair in {len(groups)} groups of {len(lengths)} completions, {len(read.rejected)} "
                 "records rejected: ranks are equal, or points fewer than rankings.tie_below apart. Lower "
-                "rankings.tie_below, raise sampling.temperature, or rank more prompts (rankings.prompts, "
+                "rankings.tie_below, raise sampling.temperature, or rank more prompts (rankings.train_prompts, "
                 "rankings.test_prompts)."
             )
         return cls(

@@ -16,9 +16,13 @@ from stategpt.data import write_shards
 from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus, write_corpus
 from stategpt.data.records import Conversation
 from stategpt.data.sources import build_corpus
+from stategpt.errors import ForeignArtifact
 from stategpt.packing import Shards
 from stategpt.progress import Advance, console, progress
-from stategpt.stages.context import part_fingerprint
+from stategpt.stages.fingerprints import part_fingerprint
+from stategpt.stages.fitting import decide_fit, fitting_corpus
+from stategpt.stages.start import take_start_model
+from stategpt.stages.user_data import build_from_files, is_own
 from stategpt.stages.requirements import require_sources, require_usable
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
@@ -30,20 +34,29 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
     with folder.timed("data"):
         corpus = _corpus(run, folder)
         require_sources(run, corpus)
-        tok = _tokenizer(run, folder, corpus)
+        tok = take_start_model(run, folder) if run.start.model else _tokenizer(run, folder, corpus)
         for source, documents in corpus.sources.items():
             for side in SIDES:
                 _shards(folder, tok, source, side, documents.texts(side))
+        if is_own(run):
+            fit = decide_fit(run, folder, tok)
+            corpus, parents = fitting_corpus(run, folder), (fit.fingerprint,)
+        else:
+            parents = ()
         require_usable(run, tok, corpus)
-        _shards(folder, tok, CONVERSATIONS, "train", corpus.conversations["train"])
+        if "sft" in run.stages:
+            _shards(folder, tok, CONVERSATIONS, "train", corpus.conversations["train"], parents)
     folder.close("data", part_fingerprint(run, "tokenizer"))
 
 
 def _corpus(run: RunConfig, folder: RunFolder) -> Corpus:
     fingerprint = part_fingerprint(run, "corpus")
     if not folder.published(folder.corpus, "corpus", fingerprint):
-        console.print(f"corpus: reading the source {run.corpus.source} and splitting it by group", markup=False)
-        write_corpus(build_corpus(run.corpus), folder.corpus, fingerprint=fingerprint)
+        if is_own(run):
+            build_from_files(run, folder.corpus, fingerprint)
+        else:
+            console.print(f"corpus: reading the source {run.corpus.source} and splitting it by group", markup=False)
+            write_corpus(build_corpus(run.corpus), folder.corpus, fingerprint=fingerprint)
     return read_corpus(folder.corpus)
 
 
@@ -100,20 +113,34 @@ def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
 
 
 def _shards(
-    folder: RunFolder, tok: AnyTokenizer, source: str, side: Side, documents: Sequence[str | Conversation]
+    folder: RunFolder,
+    tok: AnyTokenizer,
+    source: str,
+    side: Side,
+    documents: Sequence[str | Conversation],
+    parents: Sequence[str] = (),
 ) -> None:
+    """Writes one side of a source, or checks that it is there and was made from the corpus and tokenizer as they are.
+
+    Raises:
+        ForeignArtifact: it was made from others.
+    """
     target = folder.shards(source, side)
+    made_from = (read_manifest(folder.corpus).fingerprint, read_manifest(folder.tokenizer).fingerprint, *parents)
     if is_published(target):
         Shards.open(target, tokenizer=tok)
+        if read_manifest(target).parents != made_from:
+            raise ForeignArtifact(
+                f"{target} was made from another corpus than the one beside it. Delete it to make it again."
+            )
         return
-    corpus, tokenizer = read_manifest(folder.corpus), read_manifest(folder.tokenizer)
     with progress(f"shards {source}/{side}", len(documents), "documents") as advance:
         write_shards(
             _counted(documents, advance),
             tok,
             target,
             source=source,
-            parents=(corpus.fingerprint, tokenizer.fingerprint),
+            parents=made_from,
             allow_empty=True,  # a small corpus may leave nothing for one side
         )
 

@@ -22,7 +22,7 @@ from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data.corpus import Corpus, read_corpus
-from stategpt.errors import CorruptArtifact
+from stategpt.errors import ConfigError, CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.evaluate.records import (
     DrawnSource,
@@ -67,7 +67,7 @@ def open_mixture(context: StageContext) -> Mixture:
             ),
             share,
         )
-        for source, share in data.proportions.items()
+        for source, share in context.run.proportions.items()
     }
     return Mixture(packed, seed=context.run.seed, max_epochs=data.maximum_epochs or None)
 
@@ -76,7 +76,8 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
     """Trains the base model of `run` and evaluates it; returns at once when it is already there."""
     context = StageContext.of(run, folder)
     rows = open_mixture(context)
-    shards = tuple(folder.shards(source, "train") for source in sorted(run.data.proportions))
+    _require_epochs(run, rows)
+    shards = tuple(folder.shards(source, "train") for source in sorted(run.proportions))
     stage = Stage(
         "base",
         (*shards, folder.tokenizer),
@@ -87,6 +88,21 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
         logs=LOGS,
     )
     run_stage(context, stage)
+
+
+def _require_epochs(run: RunConfig, rows: Mixture) -> None:
+    """Refuses a run that would read a source more often than its `max_epochs`, before it trains."""
+    limits = {name: source.max_epochs for name, source in run.sources.items() if source.max_epochs}
+    if not limits:
+        return
+    drawn = rows.report(_rows_read(run))["drawn"]
+    for name, limit in limits.items():
+        if drawn[name]["epochs"] > limit:
+            raise ConfigError(
+                f"sources.{name}.max_epochs = {limit:g}: {run.pretrain_tokens:,} training tokens at a share of "
+                f"{run.sources[name].share:g} read it {drawn[name]['epochs']:.2f} times. Lower pretrain.tokens or its "
+                "share, or give it more documents"
+            )
 
 
 def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
@@ -153,7 +169,7 @@ def validation_documents(context: StageContext) -> ValidationDocuments:
     row_tokens = min(run.data.row_tokens, run.model.context_tokens)
     corpus = read_corpus(context.folder.corpus)
     return ValidationDocuments.of(
-        corpus, context.tok, run.data.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed
+        corpus, context.tok, run.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed
     )
 
 

@@ -23,7 +23,7 @@ from stategpt.artifacts import read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data import Rankings, chat_prompt
-from stategpt.data.corpus import Corpus, Side, read_corpus
+from stategpt.data.corpus import Corpus, Side
 from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
 from stategpt.evaluate.records import RankedExample, RankingsEvaluation, ScoredCompletion
@@ -43,7 +43,7 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
     context = StageContext.of(run, folder)
     stage = Stage(
         "rankings",
-        (folder.model("sft"), folder.corpus),
+        (folder.model(run.policy), folder.corpus),
         artifact="records",
         make=lambda _: _make(context),
         save=_write_all,
@@ -53,9 +53,9 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
 
 
 def _make(context: StageContext) -> Records:
-    run, corpus = context.run, read_corpus(context.folder.corpus)
+    run, corpus = context.run, context.corpus()
     scorer = context.scorer("rankings.scorer", corpus)
-    engine = context.engine(context.load_model("sft"))
+    engine = context.engine(context.load_model(run.policy))
     chosen = _chosen_prompts(run, corpus)
     records = {side: _rank(context, engine, scorer, side, prompts) for side, prompts in chosen.items()}
     _require_clear_pairs(records)
@@ -66,7 +66,7 @@ def _require_clear_pairs(records: Records) -> None:
     """Before they are published: then the settings that decide them may still change."""
     for split, rows in records.items():
         if not any(row["pairs"] for row in rows):
-            more = "rankings.prompts" if split == "train" else "rankings.test_prompts"
+            more = "rankings.train_prompts" if split == "train" else "rankings.test_prompts"
             raise RankingError(
                 f"no clear pair in the {len(rows)} {split} rankings: scores are less than rankings.tie_below apart. "
                 f"Lower rankings.tie_below, raise sampling.temperature or {more}, and run again: none was kept."
@@ -75,7 +75,7 @@ def _require_clear_pairs(records: Records) -> None:
 
 def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
     """The prompts to be ranked: training prompts, and those of test groups to judge the reward model by."""
-    counts: dict[Side, int] = {"train": run.rankings.prompts, "test": run.rankings.test_prompts}
+    counts: dict[Side, int] = {"train": run.rankings.train_prompts, "test": run.rankings.test_prompts}
     chosen = {}
     for side, count in counts.items():
         conversations = corpus.conversations[side]

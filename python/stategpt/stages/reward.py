@@ -33,7 +33,6 @@ from stategpt.config import RewardConfig, RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
 from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
-from stategpt.data.corpus import read_corpus
 from stategpt.data.records import Conversation
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
@@ -158,7 +157,7 @@ def reward(run: RunConfig, folder: RunFolder) -> None:
     context = StageContext.of(run, folder)
     stage = Stage(
         "reward",
-        (folder.model("sft"), folder.stage("rankings") / "records"),
+        (folder.model(run.policy), folder.stage("rankings") / "records"),
         artifact="model",
         make=lambda fingerprint: _train(context, fingerprint),
         save=lambda trained, target: context.save_model(trained.model, target),
@@ -177,7 +176,7 @@ class Trained:
     @classmethod
     def of(cls, context: StageContext, model: RewardModel) -> Trained:
         """Centers the model on the training demonstrations."""
-        conversations = read_corpus(context.folder.corpus).conversations["train"]
+        conversations = context.corpus().conversations["train"]
         return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), conversations))
 
 
@@ -200,7 +199,7 @@ def _ranked_pairs(context: StageContext) -> tuple[RankedPairs, RankedPairs]:
 def _train(context: StageContext, fingerprint: str) -> Trained:
     _ranked_pairs(context)  # refuses rankings without a clear pair to judge the model by, before it trains
     torch.manual_seed(context.run.seed)
-    model = RewardModel(context.load_model("sft")).to(context.device)
+    model = RewardModel(context.load_model(context.run.policy)).to(context.device)
     read = Rankings.read(context.folder.stage("rankings") / "records" / "train.jsonl")
     task = RewardTask(context.run.reward, model, read, context.tok, seed=context.run.seed)
     fit(task, model, context.loop("reward", "reward", fingerprint))

@@ -45,7 +45,6 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
 from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
-from stategpt.data.corpus import read_corpus
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe
 from stategpt.evaluate.records import FrontierPoint, WeightedCompletions
@@ -94,7 +93,7 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 
     work = Stage(
         stage,
-        (folder.model("sft"), folder.model("reward")),
+        _parents(run, folder),
         artifact="model",
         make=lambda fingerprint: _train(context, config, stage, fingerprint, seed),
         save=context.save_model,
@@ -104,10 +103,16 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
     run_stage(context, work)
 
 
+def _parents(run: RunConfig, folder: RunFolder) -> tuple[Path, ...]:
+    """What a policy is made from: the model it starts as, the corpus's prompts, and the reward model if there is one."""
+    rewarding = (folder.model("reward"),) if "reward" in run.stages else ()
+    return (folder.model(run.policy), *rewarding, folder.corpus)
+
+
 def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
     run, folder = context.run, context.folder
-    corpus = read_corpus(folder.corpus)
-    policy, reference = context.load_model("sft"), context.load_model("sft").requires_grad_(False)
+    corpus = context.corpus()
+    policy, reference = context.load_model(run.policy), context.load_model(run.policy).requires_grad_(False)
     asked = [conversation.prompt() for conversation in corpus.conversations["train"]]
     rewarder = context.scorer("rl.scorer", corpus)
     scorer = context.scorer("evaluate.scorer", corpus)

@@ -49,6 +49,9 @@ def read_manifest(folder: str | PathLike[str]) -> str:
 def fingerprint_json(text: str) -> str:
     """`b3:` and the BLAKE3 of a JSON text's canonical form."""
 
+def hash_file(path: str | PathLike[str]) -> tuple[int, str]:
+    """Size and BLAKE3 (hexadecimal) of a regular file; StorageError for another kind or one that cannot be read."""
+
 def append_line(path: str | PathLike[str], line: str, durable: bool) -> None:
     """Appends `line` and a newline to a log after removing a torn last line; `durable` fsyncs it."""
 
@@ -59,12 +62,19 @@ class TextFile:
     """A regular file that is being read, unpacked if its name ends in .gz or .zst.
 
     Errors: MissingFile; StorageError for a folder, FIFO or device, or when the disk fails; `malformed` for a compressed
-    file that is damaged, or that unpacks to more than `max_ratio` times what was read and more than `free_bytes`.
+    file that is damaged, or that unpacks to more than `max_ratio` times what was read and more than `free_bytes`, and
+    for a file read by `elements` that is not one JSON array.
     """
 
     def __new__(
-        cls, path: str | PathLike[str], malformed: type[Exception], free_bytes: int, max_ratio: int
-    ) -> Self: ...
+        cls,
+        path: str | PathLike[str],
+        malformed: type[Exception],
+        free_bytes: int,
+        max_ratio: int,
+        elements: bool = False,
+    ) -> Self:
+        """Opens a file; with `elements` its "lines" are the elements of the JSON array that it holds."""
     def read(self, size: int) -> bytes:
         """`size` bytes, fewer at the end only."""
     def next_lines(self, max_line_bytes: int) -> list[tuple[int, int, bytes, int, bool]]:
@@ -73,6 +83,14 @@ class TextFile:
         Each has its number from 1, the byte of the unpacked file at which it starts, its content (without newline, at
         most `max_line_bytes`; without the byte-order mark at the start of the file), the size of the whole line, and
         whether a newline ends it. What is longer than `max_line_bytes` is counted and skipped.
+        """
+    def next_records(
+        self, max_line_bytes: int, keys: Sequence[str]
+    ) -> list[tuple[int, int, list[str] | None, tuple[int, int, bytes, int, bool] | None]]:
+        """As `next_lines`, with the strings of each JSON object under `keys`: number, byte, strings, line.
+
+        A whole number under the second key or a later one is given as its digits. Where a line is not UTF-8 or no
+        object, has a key twice, or lacks a string under a key, there is the line as of `next_lines` in their place.
         """
     def close(self) -> None:
         """Closes the file; later calls raise InvalidArgument."""

@@ -8,11 +8,14 @@ from typing import Literal
 
 from stategpt.errors import MissingExtra
 
-Extra = Literal["train", "hf"]
+Extra = Literal["train", "hf", "data", "web", "pdf"]
 
 MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "triton", "matplotlib", "jinja2"),
     "hf": ("tokenizers", "transformers"),
+    "data": ("pyarrow",),
+    "web": ("resiliparse", "fastwarc"),
+    "pdf": ("pypdfium2",),
 }
 """Top-level modules that each extra brings."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .records import Place as Place
     from .records import Prompt as Prompt
     from .shard_writing import write_shards as write_shards
-    from .sources.text import read_documents as read_documents
+    from .sources.documents import read_documents as read_documents
 
 __all__ = [
     "ControlTokens",
@@ -69,6 +69,6 @@ __getattr__, __dir__ = lazy_names(
         "rankings": ("RankedGroup", "Rankings", "Rejected"),
         "records": ("Conversation", "Document", "Message", "Place", "Prompt"),
         "shard_writing": ("write_shards",),
-        "sources.text": ("read_documents",),
+        "sources.documents": ("read_documents",),
     },
 )

@@ -190,6 +190,7 @@ def _model(sizes: Sizes) -> list[str]:
         "",
         "[pretrain]",
         f"tokens = {sizes.tokens}  # training tokens; more is better and slower",
+        "batch_rows = 8  # rows of data.row_tokens per step",
     ]
 
 

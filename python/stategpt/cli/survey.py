@@ -169,7 +169,11 @@ def expecting(run: RunConfig, found: Sequence[Surveyed], assumed: Assumptions) -
     trained = 1 - run.corpus.validation_share - run.corpus.test_share
     conversations = records_of.get("sft.data", 0)
     total = sum(bytes_of.values())
-    expected = {"conversations": round(conversations * trained), "seconds": 5.0 + total / _PREPARED_BYTES_PER_S}
+    expected = {
+        "conversations": round(conversations * trained),
+        "rankings": round(records_of.get("rankings.data", 0) * trained),
+        "seconds": 5.0 + total / _PREPARED_BYTES_PER_S,
+    }
     if conversations and (assumed.prompt_tokens, assumed.answer_tokens) == _DEFAULT_LENGTHS:
         tokens = round(bytes_of["sft.data"] / conversations / _BYTES_PER_TOKEN)
         half = max(4, min(tokens, run.sft_row_tokens) // 2)

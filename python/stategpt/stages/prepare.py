@@ -36,7 +36,7 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
         corpus = _corpus(run, folder)
         require_sources(run, corpus)
         tok = take_start_model(run, folder) if run.start.model else _tokenizer(run, folder, corpus)
-        for source, documents in corpus.sources.items():
+        for source, documents in corpus.sources.items() if "pretrain" in run.stages else ():
             for side in SIDES:
                 _shards(folder, tok, source, side, documents.texts(side))
         if is_own(run):

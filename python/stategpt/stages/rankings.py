@@ -24,6 +24,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data import Rankings, chat_prompt
 from stategpt.data.corpus import Corpus, Side
+from stategpt.data.prompts import prompts_of
 from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
 from stategpt.evaluate.records import RankedExample, RankingsEvaluation, ScoredCompletion
@@ -78,9 +79,9 @@ def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
     counts: dict[Side, int] = {"train": run.rankings.train_prompts, "test": run.rankings.test_prompts}
     chosen = {}
     for side, count in counts.items():
-        conversations = corpus.conversations[side]
-        order = permutation(len(conversations), run.seed, "rankings", side)[:count]
-        chosen[side] = [conversations[i].prompt() for i in order]
+        prompts = prompts_of(corpus, "rankings", side)
+        order = permutation(len(prompts), run.seed, "rankings", side)[:count]
+        chosen[side] = [prompts[i] for i in order]
     return chosen
 
 

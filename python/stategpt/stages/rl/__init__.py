@@ -45,6 +45,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
 from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
+from stategpt.data.prompts import prompts_of
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe
 from stategpt.evaluate.records import FrontierPoint, WeightedCompletions
@@ -113,7 +114,7 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
     run, folder = context.run, context.folder
     corpus = context.corpus()
     policy, reference = context.load_model(run.policy), context.load_model(run.policy).requires_grad_(False)
-    asked = [conversation.prompt() for conversation in corpus.conversations["train"]]
+    asked = prompts_of(corpus, "rl", "train")
     rewarder = context.scorer("rl.scorer", corpus)
     scorer = context.scorer("evaluate.scorer", corpus)
     probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder)

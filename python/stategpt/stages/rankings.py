@@ -33,6 +33,7 @@ from stategpt.generate import Completion
 from stategpt.progress import progress
 from stategpt.randomness import bits, permutation
 from stategpt.stages.context import StageContext
+from stategpt.stages.people import describe_people, people_records
 from stategpt.stages.stage import Stage, run_stage
 
 Records = dict[Side, list[dict[str, Any]]]
@@ -42,6 +43,9 @@ Records = dict[Side, list[dict[str, Any]]]
 def rankings(run: RunConfig, folder: RunFolder) -> None:
     """Samples, scores and writes the rankings of training and test prompts; returns at once when they are there."""
     context = StageContext.of(run, folder)
+    if run.rankings.data:
+        run_stage(context, _of_people(context))
+        return
     stage = Stage(
         "rankings",
         (folder.model(run.policy), folder.corpus),
@@ -51,6 +55,18 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
         measure=lambda _: {"evaluation.json": _describe(folder.stage("rankings") / "records", run.rankings.scorer)},
     )
     run_stage(context, stage)
+
+
+def _of_people(context: StageContext) -> Stage[Records]:
+    """The stage where people have ranked already: nothing is sampled."""
+    return Stage(
+        "rankings",
+        (context.folder.corpus,),
+        artifact="records",
+        make=lambda _: people_records(context.corpus()),
+        save=_write_all,
+        measure=lambda _: {"evaluation.json": describe_people(context.corpus())},
+    )
 
 
 def _make(context: StageContext) -> Records:

@@ -176,7 +176,11 @@ class Trained:
     @classmethod
     def of(cls, context: StageContext, model: RewardModel) -> Trained:
         """Centers the model on the training demonstrations."""
-        conversations = context.corpus().conversations["train"]
+        corpus = context.corpus()
+        conversations = corpus.conversations["train"] or [
+            Conversation.of(str(group.prompt), group.completions[group.ranks.index(min(group.ranks))])
+            for group in corpus.rankings["train"]
+        ]
         return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), conversations))
 
 
@@ -210,6 +214,8 @@ def center_on_demonstrations(
     inputs: StageContext, model: RewardModel, scorer: RewardScorer, conversations: Sequence[Conversation]
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Sets `reward_offset` so that the training demonstrations score 0 on average; returns their shifted scores.
+
+    Without demonstrations the best-ranked completions are given in their place.
 
     Demonstrations, not preference pairs: the policy starts as a model of the demonstrations, so 0 is "as good as
     people".

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from stategpt.config import RunConfig as RunConfig
     from stategpt.data import Rankings as Rankings
     from stategpt.data import ranking_batches as ranking_batches
+    from stategpt.data import sources as sources
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
     from stategpt.model import GPT as GPT
@@ -71,6 +72,7 @@ _PACKAGE_OF = {
     "pack": "packing",
     "ranking_batches": "data",
     "run": "pipeline",
+    "sources": "data",
     "write_shards": "data",
 }
 _MODULES = (
@@ -120,6 +122,7 @@ __all__ = [
     "ranking_batches",
     "recipes",
     "run",
+    "sources",
     "stages",
     "tokenizer",
     "train",

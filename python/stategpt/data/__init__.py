@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from stategpt.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from . import sources as sources
+    from .beginnings import beginnings as beginnings
     from .chat import ControlTokens as ControlTokens
     from .chat import Segment as Segment
     from .chat import chat_prompt as chat_prompt
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from .records import Message as Message
     from .records import Place as Place
     from .records import Prompt as Prompt
+    from .rejections import Rejection as Rejection
+    from .rejections import Tally as Tally
     from .shard_writing import write_shards as write_shards
     from .sources.documents import read_documents as read_documents
 
@@ -45,8 +49,11 @@ __all__ = [
     "RankingBatches",
     "Rankings",
     "Rejected",
+    "Rejection",
     "Segment",
     "SplitDocuments",
+    "Tally",
+    "beginnings",
     "chat_prompt",
     "encode_conversation",
     "ranking_batches",
@@ -55,12 +62,14 @@ __all__ = [
     "read_documents",
     "read_votes",
     "reward_sequence",
+    "sources",
     "write_corpus",
     "write_shards",
 ]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "beginnings": ("beginnings",),
         "chat": ("ControlTokens", "Segment", "chat_prompt", "encode_conversation", "reward_sequence"),
         "corpus": ("Corpus", "SplitDocuments", "read_corpus", "write_corpus"),
         "formats.chosen_rejected": ("read_chosen_rejected",),
@@ -68,7 +77,9 @@ __getattr__, __dir__ = lazy_names(
         "ranking_batch": ("RankingBatch", "RankingBatches", "ranking_batches"),
         "rankings": ("RankedGroup", "Rankings", "Rejected"),
         "records": ("Conversation", "Document", "Message", "Place", "Prompt"),
+        "rejections": ("Rejection", "Tally"),
         "shard_writing": ("write_shards",),
         "sources.documents": ("read_documents",),
     },
+    submodules=("sources",),
 )

@@ -129,6 +129,10 @@ class GroupSplit:
         """Number of different groups of an input so far."""
         return len(np.unique(_as_numpy(self._inputs.get(name, array("Q")))))
 
+    def sides_in_order(self, name: str, sides: Sides) -> npt.NDArray[np.uint8]:
+        """The place in `SIDES` of each record of an input, in the order in which they were added."""
+        return sides.numbers[np.searchsorted(sides.hashes, _as_numpy(self._inputs.get(name, array("Q"))))]
+
     def decide(self) -> Sides:
         """The side of each group. Every input has at least one group on each side.
 

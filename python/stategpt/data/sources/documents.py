@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,7 @@ def _read_whole(source: Source, errors: Errors) -> str:
         ) from error
 
 
-def _read(
+def read_files(
     format: str,
     paths: Iterable[StrPath] | StrPath,
     *,
@@ -121,13 +120,14 @@ def _read(
     source: str = "",
     **settings: Any,
 ) -> Iterator[Document]:
-    """Documents of files, folders or patterns, relative to the working folder, in a fixed format.
+    """Documents of files, folders or patterns, relative to the working folder, in one format.
 
     Args:
+        format: text, jsonl, json, parquet, html, warc or pdf: a module of `data/sources/readers`.
         paths: one or several.
         tally: counts what is kept and rejected; without it the first rejected document is an error.
         source: name of the source that the documents belong to.
-        settings: those of `SourceConfig`: text, id, group, license, invalid_text.
+        settings: those of `SourceConfig`: text, id, group, invalid_text.
 
     Raises:
         CorpusError: as `read_source`; without a tally also for a document that is rejected.
@@ -135,7 +135,7 @@ def _read(
     """
     several_paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     try:
-        config = SourceConfig(tuple(map(os.fspath, several_paths)), 1.0, format, **settings)
+        config = SourceConfig(tuple(os.fspath(path) for path in several_paths), 1.0, format, **settings)
     except TypeError as error:
         raise InvalidArgument(f"{error}; the settings are those of SourceConfig") from None
     strict = tally is None
@@ -150,10 +150,36 @@ def _read(
         )
 
 
-text = partial(_read, "text")
-jsonl = partial(_read, "jsonl")
-json = partial(_read, "json")
-parquet = partial(_read, "parquet")
-html = partial(_read, "html")
-warc = partial(_read, "warc")
-pdf = partial(_read, "pdf")
+def text(paths: Iterable[StrPath] | StrPath, *, tally: Tally | None = None, **settings: Any) -> Iterator[Document]:
+    """Text and Markdown files, one document each; see `readers/text.py`. Arguments and errors: `read_files`."""
+    return read_files("text", paths, tally=tally, **settings)
+
+
+def jsonl(paths: Iterable[StrPath] | StrPath, *, tally: Tally | None = None, **settings: Any) -> Iterator[Document]:
+    """Files of JSON lines, one document a line. Arguments and errors: `read_files`."""
+    return read_files("jsonl", paths, tally=tally, **settings)
+
+
+def json(paths: Iterable[StrPath] | StrPath, *, tally: Tally | None = None, **settings: Any) -> Iterator[Document]:
+    """Files that hold a JSON list, one document an element. Arguments and errors: `read_files`."""
+    return read_files("json", paths, tally=tally, **settings)
+
+
+def parquet(paths: Iterable[StrPath] | StrPath, *, tally: Tally | None = None, **settings: Any) -> Iterator[Document]:
+    """Parquet files, one document a row. Needs the extra `data`. Arguments and errors: `read_files`."""
+    return read_files("parquet", paths, tally=tally, **settings)
+
+
+def html(paths: Iterable[StrPath] | StrPath, *, tally: Tally | None = None, **settings: Any) -> Iterator[Document]:
+    """HTML pages, the main text of each. Needs the extra `web`. Arguments and errors: `read_files`."""
+    return read_files("html", paths, tally=tally, **settings)
+
+
+def warc(paths: Iterable[StrPath] | StrPath, *, tally: Tally | None = None, **settings: Any) -> Iterator[Document]:
+    """WARC archives, the text of each page. Needs the extra `web`. Arguments and errors: `read_files`."""
+    return read_files("warc", paths, tally=tally, **settings)
+
+
+def pdf(paths: Iterable[StrPath] | StrPath, *, tally: Tally | None = None, **settings: Any) -> Iterator[Document]:
+    """The text layer of PDF files, one document each. Needs the extra `pdf`. Arguments and errors: `read_files`."""
+    return read_files("pdf", paths, tally=tally, **settings)

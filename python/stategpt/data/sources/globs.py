@@ -13,6 +13,7 @@ from stategpt.errors import CorpusError
 from stategpt.visible_text import visible_line
 
 _MAGIC = re.compile(r"[*?\[]")
+_ESCAPED = re.compile(r"\[([*?[])\]")
 _EVERY_DEPTH = "**"
 _OWN_FILE = "run.toml"
 """A folder below a pattern's root that has this file is the folder of a run: what lies in it is no input."""
@@ -40,7 +41,7 @@ def files_of(
         CorpusError: a pattern matches no file, a path does not exist, or lies in an excluded folder, or a folder cannot
             be read.
     """
-    left_out = {found for folder in exclude if (found := _identity(folder))}
+    left_out = {identity for folder in exclude if (identity := _identity(folder))}
     prefix, root = f"{what}: " if what else "", Path(base)
     named: dict[tuple[int, int] | str, Path] = {}
     for pattern in patterns:
@@ -77,6 +78,16 @@ def require_distinct(files: Mapping[str, Sequence[Path]]) -> None:
                 raise CorpusError(f"{path}{link} is in {other} and in {name}; leave it out of one of them")
 
 
+def root_of(patterns: Iterable[str], base: str | os.PathLike[str] = ".") -> Path:
+    """The folder that all patterns start from: the files that they name, present or not, are below it."""
+    roots = []
+    for pattern in patterns:
+        parts = (Path(os.path.abspath(base)) / pattern).parts
+        literal = next((number for number, part in enumerate(parts) if _is_pattern(part)), len(parts) - 1)
+        roots.append(Path(*map(_plain, parts[:literal])))
+    return Path(os.path.commonpath(roots)) if roots else Path(os.path.abspath(base))
+
+
 def shown_name(path: Path, base: str | os.PathLike[str]) -> str:
     """The name of a file in places: relative to `base` where it is inside, so that it is the same on every machine."""
     try:
@@ -86,9 +97,12 @@ def shown_name(path: Path, base: str | os.PathLike[str]) -> str:
 
 
 def _matches(root: Path, pattern: str, left_out: set[tuple[int, int]], prefix: str) -> Iterator[Path]:
-    path = root / pattern
     parts = Path(pattern).parts
-    literal = next((number for number, part in enumerate(parts) if _MAGIC.search(part)), len(parts))
+    literal = next((number for number, part in enumerate(parts) if _is_pattern(part)), len(parts))
+    parts = (*map(_plain, parts[:literal]), *parts[literal:])
+    path = root.joinpath(*parts)
+    if not os.path.lexists(path) and os.path.lexists(root / pattern):  # a file whose name has a bracket
+        path, literal = root / pattern, len(parts)
     is_folder = path.is_dir()
     if os.path.lexists(path) or literal == len(parts):
         _require_outside(path, left_out, prefix)
@@ -97,10 +111,13 @@ def _matches(root: Path, pattern: str, left_out: set[tuple[int, int]], prefix: s
                 raise CorpusError(f"{prefix}{path} does not exist; check the path (relative to {root})")
             yield path
             return
-        start, wanted = path, (_EVERY_DEPTH, "*")
+        start = path
+        wanted: tuple[str, ...] = (_EVERY_DEPTH, "*")
     else:
         start, wanted = root.joinpath(*parts[:literal]), parts[literal:]
         _require_outside(start, left_out, prefix)
+    if wanted[-1] == _EVERY_DEPTH:
+        wanted = (*wanted, "*")
     for below in _files_below(start, wanted, left_out, prefix):
         if _fits(below, wanted):
             yield start.joinpath(*below)
@@ -128,9 +145,16 @@ def _files_below(
             raise CorpusError(f"{prefix}{folder} cannot be listed ({error}); check its permissions") from error
         if below and any(entry.name == _OWN_FILE for entry in entries):
             continue
-        folders = [entry.name for entry in entries if entry.is_dir()]
+        folders = [entry.name for entry in entries if _is_folder(entry)]
         waiting += [(*below, name) for name in reversed(folders) if len(below) + 1 < depth]
-        yield from ((*below, entry.name) for entry in entries if not entry.is_dir())
+        yield from ((*below, entry.name) for entry in entries if not _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; opening it says so
+        return False
 
 
 def _fits(names: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
@@ -148,6 +172,16 @@ def _fits(names: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
             if before[at] and (part.startswith(".") or not name.startswith(".")):
                 fits[at + 1] = is_match.match(name) is not None
     return fits[-1]
+
+
+def _is_pattern(part: str) -> bool:
+    """Whether a part of a path is a pattern, apart from what `glob.escape` made of a plain name."""
+    return _MAGIC.search(_ESCAPED.sub("", part)) is not None
+
+
+def _plain(part: str) -> str:
+    """The name that `glob.escape` was given."""
+    return part if _is_pattern(part) else _ESCAPED.sub(r"\1", part)
 
 
 @cache

@@ -70,7 +70,7 @@ def reader_named(name: str, setting: str = "format") -> Reader:
         near = get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}"
         raise ConfigError(f"{setting} = {name!r:.60} is not a format; {hint}")
-    reader: Reader = importlib.import_module(f"{__name__}.{name}")  # type: ignore[assignment]
+    reader: Reader = importlib.import_module(f"{__name__}.{name}")
     return reader
 
 

@@ -38,6 +38,6 @@ def page_text(data: bytes) -> str:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
-    page = bytes_to_str(data, detect_encoding(data))
+    page = bytes_to_str(data, detect_encoding(data) or "utf-8")
     found: str = extract_plain_text(page, main_content=True)
     return found if found.strip() else str(extract_plain_text(page))

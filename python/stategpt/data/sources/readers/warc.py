@@ -70,6 +70,10 @@ class _Stream:
         """Bytes read so far."""
         return self._position
 
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Refuses: a compressed file is read once, from its start."""
+        raise OSError("a compressed archive is read in order only")
+
     def close(self) -> None:
         """Leaves the file open; its owner closes it."""
 

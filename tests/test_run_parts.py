@@ -27,7 +27,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 @pytest.fixture(scope="module")
 def until_sft(recipe: RunConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parts") / "run"
-    with pytest.raises(DataError, match=r"--from reward: .* does not hold corpus, tokenizer, base/model, sft/model, ran"):
+    with pytest.raises(
+        DataError, match=r"--from reward: .* does not hold corpus, tokenizer, base/model, sft/model, ran"
+    ):
         sg.run(recipe, out=folder, first="reward")
     result = sg.run(recipe, out=folder, until="sft")
     assert result.report.exists(), "what there is has a report"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 _WORDS = (
-    "river stone garden market winter letter engine bridge candle doctor island window paper copper yellow silent narrow "
-    "gentle quick heavy open build carry find leave repair answer travel learn"
-).split()
+    *("river", "stone", "garden", "market", "winter", "letter", "engine", "bridge", "candle", "doctor", "island"),
+    *("window", "paper", "copper", "yellow", "silent", "narrow", "gentle", "quick", "heavy", "open", "build"),
+    *("carry", "find", "leave", "repair", "answer", "travel", "learn"),
+)
 
 
 class Writer:
@@ -35,7 +36,9 @@ class Writer:
 
     def notes(self, count: int) -> None:
         """notes.jsonl, the text under "body"."""
-        self.lines("notes.jsonl", ({"id": n, "body": " ".join(self.sentence(8) for _ in range(8))} for n in range(count)))
+        self.lines(
+            "notes.jsonl", ({"id": n, "body": " ".join(self.sentence(8) for _ in range(8))} for n in range(count))
+        )
 
     def chats(self, count: int) -> None:
         """chats.jsonl: messages with a system message and two turns."""

@@ -64,7 +64,11 @@ def test_home_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("share = 1.0\nformat = 3", 5, r"sources\.manual\.format = 3: must be text"),
         ("share = 1.0\n[sft]\ndata = 'x'", 6, r"sft\.data = 'x': must be a list"),
         ("share = 1.0\n[stf]\nepochs = 1", 5, r"stf is not a section; nearest: sft"),
-        ("share = 1.0\n[rankings]\nprompts = 1600", 6, r"rankings\.prompts = 1600: the number is now rankings\.train_prompts"),
+        (
+            "share = 1.0\n[rankings]\nprompts = 1600",
+            6,
+            r"rankings\.prompts = 1600: the number is now rankings\.train_prompts",
+        ),
     ],
 )
 def test_an_error_names_the_line(tmp_path: Path, text: str, line: int, message: str) -> None:

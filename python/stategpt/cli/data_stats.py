@@ -84,7 +84,9 @@ def _inputs(found: Mapping[str, Any]) -> Iterator[str]:
     for name, tally in counted.items():
         codes = ", ".join(f"{count:,} {code}" for code, count in tally["rejected"].items())
         rejected = sum(tally["rejected"].values())
-        rows.append([visible_line(name), *(f"{tally[key]:,}" for key in ("total", "kept", "duplicate")), f"{rejected:,}"])
+        rows.append(
+            [visible_line(name), *(f"{tally[key]:,}" for key in ("total", "kept", "duplicate")), f"{rejected:,}"]
+        )
         if codes:
             notes.append(f"  {visible_line(name)}: {codes}")
             notes += [f"    {visible(text)}" for text in tally["first"]]

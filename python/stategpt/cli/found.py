@@ -107,8 +107,8 @@ def look_into(folder: Path) -> Found:
     if not found.sources and not any(found.records.values()):
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in found.skipped[:3])
         raise ConfigError(
-            f"{visible_line(str(folder))} holds nothing to train on ({reasons or 'no files'}). Read are text, Markdown, "
-            "HTML, PDF, WARC, and JSONL, JSON or Parquet with texts, conversations or rankings"
+            f"{visible_line(str(folder))} holds nothing to train on ({reasons or 'no files'}). Read are text, "
+            "Markdown, HTML, PDF, WARC, and JSONL, JSON or Parquet with texts, conversations or rankings"
         )
     return found
 

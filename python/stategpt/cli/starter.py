@@ -57,7 +57,7 @@ def starter_text(found: Found, folder: Path, beside: Path) -> str:
     """TOML of a run on what was found in `folder`; its paths are relative to `beside`, where the file will lie."""
     sizes = sizes_of(found)
     lines = [
-        f"# A run of stategpt on {folder.resolve().name}. Its stages are the sections below; delete one to leave it out.",
+        f"# Run of stategpt on {folder.resolve().name}. Its sections are the stages that run; delete any.",
         "# stategpt plan FILE says what it takes, stategpt data inspect FILE what is read, stategpt run FILE does it.",
         "# Every setting that is not here: stategpt plan FILE --toml",
         "",

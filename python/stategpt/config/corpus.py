@@ -115,7 +115,7 @@ class DataConfig:
     isolate_documents: bool = True
     """Documents in one row do not attend to each other."""
     proportions: Mapping[str, float] = field(default_factory=dict)
-    """Share of the training tokens that each source of corpus.source gives, in total 1; sources.NAME.share otherwise."""
+    """Share of the training tokens of each source that corpus.source gives, in total 1; else sources.NAME.share."""
     maximum_epochs: float = 0.0
     """Times a source may be read; a run that would read one more often is refused; 0 = no limit."""
 

@@ -117,11 +117,7 @@ def _side_of(
     counts = {"whole": 0, "shortened": 0, "too_long": 0, "untrained": 0, "no_prompt": 0}
     with progress(f"lengths {side}", len(records), "records") as advance:
         for number, record in enumerate(records):
-            found = (
-                conversation_fit(tok, record, run.sft, run.sft_row_tokens)
-                if isinstance(record, Conversation)
-                else _prompt_fit(tok, record, run.model.context_tokens)
-            )
+            found = _fit_of(run, tok, record)
             if isinstance(found, int):
                 kept.append((number, found))
                 counts["shortened" if found else "whole"] += 1
@@ -129,6 +125,12 @@ def _side_of(
                 counts[found] += 1
             advance(number + 1, "")
     return {"kept": kept, "counts": counts}
+
+
+def _fit_of(run: RunConfig, tok: AnyTokenizer, record: Conversation | Prompt) -> int | str:
+    if isinstance(record, Conversation):
+        return conversation_fit(tok, record, run.sft, run.sft_row_tokens)
+    return _prompt_fit(tok, record, run.model.context_tokens)
 
 
 def conversation_fit(tok: AnyTokenizer, conversation: Conversation, sft: SFTConfig, row_tokens: int) -> int | str:

@@ -22,8 +22,8 @@ from stategpt.progress import Advance, console, progress
 from stategpt.stages.corpus import publish_corpus
 from stategpt.stages.fingerprints import part_fingerprint
 from stategpt.stages.fitting import decide_fit, fitting_corpus
-from stategpt.stages.start import take_start_model
 from stategpt.stages.requirements import require_sources, require_usable
+from stategpt.stages.start import take_start_model
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 Counted = TypeVar("Counted")
@@ -39,11 +39,10 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
         for source, documents in corpus.sources.items() if "pretrain" in run.stages else ():
             for side in SIDES:
                 _shards(folder, tok, source, side, documents.texts(side))
+        parents: tuple[str, ...] = ()
         if is_own(run):
             fit = decide_fit(run, folder, tok)
             corpus, parents = fitting_corpus(run, folder), (fit.fingerprint,)
-        else:
-            parents = ()
         require_usable(run, tok, corpus)
         if "sft" in run.stages:
             _shards(folder, tok, CONVERSATIONS, "train", corpus.conversations["train"], parents)

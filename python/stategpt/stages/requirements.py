@@ -85,7 +85,7 @@ def _require_conversations(run: RunConfig, corpus: Corpus) -> None:
     if not corpus.conversations["train"]:
         if run.sft.data:
             raise DataError(
-                f"no conversation of sft.data is left to train on; `stategpt data inspect` shows which are rejected and "
+                "no conversation of sft.data is left; `stategpt data inspect` shows which are rejected and "
                 f"why. A row has {run.sft_row_tokens} tokens (sft.row_tokens, model.context_tokens)"
             )
         raise DataError("the corpus has no training conversations; give corpus.paths that its source finds some in")

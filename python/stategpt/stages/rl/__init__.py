@@ -105,7 +105,7 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 
 
 def _parents(run: RunConfig, folder: RunFolder) -> tuple[Path, ...]:
-    """What a policy is made from: the model it starts as, the corpus's prompts, and the reward model if there is one."""
+    """What a policy is made from: the model it begins as, the prompts, and the reward model if there is one."""
     rewarding = (folder.model("reward"),) if "reward" in run.stages else ()
     return (folder.model(run.policy), *rewarding, folder.corpus)
 

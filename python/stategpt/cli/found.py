@@ -1,4 +1,4 @@
-"""What lies in a folder: documents by folder, and files of records by what their first records are."""
+"""What a folder holds: documents by folder, and files of records by what their first records are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Source:
     """Files that become one source of documents.
 
     Attributes:
-        folder: the folder below which they lie, relative to the one that was looked into.
+        folder: the folder that holds them, relative to the one that was looked into.
         suffix: how their names end, ".md" or ".jsonl".
         text: field with the text; "" for files that are a document each.
         files: the files.
@@ -45,7 +45,7 @@ class Source:
 
 @dataclass
 class Found:
-    """What lies in a folder.
+    """What a folder holds.
 
     Attributes:
         sources: documents.
@@ -139,7 +139,7 @@ def _suffix(path: Path) -> str:
 
 
 def _top(folder: Path, path: Path) -> str:
-    """The first folder below `folder` that the file lies in; "" for one directly in it."""
+    """The first folder below `folder` on the file's path; "" for one directly in it."""
     parts = path.relative_to(folder).parts
     return parts[0] if len(parts) > 1 else ""
 

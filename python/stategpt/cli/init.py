@@ -1,4 +1,4 @@
-"""`stategpt init`: writes a commented TOML file of a run from what lies in a folder."""
+"""`stategpt init`: writes a commented TOML file of a run from what a folder holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
   text, Markdown, HTML, PDF, WARC     a source of documents for each folder
   JSONL, JSON, Parquet (.gz, .zst)    by the keys of the first records: conversations, rankings, prompts or documents
 Nothing is copied or changed. Read the file, change what you like, then: stategpt plan FILE, stategpt run FILE."""
-    parser = add(commands, "init", execute, "write a commented TOML file of a run from what lies in a folder", details)
+    parser = add(commands, "init", execute, "write a commented TOML file of a run from what a folder holds", details)
     parser.add_argument("folder", metavar="FOLDER", help="a folder with documents, chats, rankings")
     parser.add_argument("--out", metavar="FILE", help="the file to write (default: NAME OF THE FOLDER.toml)")
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")

@@ -1,4 +1,4 @@
-"""Publishes the corpus of a run: of its own files, or of the builder that `corpus.source` names."""
+"""Publishes the corpus of a run: of files that it names, or of the builder that `corpus.source` names."""
 
 from __future__ import annotations
 

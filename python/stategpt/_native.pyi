@@ -456,3 +456,8 @@ def arrange_rankings(
     each completion's reward token int64[C], the row width and the tokens that are not padding.
     Raises InvalidArgument when the pieces do not match the counts, a prompt is empty or N exceeds 2^31 - 1.
     """
+
+# --- curation ---
+
+def clean_text(text: str) -> str:
+    """The text in Unicode normalization form C."""

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::c4::{C4, LINE_RULES, Lines, Settings};
 use crate::clean::clean;
-use crate::error::Error;
 use crate::language::Languages;
+use crate::rule_error::RuleError;
 use crate::rules::{RULES, Selection};
 use crate::statistics::{Measure, Statistics};
 
@@ -46,11 +46,11 @@ impl Judge {
         cleans: bool,
         thresholds: &[(String, f64)],
         languages: Option<Languages>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, RuleError> {
         let selection = Selection::new(thresholds)?;
         let asks_lines = selection.asked.iter().any(|(rule, _)| rule.value.is_none());
         let c4 = match asks_lines {
-            true => Some(C4::new(settings(&selection)).ok_or(Error::Automaton)?),
+            true => Some(C4::new(settings(&selection)).ok_or(RuleError::Automaton)?),
             false => None,
         };
         let measures = selection.asked.iter().any(|(rule, _)| rule.value.is_some());
@@ -67,8 +67,8 @@ impl Judge {
     /// Asks all rules of one text.
     ///
     /// # Errors
-    /// [`Error::TooLong`].
-    pub fn ask<'text>(&mut self, text: &'text str) -> Result<Verdict<'text>, Error> {
+    /// [`RuleError::TooLong`].
+    pub fn ask<'text>(&mut self, text: &'text str) -> Result<Verdict<'text>, RuleError> {
         check_size(text)?;
         let text = if self.cleans {
             clean(text)
@@ -76,7 +76,7 @@ impl Judge {
             Cow::Borrowed(text)
         };
         if self.cleans && text.is_empty() {
-            return Ok(Verdict::Removed("clean.empty", Value::Number(0.0)));
+            return Ok(Verdict::Removed("clean_empty", Value::Number(0.0)));
         }
         let mut removed = [0; LINE_RULES.len()];
         let text = match &self.c4 {
@@ -127,10 +127,10 @@ fn ask_lines<'text>(
     Ok((edited.map_or(text, Cow::Owned), lines))
 }
 
-fn check_size(text: &str) -> Result<(), Error> {
+fn check_size(text: &str) -> Result<(), RuleError> {
     match u32::try_from(text.len()) {
         Ok(_) => Ok(()),
-        Err(_) => Err(Error::TooLong { bytes: text.len() }),
+        Err(_) => Err(RuleError::TooLong { bytes: text.len() }),
     }
 }
 
@@ -138,23 +138,23 @@ fn settings(selection: &Selection) -> Settings {
     let number = |name| selection.threshold(name).map(|value| value as usize);
     let is_on = |name| selection.threshold(name).is_some();
     Settings {
-        word_characters_max: number("c4.word_characters_max"),
-        terminal_punctuation: is_on("c4.terminal_punctuation"),
-        line_words_min: number("c4.line_words_min"),
-        javascript_lines: is_on("c4.javascript_lines"),
-        policy_lines: is_on("c4.policy_lines"),
-        citations: is_on("c4.citations"),
-        lorem_ipsum: is_on("c4.lorem_ipsum"),
-        curly_brace: is_on("c4.curly_brace"),
-        sentences_min: number("c4.sentences_min"),
+        word_characters_max: number("c4_word_characters_max"),
+        terminal_punctuation: is_on("c4_terminal_punctuation"),
+        line_words_min: number("c4_line_words_min"),
+        javascript_lines: is_on("c4_javascript_lines"),
+        policy_lines: is_on("c4_policy_lines"),
+        citations: is_on("c4_citations"),
+        lorem_ipsum: is_on("c4_lorem_ipsum"),
+        curly_brace: is_on("c4_curly_brace"),
+        sentences_min: number("c4_sentences_min"),
     }
 }
 
 /// The value of every rule of texts, by name: what `Judge` compares with thresholds.
 ///
 /// # Errors
-/// [`Error::TooLong`].
-pub fn values(text: &str) -> Result<Vec<(&'static str, f64)>, Error> {
+/// [`RuleError::TooLong`].
+pub fn values(text: &str) -> Result<Vec<(&'static str, f64)>, RuleError> {
     check_size(text)?;
     let statistics: Statistics = Measure::default().of(text);
     let of = |rule: &'static crate::rules::Rule| Some((rule.name, rule.value?(&statistics)));

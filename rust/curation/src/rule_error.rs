@@ -2,7 +2,7 @@
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RuleError {
     /// A rule of this name does not exist.
     #[error("there is no curation rule {name:?}; RULES lists them")]
     UnknownRule {

@@ -1,4 +1,4 @@
-"""Curation: documents are cleaned, filtered and compared; every removed document leaves a record of rule and evidence."""
+"""Curation: documents are cleaned, filtered and compared; every removed one leaves a record of rule and evidence."""
 
 from __future__ import annotations
 

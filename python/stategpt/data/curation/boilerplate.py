@@ -20,8 +20,8 @@ MIN_DOCUMENTS = 10
 class Boilerplate:
     """The boilerplate of `documents`, of which each source is counted alone.
 
-    A line is boilerplate if at least `share` of the documents of its source have it, and at least 10. Memory: 64 MiB and
-    about 50 bytes for each line that is or nearly is boilerplate. The result does not depend on the order of documents.
+    A line is boilerplate if at least `share` of the documents of its source have it, and at least 10. Memory: 64 MiB,
+    and about 50 bytes for each line that is or nearly is boilerplate. The order of the documents does not matter.
     """
 
     def __init__(self, documents: Callable[[], Iterable[Document]], share: float) -> None:

@@ -1,4 +1,4 @@
-"""Functions of a user, named `module:function`, as steps of the curation; an error names the document and the function."""
+"""Functions of a user, named `module:function`, as steps; an error names the document and the function."""
 
 from __future__ import annotations
 

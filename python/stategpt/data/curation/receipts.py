@@ -1,4 +1,4 @@
-"""Receipts: a record of every removed document, and the counts. `input = kept + removed by rule` holds for each source."""
+"""Receipts: a record of every removed document, and counts; `input = kept + removed by rule` holds for each source."""
 
 from __future__ import annotations
 

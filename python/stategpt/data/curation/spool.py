@@ -1,4 +1,4 @@
-"""Documents between two passes: a file of JSON lines in the work folder, so that memory does not grow with the corpus."""
+"""Documents in files of JSON lines: between two passes, so that memory does not grow with the corpus, and published."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ EXAMPLES_PER_RULE = 3
 EXCERPT_CHARACTERS = 240
 """Characters of a removed document that its record and the examples show."""
 LENGTH_CLASSES = 32
-"""Classes of the histogram of lengths: class c counts documents of 2^(c-1) to 2^c - 1 characters; class 0, empty ones."""
+"""Classes of the histogram of lengths: class c has documents of 2^(c-1) to 2^c - 1 characters; class 0, empty ones."""
 
 _RULES = Limit(1000)
 _COUNT = Integer(0)

@@ -90,7 +90,7 @@ LISTS_OF_OTHER_THINGS = {
 CRATE_LAYERS = (
     ("bindings",),
     ("pipeline",),
-    ("tokenizer", "packing", "ranking"),
+    ("tokenizer", "packing", "ranking", "curation"),
     ("layout", "lines"),
     ("storage",),
 )

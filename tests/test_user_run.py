@@ -181,3 +181,28 @@ def test_rejected_records_stop_the_run_and_are_shown(tmp_path: Path, capsys: pyt
     assert re.search(r"notes\.jsonl:41 \(byte \d+\): missing_field", err)
     assert main([*command, "--corpus.max_rejected_share", "0.1"]) == 0
     assert "3 missing_field" in capsys.readouterr().out
+
+
+def test_curation_removes_with_receipts_before_the_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = Writer(tmp_path / "files")
+    writer.notes(40)
+    path = tmp_path / "files" / "notes.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, *lines[:5], '{"id": 50, "body": "Short."}']) + "\n")
+    (tmp_path / "mine.toml").write_text(
+        '[sources.n]\npaths = ["files/notes.jsonl"]\ntext = "body"\nshare = 1.0\n'
+        "[curate]\nexact_duplicates = true\nmin_characters = 20\n"
+    )
+    command = [str(tmp_path / "mine.toml"), "--out", str(tmp_path / "run")]
+    assert main(["data", "build", *command]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"sources\.n +46 +40 +0 +6", out), out
+    statistics = json.loads((tmp_path / "run" / "corpus" / "statistics.json").read_text())
+    assert sum(statistics["curated"]["n"].values()) == 6
+    assert statistics["inputs"]["sources.n"]["total"] == 46
+    assert sum(side["documents"] for side in statistics["sources"]["n"].values()) == 40
+    manifests = [json.loads((tmp_path / "run" / f / "manifest.json").read_text()) for f in ("curation", "corpus")]
+    assert manifests[1]["parents"] == [manifests[0]["fingerprint"]]
+    assert main(["data", "build", *command]) == 0, "what is there is checked, not made again"
+    assert main(["data", "build", *command, "--curate.min_characters", "1"]) == 2
+    assert "curate.min_characters was 20, now 1" in " ".join(capsys.readouterr().err.split())

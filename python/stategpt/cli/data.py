@@ -42,16 +42,16 @@ def execute_build(arguments: argparse.Namespace) -> int:
     from stategpt.pipeline import build_data
 
     build_data(run, out)
-    print(stats_text(out, run))
+    print(stats_text(out))
     return 0
 
 
 def execute_stats(arguments: argparse.Namespace) -> int:
     """Prints the tables of a built corpus."""
-    run, out = _run_and_folder(arguments)
+    _, out = _run_and_folder(arguments)
     from stategpt.cli.data_stats import stats_text
 
-    print(stats_text(out, run))
+    print(stats_text(out))
     return 0
 
 

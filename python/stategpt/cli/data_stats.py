@@ -10,9 +10,11 @@ from stategpt.artifacts import verify
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.cli.format import listing, table
+from stategpt.config.parts import CURATION
 from stategpt.config.presence import is_own
 from stategpt.config.run import RunConfig
 from stategpt.data.corpus import SIDES, Corpus, read_corpus
+from stategpt.data.curation import read_curated
 from stategpt.errors import DataError, ForeignArtifact
 from stategpt.json_reader import Integer, Items, MapOf, Optional, Record, Text, check_value
 from stategpt.quantities import size
@@ -27,11 +29,12 @@ _TALLY = Record(
         "first": Optional(Items(Text(max_chars=1 << 16)), ()),
     }
 )
+_MOST_EXAMPLES, _SHOWN_CHARS = 5, 100
 _BAR = 40
 """Characters of the longest bar of a histogram."""
 
 
-def stats_text(out: Path, run: RunConfig) -> str:
+def stats_text(out: Path) -> str:
     """The tables of the corpus in a run folder.
 
     Raises:
@@ -40,7 +43,7 @@ def stats_text(out: Path, run: RunConfig) -> str:
     folder = RunFolder(out)
     _require_built(folder)
     corpus = read_corpus(folder.corpus)
-    parts = [*_inputs(corpus.found), *_split(corpus), *_lengths(corpus), *_curated(corpus.found, run)]
+    parts = [*_inputs(corpus.found), *_split(corpus), *_lengths(corpus), *_curated(folder)]
     return "\n\n".join(parts)
 
 
@@ -126,13 +129,26 @@ def _lengths(corpus: Corpus) -> Iterator[str]:
             yield f"sources.{name}: documents by characters\n{listing(rows)}"
 
 
-def _curated(found: Mapping[str, Any], run: RunConfig) -> Iterator[str]:
-    """What [curate] removed, by source and rule."""
-    removed = found.get("curated")
-    if not isinstance(removed, Mapping) or not removed:
+def _curated(folder: RunFolder) -> Iterator[str]:
+    """What [curate] kept, changed and removed of each source, by rule, with an example of each rule."""
+    target = folder.root / CURATION
+    if not is_published(target):
         return
-    lines = ["removed by [curate], by rule"]
-    for name, rules in removed.items():
-        entries = [(str(rule), f"{count:,}") for rule, count in rules.items() if isinstance(count, int)]
-        lines += [f"  sources.{visible_line(str(name))}", listing(entries, "    ")] if entries else []
-    yield "\n".join(lines)
+    summary = read_curated(target).summary
+    rows = [["curation", "documents", "kept", "edited", "removed"]]
+    lines = []
+    for name, source in summary.sources.items():
+        removed = sum(source.removed.values())
+        cells = (source.documents, source.kept, source.edited, removed)
+        rows.append([f"sources.{visible_line(name)}", *(f"{count:,}" for count in cells)])
+        for rule, count in sorted(source.removed.items(), key=lambda entry: (-entry[1], entry[0])):
+            bar = "#" * max(1, round(_BAR * count / max(1, source.documents)))
+            lines.append(f"  {visible_line(name)}: {rule:<32} {count:>9,}  {bar}")
+    shown = {example.rule: example for example in reversed(summary.examples)}  # the first of each rule
+    for rule in list(summary.removed)[:_MOST_EXAMPLES]:
+        example = shown.get(rule)
+        if example is not None:
+            excerpt = visible_line(example.excerpt, _SHOWN_CHARS)
+            lines.append(f"  {rule}: {visible_line(example.where)} {visible_line(example.evidence)}: {excerpt}")
+    title = "removed by [curate]; curation/removed.jsonl.zst has a record of each document"
+    yield "\n".join([title, table(rows), *lines])

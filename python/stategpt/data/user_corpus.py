@@ -90,6 +90,7 @@ def build_user_corpus(
     curate: Curate | None = None,
     found: Mapping[str, Any] | None = None,
     fingerprint: str = "",
+    parents: Sequence[str] = (),
 ) -> Manifest:
     """Reads, checks, splits and publishes the corpus of a run as `folder`, whole or not at all.
 
@@ -101,6 +102,7 @@ def build_user_corpus(
         curate: removes or changes the documents of a source.
         found: what else to record in statistics.json; read after the documents, so that `curate` can fill it.
         fingerprint: that of the settings which the corpus follows.
+        parents: manifest fingerprints of what `curate` reads.
 
     Raises:
         ConfigError: a setting that does not fit the files.
@@ -137,7 +139,7 @@ def build_user_corpus(
                 counts[name] = copy_to_sides(spool, to, places, sizes[name])
             _write(target, records, sides, counts, before, found or {})
 
-        return publish_corpus(folder, write, list(run.sources), fingerprint)
+        return publish_corpus(folder, write, list(run.sources), fingerprint, parents)
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
 

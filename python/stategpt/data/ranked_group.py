@@ -78,7 +78,8 @@ class RankedGroup:
     def __repr__(self) -> str:
         """RankedGroup(id, prompt, completions, pairs, line), cut short."""
         return (
-            f"RankedGroup({short_text(self.id)}, prompt={short_text(self.question)}, {len(self.completions)} completions, "
+            f"RankedGroup({short_text(self.id)}, prompt={short_text(self.question)}, "
+            f"{len(self.completions)} completions, "
             f"{len(self.pairs)} pairs, line {self.line})"
         )
 

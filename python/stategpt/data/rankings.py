@@ -41,6 +41,7 @@ from .ranked_group import Rejected as Rejected
 from .ranked_group import Vote as Vote
 from .ranked_group import short_text
 from .ranking_dialogues import EXTENDED_FIELDS, extended_record
+
 _CODES_OF_EXTENDED = frozenset({"unknown_field", "missing_field", "wrong_type"})
 """Codes with which the compiled reader rejects a record that has fields it does not know."""
 

@@ -140,7 +140,7 @@ def _example(groups: Sequence[RankedGroup], rewards: Scores) -> RankedExample:
     number = max(range(len(groups)), key=lambda i: (len(groups[i].pairs), -i))
     group = groups[number]
     return RankedExample(
-        prompt=group.prompt,
+        prompt=group.question,
         completions=tuple(
             ScoredCompletion(text, rank, ended, reward=float(reward))
             for text, rank, ended, reward in zip(

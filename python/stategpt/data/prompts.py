@@ -9,19 +9,22 @@ from stategpt.data.rankings import RankedGroup
 from stategpt.data.records import Prompt
 
 Purpose = Literal["rankings", "rl", "evaluate"]
+_OTHERS: tuple[Purpose, ...] = ("rl", "rankings")
 
 
 def prompts_of(corpus: Corpus, purpose: Purpose, side: Side) -> list[Prompt]:
     """The prompts of one side of the split, in order.
 
-    Prompts that are given for the purpose are taken where that side has any; then those before the last answers of the
-    conversations; then those of people's rankings, each once.
+    The first of these that the side has any of: prompts given for the purpose; those before the last answers of the
+    conversations; prompts given for another purpose, but never those of the evaluation; those of people's rankings.
     """
-    given = corpus.prompts.get(purpose, {}).get(side, [])
-    if given:
+    if given := corpus.prompts.get(purpose, {}).get(side):
         return list(given)
     if corpus.conversations[side]:
         return [conversation.prompt() for conversation in corpus.conversations[side]]
+    for other in _OTHERS:
+        if given := corpus.prompts.get(other, {}).get(side):
+            return list(given)
     return _ranked(corpus.rankings.get(side, []))
 
 

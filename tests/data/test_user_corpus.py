@@ -1,4 +1,4 @@
-"""The corpus of a user's files: one split for all inputs, counts that add up, bounded memory, changes that are named."""
+"""The corpus of a user's files: one split for all inputs, exact counts, bounded memory, changes are named."""
 
 import json
 import sys

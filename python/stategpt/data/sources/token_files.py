@@ -1,7 +1,7 @@
 """Token files of other programs, as documents of ids for `write_shards`: nanoGPT, llm.c and Megatron.
 
     nanogpt    `.bin`: 16-bit ids without a header
-    llm_c      `.bin`: 256 numbers of 32 bits (20240520, version 1, number of tokens), then 16-bit ids; also the files of
+    llm_c      `.bin`: 256 numbers of 32 bits (20240520, version 1, number of tokens), then 16-bit ids; also those of
                modded-nanogpt
     megatron   `.bin` and `.idx`: ids of the width that the index says, and where each sequence and document starts
 
@@ -47,8 +47,8 @@ def tokens(
         format: nanogpt, llm_c or megatron; by default what the file is.
 
     Raises:
-        CorpusError: the file cannot be read, is shorter than it says, or holds no such format; a negative id; a document
-            of more than 2**28 tokens.
+        CorpusError: the file cannot be read, is shorter than it says, or holds no such format; a negative id; a
+            document of more than 2**28 tokens.
         InvalidArgument: `end_of_text` is missing.
     """
     if format:
@@ -100,8 +100,9 @@ def _flat(path: Path, end: int, form: str) -> Iterator[TokenizedDocument]:
 def _require_size(path: Path, file: BinaryIO, form: str) -> None:
     size = os.fstat(file.fileno()).st_size
     if form == "llm_c":
-        header = np.frombuffer(file.read(_LLM_C_HEADER), "<i4")
-        if len(header) < 3 or header[0] != _LLM_C_MAGIC or header[1] != _LLM_C_VERSION:
+        head = file.read(_LLM_C_HEADER)
+        header = np.frombuffer(head, "<i4") if len(head) == _LLM_C_HEADER else np.zeros(3, "<i4")
+        if header[0] != _LLM_C_MAGIC or header[1] != _LLM_C_VERSION:
             raise CorpusError(f"{path} has not the header of llm.c ({_LLM_C_MAGIC}, version {_LLM_C_VERSION})")
         if size != _LLM_C_HEADER + 2 * int(header[2]):
             raise CorpusError(
@@ -173,7 +174,8 @@ def _index(path: Path) -> _Index:
 def _require_length(path: Path, count: int) -> None:
     if count > MAX_DOCUMENT_TOKENS:
         raise CorpusError(
-            f"{path} has a document of over {MAX_DOCUMENT_TOKENS:,} tokens: end_of_text is not the id that ends documents"
+            f"{path} has a document of over {MAX_DOCUMENT_TOKENS:,} tokens: end_of_text is not the id that ends "
+            "documents"
         )
 
 

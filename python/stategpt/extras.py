@@ -13,7 +13,7 @@ Extra = Literal["train", "hf", "data", "web", "pdf"]
 MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "triton", "matplotlib", "jinja2"),
     "hf": ("tokenizers", "transformers"),
-    "data": ("pyarrow",),
+    "data": ("pyarrow", "ftfy"),
     "web": ("resiliparse", "fastwarc"),
     "pdf": ("pypdfium2",),
 }

@@ -35,7 +35,8 @@ from stategpt.progress import console, overall
 from stategpt.quantities import duration
 from stategpt.report import render, summary
 from stategpt.report.run_files import RunFiles
-from stategpt.stages.inputs import renew_inputs
+from stategpt.stages.corpus import publish_corpus
+from stategpt.stages.user_data import renew_inputs
 from stategpt.train.interruption import Termination
 
 
@@ -99,7 +100,7 @@ def run(config: RunConfig, out: str | Path, *, until: str = "", first: str = "")
                 require(module, "stategpt.run")
             record_environment(folder.root, current_environment(_gpu()))
             _all_stages(config, folder, termination, names)
-            write_gates(check_gates(read_evaluations(folder.root), config.gates), folder.root)
+            write_gates(check_gates(read_evaluations(folder.root), config.gates, config.stages), folder.root)
             write_lineage(folder.root)
             render(folder.root)
             if names[-1] == config.stages[-1]:  # else the next call has stages left to do
@@ -108,6 +109,24 @@ def run(config: RunConfig, out: str | Path, *, until: str = "", first: str = "")
     console.print(summary(folder.root, console.width), markup=False, soft_wrap=True)
     seconds = sum(RunFiles(folder.root).seconds().values())
     return RunResult(folder.root, read_gates(folder.root), folder.report / "index.html", seconds)
+
+
+def build_data(config: RunConfig, out: str | Path) -> RunFolder:
+    """Builds the corpus of `config` in the folder `out`, or checks the one that is there; trains nothing.
+
+    `run` on the same folder continues from it. Raises as `run`, apart from what only training needs.
+    """
+    instance("config", config, RunConfig, "Take a recipe, as in sg.recipes.tiny_cpu(), or sg.config.load(path).")
+    config = rooted(config)
+    require_complete(config)
+    folder = RunFolder(_made(Path(out)))
+    with RunLock(folder.root):
+        refuse_links(folder.root)
+        refuse_earlier_layout(folder.root)
+        _own(config, folder)
+        renew_inputs(config, folder)
+        publish_corpus(config, folder)
+    return folder
 
 
 def _gpu() -> str:

@@ -43,7 +43,12 @@ def test_tiny_cpu_in_numbers() -> None:
 
 def test_estimates_are_near_measured_seconds() -> None:
     seconds = {stage.name: stage.seconds for stage in planned_recipe("tiny_cpu").stages}
-    measured = {"pretrain": 160, "sft": 34, "reward": 20, "rl": 65 / 50 * 70}  # RL was measured at 50 steps, now it has 70
+    measured = {
+        "pretrain": 160,
+        "sft": 34,
+        "reward": 20,
+        "rl": 65 / 50 * 70,
+    }  # RL was measured at 50 steps, now it has 70
     for name, value in measured.items():
         assert seconds[name] == pytest.approx(value, rel=0.35), name
 

@@ -32,6 +32,16 @@ PATTERNS = ("gpt2", "gpt4", "o200k", "llama3", "qwen")
 _BYTE_TOKENS = 256
 
 
+MIN_GROUPS = 3
+"""Fewer groups cannot be split: training, validation and test need one each."""
+
+
+def min_groups(validation_share: float, test_share: float) -> int:
+    """Smallest number of groups of which each held-out share is at least one group, with one left for training."""
+    smallest = min(validation_share, test_share)
+    return max(MIN_GROUPS, math.ceil(1 / smallest - 1e-9))
+
+
 @documented
 @dataclass(frozen=True)
 class CorpusConfig:
@@ -105,7 +115,7 @@ class DataConfig:
     isolate_documents: bool = True
     """Documents in one row do not attend to each other."""
     proportions: Mapping[str, float] = field(default_factory=dict)
-    """Share of the training tokens that each source of corpus.source gives, in total 1; sources.NAME.share otherwise."""
+    """Share of the training tokens of each source that corpus.source gives, in total 1; else sources.NAME.share."""
     maximum_epochs: float = 0.0
     """Times a source may be read; a run that would read one more often is refused; 0 = no limit."""
 

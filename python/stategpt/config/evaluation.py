@@ -20,6 +20,16 @@ GateFamily = Literal["base", "sft", "reward", "rl", "best_of_n", "relevance"]
 GATE_FAMILIES: tuple[GateFamily, ...] = get_args(GateFamily)
 """Families of gates that a recipe can require; `stategpt.evaluate.gates.GATES` has the gates of each."""
 
+GATE_STAGES: dict[GateFamily, str] = {
+    "base": "pretrain",
+    "sft": "sft",
+    "relevance": "sft",
+    "reward": "reward",
+    "rl": "compare",
+    "best_of_n": "compare",
+}
+"""The stage that measures what the gates of a family judge; without it they are not checked."""
+
 
 @documented
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ _READING = ("sft.format", "sft.columns", "rankings.format", "rankings.columns")
 """Settings of how files are read: they decide the corpus, and through it what is made from it."""
 _CORPUS = ("corpus", "sources", "curate", *_READING)
 _NOT_CORPUS = ("sources.NAME.share", "sources.NAME.max_epochs")
+CURATION = "curation"
+"""Documents that [curate] kept, and a record of each that it removed."""
 CONVERSATION_FIT = "data/conversations/fit"
 """Which conversations and prompts fit the model, and what of them is trained on."""
 _FIT_SETTINGS = ("sft.loss_on", "sft.too_long", "sft.row_tokens", "model.context_tokens")
@@ -115,6 +117,8 @@ def _in_run(run: RunConfig, stage: StageName) -> StageName:
 def parts_of(run: RunConfig) -> dict[str, Part]:
     """Every part of a run by its folder, in the order of the work."""
     parts = [Part("corpus", (), _CORPUS, _NOT_CORPUS)]
+    if run.curate.is_active:
+        parts.insert(0, Part(CURATION, (), ("curate", "sources"), _NOT_CORPUS))
     if run.start.model:  # its content decides, which the fingerprint of its manifest holds
         parts += [Part("tokenizer", (), ()), Part("base/model", (), ())]
     else:

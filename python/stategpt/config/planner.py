@@ -45,6 +45,8 @@ class Assumptions:
     """Sustained rate of sampling with a KV cache: one token at a time keeps a machine less busy."""
     sft_pairs: int = 0
     """Training conversations that the corpus gives; 0 = what its source expects, else not known."""
+    ranked_prompts: int = 0
+    """Prompts that the reward model is trained on; 0 = what people's rankings hold, else rankings.train_prompts."""
     prompt_tokens: int = 20
     """Mean tokens of a chat prompt, control tokens included."""
     answer_tokens: int = 15
@@ -56,16 +58,17 @@ class Assumptions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, at_zero = getattr(self, field.name), field.name in ("sft_pairs", "corpus_s")
+            value, at_zero = getattr(self, field.name), field.name in ("sft_pairs", "ranked_prompts", "corpus_s")
             fits = SMALLEST <= value <= LARGEST_RATE or (at_zero and value == 0)
             rule = "must lie between 1e-9 and 1e24" + (", or be 0" if at_zero else "")
             require(fits, f"plan.{field.name}", value, rule)
 
     def expecting(self, expected: Mapping[str, float]) -> Assumptions:
-        """With the `conversations` and `seconds` that are expected of the corpus, where they are not set."""
+        """With the `conversations`, `rankings` and `seconds` expected of the corpus, where they are not set."""
         return replace(
             self,
             sft_pairs=self.sft_pairs or int(expected.get("conversations", 0)),
+            ranked_prompts=self.ranked_prompts or int(expected.get("rankings", 0)),
             corpus_s=self.corpus_s or expected.get("seconds", 0.0),
         )
 
@@ -164,7 +167,9 @@ def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     """
     assumed = assumptions or Assumptions()
     tokens = run.pretrain_steps * run.step_tokens if "pretrain" in run.stages else 0
-    stages = tuple(planned for stage in STAGES if stage.name in run.stages for planned in _planned(stage.name, run, assumed))
+    stages = tuple(
+        planned for stage in STAGES if stage.name in run.stages for planned in _planned(stage.name, run, assumed)
+    )
     return Plan(
         run=run,
         assumptions=assumed,
@@ -258,8 +263,10 @@ def _rankings(run: RunConfig, assumed: Assumptions) -> StagePlan:
 
 
 def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
-    prompts = math.ceil(run.rankings.train_prompts * run.reward.epochs)
-    group = _group(assumed, run.rankings.completions, assumed.answer_tokens + 1)  # the reward token
+    ranked = assumed.ranked_prompts or run.rankings.train_prompts
+    prompts = math.ceil(ranked * run.reward.epochs)
+    completions = 2 if run.rankings.data else run.rankings.completions  # people's are pairs as a rule
+    group = _group(assumed, completions, assumed.answer_tokens + 1)  # the reward token
     tokens = prompts * group
     flops = tokens * training_flops_per_token(run.model, group)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)

@@ -19,20 +19,15 @@ from stategpt.errors import ConfigError
 
 ALL_STAGES = tuple(stage.name for stage in STAGES)
 """Names of all stages, in order."""
-_OF_SECTION = {"sources": "pretrain", "sft": "sft", "rankings": "rankings", "reward": "reward", "rl": "rl"}
-"""Section of a file -> the stage that runs where the file has it."""
 REWARD_MODEL = "reward_model"
 """Name of the scorer that is the run's own reward model."""
 
 
 def stages_of(table: Mapping[str, Any]) -> tuple[str, ...]:
-    """The stages that the sections of a file (nested plain values) stand for, in order."""
+    """The stages that run for the sections of a file (nested plain values), in order."""
     if not has_own_data(table):
         return ALL_STAGES
-    present = {stage for section, stage in _OF_SECTION.items() if section in table} | {"prepare"}
-    if "rl" in present:
-        present.add("compare")
-    return tuple(name for name in ALL_STAGES if name in present)
+    return tuple(stage.name for stage in STAGES if not stage.section or stage.section in table)
 
 
 def has_own_data(table: Mapping[str, Any]) -> bool:
@@ -45,6 +40,12 @@ def has_own_data(table: Mapping[str, Any]) -> bool:
 
     files = (("sft", "data"), ("rankings", "data"), ("rankings", "prompts"), ("rl", "prompts"), ("start", "model"))
     return bool(table.get("sources")) or any(given(section, name) for section, name in files)
+
+
+def is_own(run: RunConfig) -> bool:
+    """Whether the corpus is built from files that the run names, not by `corpus.source`."""
+    prompts = (run.rankings.prompts, run.rl.prompts, run.evaluate.prompts)
+    return not run.corpus.source and bool(run.own_data or run.start.model or any(prompts))
 
 
 def require_complete(run: RunConfig) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from stategpt.config.checks import require, require_sizes
 from stategpt.config.corpus import CorpusConfig, DataConfig, TokenizerConfig
+from stategpt.config.curate import CurateConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.sources import SourceConfig
@@ -42,6 +43,8 @@ class RunConfig:
     """A model instead of random weights."""
     sources: Mapping[str, SourceConfig] = field(default_factory=dict)
     """Documents of stage 1, a table for each source."""
+    curate: CurateConfig = field(default_factory=CurateConfig)
+    """What is changed in documents and removed before they are split."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     """Documents and their split."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -79,6 +82,8 @@ class RunConfig:
         rule = f"must be stages in their order, prepare first: {', '.join(stage.name for stage in STAGES)}"
         require(self.stages == ordered, "stages", self.stages, rule)
         self._require_shares()
+        rule = "applies to [sources], and there are none"
+        require(bool(self.sources) or not self.curate.is_active, "curate", "...", rule)
         rule = f"must equal tokenizer.vocab_size = {self.tokenizer.vocab_size}"
         require(self.model.vocab_size == self.tokenizer.vocab_size, "model.vocab_size", self.model.vocab_size, rule)
         rule = "with model.qk_norm no published architecture has both, so the model could not be saved; turn one off"

@@ -18,7 +18,7 @@ from stategpt.errors import ConfigError
 Section = TypeVar("Section")
 Table = dict[str, Any]
 ANY_NAME = "NAME"
-"""Stands for the name of a source in the list of settings."""
+"""Placeholder of a source's name in the list of settings."""
 
 
 def hints_of(section: type) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def table_section(hint: Any) -> type | None:
 
 @cache
 def setting_types() -> Mapping[str, Any]:
-    """Every setting of a run: dotted key -> annotation; `NAME` stands for the name of a source."""
+    """Every setting of a run: dotted key -> annotation; `NAME` is the name of any source."""
     return types.MappingProxyType(dict(_walk_types(RunConfig, "")))
 
 
@@ -216,7 +216,7 @@ def _entries(key: str, table: Any) -> Table:
     for name, values in table.items():
         if not isinstance(values, Mapping):
             shown = f"[{key}.{ANY_NAME}]"
-            raise ConfigError(f"{shown_key(f'{key}.{name}')} is not a table; settings of a source stand below {shown}")
+            raise ConfigError(f"{shown_key(f'{key}.{name}')} is not a table; settings of a source belong below {shown}")
         if not _ENTRY.fullmatch(name):
             raise ConfigError(f"{key}.{name[:100]!a}: a source's name has 1 to 100 letters, digits, - or _")
         flat[f"{key}.{name}"] = None  # also a table without a setting is there

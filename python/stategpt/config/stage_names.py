@@ -18,6 +18,7 @@ class StageName:
         folder: its folder in the run folder.
         title: what it is called on the terminal and in the report.
         label: its name in tables, where space is short.
+        section: section of a user's file that makes it run.
         artifact: what it publishes in its folder: "model", "records", or "" for measurements only.
         made_from: parts (`folder/artifact`) of earlier stages that its artifact is made from.
         settings: sections and settings that decide its artifact.
@@ -30,6 +31,7 @@ class StageName:
     folder: str
     title: str
     label: str
+    section: str = ""
     artifact: str = ""
     made_from: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ STAGES = (
         "base",
         "pretraining",
         "base",
+        section="sources",
         artifact="model",
         made_from=("tokenizer",),
         settings=("seed", "model", "data", "pretrain", "sources.NAME.share", "sources.NAME.max_epochs"),
@@ -60,6 +63,7 @@ STAGES = (
         "sft",
         "supervised fine-tuning",
         "SFT",
+        section="sft",
         artifact="model",
         made_from=("base/model", "corpus"),
         settings=("seed", "sft"),
@@ -71,6 +75,7 @@ STAGES = (
         "rankings",
         "rankings",
         "rankings",
+        section="rankings",
         artifact="records",
         made_from=("sft/model", "corpus"),
         settings=("seed", "rankings", *_SAMPLED),
@@ -80,6 +85,7 @@ STAGES = (
         "reward",
         "reward modeling",
         "reward",
+        section="reward",
         artifact="model",
         made_from=("sft/model", "rankings/records"),
         settings=("seed", "reward"),
@@ -89,6 +95,7 @@ STAGES = (
         "rl",
         "reinforcement learning",
         "RLHF",
+        section="rl",
         artifact="model",
         made_from=("sft/model", "reward/model", "corpus"),
         settings=("seed", "rl", *_SAMPLED),
@@ -107,6 +114,7 @@ STAGES = (
         "comparison",
         "comparison",
         "comparison",
+        section="rl",
         made_from=("rl/evaluation",),
         evaluated_with=("seed", "sampling", "rl.seeds", "rl.extra_betas"),
     ),

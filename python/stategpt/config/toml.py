@@ -59,7 +59,9 @@ class Resolved:
 
 
 def load(path: str | Path) -> RunConfig:
-    """Reads a run from a TOML file; relative paths in it are relative to its folder. Without a `name` the run has that of the file: `small.toml` gives `small`.
+    """Reads a run from a TOML file. Relative paths in it are relative to its folder.
+
+    Without a `name` the run has that of the file: `small.toml` gives `small`.
 
     Raises:
         ConfigError: no such file, no regular file, too large, not TOML, an unknown key (names the nearest), a wrong
@@ -89,7 +91,8 @@ def load(path: str | Path) -> RunConfig:
 def from_dict(table: Mapping[str, Any], base: Path | None = None) -> RunConfig:
     """A run from nested plain values, as `to_dict` gives them; settings left out have their defaults.
 
-    Relative paths of files are relative to `base` where it is given. Without `stages` those run whose sections are there (`config.presence`).
+    Relative paths of files are relative to `base` where it is given. Without `stages` those run whose sections are
+    there (`config.presence`).
     """
     given = flatten_table(table)
     if base is not None:

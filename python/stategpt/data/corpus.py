@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -170,13 +170,16 @@ def write_corpus(corpus: Corpus, folder: str | PathLike[str], *, fingerprint: st
     return publish_corpus(folder, write, list(corpus.sources), fingerprint)
 
 
-def publish_corpus(folder: str | PathLike[str], write: Any, sources: list[str], fingerprint: str) -> Manifest:
+def publish_corpus(
+    folder: str | PathLike[str], write: Any, sources: list[str], fingerprint: str, parents: Sequence[str] = ()
+) -> Manifest:
     """Publishes the files that `write(target)` makes as a corpus with these sources."""
     return publish_folder(
         folder,
         write,
         kind=KIND,
         fingerprints={"config": fingerprint} if fingerprint else {},
+        parents=parents,
         extra={"format_version": FORMAT_VERSION, "sources": sources},
     )
 

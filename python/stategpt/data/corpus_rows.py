@@ -9,14 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from stategpt.data.lines import MAX_LINE_BYTES, BadLine, Source, read_lines
-from stategpt.data.records import ROLES, Conversation, Document, Message, Place, Prompt
+from stategpt.data.records import ROLES, Conversation, Document, Message, Place, Prompt, ToolCall
 from stategpt.errors import CorpusError, CorruptArtifact
 from stategpt.json_reader import Flag, Integer, Items, Kind, MapOf, Optional, Record, Text, check_value
 
 _ANY_LENGTH = Text(max_chars=2**32)
 _PLACE = Record({"file": Text(), "line": Integer(1), "byte_offset": Integer(0)}, closed=True)
 _SHARED: dict[str, Kind] = {"group": Optional(Text(), ""), "where": Optional(_PLACE), "meta": Optional(MapOf())}
-_MESSAGE = Record({"role": Text(ROLES), "content": _ANY_LENGTH, "trained": Optional(Flag())}, closed=True)
+_TOOL_CALL = Record({"name": Text(), "arguments": MapOf(), "id": Optional(Text(), "")}, closed=True)
+_MESSAGE = Record(
+    {
+        "role": Text(ROLES),
+        "content": _ANY_LENGTH,
+        "trained": Optional(Flag()),
+        "tool_calls": Optional(Items(_TOOL_CALL), []),
+    },
+    closed=True,
+)
 _MESSAGES = Items(_MESSAGE, min_items=1)
 DOCUMENT = Record({"text": _ANY_LENGTH, **_SHARED}, closed=True)
 CONVERSATION = Record({"messages": _MESSAGES, **_SHARED}, closed=True)
@@ -32,7 +41,7 @@ def document_row(document: Document) -> dict[str, Any]:
 def conversation_row(conversation: Conversation) -> dict[str, Any]:
     """A conversation as JSON values."""
     return {
-        "messages": [_message_row(message) for message in conversation.messages],
+        "messages": [message_row(message) for message in conversation.messages],
         "group": conversation.group,
         "meta": dict(conversation.meta),
         **_where_row(conversation.where),
@@ -41,7 +50,7 @@ def conversation_row(conversation: Conversation) -> dict[str, Any]:
 
 def prompt_row(prompt: Prompt) -> dict[str, Any]:
     """A prompt as JSON values."""
-    row: dict[str, Any] = {"messages": [_message_row(message) for message in prompt.messages], "group": prompt.group}
+    row: dict[str, Any] = {"messages": [message_row(message) for message in prompt.messages], "group": prompt.group}
     if prompt.reference is not None:
         row["reference"] = prompt.reference
     return row | {"meta": dict(prompt.meta), **_where_row(prompt.where)}
@@ -107,12 +116,22 @@ def checked_row(parse: Any, kind: Kind, where: str) -> dict[str, Any]:
 
 
 def _messages(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    return tuple(Message(**message) for message in row["messages"])
+    return tuple(
+        Message(**{**message, "tool_calls": [ToolCall(**call) for call in message["tool_calls"]]})
+        for message in row["messages"]
+    )
 
 
-def _message_row(message: Message) -> dict[str, Any]:
+def message_row(message: Message) -> dict[str, Any]:
+    """A message as JSON values."""
     row: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        row["tool_calls"] = [_tool_call_row(call) for call in message.tool_calls]
     return row if message.trained == (message.role == "assistant") else row | {"trained": message.trained}
+
+
+def _tool_call_row(call: ToolCall) -> dict[str, Any]:
+    return {"name": call.name, "arguments": dict(call.arguments), **({"id": call.id} if call.id else {})}
 
 
 def _where_row(where: Place | None) -> dict[str, Any]:

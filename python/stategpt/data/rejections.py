@@ -46,6 +46,8 @@ class Tally:
     """The first ten rejections."""
     replaced: int = 0
     """Kept records in which parts that are not Unicode were replaced with U+FFFD."""
+    formats: dict[str, str] = field(default_factory=dict)
+    """Format of each file of conversations, prompts or rankings, as it was recognized or given."""
 
     __repr__ = short_repr
 
@@ -103,4 +105,5 @@ class Tally:
             "rejected": dict(sorted(self.rejected.items())),
             "replaced": self.replaced,
             "first": [str(rejection) for rejection in self.first],
+            **({"formats": dict(self.formats)} if self.formats else {}),
         }

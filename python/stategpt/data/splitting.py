@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from stategpt.config.corpus import MIN_GROUPS, min_groups
 from stategpt.errors import CorpusError
 
 Side = Literal["train", "validation", "test"]
@@ -27,8 +28,6 @@ SIDES: tuple[Side, ...] = get_args(Side)
 """train: what stages learn from. validation: what settings are chosen by, and what is measured during training. test:
 what gates, report and comparison measure on, and nothing else reads.
 """
-MIN_GROUPS = len(SIDES)
-"""Fewer groups cannot be split: every side needs one."""
 
 _TRAIN, _VALIDATION, _TEST = range(3)
 _FREE = 255
@@ -47,12 +46,6 @@ def sides_of(groups: Iterable[str], validation_share: float, test_share: float, 
         split.add("the data", name)
     sides = split.decide()
     return {name: sides.of(name) for name in dict.fromkeys(names)}
-
-
-def min_groups(validation_share: float, test_share: float) -> int:
-    """Smallest number of groups of which each held-out share is at least one group, with one left for training."""
-    smallest = min(validation_share, test_share)
-    return max(MIN_GROUPS, math.ceil(1 / smallest - 1e-9))
 
 
 def require_groups(name: str, groups: int, validation_share: float, test_share: float) -> None:

@@ -25,11 +25,13 @@ from stategpt.data.corpus import (
     write_records,
 )
 from stategpt.data.document_spool import copy_to_sides, spool_documents
+from stategpt.data.groups import group_of as group_of
+from stategpt.data.groups import question_group as question_group
 from stategpt.data.inputs import Inputs, changed, fingerprint_inputs
 from stategpt.data.rankings import RankedGroup
 from stategpt.data.records import Conversation, Document, Prompt
 from stategpt.data.rejections import Tally
-from stategpt.data.sources.files import read_source, text_digest
+from stategpt.data.sources.files import read_source
 from stategpt.data.sources.globs import files_of, require_distinct, root_of
 from stategpt.data.splitting import SIDES, GroupSplit, Side, Sides, require_groups
 from stategpt.errors import CorpusError
@@ -90,6 +92,7 @@ def build_user_corpus(
     curate: Curate | None = None,
     found: Mapping[str, Any] | None = None,
     fingerprint: str = "",
+    parents: Sequence[str] = (),
 ) -> Manifest:
     """Reads, checks, splits and publishes the corpus of a run as `folder`, whole or not at all.
 
@@ -101,6 +104,7 @@ def build_user_corpus(
         curate: removes or changes the documents of a source.
         found: what else to record in statistics.json; read after the documents, so that `curate` can fill it.
         fingerprint: that of the settings which the corpus follows.
+        parents: manifest fingerprints of what `curate` reads.
 
     Raises:
         ConfigError: a setting that does not fit the files.
@@ -137,7 +141,7 @@ def build_user_corpus(
                 counts[name] = copy_to_sides(spool, to, places, sizes[name])
             _write(target, records, sides, counts, before, found or {})
 
-        return publish_corpus(folder, write, list(run.sources), fingerprint)
+        return publish_corpus(folder, write, list(run.sources), fingerprint, parents)
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
 
@@ -247,22 +251,6 @@ def _read_records(run: RunConfig, base: str | os.PathLike[str], files: Mapping[s
         else:
             found.prompts[name.partition(".")[0]] = records
     return found
-
-
-def group_of(record: Conversation | Prompt | RankedGroup) -> str:
-    """The group of a record; where it names none, that of its first question, the same in every input."""
-    group: str = getattr(record, "group", "")
-    if group:
-        return group
-    if isinstance(record, RankedGroup):
-        return question_group(record.prompt)
-    asked = next((message.content for message in record.messages if message.role == "user"), None)
-    return question_group(record.messages[0].content if asked is None else asked)
-
-
-def question_group(question: str) -> str:
-    """The group of everything that begins with this question; white space does not matter."""
-    return "q:" + text_digest(" ".join(question.split()))
 
 
 def _by_side(records: Sequence[Grouped], sides: Sides) -> dict[Side, list[Grouped]]:

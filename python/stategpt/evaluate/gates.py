@@ -8,7 +8,7 @@ or not. To add a gate: a row in `GATES`, and its threshold in `stategpt.config.e
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,8 @@ from stategpt.artifacts.measurements import EVALUATION, Measurements, is_publish
 from stategpt.artifacts.measurements import GATES as GATES_FOLDER
 from stategpt.artifacts.run_folder import write_json
 from stategpt.config import GatesConfig
-from stategpt.config.evaluation import GateFamily
+from stategpt.config.evaluation import GATE_STAGES, GateFamily
+from stategpt.config.stage_names import STAGES
 from stategpt.errors import CorruptArtifact, MissingFile
 from stategpt.evaluate.records import (
     FORMAT_VERSION,
@@ -236,16 +237,24 @@ GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0
 """All gates, in the order of the stages."""
 
 
-def check_gates(evaluations: Evaluations, thresholds: GatesConfig) -> list[GateResult]:
-    """Checks every gate of the table.
+def check_gates(
+    evaluations: Evaluations, thresholds: GatesConfig, stages: Collection[str] | None = None
+) -> list[GateResult]:
+    """Checks every gate of the table; with `stages`, names of stages, only those of what these stages measure.
 
     A missing evaluation, or measure of one, leaves its gates without a value: not passed, required or not.
     """
     return [
         _checked(gate, evaluations, thresholds)
         for gate in GATES
-        if gate.family in thresholds.required or not gate.only_if_required
+        if (gate.family in thresholds.required or not gate.only_if_required)
+        and (stages is None or _measured_in(gate) in stages)
     ]
+
+
+def _measured_in(gate: Gate) -> str:
+    """The stage that measures what a gate judges; one that only warns judges the comparison."""
+    return GATE_STAGES[gate.family] if gate.family else STAGES[-1].name
 
 
 def _checked(gate: Gate, evaluations: Evaluations, thresholds: GatesConfig) -> GateResult:

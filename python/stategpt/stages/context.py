@@ -77,7 +77,7 @@ class StageContext:
             ConfigError: as `build_scorer`.
         """
         if setting == "evaluate.scorer" and not self.run.evaluate.scorer:
-            setting = "rankings.scorer"
+            setting = "rl.scorer" if self.run.rankings.data else "rankings.scorer"
         name: str = getattr(self.run, setting.partition(".")[0]).scorer
         trained = setting != "rankings.scorer" and is_published(self.folder.model("reward"))
         reward_model = self.folder.model("reward") if trained else None

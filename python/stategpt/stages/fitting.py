@@ -45,7 +45,10 @@ def fitting_corpus(run: RunConfig, folder: RunFolder) -> Corpus:
         raise CorruptArtifact(f"{target} was decided on another corpus. Delete {target.parent} and run again.")
     fit = read_record(target / FILE, _FIT, error=CorruptArtifact)
     conversations = {
-        side: [_from(_trained(record, run.sft.loss_on), first) for record, first in _kept(corpus.conversations, fit, side)]
+        side: [
+            _from(trained_on(record, run.sft.loss_on), first)
+            for record, first in _kept(corpus.conversations, fit, side)
+        ]
         for side in SIDES
     }
     prompts = {
@@ -84,7 +87,7 @@ def show_fit(fit: Fit, run: RunConfig) -> None:
             shown = ", ".join(f"{count:,} {code.replace('_', ' ')}" for code, count in counts.items() if count)
             console.print(
                 f"notice: {name}: {shown}. A conversation may have {run.sft_row_tokens:,} tokens (sft.row_tokens, "
-                "model.context_tokens; sft.too_long = \"keep_last_turns\" leaves out first turns instead).",
+                'model.context_tokens; sft.too_long = "keep_last_turns" leaves out first turns instead).',
                 markup=False,
             )
 
@@ -108,17 +111,13 @@ def _decided(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> dict[str, Any
 
 
 def _side_of(
-    run: RunConfig, tok: AnyTokenizer, records: Sequence[Conversation] | Sequence[Prompt], side: Side
+    run: RunConfig, tok: AnyTokenizer, records: Sequence[Conversation | Prompt], side: Side
 ) -> dict[str, Any]:
     kept: list[tuple[int, int]] = []
     counts = {"whole": 0, "shortened": 0, "too_long": 0, "untrained": 0, "no_prompt": 0}
     with progress(f"lengths {side}", len(records), "records") as advance:
         for number, record in enumerate(records):
-            found = (
-                conversation_fit(tok, record, run.sft, run.sft_row_tokens)
-                if isinstance(record, Conversation)
-                else _prompt_fit(tok, record, run.model.context_tokens)
-            )
+            found = _fit_of(run, tok, record)
             if isinstance(found, int):
                 kept.append((number, found))
                 counts["shortened" if found else "whole"] += 1
@@ -128,9 +127,15 @@ def _side_of(
     return {"kept": kept, "counts": counts}
 
 
+def _fit_of(run: RunConfig, tok: AnyTokenizer, record: Conversation | Prompt) -> int | str:
+    if isinstance(record, Conversation):
+        return conversation_fit(tok, record, run.sft, run.sft_row_tokens)
+    return _prompt_fit(tok, record, run.model.context_tokens)
+
+
 def conversation_fit(tok: AnyTokenizer, conversation: Conversation, sft: SFTConfig, row_tokens: int) -> int | str:
     """Index of the first message that is kept (0: all are), or the code of why the conversation is left out."""
-    conversation = _trained(conversation, sft.loss_on)
+    conversation = trained_on(conversation, sft.loss_on)
     try:
         conversation.prompt()
     except InvalidArgument:
@@ -158,7 +163,7 @@ def _prompt_fit(tok: AnyTokenizer, prompt: Prompt, context_tokens: int) -> int |
     return 0
 
 
-def _trained(conversation: Conversation, loss_on: str) -> Conversation:
+def trained_on(conversation: Conversation, loss_on: str) -> Conversation:
     """The conversation with loss on all of its trained messages, or on the last of them only."""
     if loss_on == "all":
         return conversation

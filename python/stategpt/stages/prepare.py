@@ -13,18 +13,18 @@ from stategpt.artifacts import Manifest, publish_folder, read_manifest
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import CONTROL_TOKENS, RunConfig
+from stategpt.config.presence import is_own
 from stategpt.data import write_shards
-from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus, write_corpus
+from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus
 from stategpt.data.records import Conversation
-from stategpt.data.sources import build_corpus
 from stategpt.errors import ForeignArtifact
 from stategpt.packing import Shards
 from stategpt.progress import Advance, console, progress
+from stategpt.stages.corpus import publish_corpus
 from stategpt.stages.fingerprints import part_fingerprint
 from stategpt.stages.fitting import decide_fit, fitting_corpus
 from stategpt.stages.requirements import require_sources, require_usable
 from stategpt.stages.start import take_start_model
-from stategpt.stages.user_data import build_from_files, is_own
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 Counted = TypeVar("Counted")
@@ -34,32 +34,21 @@ _BATCH_DOCUMENTS = 1024
 def prepare(run: RunConfig, folder: RunFolder) -> None:
     """Makes corpus, tokenizer and shards of `run` in `folder`, or checks that they are there and belong to it."""
     with folder.timed("data"):
-        corpus = _corpus(run, folder)
+        publish_corpus(run, folder)
+        corpus = read_corpus(folder.corpus)
         require_sources(run, corpus)
         tok = take_start_model(run, folder) if run.start.model else _tokenizer(run, folder, corpus)
-        for source, documents in corpus.sources.items():
+        for source, documents in corpus.sources.items() if "pretrain" in run.stages else ():
             for side in SIDES:
                 _shards(folder, tok, source, side, documents.texts(side))
+        parents: tuple[str, ...] = ()
         if is_own(run):
             fit = decide_fit(run, folder, tok)
             corpus, parents = fitting_corpus(run, folder), (fit.fingerprint,)
-        else:
-            parents = ()
         require_usable(run, tok, corpus)
         if "sft" in run.stages:
             _shards(folder, tok, CONVERSATIONS, "train", corpus.conversations["train"], parents)
     folder.close("data", part_fingerprint(run, "tokenizer"))
-
-
-def _corpus(run: RunConfig, folder: RunFolder) -> Corpus:
-    fingerprint = part_fingerprint(run, "corpus")
-    if not folder.published(folder.corpus, "corpus", fingerprint):
-        if is_own(run):
-            build_from_files(run, folder.corpus, fingerprint)
-        else:
-            console.print(f"corpus: reading the source {run.corpus.source} and splitting it by group", markup=False)
-            write_corpus(build_corpus(run.corpus), folder.corpus, fingerprint=fingerprint)
-    return read_corpus(folder.corpus)
 
 
 def _tokenizer(run: RunConfig, folder: RunFolder, corpus: Corpus) -> AnyTokenizer:

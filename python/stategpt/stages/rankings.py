@@ -24,6 +24,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data import Rankings, chat_prompt
 from stategpt.data.corpus import Corpus, Side
+from stategpt.data.prompts import prompts_of
 from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
 from stategpt.evaluate.records import RankedExample, RankingsEvaluation, ScoredCompletion
@@ -32,6 +33,7 @@ from stategpt.generate import Completion
 from stategpt.progress import progress
 from stategpt.randomness import bits, permutation
 from stategpt.stages.context import StageContext
+from stategpt.stages.people import describe_people, people_records
 from stategpt.stages.stage import Stage, run_stage
 
 Records = dict[Side, list[dict[str, Any]]]
@@ -41,6 +43,9 @@ Records = dict[Side, list[dict[str, Any]]]
 def rankings(run: RunConfig, folder: RunFolder) -> None:
     """Samples, scores and writes the rankings of training and test prompts; returns at once when they are there."""
     context = StageContext.of(run, folder)
+    if run.rankings.data:
+        run_stage(context, _of_people(context))
+        return
     stage = Stage(
         "rankings",
         (folder.model(run.policy), folder.corpus),
@@ -50,6 +55,18 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
         measure=lambda _: {"evaluation.json": _describe(folder.stage("rankings") / "records", run.rankings.scorer)},
     )
     run_stage(context, stage)
+
+
+def _of_people(context: StageContext) -> Stage[Records]:
+    """The stage where people have ranked already: nothing is sampled."""
+    return Stage(
+        "rankings",
+        (context.folder.corpus,),
+        artifact="records",
+        make=lambda _: people_records(context.corpus()),
+        save=_write_all,
+        measure=lambda _: {"evaluation.json": describe_people(context.corpus())},
+    )
 
 
 def _make(context: StageContext) -> Records:
@@ -78,9 +95,9 @@ def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
     counts: dict[Side, int] = {"train": run.rankings.train_prompts, "test": run.rankings.test_prompts}
     chosen = {}
     for side, count in counts.items():
-        conversations = corpus.conversations[side]
-        order = permutation(len(conversations), run.seed, "rankings", side)[:count]
-        chosen[side] = [conversations[i].prompt() for i in order]
+        prompts = prompts_of(corpus, "rankings", side)
+        order = permutation(len(prompts), run.seed, "rankings", side)[:count]
+        chosen[side] = [prompts[i] for i in order]
     return chosen
 
 

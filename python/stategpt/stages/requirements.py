@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from stategpt.config import RunConfig
 from stategpt.data import Segment, chat_prompt, encode_conversation
-from stategpt.data.corpus import SIDES, Corpus
+from stategpt.data.corpus import SIDES, Corpus, Side
 from stategpt.data.few_shot import choose_examples, few_shot_document
+from stategpt.data.prompts import Purpose, prompts_of
 from stategpt.data.records import Conversation, Prompt
 from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgument
 from stategpt.evaluate.scorers import require_scorer
@@ -60,6 +61,7 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
     """
     require_scorers(run)
     _require_rankings(run, corpus)
+    _require_prompts(run, corpus)
     if not asks_conversations(run):
         return
     _require_conversations(run, corpus)
@@ -85,7 +87,7 @@ def _require_conversations(run: RunConfig, corpus: Corpus) -> None:
     if not corpus.conversations["train"]:
         if run.sft.data:
             raise DataError(
-                f"no conversation of sft.data is left to train on; `stategpt data inspect` shows which are rejected and "
+                "no conversation of sft.data is left; `stategpt data inspect` shows which are rejected and "
                 f"why. A row has {run.sft_row_tokens} tokens (sft.row_tokens, model.context_tokens)"
             )
         raise DataError("the corpus has no training conversations; give corpus.paths that its source finds some in")
@@ -93,6 +95,23 @@ def _require_conversations(run: RunConfig, corpus: Corpus) -> None:
         if not corpus.conversations[side]:
             raise DataError(
                 f"the corpus has no {side} conversations; give it more groups, or raise corpus.{side}_share"
+            )
+
+
+def _require_prompts(run: RunConfig, corpus: Corpus) -> None:
+    """Every side has a prompt that RL trains on, or that its policies are measured on."""
+    if "rl" not in run.stages:
+        return
+    needed: tuple[tuple[Purpose, Side, str], ...] = (
+        ("rl", "train", "to train on"),
+        ("evaluate", "validation", "to measure on while it trains"),
+        ("evaluate", "test", "to compare systems on"),
+    )
+    for purpose, side, why in needed:
+        if not prompts_of(corpus, purpose, side):
+            raise DataError(
+                f"rl needs at least one {side} prompt {why}, and there is none. Give {purpose}.prompts, conversations "
+                "(sft.data) or rankings of more different prompts"
             )
 
 

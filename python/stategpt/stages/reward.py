@@ -19,6 +19,7 @@ and has no bias, so the folder loads elsewhere as a sequence classifier with one
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ from stategpt.data.records import Conversation
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
+from stategpt.progress import console
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.tokenizer import AnyTokenizer
@@ -82,6 +84,11 @@ class RewardTask:
         self._epoch, self._batches = 0, self._epoch_batches(0)
         self.steps_per_epoch = len(self._batches)
         self.steps = max(1, round(config.epochs * self.steps_per_epoch))
+
+    @property
+    def batches(self) -> RankingBatches:
+        """The batches of the current epoch, with what did not fit."""
+        return self._batches
 
     def _epoch_batches(self, epoch: int) -> RankingBatches:
         return ranking_batches(
@@ -176,7 +183,11 @@ class Trained:
     @classmethod
     def of(cls, context: StageContext, model: RewardModel) -> Trained:
         """Centers the model on the training demonstrations."""
-        conversations = context.corpus().conversations["train"]
+        corpus = context.corpus()
+        conversations = corpus.conversations["train"] or [
+            Conversation.of(str(group.prompt), group.completions[group.ranks.index(min(group.ranks))])
+            for group in corpus.rankings["train"]
+        ]
         return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), conversations))
 
 
@@ -202,14 +213,30 @@ def _train(context: StageContext, fingerprint: str) -> Trained:
     model = RewardModel(context.load_model(context.run.policy)).to(context.device)
     read = Rankings.read(context.folder.stage("rankings") / "records" / "train.jsonl")
     task = RewardTask(context.run.reward, model, read, context.tok, seed=context.run.seed)
+    say_what_is_cut(task.batches, model.gpt.config.context_tokens)
     fit(task, model, context.loop("reward", "reward", fingerprint))
     return Trained.of(context, model.eval())
+
+
+def say_what_is_cut(batches: RankingBatches, context_tokens: int) -> None:
+    """Prints how many prompts lost their middle and how many groups are left out, by code; nothing where none did."""
+    codes = Counter(rejected.code for rejected in batches.rejected)
+    said = [f"{count:,} groups left out ({code})" for code, count in sorted(codes.items())]
+    if batches.truncated_prompts:
+        said.insert(0, f"{batches.truncated_prompts:,} prompts lost their middle")
+    if said:
+        console.print(
+            f"notice: rankings: {', '.join(said)}; the context has {context_tokens:,} tokens (model.context_tokens).",
+            markup=False,
+        )
 
 
 def center_on_demonstrations(
     inputs: StageContext, model: RewardModel, scorer: RewardScorer, conversations: Sequence[Conversation]
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Sets `reward_offset` so that the training demonstrations score 0 on average; returns their shifted scores.
+
+    Without demonstrations the best-ranked completions are given in their place.
 
     Demonstrations, not preference pairs: the policy starts as a model of the demonstrations, so 0 is "as good as
     people".

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from stategpt.artifacts import fingerprint, publish_folder, read_manifest, verify
 from stategpt.artifacts.measurements import is_published
@@ -76,7 +77,11 @@ def _refuse_another(run: RunConfig, folder: RunFolder, content: str) -> None:
 
 def _publish_tokenizer(run: RunConfig, folder: RunFolder, source: Path, content: str) -> None:
     tok = Tokenizer.load(source / "tokenizer.json")
-    statistics = {"vocab_size": tok.vocab_size, "vocab_size_asked": tok.vocab_size, "bytes_per_token": {}}
+    statistics: dict[str, Any] = {
+        "vocab_size": tok.vocab_size,
+        "vocab_size_asked": tok.vocab_size,
+        "bytes_per_token": {},
+    }
     publish_folder(
         folder.tokenizer,
         lambda temporary: tok.save(temporary / "tokenizer.json"),

@@ -29,6 +29,7 @@
 //! JSON beyond that: the callers parse. Encodings other than UTF-8: a line is bytes here.
 
 mod batch;
+mod compress;
 mod compression;
 mod elements;
 mod error;
@@ -39,6 +40,7 @@ mod input;
 mod reader;
 
 pub use batch::{BatchReader, LineBatch};
+pub use compress::zstd_frame;
 pub use compression::Compression;
 pub use elements::ElementReader;
 pub use error::LinesError;

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from stategpt.config.sources import GROUPS, SourceConfig
+from stategpt.data.groups import text_digest
 from stategpt.data.records import Document, Place
 from stategpt.data.rejections import Rejection, Tally
 from stategpt.data.sources.globs import files_of, shown_name
@@ -127,11 +127,6 @@ def _group(config: SourceConfig, shown: str, found: Fields) -> str:
     if config.group == "folder":
         return os.path.dirname(shown) or "."
     return found.values[-1]
-
-
-def text_digest(text: str) -> str:
-    """16 hexadecimal digits that name a text: equal texts are one group, wherever they are."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _require_fields(reader: Any, config: SourceConfig, key: str, shown: str) -> None:

@@ -45,6 +45,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
 from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
+from stategpt.data.prompts import prompts_of
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe
 from stategpt.evaluate.records import FrontierPoint, WeightedCompletions
@@ -104,7 +105,7 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 
 
 def _parents(run: RunConfig, folder: RunFolder) -> tuple[Path, ...]:
-    """What a policy is made from: the model it starts as, the corpus's prompts, and the reward model if there is one."""
+    """What a policy is made from: the model it begins as, the prompts, and the reward model if there is one."""
     rewarding = (folder.model("reward"),) if "reward" in run.stages else ()
     return (folder.model(run.policy), *rewarding, folder.corpus)
 
@@ -113,7 +114,7 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
     run, folder = context.run, context.folder
     corpus = context.corpus()
     policy, reference = context.load_model(run.policy), context.load_model(run.policy).requires_grad_(False)
-    asked = [conversation.prompt() for conversation in corpus.conversations["train"]]
+    asked = prompts_of(corpus, "rl", "train")
     rewarder = context.scorer("rl.scorer", corpus)
     scorer = context.scorer("evaluate.scorer", corpus)
     probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder)

@@ -1,18 +1,16 @@
-"""The corpus of a user's files: one split for all inputs, counts that add up, bounded memory, changes that are named."""
+"""The corpus of a user's files: one split for all inputs, exact counts, bounded memory, changes are named."""
 
 import json
-import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stategpt.config import CorpusConfig, RunConfig
+from stategpt.config import CorpusConfig, EvaluateConfig, RankingsConfig, RunConfig, SFTConfig
 from stategpt.config.sources import SourceConfig
 from stategpt.data.corpus import SIDES, read_corpus
 from stategpt.data.inputs import Inputs, changed
@@ -147,19 +145,16 @@ def test_no_question_is_on_two_sides_in_any_inputs(
     tmp_path_factory: pytest.TempPathFactory, asked: list[int], ranked: list[int], evaluated: list[int]
 ) -> None:
     folder = tmp_path_factory.mktemp("shared")
-    formats = pytest.importorskip("stategpt.data.formats")
-    if not hasattr(formats, "read_conversations"):
-        pytest.skip("the readers of chats are not there")
     write = lambda name, rows: (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))  # noqa: E731
     write("chats.jsonl", [{"messages": _chat(f"Question  {n}?", "Yes.")} for n in asked])
     write("pairs.jsonl", [{"prompt": f"Question {n}?", "chosen": "Yes.", "rejected": "No."} for n in ranked])
     changes: dict[str, Any] = {}
     if evaluated:
         write("held.jsonl", [{"prompt": f"Question {n}?\n"} for n in evaluated])
-        changes["evaluate"] = RunConfig().evaluate.__class__(prompts=("held.jsonl",))
+        changes["evaluate"] = EvaluateConfig(prompts=("held.jsonl",))
     run = RunConfig(
-        sft=RunConfig().sft.__class__(data=("chats.jsonl",)),
-        rankings=RunConfig().rankings.__class__(data=("pairs.jsonl",)),
+        sft=SFTConfig(data=("chats.jsonl",)),
+        rankings=RankingsConfig(data=("pairs.jsonl",)),
         stages=("prepare", "sft", "rankings"),
         **changes,
     )
@@ -206,24 +201,3 @@ def test_memory_does_not_grow_with_the_documents(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + (4 << 20), "15 MB of text more"
-
-
-def test_readers_of_formats_are_used_by_their_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The part of this test's module that other readers give: lists of records and a tally."""
-    from stategpt.data.rejections import Tally
-
-    fake = ModuleType("stategpt.data.formats")
-
-    def conversations(paths: list[Path], **settings: Any) -> tuple[list[Conversation], Tally]:
-        assert [path.name for path in paths] == ["chats.jsonl"]
-        return [Conversation.of(f"q{n}", "a") for n in range(30)], Tally(kept=30)
-
-    fake.read_conversations = conversations  # type: ignore[attr-defined]
-    fake.read_ranked = fake.read_prompts = None  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "stategpt.data.formats", fake)
-    (tmp_path / "chats.jsonl").write_text("{}\n")
-    run = RunConfig(sft=RunConfig().sft.__class__(data=("chats.jsonl",)), stages=("prepare", "sft"))
-    build_user_corpus(run, tmp_path, tmp_path / "corpus")
-    found = read_corpus(tmp_path / "corpus")
-    assert {side: len(found.conversations[side]) for side in SIDES} == {"train": 26, "validation": 1, "test": 3}
-    assert found.sources == {}

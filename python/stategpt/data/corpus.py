@@ -124,7 +124,7 @@ class Corpus:
 
 
 def require_source_name(name: str) -> None:
-    """Checks that a source may have this name: its documents and shards lie in folders of that name.
+    """Checks that a source may have this name: its documents and shards have folders of that name.
 
     Raises:
         CorpusError: it may not.

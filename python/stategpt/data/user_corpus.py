@@ -7,7 +7,6 @@ some bytes; documents themselves wait in a file.
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from stategpt.data.corpus import (
     write_records,
 )
 from stategpt.data.document_spool import copy_to_sides, spool_documents
+from stategpt.data.formats import read_conversations, read_prompts, read_ranked
 from stategpt.data.groups import group_of as group_of
 from stategpt.data.groups import question_group as question_group
 from stategpt.data.inputs import Inputs, changed, fingerprint_inputs
@@ -229,27 +229,26 @@ def _write(
 
 def _read_records(run: RunConfig, base: str | os.PathLike[str], files: Mapping[str, list[Path]]) -> _Found:
     """Conversations, rankings and prompts, each input checked for too many rejections."""
-    formats: Any = importlib.import_module("stategpt.data.formats")
     found, root = _Found(), _root(run, base)
     for name, listed in files.items():
         if name.startswith("sources."):
             continue
-        stage = getattr(run, name.partition(".")[0])
-        named = {"format": stage.format, "columns": stage.columns} if name.endswith(".data") else {}
-        read = {"sft.data": formats.read_conversations, "rankings.data": formats.read_ranked}.get(
-            name, formats.read_prompts
-        )
-        records, tally = read(listed, base=root, **named)
+        records: Sequence[Conversation | Prompt | RankedGroup]
+        if name == "sft.data":
+            sft = run.sft
+            records, tally = read_conversations(listed, format=sft.format, columns=sft.columns, base=root)
+            found.conversations = records
+        elif name == "rankings.data":
+            ranked = run.rankings
+            records, tally = read_ranked(listed, format=ranked.format, columns=ranked.columns, base=root)
+            found.rankings = records
+        else:
+            records, tally = read_prompts(listed, base=root)
+            found.prompts[name.partition(".")[0]] = records
         found.tallies[name] = tally
         tally.require(run.corpus.max_rejected_share, name)
         if not records:
             raise CorpusError(f"{name}: none of the {tally.total:,} records of its files can be used")
-        if name == "sft.data":
-            found.conversations = records
-        elif name == "rankings.data":
-            found.rankings = records
-        else:
-            found.prompts[name.partition(".")[0]] = records
     return found
 
 

@@ -6,6 +6,7 @@ Each part is published as one folder with a manifest; an interrupted run continu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from stategpt.artifacts import Manifest, publish_folder, read_manifest
@@ -27,6 +28,7 @@ from stategpt.stages.start import take_start_model
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 Counted = TypeVar("Counted")
+_BATCH_DOCUMENTS = 1024
 
 
 def prepare(run: RunConfig, folder: RunFolder) -> None:
@@ -54,7 +56,7 @@ def _tokenizer(run: RunConfig, folder: RunFolder, corpus: Corpus) -> AnyTokenize
     fingerprint = part_fingerprint(run, "tokenizer", (made_from.fingerprint,))
     if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
         console.print(f"tokenizer: training {run.tokenizer.vocab_size:,} tokens, a few seconds", markup=False)
-        texts = [text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train")]
+        texts = (text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train"))
         tok = Tokenizer.train(
             texts,
             vocab_size=run.tokenizer.vocab_size,
@@ -96,9 +98,12 @@ def _publish_tokenizer(
 
 def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
     """Mean UTF-8 bytes per token over all `texts`."""
-    listed = list(texts)
-    tokens = len(tok.encode_batch(listed).ids)
-    return round(sum(len(text.encode()) for text in listed) / tokens, 4) if tokens else 0.0
+    size = tokens = 0
+    waiting = iter(texts)
+    while batch := list(islice(waiting, _BATCH_DOCUMENTS)):
+        size += sum(len(text.encode()) for text in batch)
+        tokens += int(tok.count_batch(batch).sum())
+    return round(size / tokens, 4) if tokens else 0.0
 
 
 def _shards(

@@ -227,9 +227,9 @@ def _rows_read(run: RunConfig) -> int:
 
 def _mixture_drawn(report: MixtureReport, corpus: Corpus) -> MixtureDrawn:
     """The mixture, planned and drawn, with the size of each source's training split."""
-    texts = {name: corpus.sources[name].texts("train") for name in report["drawn"]}
+    sizes = corpus.counts()["sources"]
     drawn = {
-        name: DrawnSource(**row, documents=len(texts[name]), bytes=sum(len(text.encode()) for text in texts[name]))
+        name: DrawnSource(**row, **sizes[name]["train"])
         for name, row in report["drawn"].items()
     }
     return MixtureDrawn(report["planned"], drawn)

@@ -93,7 +93,7 @@ def test_the_run_s_own_folder_and_other_runs_are_no_input(tree: Path) -> None:
     assert "runs/mine/corpus/e.md" in names(tree, "**/*.md")
     assert names(tree, "**/*.md", exclude=(mine,)) == ["a.md", "x/a.md", "x/y/c.md", "z[1].md"]
     for pattern in ("runs/mine/corpus/e.md", "runs/mine/corpus/*.md", "runs/mine", str(mine / "**")):
-        with pytest.raises(CorpusError, match=r"lies in .*mine, the run's folder"):
+        with pytest.raises(CorpusError, match=r"is inside .*mine, the run's folder"):
             files_of([pattern], tree, (mine,))
 
 

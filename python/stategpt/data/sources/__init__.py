@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # stategpt plan needs no numpy
     from .files import read_source as read_source
     from .globs import files_of as files_of
     from .records import read_records as read_records
+    from .token_files import tokens as tokens
 
 __all__ = [
     "build_corpus",
@@ -53,6 +54,7 @@ __all__ = [
     "read_source",
     "source_names",
     "text",
+    "tokens",
     "warc",
 ]
 __getattr__, __dir__ = lazy_names(
@@ -62,6 +64,7 @@ __getattr__, __dir__ = lazy_names(
         "files": ("read_source",),
         "globs": ("files_of",),
         "records": ("read_records",),
+        "token_files": ("tokens",),
     },
 )
 

@@ -40,6 +40,7 @@ CODES = {
     "not_regular": "a FIFO, socket or device",
     "not_text": "NUL bytes: a binary file",
     "not_utf8": "not UTF-8",
+    "too_deep": "a page with more than a thousand elements within each other",
     "too_long": "a document of more than 32 MiB",
     "wrong_type": "another type than was expected",
 }

@@ -16,7 +16,7 @@ _MAGIC = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?[])\]")
 _EVERY_DEPTH = "**"
 _OWN_FILE = "run.toml"
-"""A folder below a pattern's root that has this file is the folder of a run: what lies in it is no input."""
+"""A folder below a pattern's root that has this file is the folder of a run: its files are no input."""
 
 
 def files_of(
@@ -38,7 +38,7 @@ def files_of(
         what: the setting that names the patterns, for messages.
 
     Raises:
-        CorpusError: a pattern matches no file, a path does not exist, or lies in an excluded folder, or a folder cannot
+        CorpusError: a pattern matches no file, a path does not exist, or is in an excluded folder, or a folder cannot
             be read.
     """
     left_out = {identity for folder in exclude if (identity := _identity(folder))}
@@ -194,7 +194,7 @@ def _require_outside(path: Path, left_out: set[tuple[int, int]], prefix: str) ->
         return
     for folder in (path, *path.resolve().parents):
         if _identity(folder) in left_out:
-            raise CorpusError(f"{prefix}{path} lies in {folder}, the run's folder; give files outside of it")
+            raise CorpusError(f"{prefix}{path} is inside {folder}, the run's folder; give files outside of it")
 
 
 def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from stategpt.data.records import Place
 from stategpt.data.rejections import Rejection
 from stategpt.data.sources.limits import MAX_DOCUMENT_BYTES, too_long
 from stategpt.data.sources.readers import Wanted
-from stategpt.data.sources.readers.html import page_text
+from stategpt.data.sources.readers.html import page_fields
 from stategpt.data.sources.records import Fields, opened
 from stategpt.errors import CorpusError, StategptError
 from stategpt.extras import require
@@ -98,7 +98,7 @@ def _text_of(record: Any, where: Place, wanted: Wanted) -> Fields | Rejection | 
     known = {"url": url, "host": host, "date": record.headers.get("WARC-Date", "")}
     values = tuple(known[name] for name in wanted.others)
     if kind in _PAGES:
-        return Fields(where, (page_text(data), *values))
+        return page_fields(data, where, *values)
     try:
         return Fields(where, (data.decode(), *values))
     except UnicodeDecodeError as error:

@@ -190,8 +190,7 @@ def test_curation_removes_with_receipts_before_the_split(tmp_path: Path, capsys:
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines, *('{"id": 50, "body": "Short."}',) * 6]) + "\n")
     (tmp_path / "mine.toml").write_text(
-        '[sources.n]\npaths = ["files/notes.jsonl"]\ntext = "body"\nshare = 1.0\n'
-        "[curate]\nmin_characters = 20\n"
+        '[sources.n]\npaths = ["files/notes.jsonl"]\ntext = "body"\nshare = 1.0\n[curate]\nmin_characters = 20\n'
     )
     command = [str(tmp_path / "mine.toml"), "--out", str(tmp_path / "run")]
     assert main(["data", "build", *command]) == 0

@@ -3,9 +3,41 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What happened, the values, what to do.
+/// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
-pub enum CurationError {
+pub enum Error {
+    /// A rule of this name does not exist.
+    #[error("there is no curation rule {name:?}; RULES lists them")]
+    UnknownRule {
+        /// As given.
+        name: String,
+    },
+    /// A threshold that no value can be compared with.
+    #[error("the threshold of {name} is {threshold}; it must be a number of 0 or more")]
+    BadThreshold {
+        /// The rule.
+        name: String,
+        /// As given.
+        threshold: f64,
+    },
+    /// A text whose characters cannot be counted in 32 bits.
+    #[error("a text has {bytes} bytes; the rules take at most 4,294,967,295. Split it")]
+    TooLong {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The automaton of the parts of C4 was not built.
+    #[error("the automaton of the C4 rules could not be built; report this as a bug")]
+    Automaton,
+    /// A code of a language that the detector does not know.
+    #[error(
+        "{code:?} is no code of a language that can be detected; use one of ISO 639-1 or 639-3, as en or eng"
+    )]
+    UnknownLanguage {
+        /// As given.
+        code: String,
+    },
+
     /// The disk of the temporary files is full, or a quota or limit is reached.
     #[error(
         "no space for temporary files in {} after {written} bytes ({source}). Free space there, or name a folder on \
@@ -87,7 +119,7 @@ pub enum CurationError {
     Stopped,
 }
 
-impl CurationError {
+impl Error {
     /// The error of an operation on a temporary file that has `written` bytes.
     pub(crate) fn temporary(
         what: &'static str,
@@ -113,4 +145,4 @@ impl CurationError {
 }
 
 /// What the functions of this crate return.
-pub type Result<T> = std::result::Result<T, CurationError>;
+pub type Result<T> = std::result::Result<T, Error>;

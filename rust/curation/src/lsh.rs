@@ -5,7 +5,7 @@
 //! components.
 
 use crate::duplicates::Record;
-use crate::error::{CurationError, Result};
+use crate::error::{Error, Result};
 use crate::minhash::{COMPONENTS, Signature, spread};
 
 /// Bands, components of a band, and the share of equal components from which documents are near-duplicates.
@@ -21,14 +21,14 @@ impl Bands {
     /// Checked settings.
     pub fn new(bands: usize, rows: usize, threshold: f64) -> Result<Self> {
         if bands == 0 || rows == 0 || bands.saturating_mul(rows) > COMPONENTS {
-            return Err(CurationError::Setting {
+            return Err(Error::Setting {
                 name: "bands, rows",
                 value: format!("{bands}, {rows}"),
                 rule: "both are at least 1, and their product is at most 128",
             });
         }
         if !(threshold > 0.0 && threshold <= 1.0) {
-            return Err(CurationError::Setting {
+            return Err(Error::Setting {
                 name: "threshold",
                 value: threshold.to_string(),
                 rule: "it is above 0 and at most 1",

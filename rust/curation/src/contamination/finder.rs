@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::alignment::{Alignment, align, window};
 use super::index::{GRAM_WORDS, Index, Item, Part, grams};
-use crate::error::{CurationError, Result};
+use crate::error::{Error, Result};
 use crate::minhash::{Word, each_word};
 use crate::parallel::in_parts;
 
@@ -69,14 +69,14 @@ impl LeakFinder {
     /// Indexes pairs of a prompt and its reference answer.
     pub fn new(items: &[(String, Option<String>)], rules: LeakRules) -> Result<Self> {
         if !(rules.min_coverage > 0.0 && rules.min_coverage <= 1.0) {
-            return Err(CurationError::Setting {
+            return Err(Error::Setting {
                 name: "min_coverage",
                 value: rules.min_coverage.to_string(),
                 rule: "it is above 0 and at most 1",
             });
         }
         if rules.verbatim_words < GRAM_WORDS {
-            return Err(CurationError::Setting {
+            return Err(Error::Setting {
                 name: "verbatim_words",
                 value: rules.verbatim_words.to_string(),
                 rule: "it is at least 4",

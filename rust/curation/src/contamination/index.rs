@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::error::{CurationError, Result};
+use crate::error::{Error, Result};
 use crate::minhash::{each_word, spread};
 
 /// Words of the runs that are looked up.
@@ -48,7 +48,7 @@ impl Index {
     pub fn new(texts: &[(String, Option<String>)]) -> Result<Self> {
         if texts.len() > u32::MAX as usize {
             let limit = u64::from(u32::MAX);
-            return Err(CurationError::TooMany { limit });
+            return Err(Error::TooMany { limit });
         }
         let items: Vec<Item> = texts.iter().map(Item::new).collect();
         let mut postings: HashMap<u64, Vec<Posting>> = HashMap::new();

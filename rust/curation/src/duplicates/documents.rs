@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::digest::number;
 use super::spill::Spill;
-use crate::error::{CurationError, Result};
+use crate::error::{Error, Result};
 
 /// Where a document was read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Documents {
     pub fn push(&mut self, place: &Place, digest: u128, check: u64) -> Result<u32> {
         if self.count == u32::MAX {
             let limit = u64::from(u32::MAX);
-            return Err(CurationError::TooMany { limit });
+            return Err(Error::TooMany { limit });
         }
         let row = Row {
             source: self.name(&place.source),

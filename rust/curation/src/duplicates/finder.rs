@@ -7,7 +7,7 @@ use super::digest::{digest, number};
 use super::documents::{Documents, Place};
 use super::signatures::{MAX_COMPARED, Pairs, Signatures, signature_bytes, unite_bucket};
 use super::sorted_runs::{Record, Sorter};
-use crate::error::{CurationError, Result};
+use crate::error::{Error, Result};
 use crate::lsh::{BandEntry, Bands};
 use crate::minhash::{Scratch, Signature, equal_components, hash_bytes, signature};
 use crate::parallel::in_parts;
@@ -127,7 +127,7 @@ impl Finder {
     pub fn add(&mut self, texts: &[&str], places: &[Place], threads: usize) -> Result<()> {
         let Some(digests) = &mut self.digests else {
             let what = "add was called";
-            return Err(CurationError::Closed { what });
+            return Err(Error::Closed { what });
         };
         let is_near = self.bands.is_some();
         let all = in_parts(texts, threads, |part| prepare(part, is_near));
@@ -159,7 +159,7 @@ impl Finder {
     pub fn compare(&mut self, should_continue: &dyn Fn() -> bool) -> Result<Counts> {
         let Some(digests) = self.digests.take() else {
             let what = "compare was called";
-            return Err(CurationError::Closed { what });
+            return Err(Error::Closed { what });
         };
         self.documents.flush()?;
         let mut sets = UnionFind::new(self.documents.count());
@@ -187,7 +187,7 @@ impl Finder {
     /// For the next documents: None if it is kept, else its twin.
     pub fn decide(&mut self, texts: &[&str]) -> Result<Vec<Option<Twin>>> {
         let Some(compared) = &mut self.compared else {
-            return Err(CurationError::Setting {
+            return Err(Error::Setting {
                 name: "decide",
                 value: "called before compare".to_owned(),
                 rule: "add all documents and compare them first",
@@ -358,12 +358,12 @@ fn check(should_continue: &dyn Fn() -> bool) -> Result<()> {
     if should_continue() {
         Ok(())
     } else {
-        Err(CurationError::Stopped)
+        Err(Error::Stopped)
     }
 }
 
-fn changed(document: u32, reason: &'static str) -> CurationError {
-    CurationError::Changed {
+fn changed(document: u32, reason: &'static str) -> Error {
+    Error::Changed {
         document: u64::from(document),
         reason,
     }

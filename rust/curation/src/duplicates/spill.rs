@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{CurationError, Result};
+use crate::error::{Error, Result};
 use crate::minhash::hash_bytes;
 
 const CHECKSUM: usize = 8;
@@ -28,7 +28,7 @@ impl Spill {
     /// An empty file in `folder`.
     pub fn new(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder)
-            .map_err(|source| CurationError::temporary("create", folder, 0, source))?;
+            .map_err(|source| Error::temporary("create", folder, 0, source))?;
         Ok(Self {
             file,
             folder: folder.to_owned(),
@@ -51,9 +51,9 @@ impl Spill {
 
     /// Writes what is pending; blocks can be read afterwards.
     pub fn flush(&mut self) -> Result<()> {
-        self.file.write_all(&self.pending).map_err(|source| {
-            CurationError::temporary("write", &self.folder, self.written, source)
-        })?;
+        self.file
+            .write_all(&self.pending)
+            .map_err(|source| Error::temporary("write", &self.folder, self.written, source))?;
         self.written += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
@@ -66,7 +66,7 @@ impl Spill {
             .read_exact_at(block, offset)
             .map_err(|source| match source.kind() {
                 std::io::ErrorKind::UnexpectedEof => self.damaged(offset),
-                _ => CurationError::temporary("read", &self.folder, self.written, source),
+                _ => Error::temporary("read", &self.folder, self.written, source),
             })?;
         let expected = hash_bytes(&block[..len], offset).to_le_bytes();
         if block[len..] != expected {
@@ -91,8 +91,8 @@ impl Spill {
         self.pending.capacity()
     }
 
-    fn damaged(&self, offset: u64) -> CurationError {
-        CurationError::Damaged {
+    fn damaged(&self, offset: u64) -> Error {
+        Error::Damaged {
             folder: self.folder.clone(),
             offset,
         }
@@ -140,7 +140,7 @@ mod tests {
             spill.file().read_exact_at(&mut byte, at).unwrap();
             spill.file().write_all_at(&[byte[0] ^ 4], at).unwrap();
             let error = spill.read(offsets[0], 10, &mut read).unwrap_err();
-            assert!(matches!(error, CurationError::Damaged { offset: 0, .. }));
+            assert!(matches!(error, Error::Damaged { offset: 0, .. }));
             spill.file().write_all_at(&byte, at).unwrap();
         }
         spill.read(offsets[0], 10, &mut read).unwrap();
@@ -156,7 +156,7 @@ mod tests {
         assert!(spill.read(offsets[1], 5, &mut read).is_err());
         spill.file().set_len(offsets[1] + 3).unwrap();
         let error = spill.read(offsets[1], 5, &mut read).unwrap_err();
-        assert!(matches!(error, CurationError::Damaged { .. }), "{error}");
+        assert!(matches!(error, Error::Damaged { .. }), "{error}");
     }
 
     #[test]

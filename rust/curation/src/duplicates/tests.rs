@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::minhash::spread;
-use crate::{Bands, CurationError, Scratch, Signature, equal_components, signature};
+use crate::{Bands, Error, Scratch, Signature, equal_components, signature};
 
 type Input = Vec<(String, Place)>;
 
@@ -329,7 +329,7 @@ fn another_second_pass_is_an_error() {
     short.decide(&["one"]).unwrap();
     assert!(matches!(
         short.finish(),
-        Err(CurationError::Changed { document: 1, .. })
+        Err(Error::Changed { document: 1, .. })
     ));
     assert!(short.add(&["late"], &[Place::default()], 1).is_err());
     assert!(short.compare(&|| true).is_err());
@@ -343,10 +343,7 @@ fn a_signal_ends_the_comparison() {
     finder
         .add(&["one", "one"], &vec![Place::default(); 2], 1)
         .unwrap();
-    assert!(matches!(
-        finder.compare(&|| false),
-        Err(CurationError::Stopped)
-    ));
+    assert!(matches!(finder.compare(&|| false), Err(Error::Stopped)));
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! text --clean--> text --c4--> fewer lines, or removed --Measure--> Statistics --Selection--> kept, or rule and value
 //! ```
 //!
-//! [`Judge`] does all steps that look at one text alone. The modules [`duplicates`] and
-//! [`contamination`] compare texts with each other and with evaluation items. Nothing here reads a user's file or knows
-//! Python; duplicates keep temporary files, so that memory stays bounded. What is removed is reported with the rule and the value that it was removed for.
+//! [`Judge`] does all steps that look at one text alone. The modules [`duplicates`] and [`contamination`] compare texts
+//! with each other and with evaluation items. Nothing here reads a user's file or knows Python; duplicates keep
+//! temporary files, so that memory stays bounded. What is removed is reported with the rule and the value that it was
+//! removed for.
 
 #![forbid(unsafe_code)]
 

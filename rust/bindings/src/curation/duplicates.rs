@@ -81,19 +81,19 @@ impl DuplicateFinder {
 
     fn decide(&self, py: Python<'_>, texts: Vec<PyBackedStr>) -> PyResult<Vec<Option<TwinFields>>> {
         let decided = py.detach(|| self.finder().decide(&borrowed(&texts)));
-        let fields = |twin: Twin| {
-            let place = twin.place;
-            (
-                twin.number,
-                place.source,
-                place.file,
-                place.line,
-                place.byte_offset,
-                twin.equal,
-            )
-        };
         let decided = decided.map_err(to_error)?;
         Ok(decided.into_iter().map(|twin| twin.map(fields)).collect())
+    }
+
+    fn removed(
+        &self,
+        py: Python<'_>,
+        start: u32,
+        limit: usize,
+    ) -> PyResult<Vec<(u32, TwinFields)>> {
+        let found = py.detach(|| self.finder().removed(start, limit));
+        let row = |(document, twin)| (document, fields(twin));
+        Ok(found.map_err(to_error)?.into_iter().map(row).collect())
     }
 
     fn finish(&self) -> PyResult<()> {
@@ -115,6 +115,18 @@ impl DuplicateFinder {
     fn finder(&self) -> MutexGuard<'_, Finder> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn fields(twin: Twin) -> TwinFields {
+    let place = twin.place;
+    (
+        twin.number,
+        place.source,
+        place.file,
+        place.line,
+        place.byte_offset,
+        twin.equal,
+    )
 }
 
 /// Texts as the crates take them.

@@ -89,6 +89,15 @@ struct Compared {
     next: u32,
 }
 
+impl Compared {
+    /// The kept twin of a document that is removed.
+    fn kept_of(&mut self, document: u32) -> Option<u32> {
+        let root = self.sets.root(document);
+        let kept = self.kept.get(&root).copied();
+        kept.filter(|kept| *kept != document)
+    }
+}
+
 /// A search for duplicates.
 pub struct Finder {
     bands: Option<Bands>,
@@ -187,11 +196,7 @@ impl Finder {
     /// For the next documents: None if it is kept, else its twin.
     pub fn decide(&mut self, texts: &[&str]) -> Result<Vec<Option<Twin>>> {
         let Some(compared) = &mut self.compared else {
-            return Err(Error::Setting {
-                name: "decide",
-                value: "called before compare".to_owned(),
-                rule: "add all documents and compare them first",
-            });
+            return Err(not_compared("decide"));
         };
         let mut bytes = Vec::new();
         let mut decisions = Vec::with_capacity(texts.len());
@@ -204,18 +209,38 @@ impl Finder {
                 return Err(changed(document, "it has another text"));
             }
             compared.next += 1;
-            let root = compared.sets.root(document);
-            let kept = compared.kept.get(&root).copied();
-            decisions.push(match kept.filter(|kept| *kept != document) {
-                None => None,
-                Some(kept) => Some(Twin {
-                    number: kept,
-                    place: self.documents.place(&self.documents.row(kept, &mut bytes)?),
-                    equal: equal(self.signatures.as_ref(), document, kept, &mut bytes)?,
-                }),
+            let kept = compared.kept_of(document);
+            let twin = kept.map(|kept| {
+                twin(
+                    &self.documents,
+                    self.signatures.as_ref(),
+                    document,
+                    kept,
+                    &mut bytes,
+                )
             });
+            decisions.push(twin.transpose()?);
         }
         Ok(decisions)
+    }
+
+    /// Up to `limit` removed documents from number `from` on, without their texts.
+    pub fn removed(&mut self, from: u32, limit: usize) -> Result<Vec<(u32, Twin)>> {
+        let Some(compared) = &mut self.compared else {
+            return Err(not_compared("removed"));
+        };
+        let (mut bytes, mut found) = (Vec::new(), Vec::new());
+        for document in from..self.documents.count() {
+            if found.len() == limit {
+                break;
+            }
+            if let Some(kept) = compared.kept_of(document) {
+                let signatures = self.signatures.as_ref();
+                let twin = twin(&self.documents, signatures, document, kept, &mut bytes)?;
+                found.push((document, twin));
+            }
+        }
+        Ok(found)
     }
 
     /// Checks that the second pass had all documents.
@@ -341,6 +366,20 @@ fn signature_digest(signature: &Signature) -> u128 {
     digest(&signature_bytes(signature))
 }
 
+fn twin(
+    documents: &Documents,
+    signatures: Option<&Signatures>,
+    document: u32,
+    kept: u32,
+    bytes: &mut Vec<u8>,
+) -> Result<Twin> {
+    Ok(Twin {
+        number: kept,
+        place: documents.place(&documents.row(kept, bytes)?),
+        equal: equal(signatures, document, kept, bytes)?,
+    })
+}
+
 fn equal(
     signatures: Option<&Signatures>,
     document: u32,
@@ -359,6 +398,14 @@ fn check(should_continue: &dyn Fn() -> bool) -> Result<()> {
         Ok(())
     } else {
         Err(Error::Stopped)
+    }
+}
+
+fn not_compared(name: &'static str) -> Error {
+    Error::Setting {
+        name,
+        value: "called before compare".to_owned(),
+        rule: "add all documents and compare them first",
     }
 }
 

@@ -37,6 +37,16 @@ fn decisions(input: &Input, settings: Settings, threads: usize, batch: usize) ->
     finder.finish().unwrap();
     assert_eq!(counts.removed, found.iter().flatten().count() as u64);
     assert_eq!(counts.documents, input.len() as u64);
+    let mut listed = vec![None; input.len()];
+    let mut from = 0;
+    loop {
+        let some = finder.removed(from, 3).unwrap();
+        let Some((last, _)) = some.last() else { break };
+        from = last + 1;
+        some.into_iter()
+            .for_each(|(number, twin)| listed[number as usize] = Some(twin));
+    }
+    assert_eq!(listed, found);
     found
 }
 

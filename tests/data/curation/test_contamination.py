@@ -13,32 +13,10 @@ from stategpt.data.curation.contamination import Decontamination, decontaminate
 from stategpt.data.records import Document, Place, Prompt
 from stategpt.errors import DataError, InvalidArgument
 
-COMMON = [
-    "the",
-    "of",
-    "and",
-    "a",
-    "to",
-    "in",
-    "is",
-    "was",
-    "he",
-    "for",
-    "it",
-    "with",
-    "as",
-    "his",
-    "on",
-    "be",
-    "at",
-    "by",
-    "had",
-    "not",
-    "are",
-    "but",
-    "from",
-    "have",
-]
+COMMON = (
+    *("the", "of", "and", "a", "to", "in", "is", "was", "he", "for", "it", "with", "as", "his", "on", "be", "at", "by"),
+    *("had", "not", "are", "but", "from", "have"),
+)
 HEIDELBERG = "Which river flows through the old town of Heidelberg?"
 QUESTION = Prompt.of(HEIDELBERG, "the Neckar", where=Place("test.jsonl", 7))
 

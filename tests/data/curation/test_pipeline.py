@@ -163,9 +163,13 @@ def test_personal_data_is_replaced_and_counted(tmp_path: Path) -> None:
 
 
 def test_own_filters_keep_change_or_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _module(tmp_path, monkeypatch, "own_filters_a", "from dataclasses import replace\n"
-            "def keep(d):\n    return {'x': True, 'y': False, 'z': 'too odd'}.get(d.text, replace(d, text=d.text + '!'))\n"
-            "def names(text):\n    return [(0, 1, 'name')]\n")  # fmt: skip
+    answers = "{'x': True, 'y': False, 'z': 'too odd'}"
+    lines = [
+        "from dataclasses import replace",
+        f"def keep(d): return {answers}.get(d.text, replace(d, text=d.text + '!'))",
+        "def names(text): return [(0, 1, 'name')]",
+    ]
+    _module(tmp_path, monkeypatch, "own_filters_a", lines)
     config = CurateConfig(filters=("own_filters_a:keep",), pii="replace", pii_finder="own_filters_a:names")
     curated = curate([Document("long")], config, tmp_path / "out")
     assert [document.text for document in curated.documents()] == ["[name]ong!"]
@@ -180,9 +184,14 @@ def test_own_filters_keep_change_or_remove(tmp_path: Path, monkeypatch: pytest.M
 def test_a_failing_filter_names_document_and_function_and_nothing_is_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _module(tmp_path, monkeypatch, "own_filters_b", "from dataclasses import replace\n"
-            "def bad(d):\n    return 1 / 0\ndef odd(d):\n    return 3\ndef move(d):\n    return replace(d, source='t')\n"
-            "def spans(text):\n    return [(0, 99, 'x')]\n")  # fmt: skip
+    lines = [
+        "from dataclasses import replace",
+        "def bad(d): return 1 / 0",
+        "def odd(d): return 3",
+        "def move(d): return replace(d, source='t')",
+        "def spans(text): return [(0, 99, 'x')]",
+    ]
+    _module(tmp_path, monkeypatch, "own_filters_b", lines)
     document = Document("some text", "s", where=Place("x.jsonl", 7, 512))
     for name, said in (("bad", "raised ZeroDivisionError"), ("odd", "returned a int"), ("move", "source 't'")):
         with pytest.raises(CorpusError, match=rf"x\.jsonl:7 \(byte 512\): own_filters_b:{name} .*{said}"):
@@ -235,6 +244,6 @@ def test_progress_is_called(tmp_path: Path) -> None:
     assert calls == [(1000, "read"), (2000, "read")]
 
 
-def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str) -> None:
-    (folder / f"{name}.py").write_text(code)
+def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, lines: list[str]) -> None:
+    (folder / f"{name}.py").write_text("\n".join(lines) + "\n")
     monkeypatch.chdir(folder)

@@ -16,11 +16,11 @@ from stategpt.data import Document, Removed
 from stategpt.data.curation import rule_values
 from stategpt.data.curation.rules import TextRules
 
-PIECES = (
-    ["the", "The", "(of)", "with,", "be", "cat", "dog", "x", "#", "...", "…", "-", "• ", "1", "é", "٣", "the_", "a#b"]
-    + ["terms of use", "JavaScript", "lorem ipsum", "{", "[12]", "[edit]", "[", "[x]", "use Cookies", "y" * 1001]
-    + [" ", " ", " ", "\n", "\n", "\n\n", "\t", "\xa0", "\u2028", "\u3000", ". ", ".\n", '!" ', "?", "。", "\r\n"]
-)
+PIECES = [
+    *("the", "The", "(of)", "with,", "be", "cat", "dog", "x", "#", "...", "…", "-", "• ", "1", "é", "٣", "the_", "a#b"),
+    *("terms of use", "JavaScript", "lorem ipsum", "{", "[12]", "[edit]", "[", "[x]", "use Cookies", "y" * 1001),
+    *(" ", " ", " ", "\n", "\n", "\n\n", "\t", "\xa0", "\u2028", "\u3000", ". ", ".\n", '!" ', "?", "。", "\r\n"),
+]
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=80).map("".join)
 # Python and Rust differ on what of the marks and symbols is alphabetic: no text that says something rests on them.
 TEXTS |= st.text(st.characters(categories=("L", "Nd", "P", "Z", "Cc")), max_size=60)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stategpt.config import GPTConfig as GPTConfig
     from stategpt.config import RunConfig as RunConfig
     from stategpt.data import Rankings as Rankings
+    from stategpt.data import curate as curate
     from stategpt.data import ranking_batches as ranking_batches
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
@@ -68,6 +69,7 @@ _PACKAGE_OF = {
     "StreamDecoder": "tokenizer",
     "TokenizedDocument": "packing",
     "Tokenizer": "tokenizer",
+    "curate": "data",
     "pack": "packing",
     "ranking_batches": "data",
     "run": "pipeline",
@@ -109,6 +111,7 @@ __all__ = [
     "TokenizedDocument",
     "Tokenizer",
     "config",
+    "curate",
     "data",
     "errors",
     "evaluate",

@@ -459,8 +459,57 @@ def arrange_rankings(
 
 # --- curation ---
 
+CURATION_RULES: tuple[tuple[str, str, float, str], ...]
+"""Every quality rule in the order in which they are asked: name, kind of limit (`at_least`, `at_most`, `switch`),
+published threshold, meaning.
+"""
+CURATION_LINE_RULES: tuple[str, ...]
+"""The rules that remove single lines."""
+
+@final
+class CurationRules:
+    """The steps that look at one text alone: cleaning, quality rules, language. One thread at a time uses it."""
+
+    def __new__(
+        cls,
+        thresholds: Sequence[tuple[str, float]],
+        *,
+        clean: bool,
+        languages: Sequence[str],
+        min_confidence: float,
+    ) -> CurationRules:
+        """Takes the rules that are asked, with their thresholds. Raises InvalidArgument: unknown rule or language."""
+    def apply(
+        self, texts: Sequence[str]
+    ) -> list[tuple[str | None, str | None, float | None, str, list[int] | None]]:
+        """For each text: its new text or None if it stays as it is; the rule that removes it, the value, a language;
+        the lines that each of `CURATION_LINE_RULES` removed, or None for none. Raises InvalidArgument over 4 GiB.
+        """
+
+@final
+class BoilerplateLines:
+    """Counts lines by the documents of a source that have them, in 64 MiB and what it finds."""
+
+    def __new__(cls) -> BoilerplateLines: ...
+    def estimate(self, source: str, texts: Sequence[str]) -> None:
+        """First pass: adds documents of a source."""
+    def count(self, source: str, texts: Sequence[str], least: int) -> None:
+        """Second pass over the same documents: counts exactly the lines that may be in `least` documents or more."""
+    def finish(self) -> int:
+        """Ends the passes; returns how many different lines are boilerplate."""
+    def remove(self, source: str, text: str) -> tuple[str, int] | None:
+        """The text without boilerplate and how many lines that were; None for none. Raises InvalidArgument before
+        `finish`.
+        """
+
 def clean_text(text: str) -> str:
-    """The text in Unicode normalization form C."""
+    """The text in Unicode form NFC, without control characters, with regular white space."""
+
+def rule_values(text: str) -> dict[str, float]:
+    """The value of every rule of whole texts, by name. Raises InvalidArgument over 4 GiB."""
+
+def compress_zstd(data: bytes) -> bytes:
+    """One zstd frame; a file of such frames is what `TextFile` reads."""
 
 @final
 class DuplicateFinder:

@@ -8,11 +8,12 @@ from typing import Literal
 
 from stategpt.errors import MissingExtra
 
-Extra = Literal["train", "hf"]
+Extra = Literal["train", "hf", "data"]
 
 MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "triton", "matplotlib", "jinja2"),
     "hf": ("tokenizers", "transformers"),
+    "data": ("ftfy",),
 }
 """Top-level modules that each extra brings."""
 

@@ -4,6 +4,7 @@ from .control import CONTROL_TOKENS as CONTROL_TOKENS
 from .corpus import CorpusConfig as CorpusConfig
 from .corpus import DataConfig as DataConfig
 from .corpus import TokenizerConfig as TokenizerConfig
+from .curate import CurateConfig as CurateConfig
 from .evaluation import EvaluateConfig as EvaluateConfig
 from .evaluation import GatesConfig as GatesConfig
 from .model import GPTConfig as GPTConfig
@@ -26,6 +27,7 @@ from .toml import override as override
 __all__ = [
     "CONTROL_TOKENS",
     "CorpusConfig",
+    "CurateConfig",
     "DataConfig",
     "EvaluateConfig",
     "GPTConfig",

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .corpus import SplitDocuments as SplitDocuments
     from .corpus import read_corpus as read_corpus
     from .corpus import write_corpus as write_corpus
+    from .curation import Curated as Curated
+    from .curation import CurationSummary as CurationSummary
+    from .curation import Removed as Removed
+    from .curation import RemovedDocument as RemovedDocument
+    from .curation import curate as curate
+    from .curation import read_curated as read_curated
     from .formats.chosen_rejected import read_chosen_rejected as read_chosen_rejected
     from .formats.votes import read_votes as read_votes
     from .ranking_batch import RankingBatch as RankingBatch
@@ -36,6 +42,8 @@ __all__ = [
     "ControlTokens",
     "Conversation",
     "Corpus",
+    "Curated",
+    "CurationSummary",
     "Document",
     "Message",
     "Place",
@@ -45,13 +53,17 @@ __all__ = [
     "RankingBatches",
     "Rankings",
     "Rejected",
+    "Removed",
+    "RemovedDocument",
     "Segment",
     "SplitDocuments",
     "chat_prompt",
+    "curate",
     "encode_conversation",
     "ranking_batches",
     "read_chosen_rejected",
     "read_corpus",
+    "read_curated",
     "read_documents",
     "read_votes",
     "reward_sequence",
@@ -63,6 +75,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "chat": ("ControlTokens", "Segment", "chat_prompt", "encode_conversation", "reward_sequence"),
         "corpus": ("Corpus", "SplitDocuments", "read_corpus", "write_corpus"),
+        "curation": ("Curated", "CurationSummary", "Removed", "RemovedDocument", "curate", "read_curated"),
         "formats.chosen_rejected": ("read_chosen_rejected",),
         "formats.votes": ("read_votes",),
         "ranking_batch": ("RankingBatch", "RankingBatches", "ranking_batches"),

@@ -4,7 +4,7 @@
 //! never counts too little. The second counts exactly, but only lines whose estimate reaches the limit, of which there
 //! are few. Both counts are sums over documents, so neither depends on the order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use blake3::Hasher;
 
@@ -17,60 +17,56 @@ const MIN_CHARACTERS: usize = 4;
 /// Counts, for each line of a source, the documents that have it.
 pub struct LineCounter {
     sketch: Vec<u32>,
-    documents: u64,
-    exact: HashMap<u128, u32>,
+    /// Documents that have a line, and how many make it boilerplate.
+    exact: HashMap<u128, (u32, u32)>,
 }
 
 impl Default for LineCounter {
     fn default() -> Self {
         Self {
             sketch: vec![0; ROWS * COLUMNS],
-            documents: 0,
             exact: HashMap::new(),
         }
     }
 }
 
 impl LineCounter {
-    /// First pass: adds the different lines of a document.
-    pub fn estimate(&mut self, text: &str) {
-        self.documents += 1;
-        for key in different_lines(text) {
+    /// First pass: adds the different lines of a document of `source`.
+    pub fn estimate(&mut self, source: &str, text: &str) {
+        for key in different_lines(source, text) {
             for place in places(key) {
                 self.sketch[place] = self.sketch[place].saturating_add(1);
             }
         }
     }
 
-    /// Second pass, over the same documents: counts the lines of which the first says that at least `least` have them.
-    pub fn count(&mut self, text: &str, least: u32) {
-        for key in different_lines(text) {
+    /// Second pass, over the same documents: counts the lines of which the first says that at least `least` documents of
+    /// `source` have them.
+    pub fn count(&mut self, source: &str, text: &str, least: u32) {
+        for key in different_lines(source, text) {
             let estimate = places(key).map(|place| self.sketch[place]);
             if estimate.iter().all(|&count| count >= least) {
-                *self.exact.entry(key).or_default() += 1;
+                self.exact.entry(key).or_insert((0, least)).0 += 1;
             }
         }
     }
 
-    /// Documents of the first pass.
+    /// Ends the passes: the lines that enough documents of a source have.
     #[must_use]
-    pub fn documents(&self) -> u64 {
-        self.documents
-    }
-
-    /// Ends the passes: the lines that at least `least` documents have.
-    #[must_use]
-    pub fn boilerplate(self, least: u32) -> Boilerplate {
-        let lines = self.exact.into_iter().filter(|(_, count)| *count >= least);
+    pub fn boilerplate(self) -> Boilerplate {
+        let enough = self
+            .exact
+            .into_iter()
+            .filter(|(_, (count, least))| count >= least);
         Boilerplate {
-            lines: lines.collect(),
+            lines: enough.map(|(key, _)| key).collect(),
         }
     }
 }
 
-/// The boilerplate of a source.
+/// The boilerplate of all sources.
 pub struct Boilerplate {
-    lines: HashMap<u128, u32>,
+    lines: HashSet<u128>,
 }
 
 impl Boilerplate {
@@ -86,15 +82,15 @@ impl Boilerplate {
         self.lines.is_empty()
     }
 
-    /// The text without its lines of boilerplate, and how many there were; `None` where there were none.
+    /// The text of `source` without its lines of boilerplate, and how many there were; `None` where there were none.
     #[must_use]
-    pub fn remove(&self, text: &str) -> Option<(String, u32)> {
+    pub fn remove(&self, source: &str, text: &str) -> Option<(String, u32)> {
         if self.lines.is_empty() {
             return None;
         }
         let (mut kept, mut removed) = (Vec::new(), 0);
         for line in text.split('\n') {
-            let is_boilerplate = key(line).is_some_and(|key| self.lines.contains_key(&key));
+            let is_boilerplate = key(source, line).is_some_and(|key| self.lines.contains(&key));
             removed += u32::from(is_boilerplate);
             if !is_boilerplate {
                 kept.push(line);
@@ -105,21 +101,31 @@ impl Boilerplate {
 }
 
 /// Keys of the lines that a document has, each once.
-fn different_lines(text: &str) -> Vec<u128> {
-    let mut keys: Vec<u128> = text.split('\n').filter_map(key).collect();
+fn different_lines(source: &str, text: &str) -> Vec<u128> {
+    let mut keys: Vec<u128> = text
+        .split('\n')
+        .filter_map(|line| key(source, line))
+        .collect();
     keys.sort_unstable();
     keys.dedup();
     keys
 }
 
-/// The key of a line: 128 bits of its BLAKE3, so that no two lines share one.
-fn key(line: &str) -> Option<u128> {
+/// The key of a line of a source: 128 bits of their BLAKE3, so that no two share one.
+fn key(source: &str, line: &str) -> Option<u128> {
     let line = line.trim();
     if line.len() < MIN_CHARACTERS || line.chars().take(MIN_CHARACTERS).count() < MIN_CHARACTERS {
         return None;
     }
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(&Hasher::new().update(line.as_bytes()).finalize().as_bytes()[..16]);
+    bytes.copy_from_slice(
+        &Hasher::new()
+            .update(&(source.len() as u64).to_le_bytes())
+            .update(source.as_bytes())
+            .update(line.as_bytes())
+            .finalize()
+            .as_bytes()[..16],
+    );
     Some(u128::from_le_bytes(bytes))
 }
 

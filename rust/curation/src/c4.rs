@@ -33,11 +33,11 @@ enum Part {
 
 /// Line rules, in the order in which they are asked; a removed line counts for the first.
 pub const LINE_RULES: [&str; 5] = [
-    "c4.word_characters_max",
-    "c4.terminal_punctuation",
-    "c4.line_words_min",
-    "c4.javascript_lines",
-    "c4.policy_lines",
+    "c4_word_characters_max",
+    "c4_terminal_punctuation",
+    "c4_line_words_min",
+    "c4_javascript_lines",
+    "c4_policy_lines",
 ];
 
 /// Which of the rules are asked, with their limits; `None` and `false` switch one off.
@@ -126,7 +126,7 @@ impl C4 {
             .sentences_min
             .is_some_and(|least| sentences < least)
         {
-            return Lines::Removed("c4.sentences_min", sentences as u64);
+            return Lines::Removed("c4_sentences_min", sentences as u64);
         }
         let text = if kept == text {
             Cow::Borrowed(text)
@@ -161,13 +161,13 @@ impl C4 {
         }
         let [lorem_ipsum, javascript, brace, policy] = self.parts_of(&line);
         if asked.lorem_ipsum && lorem_ipsum {
-            return Line::Ends("c4.lorem_ipsum");
+            return Line::Ends("c4_lorem_ipsum");
         }
         if asked.javascript_lines && javascript {
             return Line::Removed(3);
         }
         if asked.curly_brace && brace {
-            return Line::Ends("c4.curly_brace");
+            return Line::Ends("c4_curly_brace");
         }
         if asked.policy_lines && policy {
             return Line::Removed(4);

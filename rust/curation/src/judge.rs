@@ -76,7 +76,7 @@ impl Judge {
             Cow::Borrowed(text)
         };
         if self.cleans && text.is_empty() {
-            return Ok(Verdict::Removed("clean.empty", Value::Number(0.0)));
+            return Ok(Verdict::Removed("clean_empty", Value::Number(0.0)));
         }
         let mut removed = [0; LINE_RULES.len()];
         let text = match &self.c4 {
@@ -138,15 +138,15 @@ fn settings(selection: &Selection) -> Settings {
     let number = |name| selection.threshold(name).map(|value| value as usize);
     let is_on = |name| selection.threshold(name).is_some();
     Settings {
-        word_characters_max: number("c4.word_characters_max"),
-        terminal_punctuation: is_on("c4.terminal_punctuation"),
-        line_words_min: number("c4.line_words_min"),
-        javascript_lines: is_on("c4.javascript_lines"),
-        policy_lines: is_on("c4.policy_lines"),
-        citations: is_on("c4.citations"),
-        lorem_ipsum: is_on("c4.lorem_ipsum"),
-        curly_brace: is_on("c4.curly_brace"),
-        sentences_min: number("c4.sentences_min"),
+        word_characters_max: number("c4_word_characters_max"),
+        terminal_punctuation: is_on("c4_terminal_punctuation"),
+        line_words_min: number("c4_line_words_min"),
+        javascript_lines: is_on("c4_javascript_lines"),
+        policy_lines: is_on("c4_policy_lines"),
+        citations: is_on("c4_citations"),
+        lorem_ipsum: is_on("c4_lorem_ipsum"),
+        curly_brace: is_on("c4_curly_brace"),
+        sentences_min: number("c4_sentences_min"),
     }
 }
 

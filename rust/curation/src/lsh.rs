@@ -42,7 +42,7 @@ impl Bands {
         })
     }
 
-    /// Whether so many equal components make near-duplicates.
+    /// Whether this number of equal components makes near-duplicates.
     #[must_use]
     pub fn is_near(&self, equal: u32) -> bool {
         equal >= self.min_equal

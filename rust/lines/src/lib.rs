@@ -27,6 +27,7 @@
 //! JSON: the callers parse. Encodings other than UTF-8: a line is bytes here.
 
 mod batch;
+mod compress;
 mod compression;
 mod error;
 mod expansion;
@@ -35,6 +36,7 @@ mod input;
 mod reader;
 
 pub use batch::{BatchReader, LineBatch};
+pub use compress::zstd_frame;
 pub use compression::Compression;
 pub use error::LinesError;
 pub use expansion::Expansion;

@@ -140,8 +140,11 @@ class DuplicateFinder:
         """
         return DuplicateCounts(*self._finder.compare())
 
-    def removed(self) -> Iterator[tuple[int, Removed]]:
+    def removed(self, numbers: Sequence[int] | None = None) -> Iterator[tuple[int, Removed]]:
         """Number of each document that a twin is kept for, ascending, with the twin and the similarity.
+
+        Args:
+            numbers: the numbers that documents have for the caller, in the order in which they were added.
 
         Raises:
             InvalidArgument: `compare` was not called.
@@ -150,7 +153,7 @@ class DuplicateFinder:
         start = 0
         while found := self._finder.removed(start, _REMOVED_AT_ONCE):
             for number, twin in found:
-                yield number, self._removed(twin)
+                yield number if numbers is None else numbers[number], self._removed(twin, numbers)
             start = found[-1][0] + 1
 
     def decide(self, documents: Iterable[Document]) -> Iterator[tuple[Document, Removed | None]]:
@@ -180,8 +183,9 @@ class DuplicateFinder:
         """Bytes of temporary files now."""
         return self._finder.disk_bytes
 
-    def _removed(self, twin: _TwinFields) -> Removed:
-        number, source, file, line, byte_offset, equal = twin
+    def _removed(self, twin: _TwinFields, numbers: Sequence[int] | None = None) -> Removed:
+        added, source, file, line, byte_offset, equal = twin
+        number = added if numbers is None else numbers[added]
         kept = str(Place(file, line, byte_offset)) if file else f"document {number}"
         named = f"{kept} of source {source}" if source else kept
         if self._near is None:

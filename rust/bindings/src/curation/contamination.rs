@@ -5,7 +5,7 @@ use pyo3::pybacked::PyBackedStr;
 use stategpt_curation::contamination::{Leak, LeakFinder as Finder, LeakRule, LeakRules};
 
 use super::duplicates::borrowed;
-use super::to_error;
+use super::errors::to_error;
 
 /// First byte, and byte after the last.
 type Span = (usize, usize);

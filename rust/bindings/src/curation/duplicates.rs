@@ -9,7 +9,7 @@ use pyo3::pybacked::PyBackedStr;
 use stategpt_curation::duplicates::{Finder, Place, Settings, Twin};
 use stategpt_curation::{Bands, COMPONENTS, Error, signatures};
 
-use super::to_error;
+use super::errors::to_error;
 use crate::waiting::cancellable;
 
 /// Source, file, line and byte offset of a document.

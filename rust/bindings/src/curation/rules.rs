@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
-use pyo3::types::PyTuple;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyTuple};
 use stategpt_curation::{
     Boilerplate, Error, Judge, LINE_RULES, Languages, Limit, LineCounter, RULES, Value, Verdict,
     clean, values,
 };
 
+use super::errors::to_error;
 use crate::errors::typed;
 use crate::waiting::cancellable;
 
@@ -23,10 +24,6 @@ type Judged = (
     &'static str,
     Option<[u32; LINE_RULES.len()]>,
 );
-
-fn to_error(error: Error) -> PyErr {
-    typed("InvalidArgument", error.to_string())
-}
 
 /// The steps that look at one text alone; see `_native.pyi`.
 #[pyclass(frozen, module = "stategpt._native")]
@@ -100,23 +97,31 @@ impl BoilerplateLines {
         Self(Mutex::new(Boiler::Counting(LineCounter::default())))
     }
 
-    fn estimate(&self, py: Python<'_>, texts: Vec<PyBackedStr>) -> PyResult<()> {
+    fn estimate(&self, py: Python<'_>, source: &str, texts: Vec<PyBackedStr>) -> PyResult<()> {
         self.counting(py, |counter| {
-            texts.iter().for_each(|text| counter.estimate(text))
+            texts.iter().for_each(|text| counter.estimate(source, text))
         })
     }
 
-    fn count(&self, py: Python<'_>, texts: Vec<PyBackedStr>, least: u32) -> PyResult<()> {
+    fn count(
+        &self,
+        py: Python<'_>,
+        source: &str,
+        texts: Vec<PyBackedStr>,
+        least: u32,
+    ) -> PyResult<()> {
         self.counting(py, |counter| {
-            texts.iter().for_each(|text| counter.count(text, least))
+            texts
+                .iter()
+                .for_each(|text| counter.count(source, text, least))
         })
     }
 
-    /// Ends the counting; returns how many lines at least `least` documents have.
-    fn finish(&self, py: Python<'_>, least: u32) -> PyResult<usize> {
+    /// Ends the counting; returns how many lines are boilerplate.
+    fn finish(&self, py: Python<'_>) -> PyResult<usize> {
         let mut found = 0;
         self.counting(py, |counter| {
-            let lines = std::mem::take(counter).boilerplate(least);
+            let lines = std::mem::take(counter).boilerplate();
             found = lines.len();
             Some(lines)
         })
@@ -128,10 +133,15 @@ impl BoilerplateLines {
         })
     }
 
-    fn remove(&self, py: Python<'_>, text: PyBackedStr) -> PyResult<Option<(String, u32)>> {
+    fn remove(
+        &self,
+        py: Python<'_>,
+        source: &str,
+        text: PyBackedStr,
+    ) -> PyResult<Option<(String, u32)>> {
         py.detach(
             || match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-                Boiler::Found(lines) => Ok(lines.remove(&text)),
+                Boiler::Found(lines) => Ok(lines.remove(source, &text)),
                 Boiler::Counting(_) => Err(typed(
                     "InvalidArgument",
                     "call finish() before remove()".to_owned(),
@@ -165,6 +175,12 @@ fn clean_text(py: Python<'_>, text: PyBackedStr) -> String {
 }
 
 #[pyfunction]
+fn compress_zstd(py: Python<'_>, data: PyBackedBytes) -> Bound<'_, PyBytes> {
+    let frame = py.detach(|| stategpt_lines::zstd_frame(&data));
+    PyBytes::new(py, &frame)
+}
+
+#[pyfunction]
 fn rule_values(py: Python<'_>, text: PyBackedStr) -> PyResult<BTreeMap<&'static str, f64>> {
     let found = py.detach(|| values(&text)).map_err(to_error)?;
     Ok(found.into_iter().collect())
@@ -187,5 +203,6 @@ pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<CurationRules>()?;
     module.add_class::<BoilerplateLines>()?;
     module.add_function(wrap_pyfunction!(clean_text, module)?)?;
+    module.add_function(wrap_pyfunction!(compress_zstd, module)?)?;
     module.add_function(wrap_pyfunction!(rule_values, module)?)
 }

@@ -17,7 +17,7 @@ use crate::parallel::in_parts;
 const WHOLE_ANSWER_WORDS: usize = 8;
 /// Share of a longer answer's runs of 3 words that must be near.
 const MIN_ANSWER_SHARE: f64 = 0.5;
-/// An answer of one word is a common word: it counts only so many words after the prompt.
+/// An answer of one word is a common word: it counts only within this many words after the prompt.
 const ONE_WORD_DISTANCE: usize = 10;
 /// A prompt of fewer words must be there as a whole.
 const SHORT_PROMPT_WORDS: usize = 8;

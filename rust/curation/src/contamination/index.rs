@@ -89,8 +89,8 @@ impl Index {
     /// Items whose prompt is too short, or made of phrases that many items share, to be found.
     pub fn unsearchable(&self) -> Vec<u32> {
         let mut found = vec![false; self.items.len()];
-        let all = self.postings.values().flatten();
-        for posting in all.filter(|posting| posting.part == Part::Prompt) {
+        let postings = self.postings.values().flatten();
+        for posting in postings.filter(|posting| posting.part == Part::Prompt) {
             found[posting.item as usize] = true;
         }
         let numbers = 0..self.items.len() as u32;

@@ -139,8 +139,8 @@ impl Finder {
             return Err(Error::Closed { what });
         };
         let is_near = self.bands.is_some();
-        let all = in_parts(texts, threads, |part| prepare(part, is_near));
-        for (prepared, place) in all.iter().zip(places) {
+        let prepared = in_parts(texts, threads, |part| prepare(part, is_near));
+        for (prepared, place) in prepared.iter().zip(places) {
             let document = self
                 .documents
                 .push(place, prepared.digest, prepared.check)?;

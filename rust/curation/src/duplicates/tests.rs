@@ -202,7 +202,7 @@ fn exact_jaccard(left: &str, right: &str) -> f64 {
     left.intersection(&right).count() as f64 / left.union(&right).count() as f64
 }
 
-/// F1 of the pairs found among planted copies with so many of 400 words changed, beside exact similarities.
+/// F1 of the pairs found among planted copies with this many of 400 words changed, beside exact similarities.
 fn f1_of_planted(all_edits: &[usize]) -> f64 {
     let texts: Vec<String> = all_edits
         .iter()

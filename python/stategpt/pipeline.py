@@ -100,7 +100,7 @@ def run(config: RunConfig, out: str | Path, *, until: str = "", first: str = "")
                 require(module, "stategpt.run")
             record_environment(folder.root, current_environment(_gpu()))
             _all_stages(config, folder, termination, names)
-            write_gates(check_gates(read_evaluations(folder.root), config.gates, config.stages), folder.root)
+            write_gates(check_gates(read_evaluations(folder.root), config.gates, _measured(config, folder, names)), folder.root)
             write_lineage(folder.root)
             render(folder.root)
             if names[-1] == config.stages[-1]:  # else the next call has stages left to do
@@ -134,6 +134,12 @@ def _gpu() -> str:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
+def _measured(config: RunConfig, folder: RunFolder, names: Sequence[str]) -> list[str]:
+    """The stages that this call ran, and those that were measured before: what gates can judge."""
+    published = (name for name in config.stages if is_published(folder.evaluation(STAGE_OF[name].folder)))
+    return list(dict.fromkeys((*names, *published)))
 
 
 def _chosen(config: RunConfig, until: str, first: str) -> tuple[str, ...]:

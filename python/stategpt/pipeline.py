@@ -100,7 +100,7 @@ def run(config: RunConfig, out: str | Path, *, until: str = "", first: str = "")
                 require(module, "stategpt.run")
             record_environment(folder.root, current_environment(_gpu()))
             _all_stages(config, folder, termination, names)
-            write_gates(check_gates(read_evaluations(folder.root), config.gates), folder.root)
+            write_gates(check_gates(read_evaluations(folder.root), config.gates, config.stages), folder.root)
             write_lineage(folder.root)
             render(folder.root)
             if names[-1] == config.stages[-1]:  # else the next call has stages left to do

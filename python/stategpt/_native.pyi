@@ -457,6 +457,16 @@ class RankingTable:
 def read_rankings(file: TextFile) -> RankingTable:
     """Reads a file of JSONL, a MiB and a line in memory at a time."""
 
+@final
+class LinearPattern:
+    """A regular expression, in the syntax of the Rust crate `regex`, that matches in time linear in the text."""
+
+    def __new__(cls, pattern: str) -> LinearPattern:
+        """Raises InvalidArgument: it is no expression, or takes more than 1 MiB compiled."""
+
+    def is_found(self, text: str) -> bool:
+        """Whether it matches somewhere in `text`."""
+
 def parse_rankings(text: bytes) -> RankingTable:
     """As `read_rankings`, from memory."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from stategpt.errors import MissingExtra
 
-Extra = Literal["train", "hf", "data", "web", "pdf"]
+Extra = Literal["train", "hf", "data", "web", "pdf", "scorers"]
 
 MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "triton", "matplotlib", "jinja2"),
@@ -16,6 +16,7 @@ MODULES: dict[Extra, tuple[str, ...]] = {
     "data": ("pyarrow", "ftfy"),
     "web": ("resiliparse", "fastwarc"),
     "pdf": ("pypdfium2",),
+    "scorers": ("jsonschema",),
 }
 """Top-level modules that each extra brings."""
 

@@ -92,7 +92,8 @@ def verify_logs(root: Path) -> list[Manifest]:
 
 
 def stage_folders(root: Path) -> list[str]:
-    """Folders of the stages that are there, in the order of the work; `rl` is followed by those of further policies.
+    """Folders of the stages that are there, in the order of the work; `rl` is followed by those of further policies,
+    `reward` by that of the judge.
 
     >>> import tempfile
     >>> root = Path(tempfile.mkdtemp())
@@ -110,7 +111,7 @@ def stage_folders(root: Path) -> list[str]:
     return found
 
 
-_VARIANT = re.compile(r"(seed|beta)_([0-9.e+-]{1,30})")
+_VARIANT = re.compile(r"(seed|beta)_([0-9.e+-]{1,30})|judge")
 
 
 def _variant_order(path: Path) -> tuple[bool, float, str]:

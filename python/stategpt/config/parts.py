@@ -26,7 +26,7 @@ from stategpt.config.stage_names import STAGES, StageName
 
 FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_")
 """Names of settings that affect how work is done and shown, never the result (up to float rounding)."""
-FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share")
+FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share", "evaluate.max_failed_share")
 """Settings that decide whether something is made, never what."""
 FILES = (*PATTERNS, *FOLDERS)
 """Settings that name files. Not the names decide, but what is in the files, whose hashes the corpus holds."""
@@ -107,10 +107,13 @@ def _of_stage(stage: StageName, folder: str, without: tuple[str, ...]) -> Iterat
 def _in_run(run: RunConfig, stage: StageName) -> StageName:
     """The stage as this run has it: made from the parts that are there; people's rankings from the corpus alone."""
     if stage.name == "rankings" and run.rankings.data:
-        return replace(stage, made_from=("corpus",), settings=())
+        divided = ("seed", "rankings.judge_share", "evaluate.scorer") if run.trains_judge else ()
+        return replace(stage, made_from=("corpus",), settings=divided)
     made_from = [part.replace("sft/", f"{run.policy}/") for part in stage.made_from]
     if "reward" not in run.stages:
         made_from = [part for part in made_from if not part.startswith("reward/")]
+    if stage.name == "rl" and run.trains_judge:  # it measures the frontier
+        made_from.append("reward/judge/model")
     return replace(stage, made_from=tuple(made_from))
 
 
@@ -132,6 +135,8 @@ def parts_of(run: RunConfig) -> dict[str, Part]:
                 parts.extend(_of_stage(stage, folder, tuple(others)))
         else:
             parts.extend(_of_stage(stage, stage.folder, _READING))
+        if stage.name == "reward" and run.trains_judge:
+            parts.extend(_of_stage(stage, "reward/judge", _READING))
     return {part.folder: part for part in parts}
 
 

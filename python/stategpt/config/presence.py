@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stategpt.config.evaluation import GATE_STAGES
 from stategpt.config.run import RunConfig
 from stategpt.config.stage_names import STAGES
 from stategpt.errors import ConfigError
@@ -79,6 +80,9 @@ def missing(run: RunConfig) -> Iterator[str]:
     if "sft" in stages and not (whole or run.sft.data):
         yield "[sft] has no conversations; add sft.data = files of chats, or leave the section out"
     yield from _missing_of_feedback(run, whole)
+    for family in run.gates.required:
+        if GATE_STAGES[family] not in stages:
+            yield f"gates.required has {family!r}, a promise of the stage {GATE_STAGES[family]}, which does not run"
 
 
 def _missing_of_feedback(run: RunConfig, whole: bool) -> Iterator[str]:

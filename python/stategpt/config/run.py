@@ -19,6 +19,8 @@ from stategpt.config.start import StartConfig
 from stategpt.shown_fields import documented, short_repr
 
 _NAME_CHARS = 100
+JUDGE = "judge"
+"""What decides wins where `RunConfig.trains_judge`: the second reward model, in the folder reward/judge."""
 TOKENS_PER_PARAMETER = 20
 """Compute-optimal training tokens per parameter (Hoffmann et al. 2022, arXiv 2203.15556)."""
 _NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{_NAME_CHARS}}}", re.ASCII)
@@ -123,6 +125,25 @@ class RunConfig:
     def policy(self) -> str:
         """Stage whose model is ranked, rewarded and improved by RL: "sft", or "base" where SFT does not run."""
         return "sft" if "sft" in self.stages else "base"
+
+    @property
+    def trains_judge(self) -> bool:
+        """Whether wins are decided by a second reward model, on other prompt groups than that which RL maximizes: where
+        people ranked, no `evaluate.scorer` is set, and RL runs.
+        """
+        return bool(self.rankings.data) and not self.evaluate.scorer and {"reward", "rl"} <= set(self.stages)
+
+    @property
+    def decides_wins(self) -> str:
+        """Setting whose scorer decides wins: "evaluate.scorer", where it is empty "rankings.scorer", or without that
+        "rl.scorer", which no claim rests on; `JUDGE` where `trains_judge`.
+        """
+        if self.trains_judge:
+            return JUDGE
+        if self.evaluate.scorer:
+            return "evaluate.scorer"
+        sampled = "rankings" in self.stages and not self.rankings.data
+        return "rankings.scorer" if sampled else "rl.scorer"
 
     @property
     def step_tokens(self) -> int:

@@ -174,6 +174,10 @@ class RankingsConfig:
     """Scores that differ by less are a tie, as with people who state clear preferences only."""
     scorer: str = ""
     """Gives a completion its score: a built-in name or module:function."""
+    scorer_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the scorer, e.g. pattern = "yes|no"."""
+    judge_share: float = 0.5
+    """Share of the training groups of people's rankings that trains the judge, where no evaluate.scorer is set."""
 
     def __post_init__(self) -> None:
         require_positive(
@@ -182,6 +186,8 @@ class RankingsConfig:
             test_prompts=self.test_prompts,
         )
         require_not_negative("rankings", tie_below=self.tie_below)
+        rule = "must be above 0 and below 1"
+        require(0 < self.judge_share < 1, "rankings.judge_share", self.judge_share, rule)
         for name in ("data", "prompts"):
             require_patterns(f"rankings.{name}", getattr(self, name))
         rule = "with rankings.data, which is ranked already, they are not read; give one of the two"
@@ -247,6 +253,8 @@ class RLConfig(LoopConfig):
     """Files of prompts, as paths or globs; empty: those of the conversations, else of the rankings."""
     scorer: str = "reward_model"
     """Gives a completion its reward: a built-in name or module:function."""
+    scorer_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the scorer, e.g. pattern = "yes|no"."""
     evaluate_every_steps: int = 10
     """Steps between measurements of reward, KL and wins on validation prompts (the frontier of the report)."""
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from stategpt.artifacts import Measurements
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
+from stategpt.config.run import JUDGE
 from stategpt.evaluate import HeldOutComparison, compare_systems
 from stategpt.evaluate.records import ComparisonEvaluation, FrontierPoint
 from stategpt.stages.context import StageContext
@@ -20,7 +21,8 @@ def compare(run: RunConfig, folder: RunFolder) -> None:
     """Answers the comparison prompts with every system of the run; returns at once when that is done."""
     context = StageContext.of(run, folder)
     trained = [stage for stage in ("sft", "reward") if stage in run.stages]
-    models = tuple(folder.model(stage) for stage in ("base", *trained, *run.rl.folders))
+    judges = (f"reward/{JUDGE}",) if run.trains_judge else ()
+    models = tuple(folder.model(stage) for stage in ("base", *trained, *judges, *run.rl.folders))
     frontiers = tuple(folder.evaluation(stage) for stage in run.rl.folders)
     run_stage(context, Stage("comparison", (*models, *frontiers), measure=lambda _: _measure(context)))
 

@@ -13,6 +13,8 @@ from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import LoopConfig, RunConfig
 from stategpt.config.dial import resolved_optim
+from stategpt.config.presence import REWARD_MODEL
+from stategpt.config.run import JUDGE
 from stategpt.data import ControlTokens
 from stategpt.data.corpus import Corpus
 from stategpt.errors import DataError
@@ -71,17 +73,25 @@ class StageContext:
         return Engine(model, self.tok, precision=self.run.evaluate.precision)
 
     def scorer(self, setting: str, corpus: Corpus) -> Scorer:
-        """The scorer that `setting` names: "rankings.scorer", "rl.scorer", or "evaluate.scorer", by default the first.
+        """The scorer that `setting` names: "rankings.scorer", "rl.scorer", or "evaluate.scorer"; where that is empty,
+        what `RunConfig.decides_wins` names, which may be the judge.
 
         Raises:
             ConfigError: as `build_scorer`.
         """
-        if setting == "evaluate.scorer" and not self.run.evaluate.scorer:
-            setting = "rl.scorer" if self.run.rankings.data else "rankings.scorer"
-        name: str = getattr(self.run, setting.partition(".")[0]).scorer
+        if setting == "evaluate.scorer":
+            setting = self.run.decides_wins
+        most_failed = self.run.evaluate.max_failed_share
+        if setting == JUDGE:
+            model = self.folder.model(f"reward/{JUDGE}")
+            self.parent(model)
+            judge = ScorerContext(corpus, self.tok, model, str(self.device))
+            return build_scorer(REWARD_MODEL, judge, "evaluate.scorer", most_failed)
+        section = getattr(self.run, setting.partition(".")[0])
         trained = setting != "rankings.scorer" and is_published(self.folder.model("reward"))
         reward_model = self.folder.model("reward") if trained else None
-        return build_scorer(name, ScorerContext(corpus, self.tok, reward_model, str(self.device)), setting)
+        given = ScorerContext(corpus, self.tok, reward_model, str(self.device), section.scorer_options)
+        return build_scorer(section.scorer, given, setting, most_failed)
 
     def corpus(self) -> Corpus:
         """The run's corpus; of a user's conversations and prompts, those that fit the model (`stages.fitting`)."""

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from stategpt.artifacts import fingerprint
 from stategpt.config import RunConfig
 from stategpt.config.parts import deciding
+from stategpt.evaluate.scorer_source import source_digest
 
 
 def part_fingerprint(run: RunConfig, part: str, parents: Sequence[str] = ()) -> str:
     """Fingerprint of a part of the run: the settings that decide it (`config.parts`) and the artifacts it is made from.
 
     How often is logged and saved and into how many micro-batches a step is cut is not in it: the loop's checkpoints
-    resume alike whatever these are, up to float rounding for the last.
+    resume alike whatever these are, up to float rounding for the last. Where a scorer of the user's is among the
+    settings, the content of its source file is in it.
     """
-    return fingerprint({"part": part, "settings": deciding(run, part), "parents": list(parents)})
+    settings = deciding(run, part)
+    named = {key: str(value) for key, value in settings.items() if key.endswith(".scorer") and ":" in str(value)}
+    sources = {"scorer_sources": {key: source_digest(name) for key, name in named.items()}} if named else {}
+    return fingerprint({"part": part, "settings": settings, "parents": list(parents), **sources})

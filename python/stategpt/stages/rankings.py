@@ -36,8 +36,8 @@ from stategpt.stages.context import StageContext
 from stategpt.stages.people import describe_people, people_records
 from stategpt.stages.stage import Stage, run_stage
 
-Records = dict[Side, list[dict[str, Any]]]
-"""Ranking records by side of the split."""
+Records = dict[str, list[dict[str, Any]]]
+"""Ranking records by side of the split; "judge" for those of people that train the judge alone."""
 
 
 def rankings(run: RunConfig, folder: RunFolder) -> None:
@@ -52,7 +52,9 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
         artifact="records",
         make=lambda _: _make(context),
         save=_write_all,
-        measure=lambda _: {"evaluation.json": _describe(folder.stage("rankings") / "records", run.rankings.scorer)},
+        measure=lambda _: {
+            "evaluation.json": _describe(folder.stage("rankings") / "records", run.rankings.scorer, _sampled(context))
+        },
     )
     run_stage(context, stage)
 
@@ -63,9 +65,9 @@ def _of_people(context: StageContext) -> Stage[Records]:
         "rankings",
         (context.folder.corpus,),
         artifact="records",
-        make=lambda _: people_records(context.corpus()),
+        make=lambda _: people_records(context.corpus(), context.run),
         save=_write_all,
-        measure=lambda _: {"evaluation.json": describe_people(context.corpus())},
+        measure=lambda _: {"evaluation.json": describe_people(context.corpus(), context.run)},
     )
 
 
@@ -116,18 +118,23 @@ def _rank(
             progress=lambda done, total: advance(done, ""),
         )
     each = config.completions
-    scores = scorer.scores([prompt for prompt in chosen for _ in range(each)], completions)
-    return [
-        record_of(
-            f"{split}-{number:05d}",
-            prompt,
-            completions[number * each : (number + 1) * each],
-            {name: values[number * each : (number + 1) * each].tolist() for name, values in _columns(scores).items()},
-            config.tie_below,
-            context.tok.fingerprint,
-        )
-        for number, prompt in enumerate(chosen)
-    ]
+    columns = _columns(scorer.scores([prompt for prompt in chosen for _ in range(each)], completions))
+    records = []
+    for number, prompt in enumerate(chosen):
+        # One that the scorer failed on has no place in an order; a prompt with less than two has none to learn.
+        kept = [s for s in range(number * each, (number + 1) * each) if np.isfinite(columns[""][s])]
+        if len(kept) >= 2:
+            scores = {name: values[kept].tolist() for name, values in columns.items()}
+            ranked = [completions[s] for s in kept]
+            record_id = f"{split}-{number:05d}"
+            records.append(record_of(record_id, prompt, ranked, scores, config.tie_below, context.tok.fingerprint))
+    return records
+
+
+def _sampled(context: StageContext) -> int:
+    """Completions sampled in all, those that the scorer failed on included."""
+    chosen = _chosen_prompts(context.run, context.corpus())
+    return context.run.rankings.completions * sum(len(prompts) for prompts in chosen.values())
 
 
 def _columns(scores: Scores) -> dict[str, NDArray[np.float32]]:
@@ -196,14 +203,15 @@ def _refuse_rejected(read: Rankings) -> None:
         )
 
 
-def _describe(published: Path, scorer: str) -> RankingsEvaluation:
-    """Counts, mean scores, and one typical record as the example."""
+def _describe(published: Path, scorer: str, sampled: int | None = None) -> RankingsEvaluation:
+    """Counts, mean scores, and one typical record as the example. `sampled`: completions before scoring."""
     read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "test")}
     _refuse_rejected(read["train"])
     rows = read_lines(published / "train.jsonl")
     completions = [completion for row in rows for completion in row["completions"]]
     possible = sum(len(row["completions"]) * (len(row["completions"]) - 1) // 2 for row in rows)
     pairs = sum(len(row["pairs"]) for row in rows)
+    kept = sum(len(group.completions) for each in read.values() for group in each.groups)
     return RankingsEvaluation(
         scorer=scorer,
         groups=len(read["train"].groups),
@@ -212,6 +220,7 @@ def _describe(published: Path, scorer: str) -> RankingsEvaluation:
         ties=possible - pairs,
         without_clear_pair={split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()},
         rejected=len(read["train"].rejected) + len(read["test"].rejected),
+        failed=None if sampled is None else sampled - kept,
         score_mean=float(np.mean([c["score"] for c in completions])),
         parts_mean={name: float(np.mean([c["parts"][name] for c in completions])) for name in completions[0]["parts"]},
         example=_example(_typical(rows)),

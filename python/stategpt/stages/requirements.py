@@ -131,13 +131,13 @@ def _require_rankings(run: RunConfig, corpus: Corpus) -> None:
 def require_scorers(run: RunConfig) -> None:
     """Refuses a run with a stage whose scorer is not set or does not exist."""
     if "rankings" in run.stages and not run.rankings.data:
-        require_scorer(run.rankings.scorer, "rankings.scorer")
+        require_scorer(run.rankings.scorer, "rankings.scorer", run.rankings.scorer_options)
         if run.rankings.scorer == "reward_model":
             raise ConfigError("rankings.scorer = 'reward_model': it is trained on these rankings; name another scorer")
     if "rl" in run.stages:
-        require_scorer(run.rl.scorer, "rl.scorer")
+        require_scorer(run.rl.scorer, "rl.scorer", run.rl.scorer_options)
     if run.evaluate.scorer:
-        require_scorer(run.evaluate.scorer, "evaluate.scorer")
+        require_scorer(run.evaluate.scorer, "evaluate.scorer", run.evaluate.scorer_options)
 
 
 def segments_of(tok: AnyTokenizer, conversations: Sequence[Conversation], context_tokens: int) -> list[Segment]:

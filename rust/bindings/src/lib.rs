@@ -8,6 +8,7 @@ mod errors;
 mod layout;
 mod lines;
 mod packing;
+mod pattern;
 mod ranking;
 mod storage;
 mod tokenizer;
@@ -23,6 +24,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lines::init(module)?;
     layout::init(module)?;
     packing::init(module)?;
+    pattern::init(module)?;
     ranking::init(module)?;
     curation::init(module)
 }

@@ -24,6 +24,7 @@ metrics.jsonl, by step, means over its samples unless stated:
     kl_nats_per_completion              policy to SFT, k1 on the step's samples; entropy_nats_per_token, length_tokens,
                                         ended_share as named
     zero_variance_share                 prompts whose samples all earned the same
+    scorer_failed                       samples that the scorer gave no score, where there are any: left out, weight 0
     sampler_gap_nats                    largest difference between the sampler's log-probability and the trainer's
     ratio_mean, ratio_clipped           ratio new / old, and share of tokens that the clip gives no gradient
     kl_old_nats_per_completion          new to old policy, sum of ratio - 1 - log ratio (k3); 0 on the first minibatch
@@ -43,6 +44,7 @@ import numpy as np
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
+from stategpt.config.run import JUDGE
 from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
 from stategpt.data.prompts import prompts_of
@@ -107,7 +109,8 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 def _parents(run: RunConfig, folder: RunFolder) -> tuple[Path, ...]:
     """What a policy is made from: the model it begins as, the prompts, and the reward model if there is one."""
     rewarding = (folder.model("reward"),) if "reward" in run.stages else ()
-    return (folder.model(run.policy), *rewarding, folder.corpus)
+    judging = (folder.model(f"reward/{JUDGE}"),) if run.trains_judge else ()  # wins of the frontier are by it
+    return (folder.model(run.policy), *rewarding, *judging, folder.corpus)
 
 
 def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:

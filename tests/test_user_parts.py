@@ -106,3 +106,29 @@ def test_a_base_model_of_another_vocabulary_keeps_its_tokenizer(project: Path) -
     base, kept = (Tokenizer.load(project / name / "tokenizer" / "tokenizer.json") for name in ("base", "kept"))
     assert kept.fingerprint == base.fingerprint
     assert kept.encode("river stone").tolist() == base.encode("river stone").tolist()
+
+
+def test_the_reward_model_learns_from_the_training_side_only(project: Path) -> None:
+    assert run(project, "sides", START + RANKED, "--until", "rankings") == 0
+    ids = {}
+    for side in ("train", "test"):
+        published = (project / "sides" / "rankings" / "records" / f"{side}.jsonl").read_text().splitlines()
+        split = (project / "sides" / "corpus" / "rankings" / f"{side}.jsonl").read_text().splitlines()
+        ids[side] = {json.loads(line)["id"] for line in published}
+        assert ids[side] == {json.loads(line)["id"] for line in split}
+    assert not ids["train"] & ids["test"]
+
+
+def test_a_source_is_not_read_more_often_than_it_may(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = DOCUMENTS.replace("share = 1.0", "share = 1.0\nmax_epochs = 0.5")
+    assert run(project, "often", text, "--pretrain.tokens", "8192") == 2
+    assert "sources.docs.max_epochs = 0.5: 8,192 training tokens" in " ".join(capsys.readouterr().err.split())
+    assert not (project / "often" / "base" / "model").exists()
+
+
+def test_a_setting_that_a_stage_lacks_is_said_before_a_folder_is_made(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(project, "lacking", DOCUMENTS + "[sft]\nepochs = 1.0\n") == 2
+    assert "[sft] has no conversations; add sft.data" in " ".join(capsys.readouterr().err.split())
+    assert not (project / "lacking").exists()

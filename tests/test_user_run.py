@@ -52,7 +52,7 @@ def test_init_writes_a_run_of_what_lies_in_the_folder(toml: Path, capsys: pytest
     assert 'text = "body"' in text
     assert '"files/alpaca.json",  # alpaca' in text
     settings = [line for line in text.splitlines() if " = " in line and not line.startswith("#")]
-    assert all(" # " in line or line.endswith("[") for line in settings if "prompts_per_step" not in line), settings
+    assert all(" # " in line or line.endswith("[") for line in settings), settings
     assert main(["init", str(toml.parent / "files"), "--out", str(toml)]) == 2
     assert "is there already; give --force" in capsys.readouterr().err
 
@@ -188,10 +188,10 @@ def test_curation_removes_with_receipts_before_the_split(tmp_path: Path, capsys:
     writer.notes(40)
     path = tmp_path / "files" / "notes.jsonl"
     lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines, *('{"id": 50, "body": "Short."}',) * 6]) + "\n")
+    path.write_text("\n".join([*lines, *lines[:5], '{"id": 50, "body": "Short."}']) + "\n")
     (tmp_path / "mine.toml").write_text(
         '[sources.n]\npaths = ["files/notes.jsonl"]\ntext = "body"\nshare = 1.0\n'
-        "[curate]\nmin_characters = 20\n"
+        "[curate]\nmin_characters = 20\nexact_duplicates = true  # five of the notes come twice\n"
     )
     command = [str(tmp_path / "mine.toml"), "--out", str(tmp_path / "run")]
     assert main(["data", "build", *command]) == 0

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from stategpt.config import RunConfig as RunConfig
     from stategpt.data import Rankings as Rankings
     from stategpt.data import curate as curate
+    from stategpt.data import formats as formats
     from stategpt.data import ranking_batches as ranking_batches
     from stategpt.data import sources as sources
     from stategpt.data import write_shards as write_shards
@@ -71,6 +72,7 @@ _PACKAGE_OF = {
     "TokenizedDocument": "packing",
     "Tokenizer": "tokenizer",
     "curate": "data",
+    "formats": "data",
     "pack": "packing",
     "ranking_batches": "data",
     "run": "pipeline",
@@ -117,6 +119,7 @@ __all__ = [
     "data",
     "errors",
     "evaluate",
+    "formats",
     "generate",
     "model",
     "ops",

@@ -528,3 +528,63 @@ def rule_values(text: str) -> dict[str, float]:
 
 def compress_zstd(data: bytes) -> bytes:
     """One zstd frame; a file of such frames is what `TextFile` reads."""
+
+@final
+class DuplicateFinder:
+    """Finds duplicates: `add` all documents, `compare`, then `removed`, or `decide` on each in the same order.
+
+    `near` = (bands, rows, threshold) finds near-duplicates by MinHash signatures; without it texts must be equal.
+    Temporary files are in `folder` and have no name there; sorting takes `memory_bytes`. Raises InvalidArgument,
+    OutOfSpace, StorageError.
+    """
+
+    def __new__(
+        cls,
+        folder: str | PathLike[str],
+        memory_bytes: int,
+        priority: Sequence[str],
+        near: tuple[int, int, float] | None = None,
+    ) -> DuplicateFinder: ...
+    def add(self, texts: Sequence[str], places: Sequence[tuple[str, str, int, int]], threads: int) -> None:
+        """Adds the next documents with their (source, file, line, byte offset)."""
+    def compare(self) -> list[int]:
+        """Documents, clusters, removed documents; pairs of signatures compared, found near, not compared."""
+    def decide(self, texts: Sequence[str]) -> list[tuple[int, str, str, int, int, int] | None]:
+        """For the next documents None if it is kept, else its twin: number, source, file, line, byte offset, equal
+        components of 128. Raises DataError if a text is not that of the first pass.
+        """
+    def removed(self, start: int, limit: int) -> list[tuple[int, tuple[int, str, str, int, int, int]]]:
+        """Up to `limit` removed documents from number `start` on, each with its twin."""
+    def finish(self) -> None:
+        """Raises DataError if `decide` was not given all documents."""
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that are held in memory."""
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of temporary files."""
+
+def minhash_signatures(texts: Sequence[str], threads: int) -> npt.NDArray[np.uint32]:
+    """uint32[N, 128]: the signature of each text; every component of a text without a word is 2^32 - 1."""
+
+def near_duplicate_probability(bands: int, rows: int, threshold: float, jaccard: float) -> float:
+    """The probability that two texts of this similarity are compared. Raises InvalidArgument."""
+
+@final
+class LeakFinder:
+    """Evaluation items, each a prompt and its answer, that documents are searched for. Raises InvalidArgument."""
+
+    def __new__(
+        cls,
+        items: Sequence[tuple[str, str | None]],
+        min_coverage: float,
+        answer_distance: int,
+        verbatim_words: int,
+    ) -> LeakFinder: ...
+    def find(
+        self, texts: Sequence[str], threads: int
+    ) -> list[list[tuple[int, str, tuple[int, int], tuple[int, int] | None, int, float]]]:
+        """For each text its leaks: item, rule, span in bytes, the answer's span, matched words, coverage."""
+    @property
+    def unsearchable(self) -> list[int]:
+        """Numbers of the items that cannot be found."""

@@ -101,7 +101,7 @@ def test_later_stages_read_what_fits(decided: tuple[RunConfig, RunFolder], capsy
 
 
 def test_shortened_conversations_keep_their_last_turns(decided: tuple[RunConfig, RunFolder], tmp_path: object) -> None:
-    run, folder = decided
+    run, _ = decided
     other = RunFolder(tmp_path / "other")  # type: ignore[operator]
     write_corpus(Corpus({}, {side: [chat("a" * 400, "b", "c", "d")] for side in SIDES}, {}), other.corpus)
     publish_folder(other.tokenizer, lambda temporary: BYTES.save(temporary / "tokenizer.json"), kind="tokenizer")

@@ -57,6 +57,7 @@ def test_a_damaged_model_is_refused(recipe: RunConfig, tmp_path: Path, tok: Toke
     (tmp_path / "given" / "generation_config.json").write_text("{}")
     with pytest.raises(CorruptArtifact):
         take_start_model(started(recipe, tmp_path / "given"), RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run" / "tokenizer").exists(), "nothing of it was taken"
 
 
 def test_another_shape_is_refused(recipe: RunConfig, model: Path, tmp_path: Path) -> None:

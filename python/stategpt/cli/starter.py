@@ -225,7 +225,7 @@ def _feedback(found: Found, sizes: Sizes, beside: Path) -> Iterator[str]:
         if asked:
             yield from _data("prompts", found, "prompt", beside)
         yield f"steps = {sizes.steps}  # rounds of sampling"
-        yield f"prompts_per_step = {sizes.prompts_per_step}"
+        yield f"prompts_per_step = {sizes.prompts_per_step}  # prompts in each of them"
         yield "completions = 4  # samples per prompt"
         yield "beta = 0.1  # weight of staying near the assistant before RL; more is nearer"
     if found.records["conversation"] or ranked:

@@ -27,7 +27,7 @@ def stages_of(table: Mapping[str, Any]) -> tuple[str, ...]:
     """The stages that run for the sections of a file (nested plain values), in order."""
     if not has_own_data(table):
         return ALL_STAGES
-    return tuple(stage.name for stage in STAGES if not stage.section or stage.section in table)
+    return tuple(stage.name for stage in STAGES if stage is STAGES[0] or (stage.section or stage.name) in table)
 
 
 def has_own_data(table: Mapping[str, Any]) -> bool:

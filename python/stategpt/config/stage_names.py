@@ -18,7 +18,7 @@ class StageName:
         folder: its folder in the run folder.
         title: what it is called on the terminal and in the report.
         label: its name in tables, where space is short.
-        section: section of a user's file that makes it run.
+        section: section of a user's file that makes it run, where that has not its name.
         artifact: what it publishes in its folder: "model", "records", or "" for measurements only.
         made_from: parts (`folder/artifact`) of earlier stages that its artifact is made from.
         settings: sections and settings that decide its artifact.
@@ -63,7 +63,6 @@ STAGES = (
         "sft",
         "supervised fine-tuning",
         "SFT",
-        section="sft",
         artifact="model",
         made_from=("base/model", "corpus"),
         settings=("seed", "sft"),
@@ -75,7 +74,6 @@ STAGES = (
         "rankings",
         "rankings",
         "rankings",
-        section="rankings",
         artifact="records",
         made_from=("sft/model", "corpus"),
         settings=("seed", "rankings", *_SAMPLED),
@@ -85,7 +83,6 @@ STAGES = (
         "reward",
         "reward modeling",
         "reward",
-        section="reward",
         artifact="model",
         made_from=("sft/model", "rankings/records"),
         settings=("seed", "reward"),
@@ -95,7 +92,6 @@ STAGES = (
         "rl",
         "reinforcement learning",
         "RLHF",
-        section="rl",
         artifact="model",
         made_from=("sft/model", "reward/model", "corpus"),
         settings=("seed", "rl", *_SAMPLED),

@@ -49,6 +49,8 @@ def messages_of(value: object, path: str, *, roles: tuple[str, ...] = ("role", "
     Raises:
         BadLine: one of the codes above, or `empty_conversation`.
     """
+    if value is None:
+        raise BadLine("missing_field", f"{path} is missing or null, expected a list of messages")
     if not isinstance(value, list):
         raise BadLine("wrong_type", f"{path} is {json_type(value)}, expected a list of messages")
     if not value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from stategpt.data.corpus import Corpus, Side
-from stategpt.data.rankings import RankedGroup
+from stategpt.data.ranked_group import RankedGroup
 from stategpt.data.records import Prompt
 
 Purpose = Literal["rankings", "rl", "evaluate"]
@@ -39,5 +39,5 @@ def _ranked(groups: list[RankedGroup]) -> list[Prompt]:
 def prompt_of(group: RankedGroup) -> Prompt:
     """The prompt of a ranked group as a record."""
     if isinstance(group.prompt, str):
-        return Prompt.of(group.prompt, group=getattr(group, "group", "") or group.prompt)
-    return Prompt(tuple(group.prompt), group=getattr(group, "group", ""))
+        return Prompt.of(group.prompt, group=group.group or group.prompt)
+    return Prompt(tuple(group.prompt), group=group.group)

@@ -54,7 +54,8 @@ def extended_record(row: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[R
 
     def restore(found: RankedGroup) -> RankedGroup:
         """The group with what the compiled reader did not see."""
-        return replace(found, prompt=found.prompt if prompt is None else prompt, group=group, votes=votes)
+        found = replace(found, prompt=found.prompt if prompt is None else prompt, group=group)
+        return decided_by(votes, found) if votes else found
 
     return plain, restore
 
@@ -92,6 +93,12 @@ def majority(votes: Sequence[Vote], completions: int) -> tuple[list[int], list[l
     return ranks, [[int(winner), int(loser)] for winner, loser in np.argwhere(beats)]
 
 
+def decided_by(votes: Sequence[Vote], group: RankedGroup) -> RankedGroup:
+    """The group with these votes, and the ranks and pairs of their majorities."""
+    ranks, pairs = majority(votes, len(group.completions))
+    return replace(group, ranks=tuple(ranks), pairs=np.array(pairs, dtype=np.int32).reshape(-1, 2), votes=tuple(votes))
+
+
 def preference_counts(votes: Sequence[Vote], completions: int) -> npt.NDArray[np.int64]:
     """How many annotators prefer completion i to completion j: int64[K, K]."""
     wins = np.zeros((completions, completions), dtype=np.int64)
@@ -103,13 +110,15 @@ def preference_counts(votes: Sequence[Vote], completions: int) -> npt.NDArray[np
 
 
 def _ranked_by(plain: Mapping[str, Any], votes: Sequence[Vote]) -> dict[str, Any]:
-    """The record with the ranks and pairs of its votes; ranks that it has are replaced."""
+    """The record with the ranks of its votes; ranks that it has are replaced."""
+    if "pairs" in plain:
+        raise BadLine("contradicting_pairs", "the record has votes and pairs; give one of them")
     completions = plain["completions"]
     if not all(isinstance(completion, dict) for completion in completions):
         return dict(plain)  # the compiled reader names the fault
-    ranks, pairs = majority(votes, len(completions))
+    ranks, _ = majority(votes, len(completions))
     ranked = [{**completion, "rank": rank} for completion, rank in zip(completions, ranks, strict=True)]
-    return {**plain, "completions": ranked, "pairs": pairs}
+    return {**plain, "completions": ranked}
 
 
 def _votes(value: object, completions: int) -> tuple[Vote, ...]:

@@ -121,7 +121,7 @@ class Rankings:
                 rejected.append(Rejected(line.number, line.byte_offset, bad.code, bad.message))
                 continue
             if group is None:
-                rejected.append(before)
+                rejected.append(replace(before, message=before.message + _other_format(line)))
             elif (first := line_of_id.setdefault(group.id, group.line)) != group.line:
                 message = f"id {short_text(group.id)} was used on line {first}; ids are unique in a file"
                 rejected.append(Rejected(group.line, group.byte_offset, "duplicate_id", message))
@@ -223,6 +223,18 @@ def _extended_group(line: Line) -> RankedGroup | None:
     if found.rejected:
         raise BadLine(found.rejected[0].code, found.rejected[0].message)
     return replace(restore(found.groups[0]), line=line.number, byte_offset=line.byte_offset)
+
+
+def _other_format(line: Line) -> str:
+    """The reader of a record that is of another format of rankings, for messages."""
+    from .formats.registry import FORMATS  # formats read rankings
+
+    row = line.json_object()
+    scores = {form.name: form.score(row) for form in FORMATS.values() if form.kind == "ranking"}
+    best = max(scores, key=lambda name: scores[name])
+    if not scores[best] or best == "ranking":
+        return ""
+    return f"; it is a record of the format {best!r}, which stategpt.data.formats.read_ranked reads"
 
 
 def _lines_in_memory(lines: bytes) -> Iterator[Line]:

@@ -110,9 +110,7 @@ def _decided(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> dict[str, Any
     return {"conversations": conversations, "prompts": prompts}
 
 
-def _side_of(
-    run: RunConfig, tok: AnyTokenizer, records: Sequence[Conversation | Prompt], side: Side
-) -> dict[str, Any]:
+def _side_of(run: RunConfig, tok: AnyTokenizer, records: Sequence[Conversation | Prompt], side: Side) -> dict[str, Any]:
     kept: list[tuple[int, int]] = []
     counts = {"whole": 0, "shortened": 0, "too_long": 0, "untrained": 0, "no_prompt": 0}
     with progress(f"lengths {side}", len(records), "records") as advance:

@@ -228,10 +228,7 @@ def _rows_read(run: RunConfig) -> int:
 def _mixture_drawn(report: MixtureReport, corpus: Corpus) -> MixtureDrawn:
     """The mixture, planned and drawn, with the size of each source's training split."""
     sizes = corpus.counts()["sources"]
-    drawn = {
-        name: DrawnSource(**row, **sizes[name]["train"])
-        for name, row in report["drawn"].items()
-    }
+    drawn = {name: DrawnSource(**row, **sizes[name]["train"]) for name, row in report["drawn"].items()}
     return MixtureDrawn(report["planned"], drawn)
 
 

@@ -61,8 +61,8 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
     """
     require_scorers(run)
     _require_rankings(run, corpus)
-    _require_prompts(run, corpus)
     if not asks_conversations(run):
+        _require_prompts(run, corpus)
         return
     _require_conversations(run, corpus)
     context = run.model.context_tokens

@@ -34,7 +34,8 @@ from stategpt.config import RewardConfig, RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
 from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
-from stategpt.data.records import Conversation
+from stategpt.data.prompts import prompt_of
+from stategpt.data.records import Conversation, Message
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
@@ -185,7 +186,9 @@ class Trained:
         """Centers the model on the training demonstrations."""
         corpus = context.corpus()
         conversations = corpus.conversations["train"] or [
-            Conversation.of(str(group.prompt), group.completions[group.ranks.index(min(group.ranks))])
+            Conversation(
+                (*prompt_of(group).messages, Message("assistant", group.completions[int(np.argmin(group.ranks))]))
+            )
             for group in corpus.rankings["train"]
         ]
         return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), conversations))

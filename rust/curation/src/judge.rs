@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::c4::{C4, LINE_RULES, Lines, Settings};
 use crate::clean::clean;
+use crate::error::Error;
 use crate::language::Languages;
-use crate::rule_error::RuleError;
 use crate::rules::{RULES, Selection};
 use crate::statistics::{Measure, Statistics};
 
@@ -46,11 +46,11 @@ impl Judge {
         cleans: bool,
         thresholds: &[(String, f64)],
         languages: Option<Languages>,
-    ) -> Result<Self, RuleError> {
+    ) -> Result<Self, Error> {
         let selection = Selection::new(thresholds)?;
         let asks_lines = selection.asked.iter().any(|(rule, _)| rule.value.is_none());
         let c4 = match asks_lines {
-            true => Some(C4::new(settings(&selection)).ok_or(RuleError::Automaton)?),
+            true => Some(C4::new(settings(&selection)).ok_or(Error::Automaton)?),
             false => None,
         };
         let measures = selection.asked.iter().any(|(rule, _)| rule.value.is_some());
@@ -67,8 +67,8 @@ impl Judge {
     /// Asks all rules of one text.
     ///
     /// # Errors
-    /// [`RuleError::TooLong`].
-    pub fn ask<'text>(&mut self, text: &'text str) -> Result<Verdict<'text>, RuleError> {
+    /// [`Error::TooLong`].
+    pub fn ask<'text>(&mut self, text: &'text str) -> Result<Verdict<'text>, Error> {
         check_size(text)?;
         let text = if self.cleans {
             clean(text)
@@ -127,10 +127,10 @@ fn ask_lines<'text>(
     Ok((edited.map_or(text, Cow::Owned), lines))
 }
 
-fn check_size(text: &str) -> Result<(), RuleError> {
+fn check_size(text: &str) -> Result<(), Error> {
     match u32::try_from(text.len()) {
         Ok(_) => Ok(()),
-        Err(_) => Err(RuleError::TooLong { bytes: text.len() }),
+        Err(_) => Err(Error::TooLong { bytes: text.len() }),
     }
 }
 
@@ -153,8 +153,8 @@ fn settings(selection: &Selection) -> Settings {
 /// The value of every rule of texts, by name: what `Judge` compares with thresholds.
 ///
 /// # Errors
-/// [`RuleError::TooLong`].
-pub fn values(text: &str) -> Result<Vec<(&'static str, f64)>, RuleError> {
+/// [`Error::TooLong`].
+pub fn values(text: &str) -> Result<Vec<(&'static str, f64)>, Error> {
     check_size(text)?;
     let statistics: Statistics = Measure::default().of(text);
     let of = |rule: &'static crate::rules::Rule| Some((rule.name, rule.value?(&statistics)));

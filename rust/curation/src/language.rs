@@ -2,7 +2,7 @@
 
 use whatlang::{Lang, detect};
 
-use crate::rule_error::RuleError;
+use crate::error::Error;
 
 /// Bytes of a text that are looked at: its start, cut between two characters.
 const SAMPLE_BYTES: usize = 2048;
@@ -89,12 +89,12 @@ impl Languages {
     /// least `min_confidence`.
     ///
     /// # Errors
-    /// [`RuleError::UnknownLanguage`].
-    pub fn new(codes: &[String], min_confidence: f64) -> Result<Self, RuleError> {
+    /// [`Error::UnknownLanguage`].
+    pub fn new(codes: &[String], min_confidence: f64) -> Result<Self, Error> {
         let of = |code: &String| {
-            language(code).ok_or_else(|| RuleError::UnknownLanguage { code: code.clone() })
+            language(code).ok_or_else(|| Error::UnknownLanguage { code: code.clone() })
         };
-        let kept: Result<Vec<Lang>, RuleError> = codes.iter().map(of).collect();
+        let kept: Result<Vec<Lang>, Error> = codes.iter().map(of).collect();
         Ok(Self {
             kept: kept?,
             min_confidence,

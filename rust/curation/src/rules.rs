@@ -1,6 +1,6 @@
 //! The rules by name, each with its published threshold.
 
-use crate::rule_error::RuleError;
+use crate::error::Error;
 use crate::statistics::Statistics;
 
 /// How a rule reads its threshold.
@@ -111,14 +111,14 @@ impl Selection {
     /// Rules by name with their thresholds; a switch with the threshold 0 is not asked.
     ///
     /// # Errors
-    /// [`RuleError::UnknownRule`], [`RuleError::BadThreshold`].
-    pub fn new(thresholds: &[(String, f64)]) -> Result<Self, RuleError> {
+    /// [`Error::UnknownRule`], [`Error::BadThreshold`].
+    pub fn new(thresholds: &[(String, f64)]) -> Result<Self, Error> {
         for (name, threshold) in thresholds {
             if !RULES.iter().any(|rule| rule.name == name) {
-                return Err(RuleError::UnknownRule { name: name.clone() });
+                return Err(Error::UnknownRule { name: name.clone() });
             }
             if !threshold.is_finite() || *threshold < 0.0 {
-                return Err(RuleError::BadThreshold {
+                return Err(Error::BadThreshold {
                     name: name.clone(),
                     threshold: *threshold,
                 });

@@ -14,6 +14,7 @@ headings are the format `hh`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from stategpt.data.formats import hh
@@ -81,7 +82,7 @@ def read_chosen_rejected(path: StrPath) -> Rankings:
             except BadLine as bad:
                 rejected.append(Rejected(*place, bad.code, bad.message))
             else:
-                groups.append(group)
+                groups.append(replace(group, id=str(line.number)))
     return Rankings(tuple(groups), tuple(rejected), blank)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from stategpt.data.formats.judgments import ScoredAnswer, ranked_group, ranks_by_score
 from stategpt.data.lines import BadLine
 from stategpt.data.ranked_group import RankedGroup, Vote
-from stategpt.data.ranking_dialogues import majority
+from stategpt.data.ranking_dialogues import decided_by
 from stategpt.data.records import Message, Place
 from stategpt.data.rejections import Rejection, Tally
 
@@ -135,13 +135,7 @@ def _in_order(vote: Vote, completions: Sequence[str], wanted: Sequence[str]) -> 
 def _decided(judged: _Judged) -> RankedGroup:
     if len(judged.votes) == 1 and judged.records == 1:
         return judged.group
-    ranks, pairs = majority(judged.votes, len(judged.group.completions))
-    return replace(
-        judged.group,
-        ranks=tuple(ranks),
-        pairs=np.array(pairs, dtype=np.int32).reshape(-1, 2),
-        votes=tuple(judged.votes),
-    )
+    return decided_by(judged.votes, judged.group)
 
 
 def _ranked(answers: Sequence[ScoredAnswer]) -> RankedGroup:

@@ -33,4 +33,4 @@ def matches(record: dict[str, Any]) -> bool:
 
 def read(record: dict[str, Any], where: Place) -> Conversation:
     """Reads one record."""
-    return conversation(record, messages_of(record["messages"], "messages"), where)
+    return conversation(record, messages_of(record.get("messages"), "messages"), where)

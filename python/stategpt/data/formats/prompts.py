@@ -26,7 +26,7 @@ def read(record: dict[str, Any], where: Place) -> Prompt:
     """Reads one record."""
     reference = _reference(record)
     if "messages" in record:
-        messages = messages_of(record["messages"], "messages")
+        messages = messages_of(record.get("messages"), "messages")
         if messages[-1].role == "assistant" and len(messages) > 1:
             messages, answer = messages[:-1], messages[-1].text
             reference = answer if reference is None else reference

@@ -152,7 +152,7 @@ def _unknown(record: Mapping[str, Any], kind: Kind | None, known: list[Format], 
     names = [visible_line(str(key), 40) for key in record]
     shown = ", ".join(names[:_MAX_KEYS_SHOWN]) + (", ..." if len(names) > _MAX_KEYS_SHOWN else "")
     message = f"{what} has the keys {shown or '(none)'}, which no format{f' of {kind}s' if kind else ''} has"
-    others = [form for form in FORMATS.values() if form not in known and form.score(record)]
+    others = [form for form in FORMATS.values() if form not in known and form.score(record) > 1]
     if others:
         other = others[0]
         return CorpusError(

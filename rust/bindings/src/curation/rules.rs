@@ -8,10 +8,11 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyTuple};
 use stategpt_curation::{
-    Boilerplate, Judge, LINE_RULES, Languages, Limit, LineCounter, RULES, RuleError, Value,
-    Verdict, clean, values,
+    Boilerplate, Error, Judge, LINE_RULES, Languages, Limit, LineCounter, RULES, Value, Verdict,
+    clean, values,
 };
 
+use super::errors::to_error;
 use crate::errors::typed;
 use crate::waiting::cancellable;
 
@@ -23,10 +24,6 @@ type Judged = (
     &'static str,
     Option<[u32; LINE_RULES.len()]>,
 );
-
-fn to_error(error: RuleError) -> PyErr {
-    typed("InvalidArgument", error.to_string())
-}
 
 /// The steps that look at one text alone; see `_native.pyi`.
 #[pyclass(frozen, module = "stategpt._native")]
@@ -51,7 +48,7 @@ impl CurationRules {
     }
 
     fn apply(&self, py: Python<'_>, texts: Vec<PyBackedStr>) -> PyResult<Vec<Judged>> {
-        let ask = |judge: &mut Judge, text: &str| -> Result<Judged, RuleError> {
+        let ask = |judge: &mut Judge, text: &str| -> Result<Judged, Error> {
             Ok(match judge.ask(text)? {
                 Verdict::Kept(text, lines) => {
                     let changed = match text {

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt.data.corpus_rows import DOCUMENT, checked_row, document_of, read_rows
-from stategpt.data.lines import Line
+from stategpt.data.lines import MAX_LINE_BYTES, Line, Source
 from stategpt.data.records import Document
 from stategpt.data.splitting import SIDES, Side
 from stategpt.errors import CorruptArtifact
@@ -36,6 +36,9 @@ class StoredView(Sequence[Item], Generic[Item]):
 
     def __iter__(self) -> Iterator[Item]:
         """The records in order, a MiB of the file in memory."""
+        return self._streamed()
+
+    def _streamed(self) -> Iterator[Item]:
         for row in read_rows(self._path, DOCUMENT):
             yield self._item_of(document_of(row, self._source))
 
@@ -76,6 +79,20 @@ class StoredView(Sequence[Item], Generic[Item]):
         return document_of(checked_row(line.json_object, DOCUMENT, where), self._source)
 
 
+class _StoredTexts(StoredView[str]):
+    """Texts, which are read without the rest of a document: all of a corpus goes through here, several times."""
+
+    def _streamed(self) -> Iterator[str]:
+        with Source(self._path, CorruptArtifact) as source:
+            while batch := source.native.next_records(MAX_LINE_BYTES, ["text"]):
+                for number, byte_offset, values, fields in batch:
+                    if values is not None:
+                        yield values[0]
+                    elif fields is not None:
+                        where = f"{self._path}:{number} (byte {byte_offset})"
+                        yield str(checked_row(Line._make(fields).json_object, DOCUMENT, where)["text"])
+
+
 class StoredDocuments:
     """The documents of one source of a published corpus, by side; the same interface as `SplitDocuments`.
 
@@ -111,7 +128,8 @@ class StoredDocuments:
 
     def texts(self, side: Side) -> Sequence[str]:
         """The texts of one side, in order."""
-        return self._view(side, _text)
+        path, count = self._folder / f"{side}.jsonl", self.counts[side]["documents"]
+        return _StoredTexts(path, self.source, count, lambda document: document.text)
 
     def __eq__(self, other: object) -> bool:
         """Equal documents on each side, in memory or not."""
@@ -131,10 +149,6 @@ class StoredDocuments:
 
 def _itself(document: Document) -> Document:
     return document
-
-
-def _text(document: Document) -> str:
-    return document.text
 
 
 def _line_starts(path: Path, count: int) -> npt.NDArray[np.int64]:

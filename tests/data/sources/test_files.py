@@ -245,3 +245,11 @@ def test_a_place_is_relative_to_the_base_where_the_file_is_inside(tmp_path: Path
     (tmp_path / "a.txt").write_text("a")
     documents, _ = read(tmp_path / "in", str(tmp_path / "a.txt"))
     assert documents[0].where == Place(str(tmp_path / "a.txt"))
+
+
+def test_the_guide_lists_every_code_and_format() -> None:
+    from stategpt.data.sources.readers import reader_names
+
+    page = (Path(__file__).resolve().parents[3] / "docs" / "guides" / "sources.md").read_text(encoding="utf-8")
+    assert all(f"| `{code}` | {meaning} |" in page for code, meaning in CODES.items())
+    assert all(f"| `{name}` |" in page for name in reader_names())

@@ -265,6 +265,12 @@ def test_records_of_arrays_and_lines_are_the_same(tmp_path: Path) -> None:
         assert [record for _, record in read_records(tmp_path / name)] == [{"a": 1}, {"b": [1, "]"]}]
     places = [where for where, _ in read_records(tmp_path / "a.json", name="shown.json")]
     assert [str(where) for where in places] == ["shown.json:1 (byte 1)", "shown.json:2 (byte 12)"]
+    (tmp_path / "b.json").write_text("\n" * 70_000 + '[{"a": 1}]')
+    assert [record for _, record in read_records(tmp_path / "b.json")] == [{"a": 1}]
+    for content in ('"a"', "7", '{"data": [{"a": 1}]\n}'):
+        (tmp_path / "b.json").write_text(content)
+        with pytest.raises(CorpusError, match="a list of objects, or one object a line; this one is neither"):
+            list(read_records(tmp_path / "b.json"))
     (tmp_path / "c.json").write_text('[{"a": 1}, {"a": 1, "a": 2}')
     found = [record for _, record in read_records(tmp_path / "c.json")]
     assert [record.code for record in found if isinstance(record, Rejection)] == ["duplicate_key", "cut_off"]

@@ -22,7 +22,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from stategpt.data.lines import MAX_LINE_BYTES, PACKED_SUFFIXES, BadLine, Line, Source, json_type, read_lines, replaced
 from stategpt.data.records import Place
@@ -32,6 +32,8 @@ from stategpt.errors import CorpusError, StorageError
 
 LINES, ARRAY, PARQUET = "jsonl", "json", "parquet"
 _FORMAT_OF = {".jsonl": LINES, ".ndjson": LINES, ".json": ARRAY, ".parquet": PARQUET}
+
+_START_BYTES = 1 << 16
 
 StrPath = str | os.PathLike[str]
 
@@ -145,17 +147,27 @@ def _is_array(path: StrPath, form: str) -> bool:
         known = ", ".join(sorted(_FORMAT_OF))
         raise CorpusError(f"{os.fspath(path)}: the name says no format of records ({known}); give the format")
     with opened(path) as source:
-        first = next((line for line in read_lines(source, 1 << 20) if not line.is_blank), None)
+        start = source.read(_START_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start:
+        is_array = start.startswith(b"[")
+        if is_array or not start.startswith(b"{"):
+            return is_array or _refuse_json(path)
+    with opened(path) as source:  # a list may be one line of many gigabytes; an object is a line or a few
+        first = next((line for line in read_lines(source) if not line.is_blank), None)
     if first is None or first.content.lstrip()[:1] == b"[":
         return first is not None
     try:
         first.json_object()
     except BadLine:
-        raise CorpusError(
-            f"{os.fspath(path)}: a JSON file of records is a list of objects, or one object a line; this one is "
-            "neither. If the records are under a key of one object, write that list to a file."
-        ) from None
+        _refuse_json(path)
     return False
+
+
+def _refuse_json(path: StrPath) -> NoReturn:
+    raise CorpusError(
+        f"{os.fspath(path)}: a JSON file of records is a list of objects, or one object a line; this one is "
+        "neither. If the records are under a key of one object, write that list to a file."
+    )
 
 
 def _object(line: Line) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from stategpt.shown_fields import documented, short_repr
 
 Pii = Literal["keep", "replace", "remove"]
 RULE_GROUPS = ("c4", "gopher_quality", "gopher_repetition", "fineweb")
-"""Groups of rules; a name of a group stands for all its rules."""
+"""Groups of rules; the name of a group means all its rules."""
 PUBLISHED: Mapping[str, float] = {
     name: threshold for name, _, threshold, _ in _native.CURATION_RULES if not name.startswith("length_")
 }
@@ -23,7 +23,7 @@ PUBLISHED: Mapping[str, float] = {
 @documented
 @dataclass(frozen=True)
 class CurateConfig:
-    """What is done with documents before training. Every step is off unless it is asked for.
+    """What is done with documents before training. Every step is off unless a setting turns it on.
 
     Raises:
         ConfigError: a setting is out of range or names no rule; the message names it.
@@ -98,7 +98,7 @@ class CurateConfig:
 
     @property
     def is_active(self) -> bool:
-        """Whether any step is asked for."""
+        """Whether any step is on."""
         untouched = CurateConfig(
             min_language_confidence=self.min_language_confidence,
             near_duplicate_threshold=self.near_duplicate_threshold,

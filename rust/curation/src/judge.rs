@@ -12,7 +12,7 @@ use crate::statistics::{Measure, Statistics};
 /// What becomes of a text.
 #[derive(Debug, PartialEq)]
 pub enum Verdict<'text> {
-    /// It stays, as this text; each rule of `LINE_RULES` removed so many lines.
+    /// It stays, as this text; and the number of lines that each rule of `LINE_RULES` removed.
     Kept(Cow<'text, str>, [u32; 5]),
     /// It is removed by a rule, for a value.
     Removed(&'static str, Value),

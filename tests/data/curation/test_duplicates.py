@@ -191,7 +191,9 @@ def test_calls_out_of_order_are_errors(near: NearDuplicates | None) -> None:
         finder.compare()
 
 
-@pytest.mark.parametrize("wrong", [{"bands": 0}, {"rows": 0}, {"bands": 30}, {"threshold": 0.0}, {"threshold": 1.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"bands": 0}, {"rows": 0}, {"bands": 30}, {"threshold": 0.0}, {"threshold": 1.5}, {"bands": -1}]
+)
 def test_settings_out_of_range_are_errors(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidArgument):
         NearDuplicates(**wrong)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ from os import PathLike
 from typing import TypeAlias
 
 from stategpt import _native
-from stategpt.arguments import instance, several, thread_count, whole
+from stategpt.arguments import instance, real, several, thread_count, whole
 from stategpt.data.curation.removed import Removed
 from stategpt.data.records import Document, Place
 from stategpt.errors import DataError, InvalidArgument
@@ -57,6 +57,9 @@ class NearDuplicates:
     """Components of a band; bands x rows is at most 128."""
 
     def __post_init__(self) -> None:
+        whole("bands", self.bands, 1)
+        whole("rows", self.rows, 1)
+        real("threshold", self.threshold)
         self.probability(self.threshold)
 
     def probability(self, jaccard: float) -> float:

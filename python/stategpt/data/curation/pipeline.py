@@ -3,7 +3,7 @@
     license, mojibake, clean -> boilerplate -> rules, length, language -> personal data -> own filters
         -> exact duplicates -> near duplicates -> contamination
 
-Documents are read once, as a stream; between passes they lie in a work folder on disk. The result is one published
+Documents are read once, as a stream; between passes they are in a work folder on disk. The result is one published
 folder:
 
     documents/00000.jsonl ...    kept documents, a file for each source, in the order in which they came

@@ -162,7 +162,7 @@ impl BoilerplateLines {
                 Boiler::Counting(counter) => Ok(work(counter)),
                 Boiler::Found(_) => Err(typed(
                     "InvalidArgument",
-                    "the counting has ended; start anew".to_owned(),
+                    "the counting has ended; make another BoilerplateLines".to_owned(),
                 )),
             },
         )

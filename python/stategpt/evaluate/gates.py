@@ -8,7 +8,7 @@ or not. To add a gate: a row in `GATES`, and its threshold in `stategpt.config.e
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

@@ -20,8 +20,9 @@ from stategpt.recipes import tiny_cpu
 GOLDEN = Path(__file__).parent / "golden" / "cli"
 HELP = [
     ["--help"],
-    *([name, "--help"] for name in ("run", "plan", "chat", "report", "tokenizer", "explain", "doctor")),
+    *([name, "--help"] for name in ("run", "plan", "init", "data", "chat", "report", "tokenizer", "explain", "doctor")),
     *(["tokenizer", name, "--help"] for name in ("train", "encode", "inspect")),
+    *(["data", name, "--help"] for name in ("build", "stats", "inspect", "verify")),
 ]
 PLANS = [["plan", "tiny_cpu"], ["plan", "tiny_cpu", "--model.depth", "6"], ["plan", "llama-65b"], ["plan", "gpt3-175b"]]
 
@@ -143,7 +144,7 @@ def test_run_hands_over_the_resolved_settings(
     stages: Callable[[Runner], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     handed: list[tuple[object, Path]] = []
-    stages(lambda config, out: handed.append((config, out)) or result())
+    stages(lambda config, out, **_: handed.append((config, out)) or result())
     assert main(["run", "tiny_cpu", "--rl.beta", ".05", "--out", "somewhere"]) == 0
     [(config, out)] = handed
     assert (config.rl.beta, out) == (0.05, Path("somewhere"))  # type: ignore[attr-defined]
@@ -153,11 +154,11 @@ def test_run_hands_over_the_resolved_settings(
 def test_failed_gate_exits_one_only_under_check(
     stages: Callable[[Runner], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stages(lambda config, out: result("rl_win_rate", "base"))
+    stages(lambda config, out, **_: result("rl_win_rate", "base"))
     assert main(["run", "tiny_cpu"]) == 0
     assert main(["run", "tiny_cpu", "--check"]) == 1
     assert "gates failed: rl_win_rate, base" in capsys.readouterr().err
-    stages(lambda config, out: result())
+    stages(lambda config, out, **_: result())
     assert main(["run", "tiny_cpu", "--check"]) == 0
 
 
@@ -180,7 +181,7 @@ def test_exit_codes(
     code: int,
     message: str,
 ) -> None:
-    def fail(config: object, out: Path) -> object:
+    def fail(config: object, out: Path, **_: object) -> object:
         raise error
 
     stages(fail)
@@ -201,7 +202,7 @@ def test_exit_codes(
 def test_a_path_that_fails_is_one_line_and_nothing_reaches_the_terminal_raw(
     stages: Callable[[Runner], None], capsys: pytest.CaptureFixture[str], error: Exception, message: str
 ) -> None:
-    def fail(config: object, out: Path) -> object:
+    def fail(config: object, out: Path, **_: object) -> object:
         raise error
 
     stages(fail)
@@ -219,7 +220,7 @@ def test_a_nul_byte_in_the_run_folders_name_is_one_line(capsys: pytest.CaptureFi
 def test_an_error_of_the_system_that_names_no_path_is_a_bug_and_is_shown_whole(
     stages: Callable[[Runner], None],
 ) -> None:
-    def fail(config: object, out: Path) -> object:
+    def fail(config: object, out: Path, **_: object) -> object:
         raise OSError("something deep inside")
 
     stages(fail)
@@ -228,7 +229,7 @@ def test_an_error_of_the_system_that_names_no_path_is_a_bug_and_is_shown_whole(
 
 
 def test_own_missing_modules_are_not_hidden(stages: Callable[[Runner], None]) -> None:
-    def fail(config: object, out: Path) -> object:
+    def fail(config: object, out: Path, **_: object) -> object:
         raise ModuleNotFoundError("No module named 'stategpt.gone'", name="stategpt.gone")
 
     stages(fail)

@@ -274,7 +274,7 @@ def _copy_without_training(finished: Path, tmp_path: Path, monkeypatch: pytest.M
 
 
 PHASES = (
-    ("stategpt.stages.prepare", "build_corpus"),
+    ("stategpt.stages.corpus", "build_corpus"),
     ("stategpt.stages.prepare", "write_shards"),
     ("stategpt.stages.pretrain", "_sample"),
     ("stategpt.stages.pretrain", "evaluate_base"),

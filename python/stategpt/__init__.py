@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from stategpt.config import GPTConfig as GPTConfig
     from stategpt.config import RunConfig as RunConfig
     from stategpt.data import Rankings as Rankings
+    from stategpt.data import curate as curate
+    from stategpt.data import formats as formats
     from stategpt.data import ranking_batches as ranking_batches
+    from stategpt.data import sources as sources
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
     from stategpt.model import GPT as GPT
@@ -68,9 +71,12 @@ _PACKAGE_OF = {
     "StreamDecoder": "tokenizer",
     "TokenizedDocument": "packing",
     "Tokenizer": "tokenizer",
+    "curate": "data",
+    "formats": "data",
     "pack": "packing",
     "ranking_batches": "data",
     "run": "pipeline",
+    "sources": "data",
     "write_shards": "data",
 }
 _MODULES = (
@@ -109,9 +115,11 @@ __all__ = [
     "TokenizedDocument",
     "Tokenizer",
     "config",
+    "curate",
     "data",
     "errors",
     "evaluate",
+    "formats",
     "generate",
     "model",
     "ops",
@@ -120,6 +128,7 @@ __all__ = [
     "ranking_batches",
     "recipes",
     "run",
+    "sources",
     "stages",
     "tokenizer",
     "train",

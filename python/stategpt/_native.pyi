@@ -49,6 +49,9 @@ def read_manifest(folder: str | PathLike[str]) -> str:
 def fingerprint_json(text: str) -> str:
     """`b3:` and the BLAKE3 of a JSON text's canonical form."""
 
+def hash_file(path: str | PathLike[str]) -> tuple[int, str]:
+    """Size and BLAKE3 (hexadecimal) of a regular file; StorageError for another kind or one that cannot be read."""
+
 def append_line(path: str | PathLike[str], line: str, durable: bool) -> None:
     """Appends `line` and a newline to a log after removing a torn last line; `durable` fsyncs it."""
 
@@ -59,12 +62,19 @@ class TextFile:
     """A regular file that is being read, unpacked if its name ends in .gz or .zst.
 
     Errors: MissingFile; StorageError for a folder, FIFO or device, or when the disk fails; `malformed` for a compressed
-    file that is damaged, or that unpacks to more than `max_ratio` times what was read and more than `free_bytes`.
+    file that is damaged, or that unpacks to more than `max_ratio` times what was read and more than `free_bytes`, and
+    for a file read by `elements` that is not one JSON array.
     """
 
     def __new__(
-        cls, path: str | PathLike[str], malformed: type[Exception], free_bytes: int, max_ratio: int
-    ) -> Self: ...
+        cls,
+        path: str | PathLike[str],
+        malformed: type[Exception],
+        free_bytes: int,
+        max_ratio: int,
+        elements: bool = False,
+    ) -> Self:
+        """Opens a file; with `elements` its "lines" are the elements of the JSON array that it holds."""
     def read(self, size: int) -> bytes:
         """`size` bytes, fewer at the end only."""
     def next_lines(self, max_line_bytes: int) -> list[tuple[int, int, bytes, int, bool]]:
@@ -73,6 +83,14 @@ class TextFile:
         Each has its number from 1, the byte of the unpacked file at which it starts, its content (without newline, at
         most `max_line_bytes`; without the byte-order mark at the start of the file), the size of the whole line, and
         whether a newline ends it. What is longer than `max_line_bytes` is counted and skipped.
+        """
+    def next_records(
+        self, max_line_bytes: int, keys: Sequence[str]
+    ) -> list[tuple[int, int, list[str] | None, tuple[int, int, bytes, int, bool] | None]]:
+        """As `next_lines`, with the strings of each JSON object under `keys`: number, byte, strings, line.
+
+        A whole number under the second key or a later one is given as its digits. Where a line is not UTF-8 or no
+        object, has a key twice, or lacks a string under a key, there is the line as of `next_lines` in their place.
         """
     def close(self) -> None:
         """Closes the file; later calls raise InvalidArgument."""
@@ -439,6 +457,16 @@ class RankingTable:
 def read_rankings(file: TextFile) -> RankingTable:
     """Reads a file of JSONL, a MiB and a line in memory at a time."""
 
+@final
+class LinearPattern:
+    """A regular expression, in the syntax of the Rust crate `regex`, that matches in time linear in the text."""
+
+    def __new__(cls, pattern: str) -> LinearPattern:
+        """Raises InvalidArgument: it is no expression, or takes more than 1 MiB compiled."""
+
+    def is_found(self, text: str) -> bool:
+        """Whether it matches somewhere in `text`."""
+
 def parse_rankings(text: bytes) -> RankingTable:
     """As `read_rankings`, from memory."""
 
@@ -456,3 +484,117 @@ def arrange_rankings(
     each completion's reward token int64[C], the row width and the tokens that are not padding.
     Raises InvalidArgument when the pieces do not match the counts, a prompt is empty or N exceeds 2^31 - 1.
     """
+
+# --- curation ---
+
+CURATION_RULES: tuple[tuple[str, str, float, str], ...]
+"""Every quality rule in the order in which they are asked: name, kind of limit (`at_least`, `at_most`, `switch`),
+published threshold, meaning.
+"""
+CURATION_LINE_RULES: tuple[str, ...]
+"""The rules that remove single lines."""
+
+@final
+class CurationRules:
+    """The steps that look at one text alone: cleaning, quality rules, language. One thread at a time uses it."""
+
+    def __new__(
+        cls,
+        thresholds: Sequence[tuple[str, float]],
+        *,
+        clean: bool,
+        languages: Sequence[str],
+        min_confidence: float,
+    ) -> CurationRules:
+        """Takes the rules that are asked, with their thresholds. Raises InvalidArgument: unknown rule or language."""
+    def apply(
+        self, texts: Sequence[str]
+    ) -> list[tuple[str | None, str | None, float | None, str, list[int] | None]]:
+        """For each text: its new text or None if it stays as it is; the rule that removes it, the value, a language;
+        the lines that each of `CURATION_LINE_RULES` removed, or None for none. Raises InvalidArgument over 4 GiB.
+        """
+
+@final
+class BoilerplateLines:
+    """Counts lines by the documents of a source that have them, in 64 MiB and what it finds."""
+
+    def __new__(cls) -> BoilerplateLines: ...
+    def estimate(self, source: str, texts: Sequence[str]) -> None:
+        """First pass: adds documents of a source."""
+    def count(self, source: str, texts: Sequence[str], least: int) -> None:
+        """Second pass over the same documents: counts exactly the lines that may be in `least` documents or more."""
+    def finish(self) -> int:
+        """Ends the passes; returns how many different lines are boilerplate."""
+    def remove(self, source: str, text: str) -> tuple[str, int] | None:
+        """The text without boilerplate and how many lines that were; None for none. Raises InvalidArgument before
+        `finish`.
+        """
+
+def clean_text(text: str) -> str:
+    """The text in Unicode form NFC, without control characters, with regular white space."""
+
+def rule_values(text: str) -> dict[str, float]:
+    """The value of every rule of whole texts, by name. Raises InvalidArgument over 4 GiB."""
+
+def compress_zstd(data: bytes) -> bytes:
+    """One zstd frame; a file of such frames is what `TextFile` reads."""
+
+@final
+class DuplicateFinder:
+    """Finds duplicates: `add` all documents, `compare`, then `removed`, or `decide` on each in the same order.
+
+    `near` = (bands, rows, threshold) finds near-duplicates by MinHash signatures; without it texts must be equal.
+    Temporary files are in `folder` and have no name there; sorting takes `memory_bytes`. Raises InvalidArgument,
+    OutOfSpace, StorageError.
+    """
+
+    def __new__(
+        cls,
+        folder: str | PathLike[str],
+        memory_bytes: int,
+        priority: Sequence[str],
+        near: tuple[int, int, float] | None = None,
+    ) -> DuplicateFinder: ...
+    def add(self, texts: Sequence[str], places: Sequence[tuple[str, str, int, int]], threads: int) -> None:
+        """Adds the next documents with their (source, file, line, byte offset)."""
+    def compare(self) -> list[int]:
+        """Documents, clusters, removed documents; pairs of signatures compared, found near, not compared."""
+    def decide(self, texts: Sequence[str]) -> list[tuple[int, str, str, int, int, int] | None]:
+        """For the next documents None if it is kept, else its twin: number, source, file, line, byte offset, equal
+        components of 128. Raises DataError if a text is not that of the first pass.
+        """
+    def removed(self, start: int, limit: int) -> list[tuple[int, tuple[int, str, str, int, int, int]]]:
+        """Up to `limit` removed documents from number `start` on, each with its twin."""
+    def finish(self) -> None:
+        """Raises DataError if `decide` was not given all documents."""
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that are held in memory."""
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of temporary files."""
+
+def minhash_signatures(texts: Sequence[str], threads: int) -> npt.NDArray[np.uint32]:
+    """uint32[N, 128]: the signature of each text; every component of a text without a word is 2^32 - 1."""
+
+def near_duplicate_probability(bands: int, rows: int, threshold: float, jaccard: float) -> float:
+    """The probability that two texts of this similarity are compared. Raises InvalidArgument."""
+
+@final
+class LeakFinder:
+    """Evaluation items, each a prompt and its answer, that documents are searched for. Raises InvalidArgument."""
+
+    def __new__(
+        cls,
+        items: Sequence[tuple[str, str | None]],
+        min_coverage: float,
+        answer_distance: int,
+        verbatim_words: int,
+    ) -> LeakFinder: ...
+    def find(
+        self, texts: Sequence[str], threads: int
+    ) -> list[list[tuple[int, str, tuple[int, int], tuple[int, int] | None, int, float]]]:
+        """For each text its leaks: item, rule, span in bytes, the answer's span, matched words, coverage."""
+    @property
+    def unsearchable(self) -> list[int]:
+        """Numbers of the items that cannot be found."""

@@ -8,11 +8,15 @@ from typing import Literal
 
 from stategpt.errors import MissingExtra
 
-Extra = Literal["train", "hf"]
+Extra = Literal["train", "hf", "data", "web", "pdf", "scorers"]
 
 MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "triton", "matplotlib", "jinja2"),
     "hf": ("tokenizers", "transformers"),
+    "data": ("pyarrow", "ftfy"),
+    "web": ("resiliparse", "fastwarc"),
+    "pdf": ("pypdfium2",),
+    "scorers": ("jsonschema",),
 }
 """Top-level modules that each extra brings."""
 

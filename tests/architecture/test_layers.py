@@ -84,14 +84,13 @@ LISTS_OF_OTHER_THINGS = {
     "report/canvas.py": "colors of systems",
     "report/views/feedback.py": "names in a template's context",
     "stages/__init__.py": "the package's public names",
-    "stages/compare.py": "systems that are compared",
 }
 """Files that list some of these words for another purpose than the order and names of stages, and which."""
 
 CRATE_LAYERS = (
     ("bindings",),
     ("pipeline",),
-    ("tokenizer", "packing", "ranking"),
+    ("tokenizer", "packing", "ranking", "curation"),
     ("layout", "lines"),
     ("storage",),
 )

@@ -4,13 +4,15 @@ import json
 
 import pytest
 
-from stategpt.config import RunConfig, to_dict
+from stategpt.config import RunConfig, from_dict, to_dict
 from stategpt.config.schema import flatten, flatten_table, nearest_settings, rebuild, setting_types, unknown_setting
 from stategpt.errors import ConfigError
 
 
 def test_flat_keys_of_a_run_are_the_settings() -> None:
-    assert list(flatten(RunConfig())) == list(setting_types())
+    assert list(flatten(RunConfig())) == [key for key in setting_types() if not key.startswith("sources.NAME.")]
+    run = from_dict({"sources": {"wiki": {"paths": ["a"], "share": 1}}})
+    assert [key.replace("sources.wiki.", "sources.NAME.") for key in flatten(run)] == list(setting_types())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from stategpt.config import (
     CorpusConfig,
+    CurateConfig,
     DataConfig,
     EvaluateConfig,
     GatesConfig,
@@ -19,6 +20,8 @@ from stategpt.config import (
     RunConfig,
     SamplingConfig,
     SFTConfig,
+    SourceConfig,
+    StartConfig,
     TokenizerConfig,
 )
 from stategpt.errors import ConfigError
@@ -26,6 +29,7 @@ from stategpt.shown_fields import field_docs
 
 SECTIONS = [
     CorpusConfig,
+    CurateConfig,
     DataConfig,
     EvaluateConfig,
     GatesConfig,
@@ -38,6 +42,8 @@ SECTIONS = [
     RunConfig,
     SamplingConfig,
     SFTConfig,
+    SourceConfig,
+    StartConfig,
     TokenizerConfig,
 ]
 

@@ -57,7 +57,7 @@ def test_dumped_file_explains_every_setting() -> None:
 def test_a_setting_of_earlier_files_names_where_it_stands_now(section: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / "old.toml"
     path.write_text(f"[{section}]\n{name} = 1\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=rf"old\.toml: {section}\.{name} is now sampling\.{name}, one setting"):
+    with pytest.raises(ConfigError, match=rf"old\.toml:2: {section}\.{name} is now sampling\.{name}, one setting"):
         load(path)
     with pytest.raises(ConfigError, match=rf"^{section}\.{name} is now sampling\.{name}"):
         override(RunConfig(), {f"{section}.{name}": "1"})

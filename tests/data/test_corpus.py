@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stategpt.artifacts import publish_file, publish_folder
-from stategpt.data import corpus as corpus_module
+from stategpt.data import corpus_rows
 from stategpt.data.corpus import SIDES, Corpus, SplitDocuments, read_corpus, write_corpus
 from stategpt.data.records import Conversation, Document, Message, Place
 from stategpt.errors import CorpusError, CorruptArtifact, ForeignArtifact
@@ -64,10 +64,10 @@ def test_another_kind_of_folder_is_refused(tmp_path: Path) -> None:
         read_corpus(tmp_path / "other")
 
 
-@pytest.mark.parametrize(("extra", "version"), [({}, "1"), ({"format_version": 3}, "3")])
+@pytest.mark.parametrize(("extra", "version"), [({}, "1"), ({"format_version": 2}, "2"), ({"format_version": 4}, "4")])
 def test_another_format_version_says_what_to_do(tmp_path: Path, extra: dict[str, int], version: str) -> None:
     publish_folder(tmp_path / "old", lambda target: publish_file(target / "a", b"b"), kind="corpus", extra=extra)
-    with pytest.raises(ForeignArtifact, match=f"format version {version}; .* reads 2. Use a new run folder"):
+    with pytest.raises(ForeignArtifact, match=f"format version {version}; .* reads 3. Use a new run folder"):
         read_corpus(tmp_path / "old")
 
 
@@ -91,15 +91,16 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path, file: str, line: byte
             path = target / f"{name}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(line + b"\n" if f"{name}.jsonl" == file else b"")
-        (target / "statistics.json").write_text("{}")
+        sizes = {side: {"documents": 1, "bytes": 1} for side in SIDES}
+        (target / "statistics.json").write_text(json.dumps({"sources": {"pages": sizes}}))
 
-    publish_folder(tmp_path / "c", write, kind="corpus", extra={"format_version": 2, "sources": ["pages"]})
+    publish_folder(tmp_path / "c", write, kind="corpus", extra={"format_version": 3, "sources": ["pages"]})
     with pytest.raises(CorruptArtifact, match=message):
-        read_corpus(tmp_path / "c")
+        [list(split.of(side)) for split in read_corpus(tmp_path / "c").sources.values() for side in SIDES]
 
 
 def test_a_record_too_long_for_a_line_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "MAX_LINE_BYTES", 40)
+    monkeypatch.setattr(corpus_rows, "MAX_LINE_BYTES", 40)
     with pytest.raises(CorpusError, match=r"record 2 of pages \(train\) takes \d+ bytes, more than the 40"):
         write_corpus(small_corpus(), tmp_path / "corpus")
     assert not (tmp_path / "corpus").exists()

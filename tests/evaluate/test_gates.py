@@ -77,6 +77,7 @@ NAMES = [
 
 
 ALL = GATE_FAMILIES
+PROMISED = GatesConfig(required=("base", "sft", "reward", "rl", "best_of_n"))
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
@@ -95,11 +96,11 @@ def check(evaluations: dict[str, Any], thresholds: GatesConfig) -> list[GateResu
 
 
 def by_name(evaluations: dict[str, Any], thresholds: GatesConfig | None = None) -> dict[str, GateResult]:
-    return {gate.name: gate for gate in check(evaluations, thresholds or GatesConfig())}
+    return {gate.name: gate for gate in check(evaluations, thresholds or PROMISED)}
 
 
 def test_a_good_run_keeps_every_gate_in_the_order_of_the_stages() -> None:
-    gates = check(KEPT, GatesConfig())
+    gates = check(KEPT, PROMISED)
     assert [gate.name for gate in gates] == NAMES
     assert all(gate.passed for gate in gates)
     assert failed(gates) == []
@@ -132,7 +133,7 @@ def test_one_measurement_past_its_threshold_fails_exactly_its_gate(path: str, va
 
 
 def test_few_unique_answers_warn_and_never_fail() -> None:
-    gates = check(changed("comparison.systems.rlhf.unique_share.low", 0.79), GatesConfig())
+    gates = check(changed("comparison.systems.rlhf.unique_share.low", 0.79), PROMISED)
     assert failed(gates) == []
     assert [verdict(gate) for gate in gates if not gate.passed] == ["warn"]
 
@@ -229,7 +230,7 @@ def test_gates_of_rl_say_what_their_intervals_know_of_seeds() -> None:
 def test_best_of_n_warns_where_the_recipe_does_not_require_it() -> None:
     past = changed("comparison.against_best_of.4.wins.low", -0.2)
     assert failed(check(past, GatesConfig(required=("base", "sft", "reward", "rl")))) == []
-    assert [g.name for g in failed(check(past, GatesConfig()))] == ["rl_best_of_n"]
+    assert [g.name for g in failed(check(past, PROMISED))] == ["rl_best_of_n"]
     assert by_name(changed("comparison.against_best_of", {}))["rl_best_of_n"].value is None
 
 
@@ -241,7 +242,7 @@ def publish(root: Path, stage: str, evaluation: Any) -> Path:
 
 
 def test_gates_json_has_the_promised_fields_and_reads_back(tmp_path: Path) -> None:
-    gates = check(KEPT, GatesConfig())
+    gates = check(KEPT, PROMISED)
     path = write_gates(gates, tmp_path)
     assert path == tmp_path / "gates" / "gates.json"
     entries = json.loads(path.read_text())["gates"]
@@ -253,7 +254,7 @@ def test_gates_json_has_the_promised_fields_and_reads_back(tmp_path: Path) -> No
 def test_gates_are_linked_to_the_evaluations_and_to_the_settings(tmp_path: Path) -> None:
     publish(tmp_path, "base", KEPT["base"])
     (tmp_path / "run.toml").write_text("seed = 1\n")
-    write_gates(check_gates(read_evaluations(tmp_path), GatesConfig()), tmp_path)
+    write_gates(check_gates(read_evaluations(tmp_path), PROMISED), tmp_path)
     manifest = read_manifest(tmp_path / "gates")
     assert manifest.parents == (read_manifest(tmp_path / "base" / "evaluation").fingerprint,)
     (tmp_path / "run.toml").write_text("seed = 2\n")
@@ -263,7 +264,7 @@ def test_gates_are_linked_to_the_evaluations_and_to_the_settings(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["gates.json", "manifest.json"])
 def test_a_changed_digit_or_lost_file_of_the_verdict_is_found(tmp_path: Path, name: str) -> None:
-    write_gates(check(KEPT, GatesConfig()), tmp_path)
+    write_gates(check(KEPT, PROMISED), tmp_path)
     path = tmp_path / "gates" / name
     text = path.read_text()
     path.chmod(0o644)
@@ -289,7 +290,7 @@ def test_evaluations_are_read_from_the_stages_that_have_one(tmp_path: Path) -> N
 def test_a_digit_changed_after_the_measurement_never_reaches_a_gate(tmp_path: Path) -> None:
     """reward_accuracy failed at 0.333; 0.933 in its place must not pass."""
     path = publish(tmp_path, "reward", {"pair_accuracy": {"mean": 0.333, "low": 0.3, "high": 0.36}})
-    [gate] = [g for g in check_gates(read_evaluations(tmp_path), GatesConfig()) if g.name == "reward_accuracy"]
+    [gate] = [g for g in check_gates(read_evaluations(tmp_path), PROMISED) if g.name == "reward_accuracy"]
     assert (gate.value, gate.passed) == (0.333, False)
     path.chmod(0o644)
     path.write_text(path.read_text().replace("0.333", "0.933"))
@@ -333,7 +334,7 @@ def test_every_family_has_a_gate_and_every_gate_a_known_family() -> None:
 
 def test_a_change_of_diversity_is_information_and_no_gate() -> None:
     gone = changed("comparison.diversity_change", {})
-    assert check(gone, GatesConfig()) == check(KEPT, GatesConfig())
+    assert check(gone, PROMISED) == check(KEPT, PROMISED)
 
 
 @pytest.mark.parametrize("version", [1, 3, None, "2", True, [2]])

@@ -15,7 +15,7 @@ def test_names_are_those_of_the_functions_and_runs() -> None:
 
 def test_tiny_cpu_has_the_measured_numbers() -> None:
     run = recipes.tiny_cpu()
-    assert (run.rankings.prompts, run.rankings.completions, run.rankings.tie_below) == (1600, 4, 2)
+    assert (run.rankings.train_prompts, run.rankings.completions, run.rankings.tie_below) == (1600, 4, 2)
     assert (run.rl.steps, run.rl.prompts_per_step, run.rl.completions, run.rl.beta) == (70, 24, 8, 0.5)
     assert (run.sampling.temperature, run.sampling.max_tokens) == (0.7, 48)
     rates = [stage.optim.learning_rate for stage in (run.pretrain, run.sft, run.reward, run.rl)]

@@ -100,7 +100,7 @@ def test_rankings_are_of_training_and_test_prompts(
     for side in ("train", "test"):
         rows = read_lines(before_rl.root / "rankings" / "records" / f"{side}.jsonl")
         assert {row["prompt"] for row in rows} <= {pair.prompt().text for pair in corpus.conversations[side]}  # type: ignore[arg-type]
-        assert len(rows) == (recipe.rankings.prompts if side == "train" else recipe.rankings.test_prompts)
+        assert len(rows) == (recipe.rankings.train_prompts if side == "train" else recipe.rankings.test_prompts)
 
 
 def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_records(
@@ -121,6 +121,7 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
     monkeypatch.setattr(reward_stage.Rankings, "read", lambda path: path.name)
     monkeypatch.setattr(reward_stage, "fit", fit)
     monkeypatch.setattr(reward_stage.RewardTask, "_epoch_batches", lambda *given: [])
+    monkeypatch.setattr(reward_stage, "say_what_is_cut", lambda *given: None)
     monkeypatch.setattr(reward_stage, "evaluate_reward", evaluate)
     reward_stage.reward(recipe, before_rl)
     assert judged == ["train.jsonl", "test.jsonl"]

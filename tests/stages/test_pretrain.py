@@ -22,7 +22,7 @@ from stategpt.packing import Layout, Mixture, Shards, pack  # noqa: E402
 from stategpt.stages import pretrain as stage  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.prepare import prepare  # noqa: E402
-from stategpt.stages.pretrain import _sample, open_mixture, pretrain, seen_pieces  # noqa: E402
+from stategpt.stages.pretrain import _sample, open_mixture, pretrain, sample_prompts, seen_pieces  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.batches import RowBatches  # noqa: E402
 from stategpt.train.loop import LoopSettings  # noqa: E402
@@ -100,7 +100,7 @@ def test_a_kill_between_two_samples_of_a_step_loses_none(inputs: StageContext, m
     inputs = replace(inputs, run=run)
     path = inputs.folder.stage("base") / "samples.jsonl"
     for _ in range(2):
-        _sample(inputs, model, 3)
+        _sample(inputs, model, 3, sample_prompts(inputs))
     whole = path.read_text()
     lines = [json.loads(line) for line in whole.splitlines()]
     assert [(line["prompt"], line["draw"]) for line in lines] == [
@@ -109,7 +109,7 @@ def test_a_kill_between_two_samples_of_a_step_loses_none(inputs: StageContext, m
         *(("def ", 1), ("def ", 2), ("def ", 3)),
     ]
     path.write_text("".join(f"{line}\n" for line in whole.splitlines()[:3]) + '{"step": 3, "pro')
-    _sample(inputs, model, 3)
+    _sample(inputs, model, 3, sample_prompts(inputs))
     assert path.read_text() == whole
 
 

@@ -60,7 +60,7 @@ def completion(inputs: StageContext, text: str, ended: bool) -> Completion:
 def sampled(published: StageContext, monkeypatch: pytest.MonkeyPatch) -> tuple[StageContext, Sampler]:
     """Records of a run with 4 completions of 7 prompts and 3 held-out ones, and the engine that was asked for them."""
     run = published.run
-    few = replace(run.rankings, prompts=7, test_prompts=3, completions=4, tie_below=3)
+    few = replace(run.rankings, train_prompts=7, test_prompts=3, completions=4, tie_below=3)
     inputs = replace(published, run=replace(run, rankings=few, sampling=replace(run.sampling, temperature=0.9)))
     engines: list[Sampler] = []
 
@@ -82,7 +82,7 @@ def _records(inputs: StageContext) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_prompts_come_from_their_split_and_as_many_as_asked_for(inputs: StageContext, corpus: Corpus) -> None:
-    few = replace(inputs.run.rankings, prompts=11, test_prompts=5)
+    few = replace(inputs.run.rankings, train_prompts=11, test_prompts=5)
     train, held_out = _chosen_prompts(replace(inputs.run, rankings=few), corpus).values()
     assert (len(train), len(held_out)) == (11, 5)
     assert len({pair.text for pair in train}) == 11
@@ -152,7 +152,7 @@ def test_rankings_without_a_clear_pair_are_not_kept(inputs: StageContext, model:
     write_corpus(corpus, inputs.folder.corpus, fingerprint="b3:corpus")
     publish_folder(inputs.folder.tokenizer, lambda folder: inputs.tok.save(folder / "tokenizer.json"), kind="tokenizer")
     inputs.publish("sft", "model", partial(inputs.save_model, model), "config", ())
-    changes = {"rankings.tie_below": 10_000, "rankings.prompts": 2, "rankings.test_prompts": 2}
+    changes = {"rankings.tie_below": 10_000, "rankings.train_prompts": 2, "rankings.test_prompts": 2}
     inputs = replace(inputs, run=override(inputs.run, {**changes, "rankings.completions": 2}))
     published = inputs.folder.stage("rankings") / "records"
     with pytest.raises(RankingError, match=r"no clear pair in the 2 train rankings.*Lower rankings\.tie_below"):
@@ -167,7 +167,7 @@ def test_the_scorer_that_the_run_names_ranks(
         "def score(prompts, completions):\n    return [-len(c.text) / 2 for c in completions]\n"
     )
     monkeypatch.chdir(tmp_path)
-    few = replace(published.run.rankings, prompts=2, test_prompts=1, completions=4, tie_below=0)
+    few = replace(published.run.rankings, train_prompts=2, test_prompts=1, completions=4, tie_below=0)
     inputs = replace(published, run=replace(published.run, rankings=replace(few, scorer="shortest_is_best:score")))
     monkeypatch.setattr(StageContext, "engine", lambda self, model: Sampler(self, model))
     for record in _make(inputs)["train"]:

@@ -439,7 +439,7 @@ def test_the_policy_starts_from_sft_trains_on_training_prompts_and_is_what_is_pu
 
     monkeypatch.setattr(StageContext, "load_model", load)
     monkeypatch.setattr(StageContext, "scorer", lambda self, setting, corpus: None)
-    monkeypatch.setattr(stage, "read_corpus", lambda folder: corpus)
+    monkeypatch.setattr(StageContext, "corpus", lambda self: corpus)
     monkeypatch.setattr(stage, "fit", fit)
     monkeypatch.setattr(FrontierProbe, "of", lambda *arguments: None)
     published = stage._train(inputs, CONFIG, "rl", "b3:rl", 0)

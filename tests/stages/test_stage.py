@@ -10,7 +10,8 @@ from pathlib import Path  # noqa: E402
 
 from stategpt.artifacts import publish_folder, read_manifest  # noqa: E402
 from stategpt.errors import CorruptArtifact, DataError, ForeignArtifact  # noqa: E402
-from stategpt.stages.context import StageContext, part_fingerprint  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
+from stategpt.stages.fingerprints import part_fingerprint  # noqa: E402
 from stategpt.stages.stage import Stage, run_stage  # noqa: E402
 
 

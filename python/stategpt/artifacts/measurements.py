@@ -37,7 +37,7 @@ _OF_EARLIER_VERSIONS = (
     *(f"{stage}/evaluation.json" for stage in ("base", "sft", "rankings", "reward")),
     "comparison/manifest.json",
 )
-_OURS = ("corpus", "tokenizer", *(stage.folder for stage in STAGES), GATES, LOG, "report")
+_OURS = ("curation", "corpus", "tokenizer", *(stage.folder for stage in STAGES), GATES, LOG, "report")
 _DEPTH = 4
 """Folders below the run's own, as in rl/beta_0.04/checkpoints/step-000010."""
 
@@ -92,7 +92,8 @@ def verify_logs(root: Path) -> list[Manifest]:
 
 
 def stage_folders(root: Path) -> list[str]:
-    """Folders of the stages that are there, in the order of the work; `rl` is followed by those of further policies.
+    """Folders of the stages that are there, in the order of the work; `rl` is followed by those of further policies,
+    `reward` by that of the judge.
 
     >>> import tempfile
     >>> root = Path(tempfile.mkdtemp())
@@ -110,7 +111,7 @@ def stage_folders(root: Path) -> list[str]:
     return found
 
 
-_VARIANT = re.compile(r"(seed|beta)_([0-9.e+-]{1,30})")
+_VARIANT = re.compile(r"(seed|beta)_([0-9.e+-]{1,30})|judge")
 
 
 def _variant_order(path: Path) -> tuple[bool, float, str]:

@@ -129,7 +129,7 @@ def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:
 
     config = load(run / "run.toml").evaluate
     train = [conversation.prompt() for conversation in read_corpus(run / "corpus").conversations["train"]]
-    examples = choose_examples(train, config.few_shot_examples, config.seed)
+    examples = choose_examples(train, config.few_shot_examples if train else 0, config.seed)
     end_of_text = np.array([engine.control.end_of_text], dtype=np.uint32)
 
     def document(question: str) -> NDArray[np.uint32]:

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 from stategpt.cli.commands import SETTINGS_HELP, add, recipes_help
 from stategpt.cli.plan_text import preset_text, run_text
 from stategpt.cli.settings import find_run
+from stategpt.cli.survey import expecting, lacking, survey
 from stategpt.config.corpus import CorpusConfig
+from stategpt.config.paths import rooted
 from stategpt.config.planner import Assumptions, plan
+from stategpt.config.presence import is_own
 from stategpt.config.presets import PRESETS, Hardware, plan_preset
 from stategpt.config.schema import hints_of
-from stategpt.config.toml import dump
+from stategpt.config.toml import Resolved, dump
 from stategpt.errors import ConfigError
 from stategpt.json_reader import read_json
 from stategpt.machine import memory_bytes
@@ -35,7 +38,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = add(
         commands, "plan", execute, "estimate what a run costs: parameters, tokens, FLOPs, memory, time", details
     )
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe, a preset, a run.toml or a run folder")
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe, a preset, a TOML file or a run folder")
     parser.add_argument(
         "--toml", action="store_true", help="print the resolved run.toml, each setting with its meaning"
     )
@@ -54,9 +57,23 @@ def execute(arguments: argparse.Namespace) -> int:
         print(dump(resolved.run), end="")
     else:
         folder = None if arguments.recipe in RECIPES else Path(arguments.recipe)
+        if is_own(resolved.run):
+            _print_own(resolved, _options(arguments, Assumptions))
+            return 0
         found, assumed = corpus_found(resolved.run.corpus, folder, _options(arguments, Assumptions))
         print(run_text(plan(resolved.run, assumed), resolved, found, memory_bytes()))
     return 0
+
+
+def _print_own(resolved: Resolved, assumed: Assumptions) -> None:
+    """Prints the plan of a run on a user's files: what they hold first, and what is missing last."""
+    run = rooted(resolved.run)
+    found = survey(run)
+    planned = plan(run, expecting(run, found, assumed))
+    shown = [(each.setting, str(each)) for each in found]
+    print(run_text(planned, resolved, shown, memory_bytes(), corpus_title="your files (sizes, and the first records)"))
+    for sentence in lacking(run, found):
+        print(f"missing: {sentence}")
 
 
 def corpus_found(

@@ -13,20 +13,27 @@ from stategpt.config.toml import Resolved, format_value
 from stategpt.quantities import duration, size
 
 
-def run_text(plan: Plan, resolved: Resolved, corpus: Sequence[tuple[str, str]] = (), memory: int | None = None) -> str:
+def run_text(
+    plan: Plan,
+    resolved: Resolved,
+    corpus: Sequence[tuple[str, str]] = (),
+    memory: int | None = None,
+    corpus_title: str = "corpus (listed, not read)",
+) -> str:
     """Formats the plan of a run: exact numbers first, then estimates and what they are based on.
 
     Args:
         corpus: description of the corpus, if it was looked at.
         memory: bytes that this machine has, if known.
+        corpus_title: what the description was taken from.
     """
-    tokens = plan.run.pretrain_steps * plan.run.step_tokens
+    tokens = plan.run.pretrain_steps * plan.run.step_tokens if "pretrain" in plan.run.stages else 0
     parts = [
         f"{plan.run.name}: {plan.parameters:,} parameters, {tokens:,} tokens, {_time(plan)}",
         "model\n" + listing(_model(plan.run.model, plan)),
         *_derived(resolved),
-        *(["corpus (listed, not read)\n" + listing(corpus)] if corpus else []),
-        "pretraining tokens\n" + listing(_sources(plan)),
+        *([f"{corpus_title}\n" + listing(corpus)] if corpus else []),
+        *(["pretraining tokens\n" + listing(_sources(plan))] if "pretrain" in plan.run.stages else []),
         "stages\n" + table(_stages(plan)),
         *_too_large(plan, memory),
         "assumptions (each can be set, see --help)\n" + listing(_assumptions(plan)),
@@ -76,7 +83,7 @@ def _derived(resolved: Resolved) -> list[str]:
 
 
 def _sources(plan: Plan) -> list[tuple[str, str]]:
-    shares = plan.run.data.proportions
+    shares = plan.run.proportions
     entries = [(name, f"{tokens:,} ({shares[name]:.0%})") for name, tokens in plan.tokens_by_source.items()]
     schedule = f"{plan.run.pretrain_steps:,} steps of {plan.run.step_tokens:,} tokens"
     compared = "GPT-3 175B: 1.7, LLaMA-65B: 21"

@@ -4,6 +4,7 @@ from .control import CONTROL_TOKENS as CONTROL_TOKENS
 from .corpus import CorpusConfig as CorpusConfig
 from .corpus import DataConfig as DataConfig
 from .corpus import TokenizerConfig as TokenizerConfig
+from .curate import CurateConfig as CurateConfig
 from .evaluation import EvaluateConfig as EvaluateConfig
 from .evaluation import GatesConfig as GatesConfig
 from .model import GPTConfig as GPTConfig
@@ -11,6 +12,7 @@ from .optim import OptimConfig as OptimConfig
 from .planner import plan as plan
 from .run import RunConfig as RunConfig
 from .schema import to_dict as to_dict
+from .sources import SourceConfig as SourceConfig
 from .stages import LoopConfig as LoopConfig
 from .stages import PretrainConfig as PretrainConfig
 from .stages import RankingsConfig as RankingsConfig
@@ -18,6 +20,7 @@ from .stages import RewardConfig as RewardConfig
 from .stages import RLConfig as RLConfig
 from .stages import SamplingConfig as SamplingConfig
 from .stages import SFTConfig as SFTConfig
+from .start import StartConfig as StartConfig
 from .toml import dump as dump
 from .toml import from_dict as from_dict
 from .toml import load as load
@@ -26,6 +29,7 @@ from .toml import override as override
 __all__ = [
     "CONTROL_TOKENS",
     "CorpusConfig",
+    "CurateConfig",
     "DataConfig",
     "EvaluateConfig",
     "GPTConfig",
@@ -39,6 +43,8 @@ __all__ = [
     "RunConfig",
     "SFTConfig",
     "SamplingConfig",
+    "SourceConfig",
+    "StartConfig",
     "TokenizerConfig",
     "dump",
     "from_dict",

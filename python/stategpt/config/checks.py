@@ -38,6 +38,18 @@ class SettingError(ConfigError):
         return SettingError(f"{section}.{self.key.partition('.')[2]}", self.value, self.rule)
 
 
+class UnknownKey(SettingError):
+    """A key that is no setting or section.
+
+    Attributes:
+        key: what was given.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        ConfigError.__init__(self, message)
+
+
 def shown_key(key: str) -> str:
     """Formats a key for a message: on one line, escaped and short."""
     return _short(visible_line(key[: _SHOWN_CHARS + 1]))
@@ -110,3 +122,9 @@ def require_share(section: str, **settings: float) -> None:
 def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises `SettingError` unless `value` is one of `choices`."""
     require(value in choices, key, value, "must be one of " + ", ".join(choices))
+
+
+def require_patterns(key: str, patterns: tuple[str, ...]) -> None:
+    """Raises `SettingError` for a pattern of files that is empty or holds a NUL byte."""
+    for pattern in patterns:
+        require(bool(pattern) and "\0" not in pattern, key, pattern, "must be a path or a glob")

@@ -13,6 +13,7 @@ from stategpt.config.checks import (
     require_choice,
     require_not_negative,
     require_positive,
+    require_share,
 )
 from stategpt.config.control import CONTROL_BLOCK_TOKENS
 from stategpt.shown_fields import documented
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 else:
     # The strategies are listed once, in rust/packing/src/plan/mod.rs.
     PackingStrategy = Literal[_native.PACKING_STRATEGIES]
+OnChange = Literal["refuse", "rebuild"]
 Pattern = Literal["gpt2", "gpt4", "o200k", "llama3", "qwen"]
 
 PATTERNS = ("gpt2", "gpt4", "o200k", "llama3", "qwen")
@@ -30,13 +32,23 @@ PATTERNS = ("gpt2", "gpt4", "o200k", "llama3", "qwen")
 _BYTE_TOKENS = 256
 
 
+MIN_GROUPS = 3
+"""Fewer groups cannot be split: training, validation and test need one each."""
+
+
+def min_groups(validation_share: float, test_share: float) -> int:
+    """Smallest number of groups of which each held-out share is at least one group, with one left for training."""
+    smallest = min(validation_share, test_share)
+    return max(MIN_GROUPS, math.ceil(1 / smallest - 1e-9))
+
+
 @documented
 @dataclass(frozen=True)
 class CorpusConfig:
     """Source of the documents, and their split into training, validation and test."""
 
     source: str = ""
-    """Name of the source that reads the corpus, a module of stategpt.data.sources; must be set."""
+    """Builder of a whole corpus, a module of stategpt.data.sources; not needed with [sources] or data of your own."""
     paths: tuple[str, ...] = ()
     """Paths or names that the source reads; each source documents their meaning."""
     validation_share: float = 0.04
@@ -49,6 +61,10 @@ class CorpusConfig:
     """Shortest response of a conversation that is kept."""
     max_response_characters: int = 0
     """Longest response of a conversation that is kept; 0 = no limit."""
+    max_rejected_share: float = 0.01
+    """Largest share of the records of an input that may be rejected; above it the run stops and shows the first ten."""
+    on_change: OnChange = "refuse"
+    """What a run does when an input file was edited, added or removed: refuse, or rebuild what was made from it."""
 
     def __post_init__(self) -> None:
         rule = "must be the name of a module: letters, digits and _"
@@ -57,6 +73,8 @@ class CorpusConfig:
         require(0 < self.test_share < 1, "corpus.test_share", self.test_share, "must be in (0, 1)")
         rule = f"with corpus.validation_share = {self.validation_share} leaves nothing to train on"
         require(self.validation_share + self.test_share < 1, "corpus.test_share", self.test_share, rule)
+        require_share("corpus", max_rejected_share=self.max_rejected_share)
+        require_choice("corpus.on_change", self.on_change, ("refuse", "rebuild"))
         require_not_negative("corpus", split_seed=self.split_seed, max_response_characters=self.max_response_characters)
         require_positive("corpus", min_response_characters=self.min_response_characters)
         require(
@@ -97,7 +115,7 @@ class DataConfig:
     isolate_documents: bool = True
     """Documents in one row do not attend to each other."""
     proportions: Mapping[str, float] = field(default_factory=dict)
-    """Share of the training tokens that each source of the corpus gives; must be set and add up to 1."""
+    """Share of the training tokens of each source that corpus.source gives, in total 1; else sources.NAME.share."""
     maximum_epochs: float = 0.0
     """Times a source may be read; a run that would read one more often is refused; 0 = no limit."""
 

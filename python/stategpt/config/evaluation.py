@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from stategpt.config.checks import require, require_choice, require_not_negative, require_positive, require_share
+from stategpt.config.checks import (
+    require,
+    require_choice,
+    require_not_negative,
+    require_patterns,
+    require_positive,
+    require_share,
+)
 from stategpt.config.stages import PRECISIONS, Precision
 from stategpt.shown_fields import documented
 
 GateFamily = Literal["base", "sft", "reward", "rl", "best_of_n", "relevance"]
 GATE_FAMILIES: tuple[GateFamily, ...] = get_args(GateFamily)
 """Families of gates that a recipe can require; `stategpt.evaluate.gates.GATES` has the gates of each."""
+GATE_STAGES: Mapping[str, str] = {
+    "base": "pretrain",
+    "sft": "sft",
+    "reward": "reward",
+    "rl": "compare",
+    "best_of_n": "compare",
+    "relevance": "sft",
+}
+"""Stage that measures what a family of gates promises."""
 
 
 @documented
@@ -41,9 +58,15 @@ class EvaluateConfig:
     """Seed of the samples and of the bootstrap."""
     scorer: str = ""
     """Scores the answers of all systems, and decides wins: a built-in name or module:function; empty: that of
-    rankings."""
+    rankings, or with people's rankings a judge, a second reward model trained on other prompts."""
+    scorer_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the scorer, e.g. pattern = "yes|no"; those of rankings where the scorer is theirs."""
+    max_failed_share: float = 0.01
+    """Largest share of completions that a scorer, in any stage, may fail to score; beyond it the stage stops."""
     examples: int = 12
     """Prompts shown side by side in the report."""
+    prompts: tuple[str, ...] = ()
+    """Files of prompts to compare the systems on, as paths or globs; empty: the held-out ones of the conversations."""
 
     def __post_init__(self) -> None:
         require_positive(
@@ -58,6 +81,9 @@ class EvaluateConfig:
         require_not_negative(
             "evaluate", few_shot_examples=self.few_shot_examples, seed=self.seed, examples=self.examples
         )
+        require_patterns("evaluate.prompts", self.prompts)
+        rule = "must be a share, 0 to below 1"
+        require(0 <= self.max_failed_share < 1, "evaluate.max_failed_share", self.max_failed_share, rule)
         require_choice("evaluate.precision", self.precision, PRECISIONS)
         sizes = self.best_of
         rule = "must rise, each size 2 or more"
@@ -69,7 +95,7 @@ class EvaluateConfig:
 class GatesConfig:
     """Thresholds of the gates. `run --check` fails where a required gate does; `run` alone only reports."""
 
-    required: tuple[str, ...] = ("base", "sft", "reward", "rl", "best_of_n")
+    required: tuple[str, ...] = ()
     """Gates that must pass with `--check`: of base, sft, reward, rl, best_of_n, relevance."""
     base_margin_bits_per_byte: float = 0.0
     """The interval of base minus Kneser-Ney must be below minus this."""

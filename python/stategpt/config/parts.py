@@ -15,18 +15,33 @@ both, so a setting that is accepted is never found to contradict a fingerprint l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from stategpt.config.paths import FOLDERS, PATTERNS
 from stategpt.config.run import RunConfig
-from stategpt.config.schema import flatten
+from stategpt.config.schema import flatten, general_key
 from stategpt.config.stage_names import STAGES, StageName
 
 FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_")
 """Names of settings that affect how work is done and shown, never the result (up to float rounding)."""
+FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share", "evaluate.max_failed_share")
+"""Settings that decide whether something is made, never what."""
+FILES = (*PATTERNS, *FOLDERS)
+"""Settings that name files. Not the names decide, but what is in the files, whose hashes the corpus holds."""
 CHECKPOINTS = "checkpoints"
 """Name of the part that holds a stage's unfinished training."""
+
+_READING = ("sft.format", "sft.columns", "rankings.format", "rankings.columns")
+"""Settings of how files are read: they decide the corpus, and through it what is made from it."""
+_CORPUS = ("corpus", "sources", "curate", *_READING)
+_NOT_CORPUS = ("sources.NAME.share", "sources.NAME.max_epochs")
+CURATION = "curation"
+"""Documents that [curate] kept, and a record of each that it removed."""
+CONVERSATION_FIT = "data/conversations/fit"
+"""Which conversations and prompts fit the model, and what of them is trained on."""
+_FIT_SETTINGS = ("sft.loss_on", "sft.too_long", "sft.row_tokens", "model.context_tokens")
 
 _EVALUATE_READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -61,8 +76,11 @@ class Part:
 
     def reads(self, key: str) -> bool:
         """Whether the setting is one of this part's."""
+        key = general_key(key)
+        if key in FILES or key in FREE or key.rpartition(".")[2].startswith(FREE_PREFIXES):
+            return False
         named = any(key == name or key.startswith(f"{name}.") for name in self.settings)
-        return named and key not in self.without and not key.rpartition(".")[2].startswith(FREE_PREFIXES)
+        return named and key not in self.without
 
 
 def _of_stage(stage: StageName, folder: str, without: tuple[str, ...]) -> Iterator[Part]:
@@ -86,17 +104,39 @@ def _of_stage(stage: StageName, folder: str, without: tuple[str, ...]) -> Iterat
         yield Part(f"{folder}/evaluation", made_from, ("evaluate", *stage.evaluated_with), unread)
 
 
+def _in_run(run: RunConfig, stage: StageName) -> StageName:
+    """The stage as this run has it: made from the parts that are there; people's rankings from the corpus alone."""
+    if stage.name == "rankings" and run.rankings.data:
+        divided = ("seed", "rankings.judge_share", "evaluate.scorer") if run.trains_judge else ()
+        return replace(stage, made_from=("corpus",), settings=divided)
+    made_from = [part.replace("sft/", f"{run.policy}/") for part in stage.made_from]
+    if "reward" not in run.stages:
+        made_from = [part for part in made_from if not part.startswith("reward/")]
+    if stage.name == "rl" and run.trains_judge:  # it measures the frontier
+        made_from.append("reward/judge/model")
+    return replace(stage, made_from=tuple(made_from))
+
+
 def parts_of(run: RunConfig) -> dict[str, Part]:
     """Every part of a run by its folder, in the order of the work."""
-    parts = [Part("corpus", (), ("corpus",)), Part("tokenizer", ("corpus",), ("tokenizer",))]
-    for stage in STAGES[1:]:
+    parts = [Part("corpus", (), _CORPUS, _NOT_CORPUS)]
+    if run.curate.is_active:
+        parts.insert(0, Part(CURATION, (), ("curate", "sources"), _NOT_CORPUS))
+    if run.start.model:  # its content decides, which the fingerprint of its manifest holds
+        parts += [Part("tokenizer", (), ()), Part("base/model", (), ())]
+    else:
+        parts.append(Part("tokenizer", ("corpus",), ("tokenizer",)))
+    parts.append(Part(CONVERSATION_FIT, ("tokenizer", "corpus"), _FIT_SETTINGS))
+    for stage in (_in_run(run, stage) for stage in STAGES[1:] if stage.name in run.stages):
         if stage.name == "rl":
             for folder in run.rl.folders:
                 beta = "rl.beta" if folder in run.rl.beta_folders else "rl.extra_betas"
                 others = dict.fromkeys(("rl.seeds", "rl.extra_betas", beta))  # other policies change nothing of one
                 parts.extend(_of_stage(stage, folder, tuple(others)))
         else:
-            parts.extend(_of_stage(stage, stage.folder, ()))
+            parts.extend(_of_stage(stage, stage.folder, _READING))
+        if stage.name == "reward" and run.trains_judge:
+            parts.extend(_of_stage(stage, "reward/judge", _READING))
     return {part.folder: part for part in parts}
 
 

@@ -45,6 +45,8 @@ class Assumptions:
     """Sustained rate of sampling with a KV cache: one token at a time keeps a machine less busy."""
     sft_pairs: int = 0
     """Training conversations that the corpus gives; 0 = what its source expects, else not known."""
+    ranked_prompts: int = 0
+    """Prompts that the reward model is trained on; 0 = what people's rankings hold, else rankings.train_prompts."""
     prompt_tokens: int = 20
     """Mean tokens of a chat prompt, control tokens included."""
     answer_tokens: int = 15
@@ -56,16 +58,17 @@ class Assumptions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, at_zero = getattr(self, field.name), field.name in ("sft_pairs", "corpus_s")
+            value, at_zero = getattr(self, field.name), field.name in ("sft_pairs", "ranked_prompts", "corpus_s")
             fits = SMALLEST <= value <= LARGEST_RATE or (at_zero and value == 0)
             rule = "must lie between 1e-9 and 1e24" + (", or be 0" if at_zero else "")
             require(fits, f"plan.{field.name}", value, rule)
 
     def expecting(self, expected: Mapping[str, float]) -> Assumptions:
-        """With the `conversations` and `seconds` that are expected of the corpus, where they are not set."""
+        """With the `conversations`, `rankings` and `seconds` expected of the corpus, where they are not set."""
         return replace(
             self,
             sft_pairs=self.sft_pairs or int(expected.get("conversations", 0)),
+            ranked_prompts=self.ranked_prompts or int(expected.get("rankings", 0)),
             corpus_s=self.corpus_s or expected.get("seconds", 0.0),
         )
 
@@ -163,15 +166,17 @@ def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     `assumptions` say it.
     """
     assumed = assumptions or Assumptions()
-    tokens = run.pretrain_steps * run.step_tokens
-    stages = tuple(planned for stage in STAGES for planned in _planned(stage.name, run, assumed))
+    tokens = run.pretrain_steps * run.step_tokens if "pretrain" in run.stages else 0
+    stages = tuple(
+        planned for stage in STAGES if stage.name in run.stages for planned in _planned(stage.name, run, assumed)
+    )
     return Plan(
         run=run,
         assumptions=assumed,
         parameters=run.model.parameters,
         embedding_parameters=run.model.embedding_parameters,
         tokens_per_parameter=tokens / run.model.parameters,
-        tokens_by_source={name: round(tokens * share) for name, share in run.data.proportions.items()},
+        tokens_by_source={name: round(tokens * share) for name, share in run.proportions.items()},
         stages=stages,
         export=exportability(run.model),
     )
@@ -250,14 +255,18 @@ def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: in
 
 
 def _rankings(run: RunConfig, assumed: Assumptions) -> StagePlan:
-    prompts = run.rankings.prompts + run.rankings.test_prompts
+    if run.rankings.data:  # people's: nothing is sampled
+        return StagePlan("rankings", 0, 0, 0.0, 0, 0.0)
+    prompts = run.rankings.train_prompts + run.rankings.test_prompts
     tokens, flops, seconds = _sampled(run, assumed, prompts, run.rankings.completions)
     return StagePlan("rankings", 0, tokens, flops, FLOAT32_BYTES * run.model.parameters, seconds)
 
 
 def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
-    prompts = math.ceil(run.rankings.prompts * run.reward.epochs)
-    group = _group(assumed, run.rankings.completions, assumed.answer_tokens + 1)  # the reward token
+    ranked = assumed.ranked_prompts or run.rankings.train_prompts
+    prompts = math.ceil(ranked * run.reward.epochs)
+    completions = 2 if run.rankings.data else run.rankings.completions  # people's are pairs as a rule
+    group = _group(assumed, completions, assumed.answer_tokens + 1)  # the reward token
     tokens = prompts * group
     flops = tokens * training_flops_per_token(run.model, group)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
@@ -290,7 +299,7 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
 def _compare(run: RunConfig, assumed: Assumptions) -> StagePlan:
     """Bits per byte; one answer of base and SFT model; the comparison of all systems, RLHF once for each policy."""
     chosen = run.evaluate
-    read = chosen.test_tokens * len(run.data.proportions)
+    read = chosen.test_tokens * len(run.proportions)
     read_flops = read * forward_flops_per_token(run.model, run.data.row_tokens)
     answers = 3 + len(run.rl.folders) + max(chosen.best_of, default=0)
     first = _sampled(run, assumed, chosen.sft_samples, 2)

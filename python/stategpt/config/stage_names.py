@@ -18,6 +18,7 @@ class StageName:
         folder: its folder in the run folder.
         title: what it is called on the terminal and in the report.
         label: its name in tables, where space is short.
+        section: section of a user's file that makes it run, where that has not its name.
         artifact: what it publishes in its folder: "model", "records", or "" for measurements only.
         made_from: parts (`folder/artifact`) of earlier stages that its artifact is made from.
         settings: sections and settings that decide its artifact.
@@ -30,6 +31,7 @@ class StageName:
     folder: str
     title: str
     label: str
+    section: str = ""
     artifact: str = ""
     made_from: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -48,9 +50,10 @@ STAGES = (
         "base",
         "pretraining",
         "base",
+        section="sources",
         artifact="model",
         made_from=("tokenizer",),
-        settings=("seed", "model", "data", "pretrain"),
+        settings=("seed", "model", "data", "pretrain", "sources.NAME.share", "sources.NAME.max_epochs"),
         measured_with=(*_SAMPLES, "evaluate.precision"),
         evaluated_with=_SAMPLES,
         chat=True,
@@ -61,7 +64,7 @@ STAGES = (
         "supervised fine-tuning",
         "SFT",
         artifact="model",
-        made_from=("base/model",),
+        made_from=("base/model", "corpus"),
         settings=("seed", "sft"),
         evaluated_with=("sampling",),
         chat=True,
@@ -72,7 +75,7 @@ STAGES = (
         "rankings",
         "rankings",
         artifact="records",
-        made_from=("sft/model",),
+        made_from=("sft/model", "corpus"),
         settings=("seed", "rankings", *_SAMPLED),
     ),
     StageName(
@@ -90,7 +93,7 @@ STAGES = (
         "reinforcement learning",
         "RLHF",
         artifact="model",
-        made_from=("sft/model", "reward/model"),
+        made_from=("sft/model", "reward/model", "corpus"),
         settings=("seed", "rl", *_SAMPLED),
         measured_with=(
             *_SAMPLED,
@@ -107,6 +110,7 @@ STAGES = (
         "comparison",
         "comparison",
         "comparison",
+        section="rl",
         made_from=("rl/evaluation",),
         evaluated_with=("seed", "sampling", "rl.seeds", "rl.extra_betas"),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,12 +11,15 @@ from stategpt.config.checks import (
     require,
     require_choice,
     require_not_negative,
+    require_patterns,
     require_positive,
 )
 from stategpt.config.optim import OptimConfig
 from stategpt.shown_fields import documented
 
 Precision = Literal["auto", "float32", "bfloat16"]
+LossOn = Literal["all", "last"]
+TooLong = Literal["reject", "keep_last_turns"]
 Objective = Literal["rloo", "reward_weighted"]
 Arrangement = Literal["rows", "shared_prefix"]
 AnyArrangement = Literal["auto", "rows", "shared_prefix"]
@@ -70,8 +74,8 @@ class PretrainConfig(LoopConfig):
     """Rows per forward and backward pass; gradients of batch_rows / micro_batch_rows passes are added."""
     sample_at: tuple[int | Literal["end"], ...] = (0, "end")
     """Steps at which the sample prompts are continued, to show what the model has learned."""
-    sample_prompts: tuple[str, ...] = ("The",)
-    """Prompts that the model continues at those steps."""
+    sample_prompts: tuple[str, ...] = ()
+    """Prompts that the model continues at those steps; empty: the beginnings of held-out documents."""
     sample_tokens: int = 48
     """Tokens per sample."""
 
@@ -103,9 +107,22 @@ class SFTConfig(LoopConfig):
     """Rows per optimizer step."""
     micro_batch_rows: int = 8
     """Rows per forward and backward pass; gradients of batch_rows / micro_batch_rows passes are added."""
+    data: tuple[str, ...] = ()
+    """Files of conversations, as paths or globs: JSONL, JSON or Parquet, also packed with gz or zst."""
+    format: str = ""
+    """Format of these files; empty: recognized by the keys of the first record."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The format's field names that are called otherwise in these files: field = "name in the file"."""
+    loss_on: LossOn = "all"
+    """Assistant messages that are trained on: all of a conversation, or the last."""
+    too_long: TooLong = "reject"
+    """A conversation longer than its row: reject (counted), or keep_last_turns that fit."""
 
     def __post_init__(self) -> None:
         self._require_loop("sft")
+        require_choice("sft.loss_on", self.loss_on, ("all", "last"))
+        require_choice("sft.too_long", self.too_long, ("reject", "keep_last_turns"))
+        require_patterns("sft.data", self.data)
         require_positive(
             "sft",
             epochs=self.epochs,
@@ -139,7 +156,15 @@ class SamplingConfig:
 class RankingsConfig:
     """Between stages 2 and 3: K completions per prompt, ranked."""
 
-    prompts: int = 1600
+    data: tuple[str, ...] = ()
+    """Files of people's rankings, as paths or globs; given, nothing is sampled and no scorer is needed."""
+    format: str = ""
+    """Format of these files; empty: recognized by the keys of the first record."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The format's field names that are called otherwise in these files: field = "name in the file"."""
+    prompts: tuple[str, ...] = ()
+    """Files of prompts to be answered and ranked, as paths or globs; empty: the prompts of the conversations."""
+    train_prompts: int = 1600
     """Training prompts that get ranked completions."""
     test_prompts: int = 672
     """Test prompts that get ranked completions, to measure the reward model."""
@@ -149,14 +174,24 @@ class RankingsConfig:
     """Scores that differ by less are a tie, as with people who state clear preferences only."""
     scorer: str = ""
     """Gives a completion its score: a built-in name or module:function."""
+    scorer_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the scorer, e.g. pattern = "yes|no"."""
+    judge_share: float = 0.5
+    """Share of the training groups of people's rankings that trains the judge, where no evaluate.scorer is set."""
 
     def __post_init__(self) -> None:
         require_positive(
             "rankings",
-            prompts=self.prompts,
+            train_prompts=self.train_prompts,
             test_prompts=self.test_prompts,
         )
         require_not_negative("rankings", tie_below=self.tie_below)
+        rule = "must be above 0 and below 1"
+        require(0 < self.judge_share < 1, "rankings.judge_share", self.judge_share, rule)
+        for name in ("data", "prompts"):
+            require_patterns(f"rankings.{name}", getattr(self, name))
+        rule = "with rankings.data, which is ranked already, they are not read; give one of the two"
+        require(not (self.data and self.prompts), "rankings.prompts", self.prompts, rule)
         require(self.completions >= 2, "rankings.completions", self.completions, "must be at least 2 to be ranked")
 
 
@@ -214,13 +249,18 @@ class RLConfig(LoopConfig):
     """Policies trained with different random numbers, so that intervals include what a seed changes."""
     extra_betas: tuple[float, ...] = ()
     """One more policy is trained at each of these, to show what another weight of the KL changes."""
+    prompts: tuple[str, ...] = ()
+    """Files of prompts, as paths or globs; empty: those of the conversations, else of the rankings."""
     scorer: str = "reward_model"
     """Gives a completion its reward: a built-in name or module:function."""
+    scorer_options: Mapping[str, str] = field(default_factory=dict)
+    """Options of the scorer, e.g. pattern = "yes|no"."""
     evaluate_every_steps: int = 10
     """Steps between measurements of reward, KL and wins on validation prompts (the frontier of the report)."""
 
     def __post_init__(self) -> None:
         self._require_loop("rl")
+        require_patterns("rl.prompts", self.prompts)
         require_choice("rl.objective", self.objective, ("rloo", "reward_weighted"))
         require_positive(
             "rl",

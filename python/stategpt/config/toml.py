@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from stategpt.config.checks import require_size
+from stategpt.config.checks import SettingError, require_size
 from stategpt.config.dial import derive
+from stategpt.config.paths import rooted_settings
+from stategpt.config.presence import has_own_data, stages_of
 from stategpt.config.run import RunConfig
 from stategpt.config.schema import (
     Table,
@@ -22,11 +24,13 @@ from stategpt.config.schema import (
     flatten_table,
     hints_of,
     rebuild,
-    setting_types,
+    table_section,
     to_dict,
+    type_of,
     unknown_setting,
 )
-from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
+from stategpt.config.start import START_SETTINGS, refuse_other_shape, start_settings
+from stategpt.config.toml_text import LIMIT_BYTES, line_of, parse_toml
 from stategpt.config.values import check_value, parse_value
 from stategpt.errors import ConfigError, MissingFile, StorageError
 from stategpt.files import read_bytes
@@ -55,7 +59,9 @@ class Resolved:
 
 
 def load(path: str | Path) -> RunConfig:
-    """Reads a run from a TOML file. Without a `name` the run has that of the file: `small.toml` gives `small`.
+    """Reads a run from a TOML file. Relative paths in it are relative to its folder.
+
+    Without a `name` the run has that of the file: `small.toml` gives `small`.
 
     Raises:
         ConfigError: no such file, no regular file, too large, not TOML, an unknown key (names the nearest), a wrong
@@ -63,8 +69,9 @@ def load(path: str | Path) -> RunConfig:
     """
     where = visible_line(str(path))
     try:
-        table = parse_toml(read_bytes(path, LIMIT_BYTES, ConfigError).decode())
-        return from_dict({"name": _NOT_IN_NAMES.sub("-", Path(path).stem)[:100], **table})
+        text = read_bytes(path, LIMIT_BYTES, ConfigError).decode()
+        table = {"name": _NOT_IN_NAMES.sub("-", Path(path).stem)[:100], **parse_toml(text)}
+        return from_dict(table, Path(path).absolute().parent)
     except MissingFile:
         raise ConfigError(
             f"{where} does not exist. Check the path, or write one to start from: "
@@ -74,13 +81,26 @@ def load(path: str | Path) -> RunConfig:
         raise ConfigError(f"{where} cannot be read as a run: {error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where} is not UTF-8 at byte {error.start} ({error.reason}); save it as UTF-8") from error
+    except SettingError as error:
+        line = line_of(text, error.key)
+        raise ConfigError(f"{where}:{line}: {error}" if line else f"{where}: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def from_dict(table: Mapping[str, Any]) -> RunConfig:
-    """A run from nested plain values, as `to_dict` gives them; settings left out have their defaults."""
-    return _resolve(RunConfig(), flatten_table(table)).run
+def from_dict(table: Mapping[str, Any], base: Path | None = None) -> RunConfig:
+    """A run from nested plain values, as `to_dict` gives them; settings left out have their defaults.
+
+    Relative paths of files are relative to `base` where it is given. Without `stages` those run whose sections are
+    there (`config.presence`).
+    """
+    given = flatten_table(table)
+    if base is not None:
+        given = rooted_settings(given, base)
+    given.setdefault("stages", stages_of(table))
+    if has_own_data(table):
+        given.setdefault("gates.required", ())  # the thresholds' defaults are the demo's
+    return _resolve(RunConfig(), given).run
 
 
 def override(run: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
@@ -98,15 +118,15 @@ def override(run: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
 
 def resolve(run: RunConfig, changes: Mapping[str, Any]) -> Resolved:
     """As `override`, and says which settings followed from the given ones."""
-    known = setting_types()
     given: Table = {}
     for key, value in changes.items():
         owner, _, entry = key.rpartition(".")
-        if key in known:
-            given[key] = _value(key, value, known[key])
-        elif get_origin(known.get(owner)) is Mapping:
+        hint, table_hint = type_of(key), type_of(owner)
+        if hint is not None:
+            given[key] = _value(key, value, hint)
+        elif get_origin(table_hint) is Mapping:
             table = given.setdefault(owner, dict(flatten(run)[owner]))
-            table[entry] = _value(key, value, get_args(known[owner])[1])
+            table[entry] = _value(key, value, get_args(table_hint)[1])
         else:
             raise unknown_setting(key)
     return _resolve(run, given)
@@ -115,8 +135,21 @@ def resolve(run: RunConfig, changes: Mapping[str, Any]) -> Resolved:
 def _resolve(run: RunConfig, given: Table) -> Resolved:
     for key, value in given.items():
         require_size(key, value)
-    derived = derive(run, given)
+    derived = {**_of_start(run, given), **derive(run, given)}
     return Resolved(run=rebuild(run, {**derived, **given}), given=given, derived=derived)
+
+
+def _of_start(run: RunConfig, given: Table) -> Table:
+    """Shape and vocabulary of the model that the run starts from; none without one.
+
+    A resolved run keeps them, so its folder can be read where the model is no longer.
+    """
+    model = given.get("start.model", run.start.model)
+    if not model or all(key in given for key in START_SETTINGS):
+        return {}
+    fixed = start_settings(model)
+    refuse_other_shape(given, fixed)
+    return fixed
 
 
 def _value(key: str, value: Any, hint: Any) -> Any:
@@ -131,14 +164,18 @@ def dump(run: RunConfig) -> str:
 
 def _section_lines(section: Any, plain: Table, path: str) -> Iterator[str]:
     docs = field_docs(type(section))
-    inner = [name for name in hints_of(type(section)) if dataclasses.is_dataclass(getattr(section, name))]
+    hints = hints_of(type(section))
+    inner = [name for name in hints if dataclasses.is_dataclass(getattr(section, name)) or table_section(hints[name])]
     for name, value in plain.items():
         if name not in inner:
             meaning = f"  # {docs[name]}" if name in docs else ""
             yield f"{name} = {format_value(value)}{meaning}"
     for name in inner:
-        yield from ("", f"[{path}{name}]")
-        yield from _section_lines(getattr(section, name), plain[name], f"{path}{name}.")
+        value = getattr(section, name)
+        tables = {name: value} if not isinstance(value, Mapping) else {f"{name}.{key}": value[key] for key in value}
+        for full, table in tables.items():
+            yield from ("", f"[{path}{full}]")
+            yield from _section_lines(table, to_dict(table), f"{path}{full}.")
 
 
 def format_value(value: Any) -> str:

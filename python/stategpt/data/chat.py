@@ -140,7 +140,7 @@ def chat_prompt(
         prompt = Prompt(tuple(prompt))
     segments: list[str | Control] = [Control(END_OF_TEXT)]
     for message in prompt.messages:
-        segments += [Control(_ROLE_TOKENS[message.role]), message.content]
+        segments += [Control(_ROLE_TOKENS[message.role]), message.text]
         if message.role == "assistant":
             segments.append(Control(END_OF_TEXT))
     ids = tok.encode_segments([*segments, Control(ASSISTANT)])
@@ -169,7 +169,7 @@ def encode_conversation(
     roles = {role: tok.special_tokens[name] for role, name in _ROLE_TOKENS.items()}
     parts, trained = [_u32(control.end_of_text)], [np.zeros(1, dtype=np.bool_)]
     for number, message in enumerate(conversation.messages):
-        text, end = tok.encode(message.content), _u32(*[control.end_of_text] * (message.role == "assistant"))
+        text, end = tok.encode(message.text), _u32(*[control.end_of_text] * (message.role == "assistant"))
         if message.trained and text.size == 0:
             before = f" after {conversation.messages[number - 1].content[:60]!r}" if number else ""
             raise InvalidArgument(

@@ -4,55 +4,65 @@ On disk it is one published folder of JSONL files that people can read:
 
     documents/<source>/{train,validation,test}.jsonl    {"text", "group"}
     conversations/{train,validation,test}.jsonl         {"messages": [{"role", "content"}, ...], "group", "meta"}
-    statistics.json                                     `Corpus.found`
+    rankings/{train,validation,test}.jsonl              records of `data.rankings`, where people ranked completions
+    prompts/{rankings,rl,evaluate}/{...}.jsonl          {"messages", "reference", "group", "meta"}, where they are given
+    inputs.json                                         path, size and BLAKE3 of the files it was built from, if any
+    statistics.json                                     `Corpus.found`, and the sizes
 
 `where` and `meta` of a document, `where` of a conversation and `trained` of a message are written where they differ
-from the default.
+from the default. Documents are read when they are used: a corpus larger than memory is no trouble.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from stategpt.artifacts import Manifest, publish_folder, verify
-from stategpt.data.lines import MAX_LINE_BYTES, BadLine, Source, read_lines
-from stategpt.data.records import ROLES, Conversation, Document, Message, Place
+from stategpt.data.corpus_rows import (
+    CONVERSATION,
+    PROMPT,
+    conversation_of,
+    conversation_row,
+    document_row,
+    prompt_of,
+    prompt_row,
+    read_rows,
+    write_rows,
+)
+from stategpt.data.ranking_rows import ranking_row, read_rankings
+from stategpt.data.rankings import RankedGroup
+from stategpt.data.records import Conversation, Document, Prompt
+from stategpt.data.splitting import SIDES as SIDES
+from stategpt.data.splitting import Side as Side
+from stategpt.data.stored_documents import StoredDocuments
 from stategpt.errors import CorpusError, CorruptArtifact, ForeignArtifact
-from stategpt.json_reader import Flag, Integer, Items, Kind, MapOf, Optional, Record, Text, check_value, read_json
+from stategpt.json_reader import Integer, Items, MapOf, Record, Text, check_value, read_json
 from stategpt.shown_fields import documented, short_repr
 
-Side = Literal["train", "validation", "test"]
-SIDES: tuple[Side, ...] = get_args(Side)
-"""train: what stages learn from. validation: what settings are chosen by, and what is measured during training. test:
-what gates, report and comparison measure on, and nothing else reads.
-"""
 KIND = "corpus"
-FORMAT_VERSION = 2
-"""Version of the files; 1 had documents/ at the top and pairs/ for conversations."""
+FORMAT_VERSION = 3
+"""Version of the files; 1 had documents/ at the top and pairs/ for conversations, 2 no rankings, prompts and inputs."""
 
 CONVERSATIONS = "conversations"
 """Name of the shards of conversations beside those of sources; no source may have it."""
+PROMPT_USES = ("rankings", "rl", "evaluate")
+"""What prompts of their own may be given for; the prompts of conversations serve where there are none."""
 
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
-_ANY_LENGTH = Text(max_chars=2**32)
-_PLACE = Record({"file": Text(), "line": Integer(1), "byte_offset": Integer(0)}, closed=True)
-_SHARED: dict[str, Kind] = {"group": Optional(Text(), ""), "where": Optional(_PLACE), "meta": Optional(MapOf())}
-_DOCUMENT = Record({"text": _ANY_LENGTH, **_SHARED}, closed=True)
-_MESSAGE = Record({"role": Text(ROLES), "content": _ANY_LENGTH, "trained": Optional(Flag())}, closed=True)
-_CONVERSATION = Record({"messages": Items(_MESSAGE, min_items=1), **_SHARED}, closed=True)
+_SIZE = Record({"documents": Integer(0), "bytes": Integer(0)})
+_SIZES = MapOf(Record(dict.fromkeys(SIDES, _SIZE)))
 
 
 @documented
 @dataclass(frozen=True, slots=True)
 class SplitDocuments:
-    """The documents of one source, by side of the split."""
+    """The documents of one source, by side of the split, in memory."""
 
     train: list[Document] = field(default_factory=list)
     """What models and the tokenizer learn from."""
@@ -76,33 +86,67 @@ class SplitDocuments:
 @documented
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Everything that a run is made from. One split by group holds for all sources and for the conversations."""
+    """Everything that a run is made from. One split by group holds for all documents, conversations and prompts."""
 
-    sources: dict[str, SplitDocuments]
-    """Documents by source; `data.proportions` mixes them for pretraining."""
+    sources: Mapping[str, SplitDocuments | StoredDocuments]
+    """Documents by source, by side: in memory, or read from the published folder when they are used."""
     conversations: dict[Side, list[Conversation]]
     """Demonstrations for SFT, and the prompts of rankings, RL and evaluation."""
     found: dict[str, Any]
     """What was read, kept and dropped, by reason; plain JSON values."""
+    rankings: dict[Side, list[RankedGroup]] = field(default_factory=dict)
+    """Completions that people ranked; empty if there are none."""
+    prompts: dict[str, dict[Side, list[Prompt]]] = field(default_factory=dict)
+    """Prompts given for one use, by use: rankings, rl, evaluate."""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    """Files that it was built from: `data.inputs.Inputs.to_json`; empty for a source that reads no files of users."""
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name in self.sources:
-            if name == CONVERSATIONS:
-                raise CorpusError(f"a source of the corpus is called {name!r}, as its conversations are; rename it")
-            if not _SOURCE_NAME.fullmatch(name):
-                raise CorpusError(f"a source of the corpus is called {name!r:.60}; use letters, digits and _ . -")
+            require_source_name(name)
         missing = [side for side in SIDES if side not in self.conversations]
         if missing:
             raise CorpusError(f"the corpus has no list of conversations for {', '.join(missing)}; give an empty one")
+        unknown = [use for use in self.prompts if use not in PROMPT_USES]
+        if unknown:
+            raise CorpusError(f"the corpus has prompts for {unknown[0]!r:.60}; they are for {', '.join(PROMPT_USES)}")
 
     def counts(self) -> dict[str, Any]:
-        """Sizes: `sources` (documents and UTF-8 bytes by side) and `conversations` by side; plain JSON values."""
+        """Sizes: `sources` (documents and UTF-8 bytes by side), `conversations`, and where there are any `rankings` and
+        `prompts`, by side; plain JSON values.
+        """
         return {
-            "sources": {name: {side: _size(split.of(side)) for side in SIDES} for name, split in self.sources.items()},
-            "conversations": {side: len(self.conversations[side]) for side in SIDES},
+            "sources": {name: _sizes(split) for name, split in self.sources.items()},
+            **record_counts(self.conversations, self.rankings, self.prompts),
         }
+
+
+def require_source_name(name: str) -> None:
+    """Checks that a source may have this name: its documents and shards have folders of that name.
+
+    Raises:
+        CorpusError: it may not.
+    """
+    if name == CONVERSATIONS:
+        raise CorpusError(f"a source of the corpus is called {name!r}, as its conversations are; rename it")
+    if not _SOURCE_NAME.fullmatch(name):
+        raise CorpusError(f"a source of the corpus is called {name!r:.60}; use letters, digits and _ . -")
+
+
+def record_counts(
+    conversations: Mapping[Side, list[Conversation]],
+    rankings: Mapping[Side, list[RankedGroup]],
+    prompts: Mapping[str, Mapping[Side, list[Prompt]]],
+) -> dict[str, Any]:
+    """Numbers of records by side, as JSON values; rankings and prompts only where there are any."""
+    counts: dict[str, Any] = {"conversations": {side: len(conversations[side]) for side in SIDES}}
+    if rankings:
+        counts["rankings"] = {side: len(rankings[side]) for side in SIDES}
+    if prompts:
+        counts["prompts"] = {use: {side: len(given[side]) for side in SIDES} for use, given in prompts.items()}
+    return counts
 
 
 def write_corpus(corpus: Corpus, folder: str | PathLike[str], *, fingerprint: str = "") -> Manifest:
@@ -117,27 +161,54 @@ def write_corpus(corpus: Corpus, folder: str | PathLike[str], *, fingerprint: st
         """Writes the files of the corpus."""
         for source, split in corpus.sources.items():
             for side in SIDES:
-                _write_lines(target / "documents" / source / f"{side}.jsonl", map(_document_row, split.of(side)))
-        for side in SIDES:
-            rows = map(_conversation_row, corpus.conversations[side])
-            _write_lines(target / "conversations" / f"{side}.jsonl", rows)
-        statistics = json.dumps(corpus.found | corpus.counts(), indent=2, ensure_ascii=False)
-        (target / "statistics.json").write_text(statistics + "\n", encoding="utf-8")
+                write_rows(target / "documents" / source / f"{side}.jsonl", map(document_row, split.of(side)))
+        write_records(target, corpus.conversations, corpus.rankings, corpus.prompts)
+        if corpus.inputs:
+            write_json(target / "inputs.json", corpus.inputs)
+        write_json(target / "statistics.json", corpus.found | corpus.counts())
 
+    return publish_corpus(folder, write, list(corpus.sources), fingerprint)
+
+
+def publish_corpus(
+    folder: str | PathLike[str], write: Any, sources: list[str], fingerprint: str, parents: Sequence[str] = ()
+) -> Manifest:
+    """Publishes the files that `write(target)` makes as a corpus with these sources."""
     return publish_folder(
         folder,
         write,
         kind=KIND,
         fingerprints={"config": fingerprint} if fingerprint else {},
-        extra={"format_version": FORMAT_VERSION, "sources": list(corpus.sources)},
+        parents=parents,
+        extra={"format_version": FORMAT_VERSION, "sources": sources},
     )
 
 
+def write_records(
+    target: Path,
+    conversations: Mapping[Side, list[Conversation]],
+    rankings: Mapping[Side, list[RankedGroup]],
+    prompts: Mapping[str, Mapping[Side, list[Prompt]]],
+) -> None:
+    """Writes the files of everything but documents into the folder `target`."""
+    for side in SIDES:
+        write_rows(target / CONVERSATIONS / f"{side}.jsonl", map(conversation_row, conversations[side]))
+        if rankings:
+            write_rows(target / "rankings" / f"{side}.jsonl", map(ranking_row, rankings[side]))
+        for use, given in prompts.items():
+            write_rows(target / "prompts" / use / f"{side}.jsonl", map(prompt_row, given[side]))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes JSON for people: indented, with a newline at the end."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def read_corpus(folder: str | PathLike[str]) -> Corpus:
-    """Reads what `write_corpus` published, after checking every file against the manifest.
+    """Reads what `write_corpus` published, after checking every file against the manifest. Documents stay on the disk.
 
     Raises:
-        CorruptArtifact: the folder is damaged, or a line is not a record.
+        CorruptArtifact: the folder is damaged, or a line is not a record; a document's line when it is used.
         ForeignArtifact: it is of another kind, or of another format version (made by another version of stategpt).
     """
     manifest, root = verify(folder, kind=KIND), Path(folder)
@@ -150,79 +221,40 @@ def read_corpus(folder: str | PathLike[str]) -> Corpus:
     names = check_value(
         manifest.extra.get("sources"), Items(Text(max_chars=100)), where=f"{root}: sources", error=CorruptArtifact
     )
-    sources = {}
-    for name in names:
-        lists = (list(_documents(root / "documents" / name / f"{side}.jsonl", name)) for side in SIDES)
-        sources[name] = SplitDocuments(*lists)
-    conversations = {side: list(_conversations(root / "conversations" / f"{side}.jsonl")) for side in SIDES}
     found = read_json(root / "statistics.json", error=CorruptArtifact)
-    corpus = Corpus(sources, conversations, {})
+    check_value(found, Record({"sources": _SIZES}), where=f"{root / 'statistics.json'}", error=CorruptArtifact)
+    lost = [name for name in names if name not in found["sources"]]
+    if lost:
+        raise CorruptArtifact(f"{root / 'statistics.json'} counts no source {lost[0]!r}. Restore the file from a copy.")
+    sources = {name: StoredDocuments(root / "documents" / name, name, found["sources"][name]) for name in names}
+    conversations = {
+        side: list(map(conversation_of, read_rows(root / CONVERSATIONS / f"{side}.jsonl", CONVERSATION)))
+        for side in SIDES
+    }
+    is_ranked, uses = (root / "rankings").is_dir(), [use for use in PROMPT_USES if (root / "prompts" / use).is_dir()]
+    inputs = read_json(root / "inputs.json", error=CorruptArtifact) if (root / "inputs.json").exists() else {}
+    corpus = Corpus(
+        sources,
+        conversations,
+        {},
+        {side: read_rankings(root / "rankings" / f"{side}.jsonl") for side in SIDES} if is_ranked else {},
+        {use: _prompts(root / "prompts" / use) for use in uses},
+        inputs,
+    )
     corpus.found.update({key: value for key, value in found.items() if key not in corpus.counts()})
     return corpus
+
+
+def _prompts(folder: Path) -> dict[Side, list[Prompt]]:
+    return {side: list(map(prompt_of, read_rows(folder / f"{side}.jsonl", PROMPT))) for side in SIDES}
+
+
+def _sizes(split: SplitDocuments | StoredDocuments) -> dict[str, dict[str, int]]:
+    if isinstance(split, StoredDocuments):
+        return {side: dict(split.counts[side]) for side in SIDES}
+    return {side: _size(split.of(side)) for side in SIDES}
 
 
 def _size(documents: Iterable[Document]) -> dict[str, int]:
     sizes = [len(document.text.encode()) for document in documents]
     return {"documents": len(sizes), "bytes": sum(sizes)}
-
-
-def _document_row(document: Document) -> dict[str, Any]:
-    meta = {"meta": document.meta} if document.meta else {}
-    return {"group": document.group, "text": document.text, **_where_row(document.where), **meta}
-
-
-def _conversation_row(conversation: Conversation) -> dict[str, Any]:
-    return {
-        "messages": [_message_row(message) for message in conversation.messages],
-        "group": conversation.group,
-        "meta": dict(conversation.meta),
-        **_where_row(conversation.where),
-    }
-
-
-def _message_row(message: Message) -> dict[str, Any]:
-    row: dict[str, Any] = {"role": message.role, "content": message.content}
-    return row if message.trained == (message.role == "assistant") else row | {"trained": message.trained}
-
-
-def _where_row(where: Place | None) -> dict[str, Any]:
-    return {"where": dataclasses.asdict(where)} if where else {}
-
-
-def _documents(path: Path, source: str) -> Iterator[Document]:
-    for row in _rows(path, _DOCUMENT):
-        yield Document(row["text"], source, row["group"], _place(row["where"]), row["meta"] or {})
-
-
-def _conversations(path: Path) -> Iterator[Conversation]:
-    for row in _rows(path, _CONVERSATION):
-        messages = tuple(Message(**message) for message in row["messages"])
-        yield Conversation(messages, row["group"], _place(row["where"]), row["meta"] or {})
-
-
-def _place(row: Mapping[str, Any] | None) -> Place | None:
-    return Place(**row) if row else None
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        for number, row in enumerate(rows, start=1):
-            line = json.dumps(row, ensure_ascii=False).encode()
-            if len(line) > MAX_LINE_BYTES:
-                raise CorpusError(
-                    f"record {number} of {path.parent.name} ({path.stem}) takes {len(line):,} bytes, more than the "
-                    f"{MAX_LINE_BYTES:,} of a line; split the document"
-                )
-            file.write(line + b"\n")
-
-
-def _rows(path: Path, kind: Kind) -> Iterator[dict[str, Any]]:
-    with Source(path, CorruptArtifact) as source:
-        for line in read_lines(source):
-            where = f"{path}:{line.number} (byte {line.byte_offset})"
-            try:
-                row = line.json_object()
-            except BadLine as bad:
-                raise CorruptArtifact(f"{where}: {bad.message}. Restore the file from a copy.") from None
-            yield check_value(row, kind, where=where, error=CorruptArtifact)

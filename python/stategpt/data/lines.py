@@ -7,6 +7,7 @@ line longer than the limit only its start is kept in memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from os import PathLike, fspath
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ MAX_EXPANSION = 128
 """... and beyond that to this multiple of its size. Text shrinks 3 to 10 times; gzip's format allows for 1,032."""
 
 _MARK = b"\xef\xbb\xbf"
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _READ_AT_ONCE = 1 << 20
 
 
@@ -42,16 +44,18 @@ class Source:
 
     Args:
         path: the file.
-        malformed: class of error for a compressed file that is damaged, or that unpacks to too much.
+        malformed: class of error for a compressed file that is damaged, or that unpacks to too much, and, with
+            `elements`, for a file that is not one JSON array.
+        elements: whether `read_lines` gives the elements of the JSON array that the file is, in the place of lines.
 
     Raises:
         MissingFile: there is no such file.
         StorageError: it is a folder, FIFO or device, or cannot be read.
     """
 
-    def __init__(self, path: str | PathLike[str], malformed: type[StategptError]) -> None:
+    def __init__(self, path: str | PathLike[str], malformed: type[StategptError], *, elements: bool = False) -> None:
         self.name = fspath(path)
-        self.native = _native.TextFile(self.name, malformed, UNPACKED_FREELY_BYTES, MAX_EXPANSION)
+        self.native = _native.TextFile(self.name, malformed, UNPACKED_FREELY_BYTES, MAX_EXPANSION, elements)
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; none at the end."""
@@ -156,6 +160,11 @@ def require_unicode(text: str, what: str) -> str:
         half = f"U+{ord(text[error.start]):04X}"
         raise BadLine("invalid_json", f"{what} has the lone surrogate {half} at character {error.start}") from None
     return text
+
+
+def replaced(text: str | bytes) -> str:
+    """`text` with U+FFFD for what is not Unicode: bytes that are not UTF-8, lone surrogates."""
+    return text.decode(errors="replace") if isinstance(text, bytes) else _SURROGATES.sub("\ufffd", text)
 
 
 def json_type(value: object) -> str:

@@ -24,84 +24,26 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from stategpt import _native
 from stategpt.arguments import Ids, several
 from stategpt.errors import InvalidArgument, RankingError
 from stategpt.visible_text import visible_line
 
-from .lines import Source
+from .lines import BadLine, Line, Source, read_lines
+from .ranked_group import Pairs as Pairs
+from .ranked_group import RankedGroup as RankedGroup
+from .ranked_group import Rejected as Rejected
+from .ranked_group import Vote as Vote
+from .ranked_group import short_text
+from .ranking_dialogues import EXTENDED_FIELDS, extended_record
 
-Pairs = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
-class RankedGroup:
-    """One prompt and its K completions; `ranks`, `ended` and `pairs` speak of them by index.
-
-    Attributes:
-        id: of its record, unique in its source.
-        prompt: as plain text.
-        completions: K texts, 2 to 16, without end of text.
-        ranks: K numbers from 1, the best; equal ranks are a tie.
-        ended: K flags: did the completion end by itself, so that end of text follows, or at a length limit?
-        pairs: int32[n, 2], (winner, loser), each preference once; n = C(K,2) minus ties, 0 when all are tied.
-        line: line of its source, from 1.
-        byte_offset: byte at which that line starts, from 0.
-        token_ids: ids of each completion as they were sampled, uint32, end of text included; None where only its text
-            is known; empty where the record has no ids.
-        tokenizer: fingerprint of the tokenizer that those ids are of.
-    """
-
-    id: str
-    prompt: str
-    completions: tuple[str, ...]
-    ranks: tuple[int, ...]
-    ended: tuple[bool, ...]
-    pairs: Pairs
-    line: int
-    byte_offset: int
-    token_ids: tuple[Ids | None, ...] = ()
-    tokenizer: str | None = None
-
-    @property
-    def ties(self) -> int:
-        """Pairs of completions without a preference."""
-        completions = len(self.completions)
-        return completions * (completions - 1) // 2 - len(self.pairs)
-
-    def __repr__(self) -> str:
-        """RankedGroup(id, prompt, completions, pairs, line), cut short."""
-        return (
-            f"RankedGroup({_short(self.id)}, prompt={_short(self.prompt)}, {len(self.completions)} completions, "
-            f"{len(self.pairs)} pairs, line {self.line})"
-        )
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A record that cannot be used.
-
-    Attributes:
-        line: line of its source, from 1.
-        byte_offset: byte at which that line starts, from 0.
-        code: a stable name of what is wrong, e.g. "unknown_rank".
-        message: what is wrong and what to do; may change.
-    """
-
-    line: int
-    byte_offset: int
-    code: str
-    message: str
-
-    def __str__(self) -> str:
-        """`line 3 (byte 120): unknown_rank: ...`."""
-        return f"line {self.line} (byte {self.byte_offset}): {self.code}: {self.message}"
+_CODES_OF_EXTENDED = frozenset({"unknown_field", "missing_field", "wrong_type"})
+"""Codes with which the compiled reader rejects a record that has fields it does not know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +92,43 @@ class Rankings:
         """
         if not isinstance(source, str | os.PathLike):
             several("source", source, "Give a path as str or Path, or a list of records.")
-            return cls._of(_native.parse_rankings(_as_lines(source)))
+            lines = _as_lines(source)
+            found = cls._of(_native.parse_rankings(lines))
+            return found._with_dialogues(_lines_in_memory(lines)) if found._may_have_dialogues else found
         with Source(source, RankingError) as file:
-            return cls._of(_native.read_rankings(file.native))
+            found = cls._of(_native.read_rankings(file.native))
+        if found._may_have_dialogues:
+            with Source(source, RankingError) as file:
+                found = found._with_dialogues(read_lines(file))
+        return replace(found, groups=tuple(replace(group, file=os.fspath(source)) for group in found.groups))
+
+    @property
+    def _may_have_dialogues(self) -> bool:
+        return any(rejected.code in _CODES_OF_EXTENDED for rejected in self.rejected)
+
+    def _with_dialogues(self, lines: Iterable[Line]) -> Rankings:
+        """With the records that the compiled reader does not know: dialogues, groups, votes of several annotators."""
+        unknown = {rejected.line: rejected for rejected in self.rejected if rejected.code in _CODES_OF_EXTENDED}
+        line_of_id = {group.id: group.line for group in self.groups}
+        groups, rejected = list(self.groups), [each for each in self.rejected if each.line not in unknown]
+        for line in lines:
+            before = unknown.get(line.number)
+            if before is None:
+                continue
+            try:
+                group = _extended_group(line)
+            except BadLine as bad:
+                rejected.append(Rejected(line.number, line.byte_offset, bad.code, bad.message))
+                continue
+            if group is None:
+                rejected.append(replace(before, message=before.message + _other_format(line)))
+            elif (first := line_of_id.setdefault(group.id, group.line)) != group.line:
+                message = f"id {short_text(group.id)} was used on line {first}; ids are unique in a file"
+                rejected.append(Rejected(group.line, group.byte_offset, "duplicate_id", message))
+            else:
+                groups.append(group)
+        groups.sort(key=lambda group: group.line)
+        return Rankings(tuple(groups), tuple(sorted(rejected, key=lambda each: each.line)), self.blank_lines)
 
     @classmethod
     def _of(cls, table: _native.RankingTable) -> Rankings:
@@ -195,7 +171,7 @@ class Rankings:
         shared = sorted({group.id for group in self.groups} & {group.id for group in other.groups})
         if shared:
             raise InvalidArgument(
-                f"{len(shared)} ids are in both rankings, first {_short(shared[0])}; ids are unique. "
+                f"{len(shared)} ids are in both rankings, first {short_text(shared[0])}; ids are unique. "
                 'Use `one.with_id_prefix("one/") + other.with_id_prefix("other/")`.'
             )
         return Rankings(
@@ -237,6 +213,38 @@ class Rankings:
         )
 
 
+def _extended_group(line: Line) -> RankedGroup | None:
+    """The group of a record with one of `EXTENDED_FIELDS`; None where it has none of them. Raises BadLine."""
+    row = line.json_object()
+    if not EXTENDED_FIELDS & row.keys():
+        return None
+    plain, restore = extended_record(row)
+    found = Rankings._of(_native.parse_rankings(_as_lines([plain])))
+    if found.rejected:
+        raise BadLine(found.rejected[0].code, found.rejected[0].message)
+    return replace(restore(found.groups[0]), line=line.number, byte_offset=line.byte_offset)
+
+
+def _other_format(line: Line) -> str:
+    """The reader of a record that is of another format of rankings, for messages."""
+    from .formats.registry import FORMATS  # formats read rankings
+
+    row = line.json_object()
+    scores = {form.name: form.score(row) for form in FORMATS.values() if form.kind == "ranking"}
+    best = max(scores, key=lambda name: scores[name])
+    if not scores[best] or best == "ranking":
+        return ""
+    return f"; it is a record of the format {best!r}, which stategpt.data.formats.read_ranked reads"
+
+
+def _lines_in_memory(lines: bytes) -> Iterator[Line]:
+    """The lines of records that were written as JSON."""
+    offset = 0
+    for number, content in enumerate(lines.split(b"\n"), 1):
+        yield Line(number, offset, content, len(content))
+        offset += len(content) + 1
+
+
 def _ids_of(ids: Sequence[Ids | None]) -> tuple[Ids | None, ...]:
     """Nothing where no completion of a record has ids."""
     return tuple(ids) if any(each is not None for each in ids) else ()
@@ -251,8 +259,3 @@ def _as_lines(records: Iterable[Mapping[str, object]]) -> bytes:
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArgument(f"record {number} cannot be written as JSON: {error}") from error
     return b"".join(lines)
-
-
-def _short(text: str) -> str:
-    """A text in a repr: quoted, on one line, cut after 60 characters."""
-    return repr(visible_line(text if len(text) <= 60 else f"{text[:60]}..."))

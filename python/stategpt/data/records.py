@@ -12,6 +12,7 @@ says which line of which file a record was read from. Ranked completions of a pr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -66,6 +67,26 @@ class Document:
 
 
 @documented
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool by the assistant, as data."""
+
+    name: str
+    """Name of the tool."""
+    arguments: Mapping[str, Any]
+    """Its arguments; JSON values."""
+    id: str = ""
+    """Name by which the tool's output refers to the call; not seen by the model."""
+
+    __repr__ = short_repr
+
+    @property
+    def text(self) -> str:
+        """The call as the model reads and writes it: one line of JSON with `name` and `arguments`."""
+        return json.dumps({"name": self.name, "arguments": dict(self.arguments)}, ensure_ascii=False)
+
+
+@documented
 @dataclass(frozen=True, slots=True, init=False)
 class Message:
     """One message of a conversation."""
@@ -76,16 +97,32 @@ class Message:
     """Plain text; it never becomes a control token."""
     trained: bool
     """Whether training predicts its tokens; by default those of the assistant only."""
+    tool_calls: tuple[ToolCall, ...]
+    """Calls of tools that an assistant message ends with."""
 
     __repr__ = short_repr
 
-    def __init__(self, role: Role, content: str, trained: bool | None = None) -> None:
+    def __init__(
+        self, role: Role, content: str, trained: bool | None = None, tool_calls: Iterable[ToolCall] = ()
+    ) -> None:
         one_of("role", role, ROLES)
         if not isinstance(content, str):
             raise InvalidArgument(f"the content of a {role} message is of type {type(content).__name__}; give a str")
         object.__setattr__(self, "role", role)
         object.__setattr__(self, "content", content)
         object.__setattr__(self, "trained", role == "assistant" if trained is None else bool(trained))
+        calls = tuple(tool_calls)
+        if any(not isinstance(call, ToolCall) for call in calls):
+            raise InvalidArgument(f"tool_calls of a {role} message must hold ToolCall only")
+        if calls and role != "assistant":
+            raise InvalidArgument(f"a {role} message has {len(calls)} tool calls; only the assistant calls tools")
+        object.__setattr__(self, "tool_calls", calls)
+
+    @property
+    def text(self) -> str:
+        """What the model reads: the content, then each tool call on a line of its own. Plain text throughout."""
+        calls = [call.text for call in self.tool_calls]
+        return "\n".join([self.content, *calls] if self.content or not calls else calls)
 
 
 @documented
@@ -187,7 +224,7 @@ class Conversation:
         if not answers:
             raise InvalidArgument(f"no message of {len(self.messages)} is from the assistant; add the answer")
         last = answers[-1]
-        return Prompt(self.messages[:last], self.messages[last].content, self.group, self.where, self.meta)
+        return Prompt(self.messages[:last], self.messages[last].text, self.group, self.where, self.meta)
 
 
 def _messages(messages: Iterable[Message]) -> tuple[Message, ...]:

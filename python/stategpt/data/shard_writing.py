@@ -13,8 +13,8 @@ from stategpt import _native
 from stategpt.arguments import Errors, one_of, several, unicode_text, whole
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import encode_conversation
+from stategpt.data.lines import replaced
 from stategpt.data.records import Conversation
-from stategpt.data.sources.jsonl import replaced
 from stategpt.errors import CorpusError, InvalidArgument
 from stategpt.packing import Shards, TokenizedDocument
 from stategpt.tokenizer import AnyTokenizer, Tokenizer

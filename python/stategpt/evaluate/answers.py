@@ -19,6 +19,7 @@ from stategpt.config import RunConfig
 from stategpt.data import chat_prompt, encode_conversation
 from stategpt.data.corpus import Corpus
 from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
+from stategpt.data.prompts import prompts_of
 from stategpt.data.records import Prompt
 from stategpt.evaluate.chrf import chrf
 from stategpt.evaluate.records import AnsweredPrompt, MaskedToken, MentionsSubject, SFTEvaluation
@@ -39,7 +40,7 @@ def held_out_prompts(
     """`count` prompts of a held-out side, in an order that is a function of the seed; with or without those that quote
     the opening of their answer.
     """
-    prompts = [conversation.prompt() for conversation in corpus.conversations[side]]
+    prompts = prompts_of(corpus, "evaluate", side)
     chosen = [prompt for prompt in prompts if with_openings or not prompt.opening]
     return [chosen[i] for i in permutation(len(chosen), seed, "held-out")[:count]]
 

@@ -27,7 +27,7 @@ def evaluate_base(
     does; the interval of the paired difference comes from resampling groups.
     """
     baseline = KneserNey.train(seen, order=run.evaluate.ngram_order)
-    shares = run.data.proportions
+    shares = run.proportions
     measured: dict[str, DocumentNats] = {}
     baseline_nats: dict[str, Floats] = {}
     for source in shares:
@@ -54,7 +54,7 @@ def evaluate_base(
 
 def _difference(run: RunConfig, measured: Mapping[str, DocumentNats], baseline_nats: Mapping[str, Floats]) -> Interval:
     """Base model minus Kneser-Ney on the mixture, in bits per byte."""
-    shares = run.data.proportions
+    shares = run.proportions
     return mixed_ratio_bootstrap(
         np.concatenate([measured[s].nats - baseline_nats[s] for s in shares]) / NATS_PER_BIT,
         np.concatenate([measured[s].bytes for s in shares]),

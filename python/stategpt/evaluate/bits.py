@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from stategpt.data import ControlTokens
 from stategpt.data.corpus import SplitDocuments
+from stategpt.data.stored_documents import StoredDocuments
 from stategpt.model import GPT
 from stategpt.model.token_batch import pad_sequences
 from stategpt.randomness import permutation
@@ -48,7 +49,12 @@ class DocumentNats:
 
 
 def document_nats(
-    model: GPT, tok: AnyTokenizer, split: SplitDocuments, most_tokens: int, row_tokens: int, seed: int = 0
+    model: GPT,
+    tok: AnyTokenizer,
+    split: SplitDocuments | StoredDocuments,
+    most_tokens: int,
+    row_tokens: int,
+    seed: int = 0,
 ) -> DocumentNats:
     """Scores whole test documents, in a random order that is a function of `seed`, until `most_tokens` are reached.
 

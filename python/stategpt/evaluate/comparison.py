@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from stategpt.config import RunConfig
+from stategpt.config.run import JUDGE
 from stategpt.data.corpus import Corpus
+from stategpt.errors import ScorerError
 from stategpt.evaluate.answers import answer, answer_few_shot, finished
 from stategpt.evaluate.diversity import (
     distinct_change,
@@ -38,6 +41,7 @@ from stategpt.evaluate.records import (
     SystemMeasures,
 )
 from stategpt.evaluate.statistics import Interval
+from stategpt.generate import Completion
 from stategpt.model import GPT
 
 Policies = Iterable[tuple[str, GPT]]
@@ -64,6 +68,8 @@ def compare_systems(
     references = reference_completions(judge)
     if references is not None:
         answers["reference"] = Answered.of(judge, references)
+    judge, answers, kls, failed = _scored_prompts(judge, answers, kls)
+    rlhf = answers["rlhf"]
     budget = ngram_budget(texts for given in answers.values() for texts in given.texts)
     sft, groups = answers["sft"], judge.groups
     systems = {name: _system(judge, name, given, sft, budget, folders, kls) for name, given in answers.items()}
@@ -77,8 +83,10 @@ def compare_systems(
     systems["rlhf"] = replace(systems["rlhf"], seeds=of_seeds)
     subjects = {prompt.subject for prompt in judge.prompts} - {""}
     return ComparisonEvaluation(
-        scorer=run.evaluate.scorer or run.rankings.scorer,
+        scorer=wins_by(run),
+        optimized=run.rl.scorer,
         prompts=len(judge.prompts),
+        failed_prompts=failed,
         subjects=len(subjects) or None,
         seeds=len(stages),
         distinct_2_bigrams=budget,
@@ -95,6 +103,30 @@ def compare_systems(
         ),
         examples=_examples(judge, answers),
     )
+
+
+def _scored_prompts(
+    judge: HeldOutComparison, answers: dict[str, Answered], kls: dict[str, list[Any]]
+) -> tuple[HeldOutComparison, dict[str, Answered], dict[str, list[Any]], int]:
+    """What is left of all systems alike without the prompts that a scorer failed on, and how many those are."""
+    kept_P = ~np.any([given.failed for given in answers.values()], axis=0)
+    if kept_P.all():
+        return judge, answers, kls, 0
+    if not kept_P.any():
+        raise ScorerError(f"each of the {len(kept_P)} prompts has an answer without a score: nothing can be compared")
+    left = {name: given.only(kept_P) for name, given in answers.items()}
+    return (
+        judge.only(kept_P),
+        left,
+        {name: [kl[kept_P] for kl in rows] for name, rows in kls.items()},
+        int(sum(~kept_P)),
+    )
+
+
+def wins_by(run: RunConfig) -> str:
+    """Name of what decides wins: a scorer's, or `JUDGE`."""
+    setting = run.decides_wins
+    return setting if setting == JUDGE else str(getattr(run, setting.partition(".")[0]).scorer)
 
 
 def best_of_kl_bound(size: int) -> float:
@@ -130,17 +162,26 @@ def _answers(judge: HeldOutComparison, corpus: Corpus, base: GPT) -> dict[str, A
     pool_rewards = judge.rewards(samples, each=drawn).reshape(len(prompts), drawn)[:, 1:]
     best = {
         f"best_of_{size}": [
-            group[1 + int(np.argmax(rewards[:size]))] for group, rewards in zip(by_prompt, pool_rewards, strict=True)
+            group[1 + int(np.argmax(np.nan_to_num(rewards[:size], nan=-np.inf)))]
+            for group, rewards in zip(by_prompt, pool_rewards, strict=True)
         ]
         for size in run.evaluate.best_of
     }
+    own = {} if run.policy == "base" else {"base": answer(judge.engine(base), prompts, run, "base")}
     given = {
-        "base": answer(judge.engine(base), prompts, run, "base"),
-        "prompted_base": answer_few_shot(judge.engine(base), prompts, corpus, run),
+        **own,
+        **_prompted(judge, corpus, base),
         "sft": [group[0] for group in by_prompt],
         **best,
     }
     return {system: Answered.of(judge, completions) for system, completions in given.items()}
+
+
+def _prompted(judge: HeldOutComparison, corpus: Corpus, base: GPT) -> dict[str, list[Completion]]:
+    """The base model with a document of examples; nothing where the corpus has no demonstrations to make it of."""
+    if not corpus.conversations["train"]:
+        return {}
+    return {"prompted_base": answer_few_shot(judge.engine(base), judge.prompts, corpus, judge.run)}
 
 
 def _gain(judge: HeldOutComparison, answers: Mapping[str, Answered], system: str, other: str) -> PairedGain:

@@ -18,7 +18,7 @@ from stategpt.artifacts.measurements import EVALUATION, Measurements, is_publish
 from stategpt.artifacts.measurements import GATES as GATES_FOLDER
 from stategpt.artifacts.run_folder import write_json
 from stategpt.config import GatesConfig
-from stategpt.config.evaluation import GateFamily
+from stategpt.config.evaluation import GATE_STAGES, GateFamily
 from stategpt.errors import CorruptArtifact, MissingFile
 from stategpt.evaluate.records import (
     FORMAT_VERSION,
@@ -80,6 +80,8 @@ class Gate:
     """The smallest number that is enough."""
     only_if_required: bool = False
     """Left out, not a warning, where the recipe does not require its family."""
+    claims_wins: bool = False
+    """It rests on wins, so it passes only where something else decides them than what RL maximized."""
 
 
 def _rlhf(e: Evaluations) -> SystemMeasures:
@@ -180,6 +182,7 @@ GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0
         ),
         samples=lambda e, t: e.comparison.prompts,
         min_samples=lambda t: t.rl_prompts,
+        claims_wins=True,
     ),
     Gate(
         "rl_kl",
@@ -199,6 +202,7 @@ GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0
             Condition("high", operator.le, _most_kl, of=lambda e, t: _rlhf(e).kl),
         ),
         rule=_best_of_rule,
+        claims_wins=True,
     ),
     Gate(
         "relevance_similarity",
@@ -236,16 +240,23 @@ GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0
 """All gates, in the order of the stages."""
 
 
-def check_gates(evaluations: Evaluations, thresholds: GatesConfig) -> list[GateResult]:
-    """Checks every gate of the table.
+def check_gates(
+    evaluations: Evaluations, thresholds: GatesConfig, stages: Sequence[str] | None = None
+) -> list[GateResult]:
+    """Checks the gates of `stages`, by default of all.
 
     A missing evaluation, or measure of one, leaves its gates without a value: not passed, required or not.
     """
     return [
         _checked(gate, evaluations, thresholds)
         for gate in GATES
-        if gate.family in thresholds.required or not gate.only_if_required
+        if (gate.family in thresholds.required or not gate.only_if_required)
+        and (stages is None or _stage_of(gate) in stages or gate.family in thresholds.required)
     ]
+
+
+def _stage_of(gate: Gate) -> str:
+    return "compare" if gate.family is None else GATE_STAGES[gate.family]
 
 
 def _checked(gate: Gate, evaluations: Evaluations, thresholds: GatesConfig) -> GateResult:
@@ -256,6 +267,12 @@ def _checked(gate: Gate, evaluations: Evaluations, thresholds: GatesConfig) -> G
         if samples < gate.min_samples(thresholds):
             passed = False
             rule += f" (only {samples} measured)" if interval is not None else ""
+    if gate.claims_wins and not evaluations.comparison.is_independent:
+        passed = False
+        rule += (
+            f"; not passed: wins are by {evaluations.comparison.scorer}, which RL maximized. Set evaluate.scorer to "
+            "another one"
+        )
     severity: Severity = "fail" if gate.family in thresholds.required else "warn"
     value = None if interval is None else interval.mean
     return GateResult(gate.name, gate.label, rule, passed, value, interval, severity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from stategpt.config import RunConfig
 from stategpt.data import ControlTokens, chat_prompt
 from stategpt.data.corpus import Corpus
 from stategpt.data.records import Prompt
+from stategpt.errors import ScorerError
 from stategpt.evaluate.answers import HeldOut, answer, held_out_prompts
 from stategpt.evaluate.records import FrontierPoint
 from stategpt.evaluate.scorers import Scorer
@@ -62,6 +63,10 @@ class HeldOutComparison:
         """A comparison on `prompts` prompts of one held-out side."""
         chosen = held_out_prompts(corpus, side, prompts, run.evaluate.seed)
         return cls(run, chosen, tok, scorer, rewarder, reference)
+
+    def only(self, kept_P: NDArray[np.bool_]) -> HeldOutComparison:
+        """The same with the prompts where `kept_P` holds."""
+        return replace(self, prompts=[prompt for prompt, kept in zip(self.prompts, kept_P, strict=True) if kept])
 
     @property
     def groups(self) -> list[str]:
@@ -134,16 +139,20 @@ class FrontierProbe:
         """
         judge, prompts = self.judge, len(self.judge.prompts)
         if step == 0:
-            reward = judge.interval(self.sft_rewards[None], PROBE_RESAMPLES)
+            kept_P = np.isfinite(self.sft_rewards)
+            reward = judge.only(kept_P).interval(self.sft_rewards[None, kept_P], PROBE_RESAMPLES)
             return FrontierPoint(0, prompts, Interval(0.0, 0.0, 0.0), reward, Interval(0.5, 0.5, 0.5))
         policy.eval()
         completions = answer(judge.engine(policy), judge.prompts, judge.run, "rlhf")
-        measured = (
-            judge.kl(policy, completions),
-            judge.rewards(completions),
-            win_points(judge.scores(completions), self.sft_scores),
-        )
-        return FrontierPoint(step, prompts, *(judge.interval(values[None], PROBE_RESAMPLES) for values in measured))
+        scores, rewards = judge.scores(completions), judge.rewards(completions)
+        measured = (judge.kl(policy, completions), rewards, win_points(scores, self.sft_scores))
+        # Prompts with an answer that a scorer failed on are left out of the point, not counted as lost.
+        kept_P = np.isfinite(scores) & np.isfinite(self.sft_scores) & np.isfinite(rewards)
+        if not kept_P.any():
+            raise ScorerError(f"no answer to the {prompts} prompts of the frontier has a score at step {step}")
+        left = judge.only(kept_P)
+        intervals = [left.interval(values[None, kept_P], PROBE_RESAMPLES) for values in measured]
+        return FrontierPoint(step, len(left.prompts), *intervals)
 
 
 @documented
@@ -165,6 +174,18 @@ class Answered:
         """Scores the sets."""
         scores = np.stack([judge.scores(given) for given in sets])
         return cls(list(sets), scores, np.stack([judge.rewards(given) for given in sets]))
+
+    @property
+    def failed(self) -> NDArray[np.bool_]:
+        """bool[prompts]: whether a scorer failed on an answer; an answer without tokens has no reward and is none."""
+        empty_SP = np.array([[not len(completion.ids) for completion in given] for given in self.completions])
+        failed: NDArray[np.bool_] = (np.isnan(self.scores_SP) | (np.isnan(self.rewards_SP) & ~empty_SP)).any(axis=0)
+        return failed
+
+    def only(self, kept_P: NDArray[np.bool_]) -> Answered:
+        """The answers to the prompts where `kept_P` holds."""
+        sets = [[each for each, kept in zip(given, kept_P, strict=True) if kept] for given in self.completions]
+        return Answered(sets, self.scores_SP[:, kept_P], self.rewards_SP[:, kept_P])
 
     def of_seed(self, index: int) -> Answered:
         """One set alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from stategpt.errors import RankingError
 from stategpt.evaluate.records import RankedExample, RewardEvaluation, ScoredCompletion
 from stategpt.evaluate.reward_quality import LengthBaseline, ScoredPairs, length_correlation, reward_quality
 from stategpt.evaluate.reward_scorer import RewardScorer
-from stategpt.json_reader import Items, Real, Record, Text, check_value
+from stategpt.json_reader import Items, Optional, Real, Record, Text, check_value
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer import AnyTokenizer
 
@@ -25,7 +26,7 @@ Scores = NDArray[np.float32]
 _RANKED = Record(
     {
         "id": Text(),
-        "completions": Items(Record({"score": Real(-1e39, 1e39)}), min_items=1),
+        "completions": Items(Record({"score": Optional(Real(-1e39, 1e39), math.nan)}), min_items=1),
         "meta": Record({"group": Text()}),
     }
 )
@@ -46,7 +47,7 @@ class RankedPairs:
     clusters: list[str]
     """Group of each pair's prompt: what the bootstrap resamples."""
     margins: NDArray[np.float64]
-    """The scorer's score, winner minus loser."""
+    """The scorer's score, winner minus loser; NaN where people ranked."""
     lengths: NDArray[np.float64]
     """Characters of each completion."""
 
@@ -83,7 +84,7 @@ class RankedPairs:
             raise RankingError(
                 f"{path}: no clear pair in {len(groups)} groups of {len(lengths)} completions, {len(read.rejected)} "
                 "records rejected: ranks are equal, or points fewer than rankings.tie_below apart. Lower "
-                "rankings.tie_below, raise sampling.temperature, or rank more prompts (rankings.prompts, "
+                "rankings.tie_below, raise sampling.temperature, or rank more prompts (rankings.train_prompts, "
                 "rankings.test_prompts)."
             )
         return cls(
@@ -117,7 +118,7 @@ def evaluate_reward(
         winner_length=held_out.lengths[held_out.winners],
         loser_length=held_out.lengths[held_out.losers],
         clusters=held_out.clusters,
-        score_margin=held_out.margins,
+        score_margin=None if np.isnan(held_out.margins).any() else held_out.margins,
     )
     baseline = LengthBaseline.fit(train.lengths[train.winners], train.lengths[train.losers])
     quality = reward_quality(scored, baseline, run.evaluate.seed, run.evaluate.bootstrap_resamples)
@@ -127,7 +128,7 @@ def evaluate_reward(
         prompts_with_pairs=sum(len(group.pairs) > 0 for group in held_out.groups),
         length_correlation=length_correlation(scores, held_out.lengths, groups=prompt_of_each),
         rewards={"demonstrations": _rounded(demonstrations), "sft": _rounded(scores)},
-        demonstrations_mean=float(demonstrations.mean(dtype=np.float64)),
+        demonstrations_mean=float(demonstrations.mean(dtype=np.float64)) if len(demonstrations) else None,
         reward_offset=scorer.model.reward_offset,
         example=_example(held_out.groups, scores),
     )
@@ -139,7 +140,7 @@ def _example(groups: Sequence[RankedGroup], rewards: Scores) -> RankedExample:
     number = max(range(len(groups)), key=lambda i: (len(groups[i].pairs), -i))
     group = groups[number]
     return RankedExample(
-        prompt=group.prompt,
+        prompt=group.question,
         completions=tuple(
             ScoredCompletion(text, rank, ended, reward=float(reward))
             for text, rank, ended, reward in zip(

@@ -37,7 +37,7 @@ def small_cpu() -> RunConfig:
             sample_at=(0, 100, 500, 1500, "end"),
         ),
         sft=SFTConfig(epochs=2.0, row_tokens=128, batch_rows=8, optim=OptimConfig(learning_rate=9e-4, warmup_steps=20)),
-        rankings=replace(tiny.rankings, prompts=3200),
+        rankings=replace(tiny.rankings, train_prompts=3200),
         reward=replace(tiny.reward, optim=replace(tiny.reward.optim, learning_rate=1.2e-3)),
         # What a seed changes and what over-optimization looks like are tiny_cpu's lessons; here one policy gets all the
         # minutes, and the report says that its seed is not in the intervals.

@@ -53,7 +53,9 @@ def smoke_cpu(*folders: str) -> RunConfig:
         ),
         sft=SFTConfig(row_tokens=256, batch_rows=2, micro_batch_rows=1, optim=tiny.sft.optim, checkpoint_every_steps=4),
         sampling=SamplingConfig(max_tokens=12),
-        rankings=RankingsConfig(prompts=16, test_prompts=8, completions=3, tie_below=2.0, scorer="docstring_style"),
+        rankings=RankingsConfig(
+            train_prompts=16, test_prompts=8, completions=3, tie_below=2.0, scorer="docstring_style"
+        ),
         reward=RewardConfig(prompts_per_batch=4, optim=tiny.reward.optim, checkpoint_every_steps=2),
         rl=replace(
             tiny.rl,

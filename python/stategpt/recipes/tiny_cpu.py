@@ -62,7 +62,7 @@ def tiny_cpu() -> RunConfig:
             epochs=1.0, row_tokens=128, batch_rows=8, optim=OptimConfig(learning_rate=1.5e-3, warmup_steps=10)
         ),
         sampling=SamplingConfig(temperature=0.7, max_tokens=48),
-        rankings=RankingsConfig(prompts=1600, completions=4, tie_below=2.0, scorer="docstring_style"),
+        rankings=RankingsConfig(train_prompts=1600, completions=4, tie_below=2.0, scorer="docstring_style"),
         reward=RewardConfig(
             epochs=1.0,
             prompts_per_batch=16,

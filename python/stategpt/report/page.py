@@ -19,12 +19,29 @@ from .glossary import GLOSSARY
 from .run_files import RunFiles
 from .views.comparison import comparison
 from .views.feedback import feedback
+from .views.inputs import inputs
 from .views.learning import learning
 from .views.material import material
 from .views.overview import overview
 from .views.provenance import provenance
 
 _HERE = Path(__file__).parent
+_TRAINED = ("pretrain", "sft", "rankings", "reward", "rl", "compare")
+SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("stages", "Stages", ()),
+    ("gates", "Gates", _TRAINED),
+    ("data", "Data", ()),
+    ("pretraining", "Pretraining", ("pretrain",)),
+    ("sft", "SFT", ("sft",)),
+    ("reward", "Rankings and reward", ("rankings", "reward")),
+    ("rl", "RL", ("rl",)),
+    ("comparison", "Side by side", ("compare",)),
+    ("variety", "Variety", ("compare",)),
+    ("answers", "Answers", ("compare",)),
+    ("origin", "Origin", ()),
+    ("glossary", "Glossary", ()),
+)
+"""Sections of the page: anchor, label, and the stages of which the run needs one to have it (none: always)."""
 
 
 def render(run_folder: str | Path) -> Path:
@@ -61,13 +78,25 @@ def render_page(files: RunFiles, pictures: list[Picture]) -> str:
         css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         pictures={picture.name: _inlined(picture) for picture in pictures},
         glossary=GLOSSARY,
+        stages=files.stages,
+        sections=_sections(files),
         overview=overview(files),
+        inputs=inputs(files),
         material=material(files),
         learning=learning(files),
         feedback=feedback(files),
         comparison=comparison(files),
         provenance=provenance(files),
     )
+
+
+def _sections(files: RunFiles) -> list[tuple[str, str]]:
+    """Anchor and label of each section of the page: those of stages that the run does not have are left out."""
+    return [
+        (anchor, label)
+        for anchor, label, stages in SECTIONS
+        if not stages or set(stages) & files.stages or (anchor == "gates" and files.gates)
+    ]
 
 
 def _inlined(picture: Picture) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from stategpt.artifacts.lineage import LINEAGE_NAME
 from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
 from stategpt.artifacts.measurements import EVALUATION, is_published, stage_folders
 from stategpt.config import RunConfig
+from stategpt.config.presence import ALL_STAGES
 from stategpt.config.toml import load
 from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.errors import ConfigError, InvalidArgument, MissingFile
@@ -30,7 +31,7 @@ from stategpt.evaluate.records import (
 )
 from stategpt.evaluate.statistics import Interval
 from stategpt.files import read_bytes
-from stategpt.json_reader import check_value, read_record
+from stategpt.json_reader import check_value, read_json, read_record
 from stategpt.visible_text import visible, visible_line
 
 Json = Mapping[str, Any]
@@ -158,6 +159,21 @@ class RunFiles:
             return load(self.root / "run.toml") if self._config is not None else None
         except ConfigError:
             return None
+
+    @cached_property
+    def stages(self) -> frozenset[str]:
+        """Names of the stages that the run has; all of them where its settings cannot be read."""
+        return frozenset(self.run.stages if self.run is not None else ALL_STAGES)
+
+    @cached_property
+    def corpus_counts(self) -> Json:
+        """What the corpus says was found in its inputs; {} when it is not made yet."""
+        folder = self.root / "corpus"
+        if not is_published(folder) or not (folder / "statistics.json").exists():
+            return {}
+        found = read_json(folder / "statistics.json")
+        counted: Json = escaped(found) if isinstance(found, Mapping) else {}
+        return counted
 
     @cached_property
     def name(self) -> str:

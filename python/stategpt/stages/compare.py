@@ -10,7 +10,7 @@ from dataclasses import replace
 from stategpt.artifacts import Measurements
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
-from stategpt.data.corpus import read_corpus
+from stategpt.config.run import JUDGE
 from stategpt.evaluate import HeldOutComparison, compare_systems
 from stategpt.evaluate.records import ComparisonEvaluation, FrontierPoint
 from stategpt.stages.context import StageContext
@@ -20,16 +20,18 @@ from stategpt.stages.stage import Stage, run_stage
 def compare(run: RunConfig, folder: RunFolder) -> None:
     """Answers the comparison prompts with every system of the run; returns at once when that is done."""
     context = StageContext.of(run, folder)
-    models = tuple(folder.model(stage) for stage in ("base", "sft", "reward", *run.rl.folders))
+    trained = [stage for stage in ("sft", "reward") if stage in run.stages]
+    judges = (f"reward/{JUDGE}",) if run.trains_judge else ()
+    models = tuple(folder.model(stage) for stage in ("base", *trained, *judges, *run.rl.folders))
     frontiers = tuple(folder.evaluation(stage) for stage in run.rl.folders)
     run_stage(context, Stage("comparison", (*models, *frontiers), measure=lambda _: _measure(context)))
 
 
 def _measure(context: StageContext) -> dict[str, ComparisonEvaluation]:
     run, folder = context.run, context.folder
-    corpus = read_corpus(folder.corpus)
+    corpus = context.corpus()
     scorer, rewarder = (context.scorer(setting, corpus) for setting in ("evaluate.scorer", "rl.scorer"))
-    sft, prompts = context.load_model("sft"), run.evaluate.comparison_prompts
+    sft, prompts = context.load_model(run.policy), run.evaluate.comparison_prompts
     judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, rewarder, sft)
     # Loaded when they are used: one policy in memory at a time.
     seeds = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)

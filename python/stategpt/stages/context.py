@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from stategpt.artifacts import Manifest, fingerprint, publish_folder, read_manifest
+from stategpt.artifacts import Manifest, publish_folder, read_manifest
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import LoopConfig, RunConfig
 from stategpt.config.dial import resolved_optim
-from stategpt.config.parts import deciding
+from stategpt.config.presence import REWARD_MODEL
+from stategpt.config.run import JUDGE
 from stategpt.data import ControlTokens
 from stategpt.data.corpus import Corpus
 from stategpt.errors import DataError
@@ -22,17 +23,9 @@ from stategpt.generate import Engine
 from stategpt.json_reader import Kind
 from stategpt.model import GPT, RewardModel
 from stategpt.shown_fields import documented
+from stategpt.stages.fitting import fitting_corpus
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 from stategpt.train import LoopSettings
-
-
-def part_fingerprint(run: RunConfig, part: str, parents: Sequence[str] = ()) -> str:
-    """Fingerprint of a part of the run: the settings that decide it (`config.parts`) and the artifacts it is made from.
-
-    How often is logged and saved and into how many micro-batches a step is cut is not in it: the loop's checkpoints
-    resume alike whatever these are, up to float rounding for the last.
-    """
-    return fingerprint({"part": part, "settings": deciding(run, part), "parents": list(parents)})
 
 
 def pick_device() -> torch.device:
@@ -80,17 +73,29 @@ class StageContext:
         return Engine(model, self.tok, precision=self.run.evaluate.precision)
 
     def scorer(self, setting: str, corpus: Corpus) -> Scorer:
-        """The scorer that `setting` names: "rankings.scorer", "rl.scorer", or "evaluate.scorer", by default the first.
+        """The scorer that `setting` names: "rankings.scorer", "rl.scorer", or "evaluate.scorer"; where that is empty,
+        what `RunConfig.decides_wins` names, which may be the judge.
 
         Raises:
             ConfigError: as `build_scorer`.
         """
-        if setting == "evaluate.scorer" and not self.run.evaluate.scorer:
-            setting = "rankings.scorer"
-        name: str = getattr(self.run, setting.partition(".")[0]).scorer
+        if setting == "evaluate.scorer":
+            setting = self.run.decides_wins
+        most_failed = self.run.evaluate.max_failed_share
+        if setting == JUDGE:
+            model = self.folder.model(f"reward/{JUDGE}")
+            self.parent(model)
+            judge = ScorerContext(corpus, self.tok, model, str(self.device))
+            return build_scorer(REWARD_MODEL, judge, "evaluate.scorer", most_failed)
+        section = getattr(self.run, setting.partition(".")[0])
         trained = setting != "rankings.scorer" and is_published(self.folder.model("reward"))
         reward_model = self.folder.model("reward") if trained else None
-        return build_scorer(name, ScorerContext(corpus, self.tok, reward_model, str(self.device)), setting)
+        given = ScorerContext(corpus, self.tok, reward_model, str(self.device), section.scorer_options)
+        return build_scorer(section.scorer, given, setting, most_failed)
+
+    def corpus(self) -> Corpus:
+        """The run's corpus; of a user's conversations and prompts, those that fit the model (`stages.fitting`)."""
+        return fitting_corpus(self.run, self.folder)
 
     def loop(self, stage: str, folder: str, fingerprint: str, logs: Mapping[str, Kind] | None = None) -> LoopSettings:
         """Settings of the training loop from the section of `stage`, which trains in `folder`."""

@@ -6,45 +6,49 @@ Each part is published as one folder with a manifest; an interrupted run continu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from stategpt.artifacts import Manifest, publish_folder, read_manifest
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import CONTROL_TOKENS, RunConfig
+from stategpt.config.presence import is_own
 from stategpt.data import write_shards
-from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus, write_corpus
+from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus
 from stategpt.data.records import Conversation
-from stategpt.data.sources import build_corpus
+from stategpt.errors import ForeignArtifact
 from stategpt.packing import Shards
 from stategpt.progress import Advance, console, progress
-from stategpt.stages.context import part_fingerprint
+from stategpt.stages.corpus import publish_corpus
+from stategpt.stages.fingerprints import part_fingerprint
+from stategpt.stages.fitting import decide_fit, fitting_corpus
 from stategpt.stages.requirements import require_sources, require_usable
+from stategpt.stages.start import take_start_model
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 Counted = TypeVar("Counted")
+_BATCH_DOCUMENTS = 1024
 
 
 def prepare(run: RunConfig, folder: RunFolder) -> None:
     """Makes corpus, tokenizer and shards of `run` in `folder`, or checks that they are there and belong to it."""
     with folder.timed("data"):
-        corpus = _corpus(run, folder)
+        publish_corpus(run, folder)
+        corpus = read_corpus(folder.corpus)
         require_sources(run, corpus)
-        tok = _tokenizer(run, folder, corpus)
-        for source, documents in corpus.sources.items():
+        tok = take_start_model(run, folder) if run.start.model else _tokenizer(run, folder, corpus)
+        for source, documents in corpus.sources.items() if "pretrain" in run.stages else ():
             for side in SIDES:
                 _shards(folder, tok, source, side, documents.texts(side))
+        parents: tuple[str, ...] = ()
+        if is_own(run):
+            fit = decide_fit(run, folder, tok)
+            corpus, parents = fitting_corpus(run, folder), (fit.fingerprint,)
         require_usable(run, tok, corpus)
-        _shards(folder, tok, CONVERSATIONS, "train", corpus.conversations["train"])
+        if "sft" in run.stages:
+            _shards(folder, tok, CONVERSATIONS, "train", corpus.conversations["train"], parents)
     folder.close("data", part_fingerprint(run, "tokenizer"))
-
-
-def _corpus(run: RunConfig, folder: RunFolder) -> Corpus:
-    fingerprint = part_fingerprint(run, "corpus")
-    if not folder.published(folder.corpus, "corpus", fingerprint):
-        console.print(f"corpus: reading the source {run.corpus.source} and splitting it by group", markup=False)
-        write_corpus(build_corpus(run.corpus), folder.corpus, fingerprint=fingerprint)
-    return read_corpus(folder.corpus)
 
 
 def _tokenizer(run: RunConfig, folder: RunFolder, corpus: Corpus) -> AnyTokenizer:
@@ -52,7 +56,7 @@ def _tokenizer(run: RunConfig, folder: RunFolder, corpus: Corpus) -> AnyTokenize
     fingerprint = part_fingerprint(run, "tokenizer", (made_from.fingerprint,))
     if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
         console.print(f"tokenizer: training {run.tokenizer.vocab_size:,} tokens, a few seconds", markup=False)
-        texts = [text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train")]
+        texts = (text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train"))
         tok = Tokenizer.train(
             texts,
             vocab_size=run.tokenizer.vocab_size,
@@ -94,26 +98,43 @@ def _publish_tokenizer(
 
 def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
     """Mean UTF-8 bytes per token over all `texts`."""
-    listed = list(texts)
-    tokens = len(tok.encode_batch(listed).ids)
-    return round(sum(len(text.encode()) for text in listed) / tokens, 4) if tokens else 0.0
+    size = tokens = 0
+    waiting = iter(texts)
+    while batch := list(islice(waiting, _BATCH_DOCUMENTS)):
+        size += sum(len(text.encode()) for text in batch)
+        tokens += int(tok.count_batch(batch).sum())
+    return round(size / tokens, 4) if tokens else 0.0
 
 
 def _shards(
-    folder: RunFolder, tok: AnyTokenizer, source: str, side: Side, documents: Sequence[str | Conversation]
+    folder: RunFolder,
+    tok: AnyTokenizer,
+    source: str,
+    side: Side,
+    documents: Sequence[str | Conversation],
+    parents: Sequence[str] = (),
 ) -> None:
+    """Writes one side of a source, or checks that it is there and was made from the corpus and tokenizer as they are.
+
+    Raises:
+        ForeignArtifact: it was made from others.
+    """
     target = folder.shards(source, side)
+    made_from = (read_manifest(folder.corpus).fingerprint, read_manifest(folder.tokenizer).fingerprint, *parents)
     if is_published(target):
         Shards.open(target, tokenizer=tok)
+        if read_manifest(target).parents != made_from:
+            raise ForeignArtifact(
+                f"{target} was made from another corpus than the one beside it. Delete it to make it again."
+            )
         return
-    corpus, tokenizer = read_manifest(folder.corpus), read_manifest(folder.tokenizer)
     with progress(f"shards {source}/{side}", len(documents), "documents") as advance:
         write_shards(
             _counted(documents, advance),
             tok,
             target,
             source=source,
-            parents=(corpus.fingerprint, tokenizer.fingerprint),
+            parents=made_from,
             allow_empty=True,  # a small corpus may leave nothing for one side
         )
 

@@ -21,8 +21,9 @@ import torch
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
+from stategpt.data.beginnings import beginnings
 from stategpt.data.corpus import Corpus, read_corpus
-from stategpt.errors import CorruptArtifact
+from stategpt.errors import ConfigError, CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.evaluate.records import (
     DrawnSource,
@@ -49,6 +50,8 @@ SAMPLES, VALIDATION = "samples.jsonl", "validation.jsonl"
 LOGS = {SAMPLES: kind_of(Sample), VALIDATION: kind_of(ValidationLoss)}
 SAMPLE_DRAWS = 3
 """Random continuations of each sample prompt, beside the one of the most likely tokens."""
+BEGINNINGS, BEGINNING_TOKENS = 4, 16
+"""Held-out documents whose beginnings are continued where no sample prompts are set, and the tokens of each."""
 _ROWS_SHOWN = 4
 _VALIDATION_TOKENS = 8192
 
@@ -67,7 +70,7 @@ def open_mixture(context: StageContext) -> Mixture:
             ),
             share,
         )
-        for source, share in data.proportions.items()
+        for source, share in context.run.proportions.items()
     }
     return Mixture(packed, seed=context.run.seed, max_epochs=data.maximum_epochs or None)
 
@@ -76,7 +79,8 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
     """Trains the base model of `run` and evaluates it; returns at once when it is already there."""
     context = StageContext.of(run, folder)
     rows = open_mixture(context)
-    shards = tuple(folder.shards(source, "train") for source in sorted(run.data.proportions))
+    _require_epochs(run, rows)
+    shards = tuple(folder.shards(source, "train") for source in sorted(run.proportions))
     stage = Stage(
         "base",
         (*shards, folder.tokenizer),
@@ -87,6 +91,21 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
         logs=LOGS,
     )
     run_stage(context, stage)
+
+
+def _require_epochs(run: RunConfig, rows: Mixture) -> None:
+    """Refuses a run that would read a source more often than its `max_epochs`, before it trains."""
+    limits = {name: source.max_epochs for name, source in run.sources.items() if source.max_epochs}
+    if not limits:
+        return
+    drawn = rows.report(_rows_read(run))["drawn"]
+    for name, limit in limits.items():
+        if drawn[name]["epochs"] > limit:
+            raise ConfigError(
+                f"sources.{name}.max_epochs = {limit:g}: {run.pretrain_tokens:,} training tokens at a share of "
+                f"{run.sources[name].share:g} read it {drawn[name]['epochs']:.2f} times. Lower pretrain.tokens or its "
+                "share, or give it more documents"
+            )
 
 
 def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
@@ -109,30 +128,39 @@ def _train(context: StageContext, rows: Mixture, fingerprint: str) -> GPT:
     batches = RowBatches(rows, run.pretrain_steps, config.batch_rows, config.micro_batch_rows, context.device)
     task = NextTokenTask("pretrain", model, batches)
     settings = context.loop("pretrain", "base", fingerprint, LOGS)
-    documents = validation_documents(context)
+    documents, prompts = validation_documents(context), sample_prompts(context)
 
     def hook(step: int) -> None:
         if step in _sampled_steps(run, task.steps):
             model.eval()
-            _sample(context, model, step)
+            _sample(context, model, step, prompts)
             _validate(context, model, step, documents)
 
     fit(task, model, settings, hook=hook)
     return model.eval()
 
 
-def _sample(context: StageContext, model: GPT, step: int) -> None:
+def sample_prompts(context: StageContext) -> tuple[str, ...]:
+    """`pretrain.sample_prompts`, else beginnings of validation documents that leave room for the samples."""
+    run = context.run
+    if run.pretrain.sample_prompts:
+        return run.pretrain.sample_prompts
+    tokens = max(1, min(BEGINNING_TOKENS, run.model.context_tokens - run.pretrain.sample_tokens - 1))
+    return beginnings(context.corpus(), BEGINNINGS, context.tok, tokens=tokens, seed=run.seed)
+
+
+def _sample(context: StageContext, model: GPT, step: int, prompts: tuple[str, ...]) -> None:
     """Continues the same prompts with the same random numbers, so only the weights differ between samples."""
     path = context.folder.stage("base") / SAMPLES
     # A kill between two lines of a step leaves the first lines.
     have = sum(line["step"] == step for line in read_lines(path, LOGS[SAMPLES]))
     config, engine = context.run.pretrain, context.engine(model)
-    if have >= len(config.sample_prompts) * (1 + SAMPLE_DRAWS):
+    if have >= len(prompts) * (1 + SAMPLE_DRAWS):
         return
     kept: list[Sample] = []
     for draws, temperature in ((1, 0.0), (SAMPLE_DRAWS, SAMPLE_TEMPERATURE)):
         completions = engine.generate(
-            config.sample_prompts,
+            prompts,
             n=draws,
             temperature=temperature,
             max_tokens=config.sample_tokens,
@@ -140,7 +168,7 @@ def _sample(context: StageContext, model: GPT, step: int) -> None:
         )
         first = 0 if temperature == 0 else 1
         kept += [
-            Sample(step, config.sample_prompts[number // draws], completion.text, first + number % draws)
+            Sample(step, prompts[number // draws], completion.text, first + number % draws)
             for number, completion in enumerate(completions)
         ]
     for sample in kept[have:]:
@@ -152,9 +180,7 @@ def validation_documents(context: StageContext) -> ValidationDocuments:
     run = context.run
     row_tokens = min(run.data.row_tokens, run.model.context_tokens)
     corpus = read_corpus(context.folder.corpus)
-    return ValidationDocuments.of(
-        corpus, context.tok, run.data.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed
-    )
+    return ValidationDocuments.of(corpus, context.tok, run.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed)
 
 
 def _validate(context: StageContext, model: GPT, step: int, documents: ValidationDocuments) -> None:
@@ -182,7 +208,7 @@ def _refuse_lost_lines(context: StageContext) -> None:
     """These logs were written during training: what is lost of them cannot be measured on the finished model."""
     run = context.run
     wanted = {
-        SAMPLES: bool(run.pretrain.sample_prompts),
+        SAMPLES: bool(sample_prompts(context)),
         VALIDATION: bool(validation_documents(context).tokens),
     }
     for name in (name for name, is_wanted in wanted.items() if is_wanted):
@@ -201,11 +227,8 @@ def _rows_read(run: RunConfig) -> int:
 
 def _mixture_drawn(report: MixtureReport, corpus: Corpus) -> MixtureDrawn:
     """The mixture, planned and drawn, with the size of each source's training split."""
-    texts = {name: corpus.sources[name].texts("train") for name in report["drawn"]}
-    drawn = {
-        name: DrawnSource(**row, documents=len(texts[name]), bytes=sum(len(text.encode()) for text in texts[name]))
-        for name, row in report["drawn"].items()
-    }
+    sizes = corpus.counts()["sources"]
+    drawn = {name: DrawnSource(**row, **sizes[name]["train"]) for name, row in report["drawn"].items()}
     return MixtureDrawn(report["planned"], drawn)
 
 

@@ -23,7 +23,8 @@ from stategpt.artifacts import read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data import Rankings, chat_prompt
-from stategpt.data.corpus import Corpus, Side, read_corpus
+from stategpt.data.corpus import Corpus, Side
+from stategpt.data.prompts import prompts_of
 from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
 from stategpt.evaluate.records import RankedExample, RankingsEvaluation, ScoredCompletion
@@ -32,32 +33,50 @@ from stategpt.generate import Completion
 from stategpt.progress import progress
 from stategpt.randomness import bits, permutation
 from stategpt.stages.context import StageContext
+from stategpt.stages.people import describe_people, people_records
 from stategpt.stages.stage import Stage, run_stage
 
-Records = dict[Side, list[dict[str, Any]]]
-"""Ranking records by side of the split."""
+Records = dict[str, list[dict[str, Any]]]
+"""Ranking records by side of the split; "judge" for those of people that train the judge alone."""
 
 
 def rankings(run: RunConfig, folder: RunFolder) -> None:
     """Samples, scores and writes the rankings of training and test prompts; returns at once when they are there."""
     context = StageContext.of(run, folder)
+    if run.rankings.data:
+        run_stage(context, _of_people(context))
+        return
     stage = Stage(
         "rankings",
-        (folder.model("sft"), folder.corpus),
+        (folder.model(run.policy), folder.corpus),
         artifact="records",
         make=lambda _: _make(context),
         save=_write_all,
-        measure=lambda _: {"evaluation.json": _describe(folder.stage("rankings") / "records", run.rankings.scorer)},
+        measure=lambda _: {
+            "evaluation.json": _describe(folder.stage("rankings") / "records", run.rankings.scorer, _sampled(context))
+        },
     )
     run_stage(context, stage)
 
 
+def _of_people(context: StageContext) -> Stage[Records]:
+    """The stage where people have ranked already: nothing is sampled."""
+    return Stage(
+        "rankings",
+        (context.folder.corpus,),
+        artifact="records",
+        make=lambda _: people_records(context.corpus(), context.run),
+        save=_write_all,
+        measure=lambda _: {"evaluation.json": describe_people(context.corpus(), context.run)},
+    )
+
+
 def _make(context: StageContext) -> Records:
-    run, corpus = context.run, read_corpus(context.folder.corpus)
+    run, corpus = context.run, context.corpus()
     scorer = context.scorer("rankings.scorer", corpus)
-    engine = context.engine(context.load_model("sft"))
+    engine = context.engine(context.load_model(run.policy))
     chosen = _chosen_prompts(run, corpus)
-    records = {side: _rank(context, engine, scorer, side, prompts) for side, prompts in chosen.items()}
+    records: Records = {side: _rank(context, engine, scorer, side, prompts) for side, prompts in chosen.items()}
     _require_clear_pairs(records)
     return records
 
@@ -66,7 +85,7 @@ def _require_clear_pairs(records: Records) -> None:
     """Before they are published: then the settings that decide them may still change."""
     for split, rows in records.items():
         if not any(row["pairs"] for row in rows):
-            more = "rankings.prompts" if split == "train" else "rankings.test_prompts"
+            more = "rankings.train_prompts" if split == "train" else "rankings.test_prompts"
             raise RankingError(
                 f"no clear pair in the {len(rows)} {split} rankings: scores are less than rankings.tie_below apart. "
                 f"Lower rankings.tie_below, raise sampling.temperature or {more}, and run again: none was kept."
@@ -75,12 +94,12 @@ def _require_clear_pairs(records: Records) -> None:
 
 def _chosen_prompts(run: RunConfig, corpus: Corpus) -> dict[Side, list[Prompt]]:
     """The prompts to be ranked: training prompts, and those of test groups to judge the reward model by."""
-    counts: dict[Side, int] = {"train": run.rankings.prompts, "test": run.rankings.test_prompts}
+    counts: dict[Side, int] = {"train": run.rankings.train_prompts, "test": run.rankings.test_prompts}
     chosen = {}
     for side, count in counts.items():
-        conversations = corpus.conversations[side]
-        order = permutation(len(conversations), run.seed, "rankings", side)[:count]
-        chosen[side] = [conversations[i].prompt() for i in order]
+        prompts = prompts_of(corpus, "rankings", side)
+        order = permutation(len(prompts), run.seed, "rankings", side)[:count]
+        chosen[side] = [prompts[i] for i in order]
     return chosen
 
 
@@ -99,18 +118,23 @@ def _rank(
             progress=lambda done, total: advance(done, ""),
         )
     each = config.completions
-    scores = scorer.scores([prompt for prompt in chosen for _ in range(each)], completions)
-    return [
-        record_of(
-            f"{split}-{number:05d}",
-            prompt,
-            completions[number * each : (number + 1) * each],
-            {name: values[number * each : (number + 1) * each].tolist() for name, values in _columns(scores).items()},
-            config.tie_below,
-            context.tok.fingerprint,
-        )
-        for number, prompt in enumerate(chosen)
-    ]
+    columns = _columns(scorer.scores([prompt for prompt in chosen for _ in range(each)], completions))
+    records = []
+    for number, prompt in enumerate(chosen):
+        # One that the scorer failed on has no place in an order; a prompt with less than two has none to learn.
+        kept = [s for s in range(number * each, (number + 1) * each) if np.isfinite(columns[""][s])]
+        if len(kept) >= 2:
+            scores = {name: values[kept].tolist() for name, values in columns.items()}
+            ranked = [completions[s] for s in kept]
+            record_id = f"{split}-{number:05d}"
+            records.append(record_of(record_id, prompt, ranked, scores, config.tie_below, context.tok.fingerprint))
+    return records
+
+
+def _sampled(context: StageContext) -> int:
+    """Completions sampled in all, those that the scorer failed on included."""
+    chosen = _chosen_prompts(context.run, context.corpus())
+    return context.run.rankings.completions * sum(len(prompts) for prompts in chosen.values())
 
 
 def _columns(scores: Scores) -> dict[str, NDArray[np.float32]]:
@@ -179,14 +203,15 @@ def _refuse_rejected(read: Rankings) -> None:
         )
 
 
-def _describe(published: Path, scorer: str) -> RankingsEvaluation:
-    """Counts, mean scores, and one typical record as the example."""
+def _describe(published: Path, scorer: str, sampled: int | None = None) -> RankingsEvaluation:
+    """Counts, mean scores, and one typical record as the example. `sampled`: completions before scoring."""
     read = {split: Rankings.read(published / f"{split}.jsonl") for split in ("train", "test")}
     _refuse_rejected(read["train"])
     rows = read_lines(published / "train.jsonl")
     completions = [completion for row in rows for completion in row["completions"]]
     possible = sum(len(row["completions"]) * (len(row["completions"]) - 1) // 2 for row in rows)
     pairs = sum(len(row["pairs"]) for row in rows)
+    kept = sum(len(group.completions) for each in read.values() for group in each.groups)
     return RankingsEvaluation(
         scorer=scorer,
         groups=len(read["train"].groups),
@@ -195,6 +220,7 @@ def _describe(published: Path, scorer: str) -> RankingsEvaluation:
         ties=possible - pairs,
         without_clear_pair={split: sum(len(group.pairs) == 0 for group in each.groups) for split, each in read.items()},
         rejected=len(read["train"].rejected) + len(read["test"].rejected),
+        failed=None if sampled is None else sampled - kept,
         score_mean=float(np.mean([c["score"] for c in completions])),
         parts_mean={name: float(np.mean([c["parts"][name] for c in completions])) for name in completions[0]["parts"]},
         example=_example(_typical(rows)),

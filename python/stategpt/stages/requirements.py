@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from stategpt.config import RunConfig
 from stategpt.data import Segment, chat_prompt, encode_conversation
-from stategpt.data.corpus import SIDES, Corpus
+from stategpt.data.corpus import SIDES, Corpus, Side
 from stategpt.data.few_shot import choose_examples, few_shot_document
+from stategpt.data.prompts import Purpose, prompts_of
 from stategpt.data.records import Conversation, Prompt
 from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgument
 from stategpt.evaluate.scorers import require_scorer
@@ -27,13 +28,20 @@ def require_sources(run: RunConfig, corpus: Corpus) -> None:
         ConfigError: `data.proportions` is empty or names a source that the corpus does not have, or one that has no
             training documents.
     """
-    known, named = ", ".join(corpus.sources), run.data.proportions
+    if "pretrain" not in run.stages:
+        return
+    known, named = ", ".join(corpus.sources), run.proportions
     if not named:
         raise ConfigError(f"data.proportions is empty; give the sources of the corpus shares that add up to 1: {known}")
     for source, share in named.items():
         if source not in corpus.sources:
             raise ConfigError(f"data.proportions.{source} = {share}: the corpus has no such source; it has {known}")
         if not corpus.sources[source].train:
+            if source in run.sources:
+                raise DataError(
+                    f"sources.{source} has no training documents that are kept; the counts of rejected ones are in "
+                    "`stategpt data stats`. Give it more, or leave it out"
+                )
             raise ConfigError(
                 f"data.proportions.{source} = {share}: the source has no training documents; leave it out, or give the "
                 "corpus more"
@@ -52,13 +60,11 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
             `model.context_tokens`; the message names it.
     """
     require_scorers(run)
-    if not corpus.conversations["train"]:
-        raise DataError("the corpus has no training conversations; give corpus.paths that its source finds some in")
-    for side in SIDES[1:]:
-        if not corpus.conversations[side]:
-            raise DataError(
-                f"the corpus has no {side} conversations; give it more groups, or raise corpus.{side}_share"
-            )
+    _require_rankings(run, corpus)
+    if not asks_conversations(run):
+        _require_prompts(run, corpus)
+        return
+    _require_conversations(run, corpus)
     context = run.model.context_tokens
     segments_of(tok, corpus.conversations["train"], run.sft_row_tokens)
     train, *held_out = (_prompts(corpus.conversations[side]) for side in SIDES)
@@ -68,17 +74,70 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
             chat_prompt(tok, prompt, context_tokens=context)
         except ContextOverflow as error:
             raise ContextOverflow(f"held-out conversation {_name(number, prompt)}: {error} {_REMEDY}") from None
-    _require_few_shot(run, tok, train, asked)
+    if "sft" in run.stages:
+        _require_few_shot(run, tok, train, asked)
+
+
+def asks_conversations(run: RunConfig) -> bool:
+    """Whether a stage of the run learns from the corpus's conversations, or takes its prompts from them."""
+    return bool(run.corpus.source or run.sft.data)
+
+
+def _require_conversations(run: RunConfig, corpus: Corpus) -> None:
+    if not corpus.conversations["train"]:
+        if run.sft.data:
+            raise DataError(
+                "no conversation of sft.data is left; `stategpt data inspect` shows which are rejected and "
+                f"why. A row has {run.sft_row_tokens} tokens (sft.row_tokens, model.context_tokens)"
+            )
+        raise DataError("the corpus has no training conversations; give corpus.paths that its source finds some in")
+    for side in SIDES[1:]:
+        if not corpus.conversations[side]:
+            raise DataError(
+                f"the corpus has no {side} conversations; give it more groups, or raise corpus.{side}_share"
+            )
+
+
+def _require_prompts(run: RunConfig, corpus: Corpus) -> None:
+    """Every side has a prompt that RL trains on, or that its policies are measured on."""
+    if "rl" not in run.stages:
+        return
+    needed: tuple[tuple[Purpose, Side, str], ...] = (
+        ("rl", "train", "to train on"),
+        ("evaluate", "validation", "to measure on while it trains"),
+        ("evaluate", "test", "to compare systems on"),
+    )
+    for purpose, side, why in needed:
+        if not prompts_of(corpus, purpose, side):
+            raise DataError(
+                f"rl needs at least one {side} prompt {why}, and there is none. Give {purpose}.prompts, conversations "
+                "(sft.data) or rankings of more different prompts"
+            )
+
+
+def _require_rankings(run: RunConfig, corpus: Corpus) -> None:
+    """People's rankings have groups with a clear pair to train on and to test with."""
+    if not run.rankings.data:
+        return
+    for side in ("train", "test"):
+        found = sum(1 for group in corpus.rankings.get(side, ()) if len(group.pairs))
+        if not found:
+            raise DataError(
+                f"rankings.data gives no {side} prompt with a clear preference; at least one is needed on each side. "
+                "Give more rankings of different prompts, or raise corpus.test_share"
+            )
 
 
 def require_scorers(run: RunConfig) -> None:
-    """Refuses a run whose scorers are not set or do not exist."""
-    require_scorer(run.rankings.scorer, "rankings.scorer")
-    if run.rankings.scorer == "reward_model":
-        raise ConfigError("rankings.scorer = 'reward_model': it is trained on these rankings; name another scorer")
-    require_scorer(run.rl.scorer, "rl.scorer")
+    """Refuses a run with a stage whose scorer is not set or does not exist."""
+    if "rankings" in run.stages and not run.rankings.data:
+        require_scorer(run.rankings.scorer, "rankings.scorer", run.rankings.scorer_options)
+        if run.rankings.scorer == "reward_model":
+            raise ConfigError("rankings.scorer = 'reward_model': it is trained on these rankings; name another scorer")
+    if "rl" in run.stages:
+        require_scorer(run.rl.scorer, "rl.scorer", run.rl.scorer_options)
     if run.evaluate.scorer:
-        require_scorer(run.evaluate.scorer, "evaluate.scorer")
+        require_scorer(run.evaluate.scorer, "evaluate.scorer", run.evaluate.scorer_options)
 
 
 def segments_of(tok: AnyTokenizer, conversations: Sequence[Conversation], context_tokens: int) -> list[Segment]:

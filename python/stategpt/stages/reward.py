@@ -19,8 +19,9 @@ and has no bias, so the folder loads elsewhere as a sequence classifier with one
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,16 @@ from torch import Tensor
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RewardConfig, RunConfig
 from stategpt.config.cost import block_flops
+from stategpt.config.run import JUDGE
 from stategpt.config.stages import Arrangement
 from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
-from stategpt.data.corpus import read_corpus
-from stategpt.data.records import Conversation
+from stategpt.data.prompts import prompt_of
+from stategpt.data.records import Conversation, Prompt
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
+from stategpt.progress import console
+from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.tokenizer import AnyTokenizer
@@ -83,6 +87,11 @@ class RewardTask:
         self._epoch, self._batches = 0, self._epoch_batches(0)
         self.steps_per_epoch = len(self._batches)
         self.steps = max(1, round(config.epochs * self.steps_per_epoch))
+
+    @property
+    def batches(self) -> RankingBatches:
+        """The batches of the current epoch, with what did not fit."""
+        return self._batches
 
     def _epoch_batches(self, epoch: int) -> RankingBatches:
         return ranking_batches(
@@ -154,17 +163,44 @@ def to_tensors(batch: RankingBatch, device: torch.device) -> PairBatch:
 
 
 def reward(run: RunConfig, folder: RunFolder) -> None:
-    """Trains and evaluates the reward model; returns at once when it is already there."""
+    """Trains and evaluates the reward model, and where `run.trains_judge` the judge; each returns at once when it is
+    already there.
+
+    The judge differs in its prompt groups, in its initial head and in the order of its prompts; RL never reads it.
+    """
     context = StageContext.of(run, folder)
-    stage = Stage(
-        "reward",
-        (folder.model("sft"), folder.stage("rankings") / "records"),
+    run_stage(context, _stage(context, Learner("reward", "train", run.seed)))
+    if run.trains_judge:
+        run_stage(context, _stage(context, Learner(f"reward/{JUDGE}", JUDGE, judge_seed(run.seed))))
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One of the reward models of a run."""
+
+    folder: str
+    """Its folder in the run: "reward" or "reward/judge"."""
+    records: str
+    """The file of the ranking records that it learns from, without .jsonl."""
+    seed: int
+    """Of its head and of the order of its prompts."""
+
+
+def judge_seed(seed: int) -> int:
+    """Seed of the judge of a run with `seed`: 52 bits of a hash."""
+    return int(bits(seed, JUDGE) >> np.uint64(12))
+
+
+def _stage(context: StageContext, learner: Learner) -> Stage[Trained]:
+    run, folder = context.run, context.folder
+    return Stage(
+        learner.folder,
+        (folder.model(run.policy), folder.stage("rankings") / "records"),
         artifact="model",
-        make=lambda fingerprint: _train(context, fingerprint),
+        make=lambda fingerprint: _train(context, learner, fingerprint),
         save=lambda trained, target: context.save_model(trained.model, target),
-        measure=lambda trained: _measure(context, trained),
+        measure=lambda trained: _measure(context, learner, trained),
     )
-    run_stage(context, stage)
 
 
 @dataclass(frozen=True)
@@ -176,35 +212,52 @@ class Trained:
 
     @classmethod
     def of(cls, context: StageContext, model: RewardModel) -> Trained:
-        """Centers the model on the training demonstrations."""
-        conversations = read_corpus(context.folder.corpus).conversations["train"]
-        return cls(model, center_on_demonstrations(context, model, RewardScorer(model, context.tok), conversations))
+        """Centers the model on the training demonstrations, or without any on the best-ranked completions."""
+        corpus = context.corpus()
+        prompts = [conversation.prompt() for conversation in corpus.conversations["train"]] or [
+            replace(prompt_of(group), reference=group.completions[group.ranks.index(min(group.ranks))])
+            for group in corpus.rankings["train"]
+        ]
+        return cls(model, center_on_answers(context, model, RewardScorer(model, context.tok), prompts))
 
 
-def _measure(context: StageContext, trained: Trained | None) -> dict[str, Any]:
+def _measure(context: StageContext, learner: Learner, trained: Trained | None) -> dict[str, Any]:
     if trained is None:
-        model = RewardModel.from_pretrained(context.folder.model("reward")).to(context.device).eval()
+        model = RewardModel.from_pretrained(context.folder.model(learner.folder)).to(context.device).eval()
         trained = Trained.of(context, model)
-    train, held_out = _ranked_pairs(context)
+    train, held_out = _ranked_pairs(context, learner)
     scorer = RewardScorer(trained.model, context.tok)
     found = evaluate_reward(scorer, context.tok, train, held_out, trained.demonstrations, context.run)
     return {"evaluation.json": found}
 
 
-def _ranked_pairs(context: StageContext) -> tuple[RankedPairs, RankedPairs]:
+def _ranked_pairs(context: StageContext, learner: Learner) -> tuple[RankedPairs, RankedPairs]:
     """The ranked training and test prompts with their clear pairs."""
     records = context.folder.stage("rankings") / "records"
-    return RankedPairs.read(records / "train.jsonl"), RankedPairs.read(records / "test.jsonl")
+    return RankedPairs.read(records / f"{learner.records}.jsonl"), RankedPairs.read(records / "test.jsonl")
 
 
-def _train(context: StageContext, fingerprint: str) -> Trained:
-    _ranked_pairs(context)  # refuses rankings without a clear pair to judge the model by, before it trains
-    torch.manual_seed(context.run.seed)
-    model = RewardModel(context.load_model("sft")).to(context.device)
-    read = Rankings.read(context.folder.stage("rankings") / "records" / "train.jsonl")
-    task = RewardTask(context.run.reward, model, read, context.tok, seed=context.run.seed)
-    fit(task, model, context.loop("reward", "reward", fingerprint))
+def _train(context: StageContext, learner: Learner, fingerprint: str) -> Trained:
+    train, _ = _ranked_pairs(context, learner)  # refuses rankings without a clear pair on either side
+    torch.manual_seed(learner.seed)
+    model = RewardModel(context.load_model(context.run.policy)).to(context.device)
+    task = RewardTask(context.run.reward, model, Rankings(train.groups, ()), context.tok, seed=learner.seed)
+    say_what_is_cut(task.batches, model.gpt.config.context_tokens)
+    fit(task, model, context.loop("reward", learner.folder, fingerprint))
     return Trained.of(context, model.eval())
+
+
+def say_what_is_cut(batches: RankingBatches, context_tokens: int) -> None:
+    """Prints how many prompts lost their middle and how many groups are left out, by code; nothing where none did."""
+    codes = Counter(rejected.code for rejected in batches.rejected)
+    said = [f"{count:,} groups left out ({code})" for code, count in sorted(codes.items())]
+    if batches.truncated_prompts:
+        said.insert(0, f"{batches.truncated_prompts:,} prompts lost their middle")
+    if said:
+        console.print(
+            f"notice: rankings: {', '.join(said)}; the context has {context_tokens:,} tokens (model.context_tokens).",
+            markup=False,
+        )
 
 
 def center_on_demonstrations(
@@ -215,9 +268,15 @@ def center_on_demonstrations(
     Demonstrations, not preference pairs: the policy starts as a model of the demonstrations, so 0 is "as good as
     people".
     """
+    return center_on_answers(inputs, model, scorer, [conversation.prompt() for conversation in conversations])
+
+
+def center_on_answers(
+    inputs: StageContext, model: RewardModel, scorer: RewardScorer, prompts: Sequence[Prompt]
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """The same for the reference answers of prompts."""
     model.reward_offset = 0.0
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
-    prompts = [conversation.prompt() for conversation in conversations]
     responses = [np.concatenate([inputs.tok.encode(prompt.reference or ""), end]) for prompt in prompts]
     raw = scorer.scores([chat_prompt(inputs.tok, prompt) for prompt in prompts], responses)
     model.reward_offset = -float(raw.mean(dtype=np.float64))

@@ -15,7 +15,7 @@ from typing import Any
 
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
-from stategpt.data.corpus import CONVERSATIONS, read_corpus
+from stategpt.data.corpus import CONVERSATIONS
 from stategpt.errors import ContextOverflow
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
@@ -43,7 +43,7 @@ def sft(run: RunConfig, folder: RunFolder) -> None:
 
 def _measure(context: StageContext) -> dict[str, Any]:
     base, tuned = (context.engine(context.load_model(stage)) for stage in ("base", "sft"))
-    return {"evaluation.json": evaluate_answers(base, tuned, read_corpus(context.folder.corpus), context.run)}
+    return {"evaluation.json": evaluate_answers(base, tuned, context.corpus(), context.run)}
 
 
 def _train(context: StageContext, fingerprint: str) -> GPT:

@@ -15,7 +15,8 @@ from typing import Any, Generic, TypeVar
 from stategpt.artifacts.measurements import EVALUATION
 from stategpt.evaluate.records import evaluation_json
 from stategpt.json_reader import Kind
-from stategpt.stages.context import StageContext, part_fingerprint
+from stategpt.stages.context import StageContext
+from stategpt.stages.fingerprints import part_fingerprint
 
 Made = TypeVar("Made")
 

@@ -3,10 +3,12 @@
 //! Short calls keep the GIL: below [`waiting::MIN_DETACHED`] bytes (or ids) releasing it would take longer than the call.
 //! Long ones can be cancelled by a signal (`waiting`). Each crate's error enum becomes a class of `stategpt.errors`.
 
+mod curation;
 mod errors;
 mod layout;
 mod lines;
 mod packing;
+mod pattern;
 mod ranking;
 mod storage;
 mod tokenizer;
@@ -22,5 +24,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lines::init(module)?;
     layout::init(module)?;
     packing::init(module)?;
-    ranking::init(module)
+    pattern::init(module)?;
+    ranking::init(module)?;
+    curation::init(module)
 }

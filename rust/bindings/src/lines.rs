@@ -1,18 +1,26 @@
 //! Python interface of `stategpt-lines`: text files and their lines.
 
+use std::borrow::Cow;
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
-use stategpt_lines::{BatchReader, Expansion, LinesError};
+use pyo3::types::{PyBytes, PyString, PyType};
+use stategpt_lines::{BatchReader, Expansion, LinesError, string_fields};
 
 use crate::errors::{typed, typed_with};
 use crate::waiting::cancellable;
 
 /// Number, byte offset, content, size, whether a newline ends it.
 type LineFields<'py> = (u64, u64, Bound<'py, PyBytes>, u64, bool);
+/// The place of a record, and its fields or, where they are not simple strings, the fields of its line.
+type RecordFields<'py> = (
+    u64,
+    u64,
+    Option<Vec<Bound<'py, PyString>>>,
+    Option<LineFields<'py>>,
+);
 type Reader = BatchReader<BufReader<stategpt_lines::TextFile>>;
 
 /// A file that is being read; `None` once it is closed.
@@ -20,6 +28,7 @@ type Reader = BatchReader<BufReader<stategpt_lines::TextFile>>;
 pub struct TextFile {
     /// The class of error for a compressed file that is damaged or expands too far.
     malformed: Py<PyType>,
+    path: PathBuf,
     reader: Mutex<Option<Reader>>,
 }
 
@@ -55,6 +64,10 @@ impl TextFile {
             LinesError::Damaged { .. } | LinesError::Expanded { .. } => {
                 PyErr::from_type(self.malformed.bind(py).clone(), message)
             }
+            LinesError::NotAnArray { .. } => {
+                let message = format!("{}: {message}", self.path.display());
+                PyErr::from_type(self.malformed.bind(py).clone(), message)
+            }
             other => of_any_file(&other),
         }
     }
@@ -71,12 +84,14 @@ fn of_any_file(error: &LinesError) -> PyErr {
 #[pymethods]
 impl TextFile {
     #[new]
+    #[pyo3(signature = (path, malformed, free_bytes, max_ratio, elements = false))]
     fn new(
         py: Python<'_>,
         path: PathBuf,
         malformed: Py<PyType>,
         free_bytes: u64,
         max_ratio: u64,
+        elements: bool,
     ) -> PyResult<Self> {
         let expansion = Expansion {
             free_bytes,
@@ -85,9 +100,15 @@ impl TextFile {
         let file = py
             .detach(|| stategpt_lines::TextFile::open(&path, expansion))
             .map_err(|error| of_any_file(&error))?;
+        let reader = if elements {
+            BatchReader::elements(file.buffered())
+        } else {
+            BatchReader::new(file.buffered())
+        };
         Ok(Self {
             malformed,
-            reader: Mutex::new(Some(BatchReader::new(file.buffered()))),
+            path,
+            reader: Mutex::new(Some(reader)),
         })
     }
 
@@ -106,17 +127,38 @@ impl TextFile {
             |reader, should_continue| reader.next_batch(max_line_bytes, should_continue),
             |e| self.error(py, e),
         )?;
-        let fields = batch.lines().map(|line| {
-            let content = PyBytes::new(py, line.content);
-            (
-                line.number,
-                line.byte_offset,
-                content,
-                line.size,
-                line.is_ended,
-            )
+        Ok(batch.lines().map(|line| line_fields(py, &line)).collect())
+    }
+
+    fn next_records<'py>(
+        &self,
+        py: Python<'py>,
+        max_line_bytes: u64,
+        keys: Vec<String>,
+    ) -> PyResult<Vec<RecordFields<'py>>> {
+        let batch = self.with(
+            py,
+            |reader, should_continue| reader.next_batch(max_line_bytes, should_continue),
+            |e| self.error(py, e),
+        )?;
+        let parsed: Vec<Option<Vec<String>>> = py.detach(|| {
+            let fields = |line: stategpt_lines::Line<'_>| {
+                let fields = line
+                    .is_whole()
+                    .then(|| string_fields(line.content, &keys))??;
+                Some(fields.into_iter().map(Cow::into_owned).collect())
+            };
+            batch.lines().map(fields).collect()
         });
-        Ok(fields.collect())
+        let records = batch.lines().zip(parsed).map(|(line, fields)| {
+            let texts = fields.map(|fields| {
+                let texts = fields.iter().map(|field| PyString::new(py, field));
+                texts.collect()
+            });
+            let whole = texts.is_none().then(|| line_fields(py, &line));
+            (line.number, line.byte_offset, texts, whole)
+        });
+        Ok(records.collect())
     }
 
     fn close(&self, py: Python<'_>) {
@@ -129,6 +171,17 @@ impl TextFile {
             )
         });
     }
+}
+
+fn line_fields<'py>(py: Python<'py>, line: &stategpt_lines::Line<'_>) -> LineFields<'py> {
+    let content = PyBytes::new(py, line.content);
+    (
+        line.number,
+        line.byte_offset,
+        content,
+        line.size,
+        line.is_ended,
+    )
 }
 
 pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -62,6 +62,16 @@ fn verify_file(py: Python<'_>, folder: PathBuf, name: &str) -> PyResult<bool> {
 }
 
 #[pyfunction]
+fn hash_file(py: Python<'_>, path: PathBuf) -> PyResult<(u64, String)> {
+    cancellable(
+        py,
+        |flag| storage::hash_file(&path, &|| !flag.is_raised()),
+        error,
+    )
+    .map(|record| (record.size, record.blake3))
+}
+
+#[pyfunction]
 fn fingerprint_json(py: Python<'_>, text: &str) -> PyResult<String> {
     py.detach(|| storage::fingerprint_json(text)).map_err(error)
 }
@@ -130,5 +140,6 @@ pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_manifest, module)?)?;
     module.add_function(wrap_pyfunction!(verify_file, module)?)?;
     module.add_function(wrap_pyfunction!(fingerprint_json, module)?)?;
+    module.add_function(wrap_pyfunction!(hash_file, module)?)?;
     module.add_function(wrap_pyfunction!(append_line, module)?)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, Read};
 
+use crate::elements::ElementReader;
 use crate::error::LinesError;
 use crate::reader::{Line, LineReader};
 
@@ -56,10 +57,40 @@ impl LineBatch {
     }
 }
 
+/// What a batch is made of.
+#[derive(Debug)]
+enum Reader<R> {
+    Lines(LineReader<R>),
+    Elements(ElementReader<R>),
+}
+
+impl<R: BufRead> Reader<R> {
+    fn source_mut(&mut self) -> &mut R {
+        match self {
+            Self::Lines(reader) => reader.source_mut(),
+            Self::Elements(reader) => reader.source_mut(),
+        }
+    }
+
+    fn limit(&mut self, max_bytes: u64) {
+        match self {
+            Self::Lines(reader) => reader.limit_lines(max_bytes),
+            Self::Elements(reader) => reader.limit_elements(max_bytes),
+        }
+    }
+
+    fn next(&mut self, should_continue: &dyn Fn() -> bool) -> Result<Option<Line<'_>>, LinesError> {
+        match self {
+            Self::Lines(reader) => reader.next_line(should_continue),
+            Self::Elements(reader) => reader.next_element(should_continue),
+        }
+    }
+}
+
 /// Reads a stream in batches of about 1 MiB, or one longer line.
 #[derive(Debug)]
 pub struct BatchReader<R> {
-    reader: LineReader<R>,
+    reader: Reader<R>,
     /// An error found after the lines of the last batch.
     failure: Option<LinesError>,
 }
@@ -68,7 +99,15 @@ impl<R: BufRead> BatchReader<R> {
     /// Reads from where `source` is.
     pub fn new(source: R) -> Self {
         Self {
-            reader: LineReader::new(source, 0),
+            reader: Reader::Lines(LineReader::new(source, 0)),
+            failure: None,
+        }
+    }
+
+    /// Reads the elements of the JSON array that `source` is, in the place of its lines.
+    pub fn elements(source: R) -> Self {
+        Self {
+            reader: Reader::Elements(ElementReader::new(source, 0)),
             failure: None,
         }
     }
@@ -102,10 +141,10 @@ impl<R: BufRead> BatchReader<R> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        self.reader.limit_lines(max_line_bytes);
+        self.reader.limit(max_line_bytes);
         let mut batch = LineBatch::default();
         while !batch.is_full() {
-            match self.reader.next_line(should_continue) {
+            match self.reader.next(should_continue) {
                 Ok(Some(line)) => batch.push(&line),
                 Ok(None) => break,
                 Err(error) if batch.entries.is_empty() => return Err(error),

@@ -76,6 +76,19 @@ pub enum LinesError {
         packed: u64,
     },
 
+    /// A stream is not one JSON array.
+    #[error(
+        "line {line} (byte {byte_offset}): the file {problem}. A list of records is \"[\", objects with commas between, \"]\"."
+    )]
+    NotAnArray {
+        /// The line, from 1.
+        line: u64,
+        /// The byte, from 0.
+        byte_offset: u64,
+        /// What is wrong.
+        problem: &'static str,
+    },
+
     /// A stream that is not a [`TextFile`](crate::TextFile) failed.
     #[error(transparent)]
     Stream(io::Error),

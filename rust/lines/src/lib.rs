@@ -5,7 +5,9 @@
 //!   folder is refused; a file that unpacks to far more than text does ends in an error.
 //! * [`LineReader`]: the lines of any stream, each with its number, its byte offset and its size. Of a line longer than the
 //!   limit only the start is kept; the rest is counted and skipped.
-//! * [`BatchReader`]: the same lines about a mebibyte at a time.
+//! * [`ElementReader`]: the elements of a JSON array in the same form, without holding the array.
+//! * [`BatchReader`]: the same lines or elements about a mebibyte at a time.
+//! * [`string_fields`]: the strings of a JSON object under some keys.
 //!
 //! # Usage
 //! ```
@@ -24,19 +26,25 @@
 //! ```
 //!
 //! # Not for
-//! JSON: the callers parse. Encodings other than UTF-8: a line is bytes here.
+//! JSON beyond that: the callers parse. Encodings other than UTF-8: a line is bytes here.
 
 mod batch;
+mod compress;
 mod compression;
+mod elements;
 mod error;
 mod expansion;
+mod fields;
 mod file;
 mod input;
 mod reader;
 
 pub use batch::{BatchReader, LineBatch};
+pub use compress::zstd_frame;
 pub use compression::Compression;
+pub use elements::ElementReader;
 pub use error::LinesError;
 pub use expansion::Expansion;
+pub use fields::string_fields;
 pub use file::TextFile;
 pub use reader::{Line, LineReader};

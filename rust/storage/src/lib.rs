@@ -41,5 +41,6 @@ pub use folder::{StagedFolder, publish_folder};
 pub use hash::{CHUNK_BYTES, FileHasher, FileRecord};
 pub use lines::append_line;
 pub use manifest::{Label, MANIFEST_NAME, Manifest, SCHEMA_VERSION, expect_kind, read_manifest};
+pub use reading::hash_file;
 pub use regular::open_regular;
 pub use verify::{read_verified, verify_file, verify_folder, verify_folder_while};

@@ -1,9 +1,12 @@
 //! Reading files and listing folders in bounded memory; what publishing, manifests and verification share.
 
+use std::io::Read;
 use std::path::Path;
 
 use crate::disk::{EntryKind, Storage, StorageFile};
 use crate::error::{At, StorageError};
+use crate::hash::{FileHasher, FileRecord};
+use crate::regular::open_regular;
 
 /// Bytes per read.
 const READ_BYTES: usize = 1 << 20;
@@ -31,6 +34,31 @@ pub(crate) fn read_through(
                 see(&buffer[..read]);
                 offset += read as u64;
             }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).at("read", path),
+        }
+    }
+}
+
+/// Size and hashes of a user's file, which no manifest lists.
+///
+/// # Errors
+/// `Io` for what is no regular file or cannot be read; `Stopped` where `should_continue` is false.
+pub fn hash_file(
+    path: &Path,
+    should_continue: &dyn Fn() -> bool,
+) -> Result<FileRecord, StorageError> {
+    let mut file = open_regular(path).at("open", path)?;
+    let mut hasher = FileHasher::default();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        if !should_continue() {
+            let path = path.to_path_buf();
+            return Err(StorageError::Stopped { path });
+        }
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(read) => hasher.update(&buffer[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).at("read", path),
         }

@@ -10,16 +10,20 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from stategpt.data.formats.records import RecordPlace, StrPath, shown, string_field, with_places
 from stategpt.data.lines import BadLine, Source, json_type, read_lines, require_unicode
+from stategpt.data.ranked_group import Vote
 from stategpt.data.rankings import Rankings, Rejected
 from stategpt.errors import RankingError
 
 T = TypeVar("T")
 
 _VOTE_COLUMNS = ("prompt", "model_x", "model_y", "winner")
+_WORKER = "worker"
+"""Optional column: who voted."""
 
 
 class _Key(NamedTuple):
@@ -40,11 +44,11 @@ class _Texts(NamedTuple):
 def read_votes(votes: StrPath, answers: StrPath, prompts: StrPath) -> Rankings:
     """Pairwise votes of many people, as in the LLMFAO set: one group for each prompt and pair of answers voted on.
 
-    votes: CSV with columns prompt, model_x, model_y, winner (left = model_x, right = model_y, tie).
+    votes: CSV with columns prompt, model_x, model_y, winner (left = model_x, right = model_y, tie), and worker if known.
     answers: JSONL {"model", "prompt", "result"}; prompts: JSONL {"id", "text"}. Models, prompts and ids are strings or
     whole numbers (7 and "7" are the same), results and texts are strings.
 
-    The side with more votes wins, equal numbers are a tie; the counts are not kept. Votes on (a, b) and on (b, a) count
+    The side with more votes wins, equal numbers are a tie; a group's `votes` has each vote. Votes on (a, b) and on (b, a) count
     together; completions are in the order of the models' names, and a group's id is the JSON list [prompt, model,
     model]. Unusable votes are rejected by the line of the CSV: `unknown_winner`, `unknown_prompt`, `unknown_answer`,
     `same_model`, `missing_field`, `too_many_fields`, and the fault of the text they need (`wrong_type` for an answer
@@ -56,24 +60,26 @@ def read_votes(votes: StrPath, answers: StrPath, prompts: StrPath) -> Rankings:
             malformed. The message names file and line.
     """
     texts = _Texts(_table(prompts, ("id",), "text"), _table(answers, ("prompt", "model"), "result"))
-    counts: dict[_Key, Counter[str]] = {}
+    counts: dict[_Key, Counter[tuple[str, str]]] = {}
     first_place: dict[_Key, RecordPlace] = {}
     rejected = []
     for place, cells in _votes(votes):
         try:
-            key, winner = _vote(cells, texts)
+            key, winner, annotator = _vote(cells, texts)
         except BadLine as bad:
             rejected.append(Rejected(*place, bad.code, bad.message))
             continue
-        counts.setdefault(key, Counter())[winner] += 1
+        counts.setdefault(key, Counter())[winner, annotator] += 1
         first_place.setdefault(key, place)
     records = [_vote_record(key, count, texts) for key, count in counts.items()]
-    return with_places(Rankings.read(records), list(first_place.values()), rejected, 0)
+    rankings = with_places(Rankings.read(records), list(first_place.values()), rejected, 0)
+    votes_of = {_name(key): _votes_of(count) for key, count in counts.items()}
+    return replace(rankings, groups=[replace(group, votes=votes_of[group.id]) for group in rankings.groups])
 
 
-def _vote(cells: list[str] | BadLine, texts: _Texts) -> tuple[_Key, str]:
-    """What was voted on, and whether the "first", the "second" or none of them ("tie") won."""
-    prompt, left, right, winner = _usable(cells)
+def _vote(cells: list[str] | BadLine, texts: _Texts) -> tuple[_Key, str, str]:
+    """What was voted on, whether the "first", the "second" or none of them ("tie") won, and who voted."""
+    prompt, left, right, winner, annotator = _usable(cells)
     if winner not in ("left", "right", "tie"):
         raise BadLine("unknown_winner", f"winner is {shown(winner)}; it is left, right or tie")
     if left == right:
@@ -86,19 +92,28 @@ def _vote(cells: list[str] | BadLine, texts: _Texts) -> tuple[_Key, str]:
             raise BadLine("unknown_answer", f"model {shown(model)} has no answer to prompt {shown(prompt)}")
         _usable(texts.answers[prompt, model])
     if left < right:
-        return _Key(prompt, left, right), {"left": "first", "right": "second"}.get(winner, "tie")
-    return _Key(prompt, right, left), {"left": "second", "right": "first"}.get(winner, "tie")
+        return _Key(prompt, left, right), {"left": "first", "right": "second"}.get(winner, "tie"), annotator
+    return _Key(prompt, right, left), {"left": "second", "right": "first"}.get(winner, "tie"), annotator
 
 
-def _vote_record(key: _Key, count: Counter[str], texts: _Texts) -> dict[str, object]:
-    margin = count["first"] - count["second"]
+def _vote_record(key: _Key, count: Counter[tuple[str, str]], texts: _Texts) -> dict[str, object]:
+    margin = sum(number * {"first": 1, "second": -1}.get(winner, 0) for (winner, _), number in count.items())
     ranks = (1 + (margin < 0), 1 + (margin > 0))
     completions = [
         {"text": _usable(texts.answers[key.prompt, model]), "rank": rank}
         for model, rank in zip(key[1:], ranks, strict=True)
     ]
+    return {"id": _name(key), "prompt": _usable(texts.prompts[key.prompt,]), "completions": completions}
+
+
+def _name(key: _Key) -> str:
     name = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
-    return {"id": name, "prompt": _usable(texts.prompts[key.prompt,]), "completions": completions}
+    return name
+
+
+def _votes_of(count: Counter[tuple[str, str]]) -> tuple[Vote, ...]:
+    ranks = {"first": (1, 2), "second": (2, 1), "tie": (1, 1)}
+    return tuple(Vote(annotator, ranks[winner]) for winner, annotator in count.elements())
 
 
 def _usable(found: T | BadLine) -> T:
@@ -123,6 +138,7 @@ def _votes(path: StrPath) -> Iterator[tuple[RecordPlace, list[str] | BadLine]]:
                     f"votes have {', '.join(_VOTE_COLUMNS)}"
                 )
             order = [header.index(name) for name in _VOTE_COLUMNS]
+            order += [header.index(_WORKER)] if header.count(_WORKER) == 1 else []
             for row in reader:
                 if row:  # a blank line is none
                     yield RecordPlace(reader.line_num, 0), _cells(row, len(header), order)
@@ -132,7 +148,7 @@ def _votes(path: StrPath) -> Iterator[tuple[RecordPlace, list[str] | BadLine]]:
 
 def _cells(row: list[str], wanted: int, order: list[int]) -> list[str] | BadLine:
     if len(row) == wanted:
-        return [row[place] for place in order]
+        return ([row[place] for place in order] + [""])[: len(_VOTE_COLUMNS) + 1]
     code = "missing_field" if len(row) < wanted else "too_many_fields"
     return BadLine(code, f"the row has {len(row)} cells, the header {wanted}; quote cells that hold commas")
 

@@ -1,6 +1,10 @@
-"""Sources of a corpus: every module or package of this folder that has `build`. `corpus.source` names one of them.
+"""Sources of documents: readers of users' files, and builders of a whole corpus.
 
-A source may have two more functions, for `stategpt doctor` and `stategpt plan`:
+`text`, `jsonl`, `json`, `parquet`, `html`, `warc` and `pdf` read files; `[sources.<name>]` of a run names them
+(`files.py`), and `readers/` has a module for each format. `corpus.source` names a builder of a whole corpus: every
+module or package of this folder that has `build` is one.
+
+A builder may have two more functions, for `stategpt doctor` and `stategpt plan`:
 
     build(config: CorpusConfig) -> Corpus                    reads what config.paths names; splits it by group
     describe(config: CorpusConfig) -> list[(name, value)]    what `build` would read, without reading it
@@ -17,9 +21,52 @@ from typing import TYPE_CHECKING, Any
 
 from stategpt.config import CorpusConfig
 from stategpt.errors import ConfigError
+from stategpt.lazy_names import lazy_names
 
 if TYPE_CHECKING:  # stategpt plan needs no numpy
     from stategpt.data.corpus import Corpus
+
+    from .documents import html as html
+    from .documents import json as json
+    from .documents import jsonl as jsonl
+    from .documents import parquet as parquet
+    from .documents import pdf as pdf
+    from .documents import read_documents as read_documents
+    from .documents import text as text
+    from .documents import warc as warc
+    from .files import read_source as read_source
+    from .globs import files_of as files_of
+    from .records import read_records as read_records
+    from .token_files import tokens as tokens
+
+__all__ = [
+    "build_corpus",
+    "describe_corpus",
+    "expected_corpus",
+    "files_of",
+    "html",
+    "json",
+    "jsonl",
+    "parquet",
+    "pdf",
+    "read_documents",
+    "read_records",
+    "read_source",
+    "source_names",
+    "text",
+    "tokens",
+    "warc",
+]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "documents": ("html", "json", "jsonl", "parquet", "pdf", "read_documents", "text", "warc"),
+        "files": ("read_source",),
+        "globs": ("files_of",),
+        "records": ("read_records",),
+        "token_files": ("tokens",),
+    },
+)
 
 
 def source_names() -> list[str]:

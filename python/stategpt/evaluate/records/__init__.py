@@ -42,6 +42,7 @@ from .comparison import (
     SystemMeasures,
 )
 from .feedback import (
+    AnnotatorAgreement,
     CalibrationBucket,
     MarginAccuracy,
     RankedExample,
@@ -70,6 +71,7 @@ from .language_model import (
 __all__ = [
     "FORMAT_VERSION",
     "RECORD_OF",
+    "AnnotatorAgreement",
     "AnsweredPrompt",
     "CalibrationBucket",
     "ComparedPrompt",
@@ -125,6 +127,8 @@ class Evaluations:
     """Of the ranked completions."""
     reward: RewardEvaluation = field(default_factory=RewardEvaluation)
     """Of the reward model."""
+    judge: RewardEvaluation = field(default_factory=RewardEvaluation)
+    """Of the second reward model, which decides wins where people ranked and no scorer is set."""
     comparison: ComparisonEvaluation = field(default_factory=ComparisonEvaluation)
     """Of all systems."""
 
@@ -136,6 +140,7 @@ RECORD_OF: Mapping[str, type[Any]] = {
     "sft": SFTEvaluation,
     "rankings": RankingsEvaluation,
     "reward": RewardEvaluation,
+    "reward/judge": RewardEvaluation,
     "comparison": ComparisonEvaluation,
 }
 """Record of evaluation.json by the folder of the stage."""
@@ -153,7 +158,7 @@ def read_evaluations(run_folder: str | Path) -> Evaluations:
         stage: measurements.read(stage, EVALUATION, "evaluation.json", record, FORMAT_VERSION)
         for stage, record in RECORD_OF.items()
     }
-    return Evaluations(**{stage: record for stage, record in found.items() if record is not None})
+    return Evaluations(**{stage.rpartition("/")[2]: record for stage, record in found.items() if record is not None})
 
 
 def evaluation_json(record: Any) -> dict[str, Any]:

@@ -139,9 +139,13 @@ class ComparisonEvaluation:
     """All systems on the same held-out prompts."""
 
     scorer: Label = ""
-    """Name of the scorer behind scores and wins."""
+    """Name of the scorer behind scores and wins; "judge" for the second reward model."""
+    optimized: Label = ""
+    """Name of the scorer behind rewards, which RL maximized."""
     prompts: Count | None = None
     """Prompts answered by each system."""
+    failed_prompts: Count | None = None
+    """Prompts left out of all systems because a scorer failed on an answer to them; not among `prompts`."""
     subjects: Count | None = None
     """Different things they ask about; None where prompts name none."""
     seeds: Count | None = None
@@ -164,6 +168,11 @@ class ComparisonEvaluation:
     """Prompts with all answers."""
 
     __repr__ = short_repr
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether wins are decided by something else than what RL maximized: else no claim rests on them."""
+        return not self.optimized or self.scorer != self.optimized
 
 
 @documented

@@ -48,6 +48,27 @@ class RankedExample:
 
 @documented
 @dataclass(frozen=True)
+class AnnotatorAgreement:
+    """How far the annotators of people's rankings agree (`data.agreement` has the definitions)."""
+
+    annotators: Count = 0
+    """Annotators with a name."""
+    votes: Count = 0
+    """Orders that annotators gave."""
+    pairs: Count = 0
+    """Pairs of completions of one prompt that two or more annotators compared."""
+    conflicting_pairs: Count = 0
+    """Those that some order one way and others the other way."""
+    alpha: Number | None = None
+    """Krippendorff's alpha of these pairs; None where nothing can differ."""
+    triples: Count = 0
+    """Triples of completions whose three pairs all have a majority."""
+    cycles: Count = 0
+    """Those whose majorities form a cycle."""
+
+
+@documented
+@dataclass(frozen=True)
 class RankingsEvaluation:
     """Counts and mean scores of the ranked completions."""
 
@@ -65,6 +86,12 @@ class RankingsEvaluation:
     """Prompts by split from which nothing can be learned: all completions are tied."""
     rejected: Count | None = None
     """Records the reader rejected."""
+    judge_groups: Count | None = None
+    """Training prompts kept apart to train the judge; their pairs are not among the pairs above."""
+    agreement: AnnotatorAgreement | None = None
+    """Of people's rankings, training and test groups together."""
+    failed: Count | None = None
+    """Completions left out because the scorer gave them no score."""
     score_mean: Number | None = None
     """Mean score of the training completions."""
     parts_mean: Mapping[str, Number] = field(default_factory=dict)

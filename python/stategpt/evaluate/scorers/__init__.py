@@ -3,14 +3,17 @@
 A setting (`rankings.scorer`, `rl.scorer`, `evaluate.scorer`) names one of two kinds:
 
     reward_model        a module of this folder that has `build(context: ScorerContext) -> Scorer`
-    my_rules:score      module:function, called as score(prompts, completions); it returns a number for each completion,
-                        or `Scores` with named parts. The module is imported as Python finds it, or from the folder
-                        that `stategpt` is run in.
+    my_rules:score      module:function, called as score(prompts, completions, **options); it returns a number for each
+                        completion, or `Scores` with named parts. The module is imported as Python finds it, or from
+                        the folder that `stategpt` is run in. Its source file is part of the fingerprint of what it
+                        scored, so an edited scorer does not continue an old run.
 
     def score(prompts, completions):
         return [float(prompt.reference in completion.text) for prompt, completion in zip(prompts, completions)]
 
-A scorer that fails, or leaves a completion without a finite number, is an error with the count: never a score of 0.
+Options are text, by name (`rl.scorer_options`). A completion that a scorer raises for, or gives no finite number, has
+failed: it is counted and left out of ranking, update or comparison, never scored 0. Where more than
+`evaluate.max_failed_share` of all completions have failed so far, the stage stops with the count and the first one.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,7 +52,7 @@ class Scores:
     """What a scorer gives S completions."""
 
     values: NDArray[np.float32]
-    """float32[S], higher is better."""
+    """float32[S], higher is better; NaN where the scorer failed."""
     parts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """float32[S] by name: what the values are the sums of, for a reader."""
 
@@ -76,6 +80,8 @@ class ScorerContext:
     """Folder of the run's reward model, where it is trained already."""
     device: str = "cpu"
     """Where models run."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The setting's `scorer_options`."""
 
     __repr__ = short_repr
 
@@ -85,21 +91,25 @@ def scorer_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def build_scorer(name: str, context: ScorerContext, setting: str) -> Scorer:
+def build_scorer(name: str, context: ScorerContext, setting: str, max_failed_share: float = 0.0) -> Scorer:
     """The scorer that `setting` names, with its results checked.
+
+    A built-in one names the options that it takes in `OPTIONS`; a function is called with them as keywords.
 
     Raises:
         ConfigError: `name` is empty, unknown, or a module or function that cannot be imported; names the nearest. Or
-            the scorer cannot be built from the run.
+            the scorer cannot be built from the run, or does not take one of the options.
     """
     if ":" in name:
-        return Checked(name, FromFunction(_function(name, setting)))
-    require_scorer(name, setting)
-    return Checked(name, _built_in(name).build(context))
+        function = _function(name, setting)
+        given = partial(function, **context.options) if context.options else function
+        return Checked(name, FromFunction(given), max_failed_share)
+    require_scorer(name, setting, context.options)
+    return Checked(name, _built_in(name).build(context), max_failed_share)
 
 
-def require_scorer(name: str, setting: str) -> None:
-    """Refuses a name that `build_scorer` would refuse, without building anything. Raises as `build_scorer`."""
+def require_scorer(name: str, setting: str, options: Mapping[str, str] | None = None) -> None:
+    """Refuses a name or an option that `build_scorer` would refuse, without building anything; raises as it."""
     if ":" in name:
         _function(name, setting)
         return
@@ -110,6 +120,11 @@ def require_scorer(name: str, setting: str) -> None:
         near = get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}, or module:function"
         raise ConfigError(f"{setting} = {name!r} is not a scorer; {hint}")
+    known: tuple[str, ...] = getattr(_built_in(name), "OPTIONS", ()) if options else ()
+    for option in options or {}:
+        if option not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ConfigError(f"{setting}_options.{option}: the scorer {name} has no such option; {takes}")
 
 
 def _built_in(name: str) -> ModuleType:
@@ -151,40 +166,75 @@ class FromFunction:
 
 
 class Checked:
-    """A scorer whose results are checked: a finite number for every completion, or a `ScorerError`."""
+    """A scorer whose results are checked: a finite number for every completion, or NaN for the few that it fails on.
 
-    def __init__(self, name: str, scorer: Scorer) -> None:
-        self.name, self.scorer = name, scorer
+    Failed completions are counted over all calls; more than `max_failed_share` of them are a `ScorerError`.
+    """
+
+    def __init__(self, name: str, scorer: Scorer, max_failed_share: float = 0.0) -> None:
+        self.name, self.scorer, self.max_failed_share = name, scorer, max_failed_share
+        self.scored, self.failed = 0, 0
+        """Completions given to the scorer so far, and those of them that it failed on."""
 
     def scores(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """The scorer's scores.
+        """The scorer's scores; NaN, also in each part, where it raised or gave no finite number.
 
         Raises:
-            ScorerError: it raised, or gave other than one finite number for each completion; the message has how many
-                completions have none, and the first prompt.
+            ScorerError: too many failed, with how many and the first prompt; or it returned other than one number for
+                each completion, or it says itself that it cannot score (a prompt lacks what it needs).
         """
+        self.scored += len(completions)
         try:
             found = self.scorer.scores(prompts, completions)
         except ScorerError:
             raise
         except Exception as error:  # the scorer may be the user's: it may raise anything
-            raise self._error(f"raised {type(error).__name__}: {error}", prompts, np.arange(len(prompts))) from error
+            if self.max_failed_share == 0 or len(completions) == 1:
+                self._fail(f"raised {type(error).__name__}: {error}", prompts, np.arange(len(prompts)))
+                return Scores(np.full(len(completions), np.nan, dtype=np.float32))
+            self.scored -= len(completions)  # which of them it fails on, only calls with one each can say
+            return _joined([self.scores([p], [c]) for p, c in zip(prompts, completions, strict=True)])
+        return self._checked(found, prompts, completions)
+
+    def _checked(self, found: Scores, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         if not isinstance(found, Scores):
             raise self._error(f"returned a {type(found).__name__}, not Scores", prompts, np.arange(len(prompts)))
+        bad_S = np.zeros(len(completions), dtype=bool)
+        said = ""
         for what, array in (("a score", found.values), *((f"the part {name!r}", a) for name, a in found.parts.items())):
             if np.shape(array) != (len(completions),):
                 says = f"returned {what} of shape {list(np.shape(array))}, not one number for each completion"
                 raise self._error(says, prompts, np.arange(len(prompts)))
-            bad = np.flatnonzero(~np.isfinite(np.asarray(array, dtype=np.float64)))
-            if len(bad):
-                raise self._error(f"gave {array[bad[0]]} as {what}", prompts, bad)
-        parts = {name: np.asarray(array, dtype=np.float32) for name, array in found.parts.items()}
-        return Scores(np.asarray(found.values, dtype=np.float32), parts)
+            odd_S = ~np.isfinite(np.asarray(array, dtype=np.float64))
+            if odd_S.any():
+                said = said or f"gave {array[np.flatnonzero(odd_S)[0]]} as {what}"
+                bad_S |= odd_S
+        if said:
+            self._fail(said, prompts, np.flatnonzero(bad_S))
+        arrays = {name: np.asarray(a, dtype=np.float32) for name, a in {"": found.values, **found.parts}.items()}
+        if said:
+            arrays = {name: np.where(bad_S, np.float32(np.nan), array) for name, array in arrays.items()}
+        return Scores(arrays.pop(""), arrays)
+
+    def _fail(self, what: str, prompts: Sequence[Prompt], failed: NDArray[np.int64]) -> None:
+        self.failed += len(failed)
+        if self.failed > self.max_failed_share * self.scored:
+            raise self._error(what, prompts, failed)
 
     def _error(self, what: str, prompts: Sequence[Prompt], without: NDArray[np.int64]) -> ScorerError:
         text = visible_line(prompts[without[0]].text) if len(without) else ""
         first = f"; the first is of the prompt {text[:_SHOWN_CHARS]!r}" if text else ""
+        share = self.max_failed_share
+        limit = f" In all {self.failed} of {self.scored}, above evaluate.max_failed_share = {share:g}." if share else ""
         return ScorerError(
-            f"the scorer {self.name} {what}: {len(without)} of {len(prompts)} completions have no score{first}. "
+            f"the scorer {self.name} {what}: {len(without)} of {len(prompts)} completions have no score{first}.{limit} "
             "Nothing is counted as 0: correct the scorer and run again."
         )
+
+
+def _joined(found: Sequence[Scores]) -> Scores:
+    """Scores of one completion each as one record; those that failed have NaN in every part that others have."""
+    names = list(dict.fromkeys(name for each in found for name in each.parts))
+    nothing = np.array([np.nan], dtype=np.float32)
+    parts = {name: np.concatenate([each.parts.get(name, nothing) for each in found]) for name in names}
+    return Scores(np.concatenate([each.values for each in found]), parts)

@@ -4,11 +4,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stategpt.evaluate.records import ComparedPrompt, ComparisonEvaluation, SeedMeasures, SystemAnswer, SystemMeasures
+from stategpt.config.presence import REWARD_MODEL
+from stategpt.config.run import JUDGE
+from stategpt.evaluate.records import (
+    ComparedPrompt,
+    ComparisonEvaluation,
+    RewardEvaluation,
+    SeedMeasures,
+    SystemAnswer,
+    SystemMeasures,
+)
 from stategpt.evaluate.statistics import Interval
 from stategpt.report import lessons
 from stategpt.report.run_files import RunFiles, mean
-from stategpt.report.wording import fixed, percent, plain, signed, span, system_label
+from stategpt.report.wording import count, fixed, percent, plain, signed, span, system_label
 from stategpt.visible_text import visible
 
 _BEST_OF = re.compile(r"best_of_[0-9]{1,9}")
@@ -33,10 +42,38 @@ def comparison(files: RunFiles) -> dict[str, Any]:
         "repeated": _repeated(data),
         "variety_lesson": lessons.variety(data),
         "scorer": visible(data.scorer),
+        "judge": _judge(data, files.evaluations.judge, files.evaluations.rankings.judge_groups),
+        "failed": count(data.failed_prompts) if data.failed_prompts else "",
         "left_out": _left_out(data),
         "examples": [example for example in examples if example["answers"]],
         "diversity_change": _change(data),
     }
+
+
+def _judge(data: ComparisonEvaluation, judge: RewardEvaluation, groups: int | None) -> str:
+    """Who decides wins, and what that is worth."""
+    if not data.scorer or not data.optimized:
+        return ""
+    optimized = "the reward model" if data.optimized == REWARD_MODEL else visible(data.optimized)
+    if not data.is_independent:
+        return (
+            f"Wins and rewards are both by {optimized}, which is what RL maximized: they show that it was maximized, "
+            "and no claim rests on them. Set evaluate.scorer to something else for a claim."
+        )
+    if data.scorer != JUDGE:
+        return f"Wins are decided by {visible(data.scorer)}. The column reward is {optimized}'s: what RL maximized."
+    accuracy = judge.pair_accuracy
+    known = f", trained on {count(groups)} prompts" if groups else ""
+    right = ""
+    if accuracy is not None:
+        share = percent(accuracy.mean, 1)
+        right = f" It orders {share} of people's held-out pairs correctly ({_percent_span(accuracy)} %)."
+    return (
+        "People ranked, and no other scorer is set: wins are decided by the judge, a second reward model from other "
+        f"groups of prompts and another seed{known}, which RL never read.{right} The "
+        f"column reward is {optimized}'s: what RL maximized, and no measure of success by itself. The judge began as "
+        "the same SFT model, so errors that both inherit from it are not excluded."
+    )
 
 
 def _example(example: ComparedPrompt) -> dict[str, Any]:

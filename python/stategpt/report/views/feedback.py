@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from stategpt.config.presence import REWARD_MODEL
+from stategpt.config.run import JUDGE
 from stategpt.evaluate.records import (
+    ComparisonEvaluation,
     FrontierPoint,
     RankedExample,
     RankingsEvaluation,
@@ -21,11 +24,16 @@ def feedback(files: RunFiles) -> dict[str, Any]:
     """Context of the parts on rankings, reward and RL."""
     evaluations = files.evaluations
     return {
-        "scorer": evaluations.rankings.scorer or evaluations.comparison.scorer,
+        "scorer": evaluations.rankings.scorer or ("" if _people(files) else evaluations.comparison.scorer),
+        "people": _people(files),
+        "agreement": _agreement(evaluations.rankings),
+        "rewarded_by": _rewarded_by(files),
+        "prompts_of": _prompts_of(files),
+        "wins_by": _wins_by(evaluations.comparison),
         "ranked": _ranked(evaluations.rankings),
         "rankings": _ranking_counts(evaluations.rankings),
         "reward": _reward_numbers(evaluations.reward),
-        "scoring": _scoring(evaluations.reward),
+        "scoring": [] if _people(files) else _scoring(evaluations.reward),
         "reward_rows": _reward_rows(evaluations.reward.example),
         "judging_lesson": lessons.judging(evaluations.reward, evaluations.comparison),
         "imitation_lesson": lessons.imitation(evaluations.reward, evaluations.comparison),
@@ -34,6 +42,53 @@ def feedback(files: RunFiles) -> dict[str, Any]:
         "frontiers": _frontier_rows(files),
         "over_optimization_lesson": lessons.over_optimization(evaluations.comparison),
     }
+
+
+def _people(files: RunFiles) -> bool:
+    """Whether people ranked."""
+    return bool(files.run and files.run.rankings.data)
+
+
+def _rewarded_by(files: RunFiles) -> str:
+    """What RL maximizes: "" for the reward model, else the scorer's name."""
+    name = files.run.rl.scorer if files.run else REWARD_MODEL
+    return "" if name == REWARD_MODEL else visible(name)
+
+
+def _prompts_of(files: RunFiles) -> str:
+    """Where the prompts of RL come from."""
+    if files.run is None or not files.run.rl.prompts:
+        if files.run is None or "sft" in files.stages:
+            return (
+                "The prompts are those of SFT, so RL starts where SFT has seen the answers; new prompts are the usual "
+                "case."
+            )
+        return "The prompts are those of the rankings."
+    return "The prompts are the training side of rl.prompts."
+
+
+def _wins_by(data: ComparisonEvaluation) -> str:
+    """How reward and wins relate: by what decides wins."""
+    if not data.is_independent:
+        return "Reward and wins are by the same scorer here, so they cannot part."
+    if data.scorer == JUDGE:
+        return "The reward model imitates people, and so does the judge, from other prompts."
+    return "The reward model only imitates the scorer."
+
+
+def _agreement(data: RankingsEvaluation) -> list[tuple[str, str]]:
+    """How far several annotators agree, where there were several; what was not measured is left out."""
+    found = data.agreement
+    if found is None or not found.pairs:
+        return []
+    rows = [
+        ("annotators", count(found.annotators) if found.annotators else None),
+        ("pairs compared more than once", count(found.pairs)),
+        ("of them ordered both ways", count(found.conflicting_pairs)),
+        ("Krippendorff's alpha", fixed(found.alpha, 2) if found.alpha is not None else None),
+        ("cycles", f"{count(found.cycles)} of {count(found.triples)} triples" if found.triples else None),
+    ]
+    return [(label, value) for label, value in rows if value is not None]
 
 
 def _reward_rows(example: RankedExample | None) -> dict[str, Any] | None:
@@ -85,6 +140,8 @@ def _ranking_counts(data: RankingsEvaluation) -> list[tuple[str, str]]:
         ("test prompts", data.test_groups),
         ("clear pairs", data.pairs),
         ("ties", data.ties),
+        ("prompts of the judge", data.judge_groups),
+        ("completions without a score", data.failed or None),
         ("rejected records", data.rejected),
     )
     return [(label, count(value)) for label, value in wanted if value is not None]

@@ -1,8 +1,11 @@
 """The top of the page: what this run is, the four stages with its own numbers, and the gates."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from stategpt.config.presence import ALL_STAGES
+from stategpt.config.stage_names import STAGE_OF
 from stategpt.evaluate.gates import format_value, verdict
 from stategpt.evaluate.records import GateResult, SystemMeasures
 from stategpt.report.run_files import RunFiles, mean
@@ -35,11 +38,17 @@ def overview(files: RunFiles) -> dict[str, Any]:
     tokens = files.tokens("base")
     return {
         "name": files.name,
-        "sentence": sentence(tokens),
+        "sentence": sentence(tokens) if "sft" in files.stages else _plain_sentence(files),
         "facts": _facts(files, gates, tokens),
-        "stages": [_pretraining(files), _sft(files), _reward(files), _rl(files)],
+        "stages": [card(files) for card, stages in _CARDS if stages & files.stages],
         "gates": [_gate_row(gate) for gate in gates],
     }
+
+
+def _plain_sentence(files: RunFiles) -> str:
+    """What a run without fine-tuning is: the stages that it has."""
+    titles = [STAGE_OF[name].title for name in ALL_STAGES if name in files.stages - {"prepare", "compare"}]
+    return f"A run of {', '.join(titles)}." if titles else "A run that prepares data."
 
 
 def _facts(files: RunFiles, gates: list[GateResult], tokens: int | None) -> list[tuple[str, str]]:
@@ -153,3 +162,12 @@ def _rl(files: RunFiles) -> StageCard:
             ("KL to SFT", _shown(kl, f"{fixed(kl, 1)} nats")),
         ),
     )
+
+
+_CARDS: tuple[tuple[Callable[[RunFiles], StageCard], set[str]], ...] = (
+    (_pretraining, {"pretrain"}),
+    (_sft, {"sft"}),
+    (_reward, {"rankings", "reward"}),
+    (_rl, {"rl"}),
+)
+"""The boxes, each with the stages of which the run needs one to have it."""

@@ -24,6 +24,7 @@ metrics.jsonl, by step, means over its samples unless stated:
     kl_nats_per_completion              policy to SFT, k1 on the step's samples; entropy_nats_per_token, length_tokens,
                                         ended_share as named
     zero_variance_share                 prompts whose samples all earned the same
+    scorer_failed                       samples that the scorer gave no score, where there are any: left out, weight 0
     sampler_gap_nats                    largest difference between the sampler's log-probability and the trainer's
     ratio_mean, ratio_clipped           ratio new / old, and share of tokens that the clip gives no gradient
     kl_old_nats_per_completion          new to old policy, sum of ratio - 1 - log ratio (k3); 0 on the first minibatch
@@ -43,9 +44,10 @@ import numpy as np
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
+from stategpt.config.run import JUDGE
 from stategpt.config.stage_names import folder_label
 from stategpt.data import chat_prompt
-from stategpt.data.corpus import read_corpus
+from stategpt.data.prompts import prompts_of
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe
 from stategpt.evaluate.records import FrontierPoint, WeightedCompletions
@@ -94,7 +96,7 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 
     work = Stage(
         stage,
-        (folder.model("sft"), folder.model("reward")),
+        _parents(run, folder),
         artifact="model",
         make=lambda fingerprint: _train(context, config, stage, fingerprint, seed),
         save=context.save_model,
@@ -104,11 +106,18 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
     run_stage(context, work)
 
 
+def _parents(run: RunConfig, folder: RunFolder) -> tuple[Path, ...]:
+    """What a policy is made from: the model it begins as, the prompts, and the reward model if there is one."""
+    rewarding = (folder.model("reward"),) if "reward" in run.stages else ()
+    judging = (folder.model(f"reward/{JUDGE}"),) if run.trains_judge else ()  # wins of the frontier are by it
+    return (folder.model(run.policy), *rewarding, *judging, folder.corpus)
+
+
 def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
     run, folder = context.run, context.folder
-    corpus = read_corpus(folder.corpus)
-    policy, reference = context.load_model("sft"), context.load_model("sft").requires_grad_(False)
-    asked = [conversation.prompt() for conversation in corpus.conversations["train"]]
+    corpus = context.corpus()
+    policy, reference = context.load_model(run.policy), context.load_model(run.policy).requires_grad_(False)
+    asked = prompts_of(corpus, "rl", "train")
     rewarder = context.scorer("rl.scorer", corpus)
     scorer = context.scorer("evaluate.scorer", corpus)
     probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder)

@@ -173,7 +173,8 @@ class RLTask:
 
 def _metrics(rollout: Rollout, parts: Sequence[_LogProbs], kl_S: Tensor) -> dict[str, float]:
     """Means over the step's samples (`stages.rl` explains each)."""
-    rewards_S, completions = rollout.rewards_S, rollout.completions
+    rewards_S, completions = rollout.rewards_S[~rollout.rewards_S.isnan()], rollout.completions
+    failed = len(rollout.rewards_S) - len(rewards_S)
     sampled = torch.from_numpy(np.concatenate([completion.log_probs for completion in completions]))
     trained = torch.cat([part.policy_M for part in parts]).cpu()
     return {
@@ -184,4 +185,5 @@ def _metrics(rollout: Rollout, parts: Sequence[_LogProbs], kl_S: Tensor) -> dict
         "length_tokens": float(np.mean([len(completion.ids) for completion in completions])),
         "ended_share": float(np.mean([completion.ended for completion in completions])),
         "sampler_gap_nats": float((sampled - trained).abs().max()),
+        **({"scorer_failed": float(failed)} if failed else {}),
     }

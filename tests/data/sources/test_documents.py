@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stategpt.data.sources.text import read_documents
+from stategpt.data.sources.documents import read_documents
 from stategpt.errors import CorpusError, InvalidArgument
 
 
@@ -17,9 +17,10 @@ def test_a_text_file_is_one_document_and_a_json_line_is_one(tmp_path: Path) -> N
     with gzip.open(tmp_path / "c.jsonl.gz", "wt") as file:
         file.write(json.dumps({"text": "vier é\u2028"}))
     (tmp_path / "d.txt.gz").write_bytes(gzip.compress(b"five", mtime=0))
+    (tmp_path / "g.json").write_text('[{"text": "seven"},\n {"text": "eight"}]')
     (tmp_path / "e.jsonl.zst").write_bytes(b"\x28\xb5\x2f\xfd\x20\x0f\x79\0\0" + b'{"text": "six"}')  # one raw block
     paths = sorted(tmp_path.iterdir())
-    assert list(read_documents(paths)) == ["one\ntwo\n", "three", "", "vier é\u2028", "five", "six"]
+    assert list(read_documents(paths)) == ["one\ntwo\n", "three", "", "vier é\u2028", "five", "six", "seven", "eight"]
     assert list(read_documents(str(paths[0]))) == ["one\ntwo\n"]
 
 
@@ -47,15 +48,20 @@ def test_the_field_can_be_named(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "a", "text": "b"}\n', r"a\.jsonl:1 .*'text' appears twice"),
         ("a.jsonl", b'{"text": "a\\ud83d"}\n', r"a\.jsonl:1 .*text has the lone surrogate U\+D83D at character 1"),
         ("a.jsonl", b'{"text": "a"}\n\xef\xbb\xbf{"text": "b"}\n', r"a\.jsonl:2 \(byte 14\): a byte-order mark"),
-        ("alpaca.json", b'[{"text": "a"}]', r"alpaca\.json: a JSON file is one value"),
-        ("a.parquet", b"PAR1", r"Parquet is not read"),
-        ("a.json.gz", gzip.compress(b"[]", mtime=0), r"a JSON file is one value"),
+        ("alpaca.json", b'[{"output": "a"}]', r"alpaca\.json:1 \(byte 1\): .* no string under \"text\""),
+        ("one.json", b'{\n "text": "a"\n}', r"one\.json: a JSON file of records is a list of objects"),
+        ("a.json", b'[{"text": "a"}] [', r"a\.json: line 1 \(byte 16\): the file goes beyond"),
+        ("a.json", b'[{"text": "a"}', r"a\.json:1 \(byte 14\): the file ends within the record"),
+        ("a.json", b'[{"text": "a"},', r"a\.json:1 \(byte 15\): the file ends within the record"),
+        ("a.parquet", b"PAR1", r"a\.parquet is not a whole Parquet file"),
+        ("a.json.gz", gzip.compress(b"[]", mtime=0), r"a\.json\.gz holds no documents"),
+        ("a.json", b"", r"a\.json holds no documents"),
         ("a.jsonl", b"\n \n", r"a\.jsonl holds no documents"),
         ("a.jsonl.gz", b"not gzip", r"a\.jsonl\.gz is not a whole gzip file"),
         ("a.txt.gz", gzip.compress(b"long enough to be cut", mtime=0)[:-9], r"a\.txt\.gz is not a whole gzip file"),
         ("a.jsonl.zst", b"", r"a\.jsonl\.zst holds no documents"),
         ("a.jsonl.zst", b"not zstd", r"a\.jsonl\.zst is not a whole zstd file"),
-        ("a.parquet.zst", b"", r"Parquet is not read"),
+        ("a.parquet.zst", b"", r"a Parquet file is packed inside"),
     ],
 )
 def test_bad_files_are_named_with_line_and_byte(tmp_path: Path, name: str, content: bytes, message: str) -> None:

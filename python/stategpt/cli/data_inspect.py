@@ -1,0 +1,194 @@
+"""Shows what the files of conversations and rankings are read as: format, counts, lengths, and examples as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from stategpt.config.run import RunConfig
+from stategpt.data import Segment, chat_prompt, encode_conversation
+from stategpt.data.records import Conversation
+from stategpt.data.rejections import Tally
+from stategpt.errors import StategptError
+from stategpt.stages.fitting import conversation_fit, trained_on
+from stategpt.tokenizer import AnyTokenizer, Tokenizer
+from stategpt.visible_text import visible
+
+_TRAINED, _READ, _CONTROL = "black on #b5dbae", "dim", "bold white on #a33b5b"
+_SAMPLE_BYTES = 4 << 20
+"""Of the files that a tokenizer is trained on where the run has none yet."""
+_SAMPLE_VOCABULARY = 4096
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One setting that names files of conversations, rankings or prompts.
+
+    Attributes:
+        setting: its name.
+        formats: format that was recognized, by file.
+        records: what was read.
+        tally: what was kept and rejected.
+    """
+
+    setting: str
+    formats: dict[str, str]
+    records: Sequence[Any]
+    tally: Tally
+
+
+def inspect_run(run: RunConfig, out: Path, examples: int, console: Console | None = None) -> None:
+    """Prints the inspection of every file of conversations, rankings and prompts that the run names."""
+    console = console or Console(highlight=False)
+    found = list(inspected(run))
+    if not found:
+        console.print("no files of conversations, rankings or prompts; [sft], [rankings], [rl] name them", markup=False)
+        return
+    tok, of = tokenizer_of(run, out, found)
+    console.print(f"tokens: {of}", markup=False)
+    for each in found:
+        console.rule(each.setting, align="left")
+        for path, name in each.formats.items():
+            console.print(f"{path}: {name}", markup=False)
+        for line in (*_counts(each.tally), *_lengths(run, tok, each.records)):
+            console.print(line, markup=False)
+        for record in each.records[:examples]:
+            console.print(example(tok, record, run))
+
+
+def inspected(run: RunConfig) -> Iterator[Inspected]:
+    """Reads the files of each setting."""
+    from stategpt.data.formats import read_conversations, read_prompts, read_ranked
+
+    for setting, reader, patterns, form, columns in (
+        ("sft.data", read_conversations, run.sft.data, run.sft.format, run.sft.columns),
+        ("rankings.data", read_ranked, run.rankings.data, run.rankings.format, run.rankings.columns),
+        ("rankings.prompts", read_prompts, run.rankings.prompts, "", {}),
+        ("rl.prompts", read_prompts, run.rl.prompts, "", {}),
+        ("evaluate.prompts", read_prompts, run.evaluate.prompts, "", {}),
+    ):
+        if patterns:
+            files = files_named(setting, patterns)
+            records, tally = reader(files, format=form, columns=columns)
+            yield Inspected(setting, {str(path): form or format_of(path) for path in files}, records, tally)
+
+
+def files_named(setting: str, patterns: Sequence[str]) -> list[Path]:
+    """The files of a setting."""
+    from stategpt.data.sources.globs import files_of
+
+    return files_of(patterns, Path.cwd(), (), setting)
+
+
+def format_of(path: Path) -> str:
+    """Name of the format that the first record of a file is recognized as, and how."""
+    from stategpt.data.formats import recognize
+    from stategpt.data.sources.records import read_records
+
+    for _, record in read_records(path):
+        if isinstance(record, dict):
+            return f"{recognize(record).name} (by its keys: {', '.join(sorted(record))[:80]})"
+    return "no record can be read"
+
+
+def _counts(tally: Tally) -> Iterator[str]:
+    """kept + duplicate + rejected by code, and the first rejected records."""
+    codes = "".join(f", {count:,} {code}" for code, count in sorted(tally.rejected.items()))
+    yield f"{tally.total:,} records: {tally.kept:,} kept, {tally.duplicate:,} duplicate{codes}"
+    for rejection in tally.first:
+        yield f"  {visible(str(rejection))}"
+
+
+def _lengths(run: RunConfig, tok: AnyTokenizer, records: Sequence[Any]) -> Iterator[str]:
+    """How many records fit the model, and what becomes of the others."""
+    limit = run.sft_row_tokens
+    counts: dict[str, int] = {}
+    for record in records:
+        if isinstance(record, Conversation):
+            found = conversation_fit(tok, record, run.sft, limit)
+            code = ("whole", "shortened")[bool(found)] if isinstance(found, int) else found
+        else:
+            code = "too_long" if _tokens_of(tok, record) > run.model.context_tokens else "whole"
+        counts[code] = counts.get(code, 0) + 1
+    whole = counts.pop("whole", 0)
+    rest = ", ".join(f"{count:,} {code.replace('_', ' ')}" for code, count in sorted(counts.items()))
+    yield f"{whole:,} fit the {limit:,} tokens of a row" + (f"; {rest}" if rest else "")
+
+
+def _tokens_of(tok: AnyTokenizer, record: Any) -> int:
+    """Tokens of a prompt, with the longest completion of a ranking."""
+    asked = getattr(record, "prompt", record)
+    longest = max((len(tok.encode(text)) + 2 for text in getattr(record, "completions", ())), default=1)
+    return int(chat_prompt(tok, asked).size) + longest
+
+
+def example(tok: AnyTokenizer, record: Any, run: RunConfig) -> Text:
+    """A record as tokens: trained ones on a tint, read ones dim, control tokens by name."""
+    if isinstance(record, Conversation):
+        try:
+            return colored(tok, encode_conversation(tok, trained_on(record, run.sft.loss_on)))
+        except StategptError as error:
+            return Text(f"  {error}")
+    shown = Text()
+    asked = getattr(record, "prompt", record)
+    _append_ids(shown, tok, chat_prompt(tok, asked).tolist(), _READ)
+    for rank, completion in zip(getattr(record, "ranks", ()), getattr(record, "completions", ()), strict=False):
+        shown.append(f"\n  rank {rank}: ", "bold")
+        _append_ids(shown, tok, tok.encode(completion).tolist(), _TRAINED if rank == 1 else _READ)
+    return shown
+
+
+def colored(tok: AnyTokenizer, segment: Segment) -> Text:
+    """A segment's tokens; those whose prediction is trained are tinted."""
+    shown = Text()
+    _append_ids(shown, tok, segment.tokens[:1].tolist(), _READ)
+    for target, trained in zip(segment.targets.tolist(), segment.loss_mask.tolist(), strict=True):
+        _append_ids(shown, tok, [target], _TRAINED if trained else _READ)
+    return shown
+
+
+def _append_ids(shown: Text, tok: AnyTokenizer, ids: Sequence[int], style: str) -> None:
+    names = {number: name for name, number in tok.special_tokens.items()}
+    for number in ids:
+        if number in names:
+            shown.append(names[number], f"{_CONTROL}" if style == _READ else f"{style} bold")
+        else:
+            shown.append(visible(tok.decode([number])), style)
+
+
+def tokenizer_of(run: RunConfig, out: Path, found: Sequence[Inspected]) -> tuple[AnyTokenizer, str]:
+    """The run's tokenizer, that of its start model, or one trained on a sample of its files; and which it is."""
+    from stategpt.config.control import CONTROL_TOKENS
+    from stategpt.config.start import model_folder
+
+    made = out / "tokenizer" / "tokenizer.json"
+    if made.is_file():
+        return Tokenizer.load(made), f"the run's tokenizer, {made}"
+    if run.start.model:
+        return Tokenizer.load(model_folder(run.start.model) / "tokenizer.json"), "the start model's tokenizer"
+    texts = list(_sample(run, found))
+    size = min(run.tokenizer.vocab_size, _SAMPLE_VOCABULARY)
+    tok = Tokenizer.train(texts, size, pattern=run.tokenizer.pattern, special_tokens=list(CONTROL_TOKENS))
+    return tok, f"a tokenizer of {tok.vocab_size:,} tokens trained on a sample; the run's own may differ by some tokens"
+
+
+def _sample(run: RunConfig, found: Sequence[Inspected]) -> Iterator[str]:
+    """Texts of the documents, else of the conversations, up to `_SAMPLE_BYTES`."""
+    from stategpt.data.sources.files import read_source
+
+    left = _SAMPLE_BYTES
+    for name, source in run.sources.items():
+        for document in read_source(name, source, Path.cwd(), Tally()):
+            yield document.text
+            left -= len(document.text.encode())
+            if left <= 0:
+                return
+    for each in found if left == _SAMPLE_BYTES else ():
+        for record in each.records:
+            for message in getattr(record, "messages", ()):
+                yield message.content

@@ -1,0 +1,71 @@
+"""The steps that compare documents with each other or with the evaluation: duplicates and contamination."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from stategpt.config.curate import CurateConfig
+from stategpt.data.curation.contamination import Decontamination
+from stategpt.data.curation.duplicates import DuplicateFinder, NearDuplicates
+from stategpt.data.curation.removed import Removed
+from stategpt.data.records import Document, Prompt
+
+
+class Find(Protocol):
+    """Finds what a step removes."""
+
+    def __call__(self, documents: Iterator[tuple[int, Document]], /) -> Mapping[int, Removed]:
+        """The documents that go, by number."""
+
+
+class CorpusStep(NamedTuple):
+    """A step that sees all documents."""
+
+    name: str
+    """What progress shows."""
+    find: Find
+    """Reads the numbered documents once and says which go."""
+
+
+def corpus_steps(config: CurateConfig, prompts: tuple[Prompt, ...], work_folder: Path) -> list[CorpusStep]:
+    """The steps that `config` asks for, in order; temporary files go into `work_folder`."""
+    steps = []
+    if config.exact_duplicates:
+        steps.append(CorpusStep("exact duplicates", partial(_duplicates, work_folder, None)))
+    if config.near_duplicates:
+        near = NearDuplicates(config.near_duplicate_threshold)
+        steps.append(CorpusStep("near-duplicates", partial(_duplicates, work_folder, near)))
+    if config.decontaminate:
+        steps.append(CorpusStep("contamination", partial(_contaminated, Decontamination(prompts))))
+    return steps
+
+
+def _duplicates(
+    folder: Path, near: NearDuplicates | None, documents: Iterator[tuple[int, Document]]
+) -> dict[int, Removed]:
+    numbers = array("Q")
+
+    def numbered() -> Iterator[Document]:
+        for number, document in documents:
+            numbers.append(number)
+            yield document
+
+    finder = DuplicateFinder(near, folder=folder)
+    finder.add(numbered())
+    finder.compare()
+    return dict(finder.removed(numbers))
+
+
+def _contaminated(finder: Decontamination, documents: Iterator[tuple[int, Document]]) -> dict[int, Removed]:
+    numbers = array("Q")
+
+    def numbered() -> Iterator[Document]:
+        for number, document in documents:
+            numbers.append(number)
+            yield document
+
+    return {numbers[at]: removed for at, (_, removed) in enumerate(finder.filter(numbered())) if removed is not None}

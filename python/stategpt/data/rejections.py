@@ -1,0 +1,109 @@
+"""What became of the records of an input: kept, duplicate, or rejected with a code. The counts add up exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stategpt.data.records import Place
+from stategpt.errors import CorpusError
+from stategpt.shown_fields import documented, short_repr
+
+SHOWN_REJECTIONS = 10
+"""Rejections that a tally keeps, the first ones."""
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that cannot be used."""
+
+    where: Place
+    """File, line and byte of the record."""
+    code: str
+    """Stable name of what is wrong, e.g. `empty_text`."""
+    message: str
+    """What is wrong and what to do; may change."""
+
+    def __str__(self) -> str:
+        """`chats.jsonl:7 (byte 512): empty_text: ...`."""
+        return f"{self.where}: {self.code}: {self.message}"
+
+
+@documented
+@dataclass(slots=True)
+class Tally:
+    """Counts of one input."""
+
+    kept: int = 0
+    """Records that are used."""
+    duplicate: int = 0
+    """Records that are equal to a kept one."""
+    rejected: dict[str, int] = field(default_factory=dict)
+    """Records that cannot be used, by code."""
+    first: list[Rejection] = field(default_factory=list)
+    """The first ten rejections."""
+    replaced: int = 0
+    """Kept records in which parts that are not Unicode were replaced with U+FFFD."""
+    formats: dict[str, str] = field(default_factory=dict)
+    """Format of each file of conversations, prompts or rankings, as it was recognized or given."""
+
+    __repr__ = short_repr
+
+    @property
+    def total(self) -> int:
+        """Records of the input: kept + duplicate + rejected."""
+        return self.kept + self.duplicate + self.rejected_count
+
+    @property
+    def rejected_count(self) -> int:
+        """Rejected records of all codes."""
+        return sum(self.rejected.values())
+
+    def keep(self) -> None:
+        """Counts a kept record."""
+        self.kept += 1
+
+    def drop_duplicate(self) -> None:
+        """Counts a record that is equal to a kept one."""
+        self.duplicate += 1
+
+    def reject(self, rejection: Rejection) -> None:
+        """Counts a rejected record."""
+        self.rejected[rejection.code] = self.rejected.get(rejection.code, 0) + 1
+        if len(self.first) < SHOWN_REJECTIONS:
+            self.first.append(rejection)
+
+    def require(self, max_share: float, what: str) -> None:
+        """Checks that at most `max_share` of the records were rejected.
+
+        Args:
+            max_share: largest share of rejected records.
+            what: the input, for the message, e.g. "sources.notes".
+
+        Raises:
+            CorpusError: more were; the message has the counts by code and the first ten.
+        """
+        rejected = self.rejected_count
+        if rejected <= max_share * self.total:
+            return
+        codes = ", ".join(f"{count:,} {code}" for code, count in sorted(self.rejected.items()))
+        shown = "".join(f"\n  {rejection}" for rejection in self.first)
+        raise CorpusError(
+            f"{what}: {rejected:,} of {self.total:,} records were rejected ({codes}), more than the share "
+            f"{max_share:g} of corpus.max_rejected_share. Correct them, or raise that share. The first "
+            f"{len(self.first)}:{shown}"
+        )
+
+    def to_json(self) -> Mapping[str, Any]:
+        """The counts as JSON values, the first rejections as texts."""
+        return {
+            "total": self.total,
+            "kept": self.kept,
+            "duplicate": self.duplicate,
+            "rejected": dict(sorted(self.rejected.items())),
+            "replaced": self.replaced,
+            "first": [str(rejection) for rejection in self.first],
+            **({"formats": dict(self.formats)} if self.formats else {}),
+        }

@@ -1,0 +1,76 @@
+"""What was read: of each input what was kept, equal to another, or rejected by code; what curation removed by rule."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stategpt.report.run_files import Json, RunFiles, number
+from stategpt.report.wording import count, percent
+
+_MOST_ROWS = 100
+"""Inputs, and codes or rules of one of them, that are shown; a file may hold any number."""
+
+
+def inputs(files: RunFiles) -> dict[str, Any]:
+    """Context of the tables of inputs and of curation; empty where the corpus has no such counts."""
+    counted = files.corpus_counts
+    return {"rows": _rows(counted.get("inputs")), "curation": _curation(counted.get("curation"))}
+
+
+def _rows(tallies: Any) -> list[dict[str, Any]]:
+    """A row for each input whose counts add up to its total."""
+    found = []
+    for name, tally in _items(tallies):
+        kept, duplicate = number(tally, "kept"), number(tally, "duplicate")
+        if kept is None or duplicate is None:
+            continue
+        rejected = _counts(tally.get("rejected") if isinstance(tally, Mapping) else None)
+        total = kept + duplicate + sum(rejected.values())
+        found.append(
+            {
+                "name": name,
+                "total": count(total),
+                "kept": count(kept),
+                "duplicate": count(duplicate),
+                "rejected": ", ".join(f"{count(n)} {code}" for code, n in rejected.items()) or "0",
+                "width": round(100 * kept / total, 2) if total else 0,
+            }
+        )
+    return found
+
+
+def _curation(sources: Any) -> list[dict[str, Any]]:
+    """A row for each source: documents kept, and bars of those removed by each rule, the most frequent first."""
+    found = []
+    for name, counts in _items(sources):
+        kept = number(counts, "kept")
+        removed = _counts(counts.get("removed") if isinstance(counts, Mapping) else None)
+        if kept is None:
+            continue
+        total = kept + sum(removed.values())
+        bars = [("kept", kept), *sorted(removed.items(), key=lambda item: -item[1])]
+        found.append(
+            {
+                "name": name,
+                "total": count(total),
+                "bars": [
+                    {
+                        "rule": rule,
+                        "count": count(n),
+                        "share": percent(n / total, 1) if total else "",
+                        "width": round(100 * n / total, 2) if total else 0,
+                    }
+                    for rule, n in bars
+                ],
+            }
+        )
+    return found
+
+
+def _items(value: Any) -> list[tuple[str, Json]]:
+    return [(str(name), item) for name, item in value.items()][:_MOST_ROWS] if isinstance(value, Mapping) else []
+
+
+def _counts(value: Any) -> dict[str, float]:
+    """The numbers of 0 or more of a mapping."""
+    found = {name: number({"n": n}, "n") for name, n in _items(value)}
+    return {name: n for name, n in found.items() if n is not None and 0 <= n < 1e15}

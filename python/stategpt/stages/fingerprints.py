@@ -1,0 +1,23 @@
+"""Fingerprints of the parts of a run: the settings that decide each and the artifacts it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stategpt.artifacts import fingerprint
+from stategpt.config import RunConfig
+from stategpt.config.parts import deciding
+from stategpt.evaluate.scorer_source import source_digest
+
+
+def part_fingerprint(run: RunConfig, part: str, parents: Sequence[str] = ()) -> str:
+    """Fingerprint of a part of the run: the settings that decide it (`config.parts`) and the artifacts it is made from.
+
+    How often is logged and saved and into how many micro-batches a step is cut is not in it: the loop's checkpoints
+    resume alike whatever these are, up to float rounding for the last. Where a scorer of the user's is among the
+    settings, the content of its source file is in it.
+    """
+    settings = deciding(run, part)
+    named = {key: str(value) for key, value in settings.items() if key.endswith(".scorer") and ":" in str(value)}
+    sources = {"scorer_sources": {key: source_digest(name) for key, name in named.items()}} if named else {}
+    return fingerprint({"part": part, "settings": settings, "parents": list(parents), **sources})

@@ -1,0 +1,83 @@
+"""The judge: other prompt groups than the reward model's, and never the reward that RL maximized."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from stategpt.config import RLConfig, RunConfig  # noqa: E402
+from stategpt.config.parts import parts_of  # noqa: E402
+from stategpt.data import Rankings  # noqa: E402
+from stategpt.data.user_corpus import group_of  # noqa: E402
+from stategpt.errors import RankingError  # noqa: E402
+from stategpt.evaluate.comparison import wins_by  # noqa: E402
+from stategpt.evaluate.records import ComparisonEvaluation  # noqa: E402
+from stategpt.stages.fingerprints import part_fingerprint  # noqa: E402
+from stategpt.stages.people import judge_groups  # noqa: E402
+from stategpt.stages.reward import judge_seed  # noqa: E402
+from stategpt.stages.rl.advantages import completion_weights  # noqa: E402
+
+RANKED = Rankings.read(
+    [
+        {
+            "id": f"{n}",
+            "prompt": f"ask {n // 2}",
+            "completions": [{"text": f"a{n}", "rank": 1}, {"text": "b", "rank": 2}],
+        }
+        for n in range(20)
+    ]
+).groups
+
+
+def test_the_judge_learns_from_other_groups_whatever_the_order() -> None:
+    names = {group_of(group) for group in RANKED}
+    chosen = judge_groups(RANKED, 0.5, 3)
+    assert len(names) == 10
+    assert len(chosen) == 5
+    assert chosen < names
+    assert judge_groups(list(reversed(RANKED)), 0.5, 3) == chosen
+    assert judge_groups(RANKED, 0.5, 4) != chosen
+    assert len(judge_groups(RANKED, 0.999, 3)) == 9, "one is left for the reward model"
+    with pytest.raises(RankingError, match=r"it takes two.*evaluate\.scorer"):
+        judge_groups(RANKED[:2], 0.5, 3)
+
+
+def test_only_people_without_a_scorer_need_a_judge() -> None:
+    people = replace(RunConfig(), rankings=replace(RunConfig().rankings, data=("hh.jsonl",)))
+    assert people.trains_judge
+    assert wins_by(people) == "judge"
+    assert "reward/judge/model" in parts_of(people)
+    scored = replace(people, evaluate=replace(people.evaluate, scorer="exact_match"))
+    assert not scored.trains_judge
+    assert wins_by(scored) == "exact_match"
+    assert not RunConfig().trains_judge
+    assert judge_seed(0) != 0
+
+
+def test_wins_by_what_rl_maximized_are_no_claim() -> None:
+    assert not ComparisonEvaluation(scorer="reward_model", optimized="reward_model").is_independent
+    assert ComparisonEvaluation(scorer="judge", optimized="reward_model").is_independent
+
+
+def test_a_completion_without_a_score_is_in_no_baseline_and_has_no_weight() -> None:
+    nan = float("nan")
+    rewards, kl = torch.tensor([1.0, 3.0, nan, 2.0, 2.0, nan, nan, nan, 5.0]), torch.zeros(9)
+    weights, _ = completion_weights(rewards, kl, RLConfig(completions=3, beta=0.0))
+    advantages = np.array([-2.0, 2.0, 0, 0, 0, 0, 0, 0, 0])
+    scored = ~np.isnan(rewards.numpy())
+    expected = advantages / np.sqrt((advantages[scored] ** 2).mean())
+    assert weights.tolist() == pytest.approx(expected.tolist())
+
+
+def test_an_edited_scorer_makes_another_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rules = tmp_path / "edited_rules.py"
+    rules.write_text("def score(prompts, completions):\n    return [1.0 for _ in completions]\n")
+    run = replace(RunConfig(), rl=replace(RunConfig().rl, scorer="edited_rules:score"))
+    before = part_fingerprint(run, "rl/model")
+    assert part_fingerprint(run, "rl/model") == before
+    rules.write_text("def score(prompts, completions):\n    return [2.0 for _ in completions]\n")
+    assert part_fingerprint(run, "rl/model") != before

@@ -22,7 +22,7 @@ from pathlib import Path
 import record
 from data_sections.bench import Bench, Row
 
-SECTIONS = ("duplicates", "contamination", "sharding")
+SECTIONS = ("rules", "duplicates", "contamination", "sharding")
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from stategpt.config import RLConfig, RunConfig  # noqa: E402
 from stategpt.config.parts import parts_of  # noqa: E402
 from stategpt.data import Rankings  # noqa: E402
+from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.data.user_corpus import group_of  # noqa: E402
 from stategpt.errors import RankingError  # noqa: E402
 from stategpt.evaluate.comparison import wins_by  # noqa: E402
 from stategpt.evaluate.records import ComparisonEvaluation  # noqa: E402
 from stategpt.stages.fingerprints import part_fingerprint  # noqa: E402
-from stategpt.stages.people import judge_groups  # noqa: E402
+from stategpt.stages.people import judge_groups, people_records  # noqa: E402
 from stategpt.stages.reward import judge_seed  # noqa: E402
 from stategpt.stages.rl.advantages import completion_weights  # noqa: E402
 
@@ -81,3 +82,17 @@ def test_an_edited_scorer_makes_another_part(tmp_path: Path, monkeypatch: pytest
     assert part_fingerprint(run, "rl/model") == before
     rules.write_text("def score(prompts, completions):\n    return [2.0 for _ in completions]\n")
     assert part_fingerprint(run, "rl/model") != before
+
+
+def test_the_records_of_the_judge_share_no_group_with_the_reward_model() -> None:
+    corpus = Corpus(
+        {}, {"train": [], "validation": [], "test": []}, {}, {"train": list(RANKED), "test": list(RANKED[:2])}
+    )
+    people = replace(RunConfig(), rankings=replace(RunConfig().rankings, data=("hh.jsonl",)))
+    records = people_records(corpus, people)
+    groups = {name: {row["meta"]["group"] for row in rows} for name, rows in records.items()}
+    assert not groups["train"] & groups["judge"]
+    assert groups["train"] | groups["judge"] == {group_of(group) for group in RANKED}
+    assert len(records["train"]) + len(records["judge"]) == len(RANKED)
+    scored = replace(people, evaluate=replace(people.evaluate, scorer="exact_match"))
+    assert len(people_records(corpus, scored)["train"]) == len(RANKED), "without a judge nothing is set apart"

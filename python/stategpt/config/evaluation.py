@@ -20,7 +20,7 @@ from stategpt.shown_fields import documented
 GateFamily = Literal["base", "sft", "reward", "rl", "best_of_n", "relevance"]
 GATE_FAMILIES: tuple[GateFamily, ...] = get_args(GateFamily)
 """Families of gates that a recipe can require; `stategpt.evaluate.gates.GATES` has the gates of each."""
-GATE_STAGES: Mapping[GateFamily, str] = {
+GATE_STAGES: Mapping[str, str] = {
     "base": "pretrain",
     "sft": "sft",
     "reward": "reward",

@@ -76,7 +76,7 @@ def _make(context: StageContext) -> Records:
     scorer = context.scorer("rankings.scorer", corpus)
     engine = context.engine(context.load_model(run.policy))
     chosen = _chosen_prompts(run, corpus)
-    records = {side: _rank(context, engine, scorer, side, prompts) for side, prompts in chosen.items()}
+    records: Records = {side: _rank(context, engine, scorer, side, prompts) for side, prompts in chosen.items()}
     _require_clear_pairs(records)
     return records
 

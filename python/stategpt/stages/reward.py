@@ -231,10 +231,11 @@ def _ranked_pairs(context: StageContext, learner: Learner) -> tuple[RankedPairs,
 
 
 def _train(context: StageContext, learner: Learner, fingerprint: str) -> Trained:
-    train, _ = _ranked_pairs(context, learner)  # refuses rankings without a clear pair on either side
+    _ranked_pairs(context, learner)  # refuses rankings without a clear pair on either side
     torch.manual_seed(learner.seed)
     model = RewardModel(context.load_model(context.run.policy)).to(context.device)
-    task = RewardTask(context.run.reward, model, Rankings(train.groups, ()), context.tok, seed=learner.seed)
+    read = Rankings.read(context.folder.stage("rankings") / "records" / f"{learner.records}.jsonl")
+    task = RewardTask(context.run.reward, model, read, context.tok, seed=learner.seed)
     fit(task, model, context.loop("reward", learner.folder, fingerprint))
     return Trained.of(context, model.eval())
 

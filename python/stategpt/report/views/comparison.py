@@ -64,12 +64,13 @@ def _judge(data: ComparisonEvaluation, judge: RewardEvaluation, groups: int | No
         return f"Wins are decided by {visible(data.scorer)}. The column reward is {optimized}'s: what RL maximized."
     accuracy = judge.pair_accuracy
     known = f", trained on {count(groups)} prompts" if groups else ""
-    right = (
-        f" It orders {percent(accuracy.mean, 1)} of people's held-out pairs correctly ({_percent_span(accuracy)} %)."
-    )
+    right = ""
+    if accuracy is not None:
+        share = f"{percent(accuracy.mean, 1)} of people's held-out pairs"
+        right = f" It orders {share} correctly ({_percent_span(accuracy)} %)."
     return (
         "People ranked, and no other scorer is set: wins are decided by the judge, a second reward model from other "
-        f"groups of prompts and another seed{known}, which RL never read.{right if accuracy is not None else ''} The "
+        f"groups of prompts and another seed{known}, which RL never read.{right} The "
         f"column reward is {optimized}'s: what RL maximized, and no measure of success by itself. The judge began as "
         "the same SFT model, so errors that both inherit from it are not excluded."
     )

@@ -507,9 +507,7 @@ class CurationRules:
         min_confidence: float,
     ) -> CurationRules:
         """Takes the rules that are asked, with their thresholds. Raises InvalidArgument: unknown rule or language."""
-    def apply(
-        self, texts: Sequence[str]
-    ) -> list[tuple[str | None, str | None, float | None, str, list[int] | None]]:
+    def apply(self, texts: Sequence[str]) -> list[tuple[str | None, str | None, float | None, str, list[int] | None]]:
         """For each text: its new text or None if it stays as it is; the rule that removes it, the value, a language;
         the lines that each of `CURATION_LINE_RULES` removed, or None for none. Raises InvalidArgument over 4 GiB.
         """

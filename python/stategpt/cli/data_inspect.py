@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -147,18 +149,20 @@ def colored(tok: AnyTokenizer, segment: Segment) -> Text:
     """A segment's tokens; those whose prediction is trained are tinted."""
     shown = Text()
     _append_ids(shown, tok, segment.tokens[:1].tolist(), _READ)
-    for target, trained in zip(segment.targets.tolist(), segment.loss_mask.tolist(), strict=True):
-        _append_ids(shown, tok, [target], _TRAINED if trained else _READ)
+    targets = zip(segment.targets.tolist(), segment.loss_mask.tolist(), strict=True)
+    for trained, run in groupby(targets, key=itemgetter(1)):
+        _append_ids(shown, tok, [target for target, _ in run], _TRAINED if trained else _READ)
     return shown
 
 
 def _append_ids(shown: Text, tok: AnyTokenizer, ids: Sequence[int], style: str) -> None:
     names = {number: name for name, number in tok.special_tokens.items()}
-    for number in ids:
-        if number in names:
-            shown.append(names[number], f"{_CONTROL}" if style == _READ else f"{style} bold")
+    # Plain tokens are decoded together: a token may hold a part of a character.
+    for name, run in groupby(ids, key=names.get):
+        if name is None:
+            shown.append(visible(tok.decode(list(run))), style)
         else:
-            shown.append(visible(tok.decode([number])), style)
+            shown.append("".join(name for _ in run), f"{_CONTROL}" if style == _READ else f"{style} bold")
 
 
 def tokenizer_of(run: RunConfig, out: Path, found: Sequence[Inspected]) -> tuple[AnyTokenizer, str]:

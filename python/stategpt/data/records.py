@@ -120,7 +120,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """What the model reads: the content, then each tool call on a line of its own. Plain text throughout."""
+        """What the model reads: the content, then each tool call on a separate line. Plain text throughout."""
         calls = [call.text for call in self.tool_calls]
         return "\n".join([self.content, *calls] if self.content or not calls else calls)
 

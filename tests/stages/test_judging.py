@@ -2,22 +2,31 @@
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
+from stategpt.artifacts import RunFolder, read_manifest  # noqa: E402
 from stategpt.config import RLConfig, RunConfig  # noqa: E402
 from stategpt.config.parts import parts_of  # noqa: E402
 from stategpt.data import Rankings  # noqa: E402
+from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
 from stategpt.data.user_corpus import group_of  # noqa: E402
 from stategpt.errors import RankingError  # noqa: E402
 from stategpt.evaluate.comparison import wins_by  # noqa: E402
-from stategpt.evaluate.records import ComparisonEvaluation  # noqa: E402
+from stategpt.evaluate.records import ComparisonEvaluation, read_evaluations  # noqa: E402
+from stategpt.report.run_files import RunFiles  # noqa: E402
+from stategpt.report.views.comparison import comparison as comparison_view  # noqa: E402
+from stategpt.stages.compare import compare  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.fingerprints import part_fingerprint  # noqa: E402
-from stategpt.stages.people import judge_groups  # noqa: E402
-from stategpt.stages.reward import judge_seed  # noqa: E402
+from stategpt.stages.people import judge_groups, people_records  # noqa: E402
+from stategpt.stages.rankings import rankings  # noqa: E402
+from stategpt.stages.reward import judge_seed, reward  # noqa: E402
+from stategpt.stages.rl import rl  # noqa: E402
 from stategpt.stages.rl.advantages import completion_weights  # noqa: E402
 
 RANKED = Rankings.read(
@@ -81,3 +90,61 @@ def test_an_edited_scorer_makes_another_part(tmp_path: Path, monkeypatch: pytest
     assert part_fingerprint(run, "rl/model") == before
     rules.write_text("def score(prompts, completions):\n    return [2.0 for _ in completions]\n")
     assert part_fingerprint(run, "rl/model") != before
+
+
+def test_the_records_of_the_judge_share_no_group_with_the_reward_model() -> None:
+    corpus = Corpus(
+        {}, {"train": [], "validation": [], "test": []}, {}, {"train": list(RANKED), "test": list(RANKED[:2])}
+    )
+    people = replace(RunConfig(), rankings=replace(RunConfig().rankings, data=("hh.jsonl",)))
+    records = people_records(corpus, people)
+    groups = {name: {row["meta"]["group"] for row in rows} for name, rows in records.items()}
+    assert not groups["train"] & groups["judge"]
+    assert groups["train"] | groups["judge"] == {group_of(group) for group in RANKED}
+    assert len(records["train"]) + len(records["judge"]) == len(RANKED)
+    scored = replace(people, evaluate=replace(people.evaluate, scorer="exact_match"))
+    assert len(people_records(corpus, scored)["train"]) == len(RANKED), "without a judge nothing is set apart"
+
+
+@pytest.fixture(scope="module")
+def judged(
+    recipe: RunConfig, corpus: Corpus, untrained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunConfig, RunFolder]:
+    """A run of people's rankings, with tiny models, up to its comparison."""
+    folder = RunFolder(tmp_path_factory.mktemp("judged") / "run")
+    for name in ("tokenizer", "base", "sft"):
+        copytree(untrained / name, folder.root / name)
+    write_corpus(
+        replace(corpus, rankings={"train": list(RANKED), "validation": [], "test": list(RANKED[:4])}), folder.corpus
+    )
+    run = replace(
+        recipe,
+        rankings=replace(recipe.rankings, data=("people.jsonl",), scorer=""),
+        rl=replace(recipe.rl, steps=1, evaluate_every_steps=1, seeds=1, extra_betas=()),
+        evaluate=replace(recipe.evaluate, scorer=""),
+    )
+    for stage in (rankings, reward, rl, compare):
+        stage(run, folder)
+    return run, folder
+
+
+def test_wins_are_the_judges_and_rewards_what_rl_maximized(judged: tuple[RunConfig, RunFolder]) -> None:
+    run, folder = judged
+    found = read_evaluations(folder.root)
+    assert (found.comparison.scorer, found.comparison.optimized) == ("judge", "reward_model")
+    assert found.rankings.judge_groups
+    assert found.judge.pairs == found.reward.pairs == 4
+    models = {name: read_manifest(folder.model(name)).fingerprint for name in ("reward", "reward/judge")}
+    assert len(set(models.values())) == 2
+    assert set(models.values()) <= set(read_manifest(folder.evaluation("comparison")).parents)
+    context = StageContext.of(run, folder)
+    judge, own = (context.scorer(name, context.corpus()) for name in ("evaluate.scorer", "rl.scorer"))
+    weights = [each.scorer.rewards.model.head.weight for each in (judge, own)]  # type: ignore[attr-defined]
+    assert not torch.equal(*weights)
+    assert set(found.comparison.elo) == set(found.comparison.systems)
+
+
+def test_the_report_names_the_judge(judged: tuple[RunConfig, RunFolder]) -> None:
+    said = comparison_view(RunFiles(judged[1].root))["judge"]
+    assert "a second reward model from other groups of prompts" in said
+    assert "no measure of success by itself" in said

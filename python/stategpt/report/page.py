@@ -12,6 +12,7 @@ from typing import Any
 
 from stategpt.artifacts import publish_file
 from stategpt.artifacts.measurements import refuse_links
+from stategpt.config.stage_names import STAGES
 
 from .canvas import Picture, one_warning, render_picture, require_extra
 from .figures import all_sketches
@@ -26,7 +27,7 @@ from .views.overview import overview
 from .views.provenance import provenance
 
 _HERE = Path(__file__).parent
-_TRAINED = ("pretrain", "sft", "rankings", "reward", "rl", "compare")
+_TRAINED = tuple(stage.name for stage in STAGES[1:])
 SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("stages", "Stages", ()),
     ("gates", "Gates", _TRAINED),

@@ -132,7 +132,7 @@ def _rank(
 
 
 def _sampled(context: StageContext) -> int:
-    """Completions sampled in total, those that the scorer failed on included."""
+    """Completions sampled, those that the scorer failed on included."""
     chosen = _chosen_prompts(context.run, context.corpus())
     return context.run.rankings.completions * sum(len(prompts) for prompts in chosen.values())
 

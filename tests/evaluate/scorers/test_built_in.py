@@ -113,7 +113,7 @@ def test_failed_completions_are_counted_and_have_no_score_until_they_are_too_man
     values = checked.scores([asked()] * 4, given).values
     assert np.isnan(values).tolist() == [False, False, False, True]
     assert (checked.scored, checked.failed) == (4, 1)
-    with pytest.raises(ScorerError, match=r"In total 2 of \d, above evaluate\.max_failed_share = 0\.25"):
+    with pytest.raises(ScorerError, match=r"Altogether 2 of \d, above evaluate\.max_failed_share = 0\.25"):
         checked.scores([asked()] * 2, given[2:])
-    with pytest.raises(ScorerError, match="1 of 4|4 of 4"):
+    with pytest.raises(ScorerError, match=r"1 of 4|4 of 4"):
         Checked("odd", FromFunction(_odd)).scores([asked()] * 4, given)

@@ -83,7 +83,6 @@ LISTS_OF_OTHER_THINGS = {
     "recipes/tiny_cpu.py": "families of gates",
     "report/canvas.py": "colors of systems",
     "report/views/feedback.py": "names in a template's context",
-    "report/page.py": "sections of the page, and the stages that fill each",
     "stages/__init__.py": "the package's public names",
 }
 """Files that list some of these words for another purpose than the order and names of stages, and which."""

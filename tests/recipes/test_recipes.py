@@ -33,7 +33,7 @@ def test_small_cpu_gates_relevance_and_is_larger() -> None:
     tiny, small = recipes.tiny_cpu(), recipes.small_cpu()
     assert "relevance" in small.gates.required
     assert replace(small.gates, required=tiny.gates.required) == tiny.gates
-    assert replace(tiny.gates, rl_best_of_margin=GatesConfig().rl_best_of_margin) == GatesConfig()
+    assert replace(tiny.gates, required=(), rl_best_of_margin=GatesConfig().rl_best_of_margin) == GatesConfig()
     assert small.model.parameters > 3 * tiny.model.parameters
     assert small.pretrain.tokens > 4 * tiny.pretrain.tokens
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,14 +112,13 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
     judged: list[str] = []
 
     def fit(task: reward_stage.RewardTask, model: RewardModel, settings: Any) -> None:
-        assert task.rankings == "train.jsonl"
+        assert task.rankings.groups == "train.jsonl"
 
-    def evaluate(scorer: Any, tok: Any, baseline_of: str, judged_by: str, *rest: Any) -> RewardEvaluation:
-        judged.extend([baseline_of, judged_by])
+    def evaluate(scorer: Any, tok: Any, baseline_of: Any, judged_by: Any, *rest: Any) -> RewardEvaluation:
+        judged.extend([baseline_of.groups, judged_by.groups])
         return RewardEvaluation()
 
-    monkeypatch.setattr(reward_stage.RankedPairs, "read", lambda path: path.name)
-    monkeypatch.setattr(reward_stage.Rankings, "read", lambda path: path.name)
+    monkeypatch.setattr(reward_stage.RankedPairs, "read", lambda path: SimpleNamespace(groups=path.name))
     monkeypatch.setattr(reward_stage, "fit", fit)
     monkeypatch.setattr(reward_stage.RewardTask, "_epoch_batches", lambda *given: [])
     monkeypatch.setattr(reward_stage, "say_what_is_cut", lambda *given: None)

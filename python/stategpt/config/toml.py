@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin
 from stategpt.config.checks import SettingError, require_size
 from stategpt.config.dial import derive
 from stategpt.config.paths import rooted_settings
-from stategpt.config.presence import has_own_data, stages_of
+from stategpt.config.presence import stages_of
 from stategpt.config.run import RunConfig
 from stategpt.config.schema import (
     Table,
@@ -98,8 +98,6 @@ def from_dict(table: Mapping[str, Any], base: Path | None = None) -> RunConfig:
     if base is not None:
         given = rooted_settings(given, base)
     given.setdefault("stages", stages_of(table))
-    if has_own_data(table):
-        given.setdefault("gates.required", ())  # the thresholds' defaults are the demo's
     return _resolve(RunConfig(), given).run
 
 

@@ -83,7 +83,7 @@ class Format:
 
 
 class _Formats(Mapping[str, Format]):
-    """The formats by name, found at the first use."""
+    """The formats by name, found when they are first used."""
 
     def __getitem__(self, name: str) -> Format:
         return _found()[name]

@@ -225,9 +225,8 @@ class Checked:
         text = visible_line(prompts[without[0]].text) if len(without) else ""
         first = f"; the first is of the prompt {text[:_SHOWN_CHARS]!r}" if text else ""
         share = self.max_failed_share
-        limit = (
-            f" Altogether {self.failed} of {self.scored}, above evaluate.max_failed_share = {share:g}." if share else ""
-        )
+        counted = f" Altogether {self.failed} of {self.scored}, above evaluate.max_failed_share = {share:g}."
+        limit = counted if share else ""
         return ScorerError(
             f"the scorer {self.name} {what}: {len(without)} of {len(prompts)} completions have no score{first}.{limit} "
             "Nothing is counted as 0: correct the scorer and run again."

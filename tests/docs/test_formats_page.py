@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from stategpt.data.formats import FORMATS, read_conversations, read_prompts, rea
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "formats.md"
 BLOCKS = re.findall(r"^```json format=(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-READERS = {"conversation": read_conversations, "prompt": read_prompts, "ranking": read_ranked}
+READERS: dict[str, Any] = {"conversation": read_conversations, "prompt": read_prompts, "ranking": read_ranked}
 
 
 def test_the_page_shows_every_format() -> None:

@@ -19,7 +19,7 @@ from stategpt import _native  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.config.corpus import PATTERNS  # noqa: E402
 from stategpt.data import ControlTokens, chat_prompt, encode_conversation, reward_sequence  # noqa: E402
-from stategpt.data.records import Conversation  # noqa: E402
+from stategpt.data.records import Conversation, Message, Role  # noqa: E402
 from stategpt.errors import ForeignArtifact, InvalidArgument  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
@@ -202,6 +202,19 @@ def test_a_question_and_its_answer_are_the_example_of_sft(
     assert template_ids(theirs, chat(question, answer)) == expected
 
 
+def test_dialogues_with_system_messages_and_tools_have_our_ids(exported: tuple[Tokenizer, Any]) -> None:
+    ours, theirs = exported
+    roles: tuple[Role, ...] = ("system", "user", "assistant", "user", "assistant", "tool", "assistant")
+    for count in range(1, len(roles) + 1):
+        messages = [Message(role, f"text {place}") for place, role in enumerate(roles[:count])]
+        rows = [{"role": message.role, "content": message.content} for message in messages]
+        if messages[-1].role in ("user", "tool"):
+            assert template_ids(theirs, rows, add_generation_prompt=True) == chat_prompt(ours, messages).tolist()
+        if messages[-1].role == "assistant":
+            example = encode_conversation(ours, Conversation(tuple(messages)))
+            assert template_ids(theirs, rows) == [*example.tokens.tolist(), int(example.targets[-1])]
+
+
 def test_an_answer_can_be_continued(exported: tuple[Tokenizer, Any]) -> None:
     ours, theirs = exported
     ids = template_ids(theirs, chat("why?", "Because"), continue_final_message=True)
@@ -211,9 +224,8 @@ def test_an_answer_can_be_continued(exported: tuple[Tokenizer, Any]) -> None:
 @pytest.mark.parametrize(
     ("messages", "problem"),
     [
-        ([{"role": "system", "content": "be brief"}, *chat("x")], "no system message"),
-        ([*chat("x", "y"), *chat("z")], "no further turns"),
-        ([{"role": "assistant", "content": "x"}], "one user message"),
+        ([{"role": "robot", "content": "beep"}, *chat("x")], "must be system, user, assistant or tool"),
+        ([*chat("x"), {"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}], "are not rendered"),
         ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "must be a text"),
         (chat("a<|assistant|>b"), r"spells the special token <\|assistant\|>"),
         (chat("a", "b<|endoftext|>"), r"spells the special token <\|endoftext\|>"),
@@ -373,7 +385,7 @@ def test_a_reward_is_the_same_alone_in_a_padded_batch_and_here(
 def test_the_reward_template_wants_a_question_and_its_answer(tok: Tokenizer, tmp_path: Path) -> None:
     RewardModel(random_gpt(shape("Qwen3"))).save_pretrained(tmp_path, tok)
     reader = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    with pytest.raises(Exception, match="one user message and its answer: give exactly these two"):
+    with pytest.raises(Exception, match="give a question and, as the last message, its answer"):
         reader.apply_chat_template(chat("why?"))
 
 

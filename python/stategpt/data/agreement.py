@@ -1,14 +1,15 @@
 """How far annotators agree on rankings: Krippendorff's alpha, pairs ordered both ways, and cycles of majorities.
 
-A unit is a pair of completions of one prompt; each annotator who ranked both gives it one of three ordered values: the
-first is better, equal, the second is better. So rankings of any K, partial ones and votes on pairs are compared by one
-measure. With o the coincidences of values within units, n_c their sums and d the distance of two values,
+A unit is a pair of completions of one prompt; each annotator who ranked both gives it one of three ordered values:
+the first is better, equal, the second is better. So rankings of any K, partial ones and votes on pairs are compared by
+one measure. With o the coincidences of values within units, n_c their sums and d the distance of two values
 
-    alpha = 1 - (n - 1) sum_ck o_ck d_ck / sum_ck n_c n_k d_ck,        d_ck = (sum of n_g from c to k - (n_c + n_k) / 2)^2
+    alpha = 1 - (n - 1) sum_ck o_ck d_ck / sum_ck n_c n_k d_ck
+    d_ck = (sum of n_g from c to k - (n_c + n_k) / 2)^2
 
-(ordinal data: Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011). 1 is full agreement, 0 what chance gives,
-below 0 systematic disagreement. Which completion of a pair is the first is arbitrary, so every unit is counted both ways
-with half the weight; alpha does not depend on the order of completions.
+(ordinal data: Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011). 1 is full agreement, 0 what chance
+gives, below 0 systematic disagreement. Which completion of a pair is the first is arbitrary, so every unit is counted both
+ways with half the weight; alpha does not depend on the order of completions.
 
 A majority can prefer a to b, b to c and c to a (Condorcet). Such cycles are counted among the triples of completions
 of one prompt whose three pairs all have a majority, over all groups of the prompt.
@@ -138,7 +139,8 @@ def _values(wins: npt.NDArray[np.int64], ties: npt.NDArray[np.int64]) -> npt.NDA
     """For each pair that was compared twice or more, how often each value was given: int64[pairs, 3]."""
     first, second = np.triu_indices(len(wins), 1)
     values = np.stack([wins[first, second], ties[first, second], wins[second, first]], axis=1)
-    return values[values.sum(axis=1) >= 2]
+    compared: npt.NDArray[np.int64] = values[values.sum(axis=1) >= 2]
+    return compared
 
 
 def _coincidences(values: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

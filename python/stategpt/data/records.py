@@ -80,6 +80,10 @@ class ToolCall:
 
     __repr__ = short_repr
 
+    def __hash__(self) -> int:
+        """Equal calls have equal hashes, whatever their arguments hold."""
+        return hash((self.name, self.id, len(self.arguments)))
+
     @property
     def text(self) -> str:
         """The call as the model reads and writes it: one line of JSON with `name` and `arguments`."""

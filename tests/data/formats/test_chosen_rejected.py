@@ -26,6 +26,7 @@ def test_a_dialogue_is_a_prompt_with_the_chosen_answer_first(tmp_path: Path) -> 
     path.write_bytes(gzip.compress(f"{dialogue(' Good', ' Bad')}\n{dialogue('A', 'B', long)}\n".encode()))
     single, longer = read_chosen_rejected(path).groups
     assert (single.prompt, single.completions, single.pairs.tolist()) == ("Why?", ("Good", "Bad"), [[0, 1]])
+    assert not isinstance(longer.prompt, str)
     assert [(message.role, message.content) for message in longer.prompt] == [
         ("user", "Hi"), ("assistant", "Hello"), ("user", "Why?"),
     ]  # fmt: skip

@@ -17,9 +17,9 @@ import stategpt as sg
 from stategpt.data import Rankings
 from stategpt.data.formats import FORMATS, read_conversations, read_prompts, read_ranked, recognize
 from stategpt.data.groups import group_of
-from stategpt.data.ranked_group import RankedGroup, Vote
+from stategpt.data.ranked_group import Vote
 from stategpt.data.ranking_rows import ranking_row, read_rankings
-from stategpt.data.records import Place
+from stategpt.data.records import Place, Prompt
 from stategpt.errors import CorpusError, InvalidArgument
 
 JSON = st.recursive(
@@ -28,7 +28,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 KEYS = sorted({key for form in FORMATS.values() for keys in form.keys for key in keys})
-READERS = {"conversation": read_conversations, "prompt": read_prompts, "ranking": read_ranked}
+READERS: dict[str, Any] = {"conversation": read_conversations, "prompt": read_prompts, "ranking": read_ranked}
 
 
 def written(path: Path, *records: Any) -> Path:
@@ -68,7 +68,7 @@ def test_a_format_reads_one_record_and_names_its_place_and_code() -> None:
     where = Place("chats.jsonl", 3, 70)
     conversation = FORMATS["alpaca"].read({"instruction": "a", "output": "b"}, where)
     assert conversation.where == where  # type: ignore[union-attr]
-    with pytest.raises(CorpusError, match=r"chats\.jsonl:3 \(byte 70\): missing_field: output is missing"):
+    with pytest.raises(CorpusError, match=r"chats\.jsonl:3 \(byte 70\): missing_field: output is missing; alpaca needs it"):
         FORMATS["alpaca"].read({"instruction": "a"}, where)
 
 
@@ -114,12 +114,7 @@ def test_one_question_has_one_group_in_all_kinds_of_records(tmp_path: Path) -> N
     prompts, _ = read_prompts(written(tmp_path / "b.jsonl", {"prompt": " Why so?"}, {"prompt": "x", "group": "page"}))
     dialogue = "\n\nHuman: Why so?\n\nAssistant: b\n\nHuman: c\n\nAssistant: "
     ranked, _ = read_ranked(written(tmp_path / "c.jsonl", {"chosen": dialogue + "d", "rejected": dialogue + "e"}))
-    assert (
-        chats[0].group
-        == prompts[0].group
-        == ranked[0].group
-        == group_of(RankedGroup("", "Why so?", (), (), (), None, 1, 0))
-    )  # type: ignore[arg-type]
+    assert chats[0].group == prompts[0].group == ranked[0].group == group_of(Prompt.of("Why so?"))
     assert prompts[1].group == "page"
 
 

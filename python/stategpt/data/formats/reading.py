@@ -84,6 +84,7 @@ def read_ranked(
     tally, judgments = Tally(), Judgments()
     for form, where, record in _records("ranking", paths, format, columns, base, tally):
         try:
+            form.require_keys(record)
             if form.parse_part is not None:
                 judgments.add_part(form.parse_part(record, where), tally)
             else:
@@ -104,6 +105,7 @@ def _read(
     tally, found, seen = Tally(), [], set()
     for form, where, record in _records(kind, paths, name, columns, base, tally):
         try:
+            form.require_keys(record)
             made = _checked(form, expected, form.parse(record, where))
         except (BadLine, InvalidArgument) as bad:
             tally.reject(_rejection(where, bad))

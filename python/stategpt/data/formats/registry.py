@@ -65,6 +65,17 @@ class Format:
         """Format(name, kind)."""
         return f"Format({self.name!r}, {self.kind!r})"
 
+    def require_keys(self, record: Mapping[str, Any]) -> None:
+        """Checks that a record has one alternative of the keys.
+
+        Raises:
+            BadLine: `missing_field`, with what the nearest alternative misses.
+        """
+        missing = [sorted(set(keys) - record.keys()) for keys in self.keys]
+        fewest = min(missing, key=len)
+        if fewest:
+            raise BadLine("missing_field", f"{', '.join(fewest)} is missing; {self.name} needs it")
+
     def read(self, record: Mapping[str, Any], where: Place) -> Found:
         """One record as what it is.
 
@@ -72,6 +83,7 @@ class Format:
             CorpusError: it is malformed; the message has its place and the code.
         """
         try:
+            self.require_keys(record)
             return self.parse(dict(record), where)
         except BadLine as bad:
             raise CorpusError(f"{where}: {bad.code}: {bad.message}") from None

@@ -44,15 +44,15 @@ class _Texts(NamedTuple):
 def read_votes(votes: StrPath, answers: StrPath, prompts: StrPath) -> Rankings:
     """Pairwise votes of many people, as in the LLMFAO set: one group for each prompt and pair of answers voted on.
 
-    votes: CSV with columns prompt, model_x, model_y, winner (left = model_x, right = model_y, tie), and worker if known.
-    answers: JSONL {"model", "prompt", "result"}; prompts: JSONL {"id", "text"}. Models, prompts and ids are strings or
-    whole numbers (7 and "7" are the same), results and texts are strings.
+    votes: CSV with columns prompt, model_x, model_y, winner (left = model_x, right = model_y, tie), and worker (who
+    voted) if it is known. answers: JSONL {"model", "prompt", "result"}; prompts: JSONL {"id", "text"}. Models, prompts and ids
+    are strings or whole numbers (7 and "7" are the same), results and texts are strings.
 
-    The side with more votes wins, equal numbers are a tie; a group's `votes` has each vote. Votes on (a, b) and on (b, a) count
-    together; completions are in the order of the models' names, and a group's id is the JSON list [prompt, model,
-    model]. Unusable votes are rejected by the line of the CSV: `unknown_winner`, `unknown_prompt`, `unknown_answer`,
-    `same_model`, `missing_field`, `too_many_fields`, and the fault of the text they need (`wrong_type` for an answer
-    that is null). Votes = those of groups + rejected.
+    The side with more votes wins, equal numbers are a tie; a group's `votes` has each vote. Votes on (a, b) and on
+    (b, a) count together; completions are in the order of the models' names, and a group's id is the JSON list
+    [prompt, model, model]. Unusable votes are rejected by the line of the CSV: `unknown_winner`, `unknown_prompt`,
+    `unknown_answer`, `same_model`, `missing_field`, `too_many_fields`, and the fault of the text they need
+    (`wrong_type` for an answer that is null). Votes = those of groups + rejected.
 
     Raises:
         StorageError: a file cannot be read, or is a folder, FIFO or device; MissingFile where one does not exist.
@@ -107,8 +107,7 @@ def _vote_record(key: _Key, count: Counter[tuple[str, str]], texts: _Texts) -> d
 
 
 def _name(key: _Key) -> str:
-    name = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
-    return name
+    return json.dumps(key, ensure_ascii=False, separators=(",", ":"))
 
 
 def _votes_of(count: Counter[tuple[str, str]]) -> tuple[Vote, ...]:

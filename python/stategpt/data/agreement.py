@@ -8,8 +8,8 @@ one measure. With o the coincidences of values within units, n_c their sums and 
     d_ck = (sum of n_g from c to k - (n_c + n_k) / 2)^2
 
 (ordinal data: Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011). 1 is full agreement, 0 what chance
-gives, below 0 systematic disagreement. Which completion of a pair is the first is arbitrary, so every unit is counted both
-ways with half the weight; alpha does not depend on the order of completions.
+gives, below 0 systematic disagreement. Which completion of a pair is the first is arbitrary, so every unit is counted
+both ways with half the weight; alpha does not depend on the order of completions.
 
 A majority can prefer a to b, b to c and c to a (Condorcet). Such cycles are counted among the triples of completions
 of one prompt whose three pairs all have a majority, over all groups of the prompt.

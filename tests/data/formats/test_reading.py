@@ -68,7 +68,9 @@ def test_a_format_reads_one_record_and_names_its_place_and_code() -> None:
     where = Place("chats.jsonl", 3, 70)
     conversation = FORMATS["alpaca"].read({"instruction": "a", "output": "b"}, where)
     assert conversation.where == where  # type: ignore[union-attr]
-    with pytest.raises(CorpusError, match=r"chats\.jsonl:3 \(byte 70\): missing_field: output is missing; alpaca needs it"):
+    with pytest.raises(
+        CorpusError, match=r"chats\.jsonl:3 \(byte 70\): missing_field: output is missing; alpaca needs it"
+    ):
         FORMATS["alpaca"].read({"instruction": "a"}, where)
 
 

@@ -45,8 +45,8 @@ def read_votes(votes: StrPath, answers: StrPath, prompts: StrPath) -> Rankings:
     """Pairwise votes of many people, as in the LLMFAO set: one group for each prompt and pair of answers voted on.
 
     votes: CSV with columns prompt, model_x, model_y, winner (left = model_x, right = model_y, tie), and worker (who
-    voted) if it is known. answers: JSONL {"model", "prompt", "result"}; prompts: JSONL {"id", "text"}. Models, prompts and ids
-    are strings or whole numbers (7 and "7" are the same), results and texts are strings.
+    voted) if it is known. answers: JSONL {"model", "prompt", "result"}; prompts: JSONL {"id", "text"}. Models, prompts
+    and ids are strings or whole numbers (7 and "7" are the same), results and texts are strings.
 
     The side with more votes wins, equal numbers are a tie; a group's `votes` has each vote. Votes on (a, b) and on
     (b, a) count together; completions are in the order of the models' names, and a group's id is the JSON list

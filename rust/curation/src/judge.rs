@@ -108,11 +108,10 @@ impl Judge {
     }
 }
 
-/// A text after the rules of lines, with the lines that each removed; or the rule that removed the text.
-fn ask_lines<'text>(
-    c4: &C4,
-    text: Cow<'text, str>,
-) -> Result<(Cow<'text, str>, [u32; 5]), (&'static str, u64)> {
+/// A text after the rules of lines, with the lines that each removed; or the rule that removed the text, and its value.
+type AskedLines<'text> = Result<(Cow<'text, str>, [u32; 5]), (&'static str, u64)>;
+
+fn ask_lines<'text>(c4: &C4, text: Cow<'text, str>) -> AskedLines<'text> {
     let (edited, lines) = match &text {
         Cow::Borrowed(text) => match c4.ask(text) {
             Lines::Kept(text, lines) => return Ok((text, lines)),

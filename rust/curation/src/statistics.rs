@@ -220,9 +220,8 @@ fn is_alphabetic(word: &str) -> bool {
 /// The bit of the stop word that `word` is, or 0.
 fn stop_word(word: &str) -> u8 {
     let bare = word.trim_matches(|character: char| !character.is_alphanumeric());
-    let same = |stop: &&str| bare.eq_ignore_ascii_case(stop);
     STOP_WORDS
         .iter()
-        .position(|stop| same(&stop))
+        .position(|stop| bare.eq_ignore_ascii_case(stop))
         .map_or(0, |number| 1 << number)
 }

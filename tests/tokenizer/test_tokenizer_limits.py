@@ -199,7 +199,7 @@ def test_long_calls_let_other_threads_run() -> None:
 
 def test_loading_answers_signals() -> None:
     """The thread that waits asks for signals; the one that loads goes on alone."""
-    entries = ",".join(f'"{n:x}z":{n + 1000}' for n in range(1_500_000))
+    entries = ",".join(f'"{n:x}z":{n + 1000}' for n in range(4_000_000))
     text = '{"model":{"type":"BPE","vocab":{' + entries + '},"merges":[]}}'
     cpu_s_until_interrupted(lambda: _native.Tokenizer._from_json(text.encode()))
 

@@ -7,16 +7,18 @@ trains the reward model that RL maximizes, the other the judge, so that the two 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from stategpt.config import RunConfig
 from stategpt.config.run import JUDGE
+from stategpt.data.agreement import measure_agreement
 from stategpt.data.corpus import Corpus, Side
 from stategpt.data.ranking_rows import ranking_row
 from stategpt.data.rankings import RankedGroup
 from stategpt.data.user_corpus import group_of
 from stategpt.errors import RankingError
-from stategpt.evaluate.records import RankedExample, RankingsEvaluation, ScoredCompletion
+from stategpt.evaluate.records import AnnotatorAgreement, RankedExample, RankingsEvaluation, ScoredCompletion
 from stategpt.randomness import bits
 
 RANKED_SIDES: tuple[Side, ...] = ("train", "test")
@@ -78,8 +80,16 @@ def describe_people(corpus: Corpus, run: RunConfig) -> RankingsEvaluation:
         without_clear_pair={side: sum(not len(group.pairs) for group in groups) for side, groups in sides.items()},
         rejected=0,
         judge_groups=len(sides[JUDGE]) if JUDGE in sides else None,
+        agreement=_agreement([group for groups in sides.values() for group in groups]),
         example=_example(max(train, key=lambda group: len(group.pairs))) if train else None,
     )
+
+
+def _agreement(groups: Sequence[RankedGroup]) -> AnnotatorAgreement | None:
+    """How far the annotators agree; None where no pair was compared twice."""
+    found = measure_agreement(groups)
+    names = (field.name for field in fields(AnnotatorAgreement))
+    return AnnotatorAgreement(**{name: getattr(found, name) for name in names}) if found.pairs else None
 
 
 def _example(group: RankedGroup) -> RankedExample:

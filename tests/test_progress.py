@@ -1,6 +1,7 @@
 """Progress: what is shown, and that work within work is silent."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -32,6 +33,14 @@ def test_a_long_job_says_how_much_time_is_left(shown: io.StringIO, monkeypatch: 
         clock[0] = 15.0
         advance(50, "")
     assert shown.getvalue() == "pretrain: 50/100 steps, 2.0/s, 25 s left\n"
+
+
+def test_an_unknown_total_is_not_shown(shown: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stategpt.progress.LOG_EVERY_S", 0.0)
+    with progress("curation", 0, "documents") as advance:
+        advance(1200)
+    assert re.fullmatch(r"curation: 1,200 documents, [0-9.]+/s\n", shown.getvalue())
+    assert "1,200 documents" in fitted_line("curation", 1200, 0, "documents", (5.0, float("nan")), "", 80)
 
 
 def test_work_within_work_is_silent(shown: io.StringIO) -> None:

@@ -79,7 +79,7 @@ _TITLE_WIDTH, _SHORTEST_TITLE, _BAR_WIDTH = 22, 10, 20
 
 @contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Shows the progress of `total` units of `unit`; yields the function to call with the count so far.
+    """Shows the progress of `total` units of `unit` (0: unknown); yields the function to call with the count so far.
 
     Work within work (an evaluation during training) is part of the outer work and shows no bar.
     """
@@ -112,7 +112,7 @@ def fitted_line(title: str, done: int, total: int, unit: str, pace: tuple[float,
     """
     rate, left_s = pace
     left = "" if math.isnan(left_s) else f"{duration(left_s)} left"
-    count = f"{done:,}/{total:,}"
+    count = _count(done, total)
     filled = round(_BAR_WIDTH * min(1.0, done / total)) if total else _BAR_WIDTH
     bar = "━" * filled + "╌" * (_BAR_WIDTH - filled)
     parts = {"title": f"{title:<{_TITLE_WIDTH}}", "bar": bar, "count": count, "unit": unit}
@@ -123,6 +123,11 @@ def fitted_line(title: str, done: int, total: int, unit: str, pace: tuple[float,
         if len(line) <= width:
             return line
     return f"{count} {left}".rstrip()[:width]
+
+
+def _count(done: int, total: int) -> str:
+    """As in "3/10"; without the total where it is not known."""
+    return f"{done:,}/{total:,}" if total else f"{done:,}"
 
 
 def _ignore_progress(done: int, note: str = "") -> None:
@@ -186,7 +191,7 @@ class _Pace:
     def left_s(self, done: int) -> float:
         """Returns the seconds left; NaN while nothing is known."""
         rate = self.rate(done)
-        return (self.total - done) / rate if rate > 0 else math.nan
+        return (self.total - done) / rate if rate > 0 and self.total else math.nan
 
 
 def _line_logger(title: str, total: int, unit: str) -> Advance:
@@ -198,10 +203,10 @@ def _line_logger(title: str, total: int, unit: str) -> Advance:
         nonlocal last_s
         now_s = time.perf_counter()
         rate, left_s = pace.rate(done), pace.left_s(done)
-        if done < total and now_s - last_s < LOG_EVERY_S:
+        if (done < total or not total) and now_s - last_s < LOG_EVERY_S:
             return
         last_s = now_s
         left = f", {duration(left_s)} left" if done < total and not math.isnan(left_s) else ""
-        console.print(f"{title}: {done:,}/{total:,} {unit}, {rate:.1f}/s{left}  {note}".rstrip(), markup=False)
+        console.print(f"{title}: {_count(done, total)} {unit}, {rate:.1f}/s{left}  {note}".rstrip(), markup=False)
 
     return advance

@@ -34,7 +34,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("progress",),
     ("json_records",),
     ("_native", "json_reader", "lazy_names"),
-    ("files", "arguments", "extras", "machine", "quantities", "randomness", "shown_fields", "visible_text"),
+    (
+        "files",
+        "arguments",
+        "extras",
+        "machine",
+        "quantities",
+        "randomness",
+        "shown_fields",
+        "user_functions",
+        "visible_text",
+    ),
     ("errors",),
 )
 LAYER_OF = {package: number for number, packages in enumerate(LAYERS) for package in packages}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stategpt.artifacts import fingerprint
 from stategpt.config import RunConfig
 from stategpt.config.parts import deciding
-from stategpt.evaluate.scorer_source import source_digest
+from stategpt.user_functions import source_digest
 
 
 def part_fingerprint(run: RunConfig, part: str, parents: Sequence[str] = ()) -> str:

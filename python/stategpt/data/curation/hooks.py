@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from stategpt.data.curation.removed import Removed
 from stategpt.data.records import Document
-from stategpt.errors import ConfigError, CorpusError
+from stategpt.errors import CorpusError
+from stategpt.user_functions import load_function
 
 Function = Callable[..., Any]
-
-
-def load_function(name: str, setting: str) -> Function:
-    """The function that `setting` names as `module:function`; the working folder is searched too.
-
-    Raises:
-        ConfigError: the module cannot be imported or has no such function.
-    """
-    module_name, _, function_name = name.partition(":")
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the module is the user's: importing it may raise anything
-        raise ConfigError(
-            f"{setting} = {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}. Install the "
-            f"module, or run where it is; this is {here}"
-        ) from error
-    finally:
-        sys.path.remove(here)
-    found = getattr(module, function_name, None)
-    if not callable(found):
-        names = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
-        near = get_close_matches(function_name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{setting} = {name!r}: {module_name} has no function {function_name!r}{hint}")
-    return found  # type: ignore[no-any-return]
 
 
 class Filter:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from stategpt.config.curate import CurateConfig
 from stategpt.data.curation.clean import clean_text, repair_mojibake
-from stategpt.data.curation.hooks import Filter, Function, call, load_function, place_of
+from stategpt.data.curation.hooks import Filter, Function, call, place_of
 from stategpt.data.curation.pii import Found, find_pii, replace_pii
 from stategpt.data.curation.receipts import Receipts
 from stategpt.data.curation.removed import Removed
@@ -16,6 +16,7 @@ from stategpt.data.curation.rules import TextRules
 from stategpt.data.records import Document
 from stategpt.errors import CorpusError
 from stategpt.extras import require
+from stategpt.user_functions import load_function
 
 LICENSE = "license"
 """Rule of a document whose license is not kept; and the field of `meta` that has it."""

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -37,6 +36,7 @@ from stategpt.data.records import Prompt
 from stategpt.errors import ConfigError, ScorerError
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer import AnyTokenizer
+from stategpt.user_functions import load_function
 from stategpt.visible_text import visible_line
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def build_scorer(name: str, context: ScorerContext, setting: str, max_failed_sha
             the scorer cannot be built from the run, or does not take one of the options.
     """
     if ":" in name:
-        function = _function(name, setting)
+        function = load_function(name, setting)
         given = partial(function, **context.options) if context.options else function
         return Checked(name, FromFunction(given), max_failed_share)
     require_scorer(name, setting, context.options)
@@ -111,7 +111,7 @@ def build_scorer(name: str, context: ScorerContext, setting: str, max_failed_sha
 def require_scorer(name: str, setting: str, options: Mapping[str, str] | None = None) -> None:
     """Refuses a name or an option that `build_scorer` would refuse, without building anything; raises as it."""
     if ":" in name:
-        _function(name, setting)
+        load_function(name, setting)
         return
     names = scorer_names()
     if not name:
@@ -129,28 +129,6 @@ def require_scorer(name: str, setting: str, options: Mapping[str, str] | None = 
 
 def _built_in(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}")
-
-
-def _function(name: str, setting: str) -> Function:
-    module_name, _, function_name = name.partition(":")
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # the module is the user's: importing it may raise anything
-        raise ConfigError(
-            f"{setting} = {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}. Install the "
-            f"module, or run where it is; this is {here}"
-        ) from error
-    finally:
-        sys.path.remove(here)
-    found = getattr(module, function_name, None)
-    if not callable(found):
-        names = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
-        near = get_close_matches(function_name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{setting} = {name!r}: {module_name} has no function {function_name!r}{hint}")
-    return found  # type: ignore[no-any-return]
 
 
 class FromFunction:

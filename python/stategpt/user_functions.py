@@ -1,0 +1,68 @@
+"""Functions of the user that a setting names as `module:function`: imported, and the digest of their source file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from stategpt.errors import ConfigError
+
+
+def load_function(name: str, setting: str) -> Callable[..., Any]:
+    """The function that `setting` names as `module:function`; the working folder is searched too.
+
+    Raises:
+        ConfigError: the module cannot be imported or has no such function; names the nearest.
+    """
+    module_name, _, function_name = name.partition(":")
+    with _working_folder() as here:
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:  # the module is the user's: importing it may raise anything
+            raise ConfigError(
+                f"{setting} = {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}. Install the "
+                f"module, or run where it is; this is {here}"
+            ) from error
+    found = getattr(module, function_name, None)
+    if not callable(found):
+        names = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
+        near = get_close_matches(function_name, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"{setting} = {name!r}: {module_name} has no function {function_name!r}{hint}")
+    return found  # type: ignore[no-any-return]
+
+
+def source_digest(name: str) -> str:
+    """SHA-256 of the source file of the module in `module:function`; "" where it has none or cannot be found.
+
+    Modules that the module imports are not in it. A module that cannot be found is refused where it is loaded.
+    """
+    with _working_folder():
+        try:
+            found = importlib.util.find_spec(name.partition(":")[0])
+        except (ImportError, ValueError, AttributeError):
+            return ""
+    if found is None or not found.has_location or found.origin is None:
+        return ""
+    try:
+        return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _working_folder() -> Iterator[str]:
+    """Modules are searched for in the working folder, too; yields its path."""
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        yield here
+    finally:
+        sys.path.remove(here)

@@ -14,8 +14,8 @@ from stategpt.errors import CorpusError, CorruptArtifact
 from stategpt.json_reader import Flag, Integer, Items, Kind, MapOf, Optional, Record, Text, check_value
 
 _ANY_LENGTH = Text(max_chars=2**32)
-_PLACE = Record({"file": Text(), "line": Integer(1), "byte_offset": Integer(0)}, closed=True)
-_SHARED: dict[str, Kind] = {"group": Optional(Text(), ""), "where": Optional(_PLACE), "meta": Optional(MapOf())}
+PLACE = Record({"file": Text(), "line": Integer(1), "byte_offset": Integer(0)}, closed=True)
+_SHARED: dict[str, Kind] = {"group": Optional(Text(), ""), "where": Optional(PLACE), "meta": Optional(MapOf())}
 _TOOL_CALL = Record({"name": Text(), "arguments": MapOf(), "id": Optional(Text(), "")}, closed=True)
 _MESSAGE = Record(
     {
@@ -34,8 +34,8 @@ PROMPT = Record({"messages": _MESSAGES, "reference": Optional(_ANY_LENGTH), **_S
 
 def document_row(document: Document) -> dict[str, Any]:
     """A document as JSON values."""
-    meta = {"meta": document.meta} if document.meta else {}
-    return {"group": document.group, "text": document.text, **_where_row(document.where), **meta}
+    meta = {"meta": dict(document.meta)} if document.meta else {}
+    return {"group": document.group, "text": document.text, **where_row(document.where), **meta}
 
 
 def conversation_row(conversation: Conversation) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def conversation_row(conversation: Conversation) -> dict[str, Any]:
         "messages": [message_row(message) for message in conversation.messages],
         "group": conversation.group,
         "meta": dict(conversation.meta),
-        **_where_row(conversation.where),
+        **where_row(conversation.where),
     }
 
 
@@ -53,27 +53,36 @@ def prompt_row(prompt: Prompt) -> dict[str, Any]:
     row: dict[str, Any] = {"messages": [message_row(message) for message in prompt.messages], "group": prompt.group}
     if prompt.reference is not None:
         row["reference"] = prompt.reference
-    return row | {"meta": dict(prompt.meta), **_where_row(prompt.where)}
+    return row | {"meta": dict(prompt.meta), **where_row(prompt.where)}
 
 
 def document_of(row: Mapping[str, Any], source: str) -> Document:
     """The document of a checked row."""
-    return Document(row["text"], source, row["group"], _place(row["where"]), row["meta"] or {})
+    return Document(row["text"], source, row["group"], place_of(row["where"]), row["meta"] or {})
 
 
 def conversation_of(row: Mapping[str, Any]) -> Conversation:
     """The conversation of a checked row."""
-    return Conversation(_messages(row), row["group"], _place(row["where"]), row["meta"] or {})
+    return Conversation(_messages(row), row["group"], place_of(row["where"]), row["meta"] or {})
 
 
 def prompt_of(row: Mapping[str, Any]) -> Prompt:
     """The prompt of a checked row."""
-    return Prompt(_messages(row), row["reference"], row["group"], _place(row["where"]), row["meta"] or {})
+    return Prompt(_messages(row), row["reference"], row["group"], place_of(row["where"]), row["meta"] or {})
 
 
-def encoded(row: Mapping[str, Any]) -> bytes:
-    """A row as one line, without its newline."""
-    return json.dumps(row, ensure_ascii=False).encode()
+def encoded(row: Mapping[str, Any], name: object) -> bytes:
+    """A row as one line, with its newline.
+
+    Raises:
+        CorpusError: it takes more than a line may; `name`, as a string, says which.
+    """
+    line = json.dumps(row, ensure_ascii=False).encode()
+    if len(line) > MAX_LINE_BYTES:
+        raise CorpusError(
+            f"{name} takes {len(line):,} bytes, more than the {MAX_LINE_BYTES:,} of a line; split the document"
+        )
+    return line + b"\n"
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -85,13 +94,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         for number, row in enumerate(rows, start=1):
-            line = encoded(row)
-            if len(line) > MAX_LINE_BYTES:
-                raise CorpusError(
-                    f"record {number} of {path.parent.name} ({path.stem}) takes {len(line):,} bytes, more than the "
-                    f"{MAX_LINE_BYTES:,} of a line; split the document"
-                )
-            file.write(line + b"\n")
+            file.write(encoded(row, f"record {number} of {path.parent.name} ({path.stem})"))
 
 
 def read_rows(path: Path, kind: Kind) -> Iterator[dict[str, Any]]:
@@ -134,9 +137,11 @@ def _tool_call_row(call: ToolCall) -> dict[str, Any]:
     return {"name": call.name, "arguments": dict(call.arguments), **({"id": call.id} if call.id else {})}
 
 
-def _where_row(where: Place | None) -> dict[str, Any]:
+def where_row(where: Place | None) -> dict[str, Any]:
+    """The field `where` of a row; nothing for none."""
     return {"where": dataclasses.asdict(where)} if where else {}
 
 
-def _place(row: Mapping[str, Any] | None) -> Place | None:
+def place_of(row: Mapping[str, Any] | None) -> Place | None:
+    """The place in the field `where` of a row."""
     return Place(**row) if row else None

@@ -26,11 +26,14 @@ def spool_documents(documents: Iterable[Document], path: Path, name: str, split:
 
     Returns:
         UTF-8 bytes of each document's text.
+
+    Raises:
+        CorpusError: a document takes more than a line may.
     """
     sizes = array("q")
     with path.open("wb", buffering=_BUFFER_BYTES) as file:
         for document in documents:
-            file.write(encoded(document_row(document)) + b"\n")
+            file.write(encoded(document_row(document), document.where or f"a document of {name}"))
             split.add(name, document.group)
             sizes.append(len(document.text.encode()))
     return np.frombuffer(sizes, np.int64) if sizes else np.empty(0, np.int64)

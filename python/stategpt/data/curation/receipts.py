@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stategpt import _native
+from stategpt.data.corpus_rows import PLACE, place_of, read_rows, where_row
 from stategpt.data.curation.removed import Removed
-from stategpt.data.curation.spool import PLACE_KIND, place, place_row, read_rows
 from stategpt.data.curation.summary import (
     EXAMPLES_PER_RULE,
     Counts,
@@ -32,7 +32,7 @@ _REMOVED = Record(
         "evidence": Text(),
         "source": Text(),
         "group": Text(),
-        "where": Optional(PLACE_KIND),
+        "where": Optional(PLACE),
         "characters": Integer(0),
         "excerpt": Text(),
     },
@@ -93,7 +93,7 @@ class Receipts:
             "evidence": removed.evidence[:_EVIDENCE_CHARACTERS],
             "source": document.source,
             "group": document.group,
-            **place_row(document.where),
+            **where_row(document.where),
             "characters": len(document.text),
             "excerpt": excerpt_of(document),
         }
@@ -125,4 +125,4 @@ class Receipts:
 def read_removed(path: Path) -> Iterator[RemovedDocument]:
     """The records of a file that `Receipts` wrote, in order. Raises CorruptArtifact: a line is no record."""
     for row in read_rows(path, _REMOVED):
-        yield RemovedDocument(**{**row, "where": place(row["where"])})
+        yield RemovedDocument(**{**row, "where": place_of(row["where"])})

@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.cli import main
+from stategpt.report.run_files import RunFiles
+from stategpt.report.views.inputs import inputs
 from user_files import Writer
 
 pytestmark = pytest.mark.xdist_group("user_run")
@@ -198,7 +200,14 @@ def test_curation_removes_with_receipts_before_the_split(tmp_path: Path, capsys:
     out = capsys.readouterr().out
     assert re.search(r"sources\.n +46 +40 +0 +6", out), out
     statistics = json.loads((tmp_path / "run" / "corpus" / "statistics.json").read_text())
-    assert sum(statistics["curated"]["n"].values()) == 6
+    assert sum(statistics["curation"]["n"]["removed"].values()) == 6
+    [shown] = inputs(RunFiles(tmp_path / "run"))["curation"]
+    assert (shown["name"], shown["total"]) == ("n", "46")
+    assert [(bar["rule"], bar["count"]) for bar in shown["bars"]] == [
+        ("kept", "40"),
+        ("exact_duplicate", "5"),
+        ("length_characters_min", "1"),
+    ]
     assert statistics["inputs"]["sources.n"]["total"] == 46
     assert sum(side["documents"] for side in statistics["sources"]["n"].values()) == 40
     manifests = [json.loads((tmp_path / "run" / f / "manifest.json").read_text()) for f in ("curation", "corpus")]

@@ -52,8 +52,9 @@ def kept_of(curated: Curated, name: str, documents: Iterator[Document]) -> Itera
 
 
 def found_of(curated: Curated) -> dict[str, Any]:
-    """Counts for the corpus's statistics: removed documents by source and rule."""
-    return {"curated": {name: dict(source.removed) for name, source in curated.summary.sources.items()}}
+    """Counts for the corpus's statistics, which the report shows: kept and, by rule, removed documents of each source."""
+    sources = curated.summary.sources
+    return {"curation": {name: {"kept": each.kept, "removed": dict(each.removed)} for name, each in sources.items()}}
 
 
 def _documents(run: RunConfig, folder: RunFolder) -> Iterator[Document]:

@@ -3,7 +3,8 @@
 import pytest
 
 from stategpt.data.corpus import SIDES, Corpus, Side
-from stategpt.data.prompts import Purpose, prompts_of
+from stategpt.data.groups import question_group
+from stategpt.data.prompts import Purpose, prompt_of, prompts_of
 from stategpt.data.rankings import RankedGroup, Rankings
 from stategpt.data.records import Conversation, Prompt
 
@@ -50,3 +51,12 @@ def test_a_side_without_given_prompts_takes_the_next_kind() -> None:
     corpus = Corpus({}, CHATS, {}, {}, {"evaluate": held_out})
     assert texts(corpus, "evaluate", "test") == ["held out"]
     assert texts(corpus, "evaluate", "validation") == ["asked in validation"]
+
+
+def test_a_ranked_prompt_has_the_group_of_its_first_question() -> None:
+    messages = [{"role": role, "content": role + " says"} for role in ("user", "assistant", "user")]
+    completions = [{"text": "yes", "rank": 1}, {"text": "no", "rank": 2}]
+    [dialogue] = Rankings.read([{"id": "1", "messages": messages, "completions": completions}]).groups
+    [plain] = Rankings.read([{"id": "1", "prompt": "user says", "completions": completions}]).groups
+    assert prompt_of(dialogue).messages == dialogue.prompt
+    assert prompt_of(dialogue).group == prompt_of(plain).group == question_group("user says")

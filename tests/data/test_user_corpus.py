@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from stategpt.config import CorpusConfig, EvaluateConfig, RankingsConfig, RunConfig, SFTConfig
 from stategpt.config.sources import SourceConfig
 from stategpt.data.corpus import SIDES, read_corpus
+from stategpt.data.groups import group_of, question_group
 from stategpt.data.inputs import Inputs, changed
 from stategpt.data.records import Conversation, Document
-from stategpt.data.user_corpus import build_user_corpus, group_of, input_files, question_group, run_inputs
+from stategpt.data.user_corpus import build_user_corpus, input_files, run_inputs
 from stategpt.errors import ConfigError, CorpusError
 
 

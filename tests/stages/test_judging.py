@@ -14,7 +14,7 @@ from stategpt.config import RLConfig, RunConfig  # noqa: E402
 from stategpt.config.parts import parts_of  # noqa: E402
 from stategpt.data import Rankings  # noqa: E402
 from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
-from stategpt.data.user_corpus import group_of  # noqa: E402
+from stategpt.data.groups import group_of  # noqa: E402
 from stategpt.errors import RankingError  # noqa: E402
 from stategpt.evaluate.comparison import wins_by  # noqa: E402
 from stategpt.evaluate.records import ComparisonEvaluation, read_evaluations  # noqa: E402

@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from stategpt.cli.found import Found, Source, source_name
 from stategpt.cli.survey import tokens_of
 from stategpt.config.toml import format_value
+
+if TYPE_CHECKING:  # numpy
+    from stategpt.data.ranked_group import RankedGroup
+    from stategpt.data.records import Conversation
 
 _SIZES = (
     # bytes of documents, depth, vocabulary
@@ -24,7 +29,6 @@ _MOST_TOKENS = 2_000_000
 """Of pretraining in a first run: minutes on two cores."""
 _EPOCHS = 4
 """Up to about four repetitions are nearly as good as new text (arXiv 2305.16264)."""
-_BYTES_PER_TOKEN = 3.5
 _SMALLEST_SHARE = 0.01
 
 
@@ -110,25 +114,22 @@ def _groups(found: Found) -> Iterator[int]:
     yield from (survey.records for survey in found.surveys.values())
 
 
-def _text_of(record: object) -> list[str]:
+def _text_of(record: Conversation | RankedGroup) -> list[str]:
     """Texts of a conversation's or a ranking's messages, the answers last."""
-    messages = getattr(record, "messages", None)
-    if messages is not None:
-        return [message.content for message in messages]
-    prompt = getattr(record, "prompt", "")
-    asked = [message.content for message in prompt.messages] if hasattr(prompt, "messages") else [str(prompt)]
-    return [*asked, max((str(text) for text in getattr(record, "completions", ("",))), key=len)]
+    texts = [message.content for message in record.messages]
+    completions: tuple[str, ...] = getattr(record, "completions", ())
+    return [*texts, max(completions, key=len)] if completions else texts
 
 
-def _tokens(record: object) -> int:
-    return sum(1 + round(len(text.encode()) / _BYTES_PER_TOKEN) for text in _text_of(record))
+def _tokens(record: Conversation | RankedGroup) -> int:
+    return sum(1 + tokens_of(len(text.encode())) for text in _text_of(record))
 
 
-def _answer_tokens(record: object) -> int:
-    return round(len(_text_of(record)[-1].encode()) / _BYTES_PER_TOKEN)
+def _answer_tokens(record: Conversation | RankedGroup) -> int:
+    return tokens_of(len(_text_of(record)[-1].encode()))
 
 
-def _is_short(record: object) -> bool:
+def _is_short(record: Conversation) -> bool:
     texts = _text_of(record)
     return len(texts) == 2 and len(texts[1]) <= 60 and len(texts[0]) <= 200
 

@@ -175,7 +175,7 @@ def expecting(run: RunConfig, found: Sequence[Surveyed], assumed: Assumptions) -
         "seconds": 5.0 + total / _PREPARED_BYTES_PER_S,
     }
     if conversations and (assumed.prompt_tokens, assumed.answer_tokens) == _DEFAULT_LENGTHS:
-        tokens = round(bytes_of["sft.data"] / conversations / _BYTES_PER_TOKEN)
+        tokens = tokens_of(bytes_of["sft.data"] / conversations)
         half = max(4, min(tokens, run.sft_row_tokens) // 2)
         assumed = replace(assumed, prompt_tokens=half, answer_tokens=half)
     return assumed.expecting(expected)

@@ -11,11 +11,7 @@ from stategpt.data.records import Conversation, Message, Prompt
 
 def group_of(record: Conversation | Prompt | RankedGroup) -> str:
     """The group of a record; where it names none, that of its first question, the same in every input."""
-    if record.group:
-        return record.group
-    if isinstance(record, RankedGroup):
-        return question_group(record.prompt if isinstance(record.prompt, str) else first_question(record.prompt))
-    return question_group(first_question(record.messages))
+    return record.group or question_group(first_question(record.messages))
 
 
 def first_question(messages: Sequence[Message]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from stategpt.data.corpus import Corpus, Side
+from stategpt.data.groups import group_of
 from stategpt.data.ranked_group import RankedGroup
 from stategpt.data.records import Prompt
 
@@ -38,6 +39,4 @@ def _ranked(groups: list[RankedGroup]) -> list[Prompt]:
 
 def prompt_of(group: RankedGroup) -> Prompt:
     """The prompt of a ranked group as a record."""
-    if isinstance(group.prompt, str):
-        return Prompt.of(group.prompt, group=group.group or group.prompt)
-    return Prompt(tuple(group.prompt), group=group.group)
+    return Prompt(group.messages, group=group_of(group))

@@ -65,9 +65,14 @@ class RankedGroup:
     file: str = ""
 
     @property
+    def messages(self) -> tuple[Message, ...]:
+        """The prompt as messages."""
+        return (Message("user", self.prompt),) if isinstance(self.prompt, str) else self.prompt
+
+    @property
     def question(self) -> str:
         """Text of the prompt's last message."""
-        return self.prompt if isinstance(self.prompt, str) else self.prompt[-1].content
+        return self.messages[-1].content
 
     @property
     def ties(self) -> int:

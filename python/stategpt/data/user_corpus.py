@@ -25,8 +25,7 @@ from stategpt.data.corpus import (
 )
 from stategpt.data.document_spool import copy_to_sides, spool_documents
 from stategpt.data.formats import read_conversations, read_prompts, read_ranked
-from stategpt.data.groups import group_of as group_of
-from stategpt.data.groups import question_group as question_group
+from stategpt.data.groups import group_of
 from stategpt.data.inputs import Inputs, changed, fingerprint_inputs
 from stategpt.data.rankings import RankedGroup
 from stategpt.data.records import Conversation, Document, Prompt

@@ -14,9 +14,9 @@ from stategpt.config import RunConfig
 from stategpt.config.run import JUDGE
 from stategpt.data.agreement import measure_agreement
 from stategpt.data.corpus import Corpus, Side
+from stategpt.data.groups import group_of
 from stategpt.data.ranking_rows import ranking_row
 from stategpt.data.rankings import RankedGroup
-from stategpt.data.user_corpus import group_of
 from stategpt.errors import RankingError
 from stategpt.evaluate.records import AnnotatorAgreement, RankedExample, RankingsEvaluation, ScoredCompletion
 from stategpt.randomness import bits
@@ -94,9 +94,8 @@ def _agreement(groups: Sequence[RankedGroup]) -> AnnotatorAgreement | None:
 
 def _example(group: RankedGroup) -> RankedExample:
     shown = zip(group.completions, group.ranks, group.ended, strict=True)
-    prompt = group.prompt if isinstance(group.prompt, str) else group.prompt[-1].content
     return RankedExample(
-        prompt=prompt,
+        prompt=group.question,
         completions=tuple(ScoredCompletion(text, rank, ended) for text, rank, ended in shown)[:_MOST_SHOWN],
         pairs=tuple((int(winner), int(loser)) for winner, loser in group.pairs),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias
 
 from stategpt.errors import InvalidArgument
@@ -44,6 +45,16 @@ def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise InvalidArgument(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+
+
+def nearest_hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A question after the known name nearest to `name`, for the end of a message; `otherwise` where none is near.
+
+    >>> nearest_hint("jsnol", ["jsonl", "parquet"])
+    "did you mean 'jsonl'?"
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 def real(name: str, value: object) -> float:

@@ -8,10 +8,10 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from stategpt.arguments import nearest_hint
 from stategpt.errors import ConfigError
 
 
@@ -33,9 +33,8 @@ def load_function(name: str, setting: str) -> Callable[..., Any]:
     found = getattr(module, function_name, None)
     if not callable(found):
         names = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
-        near = get_close_matches(function_name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{setting} = {name!r}: {module_name} has no function {function_name!r}{hint}")
+        message = f"{setting} = {name!r}: {module_name} has no function {function_name!r}"
+        raise ConfigError("; ".join(filter(None, [message, nearest_hint(function_name, names)])))
     return found  # type: ignore[no-any-return]
 
 

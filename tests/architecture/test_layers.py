@@ -33,18 +33,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("config", "kernels"),
     ("progress",),
     ("json_records",),
-    ("_native", "json_reader", "lazy_names"),
-    (
-        "files",
-        "arguments",
-        "extras",
-        "machine",
-        "quantities",
-        "randomness",
-        "shown_fields",
-        "user_functions",
-        "visible_text",
-    ),
+    ("_native", "json_reader", "lazy_names", "user_functions"),
+    ("files", "arguments", "extras", "machine", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
 )
 LAYER_OF = {package: number for number, packages in enumerate(LAYERS) for package in packages}

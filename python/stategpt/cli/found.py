@@ -14,8 +14,6 @@ from stategpt.cli.survey import Surveyed, surveyed
 from stategpt.errors import ConfigError, CorpusError
 from stategpt.visible_text import visible_line
 
-TEXT_SUFFIXES = (".md", ".markdown", ".txt", ".text", ".rst", ".html", ".htm", ".pdf", ".warc")
-_PACKED = (".gz", ".zst")
 _LOOKED_AT = 20
 """Records of a file that decide what it holds."""
 _MOST_FILES = 100_000
@@ -87,17 +85,21 @@ def look_into(folder: Path) -> Found:
     Raises:
         ConfigError: nothing in it can be used, or there are too many files.
     """
-    found = Found()
+    from stategpt.data.lines import unpacked_suffix
+    from stategpt.data.sources.readers import readers_by_suffix
+    from stategpt.data.sources.records import FORMAT_OF
+
+    found, readers = Found(), readers_by_suffix()
     by_source: dict[tuple[str, str, str], list[Path]] = {}
     for path in _files(folder):
-        suffix = _suffix(path)
+        suffix, _ = unpacked_suffix(path.name)
         top = _top(folder, path)
-        if suffix in TEXT_SUFFIXES:
-            by_source.setdefault((top, suffix, ""), []).append(path)
-        elif suffix in (".jsonl", ".ndjson", ".json", ".parquet"):
+        if suffix in FORMAT_OF:
             text = _records(found, path)
             if text:
                 by_source.setdefault((top, suffix, text), []).append(path)
+        elif suffix in readers:
+            by_source.setdefault((top, suffix, ""), []).append(path)
         else:
             found.skipped.append((path, "no format that is read"))
     for (top, suffix, text), files in by_source.items():
@@ -128,14 +130,6 @@ def _files(folder: Path) -> Iterator[Path]:
             if count > _MOST_FILES:
                 raise ConfigError(f"{folder} has over {_MOST_FILES:,} files; name them in a TOML file by a pattern")
             yield path
-
-
-def _suffix(path: Path) -> str:
-    """How the name ends, without the packing: "chats.jsonl.gz" -> ".jsonl"."""
-    stem = path.name.lower()
-    for packed in _PACKED:
-        stem = stem.removesuffix(packed)
-    return os.path.splitext(stem)[1]
 
 
 def _top(folder: Path, path: Path) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Literal
 
 from stategpt import _native
+from stategpt.arguments import nearest_hint
 from stategpt.config.checks import require, require_choice, require_not_negative, require_share
 from stategpt.shown_fields import documented, short_repr
 
@@ -126,6 +126,5 @@ def _is_in(rule: str, name: str) -> bool:
 
 
 def _require_rule(key: str, name: str, known: tuple[str, ...]) -> None:
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(RULE_GROUPS)} or a rule of them"
+    hint = nearest_hint(name, known, f"use {', '.join(RULE_GROUPS)} or a rule of them")
     require(name in known, key, name, f"is no rule; {hint}")

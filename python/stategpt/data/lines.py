@@ -7,6 +7,7 @@ line longer than the limit only its start is kept in memory.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from os import PathLike, fspath
@@ -28,6 +29,16 @@ MAX_EXPANSION = 128
 _MARK = b"\xef\xbb\xbf"
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _READ_AT_ONCE = 1 << 20
+
+
+def unpacked_suffix(name: str) -> tuple[str, bool]:
+    """The suffix of a file's name in lower case, without that of its packing, and whether it is packed.
+
+    >>> unpacked_suffix("chats.JSONL.gz")
+    ('.jsonl', True)
+    """
+    stem, suffix = os.path.splitext(name.lower())
+    return (os.path.splitext(stem)[1], True) if suffix in PACKED_SUFFIXES else (suffix, False)
 
 
 class BadLine(ValueError):

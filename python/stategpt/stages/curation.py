@@ -52,7 +52,7 @@ def kept_of(curated: Curated, name: str, documents: Iterator[Document]) -> Itera
 
 
 def found_of(curated: Curated) -> dict[str, Any]:
-    """Counts for the corpus's statistics, which the report shows: documents kept, and removed by rule, of each source."""
+    """Counts for the corpus's statistics, which the report shows: kept and by rule removed documents, by source."""
     sources = curated.summary.sources
     return {"curation": {name: {"kept": each.kept, "removed": dict(each.removed)} for name, each in sources.items()}}
 

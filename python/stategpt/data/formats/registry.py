@@ -16,11 +16,11 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from types import ModuleType
 from typing import Any, Literal, cast, get_args
 
+from stategpt.arguments import nearest_hint
 from stategpt.data.formats.judgments import ScoredAnswer
 from stategpt.data.lines import BadLine
 from stategpt.data.ranked_group import RankedGroup
@@ -129,9 +129,9 @@ def format_named(name: str, kind: Kind, setting: str = "format") -> Format:
     form = FORMATS.get(name)
     names = names_of(kind)
     if form is None:
-        near = get_close_matches(name, FORMATS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InvalidArgument(f"{setting} = {name!r:.60} is no format; {hint}{kind} formats: {', '.join(names)}")
+        hint = nearest_hint(name, FORMATS)
+        listed = f"{kind} formats: {', '.join(names)}"
+        raise InvalidArgument(f"{setting} = {name!r:.60} is no format; {' '.join(filter(None, [hint, listed]))}")
     if form.kind != kind:
         raise InvalidArgument(
             f"{setting} = {name!r} is a format of {form.kind}s, which {READER_OF[form.kind]} reads; "

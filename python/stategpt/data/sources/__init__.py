@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from difflib import get_close_matches
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from stategpt.arguments import nearest_hint
 from stategpt.config import CorpusConfig
 from stategpt.errors import ConfigError
 from stategpt.lazy_names import lazy_names
@@ -125,8 +125,7 @@ def _source(config: CorpusConfig) -> ModuleType:
 
 def _not_a_source(config: CorpusConfig) -> ConfigError:
     names = source_names()
-    near = get_close_matches(config.source, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}"
+    hint = nearest_hint(config.source, names, f"it is one of {', '.join(names)}")
     return ConfigError(f"corpus.source = {config.source!r} is not a source; {hint}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from stategpt.arguments import Errors, one_of, several
 from stategpt.config.sources import SourceConfig
-from stategpt.data.lines import PACKED_SUFFIXES, Source, replaced
+from stategpt.data.lines import Source, replaced, unpacked_suffix
 from stategpt.data.records import Document
 from stategpt.data.rejections import Rejection, Tally
 from stategpt.data.sources.files import read_source
@@ -70,10 +70,9 @@ def _texts(files: list[Path], field: str, errors: Errors) -> Iterator[str]:
     if not files:
         raise CorpusError("no files to read documents from; check the folder or pattern")
     for path in files:
-        stem, suffix = os.path.splitext(path.name.lower())
-        name = stem if suffix in PACKED_SUFFIXES else stem + suffix
-        unread = _NOT_READ.get(Path(name).suffix)
-        if suffix in PACKED_SUFFIXES and name.endswith(".parquet"):
+        suffix, is_packed = unpacked_suffix(path.name)
+        unread = _NOT_READ.get(suffix)
+        if is_packed and suffix == ".parquet":
             unread = "a Parquet file is packed inside, not as a whole; unpack it"
         if unread is not None:
             raise CorpusError(f"{path}: {unread}")

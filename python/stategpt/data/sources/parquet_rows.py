@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from stategpt.arguments import nearest_hint
 from stategpt.data.lines import MAX_EXPANSION, MAX_LINE_BYTES, UNPACKED_FREELY_BYTES
 from stategpt.data.records import Place
 from stategpt.data.rejections import Rejection
@@ -109,8 +109,7 @@ def _require_columns(schema: Any, columns: Sequence[str], name: str) -> None:
     for place, column in enumerate(columns):
         found = [number for number, other in enumerate(schema.names) if other == column]
         if len(found) != 1:
-            near = get_close_matches(column, schema.names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, schema.names))}"[:300]
+            hint = nearest_hint(column, schema.names, f"there are {', '.join(map(repr, schema.names))}"[:300])
             raise CorpusError(f"{name} has {'no' if not found else 'more than one'} column {column!r}; {hint}")
         kind = schema.field(found[0]).type
         value = kind.value_type if types.is_dictionary(kind) else kind

@@ -24,14 +24,24 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, NamedTuple, NoReturn
 
-from stategpt.data.lines import MAX_LINE_BYTES, PACKED_SUFFIXES, BadLine, Line, Source, json_type, read_lines, replaced
+from stategpt.data.lines import (
+    MAX_LINE_BYTES,
+    BadLine,
+    Line,
+    Source,
+    json_type,
+    read_lines,
+    replaced,
+    unpacked_suffix,
+)
 from stategpt.data.records import Place
 from stategpt.data.rejections import Rejection
 from stategpt.data.sources.parquet_rows import read_rows
 from stategpt.errors import CorpusError, StorageError
 
 LINES, ARRAY, PARQUET = "jsonl", "json", "parquet"
-_FORMAT_OF = {".jsonl": LINES, ".ndjson": LINES, ".json": ARRAY, ".parquet": PARQUET}
+FORMAT_OF = {".jsonl": LINES, ".ndjson": LINES, ".json": ARRAY, ".parquet": PARQUET}
+"""Format of records by the suffix of a file."""
 
 _START_BYTES = 1 << 16
 
@@ -54,11 +64,9 @@ class Fields(NamedTuple):
 
 def record_format(path: StrPath) -> str:
     """`jsonl`, `json` or `parquet`, by the file's name; "" for files that hold no records."""
-    name = PurePath(path).name.lower()
-    stem, suffix = os.path.splitext(name)
-    packed = suffix in PACKED_SUFFIXES
-    found = _FORMAT_OF.get(os.path.splitext(stem)[1] if packed else suffix, "")
-    return "" if packed and found == PARQUET else found
+    suffix, is_packed = unpacked_suffix(PurePath(path).name)
+    found = FORMAT_OF.get(suffix, "")
+    return "" if is_packed and found == PARQUET else found
 
 
 def read_records(
@@ -144,7 +152,7 @@ def _is_array(path: StrPath, form: str) -> bool:
     if form == LINES:
         return False
     if form != ARRAY:
-        known = ", ".join(sorted(_FORMAT_OF))
+        known = ", ".join(sorted(FORMAT_OF))
         raise CorpusError(f"{os.fspath(path)}: the name says no format of records ({known}); give the format")
     with opened(path) as source:
         start = source.read(_START_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -22,7 +22,6 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.arguments import nearest_hint
 from stategpt.data.corpus import Corpus
 from stategpt.data.records import Prompt
 from stategpt.errors import ConfigError, ScorerError
@@ -117,8 +117,7 @@ def require_scorer(name: str, setting: str, options: Mapping[str, str] | None = 
     if not name:
         raise ConfigError(f"{setting} is not set; set it to one of {', '.join(names)}, or to module:function")
     if name not in names:
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}, or module:function"
+        hint = nearest_hint(name, names, f"it is one of {', '.join(names)}, or module:function")
         raise ConfigError(f"{setting} = {name!r} is not a scorer; {hint}")
     known: tuple[str, ...] = getattr(_built_in(name), "OPTIONS", ()) if options else ()
     for option in options or {}:

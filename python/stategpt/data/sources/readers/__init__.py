@@ -13,15 +13,14 @@ read. `name` is the file's name in places. What no format reads by its name is t
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from stategpt.data.lines import PACKED_SUFFIXES
+from stategpt.arguments import nearest_hint
+from stategpt.data.lines import unpacked_suffix
 from stategpt.data.rejections import Rejection
 from stategpt.data.sources.records import Fields
 from stategpt.errors import ConfigError
@@ -67,8 +66,7 @@ def reader_named(name: str, setting: str = "format") -> Reader:
     """
     names = reader_names()
     if name not in names:
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it is one of {', '.join(names)}"
+        hint = nearest_hint(name, names, f"it is one of {', '.join(names)}")
         raise ConfigError(f"{setting} = {name!r:.60} is not a format; {hint}")
     reader: Reader = importlib.import_module(f"{__name__}.{name}")
     return reader
@@ -76,10 +74,12 @@ def reader_named(name: str, setting: str = "format") -> Reader:
 
 def reader_of(path: Path) -> Reader:
     """The reader that a file's name asks for: by its suffix, text for any other."""
-    stem, suffix = os.path.splitext(path.name.lower())
-    if suffix in PACKED_SUFFIXES:
-        suffix = os.path.splitext(stem)[1]
-    return reader_named(_by_suffix(tuple(reader_names())).get(suffix, TEXT))
+    return reader_named(readers_by_suffix().get(unpacked_suffix(path.name)[0], TEXT))
+
+
+def readers_by_suffix() -> dict[str, str]:
+    """Name of the reader of each suffix."""
+    return _by_suffix(tuple(reader_names()))
 
 
 @cache

@@ -21,7 +21,7 @@ from stategpt.evaluate import RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.rankings import _chosen_prompts, clear_pairs  # noqa: E402
-from stategpt.stages.reward import RewardTask, center_on_demonstrations, reward, to_tensors  # noqa: E402
+from stategpt.stages.reward import RewardTask, center_on_references, reward, to_tensors  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate, _fetched  # noqa: E402
 
@@ -210,7 +210,9 @@ def test_demonstrations_score_zero_on_average_after_centering(
     inputs: StageContext, tok: Tokenizer, reward_model: RewardModel, corpus: Corpus
 ) -> None:
     scorer = RewardScorer(reward_model, tok)
-    shifted = center_on_demonstrations(inputs, reward_model, scorer, corpus.conversations["train"])
+    shifted = center_on_references(
+        inputs, reward_model, scorer, [each.prompt() for each in corpus.conversations["train"]]
+    )
     assert shifted.mean(dtype=np.float64) == pytest.approx(0.0, abs=1e-6)
     assert reward_model.reward_offset != 0.0
     pair = corpus.conversations["train"][0].prompt()

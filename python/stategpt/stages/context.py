@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -94,7 +95,14 @@ class StageContext:
         return build_scorer(section.scorer, given, setting, most_failed)
 
     def corpus(self) -> Corpus:
-        """The run's corpus; of a user's conversations and prompts, those that fit the model (`stages.fitting`)."""
+        """The run's corpus; of a user's conversations and prompts, those that fit the model (`stages.fitting`).
+
+        The first call reads it and checks every file's hash, later ones return the same.
+        """
+        return self._corpus
+
+    @cached_property
+    def _corpus(self) -> Corpus:
         return fitting_corpus(self.run, self.folder)
 
     def loop(self, stage: str, folder: str, fingerprint: str, logs: Mapping[str, Kind] | None = None) -> LoopSettings:

@@ -22,7 +22,7 @@ from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.data.beginnings import beginnings
-from stategpt.data.corpus import Corpus, read_corpus
+from stategpt.data.corpus import Corpus
 from stategpt.errors import ConfigError, CorruptArtifact
 from stategpt.evaluate import evaluate_base
 from stategpt.evaluate.records import (
@@ -111,7 +111,7 @@ def _require_epochs(run: RunConfig, rows: Mixture) -> None:
 def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
     """What base/evaluation holds beside the samples: bits per byte, the mixture and the first packed rows."""
     _refuse_lost_lines(context)
-    corpus, seen = read_corpus(context.folder.corpus), seen_pieces(context, rows)
+    corpus, seen = context.corpus(), seen_pieces(context, rows)
     return {
         "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, corpus, seen),
         "mixture.json": _mixture_drawn(rows.report(_rows_read(context.run)), corpus),
@@ -179,8 +179,9 @@ def validation_documents(context: StageContext) -> ValidationDocuments:
     """The documents of the validation split that the loss is measured on during training."""
     run = context.run
     row_tokens = min(run.data.row_tokens, run.model.context_tokens)
-    corpus = read_corpus(context.folder.corpus)
-    return ValidationDocuments.of(corpus, context.tok, run.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed)
+    return ValidationDocuments.of(
+        context.corpus(), context.tok, run.proportions, _VALIDATION_TOKENS, row_tokens, seed=run.seed
+    )
 
 
 def _validate(context: StageContext, model: GPT, step: int, documents: ValidationDocuments) -> None:

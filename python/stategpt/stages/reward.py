@@ -36,7 +36,7 @@ from stategpt.config.run import JUDGE
 from stategpt.config.stages import Arrangement
 from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
 from stategpt.data.prompts import prompt_of
-from stategpt.data.records import Conversation, Prompt
+from stategpt.data.records import Prompt
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
@@ -218,7 +218,7 @@ class Trained:
             replace(prompt_of(group), reference=group.completions[group.ranks.index(min(group.ranks))])
             for group in corpus.rankings["train"]
         ]
-        return cls(model, center_on_answers(context, model, RewardScorer(model, context.tok), prompts))
+        return cls(model, center_on_references(context, model, RewardScorer(model, context.tok), prompts))
 
 
 def _measure(context: StageContext, learner: Learner, trained: Trained | None) -> dict[str, Any]:
@@ -260,21 +260,14 @@ def say_what_is_cut(batches: RankingBatches, context_tokens: int) -> None:
         )
 
 
-def center_on_demonstrations(
-    inputs: StageContext, model: RewardModel, scorer: RewardScorer, conversations: Sequence[Conversation]
-) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Sets `reward_offset` so that the training demonstrations score 0 on average; returns their shifted scores.
-
-    Demonstrations, not preference pairs: the policy starts as a model of the demonstrations, so 0 is "as good as
-    people".
-    """
-    return center_on_answers(inputs, model, scorer, [conversation.prompt() for conversation in conversations])
-
-
-def center_on_answers(
+def center_on_references(
     inputs: StageContext, model: RewardModel, scorer: RewardScorer, prompts: Sequence[Prompt]
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """The same for the reference answers of prompts."""
+    """Sets `reward_offset` so that the prompts' reference answers score 0 on average; returns their shifted scores.
+
+    These are demonstrations, not preference pairs: the policy starts as a model of the demonstrations, so 0 is "as good
+    as people".
+    """
     model.reward_offset = 0.0
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
     responses = [np.concatenate([inputs.tok.encode(prompt.reference or ""), end]) for prompt in prompts]

@@ -48,24 +48,20 @@ def _duplicates(
     folder: Path, near: NearDuplicates | None, documents: Iterator[tuple[int, Document]]
 ) -> dict[int, Removed]:
     numbers = array("Q")
-
-    def numbered() -> Iterator[Document]:
-        for number, document in documents:
-            numbers.append(number)
-            yield document
-
     finder = DuplicateFinder(near, folder=folder)
-    finder.add(numbered())
+    finder.add(_without_numbers(documents, numbers))
     finder.compare()
     return dict(finder.removed(numbers))
 
 
 def _contaminated(finder: Decontamination, documents: Iterator[tuple[int, Document]]) -> dict[int, Removed]:
     numbers = array("Q")
+    filtered = finder.filter(_without_numbers(documents, numbers))
+    return {numbers[at]: removed for at, (_, removed) in enumerate(filtered) if removed is not None}
 
-    def numbered() -> Iterator[Document]:
-        for number, document in documents:
-            numbers.append(number)
-            yield document
 
-    return {numbers[at]: removed for at, (_, removed) in enumerate(finder.filter(numbered())) if removed is not None}
+def _without_numbers(documents: Iterator[tuple[int, Document]], numbers: array[int]) -> Iterator[Document]:
+    """The documents; their numbers are appended to `numbers` as they pass."""
+    for number, document in documents:
+        numbers.append(number)
+        yield document

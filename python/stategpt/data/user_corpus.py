@@ -79,7 +79,7 @@ def run_inputs(
 
     Raises `CorpusError` as `input_files`, and where a file cannot be read.
     """
-    return _hashed(run, base, input_files(run, base, exclude))
+    return _hashed(input_files(run, base, exclude), _root(run, base))
 
 
 def build_user_corpus(
@@ -111,23 +111,24 @@ def build_user_corpus(
             split; a file that changed while it was read.
         OutOfSpace, StorageError: nothing half-written is left.
     """
-    files = input_files(run, base, exclude)
+    files, root = input_files(run, base, exclude), _root(run, base)
     for name in run.sources:
         require_source_name(name)
-    before = _hashed(run, base, files)
+    before = _hashed(files, root)
     split = GroupSplit(run.corpus.validation_share, run.corpus.test_share, run.corpus.split_seed)
     waiting = Path(folder).parent / _SPOOL
     shutil.rmtree(waiting, ignore_errors=True)  # of a process that was killed
     waiting.mkdir(parents=True)
     try:
-        records = _read_records(run, base, files)
+        records = _read_records(run, root, files)
         sizes = {}
-        for name in run.sources:
-            documents = _documents(run, base, name, files, records.tallies)
+        for name, config in run.sources.items():
+            tally = records.tallies[f"sources.{name}"] = Tally()
+            documents = read_source(name, config, root, tally, files=files[f"sources.{name}.paths"])
             kept = curate(name, documents) if curate else documents
             sizes[name] = spool_documents(kept, waiting / f"{name}.jsonl", f"sources.{name}", split)
-            _require_usable(run, f"sources.{name}", records.tallies, len(sizes[name]))
-        if after := changed(before, _hashed(run, base, files)):
+            _require_usable(run, f"sources.{name}", tally, len(sizes[name]))
+        if after := changed(before, _hashed(files, root)):
             raise CorpusError(f"input files changed while they were read: {', '.join(after.edited)}; run it again")
         sides = _decide(run, split, records)
 
@@ -157,8 +158,8 @@ def _patterns(run: RunConfig) -> dict[str, Sequence[str]]:
     return {name: patterns for name, patterns in named.items() if patterns}
 
 
-def _hashed(run: RunConfig, base: str | os.PathLike[str], files: Mapping[str, list[Path]]) -> Inputs:
-    return fingerprint_inputs((path for listed in files.values() for path in listed), _root(run, base))
+def _hashed(files: Mapping[str, list[Path]], root: Path) -> Inputs:
+    return fingerprint_inputs((path for listed in files.values() for path in listed), root)
 
 
 def _root(run: RunConfig, base: str | os.PathLike[str]) -> Path:
@@ -166,19 +167,7 @@ def _root(run: RunConfig, base: str | os.PathLike[str]) -> Path:
     return root_of((pattern for patterns in _patterns(run).values() for pattern in patterns), base)
 
 
-def _documents(
-    run: RunConfig,
-    base: str | os.PathLike[str],
-    name: str,
-    files: Mapping[str, list[Path]],
-    tallies: dict[str, Tally],
-) -> Iterator[Document]:
-    tally = tallies[f"sources.{name}"] = Tally()
-    return read_source(name, run.sources[name], _root(run, base), tally, files=files[f"sources.{name}.paths"])
-
-
-def _require_usable(run: RunConfig, name: str, tallies: Mapping[str, Tally], kept: int) -> None:
-    tally = tallies[name]
+def _require_usable(run: RunConfig, name: str, tally: Tally, kept: int) -> None:
     tally.require(run.corpus.max_rejected_share, name)
     if not kept:
         removed = f", {tally.kept:,} were removed by [curate]" if tally.kept else ""
@@ -226,9 +215,9 @@ def _write(
     write_json(target / "statistics.json", statistics)
 
 
-def _read_records(run: RunConfig, base: str | os.PathLike[str], files: Mapping[str, list[Path]]) -> _Found:
+def _read_records(run: RunConfig, root: Path, files: Mapping[str, list[Path]]) -> _Found:
     """Conversations, rankings and prompts, each input checked for too many rejections."""
-    found, root = _Found(), _root(run, base)
+    found = _Found()
     for name, listed in files.items():
         if name.startswith("sources."):
             continue

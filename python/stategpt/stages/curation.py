@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.parts import CURATION
 from stategpt.data.curation import Curated, curate, read_curated
+from stategpt.data.formats import read_conversations, read_prompts
 from stategpt.data.inputs import Inputs
 from stategpt.data.records import Document, Prompt
 from stategpt.data.rejections import Tally
@@ -33,12 +35,13 @@ def curated_documents(run: RunConfig, folder: RunFolder, inputs: Inputs) -> Cura
     if folder.published(target, CURATION, made_from):
         return read_curated(target)
     console.print(f"curation: {', '.join(run.sources)}", markup=False)
+    files = input_files(run, Path.cwd(), [folder.root])
     with progress("curation", 0, "documents") as advance:
         return curate(
-            _documents(run, folder),
+            _documents(run, files),
             run.curate,
             target,
-            evaluation=_evaluation(run, folder) if run.curate.decontaminate else (),
+            evaluation=_evaluation(run, files) if run.curate.decontaminate else (),
             fingerprint=made_from,
             progress=advance,
         )
@@ -57,9 +60,8 @@ def found_of(curated: Curated) -> dict[str, Any]:
     return {"curation": {name: {"kept": each.kept, "removed": dict(each.removed)} for name, each in sources.items()}}
 
 
-def _documents(run: RunConfig, folder: RunFolder) -> Iterator[Document]:
+def _documents(run: RunConfig, files: Mapping[str, list[Path]]) -> Iterator[Document]:
     """The documents of all sources; each knows its license, which the license filter asks."""
-    files = input_files(run, Path.cwd(), [folder.root])
     for name, source in run.sources.items():
         tally = Tally()
         for document in read_source(name, source, Path.cwd(), tally, files=files[f"sources.{name}.paths"]):
@@ -69,19 +71,14 @@ def _documents(run: RunConfig, folder: RunFolder) -> Iterator[Document]:
 def _licensed(document: Document, license: str) -> Document:
     if not license or "license" in document.meta:
         return document
-    return Document(
-        document.text, document.source, document.group, document.where, {**document.meta, "license": license}
-    )
+    return replace(document, meta={**document.meta, "license": license})
 
 
-def _evaluation(run: RunConfig, folder: RunFolder) -> list[Prompt]:
+def _evaluation(run: RunConfig, files: Mapping[str, list[Path]]) -> list[Prompt]:
     """The prompts that no document may hold: those of `evaluate.prompts`, else of all conversations.
 
     Which conversations are held out is decided with the documents, after this.
     """
-    from stategpt.data.formats import read_conversations, read_prompts
-
-    files = input_files(run, Path.cwd(), [folder.root])
     if "evaluate.prompts" in files:
         return list(read_prompts(files["evaluate.prompts"])[0])
     if "sft.data" not in files:

@@ -28,6 +28,7 @@ from stategpt.stages.rankings import rankings  # noqa: E402
 from stategpt.stages.reward import judge_seed, reward  # noqa: E402
 from stategpt.stages.rl import rl  # noqa: E402
 from stategpt.stages.rl.advantages import completion_weights  # noqa: E402
+from stategpt.train.losses import leave_one_out_advantages  # noqa: E402
 
 RANKED = Rankings.read(
     [
@@ -79,6 +80,21 @@ def test_a_completion_without_a_score_is_in_no_baseline_and_has_no_weight() -> N
     scored = ~np.isnan(rewards.numpy())
     expected = advantages / np.sqrt((advantages[scored] ** 2).mean())
     assert weights.tolist() == pytest.approx(expected.tolist())
+
+
+def test_the_baseline_is_the_mean_of_the_others_that_have_a_reward() -> None:
+    nan = float("nan")
+    advantages = leave_one_out_advantages(torch.tensor([nan, 1.0, 3.0, 8.0, nan, 2.0, 6.0, nan]), 4)
+    assert advantages.tolist() == pytest.approx([0.0, 1 - 11 / 2, 3 - 9 / 2, 8 - 4 / 2, 0.0, -4.0, 4.0, 0.0])
+
+
+def test_equal_rewards_beside_a_failed_one_have_no_weight_at_all() -> None:
+    rewards = torch.tensor([0.1, 0.1, 0.1, 0.1, float("nan")] * 3)
+    kl = torch.tensor([0.3, 1.7, 0.9, 4.1, 2.0] * 3)
+    beta = 1e-9  # the penalty is lost in rounding, and what is left of it is no signal
+    weights, share = completion_weights(rewards, kl, RLConfig(completions=5, beta=beta))
+    assert weights.tolist() == [0.0] * 15
+    assert share == 1.0
 
 
 def test_an_edited_scorer_makes_another_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

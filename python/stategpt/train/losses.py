@@ -67,19 +67,34 @@ def leave_one_out_advantages(rewards_S: Tensor, completions: int, size_S: Tensor
     `rewards_S` is prompt-major with `completions` >= 2 samples a prompt. A prompt whose samples all earn the same but
     for rounding (`constant_groups`, which `size_S` is for) gets advantage 0, exactly: a residue of 1e-8 would become an
     advantage of 1 wherever advantages are divided by their size, and an update of full length under Adam, which divides
-    too.
+    too. A sample whose reward is NaN is in no baseline and gets advantage 0.
     """
     if completions < 2 or rewards_S.numel() % completions:
         raise InvalidArgument(
             f"{rewards_S.numel()} rewards with {completions} completions a prompt: leave-one-out needs at least 2 "
             "completions of every prompt. Raise rl.completions."
         )
+    failed = rewards_S.isnan().view(-1, completions)
+    if failed.any():
+        rewards_S, size_S = filled(rewards_S, completions), None if size_S is None else size_S.nan_to_num(0.0)
     groups = rewards_S.view(-1, completions)
     # From the first reward on: equal rewards are zeros before anything is rounded.
     groups = groups - groups[:, :1]
     others = (groups.sum(dim=1, keepdim=True) - groups) / (completions - 1)
     constant_G = constant_groups(rewards_S, completions, size_S)
-    return (groups - others).masked_fill(constant_G[:, None], 0.0).view(-1)
+    advantages = (groups - others).masked_fill(constant_G[:, None], 0.0)
+    if failed.any():
+        # With the others' mean in the place of those that failed: K/(K-1) (r - mean). Of n rewards it is n/(n-1).
+        rewarded = completions - failed.sum(dim=1, keepdim=True)
+        scale = rewarded * (completions - 1) / (completions * (rewarded - 1).clamp(min=1))
+        advantages = (advantages * scale).masked_fill(failed, 0.0)
+    return advantages.view(-1)
+
+
+def filled(values_S: Tensor, completions: int) -> Tensor:
+    """The values with the mean of their prompt's others in the place of NaN, or 0 where a prompt has none."""
+    groups = values_S.view(-1, completions)
+    return torch.where(groups.isnan(), groups.nanmean(dim=1, keepdim=True).nan_to_num(0.0), groups).view(-1)
 
 
 def policy_gradient_loss(

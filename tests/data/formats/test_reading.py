@@ -104,6 +104,15 @@ def test_the_first_records_decide_the_format_and_bad_lines_before_them_are_count
     assert read_prompts(bad)[1].rejected == {"invalid_json": 2}
 
 
+def test_half_a_character_in_a_message_is_rejected_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "Why?", "response": "So."}\n{"prompt": "Who\\ud83d?", "response": "Me."}\n')
+    found, tally = read_conversations(path)
+    assert (len(found), tally.rejected) == (1, {"invalid_json": 1})
+    assert tally.first[0].where.line == 2
+    assert "prompt has the lone surrogate U+D83D at character 3" in tally.first[0].message
+
+
 def test_copies_are_dropped_and_counted(tmp_path: Path) -> None:
     one, other = {"prompt": "a", "response": "b"}, {"prompt": "a", "response": "c"}
     files = [written(tmp_path / "1.jsonl", one, other, one), written(tmp_path / "2.jsonl", one)]

@@ -18,7 +18,7 @@ def test_all_steps_name_documents_by_the_numbers_given(tmp_path: Path) -> None:
     steps = corpus_steps(config, (QUESTION,), tmp_path)
     assert [step.name for step in steps] == ["exact duplicates", "near-duplicates", "contamination"]
     documents = {number: Document(text, "s", where=Place("f", number)) for number, text in TEXTS.items()}
-    found = [step.find(iter(documents.items())) for step in steps]
+    found = [step.find(iter(documents.items())).removed for step in steps]
     assert [sorted(removed) for removed in found] == [[12], [7, 12], [8]]
     assert found[0][12].evidence == "equal to f:3 (byte 0) of source s"
     assert list(tmp_path.iterdir()) == []
@@ -26,7 +26,7 @@ def test_all_steps_name_documents_by_the_numbers_given(tmp_path: Path) -> None:
 
 def test_documents_without_a_place_are_named_by_the_numbers_given(tmp_path: Path) -> None:
     (step,) = corpus_steps(CurateConfig(exact_duplicates=True), (), tmp_path)
-    found = step.find(iter([(4, Document("a")), (6, Document("b")), (9, Document("a"))]))
+    found = step.find(iter([(4, Document("a")), (6, Document("b")), (9, Document("a"))])).removed
     assert {number: removed.evidence for number, removed in found.items()} == {9: "equal to document 4"}
 
 
@@ -36,7 +36,7 @@ def test_the_threshold_of_the_configuration_is_used(tmp_path: Path) -> None:
     for threshold in (0.8, 0.5):
         config = CurateConfig(near_duplicates=True, near_duplicate_threshold=threshold)
         (step,) = corpus_steps(config, (), tmp_path)
-        removed.append(len(step.find(iter(documents))))
+        removed.append(len(step.find(iter(documents)).removed))
     assert removed == [0, 1]
 
 

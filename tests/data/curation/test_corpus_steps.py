@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stategpt.config.curate import CurateConfig
 from stategpt.data.curation.corpus_steps import corpus_steps
+from stategpt.data.curation.summary import Comparison
 from stategpt.data.records import Document, Place, Prompt
 
 LONG = " ".join(f"word{number}" for number in range(60))
@@ -38,6 +39,24 @@ def test_the_threshold_of_the_configuration_is_used(tmp_path: Path) -> None:
         (step,) = corpus_steps(config, (), tmp_path)
         removed.append(len(step.find(iter(documents)).removed))
     assert removed == [0, 1]
+
+
+def test_pairs_that_were_not_compared_are_counted(tmp_path: Path) -> None:
+    pages = [(number, Document(f"{LONG} page{number} of the site")) for number in range(2800)]
+    (step,) = corpus_steps(CurateConfig(near_duplicates=True), (), tmp_path)
+    assert step.find(iter(pages[:900])).compared == Comparison(skipped_pairs=0)
+    found = step.find(iter(pages))
+    assert found.compared.skipped_pairs > 0
+    assert len(found.removed) == 2799
+
+
+def test_prompts_that_cannot_be_found_are_named(tmp_path: Path) -> None:
+    short = [Prompt.of(f"Why {number}?", "so", where=Place("asked.jsonl", number)) for number in range(1, 13)]
+    (step,) = corpus_steps(CurateConfig(decontaminate=True), (QUESTION, *short), tmp_path)
+    compared = step.find(iter(())).compared
+    assert (compared.prompts, compared.unsearchable) == (13, 12)
+    assert compared.unsearchable_first[0] == "asked.jsonl:1 (byte 0): Why 1?"
+    assert len(compared.unsearchable_first) == 10
 
 
 def test_nothing_runs_that_is_not_wanted(tmp_path: Path) -> None:

@@ -74,7 +74,10 @@ def test_counts_of_a_source_add_up_with_and_without_curation(project: Path, caps
         assert counted[key] == plain[key], key
     assert counted["first"] == ["notes.jsonl:67 (byte " + counted["first"][0].partition("(byte ")[2]]
     assert sum(statistics(project)["sources"]["n"][side]["documents"] for side in SIDES) == counted["kept"]
-    assert re.search(r"sources\.n +67 +60 +5 +1 +1\n", capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert re.search(r"sources\.n +67 +60 +5 +1 +1\n", printed.out)
+    assert re.search(r"curation: filter: 1/1 MB, [0-9.]+/s  66 documents\n", printed.err)
+    assert re.search(r"curation: exact duplicates: 65/65 documents, [0-9.]+/s\n", printed.err)
 
 
 def test_documents_are_read_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

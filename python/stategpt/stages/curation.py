@@ -138,6 +138,7 @@ def _documents(run: RunConfig, given: UserInputs, tallies: Mapping[str, Tally], 
             read.reach(document)
             yield _licensed(document, source.license)
         tallies[name].require(run.corpus.max_rejected_share, f"sources.{name}")
+    read.finish()
     if changes := given.changed_since():
         raise _Changed(f"input files changed while they were curated: {', '.join(changes.edited)}; run it again")
 

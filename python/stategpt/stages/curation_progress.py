@@ -33,6 +33,10 @@ class BytesRead:
         """A document was read."""
         self._at = document.where.byte_offset if document.where else 0
 
+    def finish(self) -> None:
+        """All files were read."""
+        self._before, self._size = self.total, 0
+
     @property
     def done(self) -> int:
         """Bytes that were read."""
@@ -50,8 +54,13 @@ def shown_passes(read: BytesRead) -> Iterator[Callable[[int, int, str], None]]:
             if name not in shown:
                 stack.close()
                 shown.clear()
-                count, unit = (total, "documents") if total else (-(-read.total // _MB), "MB")
+                count, unit = (total, "documents") if total else (_megabytes(read.total), "MB")
                 shown[name] = stack.enter_context(progress(f"curation: {name}", count, unit))
-            shown[name](done if total else read.done // _MB, "" if total else f"{done:,} documents")
+            shown[name](done if total else _megabytes(read.done), "" if total else f"{done:,} documents")
 
         yield show
+
+
+def _megabytes(count: int) -> int:
+    """Rounded up, so that a small file is not none."""
+    return -(-count // _MB)

@@ -169,6 +169,22 @@ def test_curation_is_made_again_only_where_its_own_inputs_changed(project: Path)
         made = stamp(project)
 
 
+def test_a_file_that_changes_while_it_is_curated_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stategpt.data.curation.parts.PART_CHARACTERS", 3000)
+    lines = [
+        "def keep(document):",
+        "    if document.where.line == 60:",
+        "        with open('files/notes.jsonl', 'a') as file: file.write('\\n')",
+        "    return True",
+    ]
+    (project / "own_editor.py").write_text("\n".join(lines) + "\n")
+    assert build(project, f'{NOTES}[curate]\nfilters = ["own_editor:keep"]\n') == 2
+    assert "changed while they were curated: notes.jsonl" in error(capsys)
+    assert not list((project / "run").glob("*curation*")), "neither the curation nor its work"
+
+
 def test_documents_are_searched_for_held_out_conversations_only(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

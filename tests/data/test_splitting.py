@@ -145,3 +145,21 @@ def test_the_split_is_the_same_in_every_process() -> None:
         "validation": "bf",
         "test": "aj",
     }
+
+
+@given(
+    st.sets(st.integers(0, 99), min_size=30),
+    st.sets(st.integers(0, 99), min_size=9, max_size=40),
+    st.integers(0, 9),
+)
+def test_settled_groups_keep_their_side(chats: set[int], documents: set[int], seed: int) -> None:
+    split, alone = (GroupSplit(0.1, 0.1, seed) for _ in range(2))
+    for group in chats:
+        split.add("chats", f"{group}")
+        alone.add("chats", f"{group}")
+    settled, expected = split.settle(), alone.decide()
+    for group in (*documents, *range(100, 140)):
+        split.add("documents", f"{group}")
+    decided = split.decide()
+    assert {group: settled.of(f"{group}") for group in chats} == {group: expected.of(f"{group}") for group in chats}
+    assert {group: decided.of(f"{group}") for group in chats} == {group: expected.of(f"{group}") for group in chats}

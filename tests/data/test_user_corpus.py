@@ -2,7 +2,8 @@
 
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from stategpt.data.corpus import SIDES, read_corpus
 from stategpt.data.groups import group_of, question_group
 from stategpt.data.inputs import Inputs, changed
 from stategpt.data.records import Conversation, Document
+from stategpt.data.rejections import Tally
+from stategpt.data.sources.files import read_source
 from stategpt.data.user_corpus import build_user_corpus, input_files, run_inputs
 from stategpt.errors import ConfigError, CorpusError
 
@@ -92,15 +95,22 @@ def test_no_document_and_an_odd_name_of_a_source_are_refused(tmp_path: Path) -> 
 def test_what_curation_removes_is_not_in_the_corpus(tmp_path: Path) -> None:
     documents(tmp_path / "pages.jsonl", 200)
 
-    def even(name: str, given: Iterator[Document]) -> Iterator[Document]:
+    def read(name: str, tally: Tally, keeps: Callable[[int], bool]) -> Iterator[Document]:
         assert name == "pages"
-        return (document for document in given if int(document.text.split()[1]) % 2 == 0)
+        for document in read_source(name, run_of().sources[name], tmp_path, tally):
+            if keeps(int(document.text.split()[1])):
+                yield document
+            else:
+                tally.drop("odd", 1)
 
-    build_user_corpus(run_of(), tmp_path, tmp_path / "corpus", curate=even)
+    even = partial(read, keeps=lambda number: number % 2 == 0)
+    build_user_corpus(run_of(), tmp_path, tmp_path / "corpus", read=even)
     corpus = read_corpus(tmp_path / "corpus")
     assert sum(len(corpus.sources["pages"].of(side)) for side in SIDES) == 100
+    counted = corpus.found["inputs"]["sources.pages"]
+    assert (counted["total"], counted["kept"], counted["removed"]) == (200, 100, {"odd": 100})
     with pytest.raises(CorpusError, match=r"no document is left of 200, 200 were removed by \[curate\]"):
-        build_user_corpus(run_of(), tmp_path, tmp_path / "other", curate=lambda name, given: iter(list(given)[:0]))
+        build_user_corpus(run_of(), tmp_path, tmp_path / "other", read=partial(read, keeps=lambda number: False))
 
 
 def test_changes_of_input_files_are_named(tmp_path: Path) -> None:
@@ -120,12 +130,12 @@ def test_changes_of_input_files_are_named(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = documents(tmp_path / "pages.jsonl", 60)
 
-    def edit(name: str, given: Iterator[Document]) -> Iterator[Document]:
-        yield from given
+    def edit(name: str, tally: Tally) -> Iterator[Document]:
+        yield from read_source(name, run_of().sources[name], tmp_path, tally)
         documents(path, 61)
 
     with pytest.raises(CorpusError, match=r"changed while they were read: pages\.jsonl"):
-        build_user_corpus(run_of(), tmp_path, tmp_path / "corpus", curate=edit)
+        build_user_corpus(run_of(), tmp_path, tmp_path / "corpus", read=edit)
     assert not (tmp_path / "corpus").exists()
 
 

@@ -24,7 +24,7 @@ def test_the_records_of_a_section_are_read(name: str, records: str, tmp_path: Pa
     path = tmp_path / "shown.jsonl"
     path.write_text(records, encoding="utf-8")
     found, tally = READERS[FORMATS[name].kind](path)
-    assert (tally.formats, tally.first) == ({str(path): name}, [])
+    assert (tally.formats, tally.first) == ({str(path): name}, ())
     assert tally.kept == len(records.splitlines())
     assert found
     for record in records.splitlines():

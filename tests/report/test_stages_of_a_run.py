@@ -32,12 +32,24 @@ def test_only_what_ran_has_a_section(tmp_path: Path, stages: tuple[str, ...], se
 def test_inputs_and_curation_add_up_and_odd_values_are_left_out(tmp_path: Path) -> None:
     files = RunFiles(tmp_path)
     files.__dict__["corpus_counts"] = {
-        "inputs": {"sft.data": {"kept": 7, "duplicate": 1, "rejected": {"empty_text": 2}}, "odd": 3},
+        "inputs": {
+            "sft.data": {"kept": 7, "duplicate": 1, "rejected": {"empty_text": 2}},
+            "sources.a": {"kept": 5, "duplicate": 1, "removed": {"short": 2, "pii": 1}, "rejected": {}},
+            "odd": 3,
+        },
         "curation": {"notes": {"kept": 6, "removed": {"short": 1, "twin": 3}}, "odd": {"kept": "x"}},
+        "compared": {"prompts": 12, "unsearchable": 2, "skipped_pairs": 1500, "odd": []},
     }
     found = inputs(files)
-    assert [(row["name"], row["total"], row["rejected"]) for row in found["rows"]] == [
-        ("sft.data", "10", "2 empty_text")
+    assert [(row["name"], row["total"], row["removed"], row["rejected"]) for row in found["rows"]] == [
+        ("sft.data", "10", "0", "2 empty_text"),
+        ("sources.a", "9", "3", "0"),
     ]
+    page = render_page(files, [])
+    for sentence in (
+        "Documents were searched for 12 evaluation prompts; 2 of them cannot be found",
+        "1,500 pairs of documents were not compared",
+    ):
+        assert sentence in page
     [source] = found["curation"]
     assert [(bar["rule"], bar["count"]) for bar in source["bars"]] == [("kept", "6"), ("twin", "3"), ("short", "1")]

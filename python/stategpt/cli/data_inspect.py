@@ -66,7 +66,9 @@ def inspect_run(run: RunConfig, out: Path, examples: int, console: Console | Non
 def inspected(run: RunConfig) -> Iterator[Inspected]:
     """Reads the files of each setting."""
     from stategpt.data.formats import read_conversations, read_prompts, read_ranked
+    from stategpt.data.user_corpus import input_root
 
+    root = input_root(run, Path.cwd())  # places as in the corpus and in the records of curation
     for setting, reader, patterns, form, columns in (
         ("sft.data", read_conversations, run.sft.data, run.sft.format, run.sft.columns),
         ("rankings.data", read_ranked, run.rankings.data, run.rankings.format, run.rankings.columns),
@@ -76,7 +78,7 @@ def inspected(run: RunConfig) -> Iterator[Inspected]:
     ):
         if patterns:
             files = files_named(setting, patterns)
-            records, tally = reader(files, format=form, columns=columns)
+            records, tally = reader(files, format=form, columns=columns, base=root)
             yield Inspected(setting, {str(path): form or format_of(path) for path in files}, records, tally)
 
 

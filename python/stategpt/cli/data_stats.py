@@ -14,7 +14,7 @@ from stategpt.config.parts import CURATION
 from stategpt.config.presence import is_own
 from stategpt.config.run import RunConfig
 from stategpt.data.corpus import SIDES, Corpus, read_corpus
-from stategpt.data.curation import read_curated
+from stategpt.data.curation import Comparison, read_curated
 from stategpt.errors import DataError, ForeignArtifact
 from stategpt.json_reader import Integer, Items, MapOf, Optional, Record, Text, check_value
 from stategpt.quantities import size
@@ -25,6 +25,7 @@ _TALLY = Record(
         "total": Integer(0),
         "kept": Integer(0),
         "duplicate": Integer(0),
+        "removed": Optional(MapOf(Integer(0)), {}),
         "rejected": MapOf(Integer(0)),
         "first": Optional(Items(Text(max_chars=1 << 16)), ()),
     }
@@ -58,6 +59,8 @@ def verify_data(out: Path, run: RunConfig) -> str:
     folder = RunFolder(out)
     _require_built(folder)
     manifest = verify(folder.corpus, kind="corpus")
+    if is_published(folder.root / CURATION):
+        verify(folder.root / CURATION, kind=CURATION)
     said = f"{folder.corpus}: {len(manifest.files)} files have the recorded hashes"
     if not is_own(run):
         return said
@@ -78,18 +81,17 @@ def _require_built(folder: RunFolder) -> None:
 
 
 def _inputs(found: Mapping[str, Any]) -> Iterator[str]:
-    """One row for each input: total = kept + duplicate + rejected by code, and its first rejected records."""
+    """One row for each input: total = kept + duplicate + removed + rejected by code, and its first rejected records."""
     counted = check_value(found.get("inputs", {}), MapOf(_TALLY), where="statistics.json: inputs")
     if not counted:
         return
-    rows = [["input", "records", "kept", "duplicate", "rejected"]]
+    rows = [["input", "records", "kept", "duplicate", "removed", "rejected"]]
     notes = []
     for name, tally in counted.items():
         codes = ", ".join(f"{count:,} {code}" for code, count in tally["rejected"].items())
-        rejected = sum(tally["rejected"].values())
-        rows.append(
-            [visible_line(name), *(f"{tally[key]:,}" for key in ("total", "kept", "duplicate")), f"{rejected:,}"]
-        )
+        by_code = (sum(tally[key].values()) for key in ("removed", "rejected"))
+        cells = (*(tally[key] for key in ("total", "kept", "duplicate")), *by_code)
+        rows.append([visible_line(name), *(f"{count:,}" for count in cells)])
         if codes:
             notes.append(f"  {visible_line(name)}: {codes}")
             notes += [f"    {visible(text)}" for text in tally["first"]]
@@ -151,4 +153,21 @@ def _curated(folder: RunFolder) -> Iterator[str]:
             excerpt = visible_line(example.excerpt, _SHOWN_CHARS)
             lines.append(f"  {rule}: {visible_line(example.where)} {visible_line(example.evidence)}: {excerpt}")
     title = "removed by [curate]; curation/removed.jsonl.zst has a record of each document"
-    yield "\n".join([title, table(rows), *lines])
+    yield "\n".join([title, table(rows), *lines, *_compared(summary.compared)])
+
+
+def _compared(compared: Comparison) -> Iterator[str]:
+    """What the comparing steps looked for, and could not see."""
+    if compared.prompts:
+        yield f"  documents were searched for {compared.prompts:,} evaluation prompts"
+    if compared.unsearchable:
+        yield (
+            f"  {compared.unsearchable:,} of those cannot be found in documents: they have fewer than 4 words, or "
+            "phrases that over 16 prompts share"
+        )
+        yield from (f"    {visible_line(prompt)}" for prompt in compared.unsearchable_first)
+    if compared.skipped_pairs:
+        yield (
+            f"  {compared.skipped_pairs:,} pairs were not compared as near-duplicates: over 1,000 different documents "
+            "agree in one band"
+        )

@@ -105,6 +105,11 @@ class CurateConfig:
         )
         return self != untouched
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The user's functions that it calls, as module:function."""
+        return (*self.filters, *((self.pii_finder,) if self.pii_finder else ()))
+
     def asked_rules(self) -> dict[str, float]:
         """The rules that are asked, with their thresholds."""
         asked: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""What a corpus was built from: path, size and content hash of every input file.
+"""What a corpus was built from: path, size and content hash of every input file, and the user's functions.
 
 There is no shortcut by size and time of change: a file that is edited twice within the clock's step, restored from a
 copy or touched by `git checkout` has misleading times, and BLAKE3 reads about a gigabyte a second.
@@ -15,10 +15,12 @@ from typing import Any
 from stategpt import _native
 from stategpt.data.sources.globs import shown_name
 from stategpt.errors import CorpusError, CorruptArtifact, StorageError
-from stategpt.json_reader import Integer, MapOf, Record, Text, check_value
+from stategpt.json_reader import Integer, MapOf, Optional, Record, Text, check_value
 from stategpt.shown_fields import documented, short_repr
 
-_FILES = Record({"files": MapOf(Record({"bytes": Integer(0), "blake3": Text()}))})
+_FILES = Record(
+    {"files": MapOf(Record({"bytes": Integer(0), "blake3": Text()})), "functions": Optional(MapOf(Text()), {})}
+)
 
 
 @documented
@@ -39,6 +41,8 @@ class Inputs:
 
     files: Mapping[str, InputFile] = field(default_factory=dict)
     """By path, relative to the folder that the paths of the run are relative to where they are inside it."""
+    functions: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the source file of each function of the user's that changes documents, by `module:function`."""
 
     __repr__ = short_repr
 
@@ -47,7 +51,8 @@ class Inputs:
         return {
             "files": {
                 path: {"bytes": found.bytes, "blake3": found.blake3} for path, found in sorted(self.files.items())
-            }
+            },
+            **({"functions": dict(sorted(self.functions.items()))} if self.functions else {}),
         }
 
     @classmethod
@@ -58,7 +63,8 @@ class Inputs:
             CorruptArtifact: it is something else.
         """
         checked = check_value(value, _FILES, where=where, error=CorruptArtifact)
-        return cls({path: InputFile(found["bytes"], found["blake3"]) for path, found in checked["files"].items()})
+        files = {path: InputFile(found["bytes"], found["blake3"]) for path, found in checked["files"].items()}
+        return cls(files, checked["functions"])
 
 
 @documented
@@ -72,10 +78,12 @@ class Changes:
     """Files that are gone."""
     edited: tuple[str, ...]
     """Files with another content."""
+    functions: tuple[str, ...] = ()
+    """Functions of the user's, as module:function, whose source file has another content."""
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self.added or self.removed or self.edited)
+        return bool(self.added or self.removed or self.edited or self.functions)
 
 
 def fingerprint_inputs(files: Iterable[Path], base: str | os.PathLike[str] = ".") -> Inputs:
@@ -103,8 +111,10 @@ def fingerprint_inputs(files: Iterable[Path], base: str | os.PathLike[str] = "."
 def changed(before: Inputs, after: Inputs) -> Changes:
     """How `after` differs from `before`."""
     both = before.files.keys() & after.files.keys()
+    named = before.functions.keys() | after.functions.keys()
     return Changes(
         added=tuple(sorted(after.files.keys() - before.files.keys())),
         removed=tuple(sorted(before.files.keys() - after.files.keys())),
         edited=tuple(sorted(path for path in both if before.files[path] != after.files[path])),
+        functions=tuple(sorted(name for name in named if before.functions.get(name) != after.functions.get(name))),
     )

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
-from stategpt.data.corpus import Corpus, Side
 from stategpt.data.groups import group_of
 from stategpt.data.ranked_group import RankedGroup
-from stategpt.data.records import Prompt
+from stategpt.data.records import Conversation, Prompt
+from stategpt.data.splitting import Side
 
 Purpose = Literal["rankings", "rl", "evaluate"]
 _OTHERS: tuple[Purpose, ...] = ("rl", "rankings")
 
 
-def prompts_of(corpus: Corpus, purpose: Purpose, side: Side) -> list[Prompt]:
+class Records(Protocol):
+    """What has conversations, rankings and prompts by side: a corpus, or what it is made from."""
+
+    @property
+    def conversations(self) -> Mapping[Side, list[Conversation]]:
+        """Conversations."""
+
+    @property
+    def rankings(self) -> Mapping[Side, list[RankedGroup]]:
+        """People's rankings."""
+
+    @property
+    def prompts(self) -> Mapping[str, Mapping[Side, list[Prompt]]]:
+        """Prompts, by what they are for."""
+
+
+def prompts_of(corpus: Records, purpose: Purpose, side: Side) -> list[Prompt]:
     """The prompts of one side of the split, in order.
 
     The first of these that the side has any of: prompts given for the purpose; those before the last answers of the

@@ -1,13 +1,19 @@
-"""What became of the records of an input: kept, duplicate, or rejected with a code. The counts add up exactly."""
+"""What became of the records of an input: kept, duplicate, removed by a rule of curation, or rejected with a code.
+
+The counts add up exactly: `total = kept + duplicate + removed (by rule) + rejected (by code)`. A duplicate is a record
+that is left out because an equal one is kept: of conversations, rankings and prompts always, of documents where
+`curate.exact_duplicates` asks for it. Without that equal documents are all kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from stategpt.data.records import Place
 from stategpt.errors import CorpusError
+from stategpt.json_records import Limit
 from stategpt.shown_fields import documented, short_repr
 
 SHOWN_REJECTIONS = 10
@@ -39,22 +45,24 @@ class Tally:
     kept: int = 0
     """Records that are used."""
     duplicate: int = 0
-    """Records that are equal to a kept one."""
-    rejected: dict[str, int] = field(default_factory=dict)
+    """Records that are left out because they are equal to a kept one."""
+    removed: Annotated[dict[str, int], Limit(1000)] = field(default_factory=dict)
+    """Documents that curation removed, by rule; those that equal a kept one are counted as `duplicate`."""
+    rejected: Annotated[dict[str, int], Limit(1000)] = field(default_factory=dict)
     """Records that cannot be used, by code."""
-    first: list[Rejection] = field(default_factory=list)
+    first: tuple[Rejection, ...] = ()
     """The first ten rejections."""
     replaced: int = 0
     """Kept records in which parts that are not Unicode were replaced with U+FFFD."""
-    formats: dict[str, str] = field(default_factory=dict)
+    formats: Annotated[dict[str, str], Limit(1_000_000, max_key_chars=1 << 16)] = field(default_factory=dict)
     """Format of each file of conversations, prompts or rankings, as it was recognized or given."""
 
     __repr__ = short_repr
 
     @property
     def total(self) -> int:
-        """Records of the input: kept + duplicate + rejected."""
-        return self.kept + self.duplicate + self.rejected_count
+        """Records of the input: kept + duplicate + removed + rejected."""
+        return self.kept + self.duplicate + sum(self.removed.values()) + self.rejected_count
 
     @property
     def rejected_count(self) -> int:
@@ -73,7 +81,15 @@ class Tally:
         """Counts a rejected record."""
         self.rejected[rejection.code] = self.rejected.get(rejection.code, 0) + 1
         if len(self.first) < SHOWN_REJECTIONS:
-            self.first.append(rejection)
+            self.first = (*self.first, rejection)
+
+    def drop(self, rule: str, count: int, *, duplicate: bool = False) -> None:
+        """Counts kept records that curation removed by a rule, or because they are `duplicate`."""
+        self.kept -= count
+        if duplicate:
+            self.duplicate += count
+        else:
+            self.removed[rule] = self.removed.get(rule, 0) + count
 
     def require(self, max_share: float, what: str) -> None:
         """Checks that at most `max_share` of the records were rejected.
@@ -102,6 +118,7 @@ class Tally:
             "total": self.total,
             "kept": self.kept,
             "duplicate": self.duplicate,
+            **({"removed": dict(self.removed)} if self.removed else {}),
             "rejected": dict(sorted(self.rejected.items())),
             "replaced": self.replaced,
             "first": [str(rejection) for rejection in self.first],

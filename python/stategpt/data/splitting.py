@@ -133,6 +133,12 @@ class GroupSplit:
         """The place in `SIDES` of each record of an input, in the order in which they were added."""
         return sides.numbers[np.searchsorted(sides.hashes, _as_numpy(self._inputs.get(name, array("Q"))))]
 
+    def settle(self) -> Sides:
+        """Decides the sides of all groups so far; inputs that are added later change none. Raises as `decide`."""
+        sides = self.decide()
+        self._pinned |= dict(zip(sides.hashes.tolist(), sides.numbers.tolist(), strict=True))
+        return sides
+
     def decide(self) -> Sides:
         """The side of each group. Every input has at least one group on each side.
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from stategpt.artifacts import Manifest
 from stategpt.config import RunConfig
@@ -24,33 +29,48 @@ from stategpt.data.corpus import (
     write_records,
 )
 from stategpt.data.document_spool import copy_to_sides, spool_documents
-from stategpt.data.formats import read_conversations, read_prompts, read_ranked
-from stategpt.data.groups import group_of
-from stategpt.data.inputs import Inputs, changed, fingerprint_inputs
-from stategpt.data.rankings import RankedGroup
-from stategpt.data.records import Conversation, Document, Prompt
+from stategpt.data.inputs import Changes, Inputs, changed, fingerprint_inputs
+from stategpt.data.records import Document
 from stategpt.data.rejections import Tally
 from stategpt.data.sources.files import read_source
-from stategpt.data.sources.globs import files_of, require_distinct, root_of
-from stategpt.data.splitting import SIDES, GroupSplit, Side, Sides, require_groups
+from stategpt.data.sources.globs import files_of, require_distinct, root_of, shown_name
+from stategpt.data.splitting import GroupSplit, require_groups
+from stategpt.data.user_records import HELD_OUT, DividedRecords, UserRecords, divide_records, read_records
 from stategpt.errors import CorpusError
+from stategpt.user_functions import source_digest
 
-Curate = Callable[[str, Iterator[Document]], Iterator[Document]]
-"""Takes the name of a source and its documents, and gives those that are kept."""
-Grouped = TypeVar("Grouped", Conversation, Prompt, RankedGroup)
+Read = Callable[[str, Tally], Iterator[Document]]
+"""Gives the documents of a source, by its name, and counts in the tally what became of each that was read."""
 
-_HELD_OUT = "evaluate.prompts"
 _SPOOL = ".documents"
 
 
-@dataclass
-class _Found:
-    """What was read, before the split."""
+@dataclass(frozen=True)
+class UserInputs:
+    """The input files of a run, and the records in them, read and divided."""
 
-    conversations: list[Conversation] = field(default_factory=list)
-    rankings: list[RankedGroup] = field(default_factory=list)
-    prompts: dict[str, list[Prompt]] = field(default_factory=dict)
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    files: Mapping[str, list[Path]]
+    """By the setting that names them."""
+    root: Path
+    """Folder that their names are relative to."""
+    hashed: Inputs
+    """Their content before they were read."""
+    records: UserRecords
+    """Conversations, rankings and prompts."""
+    divided: DividedRecords
+    """Those by side."""
+    split: GroupSplit
+    """The split, which documents are still to be added to."""
+
+    def of_source(self, name: str) -> Inputs:
+        """The content of a source's files."""
+        named = (shown_name(path, self.root) for path in self.files[f"sources.{name}.paths"])
+        return Inputs({path: self.hashed.files[path] for path in named if path in self.hashed.files})
+
+    def changed_since(self) -> Changes:
+        """How the files differ now from what was read."""
+        now = _hashed(self.files, self.root)
+        return changed(replace(self.hashed, functions={}), now)
 
 
 def input_files(
@@ -75,11 +95,39 @@ def input_files(
 def run_inputs(
     run: RunConfig, base: str | os.PathLike[str] = ".", exclude: Iterable[str | os.PathLike[str]] = ()
 ) -> Inputs:
-    """Size and hash of every input file of a run as it is now; compare with `Inputs.from_json(corpus.inputs)`.
+    """Size and hash of every input file of a run as it is now, and of the functions that change documents; compare with
+    `Inputs.from_json(corpus.inputs)`.
 
     Raises `CorpusError` as `input_files`, and where a file cannot be read.
     """
-    return _hashed(input_files(run, base, exclude), _root(run, base))
+    return replace(_hashed(input_files(run, base, exclude), input_root(run, base)), functions=function_digests(run))
+
+
+def input_root(run: RunConfig, base: str | os.PathLike[str] = ".") -> Path:
+    """The folder that names of files and places are relative to: it depends on the settings, not on what is in it."""
+    return root_of((pattern for patterns in _patterns(run).values() for pattern in patterns), base)
+
+
+def function_digests(run: RunConfig) -> dict[str, str]:
+    """SHA-256 of the source file of each function of the user's that `[curate]` names, by `module:function`."""
+    return {name: source_digest(name) for name in run.curate.functions}
+
+
+def read_inputs(
+    run: RunConfig, base: str | os.PathLike[str] = ".", exclude: Iterable[str | os.PathLike[str]] = ()
+) -> UserInputs:
+    """Hashes all input files, reads conversations, rankings and prompts, and divides them; documents come later.
+
+    Raises:
+        CorpusError: a pattern matches nothing; too many rejected records (the first ten are shown); too few groups.
+    """
+    files, root = input_files(run, base, exclude), input_root(run, base)
+    for name in run.sources:
+        require_source_name(name)
+    hashed = replace(_hashed(files, root), functions=function_digests(run))
+    records = read_records(run, root, files)
+    split = GroupSplit(run.corpus.validation_share, run.corpus.test_share, run.corpus.split_seed)
+    return UserInputs(files, root, hashed, records, divide_records(run, records, split), split)
 
 
 def build_user_corpus(
@@ -88,7 +136,7 @@ def build_user_corpus(
     folder: str | os.PathLike[str],
     *,
     exclude: Iterable[str | os.PathLike[str]] = (),
-    curate: Curate | None = None,
+    read: Read | None = None,
     found: Mapping[str, Any] | None = None,
     fingerprint: str = "",
     parents: Sequence[str] = (),
@@ -98,52 +146,111 @@ def build_user_corpus(
     Args:
         run: settings; `sources`, `sft.data`, `rankings.data` and the prompts name files.
         base: folder that relative patterns are relative to.
-        folder: the corpus; what is there is replaced. Documents wait in a folder beside it meanwhile.
         exclude: folders whose files are no input, such as the run's.
-        curate: removes or changes the documents of a source.
-        found: what else to record in statistics.json; read after the documents, so that `curate` can fill it.
+        folder, read, found, fingerprint, parents: as `publish_user_corpus`.
+
+    Raises:
+        As `read_inputs` and `publish_user_corpus`.
+    """
+    given = read_inputs(run, base, exclude)
+    return publish_user_corpus(run, given, folder, read=read, found=found, fingerprint=fingerprint, parents=parents)
+
+
+def publish_user_corpus(
+    run: RunConfig,
+    given: UserInputs,
+    folder: str | os.PathLike[str],
+    *,
+    read: Read | None = None,
+    found: Mapping[str, Any] | None = None,
+    fingerprint: str = "",
+    parents: Sequence[str] = (),
+) -> Manifest:
+    """Adds the documents to what was read, and publishes all as the corpus `folder`, whole or not at all.
+
+    Args:
+        run: settings.
+        given: what `read_inputs` gave; it can be published once.
+        folder: the corpus; what is there is replaced. Documents wait in a folder beside it meanwhile.
+        read: gives the documents of a source in place of its files.
+        found: what else to record in statistics.json.
         fingerprint: that of the settings which the corpus follows.
-        parents: manifest fingerprints of what `curate` reads.
+        parents: manifest fingerprints of what `read` reads.
 
     Raises:
         ConfigError: a setting that does not fit the files.
-        CorpusError: no file or no document; too many rejected records (the first ten are shown); too few groups to
-            split; a file that changed while it was read.
+        CorpusError: no document; too many rejected documents (the first ten are shown); too few groups to split; a file
+            that changed while it was read.
         OutOfSpace, StorageError: nothing half-written is left.
     """
-    files, root = input_files(run, base, exclude), _root(run, base)
-    for name in run.sources:
-        require_source_name(name)
-    before = _hashed(files, root)
-    split = GroupSplit(run.corpus.validation_share, run.corpus.test_share, run.corpus.split_seed)
-    waiting = Path(folder).parent / _SPOOL
+    with _waiting_beside(Path(folder)) as waiting:
+        sizes = _spool_sources(run, given, read or partial(_read_files, run, given), waiting)
+        if changes := given.changed_since():
+            raise CorpusError(f"input files changed while they were read: {', '.join(changes.edited)}; run it again")
+        write = partial(_write, waiting=waiting, given=given, sizes=sizes, found=found or {})
+        return publish_corpus(folder, write, list(run.sources), fingerprint, parents)
+
+
+@contextmanager
+def _waiting_beside(folder: Path) -> Iterator[Path]:
+    """A folder for documents whose side is not known yet."""
+    waiting = folder.parent / _SPOOL
     shutil.rmtree(waiting, ignore_errors=True)  # of a process that was killed
     waiting.mkdir(parents=True)
     try:
-        records = _read_records(run, root, files)
-        sizes = {}
-        for name, config in run.sources.items():
-            tally = records.tallies[f"sources.{name}"] = Tally()
-            documents = read_source(name, config, root, tally, files=files[f"sources.{name}.paths"])
-            kept = curate(name, documents) if curate else documents
-            sizes[name] = spool_documents(kept, waiting / f"{name}.jsonl", f"sources.{name}", split)
-            _require_usable(run, f"sources.{name}", tally, len(sizes[name]))
-        if after := changed(before, _hashed(files, root)):
-            raise CorpusError(f"input files changed while they were read: {', '.join(after.edited)}; run it again")
-        sides = _decide(run, split, records)
-
-        def write(target: Path) -> None:
-            """Writes the files of the corpus."""
-            counts: dict[str, Any] = {}
-            for name in run.sources:
-                places = split.sides_in_order(f"sources.{name}", sides)
-                spool, to = waiting / f"{name}.jsonl", target / "documents" / name
-                counts[name] = copy_to_sides(spool, to, places, sizes[name])
-            _write(target, records, sides, counts, before, found or {})
-
-        return publish_corpus(folder, write, list(run.sources), fingerprint, parents)
+        yield waiting
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
+
+
+def _spool_sources(run: RunConfig, given: UserInputs, read: Read, waiting: Path) -> dict[str, npt.NDArray[np.int64]]:
+    """Writes the documents of each source to a file, and adds their groups to the split; returns their sizes."""
+    sizes = {}
+    for name in run.sources:
+        key = f"sources.{name}"
+        tally = given.records.tallies[key] = Tally()
+        sizes[name] = spool_documents(read(name, tally), waiting / f"{name}.jsonl", key, given.split)
+        _require_usable(run, key, tally, len(sizes[name]))
+    for key in (f"sources.{name}" for name in run.sources):
+        require_groups(key, given.split.groups(key), run.corpus.validation_share, run.corpus.test_share)
+    return sizes
+
+
+def _read_files(run: RunConfig, given: UserInputs, name: str, tally: Tally) -> Iterator[Document]:
+    files = given.files[f"sources.{name}.paths"]
+    return read_source(name, run.sources[name], given.root, tally, files=files)
+
+
+def _require_usable(run: RunConfig, name: str, tally: Tally, left: int) -> None:
+    tally.require(run.corpus.max_rejected_share, name)
+    if not left:
+        removed = tally.duplicate + sum(tally.removed.values())
+        by = f", {removed:,} were removed by [curate]" if removed else ""
+        raise CorpusError(f"{name}: no document is left of {tally.total:,}{by}; give files with text")
+
+
+def _write(
+    target: Path,
+    waiting: Path,
+    given: UserInputs,
+    sizes: Mapping[str, npt.NDArray[np.int64]],
+    found: Mapping[str, Any],
+) -> None:
+    """Writes the files of the corpus."""
+    sides, counts = given.split.decide(), {}
+    for name, each in sizes.items():
+        places = given.split.sides_in_order(f"sources.{name}", sides)
+        counts[name] = copy_to_sides(waiting / f"{name}.jsonl", target / "documents" / name, places, each)
+    records = given.divided
+    write_records(target, records.conversations, records.rankings, records.prompts)
+    write_json(target / "inputs.json", given.hashed.to_json())
+    statistics = {
+        "inputs": {name: tally.to_json() for name, tally in given.records.tallies.items()},
+        **found,
+        "sources": counts,
+        **record_counts(records.conversations, records.rankings, records.prompts),
+    }
+    write_json(target / "statistics.json", statistics)
 
 
 def _patterns(run: RunConfig) -> dict[str, Sequence[str]]:
@@ -153,95 +260,10 @@ def _patterns(run: RunConfig) -> dict[str, Sequence[str]]:
         "rankings.data": run.rankings.data,
         "rankings.prompts": run.rankings.prompts,
         "rl.prompts": run.rl.prompts,
-        _HELD_OUT: run.evaluate.prompts,
+        HELD_OUT: run.evaluate.prompts,
     }
     return {name: patterns for name, patterns in named.items() if patterns}
 
 
 def _hashed(files: Mapping[str, list[Path]], root: Path) -> Inputs:
     return fingerprint_inputs((path for listed in files.values() for path in listed), root)
-
-
-def _root(run: RunConfig, base: str | os.PathLike[str]) -> Path:
-    """The folder that names of files are relative to: it depends on the settings, not on what is in the folder."""
-    return root_of((pattern for patterns in _patterns(run).values() for pattern in patterns), base)
-
-
-def _require_usable(run: RunConfig, name: str, tally: Tally, kept: int) -> None:
-    tally.require(run.corpus.max_rejected_share, name)
-    if not kept:
-        removed = f", {tally.kept:,} were removed by [curate]" if tally.kept else ""
-        raise CorpusError(f"{name}: no document is left of {tally.total:,}{removed}; give files with text")
-
-
-def _decide(run: RunConfig, split: GroupSplit, records: _Found) -> Sides:
-    """The side of every group, once each input has enough of them."""
-    inputs: dict[str, Sequence[Conversation | Prompt | RankedGroup]] = {
-        "sft.data": records.conversations,
-        "rankings.data": records.rankings,
-        **{f"{use}.prompts": given for use, given in records.prompts.items()},
-    }
-    for name, given in inputs.items():
-        for record in given:
-            if name == _HELD_OUT:
-                split.pin(group_of(record), "test")
-            else:
-                split.add(name, group_of(record))
-    named = [f"sources.{name}" for name in run.sources]
-    for name in [*named, *(name for name, given in inputs.items() if given and name != _HELD_OUT)]:
-        require_groups(name, split.groups(name), run.corpus.validation_share, run.corpus.test_share)
-    return split.decide()
-
-
-def _write(
-    target: Path,
-    records: _Found,
-    sides: Sides,
-    counts: Mapping[str, Any],
-    inputs: Inputs,
-    found: Mapping[str, Any],
-) -> None:
-    conversations = _by_side(records.conversations, sides)
-    rankings = _by_side(records.rankings, sides) if records.rankings else {}
-    prompts = {use: _by_side(given, sides) for use, given in records.prompts.items()}
-    write_records(target, conversations, rankings, prompts)
-    write_json(target / "inputs.json", inputs.to_json())
-    statistics = {
-        "inputs": {name: tally.to_json() for name, tally in records.tallies.items()},
-        **found,
-        "sources": counts,
-        **record_counts(conversations, rankings, prompts),
-    }
-    write_json(target / "statistics.json", statistics)
-
-
-def _read_records(run: RunConfig, root: Path, files: Mapping[str, list[Path]]) -> _Found:
-    """Conversations, rankings and prompts, each input checked for too many rejections."""
-    found = _Found()
-    for name, listed in files.items():
-        if name.startswith("sources."):
-            continue
-        records: Sequence[Conversation | Prompt | RankedGroup]
-        if name == "sft.data":
-            sft = run.sft
-            records, tally = read_conversations(listed, format=sft.format, columns=sft.columns, base=root)
-            found.conversations = records
-        elif name == "rankings.data":
-            ranked = run.rankings
-            records, tally = read_ranked(listed, format=ranked.format, columns=ranked.columns, base=root)
-            found.rankings = records
-        else:
-            records, tally = read_prompts(listed, base=root)
-            found.prompts[name.partition(".")[0]] = records
-        found.tallies[name] = tally
-        tally.require(run.corpus.max_rejected_share, name)
-        if not records:
-            raise CorpusError(f"{name}: none of the {tally.total:,} records of its files can be used")
-    return found
-
-
-def _by_side(records: Sequence[Grouped], sides: Sides) -> dict[Side, list[Grouped]]:
-    found: dict[Side, list[Grouped]] = {side: [] for side in SIDES}
-    for record in records:
-        found[sides.of(group_of(record))].append(record)
-    return found

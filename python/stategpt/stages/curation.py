@@ -2,70 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stategpt.artifacts import fingerprint
+from stategpt.artifacts import fingerprint, verify
+from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.parts import CURATION
+from stategpt.data.corpus_rows import prompt_row
 from stategpt.data.curation import Curated, curate, read_curated
-from stategpt.data.formats import read_conversations, read_prompts
-from stategpt.data.inputs import Inputs
+from stategpt.data.curation.duplicates import EXACT_DUPLICATE
+from stategpt.data.curation.work import discard_work
+from stategpt.data.prompts import prompts_of
 from stategpt.data.records import Document, Prompt
 from stategpt.data.rejections import Tally
 from stategpt.data.sources.files import read_source
-from stategpt.data.user_corpus import input_files
-from stategpt.errors import InvalidArgument
-from stategpt.progress import console, progress
+from stategpt.data.user_corpus import UserInputs
+from stategpt.data.user_records import HELD_OUT
+from stategpt.errors import CorpusError, ForeignArtifact
+from stategpt.progress import console
+from stategpt.stages.curation_progress import BytesRead, shown_passes
 from stategpt.stages.fingerprints import part_fingerprint
+from stategpt.visible_text import visible_line
+
+_DOCUMENTS, _FUNCTION, _PROMPTS, _CONFIG = "documents of sources.", "function ", "evaluation prompts", "config"
 
 
-def curated_documents(run: RunConfig, folder: RunFolder, inputs: Inputs) -> Curated:
-    """Curates the documents of all sources, or checks that the curation that is there is of these files and settings.
+class _Changed(CorpusError):
+    """Files changed while they were curated."""
+
+
+def curated_documents(run: RunConfig, folder: RunFolder, given: UserInputs) -> Curated:
+    """Curates the documents of all sources, or checks that the curation that is there is of these.
+
+    It is made again if documents, settings, functions of the user's or evaluation prompts changed, and
+    `corpus.on_change` is "rebuild"; nothing else decides it. An interrupted one is gone on with.
 
     Raises:
-        ForeignArtifact: it is of other files or settings.
-        ConfigError, CorpusError, MissingExtra: as `curate`.
+        ForeignArtifact: it is of others, and `corpus.on_change` is "refuse"; they are named.
+        ConfigError, CorpusError, MissingExtra: as `curate`; too many rejected documents of a source, when it is read.
     """
     target = folder.root / CURATION
-    made_from = part_fingerprint(run, CURATION, (fingerprint(inputs.to_json()),))
-    if folder.published(target, CURATION, made_from):
+    prompts = _evaluation(run, given) if run.curate.decontaminate else []
+    made_from = _made_from(run, given, prompts)
+    if _is_current(run, target, made_from):
+        discard_work(target)  # of a process that was killed between publishing and cleaning up
         return read_curated(target)
-    console.print(f"curation: {', '.join(run.sources)}", markup=False)
-    files = input_files(run, Path.cwd(), [folder.root])
-    with progress("curation", 0, "documents") as advance:
-        return curate(
-            _documents(run, files),
-            run.curate,
-            target,
-            evaluation=_evaluation(run, files) if run.curate.decontaminate else (),
-            fingerprint=made_from,
-            progress=advance,
-        )
+    searched = f"; documents are searched for {len(prompts):,} {_named(run)}" if prompts else ""
+    console.print(f"curation: {', '.join(run.sources)}{searched}", markup=False)
+    tallies = {name: Tally() for name in run.sources}
+    read = BytesRead(given.files, given.root)
+    try:
+        with shown_passes(read) as show:
+            return curate(
+                _documents(run, given, tallies, read),
+                run.curate,
+                target,
+                evaluation=prompts,
+                fingerprints=made_from,
+                tallies=tallies,
+                progress=show,
+            )
+    except _Changed:
+        discard_work(target)  # it may hold documents of both
+        raise
 
 
-def kept_of(curated: Curated, name: str, documents: Iterator[Document]) -> Iterator[Document]:
-    """What was kept of a source. Its documents are read again, so that those that cannot be read are counted."""
-    for _ in documents:
-        pass
-    yield from curated.documents(name)
+def kept_of(curated: Curated, name: str, tally: Tally) -> Iterator[Document]:
+    """What was kept of a source; counts what the reader and curation did with each document."""
+    counted, found = curated.summary.inputs[name], curated.summary.sources.get(name)
+    for key in ("kept", "replaced", "first"):
+        setattr(tally, key, getattr(counted, key))
+    tally.rejected.update(counted.rejected)
+    for rule, count in found.removed.items() if found else ():
+        tally.drop(rule, count, duplicate=rule == EXACT_DUPLICATE)
+    return curated.documents(name)
 
 
 def found_of(curated: Curated) -> dict[str, Any]:
-    """Counts for the corpus's statistics, which the report shows: kept and by rule removed documents, by source."""
+    """Counts for the corpus's statistics, which the report shows: kept and removed by rule of each source, and what the
+    comparing steps could not see.
+    """
     sources = curated.summary.sources
-    return {"curation": {name: {"kept": each.kept, "removed": dict(each.removed)} for name, each in sources.items()}}
+    compared = curated.summary.compared
+    return {
+        "curation": {name: {"kept": each.kept, "removed": dict(each.removed)} for name, each in sources.items()},
+        "compared": {
+            "skipped_pairs": compared.skipped_pairs,
+            "prompts": compared.prompts,
+            "unsearchable": compared.unsearchable,
+        },
+    }
 
 
-def _documents(run: RunConfig, files: Mapping[str, list[Path]]) -> Iterator[Document]:
-    """The documents of all sources; each knows its license, which the license filter asks."""
+def _made_from(run: RunConfig, given: UserInputs, prompts: Iterable[Prompt]) -> dict[str, str]:
+    """Fingerprints of all that decides the curation, by what a message calls it."""
+    found = {f"{_DOCUMENTS}{name}": fingerprint(given.of_source(name).to_json()) for name in run.sources}
+    found |= {f"{_FUNCTION}{name}": digest for name, digest in given.hashed.functions.items()}
+    if run.curate.decontaminate:
+        found[_PROMPTS] = fingerprint([prompt_row(prompt) for prompt in prompts])
+    return {_CONFIG: part_fingerprint(run, CURATION, tuple(found.values())), **found}
+
+
+def _is_current(run: RunConfig, target: Path, made_from: Mapping[str, str]) -> bool:
+    """Whether the curation is there and of this; one of something else is removed, or refused."""
+    if not is_published(target):
+        return False
+    held = verify(target, kind=CURATION).fingerprints
+    if held == made_from:
+        return True
+    named = [key for key in {**held, **made_from} if key != _CONFIG and held.get(key) != made_from.get(key)]
+    changed = ", ".join(visible_line(name) for name in named) or "settings"
+    if run.corpus.on_change == "refuse":
+        raise ForeignArtifact(
+            f"{visible_line(str(target))} was made with other settings or inputs. Changed since: {changed}. Restore "
+            'them, use another --out folder, or set corpus.on_change = "rebuild" to make it again.'
+        )
+    console.print(f"curation: made again, as these changed: {changed}", markup=False)
+    shutil.rmtree(target)
+    return False
+
+
+def _documents(run: RunConfig, given: UserInputs, tallies: Mapping[str, Tally], read: BytesRead) -> Iterator[Document]:
+    """The documents of all sources; each knows its license, which the license filter asks.
+
+    A source of which too many are rejected ends it before the next one is read.
+    """
     for name, source in run.sources.items():
-        tally = Tally()
-        for document in read_source(name, source, Path.cwd(), tally, files=files[f"sources.{name}.paths"]):
+        files = given.files[f"sources.{name}.paths"]
+        for document in read_source(name, source, given.root, tallies[name], files=files, on_file=read.begin):
+            read.reach(document)
             yield _licensed(document, source.license)
+        tallies[name].require(run.corpus.max_rejected_share, f"sources.{name}")
+    read.finish()
+    if changes := given.changed_since():
+        raise _Changed(f"input files changed while they were curated: {', '.join(changes.edited)}; run it again")
 
 
 def _licensed(document: Document, license: str) -> Document:
@@ -74,21 +149,19 @@ def _licensed(document: Document, license: str) -> Document:
     return replace(document, meta={**document.meta, "license": license})
 
 
-def _evaluation(run: RunConfig, files: Mapping[str, list[Path]]) -> list[Prompt]:
-    """The prompts that no document may hold: those of `evaluate.prompts`, else of all conversations.
+def _evaluation(run: RunConfig, given: UserInputs) -> list[Prompt]:
+    """The prompts that no document may hold: those of `evaluate.prompts`, else all that are held out of training."""
+    if run.evaluate.prompts:
+        return list(given.records.prompts[HELD_OUT.partition(".")[0]])
+    asking = replace(
+        given.divided,
+        conversations={
+            side: [each for each in found if any(message.role == "assistant" for message in each.messages)]
+            for side, found in given.divided.conversations.items()
+        },
+    )
+    return [prompt for side in ("validation", "test") for prompt in prompts_of(asking, "evaluate", side)]
 
-    Which conversations are held out is decided with the documents, after this.
-    """
-    if "evaluate.prompts" in files:
-        return list(read_prompts(files["evaluate.prompts"])[0])
-    if "sft.data" not in files:
-        return []
-    conversations, _ = read_conversations(files["sft.data"], format=run.sft.format, columns=run.sft.columns)
-    return [prompt for conversation in conversations for prompt in _prompt(conversation)]
 
-
-def _prompt(conversation: Any) -> Iterator[Prompt]:
-    try:
-        yield conversation.prompt()
-    except InvalidArgument:  # it asks nothing
-        return
+def _named(run: RunConfig) -> str:
+    return f"prompts of {HELD_OUT}" if run.evaluate.prompts else "prompts that are held out for validation and test"

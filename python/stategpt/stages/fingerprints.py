@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stategpt.artifacts import fingerprint
 from stategpt.config import RunConfig
 from stategpt.config.parts import deciding
+from stategpt.data.user_corpus import function_digests
 from stategpt.user_functions import source_digest
 
 
@@ -14,10 +15,12 @@ def part_fingerprint(run: RunConfig, part: str, parents: Sequence[str] = ()) -> 
     """Fingerprint of a part of the run: the settings that decide it (`config.parts`) and the artifacts it is made from.
 
     How often is logged and saved and into how many micro-batches a step is cut is not in it: the loop's checkpoints
-    resume alike whatever these are, up to float rounding for the last. Where a scorer of the user's is among the
-    settings, the content of its source file is in it.
+    resume alike whatever these are, up to float rounding for the last. Where a function of the user's (a scorer, a
+    filter, a finder of personal data) is among the settings, the content of its source file is in it.
     """
     settings = deciding(run, part)
     named = {key: str(value) for key, value in settings.items() if key.endswith(".scorer") and ":" in str(value)}
     sources = {"scorer_sources": {key: source_digest(name) for key, name in named.items()}} if named else {}
+    if "curate.filters" in settings and run.curate.functions:
+        sources["function_sources"] = function_digests(run)
     return fingerprint({"part": part, "settings": settings, "parents": list(parents), **sources})

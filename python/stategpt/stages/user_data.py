@@ -15,9 +15,10 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.parts import CURATION
 from stategpt.config.presence import is_own
+from stategpt.data.curation.work import discard_work
 from stategpt.data.inputs import Changes, Inputs, changed
-from stategpt.data.user_corpus import build_user_corpus, run_inputs
-from stategpt.errors import CorpusError, CorruptArtifact, ForeignArtifact
+from stategpt.data.user_corpus import build_user_corpus, publish_user_corpus, read_inputs, run_inputs
+from stategpt.errors import CorruptArtifact, ForeignArtifact
 from stategpt.json_reader import read_json
 from stategpt.progress import console
 from stategpt.stages.curation import curated_documents, found_of, kept_of
@@ -36,29 +37,25 @@ def build_from_files(run: RunConfig, folder: RunFolder, fingerprint: str) -> Non
     """
     names = [*(f"sources.{name}" for name in run.sources), *(key for key in run.own_data if key != "sources")]
     console.print(f"corpus: reading {', '.join(names) or 'prompts'} and splitting by group", markup=False)
-    left_out = [folder.root]
     if not run.curate.is_active:
-        build_user_corpus(run, Path.cwd(), folder.corpus, exclude=left_out, fingerprint=fingerprint)
+        discard_work(folder.root / CURATION)  # that an interrupted run with [curate] left
+        build_user_corpus(run, Path.cwd(), folder.corpus, exclude=[folder.root], fingerprint=fingerprint)
         return
-    before = run_inputs(run, Path.cwd(), left_out)
-    curated = curated_documents(run, folder, before)
-    build_user_corpus(
+    given = read_inputs(run, Path.cwd(), [folder.root])
+    curated = curated_documents(run, folder, given)
+    publish_user_corpus(
         run,
-        Path.cwd(),
+        given,
         folder.corpus,
-        exclude=left_out,
-        curate=partial(kept_of, curated),
+        read=partial(kept_of, curated),
         found=found_of(curated),
         fingerprint=fingerprint,
         parents=(curated.manifest.fingerprint,),
     )
-    if changes := input_changes(run, folder, before):
-        shutil.rmtree(folder.corpus)
-        raise CorpusError(f"input files changed while they were curated ({shown(changes)}); run it again")
 
 
-def input_changes(run: RunConfig, folder: RunFolder, now: Inputs | None = None) -> Changes:
-    """How the run's input files (as they are, or were hashed) differ from those its published corpus was built from.
+def input_changes(run: RunConfig, folder: RunFolder) -> Changes:
+    """How the run's input files and own functions differ from those its published corpus was built from.
 
     Raises:
         CorpusError: a pattern matches nothing any more.
@@ -66,7 +63,7 @@ def input_changes(run: RunConfig, folder: RunFolder, now: Inputs | None = None) 
     """
     path = folder.corpus / "inputs.json"
     before = Inputs.from_json(read_json(path, error=CorruptArtifact), str(path))
-    return changed(before, now or run_inputs(run, Path.cwd(), [folder.root]))
+    return changed(before, run_inputs(run, Path.cwd(), [folder.root]))
 
 
 def renew_inputs(run: RunConfig, folder: RunFolder) -> None:
@@ -93,16 +90,20 @@ def renew_inputs(run: RunConfig, folder: RunFolder) -> None:
 
 
 def shown(changes: Changes) -> str:
-    """As in "edited: a.md; added: b.md, c.md"."""
+    """As in "edited: a.md; added: b.md, c.md; edited functions: own:keep"."""
     kinds = {"edited": changes.edited, "added": changes.added, "removed": changes.removed}
+    kinds["edited functions"] = changes.functions
     return "; ".join(f"{kind}: {_listed(paths)}" for kind, paths in kinds.items() if paths)
 
 
 def _made_from_corpus(run: RunConfig, folder: RunFolder) -> list[Path]:
-    """Folders of the run that were made from its input files, in the order of the work."""
+    """Folders of the run that were made from its corpus, in the order of the work.
+
+    The curation is made again where its own inputs changed (`stages.curation`).
+    """
     stages = [name for name in stage_folders(folder.root) if "/" not in name and name != "data"]
     kept = ("base", "tokenizer") if run.start.model else ()
-    names = [CURATION, "corpus", "tokenizer", "data", *stages, "gates"]
+    names = ["corpus", "tokenizer", "data", *stages, "gates"]
     return [folder.root / name for name in names if name not in kept and (folder.root / name).is_dir()]
 
 

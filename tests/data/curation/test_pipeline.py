@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -104,15 +103,16 @@ def test_the_defaults_change_and_remove_nothing(tmp_path: Path) -> None:
 
 def test_it_is_published_with_parents_and_is_verified(tmp_path: Path) -> None:
     parent = "b3:" + "0" * 64
-    curated = sg.curate(
-        [Document(PROSE, "s")], CurateConfig(clean=True), tmp_path / "out", parents=[parent], fingerprint="f"
-    )
-    assert (curated.manifest.parents, curated.manifest.fingerprints) == ((parent,), {"config": "f"})
+    named = {"config": "f"}
+    documents = [Document(PROSE, "s")]
+    curated = sg.curate(documents, CurateConfig(clean=True), tmp_path / "out", parents=[parent], fingerprints=named)
+    assert (curated.manifest.parents, curated.manifest.fingerprints) == ((parent,), named)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "manifest.json", "documents", "removed.jsonl.zst", "summary.json",
     }  # fmt: skip
     assert verify(tmp_path / "out", kind="curation") == curated.manifest
     assert read_curated(tmp_path / "out").summary == curated.summary
+    assert repr(curated) == f"<Curated {tmp_path / 'out'}: 1 of 1 documents>"
     file = tmp_path / "out" / "documents" / "00000.jsonl"
     file.write_bytes(file.read_bytes().replace(b"cat", b"rat"))
     with pytest.raises(CorruptArtifact, match=r"00000\.jsonl"):
@@ -237,11 +237,19 @@ def test_an_example_shows_each_rule(tmp_path: Path) -> None:
     assert {length: n for length, n in lengths.items() if n} == {6: 5, len(PROSE).bit_length(): 1}
 
 
-def test_progress_is_called(tmp_path: Path) -> None:
-    calls: list[tuple[int, str]] = []
-    documents = (dataclasses.replace(Document("x"), source="s") for _ in range(2500))
-    curate(documents, CurateConfig(), tmp_path / "out", progress=lambda done, note: calls.append((done, note)))
-    assert calls == [(1000, "read"), (2000, "read")]
+def test_progress_is_called_with_the_documents_of_each_pass(tmp_path: Path) -> None:
+    calls: list[tuple[int, int, str]] = []
+    documents = (Document(f"x{number // 2} of many", "s") for number in range(250))
+    config = CurateConfig(boilerplate_share=0.5, exact_duplicates=True, near_duplicates=True)
+    curate(documents, config, tmp_path / "out", progress=lambda *call: calls.append(call))
+    known = [(0, 250), (100, 250), (200, 250), (250, 250)]
+    assert calls == [
+        *((done, 0, "clean") for done, _ in known),
+        *((*counted, "boilerplate") for counted in [*known, *known]),
+        *((*counted, "filter") for counted in known),
+        *((*counted, "exact duplicates") for counted in known),
+        *((*counted, "near-duplicates") for counted in [(0, 125), (100, 125), (125, 125)]),
+    ]
 
 
 def _module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, lines: list[str]) -> None:

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from .receipts import RemovedDocument as RemovedDocument
     from .removed import Removed as Removed
     from .rules import rule_values as rule_values
+    from .summary import Comparison as Comparison
     from .summary import CurationSummary as CurationSummary
     from .summary import RemovedExample as RemovedExample
     from .summary import SourceSummary as SourceSummary
 
 __all__ = [
+    "Comparison",
     "Curated",
     "CurationSummary",
     "Removed",
@@ -45,6 +47,6 @@ __getattr__, __dir__ = lazy_names(
         "receipts": ("RemovedDocument",),
         "removed": ("Removed",),
         "rules": ("rule_values",),
-        "summary": ("CurationSummary", "RemovedExample", "SourceSummary"),
+        "summary": ("Comparison", "CurationSummary", "RemovedExample", "SourceSummary"),
     },
 )

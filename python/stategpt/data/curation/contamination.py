@@ -93,6 +93,11 @@ class Decontamination:
         )
 
     @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompts that documents are searched for."""
+        return self._prompts
+
+    @property
     def unsearchable(self) -> list[Prompt]:
         """Prompts shorter than 4 words, or of phrases that more than 16 prompts share."""
         return [self._prompts[number] for number in self._finder.unsearchable]

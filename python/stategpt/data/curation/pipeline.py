@@ -3,8 +3,8 @@
     license, mojibake, clean -> boilerplate -> rules, length, language -> personal data -> own filters
         -> exact duplicates -> near duplicates -> contamination
 
-Documents are read once, as a stream; between passes they are in a work folder on disk. The result is one published
-folder:
+Documents are read once, as a stream; between passes they are in a work folder on disk, from which an interrupted
+curation goes on (`passes`, `work`). The result is one published folder:
 
     documents/00000.jsonl ...    kept documents, a file for each source, in the order in which they came
     removed.jsonl.zst            a record of each removed document (`RemovedDocument`)
@@ -13,39 +13,31 @@ folder:
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
 
 from stategpt.artifacts import Manifest, publish_folder, verify
+from stategpt.artifacts import fingerprint as fingerprint_of
 from stategpt.config.curate import CurateConfig
-from stategpt.data.curation.boilerplate import BOILERPLATE, Boilerplate
-from stategpt.data.curation.corpus_steps import CorpusStep, corpus_steps
+from stategpt.data.corpus_rows import prompt_row
+from stategpt.data.curation.parts import documents_of
+from stategpt.data.curation.passes import Passed, Passes, Progress
 from stategpt.data.curation.receipts import Receipts, RemovedDocument, read_removed
-from stategpt.data.curation.removed import Removed
 from stategpt.data.curation.rules import thresholds
-from stategpt.data.curation.spool import DocumentWriter, read_documents
-from stategpt.data.curation.steps import DocumentSteps
-from stategpt.data.curation.summary import FORMAT_VERSION, CurationSummary
+from stategpt.data.curation.spool import DocumentWriter, Marked, read_documents
+from stategpt.data.curation.summary import FORMAT_VERSION, read_summary, write_summary
+from stategpt.data.curation.work import Work
 from stategpt.data.records import Document, Prompt
-from stategpt.errors import ConfigError, CorpusError
-from stategpt.json_records import read_versioned, versioned
-from stategpt.shown_fields import short_repr
+from stategpt.data.rejections import Tally
+from stategpt.errors import ConfigError
+from stategpt.json_records import to_json
 
 KIND = "curation"
-MAX_SOURCES = 500
-"""A file is open for each."""
-_BATCH_DOCUMENTS, _BATCH_CHARACTERS = 512, 4 << 20
-_DOCUMENTS, _REMOVED, _SUMMARY, _WORK = "documents", "removed.jsonl.zst", "summary.json", "work"
-_PROGRESS_EVERY = 1000
-Marked: TypeAlias = tuple[Document, bool]
-"""A document, and whether its text was changed."""
-Progress = Callable[[int, str], None]
-"""Called with the documents done so far and the pass."""
+_DOCUMENTS, _REMOVED = "documents", "removed.jsonl.zst"
 
 
 class Curated:
@@ -60,10 +52,12 @@ class Curated:
 
     def __init__(self, folder: str | PathLike[str], manifest: Manifest) -> None:
         self.folder, self.manifest = Path(folder), manifest
-        self.summary = read_versioned(self.folder / _SUMMARY, CurationSummary, FORMAT_VERSION)
+        self.summary = read_summary(self.folder)
         self.sources = sorted(self.summary.sources)
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        """`<Curated curation: 40 of 46 documents>`."""
+        return f"<Curated {self.folder}: {self.summary.kept:,} of {self.summary.documents:,} documents>"
 
     def documents(self, source: str | None = None) -> Iterator[Document]:
         """The kept documents of one source, or of all, source by source; each in the order in which they came.
@@ -96,8 +90,9 @@ def curate(
     out: str | PathLike[str],
     *,
     evaluation: Iterable[Prompt] = (),
-    fingerprint: str = "",
+    fingerprints: Mapping[str, str] | None = None,
     parents: Sequence[str] = (),
+    tallies: Mapping[str, Tally] | None = None,
     progress: Progress | None = None,
 ) -> Curated:
     """Cleans, filters and deduplicates documents, and publishes what stays as the folder `out`, whole or not at all.
@@ -105,160 +100,77 @@ def curate(
     Args:
         documents: read once, in order. A license is `meta["license"]`.
         config: the steps; those that are off change nothing.
-        out: the folder; while it is written, a temporary folder beside it takes up to three times the documents' size.
+        out: the folder; while it is written, a hidden folder beside it takes up to three times the documents' size.
         evaluation: prompts, with references, that no kept document may contain; needed for `config.decontaminate`.
-        fingerprint: that of the configuration it follows.
+        fingerprints: what names the documents and the user's functions, for the manifest. An interrupted call with the
+            same ones, settings and prompts is gone on with; without any, nothing is known of the documents and the call
+            begins anew.
         parents: manifest fingerprints of what the documents are from.
+        tallies: counts of the reader of `documents` by source, complete when they are read; recorded in the summary.
         progress: called now and then.
 
     Raises:
         ConfigError: a function, language or evaluation prompt is missing.
         CorpusError: an own function failed, or there are too many sources; nothing is published.
         MissingExtra: ftfy is needed and not installed.
-        OutOfSpace, StorageError: nothing half-written is left.
+        OutOfSpace, StorageError: nothing half-written is used.
     """
-    prompts = tuple(evaluation)
+    prompts, named = tuple(evaluation), dict(fingerprints or {})
     if config.decontaminate and not prompts:
         raise ConfigError("curate.decontaminate = true needs evaluation prompts; give some, or set it to false")
-
-    def write(folder: Path) -> None:
-        """Runs all steps."""
-        work = folder / _WORK
-        work.mkdir()
-        (folder / _DOCUMENTS).mkdir()
-        with Receipts(folder / _REMOVED) as receipts:
-            _Run(config, folder, receipts, progress or _silent).run(documents, prompts)
-            summary = receipts.summary(thresholds(config))
-        text = json.dumps(versioned(summary, FORMAT_VERSION), indent=2)
-        (folder / _SUMMARY).write_text(text + "\n", encoding="utf-8")
-        shutil.rmtree(work)
-
-    fingerprints = {"config": fingerprint} if fingerprint else {}
-    return Curated(out, publish_folder(out, write, kind=KIND, fingerprints=fingerprints, parents=parents))
+    work = Work(out, _key(config, prompts, named))
+    try:
+        passed = Passes(config, prompts, work, progress or _silent).run(documents, tallies or {})
+        write = partial(_write, passed=passed, config=config)
+        manifest = publish_folder(out, write, kind=KIND, fingerprints=named, parents=parents)
+    except BaseException:
+        if not named:
+            work.remove()
+        raise
+    work.remove()
+    return Curated(out, manifest)
 
 
-class _Run:
-    """One curation: the passes over the documents."""
-
-    def __init__(self, config: CurateConfig, folder: Path, receipts: Receipts, progress: Progress) -> None:
-        self._config, self._folder, self._receipts, self._progress = config, folder, receipts, progress
-        self._steps = DocumentSteps(config, receipts)
-
-    def run(self, documents: Iterable[Document], prompts: tuple[Prompt, ...]) -> None:
-        """All passes; writes the files of kept documents."""
-        stream = self._prepared(documents)
-        if self._config.boilerplate_share:
-            stream = self._without_boilerplate(stream)
-        steps = corpus_steps(self._config, prompts, self._folder / _WORK)
-        finished = self._finished(stream)
-        if steps:
-            finished = self._without_duplicates(finished, steps)
-        self._write(finished)
-
-    def _prepared(self, documents: Iterable[Document]) -> Iterator[Marked]:
-        for number, document in enumerate(documents, start=1):
-            self._receipts.of(document).enter(document)
-            kept = self._kept(document, self._steps.prepare(document))
-            if kept is not None:
-                yield kept, kept.text != document.text
-            if number % _PROGRESS_EVERY == 0:
-                self._progress(number, "read")
-
-    def _without_boilerplate(self, stream: Iterator[Marked]) -> Iterator[Marked]:
-        path = self._folder / _WORK / "prepared.jsonl"
-        edited = _spool(stream, path)
-        boilerplate = Boilerplate(lambda: read_documents(path), self._config.boilerplate_share)
-        for number, document in enumerate(read_documents(path)):
-            outcome, lines = boilerplate.remove(document)
-            kept = self._kept(document, outcome)
-            if kept is not None:
-                if lines:
-                    self._receipts.of(kept).lines_removed[BOILERPLATE] += lines
-                yield kept, bool(edited[number] or lines)
-        path.unlink()
-
-    def _finished(self, stream: Iterator[Marked]) -> Iterator[Marked]:
-        for batch in _batches(stream):
-            outcomes = self._steps.finish([document for document, _ in batch])
-            for (document, edited), outcome in zip(batch, outcomes, strict=True):
-                kept = self._kept(document, outcome)
-                if kept is not None:
-                    yield kept, edited or kept.text != document.text
-
-    def _without_duplicates(self, stream: Iterator[Marked], steps: Sequence[CorpusStep]) -> Iterator[Marked]:
-        """Each step sees what those before it left, and says by number which documents go."""
-        path = self._folder / _WORK / "filtered.jsonl"
-        edited = _spool(stream, path)
-        removed: dict[int, Removed] = {}
-        for step in steps:
-            self._progress(len(edited) - len(removed), step.name)
-            # Read in full before the next step: its documents are those that are not in `removed` yet.
-            removed |= step.find(_without(path, removed))
-        for number, document in enumerate(read_documents(path)):
-            if number in removed:
-                self._receipts.remove(document, removed[number])
-            else:
-                yield document, bool(edited[number])
-        path.unlink()
-
-    def _kept(self, document: Document, outcome: Document | Removed) -> Document | None:
-        """The document that stays; a removed one is recorded as it was before the step."""
-        if isinstance(outcome, Document):
-            return outcome
-        self._receipts.remove(document, outcome)
-        return None
-
-    def _write(self, stream: Iterator[Marked]) -> None:
-        """Writes a file for each source; its number is that of the source among the sorted names."""
-        folder = self._folder / _DOCUMENTS
-        with ExitStack() as stack:
-            writers: dict[str, DocumentWriter] = {}
-            for document, edited in stream:
-                self._receipts.of(document).keep(document, edited)
-                if document.source not in writers:
-                    if len(writers) == MAX_SOURCES:
-                        raise CorpusError(f"the documents are of more than {MAX_SOURCES} sources; name fewer")
-                    file = DocumentWriter(folder / f"{len(writers)}.part")
-                    writers[document.source] = stack.enter_context(file)
-                writers[document.source].write(document)
-        parts = {name: folder / f"{number}.part" for number, name in enumerate(writers)}
-        for number, name in enumerate(self._receipts.sources):
-            path = folder / f"{number:05}.jsonl"
-            if name in parts:
-                parts[name].rename(path)
-            else:
-                path.touch()
+def _key(config: CurateConfig, prompts: Iterable[Prompt], fingerprints: Mapping[str, str]) -> str:
+    """Names everything that decides a curation; "" where the documents are not known."""
+    if not fingerprints:
+        return ""
+    asked = [prompt_row(prompt) for prompt in prompts]
+    decides = {"made_from": dict(fingerprints), "config": to_json(config), "prompts": asked, "version": FORMAT_VERSION}
+    return fingerprint_of(decides)
 
 
-def _spool(stream: Iterable[Marked], path: Path) -> bytearray:
-    """Writes documents to a work file; returns for each whether it was edited."""
-    marks = bytearray()
-    with DocumentWriter(path) as writer:
+def _write(folder: Path, passed: Passed, config: CurateConfig) -> None:
+    """Writes the kept documents, the records of the others, and the summary."""
+    with Receipts(folder / _REMOVED) as receipts:
+        for part in (*passed.earlier, *passed.parts):
+            receipts.add(part.removed, part.summary)
+        _write_documents(folder / _DOCUMENTS, _left(passed, receipts), receipts)
+        summary = receipts.summary()
+    write_summary(dataclasses.replace(summary, thresholds=thresholds(config), compared=passed.compared), folder)
+
+
+def _left(passed: Passed, receipts: Receipts) -> Iterator[Marked]:
+    """The documents that the comparing steps left."""
+    for number, (document, edited) in enumerate(documents_of(passed.parts)):
+        if number in passed.removed:
+            receipts.remove(document, passed.removed[number])
+        else:
+            yield document, edited
+
+
+def _write_documents(folder: Path, stream: Iterator[Marked], receipts: Receipts) -> None:
+    """Writes a file for each source; its number is that of the source among the sorted names."""
+    folder.mkdir()
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(DocumentWriter(folder / f"{number:05}.jsonl"))
+            for number, name in enumerate(receipts.sources)
+        }
         for document, edited in stream:
-            writer.write(document)
-            marks.append(edited)
-    return marks
+            receipts.of(document).keep(document, edited)
+            writers[document.source].write(document)
 
 
-def _without(path: Path, removed: Mapping[int, Removed]) -> Iterator[tuple[int, Document]]:
-    for number, document in enumerate(read_documents(path)):
-        if number not in removed:
-            yield number, document
-
-
-def _batches(stream: Iterator[Marked]) -> Iterator[list[Marked]]:
-    """Batches of a bounded number of documents and characters; a document longer than that is alone in its batch."""
-    batch: list[Marked] = []
-    characters = 0
-    for document, edited in stream:
-        if batch and (len(batch) == _BATCH_DOCUMENTS or characters + len(document.text) > _BATCH_CHARACTERS):
-            yield batch
-            batch, characters = [], 0
-        batch.append((document, edited))
-        characters += len(document.text)
-    if batch:
-        yield batch
-
-
-def _silent(_done: int, _note: str) -> None:
+def _silent(_done: int, _total: int, _name: str) -> None:
     """No progress is shown."""

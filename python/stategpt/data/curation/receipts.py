@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +23,13 @@ from stategpt.data.curation.summary import (
     summarize,
 )
 from stategpt.data.records import Document, Place
+from stategpt.data.rejections import Tally
+from stategpt.errors import CorpusError
 from stategpt.json_reader import Integer, Optional, Record, Text
 from stategpt.shown_fields import documented, short_repr
 
+MAX_SOURCES = 500
+"""A file of kept documents is open for each."""
 _FRAME_BYTES = 1 << 20
 _EVIDENCE_CHARACTERS = 2000
 _REMOVED = Record(
@@ -72,9 +78,16 @@ class Receipts:
         self._size = 0
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._examples: defaultdict[str, list[RemovedExample]] = defaultdict(list)
+        self.inputs: dict[str, Tally] = {}
 
     def of(self, document: Document) -> Counts:
-        """The counts of the document's source."""
+        """The counts of the document's source.
+
+        Raises:
+            CorpusError: it is one source too many.
+        """
+        if document.source not in self._counts and len(self._counts) == MAX_SOURCES:
+            raise CorpusError(f"the documents are of more than {MAX_SOURCES} sources; name fewer")
         return self._counts[document.source]
 
     @property
@@ -82,12 +95,28 @@ class Receipts:
         """Names of the sources that documents came from, sorted."""
         return sorted(self._counts)
 
+    def kept(self, document: Document, outcome: Document | Removed) -> Document | None:
+        """The document that stays; a removed one is recorded as it was before the step."""
+        if isinstance(outcome, Document):
+            return outcome
+        self.remove(document, outcome)
+        return None
+
+    def add(self, records: Path, summary: CurationSummary) -> None:
+        """Takes over the records and counts of a pass that is done."""
+        self._flush()
+        with records.open("rb") as file:
+            shutil.copyfileobj(file, self._file)
+        for name, counted in summary.sources.items():
+            self._counts[name].add(counted)
+        for example in summary.examples:
+            self._show(example)
+        self.inputs.update(summary.inputs)
+
     def remove(self, document: Document, removed: Removed) -> None:
         """Records a removed document."""
         self.of(document).removed[removed.rule] += 1
-        examples = self._examples[removed.rule]
-        if len(examples) < EXAMPLES_PER_RULE:
-            examples.append(example_of(document, removed))
+        self._show(example_of(document, removed))
         row = {
             "rule": removed.rule,
             "evidence": removed.evidence[:_EVIDENCE_CHARACTERS],
@@ -104,9 +133,14 @@ class Receipts:
         if self._size >= _FRAME_BYTES:
             self._flush()
 
-    def summary(self, thresholds: Mapping[str, float]) -> CurationSummary:
+    def summary(self) -> CurationSummary:
         """The counts of all sources."""
-        return summarize(self._counts, self._examples, thresholds)
+        return dataclasses.replace(summarize(self._counts, self._examples), inputs=self.inputs)
+
+    def _show(self, example: RemovedExample) -> None:
+        examples = self._examples[example.rule]
+        if len(examples) < EXAMPLES_PER_RULE:
+            examples.append(example)
 
     def _flush(self) -> None:
         self._file.write(_native.compress_zstd(b"".join(self._rows)))

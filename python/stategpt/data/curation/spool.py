@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from stategpt.data.corpus_rows import DOCUMENT, document_of, document_row, encoded, read_rows
 from stategpt.data.records import Document
-from stategpt.json_reader import Optional, Record, Text
+from stategpt.json_reader import Flag, Optional, Record, Text
 
-_DOCUMENT = Record({"source": Optional(Text(), ""), **DOCUMENT.fields}, closed=True)
+Marked: TypeAlias = tuple[Document, bool]
+"""A document, and whether its text was changed."""
+_DOCUMENT = Record({"source": Optional(Text(), ""), "edited": Optional(Flag(), False), **DOCUMENT.fields}, closed=True)
 
 
 class DocumentWriter:
@@ -18,13 +21,14 @@ class DocumentWriter:
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
 
-    def write(self, document: Document) -> None:
-        """Appends a document.
+    def write(self, document: Document, *, edited: bool = False) -> None:
+        """Appends a document, with a mark where its text was changed.
 
         Raises:
             CorpusError: as JSON it is longer than a line of JSON may be.
         """
-        row = {"source": document.source, **document_row(document)}
+        mark = {"edited": True} if edited else {}
+        row = {"source": document.source, **mark, **document_row(document)}
         self._file.write(encoded(row, document.where or f"a document of {document.source}"))
 
     def __enter__(self) -> DocumentWriter:
@@ -42,5 +46,11 @@ def read_documents(path: Path) -> Iterator[Document]:
     Raises:
         CorruptArtifact: a line is no document.
     """
+    for document, _ in read_marked(path):
+        yield document
+
+
+def read_marked(path: Path) -> Iterator[Marked]:
+    """The documents in a file that `DocumentWriter` wrote, with their marks. Raises as `read_documents`."""
     for row in read_rows(path, _DOCUMENT):
-        yield document_of(row, row["source"])
+        yield document_of(row, row["source"]), row["edited"]

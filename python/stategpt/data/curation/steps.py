@@ -31,8 +31,8 @@ class DocumentSteps:
         MissingExtra: ftfy is needed and not installed.
     """
 
-    def __init__(self, config: CurateConfig, receipts: Receipts) -> None:
-        self._config, self._receipts = config, receipts
+    def __init__(self, config: CurateConfig) -> None:
+        self._config = config
         if config.repair_mojibake:
             require("ftfy", "curate.repair_mojibake", "data")
         self._licenses = {name.casefold() for name in config.licenses}
@@ -60,30 +60,30 @@ class DocumentSteps:
                 return Removed(EMPTY, "nothing is left of the text")
         return document if text == document.text else dataclasses.replace(document, text=text)
 
-    def finish(self, documents: Sequence[Document]) -> list[Document | Removed]:
-        """Cleaning, quality rules, length and language; personal data; own filters."""
+    def finish(self, documents: Sequence[Document], receipts: Receipts) -> list[Document | Removed]:
+        """Cleaning, quality rules, length and language; personal data; own filters. Counts what they change."""
         outcomes: list[Document | Removed] = []
         for document, judged in zip(documents, self._rules.apply(documents), strict=True):
-            self._receipts.of(document).lines_removed.update(dict(judged.lines_removed))
-            outcomes.append(self._finish(judged.outcome))
+            receipts.of(document).lines_removed.update(dict(judged.lines_removed))
+            outcomes.append(self._finish(judged.outcome, receipts))
         return outcomes
 
-    def _finish(self, outcome: Document | Removed) -> Document | Removed:
+    def _finish(self, outcome: Document | Removed, receipts: Receipts) -> Document | Removed:
         if isinstance(outcome, Document) and self._config.pii != "keep":
-            outcome = self._without_pii(outcome)
+            outcome = self._without_pii(outcome, receipts)
         for each in self._filters:
             if isinstance(outcome, Document):
                 outcome = each(outcome)
         return outcome
 
-    def _without_pii(self, document: Document) -> Document | Removed:
+    def _without_pii(self, document: Document, receipts: Receipts) -> Document | Removed:
         found = self._find_pii(document)
         if not found:
             return document
         kinds = Counter(each.kind for each in found)
         if self._config.pii == "remove":
             return Removed(PII, ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
-        self._receipts.of(document).pii_replaced.update(kinds)
+        receipts.of(document).pii_replaced.update(kinds)
         return dataclasses.replace(document, text=replace_pii(document.text, found))
 
     def _find_pii(self, document: Document) -> list[Found]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from stategpt.data.curation.removed import Removed
 from stategpt.data.records import Document
+from stategpt.data.rejections import Tally
 from stategpt.json_reader import Integer, Text
-from stategpt.json_records import Limit
+from stategpt.json_records import Limit, read_versioned, versioned
 from stategpt.shown_fields import documented, short_repr
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of summary.json."""
+SUMMARY = "summary.json"
 EXAMPLES_PER_RULE = 3
 """Removed documents that the summary shows of each rule."""
 EXCERPT_CHARACTERS = 240
@@ -74,6 +78,32 @@ class RemovedExample:
 
 @documented
 @dataclass(frozen=True)
+class Comparison:
+    """What the steps that compare documents with each other, or with the evaluation, looked for and could not see."""
+
+    skipped_pairs: Annotated[int, _COUNT] = 0
+    """Pairs that the search for near-duplicates did not compare: over 1,000 different documents agree in one band."""
+    prompts: Annotated[int, _COUNT] = 0
+    """Evaluation prompts that documents were searched for, those that cannot be found among them."""
+    unsearchable: Annotated[int, _COUNT] = 0
+    """Evaluation prompts that cannot be found: of fewer than 4 words, or of phrases that over 16 prompts share."""
+    unsearchable_first: tuple[str, ...] = ()
+    """The first ten of those."""
+
+    __repr__ = short_repr
+
+    def __add__(self, other: Comparison) -> Comparison:
+        """What two steps did."""
+        return Comparison(
+            self.skipped_pairs + other.skipped_pairs,
+            self.prompts + other.prompts,
+            self.unsearchable + other.unsearchable,
+            (*self.unsearchable_first, *other.unsearchable_first),
+        )
+
+
+@documented
+@dataclass(frozen=True)
 class CurationSummary:
     """What a curation did."""
 
@@ -89,6 +119,10 @@ class CurationSummary:
     """The first removed documents of each rule, in the order of `removed`."""
     thresholds: Annotated[Mapping[str, float], _RULES] = field(default_factory=dict)
     """Thresholds of the rules that were asked."""
+    compared: Comparison = field(default_factory=Comparison)
+    """What the comparing steps looked for."""
+    inputs: Annotated[Mapping[str, Tally], Limit(10_000)] = field(default_factory=dict)
+    """What the reader of the documents counted, by source: the kept ones are those that came in."""
 
     __repr__ = short_repr
 
@@ -121,6 +155,18 @@ class Counts:
         self.kept_characters += len(document.text)
         self.kept_lengths[_length_class(document)] += 1
 
+    def add(self, other: SourceSummary) -> None:
+        """Adds the counts of another pass, or of other documents."""
+        self.characters += other.characters
+        self.kept += other.kept
+        self.kept_characters += other.kept_characters
+        self.edited += other.edited
+        self.removed.update(other.removed)
+        self.lines_removed.update(other.lines_removed)
+        self.pii_replaced.update(other.pii_replaced)
+        self.lengths = list(map(int.__add__, self.lengths, other.lengths))
+        self.kept_lengths = list(map(int.__add__, self.kept_lengths, other.kept_lengths))
+
     def summary(self) -> SourceSummary:
         """The counts so far."""
         return SourceSummary(
@@ -137,9 +183,7 @@ class Counts:
         )
 
 
-def summarize(
-    counts: Mapping[str, Counts], examples: Mapping[str, list[RemovedExample]], thresholds: Mapping[str, float]
-) -> CurationSummary:
+def summarize(counts: Mapping[str, Counts], examples: Mapping[str, list[RemovedExample]]) -> CurationSummary:
     """The summary of all sources; `examples` are by rule."""
     removed = _ordered(sum((each.removed for each in counts.values()), Counter()))
     return CurationSummary(
@@ -148,8 +192,18 @@ def summarize(
         removed=removed,
         sources={name: counts[name].summary() for name in sorted(counts)},
         examples=tuple(example for rule in removed for example in examples.get(rule, ())),
-        thresholds=dict(thresholds),
     )
+
+
+def write_summary(summary: CurationSummary, folder: Path) -> None:
+    """Writes summary.json. Escaped where it is not ASCII: an excerpt may hold half a character."""
+    text = json.dumps(versioned(summary, FORMAT_VERSION), indent=2)
+    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+
+
+def read_summary(folder: Path) -> CurationSummary:
+    """Reads `write_summary`. Raises ForeignArtifact and DataError as `read_versioned`."""
+    return read_versioned(folder / SUMMARY, CurationSummary, FORMAT_VERSION)
 
 
 def example_of(document: Document, removed: Removed) -> RemovedExample:

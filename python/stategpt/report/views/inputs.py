@@ -1,6 +1,6 @@
-"""What was read: of each input what was kept, equal to another, or rejected by code; what curation removed by rule."""
+"""What was read: of each input what was kept, equal to another, removed or rejected; what curation removed by rule."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stategpt.report.run_files import Json, RunFiles, number
@@ -13,7 +13,11 @@ _MOST_ROWS = 100
 def inputs(files: RunFiles) -> dict[str, Any]:
     """Context of the tables of inputs and of curation; empty where the corpus has no such counts."""
     counted = files.corpus_counts
-    return {"rows": _rows(counted.get("inputs")), "curation": _curation(counted.get("curation"))}
+    return {
+        "rows": _rows(counted.get("inputs")),
+        "curation": _curation(counted.get("curation")),
+        "compared": list(_compared(_counts(counted.get("compared")))),
+    }
 
 
 def _rows(tallies: Any) -> list[dict[str, Any]]:
@@ -23,14 +27,15 @@ def _rows(tallies: Any) -> list[dict[str, Any]]:
         kept, duplicate = number(tally, "kept"), number(tally, "duplicate")
         if kept is None or duplicate is None:
             continue
-        rejected = _counts(tally.get("rejected") if isinstance(tally, Mapping) else None)
-        total = kept + duplicate + sum(rejected.values())
+        rejected, removed = _counts(tally.get("rejected")), _counts(tally.get("removed"))
+        total = kept + duplicate + sum(removed.values()) + sum(rejected.values())
         found.append(
             {
                 "name": name,
                 "total": count(total),
                 "kept": count(kept),
                 "duplicate": count(duplicate),
+                "removed": count(sum(removed.values())),
                 "rejected": ", ".join(f"{count(n)} {code}" for code, n in rejected.items()) or "0",
                 "width": round(100 * kept / total, 2) if total else 0,
             }
@@ -64,6 +69,18 @@ def _curation(sources: Any) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _compared(counts: Mapping[str, float]) -> Iterator[str]:
+    """What the comparing steps of curation looked for, and could not see."""
+    if prompts := counts.get("prompts"):
+        hidden = counts.get("unsearchable", 0)
+        found = (
+            f"; {count(hidden)} of them cannot be found, as they are too short or of common phrases" if hidden else ""
+        )
+        yield f"Documents were searched for {count(prompts)} evaluation prompts{found}."
+    if skipped := counts.get("skipped_pairs"):
+        yield f"{count(skipped)} pairs of documents were not compared: over 1,000 agree in one band."
 
 
 def _items(value: Any) -> list[tuple[str, Json]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,13 +73,19 @@ def input_files(
 
 
 def run_inputs(
-    run: RunConfig, base: str | os.PathLike[str] = ".", exclude: Iterable[str | os.PathLike[str]] = ()
+    run: RunConfig,
+    base: str | os.PathLike[str] = ".",
+    exclude: Iterable[str | os.PathLike[str]] = (),
+    settings: Collection[str] | None = None,
 ) -> Inputs:
     """Size and hash of every input file of a run as it is now; compare with `Inputs.from_json(corpus.inputs)`.
 
-    Raises `CorpusError` as `input_files`, and where a file cannot be read.
+    `settings` are those whose files are hashed, e.g. `sft.data`; by default all of them. Raises `CorpusError` as
+    `input_files`, and where a file cannot be read.
     """
-    return _hashed(input_files(run, base, exclude), _root(run, base))
+    files = input_files(run, base, exclude)
+    wanted = {name: listed for name, listed in files.items() if settings is None or name in settings}
+    return _hashed(wanted, _root(run, base))
 
 
 def build_user_corpus(

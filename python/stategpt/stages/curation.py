@@ -23,15 +23,17 @@ from stategpt.progress import console, progress
 from stategpt.stages.fingerprints import part_fingerprint
 
 
-def curated_documents(run: RunConfig, folder: RunFolder, inputs: Inputs) -> Curated:
+def curated_documents(run: RunConfig, folder: RunFolder, inputs: Inputs, target: Path | None = None) -> Curated:
     """Curates the documents of all sources, or checks that the curation that is there is of these files and settings.
+
+    `target` is where it is published, by default in the run's own folder.
 
     Raises:
         ForeignArtifact: it is of other files or settings.
         ConfigError, CorpusError, MissingExtra: as `curate`.
     """
-    target = folder.root / CURATION
-    made_from = part_fingerprint(run, CURATION, (fingerprint(inputs.to_json()),))
+    target = target or folder.root / CURATION
+    made_from = curation_fingerprint(run, inputs)
     if folder.published(target, CURATION, made_from):
         return read_curated(target)
     console.print(f"curation: {', '.join(run.sources)}", markup=False)
@@ -45,6 +47,19 @@ def curated_documents(run: RunConfig, folder: RunFolder, inputs: Inputs) -> Cura
             fingerprint=made_from,
             progress=advance,
         )
+
+
+def curation_fingerprint(run: RunConfig, inputs: Inputs) -> str:
+    """Fingerprint of the curation of these files."""
+    return part_fingerprint(run, CURATION, (fingerprint(inputs.to_json()),))
+
+
+def read_by_curation(run: RunConfig) -> list[str]:
+    """Settings that name the files which curation reads: others may change, and what it kept stays valid."""
+    read = [f"sources.{name}.paths" for name in run.sources]
+    if run.curate.decontaminate:
+        read.append("evaluate.prompts" if run.evaluate.prompts else "sft.data")
+    return read
 
 
 def kept_of(curated: Curated, name: str, documents: Iterator[Document]) -> Iterator[Document]:

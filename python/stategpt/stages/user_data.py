@@ -1,8 +1,4 @@
-"""The corpus of a run on a user's own files: built, and compared with the files as they are now.
-
-A file that was edited, added or removed since is named; by `corpus.on_change` the run is refused, or what was made from
-the files is removed, and so made again. Old and new are never mixed.
-"""
+"""The corpus of a run on a user's own files: built, and compared with the files as they are now."""
 
 from __future__ import annotations
 
@@ -10,24 +6,27 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from stategpt.artifacts.measurements import is_published, stage_folders
+from stategpt.artifacts import read_manifest
+from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.parts import CURATION
-from stategpt.config.presence import is_own
 from stategpt.data.inputs import Changes, Inputs, changed
 from stategpt.data.user_corpus import build_user_corpus, run_inputs
-from stategpt.errors import CorpusError, CorruptArtifact, ForeignArtifact
+from stategpt.errors import CorpusError, CorruptArtifact
 from stategpt.json_reader import read_json
 from stategpt.progress import console
-from stategpt.stages.curation import curated_documents, found_of, kept_of
+from stategpt.stages.curation import curated_documents, curation_fingerprint, found_of, kept_of, read_by_curation
 from stategpt.visible_text import visible_line
 
 _MOST_SHOWN = 5
 
 
-def build_from_files(run: RunConfig, folder: RunFolder, fingerprint: str) -> None:
-    """Builds and publishes the corpus of the files that the run names.
+def build_from_files(
+    run: RunConfig, folder: RunFolder, fingerprint: str, target: Path, curation: Path | None = None
+) -> None:
+    """Builds the corpus of the files that the run names and publishes it as `target`, and what curation keeps of them
+    as `curation`, by default in the run's own folder.
 
     Raises:
         ConfigError: a setting that does not fit the files.
@@ -38,72 +37,54 @@ def build_from_files(run: RunConfig, folder: RunFolder, fingerprint: str) -> Non
     console.print(f"corpus: reading {', '.join(names) or 'prompts'} and splitting by group", markup=False)
     left_out = [folder.root]
     if not run.curate.is_active:
-        build_user_corpus(run, Path.cwd(), folder.corpus, exclude=left_out, fingerprint=fingerprint)
+        build_user_corpus(run, Path.cwd(), target, exclude=left_out, fingerprint=fingerprint)
         return
     before = run_inputs(run, Path.cwd(), left_out)
-    curated = curated_documents(run, folder, before)
+    read = run_inputs(run, Path.cwd(), left_out, read_by_curation(run))
+    curated = curated_documents(run, folder, read, curation)
     build_user_corpus(
         run,
         Path.cwd(),
-        folder.corpus,
+        target,
         exclude=left_out,
         curate=partial(kept_of, curated),
         found=found_of(curated),
         fingerprint=fingerprint,
         parents=(curated.manifest.fingerprint,),
     )
-    if changes := input_changes(run, folder, before):
-        shutil.rmtree(folder.corpus)
+    if changes := input_changes(run, folder, before, target):
+        shutil.rmtree(target)
         raise CorpusError(f"input files changed while they were curated ({shown(changes)}); run it again")
 
 
-def input_changes(run: RunConfig, folder: RunFolder, now: Inputs | None = None) -> Changes:
+def curation_target(run: RunConfig, folder: RunFolder, other: Path) -> Path:
+    """Where the curation of the files as they are now belongs: the run's, or `other` where that is of other files."""
+    target = folder.root / CURATION
+    if run.curate.is_active and is_published(target):
+        read = run_inputs(run, Path.cwd(), [folder.root], read_by_curation(run))
+        if read_manifest(target).fingerprints.get("config") != curation_fingerprint(run, read):
+            return other
+    return target
+
+
+def input_changes(run: RunConfig, folder: RunFolder, now: Inputs | None = None, corpus: Path | None = None) -> Changes:
     """How the run's input files (as they are, or were hashed) differ from those its published corpus was built from.
+
+    `corpus` is the folder of another one than the run's.
 
     Raises:
         CorpusError: a pattern matches nothing any more.
         CorruptArtifact: the corpus does not say what it was built from.
     """
-    path = folder.corpus / "inputs.json"
+    path = (corpus or folder.corpus) / "inputs.json"
     before = Inputs.from_json(read_json(path, error=CorruptArtifact), str(path))
     return changed(before, now or run_inputs(run, Path.cwd(), [folder.root]))
-
-
-def renew_inputs(run: RunConfig, folder: RunFolder) -> None:
-    """Refuses a run whose input files changed since its corpus was built, or removes what was made from them.
-
-    Raises:
-        ForeignArtifact: they changed, and `corpus.on_change` is "refuse"; each kind of change names its files.
-    """
-    if not is_own(run) or not is_published(folder.corpus):
-        return
-    changes = input_changes(run, folder)
-    if not changes:
-        return
-    made = _made_from_corpus(run, folder)
-    names = ", ".join(path.relative_to(folder.root).as_posix() for path in made)
-    if run.corpus.on_change == "refuse":
-        raise ForeignArtifact(
-            f"input files of {visible_line(str(folder.root))} changed since its corpus was built. {shown(changes)}. "
-            f'Restore them, use another --out folder, or set corpus.on_change = "rebuild" to make again: {names}.'
-        )
-    console.print(f"inputs changed. {shown(changes)}. Made again: {names}", markup=False)
-    for path in reversed(made):  # the corpus last: after a kill in between the next call finds it changed, too
-        shutil.rmtree(path)
 
 
 def shown(changes: Changes) -> str:
     """As in "edited: a.md; added: b.md, c.md"."""
     kinds = {"edited": changes.edited, "added": changes.added, "removed": changes.removed}
     return "; ".join(f"{kind}: {_listed(paths)}" for kind, paths in kinds.items() if paths)
-
-
-def _made_from_corpus(run: RunConfig, folder: RunFolder) -> list[Path]:
-    """Folders of the run that were made from its input files, in the order of the work."""
-    stages = [name for name in stage_folders(folder.root) if "/" not in name and name != "data"]
-    kept = ("base", "tokenizer") if run.start.model else ()
-    names = [CURATION, "corpus", "tokenizer", "data", *stages, "gates"]
-    return [folder.root / name for name in names if name not in kept and (folder.root / name).is_dir()]
 
 
 def _listed(paths: tuple[str, ...]) -> str:

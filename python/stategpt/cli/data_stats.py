@@ -26,6 +26,7 @@ _TALLY = Record(
         "kept": Integer(0),
         "duplicate": Integer(0),
         "rejected": MapOf(Integer(0)),
+        "later_turns": Optional(Integer(0), 0),
         "first": Optional(Items(Text(max_chars=1 << 16)), ()),
     }
 )
@@ -86,6 +87,8 @@ def _inputs(found: Mapping[str, Any]) -> Iterator[str]:
     notes = []
     for name, tally in counted.items():
         codes = ", ".join(f"{count:,} {code}" for code, count in tally["rejected"].items())
+        if tally["later_turns"]:
+            codes = ", ".join(filter(None, [codes, f"{tally['later_turns']:,} later turns not asked"]))
         rejected = sum(tally["rejected"].values())
         rows.append(
             [visible_line(name), *(f"{tally[key]:,}" for key in ("total", "kept", "duplicate")), f"{rejected:,}"]

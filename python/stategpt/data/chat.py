@@ -32,8 +32,6 @@ from stategpt.tokenizer.control import Control
 
 _ROLE_TOKENS: Mapping[Role, str] = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
 _HEAD_TOKENS, _TAIL_TOKENS = 2, 1
-LEAST_PROMPT_TOKENS = _HEAD_TOKENS + _TAIL_TOKENS
-"""What is kept at least of a prompt that is cut: end of text and two roles."""
 """Control tokens at both ends of a prompt, which no truncation may remove: end of text and a role, <|assistant|>."""
 
 
@@ -219,10 +217,10 @@ def truncate_prompt(prompt_ids: Ids, room_tokens: int) -> Ids:
     """
     if prompt_ids.size <= room_tokens:
         return prompt_ids
-    if room_tokens < LEAST_PROMPT_TOKENS:
+    if room_tokens < _HEAD_TOKENS + _TAIL_TOKENS:
         raise ContextOverflow(
             f"the completion leaves {room_tokens} tokens for a prompt of {prompt_ids.size}; at least "
-            f"{LEAST_PROMPT_TOKENS} (end of text and two roles) are needed. "
+            f"{_HEAD_TOKENS + _TAIL_TOKENS} (end of text and two roles) are needed. "
             "Drop the completion or raise the context."
         )
     tail_tokens = room_tokens // 2

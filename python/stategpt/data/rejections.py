@@ -46,6 +46,8 @@ class Tally:
     """The first ten rejections."""
     replaced: int = 0
     """Kept records in which parts that are not Unicode were replaced with U+FFFD."""
+    later_turns: int = 0
+    """Turns of kept prompts after the first, which are not asked."""
     formats: dict[str, str] = field(default_factory=dict)
     """Format of each file of conversations, prompts or rankings, as it was recognized or given."""
 
@@ -104,6 +106,7 @@ class Tally:
             "duplicate": self.duplicate,
             "rejected": dict(sorted(self.rejected.items())),
             "replaced": self.replaced,
+            **({"later_turns": self.later_turns} if self.later_turns else {}),
             "first": [str(rejection) for rejection in self.first],
             **({"formats": dict(self.formats)} if self.formats else {}),
         }

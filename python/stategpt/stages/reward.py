@@ -33,8 +33,7 @@ from stategpt.config import RewardConfig, RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.run import JUDGE
 from stategpt.config.stages import Arrangement
-from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
-from stategpt.data.chat import LEAST_PROMPT_TOKENS
+from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches, reward_sequence
 from stategpt.data.prompts import prompt_of
 from stategpt.data.records import Prompt
 from stategpt.errors import ContextOverflow
@@ -280,13 +279,22 @@ def center_on_references(
     model.reward_offset = 0.0
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
     answers = [(prompt, np.concatenate([inputs.tok.encode(prompt.reference or ""), end])) for prompt in prompts]
-    room = inputs.run.model.context_tokens - LEAST_PROMPT_TOKENS - 1
-    fitting = [(prompt, answer) for prompt, answer in answers if len(answer) <= room]
+    fitting = [(prompt, answer) for prompt, answer in answers if _leaves_room(inputs, answer)]
     if not fitting:
         raise ContextOverflow(
-            f"each of the {len(prompts)} reference answers takes more than the {room} tokens that the context leaves "
-            "beside a prompt and the reward token. Raise model.context_tokens"
+            f"each of the {len(prompts)} reference answers leaves no room for a prompt in the "
+            f"{inputs.run.model.context_tokens} tokens of the context. Raise model.context_tokens"
         )
     raw = scorer.scores([chat_prompt(inputs.tok, prompt) for prompt, _ in fitting], [answer for _, answer in fitting])
     model.reward_offset = -float(raw.mean(dtype=np.float64))
     return raw + np.float32(model.reward_offset)
+
+
+def _leaves_room(inputs: StageContext, answer: NDArray[np.uint32]) -> bool:
+    """Whether the reward model can read an answer with something of its prompt."""
+    least = chat_prompt(inputs.tok, Prompt.of(""))
+    try:
+        reward_sequence(least, answer, inputs.control, context_tokens=inputs.run.model.context_tokens)
+    except ContextOverflow:
+        return False
+    return True

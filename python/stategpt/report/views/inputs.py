@@ -32,6 +32,7 @@ def _rows(tallies: Any) -> list[dict[str, Any]]:
                 "kept": count(kept),
                 "duplicate": count(duplicate),
                 "rejected": ", ".join(f"{count(n)} {code}" for code, n in rejected.items()) or "0",
+                "later_turns": count(later) if (later := number(tally, "later_turns")) else "",
                 "width": round(100 * kept / total, 2) if total else 0,
             }
         )

@@ -166,8 +166,8 @@ def test_pretraining_continues_from_a_model(project: Path, capsys: pytest.Captur
     first = json.loads((project / "first" / "base" / "evaluation" / "evaluation.json").read_text())["mixed"]
     assert measured["start_bits_per_byte"] == pytest.approx(first["bits_per_byte"]), "the same held-out documents"
     assert measured["bits_per_byte"] < measured["start_bits_per_byte"]
-    steps = [json.loads(line) for line in (project / "on" / "base" / "evaluation" / "validation.jsonl").open()]
-    assert steps[0]["step"] == 0
+    lines = (project / "on" / "base" / "evaluation" / "validation.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["step"] == 0
     nodes = {node["path"]: node for node in json.loads((project / "on" / "lineage.json").read_text())["nodes"]}
     assert nodes["start/model"]["id"] in nodes["base/model"]["parents"]
     page = (project / "on" / "report" / "index.html").read_text()

@@ -39,10 +39,6 @@ _READING = ("sft.format", "sft.columns", "rankings.format", "rankings.columns")
 _CORPUS = ("corpus", "sources", "curate", *_READING)
 _NOT_CORPUS = ("sources.NAME.share", "sources.NAME.max_epochs")
 _PROMPT_USES = ("rankings", "rl", "evaluate")
-_ASKED_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"sft": ("evaluate",), "rankings": ("rankings",), "rl": ("rl", "evaluate"), "compare": ("evaluate",)}
-)
-"""Stage -> purposes (`data.prompts`) of the prompts that it reads."""
 CURATION = "curation"
 """Documents that [curate] kept, and a record of each that it removed."""
 CONVERSATION_FIT = "data/conversations/fit"
@@ -128,8 +124,7 @@ def _in_run(run: RunConfig, stage: StageName) -> StageName:
             measured_with=(*stage.measured_with, *decide) if stage.artifact else (),
             evaluated_with=(*stage.evaluated_with, *decide),
         )
-    if stage.name in ("rankings", "rl"):  # it answers the prompts; other stages only measure with them
-        made_from += _asked(run, stage.name)
+    made_from += _asked(run, stage.asks)
     if stage.name == "pretrain" and run.start.model:
         made_from.append(start_part(run))
     if "reward" not in run.stages:
@@ -139,10 +134,9 @@ def _in_run(run: RunConfig, stage: StageName) -> StageName:
     return replace(stage, made_from=tuple(made_from))
 
 
-def _asked(run: RunConfig, stage: str) -> tuple[str, ...]:
-    """Parts of the corpus that a stage takes prompts from: those that `data.prompts.prompts_of` may read for it."""
+def _asked(run: RunConfig, purposes: tuple[str, ...]) -> tuple[str, ...]:
+    """Parts of the corpus that prompts for these purposes come from: those that `data.prompts.prompts_of` may read."""
     given = {use: f"corpus/prompts/{use}" for use in _PROMPT_USES if getattr(run, use).prompts}
-    purposes = _ASKED_BY.get(stage, ())
     found = [given[purpose] for purpose in purposes if purpose in given]
     if purposes and not (run.corpus.source or run.sft.data):  # else those of the conversations serve
         found += [given[use] for use in ("rl", "rankings") if use in given]
@@ -185,7 +179,7 @@ def parts_of(run: RunConfig) -> dict[str, Part]:
                 others = dict.fromkeys(("rl.seeds", "rl.extra_betas", beta))  # other policies change nothing of one
                 parts.extend(_of_stage(stage, folder, tuple(others)))
         else:
-            asked = _asked(run, stage.name) if stage.name in ("sft", "compare") else ()
+            asked = _asked(run, stage.evaluated_asking)
             if stage.name == "rankings" and run.rankings.data:  # which completions are the same tokens
                 asked = ("tokenizer",)
             parts.extend(_of_stage(stage, stage.folder, _READING, asked))

@@ -22,6 +22,8 @@ class StageName:
         artifact: what it publishes in its folder: "model", "records", or "" for measurements only.
         made_from: parts (`folder/artifact`) of earlier stages and of the corpus that its artifact is made from. What
             prompts a run reads depends on its files: `config.parts` adds those.
+        asks: purposes (`data.prompts`) of the prompts that its artifact is made with.
+        evaluated_asking: those of the prompts that only its evaluation reads.
         settings: sections and settings that decide its artifact.
         measured_with: settings that decide only what is measured while it trains.
         evaluated_with: settings, besides those of `evaluate`, that decide what is measured on its artifact.
@@ -35,6 +37,8 @@ class StageName:
     section: str = ""
     artifact: str = ""
     made_from: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+    evaluated_asking: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     measured_with: tuple[str, ...] = ()
     evaluated_with: tuple[str, ...] = ()
@@ -66,6 +70,7 @@ STAGES = (
         "SFT",
         artifact="model",
         made_from=("base/model", "corpus/conversations"),
+        evaluated_asking=("evaluate",),
         settings=("seed", "sft"),
         evaluated_with=("sampling",),
         chat=True,
@@ -77,6 +82,7 @@ STAGES = (
         "rankings",
         artifact="records",
         made_from=("sft/model",),
+        asks=("rankings",),
         settings=("seed", "rankings", *_SAMPLED),
     ),
     StageName(
@@ -95,6 +101,7 @@ STAGES = (
         "RLHF",
         artifact="model",
         made_from=("sft/model", "reward/model"),
+        asks=("rl", "evaluate"),
         settings=("seed", "rl", *_SAMPLED),
         measured_with=(
             *_SAMPLED,
@@ -114,6 +121,7 @@ STAGES = (
         "comparison",
         section="rl",
         made_from=("rl/evaluation", "corpus/conversations"),
+        evaluated_asking=("evaluate",),
         evaluated_with=("seed", "sampling", "rl.seeds", "rl.extra_betas"),
     ),
 )

@@ -87,7 +87,8 @@ def test_lineage_leads_from_the_policy_back_to_the_corpus(finished: Path) -> Non
         node = nodes[todo.pop()]
         reached.add(node["path"])
         todo += [parent for parent in node["parents"] if nodes[parent]["path"] not in reached]
-    assert {"sft/model", "base/model", "reward/model", "rankings/records", "tokenizer", "corpus"} <= reached
+    assert {"sft/model", "base/model", "reward/model", "rankings/records", "tokenizer"} <= reached
+    assert {"corpus/documents", "corpus/conversations"} <= reached
 
 
 def test_running_again_changes_nothing(recipe: RunConfig, finished: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_run_ends_with_an_rlhf_model_and_a_report(finished: Path) -> None:
     page = (finished / "report" / "index.html").read_text()
     assert "docstring" not in page
     nodes = {node["path"]: node for node in json.loads((finished / "lineage.json").read_text())["nodes"]}
-    assert nodes["rankings/records"]["parents"] == [nodes["corpus"]["id"]], "people's rankings need no model"
+    assert nodes["rankings/records"]["parents"] == [nodes["corpus/rankings"]["id"]], "people's rankings need no model"
 
 
 def test_what_was_ranked_is_what_people_ranked(finished: Path, project: Path) -> None:
@@ -210,7 +210,8 @@ def test_curation_removes_with_receipts_before_the_split(tmp_path: Path, capsys:
     ]
     assert statistics["inputs"]["sources.n"]["total"] == 46
     assert sum(side["documents"] for side in statistics["sources"]["n"].values()) == 40
-    manifests = [json.loads((tmp_path / "run" / f / "manifest.json").read_text()) for f in ("curation", "corpus")]
+    folders = ("curation", "corpus/documents")
+    manifests = [json.loads((tmp_path / "run" / f / "manifest.json").read_text()) for f in folders]
     assert manifests[1]["parents"] == [manifests[0]["fingerprint"]]
     assert main(["data", "build", *command]) == 0, "what is there is checked, not made again"
     assert main(["data", "build", *command, "--curate.min_characters", "1"]) == 2

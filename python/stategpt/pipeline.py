@@ -36,7 +36,7 @@ from stategpt.quantities import duration
 from stategpt.report import render, summary
 from stategpt.report.run_files import RunFiles
 from stategpt.stages.corpus import publish_corpus
-from stategpt.stages.user_data import renew_inputs
+from stategpt.stages.renewal import renew_inputs
 from stategpt.train.interruption import Termination
 
 

@@ -34,7 +34,10 @@ def test_it_reads_what_it_wrote(tmp_path: Path) -> None:
     assert manifest.kind == "corpus"
     assert manifest.fingerprints["config"] == "b3:abc"
     files = {f"documents/{source}/{side}.jsonl" for source in ("pages", "notes") for side in SIDES}
-    assert set(manifest.files) == files | {f"conversations/{side}.jsonl" for side in SIDES} | {"statistics.json"}
+    assert set(manifest.files) == files | {
+        *(f"conversations/{side}.jsonl" for side in SIDES),
+        *("documents/manifest.json", "conversations/manifest.json", "statistics.json"),
+    }
 
 
 def test_statistics_count_documents_bytes_and_conversations(tmp_path: Path) -> None:
@@ -64,10 +67,10 @@ def test_another_kind_of_folder_is_refused(tmp_path: Path) -> None:
         read_corpus(tmp_path / "other")
 
 
-@pytest.mark.parametrize(("extra", "version"), [({}, "1"), ({"format_version": 2}, "2"), ({"format_version": 4}, "4")])
+@pytest.mark.parametrize(("extra", "version"), [({}, "1"), ({"format_version": 2}, "2"), ({"format_version": 5}, "5")])
 def test_another_format_version_says_what_to_do(tmp_path: Path, extra: dict[str, int], version: str) -> None:
     publish_folder(tmp_path / "old", lambda target: publish_file(target / "a", b"b"), kind="corpus", extra=extra)
-    with pytest.raises(ForeignArtifact, match=f"format version {version}; .* reads 3. Use a new run folder"):
+    with pytest.raises(ForeignArtifact, match=f"format version {version}; .* reads 4. Use a new run folder"):
         read_corpus(tmp_path / "old")
 
 
@@ -94,7 +97,7 @@ def test_a_line_that_is_no_record_is_named(tmp_path: Path, file: str, line: byte
         sizes = {side: {"documents": 1, "bytes": 1} for side in SIDES}
         (target / "statistics.json").write_text(json.dumps({"sources": {"pages": sizes}}))
 
-    publish_folder(tmp_path / "c", write, kind="corpus", extra={"format_version": 3, "sources": ["pages"]})
+    publish_folder(tmp_path / "c", write, kind="corpus", extra={"format_version": 4, "sources": ["pages"]})
     with pytest.raises(CorruptArtifact, match=message):
         [list(split.of(side)) for split in read_corpus(tmp_path / "c").sources.values() for side in SIDES]
 

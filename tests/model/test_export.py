@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
 transformers = pytest.importorskip("transformers", reason="parity needs the hf extra (transformers)")
+jinja2 = pytest.importorskip("jinja2", reason="templates need the train extra (jinja2)")
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
@@ -19,7 +20,8 @@ from stategpt import _native  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.config.corpus import PATTERNS  # noqa: E402
 from stategpt.data import ControlTokens, chat_prompt, encode_conversation, reward_sequence  # noqa: E402
-from stategpt.data.records import Conversation, Message, Role  # noqa: E402
+from stategpt.data.chat_template import chat_template  # noqa: E402
+from stategpt.data.records import Conversation, Message, Role, ToolCall  # noqa: E402
 from stategpt.errors import ForeignArtifact, InvalidArgument  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
@@ -215,6 +217,55 @@ def test_dialogues_with_system_messages_and_tools_have_our_ids(exported: tuple[T
             assert template_ids(theirs, rows) == [*example.tokens.tolist(), int(example.targets[-1])]
 
 
+def called(name: str, arguments: Any, content: str | None = None) -> dict[str, Any]:
+    """An assistant message that calls a tool, in OpenAI's shape."""
+    call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"role": "assistant", "content": content, "tool_calls": [call]}
+
+
+ARGUMENTS: list[dict[str, Any]] = [
+    {},
+    {"city": "Zürich", "days": [1, 2.5, -0.0, 1e30, None, True], "of": {"b": 1, "a": {}}},
+    {"text": "line\n\"quoted\" \\ <b>&amp;</b> 'x' \u2028 😀 \u0000", "": ""},
+    {"{{ x }}": "{% raw %}"},
+]
+
+
+@pytest.mark.parametrize("content", [None, "", "Let me see."])
+def test_calls_of_tools_are_rendered_as_our_messages_write_them(
+    exported: tuple[Tokenizer, Any], content: str | None
+) -> None:
+    ours, theirs = exported
+    for arguments in ARGUMENTS:
+        calls = (ToolCall("weather", arguments, "c1"), ToolCall("é<é", {"again": arguments}))
+        messages = [
+            Message("user", "How is it?"),
+            Message("assistant", content or "", tool_calls=calls),
+            Message("tool", "Dry."),
+            Message("assistant", "It is dry."),
+        ]
+        row = called("weather", arguments, content)
+        row["tool_calls"].append({"name": "é<é", "arguments": {"again": arguments}})  # our own shape
+        rows: list[Any] = [{"role": each.role, "content": each.content} for each in messages]
+        rows[1] = row
+        example = encode_conversation(ours, Conversation(tuple(messages)))
+        assert template_ids(theirs, rows) == [*example.tokens.tolist(), int(example.targets[-1])]
+        prompt = template_ids(theirs, rows[:3], add_generation_prompt=True)
+        assert prompt == chat_prompt(ours, messages[:3]).tolist()
+
+
+def test_a_renderer_that_escapes_json_otherwise_is_refused() -> None:
+    def refuse(message: str) -> None:
+        raise ValueError(message)
+
+    environment = jinja2.Environment(autoescape=False)
+    template = environment.from_string(chat_template(CONTROL_TOKENS))
+    rows = [*chat("x"), called("f", {})]
+    with pytest.raises(ValueError, match="tojson escapes characters"):
+        template.render(messages=rows, raise_exception=refuse)
+    assert template.render(messages=chat("x"), raise_exception=refuse) == "<|endoftext|><|user|>x"
+
+
 def test_an_answer_can_be_continued(exported: tuple[Tokenizer, Any]) -> None:
     ours, theirs = exported
     ids = template_ids(theirs, chat("why?", "Because"), continue_final_message=True)
@@ -225,7 +276,10 @@ def test_an_answer_can_be_continued(exported: tuple[Tokenizer, Any]) -> None:
     ("messages", "problem"),
     [
         ([{"role": "robot", "content": "beep"}, *chat("x")], "must be system, user, assistant or tool"),
-        ([*chat("x"), {"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}], "are not rendered"),
+        ([*chat("x"), {"role": "assistant", "content": None}], "must be a text"),
+        ([{"role": "user", "content": "x", "tool_calls": [{"name": "f", "arguments": {}}]}], "only an assistant"),
+        ([*chat("x"), called("f", '{"a": 1}')], "must be an object, not its JSON as a text"),
+        ([*chat("x"), called("f", {"a": "<|user|>"})], r"spells the special token <\|user\|>"),
         ([{"role": "user", "content": [{"type": "text", "text": "x"}]}], "must be a text"),
         (chat("a<|assistant|>b"), r"spells the special token <\|assistant\|>"),
         (chat("a", "b<|endoftext|>"), r"spells the special token <\|endoftext\|>"),

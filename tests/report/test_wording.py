@@ -27,8 +27,8 @@ from stategpt.visible_text import visible
         (wording.duration(3_725), "1 h 02 min"),
         (wording.span(Interval(0.6, 0.5839, 0.6421)), "0.584 to 0.642"),
         (wording.span(Interval(0.6, -math.inf, math.inf)), ""),
-        (wording.system_label("best_of_4"), "best-of-4"),
-        (wording.system_label("rlhf_beta_0.04"), "RLHF, beta 0.04"),
+        (wording.Names().system("best_of_4"), "best-of-4"),
+        (wording.Names().system("rlhf_beta_0.04"), "RLHF, beta 0.04"),
     ],
 )
 def test_numbers_are_written_for_people(written: str, expected: str) -> None:

@@ -15,7 +15,7 @@ from stategpt.config import RunConfig  # noqa: E402
 from stategpt.data.corpus import SIDES, Corpus  # noqa: E402
 from stategpt.evaluate import HeldOutComparison, evaluate_answers, evaluate_base, held_out_prompts  # noqa: E402
 from stategpt.evaluate import comparison as systems  # noqa: E402
-from stategpt.evaluate.records import RewardEvaluation  # noqa: E402
+from stategpt.evaluate.records import RankedFit, RewardEvaluation  # noqa: E402
 from stategpt.evaluate.scorers import Scores  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
@@ -122,6 +122,7 @@ def test_the_reward_model_learns_from_training_records_and_is_judged_by_test_rec
     monkeypatch.setattr(reward_stage, "fit", fit)
     monkeypatch.setattr(reward_stage.RewardTask, "_epoch_batches", lambda *given: [])
     monkeypatch.setattr(reward_stage, "say_what_is_cut", lambda *given: None)
+    monkeypatch.setattr(reward_stage, "fitting_pairs", lambda pairs, *rest: (pairs, RankedFit()))
     monkeypatch.setattr(reward_stage, "evaluate_reward", evaluate)
     reward_stage.reward(recipe, before_rl)
     assert judged == ["train.jsonl", "test.jsonl"]

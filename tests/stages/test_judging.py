@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from stategpt.artifacts import RunFolder, read_manifest  # noqa: E402
 from stategpt.config import RLConfig, RunConfig  # noqa: E402
 from stategpt.config.parts import parts_of  # noqa: E402
-from stategpt.data import Rankings  # noqa: E402
+from stategpt.data import Rankings, chat_prompt  # noqa: E402
 from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
 from stategpt.data.groups import group_of  # noqa: E402
-from stategpt.errors import RankingError  # noqa: E402
+from stategpt.data.prompts import prompts_of  # noqa: E402
+from stategpt.data.records import Message, Prompt  # noqa: E402
+from stategpt.errors import DataError, RankingError  # noqa: E402
 from stategpt.evaluate.comparison import wins_by  # noqa: E402
 from stategpt.evaluate.records import ComparisonEvaluation, read_evaluations  # noqa: E402
 from stategpt.report.run_files import RunFiles  # noqa: E402
@@ -23,10 +26,16 @@ from stategpt.report.views.comparison import comparison as comparison_view  # no
 from stategpt.stages.compare import compare  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.fingerprints import part_fingerprint  # noqa: E402
-from stategpt.stages.people import judge_groups, people_records  # noqa: E402
+from stategpt.stages.people import (  # noqa: E402
+    judge_groups,
+    people_records,
+    prompts_apart_from_judge,
+    ranked_by_people,
+)
 from stategpt.stages.rankings import rankings  # noqa: E402
+from stategpt.stages.requirements import _require_prompts_apart  # noqa: E402
 from stategpt.stages.reward import judge_seed, reward  # noqa: E402
-from stategpt.stages.rl import rl  # noqa: E402
+from stategpt.stages.rl import _train, rl  # noqa: E402
 from stategpt.stages.rl.advantages import completion_weights  # noqa: E402
 from stategpt.train.losses import leave_one_out_advantages  # noqa: E402
 
@@ -122,6 +131,25 @@ def test_the_records_of_the_judge_share_no_group_with_the_reward_model() -> None
     assert len(people_records(corpus, scored)["train"]) == len(RANKED), "without a judge nothing is set apart"
 
 
+def test_rl_trains_on_no_prompt_of_the_judges_groups() -> None:
+    corpus = Corpus(
+        {}, {"train": [], "validation": [], "test": []}, {}, {"train": list(RANKED), "test": list(RANKED[:2])}
+    )
+    people = replace(RunConfig(), rankings=replace(RunConfig().rankings, data=("hh.jsonl",)))
+    asked = prompts_of(corpus, "rl", "train")
+    kept = prompts_apart_from_judge(asked, corpus, people)
+    judged = {group_of(group) for group in ranked_by_people(corpus, people)["judge"]}
+    assert judged
+    assert {group_of(prompt) for prompt in asked} - {group_of(prompt) for prompt in kept} == judged
+    scored = replace(people, evaluate=replace(people.evaluate, scorer="exact_match"))
+    assert prompts_apart_from_judge(asked, corpus, scored) == asked, "without a judge all are asked"
+    only = [prompt for prompt in asked if group_of(prompt) in judged]
+    with pytest.raises(
+        DataError, match=r"each of the \d+ training prompts of RL .*judge_share, or set evaluate\.scorer"
+    ):
+        _require_prompts_apart(people, replace(corpus, prompts={"rl": {"train": only, "validation": [], "test": []}}))
+
+
 @pytest.fixture(scope="module")
 def judged(
     recipe: RunConfig, corpus: Corpus, untrained: Path, tmp_path_factory: pytest.TempPathFactory
@@ -158,6 +186,26 @@ def test_wins_are_the_judges_and_rewards_what_rl_maximized(judged: tuple[RunConf
     weights = [each.scorer.rewards.model.head.weight for each in (judge, own)]  # type: ignore[attr-defined]
     assert not torch.equal(*weights)
     assert set(found.comparison.elo) == set(found.comparison.systems)
+
+
+def test_the_policy_was_trained_on_other_groups_than_the_judge(
+    judged: tuple[RunConfig, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, folder = judged
+    prompts = [Prompt((Message("user", f"ask {n}"),)) for n in range(10)]
+    context = StageContext.of(run, folder)
+    corpus = replace(context.corpus(), prompts={"rl": {"train": prompts, "validation": [], "test": []}})
+    asked: list[Any] = []
+    monkeypatch.setattr(StageContext, "corpus", lambda self: corpus)
+    monkeypatch.setattr(
+        "stategpt.stages.rl.chat_prompt", lambda tok, prompt: asked.append(prompt) or chat_prompt(tok, prompt)
+    )
+    monkeypatch.setattr("stategpt.stages.rl.fit", lambda *given, **named: None)
+    _train(context, run.rl, "rl", "", 0)
+    groups = {group_of(prompt) for prompt in asked}
+    records = Rankings.read(folder.root / "rankings" / "records" / "judge.jsonl").groups
+    assert groups
+    assert not groups & {group_of(group) for group in records}
 
 
 def test_the_report_names_the_judge(judged: tuple[RunConfig, RunFolder]) -> None:

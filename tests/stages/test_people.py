@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from stategpt.config import RunConfig
+import pytest
+
+from stategpt.config import CONTROL_TOKENS, RunConfig
 from stategpt.data.corpus import Corpus
 from stategpt.data.rankings import RankedGroup, Rankings
 from stategpt.evaluate.records import RankingsEvaluation
 from stategpt.stages.people import describe_people
+from stategpt.tokenizer import Tokenizer
+
+TOK = Tokenizer.train(["yes no"], vocab_size=256 + len(CONTROL_TOKENS), special_tokens=list(CONTROL_TOKENS))
 
 
 def groups_of(side: str, *ranks_of_annotators: list[list[int]]) -> list[RankedGroup]:
@@ -25,7 +30,7 @@ def groups_of(side: str, *ranks_of_annotators: list[list[int]]) -> list[RankedGr
 
 def described(train: list[RankedGroup], test: list[RankedGroup]) -> RankingsEvaluation:
     corpus = Corpus({}, {"train": [], "validation": [], "test": []}, {}, {"train": train, "test": test})
-    return describe_people(corpus, RunConfig())
+    return describe_people(corpus, RunConfig(), TOK)
 
 
 def test_agreement_is_that_of_the_annotators_of_all_sides() -> None:
@@ -37,3 +42,10 @@ def test_agreement_is_that_of_the_annotators_of_all_sides() -> None:
 
 def test_one_annotator_a_pair_says_nothing_of_agreement() -> None:
     assert described(groups_of("train", [[1, 2]], [[2, 1]]), groups_of("test", [[1, 2]])).agreement is None
+
+
+def test_pairs_that_are_the_same_tokens_are_counted_on_every_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = Tokenizer.encode
+    monkeypatch.setattr(Tokenizer, "encode", lambda self, text: encode(self, "yes" if text in ("yes", "no") else text))
+    found = described(groups_of("train", [[1, 2]], [[1, 1]]), groups_of("test", [[2, 1]]))
+    assert found.equal_pairs == 2, "those of a clear preference"

@@ -172,10 +172,9 @@ def write_lineage(run_folder: str | PathLike[str]) -> Lineage:
 
 
 def _published(root: Path) -> Iterator[Path]:
-    """Published folders below `root` that are not part of another one; temporary ones begin with a dot."""
+    """Published folders below `root`, those inside of others too; temporary ones begin with a dot."""
     for folder, inside, files in walk(root, onerror=_unreadable):
         if "manifest.json" in files:
-            inside.clear()
             yield Path(folder)
         if len(Path(folder).relative_to(root).parts) >= _DEPTH:
             inside.clear()

@@ -37,7 +37,7 @@ _OF_EARLIER_VERSIONS = (
     *(f"{stage}/evaluation.json" for stage in ("base", "sft", "rankings", "reward")),
     "comparison/manifest.json",
 )
-_OURS = ("curation", "corpus", "tokenizer", *(stage.folder for stage in STAGES), GATES, LOG, "report")
+_OURS = ("curation", "corpus", "tokenizer", "start", *(stage.folder for stage in STAGES), GATES, LOG, "report")
 _DEPTH = 4
 """Folders below the run's own, as in rl/beta_0.04/checkpoints/step-000010."""
 

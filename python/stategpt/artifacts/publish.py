@@ -78,7 +78,7 @@ def publish_folder(
     *,
     kind: str,
     fingerprints: Mapping[str, str] | None = None,
-    parents: Sequence[str] = (),
+    parents: Sequence[str] | Callable[[], Sequence[str]] = (),
     extra: Mapping[str, Json] | None = None,
 ) -> Manifest:
     """Publishes a folder: `write(temporary_folder)` fills it, then every file is hashed and made durable.
@@ -88,24 +88,20 @@ def publish_folder(
     Args:
         kind: what the folder is; `verify` can demand it.
         fingerprints: fingerprints of what the content depends on, by name.
-        parents: manifest fingerprints of the published folders it was made from.
+        parents: manifest fingerprints of the published folders it was made from; or a function that gives them once
+            the temporary folder is filled, for those that lie inside it.
         extra: anything else to record.
 
     Raises:
         OutOfSpace, StorageError: as `publish_file`; `final` holds the old folder or the new one.
         InvalidArgument: `extra` is not JSON, or `write` left a link, a device or a name that is not UTF-8.
     """
-    label = json_text(
-        {
-            "kind": kind,
-            "fingerprints": dict(fingerprints or {}),
-            "parents": list(parents),
-            "extra": dict(extra or {}),
-        }
-    )
+    label: dict[str, Json] = {"kind": kind, "fingerprints": dict(fingerprints or {}), "extra": dict(extra or {})}
+    json_text(label)  # refused before anything is written
     staged = _native.StagedFolder(final)
     try:
         write(staged.path)
+        label["parents"] = list(parents() if callable(parents) else parents)
     except BaseException as error:
         staged.abandon()
         if _is_out_of_space(error):
@@ -114,7 +110,7 @@ def publish_folder(
                 "Free space on that disk, or choose another output folder."
             ) from error
         raise
-    return Manifest.from_json(staged.publish(label))
+    return Manifest.from_json(staged.publish(json_text(label)))
 
 
 def _is_out_of_space(error: BaseException) -> bool:

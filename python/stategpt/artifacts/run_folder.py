@@ -1,7 +1,7 @@
 """Paths in a run folder, and whether a stage's artifacts are published and current.
 
 run.toml  lineage.json
-corpus/  tokenizer/  data/<source>/{train,validation,test}/
+corpus/  tokenizer/  start/  data/<source>/{train,validation,test}/
 base/ sft/ rankings/ reward/ rl/ comparison/     checkpoints/ model/ evaluation/ log/, and growing logs
 gates/  report/
 """

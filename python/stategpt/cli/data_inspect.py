@@ -103,6 +103,7 @@ def format_of(path: Path) -> str:
 def _counts(tally: Tally) -> Iterator[str]:
     """kept + duplicate + rejected by code, and the first rejected records."""
     codes = "".join(f", {count:,} {code}" for code, count in sorted(tally.rejected.items()))
+    codes += f"; {tally.later_turns:,} later turns not asked" if tally.later_turns else ""
     yield f"{tally.total:,} records: {tally.kept:,} kept, {tally.duplicate:,} duplicate{codes}"
     for rejection in tally.first:
         yield f"  {visible(str(rejection))}"

@@ -27,6 +27,7 @@ _TALLY = Record(
         "duplicate": Integer(0),
         "removed": Optional(MapOf(Integer(0)), {}),
         "rejected": MapOf(Integer(0)),
+        "later_turns": Optional(Integer(0), 0),
         "first": Optional(Items(Text(max_chars=1 << 16)), ()),
     }
 )
@@ -89,6 +90,8 @@ def _inputs(found: Mapping[str, Any]) -> Iterator[str]:
     notes = []
     for name, tally in counted.items():
         codes = ", ".join(f"{count:,} {code}" for code, count in tally["rejected"].items())
+        if tally["later_turns"]:
+            codes = ", ".join(filter(None, [codes, f"{tally['later_turns']:,} later turns not asked"]))
         by_code = (sum(tally[key].values()) for key in ("removed", "rejected"))
         cells = (*(tally[key] for key in ("total", "kept", "duplicate")), *by_code)
         rows.append([visible_line(name), *(f"{count:,}" for count in cells)])

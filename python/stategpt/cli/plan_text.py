@@ -127,7 +127,7 @@ def _assumptions(plan: Plan) -> list[tuple[str, str]]:
     return [
         ("rate", f"{assumed.train_flops_per_s:.2g} FLOP/s training, {assumed.sample_flops_per_s:.2g} FLOP/s sampling"),
         (
-            "SFT",
+            "SFT" if any(stage.name == "sft" for stage in plan.stages) else "answers",
             f"{pairs}, prompt {assumed.prompt_tokens} and answer {assumed.answer_tokens} tokens",
         ),
         ("FLOPs", "6 N + 12 L Q T per trained token, a third of it per token read (PaLM, appendix B)"),

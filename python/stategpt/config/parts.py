@@ -14,6 +14,7 @@ both, so a setting that is accepted is never found to contradict a fingerprint l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -37,10 +38,13 @@ _READING = ("sft.format", "sft.columns", "rankings.format", "rankings.columns")
 """Settings of how files are read: they decide the corpus, and through it what is made from it."""
 _CORPUS = ("corpus", "sources", "curate", *_READING)
 _NOT_CORPUS = ("sources.NAME.share", "sources.NAME.max_epochs")
+_PROMPT_USES = ("rankings", "rl", "evaluate")
 CURATION = "curation"
 """Documents that [curate] kept, and a record of each that it removed."""
 CONVERSATION_FIT = "data/conversations/fit"
-"""Which conversations and prompts fit the model, and what of them is trained on."""
+"""Which conversations fit the model, and what of them is trained on."""
+PROMPT_FIT = "data/prompts/fit"
+"""Which prompts fit the model."""
 _FIT_SETTINGS = ("sft.loss_on", "sft.too_long", "sft.row_tokens", "model.context_tokens")
 
 _EVALUATE_READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -51,6 +55,8 @@ _EVALUATE_READ_BY: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "evaluate.comparison_prompts": ("compare",),
         "evaluate.frontier_prompts": ("rl",),
         "evaluate.best_of": ("compare",),
+        "evaluate.scorer": ("rl", "compare"),
+        "evaluate.scorer_options": ("rl", "compare"),
         "evaluate.few_shot_examples": ("sft", "compare"),
         "evaluate.examples": ("sft", "compare"),
     }
@@ -64,7 +70,8 @@ class Part:
 
     Attributes:
         folder: its path in the run folder.
-        made_from: parts that it is made from; their settings decide it too.
+        made_from: parts that it is made from: their settings decide it too, and where one of them is made again, so is
+            it.
         settings: sections and settings that decide it.
         without: settings of those sections that do not.
     """
@@ -83,8 +90,8 @@ class Part:
         return named and key not in self.without
 
 
-def _of_stage(stage: StageName, folder: str, without: tuple[str, ...]) -> Iterator[Part]:
-    """The artifact of a stage's folder, its checkpoints and its evaluation.
+def _of_stage(stage: StageName, folder: str, without: tuple[str, ...], asked: tuple[str, ...] = ()) -> Iterator[Part]:
+    """The artifact of a stage's folder, its checkpoints and its evaluation, which reads the prompts `asked` too.
 
     Checkpoints hold what was measured while training too, so settings of that decide them and not the artifact.
     """
@@ -97,10 +104,10 @@ def _of_stage(stage: StageName, folder: str, without: tuple[str, ...]) -> Iterat
         settings = (*stage.settings, *stage.measured_with)
         yield Part(f"{folder}/{CHECKPOINTS}", stage.made_from, settings, without)
     if stage.artifact == "records":
-        yield Part(f"{folder}/evaluation", (f"{folder}/records",), ())
+        yield Part(f"{folder}/evaluation", (f"{folder}/records", *asked), ())
     else:
         unread = tuple(key for key, readers in _EVALUATE_READ_BY.items() if stage.name not in readers)
-        made_from = (f"{folder}/{stage.artifact}",) if stage.artifact else stage.made_from
+        made_from = (*((f"{folder}/{stage.artifact}",) if stage.artifact else stage.made_from), *asked)
         yield Part(f"{folder}/evaluation", made_from, ("evaluate", *stage.evaluated_with), unread)
 
 
@@ -108,8 +115,18 @@ def _in_run(run: RunConfig, stage: StageName) -> StageName:
     """The stage as this run has it: made from the parts that are there; people's rankings from the corpus alone."""
     if stage.name == "rankings" and run.rankings.data:
         divided = ("seed", "rankings.judge_share", "evaluate.scorer") if run.trains_judge else ()
-        return replace(stage, made_from=("corpus",), settings=divided)
-    made_from = [part.replace("sft/", f"{run.policy}/") for part in stage.made_from]
+        return replace(stage, made_from=("corpus/rankings",), settings=divided)
+    made_from = [re.sub("^sft/", f"{run.policy}/", part) for part in stage.made_from]
+    if stage.name in ("rl", "compare") and run.decides_wins == "rankings.scorer":
+        decide = ("rankings.scorer", "rankings.scorer_options")
+        stage = replace(
+            stage,
+            measured_with=(*stage.measured_with, *decide) if stage.artifact else (),
+            evaluated_with=(*stage.evaluated_with, *decide),
+        )
+    made_from += _asked(run, stage.asks)
+    if stage.name == "pretrain" and run.start.model:
+        made_from.append(start_part(run))
     if "reward" not in run.stages:
         made_from = [part for part in made_from if not part.startswith("reward/")]
     if stage.name == "rl" and run.trains_judge:  # it measures the frontier
@@ -117,16 +134,44 @@ def _in_run(run: RunConfig, stage: StageName) -> StageName:
     return replace(stage, made_from=tuple(made_from))
 
 
+def _asked(run: RunConfig, purposes: tuple[str, ...]) -> tuple[str, ...]:
+    """Parts of the corpus that prompts for these purposes come from: those that `data.prompts.prompts_of` may read."""
+    given = {use: f"corpus/prompts/{use}" for use in _PROMPT_USES if getattr(run, use).prompts}
+    found = [given[purpose] for purpose in purposes if purpose in given]
+    if purposes and not (run.corpus.source or run.sft.data):  # else those of the conversations serve
+        found += [given[use] for use in ("rl", "rankings") if use in given]
+        found += ["corpus/rankings"] if run.rankings.data else []
+    elif purposes:
+        found.append("corpus/conversations")
+    return tuple(dict.fromkeys(found))
+
+
+def _of_corpus(run: RunConfig) -> Iterator[Part]:
+    """The corpus and its parts (`data.corpus.PARTS`) that the run has."""
+    if run.curate.is_active:
+        yield Part(CURATION, (), ("curate", "sources"), _NOT_CORPUS)
+    yield Part("corpus", (), _CORPUS, _NOT_CORPUS)
+    names = ["documents", "conversations", *(["rankings"] if run.rankings.data else [])]
+    names += [f"prompts/{use}" for use in _PROMPT_USES if getattr(run, use).prompts]
+    for name in names:
+        yield Part(f"corpus/{name}", ("corpus",), ())
+
+
+def start_part(run: RunConfig) -> str:
+    """Where a run keeps the model that it starts from: as its base model, or apart where pretraining continues it."""
+    return "start/model" if "pretrain" in run.stages else "base/model"
+
+
 def parts_of(run: RunConfig) -> dict[str, Part]:
     """Every part of a run by its folder, in the order of the work."""
-    parts = [Part("corpus", (), _CORPUS, _NOT_CORPUS)]
-    if run.curate.is_active:
-        parts.insert(0, Part(CURATION, (), ("curate", "sources"), _NOT_CORPUS))
+    parts = list(_of_corpus(run))
+    prompts = tuple(part.folder for part in parts if part.folder.startswith("corpus/prompts/"))
     if run.start.model:  # its content decides, which the fingerprint of its manifest holds
-        parts += [Part("tokenizer", (), ()), Part("base/model", (), ())]
+        parts += [Part("tokenizer", (), ()), Part(start_part(run), (), ())]
     else:
-        parts.append(Part("tokenizer", ("corpus",), ("tokenizer",)))
-    parts.append(Part(CONVERSATION_FIT, ("tokenizer", "corpus"), _FIT_SETTINGS))
+        parts.append(Part("tokenizer", ("corpus/documents",), ("tokenizer",)))
+    parts.append(Part(CONVERSATION_FIT, ("tokenizer", "corpus/conversations"), _FIT_SETTINGS))
+    parts.append(Part(PROMPT_FIT, ("tokenizer", *prompts), ("model.context_tokens",)))
     for stage in (_in_run(run, stage) for stage in STAGES[1:] if stage.name in run.stages):
         if stage.name == "rl":
             for folder in run.rl.folders:
@@ -134,7 +179,10 @@ def parts_of(run: RunConfig) -> dict[str, Part]:
                 others = dict.fromkeys(("rl.seeds", "rl.extra_betas", beta))  # other policies change nothing of one
                 parts.extend(_of_stage(stage, folder, tuple(others)))
         else:
-            parts.extend(_of_stage(stage, stage.folder, _READING))
+            asked = _asked(run, stage.evaluated_asking)
+            if stage.name == "rankings" and run.rankings.data:  # which completions are the same tokens
+                asked = ("tokenizer",)
+            parts.extend(_of_stage(stage, stage.folder, _READING, asked))
         if stage.name == "reward" and run.trains_judge:
             parts.extend(_of_stage(stage, "reward/judge", _READING))
     return {part.folder: part for part in parts}

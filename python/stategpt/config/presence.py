@@ -2,7 +2,7 @@
 
 | in the file                              | runs                                                          |
 |------------------------------------------|---------------------------------------------------------------|
-| `[sources.NAME]`                         | pretrain                                                      |
+| `[sources.NAME]`                         | pretrain, from random weights or from the model of `[start]`  |
 | `[sft]`, `[rankings]`, `[reward]`        | the stage of that name                                        |
 | `[rl]`                                   | rl, and compare: every system on the same prompts             |
 | `corpus.source`, or none of a user's data| every stage, as in the recipes                                |
@@ -68,8 +68,6 @@ def missing(run: RunConfig) -> Iterator[str]:
             f"corpus.source = {run.corpus.source!r} builds a whole corpus, and {', '.join(run.own_data)} give data "
             "too; leave out one of them"
         )
-    if run.start.model and "pretrain" in stages:
-        yield "[start] has a model and [sources] train one; leave out one of them"
     if "pretrain" in stages and not (whole or run.sources):
         yield "pretraining has no documents; add [sources.NAME] with paths, or corpus.source"
     if not (whole or run.sources or run.start.model) and set(stages) - {"prepare"}:

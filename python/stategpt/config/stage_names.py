@@ -20,7 +20,10 @@ class StageName:
         label: its name in tables, where space is short.
         section: section of a user's file that makes it run, where that has not its name.
         artifact: what it publishes in its folder: "model", "records", or "" for measurements only.
-        made_from: parts (`folder/artifact`) of earlier stages that its artifact is made from.
+        made_from: parts (`folder/artifact`) of earlier stages and of the corpus that its artifact is made from. What
+            prompts a run reads depends on its files: `config.parts` adds those.
+        asks: purposes (`data.prompts`) of the prompts that its artifact is made with.
+        evaluated_asking: those of the prompts that only its evaluation reads.
         settings: sections and settings that decide its artifact.
         measured_with: settings that decide only what is measured while it trains.
         evaluated_with: settings, besides those of `evaluate`, that decide what is measured on its artifact.
@@ -34,6 +37,8 @@ class StageName:
     section: str = ""
     artifact: str = ""
     made_from: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+    evaluated_asking: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     measured_with: tuple[str, ...] = ()
     evaluated_with: tuple[str, ...] = ()
@@ -52,7 +57,7 @@ STAGES = (
         "base",
         section="sources",
         artifact="model",
-        made_from=("tokenizer",),
+        made_from=("tokenizer", "corpus/documents"),
         settings=("seed", "model", "data", "pretrain", "sources.NAME.share", "sources.NAME.max_epochs"),
         measured_with=(*_SAMPLES, "evaluate.precision"),
         evaluated_with=_SAMPLES,
@@ -64,7 +69,8 @@ STAGES = (
         "supervised fine-tuning",
         "SFT",
         artifact="model",
-        made_from=("base/model", "corpus"),
+        made_from=("base/model", "corpus/conversations"),
+        evaluated_asking=("evaluate",),
         settings=("seed", "sft"),
         evaluated_with=("sampling",),
         chat=True,
@@ -75,7 +81,8 @@ STAGES = (
         "rankings",
         "rankings",
         artifact="records",
-        made_from=("sft/model", "corpus"),
+        made_from=("sft/model",),
+        asks=("rankings",),
         settings=("seed", "rankings", *_SAMPLED),
     ),
     StageName(
@@ -84,7 +91,7 @@ STAGES = (
         "reward modeling",
         "reward",
         artifact="model",
-        made_from=("sft/model", "rankings/records"),
+        made_from=("sft/model", "rankings/records", "corpus/conversations"),
         settings=("seed", "reward"),
     ),
     StageName(
@@ -93,7 +100,8 @@ STAGES = (
         "reinforcement learning",
         "RLHF",
         artifact="model",
-        made_from=("sft/model", "reward/model", "corpus"),
+        made_from=("sft/model", "reward/model"),
+        asks=("rl", "evaluate"),
         settings=("seed", "rl", *_SAMPLED),
         measured_with=(
             *_SAMPLED,
@@ -101,6 +109,7 @@ STAGES = (
             "evaluate.frontier_prompts",
             "evaluate.seed",
             "evaluate.scorer",
+            "evaluate.scorer_options",
         ),
         evaluated_with=("sampling", "rl.evaluate_every_steps"),
         chat=True,
@@ -111,7 +120,8 @@ STAGES = (
         "comparison",
         "comparison",
         section="rl",
-        made_from=("rl/evaluation",),
+        made_from=("rl/evaluation", "corpus/conversations"),
+        evaluated_asking=("evaluate",),
         evaluated_with=("seed", "sampling", "rl.seeds", "rl.extra_betas"),
     ),
 )

@@ -59,7 +59,7 @@ START_SETTINGS = (*(f"model.{setting}" for setting in _SETTINGS.values()), *_SWI
 @documented
 @dataclass(frozen=True)
 class StartConfig:
-    """The model that a run starts from; its tokenizer comes with it, and pretraining does not run."""
+    """The model that a run starts from; its tokenizer comes with it. With [sources] pretraining continues from it."""
 
     model: str = ""
     """Folder of a model that stategpt wrote, or a stage's folder of a run; empty: random weights."""

@@ -6,7 +6,8 @@
 
 The ids of the rendered text equal those of `data.chat`, which never renders: there a control token is an id, and text
 that spells one stays text. Rendered text cannot tell the two apart, so the template rejects a message that spells a
-special token instead of giving it other ids. Calls of tools are rejected too: their JSON is written by `Message.text`.
+special token instead of giving it other ids. Calls of tools are rendered as `Message.text` writes them, from OpenAI's
+shape or ours; it needs a renderer whose `tojson` is plain JSON, as that of `transformers`, and says so otherwise.
 """
 
 from __future__ import annotations
@@ -19,19 +20,35 @@ from stategpt.config.control import ASSISTANT, END_OF_TEXT, REWARD, SYSTEM, TOOL
 _ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
 
 _CHECKS = """\
+{%- macro written(message) -%}
+{{- message['content'] or '' -}}
+{%- for each in message['tool_calls'] or [] -%}
+{%- set called = each['function'] if 'function' in each else each -%}
+{{- '\\n' if message['content'] or not loop.first else '' -}}
+{{- '{"name": ' + (called['name'] | tojson) + ', "arguments": ' + (called['arguments'] | tojson) + '}' -}}
+{%- endfor -%}
+{%- endmacro -%}
 {%- set roles = ROLES -%}
 {%- for message in messages -%}
 {%- if message['role'] not in roles -%}
 {{- raise_exception("the role of a message must be system, user, assistant or tool") -}}
 {%- endif -%}
-{%- if message['content'] is not string -%}
+{%- if message['content'] is not string and (message['content'] or not message['tool_calls']) -%}
 {{- raise_exception("the content of a message must be a text") -}}
 {%- endif -%}
-{%- if message['tool_calls'] -%}
-{{- raise_exception("tool calls are not rendered; encode the messages with stategpt.data.chat_prompt") -}}
+{%- if message['tool_calls'] and message['role'] != 'assistant' -%}
+{{- raise_exception("only an assistant message may call tools") -}}
 {%- endif -%}
+{%- if message['tool_calls'] and ('<\u00e9' | tojson) != '"<\u00e9"' -%}
+{{- raise_exception("this renderer's tojson escapes characters, so the ids would differ; use that of transformers") -}}
+{%- endif -%}
+{%- for each in message['tool_calls'] or [] -%}
+{%- if (each['function'] if 'function' in each else each)['arguments'] is not mapping -%}
+{{- raise_exception("the arguments of a tool call must be an object, not its JSON as a text") -}}
+{%- endif -%}
+{%- endfor -%}
 {%- for name in NAMES -%}
-{%- if name in message['content'] -%}
+{%- if name in written(message) -%}
 {{- raise_exception("a message spells the special token " + name + ", which would become that token") -}}
 {%- endif -%}
 {%- endfor -%}
@@ -41,7 +58,7 @@ _CHECKS = """\
 _MESSAGES = """\
 {{- 'END_OF_TEXT' -}}
 {%- for message in messages -%}
-{{- roles[message['role']] + message['content'] -}}
+{{- roles[message['role']] + written(message) -}}
 {%- if message['role'] == 'assistant' -%}
 {{- 'END_OF_TEXT' -}}
 {%- endif -%}

@@ -9,6 +9,9 @@ On disk it is one published folder of JSONL files that people can read:
     inputs.json                                         path, size and BLAKE3 of the files it was built from, if any
     statistics.json                                     `Corpus.found`, and the sizes
 
+Each of the folders (of prompts, that of each use) is a part with a manifest of its own, which depends on its records
+alone. A stage is made from the parts that it reads, so that it stays valid where other inputs changed (`PARTS`).
+
 `where` and `meta` of a document, `where` of a conversation and `trained` of a message are written where they differ
 from the default. Documents are read when they are used: a corpus larger than memory is no trouble.
 """
@@ -46,13 +49,18 @@ from stategpt.json_reader import Integer, Items, MapOf, Record, Text, check_valu
 from stategpt.shown_fields import documented, short_repr
 
 KIND = "corpus"
-FORMAT_VERSION = 3
-"""Version of the files; 1 had documents/ at the top and pairs/ for conversations, 2 no rankings, prompts and inputs."""
+FORMAT_VERSION = 4
+"""Version of the files; 1 had documents/ at the top and pairs/ for conversations, 2 no rankings, prompts and inputs, 3
+no manifests of the parts."""
 
-CONVERSATIONS = "conversations"
-"""Name of the shards of conversations beside those of sources; no source may have it."""
+DOCUMENTS, CONVERSATIONS = "documents", "conversations"
+"""Names of parts of a corpus. The shards of conversations lie beside those of sources; no source may be called so."""
 PROMPT_USES = ("rankings", "rl", "evaluate")
 """What prompts of their own may be given for; the prompts of conversations serve where there are none."""
+
+PARTS = (DOCUMENTS, CONVERSATIONS, "rankings", *(f"prompts/{use}" for use in PROMPT_USES))
+"""Folders of a corpus that are published folders themselves; those that are there."""
+PART_KIND = "corpus_part"
 
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _SIZE = Record({"documents": Integer(0), "bytes": Integer(0)})
@@ -173,15 +181,43 @@ def write_corpus(corpus: Corpus, folder: str | PathLike[str], *, fingerprint: st
 def publish_corpus(
     folder: str | PathLike[str], write: Any, sources: list[str], fingerprint: str, parents: Sequence[str] = ()
 ) -> Manifest:
-    """Publishes the files that `write(target)` makes as a corpus with these sources."""
+    """Publishes the files that `write(target)` makes as a corpus with these sources.
+
+    `parents` are what the documents were made from; the corpus itself is made from its parts.
+    """
+    parts: list[str] = []
+
+    def write_and_seal(target: Path) -> None:
+        """Writes the files, and the manifest of each part."""
+        write(target)
+        for name in PARTS:
+            if (target / name).is_dir():
+                made_from = parents if name == DOCUMENTS else ()
+                parts.append(_sealed(target / name, made_from).fingerprint)
+
     return publish_folder(
         folder,
-        write,
+        write_and_seal,
         kind=KIND,
         fingerprints={"config": fingerprint} if fingerprint else {},
-        parents=parents,
+        parents=lambda: parts,
         extra={"format_version": FORMAT_VERSION, "sources": sources},
     )
+
+
+def _sealed(folder: Path, parents: Sequence[str]) -> Manifest:
+    """Gives a folder of files a manifest that says nothing but what the files hold and what they were made from."""
+    unsealed = folder.with_name(f".{folder.name}")
+    folder.rename(unsealed)
+
+    def move(target: Path) -> None:
+        """Moves the files into the folder to be published."""
+        for path in unsealed.iterdir():
+            path.rename(target / path.name)
+
+    manifest = publish_folder(folder, move, kind=PART_KIND, parents=parents)
+    unsealed.rmdir()
+    return manifest
 
 
 def write_records(

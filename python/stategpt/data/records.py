@@ -24,7 +24,7 @@ from stategpt.shown_fields import documented, short_repr
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """Authors of messages: instructions, the person, the model, the output of a tool."""
-SUBJECT, OPENING = "subject", "opening"
+SUBJECT, OPENING, LATER_TURNS = "subject", "opening", "later_turns"
 """Keys of `meta` that core code reads."""
 
 _ASKING: tuple[Role, ...] = ("user", "tool")

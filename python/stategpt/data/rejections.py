@@ -54,6 +54,8 @@ class Tally:
     """The first ten rejections."""
     replaced: int = 0
     """Kept records in which parts that are not Unicode were replaced with U+FFFD."""
+    later_turns: int = 0
+    """Turns of kept prompts after the first, which are not asked."""
     formats: Annotated[dict[str, str], Limit(1_000_000, max_key_chars=1 << 16)] = field(default_factory=dict)
     """Format of each file of conversations, prompts or rankings, as it was recognized or given."""
 
@@ -121,6 +123,7 @@ class Tally:
             **({"removed": dict(self.removed)} if self.removed else {}),
             "rejected": dict(sorted(self.rejected.items())),
             "replaced": self.replaced,
+            **({"later_turns": self.later_turns} if self.later_turns else {}),
             "first": [str(rejection) for rejection in self.first],
             **({"formats": dict(self.formats)} if self.formats else {}),
         }

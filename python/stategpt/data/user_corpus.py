@@ -93,7 +93,9 @@ def input_files(
 
 
 def run_inputs(
-    run: RunConfig, base: str | os.PathLike[str] = ".", exclude: Iterable[str | os.PathLike[str]] = ()
+    run: RunConfig,
+    base: str | os.PathLike[str] = ".",
+    exclude: Iterable[str | os.PathLike[str]] = (),
 ) -> Inputs:
     """Size and hash of every input file of a run as it is now, and of the functions that change documents; compare with
     `Inputs.from_json(corpus.inputs)`.

@@ -19,9 +19,10 @@ NATS_PER_BIT = float(np.log(2))
 
 
 def evaluate_base(
-    model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus, seen: Sequence[bytes]
+    model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus, seen: Sequence[bytes], start: GPT | None = None
 ) -> PretrainEvaluation:
-    """Bits per byte by source and mixed, of the base model and of a Kneser-Ney model trained on `seen`.
+    """Bits per byte by source and mixed, of the base model and of a Kneser-Ney model trained on `seen`, and of the
+    model `start` that pretraining began with.
 
     `seen` are the raw bytes the model saw, in pieces. The mixed figure weighs the sources as the training mixture
     does; the interval of the paired difference comes from resampling groups.
@@ -35,9 +36,16 @@ def evaluate_base(
         measured[source], baseline_nats[source] = held, baseline.nats(held.documents)
     of_model = {s: float(held.nats.sum() / held.bytes.sum() / NATS_PER_BIT) for s, held in measured.items()}
     of_baseline = {s: float(baseline_nats[s].sum() / held.bytes.sum() / NATS_PER_BIT) for s, held in measured.items()}
+    of_start = {} if start is None else _bits_per_byte(start, tok, run, corpus)
     return PretrainEvaluation(
         sources={
-            s: SourceBits(of_model[s], of_baseline[s], len(held.documents), int(held.bytes.sum()))
+            s: SourceBits(
+                of_model[s],
+                of_baseline[s],
+                len(held.documents),
+                int(held.bytes.sum()),
+                start_bits_per_byte=of_start.get(s),
+            )
             for s, held in measured.items()
         },
         mixed=SourceBits(
@@ -46,10 +54,20 @@ def evaluate_base(
             documents=sum(len(held.documents) for held in measured.values()),
             bytes=int(sum(held.bytes.sum() for held in measured.values())),
             difference=_difference(run, measured, baseline_nats),
+            start_bits_per_byte=sum(share * of_start[s] for s, share in shares.items()) if of_start else None,
         ),
         kneser_ney_order=run.evaluate.ngram_order,
         kneser_ney_trained_on_bytes=sum(len(document) for document in seen),
     )
+
+
+def _bits_per_byte(model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus) -> dict[str, float]:
+    """Bits per byte of a model on the test documents, by source."""
+    found = {}
+    for source in run.proportions:
+        held = document_nats(model, tok, corpus.sources[source], run.evaluate.test_tokens, run.data.row_tokens)
+        found[source] = float(held.nats.sum() / held.bytes.sum() / NATS_PER_BIT)
+    return found
 
 
 def _difference(run: RunConfig, measured: Mapping[str, DocumentNats], baseline_nats: Mapping[str, Floats]) -> Interval:

@@ -98,6 +98,16 @@ def _most_kl(e: Evaluations, t: GatesConfig) -> float | None:
     return None if bound is None else t.rl_kl_over_best_of_n * bound
 
 
+def _before_sft(evaluations: Evaluations) -> str:
+    """What fine-tuning began with: the base model where the run pretrained one."""
+    return "base" if evaluations.base.mixed.bits_per_byte is not None else "the start model"
+
+
+def _before_rl(evaluations: Evaluations) -> str:
+    """What RL began as: the SFT model where there is one."""
+    return "SFT" if evaluations.sft.ended_share is not None else "the model before RL"
+
+
 def _seeds(e: Evaluations) -> str:
     """What the intervals of RL include of other seeds."""
     seeds = e.comparison.seeds
@@ -146,7 +156,8 @@ GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0
         measure=lambda e, t: e.sft.difference_to_base,
         conditions=(Condition("low", operator.gt, lambda e, t: t.sft_similarity_gain),),
         rule=lambda e, t: (
-            f"chrF to the reference, SFT minus base on the same prompts: interval above {t.sft_similarity_gain:g}"
+            f"chrF to the reference, SFT minus {_before_sft(e)} on the same prompts: interval above "
+            f"{t.sft_similarity_gain:g}"
         ),
     ),
     Gate(
@@ -177,8 +188,8 @@ GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0
             Condition("low", operator.gt, lambda e, t: t.rl_win_rate_lower),
         ),
         rule=lambda e, t: (
-            f"win rate against SFT by the scorer >= {t.rl_win_rate:.2f}, lower bound > {t.rl_win_rate_lower:.2f}, on "
-            f"at least {t.rl_prompts} prompts{_seeds(e)}"
+            f"win rate against {_before_rl(e)} by the scorer >= {t.rl_win_rate:.2f}, lower bound > "
+            f"{t.rl_win_rate_lower:.2f}, on at least {t.rl_prompts} prompts{_seeds(e)}"
         ),
         samples=lambda e, t: e.comparison.prompts,
         min_samples=lambda t: t.rl_prompts,
@@ -187,10 +198,10 @@ GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0
     Gate(
         "rl_kl",
         family="rl",
-        label="RLHF: distance from SFT",
+        label="RLHF: distance by KL",
         measure=lambda e, t: _rlhf(e).kl,
         conditions=(Condition("high", operator.le, lambda e, t: t.rl_kl),),
-        rule=lambda e, t: f"mean KL to SFT in nats per completion: upper bound <= {t.rl_kl:g}{_seeds(e)}",
+        rule=lambda e, t: f"mean KL to {_before_rl(e)} in nats per completion: upper bound <= {t.rl_kl:g}{_seeds(e)}",
     ),
     Gate(
         "rl_best_of_n",

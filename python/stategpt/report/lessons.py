@@ -15,7 +15,7 @@ from stategpt.evaluate.records import (
     SystemMeasures,
 )
 from stategpt.evaluate.statistics import Interval
-from stategpt.report.wording import count, fixed, percent, signed, span, system_label
+from stategpt.report.wording import ALL_RAN, Names, count, fixed, percent, signed, span
 
 Verdict = Literal["seen", "not seen", "undecided"]
 
@@ -43,6 +43,11 @@ def pretraining(evaluations: Evaluations) -> Lesson | None:
     if mixed.difference is None:
         return None
     measured = f"{signed(mixed.difference.mean)} bits per byte, {span(mixed.difference)}"
+    if mixed.start_bits_per_byte is not None and mixed.bits_per_byte is not None:
+        measured += (
+            f"; the start model, which had read other text before, needed {fixed(mixed.start_bits_per_byte)} bits per "
+            f"byte on these documents, and after pretraining {fixed(mixed.bits_per_byte)}"
+        )
     sign = sign_of(mixed.difference)
     if sign < 0:
         return Lesson(
@@ -62,14 +67,14 @@ def pretraining(evaluations: Evaluations) -> Lesson | None:
     )
 
 
-def fine_tuning(evaluations: Evaluations) -> Lesson | None:
+def fine_tuning(evaluations: Evaluations, names: Names = ALL_RAN) -> Lesson | None:
     """Whether SFT made a completer of documents an answerer of prompts."""
     sft = evaluations.sft
     if sft.ended_share is None or sft.difference_to_base is None:
         return None
     start = f"After SFT {percent(sft.ended_share.mean, 1)} of the answers end by themselves"
     if sft.base_ended_share is not None:
-        start += f", of the base model's {percent(sft.base_ended_share, 1)}"
+        start += f", of the {names.base} model's {percent(sft.base_ended_share, 1)}"
     measured = f"chrF {signed(sft.difference_to_base.mean)}, {span(sft.difference_to_base)}"
     verdict: Verdict = "seen" if sign_of(sft.difference_to_base) > 0 else "undecided"
     end = {
@@ -79,7 +84,7 @@ def fine_tuning(evaluations: Evaluations) -> Lesson | None:
     return Lesson(f"{start}, {end}", verdict)
 
 
-def judging(reward: RewardEvaluation, comparison: ComparisonEvaluation) -> Lesson | None:
+def judging(reward: RewardEvaluation, comparison: ComparisonEvaluation, names: Names = ALL_RAN) -> Lesson | None:
     """Whether judging answers is easier than writing them: the reason for RLHF."""
     best = max(
         (name for name in comparison.systems if name.startswith("best_of_") and name[8:].isdigit()),
@@ -92,7 +97,7 @@ def judging(reward: RewardEvaluation, comparison: ComparisonEvaluation) -> Lesso
     right = reward.pair_accuracy
     accuracy = f"orders {percent(right.mean, 1)} of held-out pairs correctly ({_percents(right)})"
     chosen = (
-        f"the answer it chooses among {best[8:]} samples of the same SFT model wins {percent(wins.mean, 1)} "
+        f"the answer it chooses among {best[8:]} samples of the same {names.policy} model wins {percent(wins.mean, 1)} "
         f"({_percents(wins)}) against one sample"
     )
     if sign_of(reward.pair_accuracy, 0.5) > 0 and sign_of(wins, 0.5) > 0:
@@ -107,10 +112,10 @@ def judging(reward: RewardEvaluation, comparison: ComparisonEvaluation) -> Lesso
     )
 
 
-def over_optimization(comparison: ComparisonEvaluation) -> Lesson | None:
+def over_optimization(comparison: ComparisonEvaluation, names: Names = ALL_RAN) -> Lesson | None:
     """Whether more reward cost wins; said to be seen only where the intervals of both show it."""
     found = [
-        *(_against_main(name, gain) for name, gain in comparison.against_rlhf.items()),
+        *(_against_main(name, gain, names) for name, gain in comparison.against_rlhf.items()),
         *(_along(folder, points) for folder, points in comparison.frontiers.items()),
     ]
     order: list[Verdict] = ["seen", "not seen", "undecided"]
@@ -118,7 +123,7 @@ def over_optimization(comparison: ComparisonEvaluation) -> Lesson | None:
     return min(said, key=lambda lesson: order.index(lesson.verdict), default=None)
 
 
-def _against_main(name: str, gain: PairedGain) -> Lesson | None:
+def _against_main(name: str, gain: PairedGain, names: Names) -> Lesson | None:
     """A policy of another beta against the main one, on the same prompts."""
     if gain.reward is None or gain.wins is None:
         return None
@@ -127,7 +132,7 @@ def _against_main(name: str, gain: PairedGain) -> Lesson | None:
     if sign_of(gain.reward) > 0 and sign_of(gain.wins) < 0:
         return Lesson(
             f"Over-optimization is seen: {label} earns more reward than RLHF and wins less often ({measured}). It "
-            "exploits what the reward model gets wrong.",
+            f"exploits what {names.rewarder} gets wrong.",
             "seen",
         )
     if sign_of(gain.reward) > 0 and sign_of(gain.wins) > 0:
@@ -171,7 +176,7 @@ def _policy(folder: str) -> str:
     return f"the policy of {variant.replace('_', ' ')}" if variant else "RLHF"
 
 
-def variety(comparison: ComparisonEvaluation) -> Lesson | None:
+def variety(comparison: ComparisonEvaluation, names: Names = ALL_RAN) -> Lesson | None:
     """Whether RL made the answers more alike: mode collapse."""
     change = comparison.diversity_change.unique_share
     shares = {name: row.unique_share for name, row in comparison.systems.items() if row.unique_share is not None}
@@ -181,40 +186,41 @@ def variety(comparison: ComparisonEvaluation) -> Lesson | None:
     least = min(policies, key=lambda name: policies[name].mean)
     repeated = comparison.systems[least].repeated
     said = (
-        f"{percent(shares['sft'].mean, 1)} of SFT's answers are different ones, and {percent(policies[least].mean, 1)} "
-        f"({_percents(policies[least])}) of those of {system_label(least)}"
+        f"{percent(shares['sft'].mean, 1)} of {names.policy}'s answers are different ones, and "
+        f"{percent(policies[least].mean, 1)} ({_percents(policies[least])}) of those of {names.system(least)}"
     )
     if repeated:
         said += f"; its most frequent answer was given {count(repeated[0].count)} times"
     if policies[least].high < shares["sft"].low or sign_of(change) < 0:
         return Lesson(
-            f"{said}. RL finds what pays and repeats it: the more freely it may leave SFT, the less varied the "
-            "answers. Base models are the better choice where variety matters.",
+            f"{said}. RL finds what pays and repeats it: the more freely it may leave {names.policy}, the less varied "
+            "the answers. Base models are the better choice where variety matters.",
             "seen",
         )
     return Lesson(f"{said}. A loss of variety is not measurable here.", "undecided" if change is None else "not seen")
 
 
-def imitation(reward: RewardEvaluation, comparison: ComparisonEvaluation) -> Lesson | None:
-    """What the reward model says of people's answers and of their imitation by SFT, beside what the scorer says."""
+def imitation(reward: RewardEvaluation, comparison: ComparisonEvaluation, names: Names = ALL_RAN) -> Lesson | None:
+    """What the reward model says of people's answers and of their imitation, beside what the scorer says."""
     difference = _difference(reward.rewards.get("sft", ()), reward.rewards.get("demonstrations", ()))
     wins = comparison.systems.get("reference", SystemMeasures()).win_rate_vs_sft
     if difference is None or wins is None:
         return None
     measured = (
-        f"reward of SFT samples minus that of demonstrations {signed(difference.mean, 2)} ({span(difference, 2)}); by "
-        f"the scorer, the reference answers win {percent(wins.mean, 1)} against SFT ({_percents(wins)})"
+        f"reward of {names.policy} samples minus that of {names.demonstrations} {signed(difference.mean, 2)} "
+        f"({span(difference, 2)}); by the scorer, the reference answers win {percent(wins.mean, 1)} "
+        f"against {names.policy} ({_percents(wins)})"
     )
     by_reward, by_scorer = -sign_of(difference), sign_of(wins, 0.5)
     if by_reward < 0 < by_scorer:
         return Lesson(
             f"The reward model likes the imitation better than the original, and the scorer says the opposite "
-            f"({measured}). It was trained on samples of SFT alone: a reward is an opinion that holds near what the "
-            "model was trained on.",
+            f"({measured}). It was trained on samples of {names.policy} alone: a reward is an opinion that holds near "
+            "what the model was trained on.",
             "seen",
         )
     if by_reward == by_scorer != 0:
-        better = "people's answers" if by_scorer > 0 else "SFT's answers"
+        better = "people's answers" if by_scorer > 0 else f"{names.policy}'s answers"
         return Lesson(f"Reward model and scorer both prefer {better} ({measured}).", "not seen")
     return Lesson(
         f"Whether the reward model judges people's answers as the scorer does is not decided ({measured}).", "undecided"

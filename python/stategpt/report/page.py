@@ -16,7 +16,7 @@ from stategpt.config.stage_names import STAGES
 
 from .canvas import Picture, one_warning, render_picture, require_extra
 from .figures import all_sketches
-from .glossary import GLOSSARY
+from .glossary import glossary
 from .run_files import RunFiles
 from .views.comparison import comparison
 from .views.feedback import feedback
@@ -78,7 +78,8 @@ def render_page(files: RunFiles, pictures: list[Picture]) -> str:
     return environment.get_template("template.html.j2").render(
         css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
         pictures={picture.name: _inlined(picture) for picture in pictures},
-        glossary=GLOSSARY,
+        glossary=glossary(files.names, files.stages),
+        names=files.names,
         stages=files.stages,
         sections=_sections(files),
         overview=overview(files),

@@ -32,6 +32,7 @@ from stategpt.evaluate.records import (
 from stategpt.evaluate.statistics import Interval
 from stategpt.files import read_bytes
 from stategpt.json_reader import check_value, read_json, read_record
+from stategpt.report.wording import Names
 from stategpt.visible_text import visible, visible_line
 
 Json = Mapping[str, Any]
@@ -159,6 +160,11 @@ class RunFiles:
             return load(self.root / "run.toml") if self._config is not None else None
         except ConfigError:
             return None
+
+    @cached_property
+    def names(self) -> Names:
+        """What its models are called."""
+        return Names.of(self.run)
 
     @cached_property
     def stages(self) -> frozenset[str]:

@@ -22,7 +22,7 @@ def summary(run_folder: str | Path, width: int = WIDTH) -> str:
     """
     files = RunFiles(Path(run_folder))
     seconds = files.seconds()
-    opening = textwrap.wrap(f"{files.name}: {sentence(files.tokens('base'))}", width)
+    opening = textwrap.wrap(f"{files.name}: {sentence(files.tokens('base'), files.stages)}", width)
     tokens = {stage: files.tokens(stage) for stage in seconds}
     return "\n".join([*opening, *stage_lines(seconds, tokens), *gate_lines(files.gates, width)])
 

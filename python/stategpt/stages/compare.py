@@ -24,7 +24,8 @@ def compare(run: RunConfig, folder: RunFolder) -> None:
     judges = (f"reward/{JUDGE}",) if run.trains_judge else ()
     models = tuple(folder.model(stage) for stage in ("base", *trained, *judges, *run.rl.folders))
     frontiers = tuple(folder.evaluation(stage) for stage in run.rl.folders)
-    run_stage(context, Stage("comparison", (*models, *frontiers), measure=lambda _: _measure(context)))
+    read = context.corpus_parts("comparison/evaluation")
+    run_stage(context, Stage("comparison", (*models, *frontiers, *read), measure=lambda _: _measure(context)))
 
 
 def _measure(context: StageContext) -> dict[str, ComparisonEvaluation]:

@@ -14,6 +14,7 @@ from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import LoopConfig, RunConfig
 from stategpt.config.dial import resolved_optim
+from stategpt.config.parts import parts_of
 from stategpt.config.presence import REWARD_MODEL
 from stategpt.config.run import JUDGE
 from stategpt.data import ControlTokens
@@ -63,6 +64,11 @@ class StageContext:
         if not is_published(folder):
             raise DataError(f"{folder} has not been made yet; run the earlier stages first, or `stategpt run`")
         return read_manifest(folder)
+
+    def corpus_parts(self, part: str) -> tuple[Path, ...]:
+        """The parts of the corpus that a part of the run (`config.parts`) reads: what it is made from, by content."""
+        named = (self.folder.root / name for name in parts_of(self.run)[part].made_from if name.startswith("corpus/"))
+        return tuple(path for path in named if is_published(path))
 
     def load_model(self, stage: str) -> GPT:
         """The published model of `stage` on this run's device, in training mode off."""

@@ -23,7 +23,7 @@ def publish_corpus(run: RunConfig, folder: RunFolder) -> None:
     if folder.published(folder.corpus, "corpus", fingerprint):
         return
     if is_own(run):
-        build_from_files(run, folder, fingerprint)
+        build_from_files(run, folder, fingerprint, folder.corpus)
     else:
         console.print(f"corpus: reading the source {run.corpus.source} and splitting it by group", markup=False)
         write_corpus(build_corpus(run.corpus), folder.corpus, fingerprint=fingerprint)

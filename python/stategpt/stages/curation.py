@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,12 @@ class _Changed(CorpusError):
     """Files changed while they were curated."""
 
 
-def curated_documents(run: RunConfig, folder: RunFolder, given: UserInputs) -> Curated:
+def curated_documents(run: RunConfig, folder: RunFolder, given: UserInputs, other: Path | None = None) -> Curated:
     """Curates the documents of all sources, or checks that the curation that is there is of these.
 
-    It is made again if documents, settings, functions of the user's or evaluation prompts changed, and
-    `corpus.on_change` is "rebuild"; nothing else decides it. An interrupted one is gone on with.
+    Documents, settings, functions of the user's and evaluation prompts decide it, and nothing else. Where one of them
+    changed, `other` is the folder of the new one, and the old one stays; without `other` it is refused or replaced, by
+    `corpus.on_change`. An interrupted one is gone on with.
 
     Raises:
         ForeignArtifact: it is of others, and `corpus.on_change` is "refuse"; they are named.
@@ -49,7 +50,12 @@ def curated_documents(run: RunConfig, folder: RunFolder, given: UserInputs) -> C
     target = folder.root / CURATION
     prompts = _evaluation(run, given) if run.curate.decontaminate else []
     made_from = _made_from(run, given, prompts)
-    if _is_current(run, target, made_from):
+    if changed := _changed_since(target, made_from):
+        _refuse(run, target, changed)
+        if other is None:
+            shutil.rmtree(target)
+        target = other or target
+    elif is_published(target):
         discard_work(target)  # of a process that was killed between publishing and cleaning up
         return read_curated(target)
     searched = f"; documents are searched for {len(prompts):,} {_named(run)}" if prompts else ""
@@ -108,23 +114,23 @@ def _made_from(run: RunConfig, given: UserInputs, prompts: Iterable[Prompt]) -> 
     return {_CONFIG: part_fingerprint(run, CURATION, tuple(found.values())), **found}
 
 
-def _is_current(run: RunConfig, target: Path, made_from: Mapping[str, str]) -> bool:
-    """Whether the curation is there and of this; one of something else is removed, or refused."""
+def _changed_since(target: Path, made_from: Mapping[str, str]) -> list[str]:
+    """What the curation that is there was made from and is otherwise now, by what a message calls it; none if equal."""
     if not is_published(target):
-        return False
+        return []
     held = verify(target, kind=CURATION).fingerprints
-    if held == made_from:
-        return True
-    named = [key for key in {**held, **made_from} if key != _CONFIG and held.get(key) != made_from.get(key)]
-    changed = ", ".join(visible_line(name) for name in named) or "settings"
+    named = [key for key in {**held, **made_from} if held.get(key) != made_from.get(key)]
+    return [visible_line(key) for key in named if key != _CONFIG] or (["settings"] if named else [])
+
+
+def _refuse(run: RunConfig, target: Path, changed: Sequence[str]) -> None:
+    """Ends a run that may not make its curation again; says what is made again otherwise."""
     if run.corpus.on_change == "refuse":
         raise ForeignArtifact(
-            f"{visible_line(str(target))} was made with other settings or inputs. Changed since: {changed}. Restore "
-            'them, use another --out folder, or set corpus.on_change = "rebuild" to make it again.'
+            f"{visible_line(str(target))} was made with other settings or inputs. Changed since: {', '.join(changed)}. "
+            'Restore them, use another --out folder, or set corpus.on_change = "rebuild" to make it again.'
         )
-    console.print(f"curation: made again, as these changed: {changed}", markup=False)
-    shutil.rmtree(target)
-    return False
+    console.print(f"curation: made again, as these changed: {', '.join(changed)}", markup=False)
 
 
 def _documents(run: RunConfig, given: UserInputs, tallies: Mapping[str, Tally], read: BytesRead) -> Iterator[Document]:

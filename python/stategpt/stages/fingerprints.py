@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stategpt.artifacts import fingerprint
 from stategpt.config import RunConfig
@@ -19,8 +20,16 @@ def part_fingerprint(run: RunConfig, part: str, parents: Sequence[str] = ()) -> 
     filter, a finder of personal data) is among the settings, the content of its source file is in it.
     """
     settings = deciding(run, part)
-    named = {key: str(value) for key, value in settings.items() if key.endswith(".scorer") and ":" in str(value)}
-    sources = {"scorer_sources": {key: source_digest(name) for key, name in named.items()}} if named else {}
-    if "curate.filters" in settings and run.curate.functions:
-        sources["function_sources"] = function_digests(run)
-    return fingerprint({"part": part, "settings": settings, "parents": list(parents), **sources})
+    sources = scorer_sources(settings)
+    if "curate.filters" in settings:
+        sources |= function_digests(run)
+    named = {"function_sources": sources} if sources else {}
+    return fingerprint({"part": part, "settings": settings, "parents": list(parents), **named})
+
+
+def scorer_sources(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Digest of the source file of each scorer of the user's that settings (dotted key -> value) name, by setting and
+    name: "rl.scorer = rules:score".
+    """
+    named = {key: value for key, value in settings.items() if key.endswith(".scorer") and ":" in str(value)}
+    return {f"{key} = {name}": source_digest(name) for key, name in named.items()}

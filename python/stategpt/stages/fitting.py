@@ -3,21 +3,24 @@
 A conversation is too long where its ids, control tokens included, exceed a row of SFT (`sft.row_tokens`). By
 `sft.too_long` it is rejected, or its first turns are left out until the rest fits; its system message stays. The
 decision needs the tokenizer, so it comes after the corpus, and every later stage reads the corpus through it.
+Conversations and prompts are decided in two folders, so that new prompts leave the SFT model valid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 from stategpt.artifacts import Manifest, publish_folder, read_manifest, verify
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder, write_json
 from stategpt.config import RunConfig, SFTConfig
-from stategpt.config.parts import CONVERSATION_FIT
+from stategpt.config.parts import CONVERSATION_FIT, PROMPT_FIT
 from stategpt.data import chat_prompt, encode_conversation
-from stategpt.data.corpus import SIDES, Corpus, Side, read_corpus
+from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus
 from stategpt.data.records import Conversation, Prompt
 from stategpt.errors import ContextOverflow, CorruptArtifact, InvalidArgument
 from stategpt.json_reader import Integer, Items, MapOf, Record, Tuple, read_record
@@ -25,11 +28,16 @@ from stategpt.progress import console, progress
 from stategpt.stages.fingerprints import part_fingerprint
 from stategpt.tokenizer import AnyTokenizer
 
+Kept = TypeVar("Kept", Conversation, Prompt)
+Records = Mapping[str, Mapping[Side, Sequence[Conversation | Prompt]]]
+"""By "conversations" or use of prompts, and by side."""
 KIND, FILE = "fit", "fit.json"
 _SIDE = Record({"kept": Items(Tuple((Integer(0), Integer(0))), max_items=1 << 31), "counts": MapOf(Integer(0))})
-_FIT = Record({"conversations": MapOf(_SIDE), "prompts": MapOf(MapOf(_SIDE))})
-Fit = Mapping[str, Any]
-"""By side: `kept`, pairs of a record's index and of its first message that is kept, and `counts` by code."""
+_FIT = MapOf(MapOf(_SIDE))
+Fit = Mapping[str, Mapping[str, Any]]
+"""By "conversations" or use of prompts and by side: `kept`, pairs of a record's index and of its first message that is
+kept, and `counts` by code.
+"""
 
 
 def fitting_corpus(run: RunConfig, folder: RunFolder) -> Corpus:
@@ -38,47 +46,73 @@ def fitting_corpus(run: RunConfig, folder: RunFolder) -> Corpus:
     Raises:
         CorruptArtifact, ForeignArtifact: as `read_corpus`, or the decision was made of another corpus.
     """
-    corpus, target = read_corpus(folder.corpus), folder.root / CONVERSATION_FIT
-    if not is_published(target):
+    corpus = read_corpus(folder.corpus)
+    if not is_published(folder.root / CONVERSATION_FIT):
         return corpus
-    if read_manifest(folder.corpus).fingerprint not in verify(target, kind=KIND).parents:
-        raise CorruptArtifact(f"{target} was decided on another corpus. Delete {target.parent} and run again.")
-    fit = read_record(target / FILE, _FIT, error=CorruptArtifact)
+    prompts_fit = _read_fit(folder, PROMPT_FIT) if corpus.prompts else {}
+    fit = {**_read_fit(folder, CONVERSATION_FIT), **prompts_fit}
     conversations = {
         side: [
             _from(trained_on(record, run.sft.loss_on), first)
-            for record, first in _kept(corpus.conversations, fit, side)
+            for record, first in _kept(corpus.conversations[side], fit[CONVERSATIONS][side])
         ]
         for side in SIDES
     }
     prompts = {
-        purpose: {side: [prompt for prompt, _ in _kept(by_side, fit["prompts"][purpose], side)] for side in SIDES}
-        for purpose, by_side in corpus.prompts.items()
+        use: {side: [prompt for prompt, _ in _kept(by_side[side], fit[use][side])] for side in SIDES}
+        for use, by_side in corpus.prompts.items()
     }
     return replace(corpus, conversations=conversations, prompts=prompts)
 
 
+def _read_fit(folder: RunFolder, part: str) -> Fit:
+    """A published decision, which must be about the corpus beside it."""
+    target = folder.root / part
+    if verify(target, kind=KIND).parents != _made_from(folder, part):
+        raise CorruptArtifact(f"{target} was decided on another corpus. Delete {target.parent} and run again.")
+    fit: Fit = read_record(target / FILE, _FIT, error=CorruptArtifact)
+    return fit
+
+
+def _made_from(folder: RunFolder, part: str) -> tuple[str, ...]:
+    """Manifest fingerprints of the tokenizer, and of the parts of the corpus that the decision is about."""
+    named = CONVERSATIONS if part == CONVERSATION_FIT else "prompts/*"
+    parts = [path for path in sorted(folder.corpus.glob(named)) if is_published(path)]
+    return tuple(read_manifest(path).fingerprint for path in (folder.tokenizer, *parts))
+
+
 def decide_fit(run: RunConfig, folder: RunFolder, tok: AnyTokenizer) -> Manifest:
-    """Decides and publishes what fits, and shows what does not; only checks it where it is there."""
-    made_from = tuple(read_manifest(path).fingerprint for path in (folder.corpus, folder.tokenizer))
-    fingerprint, target = part_fingerprint(run, CONVERSATION_FIT, made_from), folder.root / CONVERSATION_FIT
-    if not folder.published(target, KIND, fingerprint):
-        fit = _decided(run, tok, read_corpus(folder.corpus))
-        publish_folder(
-            target,
-            lambda temporary: write_json(temporary / FILE, fit),
-            kind=KIND,
-            fingerprints={"config": fingerprint},
-            parents=made_from,
-        )
-    show_fit(read_record(target / FILE, _FIT, error=CorruptArtifact), run)
-    return read_manifest(target)
+    """Decides and publishes which conversations and which prompts fit, and shows what does not; only checks it where it
+    is there. Returns the manifest of what was decided of the conversations.
+    """
+    corpus = read_corpus(folder.corpus)
+    decided: dict[str, Records] = {CONVERSATION_FIT: {CONVERSATIONS: corpus.conversations}, PROMPT_FIT: corpus.prompts}
+    for part, records in decided.items():
+        if not records:
+            continue
+        made_from = _made_from(folder, part)
+        fingerprint, target = part_fingerprint(run, part, made_from), folder.root / part
+        if not folder.published(target, KIND, fingerprint):
+            fit = _decided(run, tok, records)
+            publish_folder(
+                target,
+                partial(_write_fit, fit),
+                kind=KIND,
+                fingerprints={"config": fingerprint},
+                parents=made_from,
+            )
+        show_fit(_read_fit(folder, part), run)
+    return read_manifest(folder.root / CONVERSATION_FIT)
+
+
+def _write_fit(fit: Fit, folder: Path) -> None:
+    write_json(folder / FILE, fit)
 
 
 def show_fit(fit: Fit, run: RunConfig) -> None:
     """Prints how many conversations and prompts are left out or shortened, and the setting that decides it."""
-    named = {"conversations": fit["conversations"], **{f"prompts of {k}": v for k, v in fit["prompts"].items()}}
-    for name, sides in named.items():
+    for use, sides in fit.items():
+        name = use if use == CONVERSATIONS else f"prompts of {use}"
         counts: dict[str, int] = {}
         for side in sides.values():
             for code, count in side["counts"].items():
@@ -92,22 +126,18 @@ def show_fit(fit: Fit, run: RunConfig) -> None:
             )
 
 
-def _kept(records: Any, fit: Fit, side: Side) -> Iterator[tuple[Any, int]]:
+def _kept(records: Sequence[Kept], fit: Mapping[str, Any]) -> Iterator[tuple[Kept, int]]:
     """The records of a side that are kept, each with its first message."""
-    sides = fit.get("conversations", fit)
-    firsts = dict(sides[side]["kept"])
-    for number, record in enumerate(records[side]):
+    firsts = dict(fit["kept"])
+    for number, record in enumerate(records):
         if number in firsts:
             yield record, firsts[number]
 
 
-def _decided(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> dict[str, Any]:
-    conversations = {side: _side_of(run, tok, corpus.conversations[side], side) for side in SIDES}
-    prompts = {
-        purpose: {side: _side_of(run, tok, by_side[side], side) for side in SIDES}
-        for purpose, by_side in corpus.prompts.items()
+def _decided(run: RunConfig, tok: AnyTokenizer, records: Records) -> Fit:
+    return {
+        name: {side: _side_of(run, tok, by_side[side], side) for side in SIDES} for name, by_side in records.items()
     }
-    return {"conversations": conversations, "prompts": prompts}
 
 
 def _side_of(run: RunConfig, tok: AnyTokenizer, records: Sequence[Conversation | Prompt], side: Side) -> dict[str, Any]:

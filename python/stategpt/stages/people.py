@@ -1,7 +1,8 @@
 """People's rankings as the records of the stage `rankings`: published as they were read, with the group of each.
 
 Where a judge decides wins (`RunConfig.trains_judge`), the training groups are divided by a hash of their name: one part
-trains the reward model that RL maximizes, the other the judge, so that the two share no prompt and no group.
+trains the reward model that RL maximizes, the other the judge, so that the two share no prompt and no group. RL trains
+on no prompt of the judge's groups either.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from stategpt.data.corpus import Corpus, Side
 from stategpt.data.groups import group_of
 from stategpt.data.ranking_rows import ranking_row
 from stategpt.data.rankings import RankedGroup
+from stategpt.data.records import Prompt
 from stategpt.errors import RankingError
+from stategpt.evaluate.ranked_fit import equal_pairs
 from stategpt.evaluate.records import AnnotatorAgreement, RankedExample, RankingsEvaluation, ScoredCompletion
 from stategpt.randomness import bits
+from stategpt.tokenizer import AnyTokenizer
 
 RANKED_SIDES: tuple[Side, ...] = ("train", "test")
 """Sides that are published: what the reward model learns from, and what it is judged by."""
@@ -63,15 +67,24 @@ def judge_groups(groups: Sequence[RankedGroup], share: float, seed: int) -> set[
     return set(ranked[: min(max(round(share * len(ranked)), 1), len(ranked) - 1)])
 
 
+def prompts_apart_from_judge(prompts: Sequence[Prompt], corpus: Corpus, run: RunConfig) -> list[Prompt]:
+    """The prompts whose groups the judge does not learn from: RL must not improve what the judge has memorized."""
+    if not run.trains_judge:
+        return list(prompts)
+    judged = {group_of(group) for group in ranked_by_people(corpus, run)[JUDGE]}
+    return [prompt for prompt in prompts if group_of(prompt) not in judged]
+
+
 def _row(group: RankedGroup) -> dict[str, Any]:
     row = ranking_row(group)
     return row | {"meta": {**row.get("meta", {}), "group": group_of(group)}}
 
 
-def describe_people(corpus: Corpus, run: RunConfig) -> RankingsEvaluation:
-    """Counts of what people ranked, and one typical group."""
+def describe_people(corpus: Corpus, run: RunConfig, tok: AnyTokenizer) -> RankingsEvaluation:
+    """Counts of what people ranked, and one typical group. `tok` tells which completions are the same tokens."""
     sides = ranked_by_people(corpus, run)
     train = sides["train"]
+    every = [group for groups in sides.values() for group in groups]
     return RankingsEvaluation(
         groups=len(train),
         test_groups=len(sides["test"]),
@@ -80,7 +93,8 @@ def describe_people(corpus: Corpus, run: RunConfig) -> RankingsEvaluation:
         without_clear_pair={side: sum(not len(group.pairs) for group in groups) for side, groups in sides.items()},
         rejected=0,
         judge_groups=len(sides[JUDGE]) if JUDGE in sides else None,
-        agreement=_agreement([group for groups in sides.values() for group in groups]),
+        equal_pairs=equal_pairs(every, tok),
+        agreement=_agreement(every),
         example=_example(max(train, key=lambda group: len(group.pairs))) if train else None,
     )
 

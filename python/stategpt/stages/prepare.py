@@ -15,7 +15,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import CONTROL_TOKENS, RunConfig
 from stategpt.config.presence import is_own
 from stategpt.data import write_shards
-from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus
+from stategpt.data.corpus import CONVERSATIONS, DOCUMENTS, SIDES, Corpus, Side, read_corpus
 from stategpt.data.records import Conversation
 from stategpt.errors import ForeignArtifact
 from stategpt.packing import Shards
@@ -52,7 +52,7 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
 
 
 def _tokenizer(run: RunConfig, folder: RunFolder, corpus: Corpus) -> AnyTokenizer:
-    made_from = read_manifest(folder.corpus)
+    made_from = read_manifest(folder.corpus / DOCUMENTS)
     fingerprint = part_fingerprint(run, "tokenizer", (made_from.fingerprint,))
     if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
         console.print(f"tokenizer: training {run.tokenizer.vocab_size:,} tokens, a few seconds", markup=False)
@@ -120,7 +120,8 @@ def _shards(
         ForeignArtifact: it was made from others.
     """
     target = folder.shards(source, side)
-    made_from = (read_manifest(folder.corpus).fingerprint, read_manifest(folder.tokenizer).fingerprint, *parents)
+    part = folder.corpus / (CONVERSATIONS if source == CONVERSATIONS else DOCUMENTS)
+    made_from = (read_manifest(part).fingerprint, read_manifest(folder.tokenizer).fingerprint, *parents)
     if is_published(target):
         Shards.open(target, tokenizer=tok)
         if read_manifest(target).parents != made_from:

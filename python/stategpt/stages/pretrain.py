@@ -5,6 +5,9 @@
 Rows of `data.row_tokens` are packed from whole documents (best fit), each document its own segment `EOS d1 ... dn` with
 targets `d1 ... dn EOS`, so the model learns to start and to stop. Sources are mixed by proportions in tokens.
 
+With [start] the weights are those of that model in the place of random ones: continued pretraining, with its tokenizer
+and the settings of [pretrain]. What it scored before is measured on the same held-out documents.
+
 Differs from the textbook: documents in a row do not see each other (`data.isolate_documents`; the talk's plain
 concatenation is `--data.strategy concat --data.isolate_documents false`).
 
@@ -80,10 +83,11 @@ def pretrain(run: RunConfig, folder: RunFolder) -> None:
     context = StageContext.of(run, folder)
     rows = open_mixture(context)
     _require_epochs(run, rows)
+    start = (folder.model("start"),) if run.start.model else ()
     shards = tuple(folder.shards(source, "train") for source in sorted(run.proportions))
     stage = Stage(
         "base",
-        (*shards, folder.tokenizer),
+        (*shards, folder.tokenizer, *start, *context.corpus_parts("base/model")),
         artifact="model",
         make=lambda fingerprint: _train(context, rows, fingerprint),
         save=context.save_model,
@@ -111,9 +115,11 @@ def _require_epochs(run: RunConfig, rows: Mixture) -> None:
 def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
     """What base/evaluation holds beside the samples: bits per byte, the mixture and the first packed rows."""
     _refuse_lost_lines(context)
+    run = context.run
+    start = context.load_model("start") if run.start.model else None
     corpus, seen = context.corpus(), seen_pieces(context, rows)
     return {
-        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, context.run, corpus, seen),
+        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, run, corpus, seen, start),
         "mixture.json": _mixture_drawn(rows.report(_rows_read(context.run)), corpus),
         "rows.json": PackedRows(tuple(_row_tokens(context, rows[number]) for number in range(_ROWS_SHOWN))),
         "loss_references.json": _loss_references(context, rows, validation_documents(context)),
@@ -123,7 +129,7 @@ def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
 def _train(context: StageContext, rows: Mixture, fingerprint: str) -> GPT:
     run = context.run
     torch.manual_seed(run.seed)
-    model = GPT(run.model).to(context.device)
+    model = context.load_model("start") if run.start.model else GPT(run.model).to(context.device)
     config = run.pretrain
     batches = RowBatches(rows, run.pretrain_steps, config.batch_rows, config.micro_batch_rows, context.device)
     task = NextTokenTask("pretrain", model, batches)

@@ -48,7 +48,7 @@ def rankings(run: RunConfig, folder: RunFolder) -> None:
         return
     stage = Stage(
         "rankings",
-        (folder.model(run.policy), folder.corpus),
+        (folder.model(run.policy), *context.corpus_parts("rankings/records")),
         artifact="records",
         make=lambda _: _make(context),
         save=_write_all,
@@ -63,11 +63,12 @@ def _of_people(context: StageContext) -> Stage[Records]:
     """The stage where people have ranked already: nothing is sampled."""
     return Stage(
         "rankings",
-        (context.folder.corpus,),
+        context.corpus_parts("rankings/records"),
         artifact="records",
         make=lambda _: people_records(context.corpus(), context.run),
         save=_write_all,
-        measure=lambda _: {"evaluation.json": describe_people(context.corpus(), context.run)},
+        measure=lambda _: {"evaluation.json": describe_people(context.corpus(), context.run, context.tok)},
+        measured_from=(context.folder.tokenizer,),
     )
 
 

@@ -16,6 +16,8 @@ from stategpt.data.prompts import Purpose, prompts_of
 from stategpt.data.records import Conversation, Prompt
 from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgument
 from stategpt.evaluate.scorers import require_scorer
+from stategpt.progress import console
+from stategpt.stages.people import prompts_apart_from_judge
 from stategpt.tokenizer import AnyTokenizer
 
 _REMEDY = "Raise model.context_tokens and sft.row_tokens, or lower corpus.max_response_characters."
@@ -61,6 +63,7 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
     """
     require_scorers(run)
     _require_rankings(run, corpus)
+    _require_prompts_apart(run, corpus)
     if not asks_conversations(run):
         _require_prompts(run, corpus)
         return
@@ -113,6 +116,25 @@ def _require_prompts(run: RunConfig, corpus: Corpus) -> None:
                 f"rl needs at least one {side} prompt {why}, and there is none. Give {purpose}.prompts, conversations "
                 "(sft.data) or rankings of more different prompts"
             )
+
+
+def _require_prompts_apart(run: RunConfig, corpus: Corpus) -> None:
+    """With a judge, RL has prompts of other groups than those that the judge learns from."""
+    if not run.trains_judge:
+        return
+    asked = prompts_of(corpus, "rl", "train")
+    kept = prompts_apart_from_judge(asked, corpus, run)
+    if asked and not kept:
+        raise DataError(
+            f"each of the {len(asked)} training prompts of RL is of a group that the judge learns from, and it trains "
+            "on none of these. Give rl.prompts of other groups, lower rankings.judge_share, or set evaluate.scorer"
+        )
+    if len(kept) < len(asked):
+        console.print(
+            f"notice: rl: {len(asked) - len(kept):,} of {len(asked):,} training prompts are of groups that the judge "
+            "learns from, and are left out",
+            markup=False,
+        )
 
 
 def _require_rankings(run: RunConfig, corpus: Corpus) -> None:

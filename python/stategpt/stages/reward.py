@@ -19,7 +19,6 @@ and has no bias, so the folder loads elsewhere as a sequence classifier with one
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,10 +33,13 @@ from stategpt.config import RewardConfig, RunConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.run import JUDGE
 from stategpt.config.stages import Arrangement
-from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches
+from stategpt.data import RankingBatch, RankingBatches, Rankings, chat_prompt, ranking_batches, reward_sequence
 from stategpt.data.prompts import prompt_of
 from stategpt.data.records import Prompt
+from stategpt.errors import ContextOverflow
 from stategpt.evaluate import RankedPairs, RewardScorer, evaluate_reward
+from stategpt.evaluate.ranked_fit import fitting_pairs
+from stategpt.evaluate.records import RankedFit
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
 from stategpt.progress import console
@@ -195,7 +197,7 @@ def _stage(context: StageContext, learner: Learner) -> Stage[Trained]:
     run, folder = context.run, context.folder
     return Stage(
         learner.folder,
-        (folder.model(run.policy), folder.stage("rankings") / "records"),
+        (folder.model(run.policy), folder.stage("rankings") / "records", *context.corpus_parts("reward/model")),
         artifact="model",
         make=lambda fingerprint: _train(context, learner, fingerprint),
         save=lambda trained, target: context.save_model(trained.model, target),
@@ -225,10 +227,15 @@ def _measure(context: StageContext, learner: Learner, trained: Trained | None) -
     if trained is None:
         model = RewardModel.from_pretrained(context.folder.model(learner.folder)).to(context.device).eval()
         trained = Trained.of(context, model)
-    train, held_out = _ranked_pairs(context, learner)
+    train, tested = _ranked_pairs(context, learner)
+    tokens = context.run.model.context_tokens
+    held_out, of_test = fitting_pairs(tested, context.tok, tokens)
     scorer = RewardScorer(trained.model, context.tok)
     found = evaluate_reward(scorer, context.tok, train, held_out, trained.demonstrations, context.run)
-    return {"evaluation.json": found}
+    fit = {"train": fitting_pairs(train, context.tok, tokens)[1], "test": of_test}
+    for side, counts in fit.items():
+        say_what_is_cut(f"{learner.folder} {side}", counts, tokens)
+    return {"evaluation.json": replace(found, fit=fit)}
 
 
 def _ranked_pairs(context: StageContext, learner: Learner) -> tuple[RankedPairs, RankedPairs]:
@@ -242,20 +249,21 @@ def _train(context: StageContext, learner: Learner, fingerprint: str) -> Trained
     torch.manual_seed(learner.seed)
     model = RewardModel(context.load_model(context.run.policy)).to(context.device)
     task = RewardTask(context.run.reward, model, Rankings(train.groups, ()), context.tok, seed=learner.seed)
-    say_what_is_cut(task.batches, model.gpt.config.context_tokens)
     fit(task, model, context.loop("reward", learner.folder, fingerprint))
     return Trained.of(context, model.eval())
 
 
-def say_what_is_cut(batches: RankingBatches, context_tokens: int) -> None:
+def say_what_is_cut(name: str, fit: RankedFit, context_tokens: int) -> None:
     """Prints how many prompts lost their middle and how many groups are left out, by code; nothing where none did."""
-    codes = Counter(rejected.code for rejected in batches.rejected)
-    said = [f"{count:,} groups left out ({code})" for code, count in sorted(codes.items())]
-    if batches.truncated_prompts:
-        said.insert(0, f"{batches.truncated_prompts:,} prompts lost their middle")
+    said = [f"{count:,} groups left out ({code})" for code, count in sorted(fit.left_out.items())]
+    if fit.truncated_prompts:
+        said.insert(0, f"{fit.truncated_prompts:,} prompts lost their middle")
+    if fit.equal_pairs:
+        said.append(f"{fit.equal_pairs:,} pairs left out (equal_completions_ranked_apart)")
     if said:
         console.print(
-            f"notice: rankings: {', '.join(said)}; the context has {context_tokens:,} tokens (model.context_tokens).",
+            f"notice: rankings of {name}: {', '.join(said)}; the context has {context_tokens:,} tokens "
+            "(model.context_tokens).",
             markup=False,
         )
 
@@ -265,12 +273,28 @@ def center_on_references(
 ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Sets `reward_offset` so that the prompts' reference answers score 0 on average; returns their shifted scores.
 
-    These are demonstrations, not preference pairs: the policy starts as a model of the demonstrations, so 0 is "as good
-    as people".
+    One that leaves no room for a prompt is left out. These are demonstrations, not preference pairs: the policy
+    starts as a model of the demonstrations, so 0 is "as good as people".
     """
     model.reward_offset = 0.0
     end = np.array([inputs.control.end_of_text], dtype=np.uint32)
-    responses = [np.concatenate([inputs.tok.encode(prompt.reference or ""), end]) for prompt in prompts]
-    raw = scorer.scores([chat_prompt(inputs.tok, prompt) for prompt in prompts], responses)
+    answers = [(prompt, np.concatenate([inputs.tok.encode(prompt.reference or ""), end])) for prompt in prompts]
+    fitting = [(prompt, answer) for prompt, answer in answers if _leaves_room(inputs, answer)]
+    if not fitting:
+        raise ContextOverflow(
+            f"each of the {len(prompts)} reference answers leaves no room for a prompt in the "
+            f"{inputs.run.model.context_tokens} tokens of the context. Raise model.context_tokens"
+        )
+    raw = scorer.scores([chat_prompt(inputs.tok, prompt) for prompt, _ in fitting], [answer for _, answer in fitting])
     model.reward_offset = -float(raw.mean(dtype=np.float64))
     return raw + np.float32(model.reward_offset)
+
+
+def _leaves_room(inputs: StageContext, answer: NDArray[np.uint32]) -> bool:
+    """Whether the reward model can read an answer with something of its prompt."""
+    least = chat_prompt(inputs.tok, Prompt.of(""))
+    try:
+        reward_sequence(least, answer, inputs.control, context_tokens=inputs.run.model.context_tokens)
+    except ContextOverflow:
+        return False
+    return True

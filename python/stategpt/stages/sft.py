@@ -32,11 +32,12 @@ def sft(run: RunConfig, folder: RunFolder) -> None:
     context = StageContext.of(run, folder)
     stage = Stage(
         "sft",
-        (folder.model("base"), folder.shards(CONVERSATIONS, "train"), folder.corpus),
+        (folder.model("base"), folder.shards(CONVERSATIONS, "train"), *context.corpus_parts("sft/model")),
         artifact="model",
         make=lambda fingerprint: _train(context, fingerprint),
         save=context.save_model,
         measure=lambda _: _measure(context),
+        measured_from=context.corpus_parts("sft/evaluation"),
     )
     run_stage(context, stage)
 

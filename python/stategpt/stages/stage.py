@@ -33,6 +33,7 @@ class Stage(Generic[Made]):
         save: writes what `make` returned into a folder that is about to be published.
         measure: measures the published artifact: records of `stategpt.evaluate.records` by file name. It is given what
             `make` returned, or None where the artifact was there already.
+        measured_from: published folders that only `measure` reads.
         logs: logs written while it trains that belong to its measurements, by file name, with what a line holds.
     """
 
@@ -42,6 +43,7 @@ class Stage(Generic[Made]):
     artifact: str = ""
     make: Callable[[str], Made] | None = None
     save: Callable[[Made, Path], None] | None = None
+    measured_from: tuple[Path, ...] = ()
     logs: Mapping[str, Kind] = field(default_factory=dict)
 
 
@@ -58,13 +60,15 @@ def run_stage(context: StageContext, stage: Stage[Made]) -> None:
     target = folder.root / stage.folder / (stage.artifact or EVALUATION)
     fingerprint = part_fingerprint(run, f"{stage.folder}/{target.name}", parents)
     made = not stage.artifact or folder.published(target, stage.artifact, fingerprint)
-    of_evaluation = part_fingerprint(run, f"{stage.folder}/{EVALUATION}", (fingerprint,))
+    read = tuple(context.parent(parent).fingerprint for parent in stage.measured_from)
+    of_evaluation = part_fingerprint(run, f"{stage.folder}/{EVALUATION}", (fingerprint, *read))
     measured = folder.published(folder.evaluation(stage.folder), EVALUATION, of_evaluation)
     if not (made and measured):
         with folder.timed(stage.folder):
             product = None if made else _make(context, stage, fingerprint, parents)
             if not measured:
-                measured_on = (context.parent(target).fingerprint, *parents) if stage.artifact else parents
+                made_from = (*parents, *(each for each in read if each not in parents))
+                measured_on = (context.parent(target).fingerprint, *made_from) if stage.artifact else made_from
                 folder.publish_evaluation(
                     stage.folder,
                     {name: evaluation_json(record) for name, record in stage.measure(product).items()},

@@ -1,4 +1,5 @@
 """Takes the model that a run starts from into the run folder: base/model and tokenizer, as if they were trained there.
+Where the run has sources, pretraining continues from it, and it is kept as start/model.
 
 A copy, so that the run folder holds all that its later stages were made from, and nothing changes under it.
 """
@@ -14,6 +15,7 @@ from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.receipt import file_hash
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
+from stategpt.config.parts import start_part
 from stategpt.config.start import model_folder
 from stategpt.errors import ConfigError, ForeignArtifact
 from stategpt.progress import console
@@ -26,7 +28,7 @@ _START = "start"
 
 
 def take_start_model(run: RunConfig, folder: RunFolder) -> AnyTokenizer:
-    """Publishes the start model as base/model and its tokenizer; returns the tokenizer. Does nothing where both are.
+    """Publishes the start model and its tokenizer; returns the tokenizer. Does nothing where both are.
 
     Raises:
         ConfigError: the model's shape is not that of the run.
@@ -39,7 +41,7 @@ def take_start_model(run: RunConfig, folder: RunFolder) -> AnyTokenizer:
         _refuse_another(run, folder, content)
         if not folder.published(folder.tokenizer, "tokenizer", part_fingerprint(run, "tokenizer")):
             _publish_tokenizer(run, folder, source, content)
-        if not folder.published(folder.model("base"), "model", part_fingerprint(run, "base/model")):
+        if not folder.published(folder.root / start_part(run), "model", part_fingerprint(run, start_part(run))):
             console.print(f"start: copying the model {source}", markup=False)
             _publish_model(run, folder, source, content)
     return Tokenizer.load(folder.tokenizer_json)
@@ -50,7 +52,7 @@ def _source(run: RunConfig, folder: RunFolder) -> Path | None:
     try:
         return model_folder(run.start.model)
     except ConfigError:
-        if is_published(folder.model("base")) and is_published(folder.tokenizer):
+        if is_published(folder.root / start_part(run)) and is_published(folder.tokenizer):
             return None
         raise
 
@@ -67,7 +69,7 @@ def _files(source: Path) -> list[Path]:
 
 
 def _refuse_another(run: RunConfig, folder: RunFolder, content: str) -> None:
-    for part in (folder.tokenizer, folder.model("base")):
+    for part in (folder.tokenizer, folder.root / start_part(run)):
         if is_published(part) and read_manifest(part).fingerprints.get(_START) != content:
             raise ForeignArtifact(
                 f"{visible_line(str(part))} was not taken from start.model = {visible_line(run.start.model)!r} as it "
@@ -109,11 +111,11 @@ def _publish_model(run: RunConfig, folder: RunFolder, source: Path, content: str
 
     tok = Tokenizer.load(folder.tokenizer_json)
     publish_folder(
-        folder.model("base"),
+        folder.root / start_part(run),
         write,
         kind="model",
         fingerprints={
-            "config": part_fingerprint(run, "base/model"),
+            "config": part_fingerprint(run, start_part(run)),
             "tokenizer": tok.fingerprint,
             _START: content,
         },

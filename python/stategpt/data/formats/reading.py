@@ -18,7 +18,7 @@ from stategpt.data.formats.merging import Judgments
 from stategpt.data.formats.registry import Format, Kind, format_named, recognize
 from stategpt.data.lines import BadLine
 from stategpt.data.ranked_group import RankedGroup
-from stategpt.data.records import Conversation, Message, Place, Prompt
+from stategpt.data.records import LATER_TURNS, Conversation, Message, Place, Prompt
 from stategpt.data.rejections import Rejection, Tally
 from stategpt.data.sources.globs import shown_name
 from stategpt.data.sources.records import read_records
@@ -117,6 +117,7 @@ def _read(
         seen.add(digest)
         found.append(made)
         tally.keep()
+        tally.later_turns += len(made.meta.get(LATER_TURNS, ())) if isinstance(made, Prompt) else 0
     return found, tally
 
 

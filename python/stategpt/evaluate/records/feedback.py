@@ -86,6 +86,8 @@ class RankingsEvaluation:
     """Prompts by split from which nothing can be learned: all completions are tied."""
     rejected: Count | None = None
     """Records the reader rejected."""
+    equal_pairs: Count | None = None
+    """Clear pairs, of all sides, whose completions are the same tokens: nothing can be learned from them."""
     judge_groups: Count | None = None
     """Training prompts kept apart to train the judge; their pairs are not among the pairs above."""
     agreement: AnnotatorAgreement | None = None
@@ -134,6 +136,19 @@ class MarginAccuracy:
 
 @documented
 @dataclass(frozen=True)
+class RankedFit:
+    """What of ranked prompts was cut or left out, since it does not fit the model's context."""
+
+    truncated_prompts: Count = 0
+    """Prompts that lost their middle."""
+    left_out: Mapping[str, Count] = field(default_factory=dict)
+    """Prompts left out with all their completions, by code."""
+    equal_pairs: Count = 0
+    """Clear pairs whose completions are the same tokens; they are not measured."""
+
+
+@documented
+@dataclass(frozen=True)
 class RewardEvaluation:
     """How well the reward model orders held-out pairs."""
 
@@ -165,6 +180,8 @@ class RewardEvaluation:
     """Mean reward of the demonstrations: 0 but for rounding."""
     reward_offset: Number | None = None
     """What was added to make it 0."""
+    fit: Mapping[str, RankedFit] = field(default_factory=dict)
+    """What was cut or left out of the prompts, by "train" and "test"."""
     example: RankedExample | None = None
     """One test prompt with rewards."""
 

@@ -26,6 +26,8 @@ class SourceBits:
     """Bytes measured."""
     difference: Measured = None
     """Base model minus Kneser-Ney, in bits per byte; of the mixture only."""
+    start_bits_per_byte: Number | None = None
+    """Of the start model, before it was trained on, on the same documents; None where weights began at random."""
 
 
 @documented

@@ -11,7 +11,7 @@ from stategpt.config.stage_names import folder_title
 from stategpt.evaluate.statistics import Interval
 from stategpt.report.canvas import Sketch, Theme
 from stategpt.report.run_files import RunFiles, mean
-from stategpt.report.wording import duration, system_label
+from stategpt.report.wording import Names, duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +40,17 @@ def _win_rates(files: RunFiles) -> list[Sketch]:
     if not estimates:
         return []
     caption = (
-        "Share of prompts on which the scorer prefers the system's answer to one SFT sample; ties count one half. "
-        "Lines: 95 % intervals."
+        f"Share of prompts on which the scorer prefers the system's answer to one {files.names.policy} sample; ties "
+        "count one half. Lines: 95 % intervals."
     )
-    paint = partial(_paint_estimates, estimates=estimates, axis="win rate against SFT", middle=0.5, digits=2)
+    paint = partial(
+        _paint_estimates,
+        estimates=estimates,
+        names=files.names,
+        axis=f"win rate against {files.names.policy}",
+        middle=0.5,
+        digits=2,
+    )
     return [Sketch("win_rates", "Win rates", caption, paint, _height(len(estimates)))]
 
 
@@ -51,8 +58,11 @@ def _elo(files: RunFiles) -> list[Sketch]:
     estimates = _estimates(files.evaluations.comparison.elo)
     if not estimates:
         return []
-    caption = "Bradley-Terry strengths from all pairs of systems; SFT is 1000, and 400 points are odds of ten to one."
-    paint = partial(_paint_estimates, estimates=estimates, axis="Elo", middle=1000.0, digits=0)
+    caption = (
+        f"Bradley-Terry strengths from all pairs of systems; {files.names.policy} is 1000, and 400 points are odds of "
+        "ten to one."
+    )
+    paint = partial(_paint_estimates, estimates=estimates, names=files.names, axis="Elo", middle=1000.0, digits=0)
     return [Sketch("elo", "Elo", caption, paint, _height(len(estimates)))]
 
 
@@ -60,7 +70,9 @@ def _height(rows: int) -> float:
     return 0.85 + 0.34 * rows
 
 
-def _paint_estimates(axes: "Axes", theme: Theme, estimates: Estimates, axis: str, middle: float, digits: int) -> None:
+def _paint_estimates(
+    axes: "Axes", theme: Theme, estimates: Estimates, names: Names, axis: str, middle: float, digits: int
+) -> None:
     """A dot and its interval for each system, its number at the right edge."""
     axes.axvline(middle, color=theme.color("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
     for place, (name, (middle_of, low, high)) in enumerate(estimates.items()):
@@ -75,7 +87,7 @@ def _paint_estimates(axes: "Axes", theme: Theme, estimates: Estimates, axis: str
             fontsize=9,
             annotation_clip=False,
         )
-    axes.set_yticks(range(len(estimates)), [system_label(name) for name in estimates])
+    axes.set_yticks(range(len(estimates)), [names.system(name) for name in estimates])
     axes.set_ylim(len(estimates) - 0.5, -0.5)
     axes.set_xlabel(axis)
     axes.grid(axis="y", visible=False)
@@ -91,16 +103,24 @@ def _diversity(files: RunFiles) -> list[Sketch]:
         "All answers of a system: different pairs of neighboring tokens over all pairs (filled; of equally many pairs "
         "of every system), and different answers over all answers (ring). Wins are often bought with sameness."
     )
-    return [Sketch("diversity", "Diversity", caption, partial(_paint_diversity, rows=whole), _height(len(whole)))]
+    return [
+        Sketch(
+            "diversity",
+            "Diversity",
+            caption,
+            partial(_paint_diversity, rows=whole, names=files.names),
+            _height(len(whole)),
+        )
+    ]
 
 
-def _paint_diversity(axes: "Axes", theme: Theme, rows: Mapping[str, tuple[float, float]]) -> None:
+def _paint_diversity(axes: "Axes", theme: Theme, rows: Mapping[str, tuple[float, float]], names: Names) -> None:
     for place, (name, (distinct, unique)) in enumerate(rows.items()):
         color = theme.color(name)
         axes.plot([distinct, unique], [place, place], color=color, alpha=0.3, linewidth=1.6)
         axes.plot([distinct], [place], "o", color=color, markersize=6)
         axes.plot([unique], [place], "o", color=color, markersize=6, markerfacecolor=theme.paper, markeredgewidth=1.6)
-    axes.set_yticks(range(len(rows)), [system_label(name) for name in rows])
+    axes.set_yticks(range(len(rows)), [names.system(name) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1.04)
     axes.set_xlabel("share of token pairs, share of answers")

@@ -11,7 +11,6 @@ from stategpt.evaluate.records import FrontierPoint, SeedMeasures, SystemMeasure
 from stategpt.evaluate.statistics import Interval
 from stategpt.report.canvas import Sketch, Theme
 from stategpt.report.run_files import RunFiles, mean
-from stategpt.report.wording import system_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,37 +24,35 @@ def feedback_sketches(files: RunFiles) -> list[Sketch]:
 
 
 def _rewards(files: RunFiles) -> list[Sketch]:
-    found = files.evaluations.reward.rewards
+    found, names = files.evaluations.reward.rewards, files.names
     scores = {name: np.asarray(values, np.float64) for name, values in found.items() if values}
     if not scores:
         return []
     caption = (
-        "Reward of the demonstrations, on training prompts, and of SFT samples, on test prompts; shifted so that the "
-        "demonstrations average 0. Dashes mark the means."
+        f"Reward of the {names.demonstrations}, on training prompts, and of {names.policy} samples, on test prompts; "
+        f"shifted so that the {names.demonstrations} average 0. Dashes mark the means."
     )
-    return [Sketch("rewards", "What the reward model says", caption, partial(_paint_densities, scores=scores))]
+    labels = {
+        name: names.demonstrations if name == "demonstrations" else f"{names.system(name)} samples" for name in scores
+    }
+    paint = partial(_paint_densities, scores=scores, labels=labels)
+    return [Sketch("rewards", "What the reward model says", caption, paint)]
 
 
-def _paint_densities(axes: "Axes", theme: Theme, scores: Mapping[str, Any]) -> None:
+def _paint_densities(axes: "Axes", theme: Theme, scores: Mapping[str, Any], labels: Mapping[str, str]) -> None:
     everything = np.concatenate(list(scores.values()))
     low, high = np.quantile(everything, [0.002, 0.998])
     edges = np.linspace(low, max(high, low + 1e-3), 42).tolist()
     for name, values in scores.items():
         color = theme.color(name)
         axes.hist(values, bins=edges, density=True, color=color, alpha=0.22)
-        axes.hist(
-            values, bins=edges, density=True, histtype="step", color=color, linewidth=1.5, label=_score_label(name)
-        )
+        axes.hist(values, bins=edges, density=True, histtype="step", color=color, linewidth=1.5, label=labels[name])
         axes.axvline(values.mean(), color=color, linestyle=(0, (4, 3)), linewidth=1.2)
     axes.set_xlabel("reward")
     axes.set_ylabel("share of answers")
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.1)
-
-
-def _score_label(name: str) -> str:
-    return "demonstrations" if name == "demonstrations" else f"{system_label(name)} samples"
 
 
 def _calibration(files: RunFiles) -> list[Sketch]:
@@ -88,20 +85,29 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
         for folder, points in data.frontiers.items()
         if folder.startswith("rl/beta_")
     }
-    sketches = []
+    sketches, names = [], files.names
     more = " Lines: 95 % intervals."
     for key, best, name, title, axis, caption in (
-        ("reward", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
-         "Mean reward on validation prompts as the policy moves away from SFT; each point is a moment of training."),
-        ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What the scorer sees", "win rate against SFT",
-         "The same moments, judged by the scorer that the reward model imitates."),
+        ("reward", "reward_mean", "reward_over_kl", f"What {names.rewarder} sees", "mean reward",
+         f"Mean reward on validation prompts as the policy moves away from {names.policy}; each point is a moment of "
+         "training."),
+        ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What decides wins", f"win rate against {names.policy}",
+         "The same moments, judged by what decides wins."),
     ):  # fmt: skip
         curves = {label: _frontier_points(points, key) for label, points in frontiers.items()}
         if not any(curves.values()):
             continue
         best_of = _best_of_points(data.systems, best)
         ends = _seed_points(data.systems, best)
-        paint = partial(_paint_frontier, curves=curves, best_of=best_of, ends=ends, axis=axis, even=key == "win_rate")
+        paint = partial(
+            _paint_frontier,
+            curves=curves,
+            best_of=best_of,
+            ends=ends,
+            axis=axis,
+            even=key == "win_rate",
+            start=names.policy,
+        )
         crosses = " Crosses: the finished policy of each seed, on the prompts of the comparison." if several else ""
         sketches.append(Sketch(name, title, caption + more + crosses, paint, height_inches=3.2))
     return sketches
@@ -140,6 +146,7 @@ def _paint_frontier(
     ends: Points,
     axis: str,
     even: bool,
+    start: str,
 ) -> None:
     if even:
         axes.axhline(0.5, color=theme.color("baseline"), linewidth=1.2, linestyle=(0, (4, 3)))
@@ -158,10 +165,10 @@ def _paint_frontier(
         axes.plot(kls, values, "x", color=theme.color("rlhf"), markersize=6, label="each seed's end")
     if best_of:
         kls, values, names = zip(*best_of, strict=True)
-        axes.plot(kls, values, "D", color=theme.color("best_of"), markersize=5, label="best-of-n of SFT")
+        axes.plot(kls, values, "D", color=theme.color("best_of"), markersize=5, label=f"best-of-n of {start}")
         for kl, value, name in zip(kls, values, names, strict=True):
             axes.annotate(name, (kl, value), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9)
     axes.margins(y=0.12)
-    axes.set_xlabel("KL to SFT, nats per completion")
+    axes.set_xlabel(f"KL to {start}, nats per completion")
     axes.set_ylabel(axis)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.1, columnspacing=1.2)

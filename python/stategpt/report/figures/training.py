@@ -10,7 +10,7 @@ import numpy.typing as npt
 from stategpt.config.stage_names import STAGES, folder_title
 from stategpt.report.canvas import Sketch, Theme
 from stategpt.report.run_files import RunFiles
-from stategpt.report.wording import count
+from stategpt.report.wording import Names, count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,9 +137,14 @@ def _rl_course(files: RunFiles) -> list[Sketch]:
             "reward_mean",
             "Reward during RL",
             "mean reward",
-            "Mean reward of the sampled completions; SFT demonstrations are 0.",
+            _reward_caption(files.names),
         ),
-        ("kl_nats_per_completion", "Distance from SFT", "nats per completion", "KL of the policy to the SFT model."),
+        (
+            "kl_nats_per_completion",
+            f"Distance from {files.names.policy}",
+            "nats per completion",
+            f"KL of the policy to the {files.names.policy} model.",
+        ),
         ("entropy_nats_per_token", "Entropy during RL", "nats per token", "How undecided the policy is at each token."),
         ("length_tokens", "Length during RL", "tokens", "Mean length of the sampled completions."),
     )
@@ -154,6 +159,11 @@ def _rl_course(files: RunFiles) -> list[Sketch]:
         if series:
             sketches.append(Sketch(f"rl_{key}", title, caption, partial(_paint_course, series=series, axis=axis)))
     return sketches
+
+
+def _reward_caption(names: Names) -> str:
+    said = "Mean reward of the sampled completions"
+    return f"{said}; {names.demonstrations} are 0." if names.rewarder == Names.rewarder else f"{said}."
 
 
 def _column(log: Sequence[dict[str, Any]], key: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -17,7 +17,7 @@ from stategpt.evaluate.records import (
 from stategpt.evaluate.statistics import Interval
 from stategpt.report import lessons
 from stategpt.report.run_files import RunFiles, mean
-from stategpt.report.wording import count, fixed, percent, plain, signed, span, system_label
+from stategpt.report.wording import Names, count, fixed, percent, plain, signed, span
 from stategpt.visible_text import visible
 
 _BEST_OF = re.compile(r"best_of_[0-9]{1,9}")
@@ -30,27 +30,29 @@ represents best-of-n where it was run.
 def comparison(files: RunFiles) -> dict[str, Any]:
     """Context of the part on the comparison."""
     data = files.evaluations.comparison
-    examples = [_example(example) for example in data.examples]
+    names = files.names
+    examples = [_example(example, names) for example in data.examples]
     return {
         "prompts": data.prompts,
-        "systems": [_system_row(name, row, data.elo.get(name)) for name, row in data.systems.items()],
+        "systems": [_system_row(name, row, data.elo.get(name), names) for name, row in data.systems.items()],
         "names": data.subjects,
         "against": _against_rows(data),
-        "judged": _judged(data),
-        "seeds": _seed_rows(data),
-        "against_rlhf": _beta_rows(data),
-        "repeated": _repeated(data),
-        "variety_lesson": lessons.variety(data),
+        "judged": _judged(data, names),
+        "seeds": _seed_rows(data, names),
+        "against_rlhf": _beta_rows(data, names),
+        "repeated": _repeated(data, names),
+        "variety_lesson": lessons.variety(data, names),
         "scorer": visible(data.scorer),
-        "judge": _judge(data, files.evaluations.judge, files.evaluations.rankings.judge_groups),
+        "judge": _judge(data, files.evaluations.judge, files.evaluations.rankings.judge_groups, names),
         "failed": count(data.failed_prompts) if data.failed_prompts else "",
         "left_out": _left_out(data),
         "examples": [example for example in examples if example["answers"]],
         "diversity_change": _change(data),
+        "is_prompted": "prompted_base" in data.systems,
     }
 
 
-def _judge(data: ComparisonEvaluation, judge: RewardEvaluation, groups: int | None) -> str:
+def _judge(data: ComparisonEvaluation, judge: RewardEvaluation, groups: int | None, names: Names) -> str:
     """Who decides wins, and what that is worth."""
     if not data.scorer or not data.optimized:
         return ""
@@ -72,18 +74,18 @@ def _judge(data: ComparisonEvaluation, judge: RewardEvaluation, groups: int | No
         "People ranked, and no other scorer is set: wins are decided by the judge, a second reward model from other "
         f"groups of prompts and another seed{known}, which RL never read.{right} The "
         f"column reward is {optimized}'s: what RL maximized, and no measure of success by itself. The judge began as "
-        "the same SFT model, so errors that both inherit from it are not excluded."
+        f"the same {names.policy} model, so errors that both inherit from it are not excluded."
     )
 
 
-def _example(example: ComparedPrompt) -> dict[str, Any]:
+def _example(example: ComparedPrompt, names: Names) -> dict[str, Any]:
     answers = example.answers
     return {
         "prompt": visible(example.prompt),
         "answers": [
             {
                 "name": name,
-                "label": system_label(name),
+                "label": names.system(name),
                 "text": visible(answers[name].text.strip()),
                 "score": None if answers[name].score is None else plain(answers[name].score),
                 "reward": None if answers[name].reward is None else signed(answers[name].reward, 2),
@@ -106,13 +108,13 @@ def _rlhf(data: ComparisonEvaluation) -> SystemMeasures:
     return data.systems.get("rlhf", SystemMeasures())
 
 
-def _system_row(name: str, row: SeedMeasures, elo: Interval | None) -> dict[str, str]:
+def _system_row(name: str, row: SeedMeasures, elo: Interval | None, names: Names) -> dict[str, str]:
     kl, bound = fixed(mean(row.kl), 2), row.kl_bound if isinstance(row, SystemMeasures) else None
     if row.kl is None and bound is not None:
         kl = f"≤ {fixed(bound, 2)}"
     return {
         "name": name,
-        "label": system_label(name),
+        "label": names.system(name),
         "wins": percent(mean(row.win_rate_vs_sft), 1),
         "wins_interval": _percent_span(row.win_rate_vs_sft) if name != "sft" else "",
         "elo": fixed(mean(elo), 0),
@@ -142,7 +144,7 @@ def _against_rows(data: ComparisonEvaluation) -> list[dict[str, str]]:
     ]
 
 
-def _judged(data: ComparisonEvaluation) -> list[str]:
+def _judged(data: ComparisonEvaluation, names: Names) -> list[str]:
     """What the comparison with best-of-n shows, said only where the intervals show it."""
     kl = mean(_rlhf(data).kl)
     said = []
@@ -158,17 +160,17 @@ def _judged(data: ComparisonEvaluation) -> list[str]:
         if _above_zero(row.reward) and lessons.sign_of(row.wins) < 0:
             said.append(
                 f"RLHF earns more reward than best-of-{size} and wins less often: the reward it gained beyond is error "
-                "of the reward model. That is over-optimization, at the main beta."
+                f"of {names.rewarder}. That is over-optimization, at the main beta."
             )
             break
     return said
 
 
-def _beta_rows(data: ComparisonEvaluation) -> list[dict[str, str]]:
+def _beta_rows(data: ComparisonEvaluation, names: Names) -> list[dict[str, str]]:
     """Policies of other betas minus RLHF."""
     return [
         {
-            "label": system_label(name),
+            "label": names.system(name),
             "wins": f"{signed(100 * row.wins.mean, 1)} %" if row.wins is not None else fixed(None),
             "wins_interval": _percent_span(row.wins),
             "reward": signed(mean(row.reward), 2),
@@ -178,7 +180,7 @@ def _beta_rows(data: ComparisonEvaluation) -> list[dict[str, str]]:
     ]
 
 
-def _repeated(data: ComparisonEvaluation) -> list[dict[str, Any]]:
+def _repeated(data: ComparisonEvaluation, names: Names) -> list[dict[str, Any]]:
     """The answers that each system repeats most, as shares of its answers."""
     found = []
     for name, row in data.systems.items():
@@ -189,7 +191,7 @@ def _repeated(data: ComparisonEvaluation) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": name,
-                "label": system_label(name),
+                "label": names.system(name),
                 "answers": f"{row.answers:,}",
                 "unique": percent(mean(row.unique_share), 1),
                 "rows": [
@@ -211,10 +213,10 @@ def _above_zero(interval: Interval | None) -> bool:
     return interval is not None and interval.low > 0
 
 
-def _seed_rows(data: ComparisonEvaluation) -> list[dict[str, str]]:
+def _seed_rows(data: ComparisonEvaluation, names: Names) -> list[dict[str, str]]:
     """RLHF by seed, where there are several."""
     rows = _rlhf(data).seeds
-    return [_system_row(visible(row.stage), row, None) for row in rows] if len(rows) > 1 else []
+    return [_system_row(visible(row.stage), row, None, names) for row in rows] if len(rows) > 1 else []
 
 
 def _left_out(data: ComparisonEvaluation) -> str:
@@ -225,7 +227,7 @@ def _left_out(data: ComparisonEvaluation) -> str:
     if seeds > 1:
         return (
             f"RLHF is the mean over {seeds} policies that differ by the seed of their prompts and samples; its "
-            "intervals hold the choice of prompts and of the seed. Base, SFT and reward model are one each: what "
+            "intervals hold the choice of prompts and of the seed. The models before RL are one each: what "
             "another seed of theirs would change is not in any interval, nor is RLHF's seed in the Elo's."
         )
     return (

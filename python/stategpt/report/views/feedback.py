@@ -7,7 +7,6 @@ from typing import Any
 from stategpt.config.presence import REWARD_MODEL
 from stategpt.config.run import JUDGE
 from stategpt.evaluate.records import (
-    ComparisonEvaluation,
     FrontierPoint,
     RankedExample,
     RankingsEvaluation,
@@ -16,7 +15,7 @@ from stategpt.evaluate.records import (
 )
 from stategpt.report import lessons
 from stategpt.report.run_files import RunFiles, mean, number
-from stategpt.report.wording import count, fixed, percent, plain, signed, span, visible_token
+from stategpt.report.wording import Names, count, fixed, percent, plain, signed, span, visible_token
 from stategpt.visible_text import visible
 
 
@@ -29,18 +28,19 @@ def feedback(files: RunFiles) -> dict[str, Any]:
         "agreement": _agreement(evaluations.rankings),
         "rewarded_by": _rewarded_by(files),
         "prompts_of": _prompts_of(files),
-        "wins_by": _wins_by(evaluations.comparison),
+        "wins_by": _wins_by(files),
         "ranked": _ranked(evaluations.rankings),
         "rankings": _ranking_counts(evaluations.rankings),
-        "reward": _reward_numbers(evaluations.reward),
+        "reward": _reward_numbers(evaluations.reward, files.names),
         "scoring": [] if _people(files) else _scoring(evaluations.reward),
+        "cut": _cut(evaluations.reward),
         "reward_rows": _reward_rows(evaluations.reward.example),
-        "judging_lesson": lessons.judging(evaluations.reward, evaluations.comparison),
-        "imitation_lesson": lessons.imitation(evaluations.reward, evaluations.comparison),
+        "judging_lesson": lessons.judging(evaluations.reward, evaluations.comparison, files.names),
+        "imitation_lesson": lessons.imitation(evaluations.reward, evaluations.comparison, files.names),
         "rl": _rl_numbers(files),
         "weighted": [_weighted(each) for each in files.weighted_completions()],
         "frontiers": _frontier_rows(files),
-        "over_optimization_lesson": lessons.over_optimization(evaluations.comparison),
+        "over_optimization_lesson": lessons.over_optimization(evaluations.comparison, files.names),
     }
 
 
@@ -67,12 +67,15 @@ def _prompts_of(files: RunFiles) -> str:
     return "The prompts are the training side of rl.prompts."
 
 
-def _wins_by(data: ComparisonEvaluation) -> str:
+def _wins_by(files: RunFiles) -> str:
     """How reward and wins relate: by what decides wins."""
+    data = files.evaluations.comparison
     if not data.is_independent:
         return "Reward and wins are by the same scorer here, so they cannot part."
     if data.scorer == JUDGE:
         return "The reward model imitates people, and so does the judge, from other prompts."
+    if _rewarded_by(files) or _people(files):
+        return f"RL maximizes what {files.names.rewarder} gives, and another scorer decides wins."
     return "The reward model only imitates the scorer."
 
 
@@ -140,6 +143,7 @@ def _ranking_counts(data: RankingsEvaluation) -> list[tuple[str, str]]:
         ("test prompts", data.test_groups),
         ("clear pairs", data.pairs),
         ("ties", data.ties),
+        ("pairs that are the same tokens", data.equal_pairs or None),
         ("prompts of the judge", data.judge_groups),
         ("completions without a score", data.failed or None),
         ("rejected records", data.rejected),
@@ -184,7 +188,7 @@ def _pairs(pairs: Sequence[tuple[int, int]], letters: Mapping[int, str]) -> str:
     return ", ".join(f"{winner} over {loser}" for winner, loser in named)
 
 
-def _reward_numbers(data: RewardEvaluation) -> list[tuple[str, str, str]]:
+def _reward_numbers(data: RewardEvaluation, names: Names) -> list[tuple[str, str, str]]:
     """Label, value and a note; only what was measured."""
     prompts, with_pairs = data.prompts, data.prompts_with_pairs
     of_prompts = f", of {count(with_pairs)} of {count(prompts)} prompts" if prompts and with_pairs else ""
@@ -195,9 +199,22 @@ def _reward_numbers(data: RewardEvaluation) -> list[tuple[str, str, str]]:
         ("model minus length", mean(data.length_margin), signed, span(data.length_margin)),
         ("calibration slope", data.calibration_slope, partial(fixed, digits=2), "1 calibrated, less over-confident"),
         ("correlation with length", data.length_correlation, partial(signed, digits=2), "within prompts"),
-        ("offset", data.reward_offset, partial(signed, digits=2), "added so that demonstrations average 0"),
+        ("offset", data.reward_offset, partial(signed, digits=2), f"added so that {names.demonstrations} average 0"),
     )
     return [(label, shown(value).replace("-", "−"), note) for label, value, shown, note in wanted if value is not None]
+
+
+def _cut(data: RewardEvaluation) -> list[tuple[str, str, str]]:
+    """Label, value and a note: what of the ranked prompts was cut or left out; nothing where all of them fit."""
+    rows = []
+    for side, fit in data.fit.items():
+        counts = {"prompts that lost their middle": fit.truncated_prompts}
+        counts |= {
+            f"prompts left out, {visible(code).replace('_', ' ')}": number for code, number in fit.left_out.items()
+        }
+        counts["pairs left out, the same tokens"] = fit.equal_pairs
+        rows += [(label, count(number), visible(side)) for label, number in counts.items() if number]
+    return rows
 
 
 def _scoring(data: RewardEvaluation) -> list[str]:
@@ -226,7 +243,7 @@ def _rl_numbers(files: RunFiles) -> list[tuple[str, str, str]]:
         rows = [
             ("objective", rl.objective.replace("_", " "), ""),
             ("samples", f"{rl.steps} × {sampled}", f"steps of {rl.prompts_per_step} prompts, {rl.completions} each"),
-            ("beta", f"{rl.beta:g}", "weight of the KL to SFT in the reward"),
+            ("beta", f"{rl.beta:g}", f"weight of the KL to {files.names.policy} in the reward"),
             ("seeds", f"{rl.seeds}", "policies alike but for it; those of other betas have the first"),
         ]
     measured = (

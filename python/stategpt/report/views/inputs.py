@@ -37,6 +37,7 @@ def _rows(tallies: Any) -> list[dict[str, Any]]:
                 "duplicate": count(duplicate),
                 "removed": count(sum(removed.values())),
                 "rejected": ", ".join(f"{count(n)} {code}" for code, n in rejected.items()) or "0",
+                "later_turns": count(later) if (later := number(tally, "later_turns")) else "",
                 "width": round(100 * kept / total, 2) if total else 0,
             }
         )

@@ -9,7 +9,7 @@ from stategpt.config.presets import PRESETS, Preset
 from stategpt.evaluate.records import MaskedToken, Sample, SFTEvaluation
 from stategpt.report import lessons
 from stategpt.report.run_files import RunFiles, mean
-from stategpt.report.wording import count, fixed, percent, signed, span, system_label, visible_token
+from stategpt.report.wording import Names, count, fixed, percent, signed, span, visible_token
 from stategpt.visible_text import visible
 
 _BESIDE = {"gpt3-175b": "GPT-3 175B", "llama-65b": "LLaMA-65B"}
@@ -24,12 +24,12 @@ def learning(files: RunFiles) -> dict[str, Any]:
         "hyperparameters": _hyperparameters(files.run, files.tokens("base")) if files.run else [],
         "samples": _samples(files.samples()),
         "pretraining_lesson": lessons.pretraining(evaluations),
-        "sft": _similarities(sft),
-        "sft_lesson": lessons.fine_tuning(evaluations),
+        "sft": _similarities(sft, files.names),
+        "sft_lesson": lessons.fine_tuning(evaluations, files.names),
         "relevance": _relevance(sft),
         "training_example": _masked(sft.training_example),
         "few_shot": visible(sft.few_shot_document),
-        "base_answers": _base_answers(sft),
+        "base_answers": _base_answers(sft, files.names),
     }
 
 
@@ -102,7 +102,7 @@ def _is_control(text: str) -> bool:
     return text.startswith(_CONTROL_TOKEN[0]) and text.endswith(_CONTROL_TOKEN[1])
 
 
-def _base_answers(sft: SFTEvaluation) -> dict[str, Any] | None:
+def _base_answers(sft: SFTEvaluation, names: Names) -> dict[str, Any] | None:
     """The first example: the base model with the bare prompt, with the few-shot document, and SFT's answer."""
     if not sft.examples:
         return None
@@ -112,17 +112,17 @@ def _base_answers(sft: SFTEvaluation) -> dict[str, Any] | None:
         "prompt": visible(example.prompt),
         "reference": visible(example.reference),
         "answers": [
-            {"name": name, "label": system_label(name), "text": visible(example.answers[name].strip())}
+            {"name": name, "label": names.system(name), "text": visible(example.answers[name].strip())}
             for name in order
         ],
     }
 
 
-def _similarities(sft: SFTEvaluation) -> list[dict[str, str]]:
+def _similarities(sft: SFTEvaluation, names: Names) -> list[dict[str, str]]:
     rows = (
         ("SFT", sft.chrf.get("sft"), None),
-        ("prompted base", sft.chrf.get("prompted_base"), sft.difference_to_prompted_base),
-        ("base, same prompt", sft.chrf.get("base"), sft.difference_to_base),
+        (names.system("prompted_base"), sft.chrf.get("prompted_base"), sft.difference_to_prompted_base),
+        (f"{names.base}, same prompt", sft.chrf.get("base"), sft.difference_to_base),
         ("SFT, shuffled references", sft.chrf_shuffled, sft.difference_to_shuffled),
     )
     return [

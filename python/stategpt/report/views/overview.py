@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stategpt.config.presence import ALL_STAGES
-from stategpt.config.stage_names import STAGE_OF
 from stategpt.evaluate.gates import format_value, verdict
 from stategpt.evaluate.records import GateResult, SystemMeasures
 from stategpt.report.run_files import RunFiles, mean
@@ -38,17 +36,11 @@ def overview(files: RunFiles) -> dict[str, Any]:
     tokens = files.tokens("base")
     return {
         "name": files.name,
-        "sentence": sentence(tokens) if "sft" in files.stages else _plain_sentence(files),
+        "sentence": sentence(tokens, files.stages),
         "facts": _facts(files, gates, tokens),
         "stages": [card(files) for card, stages in _CARDS if stages & files.stages],
         "gates": [_gate_row(gate) for gate in gates],
     }
-
-
-def _plain_sentence(files: RunFiles) -> str:
-    """What a run without fine-tuning is: the stages that it has."""
-    titles = [STAGE_OF[name].title for name in ALL_STAGES if name in files.stages - {"prepare", "compare"}]
-    return f"A run of {', '.join(titles)}." if titles else "A run that prepares data."
 
 
 def _facts(files: RunFiles, gates: list[GateResult], tokens: int | None) -> list[tuple[str, str]]:
@@ -103,6 +95,7 @@ def _pretraining(files: RunFiles) -> StageCard:
         _kept(
             ("tokens", _shown(tokens, count(tokens))),
             ("bits per byte", _shown(bits, fixed(bits))),
+            ("before, of the start model", _shown(mixed.start_bits_per_byte, fixed(mixed.start_bits_per_byte))),
             ("n-gram model's", _shown(kneser_ney, fixed(kneser_ney))),
         ),
     )
@@ -122,7 +115,7 @@ def _sft(files: RunFiles) -> StageCard:
         _kept(
             ("tokens", _shown(tokens, count(tokens))),
             ("answers end", _shown(ended, percent(ended, 1))),
-            ("chrF above base", _shown(gain, signed(gain))),
+            (f"chrF above {files.names.base}", _shown(gain, signed(gain))),
         ),
     )
 
@@ -154,12 +147,12 @@ def _rl(files: RunFiles) -> StageCard:
         "rlhf",
         "Reinforcement learning",
         "prompts",
-        "sample, read the reward, weight the completion by it, stay near SFT",
+        f"sample, read the reward, weight the completion by it, stay near the {files.names.policy} model",
         "RLHF model",
         _kept(
             ("steps", count(log[-1]["step"]) if log else None),
-            ("wins against SFT", _shown(wins, percent(wins, 1))),
-            ("KL to SFT", _shown(kl, f"{fixed(kl, 1)} nats")),
+            (f"wins against {files.names.policy}", _shown(wins, percent(wins, 1))),
+            (f"KL to {files.names.policy}", _shown(kl, f"{fixed(kl, 1)} nats")),
         ),
     )
 

@@ -16,8 +16,9 @@ is a ratio of two estimates from one batch, as every normalized advantage: its d
 (cosine 0.9999 with 24 prompts of 4 completions, 0.99 with 2 of 4, 0.96 with one of 2). `optim.clip_norm` scales by the
 batch's norm likewise wherever it acts (`clipped_updates` in metrics.jsonl).
 
-Prompts are training prompts, distinct in an epoch. Dropout does not exist here; policy, reference and sampler use one
-temperature and one mask. Where the KL exceeds `rl.max_kl` the stage ends with the policy of the step before.
+Prompts are training prompts, distinct in an epoch, without those of the groups that a judge learned from. Dropout does
+not exist here; policy, reference and sampler use one temperature and one mask. Where the KL exceeds `rl.max_kl` the
+stage ends with the policy of the step before.
 
 metrics.jsonl, by step, means over its samples unless stated:
     reward_mean, reward_sd              the reward model's, less no_eos_penalty, before the KL
@@ -55,6 +56,7 @@ from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
+from stategpt.stages.people import prompts_apart_from_judge
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.train.loop import fit
 from stategpt.train.metrics import early_end
@@ -96,7 +98,7 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
 
     work = Stage(
         stage,
-        _parents(run, folder),
+        _parents(context, stage),
         artifact="model",
         make=lambda fingerprint: _train(context, config, stage, fingerprint, seed),
         save=context.save_model,
@@ -106,18 +108,19 @@ def train_policy(run: RunConfig, folder: RunFolder, config: RLConfig, stage: str
     run_stage(context, work)
 
 
-def _parents(run: RunConfig, folder: RunFolder) -> tuple[Path, ...]:
+def _parents(context: StageContext, stage: str) -> tuple[Path, ...]:
     """What a policy is made from: the model it begins as, the prompts, and the reward model if there is one."""
+    run, folder = context.run, context.folder
     rewarding = (folder.model("reward"),) if "reward" in run.stages else ()
     judging = (folder.model(f"reward/{JUDGE}"),) if run.trains_judge else ()  # wins of the frontier are by it
-    return (folder.model(run.policy), *rewarding, *judging, folder.corpus)
+    return (folder.model(run.policy), *rewarding, *judging, *context.corpus_parts(f"{stage}/model"))
 
 
 def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
     run, folder = context.run, context.folder
     corpus = context.corpus()
     policy, reference = context.load_model(run.policy), context.load_model(run.policy).requires_grad_(False)
-    asked = prompts_of(corpus, "rl", "train")
+    asked = prompts_apart_from_judge(prompts_of(corpus, "rl", "train"), corpus, run)
     rewarder = context.scorer("rl.scorer", corpus)
     scorer = context.scorer("evaluate.scorer", corpus)
     probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder)

@@ -31,7 +31,8 @@ class KLLimit:
             (parameter if beyond else self.weights[name]).copy_(self.weights[name] if beyond else parameter)
         if beyond:
             self.reason = (
-                f"mean KL to the SFT model is {kl_nats:.1f} nats per completion, above rl.max_kl = {self.max_kl:g}; "
-                "the policy is that of the step before. To train on, raise rl.beta or lower rl.optim.learning_rate"
+                f"mean KL to the model that RL began as is {kl_nats:.1f} nats per completion, above rl.max_kl = "
+                f"{self.max_kl:g}; the policy is that of the step before. To train on, raise rl.beta or lower "
+                "rl.optim.learning_rate"
             )
         return not beyond

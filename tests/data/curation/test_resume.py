@@ -153,9 +153,8 @@ def test_a_part_that_is_done_is_read_and_not_judged_again(tmp_path: Path, monkey
 )
 def test_a_killed_process_is_gone_on_with(tmp_path: Path, number: int, by: signal.Signals) -> None:
     program = (
-        "import os, sys, test_resume as t\n"
-        "t.parts.PART_CHARACTERS = 3000\n"
-        "t.curated.__globals__['curate'].__globals__['Passes'].run.__globals__['PROGRESS_EVERY'] = 40\n"
+        "import os, sys, test_resume as t, stategpt.data.curation.passes as passes\n"
+        "t.parts.PART_CHARACTERS, passes.PROGRESS_EVERY = 3000, 40\n"
         "calls = []\n"
         "def progress(*call):\n"
         "    calls.append(call)\n"

@@ -9,29 +9,28 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from stategpt.arguments import nearest_hint
 from stategpt.errors import ConfigError
 
 _LOADED: dict[str, str] = {}
-"""Digest of the source of each module that was loaded here, by name: what runs is what a fingerprint says of it."""
+"""Digest of the source file of each module, when it was loaded."""
 
 
 def load_function(name: str, setting: str) -> Callable[..., Any]:
     """The function that `setting` names as `module:function`; the working folder is searched too.
 
+    A module that was edited since it was loaded is loaded again: fingerprints are those of the file as it is now.
+
     Raises:
         ConfigError: the module cannot be imported or has no such function; names the nearest.
     """
     module_name, _, function_name = name.partition(":")
-    digest = source_digest(name)
     with _working_folder() as here:
         try:
-            module = importlib.import_module(module_name)
-            if _LOADED.setdefault(module_name, digest) != digest:  # edited since this process read it
-                module = importlib.reload(module)
-                _LOADED[module_name] = digest
+            module = _loaded(module_name, source_digest(name))
         except Exception as error:  # the module is the user's: importing it may raise anything
             raise ConfigError(
                 f"{setting} = {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}. Install the "
@@ -61,6 +60,16 @@ def source_digest(name: str) -> str:
         return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def _loaded(name: str, digest: str) -> ModuleType:
+    """The module as its file is now."""
+    known = _LOADED.get(name)
+    module = importlib.import_module(name)
+    if known not in (None, digest):
+        module = importlib.reload(module)
+    _LOADED[name] = digest
+    return module
 
 
 @contextmanager

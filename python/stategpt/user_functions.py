@@ -16,7 +16,7 @@ from stategpt.arguments import nearest_hint
 from stategpt.errors import ConfigError
 
 _LOADED: dict[str, str] = {}
-"""Digest of the source of each module that was loaded here, by name: what runs is what a fingerprint says of it."""
+"""Digest of the source file of each module, when it was loaded."""
 
 
 def load_function(name: str, setting: str) -> Callable[..., Any]:
@@ -28,13 +28,9 @@ def load_function(name: str, setting: str) -> Callable[..., Any]:
         ConfigError: the module cannot be imported or has no such function; names the nearest.
     """
     module_name, _, function_name = name.partition(":")
-    digest = source_digest(name)
     with _working_folder() as here:
         try:
-            module = importlib.import_module(module_name)
-            if _LOADED.setdefault(module_name, digest) != digest:  # edited since this process read it
-                module = importlib.reload(module)
-                _LOADED[module_name] = digest
+            module = _loaded(module_name, source_digest(name))
         except Exception as error:  # the module is the user's: importing it may raise anything
             raise ConfigError(
                 f"{setting} = {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}. Install the "

@@ -287,4 +287,6 @@ def test_an_edited_filter_curates_again(run: RunConfig, folder: RunFolder, proje
     renew_inputs(curated, folder)
     after = read_manifest(folder.root / "curation").fingerprint
     assert read_manifest(folder.corpus / "documents").parents == (after,) != (before,)
+    counted = read_corpus(folder.corpus).found["curation"].values()
+    assert any(source["removed"] for source in counted), "the edited function is what ran"
     assert "base/model" not in left(folder)

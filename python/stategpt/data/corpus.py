@@ -9,7 +9,7 @@ On disk it is one published folder of JSONL files that people can read:
     inputs.json                                         path, size and BLAKE3 of the files it was built from, if any
     statistics.json                                     `Corpus.found`, and the sizes
 
-Each of the folders (of prompts, that of each use) is a part with a manifest of its own, which depends on its records
+Each of the folders (of prompts, that of each use) is a part with a separate manifest, which depends on its records
 alone. A stage is made from the parts that it reads, so that it stays valid where other inputs changed (`PARTS`).
 
 `where` and `meta` of a document, `where` of a conversation and `trained` of a message are written where they differ
@@ -54,7 +54,7 @@ FORMAT_VERSION = 4
 no manifests of the parts."""
 
 DOCUMENTS, CONVERSATIONS = "documents", "conversations"
-"""Names of parts of a corpus. The shards of conversations lie beside those of sources; no source may be called so."""
+"""Names of parts of a corpus. The shards of conversations are beside those of sources; no source may be called so."""
 PROMPT_USES = ("rankings", "rl", "evaluate")
 """What prompts of their own may be given for; the prompts of conversations serve where there are none."""
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,52 @@ def test_a_run_ends_with_an_rlhf_model_and_a_report(finished: Path) -> None:
     assert "docstring" not in page
     nodes = {node["path"]: node for node in json.loads((finished / "lineage.json").read_text())["nodes"]}
     assert nodes["rankings/records"]["parents"] == [nodes["corpus/rankings"]["id"]], "people's rankings need no model"
+
+
+def words(page: str) -> str:
+    """What a reader sees of a page."""
+    return " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)).split())
+
+
+def measured(finished: Path, stage: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((finished / stage / "evaluation" / "evaluation.json").read_text())
+    return found
+
+
+def test_the_report_has_the_figures_that_were_measured(finished: Path) -> None:
+    page = words((finished / "report" / "index.html").read_text())
+    base, reward = measured(finished, "base")["mixed"], measured(finished, "reward")
+    assert f"bits per byte {base['bits_per_byte']:.3f} " in page
+    assert f"pair accuracy {reward['pair_accuracy']['mean']:.3f} by length alone" in page
+    assert f"answers end {100 * measured(finished, 'sft')['ended_share']['mean']:.1f} %" in page
+    rlhf = measured(finished, "comparison")["systems"]["rlhf"]["win_rate_vs_sft"]["mean"]
+    assert f"wins against SFT {100 * rlhf:.1f} %" in page
+    for counted in (
+        "sft.data 80 80 0 0",
+        "rankings.data 40 40 0 0",
+        "sources.notes 40 40 0 0",
+        "sources.docs 40 40 0 0",
+    ):
+        assert counted in page, "records, kept, duplicate, rejected"
+
+
+def test_what_is_measured_is_held_out(finished: Path) -> None:
+    asked = {
+        side: {
+            next(m["content"] for m in json.loads(line)["messages"] if m["role"] == "user")
+            for line in (finished / "corpus" / "conversations" / f"{side}.jsonl").read_text().splitlines()
+        }
+        for side in ("train", "validation", "test")
+    }
+    for stage in ("sft", "comparison"):
+        examples = measured(finished, stage)["examples"]
+        assert examples
+        assert not {example["prompt"] for example in examples} & (asked["train"] | asked["validation"]), stage
+    held_out = (finished / "corpus" / "documents").glob("*/test.jsonl")
+    count = sum(len(path.read_text().splitlines()) for path in held_out)
+    assert measured(finished, "base")["mixed"]["documents"] == count
+    judged = (finished / "rankings" / "records" / "test.jsonl").read_text().splitlines()
+    assert measured(finished, "reward")["prompts"] == len(judged)
 
 
 def test_what_was_ranked_is_what_people_ranked(finished: Path, project: Path) -> None:

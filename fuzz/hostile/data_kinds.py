@@ -160,6 +160,7 @@ def _readers() -> list[tuple[str, Callable[[Path], object]]]:
 
     tok = sg.Tokenizer.load(at("tokenizer.json"))
     return [
+        *_readers_of_user_files(),
         ("tokenizer.json", sg.Tokenizer.load),
         ("ranks.tiktoken", lambda path: sg.Tokenizer.from_tiktoken(path, "gpt4")),
         ("text.txt", lambda path: tok.encode_files([path])),
@@ -185,13 +186,37 @@ def _readers() -> list[tuple[str, Callable[[Path], object]]]:
     ]
 
 
+def _readers_of_user_files() -> list[tuple[str, Callable[[Path], object]]]:
+    from document_kinds import read
+
+    from stategpt.data import formats
+    from stategpt.data.sources import read_records, tokens
+
+    def votes(path: Path) -> object:
+        """Votes whose files are all the same one."""
+        return formats.read_votes(path, path, path)
+
+    names = ("a.jsonl", "a.jsonl.gz", "a.json", "a.md", "a.html", "a.warc", "a.warc.gz", "a.pdf", "a.parquet")
+    sources: list[tuple[str, Callable[[Path], object]]] = [(name, lambda path: read(path.parent)) for name in names]
+    return [
+        *sources,
+        ("a.parquet", lambda path: list(read_records(path))),
+        ("a.bin", lambda path: list(tokens(path, end_of_text=0))),
+        ("a.idx", lambda path: list(tokens(path.with_suffix(".bin"), end_of_text=0, format="megatron"))),
+        ("chats.jsonl", formats.read_conversations),
+        ("prompts.json", formats.read_prompts),
+        ("hh.jsonl.zst", formats.read_ranked),
+        ("votes.csv", votes),
+    ]
+
+
 def _documents(path: Path) -> Any:
     from stategpt.data import read_documents
 
     return read_documents(path)
 
 
-READERS = 22
+READERS = 38
 SORTS = 5
 
 

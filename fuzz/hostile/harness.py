@@ -57,8 +57,8 @@ class Kind:
     name: str
     attempt: Callable[[Case], object]
     """Makes the input of a case and reads it; returns what was read, or raises."""
-    before: tuple[int, ...]
-    """Tries and `OUTCOMES` of the outside review, before its findings were mended."""
+    before: tuple[int, ...] = ()
+    """Tries and `OUTCOMES` of the outside review, before its findings were mended; empty for what is newer."""
     fixed: int = 0
     """Number of cases where these are a list; 0 where they are drawn, as many as `--tries` says."""
     share: float = 1.0

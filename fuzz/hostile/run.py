@@ -20,14 +20,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the parent of all
 sys.path.insert(0, str(Path(__file__).parent))
 
 import data_kinds
+import document_kinds
 import model_kinds
+import record_kinds
 import run_kinds
 import tokenizer_kinds
+import torch._dynamo  # noqa: F401  an optimizer's first step imports it, which each child would do by itself
+import user_kinds
 import workplace
 from harness import HarnessError, Kind, in_child, run
-from table import faults, has_faults, table, write_into
+from table import faults, has_faults, rows_of, table, write_into
 
-KINDS: list[Kind] = [*tokenizer_kinds.KINDS, *data_kinds.KINDS, *model_kinds.KINDS, *run_kinds.KINDS]
+MODULES = (tokenizer_kinds, data_kinds, document_kinds, record_kinds, user_kinds, model_kinds, run_kinds)
+KINDS: list[Kind] = [kind for module in MODULES for kind in module.KINDS]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,12 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", default="", metavar="TEXT", help="kinds whose name holds TEXT")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="children at a time")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the marks of this page")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the rows into the table of this page")
     options = parser.parse_args(arguments)
     page = options.write and options.write.resolve()  # the folder changes below
     kinds = [kind for kind in KINDS if options.kind in kind.name]
-    if options.write and len(kinds) < len(KINDS):
-        parser.error("--write needs all kinds")
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
         place, scratch = Path(folder) / "inputs", Path(folder) / "cases"
@@ -52,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         os.chdir(folder)  # a relative path of a case stays in here
         try:
             in_child(workplace.make_all)
+            in_child(user_kinds.make_user_files)
             if run_kinds.needs_finished_run(kinds):
                 in_child(run_kinds.make_finished_run)
             counts = run(kinds, options.tries, options.seed, scratch, options.jobs, log=sys.stderr)
@@ -60,12 +64,12 @@ def main(arguments: Sequence[str]) -> int:
             return 2
         finally:
             os.chdir("/")
-    text = table(kinds, counts)
-    print(text)
+    rows = rows_of(kinds, counts)
+    print(table(rows.values()))
     print("\n".join(faults(counts)))
     print(f"{sum(count.outcomes.total() for count in counts.values()):,} cases in {time.monotonic() - began_s:.0f} s")
     if page:
-        write_into(page, text)
+        write_into(page, rows, [kind.name for kind in KINDS])
     return int(has_faults(counts))
 
 

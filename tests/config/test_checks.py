@@ -2,6 +2,7 @@
 
 import pytest
 
+from stategpt.config import RunConfig, SFTConfig
 from stategpt.config.checks import (
     SettingError,
     require,
@@ -10,6 +11,7 @@ from stategpt.config.checks import (
     require_positive,
     require_share,
 )
+from stategpt.config.sources import SourceConfig
 from stategpt.errors import ConfigError
 
 
@@ -40,3 +42,19 @@ def test_allowed_values_pass() -> None:
     require_positive("model", depth=1)
     require_share("gates", rl_win_rate=1.0, sft_ended_share=0.0)
     require_choice("rl.objective", "rloo", ("rloo",))
+
+
+def test_no_setting_holds_half_a_character() -> None:
+    for changes, key in (
+        ({"sft": SFTConfig(data=("a.jsonl", "\udce9.jsonl"))}, r"sft\.data"),
+        ({"sft": SFTConfig(columns={"\ud800": "x"})}, r"sft\.columns"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{key}.* must be Unicode text"):
+            RunConfig(**changes)
+    for name in ("text", "id", "group", "license"):
+        with pytest.raises(ConfigError, match=rf"sources\.{name} = '\\udcff': must be Unicode text"):
+            SourceConfig(("a",), 1.0, **{name: "\udcff"})
+    source = SourceConfig(("a",), 1.0)
+    object.__setattr__(source, "text", "\udcff")
+    with pytest.raises(ConfigError, match="text"):
+        RunConfig(sources={"x": source})

@@ -76,3 +76,28 @@ def test_cycles_are_counted_over_all_groups_of_a_prompt() -> None:
     found = measure_agreement(Rankings.read(records).groups)
     assert (found.triples, found.cycles, found.cycle_share) == (2, 1, 0.5)
     assert (found.alpha, found.pairs) == (None, 0)
+
+
+@given(st.lists(st.permutations(range(4)), min_size=1, max_size=5))
+def test_cycles_of_majorities_are_counted_as_by_hand_and_kept_as_pairs(orders: list[list[int]]) -> None:
+    records = [
+        {
+            "id": "1",
+            "prompt": "?",
+            "completions": [{"text": text} for text in "abcd"],
+            "votes": [{"annotator": str(who), "ranks": [1 + r for r in ranks]} for who, ranks in enumerate(orders)],
+        }
+    ]
+    (group,) = Rankings.read(records).groups
+    beats = {
+        (a, b) for a, b in itertools.permutations(range(4), 2) if sum(r[a] < r[b] for r in orders) * 2 > len(orders)
+    }
+    decided = [
+        t
+        for t in itertools.combinations(range(4), 3)
+        if all((a, b) in beats or (b, a) in beats for a, b in itertools.combinations(t, 2))
+    ]
+    cyclic = [t for t in decided if all(sum((a, b) in beats for b in t) == 1 for a in t)]
+    found = measure_agreement([group])
+    assert (found.triples, found.cycles) == (len(decided), len(cyclic))
+    assert {(winner, loser) for winner, loser in group.pairs.tolist()} == beats, "no majority is averaged away"

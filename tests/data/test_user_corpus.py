@@ -1,6 +1,7 @@
 """The corpus of a user's files: one split for all inputs, exact counts, bounded memory, changes are named."""
 
 import json
+import os
 import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -57,6 +58,19 @@ def test_the_same_files_give_the_same_bytes_wherever_they_are(tmp_path: Path) ->
         documents(tmp_path / place / "pages.jsonl", 60)
         fingerprints.add(build_user_corpus(run_of(), tmp_path / place, tmp_path / place / "corpus").fingerprint)
     assert len(fingerprints) == 1
+
+
+def test_a_file_whose_name_is_not_utf_8_is_read_and_watched(tmp_path: Path) -> None:
+    documents(tmp_path / "pages.jsonl", 60)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
+    (tmp_path / "pages.jsonl").rename(odd)
+    run = run_of(sources={"pages": SourceConfig(("*.jsonl",), 1.0)})
+    build_user_corpus(run, tmp_path, tmp_path / "corpus")
+    corpus = read_corpus(tmp_path / "corpus")
+    assert {document.where.file for document in corpus.sources["pages"].test if document.where} == {"caf\\udce9.jsonl"}
+    odd.write_text(odd.read_text() + "\n")
+    edited = changed(Inputs.from_json(corpus.inputs), run_inputs(run, tmp_path)).edited
+    assert edited == ("caf\\udce9.jsonl",)
 
 
 @pytest.mark.parametrize("count", [1, 5, 20])

@@ -29,7 +29,8 @@ def test_the_table_in_security_md_has_a_row_for_each_kind() -> None:
 from pathlib import Path
 import run, table
 page = Path({str(ROOT / "SECURITY.md")!r}).read_text(encoding="utf-8")
-assert table.kinds_in(page) == [kind.name for kind in run.KINDS], "make fuzz writes the table"
+assert list(table.rows_in(page)) == [kind.name for kind in run.KINDS], "make fuzz writes the table"
+assert table.table(table.rows_in(page).values()) in page, "the sum is that of the rows"
 """
     harness(program)
 
@@ -63,6 +64,25 @@ assert not list(Path({str(tmp_path)!r}).iterdir()), "folders of cases are remove
 
 large = Kind("large", lambda case: len(bytearray(3 << 30)), (0,) * 8, fixed=1, has_good=False)
 assert run([large], 0, 0, Path({str(tmp_path)!r}), jobs=1)["large"].outcomes == Counter(raw=1), "memory is bounded"
+"""
+    harness(program)
+
+
+def test_rows_that_were_run_replace_those_of_the_page(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text((ROOT / "SECURITY.md").read_text(encoding="utf-8"), encoding="utf-8")
+    program = f"""
+from collections import Counter
+from pathlib import Path
+import harness, table
+path = Path({str(tmp_path / "page.md")!r})
+before = table.rows_in(path.read_text(encoding="utf-8"))
+first, *others = before
+kind = harness.Kind(first, print)
+rows = table.rows_of([kind], {{first: harness.Count(Counter(typed=1234, raw=5))}})
+table.write_into(path, rows, list(before))
+after = table.rows_in(path.read_text(encoding="utf-8"))
+assert after[first] == f"| {{first}} | - | - | - | - | 1,239 | 1,234 | 0 | 0 | 5 | 0 | 0 | 0 |"
+assert list(after) == list(before) and all(after[name] == before[name] for name in others)
 """
     harness(program)
 

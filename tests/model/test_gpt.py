@@ -7,6 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
 import torch.nn.functional as F  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
@@ -45,6 +47,18 @@ def attention_backend(request, monkeypatch, require_backend) -> None:
     """The model's attention by each implementation."""
     require_backend(request.param)
     monkeypatch.setattr("stategpt.model.gpt.attention", partial(attention, backend=request.param))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=5), st.integers(0, 4), st.integers(0, 99))
+def test_any_packed_row_gives_the_logits_of_its_documents_alone(lengths: list[int], padding: int, seed: int):
+    model, row_tokens = gpt(), sum(lengths) + padding
+    tokens = random_ids(row_tokens, seed)
+    packed = model(tokens, TensorLayout.of(Layout.packed([lengths], row_tokens)))
+    for number, length in enumerate(lengths):
+        start = sum(lengths[:number])
+        alone = model(tokens[start : start + length], causal(length))
+        torch.testing.assert_close(packed[start : start + length], alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("attention_backend")

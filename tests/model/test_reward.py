@@ -4,6 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
 
+import numpy as np  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.model import GPT, RewardModel, autocast  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
@@ -47,6 +51,43 @@ def test_scores_in_a_batch_are_those_alone():
     for row, length in enumerate(lengths):
         alone = model.scores(tokens[row * 12 : row * 12 + length], *padded([length], length))
         torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-5, atol=1e-6)
+
+
+groups = st.lists(
+    st.tuples(st.integers(1, 6), st.lists(st.integers(1, 5), min_size=1, max_size=4)), min_size=1, max_size=3
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(groups, st.integers(0, 9), st.integers(0, 99))
+def test_both_arrangements_of_any_groups_give_the_same_scores(
+    groups: list[tuple[int, list[int]]], padding: int, seed: int
+):
+    """Prompts stored once in rows of all their completions, and every completion in a row with its prompt."""
+    model, random = reward_model(), np.random.default_rng(seed)
+    row_tokens = max(prompt + sum(completions) for prompt, completions in groups) + padding
+    stream, shared_index, alone, alone_index = [], [], [], []
+    for row, (prompt_length, lengths) in enumerate(groups):
+        prompt = random.integers(0, 31, prompt_length).tolist()
+        answers = [random.integers(0, 31, length).tolist() for length in lengths]
+        flat = [*prompt, *(token for answer in answers for token in answer)]
+        stream += [*flat, *[0] * (row_tokens - len(flat))]
+        ends = np.cumsum([prompt_length, *lengths])[1:] - 1
+        shared_index += (row * row_tokens + ends).tolist()
+        for answer in answers:
+            alone_index.append(len(alone) + prompt_length + len(answer) - 1)
+            whole = [*prompt, *answer]
+            alone += [*whole, *[1] * (row_tokens - len(whole))]
+    layout = Layout.shared_prefix([prompt for prompt, _ in groups], [of for _, of in groups], row_tokens)
+    separate = Layout.padded([prompt + length for prompt, of in groups for length in of], row_tokens)
+    scores = [
+        model.scores(torch.tensor(ids), TensorLayout.of(of), torch.tensor(index))
+        for ids, of, index in ((stream, layout, shared_index), (alone, separate, alone_index))
+    ]
+    torch.testing.assert_close(*scores, rtol=1e-5, atol=1e-5)
+    for row, (prompt, of) in enumerate(groups):
+        starts = row * row_tokens + prompt + np.cumsum([0, *of[:-1]])
+        assert (layout.position[starts] == prompt).all(), "each branch goes on where the prompt ends"
 
 
 def test_completions_sharing_their_prompt_have_the_scores_of_whole_sequences():

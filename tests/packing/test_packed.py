@@ -106,6 +106,35 @@ def test_best_fit_holds_every_piece_once_and_fills_rows_like_the_reference(
     assert packed.num_tokens == sum(len(piece) for piece in pieces) == shards.num_tokens + len(shards)
 
 
+def fewest_rows(lengths: list[int], row_tokens: int) -> int:
+    """The optimum: each piece is tried in every row, and in one new row, longest first."""
+    best = len(lengths)
+
+    def place(left: list[int], rooms: list[int]) -> None:
+        nonlocal best
+        if len(rooms) >= best:
+            return
+        if not left:
+            best = len(rooms)
+            return
+        for row in {room: number for number, room in enumerate(rooms) if room >= left[0]}.values():
+            place(left[1:], [room - left[0] * (number == row) for number, room in enumerate(rooms)])
+        place(left[1:], [*rooms, row_tokens - left[0]])
+
+    place(sorted(lengths, reverse=True), [])
+    return best
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=7), st.integers(2, 24))
+def test_rows_are_near_the_fewest_that_hold_the_pieces(lengths: list[int], row_tokens: int) -> None:
+    shards = shards_of(lengths)
+    pieces = [len(piece) for piece in reference_pieces(shards, row_tokens)]
+    # Best-fit decreasing needs at most 11/9 of the fewest rows, and one.
+    rows, fewest = len(pack(shards, row_tokens)), fewest_rows(pieces, row_tokens)
+    assert -(-sum(pieces) // row_tokens) <= fewest <= rows <= 11 / 9 * fewest + 1
+
+
 @settings(max_examples=40, deadline=None)
 @given(corpora, row_lengths, st.booleans())
 def test_concat_is_the_reference_stream_cut_into_rows(lengths: list[int], row_tokens: int, masked: bool) -> None:

@@ -101,11 +101,43 @@ def test_texts_and_ids_keep_their_order(tok: Tokenizer, tmp_path: Path) -> None:
     assert ds.document(1).tolist() == [9, 9]
 
 
-def test_the_bytes_do_not_depend_on_threads(tok: Tokenizer, tmp_path: Path) -> None:
-    texts = [f"the cat {i}" for i in range(500)]
-    one = write_shards(texts, tok, tmp_path / "one", max_tokens=700, threads=1)
-    two = write_shards(iter(texts), tok, tmp_path / "two", max_tokens=700, threads=2)
-    assert one.fingerprint == two.fingerprint
+@settings(max_examples=20, deadline=None)
+@given(
+    texts=st.lists(st.text(max_size=40), min_size=1, max_size=60),
+    copies=st.integers(1, 8),
+    threads=st.integers(2, 4),
+    max_tokens=st.integers(1, 700),
+)
+def test_the_bytes_do_not_depend_on_threads(
+    tok: Tokenizer,
+    tmp_path_factory: pytest.TempPathFactory,
+    texts: list[str],
+    copies: int,
+    threads: int,
+    max_tokens: int,
+) -> None:
+    texts, folder = texts * copies, tmp_path_factory.mktemp("threads")
+    one = write_shards(texts, tok, folder / "one", max_tokens=max_tokens, threads=1)
+    others = write_shards(iter(texts), tok, folder / "others", max_tokens=max_tokens, threads=threads)
+    assert one.fingerprint == others.fingerprint
+    assert [tok.decode(ids) for ids in others] == texts
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    ids=st.lists(st.integers(0, 279), max_size=9),
+    place=st.integers(0, 9),
+    wrong=st.integers(280, 2**32 - 1) | st.sampled_from([2**16, 2**16 + 5, 2**31]),
+)
+def test_an_id_that_the_tokenizer_lacks_is_never_stored(
+    tok: Tokenizer, tmp_path_factory: pytest.TempPathFactory, ids: list[int], place: int, wrong: int
+) -> None:
+    # 2^16 + 5 would be 5 where two bytes hold an id.
+    out = tmp_path_factory.mktemp("unknown") / "data"
+    ids.insert(place, wrong)
+    with pytest.raises(UnknownToken):
+        write_shards([TokenizedDocument(np.array(ids, dtype=np.uint32))], tok, out)
+    assert not out.exists()
 
 
 def test_writing_again_replaces_and_no_documents_are_an_empty_set_where_allowed(tok: Tokenizer, tmp_path: Path) -> None:

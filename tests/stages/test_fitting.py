@@ -14,9 +14,9 @@ from stategpt.artifacts import RunFolder, publish_folder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RunConfig, SFTConfig  # noqa: E402
 from stategpt.data import encode_conversation  # noqa: E402
 from stategpt.data.corpus import SIDES, Corpus, write_corpus  # noqa: E402
-from stategpt.data.records import Conversation, Message, Prompt  # noqa: E402
+from stategpt.data.records import Conversation, Message, Prompt, Role  # noqa: E402
 from stategpt.errors import CorruptArtifact  # noqa: E402
-from stategpt.stages.fitting import conversation_fit, decide_fit, fitting_corpus, trained_on  # noqa: E402
+from stategpt.stages.fitting import _from, conversation_fit, decide_fit, fitting_corpus, trained_on  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 BYTES = Tokenizer.train(["nothing"], vocab_size=272, special_tokens=list(CONTROL_TOKENS))
@@ -67,6 +67,43 @@ def test_what_is_kept_fits_and_no_longer_end_of_it_does(
     starts = [0, *asked[1:]]
     fitting = [start for start in starts if size(start) <= row_tokens]
     assert first == (fitting[0] if fitting else "too_long")
+
+
+TURNS = st.lists(
+    st.tuples(
+        st.sampled_from(("system", "user", "assistant", "tool")),
+        st.sampled_from((*CONTROL_TOKENS, "<|im_start|>", "a", "bc", "\n\nHuman:")),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=9,
+)
+
+
+@given(TURNS, st.integers(4, 60), st.sampled_from(("all", "last")))
+def test_the_loss_of_what_is_kept_is_on_its_trained_messages_alone(
+    turns: list[tuple[Role, str, bool]], row_tokens: int, loss_on: str
+) -> None:
+    said = tuple(Message(role, text, is_trained and role == "assistant") for role, text, is_trained in turns)
+    sft = SFTConfig(too_long="keep_last_turns", loss_on=loss_on)  # type: ignore[arg-type]
+    conversation = Conversation(said)
+    first = conversation_fit(BYTES, conversation, sft, row_tokens)
+    if isinstance(first, str):
+        assert first != "untrained" or not any(message.trained for message in said[_last_user(said) :])
+        return
+    kept = _from(trained_on(conversation, loss_on), first)
+    segment = encode_conversation(BYTES, kept, context_tokens=row_tokens)
+    wanted = [message for message in said[first:] if message.trained]
+    end = BYTES.special_id("<|endoftext|>")
+    trained = [[*BYTES.encode(m.text).tolist(), end] for m in (wanted[-1:] if loss_on == "last" else wanted)]
+    assert segment.targets[segment.loss_mask].tolist() == [token for ids in trained for token in ids]
+    assert [m.content for m in kept.messages] == [
+        m.content for number, m in enumerate(said) if number >= first or m.role == "system"
+    ]
+
+
+def _last_user(said: Sequence[Message]) -> int:
+    return max((number for number, message in enumerate(said) if message.role == "user"), default=0)
 
 
 def test_loss_on_the_last_answer_leaves_the_others_untrained() -> None:

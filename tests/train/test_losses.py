@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 import torch.nn.functional as F  # noqa: E402
-from hypothesis import given  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from stategpt.errors import InvalidArgument  # noqa: E402
@@ -60,6 +60,23 @@ def test_ranking_loss_is_bradley_terry_with_weight_one_per_prompt() -> None:
 
     expected = (nats(1) + nats(2) + nats(1)) / 3 + nats(0.5)
     assert ranking_loss(scores, pairs, weights).item() == pytest.approx(expected, rel=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.floats(-30, 30), min_size=2, max_size=6), min_size=1, max_size=4), st.integers(0, 5))
+def test_every_prompt_weighs_one_and_what_lies_around_its_scores_does_not_matter(
+    rewards: list[list[float]], padding: int
+) -> None:
+    scores, pairs, weights, expected = [], [], [], 0.0
+    for of_prompt in rewards:
+        scores += [1e4] * padding
+        ordered = [(a, b) for a in range(len(of_prompt)) for b in range(a + 1, len(of_prompt))]
+        pairs += [(len(scores) + a, len(scores) + b) for a, b in ordered]
+        weights += [1 / len(ordered)] * len(ordered)
+        expected += sum(math.log1p(math.exp(of_prompt[b] - of_prompt[a])) for a, b in ordered) / len(ordered)
+        scores += of_prompt
+    loss = ranking_loss(torch.tensor(scores), torch.tensor(pairs), torch.tensor(weights))
+    assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_ranking_loss_survives_margins_that_overflow_a_naive_formula() -> None:

@@ -145,7 +145,7 @@ def lacking(run: RunConfig, found: Sequence[Surveyed]) -> Iterator[str]:
     yield from missing(run)
     needed = min_groups(run.corpus.validation_share, run.corpus.test_share)
     for each in found:
-        if each.setting in ("rl.prompts", "evaluate.prompts", "rankings.prompts"):
+        if each.setting == "evaluate.prompts":  # all of it is held out
             continue
         groups = each.files if _by_file(run, each.setting) else each.records
         if groups < needed:

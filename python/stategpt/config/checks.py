@@ -71,28 +71,42 @@ def _short(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
-def require_size(key: str, value: object) -> None:
-    """Raises `SettingError` for a number, alone or in a list or table, that is not finite or too large."""
+def require_storable(key: str, value: object) -> None:
+    """Checks a setting, and the values of a list or table: a file must hold them, and arithmetic must not overflow.
+
+    Raises:
+        SettingError: a number is not finite or too large, or a text holds half a character, as the names of files have
+            that are not UTF-8.
+    """
     if isinstance(value, Mapping):
         for name, item in value.items():
-            require_size(f"{key}.{name}", item)
+            require_storable(key, name)
+            require_storable(f"{key}.{name}", item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        require_all_storable(value, f"{key}.")
     elif isinstance(value, list | tuple):
         for item in value:
-            require_size(key, item)
+            require_storable(key, item)
+    elif isinstance(value, str):
+        require(_is_unicode(value), key, value, "must be Unicode text; for a file with another name give its folder")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         limit = LARGEST_IN_MODEL if key.startswith("model.") and not key.endswith("vocab_size") else LARGEST
         finite = isinstance(value, int) or math.isfinite(value)
         require(finite and abs(value) <= limit, key, value, f"must lie between {-limit} and {limit}")
 
 
-def require_sizes(section: object, path: str = "") -> None:
-    """`require_size` for every setting of a section (a dataclass), including those of nested sections."""
+def require_all_storable(section: object, path: str = "") -> None:
+    """`require_storable` for every setting of a section (a dataclass), including those of nested sections."""
     for field in dataclasses.fields(section):  # type: ignore[arg-type]
-        value = getattr(section, field.name)
-        if dataclasses.is_dataclass(value):
-            require_sizes(value, f"{path}{field.name}.")
-        else:
-            require_size(path + field.name, value)
+        require_storable(path + field.name, getattr(section, field.name))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def require(holds: bool, key: str, value: object, rule: str) -> None:

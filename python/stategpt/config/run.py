@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stategpt.config.checks import require, require_sizes
+from stategpt.config.checks import require, require_all_storable
 from stategpt.config.corpus import CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.curate import CurateConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
@@ -75,7 +75,7 @@ class RunConfig:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        require_sizes(self)
+        require_all_storable(self)
         plain = isinstance(self.name, str) and _NAME.fullmatch(self.name) and self.name not in (".", "..")
         rule = f"must be 1 to {_NAME_CHARS} letters, digits, '.', '-' or '_', since a folder is named after it"
         require(bool(plain), "name", self.name, rule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from stategpt.config.checks import require, require_choice, require_not_negative
+from stategpt.config.checks import require, require_all_storable, require_choice, require_not_negative
 from stategpt.shown_fields import documented, short_repr
 
 InvalidText = Literal["reject", "replace"]
@@ -54,5 +54,6 @@ class SourceConfig:
         require(not self.format or self.format.isidentifier(), "sources.format", self.format, rule)
         require(bool(self.text), "sources.text", self.text, "must be the name of a field")
         require(bool(self.group), "sources.group", self.group, "must be document, file, folder or a field's name")
+        require_all_storable(self, "sources.")
         require_not_negative("sources", max_epochs=self.max_epochs)
         require_choice("sources.invalid_text", self.invalid_text, ("reject", "replace"))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from stategpt.config.checks import SettingError, require_size
+from stategpt.config.checks import SettingError, require_storable
 from stategpt.config.dial import derive
 from stategpt.config.paths import rooted_settings
 from stategpt.config.presence import stages_of
@@ -132,7 +132,7 @@ def resolve(run: RunConfig, changes: Mapping[str, Any]) -> Resolved:
 
 def _resolve(run: RunConfig, given: Table) -> Resolved:
     for key, value in given.items():
-        require_size(key, value)
+        require_storable(key, value)
     derived = {**_of_start(run, given), **derive(run, given)}
     return Resolved(run=rebuild(run, {**derived, **given}), given=given, derived=derived)
 

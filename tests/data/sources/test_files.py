@@ -178,6 +178,15 @@ def test_groups_are_documents_files_folders_or_a_field(tmp_path: Path) -> None:
         Tally(rejected={"missing_field": 1}, kept=50).require(0.01, "notes")
 
 
+@pytest.mark.parametrize("field", ["file", "folder", "document"])
+def test_a_field_of_ids_may_be_called_as_a_group_is(tmp_path: Path, field: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a", field: "7"}) + "\n")
+    assert [document.meta for document in read(tmp_path, id=field)[0]] == [{"id": "7"}]
+    (tmp_path / "a.jsonl").rename(tmp_path / "a.txt")
+    with pytest.raises(ConfigError, match=rf"sources\.notes\.id = '{field}' is a field, and a\.txt is read as text"):
+        read(tmp_path, id=field)
+
+
 def test_a_field_in_a_format_without_fields_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(ConfigError, match=r"sources\.notes\.group = 'author' is a field, and a\.txt is read as text"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stategpt.data.sources.globs import files_of, require_distinct, root_of
+from stategpt.data.sources.globs import files_of, require_distinct, root_of, shown_name
 from stategpt.errors import CorpusError
 
 
@@ -73,6 +73,21 @@ def test_links_in_a_loop_end_and_a_file_is_named_once(tree: Path) -> None:
     os.link(tree / "b.txt", tree / "x" / "hard.txt")
     assert sorted(names(tree, "**/*.md")) == ["a.md", "x/a.md", "x/y/c.md", "z[1].md"]
     assert names(tree, "**/*.txt") == ["b.txt"]
+
+
+def test_a_link_to_itself_and_a_name_that_is_too_long_are_typed_errors(tree: Path) -> None:
+    (tree / "loop.md").symlink_to("loop.md")
+    for name in ("loop.md", "a" * 300, "a" * 300 + "/*.md"):
+        with pytest.raises(CorpusError, match=r"does not exist|matches no file"):
+            files_of([name], tree, exclude=(tree / "x",))
+
+
+def test_a_name_that_is_not_utf_8_is_escaped_in_places(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.md"))
+    path.write_text("A text.")
+    assert files_of(["*.md"], tmp_path) == [path]
+    assert shown_name(path, tmp_path) == "caf\\udce9.md"
+    assert shown_name(path, "/other").endswith("/caf\\udce9.md")
 
 
 def test_deep_folders_need_no_stack(tmp_path: Path) -> None:

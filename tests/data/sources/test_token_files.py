@@ -103,6 +103,12 @@ def test_what_a_file_says_of_itself_must_hold(tmp_path: Path) -> None:
         ids(tmp_path / "f.bin", end_of_text=END, format="llm_c")
 
 
+@pytest.mark.parametrize("name", ["", "/", "a" * 300 + ".bin"])
+def test_a_path_that_no_file_has_is_a_typed_error(name: str) -> None:
+    with pytest.raises(CorpusError, match="cannot be read"):
+        ids(Path(name), end_of_text=END)
+
+
 def test_the_id_that_ends_documents_must_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.bin").write_bytes(flat([[1, 2, 3]]).tobytes())
     with pytest.raises(InvalidArgument, match="only an id ends documents; give end_of_text"):

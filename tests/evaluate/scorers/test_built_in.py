@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.data.records import Place, Prompt
 from stategpt.errors import ConfigError, ScorerError
-from stategpt.evaluate.scorers import Checked, FromFunction, ScorerContext, build_scorer
+from stategpt.evaluate.scorers import Checked, FromFunction, ScorerContext, build_scorer, json_schema
 from stategpt.evaluate.scorers.number_match import last_number
 
 PLACE = Place("asked.jsonl", 7, 512)
@@ -72,6 +72,21 @@ def test_json_must_fit_its_schema() -> None:
     for wrong in ({"type": "nothing"}, {"patternProperties": {}}, {"$ref": "http://example.org/schema"}):
         with pytest.raises(ScorerError, match=r"asked\.jsonl:7"):
             scored("json_schema", ['{"a": "b"}'], asked(schema=wrong))
+
+
+def test_a_pattern_of_a_schema_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("jsonschema")
+    compiled: list[str] = []
+    real = json_schema._native.LinearPattern
+
+    def count(pattern: str) -> object:
+        compiled.append(pattern)
+        return real(pattern)
+
+    monkeypatch.setattr(json_schema, "_native", SimpleNamespace(LinearPattern=count))
+    schema = {"items": {"type": "string", "pattern": "^b$"}}
+    assert scored("json_schema", ['["b", "b"]', '["b", "c"]', "[]"], asked(schema=schema)) == [1, 0, 1]
+    assert compiled == ["^b$"]
 
 
 def test_length_falls_evenly_from_its_target() -> None:

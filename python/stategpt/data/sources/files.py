@@ -81,7 +81,7 @@ def read_source(
     key = f"sources.{name}"
     fixed = reader_named(config.format, f"{key}.format") if config.format else None
     listed = files_of(config.paths, base, exclude, f"{key}.paths") if files is None else files
-    others = tuple(field for field in (config.id, config.group) if field and field not in GROUPS)
+    others = tuple(filter(None, (config.id, "" if config.group in GROUPS else config.group)))
     wanted = Wanted(config.text, others, config.invalid_text == "replace")
     for path in listed:
         if on_file:
@@ -135,7 +135,8 @@ def _require_fields(reader: Any, config: SourceConfig, key: str, shown: str) -> 
         return
     for setting in ("id", "group"):
         field = getattr(config, setting)
-        if field and field not in GROUPS and field not in reader.FIELDS:
+        is_field = bool(field) and (setting == "id" or field not in GROUPS)
+        if is_field and field not in reader.FIELDS:
             has = f"its fields are {', '.join(reader.FIELDS)}" if reader.FIELDS else "it has no fields"
             values = "; use document, file or folder" if setting == "group" else "; leave it out"
             kind = reader.__name__.rpartition(".")[2]

@@ -89,11 +89,15 @@ def root_of(patterns: Iterable[str], base: str | os.PathLike[str] = ".") -> Path
 
 
 def shown_name(path: Path, base: str | os.PathLike[str]) -> str:
-    """The name of a file in places: relative to `base` where it is inside, so that it is the same on every machine."""
+    """The name of a file in places: relative to `base` where it is inside, so that it is the same on every machine.
+
+    What of a name is not UTF-8 is escaped (`caf\\udce9.md`): places are written into files of JSON.
+    """
     try:
-        return path.relative_to(base).as_posix()
+        name = path.relative_to(base).as_posix()
     except ValueError:
-        return str(path)
+        name = str(path)
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _matches(root: Path, pattern: str, left_out: set[tuple[int, int]], prefix: str) -> Iterator[Path]:
@@ -103,11 +107,11 @@ def _matches(root: Path, pattern: str, left_out: set[tuple[int, int]], prefix: s
     path = root.joinpath(*parts)
     if not os.path.lexists(path) and os.path.lexists(root / pattern):  # a file whose name has a bracket
         path, literal = root / pattern, len(parts)
-    is_folder = path.is_dir()
+    is_folder = os.path.isdir(path)  # False for a name that is too long, where Path.is_dir raises
     if os.path.lexists(path) or literal == len(parts):
         _require_outside(path, left_out, prefix)
         if not is_folder:
-            if not path.exists():
+            if not os.path.exists(path):
                 raise CorpusError(f"{prefix}{path} does not exist; check the path (relative to {root})")
             yield path
             return
@@ -192,7 +196,7 @@ def _name_pattern(part: str) -> re.Pattern[str]:
 def _require_outside(path: Path, left_out: set[tuple[int, int]], prefix: str) -> None:
     if not left_out:
         return
-    for folder in (path, *path.resolve().parents):
+    for folder in (path, *Path(os.path.realpath(path)).parents):  # Path.resolve raises for links in a loop
         if _identity(folder) in left_out:
             raise CorpusError(f"{prefix}{path} is inside {folder}, the run's folder; give files outside of it")
 

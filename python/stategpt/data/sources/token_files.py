@@ -66,12 +66,16 @@ def tokens(
 
 
 def _format_of(path: Path) -> str:
-    if path.with_suffix(".idx").is_file():
+    if os.path.isfile(_index_of(path)):
         return "megatron"
     with _opened(path) as file:
         start = file.read(8)
     is_llm_c = len(start) == 8 and np.frombuffer(start, "<i4")[0] == _LLM_C_MAGIC
     return "llm_c" if is_llm_c else "nanogpt"
+
+
+def _index_of(path: Path) -> Path:
+    return path.parent / f"{path.stem}.idx"  # Path.with_suffix raises for a path without a name
 
 
 def _flat(path: Path, end: int, form: str) -> Iterator[TokenizedDocument]:
@@ -123,7 +127,7 @@ class _Index(NamedTuple):
 
 
 def _megatron(path: Path, end: int | None) -> Iterator[TokenizedDocument]:
-    index = _index(path.with_suffix(".idx"))
+    index = _index(_index_of(path))
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         last = int((index.pointers + index.lengths * np.int64(index.type.itemsize)).max(initial=0))

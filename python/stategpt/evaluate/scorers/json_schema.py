@@ -11,7 +11,7 @@ Needs the package jsonschema, of the extra `scorers`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,9 +84,8 @@ def _compiled(text: str) -> Any:
         draft.check_schema(schema)
     except SchemaError as error:
         raise InvalidArgument(f"it is no JSON Schema: {error.message:.200}") from error
-    for pattern in _patterns(schema):
-        _native.LinearPattern(pattern)
-    linear = validators.extend(draft, {"pattern": _pattern})
+    compiled = {pattern: _native.LinearPattern(pattern) for pattern in _patterns(schema)}
+    linear = validators.extend(draft, {"pattern": _keyword(compiled)})
     return linear(schema, registry=Registry())
 
 
@@ -101,12 +100,18 @@ def _patterns(schema: Any) -> Iterator[str]:
         yield from _patterns(inner)
 
 
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
-    """The keyword `pattern`, in linear time."""
+def _keyword(compiled: dict[str, _native.LinearPattern]) -> Callable[[Any, str, Any, Any], Iterator[Any]]:
+    """The keyword `pattern`, in linear time; `compiled` has the patterns of the schema."""
     from jsonschema import ValidationError
 
-    if validator.is_type(instance, "string") and not _native.LinearPattern(pattern).is_found(instance):
-        yield ValidationError(f"{instance!r:.60} does not match {pattern!r:.60}")
+    def check(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
+        """What is wrong with `instance`, if anything."""
+        if pattern not in compiled:  # of a schema that this one refers to, such as a draft's own
+            compiled[pattern] = _native.LinearPattern(pattern)
+        if validator.is_type(instance, "string") and not compiled[pattern].is_found(instance):
+            yield ValidationError(f"{instance!r:.60} does not match {pattern!r:.60}")
+
+    return check
 
 
 def _refuse_constant(name: str) -> Any:

@@ -33,11 +33,17 @@ def test_inputs_and_curation_add_up_and_odd_values_are_left_out(tmp_path: Path) 
     files = RunFiles(tmp_path)
     files.__dict__["corpus_counts"] = {
         "inputs": {"sft.data": {"kept": 7, "duplicate": 1, "rejected": {"empty_text": 2}}, "odd": 3},
-        "curation": {"notes": {"kept": 6, "removed": {"short": 1, "twin": 3}}, "odd": {"kept": "x"}},
+        "curation": {
+            "notes": {"kept": 6, "removed": {"short": 1, "twin": 3}, "paragraphs": {"count": 2, "characters": 1234}},
+            "odd": {"kept": "x"},
+            "plain": {"kept": 1, "removed": {}, "paragraphs": {"count": 0, "characters": 0}},
+        },
     }
     found = inputs(files)
     assert [(row["name"], row["total"], row["rejected"]) for row in found["rows"]] == [
         ("sft.data", "10", "2 empty_text")
     ]
-    [source] = found["curation"]
+    source, plain = found["curation"]
+    assert source["paragraphs"] == "2 paragraphs (1,234 characters) that another document has were cut out."
+    assert plain["paragraphs"] == ""
     assert [(bar["rule"], bar["count"]) for bar in source["bars"]] == [("kept", "6"), ("twin", "3"), ("short", "1")]

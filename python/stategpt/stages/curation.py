@@ -11,7 +11,7 @@ from stategpt.artifacts import fingerprint
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.parts import CURATION
-from stategpt.data.curation import Curated, curate, read_curated
+from stategpt.data.curation import Curated, SourceSummary, curate, read_curated
 from stategpt.data.formats import read_conversations, read_prompts
 from stategpt.data.inputs import Inputs
 from stategpt.data.records import Document, Prompt
@@ -55,9 +55,14 @@ def kept_of(curated: Curated, name: str, documents: Iterator[Document]) -> Itera
 
 
 def found_of(curated: Curated) -> dict[str, Any]:
-    """Counts for the corpus's statistics, which the report shows: kept and by rule removed documents, by source."""
-    sources = curated.summary.sources
-    return {"curation": {name: {"kept": each.kept, "removed": dict(each.removed)} for name, each in sources.items()}}
+    """Counts for the corpus's statistics, which the report shows: documents kept, removed by rule, paragraphs cut."""
+    sources = curated.summary.sources.items()
+    return {"curation": {name: _found(source) for name, source in sources}}
+
+
+def _found(source: SourceSummary) -> dict[str, Any]:
+    paragraphs = {"count": source.paragraphs_removed, "characters": source.paragraph_characters_removed}
+    return {"kept": source.kept, "removed": dict(source.removed), "paragraphs": paragraphs}
 
 
 def _documents(run: RunConfig, files: Mapping[str, list[Path]]) -> Iterator[Document]:

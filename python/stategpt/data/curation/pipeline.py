@@ -1,7 +1,7 @@
 """`curate`: documents go in, the kept ones come out, and every removed one leaves a record.
 
     license, mojibake, clean -> boilerplate -> rules, length, language -> personal data -> own filters
-        -> exact duplicates -> near duplicates -> contamination
+        -> exact duplicates -> near duplicates -> contamination -> duplicate paragraphs
 
 Documents are read once, as a stream; between passes they are in a work folder on disk. The result is one published
 folder:
@@ -25,6 +25,7 @@ from stategpt.artifacts import Manifest, publish_folder, verify
 from stategpt.config.curate import CurateConfig
 from stategpt.data.curation.boilerplate import BOILERPLATE, Boilerplate
 from stategpt.data.curation.corpus_steps import CorpusStep, corpus_steps
+from stategpt.data.curation.paragraph_pass import cut_paragraphs
 from stategpt.data.curation.receipts import Receipts, RemovedDocument, read_removed
 from stategpt.data.curation.removed import Removed
 from stategpt.data.curation.rules import thresholds
@@ -153,6 +154,8 @@ class _Run:
         finished = self._finished(stream)
         if steps:
             finished = self._without_duplicates(finished, steps)
+        if self._config.duplicate_paragraphs:
+            finished = cut_paragraphs(finished, self._folder / _WORK, self._receipts)
         self._write(finished)
 
     def _prepared(self, documents: Iterable[Document]) -> Iterator[Marked]:

@@ -13,7 +13,7 @@ from stategpt.json_reader import Integer, Text
 from stategpt.json_records import Limit
 from stategpt.shown_fields import documented, short_repr
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of summary.json."""
 EXAMPLES_PER_RULE = 3
 """Removed documents that the summary shows of each rule."""
@@ -47,6 +47,10 @@ class SourceSummary:
     """Lines removed from documents that the rules of texts kept, by rule."""
     pii_replaced: Annotated[Mapping[str, int], _RULES]
     """Parts replaced by a placeholder, by kind."""
+    paragraphs_removed: Annotated[int, _COUNT]
+    """Duplicate paragraphs cut out of documents that were kept."""
+    paragraph_characters_removed: Annotated[int, _COUNT]
+    """Characters of those, with the blank lines after them."""
     lengths: tuple[int, ...]
     """Documents that came in, by class of length (`LENGTH_CLASSES`)."""
     kept_lengths: tuple[int, ...]
@@ -98,6 +102,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.characters = self.kept_characters = self.kept = self.edited = 0
+        self.paragraphs_removed = self.paragraph_characters_removed = 0
         self.removed: Counter[str] = Counter()
         self.lines_removed: Counter[str] = Counter()
         self.pii_replaced: Counter[str] = Counter()
@@ -132,6 +137,8 @@ class Counts:
             removed=_ordered(self.removed),
             lines_removed=_ordered(self.lines_removed),
             pii_replaced=_ordered(self.pii_replaced),
+            paragraphs_removed=self.paragraphs_removed,
+            paragraph_characters_removed=self.paragraph_characters_removed,
             lengths=tuple(self.lengths),
             kept_lengths=tuple(self.kept_lengths),
         )

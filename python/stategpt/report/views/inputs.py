@@ -52,6 +52,7 @@ def _curation(sources: Any) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "total": count(total),
+                "paragraphs": _paragraphs(counts.get("paragraphs")),
                 "bars": [
                     {
                         "rule": rule,
@@ -64,6 +65,14 @@ def _curation(sources: Any) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _paragraphs(cut: Any) -> str:
+    """What was cut out of documents that were kept; empty where nothing was."""
+    paragraphs, characters = number(cut, "count"), number(cut, "characters")
+    if not paragraphs or characters is None:
+        return ""
+    return f"{count(paragraphs)} paragraphs ({count(characters)} characters) that another document has were cut out."
 
 
 def _items(value: Any) -> list[tuple[str, Json]]:

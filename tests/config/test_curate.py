@@ -17,6 +17,7 @@ def test_nothing_is_asked_by_default_and_thresholds_alone_ask_for_nothing() -> N
         {"clean": True}, {"rules": ("c4",)}, {"languages": ("en",)}, {"pii": "remove"}, {"exact_duplicates": True},
         {"min_characters": 1}, {"licenses": ("MIT",)}, {"filters": ("a:b",)}, {"near_duplicates": True},
         {"decontaminate": True}, {"boilerplate_share": 0.1}, {"repair_mojibake": True}, {"max_characters": 1},
+        {"duplicate_paragraphs": True},
     ]  # fmt: skip
     assert all(CurateConfig(**each).is_active for each in asked)
 

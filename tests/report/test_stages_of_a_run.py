@@ -37,7 +37,11 @@ def test_inputs_and_curation_add_up_and_odd_values_are_left_out(tmp_path: Path) 
             "sources.a": {"kept": 5, "duplicate": 1, "removed": {"short": 2, "pii": 1}, "rejected": {}},
             "odd": 3,
         },
-        "curation": {"notes": {"kept": 6, "removed": {"short": 1, "twin": 3}}, "odd": {"kept": "x"}},
+        "curation": {
+            "notes": {"kept": 6, "removed": {"short": 1, "twin": 3}, "paragraphs": {"count": 2, "characters": 1234}},
+            "odd": {"kept": "x"},
+            "plain": {"kept": 1, "removed": {}, "paragraphs": {"count": 0, "characters": 0}},
+        },
         "compared": {"prompts": 12, "unsearchable": 2, "skipped_pairs": 1500, "odd": []},
     }
     found = inputs(files)
@@ -51,5 +55,7 @@ def test_inputs_and_curation_add_up_and_odd_values_are_left_out(tmp_path: Path) 
         "1,500 pairs of documents were not compared",
     ):
         assert sentence in page
-    [source] = found["curation"]
+    source, plain = found["curation"]
+    assert source["paragraphs"] == "2 paragraphs (1,234 characters) that another document has were cut out."
+    assert plain["paragraphs"] == ""
     assert [(bar["rule"], bar["count"]) for bar in source["bars"]] == [("kept", "6"), ("twin", "3"), ("short", "1")]

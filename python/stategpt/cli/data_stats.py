@@ -149,6 +149,9 @@ def _curated(folder: RunFolder) -> Iterator[str]:
         for rule, count in sorted(source.removed.items(), key=lambda entry: (-entry[1], entry[0])):
             bar = "#" * max(1, round(_BAR * count / max(1, source.documents)))
             lines.append(f"  {visible_line(name)}: {rule:<32} {count:>9,}  {bar}")
+        if source.paragraphs_removed:
+            cut = f"{source.paragraphs_removed:,} paragraphs ({source.paragraph_characters_removed:,} characters)"
+            lines.append(f"  {visible_line(name)}: {cut} that another document has were cut out")
     shown = {example.rule: example for example in reversed(summary.examples)}  # the first of each rule
     for rule in list(summary.removed)[:_MOST_EXAMPLES]:
         example = shown.get(rule)

@@ -63,6 +63,8 @@ class CurateConfig:
     """Jaccard similarity of word 5-grams from which documents are nearly equal."""
     decontaminate: bool = False
     """Removes documents that hold an evaluation prompt with its answer."""
+    duplicate_paragraphs: bool = False
+    """Of equal paragraphs of 100 characters or more one is kept; a document of which nothing is left is removed."""
 
     __repr__ = short_repr
 

@@ -14,7 +14,7 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.parts import CURATION
 from stategpt.data.corpus_rows import prompt_row
-from stategpt.data.curation import Curated, curate, read_curated
+from stategpt.data.curation import Curated, SourceSummary, curate, read_curated
 from stategpt.data.curation.duplicates import EXACT_DUPLICATE
 from stategpt.data.curation.work import discard_work
 from stategpt.data.prompts import prompts_of
@@ -90,19 +90,24 @@ def kept_of(curated: Curated, name: str, tally: Tally) -> Iterator[Document]:
 
 
 def found_of(curated: Curated) -> dict[str, Any]:
-    """Counts for the corpus's statistics, which the report shows: kept and removed by rule of each source, and what the
-    comparing steps could not see.
+    """Counts for the corpus's statistics, which the report shows: of each source the documents kept and removed by rule
+    and the paragraphs cut out, and what the comparing steps could not see.
     """
     sources = curated.summary.sources
     compared = curated.summary.compared
     return {
-        "curation": {name: {"kept": each.kept, "removed": dict(each.removed)} for name, each in sources.items()},
+        "curation": {name: _found(source) for name, source in sources.items()},
         "compared": {
             "skipped_pairs": compared.skipped_pairs,
             "prompts": compared.prompts,
             "unsearchable": compared.unsearchable,
         },
     }
+
+
+def _found(source: SourceSummary) -> dict[str, Any]:
+    paragraphs = {"count": source.paragraphs_removed, "characters": source.paragraph_characters_removed}
+    return {"kept": source.kept, "removed": dict(source.removed), "paragraphs": paragraphs}
 
 
 def _made_from(run: RunConfig, given: UserInputs, prompts: Iterable[Prompt]) -> dict[str, str]:

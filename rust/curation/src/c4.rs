@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use memchr::memchr3_iter;
 
 use crate::statistics::TERMINAL;
-use crate::words::count_words;
+use crate::words::has_longer_word;
 
 /// Lower-case parts of a line, and the number of the rule that each belongs to.
 const PARTS: [(&str, Part); 9] = [
@@ -140,14 +141,10 @@ impl C4 {
         let asked = &self.settings;
         let longest = asked.word_characters_max.unwrap_or(usize::MAX);
         let least = asked.line_words_min.unwrap_or(0);
-        let (words, too_long) = if line.len() > longest || least > 0 {
-            count_words(line, longest)
-        } else {
-            (0, false)
-        };
-        if too_long {
+        if has_longer_word(line, longest) {
             return Line::Removed(0);
         }
+        let words = line.split_whitespace().take(least).count();
         let line = if asked.citations {
             without_citations(line)
         } else {
@@ -197,9 +194,26 @@ fn is_sentence_end(line: &str) -> bool {
     line.ends_with(TERMINAL) && !line.ends_with("...") && !line.ends_with('…')
 }
 
-/// Sentences of a line that is not blank: a sentence ends after `.`, `!`, `?` or their like, closing quotation marks and
-/// brackets included, where white space or the end of the line follows. Abbreviations are not known, so "Dr. No" has two.
+/// Sentences of a line without white space around it: a sentence ends after `.`, `!`, `?` or their like, closing quotation
+/// marks and brackets included, where white space or the end of the line follows. Abbreviations are not known, so "Dr. No"
+/// has two.
 fn count_sentences(line: &str) -> usize {
+    if !line.is_ascii() || line.is_empty() {
+        return count_sentences_by_character(line);
+    }
+    // The last sentence has no white space after it.
+    1 + memchr3_iter(b'.', b'!', b'?', line.as_bytes())
+        .filter(|&end| {
+            let mut after = line.as_bytes()[end + 1..].iter();
+            after
+                .find(|byte| !matches!(byte, b'"' | b'\'' | b')' | b']'))
+                .is_some_and(|byte| matches!(byte, b'\t'..=b'\r' | b' '))
+        })
+        .count()
+}
+
+/// The same for any line.
+fn count_sentences_by_character(line: &str) -> usize {
     let is_end = |character| {
         matches!(
             character,
@@ -256,4 +270,19 @@ fn citation(text: &str) -> usize {
     }
     let mut known = CITATIONS.iter().filter(|known| text.starts_with(**known));
     known.next().map_or(0, |known| known.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn sentences_of_an_ascii_line_are_those_by_character(line in "[ab.!?\"')\\] \t\r\x0b]{0,24}") {
+            let line = line.trim();
+            prop_assert_eq!(count_sentences(line), count_sentences_by_character(line));
+        }
+    }
 }

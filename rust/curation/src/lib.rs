@@ -17,6 +17,8 @@ mod clean;
 pub mod contamination;
 pub mod duplicates;
 mod error;
+mod function_word_lists;
+mod function_words;
 mod judge;
 mod language;
 mod lsh;

@@ -53,14 +53,23 @@ pub fn each_word<'text>(text: &'text str, mut visit: impl FnMut(&'text str)) {
     }
 }
 
-/// The number of words, and whether one has more than `longest` characters.
-pub fn count_words(text: &str, longest: usize) -> (usize, bool) {
-    let (mut words, mut too_long) = (0, false);
-    each_word(text, |word| {
-        words += 1;
-        too_long |= word.len() > longest && word.chars().count() > longest;
-    });
-    (words, too_long)
+/// Whether a word of the text has more than `longest` characters.
+pub fn has_longer_word(text: &str, longest: usize) -> bool {
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    // A longer word has more bytes than `longest`: where white space is among so many, none begins before it.
+    while bytes.len() - start > longest {
+        let next = &bytes[start..=start + longest];
+        let Some(space) = next.iter().rposition(|byte| KIND[*byte as usize] == 1) else {
+            let mut found = false;
+            each_word(text, |word| {
+                found |= word.len() > longest && word.chars().count() > longest
+            });
+            return found;
+        };
+        start += space + 1;
+    }
+    false
 }
 
 #[cfg(test)]
@@ -70,6 +79,12 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_longer_word_is_found_wherever_it_is(text in "[aaaaé\u{2003} \n]{0,40}", longest in 0_usize..9) {
+            let expected = text.split_whitespace().any(|word| word.chars().count() > longest);
+            prop_assert_eq!(has_longer_word(&text, longest), expected);
+        }
+
         #[test]
         fn words_are_those_of_the_standard_library(
             text in "[a-z\u{85}\u{a0}\u{c2}\u{1680}\u{2000}-\u{2030}\u{205f}\u{3000}\u{3001} \t\n\r]{0,40}"

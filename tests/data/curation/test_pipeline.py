@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -55,10 +56,11 @@ CONFIGS = st.builds(
 
 
 @settings(max_examples=40, deadline=None)
-@given(DOCUMENTS, CONFIGS)
+@given(DOCUMENTS, CONFIGS, st.booleans())
 def test_every_document_is_kept_or_recorded(
-    tmp_path_factory: pytest.TempPathFactory, documents: list[Document], config: CurateConfig
+    tmp_path_factory: pytest.TempPathFactory, documents: list[Document], config: CurateConfig, cuts_paragraphs: bool
 ) -> None:
+    config = dataclasses.replace(config, duplicate_paragraphs=cuts_paragraphs)
     curated = curate(iter(documents), config, tmp_path_factory.mktemp("curated") / "out")
     summary, kept, removed = curated.summary, list(curated.documents()), list(curated.removed())
     assert len(documents) == len(kept) + len(removed)

@@ -125,6 +125,30 @@ def test_other_languages_are_removed_with_language_and_confidence() -> None:
     assert none.evidence.startswith("language unknown")
 
 
+@pytest.mark.parametrize(
+    ("english", "german", "other", "is_clear"),
+    [(10, 0, 0, True), (9, 0, 0, False), (28, 0, 72, True), (28, 0, 73, False), (30, 20, 0, True), (30, 21, 0, False)],
+)
+def test_function_words_decide_where_number_share_and_distance_are_clear(
+    english: int, german: int, other: int, is_clear: bool
+) -> None:
+    text = "with " * english + "nicht " * german + "zzz " * other
+    rules = TextRules(CurateConfig(languages=("fr",)))
+    (judged,) = rules.apply([Document(text)])
+    assert isinstance(judged.outcome, Removed)
+    assert judged.outcome.evidence.startswith("language eng with confidence 1.00") == is_clear
+
+
+def test_the_language_of_a_long_text_is_not_that_of_its_beginning() -> None:
+    english = "It was the best of times, it was the worst of times, and all of us were there. " * 60
+    russian = "Быстрая коричневая лиса прыгает через ленивую собаку, а потом спит весь остаток дня. " * 400
+    (judged,) = TextRules(CurateConfig(languages=("ru",))).apply([Document(english + russian)])
+    assert isinstance(judged.outcome, Document)
+    (judged,) = TextRules(CurateConfig(languages=("en",))).apply([Document(russian + english)])
+    assert isinstance(judged.outcome, Removed)
+    assert judged.outcome.evidence.startswith("language rus with confidence")
+
+
 def test_documents_do_not_depend_on_each_other() -> None:
     rules = TextRules(CurateConfig(clean=True, rules=RULE_GROUPS))
     documents = [

@@ -159,8 +159,14 @@ class DuplicateFinder:
                 yield number if numbers is None else numbers[number], self._removed(twin, numbers)
             start = found[-1][0] + 1
 
-    def decide(self, documents: Iterable[Document]) -> Iterator[tuple[Document, Removed | None]]:
+    def decide(
+        self, documents: Iterable[Document], numbers: Sequence[int] | None = None
+    ) -> Iterator[tuple[Document, Removed | None]]:
         """The documents, in the order in which they were added, each with why it is removed or None.
+
+        Args:
+            documents: those that were added.
+            numbers: as in `removed`.
 
         Raises:
             InvalidArgument: `compare` was not called.
@@ -173,7 +179,7 @@ class DuplicateFinder:
             except UnicodeEncodeError as error:
                 raise surrogate_error(batch, error) from None
             for document, twin in zip(batch, twins, strict=True):
-                yield document, None if twin is None else self._removed(twin)
+                yield document, None if twin is None else self._removed(twin, numbers)
         self._finder.finish()
 
     @property

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from os import PathLike
+from typing import NamedTuple
 
 from stategpt.arguments import several, whole
 from stategpt.data.curation.duplicates import MEMORY_BYTES, DuplicateFinder
@@ -18,18 +20,33 @@ from stategpt.data.records import Document
 from stategpt.errors import InvalidArgument
 
 DUPLICATE_PARAGRAPHS = "duplicate_paragraphs"
+MIN_CHARACTERS = 100
+"""Shorter paragraphs stay, however often they occur."""
 _BLANK_LINES = re.compile(r"(\n[ \t\r]*\n\s*)")
+
+
+class Cut(NamedTuple):
+    """A document after its duplicate paragraphs were cut out."""
+
+    document: Document
+    """With what is left; as it was where nothing is."""
+    removed: Removed | None
+    """Why the document goes, where nothing is left."""
+    paragraphs: int = 0
+    """Paragraphs that were cut out of a document that stays."""
+    characters: int = 0
+    """Characters of those, with the blank lines after them."""
 
 
 def without_duplicate_paragraphs(
     documents: Iterable[Document],
     *,
-    min_characters: int = 100,
+    min_characters: int = MIN_CHARACTERS,
     priority: Sequence[str] = (),
     folder: str | PathLike[str] | None = None,
     memory_bytes: int = MEMORY_BYTES,
     threads: int | None = None,
-) -> Iterator[tuple[Document, Removed | None]]:
+) -> Iterator[Cut]:
     """Each document without the paragraphs that another one, or itself, has before; why it is removed if none is left.
 
     Which document counts as the one before is decided as for whole documents (`duplicates`): by priority of the source,
@@ -57,36 +74,43 @@ def without_duplicate_paragraphs(
     return _edited(documents, finder, least)
 
 
-def _edited(
-    documents: Iterable[Document], finder: DuplicateFinder, least: int
-) -> Iterator[tuple[Document, Removed | None]]:
-    finder.add(_paragraphs(documents, least))
+def _edited(documents: Iterable[Document], finder: DuplicateFinder, least: int) -> Iterator[Cut]:
+    numbers = array("Q")
+    finder.add(_paragraphs(documents, least, numbers))
     finder.compare()
-    decided = finder.decide(_paragraphs(documents, least))
+    decided = finder.decide(_paragraphs(documents, least), numbers)
     for document in documents:
         parts = _BLANK_LINES.split(document.text)
         long = [at for at in range(0, len(parts), 2) if _is_long(parts[at], least)]
         twins = [removed for _, removed in islice(decided, len(long))]
-        gone = {at: twin for at, twin in zip(long, twins, strict=True) if twin is not None}
-        kept = [at for at in range(0, len(parts), 2) if at not in gone]
-        if not gone:
-            yield document, None
-        elif any(parts[at].strip() for at in kept):
-            # A paragraph goes with the blank lines after it; the last one that stays ends as the document did.
-            text = "".join(parts[at] + "".join(parts[at + 1 : at + 2]) for at in kept[:-1])
-            yield dataclasses.replace(document, text=text + parts[kept[-1]]), None
-        else:
-            first = next(iter(gone.values()))
-            evidence = f"every paragraph, {len(gone)}, occurs before; the first is {first.evidence}"
-            yield document, Removed(DUPLICATE_PARAGRAPHS, evidence)
+        yield _cut(document, parts, {at: twin for at, twin in zip(long, twins, strict=True) if twin is not None})
     # Also checks that the readings were equally long.
     next(decided, None)
 
 
-def _paragraphs(documents: Iterable[Document], least: int) -> Iterator[Document]:
-    for document in documents:
+def _cut(document: Document, parts: Sequence[str], gone: dict[int, Removed]) -> Cut:
+    """The document without the parts `gone`, with their twins; `parts` are paragraphs and blank lines in turn."""
+    if not gone:
+        return Cut(document, None)
+    kept = [at for at in range(0, len(parts), 2) if at not in gone]
+    if any(parts[at].strip() for at in kept):
+        # A paragraph goes with the blank lines after it; the last one that stays ends as the document did.
+        text = "".join(parts[at] + "".join(parts[at + 1 : at + 2]) for at in kept[:-1])
+        text += parts[kept[-1]]
+        left = dataclasses.replace(document, text=text)
+        return Cut(left, None, len(gone), len(document.text) - len(text))
+    first = next(iter(gone.values()))
+    evidence = f"every paragraph, {len(gone)}, occurs before; the first is {first.evidence}"
+    return Cut(document, Removed(DUPLICATE_PARAGRAPHS, evidence))
+
+
+def _paragraphs(documents: Iterable[Document], least: int, numbers: array[int] | None = None) -> Iterator[Document]:
+    """The long paragraphs as documents; the number of each one's document is appended to `numbers`."""
+    for number, document in enumerate(documents):
         for part in _BLANK_LINES.split(document.text)[::2]:
             if _is_long(part, least):
+                if numbers is not None:
+                    numbers.append(number)
                 yield Document(part.strip(), document.source, where=document.where)
 
 

@@ -1,7 +1,7 @@
 """`curate`: documents go in, the kept ones come out, and every removed one leaves a record.
 
     license, mojibake, clean -> boilerplate -> rules, length, language -> personal data -> own filters
-        -> exact duplicates -> near duplicates -> contamination
+        -> exact duplicates -> near duplicates -> contamination -> duplicate paragraphs
 
 Documents are read once, as a stream; between passes they are in a work folder on disk, from which an interrupted
 curation goes on (`passes`, `work`). The result is one published folder:
@@ -24,6 +24,7 @@ from stategpt.artifacts import Manifest, publish_folder, verify
 from stategpt.artifacts import fingerprint as fingerprint_of
 from stategpt.config.curate import CurateConfig
 from stategpt.data.corpus_rows import prompt_row
+from stategpt.data.curation.paragraph_pass import cut_paragraphs
 from stategpt.data.curation.parts import documents_of
 from stategpt.data.curation.passes import Passed, Passes, Progress
 from stategpt.data.curation.receipts import Receipts, RemovedDocument, read_removed
@@ -145,7 +146,10 @@ def _write(folder: Path, passed: Passed, config: CurateConfig) -> None:
     with Receipts(folder / _REMOVED) as receipts:
         for part in (*passed.earlier, *passed.parts):
             receipts.add(part.removed, part.summary)
-        _write_documents(folder / _DOCUMENTS, _left(passed, receipts), receipts)
+        left = _left(passed, receipts)
+        if config.duplicate_paragraphs:
+            left = cut_paragraphs(left, folder, receipts)
+        _write_documents(folder / _DOCUMENTS, left, receipts)
         summary = receipts.summary()
     write_summary(dataclasses.replace(summary, thresholds=thresholds(config), compared=passed.compared), folder)
 

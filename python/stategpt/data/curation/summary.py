@@ -51,6 +51,10 @@ class SourceSummary:
     """Lines removed from documents that the rules of texts kept, by rule."""
     pii_replaced: Annotated[Mapping[str, int], _RULES]
     """Parts replaced by a placeholder, by kind."""
+    paragraphs_removed: Annotated[int, _COUNT]
+    """Duplicate paragraphs cut out of documents that were kept."""
+    paragraph_characters_removed: Annotated[int, _COUNT]
+    """Characters of those, with the blank lines after them."""
     lengths: tuple[int, ...]
     """Documents that came in, by class of length (`LENGTH_CLASSES`)."""
     kept_lengths: tuple[int, ...]
@@ -132,6 +136,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.characters = self.kept_characters = self.kept = self.edited = 0
+        self.paragraphs_removed = self.paragraph_characters_removed = 0
         self.removed: Counter[str] = Counter()
         self.lines_removed: Counter[str] = Counter()
         self.pii_replaced: Counter[str] = Counter()
@@ -161,6 +166,8 @@ class Counts:
         self.kept += other.kept
         self.kept_characters += other.kept_characters
         self.edited += other.edited
+        self.paragraphs_removed += other.paragraphs_removed
+        self.paragraph_characters_removed += other.paragraph_characters_removed
         self.removed.update(other.removed)
         self.lines_removed.update(other.lines_removed)
         self.pii_replaced.update(other.pii_replaced)
@@ -178,6 +185,8 @@ class Counts:
             removed=_ordered(self.removed),
             lines_removed=_ordered(self.lines_removed),
             pii_replaced=_ordered(self.pii_replaced),
+            paragraphs_removed=self.paragraphs_removed,
+            paragraph_characters_removed=self.paragraph_characters_removed,
             lengths=tuple(self.lengths),
             kept_lengths=tuple(self.kept_lengths),
         )

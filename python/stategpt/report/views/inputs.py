@@ -58,6 +58,7 @@ def _curation(sources: Any) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "total": count(total),
+                "paragraphs": _paragraphs(counts.get("paragraphs")),
                 "bars": [
                     {
                         "rule": rule,
@@ -82,6 +83,14 @@ def _compared(counts: Mapping[str, float]) -> Iterator[str]:
         yield f"Documents were searched for {count(prompts)} evaluation prompts{found}."
     if skipped := counts.get("skipped_pairs"):
         yield f"{count(skipped)} pairs of documents were not compared: over 1,000 agree in one band."
+
+
+def _paragraphs(cut: Any) -> str:
+    """What was cut out of documents that were kept; empty where nothing was."""
+    paragraphs, characters = number(cut, "count"), number(cut, "characters")
+    if not paragraphs or characters is None:
+        return ""
+    return f"{count(paragraphs)} paragraphs ({count(characters)} characters) that another document has were cut out."
 
 
 def _items(value: Any) -> list[tuple[str, Json]]:

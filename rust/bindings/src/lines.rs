@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList, PyString, PyType};
 use stategpt_lines::{BatchReader, Expansion, Gathered, LinesError, string_fields};
 
@@ -221,7 +222,13 @@ fn line_fields<'py>(py: Python<'py>, line: &stategpt_lines::Line<'_>) -> LineFie
 pub struct Texts(Mutex<stategpt_lines::Texts>);
 
 impl Texts {
-    /// The texts, locked.
+    /// The texts, locked by a thread that has the GIL: it lets others have it while it waits, as they may ask for signals.
+    fn attached(&self, py: Python<'_>) -> MutexGuard<'_, stategpt_lines::Texts> {
+        let locked = self.0.lock_py_attached(py);
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The texts, locked by a thread without the GIL.
     pub fn held(&self) -> MutexGuard<'_, stategpt_lines::Texts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,20 +241,20 @@ impl Texts {
         Self(Mutex::default())
     }
 
-    fn __len__(&self) -> usize {
-        self.held().len()
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.attached(py).len()
     }
 
-    fn append(&self, text: &str) {
-        self.held().push(text);
+    fn append(&self, py: Python<'_>, text: &str) {
+        self.attached(py).push(text);
     }
 
-    fn has(&self, enough_bytes: usize) -> bool {
-        self.held().has(enough_bytes)
+    fn has(&self, py: Python<'_>, enough_bytes: usize) -> bool {
+        self.attached(py).has(enough_bytes)
     }
 
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let mut held = self.held();
+        let mut held = self.attached(py);
         let texts = held.iter().map(|text| PyString::from_bytes(py, text));
         let list = PyList::new(py, texts.collect::<PyResult<Vec<_>>>()?)?;
         held.clear();

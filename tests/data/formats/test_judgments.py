@@ -1,4 +1,4 @@
-"""Ranked groups made directly are those that the compiled reader makes of the same record, and so are the rejections."""
+"""Ranked groups made directly are those that the compiled reader makes of a record, and so are the rejections."""
 
 from __future__ import annotations
 

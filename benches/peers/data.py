@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Curation and data preparation beside their peers, in one run: figures first checked, then timed.
 
-    python benches/peers/data.py --quick             two minutes on two cores
-    python benches/peers/data.py                     more text, more rounds
+    python benches/peers/data.py --quick             some minutes on two cores
+    python benches/peers/data.py                     more text, more rounds; 12 GB of temporary files
 
 Needs the package (with its compiled module) and, for a peer's column, the peer: `pip install rensa datasketch`. A peer
 that is not installed is named, and its column is empty. Writes DATE-data-*.json and the same as a table into
@@ -22,7 +22,7 @@ from pathlib import Path
 import record
 from data_sections.bench import Bench, Row
 
-SECTIONS = ("rules", "duplicates", "contamination", "sharding")
+SECTIONS = ("rules", "duplicates", "contamination", "sharding", "packing", "loader", "memory")
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -92,8 +92,30 @@ class TextFile:
         A whole number under the second key or a later one is given as its digits. Where a line is not UTF-8 or no
         object, has a key twice, or lacks a string under a key, there is the line as of `next_lines` in their place.
         """
+    def gather_texts(
+        self, key: str, max_line_bytes: int, enough_bytes: int, texts: Texts
+    ) -> tuple[bool, tuple[int, int, bytes, int, bool] | None]:
+        """Appends the strings under `key` of the lines that follow, until there are `enough_bytes` of text.
+
+        Returns whether the file has ended, and a line that is not so simple a record, as of `next_lines`: it is for the
+        caller, and the next call goes on after it. Neither where there is enough. What is appended is what
+        `next_records` gives; an error after some texts comes with the next call.
+        """
     def close(self) -> None:
         """Closes the file; later calls raise InvalidArgument."""
+
+@final
+class Texts:
+    """Texts that were gathered, without a Python object for each."""
+
+    def __new__(cls) -> Self: ...
+    def __len__(self) -> int: ...
+    def append(self, text: str) -> None:
+        """Appends a text; UnicodeEncodeError for half a character."""
+    def has(self, enough_bytes: int) -> bool:
+        """Whether there are `enough_bytes` of text, or so many texts that a batch should end."""
+    def take(self) -> list[str]:
+        """The texts, which are removed."""
 
 # --- tokenizer ---
 
@@ -275,9 +297,16 @@ class ShardWriter:
         end_of_text: str,
         padding: str | None,
         max_tokens: int,
+        special: str,
+        threads: int | None,
     ) -> ShardWriter: ...
-    def push_texts(self, tokenizer: Tokenizer, texts: Sequence[str | bytes], special: str, threads: int | None) -> None:
+    @property
+    def documents(self) -> int:
+        """Documents stored so far; 0 once it is published or abandoned."""
+    def push_texts(self, texts: Sequence[str | bytes]) -> None:
         """Tokenizes and stores texts, each a document."""
+    def push_gathered(self, texts: Texts) -> None:
+        """The same with gathered texts, which are removed."""
     def push_ids(self, ids: npt.NDArray[np.uint32], mask: npt.NDArray[np.uint8] | None, doc_id: int | None) -> None:
         """Stores a document of contiguous ids."""
     def publish(self, source: str, license: str, parents: Sequence[str]) -> str:
@@ -332,6 +361,12 @@ class PackedRows:
         """Numbers of the documents in a row."""
     def batch(self, first: int, rows: int, batch_rows: int) -> _Batch:
         """Rows written out, and rows of padding up to `batch_rows`."""
+
+def best_fit_rows(lengths: npt.NDArray[np.uint32], row_tokens: int) -> int:
+    """Rows that best fit makes of documents of these lengths (without end of text), before there are any shards.
+
+    Errors: InvalidArgument: `row_tokens` is out of range.
+    """
 
 @final
 class MixedRows:

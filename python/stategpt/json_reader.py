@@ -253,7 +253,8 @@ def decode_json(text: str) -> Any:
         RecursionError: it is nested too deeply.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        # A byte-order mark has a message of json.loads, which makes a decoder for each call.
+        return json.loads(text) if text.startswith("\ufeff") else _DECODER.decode(text)
     except json.JSONDecodeError as failure:
         if "\n" in text:
             raise
@@ -296,6 +297,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
 def _mismatch(where: str, value: Any, expected: str) -> NoReturn:

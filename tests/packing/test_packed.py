@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stategpt import _native
 from stategpt.data.shard_writing import write_shards
 from stategpt.errors import CorruptArtifact, InvalidArgument
 from stategpt.packing import TokenizedDocument
@@ -239,6 +240,15 @@ def test_best_fit_wastes_little() -> None:
     lengths = np.random.default_rng(0).lognormal(3.5, 1.0, 3000).astype(int).tolist()
     packed = pack(shards_of(lengths, max_tokens=2**20), 128)
     assert packed.fill > 0.999
+
+
+def test_rows_planned_from_lengths_alone_are_those_of_shards() -> None:
+    lengths = [0, 1, 7, 8, 9, 40, 5000, 3, 3]
+    for row_tokens in (8, 50):
+        packed = pack(shards_of(lengths), row_tokens)
+        assert _native.best_fit_rows(np.array(lengths, np.uint32), row_tokens) == len(packed)
+    with pytest.raises(InvalidArgument, match="row_tokens is 1; a row holds 2"):
+        _native.best_fit_rows(np.array(lengths, np.uint32), 1)
 
 
 def test_without_documents_there_are_no_rows() -> None:

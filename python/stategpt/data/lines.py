@@ -173,6 +173,11 @@ def require_unicode(text: str, what: str) -> str:
     return text
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text holds no half characters."""
+    return _SURROGATES.search(text) is None
+
+
 def replaced(text: str | bytes) -> str:
     """`text` with U+FFFD for what is not Unicode: bytes that are not UTF-8, lone surrogates."""
     return text.decode(errors="replace") if isinstance(text, bytes) else _SURROGATES.sub("\ufffd", text)

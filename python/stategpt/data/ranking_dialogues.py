@@ -73,7 +73,9 @@ def as_prompt(messages: Sequence[Message]) -> str | tuple[Message, ...]:
         raise BadLine("empty_prompt", "the last message of the prompt is empty")
     if len(messages) == 1 and last.role == "user":
         return last.content
-    return Prompt(tuple(replace(message, trained=False) for message in messages)).messages
+    return Prompt(
+        tuple(replace(message, trained=False) if message.trained else message for message in messages)
+    ).messages
 
 
 def majority(votes: Sequence[Vote], completions: int) -> tuple[list[int], list[list[int]]]:

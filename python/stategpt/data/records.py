@@ -116,7 +116,7 @@ class Message:
         object.__setattr__(self, "content", content)
         object.__setattr__(self, "trained", role == "assistant" if trained is None else bool(trained))
         calls = tuple(tool_calls)
-        if any(not isinstance(call, ToolCall) for call in calls):
+        if calls and any(not isinstance(call, ToolCall) for call in calls):
             raise InvalidArgument(f"tool_calls of a {role} message must hold ToolCall only")
         if calls and role != "assistant":
             raise InvalidArgument(f"a {role} message has {len(calls)} tool calls; only the assistant calls tools")

@@ -15,6 +15,7 @@ from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import encode_conversation
 from stategpt.data.lines import replaced
 from stategpt.data.records import Conversation
+from stategpt.data.text_source import TextSource
 from stategpt.errors import CorpusError, InvalidArgument
 from stategpt.packing import Shards, TokenizedDocument
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
@@ -24,6 +25,8 @@ END_OF_TEXT, PAD = CONTROL_TOKENS[:2]
 # Texts are tokenized in batches of about this many characters: enough to keep all threads busy, little memory.
 _BATCH_CHARACTERS = 1 << 23
 _BATCH_DOCUMENTS = 1 << 14
+# One thread needs less: what is read, decoded, tokenized and written stays in the cache.
+_BATCH_OF_ONE_THREAD = 1 << 20
 
 
 def write_shards(
@@ -81,16 +84,15 @@ def write_shards(
         unicode_text("a parent", parent)
     padding = PAD if PAD in tok.special_tokens else None
     workers = None if threads is None else whole("threads", threads, least=1)
-    writer = _native.ShardWriter(os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1))
+    writer = _native.ShardWriter(
+        os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1), special, workers
+    )
     try:
-        found = False
-        for batch in _batches(documents, tok, errors):
-            found = True
-            if isinstance(batch, TokenizedDocument):
-                writer.push_ids(batch.ids, batch.mask, batch.doc_id)
-            else:
-                writer.push_texts(tok, batch, special, workers)
-        if not found and not allow_empty:
+        if isinstance(documents, TextSource):
+            _push_gathered(writer, documents, _BATCH_OF_ONE_THREAD if workers == 1 else _BATCH_CHARACTERS)
+        else:
+            _push_each(writer, documents, tok, errors)
+        if not writer.documents and not allow_empty:
             raise CorpusError(
                 f"there are no documents to write to {os.fspath(out)}; check where they come from, or allow_empty=True"
             )
@@ -98,6 +100,30 @@ def write_shards(
     finally:
         writer.abandon()  # does nothing once published
     return Shards.open(out, tok, verify=False)  # the hashes are of the bytes that were just read back
+
+
+def _push_gathered(writer: _native.ShardWriter, source: TextSource, batch_bytes: int) -> None:
+    """Stores texts that go from file to shard without a Python object for each."""
+    texts = _native.Texts()
+    for text in source.gather_texts(texts, batch_bytes):
+        writer.push_gathered(texts)
+        if text is not None:
+            writer.push_texts([text])
+    writer.push_gathered(texts)
+
+
+def _push_each(
+    writer: _native.ShardWriter,
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument],
+    tok: Tokenizer,
+    errors: Errors,
+) -> None:
+    """Stores documents that are Python objects."""
+    for batch in _batches(documents, tok, errors):
+        if isinstance(batch, TokenizedDocument):
+            writer.push_ids(batch.ids, batch.mask, batch.doc_id)
+        else:
+            writer.push_texts(batch)
 
 
 def _require_texts(documents: object, **labels: object) -> None:

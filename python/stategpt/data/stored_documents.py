@@ -9,10 +9,12 @@ from typing import Any, Generic, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
+from stategpt import _native
 from stategpt.data.corpus_rows import DOCUMENT, checked_row, document_of, read_rows
 from stategpt.data.lines import MAX_LINE_BYTES, Line, Source
 from stategpt.data.records import Document
 from stategpt.data.splitting import SIDES, Side
+from stategpt.data.text_source import iterated
 from stategpt.errors import CorruptArtifact
 from stategpt.files import open_regular
 
@@ -83,14 +85,25 @@ class _StoredTexts(StoredView[str]):
     """Texts, which are read without the rest of a document: all of a corpus goes through here, several times."""
 
     def _streamed(self) -> Iterator[str]:
+        return iterated(self.gather_texts)
+
+    def gather_texts(self, texts: _native.Texts, enough_bytes: int) -> Iterator[str | None]:
+        """As `TextSource.gather_texts`."""
+        is_ended = False
         with Source(self._path, CorruptArtifact) as source:
-            while batch := source.native.next_records(MAX_LINE_BYTES, ["text"]):
-                for number, byte_offset, values, fields in batch:
-                    if values is not None:
-                        yield values[0]
-                    elif fields is not None:
-                        where = f"{self._path}:{number} (byte {byte_offset})"
-                        yield str(checked_row(Line._make(fields).json_object, DOCUMENT, where)["text"])
+            while not is_ended:
+                is_ended, left = source.native.gather_texts("text", MAX_LINE_BYTES, enough_bytes, texts)
+                if left is not None:
+                    line = Line._make(left)
+                    where = f"{self._path}:{line.number} (byte {line.byte_offset})"
+                    try:
+                        row = checked_row(line.json_object, DOCUMENT, where)
+                    except CorruptArtifact:
+                        yield None  # the texts before it
+                        raise
+                    texts.append(str(row["text"]))
+                elif not is_ended:
+                    yield None
 
 
 class StoredDocuments:

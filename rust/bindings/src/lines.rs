@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::io::BufReader;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyType};
-use stategpt_lines::{BatchReader, Expansion, LinesError, string_fields};
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyBytes, PyList, PyString, PyType};
+use stategpt_lines::{BatchReader, Expansion, Gathered, LinesError, string_fields};
 
 use crate::errors::{typed, typed_with};
-use crate::waiting::cancellable;
+use crate::waiting::{cancellable, polling};
 
 /// Number, byte offset, content, size, whether a newline ends it.
 type LineFields<'py> = (u64, u64, Bound<'py, PyBytes>, u64, bool);
@@ -40,13 +41,7 @@ impl TextFile {
         work: impl FnOnce(&mut Reader, &dyn Fn() -> bool) -> Result<T, E> + Send,
         typed_error: impl FnOnce(E) -> PyErr,
     ) -> PyResult<T> {
-        let on_error = |failure: Option<E>| match failure {
-            Some(failure) => typed_error(failure),
-            None => typed(
-                "InvalidArgument",
-                "this file is closed; open it again".to_owned(),
-            ),
-        };
+        let on_error = |failure: Option<E>| failure.map_or_else(closed, typed_error);
         cancellable(
             py,
             |flag| {
@@ -71,6 +66,11 @@ impl TextFile {
             other => of_any_file(&other),
         }
     }
+}
+
+fn closed() -> PyErr {
+    let message = "this file is closed; open it again";
+    typed("InvalidArgument", message.to_owned())
 }
 
 fn of_any_file(error: &LinesError) -> PyErr {
@@ -161,6 +161,39 @@ impl TextFile {
         Ok(records.collect())
     }
 
+    fn gather_texts<'py>(
+        &self,
+        py: Python<'py>,
+        key: &str,
+        max_line_bytes: u64,
+        enough_bytes: usize,
+        texts: &Texts,
+    ) -> PyResult<(bool, Option<LineFields<'py>>)> {
+        let gathered = polling(
+            py,
+            |should_continue| {
+                let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+                let reader = reader.as_mut().ok_or(None)?;
+                let mut texts = texts.held();
+                reader
+                    .gather_texts(
+                        key,
+                        max_line_bytes,
+                        enough_bytes,
+                        &mut texts,
+                        should_continue,
+                    )
+                    .map_err(Some)
+            },
+            |failure| failure.map_or_else(closed, |failure| self.error(py, failure)),
+        )?;
+        Ok(match gathered {
+            Gathered::Enough => (false, None),
+            Gathered::End => (true, None),
+            Gathered::Left(line) => (false, Some(line_fields(py, &line.as_line()))),
+        })
+    }
+
     fn close(&self, py: Python<'_>) {
         py.detach(|| {
             drop(
@@ -184,6 +217,52 @@ fn line_fields<'py>(py: Python<'py>, line: &stategpt_lines::Line<'_>) -> LineFie
     )
 }
 
+/// Texts that were gathered, without a Python object for each.
+#[pyclass(frozen, module = "stategpt._native")]
+pub struct Texts(Mutex<stategpt_lines::Texts>);
+
+impl Texts {
+    /// The texts, locked by a thread that has the GIL: it lets others have it while it waits, as they may ask for signals.
+    fn attached(&self, py: Python<'_>) -> MutexGuard<'_, stategpt_lines::Texts> {
+        let locked = self.0.lock_py_attached(py);
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The texts, locked by a thread without the GIL.
+    pub fn held(&self) -> MutexGuard<'_, stategpt_lines::Texts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Texts {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.attached(py).len()
+    }
+
+    fn append(&self, py: Python<'_>, text: &str) {
+        self.attached(py).push(text);
+    }
+
+    fn has(&self, py: Python<'_>, enough_bytes: usize) -> bool {
+        self.attached(py).has(enough_bytes)
+    }
+
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let mut held = self.attached(py);
+        let texts = held.iter().map(|text| PyString::from_bytes(py, text));
+        let list = PyList::new(py, texts.collect::<PyResult<Vec<_>>>()?)?;
+        held.clear();
+        Ok(list)
+    }
+}
+
 pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Texts>()?;
     module.add_class::<TextFile>()
 }

@@ -129,6 +129,28 @@ impl<R: BufRead> BatchReader<R> {
         Ok(bytes)
     }
 
+    /// Changes the limit for the lines that follow.
+    ///
+    /// # Errors
+    /// One that was found after the lines of the last batch.
+    pub(crate) fn limit(&mut self, max_line_bytes: u64) -> Result<(), LinesError> {
+        self.reader.limit(max_line_bytes);
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Gives an error with the next call.
+    pub(crate) fn fail_next(&mut self, error: LinesError) {
+        self.failure = Some(error);
+    }
+
+    /// The next line or element.
+    pub(crate) fn next_line(
+        &mut self,
+        should_continue: &dyn Fn() -> bool,
+    ) -> Result<Option<Line<'_>>, LinesError> {
+        self.reader.next(should_continue)
+    }
+
     /// The next lines; none at the end.
     ///
     /// # Errors
@@ -138,10 +160,7 @@ impl<R: BufRead> BatchReader<R> {
         max_line_bytes: u64,
         should_continue: &dyn Fn() -> bool,
     ) -> Result<LineBatch, LinesError> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
-        self.reader.limit(max_line_bytes);
+        self.limit(max_line_bytes)?;
         let mut batch = LineBatch::default();
         while !batch.is_full() {
             match self.reader.next(should_continue) {

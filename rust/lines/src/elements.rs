@@ -5,7 +5,7 @@ use std::io::BufRead;
 use memchr::memchr2;
 
 use crate::error::LinesError;
-use crate::reader::Line;
+use crate::reader::{Line, fill};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -243,14 +243,4 @@ impl Scan {
 
 fn newlines(text: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', text).count() as u64
-}
-
-fn fill(source: &mut impl BufRead) -> Result<&[u8], LinesError> {
-    // The loop of a retry cannot return what it borrows; a second call on a full buffer reads nothing.
-    while let Err(error) = source.fill_buf() {
-        if error.kind() != std::io::ErrorKind::Interrupted {
-            return Err(error.into());
-        }
-    }
-    Ok(source.fill_buf()?)
 }

@@ -122,7 +122,7 @@ impl<'de> Visitor<'de> for Scalar {
 }
 
 /// Any value, in which no object has a key twice.
-struct Unique;
+pub(crate) struct Unique;
 
 impl<'de> DeserializeSeed<'de> for Unique {
     type Value = ();
@@ -182,14 +182,14 @@ impl<'de> Visitor<'de> for Unique {
 
 /// The keys of an object so far.
 #[derive(Default)]
-struct Keys<'de> {
+pub(crate) struct Keys<'de> {
     few: Vec<Cow<'de, str>>,
     many: HashSet<Cow<'de, str>>,
 }
 
 impl<'de> Keys<'de> {
     /// Is the key new?
-    fn add(&mut self, key: Cow<'de, str>) -> bool {
+    pub(crate) fn add(&mut self, key: Cow<'de, str>) -> bool {
         if self.few.len() < FEW_KEYS {
             let is_new = !self.few.contains(&key);
             self.few.push(key);

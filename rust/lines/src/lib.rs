@@ -7,7 +7,8 @@
 //!   limit only the start is kept; the rest is counted and skipped.
 //! * [`ElementReader`]: the elements of a JSON array in the same form, without holding the array.
 //! * [`BatchReader`]: the same lines or elements about a mebibyte at a time.
-//! * [`string_fields`]: the strings of a JSON object under some keys.
+//! * [`string_fields`]: the strings of a JSON object under some keys; [`append_text`]: one string, faster.
+//! * [`Texts`]: the texts of many records, end to end, as [`BatchReader::gather_texts`] finds them.
 //!
 //! # Usage
 //! ```
@@ -37,7 +38,10 @@ mod expansion;
 mod fields;
 mod file;
 mod input;
+mod json_string;
 mod reader;
+mod text_field;
+mod texts;
 
 pub use batch::{BatchReader, LineBatch};
 pub use compress::zstd_frame;
@@ -48,3 +52,5 @@ pub use expansion::Expansion;
 pub use fields::string_fields;
 pub use file::TextFile;
 pub use reader::{Line, LineReader};
+pub use text_field::append_text;
+pub use texts::{Gathered, OwnedLine, Texts};

@@ -35,7 +35,10 @@ impl Line<'_> {
 pub struct LineReader<R> {
     source: R,
     max_line_bytes: usize,
+    /// A line that is not in the source's buffer as a whole.
     content: Vec<u8>,
+    /// Bytes of the source's buffer that the last line was, with its newline; they are consumed before the next.
+    lent: usize,
     next_byte: u64,
     lines: u64,
 }
@@ -48,6 +51,7 @@ impl<R: BufRead> LineReader<R> {
             source,
             max_line_bytes: max_line_bytes.max(BYTE_ORDER_MARK.len()),
             content: Vec::new(),
+            lent: 0,
             next_byte: 0,
             lines: 0,
         }
@@ -65,6 +69,7 @@ impl<R: BufRead> LineReader<R> {
 
     /// The stream; what is read from it directly belongs to no line.
     pub fn source_mut(&mut self) -> &mut R {
+        self.consume_lent();
         &mut self.source
     }
 
@@ -82,24 +87,38 @@ impl<R: BufRead> LineReader<R> {
         &mut self,
         should_continue: &dyn Fn() -> bool,
     ) -> Result<Option<Line<'_>>, LinesError> {
+        self.consume_lent();
         let byte_offset = self.next_byte;
-        let Some((mut size, is_ended)) = self.read_line(should_continue)? else {
+        let lent = memchr(b'\n', fill(&mut self.source)?);
+        if let Some(size) = lent.filter(|size| *size <= self.max_line_bytes) {
+            self.lent = size + 1;
+            self.lines += 1;
+            self.next_byte += self.lent as u64;
+            // The same bytes again: nothing was consumed.
+            let content = &fill(&mut self.source)?[..size];
+            return Ok(Some(line(
+                self.lines,
+                byte_offset,
+                content,
+                size as u64,
+                true,
+            )));
+        }
+        let Some((size, is_ended)) = self.read_line(should_continue)? else {
             return Ok(None);
         };
         self.lines += 1;
-        let mut content = self.content.as_slice();
-        if byte_offset == 0
-            && let Some(rest) = content.strip_prefix(BYTE_ORDER_MARK)
-        {
-            (content, size) = (rest, size - BYTE_ORDER_MARK.len() as u64);
-        }
-        Ok(Some(Line {
-            number: self.lines,
+        Ok(Some(line(
+            self.lines,
             byte_offset,
-            content,
+            &self.content,
             size,
             is_ended,
-        }))
+        )))
+    }
+
+    fn consume_lent(&mut self) {
+        self.source.consume(std::mem::take(&mut self.lent));
     }
 
     /// Reads a line into `content`: its whole size, and whether a newline ends it.
@@ -134,4 +153,30 @@ impl<R: BufRead> LineReader<R> {
             }
         }
     }
+}
+
+/// A line whose bytes are `content`; a byte-order mark at the start of the stream is not part of it.
+fn line(number: u64, byte_offset: u64, content: &[u8], size: u64, is_ended: bool) -> Line<'_> {
+    let mark = match content.strip_prefix(BYTE_ORDER_MARK) {
+        Some(_) if byte_offset == 0 => BYTE_ORDER_MARK.len(),
+        _ => 0,
+    };
+    Line {
+        number,
+        byte_offset,
+        content: &content[mark..],
+        size: size - mark as u64,
+        is_ended,
+    }
+}
+
+/// The bytes in the buffer of `source`, read if there are none.
+pub(crate) fn fill(source: &mut impl BufRead) -> Result<&[u8], LinesError> {
+    // The loop of a retry cannot return what it borrows; a second call on a full buffer reads nothing.
+    while let Err(error) = source.fill_buf() {
+        if error.kind() != std::io::ErrorKind::Interrupted {
+            return Err(error.into());
+        }
+    }
+    Ok(source.fill_buf()?)
 }

@@ -40,6 +40,40 @@ impl LengthHistogram {
     }
 }
 
+/// Counts documents one by one: those of common lengths in a list, in a nanosecond each.
+#[derive(Debug, Default)]
+pub struct LengthCounter {
+    /// Documents of each length below [`COMMON_TOKENS`], as far as any was counted.
+    common: Vec<u64>,
+    longer: LengthHistogram,
+}
+
+/// Lengths below this are counted in a list of at most 32 KiB.
+const COMMON_TOKENS: u64 = 4096;
+
+impl LengthCounter {
+    /// Counts a document of `tokens` tokens.
+    pub fn add(&mut self, tokens: u64) {
+        if tokens >= COMMON_TOKENS {
+            return self.longer.add(tokens, 1);
+        }
+        let place = tokens as usize;
+        if place >= self.common.len() {
+            self.common.resize(place + 1, 0);
+        }
+        self.common[place] += 1;
+    }
+
+    /// Everything that was counted.
+    pub fn into_histogram(self) -> LengthHistogram {
+        let mut histogram = self.longer;
+        for (tokens, documents) in (0..).zip(self.common) {
+            histogram.add(tokens, documents);
+        }
+        histogram
+    }
+}
+
 /// As it is written: each length once, ascending, with at least one document, and sums that fit 64 bits.
 impl TryFrom<Vec<(u64, u64)>> for LengthHistogram {
     type Error = String;
@@ -97,6 +131,14 @@ mod tests {
             [(0, 1), (3, 2), (7, 1)]
         );
         assert_eq!((histogram.documents(), histogram.tokens()), (4, 13));
+    }
+
+    #[test]
+    fn documents_counted_one_by_one_are_those_of_the_histogram() {
+        let lengths = [0, 4095, 4096, 3, 0, 100_000, 4096];
+        let mut counter = LengthCounter::default();
+        lengths.iter().for_each(|tokens| counter.add(*tokens));
+        assert_eq!(counter.into_histogram(), lengths.into_iter().collect());
     }
 
     #[test]

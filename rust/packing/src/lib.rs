@@ -49,7 +49,7 @@ mod shards;
 
 pub use batch::{Batch, NO_DOCUMENT, Piece, Scratch};
 pub use error::PackingError;
-pub use histogram::LengthHistogram;
+pub use histogram::{LengthCounter, LengthHistogram};
 pub use mixture::{Draw, Drawn, Mixture, Origin, Schedule, Source, SourceSize, WHOLE, row_shares};
 pub use packed::{PackConfig, Packed};
 pub use permutation::Permutation;

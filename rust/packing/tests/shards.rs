@@ -310,7 +310,7 @@ fn a_gap_of_the_vocabulary_and_the_id_of_padding_are_refused() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let writer = ShardWriter::create(&folder.path().join("data"), vocabulary(300), 100);
-        let mut writer = writer.unwrap().with_gaps(vec![9, 7]);
+        let mut writer = writer.unwrap().with_gaps(&[9, 7]);
         let document = DocumentRef {
             ids,
             mask: None,

@@ -43,4 +43,4 @@ def _prompt(record: dict[str, Any]) -> tuple[Message, ...]:
     text = record.get("prompt")
     if not isinstance(text, str) or _HEADING not in text:
         return asked(record, "prompt")
-    return turns(f"{_HEADING}User\n{text}", f"{_HEADING}User\n", f"{_HEADING}Assistant\n?")
+    return turns(f"{_HEADING}User\n{text}", _HEADING, "User\n", "Assistant\n?")

@@ -17,13 +17,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from stategpt.data.corpus_rows import message_row
 from stategpt.data.formats.conversations import group_in, system_of
-from stategpt.data.lines import BadLine, json_type
+from stategpt.data.lines import BadLine, is_unicode, json_type
 from stategpt.data.ranked_group import RankedGroup, Vote
 from stategpt.data.ranking_dialogues import as_prompt
 from stategpt.data.rankings import Rankings
 from stategpt.data.records import Message, Place
+
+_MAX_COMPLETIONS = 16
+_MAX_CHARACTERS = 1 << 20
+"""Up to this many characters a record is surely below the limit of a line, however they are spelled."""
 
 
 class ScoredAnswer(NamedTuple):
@@ -58,15 +64,54 @@ def ranked_group(
         BadLine: a code of `Rankings`, e.g. `equal_completions_ranked_apart`.
     """
     messages = (*system_of(record, prompt), *prompt)
-    row: dict[str, Any] = {
-        "id": place_name(where),
-        "messages": [message_row(message) for message in messages],
-        "completions": [{"text": text, "rank": rank} for text, rank in zip(completions, ranks, strict=True)],
-        "group": group_in(record, messages),
-    }
-    as_prompt(messages)
-    group = group_of_record(row, where)
-    return replace(group, votes=(Vote(annotator, tuple(ranks)),)) if annotator else group
+    group = group_in(record, messages)
+    asked = as_prompt(messages)
+    found = _plain_group(where, messages, asked, completions, ranks, group)
+    if found is None:
+        row: dict[str, Any] = {
+            "id": place_name(where),
+            "messages": [message_row(message) for message in messages],
+            "completions": [{"text": text, "rank": rank} for text, rank in zip(completions, ranks, strict=True)],
+            "group": group,
+        }
+        found = group_of_record(row, where)
+    return replace(found, votes=(Vote(annotator, tuple(ranks)),)) if annotator else found
+
+
+def _plain_group(
+    where: Place,
+    messages: Sequence[Message],
+    asked: str | tuple[Message, ...],
+    completions: Sequence[str],
+    ranks: Sequence[int],
+    group: str,
+) -> RankedGroup | None:
+    """The group that `Rankings` would make of an ordinary record, without writing and reading JSON, or None."""
+    name = place_name(where)
+    texts = [name, *(message.content for message in messages), *completions]
+    if (
+        not 2 <= len(completions) <= _MAX_COMPLETIONS
+        or len(set(completions)) != len(completions)
+        or any(type(rank) is not int or not 1 <= rank < 2**31 for rank in ranks)
+        or any(message.tool_calls for message in messages)
+        or sum(map(len, texts)) > _MAX_CHARACTERS
+        or not all(text.isascii() or is_unicode(text) for text in texts)
+    ):
+        return None
+    places = range(len(ranks))
+    pairs = [(better, worse) for better in places for worse in places if ranks[better] < ranks[worse]]
+    return RankedGroup(
+        id=name,
+        prompt=asked,
+        completions=tuple(completions),
+        ranks=tuple(ranks),
+        ended=(True,) * len(completions),
+        pairs=np.array(pairs, np.int32).reshape(-1, 2),
+        line=where.line,
+        byte_offset=where.byte_offset,
+        group=group,
+        file=where.file,
+    )
 
 
 def group_of_record(row: dict[str, Any], where: Place) -> RankedGroup:
@@ -99,15 +144,16 @@ def score_of(value: object, path: str) -> float:
     return score
 
 
-def turns(text: str, human: str, assistant: str) -> tuple[Message, ...]:
+def turns(text: str, start: str, human: str, assistant: str) -> tuple[Message, ...]:
     """A dialogue in one text, cut at its headings; text before the first heading is a system message.
 
     Args:
         text: the dialogue.
-        human: regular expression of the heading before what the user says.
-        assistant: that before what the assistant says.
+        start: regular expression of what all headings begin with. Plain characters are found fast.
+        human: the rest of the heading before what the user says.
+        assistant: the rest of that before what the assistant says.
     """
-    pieces = re.split(f"({human})|({assistant})", text)
+    pieces = re.split(f"{start}(?:({human})|({assistant}))", text)
     messages = [Message("system", pieces[0].strip())] if pieces[0].strip() else []
     for at in range(1, len(pieces), 3):
         role, content = "user" if pieces[at] is not None else "assistant", pieces[at + 2].strip()

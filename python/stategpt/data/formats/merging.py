@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from stategpt.data.formats.judgments import ScoredAnswer, ranked_group, ranks_by_score
 from stategpt.data.lines import BadLine
 from stategpt.data.ranked_group import RankedGroup, Vote
@@ -114,8 +112,7 @@ def _key(group: RankedGroup) -> Any:
 
 def _implied(group: RankedGroup) -> bool:
     """Whether the pairs are those of the ranks."""
-    ranks = np.asarray(group.ranks)
-    return len(group.pairs) == int((ranks[:, None] < ranks[None, :]).sum())
+    return len(group.pairs) == sum(better < worse for better in group.ranks for worse in group.ranks)
 
 
 def _spelled(prompt: str | Sequence[Message]) -> Any:

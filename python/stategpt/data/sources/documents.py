@@ -11,13 +11,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stategpt import _native
 from stategpt.arguments import Errors, one_of, several
 from stategpt.config.sources import SourceConfig
 from stategpt.data.lines import Source, replaced, unpacked_suffix
 from stategpt.data.records import Document
-from stategpt.data.rejections import Rejection, Tally
+from stategpt.data.rejections import Tally
 from stategpt.data.sources.files import read_source
-from stategpt.data.sources.records import opened, read_fields, record_format
+from stategpt.data.sources.records import gather_field, opened, record_format
+from stategpt.data.text_source import iterated
 from stategpt.errors import CorpusError, InvalidArgument
 
 _NOT_READ = {
@@ -63,35 +65,70 @@ def read_documents(
     if not isinstance(paths, str | os.PathLike):
         several("paths", paths)
     files = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
-    return _texts(files, field, errors)
+    return FileTexts(files, field, errors)
 
 
-def _texts(files: list[Path], field: str, errors: Errors) -> Iterator[str]:
-    if not files:
-        raise CorpusError("no files to read documents from; check the folder or pattern")
-    for path in files:
-        suffix, is_packed = unpacked_suffix(path.name)
-        unread = _NOT_READ.get(suffix)
-        if is_packed and suffix == ".parquet":
-            unread = "a Parquet file is packed inside, not as a whole; unpack it"
-        if unread is not None:
-            raise CorpusError(f"{path}: {unread}")
-        if record_format(path):
-            yield from _records(path, field, errors)
-        else:
-            with opened(path) as source:
-                yield _read_whole(source, errors)
+class FileTexts(Iterator[str]):
+    """The texts of files, one by one or, for `write_shards`, in batches."""
+
+    def __init__(self, files: list[Path], field: str, errors: Errors) -> None:
+        """Takes the arguments of `read_documents`, checked; nothing is read yet."""
+        self._files, self._field, self._errors = files, field, errors
+        self._each: Iterator[str] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        """The texts that are left, always by the same iterator."""
+        if self._each is None:
+            self._each = iterated(self._gather)
+        return self._each
+
+    def __next__(self) -> str:
+        """The next text."""
+        return next(iter(self))
+
+    def gather_texts(self, texts: _native.Texts, enough_bytes: int) -> Iterator[str | None]:
+        """As `TextSource.gather_texts`; of what was begun one by one, the rest is yielded."""
+        if self._each is not None:
+            return self._each
+        self._each = iter(())
+        return self._gather(texts, enough_bytes)
+
+    def _gather(self, texts: _native.Texts, enough_bytes: int) -> Iterator[str | None]:
+        if not self._files:
+            raise CorpusError("no files to read documents from; check the folder or pattern")
+        for path in self._files:
+            _refuse_unread(path)
+            if record_format(path):
+                yield from self._gather_records(path, texts, enough_bytes)
+            else:
+                with opened(path) as source:
+                    text = _read_whole(source, self._errors)
+                if len(text) >= enough_bytes:
+                    yield text
+                else:
+                    texts.append(text)
+                    if texts.has(enough_bytes):
+                        yield None
+
+    def _gather_records(self, path: Path, texts: _native.Texts, enough_bytes: int) -> Iterator[None]:
+        found, before = False, len(texts)
+        rejections = gather_field(path, self._field, texts, enough_bytes, replace_invalid=self._errors == "replace")
+        for rejection in rejections:
+            found = True
+            yield None
+            if rejection is not None:
+                raise CorpusError(f"{rejection.where}: {rejection.message}. Fix or remove the record.")
+        if not found and len(texts) == before:
+            raise CorpusError(f"{path} holds no documents; leave it out")
 
 
-def _records(path: Path, field: str, errors: Errors) -> Iterator[str]:
-    found = False
-    for record in read_fields(path, (field,), replace_invalid=errors == "replace"):
-        found = True
-        if isinstance(record, Rejection):
-            raise CorpusError(f"{record.where}: {record.message}. Fix or remove the record.")
-        yield record.values[0]
-    if not found:
-        raise CorpusError(f"{path} holds no documents; leave it out")
+def _refuse_unread(path: Path) -> None:
+    suffix, is_packed = unpacked_suffix(path.name)
+    unread = _NOT_READ.get(suffix)
+    if is_packed and suffix == ".parquet":
+        unread = "a Parquet file is packed inside, not as a whole; unpack it"
+    if unread is not None:
+        raise CorpusError(f"{path}: {unread}")
 
 
 def _read_whole(source: Source, errors: Errors) -> str:

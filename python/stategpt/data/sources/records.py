@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, NamedTuple, NoReturn
 
+from stategpt import _native
 from stategpt.data.lines import (
     MAX_LINE_BYTES,
     BadLine,
@@ -131,6 +132,43 @@ def read_fields(
                     line = Line._make(fields)
                     if is_array or not line.is_blank:
                         yield _slowly(where, line, keys, replace_invalid)
+
+
+def gather_field(
+    path: StrPath, key: str, texts: _native.Texts, enough_bytes: int, *, replace_invalid: bool = False
+) -> Iterator[Rejection | None]:
+    """Appends the strings under `key` of the records of a file to `texts`, as `read_fields` would give them.
+
+    Yields None when there are about `enough_bytes`, and the caller empties `texts`. A record that cannot be used is
+    yielded as a `Rejection`; `texts` then holds those before it.
+
+    Raises as `read_fields`.
+    """
+    form, name = record_format(path), os.fspath(path)
+    if form == PARQUET:
+        for found in read_fields(path, (key,), replace_invalid=replace_invalid):
+            yield from _gathered(found, texts, enough_bytes)
+        return
+    is_array, is_ended = _is_array(path, form), False
+    with opened(path, elements=is_array) as source:
+        while not is_ended:
+            is_ended, left = source.native.gather_texts(key, MAX_LINE_BYTES, enough_bytes, texts)
+            if left is not None:
+                line = Line._make(left)
+                if is_array or not line.is_blank:
+                    where = Place(name, line.number, line.byte_offset)
+                    yield from _gathered(_slowly(where, line, (key,), replace_invalid), texts, enough_bytes)
+            elif not is_ended:
+                yield None
+
+
+def _gathered(found: Fields | Rejection, texts: _native.Texts, enough_bytes: int) -> Iterator[Rejection | None]:
+    if isinstance(found, Rejection):
+        yield found
+        return
+    texts.append(found.values[0])
+    if texts.has(enough_bytes):
+        yield None
 
 
 @contextmanager

@@ -14,5 +14,6 @@ pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<shards::ShardWriter>()?;
     module.add_class::<shards::TokenShards>()?;
     module.add_class::<rows::PackedRows>()?;
-    module.add_class::<rows::MixedRows>()
+    module.add_class::<rows::MixedRows>()?;
+    module.add_function(wrap_pyfunction!(rows::best_fit_rows, module)?)
 }

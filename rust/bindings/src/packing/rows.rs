@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use numpy::{IntoPyArray, PyArray1};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use stategpt_packing as packing;
-use stategpt_packing::Rows;
+use stategpt_packing::{FittedPlan, LengthCounter, Rows};
 
 use super::errors::error;
 use super::shards::TokenShards;
+use crate::errors::typed;
 
 type Vector<'py, T> = Bound<'py, PyArray1<T>>;
 /// Tokens, targets, loss mask, segment starts, positions, document ids, number of trained targets.
@@ -182,4 +183,24 @@ impl MixedRows {
     ) -> PyResult<BatchArrays<'py>> {
         batch(py, &self.0, first, rows, batch_rows)
     }
+}
+
+#[pyfunction]
+pub fn best_fit_rows(
+    py: Python<'_>,
+    lengths: PyReadonlyArray1<'_, u32>,
+    row_tokens: u32,
+) -> PyResult<u64> {
+    if !(2..=i32::MAX as u32).contains(&row_tokens) {
+        let message = format!("row_tokens is {row_tokens}; a row holds 2 to 2^31 - 1 tokens");
+        return Err(typed("InvalidArgument", message));
+    }
+    let lengths = lengths.as_slice()?;
+    Ok(py.detach(|| {
+        let mut counter = LengthCounter::default();
+        lengths
+            .iter()
+            .for_each(|tokens| counter.add(u64::from(*tokens)));
+        FittedPlan::new(&counter.into_histogram(), row_tokens, false, 0).rows()
+    }))
 }

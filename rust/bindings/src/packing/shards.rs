@@ -9,10 +9,12 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyString};
 use stategpt_packing as packing;
 use stategpt_packing::Provenance;
-use stategpt_pipeline::shards::{ShardingError, gaps, push_texts, vocabulary};
+use stategpt_pipeline::TextWriter;
+use stategpt_pipeline::shards::{ShardingError, gaps, vocabulary};
 
 use super::errors::error;
 use crate::errors::typed;
+use crate::lines::Texts;
 use crate::tokenizer::{Tokenizer, mode};
 use crate::waiting::cancellable;
 
@@ -63,14 +65,14 @@ impl Text {
 
 /// A data set that is being written; `None` once it is published, abandoned or has failed.
 #[pyclass(frozen, module = "stategpt._native")]
-pub struct ShardWriter(Mutex<Option<packing::ShardWriter>>);
+pub struct ShardWriter(Mutex<Option<TextWriter>>);
 
 impl ShardWriter {
     /// Runs `work` on the writer without the GIL; a writer that has failed is dropped, and its folder with it.
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut packing::ShardWriter) -> Result<T, ShardingError> + Send,
+        work: impl FnOnce(&mut TextWriter) -> Result<T, ShardingError> + Send,
     ) -> PyResult<T> {
         py.detach(|| {
             let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,6 +96,7 @@ impl ShardWriter {
 #[pymethods]
 impl ShardWriter {
     #[new]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         target: PathBuf,
@@ -101,35 +104,45 @@ impl ShardWriter {
         end_of_text: &str,
         padding: Option<&str>,
         max_tokens: u64,
+        special: &str,
+        threads: Option<usize>,
     ) -> PyResult<Self> {
+        let special = mode(special)?;
         let made = py.detach(|| {
             let vocabulary = vocabulary(&tokenizer.0, end_of_text, padding)?;
             let writer = packing::ShardWriter::create(&target, vocabulary, max_tokens)?;
-            Ok(writer.with_gaps(gaps(&tokenizer.0)))
+            let writer = writer.with_gaps(&gaps(&tokenizer.0));
+            let tokenizer = Arc::clone(&tokenizer.0);
+            Ok(TextWriter::new(writer, tokenizer, special, threads))
         });
         made.map(|writer| Self(Mutex::new(Some(writer))))
             .map_err(sharding_error)
     }
 
-    fn push_texts(
-        &self,
-        py: Python<'_>,
-        tokenizer: &Tokenizer,
-        texts: Vec<Bound<'_, PyAny>>,
-        special: &str,
-        threads: Option<usize>,
-    ) -> PyResult<()> {
-        let special = mode(special)?;
+    fn push_texts(&self, py: Python<'_>, texts: Vec<Bound<'_, PyAny>>) -> PyResult<()> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = held.as_ref().map_or(0, packing::ShardWriter::documents);
+        let first = held.as_ref().map_or(0, TextWriter::documents);
         drop(held);
         let numbered = (first..).zip(&texts);
         let texts = numbered
             .map(|(number, text)| Text::of(number, text))
             .collect::<PyResult<Vec<_>>>()?;
+        self.with(py, |writer| writer.push_texts(&texts))
+    }
+
+    fn push_gathered(&self, py: Python<'_>, texts: &Texts) -> PyResult<()> {
         self.with(py, |writer| {
-            push_texts(writer, &tokenizer.0, &texts, special, threads)
+            let mut texts = texts.held();
+            writer.push_gathered(&texts)?;
+            texts.clear();
+            Ok(())
         })
+    }
+
+    #[getter]
+    fn documents(&self) -> u64 {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map_or(0, TextWriter::documents)
     }
 
     fn push_ids(
@@ -144,7 +157,7 @@ impl ShardWriter {
             mask.as_ref().map(|mask| mask.as_slice()).transpose()?,
         );
         self.with(py, |writer| {
-            Ok(writer.push(packing::DocumentRef { ids, mask, doc_id })?)
+            writer.push_ids(packing::DocumentRef { ids, mask, doc_id })
         })
     }
 
@@ -165,7 +178,7 @@ impl ShardWriter {
         cancellable(
             py,
             |flag| writer.publish_while(provenance, &|| !flag.is_raised()),
-            error,
+            sharding_error,
         )
         .map(|manifest| manifest.to_json())
     }

@@ -11,7 +11,7 @@ use super::describe::{
 use super::npy::Dtype;
 use crate::batch::NO_DOCUMENT;
 use crate::error::PackingError;
-use crate::histogram::LengthHistogram;
+use crate::histogram::LengthCounter;
 
 /// One document to store: `ids` without end of text.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +33,12 @@ pub struct ShardWriter {
     max_tokens: u64,
     open: Option<OpenShard>,
     shards: Vec<ShardCounts>,
-    lengths: LengthHistogram,
+    lengths: LengthCounter,
     documents: u64,
     tokens: u64,
     document_ids: Option<bool>,
-    /// Ids below the vocabulary size that no token has, ascending.
-    gaps: Vec<u32>,
+    /// A bit for each id: whether it is below the vocabulary size and no token has it. Empty where there is none.
+    gaps: Vec<u64>,
 }
 
 struct OpenShard {
@@ -79,7 +79,7 @@ impl ShardWriter {
             max_tokens,
             open: None,
             shards: Vec::new(),
-            lengths: LengthHistogram::default(),
+            lengths: LengthCounter::default(),
             documents: 0,
             tokens: 0,
             document_ids: None,
@@ -93,9 +93,13 @@ impl ShardWriter {
     }
 
     /// Refuses these ids too: gaps of the vocabulary, which no token has.
-    pub fn with_gaps(mut self, mut gaps: Vec<u32>) -> Self {
-        gaps.sort_unstable();
-        self.gaps = gaps;
+    pub fn with_gaps(mut self, gaps: &[u32]) -> Self {
+        self.gaps.clear();
+        for gap in gaps.iter().filter(|gap| **gap < self.vocabulary.size) {
+            let word = *gap as usize / 64;
+            self.gaps.resize(self.gaps.len().max(word + 1), 0);
+            self.gaps[word] |= 1 << (gap % 64);
+        }
         self
     }
 
@@ -120,13 +124,13 @@ impl ShardWriter {
         if self.open.as_ref().is_some_and(full) {
             self.close_shard()?;
         }
-        let mut shard = match self.open.take() {
-            Some(shard) => shard,
-            None => self.open_shard(has_id)?,
-        };
-        shard.push(document)?;
-        self.open = Some(shard);
-        self.lengths.add(length, 1);
+        if self.open.is_none() {
+            self.open = Some(self.open_shard(has_id)?);
+        }
+        if let Some(shard) = &mut self.open {
+            shard.push(document)?;
+        }
+        self.lengths.add(length);
         self.documents += 1;
         self.tokens += length;
         Ok(())
@@ -140,17 +144,12 @@ impl ShardWriter {
                 reason,
             })
         };
-        let vocab_size = self.vocabulary.size;
-        if let Some(index) = document
-            .ids
-            .iter()
-            .position(|id| *id >= vocab_size || self.gaps.binary_search(id).is_ok())
-        {
+        if let Some(index) = self.first_unknown(document.ids) {
             return Err(PackingError::UnknownToken {
                 document: number,
                 index,
                 id: document.ids[index],
-                vocab_size,
+                vocab_size: self.vocabulary.size,
             });
         }
         if let Some(mask) = document.mask {
@@ -192,6 +191,20 @@ impl ShardWriter {
             ));
         }
         Ok(())
+    }
+
+    /// Place of the first id that no token has.
+    fn first_unknown(&self, ids: &[u32]) -> Option<usize> {
+        let highest = ids.iter().fold(0, |highest, id| highest.max(*id));
+        if highest < self.vocabulary.size && self.gaps.is_empty() {
+            return None;
+        }
+        let is_gap = |id: &u32| {
+            let word = self.gaps.get(*id as usize / 64).copied().unwrap_or(0);
+            word >> (id % 64) & 1 == 1
+        };
+        ids.iter()
+            .position(|id| *id >= self.vocabulary.size || is_gap(id))
     }
 
     fn open_shard(&mut self, has_id: bool) -> Result<OpenShard, StorageError> {
@@ -256,7 +269,7 @@ impl ShardWriter {
             documents: self.documents,
             tokens: self.tokens,
             document_ids: self.document_ids.unwrap_or(false),
-            length_histogram: self.lengths,
+            length_histogram: self.lengths.into_histogram(),
             shards: self.shards,
             source,
             license,
@@ -278,15 +291,14 @@ impl OpenShard {
         }
         if let Some(column) = &mut self.mask {
             match document.mask {
-                Some(mask) => column.extend(mask.iter().map(|entry| u64::from(*entry)))?,
+                Some(mask) => column.extend_bytes(mask)?,
                 None => column.repeat(1, document.ids.len() as u64 + 1)?,
             }
         }
         if let (Some(column), Some(doc_id)) = (&mut self.doc_id, document.doc_id) {
             column.push(doc_id)?;
         }
-        self.tokens
-            .extend(document.ids.iter().map(|id| u64::from(*id)))?;
+        self.tokens.extend_ids(document.ids)?;
         self.counts.documents += 1;
         self.counts.tokens += document.ids.len() as u64;
         self.offsets.push(self.counts.tokens)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
@@ -66,23 +65,26 @@ def test_a_fold_learns_from_all_other_groups_and_is_measured_on_its_own(
     assert found.accuracy.mean == pytest.approx(weighted)
 
 
-def test_the_accuracy_is_of_the_model_that_was_trained_without_the_group(
-    recipe: RunConfig, model: GPT, tok: Tokenizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In two prompts the longer answer wins and in one the shorter; a model of length is wrong where it was not."""
+@pytest.fixture
+def by_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of training: the longer completion is better where "first?" was learned from, else the shorter."""
 
     def of_length(run: RunConfig, policy: GPT, tok: Tokenizer, rankings: Rankings) -> RewardModel:
-        kept = {str(group.prompt) for group in rankings.groups}
-        reward_model = RewardModel(policy).eval()
-        sign = 1.0 if "first?" in kept else -1.0
-        monkeypatch.setattr(
-            reward_model, "scores", lambda tokens, layout, index: sign * layout.position[index].float(), raising=False
-        )
-        return reward_model
+        sign = 1.0 if "first?" in {str(group.prompt) for group in rankings.groups} else -1.0
+        made = RewardModel(policy).eval()
+        monkeypatch.setattr(made, "scores", lambda tokens, layout, index: sign * layout.position[index].float())
+        return made
 
     monkeypatch.setattr(module, "_trained", of_length)
+
+
+@pytest.mark.usefixtures("by_length")
+def test_the_accuracy_is_of_the_model_that_was_trained_without_the_group(
+    recipe: RunConfig, model: GPT, tok: Tokenizer
+) -> None:
     found = leave_one_out(recipe, model, tok, Rankings.read(RECORDS))
     assert [fold.accuracy for fold in found.folds] == [0.0, 1.0, 0.0]
+    assert found.accuracy.mean == pytest.approx(1 / 5)
 
 
 def test_the_length_baseline_is_fitted_on_the_other_groups(recipe: RunConfig, model: GPT, tok: Tokenizer) -> None:
@@ -102,13 +104,13 @@ def test_a_model_learns_what_the_groups_share(recipe: RunConfig, model: GPT, tok
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items()), "given model kept"
 
 
+@pytest.mark.usefixtures("by_length")
 def test_intervals_resample_groups(recipe: RunConfig, model: GPT, tok: Tokenizer) -> None:
     found = leave_one_out(recipe, model, tok, Rankings.read(RECORDS))
-    points = [fold.accuracy for fold in found.folds for _ in range(fold.pairs)]
-    clusters = [fold.group for fold in found.folds for _ in range(fold.pairs)]
-    expected = cluster_bootstrap(points, clusters, recipe.evaluate.seed, recipe.evaluate.bootstrap_resamples)
-    # The sums of a group are all that a resample of groups needs.
-    assert np.allclose([found.accuracy.low, found.accuracy.high], [expected.low, expected.high])
+    points, groups = [0.0, 0.0, 0.0, 1.0, 0.0], [0, 0, 0, 1, 2]
+    chosen = recipe.evaluate
+    assert found.accuracy == cluster_bootstrap(points, groups, chosen.seed, chosen.bootstrap_resamples)
+    assert found.accuracy != cluster_bootstrap(points, range(5), chosen.seed, chosen.bootstrap_resamples)
 
 
 def test_records_with_a_group_are_left_out_together(recipe: RunConfig, model: GPT, tok: Tokenizer) -> None:

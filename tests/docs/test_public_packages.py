@@ -222,7 +222,7 @@ def test_the_run_reads_everything_and_a_judge_decides_wins() -> None:
 
 def section_commands() -> list[list[str]]:
     """The commands of the guide's section on this run, each as words; continued lines are one."""
-    section = GUIDE.partition("## A real run")[2]
+    section = GUIDE.partition("# A real run")[2]
     blocks = "\n".join(re.findall(r"^```(?:sh)?\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
     return [line.split() for line in blocks.replace("\\\n", " ").splitlines() if line.strip()]
 

@@ -25,13 +25,15 @@ from stategpt.config.dial import resolved_optim
 from stategpt.data import RankedGroup, RankingBatches, Rankings, ranking_batches
 from stategpt.data.groups import group_of
 from stategpt.errors import RankingError
+from stategpt.evaluate import RewardScorer
+from stategpt.evaluate.reward_model import score_groups
 from stategpt.evaluate.reward_quality import LengthBaseline
 from stategpt.evaluate.statistics import Interval, cluster_bootstrap, paired_difference, win_points
 from stategpt.model import GPT, RewardModel
 from stategpt.shown_fields import documented
 from stategpt.tokenizer import AnyTokenizer
 from stategpt.train import LoopSettings, fit
-from stategpt.train.reward import RewardTask, to_tensors
+from stategpt.train.reward import RewardTask
 
 _Points = NDArray[np.float64]
 
@@ -92,7 +94,7 @@ def leave_one_out(run: RunConfig, policy: GPT, tok: AnyTokenizer, rankings: Rank
     for name in names:
         others = _part(rankings, set(names) - {name})
         model = _trained(run, policy, tok, others)
-        fold, right_P, length_P = _measured(model, name, held_out[name], batches[name], others)
+        fold, right_P, length_P = _measured(model, tok, name, held_out[name], batches[name], others)
         folds.append(fold)
         right.append(right_P)
         by_length.append(length_P)
@@ -108,12 +110,12 @@ def leave_one_out(run: RunConfig, policy: GPT, tok: AnyTokenizer, rankings: Rank
 
 
 def _measured(
-    model: RewardModel, name: str, held_out: Rankings, batches: RankingBatches, others: Rankings
+    model: RewardModel, tok: AnyTokenizer, name: str, held_out: Rankings, batches: RankingBatches, others: Rankings
 ) -> tuple[Fold, _Points, _Points]:
     """A fold, and the points of each of its pairs: of the model, and of the baseline fitted on the other groups."""
-    right_P = np.concatenate([_right(model, batches, index) for index in range(len(batches))])
     by_id = {group.id: group for group in held_out.groups}
-    measured = [by_id[each] for batch in batches for each in batch.ids]
+    measured = [by_id[each] for batch in batches for each in batch.ids]  # without what does not fit
+    right_P = _right(model, tok, measured)
     length_P = LengthBaseline.fit(*_lengths(others.groups)).points(*_lengths(measured))
     fold = Fold(
         group=name,
@@ -152,13 +154,15 @@ def _trained(run: RunConfig, policy: GPT, tok: AnyTokenizer, rankings: Rankings)
     return model.eval()
 
 
-@torch.inference_mode()
-def _right(model: RewardModel, batches: RankingBatches, index: int) -> _Points:
-    """1 for each pair of a batch in the right order, 1/2 where the rewards are equal, else 0: [pairs]."""
-    batch = to_tensors(batches[index], next(model.parameters()).device)
-    scores_S = model.scores(batch.tokens_N, batch.layout, batch.reward_index_S).float().cpu().numpy()
-    winner_P, loser_P = batch.pairs_P2.cpu().numpy().T
-    return win_points(scores_S[winner_P], scores_S[loser_P])
+def _right(model: RewardModel, tok: AnyTokenizer, groups: Sequence[RankedGroup]) -> _Points:
+    """1 for each pair in the right order, 1/2 where the rewards are equal, else 0: [pairs].
+
+    An answer that is in many pairs is scored once.
+    """
+    scores = score_groups(RewardScorer(model, tok), tok, groups)
+    first = np.cumsum([0, *(len(group.completions) for group in groups)])
+    pairs_P2 = np.concatenate([group.pairs + start for group, start in zip(groups, first[:-1], strict=True)])
+    return win_points(scores[pairs_P2[:, 0]], scores[pairs_P2[:, 1]])
 
 
 def _lengths(groups: Sequence[RankedGroup]) -> tuple[list[int], list[int]]:

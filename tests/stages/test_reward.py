@@ -21,9 +21,10 @@ from stategpt.evaluate import RewardScorer  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.rankings import _chosen_prompts, clear_pairs  # noqa: E402
-from stategpt.stages.reward import RewardTask, center_on_references, reward, to_tensors  # noqa: E402
+from stategpt.stages.reward import center_on_references, reward  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 from stategpt.train.loop import LoopSettings, _accumulate, _fetched  # noqa: E402
+from stategpt.train.reward import RewardTask, to_tensors  # noqa: E402
 
 RECORDS = [
     {

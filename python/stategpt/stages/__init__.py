@@ -12,7 +12,8 @@
 
 Each holds a function of its name, as in `stategpt.stages.sft.sft(run, folder)` for a `stategpt.config.RunConfig` and
 a `stategpt.artifacts.run_folder.RunFolder`; it returns at once when its result is there. `stategpt.run` calls
-them in order. A module is imported when it is first used; they need torch (`MissingExtra` where it is not installed).
+them in order. `leave_one_out` measures reward models where there are too few prompts to split. A module is imported
+when it is first used; they need torch (`MissingExtra` where it is not installed).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from stategpt.lazy_names import lazy_names
 if TYPE_CHECKING:
     from . import compare as compare
     from . import context as context
+    from . import leave_one_out as leave_one_out
     from . import prepare as prepare
     from . import pretrain as pretrain
     from . import rankings as rankings
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "compare",
     "context",
+    "leave_one_out",
     "prepare",
     "pretrain",
     "rankings",
@@ -44,6 +47,6 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {},
-    submodules=("compare", "context", "prepare", "pretrain", "rankings", "reward", "rl", "sft"),
+    submodules=("compare", "context", "leave_one_out", "prepare", "pretrain", "rankings", "reward", "rl", "sft"),
     torch=True,
 )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .next_token import NextTokenTask as NextTokenTask
     from .next_token import TokenBatches as TokenBatches
     from .optimizers import build_optimizer as build_optimizer
+    from .reward import RewardTask as RewardTask
     from .schedule import learning_rate_at as learning_rate_at
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "LoopState",
     "Loss",
     "NextTokenTask",
+    "RewardTask",
     "Task",
     "TokenBatches",
     "build_optimizer",
@@ -62,6 +64,7 @@ __getattr__, __dir__ = lazy_names(
             "TokenBatches",
         ),
         "optimizers": ("build_optimizer",),
+        "reward": ("RewardTask",),
         "schedule": ("learning_rate_at",),
     },
     submodules=("losses",),

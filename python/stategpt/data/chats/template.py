@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,12 @@ from stategpt.data.records import Conversation, Message, Prompt
 from stategpt.errors import ContextOverflow, InvalidArgument, StategptError
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer.control import Control
+from stategpt.tokenizer.tokenizer import Tokenizer
 
+from .folder import read_folder
+from .imported import ImportedFormat
 from .pieces import ChatTokenizer, Mask, Piece, encode_pieces, joined, split_at_special
+from .recognition import recognized
 from .typed import END_OF_TEXT_MARK, format_names, named_format, read_format
 
 OURS = "stategpt"
@@ -95,6 +99,47 @@ class ChatTemplate:
         """
         end = known_end_of_text(tok) if end_of_text is None else end_of_text
         return cls(read_format(Path(path), END_OF_TEXT_MARK if end is None else end), tok, end)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], tok: ChatTokenizer | None = None) -> ChatTemplate:
+        """The chat template of a model folder.
+
+        A template that gives the text of a typed format on every probe conversation becomes that format. Any other is
+        rendered in a sandbox, and what each message became is tracked.
+
+        Args:
+            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`.
+            tok: its tokenizer; by default `Tokenizer.load(folder)`.
+
+        Raises:
+            ChatTemplateError: there is no template; it is malformed or does not render. The message has the file.
+            MissingExtra: jinja2 is not installed.
+        """
+        found = read_folder(folder)
+        if tok is None:
+            tok = Tokenizer.load(folder)
+        return cls.imported(found.source, tok, name=found.file, variables=found.variables)
+
+    @classmethod
+    def imported(
+        cls, source: str, tok: ChatTokenizer, *, name: str = "template", variables: Mapping[str, str] | None = None
+    ) -> ChatTemplate:
+        """A Jinja template from elsewhere; as `load`.
+
+        Args:
+            source: the template.
+            tok: the tokenizer.
+            name: where it is from, for errors.
+            variables: what it names: `bos_token`, `eos_token` (this one is the end of text).
+        """
+        given = dict(variables or {})
+        end = given.get("eos_token") or known_end_of_text(tok)
+        template = ImportedFormat(name, source, given, tok.special_tokens)
+        typed = recognized(template, END_OF_TEXT_MARK if end is None else end)
+        made = cls(template if typed is None else typed, tok, end)
+        made.prompt("a")
+        made.encode(_PROBE)
+        return made
 
     @property
     def name(self) -> str:

@@ -215,6 +215,22 @@ class ChatTemplate:
         context = [piece.text for piece in self._probe() if piece.kind == "control" and not piece.trained]
         return tuple(sorted({known[name] for name in context if name in known} - {*self.end_ids}))
 
+    def begin_id(self, bos: int | None) -> int | None:
+        """The id that the template puts before a whole chat: a beginning of text. None if it begins with a message.
+
+        It stands once before one question, and before a dialogue once too or it is `bos`, the model's own.
+        """
+        turns = (*_PROBE, _PROBE[0])
+        one, two = (
+            [piece.text for piece in self._pieces(asked, prompt=True) if piece.text and piece.kind == "control"]
+            for asked in (turns[:1], turns)
+        )
+        first = next((piece for piece in self._pieces(turns[:1], prompt=True) if piece.text), None)
+        if first is None or first.kind != "control" or one.count(first.text) > 1:
+            return None
+        found = self.tok.special_tokens.get(first.text)
+        return found if two.count(first.text) == 1 or found == bos else None
+
     def _probe(self) -> list[Piece]:
         """The pieces of small conversations, for the control tokens in them."""
         found = self._pieces(_PROBE, prompt=False)

@@ -83,15 +83,15 @@ class Tracked(str):
         """As of `str`."""
         return self[: len(self) - len(suffix)] if suffix and self.endswith(suffix) else self
 
-    def split(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[Tracked]:
+    def split(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[str]:
         """As of `str`."""
         return self._found(str.split(self, sep, maxsplit), len(sep or ""))
 
-    def rsplit(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[Tracked]:
+    def rsplit(self, sep: str | None = None, maxsplit: SupportsIndex = -1) -> list[str]:
         """As of `str`."""
         return self._found(str.rsplit(self, sep, maxsplit), len(sep or ""))
 
-    def splitlines(self, keepends: bool = False) -> list[Tracked]:
+    def splitlines(self, keepends: bool = False) -> list[str]:
         """As of `str`."""
         whole = self._found(str.splitlines(self, True), 0)
         return whole if keepends else [line[: len(str.splitlines(line)[0])] for line in whole]
@@ -142,11 +142,11 @@ class Tracked(str):
         same = len(text) == len(self) or len(set(self.origins)) == 1
         return Tracked(text, self.origins if len(text) == len(self) else self.origins[0] if same else UNKNOWN)
 
-    def _found(self, parts: list[str], separator_chars: int) -> list[Tracked]:
+    def _found(self, parts: list[str], separator_chars: int) -> list[str]:
         """Consecutive parts of this string, with a separator of that length or with white space between them."""
         if len(parts) > MAX_PARTS:
             raise ChatTemplateError(f"the template cuts a text into more than {MAX_PARTS:,} parts")
-        found, start = [], 0
+        found, start = list[str](), 0
         for part in parts:
             if not separator_chars:
                 start = str.index(self, part, start)

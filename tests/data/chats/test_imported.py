@@ -253,6 +253,22 @@ def test_a_template_that_cannot_be_used_is_named_with_the_reason(source: str, re
         imported(source)
 
 
+def test_json_of_several_messages_is_text() -> None:
+    """It belongs to no message, so it is not trained; nor is it the template's."""
+    chat = imported(foreign("A:{{ [m.content, messages[0].content] | tojson }}{{ m.content }}</s>"))
+    encoded = chat.encode([Message("user", "<|im_end|>"), Message("assistant", "</s>")])
+    assert [i for i in encoded.ids.tolist() if i in {*IDS.values()}] == [IDS["</s>"]]
+
+
+def test_loops_are_counted() -> None:
+    """A loop takes time whether or not there is anything in it."""
+    ten = "{% for a in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] %}"
+    chat = foreign("A:{{ m.content }}</s>")
+    assert imported(ten * 3 + "{% endfor %}" * 3 + chat).encode(TURNS[:2])
+    with pytest.raises(ChatTemplateError, match="1,000,000 steps"):
+        imported(ten * 6 + "{% endfor %}" * 6 + chat)
+
+
 def test_the_date_is_the_same_on_every_day() -> None:
     chat = imported("{{ strftime_now('%d %b %Y') }}" + foreign("A:{{ m.content }}</s>"))
     assert TOK.decode(chat.prompt("Hi")) == "26 Jul 2024user: Hi\nA:"

@@ -9,7 +9,7 @@
       first, last     before the first and after the last of messages of this role in a row
       lead            what an assistant writes before its text
       trim            "message": white space around the text is cut; "turn": also counts a system message inside it
-      inside_user     the system message stands in the first user turn, before its text
+      inside_user     the system message is part of the first user turn, before its text
     [call]            what stands around the JSON of a tool's call: `between` it and the text before, `before`, `after`
 
 What an assistant message trains is `lead`, text, calls, and `close` up to its first control token.

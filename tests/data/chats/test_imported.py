@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("jinja2", reason="templates of others need jinja2, of the train extra")
 
 from stategpt.data.chats import ChatTemplate
+from stategpt.data.chats.imported import ImportedFormat
 from stategpt.data.chats.recognition import PROBES
 from stategpt.data.records import Message, ToolCall
 from stategpt.errors import ChatTemplateError, InvalidArgument, MissingFile
@@ -265,8 +266,9 @@ def test_loops_are_counted() -> None:
     ten = "{% for a in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] %}"
     chat = foreign("A:{{ m.content }}</s>")
     assert imported(ten * 3 + "{% endfor %}" * 3 + chat).encode(TURNS[:2])
-    with pytest.raises(ChatTemplateError, match="1,000,000 steps"):
-        imported(ten * 6 + "{% endfor %}" * 6 + chat)
+    slow = ImportedFormat("slow.jinja", ten * 6 + "{% endfor %}" * 6 + chat, {}, SPECIAL)
+    with pytest.raises(ChatTemplateError, match=r"slow\.jinja does not render .* 1,000,000 steps"):
+        slow.render(TURNS[:1], prompt=True)
 
 
 def test_the_date_is_the_same_on_every_day() -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 from stategpt.arguments import nearest_hint
 from stategpt.data.records import ROLES, Message
-from stategpt.errors import ChatTemplateError, InvalidArgument
+from stategpt.errors import ChatTemplateError, InvalidArgument, MissingFile
 from stategpt.files import read_bytes
 from stategpt.json_reader import Flag, Items, Optional, Record, Text, check_value
 
@@ -212,13 +212,14 @@ def named_format(name: str, end_of_text: str) -> TypedFormat:
     Raises:
         InvalidArgument: there is none; the message lists those there are.
     """
-    known = format_names()
-    if name not in known:
-        raise InvalidArgument(
-            f"there is no chat template {name!r}; there are {', '.join(known)}. "
-            + nearest_hint(name, known, "ChatTemplate.read takes a file of your own.")
-        )
-    return _cached(FOLDER / f"{name}.toml", end_of_text)
+    try:
+        return _cached(FOLDER / f"{name if name.isidentifier() else ' '}.toml", end_of_text)
+    except MissingFile:
+        known = format_names()
+    raise InvalidArgument(
+        f"there is no chat template {name!r}; there are {', '.join(known)}. "
+        + nearest_hint(name, known, "ChatTemplate.read takes a file of your own.")
+    )
 
 
 @cache

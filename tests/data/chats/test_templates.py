@@ -74,6 +74,15 @@ def test_each_format_writes_and_trains_what_its_documentation_says(name: str) ->
     assert (text, text.replace("[", "")) == (expected, expected.replace("[", ""))
 
 
+@pytest.mark.parametrize("name", ChatTemplate.names())
+def test_the_ids_are_those_of_the_written_chat_where_no_text_holds_a_control_token(name: str) -> None:
+    """What programs that render before they encode give: the borders of answers are borders of tokens anyway."""
+    chat = ChatTemplate.named(name, TOK, end_of_text="<|endoftext|>")
+    turns = [Message("user", "Return the list"), Message("assistant", "the length"), Message("user", "of a list?")]
+    for ids in (chat.prompt(turns), chat.encode([*turns, Message("assistant", "a list")]).ids):
+        assert ids.tolist() == TOK.encode(TOK.decode(ids), special="allow").tolist()
+
+
 def test_gemma_has_no_system_message_and_is_gemma_3_otherwise() -> None:
     first, second = (ChatTemplate.named(name, TOK) for name in ("gemma", "gemma3"))
     assert first.encode(TURNS[1:]).ids.tolist() == second.encode(TURNS[1:]).ids.tolist()

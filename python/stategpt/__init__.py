@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stategpt import train as train
     from stategpt.config import GPTConfig as GPTConfig
     from stategpt.config import RunConfig as RunConfig
+    from stategpt.data import ChatTemplate as ChatTemplate
     from stategpt.data import Rankings as Rankings
     from stategpt.data import curate as curate
     from stategpt.data import formats as formats
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _PACKAGE_OF = {
     "AnyTokenizer": "tokenizer",
     "Batch": "packing",
+    "ChatTemplate": "data",
     "Engine": "generate",
     "GPT": "model",
     "GPTConfig": "config",
@@ -100,6 +102,7 @@ __all__ = [
     "GPT",
     "AnyTokenizer",
     "Batch",
+    "ChatTemplate",
     "Engine",
     "GPTConfig",
     "Layout",

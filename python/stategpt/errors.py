@@ -33,6 +33,10 @@ class ScorerError(DataError):
     """A scorer failed, or gave a completion no finite number."""
 
 
+class ChatTemplateError(DataError):
+    """A chat template is malformed, does not render, or hides what a message became; the message names its file."""
+
+
 class ContextOverflow(DataError):
     """A prompt, document or completion does not fit the context."""
 

@@ -50,7 +50,8 @@ def test_every_file_of_the_package_and_of_the_kernels_is_in_it(wheel: Path) -> N
         own_files, package, "stategpt/"
     )
     expected |= {"stategpt/py.typed", "stategpt/_native.pyi", "stategpt/_native.abi3.so"}
-    expected |= installed_as([p for p in package.rglob("*") if p.suffix in {".j2", ".css"}], package, "stategpt/")
+    others = [path for path in package.rglob("*") if path.suffix in {".j2", ".css", ".toml"}]
+    expected |= installed_as(others, package, "stategpt/")
     assert not expected - names(wheel)
 
 

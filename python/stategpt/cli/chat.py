@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from stategpt.data import ChatTemplate
     from stategpt.generate import Completion, Engine
+    from stategpt.tokenizer import AnyTokenizer
 
 FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
 """Folders of the stages with a model to chat with, the last stage first."""
@@ -93,7 +95,8 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
     from stategpt.model import GPT
     from stategpt.tokenizer import Tokenizer
 
-    engine = Engine(GPT.from_pretrained(target.model).eval(), Tokenizer.load(target.model / "tokenizer.json"))
+    tok = Tokenizer.load(target.model / "tokenizer.json")
+    engine = Engine(GPT.from_pretrained(target.model).eval(), tok, _template(target.model, tok))
     if target.stage == "base" and target.run is not None:
         prompt_of, stop = _document_prompt(engine, target.run)
     else:
@@ -113,10 +116,18 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
     return answer
 
 
-def _chat_prompt(engine: Engine) -> tuple[Prompt, list[str]]:
-    from stategpt.data import chat_prompt
+def _template(model: Path, tok: AnyTokenizer) -> ChatTemplate | None:
+    """The chat template of another model's folder; None where the tokenizer is this package's."""
+    from stategpt.config import CONTROL_TOKENS
+    from stategpt.data import ChatTemplate
 
-    return (lambda question: chat_prompt(engine.tok, question)), []
+    return None if all(name in tok.special_tokens for name in CONTROL_TOKENS) else ChatTemplate.load(model, tok)
+
+
+def _chat_prompt(engine: Engine) -> tuple[Prompt, list[str]]:
+    chat = engine.chat
+    assert chat is not None  # this package's, or that of the folder
+    return chat.prompt, []
 
 
 def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .chat import chat_prompt as chat_prompt
     from .chat import encode_conversation as encode_conversation
     from .chat import reward_sequence as reward_sequence
+    from .chats.template import ChatTemplate as ChatTemplate
+    from .chats.template import EncodedChat as EncodedChat
     from .corpus import Corpus as Corpus
     from .corpus import SplitDocuments as SplitDocuments
     from .corpus import read_corpus as read_corpus
@@ -52,12 +54,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agreement",
+    "ChatTemplate",
     "ControlTokens",
     "Conversation",
     "Corpus",
     "Curated",
     "CurationSummary",
     "Document",
+    "EncodedChat",
     "Message",
     "Place",
     "Prompt",
@@ -100,6 +104,7 @@ __getattr__, __dir__ = lazy_names(
         "agreement": ("Agreement", "measure_agreement"),
         "beginnings": ("beginnings",),
         "chat": ("ControlTokens", "Segment", "chat_prompt", "encode_conversation", "reward_sequence"),
+        "chats.template": ("ChatTemplate", "EncodedChat"),
         "corpus": ("Corpus", "SplitDocuments", "read_corpus", "write_corpus"),
         "curation": ("Curated", "CurationSummary", "Removed", "RemovedDocument", "curate", "read_curated"),
         "formats.chosen_rejected": ("read_chosen_rejected",),

@@ -11,45 +11,28 @@ of text; system messages and tool outputs have the roles <|system|> and <|tool|>
 
 So a conversation that grows is appended to: the ids of the messages so far stay the same.
 
-Control tokens enter only as ids, from here; text is encoded plainly and never yields one, so a user cannot type a role.
+The texts and tokens around a message are data, `chats/templates/stategpt.toml`, like the formats of other models.
+Control tokens enter only as ids, from there; text is encoded plainly and never yields one: a user cannot type a role.
 Every function takes any tokenizer that is a `ChatTokenizer`; nothing here needs torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from stategpt.arguments import Ids
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, TOOL, USER
-from stategpt.data.records import Conversation, Message, Prompt, Role
+from stategpt.data.chats.pieces import ChatTokenizer as ChatTokenizer
+from stategpt.data.chats.template import OURS, ChatTemplate
+from stategpt.data.records import Conversation, Message, Prompt
 from stategpt.errors import ContextOverflow, InvalidArgument
-from stategpt.tokenizer.control import Control
 
-_ROLE_TOKENS: Mapping[Role, str] = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
 _HEAD_TOKENS, _TAIL_TOKENS = 2, 1
 """Control tokens at both ends of a prompt, which no truncation may remove: end of text and a role, <|assistant|>."""
-
-
-class ChatTokenizer(Protocol):
-    """The methods of a tokenizer that the chat format uses; `stategpt.Tokenizer` has them."""
-
-    @property
-    def special_tokens(self) -> Mapping[str, int]:
-        """Special tokens by name."""
-        ...
-
-    def encode(self, text: str) -> Ids:
-        """Ids of plain text: uint32, never a special id."""
-        ...
-
-    def encode_segments(self, segments: Iterable[str | Control]) -> Ids:
-        """Ids of plain texts with control tokens between them: uint32."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -134,22 +117,7 @@ def chat_prompt(
         ContextOverflow: the prompt leaves no room for one token of an answer.
         InvalidArgument: the messages are not a prompt.
     """
-    if isinstance(prompt, str):
-        prompt = Prompt.of(prompt)
-    elif not isinstance(prompt, Prompt):
-        prompt = Prompt(tuple(prompt))
-    segments: list[str | Control] = [Control(END_OF_TEXT)]
-    for message in prompt.messages:
-        segments += [Control(_ROLE_TOKENS[message.role]), message.text]
-        if message.role == "assistant":
-            segments.append(Control(END_OF_TEXT))
-    ids = tok.encode_segments([*segments, Control(ASSISTANT)])
-    if context_tokens is not None and ids.size >= context_tokens:
-        raise ContextOverflow(
-            f"the prompt is {ids.size} tokens and the context {context_tokens}: no room for an answer. "
-            "Shorten the prompt or use a model with a longer context."
-        )
-    return ids
+    return ChatTemplate.named(OURS, tok, end_of_text=END_OF_TEXT).prompt(prompt, context_tokens=context_tokens)
 
 
 def encode_conversation(
@@ -165,33 +133,9 @@ def encode_conversation(
         ContextOverflow: the segment is longer than `context_tokens`. It is not cut: a response without its end would
             teach the model never to stop.
     """
-    control = ControlTokens.of(tok)
-    roles = {role: tok.special_tokens[name] for role, name in _ROLE_TOKENS.items()}
-    parts, trained = [_u32(control.end_of_text)], [np.zeros(1, dtype=np.bool_)]
-    for number, message in enumerate(conversation.messages):
-        text, end = tok.encode(message.text), _u32(*[control.end_of_text] * (message.role == "assistant"))
-        if message.trained and text.size == 0:
-            before = f" after {conversation.messages[number - 1].content[:60]!r}" if number else ""
-            raise InvalidArgument(
-                f"the trained {message.role} message{before} is empty; drop the example or give it a text"
-            )
-        parts += [_u32(roles[message.role]), text, end]
-        trained += [np.zeros(1, dtype=np.bool_), np.full(text.size + end.size, message.trained)]
-    tokens, mask = np.concatenate(parts), np.concatenate(trained)
-    if not mask.any():
-        raise InvalidArgument(
-            f"none of the {len(conversation.messages)} messages is trained; give an assistant message, or trained=True"
-        )
-    if conversation.messages[-1].role != "assistant":
-        tokens, mask = np.append(tokens, _u32(control.end_of_text)), np.append(mask, False)
-    segment = Segment(tokens[:-1], tokens[1:], mask[1:])
-    if context_tokens is not None and len(segment) > context_tokens:
-        answer = int(mask.sum()) - int(mask[-1])
-        raise ContextOverflow(
-            f"the conversation is {len(segment) - answer} + {answer} tokens (prompt and trained) and the context "
-            f"{context_tokens}. Drop the example, shorten it, or raise the context."
-        )
-    return segment
+    chat = ChatTemplate.named(OURS, tok, end_of_text=END_OF_TEXT)
+    encoded = chat.encode(conversation, context_tokens=context_tokens)
+    return Segment(encoded.ids[:-1], encoded.ids[1:], encoded.loss_mask[1:])
 
 
 def reward_sequence(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +18,17 @@ from numpy.typing import NDArray
 
 from stategpt.arguments import one_of, whole
 from stategpt.config.stages import PRECISIONS
+from stategpt.data import ChatTemplate
 from stategpt.data.chat import ControlTokens
 from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
-from stategpt.model import GPT, Precision, autocast, padding_ids, undrawn_ids
+from stategpt.model import GPT, Precision, autocast, padding_ids
 from stategpt.shown_fields import documented, short_repr
 
 from .decode_batch import DecodeBatch, Item, Reason, Sampled
 from .detokenized_stream import DetokenizedStream
 from .requests import check_prompts, number, prompt_ids, random_streams, stop_strings, token_ids
 from .sampler import Sampler
+from .sampling_ids import SamplingIds, own_chat
 
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
@@ -66,12 +69,23 @@ MAX_COMPLETIONS = 1 << 22
 class Engine:
     """Samples from `model` through `tok`; the model may be trained between calls.
 
-    A completion ends at the tokenizer's end of text and at every end id of the model (`GPT.special_ids`).
-    Raises `ForeignArtifact` when the tokenizer has more ids than the model.
+    A completion ends where the chat template ends an answer, at the tokenizer's end of text and at every end id of the
+    model (`GPT.special_ids`). The template is by default this package's, where the tokenizer has its control tokens;
+    without one the engine continues documents.
+
+    Raises:
+        ForeignArtifact: the tokenizer has more ids than the model.
+        InvalidArgument: nothing says what ends a text; `chat` is of another tokenizer.
     """
 
     def __init__(
-        self, model: GPT, tok: AnyTokenizer, *, precision: Precision = "float32", batch_rows: int = 256
+        self,
+        model: GPT,
+        tok: AnyTokenizer,
+        chat: ChatTemplate | None = None,
+        *,
+        precision: Precision = "float32",
+        batch_rows: int = 256,
     ) -> None:
         if not hasattr(model, "decode"):  # a compiled GPT is another class
             raise InvalidArgument(
@@ -91,11 +105,20 @@ class Engine:
         batch_rows = whole("batch_rows", batch_rows, 1)
         self.model = model
         self.tok = tok
-        self.control = ControlTokens.of(tok)
-        self.end_ids = tuple(dict.fromkeys((self.control.end_of_text, *model.special_ids.eos)))
+        if chat is not None and dict(chat.tok.special_tokens) != dict(tok.special_tokens):
+            raise InvalidArgument("chat is of another tokenizer than tok; make it with this one: ChatTemplate.load")
+        self.chat = own_chat(tok) if chat is None else chat
+        """How messages become prompts: `engine.chat.prompt(messages)`."""
+        self._ids = SamplingIds.of(model, tok, self.chat)
+        self.end_ids = self._ids.ends
         """Ids that end a completion."""
         self.precision = precision
         self.batch_rows = batch_rows
+
+    @cached_property
+    def control(self) -> ControlTokens:
+        """The ids of this package's control tokens. Raises `InvalidArgument` where the tokenizer has others."""
+        return ControlTokens.of(self.tok)
 
     def generate(
         self,
@@ -113,7 +136,8 @@ class Engine:
     ) -> list[Completion]:
         """Samples `n` completions of each prompt; those of one prompt are next to each other.
 
-        A prompt of ids is taken as it is; a string is the beginning of a document, so end of text is put before it.
+        A prompt of ids is taken as it is; a string is the beginning of a document, so what begins one (end of text, or
+        the model's beginning of text) is put before it.
 
         Args:
             temperature: divides the logits; 0 takes the most likely token.
@@ -122,7 +146,7 @@ class Engine:
             seed: with stream, sample and position it decides every draw.
             stop: strings that end a completion; its text leaves them out.
             max_tokens: most tokens of a completion; the context may be full before.
-            forbidden: ids never drawn; None = every control token except those that end a text.
+            forbidden: ids never drawn; None = every control token that an answer never holds.
             first_stream: number of the first prompt's random stream (the others follow it), or one number per
                 prompt.
             progress: called as completions finish.
@@ -241,12 +265,12 @@ class Engine:
 
     def _prompt_ids(self, index: int, prompt: str | Ids) -> Ids:
         config = self.model.config
-        return prompt_ids(index, prompt, self.tok, self.control.end_of_text, config.context_tokens, config.vocab_size)
+        return prompt_ids(index, prompt, self.tok, self._ids.begin, config.context_tokens, config.vocab_size)
 
     def _forbidden(self, forbidden: Sequence[int] | None) -> tuple[int, ...]:
         """Ids that are never drawn; those a padded vocabulary has beyond the tokenizer's always belong to them."""
         if forbidden is None:
-            return undrawn_ids(self.model, self.tok)
+            return self._ids.undrawn
         chosen = token_ids("forbidden", forbidden)
         vocabulary = self.model.config.vocab_size
         if unknown := [token for token in chosen if token >= vocabulary]:

@@ -71,7 +71,7 @@ def number(name: str, value: Any) -> float:
 
 
 def prompt_ids(
-    index: int, prompt: Any, tok: AnyTokenizer, end_of_text: int, context_tokens: int, vocab_size: int
+    index: int, prompt: Any, tok: AnyTokenizer, begin: int | None, context_tokens: int, vocab_size: int
 ) -> Ids:
     """Returns the tokens of a prompt; a string is the beginning of a document. -> uint32[n], 0 < n < context.
 
@@ -82,11 +82,15 @@ def prompt_ids(
     """
     ids: NDArray[np.integer[Any]]
     if isinstance(prompt, str):
-        ids = np.concatenate([np.array([end_of_text], dtype=np.uint32), tok.encode(prompt)]).astype(np.int64)
+        start = np.array([] if begin is None else [begin], dtype=np.uint32)
+        ids = np.concatenate([start, tok.encode(prompt)]).astype(np.int64)
     else:
         ids = _vector(index, prompt)
     if ids.size == 0:
-        raise InvalidArgument(f"prompt {index} has no tokens; begin with end of text ({end_of_text})")
+        raise InvalidArgument(
+            f"prompt {index} has no tokens; "
+            + ("give a text or ids" if begin is None else f"begin with the id that begins a document ({begin})")
+        )
     if ids.size >= context_tokens:
         raise ContextOverflow(
             f"prompt {index} has {ids.size} tokens, the context {context_tokens}: no token can follow. "

@@ -1,11 +1,15 @@
 """The table of model families: one record for each combination of switches."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from stategpt.config import GPTConfig, RunConfig, override
 from stategpt.config.architecture import PLAIN, Architecture
 from stategpt.config.families import FAMILIES, family_of
 from stategpt.config.schema import flatten
+from stategpt.config.start import start_settings
 from stategpt.errors import ConfigError
 
 
@@ -40,3 +44,28 @@ def test_the_architecture_is_no_setting_of_a_run() -> None:
 def test_layers_without_a_place_in_the_list_are_refused() -> None:
     with pytest.raises(ConfigError, match="every layer"):
         GPTConfig(depth=3, architecture=Architecture(model_type="smollm3", rotated_layers=(True, False)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"model_type": "gemma2"}, "'gemma2'; a run can start from qwen3, qwen2, llama"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "has rope_scaling"),
+    ],
+)
+def test_a_run_does_not_start_from_what_its_settings_cannot_say(
+    tmp_path: Path, changes: dict[str, object], named: str
+) -> None:
+    config = {
+        "model_type": "llama",
+        **dict.fromkeys(("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"), 8),
+        **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings"), 8),
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1e4,
+    }
+    (tmp_path / "tokenizer.json").touch()
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert start_settings(str(tmp_path))["model.width"] == 8
+    (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(ConfigError, match=named):
+        start_settings(str(tmp_path))

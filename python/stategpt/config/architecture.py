@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypedDict
 
 from stategpt.shown_fields import documented
 
@@ -16,6 +16,14 @@ RopeType = Literal["linear", "dynamic", "llama3", "yarn"]
 Norm = Literal["rms", "rms_plus_one", "layer"]
 NormPlaces = Literal["before", "after", "around"]
 MLPKind = Literal["swiglu", "geglu", "gelu"]
+
+
+class AttentionOptions(TypedDict, total=False):
+    """Arguments of `ops.attention` and `ops.cached_attention`."""
+
+    scale: float
+    window: int
+    softcap: float
 
 
 @documented
@@ -89,6 +97,17 @@ class Architecture:
     def window_of(self, layer: int) -> int | None:
         """Tokens that one of `layer` sees, or None for all before it."""
         return self.window if not self.windowed_layers or self.windowed_layers[layer] else None
+
+    def attention_options(self, layer: int) -> AttentionOptions:
+        """Arguments of attention in `layer`; none where all have their defaults."""
+        options: AttentionOptions = {}
+        if self.query_scale is not None:
+            options["scale"] = self.query_scale**-0.5
+        if (window := self.window_of(layer)) is not None:
+            options["window"] = window
+        if self.attention_softcap is not None:
+            options["softcap"] = self.attention_softcap
+        return options
 
     def rotates(self, layer: int) -> bool:
         """Whether `layer` rotates queries and keys."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
+from stategpt.config.architecture import AttentionOptions
 from stategpt.data import ControlTokens
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 from stategpt.ops import TensorLayout, attention, cached_attention
@@ -127,7 +127,7 @@ class GPT(nn.Module):
         x_NW = self._embed(tokens_N, layout.position)
         angles = self._angles(layout.position)
         for layer, block in enumerate(self.layers):
-            options = self._attention_options(layer)
+            options = self.config.architecture.attention_options(layer)
             x_NW = block(x_NW, angles[layer], lambda q, k, v, o=options: attention(q, k, v, layout, **o))
         return self.norm(x_NW)  # type: ignore[no-any-return]
 
@@ -141,17 +141,6 @@ class GPT(nn.Module):
             None if not architecture.rotates(n) else everywhere if architecture.window_of(n) is None else windowed
             for n in layers
         ]
-
-    def _attention_options(self, layer: int) -> dict[str, Any]:
-        """Arguments of both attentions in `layer`; none where all have their defaults."""
-        architecture = self.config.architecture
-        scale, window = architecture.query_scale, architecture.window_of(layer)
-        options = {
-            "scale": None if scale is None else scale**-0.5,
-            "window": window,
-            "softcap": architecture.attention_softcap,
-        }
-        return {name: value for name, value in options.items() if value is not None}
 
     def _embed(self, tokens_N: Tensor, position_N: Tensor) -> Tensor:
         """Embeds tokens at their positions. -> [N, W]."""
@@ -209,10 +198,10 @@ class GPT(nn.Module):
         angles = self._angles(position_BT.view(-1))
         x_NW = self._embed(tokens_BT.reshape(-1), position_BT.view(-1))
         for layer, block in enumerate(self.layers):
-            options = self._attention_options(layer)
+            options = self.config.architecture.attention_options(layer)
 
             def attend(
-                q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layer: int = layer, options: dict[str, Any] = options
+                q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layer: int = layer, options: AttentionOptions = options
             ) -> Tensor:
                 """Attends over the cache."""
                 k_BTGD, v_BTGD = (x.view(B, T, *x.shape[1:]) for x in (k_NGD, v_NGD))
@@ -262,7 +251,7 @@ class GPT(nn.Module):
         `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`).
         The weights keep their number format. With `manifest` the folder is about to be published: its weights can
         then be loaded only together with their manifest.json. More than `shard_bytes` of weights are divided over
-        files of at most that size (a larger tensor has a file of its own) and model.safetensors.index.json.
+        files of at most that size (a larger tensor is alone in its file) and model.safetensors.index.json.
 
         Raises:
             InvalidArgument: parameters that are not a GPT's (adapters that were not merged), a format other than

@@ -54,7 +54,7 @@ class TensorNames:
         return whole.t().contiguous() if self.transposed(disk_name) else whole
 
     def parameters(self, disk_name: str, whole: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-        """Takes a tensor on disk apart into parameters of `shapes`, each with memory of its own."""
+        """Takes a tensor on disk apart into parameters of `shapes`, none of which shares memory with another."""
         if self.transposed(disk_name):
             whole = whole.t().contiguous()
         if len(shapes) == 1:

@@ -1,7 +1,7 @@
 """Reads and writes model folders of `transformers`: config.json and generation_config.json. No pickle.
 
-A model is written in the format of the family that has its switches (`config.families`); no family has both norms and
-biases on queries and keys, so such a model cannot be saved.
+A model is written in the format of the family that it came from, or that has its switches (`config.families`). What no
+family's config.json can describe, as norms and biases on queries and keys, is refused before it is trained.
 """
 
 from __future__ import annotations

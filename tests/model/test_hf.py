@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from stategpt.artifacts import publish_folder  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.config.families import FAMILIES, Family  # noqa: E402
+from stategpt.config.families import FAMILIES  # noqa: E402
+from stategpt.config.family import Family  # noqa: E402
 from stategpt.config.planner import exportability  # noqa: E402
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
@@ -84,8 +85,8 @@ def test_a_published_folder_is_verified_before_it_is_loaded(tmp_path):
 
 
 def test_another_architecture_is_foreign(folder):
-    change_config(folder, model_type="gpt2", architectures=["GPT2LMHeadModel"])
-    with pytest.raises(ForeignArtifact, match=r"'gpt2'.*known are Qwen3ForCausalLM"):
+    change_config(folder, model_type="gpt_neox", architectures=["GPTNeoXForCausalLM"])
+    with pytest.raises(ForeignArtifact, match=r"'gpt_neox'.*known are Qwen3ForCausalLM.*GPT2LMHeadModel"):
         GPT.from_pretrained(folder)
 
 
@@ -103,19 +104,40 @@ def test_a_reward_model_is_no_language_model_and_the_other_way_round(folder, tmp
     [
         ("hidden_act", "gelu"),
         ("use_sliding_window", True),
-        ("rope_scaling", {"type": "linear", "factor": 2.0}),
-        ("rope_scaling", {"rope_type": "llama3", "factor": 8.0}),
+        ("rope_scaling", {"type": "longrope", "factor": 2.0}),
         ("rope_scaling", {"factor": 8.0}),
-        ("rope_parameters", {"rope_type": "yarn", "rope_theta": 1e4}),
-        ("rope_parameters", {"type": "linear", "rope_theta": 1e4}),
+        ("rope_parameters", {"rope_type": "proportional", "rope_theta": 1e4}),
+        ("rope_parameters", {"type": "longrope", "rope_theta": 1e4}),
+        ("rope_parameters", {"full_attention": {"rope_type": "default"}}),
+        ("partial_rotary_factor", 0.5),
+        ("rope_parameters", {"rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5}),
         ("quantization_config", {"quant_method": "gptq"}),
         ("attention_bias", True),
     ],
 )
 def test_settings_that_change_the_arithmetic_are_foreign(folder, setting, value):
     change_config(folder, **{setting: value})
-    with pytest.raises(ForeignArtifact, match=setting.removesuffix("_parameters")):
+    with pytest.raises(ForeignArtifact, match=setting if "partial" not in str(value) else "partial_rotary_factor"):
         GPT.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("rope", "named"),
+    [
+        ({"rope_type": "linear"}, "lack factor"),
+        ({"rope_type": "llama3", "factor": 8.0}, "lack low_freq_factor"),
+        ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0}, "high_freq_factor"),
+        ({"rope_type": "yarn", "factor": "8"}, "factor"),
+        ({"rope_type": "yarn", "factor": 8.0, "beta_fast": 1.0, "beta_slow": 2.0}, "beta_fast"),
+        ({"rope_type": "dynamic", "factor": 0.0}, "factor"),
+    ],
+)
+def test_rotary_positions_without_their_numbers_are_corrupt(folder, rope, named):
+    for setting in ("rope_scaling", "rope_parameters"):
+        change_config(folder, rope_scaling=None, rope_parameters=None)
+        change_config(folder, **{setting: rope})
+        with pytest.raises(CorruptArtifact, match=named):
+            GPT.from_pretrained(folder)
 
 
 def test_a_tensor_without_a_place_is_named(folder):
@@ -213,13 +235,15 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-_ROPE = st.dictionaries(st.sampled_from(["rope_theta", "rope_type", "type", "factor"]), JSON, max_size=3)
+_ROPE = st.dictionaries(
+    st.sampled_from(["rope_theta", "rope_type", "type", "factor", "full_attention"]), JSON, max_size=3
+)
 KEYS = [
     *("model_type", "architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
     *("num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings"),
     *("rms_norm_eps", "rope_theta", "rope_parameters", "rope_scaling", "tie_word_embeddings", "attention_bias"),
     *("mlp_bias", "use_sliding_window", "bos_token_id", "eos_token_id", "pad_token_id", "reward_offset"),
-    *("quantization_config", "dtype", "use_cache"),
+    *("quantization_config", "dtype", "use_cache", "partial_rotary_factor"),
 ]
 
 

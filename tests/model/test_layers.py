@@ -10,7 +10,8 @@ from torch import nn  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.model import GPT, KVCache  # noqa: E402
-from stategpt.model.layers import RMSNorm, RotaryAngles  # noqa: E402
+from stategpt.model.layers import RMSNorm  # noqa: E402
+from stategpt.model.rotary import RotaryAngles  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.packing.layout import Layout  # noqa: E402
 

@@ -16,9 +16,10 @@ from torch import nn  # noqa: E402
 
 from stategpt.artifacts import publish_folder  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
+from stategpt.config.families import FAMILIES  # noqa: E402
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, StorageError  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
-from stategpt.model.hf import gpt_tensor_name, reward_tensor_name  # noqa: E402
+from stategpt.model.hf import gpt_tensor_name, names_of, reward_tensor_name  # noqa: E402
 from stategpt.model.safetensors_file import HEADER_LIMIT_BYTES, SafetensorsFile  # noqa: E402
 from stategpt.model.weights import _expected  # noqa: E402
 
@@ -107,10 +108,11 @@ def test_weights_that_could_not_be_loaded_again_are_not_saved(tmp_path):
 def test_expected_tensors_are_those_of_the_module(config):
     model = GPT(config)
     expected = {gpt_tensor_name(name): tuple(p.shape) for name, p in model.named_parameters()}
-    assert dict(_expected(GPT, config, gpt_tensor_name)) == expected
+    qwen3 = FAMILIES["qwen3"]
+    assert dict(_expected(GPT, config, names_of(qwen3, gpt_tensor_name))) == expected
     reward = RewardModel(model)
     expected = {reward_tensor_name(name): tuple(p.shape) for name, p in reward.named_parameters()}
-    assert dict(_expected(lambda c: RewardModel(GPT(c)), config, reward_tensor_name)) == expected
+    assert dict(_expected(lambda c: RewardModel(GPT(c)), config, names_of(qwen3, reward_tensor_name))) == expected
 
 
 @pytest.mark.parametrize("reward", [False, True], ids=["gpt", "reward"])
@@ -174,11 +176,12 @@ def refused():
             continue
         raise SystemExit(folder)
 
-good, large, *hostile = sys.argv[1:]
+good, large, sharded, *hostile = sys.argv[1:]
 GPT.from_pretrained(good, torch.bfloat16)
 found = {"refused": peak(refused)}
-for dtype in ("bfloat16", "float32"):
-    found[dtype] = peak(lambda: GPT.from_pretrained(large, getattr(torch, dtype)))
+for name, folder in (("one file", large), ("shards", sharded)):
+    for dtype in ("bfloat16", "float32"):
+        found[f"{name} {dtype}"] = peak(lambda: GPT.from_pretrained(folder, getattr(torch, dtype)))
 print(json.dumps(found))
 """
 
@@ -207,14 +210,19 @@ def peaks(tmp_path_factory) -> dict[str, list[int]]:
     change_config(
         folder / "large", vocab_size=40_000, hidden_size=512, intermediate_size=1536, head_dim=64, num_key_value_heads=2
     )
-    arguments = [sys.executable, "-c", _PEAK, *map(str, (folder / "good", folder / "large", *hostile))]
+    sharded = folder / "sharded"
+    GPT.from_pretrained(folder / "large").save_pretrained(sharded, shard_bytes=4_000_000)
+    assert len(list(sharded.glob("model-*.safetensors"))) == 4
+    folders = (folder / "good", folder / "large", sharded, *hostile)
+    arguments = [sys.executable, "-c", _PEAK, *map(str, folders)]
     done = subprocess.run(arguments, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_the_peak_of_memory_is_the_weights(peaks, dtype):
-    peak, weights = peaks[dtype]
+@pytest.mark.parametrize("files", ["one file", "shards"])
+def test_the_peak_of_memory_is_the_weights(peaks, files, dtype):
+    peak, weights = peaks[f"{files} {dtype}"]
     assert weights > 50e6 * (2 if dtype == "float32" else 1) * 0.9
     assert peak <= 1.1 * weights
 
@@ -253,7 +261,6 @@ def test_stored_rotary_constants_are_left_out(folder):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("model.safetensors.index.json", "sharded over several files, which are not read yet"),
         ("pytorch_model.bin", "pickle, which can run code"),
         ("pytorch_model.bin.index.json", "pickles, which can run code"),
     ],

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from stategpt.config.checks import SettingError, UnknownKey, shown_key
+from stategpt.config.model import NO_SETTING
 from stategpt.config.run import RunConfig
 from stategpt.config.values import check_value
 from stategpt.errors import ConfigError
@@ -23,7 +24,8 @@ ANY_NAME = "NAME"
 
 def hints_of(section: type) -> dict[str, Any]:
     """Resolved annotations of a section's settings, in order."""
-    return get_type_hints(section)
+    hidden = {each.name for each in dataclasses.fields(section) if NO_SETTING in each.metadata}
+    return {name: hint for name, hint in get_type_hints(section).items() if name not in hidden}
 
 
 def table_section(hint: Any) -> type | None:
@@ -247,7 +249,7 @@ def rebuild(section: Section, changes: Mapping[str, Any], path: str = "") -> Sec
         else:
             arguments[name] = changes.get(key, value)
     try:
-        return type(section)(**arguments)
+        return dataclasses.replace(section, **arguments)  # type: ignore[type-var]
     except SettingError as error:
         raise (error.inside(path[:-1]) if path else error) from None
 

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stategpt.config.architecture import PLAIN
 from stategpt.config.checks import shown_key, shown_value
 from stategpt.config.families import FAMILIES
 from stategpt.errors import ConfigError, CorruptArtifact, MissingFile, StorageError
-from stategpt.json_reader import Flag, Integer, Optional, Real, Record, Text, read_record
+from stategpt.json_reader import Anything, Flag, Integer, Optional, Real, Record, Text, read_record
 from stategpt.shown_fields import documented
 
 _CONFIG_LIMIT_BYTES = 1 << 20
 _SIZE = Integer(1, 2**31 - 1)
+_KIND = Record({"model_type": Text(max_chars=200)})
 _SHAPE = Record(
     {
-        "model_type": Text(max_chars=200),
         "vocab_size": _SIZE,
         "hidden_size": _SIZE,
         "intermediate_size": _SIZE,
@@ -32,6 +33,7 @@ _SHAPE = Record(
         "max_position_embeddings": _SIZE,
         "rms_norm_eps": Real(),
         "rope_theta": Real(),
+        "rope_scaling": Optional(Anything()),
         "attention_bias": Optional(Flag(), False),
         "tie_word_embeddings": Optional(Flag(), False),
     }
@@ -94,13 +96,16 @@ def start_settings(model: str) -> dict[str, Any]:
     """
     path = model_folder(model) / "config.json"
     try:
+        kind = read_record(path, _KIND, error=CorruptArtifact, limit_bytes=_CONFIG_LIMIT_BYTES)["model_type"]
+        family = FAMILIES.get(kind)
+        if family is None or family.switches != PLAIN:
+            known = ", ".join(name for name, family in FAMILIES.items() if family.switches == PLAIN)
+            raise ConfigError(f"start.model: {path} has the model_type {kind!a}; a run can start from {known}")
         found = read_record(path, _SHAPE, error=CorruptArtifact, limit_bytes=_CONFIG_LIMIT_BYTES)
     except (CorruptArtifact, MissingFile, StorageError) as error:
         raise ConfigError(f"start.model: {error}") from error
-    family = FAMILIES.get(found["model_type"])
-    if family is None:
-        known = ", ".join(FAMILIES)
-        raise ConfigError(f"start.model: {path} has the model_type {found['model_type']!a}; known are {known}")
+    if found["rope_scaling"] is not None:
+        raise ConfigError(f"start.model: {path} has rope_scaling; a run can start from plain rotary positions only")
     settings = {f"model.{setting}": found[key] for key, setting in _SETTINGS.items()}
     bias = found["attention_bias"] if family.reads_attention_bias else family.attention_bias
     switches = zip(_SWITCHES, (family.qk_norm, bias), strict=True)

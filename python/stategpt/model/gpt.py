@@ -1,8 +1,10 @@
-"""The GPT: embedding, blocks, last norm, prediction matrix. The architecture is Qwen3's.
+"""The GPT: embedding, blocks, last norm, prediction matrix. By default the architecture is Qwen3's.
 
 * RMSNorm before attention, MLP and prediction; no biases
 * grouped-query attention over a layout (packed documents, shared prefixes), norms on queries and keys, rotary positions
 * SwiGLU MLP; tied or untied embeddings; logits only for the selected tokens
+
+`config.architecture` switches these to what other published families compute (`config.families`).
 
 Legend: N tokens of a flat stream, M of them to predict from, B sequences of T tokens, W width, V vocabulary.
 """
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
+from stategpt.config.architecture import AttentionOptions
 from stategpt.data import ControlTokens
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 from stategpt.ops import TensorLayout, attention, cached_attention
@@ -29,10 +32,11 @@ from .cache import KVCache
 from .checks import check_stream
 from .exported_tokenizer import tokenizer_ids, write_tokenizer
 from .init import initialize
-from .layers import Block, RMSNorm, RotaryAngles
+from .layers import Block, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
+from .rotary import Rotary, RotaryAngles
 from .special_ids import SpecialIds
-from .weights import common_dtype, load_model, save_weights
+from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
 
 
 class GPT(nn.Module):
@@ -52,11 +56,16 @@ class GPT(nn.Module):
         self.config = config
         self.special_ids = special_ids or SpecialIds()
         """Ids that begin, end and pad texts: the folder's, or those of this package's tokenizers."""
+        architecture = config.architecture
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
+        if architecture.learned_positions:
+            self.embed_positions = nn.Embedding(config.context_tokens, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
-        self.norm = RMSNorm(config.width, config.norm_epsilon)
+        self.norm = norm_of(config, config.width)
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
-        self.rotary = RotaryAngles(config.head_dim, config.rope_theta)
+        self.rotary = RotaryAngles(config.head_dim, config.rope_theta, architecture.rope_scaling)
+        theta = architecture.windowed_theta
+        self.windowed_rotary = None if theta is None else RotaryAngles(config.head_dim, theta)
         if self.device.type != "meta":
             initialize(self)
 
@@ -86,10 +95,17 @@ class GPT(nn.Module):
         the last norm at 1/s, s = sqrt(width) (`model/init.py`), so that each relative step is the others' they get s
         and 1/s times the rate. It is the same training as with an embedding of std 0.02 and its output multiplied by s.
         """
-        if not self.config.tied_embeddings:
-            return {}
-        scale = math.sqrt(self.config.width)
-        return {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
+        scale = self.embedding_scale
+        return {} if scale == 1.0 else {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
+
+    @property
+    def embedding_scale(self) -> float:
+        """s above, by which a tied embedding starts larger and the last norm smaller; 1 where neither does.
+
+        Where the model multiplies embeddings by sqrt(width) itself, the tied matrix starts at 0.02 as it is.
+        """
+        tied = self.config.tied_embeddings and not self.config.architecture.scaled_embedding
+        return math.sqrt(self.config.width) if tied else 1.0
 
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Computes the normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
@@ -108,13 +124,34 @@ class GPT(nn.Module):
                     f"the layout holds a sequence of {layout.max_sequence_tokens} tokens, the context is "
                     f"{self.config.context_tokens}; pack shorter rows or raise model.context_tokens"
                 )
-        rotary = self.rotary(layout.position)
-        x_NW = self._embed(tokens_N)
-        for block in self.layers:
-            x_NW = block(x_NW, rotary, lambda q, k, v: attention(q, k, v, layout))
+        x_NW = self._embed(tokens_N, layout.position)
+        angles = self._angles(layout.position)
+        for layer, block in enumerate(self.layers):
+            options = self.config.architecture.attention_options(layer)
+            x_NW = block(x_NW, angles[layer], lambda q, k, v, o=options: attention(q, k, v, layout, **o))
         return self.norm(x_NW)  # type: ignore[no-any-return]
 
-    def _embed(self, tokens_N: Tensor) -> Tensor:
+    def _angles(self, position_N: Tensor) -> list[Rotary | None]:
+        """What each layer rotates queries and keys by; None where it does not."""
+        architecture = self.config.architecture
+        everywhere = None if architecture.learned_positions else self.rotary(position_N)
+        windowed = everywhere if self.windowed_rotary is None else self.windowed_rotary(position_N)
+        layers = range(self.config.depth)
+        return [
+            None if not architecture.rotates(n) else everywhere if architecture.window_of(n) is None else windowed
+            for n in layers
+        ]
+
+    def _embed(self, tokens_N: Tensor, position_N: Tensor) -> Tensor:
+        """Embeds tokens at their positions. -> [N, W]."""
+        x_NW = self._look_up(tokens_N)
+        if self.config.architecture.scaled_embedding:  # rounded to the weights' format, as transformers has it
+            x_NW = x_NW * x_NW.new_tensor(math.sqrt(self.config.width))
+        if self.config.architecture.learned_positions:  # the cache refuses what is beyond the context
+            x_NW = x_NW + self.embed_positions(position_N.clamp(max=self.config.context_tokens - 1))
+        return x_NW
+
+    def _look_up(self, tokens_N: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
             return self.embed_tokens(tokens_N)  # type: ignore[no-any-return]
         try:
@@ -131,14 +168,18 @@ class GPT(nn.Module):
     def unembed(self, hidden_MW: Tensor) -> Tensor:
         """Computes the logits of `hidden_MW`'s rows. -> float32[M, V]: 4 M V bytes, the largest tensor of a step."""
         if self.lm_head is not None:
-            return self.lm_head(hidden_MW).float()  # type: ignore[no-any-return]
+            return self._capped(self.lm_head(hidden_MW).float())
         weight = getattr(self.embed_tokens, "weight", None)
         if weight is None:
             raise InvalidArgument(
                 f"the model predicts with its embedding matrix, and {type(self.embed_tokens).__name__} in the place of "
                 "embed_tokens has no `weight`; give it one, or use untied embeddings"
             )
-        return F.linear(hidden_MW, weight).float()
+        return self._capped(F.linear(hidden_MW, weight).float())
+
+    def _capped(self, logits_MV: Tensor) -> Tensor:
+        cap = self.config.architecture.logit_softcap
+        return logits_MV if cap is None else cap * torch.tanh(logits_MV / cap)
 
     def forward(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Computes the logits of every token. -> float32[N, V]."""
@@ -154,18 +195,21 @@ class GPT(nn.Module):
         B, T = tokens_BT.shape
         seen_B = None if cache.equal_lengths else cache.lengths_B
         position_BT = cache.lengths_B[:, None] + torch.arange(T, device=tokens_BT.device)
-        rotary = self.rotary(position_BT.view(-1))
-        x_NW = self.embed_tokens(tokens_BT.reshape(-1))
+        angles = self._angles(position_BT.view(-1))
+        x_NW = self._embed(tokens_BT.reshape(-1), position_BT.view(-1))
         for layer, block in enumerate(self.layers):
+            options = self.config.architecture.attention_options(layer)
 
-            def attend(q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layer: int = layer) -> Tensor:
+            def attend(
+                q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layer: int = layer, options: AttentionOptions = options
+            ) -> Tensor:
                 """Attends over the cache."""
                 k_BTGD, v_BTGD = (x.view(B, T, *x.shape[1:]) for x in (k_NGD, v_NGD))
                 keys, values = cache.write(layer, k_BTGD, v_BTGD)
                 q_BTHD = q_NHD.view(B, T, *q_NHD.shape[1:])
-                return cached_attention(q_BTHD, keys, values, seen_B).reshape(q_NHD.shape)
+                return cached_attention(q_BTHD, keys, values, seen_B, **options).reshape(q_NHD.shape)
 
-            x_NW = block(x_NW, rotary, attend, cache.joined[layer])
+            x_NW = block(x_NW, angles[layer], attend, cache.joined[layer])
         cache.advance(T, valid_B)
         return self.norm(x_NW).view(B, T, -1)  # type: ignore[no-any-return]
 
@@ -193,13 +237,21 @@ class GPT(nn.Module):
         names = hf.names_of(found.family, hf.gpt_tensor_name)
         return load_model(build, found.config, Path(folder), names, dtype).eval()
 
-    def save_pretrained(self, folder: str | Path, tok: AnyTokenizer | None = None, *, manifest: bool = False) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        tok: AnyTokenizer | None = None,
+        *,
+        manifest: bool = False,
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
         """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them.
 
         With `tok` also tokenizer.json, tokenizer_config.json and chat_template.jinja, and in a format in which
         `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`).
         The weights keep their number format. With `manifest` the folder is about to be published: its weights can
-        then be loaded only together with their manifest.json.
+        then be loaded only together with their manifest.json. More than `shard_bytes` of weights are divided over
+        files of at most that size (a larger tensor is alone in its file) and model.safetensors.index.json.
 
         Raises:
             InvalidArgument: parameters that are not a GPT's (adapters that were not merged), a format other than
@@ -210,7 +262,7 @@ class GPT(nn.Module):
         found = hf.causal_lm_config(self.config, ids, common_dtype(self))
         config, biases = (found, {}) if tok is None else kept_ids_format(found, self.config, tok)
         names = hf.names_of(hf.saved_family(self.config), hf.gpt_tensor_name)
-        save_weights(self, GPT, self.config, Path(folder), names, manifest, biases)
+        save_weights(self, GPT, self.config, Path(folder), names, manifest, biases, shard_bytes)
         hf.write_config(Path(folder), config)
         hf.write_generation_config(Path(folder), ids, () if tok is None else ControlTokens.of(tok).forbidden)
         if tok is not None:

@@ -1,7 +1,7 @@
 """Reads and writes model folders of `transformers`: config.json and generation_config.json. No pickle.
 
-A model is written in the format of the family that has its switches (`config.families`); no family has both norms and
-biases on queries and keys, so such a model cannot be saved.
+A model is written in the format of the family that it came from, or that has its switches (`config.families`). What no
+family's config.json can describe, as norms and biases on queries and keys, is refused before it is trained.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,15 @@ import torch
 
 from stategpt.artifacts import Json, publish_file, verify
 from stategpt.config import GPTConfig
-from stategpt.config.families import FAMILIES, Family
+from stategpt.config.architecture import PLAIN
+from stategpt.config.families import FAMILIES
+from stategpt.config.family import Family
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact, MissingFile
-from stategpt.json_reader import (
-    Anything,
-    Flag,
-    Integer,
-    Items,
-    Kind,
-    Optional,
-    Real,
-    Record,
-    Text,
-    check_value,
-    read_json,
-    read_record,
-)
+from stategpt.json_reader import Anything, Items, Optional, Record, Text, check_value, read_json, read_record
 
-from .special_ids import GENERATION, ID_FIELDS, SpecialIds, special_ids
+from .hf_shape import read_fields, read_shape, shape_json
+from .special_ids import GENERATION, SpecialIds, special_ids
+from .tensor_names import TensorNames
 from .weights import MANIFEST_FILE
 
 CONFIG_FILE = "config.json"
@@ -49,28 +40,6 @@ _IDENTITY = Record(
         "quantization_config": Optional(Anything()),
     }
 )
-_THETA = Optional(Real(1.0, 1e15))
-_ROPE: Mapping[str, Kind] = {"rope_theta": _THETA, "rope_type": Optional(_NAME), "type": Optional(_NAME)}
-# The largest sizes are far above any model, and small enough that no product of two leaves 64 bits.
-_SHAPE: Mapping[str, Kind] = {
-    "vocab_size": Integer(1, 1 << 24),
-    "hidden_size": Integer(1, 1 << 20),
-    "intermediate_size": Integer(1, 1 << 22),
-    "num_hidden_layers": Integer(1, 1 << 16),
-    "num_attention_heads": Integer(1, 1 << 16),
-    "num_key_value_heads": Optional(Integer(1, 1 << 16)),
-    "head_dim": Optional(Integer(1, 1 << 16)),
-    "max_position_embeddings": Integer(1, 2**31 - 1),
-    "rms_norm_eps": Real(1e-30, 1.0),
-    "rope_theta": _THETA,
-    "rope_parameters": Optional(Record(_ROPE), {}),
-    "rope_scaling": Optional(Record(_ROPE), {}),
-    "hidden_act": Optional(_NAME, "silu"),
-    "attention_bias": Optional(Flag(), False),
-    "tie_word_embeddings": Optional(Flag(), False),
-    "reward_offset": Optional(Real(), 0.0),
-    **ID_FIELDS,
-}
 
 
 @dataclass(frozen=True)
@@ -93,16 +62,9 @@ def reward_tensor_name(name: str) -> str:
     return name.replace("gpt.", "model.", 1) if name.startswith("gpt.") else name.replace("head.", "score.", 1)
 
 
-def names_of(family: Family, standard: Callable[[str], str]) -> Callable[[str], str]:
+def names_of(family: Family, standard: Callable[[str], str]) -> TensorNames:
     """Returns the names on disk in a folder of `family`: the `standard` ones, with its spelling of some parts."""
-
-    def disk_name(name: str) -> str:
-        found = standard(name)
-        for part, spelling in family.tensor_names:
-            found = found.replace(part, spelling)
-        return found
-
-    return disk_name
+    return TensorNames(family, standard)
 
 
 def causal_lm_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str, Json]:
@@ -126,39 +88,46 @@ def reward_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, reward
 
 def saved_family(config: GPTConfig) -> Family:
     """Returns the family in whose format a model is saved. Raises `ConfigError` when no family has these switches."""
-    if config.family is None:
+    family = config.family
+    if family is None:
         raise ConfigError(
             "model.qk_norm and model.attention_bias are both on: no format in use has both, so the model could not be "
             "loaded elsewhere. Turn one off."
+            if config.architecture == PLAIN
+            else f"no family of {', '.join(FAMILIES)} computes {config.architecture}, so the model could not be saved; "
+            "begin with the `switches` of one of `stategpt.config.families.FAMILIES`"
         )
-    return config.family
+    if config.architecture != PLAIN:
+        _require_written(config, family)
+    return family
+
+
+def _require_written(config: GPTConfig, family: Family) -> None:
+    """A model that its family's config.json cannot describe would come back as another one."""
+    written = shape_json(config, family, torch.float32)
+    try:
+        read = read_shape("config.json", read_fields("config.json", written, family), family)
+    except (CorruptArtifact, ForeignArtifact) as error:
+        raise ConfigError(f"this shape cannot be saved as a {family.name}: {error}") from error
+    read = _as_saved(read, family)
+    config = replace(config, architecture=config.architecture.of_layers(config.depth))
+    names = [each.name for each in fields(GPTConfig) if getattr(read, each.name) != getattr(config, each.name)]
+    if names:
+        name = names[0]
+        raise ConfigError(
+            f"{family.name} has no {name} = {getattr(config, name)}: it would be loaded as {getattr(read, name)}"
+        )
+
+
+def _as_saved(config: GPTConfig, family: Family) -> GPTConfig:
+    """`config`, read from a folder of `family`, so that it is saved as one again; a Llama with biases is a Qwen2."""
+    if config.family is family or config.attention_bias != family.attention_bias:
+        return config
+    return replace(config, architecture=replace(config.architecture, model_type=family.model_type))
 
 
 def _common(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str, Json]:
-    family = saved_family(config)
-    return {
-        "model_type": family.model_type,
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.width,
-        "intermediate_size": config.mlp_width,
-        "num_hidden_layers": config.depth,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "hidden_act": "silu",
-        "max_position_embeddings": config.context_tokens,
-        "rms_norm_eps": config.norm_epsilon,
-        # Both spellings: transformers 5 reads the second, everything older and most servers the first.
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_theta": config.rope_theta, "rope_type": "default"},
-        "tie_word_embeddings": config.tied_embeddings,
-        "attention_bias": config.attention_bias,
-        "attention_dropout": 0.0,
-        "use_cache": True,
-        "dtype": str(dtype).removeprefix("torch."),
-        **{name: value for name, value in family.fixed.items() if value},
-        **ids.to_json(),
-    }
+    return shape_json(config, saved_family(config), dtype) | ids.to_json()
 
 
 def write_config(folder: Path, config: Mapping[str, Json]) -> None:
@@ -195,13 +164,8 @@ def read_config(folder: Path, head: str = "ForCausalLM") -> Description:
         raise CorruptArtifact(f"{folder} holds no {CONFIG_FILE}: no model folder, or one not fully written") from None
     named = check_value(found, _IDENTITY, where=str(path), error=CorruptArtifact)
     family = _checked_family(path, named, head)
-    fixed = {name: Optional(Flag(), value) for name, value in family.fixed.items()}
-    checked = check_value(found, Record({**_SHAPE, **fixed}), where=str(path), error=CorruptArtifact)
-    _require_ours(path, checked, family)
-    try:
-        config = _shape(checked, family)
-    except ConfigError as error:
-        raise CorruptArtifact(f"{path}: the sizes do not fit together ({error}); download it again") from error
+    checked = read_fields(str(path), found, family)
+    config = _as_saved(read_shape(str(path), checked, family), family)
     try:
         generation = read_record(
             folder / GENERATION_FILE, GENERATION, error=CorruptArtifact, limit_bytes=CONFIG_LIMIT_BYTES
@@ -228,45 +192,3 @@ def _checked_family(path: Path, found: Mapping[str, Any], head: str) -> Family:
             "quantized."
         )
     return FAMILIES[found["model_type"]]
-
-
-def _require_ours(path: Path, found: Mapping[str, Any], family: Family) -> None:
-    """Settings that change the arithmetic have the one value that is ours."""
-    if found["hidden_act"] not in ("silu", "swish"):  # two names of one function
-        raise ForeignArtifact(f"{path}: hidden_act is {found['hidden_act']!a}; only 'silu' is computed here")
-    for setting, value in family.fixed.items():
-        if found[setting] is not value:
-            raise ForeignArtifact(
-                f"{path}: {setting} is {str(found[setting]).lower()}; only {str(value).lower()} is computed here"
-            )
-    for setting in ("rope_parameters", "rope_scaling"):
-        rope = found[setting]
-        kinds = [rope[key] for key in ("rope_type", "type") if rope.get(key) is not None]
-        plain = all(kind == "default" for kind in kinds) and (kinds or not (setting == "rope_scaling" and rope))
-        if not plain:
-            raise ForeignArtifact(
-                f"{path}: {setting} has the rope_type {(kinds or [None])[0]!a}; only plain rotary positions "
-                "('default') are computed here"
-            )
-
-
-def _shape(found: Mapping[str, Any], family: Family) -> GPTConfig:
-    heads = found["num_attention_heads"]
-    # transformers' order: rope_scaling, if it is not empty, replaces rope_parameters; the plain key comes last.
-    rope = found["rope_scaling"] or found["rope_parameters"]
-    return GPTConfig(
-        vocab_size=found["vocab_size"],
-        depth=found["num_hidden_layers"],
-        width=found["hidden_size"],
-        heads=heads,
-        kv_heads=found["num_key_value_heads"] or heads,
-        head_dim=found["head_dim"] or family.default_head_dim or max(1, found["hidden_size"] // heads),
-        mlp_width=found["intermediate_size"],
-        context_tokens=found["max_position_embeddings"],
-        rope_theta=rope.get("rope_theta") or found["rope_theta"] or 10_000.0,
-        norm_epsilon=found["rms_norm_eps"],
-        qk_norm=family.qk_norm,
-        tied_embeddings=found["tie_word_embeddings"],
-        # A Llama with biases is a Qwen2 if those of its output projections are zero.
-        attention_bias=found["attention_bias"] if family.reads_attention_bias else family.attention_bias,
-    )

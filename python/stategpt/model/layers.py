@@ -12,51 +12,41 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stategpt.config import GPTConfig
-from stategpt.ops import rms_norm, rotary_angles, rotary_frequencies, rotate
+from stategpt.ops import rms_norm, rotate
 
 from .joined import Joined, JoinedWeights, is_plain
+from .rotary import Rotary
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(q_NHD, k_NGD, v_NGD) -> o_NHD: over a layout in training, over a cache in sampling."""
 
-Rotary = tuple[Tensor, Tensor]
-"""Cosine and sine of every token's angles: float32[N, D/2] each."""
-
 
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + epsilon) * weight over the last axis."""
+    """x / sqrt(mean(x^2) + epsilon) * weight over the last axis; with `plus_one`, as Gemma's, times 1 + weight."""
 
-    def __init__(self, width: int, epsilon: float) -> None:
+    def __init__(self, width: int, epsilon: float, plus_one: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.epsilon = epsilon
+        self.weight = nn.Parameter(torch.zeros(width) if plus_one else torch.ones(width))
+        self.epsilon, self.plus_one = epsilon, plus_one
+
+    @property
+    def factor(self) -> Tensor:
+        """What the normalized values are multiplied by."""
+        return 1.0 + self.weight.float() if self.plus_one else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalizes `x`; same shape and dtype."""
-        return rms_norm(x, self.weight, self.epsilon)
+        return rms_norm(x, self.factor, self.epsilon)
 
 
-class RotaryAngles(nn.Module):
-    """Cosines and sines for the positions of a forward pass, float32 whatever format the weights are in."""
+def norm_of(config: GPTConfig, width: int) -> RMSNorm | nn.LayerNorm:
+    """Builds a norm of the kind that `config` has, over `width` numbers."""
+    return nn.LayerNorm(width, config.norm_epsilon) if config.architecture.norm == "layer" else rms_of(config, width)
 
-    frequency: Tensor
 
-    def __init__(self, head_dim: int, theta: float) -> None:
-        super().__init__()
-        self.head_dim, self.theta = head_dim, theta
-        # On the CPU also while a model is built on the meta device: no file has these numbers.
-        frequency = rotary_frequencies(head_dim, theta, torch.device("cpu"))
-        self.register_buffer("frequency", frequency, persistent=False)
-
-    def forward(self, position_N: Tensor) -> Rotary:
-        """Computes the angles once a forward pass, for all layers. -> float32[N, D/2] twice."""
-        return rotary_angles(position_N, self.frequency)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RotaryAngles:
-        """Follows the model to another device; `.to(bfloat16)` would round the frequencies to 3 digits."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.frequency = rotary_frequencies(self.head_dim, self.theta, self.frequency.device)
-        return self
+def rms_of(config: GPTConfig, width: int) -> RMSNorm:
+    """Builds an RMSNorm as `config` has them; queries and keys have no other kind."""
+    return RMSNorm(width, config.norm_epsilon, config.architecture.norm == "rms_plus_one")
 
 
 class SelfAttention(nn.Module):
@@ -64,16 +54,22 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
+        architecture = config.architecture
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
         self.q_proj = nn.Linear(config.width, config.query_width, bias=config.attention_bias)
         self.k_proj = nn.Linear(config.width, config.kv_width, bias=config.attention_bias)
         self.v_proj = nn.Linear(config.width, config.kv_width, bias=config.attention_bias)
-        self.o_proj = nn.Linear(config.query_width, config.width, bias=False)
-        self.q_norm = RMSNorm(config.head_dim, config.norm_epsilon) if config.qk_norm else None
-        self.k_norm = RMSNorm(config.head_dim, config.norm_epsilon) if config.qk_norm else None
+        self.o_proj = nn.Linear(config.query_width, config.width, bias=architecture.all_biases)
+        self.norms_all_heads = architecture.qk_norm_all_heads
+        """One norm for all heads of a token instead of one for each."""
+        q_width, k_width = config.head_dim, config.head_dim
+        if self.norms_all_heads:
+            q_width, k_width = config.query_width, config.kv_width
+        self.q_norm = rms_of(config, q_width) if config.qk_norm else None
+        self.k_norm = rms_of(config, k_width) if config.qk_norm else None
 
-    def forward(self, x_NW: Tensor, rotary: Rotary, attend: Attend, kept: JoinedWeights | None = None) -> Tensor:
-        """-> [N, W]. `kept` holds the joined weights from one decoding step to the next."""
+    def forward(self, x_NW: Tensor, rotary: Rotary | None, attend: Attend, kept: JoinedWeights | None = None) -> Tensor:
+        """-> [N, W]. `rotary` None: no rotation. `kept` holds the joined weights from one decoding step to the next."""
         if not self._joinable():
             q_NHD, k_NGD, v_NGD = self._project_apart(x_NW, rotary)
         elif kept is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
@@ -82,23 +78,26 @@ class SelfAttention(nn.Module):
             q_NHD, k_NGD, v_NGD = self._project(x_NW, rotary, kept.of(self._sources(), self._join))
         return self.o_proj(attend(q_NHD, k_NGD, v_NGD).reshape(x_NW.shape[0], -1))  # type: ignore[no-any-return]
 
-    def _project(self, x_NW: Tensor, rotary: Rotary, joined: Joined) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x_NW: Tensor, rotary: Rotary | None, joined: Joined) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values. Joined weights make one matmul of three, and queries and keys take one norm and one
         rotation together: at this scale a call costs more than its arithmetic."""
         qkv = F.linear(x_NW, joined.weight, joined.bias).view(x_NW.shape[0], -1, self.head_dim)
         qk, v_NGD = torch.split(qkv, [self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.q_norm is not None and joined.norm is not None:
             qk = rms_norm(qk, joined.norm, self.q_norm.epsilon)
-        q_NHD, k_NGD = torch.split(rotate(qk, *rotary), [self.heads, self.kv_heads], dim=1)
+        q_NHD, k_NGD = torch.split(_rotated(qk, rotary), [self.heads, self.kv_heads], dim=1)
         return q_NHD, k_NGD, v_NGD
 
-    def _project_apart(self, x_NW: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+    def _project_apart(self, x_NW: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """The same, each projection and norm called by itself: for modules that were put in their place."""
-        projections = (self.q_proj, self.k_proj, self.v_proj)
-        q, k, v = (projection(x_NW).view(x_NW.shape[0], -1, self.head_dim) for projection in projections)
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        return rotate(q, *rotary), rotate(k, *rotary), v
+        q, k, v = (projection(x_NW) for projection in (self.q_proj, self.k_proj, self.v_proj))
+        normed = self.q_norm is not None and self.k_norm is not None
+        if normed and self.norms_all_heads:
+            q, k = self.q_norm(q), self.k_norm(k)  # type: ignore[misc]
+        q, k, v = (x.view(x_NW.shape[0], -1, self.head_dim) for x in (q, k, v))
+        if normed and not self.norms_all_heads:
+            q, k = self.q_norm(q), self.k_norm(k)  # type: ignore[misc]
+        return _rotated(q, rotary), _rotated(k, rotary), v
 
     def _joinable(self) -> bool:
         """Joining is exact: nothing between a projection's weights and its output, and all of one kind.
@@ -106,7 +105,7 @@ class SelfAttention(nn.Module):
         An adapter, a hook, a parametrization or a quantized layer in the place of one has to be called.
         """
         q, k, v, q_norm, k_norm = self.q_proj, self.k_proj, self.v_proj, self.q_norm, self.k_norm
-        if not (is_plain(q, nn.Linear) and is_plain(k, nn.Linear) and is_plain(v, nn.Linear)):
+        if self.norms_all_heads or not (is_plain(q, nn.Linear) and is_plain(k, nn.Linear) and is_plain(v, nn.Linear)):
             return False
         alike = q.weight.dtype == k.weight.dtype == v.weight.dtype
         alike &= (q.bias is None) == (k.bias is None) == (v.bias is None)
@@ -129,35 +128,59 @@ class SelfAttention(nn.Module):
         bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in projections])
         if self.q_norm is None or self.k_norm is None:
             return Joined(weight, bias, None)
-        q_weight = self.q_norm.weight.expand(self.heads, -1)
-        return Joined(weight, bias, torch.cat([q_weight, self.k_norm.weight.expand(self.kv_heads, -1)]))
+        q_factor, k_factor = (norm.factor for norm in (self.q_norm, self.k_norm))
+        return Joined(weight, bias, torch.cat([q_factor.expand(self.heads, -1), k_factor.expand(self.kv_heads, -1)]))
+
+
+def _rotated(x_NHD: Tensor, rotary: Rotary | None) -> Tensor:
+    return x_NHD if rotary is None else rotate(x_NHD, *rotary)
 
 
 class MLP(nn.Module):
-    """SwiGLU: down(silu(gate x) * up x) (Shazeer 2020, arXiv 2002.05202)."""
+    """down(f(gate x) * up x), f SiLU or GELU (Shazeer 2020, arXiv 2002.05202); without a gate down(f(up x))."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.up_proj = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.down_proj = nn.Linear(config.mlp_width, config.width, bias=False)
+        kind, bias = config.architecture.mlp, config.architecture.all_biases
+        self.gate_proj = None if kind == "gelu" else nn.Linear(config.width, config.mlp_width, bias=bias)
+        self.up_proj = nn.Linear(config.width, config.mlp_width, bias=bias)
+        self.down_proj = nn.Linear(config.mlp_width, config.width, bias=bias)
+        self.silu = kind == "swiglu"
 
     def forward(self, x_NW: Tensor) -> Tensor:
         """-> [N, W]."""
-        return self.down_proj(F.silu(self.gate_proj(x_NW)) * self.up_proj(x_NW))  # type: ignore[no-any-return]
+        if self.gate_proj is None:
+            return self.down_proj(F.gelu(self.up_proj(x_NW), approximate="tanh"))  # type: ignore[no-any-return]
+        gate_NF = self.gate_proj(x_NW)
+        gate_NF = F.silu(gate_NF) if self.silu else F.gelu(gate_NF, approximate="tanh")
+        return self.down_proj(gate_NF * self.up_proj(x_NW))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """Pre-norm residual block: x + attention(norm x), then x + mlp(norm x)."""
+    """x + attention(x), then x + mlp(x), with norms of their inputs, of their outputs, or of both.
+
+    Hugging Face calls the norm of the MLP's input `post_attention_layernorm` where there is no norm of the attention's
+    output, which otherwise has this name.
+    """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.width, config.norm_epsilon)
+        places = config.architecture.norm_places
+        self.norms_outputs = places != "before"
+        self.input_layernorm = norm_of(config, config.width) if places != "after" else nn.Identity()
         self.self_attn = SelfAttention(config)
-        self.post_attention_layernorm = RMSNorm(config.width, config.norm_epsilon)
+        self.post_attention_layernorm = norm_of(config, config.width)
         self.mlp = MLP(config)
+        if self.norms_outputs:
+            self.pre_feedforward_layernorm = norm_of(config, config.width) if places == "around" else nn.Identity()
+            self.post_feedforward_layernorm = norm_of(config, config.width)
 
-    def forward(self, x_NW: Tensor, rotary: Rotary, attend: Attend, kept: JoinedWeights | None = None) -> Tensor:
+    def forward(self, x_NW: Tensor, rotary: Rotary | None, attend: Attend, kept: JoinedWeights | None = None) -> Tensor:
         """-> [N, W]."""
-        x_NW = x_NW + self.self_attn(self.input_layernorm(x_NW), rotary, attend, kept)
-        return x_NW + self.mlp(self.post_attention_layernorm(x_NW))  # type: ignore[no-any-return]
+        attended_NW = self.self_attn(self.input_layernorm(x_NW), rotary, attend, kept)
+        if not self.norms_outputs:
+            x_NW = x_NW + attended_NW
+            return x_NW + self.mlp(self.post_attention_layernorm(x_NW))  # type: ignore[no-any-return]
+        x_NW = x_NW + self.post_attention_layernorm(attended_NW)
+        mixed_NW = self.mlp(self.pre_feedforward_layernorm(x_NW))
+        return x_NW + self.post_feedforward_layernorm(mixed_NW)  # type: ignore[no-any-return]

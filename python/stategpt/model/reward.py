@@ -8,7 +8,6 @@ the offset, set after training, makes written demonstrations score 0 on average.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -26,7 +25,7 @@ from .exported_tokenizer import tokenizer_ids, write_tokenizer
 from .gpt import GPT
 from .joined import is_plain
 from .parameter_groups import ParameterGroup, parameter_groups
-from .weights import common_dtype, load_model, save_weights
+from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
 
 
 class RewardModel(nn.Module):
@@ -62,7 +61,8 @@ class RewardModel(nn.Module):
         The head reads the output of the last norm, which in a tied model is 1/s of the usual size, s = sqrt(width): its
         rate is s times the others'.
         """
-        return {"head.weight": math.sqrt(self.gpt.config.width)} if self.gpt.config.tied_embeddings else {}
+        scale = self.gpt.embedding_scale
+        return {} if scale == 1.0 else {"head.weight": scale}
 
     def scores(self, tokens_N: Tensor, layout: TensorLayout, index_S: Tensor) -> Tensor:
         """Computes raw scores of S sequences at the positions `index_S` of their reward tokens. -> float32[S].
@@ -90,19 +90,26 @@ class RewardModel(nn.Module):
         model.reward_offset = found.reward_offset
         return model.eval()
 
-    def save_pretrained(self, folder: str | Path, tok: AnyTokenizer | None = None, *, manifest: bool = False) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        tok: AnyTokenizer | None = None,
+        *,
+        manifest: bool = False,
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
         """Writes model.safetensors and config.json; `transformers` loads them as sequence classification, one label.
 
         It computes `scores` there: config.json holds `reward_offset`, which nothing adds. With `tok` the folder also
         holds the tokenizer's files, and the chat template ends in the reward token.
-        `manifest` and errors as `GPT.save_pretrained`.
+        `manifest`, `shard_bytes` and errors as `GPT.save_pretrained`.
         """
         shape = self.gpt.config
         ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape)
         found = hf.reward_config(shape, ids, common_dtype(self), self.reward_offset)
         config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
         names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
-        save_weights(self, _untrained, shape, Path(folder), names, manifest, biases)
+        save_weights(self, _untrained, shape, Path(folder), names, manifest, biases, shard_bytes)
         hf.write_config(Path(folder), config)
         if tok is not None:
             write_tokenizer(Path(folder), tok, shape.context_tokens, scores=True)

@@ -81,8 +81,8 @@ class SafetensorsFile:
         CorruptArtifact: a header that breaks a rule of the format; the message names the file and the tensor.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, header_limit_bytes: int = HEADER_LIMIT_BYTES) -> None:
+        self.path, self._header_limit_bytes = path, header_limit_bytes
         self._file: BinaryIO = open_regular(path)
         try:
             size = self._file.seek(0, 2)
@@ -133,20 +133,27 @@ class SafetensorsFile:
             )
         return tensor
 
-    def same_bytes(self, one: str, other: str) -> bool:
-        """Whether two tensors have equal dtype, shape and bytes."""
-        a, b = self.tensors[one], self.tensors[other]
+    def same_bytes(self, one: str, other: str, file: SafetensorsFile | None = None) -> bool:
+        """Whether two tensors, the second of `file` or of this one, have equal dtype, shape and bytes."""
+        file = file or self
+        a, b = self.tensors[one], file.tensors[other]
         if (a.dtype, a.shape) != (b.dtype, b.shape):
             return False
-        return all(x == y for x, y in zip(self._pieces(a), self._pieces(b), strict=True))
+        return all(x == y for x, y in zip(self._pieces(a), file._pieces(b), strict=True))
+
+    @property
+    def header_bytes(self) -> int:
+        """Length of the header."""
+        return self._data - 8
 
     def _header(self, size: int) -> dict[str, object]:
         length = int.from_bytes(self._file.read(8), "little")
         self._data = 8 + length
-        if not 2 <= length <= min(HEADER_LIMIT_BYTES, size - 8):
+        if not 2 <= length <= min(self._header_limit_bytes, size - 8):
             raise CorruptArtifact(
-                f"{self.path} of {size} bytes says that its header has {length}; at most {HEADER_LIMIT_BYTES:,} are "
-                "read. The file is truncated or no safetensors file: export or download the model again."
+                f"{self.path} of {size} bytes says that its header has {length}; at most "
+                f"{self._header_limit_bytes:,} are read. The file is truncated or no safetensors file: export or "
+                "download the model again."
             )
         where = f"{self.path}, header"
         return check_value(  # type: ignore[no-any-return]

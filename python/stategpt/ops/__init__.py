@@ -5,8 +5,8 @@ from stategpt.extras import require
 require("torch", __name__)
 
 from .attention import attention as attention  # noqa: E402
-from .attention import cached_attention as cached_attention  # noqa: E402
 from .attention_choice import Backend as Backend  # noqa: E402
+from .cached_attention import cached_attention as cached_attention  # noqa: E402
 from .cross_entropy import cross_entropy as cross_entropy  # noqa: E402
 from .layout import TensorLayout as TensorLayout  # noqa: E402
 from .paged_attention import PagedBackend as PagedBackend  # noqa: E402

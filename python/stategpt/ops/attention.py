@@ -1,6 +1,6 @@
 """Attention over a layout: validates, chooses an implementation, logs the choice once, and runs it.
 
-Legend: N = R x T tokens, H query heads, G key-value heads, D head width; B sequences in a cache of L slots.
+Legend: N = R x T tokens, H query heads, G key-value heads, D head width.
 """
 
 from __future__ import annotations
@@ -69,30 +69,7 @@ def attention(
         return _fused(q_NHD, k_NGD, v_NGD, layout, scale, window, softcap, deterministic, chosen == "triton")
 
 
-def cached_attention(q_BTHD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, seen_B: Tensor | None) -> Tensor:
-    """Computes attention of T new tokens a sequence over a cache whose L slots already hold them. -> o_BTHD.
-
-    New token t of sequence b sees slots 0 .. seen_B[b] + t; `seen_B` (int64) counts the tokens cached before. None
-    says that every sequence had L - T before, which needs no mask for T = 1 and the causal one from an empty cache.
-    """
-    T, L = q_BTHD.shape[1], k_BGLD.shape[2]
-    q_BHTD = q_BTHD.transpose(1, 2)
-    mask = None
-    if seen_B is not None or 1 < T < L:
-        first = torch.full((1,), L - T, device=q_BTHD.device) if seen_B is None else seen_B
-        last_B1T1 = (first[:, None] + torch.arange(T, device=q_BTHD.device))[:, None, :, None]
-        mask = torch.arange(L, device=q_BTHD.device) <= last_B1T1
-    causal = mask is None and T > 1
-    options = {"attn_mask": mask, "is_causal": causal, "enable_gqa": True}
-    q, k, v = (_in_faster_format(x) for x in (q_BHTD, k_BGLD, v_BGLD))
-    if q is q_BHTD:
-        return F.scaled_dot_product_attention(q, k, v, **options).transpose(1, 2)  # type: ignore[arg-type]
-    with torch.autocast("cpu", enabled=False):  # it would cast back
-        o_BHTD = F.scaled_dot_product_attention(q, k, v, **options)  # type: ignore[arg-type]
-    return o_BHTD.transpose(1, 2).to(q_BHTD.dtype)
-
-
-def _in_faster_format(x: Tensor) -> Tensor:
+def in_faster_format(x: Tensor) -> Tensor:
     """Float32 for what has 16 bits on a CPU: torch's attention takes two to ten times as long on those (0022)."""
     return x.float() if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16) else x
 
@@ -116,7 +93,7 @@ def _sdpa(
     """torch's scaled-dot-product attention over rows, with the layout's mask or none where rows are plainly causal."""
     N, H, D = q_NHD.shape
     dtype = q_NHD.dtype
-    q_NHD, k_NGD, v_NGD = (_in_faster_format(x) for x in (q_NHD, k_NGD, v_NGD))
+    q_NHD, k_NGD, v_NGD = (in_faster_format(x) for x in (q_NHD, k_NGD, v_NGD))
 
     def by_row(x_NHD: Tensor) -> Tensor:
         rows: Tensor = x_NHD.unflatten(0, (layout.num_rows, layout.row_tokens))  # type: ignore[no-untyped-call]

@@ -134,7 +134,8 @@ def test_later_stages_read_what_fits(decided: tuple[RunConfig, RunFolder], capsy
         assert [prompt.text for prompt in corpus.prompts["rl"][side]] == ["p"]
     said = " ".join(capsys.readouterr().err.split())
     assert "conversations: 6 whole, 3 too long" in said
-    assert "prompts of rl: 3 whole, 3 too long" in said
+    limit = f"fewer than {run.model.context_tokens} tokens (model.context_tokens)"
+    assert f"prompts of rl: 3 whole, 3 too long. A prompt may have {limit}." in said
 
 
 def test_shortened_conversations_keep_their_last_turns(decided: tuple[RunConfig, RunFolder], tmp_path: object) -> None:

@@ -119,11 +119,17 @@ def show_fit(fit: Fit, run: RunConfig) -> None:
                 counts[code] = counts.get(code, 0) + count
         if any(count for code, count in counts.items() if code != "whole"):
             shown = ", ".join(f"{count:,} {code.replace('_', ' ')}" for code, count in counts.items() if count)
-            console.print(
-                f"notice: {name}: {shown}. A conversation may have {run.sft_row_tokens:,} tokens (sft.row_tokens, "
-                'model.context_tokens; sft.too_long = "keep_last_turns" leaves out first turns instead).',
-                markup=False,
-            )
+            console.print(f"notice: {name}: {shown}. {_limit(run, use)}", markup=False)
+
+
+def _limit(run: RunConfig, use: str) -> str:
+    """How long a conversation or a prompt may be, and the settings that decide it."""
+    if use != CONVERSATIONS:
+        return f"A prompt may have fewer than {run.model.context_tokens:,} tokens (model.context_tokens)."
+    return (
+        f"A conversation may have {run.sft_row_tokens:,} tokens (sft.row_tokens, model.context_tokens; "
+        'sft.too_long = "keep_last_turns" leaves out first turns instead).'
+    )
 
 
 def _kept(records: Sequence[Kept], fit: Mapping[str, Any]) -> Iterator[tuple[Kept, int]]:

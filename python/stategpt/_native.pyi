@@ -98,7 +98,7 @@ class TextFile:
         """Appends the strings under `key` of the lines that follow, until there are `enough_bytes` of text.
 
         Returns whether the file has ended, and a line that is not so simple a record, as of `next_lines`: it is for the
-        caller, and the next call goes on after it. Neither where there is enough. What is appended is what
+        caller, and the next call continues after it. Neither where there is enough. What is appended is what
         `next_records` gives; an error after some texts comes with the next call.
         """
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Texts:
     def append(self, text: str) -> None:
         """Appends a text; UnicodeEncodeError for half a character."""
     def has(self, enough_bytes: int) -> bool:
-        """Whether there are `enough_bytes` of text, or so many texts that a batch should end."""
+        """Whether there are `enough_bytes` of text, or enough texts for a batch."""
     def take(self) -> list[str]:
         """The texts, which are removed."""
 

@@ -1,6 +1,6 @@
 """Texts of files that need not become Python objects: read, decoded and handed on in batches by the compiled reader.
 
-`write_shards` asks a source to gather; whoever iterates it gets strings. Both see the same texts in the same order.
+`write_shards` asks a source to gather; an iteration gives strings. Both see the same texts in the same order.
 """
 
 from __future__ import annotations

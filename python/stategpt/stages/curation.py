@@ -41,7 +41,7 @@ def curated_documents(run: RunConfig, folder: RunFolder, given: UserInputs, othe
 
     Documents, settings, functions of the user's and evaluation prompts decide it, and nothing else. Where one of them
     changed, `other` is the folder of the new one, and the old one stays; without `other` it is refused or replaced, by
-    `corpus.on_change`. An interrupted one is gone on with.
+    `corpus.on_change`. An interrupted one is continued.
 
     Raises:
         ForeignArtifact: it is of others, and `corpus.on_change` is "refuse"; they are named.

@@ -57,7 +57,7 @@ pub fn each_word<'text>(text: &'text str, mut visit: impl FnMut(&'text str)) {
 pub fn has_longer_word(text: &str, longest: usize) -> bool {
     let bytes = text.as_bytes();
     let mut start = 0;
-    // A longer word has more bytes than `longest`: where white space is among so many, none begins before it.
+    // A longer word has more bytes than `longest`: where there is white space among that many, none begins before it.
     while bytes.len() - start > longest {
         let next = &bytes[start..=start + longest];
         let Some(space) = next.iter().rposition(|byte| KIND[*byte as usize] == 1) else {

@@ -18,7 +18,7 @@ pub fn append_string(text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize>
     closed
 }
 
-/// The character that an escape of one letter stands for; 0 for other bytes. A table, as which letter comes cannot be
+/// The character that an escape of one letter means; 0 for other bytes. A table, as which letter comes cannot be
 /// predicted.
 const ESCAPED: [u8; 256] = {
     let mut table = [0; 256];

@@ -109,7 +109,7 @@ impl From<Line<'_>> for OwnedLine {
 /// Why no more texts were gathered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gathered {
-    /// There are as many as were asked for.
+    /// There are as many as the caller wanted.
     Enough,
     /// The next line is not simple; it is for the caller to read.
     Left(OwnedLine),

@@ -84,7 +84,7 @@ def write_part(
         folder: empty.
         left: yields the documents that are left, and gives the others to the receipts.
         ended: asked afterwards: whether the input is at its end.
-        tallies: counts of whoever read the input, complete at its end.
+        tallies: counts of the reader of the input, complete at its end.
     """
     with Receipts(folder / _REMOVED) as receipts, DocumentWriter(folder / _DOCUMENTS) as writer:
         for document, edited in left(receipts):

@@ -4,7 +4,7 @@
         -> exact duplicates -> near duplicates -> contamination -> duplicate paragraphs
 
 Documents are read once, as a stream; between passes they are in a work folder on disk, from which an interrupted
-curation goes on (`passes`, `work`). The result is one published folder:
+curation continues (`passes`, `work`). The result is one published folder:
 
     documents/00000.jsonl ...    kept documents, a file for each source, in the order in which they came
     removed.jsonl.zst            a record of each removed document (`RemovedDocument`)
@@ -104,8 +104,8 @@ def curate(
         out: the folder; while it is written, a hidden folder beside it takes up to three times the documents' size.
         evaluation: prompts, with references, that no kept document may contain; needed for `config.decontaminate`.
         fingerprints: what names the documents and the user's functions, for the manifest. An interrupted call with the
-            same ones, settings and prompts is gone on with; without any, nothing is known of the documents and the call
-            begins anew.
+            same ones, settings and prompts is continued; without any, nothing is known of the documents and the call
+            begins again.
         parents: manifest fingerprints of what the documents are from.
         tallies: counts of the reader of `documents` by source, complete when they are read; recorded in the summary.
         progress: called now and then.

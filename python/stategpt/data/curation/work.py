@@ -1,4 +1,4 @@
-"""Passes of a curation that are done, kept on disk until it is published: an interrupted one goes on after them.
+"""Passes of a curation that are done, kept on disk until it is published: an interrupted one continues after them.
 
 Each is a folder that is published whole, with the hash of every file and the key of the work: the documents, settings
 and functions that it was made from. What is half-written, damaged or of another key is never read, and made again.

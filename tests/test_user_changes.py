@@ -9,40 +9,17 @@ import pytest
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from stategpt.cli import main
 from stategpt.tokenizer import Tokenizer
 from user_files import Writer
+from user_runs import run
 
 pytestmark = pytest.mark.xdist_group("user_changes")
 
-SHARED = """
-[tokenizer]
-vocab_size = 400
-[sampling]
-max_tokens = 6
-[evaluate]
-test_tokens = 1024
-sft_samples = 4
-comparison_prompts = 4
-frontier_prompts = 4
-best_of = [2]
-few_shot_examples = 0
-bootstrap_resamples = 50
-[pretrain]
-tokens = 2048
-batch_rows = 4
-"""
-SHAPE = "[model]\ndepth = 1\nwidth = 64\n"
+SHAPE = "[tokenizer]\nvocab_size = 400\n[model]\ndepth = 1\nwidth = 64\n"
 DOCUMENTS = '[sources.docs]\npaths = ["files/docs"]\nshare = 1.0\n'
 CHATS = '[sft]\ndata = ["files/chats.jsonl"]\n'
 RANKED = '[rankings]\ndata = ["files/hh.jsonl"]\n[reward]\n'
 RULE = "def score(prompts, completions):\n    return [float(len(c.text)) for c in completions]\n"
-
-
-def run(project: Path, name: str, text: str, *more: str) -> int:
-    """Runs a file `name`.toml of the project in the folder `name`."""
-    (project / f"{name}.toml").write_text(text + SHARED)
-    return main(["run", str(project / f"{name}.toml"), "--out", str(project / name), *more])
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -152,9 +129,7 @@ def test_a_scorer_that_was_edited_after_the_run_is_noticed(
 
 def test_pretraining_continues_from_a_model(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = '[start]\nmodel = "first/base"\n' + DOCUMENTS.replace("docs]", "more]") + CHATS
-    shared = SHARED.replace("vocab_size = 400\n", "")
-    (project / "on.toml").write_text(text + shared)
-    assert main(["run", str(project / "on.toml"), "--out", str(project / "on"), "--until", "pretrain"]) == 0
+    assert run(project, "on", text, "--until", "pretrain") == 0
     started, before = (
         _model(project / name, stage).read_bytes() for name, stage in (("on", "start"), ("first", "base"))
     )

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from stategpt.cli import main
 from stategpt.tokenizer import Tokenizer
 from user_files import Writer
+from user_runs import run
 
 pytestmark = pytest.mark.xdist_group("user_parts")
 
@@ -17,21 +17,6 @@ DOCUMENTS = '[sources.docs]\npaths = ["files/docs"]\nshare = 1.0\n[tokenizer]\nv
 START = '[start]\nmodel = "base/base"\n'
 CHATS = '[sft]\ndata = ["files/chats.jsonl"]\n'
 RANKED = '[rankings]\ndata = ["files/hh.jsonl"]\n[reward]\n'
-SHARED = """
-[sampling]
-max_tokens = 6
-[evaluate]
-test_tokens = 1024
-sft_samples = 4
-comparison_prompts = 4
-frontier_prompts = 4
-best_of = [2]
-few_shot_examples = 0
-bootstrap_resamples = 50
-[pretrain]
-tokens = 2048
-batch_rows = 4
-"""
 SCORER = "def score(prompts, completions):\n    return [float(len(c.text)) for c in completions]\n"
 
 
@@ -45,12 +30,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "length_score.py").write_text(SCORER)
     assert run(folder, "base", DOCUMENTS) == 0
     return folder
-
-
-def run(project: Path, name: str, text: str, *more: str) -> int:
-    """Runs a file `name`.toml of the project in the folder `name`."""
-    (project / f"{name}.toml").write_text(text + SHARED)
-    return main(["run", str(project / f"{name}.toml"), "--out", str(project / name), *more])
 
 
 def made(project: Path, name: str) -> set[str]:

@@ -71,17 +71,17 @@ class GgufWeights:
         matrix = tensor.view(self._rows_columns(name))
         places, at = self._row_places(name), 0
         for piece in self._pieces(name):
-            if not bool(torch.isfinite(piece := piece.to(dtype)).all()):
-                raise CorruptArtifact(
-                    f"{self.path}: {shown_name(name)} holds values that are not finite as {str(dtype)[6:]}; "
-                    "download or convert the model again"
-                )
             rows = slice(at, at + len(piece))
             if places is None:
                 matrix[rows] = piece
             else:
-                matrix.index_copy_(0, places[rows], piece)
+                matrix.index_copy_(0, places[rows], piece.to(dtype))
             at += len(piece)
+        if not all(math.isfinite(float(bound)) for bound in tensor.aminmax()):
+            raise CorruptArtifact(
+                f"{self.path}: {shown_name(name)} holds values that are not finite as {str(dtype)[6:]}; "
+                "download or convert the model again"
+            )
         return tensor
 
     def _pieces(self, name: str) -> Iterator[Tensor]:

@@ -61,13 +61,7 @@ def save_weights(
     if shard_bytes < 1:
         raise InvalidArgument(f"shard_bytes is {shard_bytes}; give the most bytes of a file, at least 1")
     parameters = dict(model.named_parameters())
-    groups = names.groups(parameters)
-    odd = groups.keys() ^ dict(_expected(build, config, names)).keys()
-    if odd:
-        raise InvalidArgument(
-            f"the model has other parameters than its configuration says: {_listed(odd)}. "
-            "Merge adapters into the weights and put the plain layers back before saving."
-        )
+    groups = parameter_groups_on_disk(model, build, config, names)
     sizes = {name: sum(parameters[part].numel() for part in parts) for name, parts in groups.items()}
     sizes |= {name: tensor.numel() for name, tensor in further.items()}
     shards = _divided({name: count * dtype.itemsize for name, count in sizes.items()}, shard_bytes)
@@ -85,6 +79,23 @@ def save_weights(
         _write_index(folder, shards, sum(sizes.values()) * dtype.itemsize)
     # Of an earlier model in this folder: readers would take it for this one's.
     (folder / (WEIGHTS_FILE if len(shards) > 1 else INDEX_FILE)).unlink(missing_ok=True)
+
+
+def parameter_groups_on_disk(
+    model: nn.Module, build: Callable[[GPTConfig], nn.Module], config: GPTConfig, names: TensorNames
+) -> dict[str, list[str]]:
+    """Returns the parameters in each tensor on disk, in the order of its rows.
+
+    Raises `InvalidArgument` for other parameters than a model of `config` has (adapters that were not merged).
+    """
+    groups = names.groups(dict(model.named_parameters()))
+    odd = groups.keys() ^ dict(_expected(build, config, names)).keys()
+    if odd:
+        raise InvalidArgument(
+            f"the model has other parameters than its configuration says: {_listed(odd)}. "
+            "Merge adapters into the weights and put the plain layers back before saving."
+        )
+    return groups
 
 
 def _divided(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:

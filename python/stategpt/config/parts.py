@@ -167,7 +167,7 @@ def parts_of(run: RunConfig) -> dict[str, Part]:
     parts = list(_of_corpus(run))
     prompts = tuple(part.folder for part in parts if part.folder.startswith("corpus/prompts/"))
     if run.start.model:  # its content decides, which the fingerprint of its manifest holds
-        parts += [Part("tokenizer", (), ()), Part(start_part(run), (), ())]
+        parts += [Part("tokenizer", (), ("start.chat",) if run.start.chat else ()), Part(start_part(run), (), ())]
     else:
         parts.append(Part("tokenizer", ("corpus/documents",), ("tokenizer",)))
     parts.append(Part(CONVERSATION_FIT, ("tokenizer", "corpus/conversations"), _FIT_SETTINGS))

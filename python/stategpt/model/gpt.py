@@ -67,7 +67,9 @@ class GPT(nn.Module):
         self.rotary = RotaryAngles(config.head_dim, config.rope_theta, architecture.rope_scaling)
         theta = architecture.windowed_theta
         self.windowed_rotary = None if theta is None else RotaryAngles(config.head_dim, theta)
-        if self.device.type != "meta":
+        self.initialized_here = self.device.type != "meta"
+        """Whether the weights began as `model.init` draws them, which decides the scales of their learning rates."""
+        if self.initialized_here:
             initialize(self)
 
     @property
@@ -95,8 +97,9 @@ class GPT(nn.Module):
         Adam moves every weight by about the learning rate, whatever its size. A tied embedding starts at std s/50 and
         the last norm at 1/s, s = sqrt(width) (`model/init.py`), so that each relative step is the others' they get s
         and 1/s times the rate. It is the same training as with an embedding of std 0.02 and its output multiplied by s.
+        Weights of other programs began otherwise: all have one rate.
         """
-        scale = self.embedding_scale
+        scale = self.rate_scale
         return {} if scale == 1.0 else {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
 
     @property
@@ -107,6 +110,11 @@ class GPT(nn.Module):
         """
         tied = self.config.tied_embeddings and not self.config.architecture.scaled_embedding
         return math.sqrt(self.config.width) if tied else 1.0
+
+    @property
+    def rate_scale(self) -> float:
+        """s where the weights began here, else 1."""
+        return self.embedding_scale if self.initialized_here else 1.0
 
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Computes the normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
@@ -241,7 +249,9 @@ class GPT(nn.Module):
             return cls(config, found.special_ids)
 
         names = hf.names_of(found.family, hf.gpt_tensor_name)
-        return load_model(build, found.config, Path(folder), names, dtype).eval()
+        model = load_model(build, found.config, Path(folder), names, dtype).eval()
+        model.initialized_here = found.initialized_here
+        return model
 
     def save_pretrained(
         self,
@@ -265,7 +275,7 @@ class GPT(nn.Module):
             ForeignArtifact: `tok` has more ids than the model.
         """
         ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config)
-        found = hf.causal_lm_config(self.config, ids, common_dtype(self))
+        found = hf.causal_lm_config(self.config, ids, common_dtype(self)) | hf.origin_json(self.initialized_here)
         config, biases = (found, {}) if tok is None else kept_ids_format(found, self.config, tok)
         names = hf.names_of(hf.saved_family(self.config), hf.gpt_tensor_name)
         save_weights(self, GPT, self.config, Path(folder), names, manifest, biases, shard_bytes)

@@ -22,6 +22,7 @@ from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format
+from .embedding_growth import grow_embedding
 from .exported_tokenizer import tokenizer_ids, write_tokenizer
 from .gguf_import import is_gguf
 from .gpt import GPT
@@ -47,11 +48,34 @@ class RewardModel(nn.Module):
         self.head.to(gpt.device)
         self.reward_offset = 0.0
         """Added to `scores` to give the reward. Rankings do not show a constant, so training leaves it at 0."""
+        self.reward_token: int | None = None
+        """Id of the reward token that it learned with, where that is not of this package's tokenizers."""
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.gpt.device
+
+    def hold_reward_token(self, token: int) -> None:
+        """Sets the reward token of another model's tokenizer, which the model is to learn with and its folder records.
+
+        The embedding grows where it has no such row.
+        """
+        grow_embedding(self.gpt, max(self.gpt.config.vocab_size, token + 1))
+        self.reward_token = token
+
+    def require_reward_token(self, token: int) -> None:
+        """Refuses a reward token that the model did not learn with.
+
+        Raises:
+            ForeignArtifact: it learned with another, or its embedding has no such row.
+        """
+        if self.reward_token not in (None, token) or token >= self.gpt.config.vocab_size:
+            known = f"id {self.reward_token}" if self.reward_token is not None else f"{self.gpt.config.vocab_size} ids"
+            raise ForeignArtifact(
+                f"the reward would be read at the token {token}, and the reward model learned with {known}; give the "
+                "tokenizer and the chat template that it was trained with"
+            )
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
         """Parameter groups for an optimizer, instead of `parameters()`; see `GPT.parameter_groups`."""
@@ -63,7 +87,7 @@ class RewardModel(nn.Module):
         The head reads the output of the last norm, which in a tied model is 1/s of the usual size, s = sqrt(width): its
         rate is s times the others'.
         """
-        scale = self.gpt.embedding_scale
+        scale = self.gpt.rate_scale
         return {} if scale == 1.0 else {"head.weight": scale}
 
     def scores(self, tokens_N: Tensor, layout: TensorLayout, index_S: Tensor) -> Tensor:
@@ -94,7 +118,8 @@ class RewardModel(nn.Module):
 
         names = hf.names_of(found.family, hf.reward_tensor_name)
         model = load_model(build, found.config, Path(folder), names, dtype)
-        model.reward_offset = found.reward_offset
+        model.reward_offset, model.reward_token = found.reward_offset, found.reward_token
+        model.gpt.initialized_here = found.initialized_here
         return model.eval()
 
     def save_pretrained(
@@ -114,6 +139,9 @@ class RewardModel(nn.Module):
         shape = self.gpt.config
         ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape)
         found = hf.reward_config(shape, ids, common_dtype(self), self.reward_offset)
+        found |= hf.origin_json(self.gpt.initialized_here)
+        if self.reward_token is not None:
+            found["reward_token_id"] = self.reward_token
         config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
         names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
         save_weights(self, _untrained, shape, Path(folder), names, manifest, biases, shard_bytes)

@@ -47,7 +47,6 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
 from stategpt.config.run import JUDGE
 from stategpt.config.stage_names import folder_label
-from stategpt.data import chat_prompt
 from stategpt.data.prompts import prompts_of
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe
@@ -123,13 +122,13 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
     asked = prompts_apart_from_judge(prompts_of(corpus, "rl", "train"), corpus, run)
     rewarder = context.scorer("rl.scorer", corpus)
     scorer = context.scorer("evaluate.scorer", corpus)
-    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder)
+    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder, context.chat)
     task = RLTask(
         config,
         context.engine(policy),
         reference,
         lambda numbers, completions: rewarder.scores([asked[i] for i in numbers], completions).values,
-        [chat_prompt(context.tok, prompt) for prompt in asked],
+        [context.chat.prompt(prompt) for prompt in asked],
         sampling=run.sampling,
         seed=seed,
         name=folder_label(stage),

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
 from stategpt.config.architecture import AttentionOptions
-from stategpt.data import ControlTokens
+from stategpt.data.chats import ChatTemplate
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 from stategpt.ops import TensorLayout, attention, cached_attention
 from stategpt.tokenizer import AnyTokenizer
@@ -30,7 +30,7 @@ from . import hf
 from .biased_llama import kept_ids_format
 from .cache import KVCache
 from .checks import check_stream
-from .exported_tokenizer import tokenizer_ids, write_tokenizer
+from .exported_tokenizer import never_sampled, tokenizer_ids, write_tokenizer
 from .init import initialize
 from .layers import Block, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
@@ -54,7 +54,7 @@ class GPT(nn.Module):
         instance("config", config, GPTConfig, "As in sg.GPT(sg.GPTConfig(depth=3)); for a run: sg.GPT(run.model).")
         hf.saved_family(config)  # refuses now what could not be saved after the training
         self.config = config
-        self.special_ids = special_ids or SpecialIds()
+        self.special_ids = special_ids or SpecialIds(stated=False)
         """Ids that begin, end and pad texts: the folder's, or those of this package's tokenizers."""
         architecture = config.architecture
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
@@ -241,6 +241,7 @@ class GPT(nn.Module):
         self,
         folder: str | Path,
         tok: AnyTokenizer | None = None,
+        chat: ChatTemplate | None = None,
         *,
         manifest: bool = False,
         shard_bytes: int = SHARD_BYTES,
@@ -248,22 +249,23 @@ class GPT(nn.Module):
         """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them.
 
         With `tok` also tokenizer.json, tokenizer_config.json and chat_template.jinja, and in a format in which
-        `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`).
+        `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`). A tokenizer of another model
+        goes out as it came in, with the model's original ids; its chat template is that of `chat`.
         The weights keep their number format. With `manifest` the folder is about to be published: its weights can
         then be loaded only together with their manifest.json. More than `shard_bytes` of weights are divided over
         files of at most that size (a larger tensor is alone in its file) and model.safetensors.index.json.
 
         Raises:
             InvalidArgument: parameters that are not a GPT's (adapters that were not merged), a format other than
-                float32, bfloat16 and float16, or a `tok` without the control tokens.
+                float32, bfloat16 and float16; nothing says what ends a text of `tok`; a `chat` of another tokenizer.
             ForeignArtifact: `tok` has more ids than the model.
         """
-        ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config)
+        ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config, self.special_ids, chat)
         found = hf.causal_lm_config(self.config, ids, common_dtype(self))
         config, biases = (found, {}) if tok is None else kept_ids_format(found, self.config, tok)
         names = hf.names_of(hf.saved_family(self.config), hf.gpt_tensor_name)
         save_weights(self, GPT, self.config, Path(folder), names, manifest, biases, shard_bytes)
         hf.write_config(Path(folder), config)
-        hf.write_generation_config(Path(folder), ids, () if tok is None else ControlTokens.of(tok).forbidden)
+        hf.write_generation_config(Path(folder), ids, never_sampled(tok))
         if tok is not None:
-            write_tokenizer(Path(folder), tok, self.config.context_tokens, scores=False)
+            write_tokenizer(Path(folder), tok, ids, chat, self.config.context_tokens, scores=False)

@@ -8,6 +8,7 @@ the offset, set after training, makes written demonstrations score 0 on average.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,12 +17,14 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
+from stategpt.data.chats import ChatTemplate
 from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format
-from .exported_tokenizer import tokenizer_ids, write_tokenizer
+from .exported_tokenizer import is_own, tokenizer_ids, write_tokenizer
+from .foreign_tokenizer import scoring_pad
 from .gpt import GPT
 from .joined import is_plain
 from .parameter_groups import ParameterGroup, parameter_groups
@@ -94,25 +97,31 @@ class RewardModel(nn.Module):
         self,
         folder: str | Path,
         tok: AnyTokenizer | None = None,
+        chat: ChatTemplate | None = None,
         *,
+        reward_id: int | None = None,
         manifest: bool = False,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
         """Writes model.safetensors and config.json; `transformers` loads them as sequence classification, one label.
 
         It computes `scores` there: config.json holds `reward_offset`, which nothing adds. With `tok` the folder also
-        holds the tokenizer's files, and the chat template ends in the reward token.
+        holds the tokenizer's files, and the chat template ends in the reward token. With a tokenizer of another model
+        that is `reward_id`; without it the last token of the rendered chat is scored. Its padding is a token that no
+        scored text ends with.
         `manifest`, `shard_bytes` and errors as `GPT.save_pretrained`.
         """
         shape = self.gpt.config
-        ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape)
+        ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape, self.gpt.special_ids, chat)
+        if tok is not None and not is_own(tok):
+            ids = replace(ids, pad=scoring_pad(tok, ids, reward_id))
         found = hf.reward_config(shape, ids, common_dtype(self), self.reward_offset)
         config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
         names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
         save_weights(self, _untrained, shape, Path(folder), names, manifest, biases, shard_bytes)
         hf.write_config(Path(folder), config)
         if tok is not None:
-            write_tokenizer(Path(folder), tok, shape.context_tokens, scores=True)
+            write_tokenizer(Path(folder), tok, ids, chat, shape.context_tokens, scores=True, reward_id=reward_id)
 
 
 def _untrained(config: GPTConfig) -> RewardModel:

@@ -19,9 +19,10 @@ from stategpt.tokenizer.tokenizer import Tokenizer
 
 from .folder import read_folder
 from .imported import ImportedFormat
+from .jinja_text import jinja_of
 from .pieces import ChatTokenizer, Mask, Piece, encode_pieces, joined, split_at_special
 from .recognition import recognized
-from .typed import END_OF_TEXT_MARK, format_names, named_format, read_format
+from .typed import END_OF_TEXT_MARK, TypedFormat, format_names, named_format, read_format
 
 OURS = "stategpt"
 """Name of this package's own format."""
@@ -68,6 +69,7 @@ class ChatTemplate:
         self._renderer = renderer
         self.tok = tok
         self.end_of_text = known_end_of_text(tok) if end_of_text is None else end_of_text
+        self._imported: ImportedFormat | None = None
 
     @staticmethod
     def names() -> list[str]:
@@ -137,6 +139,7 @@ class ChatTemplate:
         template = ImportedFormat(name, source, given, tok.special_tokens)
         typed = recognized(template, END_OF_TEXT_MARK if end is None else end)
         made = cls(template if typed is None else typed, tok, end)
+        made._imported = template
         made.prompt("a")
         made.encode(_PROBE)
         return made
@@ -200,6 +203,21 @@ class ChatTemplate:
                 "Shorten the prompt or use a model with a longer context."
             )
         return ids
+
+    @property
+    def token_names(self) -> Mapping[str, str]:
+        """What an imported template calls special tokens: bos_token, eos_token, ...; empty for one of ours."""
+        return {} if self._imported is None else self._imported.variables
+
+    def jinja(self) -> str:
+        """The format as a Jinja template for other programs: an imported one unchanged, else one with its text.
+
+        A template of ours refuses a message that spells a special token, as other programs would turn it into one.
+        """
+        if self._imported is not None:
+            return self._imported.source
+        assert isinstance(self._renderer, TypedFormat)
+        return jinja_of(self._renderer, self.tok.special_tokens)
 
     @cached_property
     def end_ids(self) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("config", "kernels"),
     ("progress",),
     ("json_records",),
-    ("_native", "json_reader", "lazy_names", "user_functions"),
+    ("_native", "hub", "json_reader", "lazy_names", "user_functions"),
     ("files", "arguments", "extras", "machine", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
 )
@@ -54,6 +54,7 @@ WITHOUT_TORCH = (
     "visible_text",
     "json_reader",
     "json_records",
+    "hub",
     "config",
     "recipes",
     "artifacts",

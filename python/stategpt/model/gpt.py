@@ -23,6 +23,7 @@ from stategpt.config import GPTConfig
 from stategpt.config.architecture import AttentionOptions
 from stategpt.data.chats import ChatTemplate
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
+from stategpt.hub import local_path
 from stategpt.ops import TensorLayout, attention, cached_attention
 from stategpt.tokenizer import AnyTokenizer
 
@@ -217,6 +218,9 @@ class GPT(nn.Module):
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> GPT:
         """Loads the model in `folder` (config.json, generation_config.json, model.safetensors), strictly; in eval mode.
 
+        A text `org/name` or `org/name@revision` that is no path here is a model of the Hugging Face Hub
+        (`stategpt.hub`): it is downloaded first, never its pickles.
+
         The weights keep the file's number format, or become `dtype` (float32, bfloat16, float16). Training wants
         float32. Tensors of several formats come in the one that holds them all. The peak of memory is the weights.
 
@@ -226,16 +230,19 @@ class GPT(nn.Module):
             CorruptArtifact: files or tensors missing, unreadable, of another shape or not finite; a value of another
                 type or range; a published folder without its manifest.
             StorageError: a file that is not a regular file or cannot be read.
+            MissingExtra, MissingFile, HubError: a model of the Hub, and huggingface_hub is not installed, there is no
+                such model, it is gated, or offline.
             InvalidArgument: another `dtype`.
         """
-        found = hf.read_config(Path(folder))
+        folder = local_path(folder)
+        found = hf.read_config(folder)
 
         def build(config: GPTConfig) -> GPT:
             """Builds the model of a config."""
             return cls(config, found.special_ids)
 
         names = hf.names_of(found.family, hf.gpt_tensor_name)
-        return load_model(build, found.config, Path(folder), names, dtype).eval()
+        return load_model(build, found.config, folder, names, dtype).eval()
 
     def save_pretrained(
         self,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
 from stategpt.data.chats import ChatTemplate
+from stategpt.hub import local_path
 from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
 
@@ -82,14 +83,15 @@ class RewardModel(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> RewardModel:
         """Loads the reward model in `folder`, in eval mode. `dtype` and errors as `GPT.from_pretrained`."""
-        found = hf.read_config(Path(folder), head="ForSequenceClassification")
+        folder = local_path(folder)
+        found = hf.read_config(folder, head="ForSequenceClassification")
 
         def build(config: GPTConfig) -> RewardModel:
             """Builds the model of a config."""
             return cls(GPT(config, found.special_ids))
 
         names = hf.names_of(found.family, hf.reward_tensor_name)
-        model = load_model(build, found.config, Path(folder), names, dtype)
+        model = load_model(build, found.config, folder, names, dtype)
         model.reward_offset = found.reward_offset
         return model.eval()
 

@@ -1,4 +1,4 @@
-"""A typed format as a Jinja template renders the format's text, and refuses what it refuses, as transformers sees it."""
+"""A typed format as a Jinja template renders the text of the format, and refuses what it refuses."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from stategpt.arguments import Ids
 from stategpt.config.control import END_OF_TEXT
 from stategpt.data.records import Conversation, Message, Prompt
 from stategpt.errors import ContextOverflow, InvalidArgument, StategptError
+from stategpt.hub import TOKENIZER_FILES, local_path
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer.control import Control
 from stategpt.tokenizer.tokenizer import Tokenizer
@@ -110,13 +111,16 @@ class ChatTemplate:
         rendered in a sandbox, and what each message became is tracked.
 
         Args:
-            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`.
+            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`; or `org/name` on the
+                Hugging Face Hub.
             tok: its tokenizer; by default `Tokenizer.load(folder)`.
 
         Raises:
             ChatTemplateError: there is no template; it is malformed or does not render. The message has the file.
-            MissingExtra: jinja2 is not installed.
+            MissingExtra: jinja2 is not installed; or huggingface_hub, for a model of the Hub.
+            MissingFile, HubError: a model of the Hub that is not there, or cannot be downloaded.
         """
+        folder = local_path(folder, TOKENIZER_FILES)
         found = read_folder(folder)
         if tok is None:
             tok = Tokenizer.load(folder)

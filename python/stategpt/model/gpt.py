@@ -32,6 +32,7 @@ from .biased_llama import kept_ids_format
 from .cache import KVCache
 from .checks import check_stream
 from .exported_tokenizer import never_sampled, tokenizer_ids, write_tokenizer
+from .gguf_import import is_gguf, load_gguf
 from .init import initialize
 from .layers import Block, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
@@ -218,8 +219,9 @@ class GPT(nn.Module):
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> GPT:
         """Loads the model in `folder` (config.json, generation_config.json, model.safetensors), strictly; in eval mode.
 
-        A text `org/name` or `org/name@revision` that is no path here is a model of the Hugging Face Hub
-        (`stategpt.hub`): it is downloaded first, never its pickles.
+        `folder` may also be a file of llama.cpp, "model.gguf" (`model.gguf_import`): its quantized weights become
+        float32, whatever `dtype` says is rounded from that. A text `org/name` or `org/name@revision` that is no path
+        here is a model of the Hugging Face Hub (`stategpt.hub`): it is downloaded first, never its pickles.
 
         The weights keep the file's number format, or become `dtype` (float32, bfloat16, float16). Training wants
         float32. Tensors of several formats come in the one that holds them all. The peak of memory is the weights.
@@ -234,6 +236,8 @@ class GPT(nn.Module):
                 such model, it is gated, or offline.
             InvalidArgument: another `dtype`.
         """
+        if is_gguf(folder):
+            return load_gguf(cls, Path(folder), dtype).eval()
         folder = local_path(folder)
         found = hf.read_config(folder)
 

@@ -65,6 +65,10 @@ class MissingFile(StorageError, FileNotFoundError):
     """A file that was named does not exist."""
 
 
+class HubError(StorageError):
+    """A model could not be fetched from the Hugging Face Hub; the message names it and says what to do."""
+
+
 class OutOfSpace(StorageError):
     """The disk is full or a quota is reached; nothing was half-written."""
 

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("config", "kernels"),
     ("progress",),
     ("json_records",),
-    ("_native", "gguf_file", "json_reader", "lazy_names", "user_functions"),
+    ("_native", "gguf_file", "hub", "json_reader", "lazy_names", "user_functions"),
     ("files", "arguments", "extras", "machine", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
 )
@@ -55,6 +55,7 @@ WITHOUT_TORCH = (
     "visible_text",
     "json_reader",
     "json_records",
+    "hub",
     "config",
     "recipes",
     "artifacts",

@@ -19,7 +19,22 @@ from stategpt.config.control import ASSISTANT, END_OF_TEXT, REWARD, SYSTEM, TOOL
 
 _ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
 
-_CHECKS = """\
+TOOL_CALLS = """\
+{%- if message['tool_calls'] and message['role'] != 'assistant' -%}
+{{- raise_exception("only an assistant message may call tools") -}}
+{%- endif -%}
+{%- if message['tool_calls'] and ('<\u00e9' | tojson) != '"<\u00e9"' -%}
+{{- raise_exception("this renderer's tojson escapes characters, so the ids would differ; use that of transformers") -}}
+{%- endif -%}
+{%- for each in message['tool_calls'] or [] -%}
+{%- if (each['function'] if 'function' in each else each)['arguments'] is not mapping -%}
+{{- raise_exception("the arguments of a tool call must be an object, not its JSON as a text") -}}
+{%- endif -%}
+{%- endfor -%}
+"""
+"""Checks of the calls in `message`: by the assistant, with arguments that are objects, and a plain `tojson`."""
+
+_ROLES_AND_TEXTS = """\
 {%- macro written(message) -%}
 {{- message['content'] or '' -}}
 {%- for each in message['tool_calls'] or [] -%}
@@ -36,17 +51,9 @@ _CHECKS = """\
 {%- if message['content'] is not string and (message['content'] or not message['tool_calls']) -%}
 {{- raise_exception("the content of a message must be a text") -}}
 {%- endif -%}
-{%- if message['tool_calls'] and message['role'] != 'assistant' -%}
-{{- raise_exception("only an assistant message may call tools") -}}
-{%- endif -%}
-{%- if message['tool_calls'] and ('<\u00e9' | tojson) != '"<\u00e9"' -%}
-{{- raise_exception("this renderer's tojson escapes characters, so the ids would differ; use that of transformers") -}}
-{%- endif -%}
-{%- for each in message['tool_calls'] or [] -%}
-{%- if (each['function'] if 'function' in each else each)['arguments'] is not mapping -%}
-{{- raise_exception("the arguments of a tool call must be an object, not its JSON as a text") -}}
-{%- endif -%}
-{%- endfor -%}
+"""
+
+_CONTROL_TOKENS = """\
 {%- for name in NAMES -%}
 {%- if name in written(message) -%}
 {{- raise_exception("a message spells the special token " + name + ", which would become that token") -}}
@@ -54,6 +61,8 @@ _CHECKS = """\
 {%- endfor -%}
 {%- endfor -%}
 """
+
+_CHECKS = _ROLES_AND_TEXTS + TOOL_CALLS + _CONTROL_TOKENS
 
 _MESSAGES = """\
 {{- 'END_OF_TEXT' -}}

@@ -15,12 +15,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from stategpt import _native
 from stategpt.artifacts import Json
 from stategpt.config import GPTConfig
 from stategpt.config.families import FAMILIES
-from stategpt.errors import CorruptArtifact, ForeignArtifact
+from stategpt.errors import CorruptArtifact, ForeignArtifact, TokenizerFormatError
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
+from .foreign_tokenizer import file_text
 from .safetensors_file import FLOATS
 from .weight_files import WeightSource
 
@@ -42,21 +44,27 @@ def kept_ids_format(
 
 def is_qwens_own(tok: AnyTokenizer) -> bool:
     """Whether `tok` normalizes and splits text as `Qwen2Tokenizer` of `transformers` does, so that its ids are kept."""
-    if not isinstance(tok, Tokenizer) or tok.pattern != "qwen":
+    text = file_text(tok)
+    if not isinstance(tok, Tokenizer):
+        try:
+            tok = Tokenizer(_native.Tokenizer._from_json(text.encode()))
+        except TokenizerFormatError:
+            return False
+    if tok.pattern != "qwen":
         return False
-    found = json.loads(tok._to_json())
+    found = json.loads(text)
     byte_level = found["pre_tokenizer"]["pretokenizers"][-1]
     return (
         found["normalizer"] == {"type": "NFC"}
         and not byte_level["add_prefix_space"]
-        and not found["model"]["ignore_merges"]
-        and all(token["special"] and not _has_conditions(token) for token in found["added_tokens"])
+        and not found["model"].get("ignore_merges")
+        and not any(_has_conditions(token) for token in found["added_tokens"])
     )
 
 
 def _has_conditions(added_token: Mapping[str, Json]) -> bool:
     """Whether what surrounds a special token in a text, or normalization, decides if it is one."""
-    return any(added_token[name] for name in ("single_word", "lstrip", "rstrip", "normalized"))
+    return any(added_token.get(name) for name in ("single_word", "lstrip", "rstrip", "normalized"))
 
 
 def zero_output_biases(file: WeightSource, config: GPTConfig) -> set[str]:

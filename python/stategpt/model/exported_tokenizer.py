@@ -1,5 +1,7 @@
 """The tokenizer files of a model folder, so that `transformers.AutoTokenizer` gives our ids.
 
+Tokenizers of others have files of their own (`model.foreign_tokenizer`). For those of this package:
+
     tokenizer.json         the tokenizer; in a language model's folder with a post-processor that puts end of text
                            first, as `Engine` does with a string
     tokenizer_config.json  a class that reads tokenizer.json as it is; the names of end of text, padding and roles
@@ -18,47 +20,85 @@ from typing import Any
 
 from stategpt.artifacts import Json, publish_file
 from stategpt.config import GPTConfig
-from stategpt.config.control import END_OF_TEXT, PAD
+from stategpt.config.control import CONTROL_TOKENS, END_OF_TEXT, PAD
 from stategpt.data import ControlTokens
 from stategpt.data.chat_template import chat_template, reward_template
-from stategpt.errors import ForeignArtifact
+from stategpt.data.chats import ChatTemplate
+from stategpt.data.chats.template import OURS
+from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.tokenizer import AnyTokenizer
 
+from .foreign_tokenizer import (
+    TEMPLATE_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    foreign_ids,
+    template_text,
+    write_foreign_tokenizer,
+)
 from .special_ids import SpecialIds
 
-TOKENIZER_FILE = "tokenizer.json"
-TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
-TEMPLATE_FILE = "chat_template.jinja"
+
+def is_own(tok: AnyTokenizer) -> bool:
+    """Whether `tok` has the control tokens of this package."""
+    special = tok.special_tokens
+    return all(name in special for name in CONTROL_TOKENS)
 
 
-def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig) -> SpecialIds:
+def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig, known: SpecialIds, chat: ChatTemplate | None) -> SpecialIds:
     """Returns the ids that begin, end and pad a text of `tok`, for config.json and generation_config.json.
 
+    `known` are the model's own; they stay where `tok` is a tokenizer of others.
+
     Raises:
-        InvalidArgument: `tok` lacks the control tokens.
+        InvalidArgument: nothing says what ends a text; `chat` is of another tokenizer.
         ForeignArtifact: `tok` has more ids than a model of shape `config`.
     """
-    control = ControlTokens.of(tok)
     if tok.vocab_size > config.vocab_size:
         raise ForeignArtifact(
             f"the tokenizer has {tok.vocab_size} ids and the model embeds {config.vocab_size}; "
             "save the model with the tokenizer that it was trained with"
         )
+    if chat is not None and dict(chat.tok.special_tokens) != dict(tok.special_tokens):
+        raise InvalidArgument("chat is of another tokenizer than tok; make it with this one: ChatTemplate.load")
+    if not is_own(tok):
+        return foreign_ids(tok, known, chat)
+    control = ControlTokens.of(tok)
     return SpecialIds(bos=control.end_of_text, eos=(control.end_of_text,), pad=control.pad)
 
 
-def write_tokenizer(folder: Path, tok: AnyTokenizer, context_tokens: int, *, scores: bool) -> None:
+def never_sampled(tok: AnyTokenizer | None) -> tuple[int, ...]:
+    """Returns the control ids that a model of this package never writes; a tokenizer of others has none of them."""
+    return ControlTokens.of(tok).forbidden if tok is not None and is_own(tok) else ()
+
+
+def write_tokenizer(
+    folder: Path,
+    tok: AnyTokenizer,
+    ids: SpecialIds,
+    chat: ChatTemplate | None,
+    context_tokens: int,
+    *,
+    scores: bool,
+    reward_id: int | None = None,
+) -> None:
     """Writes the three files next to a model's weights; `scores` is true for a reward model.
 
     A reward model's tokenizer.json has no post-processor: what it reads is always a rendered chat, which begins with
-    end of text already.
+    end of text already. `chat` decides the template of a tokenizer of others; a tokenizer of this package has its own.
     """
+    if not is_own(tok):
+        write_foreign_tokenizer(folder, tok, ids, chat, context_tokens, scores=scores, reward_id=reward_id)
+        return
     tok.save(folder / TOKENIZER_FILE)
     post_processor = None if scores else _begins_with_end_of_text(ControlTokens.of(tok).end_of_text)
     _set_post_processor(folder / TOKENIZER_FILE, post_processor)
     names = list(tok.special_tokens)
     publish_file(folder / TOKENIZER_CONFIG_FILE, _json_bytes(_tokenizer_config(names, context_tokens)))
     template = reward_template(names) if scores else chat_template(names)
+    if chat is not None and chat.name != OURS:
+        reward = ControlTokens.of(tok).reward if reward_id is None else reward_id
+        template = template_text(tok, chat, reward if scores else None)
     publish_file(folder / TEMPLATE_FILE, template.encode())
 
 

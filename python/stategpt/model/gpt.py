@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
 from stategpt.config.architecture import AttentionOptions
-from stategpt.data import ControlTokens
+from stategpt.data.chats import ChatTemplate
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
+from stategpt.hub import local_path
 from stategpt.ops import TensorLayout, attention, cached_attention
 from stategpt.tokenizer import AnyTokenizer
 
@@ -30,7 +31,7 @@ from . import hf
 from .biased_llama import kept_ids_format
 from .cache import KVCache
 from .checks import check_stream
-from .exported_tokenizer import tokenizer_ids, write_tokenizer
+from .exported_tokenizer import never_sampled, tokenizer_ids, write_tokenizer
 from .gguf_import import is_gguf, load_gguf
 from .init import initialize
 from .layers import Block, norm_of
@@ -55,7 +56,7 @@ class GPT(nn.Module):
         instance("config", config, GPTConfig, "As in sg.GPT(sg.GPTConfig(depth=3)); for a run: sg.GPT(run.model).")
         hf.saved_family(config)  # refuses now what could not be saved after the training
         self.config = config
-        self.special_ids = special_ids or SpecialIds()
+        self.special_ids = special_ids or SpecialIds(stated=False)
         """Ids that begin, end and pad texts: the folder's, or those of this package's tokenizers."""
         architecture = config.architecture
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
@@ -227,7 +228,8 @@ class GPT(nn.Module):
         """Loads the model in `folder` (config.json, generation_config.json, model.safetensors), strictly; in eval mode.
 
         `folder` may also be a file of llama.cpp, "model.gguf" (`model.gguf_import`): its quantized weights become
-        float32, whatever `dtype` says is rounded from that.
+        float32, whatever `dtype` says is rounded from that. A text `org/name` or `org/name@revision` that is no path
+        here is a model of the Hugging Face Hub (`stategpt.hub`): it is downloaded first, never its pickles.
 
         The weights keep the file's number format, or become `dtype` (float32, bfloat16, float16). Training wants
         float32. Tensors of several formats come in the one that holds them all. The peak of memory is the weights.
@@ -238,18 +240,21 @@ class GPT(nn.Module):
             CorruptArtifact: files or tensors missing, unreadable, of another shape or not finite; a value of another
                 type or range; a published folder without its manifest.
             StorageError: a file that is not a regular file or cannot be read.
+            MissingExtra, MissingFile, HubError: a model of the Hub, and huggingface_hub is not installed, there is no
+                such model, it is gated, or offline.
             InvalidArgument: another `dtype`.
         """
         if is_gguf(folder):
             return load_gguf(cls, Path(folder), dtype).eval()
-        found = hf.read_config(Path(folder))
+        folder = local_path(folder)
+        found = hf.read_config(folder)
 
         def build(config: GPTConfig) -> GPT:
             """Builds the model of a config."""
             return cls(config, found.special_ids)
 
         names = hf.names_of(found.family, hf.gpt_tensor_name)
-        model = load_model(build, found.config, Path(folder), names, dtype).eval()
+        model = load_model(build, found.config, folder, names, dtype).eval()
         model.initialized_here = found.initialized_here
         return model
 
@@ -257,6 +262,7 @@ class GPT(nn.Module):
         self,
         folder: str | Path,
         tok: AnyTokenizer | None = None,
+        chat: ChatTemplate | None = None,
         *,
         manifest: bool = False,
         shard_bytes: int = SHARD_BYTES,
@@ -264,22 +270,23 @@ class GPT(nn.Module):
         """Writes model.safetensors, config.json and generation_config.json, as `transformers` reads them.
 
         With `tok` also tokenizer.json, tokenizer_config.json and chat_template.jinja, and in a format in which
-        `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`).
+        `transformers.AutoTokenizer` gives the ids of `tok` (see `model.biased_llama`). A tokenizer of another model
+        goes out as it came in, with the model's original ids; its chat template is that of `chat`.
         The weights keep their number format. With `manifest` the folder is about to be published: its weights can
         then be loaded only together with their manifest.json. More than `shard_bytes` of weights are divided over
         files of at most that size (a larger tensor is alone in its file) and model.safetensors.index.json.
 
         Raises:
             InvalidArgument: parameters that are not a GPT's (adapters that were not merged), a format other than
-                float32, bfloat16 and float16, or a `tok` without the control tokens.
+                float32, bfloat16 and float16; nothing says what ends a text of `tok`; a `chat` of another tokenizer.
             ForeignArtifact: `tok` has more ids than the model.
         """
-        ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config)
+        ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config, self.special_ids, chat)
         found = hf.causal_lm_config(self.config, ids, common_dtype(self)) | hf.origin_json(self.initialized_here)
         config, biases = (found, {}) if tok is None else kept_ids_format(found, self.config, tok)
         names = hf.names_of(hf.saved_family(self.config), hf.gpt_tensor_name)
         save_weights(self, GPT, self.config, Path(folder), names, manifest, biases, shard_bytes)
         hf.write_config(Path(folder), config)
-        hf.write_generation_config(Path(folder), ids, () if tok is None else ControlTokens.of(tok).forbidden)
+        hf.write_generation_config(Path(folder), ids, never_sampled(tok))
         if tok is not None:
-            write_tokenizer(Path(folder), tok, self.config.context_tokens, scores=False)
+            write_tokenizer(Path(folder), tok, ids, chat, self.config.context_tokens, scores=False)

@@ -8,6 +8,7 @@ the offset, set after training, makes written demonstrations score 0 on average.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,14 +17,17 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
+from stategpt.data.chats import ChatTemplate
 from stategpt.errors import ForeignArtifact
+from stategpt.hub import local_path
 from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format
 from .embedding_growth import grow_embedding
-from .exported_tokenizer import tokenizer_ids, write_tokenizer
+from .exported_tokenizer import is_own, tokenizer_ids, write_tokenizer
+from .foreign_tokenizer import scoring_pad
 from .gguf_import import is_gguf
 from .gpt import GPT
 from .joined import is_plain
@@ -110,14 +114,15 @@ class RewardModel(nn.Module):
         """
         if is_gguf(folder):
             raise ForeignArtifact(f"{folder}: GGUF files hold language models; give the folder of a reward model")
-        found = hf.read_config(Path(folder), head="ForSequenceClassification")
+        folder = local_path(folder)
+        found = hf.read_config(folder, head="ForSequenceClassification")
 
         def build(config: GPTConfig) -> RewardModel:
             """Builds the model of a config."""
             return cls(GPT(config, found.special_ids))
 
         names = hf.names_of(found.family, hf.reward_tensor_name)
-        model = load_model(build, found.config, Path(folder), names, dtype)
+        model = load_model(build, found.config, folder, names, dtype)
         model.reward_offset, model.reward_token = found.reward_offset, found.reward_token
         model.gpt.initialized_here = found.initialized_here
         return model.eval()
@@ -126,18 +131,24 @@ class RewardModel(nn.Module):
         self,
         folder: str | Path,
         tok: AnyTokenizer | None = None,
+        chat: ChatTemplate | None = None,
         *,
+        reward_id: int | None = None,
         manifest: bool = False,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
         """Writes model.safetensors and config.json; `transformers` loads them as sequence classification, one label.
 
         It computes `scores` there: config.json holds `reward_offset`, which nothing adds. With `tok` the folder also
-        holds the tokenizer's files, and the chat template ends in the reward token.
+        holds the tokenizer's files, and the chat template ends in the reward token. With a tokenizer of another model
+        that is `reward_id`; without it the last token of the rendered chat is scored. Its padding is a token that no
+        scored text ends with.
         `manifest`, `shard_bytes` and errors as `GPT.save_pretrained`.
         """
         shape = self.gpt.config
-        ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape)
+        ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape, self.gpt.special_ids, chat)
+        if tok is not None and not is_own(tok):
+            ids = replace(ids, pad=scoring_pad(tok, ids, reward_id))
         found = hf.reward_config(shape, ids, common_dtype(self), self.reward_offset)
         found |= hf.origin_json(self.gpt.initialized_here)
         if self.reward_token is not None:
@@ -147,7 +158,7 @@ class RewardModel(nn.Module):
         save_weights(self, _untrained, shape, Path(folder), names, manifest, biases, shard_bytes)
         hf.write_config(Path(folder), config)
         if tok is not None:
-            write_tokenizer(Path(folder), tok, shape.context_tokens, scores=True)
+            write_tokenizer(Path(folder), tok, ids, chat, shape.context_tokens, scores=True, reward_id=reward_id)
 
 
 def _untrained(config: GPTConfig) -> RewardModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stategpt.artifacts import Json
@@ -26,6 +26,8 @@ class SpecialIds:
     """Each of them ends a text."""
     pad: int | None = None
     """Fills rows."""
+    stated: bool = field(default=True, compare=False)
+    """False where neither a folder nor a caller says them, so that those of a tokenizer are taken."""
 
     def to_json(self) -> dict[str, Json]:
         """Returns the keys of config.json and generation_config.json; one end id is a number, several are a list."""

@@ -6,6 +6,7 @@ import os
 
 from stategpt import _native
 from stategpt.errors import MissingFile, StategptError
+from stategpt.hub import TOKENIZER_FILES, local_path
 from stategpt.json_reader import read_json
 
 FILE_LIMIT_BYTES = 128 << 20
@@ -16,15 +17,16 @@ _MANIFEST = "manifest.json"
 
 
 def tokenizer_file(path: str | os.PathLike[str]) -> str:
-    """The file at `path`, or the `tokenizer.json` in the folder there.
+    """The file at `path`, or the `tokenizer.json` in the folder there; `org/name` is downloaded (`stategpt.hub`).
 
     In a published folder the file is compared with the manifest that lists it; the other files are not read.
 
     Raises:
-        MissingFile: a folder without that file.
+        MissingFile: a folder without that file; a model that the Hub does not have.
+        MissingExtra, HubError: a model of the Hub that cannot be downloaded.
         CorruptArtifact, ForeignArtifact: the file differs from its manifest, or that is damaged or of another version.
     """
-    file = os.fspath(path)
+    file = os.fspath(local_path(path, TOKENIZER_FILES))
     if os.path.isdir(file):
         file = os.path.join(file, _NAME)
         if not os.path.lexists(file):

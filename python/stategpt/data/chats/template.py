@@ -15,15 +15,17 @@ from stategpt.config.control import END_OF_TEXT
 from stategpt.data.control_ids import ControlIds, ControlTokens, ModelIds, control_ids, known_end_of_text
 from stategpt.data.records import Conversation, Message, Prompt
 from stategpt.errors import ContextOverflow, InvalidArgument, StategptError
+from stategpt.hub import TOKENIZER_FILES, local_path
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer.control import Control
 from stategpt.tokenizer.tokenizer import Tokenizer
 
 from .folder import read_folder
 from .imported import ImportedFormat
+from .jinja_text import jinja_of
 from .pieces import ChatTokenizer, Mask, Piece, encode_pieces, joined, split_at_special
 from .recognition import recognized
-from .typed import END_OF_TEXT_MARK, format_names, named_format, read_format
+from .typed import END_OF_TEXT_MARK, TypedFormat, format_names, named_format, read_format
 
 OURS = "stategpt"
 """Name of this package's own format."""
@@ -68,6 +70,7 @@ class ChatTemplate:
         self._renderer = renderer
         self.tok = tok
         self.end_of_text = known_end_of_text(tok) if end_of_text is None else end_of_text
+        self._imported: ImportedFormat | None = None
         self._control: ControlIds | None = None
 
     @classmethod
@@ -134,13 +137,16 @@ class ChatTemplate:
         rendered in a sandbox, and what each message became is tracked.
 
         Args:
-            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`.
+            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`; or `org/name` on the
+                Hugging Face Hub.
             tok: its tokenizer; by default `Tokenizer.load(folder)`.
 
         Raises:
             ChatTemplateError: there is no template; it is malformed or does not render. The message has the file.
-            MissingExtra: jinja2 is not installed.
+            MissingExtra: jinja2 is not installed; or huggingface_hub, for a model of the Hub.
+            MissingFile, HubError: a model of the Hub that is not there, or cannot be downloaded.
         """
+        folder = local_path(folder, TOKENIZER_FILES)
         found = read_folder(folder)
         if tok is None:
             tok = Tokenizer.load(folder)
@@ -163,6 +169,7 @@ class ChatTemplate:
         template = ImportedFormat(name, source, given, tok.special_tokens)
         typed = recognized(template, END_OF_TEXT_MARK if end is None else end)
         made = cls(template if typed is None else typed, tok, end)
+        made._imported = template
         made.prompt("a")
         made.encode(_PROBE)
         return made
@@ -231,6 +238,21 @@ class ChatTemplate:
                 "Shorten the prompt or use a model with a longer context."
             )
         return ids
+
+    @property
+    def token_names(self) -> Mapping[str, str]:
+        """What an imported template calls special tokens: bos_token, eos_token, ...; empty for one of ours."""
+        return {} if self._imported is None else self._imported.variables
+
+    def jinja(self) -> str:
+        """The format as a Jinja template for other programs: an imported one unchanged, else one with its text.
+
+        A template of ours refuses a message that spells a special token, as other programs would turn it into one.
+        """
+        if self._imported is not None:
+            return self._imported.source
+        assert isinstance(self._renderer, TypedFormat)
+        return jinja_of(self._renderer, self.tok.special_tokens)
 
     @cached_property
     def end_ids(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Adapters against the `peft` package, where it is installed: its files are read, ours are, and training is the same."""
+"""Adapters against the `peft` package, where it is installed: its files are read, ours are, training is equal."""
 
 import json
 from pathlib import Path

@@ -1,17 +1,13 @@
-"""Low-rank adapters and partial fine-tuning: what SFT, reward modeling and RL train of a model, and how many numbers.
-
-Needs no torch, so that `stategpt plan` can count.
-"""
+"""Low-rank adapters and partial fine-tuning: the settings of what SFT, reward modeling and RL train of a model."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Literal
 
-from stategpt.config.architecture import NORM_VECTORS
 from stategpt.config.checks import require, require_choice, require_positive
 from stategpt.config.model import GPTConfig
 from stategpt.shown_fields import documented
@@ -49,6 +45,11 @@ class LoRAConfig:
     base: BaseFormat = "float32"
     """Format of the frozen weights while an adapter is trained: float32, bfloat16, int8 or nf4 (arXiv 2305.14314)."""
 
+    @property
+    def without_prediction(self) -> LoRAConfig:
+        """The same for a model without a prediction matrix, as a reward model is one."""
+        return replace(self, targets=tuple(target for target in self.targets if target != "lm_head"))
+
     def __post_init__(self) -> None:
         require(self.rank >= 0, "lora.rank", self.rank, "must be 0 or more")
         require_positive("lora", alpha=self.alpha)
@@ -83,26 +84,23 @@ def linear_shapes(model: GPTConfig) -> dict[str, tuple[int, int]]:
     return shapes if model.tied_embeddings else shapes | {"lm_head": (model.vocab_size, width)}
 
 
-def adapter_parameters(model: GPTConfig, lora: LoRAConfig) -> int:
-    """Numbers in the adapters of a model: rank (inputs + outputs) a layer, with DoRA one for each output more."""
-    total = 0
-    for name, (outputs, inputs) in linear_shapes(model).items():
-        for layer in [name] if name == "lm_head" else [f"layers.{n}.{name}" for n in range(model.depth)]:
-            ends = (end for target in lora.targets for end in TARGET_GROUPS.get(target, (target,)))
-            if any(f".{layer}".endswith(f".{end}") for end in ends):
-                total += lora.rank * (inputs + outputs) + (outputs if lora.dora else 0)
-    return total
+def layers_of(model: GPTConfig, name: str) -> list[str]:
+    """Names of the layers of all blocks that `linear_shapes` calls `name`."""
+    return [name] if name == "lm_head" else [f"layers.{n}.{name}" for n in range(model.depth)]
 
 
-def trained_of(model: GPTConfig, train: str, lora: LoRAConfig) -> int:
-    """Numbers of a GPT that a stage trains, heads aside."""
-    if lora.rank:
-        return adapter_parameters(model, lora)
-    norm = NORM_VECTORS[model.architecture.norm] * model.width
-    layers = last_layers(train)
-    if layers is not None:
-        return layers * model.block_parameters + norm
-    if train == "all":
-        return model.parameters
-    prediction = 0 if model.tied_embeddings else model.vocab_size * model.width
-    return model.depth * model.block_parameters + norm + prediction
+def matches(layer: str, targets: Iterable[str]) -> bool:
+    """Tells whether one of `targets`, groups or ends of names, means the layer."""
+    ends = (end for target in targets for end in TARGET_GROUPS.get(target, (target,)))
+    return any(f".{layer}".endswith(f".{end}") for end in ends)
+
+
+def require_targets(model: GPTConfig, lora: LoRAConfig) -> None:
+    """Refuses a target that no layer of such a model has, or that its shape rules out."""
+    for target in lora.targets if lora.rank else ():
+        rule = "is a matrix of its own in untied models only; with tied embeddings leave it out"
+        require(target != "lm_head" or not model.tied_embeddings, "lora.targets", target, rule)
+        layers = (layer for name in linear_shapes(model) for layer in layers_of(model, name))
+        known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linear_shapes(model)))
+        rule = f"matches no layer; there are {known}, and the groups {', '.join(TARGET_GROUPS)}"
+        require(any(matches(layer, [target]) for layer in layers), "lora.targets", target, rule)

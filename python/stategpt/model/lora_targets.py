@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from stategpt.config.lora import TARGET_GROUPS
+from stategpt.config.lora import TARGET_GROUPS, matches
 from stategpt.errors import InvalidArgument
 
 from .gpt import GPT
@@ -69,8 +69,7 @@ def find_targets(gpt: GPT, targets: str | Sequence[str]) -> dict[str, nn.Module]
     layers = linear_layers(gpt)
     chosen: set[str] = set()
     for name in wanted:
-        ends = TARGET_GROUPS.get(name, (name,))
-        found = {layer for layer in layers for end in ends if f".{layer}".endswith(f".{end}")}
+        found = {layer for layer in layers if matches(layer, [name])}
         if not found:
             raise _no_match(gpt, layers, name)
         chosen |= found

@@ -11,6 +11,7 @@ from stategpt.config.checks import require, require_all_storable
 from stategpt.config.corpus import CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.curate import CurateConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
+from stategpt.config.lora import LoRAConfig, last_layers, require_targets
 from stategpt.config.model import GPTConfig
 from stategpt.config.sources import SourceConfig
 from stategpt.config.stage_names import STAGES
@@ -59,6 +60,8 @@ class RunConfig:
     """Stage 1."""
     sft: SFTConfig = field(default_factory=SFTConfig)
     """Stage 2."""
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    """Low-rank adapters of SFT, reward model and policy, instead of training the weights."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Completions of rankings, RL and evaluation."""
     rankings: RankingsConfig = field(default_factory=RankingsConfig)
@@ -96,6 +99,17 @@ class RunConfig:
         rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
         longest = self.sampling.max_tokens
         require(longest < self.model.context_tokens, "sampling.max_tokens", longest, rule)
+        self._require_trained_parts()
+
+    def _require_trained_parts(self) -> None:
+        """Adapters and parts of the weights are not trained at once, and the model has the layers that are named."""
+        require_targets(self.model, self.lora)
+        for stage in ("sft", "reward", "rl"):
+            train = getattr(self, stage).train
+            rule = f"does not apply with lora.rank = {self.lora.rank}, which trains adapters; leave one of them out"
+            require(train == "all" or not self.lora.rank, f"{stage}.train", train, rule)
+            rule = f"names more layers than model.depth = {self.model.depth}"
+            require((last_layers(train) or 0) <= self.model.depth, f"{stage}.train", train, rule)
 
     def _require_shares(self) -> None:
         """The sources' shares add up to 1, and nothing else gives proportions."""

@@ -71,7 +71,7 @@ STAGES = (
         artifact="model",
         made_from=("base/model", "corpus/conversations"),
         evaluated_asking=("evaluate",),
-        settings=("seed", "sft"),
+        settings=("seed", "sft", "lora"),
         evaluated_with=("sampling",),
         chat=True,
     ),
@@ -92,7 +92,7 @@ STAGES = (
         "reward",
         artifact="model",
         made_from=("sft/model", "rankings/records", "corpus/conversations"),
-        settings=("seed", "reward"),
+        settings=("seed", "reward", "lora"),
     ),
     StageName(
         "rl",
@@ -102,7 +102,7 @@ STAGES = (
         artifact="model",
         made_from=("sft/model", "reward/model"),
         asks=("rl", "evaluate"),
-        settings=("seed", "rl", *_SAMPLED),
+        settings=("seed", "rl", "lora", *_SAMPLED),
         measured_with=(
             *_SAMPLED,
             "rl.evaluate_every_steps",

@@ -14,6 +14,7 @@ from stategpt.config.checks import (
     require_patterns,
     require_positive,
 )
+from stategpt.config.lora import require_train
 from stategpt.config.optim import OptimConfig
 from stategpt.shown_fields import documented
 
@@ -56,6 +57,20 @@ class LoopConfig:
         require_choice(f"{section}.precision", self.precision, PRECISIONS)
 
 
+@documented
+@dataclass(frozen=True)
+class FineTuneConfig(LoopConfig):
+    """Settings of a stage that continues a model: with `lora.rank` its adapters are trained, else what `train` says."""
+
+    train: str = "all"
+    """What is trained: all, no_embedding (all but embeddings, tied prediction included), or the last N blocks and the
+    last norm as in last_2_layers. A head always is."""
+
+    def _require_loop(self, section: str) -> None:
+        super()._require_loop(section)
+        require_train(f"{section}.train", self.train)
+
+
 def _require_divisor(section: str, micro_batch_rows: int, batch_rows: int) -> None:
     rule = f"must divide batch_rows = {batch_rows}"
     require(batch_rows % micro_batch_rows == 0, f"{section}.micro_batch_rows", micro_batch_rows, rule)
@@ -96,7 +111,7 @@ class PretrainConfig(LoopConfig):
 
 @documented
 @dataclass(frozen=True)
-class SFTConfig(LoopConfig):
+class SFTConfig(FineTuneConfig):
     """Stage 2: the same loss on written responses, response tokens only."""
 
     epochs: float = 1.0
@@ -197,7 +212,7 @@ class RankingsConfig:
 
 @documented
 @dataclass(frozen=True)
-class RewardConfig(LoopConfig):
+class RewardConfig(FineTuneConfig):
     """Stage 3: the reward model, from the SFT weights; one batch element holds all pairs of a prompt."""
 
     epochs: float = 1.0
@@ -222,7 +237,7 @@ class RewardConfig(LoopConfig):
 
 @documented
 @dataclass(frozen=True)
-class RLConfig(LoopConfig):
+class RLConfig(FineTuneConfig):
     """Stage 4: sample, score, weight the completion's tokens by the score, stay near the SFT model."""
 
     objective: Objective = "rloo"

@@ -31,6 +31,7 @@ from stategpt.evaluate.reward_quality import LengthBaseline
 from stategpt.evaluate.statistics import Interval, cluster_bootstrap, paired_difference, win_points
 from stategpt.model import GPT, RewardModel
 from stategpt.shown_fields import documented
+from stategpt.stages.fine_tuning import FineTuning
 from stategpt.tokenizer import AnyTokenizer
 from stategpt.train import LoopSettings, fit
 from stategpt.train.reward import RewardTask
@@ -156,6 +157,7 @@ def _trained(
 ) -> RewardModel:
     torch.manual_seed(run.seed)
     model = RewardModel(deepcopy(policy)).to(next(policy.parameters()).device)
+    FineTuning.of(run, "reward", model, run.seed)
     task = RewardTask(run.reward, model, rankings, tok, seed=run.seed, chat=chat)
     with TemporaryDirectory() as folder:
         settings = LoopSettings(

@@ -42,6 +42,7 @@ from stategpt.model import RewardModel
 from stategpt.progress import console
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
+from stategpt.stages.fine_tuning import FineTuning
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.train.loop import fit
 from stategpt.train.reward import RewardTask
@@ -131,10 +132,13 @@ def _train(context: StageContext, learner: Learner, fingerprint: str) -> Trained
     train, _ = _ranked_pairs(context, learner)  # refuses rankings without a clear pair on either side
     torch.manual_seed(learner.seed)
     model = RewardModel(context.load_model(context.run.policy)).to(context.device)
+    tuning = FineTuning.of(context.run, "reward", model, learner.seed)
     rankings = Rankings(train.groups, ())
     task = RewardTask(context.run.reward, model, rankings, context.tok, seed=learner.seed, chat=context.chat)
     fit(task, model, context.loop("reward", learner.folder, fingerprint))
-    return Trained.of(context, model.eval())
+    trained = Trained.of(context, model.eval())
+    tuning.finish(context.folder.stage(learner.folder), fingerprint)
+    return trained
 
 
 def say_what_is_cut(name: str, fit: RankedFit, context_tokens: int) -> None:

@@ -22,6 +22,7 @@ from stategpt.model import GPT
 from stategpt.packing import Mixture, Shards, pack
 from stategpt.packing.first_tokens import without_begin
 from stategpt.stages.context import StageContext
+from stategpt.stages.fine_tuning import FineTuning
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.train.batches import RowBatches
 from stategpt.train.loop import fit
@@ -49,8 +50,10 @@ def _measure(context: StageContext) -> dict[str, Any]:
 
 
 def _train(context: StageContext, fingerprint: str) -> GPT:
-    model = context.load_model("base")
+    tuning = FineTuning.of(context.run, "sft", context.load_model("base"), context.run.seed)
+    model = tuning.model
     fit(NextTokenTask("sft", model, open_batches(context)), model, context.loop("sft", "sft", fingerprint))
+    tuning.finish(context.folder.stage("sft"), fingerprint)
     return model.eval()
 
 

@@ -24,6 +24,7 @@ from stategpt.config import OptimConfig
 from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.json_reader import Kind
 from stategpt.model import Precision, autocast
+from stategpt.model.lora import step_randomness
 from stategpt.progress import console, note_of, progress
 from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import REASON_CHARS, LoopState, load_latest_checkpoint, save_checkpoint
@@ -146,7 +147,8 @@ def fit(task: Task[BatchT], model: nn.Module, settings: LoopSettings, hook: Hook
         advance(state.step, "")
         while state.step < task.steps and not state.ended:
             before_s, before_tokens = log.elapsed_s, state.tokens
-            values = _step(task, model, optimizer, settings, state)
+            with step_randomness(model, state.step):
+                values = _step(task, model, optimizer, settings, state)
             state.step += 1
             values["tokens"] = state.tokens
             values["tokens_per_s"] = round((state.tokens - before_tokens) / max(1e-9, log.elapsed_s - before_s), 1)

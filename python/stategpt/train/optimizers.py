@@ -13,6 +13,7 @@ from stategpt.config import OptimConfig
 from stategpt.config.optimizers import OPTIMIZERS, Optimizer
 from stategpt.errors import InvalidArgument
 from stategpt.model import parameter_groups
+from stategpt.model.parameter_groups import trained_parameters
 
 MAX_STEPS = 2**24
 """Steps are counted in float32, which represents every whole number up to here."""
@@ -38,12 +39,12 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Returns the optimizer's state by parameter name, as in `norm.weight.exp_avg`, ready for safetensors.
 
-    It covers every parameter: one that had no gradient yet gets the values that the optimizer starts with.
+    It covers every trained parameter: one that had no gradient yet gets the values that the optimizer starts with.
     Raises `InvalidArgument` for an optimizer that is not in `OPTIMIZERS`.
     """
     entry = _entry_of(optimizer)
     tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in trained_parameters(model):
         initial = _initial_state(entry, parameter)
         state = optimizer.state.get(parameter, {})
         tensors |= {f"{name}.{key}": torch.as_tensor(state.get(key, initial[key])).contiguous() for key in initial}
@@ -55,7 +56,7 @@ def expected_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict
     entry = _entry_of(optimizer)
     return {
         f"{name}.{key}": value
-        for name, parameter in model.named_parameters()
+        for name, parameter in trained_parameters(model)
         for key, value in _initial_state(entry, parameter.detach().to("meta")).items()
     }
 
@@ -84,7 +85,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensor
     without checking it.
     """
     entry = _entry_of(optimizer)
-    for name, parameter in model.named_parameters():
+    for name, parameter in trained_parameters(model):
         keys = _initial_state(entry, parameter.detach().to("meta"))
         optimizer.state[parameter] = {key: tensors[f"{name}.{key}"].to(parameter.device) for key in keys}
 

@@ -25,7 +25,7 @@ from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten, general_key
 from stategpt.config.stage_names import STAGES, StageName
 
-FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_")
+FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing")
 """Names of settings that affect how work is done and shown, never the result (up to float rounding)."""
 FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share", "evaluate.max_failed_share")
 """Settings that decide whether something is made, never what."""

@@ -19,6 +19,7 @@ from stategpt.config.optim import OptimConfig
 from stategpt.shown_fields import documented
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Weights = Literal["float32", "bfloat16"]
 LossOn = Literal["all", "last"]
 TooLong = Literal["reject", "keep_last_turns"]
 Objective = Literal["rloo", "reward_weighted"]
@@ -43,6 +44,10 @@ class LoopConfig:
     """Optimizer and schedule."""
     precision: Precision = "auto"
     """Matrix products in bfloat16 or float32; auto = bfloat16 where the hardware multiplies it natively."""
+    weights: Weights = "float32"
+    """bfloat16: weights, gradients and activations of 2 bytes; the optimizer steps float32 copies, which are saved."""
+    gradient_checkpointing: bool = False
+    """Of each block only the input is kept, and the block computed again for its gradient: a third more time."""
     log_every_steps: int = 1
     """Steps between lines of metrics.jsonl."""
     checkpoint_every_steps: int = 100
@@ -55,6 +60,10 @@ class LoopConfig:
             checkpoint_every_steps=self.checkpoint_every_steps,
         )
         require_choice(f"{section}.precision", self.precision, PRECISIONS)
+        require_choice(f"{section}.weights", self.weights, ("float32", "bfloat16"))
+        rule = 'must be "auto" or "bfloat16" with weights = "bfloat16", which are multiplied as they are'
+        fits = self.weights == "float32" or self.precision != "float32"
+        require(fits, f"{section}.precision", self.precision, rule)
 
 
 @documented

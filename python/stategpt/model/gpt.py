@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
@@ -66,6 +67,9 @@ class GPT(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = norm_of(config, config.width)
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
+        self.recomputes_blocks = False
+        """Gradient checkpointing: of each block only its input is kept, and the backward pass computes the block again,
+        with the same random numbers (Chen et al. 2016, arXiv 1604.06174). A third more arithmetic; equal gradients."""
         self.rotary = RotaryAngles(config.head_dim, config.rope_theta, architecture.rope_scaling)
         theta = architecture.windowed_theta
         self.windowed_rotary = None if theta is None else RotaryAngles(config.head_dim, theta)
@@ -145,7 +149,9 @@ class GPT(nn.Module):
         angles = self._angles(layout.position)
         for layer, block in enumerate(self.layers):
             options = self.config.architecture.attention_options(layer)
-            x_NW = block(x_NW, angles[layer], lambda q, k, v, o=options: attention(q, k, v, layout, **o))
+            arguments = (x_NW, angles[layer], lambda q, k, v, o=options: attention(q, k, v, layout, **o))
+            again = self.recomputes_blocks and torch.is_grad_enabled()
+            x_NW = checkpoint(block, *arguments, use_reentrant=False) if again else block(*arguments)
         return self.norm(x_NW)  # type: ignore[no-any-return]
 
     def _angles(self, position_N: Tensor) -> list[Rotary | None]:

@@ -131,6 +131,8 @@ class StageContext:
             folder=self.folder.stage(folder),
             fingerprint=fingerprint,
             precision=config.precision,
+            weights=config.weights,
+            gradient_checkpointing=config.gradient_checkpointing,
             checkpoint_every_steps=config.checkpoint_every_steps,
             log_every_steps=config.log_every_steps,
             logs=logs or {},

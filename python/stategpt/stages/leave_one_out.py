@@ -161,12 +161,14 @@ def _trained(
     task = RewardTask(run.reward, model, rankings, tok, seed=run.seed, chat=chat)
     with TemporaryDirectory() as folder:
         settings = LoopSettings(
-            resolved_optim(run, "reward"),
-            Path(folder),
-            "",
-            run.reward.precision,
-            task.steps,
-            run.reward.log_every_steps,
+            optim=resolved_optim(run, "reward"),
+            folder=Path(folder),
+            fingerprint="",
+            precision=run.reward.precision,
+            weights=run.reward.weights,
+            gradient_checkpointing=run.reward.gradient_checkpointing,
+            checkpoint_every_steps=task.steps,
+            log_every_steps=run.reward.log_every_steps,
         )
         fit(task, model, settings)
     return model.eval()

@@ -12,7 +12,7 @@ from stategpt.artifacts.lineage import LINEAGE_NAME
 from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
 from stategpt.artifacts.measurements import EVALUATION, is_published, stage_folders
 from stategpt.config import RunConfig
-from stategpt.config.presence import ALL_STAGES
+from stategpt.config.stage_names import USUAL_STAGES
 from stategpt.config.toml import load
 from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.errors import ConfigError, InvalidArgument, MissingFile
@@ -169,7 +169,7 @@ class RunFiles:
     @cached_property
     def stages(self) -> frozenset[str]:
         """Names of the stages that the run has; all of them where its settings cannot be read."""
-        return frozenset(self.run.stages if self.run is not None else ALL_STAGES)
+        return frozenset(self.run.stages if self.run is not None else USUAL_STAGES)
 
     @cached_property
     def corpus_counts(self) -> Json:

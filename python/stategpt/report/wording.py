@@ -59,6 +59,13 @@ class Names:
         return labels.get(name, name.replace("_", "-"))
 
 
+METHOD_LABELS = {
+    "full": "fine-tuned",
+    "lora": "fine-tuned, LoRA",
+    "few_shot": "few-shot prompt",
+    "random": "from random weights",
+}
+"""What the methods of classification are called."""
 ALL_RAN = Names()
 """Of a run of all stages."""
 

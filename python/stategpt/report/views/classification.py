@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stategpt.config import RunConfig
+from stategpt.config.dial import resolved_optim
 from stategpt.evaluate.records import ClassifierMeasures, ClassifyEvaluation, MethodGain
 from stategpt.report import lessons
 from stategpt.report.run_files import RunFiles, number
@@ -57,10 +58,14 @@ def _facts(found: ClassifyEvaluation, run: RunConfig | None) -> list[tuple[str, 
     )
     rows = [(label, count(value), note) for label, value, note in wanted if value is not None]
     if run is not None and found.measures:
-        rates = f"lora x {run.classify.lora_rate_scale:g}, random x {run.classify.random_rate_scale:g}"
-        rows.append(
-            ("steps at least", count(run.classify.min_steps), f"{run.classify.epochs:g} epochs; rates: {rates}")
+        given, rate = run.classify, resolved_optim(run, "classify").learning_rate
+        scales = {"lora": given.lora_rate_scale, "random": given.random_rate_scale}
+        others = ", ".join(
+            f"{method} {rate * scale:.2g}" for method, scale in scales.items() if method in given.methods
         )
+        rows.append(("learning rate", f"{rate:.2g}", others))
+        note = f"{given.epochs:g} epochs, {given.batch_texts} texts a step"
+        rows.append(("steps at least", count(given.min_steps), note))
     return rows
 
 

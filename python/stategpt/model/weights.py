@@ -80,7 +80,7 @@ def save_weights(
             parts = [parameters[part].detach().to("cpu", dtype) for part in groups.get(name, ())]
             whole = names.stored(name, parts) if parts else further[name].to(dtype)
             tensors[name] = whole.contiguous()
-        content = _with_metadata(save(tensors), {"format": "pt", **mark})
+        content = with_metadata(save(tensors), {"format": "pt", **mark})
         publish_file(folder / shard_name(number, len(shards)), content)
     if len(shards) > 1:
         _write_index(folder, shards, sum(sizes.values()) * dtype.itemsize)
@@ -107,8 +107,8 @@ def _write_index(folder: Path, shards: Sequence[Sequence[str]], total_bytes: int
     publish_file(folder / INDEX_FILE, (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
 
 
-def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
-    """The safetensors file `content` with this metadata.
+def with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
+    """Returns the safetensors file `content` with this metadata.
 
     The library writes several metadata keys in an order that differs from call to call; equal weights must give equal
     bytes, since a run's fingerprints cover them.

@@ -1,0 +1,108 @@
+"""Low-rank adapters and partial fine-tuning: what SFT, reward modeling and RL train of a model, and how many numbers.
+
+Needs no torch, so that `stategpt plan` can count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Literal
+
+from stategpt.config.architecture import NORM_VECTORS
+from stategpt.config.checks import require, require_choice, require_positive
+from stategpt.config.model import GPTConfig
+from stategpt.shown_fields import documented
+
+BaseFormat = Literal["float32", "bfloat16", "int8", "nf4"]
+BASE_FORMATS = ("float32", "bfloat16", "int8", "nf4")
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+TARGET_GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"attention": ATTENTION, "mlp": MLP, "all": (*ATTENTION, *MLP)}
+)
+"""Names of several layers: "all" are the linear layers of the blocks, without the prediction matrix."""
+
+_LAST = re.compile(r"last_([1-9][0-9]{0,3})_layers", re.ASCII)
+
+
+@documented
+@dataclass(frozen=True)
+class LoRAConfig:
+    """Low-rank adapters of SFT, reward model and policy (arXiv 2106.09685); what they are added to is frozen."""
+
+    rank: int = 0
+    """Inner width of an adapter; 0 = none, the weights themselves are trained."""
+    alpha: float = 16.0
+    """An adapter's output is multiplied by alpha / rank."""
+    targets: tuple[str, ...] = ("attention", "mlp")
+    """Layers with an adapter: attention, mlp, all, or names such as "q_proj"."""
+    dropout: float = 0.0
+    """Share of an adapter's inputs that is set to 0 in training."""
+    rslora: bool = False
+    """Multiply by alpha / sqrt(rank) instead (arXiv 2312.03732)."""
+    dora: bool = False
+    """Train the norm of each row of the weights too (arXiv 2402.09353)."""
+    base: BaseFormat = "float32"
+    """Format of the frozen weights while an adapter is trained: float32, bfloat16, int8 or nf4 (arXiv 2305.14314)."""
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 0, "lora.rank", self.rank, "must be 0 or more")
+        require_positive("lora", alpha=self.alpha)
+        require(0 <= self.dropout < 1, "lora.dropout", self.dropout, "must be at least 0 and below 1")
+        require_choice("lora.base", self.base, BASE_FORMATS)
+        require(bool(self.targets), "lora.targets", self.targets, "must name layers, as in ['attention', 'mlp']")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            unread = self.rank == 0 and value != field.default
+            require(not unread, f"lora.{field.name}", value, "is not read with lora.rank = 0; set a rank, as 8")
+
+
+def last_layers(train: str) -> int | None:
+    """N of "last_N_layers"; None for other values of `train`."""
+    found = _LAST.fullmatch(train)
+    return int(found[1]) if found else None
+
+
+def require_train(key: str, train: str) -> None:
+    """Refuses a value of `train` that is none of all, no_embedding and last_N_layers."""
+    known = train in ("all", "no_embedding") or last_layers(train) is not None
+    require(known, key, train, 'must be "all", "no_embedding", or as "last_2_layers"')
+
+
+def linear_shapes(model: GPTConfig) -> dict[str, tuple[int, int]]:
+    """(outputs, inputs) of each linear layer of a block, and of an untied prediction matrix, by name."""
+    width, query, kv, inner = model.width, model.query_width, model.kv_width, model.mlp_width
+    shapes = {"self_attn.q_proj": (query, width), "self_attn.k_proj": (kv, width), "self_attn.v_proj": (kv, width)}
+    shapes["self_attn.o_proj"] = (width, query)
+    gated = {} if model.architecture.mlp == "gelu" else {"mlp.gate_proj": (inner, width)}
+    shapes |= gated | {"mlp.up_proj": (inner, width), "mlp.down_proj": (width, inner)}
+    return shapes if model.tied_embeddings else shapes | {"lm_head": (model.vocab_size, width)}
+
+
+def adapter_parameters(model: GPTConfig, lora: LoRAConfig) -> int:
+    """Numbers in the adapters of a model: rank (inputs + outputs) a layer, with DoRA one for each output more."""
+    total = 0
+    for name, (outputs, inputs) in linear_shapes(model).items():
+        for layer in [name] if name == "lm_head" else [f"layers.{n}.{name}" for n in range(model.depth)]:
+            ends = (end for target in lora.targets for end in TARGET_GROUPS.get(target, (target,)))
+            if any(f".{layer}".endswith(f".{end}") for end in ends):
+                total += lora.rank * (inputs + outputs) + (outputs if lora.dora else 0)
+    return total
+
+
+def trained_of(model: GPTConfig, train: str, lora: LoRAConfig) -> int:
+    """Numbers of a GPT that a stage trains, heads aside."""
+    if lora.rank:
+        return adapter_parameters(model, lora)
+    norm = NORM_VECTORS[model.architecture.norm] * model.width
+    layers = last_layers(train)
+    if layers is not None:
+        return layers * model.block_parameters + norm
+    if train == "all":
+        return model.parameters
+    prediction = 0 if model.tied_embeddings else model.vocab_size * model.width
+    return model.depth * model.block_parameters + norm + prediction

@@ -102,7 +102,7 @@ def test_classifiers_learn_from_the_label_set_of_the_training_side_alone(
     held = {tuple(ids.tolist()) for ids in texts.ids(texts.tests)}
     for seed in (0, 1):
         drawn = texts.drawn(seed)
-        for method in ("full", "random"):
+        for method in ("full", "lora", "random"):
             for count in (4, 8):
                 ids, labels = seen[f"classify {method} {count} {draw_seed(run.seed, seed)}"]
                 assert ids == [each.tolist() for each in texts.ids(drawn[:count])]
@@ -143,6 +143,19 @@ def test_full_begins_with_the_base_and_random_with_random_weights(pretrained: tu
     assert matrices
 
 
+def test_lora_begins_as_full_does_and_trains_adapters_and_head_alone(pretrained: tuple[RunConfig, Path]) -> None:
+    context = _context(*pretrained)
+    full, lora = _begins_with(context, "full").eval(), _begins_with(context, "lora").eval()
+    texts = Texts(context)
+    sequences = texts.ids(texts.tests)
+    assert np.array_equal(classifier_scores(lora, sequences), classifier_scores(full, sequences))
+    trained = {name for name, parameter in lora.named_parameters() if parameter.requires_grad}
+    assert "head.weight" in trained
+    assert all("lora_" in name for name in trained - {"head.weight"})
+    ranks = {min(p.shape) for name, p in lora.named_parameters() if name in trained - {"head.weight"}}
+    assert ranks == {context.run.classify.lora_rank}
+
+
 def test_the_published_classifier_is_the_full_one_of_most_labels_and_the_first_draw(
     finished: tuple[RunConfig, Path],
 ) -> None:
@@ -169,7 +182,7 @@ def test_what_is_measured_follows_from_the_predictions(finished: tuple[RunConfig
         for each in arms["arms"]
     }
     rows = {(row["method"], row["labels"]): row for row in found["measures"]}
-    assert list(rows) == [(method, count) for method in ("full", "few_shot", "random") for count in (4, 8)]
+    assert list(rows) == [(method, count) for method in ("full", "lora", "few_shot", "random") for count in (4, 8)]
     for (method, count), row in rows.items():
         used = row["used"]
         assert used == count if method != "few_shot" else used in (2, 4)
@@ -229,7 +242,8 @@ def test_an_interrupted_stage_continues_behind_its_last_finished_arm_with_the_sa
     with monkeypatch.context() as patched:
         second = _stops_after(99, 0, patched)
         stage.classify(run, folder)
-    assert second == ["full_8_1", "random_4_0", "random_4_1", "random_8_0", "random_8_1", "full_8_0"]
+    lora = ["lora_4_0", "lora_4_1", "lora_8_0", "lora_8_1"]
+    assert second == ["full_8_1", *lora, "random_4_0", "random_4_1", "random_8_0", "random_8_1", "full_8_0"]
     for name in ("model.safetensors", "arms.json"):
         whole = (finished[1] / "classify" / "model" / name).read_bytes()
         assert (folder.root / "classify" / "model" / name).read_bytes() == whole, name

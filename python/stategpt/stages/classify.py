@@ -44,6 +44,7 @@ from stategpt.evaluate.records.classification import ArmResult, Arms, ClassifyEv
 from stategpt.json_reader import read_record
 from stategpt.json_records import read_versioned
 from stategpt.model import GPT, Classifier
+from stategpt.model.lora import lora
 from stategpt.progress import console
 from stategpt.quantities import duration
 from stategpt.stages.context import StageContext
@@ -145,8 +146,12 @@ def _trained(texts: Texts, arm: Arm, fingerprint: str) -> tuple[Classifier, int]
 
 def initial_classifier(context: StageContext, arm: Arm, labels: Sequence[str]) -> Classifier:
     """The classifier that an arm begins with; torch's random state gives its head, and the random weights."""
+    given = context.run.classify
     gpt = GPT(context.run.model).to(context.device) if arm.method == "random" else context.load_model("base")
-    return Classifier(gpt, labels)
+    model = Classifier(gpt, labels)
+    if arm.method == "lora":
+        lora(model, given.lora_rank, given.lora_alpha, seed=draw_seed(context.run.seed, arm.seed))
+    return model
 
 
 def _prompted(texts: Texts, arm: Arm) -> ArmResult:

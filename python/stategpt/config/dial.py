@@ -9,7 +9,7 @@ model.kv_heads        the largest divisor of heads' that keeps the recipe's shar
 model.mlp_width    width' times the recipe's mlp_width / width, rounded up to whole heads (8/3: SwiGLU)
 pretrain.tokens       the recipe's tokens per parameter
 pretrain.batch_rows   grows as the square root of the tokens, in powers of two (arXiv 2410.21676: about B ~ D^0.5)
-learning rates        of all four trained stages: fall as 1 / width (arXiv 2203.03466); of adapters, ten times as high
+learning rates        of every trained stage: fall as 1 / width (arXiv 2203.03466); of adapters, ten times as high
 ====================  ======================================================================================
 
 From `tiny_cpu` the last rule gives 6.2e-5 at width 12,288, where GPT-3 175B was trained with 6e-5, and 2e-4 at width
@@ -32,7 +32,7 @@ from stategpt.config.optim import OptimConfig
 from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten
 
-LEARNING_RATE_TIMES_WIDTH = {"pretrain": 0.768, "sft": 0.288, "reward": 0.384, "rl": 0.0768}
+LEARNING_RATE_TIMES_WIDTH = {"pretrain": 0.768, "sft": 0.288, "reward": 0.384, "rl": 0.0768, "classify": 0.192}
 """Learning rate of each trained stage times the width of the model: what `tiny_cpu` was tuned to at width 192."""
 
 LORA_RATE_FACTOR = 10

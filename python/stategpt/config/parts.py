@@ -34,7 +34,7 @@ FILES = (*PATTERNS, *FOLDERS)
 CHECKPOINTS = "checkpoints"
 """Name of the part that holds a stage's unfinished training."""
 
-_READING = ("sft.format", "sft.columns", "rankings.format", "rankings.columns")
+_READING = tuple(f"{section}.{name}" for section in ("sft", "rankings", "classify") for name in ("format", "columns"))
 """Settings of how files are read: they decide the corpus, and through it what is made from it."""
 _CORPUS = ("corpus", "sources", "curate", *_READING)
 _NOT_CORPUS = ("sources.NAME.share", "sources.NAME.max_epochs")
@@ -153,6 +153,7 @@ def _of_corpus(run: RunConfig) -> Iterator[Part]:
     yield Part("corpus", (), _CORPUS, _NOT_CORPUS)
     names = ["documents", "conversations", *(["rankings"] if run.rankings.data else [])]
     names += [f"prompts/{use}" for use in _PROMPT_USES if getattr(run, use).prompts]
+    names += ["labels"] if run.classify.data else []
     for name in names:
         yield Part(f"corpus/{name}", ("corpus",), ())
 

@@ -21,6 +21,7 @@ PATTERNS = (
     "rankings.prompts",
     "rl.prompts",
     "evaluate.prompts",
+    "classify.data",
 )
 """Settings whose values are files, as paths or globs."""
 FOLDERS = ("start.model",)

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stategpt.config.checks import require, require_all_storable
+from stategpt.config.classify import ClassifyConfig
 from stategpt.config.corpus import CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.curate import CurateConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
 from stategpt.config.lora import LoRAConfig, last_layers, require_targets
 from stategpt.config.model import GPTConfig
 from stategpt.config.sources import SourceConfig
-from stategpt.config.stage_names import STAGES
+from stategpt.config.stage_names import STAGES, USUAL_STAGES
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SamplingConfig, SFTConfig
 from stategpt.config.start import StartConfig
 from stategpt.shown_fields import documented, short_repr
@@ -40,7 +41,7 @@ class RunConfig:
     """Name shown in the report; the run's folder when none is given."""
     seed: int = 0
     """Seed of everything random, together with stage, step and sample."""
-    stages: tuple[str, ...] = tuple(stage.name for stage in STAGES)
+    stages: tuple[str, ...] = USUAL_STAGES
     """Stages that run, in order; a file without it runs those whose sections it has."""
     start: StartConfig = field(default_factory=StartConfig)
     """A model instead of random weights."""
@@ -58,6 +59,8 @@ class RunConfig:
     """Shape of the model."""
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     """Stage 1."""
+    classify: ClassifyConfig = field(default_factory=ClassifyConfig)
+    """Classification of labeled texts."""
     sft: SFTConfig = field(default_factory=SFTConfig)
     """Stage 2."""
     lora: LoRAConfig = field(default_factory=LoRAConfig)
@@ -133,6 +136,7 @@ class RunConfig:
     def own_data(self) -> tuple[str, ...]:
         """Settings that give files of the user's, apart from the prompts of a single stage."""
         given = {"sources": self.sources, "sft.data": self.sft.data, "rankings.data": self.rankings.data}
+        given["classify.data"] = self.classify.data
         return tuple(key for key, value in given.items() if value)
 
     @property

@@ -7,6 +7,7 @@ require("torch", __name__)
 from .adapter import load_adapter as load_adapter  # noqa: E402
 from .adapter import save_adapter as save_adapter  # noqa: E402
 from .cache import KVCache as KVCache  # noqa: E402
+from .classifier import Classifier as Classifier  # noqa: E402
 from .distribution import log_probs as log_probs  # noqa: E402
 from .distribution import padding_ids as padding_ids  # noqa: E402
 from .distribution import undrawn_ids as undrawn_ids  # noqa: E402
@@ -27,6 +28,7 @@ from .token_batch import pad_sequences as pad_sequences  # noqa: E402
 
 __all__ = [
     "GPT",
+    "Classifier",
     "CompletionBatch",
     "KVCache",
     "LoRALinear",

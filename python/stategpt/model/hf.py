@@ -22,7 +22,7 @@ from stategpt.config.families import FAMILIES
 from stategpt.config.family import Family
 from stategpt.config.hf_shape import as_saved, checked_family, read_fields, read_shape, shape_json
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact, MissingFile
-from stategpt.json_reader import Flag, Optional, Record, check_value, read_json, read_record
+from stategpt.json_reader import Flag, MapOf, Optional, Record, Text, check_value, read_json, read_record
 
 from .special_ids import GENERATION, SpecialIds, special_ids
 from .tensor_names import TensorNames
@@ -33,6 +33,8 @@ GENERATION_FILE = "generation_config.json"
 CONFIG_LIMIT_BYTES = 1 << 20
 _ELSEWHERE = "initialized_elsewhere"
 _ORIGIN = Record({_ELSEWHERE: Optional(Flag())})
+_NAME = Text(max_chars=200)
+_LABELS = Record({"id2label": MapOf(_NAME, max_items=1 << 16)})
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,29 @@ def reward_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, reward
         "problem_type": "regression",
         "reward_offset": reward_offset,
     }
+
+
+def classifier_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, labels: Sequence[str]) -> dict[str, Json]:
+    """Returns config.json of a sequence classifier of these labels."""
+    return _common(config, ids, dtype) | {
+        "architectures": [saved_family(config).architecture("ForSequenceClassification")],
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "problem_type": "single_label_classification",
+    }
+
+
+def read_labels(folder: Path) -> tuple[str, ...]:
+    """Reads the labels of the classifier in `folder`, in the order of the head's outputs.
+
+    Raises:
+        CorruptArtifact: config.json has no `id2label`, or one whose numbers are not 0, 1, 2, ...
+    """
+    path = folder / CONFIG_FILE
+    found = read_record(path, _LABELS, error=CorruptArtifact, limit_bytes=CONFIG_LIMIT_BYTES)["id2label"]
+    if sorted(found) != sorted(map(str, range(len(found)))) or len(found) < 2:
+        raise CorruptArtifact(f"{path}: id2label has the numbers {sorted(found)[:5]}; two or more from 0 on are needed")
+    return tuple(found[str(number)] for number in range(len(found)))
 
 
 def saved_family(config: GPTConfig) -> Family:

@@ -12,6 +12,7 @@ from stategpt.config import RunConfig
 from stategpt.data import ChatTemplate, Segment
 from stategpt.data.corpus import SIDES, Corpus, Side
 from stategpt.data.few_shot import choose_examples, few_shot_document
+from stategpt.data.label_sets import require_labels
 from stategpt.data.prompts import Purpose, prompts_of
 from stategpt.data.records import Conversation, Prompt
 from stategpt.data.shard_writing import stored_conversation
@@ -56,13 +57,14 @@ def require_usable(run: RunConfig, chat: ChatTemplate, tok: AnyTokenizer, corpus
 
     Raises:
         ConfigError: a scorer that is not set, or that nothing is named like.
-        DataError: no conversations to train on, or none to validate or test with.
+        DataError: no conversations to train on, or none to validate or test with; too few labeled texts.
         InvalidArgument: a conversation without an answer, an untrained or empty one, or fewer short examples than
             `evaluate.few_shot_examples`.
         ContextOverflow: a training conversation, a held-out prompt or the few-shot document with it leaves no room in
             `model.context_tokens`; the message names it.
     """
     require_scorers(run)
+    require_labels(run, corpus)
     _require_rankings(run, corpus)
     _require_prompts_apart(run, corpus)
     if not asks_conversations(run):

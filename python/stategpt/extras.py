@@ -12,7 +12,7 @@ Extra = Literal["train", "hf", "data", "web", "pdf", "scorers"]
 
 MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "triton", "matplotlib", "jinja2"),
-    "hf": ("tokenizers", "transformers"),
+    "hf": ("tokenizers", "transformers", "gguf"),
     "data": ("pyarrow", "ftfy"),
     "web": ("resiliparse", "fastwarc"),
     "pdf": ("pypdfium2",),

@@ -22,7 +22,7 @@ from stategpt.errors import CorruptArtifact, ForeignArtifact
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 from .safetensors_file import FLOATS
-from .weight_files import WeightFiles
+from .weight_files import WeightSource
 
 
 def kept_ids_format(
@@ -59,7 +59,7 @@ def _has_conditions(added_token: Mapping[str, Json]) -> bool:
     return any(added_token[name] for name in ("single_word", "lstrip", "rstrip", "normalized"))
 
 
-def zero_output_biases(file: WeightFiles, config: GPTConfig) -> set[str]:
+def zero_output_biases(file: WeightSource, config: GPTConfig) -> set[str]:
     """Returns the names of the output biases in `file`, all zero: without them the logits are the same.
 
     Raises:

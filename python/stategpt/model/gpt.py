@@ -31,6 +31,7 @@ from .biased_llama import kept_ids_format
 from .cache import KVCache
 from .checks import check_stream
 from .exported_tokenizer import tokenizer_ids, write_tokenizer
+from .gguf_import import is_gguf, load_gguf
 from .init import initialize
 from .layers import Block, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
@@ -217,6 +218,9 @@ class GPT(nn.Module):
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> GPT:
         """Loads the model in `folder` (config.json, generation_config.json, model.safetensors), strictly; in eval mode.
 
+        `folder` may also be a file of llama.cpp, "model.gguf" (`model.gguf_import`): its quantized weights become
+        float32, whatever `dtype` says is rounded from that.
+
         The weights keep the file's number format, or become `dtype` (float32, bfloat16, float16). Training wants
         float32. Tensors of several formats come in the one that holds them all. The peak of memory is the weights.
 
@@ -228,6 +232,8 @@ class GPT(nn.Module):
             StorageError: a file that is not a regular file or cannot be read.
             InvalidArgument: another `dtype`.
         """
+        if is_gguf(folder):
+            return load_gguf(cls, Path(folder), dtype).eval()
         found = hf.read_config(Path(folder))
 
         def build(config: GPTConfig) -> GPT:

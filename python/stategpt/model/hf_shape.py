@@ -18,14 +18,14 @@ from .hf_rope import ROPE_KEYS, read_rope, rope_json
 from .special_ids import ID_FIELDS
 
 _NAME = Text(max_chars=200)
-_MAX_LAYERS = 1 << 16
+MAX_LAYERS = 1 << 16
 _WINDOWED, _FULL = "sliding_attention", "full_attention"
 # The largest sizes are far above any model, and small enough that no product of two leaves 64 bits.
-_SHAPE: Mapping[str, Kind] = {
+SHAPE: Mapping[str, Kind] = {
     "vocab_size": Integer(1, 1 << 24),
     "hidden_size": Integer(1, 1 << 20),
     "intermediate_size": Integer(1, 1 << 22),
-    "num_hidden_layers": Integer(1, _MAX_LAYERS),
+    "num_hidden_layers": Integer(1, MAX_LAYERS),
     "num_attention_heads": Integer(1, 1 << 16),
     "num_key_value_heads": Optional(Integer(1, 1 << 16)),
     "head_dim": Optional(Integer(1, 1 << 16)),
@@ -37,12 +37,12 @@ _SHAPE: Mapping[str, Kind] = {
     "reward_offset": Optional(Real(), 0.0),
 }
 _CAP = Optional(Real(1e-3, 1e9))
-_FURTHER: Mapping[str, Kind] = {
+FURTHER: Mapping[str, Kind] = {
     "sliding_window": Optional(Integer(1, 2**31 - 1)),
-    "layer_types": Optional(Items(_NAME, max_items=_MAX_LAYERS)),
-    "sliding_window_pattern": Optional(Integer(1, _MAX_LAYERS)),
-    "no_rope_layers": Optional(Items(Integer(0, 1), max_items=_MAX_LAYERS)),
-    "no_rope_layer_interval": Optional(Integer(1, _MAX_LAYERS), 4),
+    "layer_types": Optional(Items(_NAME, max_items=MAX_LAYERS)),
+    "sliding_window_pattern": Optional(Integer(1, MAX_LAYERS)),
+    "no_rope_layers": Optional(Items(Integer(0, 1), max_items=MAX_LAYERS)),
+    "no_rope_layer_interval": Optional(Integer(1, MAX_LAYERS), 4),
     "rope_local_base_freq": Optional(Real(1.0, 1e15)),
     "query_pre_attn_scalar": Real(1e-6, 1e9),
     "attn_logit_softcapping": _CAP,
@@ -57,14 +57,14 @@ def read_fields(where: str, found: Mapping[str, Any], family: Family) -> dict[st
     Raises:
         CorruptArtifact: a size is missing, or a value is of another type or out of range.
     """
-    kinds: dict[str, Kind] = {family.key(name): kind for name, kind in _SHAPE.items() if family.key(name)}
+    kinds: dict[str, Kind] = {family.key(name): kind for name, kind in SHAPE.items() if family.key(name)}
     if family.default_mlp_times:
-        kinds[family.key("intermediate_size")] = Optional(_SHAPE["intermediate_size"])
-    kinds |= {name: _FURTHER[name] for name in family.reads}
+        kinds[family.key("intermediate_size")] = Optional(SHAPE["intermediate_size"])
+    kinds |= {name: FURTHER[name] for name in family.reads}
     kinds |= {name: Optional(Flag(), value) for name, value in family.fixed.items()}
     given = {**{family.key(name): value for name, value in family.defaults.items()}, **found}
     checked = check_value(given, Record({**kinds, **ROPE_KEYS, **ID_FIELDS}), where=where, error=CorruptArtifact)
-    return {**checked, **{name: checked[family.key(name)] if family.key(name) else None for name in _SHAPE}}
+    return {**checked, **{name: checked[family.key(name)] if family.key(name) else None for name in SHAPE}}
 
 
 def read_shape(where: str, found: Mapping[str, Any], family: Family) -> GPTConfig:

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
+from stategpt.errors import ForeignArtifact
 from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format
 from .exported_tokenizer import tokenizer_ids, write_tokenizer
+from .gguf_import import is_gguf
 from .gpt import GPT
 from .joined import is_plain
 from .parameter_groups import ParameterGroup, parameter_groups
@@ -78,7 +80,12 @@ class RewardModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> RewardModel:
-        """Loads the reward model in `folder`, in eval mode. `dtype` and errors as `GPT.from_pretrained`."""
+        """Loads the reward model in `folder`, in eval mode. `dtype` and errors as `GPT.from_pretrained`.
+
+        GGUF files hold language models only: `ForeignArtifact`.
+        """
+        if is_gguf(folder):
+            raise ForeignArtifact(f"{folder}: GGUF files hold language models; give the folder of a reward model")
         found = hf.read_config(Path(folder), head="ForSequenceClassification")
 
         def build(config: GPTConfig) -> RewardModel:

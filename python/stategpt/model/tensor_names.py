@@ -27,6 +27,11 @@ class TensorNames:
         """Name on disk of the embedding, of a language model and of a reward model alike."""
         return self._spelled("model.embed_tokens.weight")
 
+    @property
+    def prediction(self) -> str:
+        """Name on disk of the prediction matrix of a language model."""
+        return self._spelled("lm_head.weight")
+
     def _spelled(self, found: str) -> str:
         for part, spelling in self.family.tensor_names:
             found = found.replace(part, spelling)

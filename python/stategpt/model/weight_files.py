@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from torch import Tensor
 from stategpt.errors import CorruptArtifact, ForeignArtifact, MissingFile
 from stategpt.json_reader import MapOf, Record, Text, read_record
 
-from .safetensors_file import HEADER_LIMIT_BYTES, SafetensorsFile, Stored, shown_name
+from .safetensors_file import FLOATS, HEADER_LIMIT_BYTES, SafetensorsFile, Stored, shown_name
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -42,6 +44,47 @@ def shard_name(number: int, count: int) -> str:
     return WEIGHTS_FILE if count == 1 else f"model-{number + 1:05}-of-{count:05}.safetensors"
 
 
+class StoredTensor(Protocol):
+    """What a file's header says of a tensor."""
+
+    @property
+    def dtype(self) -> str:
+        """Format in the file."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As torch has it."""
+        ...
+
+
+class WeightSource(Protocol):
+    """Open files with the tensors of a model, by their names on disk."""
+
+    path: Path
+    described_by: str
+    """What says the model's shape, for errors."""
+    formats: Collection[str]
+    """Formats that are read."""
+
+    @property
+    def tensors(self) -> Mapping[str, StoredTensor]:
+        """What is there."""
+        ...
+
+    def read(self, name: str, dtype: torch.dtype) -> Tensor:
+        """Reads one as `dtype` on the CPU."""
+        ...
+
+    def common_format(self, names: Collection[str]) -> torch.dtype:
+        """Returns the number format of these tensors where none is chosen."""
+        ...
+
+    def same_bytes(self, one: str, other: str) -> bool:
+        """Whether two tensors have equal format, shape and bytes."""
+        ...
+
+
 class WeightFiles:
     """The open weight files of a folder as one; a context manager. All headers are checked before any tensor is read.
 
@@ -52,6 +95,9 @@ class WeightFiles:
         CorruptArtifact: no weights; an index and files that do not agree; a file that `SafetensorsFile` refuses.
         StorageError: a file that is not a regular file or cannot be read.
     """
+
+    described_by = "config.json"
+    formats: Collection[str] = tuple(FLOATS)
 
     def __init__(self, folder: Path, prefix: str = "") -> None:
         self._close = contextlib.ExitStack()
@@ -87,6 +133,10 @@ class WeightFiles:
         """Reads a tensor as `SafetensorsFile.read`."""
         file, stored_name = self._file_of[name]
         return file.read(stored_name, dtype)
+
+    def common_format(self, names: Collection[str]) -> torch.dtype:
+        """Returns the narrowest number format that holds all of these tensors."""
+        return reduce(torch.promote_types, {FLOATS[self.tensors[name].dtype] for name in names})
 
     def same_bytes(self, one: str, other: str) -> bool:
         """Whether two tensors have equal dtype, shape and bytes."""

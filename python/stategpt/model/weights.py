@@ -21,7 +21,7 @@ from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument
 from .biased_llama import zero_output_biases
 from .safetensors_file import FLOATS, shown_name
 from .tensor_names import TensorNames
-from .weight_files import INDEX_FILE, WEIGHTS_FILE, WeightFiles, shard_name
+from .weight_files import INDEX_FILE, WEIGHTS_FILE, WeightFiles, WeightSource, shard_name
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_MARK = "checked_by"
@@ -30,7 +30,6 @@ SHARD_BYTES = 5 * 10**9
 """Tensors of more bytes in total are written to several files, as `transformers` did for years."""
 
 _Model = TypeVar("_Model", bound=nn.Module)
-_PREDICTION = "lm_head.weight"
 
 
 def common_dtype(model: nn.Module) -> torch.dtype:
@@ -139,18 +138,34 @@ def load_model(
             or not finite; an index that does not agree with the files.
         InvalidArgument: another `dtype` than float32, bfloat16, float16 and None.
     """
-    if dtype is not None and dtype not in FLOATS.values():
-        raise InvalidArgument(f"dtype is {dtype!r}; give torch.float32, torch.bfloat16, torch.float16 or None")
+    require_weight_dtype(dtype)
     with WeightFiles(folder, names.family.prefix) as files:
         _require_manifest(files, folder)
-        stored = _checked_names(files, build, config, names)
-        chosen = dtype or reduce(torch.promote_types, {FLOATS[files.tensors[name].dtype] for name in stored})
-        model = _on_meta(build, config)
-        shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-        state: dict[str, Tensor] = {}
-        for name, parts in names.groups(shapes).items():
-            state |= names.parameters(name, files.read(name, chosen), {part: shapes[part] for part in parts})
-        model.load_state_dict(state, assign=True)
+        return load_tensors(files, build, config, names, dtype)
+
+
+def require_weight_dtype(dtype: torch.dtype | None) -> None:
+    """Checks the number format that weights are loaded in. Raises `InvalidArgument`."""
+    if dtype is not None and dtype not in FLOATS.values():
+        raise InvalidArgument(f"dtype is {dtype!r}; give torch.float32, torch.bfloat16, torch.float16 or None")
+
+
+def load_tensors(
+    files: WeightSource,
+    build: Callable[[GPTConfig], _Model],
+    config: GPTConfig,
+    names: TensorNames,
+    dtype: torch.dtype | None,
+) -> _Model:
+    """Builds the model of `config` with the weights of open files, as `load_model`."""
+    stored = _checked_names(files, build, config, names)
+    chosen = dtype or files.common_format(stored)
+    model = _on_meta(build, config)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    state: dict[str, Tensor] = {}
+    for name, parts in names.groups(shapes).items():
+        state |= names.parameters(name, files.read(name, chosen), {part: shapes[part] for part in parts})
+    model.load_state_dict(state, assign=True)
     device = torch.get_default_device()
     return model if device.type == "cpu" else model.to(device)
 
@@ -166,32 +181,32 @@ def _require_manifest(files: WeightFiles, folder: Path) -> None:
 
 
 def _checked_names(
-    files: WeightFiles, build: Callable[[GPTConfig], nn.Module], config: GPTConfig, names: TensorNames
+    files: WeightSource, build: Callable[[GPTConfig], nn.Module], config: GPTConfig, names: TensorNames
 ) -> list[str]:
     """Names on disk of the model's tensors, once the files have exactly these."""
+    said = files.described_by
     held = {name for name in files.tensors if not re.fullmatch(names.family.constants, name)}
     if config.depth > len(held):  # before as many names are made
         raise CorruptArtifact(
-            f"{files.path} holds {len(held)} tensors, config.json says {config.depth} layers; the files are not of "
+            f"{files.path} holds {len(held)} tensors, {said} says {config.depth} layers; the files are not of "
             "one model: export or download it again"
         )
     expected = dict(_expected(build, config, names))
-    tied = _PREDICTION not in expected and {_PREDICTION, names.embedding} <= held
-    if tied and files.same_bytes(_PREDICTION, names.embedding):
-        held.discard(_PREDICTION)  # some exporters store a tied matrix a second time
+    tied = names.prediction not in expected and {names.prediction, names.embedding} <= held
+    if tied and files.same_bytes(names.prediction, names.embedding):
+        held.discard(names.prediction)  # some exporters store a tied matrix a second time
     held -= zero_output_biases(files, config)
     if unknown := held - expected.keys():
-        raise ForeignArtifact(f"{files.path} holds tensors that config.json has no place for: {_listed(unknown)}")
+        raise ForeignArtifact(f"{files.path} holds tensors that {said} has no place for: {_listed(unknown)}")
     if missing := expected.keys() - held:
         raise CorruptArtifact(f"{files.path} lacks {_listed(missing)}; export or download the model again")
     for name, shape in expected.items():
         stored = files.tensors[name]
         if stored.shape != shape:
-            raise CorruptArtifact(f"{files.path}: {name} is {list(stored.shape)}, config.json says {list(shape)}")
-        if stored.dtype not in FLOATS:
-            raise ForeignArtifact(
-                f"{files.path}: {name} is {shown_name(stored.dtype)}; only {', '.join(FLOATS)} are read"
-            )
+            raise CorruptArtifact(f"{files.path}: {name} is {list(stored.shape)}, {said} says {list(shape)}")
+        if stored.dtype not in files.formats:
+            known = ", ".join(files.formats)
+            raise ForeignArtifact(f"{files.path}: {name} is {shown_name(stored.dtype)}; only {known} are read")
     return list(expected)
 
 

@@ -1,6 +1,6 @@
 """Two base models at equal training compute: the smaller one reads more tokens. Needs stategpt[train].
 
-    python compare.py runs/smaller_but_longer        # about 12 minutes on two cores
+    python compare.py runs/smaller_but_longer        # about 7 minutes on two cores
 
 The talk's example is LLaMA-65B (21 tokens per parameter) against GPT-3 175B (1.7): "size is not power". Here both
 models are pretrained on the Python library of this interpreter with the same number of floating-point operations
@@ -146,7 +146,7 @@ def main() -> None:
     """Trains, scores, compares, draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder of the runs")
-    parser.add_argument("--flops", type=float, default=1.6e13, help="operations of each training (%(default)g)")
+    parser.add_argument("--flops", type=float, default=8e12, help="operations of each training (%(default)g)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each model (%(default)d)")
     parser.add_argument("--test-tokens", type=int, default=60_000, help="of each source (%(default)d)")
     parser.add_argument("--corpus", nargs="*", default=[], help="folders of Python files instead of the library")

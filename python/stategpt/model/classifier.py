@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stategpt.config import GPTConfig
+from stategpt.data.chats import ChatTemplate
 from stategpt.errors import InvalidArgument
 from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
@@ -62,6 +63,7 @@ class Classifier(SequenceModel):
         self,
         folder: str | Path,
         tok: AnyTokenizer | None = None,
+        chat: ChatTemplate | None = None,
         *,
         manifest: bool = False,
         shard_bytes: int = SHARD_BYTES,
@@ -73,7 +75,7 @@ class Classifier(SequenceModel):
         `GPT.save_pretrained`.
         """
         shape = self.gpt.config
-        ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape)
+        ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape, self.gpt.special_ids, chat)
         found = hf.classifier_config(shape, ids, common_dtype(self), self.labels)
         config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
         names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
@@ -85,4 +87,4 @@ class Classifier(SequenceModel):
         save_weights(self, untrained, shape, Path(folder), names, manifest, biases, shard_bytes)
         hf.write_config(Path(folder), config)
         if tok is not None:
-            write_tokenizer(Path(folder), tok, shape.context_tokens, scores=False)
+            write_tokenizer(Path(folder), tok, ids, chat, shape.context_tokens, scores=False)

@@ -113,6 +113,7 @@ class RewardModel(SequenceModel):
         `manifest`, `shard_bytes` and errors as `GPT.save_pretrained`.
         """
         shape = self.gpt.config
+        reward_id = self.reward_token if reward_id is None else reward_id
         ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape, self.gpt.special_ids, chat)
         if tok is not None and not is_own(tok):
             ids = replace(ids, pad=scoring_pad(tok, ids, reward_id))

@@ -108,7 +108,8 @@ class ChatTemplate:
         rendered in a sandbox, and what each message became is tracked.
 
         Args:
-            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`.
+            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`; or a GGUF file, whose
+                metadata have it.
             tok: its tokenizer; by default `Tokenizer.load(folder)`.
 
         Raises:

@@ -67,8 +67,8 @@ def _of_gguf(file: Path) -> FolderTemplate:
     source = metadata.get(_GGUF_TEMPLATE)
     if type(source) is not str:
         raise ChatTemplateError(
-            f"{file} has no chat template: no text in its metadata {_GGUF_TEMPLATE}. A base model has none; choose one: "
-            'ChatTemplate.named("plain", tok), or another of ChatTemplate.names().'
+            f"{file} has no chat template: no text in its metadata {_GGUF_TEMPLATE}. A base model has none; choose "
+            'one: ChatTemplate.named("plain", tok), or another of ChatTemplate.names().'
         )
     tokens = metadata.get("tokenizer.ggml.tokens")
     variables = {}

@@ -105,6 +105,14 @@ def test_matrices_are_quantized_as_the_package_does(name, dtype, kind, path, tmp
     assert forms >= {"F32", dtype.upper()}
 
 
+def test_a_tied_matrix_is_written_twice_where_llama_cpp_wants_it(path, tmp_path):
+    model = loaded(CASES["olmo2"].model(tie_word_embeddings=True), tmp_path / "folder")
+    save_gguf(model, path, dtype="f32")
+    found = data_of(path)
+    assert np.array_equal(found["output.weight"], found["token_embd.weight"])
+    assert GPT.from_pretrained(path).lm_head is None
+
+
 def test_rows_that_are_no_blocks_become_f16(path, tmp_path):
     save_gguf(loaded(CASES["qwen3"].model(), tmp_path / "folder"), path, dtype="q8_0")  # width 48
     with GgufFile(path) as file:

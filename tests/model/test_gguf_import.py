@@ -117,6 +117,14 @@ def test_quantized_weights_are_what_the_package_makes_of_their_blocks(name, llam
         assert torch.equal(ours, exact_one.bfloat16())
 
 
+def test_long_tensors_are_read_piece_by_piece(llama, path, monkeypatch):
+    write(path, llama, quantized(Kind.Q8_0))
+    whole = GPT.from_pretrained(path)
+    monkeypatch.setattr("stategpt.model.gguf_weights._PIECE", 3 * 256)  # three rows, and then some are left
+    pieces = GPT.from_pretrained(path)
+    assert all(map(torch.equal, pieces.parameters(), whole.parameters()))
+
+
 @pytest.mark.parametrize(("kind", "dtype"), [(Kind.F16, torch.float16), (Kind.BF16, torch.bfloat16)])
 def test_16_bit_weights_keep_their_format_where_it_holds_the_vectors(kind, dtype, path):
     theirs = CASES["gemma2"].model(query_pre_attn_scalar=16).to(dtype)

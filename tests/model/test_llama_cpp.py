@@ -43,27 +43,25 @@ def of_llama_cpp(path, prompt):
 
 
 def ours(model, prompt):
-    """Log-probabilities of each step and the likeliest token, without ends of text, as it was asked not to end."""
+    """Each step's log-probabilities, and its likeliest token but the ends of text: it is told not to end."""
     cache = KVCache.allocate(model.config, batch=1, capacity_tokens=len(prompt) + TOKENS)
     tokens, steps = torch.tensor([prompt]), []
     with torch.no_grad():
         for _ in range(TOKENS):
             logits = model.unembed(model.decode(tokens, cache))[0, -1]
+            steps.append((torch.log_softmax(logits, 0), logits))
             logits[list(model.special_ids.eos)] = -math.inf
-            steps.append(torch.log_softmax(logits, 0))
             tokens = logits.argmax().view(1, 1)
-    return steps
+    return [(log_probs, int(logits.argmax())) for log_probs, logits in steps]
 
 
 def compare(model, path, tolerance):
     prompt = np.random.default_rng(0).integers(3, VOCABULARY, 24).tolist()
-    for expected, found in zip(ours(model, prompt), of_llama_cpp(path, prompt), strict=True):
-        assert found["id"] == int(expected.argmax())
-        ids, values = zip(
-            *((each, value) for each, value in found["top"] if each not in model.special_ids.eos), strict=True
-        )
-        assert len(ids) >= 15
-        torch.testing.assert_close(torch.tensor(values), expected[list(ids)], rtol=0, atol=tolerance)
+    for (log_probs, token), found in zip(ours(model, prompt), of_llama_cpp(path, prompt), strict=True):
+        assert found["id"] == token
+        ids, values = zip(*found["top"], strict=True)
+        assert len(ids) == 20
+        torch.testing.assert_close(torch.tensor(values), log_probs[list(ids)], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +77,4 @@ def test_llama_cpp_computes_the_same(name, tmp_path):
 def test_llama_cpp_computes_q8_0_as_we_read_it(tmp_path):
     CASES["llama"].model(hidden_size=96, intermediate_size=128, head_dim=16).save_pretrained(tmp_path / "folder")
     save_gguf(GPT.from_pretrained(tmp_path / "folder"), tmp_path / "model.gguf", TOKENIZER, dtype="q8_0")
-    compare(GPT.from_pretrained(tmp_path / "model.gguf"), tmp_path / "model.gguf", 0.05)  # it rounds activations too
+    compare(GPT.from_pretrained(tmp_path / "model.gguf"), tmp_path / "model.gguf", 0.1)  # it rounds activations too

@@ -71,7 +71,8 @@ def test_llama_cpp_computes_the_same(name, tmp_path):
     case_model(name).save_pretrained(tmp_path / "folder")
     model = GPT.from_pretrained(tmp_path / "folder")
     save_gguf(model, tmp_path / "model.gguf", TOKENIZER, dtype="f32")
-    compare(model, tmp_path / "model.gguf", 2e-4)
+    # llama.cpp takes GELU from a table of float16.
+    compare(model, tmp_path / "model.gguf", 2e-4 if model.config.architecture.mlp == "swiglu" else 3e-3)
 
 
 def test_llama_cpp_computes_q8_0_as_we_read_it(tmp_path):

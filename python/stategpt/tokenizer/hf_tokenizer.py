@@ -73,8 +73,12 @@ class HfTokenizer:
     def _library_for(self, special: str) -> Any:
         """The library's tokenizer that takes added tokens as `special` says."""
         if special not in self._of_mode:
+            flagged = {name for name, number in self._added.items() if number in self._special}
             if special == "text":
                 fields = without_tokens(self._fields, self._added.keys() - {self._unknown})
+            elif isinstance(self._fields["model"].get("vocab"), list):
+                # Unigram takes the best pieces wherever they come from, so a control token must have no spelling.
+                fields = without_tokens(self._fields, flagged - {self._unknown}, kept=self._added.keys() - flagged)
             else:
                 fields = self._fields
             with library_faults(TokenizerFormatError, f'tokenizer: the tokenizers library has no special="{special}"'):

@@ -318,7 +318,7 @@ class ShardWriter:
     def push_gathered(self, texts: Texts) -> None:
         """The same with gathered texts, which are removed."""
     def push_encoded(self, ids: npt.NDArray[np.uint32], offsets: npt.NDArray[np.uint64]) -> None:
-        """Stores documents without masks, end to end in contiguous `ids`; they begin at `offsets`, the last ends there."""
+        """Stores documents without masks: contiguous `ids` end to end, document i from `offsets[i]` to `[i + 1]`."""
     def push_ids(self, ids: npt.NDArray[np.uint32], mask: npt.NDArray[np.uint8] | None, doc_id: int | None) -> None:
         """Stores a document of contiguous ids."""
     def publish(self, source: str, license: str, parents: Sequence[str]) -> str:

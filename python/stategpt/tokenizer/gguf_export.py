@@ -33,7 +33,9 @@ def gguf_metadata(tok: AnyTokenizer) -> dict[str, Any]:
     if not isinstance(model.get("merges"), list) or (fields.get("decoder") or {}).get("type") != "ByteLevel":
         raise ForeignArtifact("GGUF metadata is written of byte-level BPE only; this tokenizer is of another kind")
     if fields.get("normalizer") is not None:
-        raise ForeignArtifact(f"GGUF has no field for the normalizer {fields['normalizer'].get('type')}; llama.cpp has none")
+        raise ForeignArtifact(
+            f"GGUF has no field for the normalizer {fields['normalizer'].get('type')}; llama.cpp has none"
+        )
     ignores = bool(model.get("ignore_merges"))
     cuts = {name: CUTS[name] for name in (*_FIRST_NAMES, *CUTS)}
     same = (name for name, cut in cuts.items() if _equal(fields["pre_tokenizer"], pre_tokenizer(cut)))
@@ -74,7 +76,9 @@ def _tokens(vocabulary: Mapping[str, int], added: list[dict[str, Any]]) -> tuple
     kinds = dict.fromkeys(texts, Kind.NORMAL)
     for token in added:
         if token["lstrip"] or token["rstrip"] or token["single_word"]:
-            raise ForeignArtifact(f"GGUF has no field for the white space that the added token {token['content']!r} takes")
+            raise ForeignArtifact(
+                f"GGUF has no field for the white space that the added token {token['content']!r} takes"
+            )
         texts[token["id"]] = token["content"]
         kinds[token["id"]] = Kind.CONTROL if token["special"] else Kind.USER_DEFINED
     size = max(texts, default=-1) + 1
@@ -85,5 +89,3 @@ def _tokens(vocabulary: Mapping[str, int], added: list[dict[str, Any]]) -> tuple
         [texts.get(place, f"[UNUSED_{place}]") for place in order],
         [int(kinds.get(place, Kind.UNUSED)) for place in order],
     )
-
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from stategpt.errors import TokenizerFormatError, TokenizerUnsupported
@@ -34,7 +35,7 @@ _LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, 
 
 
 def tokenizer_json(metadata: Mapping[str, Any]) -> str:
-    """The text of a `tokenizer.json` that encodes as llama.cpp does with this metadata, without what it puts around text.
+    """The text of a `tokenizer.json` that encodes as llama.cpp does with this metadata; nothing is put around texts.
 
     Args:
         metadata: keys and values as in the file; those that begin with `tokenizer.ggml.` are read, and `general.name`,
@@ -81,7 +82,7 @@ def pre_tokenizer(cut: Cut) -> dict[str, Any]:
 
 
 def _merged(metadata: Mapping[str, Any], ids: dict[str, int]) -> dict[str, Any]:
-    """A model with a list of merges; those whose result is no token are left out, as no id can come of them."""
+    """A model with a list of merges."""
     merges = []
     for place, merge in enumerate(texts(metadata, "merges")):
         space = merge.find(" ", 1)
@@ -109,15 +110,14 @@ def _gemma4(metadata: Mapping[str, Any], pieces: Sequence[Piece], ids: dict[str,
     """BPE by merges over characters, bytes for others; a run of line ends is separate, and one token if it is one."""
     ends = sorted((piece.text for piece in pieces if set(piece.text) == {"\n"}), key=len)
     model = {**_merged(metadata, ids), "byte_fallback": True, "fuse_unk": True}
-    # A run of line ends that is a token is that token. Merges that come first give each such run from shorter ones.
-    steps = [{"type": "Split", "pattern": {"Regex": r"\n+"}, "behavior": "Isolated", "invert": False}]
-    first = [[shorter, "\n"] for shorter, longer in zip(ends, ends[1:], strict=False) if longer == shorter + "\n"]
+    # A run of line ends that is a token is that token: merges that come first, the longest before, make it so.
+    first = [[shorter, "\n"] for shorter, longer in pairwise(ends) if longer == shorter + "\n"]
     if len(first) + 1 == len(ends):
         model["merges"] = [*first[::-1], *(merge for merge in model["merges"] if set(merge[0] + merge[1]) != {"\n"})]
     return {
         "model": model,
         "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
-        "pre_tokenizer": steps[0],
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"\n+"}, "behavior": "Isolated", "invert": False},
         "decoder": decoder(prefix=False),
     }
 
@@ -162,7 +162,9 @@ def _words(metadata: Mapping[str, Any], pieces: Sequence[Piece], ids: dict[str, 
         raise TokenizerFormatError(f"{KEY}unknown_token_id is 100 by default, and there are {len(ids)} tokens; set it")
     plain = (Kind.NORMAL, Kind.UNUSED, Kind.USER_DEFINED)
     spelled = {
-        piece.text.removeprefix(SPACE) if piece.text.startswith(SPACE) else "##" + piece.text
+        piece.text.removeprefix(SPACE)
+        if piece.text.startswith(SPACE)
+        else "##" + piece.text
         if piece.kind in plain
         else piece.text: place
         for place, piece in enumerate(pieces)
@@ -192,7 +194,7 @@ def _words(metadata: Mapping[str, Any], pieces: Sequence[Piece], ids: dict[str, 
 
 
 def _strips_right(metadata: Mapping[str, Any], added: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Phi-3's tokens take the white space that follows; GGUF has no field for it, so llama.cpp goes by the model's name."""
+    """Phi-3's tokens take the white space after them. GGUF has no field for it: llama.cpp goes by the model's name."""
     name = metadata.get("general.name")
     if not isinstance(name, str) or not ("phi-3" in name.lower() or "phi3" in name.lower()):
         return added

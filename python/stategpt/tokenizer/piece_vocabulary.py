@@ -176,7 +176,9 @@ def refuse_unused(pieces: Sequence[Piece], where: str) -> None:
     """
     for place, piece in enumerate(pieces):
         if piece.kind is Kind.UNUSED:
-            raise TokenizerUnsupported(f"{where}: piece {place} ({piece.text!r}) is marked unused, which is not supported")
+            raise TokenizerUnsupported(
+                f"{where}: piece {place} ({piece.text!r}) is marked unused, which is not supported"
+            )
 
 
 def _replaced(regex: str, content: str) -> dict[str, Any]:

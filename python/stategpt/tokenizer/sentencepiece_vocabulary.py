@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+
 from stategpt.errors import TokenizerFormatError, TokenizerUnsupported
 from stategpt.tokenizer.piece_vocabulary import (
     Kind,

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from stategpt.data.chats.template import ChatTemplate
 
 CONTROL_FILE = "control_ids.json"
-_ENDS_OF_TEXT = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "<|eot_id|>")
+_ENDS_OF_TEXT = (
+    *(END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "<\uff5cend\u2581of\u2581sentence\uff5c>"),
+    *("<|im_end|>", "<|eot_id|>", "[SEP]"),
+)
+"""What tokenizers call their end of text, most specific first, where no folder says it."""
 _RESERVED = re.compile(r"[<\[]\|?(reserved|unused|extra|dummy|placeholder|spare)[a-z_]*_?\d+\|?[>\]]", re.IGNORECASE)
 """Names of tokens that publishers leave for others to use: <|reserved_special_token_0|>, <unused0>, [extra_0]."""
 _PADDING = re.compile(r"[<\[]\|?(\w+_)?pad(ding)?(_token)?\|?[>\]]", re.IGNORECASE)

@@ -14,7 +14,7 @@ import gguf
 import numpy as np
 import torch
 
-from family_models import CASES, Case
+from family_models import CASES
 
 LAYER = {
     "input_layernorm": "attn_norm",
@@ -78,7 +78,9 @@ Quantize = Callable[[str, np.ndarray], tuple[np.ndarray, gguf.GGMLQuantizationTy
 def case_model(name: str) -> Any:
     """The language model of transformers for an entry of `FILES`."""
     case, changes = FILES[name]
-    return CASES[case].model(**{key: value for key, value in changes.items() if value is not None or key != "rope_parameters"})
+    return CASES[case].model(
+        **{key: value for key, value in changes.items() if value is not None or key != "rope_parameters"}
+    )
 
 
 def exact(name: str, values: np.ndarray) -> tuple[np.ndarray, gguf.GGMLQuantizationType]:
@@ -236,4 +238,4 @@ def file_name(name: str, model_type: str) -> str:
         "pre_feedforward_layernorm": "ffn_norm",
         "post_feedforward_layernorm": "post_ffw_norm",
     }
-    return f"blk.{number}.{ {**LAYER, **norms}[rest]}.{kind}"
+    return f"blk.{number}.{ {**LAYER, **norms}[rest] }.{kind}"

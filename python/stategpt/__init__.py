@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from stategpt.generate import Engine as Engine
     from stategpt.model import GPT as GPT
     from stategpt.model import RewardModel as RewardModel
+    from stategpt.model.lora import lora as lora
     from stategpt.packing import Batch as Batch
     from stategpt.packing import Layout as Layout
     from stategpt.packing import Loader as Loader
@@ -75,6 +76,7 @@ _PACKAGE_OF = {
     "Tokenizer": "tokenizer",
     "curate": "data",
     "formats": "data",
+    "lora": "model.lora",
     "pack": "packing",
     "ranking_batches": "data",
     "run": "pipeline",
@@ -95,7 +97,7 @@ _MODULES = (
     "tokenizer",
     "train",
 )
-_NEED_TORCH = ("generate", "model", "pipeline")
+_NEED_TORCH = ("generate", "model", "model.lora", "pipeline")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -124,6 +126,7 @@ __all__ = [
     "evaluate",
     "formats",
     "generate",
+    "lora",
     "model",
     "ops",
     "pack",

@@ -247,5 +247,7 @@ def _refuse_locked(before: RunConfig, folder: RunFolder, changed: Mapping[str, t
 
 
 def _is_there(part: Path) -> bool:
-    """Whether a part is published; of checkpoints, whether there is one."""
-    return any(part.glob("step-*")) if part.name == CHECKPOINTS else is_published(part)
+    """Whether a part is published; of checkpoints, whether there is one, or a finished arm of the classifiers."""
+    if part.name == CHECKPOINTS:
+        return any(part.glob("step-*")) or any(part.glob("*/*/checkpoints/step-*")) or any(part.glob("*/result"))
+    return is_published(part)

@@ -15,7 +15,7 @@ PARTS = tuple(parts_of(RUN))
 FREE = [
     key
     for key in flatten(RUN)
-    if key in ("name", *FREE_SETTINGS) or key.rpartition(".")[2].startswith(("log_", "checkpoint_", "micro_batch_"))
+    if key in ("name", *FREE_SETTINGS) or key.rpartition(".")[2].startswith(("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing"))
 ]
 
 

@@ -37,6 +37,13 @@ from stategpt.shown_fields import field_docs
 
 KEPT: dict[str, Any] = {
     "base": {"mixed": {"difference": {"mean": -0.16, "low": -0.2, "high": -0.12}}},
+    "classify": {
+        "gains": [
+            {"labels": labels, "method": "full", "other": other, "accuracy": {"mean": 0.1, "low": 0.02, "high": 0.18}}
+            for labels in (10, 100)
+            for other in ("few_shot", "random")
+        ]
+    },
     "sft": {
         "samples": 672,
         "ended_share": {"mean": 0.999, "low": 0.99, "high": 1.0},
@@ -164,6 +171,26 @@ def test_relevance_is_gated_only_where_the_recipe_asks_for_it() -> None:
     assert not any(name.startswith("relevance") for name in by_name(KEPT))
     gates = by_name(KEPT, GatesConfig(required=("base", "sft", "reward", "rl", "relevance")))
     assert {g.name for g in failed(gates.values())} == {"relevance_similarity", "relevance_mentions_subject"}
+
+
+@pytest.mark.parametrize("other", ["few_shot", "random"])
+def test_a_classifier_is_judged_by_the_bound_at_the_stated_number_of_labels(other: str) -> None:
+    assert not any(name.startswith("classify") for name in by_name(KEPT))
+
+    def gates(labels: int, low: float) -> dict[str, bool]:
+        """Whether each gate is passed where the gain with 100 labels has this lower bound."""
+        evaluations = deepcopy(KEPT)
+        for gain in evaluations["classify"]["gains"]:
+            if (gain["labels"], gain["other"]) == (100, other):
+                gain["accuracy"]["low"] = low
+        found = by_name(evaluations, GatesConfig(required=("classify",), classify_labels=labels))
+        return {name: gate.passed for name, gate in found.items() if name.startswith("classify")}
+
+    both = {"classify_over_random": True, "classify_over_few_shot": True}
+    assert gates(0, 0.02) == both
+    assert gates(0, -0.01) == both | {f"classify_over_{other}": False}
+    assert gates(10, -0.01) == both
+    assert gates(1000, 0.02) == dict.fromkeys(both, False)
 
 
 MEANS = {

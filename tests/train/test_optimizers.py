@@ -35,7 +35,7 @@ def test_the_setting_chooses_the_class_and_its_arguments() -> None:
     sgd = build_optimizer(model, _config("sgd", betas=(0.8, 0.7)))
     assert type(sgd) is torch.optim.SGD
     assert {group["momentum"] for group in sgd.param_groups} == {0.8}
-    with pytest.raises(ConfigError, match=r"optim\.optimizer = 'adam': must be one of adamw, sgd"):
+    with pytest.raises(ConfigError, match=r"optim\.optimizer = 'adam': must be one of adamw, adamw8bit, sgd"):
         _config("adam")
 
 

@@ -8,7 +8,7 @@ from .lineage import Lineage, Node, write_lineage
 from .lines import append_line, read_lines
 from .lock import RunLock
 from .measurements import Measurements
-from .publish import FileRecord, Manifest, publish_file, publish_folder, read_manifest, verify
+from .publish import FileRecord, Manifest, publish_file, publish_folder, publish_written, read_manifest, verify
 from .receipt import is_finished, write_receipt
 from .run_folder import RunFolder
 
@@ -26,6 +26,7 @@ __all__ = [
     "is_finished",
     "publish_file",
     "publish_folder",
+    "publish_written",
     "read_lines",
     "read_manifest",
     "verify",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -12,7 +13,7 @@ from typing import Any
 
 from stategpt import _native
 from stategpt.artifacts.fingerprint import Json, json_text
-from stategpt.errors import OutOfSpace
+from stategpt.errors import OutOfSpace, StorageError
 from stategpt.shown_fields import documented, short_repr
 
 
@@ -72,6 +73,48 @@ def publish_file(path: str | PathLike[str], data: bytes) -> None:
     _native.publish_file(path, data)
 
 
+def publish_written(path: str | PathLike[str], write: Callable[[Path], None]) -> None:
+    """Gives `path` the content of the file that `write(temporary)` writes; for files too large to be held in memory.
+
+    Folders above it are created. If `write` raises, nothing is left behind and `path` is untouched; a process that dies
+    leaves a folder that the next one for the same path removes.
+
+    Raises:
+        OutOfSpace, StorageError: as `publish_file`.
+    """
+    final = Path(path)
+    staged = _native.StagedFolder(final.with_name(f"{final.name}.new"))  # a name that nothing is published under
+    try:
+        temporary = staged.path / final.name
+        write(temporary)
+        _make_durable(temporary)
+        temporary.rename(final)
+        _make_durable(final.parent)
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        if _is_out_of_space(error):
+            raise _out_of_space(final, error) from error
+        raise StorageError(f"cannot write {final} ({error}); it has its old content. Check the path.") from error
+    finally:
+        staged.abandon()
+
+
+def _make_durable(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _out_of_space(final: str | PathLike[str], error: BaseException) -> OutOfSpace:
+    return OutOfSpace(
+        f"no space left while {final} was being written ({error}); nothing was published. "
+        "Free space on that disk, or choose another output folder."
+    )
+
+
 def publish_folder(
     final: str | PathLike[str],
     write: Callable[[Path], None],
@@ -105,10 +148,7 @@ def publish_folder(
     except BaseException as error:
         staged.abandon()
         if _is_out_of_space(error):
-            raise OutOfSpace(
-                f"no space left while {final} was being written ({error}); nothing was published. "
-                "Free space on that disk, or choose another output folder."
-            ) from error
+            raise _out_of_space(final, error) from error
         raise
     return Manifest.from_json(staged.publish(json_text(label)))
 

@@ -2,7 +2,7 @@
 
 run.toml  lineage.json
 corpus/  tokenizer/  start/  data/<source>/{train,validation,test}/
-base/ sft/ rankings/ reward/ rl/ comparison/     checkpoints/ model/ evaluation/ log/, and growing logs
+base/ classify/ sft/ rankings/ reward/ rl/ comparison/     checkpoints/ model/ evaluation/ log/, and growing logs
 gates/  report/
 """
 

@@ -118,10 +118,10 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
 
 def _template(model: Path, tok: AnyTokenizer) -> ChatTemplate | None:
     """The chat template of another model's folder; None where the tokenizer is this package's."""
-    from stategpt.config import CONTROL_TOKENS
     from stategpt.data import ChatTemplate
+    from stategpt.data.control_ids import has_own_block
 
-    return None if all(name in tok.special_tokens for name in CONTROL_TOKENS) else ChatTemplate.load(model, tok)
+    return None if has_own_block(tok) else ChatTemplate.load(model, tok)
 
 
 def _chat_prompt(engine: Engine) -> tuple[Prompt, list[str]]:
@@ -141,11 +141,11 @@ def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:
     config = load(run / "run.toml").evaluate
     train = [conversation.prompt() for conversation in read_corpus(run / "corpus").conversations["train"]]
     examples = choose_examples(train, config.few_shot_examples if train else 0, config.seed)
-    end_of_text = np.array([engine.control.end_of_text], dtype=np.uint32)
+    begin = np.array([engine.control.document_begin], dtype=np.uint32)
 
     def document(question: str) -> NDArray[np.uint32]:
         """Returns the few-shot document for a question."""
-        return np.concatenate([end_of_text, engine.tok.encode(few_shot_document(examples, question))])
+        return np.concatenate([begin, engine.tok.encode(few_shot_document(examples, question))])
 
     return document, [STOP]
 

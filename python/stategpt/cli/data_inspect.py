@@ -12,11 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config.run import RunConfig
-from stategpt.data import Segment, chat_prompt, encode_conversation
+from stategpt.data import ChatTemplate, Segment
 from stategpt.data.records import Conversation
 from stategpt.data.rejections import Tally
 from stategpt.errors import StategptError
+from stategpt.stages.chat_format import run_chat, start_chat
 from stategpt.stages.fitting import conversation_fit, trained_on
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 from stategpt.visible_text import visible
@@ -51,16 +53,16 @@ def inspect_run(run: RunConfig, out: Path, examples: int, console: Console | Non
     if not found:
         console.print("no files of conversations, rankings or prompts; [sft], [rankings], [rl] name them", markup=False)
         return
-    tok, of = tokenizer_of(run, out, found)
+    chat, tok, of = chat_of(run, out, found)
     console.print(f"tokens: {of}", markup=False)
     for each in found:
         console.rule(each.setting, align="left")
         for path, name in each.formats.items():
             console.print(f"{path}: {name}", markup=False)
-        for line in (*_counts(each.tally), *_lengths(run, tok, each.records)):
+        for line in (*_counts(each.tally), *_lengths(run, chat, tok, each.records)):
             console.print(line, markup=False)
         for record in each.records[:examples]:
-            console.print(example(tok, record, run))
+            console.print(example(chat, tok, record, run))
 
 
 def inspected(run: RunConfig) -> Iterator[Inspected]:
@@ -109,39 +111,39 @@ def _counts(tally: Tally) -> Iterator[str]:
         yield f"  {visible(str(rejection))}"
 
 
-def _lengths(run: RunConfig, tok: AnyTokenizer, records: Sequence[Any]) -> Iterator[str]:
+def _lengths(run: RunConfig, chat: ChatTemplate, tok: AnyTokenizer, records: Sequence[Any]) -> Iterator[str]:
     """How many records fit the model, and what becomes of the others."""
     limit = run.sft_row_tokens
     counts: dict[str, int] = {}
     for record in records:
         if isinstance(record, Conversation):
-            found = conversation_fit(tok, record, run.sft, limit)
+            found = conversation_fit(chat, record, run.sft, limit)
             code = ("whole", "shortened")[bool(found)] if isinstance(found, int) else found
         else:
-            code = "too_long" if _tokens_of(tok, record) > run.model.context_tokens else "whole"
+            code = "too_long" if _tokens_of(chat, tok, record) > run.model.context_tokens else "whole"
         counts[code] = counts.get(code, 0) + 1
     whole = counts.pop("whole", 0)
     rest = ", ".join(f"{count:,} {code.replace('_', ' ')}" for code, count in sorted(counts.items()))
     yield f"{whole:,} fit the {limit:,} tokens of a row" + (f"; {rest}" if rest else "")
 
 
-def _tokens_of(tok: AnyTokenizer, record: Any) -> int:
+def _tokens_of(chat: ChatTemplate, tok: AnyTokenizer, record: Any) -> int:
     """Tokens of a prompt, with the longest completion of a ranking."""
     asked = getattr(record, "prompt", record)
     longest = max((len(tok.encode(text)) + 2 for text in getattr(record, "completions", ())), default=1)
-    return int(chat_prompt(tok, asked).size) + longest
+    return int(chat.prompt(asked).size) + longest
 
 
-def example(tok: AnyTokenizer, record: Any, run: RunConfig) -> Text:
+def example(chat: ChatTemplate, tok: AnyTokenizer, record: Any, run: RunConfig) -> Text:
     """A record as tokens: trained ones on a tint, read ones dim, control tokens by name."""
     if isinstance(record, Conversation):
         try:
-            return colored(tok, encode_conversation(tok, trained_on(record, run.sft.loss_on)))
+            return colored(tok, Segment.of(chat, trained_on(record, run.sft.loss_on)))
         except StategptError as error:
             return Text(f"  {error}")
     shown = Text()
     asked = getattr(record, "prompt", record)
-    _append_ids(shown, tok, chat_prompt(tok, asked).tolist(), _READ)
+    _append_ids(shown, tok, chat.prompt(asked).tolist(), _READ)
     for rank, completion in zip(getattr(record, "ranks", ()), getattr(record, "completions", ()), strict=False):
         shown.append(f"\n  rank {rank}: ", "bold")
         _append_ids(shown, tok, tok.encode(completion).tolist(), _TRAINED if rank == 1 else _READ)
@@ -168,20 +170,29 @@ def _append_ids(shown: Text, tok: AnyTokenizer, ids: Sequence[int], style: str) 
             shown.append("".join(name for _ in run), f"{_CONTROL}" if style == _READ else f"{style} bold")
 
 
-def tokenizer_of(run: RunConfig, out: Path, found: Sequence[Inspected]) -> tuple[AnyTokenizer, str]:
-    """The run's tokenizer, that of its start model, or one trained on a sample of its files; and which it is."""
+def chat_of(run: RunConfig, out: Path, found: Sequence[Inspected]) -> tuple[ChatTemplate, AnyTokenizer, str]:
+    """The run's chat format and tokenizer, those of its start model, or this package's format with a tokenizer trained
+    on a sample of its files; and which tokenizer it is.
+    """
     from stategpt.config.control import CONTROL_TOKENS
     from stategpt.config.start import model_folder
 
     made = out / "tokenizer" / "tokenizer.json"
     if made.is_file():
-        return Tokenizer.load(made), f"the run's tokenizer, {made}"
+        tok = Tokenizer.load(made)
+        return run_chat(run, RunFolder(out), tok), tok, f"the run's tokenizer, {made}"
     if run.start.model:
-        return Tokenizer.load(model_folder(run.start.model) / "tokenizer.json"), "the start model's tokenizer"
+        folder = model_folder(run.start.model)
+        tok = Tokenizer.load(folder / "tokenizer.json")
+        return start_chat(run.start.chat, folder, tok), tok, "the start model's tokenizer"
     texts = list(_sample(run, found))
     size = min(run.tokenizer.vocab_size, _SAMPLE_VOCABULARY)
     tok = Tokenizer.train(texts, size, pattern=run.tokenizer.pattern, special_tokens=list(CONTROL_TOKENS))
-    return tok, f"a tokenizer of {tok.vocab_size:,} tokens trained on a sample; the run's own may differ by some tokens"
+    return (
+        ChatTemplate.own(tok),
+        tok,
+        f"a tokenizer of {tok.vocab_size:,} tokens trained on a sample; the run's own may differ by some tokens",
+    )
 
 
 def _sample(run: RunConfig, found: Sequence[Inspected]) -> Iterator[str]:

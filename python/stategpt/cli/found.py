@@ -208,6 +208,8 @@ def recognized(first: list[tuple[Any, dict[str, Any]]]) -> tuple[str, str, list[
         form = recognize(first[0][1])
     except StategptError:
         return "", "", []
+    if form.kind == "label":  # documents, unless [classify] names the file
+        return "", "", []
     examples = []
     for where, record in first:
         try:

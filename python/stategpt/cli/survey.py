@@ -67,6 +67,7 @@ def named_files(run: RunConfig) -> list[tuple[str, str, tuple[str, ...]]]:
         ("rankings.prompts", "prompts", run.rankings.prompts),
         ("rl.prompts", "prompts", run.rl.prompts),
         ("evaluate.prompts", "prompts", run.evaluate.prompts),
+        ("classify.data", "labeled texts", run.classify.data),
     ]
     return [entry for entry in named if entry[2]]
 

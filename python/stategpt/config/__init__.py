@@ -1,5 +1,6 @@
 """Settings of a run: one frozen dataclass per section, checked when built. Needs neither numpy nor torch."""
 
+from .classify import ClassifyConfig as ClassifyConfig
 from .control import CONTROL_TOKENS as CONTROL_TOKENS
 from .corpus import CorpusConfig as CorpusConfig
 from .corpus import DataConfig as DataConfig
@@ -28,6 +29,7 @@ from .toml import override as override
 
 __all__ = [
     "CONTROL_TOKENS",
+    "ClassifyConfig",
     "CorpusConfig",
     "CurateConfig",
     "DataConfig",

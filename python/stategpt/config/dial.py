@@ -9,7 +9,7 @@ model.kv_heads        the largest divisor of heads' that keeps the recipe's shar
 model.mlp_width    width' times the recipe's mlp_width / width, rounded up to whole heads (8/3: SwiGLU)
 pretrain.tokens       the recipe's tokens per parameter
 pretrain.batch_rows   grows as the square root of the tokens, in powers of two (arXiv 2410.21676: about B ~ D^0.5)
-learning rates        of all four trained stages: fall as 1 / width (arXiv 2203.03466)
+learning rates        of every trained stage: fall as 1 / width (arXiv 2203.03466); of adapters, ten times as high
 ====================  ======================================================================================
 
 From `tiny_cpu` the last rule gives 6.2e-5 at width 12,288, where GPT-3 175B was trained with 6e-5, and 2e-4 at width
@@ -32,18 +32,24 @@ from stategpt.config.optim import OptimConfig
 from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten
 
-LEARNING_RATE_TIMES_WIDTH = {"pretrain": 0.768, "sft": 0.288, "reward": 0.384, "rl": 0.0768}
+LEARNING_RATE_TIMES_WIDTH = {"pretrain": 0.768, "sft": 0.288, "reward": 0.384, "rl": 0.0768, "classify": 0.192}
 """Learning rate of each trained stage times the width of the model: what `tiny_cpu` was tuned to at width 192."""
+
+LORA_RATE_FACTOR = 10
+"""Learning rate of adapters over that of whole matrices, at any rank: alpha / rank makes the best rate of an adapter
+nearly independent of the rank, and it was about ten times that of full fine-tuning in fourteen models (Schulman et al.
+2025, "LoRA Without Regret", Thinking Machines Lab). A head that is trained beside adapters keeps its own rate."""
 
 _LEARNING_RATES = tuple(f"{stage}.optim.learning_rate" for stage in LEARNING_RATE_TIMES_WIDTH)
 
 
 def resolved_optim(run: RunConfig, stage: str) -> OptimConfig:
-    """The optimizer settings of a stage; a learning rate of 0 becomes that of the model's width."""
+    """The optimizer settings of a stage; a learning rate of 0 becomes that of the model's width, and of adapters."""
     optim: OptimConfig = getattr(run, stage).optim
     if optim.learning_rate:
         return optim
-    return replace(optim, learning_rate=float(f"{LEARNING_RATE_TIMES_WIDTH[stage] / run.model.width:.3g}"))
+    factor = LORA_RATE_FACTOR if run.lora.rank and stage != "pretrain" else 1
+    return replace(optim, learning_rate=float(f"{factor * LEARNING_RATE_TIMES_WIDTH[stage] / run.model.width:.3g}"))
 
 
 def derive(base: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:

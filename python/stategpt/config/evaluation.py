@@ -17,11 +17,12 @@ from stategpt.config.checks import (
 from stategpt.config.stages import PRECISIONS, Precision
 from stategpt.shown_fields import documented
 
-GateFamily = Literal["base", "sft", "reward", "rl", "best_of_n", "relevance"]
+GateFamily = Literal["base", "classify", "sft", "reward", "rl", "best_of_n", "relevance"]
 GATE_FAMILIES: tuple[GateFamily, ...] = get_args(GateFamily)
 """Families of gates that a recipe can require; `stategpt.evaluate.gates.GATES` has the gates of each."""
 GATE_STAGES: Mapping[str, str] = {
     "base": "pretrain",
+    "classify": "classify",
     "sft": "sft",
     "reward": "reward",
     "rl": "compare",
@@ -96,9 +97,17 @@ class GatesConfig:
     """Thresholds of the gates. `run --check` fails where a required gate does; `run` alone only reports."""
 
     required: tuple[str, ...] = ()
-    """Gates that must pass with `--check`: of base, sft, reward, rl, best_of_n, relevance."""
+    """Gates that must pass with `--check`: of base, classify, sft, reward, rl, best_of_n,
+    relevance.
+    """
     base_margin_bits_per_byte: float = 0.0
     """The interval of base minus Kneser-Ney must be below minus this."""
+    classify_labels: int = 0
+    """Number of labels at which the fine-tuned classifier is compared, one of classify.label_counts; 0: the largest."""
+    classify_random_margin: float = 0.0
+    """The interval of its accuracy minus that from random weights must be above this."""
+    classify_few_shot_margin: float = 0.0
+    """The interval of its accuracy minus a few-shot prompt's must be above this."""
     sft_ended_share: float = 0.97
     """The lower bound of the share of samples that end by themselves must be above this."""
     sft_samples: int = 400
@@ -143,6 +152,7 @@ class GatesConfig:
             relevance_mentions_subject=self.relevance_mentions_subject,
         )
         require_not_negative("gates", sft_samples=self.sft_samples, rl_prompts=self.rl_prompts, rl_kl=self.rl_kl)
+        require_not_negative("gates", classify_labels=self.classify_labels)
         require_not_negative("gates", rl_best_of_margin=self.rl_best_of_margin)
         require_not_negative("gates", rl_kl_over_best_of_n=self.rl_kl_over_best_of_n)
         require(self.rl_best_of >= 2, "gates.rl_best_of", self.rl_best_of, "must be 2 or more")

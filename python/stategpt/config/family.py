@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeAlias
 
 from stategpt.config.architecture import PLAIN, Architecture
 from stategpt.shown_fields import documented
 
 NO_BIAS_NO_WINDOW = MappingProxyType({"use_sliding_window": False, "mlp_bias": False})
 Value = bool | int | float | str
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+"""A value of config.json."""
 
 
 @documented
@@ -52,7 +55,7 @@ class Family:
     defaults: Mapping[str, Value] = field(default_factory=dict)
     """Values by key where config.json has no such key, as `transformers` has them; null there says "none"."""
     reads: tuple[str, ...] = ()
-    """Keys of config.json beyond the standard ones that are read and written (`model.hf_shape`)."""
+    """Keys of config.json beyond the standard ones that are read and written (`config.hf_shape`)."""
     window_pattern: int = 0
     """Where config.json does not say which layers have the window: all but every layer of this number; 0: all."""
     written: Mapping[str, Value] = field(default_factory=dict)

@@ -24,9 +24,9 @@ class OptimConfig:
     learning_rate: float = 0.0
     """Highest learning rate, reached at the end of the warm-up; 0 = by the width of the model (`config.dial`)."""
     optimizer: str = "adamw"
-    """"adamw" (arXiv 1711.05101), or "sgd" with the first of `betas` as its momentum."""
+    """"adamw" (arXiv 1711.05101), "adamw8bit" with moments in 8 bits, or "sgd" with betas[0] as its momentum."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """Decay of the running mean of the gradient and (adamw only) of its square, per step."""
+    """Decay of the running mean of the gradient and (not sgd) of its square, per step."""
     weight_decay: float = 0.1
     """Decay of matrices (adamw: decoupled; sgd: added to the gradient); norms, biases and embeddings have none."""
     warmup_steps: int = 0
@@ -40,7 +40,7 @@ class OptimConfig:
     clip_norm: float = 1.0
     """Gradients with a larger L2 norm are scaled down to it; 0 = never."""
     epsilon: float = 1e-8
-    """Added to the root of the second moment (adamw only)."""
+    """Added to the root of the second moment (not sgd)."""
 
     def __post_init__(self) -> None:
         require_positive("optim", epsilon=self.epsilon)

@@ -31,11 +31,26 @@ class Optimizer:
     """Those of `state` that are never negative; a checkpoint that says otherwise is refused."""
     counts_steps: bool = False
     """It also keeps `step`, a float32 scalar that starts at 0."""
+    in_8_bits: bool = False
+    """State of large tensors (`is_quantized`) is uint8 of the parameter's shape, with `NAME_scale`, a float32 for each
+    block of `STATE_BLOCK` numbers."""
 
-    @property
-    def state_numbers(self) -> int:
-        """Numbers kept per weight, which is what the planner needs."""
-        return len(self.state)
+    def state_bytes(self, numbers: int) -> int:
+        """Bytes kept for a tensor of so many float32 weights."""
+        if self.in_8_bits and is_quantized(numbers):
+            return len(self.state) * (numbers + 4 * -(-numbers // STATE_BLOCK))
+        return 4 * len(self.state) * numbers
+
+
+STATE_BLOCK = 256
+"""Numbers of 8-bit state that share a scale."""
+SMALLEST_QUANTIZED = 4096
+"""Smaller tensors keep their state in float32: it is little memory, and norms and biases are sensitive."""
+
+
+def is_quantized(numbers: int) -> bool:
+    """Whether an optimizer with 8-bit state uses it for a tensor of so many numbers."""
+    return numbers >= SMALLEST_QUANTIZED
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
@@ -46,6 +61,15 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         non_negative=("exp_avg_sq",),
         counts_steps=True,
     ),
+    "adamw8bit": Optimizer(
+        "stategpt.train.adamw8bit:AdamW8bit",
+        lambda optim: {"betas": optim.betas, "eps": optim.epsilon},
+        state=("exp_avg", "exp_avg_sq"),
+        non_negative=("exp_avg_sq", "exp_avg_scale", "exp_avg_sq_scale"),
+        counts_steps=True,
+        in_8_bits=True,
+    ),
     "sgd": Optimizer("torch.optim:SGD", lambda optim: {"momentum": optim.betas[0]}, state=("momentum_buffer",)),
 }
-"""AdamW (arXiv 1711.05101), and stochastic gradient descent with momentum."""
+"""AdamW (arXiv 1711.05101), the same with 8-bit moments (arXiv 2110.02861), and stochastic gradient descent with
+momentum."""

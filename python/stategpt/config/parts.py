@@ -25,7 +25,7 @@ from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten, general_key
 from stategpt.config.stage_names import STAGES, StageName
 
-FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_")
+FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing")
 """Names of settings that affect how work is done and shown, never the result (up to float rounding)."""
 FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share", "evaluate.max_failed_share")
 """Settings that decide whether something is made, never what."""
@@ -34,7 +34,7 @@ FILES = (*PATTERNS, *FOLDERS)
 CHECKPOINTS = "checkpoints"
 """Name of the part that holds a stage's unfinished training."""
 
-_READING = ("sft.format", "sft.columns", "rankings.format", "rankings.columns")
+_READING = tuple(f"{section}.{name}" for section in ("sft", "rankings", "classify") for name in ("format", "columns"))
 """Settings of how files are read: they decide the corpus, and through it what is made from it."""
 _CORPUS = ("corpus", "sources", "curate", *_READING)
 _NOT_CORPUS = ("sources.NAME.share", "sources.NAME.max_epochs")
@@ -153,6 +153,7 @@ def _of_corpus(run: RunConfig) -> Iterator[Part]:
     yield Part("corpus", (), _CORPUS, _NOT_CORPUS)
     names = ["documents", "conversations", *(["rankings"] if run.rankings.data else [])]
     names += [f"prompts/{use}" for use in _PROMPT_USES if getattr(run, use).prompts]
+    names += ["labels"] if run.classify.data else []
     for name in names:
         yield Part(f"corpus/{name}", ("corpus",), ())
 
@@ -167,7 +168,7 @@ def parts_of(run: RunConfig) -> dict[str, Part]:
     parts = list(_of_corpus(run))
     prompts = tuple(part.folder for part in parts if part.folder.startswith("corpus/prompts/"))
     if run.start.model:  # its content decides, which the fingerprint of its manifest holds
-        parts += [Part("tokenizer", (), ()), Part(start_part(run), (), ())]
+        parts += [Part("tokenizer", (), ("start.chat",) if run.start.chat else ()), Part(start_part(run), (), ())]
     else:
         parts.append(Part("tokenizer", ("corpus/documents",), ("tokenizer",)))
     parts.append(Part(CONVERSATION_FIT, ("tokenizer", "corpus/conversations"), _FIT_SETTINGS))

@@ -21,6 +21,7 @@ PATTERNS = (
     "rankings.prompts",
     "rl.prompts",
     "evaluate.prompts",
+    "classify.data",
 )
 """Settings whose values are files, as paths or globs."""
 FOLDERS = ("start.model",)
@@ -34,7 +35,7 @@ def rooted_settings(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
         general = general_key(key)
         if general in PATTERNS:
             rooted[key] = tuple(_below(pattern, glob.escape(str(base))) for pattern in value)
-        elif general in FOLDERS and value:
+        elif (general in FOLDERS and value) or (general == "start.chat" and value.endswith((".toml", ".jinja"))):
             rooted[key] = _below(value, str(base))
     return rooted
 

@@ -15,6 +15,7 @@ from stategpt.config.checks import require
 from stategpt.config.cost import (
     FLOAT32_BYTES,
     activation_bytes_per_token,
+    block_flops,
     forward_flops_per_token,
     logit_bytes_per_token,
     training_flops_per_token,
@@ -247,6 +248,23 @@ def _sft(run: RunConfig, assumed: Assumptions) -> StagePlan:
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
 
 
+def _classify(run: RunConfig, assumed: Assumptions) -> StagePlan:
+    """Every method on every set of labels, each measured on all test texts; texts of the greatest length."""
+    given, shape = run.classify, run.model
+    length = min(given.max_tokens, shape.context_tokens)
+    methods = [method for method in given.methods if method != "few_shot"]
+    read = sum(given.steps(count) * min(given.batch_texts, count) for count in given.label_counts) * length
+    trained = read * given.seeds * len(methods)
+    tested = given.test_texts * length * len(given.label_counts) * given.seeds * len(methods)
+    prompted = given.test_texts * shape.context_tokens * given.seeds * ("few_shot" in given.methods)
+    flops = 3 * block_flops(shape, trained, length) + block_flops(shape, tested, length)  # nothing is predicted
+    flops += block_flops(shape, prompted, shape.context_tokens)
+    memory = training_bytes(shape, given.optim.optimizer, min(given.micro_batch_texts, given.batch_texts) * length)
+    steps = sum(map(given.steps, given.label_counts)) * given.seeds * len(methods)
+    seconds = flops / assumed.train_flops_per_s
+    return StagePlan("classify", steps, trained + tested + prompted, flops, memory, seconds)
+
+
 def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: int) -> tuple[int, float, float]:
     """Tokens, FLOPs and seconds of sampling; a prompt is read once for all its completions."""
     tokens = prompts * (assumed.prompt_tokens + completions * assumed.answer_tokens)
@@ -312,6 +330,7 @@ def _compare(run: RunConfig, assumed: Assumptions) -> StagePlan:
 _COSTS: Mapping[str, Callable[[RunConfig, Assumptions], StagePlan | tuple[StagePlan, ...]]] = {
     "prepare": _prepare,
     "pretrain": _pretrain,
+    "classify": _classify,
     "sft": _sft,
     "rankings": _rankings,
     "reward": _reward,

@@ -4,6 +4,7 @@
 |------------------------------------------|---------------------------------------------------------------|
 | `[sources.NAME]`                         | pretrain, from random weights or from the model of `[start]`  |
 | `[sft]`, `[rankings]`, `[reward]`        | the stage of that name                                        |
+| `[classify]`                             | classify, which needs labeled texts (`data`)                  |
 | `[rl]`                                   | rl, and compare: every system on the same prompts             |
 | `corpus.source`, or none of a user's data| every stage, as in the recipes                                |
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 from stategpt.config.evaluation import GATE_STAGES
 from stategpt.config.run import RunConfig
-from stategpt.config.stage_names import STAGES
+from stategpt.config.stage_names import STAGES, USUAL_STAGES
 from stategpt.errors import ConfigError
 
 ALL_STAGES = tuple(stage.name for stage in STAGES)
@@ -27,7 +28,7 @@ REWARD_MODEL = "reward_model"
 def stages_of(table: Mapping[str, Any]) -> tuple[str, ...]:
     """The stages that run for the sections of a file (nested plain values), in order."""
     if not has_own_data(table):
-        return ALL_STAGES
+        return USUAL_STAGES
     return tuple(stage.name for stage in STAGES if stage is STAGES[0] or (stage.section or stage.name) in table)
 
 
@@ -39,7 +40,14 @@ def has_own_data(table: Mapping[str, Any]) -> bool:
         values = table.get(section)
         return isinstance(values, Mapping) and bool(values.get(name))
 
-    files = (("sft", "data"), ("rankings", "data"), ("rankings", "prompts"), ("rl", "prompts"), ("start", "model"))
+    files = (
+        ("sft", "data"),
+        ("rankings", "data"),
+        ("rankings", "prompts"),
+        ("rl", "prompts"),
+        ("classify", "data"),
+        ("start", "model"),
+    )
     return bool(table.get("sources")) or any(given(section, name) for section, name in files)
 
 
@@ -77,6 +85,10 @@ def missing(run: RunConfig) -> Iterator[str]:
         )
     if "sft" in stages and not (whole or run.sft.data):
         yield "[sft] has no conversations; add sft.data = files of chats, or leave the section out"
+    if run.lora.rank and not {"sft", "reward", "rl", "classify"} & set(stages):
+        yield "[lora] adapts what SFT, reward modeling, RL or classification train, and none of them runs; leave it out"
+    if "classify" in stages and not run.classify.data:
+        yield "[classify] has no labeled texts; add classify.data = files of them, or leave the section out"
     yield from _missing_of_feedback(run, whole)
     for family in run.gates.required:
         if GATE_STAGES[family] not in stages:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stategpt.config.checks import require, require_all_storable
+from stategpt.config.classify import ClassifyConfig
 from stategpt.config.corpus import CorpusConfig, DataConfig, TokenizerConfig
 from stategpt.config.curate import CurateConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
+from stategpt.config.lora import LoRAConfig, last_layers, require_targets
 from stategpt.config.model import GPTConfig
 from stategpt.config.sources import SourceConfig
-from stategpt.config.stage_names import STAGES
+from stategpt.config.stage_names import STAGES, USUAL_STAGES
 from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SamplingConfig, SFTConfig
 from stategpt.config.start import StartConfig
 from stategpt.shown_fields import documented, short_repr
@@ -39,7 +41,7 @@ class RunConfig:
     """Name shown in the report; the run's folder when none is given."""
     seed: int = 0
     """Seed of everything random, together with stage, step and sample."""
-    stages: tuple[str, ...] = tuple(stage.name for stage in STAGES)
+    stages: tuple[str, ...] = USUAL_STAGES
     """Stages that run, in order; a file without it runs those whose sections it has."""
     start: StartConfig = field(default_factory=StartConfig)
     """A model instead of random weights."""
@@ -57,8 +59,12 @@ class RunConfig:
     """Shape of the model."""
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     """Stage 1."""
+    classify: ClassifyConfig = field(default_factory=ClassifyConfig)
+    """Classification of labeled texts."""
     sft: SFTConfig = field(default_factory=SFTConfig)
     """Stage 2."""
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    """Low-rank adapters of SFT, reward model and policy, instead of training the weights."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Completions of rankings, RL and evaluation."""
     rankings: RankingsConfig = field(default_factory=RankingsConfig)
@@ -96,6 +102,17 @@ class RunConfig:
         rule = f"leaves no room for a prompt in model.context_tokens = {self.model.context_tokens}"
         longest = self.sampling.max_tokens
         require(longest < self.model.context_tokens, "sampling.max_tokens", longest, rule)
+        self._require_trained_parts()
+
+    def _require_trained_parts(self) -> None:
+        """Adapters and parts of the weights are not trained at once, and the model has the layers that are named."""
+        require_targets(self.model, self.lora)
+        for stage in ("sft", "reward", "rl"):
+            train = getattr(self, stage).train
+            rule = f"does not apply with lora.rank = {self.lora.rank}, which trains adapters; leave one of them out"
+            require(train == "all" or not self.lora.rank, f"{stage}.train", train, rule)
+            rule = f"names more layers than model.depth = {self.model.depth}"
+            require((last_layers(train) or 0) <= self.model.depth, f"{stage}.train", train, rule)
 
     def _require_shares(self) -> None:
         """The sources' shares add up to 1, and nothing else gives proportions."""
@@ -119,6 +136,7 @@ class RunConfig:
     def own_data(self) -> tuple[str, ...]:
         """Settings that give files of the user's, apart from the prompts of a single stage."""
         given = {"sources": self.sources, "sft.data": self.sft.data, "rankings.data": self.rankings.data}
+        given["classify.data"] = self.classify.data
         return tuple(key for key, value in given.items() if value)
 
     @property

@@ -28,6 +28,7 @@ class StageName:
         measured_with: settings that decide only what is measured while it trains.
         evaluated_with: settings, besides those of `evaluate`, that decide what is measured on its artifact.
         chat: whether `stategpt chat` can talk to its model.
+        is_extra: whether it runs only where its section is given: it is no step from documents to an assistant.
     """
 
     name: str
@@ -43,6 +44,7 @@ class StageName:
     measured_with: tuple[str, ...] = ()
     evaluated_with: tuple[str, ...] = ()
     chat: bool = False
+    is_extra: bool = False
 
 
 _SAMPLES = ("pretrain.sample_at", "pretrain.sample_prompts", "pretrain.sample_tokens")
@@ -64,6 +66,16 @@ STAGES = (
         chat=True,
     ),
     StageName(
+        "classify",
+        "classify",
+        "classification",
+        "classify",
+        artifact="model",
+        made_from=("base/model", "corpus/labels"),
+        settings=("seed", "classify"),
+        is_extra=True,
+    ),
+    StageName(
         "sft",
         "sft",
         "supervised fine-tuning",
@@ -71,7 +83,7 @@ STAGES = (
         artifact="model",
         made_from=("base/model", "corpus/conversations"),
         evaluated_asking=("evaluate",),
-        settings=("seed", "sft"),
+        settings=("seed", "sft", "lora"),
         evaluated_with=("sampling",),
         chat=True,
     ),
@@ -92,7 +104,7 @@ STAGES = (
         "reward",
         artifact="model",
         made_from=("sft/model", "rankings/records", "corpus/conversations"),
-        settings=("seed", "reward"),
+        settings=("seed", "reward", "lora"),
     ),
     StageName(
         "rl",
@@ -102,7 +114,7 @@ STAGES = (
         artifact="model",
         made_from=("sft/model", "reward/model"),
         asks=("rl", "evaluate"),
-        settings=("seed", "rl", *_SAMPLED),
+        settings=("seed", "rl", "lora", *_SAMPLED),
         measured_with=(
             *_SAMPLED,
             "rl.evaluate_every_steps",
@@ -126,6 +138,9 @@ STAGES = (
     ),
 )
 """In the talk's order."""
+
+USUAL_STAGES = tuple(stage.name for stage in STAGES if not stage.is_extra)
+"""Names of the stages that run where nothing says which."""
 
 STAGE_OF = {stage.name: stage for stage in STAGES}
 """Each stage by its name."""

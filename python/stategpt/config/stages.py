@@ -14,10 +14,12 @@ from stategpt.config.checks import (
     require_patterns,
     require_positive,
 )
+from stategpt.config.lora import require_train
 from stategpt.config.optim import OptimConfig
 from stategpt.shown_fields import documented
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Weights = Literal["float32", "bfloat16"]
 LossOn = Literal["all", "last"]
 TooLong = Literal["reject", "keep_last_turns"]
 Objective = Literal["rloo", "reward_weighted"]
@@ -42,6 +44,10 @@ class LoopConfig:
     """Optimizer and schedule."""
     precision: Precision = "auto"
     """Matrix products in bfloat16 or float32; auto = bfloat16 where the hardware multiplies it natively."""
+    weights: Weights = "float32"
+    """bfloat16: weights, gradients and activations of 2 bytes; the optimizer steps float32 copies, which are saved."""
+    gradient_checkpointing: bool = False
+    """Of each block only the input is kept, and the block computed again for its gradient: a third more time."""
     log_every_steps: int = 1
     """Steps between lines of metrics.jsonl."""
     checkpoint_every_steps: int = 100
@@ -54,6 +60,24 @@ class LoopConfig:
             checkpoint_every_steps=self.checkpoint_every_steps,
         )
         require_choice(f"{section}.precision", self.precision, PRECISIONS)
+        require_choice(f"{section}.weights", self.weights, ("float32", "bfloat16"))
+        rule = 'must be "auto" or "bfloat16" with weights = "bfloat16", which are multiplied as they are'
+        fits = self.weights == "float32" or self.precision != "float32"
+        require(fits, f"{section}.precision", self.precision, rule)
+
+
+@documented
+@dataclass(frozen=True)
+class FineTuneConfig(LoopConfig):
+    """Settings of a stage that continues a model: with `lora.rank` its adapters are trained, else what `train` says."""
+
+    train: str = "all"
+    """What is trained: all, no_embedding (all but embeddings, tied prediction included), or the last N blocks and the
+    last norm as in last_2_layers. A head always is."""
+
+    def _require_loop(self, section: str) -> None:
+        super()._require_loop(section)
+        require_train(f"{section}.train", self.train)
 
 
 def _require_divisor(section: str, micro_batch_rows: int, batch_rows: int) -> None:
@@ -96,7 +120,7 @@ class PretrainConfig(LoopConfig):
 
 @documented
 @dataclass(frozen=True)
-class SFTConfig(LoopConfig):
+class SFTConfig(FineTuneConfig):
     """Stage 2: the same loss on written responses, response tokens only."""
 
     epochs: float = 1.0
@@ -197,7 +221,7 @@ class RankingsConfig:
 
 @documented
 @dataclass(frozen=True)
-class RewardConfig(LoopConfig):
+class RewardConfig(FineTuneConfig):
     """Stage 3: the reward model, from the SFT weights; one batch element holds all pairs of a prompt."""
 
     epochs: float = 1.0
@@ -222,7 +246,7 @@ class RewardConfig(LoopConfig):
 
 @documented
 @dataclass(frozen=True)
-class RLConfig(LoopConfig):
+class RLConfig(FineTuneConfig):
     """Stage 4: sample, score, weight the completion's tokens by the score, stay near the SFT model."""
 
     objective: Objective = "rloo"

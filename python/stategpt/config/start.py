@@ -1,61 +1,34 @@
 """The model that a run starts from instead of random weights: its shape and vocabulary, read from its folder.
 
-Needs no torch, so that `stategpt plan` knows the sizes. The weights are read when the run begins (`stages.start`).
+Needs no torch, so that `stategpt plan` knows the sizes. The weights are read when the run begins (`stages.start`). What
+[model] cannot say of a model (`GPTConfig.architecture`) is read again from the folder, or from the copy that the run
+folder holds.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from stategpt.config.architecture import PLAIN
+from stategpt.config.architecture import PLAIN, Architecture
 from stategpt.config.checks import shown_key, shown_value
-from stategpt.config.families import FAMILIES
-from stategpt.errors import ConfigError, CorruptArtifact, MissingFile, StorageError
-from stategpt.json_reader import Anything, Flag, Integer, Optional, Real, Record, Text, read_record
+from stategpt.config.hf_shape import as_saved, checked_family, read_fields, read_shape
+from stategpt.config.model import NO_SETTING, GPTConfig
+from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact, MissingFile, StorageError
+from stategpt.json_reader import read_json
 from stategpt.shown_fields import documented
 
 _CONFIG_LIMIT_BYTES = 1 << 20
-_SIZE = Integer(1, 2**31 - 1)
-_KIND = Record({"model_type": Text(max_chars=200)})
-_SHAPE = Record(
-    {
-        "vocab_size": _SIZE,
-        "hidden_size": _SIZE,
-        "intermediate_size": _SIZE,
-        "num_hidden_layers": _SIZE,
-        "num_attention_heads": _SIZE,
-        "num_key_value_heads": _SIZE,
-        "head_dim": _SIZE,
-        "max_position_embeddings": _SIZE,
-        "rms_norm_eps": Real(),
-        "rope_theta": Real(),
-        "rope_scaling": Optional(Anything()),
-        "attention_bias": Optional(Flag(), False),
-        "tie_word_embeddings": Optional(Flag(), False),
-    }
-)
-_SETTINGS = {
-    "vocab_size": "vocab_size",
-    "hidden_size": "width",
-    "intermediate_size": "mlp_width",
-    "num_hidden_layers": "depth",
-    "num_attention_heads": "heads",
-    "num_key_value_heads": "kv_heads",
-    "head_dim": "head_dim",
-    "max_position_embeddings": "context_tokens",
-    "rms_norm_eps": "norm_epsilon",
-    "rope_theta": "rope_theta",
-    "tie_word_embeddings": "tied_embeddings",
-}
-"""Keys of config.json -> settings of `model`."""
-_SWITCHES = ("model.qk_norm", "model.attention_bias")
+_FIXED = tuple(each.name for each in fields(GPTConfig) if NO_SETTING not in each.metadata)
 _VOCABULARY = "tokenizer.vocab_size"
-START_SETTINGS = (*(f"model.{setting}" for setting in _SETTINGS.values()), *_SWITCHES, _VOCABULARY)
+START_SETTINGS = (*(f"model.{name}" for name in _FIXED), _VOCABULARY)
 """Settings that the start model fixes."""
+KEPT_FOLDERS = ("start/model", "base/model")
+"""Where a run folder holds its copy of the start model (`config.parts.start_part`)."""
 
 
 @documented
@@ -64,7 +37,10 @@ class StartConfig:
     """The model that a run starts from; its tokenizer comes with it. With [sources] pretraining continues from it."""
 
     model: str = ""
-    """Folder of a model that stategpt wrote, or a stage's folder of a run; empty: random weights."""
+    """Folder of a model of any family that is read (docs/transformers.md), or a stage's folder of a run; empty: random
+    weights."""
+    chat: str = ""
+    """Its chat format: a name of `ChatTemplate.names()`, or a .toml or .jinja file; empty: the folder's own."""
 
 
 def model_folder(model: str) -> Path:
@@ -92,24 +68,44 @@ def start_settings(model: str) -> dict[str, Any]:
     """Settings (dotted key -> value) that the model of `start.model` fixes: its shape and its vocabulary.
 
     Raises:
-        ConfigError: there is no model, or its config.json is not one that stategpt wrote.
+        ConfigError: there is no model, or its config.json is none that is read.
     """
-    path = model_folder(model) / "config.json"
+    shape = folder_shape(model_folder(model))
+    return {f"model.{name}": getattr(shape, name) for name in _FIXED} | {_VOCABULARY: shape.vocab_size}
+
+
+def folder_shape(folder: Path) -> GPTConfig:
+    """The shape of the language model in a folder of any family in `config.families`, by its config.json alone.
+
+    Raises:
+        ConfigError: it cannot be read, or describes what is not computed here.
+    """
+    path = folder / "config.json"
     try:
-        kind = read_record(path, _KIND, error=CorruptArtifact, limit_bytes=_CONFIG_LIMIT_BYTES)["model_type"]
-        family = FAMILIES.get(kind)
-        if family is None or family.switches != PLAIN:
-            known = ", ".join(name for name, family in FAMILIES.items() if family.switches == PLAIN)
-            raise ConfigError(f"start.model: {path} has the model_type {kind!a}; a run can start from {known}")
-        found = read_record(path, _SHAPE, error=CorruptArtifact, limit_bytes=_CONFIG_LIMIT_BYTES)
-    except (CorruptArtifact, MissingFile, StorageError) as error:
+        found = read_json(path, error=CorruptArtifact, limit_bytes=_CONFIG_LIMIT_BYTES)
+        family = checked_family(str(path), found, "ForCausalLM")
+        return as_saved(read_shape(str(path), read_fields(str(path), found, family), family), family)
+    except (CorruptArtifact, ForeignArtifact, MissingFile, StorageError) as error:
         raise ConfigError(f"start.model: {error}") from error
-    if found["rope_scaling"] is not None:
-        raise ConfigError(f"start.model: {path} has rope_scaling; a run can start from plain rotary positions only")
-    settings = {f"model.{setting}": found[key] for key, setting in _SETTINGS.items()}
-    bias = found["attention_bias"] if family.reads_attention_bias else family.attention_bias
-    switches = zip(_SWITCHES, (family.qk_norm, bias), strict=True)
-    return settings | dict(switches) | {_VOCABULARY: found["vocab_size"]}
+
+
+def start_architecture(model: str, shape: GPTConfig, run_folder: Path | None) -> Architecture:
+    """What the start model computes beyond the settings of [model]: of the copy in `run_folder`, if that is there.
+
+    A folder whose sizes are not those of `shape` is another model. Where none is left that can be read, the plain
+    architecture is returned; a run cannot begin then (`stages.start`).
+    """
+    folders = [run_folder / name for name in KEPT_FOLDERS] if run_folder is not None else []
+    with suppress(ConfigError):
+        folders.append(model_folder(model))
+    for folder in folders:
+        try:
+            found = folder_shape(folder)
+        except ConfigError:
+            continue
+        if all(getattr(found, name) == getattr(shape, name) for name in _FIXED):
+            return found.architecture
+    return PLAIN
 
 
 def refuse_other_shape(given: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:

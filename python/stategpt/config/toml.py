@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from stategpt.config.architecture import PLAIN
 from stategpt.config.checks import SettingError, require_storable
 from stategpt.config.dial import derive
 from stategpt.config.paths import rooted_settings
@@ -29,7 +30,7 @@ from stategpt.config.schema import (
     type_of,
     unknown_setting,
 )
-from stategpt.config.start import START_SETTINGS, refuse_other_shape, start_settings
+from stategpt.config.start import START_SETTINGS, refuse_other_shape, start_architecture, start_settings
 from stategpt.config.toml_text import LIMIT_BYTES, line_of, parse_toml
 from stategpt.config.values import check_value, parse_value
 from stategpt.errors import ConfigError, MissingFile, StorageError
@@ -98,7 +99,7 @@ def from_dict(table: Mapping[str, Any], base: Path | None = None) -> RunConfig:
     if base is not None:
         given = rooted_settings(given, base)
     given.setdefault("stages", stages_of(table))
-    return _resolve(RunConfig(), given).run
+    return _resolve(RunConfig(), given, base).run
 
 
 def override(run: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
@@ -130,11 +131,20 @@ def resolve(run: RunConfig, changes: Mapping[str, Any]) -> Resolved:
     return _resolve(run, given)
 
 
-def _resolve(run: RunConfig, given: Table) -> Resolved:
+def _resolve(run: RunConfig, given: Table, base: Path | None = None) -> Resolved:
     for key, value in given.items():
         require_storable(key, value)
     derived = {**_of_start(run, given), **derive(run, given)}
-    return Resolved(run=rebuild(run, {**derived, **given}), given=given, derived=derived)
+    resolved = _with_architecture(rebuild(run, {**derived, **given}), base)
+    return Resolved(run=resolved, given=given, derived=derived)
+
+
+def _with_architecture(run: RunConfig, base: Path | None) -> RunConfig:
+    """The run whose model computes what its start model does; `base` is the folder of the run's file."""
+    architecture = start_architecture(run.start.model, run.model, base) if run.start.model else PLAIN
+    if architecture == run.model.architecture:
+        return run
+    return dataclasses.replace(run, model=dataclasses.replace(run.model, architecture=architecture))
 
 
 def _of_start(run: RunConfig, given: Table) -> Table:

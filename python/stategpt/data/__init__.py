@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from .agreement import Agreement as Agreement
     from .agreement import measure_agreement as measure_agreement
     from .beginnings import beginnings as beginnings
-    from .chat import ControlTokens as ControlTokens
     from .chat import Segment as Segment
     from .chat import chat_prompt as chat_prompt
     from .chat import encode_conversation as encode_conversation
     from .chat import reward_sequence as reward_sequence
     from .chats.template import ChatTemplate as ChatTemplate
     from .chats.template import EncodedChat as EncodedChat
+    from .control_ids import ControlIds as ControlIds
+    from .control_ids import ControlTokens as ControlTokens
+    from .control_ids import ModelIds as ModelIds
     from .corpus import Corpus as Corpus
     from .corpus import SplitDocuments as SplitDocuments
     from .corpus import read_corpus as read_corpus
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agreement",
     "ChatTemplate",
+    "ControlIds",
     "ControlTokens",
     "Conversation",
     "Corpus",
@@ -63,6 +66,7 @@ __all__ = [
     "Document",
     "EncodedChat",
     "Message",
+    "ModelIds",
     "Place",
     "Prompt",
     "RankedGroup",
@@ -103,8 +107,9 @@ __getattr__, __dir__ = lazy_names(
     {
         "agreement": ("Agreement", "measure_agreement"),
         "beginnings": ("beginnings",),
-        "chat": ("ControlTokens", "Segment", "chat_prompt", "encode_conversation", "reward_sequence"),
+        "chat": ("Segment", "chat_prompt", "encode_conversation", "reward_sequence"),
         "chats.template": ("ChatTemplate", "EncodedChat"),
+        "control_ids": ("ControlIds", "ControlTokens", "ModelIds"),
         "corpus": ("Corpus", "SplitDocuments", "read_corpus", "write_corpus"),
         "curation": ("Curated", "CurationSummary", "Removed", "RemovedDocument", "curate", "read_curated"),
         "formats.chosen_rejected": ("read_chosen_rejected",),

@@ -25,55 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stategpt.arguments import Ids
-from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, TOOL, USER
 from stategpt.data.chats.pieces import ChatTokenizer as ChatTokenizer
-from stategpt.data.chats.template import OURS, ChatTemplate
+from stategpt.data.chats.template import ChatTemplate
+from stategpt.data.control_ids import ControlIds as ControlIds
+from stategpt.data.control_ids import ControlTokens as ControlTokens
 from stategpt.data.records import Conversation, Message, Prompt
-from stategpt.errors import ContextOverflow, InvalidArgument
-
-_HEAD_TOKENS, _TAIL_TOKENS = 2, 1
-"""Control tokens at both ends of a prompt, which no truncation may remove: end of text and a role, <|assistant|>."""
-
-
-@dataclass(frozen=True)
-class ControlTokens:
-    """Ids of the reserved block of control tokens.
-
-    `forbidden` is every control id except end of text: what the policy may never sample.
-    """
-
-    end_of_text: int
-    pad: int
-    reward: int
-    system: int
-    user: int
-    assistant: int
-    tool: int
-    forbidden: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tok: ChatTokenizer) -> ControlTokens:
-        """The control ids of `tok`.
-
-        Raises InvalidArgument when the tokenizer was made without the reserved block.
-        """
-        known = tok.special_tokens
-        missing = [name for name in CONTROL_TOKENS if name not in known]
-        if missing:
-            raise InvalidArgument(
-                f"the tokenizer has {len(known)} special tokens and lacks {', '.join(missing)}; "
-                "train it with special_tokens=stategpt.config.CONTROL_TOKENS"
-            )
-        return cls(
-            end_of_text=known[END_OF_TEXT],
-            pad=known[PAD],
-            reward=known[REWARD],
-            system=known[SYSTEM],
-            user=known[USER],
-            assistant=known[ASSISTANT],
-            tool=known[TOOL],
-            forbidden=tuple(sorted(known[name] for name in CONTROL_TOKENS if name != END_OF_TEXT)),
-        )
+from stategpt.errors import ContextOverflow
 
 
 @dataclass(frozen=True)
@@ -87,6 +44,12 @@ class Segment:
     tokens: Ids
     targets: Ids
     loss_mask: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, chat: ChatTemplate, conversation: Conversation, *, context_tokens: int | None = None) -> Segment:
+        """A conversation in any format. Raises as `ChatTemplate.encode`."""
+        encoded = chat.encode(conversation, context_tokens=context_tokens)
+        return cls(encoded.ids[:-1], encoded.ids[1:], encoded.loss_mask[1:])
 
     def __len__(self) -> int:
         """Tokens of the segment."""
@@ -117,7 +80,7 @@ def chat_prompt(
         ContextOverflow: the prompt leaves no room for one token of an answer.
         InvalidArgument: the messages are not a prompt.
     """
-    return ChatTemplate.named(OURS, tok, end_of_text=END_OF_TEXT).prompt(prompt, context_tokens=context_tokens)
+    return ChatTemplate.own(tok).prompt(prompt, context_tokens=context_tokens)
 
 
 def encode_conversation(
@@ -133,41 +96,40 @@ def encode_conversation(
         ContextOverflow: the segment is longer than `context_tokens`. It is not cut: a response without its end would
             teach the model never to stop.
     """
-    chat = ChatTemplate.named(OURS, tok, end_of_text=END_OF_TEXT)
-    encoded = chat.encode(conversation, context_tokens=context_tokens)
-    return Segment(encoded.ids[:-1], encoded.ids[1:], encoded.loss_mask[1:])
+    return Segment.of(ChatTemplate.own(tok), conversation, context_tokens=context_tokens)
 
 
 def reward_sequence(
-    prompt_ids: Ids, completion_ids: Ids, control: ControlTokens, *, context_tokens: int | None = None
+    prompt_ids: Ids, completion_ids: Ids, control: ControlIds, *, context_tokens: int | None = None
 ) -> Ids:
     """Prompt, completion and the reward token, always present and last: the scalar is read at index n - 1. uint32[n].
 
-    `completion_ids` are used as sampled, with their end of text if they ended. When the sum exceeds `context_tokens`
-    the middle of the prompt is removed, never the completion and never the reward token.
-    Raises ContextOverflow when completion, reward token and the prompt's three control tokens do not fit.
+    `completion_ids` are used as sampled, with the token that ended them if they ended. When the sum exceeds
+    `context_tokens` the middle of the prompt is removed, never the completion and never the reward token.
+    Raises ContextOverflow when completion, reward token and both ends of the prompt do not fit.
     """
     prompt = np.asarray(prompt_ids, dtype=np.uint32)
     if context_tokens is not None:
-        prompt = truncate_prompt(prompt, context_tokens - int(completion_ids.size) - 1)
+        prompt = truncate_prompt(prompt, context_tokens - int(completion_ids.size) - 1, control)
     return np.concatenate([prompt, np.asarray(completion_ids, dtype=np.uint32), _u32(control.reward)])
 
 
-def truncate_prompt(prompt_ids: Ids, room_tokens: int) -> Ids:
-    """`prompt_ids` cut in the middle to `room_tokens`, its head and its `<|assistant|>` kept. uint32[<= room_tokens].
+def truncate_prompt(prompt_ids: Ids, room_tokens: int, control: ControlIds) -> Ids:
+    """`prompt_ids` cut in the middle to `room_tokens`, with what the format puts at both ends. uint32[<= room_tokens].
 
     People put the task first and the question last, so the middle matters least.
-    Raises ContextOverflow when fewer than three tokens are left for the prompt.
+    Raises ContextOverflow when fewer tokens than these ends are left for the prompt.
     """
     if prompt_ids.size <= room_tokens:
         return prompt_ids
-    if room_tokens < _HEAD_TOKENS + _TAIL_TOKENS:
+    head, tail = control.head_tokens, control.tail_tokens
+    if room_tokens < head + tail:
         raise ContextOverflow(
             f"the completion leaves {room_tokens} tokens for a prompt of {prompt_ids.size}; at least "
-            f"{_HEAD_TOKENS + _TAIL_TOKENS} (end of text and two roles) are needed. "
+            f"{head + tail} (what the chat format puts before and after a message) are needed. "
             "Drop the completion or raise the context."
         )
-    tail_tokens = room_tokens // 2
+    tail_tokens = min(max(room_tokens // 2, tail), room_tokens - head)
     return np.concatenate([prompt_ids[: room_tokens - tail_tokens], prompt_ids[prompt_ids.size - tail_tokens :]])
 
 

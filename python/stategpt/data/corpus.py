@@ -6,6 +6,7 @@ On disk it is one published folder of JSONL files that people can read:
     conversations/{train,validation,test}.jsonl         {"messages": [{"role", "content"}, ...], "group", "meta"}
     rankings/{train,validation,test}.jsonl              records of `data.rankings`, where people ranked completions
     prompts/{rankings,rl,evaluate}/{...}.jsonl          {"messages", "reference", "group", "meta"}, where they are given
+    labels/{train,validation,test}.jsonl                {"text", "label", "group"}, where labeled texts are given
     inputs.json                                         path, size and BLAKE3 of the files it was built from, if any
     statistics.json                                     `Corpus.found`, and the sizes
 
@@ -29,10 +30,13 @@ from typing import Any
 from stategpt.artifacts import Manifest, publish_folder, verify
 from stategpt.data.corpus_rows import (
     CONVERSATION,
+    LABELED,
     PROMPT,
     conversation_of,
     conversation_row,
     document_row,
+    labeled_of,
+    labeled_row,
     prompt_of,
     prompt_row,
     read_rows,
@@ -40,7 +44,7 @@ from stategpt.data.corpus_rows import (
 )
 from stategpt.data.ranking_rows import ranking_row, read_rankings
 from stategpt.data.rankings import RankedGroup
-from stategpt.data.records import Conversation, Document, Prompt
+from stategpt.data.records import Conversation, Document, LabeledText, Prompt
 from stategpt.data.splitting import SIDES as SIDES
 from stategpt.data.splitting import Side as Side
 from stategpt.data.stored_documents import StoredDocuments
@@ -53,12 +57,12 @@ FORMAT_VERSION = 4
 """Version of the files; 1 had documents/ at the top and pairs/ for conversations, 2 no rankings, prompts and inputs, 3
 no manifests of the parts."""
 
-DOCUMENTS, CONVERSATIONS = "documents", "conversations"
+DOCUMENTS, CONVERSATIONS, LABELS = "documents", "conversations", "labels"
 """Names of parts of a corpus. The shards of conversations are beside those of sources; no source may be called so."""
 PROMPT_USES = ("rankings", "rl", "evaluate")
 """What prompts of their own may be given for; the prompts of conversations serve where there are none."""
 
-PARTS = (DOCUMENTS, CONVERSATIONS, "rankings", *(f"prompts/{use}" for use in PROMPT_USES))
+PARTS = (DOCUMENTS, CONVERSATIONS, "rankings", *(f"prompts/{use}" for use in PROMPT_USES), LABELS)
 """Folders of a corpus that are published folders themselves; those that are there."""
 PART_KIND = "corpus_part"
 
@@ -106,6 +110,8 @@ class Corpus:
     """Completions that people ranked; empty if there are none."""
     prompts: dict[str, dict[Side, list[Prompt]]] = field(default_factory=dict)
     """Prompts given for one use, by use: rankings, rl, evaluate."""
+    labels: dict[Side, list[LabeledText]] = field(default_factory=dict)
+    """Labeled texts; empty if there are none."""
     inputs: dict[str, Any] = field(default_factory=dict)
     """Files that it was built from: `data.inputs.Inputs.to_json`; empty for a source that reads no files of users."""
 
@@ -122,12 +128,12 @@ class Corpus:
             raise CorpusError(f"the corpus has prompts for {unknown[0]!r:.60}; they are for {', '.join(PROMPT_USES)}")
 
     def counts(self) -> dict[str, Any]:
-        """Sizes: `sources` (documents and UTF-8 bytes by side), `conversations`, and where there are any `rankings` and
-        `prompts`, by side; plain JSON values.
+        """Sizes: `sources` (documents and UTF-8 bytes by side), `conversations`, and where there are any `rankings`,
+        `prompts` and `labels`, by side; plain JSON values.
         """
         return {
             "sources": {name: _sizes(split) for name, split in self.sources.items()},
-            **record_counts(self.conversations, self.rankings, self.prompts),
+            **record_counts(self.conversations, self.rankings, self.prompts, self.labels),
         }
 
 
@@ -147,13 +153,16 @@ def record_counts(
     conversations: Mapping[Side, list[Conversation]],
     rankings: Mapping[Side, list[RankedGroup]],
     prompts: Mapping[str, Mapping[Side, list[Prompt]]],
+    labels: Mapping[Side, list[LabeledText]],
 ) -> dict[str, Any]:
-    """Numbers of records by side, as JSON values; rankings and prompts only where there are any."""
+    """Numbers of records by side, as JSON values; rankings, prompts and labels only where there are any."""
     counts: dict[str, Any] = {"conversations": {side: len(conversations[side]) for side in SIDES}}
     if rankings:
         counts["rankings"] = {side: len(rankings[side]) for side in SIDES}
     if prompts:
         counts["prompts"] = {use: {side: len(given[side]) for side in SIDES} for use, given in prompts.items()}
+    if labels:
+        counts[LABELS] = {side: len(labels[side]) for side in SIDES}
     return counts
 
 
@@ -170,7 +179,7 @@ def write_corpus(corpus: Corpus, folder: str | PathLike[str], *, fingerprint: st
         for source, split in corpus.sources.items():
             for side in SIDES:
                 write_rows(target / "documents" / source / f"{side}.jsonl", map(document_row, split.of(side)))
-        write_records(target, corpus.conversations, corpus.rankings, corpus.prompts)
+        write_records(target, corpus.conversations, corpus.rankings, corpus.prompts, corpus.labels)
         if corpus.inputs:
             write_json(target / "inputs.json", corpus.inputs)
         write_json(target / "statistics.json", corpus.found | corpus.counts())
@@ -225,6 +234,7 @@ def write_records(
     conversations: Mapping[Side, list[Conversation]],
     rankings: Mapping[Side, list[RankedGroup]],
     prompts: Mapping[str, Mapping[Side, list[Prompt]]],
+    labels: Mapping[Side, list[LabeledText]],
 ) -> None:
     """Writes the files of everything but documents into the folder `target`."""
     for side in SIDES:
@@ -233,6 +243,8 @@ def write_records(
             write_rows(target / "rankings" / f"{side}.jsonl", map(ranking_row, rankings[side]))
         for use, given in prompts.items():
             write_rows(target / "prompts" / use / f"{side}.jsonl", map(prompt_row, given[side]))
+        if labels:
+            write_rows(target / LABELS / f"{side}.jsonl", map(labeled_row, labels[side]))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -275,6 +287,7 @@ def read_corpus(folder: str | PathLike[str]) -> Corpus:
         {},
         {side: read_rankings(root / "rankings" / f"{side}.jsonl") for side in SIDES} if is_ranked else {},
         {use: _prompts(root / "prompts" / use) for use in uses},
+        _labels(root / LABELS) if (root / LABELS).is_dir() else {},
         inputs,
     )
     corpus.found.update({key: value for key, value in found.items() if key not in corpus.counts()})
@@ -283,6 +296,10 @@ def read_corpus(folder: str | PathLike[str]) -> Corpus:
 
 def _prompts(folder: Path) -> dict[Side, list[Prompt]]:
     return {side: list(map(prompt_of, read_rows(folder / f"{side}.jsonl", PROMPT))) for side in SIDES}
+
+
+def _labels(folder: Path) -> dict[Side, list[LabeledText]]:
+    return {side: list(map(labeled_of, read_rows(folder / f"{side}.jsonl", LABELED))) for side in SIDES}
 
 
 def _sizes(split: SplitDocuments | StoredDocuments) -> dict[str, dict[str, int]]:

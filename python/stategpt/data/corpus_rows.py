@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stategpt.data.lines import MAX_LINE_BYTES, BadLine, Source, read_lines
-from stategpt.data.records import ROLES, Conversation, Document, Message, Place, Prompt, ToolCall
+from stategpt.data.records import ROLES, Conversation, Document, LabeledText, Message, Place, Prompt, ToolCall
 from stategpt.errors import CorpusError, CorruptArtifact
 from stategpt.json_reader import Flag, Integer, Items, Kind, MapOf, Optional, Record, Text, check_value
 
@@ -29,6 +29,7 @@ _MESSAGE = Record(
 _MESSAGES = Items(_MESSAGE, min_items=1)
 DOCUMENT = Record({"text": _ANY_LENGTH, **_SHARED}, closed=True)
 CONVERSATION = Record({"messages": _MESSAGES, **_SHARED}, closed=True)
+LABELED = Record({"text": _ANY_LENGTH, "label": Text(max_chars=200), **_SHARED}, closed=True)
 PROMPT = Record({"messages": _MESSAGES, "reference": Optional(_ANY_LENGTH), **_SHARED}, closed=True)
 
 
@@ -54,6 +55,23 @@ def prompt_row(prompt: Prompt) -> dict[str, Any]:
     if prompt.reference is not None:
         row["reference"] = prompt.reference
     return row | {"meta": dict(prompt.meta), **where_row(prompt.where)}
+
+
+def labeled_row(labeled: LabeledText) -> dict[str, Any]:
+    """A labeled text as JSON values."""
+    meta = {"meta": dict(labeled.meta)} if labeled.meta else {}
+    return {
+        "text": labeled.text,
+        "label": labeled.label,
+        "group": labeled.group,
+        **meta,
+        **where_row(labeled.where),
+    }
+
+
+def labeled_of(row: Mapping[str, Any]) -> LabeledText:
+    """The labeled text of a checked row."""
+    return LabeledText(row["text"], row["label"], row["group"], place_of(row["where"]), row["meta"] or {})
 
 
 def document_of(row: Mapping[str, Any], source: str) -> Document:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from stategpt.data.rankings import RankedGroup
-from stategpt.data.records import Conversation, Message, Prompt
+from stategpt.data.records import Conversation, LabeledText, Message, Prompt
 
 
-def group_of(record: Conversation | Prompt | RankedGroup) -> str:
-    """The group of a record; where it names none, that of its first question, the same in every input."""
+def group_of(record: Conversation | Prompt | RankedGroup | LabeledText) -> str:
+    """The group of a record; where it names none, that of its first question, or of its text as documents have it, the
+    same in every input.
+    """
+    if isinstance(record, LabeledText):
+        return record.group or text_digest(record.text)
     return record.group or question_group(first_question(record.messages))
 
 

@@ -18,7 +18,9 @@ from stategpt.packing import Layout
 from stategpt.randomness import evenly_spread, permutation
 from stategpt.visible_text import visible_line
 
-from .chat import ChatTokenizer, ControlTokens, chat_prompt, truncate_prompt
+from .chat import truncate_prompt
+from .chats.pieces import ChatTokenizer
+from .chats.template import ChatTemplate
 from .ranking_ids import CompletionIds
 from .rankings import Pairs, RankedGroup, Rankings, Rejected
 
@@ -77,6 +79,7 @@ def ranking_batches(
     *,
     seed: int | None = None,
     epoch: int = 0,
+    chat: ChatTemplate | None = None,
 ) -> RankingBatches:
     """Token batches of `rankings` in which one prompt with all its completions is one element.
 
@@ -92,6 +95,7 @@ def ranking_batches(
             does not fit is left out and listed in `rejected`, as is one whose `ids` are not those of its texts.
         seed: shuffles the groups, differently in every epoch; None keeps their order.
         epoch: number of the epoch, from 0.
+        chat: the tokenizer's chat format; None: this package's.
 
     Raises:
         RankingError: no group has a pair, or none fits.
@@ -106,6 +110,7 @@ def ranking_batches(
         context_tokens=context_tokens,
         seed=seed,
         epoch=epoch,
+        chat=chat,
     )
 
 
@@ -132,6 +137,7 @@ class RankingBatches:
         context_tokens: int | None,
         seed: int | None,
         epoch: int,
+        chat: ChatTemplate | None = None,
     ) -> None:
         whole("prompts_per_batch", prompts_per_batch, least=1)
         whole("epoch", epoch)
@@ -146,8 +152,9 @@ class RankingBatches:
         self.arrange = arrange
         self.truncated_prompts = 0
         self.rejected: list[Rejected] = []
-        self._control = ControlTokens.of(tok)
-        self._groups = self._encode_all(rankings, tok, context_tokens)
+        self._chat = chat or ChatTemplate.own(tok)
+        self._control = self._chat.control
+        self._groups = self._encode_all(rankings, CompletionIds(tok, chat), context_tokens)
         order = (
             np.arange(len(self._groups)) if seed is None else permutation(len(self._groups), seed, "rankings", epoch)
         )
@@ -204,13 +211,15 @@ class RankingBatches:
             token_count=token_count,
         )
 
-    def _encode_all(self, rankings: Rankings, tok: ChatTokenizer, context_tokens: int | None) -> list[_Encoded]:
-        encoded, completion_ids = [], CompletionIds(tok)
+    def _encode_all(
+        self, rankings: Rankings, completion_ids: CompletionIds, context_tokens: int | None
+    ) -> list[_Encoded]:
+        encoded = []
         for group in rankings.groups:
             if len(group.pairs) == 0:
                 continue
             try:
-                encoded.append(self._encode(group, tok, completion_ids, context_tokens))
+                encoded.append(self._encode(group, completion_ids, context_tokens))
             except ContextOverflow as error:
                 self._reject(group, "completion_too_long", str(error))
             except _SameTokens as error:
@@ -227,10 +236,8 @@ class RankingBatches:
         message = f"group {visible_line(group.id)!r:.80}: {reason}"
         self.rejected.append(Rejected(group.line, group.byte_offset, code, message))
 
-    def _encode(
-        self, group: RankedGroup, tok: ChatTokenizer, completion_ids: CompletionIds, context_tokens: int | None
-    ) -> _Encoded:
-        prompt = chat_prompt(tok, group.prompt)
+    def _encode(self, group: RankedGroup, completion_ids: CompletionIds, context_tokens: int | None) -> _Encoded:
+        prompt = self._chat.prompt(group.prompt)
         completions = completion_ids.of(group)
         for winner, loser in group.pairs:
             if np.array_equal(completions[winner], completions[loser]):
@@ -241,7 +248,7 @@ class RankingBatches:
         if context_tokens is not None:
             # One cut for the whole group: its completions must follow the same prompt to be comparable.
             longest = max(completion.size for completion in completions)
-            kept = truncate_prompt(prompt, context_tokens - longest - 1)
+            kept = truncate_prompt(prompt, context_tokens - longest - 1, self._control)
             self.truncated_prompts += kept.size < prompt.size
             prompt = kept
         return _Encoded(group, (prompt, *completions))

@@ -19,7 +19,8 @@ from stategpt.arguments import Ids
 from stategpt.errors import ForeignArtifact, InvalidArgument, RankingError, UnknownToken
 from stategpt.visible_text import visible_line
 
-from .chat import ChatTokenizer, ControlTokens
+from .chats.pieces import ChatTokenizer
+from .chats.template import ChatTemplate
 from .rankings import RankedGroup
 
 
@@ -43,14 +44,23 @@ class IdTokenizer(ChatTokenizer, Protocol):
 
 
 class CompletionIds:
-    """Gives the ids of ranked completions, with one tokenizer for many groups."""
+    """Gives the ids of ranked completions, with one tokenizer for many groups.
 
-    def __init__(self, tok: ChatTokenizer) -> None:
-        self._tok, self._end = tok, ControlTokens.of(tok).end_of_text
-        self._special = frozenset(tok.special_tokens.values())
+    Args:
+        tok: the tokenizer.
+        chat: its chat format, whose tokens end a completion; None: this package's.
+    """
+
+    def __init__(self, tok: ChatTokenizer, chat: ChatTemplate | None = None) -> None:
+        chat = chat or ChatTemplate.own(tok)
+        self._tok, control = tok, chat.control
+        self._ends, self._end = control.ends, control.ends[0]
+        # What a model of another family may write beside text, as markers of its thoughts, stays.
+        named = tok.special_tokens.values() if chat.is_own else control.forbidden
+        self._special = frozenset({*named, *control.ends})
 
     def of(self, group: RankedGroup) -> list[Ids]:
-        """Ids of each completion of `group`, end of text last where it ended. uint32 each.
+        """Ids of each completion of `group`, what ends an answer last where it ended. uint32 each.
 
         Raises:
             ForeignArtifact: the record's ids are of another tokenizer.
@@ -93,8 +103,9 @@ class CompletionIds:
         written = ids
         if group.ended[place]:
             written = ids[:-1]
-            if ids[-1] != self._end:
-                reason = f"end in {ids[-1]}, but the completion ended: the last is end of text, {self._end}"
+            if int(ids[-1]) not in self._ends:
+                ends = " or ".join(map(str, self._ends))
+                reason = f"end in {ids[-1]}, but the completion ended: the last is end of text, {ends}"
                 raise _unusable(group, place, reason)
         if (largest := int(ids.max())) >= tok.vocab_size:
             raise _unusable(group, place, f"hold {largest}; the tokenizer knows ids of 0 to {tok.vocab_size - 1}")

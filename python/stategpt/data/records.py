@@ -68,6 +68,25 @@ class Document:
 
 @documented
 @dataclass(frozen=True, slots=True)
+class LabeledText:
+    """A text with the class that it belongs to: the unit of classification."""
+
+    text: str
+    """The whole text."""
+    label: str
+    """Name of its class."""
+    group: str = ""
+    """Unit of splits and of bootstrap resampling."""
+    where: Place | None = None
+    """File and line it was read from."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What else its source knows."""
+
+    __repr__ = short_repr
+
+
+@documented
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """A call of a tool by the assistant, as data."""
 

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, SupportsIndex
+
+import numpy as np
 
 from stategpt import _native
 from stategpt.arguments import Errors, one_of, several, unicode_text, whole
 from stategpt.config.control import CONTROL_TOKENS
-from stategpt.data.chat import encode_conversation
+from stategpt.data.chat import Segment
+from stategpt.data.chats.template import ChatTemplate
 from stategpt.data.lines import replaced
 from stategpt.data.records import Conversation
 from stategpt.data.text_source import TextSource
-from stategpt.errors import CorpusError, InvalidArgument
+from stategpt.errors import ContextOverflow, CorpusError, InvalidArgument
 from stategpt.packing import Shards, TokenizedDocument
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
@@ -39,12 +42,13 @@ def write_shards(
     license: str = "",
     parents: Sequence[str] = (),
     end_of_text: str = END_OF_TEXT,
+    chat: ChatTemplate | None = None,
     special: Literal["text", "unflagged"] = "text",
     threads: SupportsIndex | None = None,
     errors: Errors = "reject",
     allow_empty: bool = False,
 ) -> Shards:
-    """Writes a data set: texts are tokenized, conversations become ids and a loss mask (`encode_conversation`), and
+    """Writes a data set: texts are tokenized, conversations become ids and a loss mask (`ChatTemplate.encode`), and
     `TokenizedDocument` ids are stored unchanged. Replaces what is at `out`.
 
     Nothing appears at `out` before everything is written, hashed and durable; an error or a crash leaves the old
@@ -59,6 +63,9 @@ def write_shards(
         license: their license.
         parents: manifest fingerprints of the artifacts they were made from.
         end_of_text: special token around documents. Rows are padded with <|pad|> if the tokenizer has it.
+        chat: format of conversations; None: this package's, which begins with the end of text that packing puts before
+            a document. Of another format a conversation is stored up to its last trained token, and
+            `packing.without_begin` makes its rows begin as the chat does.
         special: "text": text that spells an added token is text. "unflagged": it becomes the token unless that is
             flagged special, as in models whose vocabularies have runs of spaces as added tokens (Phi-2, GPT-NeoX).
         threads: threads that tokenize; by default all available cores.
@@ -91,7 +98,7 @@ def write_shards(
         if isinstance(documents, TextSource):
             _push_gathered(writer, documents, _BATCH_OF_ONE_THREAD if workers == 1 else _BATCH_CHARACTERS)
         else:
-            _push_each(writer, documents, tok, errors)
+            _push_each(writer, documents, tok, chat, end_of_text, errors)
         if not writer.documents and not allow_empty:
             raise CorpusError(
                 f"there are no documents to write to {os.fspath(out)}; check where they come from, or allow_empty=True"
@@ -116,10 +123,19 @@ def _push_each(
     writer: _native.ShardWriter,
     documents: Iterable[str | bytes | Conversation | TokenizedDocument],
     tok: Tokenizer,
+    chat: ChatTemplate | None,
+    end_of_text: str,
     errors: Errors,
 ) -> None:
     """Stores documents that are Python objects."""
-    for batch in _batches(documents, tok, errors):
+
+    def tokenized(conversation: Conversation, number: int) -> TokenizedDocument:
+        try:
+            return stored_conversation(chat or ChatTemplate.own(tok), conversation, tok.special_id(end_of_text))
+        except InvalidArgument as error:
+            raise InvalidArgument(f"document {number}: {error}") from None
+
+    for batch in _batches(documents, tokenized, errors):
         if isinstance(batch, TokenizedDocument):
             writer.push_ids(batch.ids, batch.mask, batch.doc_id)
         else:
@@ -136,13 +152,15 @@ def _require_texts(documents: object, **labels: object) -> None:
 
 
 def _batches(
-    documents: Iterable[str | bytes | Conversation | TokenizedDocument], tok: Tokenizer, errors: Errors
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument],
+    tokenized: Callable[[Conversation, int], TokenizedDocument],
+    errors: Errors,
 ) -> Iterator[list[str | bytes] | TokenizedDocument]:
     """Runs of texts, and the documents between them, in order."""
     texts: list[str | bytes] = []
     size = 0
     for number, given in enumerate(documents):
-        document = _tokenized(tok, given, number) if isinstance(given, Conversation) else given
+        document = tokenized(given, number) if isinstance(given, Conversation) else given
         if isinstance(document, TokenizedDocument):
             if texts:
                 yield texts
@@ -162,9 +180,28 @@ def _batches(
         yield texts
 
 
-def _tokenized(tok: Tokenizer, conversation: Conversation, number: int) -> TokenizedDocument:
-    try:
-        segment = encode_conversation(tok, conversation)
-    except InvalidArgument as error:
-        raise InvalidArgument(f"document {number}: {error}") from None
-    return TokenizedDocument(segment.document, segment.document_mask)
+def stored_conversation(
+    chat: ChatTemplate, conversation: Conversation, end: int, row_tokens: int | None = None
+) -> TokenizedDocument:
+    """A conversation as a shard stores it, between two `end`s, with the mask of its targets, the last `end` included.
+
+    This package's format begins and ends with `end` itself. Of any other the ids are stored whole, up to the last one
+    that is trained: what follows, a line break, is read by nothing. If that is `end` it is the target at the border.
+
+    Raises:
+        InvalidArgument, ChatTemplateError: as `ChatTemplate.encode`.
+        ContextOverflow: with the `end` before it, it is longer than `row_tokens`.
+    """
+    if chat.is_own:
+        segment = Segment.of(chat, conversation, context_tokens=row_tokens)
+        return TokenizedDocument(segment.document, segment.document_mask)
+    encoded = chat.encode(conversation)
+    count = int(np.flatnonzero(encoded.loss_mask)[-1]) + 1
+    ids, mask = encoded.ids[:count], encoded.loss_mask[:count].astype(np.uint8)
+    ends = bool(ids[-1] == end)
+    if row_tokens is not None and count + 1 - ends > row_tokens:
+        raise ContextOverflow(
+            f"the conversation takes {count + 1 - ends} tokens of a row, {int(mask.sum())} of them trained, and a row "
+            f"has {row_tokens}. Drop the example, shorten it, or raise sft.row_tokens and model.context_tokens."
+        )
+    return TokenizedDocument(ids[:-1], mask) if ends else TokenizedDocument(ids, np.append(mask, np.uint8(0)))

@@ -1,4 +1,5 @@
-"""Builds the corpus of a run from the files that its settings name: documents, conversations, rankings and prompts.
+"""Builds the corpus of a run from the files that its settings name: documents, conversations, rankings, prompts and
+labeled texts.
 
 Everything is split by one rule, so that a prompt is on one side in demonstrations, rankings and prompts alike. Prompts
 given for evaluation are held out of all of them. Memory: the conversations, rankings and prompts, and for each document
@@ -244,13 +245,13 @@ def _write(
         places = given.split.sides_in_order(f"sources.{name}", sides)
         counts[name] = copy_to_sides(waiting / f"{name}.jsonl", target / "documents" / name, places, each)
     records = given.divided
-    write_records(target, records.conversations, records.rankings, records.prompts)
+    write_records(target, records.conversations, records.rankings, records.prompts, records.labels)
     write_json(target / "inputs.json", given.hashed.to_json())
     statistics = {
         "inputs": {name: tally.to_json() for name, tally in given.records.tallies.items()},
         **found,
         "sources": counts,
-        **record_counts(records.conversations, records.rankings, records.prompts),
+        **record_counts(records.conversations, records.rankings, records.prompts, records.labels),
     }
     write_json(target / "statistics.json", statistics)
 
@@ -263,6 +264,7 @@ def _patterns(run: RunConfig) -> dict[str, Sequence[str]]:
         "rankings.prompts": run.rankings.prompts,
         "rl.prompts": run.rl.prompts,
         HELD_OUT: run.evaluate.prompts,
+        "classify.data": run.classify.data,
     }
     return {name: patterns for name, patterns in named.items() if patterns}
 

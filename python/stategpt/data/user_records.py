@@ -1,4 +1,4 @@
-"""Conversations, rankings and prompts of a user's files: read, checked, and divided before any document is.
+"""Conversations, rankings, prompts and labeled texts of a user's files: read, checked and divided before documents are.
 
 The side of a record does not depend on the documents, so the held-out ones are known when documents are curated.
 """
@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from stategpt.config import RunConfig
-from stategpt.data.formats import read_conversations, read_prompts, read_ranked
+from stategpt.data.formats import read_conversations, read_labeled, read_prompts, read_ranked
 from stategpt.data.groups import group_of
 from stategpt.data.rankings import RankedGroup
-from stategpt.data.records import Conversation, Prompt
+from stategpt.data.records import Conversation, LabeledText, Prompt
 from stategpt.data.rejections import Tally
 from stategpt.data.splitting import SIDES, GroupSplit, Side, Sides, require_groups
 from stategpt.errors import CorpusError
 
-Grouped = TypeVar("Grouped", Conversation, Prompt, RankedGroup)
+Grouped = TypeVar("Grouped", Conversation, Prompt, RankedGroup, LabeledText)
+AnyRecord = Conversation | Prompt | RankedGroup | LabeledText
 HELD_OUT = "evaluate.prompts"
 """The setting whose prompts are held out of every input."""
 
@@ -31,14 +32,16 @@ class UserRecords:
     conversations: list[Conversation] = field(default_factory=list)
     rankings: list[RankedGroup] = field(default_factory=list)
     prompts: dict[str, list[Prompt]] = field(default_factory=dict)
+    labels: list[LabeledText] = field(default_factory=list)
     tallies: dict[str, Tally] = field(default_factory=dict)
 
-    def inputs(self) -> dict[str, Sequence[Conversation | Prompt | RankedGroup]]:
+    def inputs(self) -> dict[str, Sequence[AnyRecord]]:
         """The records by the setting that names their files."""
         return {
             "sft.data": self.conversations,
             "rankings.data": self.rankings,
             **{f"{use}.prompts": given for use, given in self.prompts.items()},
+            "classify.data": self.labels,
         }
 
 
@@ -49,6 +52,7 @@ class DividedRecords:
     conversations: Mapping[Side, list[Conversation]]
     rankings: Mapping[Side, list[RankedGroup]]
     prompts: Mapping[str, Mapping[Side, list[Prompt]]]
+    labels: Mapping[Side, list[LabeledText]]
 
 
 def read_records(run: RunConfig, root: Path, files: Mapping[str, list[Path]]) -> UserRecords:
@@ -76,7 +80,7 @@ def read_records(run: RunConfig, root: Path, files: Mapping[str, list[Path]]) ->
 
 def _read(
     run: RunConfig, name: str, files: list[Path], root: Path, into: UserRecords
-) -> tuple[Sequence[Conversation | Prompt | RankedGroup], Tally]:
+) -> tuple[Sequence[AnyRecord], Tally]:
     if name == "sft.data":
         into.conversations, tally = read_conversations(files, format=run.sft.format, columns=run.sft.columns, base=root)
         return into.conversations, tally
@@ -84,6 +88,10 @@ def _read(
         ranked = run.rankings
         into.rankings, tally = read_ranked(files, format=ranked.format, columns=ranked.columns, base=root)
         return into.rankings, tally
+    if name == "classify.data":
+        given = run.classify
+        into.labels, tally = read_labeled(files, format=given.format, columns=given.columns, base=root)
+        return into.labels, tally
     use = name.partition(".")[0]
     into.prompts[use], tally = read_prompts(files, base=root)
     return into.prompts[use], tally
@@ -110,6 +118,7 @@ def divide_records(run: RunConfig, records: UserRecords, split: GroupSplit) -> D
         _by_side(records.conversations, sides),
         _by_side(records.rankings, sides) if records.rankings else {},
         {use: _by_side(given, sides) for use, given in records.prompts.items()},
+        _by_side(records.labels, sides) if records.labels else {},
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stategpt.config import RunConfig
-from stategpt.data import chat_prompt, encode_conversation
+from stategpt.data import ChatTemplate, Segment
 from stategpt.data.corpus import Corpus
 from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
 from stategpt.data.prompts import prompts_of
@@ -50,14 +50,14 @@ def answer(engine: Engine, prompts: Sequence[Prompt], run: RunConfig, system: st
 
     Each `system` draws its own random numbers: with shared ones two similar policies would tie where they agree.
     """
-    return _generate(engine, [chat_prompt(engine.tok, prompt) for prompt in prompts], run, system, n=n)
+    return _generate(engine, [engine.dialogue.prompt(prompt) for prompt in prompts], run, system, n=n)
 
 
 def answer_few_shot(engine: Engine, prompts: Sequence[Prompt], corpus: Corpus, run: RunConfig) -> list[Completion]:
     """The base model's answers when a document of examples prompts it."""
-    end = np.array([engine.control.end_of_text], dtype=np.uint32)
+    begin = np.array([engine.control.document_begin], dtype=np.uint32)
     documents = few_shot_documents(prompts, corpus, run)
-    encoded = [np.concatenate([end, engine.tok.encode(document)]) for document in documents]
+    encoded = [np.concatenate([begin, engine.tok.encode(document)]) for document in documents]
     return _generate(engine, encoded, run, "prompted_base", stop=[STOP])
 
 
@@ -139,7 +139,7 @@ def evaluate_answers(base: Engine, sft: Engine, corpus: Corpus, run: RunConfig) 
         difference_to_shuffled=difference(shuffled),
         mentions_subject=_mentions(run, prompts, answers["sft"]),
         few_shot_document=few_shot_documents(prompts[:1], corpus, run)[0] if prompts else "",
-        training_example=_training_example(sft.tok, corpus),
+        training_example=_training_example(sft.tok, sft.dialogue, corpus),
         examples=tuple(
             AnsweredPrompt(
                 prompt.text, prompt.reference or "", {name: given[i].text for name, given in answers.items()}
@@ -149,11 +149,11 @@ def evaluate_answers(base: Engine, sft: Engine, corpus: Corpus, run: RunConfig) 
     )
 
 
-def _training_example(tok: AnyTokenizer, corpus: Corpus) -> tuple[MaskedToken, ...]:
+def _training_example(tok: AnyTokenizer, chat: ChatTemplate, corpus: Corpus) -> tuple[MaskedToken, ...]:
     """The first training conversation as the tokens whose prediction the loss counts, or does not."""
     if not corpus.conversations["train"]:
         return ()
-    segment = encode_conversation(tok, corpus.conversations["train"][0])
+    segment = Segment.of(chat, corpus.conversations["train"][0])
     names = {number: name for name, number in tok.special_tokens.items()}
     return tuple(
         MaskedToken(names.get(int(target)) or tok.decode(segment.targets[i : i + 1]), bool(segment.loss_mask[i]))

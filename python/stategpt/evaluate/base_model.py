@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from stategpt.config import RunConfig
+from stategpt.data import ChatTemplate
 from stategpt.data.corpus import Corpus
 from stategpt.evaluate.bits import DocumentNats, document_nats
 from stategpt.evaluate.ngram import KneserNey
@@ -19,24 +20,30 @@ NATS_PER_BIT = float(np.log(2))
 
 
 def evaluate_base(
-    model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus, seen: Sequence[bytes], start: GPT | None = None
+    model: GPT,
+    tok: AnyTokenizer,
+    run: RunConfig,
+    corpus: Corpus,
+    seen: Sequence[bytes],
+    start: GPT | None = None,
+    chat: ChatTemplate | None = None,
 ) -> PretrainEvaluation:
     """Bits per byte by source and mixed, of the base model and of a Kneser-Ney model trained on `seen`, and of the
     model `start` that pretraining began with.
 
-    `seen` are the raw bytes the model saw, in pieces. The mixed figure weighs the sources as the training mixture
-    does; the interval of the paired difference comes from resampling groups.
+    `seen` are the raw bytes the model saw, in pieces; `chat` is the tokenizer's format. The mixed figure weighs the
+    sources as the training mixture does; the interval of the paired difference comes from resampling groups.
     """
     baseline = KneserNey.train(seen, order=run.evaluate.ngram_order)
     shares = run.proportions
     measured: dict[str, DocumentNats] = {}
     baseline_nats: dict[str, Floats] = {}
     for source in shares:
-        held = document_nats(model, tok, corpus.sources[source], run.evaluate.test_tokens, run.data.row_tokens)
+        held = _document_nats(model, tok, run, corpus, source, chat)
         measured[source], baseline_nats[source] = held, baseline.nats(held.documents)
     of_model = {s: float(held.nats.sum() / held.bytes.sum() / NATS_PER_BIT) for s, held in measured.items()}
     of_baseline = {s: float(baseline_nats[s].sum() / held.bytes.sum() / NATS_PER_BIT) for s, held in measured.items()}
-    of_start = {} if start is None else _bits_per_byte(start, tok, run, corpus)
+    of_start = {} if start is None else _bits_per_byte(start, tok, run, corpus, chat)
     return PretrainEvaluation(
         sources={
             s: SourceBits(
@@ -61,11 +68,19 @@ def evaluate_base(
     )
 
 
-def _bits_per_byte(model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus) -> dict[str, float]:
+def _document_nats(
+    model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus, source: str, chat: ChatTemplate | None
+) -> DocumentNats:
+    return document_nats(model, tok, corpus.sources[source], run.evaluate.test_tokens, run.data.row_tokens, chat=chat)
+
+
+def _bits_per_byte(
+    model: GPT, tok: AnyTokenizer, run: RunConfig, corpus: Corpus, chat: ChatTemplate | None
+) -> dict[str, float]:
     """Bits per byte of a model on the test documents, by source."""
     found = {}
     for source in run.proportions:
-        held = document_nats(model, tok, corpus.sources[source], run.evaluate.test_tokens, run.data.row_tokens)
+        held = _document_nats(model, tok, run, corpus, source, chat)
         found[source] = float(held.nats.sum() / held.bytes.sum() / NATS_PER_BIT)
     return found
 

@@ -1,8 +1,9 @@
 """Bits per byte: how many bits the model needs for each raw byte of test documents.
 
 Nats are summed over every target of a document, the end of text included, and divided by its UTF-8 bytes, so the figure
-does not depend on the tokenizer and counts stopping too. Documents are scored as the packer lays them out: a segment
-`EOS d1 .. dn`, one that is longer than a row in row-sized pieces without what came before.
+does not depend on the tokenizer and counts stopping too. Documents are scored as they are trained on: a segment
+`B d1 .. dn`, B what begins documents (end of text, or the model's beginning of text), and one that is longer than a row
+in row-sized pieces without what came before.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from stategpt.data import ControlTokens
+from stategpt.data import ChatTemplate, ControlIds
 from stategpt.data.corpus import SplitDocuments
 from stategpt.data.stored_documents import StoredDocuments
 from stategpt.model import GPT
@@ -55,10 +56,12 @@ def document_nats(
     most_tokens: int,
     row_tokens: int,
     seed: int = 0,
+    chat: ChatTemplate | None = None,
 ) -> DocumentNats:
     """Scores whole test documents, in a random order that is a function of `seed`, until `most_tokens` are reached.
 
-    The last document may pass the limit. Raises `ContextOverflow` when `row_tokens` exceed the model's context.
+    `chat` is the tokenizer's chat format, which says what begins and ends a document; None: this package's. The last
+    document may pass the limit. Raises `ContextOverflow` when `row_tokens` exceed the model's context.
     """
     chosen: list[int] = []
     ids: list[NDArray[np.uint32]] = []
@@ -73,21 +76,21 @@ def document_nats(
     return DocumentNats(
         documents=documents,
         groups=[split.test[number].group for number in chosen],
-        nats=token_nats(model, ids, ControlTokens.of(tok), row_tokens),
+        nats=token_nats(model, ids, (chat or ChatTemplate.own(tok)).control, row_tokens),
         bytes=np.array([len(document) for document in documents], dtype=np.int64),
     )
 
 
 @torch.inference_mode()
 def token_nats(
-    model: GPT, documents: Sequence[NDArray[np.uint32]], control: ControlTokens, row_tokens: int
+    model: GPT, documents: Sequence[NDArray[np.uint32]], control: ControlIds, row_tokens: int
 ) -> NDArray[np.float64]:
     """Nats of each document of token ids: the sum over d1 .. dn and the end of text of -log p(target)."""
     model.eval()
-    end = np.array([control.end_of_text], dtype=np.uint32)
+    begin, end = (np.array([token], dtype=np.uint32) for token in (control.document_begin, control.end_of_text))
     pieces: list[_Piece] = []
     for owner, document in enumerate(documents):
-        stream = np.concatenate([end, document, end])
+        stream = np.concatenate([begin, document, end])
         starts = range(0, len(stream) - 1, row_tokens)
         pieces += [(owner, stream[start : start + row_tokens + 1]) for start in starts]
     pieces.sort(key=lambda piece: len(piece[1]))

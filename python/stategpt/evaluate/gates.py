@@ -25,6 +25,7 @@ from stategpt.evaluate.records import (
     Evaluations,
     GateResult,
     GateResults,
+    MethodGain,
     PairedGain,
     Severity,
     SystemMeasures,
@@ -35,7 +36,7 @@ from stategpt.files import read_bytes
 from stategpt.json_records import read_versioned
 from stategpt.shown_fields import documented
 
-MEASURED = ("base", "sft", "reward", "comparison")
+MEASURED = ("base", "classify", "sft", "reward", "comparison")
 """Folders of a run whose evaluations the gates read."""
 
 Measure = Callable[[Evaluations, GatesConfig], Interval | None]
@@ -98,6 +99,18 @@ def _most_kl(e: Evaluations, t: GatesConfig) -> float | None:
     return None if bound is None else t.rl_kl_over_best_of_n * bound
 
 
+def _gate_labels(e: Evaluations, t: GatesConfig) -> int:
+    """Number of labels that the classifier is judged at."""
+    return t.classify_labels or max((gain.labels for gain in e.classify.gains), default=0)
+
+
+def _classifier_gain(e: Evaluations, t: GatesConfig, other: str) -> MethodGain:
+    """Fine-tuning against another method with that number of labels; nothing measured where there is none."""
+    labels = _gate_labels(e, t)
+    found = (gain for gain in e.classify.gains if (gain.labels, gain.other) == (labels, other))
+    return next(found, MethodGain(labels, "full", other))
+
+
 def _before_sft(evaluations: Evaluations) -> str:
     """What fine-tuning began with: the base model where the run pretrained one."""
     return "base" if evaluations.base.mixed.bits_per_byte is not None else "the start model"
@@ -136,6 +149,30 @@ GATES: tuple[Gate, ...] = (  # `0 - x`, not `-x`, in rules: that would print "-0
             "mixed bits/byte minus a byte-level Kneser-Ney n-gram's on the same bytes: interval below "
             f"{0 - t.base_margin_bits_per_byte:g}"
         ),
+    ),
+    Gate(
+        "classify_over_random",
+        family="classify",
+        label="Classifier: what pretraining is worth",
+        measure=lambda e, t: _classifier_gain(e, t, "random").accuracy,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.classify_random_margin),),
+        rule=lambda e, t: (
+            f"accuracy with {_gate_labels(e, t):,} labels, fine-tuned minus from random weights: interval above "
+            f"{t.classify_random_margin:g}"
+        ),
+        only_if_required=True,
+    ),
+    Gate(
+        "classify_over_few_shot",
+        family="classify",
+        label="Classifier: against a prompt",
+        measure=lambda e, t: _classifier_gain(e, t, "few_shot").accuracy,
+        conditions=(Condition("low", operator.gt, lambda e, t: t.classify_few_shot_margin),),
+        rule=lambda e, t: (
+            f"accuracy with {_gate_labels(e, t):,} labels, fine-tuned minus a few-shot prompt: interval above "
+            f"{t.classify_few_shot_margin:g}"
+        ),
+        only_if_required=True,
     ),
     Gate(
         "sft_ended",

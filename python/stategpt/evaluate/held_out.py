@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from stategpt.config import RunConfig
-from stategpt.data import ControlTokens, chat_prompt
+from stategpt.data import ChatTemplate
 from stategpt.data.corpus import Corpus
 from stategpt.data.records import Prompt
 from stategpt.errors import ScorerError
@@ -45,6 +45,8 @@ class HeldOutComparison:
     """Gives rewards: `rl.scorer`."""
     reference: GPT
     """The SFT model."""
+    chat: ChatTemplate | None = None
+    """Their chat format; None: this package's."""
 
     __repr__ = short_repr
 
@@ -59,10 +61,16 @@ class HeldOutComparison:
         scorer: Scorer,
         rewarder: Scorer,
         reference: GPT,
+        chat: ChatTemplate | None = None,
     ) -> HeldOutComparison:
         """A comparison on `prompts` prompts of one held-out side."""
         chosen = held_out_prompts(corpus, side, prompts, run.evaluate.seed)
-        return cls(run, chosen, tok, scorer, rewarder, reference)
+        return cls(run, chosen, tok, scorer, rewarder, reference, chat)
+
+    @property
+    def dialogue(self) -> ChatTemplate:
+        """The chat format. Raises `InvalidArgument` without one for a tokenizer of another model."""
+        return ChatTemplate.own(self.tok) if self.chat is None else self.chat
 
     def only(self, kept_P: NDArray[np.bool_]) -> HeldOutComparison:
         """The same with the prompts where `kept_P` holds."""
@@ -87,7 +95,7 @@ class HeldOutComparison:
 
     def kl(self, policy: GPT, completions: Sequence[Completion]) -> NDArray[np.float64]:
         """log pi(y|x) - log pi_sft(y|x) in nats of the policy's own completion of each prompt; the mean is the KL."""
-        prompts = [chat_prompt(self.tok, prompt) for prompt in self.prompts]
+        prompts = [self.dialogue.prompt(prompt) for prompt in self.prompts]
         return log_ratios(
             policy,
             self.reference,
@@ -95,11 +103,12 @@ class HeldOutComparison:
             [c.ids for c in completions],
             temperature=self.run.sampling.temperature,
             tok=self.tok,
+            chat=self.chat,
         )
 
     def engine(self, model: GPT) -> Engine:
         """A sampler over `model`, in the precision of every measurement."""
-        return Engine(model, self.tok, precision=self.run.evaluate.precision)
+        return Engine(model, self.tok, self.chat, precision=self.run.evaluate.precision)
 
     def interval(self, values_SP: npt.ArrayLike, resamples: int | None = None) -> Interval:
         """Mean of `values_SP` [seeds, prompts] with its interval, by groups and, where there are several, by seeds."""
@@ -123,11 +132,18 @@ class FrontierProbe:
 
     @classmethod
     def of(
-        cls, run: RunConfig, corpus: Corpus, tok: AnyTokenizer, reference: GPT, scorer: Scorer, rewarder: Scorer
+        cls,
+        run: RunConfig,
+        corpus: Corpus,
+        tok: AnyTokenizer,
+        reference: GPT,
+        scorer: Scorer,
+        rewarder: Scorer,
+        chat: ChatTemplate | None = None,
     ) -> FrontierProbe:
         """Answers the probe's prompts with the SFT model once."""
         count = run.evaluate.frontier_prompts
-        judge = HeldOutComparison.of(run, corpus, "validation", count, tok, scorer, rewarder, reference)
+        judge = HeldOutComparison.of(run, corpus, "validation", count, tok, scorer, rewarder, reference, chat)
         completions = answer(judge.engine(reference), judge.prompts, run, "sft")
         return cls(judge, judge.scores(completions), judge.rewards(completions))
 
@@ -204,7 +220,7 @@ class Answered:
 
 def reference_completions(judge: HeldOutComparison) -> list[Completion] | None:
     """The reference answers as completions that ended; None where a prompt has none."""
-    end = np.array([ControlTokens.of(judge.tok).end_of_text], dtype=np.uint32)
+    end = np.array(judge.dialogue.control.ends[:1], dtype=np.uint32)
     completions = []
     for number, prompt in enumerate(judge.prompts):
         if prompt.reference is None:

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from stategpt.arguments import Ids
-from stategpt.data import RankedGroup, chat_prompt, reward_sequence
-from stategpt.data.chat import ControlTokens
+from stategpt.data import ChatTemplate, RankedGroup, reward_sequence
+from stategpt.data.chats.pieces import ChatTokenizer
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import ContextOverflow, RankingError
 from stategpt.evaluate.records import RankedFit
@@ -23,14 +23,16 @@ from stategpt.evaluate.reward_model import RankedPairs
 from stategpt.tokenizer import AnyTokenizer
 
 
-def fitting_pairs(pairs: RankedPairs, tok: AnyTokenizer, context_tokens: int) -> tuple[RankedPairs, RankedFit]:
-    """The groups and pairs that can be measured, and counts of the others.
+def fitting_pairs(
+    pairs: RankedPairs, tok: AnyTokenizer, context_tokens: int, chat: ChatTemplate | None = None
+) -> tuple[RankedPairs, RankedFit]:
+    """The groups and pairs that can be measured, and counts of the others. `chat` is the tokenizer's format.
 
     Raises:
         RankingError: none can.
         ForeignArtifact: as `CompletionIds.of`.
     """
-    ids_of, control = CompletionIds(tok), ControlTokens.of(tok)
+    ids_of, dialogue = CompletionIds(tok, chat), chat or ChatTemplate.own(tok)
     left_out: Counter[str] = Counter()
     kept: list[RankedGroup | None] = []
     completions: list[Ids] = []
@@ -38,8 +40,8 @@ def fitting_pairs(pairs: RankedPairs, tok: AnyTokenizer, context_tokens: int) ->
     for group in pairs.groups:
         try:
             ids = ids_of.of(group)
-            prompt = chat_prompt(tok, group.prompt)
-            rows = [reward_sequence(prompt, each, control, context_tokens=context_tokens) for each in ids]
+            prompt = dialogue.prompt(group.prompt)
+            rows = [reward_sequence(prompt, each, dialogue.control, context_tokens=context_tokens) for each in ids]
         except ContextOverflow:
             left_out["completion_too_long"] += 1
         except RankingError:
@@ -80,9 +82,9 @@ def fitting_pairs(pairs: RankedPairs, tok: AnyTokenizer, context_tokens: int) ->
     return left, fit
 
 
-def equal_pairs(groups: Sequence[RankedGroup], tok: AnyTokenizer) -> int:
+def equal_pairs(groups: Sequence[RankedGroup], tok: ChatTokenizer, chat: ChatTemplate | None = None) -> int:
     """Clear pairs whose two completions are the same tokens; of a group whose ids cannot be used, none."""
-    ids_of, found = CompletionIds(tok), 0
+    ids_of, found = CompletionIds(tok, chat), 0
     for group in groups:
         try:
             ids = ids_of.of(group)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stategpt.artifacts import read_lines
 from stategpt.config import RunConfig
-from stategpt.data import RankedGroup, Rankings, chat_prompt
+from stategpt.data import RankedGroup, Rankings
 from stategpt.data.ranking_ids import CompletionIds
 from stategpt.errors import RankingError
 from stategpt.evaluate.records import RankedExample, RewardEvaluation, ScoredCompletion
@@ -156,11 +156,11 @@ def score_groups(scorer: RewardScorer, tok: AnyTokenizer, groups: Sequence[Ranke
 
     Raises `ForeignArtifact` and `RankingError` as `CompletionIds.of`.
     """
-    completion_ids = CompletionIds(tok)
+    completion_ids = CompletionIds(tok, scorer.chat)
     prompts, completions = [], []
     for group in groups:
         ids = completion_ids.of(group)
-        prompts += [chat_prompt(tok, group.prompt)] * len(ids)
+        prompts += [scorer.chat.prompt(group.prompt)] * len(ids)
         completions += ids
     return scorer.scores(prompts, completions)
 

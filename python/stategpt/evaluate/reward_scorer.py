@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stategpt.data import ControlTokens, reward_sequence
+from stategpt.data import ChatTemplate, reward_sequence
 from stategpt.model import RewardModel
 from stategpt.model.prompt_rows import PromptRows, share_prompts
 from stategpt.tokenizer import AnyTokenizer
@@ -23,9 +23,14 @@ class RewardScorer:
     a prompt has one reward, to the last bit.
     """
 
-    def __init__(self, model: RewardModel, tok: AnyTokenizer, batch_rows: int = 128) -> None:
+    def __init__(
+        self, model: RewardModel, tok: AnyTokenizer, batch_rows: int = 128, chat: ChatTemplate | None = None
+    ) -> None:
+        """`chat` is the tokenizer's format of prompts; None: this package's."""
         self.model, self.tok, self.batch_rows = model.eval(), tok, batch_rows
-        self.control = ControlTokens.of(tok)
+        self.chat = chat or ChatTemplate.own(tok)
+        self.control = self.chat.control
+        model.require_reward_token(self.control.reward)
 
     def scores(self, prompts: Sequence[Ids], completions: Sequence[Ids]) -> NDArray[np.float32]:
         """Rewards f32[S] in the order given; completions are used as sampled, end of text included."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.data import ControlTokens
+from stategpt.data import ControlIds
 from stategpt.data.corpus import Corpus
 from stategpt.evaluate.bits import token_nats
 from stategpt.evaluate.records import LossReferences
@@ -64,7 +64,7 @@ class ValidationDocuments:
         """Predicted tokens, the end of each document included."""
         return sum(len(ids) + 1 for documents in self.by_source.values() for ids in documents)
 
-    def nats_per_token(self, model: GPT, control: ControlTokens) -> float:
+    def nats_per_token(self, model: GPT, control: ControlIds) -> float:
         """Mean loss of `model`, each source weighted by its share; NaN where there is no document."""
         nats = {s: float(token_nats(model, ids, control, self.row_tokens).sum()) for s, ids in self.by_source.items()}
         return self._mean(nats)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from stategpt.arguments import one_of, whole
 from stategpt.config.stages import PRECISIONS
 from stategpt.data import ChatTemplate
-from stategpt.data.chat import ControlTokens
+from stategpt.data.control_ids import ControlIds
 from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
 from stategpt.model import GPT, Precision, autocast, padding_ids
 from stategpt.shown_fields import documented, short_repr
@@ -28,7 +27,7 @@ from .decode_batch import DecodeBatch, Item, Reason, Sampled
 from .detokenized_stream import DetokenizedStream
 from .requests import check_prompts, number, prompt_ids, random_streams, stop_strings, token_ids
 from .sampler import Sampler
-from .sampling_ids import SamplingIds, own_chat
+from .sampling_ids import SamplingIds, for_model, own_chat
 
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
@@ -107,7 +106,7 @@ class Engine:
         self.tok = tok
         if chat is not None and dict(chat.tok.special_tokens) != dict(tok.special_tokens):
             raise InvalidArgument("chat is of another tokenizer than tok; make it with this one: ChatTemplate.load")
-        self.chat = own_chat(tok) if chat is None else chat
+        self.chat = own_chat(tok) if chat is None else for_model(chat, model)
         """How messages become prompts: `engine.chat.prompt(messages)`."""
         self._ids = SamplingIds.of(model, tok, self.chat)
         self.end_ids = self._ids.ends
@@ -115,10 +114,15 @@ class Engine:
         self.precision = precision
         self.batch_rows = batch_rows
 
-    @cached_property
-    def control(self) -> ControlTokens:
-        """The ids of this package's control tokens. Raises `InvalidArgument` where the tokenizer has others."""
-        return ControlTokens.of(self.tok)
+    @property
+    def control(self) -> ControlIds:
+        """The control ids of the chat format. Raises `InvalidArgument` without one."""
+        return self.dialogue.control
+
+    @property
+    def dialogue(self) -> ChatTemplate:
+        """The chat format. Raises `InvalidArgument` without one."""
+        return ChatTemplate.own(self.tok) if self.chat is None else self.chat
 
     def generate(
         self,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data import ChatTemplate
-from stategpt.data.chats.template import OURS, known_end_of_text
+from stategpt.data.control_ids import ModelIds, has_own_block, known_end_of_text
 from stategpt.errors import InvalidArgument
 from stategpt.model import GPT, padding_ids, undrawn_ids
 
@@ -33,23 +32,27 @@ class SamplingIds:
         Raises:
             InvalidArgument: nothing says what ends a text.
         """
-        known = tok.special_tokens
+        if chat is not None:
+            ends = tuple(dict.fromkeys((*chat.control.ends, *model.special_ids.eos)))
+            return cls(chat.control.begin, ends, undrawn_ids(model, tok, chat))
         end_of_text = known_end_of_text(tok)
-        ends = chat.end_ids if chat is not None else () if end_of_text is None else (known[end_of_text],)
-        ends = tuple(dict.fromkeys((*ends, *model.special_ids.eos)))
+        stated = () if end_of_text is None else (tok.special_tokens[end_of_text],)
+        ends = tuple(dict.fromkeys((*stated, *model.special_ids.eos)))
         if not ends:
             raise InvalidArgument(
                 f"nothing says what ends a text: the model's folder has no eos_token_id, and none of the tokenizer's "
-                f"{len(known)} special tokens is a usual end of text. Give a chat template: Engine(model, tok, chat)."
+                f"{len(tok.special_tokens)} special tokens is a usual end of text. Give a chat template: "
+                "Engine(model, tok, chat)."
             )
-        undrawn = (*(chat.context_ids if chat is not None else ()), *padding_ids(model, tok))
-        begin = model.special_ids.bos if chat is None else chat.begin_id(model.special_ids.bos)
-        if all(name in known for name in CONTROL_TOKENS):
-            undrawn = (*undrawn_ids(model, tok), *undrawn)
-            begin = known[CONTROL_TOKENS[0]]
-        return cls(begin, ends, tuple(dict.fromkeys(token for token in undrawn if token not in ends)))
+        return cls(model.special_ids.bos, ends, tuple(padding_ids(model, tok)))
 
 
 def own_chat(tok: AnyTokenizer) -> ChatTemplate | None:
     """The chat format of this package, for a tokenizer with all of its control tokens."""
-    return ChatTemplate.named(OURS, tok) if all(name in tok.special_tokens for name in CONTROL_TOKENS) else None
+    return ChatTemplate.own(tok) if has_own_block(tok) else None
+
+
+def for_model(chat: ChatTemplate, model: GPT) -> ChatTemplate:
+    """The chat format with the control ids that the model's folder states, unless it has some already."""
+    stated = model.special_ids
+    return chat.for_model(ModelIds(stated.bos, stated.eos, stated.pad))

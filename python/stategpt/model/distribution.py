@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from stategpt.data.chat import ControlTokens
+from stategpt.data.chats.template import ChatTemplate
 from stategpt.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from .gpt import GPT
 
 
-def undrawn_ids(model: GPT, tok: AnyTokenizer) -> tuple[int, ...]:
+def undrawn_ids(model: GPT, tok: AnyTokenizer, chat: ChatTemplate | None = None) -> tuple[int, ...]:
     """Returns the ids that a completion never contains: sampling, training and evaluation all mask them.
 
-    Every control token but those that end a text (the tokenizer's end of text, the model's own end ids), and what the
-    model's vocabulary has beyond the tokenizer's. Raises `InvalidArgument` for a tokenizer without control tokens.
+    What the format `chat` (None: this package's) forbids, but for what ends a text (by the format, or in the model's
+    folder), and what the model's vocabulary has beyond the tokenizer's. Raises `InvalidArgument` without a format for a
+    tokenizer without this package's control tokens.
     """
-    control = ControlTokens.of(tok)
-    ends = {control.end_of_text, *model.special_ids.eos}
+    control = (chat or ChatTemplate.own(tok)).control
+    ends = {*control.ends, *model.special_ids.eos}
     return (*(token for token in control.forbidden if token not in ends), *padding_ids(model, tok))
 
 

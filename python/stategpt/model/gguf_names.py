@@ -83,6 +83,8 @@ class GgufFamily:
     """llama.cpp computes it only where all query heads together are as wide as the residual stream."""
     untied: bool = False
     """llama.cpp wants a prediction matrix; a tied one is written twice."""
+    always_tied: bool = False
+    """llama.cpp predicts with the embedding, whatever the file holds."""
     scale_of_largest: int = 0
     """With `query_scale`: models of that many layers scale scores by width / heads, all others by the head's width."""
 
@@ -150,6 +152,7 @@ _RECORDS = (
             {"sliding_window": 4096, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
         ),
         norm_offset=1.0,
+        always_tied=True,
         scale_of_largest=46,
     ),
     GgufFamily(

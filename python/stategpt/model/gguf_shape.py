@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from stategpt.config import GPTConfig
+from stategpt.config.hf_rope import THETA
+from stategpt.config.hf_shape import FURTHER, MAX_LAYERS, SHAPE, read_fields, read_shape
 from stategpt.errors import CorruptArtifact, ForeignArtifact
 from stategpt.gguf_file import GgufFile
 from stategpt.json_reader import Flag, Integer, Items, Kind, Optional, Record, Text, check_value
@@ -18,8 +20,6 @@ from stategpt.json_reader import OneOf as Either
 
 from .gguf_names import GGUF_FAMILIES, ROPE_FACTORS, WINDOW, WINDOW_PATTERN, WINDOWED_BASE, GgufFamily
 from .gguf_rope import DIMENSIONS, ROPE_KINDS, read_rope_json, rope_metadata
-from .hf_rope import THETA
-from .hf_shape import FURTHER, MAX_LAYERS, SHAPE, read_fields, read_shape
 from .special_ids import SpecialIds
 
 ARCHITECTURE = "general.architecture"

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from stategpt.arguments import instance
 from stategpt.config import GPTConfig
@@ -36,6 +37,7 @@ from .gguf_import import is_gguf, load_gguf
 from .init import initialize
 from .layers import Block, embedding_of, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
+from .quantize import QuantizedEmbedding
 from .rotary import Rotary, RotaryAngles
 from .special_ids import SpecialIds
 from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
@@ -65,10 +67,15 @@ class GPT(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = norm_of(config, config.width)
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)
+        self.recomputes_blocks = False
+        """Gradient checkpointing: of each block only its input is kept, and the backward pass computes the block again,
+        with the same random numbers (Chen et al. 2016, arXiv 1604.06174). A third more arithmetic; equal gradients."""
         self.rotary = RotaryAngles(config.head_dim, config.rope_theta, architecture.rope_scaling)
         theta = architecture.windowed_theta
         self.windowed_rotary = None if theta is None else RotaryAngles(config.head_dim, theta)
-        if self.device.type != "meta":
+        self.initialized_here = self.device.type != "meta"
+        """Whether the weights began as `model.init` draws them, which decides the scales of their learning rates."""
+        if self.initialized_here:
             initialize(self)
 
     @property
@@ -80,6 +87,12 @@ class GPT(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the embedding, so of all hidden states outside autocast."""
+        embedding = self.embed_tokens
+        return embedding.dtype if isinstance(embedding, QuantizedEmbedding) else embedding.weight.dtype
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
         """Parameter groups for an optimizer of `torch.optim`, instead of `parameters()`. -> params, lr, weight_decay.
@@ -96,8 +109,9 @@ class GPT(nn.Module):
         Adam moves every weight by about the learning rate, whatever its size. A tied embedding starts at std s/50 and
         the last norm at 1/s, s = sqrt(width) (`model/init.py`), so that each relative step is the others' they get s
         and 1/s times the rate. It is the same training as with an embedding of std 0.02 and its output multiplied by s.
+        Weights of other programs began otherwise: all have one rate.
         """
-        scale = self.embedding_scale
+        scale = self.rate_scale
         return {} if scale == 1.0 else {"embed_tokens.weight": scale, "norm.weight": 1 / scale}
 
     @property
@@ -108,6 +122,11 @@ class GPT(nn.Module):
         """
         tied = self.config.tied_embeddings and not self.config.architecture.scaled_embedding
         return math.sqrt(self.config.width) if tied else 1.0
+
+    @property
+    def rate_scale(self) -> float:
+        """s where the weights began here, else 1."""
+        return self.embedding_scale if self.initialized_here else 1.0
 
     def hidden(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Computes the normed last hidden states of the flat stream `tokens_N` (int64). -> [N, W].
@@ -130,7 +149,9 @@ class GPT(nn.Module):
         angles = self._angles(layout.position)
         for layer, block in enumerate(self.layers):
             options = self.config.architecture.attention_options(layer)
-            x_NW = block(x_NW, angles[layer], lambda q, k, v, o=options: attention(q, k, v, layout, **o))
+            arguments = (x_NW, angles[layer], lambda q, k, v, o=options: attention(q, k, v, layout, **o))
+            again = self.recomputes_blocks and torch.is_grad_enabled()
+            x_NW = checkpoint(block, *arguments, use_reentrant=False) if again else block(*arguments)
         return self.norm(x_NW)  # type: ignore[no-any-return]
 
     def _angles(self, position_N: Tensor) -> list[Rotary | None]:
@@ -171,6 +192,8 @@ class GPT(nn.Module):
         """Computes the logits of `hidden_MW`'s rows. -> float32[M, V]: 4 M V bytes, the largest tensor of a step."""
         if self.lm_head is not None:
             return self._capped(self.lm_head(hidden_MW).float())
+        if isinstance(self.embed_tokens, QuantizedEmbedding):
+            return self._capped(self.embed_tokens.project(hidden_MW).float())
         weight = getattr(self.embed_tokens, "weight", None)
         if weight is None:
             raise InvalidArgument(
@@ -246,7 +269,9 @@ class GPT(nn.Module):
             return cls(config, found.special_ids)
 
         names = hf.names_of(found.family, hf.gpt_tensor_name)
-        return load_model(build, found.config, folder, names, dtype).eval()
+        model = load_model(build, found.config, folder, names, dtype).eval()
+        model.initialized_here = found.initialized_here
+        return model
 
     def save_pretrained(
         self,
@@ -272,7 +297,7 @@ class GPT(nn.Module):
             ForeignArtifact: `tok` has more ids than the model.
         """
         ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config, self.special_ids, chat)
-        found = hf.causal_lm_config(self.config, ids, common_dtype(self))
+        found = hf.causal_lm_config(self.config, ids, common_dtype(self)) | hf.origin_json(self.initialized_here)
         config, biases = (found, {}) if tok is None else kept_ids_format(found, self.config, tok)
         names = hf.names_of(hf.saved_family(self.config), hf.gpt_tensor_name)
         save_weights(self, GPT, self.config, Path(folder), names, manifest, biases, shard_bytes)

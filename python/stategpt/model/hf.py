@@ -20,10 +20,10 @@ from stategpt.config import GPTConfig
 from stategpt.config.architecture import PLAIN
 from stategpt.config.families import FAMILIES
 from stategpt.config.family import Family
+from stategpt.config.hf_shape import as_saved, checked_family, read_fields, read_shape, shape_json
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact, MissingFile
-from stategpt.json_reader import Anything, Items, Optional, Record, Text, check_value, read_json, read_record
+from stategpt.json_reader import Flag, MapOf, Optional, Record, Text, check_value, read_json, read_record
 
-from .hf_shape import read_fields, read_shape, shape_json
 from .special_ids import GENERATION, SpecialIds, special_ids
 from .tensor_names import TensorNames
 from .weights import MANIFEST_FILE
@@ -31,15 +31,10 @@ from .weights import MANIFEST_FILE
 CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
 CONFIG_LIMIT_BYTES = 1 << 20
-
+_ELSEWHERE = "initialized_elsewhere"
+_ORIGIN = Record({_ELSEWHERE: Optional(Flag())})
 _NAME = Text(max_chars=200)
-_IDENTITY = Record(
-    {
-        "model_type": _NAME,
-        "architectures": Optional(Items(_NAME, max_items=100), ()),
-        "quantization_config": Optional(Anything()),
-    }
-)
+_LABELS = Record({"id2label": MapOf(_NAME, max_items=1 << 16)})
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,9 @@ class Description:
     family: Family
     special_ids: SpecialIds
     reward_offset: float
+    initialized_here: bool
+    """Whether the weights began as `model.init` draws them."""
+    reward_token: int | None
 
 
 def gpt_tensor_name(name: str) -> str:
@@ -86,6 +84,29 @@ def reward_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, reward
     }
 
 
+def classifier_config(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype, labels: Sequence[str]) -> dict[str, Json]:
+    """Returns config.json of a sequence classifier of these labels."""
+    return _common(config, ids, dtype) | {
+        "architectures": [saved_family(config).architecture("ForSequenceClassification")],
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "problem_type": "single_label_classification",
+    }
+
+
+def read_labels(folder: Path) -> tuple[str, ...]:
+    """Reads the labels of the classifier in `folder`, in the order of the head's outputs.
+
+    Raises:
+        CorruptArtifact: config.json has no `id2label`, or one whose numbers are not 0, 1, 2, ...
+    """
+    path = folder / CONFIG_FILE
+    found = read_record(path, _LABELS, error=CorruptArtifact, limit_bytes=CONFIG_LIMIT_BYTES)["id2label"]
+    if sorted(found) != sorted(map(str, range(len(found)))) or len(found) < 2:
+        raise CorruptArtifact(f"{path}: id2label has the numbers {sorted(found)[:5]}; two or more from 0 on are needed")
+    return tuple(found[str(number)] for number in range(len(found)))
+
+
 def saved_family(config: GPTConfig) -> Family:
     """Returns the family in whose format a model is saved. Raises `ConfigError` when no family has these switches."""
     family = config.family
@@ -104,12 +125,12 @@ def saved_family(config: GPTConfig) -> Family:
 
 def _require_written(config: GPTConfig, family: Family) -> None:
     """A model that its family's config.json cannot describe would come back as another one."""
-    written = shape_json(config, family, torch.float32)
+    written = shape_json(config, family, "float32")
     try:
         read = read_shape("config.json", read_fields("config.json", written, family), family)
     except (CorruptArtifact, ForeignArtifact) as error:
         raise ConfigError(f"this shape cannot be saved as a {family.name}: {error}") from error
-    read = _as_saved(read, family)
+    read = as_saved(read, family)
     config = replace(config, architecture=config.architecture.of_layers(config.depth))
     names = [each.name for each in fields(GPTConfig) if getattr(read, each.name) != getattr(config, each.name)]
     if names:
@@ -119,15 +140,8 @@ def _require_written(config: GPTConfig, family: Family) -> None:
         )
 
 
-def _as_saved(config: GPTConfig, family: Family) -> GPTConfig:
-    """`config`, read from a folder of `family`, so that it is saved as one again; a Llama with biases is a Qwen2."""
-    if config.family is family or config.attention_bias != family.attention_bias:
-        return config
-    return replace(config, architecture=replace(config.architecture, model_type=family.model_type))
-
-
 def _common(config: GPTConfig, ids: SpecialIds, dtype: torch.dtype) -> dict[str, Json]:
-    return shape_json(config, saved_family(config), dtype) | ids.to_json()
+    return shape_json(config, saved_family(config), str(dtype).removeprefix("torch.")) | ids.to_json()
 
 
 def write_config(folder: Path, config: Mapping[str, Json]) -> None:
@@ -162,10 +176,9 @@ def read_config(folder: Path, head: str = "ForCausalLM") -> Description:
         found = read_json(path, error=CorruptArtifact, limit_bytes=CONFIG_LIMIT_BYTES)
     except MissingFile:
         raise CorruptArtifact(f"{folder} holds no {CONFIG_FILE}: no model folder, or one not fully written") from None
-    named = check_value(found, _IDENTITY, where=str(path), error=CorruptArtifact)
-    family = _checked_family(path, named, head)
+    family = checked_family(str(path), found, head)
     checked = read_fields(str(path), found, family)
-    config = _as_saved(read_shape(str(path), checked, family), family)
+    config = as_saved(read_shape(str(path), checked, family), family)
     try:
         generation = read_record(
             folder / GENERATION_FILE, GENERATION, error=CorruptArtifact, limit_bytes=CONFIG_LIMIT_BYTES
@@ -176,19 +189,27 @@ def read_config(folder: Path, head: str = "ForCausalLM") -> Description:
         ids = special_ids(checked, generation, frozenset(found), family.default_ids)
     except CorruptArtifact as error:
         raise CorruptArtifact(f"{folder}: {error}") from None
-    return Description(config, family, ids, checked["reward_offset"])
+    return Description(
+        config,
+        family,
+        ids,
+        checked["reward_offset"],
+        initialized_here=_initialized_here(str(path), found),
+        reward_token=checked["reward_token_id"],
+    )
 
 
-def _checked_family(path: Path, found: Mapping[str, Any], head: str) -> Family:
-    known = [family.architecture(head) for family in FAMILIES.values()]
-    if found["model_type"] not in FAMILIES or not set(found["architectures"]) <= set(known):
-        raise ForeignArtifact(
-            f"{path}: model_type {found['model_type']!a}, architectures {list(found['architectures'])[:5]!a}; "
-            f"known are {', '.join(known)}"
-        )
-    if found["quantization_config"] is not None:
-        raise ForeignArtifact(
-            f"{path} has a quantization_config: quantized weights are not read. Use the folder of the model that was "
-            "quantized."
-        )
-    return FAMILIES[found["model_type"]]
+def origin_json(initialized_here: bool) -> dict[str, Json]:
+    """Returns the key of config.json that marks weights which did not begin here; none for those that did."""
+    return {} if initialized_here else {_ELSEWHERE: True}
+
+
+def _initialized_here(where: str, found: Mapping[str, Any]) -> bool:
+    """Whether the weights began as `model.init` draws them: said by the folder, or its config.json is one of ours.
+
+    Every config.json that `transformers` wrote has its version; ours has none.
+    """
+    marked = check_value(found, _ORIGIN, where=where, error=CorruptArtifact)[_ELSEWHERE]
+    if marked is not None:
+        return not marked
+    return "transformers_version" not in found and {"dtype", "use_cache"} <= found.keys()

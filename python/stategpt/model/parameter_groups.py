@@ -5,9 +5,14 @@ Decoupled weight decay as in AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, TypedDict, runtime_checkable
 
 from torch import nn
+
+from stategpt.config.dial import LORA_RATE_FACTOR
+
+from .lora_layer import LoRALinear
 
 
 class ParameterGroup(TypedDict):
@@ -31,8 +36,13 @@ class Scaled(Protocol):
         ...
 
 
+def trained_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yields the parameters that are not frozen, with their names: what optimizer and checkpoints hold."""
+    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
 def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
-    """Returns the parameter names with and without weight decay.
+    """Returns the names of the trained parameters with and without weight decay.
 
     Matrices of linear layers decay; norms, biases and the embedding table do not (a tied table counts once, as an
     embedding): a token's row that is not in the batch would otherwise shrink at every step.
@@ -40,30 +50,39 @@ def decay_groups(model: nn.Module) -> tuple[list[str], list[str]]:
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     decayed: list[str] = []
     kept: list[str] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in trained_parameters(model):
         decays = parameter.ndim >= 2 and id(parameter) not in embeddings
         (decayed if decays else kept).append(name)
     return decayed, kept
 
 
 def learning_rate_scales(model: nn.Module) -> dict[str, float]:
-    """Collects the factors of `model` and of every module inside it, by the parameter's name in `model`."""
-    return {
+    """Collects the factors of `model` and of every module inside it, by the parameter's name in `model`.
+
+    Beside adapters, whose rate is `LORA_RATE_FACTOR` times that of whole matrices, a head keeps the latter.
+    """
+    scales = {
         f"{prefix}.{name}" if prefix else name: scale
         for prefix, module in model.named_modules()
         if isinstance(module, Scaled)
         for name, scale in module.learning_rate_scales().items()
     }
+    adapted = [name for name, module in model.named_modules() if isinstance(module, LoRALinear)]
+    if adapted:
+        inside = tuple(f"{name}." for name in adapted)
+        heads = [name for name, _ in trained_parameters(model) if not name.startswith(inside)]
+        scales |= {name: scales.get(name, 1.0) / LORA_RATE_FACTOR for name in heads}
+    return scales
 
 
 def parameter_groups(model: nn.Module, lr: float, weight_decay: float) -> list[ParameterGroup]:
-    """Puts every parameter of `model` into the group with its weight decay and its learning rate.
+    """Puts every trained parameter of `model` into the group with its weight decay and its learning rate.
 
     A step takes lr * weight_decay of every tensor that decays, whatever its scale.
     """
     decayed, scales = set(decay_groups(model)[0]), learning_rate_scales(model)
     members: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in trained_parameters(model):
         scale = scales.get(name, 1.0)
         decay = weight_decay / scale if name in decayed else 0.0
         members.setdefault((decay, scale), []).append(parameter)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.data import ControlTokens
+from stategpt.data import ChatTemplate
 from stategpt.errors import InvalidArgument
 from stategpt.model import GPT, log_probs, undrawn_ids
 from stategpt.model.prompt_rows import PromptRows, share_prompts
@@ -113,20 +113,23 @@ def log_ratios(
     *,
     temperature: float,
     tok: AnyTokenizer,
+    chat: ChatTemplate | None = None,
     batch_rows: int = 128,
 ) -> NDArray[np.float64]:
     """Computes log pi(y|x) - log pi_ref(y|x) in nats of each completion; the mean over samples of pi is the KL (k1).
 
-    Both are the distributions that `Engine` samples from with this tokenizer: `undrawn_ids` are left out.
+    Both are the distributions that `Engine` samples from with this tokenizer and chat format: `undrawn_ids` are left
+    out.
     """
     device = next(policy.parameters()).device
-    pad = ControlTokens.of(tok).pad
+    chat = chat or ChatTemplate.own(tok)
+    pad = chat.control.pad
     ratios = []
     for first in range(0, len(prompts), batch_rows):
         part = slice(first, first + batch_rows)
         batch = CompletionBatch.of(prompts[part], completions[part], pad, device, policy.config.width)
-        ours, _ = completion_log_probs(policy, batch, temperature, undrawn_ids(policy, tok))
-        theirs, _ = completion_log_probs(reference, batch, temperature, undrawn_ids(reference, tok))
+        ours, _ = completion_log_probs(policy, batch, temperature, undrawn_ids(policy, tok, chat))
+        theirs, _ = completion_log_probs(reference, batch, temperature, undrawn_ids(reference, tok, chat))
         ratios.append(sum_by_sample((ours - theirs).double(), batch.sample_M, batch.samples).cpu().numpy())
     return np.concatenate(ratios)
 

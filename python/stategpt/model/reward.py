@@ -12,10 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from stategpt.arguments import instance
 from stategpt.config import GPTConfig
 from stategpt.data.chats import ChatTemplate
 from stategpt.errors import ForeignArtifact
@@ -25,62 +23,55 @@ from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format
+from .embedding_growth import grow_embedding
 from .exported_tokenizer import is_own, tokenizer_ids, write_tokenizer
 from .foreign_tokenizer import scoring_pad
 from .gguf_import import is_gguf
 from .gpt import GPT
-from .joined import is_plain
-from .parameter_groups import ParameterGroup, parameter_groups
+from .sequence_head import SequenceModel
 from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
 
 
-class RewardModel(nn.Module):
+class RewardModel(SequenceModel):
     """Scores whole sequences; starts from the weights of `gpt` (the SFT model), which it takes over.
 
     Train it with `torch.optim.AdamW(model.parameter_groups(lr=..., weight_decay=...))`, as the GPT.
     """
 
     def __init__(self, gpt: GPT) -> None:
-        super().__init__()
-        instance("gpt", gpt, GPT, "As in sg.RewardModel(sg.GPT.from_pretrained(folder)).")
-        if gpt.lm_head is not None:
-            gpt.lm_head = None  # predicts nothing here; kept, it would be saved and decayed for no use
-        self.gpt = gpt
-        self.head = nn.Linear(gpt.config.width, 1, bias=False)
-        nn.init.normal_(self.head.weight, std=(gpt.config.width + 1) ** -0.5)
-        self.head.to(gpt.device)
+        super().__init__(gpt, outputs=1)
         self.reward_offset = 0.0
         """Added to `scores` to give the reward. Rankings do not show a constant, so training leaves it at 0."""
+        self.reward_token: int | None = None
+        """Id of the reward token that it learned with, where that is not of this package's tokenizers."""
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.gpt.device
+    def hold_reward_token(self, token: int) -> None:
+        """Sets the reward token of another model's tokenizer, which the model is to learn with and its folder records.
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
-        """Parameter groups for an optimizer, instead of `parameters()`; see `GPT.parameter_groups`."""
-        return parameter_groups(self, lr, weight_decay)
-
-    def learning_rate_scales(self) -> dict[str, float]:
-        """Factor on the head's learning rate; those inside `gpt` are its own.
-
-        The head reads the output of the last norm, which in a tied model is 1/s of the usual size, s = sqrt(width): its
-        rate is s times the others'.
+        The embedding grows where it has no such row.
         """
-        scale = self.gpt.embedding_scale
-        return {} if scale == 1.0 else {"head.weight": scale}
+        grow_embedding(self.gpt, max(self.gpt.config.vocab_size, token + 1))
+        self.reward_token = token
+
+    def require_reward_token(self, token: int) -> None:
+        """Refuses a reward token that the model did not learn with.
+
+        Raises:
+            ForeignArtifact: it learned with another, or its embedding has no such row.
+        """
+        if self.reward_token not in (None, token) or token >= self.gpt.config.vocab_size:
+            known = f"id {self.reward_token}" if self.reward_token is not None else f"{self.gpt.config.vocab_size} ids"
+            raise ForeignArtifact(
+                f"the reward would be read at the token {token}, and the reward model learned with {known}; give the "
+                "tokenizer and the chat template that it was trained with"
+            )
 
     def scores(self, tokens_N: Tensor, layout: TensorLayout, index_S: Tensor) -> Tensor:
         """Computes raw scores of S sequences at the positions `index_S` of their reward tokens. -> float32[S].
 
         The reward is this plus `reward_offset`.
         """
-        hidden_SW = self.gpt.hidden(tokens_N, layout)[index_S]
-        # In float32 also under autocast: bfloat16 has 3 digits and would make ties.
-        with torch.autocast(hidden_SW.device.type, enabled=False):
-            if is_plain(self.head, nn.Linear):
-                return F.linear(hidden_SW.float(), self.head.weight.float()).squeeze(-1)
-            return self.head(hidden_SW.float()).float().squeeze(-1)  # type: ignore[no-any-return]
+        return self.outputs(tokens_N, layout, index_S).squeeze(-1)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> RewardModel:
@@ -99,7 +90,8 @@ class RewardModel(nn.Module):
 
         names = hf.names_of(found.family, hf.reward_tensor_name)
         model = load_model(build, found.config, folder, names, dtype)
-        model.reward_offset = found.reward_offset
+        model.reward_offset, model.reward_token = found.reward_offset, found.reward_token
+        model.gpt.initialized_here = found.initialized_here
         return model.eval()
 
     def save_pretrained(
@@ -121,10 +113,14 @@ class RewardModel(nn.Module):
         `manifest`, `shard_bytes` and errors as `GPT.save_pretrained`.
         """
         shape = self.gpt.config
+        reward_id = self.reward_token if reward_id is None else reward_id
         ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape, self.gpt.special_ids, chat)
         if tok is not None and not is_own(tok):
             ids = replace(ids, pad=scoring_pad(tok, ids, reward_id))
         found = hf.reward_config(shape, ids, common_dtype(self), self.reward_offset)
+        found |= hf.origin_json(self.gpt.initialized_here)
+        if self.reward_token is not None:
+            found["reward_token_id"] = self.reward_token
         config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
         names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
         save_weights(self, _untrained, shape, Path(folder), names, manifest, biases, shard_bytes)

@@ -79,7 +79,7 @@ def _yarn_scale(factor: float, mscale: float) -> float:
 def _kept_llama3(frequency_P: Tensor, scaling: RopeScaling) -> Tensor:
     """Share of each pair's frequency that is not divided: by how often it turns within the original context."""
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    assert low is not None  # of every llama3, as `model.hf_rope` reads them
+    assert low is not None  # of every llama3, as `config.hf_rope` reads them
     assert high is not None
     turns = frequency_P * ((scaling.original_max_position_embeddings or 0) / (2 * math.pi))
     return ((turns - low) / (high - low)).clamp(0, 1)

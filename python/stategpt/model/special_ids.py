@@ -7,21 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stategpt.artifacts import Json
-from stategpt.config.control import CONTROL_TOKENS, END_OF_TEXT, PAD
+from stategpt.config.hf_shape import ID_FIELDS
 from stategpt.errors import CorruptArtifact
-from stategpt.json_reader import Integer, Items, Optional, Record
-from stategpt.json_reader import OneOf as Either
+from stategpt.json_reader import Record
 from stategpt.shown_fields import documented
-
-_ID = Integer(-1, 2**31 - 1)
-"""-1 means "none" in folders of the first Llama."""
-
-ID_FIELDS = {
-    "bos_token_id": Optional(_ID),
-    "eos_token_id": Optional(Either((_ID, Items(_ID, max_items=1024)))),
-    "pad_token_id": Optional(_ID),
-}
-"""Of config.json and of generation_config.json alike."""
 
 GENERATION = Record(ID_FIELDS)
 
@@ -29,13 +18,13 @@ GENERATION = Record(ID_FIELDS)
 @documented
 @dataclass(frozen=True)
 class SpecialIds:
-    """Ids of a model's special tokens; the defaults are those of this package's own tokenizers."""
+    """Ids of a model's special tokens. By default none: which ids they are is said by a tokenizer or a folder."""
 
-    bos: int | None = CONTROL_TOKENS.index(END_OF_TEXT)
+    bos: int | None = None
     """Begins a text."""
-    eos: tuple[int, ...] = (CONTROL_TOKENS.index(END_OF_TEXT),)
+    eos: tuple[int, ...] = ()
     """Each of them ends a text."""
-    pad: int | None = CONTROL_TOKENS.index(PAD)
+    pad: int | None = None
     """Fills rows."""
     stated: bool = field(default=True, compare=False)
     """False where neither a folder nor a caller says them, so that those of a tokenizer are taken."""

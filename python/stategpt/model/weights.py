@@ -20,6 +20,7 @@ from stategpt.config import GPTConfig
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument
 
 from .biased_llama import zero_output_biases
+from .quantize import refuse_quantized
 from .safetensors_file import FLOATS, shown_name
 from .tensor_names import TensorNames
 from .weight_files import INDEX_FILE, WEIGHTS_FILE, WeightFiles, WeightSource, shard_name
@@ -56,19 +57,14 @@ def save_weights(
     Raises `InvalidArgument` for what could not be loaded again: other parameters than a model of `config` has
     (adapters that were not merged), or a format other than float32, bfloat16 and float16; and for `shard_bytes` < 1.
     """
+    refuse_quantized(model)
     dtype = common_dtype(model)
     if dtype not in FLOATS.values():
         raise InvalidArgument(f"the weights are {str(dtype)[6:]}, which folders do not hold; use model.float() first")
     if shard_bytes < 1:
         raise InvalidArgument(f"shard_bytes is {shard_bytes}; give the most bytes of a file, at least 1")
     parameters = dict(model.named_parameters())
-    groups = names.groups(parameters)
-    odd = groups.keys() ^ dict(_expected(build, config, names)).keys()
-    if odd:
-        raise InvalidArgument(
-            f"the model has other parameters than its configuration says: {_listed(odd)}. "
-            "Merge adapters into the weights and put the plain layers back before saving."
-        )
+    groups = parameter_groups_on_disk(model, build, config, names)
     sizes = {name: sum(parameters[part].numel() for part in parts) for name, parts in groups.items()}
     sizes |= {name: tensor.numel() for name, tensor in further.items()}
     shards = _divided({name: count * dtype.itemsize for name, count in sizes.items()}, shard_bytes)
@@ -80,12 +76,29 @@ def save_weights(
             parts = [parameters[part].detach().to("cpu", dtype) for part in groups.get(name, ())]
             whole = names.stored(name, parts) if parts else further[name].to(dtype)
             tensors[name] = whole.contiguous()
-        content = _with_metadata(save(tensors), {"format": "pt", **mark})
+        content = with_metadata(save(tensors), {"format": "pt", **mark})
         publish_file(folder / shard_name(number, len(shards)), content)
     if len(shards) > 1:
         _write_index(folder, shards, sum(sizes.values()) * dtype.itemsize)
     # Of an earlier model in this folder: readers would take it for this one's.
     (folder / (WEIGHTS_FILE if len(shards) > 1 else INDEX_FILE)).unlink(missing_ok=True)
+
+
+def parameter_groups_on_disk(
+    model: nn.Module, build: Callable[[GPTConfig], nn.Module], config: GPTConfig, names: TensorNames
+) -> dict[str, list[str]]:
+    """Returns the parameters in each tensor on disk, in the order of its rows.
+
+    Raises `InvalidArgument` for other parameters than a model of `config` has (adapters that were not merged).
+    """
+    groups = names.groups(dict(model.named_parameters()))
+    odd = groups.keys() ^ dict(_expected(build, config, names)).keys()
+    if odd:
+        raise InvalidArgument(
+            f"the model has other parameters than its configuration says: {_listed(odd)}. "
+            "Merge adapters into the weights and put the plain layers back before saving."
+        )
+    return groups
 
 
 def _divided(sizes: Mapping[str, int], shard_bytes: int) -> list[list[str]]:
@@ -107,8 +120,8 @@ def _write_index(folder: Path, shards: Sequence[Sequence[str]], total_bytes: int
     publish_file(folder / INDEX_FILE, (json.dumps(index, indent=2, sort_keys=True) + "\n").encode())
 
 
-def _with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
-    """The safetensors file `content` with this metadata.
+def with_metadata(content: bytes, metadata: dict[str, str]) -> bytes:
+    """Returns the safetensors file `content` with this metadata.
 
     The library writes several metadata keys in an order that differs from call to call; equal weights must give equal
     bytes, since a run's fingerprints cover them.

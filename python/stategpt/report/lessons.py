@@ -7,9 +7,11 @@ from statistics import fmean, variance
 from typing import Literal
 
 from stategpt.evaluate.records import (
+    ClassifyEvaluation,
     ComparisonEvaluation,
     Evaluations,
     FrontierPoint,
+    MethodGain,
     PairedGain,
     RewardEvaluation,
     SystemMeasures,
@@ -65,6 +67,58 @@ def pretraining(evaluations: Evaluations) -> Lesson | None:
         f"The base model and an n-gram model that read the same bytes cannot be told apart here ({measured}).",
         "undecided",
     )
+
+
+@dataclass(frozen=True)
+class Points:
+    """A difference of shares in percentage points."""
+
+    mean: str
+    """As in "+4.2"."""
+    span: str
+    """As in "1.3 to 7.1"."""
+
+
+def points(difference: Interval | None) -> Points:
+    """A difference of shares in percentage points; dashes where nothing was measured."""
+    if difference is None:
+        return Points("–", "")
+    low, high = (fixed(100 * bound, 1) for bound in (difference.low, difference.high))
+    return Points(signed(100 * difference.mean, 1), f"{low} to {high}")
+
+
+def few_labels(found: ClassifyEvaluation) -> Lesson | None:
+    """Whether a fine-tuned pretrained model needs fewer labels than the others: only where the interval excludes 0."""
+    said, signs = [], []
+    for other, label in _AGAINST.items():
+        rows = [row for row in found.gains if row.other == other and row.accuracy is not None]
+        if not rows:
+            continue
+        signs.append({sign_of(row.accuracy) for row in rows})
+        parts = [_with_labels(rows, sign, words) for sign, words in _WORDS.items()]
+        said.append(f"against {label} it is " + ", ".join(part for part in parts if part))
+    if not said:
+        return None
+    verdict: Verdict = "undecided"
+    if all(1 in each for each in signs) and not any(-1 in each for each in signs):
+        verdict = "seen"
+    elif any(-1 in each for each in signs):
+        verdict = "not seen"
+    return Lesson(f"Accuracy of the fine-tuned model: {'; '.join(said)}.", verdict)
+
+
+_AGAINST = {"random": "the same shape from random weights", "few_shot": "a few-shot prompt of the same base model"}
+_WORDS = {1: "higher", 0: "not measurably different", -1: "lower"}
+
+
+def _with_labels(rows: Sequence[MethodGain], sign: int, words: str) -> str:
+    """As in "higher by +4.2 points (1.3 to 7.1) with 100 labels"; empty where no row has this sign."""
+    shown = []
+    for row in rows:
+        if sign_of(row.accuracy) == sign:
+            by = points(row.accuracy)
+            shown.append(f"{by.mean} points ({by.span}) with {count(row.labels)} labels")
+    return f"{words} ({', '.join(shown)})" if shown and not sign else f"{words} by {', '.join(shown)}" if shown else ""
 
 
 def fine_tuning(evaluations: Evaluations, names: Names = ALL_RAN) -> Lesson | None:

@@ -18,6 +18,7 @@ from .canvas import Picture, one_warning, render_picture, require_extra
 from .figures import all_sketches
 from .glossary import glossary
 from .run_files import RunFiles
+from .views.classification import classification
 from .views.comparison import comparison
 from .views.feedback import feedback
 from .views.inputs import inputs
@@ -33,6 +34,7 @@ SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("gates", "Gates", _TRAINED),
     ("data", "Data", ()),
     ("pretraining", "Pretraining", ("pretrain",)),
+    ("classification", "Classification", ("classify",)),
     ("sft", "SFT", ("sft",)),
     ("reward", "Rankings and reward", ("rankings", "reward")),
     ("rl", "RL", ("rl",)),
@@ -86,6 +88,7 @@ def render_page(files: RunFiles, pictures: list[Picture]) -> str:
         inputs=inputs(files),
         material=material(files),
         learning=learning(files),
+        classification=classification(files),
         feedback=feedback(files),
         comparison=comparison(files),
         provenance=provenance(files),

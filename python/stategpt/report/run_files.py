@@ -6,19 +6,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest
+from stategpt.artifacts import Lineage, Measurements, fingerprint, read_manifest, verify
 from stategpt.artifacts.environment import Environment, read_environments
 from stategpt.artifacts.lineage import LINEAGE_NAME
 from stategpt.artifacts.measurement_kinds import CORPUS_STATISTICS, STATISTICS
 from stategpt.artifacts.measurements import EVALUATION, is_published, stage_folders
 from stategpt.config import RunConfig
-from stategpt.config.presence import ALL_STAGES
+from stategpt.config.stage_names import USUAL_STAGES
 from stategpt.config.toml import load
 from stategpt.config.toml_text import LIMIT_BYTES, parse_toml
 from stategpt.errors import ConfigError, InvalidArgument, MissingFile
 from stategpt.evaluate.gates import read_gates
 from stategpt.evaluate.records import (
     FORMAT_VERSION,
+    ArmResult,
+    Arms,
     Evaluations,
     GateResult,
     LossReferences,
@@ -32,6 +34,7 @@ from stategpt.evaluate.records import (
 from stategpt.evaluate.statistics import Interval
 from stategpt.files import read_bytes
 from stategpt.json_reader import check_value, read_json, read_record
+from stategpt.json_records import read_versioned
 from stategpt.report.wording import Names
 from stategpt.visible_text import visible, visible_line
 
@@ -169,7 +172,7 @@ class RunFiles:
     @cached_property
     def stages(self) -> frozenset[str]:
         """Names of the stages that the run has; all of them where its settings cannot be read."""
-        return frozenset(self.run.stages if self.run is not None else ALL_STAGES)
+        return frozenset(self.run.stages if self.run is not None else USUAL_STAGES)
 
     @cached_property
     def corpus_counts(self) -> Json:
@@ -199,6 +202,14 @@ class RunFiles:
         """Seconds of each stage that says so, in the order of the work."""
         measured = ((stage, self._measurements.seconds(stage)) for stage in self.stage_folders)
         return {stage: seconds for stage, seconds in measured if seconds is not None}
+
+    def classified_arms(self) -> tuple[ArmResult, ...]:
+        """What each method gave the test texts, beside the published classifier; none when it is not there."""
+        folder = self.root / "classify" / "model"
+        if not is_published(folder):
+            return ()
+        verify(folder, kind="model")
+        return read_versioned(folder / "arms.json", Arms, FORMAT_VERSION).arms
 
     def tokens(self, stage: str) -> int | None:
         """Tokens a stage trained on, from its log."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from stategpt import quantities
 from stategpt.config import RunConfig
 from stategpt.config.presence import ALL_STAGES, REWARD_MODEL
-from stategpt.config.stage_names import STAGE_OF
+from stategpt.config.stage_names import STAGE_OF, USUAL_STAGES
 from stategpt.evaluate.statistics import Interval
 from stategpt.tokenizer.inspection import readable
 from stategpt.visible_text import visible_line
@@ -59,11 +59,18 @@ class Names:
         return labels.get(name, name.replace("_", "-"))
 
 
+METHOD_LABELS = {
+    "full": "fine-tuned",
+    "lora": "fine-tuned, LoRA",
+    "few_shot": "few-shot prompt",
+    "random": "from random weights",
+}
+"""What the methods of classification are called."""
 ALL_RAN = Names()
 """Of a run of all stages."""
 
 
-def sentence(training_tokens: float | None, stages: Collection[str] = ALL_STAGES) -> str:
+def sentence(training_tokens: float | None, stages: Collection[str] = USUAL_STAGES) -> str:
     """What a run of these stages is, said once and plainly; longer runs point to the relevance measures instead of
     promising, and those without fine-tuning, or that begin with a model, name their stages.
     """

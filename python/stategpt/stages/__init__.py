@@ -4,6 +4,7 @@
 |------------|----------------------------------------------------------|------------------------------|
 | `prepare`  | corpus, tokenizer, token shards                          | corpus/ tokenizer/ data/     |
 | `pretrain` | 1: next-token prediction on a mixture of documents       | base/                        |
+| `classify` | labeled texts: fine-tuned, prompted, from random weights | classify/                    |
 | `sft`      | 2: the same loss on answers only                         | sft/                         |
 | `rankings` | K answers of the SFT model to each prompt, in order      | rankings/                    |
 | `reward`   | 3: a score at the reward token; the better answer wins   | reward/                      |
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from stategpt.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from . import classify as classify
     from . import compare as compare
     from . import context as context
     from . import leave_one_out as leave_one_out
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from . import sft as sft
 
 __all__ = [
+    "classify",
     "compare",
     "context",
     "leave_one_out",
@@ -47,6 +50,17 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {},
-    submodules=("compare", "context", "leave_one_out", "prepare", "pretrain", "rankings", "reward", "rl", "sft"),
+    submodules=(
+        "classify",
+        "compare",
+        "context",
+        "leave_one_out",
+        "prepare",
+        "pretrain",
+        "rankings",
+        "reward",
+        "rl",
+        "sft",
+    ),
     torch=True,
 )

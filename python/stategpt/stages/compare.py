@@ -33,7 +33,7 @@ def _measure(context: StageContext) -> dict[str, ComparisonEvaluation]:
     corpus = context.corpus()
     scorer, rewarder = (context.scorer(setting, corpus) for setting in ("evaluate.scorer", "rl.scorer"))
     sft, prompts = context.load_model(run.policy), run.evaluate.comparison_prompts
-    judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, rewarder, sft)
+    judge = HeldOutComparison.of(run, corpus, "test", prompts, context.tok, scorer, rewarder, sft, context.chat)
     # Loaded when they are used: one policy in memory at a time.
     seeds = ((stage, context.load_model(stage)) for stage in run.rl.seed_folders)
     betas = ((stage, context.load_model(stage)) for stage in run.rl.beta_folders)

@@ -17,15 +17,18 @@ from stategpt.config.dial import resolved_optim
 from stategpt.config.parts import parts_of
 from stategpt.config.presence import REWARD_MODEL
 from stategpt.config.run import JUDGE
-from stategpt.data import ControlTokens
+from stategpt.data import ChatTemplate, ControlIds
 from stategpt.data.corpus import Corpus
 from stategpt.errors import DataError
+from stategpt.evaluate import RewardScorer
 from stategpt.evaluate.scorers import Scorer, ScorerContext, build_scorer
 from stategpt.generate import Engine
 from stategpt.json_reader import Kind
 from stategpt.model import GPT, RewardModel
 from stategpt.shown_fields import documented
+from stategpt.stages.chat_format import run_chat
 from stategpt.stages.fitting import fitting_corpus
+from stategpt.stages.model_files import save_with_tokenizer
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 from stategpt.train import LoopSettings
 
@@ -46,8 +49,8 @@ class StageContext:
     """The run folder."""
     tok: AnyTokenizer
     """The run's tokenizer."""
-    control: ControlTokens
-    """Its control tokens."""
+    chat: ChatTemplate
+    """Its chat format: this package's, or that of the start model."""
     device: torch.device
     """Where models are."""
 
@@ -57,7 +60,12 @@ class StageContext:
         if not folder.tokenizer_json.exists():
             raise DataError(f"{folder.tokenizer_json} does not exist; run the stages in order, or `stategpt run`")
         tok = Tokenizer.load(folder.tokenizer_json)
-        return cls(run, folder, tok, ControlTokens.of(tok), pick_device())
+        return cls(run, folder, tok, run_chat(run, folder, tok), pick_device())
+
+    @property
+    def control(self) -> ControlIds:
+        """The control ids of tokenizer and chat format."""
+        return self.chat.control
 
     def parent(self, folder: Path) -> Manifest:
         """Manifest of an artifact this stage builds on; a clear error where it is missing."""
@@ -77,7 +85,11 @@ class StageContext:
 
     def engine(self, model: GPT) -> Engine:
         """A sampler over `model` with this run's tokenizer."""
-        return Engine(model, self.tok, precision=self.run.evaluate.precision)
+        return Engine(model, self.tok, self.chat, precision=self.run.evaluate.precision)
+
+    def reward_scorer(self, model: RewardModel) -> RewardScorer:
+        """What reads the rewards of `model` with this run's tokenizer."""
+        return RewardScorer(model, self.tok, chat=self.chat)
 
     def scorer(self, setting: str, corpus: Corpus) -> Scorer:
         """The scorer that `setting` names: "rankings.scorer", "rl.scorer", or "evaluate.scorer"; where that is empty,
@@ -92,12 +104,12 @@ class StageContext:
         if setting == JUDGE:
             model = self.folder.model(f"reward/{JUDGE}")
             self.parent(model)
-            judge = ScorerContext(corpus, self.tok, model, str(self.device))
+            judge = ScorerContext(corpus, self.tok, model, str(self.device), chat=self.chat)
             return build_scorer(REWARD_MODEL, judge, "evaluate.scorer", most_failed)
         section = getattr(self.run, setting.partition(".")[0])
         trained = setting != "rankings.scorer" and is_published(self.folder.model("reward"))
         reward_model = self.folder.model("reward") if trained else None
-        given = ScorerContext(corpus, self.tok, reward_model, str(self.device), section.scorer_options)
+        given = ScorerContext(corpus, self.tok, reward_model, str(self.device), section.scorer_options, self.chat)
         return build_scorer(section.scorer, given, setting, most_failed)
 
     def corpus(self) -> Corpus:
@@ -119,6 +131,8 @@ class StageContext:
             folder=self.folder.stage(folder),
             fingerprint=fingerprint,
             precision=config.precision,
+            weights=config.weights,
+            gradient_checkpointing=config.gradient_checkpointing,
             checkpoint_every_steps=config.checkpoint_every_steps,
             log_every_steps=config.log_every_steps,
             logs=logs or {},
@@ -138,4 +152,4 @@ class StageContext:
 
     def save_model(self, model: GPT | RewardModel, target: Path) -> None:
         """Writes a model folder: weights, tokenizer, the files `transformers` reads, lineage."""
-        model.save_pretrained(target, self.tok, manifest=True)
+        save_with_tokenizer(model, target, self.tok, self.control, self.folder.tokenizer)

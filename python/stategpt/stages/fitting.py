@@ -19,14 +19,14 @@ from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder, write_json
 from stategpt.config import RunConfig, SFTConfig
 from stategpt.config.parts import CONVERSATION_FIT, PROMPT_FIT
-from stategpt.data import chat_prompt, encode_conversation
+from stategpt.data import ChatTemplate
 from stategpt.data.corpus import CONVERSATIONS, SIDES, Corpus, Side, read_corpus
 from stategpt.data.records import Conversation, Prompt
-from stategpt.errors import ContextOverflow, CorruptArtifact, InvalidArgument
+from stategpt.data.shard_writing import stored_conversation
+from stategpt.errors import ChatTemplateError, ContextOverflow, CorruptArtifact, InvalidArgument, StategptError
 from stategpt.json_reader import Integer, Items, MapOf, Record, Tuple, read_record
 from stategpt.progress import console, progress
 from stategpt.stages.fingerprints import part_fingerprint
-from stategpt.tokenizer import AnyTokenizer
 
 Kept = TypeVar("Kept", Conversation, Prompt)
 Records = Mapping[str, Mapping[Side, Sequence[Conversation | Prompt]]]
@@ -81,7 +81,7 @@ def _made_from(folder: RunFolder, part: str) -> tuple[str, ...]:
     return tuple(read_manifest(path).fingerprint for path in (folder.tokenizer, *parts))
 
 
-def decide_fit(run: RunConfig, folder: RunFolder, tok: AnyTokenizer) -> Manifest:
+def decide_fit(run: RunConfig, folder: RunFolder, chat: ChatTemplate) -> Manifest:
     """Decides and publishes which conversations and which prompts fit, and shows what does not; only checks it where it
     is there. Returns the manifest of what was decided of the conversations.
     """
@@ -93,7 +93,7 @@ def decide_fit(run: RunConfig, folder: RunFolder, tok: AnyTokenizer) -> Manifest
         made_from = _made_from(folder, part)
         fingerprint, target = part_fingerprint(run, part, made_from), folder.root / part
         if not folder.published(target, KIND, fingerprint):
-            fit = _decided(run, tok, records)
+            fit = _decided(run, chat, records)
             publish_folder(
                 target,
                 partial(_write_fit, fit),
@@ -140,18 +140,20 @@ def _kept(records: Sequence[Kept], fit: Mapping[str, Any]) -> Iterator[tuple[Kep
             yield record, firsts[number]
 
 
-def _decided(run: RunConfig, tok: AnyTokenizer, records: Records) -> Fit:
+def _decided(run: RunConfig, chat: ChatTemplate, records: Records) -> Fit:
     return {
-        name: {side: _side_of(run, tok, by_side[side], side) for side in SIDES} for name, by_side in records.items()
+        name: {side: _side_of(run, chat, by_side[side], side) for side in SIDES} for name, by_side in records.items()
     }
 
 
-def _side_of(run: RunConfig, tok: AnyTokenizer, records: Sequence[Conversation | Prompt], side: Side) -> dict[str, Any]:
+def _side_of(
+    run: RunConfig, chat: ChatTemplate, records: Sequence[Conversation | Prompt], side: Side
+) -> dict[str, Any]:
     kept: list[tuple[int, int]] = []
     counts = {"whole": 0, "shortened": 0, "too_long": 0, "untrained": 0, "no_prompt": 0}
     with progress(f"lengths {side}", len(records), "records") as advance:
         for number, record in enumerate(records):
-            found = _fit_of(run, tok, record)
+            found = _fit_of(run, chat, record)
             if isinstance(found, int):
                 kept.append((number, found))
                 counts["shortened" if found else "whole"] += 1
@@ -161,14 +163,19 @@ def _side_of(run: RunConfig, tok: AnyTokenizer, records: Sequence[Conversation |
     return {"kept": kept, "counts": counts}
 
 
-def _fit_of(run: RunConfig, tok: AnyTokenizer, record: Conversation | Prompt) -> int | str:
+def _fit_of(run: RunConfig, chat: ChatTemplate, record: Conversation | Prompt) -> int | str:
     if isinstance(record, Conversation):
-        return conversation_fit(tok, record, run.sft, run.sft_row_tokens)
-    return _prompt_fit(tok, record, run.model.context_tokens)
+        return conversation_fit(chat, record, run.sft, run.sft_row_tokens)
+    return _prompt_fit(chat, record, run.model.context_tokens)
 
 
-def conversation_fit(tok: AnyTokenizer, conversation: Conversation, sft: SFTConfig, row_tokens: int) -> int | str:
-    """Index of the first message that is kept (0: all are), or the code of why the conversation is left out."""
+def conversation_fit(chat: ChatTemplate, conversation: Conversation, sft: SFTConfig, row_tokens: int) -> int | str:
+    """Index of the first message that is kept (0: all are), or the code of why the conversation is left out.
+
+    Raises:
+        InvalidArgument, ChatTemplateError: the format has no such roles or order of roles; the message has the
+            record's place and what to do.
+    """
     conversation = trained_on(conversation, sft.loss_on)
     try:
         conversation.prompt()
@@ -180,20 +187,40 @@ def conversation_fit(tok: AnyTokenizer, conversation: Conversation, sft: SFTConf
         firsts += asked[1:]
     for first in firsts:
         try:
-            encode_conversation(tok, _from(conversation, first), context_tokens=row_tokens)
+            stored_conversation(chat, _from(conversation, first), chat.control.ends[0], row_tokens)
         except ContextOverflow:
             continue
-        except InvalidArgument:
-            return "untrained"
+        except InvalidArgument as error:
+            if not trained_and_full(conversation):
+                return "untrained"
+            raise located(error, conversation) from error
+        except ChatTemplateError as error:
+            raise located(error, conversation) from error
         return first
     return "too_long"
 
 
-def _prompt_fit(tok: AnyTokenizer, prompt: Prompt, context_tokens: int) -> int | str:
+def trained_and_full(conversation: Conversation) -> bool:
+    """Whether a message is trained, and none that is trained is empty."""
+    trained = [message for message in conversation.messages if message.trained]
+    return bool(trained) and all(message.text for message in trained)
+
+
+def located(error: StategptError, record: Conversation | Prompt) -> InvalidArgument:
+    """What a chat format says of a record that it has no form for, with the record's place and the remedy."""
+    return InvalidArgument(
+        f"{record.where or 'a record'}: {error} Change the record, or give another format: start.chat, a name of "
+        "ChatTemplate.names() or a file."
+    )
+
+
+def _prompt_fit(chat: ChatTemplate, prompt: Prompt, context_tokens: int) -> int | str:
     try:
-        chat_prompt(tok, prompt, context_tokens=context_tokens)
+        chat.prompt(prompt, context_tokens=context_tokens)
     except ContextOverflow:
         return "too_long"
+    except (InvalidArgument, ChatTemplateError) as error:
+        raise located(error, prompt) from error
     return 0
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from stategpt.config import RunConfig
 from stategpt.config.dial import resolved_optim
-from stategpt.data import RankedGroup, RankingBatches, Rankings, ranking_batches
+from stategpt.data import ChatTemplate, RankedGroup, RankingBatches, Rankings, ranking_batches
 from stategpt.data.groups import group_of
 from stategpt.errors import RankingError
 from stategpt.evaluate import RewardScorer
@@ -31,6 +31,7 @@ from stategpt.evaluate.reward_quality import LengthBaseline
 from stategpt.evaluate.statistics import Interval, cluster_bootstrap, paired_difference, win_points
 from stategpt.model import GPT, RewardModel
 from stategpt.shown_fields import documented
+from stategpt.stages.fine_tuning import FineTuning
 from stategpt.tokenizer import AnyTokenizer
 from stategpt.train import LoopSettings, fit
 from stategpt.train.reward import RewardTask
@@ -72,13 +73,16 @@ class LeaveOneOut:
     """Their difference on the same pairs."""
 
 
-def leave_one_out(run: RunConfig, policy: GPT, tok: AnyTokenizer, rankings: Rankings) -> LeaveOneOut:
+def leave_one_out(
+    run: RunConfig, policy: GPT, tok: AnyTokenizer, rankings: Rankings, chat: ChatTemplate | None = None
+) -> LeaveOneOut:
     """Trains a reward model for each group of `rankings` on all others, and measures it on that group.
 
     Args:
         run: `reward` says how each is trained, `seed` its head and the order of prompts, `evaluate` the intervals.
         policy: the model that each starts from; it is not changed.
         tok: its tokenizer.
+        chat: its chat format; None: this package's.
         rankings: ranked prompts; `group` says which belong together, by default those of one first question.
 
     Raises:
@@ -89,12 +93,14 @@ def leave_one_out(run: RunConfig, policy: GPT, tok: AnyTokenizer, rankings: Rank
     if len(names) < 2:
         raise RankingError(f"{len(names)} groups of {len(rankings)} have a clear pair; leaving one out takes two")
     held_out = {name: _part(rankings, {name}) for name in names}
-    batches = {name: _batches(run, policy, tok, part) for name, part in held_out.items()}  # errors before any training
+    batches = {
+        name: _batches(run, policy, tok, chat, part) for name, part in held_out.items()
+    }  # errors before any training
     folds, right, by_length = [], [], []
     for name in names:
         others = _part(rankings, set(names) - {name})
-        model = _trained(run, policy, tok, others)
-        fold, right_P, length_P = _measured(model, tok, name, held_out[name], batches[name], others)
+        model = _trained(run, policy, tok, chat, others)
+        fold, right_P, length_P = _measured(model, tok, chat, name, held_out[name], batches[name], others)
         folds.append(fold)
         right.append(right_P)
         by_length.append(length_P)
@@ -110,12 +116,18 @@ def leave_one_out(run: RunConfig, policy: GPT, tok: AnyTokenizer, rankings: Rank
 
 
 def _measured(
-    model: RewardModel, tok: AnyTokenizer, name: str, held_out: Rankings, batches: RankingBatches, others: Rankings
+    model: RewardModel,
+    tok: AnyTokenizer,
+    chat: ChatTemplate | None,
+    name: str,
+    held_out: Rankings,
+    batches: RankingBatches,
+    others: Rankings,
 ) -> tuple[Fold, _Points, _Points]:
     """A fold, and the points of each of its pairs: of the model, and of the baseline fitted on the other groups."""
     by_id = {group.id: group for group in held_out.groups}
     measured = [by_id[each] for batch in batches for each in batch.ids]  # without what does not fit
-    right_P = _right(model, tok, measured)
+    right_P = _right(RewardScorer(model, tok, chat=chat), measured)
     length_P = LengthBaseline.fit(*_lengths(others.groups)).points(*_lengths(measured))
     fold = Fold(
         group=name,
@@ -133,33 +145,41 @@ def _part(rankings: Rankings, names: set[str]) -> Rankings:
     return Rankings(tuple(each for each in rankings.groups if len(each.pairs) and group_of(each) in names), ())
 
 
-def _batches(run: RunConfig, policy: GPT, tok: AnyTokenizer, held_out: Rankings) -> RankingBatches:
-    return ranking_batches(held_out, tok, run.reward.prompts_per_batch, context_tokens=policy.config.context_tokens)
+def _batches(
+    run: RunConfig, policy: GPT, tok: AnyTokenizer, chat: ChatTemplate | None, held_out: Rankings
+) -> RankingBatches:
+    context = policy.config.context_tokens
+    return ranking_batches(held_out, tok, run.reward.prompts_per_batch, context_tokens=context, chat=chat)
 
 
-def _trained(run: RunConfig, policy: GPT, tok: AnyTokenizer, rankings: Rankings) -> RewardModel:
+def _trained(
+    run: RunConfig, policy: GPT, tok: AnyTokenizer, chat: ChatTemplate | None, rankings: Rankings
+) -> RewardModel:
     torch.manual_seed(run.seed)
     model = RewardModel(deepcopy(policy)).to(next(policy.parameters()).device)
-    task = RewardTask(run.reward, model, rankings, tok, seed=run.seed)
+    FineTuning.of(run, "reward", model, run.seed)
+    task = RewardTask(run.reward, model, rankings, tok, seed=run.seed, chat=chat)
     with TemporaryDirectory() as folder:
         settings = LoopSettings(
-            resolved_optim(run, "reward"),
-            Path(folder),
-            "",
-            run.reward.precision,
-            task.steps,
-            run.reward.log_every_steps,
+            optim=resolved_optim(run, "reward"),
+            folder=Path(folder),
+            fingerprint="",
+            precision=run.reward.precision,
+            weights=run.reward.weights,
+            gradient_checkpointing=run.reward.gradient_checkpointing,
+            checkpoint_every_steps=task.steps,
+            log_every_steps=run.reward.log_every_steps,
         )
         fit(task, model, settings)
     return model.eval()
 
 
-def _right(model: RewardModel, tok: AnyTokenizer, groups: Sequence[RankedGroup]) -> _Points:
+def _right(scorer: RewardScorer, groups: Sequence[RankedGroup]) -> _Points:
     """1 for each pair in the right order, 1/2 where the rewards are equal, else 0: [pairs].
 
     An answer that is in many pairs is scored once.
     """
-    scores = score_groups(RewardScorer(model, tok), tok, groups)
+    scores = score_groups(scorer, scorer.tok, groups)
     first = np.cumsum([0, *(len(group.completions) for group in groups)])
     pairs_P2 = np.concatenate([group.pairs + start for group, start in zip(groups, first[:-1], strict=True)])
     return win_points(scores[pairs_P2[:, 0]], scores[pairs_P2[:, 1]])

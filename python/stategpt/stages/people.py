@@ -13,6 +13,7 @@ from typing import Any
 
 from stategpt.config import RunConfig
 from stategpt.config.run import JUDGE
+from stategpt.data import ChatTemplate
 from stategpt.data.agreement import measure_agreement
 from stategpt.data.corpus import Corpus, Side
 from stategpt.data.groups import group_of
@@ -23,7 +24,6 @@ from stategpt.errors import RankingError
 from stategpt.evaluate.ranked_fit import equal_pairs
 from stategpt.evaluate.records import AnnotatorAgreement, RankedExample, RankingsEvaluation, ScoredCompletion
 from stategpt.randomness import bits
-from stategpt.tokenizer import AnyTokenizer
 
 RANKED_SIDES: tuple[Side, ...] = ("train", "test")
 """Sides that are published: what the reward model learns from, and what it is judged by."""
@@ -80,8 +80,8 @@ def _row(group: RankedGroup) -> dict[str, Any]:
     return row | {"meta": {**row.get("meta", {}), "group": group_of(group)}}
 
 
-def describe_people(corpus: Corpus, run: RunConfig, tok: AnyTokenizer) -> RankingsEvaluation:
-    """Counts of what people ranked, and one typical group. `tok` tells which completions are the same tokens."""
+def describe_people(corpus: Corpus, run: RunConfig, chat: ChatTemplate) -> RankingsEvaluation:
+    """Counts of what people ranked, and one typical group. `chat` tells which completions are the same tokens."""
     sides = ranked_by_people(corpus, run)
     train = sides["train"]
     every = [group for groups in sides.values() for group in groups]
@@ -93,7 +93,7 @@ def describe_people(corpus: Corpus, run: RunConfig, tok: AnyTokenizer) -> Rankin
         without_clear_pair={side: sum(not len(group.pairs) for group in groups) for side, groups in sides.items()},
         rejected=0,
         judge_groups=len(sides[JUDGE]) if JUDGE in sides else None,
-        equal_pairs=equal_pairs(every, tok),
+        equal_pairs=equal_pairs(every, chat.tok, chat),
         agreement=_agreement(every),
         example=_example(max(train, key=lambda group: len(group.pairs))) if train else None,
     )

@@ -14,12 +14,13 @@ from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import CONTROL_TOKENS, RunConfig
 from stategpt.config.presence import is_own
-from stategpt.data import write_shards
+from stategpt.data import ChatTemplate, write_shards
 from stategpt.data.corpus import CONVERSATIONS, DOCUMENTS, SIDES, Corpus, Side, read_corpus
 from stategpt.data.records import Conversation
 from stategpt.errors import ForeignArtifact
 from stategpt.packing import Shards
 from stategpt.progress import Advance, console, progress
+from stategpt.stages.chat_format import run_chat
 from stategpt.stages.corpus import publish_corpus
 from stategpt.stages.fingerprints import part_fingerprint
 from stategpt.stages.fitting import decide_fit, fitting_corpus
@@ -38,16 +39,17 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
         corpus = read_corpus(folder.corpus)
         require_sources(run, corpus)
         tok = take_start_model(run, folder) if run.start.model else _tokenizer(run, folder, corpus)
+        chat = run_chat(run, folder, tok)
         for source, documents in corpus.sources.items() if "pretrain" in run.stages else ():
             for side in SIDES:
-                _shards(folder, tok, source, side, documents.texts(side))
+                _shards(folder, chat, tok, source, side, documents.texts(side))
         parents: tuple[str, ...] = ()
         if is_own(run):
-            fit = decide_fit(run, folder, tok)
+            fit = decide_fit(run, folder, chat)
             corpus, parents = fitting_corpus(run, folder), (fit.fingerprint,)
-        require_usable(run, tok, corpus)
+        require_usable(run, chat, tok, corpus)
         if "sft" in run.stages:
-            _shards(folder, tok, CONVERSATIONS, "train", corpus.conversations["train"], parents)
+            _shards(folder, chat, tok, CONVERSATIONS, "train", corpus.conversations["train"], parents)
     folder.close("data", part_fingerprint(run, "tokenizer"))
 
 
@@ -108,6 +110,7 @@ def bytes_per_token(tok: AnyTokenizer, texts: Iterable[str]) -> float:
 
 def _shards(
     folder: RunFolder,
+    chat: ChatTemplate,
     tok: AnyTokenizer,
     source: str,
     side: Side,
@@ -136,8 +139,16 @@ def _shards(
             target,
             source=source,
             parents=made_from,
+            end_of_text=_end_token(chat, of_chats=source == CONVERSATIONS),
+            chat=chat,
             allow_empty=True,  # a small corpus may leave nothing for one side
         )
+
+
+def _end_token(chat: ChatTemplate, *, of_chats: bool) -> str:
+    """Name of the token that ends the answers of a chat, or a document."""
+    end = chat.control.ends[0] if of_chats else chat.control.end_of_text
+    return next(name for name, number in chat.tok.special_tokens.items() if number == end)
 
 
 def _counted(documents: Sequence[Counted], advance: Advance) -> Iterator[Counted]:

@@ -3,7 +3,8 @@
     loss = - 1/N sum_t log p(x_t | x_<t)     over the N target tokens of an optimizer step
 
 Rows of `data.row_tokens` are packed from whole documents (best fit), each document its own segment `EOS d1 ... dn` with
-targets `d1 ... dn EOS`, so the model learns to start and to stop. Sources are mixed by proportions in tokens.
+targets `d1 ... dn EOS`, so the model learns to start and to stop. A start model that begins its texts with another
+token has that one in front. Sources are mixed by proportions in tokens.
 
 With [start] the weights are those of that model in the place of random ones: continued pretraining, with its tokenizer
 and the settings of [pretrain]. What it scored before is measured on the same held-out documents.
@@ -16,6 +17,7 @@ concatenation is `--data.strategy concat --data.isolate_documents false`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ import torch
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
+from stategpt.data import ControlIds
 from stategpt.data.beginnings import beginnings
 from stategpt.data.corpus import Corpus
 from stategpt.errors import ConfigError, CorruptArtifact
@@ -40,7 +43,8 @@ from stategpt.evaluate.records import (
 from stategpt.evaluate.validation import ValidationDocuments
 from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
-from stategpt.packing import Mixture, Row, Shards, pack
+from stategpt.packing import Batch, Mixture, Row, Shards, pack
+from stategpt.packing.first_tokens import begun_with
 from stategpt.packing.mixture import MixtureReport
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
@@ -119,7 +123,9 @@ def _measure(context: StageContext, rows: Mixture) -> dict[str, Any]:
     start = context.load_model("start") if run.start.model else None
     corpus, seen = context.corpus(), seen_pieces(context, rows)
     return {
-        "evaluation.json": evaluate_base(context.load_model("base"), context.tok, run, corpus, seen, start),
+        "evaluation.json": evaluate_base(
+            context.load_model("base"), context.tok, run, corpus, seen, start, context.chat
+        ),
         "mixture.json": _mixture_drawn(rows.report(_rows_read(context.run)), corpus),
         "rows.json": PackedRows(tuple(_row_tokens(context, rows[number]) for number in range(_ROWS_SHOWN))),
         "loss_references.json": _loss_references(context, rows, validation_documents(context)),
@@ -131,7 +137,9 @@ def _train(context: StageContext, rows: Mixture, fingerprint: str) -> GPT:
     torch.manual_seed(run.seed)
     model = context.load_model("start") if run.start.model else GPT(run.model).to(context.device)
     config = run.pretrain
-    batches = RowBatches(rows, run.pretrain_steps, config.batch_rows, config.micro_batch_rows, context.device)
+    batches = RowBatches(
+        rows, run.pretrain_steps, config.batch_rows, config.micro_batch_rows, context.device, _begun(context.control)
+    )
     task = NextTokenTask("pretrain", model, batches)
     settings = context.loop("pretrain", "base", fingerprint, LOGS)
     documents, prompts = validation_documents(context), sample_prompts(context)
@@ -144,6 +152,13 @@ def _train(context: StageContext, rows: Mixture, fingerprint: str) -> GPT:
 
     fit(task, model, settings, hook=hook)
     return model.eval()
+
+
+def _begun(control: ControlIds) -> Callable[[Batch], Batch] | None:
+    """Puts the model's beginning of text before every document; None where that is the end of text of the shards."""
+    if control.document_begin == control.end_of_text:
+        return None
+    return lambda batch: begun_with(batch, control.end_of_text, control.document_begin)
 
 
 def sample_prompts(context: StageContext) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from stategpt.artifacts import read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
-from stategpt.data import Rankings, chat_prompt
+from stategpt.data import Rankings
 from stategpt.data.corpus import Corpus, Side
 from stategpt.data.prompts import prompts_of
 from stategpt.data.records import Prompt
@@ -67,7 +67,7 @@ def _of_people(context: StageContext) -> Stage[Records]:
         artifact="records",
         make=lambda _: people_records(context.corpus(), context.run),
         save=_write_all,
-        measure=lambda _: {"evaluation.json": describe_people(context.corpus(), context.run, context.tok)},
+        measure=lambda _: {"evaluation.json": describe_people(context.corpus(), context.run, context.chat)},
         measured_from=(context.folder.tokenizer,),
     )
 
@@ -108,7 +108,7 @@ def _rank(
     context: StageContext, engine: Any, scorer: Scorer, split: str, chosen: Sequence[Prompt]
 ) -> list[dict[str, Any]]:
     config, sampling = context.run.rankings, context.run.sampling
-    prompts = [chat_prompt(context.tok, prompt) for prompt in chosen]
+    prompts = [context.chat.prompt(prompt) for prompt in chosen]
     with progress(f"rankings {split}", len(prompts) * config.completions, "completions") as advance:
         completions = engine.generate(
             prompts,

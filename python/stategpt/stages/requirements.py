@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stategpt.config import RunConfig
-from stategpt.data import Segment, chat_prompt, encode_conversation
+from stategpt.data import ChatTemplate, Segment
 from stategpt.data.corpus import SIDES, Corpus, Side
 from stategpt.data.few_shot import choose_examples, few_shot_document
+from stategpt.data.label_sets import require_labels
 from stategpt.data.prompts import Purpose, prompts_of
 from stategpt.data.records import Conversation, Prompt
+from stategpt.data.shard_writing import stored_conversation
 from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgument
 from stategpt.evaluate.scorers import require_scorer
 from stategpt.progress import console
@@ -50,18 +52,19 @@ def require_sources(run: RunConfig, corpus: Corpus) -> None:
             )
 
 
-def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
+def require_usable(run: RunConfig, chat: ChatTemplate, tok: AnyTokenizer, corpus: Corpus) -> None:
     """Refuses a run that could not end: no conversations, a prompt or a conversation too long, too few examples.
 
     Raises:
         ConfigError: a scorer that is not set, or that nothing is named like.
-        DataError: no conversations to train on, or none to validate or test with.
+        DataError: no conversations to train on, or none to validate or test with; too few labeled texts.
         InvalidArgument: a conversation without an answer, an untrained or empty one, or fewer short examples than
             `evaluate.few_shot_examples`.
         ContextOverflow: a training conversation, a held-out prompt or the few-shot document with it leaves no room in
             `model.context_tokens`; the message names it.
     """
     require_scorers(run)
+    require_labels(run, corpus)
     _require_rankings(run, corpus)
     _require_prompts_apart(run, corpus)
     if not asks_conversations(run):
@@ -69,12 +72,12 @@ def require_usable(run: RunConfig, tok: AnyTokenizer, corpus: Corpus) -> None:
         return
     _require_conversations(run, corpus)
     context = run.model.context_tokens
-    segments_of(tok, corpus.conversations["train"], run.sft_row_tokens)
+    segments_of(chat, corpus.conversations["train"], run.sft_row_tokens)
     train, *held_out = (_prompts(corpus.conversations[side]) for side in SIDES)
     asked = [prompt for prompts in held_out for prompt in prompts]
     for number, prompt in enumerate(asked):
         try:
-            chat_prompt(tok, prompt, context_tokens=context)
+            chat.prompt(prompt, context_tokens=context)
         except ContextOverflow as error:
             raise ContextOverflow(f"held-out conversation {_name(number, prompt)}: {error} {_REMEDY}") from None
     if "sft" in run.stages:
@@ -162,12 +165,13 @@ def require_scorers(run: RunConfig) -> None:
         require_scorer(run.evaluate.scorer, "evaluate.scorer", run.evaluate.scorer_options)
 
 
-def segments_of(tok: AnyTokenizer, conversations: Sequence[Conversation], context_tokens: int) -> list[Segment]:
+def segments_of(chat: ChatTemplate, conversations: Sequence[Conversation], context_tokens: int) -> list[Segment]:
     """Conversations as segments of SFT; one that does not fit the context is an error naming it, never cut."""
     segments = []
     for number, conversation in enumerate(conversations):
         try:
-            segments.append(encode_conversation(tok, conversation, context_tokens=context_tokens))
+            stored_conversation(chat, conversation, chat.control.ends[0], context_tokens)
+            segments.append(Segment.of(chat, conversation))
         except ContextOverflow as error:
             raise ContextOverflow(f"conversation {_name(number, conversation)}: {error} {_REMEDY}") from None
         except InvalidArgument as error:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
 from stategpt.config.run import JUDGE
-from stategpt.data import Rankings, chat_prompt, reward_sequence
+from stategpt.data import Rankings, reward_sequence
 from stategpt.data.prompts import prompt_of
 from stategpt.data.records import Prompt
 from stategpt.errors import ContextOverflow
@@ -42,6 +42,7 @@ from stategpt.model import RewardModel
 from stategpt.progress import console
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
+from stategpt.stages.fine_tuning import FineTuning
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.train.loop import fit
 from stategpt.train.reward import RewardTask
@@ -103,7 +104,7 @@ class Trained:
             replace(prompt_of(group), reference=group.completions[group.ranks.index(min(group.ranks))])
             for group in corpus.rankings["train"]
         ]
-        return cls(model, center_on_references(context, model, RewardScorer(model, context.tok), prompts))
+        return cls(model, center_on_references(context, model, context.reward_scorer(model), prompts))
 
 
 def _measure(context: StageContext, learner: Learner, trained: Trained | None) -> dict[str, Any]:
@@ -112,10 +113,10 @@ def _measure(context: StageContext, learner: Learner, trained: Trained | None) -
         trained = Trained.of(context, model)
     train, tested = _ranked_pairs(context, learner)
     tokens = context.run.model.context_tokens
-    held_out, of_test = fitting_pairs(tested, context.tok, tokens)
-    scorer = RewardScorer(trained.model, context.tok)
+    held_out, of_test = fitting_pairs(tested, context.tok, tokens, context.chat)
+    scorer = context.reward_scorer(trained.model)
     found = evaluate_reward(scorer, context.tok, train, held_out, trained.demonstrations, context.run)
-    fit = {"train": fitting_pairs(train, context.tok, tokens)[1], "test": of_test}
+    fit = {"train": fitting_pairs(train, context.tok, tokens, context.chat)[1], "test": of_test}
     for side, counts in fit.items():
         say_what_is_cut(f"{learner.folder} {side}", counts, tokens)
     return {"evaluation.json": replace(found, fit=fit)}
@@ -131,9 +132,13 @@ def _train(context: StageContext, learner: Learner, fingerprint: str) -> Trained
     train, _ = _ranked_pairs(context, learner)  # refuses rankings without a clear pair on either side
     torch.manual_seed(learner.seed)
     model = RewardModel(context.load_model(context.run.policy)).to(context.device)
-    task = RewardTask(context.run.reward, model, Rankings(train.groups, ()), context.tok, seed=learner.seed)
+    tuning = FineTuning.of(context.run, "reward", model, learner.seed)
+    rankings = Rankings(train.groups, ())
+    task = RewardTask(context.run.reward, model, rankings, context.tok, seed=learner.seed, chat=context.chat)
     fit(task, model, context.loop("reward", learner.folder, fingerprint))
-    return Trained.of(context, model.eval())
+    trained = Trained.of(context, model.eval())
+    tuning.finish(context.folder.stage(learner.folder), fingerprint)
+    return trained
 
 
 def say_what_is_cut(name: str, fit: RankedFit, context_tokens: int) -> None:
@@ -160,7 +165,7 @@ def center_on_references(
     starts as a model of the demonstrations, so 0 is "as good as people".
     """
     model.reward_offset = 0.0
-    end = np.array([inputs.control.end_of_text], dtype=np.uint32)
+    end = np.array(inputs.control.ends[:1], dtype=np.uint32)
     answers = [(prompt, np.concatenate([inputs.tok.encode(prompt.reference or ""), end])) for prompt in prompts]
     fitting = [(prompt, answer) for prompt, answer in answers if _leaves_room(inputs, answer)]
     if not fitting:
@@ -168,14 +173,14 @@ def center_on_references(
             f"each of the {len(prompts)} reference answers leaves no room for a prompt in the "
             f"{inputs.run.model.context_tokens} tokens of the context. Raise model.context_tokens"
         )
-    raw = scorer.scores([chat_prompt(inputs.tok, prompt) for prompt, _ in fitting], [answer for _, answer in fitting])
+    raw = scorer.scores([inputs.chat.prompt(prompt) for prompt, _ in fitting], [answer for _, answer in fitting])
     model.reward_offset = -float(raw.mean(dtype=np.float64))
     return raw + np.float32(model.reward_offset)
 
 
 def _leaves_room(inputs: StageContext, answer: NDArray[np.uint32]) -> bool:
     """Whether the reward model can read an answer with something of its prompt."""
-    least = chat_prompt(inputs.tok, Prompt.of(""))
+    least = inputs.chat.prompt(Prompt.of("x"))
     try:
         reward_sequence(least, answer, inputs.control, context_tokens=inputs.run.model.context_tokens)
     except ContextOverflow:

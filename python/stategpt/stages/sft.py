@@ -20,7 +20,9 @@ from stategpt.errors import ContextOverflow
 from stategpt.evaluate import evaluate_answers
 from stategpt.model import GPT
 from stategpt.packing import Mixture, Shards, pack
+from stategpt.packing.first_tokens import without_begin
 from stategpt.stages.context import StageContext
+from stategpt.stages.fine_tuning import FineTuning
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.train.batches import RowBatches
 from stategpt.train.loop import fit
@@ -48,8 +50,10 @@ def _measure(context: StageContext) -> dict[str, Any]:
 
 
 def _train(context: StageContext, fingerprint: str) -> GPT:
-    model = context.load_model("base")
+    tuning = FineTuning.of(context.run, "sft", context.load_model("base"), context.run.seed)
+    model = tuning.model
     fit(NextTokenTask("sft", model, open_batches(context)), model, context.loop("sft", "sft", fingerprint))
+    tuning.finish(context.folder.stage("sft"), fingerprint)
     return model.eval()
 
 
@@ -65,5 +69,6 @@ def open_batches(context: StageContext) -> RowBatches:
             "Raise it, or leave them out."
         )
     rows = Mixture({CONVERSATIONS: (packed, 1.0)}, seed=run.seed)
+    changed = None if context.chat.is_own else without_begin
     steps = max(1, round(run.sft.epochs * packed.num_rows / run.sft.batch_rows))
-    return RowBatches(rows, steps, run.sft.batch_rows, run.sft.micro_batch_rows, context.device)
+    return RowBatches(rows, steps, run.sft.batch_rows, run.sft.micro_batch_rows, context.device, changed)

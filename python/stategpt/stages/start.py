@@ -13,18 +13,24 @@ from typing import Any
 from stategpt.artifacts import fingerprint, publish_folder, read_manifest, verify
 from stategpt.artifacts.measurements import is_published
 from stategpt.artifacts.receipt import file_hash
-from stategpt.artifacts.run_folder import RunFolder
+from stategpt.artifacts.run_folder import RunFolder, write_json
 from stategpt.config import RunConfig
 from stategpt.config.parts import start_part
 from stategpt.config.start import model_folder
-from stategpt.errors import ConfigError, ForeignArtifact
+from stategpt.data import ChatTemplate, ModelIds
+from stategpt.data.control_ids import CONTROL_FILE, control_ids_json, has_own_block
+from stategpt.errors import ChatTemplateError, ConfigError, ForeignArtifact, InvalidArgument
 from stategpt.progress import console
+from stategpt.stages.chat_format import FORMAT_FILE, KEPT, TEMPLATE_FILE, read_chat
 from stategpt.stages.fingerprints import part_fingerprint
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 from stategpt.visible_text import visible_line
 
 _MANIFEST = "manifest.json"
 _START = "start"
+_READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
+"""A downloaded folder has more: pickled weights, a GGUF file, pictures."""
+_CHAT_FILES = (".toml", ".jinja")
 
 
 def take_start_model(run: RunConfig, folder: RunFolder) -> AnyTokenizer:
@@ -37,7 +43,7 @@ def take_start_model(run: RunConfig, folder: RunFolder) -> AnyTokenizer:
     """
     source = _source(run, folder)
     if source is not None:
-        content = _content(source)
+        content = _content(source, run.start.chat)
         _refuse_another(run, folder, content)
         if not folder.published(folder.tokenizer, "tokenizer", part_fingerprint(run, "tokenizer")):
             _publish_tokenizer(run, folder, source, content)
@@ -57,15 +63,18 @@ def _source(run: RunConfig, folder: RunFolder) -> Path | None:
         raise
 
 
-def _content(source: Path) -> str:
-    """Fingerprint of the files of a model's folder; a published folder is verified."""
+def _content(source: Path, chat: str) -> str:
+    """Fingerprint of the files of a model's folder, and of the chat format's; a published folder is verified."""
     if (source / _MANIFEST).exists():
         verify(source)
-    return fingerprint({path.name: file_hash(path) for path in _files(source)})
+    given = {f"chat {Path(chat).suffix}": file_hash(Path(chat))} if chat.endswith(_CHAT_FILES) else {}
+    return fingerprint({path.name: file_hash(path) for path in _files(source)} | given)
 
 
 def _files(source: Path) -> list[Path]:
-    return sorted(path for path in source.iterdir() if path.is_file() and path.name != _MANIFEST)
+    """What is read of a model's folder, and copied."""
+    found = (path for path in source.iterdir() if path.is_file() and path.name != _MANIFEST)
+    return sorted(path for path in found if path.suffix in _READ or path.name.upper().startswith("LICENSE"))
 
 
 def _refuse_another(run: RunConfig, folder: RunFolder, content: str) -> None:
@@ -84,9 +93,18 @@ def _publish_tokenizer(run: RunConfig, folder: RunFolder, source: Path, content:
         "vocab_size_asked": tok.vocab_size,
         "bytes_per_token": {},
     }
+    is_own = has_own_block(tok) and not run.start.chat
+
+    def write(temporary: Path) -> None:
+        """Writes this package's tokenizer, or copies the files of another model's."""
+        if is_own:
+            tok.save(temporary / "tokenizer.json")
+        else:
+            _write_foreign(run, source, temporary, tok)
+
     publish_folder(
         folder.tokenizer,
-        lambda temporary: tok.save(temporary / "tokenizer.json"),
+        write,
         kind="tokenizer",
         fingerprints={
             "config": part_fingerprint(run, "tokenizer"),
@@ -95,6 +113,31 @@ def _publish_tokenizer(run: RunConfig, folder: RunFolder, source: Path, content:
         },
         extra={"statistics": statistics},
     )
+
+
+def _write_foreign(run: RunConfig, source: Path, target: Path, tok: AnyTokenizer) -> None:
+    """Copies tokenizer, chat template and generation settings as they came, and records the control ids.
+
+    Raises:
+        ConfigError: there is no chat template that can be used.
+    """
+    from stategpt.model.hf import read_config
+
+    for name in KEPT:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+    given = run.start.chat
+    if given.endswith(_CHAT_FILES):
+        shutil.copyfile(given, target / (FORMAT_FILE if given.endswith(".toml") else TEMPLATE_FILE))
+    ids = read_config(source).special_ids
+    try:
+        chat = read_chat(target, given, tok).for_model(ModelIds(ids.bos, ids.eos, ids.pad))
+    except (ChatTemplateError, InvalidArgument) as error:
+        raise ConfigError(
+            f"start.model: the chat format of {visible_line(str(source))} cannot be used: {error} Set start.chat to "
+            f"one of {', '.join(ChatTemplate.names())}, or to a .toml or .jinja file."
+        ) from error
+    write_json(target / CONTROL_FILE, control_ids_json(chat.control))
 
 
 def _publish_model(run: RunConfig, folder: RunFolder, source: Path, content: str) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints of a stage: one published folder a step, everything a bit-identical resume needs, no pickle.
 
 checkpoints/step-000200/
-    model.safetensors       float32 weights
+    model.safetensors       the weights that are trained, in float32
     optimizer.safetensors   the optimizer's state by parameter name
     kept.safetensors        what the task keeps beyond them, where it keeps something
     state.json              {"step", "tokens", "skipped", ...}
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from stategpt.artifacts import publish_folder, verify
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StorageError
 from stategpt.json_reader import Integer, Optional, Record, Text, read_record
+from stategpt.model.parameter_groups import trained_parameters
 from stategpt.progress import console
 from stategpt.shown_fields import documented
 from stategpt.train.optimizers import expected_tensors, optimizer_tensors, restore_optimizer, unusable_tensor
@@ -165,8 +166,10 @@ def _read_state(path: Path) -> LoopState:
 
 
 def _own_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters by name; a tied weight appears once, since safetensors refuses shared storage."""
-    return {name: parameter.data for name, parameter in model.named_parameters()}
+    """Trained parameters by name: the frozen ones are those of the model that the stage began with, which the
+    fingerprint of its configuration names. A tied weight appears once, since safetensors refuses shared storage.
+    """
+    return {name: parameter.data for name, parameter in trained_parameters(model)}
 
 
 def _steps(folder: Path) -> list[Path]:

@@ -21,13 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from stategpt.config import OptimConfig
+from stategpt.config.stages import Weights
 from stategpt.errors import CorruptArtifact, TrainingDiverged
 from stategpt.json_reader import Kind
-from stategpt.model import Precision, autocast
+from stategpt.model import GPT, Precision, autocast
+from stategpt.model.lora import step_randomness
 from stategpt.progress import console, note_of, progress
 from stategpt.shown_fields import documented, short_repr
 from stategpt.train.checkpoint import REASON_CHARS, LoopState, load_latest_checkpoint, save_checkpoint
 from stategpt.train.interruption import SignalGuard, stop
+from stategpt.train.master_weights import MasterWeights
 from stategpt.train.metrics import ENDED_EARLY, MetricsLog, cut_back
 from stategpt.train.optimizers import build_optimizer, clip_gradients
 from stategpt.train.schedule import learning_rate_at
@@ -106,6 +109,11 @@ class LoopSettings:
     """Of everything that decides the result; another one's checkpoints are refused."""
     precision: Precision = "auto"
     """Number format of matrix products."""
+    weights: Weights = "float32"
+    """Number format of the weights while they are trained; with "bfloat16" the optimizer keeps their float32 values,
+    which the model has again when `fit` returns."""
+    gradient_checkpointing: bool = False
+    """The backward pass computes each block again in the place of keeping what the forward pass computed in it."""
     checkpoint_every_steps: int = 200
     """Steps from one checkpoint to the next."""
     log_every_steps: int = 1
@@ -128,7 +136,8 @@ def fit(task: Task[BatchT], model: nn.Module, settings: LoopSettings, hook: Hook
     `load_latest_checkpoint`, and `KeyboardInterrupt` (SIGINT) or `SystemExit(75)` (SIGTERM, so that a scheduler starts
     it again) after having saved a checkpoint.
     """
-    optimizer = build_optimizer(model, settings.optim)
+    optimizer = build_optimizer(model, settings.optim, settings.weights)
+    _set_recomputation(model, settings.gradient_checkpointing)
     checkpoints = settings.folder / "checkpoints"
     found = load_latest_checkpoint(checkpoints, model, optimizer, settings.fingerprint, task.kept())
     state = found or LoopState()
@@ -146,7 +155,8 @@ def fit(task: Task[BatchT], model: nn.Module, settings: LoopSettings, hook: Hook
         advance(state.step, "")
         while state.step < task.steps and not state.ended:
             before_s, before_tokens = log.elapsed_s, state.tokens
-            values = _step(task, model, optimizer, settings, state)
+            with step_randomness(model, state.step):
+                values = _step(task, model, optimizer, settings, state)
             state.step += 1
             values["tokens"] = state.tokens
             values["tokens_per_s"] = round((state.tokens - before_tokens) / max(1e-9, log.elapsed_s - before_s), 1)
@@ -168,7 +178,16 @@ def fit(task: Task[BatchT], model: nn.Module, settings: LoopSettings, hook: Hook
                 stop(interruption.requested)
     if interruption.requested:  # it came after the last step
         stop(interruption.requested)
+    if isinstance(optimizer, MasterWeights):
+        optimizer.give_back(model)
+    _set_recomputation(model, False)
     return state
+
+
+def _set_recomputation(model: nn.Module, wanted: bool) -> None:
+    for module in model.modules():
+        if isinstance(module, GPT):
+            module.recomputes_blocks = wanted
 
 
 def _step(

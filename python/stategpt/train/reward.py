@@ -12,7 +12,7 @@ from torch import Tensor
 from stategpt.config import RewardConfig
 from stategpt.config.cost import block_flops
 from stategpt.config.stages import Arrangement
-from stategpt.data import RankingBatch, RankingBatches, Rankings, ranking_batches
+from stategpt.data import ChatTemplate, RankingBatch, RankingBatches, Rankings, ranking_batches
 from stategpt.model import RewardModel
 from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
@@ -45,15 +45,26 @@ class RewardTask:
         rankings: what it learns from.
         tok: the tokenizer of `model`.
         seed: decides the order of prompts.
+        chat: the tokenizer's chat format; None: this package's.
     """
 
     name = "reward"
     loss_unit = "loss_nats_per_prompt"
 
     def __init__(
-        self, config: RewardConfig, model: RewardModel, rankings: Rankings, tok: AnyTokenizer, *, seed: int = 0
+        self,
+        config: RewardConfig,
+        model: RewardModel,
+        rankings: Rankings,
+        tok: AnyTokenizer,
+        *,
+        seed: int = 0,
+        chat: ChatTemplate | None = None,
     ) -> None:
         self.config, self.model, self.rankings, self.tok, self.seed = config, model, rankings, tok, seed
+        self.chat = chat
+        if chat is not None and not chat.is_own:
+            model.hold_reward_token(chat.control.reward)
         self.shape, self.device = model.gpt.config, next(model.parameters()).device
         self._epoch, self._batches = 0, self._epoch_batches(0)
         self.steps_per_epoch = len(self._batches)
@@ -72,6 +83,7 @@ class RewardTask:
             context_tokens=self.shape.context_tokens,
             seed=self.seed,
             epoch=epoch,
+            chat=self.chat,
         )
 
     def updates(self, step: int) -> Iterable[Sequence[PairBatch]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from stategpt.errors import CorruptArtifact, StorageError
 from stategpt.files import open_regular
 
-_DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.uint8: "U8"}
 """As safetensors writes them."""
 
 

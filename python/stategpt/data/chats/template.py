@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from stategpt.arguments import Ids
 from stategpt.config.control import END_OF_TEXT
+from stategpt.data.control_ids import ControlIds, ControlTokens, ModelIds, control_ids, known_end_of_text
 from stategpt.data.records import Conversation, Message, Prompt
 from stategpt.errors import ContextOverflow, InvalidArgument, StategptError
 from stategpt.hub import TOKENIZER_FILES, local_path
@@ -27,8 +29,6 @@ from .typed import END_OF_TEXT_MARK, TypedFormat, format_names, named_format, re
 
 OURS = "stategpt"
 """Name of this package's own format."""
-_ENDS_OF_TEXT = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "<|eot_id|>")
-"""What tokenizers call their end of text, most specific first, where no folder says it."""
 _PROBE = (Message("user", "a"), Message("assistant", "b"))
 
 
@@ -71,6 +71,32 @@ class ChatTemplate:
         self.tok = tok
         self.end_of_text = known_end_of_text(tok) if end_of_text is None else end_of_text
         self._imported: ImportedFormat | None = None
+        self._control: ControlIds | None = None
+
+    @classmethod
+    def own(cls, tok: ChatTokenizer) -> ChatTemplate:
+        """This package's own format.
+
+        Raises:
+            InvalidArgument: the tokenizer lacks its control tokens.
+        """
+        return cls.named(OURS, tok, end_of_text=END_OF_TEXT).with_control(ControlTokens.of(tok))
+
+    def with_control(self, control: ControlIds) -> ChatTemplate:
+        """The same format with these control ids: those that a run recorded."""
+        made = copy(self)
+        made.__dict__.pop("control", None)
+        made._control = control
+        return made
+
+    def for_model(self, model: ModelIds) -> ChatTemplate:
+        """The same format with the control ids of a model; one that has some already keeps them."""
+        return self if self._control is not None else self.with_control(control_ids(self, model))
+
+    @cached_property
+    def control(self) -> ControlIds:
+        """What begins and ends texts, pads rows, holds the reward and is never sampled."""
+        return control_ids(self, ModelIds()) if self._control is None else self._control
 
     @staticmethod
     def names() -> list[str]:
@@ -147,6 +173,11 @@ class ChatTemplate:
         made.prompt("a")
         made.encode(_PROBE)
         return made
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is this package's own format."""
+        return self.name == OURS
 
     @property
     def name(self) -> str:
@@ -280,9 +311,3 @@ class ChatTemplate:
 
     def __repr__(self) -> str:
         return f"ChatTemplate({self.name!r}, end_of_text={self.end_of_text!r})"
-
-
-def known_end_of_text(tok: ChatTokenizer) -> str | None:
-    """The first of the usual names for end of text that a tokenizer has."""
-    known = tok.special_tokens
-    return next((name for name in _ENDS_OF_TEXT if name in known), None)

@@ -1,4 +1,4 @@
-"""Formats of demonstrations, prompts and preferences, and the functions that read files of them.
+"""Formats of demonstrations, prompts, preferences and labeled texts, and the functions that read files of them.
 
     conversations, tally = read_conversations(["chats.jsonl", "alpaca.json"])
     groups, tally = read_ranked("hh.jsonl.gz")
@@ -16,6 +16,7 @@ from stategpt.lazy_names import lazy_names
 if TYPE_CHECKING:
     from .chosen_rejected import read_chosen_rejected as read_chosen_rejected
     from .reading import read_conversations as read_conversations
+    from .reading import read_labeled as read_labeled
     from .reading import read_prompts as read_prompts
     from .reading import read_ranked as read_ranked
     from .registry import FORMATS as FORMATS
@@ -28,6 +29,7 @@ __all__ = [
     "Format",
     "read_chosen_rejected",
     "read_conversations",
+    "read_labeled",
     "read_prompts",
     "read_ranked",
     "read_votes",
@@ -37,7 +39,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "chosen_rejected": ("read_chosen_rejected",),
-        "reading": ("read_conversations", "read_prompts", "read_ranked"),
+        "reading": ("read_conversations", "read_labeled", "read_prompts", "read_ranked"),
         "registry": ("FORMATS", "Format", "recognize"),
         "votes": ("read_votes",),
     },

@@ -1,4 +1,4 @@
-"""Reads files of conversations, prompts and rankings in any of the formats.
+"""Reads files of conversations, prompts, rankings and labeled texts in any of the formats.
 
 The format of a file is that of its first records, by their keys; the others must be of it too. Every record is kept, a
 copy of a kept one, or rejected with a code: the three add up. `Tally.formats` says which format each file has.
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stategpt.arguments import several
+from stategpt.data.formats.labels import DistinctTexts
 from stategpt.data.formats.merging import Judgments
 from stategpt.data.formats.registry import Format, Kind, format_named, recognize
 from stategpt.data.lines import BadLine
 from stategpt.data.ranked_group import RankedGroup
-from stategpt.data.records import LATER_TURNS, Conversation, Message, Place, Prompt
+from stategpt.data.records import LATER_TURNS, Conversation, LabeledText, Message, Place, Prompt
 from stategpt.data.rejections import Rejection, Tally
 from stategpt.data.sources.globs import shown_name
 from stategpt.data.sources.records import read_records
@@ -92,6 +93,25 @@ def read_ranked(
         except (BadLine, InvalidArgument) as bad:
             tally.reject(_rejection(where, bad))
     return judgments.groups(tally), tally
+
+
+def read_labeled(
+    paths: Paths, *, format: str = "", columns: Mapping[str, str] | None = None, base: StrPath | None = None
+) -> tuple[list[LabeledText], Tally]:
+    """Texts with the class of each, every text once.
+
+    Texts that differ only in letter case, white space or Unicode form are copies of one. A text that has several labels
+    is rejected with all its copies (`conflicting_label`): nothing says which is right. Otherwise as
+    `read_conversations`.
+    """
+    tally, distinct = Tally(), DistinctTexts()
+    for form, where, record in _records("label", paths, format, columns, base, tally):
+        try:
+            form.require_keys(record)
+            distinct.add(_checked(form, LabeledText, form.parse(record, where)), tally)
+        except (BadLine, InvalidArgument) as bad:
+            tally.reject(_rejection(where, bad))
+    return distinct.texts(tally), tally
 
 
 def _read(

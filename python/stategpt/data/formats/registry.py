@@ -2,9 +2,9 @@
 
 A format is one module; no list names it:
 
-    KIND    "conversation", "ranking" or "prompt"
+    KIND    "conversation", "ranking", "prompt" or "label"
     KEYS    alternatives of keys that its records have, e.g. (("instruction", "output"), ("instruction", "response"))
-    read(record, where) -> Conversation | RankedGroup | Prompt      raises BadLine(code, message) for a bad record
+    read(record, where) -> Conversation | RankedGroup | Prompt | LabeledText    raises BadLine(code, message)
     matches(record) -> bool     optional: whether values have the right shape where keys do not tell formats apart
     read_part(record, where) -> ScoredAnswer    optional, for rankings: a record is one scored completion of a prompt
     COUNTS_VOTES                optional, for rankings: equal records are votes of several people, not copies
@@ -24,20 +24,21 @@ from stategpt.arguments import nearest_hint
 from stategpt.data.formats.judgments import ScoredAnswer
 from stategpt.data.lines import BadLine
 from stategpt.data.ranked_group import RankedGroup
-from stategpt.data.records import Conversation, Place, Prompt
+from stategpt.data.records import Conversation, LabeledText, Place, Prompt
 from stategpt.errors import CorpusError, InvalidArgument
 from stategpt.shown_fields import documented
 from stategpt.visible_text import visible_line
 
-Kind = Literal["conversation", "ranking", "prompt"]
+Kind = Literal["conversation", "ranking", "prompt", "label"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 READER_OF: Mapping[Kind, str] = {
     "conversation": "read_conversations",
     "ranking": "read_ranked",
     "prompt": "read_prompts",
+    "label": "read_labeled",
 }
 """Name of the function that reads formats of a kind."""
-Found = Conversation | RankedGroup | Prompt
+Found = Conversation | RankedGroup | Prompt | LabeledText
 _MAX_KEYS_SHOWN = 12
 
 
@@ -49,7 +50,7 @@ class Format:
     name: str
     """Its name: that of its module, as `format = "..."` takes it."""
     kind: Kind
-    """What a record is: a conversation, a ranking or a prompt."""
+    """What a record is: a conversation, a ranking, a prompt or a labeled text."""
     keys: tuple[tuple[str, ...], ...]
     """Alternatives of keys that a record has."""
     parse: Callable[[dict[str, Any], Place], Found]

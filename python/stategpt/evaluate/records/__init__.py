@@ -5,6 +5,7 @@
     sft/evaluation/         evaluation.json SFTEvaluation
     rankings/evaluation/    evaluation.json RankingsEvaluation
     reward/evaluation/      evaluation.json RewardEvaluation
+    classify/evaluation/    evaluation.json ClassifyEvaluation
     rl.../evaluation/       frontier.jsonl FrontierPoint, completions.jsonl WeightedCompletions
     comparison/evaluation/  evaluation.json ComparisonEvaluation
     gates/gates.json        GateResults
@@ -27,6 +28,7 @@ from stategpt.artifacts.measurements import EVALUATION, Measurements
 from stategpt.json_records import versioned
 from stategpt.shown_fields import documented, short_repr
 
+from .classification import ArmResult, Arms, ClassifierMeasures, ClassifyEvaluation, MethodGain
 from .comparison import (
     ComparedPrompt,
     ComparisonEvaluation,
@@ -74,7 +76,11 @@ __all__ = [
     "RECORD_OF",
     "AnnotatorAgreement",
     "AnsweredPrompt",
+    "ArmResult",
+    "Arms",
     "CalibrationBucket",
+    "ClassifierMeasures",
+    "ClassifyEvaluation",
     "ComparedPrompt",
     "ComparisonEvaluation",
     "DiversityChange",
@@ -87,6 +93,7 @@ __all__ = [
     "MarginAccuracy",
     "MaskedToken",
     "MentionsSubject",
+    "MethodGain",
     "MixtureDrawn",
     "PackedRows",
     "PairedGain",
@@ -131,6 +138,8 @@ class Evaluations:
     """Of the reward model."""
     judge: RewardEvaluation = field(default_factory=RewardEvaluation)
     """Of the second reward model, which decides wins where people ranked and no scorer is set."""
+    classify: ClassifyEvaluation = field(default_factory=ClassifyEvaluation)
+    """Of classifiers and few-shot prompts, where texts are labeled."""
     comparison: ComparisonEvaluation = field(default_factory=ComparisonEvaluation)
     """Of all systems."""
 
@@ -143,6 +152,7 @@ RECORD_OF: Mapping[str, type[Any]] = {
     "rankings": RankingsEvaluation,
     "reward": RewardEvaluation,
     "reward/judge": RewardEvaluation,
+    "classify": ClassifyEvaluation,
     "comparison": ComparisonEvaluation,
 }
 """Record of evaluation.json by the folder of the stage."""

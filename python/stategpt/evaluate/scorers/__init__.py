@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stategpt.arguments import nearest_hint
+from stategpt.data.chats.template import ChatTemplate
 from stategpt.data.corpus import Corpus
 from stategpt.data.records import Prompt
 from stategpt.errors import ConfigError, ScorerError
@@ -82,6 +83,8 @@ class ScorerContext:
     """Where models run."""
     options: Mapping[str, str] = field(default_factory=dict)
     """The setting's `scorer_options`."""
+    chat: ChatTemplate | None = None
+    """The tokenizer's chat format; None: this package's."""
 
     __repr__ = short_repr
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stategpt.data import chat_prompt
 from stategpt.data.records import Prompt
 from stategpt.errors import ConfigError
 from stategpt.evaluate.scorers import ScorerContext, Scores
@@ -26,7 +25,7 @@ class RewardModelScorer:
         encoded = {}
         for prompt in prompts:
             if id(prompt) not in encoded:
-                encoded[id(prompt)] = chat_prompt(self.rewards.tok, prompt)
+                encoded[id(prompt)] = self.rewards.chat.prompt(prompt)
         ids = [encoded[id(prompt)] for prompt in prompts]
         return Scores(self.rewards.scores(ids, [completion.ids for completion in completions]))
 
@@ -43,4 +42,4 @@ def build(context: ScorerContext) -> RewardModelScorer:
     if context.reward_model is None:
         raise ConfigError("the scorer reward_model needs a trained reward model; name another scorer for this stage")
     model = RewardModel.from_pretrained(context.reward_model).to(context.device)
-    return RewardModelScorer(RewardScorer(model, context.tok))
+    return RewardModelScorer(RewardScorer(model, context.tok, chat=context.chat))

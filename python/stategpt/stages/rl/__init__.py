@@ -47,7 +47,6 @@ from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RLConfig, RunConfig
 from stategpt.config.run import JUDGE
 from stategpt.config.stage_names import folder_label
-from stategpt.data import chat_prompt
 from stategpt.data.prompts import prompts_of
 from stategpt.errors import CorruptArtifact
 from stategpt.evaluate import FrontierProbe
@@ -56,6 +55,7 @@ from stategpt.json_records import kind_of, to_json
 from stategpt.model import GPT
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
+from stategpt.stages.fine_tuning import FineTuning
 from stategpt.stages.people import prompts_apart_from_judge
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.train.loop import fit
@@ -119,17 +119,18 @@ def _parents(context: StageContext, stage: str) -> tuple[Path, ...]:
 def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str, seed: int) -> GPT:
     run, folder = context.run, context.folder
     corpus = context.corpus()
-    policy, reference = context.load_model(run.policy), context.load_model(run.policy).requires_grad_(False)
+    tuning = FineTuning.of(run, "rl", context.load_model(run.policy), seed)
+    policy, reference = tuning.model, tuning.reference()
     asked = prompts_apart_from_judge(prompts_of(corpus, "rl", "train"), corpus, run)
     rewarder = context.scorer("rl.scorer", corpus)
     scorer = context.scorer("evaluate.scorer", corpus)
-    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder)
+    probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder, context.chat)
     task = RLTask(
         config,
         context.engine(policy),
         reference,
         lambda numbers, completions: rewarder.scores([asked[i] for i in numbers], completions).values,
-        [chat_prompt(context.tok, prompt) for prompt in asked],
+        [context.chat.prompt(prompt) for prompt in asked],
         sampling=run.sampling,
         seed=seed,
         name=folder_label(stage),
@@ -143,6 +144,7 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
             _append_completions(folder.stage(stage) / COMPLETIONS, step, task)
 
     fit(task, policy, context.loop("rl", stage, fingerprint, LOGS), hook=hook)
+    tuning.finish(folder.stage(stage), fingerprint)
     return policy
 
 

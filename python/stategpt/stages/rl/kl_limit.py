@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from stategpt.model.parameter_groups import trained_parameters
+
 
 class KLLimit:
-    """Keeps a copy of the weights of the last step within the limit, and restores it beyond. A limit of 0 is none."""
+    """Keeps a copy of the trained weights of the last step within the limit, restores it beyond; a limit of 0 is none."""
 
     def __init__(self, policy: nn.Module, max_kl: float) -> None:
         self.policy, self.max_kl = policy, max_kl
         self.weights: dict[str, Tensor] = (
-            {name: parameter.detach().clone() for name, parameter in policy.named_parameters()} if max_kl > 0 else {}
+            {name: parameter.detach().clone() for name, parameter in trained_parameters(policy)} if max_kl > 0 else {}
         )
         """The copy; a checkpoint saves it, since a resumed run may have to restore it."""
         self.reason = ""
@@ -27,7 +29,7 @@ class KLLimit:
         if self.max_kl <= 0:
             return True
         beyond = kl_nats > self.max_kl
-        for name, parameter in self.policy.named_parameters():
+        for name, parameter in trained_parameters(self.policy):
             (parameter if beyond else self.weights[name]).copy_(self.weights[name] if beyond else parameter)
         if beyond:
             self.reason = (

@@ -81,7 +81,7 @@ class RLTask:
         self.policy = engine.model
         self.steps = config.steps
         self.temperature = sampling.temperature
-        self.forbidden = undrawn_ids(self.policy, engine.tok)
+        self.forbidden = undrawn_ids(self.policy, engine.tok, engine.chat)
         self._limit = KLLimit(self.policy, config.max_kl)
         self._metrics: dict[str, float] = {}
         self.weighted: tuple[Rollout, Tensor] | None = None

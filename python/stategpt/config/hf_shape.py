@@ -6,16 +6,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from stategpt.artifacts import Json
-from stategpt.config import GPTConfig
-from stategpt.config.family import Family
+from stategpt.config.families import FAMILIES
+from stategpt.config.family import Family, Json
+from stategpt.config.hf_rope import ROPE_KEYS, read_rope, rope_json
+from stategpt.config.model import GPTConfig
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact
-from stategpt.json_reader import Flag, Integer, Items, Kind, Optional, Real, Record, Text, check_value
+from stategpt.json_reader import Anything, Flag, Integer, Items, Kind, Optional, Real, Record, Text, check_value
+from stategpt.json_reader import OneOf as Either
 
-from .hf_rope import ROPE_KEYS, read_rope, rope_json
-from .special_ids import ID_FIELDS
+_ID = Integer(-1, 2**31 - 1)
+"""-1 means "none" in folders of the first Llama."""
+ID_FIELDS: Mapping[str, Kind] = {
+    "bos_token_id": Optional(_ID),
+    "eos_token_id": Optional(Either((_ID, Items(_ID, max_items=1024)))),
+    "pad_token_id": Optional(_ID),
+}
+"""Of config.json and of generation_config.json alike."""
 
 _NAME = Text(max_chars=200)
 MAX_LAYERS = 1 << 16
@@ -35,6 +41,7 @@ SHAPE: Mapping[str, Kind] = {
     "attention_bias": Optional(Flag(), False),
     "tie_word_embeddings": Optional(Flag(), False),
     "reward_offset": Optional(Real(), 0.0),
+    "reward_token_id": Optional(Integer(0, 2**31 - 1)),
 }
 _CAP = Optional(Real(1e-3, 1e9))
 FURTHER: Mapping[str, Kind] = {
@@ -49,6 +56,44 @@ FURTHER: Mapping[str, Kind] = {
     "final_logit_softcapping": _CAP,
 }
 """What `Family.reads` may name."""
+
+
+_IDENTITY = Record(
+    {
+        "model_type": _NAME,
+        "architectures": Optional(Items(_NAME, max_items=100), ()),
+        "quantization_config": Optional(Anything()),
+    }
+)
+
+
+def checked_family(where: str, found: Mapping[str, Any], head: str) -> Family:
+    """Returns the family of a config.json with this `head`, "ForCausalLM" or "ForSequenceClassification".
+
+    Raises:
+        CorruptArtifact: no model_type, or a value of another type.
+        ForeignArtifact: another architecture, or quantized weights.
+    """
+    named = check_value(found, _IDENTITY, where=where, error=CorruptArtifact)
+    known = [family.architecture(head) for family in FAMILIES.values()]
+    if named["model_type"] not in FAMILIES or not set(named["architectures"]) <= set(known):
+        raise ForeignArtifact(
+            f"{where}: model_type {named['model_type']!a}, architectures {list(named['architectures'])[:5]!a}; "
+            f"known are {', '.join(known)}"
+        )
+    if named["quantization_config"] is not None:
+        raise ForeignArtifact(
+            f"{where} has a quantization_config: quantized weights are not read. Use the folder of the model that was "
+            "quantized."
+        )
+    return FAMILIES[named["model_type"]]
+
+
+def as_saved(config: GPTConfig, family: Family) -> GPTConfig:
+    """`config`, read from a folder of `family`, so that it is saved as one again; a Llama with biases is a Qwen2."""
+    if config.family is family or config.attention_bias != family.attention_bias:
+        return config
+    return replace(config, architecture=replace(config.architecture, model_type=family.model_type))
 
 
 def read_fields(where: str, found: Mapping[str, Any], family: Family) -> dict[str, Any]:
@@ -153,8 +198,11 @@ def _rotated_layers(where: str, found: Mapping[str, Any], family: Family) -> tup
     return tuple(bool(flag) for flag in flags)
 
 
-def shape_json(config: GPTConfig, family: Family, dtype: torch.dtype) -> dict[str, Json]:
-    """Returns config.json of a model of shape `config` in the format of `family`, without ids and classes."""
+def shape_json(config: GPTConfig, family: Family, dtype: str) -> dict[str, Json]:
+    """Returns config.json of a model of shape `config` in the format of `family`, without ids and classes.
+
+    `dtype` is the weights' number format, "float32".
+    """
     standard: dict[str, Json] = {
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
@@ -176,7 +224,7 @@ def shape_json(config: GPTConfig, family: Family, dtype: torch.dtype) -> dict[st
         **rope_json(config, family),
         **_further_json(config, family),
         "use_cache": True,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": dtype,
         **{name: value for name, value in family.fixed.items() if value},
         **family.written,
     }

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from stategpt.artifacts import Json
-from stategpt.config import GPTConfig
 from stategpt.config.architecture import RopeScaling
-from stategpt.config.family import Family
+from stategpt.config.family import Family, Json
+from stategpt.config.model import GPTConfig
 from stategpt.errors import CorruptArtifact, ForeignArtifact
 from stategpt.json_reader import Anything, Flag, Integer, Kind, Optional, Real, Record, Text, check_value
 

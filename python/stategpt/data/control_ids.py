@@ -1,0 +1,212 @@
+"""The control ids of a model's texts: what begins and ends them, pads rows, holds the reward, and is never sampled.
+
+They come from the chat template, the tokenizer and the ids that the model's folder states; of a tokenizer with this
+package's reserved block, from the block (`ControlTokens`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stategpt.arguments import Ids
+from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, TOOL, USER
+from stategpt.data.chats.pieces import ChatTokenizer
+from stategpt.errors import CorruptArtifact, InvalidArgument
+from stategpt.json_reader import Integer, Items, Optional, Record, read_record
+from stategpt.shown_fields import documented
+
+if TYPE_CHECKING:
+    from stategpt.data.chats.template import ChatTemplate
+
+CONTROL_FILE = "control_ids.json"
+_ENDS_OF_TEXT = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "<|eot_id|>")
+_RESERVED = re.compile(r"[<\[]\|?(reserved|unused|extra|dummy|placeholder|spare)[a-z_]*_?\d+\|?[>\]]", re.IGNORECASE)
+"""Names of tokens that publishers leave for others to use: <|reserved_special_token_0|>, <unused0>, [extra_0]."""
+_PADDING = re.compile(r"[<\[]\|?(\w+_)?pad(ding)?(_token)?\|?[>\]]", re.IGNORECASE)
+_ID = Integer(0, 2**32 - 1)
+_FILE = Record(
+    {
+        "begin": Optional(_ID),
+        "ends": Items(_ID, max_items=1024),
+        "end_of_text": _ID,
+        "pad": _ID,
+        "reward": _ID,
+        "forbidden": Items(_ID, max_items=1 << 20),
+        "head_tokens": Integer(0, 1 << 20),
+        "tail_tokens": Integer(0, 1 << 20),
+    },
+    closed=True,
+)
+
+
+@documented
+@dataclass(frozen=True)
+class ControlIds:
+    """Control ids of a tokenizer with its chat template."""
+
+    end_of_text: int
+    """Ends a document; between documents of pretraining."""
+    pad: int
+    """Fills rows; never read by a text and never a target there."""
+    reward: int
+    """Last token of a reward sequence. Where no token is left for it, the first id that no token has; a reward model
+    that has no such row of its embedding gets one (`model.embedding_growth`)."""
+    forbidden: tuple[int, ...]
+    """What the policy may never sample: roles, padding, the reward token, reserved tokens."""
+    begin: int | None
+    """Put before a chat and before a document; None where the family begins with nothing."""
+    ends: tuple[int, ...]
+    """Each ends an answer; the first is the one that the template writes."""
+    head_tokens: int = 2
+    """Tokens at the beginning of a prompt that are never cut."""
+    tail_tokens: int = 1
+    """Tokens at its end that are never cut: what the answer follows."""
+
+    @property
+    def document_begin(self) -> int:
+        """What the first token of a document is predicted from: `begin`, else the end of the document before."""
+        return self.end_of_text if self.begin is None else self.begin
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlTokens(ControlIds):
+    """Ids of the reserved block of control tokens.
+
+    `forbidden` is every control id except end of text: what the policy may never sample.
+    """
+
+    system: int
+    user: int
+    assistant: int
+    tool: int
+
+    @classmethod
+    def of(cls, tok: ChatTokenizer) -> ControlTokens:
+        """The control ids of `tok`.
+
+        Raises InvalidArgument when the tokenizer was made without the reserved block.
+        """
+        known = tok.special_tokens
+        missing = [name for name in CONTROL_TOKENS if name not in known]
+        if missing:
+            raise InvalidArgument(
+                f"the tokenizer has {len(known)} special tokens and lacks {', '.join(missing)}; give the chat template "
+                "of its model, chat=ChatTemplate.load(folder), or train it with "
+                "special_tokens=stategpt.config.CONTROL_TOKENS"
+            )
+        return cls(
+            end_of_text=known[END_OF_TEXT],
+            pad=known[PAD],
+            reward=known[REWARD],
+            system=known[SYSTEM],
+            user=known[USER],
+            assistant=known[ASSISTANT],
+            tool=known[TOOL],
+            forbidden=tuple(sorted(known[name] for name in CONTROL_TOKENS if name != END_OF_TEXT)),
+            begin=known[END_OF_TEXT],
+            ends=(known[END_OF_TEXT],),
+        )
+
+
+@documented
+@dataclass(frozen=True)
+class ModelIds:
+    """What a model's folder states of its special ids (config.json and generation_config.json)."""
+
+    bos: int | None = None
+    """Begins a text."""
+    eos: tuple[int, ...] = ()
+    """Each ends a text."""
+    pad: int | None = None
+    """Fills rows."""
+
+
+def has_own_block(tok: ChatTokenizer) -> bool:
+    """Whether a tokenizer has this package's reserved block."""
+    known = tok.special_tokens
+    return all(name in known for name in CONTROL_TOKENS)
+
+
+def known_end_of_text(tok: ChatTokenizer) -> str | None:
+    """The first of the usual names for end of text that a tokenizer has."""
+    known = tok.special_tokens
+    return next((name for name in _ENDS_OF_TEXT if name in known), None)
+
+
+def control_ids(chat: ChatTemplate, model: ModelIds) -> ControlIds:
+    """The control ids of a tokenizer with another model's chat template.
+
+    Raises:
+        InvalidArgument: nothing says what ends a text.
+    """
+    known = chat.tok.special_tokens
+    ends = tuple(dict.fromkeys((*chat.end_ids, *model.eos)))
+    if not ends:
+        raise InvalidArgument(
+            f"nothing says what ends a text: the model's folder has no eos_token_id, and none of the tokenizer's "
+            f"{len(known)} special tokens is a usual end of text. Give a chat template: Engine(model, tok, chat)."
+        )
+    begin = chat.begin_id(model.bos)
+    end_of_text = known.get(known_end_of_text(chat.tok) or "", known.get(chat.end_of_text or "", ends[-1]))
+    pad = _pad(chat.tok, model.pad, end_of_text)
+    context = {*chat.context_ids, *(token for token in (begin, model.bos) if token is not None)}
+    reserved = {number for name, number in known.items() if _RESERVED.fullmatch(name)}
+    reward = min(reserved - {*ends, *context, pad, end_of_text}, default=_first_free(chat.tok))
+    forbidden = {*context, *reserved, pad}
+    if has_own_block(chat.tok):
+        block = ControlTokens.of(chat.tok)
+        begin, pad, reward = block.begin, block.pad, block.reward
+        forbidden |= {*block.forbidden}
+    head, tail = _frame(chat.prompt("x"), chat.prompt("Why not?"))
+    return ControlIds(end_of_text, pad, reward, tuple(sorted(forbidden - {*ends})), begin, ends, head, tail)
+
+
+def _first_free(tok: Any) -> int:
+    """The first id above all of the tokenizer's; 0 for one that cannot say how many it has."""
+    return int(getattr(tok, "vocab_size", 0))
+
+
+def _pad(tok: ChatTokenizer, stated: int | None, end_of_text: int) -> int:
+    """The model's own padding, else the token named so, else end of text: a pad sees only itself and is no target."""
+    if stated is not None:
+        return stated
+    named = [number for name, number in tok.special_tokens.items() if _PADDING.fullmatch(name)]
+    return min(named, default=end_of_text)
+
+
+def _frame(one: Ids, other: Ids) -> tuple[int, int]:
+    """Tokens at both ends that two prompts of different texts have alike."""
+    return _alike(one.tolist(), other.tolist()), _alike(one[::-1].tolist(), other[::-1].tolist())
+
+
+def _alike(one: Iterable[int], other: Iterable[int]) -> int:
+    count = 0
+    for first, second in zip(one, other, strict=False):
+        if first != second:
+            break
+        count += 1
+    return count
+
+
+def control_ids_json(ids: ControlIds) -> dict[str, Any]:
+    """The record of control ids that a run keeps beside its tokenizer."""
+    return {each.name: asdict(ids)[each.name] for each in fields(ControlIds)}
+
+
+def read_control_ids(folder: str | os.PathLike[str]) -> ControlIds | None:
+    """The record in a tokenizer's folder; None where it has none, as with this package's own tokenizers.
+
+    Raises:
+        CorruptArtifact: it is malformed.
+        StorageError: it cannot be read.
+    """
+    path = Path(folder) / CONTROL_FILE
+    if not path.exists():
+        return None
+    found = read_record(path, _FILE, error=CorruptArtifact)
+    return replace(ControlIds(**found), ends=tuple(found["ends"]), forbidden=tuple(found["forbidden"]))

@@ -1,0 +1,119 @@
+"""Merges adapters into the weights, checked on probe prompts, and takes them out again.
+
+A merged model is a plain one: it saves, joins projections and decodes as such. The adapted layers are kept beside it
+with the weights they were made of, so that `unmerge` restores the original bits; `keep=False` saves that memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stategpt.errors import InvalidArgument
+from stategpt.ops import TensorLayout
+from stategpt.packing import Layout
+from stategpt.randomness import bits
+
+from .gpt import GPT
+from .lora_layer import LoRALinear
+from .lora_targets import Model, lora_layers, put, trunk_of
+
+TOLERANCES: Mapping[torch.dtype, float] = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""Largest difference of outputs, as a share of the largest output, that rounding explains: the merged weights are
+rounded once, to half a unit of 2^-24, 2^-11 or 2^-9, and a model of 30 blocks multiplies that by some hundred, less
+where the format is coarse, since the unmerged model rounds its own sums likewise. A wrong scale or layer shows up as a
+share near that of the adapter itself."""
+PROBE_ROWS, PROBE_TOKENS = 4, 16
+_KEPT = "_unmerged_layers"
+
+
+def merge(model: Model, *, keep: bool = True) -> Model:
+    """Puts plain linear layers, whose weights include the adapters, in the place of the adapted ones. -> `model`.
+
+    Quantized layers become plain ones of their dequantized weights in float32, those without an adapter too: nothing is
+    quantized again. Outputs before and after are compared on probe prompts.
+
+    Raises:
+        InvalidArgument: no adapters (merged already, say), or outputs that differ by more than `TOLERANCES`; the model
+            is then as it was.
+    """
+    _, gpt = trunk_of(model)
+    adapted = dict(lora_layers(gpt))
+    if not adapted:
+        raise InvalidArgument("the model has no adapters to merge: they were merged already, or never added (sg.lora)")
+    before = _probe_outputs(gpt)
+    replaced: dict[str, nn.Module] = {**adapted}
+    for name, module in gpt.named_modules():
+        inside = any(name == f"{outer}.base" for outer in adapted)
+        if callable(getattr(module, "dequantized", None)) and not inside:
+            replaced[name] = module
+    for name, module in replaced.items():
+        put(gpt, name, _plain(module))
+    difference = _relative_gap(before, _probe_outputs(gpt))
+    dtype = _coarsest(gpt)
+    gpt.__dict__[_KEPT] = replaced
+    if not difference <= TOLERANCES[dtype]:
+        unmerge(model)
+        raise InvalidArgument(
+            f"merged and unmerged outputs differ by {difference:.2g} of the largest on probe prompts, more than "
+            f"rounding to {str(dtype)[6:]} explains ({TOLERANCES[dtype]:g}); the model was left unmerged. Load the "
+            "base in float32, or keep the adapter apart"
+        )
+    if not keep:
+        del gpt.__dict__[_KEPT]
+    return model
+
+
+def unmerge(model: Model) -> Model:
+    """Puts the adapted layers that `merge` replaced back, with the original bits of their base. -> `model`.
+
+    Raises `InvalidArgument` where nothing was merged, or with `keep=False`.
+    """
+    _, gpt = trunk_of(model)
+    kept: dict[str, nn.Module] | None = gpt.__dict__.pop(_KEPT, None)
+    if kept is None:
+        raise InvalidArgument("no merged adapters are kept with the model: nothing was merged, or with keep=False")
+    for name, module in kept.items():
+        put(gpt, name, module.to(gpt.device))
+    return model
+
+
+def _plain(module: nn.Module) -> nn.Linear:
+    """The linear layer that computes what `module` does."""
+    if isinstance(module, LoRALinear):
+        weight, bias, base = module.merged_weight(), module.bias, module.base
+        weight = weight.to(base.weight.dtype) if isinstance(base, nn.Linear) else weight
+    else:
+        weight, bias = module.dequantized().float(), getattr(module, "bias", None)  # type: ignore[operator]
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach().to(weight.dtype, copy=True), requires_grad=False)
+    return linear.train(module.training)
+
+
+def _coarsest(gpt: GPT) -> torch.dtype:
+    found = {parameter.dtype for parameter in gpt.parameters()} & TOLERANCES.keys()
+    return max(found or {torch.float32}, key=lambda dtype: TOLERANCES[dtype])
+
+
+@torch.no_grad()
+def _probe_outputs(gpt: GPT) -> Tensor:
+    """What `gpt` computes, in eval mode, for prompts of drawn ids: its logits. -> float32[N, V]."""
+    rows, tokens = PROBE_ROWS, min(PROBE_TOKENS, gpt.config.context_tokens)
+    ids = bits(0, "merge probe", np.arange(rows * tokens)) % np.uint64(gpt.config.vocab_size)
+    layout = TensorLayout.of(Layout.packed([[tokens]] * rows, tokens), gpt.device)
+    training = gpt.training
+    gpt.eval()
+    try:
+        return gpt(torch.from_numpy(ids.astype(np.int64)).to(gpt.device), layout).float()  # type: ignore[no-any-return]
+    finally:
+        gpt.train(training)
+
+
+def _relative_gap(before: Tensor, after: Tensor) -> float:
+    """Largest difference as a share of the largest value; NaN where one is not finite."""
+    return float((after - before).abs().max() / before.abs().max().clamp_min(1e-9))

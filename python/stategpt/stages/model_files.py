@@ -1,0 +1,78 @@
+"""The files beside a model's weights: tokenizer, chat template and control ids of a run, into every model folder.
+
+With this package's tokenizer they are made of it. With the tokenizer of a start model its own files are kept in the
+run's tokenizer folder as they came, and go out with every model of the run; there too is the record of the control ids
+(`control_ids.json`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stategpt.artifacts import publish_file
+from stategpt.data import ControlIds
+from stategpt.data.control_ids import CONTROL_FILE
+from stategpt.model import GPT, RewardModel
+from stategpt.stages.chat_format import CONFIG_FILE, GENERATION_FILE, KEPT, TEMPLATE_FILE, TOKENIZER_FILE
+from stategpt.tokenizer import AnyTokenizer
+
+
+def save_with_tokenizer(
+    model: GPT | RewardModel, target: Path, tok: AnyTokenizer, control: ControlIds, tokenizer: Path
+) -> None:
+    """Writes a model folder that is about to be published: weights, tokenizer, and what `transformers` reads.
+
+    `tokenizer` is the run's folder with the files of its tokenizer.
+    """
+    if not (tokenizer / CONTROL_FILE).exists():
+        model.save_pretrained(target, tok, manifest=True)
+        return
+    scores = isinstance(model, RewardModel)
+    if isinstance(model, RewardModel) and model.gpt.special_ids.pad is None:
+        # A sequence classifier reads the last token that is no padding.
+        model.gpt.special_ids = replace(model.gpt.special_ids, pad=control.pad)
+    model.save_pretrained(target, manifest=True)
+    for name in KEPT:
+        if (tokenizer / name).exists() and not (scores and name == GENERATION_FILE):
+            shutil.copyfile(tokenizer / name, target / name)
+    if scores:
+        _end_in_reward(target, tok, control.reward)
+
+
+def _end_in_reward(folder: Path, tok: AnyTokenizer, reward: int) -> None:
+    """Gives the tokenizer's files a name for the reward token, and a template that ends in it."""
+    names = {number: name for name, number in tok.special_tokens.items()}
+    name = names.get(reward)
+    if name is None:
+        name = _name_token(folder / TOKENIZER_FILE, reward)
+    config: dict[str, Any] = {}
+    if (folder / CONFIG_FILE).exists():
+        config = json.loads((folder / CONFIG_FILE).read_bytes())
+    source = config.pop("chat_template", None)
+    if (folder / TEMPLATE_FILE).exists():
+        source = (folder / TEMPLATE_FILE).read_text(encoding="utf-8")
+    _write_json(folder / CONFIG_FILE, config)
+    if isinstance(source, str):
+        # What a template writes behind the token that ends an answer, a line break, is not read by the reward model.
+        ended = f"{{% set chat %}}{source}{{% endset %}}{{{{ chat.rstrip() + {json.dumps(name)} }}}}"
+        publish_file(folder / TEMPLATE_FILE, ended.encode())
+
+
+def _name_token(path: Path, reward: int) -> str:
+    """Adds the reward token, which is the first id above the others, to a tokenizer.json."""
+    found: dict[str, Any] = json.loads(path.read_bytes())
+    added = found.setdefault("added_tokens", [])
+    taken = {token["content"] for token in added}
+    name = next(name for name in ("<|reward|>", "<|reward_token|>", f"<|reward_{reward}|>") if name not in taken)
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    added.append({"id": reward, "content": name, **flags, "special": True})
+    publish_file(path, json.dumps(found, indent=2, ensure_ascii=False).encode())
+    return name
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    publish_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

@@ -13,10 +13,11 @@ import torch
 from changes import dumped, flipped, json_bombs, retyped
 from data_kinds import _copy, _damaged, _special
 from harness import Case, Kind
-from workplace import CONFIG, at, sign_again, trained
+from workplace import CONFIG, GGUF_HEADER_BYTES, at, sign_again, trained
 
 import stategpt as sg
 from stategpt.artifacts import verify
+from stategpt.gguf_file import read_metadata
 
 
 def _weights(model: torch.nn.Module) -> list[bytes]:
@@ -121,6 +122,24 @@ def safetensors_headers(case: Case) -> object:
         path.unlink()
         _special(path, case.draw.randrange(5))
     return _load(folder)
+
+
+def gguf_files(case: Case) -> object:
+    """A GGUF file: flips and cuts anywhere; numbers of its header replaced by others, huge ones among them."""
+    content = bytearray(at("model.gguf").read_bytes())
+    if not case.is_good and case.number % 2:
+        content = bytearray(flipped(bytes(content), case.draw))
+    elif not case.is_good:
+        width = case.draw.choice((4, 8))
+        place = case.draw.choice((8, 16, case.draw.randrange(24, GGUF_HEADER_BYTES)))
+        content[place : place + width] = case.draw.choice(SIZES_OF_64_BITS).to_bytes(8, "little")[:width]
+    path = case.folder / "model.gguf"
+    path.write_bytes(content)
+    metadata = read_metadata(path)
+    return repr(metadata), _load(path)
+
+
+SIZES_OF_64_BITS = (0, 1, 2, 3, 255, 2**16, 2**31, 2**32 - 1, 2**40, 2**62, 2**63, 2**64 - 1)
 
 
 def _resume(folder: Path) -> object:
@@ -248,6 +267,7 @@ KINDS = [
     Kind("model folder without manifest: flips", model_without_manifest, (300, 177, 38, 85, 0, 0, 0, 0)),
     Kind("config.json: types, absurd sizes", config_types, (588, 193, 215, 3, 171, 0, 0, 6)),
     Kind("model.safetensors: headers, dtypes, special files", safetensors_headers, (373, 354, 3, 10, 4, 0, 0, 2)),
+    Kind("GGUF files: flips, cuts, sizes", gguf_files),
     Kind("checkpoints: newest damaged", checkpoint_flips, (300, 1, 0, 299, 0, 0, 0, 0)),
     Kind("checkpoints: folders damaged", checkpoint_folders, (17, 4, 10, 0, 3, 0, 0, 0), fixed=CHECKPOINT_CASES),
     Kind("checkpoints: signed again", checkpoint_signed_again, (180, 1, 0, 135, 44, 0, 1, 0)),

@@ -21,6 +21,7 @@ from stategpt.artifacts import publish_folder, read_manifest, write_lineage
 from stategpt.config import GPTConfig, OptimConfig
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.config.toml import dump
+from stategpt.model.gguf_export import save_gguf
 from stategpt.recipes import smoke_cpu
 from stategpt.train.checkpoint import LoopState, save_checkpoint
 from stategpt.train.optimizers import build_optimizer
@@ -31,6 +32,9 @@ TEXTS = [
     f"Document {number} says: it's {number * 37} o'clock.\n\tdef f(x): return x + {number}\n" for number in range(40)
 ]
 SHAPE = GPTConfig(vocab_size=320, depth=1, width=16, heads=2, kv_heads=1, head_dim=8, mlp_width=16, context_tokens=32)
+GGUF_TOKENIZER = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": ["a", "b", "c"]}
+GGUF_HEADER_BYTES = 1500
+"""Of model.gguf: all of them are metadata or directory."""
 
 _place = Path()
 
@@ -70,6 +74,7 @@ def make_all() -> None:
     model, optimizer = trained()
     at("model").mkdir()
     model.save_pretrained(at("model"))
+    save_gguf(model, at("model.gguf"), GGUF_TOKENIZER, "{{ messages }}")
     tok.save(at("model/tokenizer.json"))
     publish_folder(at("published"), lambda folder: copy_into(at("model"), folder), kind="model")
     save_checkpoint(at("checkpoints"), model, optimizer, LoopState(step=2, tokens=20), CONFIG)

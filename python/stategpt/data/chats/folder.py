@@ -1,4 +1,4 @@
-"""The chat template of a model folder: `chat_template.jinja`, else that of `tokenizer_config.json`."""
+"""The chat template of a model folder: `chat_template.jinja`, else of `tokenizer_config.json`; that of a GGUF file."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 
 from stategpt.errors import ChatTemplateError
 from stategpt.files import read_bytes
+from stategpt.gguf_file import SUFFIX, read_metadata
 from stategpt.json_reader import Items, Optional, Record, Text, check_value, read_json
 from stategpt.json_reader import OneOf as Either
 
 TEMPLATE_FILE, CONFIG_FILE = "chat_template.jinja", "tokenizer_config.json"
+_GGUF_TEMPLATE = "tokenizer.chat_template"
+_GGUF_IDS = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
 _LIMIT_BYTES = 4 << 20
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 _TOKEN = Optional(Either((Text(max_chars=1024), Record({"content": Text(max_chars=1024)}))))
@@ -34,12 +37,15 @@ class FolderTemplate:
 
 
 def read_folder(folder: str | os.PathLike[str]) -> FolderTemplate:
-    """Reads the template of a folder, and the names of special tokens.
+    """Reads the template of a folder or a GGUF file, and the names of special tokens.
 
     Raises:
         ChatTemplateError: there is none; a file is malformed. The message has the file.
         StorageError: a file cannot be read.
+        CorruptArtifact, ForeignArtifact: no GGUF file that is read; the message has the file and the key.
     """
+    if Path(folder).suffix == SUFFIX and not Path(folder).is_dir():
+        return _of_gguf(Path(folder))
     config_file, template_file = Path(folder) / CONFIG_FILE, Path(folder) / TEMPLATE_FILE
     config: dict[str, Any] = {}
     if config_file.exists():
@@ -54,6 +60,23 @@ def read_folder(folder: str | os.PathLike[str]) -> FolderTemplate:
         except UnicodeDecodeError as error:
             raise ChatTemplateError(f"{template_file} is not UTF-8 at byte {error.start}; save it as UTF-8.") from None
     return FolderTemplate(str(config_file), _of_config(config.get("chat_template"), folder, config_file), variables)
+
+
+def _of_gguf(file: Path) -> FolderTemplate:
+    metadata = read_metadata(file)
+    source = metadata.get(_GGUF_TEMPLATE)
+    if type(source) is not str:
+        raise ChatTemplateError(
+            f"{file} has no chat template: no text in its metadata {_GGUF_TEMPLATE}. A base model has none; choose "
+            'one: ChatTemplate.named("plain", tok), or another of ChatTemplate.names().'
+        )
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    variables = {}
+    for name, key in _GGUF_IDS.items():
+        number = metadata.get(f"tokenizer.ggml.{key}_token_id")
+        if isinstance(tokens, list) and type(number) is int and number < len(tokens):
+            variables[name] = str(tokens[number])
+    return FolderTemplate(str(file), source, variables)
 
 
 def _of_config(template: Any, folder: str | os.PathLike[str], file: Path) -> str:

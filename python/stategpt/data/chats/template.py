@@ -137,8 +137,8 @@ class ChatTemplate:
         rendered in a sandbox, and what each message became is tracked.
 
         Args:
-            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`; or `org/name` on the
-                Hugging Face Hub.
+            folder: with `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`; or a GGUF file, whose
+                metadata have it; or `org/name` on the Hugging Face Hub.
             tok: its tokenizer; by default `Tokenizer.load(folder)`.
 
         Raises:

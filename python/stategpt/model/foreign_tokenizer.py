@@ -18,7 +18,7 @@ from typing import Any
 from stategpt.artifacts import Json, publish_file
 from stategpt.data.chats import ChatTemplate
 from stategpt.data.chats.jinja_text import scored_jinja
-from stategpt.data.chats.template import known_end_of_text
+from stategpt.data.control_ids import known_end_of_text
 from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.files import read_bytes
 from stategpt.json_reader import Flag, Integer, Optional, Record, Text, check_value, read_json

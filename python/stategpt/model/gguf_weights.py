@@ -37,6 +37,9 @@ class GgufWeights:
     described_by = "the file's metadata"
     formats: Collection[str] = (*FLOATS, *QUANTIZED)
 
+    threads = 1
+    """How many tensors are read at once: the file has one place to read from."""
+
     def __init__(self, file: GgufFile, record: GgufFamily, config: GPTConfig) -> None:
         self._file, self._record, self._config = file, record, config
         self.path = file.path

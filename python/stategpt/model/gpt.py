@@ -35,7 +35,7 @@ from .checks import check_stream
 from .exported_tokenizer import never_sampled, tokenizer_ids, write_tokenizer
 from .gguf_import import is_gguf, load_gguf
 from .init import initialize
-from .layers import Block, norm_of
+from .layers import Block, embedding_of, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
 from .quantize import QuantizedEmbedding
 from .rotary import Rotary, RotaryAngles
@@ -61,9 +61,9 @@ class GPT(nn.Module):
         self.special_ids = special_ids or SpecialIds(stated=False)
         """Ids that begin, end and pad texts: the folder's, or those of this package's tokenizers."""
         architecture = config.architecture
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
+        self.embed_tokens = embedding_of(config.vocab_size, config.width)
         if architecture.learned_positions:
-            self.embed_positions = nn.Embedding(config.context_tokens, config.width)
+            self.embed_positions = embedding_of(config.context_tokens, config.width)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = norm_of(config, config.width)
         self.lm_head = None if config.tied_embeddings else nn.Linear(config.width, config.vocab_size, bias=False)

@@ -4,18 +4,21 @@
     header      JSON: name -> {"dtype", "shape", "data_offsets": [begin, end]}, and "__metadata__" of strings
     data        the tensors without gaps
 
-Tensors are read into their final place, not mapped: a mapped file that someone truncates kills its reader.
+Tensors are read into their final place, not mapped: a mapped file that someone truncates kills its reader, and one that
+someone writes to changes the model.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +34,14 @@ FLOATS = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 """Number formats that weights may have, by their names in the file."""
 
 _CHUNK = 1 << 20
+_PIECE = 1 << 19
+"""Numbers that are read and checked together: at most 2 MiB, which the processor's cache holds."""
+_BITS = {
+    torch.float32: (torch.int32, 0x7F800000),
+    torch.bfloat16: (torch.int16, 0x7F80),
+    torch.float16: (torch.int16, 0x7C00),
+}
+"""Integers of the same width, and the exponent of all ones in them."""
 _ELEMENT_BYTES = {
     "F64": 8,
     "I64": 8,
@@ -112,25 +123,27 @@ class SafetensorsFile:
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
         """Reads the tensor `name`, of a format in `FLOATS`, as `dtype` on the CPU; needs its memory and at most 4 MiB.
 
+        Several threads may read at once.
+
         Raises:
             CorruptArtifact: the file became shorter, or the tensor holds an infinity or NaN.
         """
         stored = self.tensors[name]
         tensor = torch.empty(stored.shape, dtype=dtype, device="cpu")
-        flat = tensor.view(-1)
-        self._seek(stored.begin)
-        if FLOATS[stored.dtype] == dtype:
-            self._fill(flat)
-        else:
-            buffer = torch.empty(min(_CHUNK, flat.numel()), dtype=FLOATS[stored.dtype], device="cpu")
-            for piece in torch.split(flat, _CHUNK):
-                self._fill(buffer[: piece.numel()])
-                piece.copy_(buffer[: piece.numel()])
-        if flat.numel() and not all(math.isfinite(float(bound)) for bound in flat.aminmax()):
-            raise CorruptArtifact(
-                f"{self.path}: {shown_name(name)} holds values that are not finite as {str(dtype)[6:]}; "
-                "export or download the model again"
-            )
+        flat, source = tensor.view(-1), FLOATS[stored.dtype]
+        buffer = None if source == dtype else torch.empty(min(_PIECE, flat.numel()), dtype=source, device="cpu")
+        place = self._data + stored.begin
+        for piece in torch.split(flat, _PIECE) if flat.numel() else ():
+            taken = piece if buffer is None else buffer[: piece.numel()]
+            place = self._fill(taken, place)
+            if buffer is not None:
+                piece.copy_(taken)
+            # Of a piece that is still in the processor's cache: a pass of its own would read all memory again.
+            if not all_finite(piece):
+                raise CorruptArtifact(
+                    f"{self.path}: {shown_name(name)} holds values that are not finite as {str(dtype)[6:]}; "
+                    "export or download the model again"
+                )
         return tensor
 
     def same_bytes(self, one: str, other: str, file: SafetensorsFile | None = None) -> bool:
@@ -182,25 +195,29 @@ class SafetensorsFile:
 
     def _pieces(self, stored: Stored) -> Iterator[bytes]:
         for start in range(stored.begin, stored.end, _CHUNK):
-            self._seek(start)
+            self._file.seek(self._data + start)
             yield self._file.read(min(_CHUNK, stored.end - start))
 
-    def _seek(self, offset: int) -> None:
-        self._file.seek(self._data + offset)
-
-    def _fill(self, flat: Tensor) -> None:
-        """The next bytes of the file, as the numbers of `flat`."""
-        if not flat.numel():
-            return
+    def _fill(self, flat: Tensor, place: int) -> int:
+        """The bytes of the file from `place` on, as the numbers of `flat`; returns where they end."""
         left = flat.view(torch.uint8).numpy().data
         while left:
             try:
-                count = self._file.readinto(left)  # type: ignore[attr-defined]
+                count = os.preadv(self._file.fileno(), [left], place)
             except OSError as error:
                 raise StorageError(f"cannot read {self.path} ({error}). Check the disk.") from error
             if not count:
                 raise CorruptArtifact(f"{self.path} became shorter while it was read; export or download it again")
-            left = left[count:]
+            left, place = left[count:], place + count
+        return place
+
+
+def all_finite(values: Tensor) -> bool:
+    """Whether no number is an infinity or NaN, whose exponents are all ones; one pass in one thread."""
+    integers, ones = _BITS[values.dtype]
+    bits: np.ndarray[Any, Any] = values.view(integers).numpy()
+    magnitude = np.iinfo(bits.dtype).max  # without the sign
+    return not bits.size or int(np.bitwise_and(bits, magnitude).max()) < ones
 
 
 def shown_name(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -175,12 +176,37 @@ def load_tensors(
     chosen = dtype or files.common_format(stored)
     model = _on_meta(build, config)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+    def read(group: tuple[str, Sequence[str]]) -> dict[str, Tensor]:
+        """Reads the parameters that one stored tensor holds."""
+        name, parts = group
+        return names.parameters(name, files.read(name, chosen), {part: shapes[part] for part in parts})
+
     state: dict[str, Tensor] = {}
-    for name, parts in names.groups(shapes).items():
-        state |= names.parameters(name, files.read(name, chosen), {part: shapes[part] for part in parts})
+    for parameters in _in_threads(read, list(names.groups(shapes).items()), files.threads):
+        state |= parameters
     model.load_state_dict(state, assign=True)
     device = torch.get_default_device()
     return model if device.type == "cpu" else model.to(device)
+
+
+def _in_threads(
+    read: Callable[[tuple[str, Sequence[str]]], dict[str, Tensor]],
+    groups: Sequence[tuple[str, Sequence[str]]],
+    threads: int,
+) -> Iterator[dict[str, Tensor]]:
+    """Reads tensors in order, `threads` at a time; reading and checking release the interpreter."""
+    if threads == 1:
+        yield from map(read, groups)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = [pool.submit(read, group) for group in groups]
+        try:
+            for each in waiting:
+                yield each.result()
+        finally:  # of an error: nothing more is read
+            for each in waiting:
+                each.cancel()
 
 
 def _require_manifest(files: WeightFiles, folder: Path) -> None:

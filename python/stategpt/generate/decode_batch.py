@@ -147,4 +147,4 @@ def _column(items: Sequence[Item], name: str) -> NDArray[np.int64]:
 def _number_format(model: GPT) -> torch.dtype:
     """The cache holds what the projections give: autocast's format, or the weights'."""
     kind = model.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.embed_tokens.weight.dtype
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype

@@ -34,6 +34,7 @@ from .exported_tokenizer import tokenizer_ids, write_tokenizer
 from .init import initialize
 from .layers import Block, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
+from .quantize import QuantizedEmbedding
 from .rotary import Rotary, RotaryAngles
 from .special_ids import SpecialIds
 from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
@@ -78,6 +79,12 @@ class GPT(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the embedding, so of all hidden states outside autocast."""
+        embedding = self.embed_tokens
+        return embedding.dtype if isinstance(embedding, QuantizedEmbedding) else embedding.weight.dtype
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
         """Parameter groups for an optimizer of `torch.optim`, instead of `parameters()`. -> params, lr, weight_decay.
@@ -169,6 +176,8 @@ class GPT(nn.Module):
         """Computes the logits of `hidden_MW`'s rows. -> float32[M, V]: 4 M V bytes, the largest tensor of a step."""
         if self.lm_head is not None:
             return self._capped(self.lm_head(hidden_MW).float())
+        if isinstance(self.embed_tokens, QuantizedEmbedding):
+            return self._capped(self.embed_tokens.project(hidden_MW).float())
         weight = getattr(self.embed_tokens, "weight", None)
         if weight is None:
             raise InvalidArgument(

@@ -19,6 +19,7 @@ from stategpt.config import GPTConfig
 from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument
 
 from .biased_llama import zero_output_biases
+from .quantize import refuse_quantized
 from .safetensors_file import FLOATS, shown_name
 from .tensor_names import TensorNames
 from .weight_files import INDEX_FILE, WEIGHTS_FILE, WeightFiles, shard_name
@@ -56,6 +57,7 @@ def save_weights(
     Raises `InvalidArgument` for what could not be loaded again: other parameters than a model of `config` has
     (adapters that were not merged), or a format other than float32, bfloat16 and float16; and for `shard_bytes` < 1.
     """
+    refuse_quantized(model)
     dtype = common_dtype(model)
     if dtype not in FLOATS.values():
         raise InvalidArgument(f"the weights are {str(dtype)[6:]}, which folders do not hold; use model.float() first")

@@ -1,0 +1,240 @@
+"""Quantized layers: what is quantized, what the layers compute, and what a quantized model can and cannot do."""
+
+import copy
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
+
+import torch.nn.functional as F  # noqa: E402
+from torch import nn  # noqa: E402
+
+from stategpt.config import GPTConfig  # noqa: E402
+from stategpt.errors import InvalidArgument, UnknownToken  # noqa: E402
+from stategpt.model import GPT, KVCache, RewardModel  # noqa: E402
+from stategpt.model.quantize import Int8Linear, NF4Linear, QuantizedEmbedding, QuantizedLinear, quantize  # noqa: E402
+from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.ops.int8 import from_int8, to_int8  # noqa: E402
+from stategpt.ops.nf4 import from_nf4, to_nf4  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
+
+SHAPE = {"vocab_size": 61, "depth": 2, "width": 24, "heads": 4, "kv_heads": 2, "head_dim": 8, "mlp_width": 40}
+TIED = GPTConfig(**SHAPE, context_tokens=32)
+UNTIED = GPTConfig(**SHAPE, context_tokens=32, tied_embeddings=False)
+KINDS = ["int8", "nf4"]
+PROJECTIONS = 7
+
+
+def gpt(config: GPTConfig = TIED) -> GPT:
+    torch.manual_seed(0)
+    return GPT(config).eval()
+
+
+def causal(tokens: int) -> TensorLayout:
+    return TensorLayout.of(Layout.packed([[tokens]], tokens))
+
+
+def linear(width: int = 24, outputs: int = 40, bias: bool = True) -> nn.Linear:
+    torch.manual_seed(1)
+    return nn.Linear(width, outputs, bias=bias)
+
+
+def quantized(layer: nn.Linear, kind: str) -> QuantizedLinear:
+    return Int8Linear(layer) if kind == "int8" else NF4Linear(layer)
+
+
+def plain(model: GPT) -> GPT:
+    """The same model with plain layers that hold the dequantized weights."""
+    model = copy.deepcopy(model)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, QuantizedLinear):
+            layer = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None)
+            layer.weight = nn.Parameter(module.dequantized())
+            layer.bias = module.bias
+            owner, _, last = name.rpartition(".")
+            setattr(model.get_submodule(owner), last, layer)
+        elif isinstance(module, QuantizedEmbedding):
+            model.embed_tokens = nn.Embedding.from_pretrained(module.dequantized())
+    return model
+
+
+def layers(model: nn.Module) -> dict[str, str]:
+    return {name: type(module).__name__ for name, module in model.named_modules() if not list(module.children())}
+
+
+# What is quantized
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_linear_layers_of_every_block_are_quantized_and_nothing_else(kind):
+    before, after = layers(gpt(UNTIED)), layers(quantize(gpt(UNTIED), kind))
+    changed = {name for name in before if before[name] != after[name]}
+    assert len(changed) == PROJECTIONS * UNTIED.depth
+    assert all(name.endswith("_proj") for name in changed)
+    assert after["lm_head"] == "Linear"
+    assert after["embed_tokens"] == "Embedding"
+
+
+def test_an_empty_skip_quantizes_the_prediction_matrix_too():
+    assert layers(quantize(gpt(UNTIED), "nf4", skip=()))["lm_head"] == "NF4Linear"
+    tied = layers(quantize(gpt(TIED), "int8", skip=()))
+    assert tied["embed_tokens"] == "QuantizedEmbedding"
+    assert layers(quantize(gpt(UNTIED), "int8", skip=()))["embed_tokens"] == "Embedding"
+
+
+def test_a_tied_prediction_matrix_is_not_quantized_to_nf4():
+    with pytest.raises(InvalidArgument, match="leave 'lm_head' in skip"):
+        quantize(gpt(TIED), "nf4", skip=())
+
+
+def test_skipped_layers_stay_as_they_are():
+    found = layers(quantize(gpt(), "int8", skip=("lm_head", "o_proj", "layers.1.mlp.up_proj")))
+    kept = {name for name, kind in found.items() if kind == "Linear"}
+    assert kept == {"layers.0.self_attn.o_proj", "layers.1.self_attn.o_proj", "layers.1.mlp.up_proj"}
+
+
+@pytest.mark.parametrize("skip", [("lm_head",), ()])
+def test_the_head_of_a_reward_model_is_never_quantized(skip):
+    model = quantize(RewardModel(gpt()), "int8", skip=skip)
+    assert isinstance(model.head, nn.Linear)
+    assert isinstance(model.gpt.layers[0].mlp.up_proj, Int8Linear)
+    assert isinstance(model.gpt.embed_tokens, nn.Embedding)
+
+
+def hooked(model: GPT) -> GPT:
+    model.layers[1].mlp.up_proj.register_forward_hook(lambda *arguments: None)
+    return model
+
+
+def diverged(model: GPT) -> GPT:
+    model.layers[1].mlp.up_proj.weight.data[3, 3] = float("nan")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "skip", "message"),
+    [
+        (gpt(), "int4", (), "kind is 'int4'; choose one of int8, nf4"),
+        (gpt(), "int8", "lm_head", "skip is the string"),
+        (gpt(), "int8", ("q_porj",), "skip names 'q_porj'"),
+        (hooked(gpt()), "int8", (), r"layers\.1\.mlp\.up_proj is no plain nn\.Linear"),
+        (diverged(gpt()), "nf4", ("lm_head",), r"layers\.1\.mlp\.up_proj\.weight is not finite"),
+        (quantize(gpt(), "int8"), "nf4", ("lm_head",), "quantized already"),
+        (nn.Embedding(3, 3), "int8", (), "holds no nn.Linear"),
+    ],
+)
+def test_what_cannot_be_quantized_is_refused_by_name(model, kind, skip, message):
+    before = layers(model)
+    with pytest.raises(InvalidArgument, match=message):
+        quantize(model, kind, skip)
+    assert layers(model) == before
+
+
+def test_a_hooked_layer_may_be_skipped():
+    assert isinstance(quantize(hooked(gpt()), "int8", skip=("lm_head", "up_proj")).layers[1].mlp.up_proj, nn.Linear)
+
+
+# What a layer computes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 5, 300])
+def test_a_layer_computes_the_product_with_its_dequantized_weights(kind, bias, rows):
+    layer = quantized(linear(bias=bias), kind)
+    x = torch.randn(rows, 24)
+    torch.testing.assert_close(layer(x), F.linear(x, layer.dequantized(), layer.bias), atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dequantized_weights_are_those_of_the_format(kind):
+    layer = linear()
+    weight = layer.weight.detach()
+    expected = from_int8(to_int8(weight)) if kind == "int8" else from_nf4(to_nf4(weight), (40, 24))
+    assert torch.equal(quantized(layer, kind).dequantized(), expected)
+    assert quantized(layer, kind).dequantized(torch.bfloat16).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_gradients_of_input_and_bias_are_those_of_the_dequantized_weights(kind, dtype):
+    layer = quantized(linear().to(dtype), kind)
+    x = torch.randn(3, 5, 24, dtype=dtype, requires_grad=True)
+    other, bias = x.detach().clone().requires_grad_(), layer.bias.detach().clone().requires_grad_()
+    seed = torch.randn(3, 5, 40, dtype=dtype)
+    layer(x).backward(seed)
+    (F.linear(other, layer.dequantized(dtype)) + bias).backward(seed)
+    assert torch.equal(x.grad, other.grad)
+    assert torch.equal(layer.bias.grad, bias.grad)
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    layer = quantized(linear().double(), "nf4")
+    assert torch.autograd.gradcheck(layer, torch.randn(2, 24, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_dequantized_matrix_is_kept_for_the_backward_pass(kind):
+    layer, kept = quantized(linear(), kind), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.numel()) or tensor, lambda x: x):
+        output = layer(torch.randn(2, 24, requires_grad=True))
+    assert sum(kept) == 0
+    output.sum().backward()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_autocast_multiplies_in_its_number_format(kind):
+    layer, x = quantized(linear(bias=False), kind), torch.randn(4, 24)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = layer(x)
+    expected = F.linear(x.bfloat16(), layer.dequantized(torch.bfloat16))
+    torch.testing.assert_close(output, expected, atol=0.02, rtol=0.02)
+
+
+# A whole model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("config", [TIED, UNTIED], ids=["tied", "untied"])
+def test_a_model_computes_the_logits_of_its_dequantized_weights(kind, config):
+    model = quantize(gpt(config), kind, skip=() if kind == "int8" else ("lm_head",))
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 61, 20))
+    layout = causal(20)
+    torch.testing.assert_close(model(tokens, layout), plain(model)(tokens, layout), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_number_format_of_the_model_leaves_the_quantized_weights(kind, dtype):
+    model = quantize(gpt(), kind, skip=() if kind == "int8" else ("lm_head",))
+    before = model.layers[0].mlp.up_proj.dequantized()
+    model.to(dtype)
+    assert torch.equal(model.layers[0].mlp.up_proj.dequantized(), before)
+    assert model.dtype == dtype
+    cache = KVCache.allocate(model.config, 1, 8, dtype=dtype)
+    with torch.inference_mode():
+        assert model.decode(torch.tensor([[1, 2, 3]]), cache).dtype == dtype
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_dict_brings_the_quantized_weights_to_another_model(kind):
+    model = quantize(gpt(), kind)
+    torch.manual_seed(7)
+    other = quantize(GPT(TIED).eval(), kind)
+    other.load_state_dict(model.state_dict())
+    tokens, layout = torch.arange(20), causal(20)
+    assert torch.equal(other(tokens, layout), model(tokens, layout))
+
+
+def test_a_quantized_model_is_not_saved(tmp_path):
+    with pytest.raises(InvalidArgument, match=r"14 layers of the model are quantized .*save the model before quantize"):
+        quantize(gpt(), "int8").save_pretrained(tmp_path)
+    with pytest.raises(InvalidArgument, match="15 layers"):
+        quantize(gpt(), "int8", skip=()).save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quantized_embedding_refuses_an_unknown_id():
+    with pytest.raises(UnknownToken, match="the stream holds id 61"):
+        quantize(gpt(), "int8", skip=())(torch.tensor([1, 61]), causal(2))

@@ -18,13 +18,14 @@ from safetensors.torch import load_file  # noqa: E402
 from stategpt.artifacts import RunFolder, read_lines, verify  # noqa: E402
 from stategpt.config import RunConfig  # noqa: E402
 from stategpt.config.dial import LORA_RATE_FACTOR, resolved_optim  # noqa: E402
-from stategpt.config.lora import LoRAConfig  # noqa: E402
+from stategpt.config.lora import BaseFormat, LoRAConfig  # noqa: E402
 from stategpt.config.trainable import trainable_parameters  # noqa: E402
 from stategpt.data import write_shards  # noqa: E402
 from stategpt.data.corpus import CONVERSATIONS, Corpus  # noqa: E402
 from stategpt.model import GPT, RewardModel, load_adapter  # noqa: E402
 from stategpt.model.lora import lora, lora_layers  # noqa: E402
 from stategpt.model.parameter_groups import parameter_groups  # noqa: E402
+from stategpt.model.quantize import QuantizedLinear, quantize  # noqa: E402
 from stategpt.stages import reward as reward_stage  # noqa: E402
 from stategpt.stages import rl as rl_stage  # noqa: E402
 from stategpt.stages import sft as sft_stage  # noqa: E402
@@ -218,10 +219,16 @@ def test_the_last_layers_alone_change_and_fill_a_checkpoint(started: StageContex
     assert not any("embed" in name for name in load_file(checkpoint / "optimizer.safetensors"))
 
 
-def test_a_base_in_bfloat16_is_published_as_what_was_trained_on(started: StageContext) -> None:
-    context = _with(started, lora=replace(ADAPTED, base="bfloat16", targets=("q_proj",)))
+@pytest.mark.parametrize("format", ["bfloat16", "int8", "nf4"])
+def test_a_base_of_low_precision_is_published_as_what_was_trained_on(started: StageContext, format: BaseFormat) -> None:
+    context = _with(started, lora=replace(ADAPTED, base=format, targets=("q_proj",)))
     model = sft_stage._train(context, "b3:sft")
     rounded = _base(started).bfloat16().float()
+    if format != "bfloat16":
+        rounded = _base(started)
+        for name, layer in quantize(_base(started), format).named_modules():
+            if isinstance(layer, QuantizedLinear):
+                rounded.get_submodule(name).weight.data = layer.dequantized()
     changed = _changed(model, rounded)
     assert changed == {f"layers.{n}.self_attn.q_proj.weight" for n in range(model.config.depth)}
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

@@ -27,6 +27,7 @@ from stategpt.model.lora import (  # noqa: E402
     step_randomness,
     unmerge,
 )
+from stategpt.model.quantize import QuantizedLinear, quantize  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.packing import Layout  # noqa: E402
 
@@ -209,39 +210,27 @@ def test_merging_a_base_in_bfloat16_rounds_once():
     assert merging.TOLERANCES[torch.bfloat16] > merging.TOLERANCES[torch.float32]
 
 
-class Quantized(torch.nn.Module):
-    """What a quantized layer promises: sizes, `dequantized`, an output that depends on it."""
-
-    def __init__(self, linear: torch.nn.Linear) -> None:
-        super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.register_buffer("steps", (linear.weight.detach() * 50).round().to(torch.int8))
-
-    def dequantized(self) -> torch.Tensor:
-        return self.steps.float() / 50
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(x, self.dequantized().to(x.dtype))
-
-
+@pytest.mark.parametrize("format", ["int8", "nf4"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_quantized_weights_are_merged_into_what_they_mean(kind):
-    model = gpt().eval()
-    for block in model.layers:
-        for parent in (block.self_attn, block.mlp):
-            for name, child in list(parent.named_children()):
-                if isinstance(child, torch.nn.Linear):
-                    setattr(parent, name, Quantized(child))
+def test_quantized_weights_are_merged_into_what_they_mean(kind, format):
+    model = quantize(gpt(BIASED).eval(), format)
     quantized = logits(model)
     lora(model, targets="attention", **KINDS[kind])
     assert torch.equal(logits(model), quantized)
     changed = logits(trained(model))
     merge(model)
     assert torch.allclose(logits(model), changed, atol=1e-5)
-    assert not any(isinstance(module, Quantized) for module in model.modules())
+    assert not any(isinstance(module, QuantizedLinear) for module in model.modules())
     unmerge(model)
     assert torch.equal(logits(model), changed)
-    assert sum(isinstance(module, Quantized) for module in model.modules()) == 14
+    assert sum(isinstance(module, QuantizedLinear) for module in model.modules()) == 14
+
+
+def test_a_quantized_prediction_matrix_is_merged_too():
+    model = trained(lora(quantize(gpt().eval(), "int8", skip=())))
+    changed = logits(model)
+    assert torch.allclose(logits(merge(model)), changed, atol=1e-5)
+    assert {type(module) for module in model.children()} >= {torch.nn.Embedding}
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,9 @@ from stategpt.errors import CorruptArtifact, ForeignArtifact, InvalidArgument, M
 
 from .adapter_config import CONFIG_FILE, AdapterConfig, adapter_config_json, read_adapter_config
 from .adapter_tensors import AdapterTensors, disk_names, joined, layers_on_disk, parts_of
-from .lora_layer import LoRALinear, weight_of
+from .lora_layer import LoRALinear
 from .lora_targets import Model, lora_layers, put, trunk_of
+from .quantize import QuantizedEmbedding, QuantizedLinear
 from .safetensors_file import FLOATS, SafetensorsFile, shown_name
 from .weights import with_metadata
 
@@ -123,8 +124,8 @@ def base_hash(model: nn.Module) -> str:
         if layer not in adapted:
             weights[f"{layer.removesuffix('.base')}.{last}"] = parameter
     for name, module in gpt.named_modules():
-        if callable(getattr(module, "dequantized", None)):
-            weights[f"{name.removesuffix('.base')}.weight"] = weight_of(module)
+        if isinstance(module, QuantizedLinear | QuantizedEmbedding):
+            weights[f"{name.removesuffix('.base')}.weight"] = module.dequantized()
     digest = hashlib.blake2b(digest_size=32)
     for name in sorted(weights):
         value = weights[name].detach().to("cpu", torch.float32).contiguous()

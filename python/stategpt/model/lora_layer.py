@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from stategpt.randomness import bits
 
+from .quantize import QuantizedLinear
+
 
 class LoRALinear(nn.Module):
-    """`base` (a `nn.Linear`, or a quantized layer with `dequantized()`), frozen, and its adapter in float32.
+    """`base` (a `nn.Linear` or `QuantizedLinear`), frozen, and its adapter in float32.
 
     A is drawn as in the paper's code and PEFT, uniform within 1 / sqrt(I), from `seed` and `name` alone.
     """
@@ -110,8 +112,9 @@ class LoRALinear(nn.Module):
 
 def weight_of(layer: nn.Module) -> Tensor:
     """Returns the weights of a linear layer as they are, or those of a quantized one, dequantized. -> [O, I]."""
-    dequantized = getattr(layer, "dequantized", None)
-    weight: Tensor = layer.weight if dequantized is None else dequantized()  # type: ignore[assignment]
+    if isinstance(layer, QuantizedLinear):
+        return layer.dequantized()
+    weight: Tensor = layer.weight  # type: ignore[assignment]
     return weight
 
 

@@ -18,8 +18,9 @@ from stategpt.packing import Layout
 from stategpt.randomness import bits
 
 from .gpt import GPT
-from .lora_layer import LoRALinear
+from .lora_layer import LoRALinear, weight_of
 from .lora_targets import Model, lora_layers, put, trunk_of
+from .quantize import QuantizedEmbedding, QuantizedLinear
 
 TOLERANCES: Mapping[torch.dtype, float] = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Largest difference of outputs, as a share of the largest output, that rounding explains: the merged weights are
@@ -46,9 +47,9 @@ def merge(model: Model, *, keep: bool = True) -> Model:
         raise InvalidArgument("the model has no adapters to merge: they were merged already, or never added (sg.lora)")
     before = _probe_outputs(gpt)
     replaced: dict[str, nn.Module] = {**adapted}
+    inside = tuple(f"{name}." for name in adapted)
     for name, module in gpt.named_modules():
-        inside = any(name == f"{outer}.base" for outer in adapted)
-        if callable(getattr(module, "dequantized", None)) and not inside:
+        if isinstance(module, QuantizedLinear | QuantizedEmbedding) and not name.startswith(inside):
             replaced[name] = module
     for name, module in replaced.items():
         put(gpt, name, _plain(module))
@@ -81,13 +82,17 @@ def unmerge(model: Model) -> Model:
     return model
 
 
-def _plain(module: nn.Module) -> nn.Linear:
-    """The linear layer that computes what `module` does."""
-    if isinstance(module, LoRALinear):
-        weight, bias, base = module.merged_weight(), module.bias, module.base
-        weight = weight.to(base.weight.dtype) if isinstance(base, nn.Linear) else weight
-    else:
-        weight, bias = module.dequantized().float(), getattr(module, "bias", None)  # type: ignore[operator]
+def _plain(module: nn.Module) -> nn.Module:
+    """The linear layer or embedding that computes what `module` does."""
+    if isinstance(module, QuantizedEmbedding):
+        embedding = nn.Embedding(module.num_embeddings, module.embedding_dim, device="meta")
+        embedding.weight = nn.Parameter(module.dequantized(), requires_grad=False)
+        return embedding.train(module.training)
+    base = module.base if isinstance(module, LoRALinear) else module
+    weight = module.merged_weight() if isinstance(module, LoRALinear) else weight_of(module).float()
+    bias = getattr(base, "bias", None)
+    if isinstance(base, nn.Linear):
+        weight = weight.to(base.weight.dtype)
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     linear.weight = nn.Parameter(weight, requires_grad=False)
     if bias is not None:

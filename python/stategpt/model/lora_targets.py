@@ -13,6 +13,7 @@ from stategpt.errors import InvalidArgument
 from .gpt import GPT
 from .joined import is_plain
 from .lora_layer import LoRALinear
+from .quantize import QuantizedLinear
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -52,7 +53,7 @@ def linear_layers(gpt: GPT) -> dict[str, nn.Module]:
 
 def adaptable(module: nn.Module) -> bool:
     """Whether the module is a plain linear layer or a quantized one."""
-    return is_plain(module, nn.Linear) or callable(getattr(module, "dequantized", None))
+    return is_plain(module, nn.Linear) or isinstance(module, QuantizedLinear)
 
 
 def find_targets(gpt: GPT, targets: str | Sequence[str]) -> dict[str, nn.Module]:

@@ -18,6 +18,7 @@ from stategpt.model import save_adapter
 from stategpt.model.adapter import base_hash
 from stategpt.model.lora import frozen_copy, lora, merge
 from stategpt.model.lora_targets import Model, trunk_of
+from stategpt.model.quantize import quantize
 from stategpt.model.trained_parts import train_only
 from stategpt.randomness import bits
 
@@ -48,8 +49,6 @@ class FineTuning(Generic[Model]):
         if chosen.base == "bfloat16":
             gpt.to(torch.bfloat16)
         elif chosen.base != "float32":
-            from stategpt.model.quantize import quantize
-
             quantize(gpt, chosen.base)
         lora(
             model,

@@ -9,7 +9,7 @@ from stategpt.model.parameter_groups import trained_parameters
 
 
 class KLLimit:
-    """Keeps a copy of the trained weights of the last step within the limit, restores it beyond; a limit of 0 is none."""
+    """Keeps a copy of the trained weights of the last step within the limit, restores it beyond; 0: no limit."""
 
     def __init__(self, policy: nn.Module, max_kl: float) -> None:
         self.policy, self.max_kl = policy, max_kl

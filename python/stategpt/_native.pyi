@@ -55,6 +55,19 @@ def hash_file(path: str | PathLike[str]) -> tuple[int, str]:
 def append_line(path: str | PathLike[str], line: str, durable: bool) -> None:
     """Appends `line` and a newline to a log after removing a torn last line; `durable` fsyncs it."""
 
+# --- matvec ---
+
+@final
+class Int8Matrices:
+    """Matrices of 8-bit codes with one width: (codes [rows, width], scale of each row). Holds views, no copies."""
+
+    def __new__(cls, parts: Sequence[tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]]) -> Self: ...
+    def multiply(self, x: npt.NDArray[np.float32], threads: int) -> npt.NDArray[np.float32]:
+        """x [vectors, width] -> [vectors, rows of all matrices]: scale * (codes . x), on at most `threads` threads.
+
+        A product's bits depend on its row and vector alone. Raises InvalidArgument for shapes that do not match.
+        """
+
 # --- lines ---
 
 @final

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from stategpt.config import GPTConfig
 from stategpt.ops import rms_norm, rotate
+from stategpt.ops.int8_product import Int8Product
 
 from .joined import Joined, JoinedWeights, is_plain
+from .quantize import joint_product
 from .rotary import Rotary
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -77,6 +79,7 @@ class SelfAttention(nn.Module):
             q_width, k_width = config.query_width, config.kv_width
         self.q_norm = rms_of(config, q_width) if config.qk_norm else None
         self.k_norm = rms_of(config, k_width) if config.qk_norm else None
+        self._int8 = Int8Product()
 
     def forward(self, x_NW: Tensor, rotary: Rotary | None, attend: Attend, kept: JoinedWeights | None = None) -> Tensor:
         """-> [N, W]. `rotary` None: no rotation. `kept` holds the joined weights from one decoding step to the next."""
@@ -100,7 +103,8 @@ class SelfAttention(nn.Module):
 
     def _project_apart(self, x_NW: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """The same, each projection and norm called by itself: for modules that were put in their place."""
-        q, k, v = (projection(x_NW) for projection in (self.q_proj, self.k_proj, self.v_proj))
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        q, k, v = joint_product(self._int8, x_NW, projections) or [projection(x_NW) for projection in projections]
         normed = self.q_norm is not None and self.k_norm is not None
         if normed and self.norms_all_heads:
             q, k = self.q_norm(q), self.k_norm(k)  # type: ignore[misc]
@@ -156,14 +160,16 @@ class MLP(nn.Module):
         self.up_proj = nn.Linear(config.width, config.mlp_width, bias=bias)
         self.down_proj = nn.Linear(config.mlp_width, config.width, bias=bias)
         self.silu = kind == "swiglu"
+        self._int8 = Int8Product()
 
     def forward(self, x_NW: Tensor) -> Tensor:
         """-> [N, W]."""
         if self.gate_proj is None:
             return self.down_proj(F.gelu(self.up_proj(x_NW), approximate="tanh"))  # type: ignore[no-any-return]
-        gate_NF = self.gate_proj(x_NW)
+        both = joint_product(self._int8, x_NW, (self.gate_proj, self.up_proj))
+        gate_NF = self.gate_proj(x_NW) if both is None else both[0]
         gate_NF = F.silu(gate_NF) if self.silu else F.gelu(gate_NF, approximate="tanh")
-        return self.down_proj(gate_NF * self.up_proj(x_NW))  # type: ignore[no-any-return]
+        return self.down_proj(gate_NF * (self.up_proj(x_NW) if both is None else both[1]))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):

@@ -26,6 +26,7 @@ from stategpt.arguments import one_of
 from stategpt.errors import InvalidArgument
 from stategpt.ops.frozen_linear import frozen_linear
 from stategpt.ops.int8 import Int8, from_int8, to_int8
+from stategpt.ops.int8_product import Int8Product, suits
 from stategpt.ops.nf4 import NF4, from_nf4, to_nf4
 
 from .joined import is_plain
@@ -92,10 +93,23 @@ class Int8Linear(QuantizedLinear):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear)
         _register(self, to_int8(linear.weight))
+        self._product = Int8Product()
+
+    @property
+    def stored(self) -> Int8:
+        """Codes and scales."""
+        return Int8(self.codes, self.scales)
 
     def dequantized(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """See `QuantizedLinear.dequantized`."""
-        return from_int8(Int8(self.codes, self.scales), dtype)
+        return from_int8(self.stored, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `QuantizedLinear.forward`; a few vectors on a CPU are multiplied by the codes themselves."""
+        if not suits(x):
+            return super().forward(x)
+        product = self._product(x, [self.stored])
+        return product if self.bias is None else product + self.bias.to(product.dtype)
 
 
 class NF4Linear(QuantizedLinear):
@@ -128,6 +142,7 @@ class QuantizedEmbedding(_Quantized):
         super().__init__()
         self.num_embeddings, self.embedding_dim = embedding.num_embeddings, embedding.embedding_dim
         _register(self, to_int8(embedding.weight))
+        self._product = Int8Product()
         self.register_buffer("like", embedding.weight.detach().new_empty(0), persistent=False)
 
     @property
@@ -146,7 +161,20 @@ class QuantizedEmbedding(_Quantized):
 
     def project(self, hidden: Tensor) -> Tensor:
         """Computes the products of hidden states with all rows. -> [..., V]."""
+        if suits(hidden):
+            return self._product(hidden, [Int8(self.codes, self.scales)])
         return frozen_linear(hidden, self.dequantized)
+
+
+def joint_product(product: Int8Product, x: Tensor, layers: Sequence[nn.Module | None]) -> list[Tensor] | None:
+    """Multiplies `x` by several layers in one call; None where they have to be called one by one.
+
+    The bits are those of separate calls. Layers are multiplied together if they are int8 without a bias or a hook.
+    """
+    if not all(is_plain(layer, Int8Linear) and layer.bias is None for layer in layers) or not suits(x):  # type: ignore[arg-type, union-attr]
+        return None
+    whole = product(x, [layer.stored for layer in layers])  # type: ignore[union-attr, misc]
+    return list(torch.split(whole, [layer.out_features for layer in layers], dim=-1))  # type: ignore[union-attr, misc]
 
 
 def _register(module: nn.Module, stored: Int8 | NF4) -> None:

@@ -7,6 +7,7 @@ mod curation;
 mod errors;
 mod layout;
 mod lines;
+mod matvec;
 mod packing;
 mod pattern;
 mod ranking;
@@ -23,6 +24,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tokenizer::init(module)?;
     lines::init(module)?;
     layout::init(module)?;
+    matvec::init(module)?;
     packing::init(module)?;
     pattern::init(module)?;
     ranking::init(module)?;

@@ -29,8 +29,7 @@ from torch import Tensor, nn
 from stategpt.config import GPTConfig, OptimConfig
 from stategpt.model import GPT, TokenBatch, autocast
 from stategpt.ops import TensorLayout
-from stategpt.packing import Layout
-from stategpt.recipes import recipe
+from stategpt.recipes import RECIPES
 from stategpt.train import LoopSettings, LoopState, NextTokenTask, build_optimizer
 from stategpt.train.loop import _step
 
@@ -182,7 +181,7 @@ def measure(steps: dict[str, Step], rounds: int, repeats: int) -> dict[str, dict
 def case(name: str, packed: bool, precision: str, rounds: int, repeats: int) -> dict[str, Any]:
     """One shape, layout and number format: equality first, then seconds and ratios."""
     recipe_name, rows = ROWS[name]
-    shape = replace(recipe(recipe_name).model, context_tokens=ROW_TOKENS)
+    shape = replace(RECIPES[recipe_name]().model, context_tokens=ROW_TOKENS)
     problem = Problem(shape, rows, packed)
     steps = contestants(shape, problem, precision)
     first = {who: step() for who, step in steps.items()}

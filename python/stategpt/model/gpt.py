@@ -35,6 +35,7 @@ from .checks import check_stream
 from .exported_tokenizer import never_sampled, tokenizer_ids, write_tokenizer
 from .gguf_import import is_gguf, load_gguf
 from .init import initialize
+from .joined import is_plain
 from .layers import Block, embedding_of, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
 from .quantize import QuantizedEmbedding
@@ -187,6 +188,15 @@ class GPT(nn.Module):
                 f"the stream holds id {int(wrong[0])}, the model knows ids of 0 .. {self.config.vocab_size - 1}; "
                 "encode it with the model's own tokenizer"
             ) from None
+
+    @property
+    def prediction_matrix(self) -> Tensor | None:
+        """[V, W] whose plain product with hidden states the logits are, or None: a cap, an adapter, another module."""
+        if self.config.architecture.logit_softcap is not None or "unembed" in self.__dict__:
+            return None
+        if self.lm_head is not None:
+            return self.lm_head.weight if is_plain(self.lm_head, nn.Linear) else None
+        return self.embed_tokens.weight if is_plain(self.embed_tokens, nn.Embedding) else None
 
     def unembed(self, hidden_MW: Tensor) -> Tensor:
         """Computes the logits of `hidden_MW`'s rows. -> float32[M, V]: 4 M V bytes, the largest tensor of a step."""

@@ -166,10 +166,18 @@ class MLP(nn.Module):
         """-> [N, W]."""
         if self.gate_proj is None:
             return self.down_proj(F.gelu(self.up_proj(x_NW), approximate="tanh"))  # type: ignore[no-any-return]
+        if is_plain(self.gate_proj, nn.Linear) and is_plain(self.up_proj, nn.Linear):
+            x_NW = _as_multiplied(x_NW)
         both = joint_product(self._int8, x_NW, (self.gate_proj, self.up_proj))
         gate_NF = self.gate_proj(x_NW) if both is None else both[0]
         gate_NF = F.silu(gate_NF) if self.silu else F.gelu(gate_NF, approximate="tanh")
         return self.down_proj(gate_NF * (self.up_proj(x_NW) if both is None else both[1]))  # type: ignore[no-any-return]
+
+
+def _as_multiplied(x: Tensor) -> Tensor:
+    """`x` in the format that autocast multiplies: cast once for two products, and kept once for their gradients."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 class Block(nn.Module):

@@ -9,6 +9,7 @@ from .attention_choice import Backend as Backend  # noqa: E402
 from .cached_attention import cached_attention as cached_attention  # noqa: E402
 from .cross_entropy import cross_entropy as cross_entropy  # noqa: E402
 from .layout import TensorLayout as TensorLayout  # noqa: E402
+from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy  # noqa: E402
 from .paged_attention import PagedBackend as PagedBackend  # noqa: E402
 from .paged_attention import SharedPrefix as SharedPrefix  # noqa: E402
 from .paged_attention import paged_attention as paged_attention  # noqa: E402
@@ -29,6 +30,7 @@ __all__ = [
     "by_row_chunks",
     "cached_attention",
     "cross_entropy",
+    "linear_cross_entropy",
     "logit_rows",
     "next_token_loss_by_chunks",
     "paged_attention",

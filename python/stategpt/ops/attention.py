@@ -100,11 +100,12 @@ def _sdpa(
         return rows.transpose(1, 2)
 
     causal = _plainly_causal(layout, window)
+    mask = None if causal else _sdpa_mask(q_NHD, layout, window)
     o_RHTD = F.scaled_dot_product_attention(
         by_row(q_NHD),
         by_row(k_NGD),
         by_row(v_NGD),
-        attn_mask=None if causal else layout.mask_R1TT(window),
+        attn_mask=mask,
         is_causal=causal,
         scale=scale,
         enable_gqa=True,
@@ -114,6 +115,12 @@ def _sdpa(
         blank_N = layout.branch_start > torch.arange(N, device=layout.device)
         o_NHD = o_NHD.masked_fill(blank_N[:, None, None], 0.0)
     return o_NHD
+
+
+def _sdpa_mask(q_NHD: Tensor, layout: TensorLayout, window: int | None) -> Tensor:
+    """As scores on a CPU, where torch would make them of bools; elsewhere bools, a fourth of the memory."""
+    as_scores = q_NHD.device.type == "cpu"
+    return layout.mask_scores_R1TT(q_NHD.dtype, window) if as_scores else layout.mask_R1TT(window)
 
 
 def _fused(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_MIN_PROBABILITY = 1e-30
+MIN_PROBABILITY = 1e-30
 """Below this the logarithm of a float32 probability is no longer exact; such rows are computed from their logits."""
 
 
@@ -36,7 +36,7 @@ class _CrossEntropy(torch.autograd.Function):
         probabilities_MV = logits_MV.softmax(dim=-1)
         ctx.save_for_backward(probabilities_MV, targets_M)
         log_target_M = probabilities_MV.gather(1, targets_M[:, None]).squeeze(1)
-        tiny_M = log_target_M < _MIN_PROBABILITY
+        tiny_M = log_target_M < MIN_PROBABILITY
         log_target_M.log_()
         if bool(tiny_M.any()):
             exact = logits_MV[tiny_M].log_softmax(dim=-1).gather(1, targets_M[tiny_M, None]).squeeze(1)

@@ -94,6 +94,7 @@ class TensorLayout:
         """Some token sees nothing."""
         self._bounds: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self._masks: dict[int | None, Tensor] = {}
+        self._scores: dict[tuple[int | None, torch.dtype], Tensor] = {}
         self._work_lists: dict[tuple[object, ...], Tensor] = {}
 
     @classmethod
@@ -199,6 +200,20 @@ class TensorLayout:
         if not torch.compiler.is_compiling():
             self._masks[window] = mask
         return mask
+
+    def mask_scores_R1TT(self, dtype: torch.dtype, window: int | None = None) -> Tensor:  # noqa: N802 - a shape suffix
+        """The mask as scores to be added, 0 or minus infinity: `dtype`[R, 1, T, T], built once and kept.
+
+        torch's attention on a CPU makes it of a bool mask in each layer, and each keeps its own for the gradient.
+        """
+        key = (window, dtype)
+        if key not in self._scores:
+            visible = self.mask_R1TT(window)
+            scores = torch.zeros(visible.shape, dtype=dtype, device=self.device).masked_fill_(~visible, -torch.inf)
+            if torch.compiler.is_compiling():
+                return scores
+            self._scores[key] = scores
+        return self._scores[key]
 
 
 def _to_device(host_4N: Tensor, device: torch.device) -> tuple[Tensor, ...]:

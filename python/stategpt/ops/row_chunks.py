@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .cross_entropy import cross_entropy
 
-MAX_LOGITS_BYTES = 256 * 2**20
+MAX_LOGITS_BYTES = 64 * 2**20
 """Float32 logits that are made at a time; a batch that needs no more is computed whole. Losses keep 2 to 4 copies."""
 
 Outputs = TypeVarTuple("Outputs")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from stategpt.model import GPT
 from stategpt.model.token_batch import TokenBatch
-from stategpt.ops import logit_rows, next_token_loss_by_chunks
+from stategpt.ops import linear_cross_entropy, logit_rows, next_token_loss_by_chunks
 from stategpt.train.loop import Loss
 
 
@@ -47,9 +48,13 @@ class NextTokenTask:
     def loss(self, batch: TokenBatch) -> Loss:
         """Cross-entropy at the targets; logits are only made where there is one, so a prompt gets none at all.
 
-        Large batches x vocabularies are computed in chunks of rows (`ops.row_chunks`).
+        They are made for some rows at a time: with their gradient (`ops.linear_cross_entropy`) where they are a plain
+        product on a CPU, else twice (`ops.row_chunks`).
         """
         hidden_MD = self.model.hidden(batch.tokens_N, batch.layout)[batch.target_index_M]
+        matrix_VD = self.model.prediction_matrix
+        if matrix_VD is not None and hidden_MD.device.type == "cpu" and not torch.compiler.is_compiling():
+            return Loss(linear_cross_entropy(hidden_MD, matrix_VD, batch.targets_M))
         max_rows = logit_rows(self.model.config.vocab_size)
         return Loss(next_token_loss_by_chunks(self.model.unembed, hidden_MD, batch.targets_M, max_rows))
 

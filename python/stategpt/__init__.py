@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
     from stategpt.model import GPT as GPT
+    from stategpt.model import Classifier as Classifier
     from stategpt.model import RewardModel as RewardModel
     from stategpt.model.lora import lora as lora
     from stategpt.packing import Batch as Batch
@@ -59,6 +60,7 @@ _PACKAGE_OF = {
     "AnyTokenizer": "tokenizer",
     "Batch": "packing",
     "ChatTemplate": "data",
+    "Classifier": "model",
     "Engine": "generate",
     "GPT": "model",
     "GPTConfig": "config",
@@ -105,6 +107,7 @@ __all__ = [
     "AnyTokenizer",
     "Batch",
     "ChatTemplate",
+    "Classifier",
     "Engine",
     "GPTConfig",
     "Layout",

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from stategpt.config import RLConfig, RunConfig, override
+from stategpt.config import ClassifyConfig, RLConfig, RunConfig, override
 from stategpt.config.parts import FILES, decides, deciding, parts_of
 from stategpt.config.parts import FREE as FREE_SETTINGS
+from stategpt.config.presence import ALL_STAGES
 from stategpt.config.schema import flatten
 
-RUN = RunConfig(rl=RLConfig(seeds=2, extra_betas=(0.04,)))
+RUN = RunConfig(
+    stages=ALL_STAGES, rl=RLConfig(seeds=2, extra_betas=(0.04,)), classify=ClassifyConfig(data=("labeled.jsonl",))
+)
 PARTS = tuple(parts_of(RUN))
 
 PREFIXES = ("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing")
@@ -48,6 +51,7 @@ def test_every_other_setting_but_gates_decides_some_part() -> None:
         ("model.depth", "base/model"),
         ("pretrain.optim.clip_norm", "base/model"),
         ("pretrain.sample_at", "base/checkpoints"),
+        ("classify.epochs", "classify/model"),
         ("sft.epochs", "sft/model"),
         ("sampling.temperature", "sft/evaluation"),
         ("rankings.tie_below", "rankings/records"),

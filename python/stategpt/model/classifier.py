@@ -2,8 +2,8 @@
 
     scores(text) = W . hidden[index of the text's last token]          one number a label; softmax gives probabilities
 
-The last token is the only one that has seen the whole text (Radford et al. 2018, section 3.2, reads a token added for
-this; here a text ends as it is, so that other programs, which add none, read the same position).
+The last token is the only one that has seen the whole text. It is the end of text, which stands after every text
+(`text_batch.text_ids`): the same token each time, as the one that Radford et al. 2018, section 3.2, add for this.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Classifier(SequenceModel):
     ) -> None:
         """Writes model.safetensors and config.json; `transformers` loads them as sequence classification.
 
-        config.json names the labels (`id2label`). With `tok` the folder also holds the tokenizer's files, which put in
-        front of a text what a language model's put there. `manifest`, `shard_bytes` and errors as
+        config.json names the labels (`id2label`). With `tok` the folder also holds the tokenizer's files, which put the
+        end of text before a text and after it. `manifest`, `shard_bytes` and errors as
         `GPT.save_pretrained`.
         """
         shape = self.gpt.config
@@ -87,4 +87,4 @@ class Classifier(SequenceModel):
         save_weights(self, untrained, shape, Path(folder), names, manifest, biases, shard_bytes)
         hf.write_config(Path(folder), config)
         if tok is not None:
-            write_tokenizer(Path(folder), tok, ids, chat, shape.context_tokens, scores=False)
+            write_tokenizer(Path(folder), tok, ids, chat, shape.context_tokens, scores=False, ends=True)

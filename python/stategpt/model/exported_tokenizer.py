@@ -80,18 +80,20 @@ def write_tokenizer(
     context_tokens: int,
     *,
     scores: bool,
+    ends: bool = False,
     reward_id: int | None = None,
 ) -> None:
-    """Writes the three files next to a model's weights; `scores` is true for a reward model.
+    """Writes the three files next to a model's weights; `scores` is true for a reward model, `ends` for a classifier.
 
     A reward model's tokenizer.json has no post-processor: what it reads is always a rendered chat, which begins with
-    end of text already. `chat` decides the template of a tokenizer of others; a tokenizer of this package has its own.
+    end of text already. A classifier's puts end of text after a text too, which is read there. `chat` decides the
+    template of a tokenizer of others; a tokenizer of this package has its own.
     """
     if not is_own(tok):
         write_foreign_tokenizer(folder, tok, ids, chat, context_tokens, scores=scores, reward_id=reward_id)
         return
     tok.save(folder / TOKENIZER_FILE)
-    post_processor = None if scores else _begins_with_end_of_text(ControlTokens.of(tok).end_of_text)
+    post_processor = None if scores else _with_end_of_text(ControlTokens.of(tok).end_of_text, ends)
     _set_post_processor(folder / TOKENIZER_FILE, post_processor)
     names = list(tok.special_tokens)
     publish_file(folder / TOKENIZER_CONFIG_FILE, _json_bytes(_tokenizer_config(names, context_tokens)))
@@ -116,14 +118,16 @@ def _tokenizer_config(special_tokens: list[str], context_tokens: int) -> dict[st
     }
 
 
-def _begins_with_end_of_text(end_of_text: int) -> dict[str, Json]:
-    """The `tokenizers` library's template for `<|endoftext|> text`, and for two texts as two documents of a row."""
+def _with_end_of_text(end_of_text: int, ends: bool) -> dict[str, Json]:
+    """The `tokenizers` library's template for `<|endoftext|> text`, and for two texts as two documents of a row; with
+    `ends` also behind the last.
+    """
     special: Json = {"SpecialToken": {"id": END_OF_TEXT, "type_id": 0}}
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in ("A", "B"))
     return {
         "type": "TemplateProcessing",
-        "single": [special, first],
-        "pair": [special, first, special, second],
+        "single": [special, first, *([special] if ends else [])],
+        "pair": [special, first, special, second, *([special] if ends else [])],
         "special_tokens": {END_OF_TEXT: {"id": END_OF_TEXT, "ids": [end_of_text], "tokens": [END_OF_TEXT]}},
     }
 

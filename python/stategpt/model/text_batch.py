@@ -1,4 +1,4 @@
-"""Whole texts as rows of tokens for a model that reads each at its last token."""
+"""Whole texts as rows of tokens for a model that reads each at its last token, the end of the text."""
 
 from __future__ import annotations
 
@@ -68,14 +68,22 @@ def filled_rows(lengths: Sequence[int], row_tokens: int) -> list[list[int]]:
 
 
 def text_ids(tok: AnyTokenizer, ids: SpecialIds, text: str, max_tokens: int) -> Ids:
-    """A text as a model of these special ids reads it: what begins a text, then its first tokens.
+    """A text as a model of these special ids reads it: what begins a text, its first tokens, and what ends one.
 
-    Never longer than `max_tokens`, and never empty: a text without a token is the beginning alone, or the end id where
-    a model has no beginning.
+    The end is where the text is read: the same token after every text (Radford et al. 2018, section 3.2, adds one for
+    this). Of a longer text the first tokens are kept, so that there are never more than `max_tokens`, nor none.
     """
-    begin = beginning(ids)
-    found = np.concatenate([begin, tok.encode(text)[: max(0, max_tokens - len(begin))]])
+    begin, end = beginning(ids), ending(ids)
+    found = np.concatenate([begin, tok.encode(text)[: max(0, max_tokens - len(begin) - len(end))], end])
     return found if len(found) else np.array(ids.eos[:1] or (0,), dtype=np.uint32)
+
+
+def ending(ids: SpecialIds) -> Ids:
+    """What a model of these special ids reads after a text; empty where it has no such id, or fills rows with it.
+
+    Other programs look for the last token that is not the one which fills rows.
+    """
+    return np.array([number for number in ids.eos[:1] if number != ids.pad], dtype=np.uint32)
 
 
 def beginning(ids: SpecialIds) -> Ids:

@@ -1,6 +1,6 @@
 """Classification: how few labels are enough, with a pretrained model and without one.
 
-    loss = - 1/S sum_i log softmax(W h_i)[label_i]      h_i: hidden state of the last token of text i
+    loss = - 1/S sum_i log softmax(W h_i)[label_i]      h_i: hidden state of the end of text i
 
 The same base model in three ways, on the same label sets and the same held-out texts: fine-tuned with a linear head
 (full: all weights; lora: adapters), and prompted with labeled examples (few_shot). Beside them the same shape from

@@ -27,7 +27,7 @@ CONTROL_FILE = "control_ids.json"
 _ENDS_OF_TEXT = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "<|eot_id|>")
 _RESERVED = re.compile(r"[<\[]\|?(reserved|unused|extra|dummy|placeholder|spare)[a-z_]*_?\d+\|?[>\]]", re.IGNORECASE)
 """Names of tokens that publishers leave for others to use: <|reserved_special_token_0|>, <unused0>, [extra_0]."""
-_PADDING = re.compile(r"[<\[]\|?(\w+_)?pad(ding)?(_token)?\|?[>\]]", re.IGNORECASE)
+_PADDING = re.compile(r"[<\[]\|?(\w+_)?pad(ding)?(_token|_id)?\|?[>\]]", re.IGNORECASE)
 _ID = Integer(0, 2**32 - 1)
 _FILE = Record(
     {

@@ -1,15 +1,16 @@
 """The table of model families: one record for each combination of switches."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from stategpt.config import GPTConfig, RunConfig, override
+from stategpt.config import GPTConfig, RunConfig, dump, load, override
 from stategpt.config.architecture import PLAIN, Architecture
 from stategpt.config.families import FAMILIES, family_of
 from stategpt.config.schema import flatten
-from stategpt.config.start import start_settings
+from stategpt.config.start import folder_shape, start_settings
 from stategpt.errors import ConfigError
 
 
@@ -46,16 +47,34 @@ def test_layers_without_a_place_in_the_list_are_refused() -> None:
         GPTConfig(depth=3, architecture=Architecture(model_type="smollm3", rotated_layers=(True, False)))
 
 
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"model_type": "gemma2"}, "'gemma2'; a run can start from qwen3, qwen2, llama"),
-        ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "has rope_scaling"),
-    ],
-)
-def test_a_run_does_not_start_from_what_its_settings_cannot_say(
-    tmp_path: Path, changes: dict[str, object], named: str
-) -> None:
+@pytest.mark.parametrize("case", ["gemma2", "llama3 rope", "mistral", "smollm3 by a list", "gpt2"])
+def test_a_run_has_the_architecture_of_its_start_model(tmp_path: Path, case: str) -> None:
+    pytest.importorskip("transformers", reason="writes the config.json")
+    from family_models import CASES
+
+    given = tmp_path / "given"
+    CASES[case].config(vocab_size=400).save_pretrained(given)
+    found = json.loads((given / "config.json").read_text())
+    family = FAMILIES[found["model_type"]]
+    (given / "config.json").write_text(json.dumps({**found, "architectures": [family.architecture("ForCausalLM")]}))
+    (given / "tokenizer.json").touch()
+    (tmp_path / "mine.toml").write_text('[start]\nmodel = "given"\n')
+    run = load(tmp_path / "mine.toml")
+    assert run.model == folder_shape(given)
+    assert run.model.architecture != PLAIN
+    assert not any("architecture" in key for key in flatten(run))
+    assert override(run, {"seed": 4}).model == run.model
+    kept = tmp_path / "run"
+    kept.mkdir()
+    (kept / "run.toml").write_text(dump(run))
+    assert load(kept / "run.toml") == run
+    shutil.move(given, kept / "base" / "model")
+    assert load(kept / "run.toml") == run, "of the copy in the run folder"
+    shutil.move(kept / "base", tmp_path / "gone")
+    assert load(kept / "run.toml").model.architecture == PLAIN
+
+
+def test_a_start_model_that_is_not_computed_is_refused(tmp_path: Path) -> None:
     config = {
         "model_type": "llama",
         **dict.fromkeys(("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"), 8),
@@ -66,6 +85,12 @@ def test_a_run_does_not_start_from_what_its_settings_cannot_say(
     (tmp_path / "tokenizer.json").touch()
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert start_settings(str(tmp_path))["model.width"] == 8
-    (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
-    with pytest.raises(ConfigError, match=named):
-        start_settings(str(tmp_path))
+    for changes, named in (
+        ({"model_type": "mamba"}, "model_type 'mamba'"),
+        ({"rope_scaling": {"rope_type": "longrope"}}, "rope_type 'longrope'"),
+        ({"hidden_size": 1 << 40}, "hidden_size"),
+        ({"quantization_config": {}}, "quantized weights are not read"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises(ConfigError, match=rf"start\.model: .*{named}"):
+            start_settings(str(tmp_path))

@@ -234,8 +234,8 @@ def test_the_reward_token_is_present_once_and_last_and_the_completion_is_whole(
 
 def test_a_long_prompt_loses_its_middle() -> None:
     prompt = np.arange(100, 110, dtype=np.uint32)
-    assert truncate_prompt(prompt, 5).tolist() == [100, 101, 102, 108, 109]
-    assert truncate_prompt(prompt, 10) is prompt
+    assert truncate_prompt(prompt, 5, CONTROL).tolist() == [100, 101, 102, 108, 109]
+    assert truncate_prompt(prompt, 10, CONTROL) is prompt
 
 
 def test_user_text_that_spells_a_control_token_stays_text() -> None:

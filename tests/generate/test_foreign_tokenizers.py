@@ -97,8 +97,9 @@ def test_missing_roles_are_an_error_where_they_are_needed() -> None:
     tok = tokenizer(*CHATML)
     engine = Engine(model_of(tok, None, 0), tok, ChatTemplate.named("chatml", tok))
     assert engine.generate(["key"], max_tokens=2)
-    with pytest.raises(InvalidArgument, match=r"<\|reward\|>"):
-        _ = engine.control
+    assert (engine.control.ends, engine.control.reward) == ((tok.special_tokens["<|im_end|>"], 0), tok.vocab_size)
+    with pytest.raises(InvalidArgument, match=r"<\|reward\|>.* give the chat template of its model"):
+        _ = Engine(model_of(tok, None, 0), tok).control
     with pytest.raises(InvalidArgument, match=r"nothing says what ends a text: .* Engine\(model, tok, chat\)"):
         Engine(model_of(tokenizer("<x>"), None), tokenizer("<x>"))
     with pytest.raises(InvalidArgument, match="chat is of another tokenizer"):

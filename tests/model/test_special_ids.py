@@ -30,9 +30,9 @@ def ids(tmp_path, config=None, generation=None, shape=SHAPE) -> SpecialIds:
     return GPT.from_pretrained(tmp_path).special_ids
 
 
-def test_a_new_model_has_the_ids_of_our_tokenizers(tmp_path):
-    assert GPT(SHAPE).special_ids == SpecialIds(bos=0, eos=(0,), pad=1)
-    assert ids(tmp_path, {}) == SpecialIds(bos=0, eos=(0,), pad=1)
+def test_a_new_model_has_no_ids_until_a_tokenizer_says_which(tmp_path):
+    assert GPT(SHAPE).special_ids == SpecialIds(bos=None, eos=(), pad=None)
+    assert ids(tmp_path, {}) == SpecialIds(bos=None, eos=(), pad=None)
 
 
 @pytest.mark.parametrize(

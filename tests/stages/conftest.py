@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from small_corpus import write_small_corpus  # noqa: E402
 from stategpt.artifacts import RunFolder, publish_folder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig, RunConfig  # noqa: E402
-from stategpt.data import ControlTokens  # noqa: E402
+from stategpt.data import ChatTemplate  # noqa: E402
 from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
 from stategpt.data.sources import build_corpus  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
@@ -42,7 +42,7 @@ def tok(recipe: RunConfig, corpus: Corpus) -> Tokenizer:
 @pytest.fixture
 def inputs(recipe: RunConfig, tok: Tokenizer, tmp_path: Path) -> StageContext:
     """What a stage works with, in an empty run folder."""
-    return StageContext(recipe, RunFolder(tmp_path / "run"), tok, ControlTokens.of(tok), torch.device("cpu"))
+    return StageContext(recipe, RunFolder(tmp_path / "run"), tok, ChatTemplate.own(tok), torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")

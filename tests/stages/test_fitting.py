@@ -12,7 +12,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from stategpt.artifacts import RunFolder, publish_folder  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RunConfig, SFTConfig  # noqa: E402
-from stategpt.data import encode_conversation  # noqa: E402
+from stategpt.data import ChatTemplate, encode_conversation  # noqa: E402
 from stategpt.data.corpus import SIDES, Corpus, write_corpus  # noqa: E402
 from stategpt.data.records import Conversation, Message, Prompt, Role  # noqa: E402
 from stategpt.errors import CorruptArtifact  # noqa: E402
@@ -20,6 +20,7 @@ from stategpt.stages.fitting import _from, conversation_fit, decide_fit, fitting
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 BYTES = Tokenizer.train(["nothing"], vocab_size=272, special_tokens=list(CONTROL_TOKENS))
+CHAT = ChatTemplate.own(BYTES)
 """One token a byte, so that lengths are known."""
 
 
@@ -31,7 +32,7 @@ def chat(*texts: str, system: str = "") -> Conversation:
 
 
 def fit(conversation: Conversation, row_tokens: int, **settings: str) -> int | str:
-    return conversation_fit(BYTES, conversation, SFTConfig(**settings), row_tokens)  # type: ignore[arg-type]
+    return conversation_fit(CHAT, conversation, SFTConfig(**settings), row_tokens)  # type: ignore[arg-type]
 
 
 def test_a_conversation_is_whole_shortened_or_left_out_with_a_code() -> None:
@@ -56,7 +57,7 @@ def test_what_is_kept_fits_and_no_longer_end_of_it_does(
 ) -> None:
     given_chat = chat(*("x" * length for length in lengths[: len(lengths) // 2 * 2]), system="s" if system else "")
     sft = SFTConfig(too_long="keep_last_turns", loss_on=loss_on)  # type: ignore[arg-type]
-    first = conversation_fit(BYTES, given_chat, sft, row_tokens)
+    first = conversation_fit(CHAT, given_chat, sft, row_tokens)
     asked = [number for number, message in enumerate(given_chat.messages) if message.role == "user"]
 
     def size(start: int) -> int:
@@ -87,7 +88,7 @@ def test_the_loss_of_what_is_kept_is_on_its_trained_messages_alone(
     said = tuple(Message(role, text, is_trained and role == "assistant") for role, text, is_trained in turns)
     sft = SFTConfig(too_long="keep_last_turns", loss_on=loss_on)  # type: ignore[arg-type]
     conversation = Conversation(said)
-    first = conversation_fit(BYTES, conversation, sft, row_tokens)
+    first = conversation_fit(CHAT, conversation, sft, row_tokens)
     if isinstance(first, str):
         assert first != "untrained" or not any(message.trained for message in said[_last_user(said) :])
         return
@@ -121,13 +122,13 @@ def decided(tmp_path: object, recipe: RunConfig) -> tuple[RunConfig, RunFolder]:
     write_corpus(Corpus({}, conversations, {}, {}, prompts), folder.corpus)
     publish_folder(folder.tokenizer, lambda temporary: BYTES.save(temporary / "tokenizer.json"), kind="tokenizer")
     run = replace(recipe, sft=replace(recipe.sft, row_tokens=0))
-    decide_fit(run, folder, BYTES)
+    decide_fit(run, folder, CHAT)
     return run, folder
 
 
 def test_later_stages_read_what_fits(decided: tuple[RunConfig, RunFolder], capsys: pytest.CaptureFixture[str]) -> None:
     run, folder = decided
-    decide_fit(run, folder, BYTES)  # a run that is continued says it too
+    decide_fit(run, folder, CHAT)  # a run that is continued says it too
     corpus = fitting_corpus(run, folder)
     for side in SIDES:
         assert [c.messages[0].content for c in corpus.conversations[side]] == ["a", "e"]
@@ -144,7 +145,7 @@ def test_shortened_conversations_keep_their_last_turns(decided: tuple[RunConfig,
     write_corpus(Corpus({}, {side: [chat("a" * 400, "b", "c", "d")] for side in SIDES}, {}), other.corpus)
     publish_folder(other.tokenizer, lambda temporary: BYTES.save(temporary / "tokenizer.json"), kind="tokenizer")
     run = replace(run, sft=replace(run.sft, too_long="keep_last_turns", loss_on="last"))
-    decide_fit(run, other, BYTES)
+    decide_fit(run, other, CHAT)
     (kept,) = fitting_corpus(run, other).conversations["train"]
     assert [message.content for message in kept.messages] == ["c", "d"]
 

@@ -72,7 +72,7 @@ def test_answers_of_sft_are_measured_on_test_questions_with_examples_from_traini
 
 
 def test_bits_per_byte_are_of_test_documents(
-    inputs: StageContext, model: GPT, corpus: Corpus, recipe: RunConfig, monkeypatch: pytest.MonkeyPatch
+    inputs: StageContext, model: GPT, corpus: Corpus, recipe: RunConfig
 ) -> None:
     encoded: list[str] = []
     encode = type(inputs.tok).encode
@@ -86,8 +86,7 @@ def test_bits_per_byte_are_of_test_documents(
             return encode(inputs.tok, text, **named)
 
     tok: Any = Recording()
-    monkeypatch.setattr("stategpt.evaluate.bits.ControlTokens.of", lambda given: inputs.control)
-    measured = evaluate_base(model, tok, recipe, corpus, [b"seen in training"])
+    measured = evaluate_base(model, tok, recipe, corpus, [b"seen in training"], chat=inputs.chat)
     tests = {text for source in corpus.sources.values() for text in source.texts("test")}
     assert set(encoded) <= tests
     assert sum(source.documents or 0 for source in measured.sources.values()) == len(encoded) > 3

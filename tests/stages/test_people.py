@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stategpt.config import CONTROL_TOKENS, RunConfig
+from stategpt.data import ChatTemplate
 from stategpt.data.corpus import Corpus
 from stategpt.data.rankings import RankedGroup, Rankings
 from stategpt.evaluate.records import RankingsEvaluation
@@ -30,7 +31,7 @@ def groups_of(side: str, *ranks_of_annotators: list[list[int]]) -> list[RankedGr
 
 def described(train: list[RankedGroup], test: list[RankedGroup]) -> RankingsEvaluation:
     corpus = Corpus({}, {"train": [], "validation": [], "test": []}, {}, {"train": train, "test": test})
-    return describe_people(corpus, RunConfig(), TOK)
+    return describe_people(corpus, RunConfig(), ChatTemplate.own(TOK))
 
 
 def test_agreement_is_that_of_the_annotators_of_all_sides() -> None:

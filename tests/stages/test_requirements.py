@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.config import RunConfig, override  # noqa: E402
+from stategpt.data import ChatTemplate  # noqa: E402
 from stategpt.data.corpus import SIDES, Corpus, Side, SplitDocuments  # noqa: E402
 from stategpt.data.records import Conversation, Message, Place  # noqa: E402
 from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgument, StategptError  # noqa: E402
@@ -16,12 +17,12 @@ from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 
 def test_the_smoke_recipe_is_usable(recipe: RunConfig, tok: Tokenizer, corpus: Corpus) -> None:
-    require_usable(recipe, tok, corpus)
+    require_usable(recipe, ChatTemplate.own(tok), corpus)
 
 
 def _refused(run: RunConfig, tok: Tokenizer, corpus: Corpus, error: type[StategptError]) -> str:
     with pytest.raises(error) as caught:
-        require_usable(run, tok, corpus)
+        require_usable(run, ChatTemplate.own(tok), corpus)
     return str(caught.value)
 
 
@@ -37,7 +38,7 @@ def test_a_document_of_examples_that_fills_the_context(recipe: RunConfig, tok: T
     message = _refused(run, tok, corpus, ContextOverflow)
     assert "evaluate.few_shot_examples = 40: with held-out prompt " in message
     assert "and the context 256" in message
-    require_usable(override(run, {"model.context_tokens": 4096}), tok, corpus)
+    require_usable(override(run, {"model.context_tokens": 4096}), ChatTemplate.own(tok), corpus)
 
 
 @pytest.mark.parametrize("context", [24, 40])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st  # noqa: E402
 from stategpt.artifacts import Measurements, RunFolder, read_lines  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RLConfig, RunConfig, SamplingConfig  # noqa: E402
 from stategpt.config.stages import Objective  # noqa: E402
-from stategpt.data import ControlTokens, chat_prompt  # noqa: E402
+from stategpt.data import ChatTemplate, chat_prompt  # noqa: E402
 from stategpt.data.corpus import Corpus  # noqa: E402
 from stategpt.evaluate import FrontierProbe, RewardScorer  # noqa: E402
 from stategpt.evaluate.records import FrontierPoint  # noqa: E402
@@ -108,7 +108,7 @@ def test_a_padded_vocabulary_is_one_distribution_for_sampler_trainer_and_judge(
 ) -> None:
     texts = [text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train")]
     small = Tokenizer.train(texts, vocab_size=300, special_tokens=list(CONTROL_TOKENS))
-    inputs = StageContext(recipe, RunFolder(tmp_path), small, ControlTokens.of(small), torch.device("cpu"))
+    inputs = StageContext(recipe, RunFolder(tmp_path), small, ChatTemplate.own(small), torch.device("cpu"))
     prompts = [chat_prompt(small, pair.prompt()) for pair in corpus.conversations["train"][:6]]
     torch.manual_seed(0)
     policy, reference, judge = GPT(recipe.model), GPT(recipe.model), RewardModel(GPT(recipe.model))

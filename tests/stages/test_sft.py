@@ -169,7 +169,7 @@ def test_little_padding_is_read(prepared: StageContext) -> None:
 def test_a_conversation_that_does_not_fit_is_named_not_cut(inputs: StageContext, corpus: Corpus) -> None:
     long = Conversation.of("why?", "word " * 400, meta={"subject": "a.name"})
     with pytest.raises(ContextOverflow, match=r"conversation 1 \(a\.name\): the conversation is 7 \+ "):
-        segments_of(inputs.tok, [corpus.conversations["train"][1], long], inputs.run.sft_row_tokens)
+        segments_of(inputs.chat, [corpus.conversations["train"][1], long], inputs.run.sft_row_tokens)
     write_shards([long], inputs.tok, inputs.folder.shards(CONVERSATIONS, "train"))
     with pytest.raises(ContextOverflow, match=r"1 training conversations exceed sft\.row_tokens = 256"):
         open_batches(inputs)

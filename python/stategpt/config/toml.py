@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from stategpt.config.architecture import PLAIN
 from stategpt.config.checks import SettingError, require_storable
 from stategpt.config.dial import derive
 from stategpt.config.paths import rooted_settings
@@ -141,9 +140,9 @@ def _resolve(run: RunConfig, given: Table, base: Path | None = None) -> Resolved
 
 def _with_architecture(run: RunConfig, base: Path | None) -> RunConfig:
     """The run whose model computes what its start model does; `base` is the folder of the run's file."""
-    architecture = start_architecture(run.start.model, run.model, base) if run.start.model else PLAIN
-    if architecture == run.model.architecture:
+    if not run.start.model:
         return run
+    architecture = start_architecture(run.start.model, run.model, base)
     return dataclasses.replace(run, model=dataclasses.replace(run.model, architecture=architecture))
 
 

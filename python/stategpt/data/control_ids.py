@@ -31,7 +31,7 @@ _ENDS_OF_TEXT = (
 """What tokenizers call their end of text, most specific first, where no folder says it."""
 _RESERVED = re.compile(r"[<\[]\|?(reserved|unused|extra|dummy|placeholder|spare)[a-z_]*_?\d+\|?[>\]]", re.IGNORECASE)
 """Names of tokens that publishers leave for others to use: <|reserved_special_token_0|>, <unused0>, [extra_0]."""
-_PADDING = re.compile(r"[<\[]\|?(\w+_)?pad(ding)?(_token)?\|?[>\]]", re.IGNORECASE)
+_PADDING = re.compile(r"[<\[]\|?(\w+_)?pad(ding)?(_token|_id)?\|?[>\]]", re.IGNORECASE)
 _ID = Integer(0, 2**32 - 1)
 _FILE = Record(
     {

@@ -47,7 +47,7 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
         if is_own(run):
             fit = decide_fit(run, folder, chat)
             corpus, parents = fitting_corpus(run, folder), (fit.fingerprint,)
-        require_usable(run, chat, tok, corpus)
+        require_usable(run, chat, corpus)
         if "sft" in run.stages:
             _shards(folder, chat, tok, CONVERSATIONS, "train", corpus.conversations["train"], parents)
     folder.close("data", part_fingerprint(run, "tokenizer"))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from stategpt.config import RunConfig
 from stategpt.data import ChatTemplate, Segment
+from stategpt.data.chats.pieces import ChatTokenizer
 from stategpt.data.corpus import SIDES, Corpus, Side
 from stategpt.data.few_shot import choose_examples, few_shot_document
 from stategpt.data.label_sets import require_labels
@@ -20,7 +21,6 @@ from stategpt.errors import ConfigError, ContextOverflow, DataError, InvalidArgu
 from stategpt.evaluate.scorers import require_scorer
 from stategpt.progress import console
 from stategpt.stages.people import prompts_apart_from_judge
-from stategpt.tokenizer import AnyTokenizer
 
 _REMEDY = "Raise model.context_tokens and sft.row_tokens, or lower corpus.max_response_characters."
 
@@ -52,7 +52,7 @@ def require_sources(run: RunConfig, corpus: Corpus) -> None:
             )
 
 
-def require_usable(run: RunConfig, chat: ChatTemplate, tok: AnyTokenizer, corpus: Corpus) -> None:
+def require_usable(run: RunConfig, chat: ChatTemplate, corpus: Corpus) -> None:
     """Refuses a run that could not end: no conversations, a prompt or a conversation too long, too few examples.
 
     Raises:
@@ -81,7 +81,7 @@ def require_usable(run: RunConfig, chat: ChatTemplate, tok: AnyTokenizer, corpus
         except ContextOverflow as error:
             raise ContextOverflow(f"held-out conversation {_name(number, prompt)}: {error} {_REMEDY}") from None
     if "sft" in run.stages:
-        _require_few_shot(run, tok, train, asked)
+        _require_few_shot(run, chat.tok, train, asked)
 
 
 def asks_conversations(run: RunConfig) -> bool:
@@ -195,7 +195,7 @@ def _name(number: int, record: Conversation | Prompt) -> str:
     return f"{number} ({known})" if known else str(number)
 
 
-def _require_few_shot(run: RunConfig, tok: AnyTokenizer, train: Sequence[Prompt], held_out: Sequence[Prompt]) -> None:
+def _require_few_shot(run: RunConfig, tok: ChatTokenizer, train: Sequence[Prompt], held_out: Sequence[Prompt]) -> None:
     count, context = run.evaluate.few_shot_examples, run.model.context_tokens
     try:
         examples = choose_examples(train, count, run.evaluate.seed)
@@ -210,7 +210,7 @@ def _require_few_shot(run: RunConfig, tok: AnyTokenizer, train: Sequence[Prompt]
         )
 
 
-def _longest_document(tok: AnyTokenizer, examples: Sequence[Prompt], asked: Sequence[Prompt]) -> tuple[int, int]:
+def _longest_document(tok: ChatTokenizer, examples: Sequence[Prompt], asked: Sequence[Prompt]) -> tuple[int, int]:
     """Index of the prompt whose few-shot document has most tokens, and how many, leading end of text included."""
     counts = [1 + len(tok.encode(few_shot_document(examples, prompt.text))) for prompt in asked]
     longest = max(range(len(asked)), key=counts.__getitem__)

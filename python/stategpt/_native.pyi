@@ -300,6 +300,16 @@ class ShardWriter:
         special: str,
         threads: int | None,
     ) -> ShardWriter: ...
+    @staticmethod
+    def of_ids(
+        target: str | PathLike[str],
+        fingerprint: str,
+        known_ids: npt.NDArray[np.uint32],
+        end_of_text: int,
+        padding: int,
+        max_tokens: int,
+    ) -> ShardWriter:
+        """One for the ids of another tokenizer, which has these `known_ids`; it takes no texts."""
     @property
     def documents(self) -> int:
         """Documents stored so far; 0 once it is published or abandoned."""
@@ -307,6 +317,8 @@ class ShardWriter:
         """Tokenizes and stores texts, each a document."""
     def push_gathered(self, texts: Texts) -> None:
         """The same with gathered texts, which are removed."""
+    def push_encoded(self, ids: npt.NDArray[np.uint32], offsets: npt.NDArray[np.uint64]) -> None:
+        """Stores documents without masks: contiguous `ids` end to end, document i from `offsets[i]` to `[i + 1]`."""
     def push_ids(self, ids: npt.NDArray[np.uint32], mask: npt.NDArray[np.uint8] | None, doc_id: int | None) -> None:
         """Stores a document of contiguous ids."""
     def publish(self, source: str, license: str, parents: Sequence[str]) -> str:

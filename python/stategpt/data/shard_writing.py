@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, SupportsIndex
+from typing import Literal, SupportsIndex, TypeAlias
 
 from stategpt import _native
 from stategpt.arguments import Errors, one_of, several, unicode_text, whole
 from stategpt.config.control import CONTROL_TOKENS
 from stategpt.data.chat import encode_conversation
+from stategpt.data.chats.template import known_end_of_text
+from stategpt.data.encoded_shards import EncodedShards
 from stategpt.data.lines import replaced
 from stategpt.data.records import Conversation
 from stategpt.data.text_source import TextSource
 from stategpt.errors import CorpusError, InvalidArgument
 from stategpt.packing import Shards, TokenizedDocument
-from stategpt.tokenizer import AnyTokenizer, Tokenizer
+from stategpt.tokenizer import AnyTokenizer, HfTokenizer, Tokenizer
 
 END_OF_TEXT, PAD = CONTROL_TOKENS[:2]
+_PADS = (PAD, "<pad>", "[PAD]")
+"""What tokenizers call their padding."""
+_Writer: TypeAlias = _native.ShardWriter | EncodedShards
 
 # Texts are tokenized in batches of about this many characters: enough to keep all threads busy, little memory.
 _BATCH_CHARACTERS = 1 << 23
@@ -38,7 +43,8 @@ def write_shards(
     source: str = "",
     license: str = "",
     parents: Sequence[str] = (),
-    end_of_text: str = END_OF_TEXT,
+    end_of_text: str | None = None,
+    pad: str | None = None,
     special: Literal["text", "unflagged"] = "text",
     threads: SupportsIndex | None = None,
     errors: Errors = "reject",
@@ -52,13 +58,15 @@ def write_shards(
 
     Args:
         documents: `str`, UTF-8 `bytes`, `Conversation` or `TokenizedDocument`, also mixed.
-        tok: tokenizer; text never becomes a token flagged special.
+        tok: tokenizer of either engine; text never becomes a token flagged special. With the `tokenizers` engine
+            a batch of texts is encoded at a time, by the threads that the library chooses.
         out: folder of the data set.
         max_tokens: maximum number of tokens of a shard folder; a longer document gets a separate shard.
         source: origin of the documents.
         license: their license.
         parents: manifest fingerprints of the artifacts they were made from.
-        end_of_text: special token around documents. Rows are padded with <|pad|> if the tokenizer has it.
+        end_of_text: special token around documents; by default the first of the usual names that `tok` has.
+        pad: special token that fills rows; by default <|pad|>, <pad> or [PAD] if `tok` has it, else `end_of_text`.
         special: "text": text that spells an added token is text. "unflagged": it becomes the token unless that is
             flagged special, as in models whose vocabularies have runs of spaces as added tokens (Phi-2, GPT-NeoX).
         threads: threads that tokenize; by default all available cores.
@@ -71,21 +79,24 @@ def write_shards(
         UnknownToken: a `TokenizedDocument` holds an id that `tok` does not have, also in a gap of its vocabulary.
         DataError: a `TokenizedDocument` whose mask trains nothing, or only some documents have a doc_id.
         InvalidArgument: a setting out of range, a tokenizer without `end_of_text`, an item of another type; "unflagged"
-            with a tokenizer that does not flag `end_of_text` or <|pad|> as special.
+            with a tokenizer that does not flag `end_of_text` or `pad` as special.
         StorageError, OutOfSpace: writing failed.
     """
-    _require_texts(documents, source=source, license=license, end_of_text=end_of_text)
-    if not isinstance(tok, Tokenizer):
-        raise InvalidArgument(f"tok is {type(tok).__name__}; token shards are written with stategpt's tokenizers only")
+    _require_texts(documents, source=source, license=license)
+    if not isinstance(tok, Tokenizer | HfTokenizer):
+        raise InvalidArgument(f"tok is {type(tok).__name__}; give a Tokenizer, of either engine")
     one_of("special", special, ("text", "unflagged"))
     one_of("errors", errors, ("reject", "replace"))
     several("parents", parents)
     for parent in parents:
         unicode_text("a parent", parent)
-    padding = PAD if PAD in tok.special_tokens else None
     workers = None if threads is None else whole("threads", threads, least=1)
-    writer = _native.ShardWriter(
-        os.fspath(out), tok, end_of_text, padding, whole("max_tokens", max_tokens, least=1), special, workers
+    ends = _ends(tok, end_of_text, pad)
+    most = whole("max_tokens", max_tokens, least=1)
+    writer: _Writer = (
+        _native.ShardWriter(os.fspath(out), tok, *ends, most, special, workers)
+        if isinstance(tok, Tokenizer)
+        else EncodedShards(os.fspath(out), tok, *ends, most, special)
     )
     try:
         if isinstance(documents, TextSource):
@@ -102,7 +113,17 @@ def write_shards(
     return Shards.open(out, tok, verify=False)  # the hashes are of the bytes that were just read back
 
 
-def _push_gathered(writer: _native.ShardWriter, source: TextSource, batch_bytes: int) -> None:
+def _ends(tok: AnyTokenizer, end_of_text: str | None, pad: str | None) -> tuple[str, str | None]:
+    """The tokens around documents and in padding."""
+    for name, given in (("end_of_text", end_of_text), ("pad", pad)):
+        if given is not None:
+            unicode_text(name, given)
+    end = end_of_text if end_of_text is not None else known_end_of_text(tok) or END_OF_TEXT
+    known = tok.special_tokens
+    return end, pad if pad is not None else next((name for name in _PADS if name in known), None)
+
+
+def _push_gathered(writer: _Writer, source: TextSource, batch_bytes: int) -> None:
     """Stores texts that go from file to shard without a Python object for each."""
     texts = _native.Texts()
     for text in source.gather_texts(texts, batch_bytes):
@@ -113,9 +134,9 @@ def _push_gathered(writer: _native.ShardWriter, source: TextSource, batch_bytes:
 
 
 def _push_each(
-    writer: _native.ShardWriter,
+    writer: _Writer,
     documents: Iterable[str | bytes | Conversation | TokenizedDocument],
-    tok: Tokenizer,
+    tok: AnyTokenizer,
     errors: Errors,
 ) -> None:
     """Stores documents that are Python objects."""
@@ -136,7 +157,7 @@ def _require_texts(documents: object, **labels: object) -> None:
 
 
 def _batches(
-    documents: Iterable[str | bytes | Conversation | TokenizedDocument], tok: Tokenizer, errors: Errors
+    documents: Iterable[str | bytes | Conversation | TokenizedDocument], tok: AnyTokenizer, errors: Errors
 ) -> Iterator[list[str | bytes] | TokenizedDocument]:
     """Runs of texts, and the documents between them, in order."""
     texts: list[str | bytes] = []
@@ -162,7 +183,7 @@ def _batches(
         yield texts
 
 
-def _tokenized(tok: Tokenizer, conversation: Conversation, number: int) -> TokenizedDocument:
+def _tokenized(tok: AnyTokenizer, conversation: Conversation, number: int) -> TokenizedDocument:
     try:
         segment = encode_conversation(tok, conversation)
     except InvalidArgument as error:

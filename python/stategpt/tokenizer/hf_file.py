@@ -39,8 +39,8 @@ def unknown_token(model: dict[str, Any]) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def without_tokens(fields: dict[str, Any], hidden: Set[str]) -> dict[str, Any]:
-    """The same file, whose model does not know the tokens `hidden` and which has no added tokens.
+def without_tokens(fields: dict[str, Any], hidden: Set[str], *, kept: Set[str] = frozenset()) -> dict[str, Any]:
+    """The same file, whose model does not know the tokens `hidden` and which has no added tokens but those `kept`.
 
     So no text can yield them, whatever the model's kind: not by a match, not by merging, not as a whole word.
 
@@ -51,16 +51,20 @@ def without_tokens(fields: dict[str, Any], hidden: Set[str]) -> dict[str, Any]:
     vocabulary = model["vocab"]
     if isinstance(vocabulary, list):
         # A Unigram id is a place in the list, so a piece stays; under a name that no text can be made to spell.
-        kept: Any = [
-            [f"\0{secrets.token_hex(16)}", score] if piece in hidden else [piece, score] for piece, score in vocabulary
+        # The unknown piece is known by its place, so no text need spell it.
+        unspelled = {*hidden, unknown_token(model)}
+        left: Any = [
+            [f"\0{secrets.token_hex(16)}", score] if piece in unspelled else [piece, score]
+            for piece, score in vocabulary
         ]
     else:
-        kept = {token: number for token, number in vocabulary.items() if token not in hidden}
-    changed = {**model, "vocab": kept}
+        left = {token: number for token, number in vocabulary.items() if token not in hidden}
+    changed = {**model, "vocab": left}
     if "merges" in model:
         _refuse_needed(model, hidden)
         changed["merges"] = [merge for merge in model["merges"] if hidden.isdisjoint(_joined(model, merge))]
-    return {**fields, "added_tokens": [], "model": changed}
+    added = [token for token in fields.get("added_tokens") or [] if token["content"] in kept]
+    return {**fields, "added_tokens": added, "model": changed}
 
 
 def _joined(model: dict[str, Any], merge: str | list[str]) -> set[str]:

@@ -1,9 +1,8 @@
 """The `tokenizers` library with the methods of `Tokenizer`, for files that the native engine does not support.
 
-`Tokenizer.load(path, engine="tokenizers")` gives an `HfTokenizer`. It is some hundred times slower, and not what token
-shards are written with. It is not for untrusted files: some make the library panic (an error here), loop or end the
-process. It knows text only: a method that would take other bytes, or give them where the vocabulary is not byte-level,
-raises an `InvalidArgument` with its name.
+`Tokenizer.load(path, engine="tokenizers")` gives an `HfTokenizer`. It is some hundred times slower, and not for
+untrusted files: some make the library panic (an error here), loop or end the process. It knows text only: a method that
+would take other bytes, or give them where the vocabulary is not byte-level, raises an `InvalidArgument` with its name.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from stategpt.tokenizer.hf_decoders import shape_of
 from stategpt.tokenizer.hf_file import parsed, unknown_token, without_tokens
 from stategpt.tokenizer.hf_library import library, library_faults
 from stategpt.tokenizer.hf_stream import HfStreamDecoder
+from stategpt.tokenizer.other_files import is_other_file, other_file_json
 from stategpt.tokenizer.ragged import BATCH_HINT, Ragged
 from stategpt.tokenizer.tokenizer_file import FILE_LIMIT_BYTES, tokenizer_file
 
@@ -73,8 +73,12 @@ class HfTokenizer:
     def _library_for(self, special: str) -> Any:
         """The library's tokenizer that takes added tokens as `special` says."""
         if special not in self._of_mode:
+            flagged = {name for name, number in self._added.items() if number in self._special}
             if special == "text":
                 fields = without_tokens(self._fields, self._added.keys() - {self._unknown})
+            elif isinstance(self._fields["model"].get("vocab"), list):
+                # Unigram takes the best pieces wherever they come from, so a control token must have no spelling.
+                fields = without_tokens(self._fields, flagged - {self._unknown}, kept=self._added.keys() - flagged)
             else:
                 fields = self._fields
             with library_faults(TokenizerFormatError, f'tokenizer: the tokenizers library has no special="{special}"'):
@@ -89,7 +93,7 @@ class HfTokenizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> HfTokenizer:
-        """Reads a `tokenizer.json`, or that of a folder, which is verified where the folder is a published one.
+        """Reads what `Tokenizer.load` reads; a folder is verified where it is a published one.
 
         Raises:
             MissingExtra, TokenizerFormatError: as the constructor.
@@ -97,6 +101,8 @@ class HfTokenizer:
             StorageError: the file cannot be read.
         """
         file = tokenizer_file(path)
+        if is_other_file(file):
+            return cls(other_file_json(file))
         content = read_bytes(file, FILE_LIMIT_BYTES, TokenizerFormatError)
         made = cls.__new__(cls)
         try:
@@ -286,8 +292,16 @@ class HfTokenizer:
     @property
     def vocab_size(self) -> int:
         """One more than the largest id."""
+        return max(self._known_ids(), default=-1) + 1
+
+    def _known_ids(self) -> set[int]:
+        """Every id that a token has."""
         with library_faults(DataError, "the tokenizers library cannot list its vocabulary"):
-            return max(self._whole.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+            return set(self._whole.get_vocab(with_added_tokens=True).values())
+
+    def _flagged_special(self) -> frozenset[int]:
+        """Ids of added tokens that the file flags as special."""
+        return self._special
 
     @property
     def pattern(self) -> str:

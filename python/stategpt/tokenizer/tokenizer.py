@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, NoReturn, Self, SupportsIndex, TypeAlias, overload
 
 import numpy as np
@@ -26,6 +27,7 @@ from stategpt.errors import InvalidArgument, TokenizerUnsupported
 from stategpt.tokenizer.control import Control, shown, text_or_id
 from stategpt.tokenizer.hf_stream import refuse_pickling
 from stategpt.tokenizer.hf_tokenizer import HfTokenizer
+from stategpt.tokenizer.other_files import is_other_file, other_file_json
 from stategpt.tokenizer.ragged import BATCH_HINT, Ragged
 from stategpt.tokenizer.tokenizer_file import tokenizer_file
 from stategpt.tokenizer.training_text import TrainingProgress, TrainingSource, expected_bytes, feed
@@ -120,31 +122,46 @@ class Tokenizer(_native.Tokenizer):
     def load(cls, path: str | os.PathLike[str], engine: TokenizerEngine) -> AnyTokenizer: ...
     @classmethod
     def load(cls, path: str | os.PathLike[str], engine: TokenizerEngine = "native") -> AnyTokenizer:
-        """Reads a `tokenizer.json` of the `tokenizers` library; the ids are that library's.
+        """Reads a `tokenizer.json` of the `tokenizers` library, a SentencePiece `tokenizer.model`, or the metadata of a
+        `.gguf` file. The ids are those of that library, SentencePiece or llama.cpp.
 
         Args:
             path: the file, or a folder that holds it. In a published folder the file is compared with its manifest.
             engine: "native", or "tokenizers": that library, for files that need what the native engine does not
-                cover. It gives an `HfTokenizer`, which has the same methods. No file chooses the engine, as the library
-                is not for untrusted files: some make it panic (an error here), loop or end the process.
+                cover. It gives an `HfTokenizer`, which has the same methods. No `tokenizer.json` chooses the engine, as
+                the library is not for untrusted files: some make it panic (an error here), loop or end the process.
+                The other formats are checked and turned into a `tokenizer.json`, so for these "native" gives an
+                `HfTokenizer` too where the native engine does not cover the model (all of SentencePiece's).
 
         Raises:
-            TokenizerFormatError: malformed; the message has the JSON path.
+            TokenizerFormatError: malformed; the message has the JSON path, byte or key.
             TokenizerUnsupported: needs what the native engine does not cover; likewise.
             MissingExtra: engine="tokenizers", and it is not installed.
             CorruptArtifact: the file is not what the manifest beside it says.
             StorageError: the file cannot be read.
         """
         one_of("engine", engine, ENGINES)
+        file = tokenizer_file(path)
+        if is_other_file(file):
+            return cls._of_other_file(file, engine)
         if engine == "tokenizers":
             return HfTokenizer.load(path)
         try:
-            return cls(_native.Tokenizer._load(tokenizer_file(path)))
+            return cls(_native.Tokenizer._load(file))
         except TokenizerUnsupported as unsupported:
             raise TokenizerUnsupported(
                 f'{unsupported}. Tokenizer.load(path, engine="tokenizers") (on the command line: --engine tokenizers) '
                 "uses the tokenizers library, if you trust the file"
             ) from None
+
+    @classmethod
+    def _of_other_file(cls, file: str, engine: TokenizerEngine) -> AnyTokenizer:
+        """The tokenizer of a GGUF or SentencePiece file, by the first engine that covers it."""
+        text = other_file_json(file)
+        if engine == "native":
+            with suppress(TokenizerUnsupported):
+                return cls(_native.Tokenizer._from_json(text.encode()))
+        return HfTokenizer(text)
 
     @classmethod
     def from_tiktoken(

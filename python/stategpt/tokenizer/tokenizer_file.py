@@ -11,12 +11,12 @@ from stategpt.json_reader import read_json
 FILE_LIMIT_BYTES = 128 << 20
 """A larger `tokenizer.json` is refused by either engine."""
 
-_NAME = "tokenizer.json"
+_NAMES = ("tokenizer.json", "tokenizer.model")
 _MANIFEST = "manifest.json"
 
 
 def tokenizer_file(path: str | os.PathLike[str]) -> str:
-    """The file at `path`, or the `tokenizer.json` in the folder there.
+    """The file at `path`, or the `tokenizer.json` in the folder there, or else its `tokenizer.model`.
 
     In a published folder the file is compared with the manifest that lists it; the other files are not read.
 
@@ -26,9 +26,12 @@ def tokenizer_file(path: str | os.PathLike[str]) -> str:
     """
     file = os.fspath(path)
     if os.path.isdir(file):
-        file = os.path.join(file, _NAME)
-        if not os.path.lexists(file):
-            raise MissingFile(f"{path} is a folder without {_NAME}; give the path of the tokenizer's file")
+        found = (os.path.join(file, name) for name in _NAMES)
+        file = next((each for each in found if os.path.lexists(each)), "")
+        if not file:
+            raise MissingFile(
+                f"{path} is a folder without {' or '.join(_NAMES)}; give the path of the tokenizer's file"
+            )
     folder, name = os.path.split(file)
     if _is_published(folder or "."):
         _native.verify_file(folder or ".", name)

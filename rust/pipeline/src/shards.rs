@@ -25,6 +25,17 @@ pub enum ShardingError {
         offset: usize,
     },
 
+    /// A text for a writer that stores the ids of another tokenizer.
+    #[error("these shards hold the ids of another tokenizer; give ids and offsets.")]
+    NoTokenizer,
+
+    /// Documents that do not cover their ids end to end.
+    #[error("the offsets of documents must ascend from 0 to {ids}, the number of their ids.")]
+    Offsets {
+        /// How many ids there are.
+        ids: usize,
+    },
+
     /// Text could end a document or hold padding.
     #[error(
         "special=\"unflagged\": the added token {content:?} is not flagged special, so text that spells it would become the \
@@ -69,9 +80,14 @@ pub fn vocabulary(
 pub fn gaps(tokenizer: &Tokenizer) -> Vec<u32> {
     let model = tokenizer.model();
     let ids = model.tokens.iter().map(|(id, _)| id);
-    let mut taken: Vec<u32> = ids
-        .chain(model.added.iter().map(|token| token.id))
-        .collect();
+    missing(
+        ids.chain(model.added.iter().map(|token| token.id))
+            .collect(),
+    )
+}
+
+/// Ids below the largest that are not among these.
+pub fn missing(mut taken: Vec<u32>) -> Vec<u32> {
     taken.sort_unstable();
     let mut gaps = Vec::new();
     let mut next = 0;

@@ -13,8 +13,14 @@ use crate::shards::{ShardingError, refuse_end_in_text};
 /// texts are given at a time.
 ///
 /// Text never yields a token flagged special; with [`Special::Unflagged`] it yields other added tokens.
+///
+/// Without a tokenizer it stores ids that were made elsewhere, by the same protocol.
 pub struct TextWriter {
     writer: ShardWriter,
+    encoder: Option<Encoder>,
+}
+
+struct Encoder {
     tokenizer: Arc<Tokenizer>,
     special: Special,
     threads: Option<usize>,
@@ -28,11 +34,22 @@ impl TextWriter {
         special: Special,
         threads: Option<usize>,
     ) -> Self {
-        Self {
-            writer,
+        let encoder = Encoder {
             tokenizer,
             special,
             threads,
+        };
+        Self {
+            writer,
+            encoder: Some(encoder),
+        }
+    }
+
+    /// Stores documents that another tokenizer made; texts are refused.
+    pub fn of_ids(writer: ShardWriter) -> Self {
+        Self {
+            writer,
+            encoder: None,
         }
     }
 
@@ -73,6 +90,25 @@ impl TextWriter {
         Ok(self.writer.push(document)?)
     }
 
+    /// Stores documents that are already ids: number `i` is `ids[offsets[i]..offsets[i + 1]]`.
+    ///
+    /// # Errors
+    /// [`ShardingError::Offsets`]; otherwise as [`ShardWriter::push`]. Documents before the one at fault are stored.
+    pub fn push_encoded(&mut self, ids: &[u32], offsets: &[u64]) -> Result<(), ShardingError> {
+        let whole = offsets.first() == Some(&0) && offsets.last() == Some(&(ids.len() as u64));
+        if !whole || !offsets.is_sorted() {
+            return Err(ShardingError::Offsets { ids: ids.len() });
+        }
+        for bounds in offsets.windows(2) {
+            self.writer.push(DocumentRef {
+                ids: &ids[bounds[0] as usize..bounds[1] as usize],
+                mask: None,
+                doc_id: None,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Publishes the data set under its final name, as [`ShardWriter::publish_while`].
     ///
     /// # Errors
@@ -86,24 +122,17 @@ impl TextWriter {
     }
 
     fn store<T: AsRef<[u8]> + Sync>(&mut self, texts: &[T]) -> Result<(), ShardingError> {
-        refuse_end_in_text(self.writer.vocabulary(), &self.tokenizer, self.special)?;
+        let encoder = self.encoder.as_ref().ok_or(ShardingError::NoTokenizer)?;
+        refuse_end_in_text(self.writer.vocabulary(), &encoder.tokenizer, encoder.special)?;
         for (document, text) in (self.documents()..).zip(texts) {
             let bytes = text.as_ref().len();
             if bytes >= u32::MAX as usize {
                 return Err(ShardingError::TooLarge { document, bytes });
             }
         }
-        let encoded = self
+        let encoded = encoder
             .tokenizer
-            .encode_batch(texts, self.special, self.threads)?;
-        for bounds in encoded.offsets.windows(2) {
-            let ids = &encoded.ids[bounds[0] as usize..bounds[1] as usize];
-            self.writer.push(DocumentRef {
-                ids,
-                mask: None,
-                doc_id: None,
-            })?;
-        }
-        Ok(())
+            .encode_batch(texts, encoder.special, encoder.threads)?;
+        self.push_encoded(&encoded.ids, &encoded.offsets)
     }
 }

@@ -25,7 +25,10 @@ from .typed import END_OF_TEXT_MARK, format_names, named_format, read_format
 
 OURS = "stategpt"
 """Name of this package's own format."""
-_ENDS_OF_TEXT = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "<|im_end|>", "<|eot_id|>")
+_ENDS_OF_TEXT = (
+    *(END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "<\uff5cend\u2581of\u2581sentence\uff5c>"),
+    *("<|im_end|>", "<|eot_id|>", "[SEP]"),
+)
 """What tokenizers call their end of text, most specific first, where no folder says it."""
 _PROBE = (Message("user", "a"), Message("assistant", "b"))
 

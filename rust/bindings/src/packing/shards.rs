@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyString};
 use stategpt_packing as packing;
 use stategpt_packing::Provenance;
 use stategpt_pipeline::TextWriter;
-use stategpt_pipeline::shards::{ShardingError, gaps, vocabulary};
+use stategpt_pipeline::shards::{ShardingError, gaps, missing, vocabulary};
 
 use super::errors::error;
 use crate::errors::typed;
@@ -25,7 +25,9 @@ fn sharding_error(failure: ShardingError) -> PyErr {
         ShardingError::NotUtf8 { .. } | ShardingError::TooLarge { .. } => {
             typed("CorpusError", failure.to_string())
         }
-        ShardingError::EndIsText { .. } => typed("InvalidArgument", failure.to_string()),
+        ShardingError::EndIsText { .. }
+        | ShardingError::NoTokenizer
+        | ShardingError::Offsets { .. } => typed("InvalidArgument", failure.to_string()),
     }
 }
 
@@ -117,6 +119,42 @@ impl ShardWriter {
         });
         made.map(|writer| Self(Mutex::new(Some(writer))))
             .map_err(sharding_error)
+    }
+
+    #[staticmethod]
+    fn of_ids(
+        py: Python<'_>,
+        target: PathBuf,
+        fingerprint: String,
+        known_ids: PyReadonlyArray1<'_, u32>,
+        end_of_text: u32,
+        padding: u32,
+        max_tokens: u64,
+    ) -> PyResult<Self> {
+        let known = known_ids.as_slice()?;
+        let made = py.detach(|| {
+            let vocabulary = packing::Vocabulary {
+                fingerprint,
+                size: known.iter().max().map_or(0, |most| most.saturating_add(1)),
+                end_of_text,
+                padding,
+            };
+            let writer = packing::ShardWriter::create(&target, vocabulary, max_tokens)?;
+            let writer = writer.with_gaps(&missing(known.to_vec()));
+            Ok(TextWriter::of_ids(writer))
+        });
+        made.map(|writer| Self(Mutex::new(Some(writer))))
+            .map_err(sharding_error)
+    }
+
+    fn push_encoded(
+        &self,
+        py: Python<'_>,
+        ids: PyReadonlyArray1<'_, u32>,
+        offsets: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<()> {
+        let (ids, offsets) = (ids.as_slice()?, offsets.as_slice()?);
+        self.with(py, |writer| writer.push_encoded(ids, offsets))
     }
 
     fn push_texts(&self, py: Python<'_>, texts: Vec<Bound<'_, PyAny>>) -> PyResult<()> {

@@ -1,6 +1,7 @@
-"""What llama.cpp computes of a GGUF file, as JSON: `python llama_cpp.py FILE '[ids of the prompt]' TOKENS`.
+"""What llama.cpp computes of a GGUF file, as JSON: `python llama_cpp.py FILE PROMPT TOKENS`.
 
-Needs the wheel `xllamacpp`. A separate process, because llama.cpp ends its process on files that it cannot load.
+PROMPT is JSON: a list of ids, or a text. Needs the wheel `xllamacpp`. A separate process, because llama.cpp ends its
+process on files that it cannot load.
 Prints the greedy tokens, and for each the 20 likeliest ids with their log-probabilities.
 """
 
@@ -10,7 +11,7 @@ import json
 import sys
 
 
-def main(path: str, prompt: list[int], tokens: int) -> None:
+def main(path: str, prompt: list[int] | str, tokens: int) -> None:
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()

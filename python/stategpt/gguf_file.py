@@ -285,7 +285,7 @@ class _Header:
         if depth == 0:
             self._fail(shown, at, f"arrays are nested more than {_MAX_DEPTH} deep")
         if count > self._items_left:
-            self._fail(shown, at, f"the array has {count} items; at most {MAX_ITEMS} in all arrays together are read")
+            self._fail(shown, at, f"the array has {count} items; all arrays of a file have at most {MAX_ITEMS}")
         self._items_left -= count
         if kind not in (_STRING, _ARRAY):
             return self._numbers(shown, kind, count)

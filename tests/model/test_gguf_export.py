@@ -13,11 +13,13 @@ from family_models import CASES, VOCABULARY  # noqa: E402
 from gguf_models import FILES, case_model, write  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.config.families import FAMILIES  # noqa: E402
+from stategpt.data.chats import ChatTemplate  # noqa: E402
 from stategpt.errors import ForeignArtifact, InvalidArgument, MissingExtra, StorageError  # noqa: E402
 from stategpt.gguf_file import GgufFile, read_metadata  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.gguf_export import save_gguf  # noqa: E402
 from stategpt.model.gguf_names import gguf_family_of  # noqa: E402
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 Kind = gguf.GGMLQuantizationType
 TOKENIZER = {
@@ -158,6 +160,19 @@ def test_tokenizer_and_template_are_in_the_metadata(path):
     assert [found[f"tokenizer.ggml.{name}_token_id"] for name in ("bos", "eos", "eot", "padding")] == [3, 4, 5, 6]
     save_gguf(model, path, TOKENIZER, "{{ text }}")
     assert read_metadata(path)["tokenizer.chat_template"] == "{{ text }}"
+
+
+def test_a_tokenizer_and_a_chat_format_come_back(path):
+    tok = Tokenizer.train(["user\nassistant\n"] * 4, vocab_size=300, special_tokens=["<|im_start|>", "<|im_end|>"])
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' ~ m.role ~ '\n' ~ m.content ~ '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    save_gguf(GPT(GPTConfig(vocab_size=tok.vocab_size, depth=1), SpecialIds(None, (1,), None)), path, tok, template)
+    back = Tokenizer.load(path)
+    assert back.special_tokens == tok.special_tokens
+    assert back.encode("user says\n a").tolist() == tok.encode("user says\n a").tolist()
+    assert ChatTemplate.load(path).prompt("a").tolist() == ChatTemplate.named("chatml", tok).prompt("a").tolist()
 
 
 REFUSED = {

@@ -18,8 +18,10 @@ if importlib.util.find_spec("xllamacpp") is None:
 
 from family_models import CASES, VOCABULARY  # noqa: E402
 from gguf_models import FILES, case_model  # noqa: E402
-from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.config import GPTConfig  # noqa: E402
+from stategpt.model import GPT, KVCache, SpecialIds  # noqa: E402
 from stategpt.model.gguf_export import save_gguf  # noqa: E402
+from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 PROGRAM = Path(__file__).parents[1] / "llama_cpp.py"
 TOKENIZER = {
@@ -73,6 +75,23 @@ def test_llama_cpp_computes_the_same(name, tmp_path):
     save_gguf(model, tmp_path / "model.gguf", TOKENIZER, dtype="f32")
     # llama.cpp takes GELU from a table of float16.
     compare(model, tmp_path / "model.gguf", 2e-4 if model.config.architecture.mlp == "swiglu" else 3e-3)
+
+
+def test_llama_cpp_reads_text_with_our_tokenizer(tmp_path):
+    text = "def f(x): it's 12 o'clock, naïve 東京 1234567\n\n  x"
+    tok = Tokenizer.train(
+        [text, "the clock is naive, f of x is 1234 "] * 4, vocab_size=300, special_tokens=["<|endoftext|>"]
+    )
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(vocab_size=tok.vocab_size + 3, depth=2), SpecialIds(0, (0,), 0)).eval()
+    with torch.no_grad():
+        model.embed_tokens.weight.mul_(4)  # far enough apart for one likeliest token
+    save_gguf(model, tmp_path / "model.gguf", tok, dtype="f32")
+    prompt = [int(number) for number in tok.encode(text)]
+    of_text, of_ids = (of_llama_cpp(tmp_path / "model.gguf", each) for each in (text, prompt))
+    assert of_text == of_ids
+    assert [step["id"] for step in of_ids] == [token for _, token in ours(model, prompt)]
+    assert Tokenizer.load(tmp_path / "model.gguf").encode(text).tolist() == prompt
 
 
 def test_llama_cpp_computes_q8_0_as_we_read_it(tmp_path):

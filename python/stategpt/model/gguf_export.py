@@ -21,6 +21,8 @@ from stategpt.artifacts import publish_written
 from stategpt.config import GPTConfig
 from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.extras import require
+from stategpt.tokenizer import AnyTokenizer
+from stategpt.tokenizer.gguf_vocabulary import gguf_metadata
 
 from .gguf_names import ROPE_FACTORS, GgufFamily, gguf_family_of
 from .gguf_rope import rope_factors
@@ -55,7 +57,7 @@ class JinjaChat(Protocol):
 def save_gguf(
     model: GPT,
     path: str | Path,
-    tok: Mapping[str, Any] | None = None,
+    tok: AnyTokenizer | Mapping[str, Any] | None = None,
     chat: JinjaChat | str | None = None,
     dtype: Format = "f16",
 ) -> None:
@@ -67,13 +69,15 @@ def save_gguf(
     Args:
         model: the model; adapters are merged first.
         path: the file, with the ending `.gguf`.
-        tok: the tokenizer as metadata of GGUF, `tokenizer.ggml.model`, `tokenizer.ggml.tokens`, ...; without it no
-            other program can read text with the model. Ids of the model without a token get one that is never used.
+        tok: the tokenizer, or metadata of one: those of the GGUF file that the model came from, whose names begin with
+            `tokenizer.`. Without it no other program reads text with the model. Ids of the model without a token get
+            one that is never used.
         chat: the chat template, as Jinja or a format that has one.
         dtype: "f32", "f16" or "q8_0" (llama.cpp's 8 bits with a scale for 32 weights).
 
     Raises:
-        ForeignArtifact: llama.cpp does not compute this shape; `tok` has more ids than the model.
+        ForeignArtifact: llama.cpp does not compute this shape; `tok` has more ids than the model, or GGUF cannot say
+            it (`tokenizer.gguf_vocabulary`).
         InvalidArgument: a reward model, another `dtype` or ending, weights that are not finite or too large for
             `dtype`, parameters that are not a GPT's.
         MissingExtra: the `gguf` package is not installed.
@@ -91,7 +95,9 @@ def save_gguf(
     require("gguf", "writing GGUF files", "hf")
     record = _record_of(model.config)
     metadata = _metadata(model, record, dtype)
-    metadata |= _tokenizer_metadata(tok or {}, model.config.vocab_size)
+    if tok is not None:
+        said = tok if isinstance(tok, Mapping) else gguf_metadata(tok)
+        metadata |= _tokenizer_metadata(said, model.config.vocab_size)
     if chat is not None:
         metadata[_TEMPLATE] = chat if isinstance(chat, str) else chat.jinja()
     source = _Tensors(model, record, dtype)

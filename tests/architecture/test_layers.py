@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("config", "kernels"),
     ("progress",),
     ("json_records",),
-    ("_native", "json_reader", "lazy_names", "user_functions"),
+    ("_native", "gguf_file", "json_reader", "lazy_names", "user_functions"),
     ("files", "arguments", "extras", "machine", "quantities", "randomness", "shown_fields", "visible_text"),
     ("errors",),
 )

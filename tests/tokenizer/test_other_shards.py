@@ -128,6 +128,16 @@ def test_text_cannot_end_a_document(tmp_path: Path) -> None:
             sg.write_shards(["a"], tok, tmp_path / "out", special="unflagged")
 
 
+def test_unflagged_tokens_are_stored_alike(tmp_path: Path) -> None:
+    fields = json.loads(OURS._to_json())
+    fields["added_tokens"][2]["special"] = False
+    text = json.dumps(fields)
+    for place, tok in enumerate((sg.Tokenizer(_native.Tokenizer._from_json(text.encode())), HfTokenizer(text))):
+        shards = sg.write_shards(["a <|user|>"], tok, tmp_path / str(place), special="unflagged")
+        assert shards.document(0)[-1] == 2
+    assert files(tmp_path / "0") == files(tmp_path / "1")
+
+
 def test_ids_in_a_gap_of_the_vocabulary_are_refused(tmp_path: Path) -> None:
     fields = json.loads(OURS._to_json())
     fields["model"]["vocab"]["gap"] = 700

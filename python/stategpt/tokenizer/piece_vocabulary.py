@@ -111,7 +111,7 @@ def _merges(pieces: Sequence[Piece], ids: dict[str, int]) -> list[list[str]]:
 
 
 def unigram_model(pieces: Sequence[Piece], unknown: int, *, byte_fallback: bool) -> dict[str, Any]:
-    """The model of Unigram. Pieces that no text may yield keep their ids, under the score of the unlikeliest.
+    """The model of Unigram. Pieces that no text may yield keep their ids, under the score of the least probable.
 
     Args:
         pieces: all of them; text yields normal ones.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -143,6 +145,24 @@ def test_a_hostile_charsmap_is_a_typed_error() -> None:
         text = tokenizer_json({**case, K + "precompiled_charsmap": charsmap})
         with pytest.raises(sg.errors.StategptError):
             HfTokenizer(text).encode("a é b")
+
+
+def test_load_reads_a_gguf_file_by_the_engine_that_covers_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    held: dict[str, Any] = {}
+    reader = ModuleType("stategpt.gguf_file")
+    reader.read_metadata = lambda path: held  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stategpt.gguf_file", reader)
+    held |= {**BASE, K + "pre": "gpt-2"}
+    path = tmp_path / "model.gguf"
+    assert type(sg.Tokenizer.load(path)) is sg.Tokenizer
+    assert type(library(tokenizer_json(BASE))) is type(sg.Tokenizer.load(path, engine="tokenizers"))
+    assert type(HfTokenizer.load(path)) is HfTokenizer
+    held |= GOLDEN["metadata"]["llama"]["metadata"]
+    found: Any = sg.Tokenizer.load(path)
+    assert type(found) is HfTokenizer
+    held[K + "model"] = "rwkv"
+    with pytest.raises(TokenizerUnsupported, match=r"model\.gguf: tokenizer\.ggml\.model is 'rwkv'"):
+        sg.Tokenizer.load(path)
 
 
 # --- and back ---

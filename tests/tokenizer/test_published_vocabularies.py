@@ -1,7 +1,6 @@
-"""llama.cpp's own vocabularies: its ids of 46 or 47 texts each. `published_vocabularies.py` downloads them.
+"""llama.cpp's own vocabularies: its ids of 46 to 51 texts each. `published_vocabularies.py` downloads them.
 
-All 15 that come with ids are equal. Of the four without, aquila, baichuan and gpt-neox give texts back, and
-nomic-bert-moe is read.
+All 15 that come with ids are equal. Aquila, baichuan, gpt-neox and nomic-bert-moe have none: they are read.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from workplace import at
 
 import stategpt as sg
 from stategpt import _native
+from stategpt.tokenizer import HfTokenizer
+from stategpt.tokenizer.gguf_vocabulary import tokenizer_json
 
 PROBE = "hello <|user|> world 123, it's 12345\n\tdef f(x): \u00e9\u4e16 <|endoftext|>"
 
@@ -196,7 +198,36 @@ def tokenizer_native(case: Case) -> object:
     return _use(sg.Tokenizer(_native.Tokenizer._from_json(content)))
 
 
+def sentencepiece_flips(case: Case) -> object:
+    """tokenizer.model with flipped bits, cut off, and with lengths that are too large."""
+    pieces = [_piece(text, kind) for text, kind in (("<unk>", 2), ("<s>", 3), ("\u2581", 1), ("a", 1), ("\u2581a", 1))]
+    good = b"".join(pieces) + b"\x12\x02\x18\x02"  # BPE
+    path = case.folder / "tokenizer.model"
+    path.write_bytes(good if case.is_good else flipped(good, case.draw))
+    return sg.Tokenizer.load(path).encode("a a <s>").tolist()
+
+
+def _piece(text: str, kind: int) -> bytes:
+    inner = b"\x0a" + bytes([len(text.encode())]) + text.encode() + bytes([0x18, kind])
+    return b"\x0a" + bytes([len(inner)]) + inner
+
+
+def gguf_metadata_types(case: Case) -> object:
+    """The metadata of a GGUF file with values of other types and sizes."""
+    good: dict[str, Any] = {
+        "tokenizer.ggml.model": case.draw.choice(("gpt2", "llama", "t5", "bert", "gemma4")),
+        "tokenizer.ggml.tokens": ["<unk>", "<s>", "a", "b", "ab", "\u2581"],
+        "tokenizer.ggml.scores": [0.0, 0.0, -1.0, -2.0, -3.0, -4.0],
+        "tokenizer.ggml.token_type": [2, 3, 1, 1, 1, 1],
+        "tokenizer.ggml.merges": ["a b"],
+        "tokenizer.ggml.unknown_token_id": 0,
+    }
+    return HfTokenizer(tokenizer_json(good if case.is_good else retyped(good, case.draw))).encode("ab <s>").tolist()
+
+
 KINDS = [
+    Kind("tokenizer.model: flips, truncations, havoc", sentencepiece_flips),
+    Kind("GGUF metadata of a tokenizer: wrong types", gguf_metadata_types),
     Kind("tokenizer.json: flips, truncations, havoc", tokenizer_flips, (3500, 3344, 74, 82, 0, 0, 0, 0)),
     Kind("tokenizer.json: wrong types", tokenizer_types, (1000, 832, 106, 61, 0, 1, 0, 0)),
     Kind(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from stategpt.errors import ForeignArtifact
 from stategpt.tokenizer.gguf_fields import KEY
-from stategpt.tokenizer.gguf_patterns import CUTS
+from stategpt.tokenizer.gguf_patterns import ADAPTED, CUTS, GPT2
 from stategpt.tokenizer.piece_vocabulary import Kind
 
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
-_FIRST_NAMES = ("gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "qwen35", "tekken", "falcon")
+_FIRST_NAMES = ("gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2")
 
 
 def gguf_metadata(tok: AnyTokenizer) -> dict[str, Any]:
@@ -40,6 +40,11 @@ def gguf_metadata(tok: AnyTokenizer) -> dict[str, Any]:
     cuts = {name: CUTS[name] for name in (*_FIRST_NAMES, *CUTS)}
     same = (name for name, cut in cuts.items() if _equal(fields["pre_tokenizer"], pre_tokenizer(cut)))
     name = next((name for name in same if cuts[name].ignore_merges == ignores), None)
+    if name in ADAPTED:
+        raise ForeignArtifact(
+            f"{KEY}pre = {name!r} cuts text as this tokenizer does in ASCII only; llama.cpp would give other ids for "
+            "capitals, marks or white space outside it. Export as a folder, or train with gpt2, gpt4 or qwen"
+        )
     if name is None:
         raise ForeignArtifact(
             f"no {KEY}pre of llama.cpp cuts text as this tokenizer does ({tok.pattern[:80]}, ignore_merges {ignores}); "
@@ -65,9 +70,14 @@ def _steps(step: Mapping[str, Any]) -> list[dict[str, Any]]:
     if step.get("type") == "Sequence":
         return [made for inner in step["pretokenizers"] for made in _steps(inner)]
     if step.get("type") == "Digits" and step.get("individual_digits"):
-        pattern: dict[str, Any] = {"Regex": r"\p{N}"}
-        return [{"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}]
+        return [_split(r"\p{N}")]
+    if step.get("type") == "ByteLevel" and step.get("use_regex", True):
+        return [_split(GPT2), *_steps({**step, "use_regex": False})]
     return [{key: value for key, value in step.items() if key != "trim_offsets"}]
+
+
+def _split(regex: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
 
 
 def _tokens(vocabulary: Mapping[str, int], added: list[dict[str, Any]]) -> tuple[list[str], list[int]]:

@@ -1,8 +1,9 @@
 """How `tokenizer.ggml.pre` of a GGUF file cuts text: names that llama.cpp knows, and the expressions of each.
 
 The expressions are facts of the format, from llama.cpp (`src/llama-vocab.cpp`). Where that has an adaptation of a
-model's expression for its own matcher, the model's stands here: the two differ in letters outside ASCII only, as in
-`'\u017f` (LATIN SMALL LETTER LONG S), which `(?i:'s)` matches.
+model's expression for its own matcher, the model's is here. The two differ outside ASCII only: in `'\u017f` (LATIN
+SMALL LETTER LONG S), which `(?i:'s)` matches; in capitals and marks under gpt-4o and tekken; in white space beside
+other white space under deepseek-llm and deepseek-coder.
 """
 
 from __future__ import annotations
@@ -81,6 +82,9 @@ _CUTS: dict[Cut, str] = {
 }
 CUTS = {name: cut for cut, names in _CUTS.items() for name in names.split()}
 """By name. llama.cpp has more names; those here were compared with it, or have an expression that was."""
+
+ADAPTED = frozenset({"gpt-4o", "llama4", "kanana2", "tekken", "deepseek-llm", "deepseek-coder"})
+"""Names under which llama.cpp cuts some texts outside ASCII otherwise than the model: nothing is exported as these."""
 
 DEFAULT = Cut((r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"))
 """Of a file that names nothing, or "default"."""

@@ -145,6 +145,7 @@ def _unigram(metadata: Mapping[str, Any], pieces: Sequence[Piece], ids: dict[str
         base64.b64encode(charsmap).decode(),
         extra_spaces_removed=boolean(metadata, "remove_extra_whitespaces", default=False),
         prefix=prefix,
+        spelled_spaces_end=False,
     )
     byte_fallback = any(piece.kind is Kind.BYTE for piece in pieces)
     return {

@@ -111,7 +111,7 @@ def _merges(pieces: Sequence[Piece], ids: dict[str, int]) -> list[list[str]]:
 
 
 def unigram_model(pieces: Sequence[Piece], unknown: int, *, byte_fallback: bool) -> dict[str, Any]:
-    """The model of Unigram. Pieces that no text may yield keep their ids, under the score of the unlikeliest.
+    """The model of Unigram. Pieces that no text may yield keep their ids, under the score of the least probable.
 
     Args:
         pieces: all of them; text yields normal ones.
@@ -124,22 +124,25 @@ def unigram_model(pieces: Sequence[Piece], unknown: int, *, byte_fallback: bool)
     return {"type": "Unigram", "unk_id": unknown, "vocab": vocabulary, "byte_fallback": byte_fallback}
 
 
-def normalizers(charsmap: str, *, extra_spaces_removed: bool, prefix: bool) -> list[dict[str, Any]]:
+def normalizers(
+    charsmap: str, *, extra_spaces_removed: bool, prefix: bool, spelled_spaces_end: bool = True
+) -> list[dict[str, Any]]:
     """The steps that come before pieces: characters replaced, spaces collapsed, spelled as `SPACE`, one put before.
 
     Args:
         charsmap: SentencePiece's compiled table in Base64, or nothing.
         extra_spaces_removed: whether spaces at the ends, and all but one of a run, are dropped.
         prefix: whether a space is put before each text that is not empty.
+        spelled_spaces_end: whether `SPACE` itself at the end of a text is dropped as a space is (not in llama.cpp).
     """
     steps: list[dict[str, Any]] = []
     if charsmap:
         # The library looks up a character with its marks only up to five bytes; NFC joins what it leaves apart.
         steps += [{"type": "Precompiled", "precompiled_charsmap": charsmap}, {"type": "NFC"}]
     if extra_spaces_removed:
-        steps += [_replaced(r"\A +", ""), _replaced(" {2,}", " ")]
+        steps += [_replaced(r"\A +| +\z", ""), _replaced(" {2,}", " ")]
     steps.append({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})
-    if extra_spaces_removed:  # at the end SentencePiece takes them for spaces even where the text spells them so
+    if extra_spaces_removed and spelled_spaces_end:
         steps.append(_replaced(rf"{SPACE}+\z", ""))
     if prefix:
         steps.append({"type": "Prepend", "prepend": SPACE})

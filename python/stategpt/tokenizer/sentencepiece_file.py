@@ -40,7 +40,7 @@ class SentencePieceModel:
 
     @property
     def is_bpe(self) -> bool:
-        """Whether pieces are merged; otherwise the likeliest are taken."""
+        """Whether pieces are merged; otherwise the most probable are taken."""
         return self.kind == BPE
 
 

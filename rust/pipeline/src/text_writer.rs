@@ -123,7 +123,11 @@ impl TextWriter {
 
     fn store<T: AsRef<[u8]> + Sync>(&mut self, texts: &[T]) -> Result<(), ShardingError> {
         let encoder = self.encoder.as_ref().ok_or(ShardingError::NoTokenizer)?;
-        refuse_end_in_text(self.writer.vocabulary(), &encoder.tokenizer, encoder.special)?;
+        refuse_end_in_text(
+            self.writer.vocabulary(),
+            &encoder.tokenizer,
+            encoder.special,
+        )?;
         for (document, text) in (self.documents()..).zip(texts) {
             let bytes = text.as_ref().len();
             if bytes >= u32::MAX as usize {

@@ -96,7 +96,8 @@ def check_export(source: Source, path: Path, to: str, dtype: str | None) -> str:
     tolerance = TOLERANCES[to, dtype or "f32"]
     request = _request(source, path)
     if isinstance(model, RewardModel):
-        request |= {"runs": [], "talks": [_rows(talk) for talk in _talks()]}
+        # Its template takes finished answers only.
+        request |= {"chats": [], "runs": [], "talks": [_rows(talk) for talk in _talks()]}
         answer = _answer(script, request, path)
         rows = [*_compared_ids(source, request, answer), *_compared_scores(source, model, answer, tolerance)]
     else:

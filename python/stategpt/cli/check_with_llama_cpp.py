@@ -9,8 +9,10 @@ import importlib.metadata
 import json
 import sys
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
+Asked = Callable[[str, dict[str, Any]], dict[str, Any]]
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -28,11 +30,10 @@ def main() -> None:
     # In float32 without fused attention: what is left of a difference is the file's.
     parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    parameters.hostname, parameters.port = "127.0.0.1", 0
     server = xllamacpp.Server(parameters)
 
     def asked(path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Answers of the server; texts are tokenized by its HTTP interface only."""
+        """Answers of the server at a free port of 127.0.0.1; only there texts are tokenized."""
         question = urllib.request.Request(f"{server.listening_address}/{path}", json.dumps(body).encode(), _JSON)
         with urllib.request.urlopen(question, timeout=300) as reply:
             return dict(json.load(reply))
@@ -47,27 +48,33 @@ def main() -> None:
         "tool": f"llama.cpp (xllamacpp {importlib.metadata.version('xllamacpp')})",
         "texts": [{"ids": ids_of(text, True), "plain": ids_of(text, False)} for text in request["texts"]],
         "chats": [ids_of(prompt, True) for prompt in prompts],
-        "runs": [_run(server, ids, request["steps"]) for ids in request["runs"]],
+        "runs": [_run(asked, ids, request["steps"]) for ids in request["runs"]],
     }
     print("\n" + json.dumps(answer))
 
 
-def _run(server: Any, ids: list[int], steps: int) -> dict[str, Any]:
-    """The 20 likeliest ids after a prompt with their log-probabilities, and the tokens that greedy decoding takes."""
-    made = server.handle_completions(
+def _run(asked: Asked, ids: list[int], steps: int) -> dict[str, Any]:
+    """The 20 likeliest ids after a prompt with their log-probabilities, and the tokens that greedy decoding takes.
+
+    llama.cpp leaves out the probabilities of tokens that end within a character; then there are none of the first.
+    """
+    made = asked(
+        "completion",
         {
             "prompt": ids,
-            "max_tokens": steps,
+            "n_predict": steps,
             "temperature": 0.0,
             "samplers": ["temperature"],
-            "logprobs": 20,
+            "n_probs": 20,
+            "return_tokens": True,
             "ignore_eos": True,
             "cache_prompt": False,
-        }
+        },
     )
-    found = made["choices"][0]["logprobs"]["content"]
-    top = [[each["id"], each["logprob"]] for each in found[0]["top_logprobs"]]
-    return {"top": top, "greedy": [each["id"] for each in found]}
+    first = next(iter(made.get("completion_probabilities", [])), {"id": None})
+    known = first["id"] == made["tokens"][0]
+    top = [[each["id"], each["logprob"]] for each in first["top_logprobs"]] if known else []
+    return {"top": top, "greedy": made["tokens"]}
 
 
 if __name__ == "__main__":

@@ -105,6 +105,8 @@ def check_export(source: Source, path: Path, to: str, dtype: str | None) -> str:
         rows = _compared_ids(source, request, answer)
         rows += [_compared_run(model, ids, run, tolerance) for ids, run in _pairs(request["runs"], answer["runs"])]
         rows += _compared_ends(source, answer)
+        if not any(run["top"] for run in answer["runs"]):
+            raise ExportMismatch(f"{answer['tool']} gave no log-probability after any of {len(answer['runs'])} prompts")
     head = (f"checked with {answer['tool']}", "ids", "largest difference", "greedy")
     return table([head, *rows], indent="") + f"\nequal; log-probabilities may differ by {tolerance:g}"
 
@@ -185,7 +187,7 @@ def _compared_run(
     """Compares what follows some ids: log-probabilities, then greedy tokens one by one."""
     what = f"after the ids {ids[:12]}{'...' if len(ids) > 12 else ''}"
     row, largest, ties = list(ids), 0.0, 0
-    if len(theirs["greedy"]) != STEPS or not theirs["top"]:
+    if len(theirs["greedy"]) != STEPS:
         raise ExportMismatch(f"{what} the tool gives {len(theirs['greedy'])} tokens, expected {STEPS}")
     for step, token in enumerate(theirs["greedy"]):
         here = _step(model, row)

@@ -37,6 +37,10 @@ class ChatTemplateError(DataError):
     """A chat template is malformed, does not render, or hides what a message became; the message names its file."""
 
 
+class NoChatTemplate(ChatTemplateError):
+    """A model folder or file has no chat template, as those of base models."""
+
+
 class ContextOverflow(DataError):
     """A prompt, document or completion does not fit the context."""
 
@@ -79,6 +83,10 @@ class CorruptArtifact(StategptError):
 
 class ForeignArtifact(StategptError):
     """An artifact belongs to another tokenizer, configuration, data set or format version."""
+
+
+class ExportMismatch(StategptError):
+    """Another tool does not compute of an exported model what it was exported from; the first difference is named."""
 
 
 class MissingExtra(StategptError, ImportError):

@@ -263,6 +263,8 @@ def test_stored_rotary_constants_are_left_out(folder):
     [
         ("pytorch_model.bin", "pickle, which can run code"),
         ("pytorch_model.bin.index.json", "pickles, which can run code"),
+        ("consolidated.00.pth", "pickle, which can run code"),
+        ("model.ckpt", "pickle, which can run code"),
     ],
 )
 def test_other_kinds_of_weights_are_named(folder, name, message):
@@ -324,3 +326,27 @@ def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
     assert len(files) == 1
     header = next(iter(files))[8:].partition(b"model.")[0]
     assert header.startswith(b'{"__metadata__":{"format":"pt",')
+
+
+def test_absurd_sizes_are_refused_before_anything_is_allocated(tmp_path: Path) -> None:
+    """config.json of a model of 10**14 weights beside a file of kilobytes."""
+    import resource
+
+    GPT(GPTConfig(vocab_size=300, depth=1, width=16, heads=2, kv_heads=1, head_dim=8, mlp_width=16)).save_pretrained(
+        tmp_path
+    )
+    path = tmp_path / "config.json"
+    found = json.loads(path.read_text())
+    largest = {
+        "vocab_size": 1 << 24,
+        "hidden_size": 1 << 20,
+        "intermediate_size": 1 << 22,
+        "num_hidden_layers": 1 << 16,
+    }
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, value in [*largest.items(), ("all", 0)]:
+        sizes = largest if name == "all" else {name: value}
+        path.write_text(json.dumps({**found, **sizes}))
+        with pytest.raises((CorruptArtifact, ForeignArtifact), match=r"config\.json"):
+            GPT.from_pretrained(tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB

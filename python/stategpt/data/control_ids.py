@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from stategpt.arguments import Ids
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, TOOL, USER
-from stategpt.data.chats.pieces import ChatTokenizer
 from stategpt.errors import CorruptArtifact, InvalidArgument
 from stategpt.json_reader import Integer, Items, Optional, Record, read_record
 from stategpt.shown_fields import documented
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a chat format has control ids, so its module imports this one
+    from stategpt.data.chats.pieces import ChatTokenizer
     from stategpt.data.chats.template import ChatTemplate
 
 CONTROL_FILE = "control_ids.json"

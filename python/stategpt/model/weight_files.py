@@ -39,6 +39,9 @@ _INSTEAD = {
     "safetensors",
 }
 
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Endings of what torch saves by pickling, as `consolidated.00.pth` of the first Llama."""
+
 
 def shard_name(number: int, count: int) -> str:
     """Returns the name of file `number` (from 0) of `count`."""
@@ -186,6 +189,8 @@ def _read_index(folder: Path) -> dict[str, str]:
         for name, message in _INSTEAD.items():
             if (folder / name).exists():
                 raise ForeignArtifact(f"{folder} holds {name}: {message}") from None
+        if pickles := sorted(each.name for each in folder.glob("*") if each.suffix in _PICKLES):
+            raise ForeignArtifact(f"{folder} holds {shown_name(pickles[0])}: {_INSTEAD['pytorch_model.bin']}") from None
         raise CorruptArtifact(
             f"{folder / WEIGHTS_FILE} is missing, and so is {INDEX_FILE}; the folder was not fully written or copied"
         ) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stategpt.errors import ChatTemplateError
+from stategpt.errors import ChatTemplateError, NoChatTemplate
 from stategpt.files import read_bytes
 from stategpt.gguf_file import SUFFIX, read_metadata
 from stategpt.json_reader import Items, Optional, Record, Text, check_value, read_json
@@ -40,7 +40,8 @@ def read_folder(folder: str | os.PathLike[str]) -> FolderTemplate:
     """Reads the template of a folder or a GGUF file, and the names of special tokens.
 
     Raises:
-        ChatTemplateError: there is none; a file is malformed. The message has the file.
+        NoChatTemplate: there is none.
+        ChatTemplateError: a file is malformed. The message has the file.
         StorageError: a file cannot be read.
         CorruptArtifact, ForeignArtifact: no GGUF file that is read; the message has the file and the key.
     """
@@ -66,7 +67,7 @@ def _of_gguf(file: Path) -> FolderTemplate:
     metadata = read_metadata(file)
     source = metadata.get(_GGUF_TEMPLATE)
     if type(source) is not str:
-        raise ChatTemplateError(
+        raise NoChatTemplate(
             f"{file} has no chat template: no text in its metadata {_GGUF_TEMPLATE}. A base model has none; choose "
             'one: ChatTemplate.named("plain", tok), or another of ChatTemplate.names().'
         )
@@ -83,7 +84,7 @@ def _of_config(template: Any, folder: str | os.PathLike[str], file: Path) -> str
     if isinstance(template, str):
         return template
     if template is None:
-        raise ChatTemplateError(
+        raise NoChatTemplate(
             f"{folder} has no chat template: no {TEMPLATE_FILE}, and no chat_template in {CONFIG_FILE}. A base model "
             'has none; choose one: ChatTemplate.named("plain", tok), or another of ChatTemplate.names().'
         )

@@ -1,0 +1,107 @@
+"""A model with its tokenizer and chat template, from a run, a model folder, a GGUF file or the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from stategpt.errors import ConfigError, NoChatTemplate
+from stategpt.hub import local_path
+
+if TYPE_CHECKING:
+    import torch
+
+    from stategpt.data import ChatTemplate
+    from stategpt.model import GPT, RewardModel
+    from stategpt.tokenizer import AnyTokenizer
+
+STAGE_FOLDERS = ("rl", "reward", "sft", "base")
+"""Folders of a run that hold a model, as `--stage` names them."""
+DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+_SCORES = "ForSequenceClassification"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was loaded."""
+
+    place: Path
+    model: GPT | RewardModel
+    tok: AnyTokenizer
+    chat: ChatTemplate | None
+    """None for a base model, and for a tokenizer of this package, whose format is known."""
+
+    def format(self) -> ChatTemplate | None:
+        """Returns the chat format, this package's included; None for a base model of others."""
+        from stategpt.generate.sampling_ids import own_chat
+
+        return own_chat(self.tok) if self.chat is None else self.chat
+
+    def template(self) -> str | None:
+        """Returns the chat format as Jinja; None for a base model of others."""
+        from stategpt.data.chat_template import chat_template
+        from stategpt.model.exported_tokenizer import is_own
+
+        if self.chat is None and is_own(self.tok):
+            return chat_template(self.tok.special_tokens)
+        return None if self.chat is None else self.chat.jinja()
+
+
+def model_place(name: str, stage: str | None = None) -> Path:
+    """Returns the model folder or file that `name` (a run, folder, GGUF file, or name on the Hub) and `stage` say.
+
+    Raises:
+        ConfigError: a run without that model; a stage of what is no run; nothing there.
+    """
+    path = local_path(name)
+    if (path / "run.toml").is_file():
+        there = [each for each in STAGE_FOLDERS if (path / each / "model" / "config.json").is_file()]
+        # A reward model answers nothing: it is taken only where it is named.
+        chosen = stage or next((each for each in there if each != "reward"), None)
+        if chosen not in there:
+            found = f"it has {', '.join(there)}" if there else "no stage has finished yet"
+            raise ConfigError(f"{path} has no {chosen or 'language'} model; {found}")
+        return path / chosen / "model"
+    if stage is not None:
+        raise ConfigError(f"--stage {stage} names a model of a run, and {path} is not a run folder (run.toml)")
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; give a run folder, a model folder, a .gguf file or org/name")
+    return path
+
+
+def load_source(place: Path, engine: Literal["native", "tokenizers"], dtype: torch.dtype | None = None) -> Source:
+    """Loads a model with what reads and writes its text; weights as `dtype`, None: as they are stored."""
+    from stategpt.data import ChatTemplate
+    from stategpt.model import GPT, RewardModel
+    from stategpt.model.exported_tokenizer import is_own
+    from stategpt.tokenizer import Tokenizer
+
+    model = (RewardModel if _is_reward_model(place) else GPT).from_pretrained(place, dtype)
+    tok = Tokenizer.load(place, engine)
+    if is_own(tok):
+        return Source(place, model, tok, None)
+    try:
+        return Source(place, model, tok, ChatTemplate.load(place, tok))
+    except NoChatTemplate:
+        return Source(place, model, tok, None)
+
+
+def _is_reward_model(place: Path) -> bool:
+    from stategpt.errors import StategptError
+    from stategpt.json_reader import Items, Optional, Record, Text, read_record
+
+    kind = Record({"architectures": Optional(Items(Text(max_chars=200), max_items=100), ())})
+    try:
+        found = read_record(place / "config.json", kind)
+    except StategptError:  # loading says what is wrong with it
+        return False
+    return any(str(name).endswith(_SCORES) for name in found["architectures"])
+
+
+def torch_dtype(name: str | None) -> torch.dtype | None:
+    """Returns the number format that `--dtype` names; None for none."""
+    import torch
+
+    found: torch.dtype | None = None if name is None else getattr(torch, DTYPES[name])
+    return found

@@ -1,6 +1,7 @@
 """Adapters against the `peft` package, where it is installed: its files are read, ours are, training is equal."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import transformers  # noqa: E402
 from torch import nn  # noqa: E402
 
 from family_models import CASES  # noqa: E402
+from peft_goldens import FOLDER, SETTINGS, base_of  # noqa: E402
+from peft_goldens import IDS as GOLDEN_IDS  # noqa: E402
 from stategpt.model import GPT, RewardModel, load_adapter, save_adapter  # noqa: E402
 from stategpt.model.lora import lora, lora_layers, merge  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
@@ -140,3 +143,23 @@ def test_the_written_config_needs_no_repair(tmp_path):
     assert (found.r, found.lora_alpha, set(found.target_modules)) == (4, 16.0, {"q_proj"})
     assert written.keys() <= set(found.to_dict())
     assert len(list(lora_layers(model))) == 3
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_golden_adapters_are_pefts(name, tmp_path):
+    """With STATEGPT_UPDATE_GOLDENS=1 it writes them."""
+    base_of(name).save_pretrained(tmp_path / "base")
+    other = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    if os.environ.get("STATEGPT_UPDATE_GOLDENS"):
+        made = peft.get_peft_model(other, peft.LoraConfig(r=2, lora_alpha=5, task_type="CAUSAL_LM", **SETTINGS[name]))
+        randomize(made)
+        made.save_pretrained(FOLDER / name)
+        path = FOLDER / name / "adapter_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": None}, indent=2) + "\n")
+        (FOLDER / name / "README.md").unlink()
+        logits = made.eval()(GOLDEN_IDS[None]).logits[0]
+        (FOLDER / name / "logits.json").write_text(json.dumps(logits.tolist()))
+        other = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    other = peft.PeftModel.from_pretrained(other, FOLDER / name).eval()
+    expected = torch.tensor(json.loads((FOLDER / name / "logits.json").read_text()))
+    assert torch.allclose(other(GOLDEN_IDS[None]).logits[0], expected, atol=1e-5)

@@ -98,7 +98,7 @@ def matches(layer: str, targets: Iterable[str]) -> bool:
 def require_targets(model: GPTConfig, lora: LoRAConfig) -> None:
     """Refuses a target that no layer of such a model has, or that its shape rules out."""
     for target in lora.targets if lora.rank else ():
-        rule = "is a matrix of its own in untied models only; with tied embeddings leave it out"
+        rule = "is a separate matrix in untied models only; with tied embeddings leave it out"
         require(target != "lm_head" or not model.tied_embeddings, "lora.targets", target, rule)
         layers = (layer for name in linear_shapes(model) for layer in layers_of(model, name))
         known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linear_shapes(model)))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from stategpt.generate import Engine as Engine
     from stategpt.model import GPT as GPT
     from stategpt.model import RewardModel as RewardModel
+    from stategpt.model.quantize import quantize as quantize
     from stategpt.packing import Batch as Batch
     from stategpt.packing import Layout as Layout
     from stategpt.packing import Loader as Loader
@@ -76,6 +77,7 @@ _PACKAGE_OF = {
     "curate": "data",
     "formats": "data",
     "pack": "packing",
+    "quantize": "model.quantize",
     "ranking_batches": "data",
     "run": "pipeline",
     "sources": "data",
@@ -95,7 +97,7 @@ _MODULES = (
     "tokenizer",
     "train",
 )
-_NEED_TORCH = ("generate", "model", "pipeline")
+_NEED_TORCH = ("generate", "model", "model.quantize", "pipeline")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -128,6 +130,7 @@ __all__ = [
     "ops",
     "pack",
     "packing",
+    "quantize",
     "ranking_batches",
     "recipes",
     "run",

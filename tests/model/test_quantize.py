@@ -95,6 +95,11 @@ def test_skipped_layers_stay_as_they_are():
     assert kept == {"layers.0.self_attn.o_proj", "layers.1.self_attn.o_proj", "layers.1.mlp.up_proj"}
 
 
+@pytest.mark.parametrize("skip", [("lm_head",), ("lm_head", "o_proj")])
+def test_skipped_layers_keep_their_embedding(skip):
+    assert isinstance(quantize(gpt(TIED), "int8", skip=skip).embed_tokens, nn.Embedding)
+
+
 @pytest.mark.parametrize("skip", [("lm_head",), ()])
 def test_the_head_of_a_reward_model_is_never_quantized(skip):
     model = quantize(RewardModel(gpt()), "int8", skip=skip)

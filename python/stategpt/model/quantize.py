@@ -63,6 +63,7 @@ class QuantizedLinear(_Quantized, ABC):
     """
 
     kind: Kind
+    bias: nn.Parameter | None
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()

@@ -44,9 +44,12 @@ class Int8Product:
         vectors = x.detach() if x.requires_grad else x
         if dtype != torch.float32:
             vectors = vectors.to(dtype).float()
-        vectors_NW = vectors.reshape(-1, x.shape[-1]).contiguous()
-        product = torch.from_numpy(native.multiply(vectors_NW.numpy(), torch.get_num_threads()))
-        return (product if x.dim() == 2 else product.view(*x.shape[:-1], -1)).to(dtype)  # type: ignore[no-any-return]
+        if x.dim() != 2 or not vectors.is_contiguous():
+            vectors = vectors.reshape(-1, x.shape[-1]).contiguous()
+        product = torch.from_numpy(native.multiply(vectors.numpy(), torch.get_num_threads()))
+        if x.dim() != 2:
+            product = product.view(*x.shape[:-1], -1)
+        return product if dtype == torch.float32 else product.to(dtype)
 
     def __reduce__(self) -> tuple[type[Int8Product], tuple[()]]:
         """A copy of a layer has other memory: its product starts empty."""

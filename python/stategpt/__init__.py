@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from stategpt.model import Classifier as Classifier
     from stategpt.model import RewardModel as RewardModel
     from stategpt.model.lora import lora as lora
+    from stategpt.model.quantize import quantize as quantize
     from stategpt.packing import Batch as Batch
     from stategpt.packing import Layout as Layout
     from stategpt.packing import Loader as Loader
@@ -80,6 +81,7 @@ _PACKAGE_OF = {
     "formats": "data",
     "lora": "model.lora",
     "pack": "packing",
+    "quantize": "model.quantize",
     "ranking_batches": "data",
     "run": "pipeline",
     "sources": "data",
@@ -99,7 +101,7 @@ _MODULES = (
     "tokenizer",
     "train",
 )
-_NEED_TORCH = ("generate", "model", "model.lora", "pipeline")
+_NEED_TORCH = ("generate", "model", "model.lora", "model.quantize", "pipeline")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -134,6 +136,7 @@ __all__ = [
     "ops",
     "pack",
     "packing",
+    "quantize",
     "ranking_batches",
     "recipes",
     "run",

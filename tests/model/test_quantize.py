@@ -13,9 +13,10 @@ from torch import nn  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.errors import InvalidArgument, UnknownToken  # noqa: E402
 from stategpt.model import GPT, KVCache, RewardModel  # noqa: E402
-from stategpt.model.quantize import Int8Linear, NF4Linear, QuantizedEmbedding, QuantizedLinear, quantize  # noqa: E402
+from stategpt.model.quantize import Int8Linear, NF4Linear, QuantizedEmbedding, QuantizedLinear, joint_product, quantize  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.ops.int8 import from_int8, to_int8  # noqa: E402
+from stategpt.ops.int8_product import FEW, Int8Product  # noqa: E402
 from stategpt.ops.nf4 import from_nf4, to_nf4  # noqa: E402
 from stategpt.packing.layout import Layout  # noqa: E402
 
@@ -92,6 +93,11 @@ def test_skipped_layers_stay_as_they_are():
     found = layers(quantize(gpt(), "int8", skip=("lm_head", "o_proj", "layers.1.mlp.up_proj")))
     kept = {name for name, kind in found.items() if kind == "Linear"}
     assert kept == {"layers.0.self_attn.o_proj", "layers.1.self_attn.o_proj", "layers.1.mlp.up_proj"}
+
+
+@pytest.mark.parametrize("skip", [("lm_head",), ("lm_head", "o_proj")])
+def test_skipped_layers_keep_their_embedding(skip):
+    assert isinstance(quantize(gpt(TIED), "int8", skip=skip).embed_tokens, nn.Embedding)
 
 
 @pytest.mark.parametrize("skip", [("lm_head",), ()])
@@ -238,3 +244,115 @@ def test_a_quantized_model_is_not_saved(tmp_path):
 def test_a_quantized_embedding_refuses_an_unknown_id():
     with pytest.raises(UnknownToken, match="the stream holds id 61"):
         quantize(gpt(), "int8", skip=())(torch.tensor([1, 61]), causal(2))
+
+
+# Decoding by the codes themselves
+
+
+def few(rows: int, width: int = 24):
+    return torch.from_numpy(np.random.default_rng(5).standard_normal((rows, width)).astype(np.float32))
+
+
+@pytest.fixture
+def products(monkeypatch) -> list[int]:
+    """Matrices of every product by codes."""
+    counts, call = [], Int8Product.__call__
+
+    def counted(self, x, matrices):
+        counts.append(len(matrices))
+        return call(self, x, matrices)
+
+    monkeypatch.setattr(Int8Product, "__call__", counted)
+    return counts
+
+
+def test_few_rows_are_multiplied_by_the_codes_and_many_are_not(products):
+    layer = Int8Linear(linear())
+    for rows in (1, FEW):
+        expected = F.linear(few(rows), layer.dequantized(), layer.bias)
+        torch.testing.assert_close(layer(few(rows)), expected, atol=2e-6, rtol=1e-5)
+    assert products == [1, 1]
+    layer(few(FEW + 1))
+    layer(few(1).double())
+    layer(few(1).requires_grad_())
+    assert products == [1, 1]
+
+
+def test_a_row_s_product_does_not_depend_on_the_others():
+    layer, x = Int8Linear(linear()), few(FEW)
+    alone = torch.cat([layer(row[None]) for row in x])
+    assert torch.equal(layer(x), alone)
+    assert torch.equal(layer(x[3:7].view(2, 2, 24)).view(4, -1), alone[3:7])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_product_in_another_number_format_is_rounded_once(dtype):
+    layer, x = Int8Linear(linear(bias=False)), few(3).to(dtype)
+    assert torch.equal(layer(x), layer(x.float()).to(dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(layer(few(3)), layer(few(3).bfloat16()))
+
+
+def test_products_follow_the_weights():
+    layer, x = Int8Linear(linear(bias=False)), few(2)
+    layer(x)
+    torch.manual_seed(9)
+    other = Int8Linear(nn.Linear(24, 40, bias=False))
+    twin = copy.deepcopy(layer)
+    layer.load_state_dict(other.state_dict())
+    assert torch.equal(layer(x), other(x))
+    layer.load_state_dict(twin.state_dict(), assign=True)
+    assert torch.equal(layer(x), twin(x))
+    assert not torch.equal(layer(x), other(x))
+
+
+def test_products_of_several_layers_together_have_the_bits_of_separate_ones():
+    layers, x = [Int8Linear(linear(outputs=outputs, bias=False)) for outputs in (70, 3, 40)], few(3)
+    assert torch.equal(joint_product(Int8Product(), x, layers), torch.cat([layer(x) for layer in layers], dim=1))
+    assert joint_product(Int8Product(), x, [layers[0], linear()]) is None
+    assert joint_product(Int8Product(), x, [layers[0], Int8Linear(linear(bias=True))]) is None
+    assert joint_product(Int8Product(), few(FEW + 1), layers) is None
+
+
+NORMED = GPTConfig(**SHAPE, context_tokens=32)
+PLAIN = GPTConfig(**SHAPE, context_tokens=32, qk_norm=False)
+BIASED = GPTConfig(**SHAPE, context_tokens=32, qk_norm=False, attention_bias=True)
+
+
+def decoded(model: GPT, rows: int = 2):
+    tokens = torch.from_numpy(np.random.default_rng(1).integers(0, 61, (rows, 7)))
+    cache = KVCache.allocate(model.config, rows, 16, dtype=model.dtype)
+    with torch.inference_mode():
+        return torch.cat([model.unembed(model.decode(t, cache)[:, 0]) for t in tokens.split(1, dim=1)], dim=1)
+
+
+@pytest.mark.parametrize("config", [NORMED, PLAIN, BIASED], ids=["norms", "plain", "biases"])
+def test_decoding_multiplies_by_several_layers_at_a_time(monkeypatch, products, config):
+    model = quantize(gpt(config), "int8", skip=())
+    together = decoded(model)
+    assert products[:4] == ([1, 1, 1, 1] if config is BIASED else [3, 1, 2, 1])
+    monkeypatch.setattr("stategpt.model.layers.joint_product", lambda *arguments: None)
+    # Equal but for the last bits: norms and SiLU of a view are summed and rounded in another order than a copy's.
+    torch.testing.assert_close(decoded(model), together, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("config", [NORMED, PLAIN, BIASED], ids=["norms", "plain", "biases"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_decoding_has_the_logits_of_the_dequantized_weights(kind, config):
+    model = quantize(gpt(config), kind, skip=() if kind == "int8" else ("lm_head",))
+    torch.testing.assert_close(decoded(model), decoded(plain(model)), atol=1e-5, rtol=1e-5)
+
+
+def test_a_hook_on_a_quantized_projection_is_called():
+    model, calls = quantize(gpt(), "int8"), []
+    model.layers[0].self_attn.k_proj.register_forward_hook(lambda *arguments: calls.append(1))
+    decoded(model)
+    assert len(calls) == 7
+
+
+def test_a_row_of_a_batch_is_decoded_to_the_bits_it_has_alone():
+    """Of int8 layers; attention and norms are torch's, which hold it for rows of one length."""
+    model = quantize(gpt(), "int8", skip=())
+    x = few(6)
+    for layer in (model.layers[0].mlp, model.embed_tokens.project):
+        assert torch.equal(layer(x), torch.cat([layer(row[None]) for row in x]))

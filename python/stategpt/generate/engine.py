@@ -72,6 +72,9 @@ class Engine:
     model (`GPT.special_ids`). The template is by default this package's, where the tokenizer has its control tokens;
     without one the engine continues documents.
 
+    A model in bfloat16 (`dtype=torch.bfloat16`) or with int8 layers (`sg.quantize`) computes with what it holds;
+    `precision="bfloat16"` casts float32 weights again in each step.
+
     Raises:
         ForeignArtifact: the tokenizer has more ids than the model.
         InvalidArgument: nothing says what ends a text; `chat` is of another tokenizer.

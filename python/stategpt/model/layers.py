@@ -83,7 +83,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_NW: Tensor, rotary: Rotary | None, attend: Attend, kept: JoinedWeights | None = None) -> Tensor:
         """-> [N, W]. `rotary` None: no rotation. `kept` holds the joined weights from one decoding step to the next."""
-        if not self._joinable():
+        if (qkv := self._joint_int8(x_NW)) is not None:
+            q_NHD, k_NGD, v_NGD = self._normed(qkv, rotary, self._joined_norm())
+        elif not self._joinable():
             q_NHD, k_NGD, v_NGD = self._project_apart(x_NW, rotary)
         elif kept is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             q_NHD, k_NGD, v_NGD = self._project(x_NW, rotary, self._join())
@@ -94,17 +96,26 @@ class SelfAttention(nn.Module):
     def _project(self, x_NW: Tensor, rotary: Rotary | None, joined: Joined) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values. Joined weights make one matmul of three, and queries and keys take one norm and one
         rotation together: at this scale a call costs more than its arithmetic."""
-        qkv = F.linear(x_NW, joined.weight, joined.bias).view(x_NW.shape[0], -1, self.head_dim)
-        qk, v_NGD = torch.split(qkv, [self.heads + self.kv_heads, self.kv_heads], dim=1)
-        if self.q_norm is not None and joined.norm is not None:
-            qk = rms_norm(qk, joined.norm, self.q_norm.epsilon)
-        q_NHD, k_NGD = torch.split(_rotated(qk, rotary), [self.heads, self.kv_heads], dim=1)
+        return self._normed(F.linear(x_NW, joined.weight, joined.bias), rotary, joined.norm)
+
+    def _normed(self, qkv: Tensor, rotary: Rotary | None, norm: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Norms and rotates queries and keys [N, (H + 2G) D] together."""
+        qkv = qkv.view(qkv.shape[0], -1, self.head_dim)
+        qk, v_NGD = qkv.split_with_sizes([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        if self.q_norm is not None and norm is not None:
+            qk = rms_norm(qk, norm, self.q_norm.epsilon)
+        q_NHD, k_NGD = _rotated(qk, rotary).split_with_sizes([self.heads, self.kv_heads], dim=1)
         return q_NHD, k_NGD, v_NGD
+
+    def _joint_int8(self, x_NW: Tensor) -> Tensor | None:
+        """Queries, keys and values of a few tokens by one product of 8-bit codes; None where that is not exact."""
+        if self.norms_all_heads or not self._norms_alike():
+            return None
+        return joint_product(self._int8, x_NW, (self.q_proj, self.k_proj, self.v_proj))
 
     def _project_apart(self, x_NW: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """The same, each projection and norm called by itself: for modules that were put in their place."""
-        projections = (self.q_proj, self.k_proj, self.v_proj)
-        q, k, v = joint_product(self._int8, x_NW, projections) or [projection(x_NW) for projection in projections]
+        q, k, v = (projection(x_NW) for projection in (self.q_proj, self.k_proj, self.v_proj))
         normed = self.q_norm is not None and self.k_norm is not None
         if normed and self.norms_all_heads:
             q, k = self.q_norm(q), self.k_norm(k)  # type: ignore[misc]
@@ -118,14 +129,18 @@ class SelfAttention(nn.Module):
 
         An adapter, a hook, a parametrization or a quantized layer in the place of one has to be called.
         """
-        q, k, v, q_norm, k_norm = self.q_proj, self.k_proj, self.v_proj, self.q_norm, self.k_norm
+        q, k, v = self.q_proj, self.k_proj, self.v_proj
         if self.norms_all_heads or not (is_plain(q, nn.Linear) and is_plain(k, nn.Linear) and is_plain(v, nn.Linear)):
             return False
         alike = q.weight.dtype == k.weight.dtype == v.weight.dtype
         alike &= (q.bias is None) == (k.bias is None) == (v.bias is None)
+        return alike and self._norms_alike()
+
+    def _norms_alike(self) -> bool:
+        q_norm, k_norm = self.q_norm, self.k_norm
         if q_norm is None or k_norm is None:
-            return alike and q_norm is k_norm
-        return alike and is_plain(q_norm, RMSNorm) and is_plain(k_norm, RMSNorm) and q_norm.epsilon == k_norm.epsilon
+            return q_norm is k_norm
+        return is_plain(q_norm, RMSNorm) and is_plain(k_norm, RMSNorm) and q_norm.epsilon == k_norm.epsilon
 
     def _sources(self) -> list[Tensor]:
         """Every weight that `_join` reads."""
@@ -140,10 +155,13 @@ class SelfAttention(nn.Module):
         projections = (self.q_proj, self.k_proj, self.v_proj)
         weight = torch.cat([projection.weight for projection in projections])
         bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in projections])
+        return Joined(weight, bias, self._joined_norm())
+
+    def _joined_norm(self) -> Tensor | None:
         if self.q_norm is None or self.k_norm is None:
-            return Joined(weight, bias, None)
+            return None
         q_factor, k_factor = (norm.factor for norm in (self.q_norm, self.k_norm))
-        return Joined(weight, bias, torch.cat([q_factor.expand(self.heads, -1), k_factor.expand(self.kv_heads, -1)]))
+        return torch.cat([q_factor.expand(self.heads, -1), k_factor.expand(self.kv_heads, -1)])
 
 
 def _rotated(x_NHD: Tensor, rotary: Rotary | None) -> Tensor:
@@ -169,9 +187,9 @@ class MLP(nn.Module):
         if is_plain(self.gate_proj, nn.Linear) and is_plain(self.up_proj, nn.Linear):
             x_NW = _as_multiplied(x_NW)
         both = joint_product(self._int8, x_NW, (self.gate_proj, self.up_proj))
-        gate_NF = self.gate_proj(x_NW) if both is None else both[0]
+        gate_NF, up_NF = (self.gate_proj(x_NW), self.up_proj(x_NW)) if both is None else both.chunk(2, dim=-1)
         gate_NF = F.silu(gate_NF) if self.silu else F.gelu(gate_NF, approximate="tanh")
-        return self.down_proj(gate_NF * (self.up_proj(x_NW) if both is None else both[1]))  # type: ignore[no-any-return]
+        return self.down_proj(gate_NF * up_NF)  # type: ignore[no-any-return]
 
 
 def _as_multiplied(x: Tensor) -> Tensor:

@@ -63,11 +63,12 @@ class QuantizedLinear(_Quantized, ABC):
     """
 
     kind: Kind
+    bias: nn.Parameter | None
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.bias = linear.bias
+        self.register_parameter("bias", linear.bias)
 
     @abstractmethod
     def dequantized(self, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -98,7 +99,13 @@ class Int8Linear(QuantizedLinear):
     @property
     def stored(self) -> Int8:
         """Codes and scales."""
-        return Int8(self.codes, self.scales)
+        buffers = self._buffers  # an attribute of a module is searched in three places
+        return Int8(buffers["codes"], buffers["scales"])  # type: ignore[arg-type]
+
+    @property
+    def joinable(self) -> bool:
+        """The output is the product alone, so that several layers' may be computed in one call."""
+        return self._parameters["bias"] is None and is_plain(self, Int8Linear)
 
     def dequantized(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """See `QuantizedLinear.dequantized`."""
@@ -166,15 +173,15 @@ class QuantizedEmbedding(_Quantized):
         return frozen_linear(hidden, self.dequantized)
 
 
-def joint_product(product: Int8Product, x: Tensor, layers: Sequence[nn.Module | None]) -> list[Tensor] | None:
-    """Multiplies `x` by several layers in one call; None where they have to be called one by one.
+def joint_product(product: Int8Product, x: Tensor, layers: Sequence[nn.Module]) -> Tensor | None:
+    """Multiplies `x` by several layers, whose outputs come one behind the other; None where each has to be called.
 
     The bits are those of separate calls. Layers are multiplied together if they are int8 without a bias or a hook.
     """
-    if not all(is_plain(layer, Int8Linear) and layer.bias is None for layer in layers) or not suits(x):  # type: ignore[arg-type, union-attr]
+    if type(layers[0]) is not Int8Linear or not suits(x):  # of other models, nothing more is looked at
         return None
-    whole = product(x, [layer.stored for layer in layers])  # type: ignore[union-attr, misc]
-    return list(torch.split(whole, [layer.out_features for layer in layers], dim=-1))  # type: ignore[union-attr, misc]
+    stored = [layer.stored for layer in layers if isinstance(layer, Int8Linear) and layer.joinable]
+    return product(x, stored) if len(stored) == len(layers) else None
 
 
 def _register(module: nn.Module, stored: Int8 | NF4) -> None:

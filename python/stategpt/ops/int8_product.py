@@ -31,25 +31,30 @@ class Int8Product:
     """The product with matrices of one width; a view of their memory, made again when they were moved or replaced."""
 
     def __init__(self) -> None:
-        self._of: tuple[Tensor, ...] = ()
+        self._of: tuple[Int8, ...] = ()
         self._matrices: Int8Matrices | None = None
 
     def __call__(self, x: Tensor, matrices: Sequence[Int8]) -> Tensor:
         """[..., W] -> [..., O], in x's number format (under autocast in its), rounded once from float32."""
-        parts = tuple(part for matrix in matrices for part in matrix)
-        if self._matrices is None or len(parts) != len(self._of) or any(map(_differ, parts, self._of)):
-            self._of = parts
-            self._matrices = Int8Matrices([(codes.numpy(), scales.numpy()) for codes, scales in matrices])
+        native = self._matrices
+        if native is None or len(matrices) != len(self._of) or any(map(_differ, matrices, self._of)):
+            self._of = tuple(matrices)
+            native = self._matrices = Int8Matrices([(codes.numpy(), scales.numpy()) for codes, scales in matrices])
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        rounded = x.detach() if x.dtype == dtype else x.detach().to(dtype)
-        vectors_NW = rounded.float().reshape(-1, x.shape[-1]).contiguous()
-        product = torch.from_numpy(self._matrices.multiply(vectors_NW.numpy(), torch.get_num_threads()))
-        return product.view(*x.shape[:-1], -1).to(dtype)
+        vectors = x.detach() if x.requires_grad else x
+        if dtype != torch.float32:
+            vectors = vectors.to(dtype).float()
+        if x.dim() != 2 or not vectors.is_contiguous():
+            vectors = vectors.reshape(-1, x.shape[-1]).contiguous()
+        product = torch.from_numpy(native.multiply(vectors.numpy(), torch.get_num_threads()))
+        if x.dim() != 2:
+            product = product.view(*x.shape[:-1], -1)
+        return product if dtype == torch.float32 else product.to(dtype)
 
     def __reduce__(self) -> tuple[type[Int8Product], tuple[()]]:
         """A copy of a layer has other memory: its product starts empty."""
         return Int8Product, ()
 
 
-def _differ(a: Tensor, b: Tensor) -> bool:
-    return a is not b
+def _differ(a: Int8, b: Int8) -> bool:
+    return a.codes is not b.codes or a.scales is not b.scales

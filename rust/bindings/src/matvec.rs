@@ -1,6 +1,8 @@
 //! Python interface of `stategpt-matvec`.
 
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
 use stategpt_matvec::{Error, Matrix, multiply};
 
@@ -53,7 +55,11 @@ impl Int8Matrices {
         let product = py
             .detach(|| multiply(&matrices, x, threads))
             .map_err(error)?;
-        let rows = if vectors == 0 { 0 } else { product.len() / vectors };
+        let rows = if vectors == 0 {
+            0
+        } else {
+            product.len() / vectors
+        };
         product.into_pyarray(py).reshape([vectors, rows])
     }
 }

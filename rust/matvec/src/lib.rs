@@ -63,7 +63,11 @@ impl<'a> Matrix<'a> {
             let codes = codes.len();
             return Err(Error::Matrix { codes, rows, width });
         }
-        Ok(Self { codes, scales, width })
+        Ok(Self {
+            codes,
+            scales,
+            width,
+        })
     }
 }
 
@@ -89,7 +93,11 @@ pub fn multiply(matrices: &[Matrix<'_>], x: &[f32], threads: usize) -> Result<Ve
     let share = rows.div_ceil(threads.max(1)).max(MIN_ROWS);
     let mut shares = divided(matrices, &mut by_row, vectors, share).into_iter();
     let tier = Tier::of_machine();
-    let work = |share: Vec<Part<'_, '_>>| share.into_iter().for_each(|(matrix, out)| rows_of(tier, matrix, x, out));
+    let work = |share: Vec<Part<'_, '_>>| {
+        share
+            .into_iter()
+            .for_each(|(matrix, out)| rows_of(tier, matrix, x, out))
+    };
     if threads > 1 && !forked() {
         // The calling thread takes the first share: waking another one takes as long as a small product.
         rayon::in_place_scope(|scope| {
@@ -100,7 +108,11 @@ pub fn multiply(matrices: &[Matrix<'_>], x: &[f32], threads: usize) -> Result<Ve
     } else {
         shares.for_each(work);
     }
-    Ok(if vectors == 1 { by_row } else { by_vector(&by_row, vectors) })
+    Ok(if vectors == 1 {
+        by_row
+    } else {
+        by_vector(&by_row, vectors)
+    })
 }
 
 /// Rows of a matrix, and the place of their results.
@@ -115,13 +127,25 @@ fn divided<'a, 'out>(
 ) -> Vec<Vec<Part<'a, 'out>>> {
     let mut shares = Vec::new();
     let (mut current, mut left) = (Vec::new(), share);
-    for &Matrix { mut codes, mut scales, width } in matrices {
+    for &Matrix {
+        mut codes,
+        mut scales,
+        width,
+    } in matrices
+    {
         while !scales.is_empty() {
             let rows = left.min(scales.len());
             let (codes_here, codes_behind) = codes.split_at(rows * width);
             let (scales_here, scales_behind) = scales.split_at(rows);
             let (out_here, out_behind) = std::mem::take(&mut out).split_at_mut(rows * vectors);
-            current.push((Matrix { codes: codes_here, scales: scales_here, width }, out_here));
+            current.push((
+                Matrix {
+                    codes: codes_here,
+                    scales: scales_here,
+                    width,
+                },
+                out_here,
+            ));
             (codes, scales, out, left) = (codes_behind, scales_behind, out_behind, left - rows);
             if left == 0 {
                 shares.push(std::mem::take(&mut current));
@@ -166,20 +190,32 @@ mod tests {
     fn plain(codes: &[i8], scales: &[f32], width: usize, x: &[f32]) -> Vec<f64> {
         let row = |vector: &[f32], row: usize| -> f64 {
             let codes = &codes[row * width..][..width];
-            let sum: f64 = codes.iter().zip(vector).map(|(&c, &v)| f64::from(c) * f64::from(v)).sum();
+            let sum: f64 = codes
+                .iter()
+                .zip(vector)
+                .map(|(&c, &v)| f64::from(c) * f64::from(v))
+                .sum();
             sum * f64::from(scales[row])
         };
-        x.chunks(width).flat_map(|vector| (0..scales.len()).map(move |r| row(vector, r))).collect()
+        x.chunks(width)
+            .flat_map(|vector| (0..scales.len()).map(move |r| row(vector, r)))
+            .collect()
     }
 
     fn numbers(count: usize, seed: u64) -> Vec<f32> {
         (0..count as u64)
-            .map(|i| ((i + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / (1 << 23) as f32 - 1.0)
+            .map(|i| {
+                ((i + seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / (1 << 23) as f32
+                    - 1.0
+            })
             .collect()
     }
 
     fn codes(count: usize) -> Vec<i8> {
-        numbers(count, 7).iter().map(|v| (v * 127.0) as i8).collect()
+        numbers(count, 7)
+            .iter()
+            .map(|v| (v * 127.0) as i8)
+            .collect()
     }
 
     proptest! {
@@ -213,19 +249,35 @@ mod tests {
         for width in [1, 15, 63, 64, 65, 576, 1000] {
             let (codes, x) = (codes(width), numbers(width, 3));
             for tier in Tier::available() {
-                assert_eq!(tier.dot(&codes, &x).to_bits(), Tier::Portable.dot(&codes, &x).to_bits(), "{tier:?}");
+                assert_eq!(
+                    tier.dot(&codes, &x).to_bits(),
+                    Tier::Portable.dot(&codes, &x).to_bits(),
+                    "{tier:?}"
+                );
             }
         }
     }
 
     #[test]
     fn numbers_that_do_not_belong_together_are_refused() {
-        assert!(matches!(Matrix::new(&[1, 2, 3], &[1.0], 2), Err(Error::Matrix { .. })));
-        assert!(matches!(Matrix::new(&[], &[], 0), Err(Error::Matrix { .. })));
+        assert!(matches!(
+            Matrix::new(&[1, 2, 3], &[1.0], 2),
+            Err(Error::Matrix { .. })
+        ));
+        assert!(matches!(
+            Matrix::new(&[], &[], 0),
+            Err(Error::Matrix { .. })
+        ));
         let narrow = Matrix::new(&[1, 2], &[1.0], 2).unwrap();
         let wide = Matrix::new(&[1, 2, 3, 4], &[1.0], 4).unwrap();
-        assert!(matches!(multiply(&[narrow], &[1.0; 3], 1), Err(Error::Vectors { .. })));
-        assert!(matches!(multiply(&[narrow, wide], &[1.0; 4], 1), Err(Error::Vectors { .. })));
+        assert!(matches!(
+            multiply(&[narrow], &[1.0; 3], 1),
+            Err(Error::Vectors { .. })
+        ));
+        assert!(matches!(
+            multiply(&[narrow, wide], &[1.0; 4], 1),
+            Err(Error::Vectors { .. })
+        ));
         assert_eq!(multiply(&[narrow], &[], 1).unwrap(), Vec::<f32>::new());
     }
 }

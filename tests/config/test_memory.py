@@ -55,7 +55,9 @@ def test_frozen_weights_have_no_gradients_state_or_copies() -> None:
     batch = Batch(0, 128)
     adapters = training_bytes(MODEL, PLAIN, batch, trained=10_000)
     copies = block_weight_bytes(MODEL, Formats())
-    assert adapters == 4 * P + 80_000 + round(ALLOCATOR * (40_000 + copies))
+    assert adapters == 4 * P + 80_000 + round(ALLOCATOR * MODEL.depth * copies)
+    last = training_bytes(MODEL, PLAIN, BATCH, trained=MODEL.block_parameters, blocks=1)
+    assert last < training_bytes(MODEL, PLAIN, BATCH, trained=MODEL.block_parameters) - BATCH.tokens * 10_000
 
 
 def test_more_passes_keep_the_gradients_of_the_earlier_ones() -> None:

@@ -78,8 +78,9 @@ def _train(model: Any, case: dict[str, Any]) -> None:
                 batches.append(TokenBatch(tokens, layout, torch.arange(len(tokens)), tokens))
             yield batches
 
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(case.get("trained", "") in name)
+    if case.get("trained") == "last":
+        model.requires_grad_(False)
+        model.layers[-1].requires_grad_(True)
     optim = OptimConfig(learning_rate=1e-3, optimizer=case.get("optimizer", "adamw"))
     weights = case.get("weights", "float32")
     optimizer = build_optimizer(model, optim, weights)

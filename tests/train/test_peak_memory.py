@@ -24,7 +24,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bfloat16 weights": {"precision": "bfloat16", "weights": "bfloat16"},
     "8 bits": {"optimizer": "adamw8bit"},
     "two passes": {"micro_batches": 2},
-    "last block": {"trained": "layers.2."},
+    "last block": {"trained": "last"},
 }
 SHAPE = ("vocab_size", "depth", "width", "heads", "kv_heads", "head_dim", "mlp_width", "context_tokens")
 
@@ -40,8 +40,9 @@ def planned_bytes(case: dict[str, Any]) -> int:
     )
     tokens, passes = case["rows"] * case["row_tokens"], case.get("micro_batches", 1)
     batch = Batch(tokens, case["row_tokens"], passes=passes, masked=case["packed"])
-    trained = model.block_parameters if case.get("trained") else None
-    return training_bytes(model, loop, batch, trained=trained)
+    if case.get("trained"):
+        return training_bytes(model, loop, batch, trained=model.block_parameters, blocks=1)
+    return training_bytes(model, loop, batch)
 
 
 def case_of(recipe: str, rows: int, **changes: Any) -> dict[str, Any]:

@@ -58,7 +58,13 @@ class Batch:
 
 
 def training_bytes(
-    model: GPTConfig, loop: LoopConfig, batch: Batch, *, frozen_models: int = 0, trained: int | None = None
+    model: GPTConfig,
+    loop: LoopConfig,
+    batch: Batch,
+    *,
+    frozen_models: int = 0,
+    trained: int | None = None,
+    blocks: int | None = None,
 ) -> int:
     """Peak memory of the steps of a stage, Python and torch themselves excepted.
 
@@ -68,8 +74,11 @@ def training_bytes(
         batch: the largest pass.
         frozen_models: further models in float32 (reference, reward model, a kept copy).
         trained: weights that are trained, T; all where None. Adapters count in addition to the model's.
+        blocks: blocks that gradients pass through; all where None. Nothing is kept of those before the first that is
+            trained.
     """
-    moments = _Moments(model, loop, batch, model.parameters if trained is None else trained)
+    trained, blocks = model.parameters if trained is None else trained, model.depth if blocks is None else blocks
+    moments = _Moments(model, loop, batch, trained, blocks)
     moving = max(moments.forward_end, moments.backward_begin, moments.backward_end)
     return moments.standing + FLOAT32 * frozen_models * model.parameters + round(ALLOCATOR * moving)
 
@@ -90,14 +99,14 @@ def formats_of(loop: LoopConfig) -> Formats:
 class _Moments:
     """Bytes of one case at each of its moments."""
 
-    def __init__(self, model: GPTConfig, loop: LoopConfig, batch: Batch, trained: int) -> None:
-        self.model, self.loop, self.batch, self.trained = model, loop, batch, trained
+    def __init__(self, model: GPTConfig, loop: LoopConfig, batch: Batch, trained: int, blocks: int) -> None:
+        self.model, self.loop, self.batch, self.trained, self.blocks = model, loop, batch, trained, blocks
         self.formats = formats_of(loop)
         self.gradients = self.formats.weights * trained
         self.matrix = model.vocab_size * model.width
         self.trains_matrix = trained >= model.parameters
         self.block = batch.tokens * block_token_bytes(model, self.formats) + block_weight_bytes(model, self.formats)
-        self.inputs = model.depth * batch.tokens * model.width * self.formats.weights
+        self.inputs = blocks * batch.tokens * model.width * self.formats.weights
         self.shared = batch.tokens * shared_token_bytes(model, batch.row_tokens, batch.masked)
         self.earlier = self.gradients if batch.passes > 1 else 0
 
@@ -112,7 +121,7 @@ class _Moments:
     def forward_end(self) -> int:
         """Everything kept for the backward pass, and what the loss needs."""
         if not self.loop.gradient_checkpointing:
-            return self.model.depth * self.block + self.shared + self.loss + self.earlier
+            return self.blocks * self.block + self.shared + self.loss + self.earlier
         casts = self.model.depth * block_weight_bytes(self.model, self.formats) if self.formats.casts else 0
         return self.inputs + casts + self.shared + self.loss + self.earlier
 

@@ -14,9 +14,7 @@ from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.packing import Layout  # noqa: E402
 
-SHAPE = GPTConfig(
-    vocab_size=600, depth=2, width=48, heads=4, kv_heads=2, head_dim=16, mlp_width=80, context_tokens=32
-)
+SHAPE = GPTConfig(vocab_size=600, depth=2, width=48, heads=4, kv_heads=2, head_dim=16, mlp_width=80, context_tokens=32)
 FORMATS = {"float32": Formats(4, 4), "autocast": Formats(2, 4), "bfloat16 weights": Formats(2, 2)}
 
 

@@ -2,10 +2,8 @@
 
 from stategpt.config import GPTConfig
 from stategpt.config.cost import (
-    activation_bytes_per_token,
     cache_bytes_per_token,
     forward_flops_per_token,
-    logit_bytes_per_token,
     multiplying_parameters,
     training_flops_per_token,
 )
@@ -30,6 +28,4 @@ def test_look_ups_of_an_untied_embedding_are_free() -> None:
 
 
 def test_bytes_per_token() -> None:
-    assert logit_bytes_per_token(TINY) == 12 * 4096
     assert cache_bytes_per_token(TINY) == 8 * 3 * 64
-    assert activation_bytes_per_token(TINY) == 4 * 3 * (4 * 192 + 2 * (192 + 128) + 192 + 4 * 512)

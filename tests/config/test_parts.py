@@ -16,11 +16,7 @@ RUN = RunConfig(
 PARTS = tuple(parts_of(RUN))
 
 PREFIXES = ("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing")
-FREE = [
-    key
-    for key in flatten(RUN)
-    if key in ("name", *FREE_SETTINGS) or key.rpartition(".")[2].startswith(PREFIXES)
-]
+FREE = [key for key in flatten(RUN) if key in ("name", *FREE_SETTINGS) or key.rpartition(".")[2].startswith(PREFIXES)]
 
 
 def deciders(part: str) -> set[str]:

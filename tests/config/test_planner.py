@@ -12,7 +12,7 @@ from stategpt import recipes
 from stategpt.cli.plan_text import run_text
 from stategpt.config import CONTROL_TOKENS, GPTConfig, RunConfig, override, plan
 from stategpt.config.corpus import PATTERNS
-from stategpt.config.planner import Assumptions, Plan, exportability, training_bytes
+from stategpt.config.planner import Assumptions, Plan, exportability
 from stategpt.config.presets import Hardware
 from stategpt.config.schema import setting_types
 from stategpt.config.stage_names import STAGES
@@ -94,12 +94,6 @@ def test_minibatches_add_optimizer_steps_and_save_memory() -> None:
     assert four.memory_bytes < one.memory_bytes
     small = override(RunConfig(), {"rl.micro_batch_completions": 8})
     assert next(stage for stage in plan(small).stages if stage.name == "rl").memory_bytes < four.memory_bytes
-
-
-def test_training_memory_counts_sixteen_bytes_a_weight_and_frozen_copies() -> None:
-    model = GPTConfig()
-    assert training_bytes(model, "adamw", 0) == 16 * model.parameters
-    assert training_bytes(model, "adamw", 0, frozen_models=2) == 24 * model.parameters
 
 
 def test_the_plan_counts_the_state_of_the_chosen_optimizer() -> None:

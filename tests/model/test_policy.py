@@ -1,5 +1,7 @@
 """Log-probabilities of completions: the same in rows and behind a shared prompt, whole and in chunks of rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,24 @@ def test_memory_is_bounded_by_the_chunk_forward_and_backward(model: GPT, max_row
         log_probs.sum().backward()
     model.zero_grad()
     assert largest.rows == expected
+
+
+def test_a_frozen_head_leaves_the_gradients_of_the_rest(model: GPT) -> None:
+    """By chunks too; temperature and ids left out are those of the sampler (a float64 reference)."""
+    torch.manual_seed(1)
+    untied = GPT(replace(TINY, tied_embeddings=False))
+    assert untied.lm_head is not None
+    untied.lm_head.requires_grad_(False)
+    batch = _batch(shared=False)
+    found, _ = completion_log_probs(untied, batch, 0.7, [2, 3], 5)
+    found.sum().backward()
+    assert untied.lm_head.weight.grad is None
+    hidden = untied.hidden(batch.tokens_N, batch.layout)[batch.index_M].detach().double().requires_grad_()
+    logits = hidden @ untied.lm_head.weight.double().T / 0.7
+    logits[:, [2, 3]] = -torch.inf
+    expected = logits.log_softmax(-1).gather(1, batch.ids_M[:, None])[:, 0]
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    again = untied.hidden(batch.tokens_N, batch.layout)[batch.index_M]
+    gradient = torch.autograd.grad(expected.sum(), hidden)[0].float()
+    reference = torch.autograd.grad(again, untied.norm.weight, gradient)[0]
+    torch.testing.assert_close(untied.norm.weight.grad, reference, atol=1e-4, rtol=1e-4)

@@ -7,7 +7,8 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from stategpt.ops.dynamic_8bit import BLOCK, dequantize, dynamic_values, nearest_codes, quantize  # noqa: E402
+from stategpt.config.optimizers import STATE_BLOCK as BLOCK  # noqa: E402
+from stategpt.ops.dynamic_8bit import dequantize, dynamic_values, nearest_codes, quantize  # noqa: E402
 
 SIGNED = pytest.mark.parametrize("signed", [True, False])
 

@@ -6,8 +6,9 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from torch import Tensor, nn  # noqa: E402
 
+from stategpt.config.optimizers import STATE_BLOCK as BLOCK  # noqa: E402
 from stategpt.errors import InvalidArgument  # noqa: E402
-from stategpt.ops.dynamic_8bit import BLOCK, dynamic_values, nearest_codes  # noqa: E402
+from stategpt.ops.dynamic_8bit import dynamic_values, nearest_codes  # noqa: E402
 from stategpt.train import adamw8bit  # noqa: E402
 from stategpt.train.adamw8bit import AdamW8bit  # noqa: E402
 

@@ -41,21 +41,6 @@ def training_flops_per_token(model: GPTConfig, context_tokens: int) -> float:
     return 3 * forward_flops_per_token(model, context_tokens)
 
 
-def activation_bytes_per_token(model: GPTConfig) -> int:
-    """Bytes kept for the backward pass per token, counted in float32; an estimate, from above under bfloat16.
-
-    Per block: input and normed input of attention and of the MLP (4 D); queries, keys and values before and after norm
-    and rotation (2 (Q + 2 KV)) and the attended values (Q); gate, up, activated gate and product (4 H).
-    """
-    attention = 2 * (model.query_width + 2 * model.kv_width) + model.query_width
-    return FLOAT32_BYTES * model.depth * (4 * model.width + attention + 4 * model.mlp_width)
-
-
-def logit_bytes_per_token(model: GPTConfig) -> int:
-    """Bytes per token at the loss: logits, log-probabilities and their gradient, float32."""
-    return 3 * FLOAT32_BYTES * model.vocab_size
-
-
 def cache_bytes_per_token(model: GPTConfig) -> int:
     """Bytes of the key-value cache per token of a sampled sequence, float32."""
     return 2 * FLOAT32_BYTES * model.depth * model.kv_width

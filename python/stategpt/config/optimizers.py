@@ -36,7 +36,7 @@ class Optimizer:
     block of `STATE_BLOCK` numbers."""
 
     def state_bytes(self, numbers: int) -> int:
-        """Bytes kept for a tensor of so many float32 weights."""
+        """Bytes kept for a tensor of `numbers` float32 weights."""
         if self.in_8_bits and is_quantized(numbers):
             return len(self.state) * (numbers + 4 * -(-numbers // STATE_BLOCK))
         return 4 * len(self.state) * numbers
@@ -49,7 +49,7 @@ SMALLEST_QUANTIZED = 4096
 
 
 def is_quantized(numbers: int) -> bool:
-    """Whether an optimizer with 8-bit state uses it for a tensor of so many numbers."""
+    """Whether an optimizer with 8-bit state uses it for a tensor of `numbers` numbers."""
     return numbers >= SMALLEST_QUANTIZED
 
 

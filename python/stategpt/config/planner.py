@@ -14,15 +14,13 @@ from dataclasses import dataclass, fields, replace
 from stategpt.config.checks import require
 from stategpt.config.cost import (
     FLOAT32_BYTES,
-    activation_bytes_per_token,
     block_flops,
     forward_flops_per_token,
-    logit_bytes_per_token,
     training_flops_per_token,
 )
 from stategpt.config.families import FAMILIES
+from stategpt.config.memory import Batch, sampling_bytes, training_bytes
 from stategpt.config.model import GPTConfig
-from stategpt.config.optimizers import OPTIMIZERS
 from stategpt.config.run import RunConfig
 from stategpt.config.stage_names import STAGES
 from stategpt.shown_fields import documented, short_repr
@@ -201,13 +199,6 @@ def exportability(model: GPTConfig) -> Export:
     return Export(family.architecture("ForCausalLM"), f"the shape is {family.name}'s", limits)
 
 
-def training_bytes(model: GPTConfig, optimizer: str, batch_tokens: int, frozen_models: int = 0) -> int:
-    """Weights, gradients, state of `optimizer` and frozen copies in float32, activations and logits of one batch."""
-    weights = FLOAT32_BYTES * model.parameters
-    copies = 2 + OPTIMIZERS[optimizer].state_numbers + frozen_models
-    return weights * copies + batch_tokens * (activation_bytes_per_token(model) + logit_bytes_per_token(model))
-
-
 def _planned(stage: str, run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
     """What a stage costs, each of its folders by itself; a stage without a formula in `_COSTS` is not known."""
     cost = _COSTS.get(stage)
@@ -222,9 +213,9 @@ def _prepare(_run: RunConfig, assumed: Assumptions) -> StagePlan:
 def _pretrain(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = run.pretrain_steps * run.step_tokens
     flops = tokens * training_flops_per_token(run.model, run.data.row_tokens)
-    memory = training_bytes(
-        run.model, run.pretrain.optim.optimizer, run.pretrain.micro_batch_rows * run.data.row_tokens
-    )
+    rows, passes = run.pretrain.micro_batch_rows, run.pretrain.batch_rows // run.pretrain.micro_batch_rows
+    batch = Batch(rows * run.data.row_tokens, run.data.row_tokens, passes=passes)
+    memory = training_bytes(run.model, run.pretrain, batch)
     return StagePlan("pretrain", run.pretrain_steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
 
@@ -241,8 +232,8 @@ def _sft(run: RunConfig, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
     flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
-    batch = run.sft.micro_batch_rows * run.sft_row_tokens
-    memory = training_bytes(run.model, run.sft.optim.optimizer, batch)
+    rows, passes = run.sft.micro_batch_rows, run.sft.batch_rows // run.sft.micro_batch_rows
+    memory = training_bytes(run.model, run.sft, Batch(rows * run.sft_row_tokens, run.sft_row_tokens, passes=passes))
     steps = round(tokens / (run.sft.batch_rows * run.sft_row_tokens))
     seconds, known = flops / assumed.train_flops_per_s, assumed.sft_pairs > 0
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
@@ -259,7 +250,9 @@ def _classify(run: RunConfig, assumed: Assumptions) -> StagePlan:
     prompted = given.test_texts * shape.context_tokens * given.seeds * ("few_shot" in given.methods)
     flops = 3 * block_flops(shape, trained, length) + block_flops(shape, tested, length)  # nothing is predicted
     flops += block_flops(shape, prompted, shape.context_tokens)
-    memory = training_bytes(shape, given.optim.optimizer, min(given.micro_batch_texts, given.batch_texts) * length)
+    at_once = min(given.micro_batch_texts, given.batch_texts)
+    passes_of_step = math.ceil(given.batch_texts / at_once)
+    memory = training_bytes(shape, given, Batch(at_once * length, length, "score", passes_of_step))
     steps = sum(map(given.steps, given.label_counts)) * given.seeds * len(methods)
     seconds = flops / assumed.train_flops_per_s
     return StagePlan("classify", steps, trained + tested + prompted, flops, memory, seconds)
@@ -272,12 +265,17 @@ def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: in
     return tokens, flops, flops / assumed.sample_flops_per_s
 
 
+def _sampling_bytes(run: RunConfig, assumed: Assumptions, sequences: int) -> int:
+    return sampling_bytes(run.model, sequences, assumed.prompt_tokens + run.sampling.max_tokens)
+
+
 def _rankings(run: RunConfig, assumed: Assumptions) -> StagePlan:
     if run.rankings.data:  # people's: nothing is sampled
         return StagePlan("rankings", 0, 0, 0.0, 0, 0.0)
     prompts = run.rankings.train_prompts + run.rankings.test_prompts
     tokens, flops, seconds = _sampled(run, assumed, prompts, run.rankings.completions)
-    return StagePlan("rankings", 0, tokens, flops, FLOAT32_BYTES * run.model.parameters, seconds)
+    memory = FLOAT32_BYTES * run.model.parameters + _sampling_bytes(run, assumed, prompts * run.rankings.completions)
+    return StagePlan("rankings", 0, tokens, flops, memory, seconds)
 
 
 def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
@@ -288,7 +286,8 @@ def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
     tokens = prompts * group
     flops = tokens * training_flops_per_token(run.model, group)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
-    memory = training_bytes(run.model, run.reward.optim.optimizer, at_once * group)
+    passes = math.ceil(run.reward.prompts_per_batch / at_once)
+    memory = training_bytes(run.model, run.reward, Batch(at_once * group, group, "score", passes))
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
@@ -302,13 +301,16 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
     passes, pass_flops = 3 + 3, forward_flops_per_token(run.model, group)
     flops = scored * passes * pass_flops
     minibatch = rl.prompts_per_step * rl.completions // rl.minibatches
-    batch = math.ceil(min(minibatch, rl.micro_batch_completions) * group / rl.completions)
+    at_once = min(minibatch, rl.micro_batch_completions)
+    passes = math.ceil(minibatch / at_once)
+    batch = Batch(math.ceil(at_once * group / rl.completions), group, "log-probabilities", passes)
+    others = 2 + (rl.max_kl > 0)  # the reference, the reward model, the policy of the step before
     one = StagePlan(
         "rl",
         rl.steps * rl.minibatches,
         sampled + 4 * scored,
         sample_flops + flops,
-        training_bytes(run.model, rl.optim.optimizer, batch, frozen_models=2),
+        training_bytes(run.model, rl, batch, frozen_models=others),
         sample_s + flops / assumed.train_flops_per_s,
     )
     return tuple(replace(one, name=folder) for folder in rl.folders)
@@ -323,7 +325,8 @@ def _compare(run: RunConfig, assumed: Assumptions) -> StagePlan:
     first = _sampled(run, assumed, chosen.sft_samples, 2)
     second = _sampled(run, assumed, chosen.comparison_prompts, answers)
     seconds = read_flops / assumed.train_flops_per_s + first[2] + second[2] + assumed.report_s
-    memory = 3 * FLOAT32_BYTES * run.model.parameters
+    sequences = chosen.comparison_prompts * answers
+    memory = 3 * FLOAT32_BYTES * run.model.parameters + _sampling_bytes(run, assumed, sequences)
     return StagePlan("compare", 0, read + first[0] + second[0], read_flops + first[1] + second[1], memory, seconds)
 
 

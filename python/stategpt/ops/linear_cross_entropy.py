@@ -66,9 +66,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         """Scales what the forward pass has computed, in place: a second backward pass finds nothing."""
         if ctx.kept is None:
-            raise InvalidArgument(
-                "this loss has given its gradients; compute it again for a second backward"
-            )
+            raise InvalidArgument("this loss has given its gradients; compute it again for a second backward")
         hidden_gradient, weight_gradient = (
             None if kept is None else kept.mul_(gradients[0].to(kept.dtype)) for kept in ctx.kept
         )
@@ -97,12 +95,14 @@ def _computed(
         gradient_KV, sum_K = _logit_gradient(F.linear(hidden_KW, weight).to(exact), ids_K)
         loss += sum_K
         product_KV = gradient_KV.to(multiplied)
+        del gradient_KV  # before the next chunk's logits are made
         if hidden_gradient is not None:
             hidden_gradient[part] = product_KV @ weight
         if weight_gradient is not None and weight_gradient.dtype == multiplied:
             weight_gradient.addmm_(product_KV.T, hidden_KW)
         elif weight_gradient is not None:
             weight_gradient += product_KV.T @ hidden_KW
+        del product_KV
     return loss, hidden_gradient, None if weight_gradient is None else weight_gradient.to(weight_VW.dtype)
 
 

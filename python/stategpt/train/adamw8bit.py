@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stategpt.config.optimizers import STATE_BLOCK as BLOCK
 from stategpt.config.optimizers import is_quantized
 from stategpt.errors import InvalidArgument
-from stategpt.ops.dynamic_8bit import BLOCK, dequantize, quantize
+from stategpt.ops.dynamic_8bit import dequantize, quantize
 
 PART = 512 * BLOCK
 """Numbers restored at a time: 0.5 MiB a moment."""
@@ -63,18 +64,17 @@ class AdamW8bit(torch.optim.Optimizer):
         weight_N, gradient_N = parameter.view(-1), gradient.reshape(-1)
         steps = float(state["step"])
         if not is_quantized(parameter.numel()):
-            moments = (state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1))
-            _adamw(weight_N, gradient_N, *moments, steps, group)
+            _adamw(weight_N, gradient_N, state["exp_avg"].view(-1), state["exp_avg_sq"].view(-1), steps, group)
             return
         for first in range(0, len(weight_N), PART):
             part = slice(first, min(first + PART, len(weight_N)))
             blocks = slice(first // BLOCK, -(-part.stop // BLOCK))
-            moments = tuple(
+            mean_N, square_N = (
                 dequantize(state[key].view(-1)[part], state[f"{key}_scale"][blocks], signed)
                 for key, signed in _SIGNED.items()
             )
-            _adamw(weight_N[part], gradient_N[part], *moments, steps, group)
-            for (key, signed), moment_N in zip(_SIGNED.items(), moments, strict=True):
+            _adamw(weight_N[part], gradient_N[part], mean_N, square_N, steps, group)
+            for (key, signed), moment_N in zip(_SIGNED.items(), (mean_N, square_N), strict=True):
                 codes_N, state[f"{key}_scale"][blocks] = quantize(moment_N, signed)
                 state[key].view(-1)[part] = codes_N
 

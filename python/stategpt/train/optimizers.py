@@ -52,7 +52,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
     if len(wide) == len(trained):
         return torch.nn.utils.clip_grad_norm_(trained, max_norm or float("inf"))
     norms = [torch.linalg.vector_norm(p.grad, dtype=torch.float32) for p in trained if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(norms))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     torch.nn.utils.clip_grads_with_norm_(trained, max_norm or float("inf"), norm)
     return norm
 

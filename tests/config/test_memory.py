@@ -1,0 +1,100 @@
+"""Peak memory by formula: what each setting adds and saves, in bytes worked out by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from stategpt.config import GPTConfig, OptimConfig, PretrainConfig, RunConfig, override
+from stategpt.config.activations import Formats, block_token_bytes, block_weight_bytes
+from stategpt.config.memory import ALLOCATOR, Batch, sampling_bytes, training_bytes
+from stategpt.config.planner import plan
+
+MODEL, PLAIN = GPTConfig(), PretrainConfig(precision="float32")
+P, BATCH = MODEL.parameters, Batch(1024, 128)
+
+
+def _bytes(batch: Batch = BATCH, **changes: object) -> int:
+    return training_bytes(MODEL, replace(PLAIN, **changes), batch)  # type: ignore[arg-type]
+
+
+def test_without_tokens_weights_moments_and_gradients_are_left() -> None:
+    standing, moving = 12 * P, 4 * P + 4 * 4096 * 192
+    copies = block_weight_bytes(MODEL, Formats())
+    assert _bytes(Batch(0, 128)) == standing + round(ALLOCATOR * (moving + copies))
+    assert training_bytes(MODEL, PLAIN, BATCH, frozen_models=2) == _bytes() + 8 * P
+
+
+def test_activations_of_every_block_count() -> None:
+    deeper = replace(MODEL, depth=MODEL.depth + 1)
+    added = training_bytes(deeper, PLAIN, BATCH) - _bytes()
+    block = 1024 * block_token_bytes(MODEL, Formats()) + block_weight_bytes(MODEL, Formats())
+    assert added == pytest.approx(12 * MODEL.block_parameters + ALLOCATOR * block, abs=2)
+
+
+def test_recomputed_blocks_keep_their_inputs_only() -> None:
+    block = 1024 * block_token_bytes(MODEL, Formats())
+    saved = _bytes() - _bytes(gradient_checkpointing=True)
+    assert ALLOCATOR * block < saved < ALLOCATOR * MODEL.depth * block
+
+
+@pytest.mark.parametrize(("optimizer", "numbers"), [("adamw", 8.0), ("adamw8bit", 2 * (1 + 4 / 256)), ("sgd", 4.0)])
+def test_the_state_of_the_optimizer_counts(optimizer: str, numbers: float) -> None:
+    assert _bytes(optim=OptimConfig(optimizer=optimizer)) - _bytes() == pytest.approx((numbers - 8) * P, abs=8)
+
+
+def test_bfloat16_weights_halve_weights_and_gradients_and_add_a_copy() -> None:
+    empty = Batch(0, 128)
+    narrow = _bytes(empty, weights="bfloat16", precision="auto")
+    wide = _bytes(empty)
+    joined = block_weight_bytes(MODEL, Formats(2, 2)) - block_weight_bytes(MODEL, Formats())
+    assert narrow - wide == pytest.approx((2 + 4 - 4) * P + ALLOCATOR * (joined - 2 * P), abs=2)
+    assert _bytes(weights="bfloat16", precision="auto") < _bytes(precision="bfloat16") < _bytes()
+
+
+def test_frozen_weights_have_no_gradients_state_or_copies() -> None:
+    batch = Batch(0, 128)
+    adapters = training_bytes(MODEL, PLAIN, batch, trained=10_000)
+    copies = block_weight_bytes(MODEL, Formats())
+    assert adapters == 4 * P + 80_000 + round(ALLOCATOR * MODEL.depth * copies)
+    last = training_bytes(MODEL, PLAIN, BATCH, trained=MODEL.block_parameters, blocks=1)
+    assert last < training_bytes(MODEL, PLAIN, BATCH, trained=MODEL.block_parameters) - BATCH.tokens * 10_000
+
+
+def test_more_passes_keep_the_gradients_of_the_earlier_ones() -> None:
+    several = replace(BATCH, passes=2)
+    assert _bytes(several) - _bytes() == pytest.approx(ALLOCATOR * 4 * P, abs=2)
+
+
+def test_only_rows_that_hold_several_texts_have_a_mask() -> None:
+    assert _bytes() - _bytes(replace(BATCH, masked=False)) == pytest.approx(ALLOCATOR * 1024 * 4 * 128, abs=2)
+
+
+def test_logits_of_a_chunk_count_and_no_more() -> None:
+    wide = replace(MODEL, vocab_size=65_536)
+    score, loss = (
+        training_bytes(wide, PLAIN, replace(BATCH, tokens=8192, predicts=kind)) for kind in ("score", "loss")
+    )
+    chunk = 2 * 4 * 256 * 65_536
+    assert loss - score < ALLOCATOR * (chunk + 4 * 65_536 * 192 + 4 * 8192 * 192) + 4
+    assert loss - score > 0
+
+
+def test_the_cache_of_a_batch_of_sequences_counts() -> None:
+    one = sampling_bytes(MODEL, 1, 100)
+    assert one == round(ALLOCATOR * (100 * 2 * 4 * 3 * 64 + 12 * 4096))
+    assert sampling_bytes(MODEL, 256, 100) == sampling_bytes(MODEL, 10**6, 100)
+
+
+def test_the_plan_follows_the_settings_of_each_stage() -> None:
+    run = RunConfig()
+    for stage in ("pretrain", "sft", "reward", "rl"):
+        changed = override(run, {f"{stage}.weights": "bfloat16", f"{stage}.optim.optimizer": "adamw8bit"})
+        changed = override(changed, {f"{stage}.gradient_checkpointing": True})
+        before, after = ({s.name: s.memory_bytes for s in plan(r).stages} for r in (run, changed))
+        assert before[stage] > after[stage]
+        assert {name for name in before if before[name] != after[name]} == {
+            n for n in before if n.split("/")[0] == stage
+        }
+    kept = override(run, {"rl.max_kl": 0.0})
+    of_rl = [next(s.memory_bytes for s in plan(r).stages if s.name == "rl") for r in (run, kept)]
+    assert of_rl[0] - of_rl[1] == 4 * run.model.parameters

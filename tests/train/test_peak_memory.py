@@ -1,0 +1,59 @@
+"""The planned peak of memory against the measured one, within 15 %, and the measured bytes of the loss."""
+
+import sys
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the [train] extra is not installed")
+
+from stategpt.config import GPTConfig, OptimConfig, PretrainConfig
+from stategpt.config.memory import Batch, training_bytes
+from stategpt.recipes import RECIPES
+from train.peak_memory import peak_bytes
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the highest resident memory is read from /proc"),
+]
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "full rows": {"packed": False},
+    "autocast": {"precision": "bfloat16"},
+    "checkpointing": {"gradient_checkpointing": True},
+    "bfloat16 weights": {"precision": "bfloat16", "weights": "bfloat16"},
+    "8 bits": {"optimizer": "adamw8bit"},
+    "two passes": {"micro_batches": 2},
+    "last block": {"trained": "last"},
+}
+SHAPE = ("vocab_size", "depth", "width", "heads", "kv_heads", "head_dim", "mlp_width", "context_tokens")
+
+
+def planned_bytes(case: dict[str, Any]) -> int:
+    """The plan of a case of `peak_memory`."""
+    model = GPTConfig(**case["model"])
+    loop = PretrainConfig(
+        optim=OptimConfig(optimizer=case.get("optimizer", "adamw")),
+        precision=case.get("precision", "float32"),
+        weights=case.get("weights", "float32"),
+        gradient_checkpointing=case.get("gradient_checkpointing", False),
+    )
+    tokens, passes = case["rows"] * case["row_tokens"], case.get("micro_batches", 1)
+    batch = Batch(tokens, case["row_tokens"], passes=passes, masked=case["packed"])
+    if case.get("trained"):
+        return training_bytes(model, loop, batch, trained=model.block_parameters, blocks=1)
+    return training_bytes(model, loop, batch)
+
+
+def case_of(recipe: str, rows: int, **changes: Any) -> dict[str, Any]:
+    """A case with the shape of a recipe, rows of 128 tokens."""
+    shape = RECIPES[recipe]().model
+    model = {name: getattr(shape, name) for name in SHAPE}
+    return {"model": model, "rows": rows, "row_tokens": 128, "packed": True, "precision": "float32", **changes}
+
+
+@pytest.mark.parametrize(("recipe", "rows"), [("tiny_cpu", 8), ("small_cpu", 16)])
+@pytest.mark.parametrize("name", CASES)
+def test_the_planned_peak_is_the_measured_one(recipe: str, rows: int, name: str) -> None:
+    case = case_of(recipe, rows, **CASES[name])
+    assert planned_bytes(case) == pytest.approx(peak_bytes(case), rel=0.15)

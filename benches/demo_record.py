@@ -16,7 +16,7 @@ from stategpt.evaluate.records import evaluation_json
 from stategpt.json_records import to_json
 from stategpt.report.run_files import RunFiles
 
-EVALUATED = ("base", "sft", "rankings", "reward", "reward/judge", "comparison")
+EVALUATED = ("base", "classify", "sft", "rankings", "reward", "reward/judge", "comparison")
 LONGEST_LIST = 40
 LEFT_OUT = ("examples", "example", "few_shot_document", "training_example", "repeated", "question")
 """Texts, which the report shows; a record holds figures, and no list of more than `LONGEST_LIST` of them."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from stategpt.config import RunConfig, dump, from_dict, load
-from stategpt.config.presence import ALL_STAGES, before, is_own, missing, require_complete, stages_of, through
+from stategpt.config.presence import before, is_own, missing, require_complete, stages_of, through
+from stategpt.config.stage_names import USUAL_STAGES
 from stategpt.errors import ConfigError
 from stategpt.recipes import RECIPES
 
@@ -24,13 +25,14 @@ def run_of(text: str) -> RunConfig:
     [
         (DOCUMENTS, "prepare pretrain"),
         (DOCUMENTS + CHATS, "prepare pretrain sft"),
+        (DOCUMENTS + '[classify]\ndata = ["labeled.jsonl"]\n', "prepare pretrain classify"),
         (DOCUMENTS + CHATS + RANKED + "[reward]\n", "prepare pretrain sft rankings reward"),
-        (DOCUMENTS + CHATS + RANKED + "[reward]\n[rl]\n", " ".join(ALL_STAGES)),
+        (DOCUMENTS + CHATS + RANKED + "[reward]\n[rl]\n", " ".join(USUAL_STAGES)),
         (DOCUMENTS + RANKED + "[reward]\n", "prepare pretrain rankings reward"),
         (DOCUMENTS + '[rl]\nscorer = "length"\nprompts = ["p.jsonl"]\n', "prepare pretrain rl compare"),
         (DOCUMENTS + "[evaluate]\nexamples = 3\n", "prepare pretrain"),
-        ("[rl]\nbeta = 0.04\n", " ".join(ALL_STAGES)),
-        ('[corpus]\nsource = "python_library"\n', " ".join(ALL_STAGES)),
+        ("[rl]\nbeta = 0.04\n", " ".join(USUAL_STAGES)),
+        ('[corpus]\nsource = "python_library"\n', " ".join(USUAL_STAGES)),
     ],
 )
 def test_the_sections_are_the_stages(text: str, stages: str) -> None:
@@ -41,7 +43,7 @@ def test_the_sections_are_the_stages(text: str, stages: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_run_every_stage_and_lack_nothing(name: str) -> None:
     run = RECIPES[name]()
-    assert run.stages == ALL_STAGES
+    assert run.stages == USUAL_STAGES
     require_complete(run)
     assert not is_own(run)
 

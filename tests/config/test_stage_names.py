@@ -20,11 +20,11 @@ def test_a_stage_has_a_module_and_settings_that_exist(stage: StageName) -> None:
 def test_a_stage_that_trains_has_a_section_with_the_loops_settings() -> None:
     trained = [stage.name for stage in STAGES if stage.artifact == "model"]
     assert all(isinstance(getattr(RunConfig(), name), LoopConfig) for name in trained)
-    assert trained == ["pretrain", "sft", "reward", "rl"]
+    assert trained == ["pretrain", "classify", "sft", "reward", "rl"]
 
 
 def test_a_stage_is_made_from_earlier_ones() -> None:
-    made = {"corpus", "corpus/documents", "corpus/conversations", "tokenizer"}
+    made = {"corpus", "corpus/documents", "corpus/conversations", "corpus/labels", "tokenizer"}
     for stage in STAGES:
         assert set(stage.made_from) <= made, stage.name
         made |= {f"{stage.folder}/{part}" for part in (stage.artifact, "evaluation") if part}

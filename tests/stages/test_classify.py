@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 
 from labeled_files import labeled_project, labeled_rows, small_run, write_lines  # noqa: E402
 from stategpt.artifacts import RunFolder  # noqa: E402
-from stategpt.config import RunConfig  # noqa: E402
+from stategpt.config import RunConfig, from_dict  # noqa: E402
 from stategpt.data.corpus import read_corpus  # noqa: E402
 from stategpt.data.formats.labels import normalized  # noqa: E402
 from stategpt.errors import ForeignArtifact  # noqa: E402
@@ -272,6 +272,26 @@ def test_settings_of_finished_arms_are_locked(
     changed = replace(run, classify=replace(run.classify, epochs=2.0))
     with pytest.raises(ForeignArtifact, match=r"classify\.epochs was 1\.0, now 2\.0"):
         run_all(changed, folder.root)
+
+
+def test_a_start_model_is_classified_with_in_the_place_of_pretraining(
+    pretrained: tuple[RunConfig, Path], tmp_path: Path
+) -> None:
+    run, root = pretrained
+    classify = {"data": list(run.classify.data), "label_counts": [4], "methods": ["full"], "min_steps": 1, "seeds": 1}
+    table = {
+        "start": {"model": str(root / "base" / "model")},
+        "corpus": {"validation_share": 0.1, "test_share": 0.3},
+        "data": {"row_tokens": 64},
+        "evaluate": {"bootstrap_resamples": 20},
+        "classify": {**classify, "max_tokens": 40, "batch_texts": 4, "micro_batch_texts": 4, "epochs": 1.0},
+    }
+    given = from_dict(table)
+    assert given.stages == ("prepare", "classify")
+    run_all(given, tmp_path / "run")
+    (arm,) = _arms(tmp_path / "run")
+    assert (arm["method"], arm["texts"], arm["seed"]) == ("full", 4, 0)
+    assert "Classification" in (tmp_path / "run" / "report" / "index.html").read_text()
 
 
 def test_methods_counts_and_draws_are_all_planned_once(pretrained: tuple[RunConfig, Path]) -> None:

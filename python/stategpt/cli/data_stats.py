@@ -102,13 +102,13 @@ def _inputs(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _split(corpus: Corpus) -> Iterator[str]:
-    """Documents with bytes, conversations, rankings and prompts by side."""
+    """Documents with bytes, conversations, rankings, labeled texts and prompts by side."""
     counts = corpus.counts()
     rows = [["split", *SIDES]]
     for name, sides in counts["sources"].items():
         cells = (f"{sides[side]['documents']:,} ({size(sides[side]['bytes'])})" for side in SIDES)
         rows.append([f"sources.{name}", *cells])
-    for kind in ("conversations", "rankings"):
+    for kind in ("conversations", "rankings", "labels"):
         if any(counts.get(kind, {}).values()):
             rows.append([kind, *(f"{counts[kind][side]:,}" for side in SIDES)])
     for use, sides in counts.get("prompts", {}).items():

@@ -34,7 +34,10 @@ FILES = (*PATTERNS, *FOLDERS)
 CHECKPOINTS = "checkpoints"
 """Name of the part that holds a stage's unfinished training."""
 
-_READING = tuple(f"{section}.{name}" for section in ("sft", "rankings", "classify") for name in ("format", "columns"))
+_READING = (
+    *("sft.format", "sft.columns", "rankings.format", "rankings.columns"),
+    *("classify.format", "classify.columns"),
+)
 """Settings of how files are read: they decide the corpus, and through it what is made from it."""
 _CORPUS = ("corpus", "sources", "curate", *_READING)
 _NOT_CORPUS = ("sources.NAME.share", "sources.NAME.max_epochs")

@@ -35,12 +35,13 @@ GLOSSARY: Mapping[str, str] = {
     "over-optimization": "More reward and worse answers: the policy exploits errors of {rewarder}.",
 }
 """By term, in the order of the page."""
+_PROMPTED = {"sft", "compare"}
 _OF_STAGES: Mapping[str, set[str]] = {
     "Epochs": {"pretrain"},
     "bits per byte": {"pretrain"},
     "Kneser-Ney": {"pretrain"},
     "SFT": {"sft"},
-    "few-shot": {"classify", "sft", "compare"},
+    "few-shot": {*_PROMPTED, "classify"},
     "macro-F1": {"classify"},
     "chrF": {"sft"},
     "scorer": {"rankings", "rl"},

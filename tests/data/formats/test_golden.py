@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stategpt.data.formats import FORMATS, read_conversations, read_prompts, read_ranked
+from stategpt.data.formats import FORMATS, read_conversations, read_labeled, read_prompts, read_ranked
 from stategpt.data.records import Message
 from stategpt.data.rejections import Tally
 
@@ -30,6 +30,9 @@ def found_in(name: str, path: Path) -> tuple[list[Any], Tally]:
     if kind == "prompt":
         prompts, tally = read_prompts(path)
         return [[rows(each.messages), each.reference] for each in prompts], tally
+    if kind == "label":
+        labeled, tally = read_labeled(path)
+        return [[each.text, each.label] for each in labeled], tally
     groups, tally = read_ranked(path)
     assert len({group.id for group in groups}) == len(groups)
     return [[rows(each.prompt), list(each.completions), each.pairs.tolist()] for each in groups], tally

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import stategpt as sg
 from stategpt.data import Rankings
-from stategpt.data.formats import FORMATS, read_conversations, read_prompts, read_ranked, recognize
+from stategpt.data.formats import FORMATS, read_conversations, read_labeled, read_prompts, read_ranked, recognize
 from stategpt.data.groups import group_of
 from stategpt.data.ranked_group import Vote
 from stategpt.data.ranking_rows import ranking_row, read_rankings
@@ -28,7 +28,12 @@ JSON = st.recursive(
     max_leaves=6,
 )
 KEYS = sorted({key for form in FORMATS.values() for keys in form.keys for key in keys})
-READERS: dict[str, Any] = {"conversation": read_conversations, "prompt": read_prompts, "ranking": read_ranked}
+READERS: dict[str, Any] = {
+    "conversation": read_conversations,
+    "prompt": read_prompts,
+    "ranking": read_ranked,
+    "label": read_labeled,
+}
 
 
 def written(path: Path, *records: Any) -> Path:

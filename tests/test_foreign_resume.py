@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 pytest.importorskip("transformers", reason="writes the model")
 
-from foreign_folders import FOREIGN, SMALL, write_chats  # noqa: E402
-from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
+from foreign_folders import FOREIGN, SMALL, write_chats
+from stategpt.artifacts.run_folder import RunFolder
 
 pytestmark = pytest.mark.xdist_group("foreign_resume")
 STAGES = ("sft", "reward", "rl")

@@ -51,7 +51,7 @@ def test_a_reward_model_records_its_token_and_its_grown_embedding(tmp_path: Path
     assert (loaded.reward_token, loaded.gpt.config.vocab_size) == (300, 301)
     assert torch.equal(loaded.gpt.embed_tokens.weight, model.gpt.embed_tokens.weight)
     loaded.require_reward_token(300)
-    with pytest.raises(ForeignArtifact, match="at the token 7, .* learned with id 300"):
+    with pytest.raises(ForeignArtifact, match=r"at the token 7, .* learned with id 300"):
         loaded.require_reward_token(7)
 
 

@@ -117,8 +117,8 @@ def test_the_record_is_read_back_and_checked(tmp_path: Path) -> None:
     assert read_control_ids(tmp_path) is None
     control = ChatTemplate.named("chatml", tokenizer(*CHATML)).for_model(ModelIds(eos=(0,))).control
     assert type(control) is ControlIds
-    (tmp_path / CONTROL_FILE).write_text(json.dumps(control_ids_json(control)))
-    assert read_control_ids(tmp_path) == control
+    (tmp_path / CONTROL_FILE).write_text(json.dumps(control_ids_json(control, "chatml")))
+    assert read_control_ids(tmp_path) == ("chatml", control)
     for changes in ({"reward": -1}, {"ends": "2"}, {"more": 1}):
         (tmp_path / CONTROL_FILE).write_text(json.dumps({**control_ids_json(control), **changes}))
         with pytest.raises(CorruptArtifact, match=CONTROL_FILE):

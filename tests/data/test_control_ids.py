@@ -34,8 +34,8 @@ def test_our_block_has_the_ids_that_it_always_had() -> None:
 
 
 def test_an_answer_ends_with_the_templates_token_then_with_those_of_the_folder() -> None:
-    chat = ChatTemplate.named("chatml", tokenizer(*CHATML)).for_model(ModelIds(bos=1, eos=(0, 2)))
-    assert chat.control.ends == (2, 0)
+    chat = ChatTemplate.named("chatml", tokenizer(*CHATML)).for_model(ModelIds(bos=1, eos=(0, 2, 9)))
+    assert chat.control.ends == (2, 0, 9)
     assert chat.control.end_of_text == 0
     assert (chat.control.begin, chat.control.document_begin) == (None, 0)
     assert chat.for_model(ModelIds(eos=(7,))).control is chat.control, "what is known stays"

@@ -58,7 +58,7 @@ def test_a_run_has_the_architecture_of_its_start_model(tmp_path: Path, case: str
     family = FAMILIES[found["model_type"]]
     (given / "config.json").write_text(json.dumps({**found, "architectures": [family.architecture("ForCausalLM")]}))
     (given / "tokenizer.json").touch()
-    (tmp_path / "mine.toml").write_text('[start]\nmodel = "given"\n')
+    (tmp_path / "mine.toml").write_text('[start]\nmodel = "given"\n[data]\nrow_tokens = 64\n')
     run = load(tmp_path / "mine.toml")
     assert run.model == folder_shape(given)
     assert run.model.architecture != PLAIN

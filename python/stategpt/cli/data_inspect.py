@@ -180,7 +180,7 @@ def chat_of(run: RunConfig, out: Path, found: Sequence[Inspected]) -> tuple[Chat
     made = out / "tokenizer" / "tokenizer.json"
     if made.is_file():
         tok = Tokenizer.load(made)
-        return run_chat(run, RunFolder(out), tok), tok, f"the run's tokenizer, {made}"
+        return run_chat(RunFolder(out), tok), tok, f"the run's tokenizer, {made}"
     if run.start.model:
         folder = model_folder(run.start.model)
         tok = Tokenizer.load(folder / "tokenizer.json")

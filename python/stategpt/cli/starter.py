@@ -74,7 +74,7 @@ def starter_text(found: Found, folder: Path, beside: Path) -> str:
         lines += [
             "",
             "[start]  # there are no documents here, so a model is needed that has read some",
-            'model = ""  # folder of a model that stategpt made, as "runs/NAME/base"',
+            'model = ""  # folder of an open model, or of a stage, as "runs/NAME/base"',
         ]
     lines += _conversations(found, sizes, beside)
     lines += _feedback(found, sizes, beside)

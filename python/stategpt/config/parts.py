@@ -29,7 +29,7 @@ FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing"
 """Names of settings that affect how work is done and shown, never the result (up to float rounding)."""
 FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share", "evaluate.max_failed_share")
 """Settings that decide whether something is made, never what."""
-FILES = (*PATTERNS, *FOLDERS)
+FILES = (*PATTERNS, *FOLDERS, "start.chat")
 """Settings that name files. Not the names decide, but what is in the files, whose hashes the corpus holds."""
 CHECKPOINTS = "checkpoints"
 """Name of the part that holds a stage's unfinished training."""
@@ -171,7 +171,7 @@ def parts_of(run: RunConfig) -> dict[str, Part]:
     parts = list(_of_corpus(run))
     prompts = tuple(part.folder for part in parts if part.folder.startswith("corpus/prompts/"))
     if run.start.model:  # its content decides, which the fingerprint of its manifest holds
-        parts += [Part("tokenizer", (), ("start.chat",) if run.start.chat else ()), Part(start_part(run), (), ())]
+        parts += [Part("tokenizer", (), ()), Part(start_part(run), (), ())]
     else:
         parts.append(Part("tokenizer", ("corpus/documents",), ("tokenizer",)))
     parts.append(Part(CONVERSATION_FIT, ("tokenizer", "corpus/conversations"), _FIT_SETTINGS))

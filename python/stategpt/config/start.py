@@ -60,7 +60,8 @@ def model_folder(model: str) -> Path:
             return folder
     what = "holds no config.json, nor does model/ in it" if os.path.isdir(given) else "is not a folder"
     raise ConfigError(
-        f"start.model = {shown_value(model)} {what}; give a model's folder, as runs/NAME/sft/model or runs/NAME/sft"
+        f"start.model = {shown_value(model)} {what}; give a model's folder, as runs/NAME/sft/model or runs/NAME/sft. "
+        "A GGUF file, or a model of the Hugging Face Hub, becomes one by `stategpt import SOURCE FOLDER`"
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stategpt.arguments import Ids
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, TOOL, USER
 from stategpt.errors import CorruptArtifact, InvalidArgument
-from stategpt.json_reader import Integer, Items, Optional, Record, read_record
+from stategpt.json_reader import Integer, Items, Optional, Record, Text, read_record
 from stategpt.shown_fields import documented
 
 if TYPE_CHECKING:  # a chat format has control ids, so its module imports this one
@@ -43,6 +43,7 @@ _FILE = Record(
         "forbidden": Items(_ID, max_items=1 << 20),
         "head_tokens": Integer(0, 1 << 20),
         "tail_tokens": Integer(0, 1 << 20),
+        "chat": Text(max_chars=1024),
     },
     closed=True,
 )
@@ -197,13 +198,14 @@ def _alike(one: Iterable[int], other: Iterable[int]) -> int:
     return count
 
 
-def control_ids_json(ids: ControlIds) -> dict[str, Any]:
-    """The record of control ids that a run keeps beside its tokenizer."""
-    return {each.name: asdict(ids)[each.name] for each in fields(ControlIds)}
+def control_ids_json(ids: ControlIds, chat: str = "") -> dict[str, Any]:
+    """The record of control ids that a run keeps beside its tokenizer; `chat` is its `start.chat`."""
+    return {each.name: asdict(ids)[each.name] for each in fields(ControlIds)} | {"chat": chat}
 
 
-def read_control_ids(folder: str | os.PathLike[str]) -> ControlIds | None:
-    """The record in a tokenizer's folder; None where it has none, as with this package's own tokenizers.
+def read_control_ids(folder: str | os.PathLike[str]) -> tuple[str, ControlIds] | None:
+    """`start.chat` and the ids as a tokenizer's folder records them; None where it has no record, as with this
+    package's own tokenizers.
 
     Raises:
         CorruptArtifact: it is malformed.
@@ -213,4 +215,5 @@ def read_control_ids(folder: str | os.PathLike[str]) -> ControlIds | None:
     if not path.exists():
         return None
     found = read_record(path, _FILE, error=CorruptArtifact)
-    return replace(ControlIds(**found), ends=tuple(found["ends"]), forbidden=tuple(found["forbidden"]))
+    chat = found.pop("chat")
+    return chat, replace(ControlIds(**found), ends=tuple(found["ends"]), forbidden=tuple(found["forbidden"]))

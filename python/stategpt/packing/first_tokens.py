@@ -2,8 +2,8 @@
 
     packed            E d1 ... dn       with targets d1 ... dn E
     begun_with(B)     B d1 ... dn       the model's beginning of text in the place of E
-    without_begin     |E| d1 ... dn     E is a segment of its own, and d1 stands at position 0: what reads the document
-                                        reads its ids alone
+    without_begin     |E| d1 ... dn     E is a separate segment, and d1 has position 0: what reads the document reads
+                                        its ids alone
 
 Both return another batch and change neither targets nor loss mask.
 """

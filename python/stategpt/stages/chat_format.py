@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from stategpt.artifacts.run_folder import RunFolder
-from stategpt.config import RunConfig
 from stategpt.data import ChatTemplate
 from stategpt.data.control_ids import has_own_block, read_control_ids
 from stategpt.errors import ChatTemplateError
@@ -27,7 +26,7 @@ KEPT = (
 """Files of a start model that go into the run's tokenizer folder and out with every model."""
 
 
-def run_chat(run: RunConfig, folder: RunFolder, tok: AnyTokenizer) -> ChatTemplate:
+def run_chat(folder: RunFolder, tok: AnyTokenizer) -> ChatTemplate:
     """The chat format of a run whose tokenizer is published, with the control ids that it recorded.
 
     Raises:
@@ -36,7 +35,8 @@ def run_chat(run: RunConfig, folder: RunFolder, tok: AnyTokenizer) -> ChatTempla
     recorded = read_control_ids(folder.tokenizer)
     if recorded is None:
         return ChatTemplate.own(tok)
-    return read_chat(folder.tokenizer, run.start.chat, tok).with_control(recorded)
+    named, control = recorded
+    return read_chat(folder.tokenizer, named, tok).with_control(control)
 
 
 def read_chat(folder: Path, named: str, tok: AnyTokenizer) -> ChatTemplate:

@@ -60,7 +60,7 @@ class StageContext:
         if not folder.tokenizer_json.exists():
             raise DataError(f"{folder.tokenizer_json} does not exist; run the stages in order, or `stategpt run`")
         tok = Tokenizer.load(folder.tokenizer_json)
-        return cls(run, folder, tok, run_chat(run, folder, tok), pick_device())
+        return cls(run, folder, tok, run_chat(folder, tok), pick_device())
 
     @property
     def control(self) -> ControlIds:

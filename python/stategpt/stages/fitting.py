@@ -186,16 +186,17 @@ def conversation_fit(chat: ChatTemplate, conversation: Conversation, sft: SFTCon
         asked = [number for number, message in enumerate(conversation.messages) if message.role == "user"]
         firsts += asked[1:]
     for first in firsts:
+        part = _from(conversation, first)
         try:
-            stored_conversation(chat, _from(conversation, first), chat.control.ends[0], row_tokens)
+            stored_conversation(chat, part, chat.control.ends[0], row_tokens)
         except ContextOverflow:
             continue
         except InvalidArgument as error:
-            if not trained_and_full(conversation):
+            if not trained_and_full(part):
                 return "untrained"
-            raise located(error, conversation) from error
+            raise located(error, part) from error
         except ChatTemplateError as error:
-            raise located(error, conversation) from error
+            raise located(error, part) from error
         return first
     return "too_long"
 

@@ -39,7 +39,7 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
         corpus = read_corpus(folder.corpus)
         require_sources(run, corpus)
         tok = take_start_model(run, folder) if run.start.model else _tokenizer(run, folder, corpus)
-        chat = run_chat(run, folder, tok)
+        chat = run_chat(folder, tok)
         for source, documents in corpus.sources.items() if "pretrain" in run.stages else ():
             for side in SIDES:
                 _shards(folder, chat, tok, source, side, documents.texts(side))

@@ -67,8 +67,8 @@ def _content(source: Path, chat: str) -> str:
     """Fingerprint of the files of a model's folder, and of the chat format's; a published folder is verified."""
     if (source / _MANIFEST).exists():
         verify(source)
-    given = {f"chat {Path(chat).suffix}": file_hash(Path(chat))} if chat.endswith(_CHAT_FILES) else {}
-    return fingerprint({path.name: file_hash(path) for path in _files(source)} | given)
+    named = {f"chat {Path(chat).suffix}": file_hash(Path(chat))} if chat.endswith(_CHAT_FILES) else {"chat": chat}
+    return fingerprint({path.name: file_hash(path) for path in _files(source)} | (named if chat else {}))
 
 
 def _files(source: Path) -> list[Path]:
@@ -137,7 +137,7 @@ def _write_foreign(run: RunConfig, source: Path, target: Path, tok: AnyTokenizer
             f"start.model: the chat format of {visible_line(str(source))} cannot be used: {error} Set start.chat to "
             f"one of {', '.join(ChatTemplate.names())}, or to a .toml or .jinja file."
         ) from error
-    write_json(target / CONTROL_FILE, control_ids_json(chat.control))
+    write_json(target / CONTROL_FILE, control_ids_json(chat.control, given))
 
 
 def _publish_model(run: RunConfig, folder: RunFolder, source: Path, content: str) -> None:

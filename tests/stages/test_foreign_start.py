@@ -1,0 +1,172 @@
+"""What a run takes from a foreign folder, and what it says where the chat format does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
+pytest.importorskip("transformers", reason="writes the models")
+
+from foreign_folders import CHATML, FOREIGN, SMALL, write_chats  # noqa: E402
+from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
+from stategpt.cli import main  # noqa: E402
+from stategpt.config import RunConfig, load  # noqa: E402
+from stategpt.data import ChatTemplate, Rankings  # noqa: E402
+from stategpt.data.chats.typed import FOLDER  # noqa: E402
+from stategpt.errors import ConfigError, ForeignArtifact, InvalidArgument  # noqa: E402
+from stategpt.evaluate.bits import token_nats  # noqa: E402
+from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.stages.context import StageContext  # noqa: E402
+from stategpt.stages.leave_one_out import leave_one_out  # noqa: E402
+from stategpt.stages.prepare import prepare  # noqa: E402
+from stategpt.stages.pretrain import pretrain  # noqa: E402
+from user_files import Writer  # noqa: E402
+
+GEMMA, LLAMA = "gemma2, spare rows", "llama, ChatML, no token left"
+NO_TRAINING = """
+[start]
+model = "given"
+[sft]
+data = ["chats.jsonl"]
+row_tokens = 96
+[evaluate]
+few_shot_examples = 1
+"""
+
+
+def project(folder: Path, name: str, text: str = NO_TRAINING, *, system: bool = False) -> RunConfig:
+    FOREIGN[name].write(folder / "given")
+    write_chats(folder / "chats.jsonl", 30, system=system)
+    (folder / "mine.toml").write_text(text)
+    return load(folder / "mine.toml")
+
+
+def without_template(given: Path) -> None:
+    path = given / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    del config["chat_template"]
+    path.write_text(json.dumps(config))
+
+
+def test_the_files_of_the_tokenizer_come_along_and_nothing_else(tmp_path: Path) -> None:
+    run = project(tmp_path, LLAMA)
+    given, folder = tmp_path / "given", RunFolder(tmp_path / "run")
+    (given / "pytorch_model.bin").write_bytes(b"a pickle")
+    prepare(run, folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        assert (folder.tokenizer / name).read_bytes() == (given / name).read_bytes()
+    base = {path.name for path in folder.model("base").iterdir()}
+    assert base == {path.name for path in given.iterdir()} - {"README.md", "pytorch_model.bin"} | {"manifest.json"}
+    context = StageContext.of(run, folder)
+    assert context.chat.name == "chatml"
+    shutil.rmtree(given)
+    prepare(run, folder)
+
+
+def test_another_template_in_its_place_is_noticed(tmp_path: Path) -> None:
+    run, folder = project(tmp_path, LLAMA), RunFolder(tmp_path / "run")
+    prepare(run, folder)
+    path = tmp_path / "given" / "tokenizer_config.json"
+    path.write_text(path.read_text().replace("assistant", "model"))
+    with pytest.raises(ForeignArtifact, match=r"was not taken from start\.model"):
+        prepare(run, folder)
+
+
+def test_a_role_that_the_format_lacks_is_named_with_the_records_place(tmp_path: Path) -> None:
+    run = project(tmp_path, GEMMA, system=True)
+    with pytest.raises(InvalidArgument, match=r"chats\.jsonl.* has no system messages .* start\.chat"):
+        prepare(run, RunFolder(tmp_path / "run"))
+    write_chats(tmp_path / "chats.jsonl", 30)
+    prepare(run, RunFolder(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("kind", ["name", "toml", "jinja"])
+def test_a_base_model_takes_the_format_that_is_given(tmp_path: Path, kind: str) -> None:
+    run = project(tmp_path, LLAMA)
+    without_template(tmp_path / "given")
+    with pytest.raises(ConfigError, match=r"has no chat template.* Set start\.chat to one of chatml, "):
+        prepare(run, RunFolder(tmp_path / "none"))
+    given = {"name": "chatml", "toml": "mine.format.toml", "jinja": "mine.jinja"}[kind]
+    templates = FOLDER / "chatml.toml"
+    if kind == "toml":
+        shutil.copyfile(templates, tmp_path / given)
+    elif kind == "jinja":
+        (tmp_path / given).write_text(CHATML)
+    (tmp_path / "mine.toml").write_text(NO_TRAINING.replace("[sft]", f'chat = "{given}"\n[sft]'))
+    run, folder = load(tmp_path / "mine.toml"), RunFolder(tmp_path / "run")
+    prepare(run, folder)
+    chat = StageContext.of(run, folder).chat
+    expected = ChatTemplate.named("chatml", chat.tok)
+    assert chat.prompt("Why?").tolist() == expected.prompt("Why?").tolist()
+    assert chat.control.ends[0] == chat.tok.special_tokens["<|im_end|>"]
+    if kind != "name":
+        (tmp_path / given).write_text((tmp_path / given).read_text() + "\n")
+        with pytest.raises(ForeignArtifact, match=r"was not taken from start\.model"):
+            prepare(run, folder)
+
+
+def test_pretraining_continues_with_the_familys_beginning_and_end(tmp_path: Path) -> None:
+    Writer(tmp_path).markdown(40)
+    text = (
+        '[start]\nmodel = "given"\n[sources.docs]\npaths = ["docs/**/*.md"]\nshare = 1.0\n[data]\nrow_tokens = 96\n'
+        "[pretrain]\ntokens = 2048\nbatch_rows = 4\nsample_tokens = 4\n"
+        "[evaluate]\ntest_tokens = 512\nbootstrap_resamples = 20\n"
+    )
+    run, folder = project(tmp_path, GEMMA, text), RunFolder(tmp_path / "run")
+    prepare(run, folder)
+    pretrain(run, folder)
+    context = StageContext.of(run, folder)
+    ids = context.tok.special_tokens
+    rows = json.loads((folder.evaluation("base") / "rows.json").read_text())
+    assert rows
+    shards = json.loads((folder.shards("docs", "train") / "manifest.json").read_text())
+    assert f'"end_of_text": {ids["<eos>"]}' in json.dumps(shards)
+    model = context.load_model("base")
+    document = context.tok.encode("River stone.")
+    found = token_nats(model, [document], context.control, 96)[0]
+    stream = [ids["<bos>"], *document.tolist(), ids["<eos>"]]
+    with torch.no_grad():
+        hidden = model.decode(torch.tensor([stream[:-1]]), KVCache.allocate(model.config, 1, 160, model.device))
+        log_probs = model.unembed(hidden[0]).log_softmax(-1)
+    assert found == pytest.approx(-float(sum(log_probs[i, t] for i, t in enumerate(stream[1:]))), rel=1e-4)
+
+
+def test_leaving_one_out_grows_the_embedding_of_each_reward_model(tmp_path: Path) -> None:
+    tok = FOREIGN[LLAMA].write(tmp_path / "given")
+    policy = GPT.from_pretrained(tmp_path / "given")
+    ids = policy.special_ids
+    chat = ChatTemplate.load(tmp_path / "given", tok)
+    assert (ids.eos, chat.control.reward) == ((tok.special_tokens["<|im_end|>"],), policy.config.vocab_size)
+    lines = [
+        {"prompt": f"Question {n}?", "completions": [{"text": "River.", "rank": 1}, {"text": f"Stone {n}", "rank": 2}]}
+        for n in range(3)
+    ]
+    path = tmp_path / "rankings.jsonl"
+    path.write_text("".join(json.dumps({"id": str(n), **line}) + "\n" for n, line in enumerate(lines)))
+    found = leave_one_out(RunConfig(), policy, tok, Rankings.read(path), chat)
+    assert len(found.folds) == 3
+    assert np.isfinite(found.accuracy.mean)
+    assert policy.config.vocab_size == tok.vocab_size, "the policy is not changed"
+
+
+def test_inspect_and_chat_use_the_models_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project(tmp_path, GEMMA)
+    assert main(["data", "inspect", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "none")]) == 0
+    out = capsys.readouterr().out
+    assert "the start model's tokenizer" in out
+    assert "<bos><start_of_turn>" in out
+    assert "<|user|>" not in out
+    assert main(["chat", str(tmp_path / "given"), "--prompt", "Why?", "--max-tokens", "3", "--temperature", "0"]) == 0
+
+
+def test_plan_knows_the_shape_of_a_foreign_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project(tmp_path, GEMMA, SMALL)
+    assert main(["plan", str(tmp_path / "mine.toml")]) == 0
+    out = capsys.readouterr().out
+    parameters = sum(p.numel() for p in GPT.from_pretrained(tmp_path / "given").parameters())
+    assert f"{parameters:,}" in out or "Gemma2" in out

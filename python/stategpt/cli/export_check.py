@@ -2,7 +2,8 @@
 
 Compared are the ids of texts (also with what spells control tokens) and of chat prompts, the log-probabilities of the
 20 most likely next tokens, greedy tokens, and which ids end a text; of a reward model the ids and scores of chats,
-padded in one batch. The tool runs in a separate process, in float32, and so does the model here, on the weights as written.
+padded in one batch. The tool runs in a separate process, in float32, and so does the model here, on the weights as
+written.
 """
 
 from __future__ import annotations

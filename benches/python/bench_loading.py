@@ -94,7 +94,7 @@ def test_loading_beside_reading(benchmark: Any, folder: Path, cache: str) -> Non
 
 
 def test_peak_of_memory(benchmark: Any, folder: Path) -> None:
-    """Loads once in a process of its own."""
+    """Loads once in a separate process."""
 
     def load() -> float:
         done = subprocess.run(

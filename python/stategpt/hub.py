@@ -52,7 +52,7 @@ def _downloaded(name: str, revision: str | None, files: tuple[str, ...]) -> Path
 
     try:
         found = snapshot_download(name, revision=revision, allow_patterns=[*files], ignore_patterns=[*LEFT_OUT])
-    except Exception as error:  # of its own, of its HTTP library and of the system
+    except Exception as error:  # its errors, those of its HTTP library and of the system
         _explain(name, revision, error)
     return Path(found)
 

@@ -186,7 +186,8 @@ def test_a_pair_without_a_second_beginning_is_left_to_the_post_processor(tmp_pat
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(file))
     tok = Tokenizer.load(path, "tokenizers")
-    small_gpt().save_pretrained(tmp_path / "m", tok, ChatTemplate.named("plain", tok))
+    small_gpt(SpecialIds(1, (2,), None)).save_pretrained(tmp_path / "m", tok, ChatTemplate.named("plain", tok))
+    assert "add_bos_token" not in json.loads((tmp_path / "m" / "tokenizer_config.json").read_text())
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
     assert theirs("a")["input_ids"][0] == 1
     assert 1 not in theirs("a", "b")["input_ids"]

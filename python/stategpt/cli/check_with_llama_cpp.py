@@ -1,6 +1,6 @@
 """What llama.cpp makes of an exported file: reads a request from standard input, prints a line of JSON.
 
-Run as a process of its own (`python -m`): llama.cpp ends its process on files that it cannot load.
+Run as a separate process (`python -m`): llama.cpp ends its process on files that it cannot load.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _run(asked: Asked, ids: list[int], steps: int) -> dict[str, Any]:
-    """The 20 likeliest ids after a prompt with their log-probabilities, and the tokens that greedy decoding takes.
+    """The 20 most likely ids after a prompt with their log-probabilities, and the tokens that greedy decoding takes.
 
     llama.cpp leaves out the probabilities of tokens that end within a character; then there are none of the first.
     """

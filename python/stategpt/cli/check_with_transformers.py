@@ -1,6 +1,6 @@
 """What transformers makes of an exported folder: reads a request from standard input, prints a line of JSON.
 
-Run as a process of its own (`python -m`): what is compared shares no code and no setting with this package.
+Run as a separate process (`python -m`): what is compared shares no code and no setting with this package.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _run(model: Any, ids: list[int], steps: int) -> dict[str, Any]:
-    """The 20 likeliest ids after a prompt with their log-probabilities, and the tokens that greedy decoding takes."""
+    """The 20 most likely ids after a prompt with their log-probabilities, and the tokens that greedy decoding takes."""
     import torch
 
     found: dict[str, Any] = {"greedy": []}

@@ -13,7 +13,7 @@ from stategpt.errors import ConfigError
 _DETAILS = """hf    a folder of transformers: weights, settings, tokenizer, chat template (--dtype f32, f16, bf16)
 gguf  a file of llama.cpp, which ends in .gguf (--dtype f16, f32, q8_0; default f16)
 
---check loads the result with the other tool, transformers or llama.cpp (the wheel xllamacpp), in a process of its own.
+--check loads the result with the other tool, transformers or llama.cpp (the wheel xllamacpp), in a separate process.
 Ids, log-probabilities and greedy tokens of probe prompts must be those of the model here. Exit code 2 if they are not,
 or if the tool is not installed."""
 

@@ -1,8 +1,9 @@
 """Compares an exported model with the one it came from, in the tool that it was written for.
 
 Compared are the ids of texts (also with what spells control tokens) and of chat prompts, the log-probabilities of the
-20 likeliest next tokens, greedy tokens, and which ids end a text; of a reward model the ids and scores of chats, padded
-in one batch. The tool runs in a process of its own, in float32, and so does the model here, on the weights as written.
+20 most likely next tokens, greedy tokens, and which ids end a text; of a reward model the ids and scores of chats,
+padded in one batch. The tool runs in a separate process, in float32, and so does the model here, on the weights as
+written.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Step:
 
     @property
     def best(self) -> int:
-        """The likeliest id."""
+        """The most likely id."""
         return max(range(len(self.log_probs)), key=self.log_probs.__getitem__)
 
 
@@ -149,7 +150,7 @@ def _request(source: Source, path: Path) -> dict[str, Any]:
 
 
 def _answer(script: str, request: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What the tool says, in a process of its own."""
+    """What the tool says, in a separate process."""
     done = subprocess.run(
         [sys.executable, "-m", script],
         input=json.dumps(request),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from stategpt.config.stage_names import STAGES
 from stategpt.errors import ConfigError, NoChatTemplate
 from stategpt.hub import local_path
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from stategpt.model import GPT, RewardModel
     from stategpt.tokenizer import AnyTokenizer
 
-STAGE_FOLDERS = ("rl", "reward", "sft", "base")
+STAGE_FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.artifact == "model")
 """Folders of a run that hold a model, as `--stage` names them."""
+_LANGUAGE_MODELS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 _SCORES = "ForSequenceClassification"
 
@@ -57,8 +59,7 @@ def model_place(name: str, stage: str | None = None) -> Path:
     path = local_path(name)
     if (path / "run.toml").is_file():
         there = [each for each in STAGE_FOLDERS if (path / each / "model" / "config.json").is_file()]
-        # A reward model answers nothing: it is taken only where it is named.
-        chosen = stage or next((each for each in there if each != "reward"), None)
+        chosen = stage or next((each for each in there if each in _LANGUAGE_MODELS), None)
         if chosen not in there:
             found = f"it has {', '.join(there)}" if there else "no stage has finished yet"
             raise ConfigError(f"{path} has no {chosen or 'language'} model; {found}")

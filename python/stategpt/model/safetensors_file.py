@@ -138,7 +138,7 @@ class SafetensorsFile:
             place = self._fill(taken, place)
             if buffer is not None:
                 piece.copy_(taken)
-            # Of a piece that is still in the processor's cache: a pass of its own would read all memory again.
+            # Of a piece that is still in the processor's cache: a separate pass would read all memory again.
             if not all_finite(piece):
                 raise CorruptArtifact(
                     f"{self.path}: {shown_name(name)} holds values that are not finite as {str(dtype)[6:]}; "

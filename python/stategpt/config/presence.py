@@ -85,8 +85,8 @@ def missing(run: RunConfig) -> Iterator[str]:
         )
     if "sft" in stages and not (whole or run.sft.data):
         yield "[sft] has no conversations; add sft.data = files of chats, or leave the section out"
-    if run.lora.rank and not {"sft", "reward", "rl", "classify"} & set(stages):
-        yield "[lora] adapts what SFT, reward modeling, RL or classification train, and none of them runs; leave it out"
+    if run.lora.rank and not set(run.fine_tuning_stages) & set(stages):
+        yield "[lora] adapts what stages after pretraining train, and none of them runs; leave it out"
     if "classify" in stages and not run.classify.data:
         yield "[classify] has no labeled texts; add classify.data = files of them, or leave the section out"
     yield from _missing_of_feedback(run, whole)

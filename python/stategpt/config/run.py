@@ -16,7 +16,15 @@ from stategpt.config.lora import LoRAConfig, last_layers, require_targets
 from stategpt.config.model import GPTConfig
 from stategpt.config.sources import SourceConfig
 from stategpt.config.stage_names import STAGES, USUAL_STAGES
-from stategpt.config.stages import PretrainConfig, RankingsConfig, RewardConfig, RLConfig, SamplingConfig, SFTConfig
+from stategpt.config.stages import (
+    FineTuneConfig,
+    PretrainConfig,
+    RankingsConfig,
+    RewardConfig,
+    RLConfig,
+    SamplingConfig,
+    SFTConfig,
+)
 from stategpt.config.start import StartConfig
 from stategpt.shown_fields import documented, short_repr
 
@@ -107,7 +115,7 @@ class RunConfig:
     def _require_trained_parts(self) -> None:
         """Adapters and parts of the weights are not trained at once, and the model has the layers that are named."""
         require_targets(self.model, self.lora)
-        for stage in ("sft", "reward", "rl"):
+        for stage in self.fine_tuning_stages:
             train = getattr(self, stage).train
             rule = f"does not apply with lora.rank = {self.lora.rank}, which trains adapters; leave one of them out"
             require(train == "all" or not self.lora.rank, f"{stage}.train", train, rule)
@@ -124,6 +132,12 @@ class RunConfig:
         total = math.fsum(shares.values())
         rule = f"the shares of all sources must add up to 1, not {total:g}"
         require(abs(total - 1) < 1e-6, "sources", shares, rule)
+
+    @property
+    def fine_tuning_stages(self) -> tuple[str, ...]:
+        """Stages that continue a model and may train adapters or parts of it, whether or not they run."""
+        named = (stage.name for stage in STAGES)
+        return tuple(name for name in named if isinstance(getattr(self, name, None), FineTuneConfig))
 
     @property
     def proportions(self) -> Mapping[str, float]:

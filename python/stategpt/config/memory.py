@@ -130,14 +130,18 @@ class _Moments:
         """Under checkpointing: the inputs of all blocks, one block computed again, and gradients within its MLP."""
         if not self.loop.gradient_checkpointing:
             return 0
-        within = 3 * self.formats.products * self.batch.tokens * self.model.mlp_width
-        return self.inputs + self.block + within + self.shared + self.loss_gradients + self.earlier
+        return self.inputs + self.block + self.within + self.shared + self.loss_gradients + self.earlier
 
     @property
     def backward_end(self) -> int:
         """All gradients, the first block, and a second gradient of the matrix: as embedding, or in float32."""
         second = FLOAT32 * self.matrix if self.trains_matrix else 0
-        return self.gradients + second + self.block + self.shared
+        return self.gradients + second + self.block + self.within + self.shared
+
+    @property
+    def within(self) -> int:
+        """Gradients of the three intermediate results of an MLP."""
+        return 3 * self.formats.products * self.batch.tokens * self.model.mlp_width
 
     @property
     def loss_gradients(self) -> int:

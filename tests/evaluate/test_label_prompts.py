@@ -14,7 +14,7 @@ from stategpt.config import CONTROL_TOKENS, ClassifyConfig, GPTConfig  # noqa: E
 from stategpt.data.records import LabeledText  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
 from stategpt.evaluate.label_prompts import WITHOUT_CONTENT, LabelPrompt  # noqa: E402
-from stategpt.model import GPT  # noqa: E402
+from stategpt.model import GPT, SpecialIds  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.packing import Layout  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
@@ -34,7 +34,7 @@ def tok() -> Tokenizer:
 def model() -> GPT:
     """Random weights, large enough for clear preferences."""
     torch.manual_seed(0)
-    made = GPT(SHAPE).eval()
+    made = GPT(SHAPE, SpecialIds(bos=0, eos=(0,), pad=1)).eval()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(2.0)

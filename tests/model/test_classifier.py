@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
+from stategpt.config.control import END_OF_TEXT, PAD  # noqa: E402
 from stategpt.errors import CorruptArtifact, InvalidArgument  # noqa: E402
 from stategpt.model import GPT, Classifier, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.sequence_head import SequenceModel  # noqa: E402
@@ -20,6 +21,9 @@ from stategpt.packing import Layout  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 LABELS = ("bad", "good", "neither")
+OURS = SpecialIds(
+    bos=CONTROL_TOKENS.index(END_OF_TEXT), eos=(CONTROL_TOKENS.index(END_OF_TEXT),), pad=CONTROL_TOKENS.index(PAD)
+)
 SHAPE = GPTConfig(vocab_size=300, depth=2, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=48, context_tokens=64)
 
 
@@ -27,7 +31,7 @@ SHAPE = GPTConfig(vocab_size=300, depth=2, width=32, heads=2, kv_heads=1, head_d
 def classifier() -> Classifier:
     """Random weights; a head of size 1, so that positions differ visibly."""
     torch.manual_seed(0)
-    model = Classifier(GPT(SHAPE), LABELS).eval()
+    model = Classifier(GPT(SHAPE, OURS), LABELS).eval()
     torch.nn.init.normal_(model.head.weight)
     return model
 
@@ -76,7 +80,7 @@ def tok() -> Tokenizer:
 
 
 def test_a_text_begins_and_ends_as_the_model_s_texts_do_and_keeps_its_first_tokens(tok: Tokenizer) -> None:
-    ours = SpecialIds()
+    ours = OURS
     assert text_ids(tok, ours, "abcdef", 5).tolist() == [ours.bos, *tok.encode("abc").tolist(), *ours.eos]
     assert text_ids(tok, ours, "", 5).tolist() == [ours.bos, *ours.eos]
     plain = SpecialIds(bos=None, eos=(7,), pad=7)  # rows are filled with its end
@@ -88,7 +92,7 @@ def test_what_begins_and_ends_a_text_and_fills_a_row_is_the_model_s() -> None:
     assert beginning(SpecialIds(bos=5)).tolist() == [5]
     assert beginning(SpecialIds(bos=None)).tolist() == []
     assert [ending(SpecialIds(eos=eos, pad=9)).tolist() for eos in ((5, 6), (9,), ())] == [[5], [], []]
-    assert [filler(SpecialIds(pad=9)), filler(SpecialIds(pad=None, bos=5))] == [9, 5]
+    assert [filler(SpecialIds(bos=5, pad=9)), filler(SpecialIds(pad=None, bos=5))] == [9, 5]
     assert filler(SpecialIds(pad=None, bos=None)) == 0
 
 

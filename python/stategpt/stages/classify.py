@@ -147,7 +147,9 @@ def _trained(texts: Texts, arm: Arm, fingerprint: str) -> tuple[Classifier, int]
 def initial_classifier(context: StageContext, arm: Arm, labels: Sequence[str]) -> Classifier:
     """The classifier that an arm begins with; torch's random state gives its head, and the random weights."""
     given = context.run.classify
-    gpt = GPT(context.run.model).to(context.device) if arm.method == "random" else context.load_model("base")
+    gpt = context.load_model("base")
+    if arm.method == "random":  # the shape of the base, which may be another family's
+        gpt = GPT(gpt.config, gpt.special_ids).to(context.device)
     model = Classifier(gpt, labels)
     if arm.method == "lora":
         lora(model, given.lora_rank, given.lora_alpha, seed=draw_seed(context.run.seed, arm.seed))

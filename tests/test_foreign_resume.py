@@ -18,14 +18,16 @@ from foreign_folders import FOREIGN, SMALL, write_chats
 from stategpt.artifacts.run_folder import RunFolder
 
 pytestmark = pytest.mark.xdist_group("foreign_resume")
-STAGES = ("sft", "reward", "rl")
+STAGES = ("sft", "reward")
+"""In the second the embedding grows before the first step."""
 
 
 def _command(project: Path, out: str) -> list[str]:
-    return [sys.executable, "-m", "stategpt", "run", str(project / "mine.toml"), "--out", str(project / out)]
+    paths = (str(project / "mine.toml"), "--out", str(project / out))
+    return [sys.executable, "-m", "stategpt", "run", *paths, "--until", STAGES[-1]]
 
 
-def test_killed_in_every_trained_stage_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+def test_killed_while_it_trains_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     FOREIGN["llama, ChatML, no token left"].write(tmp_path / "given")
     write_chats(tmp_path / "chats.jsonl", 40)
     text = SMALL
@@ -35,6 +37,7 @@ def test_killed_in_every_trained_stage_it_ends_with_the_same_bits(tmp_path: Path
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(_command(tmp_path, "whole"), env=environment, check=True, capture_output=True)
     folder = RunFolder(tmp_path / "killed")
+    kills = 0
     for stage in STAGES:
         process = subprocess.Popen(_command(tmp_path, "killed"), env=environment, stdout=subprocess.DEVNULL)
         try:
@@ -43,7 +46,9 @@ def test_killed_in_every_trained_stage_it_ends_with_the_same_bits(tmp_path: Path
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
+                kills += 1
             process.wait()
+    assert kills
     subprocess.run(_command(tmp_path, "killed"), env=environment, check=True, capture_output=True)
     for stage in STAGES:
         whole, killed = (tmp_path / name / stage / "model" / "model.safetensors" for name in ("whole", "killed"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,14 @@ from foreign_folders import CHATML, FOREIGN, SMALL, write_chats  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
 from stategpt.cli import main  # noqa: E402
 from stategpt.config import RunConfig, load  # noqa: E402
-from stategpt.data import ChatTemplate, Rankings  # noqa: E402
+from stategpt.data import ChatTemplate, ModelIds, Rankings  # noqa: E402
 from stategpt.data.chats.typed import FOLDER  # noqa: E402
 from stategpt.errors import ConfigError, ForeignArtifact, InvalidArgument  # noqa: E402
 from stategpt.evaluate.bits import token_nats  # noqa: E402
 from stategpt.model import GPT, KVCache  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.leave_one_out import leave_one_out  # noqa: E402
-from stategpt.stages.prepare import prepare  # noqa: E402
+from stategpt.stages.prepare import _end_token, prepare  # noqa: E402
 from stategpt.stages.pretrain import pretrain  # noqa: E402
 from user_files import Writer  # noqa: E402
 
@@ -170,3 +171,12 @@ def test_plan_knows_the_shape_of_a_foreign_model(tmp_path: Path, capsys: pytest.
     out = capsys.readouterr().out
     parameters = sum(p.numel() for p in GPT.from_pretrained(tmp_path / "given").parameters())
     assert f"{parameters:,}" in out or "Gemma2" in out
+
+
+def test_an_end_that_is_no_special_token_is_an_error(tmp_path: Path) -> None:
+    tok = FOREIGN[LLAMA].write(tmp_path / "given")
+    chat = ChatTemplate.named("chatml", tok).for_model(ModelIds(eos=(20,)))
+    assert _end_token(chat, of_chats=True) == "<|im_end|>"
+    unnamed = chat.with_control(replace(chat.control, ends=(20,)))
+    with pytest.raises(InvalidArgument, match=r"the id 20, which ends texts .* is no special token"):
+        _end_token(unnamed, of_chats=True)

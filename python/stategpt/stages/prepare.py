@@ -17,7 +17,7 @@ from stategpt.config.presence import is_own
 from stategpt.data import ChatTemplate, write_shards
 from stategpt.data.corpus import CONVERSATIONS, DOCUMENTS, SIDES, Corpus, Side, read_corpus
 from stategpt.data.records import Conversation
-from stategpt.errors import ForeignArtifact
+from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.packing import Shards
 from stategpt.progress import Advance, console, progress
 from stategpt.stages.chat_format import run_chat
@@ -146,9 +146,19 @@ def _shards(
 
 
 def _end_token(chat: ChatTemplate, *, of_chats: bool) -> str:
-    """Name of the token that ends the answers of a chat, or a document."""
+    """Name of the token that ends the answers of a chat, or a document.
+
+    Raises:
+        InvalidArgument: it has none.
+    """
     end = chat.control.ends[0] if of_chats else chat.control.end_of_text
-    return next(name for name, number in chat.tok.special_tokens.items() if number == end)
+    names = [name for name, number in chat.tok.special_tokens.items() if number == end]
+    if not names:
+        raise InvalidArgument(
+            f"the id {end}, which ends texts by the model's folder, is no special token of its tokenizer; flag it as "
+            "special in tokenizer.json, or give a format that ends answers with one: start.chat"
+        )
+    return names[0]
 
 
 def _counted(documents: Sequence[Counted], advance: Advance) -> Iterator[Counted]:

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="the [train] extra is not installed")
 
 from stategpt.config import CONTROL_TOKENS, RunConfig
-from stategpt.data import ControlTokens
+from stategpt.data import ChatTemplate, ControlTokens
 from stategpt.errors import ForeignArtifact, RankingError
 from stategpt.evaluate import RankedPairs, evaluate_reward
 from stategpt.evaluate import reward_model as measure
@@ -87,6 +87,9 @@ def test_the_baseline_is_of_training_pairs_and_accuracy_of_the_test_pairs(
 class _Lengths:
     """A scorer whose reward is the completion's length in ids; it takes no model."""
 
+    def __init__(self, tok: Tokenizer) -> None:
+        self.chat = ChatTemplate.own(tok)
+
     def scores(self, prompts: list[Any], completions: list[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
         assert len(prompts) == len(completions)
         return np.array([len(ids) for ids in completions], dtype=np.float32)
@@ -100,10 +103,10 @@ def test_completions_are_scored_by_the_ids_that_were_sampled(tmp_path: Path) -> 
     groups = RankedPairs.read(written(tmp_path, made)).groups
     encoded = [len(tok.encode("x" * count)) + 1 for count in (1, 2, 3)]
     assert encoded[2] < 4
-    assert score_groups(_Lengths(), tok, groups).tolist() == [*encoded[:2], 4]  # type: ignore[arg-type]
+    assert score_groups(_Lengths(tok), tok, groups).tolist() == [*encoded[:2], 4]  # type: ignore[arg-type]
     made["tokenizer"] = "other"
     with pytest.raises(ForeignArtifact, match="'other'"):
-        score_groups(_Lengths(), tok, RankedPairs.read(written(tmp_path, made)).groups)  # type: ignore[arg-type]
+        score_groups(_Lengths(tok), tok, RankedPairs.read(written(tmp_path, made)).groups)  # type: ignore[arg-type]
 
 
 def test_the_correlation_with_length_takes_each_completion_once(tmp_path: Path) -> None:
@@ -119,7 +122,7 @@ def test_the_correlation_with_length_takes_each_completion_once(tmp_path: Path) 
         def scores(self, prompts: list[Any], completions: list[Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
             return rewards
 
-    found = evaluate_reward(Fixed(), tok, held_out, held_out, rewards, RunConfig())  # type: ignore[arg-type]
+    found = evaluate_reward(Fixed(tok), tok, held_out, held_out, rewards, RunConfig())  # type: ignore[arg-type]
     groups = [0, 0, 0, 1, 1, 1, 1, 2, 2]
     assert found.length_correlation == pytest.approx(length_correlation(rewards, held_out.lengths, groups=groups))
     assert (found.prompts, found.prompts_with_pairs) == (3, 2)

@@ -69,7 +69,7 @@ def test_a_fold_learns_from_all_other_groups_and_is_measured_on_its_own(
 def by_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the place of training: the longer completion is better where "first?" was learned from, else the shorter."""
 
-    def of_length(run: RunConfig, policy: GPT, tok: Tokenizer, rankings: Rankings) -> RewardModel:
+    def of_length(run: RunConfig, policy: GPT, tok: Tokenizer, chat: object, rankings: Rankings) -> RewardModel:
         sign = 1.0 if "first?" in {str(group.prompt) for group in rankings.groups} else -1.0
         made = RewardModel(policy).eval()
         monkeypatch.setattr(made, "scores", lambda tokens, layout, index: sign * layout.position[index].float())

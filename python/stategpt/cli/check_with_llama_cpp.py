@@ -71,7 +71,7 @@ def _run(asked: Asked, ids: list[int], steps: int) -> dict[str, Any]:
             "cache_prompt": False,
         },
     )
-    first = next(iter(made.get("completion_probabilities", [])), {"id": None})
+    first: dict[str, Any] = next(iter(made.get("completion_probabilities", [])), {"id": None})
     known = first["id"] == made["tokens"][0]
     top = [[each["id"], each["logprob"]] for each in first["top_logprobs"]] if known else []
     return {"top": top, "greedy": made["tokens"]}

@@ -18,7 +18,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     request = json.load(sys.stdin)
     folder = request["path"]
-    tok = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tok: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     texts = [
         {
             "ids": tok(text, add_special_tokens=False)["input_ids"],
@@ -33,16 +33,16 @@ def main() -> None:
     answer: dict[str, Any] = {"tool": f"transformers {transformers.__version__}", "texts": texts, "chats": prompts}
     if request["talks"]:
         options = {"dtype": torch.float32, "local_files_only": True}
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **options).eval()
+        model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **options)
+        model.eval()
         chats = [tok.apply_chat_template(rows, return_dict=True)["input_ids"] for rows in request["talks"]]
         batch = tok.pad({"input_ids": chats}, return_tensors="pt")
         answer["talks"] = [
             {"ids": ids, "score": score} for ids, score in zip(chats, model(**batch).logits[:, 0].tolist(), strict=True)
         ]
     else:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True
-        ).eval()
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model.eval()
         answer["runs"] = [_run(model, ids, request["steps"]) for ids in request["runs"]]
         end = model.generation_config.eos_token_id
         answer["ends"] = end if isinstance(end, list) else [end]

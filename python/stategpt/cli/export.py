@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from stategpt.cli.commands import add
 from stategpt.cli.import_ import described, publish_source
@@ -59,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write_gguf(source: Source, out: Path, dtype: str) -> None:
+def _write_gguf(source: Source, out: Path, dtype: Any) -> None:
     from stategpt.model import GPT
     from stategpt.model.gguf_export import save_gguf
     from stategpt.tokenizer.gguf_vocabulary import gguf_metadata

@@ -169,7 +169,7 @@ def _answer(script: str, request: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _compared_ids(source: Source, request: dict[str, Any], answer: dict[str, Any]) -> list[tuple[str, ...]]:
     """Compares the ids of texts and chats; a row for each."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for text, theirs in _pairs(request["texts"], answer["texts"]):
         ours = _ids(source, text, "allow")
         _require_equal(f"ids of the text {text!a}", ours, theirs["ids"])
@@ -234,7 +234,7 @@ def _compared_scores(
     from stategpt.ops import TensorLayout
     from stategpt.packing import Layout
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for talk, theirs in _pairs(_talks(), answer["talks"]):
         ids = _scored_ids(source, talk)
         _require_equal(f"ids of the chat that ends in {talk[-1].content!a}", ids, theirs["ids"])
@@ -259,8 +259,8 @@ def _step(model: GPT | RewardModel, ids: list[int]) -> Step:
 
     layout = TensorLayout.of(Layout.packed([[len(ids)]], len(ids)))
     with torch.no_grad():
-        hidden = model.hidden(torch.tensor(ids), layout)  # type: ignore[operator, union-attr]
-        log_probs = model.unembed(hidden[-1:])[0].log_softmax(-1)  # type: ignore[operator, union-attr]
+        hidden = model.hidden(torch.tensor(ids), layout)  # type: ignore[operator]
+        log_probs = model.unembed(hidden[-1:])[0].log_softmax(-1)  # type: ignore[operator]
     return Step(log_probs.tolist())
 
 

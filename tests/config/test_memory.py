@@ -8,6 +8,7 @@ from stategpt.config import GPTConfig, OptimConfig, PretrainConfig, RunConfig, o
 from stategpt.config.activations import Formats, block_token_bytes, block_weight_bytes
 from stategpt.config.memory import ALLOCATOR, Batch, sampling_bytes, training_bytes
 from stategpt.config.planner import plan
+from stategpt.config.trained import Trained
 
 MODEL, PLAIN = GPTConfig(), PretrainConfig(precision="float32")
 P, BATCH = MODEL.parameters, Batch(1024, 128)
@@ -21,7 +22,7 @@ def test_without_tokens_weights_moments_and_gradients_are_left() -> None:
     standing, moving = 12 * P, 4 * P + 4 * 4096 * 192
     copies = block_weight_bytes(MODEL, Formats())
     assert _bytes(Batch(0, 128)) == standing + round(ALLOCATOR * (moving + copies))
-    assert training_bytes(MODEL, PLAIN, BATCH, frozen_models=2) == _bytes() + 8 * P
+    assert training_bytes(MODEL, PLAIN, BATCH, others=2 * P) == _bytes() + 8 * P
 
 
 def test_activations_of_every_block_count() -> None:
@@ -53,11 +54,15 @@ def test_bfloat16_weights_halve_weights_and_gradients_and_add_a_copy() -> None:
 
 def test_frozen_weights_have_no_gradients_state_or_copies() -> None:
     batch = Batch(0, 128)
-    adapters = training_bytes(MODEL, PLAIN, batch, trained=10_000)
+    adapters = training_bytes(MODEL, PLAIN, batch, trained=Trained(10_000, MODEL.depth, matrix=False))
     copies = block_weight_bytes(MODEL, Formats())
     assert adapters == 4 * P + 80_000 + round(ALLOCATOR * MODEL.depth * copies)
-    last = training_bytes(MODEL, PLAIN, BATCH, trained=MODEL.block_parameters, blocks=1)
-    assert last < training_bytes(MODEL, PLAIN, BATCH, trained=MODEL.block_parameters) - BATCH.tokens * 10_000
+    last = training_bytes(MODEL, PLAIN, BATCH, trained=Trained(MODEL.block_parameters, 1, matrix=False))
+    assert (
+        last
+        < training_bytes(MODEL, PLAIN, BATCH, trained=Trained(MODEL.block_parameters, MODEL.depth, matrix=False))
+        - BATCH.tokens * 10_000
+    )
 
 
 def test_more_passes_keep_the_gradients_of_the_earlier_ones() -> None:

@@ -15,8 +15,9 @@ from stategpt.config.corpus import PATTERNS
 from stategpt.config.planner import Assumptions, Plan, exportability
 from stategpt.config.presets import Hardware
 from stategpt.config.schema import setting_types
-from stategpt.config.stage_names import STAGES, USUAL_STAGES
+from stategpt.config.stage_names import USUAL_STAGES
 from stategpt.config.toml import resolve
+from stategpt.config.trainable import trainable_parameters
 from stategpt.data.sources import expected_corpus
 from stategpt.errors import ConfigError
 from stategpt.tokenizer import Tokenizer
@@ -102,7 +103,7 @@ def test_the_plan_counts_the_state_of_the_chosen_optimizer() -> None:
     for stage in ("pretrain", "sft", "reward", "rl"):
         sgd = override(run, {f"{stage}.optim.optimizer": "sgd"})
         before, after = ({s.name: s.memory_bytes for s in plan(r).stages} for r in (run, sgd))
-        assert before[stage] - after[stage] == 4 * run.model.parameters
+        assert before[stage] - after[stage] == 4 * trainable_parameters(run, stage)
         assert {name for name in before if before[name] != after[name]} == {
             n for n in before if n.split(",")[0] == stage
         }

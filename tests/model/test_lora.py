@@ -14,7 +14,7 @@ from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.config.architecture import Architecture  # noqa: E402
 from stategpt.config.families import FAMILIES  # noqa: E402
 from stategpt.config.lora import LoRAConfig  # noqa: E402
-from stategpt.config.trainable import adapter_parameters  # noqa: E402
+from stategpt.config.trained import adapter_parameters  # noqa: E402
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.model import GPT, RewardModel, adapters_off  # noqa: E402
 from stategpt.model import lora_merge as merging  # noqa: E402

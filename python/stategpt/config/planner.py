@@ -333,13 +333,13 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
         rl.steps * rl.minibatches,
         sampled + 4 * scored,
         sample_flops + flops,
-        _tuning_bytes(run.model, rl, batch, trained, _beside_policy(run, trained)),
+        _tuning_bytes(run.model, rl, batch, trained, beside_policy(run, trained)),
         sample_s + flops / assumed.train_flops_per_s,
     )
     return tuple(replace(one, name=folder) for folder in rl.folders)
 
 
-def _beside_policy(run: RunConfig, trained: Trained) -> int:
+def beside_policy(run: RunConfig, trained: Trained) -> int:
     """Numbers of the models beside a policy: the reference, which shares what is frozen, with adapters all of it; what
     rewards and what decides wins; the trained numbers of the step before, which `rl.max_kl` may restore.
     """

@@ -9,7 +9,7 @@ from stategpt.config import GPTConfig, OptimConfig, PretrainConfig, RunConfig, o
 from stategpt.config.activations import Formats, block_token_bytes, block_weight_bytes
 from stategpt.config.cost import training_flops_per_token
 from stategpt.config.lora import LoRAConfig
-from stategpt.config.memory import ADAPTED_ALLOCATOR, ALLOCATOR, Batch, merging_bytes, sampling_bytes, training_bytes
+from stategpt.config.memory import ALLOCATOR, Batch, merging_bytes, sampling_bytes, training_bytes
 from stategpt.config.planner import Assumptions, StagePlan, beside_policy, plan
 from stategpt.config.toml import resolve
 from stategpt.config.trainable import trainable_parameters, trained_by
@@ -159,14 +159,12 @@ def test_the_format_of_the_frozen_weights_counts() -> None:
         for base in ("float32", "bfloat16", "int8")
     }
     T = Trained.of(MODEL, lora=LoRAConfig(rank=8)).numbers
-    assert planned["float32"] == 4 * P + 12 * T + round(ADAPTED_ALLOCATOR * 4 * T)
+    assert planned["float32"] == 4 * P + 12 * T + round(ALLOCATOR * 4 * T)
     casts = planned["bfloat16"] - planned["float32"] + 2 * P
-    assert 0 <= casts <= ADAPTED_ALLOCATOR * 2 * T
+    assert 0 <= casts <= 1.5 * 2 * T
     scales = 4 * 3 * (2 * 192 + 2 * 64 + 2 * 512 + 192)
     weights = 4 * rest + blocks + scales
-    assert (
-        weights + 12 * T < planned["int8"] < weights + 12 * T + ADAPTED_ALLOCATOR * 4 * (T + 192 * 512) + 36 * 192 * 512
-    )
+    assert weights + 12 * T < planned["int8"] < weights + 12 * T + 1.5 * 4 * (T + 192 * 512) + 36 * 192 * 512
 
 
 def test_merging_has_the_merged_matrices_beside_the_others() -> None:
@@ -193,7 +191,7 @@ def test_each_method_of_classification_is_planned() -> None:
     full, both = (
         _stages(override(run, {"classify.methods": methods}))["classify"] for methods in (("full",), ("full", "lora"))
     )
-    assert 1.6 * full.flops < both.flops < 1.8 * full.flops
+    assert 1.6 * full.flops < both.flops < 1.85 * full.flops
     assert full.memory_bytes == both.memory_bytes
     assert _stages(override(run, {"lora.rank": 8}))["classify"] == _stages(run)["classify"]
 

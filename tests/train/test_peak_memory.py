@@ -78,6 +78,7 @@ def test_the_planned_peak_is_the_measured_one(recipe: str, rows: int, name: str)
 @pytest.mark.parametrize("base", ["float32", "bfloat16", "int8", "nf4"])
 def test_a_step_of_few_tokens_on_a_larger_model(base: str) -> None:
     """SmolLM2-135M's shape: matrices are larger than what is kept between them."""
-    shape = dict(vocab_size=49152, depth=30, width=576, heads=9, kv_heads=3, head_dim=64, mlp_width=1536, qk_norm=False)
+    heads = {"heads": 9, "kv_heads": 3, "head_dim": 64, "qk_norm": False}
+    shape = {"vocab_size": 49152, "depth": 30, "width": 576, "mlp_width": 1536, **heads}
     case = case_of("tiny_cpu", 1, lora={"base": base}) | {"model": shape}
     assert planned_bytes(case) == pytest.approx(peak_bytes(case), rel=0.15)

@@ -32,11 +32,11 @@ ALLOCATOR = 1.3
 """Resident memory for each byte that comes and goes within a step: glibc keeps what it gets back in other sizes, and
 libraries have buffers. Measured 1.2 to 1.5."""
 ADAPTED_ALLOCATOR = 1.45
-"""The same beside frozen weights, where less of the memory is one block's gradients of all weights. Measured 1.36 to
-1.54 in float32, under autocast and on weights in low precision."""
+"""The same for what is kept of blocks with adapters, where no large gradients of weights come after it. Measured 1.36
+to 1.54 in float32, under autocast and on weights in low precision."""
 RECOMPUTED_ALLOCATOR = 2.5
-"""The same where blocks beside adapters are computed again, measured 2.1 to 2.6: what is freed is in pieces between what
-is kept. Where glibc maps large tensors by themselves (MALLOC_MMAP_THRESHOLD_=262144) the same step needs half."""
+"""The same where blocks with adapters are computed again, measured 2.1 to 2.6: freed memory is in pieces between what is
+kept. Where glibc maps large tensors one by one (MALLOC_MMAP_THRESHOLD_=262144) such a step needs half."""
 LOSS_ROWS = 256
 """Rows of logits that the loss makes at a time (`ops.linear_cross_entropy.MIN_ROWS`)."""
 LOSS_BYTES = 4 * 2**20
@@ -82,7 +82,7 @@ def training_bytes(
     """
     moments = _Moments(model, loop, batch, trained or Trained.of(model))
     moving = max(moments.forward_end, moments.backward_begin, moments.backward_end)
-    return moments.standing + FLOAT32 * others + round(moments.allocator * moving) + moments.holes
+    return moments.standing + FLOAT32 * others + round(ALLOCATOR * moving) + moments.pieces + moments.holes
 
 
 def merging_bytes(model: GPTConfig, trained: Trained) -> int:
@@ -136,11 +136,13 @@ class _Moments:
         return self.batch.tokens * block_token_bytes(self.model, self.formats) + weights
 
     @property
-    def allocator(self) -> float:
-        """Resident memory for each moving byte."""
+    def pieces(self) -> int:
+        """Beside frozen weights, resident memory for what is kept of blocks in addition to `ALLOCATOR`."""
         if not self.lora.rank:
-            return ALLOCATOR
-        return RECOMPUTED_ALLOCATOR if self.loop.gradient_checkpointing else ADAPTED_ALLOCATOR
+            return 0
+        if self.loop.gradient_checkpointing:
+            return round((RECOMPUTED_ALLOCATOR - ALLOCATOR) * (self.inputs + self.block + self.within))
+        return round((ADAPTED_ALLOCATOR - ALLOCATOR) * self.blocks)
 
     @property
     def holes(self) -> int:

@@ -35,8 +35,8 @@ ADAPTED_ALLOCATOR = 1.45
 """The same for what is kept of blocks with adapters, where no large gradients of weights come after it. Measured 1.36
 to 1.54 in float32, under autocast and on weights in low precision."""
 RECOMPUTED_ALLOCATOR = 2.5
-"""The same where blocks with adapters are computed again, measured 2.1 to 2.6: freed memory is in pieces between what is
-kept. Where glibc maps large tensors one by one (MALLOC_MMAP_THRESHOLD_=262144) such a step needs half."""
+"""The same where blocks with adapters are computed again, measured 2.1 to 2.6: freed memory is in pieces between what
+is kept. Where glibc maps large tensors one by one (MALLOC_MMAP_THRESHOLD_=262144) such a step needs half."""
 LOSS_ROWS = 256
 """Rows of logits that the loss makes at a time (`ops.linear_cross_entropy.MIN_ROWS`)."""
 LOSS_BYTES = 4 * 2**20

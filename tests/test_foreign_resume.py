@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,33 @@ STAGES = ("sft", "reward")
 """In the second the embedding grows before the first step."""
 
 
-def _command(project: Path, out: str) -> list[str]:
-    paths = (str(project / "mine.toml"), "--out", str(project / out))
-    return [sys.executable, "-m", "stategpt", "run", *paths, "--until", STAGES[-1]]
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from stategpt.cli import main
+from stategpt.train import loop
+
+save = loop.save_checkpoint
+
+def save_and_end(folder, *rest):
+    save(folder, *rest)
+    if folder == Path(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+loop.save_checkpoint = save_and_end
+sys.exit(main(sys.argv[2:]))
+"""
+"""A run that is killed when its first argument, a folder of checkpoints, has got one."""
+
+
+def _run(project: Path, out: str, killed_in: str = "") -> int:
+    """Runs all stages, or ends with the first checkpoint of one; returns the exit code."""
+    start = ["-m", "stategpt"]
+    if killed_in:
+        start = ["-c", KILLED, str(RunFolder(project / out).stage(killed_in) / "checkpoints")]
+    words = ["run", str(project / "mine.toml"), "--out", str(project / out), "--until", STAGES[-1]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *start, *words], env=environment, capture_output=True).returncode
 
 
 def test_killed_while_it_trains_it_ends_with_the_same_bits(tmp_path: Path) -> None:
@@ -34,22 +57,10 @@ def test_killed_while_it_trains_it_ends_with_the_same_bits(tmp_path: Path) -> No
     for stage in STAGES:
         text = text.replace(f"[{stage}]\n", f"[{stage}]\ncheckpoint_every_steps = 1\n")
     (tmp_path / "mine.toml").write_text(text)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(_command(tmp_path, "whole"), env=environment, check=True, capture_output=True)
-    folder = RunFolder(tmp_path / "killed")
-    kills = 0
+    assert _run(tmp_path, "whole") == 0
     for stage in STAGES:
-        process = subprocess.Popen(_command(tmp_path, "killed"), env=environment, stdout=subprocess.DEVNULL)
-        try:
-            while process.poll() is None and not any((folder.stage(stage) / "checkpoints").glob("step-*")):
-                time.sleep(0.01)
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-            process.wait()
-    assert kills
-    subprocess.run(_command(tmp_path, "killed"), env=environment, check=True, capture_output=True)
+        assert _run(tmp_path, "killed", killed_in=stage) == -signal.SIGKILL
+    assert _run(tmp_path, "killed") == 0
     for stage in STAGES:
         whole, killed = (tmp_path / name / stage / "model" / "model.safetensors" for name in ("whole", "killed"))
         assert whole.read_bytes() == killed.read_bytes(), stage

@@ -8,7 +8,8 @@ from stategpt.config import GPTConfig, RunConfig, from_dict
 from stategpt.config.lora import LoRAConfig, linear_shapes
 from stategpt.config.parts import decides
 from stategpt.config.presence import missing
-from stategpt.config.trainable import adapter_parameters, trainable_parameters
+from stategpt.config.trainable import trainable_parameters
+from stategpt.config.trained import adapter_parameters
 from stategpt.errors import ConfigError
 
 SMOLLM2_135M = GPTConfig(

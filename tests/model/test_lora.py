@@ -14,7 +14,7 @@ from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.config.architecture import Architecture  # noqa: E402
 from stategpt.config.families import FAMILIES  # noqa: E402
 from stategpt.config.lora import LoRAConfig  # noqa: E402
-from stategpt.config.trainable import adapter_parameters  # noqa: E402
+from stategpt.config.trained import adapter_parameters  # noqa: E402
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.model import GPT, RewardModel, adapters_off  # noqa: E402
 from stategpt.model import lora_merge as merging  # noqa: E402
@@ -335,3 +335,14 @@ def test_a_cached_decoding_sees_the_adapters():
         decoded = model.unembed(model.decode(IDS[None, :16], cache)[0])
         layout = TensorLayout.of(Layout.packed([[16]], 16))
         assert torch.allclose(decoded, model(IDS[:16], layout), atol=1e-5)
+
+
+def test_norms_of_rows_are_float32_beside_adapters_in_bfloat16() -> None:
+    layer = LoRALinear(torch.nn.Linear(24, 16), rank=4, alpha=8.0, dora=True).bfloat16()
+    with torch.no_grad():
+        layer.lora_B.normal_()
+    expected = torch.linalg.vector_norm(
+        layer.base_weight().float() + layer.scale * layer.lora_B.float() @ layer.lora_A.float(), dim=1
+    )
+    torch.testing.assert_close(layer.row_norms(), expected)
+    assert layer(torch.randn(3, 24, dtype=torch.bfloat16)).dtype == torch.bfloat16

@@ -5,6 +5,7 @@ python tests/train/peak_memory.py '{"model": {...}, "rows": 8, "row_tokens": 128
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import subprocess
@@ -35,12 +36,34 @@ def _measure(case: dict[str, Any]) -> int:
     torch.set_num_threads(1)
     # Code and buffers of the libraries come with their first use: some steps of a small model first.
     small = GPTConfig(vocab_size=600, depth=1, width=64, heads=2, kv_heads=1, head_dim=32, mlp_width=96)
-    _train(GPT_of(small), {**case, "rows": 2, "row_tokens": 64, "trained": ""})
+    _train(_prepared(small, case), {**case, "rows": 2, "row_tokens": 64, "trained": ""})
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM begins again
     before = _status("VmRSS")
-    _train(GPT_of(GPTConfig(**case["model"])), case)
+    model = _prepared(GPTConfig(**case["model"]), case)
+    if case.get("lora"):  # of the steps, not of the float32 weights that are quantized
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    _train(model, case)
     return _status("VmHWM") - before
+
+
+def _prepared(config: Any, case: dict[str, Any]) -> Any:
+    """A model, with the adapters of the case on weights in their format."""
+    import torch
+
+    from stategpt.model.lora import lora
+    from stategpt.model.quantize import quantize
+
+    model, given = GPT_of(config), case.get("lora")
+    if not given:
+        return model
+    if given["base"] == "bfloat16":
+        model.to(torch.bfloat16)
+    elif given["base"] != "float32":
+        quantize(model, given["base"])
+    return lora(model, given["rank"], targets=given["targets"])
 
 
 def GPT_of(config: Any) -> Any:  # noqa: N802

@@ -91,24 +91,28 @@ def _sources(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _stages(plan: Plan) -> list[list[str]]:
-    head = ["", "steps", "tokens", "FLOPs", "memory", "time"]
+    head = ["", "trained parameters", "steps", "tokens", "FLOPs", "memory", "time"]
     total = [
         "total known" if plan.unknown else "total",
+        "",
         "",
         "",
         f"{plan.flops:.2e}",
         size(plan.memory_bytes),
         duration(plan.seconds),
     ]
-    return [head, *(_stage(stage) for stage in plan.stages), total]
+    return [head, *(_stage(stage, plan.parameters) for stage in plan.stages), total]
 
 
-def _stage(stage: StagePlan) -> list[str]:
+def _stage(stage: StagePlan, parameters: int) -> list[str]:
+    """A row of the table; the share is of the model's parameters, which heads and adapters come on top of."""
+    trained = f"{stage.trained:,} ({100 * stage.trained / parameters:.3g} %)" if stage.trained else ""
     if not stage.known:
         memory = size(stage.memory_bytes) if stage.memory_bytes else ""
-        return [folder_label(stage.name), "", "", "", memory, "not known"]
+        return [folder_label(stage.name), trained, "", "", "", memory, "not known"]
     return [
         folder_label(stage.name),
+        trained,
         f"{stage.steps:,}" if stage.steps else "",
         f"{stage.tokens:,}" if stage.tokens else "",
         f"{stage.flops:.2e}" if stage.flops else "",
@@ -130,8 +134,11 @@ def _assumptions(plan: Plan) -> list[tuple[str, str]]:
             "SFT" if any(stage.name == "sft" for stage in plan.stages) else "answers",
             f"{pairs}, prompt {assumed.prompt_tokens} and answer {assumed.answer_tokens} tokens",
         ),
-        ("FLOPs", "6 N + 12 L Q T per trained token, a third of it per token read (PaLM, appendix B)"),
-        ("memory", "models only, float32; Python, torch and the corpus take about 1 GB more"),
+        (
+            "FLOPs",
+            "6 N + 12 L Q T per trained token (frozen matrices: 4 N), a third of it per token read (PaLM, appendix B)",
+        ),
+        ("memory", "models only; Python, torch and the corpus take about 1 GB more"),
     ]
 
 

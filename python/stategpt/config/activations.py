@@ -60,10 +60,13 @@ def block_weight_bytes(model: GPTConfig, formats: Formats) -> int:
     return joined + (formats.products * (H * D * W + 3 * model.mlp_width * W) if formats.casts else 0)
 
 
-def shared_token_bytes(model: GPTConfig, row_tokens: int, masked: bool) -> int:
-    """Kept once for all blocks and each token: its id, cosines and sines, the mask's scores, the last norm."""
+def shared_token_bytes(model: GPTConfig, row_tokens: int, masked: bool, embeds: bool = True) -> int:
+    """Kept once for all blocks and each token: its id, cosines and sines, the mask's scores, the last norm.
+
+    No id where the embedding is frozen (`embeds` false).
+    """
     mask = FLOAT32 * row_tokens if masked else 0
-    return INT64 + FLOAT32 * model.head_dim + mask + FLOAT32 * (model.width + 1)
+    return (INT64 if embeds else 0) + FLOAT32 * model.head_dim + mask + FLOAT32 * (model.width + 1)
 
 
 def hidden_bytes(model: GPTConfig, tokens: int, row_tokens: int, formats: Formats, masked: bool = True) -> int:

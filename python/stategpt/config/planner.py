@@ -12,17 +12,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 from stategpt.config.checks import require
+from stategpt.config.classify import TRAINED
 from stategpt.config.cost import (
     FLOAT32_BYTES,
+    backward_flops_per_token,
     block_flops,
     forward_flops_per_token,
     training_flops_per_token,
 )
 from stategpt.config.families import FAMILIES
-from stategpt.config.memory import Batch, sampling_bytes, training_bytes
+from stategpt.config.memory import Batch, merging_bytes, sampling_bytes, training_bytes
 from stategpt.config.model import GPTConfig
+from stategpt.config.presence import REWARD_MODEL
 from stategpt.config.run import RunConfig
 from stategpt.config.stage_names import STAGES
+from stategpt.config.stages import LoopConfig
+from stategpt.config.trainable import headless, stage_training, trainable_parameters, trained_by
+from stategpt.config.trained import Trained
 from stategpt.shown_fields import documented, short_repr
 
 SMALLEST, LARGEST_RATE = 1e-9, 1e24
@@ -83,6 +89,7 @@ class StagePlan:
         flops: floating-point operations of all passes.
         memory_bytes: weights, gradients, optimizer state, activations and logits at their highest.
         seconds: flops over the assumed rate.
+        trained: numbers that are trained, heads and adapters included; 0 where nothing is.
         known: whether steps, tokens, flops and seconds could be planned; else they are 0, for the corpus decides them.
     """
 
@@ -93,6 +100,7 @@ class StagePlan:
     memory_bytes: int
     seconds: float
     known: bool = True
+    trained: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,8 @@ def plan(run: RunConfig, assumptions: Assumptions | None = None) -> Plan:
     """Plans a run: everything that follows from its settings.
 
     Exact: parameters, pretraining steps and tokens, RL rounds. Estimated from `assumptions`: tokens of the later
-    stages, seconds. FLOPs are 6N + attention, see `config.cost`. What the corpus decides is not known unless
+    stages, seconds. FLOPs are 6N + attention where all is trained, see
+    `config.cost`. What the corpus decides is not known unless
     `assumptions` say it.
     """
     assumed = assumptions or Assumptions()
@@ -203,7 +212,14 @@ def _planned(stage: str, run: RunConfig, assumed: Assumptions) -> tuple[StagePla
     """What a stage costs, each of its folders by itself; a stage without a formula in `_COSTS` is not known."""
     cost = _COSTS.get(stage)
     found = cost(run, assumed) if cost else StagePlan(stage, 0, 0, 0.0, 0, 0.0, known=False)
-    return found if isinstance(found, tuple) else (found,)
+    trained = trainable_parameters(run, stage)
+    return tuple(replace(each, trained=trained) for each in (found if isinstance(found, tuple) else (found,)))
+
+
+def _tuning_bytes(model: GPTConfig, loop: LoopConfig, batch: Batch, trained: Trained, others: int = 0) -> int:
+    """Peak memory of a stage that continues a model: of its steps, or while adapters are merged after the last."""
+    steps = training_bytes(model, loop, batch, trained=trained, others=others)
+    return max(steps, merging_bytes(model, trained) + FLOAT32_BYTES * others) if trained.lora.rank else steps
 
 
 def _prepare(_run: RunConfig, assumed: Assumptions) -> StagePlan:
@@ -231,9 +247,11 @@ def _group(assumed: Assumptions, completions: int, completion_tokens: int) -> in
 def _sft(run: RunConfig, assumed: Assumptions) -> StagePlan:
     sequences = math.ceil(assumed.sft_pairs * run.sft.epochs)
     tokens = sequences * _sequence(assumed)
-    flops = tokens * training_flops_per_token(run.model, _sequence(assumed))
+    trained = stage_training(run, "sft")
+    flops = tokens * training_flops_per_token(run.model, _sequence(assumed), trained)
     rows, passes = run.sft.micro_batch_rows, run.sft.batch_rows // run.sft.micro_batch_rows
-    memory = training_bytes(run.model, run.sft, Batch(rows * run.sft_row_tokens, run.sft_row_tokens, passes=passes))
+    batch = Batch(rows * run.sft_row_tokens, run.sft_row_tokens, passes=passes)
+    memory = _tuning_bytes(run.model, run.sft, batch, trained)
     steps = round(tokens / (run.sft.batch_rows * run.sft_row_tokens))
     seconds, known = flops / assumed.train_flops_per_s, assumed.sft_pairs > 0
     return StagePlan("sft", steps, tokens, flops, memory, seconds, known)
@@ -243,19 +261,22 @@ def _classify(run: RunConfig, assumed: Assumptions) -> StagePlan:
     """Every method on every set of labels, each measured on all test texts; texts of the greatest length."""
     given, shape = run.classify, run.model
     length = min(given.max_tokens, shape.context_tokens)
-    methods = [method for method in given.methods if method != "few_shot"]
+    methods = [method for method in TRAINED if method in given.methods]
     read = sum(given.steps(count) * min(given.batch_texts, count) for count in given.label_counts) * length
-    trained = read * given.seeds * len(methods)
+    trained = {method: trained_by(run, method) for method in methods}
+    each = read * given.seeds
     tested = given.test_texts * length * len(given.label_counts) * given.seeds * len(methods)
     prompted = given.test_texts * shape.context_tokens * given.seeds * ("few_shot" in given.methods)
-    flops = 3 * block_flops(shape, trained, length) + block_flops(shape, tested, length)  # nothing is predicted
+    flops = block_flops(shape, each * len(methods) + tested, length)  # nothing is predicted
+    flops += sum(each * backward_flops_per_token(shape, length, one, predicts=False) for one in trained.values())
     flops += block_flops(shape, prompted, shape.context_tokens)
     at_once = min(given.micro_batch_texts, given.batch_texts)
     passes_of_step = math.ceil(given.batch_texts / at_once)
-    memory = training_bytes(shape, given, Batch(at_once * length, length, "score", passes_of_step))
+    batch = Batch(at_once * length, length, "score", passes_of_step)
+    memory = max(training_bytes(headless(shape), given, batch, trained=one) for one in trained.values())
     steps = sum(map(given.steps, given.label_counts)) * given.seeds * len(methods)
     seconds = flops / assumed.train_flops_per_s
-    return StagePlan("classify", steps, trained + tested + prompted, flops, memory, seconds)
+    return StagePlan("classify", steps, each * len(methods) + tested + prompted, flops, memory, seconds)
 
 
 def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: int) -> tuple[int, float, float]:
@@ -284,10 +305,12 @@ def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
     completions = 2 if run.rankings.data else run.rankings.completions  # people's are pairs as a rule
     group = _group(assumed, completions, assumed.answer_tokens + 1)  # the reward token
     tokens = prompts * group
-    flops = tokens * training_flops_per_token(run.model, group)
+    trained = stage_training(run, "reward")
+    flops = tokens * training_flops_per_token(run.model, group, trained)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
     passes = math.ceil(run.reward.prompts_per_batch / at_once)
-    memory = training_bytes(run.model, run.reward, Batch(at_once * group, group, "score", passes))
+    batch = Batch(at_once * group, group, "score", passes)
+    memory = _tuning_bytes(headless(run.model), run.reward, batch, trained)
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)
 
@@ -297,23 +320,33 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
     sampled, sample_flops, sample_s = _sampled(run, assumed, rl.steps * rl.prompts_per_step, rl.completions)
     group = _group(assumed, rl.completions, assumed.answer_tokens)
     scored = rl.steps * rl.prompts_per_step * group
-    # Three forward passes (policy as it sampled, reference, reward) and one pass that trains: a total of six forwards.
-    passes, pass_flops = 3 + 3, forward_flops_per_token(run.model, group)
-    flops = scored * passes * pass_flops
+    # Three forward passes (policy as it sampled, reference, reward) and one pass that trains.
+    trained = stage_training(run, "rl")
+    trains = training_flops_per_token(run.model, group, trained)
+    flops = scored * (3 * forward_flops_per_token(run.model, group) + trains)
     minibatch = rl.prompts_per_step * rl.completions // rl.minibatches
     at_once = min(minibatch, rl.micro_batch_completions)
     passes = math.ceil(minibatch / at_once)
     batch = Batch(math.ceil(at_once * group / rl.completions), group, "log-probabilities", passes)
-    others = 2 + (rl.max_kl > 0)  # the reference, the reward model, the policy of the step before
     one = StagePlan(
         "rl",
         rl.steps * rl.minibatches,
         sampled + 4 * scored,
         sample_flops + flops,
-        training_bytes(run.model, rl, batch, frozen_models=others),
+        _tuning_bytes(run.model, rl, batch, trained, beside_policy(run, trained)),
         sample_s + flops / assumed.train_flops_per_s,
     )
     return tuple(replace(one, name=folder) for folder in rl.folders)
+
+
+def beside_policy(run: RunConfig, trained: Trained) -> int:
+    """Numbers of the models beside a policy: the reference, which shares what is frozen, with adapters all of it; what
+    rewards and what decides wins; the trained numbers of the step before, which `rl.max_kl` may restore.
+    """
+    reference = 0 if trained.lora.rank else trained.numbers
+    scorers = (run.rl.scorer == REWARD_MODEL) + run.trains_judge
+    reward_model = headless(run.model).parameters + run.model.width
+    return reference + scorers * reward_model + (trained.numbers if run.rl.max_kl > 0 else 0)
 
 
 def _compare(run: RunConfig, assumed: Assumptions) -> StagePlan:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import re
 import types
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -123,6 +124,7 @@ def nearest_settings(key: str, count: int) -> list[str]:
     key = shown_key(key)
     plain = _plain(key)
     last = key.rpartition(".")[2].replace("-", "_")
+    words = Counter(name.rpartition(".")[2] for name in setting_types())
 
     def likeness(name: str) -> float:
         """Returns how alike a name is."""
@@ -131,7 +133,9 @@ def nearest_settings(key: str, count: int) -> list[str]:
         whole = difflib.SequenceMatcher(None, plain, _plain(name)).ratio()
         initials = "".join(part[0] for part in word.split("_") if part)
         abbreviated = last == initials and len(last) > 1  # lr for learning_rate
-        return whole + (1.0 if abbreviated else difflib.SequenceMatcher(None, last, word).ratio())
+        if abbreviated:  # of two words that begin alike (lora_rank), the one that more sections have
+            return whole + words[word]
+        return whole + difflib.SequenceMatcher(None, last, word).ratio()
 
     return sorted(setting_types(), key=likeness, reverse=True)[:count]
 

@@ -4,43 +4,50 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stategpt.config.architecture import NORM_VECTORS
-from stategpt.config.lora import LoRAConfig, last_layers, layers_of, linear_shapes, matches
+from stategpt.config.classify import Method
+from stategpt.config.lora import LoRAConfig
 from stategpt.config.model import GPTConfig
 from stategpt.config.run import RunConfig
 from stategpt.config.stages import FineTuneConfig
+from stategpt.config.trained import Trained
 
 
 def trainable_parameters(run: RunConfig, stage: str) -> int:
-    """Counts the numbers that a stage of the run trains, a reward model's head included; 0 where nothing is trained."""
-    config = getattr(run, stage, None)
-    if not isinstance(config, FineTuneConfig):
-        return run.model.parameters if stage == "pretrain" else 0
-    if stage != "reward":
-        return trained_of(run.model, config.train, run.lora)
-    shape = replace(run.model, tied_embeddings=True)  # it predicts no tokens
-    return trained_of(shape, config.train, run.lora.without_prediction) + run.model.width
+    """Counts the numbers that a stage of the run trains, heads included; 0 where nothing is trained.
+
+    Of classification those of the method that is published.
+    """
+    found = trained_in(run, stage)
+    return found.numbers if found else 0
 
 
-def adapter_parameters(model: GPTConfig, lora: LoRAConfig) -> int:
-    """Numbers in the adapters of a model: rank (inputs + outputs) a layer, with DoRA one for each output more."""
-    total = 0
-    for name, (outputs, inputs) in linear_shapes(model).items():
-        for layer in layers_of(model, name):
-            if matches(layer, lora.targets):
-                total += lora.rank * (inputs + outputs) + (outputs if lora.dora else 0)
-    return total
+def trained_in(run: RunConfig, stage: str) -> Trained | None:
+    """Tells what a stage of the run trains, of classification by the published method; None: nothing."""
+    if stage == "pretrain":
+        return Trained.of(run.model)
+    if stage == "classify":
+        return trained_by(run, "full")
+    return stage_training(run, stage) if stage in run.fine_tuning_stages else None
 
 
-def trained_of(model: GPTConfig, train: str, lora: LoRAConfig) -> int:
-    """Numbers of a GPT that a stage trains, heads aside."""
-    if lora.rank:
-        return adapter_parameters(model, lora)
-    norm = NORM_VECTORS[model.architecture.norm] * model.width
-    layers = last_layers(train)
-    if layers is not None:
-        return layers * model.block_parameters + norm
-    if train == "all":
-        return model.parameters
-    prediction = 0 if model.tied_embeddings else model.vocab_size * model.width
-    return model.depth * model.block_parameters + norm + prediction
+def stage_training(run: RunConfig, stage: str) -> Trained:
+    """Tells what one of `run.fine_tuning_stages` trains; a reward model's head counts."""
+    config: FineTuneConfig = getattr(run, stage)
+    if stage == "reward":
+        return Trained.of(headless(run.model), config.train, run.lora.without_prediction, run.model.width)
+    return Trained.of(run.model, config.train, run.lora)
+
+
+def trained_by(run: RunConfig, method: Method) -> Trained:
+    """Tells what a method of classification trains; its adapters are those of [classify].
+
+    Labels that only the data name are counted as two.
+    """
+    given, shape = run.classify, headless(run.model)
+    lora = LoRAConfig(rank=given.lora_rank, alpha=given.lora_alpha) if method == "lora" else LoRAConfig()
+    return Trained.of(shape, lora=lora, head=(len(given.labels) or 2) * shape.width)
+
+
+def headless(model: GPTConfig) -> GPTConfig:
+    """The shape of a model that predicts no tokens: without a prediction matrix."""
+    return replace(model, tied_embeddings=True)

@@ -75,7 +75,7 @@ class LoRALinear(nn.Module):
     def row_norms(self) -> Tensor:
         """||W + s B A|| of each row; a constant for the gradient (arXiv 2402.09353, section 4.3). -> float32[O]."""
         with torch.autocast(self.lora_A.device.type, enabled=False):
-            weight, A, B = self.base_weight().float(), self.lora_A, self.lora_B
+            weight, A, B = self.base_weight().float(), self.lora_A.float(), self.lora_B.float()
             square = torch.linalg.vector_norm(weight, dim=1).square()
             square += 2 * self.scale * (F.linear(weight, A) * B).sum(dim=1)
             square += self.scale**2 * (F.linear(B, F.linear(A, A)) * B).sum(dim=1)

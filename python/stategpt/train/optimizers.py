@@ -37,9 +37,6 @@ def build_optimizer(model: nn.Module, config: OptimConfig, weights: Weights = "f
         return _optimizer_class(entry)(groups, lr=config.learning_rate, **entry.arguments(config))
 
     groups = cast("list[dict[str, Any]]", parameter_groups(model, config.learning_rate, config.weight_decay))
-    for group in groups:
-        group["params"] = [parameter for parameter in group["params"] if parameter.requires_grad]
-    groups = [group for group in groups if group["params"]]
     return over(groups) if weights == "float32" else MasterWeights(model, groups, over)
 
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 transformers = pytest.importorskip("transformers", reason="writes the models and reads what is published")
 
 import stategpt as sg  # noqa: E402
-from foreign_folders import FOREIGN, SMALL, Foreign, write_chats  # noqa: E402
+from foreign_folders import FOREIGN, Foreign, write_chats  # noqa: E402
 from stategpt.artifacts import read_lines  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
 from stategpt.config import load  # noqa: E402
@@ -35,7 +35,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     project = tmp_path_factory.mktemp("foreign")
     foreign.write(project / "given")
     write_chats(project / "chats.jsonl")
-    (project / "mine.toml").write_text(SMALL)
+    (project / "mine.toml").write_text(foreign.run_settings)
     sg.run(load(project / "mine.toml"), project / "run")
     return foreign, StageContext.of(load(project / "run" / "run.toml"), RunFolder(project / "run"))
 
@@ -71,7 +71,7 @@ def _segments(context: StageContext) -> Iterator[tuple[list[int], list[int], lis
 
 
 def test_sft_reads_the_ids_of_the_template_and_trains_on_its_answers(context: StageContext) -> None:
-    chat = ChatTemplate.load(_given(context))
+    chat = ChatTemplate.load(_given(context), context.tok)
     conversations = context.corpus().conversations["train"]
     read = {tuple(tokens): (targets, mask) for tokens, targets, mask in _segments(context)}
     assert len(read) == len(conversations)
@@ -94,7 +94,7 @@ def test_no_padding_is_trained_on(context: StageContext) -> None:
 def test_control_ids_are_of_template_folder_and_vocabulary(foreign: Foreign, context: StageContext) -> None:
     ids, control = context.tok.special_tokens, context.control
     assert {ids[name] for name in foreign.ends} | {context.chat.end_ids[0]} == {*control.ends}
-    assert control.ends[0] == ChatTemplate.load(_given(context)).end_ids[0]
+    assert control.ends[0] == ChatTemplate.load(_given(context), context.tok).end_ids[0]
     assert control.reward not in {*control.ends, control.pad, control.begin, control.end_of_text}
     assert control.reward == ids.get("<|reserved_special_token_0|>", context.tok.vocab_size)
     roles = {number for name, number in ids.items() if "start" in name or "header" in name}

@@ -16,19 +16,24 @@ pytest.importorskip("transformers", reason="writes the models")
 from foreign_folders import CHATML, FOREIGN, SMALL, write_chats  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
 from stategpt.cli import main  # noqa: E402
-from stategpt.config import RunConfig, load  # noqa: E402
+from stategpt.config import CONTROL_TOKENS, RunConfig, load  # noqa: E402
+from stategpt.config.start import StartConfig  # noqa: E402
 from stategpt.data import ChatTemplate, ModelIds, Rankings  # noqa: E402
 from stategpt.data.chats.typed import FOLDER  # noqa: E402
-from stategpt.errors import ConfigError, ForeignArtifact, InvalidArgument  # noqa: E402
+from stategpt.data.control_ids import CONTROL_FILE  # noqa: E402
+from stategpt.errors import ConfigError, ForeignArtifact, InvalidArgument, TokenizerUnsupported  # noqa: E402
 from stategpt.evaluate.bits import token_nats  # noqa: E402
 from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.stages.chat_format import run_tokenizer  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.leave_one_out import leave_one_out  # noqa: E402
 from stategpt.stages.prepare import _end_token, prepare  # noqa: E402
 from stategpt.stages.pretrain import pretrain  # noqa: E402
+from stategpt.tokenizer import HfTokenizer, Tokenizer  # noqa: E402
 from user_files import Writer  # noqa: E402
 
 GEMMA, LLAMA = "gemma2, spare rows", "llama, ChatML, no token left"
+PIECES = "llama 2, pieces with a space before each text"
 NO_TRAINING = """
 [start]
 model = "given"
@@ -163,6 +168,56 @@ def test_inspect_and_chat_use_the_models_format(tmp_path: Path, capsys: pytest.C
     assert "<bos><start_of_turn>" in out
     assert "<|user|>" not in out
     assert main(["chat", str(tmp_path / "given"), "--prompt", "Why?", "--max-tokens", "3", "--temperature", "0"]) == 0
+
+
+def given_pieces(folder: Path, settings: str = "") -> RunConfig:
+    """A project whose start model has a tokenizer as SentencePiece's; `settings` are of [start]."""
+    return project(folder, PIECES, NO_TRAINING.replace("[sft]", f"{settings}\n[sft]"))
+
+
+def test_a_tokenizer_that_the_native_engine_does_not_cover_needs_the_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = given_pieces(tmp_path)
+    with pytest.raises(TokenizerUnsupported, match=r"Prepend.* with start\.engine = \"tokenizers\""):
+        prepare(run, RunFolder(tmp_path / "run"))
+    assert main(["data", "inspect", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "none")]) != 0
+    assert 'a run does so with start.engine = "tokenizers"' in capsys.readouterr().err
+
+
+def test_the_engine_is_recorded_and_every_later_load_takes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, folder = given_pieces(tmp_path, 'engine = "tokenizers"'), RunFolder(tmp_path / "run")
+    assert main(["data", "inspect", str(tmp_path / "mine.toml"), "--out", str(folder.root)]) == 0
+    assert "the start model's tokenizer" in capsys.readouterr().out
+    prepare(run, folder)
+    assert json.loads((folder.tokenizer / CONTROL_FILE).read_text())["engine"] == "tokenizers"
+    assert type(run_tokenizer(folder)) is HfTokenizer
+    assert type(StageContext.of(run, folder).tok) is HfTokenizer
+    assert main(["data", "inspect", str(tmp_path / "mine.toml"), "--out", str(folder.root)]) == 0
+    assert "the run's tokenizer" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "given")
+    prepare(run, folder)
+
+
+def test_a_run_cannot_take_another_engine_later(tmp_path: Path) -> None:
+    run, folder = project(tmp_path, LLAMA), RunFolder(tmp_path / "run")
+    prepare(run, folder)
+    other = replace(run, start=replace(run.start, engine="tokenizers"))
+    with pytest.raises(ForeignArtifact, match=r"was not taken from start\.model"):
+        prepare(other, folder)
+
+
+def test_the_engine_is_of_a_start_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"start\.engine = \"tokenizers\" .* start\.model, which is not set"):
+        StartConfig(engine="tokenizers")
+    with pytest.raises(ConfigError, match=r"start\.engine = fast|start\.engine = 'fast'"):
+        StartConfig(model="given", engine="fast")  # type: ignore[arg-type]
+    run = given_pieces(tmp_path, 'engine = "tokenizers"')
+    Tokenizer.train(["to be"], 300, special_tokens=list(CONTROL_TOKENS)).save(tmp_path / "given" / "tokenizer.json")
+    with pytest.raises(ConfigError, match=r"has this package's control tokens, .* leave start\.engine out"):
+        prepare(run, RunFolder(tmp_path / "run"))
 
 
 def test_plan_knows_the_shape_of_a_foreign_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

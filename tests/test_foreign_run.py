@@ -185,7 +185,9 @@ def test_transformers_scores_as_the_reward_model_does(context: StageContext) -> 
     messages = [{"role": each.role, "content": each.content} for each in QUESTION]
     ids = tokenizer.apply_chat_template(messages, return_dict=False)
     prompt = context.chat.prompt(QUESTION[:1])
-    answer = np.append(context.tok.encode("Copper."), context.control.ends[0]).astype(np.uint32)
+    encoded = context.chat.encode(QUESTION)  # what the template writes around the answer's text included
+    answer = encoded.ids[prompt.size : int(np.flatnonzero(encoded.loss_mask)[-1]) + 1]
+    assert context.tok.decode(answer[:-1]).strip() == "Copper."
     assert ids == reward_sequence(prompt, answer, context.control).tolist()
     model = RewardModel.from_pretrained(folder)
     ours = context.reward_scorer(model).scores([prompt], [answer])[0] - model.reward_offset

@@ -16,6 +16,7 @@ import stategpt as sg  # noqa: E402
 from foreign_folders import FOREIGN, Foreign, write_chats  # noqa: E402
 from stategpt.artifacts import read_lines  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
+from stategpt.cli import main  # noqa: E402
 from stategpt.config import load  # noqa: E402
 from stategpt.data import Message, Rankings, ranking_batches, reward_sequence  # noqa: E402
 from stategpt.data.chats.template import ChatTemplate  # noqa: E402
@@ -176,6 +177,23 @@ def test_transformers_reads_what_is_published(foreign: Foreign, context: StageCo
         generation = json.loads((folder / "generation_config.json").read_text())
         assert generation == json.loads((_given(context) / "generation_config.json").read_text())
         assert theirs.generation_config.eos_token_id == [context.tok.special_tokens[name] for name in foreign.ends]
+
+
+def test_commands_read_the_models_of_the_run(foreign: Foreign, context: StageContext, tmp_path: Path) -> None:
+    root = context.folder.root
+    for asked in ([str(root)], [str(root), "--stage", "base"], [str(context.folder.model("sft"))]):
+        assert main(["chat", *asked, "--prompt", "Why?", "--max-tokens", "2"]) == 0
+    plain = ["chat", str(_given(context)), "--prompt", "Why?", "--max-tokens", "2"]
+    assert main(plain) == (2 if foreign.pieces else 0), "no folder chooses the tokenizers library"
+    assert main([*plain, "--engine", "tokenizers"]) == 0
+    for stage in ("sft", "reward"):
+        out = tmp_path / stage
+        assert main(["export", str(root), "--stage", stage, "--to", "hf", "--out", str(out)]) == 0
+        folders = (out, context.folder.model(stage))
+        theirs, given = (transformers.AutoTokenizer.from_pretrained(each) for each in folders)
+        messages = [{"role": each.role, "content": each.content} for each in QUESTION]
+        ids = [each.apply_chat_template(messages, return_dict=False) for each in (theirs, given)]
+        assert ids[0] == ids[1]
 
 
 def test_transformers_scores_as_the_reward_model_does(context: StageContext) -> None:

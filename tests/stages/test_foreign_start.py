@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
-pytest.importorskip("transformers", reason="writes the models")
+transformers = pytest.importorskip("transformers", reason="writes the models")
 
 from foreign_folders import CHATML, FOREIGN, SMALL, write_chats  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
 from stategpt.cli import main  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RunConfig, load  # noqa: E402
 from stategpt.config.start import StartConfig  # noqa: E402
-from stategpt.data import ChatTemplate, ModelIds, Rankings  # noqa: E402
+from stategpt.config.toml import dump  # noqa: E402
+from stategpt.data import ChatTemplate, Message, ModelIds, Rankings  # noqa: E402
 from stategpt.data.chats.typed import FOLDER  # noqa: E402
 from stategpt.data.control_ids import CONTROL_FILE  # noqa: E402
 from stategpt.errors import ConfigError, ForeignArtifact, InvalidArgument, TokenizerUnsupported  # noqa: E402
 from stategpt.evaluate.bits import token_nats  # noqa: E402
-from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.model import GPT, KVCache, RewardModel  # noqa: E402
 from stategpt.stages.chat_format import run_tokenizer  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.leave_one_out import leave_one_out  # noqa: E402
@@ -92,6 +94,43 @@ def test_a_role_that_the_format_lacks_is_named_with_the_records_place(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["name", "toml", "jinja"])
+def test_every_model_of_a_run_has_the_format_that_was_given(tmp_path: Path, kind: str) -> None:
+    run = project(tmp_path, LLAMA)
+    settings = tmp_path / "given" / "tokenizer_config.json"
+    settings.write_text(settings.read_text().replace("<|im_start|>' + ", "<|im_start|>the ' + "))
+    given = {"name": "chatml", "toml": "mine.format.toml", "jinja": "mine.jinja"}[kind]
+    if kind == "toml":
+        shutil.copyfile(FOLDER / "chatml.toml", tmp_path / given)
+    elif kind == "jinja":
+        (tmp_path / given).write_text(CHATML)
+    (tmp_path / "mine.toml").write_text(NO_TRAINING.replace("[sft]", f'chat = "{given}"\n[sft]'))
+    run, folder = load(tmp_path / "mine.toml"), RunFolder(tmp_path / "run")
+    prepare(run, folder)
+    context = StageContext.of(run, folder)
+    talk = [Message("user", "Why?"), Message("assistant", "So.")]
+    whole = context.chat.encode(talk).ids.tolist()
+    for model in (context.load_model("base"), RewardModel(context.load_model("base"))):
+        stage = "sft" if isinstance(model, GPT) else "reward"
+        context.publish(stage, "model", partial(context.save_model, model), "made here", ())
+        out = folder.model(stage)
+        found = ChatTemplate.load(out, context.tok)
+        assert (found.prompt("Why?").tolist(), found.encode(talk).ids.tolist()) == (
+            context.chat.prompt("Why?").tolist(),
+            whole,
+        )
+        theirs = transformers.AutoTokenizer.from_pretrained(out)
+        rows = [{"role": each.role, "content": each.content} for each in talk]
+        ids = theirs.apply_chat_template(rows, return_dict=False)
+        if isinstance(model, RewardModel):
+            assert ids == [*whole[: whole.index(context.control.ends[0], -3) + 1], context.control.reward]
+        else:
+            assert ids == whole
+    (folder.root / "run.toml").write_text(dump(run))
+    for asked in ([str(folder.model("sft"))], [str(folder.root)], [str(folder.root), "--stage", "base"]):
+        assert main(["chat", *asked, "--prompt", "Why?", "--max-tokens", "2"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["name", "toml", "jinja"])
 def test_a_base_model_takes_the_format_that_is_given(tmp_path: Path, kind: str) -> None:
     run = project(tmp_path, LLAMA)
     without_template(tmp_path / "given")
@@ -140,6 +179,21 @@ def test_pretraining_continues_with_the_familys_beginning_and_end(tmp_path: Path
         hidden = model.decode(torch.tensor([stream[:-1]]), KVCache.allocate(model.config, 1, 160, model.device))
         log_probs = model.unembed(hidden[0]).log_softmax(-1)
     assert found == pytest.approx(-float(sum(log_probs[i, t] for i, t in enumerate(stream[1:]))), rel=1e-4)
+
+
+def test_pretraining_continues_with_pieces_and_cut_characters(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for number in range(12):
+        (tmp_path / "docs" / f"{number}.md").write_text("# River\n\n" + f"日本語の川 {number} stone. " * 40)
+    text = (
+        '[start]\nmodel = "given"\nengine = "tokenizers"\n[sources.docs]\npaths = ["docs/**/*.md"]\nshare = 1.0\n'
+        "[data]\nrow_tokens = 96\n[pretrain]\ntokens = 2048\nbatch_rows = 4\nsample_tokens = 4\n"
+        "[evaluate]\ntest_tokens = 512\nbootstrap_resamples = 20\n"
+    )
+    run, folder = project(tmp_path, PIECES, text), RunFolder(tmp_path / "run")
+    prepare(run, folder)
+    pretrain(run, folder)
+    assert json.loads((folder.evaluation("base") / "rows.json").read_text())
 
 
 def test_leaving_one_out_grows_the_embedding_of_each_reward_model(tmp_path: Path) -> None:

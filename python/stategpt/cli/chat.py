@@ -98,7 +98,7 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
     from stategpt.tokenizer import Tokenizer
 
     tok = Tokenizer.load(target.model / "tokenizer.json", engine_of(target.model, arguments.engine))
-    engine = Engine(GPT.from_pretrained(target.model).eval(), tok, _template(target.model, tok))
+    engine = Engine(GPT.from_pretrained(target.model).eval(), tok, _template(target, tok))
     if target.stage == "base" and target.run is not None:
         prompt_of, stop = _document_prompt(engine, target.run)
     else:
@@ -118,12 +118,18 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
     return answer
 
 
-def _template(model: Path, tok: AnyTokenizer) -> ChatTemplate | None:
-    """The chat template of another model's folder; None where the tokenizer is this package's."""
+def _template(target: Target, tok: AnyTokenizer) -> ChatTemplate | None:
+    """The chat format of the run, or the template of another model's folder; None where the tokenizer is this
+    package's.
+    """
+    from stategpt.artifacts.run_folder import RunFolder
     from stategpt.data import ChatTemplate
     from stategpt.data.control_ids import has_own_block
+    from stategpt.stages.chat_format import run_chat
 
-    return None if has_own_block(tok) else ChatTemplate.load(model, tok)
+    if target.run is not None:  # a base model's folder is as it came, perhaps without a template
+        return run_chat(RunFolder(target.run), tok)
+    return None if has_own_block(tok) else ChatTemplate.load(target.model, tok)
 
 
 def _chat_prompt(engine: Engine) -> tuple[Prompt, list[str]]:

@@ -152,4 +152,4 @@ class StageContext:
 
     def save_model(self, model: GPT | RewardModel, target: Path) -> None:
         """Writes a model folder: weights, tokenizer, the files `transformers` reads, lineage."""
-        save_with_tokenizer(model, target, self.tok, self.control, self.folder.tokenizer)
+        save_with_tokenizer(model, target, self.tok, self.chat, self.folder.tokenizer)

@@ -40,6 +40,7 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
         require_sources(run, corpus)
         tok = take_start_model(run, folder) if run.start.model else _tokenizer(run, folder, corpus)
         chat = run_chat(folder, tok)
+        _end_token(chat, of_chats=True)  # the template of a reward model writes it
         for source, documents in corpus.sources.items() if "pretrain" in run.stages else ():
             for side in SIDES:
                 _shards(folder, chat, tok, source, side, documents.texts(side))

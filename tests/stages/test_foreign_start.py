@@ -17,6 +17,7 @@ transformers = pytest.importorskip("transformers", reason="writes the models")
 from foreign_folders import CHATML, FOREIGN, SMALL, write_chats  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
 from stategpt.cli import main  # noqa: E402
+from stategpt.cli.model_source import engine_of  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, RunConfig, load  # noqa: E402
 from stategpt.config.start import StartConfig  # noqa: E402
 from stategpt.config.toml import dump  # noqa: E402
@@ -183,7 +184,7 @@ def test_pretraining_continues_with_the_familys_beginning_and_end(tmp_path: Path
 
 def test_pretraining_continues_with_pieces_and_cut_characters(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
-    for number in range(12):
+    for number in range(40):
         (tmp_path / "docs" / f"{number}.md").write_text("# River\n\n" + f"日本語の川 {number} stone. " * 40)
     text = (
         '[start]\nmodel = "given"\nengine = "tokenizers"\n[sources.docs]\npaths = ["docs/**/*.md"]\nshare = 1.0\n'
@@ -253,6 +254,28 @@ def test_the_engine_is_recorded_and_every_later_load_takes_it(
     assert "the run's tokenizer" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "given")
     prepare(run, folder)
+
+
+def test_the_engine_of_a_model_is_that_of_its_run(tmp_path: Path) -> None:
+    run, folder = given_pieces(tmp_path, 'engine = "tokenizers"'), RunFolder(tmp_path / "run")
+    prepare(run, folder)
+    assert engine_of(folder.model("base"), None) == "native", "not in a run"
+    (folder.root / "run.toml").write_text(dump(run))
+    assert engine_of(folder.model("base"), None) == "tokenizers"
+    assert engine_of(folder.model("rl/seed_1"), None) == "tokenizers"
+    assert engine_of(folder.model("base"), "native") == "native"
+    assert engine_of(tmp_path / "given", None) == "native"
+    assert main(["chat", str(folder.root), "--prompt", "Why?", "--max-tokens", "2"]) == 0
+
+
+def test_a_base_model_without_a_template_is_asked_in_the_runs_format(tmp_path: Path) -> None:
+    project(tmp_path, LLAMA)
+    without_template(tmp_path / "given")
+    (tmp_path / "mine.toml").write_text(NO_TRAINING.replace("[sft]", 'chat = "chatml"\n[sft]'))
+    run, folder = load(tmp_path / "mine.toml"), RunFolder(tmp_path / "run")
+    prepare(run, folder)
+    (folder.root / "run.toml").write_text(dump(run))
+    assert main(["chat", str(folder.root), "--prompt", "Why?", "--max-tokens", "2"]) == 0
 
 
 def test_a_run_cannot_take_another_engine_later(tmp_path: Path) -> None:

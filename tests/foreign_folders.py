@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from family_models import Case
-from stategpt.tokenizer import Tokenizer
+from foreign_tokenizers import pieces_bpe
+from stategpt.tokenizer import AnyTokenizer, Tokenizer
 from user_files import Writer
 
 CONTEXT = 160
@@ -30,6 +31,16 @@ GEMMA = (
     "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
+LLAMA2 = (
+    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = "
+    "messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}"
+    "{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}{% if loop.index0 == 0 and system_message != false %}"
+    "{% set content = '<<SYS>>\n' + system_message + '\n<</SYS>>\n\n' + message['content'] %}{% else %}"
+    "{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}"
+    "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
+    "{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +59,38 @@ class Foreign:
     spare_rows: int = 0
     """Rows of the embedding beyond the tokenizer's ids."""
     settings: dict[str, Any] = field(default_factory=dict)
+    pieces: Literal["", "plain", "space before"] = ""
+    """A tokenizer as SentencePiece's instead of byte-level BPE; what is put before a text."""
 
-    def write(self, folder: Path) -> Tokenizer:
+    @property
+    def engine(self) -> Literal["native", "tokenizers"]:
+        """What reads the tokenizer."""
+        return "tokenizers" if self.pieces else "native"
+
+    @property
+    def run_settings(self) -> str:
+        """Settings of a small run from it."""
+        engine = f'engine = "{self.engine}"\n' if self.pieces else ""
+        return SMALL.replace('model = "given"\n', f'model = "given"\n{engine}')
+
+    def _tokenizer(self, texts: list[str], folder: Path) -> AnyTokenizer:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "tokenizer.json"
+        if not self.pieces:
+            made = Tokenizer.train(texts, vocab_size=360, pattern=self.pattern, special_tokens=list(self.special))
+            made.save(path)
+            return made
+        pieces = pieces_bpe(texts, self.special, 400, space_before=self.pieces == "space before")
+        pieces.save(str(path))
+        return Tokenizer.load(path, "tokenizers")
+
+    def write(self, folder: Path) -> AnyTokenizer:
         """Writes the folder; returns its tokenizer."""
         writer = Writer(folder)
         texts = [writer.sentence(9) for _ in range(300)] + [
             "What is the number and then? user model assistant system\n\n"
         ]
-        tok = Tokenizer.train(texts, vocab_size=360, pattern=self.pattern, special_tokens=list(self.special))
+        tok = self._tokenizer(texts, folder)
         ids = tok.special_tokens
         config = {
             "vocab_size": tok.vocab_size + self.spare_rows,
@@ -73,7 +108,6 @@ class Foreign:
         }
         del generation["vocab_size"]
         (folder / "generation_config.json").write_text(json.dumps(generation))
-        tok.save(folder / "tokenizer.json")
         tokens = {"bos_token": self.bos, "eos_token": self.eos, "pad_token": self.pad}
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **tokens}
         (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "chat_template": self.template}))
@@ -114,6 +148,26 @@ FOREIGN = {
         ends=("<eos>", "<end_of_turn>"),
         spare_rows=8,
         settings={"head_dim": 16, "sliding_window": 32, "query_pre_attn_scalar": 24},
+    ),
+    "llama 2, pieces with a space before each text": Foreign(
+        Case("Llama", "llama"),
+        LLAMA2,
+        ("<unk>", "<s>", "</s>"),
+        bos="<s>",
+        eos="</s>",
+        pad=None,
+        ends=("</s>",),
+        pieces="space before",
+    ),
+    "mistral, pieces and Gemma's template": Foreign(
+        Case("Mistral", "mistral"),
+        GEMMA,
+        ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"),
+        bos="<bos>",
+        eos="<eos>",
+        pad="<pad>",
+        ends=("<eos>", "<end_of_turn>"),
+        pieces="plain",
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,7 +76,7 @@ def _bytes_bpe(names: list[str], unflagged: tuple[str, ...] = ()) -> Any:
     return made
 
 
-def _pieces_bpe(names: list[str], *, space_before: bool) -> Any:
+def pieces_bpe(texts: Sequence[str], names: Sequence[str], size: int, *, space_before: bool) -> Any:
     """As SentencePiece's: white space is U+2581, what has no token becomes its bytes."""
     fallback = [f"<0x{byte:02X}>" for byte in range(256)]
     made = tokenizers.Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
@@ -83,8 +84,8 @@ def _pieces_bpe(names: list[str], *, space_before: bool) -> Any:
     made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replaced]) if space_before else replaced
     parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     made.decoder = decoders.Sequence([*parts, decoders.Strip(" ", 1, 0)] if space_before else parts)
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=[*names, *fallback], show_progress=False)
-    made.train_from_iterator(_TEXTS[1:], trainer)
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[*names, *fallback], show_progress=False)
+    made.train_from_iterator(texts, trainer)
     fields = json.loads(made.to_str())
     fields["added_tokens"] = [token for token in fields["added_tokens"] if token["content"] in names]
     return tokenizers.Tokenizer.from_str(json.dumps(fields))
@@ -134,13 +135,14 @@ def _gpt2() -> Foreign:
 
 
 def _llama2() -> Foreign:
-    made = _pieces_bpe(["<unk>", "<s>", "</s>"], space_before=True)
+    made = pieces_bpe(_TEXTS[1:], ["<unk>", "<s>", "</s>"], VOCABULARY, space_before=True)
     made.post_processor = _template(made, "<s> $A", "<s> $A <s> $B", "<s>")
     return Foreign(made, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}, ODD)
 
 
 def _gemma() -> Foreign:
-    made = _pieces_bpe(["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"], space_before=False)
+    names = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+    made = pieces_bpe(_TEXTS[1:], names, VOCABULARY, space_before=False)
     made.post_processor = _template(made, "<bos> $A", "<bos> $A <bos> $B", "<bos>")
     special = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
     return Foreign(made, special, GEMMA)

@@ -13,9 +13,10 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 transformers = pytest.importorskip("transformers", reason="writes the models and reads what is published")
 
 import stategpt as sg  # noqa: E402
-from foreign_folders import FOREIGN, SMALL, Foreign, write_chats  # noqa: E402
+from foreign_folders import FOREIGN, Foreign, write_chats  # noqa: E402
 from stategpt.artifacts import read_lines  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
+from stategpt.cli import main  # noqa: E402
 from stategpt.config import load  # noqa: E402
 from stategpt.data import Message, Rankings, ranking_batches, reward_sequence  # noqa: E402
 from stategpt.data.chats.template import ChatTemplate  # noqa: E402
@@ -35,7 +36,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     project = tmp_path_factory.mktemp("foreign")
     foreign.write(project / "given")
     write_chats(project / "chats.jsonl")
-    (project / "mine.toml").write_text(SMALL)
+    (project / "mine.toml").write_text(foreign.run_settings)
     sg.run(load(project / "mine.toml"), project / "run")
     return foreign, StageContext.of(load(project / "run" / "run.toml"), RunFolder(project / "run"))
 
@@ -71,7 +72,7 @@ def _segments(context: StageContext) -> Iterator[tuple[list[int], list[int], lis
 
 
 def test_sft_reads_the_ids_of_the_template_and_trains_on_its_answers(context: StageContext) -> None:
-    chat = ChatTemplate.load(_given(context))
+    chat = ChatTemplate.load(_given(context), context.tok)
     conversations = context.corpus().conversations["train"]
     read = {tuple(tokens): (targets, mask) for tokens, targets, mask in _segments(context)}
     assert len(read) == len(conversations)
@@ -94,7 +95,7 @@ def test_no_padding_is_trained_on(context: StageContext) -> None:
 def test_control_ids_are_of_template_folder_and_vocabulary(foreign: Foreign, context: StageContext) -> None:
     ids, control = context.tok.special_tokens, context.control
     assert {ids[name] for name in foreign.ends} | {context.chat.end_ids[0]} == {*control.ends}
-    assert control.ends[0] == ChatTemplate.load(_given(context)).end_ids[0]
+    assert control.ends[0] == ChatTemplate.load(_given(context), context.tok).end_ids[0]
     assert control.reward not in {*control.ends, control.pad, control.begin, control.end_of_text}
     assert control.reward == ids.get("<|reserved_special_token_0|>", context.tok.vocab_size)
     roles = {number for name, number in ids.items() if "start" in name or "header" in name}
@@ -178,6 +179,23 @@ def test_transformers_reads_what_is_published(foreign: Foreign, context: StageCo
         assert theirs.generation_config.eos_token_id == [context.tok.special_tokens[name] for name in foreign.ends]
 
 
+def test_commands_read_the_models_of_the_run(foreign: Foreign, context: StageContext, tmp_path: Path) -> None:
+    root = context.folder.root
+    for asked in ([str(root)], [str(root), "--stage", "base"], [str(context.folder.model("sft"))]):
+        assert main(["chat", *asked, "--prompt", "Why?", "--max-tokens", "2"]) == 0
+    plain = ["chat", str(_given(context)), "--prompt", "Why?", "--max-tokens", "2"]
+    assert main(plain) == (2 if foreign.pieces else 0), "no folder chooses the tokenizers library"
+    assert main([*plain, "--engine", "tokenizers"]) == 0
+    for stage in ("sft", "reward"):
+        out = tmp_path / stage
+        assert main(["export", str(root), "--stage", stage, "--to", "hf", "--out", str(out)]) == 0
+        folders = (out, context.folder.model(stage))
+        theirs, given = (transformers.AutoTokenizer.from_pretrained(each) for each in folders)
+        messages = [{"role": each.role, "content": each.content} for each in QUESTION]
+        ids = [each.apply_chat_template(messages, return_dict=False) for each in (theirs, given)]
+        assert ids[0] == ids[1]
+
+
 def test_transformers_scores_as_the_reward_model_does(context: StageContext) -> None:
     folder = context.folder.model("reward")
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager").eval()
@@ -185,7 +203,9 @@ def test_transformers_scores_as_the_reward_model_does(context: StageContext) -> 
     messages = [{"role": each.role, "content": each.content} for each in QUESTION]
     ids = tokenizer.apply_chat_template(messages, return_dict=False)
     prompt = context.chat.prompt(QUESTION[:1])
-    answer = np.append(context.tok.encode("Copper."), context.control.ends[0]).astype(np.uint32)
+    encoded = context.chat.encode(QUESTION)  # what the template writes around the answer's text included
+    answer = encoded.ids[prompt.size : int(np.flatnonzero(encoded.loss_mask)[-1]) + 1]
+    assert context.tok.decode(answer[:-1]).strip() == "Copper."
     assert ids == reward_sequence(prompt, answer, context.control).tolist()
     model = RewardModel.from_pretrained(folder)
     ours = context.reward_scorer(model).scores([prompt], [answer])[0] - model.reward_offset

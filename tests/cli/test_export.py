@@ -23,9 +23,12 @@ from stategpt.cli import export_check, main  # noqa: E402
 from stategpt.cli.export_check import check_export  # noqa: E402
 from stategpt.cli.model_source import load_source, model_place  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
+from stategpt.data import ChatTemplate  # noqa: E402
 from stategpt.errors import ConfigError, ExportMismatch, MissingExtra  # noqa: E402
+from stategpt.gguf_file import read_metadata  # noqa: E402
 from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
+from stategpt.tokenizer.gguf_vocabulary import gguf_metadata  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +236,24 @@ def test_a_reward_model_of_ours_is_checked_in_a_padded_batch(
     monkeypatch.setattr(export_check, "_answer", lambda *_: answer)
     with pytest.raises(ExportMismatch, match=r"scores 9\.00000 in the tool, in a padded batch"):
         check_export(source, tmp_path / "out", "hf", None)
+
+
+def test_a_saved_model_becomes_a_gguf_file_with_its_tokenizer(origin: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="writing GGUF files needs the hf extra (gguf)")
+    tok = Tokenizer.load(origin)
+    GPT.from_pretrained(origin).save_pretrained(tmp_path / "saved", tok, ChatTemplate.load(origin, tok))
+    out = tmp_path / "saved.gguf"
+    assert main(["export", str(tmp_path / "saved"), "--to", "gguf", "--out", str(out), "--dtype", "f16"]) == 0
+    said = read_metadata(out)
+    assert (said["tokenizer.ggml.model"], said["tokenizer.ggml.pre"]) == ("gpt2", "smollm")
+    back = Tokenizer.load(out)
+    assert gguf_metadata(back) == gguf_metadata(tok)
+    text = "to be, 1234 or not 5"
+    assert back.encode(text).tolist() == tok.encode(text).tolist()
+    model = GPT.from_pretrained(out, torch.float32)
+    given = GPT.from_pretrained(origin, torch.float32)
+    for name, weight in given.state_dict().items():
+        assert torch.allclose(model.state_dict()[name], weight, atol=2e-3), name
 
 
 def test_llama_cpp_computes_an_exported_file_as_we_do(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stategpt.cli.commands import add
+from stategpt.cli.model_source import add_engine, engine_of
 from stategpt.config.stage_names import STAGES
 from stategpt.errors import ConfigError, StategptError
 from stategpt.visible_text import visible, visible_line
@@ -48,6 +49,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = add(commands, "chat", execute, "chat with a model of a run, or with a saved model", details)
     parser.add_argument("model", metavar="RUN_OR_MODEL", help="a run folder, or a folder with a saved model")
     parser.add_argument("--stage", choices=FOLDERS, help="model of the run (default: that of the last finished stage)")
+    add_engine(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="answer one prompt and exit")
     parser.add_argument("--temperature", type=float, default=_DEFAULT_TEMPERATURE, help="0 = greedy (default: 0.7)")
     parser.add_argument("--max-tokens", type=int, default=_DEFAULT_MAX_TOKENS, help="limit of an answer (default: 48)")
@@ -95,8 +97,8 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
     from stategpt.model import GPT
     from stategpt.tokenizer import Tokenizer
 
-    tok = Tokenizer.load(target.model / "tokenizer.json")
-    engine = Engine(GPT.from_pretrained(target.model).eval(), tok, _template(target.model, tok))
+    tok = Tokenizer.load(target.model / "tokenizer.json", engine_of(target.model, arguments.engine))
+    engine = Engine(GPT.from_pretrained(target.model).eval(), tok, _template(target, tok))
     if target.stage == "base" and target.run is not None:
         prompt_of, stop = _document_prompt(engine, target.run)
     else:
@@ -116,12 +118,18 @@ def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
     return answer
 
 
-def _template(model: Path, tok: AnyTokenizer) -> ChatTemplate | None:
-    """The chat template of another model's folder; None where the tokenizer is this package's."""
+def _template(target: Target, tok: AnyTokenizer) -> ChatTemplate | None:
+    """The chat format of the run, or the template of another model's folder; None where the tokenizer is this
+    package's.
+    """
+    from stategpt.artifacts.run_folder import RunFolder
     from stategpt.data import ChatTemplate
     from stategpt.data.control_ids import has_own_block
+    from stategpt.stages.chat_format import run_chat
 
-    return None if has_own_block(tok) else ChatTemplate.load(model, tok)
+    if target.run is not None:  # a base model's folder is as it came, perhaps without a template
+        return run_chat(RunFolder(target.run), tok)
+    return None if has_own_block(tok) else ChatTemplate.load(target.model, tok)
 
 
 def _chat_prompt(engine: Engine) -> tuple[Prompt, list[str]]:

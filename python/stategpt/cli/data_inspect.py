@@ -18,7 +18,7 @@ from stategpt.data import ChatTemplate, Segment
 from stategpt.data.records import Conversation
 from stategpt.data.rejections import Tally
 from stategpt.errors import StategptError
-from stategpt.stages.chat_format import run_chat, start_chat
+from stategpt.stages.chat_format import run_chat, run_tokenizer, start_chat, start_tokenizer
 from stategpt.stages.fitting import conversation_fit, trained_on
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 from stategpt.visible_text import visible
@@ -179,11 +179,11 @@ def chat_of(run: RunConfig, out: Path, found: Sequence[Inspected]) -> tuple[Chat
 
     made = out / "tokenizer" / "tokenizer.json"
     if made.is_file():
-        tok = Tokenizer.load(made)
+        tok: AnyTokenizer = run_tokenizer(RunFolder(out))
         return run_chat(RunFolder(out), tok), tok, f"the run's tokenizer, {made}"
     if run.start.model:
         folder = model_folder(run.start.model)
-        tok = Tokenizer.load(folder / "tokenizer.json")
+        tok = start_tokenizer(run.start, folder)
         return start_chat(run.start.chat, folder, tok), tok, "the start model's tokenizer"
     texts = list(_sample(run, found))
     size = min(run.tokenizer.vocab_size, _SAMPLE_VOCABULARY)

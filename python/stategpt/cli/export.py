@@ -8,7 +8,7 @@ from typing import Any
 
 from stategpt.cli.commands import add
 from stategpt.cli.import_ import described, publish_source
-from stategpt.cli.model_source import DTYPES, STAGE_FOLDERS, Source, load_source, model_place, torch_dtype
+from stategpt.cli.model_source import DTYPES, STAGE_FOLDERS, Source, add_engine, load_source, model_place, torch_dtype
 from stategpt.errors import ConfigError
 
 _DETAILS = """hf    a folder of transformers: weights, settings, tokenizer, chat template (--dtype f32, f16, bf16)
@@ -30,12 +30,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--stage", choices=STAGE_FOLDERS, help="model of the run (default: the last language model)")
     parser.add_argument("--dtype", choices=(*DTYPES, "q8_0"), help="number format of the weights")
     parser.add_argument("--check", action="store_true", help="compare the result with the model in the other tool")
-    parser.add_argument(
-        "--engine",
-        choices=("native", "tokenizers"),
-        default="native",
-        help="what reads the tokenizer: native, or the tokenizers library (only for files you trust) (default: native)",
-    )
+    add_engine(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from stategpt.cli.commands import add
-from stategpt.cli.model_source import DTYPES, Source, load_source, model_place, torch_dtype
+from stategpt.cli.model_source import DTYPES, Source, add_engine, load_source, model_place, torch_dtype
 from stategpt.errors import ConfigError
 from stategpt.quantities import size
 from stategpt.visible_text import visible_line
@@ -23,12 +23,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("source", metavar="SOURCE", help="a folder, a .gguf file, or org/name")
     parser.add_argument("out", metavar="OUT", help="the model folder to write; must not exist")
     parser.add_argument("--dtype", choices=DTYPES, help="number format of the weights (default: the file's)")
-    parser.add_argument(
-        "--engine",
-        choices=("native", "tokenizers"),
-        default="native",
-        help="what reads the tokenizer: native, or the tokenizers library (only for files you trust) (default: native)",
-    )
+    add_engine(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:

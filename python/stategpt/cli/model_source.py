@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from stategpt.config.stage_names import STAGES
+from stategpt.config.start import ENGINES, TokenizerEngine
 from stategpt.errors import ConfigError, NoChatTemplate
 from stategpt.hub import local_path
 
@@ -22,6 +24,8 @@ STAGE_FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.artifa
 _LANGUAGE_MODELS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 _SCORES = "ForSequenceClassification"
+_RUN_DEPTH = 3
+"""How far above a model its run is at most: RUN/rl/seed_1/model."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,39 @@ def model_place(name: str, stage: str | None = None) -> Path:
     return path
 
 
-def load_source(place: Path, engine: Literal["native", "tokenizers"], dtype: torch.dtype | None = None) -> Source:
-    """Loads a model with what reads and writes its text; weights as `dtype`, None: as they are stored."""
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Adds the option `--engine` of commands that read the tokenizer of a model."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="what reads the tokenizer: native, or the tokenizers library (only for files you trust) (default: native; "
+        "of a run what its start.engine says)",
+    )
+
+
+def engine_of(place: Path, given: TokenizerEngine | None) -> TokenizerEngine:
+    """Returns the engine for the tokenizer of a model: `given`, else what the run that the model is in recorded, else
+    the native one.
+    """
+    from stategpt.data.control_ids import read_engine
+
+    above = place.absolute().parents[:_RUN_DEPTH]
+    run = next((folder for folder in above if (folder / "run.toml").is_file()), None)
+    return given or (read_engine(run / "tokenizer") if run is not None else "native")
+
+
+def load_source(place: Path, engine: TokenizerEngine | None, dtype: torch.dtype | None = None) -> Source:
+    """Loads a model with what reads and writes its text; weights as `dtype`, None: as they are stored.
+
+    Without `engine` a model of a run is read by the engine that the run recorded, any other by the native one.
+    """
     from stategpt.data import ChatTemplate
     from stategpt.model import GPT, RewardModel
     from stategpt.model.exported_tokenizer import is_own
     from stategpt.tokenizer import Tokenizer
 
     model = (RewardModel if _is_reward_model(place) else GPT).from_pretrained(place, dtype)
-    tok = Tokenizer.load(place, engine)
+    tok = Tokenizer.load(place, engine_of(place, engine))
     if is_own(tok):
         return Source(place, model, tok, None)
     try:

@@ -12,16 +12,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from stategpt.config.architecture import PLAIN, Architecture
-from stategpt.config.checks import shown_key, shown_value
+from stategpt.config.checks import require_choice, shown_key, shown_value
 from stategpt.config.hf_shape import as_saved, checked_family, read_fields, read_shape
 from stategpt.config.model import NO_SETTING, GPTConfig
 from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact, MissingFile, StorageError
 from stategpt.json_reader import read_json
 from stategpt.shown_fields import documented
 
+TokenizerEngine: TypeAlias = Literal["native", "tokenizers"]
+ENGINES: tuple[TokenizerEngine, ...] = ("native", "tokenizers")
 _CONFIG_LIMIT_BYTES = 1 << 20
 _FIXED = tuple(each.name for each in fields(GPTConfig) if NO_SETTING not in each.metadata)
 _VOCABULARY = "tokenizer.vocab_size"
@@ -41,6 +43,16 @@ class StartConfig:
     weights."""
     chat: str = ""
     """Its chat format: a name of `ChatTemplate.names()`, or a .toml or .jinja file; empty: the folder's own."""
+    engine: TokenizerEngine = "native"
+    """What reads its tokenizer.json: native, or tokenizers, the library of that name, for what the native engine does
+    not cover (SentencePiece, Unigram, WordPiece). The library is not for files that you do not trust."""
+
+    def __post_init__(self) -> None:
+        require_choice("start.engine", self.engine, ENGINES)
+        if not self.model and self.engine != "native":
+            raise ConfigError(
+                f'start.engine = "{self.engine}" reads the tokenizer of start.model, which is not set; give start.model'
+            )
 
 
 def model_folder(model: str) -> Path:

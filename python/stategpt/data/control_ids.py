@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stategpt.arguments import Ids
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, PAD, REWARD, SYSTEM, TOOL, USER
+from stategpt.config.start import ENGINES, TokenizerEngine
 from stategpt.errors import CorruptArtifact, InvalidArgument
 from stategpt.json_reader import Integer, Items, Optional, Record, Text, read_record
 from stategpt.shown_fields import documented
@@ -44,6 +45,7 @@ _FILE = Record(
         "head_tokens": Integer(0, 1 << 20),
         "tail_tokens": Integer(0, 1 << 20),
         "chat": Text(max_chars=1024),
+        "engine": Optional(Text(ENGINES), "native"),
     },
     closed=True,
 )
@@ -198,9 +200,27 @@ def _alike(one: Iterable[int], other: Iterable[int]) -> int:
     return count
 
 
-def control_ids_json(ids: ControlIds, chat: str = "") -> dict[str, Any]:
-    """The record of control ids that a run keeps beside its tokenizer; `chat` is its `start.chat`."""
-    return {each.name: asdict(ids)[each.name] for each in fields(ControlIds)} | {"chat": chat}
+def control_ids_json(ids: ControlIds, chat: str = "", engine: TokenizerEngine = "native") -> dict[str, Any]:
+    """The record of control ids that a run keeps beside its tokenizer; `chat` is its `start.chat`, `engine` its
+    `start.engine`.
+    """
+    return {each.name: asdict(ids)[each.name] for each in fields(ControlIds)} | {"chat": chat, "engine": engine}
+
+
+def read_engine(folder: str | os.PathLike[str]) -> TokenizerEngine:
+    """The engine that a tokenizer's folder records; the native one where it records none.
+
+    Raises:
+        CorruptArtifact, StorageError: as `read_control_ids`.
+    """
+    found = _record(folder)
+    engine: TokenizerEngine = "native" if found is None else found["engine"]
+    return engine
+
+
+def _record(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    path = Path(folder) / CONTROL_FILE
+    return read_record(path, _FILE, error=CorruptArtifact) if path.exists() else None
 
 
 def read_control_ids(folder: str | os.PathLike[str]) -> tuple[str, ControlIds] | None:
@@ -211,9 +231,8 @@ def read_control_ids(folder: str | os.PathLike[str]) -> tuple[str, ControlIds] |
         CorruptArtifact: it is malformed.
         StorageError: it cannot be read.
     """
-    path = Path(folder) / CONTROL_FILE
-    if not path.exists():
+    found = _record(folder)
+    if found is None:
         return None
-    found = read_record(path, _FILE, error=CorruptArtifact)
-    chat = found.pop("chat")
+    chat, _ = found.pop("chat"), found.pop("engine")
     return chat, replace(ControlIds(**found), ends=tuple(found["ends"]), forbidden=tuple(found["forbidden"]))

@@ -1,15 +1,16 @@
-"""The chat format of a run, and the files of a start model's tokenizer that a run keeps. Needs no torch."""
+"""Tokenizer and chat format of a run, and the files of a start model's tokenizer that it keeps. Needs no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from stategpt.artifacts.run_folder import RunFolder
+from stategpt.config.start import StartConfig
 from stategpt.data import ChatTemplate
-from stategpt.data.control_ids import has_own_block, read_control_ids
-from stategpt.errors import ChatTemplateError
+from stategpt.data.control_ids import has_own_block, read_control_ids, read_engine
+from stategpt.errors import ChatTemplateError, TokenizerUnsupported
 from stategpt.files import read_bytes
-from stategpt.tokenizer import AnyTokenizer
+from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 TOKENIZER_FILE, CONFIG_FILE, TEMPLATE_FILE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 FORMAT_FILE, GENERATION_FILE = "chat_format.toml", "generation_config.json"
@@ -24,6 +25,34 @@ KEPT = (
     GENERATION_FILE,
 )
 """Files of a start model that go into the run's tokenizer folder and out with every model."""
+
+
+def run_tokenizer(folder: RunFolder) -> AnyTokenizer:
+    """The tokenizer of a run, by the engine that the run recorded when it was published.
+
+    Raises:
+        CorruptArtifact: the file or the record are not what was published.
+        MissingExtra: the engine is the tokenizers library, and it is not installed.
+        StorageError: a file cannot be read.
+    """
+    return Tokenizer.load(folder.tokenizer_json, read_engine(folder.tokenizer))
+
+
+def start_tokenizer(start: StartConfig, folder: Path) -> AnyTokenizer:
+    """The tokenizer of the start model in `folder`, by the engine that `start.engine` names.
+
+    Raises:
+        TokenizerUnsupported: the native engine does not cover it.
+        TokenizerFormatError, MissingExtra, StorageError: as `Tokenizer.load`.
+    """
+    if start.engine == "tokenizers":
+        return Tokenizer.load(folder / TOKENIZER_FILE, "tokenizers")
+    try:
+        return Tokenizer.load(folder / TOKENIZER_FILE)
+    except TokenizerUnsupported as error:
+        raise TokenizerUnsupported(
+            f'start.model: {error}; a run does so with start.engine = "tokenizers" (--set start.engine=tokenizers)'
+        ) from None
 
 
 def run_chat(folder: RunFolder, tok: AnyTokenizer) -> ChatTemplate:

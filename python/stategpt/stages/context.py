@@ -26,10 +26,10 @@ from stategpt.generate import Engine
 from stategpt.json_reader import Kind
 from stategpt.model import GPT, RewardModel
 from stategpt.shown_fields import documented
-from stategpt.stages.chat_format import run_chat
+from stategpt.stages.chat_format import run_chat, run_tokenizer
 from stategpt.stages.fitting import fitting_corpus
 from stategpt.stages.model_files import save_with_tokenizer
-from stategpt.tokenizer import AnyTokenizer, Tokenizer
+from stategpt.tokenizer import AnyTokenizer
 from stategpt.train import LoopSettings
 
 
@@ -59,7 +59,7 @@ class StageContext:
         """Loads the run's tokenizer."""
         if not folder.tokenizer_json.exists():
             raise DataError(f"{folder.tokenizer_json} does not exist; run the stages in order, or `stategpt run`")
-        tok = Tokenizer.load(folder.tokenizer_json)
+        tok = run_tokenizer(folder)
         return cls(run, folder, tok, run_chat(folder, tok), pick_device())
 
     @property
@@ -152,4 +152,4 @@ class StageContext:
 
     def save_model(self, model: GPT | RewardModel, target: Path) -> None:
         """Writes a model folder: weights, tokenizer, the files `transformers` reads, lineage."""
-        save_with_tokenizer(model, target, self.tok, self.control, self.folder.tokenizer)
+        save_with_tokenizer(model, target, self.tok, self.chat, self.folder.tokenizer)

@@ -14,52 +14,54 @@ from pathlib import Path
 from typing import Any
 
 from stategpt.artifacts import publish_file
-from stategpt.data import ControlIds
-from stategpt.data.control_ids import CONTROL_FILE
+from stategpt.data import ChatTemplate
+from stategpt.data.chats.jinja_text import scored_jinja
+from stategpt.data.control_ids import read_control_ids
 from stategpt.model import GPT, RewardModel
 from stategpt.stages.chat_format import CONFIG_FILE, GENERATION_FILE, KEPT, TEMPLATE_FILE, TOKENIZER_FILE
 from stategpt.tokenizer import AnyTokenizer
 
 
 def save_with_tokenizer(
-    model: GPT | RewardModel, target: Path, tok: AnyTokenizer, control: ControlIds, tokenizer: Path
+    model: GPT | RewardModel, target: Path, tok: AnyTokenizer, chat: ChatTemplate, tokenizer: Path
 ) -> None:
     """Writes a model folder that is about to be published: weights, tokenizer, and what `transformers` reads.
 
-    `tokenizer` is the run's folder with the files of its tokenizer.
+    `tokenizer` is the run's folder with the files of its tokenizer, whose format is `chat`.
     """
-    if not (tokenizer / CONTROL_FILE).exists():
+    recorded = read_control_ids(tokenizer)
+    if recorded is None:
         model.save_pretrained(target, tok, manifest=True)
         return
     scores = isinstance(model, RewardModel)
     if isinstance(model, RewardModel) and model.gpt.special_ids.pad is None:
         # A sequence classifier reads the last token that is no padding.
-        model.gpt.special_ids = replace(model.gpt.special_ids, pad=control.pad)
+        model.gpt.special_ids = replace(model.gpt.special_ids, pad=chat.control.pad)
     model.save_pretrained(target, manifest=True)
     for name in KEPT:
         if (tokenizer / name).exists() and not (scores and name == GENERATION_FILE):
             shutil.copyfile(tokenizer / name, target / name)
     if scores:
-        _end_in_reward(target, tok, control.reward)
+        _write_template(target, _scored(target, chat))
+    elif recorded[0]:  # start.chat: not the format of the files that were copied
+        _write_template(target, chat.jinja())
 
 
-def _end_in_reward(folder: Path, tok: AnyTokenizer, reward: int) -> None:
-    """Gives the tokenizer's files a name for the reward token, and a template that ends in it."""
-    names = {number: name for name, number in tok.special_tokens.items()}
-    name = names.get(reward)
-    if name is None:
-        name = _name_token(folder / TOKENIZER_FILE, reward)
-    config: dict[str, Any] = {}
+def _scored(folder: Path, chat: ChatTemplate) -> str:
+    """The template that ends in the reward token, which gets a name in the tokenizer's file if it has none."""
+    names = {number: name for name, number in chat.tok.special_tokens.items()}
+    reward = chat.control.reward
+    name = names.get(reward) or _name_token(folder / TOKENIZER_FILE, reward)
+    return scored_jinja(chat.jinja(), names[chat.control.ends[0]], name)
+
+
+def _write_template(folder: Path, template: str) -> None:
+    """Writes the chat template, in the one place that `transformers` looks at first."""
+    publish_file(folder / TEMPLATE_FILE, template.encode())
     if (folder / CONFIG_FILE).exists():
-        config = json.loads((folder / CONFIG_FILE).read_bytes())
-    source = config.pop("chat_template", None)
-    if (folder / TEMPLATE_FILE).exists():
-        source = (folder / TEMPLATE_FILE).read_text(encoding="utf-8")
-    _write_json(folder / CONFIG_FILE, config)
-    if isinstance(source, str):
-        # What a template writes behind the token that ends an answer, a line break, is not read by the reward model.
-        ended = f"{{% set chat %}}{source}{{% endset %}}{{{{ chat.rstrip() + {json.dumps(name)} }}}}"
-        publish_file(folder / TEMPLATE_FILE, ended.encode())
+        config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_bytes())
+        config.pop("chat_template", None)
+        _write_json(folder / CONFIG_FILE, config)
 
 
 def _name_token(path: Path, reward: int) -> str:

@@ -20,7 +20,7 @@ from stategpt.data.records import Conversation
 from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.packing import Shards
 from stategpt.progress import Advance, console, progress
-from stategpt.stages.chat_format import run_chat
+from stategpt.stages.chat_format import run_chat, run_tokenizer
 from stategpt.stages.corpus import publish_corpus
 from stategpt.stages.fingerprints import part_fingerprint
 from stategpt.stages.fitting import decide_fit, fitting_corpus
@@ -40,6 +40,7 @@ def prepare(run: RunConfig, folder: RunFolder) -> None:
         require_sources(run, corpus)
         tok = take_start_model(run, folder) if run.start.model else _tokenizer(run, folder, corpus)
         chat = run_chat(folder, tok)
+        _end_token(chat, of_chats=True)  # the template of a reward model writes it
         for source, documents in corpus.sources.items() if "pretrain" in run.stages else ():
             for side in SIDES:
                 _shards(folder, chat, tok, source, side, documents.texts(side))
@@ -59,14 +60,14 @@ def _tokenizer(run: RunConfig, folder: RunFolder, corpus: Corpus) -> AnyTokenize
     if not folder.published(folder.tokenizer, "tokenizer", fingerprint):
         console.print(f"tokenizer: training {run.tokenizer.vocab_size:,} tokens, a few seconds", markup=False)
         texts = (text for source in sorted(corpus.sources) for text in corpus.sources[source].texts("train"))
-        tok = Tokenizer.train(
+        made = Tokenizer.train(
             texts,
             vocab_size=run.tokenizer.vocab_size,
             pattern=run.tokenizer.pattern,
             special_tokens=list(CONTROL_TOKENS),
         )
-        _publish_tokenizer(run, folder, tok, corpus, fingerprint, made_from)
-    tok = Tokenizer.load(folder.tokenizer_json)
+        _publish_tokenizer(run, folder, made, corpus, fingerprint, made_from)
+    tok = run_tokenizer(folder)
     if tok.vocab_size < run.tokenizer.vocab_size:
         console.print(
             f"notice: the corpus gave {tok.vocab_size:,} tokens of the {run.tokenizer.vocab_size:,} that "

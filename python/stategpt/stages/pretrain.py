@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stategpt.arguments import Ids
 from stategpt.artifacts import append_line, read_lines
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config import RunConfig
@@ -48,6 +49,7 @@ from stategpt.packing.first_tokens import begun_with
 from stategpt.packing.mixture import MixtureReport
 from stategpt.stages.context import StageContext
 from stategpt.stages.stage import Stage, run_stage
+from stategpt.tokenizer import AnyTokenizer, Tokenizer
 from stategpt.train.batches import RowBatches
 from stategpt.train.loop import fit
 from stategpt.train.next_token import NextTokenTask
@@ -283,5 +285,10 @@ def seen_pieces(context: StageContext, rows: Mixture) -> list[bytes]:
         for segment in np.split(batch.tokens, starts[1:]):
             text = segment[(segment != context.control.end_of_text) & (segment != context.control.pad)]
             if len(text):
-                pieces.setdefault(context.tok.decode_bytes(text))
+                pieces.setdefault(_bytes_of(context.tok, text))
     return list(pieces)
+
+
+def _bytes_of(tok: AnyTokenizer, ids: Ids) -> bytes:
+    """The bytes of ids. A cut may part the bytes of a character, which the tokenizers library gives as U+FFFD only."""
+    return tok.decode_bytes(ids) if isinstance(tok, Tokenizer) else tok.decode(ids).encode()

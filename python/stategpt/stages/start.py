@@ -16,14 +16,14 @@ from stategpt.artifacts.receipt import file_hash
 from stategpt.artifacts.run_folder import RunFolder, write_json
 from stategpt.config import RunConfig
 from stategpt.config.parts import start_part
-from stategpt.config.start import model_folder
+from stategpt.config.start import StartConfig, model_folder
 from stategpt.data import ChatTemplate, ModelIds
 from stategpt.data.control_ids import CONTROL_FILE, control_ids_json, has_own_block
 from stategpt.errors import ChatTemplateError, ConfigError, ForeignArtifact, InvalidArgument
 from stategpt.progress import console
-from stategpt.stages.chat_format import FORMAT_FILE, KEPT, TEMPLATE_FILE, read_chat
+from stategpt.stages.chat_format import FORMAT_FILE, KEPT, TEMPLATE_FILE, read_chat, run_tokenizer, start_tokenizer
 from stategpt.stages.fingerprints import part_fingerprint
-from stategpt.tokenizer import AnyTokenizer, Tokenizer
+from stategpt.tokenizer import AnyTokenizer
 from stategpt.visible_text import visible_line
 
 _MANIFEST = "manifest.json"
@@ -43,14 +43,14 @@ def take_start_model(run: RunConfig, folder: RunFolder) -> AnyTokenizer:
     """
     source = _source(run, folder)
     if source is not None:
-        content = _content(source, run.start.chat)
+        content = _content(source, run.start)
         _refuse_another(run, folder, content)
         if not folder.published(folder.tokenizer, "tokenizer", part_fingerprint(run, "tokenizer")):
             _publish_tokenizer(run, folder, source, content)
         if not folder.published(folder.root / start_part(run), "model", part_fingerprint(run, start_part(run))):
             console.print(f"start: copying the model {source}", markup=False)
             _publish_model(run, folder, source, content)
-    return Tokenizer.load(folder.tokenizer_json)
+    return run_tokenizer(folder)
 
 
 def _source(run: RunConfig, folder: RunFolder) -> Path | None:
@@ -63,12 +63,16 @@ def _source(run: RunConfig, folder: RunFolder) -> Path | None:
         raise
 
 
-def _content(source: Path, chat: str) -> str:
-    """Fingerprint of the files of a model's folder, and of the chat format's; a published folder is verified."""
+def _content(source: Path, start: StartConfig) -> str:
+    """Fingerprint of the files of a model's folder, of the chat format's, and of an engine that is not the native one;
+    a published folder is verified.
+    """
     if (source / _MANIFEST).exists():
         verify(source)
+    chat = start.chat
+    engine: dict[str, str] = {} if start.engine == "native" else {"engine": start.engine}
     named = {f"chat {Path(chat).suffix}": file_hash(Path(chat))} if chat.endswith(_CHAT_FILES) else {"chat": chat}
-    return fingerprint({path.name: file_hash(path) for path in _files(source)} | (named if chat else {}))
+    return fingerprint({path.name: file_hash(path) for path in _files(source)} | (named if chat else {}) | engine)
 
 
 def _files(source: Path) -> list[Path]:
@@ -87,13 +91,18 @@ def _refuse_another(run: RunConfig, folder: RunFolder, content: str) -> None:
 
 
 def _publish_tokenizer(run: RunConfig, folder: RunFolder, source: Path, content: str) -> None:
-    tok = Tokenizer.load(source / "tokenizer.json")
+    tok = start_tokenizer(run.start, source)
     statistics: dict[str, Any] = {
         "vocab_size": tok.vocab_size,
         "vocab_size_asked": tok.vocab_size,
         "bytes_per_token": {},
     }
     is_own = has_own_block(tok) and not run.start.chat
+    if is_own and run.start.engine != "native":
+        raise ConfigError(
+            f'start.engine = "{run.start.engine}": the tokenizer of {visible_line(str(source))} has this package\'s '
+            "control tokens, and runs read those natively; leave start.engine out"
+        )
 
     def write(temporary: Path) -> None:
         """Writes this package's tokenizer, or copies the files of another model's."""
@@ -137,7 +146,7 @@ def _write_foreign(run: RunConfig, source: Path, target: Path, tok: AnyTokenizer
             f"start.model: the chat format of {visible_line(str(source))} cannot be used: {error} Set start.chat to "
             f"one of {', '.join(ChatTemplate.names())}, or to a .toml or .jinja file."
         ) from error
-    write_json(target / CONTROL_FILE, control_ids_json(chat.control, given))
+    write_json(target / CONTROL_FILE, control_ids_json(chat.control, given, run.start.engine))
 
 
 def _publish_model(run: RunConfig, folder: RunFolder, source: Path, content: str) -> None:
@@ -152,7 +161,7 @@ def _publish_model(run: RunConfig, folder: RunFolder, source: Path, content: str
         for path in _files(source):
             shutil.copyfile(path, temporary / path.name)
 
-    tok = Tokenizer.load(folder.tokenizer_json)
+    tok = run_tokenizer(folder)
     publish_folder(
         folder.root / start_part(run),
         write,

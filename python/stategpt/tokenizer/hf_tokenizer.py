@@ -28,6 +28,7 @@ from stategpt.tokenizer.control import Control, names_shown, shown, text_or_id
 from stategpt.tokenizer.hf_decoders import shape_of
 from stategpt.tokenizer.hf_file import parsed, unknown_token, without_tokens
 from stategpt.tokenizer.hf_library import library, library_faults
+from stategpt.tokenizer.hf_prefix import Before, has_prefix, without_prefix
 from stategpt.tokenizer.hf_stream import HfStreamDecoder
 from stategpt.tokenizer.other_files import is_other_file, other_file_json
 from stategpt.tokenizer.ragged import BATCH_HINT, Ragged
@@ -45,7 +46,17 @@ class HfTokenizer:
         'to be'
     """
 
-    __slots__ = ("_added", "_fields", "_is_byte_level", "_json", "_of_mode", "_special", "_unknown", "_whole")
+    __slots__ = (
+        "_added",
+        "_fields",
+        "_inside",
+        "_is_byte_level",
+        "_json",
+        "_of_mode",
+        "_special",
+        "_unknown",
+        "_whole",
+    )
 
     def __init__(self, text: str) -> None:
         """Reads the text of a `tokenizer.json`.
@@ -65,6 +76,7 @@ class HfTokenizer:
             self._whole = tokenizers.Tokenizer.from_str(json.dumps(self._fields))
             decoder: dict[int, Any] = self._whole.get_added_tokens_decoder()
         self._of_mode = {"allow": self._whole}
+        self._inside: HfTokenizer | None = None
         self._is_byte_level = (self._fields["decoder"] or {}).get("type") == "ByteLevel"
         self._unknown = unknown_token(self._fields["model"])
         self._added = {token.content: number for number, token in sorted(decoder.items())}
@@ -152,7 +164,24 @@ class HfTokenizer:
         """
         several("segments", segments)
         parts = [text_or_id(segment, self.special_id) for segment in segments]
-        return Ragged.of(self.encode(part) if isinstance(part, str) else [part] for part in parts).ids
+        made: list[Ids] = []
+        before: Before = "nothing"
+        for part in parts:
+            is_text = isinstance(part, str)
+            made.append(self._encode_after(part, before) if isinstance(part, str) else np.asarray([part], np.uint32))
+            before = ("text" if is_text else "token") if part != "" else before
+        return np.concatenate(made) if made else np.zeros(0, dtype=np.uint32)
+
+    def _encode_after(self, text: str, before: Before) -> Ids:
+        """The ids of a text within a larger one, as the library gives them there: uint32 [n].
+
+        Where it is not the beginning, nothing is put before it that only a beginning gets (`hf_prefix`).
+        """
+        if has_prefix(self._fields, before) == has_prefix(self._fields, "nothing"):
+            return self.encode(text)
+        if self._inside is None:
+            self._inside = type(self)(json.dumps(without_prefix(self._fields)))
+        return self._inside.encode(text)
 
     def encode_batch(self, texts: Iterable[str], *, threads: int | None = None, special: Special = "text") -> Ragged:
         """The ids of many texts, one document each. The library chooses its threads itself."""

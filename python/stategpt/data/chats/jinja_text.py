@@ -61,6 +61,12 @@ _LOOP = """\
 {%- set first_of_role = loop.first or messages[loop.index0 - 1]['role'] != message['role'] -%}
 {%- set last_of_role = loop.last or messages[loop.index0 + 1]['role'] != message['role'] -%}
 """
+_SCORED_HEAD = """\
+{%- if add_generation_prompt or messages[-1]['role'] != 'assistant' -%}
+{{- raise_exception('a reward model scores an answer: give a question and, as the last message, its answer') -}}
+{%- endif -%}
+{%- set chat -%}"""
+_SCORED_TAIL = "{%- endset -%}\n{%- if "
 
 
 def jinja_of(format: TypedFormat, special_tokens: Iterable[str]) -> str:
@@ -103,12 +109,16 @@ def scored_jinja(template: str, answer_end: str, reward_token: str) -> str:
     # A template file ends with a line end, which a renderer drops at the end only.
     body = template.removesuffix("\n")
     return (
-        "{%- if add_generation_prompt or messages[-1]['role'] != 'assistant' -%}\n"
-        "{{- raise_exception('a reward model scores an answer: give a question and, as the last message, its answer') "
-        f"-}}}}\n{{%- endif -%}}\n{{%- set chat -%}}{body}{{%- endset -%}}\n{{%- if {end} not in chat -%}}\n"
+        f"{_SCORED_HEAD}{body}{_SCORED_TAIL}{end} not in chat -%}}\n"
         "{{- raise_exception('the answer has no end') -}}\n{%- endif -%}\n"
         f"{{{{- chat.rpartition({end})[0] + {end} + {reward} -}}}}\n"
     )
+
+
+def unscored_jinja(template: str) -> str:
+    """Returns the language model's template that `scored_jinja` was made of; any other template unchanged."""
+    body, tail, _ = template.removeprefix(_SCORED_HEAD).rpartition(_SCORED_TAIL)
+    return body if tail and template.startswith(_SCORED_HEAD) else template
 
 
 def _macros(format: TypedFormat) -> str:

@@ -22,6 +22,8 @@ import numpy.typing as npt
 from stategpt.arguments import Ids
 from stategpt.errors import InvalidArgument
 from stategpt.tokenizer.control import Control, names_shown
+from stategpt.tokenizer.hf_prefix import Before
+from stategpt.tokenizer.hf_tokenizer import HfTokenizer
 
 Mask = npt.NDArray[np.bool_]
 
@@ -93,9 +95,12 @@ def encode_pieces(tok: ChatTokenizer, pieces: Sequence[Piece], template: str) ->
         ids.append(part)
         trained.append(np.full(part.size, piece_trained))
 
+    before: Before = "nothing"
     for piece in joined(pieces):
         if piece.kind != "control":
-            add(tok.encode(piece.text), piece.trained)
+            # No border is the beginning of a text, which SentencePiece's kinds put a space before.
+            made = tok._encode_after(piece.text, before) if isinstance(tok, HfTokenizer) else tok.encode(piece.text)
+            add(made, piece.trained)
         elif piece.text in special:
             add(np.array([special[piece.text]], dtype=np.uint32), piece.trained)
         else:
@@ -103,6 +108,7 @@ def encode_pieces(tok: ChatTokenizer, pieces: Sequence[Piece], template: str) ->
                 f"the chat template {template} writes the control token {piece.text!r}, which the tokenizer lacks; it "
                 f"has {names_shown(special)}. Take the template of this tokenizer's model, or a tokenizer that has it."
             )
+        before = "token" if piece.kind == "control" else "text"
     if not ids:
         return np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.bool_)
     return np.concatenate(ids), np.concatenate(trained)

@@ -22,7 +22,7 @@ from stategpt.tokenizer.tokenizer import Tokenizer
 
 from .folder import read_folder
 from .imported import ImportedFormat
-from .jinja_text import jinja_of
+from .jinja_text import jinja_of, unscored_jinja
 from .pieces import ChatTokenizer, Mask, Piece, encode_pieces, joined, split_at_special
 from .recognition import recognized
 from .typed import END_OF_TEXT_MARK, TypedFormat, format_names, named_format, read_format
@@ -150,7 +150,8 @@ class ChatTemplate:
         found = read_folder(folder)
         if tok is None:
             tok = Tokenizer.load(folder)
-        return cls.imported(found.source, tok, name=found.file, variables=found.variables)
+        # A reward model's ends in its token; what it scores is the format in it.
+        return cls.imported(unscored_jinja(found.source), tok, name=found.file, variables=found.variables)
 
     @classmethod
     def imported(

@@ -1,4 +1,4 @@
-"""A classifier with the tokenizer of another model: `transformers` reads the ids that it reads here, with equal scores."""
+"""A classifier with the tokenizer of another model: `transformers` reads the same ids and gives equal scores."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class Classifier(SequenceModel):
     ) -> None:
         """Writes model.safetensors and config.json; `transformers` loads them as sequence classification.
 
-        config.json names the labels (`id2label`). With `tok` the folder also holds the tokenizer's files, which put what
-        begins a text before it and what ends one after it; rows are padded with another token. `manifest`,
+        config.json names the labels (`id2label`). With `tok` the folder also holds the tokenizer's files, which put
+        what begins a text before it and what ends one after it; rows are padded with another token. `manifest`,
         `shard_bytes` and errors as `GPT.save_pretrained`.
         """
         shape = self.gpt.config

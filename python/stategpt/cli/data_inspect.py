@@ -59,8 +59,7 @@ def inspect_run(run: RunConfig, out: Path, examples: int, console: Console | Non
     found = list(inspected(run))
     if not found:
         console.print(
-            "no files of conversations, rankings, prompts or labeled texts; [sft], [rankings], [rl] and [classify] name "
-            "them",
+            "no files of conversations, rankings, prompts or labels; [sft], [rankings], [rl] and [classify] name them",
             markup=False,
         )
         return

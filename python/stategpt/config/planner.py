@@ -27,6 +27,8 @@ from stategpt.shown_fields import documented, short_repr
 
 SMALLEST, LARGEST_RATE = 1e-9, 1e24
 """Range of an assumed value."""
+_CHARACTERS_PER_TOKEN = 3.5
+"""Of English text under a tokenizer of a few thousand tokens, roughly."""
 
 
 @documented
@@ -247,15 +249,25 @@ def _classify(run: RunConfig, assumed: Assumptions) -> StagePlan:
     read = sum(given.steps(count) * min(given.batch_texts, count) for count in given.label_counts) * length
     trained = read * given.seeds * len(methods)
     tested = given.test_texts * length * len(given.label_counts) * given.seeds * len(methods)
-    prompted = given.test_texts * shape.context_tokens * given.seeds * ("few_shot" in given.methods)
+    prompt, prompts = _label_prompts(run)
+    prompted = given.test_texts * prompt * given.seeds * prompts * ("few_shot" in given.methods)
     flops = 3 * block_flops(shape, trained, length) + block_flops(shape, tested, length)  # nothing is predicted
-    flops += block_flops(shape, prompted, shape.context_tokens)
+    flops += block_flops(shape, prompted, prompt)
     at_once = min(given.micro_batch_texts, given.batch_texts)
     passes_of_step = math.ceil(given.batch_texts / at_once)
     memory = training_bytes(shape, given, Batch(at_once * length, length, "score", passes_of_step))
     steps = sum(map(given.steps, given.label_counts)) * given.seeds * len(methods)
     seconds = flops / assumed.train_flops_per_s
     return StagePlan("classify", steps, trained + tested + prompted, flops, memory, seconds)
+
+
+def _label_prompts(run: RunConfig) -> tuple[int, int]:
+    """Most tokens of a few-shot prompt, and how many different ones a draw has: one for all sets that fill it."""
+    given, context = run.classify, run.model.context_tokens
+    around = math.ceil(len(given.template) / _CHARACTERS_PER_TOKEN)
+    length, example = given.max_tokens + around, given.shot_tokens + around
+    fitting = min(given.shots, max(0, context - length) // example)
+    return min(context, length + fitting * example), len({min(fitting, count) for count in given.label_counts})
 
 
 def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: int) -> tuple[int, float, float]:

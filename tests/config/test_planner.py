@@ -10,7 +10,7 @@ import pytest
 
 from stategpt import recipes
 from stategpt.cli.plan_text import run_text
-from stategpt.config import CONTROL_TOKENS, GPTConfig, RunConfig, override, plan
+from stategpt.config import CONTROL_TOKENS, ClassifyConfig, GPTConfig, RunConfig, override, plan
 from stategpt.config.corpus import PATTERNS
 from stategpt.config.planner import Assumptions, Plan, exportability
 from stategpt.config.presets import Hardware
@@ -220,3 +220,24 @@ def test_assumptions_that_no_machine_has_are_refused(value: float) -> None:
     for name in ("peak_flops_per_s", "utilization"):
         with pytest.raises(ConfigError, match=name):
             Hardware(**{name: value})
+
+
+def test_a_few_shot_prompt_is_as_long_as_its_examples() -> None:
+    given = ClassifyConfig(
+        data=("a.jsonl",), methods=("full", "few_shot"), label_counts=(4, 8, 100), shots=8, test_texts=10, seeds=2
+    )
+    prompted = replace(given, max_tokens=50, shot_tokens=20, template="{text} is {label}")  # 17 characters, 5 tokens
+
+    def tokens(config: ClassifyConfig, context: int) -> int:
+        model, data = replace(RunConfig().model, context_tokens=context), replace(RunConfig().data, row_tokens=32)
+        run = RunConfig(model=model, data=data, stages=("prepare", "pretrain", "classify"), classify=config)
+        (stage,) = [stage for stage in plan(run, Assumptions()).stages if stage.name == "classify"]
+        return stage.tokens
+
+    def prompts(context: int) -> int:
+        return tokens(prompted, context) - tokens(replace(prompted, methods=("full",)), context)
+
+    assert prompts(4096) == 10 * 2 * 2 * (55 + 8 * 25)  # two prompts a draw: of 4 and of 8 examples
+    assert prompts(200) == 10 * 2 * 2 * (55 + 5 * 25)  # 5 fit, and 4 are another prompt
+    assert prompts(100) == 10 * 2 * 1 * (55 + 1 * 25)  # one example fits, whatever the set
+    assert prompts(52) == 10 * 2 * 1 * 52

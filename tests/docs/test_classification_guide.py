@@ -11,12 +11,14 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labeled_files import labeled_project, labeled_rows
 from stategpt.cli import main
-from stategpt.config import load
+from stategpt.config import from_dict, load, plan
+from stategpt.config.planner import Assumptions
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "guides" / "classification.md").read_text(encoding="utf-8")
@@ -110,11 +112,24 @@ def test_the_collector_writes_each_text_once_in_both_files(tmp_path: Path) -> No
     assert all("label" not in row for row in read[0])
 
 
-def test_the_recipes_are_files_of_runs(tmp_path: Path) -> None:
+def _without(table: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != name}
+
+
+def test_the_recipes_are_files_of_runs() -> None:
     run = load(EXAMPLES / "sentiment.toml")
     assert run.stages == ("prepare", "pretrain", "classify")
     assert run.classify.label_counts == (10, 100, 1000)
     table = tomllib.loads((EXAMPLES / "smollm2.toml").read_text())
     assert table["start"]["model"] == "models/SmolLM2-135M-Instruct"
+    shape = {"vocab_size": 49_152, "depth": 30, "width": 576, "heads": 9, "kv_heads": 3, "head_dim": 64}
+    model = {**shape, "mlp_width": 1536, "context_tokens": 8192, "tied_embeddings": True, "qk_norm": False}
+    source = {"any": {"paths": ["any.jsonl"], "share": 1.0}}
+    small = from_dict(
+        {"sources": source, "tokenizer": {"vocab_size": 49_152}, "model": model, **_without(table, "start")}
+    )
+    assert small.model.parameters == 134_515_008  # SmolLM2
+    (planned,) = [stage for stage in plan(small, Assumptions()).stages if stage.name == "classify"]
+    assert planned.seconds < 20 * 60
     for toml in ("sentiment.toml", "smollm2.toml"):
         assert tomllib.loads((EXAMPLES / toml).read_text())["classify"]["max_tokens"] == 128

@@ -83,15 +83,17 @@ def test_a_text_begins_and_ends_as_the_model_s_texts_do_and_keeps_its_first_toke
     ours = OURS
     assert text_ids(tok, ours, "abcdef", 5).tolist() == [ours.bos, *tok.encode("abc").tolist(), *ours.eos]
     assert text_ids(tok, ours, "", 5).tolist() == [ours.bos, *ours.eos]
-    plain = SpecialIds(bos=None, eos=(7,), pad=7)  # rows are filled with its end
-    assert text_ids(tok, plain, "abcdef", 4).tolist() == tok.encode("abcd").tolist()
-    assert text_ids(tok, plain, "", 4).tolist() == [7]
+    filled = SpecialIds(bos=None, eos=(7,), pad=7)  # rows are filled with its end
+    assert text_ids(tok, filled, "abcdef", 4).tolist() == [*tok.encode("abc").tolist(), 7]
+    endless = SpecialIds(bos=None, eos=(), pad=7)
+    assert text_ids(tok, endless, "abcdef", 4).tolist() == tok.encode("abcd").tolist()
+    assert text_ids(tok, endless, "", 4).tolist() == [0]
 
 
 def test_what_begins_and_ends_a_text_and_fills_a_row_is_the_model_s() -> None:
     assert beginning(SpecialIds(bos=5)).tolist() == [5]
     assert beginning(SpecialIds(bos=None)).tolist() == []
-    assert [ending(SpecialIds(eos=eos, pad=9)).tolist() for eos in ((5, 6), (9,), ())] == [[5], [], []]
+    assert [ending(SpecialIds(eos=eos, pad=9)).tolist() for eos in ((5, 6), (9,), ())] == [[5], [9], []]
     assert [filler(SpecialIds(bos=5, pad=9)), filler(SpecialIds(pad=None, bos=5))] == [9, 5]
     assert filler(SpecialIds(pad=None, bos=None)) == 0
 

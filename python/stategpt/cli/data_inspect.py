@@ -1,13 +1,14 @@
-"""Shows what the files of conversations and rankings are read as: format, counts, lengths, and examples as tokens."""
+"""Shows what a run's files of records are read as: format, counts, lengths, and examples as tokens."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -15,23 +16,29 @@ from rich.text import Text
 from stategpt.artifacts.run_folder import RunFolder
 from stategpt.config.run import RunConfig
 from stategpt.data import ChatTemplate, Segment
-from stategpt.data.records import Conversation
+from stategpt.data.records import Conversation, LabeledText
 from stategpt.data.rejections import Tally
 from stategpt.errors import StategptError
 from stategpt.stages.chat_format import run_chat, run_tokenizer, start_chat, start_tokenizer
 from stategpt.stages.fitting import conversation_fit, trained_on
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
-from stategpt.visible_text import visible
+from stategpt.visible_text import visible, visible_line
+
+if TYPE_CHECKING:
+    from stategpt.data.formats.registry import Kind
 
 _TRAINED, _READ, _CONTROL = "black on #b5dbae", "dim", "bold white on #a33b5b"
+_CLASSES_SHOWN = 10
 _SAMPLE_BYTES = 4 << 20
 """Of the files that a tokenizer is trained on where the run has none yet."""
 _SAMPLE_VOCABULARY = 4096
+_KINDS: dict[str, Kind] = {"classify.data": "label"}
+"""Settings whose records other kinds of formats may have the keys of."""
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """One setting that names files of conversations, rankings or prompts.
+    """One setting that names files of conversations, rankings, prompts or labeled texts.
 
     Attributes:
         setting: its name.
@@ -47,11 +54,14 @@ class Inspected:
 
 
 def inspect_run(run: RunConfig, out: Path, examples: int, console: Console | None = None) -> None:
-    """Prints the inspection of every file of conversations, rankings and prompts that the run names."""
+    """Prints the inspection of every file of records that the run names."""
     console = console or Console(highlight=False)
     found = list(inspected(run))
     if not found:
-        console.print("no files of conversations, rankings or prompts; [sft], [rankings], [rl] name them", markup=False)
+        console.print(
+            "no files of conversations, rankings, prompts or labels; [sft], [rankings], [rl] and [classify] name them",
+            markup=False,
+        )
         return
     chat, tok, of = chat_of(run, out, found)
     console.print(f"tokens: {of}", markup=False)
@@ -67,7 +77,7 @@ def inspect_run(run: RunConfig, out: Path, examples: int, console: Console | Non
 
 def inspected(run: RunConfig) -> Iterator[Inspected]:
     """Reads the files of each setting."""
-    from stategpt.data.formats import read_conversations, read_prompts, read_ranked
+    from stategpt.data.formats import read_conversations, read_labeled, read_prompts, read_ranked
     from stategpt.data.user_corpus import input_root
 
     root = input_root(run, Path.cwd())  # places as in the corpus and in the records of curation
@@ -77,11 +87,13 @@ def inspected(run: RunConfig) -> Iterator[Inspected]:
         ("rankings.prompts", read_prompts, run.rankings.prompts, "", {}),
         ("rl.prompts", read_prompts, run.rl.prompts, "", {}),
         ("evaluate.prompts", read_prompts, run.evaluate.prompts, "", {}),
+        ("classify.data", read_labeled, run.classify.data, run.classify.format, run.classify.columns),
     ):
         if patterns:
             files = files_named(setting, patterns)
             records, tally = reader(files, format=form, columns=columns, base=root)
-            yield Inspected(setting, {str(path): form or format_of(path) for path in files}, records, tally)
+            kind = _KINDS.get(setting)
+            yield Inspected(setting, {str(path): form or format_of(path, kind) for path in files}, records, tally)
 
 
 def files_named(setting: str, patterns: Sequence[str]) -> list[Path]:
@@ -91,14 +103,14 @@ def files_named(setting: str, patterns: Sequence[str]) -> list[Path]:
     return files_of(patterns, Path.cwd(), (), setting)
 
 
-def format_of(path: Path) -> str:
-    """Name of the format that the first record of a file is recognized as, and how."""
+def format_of(path: Path, kind: Kind | None = None) -> str:
+    """Name of the format, of a kind where one is given, that the first record of a file is recognized as, and how."""
     from stategpt.data.formats import recognize
     from stategpt.data.sources.records import read_records
 
     for _, record in read_records(path):
         if isinstance(record, dict):
-            return f"{recognize(record).name} (by its keys: {', '.join(sorted(record))[:80]})"
+            return f"{recognize(record, kind).name} (by its keys: {', '.join(sorted(record))[:80]})"
     return "no record can be read"
 
 
@@ -113,6 +125,9 @@ def _counts(tally: Tally) -> Iterator[str]:
 
 def _lengths(run: RunConfig, chat: ChatTemplate, tok: AnyTokenizer, records: Sequence[Any]) -> Iterator[str]:
     """How many records fit the model, and what becomes of the others."""
+    if records and isinstance(records[0], LabeledText):
+        yield from _classes(run, tok, records)
+        return
     limit = run.sft_row_tokens
     counts: dict[str, int] = {}
     for record in records:
@@ -125,6 +140,17 @@ def _lengths(run: RunConfig, chat: ChatTemplate, tok: AnyTokenizer, records: Seq
     whole = counts.pop("whole", 0)
     rest = ", ".join(f"{count:,} {code.replace('_', ' ')}" for code, count in sorted(counts.items()))
     yield f"{whole:,} fit the {limit:,} tokens of a row" + (f"; {rest}" if rest else "")
+
+
+def _classes(run: RunConfig, tok: AnyTokenizer, records: Sequence[LabeledText]) -> Iterator[str]:
+    """How many texts each class has, and how many are longer than what is read of them."""
+    counts = Counter(each.label for each in records)
+    named = ", ".join(f"{visible_line(label)} {count:,}" for label, count in sorted(counts.items())[:_CLASSES_SHOWN])
+    more = f" and {len(counts) - _CLASSES_SHOWN:,} more" if len(counts) > _CLASSES_SHOWN else ""
+    yield f"{len(counts):,} classes: {named}{more}"
+    most = run.classify.max_tokens
+    cut = sum(tok.count(each.text) > most for each in records)
+    yield f"{len(records) - cut:,} have at most {most:,} tokens (classify.max_tokens); {cut:,} are cut to their first"
 
 
 def _tokens_of(chat: ChatTemplate, tok: AnyTokenizer, record: Any) -> int:
@@ -142,6 +168,9 @@ def example(chat: ChatTemplate, tok: AnyTokenizer, record: Any, run: RunConfig) 
         except StategptError as error:
             return Text(f"  {error}")
     shown = Text()
+    if isinstance(record, LabeledText):
+        _append_ids(shown, tok, tok.encode(record.text)[: run.classify.max_tokens].tolist(), _READ)
+        return shown.append("\n  label: ", "bold").append(visible_line(record.label), _TRAINED)
     asked = getattr(record, "prompt", record)
     _append_ids(shown, tok, chat.prompt(asked).tolist(), _READ)
     for rank, completion in zip(getattr(record, "ranks", ()), getattr(record, "completions", ()), strict=False):
@@ -210,3 +239,5 @@ def _sample(run: RunConfig, found: Sequence[Inspected]) -> Iterator[str]:
         for record in each.records:
             for message in getattr(record, "messages", ()):
                 yield message.content
+            if isinstance(record, LabeledText):
+                yield record.text

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stategpt.cli.survey import Surveyed, surveyed
+from stategpt.cli.survey import READ_BYTES, Surveyed, surveyed
 from stategpt.errors import ConfigError, CorpusError
 from stategpt.visible_text import visible_line
 
@@ -19,7 +19,8 @@ _LOOKED_AT = 20
 _MOST_FILES = 100_000
 _SHORTEST_MEAN_TEXT = 20
 _RUN_FILE = "run.toml"
-_KINDS = ("conversation", "ranking", "prompt")
+_NOUNS = {"conversation": "conversations", "ranking": "rankings", "prompt": "prompts", "label": "labeled texts"}
+"""What a record of each kind is, in the plural."""
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Found:
 
     Attributes:
         sources: documents.
-        records: files of conversations, rankings and prompts, by kind.
+        records: files of conversations, rankings, prompts and labeled texts, by kind.
         formats: the format that was recognized in each of these files.
         surveys: sizes of these files, by kind.
         examples: a few records of each kind, as they are read.
@@ -55,10 +56,10 @@ class Found:
     """
 
     sources: list[Source] = field(default_factory=list)
-    records: dict[str, list[Path]] = field(default_factory=lambda: {kind: [] for kind in _KINDS})
+    records: dict[str, list[Path]] = field(default_factory=lambda: {kind: [] for kind in _NOUNS})
     formats: dict[Path, str] = field(default_factory=dict)
     surveys: dict[str, Surveyed] = field(default_factory=dict)
-    examples: dict[str, list[Any]] = field(default_factory=lambda: {kind: [] for kind in _KINDS})
+    examples: dict[str, list[Any]] = field(default_factory=lambda: {kind: [] for kind in _NOUNS})
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     @property
@@ -72,7 +73,7 @@ class Found:
             yield f"documents      {source.folder or '.'}: {source.survey}"
         for kind, paths in self.records.items():
             for path in paths:
-                yield f"{kind + 's':<14} {visible_line(str(path))}: {self.formats[path]}"
+                yield f"{_NOUNS[kind]:<14} {visible_line(str(path))}: {self.formats[path]}"
         for path, reason in self.skipped[:10]:
             yield f"left out       {visible_line(str(path))}: {reason}"
         if len(self.skipped) > 10:
@@ -105,12 +106,12 @@ def look_into(folder: Path) -> Found:
     for (top, suffix, text), files in by_source.items():
         survey = surveyed(top or "documents", "documents", files)
         found.sources.append(Source(top, suffix, text, files, survey))
-    found.surveys = {kind: surveyed(kind, f"{kind}s", paths) for kind, paths in found.records.items() if paths}
+    found.surveys = {kind: surveyed(kind, _NOUNS[kind], paths) for kind, paths in found.records.items() if paths}
     if not found.sources and not any(found.records.values()):
         reasons = "; ".join(f"{path.name}: {reason}" for path, reason in found.skipped[:3])
         raise ConfigError(
             f"{visible_line(str(folder))} holds nothing to train on ({reasons or 'no files'}). Read are text, "
-            "Markdown, HTML, PDF, WARC, and JSONL, JSON or Parquet with texts, conversations or rankings"
+            "Markdown, HTML, PDF, WARC, and JSONL, JSON or Parquet with texts, conversations, rankings or labels"
         )
     return found
 
@@ -202,13 +203,12 @@ def source_name(source: Source, taken: set[str]) -> str:
 def recognized(first: list[tuple[Any, dict[str, Any]]]) -> tuple[str, str, list[Any]]:
     """Kind, format's name and records of the first records of a file; empty where no format has their keys."""
     from stategpt.data.formats import recognize
+    from stategpt.data.records import LabeledText
     from stategpt.errors import StategptError
 
     try:
         form = recognize(first[0][1])
     except StategptError:
-        return "", "", []
-    if form.kind == "label":  # documents, unless [classify] names the file
         return "", "", []
     examples = []
     for where, record in first:
@@ -216,4 +216,35 @@ def recognized(first: list[tuple[Any, dict[str, Any]]]) -> tuple[str, str, list[
             examples.append(form.read(record, where))
         except StategptError:  # counted where the file is read whole
             continue
+    if form.kind == "label" and not _are_classes([each.label for each in examples if isinstance(each, LabeledText)]):
+        return "", "", []
     return form.kind, form.name, examples
+
+
+def _are_classes(labels: list[str]) -> bool:
+    """Whether labels come back, as names of classes do; documents may have a label that is another for each."""
+    return bool(labels) and len(set(labels)) <= max(2, len(labels) // 2)
+
+
+def label_sizes(paths: list[Path]) -> Counter[str]:
+    """How many texts each class has in the first megabytes of each file."""
+    from stategpt.data.formats import recognize
+    from stategpt.data.records import LabeledText
+    from stategpt.data.rejections import Rejection
+    from stategpt.data.sources.records import read_records
+    from stategpt.errors import StategptError
+
+    sizes: Counter[str] = Counter()
+    for path in paths:
+        for where, record in read_records(path):
+            if where.byte_offset > READ_BYTES:
+                break
+            if isinstance(record, Rejection):
+                continue
+            try:
+                read = recognize(record, "label").read(record, where)
+            except StategptError:  # counted where the file is read whole
+                continue
+            if isinstance(read, LabeledText):
+                sizes[read.label] += 1
+    return sizes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from stategpt.cli.found import Found, Source, source_name
+from stategpt.cli.found import Found, Source, label_sizes, source_name
 from stategpt.cli.survey import tokens_of
 from stategpt.config.toml import format_value
 
@@ -30,6 +30,9 @@ _MOST_TOKENS = 2_000_000
 _EPOCHS = 4
 """Up to about four repetitions are nearly as good as new text (arXiv 2305.16264)."""
 _SMALLEST_SHARE = 0.01
+_LABEL_COUNTS = (10, 100, 1000)
+_PROMPT_TOKENS = 400
+"""Of a prompt with a few labeled examples."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def starter_text(found: Found, folder: Path, beside: Path) -> str:
         ]
     lines += _conversations(found, sizes, beside)
     lines += _feedback(found, sizes, beside)
+    lines += _classes(found, sizes, beside)
     return "\n".join(lines) + "\n"
 
 
@@ -88,10 +92,12 @@ def sizes_of(found: Found) -> Sizes:
     lengths = [_tokens(record) for kind in ("conversation", "ranking") for record in found.examples[kind]]
     answers = [_answer_tokens(record) for kind in ("conversation", "ranking") for record in found.examples[kind]]
     longest = max(lengths, default=0)
+    if found.records["label"]:
+        longest = max(longest, _PROMPT_TOKENS)
     context = next((size for size in (256, 512, 1024) if longest <= 0.9 * size), 1024)
     groups = min([*_groups(found)], default=100)
     validation, test = (max(least, math.ceil(100 / max(groups, 3)) / 100) for least in (0.05, 0.1))
-    prompts = max((survey.records for survey in found.surveys.values()), default=24)
+    prompts = max((survey.records for kind, survey in found.surveys.items() if kind != "label"), default=24)
     trained = max(1, int(prompts * (1 - validation - test)))
     short = sum(_is_short(record) for record in found.examples["conversation"])
     return Sizes(
@@ -233,3 +239,27 @@ def _feedback(found: Found, sizes: Sizes, beside: Path) -> Iterator[str]:
         yield from ("", "[evaluate]")
         yield f"few_shot_examples = {sizes.few_shot_examples}  # short examples that prompt the base model"
         yield "best_of = [2, 4]  # sizes of best-of-n, the baseline that RL is compared with"
+
+
+def _classes(found: Found, sizes: Sizes, beside: Path) -> Iterator[str]:
+    """Classification, where there are labeled texts."""
+    if not found.records["label"]:
+        return
+    counts = label_counts(label_sizes(found.records["label"]), 1 - sizes.validation_share - sizes.test_share)
+    yield from ("", f"[classify]  # {found.surveys['label']}: how few of these labels are enough?")
+    yield from _data("data", found, "label", beside)
+    yield f"label_counts = {format_value(counts)}  # training texts of each set, balanced over the classes"
+    yield "seeds = 3  # draws of these sets; more give narrower intervals"
+    yield 'methods = ["full", "lora", "few_shot", "random"]  # fine-tuned, with adapters, prompted, without pretraining'
+    yield "max_tokens = 128  # of a longer text the first tokens are read"
+    yield 'template = "Text: {text}\\nLabel: {label}"  # an example of the prompt'
+
+
+def label_counts(sizes: Mapping[str, int], trained_share: float) -> list[int]:
+    """Sizes of label sets, balanced over the classes, that the training side will have texts for.
+
+    Chance decides which texts are held out: a class keeps its share of its texts, less two standard deviations.
+    """
+    kept = trained_share * min(sizes.values(), default=0)
+    most = len(sizes) * int(kept - 2 * math.sqrt(kept * (1 - trained_share))) if len(sizes) > 1 else 0
+    return [count for count in _LABEL_COUNTS if count <= most] or [max(most, len(sizes), 2)]

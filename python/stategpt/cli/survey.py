@@ -156,6 +156,20 @@ def lacking(run: RunConfig, found: Sequence[Surveyed]) -> Iterator[str]:
                 f"{run.corpus.test_share:g} takes {needed}: {needed - groups} are missing. Give more, or raise the "
                 "shares"
             )
+    yield from _too_few_labels(run, found)
+
+
+def _too_few_labels(run: RunConfig, found: Sequence[Surveyed]) -> Iterator[str]:
+    """Labeled texts that cannot fill the largest label set, whatever their classes are."""
+    held_out = run.corpus.validation_share + run.corpus.test_share
+    for each in found:
+        trained = round(each.records * (1 - held_out))
+        if each.setting == "classify.data" and trained < run.classify.label_counts[-1]:
+            yield (
+                f"classify.label_counts reaches {run.classify.label_counts[-1]:,}, and of the {each.records:,} labeled "
+                f"texts some {trained:,} are trained on (corpus.validation_share, corpus.test_share). Give more texts, "
+                "or lower the counts"
+            )
 
 
 def _by_file(run: RunConfig, setting: str) -> bool:

@@ -33,6 +33,8 @@ from stategpt.shown_fields import documented, short_repr
 
 SMALLEST, LARGEST_RATE = 1e-9, 1e24
 """Range of an assumed value."""
+_CHARACTERS_PER_TOKEN = 3.5
+"""Of English text under a tokenizer of a few thousand tokens, roughly."""
 
 
 @documented
@@ -266,17 +268,28 @@ def _classify(run: RunConfig, assumed: Assumptions) -> StagePlan:
     trained = {method: trained_by(run, method) for method in methods}
     each = read * given.seeds
     tested = given.test_texts * length * len(given.label_counts) * given.seeds * len(methods)
-    prompted = given.test_texts * shape.context_tokens * given.seeds * ("few_shot" in given.methods)
+    prompt, prompts = _label_prompts(run)
+    prompted = given.test_texts * prompt * given.seeds * prompts * ("few_shot" in given.methods)
     flops = block_flops(shape, each * len(methods) + tested, length)  # nothing is predicted
     flops += sum(each * backward_flops_per_token(shape, length, one, predicts=False) for one in trained.values())
-    flops += block_flops(shape, prompted, shape.context_tokens)
+    flops += block_flops(shape, prompted, prompt)
     at_once = min(given.micro_batch_texts, given.batch_texts)
     passes_of_step = math.ceil(given.batch_texts / at_once)
     batch = Batch(at_once * length, length, "score", passes_of_step)
-    memory = max(training_bytes(headless(shape), given, batch, trained=one) for one in trained.values())
+    peaks = [training_bytes(headless(shape), given, batch, trained=one) for one in trained.values()]
+    memory = max(peaks, default=FLOAT32_BYTES * shape.parameters)
     steps = sum(map(given.steps, given.label_counts)) * given.seeds * len(methods)
     seconds = flops / assumed.train_flops_per_s
     return StagePlan("classify", steps, each * len(methods) + tested + prompted, flops, memory, seconds)
+
+
+def _label_prompts(run: RunConfig) -> tuple[int, int]:
+    """Most tokens of a few-shot prompt, and how many different ones a draw has: one for all sets that fill it."""
+    given, context = run.classify, run.model.context_tokens
+    around = math.ceil(len(given.template) / _CHARACTERS_PER_TOKEN)
+    length, example = given.max_tokens + around, given.shot_tokens + around
+    fitting = min(given.shots, max(0, context - length) // example)
+    return min(context, length + fitting * example), len({min(fitting, count) for count in given.label_counts})
 
 
 def _sampled(run: RunConfig, assumed: Assumptions, prompts: int, completions: int) -> tuple[int, float, float]:

@@ -25,6 +25,7 @@ from .biased_llama import kept_ids_format
 from .exported_tokenizer import tokenizer_ids, write_tokenizer
 from .gpt import GPT
 from .sequence_head import SequenceModel
+from .text_ends import with_padding
 from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
 
 
@@ -57,7 +58,9 @@ class Classifier(SequenceModel):
             return cls(GPT(config, found.special_ids), labels)
 
         names = hf.names_of(found.family, hf.reward_tensor_name)
-        return load_model(build, found.config, Path(folder), names, dtype).eval()
+        model = load_model(build, found.config, Path(folder), names, dtype)
+        model.gpt.initialized_here = found.initialized_here
+        return model.eval()
 
     def save_pretrained(
         self,
@@ -70,13 +73,16 @@ class Classifier(SequenceModel):
     ) -> None:
         """Writes model.safetensors and config.json; `transformers` loads them as sequence classification.
 
-        config.json names the labels (`id2label`). With `tok` the folder also holds the tokenizer's files, which put the
-        end of text before a text and after it. `manifest`, `shard_bytes` and errors as
-        `GPT.save_pretrained`.
+        config.json names the labels (`id2label`). With `tok` the folder also holds the tokenizer's files, which put
+        what begins a text before it and what ends one after it; rows are padded with another token. `manifest`,
+        `shard_bytes` and errors as `GPT.save_pretrained`.
         """
         shape = self.gpt.config
-        ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape, self.gpt.special_ids, chat)
+        ids = self.gpt.special_ids
+        if tok is not None:
+            ids = with_padding(tok, tokenizer_ids(tok, shape, ids, chat))
         found = hf.classifier_config(shape, ids, common_dtype(self), self.labels)
+        found |= hf.origin_json(self.gpt.initialized_here)
         config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
         names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
 

@@ -32,11 +32,13 @@ from .foreign_tokenizer import (
     TEMPLATE_FILE,
     TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE,
+    file_text,
     foreign_ids,
     template_text,
     write_foreign_tokenizer,
 )
 from .special_ids import SpecialIds
+from .text_ends import with_ends
 
 
 def is_own(tok: AnyTokenizer) -> bool:
@@ -86,11 +88,12 @@ def write_tokenizer(
     """Writes the three files next to a model's weights; `scores` is true for a reward model, `ends` for a classifier.
 
     A reward model's tokenizer.json has no post-processor: what it reads is always a rendered chat, which begins with
-    end of text already. A classifier's puts end of text after a text too, which is read there. `chat` decides the
+    end of text already. A classifier's puts what ends a text after it too, where it is read. `chat` decides the
     template of a tokenizer of others; a tokenizer of this package has its own.
     """
     if not is_own(tok):
-        write_foreign_tokenizer(folder, tok, ids, chat, context_tokens, scores=scores, reward_id=reward_id)
+        text = with_ends(file_text(tok), tok, ids) if ends else ""
+        write_foreign_tokenizer(folder, tok, ids, chat, context_tokens, scores=scores, reward_id=reward_id, text=text)
         return
     tok.save(folder / TOKENIZER_FILE)
     post_processor = None if scores else _with_end_of_text(ControlTokens.of(tok).end_of_text, ends)

@@ -32,7 +32,7 @@ TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 
-_PAD_NAMES = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|padding|>", "<|vision_pad|>", "<unk>")
+PAD_NAMES = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|padding|>", "<|vision_pad|>", "<unk>")
 """What vocabularies call their padding, most specific first; the unknown token pads where there is nothing else."""
 _SIDE = Optional(Text(("left", "right")))
 _KEPT = Record(
@@ -71,7 +71,7 @@ def foreign_ids(tok: AnyTokenizer, known: SpecialIds, chat: ChatTemplate | None)
             "nothing says what ends a text of this tokenizer: it has none of the usual names and no chat template was "
             "given. Pass one: model.save_pretrained(folder, tok, chat), or give GPT its special_ids."
         )
-    pad = next((special[name] for name in _PAD_NAMES if name in special and special[name] not in ends), None)
+    pad = next((special[name] for name in PAD_NAMES if name in special and special[name] not in ends), None)
     return SpecialIds(None if chat is None else chat.begin_id(None), ends, pad)
 
 
@@ -85,7 +85,7 @@ def scoring_pad(tok: AnyTokenizer, ids: SpecialIds, reward_id: int | None) -> in
     """
     last = {*ids.eos} if reward_id is None else {reward_id, *ids.eos}
     special = tok.special_tokens
-    named = [special[name] for name in _PAD_NAMES if name in special]
+    named = [special[name] for name in PAD_NAMES if name in special]
     candidates = [ids.pad, *named, ids.bos, *special.values()]
     found = next((number for number in candidates if number is not None and number not in last), None)
     if found is None and reward_id is not None:  # an end of text that pads is never the last token there
@@ -107,16 +107,17 @@ def write_foreign_tokenizer(
     *,
     scores: bool,
     reward_id: int | None = None,
+    text: str = "",
 ) -> None:
     """Writes the three files next to a model's weights; without `chat` no template.
 
     `scores` is true for a reward model. Its template ends in the token `reward_id`; without one it is the plain
-    format, whose last token is scored.
+    format, whose last token is scored. `text` is that of tokenizer.json where it is not the tokenizer's own.
 
     Raises:
         ForeignArtifact: `reward_id` has no name in the tokenizer, so no template can write it.
     """
-    text = file_text(tok)
+    text = text or file_text(tok)
     publish_file(folder / TOKENIZER_FILE, text.encode())
     config = _tokenizer_config(json.loads(text), tok, ids, chat, context_tokens)
     publish_file(folder / TOKENIZER_CONFIG_FILE, _json_bytes(config))

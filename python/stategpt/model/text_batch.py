@@ -79,11 +79,12 @@ def text_ids(tok: AnyTokenizer, ids: SpecialIds, text: str, max_tokens: int) -> 
 
 
 def ending(ids: SpecialIds) -> Ids:
-    """What a model of these special ids reads after a text; empty where it has no such id, or fills rows with it.
+    """What a model of these special ids reads after a text; empty where it has no such id.
 
-    Other programs look for the last token that is not the one which fills rows.
+    Other programs look for the last token that is not padding: a published classifier pads with another one
+    (`model.text_ends`).
     """
-    return np.array([number for number in ids.eos[:1] if number != ids.pad], dtype=np.uint32)
+    return np.array(ids.eos[:1], dtype=np.uint32)
 
 
 def beginning(ids: SpecialIds) -> Ids:

@@ -48,7 +48,7 @@ from stategpt.model.lora import lora
 from stategpt.progress import console
 from stategpt.quantities import duration
 from stategpt.stages.context import StageContext
-from stategpt.stages.label_arms import Arm, Texts, draw_seed, planned_sets, published_arm
+from stategpt.stages.label_arms import Arm, Texts, base_model, draw_seed, planned_sets, published_arm
 from stategpt.stages.stage import Stage, run_stage
 from stategpt.train.classification import ClassifyTask
 from stategpt.train.loop import fit
@@ -147,7 +147,7 @@ def _trained(texts: Texts, arm: Arm, fingerprint: str) -> tuple[Classifier, int]
 def initial_classifier(context: StageContext, arm: Arm, labels: Sequence[str]) -> Classifier:
     """The classifier that an arm begins with; torch's random state gives its head, and the random weights."""
     given = context.run.classify
-    gpt = context.load_model("base")
+    gpt = base_model(context)
     if arm.method == "random":  # the shape of the base, which may be another family's
         gpt = GPT(gpt.config, gpt.special_ids).to(context.device)
     model = Classifier(gpt, labels)

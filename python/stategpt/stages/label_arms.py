@@ -14,8 +14,9 @@ from stategpt.config.classify import Method
 from stategpt.data.label_sets import drawn_sequence, drawn_tests, label_names
 from stategpt.data.records import LabeledText
 from stategpt.evaluate.label_prompts import LabelPrompt
-from stategpt.model import GPT
+from stategpt.model import GPT, SpecialIds
 from stategpt.model.text_batch import text_ids
+from stategpt.model.text_ends import with_padding
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
 
@@ -45,7 +46,7 @@ class Texts:
     @cached_property
     def base(self) -> GPT:
         """The pretrained model as it is; never trained."""
-        return self.context.load_model("base")
+        return base_model(self.context)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -81,6 +82,17 @@ class Texts:
     def numbers(self, texts: Sequence[LabeledText]) -> list[int]:
         """Number of each text's label."""
         return [self.labels.index(each.label) for each in texts]
+
+
+def base_model(context: StageContext) -> GPT:
+    """The pretrained model, with the ids that texts and prompts have here.
+
+    They begin as its documents do, end in the end that its folder states first, and rows have another padding.
+    """
+    model, control = context.load_model("base"), context.control
+    ids = SpecialIds(control.document_begin, model.special_ids.eos or control.ends, model.special_ids.pad)
+    model.special_ids = with_padding(context.tok, ids)
+    return model
 
 
 def draw_seed(seed: int, draw: int) -> int:

@@ -66,7 +66,7 @@ def test_a_model_larger_than_this_machine_is_said_to_be(
 ) -> None:
     monkeypatch.setattr(plan, "memory_bytes", lambda: 25_000_000_000)
     assert main(["plan", "tiny_cpu", "--model.depth", "200"]) == 0
-    assert "does not fit: the models alone take 8.91 TB, this machine has 25 GB." in capsys.readouterr().out
+    assert "does not fit: the models alone take 10.1 TB, this machine has 25 GB." in capsys.readouterr().out
     for found in (25_000_000_000, None):
         monkeypatch.setattr(plan, "memory_bytes", lambda found=found: found)
         assert main(["plan", "tiny_cpu"]) == 0

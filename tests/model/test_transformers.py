@@ -36,7 +36,7 @@ CONFIGS = {
 def random_gpt(shape: GPTConfig) -> GPT:
     """Every weight random, norms and biases too: ones and zeros would hide a mistake in their place."""
     torch.manual_seed(0)
-    model = GPT(shape)
+    model = GPT(shape, SpecialIds(bos=0, eos=(0,), pad=1))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:

@@ -50,6 +50,8 @@ BEGINS = {
     "llama, ChatML, no token left": "<|endoftext|>",  # its chats begin with a message, so no token begins a text
     "qwen2, Llama 3's template, reserved tokens": "<|begin_of_text|>",
     "gemma2, spare rows": "<bos>",
+    "llama 2, pieces with a space before each text": "<s>",
+    "mistral, pieces and Gemma's template": "<bos>",
 }
 
 
@@ -58,11 +60,12 @@ def project(folder: Path, name: str) -> Foreign:
     foreign = FOREIGN[name]
     foreign.write(folder / "given")
     write_lines(folder / "labeled.jsonl", labeled_rows(60))
-    (folder / "mine.toml").write_text(RUN)
+    engine = f'model = "given"\nengine = "{foreign.engine}"\n' if foreign.pieces else 'model = "given"\n'
+    (folder / "mine.toml").write_text(RUN.replace('model = "given"\n', engine))
     return foreign
 
 
-@pytest.fixture(scope="module", params=list(FOREIGN))
+@pytest.fixture(scope="module", params=list(BEGINS))
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, StageContext]:
     """A finished run."""
     folder = tmp_path_factory.mktemp("classify_foreign")

@@ -29,8 +29,9 @@ FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing"
 """Names of settings that affect how work is done and shown, never the result (up to float rounding)."""
 FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share", "evaluate.max_failed_share")
 """Settings that decide whether something is made, never what."""
-FILES = (*PATTERNS, *FOLDERS, "start.chat")
-"""Settings that name files. Not the names decide, but what is in the files, whose hashes the corpus holds."""
+FILES = (*PATTERNS, *FOLDERS, "start.chat", "start.engine")
+"""Settings that name files, and what reads them. Not the names decide, but what is in the files, whose hashes the corpus
+and the tokenizer's folder hold; the engine is recorded there too, and another one is refused."""
 CHECKPOINTS = "checkpoints"
 """Name of the part that holds a stage's unfinished training."""
 

@@ -45,6 +45,8 @@ def tokenizer_json(metadata: Mapping[str, Any]) -> str:
         TokenizerFormatError: a key is missing or of another type, lists are of unlike lengths, a token occurs twice.
         TokenizerUnsupported: another `model`, or a `pre` that is not known; the message names it.
     """
+    if not isinstance(metadata, Mapping):
+        raise TokenizerFormatError(f"metadata is {type(metadata).__name__}; give the keys and values of a GGUF file")
     kind = metadata.get(KEY + "model")
     make = {"gpt2": _byte_level, "llama": _scored, "gemma4": _gemma4, "t5": _unigram, "bert": _words}
     if not isinstance(kind, str) or kind not in make:

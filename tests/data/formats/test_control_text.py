@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from stategpt.config.control import ASSISTANT, CONTROL_TOKENS, END_OF_TEXT, REWARD, SYSTEM, TOOL, USER
 from stategpt.data import chat_prompt, encode_conversation, ranking_batches
-from stategpt.data.formats import FORMATS, read_conversations, read_prompts, read_ranked, read_votes
+from stategpt.data.formats import FORMATS, read_conversations, read_labeled, read_prompts, read_ranked, read_votes
 from stategpt.data.ranked_group import RankedGroup
 from stategpt.data.rankings import Rankings
-from stategpt.data.records import Conversation, Message
+from stategpt.data.records import Conversation, LabeledText, Message
 from stategpt.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "formats"
@@ -32,7 +32,7 @@ MARKS = (
 TOK = Tokenizer.train(["".join(MARKS), "a plain text"] * 4, vocab_size=420, special_tokens=list(CONTROL_TOKENS))
 NAME_OF = {number: name for name, number in TOK.special_tokens.items()}
 ROLE = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
-STRUCTURE = frozenset({"role", "from", "winner", "type", "weight", "id", "post_id", "model", "model_a", "model_b"})
+STRUCTURE = frozenset({"role", "from", "winner", "type", "weight", "id", "post_id", "label", "model", "model_a", "model_b"})
 """Fields whose texts are no one's words, so that another one is another record."""
 
 marks = st.lists(st.sampled_from(MARKS) | st.text(max_size=3), min_size=1, max_size=4).map("".join)
@@ -116,6 +116,7 @@ def test_no_text_of_any_format_is_a_control_token(name: str, mark: str, tmp_path
         "conversation": read_conversations,
         "prompt": read_prompts,
         "ranking": read_ranked,
+        "label": read_labeled,
     }
     records, tally = readers[FORMATS[name].kind](path, format=name)
     assert records
@@ -125,6 +126,8 @@ def test_no_text_of_any_format_is_a_control_token(name: str, mark: str, tmp_path
             check_conversation(record)
         elif isinstance(record, RankedGroup):
             check_group(record)
+        elif isinstance(record, LabeledText):
+            assert pieces(TOK.encode(record.text).tolist()) == [record.text]
         else:
             assert pieces(chat_prompt(TOK, record).tolist()) == [*expected(record.messages), f"control {ASSISTANT}"]
 

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from stategpt.artifacts import RunFolder, read_manifest  # noqa: E402
 from stategpt.config import RLConfig, RunConfig  # noqa: E402
 from stategpt.config.parts import parts_of  # noqa: E402
-from stategpt.data import Rankings, chat_prompt  # noqa: E402
+from stategpt.data import ChatTemplate, Rankings  # noqa: E402
 from stategpt.data.corpus import Corpus, write_corpus  # noqa: E402
 from stategpt.data.groups import group_of  # noqa: E402
 from stategpt.data.prompts import prompts_of  # noqa: E402
@@ -197,8 +197,9 @@ def test_the_policy_was_trained_on_other_groups_than_the_judge(
     corpus = replace(context.corpus(), prompts={"rl": {"train": prompts, "validation": [], "test": []}})
     asked: list[Any] = []
     monkeypatch.setattr(StageContext, "corpus", lambda self: corpus)
+    plain = ChatTemplate.prompt
     monkeypatch.setattr(
-        "stategpt.stages.rl.chat_prompt", lambda tok, prompt: asked.append(prompt) or chat_prompt(tok, prompt)
+        ChatTemplate, "prompt", lambda self, prompt, **given: asked.append(prompt) or plain(self, prompt, **given)
     )
     monkeypatch.setattr("stategpt.stages.rl.fit", lambda *given, **named: None)
     _train(context, run.rl, "rl", "", 0)

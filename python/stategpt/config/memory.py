@@ -34,9 +34,12 @@ libraries have buffers. Measured 1.2 to 1.5."""
 ADAPTED_ALLOCATOR = 1.45
 """The same for what is kept of blocks with adapters, where no large gradients of weights come after it. Measured 1.36
 to 1.54 in float32, under autocast and on weights in low precision."""
-RECOMPUTED_ALLOCATOR = 2.5
-"""The same where blocks with adapters are computed again, measured 2.1 to 2.6: freed memory is in pieces between what
-is kept. Where glibc maps large tensors one by one (MALLOC_MMAP_THRESHOLD_=262144) such a step needs half."""
+RECOMPUTED_ALLOCATOR = 1.75
+"""The same where blocks are computed again, measured 1.5 to 2.0: freed memory is in pieces between what is kept. It
+differs most between processes: 64 to 82 MB for one case."""
+ADAPTED_RECOMPUTED_ALLOCATOR = 2.5
+"""The same for blocks with adapters, measured 2.1 to 2.6. Where glibc maps large tensors one by one
+(MALLOC_MMAP_THRESHOLD_=262144) such a step needs half."""
 LOSS_ROWS = 256
 """Rows of logits that the loss makes at a time (`ops.linear_cross_entropy.MIN_ROWS`)."""
 LOSS_BYTES = 4 * 2**20
@@ -137,12 +140,11 @@ class _Moments:
 
     @property
     def pieces(self) -> int:
-        """Beside frozen weights, resident memory for what is kept of blocks in addition to `ALLOCATOR`."""
-        if not self.lora.rank:
-            return 0
+        """Resident memory for what is kept of blocks in addition to `ALLOCATOR`."""
         if self.loop.gradient_checkpointing:
-            return round((RECOMPUTED_ALLOCATOR - ALLOCATOR) * (self.inputs + self.block + self.within))
-        return round((ADAPTED_ALLOCATOR - ALLOCATOR) * self.blocks)
+            factor = ADAPTED_RECOMPUTED_ALLOCATOR if self.lora.rank else RECOMPUTED_ALLOCATOR
+            return round((factor - ALLOCATOR) * (self.inputs + self.block + self.within))
+        return round((ADAPTED_ALLOCATOR - ALLOCATOR) * self.blocks) if self.lora.rank else 0
 
     @property
     def holes(self) -> int:

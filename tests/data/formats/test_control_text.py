@@ -32,7 +32,9 @@ MARKS = (
 TOK = Tokenizer.train(["".join(MARKS), "a plain text"] * 4, vocab_size=420, special_tokens=list(CONTROL_TOKENS))
 NAME_OF = {number: name for name, number in TOK.special_tokens.items()}
 ROLE = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
-STRUCTURE = frozenset({"role", "from", "winner", "type", "weight", "id", "post_id", "label", "model", "model_a", "model_b"})
+STRUCTURE = frozenset(
+    {"role", "from", "winner", "type", "weight", "id", "post_id", "label", "model", "model_a", "model_b"}
+)
 """Fields whose texts are no one's words, so that another one is another record."""
 
 marks = st.lists(st.sampled_from(MARKS) | st.text(max_size=3), min_size=1, max_size=4).map("".join)

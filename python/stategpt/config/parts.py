@@ -30,8 +30,8 @@ FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing"
 FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share", "evaluate.max_failed_share")
 """Settings that decide whether something is made, never what."""
 FILES = (*PATTERNS, *FOLDERS, "start.chat", "start.engine")
-"""Settings that name files, and what reads them. Not the names decide, but what is in the files, whose hashes corpus and
-tokenizer folder hold; the engine is recorded there too, and another one is refused."""
+"""Settings that name files, and what reads them. Not the names decide, but what is in the files, whose hashes corpus
+and tokenizer folder hold; the engine is recorded there too, and another one is refused."""
 CHECKPOINTS = "checkpoints"
 """Name of the part that holds a stage's unfinished training."""
 

@@ -224,7 +224,7 @@ def peaks(tmp_path_factory) -> dict[str, list[int]]:
 def test_the_peak_of_memory_is_the_weights(peaks, files, dtype):
     peak, weights = peaks[f"{files} {dtype}"]
     assert weights > 50e6 * (2 if dtype == "float32" else 1) * 0.9
-    assert peak <= 1.1 * weights
+    assert peak <= 1.1 * weights + (1 << 20)  # pieces of tensors that threads read at the same time
 
 
 def test_hostile_sizes_take_less_than_64_mib(peaks):

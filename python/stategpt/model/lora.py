@@ -112,5 +112,5 @@ def step_randomness(model: nn.Module, step: int) -> Iterator[None]:
         return
     device = layer.lora_A.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(bits(layer.seed, "lora dropout", step) >> 1))
+        torch.manual_seed(int(bits(layer.seed, "lora dropout", step)) >> 1)
         yield

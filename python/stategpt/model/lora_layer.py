@@ -47,7 +47,7 @@ class LoRALinear(nn.Module):
         self.enabled = True
         """Whether the adapter is applied (`adapters_off`)."""
         device = _device_of(base)
-        drawn = torch.Generator().manual_seed(int(bits(seed, "lora", name) >> 1))
+        drawn = torch.Generator().manual_seed(int(bits(seed, "lora", name)) >> 1)
         first = nn.init.kaiming_uniform_(torch.empty(rank, self.in_features), a=math.sqrt(5), generator=drawn)
         self.lora_A = nn.Parameter(first.to(device))
         """float32[R, I]."""

@@ -36,8 +36,8 @@ CASES: dict[str, dict[str, Any]] = {
     "adapters on nf4": {"lora": {"base": "nf4"}},
 }
 MACHINE = 0.3
-"""Within 15 % where the factors were measured (docs/log.md); other versions of torch and other allocators differ as much
-again. What is wrong by a model, a gradient or the activations is wrong by more."""
+"""Within 15 % where the factors were measured (docs/log.md); other versions of torch and other allocators differ as
+much again. What is wrong by a model, a gradient or the activations is wrong by more."""
 PROCESS_BYTES = 12e6
 """Two processes that do the same differ by as much: arenas of threads, buffers of libraries."""
 SHAPE = ("vocab_size", "depth", "width", "heads", "kv_heads", "head_dim", "mlp_width", "context_tokens")

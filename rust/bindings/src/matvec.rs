@@ -55,11 +55,7 @@ impl Int8Matrices {
         let product = py
             .detach(|| multiply(&matrices, x, threads))
             .map_err(error)?;
-        let rows = if vectors == 0 {
-            0
-        } else {
-            product.len() / vectors
-        };
+        let rows = product.len().checked_div(vectors).unwrap_or(0);
         product.into_pyarray(py).reshape([vectors, rows])
     }
 }

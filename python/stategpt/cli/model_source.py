@@ -47,9 +47,9 @@ class Source:
     def template(self) -> str | None:
         """Returns the chat format as Jinja; None for a base model of others."""
         from stategpt.data.chat_template import chat_template
-        from stategpt.model.exported_tokenizer import is_own
+        from stategpt.data.control_ids import has_own_block
 
-        if self.chat is None and is_own(self.tok):
+        if self.chat is None and has_own_block(self.tok):
             return chat_template(self.tok.special_tokens)
         return None if self.chat is None else self.chat.jinja()
 
@@ -102,13 +102,13 @@ def load_source(place: Path, engine: TokenizerEngine | None, dtype: torch.dtype 
     Without `engine` a model of a run is read by the engine that the run recorded, any other by the native one.
     """
     from stategpt.data import ChatTemplate
+    from stategpt.data.control_ids import has_own_block
     from stategpt.model import GPT, RewardModel
-    from stategpt.model.exported_tokenizer import is_own
     from stategpt.tokenizer import Tokenizer
 
     model = (RewardModel if _is_reward_model(place) else GPT).from_pretrained(place, dtype)
     tok = Tokenizer.load(place, engine_of(place, engine))
-    if is_own(tok):
+    if has_own_block(tok):
         return Source(place, model, tok, None)
     try:
         return Source(place, model, tok, ChatTemplate.load(place, tok))

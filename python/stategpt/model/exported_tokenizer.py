@@ -20,11 +20,12 @@ from typing import Any
 
 from stategpt.artifacts import Json, publish_file
 from stategpt.config import GPTConfig
-from stategpt.config.control import CONTROL_TOKENS, END_OF_TEXT, PAD
+from stategpt.config.control import END_OF_TEXT, PAD
 from stategpt.data import ControlTokens
 from stategpt.data.chat_template import chat_template, reward_template
 from stategpt.data.chats import ChatTemplate
 from stategpt.data.chats.template import OURS
+from stategpt.data.control_ids import has_own_block
 from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.tokenizer import AnyTokenizer
 
@@ -39,12 +40,6 @@ from .foreign_tokenizer import (
 )
 from .special_ids import SpecialIds
 from .text_ends import with_ends
-
-
-def is_own(tok: AnyTokenizer) -> bool:
-    """Whether `tok` has the control tokens of this package."""
-    special = tok.special_tokens
-    return all(name in special for name in CONTROL_TOKENS)
 
 
 def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig, known: SpecialIds, chat: ChatTemplate | None) -> SpecialIds:
@@ -63,7 +58,7 @@ def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig, known: SpecialIds, chat:
         )
     if chat is not None and dict(chat.tok.special_tokens) != dict(tok.special_tokens):
         raise InvalidArgument("chat is of another tokenizer than tok; make it with this one: ChatTemplate.load")
-    if not is_own(tok):
+    if not has_own_block(tok):
         return foreign_ids(tok, known, chat)
     control = ControlTokens.of(tok)
     return SpecialIds(bos=control.end_of_text, eos=(control.end_of_text,), pad=control.pad)
@@ -71,7 +66,7 @@ def tokenizer_ids(tok: AnyTokenizer, config: GPTConfig, known: SpecialIds, chat:
 
 def never_sampled(tok: AnyTokenizer | None) -> tuple[int, ...]:
     """Returns the control ids that a model of this package never writes; a tokenizer of others has none of them."""
-    return ControlTokens.of(tok).forbidden if tok is not None and is_own(tok) else ()
+    return ControlTokens.of(tok).forbidden if tok is not None and has_own_block(tok) else ()
 
 
 def write_tokenizer(
@@ -91,7 +86,7 @@ def write_tokenizer(
     end of text already. A classifier's puts what ends a text after it too, where it is read. `chat` decides the
     template of a tokenizer of others; a tokenizer of this package has its own.
     """
-    if not is_own(tok):
+    if not has_own_block(tok):
         text = with_ends(file_text(tok), tok, ids) if ends else ""
         write_foreign_tokenizer(folder, tok, ids, chat, context_tokens, scores=scores, reward_id=reward_id, text=text)
         return

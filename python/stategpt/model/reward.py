@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stategpt.config import GPTConfig
 from stategpt.data.chats import ChatTemplate
+from stategpt.data.control_ids import has_own_block
 from stategpt.errors import ForeignArtifact
 from stategpt.hub import local_path
 from stategpt.ops import TensorLayout
@@ -24,7 +25,7 @@ from stategpt.tokenizer import AnyTokenizer
 from . import hf
 from .biased_llama import kept_ids_format
 from .embedding_growth import grow_embedding
-from .exported_tokenizer import is_own, tokenizer_ids, write_tokenizer
+from .exported_tokenizer import tokenizer_ids, write_tokenizer
 from .foreign_tokenizer import scoring_pad
 from .gguf_import import is_gguf
 from .gpt import GPT
@@ -115,7 +116,7 @@ class RewardModel(SequenceModel):
         shape = self.gpt.config
         reward_id = self.reward_token if reward_id is None else reward_id
         ids = self.gpt.special_ids if tok is None else tokenizer_ids(tok, shape, self.gpt.special_ids, chat)
-        if tok is not None and not is_own(tok):
+        if tok is not None and not has_own_block(tok):
             ids = replace(ids, pad=scoring_pad(tok, ids, reward_id))
         found = hf.reward_config(shape, ids, common_dtype(self), self.reward_offset)
         found |= hf.origin_json(self.gpt.initialized_here)

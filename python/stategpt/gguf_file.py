@@ -176,6 +176,11 @@ class GgufFile:
         )
 
 
+def is_gguf(path: str | os.PathLike[str]) -> bool:
+    """Whether a path names a GGUF file and not a folder: by its ending, so that a file that is missing is said so."""
+    return Path(path).suffix == SUFFIX and not Path(path).is_dir()
+
+
 def read_metadata(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     """Reads the metadata of a GGUF file. -> key -> bool, int, float, str, or a list of one of them.
 

@@ -69,10 +69,7 @@ WITHOUT_TORCH = (
 )
 
 # But for the files whose job it is: they ask for the library when it is used, and say what to install.
-LIBRARY_OF = {"hf_library.py": "tokenizers", "tensors.py": "torch"}
-# `Batch.torch(device)` gives the layout as `ops.TensorLayout`. A method of a batch is where users look for it, and the
-# batch cannot be of a package above: this file reaches the package beside its own, when it is called.
-REACHES_BESIDE = {("packing", "tensors.py"): "ops"}
+LIBRARY_OF = {"hf_library.py": "tokenizers"}
 
 LISTS_OF_OTHER_THINGS = {
     "artifacts/measurements.py": "folders as an earlier version of the layout had them; they never change",
@@ -135,8 +132,6 @@ def violations(path: Path, package: str) -> list[str]:
     for line, module in imports(path):
         parts = module.split(".")
         if parts[0] != "stategpt" or len(parts) == 1 or parts[1] == package:
-            continue
-        if REACHES_BESIDE.get((package, path.name)) == parts[1]:
             continue
         target = parts[1]
         if target not in LAYER_OF:

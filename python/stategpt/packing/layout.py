@@ -29,7 +29,7 @@ _MOST_TOKENS = 2**31 - 1  # indices are int32: what attention kernels take
 class Layout:
     """Attention layout of a flat stream of N tokens. Indices are global, i.e. into the whole stream.
 
-    Models take it on a device: `stategpt.ops.TensorLayout.of(layout, device)`, or `batch.torch(device)`.
+    Models take it on a device: `stategpt.ops.TensorLayout.of(layout, device)`.
 
     Attributes:
         segment_start: int32[N], first token of the token's segment.

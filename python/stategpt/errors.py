@@ -45,6 +45,10 @@ class ContextOverflow(DataError):
     """A prompt, document or completion does not fit the context."""
 
 
+class OutOfPages(StategptError):
+    """The keys and values of a step need more pages than the pool has free; nothing was changed."""
+
+
 class TokenizerFormatError(DataError):
     """A tokenizer file is malformed, or needs an unsupported feature; the message gives the JSON path."""
 

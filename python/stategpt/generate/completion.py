@@ -48,8 +48,8 @@ class Completion:
     text: str
     """The tokens as text, without the end id and cut before the stop string."""
     raw_log_probs: NDArray[np.float32] = field(default_factory=lambda: NO_LOG_PROBS)
-    """Log-probability of each token under the model's own distribution: temperature 1, nothing removed; nan for a
-    token that a constraint forced."""
+    """With `raw_log_probs`: of each token at temperature 1 with nothing removed; nan for one that a constraint
+    forced."""
     top: tuple[Top, ...] = ()
     """With `top_log_probs`: for each token the ids of the most likely ones and their log-probabilities."""
     prompt_log_probs: NDArray[np.float32] | None = None
@@ -76,7 +76,7 @@ class Piece:
     log_probs: NDArray[np.float32]
     """Of each token under the distribution it was drawn from."""
     raw_log_probs: NDArray[np.float32]
-    """Of each token under the model's own distribution."""
+    """With `raw_log_probs`: of each token at temperature 1 with nothing removed."""
     top: tuple[Top, ...] = ()
     """The most likely tokens at each position, with `top_log_probs`."""
     reason: Reason | None = None

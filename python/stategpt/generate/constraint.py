@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from stategpt.tokenizer.tokenizer import AnyTokenizer
+
 Ids = NDArray[np.uint32]
+
+
+class ConstraintSpec(Protocol):
+    """Says what an output must be."""
+
+    def compile(self, tok: AnyTokenizer, model_vocab: int, ends: Sequence[int]) -> Constraint:
+        """Returns the state of an output that has not begun."""
+        ...
 
 
 class Constraint(Protocol):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.model import GPT
@@ -19,10 +18,6 @@ from stategpt.model import GPT
 from .branch import Branch
 from .pages import PagedStep, PagePool
 from .request import Counters
-
-_LOGIT_NUMBERS = 1 << 24
-"""Logits of prompts that are made at a time: 64 MB."""
-
 
 class Work(NamedTuple):
     """Tokens of one branch that a step computes."""
@@ -75,27 +70,10 @@ def _account(branch: Branch, count: int, counters: Counters) -> None:
         counters.recomputed += min(end, branch.computed) - first
 
 
-def next_logits(model: GPT, hidden_UW: Tensor, places_M: Sequence[int] | None, vocabulary: int) -> Tensor:
-    """Logits of the tokenizer's ids, from each hidden state once. -> float32[M, V].
+def next_logits(model: GPT, hidden_UW: Tensor, places_M: Sequence[int] | None) -> Tensor:
+    """Logits from each hidden state once. -> float32[M, V].
 
-    `places_M` says which hidden state each row has; None: row m has state m. Ids that the model has beyond the
-    tokenizer's are padding: no distribution holds them.
+    `places_M` says which hidden state each row has; None: row m has state m.
     """
     logits_UV = model.unembed(hidden_UW)
-    if logits_UV.shape[1] > vocabulary:
-        logits_UV = logits_UV[:, :vocabulary]
-    if places_M is None:
-        return logits_UV
-    return logits_UV[torch.tensor(places_M, device=logits_UV.device)]
-
-
-def target_log_probs(model: GPT, hidden_NW: Tensor, targets: NDArray[np.integer], vocabulary: int) -> NDArray[np.float32]:
-    """Log-probability of each target, at temperature 1 and with nothing removed. -> float32[N]."""
-    rows = max(1, _LOGIT_NUMBERS // vocabulary)
-    parts = [np.empty(0, dtype=np.float32)]
-    for first in range(0, len(targets), rows):
-        logits_MV = next_logits(model, hidden_NW[first : first + rows], None, vocabulary)
-        wanted_M = torch.from_numpy(targets[first : first + rows].astype(np.int64)).to(logits_MV.device)
-        chosen_M = logits_MV.float().log_softmax(dim=-1).gather(1, wanted_M[:, None])[:, 0]
-        parts.append(chosen_M.cpu().numpy())
-    return np.concatenate(parts)
+    return logits_UV if places_M is None else logits_UV[torch.tensor(places_M, device=logits_UV.device)]

@@ -92,7 +92,8 @@ class KVMemory:
         made = PagePool(model.config, pages=self.pages, dtype=dtype, device=model.device)
         self._pool, self._index = made, PrefixIndex(made)
         made.reclaim = self._reclaim
-        self.generation += 1
+        if pool is not None:
+            self.generation += 1
         for session in self.sessions:
             session.branch.move(made)
         return made

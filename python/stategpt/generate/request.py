@@ -12,6 +12,7 @@ from stategpt.arguments import whole
 from stategpt.errors import InvalidArgument, StategptError
 from stategpt.shown_fields import documented, short_repr
 
+from .log_prob_rows import TopLogProbs
 from .sampling import Sampling
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from .handle import Handle
 
 Ids: TypeAlias = NDArray[np.uint32]
-Top: TypeAlias = tuple[Ids, NDArray[np.float32]]
-"""Ids of the most likely tokens at one position, and their log-probabilities."""
+Top: TypeAlias = TopLogProbs
 
 Reason = Literal["end", "stop", "length", "constraint"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 NO_IDS: Ids = np.empty(0, dtype=np.uint32)
 NO_LOG_PROBS: NDArray[np.float32] = np.empty(0, dtype=np.float32)
+NO_TOP = TopLogProbs(NO_IDS, NO_LOG_PROBS)
 
 
 @documented
@@ -58,6 +59,8 @@ class Request:
     """Prefixes are shared within a scope only: no request can find, or time, the prompts of another scope."""
     prompt_log_probs: bool = False
     """Whether the log-probability of each token of the prompt is computed; known prefixes are then not used."""
+    raw_log_probs: bool = False
+    """Whether the log-probability of each token under the model's own distribution is computed: a second softmax."""
     incremental: bool = True
     """An event for each token, with its text; False: one for each sample, when it is finished."""
 
@@ -102,7 +105,7 @@ class Event:
     log_probs: NDArray[np.float32] = field(default_factory=lambda: NO_LOG_PROBS)
     """Of each token under the distribution it was drawn from; 0 for a forced one."""
     raw_log_probs: NDArray[np.float32] = field(default_factory=lambda: NO_LOG_PROBS)
-    """Of each token under the model's own distribution: temperature 1, nothing removed; nan for a forced one."""
+    """With `raw_log_probs`: of each token at temperature 1 with nothing removed; nan for a forced one."""
     top: tuple[Top, ...] = ()
     """The most likely tokens at each position, where the sampling says how many."""
     finished: Reason | None = None
@@ -148,10 +151,16 @@ class Counters:
         return Counters(**{name: getattr(self, name) - getattr(earlier, name) for name in names})
 
 
-def check_limits(limits: object) -> Limits:
-    """Returns `limits`, the default for None. Raises `InvalidArgument` for anything else."""
+def limits_of(batch_rows: int | None, limits: Limits | None) -> Limits:
+    """The limits that an engine's arguments say.
+
+    Raises:
+        InvalidArgument: both are given and differ, or something else than limits.
+    """
     if limits is None:
-        return Limits()
+        return Limits() if batch_rows is None else Limits(rows=whole("batch_rows", batch_rows, 1))
     if not isinstance(limits, Limits):
         raise InvalidArgument(f"limits is of type {type(limits).__name__}; give stategpt.generate.Limits(...)")
+    if batch_rows is not None and batch_rows != limits.rows:
+        raise InvalidArgument(f"batch_rows is {batch_rows} and limits.rows {limits.rows}; give one of them")
     return limits

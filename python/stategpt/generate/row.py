@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .branch import Branch
-from .request import NO_IDS, NO_LOG_PROBS, Event, Reason, Top
+from .request import NO_LOG_PROBS, NO_TOP, Event, Reason, Top
 from .sampling import SampledRow
 
 if TYPE_CHECKING:
@@ -60,9 +62,9 @@ class Row:
         self.text_tokens = 0
         """Tokens that belong to the text: all but an end id."""
 
-    def take(self, token: int, log_prob: float, raw_log_prob: float) -> None:
+    def take(self, token: int, log_prob: float) -> None:
         """Adds a token that was drawn; sets `reason` if it is the last."""
-        self._add(token, log_prob, raw_log_prob)
+        self._add(token, log_prob)
         task = self.task
         if token in task.ends:
             self.reason = "end"
@@ -87,9 +89,10 @@ class Row:
             if len(forced) == 0:
                 break
             for token in forced.tolist():
-                self._add(token, 0.0, float("nan"))
+                self._add(token, 0.0)
+                self.raw_log_probs.append(math.nan)
                 if self.task.request.sampling.top_log_probs:
-                    self.top.append((NO_IDS, NO_LOG_PROBS))
+                    self.top.append(NO_TOP)
                 constraint.advance(token)
                 self._follow(token)
                 count += 1
@@ -97,14 +100,13 @@ class Row:
                     break
         return count
 
-    def _add(self, token: int, log_prob: float, raw_log_prob: float) -> None:
-        branch, draw = self.branch, self.draw
+    def _add(self, token: int, log_prob: float) -> None:
+        branch = self.branch
         branch.generated.append(token)
         branch.accounted += 1
         branch.hidden_W = None
-        draw.position += 1
+        self.draw.position += 1
         self.log_probs.append(log_prob)
-        self.raw_log_probs.append(raw_log_prob)
 
     def _follow(self, token: int) -> None:
         """Adds a token to the text; ends the sample at a stop string, a finished constraint and the limit."""
@@ -131,10 +133,14 @@ class Row:
             np.array(self.branch.generated[first:], dtype=np.uint32),
             self._text() if text is None else text.take(),
             np.array(self.log_probs[first:], dtype=np.float32),
-            np.array(self.raw_log_probs[first:], dtype=np.float32),
+            self._raw(first),
             tuple(self.top[first:]),
             self.reason,
         )
+
+    def _raw(self, first: int) -> NDArray[np.float32]:
+        wanted = self.task.request.raw_log_probs
+        return np.array(self.raw_log_probs[first : self.shown], dtype=np.float32) if wanted else NO_LOG_PROBS
 
     def _text(self) -> str:
         """Where nobody followed the text: all of it, at the end."""

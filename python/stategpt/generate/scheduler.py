@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.errors import EngineError, OutOfPages, QueueFull, StategptError
@@ -19,14 +21,16 @@ from stategpt.model import GPT, Precision, autocast
 
 from .admission import Admission
 from .branch import Branch
-from .forward import StepResult, Work, next_logits, run_step, target_log_probs
+from .forward import StepResult, Work, next_logits, run_step
 from .handle import Handle
 from .kv_memory import KVMemory
+from .log_prob_rows import score_tokens
+from .padding import Padding
 from .pages import PAGE_TOKENS, pages_of
-from .request import Counters, Event, Limits, Request
+from .request import NO_TOP, Counters, Event, Ids, Limits, Request
 from .requests import check_request
 from .row import Row
-from .sampler import draw
+from .sampler import Draws, draw
 from .task import Deliver, Task
 
 if TYPE_CHECKING:
@@ -57,6 +61,7 @@ class Scheduler:
         self.counters = Counters()
         """What it did so far."""
         self._ends = frozenset(end_ids)
+        self._padding = Padding(range(tok.vocab_size, model.config.vocab_size))
         self._tasks: dict[int, Task] = {}
         self._queue = Admission(memory, self.limits, self.counters)
         self._outbox: list[Event] = []
@@ -67,6 +72,11 @@ class Scheduler:
     def busy(self) -> bool:
         """Whether `step` has something to do or to tell."""
         return bool(self._tasks or self._outbox)
+
+    @property
+    def accepts(self) -> bool:
+        """Whether one more request may wait."""
+        return len(self._queue.waiting) < self.limits.waiting
 
     @property
     def waiting(self) -> int:
@@ -111,11 +121,12 @@ class Scheduler:
                 f"{pages_of(tokens)} pages of {PAGE_TOKENS} tokens, the engine has {self.memory.pages}; "
                 "lower max_tokens, shorten the prompt, or give the engine a larger kv_bytes"
             )
-        if len(self._queue.waiting) >= self.limits.waiting:
+        if not self.accepts:
             raise QueueFull(
                 f"{len(self._queue.waiting)} requests wait, as many as limits.waiting allows; "
                 "try again when some have finished"
             )
+        request = self._padding.removed_from(request)
         handle = Handle(self._number, request)
         self._number += 1
         task = Task(handle, self.tok, self._ends, context, self.memory.generation, deliver)
@@ -240,9 +251,7 @@ class Scheduler:
             if len(targets):
                 place = last + 1 - (end - first)
                 hidden_NW = result.hidden_NW[place : place + len(targets)]
-                task.scores[first + 1 : first + 1 + len(targets)] = target_log_probs(
-                    self.model, hidden_NW, targets, self.tok.vocab_size
-                )
+                task.scores[first + 1 : first + 1 + len(targets)] = self._score(hidden_NW, targets)
         elif task.generation == self.memory.generation:
             self.memory.index.insert(stem.prompt[:end], stem.sequence.pages, task.scope)
         if not stem.pending:
@@ -255,14 +264,16 @@ class Scheduler:
         first = task.scored_from
         if first is not None and task.first_hidden_W is not None:
             targets = task.request.ids[first : first + 1]
-            task.scores[first] = target_log_probs(
-                self.model, task.first_hidden_W[None], targets, self.tok.vocab_size
-            )[0]
+            task.scores[first] = self._score(task.first_hidden_W[None], targets)[0]
         if task.keep:
             task.kept, task.stem = task.stem, None
         self._queue.remove(task)
         task.handle.done = True
         del self._tasks[task.handle.number]
+
+    def _score(self, hidden_TW: Tensor, ids: Ids) -> NDArray[np.float32]:
+        """Log-probability of each id under the model's own distribution, from the hidden state before it."""
+        return score_tokens(self.model.unembed, hidden_TW, ids, vocabulary=self.tok.vocab_size).log_probs_T
 
     def _mask(self, row: Row) -> bool:
         """Asks a sample's constraint what may follow. -> whether the request is still there."""
@@ -288,7 +299,7 @@ class Scheduler:
             drawing += started
         try:
             hidden_UW = torch.cat(parts) if len(parts) > 1 else parts[0]
-            logits_MV = next_logits(self.model, hidden_UW, places, self.tok.vocab_size)
+            logits_MV = next_logits(self.model, hidden_UW, places)
         except Exception as error:
             for task in {id(row.task): row.task for row in drawing}.values():
                 self._fail(task, error)
@@ -296,38 +307,46 @@ class Scheduler:
         self._take(drawing, logits_MV)
 
     def _take(self, rows: Sequence[Row], logits_MV: Tensor) -> None:
-        """Draws from the logits; if that fails, one by one, so that only the request at fault ends."""
+        """Draws from the logits, and adds the tokens."""
         try:
-            drawn = draw(logits_MV, [row.draw for row in rows])
+            drawn = draw(logits_MV, [row.draw for row in rows], vocabulary=self.tok.vocab_size)
+            ids, log_probs = drawn.ids_M.tolist(), drawn.log_probs_M.tolist()
+            raw_log_probs = self._raw_log_probs(rows, drawn)
         except Exception as error:
-            if len(rows) == 1:
-                self._fail(rows[0].task, error)
-                return
-            for number, row in enumerate(rows):
-                if not row.task.handle.done:
-                    self._take([row], logits_MV[number : number + 1])
+            for task in {id(row.task): row.task for row in rows}.values():
+                self._fail(task, error)
             return
-        ids, log_probs = drawn.ids_M.tolist(), drawn.log_probs_M.tolist()
-        raw_log_probs = drawn.raw_log_probs_M.tolist()
-        self.counters.decoded += len(rows)
+        for number, failure in drawn.errors.items():
+            self._fail(rows[number].task, failure)
+        self.counters.decoded += len(rows) - len(drawn.errors)
         told = []
         for number, row in enumerate(rows):
-            if row.task.request.sampling.top_log_probs:
-                row.top.append(drawn.top[number])
-            if row.constraint is None:
-                row.take(ids[number], log_probs[number], raw_log_probs[number])
-            elif not self._constrained(row, ids[number], log_probs[number], raw_log_probs[number]):
+            task = row.task
+            if task.handle.done:
                 continue
-            if row.reason is not None or row.task.request.incremental:
+            if task.request.sampling.top_log_probs:
+                row.top.append(drawn.top[number] or NO_TOP)
+            if raw_log_probs is not None:
+                row.raw_log_probs.append(raw_log_probs[number])
+            if row.constraint is None:
+                row.take(ids[number], log_probs[number])
+            elif not self._constrained(row, ids[number], log_probs[number]):
+                continue
+            if row.reason is not None or task.request.incremental:
                 told.append(row)
         self._tell(told)
 
-    def _constrained(self, row: Row, token: int, log_prob: float, raw_log_prob: float) -> bool:
+    def _raw_log_probs(self, rows: Sequence[Row], drawn: Draws) -> list[float] | None:
+        """Of each token under the model's own distribution, where any request wants them: a second softmax."""
+        if not any(row.task.request.raw_log_probs for row in rows):
+            return None
+        found: list[float] = drawn.raw_log_probs_M.tolist()
+        return found
+
+    def _constrained(self, row: Row, token: int, log_prob: float) -> bool:
         """Adds a token to a constrained sample, and what is forced behind it. -> whether the request is still there."""
-        if row.task.handle.done:
-            return False
         try:
-            row.take(token, log_prob, raw_log_prob)
+            row.take(token, log_prob)
         except Exception as error:
             self._fail(row.task, error)
             return False
@@ -348,7 +367,10 @@ class Scheduler:
         for row in rows:
             if row.task.handle.done:  # it failed meanwhile
                 continue
-            self._events.append((row.task, row.event()))
+            event = row.event()
+            self._events.append((row.task, event))
+            if row.task.keep:
+                row.task.final = event
             if row.reason is not None:
                 finished.append(row)
         if finished:
@@ -365,7 +387,7 @@ class Scheduler:
                 task.kept = branch
             else:
                 branch.close()
-            if not task.left and not task.running:
+            if not task.left and not task.running and not task.handle.done:
                 task.handle.done = True
                 del self._tasks[task.handle.number]
 

@@ -14,6 +14,10 @@ from .request import Counters as Counters  # noqa: E402
 from .request import Event as Event  # noqa: E402
 from .request import Limits as Limits  # noqa: E402
 from .request import Request as Request  # noqa: E402
+from .sampler import Draws as Draws  # noqa: E402
+from .sampler import Sampler as Sampler  # noqa: E402
+from .sampler import draw as draw  # noqa: E402
+from .sampling import SampledRow as SampledRow  # noqa: E402
 from .sampling import Sampling as Sampling  # noqa: E402
 from .scheduler import Scheduler as Scheduler  # noqa: E402
 from .session import Session as Session  # noqa: E402
@@ -22,6 +26,7 @@ from .stops import StopFilter as StopFilter  # noqa: E402
 __all__ = [
     "Completion",
     "Counters",
+    "Draws",
     "Engine",
     "Event",
     "Handle",
@@ -29,9 +34,12 @@ __all__ = [
     "Limits",
     "Piece",
     "Request",
+    "SampledRow",
+    "Sampler",
     "Sampling",
     "Scheduler",
     "Session",
     "StopFilter",
     "Usage",
+    "draw",
 ]

@@ -1,0 +1,180 @@
+"""Exact log-probabilities: a token's have the same bits in every batch and by every path.
+
+Packed training forward, prefill, decoding and decoding of forked sequences compute the same numbers with another number
+of rows, in another order and beside other tokens. In float32 on a CPU, with a fixed number of threads, each row here is
+computed by the same operations in the same order on all of them:
+
+    products            in pieces of verified sizes (`ops.row_products`)
+    SiLU, GELU          composed of operations that torch computes alike wherever a number is in a tensor
+    attention           over pages, by position-aligned blocks of keys (`ops.exact_attention`, `generate.pages`)
+    the rest            norms, rotations, sums, log-softmax: torch's own, verified (`require_exact_functions`)
+
+`exact_rows()` is the context in which the first two are replaced; `GPT` enters it where `exact` is set. An operation
+that is neither replaced nor known to be safe raises `NotExact`: nothing is inexact without a word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from stategpt.errors import InvalidArgument, NotExact
+from stategpt.ops.row_products import row_product
+
+from .quantize import QuantizedEmbedding, QuantizedLinear
+
+if TYPE_CHECKING:
+    from .gpt import GPT
+
+
+@contextmanager
+def exact_products(model: GPT) -> Iterator[GPT]:
+    """Within it `model` computes exactly: the same bits for a token in every batch and by every path.
+
+    Raises as `set_exact`. What it was before is restored at the end.
+    """
+    before = model.exact
+    set_exact(model, True)
+    try:
+        yield model
+    finally:
+        model.exact = before
+
+
+def set_exact(model: GPT, exact: bool) -> None:
+    """Switches exact computation of `model` on or off.
+
+    Raises:
+        InvalidArgument: not float32 on a CPU, quantized layers, or dropout in training: the message says why.
+        NotExact: this machine's libraries compute a number differently in another place of a tensor.
+    """
+    if exact:
+        require_exact_model(model)
+        require_exact_functions(torch.get_num_threads())
+    model.exact = exact
+
+
+def require_exact_model(model: GPT) -> None:
+    """Refuses a model that has no exact computation. Raises `InvalidArgument`."""
+    if model.device.type != "cpu":
+        raise InvalidArgument(
+            f"exact mode is for CPUs, and the model is on {model.device}: the order in which a GPU's products add up is "
+            "chosen by their shape. Move it with model.cpu(), or leave exact off"
+        )
+    quantized = next((n for n, m in model.named_modules() if isinstance(m, QuantizedLinear | QuantizedEmbedding)), "")
+    if quantized:
+        raise InvalidArgument(
+            f"exact mode needs float32 weights, and {quantized} is quantized: it multiplies few rows by 8-bit codes and "
+            "many by dequantized weights, which differ. Leave exact off"
+        )
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise InvalidArgument(
+                f"exact mode is for float32, and {name} is {str(parameter.dtype)[6:]}: 16-bit results would be "
+                "rounded from sums whose order varies. Use model.float(), or leave exact off"
+            )
+
+
+class _ExactRows(TorchFunctionMode):
+    """Replaces products and activations; refuses what is not known to be computed row by row."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called for every operation of torch."""
+        name = func.__name__
+        if name in _SAFE:
+            return func(*args, **(kwargs or {}))
+        if replacement := _REPLACED.get(name):
+            return replacement(*args, **(kwargs or {}))
+        raise NotExact(
+            f"the model calls torch's {name}, whose results may depend on a token's place in its batch; exact mode "
+            "knows how products, norms, rotations and activations of this package's layers are computed. "
+            "Leave exact off for this model"
+        )
+
+
+def exact_rows() -> TorchFunctionMode:
+    """The context in which every product and activation of a token is computed from its row alone."""
+    if any(torch.is_autocast_enabled(kind) for kind in ("cpu",)):
+        raise InvalidArgument(
+            f"exact mode is for float32, and autocast makes products in {str(torch.get_autocast_dtype('cpu'))[6:]}; "
+            'use precision "float32"'
+        )
+    return _ExactRows()
+
+
+def _addmm(y: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta y + alpha a @ b."""
+    product = row_product(a, b.t())
+    scaled = product if alpha == 1 else product * alpha
+    return (y if beta == 1 else y * beta) + scaled
+
+
+class _Activation(torch.autograd.Function):
+    """SiLU or GELU composed of operations that compute a number alike anywhere; the gradient is torch's own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, silu: bool) -> Tensor:
+        """Computes the activation."""
+        ctx.save_for_backward(x)
+        ctx.silu = silu
+        return _plain_silu(x) if silu else _plain_gelu(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Returns the gradient of `x`."""
+        (x,) = ctx.saved_tensors
+        if ctx.silu:
+            return torch.ops.aten.silu_backward(gradients[0], x), None
+        return torch.ops.aten.gelu_backward(gradients[0], x, approximate="tanh"), None
+
+
+def _silu(x: Tensor, inplace: bool = False) -> Tensor:
+    wants = torch.is_grad_enabled() and x.requires_grad
+    return _Activation.apply(x, True) if wants else _plain_silu(x)  # type: ignore[no-any-return]
+
+
+def _plain_silu(x: Tensor) -> Tensor:
+    """x / (1 + e^-x). torch's own takes another exponential for the last numbers of a thread's part."""
+    divisor = torch.neg(x).exp_().add_(1.0)
+    return torch.div(x, divisor, out=divisor)
+
+
+def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
+    if approximate != "tanh":
+        raise NotExact("the model calls GELU by the error function; exact mode has the one by tanh, of the families")
+    wants = torch.is_grad_enabled() and x.requires_grad
+    return _Activation.apply(x, False) if wants else _plain_gelu(x)  # type: ignore[no-any-return]
+
+
+def _plain_gelu(x: Tensor) -> Tensor:
+    """x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
+    inner = torch.mul(x, x).mul_(x).mul_(0.044715).add_(x).mul_(math.sqrt(2.0 / math.pi))
+    return inner.tanh_().add_(1.0).mul_(x).mul_(0.5)
+
+
+def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    if p > 0 and training:
+        raise NotExact(
+            f"an adapter drops {p:.0%} of its inputs in training, and sampling drops none: the two cannot be equal. "
+            "Set lora.dropout to 0, or leave exact off"
+        )
+    return x
+
+
+_REPLACED: dict[str, Callable[..., Any]] = {
+    "linear": row_product,
+    "addmm": _addmm,
+    "silu": _silu,
+    "gelu": _gelu,
+    "dropout": _dropout,
+}
+_SAFE: frozenset[str] = frozenset()

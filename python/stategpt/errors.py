@@ -61,6 +61,14 @@ class PatternLimit(DataError):
     """A regular expression exceeds its limit of steps on a text; the limit grows with the text."""
 
 
+class NothingAllowed(StategptError, ValueError):
+    """No id is left to draw from: settings, a constraint and the model's logits remove every one."""
+
+
+class NonFiniteLogits(StategptError, ArithmeticError):
+    """Logits are NaN or infinite, so no token can be drawn."""
+
+
 class UnknownToken(StategptError, IndexError):
     """A token id is outside the vocabulary."""
 

@@ -6,7 +6,11 @@ require("torch", __name__)
 
 from .engine import Completion as Completion  # noqa: E402
 from .engine import Engine as Engine  # noqa: E402
+from .sampler import Draws as Draws  # noqa: E402
 from .sampler import Sampler as Sampler  # noqa: E402
+from .sampler import draw as draw  # noqa: E402
+from .sampling import SampledRow as SampledRow  # noqa: E402
+from .sampling import Sampling as Sampling  # noqa: E402
 from .stops import StopFilter as StopFilter  # noqa: E402
 
-__all__ = ["Completion", "Engine", "Sampler", "StopFilter"]
+__all__ = ["Completion", "Draws", "Engine", "SampledRow", "Sampler", "Sampling", "StopFilter", "draw"]

@@ -103,12 +103,34 @@ class _ExactRows(TorchFunctionMode):
 
 def exact_rows() -> TorchFunctionMode:
     """The context in which every product and activation of a token is computed from its row alone."""
-    if any(torch.is_autocast_enabled(kind) for kind in ("cpu",)):
+    if torch.is_autocast_enabled("cpu"):
         raise InvalidArgument(
             f"exact mode is for float32, and autocast makes products in {str(torch.get_autocast_dtype('cpu'))[6:]}; "
             'use precision "float32"'
         )
     return _ExactRows()
+
+
+def in_exact_rows(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`function` in the context of `exact_rows`, also when the backward pass calls it again."""
+
+    def exactly(*arguments: Any) -> Tensor:
+        """Calls it."""
+        with exact_rows():
+            return function(*arguments)
+
+    return exactly
+
+
+def as_it_is(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`function` outside of that context: attention over pages is exact by itself."""
+
+    def plainly(*arguments: Any) -> Tensor:
+        """Calls it."""
+        with torch._C.DisableTorchFunction():
+            return function(*arguments)
+
+    return plainly
 
 
 def _addmm(y: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -177,4 +199,56 @@ _REPLACED: dict[str, Callable[..., Any]] = {
     "gelu": _gelu,
     "dropout": _dropout,
 }
-_SAFE: frozenset[str] = frozenset()
+_SAFE = frozenset(
+    # What moves numbers or tells about a tensor.
+    "__get__ numel stride data_ptr is_inference is_contiguous dim size promote_types "
+    "__getitem__ view reshape flatten unflatten transpose t unsqueeze expand chunk split_with_sizes cat contiguous "
+    "to float empty_like detach "
+    # Additions, multiplications, divisions and roots are rounded once, wherever a number is.
+    "add add_ sub mul mul_ div div_ addcmul_ neg square square_ sqrt rsqrt_ clamp_min_ "
+    # Of one row each, or alike for every number of a tensor: `require_exact_functions`.
+    "tanh layer_norm linalg_vector_norm "
+    # Of an adapter's weights, not of tokens.
+    "sum".split()
+)
+
+
+@cache
+def require_exact_functions(threads: int) -> None:
+    """Checks that torch computes what `_SAFE` names, and log-softmax, alike for a row in every place of a tensor.
+
+    Compared are rows of several widths by themselves, in small and in large tensors; once a process and number of
+    `threads`, which are those that torch uses now. Raises `NotExact`.
+    """
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for width in (8, 33, 96):
+            x = 4 * torch.randn(2 * 32_768 // width + 3, width, generator=drawn)
+            for name, function in _FUNCTIONS.items():
+                whole = function(x)
+                for first, end in ((0, 1), (1, 3), (5, 18), (len(x) - 1, len(x)), (len(x) // 2 - 9, len(x) // 2 + 8)):
+                    if not torch.equal(function(x[first:end].clone()), whole[first:end]):
+                        raise NotExact(
+                            f"torch's {name} of rows of {width} numbers on {threads} threads gives other bits for "
+                            f"rows {first}..{end - 1} alone than among {len(x)}: exact log-probabilities cannot be had "
+                            "with this build of torch. Try another number of threads, or leave exact mode off"
+                        )
+
+
+def _addcmul(x: Tensor) -> Tensor:
+    return torch.mul(x, x).addcmul_(x, x, value=-1.0)
+
+
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "exp": torch.exp,
+    "tanh": torch.tanh,
+    "cos": torch.cos,
+    "sin": torch.sin,
+    "rsqrt": lambda x: x.abs().rsqrt(),
+    "addcmul": _addcmul,
+    "vector_norm": lambda x: torch.linalg.vector_norm(x, dim=-1, keepdim=True),
+    "layer_norm": lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:]),
+    "log_softmax": lambda x: x.log_softmax(dim=-1),
+    "SiLU, composed": _plain_silu,
+    "GELU, composed": _plain_gelu,
+}

@@ -4,7 +4,8 @@ A matrix library computes a row of `x @ w.T` in an order of its choice, which ma
 the machine of docs/decisions/0052 one to three rows are summed otherwise than four and more. Here every product is
 made of pieces whose numbers of rows are some of `SIZES`, and a size is only used once it was verified, for the matrix's
 shape and the number of threads, that it gives each of its rows the bits of the smallest size, whichever place the row
-has. What is left over is padded with zeros to a piece.
+has. What is left over is padded with zeros to a piece. Rows begin at multiples of 64 bytes, since a row's bits may depend
+on its address: widths that are no multiple of 16 are padded too.
 
 Legend: M rows of x, I inputs, O outputs.
 """
@@ -16,6 +17,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stategpt.errors import NotExact
@@ -23,8 +25,11 @@ from stategpt.errors import NotExact
 SIZES = (4, 16, 64, 256)
 """Rows of a piece; each is a multiple of the one before."""
 
-Product = Callable[[Tensor, Tensor], Tensor]
-"""(x [M, I], w [O, I]) -> x @ w.T [M, O]."""
+_ALIGNED = 16
+"""Numbers to whose multiples widths are padded: 64 bytes."""
+
+Multiply = Callable[..., Tensor]
+"""(x [M, I], w.T [I, O], out=[M, O]) -> out: `torch.mm`."""
 
 
 def row_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -66,9 +71,12 @@ class _Product(torch.autograd.Function):
 
 
 def _whole(x_MI: Tensor, weight_OI: Tensor) -> Tensor:
+    if padding := -x_MI.shape[1] % _ALIGNED:
+        x_MI, weight_OI = F.pad(x_MI, (0, padding)), F.pad(weight_OI, (0, padding))
     outputs, inputs = weight_OI.shape
     sizes = verified_sizes(inputs, outputs, torch.get_num_threads())
-    return in_pieces(x_MI.contiguous(), weight_OI, sizes)
+    x_MI = x_MI.contiguous()
+    return in_pieces(x_MI.clone() if x_MI.data_ptr() % (4 * _ALIGNED) else x_MI, weight_OI, sizes)
 
 
 def in_pieces(x_MI: Tensor, weight_OI: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -126,22 +134,27 @@ def verified_sizes(inputs: int, outputs: int, threads: int) -> tuple[int, ...]:
     return found
 
 
-def independent_of_place(multiply: Product, x_MI: Tensor, weight_OI: Tensor, size: int) -> bool:
-    """Whether the rows of a block of `size` keep their bits when they move by 1 .. size - 1 places (3 places at a time
-    in large blocks) and others take theirs.
+def independent_of_place(multiply: Multiply, x_MI: Tensor, weight_OI: Tensor, size: int) -> bool:
+    """Whether the rows of a block of `size` keep their bits when they move by 1 .. size - 1 places (in large blocks by
+    16 different numbers of places), others take theirs, and the results are written elsewhere.
     """
-    block = multiply(x_MI[:size], weight_OI.t())
-    steps = range(1, size) if size <= 16 else range(1, size, size // 16 + 1)
-    return all(torch.equal(multiply(x_MI[step : step + size], weight_OI.t())[: size - step], block[step:]) for step in steps)
+    weight_IO = weight_OI.t()
+    block = multiply(x_MI[:size].clone(), weight_IO)
+    place = x_MI.new_empty(2 * size, len(weight_OI))
+    for step in range(1, size, max(1, size // 16)):
+        moved = multiply(x_MI[step : step + size].clone(), weight_IO, out=place[step : step + size])
+        if not torch.equal(moved[: size - step], block[step:]):
+            return False
+    return True
 
 
-def _equal_sizes(multiply: Product, x_MI: Tensor, weight_OI: Tensor, sizes: tuple[int, ...]) -> tuple[int, ...]:
+def _equal_sizes(multiply: Multiply, x_MI: Tensor, weight_OI: Tensor, sizes: tuple[int, ...]) -> tuple[int, ...]:
     """The sizes whose blocks have the bits of blocks of the next smaller equal size, from the first on."""
     equal = sizes[:1]
     weight_IO = weight_OI.t()
     for size in sizes[1:]:
         whole = multiply(x_MI[:size], weight_IO)
-        parts = [multiply(part, weight_IO) for part in x_MI[:size].split(equal[-1])]
+        parts = [multiply(part.clone(), weight_IO) for part in x_MI[:size].split(equal[-1])]
         if torch.equal(whole, torch.cat(parts)):
             equal = (*equal, size)
     return equal

@@ -134,8 +134,8 @@ class PrefixIndex:
             return 0
         self.pool.retain(new)
         if node is None or isinstance(node, _Root):  # one that just lost its last prefix is entered again
-            self._roots[scope] = root = node or _Root(scope)
-            node = root
+            root = node if isinstance(node, _Root) else _Root(scope)
+            self._roots[scope], node = root, root
         text = tokens.tobytes()
         for number, page in enumerate(new, known):
             child = _Node(node, _page_of(text, number), page, self._clock)

@@ -1,25 +1,22 @@
 """One forward pass over pages: which sequences get how many new tokens, and how these attend.
 
-Legend: R sequences, N new tokens of all of them in one flat stream, T of one; L keys of one; H query heads, G key-value
-heads, D head width.
+Legend: R sequences, N new tokens of all of them in one flat stream, H query heads, G key-value heads, D head width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.arguments import whole
 from stategpt.config.architecture import AttentionOptions
 from stategpt.errors import InvalidArgument
-from stategpt.ops import cached_attention
 
-from .memory import PAGE_TOKENS
+from .attend import write_and_attend
+from .plan import StepPlan
 from .pool import PagePool
 from .sequence import PagedSequence, pages_of, reserve_all
 
@@ -85,9 +82,7 @@ class PagedStep:
             )
         if torch.is_grad_enabled() and k_NGD.requires_grad:
             raise InvalidArgument("a step over pages has no gradient; run it in torch.inference_mode()")
-        memory = self.pool.memory
-        memory.write(layer, *self.plan.places, k_NGD, v_NGD)
-        o_NHD = gathered_attention(self.pool, self.plan, layer, q_NHD, options)
+        o_NHD = write_and_attend(self.pool.memory, self.plan, layer, q_NHD, k_NGD, v_NGD, options)
         self._written += 1
         return o_NHD
 
@@ -100,76 +95,3 @@ class PagedStep:
         self._written = -1
         for row, tokens in self.rows:
             row.advance(tokens)
-
-
-class StepPlan:
-    """Numbers of a step that all layers share, made once."""
-
-    def __init__(
-        self,
-        seen_R: NDArray[np.int32],
-        tokens_R: NDArray[np.int32],
-        tables: list[NDArray[np.int32]],
-        device: torch.device,
-    ) -> None:
-        self.seen_R, self.tokens_R = seen_R, tokens_R
-        """int32[R]: tokens held before, and new ones."""
-        self.tables = tables
-        """Pages of each sequence, new positions included."""
-        self.device = device
-        self.first_R1 = np.concatenate(([0], np.cumsum(tokens_R))).astype(np.int32)
-        """int32[R + 1]: place of each sequence's first new token in the stream."""
-
-    @property
-    def tokens(self) -> int:
-        """N."""
-        return int(self.first_R1[-1])
-
-    @cached_property
-    def _position(self) -> NDArray[np.int64]:
-        row_N = np.repeat(np.arange(len(self.tables)), self.tokens_R)
-        return (self.seen_R - self.first_R1[:-1])[row_N] + np.arange(self.tokens, dtype=np.int64)
-
-    @cached_property
-    def position_N(self) -> Tensor:  # noqa: N802 - a shape suffix
-        """int64[N]."""
-        return torch.from_numpy(self._position).to(self.device)
-
-    @cached_property
-    def last_R(self) -> Tensor:  # noqa: N802 - a shape suffix
-        """int64[R]."""
-        return torch.from_numpy(self.first_R1[1:].astype(np.int64) - 1).to(self.device)
-
-    @cached_property
-    def places(self) -> tuple[Tensor, Tensor]:
-        """Page and slot of each token, int64[N] both."""
-        starts = np.cumsum([0] + [len(table) for table in self.tables[:-1]])
-        row_N = np.repeat(np.arange(len(self.tables)), self.tokens_R)
-        page_N = np.concatenate(self.tables)[starts[row_N] + self._position // PAGE_TOKENS].astype(np.int64)
-        both = torch.from_numpy(np.stack((page_N, self._position % PAGE_TOKENS))).to(self.device)
-        return both[0], both[1]
-
-
-def gathered_attention(pool: PagePool, plan: StepPlan, layer: int, q_NHD: Tensor, options: AttentionOptions) -> Tensor:
-    """Attention of one sequence after the other over a copy of its keys, by torch. -> o_NHD.
-
-    What the kernels are tested against, and what attends where they do not run.
-    """
-    o_NHD = torch.empty_like(q_NHD)
-    for row, table in enumerate(plan.tables):
-        first, end = int(plan.first_R1[row]), int(plan.first_R1[row + 1])
-        keys = int(plan.seen_R[row]) + end - first
-        k_GLD, v_GLD = pool.memory.gathered(layer, torch.from_numpy(table.astype(np.int64)).to(pool.device), keys)
-        q_1THD, k_1GLD, v_1GLD = _alike(q_NHD[None, first:end], k_GLD[None], v_GLD[None])
-        o_NHD[first:end] = cached_attention(q_1THD, k_1GLD, v_1GLD, None, **options)[0]
-    return o_NHD
-
-
-def _alike(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three in one number format: the wider one on a CPU, that of the pages elsewhere."""
-    if q.dtype == k.dtype:
-        return q, k, v
-    if q.device.type == "cpu":
-        dtype = torch.promote_types(q.dtype, k.dtype)
-        return q.to(dtype), k.to(dtype), v.to(dtype)
-    return q.to(k.dtype), k, v

@@ -65,14 +65,14 @@ def require_exact_model(model: GPT) -> None:
     """Refuses a model that has no exact computation. Raises `InvalidArgument`."""
     if model.device.type != "cpu":
         raise InvalidArgument(
-            f"exact mode is for CPUs, and the model is on {model.device}: the order in which a GPU's products add up is "
-            "chosen by their shape. Move it with model.cpu(), or leave exact off"
+            f"exact mode is for CPUs, and the model is on {model.device}: in which order a GPU's products add up "
+            "depends on their shape. Move it with model.cpu(), or leave exact off"
         )
     quantized = next((n for n, m in model.named_modules() if isinstance(m, QuantizedLinear | QuantizedEmbedding)), "")
     if quantized:
         raise InvalidArgument(
-            f"exact mode needs float32 weights, and {quantized} is quantized: it multiplies few rows by 8-bit codes and "
-            "many by dequantized weights, which differ. Leave exact off"
+            f"exact mode needs float32 weights, and {quantized} is quantized: it multiplies few rows by 8-bit codes "
+            "and many by dequantized weights, which differ. Leave exact off"
         )
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:
@@ -80,6 +80,15 @@ def require_exact_model(model: GPT) -> None:
                 f"exact mode is for float32, and {name} is {str(parameter.dtype)[6:]}: 16-bit results would be "
                 "rounded from sums whose order varies. Use model.float(), or leave exact off"
             )
+
+
+def require_float32(precision: str) -> None:
+    """Refuses a number format of products that may be narrower. Raises `InvalidArgument`."""
+    if precision != "float32":
+        raise InvalidArgument(
+            f'exact mode is for float32, and precision is "{precision}": products rounded to 16 bits from sums of '
+            'another order would differ. Set precision to "float32", or leave exact off'
+        )
 
 
 class _ExactRows(TorchFunctionMode):
@@ -199,18 +208,22 @@ _REPLACED: dict[str, Callable[..., Any]] = {
     "gelu": _gelu,
     "dropout": _dropout,
 }
-_SAFE = frozenset(
-    # What moves numbers or tells about a tensor.
-    "__get__ numel stride data_ptr is_inference is_contiguous dim size promote_types "
-    "__getitem__ view reshape flatten unflatten transpose t unsqueeze expand chunk split_with_sizes cat contiguous "
-    "to float empty_like detach "
-    # Additions, multiplications, divisions and roots are rounded once, wherever a number is.
-    "add add_ sub mul mul_ div div_ addcmul_ neg square square_ sqrt rsqrt_ clamp_min_ "
-    # Of one row each, or alike for every number of a tensor: `require_exact_functions`.
-    "tanh layer_norm linalg_vector_norm "
-    # Of an adapter's weights, not of tokens.
-    "sum".split()
+_MOVES = (
+    *("__get__", "numel", "stride", "data_ptr", "is_inference", "is_contiguous", "dim", "size", "promote_types"),
+    *("__getitem__", "view", "reshape", "flatten", "unflatten", "transpose", "t", "unsqueeze", "expand", "chunk"),
+    *("split_with_sizes", "cat", "contiguous", "to", "float", "empty_like", "detach"),
 )
+"""Move numbers, or tell about a tensor."""
+_ROUNDED_ONCE = (
+    *("add", "add_", "sub", "mul", "mul_", "div", "div_", "addcmul_", "neg", "square", "square_", "sqrt", "rsqrt_"),
+    "clamp_min_",
+)
+"""Additions, multiplications, divisions and roots have the same bits wherever a number is."""
+_VERIFIED = ("tanh", "layer_norm", "linalg_vector_norm")
+"""Of one row each, or alike for every number of a tensor: `require_exact_functions`."""
+_OF_WEIGHTS = ("sum",)
+"""Of an adapter's weights, not of tokens."""
+_SAFE = frozenset((*_MOVES, *_ROUNDED_ONCE, *_VERIFIED, *_OF_WEIGHTS))
 
 
 @cache

@@ -282,6 +282,8 @@ class GPT(nn.Module):
         right: its hidden states mean nothing and the cache forgets it.
         Raises `ContextOverflow` when the cache is full.
         """
+        if self.exact:
+            raise InvalidArgument("GPT.decode is not exact: use GPT.step over pages, or leave exact off")
         B, T = tokens_BT.shape
         seen_B = None if cache.equal_lengths else cache.lengths_B
         position_BT = cache.lengths_B[:, None] + torch.arange(T, device=tokens_BT.device)

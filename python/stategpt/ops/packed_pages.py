@@ -122,8 +122,8 @@ class _Runs:
         if wrong.any():
             at = int(first[np.flatnonzero(wrong)[0]])
             raise InvalidArgument(
-                f"token {at} of the layout begins at position {position[at]} after {prefix[at] - segment[at]} keys of a "
-                "prefix; exact attention takes layouts whose positions count the keys, each prefix a run of its own"
+                f"token {at} of the layout begins at position {position[at]} after {prefix[at] - segment[at]} keys of "
+                "a prefix; exact attention takes layouts whose positions count the keys, each prefix a run of its own"
             )
         return cls(first.astype(np.int64), length.astype(np.int64), seen, trunk.astype(np.int64))
 

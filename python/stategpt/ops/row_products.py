@@ -4,8 +4,8 @@ A matrix library computes a row of `x @ w.T` in an order of its choice, which ma
 the machine of docs/decisions/0052 one to three rows are summed otherwise than four and more. Here every product is
 made of pieces whose numbers of rows are some of `SIZES`, and a size is only used once it was verified, for the matrix's
 shape and the number of threads, that it gives each of its rows the bits of the smallest size, whichever place the row
-has. What is left over is padded with zeros to a piece. Rows begin at multiples of 64 bytes, since a row's bits may depend
-on its address: widths that are no multiple of 16 are padded too.
+has. What is left over is padded with zeros to a piece. Rows begin at multiples of 64 bytes, since a row's bits may
+depend on its address: widths that are no multiple of 16 are padded too.
 
 Legend: M rows of x, I inputs, O outputs.
 """

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.model.kept_sets import KeptSet
+
 from .branch import Branch
 from .request import NO_LOG_PROBS, NO_TOP, Event, Reason, Top
 from .sampling import SampledRow
@@ -25,6 +27,7 @@ class Row:
         "branch",
         "constraint",
         "draw",
+        "kept",
         "log_probs",
         "most",
         "raw_log_probs",
@@ -56,6 +59,7 @@ class Row:
         self.log_probs: list[float] = []
         self.raw_log_probs: list[float] = []
         self.top: list[Top] = []
+        self.kept: list[KeptSet] = []
         self.reason: Reason | None = None
         self.shown = 0
         """Tokens that were in an event."""
@@ -93,6 +97,8 @@ class Row:
                 self.raw_log_probs.append(math.nan)
                 if self.task.request.sampling.top_log_probs:
                     self.top.append(NO_TOP)
+                if self.task.request.kept_sets:
+                    self.kept.append(KeptSet(np.array([token], dtype=np.uint32), is_removed=False))
                 constraint.advance(token)
                 self._follow(token)
                 count += 1
@@ -135,6 +141,7 @@ class Row:
             np.array(self.log_probs[first:], dtype=np.float32),
             self._raw(first),
             tuple(self.top[first:]),
+            tuple(self.kept[first:]),
             self.reason,
         )
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from stategpt.data import sources as sources
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
+    from stategpt.generate import constraints as constraints
     from stategpt.model import GPT as GPT
     from stategpt.model import Classifier as Classifier
     from stategpt.model import RewardModel as RewardModel
@@ -77,6 +78,7 @@ _PACKAGE_OF = {
     "StreamDecoder": "tokenizer",
     "TokenizedDocument": "packing",
     "Tokenizer": "tokenizer",
+    "constraints": "generate",
     "curate": "data",
     "formats": "data",
     "lora": "model.lora",
@@ -125,6 +127,7 @@ __all__ = [
     "TokenizedDocument",
     "Tokenizer",
     "config",
+    "constraints",
     "curate",
     "data",
     "errors",

@@ -134,7 +134,7 @@ class PagedSequence:
 
 
 def pages_of(positions: int) -> int:
-    """Returns how many pages hold so many positions."""
+    """Returns how many pages hold that many positions."""
     return -(-positions // PAGE_TOKENS)
 
 

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the model needs the train extra (to
 import torch.nn.functional as F  # noqa: E402
 
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.config.architecture import Architecture  # noqa: E402
+from stategpt.config.families import FAMILIES as PUBLISHED  # noqa: E402
 from stategpt.errors import InvalidArgument, NotExact  # noqa: E402
 from stategpt.generate.pages import PagedSequence, PagedStep, PagePool  # noqa: E402
 from stategpt.model import GPT, autocast, log_probs  # noqa: E402
@@ -38,7 +38,16 @@ FAMILIES = {
     "qwen2, biases": replace(SHAPE, qk_norm=False, attention_bias=True),
     "gpt2": replace(SHAPE, qk_norm=False, kv_heads=6, attention_bias=True, architecture=PUBLISHED["gpt2"].switches),
     "gemma2": replace(SHAPE, qk_norm=False, architecture=GEMMA),
-    "gemma3": replace(SHAPE, architecture=PUBLISHED["gemma3_text"].switches),
+    "gemma3": replace(
+        SHAPE,
+        architecture=replace(
+            PUBLISHED["gemma3_text"].switches,
+            window=7,
+            windowed_layers=(True, False),
+            windowed_theta=90.0,
+            query_scale=24.0,
+        ),
+    ),
     "olmo2": replace(SHAPE, architecture=PUBLISHED["olmo2"].switches),
     "mistral, a window": replace(SHAPE, qk_norm=False, architecture=replace(PUBLISHED["mistral"].switches, window=5)),
 }

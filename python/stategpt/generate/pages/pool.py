@@ -126,6 +126,10 @@ class PagePool:
         found: NDArray[np.int32] = self._references[np.asarray(pages, dtype=np.int64)]
         return found
 
+    def is_shared(self, page: int) -> bool:
+        """Whether several refer to the page."""
+        return bool(self._references[page] > 1)
+
     def make_free(self, count: int) -> None:
         """Sees that `count` pages are free, by `reclaim` if need be. Raises `OutOfPages` when they cannot be."""
         missing = count - self.free_pages
@@ -166,9 +170,10 @@ class PagePool:
 
     def copied(self, sources: list[int]) -> list[int]:
         """Takes a new page for each of `sources`, with its content; the sources keep their references."""
+        if not sources:
+            return []
         targets = self.take(len(sources))
-        if sources:
-            self.memory.copy(sources, targets)
+        self.memory.copy(sources, targets)
         return targets
 
     def forget_weights(self) -> None:

@@ -120,7 +120,7 @@ class PagedSequence:
         if tokens == 0 or self._length % PAGE_TOKENS == 0:
             return None
         page = self._pages[self._length // PAGE_TOKENS]
-        return page if int(self.pool.references([page])[0]) > 1 else None
+        return page if self.pool.is_shared(page) else None
 
     def __enter__(self) -> PagedSequence:
         return self
@@ -149,13 +149,14 @@ def reserve_all(rows: Sequence[tuple[PagedSequence, int]]) -> None:
         return
     pool = rows[0][0].pool
     _check(rows, pool)
-    sharers = Counter(page for row, tokens in rows if (page := row._shared_last(tokens)) is not None)
-    # Where all that refer to a page write, the last one keeps it.
-    kept = {page for page, writers in sharers.items() if int(pool.references([page])[0]) == writers}
+    writers = [(row, page) for row, tokens in rows if (page := row._shared_last(tokens)) is not None]
     more = [max(pages_of(row.length + tokens) - len(row._pages), 0) for row, tokens in rows]
-    pool.make_free(sum(more) + sum(sharers.values()) - len(kept))
-    _copy_shared(rows, pool, sharers, kept)
-    taken = pool.take(sum(more))
+    copies = _to_be_copied(writers, pool)
+    pool.make_free(sum(more) + len(copies))
+    for (row, page), copy in zip(copies, pool.copied([page for _, page in copies]), strict=True):
+        row._pages[row.length // PAGE_TOKENS] = copy
+        pool.release([page])
+    taken = pool.take(sum(more)) if any(more) else []
     for (row, _), count in zip(rows, more, strict=True):
         row._pages.extend(taken[:count])
         del taken[:count]
@@ -176,17 +177,9 @@ def _check(rows: Sequence[tuple[PagedSequence, int]], pool: PagePool) -> None:
             )
 
 
-def _copy_shared(
-    rows: Sequence[tuple[PagedSequence, int]], pool: PagePool, sharers: Counter[int], kept: set[int]
-) -> None:
-    """Gives each writer of a shared last page a copy, but for the last writer of a page that is in `kept`."""
-    writers = [(row, page) for row, tokens in rows if (page := row._shared_last(tokens)) is not None]
-    left = Counter(sharers)
-    copies: list[tuple[PagedSequence, int]] = []
-    for row, page in writers:
-        left[page] -= 1
-        if left[page] or page not in kept:
-            copies.append((row, page))
-    for (row, page), copy in zip(copies, pool.copied([page for _, page in copies]), strict=True):
-        row._pages[row.length // PAGE_TOKENS] = copy
-        pool.release([page])
+def _to_be_copied(writers: Sequence[tuple[PagedSequence, int]], pool: PagePool) -> list[tuple[PagedSequence, int]]:
+    """Writers of a shared page who need a copy: where all that refer to it write, the last one keeps it."""
+    count = Counter(page for _, page in writers)
+    last = {page: row for row, page in writers}
+    kept = {page for page in count if int(pool.references([page])[0]) == count[page]}
+    return [(row, page) for row, page in writers if page not in kept or row is not last[page]]

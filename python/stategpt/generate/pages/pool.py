@@ -130,11 +130,16 @@ class PagePool:
         """Whether several refer to the page."""
         return bool(self._references[page] > 1)
 
-    def make_free(self, count: int) -> None:
-        """Sees that `count` pages are free, by `reclaim` if need be. Raises `OutOfPages` when they cannot be."""
+    def ask_for(self, count: int) -> bool:
+        """Calls `reclaim` if fewer than `count` pages are free. -> whether it was called."""
         missing = count - self.free_pages
-        if missing > 0 and self.reclaim is not None:
-            self.reclaim(missing)
+        if missing <= 0 or self.reclaim is None:
+            return False
+        self.reclaim(missing)
+        return True
+
+    def require(self, count: int) -> None:
+        """Raises `OutOfPages` if fewer than `count` pages are free."""
         if count > self.free_pages:
             raise OutOfPages(
                 f"{count} more pages of {PAGE_TOKENS} positions are needed, and {self.free_pages} of {self.pages} are "
@@ -143,7 +148,8 @@ class PagePool:
 
     def take(self, count: int) -> list[int]:
         """Takes `count` free pages, each with one reference. Raises `OutOfPages` and takes none if there are fewer."""
-        self.make_free(count)
+        self.ask_for(count)
+        self.require(count)
         kept = max(len(self._free) - count, 0)
         taken = self._free[kept:][::-1]
         del self._free[kept:]

@@ -90,7 +90,7 @@ CRATE_LAYERS = (
     ("bindings",),
     ("pipeline",),
     ("tokenizer", "packing", "ranking", "curation"),
-    ("layout", "lines", "matvec"),
+    ("layout", "lines", "matvec", "attention"),
     ("storage",),
 )
 

@@ -57,7 +57,7 @@ class Completion:
     """With `kept_sets`: the ids that each token was drawn among, for `model.kept_sets.log_probs_within`."""
     prompt_log_probs: NDArray[np.float32] | None = None
     """With `prompt_log_probs`: of each token of the prompt given those before it, nan for the first."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     """Numbers of tokens."""
 
     __repr__ = short_repr

@@ -56,7 +56,7 @@ def test_two_prompts_behind_one_beginning_are_two_groups():
 
 
 def test_equal_pages_behind_other_pages_are_no_shared_prefix():
-    """Page 2 continues page 1 here and page 3 there: two computed the same prompt, and one's end was taken by others."""
+    """Page 2 continues page 1 here and page 3 there: two computed one prompt, and others took the end of one."""
     numbers = plan((33, 1, [1, 2, 10]), (33, 1, [3, 2, 11])).singles
     assert numbers.prefix is None
     assert numbers.lengths_B.tolist() == [34, 34]

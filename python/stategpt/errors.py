@@ -45,6 +45,18 @@ class ContextOverflow(DataError):
     """A prompt, document or completion does not fit the context."""
 
 
+class OutOfPages(StategptError):
+    """The keys and values of a step need more pages than the pool has free; nothing was changed."""
+
+
+class QueueFull(StategptError):
+    """As many requests wait as are allowed; the message says how many. Try again later."""
+
+
+class EngineError(StategptError):
+    """The model or a constraint failed while it sampled; the original error is the cause."""
+
+
 class TokenizerFormatError(DataError):
     """A tokenizer file is malformed, or needs an unsupported feature; the message gives the JSON path."""
 

@@ -11,7 +11,7 @@ from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.generate import Engine, Limits  # noqa: E402
 from stategpt.generate.branch import Branch  # noqa: E402
 from stategpt.generate.speculation import Guesses  # noqa: E402
-from tests.generate.tiny_models import some_ids, tiny_model, tiny_tokenizer  # noqa: E402
+from tiny_models import some_ids, tiny_model, tiny_tokenizer  # noqa: E402
 
 PAGE_BYTES = 16 * 2 * 2 * 16 * 4
 

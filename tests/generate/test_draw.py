@@ -190,6 +190,19 @@ def test_large_rows_have_the_same_bits_in_any_batch_and_with_any_threads(vocabul
         torch.set_num_threads(before)
 
 
+def test_kept_sets_come_in_chunks_of_rows_too(monkeypatch):
+    rows = [replace(row, prompt=row.prompt % 400, generated=row.generated % 400) for row in large_rows(5101, 24)]
+    rows = [replace(row, sampling=replace(row.sampling, forbidden=(row.stream,))) for row in rows]
+    logits = torch.randn(24, 400, generator=torch.Generator().manual_seed(5))
+    whole = draw(logits, rows, keep_sets=True)
+    monkeypatch.setattr("stategpt.generate.sampler._CACHED_NUMBERS", 5 * 400)
+    chunked = draw(logits, rows, keep_sets=True)
+    assert torch.equal(whole.ids_M, chunked.ids_M)
+    for found, expected in zip(chunked.kept, whole.kept, strict=True):
+        assert found.ids.tolist() == expected.ids.tolist()
+        assert found.is_removed == expected.is_removed
+
+
 class Operations(TorchDispatchMode):
     """Counts operations of torch."""
 

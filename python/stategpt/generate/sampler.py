@@ -66,7 +66,7 @@ class Draws:
         """
         raw_M = torch.full_like(self.log_probs_M, torch.nan)
         drawn_R = (self.ids_M >= 0).nonzero()[:, 0]
-        for part_R in drawn_R.split(rows_at_a_time(self.logits_MV)):
+        for part_R in torch.split(drawn_R, rows_at_a_time(self.logits_MV)):
             all_RV = raw_log_probs(self.logits_MV[part_R], self.vocabulary)
             raw_M[part_R] = all_RV.gather(1, self.ids_M[part_R, None])[:, 0]
         return raw_M

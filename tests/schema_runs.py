@@ -155,14 +155,14 @@ class _Maker:
         return {"const": self._chance.choice(["</think>", 7, {"a": {"b": []}}, [], 0.125, "tab\t"])}
 
     def _pattern(self, depth: int) -> Json:
-        patterns = ["^[a-z]{2,5}$", "^\\d{3}-\\d{4}$", "^(red|green)$", "^[^\"\\\\]{1,3}$", "^\\w+@x\\.y$", "^.?b$"]
+        patterns = ["^[a-z]{2,5}$", "^\\d{3}-\\d{4}$", "^(red|green)$", '^[^"\\\\]{1,3}$', "^\\w+@x\\.y$", "^.?b$"]
         return {"type": "string", "pattern": self._chance.choice(patterns)}
 
     def _format(self, depth: int) -> Json:
         return {"type": "string", "format": self._chance.choice(["date", "time", "uuid", "ipv4", "date-time"])}
 
     def _object(self, depth: int) -> Json:
-        names = self._chance.sample(["a", "b b", "c\"c", "日本", "e", "<|user|>"], self._chance.randrange(1, 5))
+        names = self._chance.sample(["a", "b b", 'c"c', "日本", "e", "<|user|>"], self._chance.randrange(1, 5))
         made: Json = {"type": "object", "properties": {name: self.schema(depth) for name in names}}
         made["required"] = [name for name in names if self._chance.random() < 0.6]
         if self._chance.random() < 0.7:
@@ -190,7 +190,12 @@ class _Maker:
         return {"anyOf": [self.schema(depth) for _ in range(self._chance.randrange(1, 4))]}
 
     def _allOf(self, depth: int) -> Json:  # noqa: N802
-        return {"allOf": [{"type": "object", "properties": {"p": self.schema(depth)}, "required": ["p"]}, {"type": "object"}]}
+        return {
+            "allOf": [
+                {"type": "object", "properties": {"p": self.schema(depth)}, "required": ["p"]},
+                {"type": "object"},
+            ]
+        }
 
     def _ref(self, depth: int) -> Json:
         node = {

@@ -22,7 +22,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from constrained import accepts, random_output, start  # noqa: E402
 from schema_runs import HOW, is_canonical, random_schema, strict, suite, suite_path, validator  # noqa: E402
-
 from stategpt.errors import ConstraintError  # noqa: E402
 from stategpt.generate.constraints import json_schema  # noqa: E402
 

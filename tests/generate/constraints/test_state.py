@@ -61,7 +61,9 @@ def same(one: MatchedConstraint, other: MatchedConstraint) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     spec=st.sampled_from(SPECS),
-    steps=st.lists(st.tuples(st.sampled_from(["advance", "forced", "fork", "rewind", "refused"]), st.integers(0, 999)), max_size=25),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["advance", "forced", "fork", "rewind", "refused"]), st.integers(0, 999)), max_size=25
+    ),
 )
 def test_any_operations_equal_a_fresh_replay(spec: Spec, steps: list[tuple[str, int]]) -> None:
     held = [(start(spec), [])]  # constraints, and the tokens that each was given
@@ -172,7 +174,9 @@ FAMILIES = ["smollm", "llama3", "qwen", "gpt2", "llama2", "gemma"]
 def foreign(name: str, folder: Path) -> tuple[Any, Any]:
     made = foreign_tokenizers.foreign(name)
     made.write(folder)
-    return made, [Tokenizer.load(folder, engine=engine) for engine in ("tokenizers", "native")[: 2 if name in NATIVE else 1]]
+    return made, [
+        Tokenizer.load(folder, engine=engine) for engine in ("tokenizers", "native")[: 2 if name in NATIVE else 1]
+    ]
 
 
 NATIVE = {"smollm", "llama3", "qwen", "gpt2"}
@@ -186,12 +190,18 @@ def test_tokenizers_of_others_spell_control_tokens_as_text(name: str, tmp_path: 
         end = made.id("eos_token")
         spelled = [text for text in tok.special_tokens]
 
-        def look(constraint: MatchedConstraint, allowed: list[int], end: int = end, special: set[int] = special) -> None:
+        def look(
+            constraint: MatchedConstraint, allowed: list[int], end: int = end, special: set[int] = special
+        ) -> None:
             assert {*allowed} & special == ({end} if constraint.complete else set())
             assert not {*constraint.forced().tolist()} & special
 
         for text in spelled:
-            for spec in (json_schema({"const": f"Grüße {text}!"}), choice([text]), template("a {b}", b=choice([f" {text} 中"]))):
+            for spec in (
+                json_schema({"const": f"Grüße {text}!"}),
+                choice([text]),
+                template("a {b}", b=choice([f" {text} 中"])),
+            ):
                 constraint = start(spec, tok, [end])
                 assert random_output(constraint, 1, look=look), (spec, constraint.text)
                 assert text in constraint.text
@@ -202,7 +212,11 @@ def test_tokenizers_of_others_spell_control_tokens_as_text(name: str, tmp_path: 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_json_of_tokenizers_of_others_is_valid(name: str, tmp_path: Path) -> None:
     made, toks = foreign(name, tmp_path)
-    schema = {"type": "object", "properties": {"é": {"type": "string", "maxLength": 6}, "n": {"type": "integer"}}, "required": ["é"]}
+    schema = {
+        "type": "object",
+        "properties": {"é": {"type": "string", "maxLength": 6}, "n": {"type": "integer"}},
+        "required": ["é"],
+    }
     for tok in toks:
         for seed in range(4):
             constraint = start(json_schema({**schema, "additionalProperties": False}), tok, [made.id("eos_token")])

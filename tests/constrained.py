@@ -73,9 +73,9 @@ def random_output(
     return False
 
 
-def accepts(spec: Spec, text: str, tok: Any = None) -> bool:
+def accepts(spec: Spec, text: str, tok: Any = None, ends: Sequence[int] = ()) -> bool:
     """Whether a text is a complete output: by forced tokens where there are some, else by the longest allowed."""
-    constraint = start(spec, tok)
+    constraint = start(spec, tok, ends)
     raw = text.encode()
     done = 0
     while done < len(raw):

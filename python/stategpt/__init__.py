@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
     from stategpt.generate import constraints as constraints
+    from stategpt.generate.constraints import fill as fill
     from stategpt.model import GPT as GPT
     from stategpt.model import Classifier as Classifier
     from stategpt.model import RewardModel as RewardModel
@@ -80,6 +81,7 @@ _PACKAGE_OF = {
     "Tokenizer": "tokenizer",
     "constraints": "generate",
     "curate": "data",
+    "fill": "generate.constraints",
     "formats": "data",
     "lora": "model.lora",
     "pack": "packing",
@@ -103,7 +105,7 @@ _MODULES = (
     "tokenizer",
     "train",
 )
-_NEED_TORCH = ("generate", "model", "model.lora", "model.quantize", "pipeline")
+_NEED_TORCH = ("generate", "generate.constraints", "model", "model.lora", "model.quantize", "pipeline")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -132,6 +134,7 @@ __all__ = [
     "data",
     "errors",
     "evaluate",
+    "fill",
     "formats",
     "generate",
     "lora",

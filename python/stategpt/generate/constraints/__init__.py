@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from .compiled import forget_compiled as forget_compiled
 from .constraint import Constraint as Constraint
+from .fill import Drafted as Drafted
+from .fill import draft_then_constrain as draft_then_constrain
+from .fill import fill as fill
 from .limits import Limits as Limits
 from .matched import MatchedConstraint as MatchedConstraint
 from .specs import Spec as Spec
@@ -20,6 +23,8 @@ from .specs import json_schema as json_schema
 from .specs import regex as regex
 from .specs import substring as substring
 from .specs import think_then as think_then
+from .tax import Tax as Tax
+from .tax import measure_tax as measure_tax
 from .template import Template as Template
 from .template import template as template
 from .tools import ToolCalls as ToolCalls
@@ -27,15 +32,20 @@ from .tools import tool_calls as tool_calls
 
 __all__ = [
     "Constraint",
+    "Drafted",
     "Limits",
     "MatchedConstraint",
     "Spec",
+    "Tax",
     "Template",
     "ToolCalls",
     "choice",
+    "draft_then_constrain",
+    "fill",
     "forget_compiled",
     "grammar",
     "json_schema",
+    "measure_tax",
     "regex",
     "substring",
     "template",

@@ -210,8 +210,9 @@ class Marks:
         return self._by_quotes[quotes]
 
     def with_first_digits(self, count: int) -> Tokens:
-        """Returns the ids of tokens that begin with at least that number of digits."""
-        return self._by_digits[count] if count < len(self._by_digits) else self._by_digits[0][:0]
+        """Returns the ids of tokens that begin with at least `count` digits, and with one."""
+        held = self._by_digits
+        return held[max(1, count)] if max(1, count) < len(held) else held[0][:0]
 
 
 class Sorted:

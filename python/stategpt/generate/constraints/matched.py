@@ -80,10 +80,7 @@ class MatchedConstraint:
         if self.complete:
             mask |= vocabulary.ends_mask
         if not mask.any():
-            raise ConstraintError(
-                f"no token of the vocabulary continues the output after {self.text[-40:]!r}: its "
-                f"{vocabulary.model_vocab} ids do not spell what the grammar asks. Use a tokenizer that has every byte."
-            )
+            raise self._stuck()
         return mask
 
     def advance(self, token: int) -> None:
@@ -181,7 +178,15 @@ class MatchedConstraint:
                 f"the grammar takes more work for one token than its limits allow, after {self._shown()}: {told}. "
                 "Simplify it, or raise step_fuel or step_items."
             )
+        if reason == "NoExtensionBias" or told == "NoExtensionBias":
+            raise self._stuck()
         raise ConstraintError(f"the grammar cannot be continued after {self._shown()}: {told}")
+
+    def _stuck(self) -> ConstraintError:
+        return ConstraintError(
+            f"no token of the vocabulary continues the output after {self._shown()}: its {self.vocabulary.model_vocab} "
+            "ids do not spell what may follow. Use a tokenizer that has every byte."
+        )
 
 
 def _holds(mask: Mask, token: int) -> bool:

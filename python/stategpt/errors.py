@@ -57,6 +57,18 @@ class PatternLimit(DataError):
     """A regular expression exceeds its limit of steps on a text; the limit grows with the text."""
 
 
+class OutOfPages(StategptError):
+    """The pool of key-value pages is full."""
+
+
+class QueueFull(StategptError):
+    """More requests wait than the scheduler takes."""
+
+
+class EndpointError(StategptError):
+    """Another program's endpoint refuses, fails, is out of reach or answers what is no answer of its API."""
+
+
 class UnknownToken(StategptError, IndexError):
     """A token id is outside the vocabulary."""
 

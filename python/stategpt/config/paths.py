@@ -24,8 +24,8 @@ PATTERNS = (
     "classify.data",
 )
 """Settings whose values are files, as paths or globs."""
-FOLDERS = ("start.model",)
-"""Settings whose value is a folder."""
+FOLDERS = ("start.model", "serve.api_keys")
+"""Settings whose value is a folder, or one file."""
 
 
 def rooted_settings(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:

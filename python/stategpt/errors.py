@@ -45,6 +45,18 @@ class ContextOverflow(DataError):
     """A prompt, document or completion does not fit the context."""
 
 
+class OutOfPages(StategptError):
+    """The keys and values of a step need more pages than the pool has free; nothing was changed."""
+
+
+class QueueFull(StategptError):
+    """As many requests wait as are allowed; the message says how many. Try again later."""
+
+
+class EngineError(StategptError):
+    """The model or a constraint failed while it sampled; the original error is the cause."""
+
+
 class TokenizerFormatError(DataError):
     """A tokenizer file is malformed, or needs an unsupported feature; the message gives the JSON path."""
 
@@ -57,16 +69,16 @@ class PatternLimit(DataError):
     """A regular expression exceeds its limit of steps on a text; the limit grows with the text."""
 
 
-class OutOfPages(StategptError):
-    """The pool of key-value pages is full."""
-
-
-class QueueFull(StategptError):
-    """More requests wait than the scheduler takes."""
-
-
 class EndpointError(StategptError):
     """Another program's endpoint refuses, fails, is out of reach or answers what is no answer of its API."""
+
+
+class NothingAllowed(StategptError, ValueError):
+    """No id is left to draw from: settings, a constraint and the model's logits remove every one."""
+
+
+class NonFiniteLogits(StategptError, ArithmeticError):
+    """Logits are NaN or infinite, so no token can be drawn."""
 
 
 class UnknownToken(StategptError, IndexError):

@@ -46,10 +46,11 @@ def _as_uint64(counter: Counter) -> NDArray[np.uint64]:
     return array.astype(np.uint64)
 
 
-def bits(seed: int, *counters: Counter) -> NDArray[np.uint64]:
+def bits(seed: Counter, *counters: Counter) -> NDArray[np.uint64]:
     """64 random bits for each combination of the broadcast counters.
 
-    A counter is a whole number >= 0, an array of them, or a name (a stage, say). Their order matters.
+    A counter, the seed included, is a whole number >= 0, an array of them, or a name (a stage, say). Their order
+    matters.
     """
     with np.errstate(over="ignore"):
         state = _mix(_as_uint64(seed) + _GOLDEN)
@@ -58,7 +59,7 @@ def bits(seed: int, *counters: Counter) -> NDArray[np.uint64]:
     return state
 
 
-def uniforms(seed: int, *counters: Counter) -> NDArray[np.float64]:
+def uniforms(seed: Counter, *counters: Counter) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1) with 53 bits, one for each combination of the broadcast counters."""
     return (bits(seed, *counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 

@@ -87,13 +87,13 @@ def test_greedy_is_the_argmax_of_the_full_forward(engine, model, tok):
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(None, None), (5, None), (None, 0.8)])
 def test_log_probabilities_are_those_of_the_full_forward(engine, model, tok, top_k, top_p):
-    from stategpt.generate.truncation import truncate
+    from stategpt.generate.truncation import Limits, truncate
 
     found = engine.generate(prompts(tok), n=3, temperature=0.7, top_k=top_k, top_p=top_p, max_tokens=10)
     for completion in found:
         prompt = prompts(tok)[completion.prompt_index]
         logits = full_logits(model, [*prompt, *completion.ids])[len(prompt) - 1 : -1]
-        expected = truncate(log_probs(logits, 0.7, engine.control.forbidden), top_k, top_p)
+        expected = truncate(log_probs(logits, 0.7, engine.control.forbidden), Limits.equal(logits, top_k, top_p))
         chosen = expected[torch.arange(len(completion.ids)), torch.from_numpy(completion.ids.astype(np.int64))]
         np.testing.assert_allclose(completion.log_probs, chosen.numpy(), atol=1e-4)
 

@@ -9,13 +9,15 @@ torch = pytest.importorskip("torch", reason="sampling needs the train extra (tor
 
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.generate import Sampler  # noqa: E402
-from stategpt.generate.sampler import invert  # noqa: E402
+from stategpt.generate.inversion import invert  # noqa: E402
+from stategpt.generate.truncation import Limits, truncate  # noqa: E402
+from stategpt.model import log_probs  # noqa: E402
 from stategpt.randomness import uniforms  # noqa: E402
 
 
 @pytest.mark.parametrize("least", [0, 1 << 30])
 def test_inversion_takes_the_first_token_whose_share_is_not_used_up(least, monkeypatch):
-    monkeypatch.setattr("stategpt.generate.sampler._BLOCKWISE_NUMBERS", least)
+    monkeypatch.setattr("stategpt.generate.inversion._BLOCKWISE_TOKENS", least)
     shares = torch.tensor([[0.5, 0.0, 0.25, 0.25]], dtype=torch.float64).log()
     borders = {0.0: 0, 0.4999: 0, 0.5: 2, 0.7499: 2, 0.75: 3, 1 - 2.0**-53: 3}
     for uniform, token in borders.items():
@@ -86,19 +88,19 @@ def test_a_draw_is_the_inversion_of_the_whole_distribution(settings):
     logits = 2 * torch.randn(40, 500, generator=torch.Generator().manual_seed(2))
     drawing = Sampler(seed=3, temperature=0.8, forbidden=(0, 499), **settings)
     drawn = drawing.draw(logits, np.arange(40), np.zeros(40, dtype=np.int64), 2)
-    whole = drawing.distribution(logits)
+    whole = truncate(log_probs(logits, 0.8, (0, 499)), Limits.equal(logits, **settings))
     uniform = torch.from_numpy(uniforms(3, np.arange(40), np.zeros(40, dtype=np.int64), 2))
     assert drawn.ids_M.tolist() == invert(whole, uniform).tolist()
     assert drawn.log_probs_M.tolist() == whole.gather(1, drawn.ids_M[:, None])[:, 0].tolist()
 
 
-def test_thousands_of_forbidden_ids_become_a_tensor_once(monkeypatch):
+def test_thousands_of_forbidden_ids_become_a_vector_once(monkeypatch):
     made = []
-    real = torch.tensor
-    monkeypatch.setattr(torch, "tensor", lambda *args, **kwargs: made.append(args) or real(*args, **kwargs))
-    drawing = Sampler(forbidden=range(1, 500))
+    real = np.unique
+    monkeypatch.setattr(np, "unique", lambda *args, **kwargs: made.append(args) or real(*args, **kwargs))
+    drawing = Sampler(forbidden=range(1, 501))
     for position in range(3):
-        drawn = drawing.draw(torch.zeros(2, 500), np.array([0, 1]), np.array([0, 0]), position)
+        drawn = drawing.draw(torch.zeros(2, 501), np.array([0, 1]), np.array([0, 0]), position)
         assert drawn.ids_M.tolist() == [0, 0]
     assert len(made) == 1
 
@@ -112,9 +114,9 @@ def test_inversion_by_blocks_is_inversion_of_the_whole(vocabulary, monkeypatch):
     shares = logits.log_softmax(dim=-1)
     uniform = torch.rand(500, generator=generator, dtype=torch.float64)
     uniform[:3] = torch.tensor([0.0, 1 - 2.0**-53, 0.5])
-    monkeypatch.setattr("stategpt.generate.sampler._BLOCKWISE_NUMBERS", 1 << 30)
+    monkeypatch.setattr("stategpt.generate.inversion._BLOCKWISE_TOKENS", 1 << 30)
     whole = invert(shares, uniform)
-    monkeypatch.setattr("stategpt.generate.sampler._BLOCKWISE_NUMBERS", 0)
+    monkeypatch.setattr("stategpt.generate.inversion._BLOCKWISE_TOKENS", 0)
     by_blocks = invert(shares, uniform)
     assert by_blocks.tolist() == whole.tolist()
     assert bool((shares.gather(1, by_blocks[:, None]) > float("-inf")).all())

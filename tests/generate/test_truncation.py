@@ -10,7 +10,11 @@ from hypothesis import strategies as st  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from stategpt.generate import truncation  # noqa: E402
-from stategpt.generate.truncation import truncate  # noqa: E402
+from stategpt.generate.truncation import Limits  # noqa: E402
+
+
+def truncate(log_probs_MV, top_k=None, top_p=None):
+    return truncation.truncate(log_probs_MV, Limits.equal(log_probs_MV, top_k, top_p))
 
 
 def naive_truncation(probabilities: list[float], top_k: int | None, top_p: float | None) -> list[float]:

@@ -1,18 +1,17 @@
-"""The engine: prompts in, sampled completions out, over a key-value cache.
+"""The engine: prompts in, sampled completions out, over keys and values in pages.
 
-A prompt is computed once and its cache is copied for each of its samples. Prompts of similar length share a batch;
-finished rows are removed from it. A sample depends on (seed, stream, sample) and the weights, not on the rest of its
-batch: in float32 two batches differ by 1e-6 in a probability, so about one token in a million differs.
+A prompt is computed once for all its samples, and what prompts share is computed once for all of them. Completions and
+sessions are requests to one scheduler, so they run in one batch. A sample depends on (seed, stream, sample) and the
+weights, not on the rest of its batch: in float32 two batches differ by 1e-6 in a probability, so about one token in a
+million differs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stategpt.arguments import one_of, whole
@@ -20,45 +19,29 @@ from stategpt.config.stages import PRECISIONS
 from stategpt.data import ChatTemplate
 from stategpt.data.control_ids import ControlIds
 from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
-from stategpt.model import GPT, Precision, autocast, padding_ids
-from stategpt.shown_fields import documented, short_repr
+from stategpt.model import GPT, Precision, padding_ids
 
-from .decode_batch import DecodeBatch, Item, Reason, Sampled
-from .detokenized_stream import DetokenizedStream
+from .completion import Completion, Piece
+from .handle import Handle
+from .kv_memory import KVMemory
+from .request import Event, Limits, Request, limits_of
 from .requests import check_prompts, number, prompt_ids, random_streams, stop_strings, token_ids
-from .sampler import Sampler
+from .runs import Run, completion_of, piece_of
+from .sampling import Sampling
 from .sampling_ids import SamplingIds, for_model, own_chat
+from .sampling_settings import SamplingSettings, checked_settings
+from .scheduler import Scheduler
+from .session import Session, sample_together
+from .stops import StopFilter
 
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
+    from .constraint import Constraint, ConstraintSpec
+
 Ids = NDArray[np.uint32]
 Progress = Callable[[int, int], None]
 """Called with (completions done, total number of completions)."""
-
-
-@documented
-@dataclass(frozen=True)
-class Completion:
-    """One sample of one prompt."""
-
-    prompt_index: int
-    """Which of the prompts it continues."""
-    sample_index: int
-    """Which of that prompt's samples it is, from 0."""
-    ids: Ids
-    """The tokens as they were sampled, with the final end of text if there is one: what training must use."""
-    log_probs: NDArray[np.float32]
-    """Log-probability of each token under the distribution it was drawn from: temperature, forbidden ids, top-k and
-    top-p applied (at temperature 0, that of temperature 1)."""
-    ended: bool
-    """The model ended it: by end of text, or by another end id of its folder (`GPT.special_ids`)."""
-    reason: Reason
-    """"end": an end id; "stop": a stop string; "length": max_tokens, or the context was full."""
-    text: str
-    """The tokens as text, without the end id and cut before the stop string."""
-
-    __repr__ = short_repr
 
 
 MAX_COMPLETIONS = 1 << 22
@@ -66,7 +49,7 @@ MAX_COMPLETIONS = 1 << 22
 
 
 class Engine:
-    """Samples from `model` through `tok`; the model may be trained between calls.
+    """Samples from `model` through `tok`; the model may be trained between calls. One thread uses an engine.
 
     A completion ends where the chat template ends an answer, at the tokenizer's end of text and at every end id of the
     model (`GPT.special_ids`). The template is by default this package's, where the tokenizer has its control tokens;
@@ -75,9 +58,18 @@ class Engine:
     A model in bfloat16 (`dtype=torch.bfloat16`) or with int8 layers (`sg.quantize`) computes with what it holds;
     `precision="bfloat16"` casts float32 weights again in each step.
 
+    Args:
+        batch_rows: samples that run at a time.
+        kv_bytes: most memory of keys and values; by default what `batch_rows` samples of the whole context take, but at
+            most a quarter of the machine's memory (half of a GPU's free memory). A CPU's is taken as it is used. When it
+            is full, the youngest samples wait and are computed again.
+        keep_prefixes: known prefixes outlive a call and are used by the next ones. Only for weights that do not change
+            while the engine lives; a change between two calls is noticed and forgets them.
+        limits: tokens of a step, requests that may wait; its `rows` is `batch_rows`.
+
     Raises:
         ForeignArtifact: the tokenizer has more ids than the model.
-        InvalidArgument: nothing says what ends a text; `chat` is of another tokenizer.
+        InvalidArgument: nothing says what ends a text; `chat` is of another tokenizer; `kv_bytes` holds no page.
     """
 
     def __init__(
@@ -87,9 +79,12 @@ class Engine:
         chat: ChatTemplate | None = None,
         *,
         precision: Precision = "float32",
-        batch_rows: int = 256,
+        batch_rows: int | None = None,
+        kv_bytes: int | None = None,
+        keep_prefixes: bool = False,
+        limits: Limits | None = None,
     ) -> None:
-        if not hasattr(model, "decode"):  # a compiled GPT is another class
+        if not hasattr(model, "step"):  # a compiled GPT is another class
             raise InvalidArgument(
                 f"model is of type {type(model).__name__}; it must be a GPT. "
                 "Load one with sg.GPT.from_pretrained(folder), or make one: sg.GPT(config)."
@@ -104,7 +99,7 @@ class Engine:
                 f"the tokenizer has {tok.vocab_size} tokens, the model {model.config.vocab_size}; "
                 "load the tokenizer that was saved with the model"
             )
-        batch_rows = whole("batch_rows", batch_rows, 1)
+        limits = limits_of(batch_rows, limits)
         self.model = model
         self.tok = tok
         if chat is not None and dict(chat.tok.special_tokens) != dict(tok.special_tokens):
@@ -115,7 +110,11 @@ class Engine:
         self.end_ids = self._ids.ends
         """Ids that end a completion."""
         self.precision = precision
-        self.batch_rows = batch_rows
+        self.batch_rows = limits.rows
+        self.memory = KVMemory(model, precision, kv_bytes, limits.rows, keep_prefixes)
+        """Pages of keys and values, and the prefixes that are known."""
+        self.scheduler = Scheduler(model, tok, self.memory, self.end_ids, limits=limits, precision=precision)
+        """Runs everything: `submit` requests of `engine.request(...)` to it directly, and `step` it."""
 
     @property
     def control(self) -> ControlIds:
@@ -140,6 +139,12 @@ class Engine:
         forbidden: Sequence[int] | None = None,
         first_stream: int | Sequence[int] = 0,
         progress: Progress | None = None,
+        *,
+        stop_ids: Sequence[int] = (),
+        constraint: Constraint | ConstraintSpec | None = None,
+        prompt_log_probs: bool = False,
+        raw_log_probs: bool = False,
+        **settings: Unpack[SamplingSettings],
     ) -> list[Completion]:
         """Samples `n` completions of each prompt; those of one prompt are next to each other.
 
@@ -157,25 +162,33 @@ class Engine:
             first_stream: number of the first prompt's random stream (the others follow it), or one number per
                 prompt.
             progress: called as completions finish.
+            stop_ids: ids that end a completion, beside `end_ids`; its text leaves them out.
+            constraint: what each completion must be (`stategpt.generate.constraints`).
+            prompt_log_probs: also computes the log-probability of each token of the prompts.
+            raw_log_probs: also computes each token's log-probability at temperature 1 with nothing removed.
+            settings: min_p, typical_p, penalties, logit_bias and so on: `Sampling` names them all.
 
         Raises:
             ContextOverflow: a prompt fills the context, so no token can follow.
             InvalidArgument: one string where several are meant, a prompt that is empty or neither text nor ids, or a
                 setting of the wrong type or out of its range.
+            OutOfPages: a prompt with `max_tokens` more never fits the memory for keys and values.
             UnknownToken: a prompt id outside the vocabulary.
         """
         check_prompts(prompts)
-        stops = stop_strings(stop)
-        sampler = self._sampler(temperature, top_k, top_p, forbidden, seed)
-        ids = [self._prompt_ids(index, prompt) for index, prompt in enumerate(prompts)]
-        items = self._items(ids, n, max_tokens, first_stream)
-        done: dict[tuple[int, int], Completion] = {}
-        for sampled, text in self._run(sorted(items), ids, sampler, stops):
-            item = sampled.item
-            done[item.prompt, item.sample] = self._completion(sampled, text)
+        sampling = self.sampling(
+            temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, forbidden=forbidden, **settings
+        )
+        requests = self._requests(
+            prompts, n, sampling, stop, max_tokens, first_stream, stop_ids, constraint, prompt_log_probs, raw_log_probs
+        )
+        samples, total = requests[0].n if requests else 0, sum(request.n for request in requests)
+        done: dict[int, Completion] = {}
+        for number, event, handle in self._run(requests, incremental=False):
+            done[number * samples + event.sample] = completion_of(number, event, handle)
             if progress is not None:
-                progress(len(done), len(items))
-        return [done[item.prompt, item.sample] for item in items]
+                progress(len(done), total)
+        return [done[place] for place in range(total)]
 
     def stream(
         self,
@@ -187,88 +200,224 @@ class Engine:
         stop: Sequence[str] = (),
         max_tokens: int = 256,
         forbidden: Sequence[int] | None = None,
+        *,
+        stop_ids: Sequence[int] = (),
+        constraint: Constraint | ConstraintSpec | None = None,
+        **settings: Unpack[SamplingSettings],
     ) -> Iterator[str]:
         """Yields one completion's text in pieces, as it is sampled; together they are the text that `generate` returns.
 
         A piece ends at a whole character and holds nothing that might belong to a stop string. Raises as `generate`, at
         the call, not at the first piece.
         """
-        sampler = self._sampler(temperature, top_k, top_p, forbidden, seed)
-        ids = self._prompt_ids(0, prompt)
-        items = self._items([ids], 1, max_tokens, 0)
-        return self._stream(items, ids, sampler, DetokenizedStream(self.tok, stop_strings(stop)))
+        sampling = self.sampling(
+            temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, forbidden=forbidden, **settings
+        )
+        requests = self._requests([prompt], 1, sampling, stop, max_tokens, 0, stop_ids, constraint)
+        return (event.text for _, event, _ in self._run(requests, incremental=True) if event.text)
 
-    def _sampler(
+    def stream_samples(
         self,
-        temperature: float,
-        top_k: int | None,
-        top_p: float | None,
-        forbidden: Sequence[int] | None,
-        seed: int,
-    ) -> Sampler:
-        return Sampler(
-            number("temperature", temperature),
-            None if top_k is None else whole("top_k", top_k),
-            None if top_p is None else number("top_p", top_p),
-            self._forbidden(forbidden),
-            whole("seed", seed),
+        prompts: Sequence[str | Ids],
+        n: int = 1,
+        *,
+        stop: Sequence[str] = (),
+        max_tokens: int = 256,
+        first_stream: int | Sequence[int] = 0,
+        stop_ids: Sequence[int] = (),
+        constraint: Constraint | ConstraintSpec | None = None,
+        raw_log_probs: bool = False,
+        sampling: Sampling | None = None,
+    ) -> Iterator[Piece]:
+        """Yields pieces of `n` completions of each prompt, as they are sampled, those of all samples mixed.
+
+        The pieces of a sample join to the completion that `generate` returns. `sampling` is of `engine.sampling(...)`.
+        Raises as `generate`, at the call.
+        """
+        check_prompts(prompts)
+        requests = self._requests(
+            prompts, n, sampling or self.sampling(), stop, max_tokens, first_stream, stop_ids, constraint, False,
+            raw_log_probs,
+        )  # fmt: skip
+        return (piece_of(number, event) for number, event, _ in self._run(requests, incremental=True))
+
+    def score(
+        self, prompts: Sequence[str | Ids], continuations: Sequence[str | Ids]
+    ) -> list[NDArray[np.float32]]:
+        """Log-probability of each token of `continuations[i]` behind `prompts[i]`, by the model's own distribution.
+
+        A continuation of text is encoded by itself. Temperature 1, nothing removed.
+
+        Raises:
+            ContextOverflow, InvalidArgument, UnknownToken: as `generate`; also an empty continuation.
+        """
+        check_prompts(prompts)
+        if len(prompts) != len(continuations):
+            raise InvalidArgument(f"{len(prompts)} prompts and {len(continuations)} continuations; give one for each")
+        requests, firsts = [], []
+        for index, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
+            ids = self._prompt_ids(index, prompt)
+            behind = self.continuation_ids(continuation)
+            requests.append(Request(np.concatenate([ids, behind]), incremental=False))
+            firsts.append(len(ids))
+        run = Run(self.scheduler, self.memory)
+        return run.score(requests, firsts)
+
+    def session(self, prompt: str | Ids, *, stream: int = 0, scope: str = "") -> Session:
+        """Opens a session: a text that grows, forks and goes back, and keeps what is computed of it.
+
+        Args:
+            prompt: as in `generate`; a string is the beginning of a document.
+            stream: number of its random stream; sessions with different ones draw different numbers.
+            scope: known prefixes are shared within a scope only.
+        """
+        return Session(self, self._prompt_ids(0, prompt), whole("stream", stream), scope)
+
+    def sample(
+        self,
+        sessions: Sequence[Session],
+        max_tokens: int = 256,
+        *,
+        stop: Sequence[str] = (),
+        stop_ids: Sequence[int] = (),
+        constraint: Constraint | ConstraintSpec | None = None,
+        raw_log_probs: bool = False,
+        sampling: Sampling | None = None,
+        **settings: Any,
+    ) -> list[Completion]:
+        """Samples a continuation of each session, all in one batch; each session then ends with its own.
+
+        Args:
+            sampling: of `engine.sampling(...)`; or give its settings: temperature, top_p, seed and so on.
+
+        Raises:
+            InvalidArgument: a session that comes twice, is closed or of another engine; else as `generate`, and then no
+                session has changed.
+        """
+        return sample_together(
+            self, sessions, self._chosen(sampling, settings),
+            self._settings_of_request(stop, max_tokens, stop_ids, constraint, raw_log_probs=raw_log_probs),
+        )  # fmt: skip
+
+    def sampling(
+        self,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        forbidden: Sequence[int] | None = None,
+        **settings: Unpack[SamplingSettings],
+    ) -> Sampling:
+        """Makes settings of sampling; without `forbidden`, control tokens that an answer never holds are not drawn."""
+        return Sampling(
+            temperature=number("temperature", temperature),
+            top_k=None if top_k is None else whole("top_k", top_k),
+            top_p=None if top_p is None else number("top_p", top_p),
+            seed=whole("seed", seed),
+            forbidden=self._forbidden(forbidden),
+            **checked_settings(settings),
         )
 
-    def _stream(self, items: list[Item], ids: Ids, sampler: Sampler, text: DetokenizedStream) -> Iterator[str]:
-        batch: DecodeBatch | None = None
-        while batch is None or batch.running:
-            # Entered for each step: a generator must not leave its caller's code in inference mode.
-            with torch.inference_mode(), autocast(self.precision, self.model.device):
-                batch = batch or DecodeBatch(self.model, sampler, items, [ids], self.end_ids, [text])
-                if batch.step():
-                    text.finish()
-            if piece := text.take():
-                yield piece
-
-    def _run(
-        self, items: Sequence[Item], ids: Sequence[Ids], sampler: Sampler, stop: Sequence[str]
-    ) -> Iterator[tuple[Sampled, str | None]]:
-        """Finished rows as they come, each with its text if stop strings made us follow it."""
-        for start in range(0, len(items), self.batch_rows):
-            chunk = items[start : start + self.batch_rows]
-            texts = {item: DetokenizedStream(self.tok, stop) for item in chunk} if stop else {}
-            batch: DecodeBatch | None = None
-            while batch is None or batch.running:
-                with torch.inference_mode(), autocast(self.precision, self.model.device):
-                    batch = batch or DecodeBatch(self.model, sampler, chunk, ids, self.end_ids, list(texts.values()))
-                    finished = batch.step()
-                for sampled in finished:
-                    text = texts.get(sampled.item)
-                    if text is not None:
-                        text.finish()
-                    yield sampled, None if text is None else text.text
-
-    def _completion(self, sampled: Sampled, text: str | None) -> Completion:
-        ended = sampled.reason == "end"
-        return Completion(
-            prompt_index=sampled.item.prompt,
-            sample_index=sampled.item.sample,
-            ids=sampled.ids,
-            log_probs=sampled.log_probs,
-            ended=ended,
-            reason=sampled.reason,
-            text=self.tok.decode(sampled.ids[:-1] if ended else sampled.ids) if text is None else text,
+    def request(
+        self,
+        prompt: str | Ids,
+        n: int = 1,
+        *,
+        max_tokens: int = 256,
+        stop: Sequence[str] = (),
+        stop_ids: Sequence[int] = (),
+        constraint: Constraint | ConstraintSpec | None = None,
+        stream: int = 0,
+        scope: str = "",
+        prompt_log_probs: bool = False,
+        raw_log_probs: bool = False,
+        sampling: Sampling | None = None,
+        **settings: Any,
+    ) -> Request:
+        """Makes a request for `scheduler.submit`, of checked arguments; as `generate` otherwise."""
+        more = self._settings_of_request(
+            stop, max_tokens, stop_ids, constraint, prompt_log_probs=prompt_log_probs, raw_log_probs=raw_log_probs
         )
+        return Request(
+            self._prompt_ids(0, prompt), self._chosen(sampling, settings), n=whole("n", n, 1),
+            stream=whole("stream", stream), scope=scope, **more,
+        )  # fmt: skip
 
-    def _items(self, ids: Sequence[Ids], n: int, max_tokens: int, first_stream: int | Sequence[int]) -> list[Item]:
-        samples, most = whole("n", n, 1), whole("max_tokens", max_tokens, 1)
+    def close(self) -> None:
+        """Cancels what runs and forgets what is known; open sessions compute their texts again when they are used."""
+        self.scheduler.close()
+        self.memory.forget()
+
+    def continuation_ids(self, continuation: str | Ids) -> Ids:
+        """Returns the ids of a text that continues another, encoded by itself, or of ids. Raises as `generate`."""
+        vocabulary = self.model.config.vocab_size
+        return prompt_ids(0, continuation, self.tok, None, 1 << 62, vocabulary)
+
+    def _chosen(self, sampling: Sampling | None, settings: dict[str, Any]) -> Sampling:
+        if sampling is None:
+            return self.sampling(**settings)
+        if settings:
+            raise InvalidArgument(f"sampling and {next(iter(settings))} are given; put all settings into one of them")
+        return sampling
+
+    def _settings_of_request(
+        self,
+        stop: Sequence[str],
+        max_tokens: int,
+        stop_ids: Sequence[int],
+        constraint: Constraint | ConstraintSpec | None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Arguments of a `Request`, checked."""
+        stops = stop_strings(stop)
+        StopFilter(stops)  # refuses an empty one
+        if constraint is not None and not hasattr(constraint, "mask"):
+            if not hasattr(constraint, "compile"):
+                raise InvalidArgument(
+                    f"constraint is of type {type(constraint).__name__}; make one with stategpt.generate.constraints"
+                )
+            constraint = constraint.compile(self.tok, self.model.config.vocab_size, self.end_ids)
+        return {
+            "max_tokens": whole("max_tokens", max_tokens, 1),
+            "stops": stops,
+            "stop_ids": tuple(token_ids("stop_ids", stop_ids)),
+            "constraint": constraint,
+            **more,
+        }
+
+    def _requests(
+        self,
+        prompts: Sequence[str | Ids],
+        n: int,
+        sampling: Sampling,
+        stop: Sequence[str],
+        max_tokens: int,
+        first_stream: int | Sequence[int],
+        stop_ids: Sequence[int] = (),
+        constraint: Constraint | ConstraintSpec | None = None,
+        prompt_log_probs: bool = False,
+        raw_log_probs: bool = False,
+    ) -> list[Request]:
+        more = self._settings_of_request(
+            stop, max_tokens, stop_ids, constraint, prompt_log_probs=prompt_log_probs, raw_log_probs=raw_log_probs
+        )
+        ids = [self._prompt_ids(index, prompt) for index, prompt in enumerate(prompts)]
+        samples = whole("n", n, 1)
         if samples * len(ids) > MAX_COMPLETIONS:
             raise InvalidArgument(
                 f"n is {samples}, for {len(ids)} prompts; a call makes at most {MAX_COMPLETIONS:,} completions. "
                 "Ask for fewer at a time."
             )
         streams = random_streams(first_stream, len(ids))
-        context = self.model.config.context_tokens
         return [
-            Item(len(prompt), index, sample, stream, min(most, context - len(prompt)))
-            for index, (prompt, stream) in enumerate(zip(ids, streams, strict=True))
-            for sample in range(samples)
+            Request(prompt, sampling, n=samples, stream=stream, **more)
+            for prompt, stream in zip(ids, streams, strict=True)
         ]
+
+    def _run(self, requests: Sequence[Request], *, incremental: bool) -> Iterator[tuple[int, Event, Handle]]:
+        """Runs requests; yields their events as they come, each with its request's number."""
+        return Run(self.scheduler, self.memory).events(requests, incremental=incremental)
 
     def _prompt_ids(self, index: int, prompt: str | Ids) -> Ids:
         config = self.model.config

@@ -14,12 +14,38 @@ from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
+    from .request import Request
+
 Ids: TypeAlias = NDArray[np.uint32]
 
 _CHAT_HINT = (
     "For a chat turn pass stategpt.data.chat_prompt(tok, question); for a document its beginning as a string, "
     "or its token ids."
 )
+
+
+def check_request(request: Request, context_tokens: int, vocab_size: int) -> None:
+    """Refuses a request that no step could compute.
+
+    Raises:
+        InvalidArgument: no ids, or not a vector of uint32; fewer than one sample or token.
+        ContextOverflow: the prompt fills the context.
+        UnknownToken: an id outside the vocabulary.
+    """
+    ids = request.ids
+    if not isinstance(ids, np.ndarray) or ids.ndim != 1 or ids.dtype != np.uint32:
+        raise InvalidArgument("ids of a request are a vector of uint32; Engine.request makes one of a text or a list")
+    if not len(ids):
+        raise InvalidArgument("the request has no ids; give at least one")
+    whole("n", request.n, 1)
+    whole("max_tokens", request.max_tokens, 1)
+    if len(ids) >= context_tokens:
+        raise ContextOverflow(
+            f"the prompt has {len(ids)} tokens, the context {context_tokens}: no token can follow. "
+            "Shorten it or use a model with a longer context."
+        )
+    if int(ids.max()) >= vocab_size:
+        raise UnknownToken(f"the prompt holds id {int(ids.max())}, the model knows ids of 0 .. {vocab_size - 1}")
 
 
 def check_prompts(prompts: Iterable[Any]) -> None:

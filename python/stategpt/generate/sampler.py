@@ -1,6 +1,10 @@
-"""Samples tokens: temperature, top-k, top-p, and random numbers that depend on the sample, not on the batch.
+"""Draws the next token of many rows, each by settings of its own, with random numbers that depend on the row alone.
 
-Legend: M rows to draw for, V vocabulary.
+A row's result depends on its logits and its `SampledRow`: its bits are the same whatever the other rows of the call
+are, and however many. Rows are drawn together; limits and temperatures are vectors, so 64 settings cost about what one
+does.
+
+Legend: M rows to draw for, V vocabulary, R of the rows.
 """
 
 from __future__ import annotations
@@ -8,31 +12,268 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.errors import InvalidArgument
-from stategpt.model import log_probs
+from stategpt.errors import InvalidArgument, StategptError
+from stategpt.model.kept_sets import KeptSet
 from stategpt.randomness import uniforms
 from stategpt.shown_fields import documented, short_repr
 
-from .truncation import kept_tokens, truncate
+from .broken_rows import why_not_drawn
+from .inversion import invert
+from .log_prob_rows import TopLogProbs, most_likely, raw_log_probs
+from .logit_edits import edit
+from .sampling import SampledRow, Sampling
+from .truncation import Kept, Limits, kept_tokens
 
 _CACHED_NUMBERS = 1 << 20
 """Logits that a CPU draws from at a time: temporaries in float64 then stay in its cache, and do not grow with M x V."""
 
-_BLOCKWISE_NUMBERS, _BLOCK = 1 << 16, 128
-"""With at least this many probabilities, sums of blocks of neighboring tokens are searched first."""
+
+@documented
+@dataclass(frozen=True)
+class Draws:
+    """One token for each of M rows."""
+
+    ids_M: Tensor
+    """int64 token ids; -1 for a row with an error."""
+    log_probs_M: Tensor
+    """float32 log-probability of each under the distribution it was drawn from; at temperature 0 that of temperature
+    1, and without `typical_p`."""
+    top: list[TopLogProbs | None]
+    """The most likely tokens of rows with `top_log_probs`, without any setting (`raw_log_probs_M`)."""
+    kept: list[KeptSet | None]
+    """With `keep_sets`, the ids each token was drawn among; otherwise None."""
+    errors: dict[int, StategptError]
+    """Why no token could be drawn, by row."""
+    logits_MV: Tensor
+    """What was drawn from."""
+    vocabulary: int | None
+    """Number of ids with text, if there is padding."""
+
+    __repr__ = short_repr
+
+    @cached_property
+    def raw_log_probs_M(self) -> Tensor:  # noqa: N802
+        """float32 log-probability of each token at temperature 1 with nothing removed but padding.
+
+        Computed when it is first read, from the logits as they are then.
+        """
+        raw_M = torch.full_like(self.log_probs_M, torch.nan)
+        drawn_R = (self.ids_M >= 0).nonzero()[:, 0]
+        for part_R in drawn_R.split(rows_at_a_time(self.logits_MV)):
+            all_RV = raw_log_probs(self.logits_MV[part_R], self.vocabulary)
+            raw_M[part_R] = all_RV.gather(1, self.ids_M[part_R, None])[:, 0]
+        return raw_M
+
+
+def draw(
+    logits_MV: Tensor, rows: Sequence[SampledRow], *, vocabulary: int | None = None, keep_sets: bool = False
+) -> Draws:
+    """Draws one token for each row, by the uniform number of (seed, stream, sample, position) alone.
+
+    A row that cannot be drawn (no id is left, its logits are not numbers, a setting names an id outside the
+    vocabulary) is in `Draws.errors`; the others are drawn.
+
+    Args:
+        logits_MV: one row of logits for each of `rows`, of any floating type; not changed.
+        vocabulary: number of ids with text: raw log-probabilities leave out the others, a model's padding. They are
+            drawn all the same unless they are forbidden.
+        keep_sets: also returns the ids that each token was drawn among.
+    """
+    if logits_MV.ndim != 2 or len(logits_MV) != len(rows):
+        raise InvalidArgument(f"logits of shape {list(logits_MV.shape)} for {len(rows)} rows; give one row for each")
+    M, V = logits_MV.shape
+    values = _Values.of(rows, V, logits_MV.device)
+    result = _Result.empty(M, logits_MV.device)
+    step = rows_at_a_time(logits_MV)
+    for first in range(0, M, step):
+        part = slice(first, first + step)
+        _draw(logits_MV[part], rows[part], values.part(part), result.part(part), first, keep_sets)
+    for row in result.errors:
+        result.ids_M[row], result.log_probs_M[row], result.kept[row] = -1, torch.nan, None
+    top = _top(logits_MV, rows, vocabulary, result.errors)
+    return Draws(result.ids_M, result.log_probs_M, top, result.kept, result.errors, logits_MV, vocabulary)
+
+
+def rows_at_a_time(logits_MV: Tensor) -> int:
+    """Number of rows of which temporaries stay in a CPU's cache; all rows on other devices."""
+    M, V = logits_MV.shape
+    return max(1, _CACHED_NUMBERS // V if logits_MV.device.type == "cpu" else M)
+
+
+class _Values(NamedTuple):
+    """The settings of M rows as vectors."""
+
+    temperature_M: Tensor
+    """float32; 1 where tokens are not drawn but taken."""
+    uniform_M: Tensor
+    limits: Limits
+    greedy_M: NDArray[np.bool_]
+    truncates_M: NDArray[np.bool_]
+    is_tempered: bool
+    """Whether any temperature is not 1."""
+
+    @classmethod
+    def of(cls, rows: Sequence[SampledRow], V: int, device: torch.device) -> _Values:
+        settings = [row.sampling for row in rows]
+        temperature_M = np.array([sampling.temperature for sampling in settings], dtype=np.float64)
+        greedy_M = temperature_M == 0
+        temperature_M[greedy_M] = 1.0
+        seeds_M = np.array([sampling.seed for sampling in settings], dtype=np.uint64)
+        counters = [[row.stream for row in rows], [row.sample for row in rows], [row.position for row in rows]]
+        uniform_M = uniforms(seeds_M, *(np.array(counter, dtype=np.int64) for counter in counters))
+        top_k_M = np.array([min(sampling.top_k or V, V) for sampling in settings], dtype=np.int64)
+        top_p_M = _shares([sampling.top_p for sampling in settings], 1.0)
+        min_p_M = _shares([sampling.min_p for sampling in settings], 0.0)
+        typical_p_M = _shares([sampling.typical_p for sampling in settings], 1.0)
+        typical_p_M[greedy_M] = 1.0
+        truncates_M = (top_k_M < V) | (top_p_M < 1) | (min_p_M > 0) | (typical_p_M < 1)
+        limits = Limits(*(torch.from_numpy(limit_M).to(device) for limit_M in (top_k_M, top_p_M, min_p_M, typical_p_M)))
+        return cls(
+            torch.from_numpy(temperature_M.astype(np.float32)).to(device),
+            torch.from_numpy(uniform_M).to(device),
+            limits,
+            greedy_M,
+            truncates_M,
+            bool((temperature_M != 1).any()),
+        )
+
+    def part(self, rows: slice) -> _Values:
+        limits = Limits(*(limit_M[rows] for limit_M in self.limits))
+        return _Values(
+            self.temperature_M[rows],
+            self.uniform_M[rows],
+            limits,
+            self.greedy_M[rows],
+            self.truncates_M[rows],
+            self.is_tempered,
+        )
+
+
+class _Result(NamedTuple):
+    """What is drawn, filled in part by part."""
+
+    ids_M: Tensor
+    log_probs_M: Tensor
+    kept: list[KeptSet | None]
+    errors: dict[int, StategptError]
+
+    @classmethod
+    def empty(cls, M: int, device: torch.device) -> _Result:
+        ids_M = torch.empty(M, dtype=torch.int64, device=device)
+        return cls(ids_M, torch.empty(M, dtype=torch.float32, device=device), [None] * M, {})
+
+    def part(self, rows: slice) -> _Result:
+        """Views of the tensors; the lists and errors are the whole ones."""
+        return _Result(self.ids_M[rows], self.log_probs_M[rows], self.kept, self.errors)
+
+
+def _shares(values: Sequence[float | None], otherwise: float) -> NDArray[np.float64]:
+    return np.array([otherwise if value is None else value for value in values], dtype=np.float64)
+
+
+def _draw(
+    logits_MV: Tensor, rows: Sequence[SampledRow], values: _Values, result: _Result, first: int, keep_sets: bool
+) -> None:
+    """Draws rows whose temporaries exist at a time; `first` is the number of the first of them."""
+    all_MV, errors = _distribution(logits_MV, rows, values)
+    result.errors.update({first + row: error for row, error in errors.items()})
+    device = logits_MV.device
+    for kept in _groups(all_MV, values, device):
+        rows_R = kept.rows_R
+        greedy_R = values.greedy_M[rows_R.cpu().numpy()]
+        place_R = _places(kept.log_probs_RK, values.uniform_M[rows_R], greedy_R)
+        result.ids_M[rows_R] = kept.ids_RK.gather(1, place_R[:, None])[:, 0]
+        result.log_probs_M[rows_R] = kept.log_probs_RK.gather(1, place_R[:, None])[:, 0]
+        if keep_sets:
+            _store_kept(result.kept, kept, first, logits_MV.shape[1])
+
+
+def _distribution(
+    logits_MV: Tensor, rows: Sequence[SampledRow], values: _Values
+) -> tuple[Tensor, dict[int, StategptError]]:
+    """log softmax after steps 1 to 4 of `sampling.py`, float32[M, V]; rows with an error are all 0."""
+    work_MV = logits_MV.to(torch.float32, copy=True).contiguous()
+    largest_M = work_MV.amax(dim=-1)
+    errors = edit(work_MV, rows)
+    if values.is_tempered:
+        work_MV.div_(values.temperature_M[:, None])
+    all_MV = work_MV.log_softmax(dim=-1)
+    # One NaN, infinity, or no finite number at all makes every number of the row NaN; edits may have hidden one.
+    broken_M = all_MV[:, 0].isnan() | largest_M.isnan() | (largest_M == torch.inf)
+    for row in broken_M.nonzero()[:, 0].tolist():
+        errors.setdefault(row, why_not_drawn(logits_MV[row], work_MV[row], rows[row]))
+    if errors:
+        all_MV[torch.tensor(list(errors), device=all_MV.device)] = 0.0
+    return all_MV, errors
+
+
+def _groups(all_MV: Tensor, values: _Values, device: torch.device) -> list[Kept]:
+    """Rows that keep the whole vocabulary, and those that do not."""
+    M, V = all_MV.shape
+    groups = []
+    plain = np.flatnonzero(~values.truncates_M)
+    cut = np.flatnonzero(values.truncates_M)
+    if len(plain):
+        rows_R = torch.from_numpy(plain).to(device)
+        ids_RV = torch.arange(V, device=device).expand(len(plain), V)
+        groups.append(Kept(rows_R, ids_RV, all_MV if len(plain) == M else all_MV[rows_R]))
+    if len(cut) == M:
+        groups.extend(kept_tokens(all_MV, values.limits))
+    elif len(cut):
+        rows_R = torch.from_numpy(cut).to(device)
+        found = kept_tokens(all_MV[rows_R], values.limits.of(rows_R))
+        groups.extend(kept._replace(rows_R=rows_R[kept.rows_R]) for kept in found)
+    return groups
+
+
+def _places(log_probs_RK: Tensor, uniform_R: Tensor, greedy_R: NDArray[np.bool_]) -> Tensor:
+    """By the uniform numbers, or the most likely. -> int64[R]."""
+    if greedy_R.all():
+        return log_probs_RK.argmax(dim=-1)
+    place_R = invert(log_probs_RK, uniform_R)
+    if greedy_R.any():
+        some = torch.from_numpy(np.flatnonzero(greedy_R)).to(place_R.device)
+        place_R[some] = log_probs_RK[some].argmax(dim=-1)
+    return place_R
+
+
+def _store_kept(stored: list[KeptSet | None], kept: Kept, first: int, V: int) -> None:
+    is_kept_RK = (kept.log_probs_RK > -torch.inf).cpu().numpy()
+    ids_RK = kept.ids_RK.cpu().numpy()
+    for row, ids, is_kept in zip(kept.rows_R.tolist(), ids_RK, is_kept_RK, strict=True):
+        found = is_kept
+        if len(ids) < V:
+            found = np.zeros(V, dtype=np.bool_)
+            found[ids[is_kept]] = True
+        stored[first + row] = KeptSet.of(found)
+
+
+def _top(
+    logits_MV: Tensor, rows: Sequence[SampledRow], vocabulary: int | None, errors: dict[int, StategptError]
+) -> list[TopLogProbs | None]:
+    found: list[TopLogProbs | None] = [None] * len(rows)
+    wanted = [row for row, sampled in enumerate(rows) if sampled.sampling.top_log_probs and row not in errors]
+    step = rows_at_a_time(logits_MV)
+    for first in range(0, len(wanted), step):
+        part = wanted[first : first + step]
+        counts = [rows[row].sampling.top_log_probs for row in part]
+        all_RV = raw_log_probs(logits_MV[torch.tensor(part, device=logits_MV.device)], vocabulary)
+        for row, top in zip(part, most_likely(all_RV, counts, vocabulary), strict=True):
+            found[row] = top
+    return found
 
 
 @documented
 @dataclass(frozen=True)
 class Sampler:
-    """Settings by which tokens are drawn. Raises `InvalidArgument` for a value out of range."""
+    """Settings by which the tokens of all rows are drawn. Raises `InvalidArgument` for a value out of range."""
 
     temperature: float = 1.0
     """Divides the logits; 0 takes the most likely token."""
@@ -48,98 +289,20 @@ class Sampler:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise InvalidArgument(f"temperature is {self.temperature}; give 0 (the most likely token) or more")
-        if self.top_k is not None and self.top_k < 1:
-            raise InvalidArgument(f"top_k is {self.top_k}; give at least 1, or None for all tokens")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise InvalidArgument(f"top_p is {self.top_p}; give a share above 0 and at most 1, or None")
-
-    def draw(self, logits_MV: Tensor, stream_M: NDArray[np.int64], sample_M: NDArray[np.int64], position: int) -> Draw:
-        """Draws one token for each row, by the uniform number of (seed, stream, sample, position) alone."""
-        M, V = logits_MV.shape
-        uniform_M = None
-        if self.temperature > 0:
-            uniform_M = torch.from_numpy(uniforms(self.seed, stream_M, sample_M, position)).to(logits_MV.device)
-        rows = M if logits_MV.device.type != "cpu" else max(1, _CACHED_NUMBERS // V)
-        parts = [
-            self._draw(logits_MV[first : first + rows], None if uniform_M is None else uniform_M[first : first + rows])
-            for first in range(0, max(M, 1), rows)
-        ]
-        return Draw(*parts[0]) if len(parts) == 1 else Draw(*(torch.cat(part) for part in zip(*parts, strict=True)))
-
-    def _draw(self, logits_MV: Tensor, uniform_M: Tensor | None) -> tuple[Tensor, Tensor]:
-        """By the uniform numbers, or the most likely tokens."""
-        if not self._truncates:
-            all_MV = self._log_probs(logits_MV)
-            ids_M = all_MV.argmax(dim=-1) if uniform_M is None else invert(all_MV, uniform_M)
-            return ids_M, all_MV.gather(1, ids_M[:, None])[:, 0]
-        ids_M = torch.empty(len(logits_MV), dtype=torch.int64, device=logits_MV.device)
-        chosen_M = torch.empty(len(logits_MV), dtype=torch.float32, device=logits_MV.device)
-        for rows_R, ids_RK, kept_RK in kept_tokens(self._log_probs(logits_MV), self.top_k, self.top_p):
-            place_R = kept_RK.argmax(dim=-1) if uniform_M is None else invert(kept_RK, uniform_M[rows_R])
-            ids_M[rows_R] = ids_RK.gather(1, place_R[:, None])[:, 0]
-            chosen_M[rows_R] = kept_RK.gather(1, place_R[:, None])[:, 0]
-        return ids_M, chosen_M
-
-    def distribution(self, logits_MV: Tensor) -> Tensor:
-        """Returns the log-probabilities by which tokens are drawn, -inf for excluded ones. -> float32[M, V].
-
-        At temperature 0 they are those of temperature 1: what the model thinks of the token it takes.
-        """
-        return truncate(self._log_probs(logits_MV), self.top_k, self.top_p)
-
-    def _log_probs(self, logits_MV: Tensor) -> Tensor:
-        return log_probs(logits_MV, self.temperature or 1.0, self._forbidden_ids)
-
-    @property
-    def _truncates(self) -> bool:
-        return self.top_k is not None or self.top_p is not None
+        _ = self.sampling
 
     @cached_property
-    def _forbidden_ids(self) -> Tensor:
-        """A padded vocabulary forbids thousands of ids: made once, not for each token."""
-        return torch.tensor(self.forbidden, dtype=torch.int64)
+    def sampling(self) -> Sampling:
+        """The same settings, for `draw`."""
+        return Sampling(self.temperature, self.top_k, self.top_p, forbidden=self.forbidden, seed=self.seed)
 
+    def draw(self, logits_MV: Tensor, stream_M: NDArray[np.int64], sample_M: NDArray[np.int64], position: int) -> Draws:
+        """Draws one token for each row, by the uniform number of (seed, stream, sample, position) alone.
 
-@documented
-@dataclass(frozen=True)
-class Draw:
-    """One token for each of M rows."""
-
-    ids_M: Tensor
-    """int64 token ids."""
-    log_probs_M: Tensor
-    """float32 log-probability of each under the distribution it was drawn from."""
-
-    __repr__ = short_repr
-
-
-def invert(log_probs_MV: Tensor, uniform_M: Tensor) -> Tensor:
-    """Returns the first token whose cumulative probability exceeds the row's uniform number. -> int64[M].
-
-    Summed in float64, where V roundings move a boundary by less than 1e-12.
-    """
-    probability_MV = log_probs_MV.exp()
-    if probability_MV.numel() < _BLOCKWISE_NUMBERS:
-        return _invert_sums(probability_MV.cumsum(dim=-1, dtype=torch.float64), uniform_M)
-    # First among the sums of blocks, then inside the block: V float64 numbers a row are neither written nor read.
-    if padding := -probability_MV.shape[1] % _BLOCK:
-        probability_MV = F.pad(probability_MV, (0, padding))
-    blocks_MBC = probability_MV.view(len(uniform_M), -1, _BLOCK)
-    cumulated_MB = blocks_MBC.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
-    block_M = _invert_sums(cumulated_MB, uniform_M)
-    inside_MC = blocks_MBC[torch.arange(len(block_M), device=block_M.device), block_M]
-    inside_MC = inside_MC.cumsum(dim=-1, dtype=torch.float64)
-    total_M = inside_MC[:, -1]
-    before_M = cumulated_MB.gather(1, block_M[:, None])[:, 0] - total_M
-    share_M = (uniform_M * cumulated_MB[:, -1] - before_M) / total_M
-    return block_M * _BLOCK + _invert_sums(inside_MC, share_M.clamp(0, 1))
-
-
-def _invert_sums(cumulated_MV: Tensor, uniform_M: Tensor) -> Tensor:
-    """The first place whose cumulated weight exceeds the row's share of the total. -> int64[M]."""
-    total_M1 = cumulated_MV[:, -1:]
-    # The product can round up to the total, which no place exceeds.
-    target_M1 = torch.minimum(uniform_M[:, None] * total_M1, total_M1.nextafter(torch.zeros_like(total_M1)))
-    return torch.searchsorted(cumulated_MV, target_M1, right=True).squeeze(1)
+        Raises the error of the first row that cannot be drawn.
+        """
+        counters = zip(stream_M.tolist(), sample_M.tolist(), strict=True)
+        drawn = draw(logits_MV, [SampledRow(self.sampling, stream, sample, position) for stream, sample in counters])
+        for error in drawn.errors.values():
+            raise error
+        return drawn

@@ -7,6 +7,7 @@ require("torch", __name__)
 from .adapter import load_adapter as load_adapter  # noqa: E402
 from .adapter import save_adapter as save_adapter  # noqa: E402
 from .cache import KVCache as KVCache  # noqa: E402
+from .cache import StepCache as StepCache  # noqa: E402
 from .classifier import Classifier as Classifier  # noqa: E402
 from .distribution import log_probs as log_probs  # noqa: E402
 from .distribution import padding_ids as padding_ids  # noqa: E402
@@ -37,6 +38,7 @@ __all__ = [
     "Precision",
     "RewardModel",
     "SpecialIds",
+    "StepCache",
     "TokenBatch",
     "adapters_off",
     "autocast",

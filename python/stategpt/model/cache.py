@@ -1,17 +1,32 @@
 """The key-value cache: keys and values of the tokens that decoding has processed.
 
-Legend: B sequences, C slots of capacity, G key-value heads, D head width, T new tokens a sequence.
+Legend: B sequences, C slots of capacity, G key-value heads, D head width, T new tokens a sequence. N new tokens of all
+sequences in one stream, H query heads.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from stategpt.config import GPTConfig
+from stategpt.config.architecture import AttentionOptions
 from stategpt.errors import ContextOverflow
 
 from .joined import JoinedWeights
+
+
+class StepCache(Protocol):
+    """What `GPT.step` writes keys and values to, and attends over."""
+
+    joined: list[JoinedWeights]
+    """Of each layer, the joined projections that keys and values are made with."""
+
+    def attend(self, layer: int, q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, options: AttentionOptions) -> Tensor:
+        """Stores the keys and values of the new tokens; each then attends over those of its sequence. -> o_NHD."""
+        ...
 
 
 class KVCache:

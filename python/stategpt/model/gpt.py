@@ -30,8 +30,8 @@ from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format
-from .cache import KVCache
-from .checks import check_stream
+from .cache import KVCache, StepCache
+from .checks import check_positions, check_stream
 from .exported_tokenizer import never_sampled, tokenizer_ids, write_tokenizer
 from .gguf_import import is_gguf, load_gguf
 from .init import initialize
@@ -219,6 +219,32 @@ class GPT(nn.Module):
     def forward(self, tokens_N: Tensor, layout: TensorLayout) -> Tensor:
         """Computes the logits of every token. -> float32[N, V]."""
         return self.unembed(self.hidden(tokens_N, layout))
+
+    def step(self, tokens_N: Tensor, position_N: Tensor, cache: StepCache) -> Tensor:
+        """Computes the normed last hidden states of new tokens and adds them to `cache`. -> [N, W].
+
+        One flat stream (int64) of any mixture of sequences, whole prompts, parts of prompts and single tokens; `cache`
+        knows which tokens are whose, `position_N` (int64) is the position of each in its sequence.
+
+        Raises:
+            ContextOverflow: a position beyond the context; on a CPU only, elsewhere the cache has to know.
+            InvalidArgument: not flat streams of ids and positions, of one length.
+            UnknownToken: an id outside the vocabulary; on a CPU only, a GPU's own check ends the process.
+        """
+        check_positions(tokens_N, position_N, self.config.context_tokens)
+        angles = self._angles(position_N)
+        x_NW = self._embed(tokens_N, position_N)
+        for layer, block in enumerate(self.layers):
+            options = self.config.architecture.attention_options(layer)
+
+            def attend(
+                q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layer: int = layer, options: AttentionOptions = options
+            ) -> Tensor:
+                """Attends over the cache."""
+                return cache.attend(layer, q_NHD, k_NGD, v_NGD, options)
+
+            x_NW = block(x_NW, angles[layer], attend, cache.joined[layer])
+        return self.norm(x_NW)  # type: ignore[no-any-return]
 
     def decode(self, tokens_BT: Tensor, cache: KVCache, valid_B: Tensor | None = None) -> Tensor:
         """Computes normed hidden states of T more tokens of each sequence and adds them to `cache`. -> [B, T, W].

@@ -1,0 +1,79 @@
+"""One step of the model: tokens of many branches in one flat pass over pages, then what their tokens are drawn from.
+
+Legend: N tokens of all branches, R branches, W width, V vocabulary of the tokenizer, M rows to draw for, U of them with
+different hidden states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stategpt.model import GPT
+
+from .branch import Branch
+from .pages import PagedStep, PagePool
+from .request import Counters
+
+class Work(NamedTuple):
+    """Tokens of one branch that a step computes."""
+
+    branch: Branch
+    tokens: int
+    """How many of its pending ids."""
+
+
+class StepResult(NamedTuple):
+    """Hidden states after a step."""
+
+    hidden_NW: Tensor
+    last: list[int]
+    """Place of each branch's last token."""
+    work: Sequence[Work]
+
+    def last_hidden(self, numbers: Sequence[int]) -> Tensor:
+        """Hidden state of the last token of some of the branches. -> [len(numbers), W]."""
+        if len(numbers) == len(self.hidden_NW):  # every branch had one token, and all are meant
+            return self.hidden_NW
+        places = torch.tensor([self.last[number] for number in numbers], device=self.hidden_NW.device)
+        return self.hidden_NW[places]
+
+
+def run_step(model: GPT, pool: PagePool, work: Sequence[Work], counters: Counters) -> StepResult:
+    """Computes the work. Raises `OutOfPages` before anything is computed; after any error nothing has changed."""
+    step = PagedStep(pool, [(branch.sequence, count) for branch, count in work])
+    tokens: list[int] = []
+    for branch, count in work:
+        first = branch.sequence.length
+        tokens += branch.tokens(first, first + count)
+    tokens_N = torch.tensor(tokens, dtype=torch.int64, device=model.device)
+    hidden_NW = model.step(tokens_N, step.position_N, step)
+    step.commit()
+    for branch, count in work:
+        _account(branch, count, counters)
+    last = np.cumsum([count for _, count in work]) - 1
+    return StepResult(hidden_NW, last.tolist(), work)
+
+
+def _account(branch: Branch, count: int, counters: Counters) -> None:
+    """Counts what was computed: for the first time, again, or a token that was counted when it was drawn."""
+    end = branch.sequence.length
+    first = end - count
+    if end > branch.accounted:
+        counters.prefilled += end - max(first, branch.accounted)
+        branch.accounted = end
+    if first < branch.computed:
+        counters.recomputed += min(end, branch.computed) - first
+
+
+def next_logits(model: GPT, hidden_UW: Tensor, places_M: Sequence[int] | None) -> Tensor:
+    """Logits from each hidden state once. -> float32[M, V].
+
+    `places_M` says which hidden state each row has; None: row m has state m.
+    """
+    logits_UV = model.unembed(hidden_UW)
+    return logits_UV if places_M is None else logits_UV[torch.tensor(places_M, device=logits_UV.device)]

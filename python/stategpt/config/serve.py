@@ -29,6 +29,10 @@ class ServeConfig:
     one client whether another has sent the same beginning."""
     kv_bytes: int = 1 << 30
     """Memory of the key-value pages of each model."""
+    batch_rows: int = 64
+    """Completions of a model that are computed at a time."""
+    step_tokens: int = 512
+    """Tokens of a step: fewer make streams smoother while long prompts are read, more read them faster."""
     max_connections: int = 1000
     """Open connections; a further one gets status 503."""
     max_waiting: int = 256
@@ -66,7 +70,17 @@ class ServeConfig:
         require(0 <= self.port < 65536, "serve.port", self.port, "must be 0 to 65535")
         require(bool(self.host), "serve.host", self.host, "must be an address or a name")
         require_choice("serve.share_prefixes", self.share_prefixes, SHARING)
-        whole = ("kv_bytes", "max_connections", "max_waiting", "max_body_bytes", "max_tokens", "max_n", "max_inputs")
+        whole = (
+            "kv_bytes",
+            "batch_rows",
+            "step_tokens",
+            "max_connections",
+            "max_waiting",
+            "max_body_bytes",
+            "max_tokens",
+            "max_n",
+            "max_inputs",
+        )
         require_positive("serve", **{name: getattr(self, name) for name in (*whole, "max_schema_bytes")})
         times = ("compile", "header", "body", "send", "keep_alive")
         require_positive("serve", **{f"{name}_seconds": getattr(self, f"{name}_seconds") for name in times})

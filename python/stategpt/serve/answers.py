@@ -219,7 +219,7 @@ class Answer:
                 sent.number_of_calls += 1
         if self.wanted.log_probs and choice.shown > sent.tokens and (not deltas or "content" not in deltas[-1]):
             deltas.append({"content": ""})
-        forms = [{"delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
+        forms: list[Json] = [{"delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
         if self.wanted.log_probs and choice.shown > sent.tokens:
             forms[-1]["logprobs"] = self._chat_log_probs(choice, sent.tokens)
         new = choice.ids[sent.tokens :]
@@ -238,7 +238,7 @@ class Answer:
             self._add_tokens(log_probs, choice, sent.tokens, sent.characters)
         new = choice.ids[sent.tokens :]
         sent.characters, sent.tokens = len(choice.text), len(choice.ids)
-        form = {"text": text, "logprobs": log_probs, "finish_reason": self._reason(index)}
+        form: Json = {"text": text, "logprobs": log_probs, "finish_reason": self._reason(index)}
         return self._with_ids([form], index, new)
 
     def _with_ids(self, forms: list[Json], index: int, new: list[int]) -> list[Json]:

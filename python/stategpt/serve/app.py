@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -51,6 +51,8 @@ class Context:
         self.keys = keys
         self.metrics = Metrics()
         self.worker = Worker(self.served)
+        self.connections: Collection[Any] = ()
+        """Open connections, as the server counts them."""
         self.draining = False
         """The server is stopping: it takes no further request."""
 
@@ -65,21 +67,18 @@ class Context:
         found = self.served.get(name)
         if found is None:
             there = ", ".join(self.served)
-            raise ApiError(404, f"no model is called {name!a:.100}; there are {there}", param="model", code="model_not_found")
+            raise ApiError(
+                404, f"no model is called {name!a:.100}; there are {there}", param="model", code="model_not_found"
+            )
         return found
 
     def scope(self, key: Key | None) -> str:
         """Whose requests share prefixes with those of `key`."""
         return key.name if key is not None and self.config.share_prefixes == "key" else ""
 
-    @property
-    def max_inputs(self) -> int:
-        """Texts of a request for embeddings."""
-        return self.config.max_inputs
-
 
 def build_app(served: Mapping[str, Served], config: ServeConfig, keys: Keys) -> Starlette:
-    """The application; its worker runs from the start of its lifespan to the end. `app.state.context` holds its parts."""
+    """The application; its worker runs as long as its lifespan. `app.state.context` holds its parts."""
     context = Context(served, config, keys)
     sampled = Sampled(context)
     routes: list[tuple[str, str, Handler]] = [
@@ -177,7 +176,9 @@ def _admitted(request: Request, context: Context) -> Key | None:
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if name not in (*_LOCAL, context.config.host.lower()):
             allowed = ", ".join(dict.fromkeys((*_LOCAL[:2], context.config.host)))
-            raise ApiError(403, f"the host is {host!a:.100}; without API keys it must be {allowed}", code="unknown_host")
+            raise ApiError(
+                403, f"the host is {host!a:.100}; without API keys it must be {allowed}", code="unknown_host"
+            )
     return context.keys.find(request.headers.get("authorization"))
 
 
@@ -216,6 +217,7 @@ async def _health(request: Request, context: Context) -> Response:
 
 
 async def _metrics(request: Request, context: Context) -> Response:
+    context.metrics.connections.set(len(context.connections))
     context.metrics.engine_steps.set(context.worker.steps)
     context.metrics.engine_restarts.set(context.worker.restarts)
     numbers = await context.worker.gauges() if context.worker.alive else {}

@@ -43,6 +43,8 @@ class Ask:
     """Requests of one scope share the cache of prefixes."""
     prompt_log_probs: bool = False
     """Whether the log-probability of each token of the prompt is wanted."""
+    raw_log_probs: bool = False
+    """Whether the log-probability of each sampled token is wanted."""
     incremental: bool = False
     """Whether events are wanted for each token, or one for each completion."""
 

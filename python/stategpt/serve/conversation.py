@@ -58,7 +58,9 @@ def _message(value: Any, path: str) -> Message:
     fields = checked(value, Record(_MESSAGE, closed=True), path)
     for name in _UNREAD:
         if fields[name]:
-            raise bad_field(f"{path}.{name}", f"{name} of a message is not supported; give text", "unsupported_parameter")
+            raise bad_field(
+                f"{path}.{name}", f"{name} of a message is not supported; give text", "unsupported_parameter"
+            )
     role = _ROLES[fields["role"]]
     calls = _calls(fields["tool_calls"], f"{path}.tool_calls") if fields["tool_calls"] else ()
     if calls and role != "assistant":
@@ -84,7 +86,9 @@ def _content(value: Any, path: str) -> str:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind != "text":
             raise bad_field(
-                f"{where}.type", f"{where} is of type {kind!a:.60}; this server reads parts of type text", "unsupported_content"
+                f"{where}.type",
+                f"{where} is of type {kind!a:.60}; this server reads parts of type text",
+                "unsupported_content",
             )
         fields = checked(part, Record({"type": Text(), "text": Text()}, closed=True), where)
         texts.append(checked_text(fields["text"], f"{where}.text"))
@@ -129,7 +133,9 @@ def prompt_ids(chat: ChatTemplate, messages: Sequence[Message], tools: Sequence[
     """
     last = len(messages) - 1
     if continued and messages[last].role != "assistant":
-        raise bad_field("continue_final_message", f"the last message is from the {messages[last].role}, not the assistant")
+        raise bad_field(
+            "continue_final_message", f"the last message is from the {messages[last].role}, not the assistant"
+        )
     asked = list(messages[:-1] if continued else messages)
     if not asked:
         raise bad_field("messages", "there is no message before the answer that is to be continued")
@@ -141,7 +147,7 @@ def prompt_ids(chat: ChatTemplate, messages: Sequence[Message], tools: Sequence[
 
 
 def with_tools(chat: ChatTemplate, messages: list[Message], tools: Sequence[Tool]) -> list[Message]:
-    """Messages with the description of the tools in the system's, or before the first where the template has no such role."""
+    """Messages with the description of the tools in the system's, or before the first where the template has none."""
     if not tools:
         return messages
     told = instructions(tools)
@@ -172,4 +178,3 @@ def template_of(chat: ChatTemplate | None, model: str) -> ChatTemplate:
             code="no_chat_template",
         )
     return chat
-

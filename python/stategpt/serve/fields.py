@@ -168,7 +168,9 @@ def read_fields(body: bytes, kinds: Mapping[str, Kind]) -> Fields:
     except DataError as error:
         raise ApiError(400, str(error), code="invalid_json") from None
     if not isinstance(found, dict):
-        raise ApiError(400, f"the body is of type {type(found).__name__}; it must be a JSON object", code="invalid_json")
+        raise ApiError(
+            400, f"the body is of type {type(found).__name__}; it must be a JSON object", code="invalid_json"
+        )
     return {name: _checked(name, value, kinds) for name, value in found.items() if _is_given(name, value, kinds)}
 
 

@@ -1,8 +1,8 @@
 """API keys: who may ask, and how many tokens each key may use in a day.
 
-    [keys.alice]
-    key = "sk-..."               # or sha256 = "..." of it, so that the file holds no secret
-    tokens_per_day = 1_000_000   # prompt and completions; left out: no limit
+[keys.alice]
+key = "sk-..."               # or sha256 = "..." of it, so that the file holds no secret
+tokens_per_day = 1_000_000   # prompt and completions; left out: no limit
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class Keys:
             wait = max(1, int(key.since + DAY_SECONDS - now))
             raise ApiError(
                 429,
-                f"the request can use {tokens} tokens (prompts, and max_tokens of each completion); the key has {left} of "
-                f"{key.tokens_per_day} left today. Lower max_tokens or n, or wait {wait} s.",
+                f"the request can use {tokens} tokens (prompts, and max_tokens of each completion); the key has {left} "
+                f"of {key.tokens_per_day} left today. Lower max_tokens or n, or wait {wait} s.",
                 code="insufficient_quota",
                 headers={"Retry-After": str(wait)},
             )
@@ -167,7 +167,9 @@ def read_keys(path: str | Path, clock: Callable[[], float]) -> Keys:
         raise ConfigError(f"{where} holds no key; add [keys.NAME] with key = or sha256 =")
     plain = any(entry["key"] for entry in found.values())
     if plain and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-        raise ConfigError(f"{where} holds keys and other users may read it; chmod 600 it, or give sha256 instead of key")
+        raise ConfigError(
+            f"{where} holds keys and other users may read it; chmod 600 it, or give sha256 instead of key"
+        )
     now = clock()
     keys = [Key(name, _digest(where, name, entry), entry["tokens_per_day"], 0, now) for name, entry in found.items()]
     names: dict[bytes, str] = {}
@@ -189,8 +191,8 @@ def _digest(where: str, name: str, entry: dict[str, str | None]) -> bytes:
             raise ConfigError(f"{where}: keys.{name}.sha256 must be 64 digits of 0-9 a-f")
         return bytes.fromhex(digest)
     assert key is not None
-    if len(key) < _LEAST_CHARS or key != key.strip():
+    if len(key) < _LEAST_CHARS or len(key.split()) != 1:
         raise ConfigError(
-            f"{where}: keys.{name}.key has {len(key)} characters; give at least {_LEAST_CHARS}, without white space around"
+            f"{where}: keys.{name}.key has {len(key)} characters; give at least {_LEAST_CHARS}, without white space"
         )
     return hashlib.sha256(key.encode()).digest()

@@ -1,4 +1,4 @@
-"""From the fields of a request to what is asked of a model: prompts, sampling, constraint, and the form of the answer."""
+"""From the fields of a request to what is asked of a model: prompts, sampling, constraint, form of the answer."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from .asks import Ask, Served
 from .conversation import checked_text, prompt_ids, read_messages, template_of
 from .errors import ApiError, api_error, bad_field
 from .fields import Fields, checked
-from .tools import ToolUse, read_tools
+from .tools import NO_TOOLS, ToolUse, read_tools
 
+_MOST_CALLS = 8
+"""Calls of one answer where a call is required and parallel_tool_calls is not false."""
 _DEFAULT_TOKENS = 16
 """Tokens of a completion where a request to /v1/completions gives no number, as in OpenAI's API."""
 _PLAIN = (
@@ -72,7 +74,7 @@ class Wanted:
     """Whether ids are wanted beside the text."""
     branches: int = 0
     """Branches of each prompt; 0: none were given."""
-    tools: ToolUse = ToolUse()
+    tools: ToolUse = NO_TOOLS
     """Tools of the request."""
 
     __repr__ = short_repr
@@ -101,7 +103,7 @@ def read_chat(fields: Fields, served: Served, limits: ServeConfig, scope: str) -
         raise bad_field("top_logprobs", "top_logprobs needs logprobs = true")
     if "max_tokens" in fields and "max_completion_tokens" in fields:
         raise bad_field("max_tokens", "give max_completion_tokens or max_tokens, not both")
-    most = fields.get("max_completion_tokens", fields.get("max_tokens", limits.max_tokens))
+    most: int = fields.get("max_completion_tokens") or fields.get("max_tokens", limits.max_tokens)
     if most == 0:
         raise bad_field("max_tokens", "max_tokens is 0; an answer has at least 1 token")
     constraint, param = read_constraint(fields, tools, limits)
@@ -128,7 +130,7 @@ def read_completion(fields: Fields, served: Served, limits: ServeConfig, scope: 
         raise bad_field("max_tokens", "max_tokens is 0, which only echo = true may have: it asks for the prompt alone")
     if echo and fields.get("stream"):
         raise bad_field("echo", "echo with stream is not supported; leave one of them out", "unsupported_parameter")
-    constraint, param = read_constraint(fields, ToolUse(), limits)
+    constraint, param = read_constraint(fields, NO_TOOLS, limits)
     asks, branches = _asks(prompts, fields, served, limits, scope, max(1, most), "prompt", fields.get("logprobs", 0))
     if echo and log_probs:
         asks = tuple(replace(ask, prompt_log_probs=True) for ask in asks)
@@ -146,7 +148,7 @@ def read_completion(fields: Fields, served: Served, limits: ServeConfig, scope: 
     )
 
 
-def _form(fields: Fields) -> dict[str, bool]:
+def _form(fields: Fields) -> dict[str, Any]:
     """Fields that decide the form of the answer."""
     options = fields.get("stream_options")
     if options is not None and not fields.get("stream"):
@@ -194,10 +196,14 @@ def _asks(
     suffixes = [checked_text(text, f"branches[{number}]") for number, text in enumerate(fields.get("branches", ()))]
     choices = len(prompts) * max(1, len(suffixes)) * n
     if choices > limits.max_n:
-        raise bad_field("n", f"{choices} completions (prompts x branches x n); this server makes {limits.max_n} a request")
+        raise bad_field(
+            "n", f"{choices} completions (prompts x branches x n); this server makes {limits.max_n} a request"
+        )
     sampling = read_sampling(fields, served)
     if top:
         sampling["top_log_probs"] = top
+    scored = "logprobs" in fields and fields["logprobs"] is not False
+    form = {"raw_log_probs": scored, "incremental": fields.get("stream", False)}
     stops = _stops(fields)
     ends = tuple(checked_ids(served, fields.get("stop_token_ids", ()), "stop_token_ids").tolist())
     asks = []
@@ -206,10 +212,7 @@ def _asks(
             ids = np.concatenate([prompt, served.tok.encode(suffix)]) if suffix else prompt
             room = _room(ids, served, limits, param)
             stream = number * max(1, len(suffixes)) + branch
-            stream_events = fields.get("stream", False)
-            asks.append(
-                Ask(ids, n, min(most, room), sampling, stops, ends, None, stream, scope, incremental=stream_events)
-            )
+            asks.append(Ask(ids, n, min(most, room), sampling, stops, ends, None, stream, scope, **form))
     return tuple(asks), len(suffixes)
 
 
@@ -221,8 +224,8 @@ def _room(ids: Ids, served: Served, limits: ServeConfig, param: str) -> int:
     if len(ids) > min(most, served.context_tokens - 1):
         raise ApiError(
             400,
-            f"the prompt has {len(ids)} tokens; {served.name} has a context of {served.context_tokens}, and this server "
-            f"reads prompts of {min(most, served.context_tokens - 1)}. Shorten it.",
+            f"the prompt has {len(ids)} tokens; {served.name} has a context of {served.context_tokens}, and this "
+            f"server reads prompts of {min(most, served.context_tokens - 1)}. Shorten it.",
             param=param,
             code="context_length_exceeded",
         )
@@ -249,7 +252,9 @@ def read_sampling(fields: Mapping[str, Any], served: Served) -> dict[str, Any]:
         words = [checked_text(word, f"bad_words[{number}]") for number, word in enumerate(fields["bad_words"])]
         if not all(words):
             raise bad_field("bad_words", "bad_words holds an empty word")
-        spelled = dict.fromkeys(tuple(served.tok.encode(text).tolist()) for word in words for text in (word, f" {word}"))
+        spelled = dict.fromkeys(
+            tuple(served.tok.encode(text).tolist()) for word in words for text in (word, f" {word}")
+        )
         found["bad_words"] = tuple(np.array(ids, dtype=np.uint32) for ids in spelled)
     return found
 
@@ -258,7 +263,9 @@ def _biases(given: Mapping[str, float], served: Served) -> dict[int, float]:
     biases = {}
     for key, value in given.items():
         if not key.isascii() or not key.isdigit() or int(key) >= served.tok.vocab_size:
-            raise bad_field("logit_bias", f"logit_bias has the key {key!a}; keys are ids of 0 .. {served.tok.vocab_size - 1}")
+            raise bad_field(
+                "logit_bias", f"logit_bias has the key {key!a}; keys are ids of 0 .. {served.tok.vocab_size - 1}"
+            )
         biases[int(key)] = float(value)
     return biases
 
@@ -272,7 +279,7 @@ def _stops(fields: Fields) -> tuple[str, ...]:
 
 
 def read_constraint(fields: Fields, tools: ToolUse, limits: ServeConfig) -> tuple[ConstraintText | None, str]:
-    """The one constraint that a request gives, and its field. Raises `ApiError` for several or one that is too large."""
+    """The one constraint of a request, and its field. Raises `ApiError` for several, or one that is too large."""
     found: list[tuple[ConstraintText, str]] = [
         ((name, fields[name]), name) for name in ("regex", "grammar", "choice") if name in fields
     ]
@@ -281,7 +288,8 @@ def read_constraint(fields: Fields, tools: ToolUse, limits: ServeConfig) -> tupl
         schema = _schema(given)
         found += [(("json_schema", schema), "response_format")] if schema is not None else []
     if tools.required:
-        found.append((("tool_calls", [tool.as_json() for tool in tools.callable]), "tool_choice"))
+        most = _MOST_CALLS if fields.get("parallel_tool_calls", True) else 1
+        found.append((("tool_calls", ([tool.as_json() for tool in tools.callable], most)), "tool_choice"))
     if len(found) > 1:
         names = [param for _, param in found]
         raise bad_field(names[1], f"{' and '.join(names)} constrain the same text; give one of them")
@@ -292,7 +300,9 @@ def read_constraint(fields: Fields, tools: ToolUse, limits: ServeConfig) -> tupl
     (kind, content), param = found[0]
     size = len(content if isinstance(content, str) else json.dumps(content))
     if size > limits.max_schema_bytes:
-        raise bad_field(param, f"{param} has {size} bytes; this server takes {limits.max_schema_bytes}", "schema_too_large")
+        raise bad_field(
+            param, f"{param} has {size} bytes; this server takes {limits.max_schema_bytes}", "schema_too_large"
+        )
     return (kind, content), param
 
 

@@ -57,7 +57,7 @@ class Sampled:
             exchange.begin(wanted)
             if not wanted.streamed:
                 return json_response(await exchange.whole())
-            first = await exchange.job.next()  # an error before the first token has a status
+            first = await exchange.next()  # an error before the first token has a status
         except BaseException:
             exchange.end()
             raise
@@ -96,7 +96,7 @@ class _Exchange:
         self, context: Context, request: Request, wanted: Wanted, reservation: Reservation, started: float
     ) -> None:
         self._context, self._request, self._reservation, self._started = context, request, reservation, started
-        self.job = Job(wanted.served.name, wanted.asks, streamed=wanted.streamed)
+        self.job: Job | None = None
         self.answer = Answer(wanted)
         self._watch: Watch | None = None
         self._key: Key | None = request.state.key
@@ -104,15 +104,20 @@ class _Exchange:
 
     def begin(self, wanted: Wanted) -> None:
         """Submits the request, with its constraint, and watches for a client that leaves."""
-        self.job = Job(wanted.served.name, wanted.asks, streamed=wanted.streamed)
+        self.job = Job(wanted.served, wanted.asks, streamed=wanted.streamed)
         self._watch = Watch(self._request, self.job, self._context.worker)
         self._context.worker.submit(self.job)
 
     async def whole(self) -> Any:
         """Waits for everything and returns the answer."""
-        while events := await self.job.next():
+        while events := await self.next():
             self._add(events)
         return self.answer.whole()
+
+    async def next(self) -> list[Received]:
+        """Waits for events; none when there are no more."""
+        assert self.job is not None
+        return await self.job.next()
 
     async def pieces(self, events: list[Received]) -> AsyncIterator[list[Any]]:
         """Yields the chunks of a stream; `events` came already."""
@@ -122,7 +127,7 @@ class _Exchange:
                 chunks = self.answer.chunks([index for index, _ in events])
                 if chunks:
                     yield chunks
-                events = await self.job.next()
+                events = await self.next()
             if self.answer.wanted.include_usage:
                 yield [self.answer.usage_chunk()]
         except ClientLeft:
@@ -145,7 +150,7 @@ class _Exchange:
         self._ended = True
         if self._watch is not None:
             self._watch.stop()
-        if not self.job.done or self.job.error is not None:
+        if self.job is not None and (not self.job.done or self.job.error is not None):
             self._context.worker.cancel(self.job)
         usage, metrics = self.answer.usage, self._context.metrics
         # A request that failed before its first token used nothing.
@@ -157,4 +162,3 @@ class _Exchange:
         metrics.generated_tokens.add(usage.completion, model=model)
         if self._key is not None:
             metrics.key_tokens.add(prompt + usage.completion, key=self._key.name)
-

@@ -25,8 +25,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 class Server(uvicorn.Server):
     """A server of `app`.
 
-    When it stops, it takes no further request; those that run may finish for `grace_seconds`, and are then canceled with
-    an error that their clients see.
+    When it stops, it takes no further request; those that run may finish for `grace_seconds`, and are then canceled
+    with an error that their clients see.
     """
 
     def __init__(self, app: Starlette, config: ServeConfig) -> None:
@@ -46,7 +46,7 @@ class Server(uvicorn.Server):
         )
         self._context: Any = app.state.context
         self._grace = config.grace_seconds
-        self._context.metrics.connections_of = lambda: len(self.server_state.connections)
+        self._context.connections = self.server_state.connections
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops: see the class."""
@@ -83,7 +83,7 @@ def open_socket(config: ServeConfig) -> socket.socket:
             raise
     except OSError as error:
         raise ConfigError(
-            f"cannot listen at {config.host} port {config.port}: {error.strerror}; choose another --port, or 0 for a free one"
+            f"cannot listen at {config.host} port {config.port}: {error.strerror}; give another --port (0: a free one)"
         ) from None
     sock.set_inheritable(False)
     return sock

@@ -35,7 +35,9 @@ _TOOL = Record(
     },
     closed=True,
 )
-_CHOICE = Record({"type": Text(("function",)), "function": Record({"name": Text(max_chars=128)}, closed=True)}, closed=True)
+_CHOICE = Record(
+    {"type": Text(("function",)), "function": Record({"name": Text(max_chars=128)}, closed=True)}, closed=True
+)
 
 
 @documented
@@ -70,6 +72,10 @@ class ToolUse:
     """Whether it must call one."""
 
     __repr__ = short_repr
+
+
+NO_TOOLS = ToolUse()
+"""A request without tools."""
 
 
 def read_tools(fields: Mapping[str, Any]) -> ToolUse:

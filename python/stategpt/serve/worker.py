@@ -29,14 +29,18 @@ class Job:
     """A request on its way: what is asked, and what has come back. Its events are read by one coroutine.
 
     Args:
-        model: name of the served model.
+        served: the model.
         asks: what is asked, in the order of the choices.
         streamed: whether events are wanted as they come, or only when all choices are finished.
+
+    Raises:
+        InvalidArgument: settings that no request can have.
     """
 
-    def __init__(self, model: str, asks: Sequence[Ask], *, streamed: bool) -> None:
-        self.model = model
-        self.asks = tuple(asks)
+    def __init__(self, served: Served, asks: Sequence[Ask], *, streamed: bool) -> None:
+        self.model = served.name
+        self.requests = [(served.new_request(ask), ask.n) for ask in asks]
+        """For the scheduler, each with its number of choices."""
         self.streamed = streamed
         self.handles: list[Any] = []
         """Of the asks that the scheduler has taken; the worker's."""
@@ -199,11 +203,11 @@ class Worker:
         host = self._hosts[job.model]
         first = 0
         try:
-            for ask in job.asks:
-                handle = host.scheduler.submit(host.served.new_request(ask))
+            for request, choices in job.requests:
+                handle = host.scheduler.submit(request)
                 job.handles.append(handle)
                 host.jobs[id(handle)] = (handle, job, first)
-                first += ask.n
+                first += choices
         except Exception as error:
             self._fail(host, job, error)
 

@@ -81,6 +81,10 @@ class PatternLimit(DataError):
     """A regular expression exceeds its limit of steps on a text; the limit grows with the text."""
 
 
+class EndpointError(StategptError):
+    """Another program's endpoint refuses, fails, is out of reach or answers what is no answer of its API."""
+
+
 class NothingAllowed(StategptError, ValueError):
     """No id is left to draw from: settings, a constraint and the model's logits remove every one."""
 

@@ -75,7 +75,7 @@ LISTS_OF_OTHER_THINGS = {
     "artifacts/measurements.py": "folders as an earlier version of the layout had them; they never change",
     "config/dial.py": "learning rates that were tuned by stage; a stage without one sets its own",
     "config/evaluation.py": "families of gates, which a recipe can require",
-    "config/planner.py": "what each stage costs",
+    "config/stage_costs.py": "what each stage costs",
     "evaluate/gates.py": "folders that gates read",
     "evaluate/records/__init__.py": "the record of each folder's evaluation.json",
     "recipes/small_cpu.py": "families of gates",

@@ -10,7 +10,8 @@ from stategpt.config.activations import Formats, block_token_bytes, block_weight
 from stategpt.config.cost import training_flops_per_token
 from stategpt.config.lora import LoRAConfig
 from stategpt.config.memory import ALLOCATOR, Batch, merging_bytes, sampling_bytes, training_bytes
-from stategpt.config.planner import Assumptions, StagePlan, beside_policy, plan
+from stategpt.config.planner import Assumptions, StagePlan, plan
+from stategpt.config.stage_costs import beside_policy
 from stategpt.config.toml import resolve
 from stategpt.config.trainable import trainable_parameters, trained_by
 from stategpt.config.trained import Trained

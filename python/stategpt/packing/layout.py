@@ -149,6 +149,7 @@ class Layout:
         starts = np.cumsum([0] + [layout.num_tokens for layout in layouts[:-1]]).astype(np.int32)
 
         def joined(vectors: list[Int32Vector]) -> Int32Vector:
+            """One vector of all, its indices those of the whole stream."""
             return np.concatenate([vector + start for vector, start in zip(vectors, starts, strict=True)])
 
         return cls(

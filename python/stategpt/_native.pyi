@@ -78,9 +78,7 @@ class PagePlan:
     All arrays are contiguous. Raises InvalidArgument for what does not fit.
     """
 
-    def __new__(
-        cls, first: npt.NDArray[np.int32], seen: npt.NDArray[np.int32], tables: list[Any]
-    ) -> Self: ...
+    def __new__(cls, first: npt.NDArray[np.int32], seen: npt.NDArray[np.int32], tables: list[Any]) -> Self: ...
     @property
     def tokens(self) -> int:
         """New tokens of all rows."""

@@ -316,8 +316,8 @@ class Scheduler:
     def _take(self, rows: Sequence[Row], guesses: Sequence[Ids], logits_MV: Tensor) -> None:
         """Draws from the logits, and adds the tokens: the next one of each row, and those that were guessed."""
         try:
-            keep = any(row.task.request.kept_sets for row in rows)
             sampled = [each for row, guessed in zip(rows, guesses, strict=True) for each in row.draws(guessed)]
+            keep = any(row.task.request.kept_sets for row in rows)
             drawn = draw(logits_MV, sampled, vocabulary=self.tok.vocab_size, keep_sets=keep)
             ids, log_probs = drawn.ids_M.tolist(), drawn.log_probs_M.tolist()
             raw_log_probs = self._raw_log_probs(rows, drawn)

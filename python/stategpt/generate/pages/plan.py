@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.ops import SharedPrefix, TensorLayout
+from stategpt.ops import PagePlan, SharedPrefix, TensorLayout
 from stategpt.packing.layout import Layout
 
 from .memory import PAGE_TOKENS
@@ -88,6 +88,11 @@ class StepPlan:
         page_N = np.concatenate(self.tables)[starts[row_N] + self._position // PAGE_TOKENS].astype(np.int64)
         both = torch.from_numpy(np.stack((page_N, self._position % PAGE_TOKENS))).to(self.device)
         return both[0], both[1]
+
+    @cached_property
+    def native(self) -> PagePlan:
+        """The same numbers for `ops.attend_pages`."""
+        return PagePlan(self.first_R1, self.seen_R, self.tables)
 
     @cached_property
     def singles(self) -> Singles | None:

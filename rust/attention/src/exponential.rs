@@ -9,7 +9,7 @@ pub const LEAST_EXPONENT: f32 = -100.0;
 
 /// (2^x - 1) / x = P(x) for |x| <= 1/2, of degree 5: the relative error of 1 + x P(x) is at most 1.6e-8 before rounding.
 const P: [f32; 6] = [
-    0.693_147_2,
+    std::f32::consts::LN_2,
     0.240_226_48,
     0.055_503_324,
     0.009_618_437,

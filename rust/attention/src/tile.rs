@@ -4,6 +4,11 @@
 //! the running maximum, the sums of weights and the output are rescaled where the page raises the maximum; the output
 //! adds weight times value, key by key. Tiles only decide which of these sequences run side by side.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one index goes through several arrays of a length known at compile time"
+)]
+
 use std::ops::Range;
 
 use crate::element::Element;
@@ -278,10 +283,7 @@ impl<const R: usize> Sum<'_, R> {
                 chunk += 2;
             }
         }
-        let mut tails = [&blocks.tails[0].as_flattened()[..0]; PAGES];
-        for page in 0..PAGES {
-            tails[page] = blocks.tails[page].as_flattened();
-        }
+        let tails = blocks.tails.each_ref().map(|tail| tail.as_flattened());
         while chunk < stride {
             let from = if chunk < whole {
                 (&blocks.values, width, chunk * LANES)

@@ -5,10 +5,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::element::Element;
 use crate::error::Error;
+use crate::lanes::LANES;
 use crate::pages::{Shape, product};
 use crate::plan::{Group, Plan};
 use crate::queries::{Heads, Queries};
-use crate::simd::{LANES, Tier};
+use crate::simd::Tier;
 use crate::tile::{Blocks, PAGES, Step};
 
 /// What attention computes beside the softmax of scores.

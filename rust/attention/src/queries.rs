@@ -1,8 +1,8 @@
 //! The queries of a group for one key-value head, and what is known of their results so far.
 
 use crate::element::Element;
+use crate::lanes::LANES;
 use crate::plan::{Group, Piece};
-use crate::simd::LANES;
 
 /// Numbers of a register.
 pub type Chunk = [f32; LANES];

@@ -13,8 +13,8 @@ use std::ops::Range;
 
 use crate::element::Element;
 use crate::exponential::{exp2, tanh};
+use crate::lanes::{LANES, Simd, Work};
 use crate::queries::{Chunk, Queries};
-use crate::simd::{LANES, Simd, Work};
 
 /// Most pages of a step.
 pub const PAGES: usize = 4;

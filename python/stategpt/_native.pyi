@@ -7,7 +7,7 @@ the call. A signal such as Ctrl-C ends a long call.
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal, Self, TypeAlias, final
+from typing import Any, Literal, Self, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,44 @@ class Int8Matrices:
 
         A product's bits depend on its row and vector alone. Raises InvalidArgument for shapes that do not match.
         """
+
+# --- attention ---
+
+@final
+class PagePlan:
+    """Which new tokens of a step see which pages of 16 slots; see `ops.PagePlan`.
+
+    `tables`: for each row a list of page numbers, or a buffer of int32. bfloat16 numbers are uint16 arrays of their bits.
+    All arrays are contiguous. Raises InvalidArgument for what does not fit.
+    """
+
+    def __new__(
+        cls, first: npt.NDArray[np.int32], seen: npt.NDArray[np.int32], tables: list[Any]
+    ) -> Self: ...
+    @property
+    def tokens(self) -> int:
+        """New tokens of all rows."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+
+    def write(
+        self, k: npt.NDArray[Any], v: npt.NDArray[Any], k_pages: npt.NDArray[Any], v_pages: npt.NDArray[Any]
+    ) -> None:
+        """Writes k, v [N, G, D] into their slots of k_pages [P, G, D, 16] and v_pages [P, G, 16, D]."""
+
+    def attend(
+        self,
+        q: npt.NDArray[Any],
+        k_pages: npt.NDArray[Any],
+        v_pages: npt.NDArray[Any],
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+        threads: int,
+    ) -> npt.NDArray[Any]:
+        """Attention of q [N, H, D] over the pages -> [N, H, D], on at most `threads` threads."""
 
 # --- lines ---
 

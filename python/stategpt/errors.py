@@ -109,6 +109,10 @@ class ExportMismatch(StategptError):
     """Another tool does not compute of an exported model what it was exported from; the first difference is named."""
 
 
+class NotExact(StategptError):
+    """Log-probabilities that must be equal to the last bit are not, or this machine or model cannot compute them so."""
+
+
 class MissingExtra(StategptError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
 

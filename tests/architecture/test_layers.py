@@ -93,7 +93,7 @@ CRATE_LAYERS = (
     ("bindings",),
     ("pipeline",),
     ("tokenizer", "packing", "ranking", "curation"),
-    ("layout", "lines", "matvec"),
+    ("layout", "lines", "matvec", "attention"),
     ("storage",),
 )
 

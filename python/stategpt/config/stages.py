@@ -267,6 +267,14 @@ class RLConfig(FineTuneConfig):
     """Penalty subtracted from the reward of a completion that did not end."""
     clip_ratio: float = 0.2
     """A ratio new / old outside 1 -+ this that would move further away gives no gradient; from the second minibatch."""
+    top_k: int = 0
+    """Samples are drawn from the k most likely tokens; 0: from all. The policy is then the distribution over what each
+    token was drawn among: these ids are stored, and old, new and reference probabilities are over them."""
+    top_p: float = 1.0
+    """The same with the fewest most likely tokens that hold this probability; 1: from all."""
+    exact: bool = False
+    """Sampler and trainer compute equal log-probabilities, to the last bit: the first ratio is exactly 1, and a
+    difference is an error. On a CPU with precision "float32"; what it costs is in docs/decisions/0052."""
     max_kl: float = 50.0
     """Mean KL to the SFT model (nats per completion) that ends the stage with the previous step's policy; 0: none."""
     seeds: int = 1
@@ -296,7 +304,14 @@ class RLConfig(FineTuneConfig):
             clip_ratio=self.clip_ratio,
             evaluate_every_steps=self.evaluate_every_steps,
         )
-        require_not_negative("rl", beta=self.beta, no_eos_penalty=self.no_eos_penalty, max_kl=self.max_kl)
+        require_not_negative(
+            "rl", beta=self.beta, no_eos_penalty=self.no_eos_penalty, max_kl=self.max_kl, top_k=self.top_k
+        )
+        require(0 < self.top_p <= 1, "rl.top_p", self.top_p, "must be above 0 and at most 1")
+        if self.exact:
+            rule = 'must be "float32" with rl.exact, whose sums are not rounded to fewer bits'
+            require(self.precision == "float32", "rl.precision", self.precision, rule)
+            require(self.weights == "float32", "rl.weights", self.weights, rule)
         require(self.seeds <= MAX_RL_SEEDS, "rl.seeds", self.seeds, f"must be at most {MAX_RL_SEEDS}")
         betas = self.extra_betas
         rule = f"must be at most {MAX_EXTRA_BETAS} different weights, 0 or more, none of them rl.beta = {self.beta:g}"
@@ -308,6 +323,11 @@ class RLConfig(FineTuneConfig):
         require(self.completions >= least, "rl.completions", self.completions, rule)
         rule = f"must divide prompts_per_step = {self.prompts_per_step}"
         require(self.prompts_per_step % self.minibatches == 0, "rl.minibatches", self.minibatches, rule)
+
+    @property
+    def truncates(self) -> bool:
+        """Whether samples are drawn from a part of the vocabulary."""
+        return self.top_k > 0 or self.top_p < 1
 
     @property
     def seed_folders(self) -> tuple[str, ...]:

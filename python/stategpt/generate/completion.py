@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.model.kept_sets import KeptSet
 from stategpt.shown_fields import documented, short_repr
 
 from .request import NO_LOG_PROBS, Reason, Top
@@ -52,6 +53,8 @@ class Completion:
     forced."""
     top: tuple[Top, ...] = ()
     """With `top_log_probs`: for each token the ids of the most likely ones and their log-probabilities."""
+    kept: tuple[KeptSet, ...] = ()
+    """With `kept_sets`: the ids that each token was drawn among, for `model.kept_sets.log_probs_within`."""
     prompt_log_probs: NDArray[np.float32] | None = None
     """With `prompt_log_probs`: of each token of the prompt given those before it, nan for the first."""
     usage: Usage = field(default_factory=Usage)

@@ -20,6 +20,7 @@ from stategpt.data import ChatTemplate
 from stategpt.data.control_ids import ControlIds
 from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
 from stategpt.model import GPT, Precision, padding_ids
+from stategpt.model.exact import require_float32, set_exact
 
 from .completion import Completion, Piece
 from .handle import Handle
@@ -66,10 +67,15 @@ class Engine:
         keep_prefixes: known prefixes outlive a call and are used by the next ones. Only for weights that do not change
             while the engine lives; a change between two calls is noticed and forgets them.
         limits: tokens of a step, requests that may wait; its `rows` is `batch_rows`.
+        exact: a token's log-probability has the same bits in every batch, forked, from known prefixes and in the
+            model's training forward pass; switches `model` to it (`stategpt.model.exact.set_exact`). For float32 on a
+            CPU and a fixed number of threads.
 
     Raises:
         ForeignArtifact: the tokenizer has more ids than the model.
-        InvalidArgument: nothing says what ends a text; `chat` is of another tokenizer; `kv_bytes` holds no page.
+        InvalidArgument: nothing says what ends a text; `chat` is of another tokenizer; `kv_bytes` holds no page;
+            `exact` for another number format than float32, or elsewhere than on a CPU.
+        NotExact: this machine's libraries do not allow it.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class Engine:
         kv_bytes: int | None = None,
         keep_prefixes: bool = False,
         limits: Limits | None = None,
+        exact: bool = False,
     ) -> None:
         if not hasattr(model, "step"):  # a compiled GPT is another class
             raise InvalidArgument(
@@ -100,6 +107,11 @@ class Engine:
                 "load the tokenizer that was saved with the model"
             )
         limits = limits_of(batch_rows, limits)
+        if exact:
+            require_float32(precision)
+            set_exact(model, True)
+        self.exact = exact
+        """Whether it was made with `exact`."""
         self.model = model
         self.tok = tok
         if chat is not None and dict(chat.tok.special_tokens) != dict(tok.special_tokens):
@@ -144,6 +156,7 @@ class Engine:
         constraint: Constraint | ConstraintSpec | None = None,
         prompt_log_probs: bool = False,
         raw_log_probs: bool = False,
+        kept_sets: bool = False,
         **settings: Unpack[SamplingSettings],
     ) -> list[Completion]:
         """Samples `n` completions of each prompt; those of one prompt are next to each other.
@@ -166,6 +179,7 @@ class Engine:
             constraint: what each completion must be (`stategpt.generate.constraints`).
             prompt_log_probs: also computes the log-probability of each token of the prompts.
             raw_log_probs: also computes each token's log-probability at temperature 1 with nothing removed.
+            kept_sets: also stores the ids that each token was drawn among.
             settings: min_p, typical_p, penalties, logit_bias and so on: `Sampling` names them all.
 
         Raises:
@@ -180,8 +194,9 @@ class Engine:
             temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, forbidden=forbidden, **settings
         )
         requests = self._requests(
-            prompts, n, sampling, stop, max_tokens, first_stream, stop_ids, constraint, prompt_log_probs, raw_log_probs
-        )
+            prompts, n, sampling, stop, max_tokens, first_stream, stop_ids, constraint, prompt_log_probs, raw_log_probs,
+            kept_sets,
+        )  # fmt: skip
         samples, total = requests[0].n if requests else 0, sum(request.n for request in requests)
         done: dict[int, Completion] = {}
         for index, event, handle in self._run(requests, incremental=False):
@@ -396,10 +411,12 @@ class Engine:
         constraint: Constraint | ConstraintSpec | None = None,
         prompt_log_probs: bool = False,
         raw_log_probs: bool = False,
+        kept_sets: bool = False,
     ) -> list[Request]:
         more = self._settings_of_request(
-            stop, max_tokens, stop_ids, constraint, prompt_log_probs=prompt_log_probs, raw_log_probs=raw_log_probs
-        )
+            stop, max_tokens, stop_ids, constraint,
+            prompt_log_probs=prompt_log_probs, raw_log_probs=raw_log_probs, kept_sets=kept_sets,
+        )  # fmt: skip
         ids = [self._prompt_ids(index, prompt) for index, prompt in enumerate(prompts)]
         samples = whole("n", n, 1)
         if samples * len(ids) > MAX_COMPLETIONS:

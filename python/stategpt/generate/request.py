@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stategpt.arguments import whole
 from stategpt.errors import InvalidArgument, StategptError
+from stategpt.model.kept_sets import KeptSet
 from stategpt.shown_fields import documented, short_repr
 
 from .log_prob_rows import TopLogProbs
@@ -61,6 +62,8 @@ class Request:
     """Whether the log-probability of each token of the prompt is computed; known prefixes are then not used."""
     raw_log_probs: bool = False
     """Whether the log-probability of each token under the model's own distribution is computed: a second softmax."""
+    kept_sets: bool = False
+    """Whether the ids are stored that each token was drawn among (`Completion.kept`)."""
     incremental: bool = True
     """An event for each token, with its text; False: one for each sample, when it is finished."""
 
@@ -113,6 +116,8 @@ class Event:
     """With `raw_log_probs`: of each token at temperature 1 with nothing removed; nan for a forced one."""
     top: tuple[Top, ...] = ()
     """The most likely tokens at each position, where the sampling says how many."""
+    kept: tuple[KeptSet, ...] = ()
+    """With `kept_sets`: the ids that each token was drawn among."""
     finished: Reason | None = None
     """Why the sample ended, in its last event."""
     error: StategptError | None = None

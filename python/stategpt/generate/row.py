@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.model.kept_sets import KeptSet
+
 from .branch import Branch
 from .ngram_draft import speculated_rows
 from .request import NO_IDS, NO_LOG_PROBS, NO_TOP, Event, Ids, Reason, Top
@@ -28,6 +30,7 @@ class Row:
         "constraint",
         "draw",
         "guesses",
+        "kept",
         "log_probs",
         "most",
         "raw_log_probs",
@@ -60,6 +63,7 @@ class Row:
         self.log_probs: list[float] = []
         self.raw_log_probs: list[float] = []
         self.top: list[Top] = []
+        self.kept: list[KeptSet] = []
         self.reason: Reason | None = None
         self.shown = 0
         """Tokens that were in an event."""
@@ -119,6 +123,8 @@ class Row:
                 self.raw_log_probs.append(math.nan)
                 if self.task.request.sampling.top_log_probs:
                     self.top.append(NO_TOP)
+                if self.task.request.kept_sets:
+                    self.kept.append(KeptSet(np.array([token], dtype=np.uint32), is_removed=False))
                 constraint.advance(token)
                 self._follow(token)
                 count += 1
@@ -161,6 +167,7 @@ class Row:
             np.array(self.log_probs[first:], dtype=np.float32),
             self._raw(first),
             tuple(self.top[first:]),
+            tuple(self.kept[first:]),
             self.reason,
         )
 

@@ -118,6 +118,7 @@ def completion_of(number: int, event: Event, handle: Handle) -> Completion:
         text=event.text,
         raw_log_probs=event.raw_log_probs,
         top=event.top,
+        kept=event.kept,
         prompt_log_probs=handle.prompt_log_probs,
         usage=Usage(handle.prompt_tokens, handle.cached_tokens, len(event.ids)),
     )

@@ -317,7 +317,8 @@ class Scheduler:
         """Draws from the logits, and adds the tokens: the next one of each row, and those that were guessed."""
         try:
             sampled = [each for row, guessed in zip(rows, guesses, strict=True) for each in row.draws(guessed)]
-            drawn = draw(logits_MV, sampled, vocabulary=self.tok.vocab_size)
+            keep = any(row.task.request.kept_sets for row in rows)
+            drawn = draw(logits_MV, sampled, vocabulary=self.tok.vocab_size, keep_sets=keep)
             ids, log_probs = drawn.ids_M.tolist(), drawn.log_probs_M.tolist()
             raw_log_probs = self._raw_log_probs(rows, drawn)
         except Exception as error:
@@ -338,6 +339,8 @@ class Scheduler:
                     row.top.append(drawn.top[number] or NO_TOP)
                 if raw_log_probs is not None:
                     row.raw_log_probs.append(raw_log_probs[number])
+                if task.request.kept_sets and (kept := drawn.kept[number]) is not None:
+                    row.kept.append(kept)
                 if row.constraint is None:
                     row.take(ids[number], log_probs[number])
                 elif not self._constrained(row, ids[number], log_probs[number]):

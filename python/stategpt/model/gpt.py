@@ -12,7 +12,9 @@ Legend: N tokens of a flat stream, M of them to predict from, B sequences of T t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,17 +28,19 @@ from stategpt.data.chats import ChatTemplate
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 from stategpt.hub import local_path
 from stategpt.ops import TensorLayout, attention, cached_attention
+from stategpt.ops.packed_pages import packed_attention
 from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
 from .biased_llama import kept_ids_format
 from .cache import KVCache, StepCache
 from .checks import check_positions, check_stream
+from .exact import as_it_is, exact_rows, in_exact_rows
 from .exported_tokenizer import never_sampled, tokenizer_ids, write_tokenizer
 from .gguf_import import is_gguf, load_gguf
 from .init import initialize
-from .joined import is_plain
-from .layers import Block, embedding_of, norm_of
+from .joined import JoinedWeights, is_plain
+from .layers import Attend, Block, embedding_of, norm_of
 from .parameter_groups import ParameterGroup, parameter_groups
 from .quantize import QuantizedEmbedding
 from .rotary import Rotary, RotaryAngles
@@ -71,6 +75,8 @@ class GPT(nn.Module):
         self.recomputes_blocks = False
         """Gradient checkpointing: of each block only its input is kept, and the backward pass computes the block again,
         with the same random numbers (Chen et al. 2016, arXiv 1604.06174). A third more arithmetic; equal gradients."""
+        self.exact = False
+        """Whether a token's log-probabilities have the same bits by every path (`model.exact.set_exact`)."""
         self.rotary = RotaryAngles(config.head_dim, config.rope_theta, architecture.rope_scaling)
         theta = architecture.windowed_theta
         self.windowed_rotary = None if theta is None else RotaryAngles(config.head_dim, theta)
@@ -150,10 +156,27 @@ class GPT(nn.Module):
         angles = self._angles(layout.position)
         for layer, block in enumerate(self.layers):
             options = self.config.architecture.attention_options(layer)
-            arguments = (x_NW, angles[layer], lambda q, k, v, o=options: attention(q, k, v, layout, **o))
-            again = self.recomputes_blocks and torch.is_grad_enabled()
-            x_NW = checkpoint(block, *arguments, use_reentrant=False) if again else block(*arguments)
+            by = packed_attention if self.exact else attention
+
+            def attend(
+                q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, by: Any = by, options: AttentionOptions = options
+            ) -> Tensor:
+                """Attends over the layout."""
+                return by(q_NHD, k_NGD, v_NGD, layout, **options)  # type: ignore[no-any-return]
+
+            x_NW = self._through(block, x_NW, angles[layer], attend)
         return self.norm(x_NW)  # type: ignore[no-any-return]
+
+    def _through(
+        self, block: nn.Module, x_NW: Tensor, rotary: Rotary | None, attend: Attend, kept: JoinedWeights | None = None
+    ) -> Tensor:
+        """The output of a block: exactly, and computed again in the backward pass, where the model is set so."""
+        called: Callable[..., Tensor] = block
+        if self.exact:
+            called, attend = in_exact_rows(block), as_it_is(attend)
+        if self.recomputes_blocks and kept is None and torch.is_grad_enabled():
+            return checkpoint(called, x_NW, rotary, attend, use_reentrant=False)  # type: ignore[no-any-return]
+        return called(x_NW, rotary, attend, kept)
 
     def _angles(self, position_N: Tensor) -> list[Rotary | None]:
         """What each layer rotates queries and keys by; None where it does not."""
@@ -200,6 +223,12 @@ class GPT(nn.Module):
 
     def unembed(self, hidden_MW: Tensor) -> Tensor:
         """Computes the logits of `hidden_MW`'s rows. -> float32[M, V]: 4 M V bytes, the largest tensor of a step."""
+        if self.exact:
+            with exact_rows():
+                return self._logits(hidden_MW)
+        return self._logits(hidden_MW)
+
+    def _logits(self, hidden_MW: Tensor) -> Tensor:
         if self.lm_head is not None:
             return self._capped(self.lm_head(hidden_MW).float())
         if isinstance(self.embed_tokens, QuantizedEmbedding):
@@ -243,7 +272,7 @@ class GPT(nn.Module):
                 """Attends over the cache."""
                 return cache.attend(layer, q_NHD, k_NGD, v_NGD, options)
 
-            x_NW = block(x_NW, angles[layer], attend, cache.joined[layer])
+            x_NW = self._through(block, x_NW, angles[layer], attend, cache.joined[layer])
         return self.norm(x_NW)  # type: ignore[no-any-return]
 
     def decode(self, tokens_BT: Tensor, cache: KVCache, valid_B: Tensor | None = None) -> Tensor:
@@ -253,6 +282,8 @@ class GPT(nn.Module):
         right: its hidden states mean nothing and the cache forgets it.
         Raises `ContextOverflow` when the cache is full.
         """
+        if self.exact:
+            raise InvalidArgument("GPT.decode is not exact: use GPT.step over pages, or leave exact off")
         B, T = tokens_BT.shape
         seen_B = None if cache.equal_lengths else cache.lengths_B
         position_BT = cache.lengths_B[:, None] + torch.arange(T, device=tokens_BT.device)

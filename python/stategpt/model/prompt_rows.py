@@ -65,6 +65,29 @@ class PromptRows:
             branches.append([] if len(inner) == 1 else inner)
         return cls(tokens.reshape(-1), Layout.shared_prefix(trunks, branches, row_tokens), prompt_last, first)
 
+    @classmethod
+    def flat(cls, prompts: Sequence[Ids], continuations: Sequence[Ids]) -> PromptRows:
+        """Lays out everything in one row without padding, neighbors of equal prompt behind one copy of it.
+
+        For attention that computes the pairs that see each other and no others (`ops.packed_pages`).
+        """
+        borders = [i for i in range(1, len(prompts)) if not _equal(prompts[i - 1], prompts[i])]
+        groups = [range(a, b) for a, b in zip([0, *borders], [*borders, len(prompts)], strict=True)]
+        lengths = [len(continuation) for continuation in continuations]
+        vectors, segments = [], []
+        prompt_last = np.empty(len(prompts), dtype=np.int64)
+        first = np.empty(len(prompts), dtype=np.int64)
+        at = 0
+        for samples in groups:
+            prompt = prompts[samples.start]
+            vectors += [prompt, *(continuations[sample] for sample in samples)]
+            prompt_last[samples.start : samples.stop] = at + len(prompt) - 1
+            first[samples.start : samples.stop] = at + len(prompt) + np.cumsum([0, *(lengths[s] for s in samples)])[:-1]
+            segments.append((len(prompt), [lengths[sample] for sample in samples if lengths[sample]]))
+            at += segments[-1][0] + sum(segments[-1][1])
+        tokens = np.concatenate(vectors).astype(np.int64)
+        return cls(tokens, Layout.grouped([segments], len(tokens)), prompt_last, first)
+
     def tensors(self, device: torch.device) -> tuple[Tensor, TensorLayout]:
         """Copies tokens and layout to `device`."""
         return stream_tensors(self.tokens, self.layout, device)

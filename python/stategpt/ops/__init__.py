@@ -10,6 +10,9 @@ from .cached_attention import cached_attention as cached_attention  # noqa: E402
 from .cross_entropy import cross_entropy as cross_entropy  # noqa: E402
 from .layout import TensorLayout as TensorLayout  # noqa: E402
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy  # noqa: E402
+from .page_plan import PagePlan as PagePlan  # noqa: E402
+from .page_plan import attend_pages as attend_pages  # noqa: E402
+from .page_plan import write_pages as write_pages  # noqa: E402
 from .paged_attention import PagedBackend as PagedBackend  # noqa: E402
 from .paged_attention import SharedPrefix as SharedPrefix  # noqa: E402
 from .paged_attention import paged_attention as paged_attention  # noqa: E402
@@ -23,9 +26,11 @@ from .row_chunks import next_token_loss_by_chunks as next_token_loss_by_chunks  
 
 __all__ = [
     "Backend",
+    "PagePlan",
     "PagedBackend",
     "SharedPrefix",
     "TensorLayout",
+    "attend_pages",
     "attention",
     "by_row_chunks",
     "cached_attention",
@@ -38,4 +43,5 @@ __all__ = [
     "rotary_angles",
     "rotary_frequencies",
     "rotate",
+    "write_pages",
 ]

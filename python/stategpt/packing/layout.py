@@ -106,6 +106,11 @@ class Layout:
         return cls._build([[group] for group in zip(prefix_lengths, branch_lengths, strict=True)], row_tokens)
 
     @classmethod
+    def grouped(cls, groups_per_row: Sequence[Sequence[tuple[int, Sequence[int]]]], row_tokens: int) -> "Layout":
+        """Rows of several groups, each the length of a prefix and the lengths of its branches (maybe none); padding."""
+        return cls._build(groups_per_row, row_tokens)
+
+    @classmethod
     def _build(cls, rows: Sequence[Sequence[tuple[int, Sequence[int]]]], row_tokens: int) -> "Layout":
         """Rows of segments (trunk length, lengths of the branches that share the trunk)."""
         row_tokens = whole("row_tokens", row_tokens, least=1)

@@ -83,9 +83,10 @@ class StageContext:
         self.parent(self.folder.model(stage))
         return GPT.from_pretrained(self.folder.model(stage), torch.float32).to(self.device).eval()
 
-    def engine(self, model: GPT) -> Engine:
-        """A sampler over `model` with this run's tokenizer."""
-        return Engine(model, self.tok, self.chat, precision=self.run.evaluate.precision)
+    def engine(self, model: GPT, *, exact: bool = False) -> Engine:
+        """A sampler over `model` with this run's tokenizer; with `exact` in float32, whatever the evaluation has."""
+        precision = "float32" if exact else self.run.evaluate.precision
+        return Engine(model, self.tok, self.chat, precision=precision, exact=exact)
 
     def reward_scorer(self, model: RewardModel) -> RewardScorer:
         """What reads the rewards of `model` with this run's tokenizer."""

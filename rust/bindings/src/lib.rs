@@ -3,6 +3,7 @@
 //! Short calls keep the GIL: below [`waiting::MIN_DETACHED`] bytes (or ids) releasing it would take longer than the call.
 //! Long ones can be cancelled by a signal (`waiting`). Each crate's error enum becomes a class of `stategpt.errors`.
 
+mod attention;
 mod curation;
 mod errors;
 mod layout;
@@ -25,6 +26,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     lines::init(module)?;
     layout::init(module)?;
     matvec::init(module)?;
+    attention::init(module)?;
     packing::init(module)?;
     pattern::init(module)?;
     ranking::init(module)?;

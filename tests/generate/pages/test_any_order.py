@@ -49,19 +49,17 @@ class Sessions(RuleBasedStateMachine):
     def pick(self, which: int) -> Session:
         return self.open[which % len(self.open)]
 
+    def shown(self) -> list[tuple[int, list[int]]]:
+        return [(session.sequence.length, session.sequence.pages) for session in self.open]
+
     def append(self, parts: list[tuple[Session, list[int]]]) -> bool:
         """One step for several sessions, whose hidden states are those of a fresh computation; false: no room."""
-        before = [(session.sequence.length, session.sequence.pages) for session, _ in parts], self.pool.used_pages
-        index = self.index.pages
+        before, used, known = self.shown(), self.pool.used_pages, self.index.pages
         try:
             step = PagedStep(self.pool, [(session.sequence, len(ids)) for session, ids in parts])
-        except (OutOfPages, ContextOverflow) as error:
-            used = before[1] - (index - self.index.pages)  # room may have been made, and was not enough
-            assert ([(s.sequence.length, s.sequence.pages) for s, _ in parts], self.pool.used_pages) == (
-                before[0],
-                used,
-            )
-            assert index == self.index.pages or isinstance(error, OutOfPages)
+        except (OutOfPages, ContextOverflow):
+            assert self.shown() == before
+            assert self.pool.used_pages == used - (known - self.index.pages)  # room was made, and was not enough
             return False
         stream = torch.tensor([token for _, ids in parts for token in ids])
         with torch.inference_mode():
@@ -87,13 +85,12 @@ class Sessions(RuleBasedStateMachine):
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
-    def go_on(self, data: st.DataObject) -> None:
+    def append_to_several(self, data: st.DataObject) -> None:
         """Several sessions in one step: some with one token, some with more."""
         count = data.draw(st.integers(1, min(4, len(self.open))))
         chosen = data.draw(st.permutations(range(len(self.open))))[:count]
-        tokens = st.lists(st.integers(0, 6), min_size=1, max_size=1) | st.lists(
-            st.integers(0, 6), min_size=2, max_size=20
-        )
+        token = st.integers(0, 6)
+        tokens = st.lists(token, min_size=1, max_size=1) | st.lists(token, min_size=2, max_size=20)
         self.append([(self.open[number], data.draw(tokens)) for number in chosen])
 
     @precondition(lambda self: self.open)

@@ -55,10 +55,22 @@ def test_two_prompts_behind_one_beginning_are_two_groups():
     assert numbers.prefix.starts.tolist() == [0, 2, 4]
 
 
-def test_equal_last_pages_behind_other_pages_are_no_shared_prefix():
+def test_equal_pages_behind_other_pages_are_no_shared_prefix():
+    """Page 2 continues page 1 here and page 3 there: two computed one prompt, and others took the end of one."""
     numbers = plan((33, 1, [1, 2, 10]), (33, 1, [3, 2, 11])).singles
     assert numbers.prefix is None
     assert numbers.lengths_B.tolist() == [34, 34]
+    rows = [(33, 1, [1, 2, 10]), (33, 1, [3, 2, 11]), (33, 1, [1, 2, 12]), (33, 1, [3, 2, 13])]
+    numbers = plan(*rows).singles
+    assert numbers.prefix.page_table_FM.tolist() == [[1, 2], [3, 2]]
+    assert numbers.token_B.tolist() == [0, 2, 1, 3]
+
+
+def test_a_page_that_is_not_full_is_never_part_of_a_prefix():
+    """Not even where two sequences have equal pages only: then both write into copies of the last."""
+    numbers = plan((20, 1, [1, 2]), (20, 1, [1, 2])).singles
+    assert numbers.prefix.page_table_FM.tolist() == [[1]]
+    assert numbers.lengths_B.tolist() == [5, 5]
 
 
 def test_longer_parts_are_no_single_tokens():

@@ -117,6 +117,19 @@ def test_reserving_for_several_is_all_or_nothing(free):
     pool.check()
 
 
+def test_room_may_be_made_by_what_shares_a_page_but_not_by_the_step_itself():
+    pool = PagePool(SHAPE, pages=2)
+    row = filled(pool, 17)
+    idle = row.fork()
+    pool.reclaim = lambda missing: idle.close() or 0
+    row.reserve(1)  # no copy is needed any more
+    assert row.pages == [0, 1]
+    pool.reclaim = lambda missing: row.truncate(0) or missing
+    with pytest.raises(OutOfPages, match="giving up pages of a sequence of the same step"):
+        row.reserve(16)
+    pool.check()
+
+
 def test_going_back_frees_pages_and_what_was_reserved():
     pool = PagePool(SHAPE, pages=8)
     sequence = filled(pool, 40)

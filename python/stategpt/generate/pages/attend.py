@@ -2,7 +2,7 @@
 
 * keys and values [P, S, G, D]: single tokens by `ops.paged_attention`, which reads shared pages once; prompts from
   their first token on by `ops.attention`; later parts of prompts over a copy of their keys
-* keys [P, G, D, S]: every sequence over a copy of its keys
+* keys [P, G, D, S]: all of it by `ops.attend_pages`
 
 Legend: N new tokens in a flat stream, T of one sequence with L keys, B sequences with one; H query heads, G key-value
 heads, D head width, P pages of S slots.
@@ -18,8 +18,9 @@ from torch import Tensor
 from stategpt.config.architecture import AttentionOptions
 from stategpt.ops import attention, cached_attention, paged_attention
 from stategpt.ops.backend import MAX_HEAD_DIM
+from stategpt.ops.page_plan import attend_pages, write_pages
 
-from .memory import PageMemory, SlotPages
+from .memory import PageMemory, SlotPages, TransposedPages
 from .plan import StepPlan
 
 
@@ -33,10 +34,19 @@ def write_and_attend(
     options: AttentionOptions,
 ) -> Tensor:
     """Stores keys and values of the new tokens of a layer, then attends. -> o_NHD in q's number format."""
+    if isinstance(memory, TransposedPages) and attends(q_NHD):
+        keys, values = memory.k_layers[layer], memory.v_layers[layer]
+        write_pages(plan.on_cpu, k_NGD, v_NGD, keys, values)
+        return attend_pages(plan.on_cpu, q_NHD, keys, values, **options)
     memory.write(layer, *plan.places, k_NGD, v_NGD)
     if isinstance(memory, SlotPages):
         return _by_kind(memory, plan, layer, q_NHD, k_NGD, v_NGD, options)
     return gathered_attention(memory, plan, layer, q_NHD, options, range(len(plan.tables)))
+
+
+def attends(q_NHD: Tensor) -> bool:
+    """Whether `ops.attend_pages` takes queries of this number format and place."""
+    return q_NHD.device.type == "cpu" and q_NHD.dtype in (torch.float32, torch.bfloat16)
 
 
 def gathered_attention(
@@ -72,22 +82,21 @@ def _by_kind(
     options: AttentionOptions,
 ) -> Tensor:
     """Single tokens, new prompts and parts of prompts, each as the kernels do them. -> o_NHD."""
-    o_NHD = torch.empty_like(q_NHD)
     keys, values = memory.k_layers[layer], memory.v_layers[layer]
+    dtype = q_NHD.dtype
+    # New keys are rounded as the pages hold them: a result must not depend on whether a prompt comes in parts.
+    q_NHD, k_NGD, v_NGD = (x.to(keys.dtype) for x in (q_NHD, k_NGD, v_NGD))
+    o_NHD = torch.empty_like(q_NHD)
     left = plan.continued
     if plan.singles is not None and _suits_pages(q_NHD.shape[2]):
         token_B, table_BM, lengths_B, prefix = plan.singles
-        q_BHD = q_NHD[token_B].to(keys.dtype)
-        o_BHD = paged_attention(q_BHD, keys, values, table_BM, lengths_B, prefix=prefix, **options)
-        o_NHD[token_B] = o_BHD.to(o_NHD.dtype)
+        o_NHD[token_B] = paged_attention(q_NHD[token_B], keys, values, table_BM, lengths_B, prefix=prefix, **options)
     else:
         left = [*left, *(row for row, tokens in enumerate(plan.tokens_R) if tokens == 1)]
     if plan.prompts is not None:
         token_N, layout = plan.prompts
-        # Rounded as the pages hold them: a result must not depend on whether a prompt comes in parts.
-        q, k, v = (x[token_N].to(keys.dtype) for x in (q_NHD, k_NGD, v_NGD))
-        o_NHD[token_N] = attention(q, k, v, layout, **options).to(o_NHD.dtype)
-    return gathered_attention(memory, plan, layer, q_NHD, options, left, o_NHD)
+        o_NHD[token_N] = attention(q_NHD[token_N], k_NGD[token_N], v_NGD[token_N], layout, **options)
+    return gathered_attention(memory, plan, layer, q_NHD, options, left, o_NHD).to(dtype)
 
 
 def _suits_pages(head_dim: int) -> bool:
@@ -96,10 +105,6 @@ def _suits_pages(head_dim: int) -> bool:
 
 
 def _alike(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three in one number format: the wider one on a CPU, that of the pages elsewhere."""
-    if q.dtype == k.dtype:
-        return q, k, v
-    if q.device.type == "cpu":
-        dtype = torch.promote_types(q.dtype, k.dtype)
-        return q.to(dtype), k.to(dtype), v.to(dtype)
-    return q.to(k.dtype), k, v
+    """The three in the number format that holds them all."""
+    dtype = torch.promote_types(q.dtype, k.dtype)
+    return q.to(dtype), k.to(dtype), v.to(dtype)

@@ -27,12 +27,12 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def page_bytes(config: GPTConfig, dtype: torch.dtype) -> int:
-    """Returns the bytes of one page: keys and values of its positions in all layers."""
+    """Returns the bytes of one page: keys and values of its positions in every layer."""
     return 2 * config.depth * PAGE_TOKENS * config.kv_width * dtype.itemsize
 
 
 class PageMemory(ABC):
-    """Keys and values of `pages` pages in all layers; zeros at first.
+    """Keys and values of `pages` pages in every layer; zeros at first.
 
     Raises:
         InvalidArgument: another number format.
@@ -69,7 +69,7 @@ class PageMemory(ABC):
         """Returns the first `keys` keys and values of the pages, in order. -> k_GLD, v_GLD, new tensors."""
 
     def copy(self, sources: list[int], targets: list[int]) -> None:
-        """Copies whole pages in all layers."""
+        """Copies whole pages in every layer."""
         self.storage[:, :, targets] = self.storage[:, :, sources]
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stategpt.ops.page_plan import PagePlan
 from stategpt.ops import SharedPrefix, TensorLayout
 from stategpt.packing.layout import Layout
 
@@ -59,6 +60,11 @@ class StepPlan:
         self.device = device
         self.first_R1 = np.concatenate(([0], np.cumsum(tokens_R))).astype(np.int32)
         """int32[R + 1]: place of each sequence's first new token in the stream."""
+
+    @cached_property
+    def on_cpu(self) -> PagePlan:
+        """The same for `ops.attend_pages`."""
+        return PagePlan(self.first_R1, self.seen_R, self.tables)
 
     @property
     def tokens(self) -> int:

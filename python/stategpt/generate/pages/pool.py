@@ -126,11 +126,20 @@ class PagePool:
         found: NDArray[np.int32] = self._references[np.asarray(pages, dtype=np.int64)]
         return found
 
-    def make_free(self, count: int) -> None:
-        """Sees that `count` pages are free, by `reclaim` if need be. Raises `OutOfPages` when they cannot be."""
+    def is_shared(self, page: int) -> bool:
+        """Whether several refer to the page."""
+        return bool(self._references[page] > 1)
+
+    def ask_for(self, count: int) -> bool:
+        """Calls `reclaim` if fewer than `count` pages are free. -> whether it was called."""
         missing = count - self.free_pages
-        if missing > 0 and self.reclaim is not None:
-            self.reclaim(missing)
+        if missing <= 0 or self.reclaim is None:
+            return False
+        self.reclaim(missing)
+        return True
+
+    def require(self, count: int) -> None:
+        """Raises `OutOfPages` if fewer than `count` pages are free."""
         if count > self.free_pages:
             raise OutOfPages(
                 f"{count} more pages of {PAGE_TOKENS} positions are needed, and {self.free_pages} of {self.pages} are "
@@ -139,7 +148,8 @@ class PagePool:
 
     def take(self, count: int) -> list[int]:
         """Takes `count` free pages, each with one reference. Raises `OutOfPages` and takes none if there are fewer."""
-        self.make_free(count)
+        self.ask_for(count)
+        self.require(count)
         kept = max(len(self._free) - count, 0)
         taken = self._free[kept:][::-1]
         del self._free[kept:]
@@ -166,9 +176,10 @@ class PagePool:
 
     def copied(self, sources: list[int]) -> list[int]:
         """Takes a new page for each of `sources`, with its content; the sources keep their references."""
+        if not sources:
+            return []
         targets = self.take(len(sources))
-        if sources:
-            self.memory.copy(sources, targets)
+        self.memory.copy(sources, targets)
         return targets
 
     def forget_weights(self) -> None:

@@ -169,7 +169,7 @@ class PrefixIndex:
         return len(freed)
 
     def clear(self) -> None:
-        """Gives up all pages, whoever else refers to them."""
+        """Gives up all pages, those that others refer to as well."""
         self.pool.release([node.page for node in self._nodes()])
         self._roots, self._leaves, self._held = {}, [], set()
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stategpt.arguments import whole
-from stategpt.errors import ContextOverflow, InvalidArgument
+from stategpt.errors import ContextOverflow, InvalidArgument, OutOfPages
 
 from .memory import PAGE_TOKENS
 from .pool import PagePool
@@ -120,7 +120,7 @@ class PagedSequence:
         if tokens == 0 or self._length % PAGE_TOKENS == 0:
             return None
         page = self._pages[self._length // PAGE_TOKENS]
-        return page if int(self.pool.references([page])[0]) > 1 else None
+        return page if self.pool.is_shared(page) else None
 
     def __enter__(self) -> PagedSequence:
         return self
@@ -133,12 +133,16 @@ class PagedSequence:
         return f"PagedSequence({state})"
 
 
+Row = tuple[PagedSequence, int]
+"""A sequence, and the number of tokens that it gets in a step."""
+
+
 def pages_of(positions: int) -> int:
-    """Returns how many pages hold so many positions."""
+    """Returns how many pages hold that many positions."""
     return -(-positions // PAGE_TOKENS)
 
 
-def reserve_all(rows: Sequence[tuple[PagedSequence, int]]) -> None:
+def reserve_all(rows: Sequence[Row]) -> None:
     """Reserves for several sequences of one pool, all or nothing: `PagedSequence.reserve` for each (sequence, tokens).
 
     Raises:
@@ -149,19 +153,23 @@ def reserve_all(rows: Sequence[tuple[PagedSequence, int]]) -> None:
         return
     pool = rows[0][0].pool
     _check(rows, pool)
-    sharers = Counter(page for row, tokens in rows if (page := row._shared_last(tokens)) is not None)
-    # Where all that refer to a page write, the last one keeps it.
-    kept = {page for page, writers in sharers.items() if int(pool.references([page])[0]) == writers}
-    more = [max(pages_of(row.length + tokens) - len(row._pages), 0) for row, tokens in rows]
-    pool.make_free(sum(more) + sum(sharers.values()) - len(kept))
-    _copy_shared(rows, pool, sharers, kept)
-    taken = pool.take(sum(more))
+    copies, more = _needed(rows, pool)
+    lengths = [row.length for row, _ in rows]
+    if pool.ask_for(len(copies) + sum(more)):  # others gave up pages: some may be shared no more
+        if any(row.closed or row.length != length for (row, _), length in zip(rows, lengths, strict=True)):
+            raise OutOfPages("room was made by giving up pages of a sequence of the same step; run fewer at a time")
+        copies, more = _needed(rows, pool)
+    pool.require(len(copies) + sum(more))
+    for (row, page), copy in zip(copies, pool.copied([page for _, page in copies]), strict=True):
+        row._pages[row.length // PAGE_TOKENS] = copy
+        pool.release([page])
+    taken = pool.take(sum(more)) if any(more) else []
     for (row, _), count in zip(rows, more, strict=True):
         row._pages.extend(taken[:count])
         del taken[:count]
 
 
-def _check(rows: Sequence[tuple[PagedSequence, int]], pool: PagePool) -> None:
+def _check(rows: Sequence[Row], pool: PagePool) -> None:
     if len({id(row) for row, _ in rows}) != len(rows):
         raise InvalidArgument("a sequence comes twice in one step; fork it, or give its tokens together")
     context = pool.config.context_tokens
@@ -176,17 +184,14 @@ def _check(rows: Sequence[tuple[PagedSequence, int]], pool: PagePool) -> None:
             )
 
 
-def _copy_shared(
-    rows: Sequence[tuple[PagedSequence, int]], pool: PagePool, sharers: Counter[int], kept: set[int]
-) -> None:
-    """Gives each writer of a shared last page a copy, but for the last writer of a page that is in `kept`."""
+def _needed(rows: Sequence[Row], pool: PagePool) -> tuple[list[tuple[PagedSequence, int]], list[int]]:
+    """Shared last pages that need a copy, with their writers, and how many more pages each row needs.
+
+    Where all that refer to a shared page write into it, the last one keeps it.
+    """
     writers = [(row, page) for row, tokens in rows if (page := row._shared_last(tokens)) is not None]
-    left = Counter(sharers)
-    copies: list[tuple[PagedSequence, int]] = []
-    for row, page in writers:
-        left[page] -= 1
-        if left[page] or page not in kept:
-            copies.append((row, page))
-    for (row, page), copy in zip(copies, pool.copied([page for _, page in copies]), strict=True):
-        row._pages[row.length // PAGE_TOKENS] = copy
-        pool.release([page])
+    more = [max(pages_of(row.length + tokens) - len(row._pages), 0) for row, tokens in rows]
+    count = Counter(page for _, page in writers)
+    last = {page: row for row, page in writers}
+    kept = {page for page in count if int(pool.references([page])[0]) == count[page]}
+    return [(row, page) for row, page in writers if page not in kept or row is not last[page]], more

@@ -18,10 +18,7 @@ from stategpt.errors import InvalidArgument
 from .attend import write_and_attend
 from .plan import StepPlan
 from .pool import PagePool
-from .sequence import PagedSequence, pages_of, reserve_all
-
-Row = tuple[PagedSequence, int]
-"""A sequence, and the number of tokens that it gets in a step."""
+from .sequence import Row, pages_of, reserve_all
 
 
 class PagedStep:

@@ -17,7 +17,9 @@ is a ratio of two estimates from one batch, as every normalized advantage: its d
 batch's norm likewise wherever it acts (`clipped_updates` in metrics.jsonl).
 
 Prompts are training prompts, distinct in an epoch, without those of the groups that a judge learned from. Dropout does
-not exist here; policy, reference and sampler use one temperature and one mask. Where the KL exceeds `rl.max_kl` the
+not exist here; policy, reference and sampler use one temperature and one mask. With `rl.top_k` or `rl.top_p` the policy is
+the renormalized distribution over the ids that a token was drawn among: they are stored, and every log-probability of
+the step is over them, so that the mean ratio is 1 where the policy did not change. Where the KL exceeds `rl.max_kl` the
 stage ends with the policy of the step before.
 
 metrics.jsonl, by step, means over its samples unless stated:
@@ -26,7 +28,8 @@ metrics.jsonl, by step, means over its samples unless stated:
                                         ended_share as named
     zero_variance_share                 prompts whose samples all earned the same
     scorer_failed                       samples that the scorer gave no score, where there are any: left out, weight 0
-    sampler_gap_nats                    largest difference between the sampler's log-probability and the trainer's
+    sampler_gap_nats                    largest difference between the sampler's log-probability and the trainer's; with
+                                        `rl.exact` 0, or the step raises `NotExact`
     ratio_mean, ratio_clipped           ratio new / old, and share of tokens that the clip gives no gradient
     kl_old_nats_per_completion          new to old policy, sum of ratio - 1 - log ratio (k3); 0 on the first minibatch
     gradient_norm, clipped_updates      before clipping; share of the step's updates that clip_norm scaled
@@ -127,7 +130,7 @@ def _train(context: StageContext, config: RLConfig, stage: str, fingerprint: str
     probe = FrontierProbe.of(run, corpus, context.tok, reference, scorer, rewarder, context.chat)
     task = RLTask(
         config,
-        context.engine(policy),
+        context.engine(policy, exact=config.exact),
         reference,
         lambda numbers, completions: rewarder.scores([asked[i] for i in numbers], completions).values,
         [context.chat.prompt(prompt) for prompt in asked],

@@ -58,6 +58,9 @@ def roll_out(
         chosen,
         n=config.completions,
         temperature=sampling.temperature,
+        top_k=config.top_k or None,
+        top_p=config.top_p if config.top_p < 1 else None,
+        kept_sets=config.truncates,
         max_tokens=sampling.max_tokens,
         seed=int(bits(seed, "rl samples", step) >> np.uint64(2)),
     )

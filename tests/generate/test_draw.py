@@ -269,8 +269,12 @@ def test_the_repetition_penalty_reads_the_prompt_and_the_others_do_not():
 def test_a_bad_word_is_forbidden_where_its_beginning_stands_across_the_prompts_end():
     seen = {"prompt": np.array([5, 1], dtype=np.uint32), "generated": [2]}
     logits = [0.0] * 6
-    assert one(logits, seen, bad_words=[[1, 2, 3], [4], [2, 2, 0], [2, 5]]).kept[0].ids.tolist() == [3, 4, 5]
-    assert one(logits, {"generated": []}, bad_words=[[1, 2, 3], [4]]).kept[0].ids.tolist() == [4]
+    for row, words, expected in (
+        (seen, [[1, 2, 3], [4], [2, 2, 0], [2, 5]], {0, 1, 2}),
+        (seen, [[5, 1, 2, 0], [1, 1, 2, 3], [0, 5, 1, 2, 4]], {1, 2, 3, 4, 5}),
+        ({"generated": []}, [[1, 2, 3], [4]], {0, 1, 2, 3, 5}),
+    ):
+        assert kept_ids(one(logits, row, bad_words=words).kept[0], 6) == expected
 
 
 def test_ends_are_forbidden_before_min_tokens_and_only_then():

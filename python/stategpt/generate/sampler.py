@@ -248,11 +248,13 @@ def _store_kept(stored: list[KeptSet | None], kept: Kept, first: int, V: int) ->
     is_kept_RK = (kept.log_probs_RK > -torch.inf).cpu().numpy()
     ids_RK = kept.ids_RK.cpu().numpy()
     for row, ids, is_kept in zip(kept.rows_R.tolist(), ids_RK, is_kept_RK, strict=True):
-        found = is_kept
-        if len(ids) < V:
+        few = ids[is_kept]
+        if 2 * len(few) <= V:
+            stored[first + row] = KeptSet(few.astype(np.uint32), is_removed=False)
+        else:
             found = np.zeros(V, dtype=np.bool_)
-            found[ids[is_kept]] = True
-        stored[first + row] = KeptSet.of(found)
+            found[few] = True
+            stored[first + row] = KeptSet.of(found)
 
 
 def _top(

@@ -245,7 +245,10 @@ def _wide(rows_R: Tensor, log_probs_RV: Tensor, limits: Limits) -> Kept:
     left_RV = log_probs_RV.clone()
 
     def cut(these_R: Tensor, keep_SV: Tensor) -> None:
-        left_RV[these_R] = left_RV[these_R].masked_fill_(~keep_SV, -math.inf)
+        if len(keep_SV) == R:
+            left_RV.masked_fill_(~keep_SV, -math.inf)
+        else:
+            left_RV[these_R] = left_RV[these_R].masked_fill_(~keep_SV, -math.inf)
 
     if bool((by_k_R := limits.top_k_M < V).any()):
         ones_SV = torch.ones((), dtype=torch.float64, device=rows_R.device).expand(int(by_k_R.sum()), V)

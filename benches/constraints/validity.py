@@ -3,9 +3,9 @@
     pip download --no-deps --no-binary :all: jsonschema
     STATEGPT_SCHEMA_SUITE=jsonschema-4.26.0.tar.gz python benches/constraints/validity.py --runs 10000 --out record.json
 
-Each run draws uniformly among the allowed tokens until the output ends; the text must parse strictly (no key twice) and
-satisfy the schema by jsonschema. Then every valid instance of the suite that JSON writes in one way must be accepted, and
-no invalid one. Prints the counts and what failed; exits with 1 if anything did.
+Each run draws uniformly among the allowed tokens until the output ends; the text must parse strictly (no key twice)
+and satisfy the schema by jsonschema. Then every valid instance of the suite that JSON writes in one way must be
+accepted, and no invalid one. Prints the counts and what failed; exits with 1 if anything did.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Constrained completions of an engine: blanks of a template as values, and a draft first where a constraint is costly."""
+"""Constrained outputs of an engine: values of a template's blanks, and a draft first where a constraint is costly."""
 
 from __future__ import annotations
 

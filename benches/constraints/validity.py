@@ -77,7 +77,9 @@ def main() -> int:
     parser.add_argument("--generated", type=int, default=500)
     parser.add_argument("--most", type=int, default=240, help="most tokens of an output")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="runs K, K + N, ... only")
     options = parser.parse_args()
+    part, parts = options.part
     path = suite_path()
     if path is None:
         print(HOW)
@@ -90,10 +92,11 @@ def main() -> int:
             start(json_schema(case.schema))
         except ConstraintError as error:
             tally.counts["refused at compile"] += 1
-            tally.reasons[f"{type(error).__name__}: {str(error)[:70]}"] += 1
+            tally.reasons[f"{type(error).__name__}: {str(error)[:110]}"] += 1
             continue
         cases.append((case.name, case.schema, validator(case.schema, case.draft)))
-        reach(case.name, case.schema, case.valid, case.invalid, tally)
+        if part == 0:
+            reach(case.name, case.schema, case.valid, case.invalid, tally)
     for seed in range(options.generated):
         schema = random_schema(seed)
         try:
@@ -103,7 +106,7 @@ def main() -> int:
             continue
         cases.append((f"generated {seed}", schema, validator(schema)))
     tally.counts["schemas run"] = len(cases)
-    for number in range(options.runs):
+    for number in range(part, options.runs, parts):
         name, schema, check = cases[number % len(cases)]
         run(name, schema, check, number, options.most, tally)
     record = {
@@ -114,6 +117,7 @@ def main() -> int:
     if options.out:
         options.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps({"counts": record["counts"], "failures": tally.failures[:40]}, indent=1, ensure_ascii=False))
+    # Valid instances that are not reachable are listed, and no failure: the guide names the reasons.
     return int(any(failure["kind"] != "reach" or not failure["valid"] for failure in tally.failures))
 
 

@@ -9,9 +9,9 @@ from stategpt.arguments import Ids, instance, real, unicode_text, whole
 from stategpt.errors import ConstraintError
 from stategpt.shown_fields import documented, short_repr
 
+from .blanks import Template, template
 from .specs import Spec
 from .tax import Tax, measure_tax
-from .template import Template, template
 
 if TYPE_CHECKING:
     from stategpt.generate.completion import Completion

@@ -68,7 +68,7 @@ def test_a_text_that_is_cut_is_an_error(engine: Engine) -> None:
 
 
 def test_the_same_seed_fills_alike(engine: Engine) -> None:
-    ask = "{a:word} and {b:number}"
+    ask = "{a:int} and {b:number}"
     assert fill(engine, ask, prompt="x", seed=5) == fill(engine, ask, prompt="x", seed=5)
     assert len({str(fill(engine, ask, prompt="x", seed=seed)) for seed in range(5)}) > 1
 

@@ -188,7 +188,7 @@ def test_tokenizers_of_others_spell_control_tokens_as_text(name: str, tmp_path: 
     for tok in toks:
         special = {*tok.special_tokens.values()}
         end = made.id("eos_token")
-        spelled = [text for text in tok.special_tokens]
+        spelled = list(tok.special_tokens)
 
         def look(
             constraint: MatchedConstraint, allowed: list[int], end: int = end, special: set[int] = special
@@ -245,10 +245,13 @@ def test_a_vocabulary_that_cannot_spell_the_output_is_an_error(tmp_path: Path) -
     made.add_special_tokens(["</s>"])
     made.save(str(tmp_path / "tokenizer.json"))
     tok = Tokenizer.load(tmp_path, engine="tokenizers")
-    with pytest.raises(ConstraintError, match="vocabulary"):
-        constraint = start(choice(["abc"]), tok, [3])
-        for token in constraint.vocabulary.encode("ab"):
-            constraint.advance(token)
+    constraint = start(choice(["aba", "abc"]), tok, [3])
+    for token in constraint.vocabulary.encode("ab"):
+        constraint.advance(token)
+    assert token_ids(constraint.mask()) == [0]
+    constraint = start(regex("ab[cd]"), tok, [3])
+    constraint.advance(2)
+    with pytest.raises(ConstraintError, match="no token of the vocabulary continues the output after 'ab'"):
         constraint.mask()
     assert random_output(start(choice(["abab"]), tok, [3]), 0)
 

@@ -94,7 +94,8 @@ def _matcher(known: Vocabulary, grammar: str, limits: Limits) -> Any:
 
 def _refuse(error: str) -> None:
     lines = [line for line in error.split("<backtrace>")[0].splitlines() if line and not line.startswith("<")]
-    told = " ".join(line.strip() for line in lines)[:400]
+    whole = " ".join(line.strip() for line in lines).partition("failed to compile JSON schema: ")
+    told = (whole[2] or whole[0])[:400]
     if any(word in told.lower() for word in _LIMIT_WORDS):
         raise ConstraintLimit(f"the constraint is too costly to compile: {told}. Simplify it, or raise the limit.")
     if "oneOf" in told:

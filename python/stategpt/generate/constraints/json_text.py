@@ -93,8 +93,8 @@ class JsonGuard:
         """Whether a token completes no key a second time, and no number that is too long."""
         return not self._after(self._last.state, token)[1]
 
-    def cut(self, mask: Mask) -> None:
-        """Takes out of a mask the tokens that are not allowed; if nothing would be left, none.
+    def cut(self, mask: Mask, *, may_end: bool) -> None:
+        """Takes out of a mask the tokens that are not allowed; if nothing would be left, not even the end, none.
 
         That happens where the pattern of a key matches a few texts only and all of them were written, or where a number
         must be larger.
@@ -106,7 +106,7 @@ class JsonGuard:
         if not cut:
             return
         removed = self._vocabulary.mask_of(cut)
-        if (mask & ~removed).any():
+        if may_end or (mask & ~removed).any():
             mask &= ~removed
 
     def _suspects(self, state: _State, mask: Mask) -> Iterator[int]:

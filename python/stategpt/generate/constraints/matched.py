@@ -75,9 +75,10 @@ class MatchedConstraint:
         found = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint32)[: vocabulary.words]
         self._check()
         mask = found & self._compiled.allowed
+        complete = self.complete
         if self._guard is not None:
-            self._guard.cut(mask)
-        if self.complete:
+            self._guard.cut(mask, may_end=complete)
+        if complete:
             mask |= vocabulary.ends_mask
         if not mask.any():
             raise self._stuck()

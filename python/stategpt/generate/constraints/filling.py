@@ -1,4 +1,4 @@
-"""Constrained completions of an engine: blanks of a template as values, and a draft first where a constraint is costly."""
+"""Constrained outputs of an engine: values of a template's blanks, and a draft first where a constraint is costly."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from stategpt.arguments import Ids, instance, real, unicode_text, whole
 from stategpt.errors import ConstraintError
 from stategpt.shown_fields import documented, short_repr
 
+from .blanks import Template, template
 from .specs import Spec
 from .tax import Tax, measure_tax
-from .template import Template, template
 
 if TYPE_CHECKING:
     from stategpt.generate.completion import Completion

@@ -59,12 +59,12 @@ KINDS: Mapping[str, Spec] = {
     "int": Kind(_DIGITS, "int"),
     "float": Kind(_NUMBER, "float"),
     "number": Kind(_NUMBER, "number"),
-    "word": Kind(r"[\w'-]+", "word"),
+    "word": Kind(r"[\w'-]{1,64}", "word"),
     "line": Kind(r"[^\r\n]+", "line"),
     "text": Kind(r"(?s:.+)", "text"),
     "json": JsonSchema("true"),
 }
-"""Kinds of blanks by name. Numbers have at most 18 digits, and 17 behind the point."""
+"""Kinds of blanks by name. Numbers have at most 18 digits, and 17 behind the point; words 64 characters."""
 _PYTHON = {"word": r"\S+?", "line": r"[^\r\n]+?", "text": r"(?s:.+?)"}
 """How blanks of text are read: the shortest text with which the rest of the template fits."""
 

@@ -1,0 +1,61 @@
+"""What a sampler needs of a constraint."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stategpt.arguments import Ids
+
+Mask = NDArray[np.uint32]
+"""Bit i of word i // 32 is set where token i is allowed."""
+
+
+class Constraint(Protocol):
+    """The state of one output: what may come next, and what was written."""
+
+    def mask(self) -> Mask:
+        """Returns which tokens may come next: uint32[(V + 31) // 32]. Never empty; the caller does not change it."""
+        ...
+
+    def advance(self, token: int) -> None:
+        """Takes the next token.
+
+        Raises:
+            ConstraintError: it is not allowed; the state is as before.
+            ConstraintLimit: following it takes more work than the limits allow.
+        """
+        ...
+
+    def forced(self) -> Ids:
+        """Returns the tokens that must come next, which need no model: uint32[n], often empty."""
+        ...
+
+    def fork(self) -> Constraint:
+        """Returns an independent copy."""
+        ...
+
+    def rewind(self, tokens: int) -> None:
+        """Takes back the last tokens.
+
+        Raises:
+            InvalidArgument: there are fewer.
+        """
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the output may end here: the end ids are in the mask exactly then."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether it must end here: nothing but the end ids is in the mask."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What was written, without control tokens and the end."""
+        ...

@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
+from tiny_models import (  # noqa: E402
+    CONTEXT_TOKENS,
+    raw_log_probs,
+    some_ids,
+    tiny_model,
+    tiny_tokenizer,
+)
+
 from stategpt.errors import (  # noqa: E402
     ContextOverflow,
     EngineError,
@@ -23,13 +31,6 @@ from stategpt.errors import (  # noqa: E402
 )
 from stategpt.generate import Engine, Event, Handle, Limits, Request, Sampling  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
-from tests.generate.tiny_models import (  # noqa: E402
-    CONTEXT_TOKENS,
-    raw_log_probs,
-    some_ids,
-    tiny_model,
-    tiny_tokenizer,
-)
 
 PAGE_BYTES = 16 * 2 * 2 * 16 * 4
 """Of the tiny model: 16 positions, keys and values, 2 layers, 2 heads of 8, float32."""
@@ -105,7 +106,9 @@ def test_requests_that_begin_alike_compute_the_beginning_once_also_when_they_com
         (13, {"rows": 64, "step_tokens": 40}),
     ],
 )
-def test_results_do_not_depend_on_limits_chunks_or_memory(model: GPT, pages: int | None, limits: dict[str, int]) -> None:
+def test_results_do_not_depend_on_limits_chunks_or_memory(
+    model: GPT, pages: int | None, limits: dict[str, int]
+) -> None:
     prompts = [some_ids(number, 3 + 9 * number) for number in range(8)]
     expected = engine_of(model).generate(prompts, n=3, seed=4, max_tokens=12)
     engine = engine_of(model, pages, **limits)
@@ -150,7 +153,9 @@ def test_a_long_prompt_does_not_hold_up_short_ones(model: GPT) -> None:
 def test_scopes_take_turns_and_a_large_request_leaves_room(model: GPT) -> None:
     """Rows for 8; a million samples of one scope, then one request of another and a second of the same."""
     engine = engine_of(model, rows=8)
-    many = engine.scheduler.submit(replace(engine.request(some_ids(0, 8), scope="a", max_tokens=9, forbidden=[0]), n=10**6))
+    many = engine.scheduler.submit(
+        replace(engine.request(some_ids(0, 8), scope="a", max_tokens=9, forbidden=[0]), n=10**6)
+    )
     for _ in range(3):
         engine.scheduler.step()
     assert engine.scheduler.running == 8

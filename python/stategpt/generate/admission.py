@@ -311,9 +311,7 @@ def _common_pages(task: Task, other: Task) -> int:
     return int(unlike[0] if len(unlike) else length) // PAGE_TOKENS
 
 
-def _divided(
-    long: list[tuple[int, int, Branch, Row | Task]], budget: int
-) -> Iterator[tuple[Work, Row | Task]]:
+def _divided(long: list[tuple[int, int, Branch, Row | Task]], budget: int) -> Iterator[tuple[Work, Row | Task]]:
     """Divides a budget of tokens among prompts: equal parts, and what short ones leave goes to the longer ones.
 
     Of more prompts than the budget has pages the oldest are taken.

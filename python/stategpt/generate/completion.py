@@ -54,7 +54,7 @@ class Completion:
     """With `top_log_probs`: for each token the ids of the most likely ones and their log-probabilities."""
     prompt_log_probs: NDArray[np.float32] | None = None
     """With `prompt_log_probs`: of each token of the prompt given those before it, nan for the first."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     """Numbers of tokens."""
 
     __repr__ = short_repr

@@ -60,9 +60,9 @@ class Engine:
 
     Args:
         batch_rows: samples that run at a time.
-        kv_bytes: most memory of keys and values; by default what `batch_rows` samples of the whole context take, but at
-            most a quarter of the machine's memory (half of a GPU's free memory). A CPU's is taken as it is used. When it
-            is full, the youngest samples wait and are computed again.
+        kv_bytes: most memory of keys and values; by default what `batch_rows` samples of the whole context take, but
+            at most a quarter of the machine's memory (half of a GPU's free memory). A CPU's is taken as it is used.
+            When it is full, the youngest samples wait and are computed again.
         keep_prefixes: known prefixes outlive a call and are used by the next ones. Only for weights that do not change
             while the engine lives; a change between two calls is noticed and forgets them.
         limits: tokens of a step, requests that may wait; its `rows` is `batch_rows`.
@@ -184,8 +184,8 @@ class Engine:
         )
         samples, total = requests[0].n if requests else 0, sum(request.n for request in requests)
         done: dict[int, Completion] = {}
-        for number, event, handle in self._run(requests, incremental=False):
-            done[number * samples + event.sample] = completion_of(number, event, handle)
+        for index, event, handle in self._run(requests, incremental=False):
+            done[index * samples + event.sample] = completion_of(index, event, handle)
             if progress is not None:
                 progress(len(done), total)
         return [done[place] for place in range(total)]
@@ -239,11 +239,9 @@ class Engine:
             prompts, n, sampling or self.sampling(), stop, max_tokens, first_stream, stop_ids, constraint, False,
             raw_log_probs,
         )  # fmt: skip
-        return (piece_of(number, event) for number, event, _ in self._run(requests, incremental=True))
+        return (piece_of(index, event) for index, event, _ in self._run(requests, incremental=True))
 
-    def score(
-        self, prompts: Sequence[str | Ids], continuations: Sequence[str | Ids]
-    ) -> list[NDArray[np.float32]]:
+    def score(self, prompts: Sequence[str | Ids], continuations: Sequence[str | Ids]) -> list[NDArray[np.float32]]:
         """Log-probability of each token of `continuations[i]` behind `prompts[i]`, by the model's own distribution.
 
         A continuation of text is encoded by itself. Temperature 1, nothing removed.

@@ -19,6 +19,7 @@ from .branch import Branch
 from .pages import PagedStep, PagePool
 from .request import Counters
 
+
 class Work(NamedTuple):
     """Tokens of one branch that a step computes."""
 

@@ -1,8 +1,9 @@
 """Memory of an engine's keys and values: the pool, the prefixes that are known, and for which weights they hold.
 
-Keys and values are those of one set of weights. Between two calls the model may be trained, and no counter tells: fused
-optimizers change a parameter without raising its version. So known prefixes live for one call, unless the engine is told
-that they may be kept; then, and for open sessions, versions and a sample of the values are compared at each call.
+Keys and values are those of one set of weights. Between two calls the model may be trained, and no counter tells:
+fused optimizers change a parameter without raising its version. So known prefixes live for one call, unless the engine
+is told that they may be kept; then, and for open sessions, versions and a sample of the values are compared at each
+call.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ class KVMemory:
 def weight_marks(model: nn.Module) -> Marks:
     """Returns what differs after a training step: place and version of each weight, and some of its values.
 
-    A fused optimizer raises no version. It changes nearly every value, so of hundreds of tensors a few values are enough.
+    A fused optimizer raises no version. It changes nearly every value, so a few of each tensor are enough.
     """
     tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
     places = tuple(

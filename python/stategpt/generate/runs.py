@@ -1,7 +1,7 @@
 """Calls that run requests to their end: what `Engine.generate` and sessions are made of.
 
-A call gives the scheduler requests as it takes them, so a million prompts neither wait in it nor hold pages. However the
-call ends, nothing of it stays.
+A call gives the scheduler requests as it takes them, so a million prompts neither wait in it nor hold pages. However
+the call ends, nothing of it stays.
 """
 
 from __future__ import annotations

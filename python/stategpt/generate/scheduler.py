@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 class Scheduler:
     """Runs requests over `model`; `Engine.scheduler` is the one of an engine.
 
-        handle = scheduler.submit(engine.request("Return", n=4))
-        while scheduler.busy:
-            for event in scheduler.step(): ...
+    handle = scheduler.submit(engine.request("Return", n=4))
+    while scheduler.busy:
+        for event in scheduler.step(): ...
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class Scheduler:
             self._draw(rows, started, result)
 
     def _begin(self, rows: list[Row]) -> list[Row]:
-        """Adds what constraints force before the first draw. -> the samples that draw from the prompt's hidden state."""
+        """Adds what constraints force before the first draw. -> samples that draw from the prompt's hidden state."""
         drawing, finished = [], []
         for row in rows:
             if row.constraint is not None and not self._forced(row):

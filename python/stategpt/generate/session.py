@@ -1,9 +1,9 @@
 """Sessions: a text that grows, forks and goes back, and keeps what is computed of it.
 
-Draws. The random numbers of a draw are decided by (seed, stream, path, position). `position` is the token's place in the
-text; the path names the session and the call: it is another one for each fork and each call of `sample`, so neither a
-branch nor a second sample, after going back say, meets numbers again that were used. The same operations with the same
-seeds give the same tokens.
+Draws. The random numbers of a draw are decided by (seed, stream, path, position). `position` is the token's place in
+the text; the path names the session and the call: it is another one for each fork and each call of `sample`, so neither
+a branch nor a second sample, after going back say, meets numbers again that were used. The same operations with the
+same seeds give the same tokens.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _clock = count(1)
 class Session:
     """A text of `engine`; `Engine.session` opens one. Close it, or use it in a `with` block, to free its memory.
 
-        with engine.session("Return the") as session:
-            for branch, completion in zip(branches := session.fork(4), engine.sample(branches, temperature=0.8)): ...
+    with engine.session("Return the") as session:
+        for branch, completion in zip(branches := session.fork(4), engine.sample(branches, temperature=0.8)): ...
     """
 
     def __init__(self, engine: Engine, ids: Ids, stream: int, scope: str, path: int = 0) -> None:

@@ -14,7 +14,7 @@ from .branch import Branch
 from .detokenized_stream import DetokenizedStream
 from .handle import Handle
 from .pages import PAGE_TOKENS
-from .request import Event, Request
+from .request import Event
 from .row import Row
 
 if TYPE_CHECKING:

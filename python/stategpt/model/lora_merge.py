@@ -87,7 +87,7 @@ def _require_equal_outputs(gpt: GPT, replaced: Mapping[str, nn.Module]) -> None:
 
 
 class _MergedWhenComputed(nn.Module):
-    """Computes what the plain layer of `layer` will, and holds no weights of its own."""
+    """Computes what the plain layer of `layer` will, and holds no weights."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()

@@ -94,7 +94,7 @@ class _Rows:
                 return
             except csv.Error as error:
                 found = self._wrong(error)
-            except BadLine as bad:  # the reader of lines cannot go on: it was inside it
+            except BadLine as bad:  # csv was reading it: its reader has ended
                 yield self._where(), bad
                 texts = self._texts(pending)
                 reader = csv.reader(texts, delimiter=self._separator, strict=True)
@@ -103,7 +103,7 @@ class _Rows:
                 yield self._where(), found
 
     def _texts(self, pending: list[Line]) -> Iterator[str]:
-        """Lines with their ends, as csv wants them: a quoted field may go on over several."""
+        """Lines with their ends, as csv wants them: a quoted field may take several."""
         while True:
             line = pending.pop() if pending else next(self._lines, None)
             if line is None:

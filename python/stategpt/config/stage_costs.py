@@ -35,10 +35,18 @@ def stage_plans(stage: str, run: RunConfig, assumed: Assumptions) -> tuple[Stage
     return tuple(replace(each, trained=trained) for each in (found if isinstance(found, tuple) else (found,)))
 
 
-def _tuning_bytes(model: GPTConfig, loop: LoopConfig, batch: Batch, trained: Trained, others: int = 0) -> int:
+def _tuning_bytes(model: GPTConfig, loop: LoopConfig, batch: Batch, trained: Trained) -> int:
     """Peak memory of a stage that continues a model: of its steps, or while adapters are merged after the last."""
-    steps = training_bytes(model, loop, batch, trained=trained, others=others)
-    return max(steps, merging_bytes(model, trained) + FLOAT32_BYTES * others) if trained.lora.rank else steps
+    steps = training_bytes(model, loop, batch, trained=trained)
+    return max(steps, merging_bytes(model, trained)) if trained.lora.rank else steps
+
+
+def _policy_bytes(run: RunConfig, batch: Batch, trained: Trained) -> int:
+    """The same of a policy, beside its reference and what scores and judges."""
+    others = beside_policy(run, trained)
+    steps = training_bytes(run.model, run.rl, batch, trained=trained, others=others)
+    merging = merging_bytes(run.model, trained, shared=True) + FLOAT32_BYTES * others
+    return max(steps, merging) if trained.lora.rank else steps
 
 
 def _prepare(_run: RunConfig, assumed: Assumptions) -> StagePlan:
@@ -163,7 +171,7 @@ def _rl(run: RunConfig, assumed: Assumptions) -> tuple[StagePlan, ...]:
         rl.steps * rl.minibatches,
         sampled + 4 * scored,
         sample_flops + flops,
-        _tuning_bytes(run.model, rl, batch, trained, beside_policy(run, trained)),
+        _policy_bytes(run, batch, trained),
         sample_s + flops / assumed.train_flops_per_s,
     )
     return tuple(replace(one, name=folder) for folder in rl.folders)

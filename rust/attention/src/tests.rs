@@ -348,6 +348,31 @@ proptest! {
     }
 
     #[test]
+    fn branches_of_branches_have_the_bits_that_they_have_alone(
+        sizes in sizes(), options in options(0.3), seed in any::<u64>(),
+        lengths in prop::collection::vec((20_usize..100, 0_usize..6), 3..10),
+    ) {
+        let tier = Tier::of_machine();
+        let mut world = World::<f32>::new(sizes, &lengths, seed);
+        let (mut alone, mut rows) = (Vec::new(), Vec::new());
+        for (index, &(length, _)) in lengths.iter().enumerate() {
+            let outputs = world.step(tier, &[(index, 0, length)], &options);
+            // The last tokens again, where no other sequence has their pages.
+            let size = sizes.heads * sizes.width;
+            let tokens = 1 + (seed as usize + index) % 3;
+            let table = &world.sequences[index].table;
+            let written = &table[(length - tokens) / PAGE_TOKENS..];
+            let others = world.sequences.iter().enumerate().filter(|(other, _)| *other != index);
+            if others.clone().all(|(_, other)| written.iter().all(|page| !other.table.contains(page))) {
+                rows.push((index, length - tokens, tokens));
+                alone.extend_from_slice(&outputs[(length - tokens) * size..]);
+            }
+        }
+        let together = world.step(tier, &rows, &Options { threads: 2, ..options });
+        prop_assert_eq!(bits(&together), bits(&alone));
+    }
+
+    #[test]
     fn outputs_are_within_the_bound_of_the_definition_s(
         sizes in sizes(), length in 1_usize..200, options in options(0.3), seed in any::<u64>(),
         scale in prop_oneof![Just(0.125_f32), Just(1.0), Just(-0.5), Just(40.0)],
@@ -409,14 +434,23 @@ fn a_key_that_is_nan_makes_nan_of_those_that_see_it_only() {
         softcap: None,
         threads: 1,
     };
-    for broken in [0, 5, 16, 31] {
+    for broken in [0, 5, 16, 31, 38] {
         let mut world = World::<f32>::new(sizes, &[(40, 0)], 3);
         let clean = world.step(Tier::of_machine(), &[(0, 0, 40)], &options);
-        world.sequences[0].k[broken][3] = f32::NAN;
-        let found = world.step(Tier::of_machine(), &[(0, 0, 40)], &options);
-        let (before, after) = found.split_at(broken * 32);
-        assert_eq!(bits(before), bits(&clean[..broken * 32]));
-        assert!(after.iter().all(|x| x.is_nan()), "key {broken}");
+        for values in [false, true] {
+            let mut world = World::<f32>::new(sizes, &[(40, 0)], 3);
+            let sequence = &mut world.sequences[0];
+            let list = if values {
+                &mut sequence.v
+            } else {
+                &mut sequence.k
+            };
+            list[broken].fill(f32::NAN);
+            let found = world.step(Tier::of_machine(), &[(0, 0, 40)], &options);
+            let (before, after) = found.split_at(broken * 32);
+            assert_eq!(bits(before), bits(&clean[..broken * 32]));
+            assert!(after.iter().all(|x| x.is_nan()), "position {broken}");
+        }
     }
 }
 

@@ -74,7 +74,7 @@ class Int8Matrices:
 class PagePlan:
     """Which new tokens of a step see which pages of 16 slots; see `ops.PagePlan`.
 
-    `tables`: for each row a list of page numbers, or a buffer of int32. bfloat16 numbers are uint16 arrays of their bits.
+    `tables`: for each row a list of page numbers, or a buffer of int32. bfloat16 numbers are uint16 arrays of bits.
     All arrays are contiguous. Raises InvalidArgument for what does not fit.
     """
 

@@ -21,7 +21,7 @@ pub struct Options {
     pub window: Option<usize>,
     /// A score x becomes c tanh(x / c).
     pub softcap: Option<f32>,
-    /// At most so many threads work; 1 stays in the calling one.
+    /// Threads that work at most; 1 stays in the calling one.
     pub threads: usize,
 }
 

@@ -59,7 +59,7 @@ mod tests {
     use crate::lanes::{LANES, Work};
     use crate::simd::Tier;
 
-    /// Both functions of the same number in all lanes.
+    /// Both functions of the same number in every lane.
     struct Both<'a>(f32, &'a mut [[f32; LANES]; 2]);
 
     impl Work for Both<'_> {

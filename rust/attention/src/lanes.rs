@@ -3,14 +3,14 @@
 /// Numbers of a register, and keys of a page.
 pub const LANES: usize = 16;
 
-/// Adding it to a number of magnitude below 2^22 rounds that to an integer, which stands in the lowest bits of the sum.
+/// Adding it to a number of magnitude below 2^22 rounds that to an integer, found in the lowest bits of the sum.
 pub const ROUNDING: f32 = 12_582_912.0; // 1.5 * 2^23
 
 /// Operations on 16 numbers. A value of a type that implements it proves that this machine has the instructions.
 pub trait Simd: Copy {
     /// 16 numbers.
     type F: Copy;
-    /// One number in all lanes.
+    /// One number in every lane.
     fn splat(self, x: f32) -> Self::F;
     /// The numbers of an array.
     fn load(self, x: &[f32; LANES]) -> Self::F;

@@ -109,7 +109,7 @@ def kept_tokens(log_probs_MV: Tensor, limits: Limits) -> Iterator[Kept]:
         if bool(settled_R.any()):
             yield Kept(narrow_R[settled_R], kept.ids_RK[settled_R], kept.log_probs_RK[settled_R])
         unsettled = [narrow_R[~settled_R]]
-    wide_R = torch.cat([rows_M[is_wide_M & cut_M], *unsettled])
+    wide_R = torch.cat([rows_M[is_wide_M & cut_M], *unsettled]).sort().values  # in order: `_some` takes all as they are
     if len(wide_R):
         yield _wide(wide_R, *_some(log_probs_MV, limits, wide_R))
 

@@ -31,7 +31,7 @@ _MAX_BINS = 4096
 _SUM_ERROR = 2e-6
 """More than the relative error of float32 exponentials (1e-7) added in float64."""
 _LEAST = -1e4
-"""Stands in for a log-probability of minus infinity in p log p, which is 0 there."""
+"""Replaces a log-probability of minus infinity in p log p, which is 0 there."""
 
 
 class Limits(NamedTuple):

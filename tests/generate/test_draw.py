@@ -255,7 +255,7 @@ def test_the_repetition_penalty_reads_the_prompt_and_the_others_do_not():
         ({"repetition_penalty": 2.0}, [1.0, 1.0, -1.0, -1.0]),
         ({"presence_penalty": 0.5}, [2.0, 1.5, -1.0, -1.0]),
         ({"frequency_penalty": 0.5}, [2.0, 1.0, -1.0, -1.0]),
-        ({"frequency_penalty": 0.5, "repetition_penalty": 2.0, "logit_bias": {1: -3.0}}, [1.0, -3.0, -1.0, -1.0]),
+        ({"frequency_penalty": 0.5, "repetition_penalty": 2.0, "logit_bias": {1: -4.0}}, [1.0, -5.0, -1.0, -1.0]),
     ]
     for settings_, expected in cases:
         for token in range(4):

@@ -175,3 +175,13 @@ def test_typical_tokens_beyond_the_selected_ones_are_found():
     assert abs(-log_probs[0, 500] - entropy) < abs(-log_probs[0, 5] - entropy)
     share = log_probs[0, 500].exp().item()
     assert (kept > -math.inf).nonzero()[:, 1].tolist() == list(range(150, 150 + math.ceil(0.2 / share)))
+
+
+def test_rows_that_are_wide_for_other_reasons_keep_their_places():
+    """The first is not settled by the selected tokens, the second keeps more than are selected."""
+    log_probs = (0.01 * torch.randn(2, 2000, generator=torch.Generator().manual_seed(6))).log_softmax(dim=-1)
+    limits = [Limits.equal(log_probs[:1], top_p=0.5), Limits.equal(log_probs[:1], top_k=300)]
+    together = Limits(*(torch.cat(parts) for parts in zip(*limits, strict=True)))
+    found = truncation.truncate(log_probs, together)
+    for row in range(2):
+        assert torch.equal(found[row : row + 1], truncation.truncate(log_probs[row : row + 1], limits[row]))

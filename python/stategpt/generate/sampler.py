@@ -1,4 +1,4 @@
-"""Draws the next token of many rows, each by settings of its own, with random numbers that depend on the row alone.
+"""Draws the next token of many rows, each by its own settings, with random numbers that depend on the row alone.
 
 A row's result depends on its logits and its `SampledRow`: its bits are the same whatever the other rows of the call
 are, and however many. Rows are drawn together; limits and temperatures are vectors, so 64 settings cost about what one

@@ -78,6 +78,55 @@ def check_nesting(what: str, text: str, limits: Limits) -> None:
         raise ConstraintLimit(f"{what} has brackets nested {deepest} deep; the limit depth is {limits.depth}")
 
 
+def check_pattern(what: str, pattern: str, limits: Limits) -> None:
+    """Refuses a pattern that is nested too deep or repeats a part too often.
+
+    Raises:
+        ConstraintLimit: it does.
+    """
+    check_nesting(what, pattern, limits)
+    check_repeats(what, pattern, limits)
+
+
+_COUNT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+
+
+def check_repeats(what: str, pattern: str, limits: Limits) -> None:
+    """Refuses counts that multiply, as in `(a{1000}){1000}`: a million characters, all of them forced at a time.
+
+    Raises:
+        ConstraintLimit: nested counts multiply to more than the limit `items`.
+    """
+    product = most = 1
+    open_groups: list[int] = []
+    at = 0
+    inner = 1
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "\\":
+            at += 2
+            inner = 1
+            continue
+        found = _COUNT.match(pattern, at) if character == "{" else None
+        if found is not None:
+            product = inner * max(int(found[1]), int(found[2] or 0), 1)
+            most = max(most, product)
+            at = found.end()
+            inner = product
+            continue
+        if character == "(":
+            open_groups.append(most)
+            most = 1
+        elif character == ")" and open_groups:
+            inner, most = most, max(most, open_groups.pop())
+            at += 1
+            continue
+        inner = 1
+        at += 1
+    if most > limits.items:
+        raise ConstraintLimit(f"{what} repeats a part {most:,} times; the limit items is {limits.items:,}")
+
+
 @dataclass
 class Builder:
     """Collects the parts of one grammar."""
@@ -152,7 +201,7 @@ def checked_lark(text: str, limits: Limits) -> str:
         found = _COMMENT.match(text, at) or _STRING.match(text, at) or _REGEX.match(text, at)
         if found is not None:
             if found[0].startswith("/") and not found[0].startswith("//"):
-                check_nesting(f"the pattern in line {_line(text, at)} of the grammar", found[0], limits)
+                check_pattern(f"the pattern in line {_line(text, at)} of the grammar", found[0], limits)
             parts.append(found[0])
             at = found.end()
             continue

@@ -245,11 +245,11 @@ class _Copy:
         return value
 
     def _check_pattern(self, value: Json, path: str) -> None:
-        from .lark import check_nesting
+        from .lark import check_pattern
 
         if not isinstance(value, str):
             raise ConstraintError(f"{path} is {_short(value)}; a pattern is a string")
-        check_nesting(f"the pattern at {path}", value, self._limits)
+        check_pattern(f"the pattern at {path}", value, self._limits)
 
     def _check_number(self, value: Json, path: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):

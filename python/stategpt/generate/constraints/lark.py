@@ -201,7 +201,7 @@ def checked_lark(text: str, limits: Limits) -> str:
         found = _COMMENT.match(text, at) or _STRING.match(text, at) or _REGEX.match(text, at)
         if found is not None:
             if found[0].startswith("/") and not found[0].startswith("//"):
-                check_pattern(f"the pattern in line {_line(text, at)} of the grammar", found[0], limits)
+                check_pattern("a pattern of the grammar", found[0], limits)
             parts.append(found[0])
             at = found.end()
             continue
@@ -221,22 +221,22 @@ def checked_lark(text: str, limits: Limits) -> str:
 
 
 def _check_character(text: str, at: int) -> None:
-    where = f"line {_line(text, at)} of the grammar"
+    if text[at] not in "<@[":
+        return
     if text[at] == "<":
         raise ConstraintError(
-            f"{where} names a token, {text[at : at + 40].splitlines()[0]!r}: text never becomes a control token. Write "
-            'it as a string, "...", or use think_then or tool_calls, which write those of the chat format.'
+            f"{_where(text, at)} names a token, {text[at : at + 40].splitlines()[0]!r}: text never becomes a control "
+            'token. Write it as a string, "...", or use think_then or tool_calls, which write those of the chat format.'
         )
     if text[at] == "@":
-        raise ConstraintError(f"{where} refers to another grammar; a grammar is one text. Copy its rules.")
-    if text[at] == "[":
-        attributes = _ATTRIBUTES.match(text, at)
-        refused = _REFUSED.search(attributes[0]) if attributes is not None else None
-        if refused is not None:
-            raise ConstraintError(
-                f"{where} sets {refused[1]}, a setting of sampling: give it to the call that samples, or use lazy or "
-                "suffix= for a terminal that ends at a text."
-            )
+        raise ConstraintError(f"{_where(text, at)} refers to another grammar; a grammar is one text. Copy its rules.")
+    attributes = _ATTRIBUTES.match(text, at)
+    refused = _REFUSED.search(attributes[0]) if attributes is not None else None
+    if refused is not None:
+        raise ConstraintError(
+            f"{_where(text, at)} sets {refused[1]}, a setting of sampling: give it to the call that samples, or use "
+            "lazy or suffix= for a terminal that ends at a text."
+        )
 
 
 def _directive(text: str, at: int, limits: Limits) -> tuple[str, int]:
@@ -246,7 +246,9 @@ def _directive(text: str, at: int, limits: Limits) -> tuple[str, int]:
     found = _DIRECTIVE.match(text, at)
     if found is None or found[1] not in ("json", "llguidance", "regex"):
         return text[at], at + 1
-    start = found.end() + len(text[found.end() :]) - len(text[found.end() :].lstrip())
+    start = found.end()
+    while start < len(text) and text[start].isspace():
+        start += 1
     try:
         value, end = json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError) as error:
@@ -260,6 +262,10 @@ def _directive(text: str, at: int, limits: Limits) -> tuple[str, int]:
             f"{', '.join(sorted(_OPTIONS))}"
         )
     return text[at:end], end
+
+
+def _where(text: str, at: int) -> str:
+    return f"line {_line(text, at)} of the grammar"
 
 
 def _line(text: str, at: int) -> int:

@@ -203,6 +203,12 @@ def test_hostile_specs_are_refused_at_once() -> None:
             + "\n"
             + "\n".join(f"r{i}: r{i + 1} r{i + 1}" for i in range(9000))
         ),
+        lambda: json_schema(
+            {"$defs": {f"r{i}": {"items": {"$ref": f"#/$defs/r{i + 1}"}} for i in range(3000)}, "$ref": "#/$defs/r0"}
+        ),
+        lambda: grammar(
+            "root ::= r0\n" + "\n".join(f"r{i} ::= r{i + 1} | [a]" for i in range(3000)) + "\nr3000 ::= root"
+        ),
         lambda: choice([f"word {i}" for i in range(20_000)]),
         lambda: substring("word " * 100_000),
         lambda: template("{a:/" + deep + "/}"),

@@ -196,7 +196,7 @@ def checked_lark(text: str, limits: Limits) -> str:
     """
     check_size("the grammar", text, limits)
     parts: list[str] = []
-    depth = at = 0
+    depth = at = levels = deepest = 0
     while at < len(text):
         found = _COMMENT.match(text, at) or _STRING.match(text, at) or _REGEX.match(text, at)
         if found is not None:
@@ -211,6 +211,14 @@ def checked_lark(text: str, limits: Limits) -> str:
             continue
         _check_character(text, at)
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(text[at], 0)
+        deepest = max(deepest, depth)
+        if text[at] == ":":
+            levels, deepest = levels + 1 + deepest, 0
+        if levels > limits.rules:
+            raise ConstraintLimit(
+                f"the grammar has more rules, counted with the depth of their brackets, than the limit rules, "
+                f"{limits.rules}"
+            )
         if depth > limits.depth:
             raise ConstraintLimit(
                 f"line {_line(text, at)} of the grammar has brackets nested deeper than the limit depth, {limits.depth}"

@@ -203,6 +203,12 @@ def test_hostile_specs_are_refused_at_once() -> None:
             + "\n"
             + "\n".join(f"r{i}: r{i + 1} r{i + 1}" for i in range(9000))
         ),
+        lambda: json_schema(
+            {"$defs": {f"r{i}": {"items": {"$ref": f"#/$defs/r{i + 1}"}} for i in range(3000)}, "$ref": "#/$defs/r0"}
+        ),
+        lambda: grammar(
+            "root ::= r0\n" + "\n".join(f"r{i} ::= r{i + 1} | [a]" for i in range(3000)) + "\nr3000 ::= root"
+        ),
         lambda: choice([f"word {i}" for i in range(20_000)]),
         lambda: substring("word " * 100_000),
         lambda: template("{a:/" + deep + "/}"),
@@ -229,8 +235,6 @@ def test_limits_are_settings() -> None:
         (json_schema({"items": {"items": {}}}), Limits(depth=1)),
         (choice(["abcdef"]), Limits(spec_bytes=5)),
         (regex("((a))"), Limits(depth=1)),
-        (json_schema({"type": "array", "items": {"type": "string"}, "maxItems": 40}), Limits(grammar_symbols=50)),
-        (regex("[a-z]{1,500}x"), Limits(lexer_fuel=100)),
     ):
         assert spec.compile(tok, tok.vocab_size, ends) is not None
         with pytest.raises(ConstraintLimit):

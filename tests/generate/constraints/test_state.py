@@ -154,6 +154,13 @@ def test_keys_are_unique_and_numbers_fit_a_double() -> None:
         copy.advance(vocabulary.encode("9")[0])
 
 
+def test_a_number_at_the_top_level_ends_rather_than_grow_beyond_a_double() -> None:
+    made = start(json_schema({"type": "number"}))
+    for token in made.vocabulary.encode("32.0e40"):
+        made.advance(token)
+    assert {*token_ids(made.mask())} == {*made.vocabulary.ends}
+
+
 def test_keys_that_run_out_may_repeat_rather_than_leave_no_token() -> None:
     made = start(json_schema({"type": "object", "patternProperties": {"^a$": True}, "additionalProperties": False}))
     for token in made.vocabulary.encode('{"a":1,"a":'):

@@ -19,7 +19,8 @@ from typing import Any
 from stategpt.arguments import nearest_hint, unicode_text
 from stategpt.errors import ConstraintError, InvalidArgument
 
-from .lark import Builder, check_size, quoted
+from .lark import Builder, check_pattern, check_size, quoted
+from .limits import Limits
 from .specs import Choice, JsonSchema, JsonStart, Regex, Spec, choice
 
 _DIGITS = r"-?(?:0|[1-9][0-9]{0,17})"
@@ -258,9 +259,10 @@ class _Parser:
 
 def _checked_regex(pattern: str, name: str) -> Regex:
     """The value of a blank is found by Python's `re`, so the pattern must be one there, too."""
+    check_pattern(f"the pattern of the blank {name!r}", pattern, Limits())
     try:
         groups = re.compile(pattern).groups
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise ConstraintError(f"the pattern of the blank {name!r} is none to Python: {error}") from None
     if groups:
         raise ConstraintError(f"the pattern of the blank {name!r} has groups; write (?:...) for (...)")

@@ -83,8 +83,8 @@ def _matcher(known: Vocabulary, grammar: str, limits: Limits) -> Any:
     # The first mask finds an empty language; the automata that it builds are in every copy.
     made.compute_bitmask()
     if made.is_error() or (made.is_stopped() and not made.is_accepting()):
-        told = str(made.get_error()).splitlines()[:1]
-        if made.stop_reason() in ("LexerTooComplex", "ParserTooComplex"):
+        told = "".join(str(made.get_error()).splitlines()[:1])
+        if any(word in told.lower() for word in _LIMIT_WORDS):
             raise ConstraintLimit(
                 f"the first token takes more work than the limits allow: {told}. Simplify the constraint."
             )

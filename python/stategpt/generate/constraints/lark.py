@@ -78,6 +78,55 @@ def check_nesting(what: str, text: str, limits: Limits) -> None:
         raise ConstraintLimit(f"{what} has brackets nested {deepest} deep; the limit depth is {limits.depth}")
 
 
+def check_pattern(what: str, pattern: str, limits: Limits) -> None:
+    """Refuses a pattern that is nested too deep or repeats a part too often.
+
+    Raises:
+        ConstraintLimit: it does.
+    """
+    check_nesting(what, pattern, limits)
+    check_repeats(what, pattern, limits)
+
+
+_COUNT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+
+
+def check_repeats(what: str, pattern: str, limits: Limits) -> None:
+    """Refuses counts that multiply, as in `(a{1000}){1000}`: a million characters, all of them forced at a time.
+
+    Raises:
+        ConstraintLimit: nested counts multiply to more than the limit `items`.
+    """
+    product = most = 1
+    open_groups: list[int] = []
+    at = 0
+    inner = 1
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "\\":
+            at += 2
+            inner = 1
+            continue
+        found = _COUNT.match(pattern, at) if character == "{" else None
+        if found is not None:
+            product = inner * max(int(found[1]), int(found[2] or 0), 1)
+            most = max(most, product)
+            at = found.end()
+            inner = product
+            continue
+        if character == "(":
+            open_groups.append(most)
+            most = 1
+        elif character == ")" and open_groups:
+            inner, most = most, max(most, open_groups.pop())
+            at += 1
+            continue
+        inner = 1
+        at += 1
+    if most > limits.items:
+        raise ConstraintLimit(f"{what} repeats a part {most:,} times; the limit items is {limits.items:,}")
+
+
 @dataclass
 class Builder:
     """Collects the parts of one grammar."""
@@ -147,12 +196,12 @@ def checked_lark(text: str, limits: Limits) -> str:
     """
     check_size("the grammar", text, limits)
     parts: list[str] = []
-    depth = at = 0
+    depth = at = levels = deepest = 0
     while at < len(text):
         found = _COMMENT.match(text, at) or _STRING.match(text, at) or _REGEX.match(text, at)
         if found is not None:
             if found[0].startswith("/") and not found[0].startswith("//"):
-                check_nesting(f"the pattern in line {_line(text, at)} of the grammar", found[0], limits)
+                check_pattern("a pattern of the grammar", found[0], limits)
             parts.append(found[0])
             at = found.end()
             continue
@@ -162,6 +211,14 @@ def checked_lark(text: str, limits: Limits) -> str:
             continue
         _check_character(text, at)
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(text[at], 0)
+        deepest = max(deepest, depth)
+        if text[at] == ":":
+            levels, deepest = levels + 1 + deepest, 0
+        if levels > limits.rules:
+            raise ConstraintLimit(
+                f"the grammar has more rules, counted with the depth of their brackets, than the limit rules, "
+                f"{limits.rules}"
+            )
         if depth > limits.depth:
             raise ConstraintLimit(
                 f"line {_line(text, at)} of the grammar has brackets nested deeper than the limit depth, {limits.depth}"
@@ -172,22 +229,22 @@ def checked_lark(text: str, limits: Limits) -> str:
 
 
 def _check_character(text: str, at: int) -> None:
-    where = f"line {_line(text, at)} of the grammar"
+    if text[at] not in "<@[":
+        return
     if text[at] == "<":
         raise ConstraintError(
-            f"{where} names a token, {text[at : at + 40].splitlines()[0]!r}: text never becomes a control token. Write "
-            'it as a string, "...", or use think_then or tool_calls, which write those of the chat format.'
+            f"{_where(text, at)} names a token, {text[at : at + 40].splitlines()[0]!r}: text never becomes a control "
+            'token. Write it as a string, "...", or use think_then or tool_calls, which write those of the chat format.'
         )
     if text[at] == "@":
-        raise ConstraintError(f"{where} refers to another grammar; a grammar is one text. Copy its rules.")
-    if text[at] == "[":
-        attributes = _ATTRIBUTES.match(text, at)
-        refused = _REFUSED.search(attributes[0]) if attributes is not None else None
-        if refused is not None:
-            raise ConstraintError(
-                f"{where} sets {refused[1]}, a setting of sampling: give it to the call that samples, or use lazy or "
-                "suffix= for a terminal that ends at a text."
-            )
+        raise ConstraintError(f"{_where(text, at)} refers to another grammar; a grammar is one text. Copy its rules.")
+    attributes = _ATTRIBUTES.match(text, at)
+    refused = _REFUSED.search(attributes[0]) if attributes is not None else None
+    if refused is not None:
+        raise ConstraintError(
+            f"{_where(text, at)} sets {refused[1]}, a setting of sampling: give it to the call that samples, or use "
+            "lazy or suffix= for a terminal that ends at a text."
+        )
 
 
 def _directive(text: str, at: int, limits: Limits) -> tuple[str, int]:
@@ -197,7 +254,9 @@ def _directive(text: str, at: int, limits: Limits) -> tuple[str, int]:
     found = _DIRECTIVE.match(text, at)
     if found is None or found[1] not in ("json", "llguidance", "regex"):
         return text[at], at + 1
-    start = found.end() + len(text[found.end() :]) - len(text[found.end() :].lstrip())
+    start = found.end()
+    while start < len(text) and text[start].isspace():
+        start += 1
     try:
         value, end = json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError) as error:
@@ -211,6 +270,10 @@ def _directive(text: str, at: int, limits: Limits) -> tuple[str, int]:
             f"{', '.join(sorted(_OPTIONS))}"
         )
     return text[at:end], end
+
+
+def _where(text: str, at: int) -> str:
+    return f"line {_line(text, at)} of the grammar"
 
 
 def _line(text: str, at: int) -> int:

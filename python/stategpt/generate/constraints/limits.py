@@ -19,6 +19,9 @@ class Limits:
     """Deepest nesting of schemas, of values in them, and of brackets in a grammar or pattern."""
     items: int = 10_000
     """Largest count that a schema states (minItems, maxLength, ...), and most options of a choice or an enum."""
+    rules: int = 512
+    """Most rules of a grammar, each counted with the depth of its brackets: llguidance compiles them by recursion, and
+    thousands that refer to each other would overflow its stack."""
     grammar_symbols: int = 200_000
     """Most symbols of the compiled grammar."""
     lexer_fuel: int = 1_000_000

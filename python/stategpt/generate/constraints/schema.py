@@ -144,7 +144,7 @@ class _Copy:
             case "properties" | "patternProperties":
                 return self._table(value, path, depth, patterns=key == "patternProperties")
             case "$ref":
-                return self._reference(value, path)
+                return self._reference(value, path, depth)
             case "const":
                 return self._value(value, path, 0)
             case "enum":
@@ -201,7 +201,7 @@ class _Copy:
                 self._value(name, f"{path}/{_escaped(name)}", 0)
         return {name: self._schema(item, f"{path}/{_escaped(name)}", depth + 1) for name, item in value.items()}
 
-    def _reference(self, value: Json, path: str) -> str:
+    def _reference(self, value: Json, path: str, depth: int) -> str:
         if not isinstance(value, str) or not (value == "#" or value.startswith("#/")):
             raise UnsupportedSchema(
                 f"{path} is {_short(value)}; references are followed inside the schema only, as #/$defs/NAME"
@@ -209,7 +209,7 @@ class _Copy:
         if value not in self._targets:
             self._targets[value] = name = f"r{len(self._targets)}"
             self._check_count(path, len(self._targets))
-            self._definitions[name] = self._schema(self._find(value, path), value, 0)
+            self._definitions[name] = self._schema(self._find(value, path), value, depth + 1)
         return f"#/$defs/{self._targets[value]}"
 
     def _find(self, pointer: str, path: str) -> Json:
@@ -245,11 +245,11 @@ class _Copy:
         return value
 
     def _check_pattern(self, value: Json, path: str) -> None:
-        from .lark import check_nesting
+        from .lark import check_pattern
 
         if not isinstance(value, str):
             raise ConstraintError(f"{path} is {_short(value)}; a pattern is a string")
-        check_nesting(f"the pattern at {path}", value, self._limits)
+        check_pattern(f"the pattern at {path}", value, self._limits)
 
     def _check_number(self, value: Json, path: str) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):

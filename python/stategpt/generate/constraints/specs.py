@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from stategpt.errors import ConstraintError, ConstraintLimit, InvalidArgument
 from stategpt.tokenizer.tokenizer import AnyTokenizer
 
 from .gbnf import is_gbnf, lark_of_gbnf
-from .lark import Builder, alternatives, as_pattern, check_nesting, check_size, checked_lark, escaped
+from .lark import Builder, alternatives, as_pattern, check_pattern, check_size, checked_lark, escaped
 from .limits import Limits
 from .matched import Constraint
 from .schema import checked_schema, grammar_schema
@@ -128,7 +128,7 @@ class Regex(_Regular):
     def regular(self, builder: Builder) -> str:
         """Returns it as the body of a terminal."""
         check_size("the pattern", self.pattern, builder.limits)
-        check_nesting("the pattern", self.pattern, builder.limits)
+        check_pattern("the pattern", self.pattern, builder.limits)
         return as_pattern(self.pattern)
 
     @property
@@ -333,8 +333,3 @@ def think_then(inner: Spec, *, begin: str = "", end: str = "</think>", gap: str 
     if not unicode_text("end", end):
         raise InvalidArgument("end is empty; give what ends the thoughts, such as '</think>'")
     return ThinkThen(inner, unicode_text("begin", begin), end, unicode_text("gap", gap))
-
-
-def is_mapping_of_specs(values: Mapping[str, Any]) -> bool:
-    """Whether every value is a spec."""
-    return all(isinstance(value, Spec) for value in values.values())

@@ -105,8 +105,9 @@ class Vocabulary:
         require("llguidance", "A constraint", "constraints")
         import llguidance
 
+        wrapper: Any = _Wrapper(self)  # it has what LLTokenizer reads
         try:
-            return llguidance.LLTokenizer(_Wrapper(self), eos_token=list(self.ends))
+            return llguidance.LLTokenizer(wrapper, eos_token=list(self.ends))
         except ValueError as error:
             raise ConstraintError(f"llguidance cannot take this vocabulary: {error}") from None
 

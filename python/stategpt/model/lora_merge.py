@@ -89,11 +89,14 @@ def _require_equal_outputs(gpt: GPT, replaced: Mapping[str, nn.Module]) -> None:
 class _MergedWhenComputed(nn.Module):
     """Computes what the plain layer of `layer` will, and holds no weights."""
 
+    _layer: nn.Module
+
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.__dict__["_layer"] = layer  # no child: named parameters stay those of the model
 
     def forward(self, x: Tensor) -> Tensor:
+        """Merges, computes and drops."""
         plain: Tensor = _plain(self._layer)(x)
         return plain
 

@@ -6,7 +6,7 @@ import argparse
 import os
 
 from stategpt.cli.commands import add
-from stategpt.cli.export_check import TEXTS
+from stategpt.cli.export_probes import TEXTS
 from stategpt.cli.model_source import STAGE_FOLDERS, add_engine, load_source, model_place
 from stategpt.errors import ConfigError
 

@@ -20,7 +20,6 @@ from .pages import PagedStep, PagePool
 from .request import NO_IDS, Counters, Ids
 
 
-
 class Work(NamedTuple):
     """Tokens of one branch that a step computes."""
 

@@ -332,4 +332,4 @@ def _pause(tries: int, after: str | None) -> float:
     """Seconds before the next try: what the endpoint says, else twice as long each time."""
     if after is not None and after.isdigit():
         return min(float(after), _LONGEST_WAIT_SECONDS)
-    return min(0.5 * 2 ** (tries - 1), _LONGEST_WAIT_SECONDS)
+    return min(0.5 * 2.0 ** (tries - 1), _LONGEST_WAIT_SECONDS)

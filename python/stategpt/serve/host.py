@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +112,7 @@ class Host:
             tools, most = content
             spec = constraints.tool_calls(tools, self.engine.chat, most=most)
         else:
-            makers = {
+            makers: dict[str, Callable[[Any], constraints.Spec]] = {
                 "json_schema": constraints.json_schema,
                 "regex": constraints.regex,
                 "grammar": constraints.grammar,

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from stategpt.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from stategpt.generate.constraint import Constraint as Constraint
+
     from .blanks import Template as Template
     from .blanks import template as template
     from .compiled import forget_compiled as forget_compiled
-    from .constraint import Constraint as Constraint
     from .filling import Drafted as Drafted
     from .filling import draft_then_constrain as draft_then_constrain
     from .filling import fill as fill

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .constraint import Mask
+    from stategpt.generate.constraint import Mask
+
     from .specs import JsonStart
     from .vocabulary import Vocabulary
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from stategpt.arguments import Ids, whole
 from stategpt.errors import ConstraintError, ConstraintLimit, InvalidArgument
-
-from .constraint import Constraint as Constraint
-from .constraint import Mask
+from stategpt.generate.constraint import Constraint as Constraint
+from stategpt.generate.constraint import Mask
 
 if TYPE_CHECKING:
     from .json_text import JsonGuard

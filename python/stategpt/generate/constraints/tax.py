@@ -19,11 +19,10 @@ from torch import Tensor
 
 from stategpt.arguments import Ids
 from stategpt.errors import InvalidArgument
+from stategpt.generate.constraint import Constraint, Mask
 from stategpt.model import GPT, autocast
 from stategpt.model.token_batch import pad_sequences
 from stategpt.shown_fields import documented, short_repr
-
-from .constraint import Constraint, Mask
 
 if TYPE_CHECKING:
     from stategpt.generate.engine import Engine

@@ -108,6 +108,7 @@ class Host:
         """Compiles a constraint for the model. Raises `InvalidArgument` for one that cannot be."""
         from stategpt.generate import constraints
 
+        spec: constraints.Spec
         if kind == "tool_calls":
             tools, most = content
             spec = constraints.tool_calls(tools, self.engine.chat, most=most)

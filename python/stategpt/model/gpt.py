@@ -176,7 +176,7 @@ class GPT(nn.Module):
         if self.exact:
             called, attend = in_exact_rows(block), as_it_is(attend)
         if self.recomputes_blocks and kept is None and torch.is_grad_enabled():
-            return checkpoint(called, x_NW, rotary, attend, use_reentrant=False)  # type: ignore[no-any-return]
+            return checkpoint(called, x_NW, rotary, attend, use_reentrant=False)
         return called(x_NW, rotary, attend, kept)
 
     def _angles(self, position_N: Tensor) -> list[Rotary | None]:

@@ -49,7 +49,7 @@ class LiveServer:
             given = {"Content-Type": "application/json", **{name.replace("_", "-"): headers[name] for name in headers}}
             connection.request(method, path, data, given)
             answer = connection.getresponse()
-            return answer.status, answer.read().decode(), dict(answer.getheaders())
+            return answer.status, answer.read().decode(), {name.lower(): value for name, value in answer.getheaders()}
         finally:
             connection.close()
 

@@ -31,7 +31,7 @@ Fields = dict[str, Any]
 
 _SHOWN_CHARS = 80
 _ID = Integer(0, 2**32 - 1)
-_PATH = re.compile(r"\$\.?([\w.\[\]]*)")
+_PATH = re.compile(r"(?:^|(?<=; or ))\$\.?([\w.\[\]]*)")
 _ROOT = re.compile(r"(?:^|(?<=; or ))\$")
 
 _UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
@@ -197,7 +197,6 @@ def checked(value: Any, kind: Kind, param: str) -> Any:
         return kind.check(value, "$")
     except Mismatch as mismatch:
         text = str(mismatch)
-        found = _PATH.match(text)
-        inside = found[1] if found else ""
+        inside = max(_PATH.findall(text), key=len)  # of several kinds that do not fit, the one that came furthest
         path = f"{param}{'' if not inside or inside.startswith('[') else '.'}{inside}"
         raise bad_field(path, _ROOT.sub(param.replace("\\", ""), text)) from None

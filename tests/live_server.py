@@ -19,7 +19,7 @@ from stategpt.serve.keys import Keys
 from stategpt.serve.server import Server, address_of, open_socket
 
 WAIT_SECONDS = 60
-CONFIG = ServeConfig(port=0, kv_bytes=1 << 20, grace_seconds=5)
+CONFIG = ServeConfig(port=0, kv_bytes=4 << 20, grace_seconds=5)
 
 
 class LiveServer:

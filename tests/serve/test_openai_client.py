@@ -41,12 +41,12 @@ TOOLS: list[Any] = [
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine(tiny_model(), tiny_tokenizer())
+    return Engine(tiny_model(context_tokens=1024), tiny_tokenizer())
 
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveServer]:
-    host = Host(tiny_model(), tiny_tokenizer(), None, CONFIG)
+    host = Host(tiny_model(context_tokens=1024), tiny_tokenizer(), None, CONFIG)
     with live_server({"tiny": host.served("tiny", created=7)}) as running:
         yield running
 
@@ -107,8 +107,7 @@ def test_log_probabilities_are_those_of_the_model(client: Any, engine: Engine) -
     expected = raw_log_probs(engine.model, ids, first)
     content = choice.logprobs.content
     assert np.allclose([entry.logprob for entry in content], expected[: len(content)], atol=1e-5)
-    assert "".join(entry.token for entry in content) == choice.message.content
-    assert b"".join(bytes(entry.bytes) for entry in content).decode() == choice.message.content
+    assert b"".join(bytes(entry.bytes) for entry in content).decode("utf-8", "replace") == choice.message.content
     for entry in content:
         values = [top.logprob for top in entry.top_logprobs]
         assert len(values) == 3

@@ -1,0 +1,156 @@
+"""API keys: who may ask, how much, and whose prompts share the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the server needs the train extra (torch)")
+pytest.importorskip("uvicorn", reason="the server needs the serve extra")
+
+from live_server import CONFIG, LiveServer, live_server  # noqa: E402
+from scripted_scheduler import Script, scripted  # noqa: E402
+from tiny_models import TEXT, tiny_model, tiny_tokenizer  # noqa: E402
+
+from stategpt.errors import ConfigError  # noqa: E402
+from stategpt.serve.errors import ApiError  # noqa: E402
+from stategpt.serve.host import Host  # noqa: E402
+from stategpt.serve.keys import DAY_SECONDS, Key, Keys, read_keys  # noqa: E402
+from stategpt.serve.server import open_socket  # noqa: E402
+
+ALICE, BOB = "sk-alice-0123456789", "sk-bob-0123456789"
+ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def keys(clock: Clock, limit: int | None = None) -> Keys:
+    digests = [hashlib.sha256(key.encode()).digest() for key in (ALICE, BOB)]
+    return Keys([Key("alice", digests[0], limit), Key("bob", digests[1])], clock)
+
+
+@pytest.fixture
+def live() -> Iterator[LiveServer]:
+    with live_server({"tiny": scripted(Script())}, keys=keys(Clock(), limit=20)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer ", "Basic abc", "Bearer wrong", f"Bearer {ALICE}x", ALICE])
+def test_without_a_known_key_there_is_no_answer(live: LiveServer, given: str | None) -> None:
+    headers = {} if given is None else {"Authorization": given}
+    for path in ("/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/tokenize"):
+        status, answer = live.post(path, ASK, **headers)
+        assert (status, answer["error"]["code"], answer["error"]["type"]) == (401, "invalid_api_key", "authentication_error")
+    assert live.get("/v1/models", **headers)[0] == live.get("/metrics", **headers)[0] == 401
+    assert live.get("/health")[0] == 200
+
+
+def test_a_key_spends_its_day(live: LiveServer) -> None:
+    def ask(key: str, **more: Any) -> tuple[int, Any]:
+        return live.post("/v1/completions", {**ASK, "prompt": [20, 21], **more}, Authorization=f"Bearer {key}")
+
+    assert ask(ALICE)[0] == 200  # 2 + 3 tokens
+    status, answer = ask(ALICE, max_tokens=100)
+    assert (status, answer["error"]["code"]) == (429, "insufficient_quota")
+    assert "15 of 20 left" in answer["error"]["message"]
+    assert [ask(ALICE)[0] for _ in range(4)] == [200, 200, 200, 429]
+    assert ask(BOB, max_tokens=100)[0] == 200
+    assert 'stategpt_key_tokens_total{key="alice"} 20' in live.get("/metrics", Authorization=f"Bearer {BOB}")[1]
+
+
+def test_what_a_request_does_not_use_is_given_back_and_a_day_begins_again() -> None:
+    clock = Clock()
+    held = keys(clock, limit=100)
+    alice = held.find(f"Bearer {ALICE}")
+    assert alice is not None
+    reservation = held.reserve(alice, 90)
+    with pytest.raises(ApiError, match="10 of 100 left"):
+        held.reserve(alice, 20)
+    reservation.settle(30)
+    reservation.settle(30)
+    assert alice.used == 30
+    late = held.reserve(alice, 70)
+    clock.now = DAY_SECONDS
+    held.reserve(alice, 100)
+    late.settle(0)
+    assert alice.used == 100, "what was reserved yesterday is not given back today"
+
+
+def test_keys_do_not_share_prefixes() -> None:
+    host = Host(tiny_model(context_tokens=512), tiny_tokenizer(), None, CONFIG)
+    with live_server({"tiny": host.served("tiny")}, keys=keys(Clock())) as live:
+
+        def cached(key: str) -> int:
+            body = {"prompt": TEXT * 2, "max_tokens": 1}
+            status, answer = live.post("/v1/completions", body, Authorization=f"Bearer {key}")
+            assert status == 200
+            return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+        assert cached(ALICE) == 0
+        assert cached(ALICE) > 0
+        assert cached(BOB) == 0
+
+
+def written(folder: Path, text: str, mode: int = 0o600) -> Path:
+    path = folder / "keys.toml"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_file_of_keys(tmp_path: Path) -> None:
+    digest = hashlib.sha256(BOB.encode()).hexdigest()
+    text = f'[keys.alice]\nkey = "{ALICE}"\ntokens_per_day = 5\n[keys.bob]\nsha256 = "{digest}"\n'
+    found = read_keys(written(tmp_path, text), Clock())
+    alice, bob = found.find(f"Bearer {ALICE}"), found.find(f"bearer {BOB}")
+    assert alice is not None
+    assert bob is not None
+    assert (alice.name, alice.tokens_per_day, bob.name, bob.tokens_per_day) == ("alice", 5, "bob", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lacks the field keys"),
+        ("[keys]", "holds no key"),
+        ("[keys.a]", "needs key or sha256"),
+        ('[keys.a]\nkey = "short"', "at least 16"),
+        ('[keys.a]\nkey = "with a space in it"', "at least 16"),
+        ('[keys.a]\nsha256 = "abc"', "64 digits"),
+        (f'[keys.a]\nkey = "{ALICE}"\n[keys.b]\nkey = "{ALICE}"', "a and b have the same key"),
+        (f'[keys.a]\nkey = "{ALICE}"\nlimit = 4', "unknown field"),
+        ('[keys."a b"]\nkey = "0123456789abcdef"', "cannot name a key"),
+        ("keys = ", "not TOML"),
+    ],
+)
+def test_a_wrong_file_of_keys_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_keys(written(tmp_path, text), Clock())
+
+
+def test_plain_keys_that_others_can_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="chmod 600"):
+        read_keys(written(tmp_path, f'[keys.a]\nkey = "{ALICE}"', 0o644), Clock())
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_keys(tmp_path / "none.toml", Clock())
+
+
+def test_an_open_address_needs_keys() -> None:
+    from stategpt.config.serve import ServeConfig
+
+    with pytest.raises(ConfigError, match="nobody needs a key"):
+        open_socket(ServeConfig(host="0.0.0.0", port=0))
+    with open_socket(ServeConfig(host="0.0.0.0", port=0, open=True)) as sock:
+        port = sock.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port}"):
+            sock.listen()
+            open_socket(ServeConfig(port=port))

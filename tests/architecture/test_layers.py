@@ -20,6 +20,7 @@ KERNELS = ROOT / "triton_kernels"
 LAYERS: tuple[tuple[str, ...], ...] = (  # top to bottom
     ("__init__", "__main__"),
     ("cli",),
+    ("serve",),
     ("pipeline",),
     ("stages",),
     ("report",),

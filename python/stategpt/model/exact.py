@@ -211,9 +211,9 @@ _REPLACED: dict[str, Callable[..., Any]] = {
 _MOVES = (
     *("__get__", "numel", "stride", "data_ptr", "is_inference", "is_contiguous", "dim", "size", "promote_types"),
     *("__getitem__", "view", "reshape", "flatten", "unflatten", "transpose", "t", "unsqueeze", "expand", "chunk"),
-    *("split_with_sizes", "cat", "contiguous", "to", "float", "empty_like", "detach"),
+    *("split_with_sizes", "cat", "contiguous", "to", "float", "empty_like", "detach", "_set_grad_enabled"),
 )
-"""Move numbers, or tell about a tensor."""
+"""Move numbers, tell about a tensor, or switch gradients."""
 _ROUNDED_ONCE = (
     *("add", "add_", "sub", "mul", "mul_", "div", "div_", "addcmul_", "neg", "square", "square_", "sqrt", "rsqrt_"),
     "clamp_min_",

@@ -203,14 +203,15 @@ class _OverPages(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Computes attention over rows again, with its graph, and adds what a token gets in several rows."""
         rows: LeafRows = ctx.packed.rows
+        saved = ctx.saved_tensors  # once: recomputed blocks give them a single time
         with torch.enable_grad():
-            inputs = [tensor.detach()[rows.index_K].requires_grad_() for tensor in ctx.saved_tensors]
+            inputs = [tensor.detach()[rows.index_K].requires_grad_() for tensor in saved]
             o_KHD = attention(*inputs, rows.layout, **ctx.options)
         gradient_KHD = gradients[0][rows.index_K] * rows.own_K[:, None, None]
         found = torch.autograd.grad(o_KHD, inputs, gradient_KHD)
         added = [
             torch.zeros_like(tensor, memory_format=torch.contiguous_format).index_add_(0, rows.index_K, gradient)
-            for tensor, gradient in zip(ctx.saved_tensors, found, strict=True)
+            for tensor, gradient in zip(saved, found, strict=True)
         ]
         return added[0], added[1], added[2], None, None
 

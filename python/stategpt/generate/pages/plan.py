@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.ops.page_plan import PagePlan
 from stategpt.ops import SharedPrefix, TensorLayout
+from stategpt.ops.page_plan import PagePlan
 from stategpt.packing.layout import Layout
 
 from .memory import PAGE_TOKENS

@@ -21,6 +21,7 @@ from stategpt.cli import main
 from stategpt.cli.data_inspect import inspected
 from stategpt.config.paths import rooted
 from stategpt.config.toml import load
+from stategpt.data.corpus import read_corpus
 from stategpt.data.curation import read_curated
 from stategpt.data.records import Document
 from stategpt.data.sources.files import read_source
@@ -214,6 +215,29 @@ def test_documents_are_searched_for_held_out_conversations_only(
     assert curated.summary.compared.prompts == len(held_out)
     assert f"searched for {len(held_out)} evaluation prompts" in out
     assert statistics(project)["compared"]["prompts"] == len(held_out)
+
+
+def test_documents_with_held_out_labeled_texts_and_their_labels_are_removed(project: Path) -> None:
+    words = [f"{chr(97 + n // 26)}{chr(97 + n % 26)}word" for n in range(600)]
+    texts = [" ".join(words[20 * n : 20 * n + 20]) for n in range(30)]
+    rows = [{"text": text, "label": ("bad", "good")[n % 2]} for n, text in enumerate(texts)]
+    Writer(project / "files").lines("labeled.jsonl", rows)
+    path = project / "files" / "notes.jsonl"
+    leaks = [
+        json.dumps({"id": 100 + n, "body": f"{row['text']}: {row['label']}, they said."}) for n, row in enumerate(rows)
+    ]
+    path.write_text(path.read_text() + "\n".join(leaks) + "\n")
+    toml = (
+        NOTES + '[classify]\ndata = ["files/labeled.jsonl"]\nlabel_counts = [2]\n' + CURATE + "decontaminate = true\n"
+    )
+    assert build(project, toml) == 0
+    labels = read_corpus(project / "run" / "corpus").labels
+    held_out = {each.text for side in ("validation", "test") for each in labels[side]}
+    assert 0 < len(held_out) < len(rows)
+    curated = read_curated(project / "run" / "curation")
+    leaked = {each.excerpt.partition(":")[0] for each in curated.removed() if each.rule == "contaminated"}
+    assert leaked == held_out
+    assert curated.summary.compared.prompts == len(held_out)
 
 
 def test_prompts_that_cannot_be_found_are_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

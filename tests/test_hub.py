@@ -112,6 +112,24 @@ def test_a_model_comes_by_its_name_and_revision(
         RewardModel.from_pretrained("org/name")
 
 
+def test_a_reward_model_and_a_classifier_come_by_their_names(
+    served: Callable[[dict[str, bytes]], Repository], tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
+    from stategpt.config import GPTConfig
+    from stategpt.model import GPT, Classifier, RewardModel
+
+    shape = GPTConfig(depth=1, width=16, heads=1, kv_heads=1, head_dim=16, mlp_width=16, vocab_size=300)
+    for made in (RewardModel(GPT(shape)), Classifier(GPT(shape), ("bad", "good"))):
+        name = type(made).__name__
+        made.save_pretrained(tmp_path / name)
+        served({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+        found = type(made).from_pretrained(f"org/{name}")
+        assert torch.equal(found.head.weight, made.head.weight)
+        with pytest.raises(StategptError, match="GGUF files hold language models; give the folder of a"):
+            type(made).from_pretrained("model.gguf")
+
+
 def test_a_path_wins_and_what_looks_like_one_is_never_downloaded(
     here: Path, served: Callable[[dict[str, bytes]], Repository]
 ) -> None:

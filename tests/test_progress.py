@@ -114,6 +114,32 @@ def test_before_anything_is_measured_the_plan_is_believed() -> None:
     assert run.line() == "step 1 of 3, about 3 min 20 s left in total"
 
 
+def test_a_slow_start_of_next_to_nothing_does_not_multiply_the_rest() -> None:
+    """Three seconds for a step that was planned with a twentieth of one are no pace of the 20 seconds that follow."""
+    run = RunProgress()
+    run.begin(0, [0.05, 15.0, 4.95])
+    run.finish(3.0)
+    run.begin(1, [0.05, 15.0, 4.95])
+    assert 19.95 < run.left_s() < 60.0
+    run.finish(30.0)
+    run.begin(2, [0.05, 15.0, 4.95])
+    assert run.left_s() == pytest.approx(4.95 * 33.0 / 15.05), "three quarters of the plan are measured"
+
+
+def test_the_first_unit_and_what_comes_before_it_are_no_pace(
+    shown: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step compiles and allocates: 1 of 100 steps took 8 s, each other one 0.1."""
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+    with progress("sft", 100, "steps") as advance:
+        clock[0] = 8.0
+        advance(1, "")
+        clock[0] = 11.0
+        advance(31, "")
+    assert shown.getvalue() == "sft: 31/100 steps, 10.0/s, 7 s left\n"
+
+
 def test_finished_steps_correct_the_plans_pace_and_the_step_at_work_speaks_for_itself() -> None:
     run = RunProgress()
     run.begin(0, [30.0, 160.0, 10.0])

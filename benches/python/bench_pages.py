@@ -2,9 +2,9 @@
 
     python benches/python/bench_pages.py [--rounds 30] [--threads 1] [--only decode,prefill,one] [--out RECORD.json]
 
-Each problem is first checked: both libraries agree within 1e-4. Each round calls every candidate once, so that a load on
-the machine meets all of them; seconds of processor time are kept beside those of the clock, which another process's load
-changes less. Torch gets keys and values as `cached_attention` takes them, copied for each branch beforehand.
+Each problem is first checked: both libraries agree. Each round calls every candidate once: a load on the machine then
+meets all of them. Seconds of processor time are kept beside those of the clock, since another process's load changes
+them less. Torch gets keys and values as `cached_attention` takes them, copied for each branch beforehand.
 
 Legend: R rows, T new tokens a row, H query heads, G key-value heads, D head width, L keys before.
 """
@@ -141,7 +141,9 @@ def main() -> None:
                 "cached_over_ours": times["cached_attention"]["processor_least_us"] / least,
             }
             rows.append(row)
-            print(f"{name:46} {str(dtype)[6:]:9} {row['gflops']:6.1f} GFLOP/s, {row['cached_over_ours']:5.2f} x, ", end="")
+            print(
+                f"{name:46} {str(dtype)[6:]:9} {row['gflops']:6.1f} GFLOP/s, {row['cached_over_ours']:5.2f} x, ", end=""
+            )
             print(", ".join(f"{call} {times[call]['processor_least_us']:.0f} us" for call in calls))
     record = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",

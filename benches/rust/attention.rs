@@ -92,7 +92,9 @@ fn prompts(criterion: &mut Criterion) {
     let k = numbers(512 * SHAPE.groups * SHAPE.width, 4);
     let mut group = criterion.benchmark_group("attention");
     group.throughput(Throughput::Elements((512 * 513 / 2 * HEADS) as u64));
-    group.bench_function("prompt_512", |bencher| bencher.iter(|| pool.attend(&plan, &q)));
+    group.bench_function("prompt_512", |bencher| {
+        bencher.iter(|| pool.attend(&plan, &q))
+    });
     group.throughput(Throughput::Elements(512));
     group.bench_function("write_512", |bencher| {
         bencher.iter(|| write(&plan, &k, &k, &mut pool.keys, &mut pool.values, SHAPE))

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from stategpt.data import sources as sources
     from stategpt.data import write_shards as write_shards
     from stategpt.generate import Engine as Engine
+    from stategpt.generate import constraints as constraints
+    from stategpt.generate.constraints import fill as fill
     from stategpt.model import GPT as GPT
     from stategpt.model import Classifier as Classifier
     from stategpt.model import RewardModel as RewardModel
@@ -77,7 +79,9 @@ _PACKAGE_OF = {
     "StreamDecoder": "tokenizer",
     "TokenizedDocument": "packing",
     "Tokenizer": "tokenizer",
+    "constraints": "generate",
     "curate": "data",
+    "fill": "generate.constraints",
     "formats": "data",
     "lora": "model.lora",
     "pack": "packing",
@@ -101,7 +105,7 @@ _MODULES = (
     "tokenizer",
     "train",
 )
-_NEED_TORCH = ("generate", "model", "model.lora", "model.quantize", "pipeline")
+_NEED_TORCH = ("generate", "generate.constraints", "model", "model.lora", "model.quantize", "pipeline")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -125,10 +129,12 @@ __all__ = [
     "TokenizedDocument",
     "Tokenizer",
     "config",
+    "constraints",
     "curate",
     "data",
     "errors",
     "evaluate",
+    "fill",
     "formats",
     "generate",
     "lora",

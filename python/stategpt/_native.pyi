@@ -74,13 +74,11 @@ class Int8Matrices:
 class PagePlan:
     """Which new tokens of a step see which pages of 16 slots; see `ops.PagePlan`.
 
-    `tables`: for each row a list of page numbers, or a buffer of int32. bfloat16 numbers are uint16 arrays of their bits.
+    `tables`: for each row a list of page numbers, or a buffer of int32. bfloat16 numbers are uint16 arrays of bits.
     All arrays are contiguous. Raises InvalidArgument for what does not fit.
     """
 
-    def __new__(
-        cls, first: npt.NDArray[np.int32], seen: npt.NDArray[np.int32], tables: list[Any]
-    ) -> Self: ...
+    def __new__(cls, first: npt.NDArray[np.int32], seen: npt.NDArray[np.int32], tables: list[Any]) -> Self: ...
     @property
     def tokens(self) -> int:
         """New tokens of all rows."""

@@ -65,8 +65,24 @@ class TokenizerUnsupported(TokenizerFormatError):
     """A tokenizer file needs a feature that the engine does not support; the message gives the JSON path."""
 
 
+class ConstraintError(InvalidArgument):
+    """A constraint cannot be compiled, or a token was given to one that does not allow it."""
+
+
+class UnsupportedSchema(ConstraintError):
+    """A JSON schema has a keyword, or a value of one, that is not enforced; the message has its JSON pointer."""
+
+
+class ConstraintLimit(ConstraintError):
+    """A constraint exceeds a limit on its size, its depth or the work of compiling or following it."""
+
+
 class PatternLimit(DataError):
     """A regular expression exceeds its limit of steps on a text; the limit grows with the text."""
+
+
+class EndpointError(StategptError):
+    """Another program's endpoint refuses, fails, is out of reach or answers what is no answer of its API."""
 
 
 class NothingAllowed(StategptError, ValueError):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from stategpt.errors import MissingExtra
 
-Extra = Literal["train", "hf", "data", "web", "pdf", "scorers"]
+Extra = Literal["train", "hf", "data", "web", "pdf", "scorers", "constraints", "serve"]
 
 MODULES: dict[Extra, tuple[str, ...]] = {
     "train": ("torch", "triton", "matplotlib", "jinja2"),
@@ -17,6 +17,8 @@ MODULES: dict[Extra, tuple[str, ...]] = {
     "web": ("resiliparse", "fastwarc"),
     "pdf": ("pypdfium2",),
     "scorers": ("jsonschema",),
+    "constraints": ("llguidance",),
+    "serve": ("starlette", "uvicorn"),
 }
 """Top-level modules that each extra brings."""
 

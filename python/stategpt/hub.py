@@ -39,12 +39,19 @@ def local_path(source: str | PathLike[str], files: tuple[str, ...] = MODEL_FILES
         MissingFile: the Hub has no such model or revision.
         HubError: no access (a gated model), offline or no connection.
     """
-    path = Path(source)
-    name = _NAME.fullmatch(source) if isinstance(source, str) and not path.exists() else None
-    if name is None or Path(name[1].partition("/")[0]).exists() or name[1].endswith(_FILE_SUFFIXES):
-        return path
+    if not isinstance(source, str) or not is_hub_name(source):
+        return Path(source)
     require("huggingface_hub", f"{source}, which is not a path here and so a model on the Hugging Face Hub,", "hf")
-    return _downloaded(name[1], name[2], files)
+    name, _, revision = source.partition("@")
+    return _downloaded(name, revision or None, files)
+
+
+def is_hub_name(source: str, base: Path | None = None) -> bool:
+    """Tells whether a text is taken as a name on the Hub; paths are relative to `base`, else to the working folder."""
+    folder, name = base or Path(), _NAME.fullmatch(source)
+    if name is None or name[1].endswith(_FILE_SUFFIXES):
+        return False
+    return not (folder / source).exists() and not (folder / name[1].partition("/")[0]).exists()
 
 
 def _downloaded(name: str, revision: str | None, files: tuple[str, ...]) -> Path:

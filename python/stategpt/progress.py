@@ -20,6 +20,7 @@ from stategpt.quantities import duration
 from stategpt.shown_fields import documented
 
 LOG_EVERY_S = 10.0
+_BELIEVED_SHARE = 0.1
 Advance = Callable[[int, str], None]
 """Called with the units done so far and a short note (a loss, say)."""
 
@@ -32,7 +33,8 @@ class RunProgress:
     """Progress of a run over all its steps, with the time left.
 
     The plan knows the shares of the steps better than the speed of the machine: the measured times of finished steps
-    correct it.
+    correct it. A step that is next to nothing of the plan says little: starting takes it some seconds on any machine.
+    Until steps of a tenth of the plan are measured, the plan counts for the rest of that tenth.
     """
 
     planned_s: Sequence[float] = ()
@@ -58,8 +60,10 @@ class RunProgress:
 
     def left_s(self, step_left_s: float = math.nan) -> float:
         """Seconds that the rest of the run may take; `step_left_s` is the current step's own estimate."""
-        expected = sum(self.planned_s[step] for step in self.measured)
-        pace = sum(self.measured.values()) / expected if expected else 1.0
+        expected = math.fsum(self.planned_s[step] for step in self.measured)
+        believed = max(0.0, _BELIEVED_SHARE * math.fsum(self.planned_s) - expected)
+        weight = expected + believed
+        pace = (math.fsum(self.measured.values()) + believed) / weight if weight else 1.0
         current_s = self.planned_s[self.step] * pace if math.isnan(step_left_s) else step_left_s
         return current_s + pace * math.fsum(self.planned_s[self.step + 1 :])
 
@@ -175,18 +179,17 @@ def _shown(title: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 class _Pace:
-    """Units a second since the first call, so that a resumed stage does not count what it skipped."""
+    """Units a second since the first report: neither what a resumed stage skipped nor its start counts."""
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.began_s = time.perf_counter()
-        self.first: int | None = None
+        self.first: tuple[int, float] | None = None
 
     def rate(self, done: int) -> float:
         """Returns units per second since the first report."""
-        if self.first is None:
-            self.first = done
-        return (done - self.first) / max(1e-9, time.perf_counter() - self.began_s)
+        now_s = time.perf_counter()
+        self.first = self.first or (done, now_s)
+        return (done - self.first[0]) / max(1e-9, now_s - self.first[1])
 
     def left_s(self, done: int) -> float:
         """Returns the seconds left; NaN while nothing is known."""

@@ -16,6 +16,15 @@ def test_every_test_that_details_names_exists() -> None:
     assert not missing
 
 
+def test_every_kind_of_bad_input_of_models_of_others_has_a_test() -> None:
+    page = (ROOT / "tests" / "DETAILS.md").read_text()
+    section = page.partition("## Bad input: models of others")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+) \| (`.+`) \|$", section, re.MULTILINE)
+    for word in ("pickle", "GGUF: counts", "fill the memory", "overlaps", "adapter", "render", "nothing is trained"):
+        assert any(word in what for what, _ in rows), word
+    assert all(NAMED.search(tests) for _, tests in rows)
+
+
 def _has(path: Path, name: str) -> bool:
     return path.exists() and re.search(rf"\b(?:def|fn) {name}\(", path.read_text()) is not None
 

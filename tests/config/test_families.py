@@ -10,7 +10,7 @@ from stategpt.config import GPTConfig, RunConfig, dump, load, override
 from stategpt.config.architecture import PLAIN, Architecture
 from stategpt.config.families import FAMILIES, family_of
 from stategpt.config.schema import flatten
-from stategpt.config.start import folder_shape, start_settings
+from stategpt.config.start import shape_at, start_settings
 from stategpt.errors import ConfigError
 
 
@@ -60,7 +60,7 @@ def test_a_run_has_the_architecture_of_its_start_model(tmp_path: Path, case: str
     (given / "tokenizer.json").touch()
     (tmp_path / "mine.toml").write_text('[start]\nmodel = "given"\n[data]\nrow_tokens = 64\n')
     run = load(tmp_path / "mine.toml")
-    assert run.model == folder_shape(given)
+    assert run.model == shape_at(given)
     assert run.model.architecture != PLAIN
     assert not any("architecture" in key for key in flatten(run))
     assert override(run, {"seed": 4}).model == run.model

@@ -10,7 +10,8 @@ from stategpt.config.activations import Formats, block_token_bytes, block_weight
 from stategpt.config.cost import training_flops_per_token
 from stategpt.config.lora import LoRAConfig
 from stategpt.config.memory import ALLOCATOR, Batch, merging_bytes, sampling_bytes, training_bytes
-from stategpt.config.planner import Assumptions, StagePlan, beside_policy, plan
+from stategpt.config.planner import Assumptions, StagePlan, plan
+from stategpt.config.stage_costs import beside_policy
 from stategpt.config.toml import resolve
 from stategpt.config.trainable import trainable_parameters, trained_by
 from stategpt.config.trained import Trained
@@ -167,9 +168,10 @@ def test_the_format_of_the_frozen_weights_counts() -> None:
     assert weights + 12 * T < planned["int8"] < weights + 12 * T + 1.5 * 4 * (T + 192 * 512) + 36 * 192 * 512
 
 
-def test_merging_has_the_merged_matrices_beside_the_others() -> None:
+def test_merging_has_one_matrix_beside_the_model_and_all_of_them_where_the_frozen_weights_stay() -> None:
     T = Trained.of(MODEL, lora=LoRAConfig(rank=8, targets=("attention",)))
-    assert merging_bytes(MODEL, T) == 4 * (P + 3 * (192 * 192 * 2 + 2 * 192 * 64) + T.numbers)
+    assert merging_bytes(MODEL, T) == 4 * (P + 192 * 512 + T.numbers)
+    assert merging_bytes(MODEL, T, shared=True) == 4 * (P + 3 * (192 * 192 * 2 + 2 * 192 * 64) + T.numbers)
 
 
 def test_frozen_matrices_need_no_gradients_of_weights() -> None:

@@ -56,7 +56,11 @@ def test_a_family_with_a_beginning_of_text_begins_documents_with_it() -> None:
         (CHATML, 2, 2),
         ((*CHATML, "<|finetune_right_pad_id|>"), None, 3),
         ((*CHATML, "[PAD]"), None, 3),
-        ((*CHATML, "<|padding|>", "<pad>"), None, 3),
+        (
+            (*CHATML, "<|padding|>", "<pad>"),
+            None,
+            4,
+        ),  # the usual name, not the first id
         ((*CHATML, "<keypad>"), None, 0),
     ],
 )

@@ -12,14 +12,13 @@ import pytest
 from stategpt.data import RankedGroup, Rankings, Rejected, write_shards
 from stategpt.data.lines import Line
 from stategpt.data.ranking_batch import RankingBatch, ranking_batches
-from stategpt.packing import Batch, BatchTensors, Layout, Loader, Mixture, Row, TokenizedDocument, pack
+from stategpt.packing import Batch, Layout, Loader, Mixture, Row, TokenizedDocument, pack
 from stategpt.packing.packed import LeftOut
 from stategpt.tokenizer import Ragged, Tokenizer
 
 MOST_CHARS = 1000
 OWN = (
-    Batch, BatchTensors, TokenizedDocument, RankedGroup, Layout, Ragged, Rankings,
-    Rejected, Row, LeftOut, Line, RankingBatch,
+    Batch, TokenizedDocument, RankedGroup, Layout, Ragged, Rankings, Rejected, Row, LeftOut, Line, RankingBatch,
 )  # fmt: skip
 
 

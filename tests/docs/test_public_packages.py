@@ -282,3 +282,12 @@ def test_llmfao_leaves_one_prompt_out(tmp_path: Path) -> None:
     # The other prompt prefers the other length.
     assert [(fold["pairs"], fold["length_only"]) for fold in found["folds"]] == [(2, 0.0), (2, 0.0)]
     assert found["epochs"] == 1.0
+    # A run without an SFT model starts from its start model; of each prompt one pair is drawn.
+    (tmp_path / "run" / "sft").rename(tmp_path / "run" / "base")
+    done = run("llmfao.py", tmp_path / "run", tmp_path, "--pairs", "1", "--out", tmp_path / "found.json")
+    assert done.returncode == 0, done.stderr
+    assert "2 pairs of 2 prompts: accuracy " in done.stdout
+    assert json.loads((tmp_path / "found.json").read_text())["pairs"] == 1
+    none = run("llmfao.py", tmp_path / "run", tmp_path, "--tokens", "1", "--out", tmp_path / "none.json")
+    assert none.returncode != 0
+    assert "leaving one out takes two" in none.stderr

@@ -106,3 +106,12 @@ def inverted(probabilities, uniform):
         if before > uniform:
             return token
     return int(np.flatnonzero(probabilities)[-1])
+
+
+def longest_repeat(ids, least, longest):
+    """Where the earlier occurrence of the longest suffix ends; the newest of equally long ones; None without one."""
+    for length in range(longest, least - 1, -1):
+        for end in range(len(ids) - 1, length - 1, -1):
+            if length <= len(ids) and ids[end - length : end] == ids[len(ids) - length :]:
+                return end
+    return None

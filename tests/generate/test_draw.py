@@ -190,6 +190,19 @@ def test_large_rows_have_the_same_bits_in_any_batch_and_with_any_threads(vocabul
         torch.set_num_threads(before)
 
 
+def test_kept_sets_come_in_chunks_of_rows_too(monkeypatch):
+    rows = [replace(row, prompt=row.prompt % 400, generated=row.generated % 400) for row in large_rows(5101, 24)]
+    rows = [replace(row, sampling=replace(row.sampling, forbidden=(row.stream,))) for row in rows]
+    logits = torch.randn(24, 400, generator=torch.Generator().manual_seed(5))
+    whole = draw(logits, rows, keep_sets=True)
+    monkeypatch.setattr("stategpt.generate.sampler._CACHED_NUMBERS", 5 * 400)
+    chunked = draw(logits, rows, keep_sets=True)
+    assert torch.equal(whole.ids_M, chunked.ids_M)
+    for found, expected in zip(chunked.kept, whole.kept, strict=True):
+        assert found.ids.tolist() == expected.ids.tolist()
+        assert found.is_removed == expected.is_removed
+
+
 class Operations(TorchDispatchMode):
     """Counts operations of torch."""
 
@@ -242,7 +255,7 @@ def test_the_repetition_penalty_reads_the_prompt_and_the_others_do_not():
         ({"repetition_penalty": 2.0}, [1.0, 1.0, -1.0, -1.0]),
         ({"presence_penalty": 0.5}, [2.0, 1.5, -1.0, -1.0]),
         ({"frequency_penalty": 0.5}, [2.0, 1.0, -1.0, -1.0]),
-        ({"frequency_penalty": 0.5, "repetition_penalty": 2.0, "logit_bias": {1: -3.0}}, [1.0, -3.0, -1.0, -1.0]),
+        ({"frequency_penalty": 0.5, "repetition_penalty": 2.0, "logit_bias": {1: -4.0}}, [1.0, -5.0, -1.0, -1.0]),
     ]
     for settings_, expected in cases:
         for token in range(4):
@@ -256,8 +269,12 @@ def test_the_repetition_penalty_reads_the_prompt_and_the_others_do_not():
 def test_a_bad_word_is_forbidden_where_its_beginning_stands_across_the_prompts_end():
     seen = {"prompt": np.array([5, 1], dtype=np.uint32), "generated": [2]}
     logits = [0.0] * 6
-    assert one(logits, seen, bad_words=[[1, 2, 3], [4], [2, 2, 0], [2, 5]]).kept[0].ids.tolist() == [3, 4, 5]
-    assert one(logits, {"generated": []}, bad_words=[[1, 2, 3], [4]]).kept[0].ids.tolist() == [4]
+    for row, words, expected in (
+        (seen, [[1, 2, 3], [4], [2, 2, 0], [2, 5]], {0, 1, 2}),
+        (seen, [[5, 1, 2, 0], [1, 1, 2, 3], [0, 5, 1, 2, 4]], {1, 2, 3, 4, 5}),
+        ({"generated": []}, [[1, 2, 3], [4]], {0, 1, 2, 3, 5}),
+    ):
+        assert kept_ids(one(logits, row, bad_words=words).kept[0], 6) == expected
 
 
 def test_ends_are_forbidden_before_min_tokens_and_only_then():

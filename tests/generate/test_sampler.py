@@ -120,3 +120,18 @@ def test_inversion_by_blocks_is_inversion_of_the_whole(vocabulary, monkeypatch):
     by_blocks = invert(shares, uniform)
     assert by_blocks.tolist() == whole.tolist()
     assert bool((shares.gather(1, by_blocks[:, None]) > float("-inf")).all())
+
+
+def test_the_way_of_inverting_a_row_does_not_depend_on_the_others(monkeypatch):
+    """Sums in another order differ by roundings: rare, but a row must not change because others came or went."""
+    monkeypatch.setattr("stategpt.generate.inversion._BLOCKWISE_TOKENS", 200)
+    ways = []
+    real = torch.Tensor.cumsum
+    monkeypatch.setattr(
+        torch.Tensor, "cumsum", lambda self, **kwargs: ways.append(self.shape[1]) or real(self, **kwargs)
+    )
+    for vocabulary in (100, 300):
+        for rows in (1, 2, 50):
+            ways.clear()
+            invert(torch.zeros(rows, vocabulary), torch.full((rows,), 0.5, dtype=torch.float64))
+            assert ways == ([100] if vocabulary == 100 else [3, 128])

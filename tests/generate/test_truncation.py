@@ -162,3 +162,26 @@ def test_no_vocabulary_is_sorted(top_k, top_p, sharpness):
     with SortedNumbers() as counted:
         truncate(log_probs, top_k, top_p)
     assert counted.numbers < (0.3 if sharpness >= 1 else 1.4) * log_probs.numel()
+
+
+def test_typical_tokens_beyond_the_selected_ones_are_found():
+    """150 likely tokens hold less than 1,800 others, whose surprise is therefore nearer to the entropy."""
+    logits = torch.full((1, 2000), -math.inf)
+    logits[0, :150] = 2.0
+    logits[0, 150:1950] = 0.0
+    log_probs = logits.log_softmax(dim=-1)
+    kept = truncation.truncate(log_probs, Limits.equal(log_probs, typical_p=0.2))
+    entropy = -(log_probs.exp() * log_probs).nan_to_num().sum()
+    assert abs(-log_probs[0, 500] - entropy) < abs(-log_probs[0, 5] - entropy)
+    share = log_probs[0, 500].exp().item()
+    assert (kept > -math.inf).nonzero()[:, 1].tolist() == list(range(150, 150 + math.ceil(0.2 / share)))
+
+
+def test_rows_that_are_wide_for_other_reasons_keep_their_places():
+    """The first is not settled by the selected tokens, the second keeps more than are selected."""
+    log_probs = (0.01 * torch.randn(2, 2000, generator=torch.Generator().manual_seed(6))).log_softmax(dim=-1)
+    limits = [Limits.equal(log_probs[:1], top_p=0.5), Limits.equal(log_probs[:1], top_k=300)]
+    together = Limits(*(torch.cat(parts) for parts in zip(*limits, strict=True)))
+    found = truncation.truncate(log_probs, together)
+    for row in range(2):
+        assert torch.equal(found[row : row + 1], truncation.truncate(log_probs[row : row + 1], limits[row]))

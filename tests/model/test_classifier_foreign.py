@@ -18,8 +18,9 @@ from foreign_tokenizers import VOCABULARY, foreign  # noqa: E402
 from stategpt.errors import ForeignArtifact, TokenizerUnsupported  # noqa: E402
 from stategpt.evaluate.classifier import classifier_scores  # noqa: E402
 from stategpt.model import GPT, Classifier, SpecialIds  # noqa: E402
+from stategpt.model.padding import with_padding  # noqa: E402
 from stategpt.model.text_batch import text_ids  # noqa: E402
-from stategpt.model.text_ends import with_ends, with_padding  # noqa: E402
+from stategpt.model.text_ends import with_ends  # noqa: E402
 from stategpt.tokenizer import AnyTokenizer, Tokenizer  # noqa: E402
 
 LABELS = ("bad", "good", "neither")

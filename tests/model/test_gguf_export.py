@@ -13,12 +13,12 @@ from family_models import CASES, VOCABULARY  # noqa: E402
 from gguf_models import FILES, case_model, write  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.config.families import FAMILIES  # noqa: E402
+from stategpt.config.gguf_names import gguf_family_of  # noqa: E402
 from stategpt.data.chats import ChatTemplate  # noqa: E402
 from stategpt.errors import ForeignArtifact, InvalidArgument, MissingExtra, StorageError  # noqa: E402
 from stategpt.gguf_file import GgufFile, read_metadata  # noqa: E402
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
 from stategpt.model.gguf_export import save_gguf  # noqa: E402
-from stategpt.model.gguf_names import gguf_family_of  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 
 Kind = gguf.GGMLQuantizationType

@@ -11,6 +11,7 @@ gguf = pytest.importorskip("gguf", reason="the files are written with the packag
 
 from family_models import CASES, CONTEXT, VOCABULARY  # noqa: E402
 from gguf_models import FILES, case_model, exact, quantized, write  # noqa: E402
+from stategpt.config.gguf_names import GGUF_FAMILIES  # noqa: E402
 from stategpt.errors import (  # noqa: E402
     CorruptArtifact,
     ForeignArtifact,
@@ -19,7 +20,6 @@ from stategpt.errors import (  # noqa: E402
     StategptError,
 )
 from stategpt.model import GPT, RewardModel, SpecialIds  # noqa: E402
-from stategpt.model.gguf_names import GGUF_FAMILIES  # noqa: E402
 from stategpt.model.gguf_weights import QUANTIZED  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.packing.layout import Layout  # noqa: E402

@@ -179,6 +179,34 @@ def test_merged_is_a_plain_model_and_unmerged_has_the_original_bits(kind, tmp_pa
         unmerge(model)
 
 
+def test_merging_without_keeping_has_one_merged_matrix_beside_what_it_is_made_of(monkeypatch):
+    """Of 14 adapted layers that are dropped at once when they are replaced, never two are still there with their plain
+    form; also while outputs are compared, no second merged matrix is alive."""
+    import gc
+    import weakref
+
+    model = trained(lora(gpt().eval(), targets="all"))
+    changed, alive, most = logits(model), weakref.WeakSet(), []
+    plain = merging._plain
+
+    def counted(module):
+        made = plain(module)
+        alive.add(made.weight)
+        gc.collect()
+        adapted = sum(1 for _ in lora_layers(model))
+        most.append((len(alive), adapted))
+        return made
+
+    monkeypatch.setattr(merging, "_plain", counted)
+    count = sum(1 for _ in lora_layers(model))
+    merge(model, keep=False)
+    compared, replaced = most[:-count], most[-count:]
+    assert len(compared) == count
+    assert max(live for live, _ in compared) == 1, "a merged matrix outlives its layer while outputs are compared"
+    assert [live + adapted for live, adapted in replaced] == [count + 1] * count
+    assert torch.allclose(logits(model), changed, atol=1e-5)
+
+
 def test_merged_without_keeping_cannot_be_undone():
     model = merge(trained(lora(gpt())), keep=False)
     with pytest.raises(InvalidArgument, match="keep=False"):

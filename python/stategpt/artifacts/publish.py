@@ -1,4 +1,6 @@
-"""Publishing: a name on disk holds the old content or the new, whole, after any error, kill or power loss."""
+"""Writes files and folders atomically: after an error, a kill or a power loss the old version or the new one is there,
+complete, and nothing in between.
+"""
 
 from __future__ import annotations
 
@@ -64,17 +66,17 @@ class Manifest:
 
 
 def publish_file(path: str | PathLike[str], data: bytes) -> None:
-    """Gives `path` the content `data`; folders above it are created.
+    """Writes `data` to the file `path`, in place of what it held; folders above it are created.
 
     Raises:
         OutOfSpace: the disk is full; `path` still has its old content and no temporary file is left.
-        StorageError: another operating-system error, with the same promise.
+        StorageError: another error of the operating system; the same holds.
     """
     _native.publish_file(path, data)
 
 
 def publish_written(path: str | PathLike[str], write: Callable[[Path], None]) -> None:
-    """Gives `path` the content of the file that `write(temporary)` writes; for files too large to be held in memory.
+    """Replaces the file `path` by the one that `write(temporary)` writes; for files too large to be held in memory.
 
     Folders above it are created. If `write` raises, nothing is left behind and `path` is untouched; a process that dies
     leaves a folder that the next one for the same path removes.
@@ -83,7 +85,8 @@ def publish_written(path: str | PathLike[str], write: Callable[[Path], None]) ->
         OutOfSpace, StorageError: as `publish_file`.
     """
     final = Path(path)
-    staged = _native.StagedFolder(final.with_name(f"{final.name}.new"))  # a name that nothing is published under
+    # Only the temporary folder is used: the file is moved out of it, and no folder of this name is ever published.
+    staged = _native.StagedFolder(final.with_name(f"{final.name}.new"))
     try:
         temporary = staged.path / final.name
         write(temporary)
@@ -129,7 +132,7 @@ def publish_folder(
     An existing `final` is replaced as a whole. If `write` raises, nothing is left behind and `final` is untouched.
 
     Args:
-        kind: what the folder is; `verify` can demand it.
+        kind: what the folder is, recorded in its manifest; `verify` refuses another where it is told one.
         fingerprints: fingerprints of what the content depends on, by name.
         parents: manifest fingerprints of the published folders it was made from; or a function that gives them once
             the temporary folder is filled, for those that lie inside it.

@@ -49,6 +49,7 @@ def main() -> None:
         "texts": [{"ids": ids_of(text, True), "plain": ids_of(text, False)} for text in request["texts"]],
         "chats": [ids_of(prompt, True) for prompt in prompts],
         "runs": [_run(asked, ids, request["steps"]) for ids in request["runs"]],
+        "ignores_ends": True,
     }
     print("\n" + json.dumps(answer))
 

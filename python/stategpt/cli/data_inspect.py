@@ -204,16 +204,16 @@ def chat_of(run: RunConfig, out: Path, found: Sequence[Inspected]) -> tuple[Chat
     on a sample of its files; and which tokenizer it is.
     """
     from stategpt.config.control import CONTROL_TOKENS
-    from stategpt.config.start import model_folder
+    from stategpt.config.start import model_place
 
     made = out / "tokenizer" / "tokenizer.json"
     if made.is_file():
         tok: AnyTokenizer = run_tokenizer(RunFolder(out))
         return run_chat(RunFolder(out), tok), tok, f"the run's tokenizer, {made}"
     if run.start.model:
-        folder = model_folder(run.start.model)
-        tok = start_tokenizer(run.start, folder)
-        return start_chat(run.start.chat, folder, tok), tok, "the start model's tokenizer"
+        place = model_place(run.start.model)
+        tok = start_tokenizer(run.start, place)
+        return start_chat(run.start.chat, place, tok), tok, "the start model's tokenizer"
     texts = list(_sample(run, found))
     size = min(run.tokenizer.vocab_size, _SAMPLE_VOCABULARY)
     tok = Tokenizer.train(texts, size, pattern=run.tokenizer.pattern, special_tokens=list(CONTROL_TOKENS))

@@ -6,14 +6,14 @@ import argparse
 import importlib.metadata
 from collections.abc import Sequence
 
-from stategpt.cli import chat, data, doctor, explain, export, import_, init, plan, report, run, tokenizer
+from stategpt.cli import chat, data, doctor, endpoint, explain, export, import_, init, plan, report, run, serve, tokenizer
 
 _DESCRIPTION = """Train a GPT assistant in the four stages of the talk "State of GPT": pretraining, supervised
 fine-tuning, reward model, reinforcement learning; then use it."""
 
 COMMANDS = {
     module.__name__.rpartition(".")[2].rstrip("_"): module  # a word of Python has a "_" behind it
-    for module in (run, plan, init, data, chat, report, tokenizer, import_, export, explain, doctor)
+    for module in (run, plan, init, data, chat, serve, report, tokenizer, import_, export, endpoint, explain, doctor)
 }
 """Each command's module by the command's name, in the order of the help.
 

@@ -6,7 +6,7 @@ Reads no text into a corpus and needs no numpy, so that `stategpt plan` and `ini
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -189,11 +189,22 @@ def expecting(run: RunConfig, found: Sequence[Surveyed], assumed: Assumptions) -
         "rankings": round(records_of.get("rankings.data", 0) * trained),
         "seconds": 5.0 + total / _PREPARED_BYTES_PER_S,
     }
-    if conversations and (assumed.prompt_tokens, assumed.answer_tokens) == _DEFAULT_LENGTHS:
-        tokens = tokens_of(bytes_of["sft.data"] / conversations)
-        half = max(4, min(tokens, run.sft_row_tokens) // 2)
-        assumed = replace(assumed, prompt_tokens=half, answer_tokens=half)
+    if (assumed.prompt_tokens, assumed.answer_tokens) == _DEFAULT_LENGTHS:
+        assumed = _with_lengths(run, bytes_of, records_of, assumed)
     return assumed.expecting(expected)
+
+
+def _with_lengths(
+    run: RunConfig, bytes_of: Mapping[str, int], records_of: Mapping[str, int], assumed: Assumptions
+) -> Assumptions:
+    """The assumptions with the mean lengths of the user's conversations, or else of the ranked answers."""
+    if conversations := records_of.get("sft.data", 0):
+        half = max(4, min(tokens_of(bytes_of["sft.data"] / conversations), run.sft_row_tokens) // 2)
+        return replace(assumed, prompt_tokens=half, answer_tokens=half)
+    if ranked := records_of.get("rankings.data", 0):  # a prompt and, as a rule, two answers
+        quarter = max(4, min(tokens_of(bytes_of["rankings.data"] / ranked), run.model.context_tokens) // 4)
+        return replace(assumed, prompt_tokens=2 * quarter, answer_tokens=quarter)
+    return assumed
 
 
 def tokens_of(count: float) -> int:

@@ -16,6 +16,13 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 """A value of config.json."""
 
 
+def spelled(standard: str, names: tuple[tuple[str, str], ...]) -> str:
+    """Returns the `standard` name of a tensor with the spellings of `names` (`Family.tensor_names`)."""
+    for part, spelling in names:
+        standard = standard.replace(part, spelling)
+    return standard
+
+
 @documented
 @dataclass(frozen=True)
 class Family:

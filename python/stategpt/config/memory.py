@@ -88,8 +88,15 @@ def training_bytes(
     return moments.standing + FLOAT32 * others + round(ALLOCATOR * moving) + moments.pieces + moments.holes
 
 
-def merging_bytes(model: GPTConfig, trained: Trained) -> int:
-    """Memory while the adapters of a finished stage are merged: merged matrices beside those that they are made of."""
+def merging_bytes(model: GPTConfig, trained: Trained, *, shared: bool = False) -> int:
+    """Memory while the adapters of a finished stage are merged: the plain model and one matrix, as each merged matrix
+    replaces the one that it is made of.
+
+    With `shared` the frozen weights stay, since another model (RL's reference) has them too.
+    """
+    if not shared:
+        largest = max(outputs * inputs for outputs, inputs in linear_shapes(model).values())
+        return FLOAT32 * (model.parameters + largest + trained.numbers)
     matrices = sum(adapted_numbers(model, trained.lora, layer) for layer in range(model.depth))
     if trained.lora.base in ("int8", "nf4"):  # every quantized matrix becomes float32, adapted or not
         matrices = model.depth * block_matrices(model)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from stategpt.config.paths import FOLDERS, PATTERNS
+from stategpt.config.paths import MODELS, PATTERNS
 from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten, general_key
 from stategpt.config.stage_names import STAGES, StageName
@@ -29,7 +29,7 @@ FREE_PREFIXES = ("log_", "checkpoint_", "micro_batch_", "gradient_checkpointing"
 """Names of settings that affect how work is done and shown, never the result (up to float rounding)."""
 FREE = ("stages", "corpus.on_change", "corpus.max_rejected_share", "evaluate.max_failed_share")
 """Settings that decide whether something is made, never what."""
-FILES = (*PATTERNS, *FOLDERS, "start.chat", "start.engine")
+FILES = (*PATTERNS, *MODELS, "start.chat", "start.engine")
 """Settings that name files, and what reads them. Not the names decide, but what is in the files, whose hashes corpus
 and tokenizer folder hold; the engine is recorded there too, and another one is refused."""
 CHECKPOINTS = "checkpoints"

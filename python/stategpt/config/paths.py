@@ -13,6 +13,7 @@ from typing import Any
 
 from stategpt.config.run import RunConfig
 from stategpt.config.schema import flatten, general_key, rebuild
+from stategpt.hub import is_hub_name
 
 PATTERNS = (
     "sources.NAME.paths",
@@ -24,8 +25,10 @@ PATTERNS = (
     "classify.data",
 )
 """Settings whose values are files, as paths or globs."""
-FOLDERS = ("start.model",)
-"""Settings whose value is a folder."""
+MODELS = ("start.model",)
+"""Settings whose value is a folder, a file, or a name on the Hub, which stays as it is."""
+FILES = ("serve.api_keys",)
+"""Settings whose value is one file."""
 
 
 def rooted_settings(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
@@ -35,7 +38,11 @@ def rooted_settings(settings: Mapping[str, Any], base: Path) -> dict[str, Any]:
         general = general_key(key)
         if general in PATTERNS:
             rooted[key] = tuple(_below(pattern, glob.escape(str(base))) for pattern in value)
-        elif (general in FOLDERS and value) or (general == "start.chat" and value.endswith((".toml", ".jinja"))):
+        elif (
+            (general in FILES and value)
+            or (general in MODELS and value and not is_hub_name(value, base))
+            or (general == "start.chat" and value.endswith((".toml", ".jinja")))
+        ):
             rooted[key] = _below(value, str(base))
     return rooted
 

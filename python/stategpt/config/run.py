@@ -14,6 +14,7 @@ from stategpt.config.curate import CurateConfig
 from stategpt.config.evaluation import EvaluateConfig, GatesConfig
 from stategpt.config.lora import LoRAConfig, last_layers, require_targets
 from stategpt.config.model import GPTConfig
+from stategpt.config.serve import ServeConfig
 from stategpt.config.sources import SourceConfig
 from stategpt.config.stage_names import STAGES, USUAL_STAGES
 from stategpt.config.stages import (
@@ -85,6 +86,8 @@ class RunConfig:
     """Measurements."""
     gates: GatesConfig = field(default_factory=GatesConfig)
     """Thresholds."""
+    serve: ServeConfig = field(default_factory=ServeConfig)
+    """The server of its models."""
 
     __repr__ = short_repr
 

@@ -1,8 +1,8 @@
-"""The model that a run starts from instead of random weights: its shape and vocabulary, read from its folder.
+"""The model that a run starts from instead of random weights: its shape and vocabulary, read from its folder or file.
 
 Needs no torch, so that `stategpt plan` knows the sizes. The weights are read when the run begins (`stages.start`). What
-[model] cannot say of a model (`GPTConfig.architecture`) is read again from the folder, or from the copy that the run
-folder holds.
+[model] cannot say of a model (`GPTConfig.architecture`) is read again from there, or from the copy that the run folder
+holds. Of a model of the Hub only settings and tokenizer are downloaded here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,20 @@ from typing import Any, Literal, TypeAlias
 
 from stategpt.config.architecture import PLAIN, Architecture
 from stategpt.config.checks import require_choice, shown_key, shown_value
+from stategpt.config.gguf_shape import gguf_shape
 from stategpt.config.hf_shape import as_saved, checked_family, read_fields, read_shape
 from stategpt.config.model import NO_SETTING, GPTConfig
-from stategpt.errors import ConfigError, CorruptArtifact, ForeignArtifact, MissingFile, StorageError
+from stategpt.errors import (
+    ConfigError,
+    CorruptArtifact,
+    ForeignArtifact,
+    HubError,
+    MissingExtra,
+    MissingFile,
+    StorageError,
+)
+from stategpt.gguf_file import GgufFile, is_gguf
+from stategpt.hub import TOKENIZER_FILES, local_path
 from stategpt.json_reader import read_json
 from stategpt.shown_fields import documented
 
@@ -39,8 +50,8 @@ class StartConfig:
     """The model that a run starts from; its tokenizer comes with it. With [sources] pretraining continues from it."""
 
     model: str = ""
-    """Folder of a model of any family that is read (docs/transformers.md), or a stage's folder of a run; empty: random
-    weights."""
+    """Folder of a model of any family that is read (docs/transformers.md), a stage's folder of a run, a .gguf file, or
+    org/name[@revision] on the Hugging Face Hub; empty: random weights."""
     chat: str = ""
     """Its chat format: a name of `ChatTemplate.names()`, or a .toml or .jinja file; empty: the folder's own."""
     engine: TokenizerEngine = "native"
@@ -55,13 +66,20 @@ class StartConfig:
             )
 
 
-def model_folder(model: str) -> Path:
-    """The folder with the weights that `start.model` means: itself, or `model/` inside a stage's folder.
+def model_place(model: str, files: tuple[str, ...] = TOKENIZER_FILES) -> Path:
+    """The folder or .gguf file that `start.model` means: itself, or `model/` inside a stage's folder.
+
+    Of a model of the Hub `files` are downloaded.
 
     Raises:
-        ConfigError: neither is a model's folder with its tokenizer.
+        ConfigError: neither is a model's folder with its tokenizer; the Hub has no such model, or cannot be reached.
     """
-    given = Path(model)
+    try:
+        given = local_path(model, files)
+    except (MissingFile, HubError, MissingExtra) as error:
+        raise ConfigError(f"start.model: {error}") from error
+    if is_gguf(given) and given.is_file():
+        return given
     for folder in (given, given / "model"):
         if os.path.isfile(folder / "config.json"):
             if not os.path.isfile(folder / "tokenizer.json"):
@@ -72,8 +90,8 @@ def model_folder(model: str) -> Path:
             return folder
     what = "holds no config.json, nor does model/ in it" if os.path.isdir(given) else "is not a folder"
     raise ConfigError(
-        f"start.model = {shown_value(model)} {what}; give a model's folder, as runs/NAME/sft/model or runs/NAME/sft. "
-        "A GGUF file, or a model of the Hugging Face Hub, becomes one by `stategpt import SOURCE FOLDER`"
+        f"start.model = {shown_value(model)} {what}; give a model's folder, as runs/NAME/sft/model or runs/NAME/sft, a "
+        ".gguf file, or org/name on the Hugging Face Hub"
     )
 
 
@@ -83,18 +101,22 @@ def start_settings(model: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no model, or its config.json is none that is read.
     """
-    shape = folder_shape(model_folder(model))
+    shape = shape_at(model_place(model))
     return {f"model.{name}": getattr(shape, name) for name in _FIXED} | {_VOCABULARY: shape.vocab_size}
 
 
-def folder_shape(folder: Path) -> GPTConfig:
-    """The shape of the language model in a folder of any family in `config.families`, by its config.json alone.
+def shape_at(place: Path) -> GPTConfig:
+    """The shape of the language model in a folder of any family in `config.families`, by its config.json alone, or of
+    that in a .gguf file, by its header.
 
     Raises:
         ConfigError: it cannot be read, or describes what is not computed here.
     """
-    path = folder / "config.json"
+    path = place / "config.json"
     try:
+        if is_gguf(place):
+            with GgufFile(place) as file:
+                return gguf_shape(file)
         found = read_json(path, error=CorruptArtifact, limit_bytes=_CONFIG_LIMIT_BYTES)
         family = checked_family(str(path), found, "ForCausalLM")
         return as_saved(read_shape(str(path), read_fields(str(path), found, family), family), family)
@@ -110,10 +132,10 @@ def start_architecture(model: str, shape: GPTConfig, run_folder: Path | None) ->
     """
     folders = [run_folder / name for name in KEPT_FOLDERS] if run_folder is not None else []
     with suppress(ConfigError):
-        folders.append(model_folder(model))
+        folders.append(model_place(model))
     for folder in folders:
         try:
-            found = folder_shape(folder)
+            found = shape_at(folder)
         except ConfigError:
             continue
         if all(getattr(found, name) == getattr(shape, name) for name in _FIXED):

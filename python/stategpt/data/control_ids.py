@@ -32,7 +32,12 @@ _ENDS_OF_TEXT = (
 """What tokenizers call their end of text, most specific first, where no folder says it."""
 _RESERVED = re.compile(r"[<\[]\|?(reserved|unused|extra|dummy|placeholder|spare)[a-z_]*_?\d+\|?[>\]]", re.IGNORECASE)
 """Names of tokens that publishers leave for others to use: <|reserved_special_token_0|>, <unused0>, [extra_0]."""
+_PADDING_NAMES = (PAD, "<pad>", "[PAD]", "<|finetune_right_pad_id|>", "<|padding|>", "<|vision_pad|>")
+"""What tokenizers call their padding, most specific first."""
 _PADDING = re.compile(r"[<\[]\|?(\w+_)?pad(ding)?(_token|_id)?\|?[>\]]", re.IGNORECASE)
+"""Form of further names: <pad_token>, [padding], <|image_pad|>."""
+UNKNOWN_NAMES = ("<unk>",)
+"""What pads a saved model's rows where the vocabulary has no padding: text that it cannot spell, which is rare."""
 _ID = Integer(0, 2**32 - 1)
 _FILE = Record(
     {
@@ -145,6 +150,14 @@ def known_end_of_text(tok: ChatTokenizer) -> str | None:
     return next((name for name in _ENDS_OF_TEXT if name in known), None)
 
 
+def padding_names(tok: ChatTokenizer) -> list[str]:
+    """The names of a tokenizer's padding: the usual ones that it has, then others of that form by their ids."""
+    known = tok.special_tokens
+    usual = [name for name in _PADDING_NAMES if name in known]
+    others = sorted((number, name) for name, number in known.items() if _PADDING.fullmatch(name) and name not in usual)
+    return usual + [name for _, name in others]
+
+
 def control_ids(chat: ChatTemplate, model: ModelIds) -> ControlIds:
     """The control ids of a tokenizer with another model's chat template.
 
@@ -182,8 +195,8 @@ def _pad(tok: ChatTokenizer, stated: int | None, end_of_text: int) -> int:
     """The model's own padding, else the token named so, else end of text: a pad sees only itself and is no target."""
     if stated is not None:
         return stated
-    named = [number for name, number in tok.special_tokens.items() if _PADDING.fullmatch(name)]
-    return min(named, default=end_of_text)
+    named = padding_names(tok)
+    return tok.special_tokens[named[0]] if named else end_of_text
 
 
 def _frame(one: Ids, other: Ids) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from stategpt.extras import require
 
 require("torch", __name__)
 
+from . import constraints as constraints  # noqa: E402
 from .completion import Completion as Completion  # noqa: E402
 from .completion import Piece as Piece  # noqa: E402
 from .completion import Usage as Usage  # noqa: E402
@@ -41,5 +42,6 @@ __all__ = [
     "Session",
     "StopFilter",
     "Usage",
+    "constraints",
     "draw",
 ]

@@ -137,8 +137,9 @@ class Admission:
                 continue  # it has just started: the first draw needs nothing computed
             pending = branch.pending
             if pending <= PAGE_TOKENS:
-                short.append((Work(branch, pending), row))
-                tokens += pending
+                guessed = row.guess(min(self.limits.speculate, self.limits.step_tokens - tokens - pending))
+                short.append((Work(branch, pending, guessed), row))
+                tokens += pending + len(guessed)
             else:
                 long.append((row.task.order, pending, branch, row))
         for task in self.prefilling:

@@ -1,4 +1,4 @@
-"""What the scheduler needs of a constraint: which ids may follow, and what follows without a choice."""
+"""What a sampler needs of a constraint: which ids may follow, and what follows without a choice."""
 
 from __future__ import annotations
 
@@ -8,10 +8,61 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.arguments import Ids
+
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
-Ids = NDArray[np.uint32]
+Mask = NDArray[np.uint32]
+"""Bit i of word i // 32 is set where token i is allowed."""
+
+
+class Constraint(Protocol):
+    """The state of one output: what may come next, and what was written."""
+
+    def mask(self) -> Mask:
+        """Returns which tokens may come next: uint32[(V + 31) // 32]. Never empty; the caller does not change it."""
+        ...
+
+    def advance(self, token: int) -> None:
+        """Takes the next token.
+
+        Raises:
+            ConstraintError: it is not allowed; the state is as before.
+            ConstraintLimit: following it takes more work than the limits allow.
+        """
+        ...
+
+    def forced(self) -> Ids:
+        """Returns the tokens that must come next, which need no model: uint32[n], often empty."""
+        ...
+
+    def fork(self) -> Constraint:
+        """Returns an independent copy."""
+        ...
+
+    def rewind(self, tokens: int) -> None:
+        """Takes back the last tokens.
+
+        Raises:
+            InvalidArgument: there are fewer.
+        """
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the output may end here: the end ids are in the mask exactly then."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether it must end here: nothing but the end ids is in the mask."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What was written, without control tokens and the end."""
+        ...
 
 
 class ConstraintSpec(Protocol):
@@ -19,38 +70,4 @@ class ConstraintSpec(Protocol):
 
     def compile(self, tok: AnyTokenizer, model_vocab: int, ends: Sequence[int]) -> Constraint:
         """Returns the state of an output that has not begun."""
-        ...
-
-
-class Constraint(Protocol):
-    """The state of one sample in a grammar, a template, a choice: `stategpt.generate.constraints` makes them."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the sample may end here."""
-        ...
-
-    @property
-    def finished(self) -> bool:
-        """Whether the sample must end here."""
-        ...
-
-    def mask(self) -> NDArray[np.uint32]:
-        """Returns the ids that may follow: bit i % 32 of word i // 32 for id i."""
-        ...
-
-    def forced(self) -> Ids:
-        """Returns the ids that follow whatever the model says; they are not yet taken."""
-        ...
-
-    def advance(self, token: int) -> None:
-        """Takes one id that may follow."""
-        ...
-
-    def fork(self) -> Constraint:
-        """Returns a copy of the state."""
-        ...
-
-    def rewind(self, tokens: int) -> None:
-        """Goes back by `tokens` ids."""
         ...

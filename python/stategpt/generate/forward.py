@@ -17,7 +17,7 @@ from stategpt.model import GPT
 
 from .branch import Branch
 from .pages import PagedStep, PagePool
-from .request import Counters
+from .request import NO_IDS, Counters, Ids
 
 
 class Work(NamedTuple):
@@ -26,6 +26,8 @@ class Work(NamedTuple):
     branch: Branch
     tokens: int
     """How many of its pending ids."""
+    guessed: Ids = NO_IDS
+    """Ids after them that may be drawn."""
 
 
 class StepResult(NamedTuple):
@@ -33,36 +35,39 @@ class StepResult(NamedTuple):
 
     hidden_NW: Tensor
     last: list[int]
-    """Place of each branch's last token."""
+    """Place of each branch's last token, before what was guessed."""
     work: Sequence[Work]
 
     def last_hidden(self, numbers: Sequence[int]) -> Tensor:
-        """Hidden state of the last token of some of the branches. -> [len(numbers), W]."""
+        """Hidden state of the last token of some of the branches, then of each id guessed after it. -> [., W]."""
         if len(numbers) == len(self.hidden_NW):  # every branch had one token, and all are meant
             return self.hidden_NW
-        places = torch.tensor([self.last[number] for number in numbers], device=self.hidden_NW.device)
-        return self.hidden_NW[places]
+        ends = [(self.last[number], len(self.work[number].guessed)) for number in numbers]
+        places = torch.tensor([last + guess for last, guesses in ends for guess in range(guesses + 1)])
+        return self.hidden_NW[places.to(self.hidden_NW.device)]
 
 
 def run_step(model: GPT, pool: PagePool, work: Sequence[Work], counters: Counters) -> StepResult:
     """Computes the work. Raises `OutOfPages` before anything is computed; after any error nothing has changed."""
-    step = PagedStep(pool, [(branch.sequence, count) for branch, count in work])
+    step = PagedStep(pool, [(branch.sequence, count + len(guessed)) for branch, count, guessed in work])
     tokens: list[int] = []
-    for branch, count in work:
+    for branch, count, guessed in work:
         first = branch.sequence.length
         tokens += branch.tokens(first, first + count)
+        tokens += guessed.tolist()
     tokens_N = torch.tensor(tokens, dtype=torch.int64, device=model.device)
     hidden_NW = model.step(tokens_N, step.position_N, step)
     step.commit()
-    for branch, count in work:
-        _account(branch, count, counters)
-    last = np.cumsum([count for _, count in work]) - 1
+    for branch, count, guessed in work:
+        _account(branch, count, branch.sequence.length - len(guessed), counters)
+        counters.proposed += len(guessed)
+    counts = np.array([(count, len(guessed)) for _, count, guessed in work])
+    last = np.cumsum(counts.sum(axis=1)) - 1 - counts[:, 1]
     return StepResult(hidden_NW, last.tolist(), work)
 
 
-def _account(branch: Branch, count: int, counters: Counters) -> None:
-    """Counts what was computed: for the first time, again, or a token that was counted when it was drawn."""
-    end = branch.sequence.length
+def _account(branch: Branch, count: int, end: int, counters: Counters) -> None:
+    """Counts what was computed up to `end`: for the first time, again, or counted already when it was drawn."""
     first = end - count
     if end > branch.accounted:
         counters.prefilled += end - max(first, branch.accounted)

@@ -23,6 +23,11 @@ from .sampling import SampledRow
 Index = NDArray[np.int64]
 
 
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+_ADDED = np.where(_BITS, np.float32(0), np.float32(-np.inf))
+"""What a byte of a mask adds to eight logits."""
+
+
 def edit(logits_MV: Tensor, rows: Sequence[SampledRow]) -> dict[int, StategptError]:
     """Changes the contiguous float32 logits in place; returns the errors of rows that cannot be edited, by row."""
     editing = _Editing(logits_MV, rows)
@@ -128,8 +133,9 @@ class _Editing:
             words_MW[number, : len(held)] = held
             words_MW[number, len(held) :] = 0
         if self.flat.device.type == "cpu":
-            bits_MV = np.unpackbits(words_MW.view(np.uint8), axis=1, count=V, bitorder="little")
-            self.logits_MV.masked_fill_(torch.from_numpy(bits_MV) == 0, -torch.inf)
+            # Adding 0 or -inf, eight at a time from a table, takes a quarter of the time of a boolean mask.
+            added_MV = torch.from_numpy(_ADDED[words_MW.view(np.uint8)]).view(M, -1)
+            self.logits_MV.add_(added_MV[:, :V])
         else:  # one bit an id crosses to the device, not eight
             device_MW = self._tensor(words_MW.astype(np.int64))
             bits_MW32 = (device_MW[:, :, None] >> torch.arange(32, device=device_MW.device)) & 1

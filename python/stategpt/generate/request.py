@@ -86,10 +86,15 @@ class Limits:
     steps short, more make long prompts cheap. At least a page of prompts is computed in each step."""
     waiting: int = 4096
     """Requests that wait; one more raises `QueueFull`."""
+    speculate: int = 0
+    """Most ids that a step proposes for each sample: those that followed its newest ids before (`ngram_draft`). They
+    are accepted where they are drawn, so samples stay the same; text that repeats itself takes fewer steps. Samples
+    with a constraint have none."""
 
     def __post_init__(self) -> None:
         for name in ("rows", "step_tokens", "waiting"):
             whole(name, getattr(self, name), 1)
+        whole("speculate", self.speculate)
 
 
 @documented
@@ -134,6 +139,10 @@ class Counters:
     """Tokens of prompts whose keys and values were known."""
     decoded: int = 0
     """Tokens that were drawn."""
+    proposed: int = 0
+    """Tokens that were computed before they were drawn, and not counted elsewhere."""
+    accepted: int = 0
+    """Those of them that were drawn."""
     forced: int = 0
     """Tokens that a constraint added without a draw."""
     recomputed: int = 0

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from stategpt.model.kept_sets import KeptSet
 
 from .branch import Branch
-from .request import NO_LOG_PROBS, NO_TOP, Event, Reason, Top
+from .ngram_draft import speculated_rows
+from .request import NO_IDS, NO_LOG_PROBS, NO_TOP, Event, Ids, Reason, Top
 from .sampling import SampledRow
+from .speculation import Guesses
 
 if TYPE_CHECKING:
     from .constraint import Constraint
@@ -27,6 +29,7 @@ class Row:
         "branch",
         "constraint",
         "draw",
+        "guesses",
         "kept",
         "log_probs",
         "most",
@@ -55,6 +58,7 @@ class Row:
             generated=branch.generated,
             ends=task.all_ends,
         )
+        self.guesses: Guesses | None = None
         self.most = task.most
         self.log_probs: list[float] = []
         self.raw_log_probs: list[float] = []
@@ -65,6 +69,28 @@ class Row:
         """Tokens that were in an event."""
         self.text_tokens = 0
         """Tokens that belong to the text: all but an end id."""
+
+    def guess(self, most: int) -> Ids:
+        """At most `most` ids that may follow, fewer than are left to be drawn; none with a constraint."""
+        room = min(most, self.most - len(self.branch.generated) - 1)
+        if room < 1 or self.constraint is not None:
+            return NO_IDS
+        if self.guesses is None:
+            self.guesses = Guesses()
+        return self.guesses.propose(self.branch, room)
+
+    def draws(self, guessed: Ids) -> list[SampledRow]:
+        """What the next token is drawn by, and one after each guess."""
+        return speculated_rows(self.draw, guessed) if len(guessed) else [self.draw]
+
+    def forget_guesses(self, before: int, guessed: int) -> int:
+        """Removes keys of guesses that were not drawn, after a draw at length `before`. -> how many were drawn."""
+        if not guessed or self.guesses is None:
+            return 0
+        drawn = len(self.branch) - before - 1  # the last token was drawn, not guessed
+        self.branch.sequence.truncate(before + drawn)
+        self.guesses.learn(guessed, drawn)
+        return drawn
 
     def take(self, token: int, log_prob: float) -> None:
         """Adds a token that was drawn; sets `reason` if it is the last."""

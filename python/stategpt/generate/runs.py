@@ -76,7 +76,8 @@ class Run:
         return [task.scores[first:] for task, first in zip(tasks, firsts, strict=True)]
 
     def _drive(self, entries: Iterable[Callable[[Deliver], Task]]) -> Iterator[tuple[int, Event, Handle]]:
-        scheduler, waiting, handles = self._scheduler, enumerate(entries), {}
+        scheduler, waiting = self._scheduler, enumerate(entries)
+        handles: dict[int, tuple[int, Handle]] = {}
         self._memory.begin()
         exhausted = False
         try:

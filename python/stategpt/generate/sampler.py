@@ -1,4 +1,4 @@
-"""Draws the next token of many rows, each by settings of its own, with random numbers that depend on the row alone.
+"""Draws the next token of many rows, each by its own settings, with random numbers that depend on the row alone.
 
 A row's result depends on its logits and its `SampledRow`: its bits are the same whatever the other rows of the call
 are, and however many. Rows are drawn together; limits and temperatures are vectors, so 64 settings cost about what one
@@ -66,7 +66,7 @@ class Draws:
         """
         raw_M = torch.full_like(self.log_probs_M, torch.nan)
         drawn_R = (self.ids_M >= 0).nonzero()[:, 0]
-        for part_R in drawn_R.split(rows_at_a_time(self.logits_MV)):
+        for part_R in torch.split(drawn_R, rows_at_a_time(self.logits_MV)):
             all_RV = raw_log_probs(self.logits_MV[part_R], self.vocabulary)
             raw_M[part_R] = all_RV.gather(1, self.ids_M[part_R, None])[:, 0]
         return raw_M
@@ -248,11 +248,13 @@ def _store_kept(stored: list[KeptSet | None], kept: Kept, first: int, V: int) ->
     is_kept_RK = (kept.log_probs_RK > -torch.inf).cpu().numpy()
     ids_RK = kept.ids_RK.cpu().numpy()
     for row, ids, is_kept in zip(kept.rows_R.tolist(), ids_RK, is_kept_RK, strict=True):
-        found = is_kept
-        if len(ids) < V:
+        few = ids[is_kept]
+        if 2 * len(few) <= V:
+            stored[first + row] = KeptSet(few.astype(np.uint32), is_removed=False)
+        else:
             found = np.zeros(V, dtype=np.bool_)
-            found[ids[is_kept]] = True
-        stored[first + row] = KeptSet.of(found)
+            found[few] = True
+            stored[first + row] = KeptSet.of(found)
 
 
 def _top(

@@ -30,4 +30,4 @@ def checked_settings(settings: Mapping[str, Any]) -> SamplingSettings:
     if unknown := [name for name in settings if name not in known]:
         hint = nearest_hint(unknown[0], known, f"the settings are {', '.join(known)}")
         raise InvalidArgument(f"no setting of sampling is named {unknown[0]!r}; {hint}")
-    return SamplingSettings(**settings)  # type: ignore[typeddict-item]
+    return SamplingSettings(**settings)  # type: ignore[typeddict-item, no-any-return]

@@ -25,9 +25,10 @@ from .forward import StepResult, Work, next_logits, run_step
 from .handle import Handle
 from .kv_memory import KVMemory
 from .log_prob_rows import score_tokens
+from .ngram_draft import accepted
 from .padding import Padding
 from .pages import PAGE_TOKENS, pages_of
-from .request import NO_TOP, Counters, Event, Ids, Limits, Request
+from .request import NO_IDS, NO_TOP, Counters, Event, Ids, Limits, Request
 from .requests import check_request
 from .row import Row
 from .sampler import Draws, draw
@@ -216,6 +217,9 @@ class Scheduler:
             try:
                 result = run_step(self.model, self.memory.pool, [work for work, _ in chosen], self.counters)
             except OutOfPages as error:
+                if any(len(work.guessed) for work, _ in chosen):  # no sample gives up pages for guesses of others
+                    chosen = [(work._replace(guessed=NO_IDS), owner) for work, owner in chosen]
+                    continue
                 lost = queue.preempt()
                 if lost is None:
                     self._fail(_task_of(chosen[0][1]), error)
@@ -230,7 +234,7 @@ class Scheduler:
                 for number, (work, owner) in enumerate(chosen):
                     if isinstance(owner, Task):
                         self._prefilled_or_failed(owner, work, result, number)
-                    elif not work.branch.pending:
+                    elif work.branch.pending <= 0:  # below 0 by what was guessed
                         rows.append((number, owner))
                 return result, rows
         return None, []
@@ -286,17 +290,20 @@ class Scheduler:
 
     def _draw(self, rows: list[tuple[int, Row]], started: list[Row], result: StepResult | None) -> None:
         """Draws a token for each sample: those that were computed, and those that start."""
-        parts, places = [], None
+        parts, places, guesses = [], None, []
         if rows:
             assert result is not None  # they were computed
             parts.append(result.last_hidden([number for number, _ in rows]))
+            guesses = [result.work[number].guessed for number, _ in rows]
         drawing = [row for _, row in rows]
+        drawn_from = sum(len(guessed) + 1 for guessed in guesses)
         if started:
             stems = {id(row.branch.hidden_W): row.branch.hidden_W for row in started}
-            numbers = {key: len(rows) + number for number, key in enumerate(stems)}
-            places = [*range(len(rows)), *(numbers[id(row.branch.hidden_W)] for row in started)]
+            numbers = {key: drawn_from + number for number, key in enumerate(stems)}
+            places = [*range(drawn_from), *(numbers[id(row.branch.hidden_W)] for row in started)]
             parts.append(torch.stack([hidden_W for hidden_W in stems.values() if hidden_W is not None]))
             drawing += started
+            guesses += [NO_IDS] * len(started)
         try:
             hidden_UW = torch.cat(parts) if len(parts) > 1 else parts[0]
             logits_MV = next_logits(self.model, hidden_UW, places)
@@ -304,37 +311,44 @@ class Scheduler:
             for task in {id(row.task): row.task for row in drawing}.values():
                 self._fail(task, error)
             return
-        self._take(drawing, logits_MV)
+        self._take(drawing, guesses, logits_MV)
 
-    def _take(self, rows: Sequence[Row], logits_MV: Tensor) -> None:
-        """Draws from the logits, and adds the tokens."""
+    def _take(self, rows: Sequence[Row], guesses: Sequence[Ids], logits_MV: Tensor) -> None:
+        """Draws from the logits, and adds the tokens: the next one of each row, and those that were guessed."""
         try:
+            sampled = [each for row, guessed in zip(rows, guesses, strict=True) for each in row.draws(guessed)]
             keep = any(row.task.request.kept_sets for row in rows)
-            drawn = draw(logits_MV, [row.draw for row in rows], vocabulary=self.tok.vocab_size, keep_sets=keep)
+            drawn = draw(logits_MV, sampled, vocabulary=self.tok.vocab_size, keep_sets=keep)
             ids, log_probs = drawn.ids_M.tolist(), drawn.log_probs_M.tolist()
             raw_log_probs = self._raw_log_probs(rows, drawn)
         except Exception as error:
             for task in {id(row.task): row.task for row in rows}.values():
                 self._fail(task, error)
             return
-        for number, failure in drawn.errors.items():
-            self._fail(rows[number].task, failure)
-        self.counters.decoded += len(rows) - len(drawn.errors)
-        told = []
-        for number, row in enumerate(rows):
-            task = row.task
+        told, first = [], 0
+        for row, guessed in zip(rows, guesses, strict=True):
+            task, last = row.task, first + accepted(guessed, ids[first : first + len(guessed) + 1])
+            before = len(row.branch)
+            for number in range(first, last + 1):
+                if number in drawn.errors:
+                    self._fail(task, drawn.errors[number])
+                if task.handle.done or row.reason is not None:
+                    break
+                self.counters.decoded += 1
+                if task.request.sampling.top_log_probs:
+                    row.top.append(drawn.top[number] or NO_TOP)
+                if raw_log_probs is not None:
+                    row.raw_log_probs.append(raw_log_probs[number])
+                if task.request.kept_sets and (kept := drawn.kept[number]) is not None:
+                    row.kept.append(kept)
+                if row.constraint is None:
+                    row.take(ids[number], log_probs[number])
+                elif not self._constrained(row, ids[number], log_probs[number]):
+                    break
+            first += len(guessed) + 1
             if task.handle.done:
                 continue
-            if task.request.sampling.top_log_probs:
-                row.top.append(drawn.top[number] or NO_TOP)
-            if raw_log_probs is not None:
-                row.raw_log_probs.append(raw_log_probs[number])
-            if task.request.kept_sets and (kept := drawn.kept[number]) is not None:
-                row.kept.append(kept)
-            if row.constraint is None:
-                row.take(ids[number], log_probs[number])
-            elif not self._constrained(row, ids[number], log_probs[number]):
-                continue
+            self.counters.accepted += row.forget_guesses(before, len(guessed))
             if row.reason is not None or task.request.incremental:
                 told.append(row)
         self._tell(told)

@@ -31,7 +31,7 @@ _MAX_BINS = 4096
 _SUM_ERROR = 2e-6
 """More than the relative error of float32 exponentials (1e-7) added in float64."""
 _LEAST = -1e4
-"""Stands in for a log-probability of minus infinity in p log p, which is 0 there."""
+"""Replaces a log-probability of minus infinity in p log p, which is 0 there."""
 
 
 class Limits(NamedTuple):
@@ -109,7 +109,7 @@ def kept_tokens(log_probs_MV: Tensor, limits: Limits) -> Iterator[Kept]:
         if bool(settled_R.any()):
             yield Kept(narrow_R[settled_R], kept.ids_RK[settled_R], kept.log_probs_RK[settled_R])
         unsettled = [narrow_R[~settled_R]]
-    wide_R = torch.cat([rows_M[is_wide_M & cut_M], *unsettled])
+    wide_R = torch.cat([rows_M[is_wide_M & cut_M], *unsettled]).sort().values  # in order: `_some` takes all as they are
     if len(wide_R):
         yield _wide(wide_R, *_some(log_probs_MV, limits, wide_R))
 
@@ -245,7 +245,10 @@ def _wide(rows_R: Tensor, log_probs_RV: Tensor, limits: Limits) -> Kept:
     left_RV = log_probs_RV.clone()
 
     def cut(these_R: Tensor, keep_SV: Tensor) -> None:
-        left_RV[these_R] = left_RV[these_R].masked_fill_(~keep_SV, -math.inf)
+        if len(keep_SV) == R:
+            left_RV.masked_fill_(~keep_SV, -math.inf)
+        else:
+            left_RV[these_R] = left_RV[these_R].masked_fill_(~keep_SV, -math.inf)
 
     if bool((by_k_R := limits.top_k_M < V).any()):
         ones_SV = torch.ones((), dtype=torch.float64, device=rows_R.device).expand(int(by_k_R.sum()), V)

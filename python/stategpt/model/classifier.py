@@ -21,12 +21,13 @@ from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
-from .biased_llama import kept_ids_format
-from .exported_tokenizer import tokenizer_ids, write_tokenizer
+from .exported_tokenizer import tokenizer_ids
+from .folder import SEQUENCE_MODEL, Texts, load_folder, local_folder, save_folder
 from .gpt import GPT
+from .padding import with_padding
 from .sequence_head import SequenceModel
-from .text_ends import with_padding
-from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
+from .special_ids import SpecialIds
+from .weights import SHARD_BYTES, common_dtype
 
 
 class Classifier(SequenceModel):
@@ -49,18 +50,19 @@ class Classifier(SequenceModel):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> Classifier:
-        """Loads the classifier in `folder`, in eval mode. `dtype` and errors as `GPT.from_pretrained`."""
-        found = hf.read_config(Path(folder), head="ForSequenceClassification")
-        labels = hf.read_labels(Path(folder))
+        """Loads the classifier in `folder`, in eval mode. `dtype` and errors as `GPT.from_pretrained`.
 
-        def build(config: GPTConfig) -> Classifier:
-            """Builds the model of a config."""
-            return cls(GPT(config, found.special_ids), labels)
+        `folder` may be a name on the Hub. GGUF files hold language models only: `ForeignArtifact`.
+        """
+        place = local_folder(folder, "classifier")
 
-        names = hf.names_of(found.family, hf.reward_tensor_name)
-        model = load_model(build, found.config, Path(folder), names, dtype)
+        def build(config: GPTConfig, ids: SpecialIds) -> Classifier:
+            """Builds the model of a shape; config.json is verified by now."""
+            return cls(GPT(config, ids), hf.read_labels(place))
+
+        model, found = load_folder(place, SEQUENCE_MODEL, build, dtype)
         model.gpt.initialized_here = found.initialized_here
-        return model.eval()
+        return model
 
     def save_pretrained(
         self,
@@ -83,14 +85,20 @@ class Classifier(SequenceModel):
             ids = with_padding(tok, tokenizer_ids(tok, shape, ids, chat))
         found = hf.classifier_config(shape, ids, common_dtype(self), self.labels)
         found |= hf.origin_json(self.gpt.initialized_here)
-        config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
-        names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
 
         def untrained(config: GPTConfig) -> Classifier:
             """Builds a model with the same parameters."""
             return Classifier(GPT(config), self.labels)
 
-        save_weights(self, untrained, shape, Path(folder), names, manifest, biases, shard_bytes)
-        hf.write_config(Path(folder), config)
-        if tok is not None:
-            write_tokenizer(Path(folder), tok, ids, chat, shape.context_tokens, scores=False, ends=True)
+        save_folder(
+            self,
+            Path(folder),
+            SEQUENCE_MODEL,
+            untrained,
+            shape,
+            found,
+            ids,
+            None if tok is None else Texts(tok, chat, ends=True),
+            manifest=manifest,
+            shard_bytes=shard_bytes,
+        )

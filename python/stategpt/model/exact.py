@@ -170,7 +170,7 @@ class _Activation(torch.autograd.Function):
 
 def _silu(x: Tensor, inplace: bool = False) -> Tensor:
     wants = torch.is_grad_enabled() and x.requires_grad
-    return _Activation.apply(x, True) if wants else _plain_silu(x)  # type: ignore[no-any-return]
+    return _Activation.apply(x, True) if wants else _plain_silu(x)
 
 
 def _plain_silu(x: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def _gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
     if approximate != "tanh":
         raise NotExact("the model calls GELU by the error function; exact mode has the one by tanh, of the families")
     wants = torch.is_grad_enabled() and x.requires_grad
-    return _Activation.apply(x, False) if wants else _plain_gelu(x)  # type: ignore[no-any-return]
+    return _Activation.apply(x, False) if wants else _plain_gelu(x)
 
 
 def _plain_gelu(x: Tensor) -> Tensor:
@@ -216,7 +216,7 @@ _MOVES = (
 """Move numbers, tell about a tensor, or switch gradients."""
 _ROUNDED_ONCE = (
     *("add", "add_", "sub", "mul", "mul_", "div", "div_", "addcmul_", "neg", "square", "square_", "sqrt", "rsqrt_"),
-    "clamp_min_",
+    *("clamp_min", "clamp_min_"),
 )
 """Additions, multiplications, divisions and roots have the same bits wherever a number is."""
 _VERIFIED = ("tanh", "layer_norm", "linalg_vector_norm")

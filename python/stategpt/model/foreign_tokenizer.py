@@ -18,7 +18,7 @@ from typing import Any
 from stategpt.artifacts import Json, publish_file
 from stategpt.data.chats import ChatTemplate
 from stategpt.data.chats.jinja_text import scored_jinja
-from stategpt.data.control_ids import known_end_of_text
+from stategpt.data.control_ids import UNKNOWN_NAMES, known_end_of_text, padding_names
 from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.files import read_bytes
 from stategpt.json_reader import Flag, Integer, Optional, Record, Text, check_value, read_json
@@ -32,8 +32,6 @@ TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 
-PAD_NAMES = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|padding|>", "<|vision_pad|>", "<unk>")
-"""What vocabularies call their padding, most specific first; the unknown token pads where there is nothing else."""
 _SIDE = Optional(Text(("left", "right")))
 _KEPT = Record(
     {
@@ -71,31 +69,9 @@ def foreign_ids(tok: AnyTokenizer, known: SpecialIds, chat: ChatTemplate | None)
             "nothing says what ends a text of this tokenizer: it has none of the usual names and no chat template was "
             "given. Pass one: model.save_pretrained(folder, tok, chat), or give GPT its special_ids."
         )
-    pad = next((special[name] for name in PAD_NAMES if name in special and special[name] not in ends), None)
+    named = (special[name] for name in (*padding_names(tok), *UNKNOWN_NAMES) if name in special)
+    pad = next((number for number in named if number not in ends), None)
     return SpecialIds(None if chat is None else chat.begin_id(None), ends, pad)
-
-
-def scoring_pad(tok: AnyTokenizer, ids: SpecialIds, reward_id: int | None) -> int:
-    """Returns the id that pads rows of a reward model: `transformers` reads the score at the last other token.
-
-    It differs from what a scored text can end with: the reward token, or what ends an answer.
-
-    Raises:
-        ForeignArtifact: the vocabulary has no such token.
-    """
-    last = {*ids.eos} if reward_id is None else {reward_id, *ids.eos}
-    special = tok.special_tokens
-    named = [special[name] for name in PAD_NAMES if name in special]
-    candidates = [ids.pad, *named, ids.bos, *special.values()]
-    found = next((number for number in candidates if number is not None and number not in last), None)
-    if found is None and reward_id is not None:  # an end of text that pads is never the last token there
-        found = next((number for number in ids.eos if number != reward_id), None)
-    if found is None:
-        raise ForeignArtifact(
-            f"the tokenizer has {len(special)} special tokens, and each of them can end a scored text: nothing is left "
-            "that pads a batch. Add a token for padding to the tokenizer, and a row to the embedding."
-        )
-    return found
 
 
 def write_foreign_tokenizer(

@@ -19,14 +19,16 @@ from torch import Tensor
 from stategpt.arguments import instance
 from stategpt.artifacts import publish_written
 from stategpt.config import GPTConfig
+from stategpt.config.gguf_names import ROPE_FACTORS, GgufFamily, gguf_family_of
+from stategpt.config.gguf_shape import TensorFacts, read_config
 from stategpt.errors import ForeignArtifact, InvalidArgument
 from stategpt.extras import require
 from stategpt.tokenizer import AnyTokenizer
 from stategpt.tokenizer.gguf_vocabulary import gguf_metadata
 
-from .gguf_names import ROPE_FACTORS, GgufFamily, gguf_family_of
 from .gguf_rope import rope_factors
-from .gguf_shape import TensorFacts, config_metadata, plain_switches, read_config, special_ids_metadata
+from .gguf_shape import config_metadata, plain_switches, special_ids_metadata
+from .gguf_tensor_names import gguf_tensor_names
 from .gguf_weights import row_places
 from .gpt import GPT
 from .hf import saved_family
@@ -136,7 +138,7 @@ def _require_said(config: GPTConfig, record: GgufFamily, metadata: Mapping[str, 
     scaling = config.architecture.rope_scaling
     factors = None
     if scaling is not None and scaling.rope_type == "llama3":
-        factors = rope_factors(config.head_dim, config.rope_theta, scaling)
+        factors = rope_factors(config.head_dim, config.rope_theta, scaling).numpy()
     facts = TensorFacts(config.vocab_size, config.tied_embeddings, config.attention_bias, factors)
     where = f"a {record.architecture} of this shape cannot be a GGUF file"
     expected = plain_switches(config, record)
@@ -191,7 +193,7 @@ class _Tensors:
 
     def __init__(self, model: GPT, record: GgufFamily, dtype: Format) -> None:
         self._config, self._record, self._dtype = model.config, record, dtype
-        self._names = record.tensor_names()
+        self._names = gguf_tensor_names(record)
         self._parameters = dict(model.named_parameters())
         self._groups = parameter_groups_on_disk(model, GPT, model.config, self._names)
         if record.untied and model.config.tied_embeddings:

@@ -10,19 +10,16 @@ import torch
 from torch import nn
 
 from stategpt.config import GPTConfig
-from stategpt.gguf_file import SUFFIX, GgufFile
+from stategpt.config.gguf_shape import gguf_shape, record_of
+from stategpt.gguf_file import GgufFile
 
-from .gguf_shape import read_config, read_special_ids, record_of, tensor_facts
+from .gguf_shape import read_special_ids
+from .gguf_tensor_names import gguf_tensor_names
 from .gguf_weights import GgufWeights
 from .special_ids import SpecialIds
 from .weights import load_tensors, require_weight_dtype
 
 _Model = TypeVar("_Model", bound=nn.Module)
-
-
-def is_gguf(path: str | Path) -> bool:
-    """Whether a path names a GGUF file and not a folder: by its ending, so that a file that is missing is said so."""
-    return Path(path).suffix == SUFFIX and not Path(path).is_dir()
 
 
 def load_gguf(build: Callable[[GPTConfig, SpecialIds], _Model], path: Path, dtype: torch.dtype | None) -> _Model:
@@ -42,13 +39,11 @@ def load_gguf(build: Callable[[GPTConfig, SpecialIds], _Model], path: Path, dtyp
     """
     require_weight_dtype(dtype)
     with GgufFile(path) as file:
-        record = record_of(file)
-        facts = tensor_facts(file, record)
-        config = read_config(str(path), file.metadata, record, facts)
+        record, config = record_of(file), gguf_shape(file)
         ids = read_special_ids(str(path), file.metadata, config.vocab_size)
 
         def build_shape(shape: GPTConfig) -> _Model:
             """Builds the model of a shape."""
             return build(shape, ids)
 
-        return load_tensors(GgufWeights(file, record, config), build_shape, config, record.tensor_names(), dtype)
+        return load_tensors(GgufWeights(file, record, config), build_shape, config, gguf_tensor_names(record), dtype)

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from stategpt.config import GPTConfig
+from stategpt.config.gguf_names import GgufFamily
 from stategpt.errors import CorruptArtifact
 from stategpt.extras import require
 from stategpt.gguf_file import GgufFile, GgufTensor
 
-from .gguf_names import GgufFamily
 from .safetensors_file import FLOATS, shown_name
 
 QUANTIZED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")

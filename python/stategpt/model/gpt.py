@@ -26,18 +26,19 @@ from stategpt.config import GPTConfig
 from stategpt.config.architecture import AttentionOptions
 from stategpt.data.chats import ChatTemplate
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
+from stategpt.gguf_file import is_gguf
 from stategpt.hub import local_path
 from stategpt.ops import TensorLayout, attention, cached_attention
 from stategpt.ops.packed_pages import packed_attention
 from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
-from .biased_llama import kept_ids_format
 from .cache import KVCache, StepCache
 from .checks import check_positions, check_stream
 from .exact import as_it_is, exact_rows, in_exact_rows
-from .exported_tokenizer import never_sampled, tokenizer_ids, write_tokenizer
-from .gguf_import import is_gguf, load_gguf
+from .exported_tokenizer import never_sampled, tokenizer_ids
+from .folder import LANGUAGE_MODEL, Texts, load_folder, save_folder
+from .gguf_import import load_gguf
 from .init import initialize
 from .joined import JoinedWeights, is_plain
 from .layers import Attend, Block, embedding_of, norm_of
@@ -45,7 +46,7 @@ from .parameter_groups import ParameterGroup, parameter_groups
 from .quantize import QuantizedEmbedding
 from .rotary import Rotary, RotaryAngles
 from .special_ids import SpecialIds
-from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
+from .weights import SHARD_BYTES, common_dtype
 
 
 class GPT(nn.Module):
@@ -175,7 +176,7 @@ class GPT(nn.Module):
         if self.exact:
             called, attend = in_exact_rows(block), as_it_is(attend)
         if self.recomputes_blocks and kept is None and torch.is_grad_enabled():
-            return checkpoint(called, x_NW, rotary, attend, use_reentrant=False)  # type: ignore[no-any-return]
+            return checkpoint(called, x_NW, rotary, attend, use_reentrant=False)
         return called(x_NW, rotary, attend, kept)
 
     def _angles(self, position_N: Tensor) -> list[Rotary | None]:
@@ -328,15 +329,7 @@ class GPT(nn.Module):
         """
         if is_gguf(folder):
             return load_gguf(cls, Path(folder), dtype).eval()
-        folder = local_path(folder)
-        found = hf.read_config(folder)
-
-        def build(config: GPTConfig) -> GPT:
-            """Builds the model of a config."""
-            return cls(config, found.special_ids)
-
-        names = hf.names_of(found.family, hf.gpt_tensor_name)
-        model = load_model(build, found.config, folder, names, dtype).eval()
+        model, found = load_folder(local_path(folder), LANGUAGE_MODEL, cls, dtype)
         model.initialized_here = found.initialized_here
         return model
 
@@ -364,11 +357,16 @@ class GPT(nn.Module):
             ForeignArtifact: `tok` has more ids than the model.
         """
         ids = self.special_ids if tok is None else tokenizer_ids(tok, self.config, self.special_ids, chat)
-        found = hf.causal_lm_config(self.config, ids, common_dtype(self)) | hf.origin_json(self.initialized_here)
-        config, biases = (found, {}) if tok is None else kept_ids_format(found, self.config, tok)
-        names = hf.names_of(hf.saved_family(self.config), hf.gpt_tensor_name)
-        save_weights(self, GPT, self.config, Path(folder), names, manifest, biases, shard_bytes)
-        hf.write_config(Path(folder), config)
-        hf.write_generation_config(Path(folder), ids, never_sampled(tok))
-        if tok is not None:
-            write_tokenizer(Path(folder), tok, ids, chat, self.config.context_tokens, scores=False)
+        save_folder(
+            self,
+            Path(folder),
+            LANGUAGE_MODEL,
+            GPT,
+            self.config,
+            hf.causal_lm_config(self.config, ids, common_dtype(self)) | hf.origin_json(self.initialized_here),
+            ids,
+            None if tok is None else Texts(tok, chat),
+            manifest=manifest,
+            shard_bytes=shard_bytes,
+            generation=never_sampled(tok),
+        )

@@ -1,7 +1,9 @@
 """Merges adapters into the weights, checked on probe prompts, and takes them out again.
 
 A merged model is a plain one: it saves, joins projections and decodes as such. The adapted layers are kept beside it
-with the weights they were made of, so that `unmerge` restores the original bits; `keep=False` saves that memory.
+with the weights they were made of, so that `unmerge` restores the original bits. With `keep=False` one matrix after
+another replaces its adapted layer, so that the peak of memory is the model and one matrix; the check comes before, with
+every merged matrix made when its layer is computed and dropped after it.
 """
 
 from __future__ import annotations
@@ -42,30 +44,67 @@ def merge(model: Model, *, keep: bool = True) -> Model:
             is then as it was.
     """
     _, gpt = trunk_of(model)
-    adapted = dict(lora_layers(gpt))
-    if not adapted:
+    replaced = _replaced_layers(gpt)
+    _require_equal_outputs(gpt, replaced)
+    if keep:
+        gpt.__dict__[_KEPT] = dict(replaced)
+    while replaced:  # nothing here holds a layer that was replaced
+        name, module = replaced.popitem()
+        put(gpt, name, _plain(module))
+        del module
+    return model
+
+
+def _replaced_layers(gpt: GPT) -> dict[str, nn.Module]:
+    """The adapted layers, and the quantized ones without an adapter, by name."""
+    replaced: dict[str, nn.Module] = dict(lora_layers(gpt))
+    if not replaced:
         raise InvalidArgument("the model has no adapters to merge: they were merged already, or never added (sg.lora)")
-    before = _probe_outputs(gpt)
-    replaced: dict[str, nn.Module] = {**adapted}
-    inside = tuple(f"{name}." for name in adapted)
+    inside = tuple(f"{name}." for name in replaced)
     for name, module in gpt.named_modules():
         if isinstance(module, QuantizedLinear | QuantizedEmbedding) and not name.startswith(inside):
             replaced[name] = module
-    for name, module in replaced.items():
-        put(gpt, name, _plain(module))
-    difference = _relative_gap(before, _probe_outputs(gpt))
-    dtype = _coarsest(gpt)
-    gpt.__dict__[_KEPT] = replaced
+    return replaced
+
+
+def _require_equal_outputs(gpt: GPT, replaced: Mapping[str, nn.Module]) -> None:
+    """Compares outputs on probe prompts with those of the merged matrices, of which one is there at a time."""
+    before, dtype = _probe_outputs(gpt), _coarsest(gpt)
+    try:
+        for name, module in replaced.items():
+            put(gpt, name, _MergedWhenComputed(module))
+        after = _probe_outputs(gpt)
+    finally:
+        for name, module in replaced.items():
+            put(gpt, name, module)
+    difference = _relative_gap(before, after)
     if not difference <= TOLERANCES[dtype]:
-        unmerge(model)
         raise InvalidArgument(
             f"merged and unmerged outputs differ by {difference:.2g} of the largest on probe prompts, more than "
             f"rounding to {str(dtype)[6:]} explains ({TOLERANCES[dtype]:g}); the model was left unmerged. Load the "
             "base in float32, or keep the adapter apart"
         )
-    if not keep:
-        del gpt.__dict__[_KEPT]
-    return model
+
+
+class _MergedWhenComputed(nn.Module):
+    """Computes what the plain layer of `layer` will, and holds no weights."""
+
+    _layer: nn.Module
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["_layer"] = layer  # no child: named parameters stay those of the model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Merges, computes and drops."""
+        plain: Tensor = _plain(self._layer)(x)
+        return plain
+
+    @property
+    def weight(self) -> Tensor:
+        """Of an embedding that predicts too."""
+        weight: Tensor = _plain(self._layer).weight  # type: ignore[assignment]
+        return weight
 
 
 def unmerge(model: Model) -> Model:

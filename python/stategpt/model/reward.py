@@ -18,19 +18,18 @@ from stategpt.config import GPTConfig
 from stategpt.data.chats import ChatTemplate
 from stategpt.data.control_ids import has_own_block
 from stategpt.errors import ForeignArtifact
-from stategpt.hub import local_path
 from stategpt.ops import TensorLayout
 from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
-from .biased_llama import kept_ids_format
 from .embedding_growth import grow_embedding
-from .exported_tokenizer import tokenizer_ids, write_tokenizer
-from .foreign_tokenizer import scoring_pad
-from .gguf_import import is_gguf
+from .exported_tokenizer import tokenizer_ids
+from .folder import SEQUENCE_MODEL, Texts, load_folder, local_folder, save_folder
 from .gpt import GPT
+from .padding import scoring_pad
 from .sequence_head import SequenceModel
-from .weights import SHARD_BYTES, common_dtype, load_model, save_weights
+from .special_ids import SpecialIds
+from .weights import SHARD_BYTES, common_dtype
 
 
 class RewardModel(SequenceModel):
@@ -80,20 +79,15 @@ class RewardModel(SequenceModel):
 
         GGUF files hold language models only: `ForeignArtifact`.
         """
-        if is_gguf(folder):
-            raise ForeignArtifact(f"{folder}: GGUF files hold language models; give the folder of a reward model")
-        folder = local_path(folder)
-        found = hf.read_config(folder, head="ForSequenceClassification")
 
-        def build(config: GPTConfig) -> RewardModel:
-            """Builds the model of a config."""
-            return cls(GPT(config, found.special_ids))
+        def build(config: GPTConfig, ids: SpecialIds) -> RewardModel:
+            """Builds the model of a shape."""
+            return cls(GPT(config, ids))
 
-        names = hf.names_of(found.family, hf.reward_tensor_name)
-        model = load_model(build, found.config, folder, names, dtype)
+        model, found = load_folder(local_folder(folder, "reward model"), SEQUENCE_MODEL, build, dtype)
         model.reward_offset, model.reward_token = found.reward_offset, found.reward_token
         model.gpt.initialized_here = found.initialized_here
-        return model.eval()
+        return model
 
     def save_pretrained(
         self,
@@ -122,12 +116,19 @@ class RewardModel(SequenceModel):
         found |= hf.origin_json(self.gpt.initialized_here)
         if self.reward_token is not None:
             found["reward_token_id"] = self.reward_token
-        config, biases = (found, {}) if tok is None else kept_ids_format(found, shape, tok)
-        names = hf.names_of(hf.saved_family(shape), hf.reward_tensor_name)
-        save_weights(self, _untrained, shape, Path(folder), names, manifest, biases, shard_bytes)
-        hf.write_config(Path(folder), config)
-        if tok is not None:
-            write_tokenizer(Path(folder), tok, ids, chat, shape.context_tokens, scores=True, reward_id=reward_id)
+        texts = None if tok is None else Texts(tok, chat, scores=True, reward_id=reward_id)
+        save_folder(
+            self,
+            Path(folder),
+            SEQUENCE_MODEL,
+            _untrained,
+            shape,
+            found,
+            ids,
+            texts,
+            manifest=manifest,
+            shard_bytes=shard_bytes,
+        )
 
 
 def _untrained(config: GPTConfig) -> RewardModel:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stategpt.config.architecture import RopeScaling
+from stategpt.config.gguf_rope import yarn_attention_factor
 from stategpt.ops import rotary_angles, rotary_frequencies
 
 Rotary = tuple[Tensor, Tensor]
@@ -68,12 +69,9 @@ def attention_factor(scaling: RopeScaling | None) -> float:
     if scaling.attention_factor is not None:
         return scaling.attention_factor
     if scaling.mscale and scaling.mscale_all_dim:
-        return _yarn_scale(scaling.factor, scaling.mscale) / _yarn_scale(scaling.factor, scaling.mscale_all_dim)
-    return _yarn_scale(scaling.factor, 1.0)
-
-
-def _yarn_scale(factor: float, mscale: float) -> float:
-    return 0.1 * mscale * math.log(factor) + 1.0 if factor > 1 else 1.0
+        of_all = yarn_attention_factor(scaling.factor, scaling.mscale_all_dim)
+        return yarn_attention_factor(scaling.factor, scaling.mscale) / of_all
+    return yarn_attention_factor(scaling.factor)
 
 
 def _kept_llama3(frequency_P: Tensor, scaling: RopeScaling) -> Tensor:

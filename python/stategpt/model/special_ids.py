@@ -46,6 +46,7 @@ def special_ids(
     """
 
     def ids(key: str) -> tuple[int, ...]:
+        """Returns the ids that a key states, each once."""
         found = generation.get(key)
         if found is None:
             found = config[key] if key in stated else default.get(key)
@@ -59,6 +60,7 @@ def special_ids(
         return tuple(dict.fromkeys(number for number in several if number >= 0))
 
     def one(key: str) -> int | None:
+        """Returns the first of them."""
         return next(iter(ids(key)), None)
 
     return SpecialIds(bos=one("bos_token_id"), eos=ids("eos_token_id"), pad=one("pad_token_id"))

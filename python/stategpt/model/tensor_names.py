@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stategpt.config.family import Family
+from stategpt.config.family import Family, spelled
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,7 @@ class TensorNames:
         return self._spelled("lm_head.weight")
 
     def _spelled(self, found: str) -> str:
-        for part, spelling in self.family.tensor_names:
-            found = found.replace(part, spelling)
-        return found
+        return spelled(found, self.family.tensor_names)
 
     def transposed(self, disk_name: str) -> bool:
         """Whether the matrix is stored as [inputs, outputs]."""

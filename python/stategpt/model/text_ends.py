@@ -1,39 +1,22 @@
-"""How the folder of a classifier with the tokenizer of another model says what begins, ends and pads a text.
+"""How the folder of a classifier with the tokenizer of another model says what begins and ends a text.
 
 A text is read at the token that ends it (`model.text_batch`). `transformers` looks for the last token that is not
-padding, and many models pad with what ends a text: their classifiers pad with another token. tokenizer.json adds
-beginning and end by its post-processor, whatever its own one adds.
+padding (`model.padding`). tokenizer.json adds beginning and end by its post-processor, whatever its own one adds.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from stategpt.artifacts import Json
 from stategpt.errors import ForeignArtifact
 from stategpt.tokenizer import AnyTokenizer
 
-from .foreign_tokenizer import PAD_NAMES
 from .special_ids import SpecialIds
 
 _OFFSETS = "ByteLevel"
 """A post-processor that says where tokens are in the text, and adds none."""
-
-
-def with_padding(tok: AnyTokenizer, ids: SpecialIds) -> SpecialIds:
-    """Returns the ids of a classifier: `ids` with a padding that is not what ends a text.
-
-    The model's own padding, else what the tokenizer calls so, else a special token that no text here has. None where
-    the tokenizer has no other special token: `transformers` then reads one text at a time, and refuses more.
-    """
-    special = tok.special_tokens
-    named = (special[name] for name in PAD_NAMES if name in special)
-    unread = (number for number in special.values() if number != ids.bos)
-    candidates = (ids.pad, *named, *unread, ids.bos)
-    found = (number for number in candidates if number is not None and number not in ids.eos[:1])
-    return replace(ids, pad=next(found, None))
 
 
 def with_ends(tokenizer_json: str, tok: AnyTokenizer, ids: SpecialIds) -> str:

@@ -31,7 +31,9 @@ def round_up(tokens: int, multiple: int = 8) -> int:
     return -(-tokens // multiple) * multiple
 
 
-def stream_tensors(tokens: NDArray[np.integer], layout: Layout, device: torch.device) -> tuple[Tensor, TensorLayout]:
+def stream_tensors(
+    tokens: NDArray[np.integer], layout: Layout, device: torch.device | str
+) -> tuple[Tensor, TensorLayout]:
     """Copies a stream of ids and its layout to `device`, as the model takes them: int64[N] and `TensorLayout`."""
     return torch.from_numpy(tokens.astype(np.int64, copy=False)).to(device), TensorLayout.of(layout, device)
 
@@ -58,7 +60,7 @@ class TokenBatch:
         return self.targets_M.numel()
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> TokenBatch:
+    def of(cls, batch: Batch, device: torch.device | str = "cpu") -> TokenBatch:
         """Copies a loader's batch to `device`."""
         index = np.flatnonzero(batch.loss_mask)
         tokens_N, layout = stream_tensors(batch.tokens, batch.layout, device)

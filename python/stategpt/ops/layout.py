@@ -191,6 +191,7 @@ class TensorLayout:
         key_R1T = stream.view(rows, 1, row_tokens)
 
         def per_query(vector: Tensor) -> Tensor:
+            """One value for each query: [R, T, 1]."""
             return vector.view(rows, row_tokens, 1)
 
         near_start, far_start, far_end = self.bounds(window)

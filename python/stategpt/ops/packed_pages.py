@@ -206,7 +206,8 @@ class _OverPages(torch.autograd.Function):
         saved = ctx.saved_tensors  # once: recomputed blocks give them a single time
         with torch.enable_grad():
             inputs = [tensor.detach()[rows.index_K].requires_grad_() for tensor in saved]
-            o_KHD = attention(*inputs, rows.layout, **ctx.options)
+            q_KHD, k_KGD, v_KGD = inputs
+            o_KHD = attention(q_KHD, k_KGD, v_KGD, rows.layout, **ctx.options)
         gradient_KHD = gradients[0][rows.index_K] * rows.own_K[:, None, None]
         found = torch.autograd.grad(o_KHD, inputs, gradient_KHD)
         added = [

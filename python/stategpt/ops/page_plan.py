@@ -1,15 +1,16 @@
 """Attention on CPUs over pages of cached keys and values: any mixture of new tokens of any number of sequences.
 
-A page holds 16 positions. The native code (`rust/attention`) loads what rows share once for a tile of their queries, and
-a query's bits depend on nothing but its numbers and those of the keys and values that it sees.
+A page holds 16 positions. The native code (`rust/attention`) loads what rows share once for a tile of their queries. A
+query's bits depend on nothing but its numbers and those of the keys and values that it sees.
 
 Legend: R rows, N tokens of all rows, H query heads, G key-value heads, D head width, P pages.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from stategpt.errors import InvalidArgument
 
 from .attention_checks import check_numbers, shape_of
 
-Int32s = Sequence[int] | npt.NDArray[np.int32] | Tensor
+Int32s: TypeAlias = "Sequence[int] | array[int] | npt.NDArray[np.int32] | Tensor"
 """int32 numbers: a list, an array or a tensor on the CPU."""
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -31,8 +32,8 @@ class PagePlan:
     """Which new tokens of a step see which pages. Made once a step, used for every layer.
 
     Row r has tokens `first_N1[r]` .. `first_N1[r + 1]` - 1, at positions `seen_R[r]`, `seen_R[r]` + 1, ...; the keys of
-    its positions 16 i .. 16 i + 15 are in page `tables[r][i]`. A table may be longer than needed. Lists are read fast;
-    faster still are buffers of int32, such as `array("i")`.
+    its positions 16 i .. 16 i + 15 are in page `tables[r][i]`. A table may be longer than needed; one that is an
+    `array("i")` is read fastest.
 
     Raises:
         InvalidArgument: counts that do not fit, negative numbers, a table too short, a slot that two rows write.
@@ -41,7 +42,7 @@ class PagePlan:
     __slots__ = ("_native",)
 
     def __init__(self, first_N1: Int32s, seen_R: Int32s, tables: Sequence[Int32s]) -> None:
-        rows = [table.numpy() if isinstance(table, Tensor) else table for table in tables]
+        rows = [table if isinstance(table, array) else _table(row, table) for row, table in enumerate(tables)]
         self._native = _native.PagePlan(_int32("first", first_N1), _int32("seen", seen_R), rows)
 
     @property
@@ -90,9 +91,9 @@ def attend_pages(
 ) -> Tensor:
     """Attention of the plan's tokens over the pages of their rows. -> o_NHD in q's dtype.
 
-    A query at position p sees the keys of positions 0 .. p of its row, with `window` the last `window` of them; they must
-    have been written. `scale`, `softcap` and heads as in `attention`; arithmetic is float32. At most `threads` threads
-    work (torch's number unless given). There is no gradient.
+    A query at position p sees the keys of positions 0 .. p of its row, with `window` the last `window` of them; they
+    must have been written. `scale`, `softcap` and heads as in `attention`; arithmetic is float32. At most `threads`
+    threads work (torch's number unless given). There is no gradient.
 
     A query's bits depend on its numbers and those of what it sees alone: not on other rows, on the division into steps,
     on shared pages, on threads, or on what is in other slots.
@@ -143,15 +144,25 @@ def _array(name: str, tensor: Tensor, axes: int) -> npt.NDArray[Any]:
     tensor = tensor.contiguous()
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.view(torch.uint16)
-    array: npt.NDArray[Any] = tensor.numpy()
-    return array
+    numbers: npt.NDArray[Any] = tensor.numpy()
+    return numbers
+
+
+def _table(row: int, pages: Int32s) -> array[int] | npt.NDArray[np.int32]:
+    """A table as a buffer of int32."""
+    if not isinstance(pages, list):
+        return _int32(f"tables[{row}]", pages)
+    try:
+        return array("i", pages)
+    except (TypeError, OverflowError) as error:
+        raise InvalidArgument(f"tables[{row}] holds what is no int32 number: {error}") from None
 
 
 def _int32(name: str, numbers: Int32s) -> npt.NDArray[np.int32]:
     """One axis of int32 numbers."""
-    array = np.asarray(numbers if not isinstance(numbers, Tensor) else numbers.numpy())
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise InvalidArgument(f"{name} is {array.dtype} {list(array.shape)}; it takes int32 numbers in one axis")
-    if array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
-        raise InvalidArgument(f"{name} has {array.min()} to {array.max()}, which are no int32 numbers")
-    return np.ascontiguousarray(array, dtype=np.int32)
+    found = np.asarray(numbers.cpu().numpy() if isinstance(numbers, Tensor) else numbers)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise InvalidArgument(f"{name} is {found.dtype} {list(found.shape)}; it takes int32 numbers in one axis")
+    if found.dtype != np.int32 and found.size and not -(2**31) <= found.min() <= found.max() < 2**31:
+        raise InvalidArgument(f"{name} has {found.min()} to {found.max()}, which are no int32 numbers")
+    return np.ascontiguousarray(found, dtype=np.int32)

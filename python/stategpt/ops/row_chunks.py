@@ -63,6 +63,7 @@ def next_token_loss_by_chunks(
     """
 
     def of_chunk(hidden_KW: Tensor, targets_K: Tensor) -> tuple[Tensor]:
+        """Computes the loss of a chunk. -> float32[1]."""
         return (cross_entropy(unembed(hidden_KW).float(), targets_K)[None],)
 
     (sums,) = by_row_chunks(of_chunk, (hidden_MW, targets_M), max_rows)

@@ -154,7 +154,7 @@ def _equal_sizes(multiply: Multiply, x_MI: Tensor, weight_OI: Tensor, sizes: tup
     weight_IO = weight_OI.t()
     for size in sizes[1:]:
         whole = multiply(x_MI[:size], weight_IO)
-        parts = [multiply(part.clone(), weight_IO) for part in x_MI[:size].split(equal[-1])]
+        parts = [multiply(part.clone(), weight_IO) for part in torch.split(x_MI[:size], equal[-1])]
         if torch.equal(whole, torch.cat(parts)):
             equal = (*equal, size)
     return equal

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from .packed import Row as Row
     from .packed import pack as pack
     from .shards import Shards as Shards
-    from .tensors import BatchTensors as BatchTensors
 
 __all__ = [
     "Batch",
-    "BatchTensors",
     "Layout",
     "Loader",
     "Mixture",
@@ -44,6 +42,5 @@ __getattr__, __dir__ = lazy_names(
             "Row",
             "pack",
         ),
-        "tensors": ("BatchTensors",),
     },
 )

@@ -29,7 +29,7 @@ _MOST_TOKENS = 2**31 - 1  # indices are int32: what attention kernels take
 class Layout:
     """Attention layout of a flat stream of N tokens. Indices are global, i.e. into the whole stream.
 
-    Models take it on a device: `stategpt.ops.TensorLayout.of(layout, device)`, or `batch.torch(device)`.
+    Models take it on a device: `stategpt.ops.TensorLayout.of(layout, device)`.
 
     Attributes:
         segment_start: int32[N], first token of the token's segment.
@@ -149,6 +149,7 @@ class Layout:
         starts = np.cumsum([0] + [layout.num_tokens for layout in layouts[:-1]]).astype(np.int32)
 
         def joined(vectors: list[Int32Vector]) -> Int32Vector:
+            """One vector of all, its indices those of the whole stream."""
             return np.concatenate([vector + start for vector, start in zip(vectors, starts, strict=True)])
 
         return cls(

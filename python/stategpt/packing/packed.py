@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, SupportsIndex, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,6 @@ from stategpt.errors import InvalidArgument
 from stategpt.packing.documents import NO_DOCUMENT
 from stategpt.packing.layout import Layout
 from stategpt.packing.shards import Shards
-
-if TYPE_CHECKING:
-    from .tensors import BatchTensors, Device
 
 TooLong: TypeAlias = Literal["split", "reject"]
 
@@ -65,7 +62,7 @@ class Row:
 class Batch:
     """R rows end to end: a flat stream of N = R x T tokens. The fields of `Row`, and two counts.
 
-    torch takes ids as int64 and layouts as a `TensorLayout`: `batch.torch(device)` gives both.
+    torch takes ids as int64 and layouts as a `TensorLayout`: `stategpt.model.TokenBatch.of(batch, device)` has both.
 
     Attributes:
         tokens: uint32[N], input ids.
@@ -84,16 +81,6 @@ class Batch:
     target_count: int
     rows: range
     doc_ids: npt.NDArray[np.uint64]
-
-    def torch(self, device: Device = "cpu") -> BatchTensors:
-        """The batch as tensors on `device`: ids as int64, the layout as a model takes it.
-
-        Raises:
-            MissingExtra: torch is not installed.
-        """
-        from .tensors import batch_tensors
-
-        return batch_tensors(self, device)
 
     def __repr__(self) -> str:
         """Batch(rows, tokens, trained, documents)"""

@@ -47,20 +47,4 @@ __all__ = [
     "rl",
     "sft",
 ]
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {},
-    submodules=(
-        "classify",
-        "compare",
-        "context",
-        "leave_one_out",
-        "prepare",
-        "pretrain",
-        "rankings",
-        "reward",
-        "rl",
-        "sft",
-    ),
-    torch=True,
-)
+__getattr__, __dir__ = lazy_names(__name__, {}, submodules=tuple(__all__), torch=True)

@@ -10,6 +10,7 @@ from stategpt.data import ChatTemplate
 from stategpt.data.control_ids import has_own_block, read_control_ids, read_engine
 from stategpt.errors import ChatTemplateError, TokenizerUnsupported
 from stategpt.files import read_bytes
+from stategpt.gguf_file import is_gguf
 from stategpt.tokenizer import AnyTokenizer, Tokenizer
 
 TOKENIZER_FILE, CONFIG_FILE, TEMPLATE_FILE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
@@ -38,17 +39,18 @@ def run_tokenizer(folder: RunFolder) -> AnyTokenizer:
     return Tokenizer.load(folder.tokenizer_json, read_engine(folder.tokenizer))
 
 
-def start_tokenizer(start: StartConfig, folder: Path) -> AnyTokenizer:
-    """The tokenizer of the start model in `folder`, by the engine that `start.engine` names.
+def start_tokenizer(start: StartConfig, place: Path) -> AnyTokenizer:
+    """The tokenizer of the start model at `place`, a folder or a .gguf file, by the engine that `start.engine` names.
 
     Raises:
         TokenizerUnsupported: the native engine does not cover it.
         TokenizerFormatError, MissingExtra, StorageError: as `Tokenizer.load`.
     """
+    file = place if is_gguf(place) else place / TOKENIZER_FILE
     if start.engine == "tokenizers":
-        return Tokenizer.load(folder / TOKENIZER_FILE, "tokenizers")
+        return Tokenizer.load(file, "tokenizers")
     try:
-        return Tokenizer.load(folder / TOKENIZER_FILE)
+        return Tokenizer.load(file)
     except TokenizerUnsupported as error:
         raise TokenizerUnsupported(
             f'start.model: {error}; a run does so with start.engine = "tokenizers" (--set start.engine=tokenizers)'
@@ -83,7 +85,7 @@ def read_chat(folder: Path, named: str, tok: AnyTokenizer) -> ChatTemplate:
 
 
 def start_chat(named: str, folder: Path, tok: AnyTokenizer) -> ChatTemplate:
-    """The chat format that a run from the model in `folder` will have; `named` is `start.chat`.
+    """The chat format that a run from the model at `folder`, or in that .gguf file, will have; `named` is `start.chat`.
 
     Raises:
         ChatTemplateError: the model has none, or it is malformed.

@@ -21,6 +21,7 @@ from stategpt.data.prompts import prompts_of
 from stategpt.data.records import Document, Prompt
 from stategpt.data.rejections import Tally
 from stategpt.data.sources.files import read_source
+from stategpt.data.splitting import Side
 from stategpt.data.user_corpus import UserInputs
 from stategpt.data.user_records import HELD_OUT
 from stategpt.errors import CorpusError, ForeignArtifact
@@ -29,6 +30,7 @@ from stategpt.stages.curation_progress import BytesRead, shown_passes
 from stategpt.stages.fingerprints import part_fingerprint
 from stategpt.visible_text import visible_line
 
+_HELD_OUT_SIDES: tuple[Side, ...] = ("validation", "test")
 _DOCUMENTS, _FUNCTION, _PROMPTS, _CONFIG = "documents of sources.", "function ", "evaluation prompts", "config"
 
 
@@ -161,7 +163,18 @@ def _licensed(document: Document, license: str) -> Document:
 
 
 def _evaluation(run: RunConfig, given: UserInputs) -> list[Prompt]:
-    """The prompts that no document may hold: those of `evaluate.prompts`, else all that are held out of training."""
+    """The prompts that no document may hold: those of `evaluate.prompts`, else all that are held out of training; and
+    the held-out labeled texts, each with its label as the answer.
+    """
+    labeled = [
+        Prompt.of(each.text, each.label, where=each.where)
+        for side in _HELD_OUT_SIDES
+        for each in given.divided.labels.get(side, ())
+    ]
+    return [*_asked(run, given), *labeled]
+
+
+def _asked(run: RunConfig, given: UserInputs) -> list[Prompt]:
     if run.evaluate.prompts:
         return list(given.records.prompts[HELD_OUT.partition(".")[0]])
     asking = replace(
@@ -171,8 +184,9 @@ def _evaluation(run: RunConfig, given: UserInputs) -> list[Prompt]:
             for side, found in given.divided.conversations.items()
         },
     )
-    return [prompt for side in ("validation", "test") for prompt in prompts_of(asking, "evaluate", side)]
+    return [prompt for side in _HELD_OUT_SIDES for prompt in prompts_of(asking, "evaluate", side)]
 
 
 def _named(run: RunConfig) -> str:
-    return f"prompts of {HELD_OUT}" if run.evaluate.prompts else "prompts that are held out for validation and test"
+    asked = f"prompts of {HELD_OUT}" if run.evaluate.prompts else "prompts that are held out for validation and test"
+    return f"{asked}, held-out labeled texts included" if run.classify.data else asked

@@ -15,8 +15,8 @@ from stategpt.data.label_sets import drawn_sequence, drawn_tests, label_names
 from stategpt.data.records import LabeledText
 from stategpt.evaluate.label_prompts import LabelPrompt
 from stategpt.model import GPT, SpecialIds
+from stategpt.model.padding import with_padding
 from stategpt.model.text_batch import text_ids
-from stategpt.model.text_ends import with_padding
 from stategpt.randomness import bits
 from stategpt.stages.context import StageContext
 

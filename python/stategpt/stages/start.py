@@ -7,6 +7,8 @@ A copy, so that the run folder holds all that its later stages were made from, a
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from stategpt.artifacts.receipt import file_hash
 from stategpt.artifacts.run_folder import RunFolder, write_json
 from stategpt.config import RunConfig
 from stategpt.config.parts import start_part
-from stategpt.config.start import StartConfig, model_folder
+from stategpt.config.start import StartConfig, model_place
 from stategpt.data import ChatTemplate, ModelIds
 from stategpt.data.control_ids import CONTROL_FILE, control_ids_json, has_own_block
-from stategpt.errors import ChatTemplateError, ConfigError, ForeignArtifact, InvalidArgument
+from stategpt.errors import ChatTemplateError, ConfigError, ForeignArtifact, InvalidArgument, NoChatTemplate
+from stategpt.gguf_file import is_gguf
+from stategpt.hub import MODEL_FILES
 from stategpt.progress import console
 from stategpt.stages.chat_format import FORMAT_FILE, KEPT, TEMPLATE_FILE, read_chat, run_tokenizer, start_tokenizer
 from stategpt.stages.fingerprints import part_fingerprint
@@ -28,6 +32,7 @@ from stategpt.visible_text import visible_line
 
 _MANIFEST = "manifest.json"
 _START = "start"
+_IMPORTED = ".start_import"
 _READ = (".safetensors", ".json", ".jinja", ".model", ".txt")
 """A downloaded folder has more: pickled weights, a GGUF file, pictures."""
 _CHAT_FILES = (".toml", ".jinja")
@@ -45,18 +50,51 @@ def take_start_model(run: RunConfig, folder: RunFolder) -> AnyTokenizer:
     if source is not None:
         content = _content(source, run.start)
         _refuse_another(run, folder, content)
-        if not folder.published(folder.tokenizer, "tokenizer", part_fingerprint(run, "tokenizer")):
-            _publish_tokenizer(run, folder, source, content)
-        if not folder.published(folder.root / start_part(run), "model", part_fingerprint(run, start_part(run))):
-            console.print(f"start: copying the model {source}", markup=False)
-            _publish_model(run, folder, source, content)
+        part = start_part(run)
+        has_tokenizer = folder.published(folder.tokenizer, "tokenizer", part_fingerprint(run, "tokenizer"))
+        has_model = folder.published(folder.root / part, "model", part_fingerprint(run, part))
+        if not (has_tokenizer and has_model):
+            with _as_folder(run, folder, source) as model:
+                if not has_tokenizer:
+                    _publish_tokenizer(run, folder, model, content)
+                if not has_model:
+                    console.print(f"start: copying the model {source}", markup=False)
+                    _publish_model(run, folder, model, content)
     return run_tokenizer(folder)
 
 
-def _source(run: RunConfig, folder: RunFolder) -> Path | None:
-    """The start model's folder; None where the run has taken it already and it is no longer there."""
+@contextmanager
+def _as_folder(run: RunConfig, folder: RunFolder, source: Path) -> Iterator[Path]:
+    """The source as a model's folder. A GGUF file becomes one in the run folder, which is removed afterwards."""
+    if not is_gguf(source):
+        yield source
+        return
+    made = folder.root / _IMPORTED
+    shutil.rmtree(made, ignore_errors=True)  # of a process that was killed
     try:
-        return model_folder(run.start.model)
+        console.print(f"start: importing {source}", markup=False)
+        _import(source, made, run.start)
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _import(source: Path, target: Path, start: StartConfig) -> None:
+    from stategpt.model import GPT
+
+    model, tok = GPT.from_pretrained(source), start_tokenizer(start, source)
+    try:
+        chat = None if has_own_block(tok) else ChatTemplate.load(source, tok)
+    except NoChatTemplate:  # start.chat may name one
+        chat = None
+    target.mkdir(parents=True)
+    model.save_pretrained(target, tok, chat)
+
+
+def _source(run: RunConfig, folder: RunFolder) -> Path | None:
+    """The start model's folder or file; None where the run has taken it already and it is no longer there."""
+    try:
+        return model_place(run.start.model, MODEL_FILES)
     except ConfigError:
         if is_published(folder.root / start_part(run)) and is_published(folder.tokenizer):
             return None
@@ -64,8 +102,8 @@ def _source(run: RunConfig, folder: RunFolder) -> Path | None:
 
 
 def _content(source: Path, start: StartConfig) -> str:
-    """Fingerprint of the files of a model's folder, of the chat format's, and of an engine that is not the native one;
-    a published folder is verified.
+    """Fingerprint of the files of a model's folder (or of a GGUF file), of the chat format's, and of an engine that is
+    not the native one; a published folder is verified.
     """
     if (source / _MANIFEST).exists():
         verify(source)
@@ -76,7 +114,9 @@ def _content(source: Path, start: StartConfig) -> str:
 
 
 def _files(source: Path) -> list[Path]:
-    """What is read of a model's folder, and copied."""
+    """What is read of a model's folder, and copied; a GGUF file alone."""
+    if is_gguf(source):
+        return [source]
     found = (path for path in source.iterdir() if path.is_file() and path.name != _MANIFEST)
     return sorted(path for path in found if path.suffix in _READ or path.name.upper().startswith("LICENSE"))
 

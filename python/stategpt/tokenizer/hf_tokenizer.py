@@ -12,7 +12,6 @@ import io
 import json
 import operator
 import os
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,8 +20,8 @@ import numpy.typing as npt
 
 from stategpt import _native
 from stategpt.arguments import SPECIAL, Documents, Errors, Ids, Special, instance, one_of, several, thread_count, whole
-from stategpt.errors import CorpusError, DataError, InvalidArgument, StorageError, TokenizerFormatError, UnknownToken
-from stategpt.files import open_regular, read_bytes
+from stategpt.errors import DataError, InvalidArgument, TokenizerFormatError, UnknownToken
+from stategpt.files import read_bytes
 from stategpt.tokenizer.byte_level import byte_offsets, bytes_of
 from stategpt.tokenizer.control import Control, names_shown, shown, text_or_id
 from stategpt.tokenizer.hf_decoders import shape_of
@@ -30,6 +29,7 @@ from stategpt.tokenizer.hf_file import parsed, unknown_token, without_tokens
 from stategpt.tokenizer.hf_library import library, library_faults
 from stategpt.tokenizer.hf_prefix import Before, has_prefix, without_prefix
 from stategpt.tokenizer.hf_stream import HfStreamDecoder
+from stategpt.tokenizer.hf_values import exact_bytes, file_text, plain_ids, require_text
 from stategpt.tokenizer.other_files import is_other_file, other_file_json
 from stategpt.tokenizer.ragged import BATCH_HINT, Ragged
 from stategpt.tokenizer.tokenizer_file import FILE_LIMIT_BYTES, tokenizer_file
@@ -215,7 +215,7 @@ class HfTokenizer:
         several("paths", paths)
         texts: list[str] = []
         for path in paths:
-            text = _text(os.fspath(path), replace=errors == "replace")
+            text = file_text(os.fspath(path), replace=errors == "replace")
             texts += io.StringIO(text, newline="\n") if documents == "lines" else [text]
         return self.encode_batch(texts, threads=threads, special=special)
 
@@ -245,7 +245,7 @@ class HfTokenizer:
 
     def pieces(self, text: str) -> list[str]:
         """What a text is cut into before it is encoded; normalized, and without what the file says to remove."""
-        _check_text("text", text)
+        require_text("text", text)
         with library_faults(DataError, "the tokenizers library cannot cut this text"):
             normalizer, cutter = self._whole.normalizer, self._whole.pre_tokenizer
             normal = normalizer.normalize_str(text) if normalizer is not None else text
@@ -263,7 +263,7 @@ class HfTokenizer:
             UnknownToken: an id outside the vocabulary.
             DataError: the library fails on them.
         """
-        held = _plain_ids(ids)
+        held = plain_ids(ids)
         for token in held:
             self._token(token)
         with library_faults(DataError, "the tokenizers library cannot decode these ids"):
@@ -278,9 +278,9 @@ class HfTokenizer:
             InvalidArgument: they may be no UTF-8, and the vocabulary is not byte-level.
         """
         if not self._is_byte_level:
-            return _exact("decode_bytes", self.decode(ids, skip_special=skip_special))
+            return exact_bytes("decode_bytes", self.decode(ids, skip_special=skip_special))
         left_out = self._special if skip_special else frozenset()
-        return b"".join(self.token_bytes(token) for token in _plain_ids(ids) if token not in left_out)
+        return b"".join(self.token_bytes(token) for token in plain_ids(ids) if token not in left_out)
 
     def decoder(self) -> HfStreamDecoder:
         """A decoder for ids that come one by one."""
@@ -300,7 +300,7 @@ class HfTokenizer:
         """
         if self._is_byte_level:
             return self._own_bytes(id)
-        return _exact("token_bytes", self.decode([id]))
+        return exact_bytes("token_bytes", self.decode([id]))
 
     def special_id(self, text: str) -> int:
         """The id of an added token.
@@ -349,7 +349,7 @@ class HfTokenizer:
     def _encoded(self, texts: list[str], special: str) -> list[Any]:
         one_of("special", special, SPECIAL)
         for place, text in enumerate(texts):
-            _check_text(f"text {place}", text)
+            require_text(f"text {place}", text)
         made = self._library_for(special)
         with library_faults(DataError, "the tokenizers library cannot encode this text"):
             encoded: list[Any] = made.encode_batch(texts, add_special_tokens=False)
@@ -380,47 +380,3 @@ class HfTokenizer:
         if found is None:
             raise UnknownToken(f"token id {token} is not in this vocabulary of {self.vocab_size} ids")
         return str(found)
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def _check_text(name: str, text: str) -> None:
-    if not isinstance(text, str):
-        raise InvalidArgument(f"{name} is {type(text).__name__}, not str; decode it first")
-    if _SURROGATE.search(text):
-        raise InvalidArgument(f"{name} is not valid Unicode; drop lone surrogates")
-
-
-def _text(path: str, *, replace: bool) -> str:
-    with open_regular(path) as file:
-        try:
-            content = file.read()
-        except OSError as error:
-            raise StorageError(f"cannot read {path}: {error}") from error
-    try:
-        return content.decode(errors="replace" if replace else "strict")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f'{path} is not UTF-8 at byte {error.start}; convert the file, or read it with errors="replace"'
-        ) from error
-
-
-def _plain_ids(ids: npt.NDArray[np.integer] | Sequence[int]) -> list[int]:
-    try:
-        held = np.asarray(ids)
-    except ValueError:
-        raise InvalidArgument("ids are lists of unlike lengths; pass integers in one dimension") from None
-    if held.size and (held.ndim != 1 or held.dtype.kind not in "iu"):
-        raise InvalidArgument(f"ids are {held.dtype} {list(held.shape)}; pass integers in one dimension")
-    listed: list[int] = held.tolist()
-    return listed
-
-
-def _exact(method: str, text: str) -> bytes:
-    if "\ufffd" in text:
-        raise InvalidArgument(
-            f"{method}: bytes that are no text come out of the tokenizers library as U+FFFD, as some may have here; "
-            "use decode"
-        )
-    return text.encode()

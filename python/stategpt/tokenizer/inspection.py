@@ -75,6 +75,7 @@ def longest_tokens(tok: AnyTokenizer, count: int) -> list[bytes]:
     added = set(tok.special_tokens.values())
 
     def held() -> Iterator[bytes]:
+        """The bytes of every token that is not added."""
         for token in range(tok.vocab_size):
             if token not in added:
                 with suppress(UnknownToken):  # ids can have gaps

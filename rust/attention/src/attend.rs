@@ -5,10 +5,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::element::Element;
 use crate::error::Error;
+use crate::lanes::LANES;
 use crate::pages::{Shape, product};
 use crate::plan::{Group, Plan};
 use crate::queries::{Heads, Queries};
-use crate::simd::{LANES, Tier};
+use crate::simd::Tier;
 use crate::tile::{Blocks, PAGES, Step};
 
 /// What attention computes beside the softmax of scores.
@@ -20,7 +21,7 @@ pub struct Options {
     pub window: Option<usize>,
     /// A score x becomes c tanh(x / c).
     pub softcap: Option<f32>,
-    /// At most so many threads work; 1 stays in the calling one.
+    /// Threads that work at most; 1 stays in the calling one.
     pub threads: usize,
 }
 
@@ -69,36 +70,31 @@ pub(crate) fn attend_on<Q: Element, E: Element>(
     let work: usize = plan.groups.iter().map(|group| group.work).sum();
     let useful = 1 + work * LANES * width * heads / MIN_WORK;
     let threads = options.threads.min(useful).min(items.len());
+    let scores = Scores::new(options);
     let queue = Mutex::new(items.into_iter());
     let worker = || {
         let mut queries = Queries::default();
         loop {
             let item = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(item) = item else { return };
-            let scaled = Scores::new(options);
-            let heads = Heads {
-                heads,
-                first: item.head * (heads / groups),
-                count: heads / groups,
-            };
-            let window = options.window.unwrap_or(usize::MAX);
-            queries.begin(
-                &plan.pieces,
-                item.group,
-                q,
-                heads,
+            let count = heads / groups;
+            let own = Heads {
+                all: heads,
+                first: item.head * count,
+                count,
                 width,
-                scaled.scale,
-                window,
-            );
+                scale: scores.scale,
+                window: options.window.unwrap_or(usize::MAX),
+            };
+            queries.begin(&plan.pieces, item.group, q, own);
             let walk = Walk {
                 plan,
                 group: item.group,
                 pages,
                 head: item.head,
-                count: heads.count,
+                count,
                 queries: &mut queries,
-                cap: scaled.cap,
+                cap: scores.cap,
             };
             walk.run(tier);
             for (index, out) in item.out.into_iter().enumerate() {

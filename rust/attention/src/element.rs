@@ -1,6 +1,6 @@
 //! Number formats of pages, queries and outputs: float32, and bfloat16 by its bits.
 
-use crate::simd::{LANES, Simd};
+use crate::lanes::{LANES, Simd};
 
 /// A number of a page, a query or an output.
 pub trait Element: Copy + Default + Send + Sync {
@@ -68,7 +68,10 @@ mod tests {
         assert_eq!(rounded(0x7f7f_ffff), 0x7f80, "too large for a finite one");
         assert_eq!(rounded(0xff80_0000), 0xff80);
         assert!(Bf16::from_f32(f32::NAN).to_f32().is_nan());
-        assert!(rounded(0x7f80_0001) & 0x7f != 0, "NaN whose last bits are cut");
+        assert!(
+            rounded(0x7f80_0001) & 0x7f != 0,
+            "NaN whose last bits are cut"
+        );
         for bits in 0..=u16::MAX {
             assert!(Bf16::from_f32(bits.to_f32()) == bits || bits.to_f32().is_nan());
         }

@@ -2,14 +2,14 @@
 //!
 //! Both are the same few operations in every lane, so that a number's result depends on nothing else.
 
-use crate::simd::{ROUNDING, Simd};
+use crate::lanes::{ROUNDING, Simd};
 
 /// Below it, 2^x is 0: beside a largest weight of 1 the rest is less than float32 can add.
 pub const LEAST_EXPONENT: f32 = -100.0;
 
 /// (2^x - 1) / x = P(x) for |x| <= 1/2, of degree 5: the relative error of 1 + x P(x) is at most 1.6e-8 before rounding.
 const P: [f32; 6] = [
-    0.693_147_2,
+    std::f32::consts::LN_2,
     0.240_226_48,
     0.055_503_324,
     0.009_618_437,
@@ -56,14 +56,25 @@ pub fn tanh<S: Simd>(simd: S, x: S::F) -> S::F {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::{LANES, Portable};
+    use crate::lanes::{LANES, Work};
+    use crate::simd::Tier;
+
+    /// Both functions of the same number in every lane.
+    struct Both<'a>(f32, &'a mut [[f32; LANES]; 2]);
+
+    impl Work for Both<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let x = simd.splat(self.0);
+            simd.store(exp2(simd, x), &mut self.1[0]);
+            simd.store(tanh(simd, x), &mut self.1[1]);
+        }
+    }
 
     fn both(x: f32) -> (f64, f64) {
-        let lanes = [x; LANES];
-        (
-            exp2(Portable, lanes)[0].into(),
-            tanh(Portable, lanes)[5].into(),
-        )
+        let mut found = [[0.0; LANES]; 2];
+        Tier::of_machine().run(Both(x, &mut found));
+        (found[0][0].into(), found[1][LANES - 1].into())
     }
 
     #[test]

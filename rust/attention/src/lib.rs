@@ -34,6 +34,7 @@ mod attend;
 mod element;
 mod error;
 mod exponential;
+mod lanes;
 mod pages;
 mod plan;
 mod queries;

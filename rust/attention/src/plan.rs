@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::error::Error;
-use crate::simd::LANES;
+use crate::lanes::LANES;
 
 /// Keys of a page, aligned to positions 0, 16, 32, ...
 pub const PAGE_TOKENS: usize = LANES;

@@ -1,8 +1,8 @@
 //! The queries of a group for one key-value head, and what is known of their results so far.
 
 use crate::element::Element;
+use crate::lanes::LANES;
 use crate::plan::{Group, Piece};
-use crate::simd::LANES;
 
 /// Numbers of a register.
 pub type Chunk = [f32; LANES];
@@ -28,29 +28,27 @@ pub struct Queries {
     pub last: Vec<usize>,
 }
 
-/// Where the queries of a group are in [N, H, D].
+/// The query heads that share a key-value head, and what all their queries have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Heads {
-    /// Query heads.
-    pub heads: usize,
+    /// Query heads of a token.
+    pub all: usize,
     /// First of those that share the key-value head.
     pub first: usize,
     /// Number of those.
     pub count: usize,
+    /// Numbers of a query.
+    pub width: usize,
+    /// Factor of a query.
+    pub scale: f32,
+    /// Keys that a query sees at most.
+    pub window: usize,
 }
 
 impl Queries {
     /// Takes the queries of a group; nothing of their results is known.
-    pub fn begin<Q: Element>(
-        &mut self,
-        pieces: &[Piece],
-        group: &Group,
-        q: &[Q],
-        heads: Heads,
-        width: usize,
-        scale: f32,
-        window: usize,
-    ) {
+    pub fn begin<Q: Element>(&mut self, pieces: &[Piece], group: &Group, q: &[Q], heads: Heads) {
+        let Heads { width, scale, .. } = heads;
         let count = group.tokens * heads.count;
         self.width = width;
         self.chunks = width.div_ceil(LANES);
@@ -65,11 +63,11 @@ impl Queries {
         self.last.clear();
         for piece in &pieces[group.pieces.clone()] {
             for number in 0..piece.tokens {
-                let start = ((piece.token + number) * heads.heads + heads.first) * width;
+                let start = ((piece.token + number) * heads.all + heads.first) * width;
                 let numbers = &q[start..start + heads.count * width];
                 self.q.extend(numbers.iter().map(|x| x.to_f32() * scale));
                 let last = piece.position + number;
-                let first = (last + 1).saturating_sub(window);
+                let first = (last + 1).saturating_sub(heads.window);
                 self.first.extend((0..heads.count).map(|_| first));
                 self.last.extend((0..heads.count).map(|_| last));
             }

@@ -4,12 +4,17 @@
 //! the running maximum, the sums of weights and the output are rescaled where the page raises the maximum; the output
 //! adds weight times value, key by key. Tiles only decide which of these sequences run side by side.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one index goes through several arrays of a length known at compile time"
+)]
+
 use std::ops::Range;
 
 use crate::element::Element;
 use crate::exponential::{exp2, tanh};
+use crate::lanes::{LANES, Simd, Work};
 use crate::queries::{Chunk, Queries};
-use crate::simd::{LANES, Simd, Work};
 
 /// Most pages of a step.
 pub const PAGES: usize = 4;
@@ -72,13 +77,14 @@ fn step<S: Simd, E: Element, const R: usize>(
     scores(simd, blocks, queries, at, &mut weights);
     let mut factors = [[1.0; PAGES]; R];
     let mut seen = [const { [const { 0..LANES }; R] }; PAGES];
-    let mut all = [true; PAGES];
+    // Whether all queries of the tile see the same slots of the page, as those of one token do.
+    let mut alike = [true; PAGES];
     for block in 0..blocks.count {
         for row in 0..R {
             if !whole {
                 let position = blocks.position + block * LANES;
                 seen[block][row] = seen_slots(queries, at + row, position);
-                all[block] &= seen[block][row] == (0..LANES);
+                alike[block] &= seen[block][row] == seen[block][0];
             }
             if !seen[block][row].is_empty() {
                 let (chunk, seen) = (&mut weights[row][block], seen[block][row].clone());
@@ -88,32 +94,38 @@ fn step<S: Simd, E: Element, const R: usize>(
     }
     let mut block = 0;
     while block < blocks.count {
-        let run = all[block..blocks.count].iter().take_while(|all| **all);
-        let end = block + run.count();
-        if end > block {
-            let sum = Sum {
-                weights: &weights,
-                factors: &factors,
-                pages: block..end,
-                seen: 0..LANES,
-            };
-            sum.add(simd, blocks, queries, at);
-            block = end;
-            continue;
-        }
-        for (row, seen) in seen[block].iter().enumerate() {
-            if !seen.is_empty() {
-                let (weights, factors) = (&[weights[row]], &[factors[row]]);
+        let mut end = block + 1;
+        if alike[block] {
+            let slots = seen[block][0].clone();
+            while end < blocks.count && alike[end] && slots.len() == LANES && seen[end][0] == slots
+            {
+                end += 1;
+            }
+            if !slots.is_empty() {
+                let (weights, factors) = (&weights, &factors);
                 let sum = Sum {
                     weights,
                     factors,
-                    pages: block..block + 1,
-                    seen: seen.clone(),
+                    pages: block..end,
+                    seen: slots,
                 };
-                sum.add(simd, blocks, queries, at + row);
+                sum.add(simd, blocks, queries, at);
+            }
+        } else {
+            for (row, seen) in seen[block].iter().enumerate() {
+                if !seen.is_empty() {
+                    let (weights, factors) = (&[weights[row]], &[factors[row]]);
+                    let sum = Sum {
+                        weights,
+                        factors,
+                        pages: block..end,
+                        seen: seen.clone(),
+                    };
+                    sum.add(simd, blocks, queries, at + row);
+                }
             }
         }
-        block += 1;
+        block = end;
     }
 }
 
@@ -278,10 +290,7 @@ impl<const R: usize> Sum<'_, R> {
                 chunk += 2;
             }
         }
-        let mut tails = [&blocks.tails[0].as_flattened()[..0]; PAGES];
-        for page in 0..PAGES {
-            tails[page] = blocks.tails[page].as_flattened();
-        }
+        let tails = blocks.tails.each_ref().map(|tail| tail.as_flattened());
         while chunk < stride {
             let from = if chunk < whole {
                 (&blocks.values, width, chunk * LANES)

@@ -238,3 +238,13 @@ def test_a_prompt_in_parts_is_rounded_like_one_that_comes_whole(layout):
     near = 1e-5 if layout is TransposedPages else 1e-2  # on a GPU queries and results are rounded, too
     torch.testing.assert_close(*found, rtol=near, atol=near)
     assert not torch.allclose(found[0], alone(model, text), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_number_formats_without_a_kernel_attend_over_copies(dtype):
+    model, text = gpt().to(dtype), ids(30)
+    pool = PagePool(SHAPE, pages=2, dtype=dtype)
+    row = PagedSequence(pool)
+    found = torch.cat([run(model, pool, [(row, part)])[0] for part in text.split([20, 1, 9])])
+    near = 1e-10 if dtype == torch.float64 else 1e-2
+    torch.testing.assert_close(found, alone(model, text), rtol=near, atol=near)

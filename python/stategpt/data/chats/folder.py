@@ -9,7 +9,7 @@ from typing import Any
 
 from stategpt.errors import ChatTemplateError, NoChatTemplate
 from stategpt.files import read_bytes
-from stategpt.gguf_file import SUFFIX, read_metadata
+from stategpt.gguf_file import is_gguf, read_metadata
 from stategpt.json_reader import Items, Optional, Record, Text, check_value, read_json
 from stategpt.json_reader import OneOf as Either
 
@@ -45,7 +45,7 @@ def read_folder(folder: str | os.PathLike[str]) -> FolderTemplate:
         StorageError: a file cannot be read.
         CorruptArtifact, ForeignArtifact: no GGUF file that is read; the message has the file and the key.
     """
-    if Path(folder).suffix == SUFFIX and not Path(folder).is_dir():
+    if is_gguf(folder):
         return _of_gguf(Path(folder))
     config_file, template_file = Path(folder) / CONFIG_FILE, Path(folder) / TEMPLATE_FILE
     config: dict[str, Any] = {}

@@ -92,6 +92,7 @@ def encode_pieces(tok: ChatTokenizer, pieces: Sequence[Piece], template: str) ->
     trained: list[Mask] = []
 
     def add(part: Ids, piece_trained: bool) -> None:
+        """Appends the ids of a piece."""
         ids.append(part)
         trained.append(np.full(part.size, piece_trained))
 

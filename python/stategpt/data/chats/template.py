@@ -25,7 +25,7 @@ from .imported import ImportedFormat
 from .jinja_text import jinja_of, unscored_jinja
 from .pieces import ChatTokenizer, Mask, Piece, encode_pieces, joined, split_at_special
 from .recognition import recognized
-from .typed import END_OF_TEXT_MARK, TypedFormat, format_names, named_format, read_format
+from .typed import END_OF_TEXT_MARK, CallText, TypedFormat, format_names, named_format, read_format
 
 OURS = "stategpt"
 """Name of this package's own format."""
@@ -239,6 +239,11 @@ class ChatTemplate:
                 "Shorten the prompt or use a model with a longer context."
             )
         return ids
+
+    @property
+    def call_text(self) -> CallText | None:
+        """What is written around the JSON of a tool's call; None where the format has no call, or is Jinja only."""
+        return self._renderer.call if isinstance(self._renderer, TypedFormat) else None
 
     @property
     def token_names(self) -> Mapping[str, str]:

@@ -39,7 +39,7 @@ def read_conversations(
     """Demonstrations: OpenAI messages, ShareGPT, Alpaca, prompt and response.
 
     Args:
-        paths: files: JSON lines, JSON arrays (.gz and .zst too), Parquet.
+        paths: files: JSON lines, JSON arrays, CSV (.gz and .zst too), Parquet.
         format: name of their format; by default each file's is recognized by its keys.
         columns: fields of the format that are called otherwise in the files, {"prompt": "question"}.
         base: folder that names of files in places are relative to.

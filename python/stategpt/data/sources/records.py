@@ -1,8 +1,9 @@
-"""Records of files: JSON lines, JSON arrays and Parquet, streamed, each with its place.
+"""Records of files: JSON lines, JSON arrays, Parquet and CSV, streamed, each with its place.
 
 One reader for documents, conversations and rankings. `.jsonl` and `.ndjson` hold one object a line, `.json` one array
 of objects (or one object a line, as some programs name such files); .gz and .zst may follow. A Parquet file is read row
-by row; the place of a row is its number, from 1.
+by row; the place of a row is its number, from 1. `read_records` alone reads `.csv` and `.tsv` (`csv_rows`): such a file
+among documents is one document.
 
 A record that cannot be read is a `Rejection` in the order of the file, with one of these codes:
 
@@ -37,6 +38,8 @@ from stategpt.data.lines import (
 )
 from stategpt.data.records import Place
 from stategpt.data.rejections import Rejection
+from stategpt.data.sources.csv_rows import SUFFIXES as CSV_SUFFIXES
+from stategpt.data.sources.csv_rows import read_csv
 from stategpt.data.sources.parquet_rows import read_rows
 from stategpt.errors import CorpusError, StorageError
 
@@ -84,9 +87,14 @@ def read_records(
 
     Raises:
         CorpusError: the file cannot be read, is damaged or unpacks to too much; a `.json` that is neither an array nor
-            lines of objects; a name that says no format.
+            lines of objects; a CSV file whose first row does not name its columns; a name that says no format.
         MissingExtra: it is Parquet, and pyarrow is not installed.
     """
+    suffix, _ = unpacked_suffix(PurePath(path).name)
+    if not format and suffix in CSV_SUFFIXES:
+        with opened(path) as source:
+            yield from read_csv(source, suffix, name or os.fspath(path))
+        return
     form, name = format or record_format(path), name or os.fspath(path)
     if form == PARQUET:
         yield from read_rows(path, name)
@@ -190,7 +198,7 @@ def _is_array(path: StrPath, form: str) -> bool:
     if form == LINES:
         return False
     if form != ARRAY:
-        known = ", ".join(sorted(FORMAT_OF))
+        known = ", ".join(sorted((*FORMAT_OF, *CSV_SUFFIXES)))
         raise CorpusError(f"{os.fspath(path)}: the name says no format of records ({known}); give the format")
     with opened(path) as source:
         start = source.read(_START_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()

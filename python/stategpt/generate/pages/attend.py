@@ -2,7 +2,8 @@
 
 * keys and values [P, S, G, D]: single tokens by `ops.paged_attention`, which reads shared pages once; prompts from
   their first token on by `ops.attention`; later parts of prompts over a copy of their keys
-* keys [P, G, D, S]: all of it by `ops.attend_pages`
+* keys [P, G, D, S]: all tokens by `ops.attend_pages`, whose bits for a token do not depend on the others; number
+  formats that it does not take over a copy of each sequence's keys
 
 Legend: N new tokens in a flat stream, T of one sequence with L keys, B sequences with one; H query heads, G key-value
 heads, D head width, P pages of S slots.
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from stategpt.config.architecture import AttentionOptions
-from stategpt.ops import attention, cached_attention, paged_attention
+from stategpt.ops import attend_pages, attention, cached_attention, paged_attention, write_pages
 from stategpt.ops.backend import MAX_HEAD_DIM
-from stategpt.ops.page_plan import attend_pages, write_pages
+from stategpt.ops.page_plan import DTYPES
 
 from .memory import PageMemory, SlotPages, TransposedPages
 from .plan import StepPlan
@@ -34,19 +35,14 @@ def write_and_attend(
     options: AttentionOptions,
 ) -> Tensor:
     """Stores keys and values of the new tokens of a layer, then attends. -> o_NHD in q's number format."""
-    if isinstance(memory, TransposedPages) and attends(q_NHD):
-        keys, values = memory.k_layers[layer], memory.v_layers[layer]
-        write_pages(plan.on_cpu, k_NGD, v_NGD, keys, values)
-        return attend_pages(plan.on_cpu, q_NHD, keys, values, **options)
+    keys, values = memory.k_layers[layer], memory.v_layers[layer]
+    if isinstance(memory, TransposedPages) and {q_NHD.dtype, k_NGD.dtype, keys.dtype} <= set(DTYPES):
+        write_pages(plan.native, k_NGD, v_NGD, keys, values)
+        return attend_pages(plan.native, q_NHD, keys, values, **options)
     memory.write(layer, *plan.places, k_NGD, v_NGD)
     if isinstance(memory, SlotPages):
         return _by_kind(memory, plan, layer, q_NHD, k_NGD, v_NGD, options)
     return gathered_attention(memory, plan, layer, q_NHD, options, range(len(plan.tables)))
-
-
-def attends(q_NHD: Tensor) -> bool:
-    """Whether `ops.attend_pages` takes queries of this number format and place."""
-    return q_NHD.device.type == "cpu" and q_NHD.dtype in (torch.float32, torch.bfloat16)
 
 
 def gathered_attention(

@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stategpt.ops import SharedPrefix, TensorLayout
-from stategpt.ops.page_plan import PagePlan
+from stategpt.ops import PagePlan, SharedPrefix, TensorLayout
 from stategpt.packing.layout import Layout
 
 from .memory import PAGE_TOKENS
@@ -61,11 +60,6 @@ class StepPlan:
         self.first_R1 = np.concatenate(([0], np.cumsum(tokens_R))).astype(np.int32)
         """int32[R + 1]: place of each sequence's first new token in the stream."""
 
-    @cached_property
-    def on_cpu(self) -> PagePlan:
-        """The same for `ops.attend_pages`."""
-        return PagePlan(self.first_R1, self.seen_R, self.tables)
-
     @property
     def tokens(self) -> int:
         """N."""
@@ -94,6 +88,11 @@ class StepPlan:
         page_N = np.concatenate(self.tables)[starts[row_N] + self._position // PAGE_TOKENS].astype(np.int64)
         both = torch.from_numpy(np.stack((page_N, self._position % PAGE_TOKENS))).to(self.device)
         return both[0], both[1]
+
+    @cached_property
+    def native(self) -> PagePlan:
+        """The same numbers for `ops.attend_pages`."""
+        return PagePlan(self.first_R1, self.seen_R, self.tables)
 
     @cached_property
     def singles(self) -> Singles | None:

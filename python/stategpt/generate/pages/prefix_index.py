@@ -180,7 +180,8 @@ class PrefixIndex:
     def _walk(self, tokens: Ids, scope: Hashable) -> tuple[_Node | None, int]:
         """The last known node of the whole pages of `tokens` and its depth; everything on the way was used now."""
         self._clock += 1
-        node, text, found = self._roots.get(scope), tokens.tobytes(), 0
+        node: _Node | None = self._roots.get(scope)
+        text, found = tokens.tobytes(), 0
         if node is None:
             return None, 0
         node.used = self._clock

@@ -1,6 +1,6 @@
 //! Arrays: the definition of every operation.
 
-use super::{LANES, ROUNDING, Simd};
+use crate::lanes::{LANES, ROUNDING, Simd};
 
 /// What every machine has.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd, Work};
+use crate::lanes::{LANES, Simd, Work};
 
 /// Proves that this machine has AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]

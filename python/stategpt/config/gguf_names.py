@@ -7,15 +7,12 @@ the metadata: llama.cpp has it as a constant of the architecture.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from stategpt.config.families import FAMILIES
-from stategpt.config.family import Family, Value
+from stategpt.config.family import Family, Value, spelled
 from stategpt.shown_fields import documented
-
-from .hf import gpt_tensor_name
-from .tensor_names import TensorNames
 
 _NAMES = (
     ("model.embed_tokens", "token_embd"),
@@ -106,11 +103,9 @@ class GgufFamily:
         """The whole name of metadata of the model."""
         return f"{self.architecture}.{suffix}"
 
-    def tensor_names(self) -> TensorNames:
-        """Names of a GPT's parameters in the file."""
-        constants = r"rope_freqs\.weight" if self.rope_factors else ""
-        family = replace(self.family, tensor_names=self.names, transposed=(), constants=constants, prefix="")
-        return TensorNames(family, gpt_tensor_name)
+    def tensor(self, standard: str) -> str:
+        """The name in the file of the tensor that folders call `standard`."""
+        return spelled(standard, self.names)
 
 
 _PLAIN = (*_NAMES, *_APART, *_MLP, *_NORM_BEFORE)

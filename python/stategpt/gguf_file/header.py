@@ -1,33 +1,19 @@
-"""Reads the header of GGUF files (versions 2 and 3): metadata and tensor directory, each count checked before its use.
-
-    4 bytes     "GGUF"
-    uint32      version
-    uint64 x 2  number of tensors, number of metadata
-    metadata    string key, uint32 type, value; arrays have the type of their items, their number, then the items
-    directory   string name, uint32 dimensions, uint64 of each (the fastest first), uint32 type, uint64 offset
-    data        from the next multiple of `general.alignment`: the tensors in turn, each padded to such a multiple
-
-Strings are a uint64 length and UTF-8. Everything is little-endian. The format: ggml's docs/gguf.md. Nothing is mapped
-into memory, and nothing is allocated before the bytes for it are known to be in the file.
-"""
+"""Reads the header of a GGUF file from its beginning on; each count is checked before its use."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
 from stategpt.errors import CorruptArtifact, ForeignArtifact, StategptError, StorageError
-from stategpt.files import open_regular
 from stategpt.visible_text import visible_line
 
-SUFFIX = ".gguf"
+from .tensors import BLOCKS, GgufTensor
+
 HEADER_LIMIT_BYTES = 64 << 20
 """A vocabulary of 262,144 tokens with its merges takes 13 MB."""
 MAX_ENTRIES = 1 << 16
@@ -35,40 +21,6 @@ MAX_ENTRIES = 1 << 16
 MAX_ITEMS = 1 << 22
 """Items of all arrays together."""
 
-BLOCKS: Mapping[str, tuple[int, int, int]] = {
-    "F32": (0, 1, 4),
-    "F16": (1, 1, 2),
-    "Q4_0": (2, 32, 18),
-    "Q4_1": (3, 32, 20),
-    "Q5_0": (6, 32, 22),
-    "Q5_1": (7, 32, 24),
-    "Q8_0": (8, 32, 34),
-    "Q2_K": (10, 256, 84),
-    "Q3_K": (11, 256, 110),
-    "Q4_K": (12, 256, 144),
-    "Q5_K": (13, 256, 176),
-    "Q6_K": (14, 256, 210),
-    "Q8_K": (15, 256, 292),
-    "IQ2_XXS": (16, 256, 66),
-    "IQ2_XS": (17, 256, 74),
-    "IQ3_XXS": (18, 256, 98),
-    "IQ1_S": (19, 256, 50),
-    "IQ4_NL": (20, 32, 18),
-    "IQ3_S": (21, 256, 110),
-    "IQ2_S": (22, 256, 82),
-    "IQ4_XS": (23, 256, 136),
-    "I8": (24, 1, 1),
-    "I16": (25, 1, 2),
-    "I32": (26, 1, 4),
-    "I64": (27, 1, 8),
-    "F64": (28, 1, 8),
-    "IQ1_M": (29, 256, 56),
-    "BF16": (30, 1, 2),
-    "TQ1_0": (34, 256, 54),
-    "TQ2_0": (35, 256, 66),
-    "MXFP4": (39, 32, 17),
-}
-"""Type of a tensor -> its number in the file, values of a block, bytes of a block."""
 
 _NUMBERS: Mapping[int, np.dtype[Any]] = {
     code: np.dtype(name)
@@ -93,99 +45,7 @@ _ALIGNMENT_KEY, _DEFAULT_ALIGNMENT, _MAX_ALIGNMENT = "general.alignment", 32, 1 
 _SPLIT_KEY = "split.count"
 
 
-@dataclass(frozen=True)
-class GgufTensor:
-    """One tensor of the file."""
-
-    dtype: str
-    """A key of `BLOCKS`."""
-    shape: tuple[int, ...]
-    """As torch has it: the axis whose values are neighbors comes last."""
-    begin: int
-    end: int
-    """Bytes `begin` to `end` of the file, without padding."""
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row, along the last axis."""
-        _, values, size = BLOCKS[self.dtype]
-        return self.shape[-1] // values * size
-
-
-class GgufFile:
-    """An open file with its checked header; a context manager.
-
-    Raises:
-        MissingFile, StorageError: no such file, or not a regular one.
-        ForeignArtifact: no GGUF, another version, a big-endian file, one part of several, an unknown type of tensor.
-        CorruptArtifact: a header that breaks a rule of the format; the message has the file, the key or tensor and the
-            offset.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._file: BinaryIO = open_regular(path)
-        try:
-            size = self._file.seek(0, 2)
-            self._file.seek(0)
-            header = _Header(self._file, self.path, size)
-            tensors, entries = header.counts()
-            self.metadata: Mapping[str, Any] = header.metadata(entries)
-            """Value of each key: bool, int, float, str, or a list of one of them."""
-            self.alignment = header.alignment(self.metadata)
-            self.tensors: Mapping[str, GgufTensor] = header.tensors(tensors, self.alignment, size)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> GgufFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def read(self, begin: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        """Reads `count` bytes from byte `begin` on. -> uint8[count], writable.
-
-        Raises `CorruptArtifact` when the file became shorter.
-        """
-        found = np.empty(count, dtype=np.uint8)
-        left = found.data
-        try:
-            self._file.seek(begin)
-            while left:
-                if not (got := self._file.readinto(left)):  # type: ignore[attr-defined]
-                    raise CorruptArtifact(f"{self.path} became shorter while it was read; download it again")
-                left = left[got:]
-        except OSError as error:
-            raise StorageError(f"cannot read {self.path} ({error}). Check the disk.") from error
-        return found
-
-    def same_bytes(self, one: str, other: str) -> bool:
-        """Whether two tensors have equal type, shape and bytes."""
-        a, b, piece = self.tensors[one], self.tensors[other], 1 << 20
-        if (a.dtype, a.shape) != (b.dtype, b.shape):
-            return False
-        size = a.end - a.begin
-        return all(
-            np.array_equal(self.read(a.begin + at, count), self.read(b.begin + at, count))
-            for at in range(0, size, piece)
-            for count in (min(piece, size - at),)
-        )
-
-
-def read_metadata(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """Reads the metadata of a GGUF file. -> key -> bool, int, float, str, or a list of one of them.
-
-    Raises as `GgufFile`, whose checks of the tensor directory apply too.
-    """
-    with GgufFile(path) as file:
-        return file.metadata
-
-
-class _Header:
+class Header:
     """Reads the header from its beginning on."""
 
     def __init__(self, file: BinaryIO, path: Path, size: int) -> None:

@@ -1,0 +1,308 @@
+"""What goes wrong: clients that leave or are slow, a scheduler that fails, full queues, hostile requests, a shutdown.
+
+Every fault is an answer with an error, or a closed connection; the next request works, and nothing runs on.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the server needs the train extra (torch)")
+pytest.importorskip("uvicorn", reason="the server needs the serve extra")
+
+from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server  # noqa: E402
+from scripted_scheduler import Script, no_pages, scripted  # noqa: E402
+
+from stategpt.serve.keys import Keys  # noqa: E402
+
+ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3, "seed": 0}
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 3}
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture
+def live(script: Script) -> Iterator[LiveServer]:
+    with live_server({"tiny": scripted(script)}) as running:
+        yield running
+
+
+def works(live: LiveServer) -> bool:
+    status, answer = live.post("/v1/completions", ASK)
+    return status == 200 and answer["choices"][0]["text"] == "abc"
+
+
+def error_of(answer: tuple[int, Any]) -> tuple[int, Any, Any]:
+    """Status, field and code, of an answer that has the form of OpenAI's errors."""
+    status, body = answer
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"]
+    return status, body["error"]["param"], body["error"]["code"]
+
+
+def test_a_scheduler_that_raises_is_made_again(live: LiveServer, script: Script) -> None:
+    script.raise_in_step.append(RuntimeError("the secret of another request"))
+    status, answer = live.post("/v1/completions", ASK)
+    assert error_of((status, answer)) == (500, None, "engine")
+    assert "secret" not in json.dumps(answer)
+    assert works(live)
+    assert len(script.made) == 2
+    assert "stategpt_engine_restarts 1" in live.get("/metrics")[1]
+
+
+def test_a_request_that_fails_leaves_the_others(live: LiveServer, script: Script) -> None:
+    script.fail_next.append(no_pages())
+    status, answer = live.post("/v1/completions", ASK)
+    assert error_of((status, answer)) == (503, None, "overloaded")
+    assert "6 pages" in answer["error"]["message"]
+    assert works(live)
+
+
+def test_an_error_in_a_stream_is_its_last_event(live: LiveServer, script: Script) -> None:
+    with live_connection(live, {**ASK, "max_tokens": 4, "stream": True}) as stream:
+        script.endless = True
+        first = stream.readline()
+        assert first.startswith(b"data: ")
+        script.raise_in_step.append(RuntimeError("late"))
+        rest = stream.read()
+    last = [line for line in rest.split(b"\n") if line.startswith(b"data: ")][-1]
+    assert b"[DONE]" not in rest
+    assert json.loads(last[6:])["error"]["code"] == "engine"
+    script.endless = False
+    assert works(live)
+
+
+def live_connection(live: LiveServer, body: Any) -> Any:
+    connection = live.connection()
+    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+    return connection.getresponse()
+
+
+def test_a_full_queue_says_when_to_come_again(live: LiveServer, script: Script) -> None:
+    script.full = True
+    status, content, headers = live.request("POST", "/v1/completions", ASK)
+    assert (status, headers["Retry-After"]) == (503, "1")
+    script.full = False
+    assert works(live)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_client_that_leaves_frees_what_it_held(live: LiveServer, script: Script, streamed: bool) -> None:
+    script.endless = True
+    with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as client:
+        client.sendall(raw_request({**ASK, "stream": streamed}))
+        if streamed:
+            assert client.recv(1024).startswith(b"HTTP/1.1 200")
+        else:
+            wait_until(lambda: script.running == 1)
+    wait_until(lambda: script.running == 0)
+    assert script.made[-1].cancelled == 1
+    script.endless = False
+    assert works(live)
+    wait_until(lambda: "stategpt_disconnects_total 1" in live.get("/metrics")[1])
+
+
+def raw_request(body: Any, path: str = "/v1/completions") -> bytes:
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def wait_until(condition: Any) -> None:
+    """Waits; the test's own time limit ends what never comes."""
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.01)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{", (400, None, "invalid_json")),
+        (b"[1]", (400, None, "invalid_json")),
+        (b'{"prompt": "a", "prompt": "b"}', (400, None, "invalid_json")),
+        (b"[" * 100_000, (400, None, "invalid_json")),
+        (b'{"prompt": NaN}', (400, None, "invalid_json")),
+        ({}, (400, "prompt", "missing_required_parameter")),
+        ({**ASK, "tempreature": 1}, (400, "tempreature", "unknown_parameter")),
+        ({**ASK, "temperature": "hot"}, (400, "temperature", "invalid_value")),
+        ({**ASK, "temperature": -1}, (400, "temperature", "invalid_value")),
+        ({**ASK, "n": 65}, (400, "n", "invalid_value")),
+        ({**ASK, "n": True}, (400, "n", "invalid_value")),
+        ({**ASK, "prompt": ["a"] * 9, "n": 8}, (400, "n", "invalid_value")),
+        ({**ASK, "max_tokens": 5000}, (400, "max_tokens", "invalid_value")),
+        ({**ASK, "max_tokens": 0}, (400, "max_tokens", "invalid_value")),
+        ({**ASK, "best_of": 3}, (400, "best_of", "unsupported_parameter")),
+        ({**ASK, "suffix": "b"}, (400, "suffix", "unsupported_parameter")),
+        ({**ASK, "model": "huge"}, (404, "model", "model_not_found")),
+        ({**ASK, "prompt": ""}, (400, "prompt", "invalid_value")),
+        ({**ASK, "prompt": [1, 4000]}, (400, "prompt", "invalid_value")),
+        ({**ASK, "prompt": ["ok", "\ud800"]}, (400, "prompt[1]", "invalid_value")),
+        ({**ASK, "prompt": list(range(16, 290)) * 15}, (400, "prompt", "context_length_exceeded")),
+        ({**ASK, "logit_bias": {"x": 1}}, (400, "logit_bias", "invalid_value")),
+        ({**ASK, "logit_bias": {"5000": 1}}, (400, "logit_bias", "invalid_value")),
+        ({**ASK, "stop": [""]}, (400, "stop", "invalid_value")),
+        ({**ASK, "stop": [1]}, (400, "stop[0]", "invalid_value")),
+        ({**ASK, "stream_options": {"include_usage": True}}, (400, "stream_options", "invalid_value")),
+        ({**ASK, "regex": "a" * 70_000}, (400, "regex", "schema_too_large")),
+        ({**ASK, "regex": "bad"}, (400, "regex", "invalid_value")),
+        ({**ASK, "regex": "a", "choice": ["b"]}, (400, "choice", "invalid_value")),
+        ({**ASK, "response_format": {"type": "xml"}}, (400, "response_format.type", "invalid_value")),
+    ],
+)
+def test_a_bad_request_is_refused_by_its_field(live: LiveServer, body: Any, expected: Any) -> None:
+    assert error_of(live.post("/v1/completions", body)) == expected
+    assert works(live)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "robot", "content": "a"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "a", "mood": "b"}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "messages"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].tool_call_id"),
+        ({**CHAT, "top_logprobs": 2}, "top_logprobs"),
+        ({**CHAT, "functions": []}, "functions"),
+        ({**CHAT, "reasoning_effort": "high"}, "reasoning_effort"),
+        ({**CHAT, "tool_choice": "required"}, "tool_choice"),
+        ({**CHAT, "tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({**CHAT, "max_tokens": 1, "max_completion_tokens": 1}, "max_tokens"),
+        ({**CHAT, "continue_final_message": True}, "continue_final_message"),
+    ],
+)
+def test_a_bad_chat_is_refused_by_its_field(live: LiveServer, body: Any, param: str) -> None:
+    assert error_of(live.post("/v1/chat/completions", body))[:2] == (400, param)
+    assert live.post("/v1/chat/completions", CHAT)[0] == 200
+
+
+def test_fields_that_ask_for_nothing_are_taken(live: LiveServer) -> None:
+    neutral = {"user": "me", "store": False, "service_tier": "auto", "metadata": {"a": "b"}, "seed": None, "best_of": 1}
+    assert live.post("/v1/completions", {**ASK, **neutral})[0] == 200
+
+
+def test_paths_methods_and_content_types(live: LiveServer) -> None:
+    assert error_of(live.post("/v1/edits", {}))[0] == 404
+    status, content = live.get("/v1/completions")
+    assert (status, json.loads(content)["error"]["code"]) == (405, "not_found")
+    status, content, _ = live.request("POST", "/v1/completions", ASK, Content_Type="text/plain")
+    assert (status, json.loads(content)["error"]["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_page_of_another_site_is_kept_out(live: LiveServer) -> None:
+    status, content, headers = live.request("POST", "/v1/completions", ASK, Host="evil.example:80")
+    assert (status, json.loads(content)["error"]["code"]) == (403, "unknown_host")
+    status, content, headers = live.request("OPTIONS", "/v1/completions", None, Origin="http://evil.example")
+    assert not [name for name in headers if name.lower().startswith("access-control")]
+
+
+def test_a_body_that_is_too_large_or_never_comes(script: Script) -> None:
+    config = replace(CONFIG, max_body_bytes=1000, body_seconds=0.2, header_seconds=0.2)
+    with live_server({"tiny": scripted(script)}, config) as live:
+        assert error_of(live.post("/v1/completions", {**ASK, "prompt": "a" * 2000}))[::2] == (413, "request_too_large")
+        with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as slow:
+            slow.sendall(raw_request(ASK)[:-5])
+            assert slow.recv(1024).startswith(b"HTTP/1.1 408")
+        with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as silent:
+            silent.sendall(b"POST /v1/comp")
+            assert silent.recv(1024) == b"", "a connection without headers is closed"
+        assert works(live)
+
+
+def test_a_client_that_does_not_read_is_given_up(script: Script) -> None:
+    script.endless = True
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, send_seconds=0.3)) as live:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", live.port))
+            client.sendall(raw_request({**ASK, "stream": True, "n": 64}))
+            wait_until(lambda: script.made[-1].cancelled == 1)
+        script.endless = False
+        assert works(live)
+
+
+def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script) -> None:
+    limit = 40 if open_files() < 2500 else 1000
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, max_connections=limit)) as live:
+        held = [socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) for _ in range(limit - 1)]
+        wait_until(lambda: len(live.context.connections) == limit - 1)
+        assert works(live)
+        held.append(socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS))
+        wait_until(lambda: len(live.context.connections) == limit)
+        status, content, headers = live.request("POST", "/v1/completions", ASK)
+        assert (status, headers["retry-after"], json.loads(content)["error"]["code"]) == (503, "1", "overloaded")
+        held[3].sendall(raw_request(ASK))
+        assert held[3].recv(64).startswith(b"HTTP/1.1 200"), "those that were there still work"
+        for each in held:
+            each.close()
+        wait_until(lambda: len(live.context.connections) == 0)
+        assert works(live)
+
+
+def open_files() -> int:
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def test_a_constraint_that_takes_too_long_is_an_error(script: Script) -> None:
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, compile_seconds=0.05)) as live:
+        assert error_of(live.post("/v1/completions", {**ASK, "regex": "slow"})) == (400, "regex", "schema_too_complex")
+        script.may_step.set()
+        assert works(live)
+
+
+def test_stopping_lets_requests_finish(script: Script) -> None:
+    found: list[Any] = []
+    with live_server({"tiny": scripted(script)}) as live:
+        script.may_step.clear()
+        asking = threading.Thread(target=lambda: found.append(live.post("/v1/completions", ASK)))
+        asking.start()
+        wait_until(lambda: script.running == 1)
+        live.server.should_exit = True
+        wait_until(lambda: live.context.draining)
+        script.may_step.set()
+        asking.join(WAIT_SECONDS)
+    assert found[0][0] == 200
+
+
+def test_stopping_cancels_what_does_not_finish(script: Script) -> None:
+    script.endless = True
+    found: list[Any] = []
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, grace_seconds=0.2)) as live:
+        asking = threading.Thread(target=lambda: found.append(live.post("/v1/completions", ASK)))
+        asking.start()
+        wait_until(lambda: script.running == 1)
+        live.server.should_exit = True
+        asking.join(WAIT_SECONDS)
+    assert error_of(found[0]) == (503, None, "shutting_down")
+    assert not live.context.worker.alive
+
+
+def test_a_dead_worker_shows_in_the_health(live: LiveServer, script: Script) -> None:
+    script.raise_in_step.append(SystemExit("gone"))
+    status, answer = live.post("/v1/completions", ASK)
+    assert status == 503
+    wait_until(lambda: not live.context.worker.alive)
+    status, content = live.get("/health")
+    assert (status, json.loads(content)["error"]["code"]) == (503, "engine_dead")
+    assert error_of(live.post("/v1/completions", ASK))[0] == 503
+
+
+def test_without_keys_nobody_needs_one(live: LiveServer) -> None:
+    assert not Keys((), lambda: 0.0).required
+    assert live.get("/v1/models")[0] == 200

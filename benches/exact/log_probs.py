@@ -38,7 +38,9 @@ TEMPERATURE = 0.7
 
 def tokenizer() -> Tokenizer:
     """A tokenizer of few tokens; only its ids matter."""
-    return Tokenizer.train([chr(97 + i % 26) * 3 + " " for i in range(200)], vocab_size=300, special_tokens=list(CONTROL_TOKENS))
+    return Tokenizer.train(
+        [chr(97 + i % 26) * 3 + " " for i in range(200)], vocab_size=300, special_tokens=list(CONTROL_TOKENS)
+    )
 
 
 def policy(config: GPTConfig) -> GPT:

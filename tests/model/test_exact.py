@@ -92,7 +92,7 @@ def shared(model: GPT, prompt: torch.Tensor, branches: list[torch.Tensor]) -> li
 
 
 def stepped(model: GPT, texts: list[torch.Tensor], chunks: list[int]) -> list[torch.Tensor]:
-    """By prefill in parts and decoding: in each step every text takes the next of `chunks`, as long as it has tokens."""
+    """By prefill in parts and decoding: in each step every text takes the next of `chunks` while it has tokens."""
     pool = PagePool(model.config, pages=8 * len(texts))
     rows = [PagedSequence(pool) for _ in texts]
     found: list[list[torch.Tensor]] = [[] for _ in texts]

@@ -248,7 +248,8 @@ class _Watched:
             at = int(gap_M.argmax())
             raise NotExact(
                 f"{int((gap_M != 0).sum())} of {len(gap_M)} tokens have another log-probability in the training "
-                f"forward pass than when they were sampled; token {at}: {float(trained_M[at])!r} and {float(sampled_M[at])!r}. "
+                f"forward pass than when they were sampled; token {at}: {float(trained_M[at])!r} and "
+                f"{float(sampled_M[at])!r}. "
                 "Exact mode needs one number of threads for both, and weights that do not change between them; "
                 "rl.exact = false accepts the difference"
             )

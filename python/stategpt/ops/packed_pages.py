@@ -1,6 +1,6 @@
 """Attention of a packed stream over pages: the arithmetic of decoding, for training.
 
-The keys and values of a stream are written to temporary pages, each sequence from a page of its own on, and every token
+The keys and values of a stream are written to temporary pages, each sequence from a new page on, and every token
 attends over them as a decoded one does: a query's bits depend on its numbers and on the keys and values it sees alone,
 in whatever row, beside whatever else it is laid out. Branches share the whole pages of their prefix.
 
@@ -123,7 +123,7 @@ class _Runs:
             at = int(first[np.flatnonzero(wrong)[0]])
             raise InvalidArgument(
                 f"token {at} of the layout begins at position {position[at]} after {prefix[at] - segment[at]} keys of "
-                "a prefix; exact attention takes layouts whose positions count the keys, each prefix a run of its own"
+                "a prefix; exact attention takes layouts whose positions count the keys, each prefix a separate run"
             )
         return cls(first.astype(np.int64), length.astype(np.int64), seen, trunk.astype(np.int64))
 

@@ -4,9 +4,9 @@
 
 A model of the recipe's shape with random weights samples in exact mode. Each round draws prompts of its own lengths,
 some of which share their beginnings, and samples with a batch of 1, 3, 16 or 64 rows, several samples a prompt, prompts
-in parts of several sizes, from a cold engine or one that knows prefixes. Then the log-probabilities of the round's tokens are
-computed by the training forward pass, all prompts with their branches in one row, in padded rows, and (of some) alone. The
-first difference ends the program with an error. Equality first: the times come after.
+in parts of several sizes, from a cold engine or one that knows prefixes. Then the training forward pass computes the
+log-probabilities of the round's tokens: all prompts with their branches in one row, in padded rows, and (of some)
+alone. The first difference ends the program with an error. Equality first: the times come after.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from stategpt.artifacts.environment import machine_name
 from stategpt.config import CONTROL_TOKENS, GPTConfig
 from stategpt.generate import Engine, Limits
 from stategpt.model import GPT
@@ -38,7 +37,9 @@ TEMPERATURE = 0.7
 
 def tokenizer() -> Tokenizer:
     """A tokenizer of few tokens; only its ids matter."""
-    return Tokenizer.train([chr(97 + i % 26) * 3 + " " for i in range(200)], vocab_size=300, special_tokens=list(CONTROL_TOKENS))
+    return Tokenizer.train(
+        [chr(97 + i % 26) * 3 + " " for i in range(200)], vocab_size=300, special_tokens=list(CONTROL_TOKENS)
+    )
 
 
 def policy(config: GPTConfig) -> GPT:
@@ -107,6 +108,15 @@ class Rounds:
         self.counts[path] += len(expected)
 
 
+def processor() -> str:
+    """The processor's name by Linux, else by Python."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+
+
 def same(a: np.ndarray, b: np.ndarray) -> bool:
     """Equal bits."""
     return bool(np.array_equal(a.view(np.uint32), b.view(np.uint32)))
@@ -168,7 +178,7 @@ def main() -> None:
     record: dict[str, Any] = {
         "what": "sampled tokens whose log-probabilities are bit-equal by every path, in exact mode",
         "command": f"python benches/exact/log_probs.py --tokens {given.tokens} --threads {given.threads}",
-        "machine": machine_name(),
+        "machine": processor(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "rounds": number,

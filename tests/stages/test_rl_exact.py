@@ -80,7 +80,7 @@ def test_a_difference_of_one_bit_is_an_error(inputs: StageContext, corpus: Corpu
     (batch,) = micro_batches(task)
     bits = batch.sampled_log_probs_M.view(torch.int32)
     bits[3] += 1
-    with pytest.raises(NotExact, match="1 of [0-9]+ tokens .* token 3"):
+    with pytest.raises(NotExact, match=r"1 of [0-9]+ tokens .* token 3"):
         task.loss(batch)
 
 
@@ -89,7 +89,7 @@ def test_weights_that_change_between_sampling_and_training_are_noticed(inputs: S
     (batch,) = micro_batches(task)
     with torch.no_grad():
         task.policy.norm.weight.mul_(1 + 1e-6)
-    with pytest.raises(NotExact, match="rl.exact = false"):
+    with pytest.raises(NotExact, match=r"rl\.exact = false"):
         task.loss(batch)
 
 
@@ -161,7 +161,7 @@ def test_settings_that_contradict_exact_mode_are_refused(inputs: StageContext, m
     with pytest.raises(InvalidArgument, match='precision is "bfloat16"'):
         Engine(model, inputs.tok, precision="bfloat16", exact=True)
     task = task_of(EXACT, inputs, corpus)
-    with pytest.raises(InvalidArgument, match="config.exact is False"):
+    with pytest.raises(InvalidArgument, match=r"config\.exact is False"):
         RLTask(replace(EXACT, exact=False), task.engine, task.reference, task.rewards, task.prompts,
                sampling=task.sampling, seed=1)  # fmt: skip
 

@@ -216,7 +216,7 @@ _MOVES = (
 """Move numbers, tell about a tensor, or switch gradients."""
 _ROUNDED_ONCE = (
     *("add", "add_", "sub", "mul", "mul_", "div", "div_", "addcmul_", "neg", "square", "square_", "sqrt", "rsqrt_"),
-    "clamp_min_",
+    *("clamp_min", "clamp_min_"),
 )
 """Additions, multiplications, divisions and roots have the same bits wherever a number is."""
 _VERIFIED = ("tanh", "layer_norm", "linalg_vector_norm")

@@ -1,6 +1,6 @@
 """Attention of a packed stream over pages: the arithmetic of decoding, for training.
 
-The keys and values of a stream are written to temporary pages, each sequence from a page of its own on, and every token
+The keys and values of a stream are written to temporary pages, each sequence from a new page on, and every token
 attends over them as a decoded one does: a query's bits depend on its numbers and on the keys and values it sees alone,
 in whatever row, beside whatever else it is laid out. Branches share the whole pages of their prefix.
 
@@ -123,7 +123,7 @@ class _Runs:
             at = int(first[np.flatnonzero(wrong)[0]])
             raise InvalidArgument(
                 f"token {at} of the layout begins at position {position[at]} after {prefix[at] - segment[at]} keys of "
-                "a prefix; exact attention takes layouts whose positions count the keys, each prefix a run of its own"
+                "a prefix; exact attention takes layouts whose positions count the keys, each prefix a separate run"
             )
         return cls(first.astype(np.int64), length.astype(np.int64), seen, trunk.astype(np.int64))
 
@@ -203,15 +203,16 @@ class _OverPages(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Computes attention over rows again, with its graph, and adds what a token gets in several rows."""
         rows: LeafRows = ctx.packed.rows
+        saved = ctx.saved_tensors  # once: recomputed blocks give them a single time
         with torch.enable_grad():
-            inputs = [tensor.detach()[rows.index_K].requires_grad_() for tensor in ctx.saved_tensors]
+            inputs = [tensor.detach()[rows.index_K].requires_grad_() for tensor in saved]
             q_KHD, k_KGD, v_KGD = inputs
             o_KHD = attention(q_KHD, k_KGD, v_KGD, rows.layout, **ctx.options)
         gradient_KHD = gradients[0][rows.index_K] * rows.own_K[:, None, None]
         found = torch.autograd.grad(o_KHD, inputs, gradient_KHD)
         added = [
             torch.zeros_like(tensor, memory_format=torch.contiguous_format).index_add_(0, rows.index_K, gradient)
-            for tensor, gradient in zip(ctx.saved_tensors, found, strict=True)
+            for tensor, gradient in zip(saved, found, strict=True)
         ]
         return added[0], added[1], added[2], None, None
 

@@ -17,10 +17,10 @@ is a ratio of two estimates from one batch, as every normalized advantage: its d
 batch's norm likewise wherever it acts (`clipped_updates` in metrics.jsonl).
 
 Prompts are training prompts, distinct in an epoch, without those of the groups that a judge learned from. Dropout does
-not exist here; policy, reference and sampler use one temperature and one mask. With `rl.top_k` or `rl.top_p` the policy is
-the renormalized distribution over the ids that a token was drawn among: they are stored, and every log-probability of
-the step is over them, so that the mean ratio is 1 where the policy did not change. Where the KL exceeds `rl.max_kl` the
-stage ends with the policy of the step before.
+not exist here; policy, reference and sampler use one temperature and one mask. With `rl.top_k` or `rl.top_p` the policy
+is the renormalized distribution over the ids that a token was drawn among: they are stored, and every log-probability
+of the step is over them, so that the mean ratio is 1 where the policy did not change. Where the KL exceeds `rl.max_kl`
+the stage ends with the policy of the step before.
 
 metrics.jsonl, by step, means over its samples unless stated:
     reward_mean, reward_sd              the reward model's, less no_eos_penalty, before the KL

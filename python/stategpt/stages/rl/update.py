@@ -28,7 +28,6 @@ from .advantages import completion_weights
 from .kl_limit import KLLimit
 from .rollout import Ids, Rewards, Rollout, roll_out
 
-
 LogProbs = tuple[Tensor, Tensor]
 """Log-probability of each of M tokens, and entropy of its distribution."""
 
@@ -248,8 +247,9 @@ class _Watched:
         if self.exact and self._gap != 0:
             at = int(gap_M.argmax())
             raise NotExact(
-                f"{int((gap_M != 0).sum())} of {len(gap_M)} tokens have another log-probability in the training forward "
-                f"pass than when they were sampled; token {at}: {float(trained_M[at])!r} and {float(sampled_M[at])!r}. "
+                f"{int((gap_M != 0).sum())} of {len(gap_M)} tokens have another log-probability in the training "
+                f"forward pass than when they were sampled; token {at}: {float(trained_M[at])!r} and "
+                f"{float(sampled_M[at])!r}. "
                 "Exact mode needs one number of threads for both, and weights that do not change between them; "
                 "rl.exact = false accepts the difference"
             )

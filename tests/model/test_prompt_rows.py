@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="the [train] extra is not installed")
 
-from stategpt.model.prompt_rows import PromptRows, share_prompts  # noqa: E402
+from stategpt.model.prompt_rows import MAX_BATCH_TOKENS, PromptRows, share_prompts  # noqa: E402
 
 
 def _ids(*ids: int) -> np.ndarray:
@@ -63,3 +63,16 @@ def test_every_sample_stands_in_one_row_of_its_prompt(samples: list[tuple[int, i
         assert rows == sorted(rows, key=lambda row: row.start)
     else:
         assert all(sum(map(len, batch)) <= most for batch in batches)
+
+
+def test_a_batch_of_long_rows_is_bounded_by_its_tokens() -> None:
+    prompts = [np.full(1000, number) for number in range(50)]
+    lengths = [1 + number for number in range(50)]
+    batches = share_prompts(prompts, lengths, 64, 128)
+    assert sorted(sample for batch in batches for row in batch for sample in row) == list(range(50))
+    for batch in batches:
+        longest = max(1000 + lengths[row.start] for row in batch)
+        assert len(batch) * longest <= MAX_BATCH_TOKENS
+    assert len(batches) == 4, "no smaller than needed"
+    alone = share_prompts([np.full(MAX_BATCH_TOKENS, number) for number in range(2)], [5, 5], 64, 128)
+    assert [len(batch) for batch in alone] == [1, 1], "a longer row is a batch by itself"

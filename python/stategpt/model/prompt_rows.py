@@ -93,13 +93,18 @@ class PromptRows:
         return stream_tensors(self.tokens, self.layout, device)
 
 
+MAX_BATCH_TOKENS = 16_384
+"""Tokens of a batch, padding included: more take memory and no less time, and many long rows take attention beyond the
+memory for its masks, where it is several times slower."""
+
+
 def share_prompts(
     prompts: Sequence[Ids], lengths: Sequence[int], width: int, max_samples: int | None = None
 ) -> list[list[range]]:
     """Arranges all samples in batches of rows, so that a model of `width` computes least.
 
     Neighbors with equal prompts may share a row. Without `max_samples` it is one batch in the order given; with it,
-    batches of at most `max_samples` samples (or one row), each of rows of similar length.
+    batches of at most `max_samples` samples and `MAX_BATCH_TOKENS` (or one row), each of rows of similar length.
     """
     return min(
         (_batches(prompts, lengths, rows, max_samples) for rows in _arrangements(prompts, max_samples)),
@@ -143,7 +148,8 @@ def _batches(
     batches: list[list[range]] = []
     free = 0
     for row in np.argsort(row_lengths, kind="stable").tolist():
-        if len(rows[row]) > free:
+        wide = bool(batches) and (len(batches[-1]) + 1) * row_lengths[row] > MAX_BATCH_TOKENS
+        if len(rows[row]) > free or wide:
             batches.append([])
             free = max(max_samples, len(rows[row]))
         batches[-1].append(rows[row])

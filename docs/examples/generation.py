@@ -1,4 +1,4 @@
-"""Sample from a model: several completions of a prompt, stop strings, a stream.
+"""Sample from a model: several completions of a prompt, stop strings, a stream, branches of a session.
 
     python docs/examples/generation.py [folder]     # a folder that a run made, e.g. runs/tiny/sft/model
 
@@ -48,6 +48,15 @@ def main(folder: Path | None) -> None:
     for piece in engine.stream("Return the", temperature=0.7, top_p=0.9, max_tokens=24):
         print(piece, end="", flush=True)
     print()
+
+    # Three branches of one text, computed once; the one with the highest probability goes on.
+    with engine.session(prompts[0]) as session:
+        branches = session.fork(3)
+        tries = engine.sample(branches, max_tokens=8, temperature=0.9, seed=2, raw_log_probs=True)
+        best = max(range(3), key=lambda number: tries[number].raw_log_probs.mean())
+        print("best branch:", repr(tries[best].text + branches[best].sample(8, temperature=0).text))
+        for branch in branches:
+            branch.close()
 
 
 if __name__ == "__main__":

@@ -13,14 +13,6 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
-from tiny_models import (  # noqa: E402
-    CONTEXT_TOKENS,
-    raw_log_probs,
-    some_ids,
-    tiny_model,
-    tiny_tokenizer,
-)
-
 from stategpt.errors import (  # noqa: E402
     ContextOverflow,
     EngineError,
@@ -31,6 +23,13 @@ from stategpt.errors import (  # noqa: E402
 )
 from stategpt.generate import Engine, Event, Handle, Limits, Request, Sampling  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
+from tiny_models import (  # noqa: E402
+    CONTEXT_TOKENS,
+    raw_log_probs,
+    some_ids,
+    tiny_model,
+    tiny_tokenizer,
+)
 
 PAGE_BYTES = 16 * 2 * 2 * 16 * 4
 """Of the tiny model: 16 positions, keys and values, 2 layers, 2 heads of 8, float32."""

@@ -12,6 +12,10 @@ torch = pytest.importorskip("torch", reason="sampling needs the train extra (tor
 from hypothesis import HealthCheck, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule  # noqa: E402
+
+from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken  # noqa: E402
+from stategpt.generate import Engine, Session  # noqa: E402
+from stategpt.model import GPT, log_probs  # noqa: E402
 from tiny_models import (  # noqa: E402
     CONTEXT_TOKENS,
     full_logits,
@@ -20,10 +24,6 @@ from tiny_models import (  # noqa: E402
     tiny_model,
     tiny_tokenizer,
 )
-
-from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken  # noqa: E402
-from stategpt.generate import Engine, Session  # noqa: E402
-from stategpt.model import GPT, log_probs  # noqa: E402
 
 
 @pytest.fixture(scope="module")

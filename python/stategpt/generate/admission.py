@@ -18,7 +18,7 @@ from .branch import Branch
 from .forward import Work
 from .kv_memory import KVMemory
 from .pages import PAGE_TOKENS
-from .request import Counters, Limits
+from .request import NO_IDS, Counters, Limits
 from .row import Row
 from .task import Task
 from .waiting import WaitingRequests
@@ -130,14 +130,16 @@ class Admission:
         """What the next step computes: a token of each sample, then parts of prompts within the budget."""
         short: list[tuple[Work, Row | Task]] = []
         long: list[tuple[int, int, Branch, Row | Task]] = []
-        tokens = 0
+        tokens, speculate = 0, self.limits.speculate
         for row in self.rows:
             branch = row.branch
             if branch.hidden_W is not None:
                 continue  # it has just started: the first draw needs nothing computed
             pending = branch.pending
             if pending <= PAGE_TOKENS:
-                guessed = row.guess(min(self.limits.speculate, self.limits.step_tokens - tokens - pending))
+                guessed = NO_IDS
+                if speculate:
+                    guessed = row.guess(min(speculate, self.limits.step_tokens - tokens - pending))
                 short.append((Work(branch, pending, guessed), row))
                 tokens += pending + len(guessed)
             else:

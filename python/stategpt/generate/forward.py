@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,18 +51,26 @@ def run_step(model: GPT, pool: PagePool, work: Sequence[Work], counters: Counter
     step = PagedStep(pool, [(branch.sequence, count + len(guessed)) for branch, count, guessed in work])
     tokens: list[int] = []
     for branch, count, guessed in work:
-        first = branch.sequence.length
-        tokens += branch.tokens(first, first + count)
-        tokens += guessed.tolist()
+        if count == 1 and branch.generated:  # most work: what was drawn last
+            tokens.append(branch.generated[-1])
+        else:
+            first = branch.sequence.length
+            tokens += branch.tokens(first, first + count)
+        if len(guessed):
+            tokens += guessed.tolist()
     tokens_N = torch.tensor(tokens, dtype=torch.int64, device=model.device)
     hidden_NW = model.step(tokens_N, step.position_N, step)
     step.commit()
+    last, place = [], -1
     for branch, count, guessed in work:
-        _account(branch, count, branch.sequence.length - len(guessed), counters)
+        place += count
+        last.append(place)
+        place += len(guessed)
         counters.proposed += len(guessed)
-    counts = np.array([(count, len(guessed)) for _, count, guessed in work])
-    last = np.cumsum(counts.sum(axis=1)) - 1 - counts[:, 1]
-    return StepResult(hidden_NW, last.tolist(), work)
+        end = branch.sequence.length - len(guessed)
+        if end > branch.accounted or end - count < branch.computed:
+            _account(branch, count, end, counters)
+    return StepResult(hidden_NW, last, work)
 
 
 def _account(branch: Branch, count: int, end: int, counters: Counters) -> None:

@@ -316,7 +316,10 @@ class Scheduler:
     def _take(self, rows: Sequence[Row], guesses: Sequence[Ids], logits_MV: Tensor) -> None:
         """Draws from the logits, and adds the tokens: the next one of each row, and those that were guessed."""
         try:
-            sampled = [each for row, guessed in zip(rows, guesses, strict=True) for each in row.draws(guessed)]
+            if len(logits_MV) == len(rows):  # nothing was guessed
+                sampled = [row.draw for row in rows]
+            else:
+                sampled = [each for row, guessed in zip(rows, guesses, strict=True) for each in row.draws(guessed)]
             keep = any(row.task.request.kept_sets for row in rows)
             drawn = draw(logits_MV, sampled, vocabulary=self.tok.vocab_size, keep_sets=keep)
             ids, log_probs = drawn.ids_M.tolist(), drawn.log_probs_M.tolist()
@@ -327,8 +330,9 @@ class Scheduler:
             return
         told, first = [], 0
         for row, guessed in zip(rows, guesses, strict=True):
-            task, last = row.task, first + accepted(guessed, ids[first : first + len(guessed) + 1])
-            before = len(row.branch)
+            task, last, before = row.task, first, 0
+            if len(guessed):
+                last, before = first + accepted(guessed, ids[first : first + len(guessed) + 1]), len(row.branch)
             for number in range(first, last + 1):
                 if number in drawn.errors:
                     self._fail(task, drawn.errors[number])
@@ -348,7 +352,8 @@ class Scheduler:
             first += len(guessed) + 1
             if task.handle.done:
                 continue
-            self.counters.accepted += row.forget_guesses(before, len(guessed))
+            if len(guessed):
+                self.counters.accepted += row.forget_guesses(before, len(guessed))
             if row.reason is not None or task.request.incremental:
                 told.append(row)
         self._tell(told)

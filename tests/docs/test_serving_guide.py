@@ -15,13 +15,12 @@ import pytest
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("openai", reason="the official client is in the dev extra")
 
-from live_server import CONFIG, live_server  # noqa: E402
-from tiny_models import tiny_model, tiny_tokenizer  # noqa: E402
-
-from stategpt.cli.parser import build_parser  # noqa: E402
-from stategpt.config.serve import ServeConfig  # noqa: E402
-from stategpt.serve.host import Host  # noqa: E402
-from stategpt.serve.keys import read_keys  # noqa: E402
+from live_server import CONFIG, live_server
+from stategpt.cli.parser import build_parser
+from stategpt.config.serve import ServeConfig
+from stategpt.serve.host import Host
+from stategpt.serve.keys import read_keys
+from tiny_models import tiny_model, tiny_tokenizer
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "serving.md").read_text(encoding="utf-8")
 

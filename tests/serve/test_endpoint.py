@@ -1,4 +1,4 @@
-"""Another server as a language model: our own stands in for it, and one that lies. And the gate of log-probabilities."""
+"""Another server as a language model: our own plays it, and one that lies. And the gate of log-probabilities."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,13 +15,12 @@ torch = pytest.importorskip("torch", reason="the server needs the train extra (t
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
 from live_server import CONFIG, LiveServer, live_server  # noqa: E402
-from tiny_models import raw_log_probs, tiny_model, tiny_tokenizer  # noqa: E402
-
 from stategpt.errors import EndpointError, ExportMismatch, InvalidArgument  # noqa: E402
 from stategpt.generate import Engine, LanguageModel  # noqa: E402
 from stategpt.serve.endpoint import Endpoint  # noqa: E402
 from stategpt.serve.gate import compare_with_endpoint  # noqa: E402
 from stategpt.serve.host import Host  # noqa: E402
+from tiny_models import raw_log_probs, tiny_model, tiny_tokenizer  # noqa: E402
 
 GOOD = {"choices": [{"text": "a", "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
 
@@ -78,7 +77,7 @@ def test_wrong_arguments(endpoint: Endpoint, live: LiveServer) -> None:
         Endpoint("ftp://host", "tiny")
     with pytest.raises(InvalidArgument, match="no tokenizer"):
         Endpoint(f"{live.url}/v1", "tiny").score(["a"], ["b"])
-    with pytest.raises(EndpointError, match="status 404: no model is called 'huge'"):
+    with pytest.raises(EndpointError, match=r"status 404: no model is called 'huge'"):
         Endpoint(f"{live.url}/v1", "huge").generate(["a"])
     with pytest.raises(EndpointError, match="unknown|no field"):
         endpoint.generate(["a"], tempo=3)
@@ -87,8 +86,8 @@ def test_wrong_arguments(endpoint: Endpoint, live: LiveServer) -> None:
 class Liar(http.server.BaseHTTPRequestHandler):
     """Answers what the test has put in its list, one after another."""
 
-    answers: list[tuple[int, bytes]] = []
-    seen: list[Any] = []
+    answers: ClassVar[list[tuple[int, bytes]]] = []
+    seen: ClassVar[list[Any]] = []
 
     def do_POST(self) -> None:
         self.seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -152,7 +151,7 @@ def test_what_does_not_pass_is_not_tried_again(liar: Any) -> None:
 def test_an_answer_that_is_none_is_an_error(liar: Any, content: bytes) -> None:
     answers, endpoint, _ = liar
     answers.answers = [(200, content)]
-    with pytest.raises(EndpointError, match="127.0.0.1"):
+    with pytest.raises(EndpointError, match=r"127\.0\.0\.1"):
         endpoint.generate(["a"])
 
 

@@ -17,10 +17,9 @@ import pytest
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server  # noqa: E402
-from scripted_scheduler import Script, no_pages, scripted  # noqa: E402
-
-from stategpt.serve.keys import Keys  # noqa: E402
+from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server
+from scripted_scheduler import Script, no_pages, scripted
+from stategpt.serve.keys import Keys
 
 ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3, "seed": 0}
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 3}
@@ -72,7 +71,9 @@ def test_a_request_that_fails_leaves_the_others(live: LiveServer, script: Script
 def test_an_error_in_a_stream_is_its_last_event(live: LiveServer, script: Script) -> None:
     script.endless = True
     connection = live.connection()
-    connection.request("POST", "/v1/completions", json.dumps({**ASK, "stream": True}), {"Content-Type": "application/json"})
+    connection.request(
+        "POST", "/v1/completions", json.dumps({**ASK, "stream": True}), {"Content-Type": "application/json"}
+    )
     with connection.getresponse() as stream:
         first = stream.readline()
         assert first.startswith(b"data: ")
@@ -88,7 +89,7 @@ def test_an_error_in_a_stream_is_its_last_event(live: LiveServer, script: Script
 
 def test_a_full_queue_says_when_to_come_again(live: LiveServer, script: Script) -> None:
     script.full = True
-    status, content, headers = live.request("POST", "/v1/completions", ASK)
+    status, _, headers = live.request("POST", "/v1/completions", ASK)
     assert (status, headers["retry-after"]) == (503, "1")
     script.full = False
     assert works(live)
@@ -292,8 +293,7 @@ def test_stopping_cancels_what_does_not_finish(script: Script) -> None:
 
 def test_a_dead_worker_shows_in_the_health(live: LiveServer, script: Script) -> None:
     script.raise_in_step.append(SystemExit("gone"))
-    status, answer = live.post("/v1/completions", ASK)
-    assert status == 503
+    assert live.post("/v1/completions", ASK)[0] == 503
     wait_until(lambda: not live.context.worker.alive)
     status, content = live.get("/health")
     assert (status, json.loads(content)["error"]["code"]) == (503, "engine_dead")

@@ -12,15 +12,14 @@ import pytest
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from live_server import CONFIG, LiveServer, live_server  # noqa: E402
-from scripted_scheduler import Script, scripted  # noqa: E402
-from tiny_models import TEXT, tiny_model, tiny_tokenizer  # noqa: E402
-
-from stategpt.errors import ConfigError  # noqa: E402
-from stategpt.serve.errors import ApiError  # noqa: E402
-from stategpt.serve.host import Host  # noqa: E402
-from stategpt.serve.keys import DAY_SECONDS, Key, Keys, read_keys  # noqa: E402
-from stategpt.serve.server import open_socket  # noqa: E402
+from live_server import CONFIG, LiveServer, live_server
+from scripted_scheduler import Script, scripted
+from stategpt.errors import ConfigError
+from stategpt.serve.errors import ApiError
+from stategpt.serve.host import Host
+from stategpt.serve.keys import DAY_SECONDS, Key, Keys, read_keys
+from stategpt.serve.server import open_socket
+from tiny_models import TEXT, tiny_model, tiny_tokenizer
 
 ALICE, BOB = "sk-alice-0123456789", "sk-bob-0123456789"
 ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3}
@@ -44,12 +43,18 @@ def live() -> Iterator[LiveServer]:
         yield running
 
 
-@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer ", "Basic abc", "Bearer wrong", f"Bearer {ALICE}x", ALICE])
+@pytest.mark.parametrize(
+    "given", [None, "", "Bearer", "Bearer ", "Basic abc", "Bearer wrong", f"Bearer {ALICE}x", ALICE]
+)
 def test_without_a_known_key_there_is_no_answer(live: LiveServer, given: str | None) -> None:
     headers = {} if given is None else {"Authorization": given}
     for path in ("/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/tokenize"):
         status, answer = live.post(path, ASK, **headers)
-        assert (status, answer["error"]["code"], answer["error"]["type"]) == (401, "invalid_api_key", "authentication_error")
+        assert (status, answer["error"]["code"], answer["error"]["type"]) == (
+            401,
+            "invalid_api_key",
+            "authentication_error",
+        )
     assert live.get("/v1/models", **headers)[0] == live.get("/metrics", **headers)[0] == 401
     assert live.get("/health")[0] == 200
 
@@ -151,6 +156,6 @@ def test_an_open_address_needs_keys() -> None:
         open_socket(ServeConfig(host="0.0.0.0", port=0))
     with open_socket(ServeConfig(host="0.0.0.0", port=0, open=True)) as sock:
         port = sock.getsockname()[1]
+        sock.listen()
         with pytest.raises(ConfigError, match=f"port {port}"):
-            sock.listen()
             open_socket(ServeConfig(port=port))

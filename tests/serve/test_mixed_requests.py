@@ -14,12 +14,11 @@ import pytest
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server  # noqa: E402
-from tiny_models import TEXT, tiny_model, tiny_tokenizer  # noqa: E402
-
-from stategpt.data import Message  # noqa: E402
-from stategpt.generate import Engine  # noqa: E402
-from stategpt.serve.host import Host  # noqa: E402
+from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server
+from stategpt.data import Message
+from stategpt.generate import Engine
+from stategpt.serve.host import Host
+from tiny_models import TEXT, tiny_model, tiny_tokenizer
 
 REQUESTS, AT_A_TIME = 500, 24
 KINDS = ("text", "chat", "stream", "branches", "leaves", "leaves a stream", "wrong", "embedding", "long")
@@ -97,6 +96,7 @@ def leave(live: LiveServer, body: Any, number: int) -> None:
             client.recv(200)
 
 
+@pytest.mark.slow
 def test_mixed_requests_are_right_and_leave_nothing() -> None:
     model = tiny_model(context_tokens=512)
     config = replace(CONFIG, kv_bytes=1 << 20, batch_rows=16, step_tokens=64)

@@ -10,8 +10,8 @@ from stategpt.cli.export_probes import TEXTS
 from stategpt.cli.model_source import STAGE_FOLDERS, add_engine, load_source, model_place
 from stategpt.errors import ConfigError
 
-_DETAILS = """The endpoint serves what was exported (vLLM, SGLang, another `stategpt serve`). The log-probability of each
-token of probe texts, sent as ids, must be that of the model here. Exit code 2 if one differs by more than --tolerance.
+_DETAILS = """The endpoint serves what was exported (vLLM, SGLang, another `stategpt serve`). The log-probability of
+each token of probe texts, sent as ids, must be that of the model here. Exit code 2 if one differs by more than --tolerance.
 
   stategpt endpoint runs/tiny http://127.0.0.1:8000/v1 --name tiny"""
 
@@ -25,7 +25,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--stage", choices=STAGE_FOLDERS, help="model of the run (default: the last language model)")
     parser.add_argument("--tolerance", type=float, default=0.05, help="largest difference, in nats (default: 0.05)")
     parser.add_argument(
-        "--api-key-variable", default="OPENAI_API_KEY", help="environment variable with the key (default: OPENAI_API_KEY)"
+        "--api-key-variable",
+        default="OPENAI_API_KEY",
+        help="environment variable with the key (default: OPENAI_API_KEY)",
     )
     add_engine(parser)
 
@@ -44,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
     endpoint = Endpoint(arguments.url, arguments.name, api_key=os.environ.get(arguments.api_key_variable))
     found = compare_with_endpoint(source.model, texts, endpoint, tolerance=arguments.tolerance)
     print(
-        f"{found.tokens} tokens of {len(texts)} texts: log-probabilities differ by {found.mean_difference:.5f} on average, "
-        f"{found.largest_difference:.5f} at most (tolerance {arguments.tolerance:g})"
+        f"{found.tokens} tokens of {len(texts)} texts: log-probabilities differ by {found.mean_difference:.5f} on "
+        f"average, {found.largest_difference:.5f} at most (tolerance {arguments.tolerance:g})"
     )
     return 0

@@ -6,7 +6,21 @@ import argparse
 import importlib.metadata
 from collections.abc import Sequence
 
-from stategpt.cli import chat, data, doctor, endpoint, explain, export, import_, init, plan, report, run, serve, tokenizer
+from stategpt.cli import (
+    chat,
+    data,
+    doctor,
+    endpoint,
+    explain,
+    export,
+    import_,
+    init,
+    plan,
+    report,
+    run,
+    serve,
+    tokenizer,
+)
 
 _DESCRIPTION = """Train a GPT assistant in the four stages of the talk "State of GPT": pretraining, supervised
 fine-tuning, reward model, reinforcement learning; then use it."""

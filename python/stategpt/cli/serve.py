@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 TAKES_SETTINGS = True
 
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9_.:/-]{1,128})=(?P<path>.+)", re.DOTALL)
-_DETAILS = """A model is served under its name: that of its run or folder, or the one before "=". The first is the default.
+_DETAILS = """A model is served by name: that of its run or folder, or the one before "=". The first is the default.
 Settings are those of [serve] in the run's run.toml; `--serve.NAME VALUE` changes one (docs/guides/serving.md).
 
   stategpt serve runs/tiny

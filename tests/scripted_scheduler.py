@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tiny_models import tiny_tokenizer
 
 from stategpt.data import ChatTemplate
 from stategpt.errors import ConstraintError, OutOfPages, QueueFull
 from stategpt.serve.asks import Ask, Served
+from tiny_models import tiny_tokenizer
 
 LETTERS = "abcdefgh"
 
@@ -65,7 +65,9 @@ class ScriptedScheduler:
         for handle in list(self.open.values()):
             if self.script.fail_next:
                 del self.open[id(handle)]
-                events.append(SimpleNamespace(handle=handle, sample=-1, error=self.script.fail_next.pop(), finished=None))
+                events.append(
+                    SimpleNamespace(handle=handle, sample=-1, error=self.script.fail_next.pop(), finished=None)
+                )
                 continue
             events += self._written(handle)
         return events

@@ -17,10 +17,9 @@ import pytest
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server  # noqa: E402
-from scripted_scheduler import Script, no_pages, scripted  # noqa: E402
-
-from stategpt.serve.keys import Keys  # noqa: E402
+from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server
+from scripted_scheduler import Script, no_pages, scripted
+from stategpt.serve.keys import Keys
 
 ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3, "seed": 0}
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 3}
@@ -70,8 +69,8 @@ def test_a_request_that_fails_leaves_the_others(live: LiveServer, script: Script
 
 
 def test_an_error_in_a_stream_is_its_last_event(live: LiveServer, script: Script) -> None:
+    script.endless = True
     with live_connection(live, {**ASK, "max_tokens": 4, "stream": True}) as stream:
-        script.endless = True
         first = stream.readline()
         assert first.startswith(b"data: ")
         script.raise_in_step.append(RuntimeError("late"))
@@ -91,8 +90,8 @@ def live_connection(live: LiveServer, body: Any) -> Any:
 
 def test_a_full_queue_says_when_to_come_again(live: LiveServer, script: Script) -> None:
     script.full = True
-    status, content, headers = live.request("POST", "/v1/completions", ASK)
-    assert (status, headers["Retry-After"]) == (503, "1")
+    status, _, headers = live.request("POST", "/v1/completions", ASK)
+    assert (status, headers["retry-after"]) == (503, "1")
     script.full = False
     assert works(live)
 
@@ -153,7 +152,7 @@ def wait_until(condition: Any) -> None:
         ({**ASK, "logit_bias": {"x": 1}}, (400, "logit_bias", "invalid_value")),
         ({**ASK, "logit_bias": {"5000": 1}}, (400, "logit_bias", "invalid_value")),
         ({**ASK, "stop": [""]}, (400, "stop", "invalid_value")),
-        ({**ASK, "stop": [1]}, (400, "stop[0]", "invalid_value")),
+        ({**ASK, "stop": [1]}, (400, "stop", "invalid_value")),
         ({**ASK, "stream_options": {"include_usage": True}}, (400, "stream_options", "invalid_value")),
         ({**ASK, "regex": "a" * 70_000}, (400, "regex", "schema_too_large")),
         ({**ASK, "regex": "bad"}, (400, "regex", "invalid_value")),
@@ -295,7 +294,7 @@ def test_stopping_cancels_what_does_not_finish(script: Script) -> None:
 
 def test_a_dead_worker_shows_in_the_health(live: LiveServer, script: Script) -> None:
     script.raise_in_step.append(SystemExit("gone"))
-    status, answer = live.post("/v1/completions", ASK)
+    status, _ = live.post("/v1/completions", ASK)
     assert status == 503
     wait_until(lambda: not live.context.worker.alive)
     status, content = live.get("/health")

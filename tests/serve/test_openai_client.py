@@ -16,9 +16,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 openai = pytest.importorskip("openai", reason="the official client is in the dev extra")
 
+from live_server import CONFIG, LiveServer, live_server  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.serve.host import Host  # noqa: E402
-from live_server import CONFIG, LiveServer, live_server  # noqa: E402
 from tiny_models import raw_log_probs, tiny_model, tiny_tokenizer  # noqa: E402
 
 ASKED: list[Any] = [{"role": "user", "content": "Return the length"}]
@@ -161,11 +161,14 @@ def test_text_completions_stream_too(client: Any, engine: Engine) -> None:
 
 def test_stops_and_several_prompts(client: Any, engine: Engine) -> None:
     answer = client.completions.create(
-        model="tiny", prompt=["Return", engine.tok.encode("key in").tolist()], max_tokens=30, seed=2, stop=["e", "t"], n=2
+        model="tiny",
+        prompt=["Return", engine.tok.encode("key in").tolist()],
+        max_tokens=30,
+        seed=2,
+        stop=["e", "t"],
+        n=2,
     )
-    expected = engine.generate(
-        ["Return", engine.tok.encode("key in")], n=2, max_tokens=30, seed=2, stop=["e", "t"]
-    )
+    expected = engine.generate(["Return", engine.tok.encode("key in")], n=2, max_tokens=30, seed=2, stop=["e", "t"])
     assert [choice.text for choice in answer.choices] == [completion.text for completion in expected]
     assert all("e" not in choice.text and "t" not in choice.text for choice in answer.choices)
 
@@ -178,7 +181,9 @@ def test_json_of_a_schema(client: Any) -> None:
         "additionalProperties": False,
     }
     form: Any = {"type": "json_schema", "json_schema": {"name": "thing", "schema": schema, "strict": True}}
-    answer = client.chat.completions.create(model="tiny", messages=ASKED, response_format=form, n=4, seed=1, max_tokens=60)
+    answer = client.chat.completions.create(
+        model="tiny", messages=ASKED, response_format=form, n=4, seed=1, max_tokens=60
+    )
     complete = [json.loads(c.message.content) for c in answer.choices if c.finish_reason == "stop"]
     assert complete
     assert all(set(found) == {"kind", "size"} and found["kind"] in ("list", "dictionary") for found in complete)
@@ -197,7 +202,13 @@ def test_extra_settings_and_constraints(client: Any) -> None:
 
 def test_a_required_call_is_a_call_of_the_tool(client: Any) -> None:
     answer = client.chat.completions.create(
-        model="tiny", messages=ASKED, tools=TOOLS, tool_choice="required", parallel_tool_calls=False, seed=1, max_tokens=60
+        model="tiny",
+        messages=ASKED,
+        tools=TOOLS,
+        tool_choice="required",
+        parallel_tool_calls=False,
+        seed=1,
+        max_tokens=60,
     )
     (choice,) = answer.choices
     (call,) = choice.message.tool_calls
@@ -233,12 +244,20 @@ def test_branches_share_their_prompt(client: Any, live: LiveServer, engine: Engi
     prompt, suffixes = "Return the length of a list. Return True if the key is in", [" a", " the dictionary"]
     before = live.gauges()["tiny"]["prefilled"]
     answer = client.completions.create(
-        model="tiny", prompt=prompt, n=2, max_tokens=4, seed=9, extra_body={"branches": suffixes, "return_token_ids": True}
+        model="tiny",
+        prompt=prompt,
+        n=2,
+        max_tokens=4,
+        seed=9,
+        extra_body={"branches": suffixes, "return_token_ids": True},
     )
     assert [choice.model_extra["branch"] for choice in answer.choices] == [0, 0, 1, 1]
     prompts = [np.array(choice.model_extra["prompt_token_ids"], dtype=np.uint32) for choice in answer.choices]
     assert engine.tok.decode(prompts[3], skip_special=True) == prompt + suffixes[1]
-    expected = [engine.generate([ids], n=2, max_tokens=4, seed=9, first_stream=number) for number, ids in enumerate(prompts[::2])]
+    expected = [
+        engine.generate([ids], n=2, max_tokens=4, seed=9, first_stream=number)
+        for number, ids in enumerate(prompts[::2])
+    ]
     assert [c.text for c in answer.choices] == [c.text for found in expected for c in found]
     shared = (len(prompts[0]) - 2) // 16 * 16
     assert live.gauges()["tiny"]["prefilled"] - before <= len(prompts[0]) + len(prompts[2]) - shared

@@ -25,7 +25,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--stage", choices=STAGE_FOLDERS, help="model of the run (default: the last language model)")
     parser.add_argument("--tolerance", type=float, default=0.05, help="largest difference, in nats (default: 0.05)")
     parser.add_argument(
-        "--api-key-variable", default="OPENAI_API_KEY", help="environment variable with the key (default: OPENAI_API_KEY)"
+        "--api-key-variable",
+        default="OPENAI_API_KEY",
+        help="environment variable with the key (default: OPENAI_API_KEY)",
     )
     add_engine(parser)
 

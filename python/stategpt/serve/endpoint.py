@@ -163,7 +163,10 @@ class Endpoint:
         """
         if len(prompts) != len(continuations):
             raise InvalidArgument(f"{len(prompts)} prompts and {len(continuations)} continuations; give one for each")
-        pairs = [(self._ids(prompt), self._ids(continuation)) for prompt, continuation in zip(prompts, continuations, strict=True)]
+        pairs = [
+            (self._ids(prompt), self._ids(continuation))
+            for prompt, continuation in zip(prompts, continuations, strict=True)
+        ]
         if empty := [at for at, (first, _) in enumerate(pairs) if not len(first)]:
             raise InvalidArgument(f"prompt {empty[0]} is empty; nothing says how likely a first token is")
         found = self.prompt_log_probs([np.concatenate(pair) for pair in pairs])
@@ -172,7 +175,14 @@ class Endpoint:
     def prompt_log_probs(self, texts: Sequence[Ids]) -> list[NDArray[np.float32]]:
         """Log-probability of each id given those before it, NaN for the first. Raises as `score`."""
         bodies = [
-            {"model": self.model, "prompt": ids.tolist(), "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 0}
+            {
+                "model": self.model,
+                "prompt": ids.tolist(),
+                "max_tokens": 1,
+                "temperature": 0,
+                "echo": True,
+                "logprobs": 0,
+            }
             for ids in texts
         ]
         return [self._scores(answer, len(ids)) for answer, ids in zip(self._all(bodies), texts, strict=True)]
@@ -180,7 +190,9 @@ class Endpoint:
     def _scores(self, answer: Any, tokens: int) -> NDArray[np.float32]:
         log_probs = answer["choices"][0]["logprobs"]
         if log_probs is None:
-            raise EndpointError(f"{self.url} gives no log-probabilities of a prompt (echo and logprobs of /completions)")
+            raise EndpointError(
+                f"{self.url} gives no log-probabilities of a prompt (echo and logprobs of /completions)"
+            )
         values = log_probs["token_logprobs"]
         if len(values) < tokens or values[0] is not None or any(value is None for value in values[1:tokens]):
             raise EndpointError(

@@ -88,7 +88,8 @@ def ask(live: LiveServer, number: int) -> tuple[str, list[str] | None]:
 def leave(live: LiveServer, body: Any, number: int) -> None:
     """Sends a request and goes: at once, after some bytes of the answer, or in the middle of the request."""
     content = json.dumps(body).encode()
-    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: %d\r\n\r\n"
     with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as client:
         sent = head % len(content) + content
         client.sendall(sent if number % 3 else sent[: len(sent) // 2])

@@ -11,7 +11,8 @@ from stategpt.cli.model_source import STAGE_FOLDERS, add_engine, load_source, mo
 from stategpt.errors import ConfigError
 
 _DETAILS = """The endpoint serves what was exported (vLLM, SGLang, another `stategpt serve`). The log-probability of
-each token of probe texts, sent as ids, must be that of the model here. Exit code 2 if one differs by more than --tolerance.
+each token of probe texts, sent as ids, must be that of the model here. Exit code 2 if one differs by more than
+--tolerance.
 
   stategpt endpoint runs/tiny http://127.0.0.1:8000/v1 --name tiny"""
 

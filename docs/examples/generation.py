@@ -49,7 +49,7 @@ def main(folder: Path | None) -> None:
         print(piece, end="", flush=True)
     print()
 
-    # Three branches of one text, computed once; the one with the highest probability goes on.
+    # Three branches of one text, computed once; the one with the highest probability is continued.
     with engine.session(prompts[0]) as session:
         branches = session.fork(3)
         tries = engine.sample(branches, max_tokens=8, temperature=0.9, seed=2, raw_log_probs=True)

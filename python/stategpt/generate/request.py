@@ -1,4 +1,4 @@
-"""What the scheduler is asked for and what it answers: requests, limits, events and counters."""
+"""What the scheduler takes and what it answers: requests, limits, events and counters."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A step computes one token of every running sample, then parts of prompts within a budget of tokens, and draws the next
 tokens. A prompt is computed once for all its samples, and what requests of one scope share is computed once for all of
 them: a request whose beginning another one is just computing waits for it. When pages run out the youngest sample gives
-up its own and is computed again later; the oldest always goes on, so nothing can block. One thread drives it.
+up its own and is computed again later; the oldest always continues, so nothing can block. One thread drives it.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Scheduler:
     def step(self) -> list[Event]:
         """Computes one step; returns what it added, of requests without `deliver`.
 
-        An error of the model ends the requests that took part in the step, each with an event; the others go on.
+        An error of the model ends the requests that took part in the step, each with an event; the others continue.
         """
         self.advance()
         events, self._outbox = self._outbox, []

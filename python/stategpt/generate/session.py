@@ -147,7 +147,7 @@ class Session:
         return int(bits(self._path, "session sample", self._draws) >> np.uint64(2))
 
     def took(self, branch: Branch) -> None:
-        """Goes on with `branch`, a continuation of its own that was sampled."""
+        """Continues with `branch`, a sampled continuation of it."""
         self.branch.close()
         branch.prompt, branch.generated = branch.ids(), []
         self.branch = branch

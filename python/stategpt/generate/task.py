@@ -54,7 +54,7 @@ class Task:
         self.source: Branch | None = None
         """What the stem is a copy of: the session's branch."""
         self.first_hidden_W: Tensor | None = None
-        """Hidden state of the session's last token, where the prompt goes on behind it."""
+        """Hidden state of the session's last token, where the prompt continues it."""
         self.stem: Branch | None = None
         """The prompt's branch, until the last sample takes it over."""
         self.prefix: Ids = request.ids

@@ -94,7 +94,7 @@ class Watch:
 
 
 class EventStream(Response):
-    """Server-sent events. An error after the first one is an event of its own, since the status is sent.
+    """Server-sent events. An error after the first one is a separate event, since the status is sent.
 
     Args:
         pieces: groups of events to send, each as JSON.

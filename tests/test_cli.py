@@ -20,8 +20,8 @@ from stategpt.recipes import tiny_cpu
 GOLDEN = Path(__file__).parent / "golden" / "cli"
 HELP = [
     ["--help"],
-    *([name, "--help"] for name in ("run", "plan", "init", "data", "chat", "serve", "report", "tokenizer", "endpoint", "explain")),
-    ["doctor", "--help"],
+    *([name, "--help"] for name in ("run", "plan", "init", "data", "chat", "serve", "report", "tokenizer")),
+    *([name, "--help"] for name in ("endpoint", "explain", "doctor")),
     *(["tokenizer", name, "--help"] for name in ("train", "encode", "inspect")),
     *(["data", name, "--help"] for name in ("build", "stats", "inspect", "verify")),
 ]

@@ -1,8 +1,8 @@
 """The gate of an endpoint: does it compute what the model here computes?
 
 A model that was exported and is served by another program may read other ids, or compute otherwise: a wrong
-rotary setting, a missing bias, a rounded weight. Answers look fluent all the same. So the log-probability of each token of
-some texts is compared, by the ids of this package's tokenizer.
+rotary setting, a missing bias, a rounded weight. Answers look fluent all the same. So the log-probability of each token
+of some texts is compared, by the ids of this package's tokenizer.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from stategpt.recipes import tiny_cpu
 GOLDEN = Path(__file__).parent / "golden" / "cli"
 HELP = [
     ["--help"],
-    *([name, "--help"] for name in ("run", "plan", "init", "data", "chat", "report", "tokenizer", "explain", "doctor")),
+    *([name, "--help"] for name in ("run", "plan", "init", "data", "chat", "serve", "report", "tokenizer")),
+    *([name, "--help"] for name in ("endpoint", "explain", "doctor")),
     *(["tokenizer", name, "--help"] for name in ("train", "encode", "inspect")),
     *(["data", name, "--help"] for name in ("build", "stats", "inspect", "verify")),
 ]

@@ -32,10 +32,10 @@ def test_free_settings_are_there() -> None:
     assert {"name", "pretrain.micro_batch_rows", "sft.log_every_steps", "rl.checkpoint_every_steps"} <= set(FREE)
 
 
-def test_every_other_setting_but_gates_decides_some_part() -> None:
+def test_every_other_setting_but_gates_and_serving_decides_some_part() -> None:
     decided = set().union(*(deciders(part) for part in PARTS))
     undecided = set(flatten(RUN)) - decided - set(FREE) - set(FILES)
-    assert undecided == {key for key in flatten(RUN) if key.startswith("gates.")}
+    assert undecided == {key for key in flatten(RUN) if key.startswith(("gates.", "serve."))}
 
 
 @pytest.mark.parametrize(

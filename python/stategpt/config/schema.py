@@ -25,6 +25,12 @@ ANY_NAME = "NAME"
 
 def hints_of(section: type) -> dict[str, Any]:
     """Resolved annotations of a section's settings, in order."""
+    return dict(_hints(section))
+
+
+@cache
+def _hints(section: type) -> dict[str, Any]:
+    """`hints_of`, resolved once: every look at a run's settings asks for those of all sections."""
     hidden = {each.name for each in dataclasses.fields(section) if NO_SETTING in each.metadata}
     return {name: hint for name, hint in get_type_hints(section).items() if name not in hidden}
 

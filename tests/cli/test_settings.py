@@ -29,7 +29,7 @@ def test_values_may_look_like_options_or_be_empty() -> None:
 
 def test_commands_say_whether_they_take_settings_and_whether_they_train() -> None:
     flags = {name: [command_flag([name], flag) for flag in ("TAKES_SETTINGS", "TRAINS")] for name in COMMANDS}
-    takes = {"run": [True, True], "plan": [True, False], "data": [True, False]}
+    takes = {"run": [True, True], "plan": [True, False], "data": [True, False], "serve": [True, False]}
     assert {name: held for name, held in flags.items() if any(held)} == takes
     assert not command_flag([], "TRAINS")
     assert not command_flag(["fly"], "TRAINS")

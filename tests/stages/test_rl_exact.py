@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from stategpt.model import GPT  # noqa: E402
 from stategpt.model.policy import CompletionBatch, completion_log_probs, log_ratios  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.rl import update  # noqa: E402
-from stategpt.stages.rl.update import RLTask, WeightedBatch  # noqa: E402
+from stategpt.stages.rl.update import RLTask, WeightedBatch, _Watched  # noqa: E402
 
 EXACT = RLConfig(steps=2, prompts_per_step=3, completions=4, precision="float32", max_kl=0.0, exact=True)
 
@@ -82,6 +83,19 @@ def test_a_difference_of_one_bit_is_an_error(inputs: StageContext, corpus: Corpu
     bits[3] += 1
     with pytest.raises(NotExact, match=r"1 of [0-9]+ tokens .* token 3"):
         task.loss(batch)
+
+
+@pytest.mark.parametrize(
+    ("sampled", "trained"), [([float("nan"), 1.0], [0.0, 1.0]), ([float("-inf"), 1.0], [float("-inf"), 1.0])]
+)
+def test_what_is_not_a_number_differs(sampled: list[float], trained: list[float]) -> None:
+    tokens = torch.tensor(sampled), torch.tensor(trained), torch.zeros(2)
+    with pytest.raises(NotExact, match=r"1 of 2 tokens .* token 0"):
+        _Watched(exact=True).add(*tokens)
+    watched = _Watched(exact=False)
+    watched.add(*tokens)
+    watched.add(torch.zeros(1), torch.zeros(1), torch.zeros(1))
+    assert math.isnan(watched.metrics()["sampler_gap_nats"])
 
 
 def test_weights_that_change_between_sampling_and_training_are_noticed(inputs: StageContext, corpus: Corpus) -> None:

@@ -241,10 +241,10 @@ class _Watched:
     def add(self, sampled_M: Tensor, trained_M: Tensor, entropy_M: Tensor) -> None:
         """Adds tokens. Raises `NotExact` where the two differ and must not."""
         gap_M = (sampled_M - trained_M).abs()
-        self._gap = max(self._gap, float(gap_M.max()))
+        self._gap = float(np.maximum(self._gap, float(gap_M.max())))  # `max` would lose what is not a number
         self._entropy += float(entropy_M.sum(dtype=torch.float64))
         self._tokens += len(gap_M)
-        if self.exact and self._gap != 0:
+        if self.exact and bool((gap_M != 0).any()):
             at = int(gap_M.argmax())
             raise NotExact(
                 f"{int((gap_M != 0).sum())} of {len(gap_M)} tokens have another log-probability in the training "

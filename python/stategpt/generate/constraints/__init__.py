@@ -64,10 +64,9 @@ __getattr__, __dir__ = lazy_names(
     {
         "blanks": ("Template", "template"),
         "compiled": ("forget_compiled",),
-        "constraint": ("Constraint",),
         "filling": ("Drafted", "draft_then_constrain", "fill"),
         "limits": ("Limits",),
-        "matched": ("MatchedConstraint",),
+        "matched": ("Constraint", "MatchedConstraint"),
         "specs": ("Spec", "choice", "grammar", "json_schema", "regex", "substring", "think_then"),
         "tax": ("Tax", "measure_tax"),
         "tools": ("ToolCalls", "tool_calls"),

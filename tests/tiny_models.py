@@ -25,8 +25,8 @@ def tiny_tokenizer() -> Tokenizer:
     return Tokenizer.train([TEXT * 5], vocab_size=300, special_tokens=CONTROL_TOKENS)
 
 
-def tiny_model(seed: int = 0, context_tokens: int = CONTEXT_TOKENS, padding: int = 0) -> GPT:
-    """Random weights, untied and made larger, so that some tokens are likelier than others."""
+def tiny_model(seed: int = 0, context_tokens: int = CONTEXT_TOKENS, padding: int = 0, spread: float = 0.3) -> GPT:
+    """Random weights, untied and made larger, by `spread`, so that some tokens are likelier than others."""
     torch.manual_seed(seed)
     config = GPTConfig(
         vocab_size=tiny_tokenizer().vocab_size + padding,
@@ -41,7 +41,7 @@ def tiny_model(seed: int = 0, context_tokens: int = CONTEXT_TOKENS, padding: int
     )
     gpt = GPT(config)
     with torch.no_grad():
-        gpt.lm_head.weight.div_(gpt.lm_head.weight.std()).mul_(0.3)
+        gpt.lm_head.weight.div_(gpt.lm_head.weight.std()).mul_(spread)
     return gpt.eval()
 
 

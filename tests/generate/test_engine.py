@@ -8,56 +8,30 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
-from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
+from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.data import chat_prompt  # noqa: E402
 from stategpt.errors import ContextOverflow, ForeignArtifact, InvalidArgument, UnknownToken  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.model import GPT, SpecialIds, log_probs  # noqa: E402
-from stategpt.ops import TensorLayout  # noqa: E402
-from stategpt.packing import Layout  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
+from tiny_models import full_logits, tiny_model, tiny_tokenizer  # noqa: E402
 
-TEXT = "Return the length of a list. Return True if the key is in the dictionary. "
 CONTEXT_TOKENS = 40
 
 
 @pytest.fixture(scope="module")
 def tok() -> Tokenizer:
-    return Tokenizer.train([TEXT * 5], vocab_size=300, special_tokens=CONTROL_TOKENS)
+    return tiny_tokenizer()
 
 
 @pytest.fixture(scope="module")
-def model(tok) -> GPT:
-    """Random weights, untied and made larger, so that some tokens are likelier than others."""
-    torch.manual_seed(0)
-    gpt = GPT(
-        GPTConfig(
-            vocab_size=tok.vocab_size,
-            depth=2,
-            width=32,
-            heads=4,
-            kv_heads=2,
-            head_dim=8,
-            mlp_width=48,
-            context_tokens=CONTEXT_TOKENS,
-            tied_embeddings=False,
-        )
-    )
-    with torch.no_grad():
-        gpt.lm_head.weight.div_(gpt.lm_head.weight.std()).mul_(0.15)
-    return gpt.eval()
+def model() -> GPT:
+    return tiny_model(context_tokens=CONTEXT_TOKENS, spread=0.15)
 
 
 @pytest.fixture(scope="module")
 def engine(model, tok) -> Engine:
     return Engine(model, tok)
-
-
-def full_logits(model: GPT, ids):
-    """Logits of every position by one forward pass without a cache."""
-    ids = np.asarray(ids, dtype=np.int64)
-    with torch.no_grad():
-        return model(torch.from_numpy(ids), TensorLayout.of(Layout.packed([[len(ids)]], len(ids))))
 
 
 def all_but(tok: Tokenizer, *allowed: int) -> list[int]:

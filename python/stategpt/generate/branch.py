@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from .pages import PagedSequence, PagePool
+from stategpt.arguments import Ids
 
-Ids = NDArray[np.uint32]
+from .pages import PagedSequence, PagePool
 
 
 class Branch:
@@ -88,11 +87,7 @@ class Branch:
 
     def release(self) -> None:
         """Gives up the pages; the ids stay, to be computed again."""
-        self.computed = max(self.computed, self.sequence.length)
-        pool = self.sequence.pool
-        self.sequence.close()
-        self.sequence = PagedSequence(pool)
-        self.hidden_W = None
+        self.move(self.sequence.pool)
 
     def move(self, pool: PagePool) -> None:
         """Gives up the pages for an empty sequence of another pool."""

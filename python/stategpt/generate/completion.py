@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.arguments import Ids
 from stategpt.model.kept_sets import KeptSet
 from stategpt.shown_fields import documented, short_repr
 
 from .request import NO_LOG_PROBS, Reason, Top
-
-Ids = NDArray[np.uint32]
 
 
 class Usage(NamedTuple):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.arguments import one_of, whole
+from stategpt.arguments import Ids, one_of, whole
 from stategpt.config.stages import PRECISIONS
 from stategpt.data import ChatTemplate
 from stategpt.data.control_ids import ControlIds
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from .constraint import Constraint, ConstraintSpec
 
-Ids = NDArray[np.uint32]
 Progress = Callable[[int, int], None]
 """Called with (completions done, total number of completions)."""
 
@@ -193,10 +192,11 @@ class Engine:
         sampling = self.sampling(
             temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, forbidden=forbidden, **settings
         )
-        requests = self._requests(
-            prompts, n, sampling, stop, max_tokens, first_stream, stop_ids, constraint, prompt_log_probs, raw_log_probs,
-            kept_sets,
+        more = self._settings_of_request(
+            stop, max_tokens, stop_ids, constraint,
+            prompt_log_probs=prompt_log_probs, raw_log_probs=raw_log_probs, kept_sets=kept_sets,
         )  # fmt: skip
+        requests = self._requests(prompts, n, sampling, first_stream, more)
         samples, total = requests[0].n if requests else 0, sum(request.n for request in requests)
         done: dict[int, Completion] = {}
         for index, event, handle in self._run(requests, incremental=False):
@@ -228,7 +228,8 @@ class Engine:
         sampling = self.sampling(
             temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, forbidden=forbidden, **settings
         )
-        requests = self._requests([prompt], 1, sampling, stop, max_tokens, 0, stop_ids, constraint)
+        more = self._settings_of_request(stop, max_tokens, stop_ids, constraint)
+        requests = self._requests([prompt], 1, sampling, 0, more)
         return (event.text for _, event, _ in self._run(requests, incremental=True) if event.text)
 
     def stream_samples(
@@ -250,10 +251,8 @@ class Engine:
         Raises as `generate`, at the call.
         """
         check_prompts(prompts)
-        requests = self._requests(
-            prompts, n, sampling or self.sampling(), stop, max_tokens, first_stream, stop_ids, constraint, False,
-            raw_log_probs,
-        )  # fmt: skip
+        more = self._settings_of_request(stop, max_tokens, stop_ids, constraint, raw_log_probs=raw_log_probs)
+        requests = self._requests(prompts, n, sampling or self.sampling(), first_stream, more)
         return (piece_of(index, event) for index, event, _ in self._run(requests, incremental=True))
 
     def score(self, prompts: Sequence[str | Ids], continuations: Sequence[str | Ids]) -> list[NDArray[np.float32]]:
@@ -404,19 +403,10 @@ class Engine:
         prompts: Sequence[str | Ids],
         n: int,
         sampling: Sampling,
-        stop: Sequence[str],
-        max_tokens: int,
         first_stream: int | Sequence[int],
-        stop_ids: Sequence[int] = (),
-        constraint: Constraint | ConstraintSpec | None = None,
-        prompt_log_probs: bool = False,
-        raw_log_probs: bool = False,
-        kept_sets: bool = False,
+        more: dict[str, Any],
     ) -> list[Request]:
-        more = self._settings_of_request(
-            stop, max_tokens, stop_ids, constraint,
-            prompt_log_probs=prompt_log_probs, raw_log_probs=raw_log_probs, kept_sets=kept_sets,
-        )  # fmt: skip
+        """A request for each prompt; `more` is of `_settings_of_request`."""
         ids = [self._prompt_ids(index, prompt) for index, prompt in enumerate(prompts)]
         samples = whole("n", n, 1)
         if samples * len(ids) > MAX_COMPLETIONS:

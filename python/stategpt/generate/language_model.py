@@ -8,11 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.arguments import Ids
 from stategpt.data import ChatTemplate
 
 from .completion import Completion
-
-Ids = NDArray[np.uint32]
 
 
 class LanguageModel(Protocol):

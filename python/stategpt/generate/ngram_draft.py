@@ -10,17 +10,15 @@ is proposed: proposals change how many steps it takes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.arguments import whole
+from stategpt.arguments import Ids, whole
 from stategpt.errors import InvalidArgument
 
 from .sampling import NO_IDS, SampledRow
-
-Ids = NDArray[np.uint32]
 
 
 class NgramDraft:
@@ -101,24 +99,6 @@ class NgramDraft:
                 break
             place = self._older[place - 1]
         return best
-
-
-@dataclass
-class Speculation:
-    """Counters of what was proposed."""
-
-    proposed: int = 0
-    """Ids that the model read before they were drawn."""
-    accepted: int = 0
-    """Those of them that were drawn."""
-    steps: int = 0
-    """Steps in which something was proposed."""
-
-    def add(self, proposed: int, accepted: int) -> None:
-        """Counts one step of one sequence."""
-        self.proposed += proposed
-        self.accepted += accepted
-        self.steps += proposed > 0
 
 
 def speculated_rows(

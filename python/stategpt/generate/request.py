@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.arguments import whole
+from stategpt.arguments import Ids, whole
 from stategpt.errors import InvalidArgument, StategptError
 from stategpt.model.kept_sets import KeptSet
 from stategpt.shown_fields import documented, short_repr
@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from .constraint import Constraint
     from .handle import Handle
 
-Ids: TypeAlias = NDArray[np.uint32]
 Top: TypeAlias = TopLogProbs
 
 Reason = Literal["end", "stop", "length", "constraint"]
-REASONS: tuple[Reason, ...] = get_args(Reason)
 
 NO_IDS: Ids = np.empty(0, dtype=np.uint32)
 NO_LOG_PROBS: NDArray[np.float32] = np.empty(0, dtype=np.float32)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.arguments import several, whole
+from stategpt.arguments import Ids, several, whole
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from .request import Request
 
-Ids: TypeAlias = NDArray[np.uint32]
 
 _CHAT_HINT = (
     "For a chat turn pass stategpt.data.chat_prompt(tok, question); for a document its beginning as a string, "

@@ -23,11 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.arguments import real, seed_number, several, whole
+from stategpt.arguments import Ids, real, seed_number, several, whole
 from stategpt.errors import InvalidArgument
 from stategpt.shown_fields import documented, short_repr
-
-Ids = NDArray[np.uint32]
 
 
 class BadWord(NamedTuple):

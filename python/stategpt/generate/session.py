@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.arguments import whole
+from stategpt.arguments import Ids, whole
 from stategpt.errors import ContextOverflow, InvalidArgument
 from stategpt.randomness import bits
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .task import Deliver, Task
 
-Ids = NDArray[np.uint32]
 
 _clock = count(1)
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stategpt.arguments import Ids
+
 from .branch import Branch
 from .detokenized_stream import DetokenizedStream
 from .handle import Handle
@@ -20,7 +22,6 @@ from .row import Row
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
-Ids = NDArray[np.uint32]
 Deliver = Callable[[Event], None]
 
 

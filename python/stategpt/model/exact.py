@@ -6,7 +6,7 @@ computed by the same operations in the same order on all of them:
 
     products            in pieces of verified sizes (`ops.row_products`)
     SiLU, GELU          composed of operations that torch computes alike wherever a number is in a tensor
-    attention           over pages, by position-aligned blocks of keys (`ops.exact_attention`, `generate.pages`)
+    attention           over pages, by position-aligned blocks of keys (`ops.packed_pages`, `generate.pages`)
     the rest            norms, rotations, sums, log-softmax: torch's own, verified (`require_exact_functions`)
 
 `exact_rows()` is the context in which the first two are replaced; `GPT` enters it where `exact` is set. An operation

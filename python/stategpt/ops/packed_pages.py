@@ -10,6 +10,7 @@ document; L of them are leaves, the ends of a path that no branch continues, lai
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,10 +23,7 @@ from stategpt.errors import InvalidArgument
 
 from .attention import attention
 from .layout import TensorLayout
-from .page_plan import PagePlan, attend_pages, write_pages
-
-PAGE = 16
-"""Positions of a page."""
+from .page_plan import PAGE_TOKENS, PagePlan, attend_pages, write_pages
 
 
 def packed_attention(
@@ -66,7 +64,6 @@ class PackedPages:
         """int64: the others, if there is one."""
         self._write, self._attend, self.written_N, self.pages = _plans(self.runs)
         self._memory: tuple[Tensor, Tensor] | None = None
-        self._rows: LeafRows | None = None
 
     def attend(self, q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, options: dict[str, Any]) -> Tensor:
         """Writes keys and values to the pages, then attends; nothing of it is kept. -> o_NHD."""
@@ -84,15 +81,14 @@ class PackedPages:
         """Memory for the pages, one for all layers: a layer's are not read after it."""
         G, D = k_NGD.shape[1:]
         if self._memory is None or self._memory[0].shape[1:3] != (G, D):
-            self._memory = k_NGD.new_empty(self.pages, G, D, PAGE), k_NGD.new_empty(self.pages, G, PAGE, D)
+            P, S = self.pages, PAGE_TOKENS
+            self._memory = k_NGD.new_empty(P, G, D, S), k_NGD.new_empty(P, G, S, D)
         return self._memory
 
-    @property
+    @cached_property
     def rows(self) -> LeafRows:
         """Every path from a beginning to a leaf as a row, for the backward pass."""
-        if self._rows is None:
-            self._rows = LeafRows(self.runs)
-        return self._rows
+        return LeafRows(self.runs)
 
 
 class _Runs:
@@ -137,14 +133,14 @@ def _plans(runs: _Runs) -> tuple[PagePlan, PagePlan, Tensor | None, int]:
     for first, length, seen, trunk in zip(
         runs.first.tolist(), runs.length.tolist(), runs.seen.tolist(), runs.trunk.tolist(), strict=True
     ):
-        shared = seen // PAGE
-        own = -(-(seen + length) // PAGE) - shared
+        shared = seen // PAGE_TOKENS
+        own = -(-(seen + length) // PAGE_TOKENS) - shared
         tables.append((tables[trunk][:shared] if seen else []) + list(range(pages, pages + own)))
         pages += own
         # What of the prefix is in its last page, which is not whole, is written to the branch's own too.
-        copied = np.arange(runs.first[trunk] + shared * PAGE, runs.first[trunk] + seen)
+        copied = np.arange(runs.first[trunk] + shared * PAGE_TOKENS, runs.first[trunk] + seen)
         written.append(np.concatenate((copied, np.arange(first, first + length))))
-        write_seen.append(shared * PAGE)
+        write_seen.append(shared * PAGE_TOKENS)
     lengths = [len(part) for part in written]
     order = np.concatenate(written) if written else np.empty(0, dtype=np.int64)
     in_order = len(order) == int(runs.length.sum()) and (not len(order) or len(order) == int(order[-1]) + 1)

@@ -25,6 +25,9 @@ from .attention_checks import check_numbers, shape_of
 Int32s: TypeAlias = "Sequence[int] | array[int] | npt.NDArray[np.int32] | Tensor"
 """int32 numbers: a list, an array or a tensor on the CPU."""
 
+PAGE_TOKENS = 16
+"""Positions of a page; pages are aligned to positions 0, 16, 32, ... of a sequence. `rust/attention` has the same."""
+
 DTYPES = (torch.float32, torch.bfloat16)
 
 

@@ -44,7 +44,7 @@ def shape_of(decoder: Mapping[str, Any] | None) -> Shape | None:
     Args:
         decoder: the field of the file; without one the library joins tokens by spaces.
     """
-    steps = _steps(decoder)
+    steps = steps_of(decoder)
     match [step.get("type") for step in steps]:
         case ["ByteLevel"]:
             return Shape(is_bytes=True)
@@ -56,13 +56,13 @@ def shape_of(decoder: Mapping[str, Any] | None) -> Shape | None:
     return _joined_shape(steps)
 
 
-def _steps(decoder: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+def steps_of(decoder: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     """The decoders of a sequence, of those in it, too."""
     if decoder is None:
         return []
     if decoder.get("type") != "Sequence":
         return [decoder]
-    return [step for inner in decoder.get("decoders", []) for step in _steps(inner)]
+    return [step for inner in decoder.get("decoders", []) for step in steps_of(inner)]
 
 
 def _joined_shape(steps: list[Mapping[str, Any]]) -> Shape | None:

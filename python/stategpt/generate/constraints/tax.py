@@ -22,13 +22,11 @@ from stategpt.errors import InvalidArgument
 from stategpt.generate.constraint import Constraint, Mask
 from stategpt.model import GPT, autocast
 from stategpt.model.token_batch import pad_sequences
+from stategpt.ops import logit_rows
 from stategpt.shown_fields import documented, short_repr
 
 if TYPE_CHECKING:
     from stategpt.generate.engine import Engine
-
-_ROWS = 64
-"""Rows of logits that exist at a time."""
 
 
 @documented
@@ -93,8 +91,9 @@ def measure_tax(engine: Engine, prompt: Ids, ids: Ids, constraint: Constraint) -
         return Tax(nats, np.zeros(0, dtype=np.bool_))
     with torch.inference_mode(), autocast(engine.precision, engine.model.device):
         hidden_TW = _hidden(engine.model, np.concatenate([prompt, ids[:-1]]), len(ids))
-        for first in range(0, len(ids), _ROWS):
-            rows = slice(first, first + _ROWS)
+        at_a_time = logit_rows(engine.model.config.vocab_size)
+        for first in range(0, len(ids), at_a_time):
+            rows = slice(first, first + at_a_time)
             nats[rows] = -allowed_log_mass(engine.model.unembed(hidden_TW[rows]), np.stack(masks[rows])).cpu().numpy()
     return Tax(nats, np.array([_is_single(mask) for mask in masks]))
 

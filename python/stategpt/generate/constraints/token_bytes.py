@@ -13,6 +13,7 @@ from typing import Any
 
 from stategpt.errors import ConstraintError, UnknownToken
 from stategpt.tokenizer.byte_level import bytes_of
+from stategpt.tokenizer.hf_decoders import steps_of
 from stategpt.tokenizer.hf_tokenizer import HfTokenizer
 from stategpt.tokenizer.tokenizer import AnyTokenizer
 
@@ -62,7 +63,7 @@ def _hf_bytes(tok: HfTokenizer) -> Callable[[int], bytes]:
     """How a token of the `tokenizers` library is read, by the steps of the file's decoder."""
     decoder: Mapping[str, Any] | None = tok._fields["decoder"]
     unknown = tok._unknown
-    steps = _steps(decoder)
+    steps = steps_of(decoder)
     if [step.get("type") for step in steps] == ["ByteLevel"]:
         return lambda token: b"" if tok._token(token) == unknown else bytes_of(tok._token(token))
     changes = [_change(step) for step in steps]
@@ -82,14 +83,6 @@ def _hf_bytes(tok: HfTokenizer) -> Callable[[int], bytes]:
         return text.encode()
 
     return read
-
-
-def _steps(decoder: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    if decoder is None:
-        return []
-    if decoder.get("type") != "Sequence":
-        return [decoder]
-    return [step for inner in decoder.get("decoders", []) for step in _steps(inner)]
 
 
 def _change(step: Mapping[str, Any]) -> Callable[[str], str]:

@@ -140,9 +140,7 @@ def tool_calls(
         name = unicode_text(f"the name of tool {place}", inner["name"])
         if name in held:
             raise InvalidArgument(f"two tools are called {name!r}; each has another name")
-        held[name] = dumped(
-            inner.get("parameters") or {"type": "object", "properties": {}, "additionalProperties": False}
-        )
+        held[name] = dumped(inner.get("parameters") or _NO_PARAMETERS)
     if not held:
         raise InvalidArgument("tools is empty; give at least one tool")
     form = None if chat is None else chat.call_text

@@ -17,10 +17,8 @@ from torch import Tensor
 
 from stategpt.config import GPTConfig
 from stategpt.errors import InvalidArgument, OutOfPages
+from stategpt.ops.page_plan import PAGE_TOKENS as PAGE_TOKENS
 from stategpt.quantities import size
-
-PAGE_TOKENS = 16
-"""S: positions of a page. Pages are aligned to positions 0, 16, 32, ... of a sequence."""
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """Number formats of keys and values."""

@@ -17,15 +17,13 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-from stategpt.arguments import whole
+from stategpt.arguments import Ids, whole
 from stategpt.errors import InvalidArgument
 from stategpt.shown_fields import documented
 
 from .memory import PAGE_TOKENS
 from .pool import PagePool
 from .sequence import PagedSequence
-
-Ids = NDArray[np.uint32]
 
 
 @documented

@@ -128,6 +128,11 @@ class RLTask:
         size = limit // each * each or limit
         return [slice(at, min(at + size, first + count)) for at in range(first, first + count, size)]
 
+    @property
+    def _takes_sampler_log_probs(self) -> bool:
+        """Whether the old log-probabilities are the sampler's own, which the loss compares with the trainer's."""
+        return self.config.exact and self.config.minibatches == 1 and not self.config.truncates
+
     def _log_probs(self, rollout: Rollout, part: slice, alone: bool) -> _LogProbs:
         """Log-probabilities of policy and reference, and the policy's entropy.
 
@@ -146,7 +151,7 @@ class RLTask:
         with autocast(config.precision, device):
             with torch.no_grad():
                 reference_M, _ = self._forward(self.reference, batch, kept)
-            if config.exact and config.minibatches == 1 and kept is None:
+            if self._takes_sampler_log_probs:
                 sampled_M = torch.from_numpy(np.concatenate([each.log_probs for each in completions]))
                 return _LogProbs(batch, kept, sampled_M, reference_M, None, None)
             with torch.set_grad_enabled(alone):
@@ -201,7 +206,7 @@ class RLTask:
         """Policy-gradient or reward-weighted loss over the completion tokens, end of text included."""
         config, sample_M, samples = self.config, batch.batch.sample_M, batch.batch.samples
         log_probs_M, entropy_M = batch.forward or self._forward(self.policy, batch.batch, batch.kept)
-        if config.exact and config.minibatches == 1 and batch.kept is None:
+        if self._takes_sampler_log_probs:
             self._watched.add(batch.sampled_log_probs_M, log_probs_M.detach(), entropy_M)
         weights_M = batch.weights_S[sample_M]
         if config.objective == "reward_weighted" and config.minibatches == 1:

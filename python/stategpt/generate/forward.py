@@ -12,11 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stategpt.arguments import Ids
 from stategpt.model import GPT
 
 from .branch import Branch
 from .pages import PagedStep, PagePool
-from .request import NO_IDS, Counters, Ids
+from .request import NO_IDS, Counters
 
 
 class Work(NamedTuple):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stategpt.arguments import Ids
 from stategpt.model.kept_sets import KeptSet
 
 from .branch import Branch
 from .ngram_draft import speculated_rows
-from .request import NO_IDS, NO_LOG_PROBS, NO_TOP, Event, Ids, Reason, Top
+from .request import NO_IDS, NO_LOG_PROBS, NO_TOP, Event, Reason, Top
 from .sampling import SampledRow
 from .speculation import Guesses
 

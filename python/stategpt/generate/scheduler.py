@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stategpt.arguments import Ids
 from stategpt.errors import EngineError, OutOfPages, QueueFull, StategptError
 from stategpt.model import GPT, Precision, autocast
 
@@ -28,7 +29,7 @@ from .log_prob_rows import score_tokens
 from .ngram_draft import accepted
 from .padding import Padding
 from .pages import PAGE_TOKENS, pages_of
-from .request import NO_IDS, NO_TOP, Counters, Event, Ids, Limits, Request
+from .request import NO_IDS, NO_TOP, Counters, Event, Limits, Request
 from .requests import check_request
 from .row import Row
 from .sampler import Draws, draw

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from stategpt.arguments import Ids
+
 from .branch import Branch
 from .ngram_draft import NgramDraft
-from .request import NO_IDS, Ids
+from .request import NO_IDS
 
 
 class Guesses:

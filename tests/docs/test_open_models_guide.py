@@ -17,7 +17,7 @@ pytest.importorskip("transformers", reason="the guide needs the hf extra (transf
 pytest.importorskip("jinja2", reason="templates need the train extra (jinja2)")
 from family_models import CASES
 from foreign_tokenizers import VOCABULARY, foreign
-from stategpt.cli.export_check import TOLERANCES
+from stategpt.cli.export_check import MEANS, TOLERANCES
 from stategpt.config.lora import LoRAConfig
 from stategpt.config.run import RunConfig
 
@@ -67,7 +67,10 @@ def test_the_run_file_has_settings_that_exist() -> None:
 
 
 def test_the_table_of_tolerances_is_that_of_the_check() -> None:
-    rows = re.findall(r"^\| (hf, any format|gguf \w+) \| ([\d.]+) \|", GUIDE, re.MULTILINE)
-    stated = {name: float(value) for name, value in rows}
+    row = r"^\| (hf, any format|gguf \w+) \| ([\d.]+)(?:, and ([\d.]+) on average)? \|"
+    rows = re.findall(row, GUIDE, re.MULTILINE)
+    stated = {name: float(value) for name, value, _ in rows}
+    means = {name: float(mean) for name, _, mean in rows if mean}
+    assert means == {f"{tool} {dtype}": value for (tool, dtype), value in MEANS.items()}
     for (tool, dtype), value in TOLERANCES.items():
         assert stated["hf, any format" if tool == "hf" else f"gguf {dtype}"] == value

@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeAlias
 
 from stategpt.config.architecture import PLAIN, Architecture
 from stategpt.config.checks import require_choice, shown_key, shown_value
-from stategpt.config.gguf_shape import gguf_shape
 from stategpt.config.hf_shape import as_saved, checked_family, read_fields, read_shape
 from stategpt.config.model import NO_SETTING, GPTConfig
 from stategpt.errors import (
@@ -28,7 +27,6 @@ from stategpt.errors import (
     MissingFile,
     StorageError,
 )
-from stategpt.gguf_file import GgufFile, is_gguf
 from stategpt.hub import TOKENIZER_FILES, local_path
 from stategpt.json_reader import read_json
 from stategpt.shown_fields import documented
@@ -74,6 +72,8 @@ def model_place(model: str, files: tuple[str, ...] = TOKENIZER_FILES) -> Path:
     Raises:
         ConfigError: neither is a model's folder with its tokenizer; the Hub has no such model, or cannot be reached.
     """
+    from stategpt.gguf_file import is_gguf  # imports NumPy, which a plan without a start model does not wait for
+
     try:
         given = local_path(model, files)
     except (MissingFile, HubError, MissingExtra) as error:
@@ -112,6 +112,9 @@ def shape_at(place: Path) -> GPTConfig:
     Raises:
         ConfigError: it cannot be read, or describes what is not computed here.
     """
+    from stategpt.config.gguf_shape import gguf_shape
+    from stategpt.gguf_file import GgufFile, is_gguf
+
     path = place / "config.json"
     try:
         if is_gguf(place):

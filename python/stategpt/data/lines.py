@@ -7,15 +7,19 @@ line longer than the limit only its start is kept in memory.
 
 from __future__ import annotations
 
+import csv
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from os import PathLike, fspath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stategpt import _native
 from stategpt.errors import StategptError
 from stategpt.json_reader import DuplicateKey, decode_json
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
 
 PACKED_SUFFIXES = (".gz", ".zst")
 """A file whose name ends so, in upper or lower case, is unpacked."""
@@ -39,6 +43,16 @@ def unpacked_suffix(name: str) -> tuple[str, bool]:
     """
     stem, suffix = os.path.splitext(name.lower())
     return (os.path.splitext(stem)[1], True) if suffix in PACKED_SUFFIXES else (suffix, False)
+
+
+def csv_reader(texts: Iterable[str], separator: str = ",") -> CsvReader:
+    """A strict reader of CSV whose fields may be as long as a line.
+
+    Python has one limit of fields for the process: raised in one reader alone, it would let the length that another
+    takes depend on what was read before.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
+    return csv.reader(texts, delimiter=separator, strict=True)
 
 
 class BadLine(ValueError):

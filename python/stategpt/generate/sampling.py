@@ -177,6 +177,7 @@ NO_IDS: Ids = np.empty(0, dtype=np.uint32)
 """A prompt or completion without tokens."""
 
 
+@documented
 @dataclass
 class SampledRow:
     """One sequence at the position of its next token."""

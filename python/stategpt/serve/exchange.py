@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from stategpt.config.serve import ServeConfig
 from stategpt.errors import StategptError
+from stategpt.quantities import duration
 
 from .errors import ApiError, api_error
 from .worker import Job, Worker
@@ -54,7 +55,7 @@ async def read_body(request: Request, limits: ServeConfig) -> bytes:
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:
-        message_text = f"the body did not arrive within {limits.body_seconds:g} s"
+        message_text = f"the body did not arrive within {duration(limits.body_seconds)}"
         raise ApiError(408, message_text, code="timeout", headers={"Connection": "close"}) from None
 
 

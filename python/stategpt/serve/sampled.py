@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
+from stategpt.quantities import duration
+
 from .answers import Answer
 from .asks import Served
 from .errors import bad_field
@@ -85,7 +87,7 @@ class Sampled:
         try:
             return wanted.with_constraint(await asyncio.wait_for(work, seconds))
         except TimeoutError:
-            message = f"{param} is not compiled after {seconds:g} s; make it simpler"
+            message = f"{param} is not compiled after {duration(seconds)}; make it simpler"
             raise bad_field(param, message, "schema_too_complex") from None
 
 

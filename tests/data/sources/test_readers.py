@@ -253,9 +253,9 @@ def test_public_readers_give_documents_and_stop_at_the_first_fault_without_a_tal
 
 
 def test_records_of_a_file_of_an_unknown_name_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("a,b\n")
-    with pytest.raises(CorpusError, match=r"a\.csv: the name says no format of records"):
-        list(read_records(tmp_path / "a.csv"))
+    (tmp_path / "a.txt").write_text("a,b\n")
+    with pytest.raises(CorpusError, match=r"a\.txt: the name says no format of records"):
+        list(read_records(tmp_path / "a.txt"))
 
 
 def test_records_of_arrays_and_lines_are_the_same(tmp_path: Path) -> None:

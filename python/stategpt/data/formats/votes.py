@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from stategpt.data.formats.records import RecordPlace, StrPath, shown, string_field, with_places
-from stategpt.data.lines import BadLine, Source, json_type, read_lines, require_unicode
+from stategpt.data.lines import BadLine, Source, csv_reader, json_type, read_lines, require_unicode
 from stategpt.data.ranked_group import Vote
 from stategpt.data.rankings import Rankings, Rejected
 from stategpt.errors import RankingError
@@ -127,7 +127,7 @@ def _votes(path: StrPath) -> Iterator[tuple[RecordPlace, list[str] | BadLine]]:
     A row's place is its last line (cells may hold line ends); bytes are not counted.
     """
     with Source(path, RankingError) as source:
-        reader = csv.reader(_csv_lines(source), strict=True)
+        reader = csv_reader(_csv_lines(source))
         try:
             header = next(reader, [])
             missing = [name for name in _VOTE_COLUMNS if header.count(name) != 1]

@@ -15,7 +15,7 @@ import csv
 from collections.abc import Iterator
 from typing import Any
 
-from stategpt.data.lines import MAX_LINE_BYTES, BadLine, Line, Source, decoded, read_lines
+from stategpt.data.lines import MAX_LINE_BYTES, BadLine, Line, Source, csv_reader, decoded, read_lines
 from stategpt.data.records import Place
 from stategpt.data.rejections import Rejection
 from stategpt.errors import CorpusError
@@ -83,8 +83,7 @@ class _Rows:
             self._separator = ";"
         pending: list[Line] = [first]
         texts = self._texts(pending)
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-        reader = csv.reader(texts, delimiter=self._separator, strict=True)
+        reader = csv_reader(texts, self._separator)
         while True:
             self._begun, self._bytes = None, 0
             found: list[str] | BadLine
@@ -97,7 +96,7 @@ class _Rows:
             except BadLine as bad:  # csv was reading it: its reader has ended
                 yield self._where(), bad
                 texts = self._texts(pending)
-                reader = csv.reader(texts, delimiter=self._separator, strict=True)
+                reader = csv_reader(texts, self._separator)
                 continue
             if found or isinstance(found, BadLine):
                 yield self._where(), found

@@ -80,7 +80,7 @@ class FewShotForm:
 
         config = load(run / "run.toml").evaluate
         train = [conversation.prompt() for conversation in read_corpus(run / "corpus").conversations["train"]]
-        self.stops = (STOP,)
+        self.stops: Sequence[str] = (STOP,)
         self._examples = choose_examples(train, config.few_shot_examples if train else 0, config.seed)
         self._begin = np.array([engine.control.document_begin], dtype=np.uint32)
         self._tok = engine.tok
@@ -124,7 +124,7 @@ def chat_form(chat: ChatTemplate, run: Path | None, turns: str) -> Form:
 
 def _trained_on_single_questions(run: Path) -> bool:
     """Whether a run from random weights has conversations, and none of the first ones has several questions."""
-    from stategpt.config.toml import parse_toml
+    from stategpt.config.toml_text import parse_toml
     from stategpt.data.corpus_rows import CONVERSATION, read_rows
     from stategpt.files import read_bytes
 

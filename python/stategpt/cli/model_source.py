@@ -25,6 +25,7 @@ STAGE_FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.artifa
 _LANGUAGE_MODELS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 _SCORES = "ForSequenceClassification"
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 _RUN_DEPTH = 3
 """How far above a model its run is at most: RUN/rl/seed_1/model."""
 
@@ -149,6 +150,17 @@ def load_engine(
     if run is not None:  # a base model's folder is as it came, perhaps without a template
         chat = run_chat(RunFolder(run), source.tok)
     return Engine(source.model.to(pick_device()).eval(), source.tok, chat, **options)
+
+
+def model_hash(place: Path) -> str:
+    """Returns the identity of a model: of its weights, settings and what reads and writes its text."""
+    from stategpt import _native
+    from stategpt.artifacts import fingerprint
+
+    if place.is_file():
+        return _native.hash_file(place)[1]
+    files = sorted(path for path in place.iterdir() if path.suffix in _MODEL_SUFFIXES and path.name != "manifest.json")
+    return fingerprint({path.name: _native.hash_file(path)[1] for path in files})
 
 
 def _is_reward_model(place: Path) -> bool:

@@ -3,7 +3,7 @@
 import argparse
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,6 +91,19 @@ def arguments(run: Path, prompt: str | None) -> argparse.Namespace:
     return argparse.Namespace(model=str(run), stage=None, prompt=prompt, compare=False)
 
 
+def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """What is typed, until end of input."""
+    left = iter(lines)
+
+    def line(_: str) -> str:
+        try:
+            return next(left)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", line)
+
+
 def test_prompt_is_answered_once(run: Path, asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]) -> None:
     assert chat.execute(arguments(run, "cut")) == 0
     assert capsys.readouterr().out == "about cut ...\n"
@@ -103,15 +116,7 @@ def test_conversation_goes_on_after_an_error_and_ends_with_the_input(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lines: Iterator[str] = iter(["one", "too long", "two"])
-
-    def typed(_: str) -> str:
-        try:
-            return next(lines)
-        except StopIteration:
-            raise EOFError from None
-
-    monkeypatch.setattr("builtins.input", typed)
+    typed(monkeypatch, "one", "too long", "two")
     assert chat.execute(arguments(run, None)) == 0
     assert asked == [("one", 0), ("too long", 1), ("two", 2)]
     output = capsys.readouterr().out
@@ -174,19 +179,6 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         GPT(run.model).save_pretrained(model)
         Tokenizer.train([SOURCE], 300, special_tokens=CONTROL_TOKENS).save(model / "tokenizer.json")
     return folder
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    """What is typed, until end of input."""
-    left = iter(lines)
-
-    def line(_: str) -> str:
-        try:
-            return next(left)
-        except StopIteration:
-            raise EOFError from None
-
-    monkeypatch.setattr("builtins.input", line)
 
 
 def test_commands_retry_go_back_and_switch_branches(

@@ -238,8 +238,12 @@ BAD = (
     {"prompt": "word " * CONTEXT, "id": 7},
     {"prompt": "Return the", "id": "last"},
     {"prompt": "x", "id": []},
+    {"prompt": "x", "id": 2**64},
+    {"prompt": "half \ud800"},
+    {"prompt": "x", "id": True},
 )
-CODES = [("invalid_json", 2), ("missing_field", 3), ("wrong_type", 4), ("too_long", 5), ("wrong_type", 7)]
+CODES = [("invalid_json", 2), ("missing_field", 3), ("wrong_type", 4), ("too_long", 5)]
+CODES += [("wrong_type", 7), ("wrong_type", 8), ("invalid_json", 9), ("wrong_type", 10)]
 
 
 def test_bad_records_stop_before_the_start_with_their_places(
@@ -248,7 +252,7 @@ def test_bad_records_stop_before_the_start_with_their_places(
     prompts, out = prompts_in(tmp_path / "p.jsonl", *BAD), tmp_path / "out.jsonl"
     assert main(words(model, prompts, out)) == 2
     told = capsys.readouterr().err
-    assert "5 of 7 records of " in told
+    assert "8 of 10 records of " in told
     assert "nothing was computed" in told
     for code, line in CODES:
         assert f"p.jsonl:{line} (byte " in told
@@ -261,11 +265,11 @@ def test_bad_records_are_left_out_where_that_is_wanted_and_their_errors_are_writ
 ) -> None:
     prompts, out = prompts_in(tmp_path / "p.jsonl", *BAD), tmp_path / "out.jsonl"
     assert main(words(model, prompts, out, "--skip-bad", "--n", "2")) == 0
-    assert "4 samples of 2 prompts, 5 records left out" in capsys.readouterr().out
+    assert "4 samples of 2 prompts, 8 records left out" in capsys.readouterr().out
     found = written(out)
-    assert [each["line"] for each in found] == [1, 1, 2, 3, 4, 5, 6, 6, 7]
+    assert [each["line"] for each in found] == [1, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10]
     assert [(each["error"]["code"], each["line"]) for each in found if "error" in each] == CODES
-    assert [each.get("id") for each in found] == ["1-0", "1-1", None, "two", None, 7, "last-0", "last-1", None]
+    assert [each.get("id") for each in found] == ["1-0", "1-1", None, "two", None, 7, "last-0", "last-1", *[None] * 4]
     prompts_in(tmp_path / "none.jsonl", {"text": "a"})
     assert main(words(model, str(tmp_path / "none.jsonl"), tmp_path / "none", "--skip-bad")) == 2
     assert "1 of 1 records" in capsys.readouterr().err
@@ -344,6 +348,14 @@ def test_samples_satisfy_a_constraint(
     assert {json.loads(each["text"]) for each in written(out)} == {"one", "two"}
     assert main([*command[:-4], "--max-tokens", "20", "--n", "2", "--regex", "b"]) == 2
     assert "give one of them" in (told := capsys.readouterr().err) or "constraint" in told
+
+
+def test_prompts_may_be_a_table(model: Path, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('id,prompt\na,"Return, the"\n')
+    assert main(words(model, str(tmp_path / "p.csv"), tmp_path / "out", "--temperature", "0")) == 0
+    (record,) = written(tmp_path / "out")
+    expected = engine.generate(["Return, the"], temperature=0, max_tokens=6)[0]
+    assert (record["id"], record["line"], record["text"]) == ("a-0", 2, expected.text)
 
 
 def test_wrong_settings_are_refused_before_the_prompts_are_read(

@@ -22,7 +22,7 @@ from stategpt.cli.model_source import (
     torch_dtype,
 )
 from stategpt.errors import ConfigError, NoChatTemplate, StategptError
-from stategpt.visible_text import visible_line
+from stategpt.visible_text import visible, visible_line
 
 if TYPE_CHECKING:
     from stategpt.arguments import Ids
@@ -236,7 +236,7 @@ class _Job:
             return
         if not self.arguments.skip_bad:
             raise StategptError(f"{item.where}: {error}") from error
-        told = {"code": type(error).__name__, "message": str(error)}
+        told = {"code": type(error).__name__, "message": visible(str(error))}
         for sample in found.unfinished:
             yield {**_head(item, sample), "error": told}
 

@@ -17,11 +17,12 @@ from stategpt.data.records import Place
 from stategpt.data.rejections import SHOWN_REJECTIONS, Rejection
 from stategpt.data.sources.records import read_records
 from stategpt.errors import ContextOverflow, CorpusError, StategptError
-from stategpt.visible_text import visible_line
+from stategpt.visible_text import visible, visible_line
 
 T = TypeVar("T")
 Id = str | int | None
 """What a record calls itself."""
+_WHOLE = range(-(2**63), 2**64)
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,16 @@ def failure_of(rejection: Rejection, name: Id) -> dict[str, Any]:
     return {
         **({} if name is None else {"id": name}),
         "line": rejection.where.line,
-        "error": {"code": rejection.code, "message": rejection.message},
+        "error": {"code": rejection.code, "message": visible(rejection.message)},
     }
 
 
 def _id(record: dict[str, Any]) -> Id:
     value = record.get("id")
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+    if value is None:
+        return None
+    if type(value) is int and value in _WHOLE:
         return value
     if not isinstance(value, str):
-        raise BadLine("wrong_type", f"id is {json_type(value)}, expected a string or a whole number")
+        raise BadLine("wrong_type", f"id is {json_type(value)}, expected a string or a whole number of 64 bits")
     return require_unicode(value, "id")

@@ -75,8 +75,11 @@ def test_saved_model_needs_no_run(run: Path) -> None:
     assert chat.find_target(folder, None) == chat.Target(folder, None, "sft")
     with pytest.raises(ConfigError, match="needs the run folder"):
         chat.find_target(folder, "base")
-    with pytest.raises(ConfigError, match="neither a run folder"):
-        chat.find_target(run / "none", None)
+    (run / "model.GGUF").touch()
+    assert chat.find_target(run / "model.GGUF", None) == chat.Target(run / "model.GGUF", None, "sft")
+    for other in ("none", "run.toml"):
+        with pytest.raises(ConfigError, match="neither a run folder"):
+            chat.find_target(run / other, None)
 
 
 @pytest.fixture

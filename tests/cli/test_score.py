@@ -254,6 +254,19 @@ def test_what_cannot_be_scored_is_one_line(
     assert told.count("\n") == 1
 
 
+def test_a_reward_model_writes_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from stategpt.model import RewardModel
+
+    folder = tmp_path / "model"
+    RewardModel(tiny_model(context_tokens=CONTEXT)).save_pretrained(folder)
+    TOK.save(folder / "tokenizer.json")
+    prompts = records_in(tmp_path / "p.jsonl", {"prompt": "Return"})
+    commands = (["score", "--text", "a"], ["chat", "--prompt", "a"], ["generate", "--prompts", prompts, "--out", "x"])
+    for name, *options in commands:
+        assert main([name, str(folder), *options]) == 2
+        assert "is a reward model, which writes no text" in capsys.readouterr().err
+
+
 def test_a_perplexity_beyond_a_double_and_bits_of_no_bytes_are_null() -> None:
     record = Score(-1e6, 10, 0).to_json()
     assert (record["perplexity"], record["bits_per_byte"]) == (None, None)

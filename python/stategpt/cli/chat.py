@@ -95,11 +95,11 @@ def find_target(name: str | Path, stage: str | None) -> Target:
             found = f"it has {', '.join(there)}" if there else "no stage has finished yet"
             raise ConfigError(f"{path} has no {chosen} model; {found}")
         return Target(path / chosen / "model", path, chosen)
-    if (path / "config.json").is_file() or path.is_file():
+    if (path / "config.json").is_file() or (path.suffix.lower() == ".gguf" and path.is_file()):
         if stage == "base":
             raise ConfigError("--stage base needs the run folder: its example questions come from the run's corpus")
         return Target(path, None, stage or "sft")
-    raise ConfigError(f"{path} is neither a run folder (run.toml) nor a saved model (config.json)")
+    raise ConfigError(f"{path} is neither a run folder (run.toml) nor a saved model (config.json, .gguf)")
 
 
 def open_conversation(target: Target, arguments: argparse.Namespace) -> Conversation:

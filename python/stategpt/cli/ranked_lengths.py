@@ -1,4 +1,4 @@
-"""How long people's rankings are, by the first megabytes of their files: what training on them takes follows from it."""
+"""Lengths of people's rankings, by the first megabytes of their files: time and memory of training follow from them."""
 
 from __future__ import annotations
 

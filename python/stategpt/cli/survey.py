@@ -6,7 +6,7 @@ Reads no text into a corpus and needs no numpy, so that `stategpt plan` and `ini
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 

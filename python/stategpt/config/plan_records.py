@@ -55,8 +55,9 @@ class Assumptions:
             require(fits, f"plan.{field.name}", value, rule)
 
     def expecting(self, expected: Mapping[str, float]) -> Assumptions:
-        """With the `conversations`, `rankings`, `longest_group` (tokens) and `seconds` expected of the corpus, where they
-        are not set."""
+        """With the `conversations`, `rankings`, `longest_group` (its tokens) and `seconds` expected of the corpus, where
+        they are not set.
+        """
         return replace(
             self,
             sft_pairs=self.sft_pairs or int(expected.get("conversations", 0)),

@@ -55,7 +55,7 @@ class Assumptions:
             require(fits, f"plan.{field.name}", value, rule)
 
     def expecting(self, expected: Mapping[str, float]) -> Assumptions:
-        """With the `conversations`, `rankings`, `longest_group` (its tokens) and `seconds` expected of the corpus, where
+        """With the `conversations`, `rankings`, `longest_group` (tokens) and `seconds` expected of the corpus, where
         they are not set.
         """
         return replace(

@@ -21,6 +21,7 @@ GOLDEN = Path(__file__).parent / "golden" / "cli"
 HELP = [
     ["--help"],
     *([name, "--help"] for name in ("run", "plan", "init", "data", "chat", "serve", "report", "tokenizer")),
+    *([name, "--help"] for name in ("generate", "score")),
     *([name, "--help"] for name in ("endpoint", "explain", "doctor")),
     *(["tokenizer", name, "--help"] for name in ("train", "encode", "inspect")),
     *(["data", name, "--help"] for name in ("build", "stats", "inspect", "verify")),
@@ -243,6 +244,18 @@ def test_reader_may_leave_early() -> None:
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("# A run of stategpt")
     assert done.stderr == ""
+
+
+def test_commands_and_their_help_import_neither_torch_nor_numpy() -> None:
+    program = (
+        "import sys, stategpt.cli\n"
+        "for name in (*stategpt.cli.parser.COMMANDS, ''):\n"
+        "    try: stategpt.cli.main([*name.split(), '--help'])\n"
+        "    except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'rich', 'matplotlib'} & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "[]"
 
 
 def test_planning_and_help_import_neither_torch_nor_numpy() -> None:

@@ -1,20 +1,42 @@
 """Chat: which model is meant, and how a conversation goes. Models are stood in for."""
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from stategpt.cli import chat, main
+from stategpt.cli import chat, chat_commands, main
 from stategpt.errors import ConfigError, ContextOverflow
+from stategpt.visible_text import visible
 
 
 @dataclass
-class Reply:
-    text: str
-    reason: str = "end"
+class Stub:
+    """A conversation whose model repeats the question."""
+
+    asked: list[tuple[str, int]]
+    form: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(one_turn=""))
+
+    def ask(self, text: str, show: Callable[[SimpleNamespace], None]) -> SimpleNamespace:
+        self.asked.append((text, len(self.asked)))
+        if text == "too long":
+            raise ContextOverflow("the prompt is too long")
+        for piece in (" ", "about", " ", text, "\n", " "):
+            show(SimpleNamespace(text=piece))
+            if text == "wait":
+                raise KeyboardInterrupt
+        return SimpleNamespace(reason="length" if text == "cut" else "end")
+
+    def fills_context(self, completion: SimpleNamespace) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -61,21 +83,12 @@ def test_saved_model_needs_no_run(run: Path) -> None:
 def asked(run: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     publish(run, "rl")
     questions: list[tuple[str, int]] = []
-
-    def answer(question: str, turn: int) -> Reply:
-        questions.append((question, turn))
-        if question == "too long":
-            raise ContextOverflow("the prompt is too long")
-        if question == "wait":
-            raise KeyboardInterrupt
-        return Reply(f" about {question} ", "length" if question == "cut" else "end")
-
-    monkeypatch.setattr(chat, "_answerer", lambda target, arguments: answer)
+    monkeypatch.setattr(chat, "open_conversation", lambda target, arguments: Stub(questions))
     return questions
 
 
 def arguments(run: Path, prompt: str | None) -> argparse.Namespace:
-    return argparse.Namespace(model=str(run), stage=None, prompt=prompt)
+    return argparse.Namespace(model=str(run), stage=None, prompt=prompt, compare=False)
 
 
 def test_prompt_is_answered_once(run: Path, asked: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +174,117 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         GPT(run.model).save_pretrained(model)
         Tokenizer.train([SOURCE], 300, special_tokens=CONTROL_TOKENS).save(model / "tokenizer.json")
     return folder
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """What is typed, until end of input."""
+    left = iter(lines)
+
+    def line(_: str) -> str:
+        try:
+            return next(left)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", line)
+
+
+def test_commands_retry_go_back_and_switch_branches(
+    untrained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "What is it?,/retry,/fork,And why?,/switch 1,/back,/branches,/switch 9,/new,/fly,//slash,/new,/branches"
+    typed(monkeypatch, *lines.split(","), "/help", "/back", "/retry")
+    words = ["chat", str(untrained), "--max-tokens", "2", "--turns", "several", "--temperature", "5"]
+    assert main(words) == 0
+    ours = re.compile(r"\(branch|\(took|[* ] \d  |stategpt:|/help")
+    notes = [line for line in capsys.readouterr().out.splitlines() if ours.match(line)]
+    assert notes == [
+        "(branch 2, a copy of branch 1; /switch 1 returns to it)",
+        "* 1  1 turn  What is it?",
+        "  2  2 turns  And why?",
+        "(took back: What is it?)",
+        "* 1  0 turns",
+        "  2  2 turns  And why?",
+        "stategpt: /switch needs the number of a branch, 1 .. 2: /branches lists them",
+        "stategpt: this conversation has no turns yet; type a text",
+        "stategpt: /fly is no command; /help lists them",
+        "(branch 3, a new conversation)",
+        "  1  1 turn  /slash",
+        "  2  2 turns  And why?",
+        "* 3  0 turns",
+        *[line for line in chat_commands.HELP.splitlines() if line.startswith("/he")],
+        "stategpt: this conversation has no turns yet; type a text",
+        "stategpt: this conversation has no turns yet; type a text",
+    ]
+
+
+def test_single_questions_are_said_to_be_conversations_of_themselves(
+    untrained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, "What is it?", "And why?", "/branches")
+    assert main(["chat", str(untrained), "--max-tokens", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "(each question begins a new conversation: this run's models are trained on single questions;" in told
+    assert "* 1  1 turn  And why?" in told
+
+
+def test_every_stage_answers_one_prompt_under_its_name(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["chat", str(untrained), "--prompt", "What does `area` do?", "--max-tokens", "6"]
+    alone = []
+    for stage in ("base", "rl"):
+        assert main([*words, "--stage", stage]) == 0
+        alone.append(capsys.readouterr().out)
+    assert main([*words, "--compare"]) == 0
+    assert capsys.readouterr().out == (f"base (pretraining):\n{alone[0]}\nrl (reinforcement learning):\n{alone[1]}")
+
+
+def test_raw_text_is_continued_without_a_template(untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from stategpt.generate import Engine
+    from stategpt.model import GPT
+    from stategpt.tokenizer import Tokenizer
+
+    folder = untrained / "rl" / "model"
+    for chosen in ([str(untrained)], [str(untrained), "--stage", "base"], [str(folder)]):
+        words = ["chat", *chosen, "--raw", "--prompt", "def area(", "--max-tokens", "6", "--temperature", "0"]
+        assert main(words) == 0
+        place = untrained / "base" / "model" if "base" in chosen else folder
+        engine = Engine(GPT.from_pretrained(place).eval(), Tokenizer.load(place / "tokenizer.json"))
+        expected = engine.generate(["def area("], temperature=0, max_tokens=6)[0]
+        assert capsys.readouterr().out == visible(expected.text.strip()) + " ..." * (expected.reason == "length") + "\n"
+
+
+def test_an_answer_satisfies_a_schema_from_a_file_or_the_command_line(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("llguidance", reason="constraints need llguidance")
+    schema = {"enum": ["one", "two"]}
+    (tmp_path / "schema.json").write_text(json.dumps(schema), encoding="utf-8")
+    for given in (json.dumps(schema), str(tmp_path / "schema.json")):
+        for stage in ("base", "rl"):
+            assert main(["chat", str(untrained), "--stage", stage, "--prompt", "Which?", "--schema", given]) == 0
+            assert json.loads(capsys.readouterr().out) in ("one", "two")
+    (tmp_path / "schema.json").write_text('{"contains": 1', encoding="utf-8")
+    wrong = ((str(tmp_path / "schema.json"), "schema.json"), ('{"not": {}}', "not"), ("none.json", "none"))
+    for given, message in wrong:
+        assert main(["chat", str(untrained), "--prompt", "Which?", "--schema", given]) == 2
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--compare"], "give --prompt TEXT"),
+        (["--compare", "--prompt", "x", "--stage", "rl"], "no --stage"),
+        (["--turns", "several", "--stage", "sft"], "has no sft model"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    untrained: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["chat", str(untrained), *options]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", ["base", "rl"])

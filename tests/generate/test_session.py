@@ -14,7 +14,7 @@ from hypothesis import strategies as st  # noqa: E402
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule  # noqa: E402
 
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken  # noqa: E402
-from stategpt.generate import Engine, Session  # noqa: E402
+from stategpt.generate import Engine, Piece, Session  # noqa: E402
 from stategpt.model import GPT, log_probs  # noqa: E402
 from tiny_models import (  # noqa: E402
     CONTEXT_TOKENS,
@@ -321,3 +321,35 @@ TestSessionOperations = SessionOperations.TestCase
 TestSessionOperations.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_a_sampled_continuation_comes_in_pieces_that_join_to_it(engine: Engine) -> None:
+    """And is the one that is sampled without looking on."""
+    pieces: list[Piece] = []
+    told, silent = engine.session("Return the"), engine.session("Return the")
+    settings = {"max_tokens": 12, "seed": 3, "raw_log_probs": True, "stop": ["zq"], "top_log_probs": 2}
+    completion, other = told.sample(on_piece=pieces.append, **settings), silent.sample(**settings)
+    assert len(pieces) > 3
+    assert "".join(piece.text for piece in pieces) == completion.text == other.text
+    for field in ("ids", "log_probs", "raw_log_probs"):
+        joined = np.concatenate([getattr(piece, field) for piece in pieces])
+        assert joined.tolist() == getattr(completion, field).tolist() == getattr(other, field).tolist()
+    assert [len(completion.top), completion.reason] == [len(other.top), other.reason]
+    assert told.ids.tolist() == silent.ids.tolist()
+    told.close()
+    silent.close()
+
+
+def test_who_listens_can_end_a_sample_and_the_session_is_as_before(engine: Engine) -> None:
+    session = engine.session("Return the")
+    before = session.ids.tolist()
+
+    def interrupted(piece: Piece) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session.sample(max_tokens=8, on_piece=interrupted)
+    assert session.ids.tolist() == before
+    assert not engine.scheduler.busy
+    session.close()
+    leaves_nothing(engine)

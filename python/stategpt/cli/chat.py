@@ -1,37 +1,38 @@
-"""`stategpt chat`: asks a trained model. Each question is a new conversation; the models are not trained on more."""
+"""`stategpt chat`: asks a trained model, in conversations that grow, branch and go back."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stategpt.cli.chat_commands import AnswerPrinter, Branches, answer, respond
 from stategpt.cli.commands import add
-from stategpt.cli.model_source import add_engine, engine_of
-from stategpt.config.stage_names import STAGES
-from stategpt.errors import ConfigError, StategptError
-from stategpt.visible_text import visible, visible_line
+from stategpt.cli.constraint_options import add_constraint, constraint_of
+from stategpt.cli.model_source import add_engine, load_engine
+from stategpt.config.stage_names import STAGES, stage_of_folder
+from stategpt.errors import ConfigError, NoChatTemplate, StategptError
+from stategpt.hub import local_path
+from stategpt.visible_text import visible_line
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from stategpt.data import ChatTemplate
+    from stategpt.cli.chat_session import Conversation, Form
     from stategpt.generate import Completion, Engine
-    from stategpt.tokenizer import AnyTokenizer
 
 FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
 """Folders of the stages with a model to chat with, the last stage first."""
 
 _DEFAULT_TEMPERATURE, _DEFAULT_MAX_TOKENS = 0.7, 48
+_DETAILS = """A conversation grows with each question. Where the chat template holds one question, or the run trained on
+single questions only, each question is a conversation of itself. A base model only continues documents: its prompt is
+a few questions with answers, then yours; with --raw it continues your text. Type /help for retries and branches.
 
-Answer = Callable[[str, int], "Completion"]
-"""Answers a question; its number in this conversation selects the random numbers."""
-
-Prompt = Callable[[str], "NDArray[np.uint32]"]
-"""Encodes a question as the prompt's token ids."""
+  stategpt chat runs/tiny
+  stategpt chat runs/tiny --compare --prompt "What is a list?"
+  stategpt chat runs/tiny --stage base --raw --prompt "def area(width, height):"
+  stategpt chat models/SmolLM2-135M-Instruct --max-tokens 200 --schema city.json"""
 
 
 @dataclass(frozen=True)
@@ -45,138 +46,134 @@ class Target:
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
-    details = "A base model only continues documents, so its prompt is a few questions with answers, then yours."
-    parser = add(commands, "chat", execute, "chat with a model of a run, or with a saved model", details)
-    parser.add_argument("model", metavar="RUN_OR_MODEL", help="a run folder, or a folder with a saved model")
+    parser = add(commands, "chat", execute, "chat with a model of a run, or with a saved model", _DETAILS)
+    parser.add_argument("model", metavar="RUN_OR_MODEL", help="a run folder, a model folder, a .gguf file, or org/name")
     parser.add_argument("--stage", choices=FOLDERS, help="model of the run (default: that of the last finished stage)")
     add_engine(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="answer one prompt and exit")
+    parser.add_argument("--raw", action="store_true", help="no chat template: the model continues the text")
+    parser.add_argument("--compare", action="store_true", help="every stage of the run answers --prompt")
+    parser.add_argument(
+        "--turns",
+        choices=("auto", "several", "one"),
+        default="auto",
+        help="questions of a conversation (default: auto, several where template and training have them)",
+    )
+    add_constraint(parser, patterns=False)
     parser.add_argument("--temperature", type=float, default=_DEFAULT_TEMPERATURE, help="0 = greedy (default: 0.7)")
     parser.add_argument("--max-tokens", type=int, default=_DEFAULT_MAX_TOKENS, help="limit of an answer (default: 48)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default: 0)")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Answers one prompt, or prompts typed line by line until end of input."""
-    target = find_target(Path(arguments.model), arguments.stage)
-    answer = _answerer(target, arguments)
+    """Answers one prompt, or texts typed line by line until end of input."""
+    if arguments.compare:
+        return _compare(arguments)
+    target = find_target(arguments.model, arguments.stage)
+    conversation = open_conversation(target, arguments)
     if arguments.prompt is not None:
-        print(_shown(answer(arguments.prompt, 0)))
+        _answer_once(conversation, arguments.prompt)
         return 0
-    print(f"{visible_line(str(target.model))}  (an empty line or Ctrl-D ends)")
-    return _converse(answer)
+    print(f"{visible_line(str(target.model))}  (/help lists commands; an empty line or Ctrl-D ends)")
+    if conversation.form.one_turn:
+        print(f"(each question begins a new conversation: {conversation.form.one_turn})")
+    return _converse(Branches(conversation))
 
 
-def find_target(path: Path, stage: str | None) -> Target:
-    """Finds the model that `path` (a run folder or a model folder) and `stage` name.
+def find_target(name: str | Path, stage: str | None) -> Target:
+    """Finds the model that `name` (a run, a model folder, a GGUF file or a name on the Hub) and `stage` name.
 
     Raises:
         ConfigError: there is no such model; the message says what there is.
         ForeignArtifact: the base model of a run of an earlier version, whose corpus cannot be read.
     """
+    path = local_path(name)
     if (path / "run.toml").is_file():
-        there = [name for name in FOLDERS if (path / name / "model" / "config.json").is_file()]
+        there = _finished(path)
         chosen = stage or (there[0] if there else "rl")
         if chosen not in there:
             found = f"it has {', '.join(there)}" if there else "no stage has finished yet"
             raise ConfigError(f"{path} has no {chosen} model; {found}")
-        if chosen == "base":  # its prompt is made from the run's corpus
-            from stategpt.artifacts.measurements import refuse_earlier_layout
-
-            refuse_earlier_layout(path)
         return Target(path / chosen / "model", path, chosen)
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or path.is_file():
         if stage == "base":
             raise ConfigError("--stage base needs the run folder: its example questions come from the run's corpus")
         return Target(path, None, stage or "sft")
     raise ConfigError(f"{path} is neither a run folder (run.toml) nor a saved model (config.json)")
 
 
-def _answerer(target: Target, arguments: argparse.Namespace) -> Answer:
-    from stategpt.generate import Engine
-    from stategpt.model import GPT
-    from stategpt.tokenizer import Tokenizer
+def open_conversation(target: Target, arguments: argparse.Namespace) -> Conversation:
+    """Loads the model and begins a conversation without turns.
 
-    tok = Tokenizer.load(target.model / "tokenizer.json", engine_of(target.model, arguments.engine))
-    engine = Engine(GPT.from_pretrained(target.model).eval(), tok, _template(target, tok))
-    if target.stage == "base" and target.run is not None:
-        prompt_of, stop = _document_prompt(engine, target.run)
-    else:
-        prompt_of, stop = _chat_prompt(engine)
-
-    def answer(question: str, turn: int) -> Completion:
-        """Answers one question."""
-        return engine.generate(
-            [prompt_of(question)],
-            temperature=arguments.temperature,
-            max_tokens=arguments.max_tokens,
-            seed=arguments.seed,
-            stop=stop,
-            first_stream=turn,
-        )[0]
-
-    return answer
-
-
-def _template(target: Target, tok: AnyTokenizer) -> ChatTemplate | None:
-    """The chat format of the run, or the template of another model's folder; None where the tokenizer is this
-    package's.
+    Raises:
+        NoChatTemplate: the model has none, and `--raw` was not given.
+        StategptError: as loading a model, settings of sampling and constraints.
     """
-    from stategpt.artifacts.run_folder import RunFolder
-    from stategpt.data import ChatTemplate
-    from stategpt.data.control_ids import has_own_block
-    from stategpt.stages.chat_format import run_chat
+    from stategpt.cli.chat_session import Answering, Conversation
 
-    if target.run is not None:  # a base model's folder is as it came, perhaps without a template
-        return run_chat(RunFolder(target.run), tok)
-    return None if has_own_block(tok) else ChatTemplate.load(target.model, tok)
-
-
-def _chat_prompt(engine: Engine) -> tuple[Prompt, list[str]]:
-    chat = engine.chat
-    assert chat is not None  # this package's, or that of the folder
-    return chat.prompt, []
+    spec = constraint_of(arguments.schema)
+    engine = load_engine(target.model, arguments.engine)
+    sampling = engine.sampling(temperature=arguments.temperature, seed=arguments.seed)
+    form = _form(engine, target, arguments)
+    return Conversation(engine, form, Answering(sampling, arguments.max_tokens, spec), count())
 
 
-def _document_prompt(engine: Engine, run: Path) -> tuple[Prompt, list[str]]:
-    """The base model continues the few-shot document that the run's evaluation used."""
-    import numpy as np
+def _form(engine: Engine, target: Target, arguments: argparse.Namespace) -> Form:
+    from stategpt.cli.chat_forms import FewShotForm, RawForm, chat_form
 
-    from stategpt.config import load
-    from stategpt.data.corpus import read_corpus
-    from stategpt.data.few_shot import STOP, choose_examples, few_shot_document
+    if arguments.raw:
+        return RawForm()
+    if target.stage == "base" and target.run is not None:
+        from stategpt.artifacts.measurements import refuse_earlier_layout
 
-    config = load(run / "run.toml").evaluate
-    train = [conversation.prompt() for conversation in read_corpus(run / "corpus").conversations["train"]]
-    examples = choose_examples(train, config.few_shot_examples if train else 0, config.seed)
-    begin = np.array([engine.control.document_begin], dtype=np.uint32)
-
-    def document(question: str) -> NDArray[np.uint32]:
-        """Returns the few-shot document for a question."""
-        return np.concatenate([begin, engine.tok.encode(few_shot_document(examples, question))])
-
-    return document, [STOP]
+        refuse_earlier_layout(target.run)  # the prompt is made from the run's corpus
+        return FewShotForm(engine, target.run)
+    if engine.chat is None:
+        raise NoChatTemplate(f"{target.model} has no chat template; with --raw it continues texts")
+    return chat_form(engine.chat, target.run, arguments.turns)
 
 
-def _converse(answer: Answer) -> int:
-    turn = 0
+def _finished(run: Path) -> list[str]:
+    """Folders of the stages of a run that have a model to chat with, the last stage first."""
+    return [name for name in FOLDERS if (run / name / "model" / "config.json").is_file()]
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    """Prints the answer of each stage to one prompt, the first stage first; one model is in memory at a time."""
+    run = Path(arguments.model)
+    if arguments.prompt is None or arguments.stage is not None:
+        raise ConfigError("--compare asks every stage one prompt: give --prompt TEXT, and no --stage")
+    if not (run / "run.toml").is_file():
+        raise ConfigError(f"--compare needs a run folder, and {run} has no run.toml")
+    there = _finished(run) or [FOLDERS[0]]  # find_target says that there is none
+    for number, stage in enumerate(reversed(there)):
+        conversation = open_conversation(find_target(run, stage), arguments)
+        print(f"{'' if number == 0 else chr(10)}{stage} ({stage_of_folder(stage).title}):")
+        _answer_once(conversation, arguments.prompt)
+    return 0
+
+
+def _answer_once(conversation: Conversation, prompt: str) -> None:
+    def ask(show: AnswerPrinter) -> Completion:
+        """Asks the only text."""
+        return conversation.ask(prompt, show)
+
+    answer(ask, conversation)
+    conversation.close()
+
+
+def _converse(branches: Branches) -> int:
     while True:
         try:
-            question = input("> ").strip()
+            line = input("> " if branches.number == 1 else f"{branches.number}> ")
         except (EOFError, KeyboardInterrupt):
             print()
             return 0
-        if not question:
+        if not line.strip():
             return 0
         try:
-            print(_shown(answer(question, turn)))
+            respond(branches, line)
         except StategptError as error:  # a question that is too long: ask for the next one
             print(f"stategpt: {visible_line(str(error))}")
         except KeyboardInterrupt:  # Ctrl-C ends the answer; at the prompt it ends the conversation
             print("(interrupted)")
-        turn += 1
-
-
-def _shown(completion: Completion) -> str:
-    # A model may produce anything its training text held: escape sequences, any number of line ends.
-    return visible(completion.text.strip()) + (" ..." if completion.reason == "length" else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stategpt.config.stage_names import STAGES
 from stategpt.config.start import ENGINES, TokenizerEngine
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from stategpt.data import ChatTemplate
+    from stategpt.generate import Engine
     from stategpt.model import GPT, RewardModel
     from stategpt.tokenizer import AnyTokenizer
 
@@ -24,6 +25,7 @@ STAGE_FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.artifa
 _LANGUAGE_MODELS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
 DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 _SCORES = "ForSequenceClassification"
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model")
 _RUN_DEPTH = 3
 """How far above a model its run is at most: RUN/rl/seed_1/model."""
 
@@ -91,9 +93,14 @@ def engine_of(place: Path, given: TokenizerEngine | None) -> TokenizerEngine:
     """
     from stategpt.data.control_ids import read_engine
 
-    above = place.absolute().parents[:_RUN_DEPTH]
-    run = next((folder for folder in above if (folder / "run.toml").is_file()), None)
+    run = run_above(place)
     return given or (read_engine(run / "tokenizer") if run is not None else "native")
+
+
+def run_above(place: Path) -> Path | None:
+    """Returns the run folder that a model is in; None for a model of no run."""
+    above = place.absolute().parents[:_RUN_DEPTH]
+    return next((folder for folder in above if (folder / "run.toml").is_file()), None)
 
 
 def load_source(place: Path, engine: TokenizerEngine | None, dtype: torch.dtype | None = None) -> Source:
@@ -114,6 +121,46 @@ def load_source(place: Path, engine: TokenizerEngine | None, dtype: torch.dtype 
         return Source(place, model, tok, ChatTemplate.load(place, tok))
     except NoChatTemplate:
         return Source(place, model, tok, None)
+
+
+def load_engine(
+    place: Path, engine: TokenizerEngine | None, dtype: torch.dtype | None = None, **options: Any
+) -> Engine:
+    """Loads a language model to sample from, on a GPU where there is one; a model of a run has the run's chat format.
+
+    Args:
+        place: of `model_place`.
+        engine: what reads the tokenizer, as `load_source`.
+        dtype: as `load_source`.
+        options: of `Engine`.
+
+    Raises:
+        ConfigError: it is a reward model.
+    """
+    from stategpt.artifacts.run_folder import RunFolder
+    from stategpt.generate import Engine
+    from stategpt.model import GPT
+    from stategpt.stages.chat_format import run_chat
+    from stategpt.stages.context import pick_device
+
+    source = load_source(place, engine, dtype)
+    if not isinstance(source.model, GPT):
+        raise ConfigError(f"{place} is a reward model, which writes no text; give a language model")
+    chat, run = source.chat, run_above(place)
+    if run is not None:  # a base model's folder is as it came, perhaps without a template
+        chat = run_chat(RunFolder(run), source.tok)
+    return Engine(source.model.to(pick_device()).eval(), source.tok, chat, **options)
+
+
+def model_hash(place: Path) -> str:
+    """Returns the identity of a model: of its weights, settings and what reads and writes its text."""
+    from stategpt import _native
+    from stategpt.artifacts import fingerprint
+
+    if place.is_file():
+        return _native.hash_file(place)[1]
+    files = sorted(path for path in place.iterdir() if path.suffix in _MODEL_SUFFIXES and path.name != "manifest.json")
+    return fingerprint({path.name: _native.hash_file(path)[1] for path in files})
 
 
 def _is_reward_model(place: Path) -> bool:

@@ -13,11 +13,13 @@ from stategpt.cli import (
     endpoint,
     explain,
     export,
+    generate,
     import_,
     init,
     plan,
     report,
     run,
+    score,
     serve,
     tokenizer,
 )
@@ -27,7 +29,10 @@ fine-tuning, reward model, reinforcement learning; then use it."""
 
 COMMANDS = {
     module.__name__.rpartition(".")[2].rstrip("_"): module  # a word of Python has a "_" behind it
-    for module in (run, plan, init, data, chat, serve, report, tokenizer, import_, export, endpoint, explain, doctor)
+    for module in (
+        *(run, plan, init, data, chat, generate, score, serve, report, tokenizer),
+        *(import_, export, endpoint, explain, doctor),
+    )
 }
 """Each command's module by the command's name, in the order of the help.
 

@@ -18,7 +18,7 @@ Faults are `BadLine` with a stable code:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stategpt.data.lines import BadLine, json_type, require_unicode
@@ -97,7 +97,7 @@ def text_of(value: object, path: str) -> str:
     return "".join(_part(part, f"{path}[{number}]") for number, part in enumerate(value))
 
 
-def shown_roles(messages: tuple[Message, ...]) -> str:
+def shown_roles(messages: Sequence[Message]) -> str:
     """Roles in order, for messages about faults."""
     return ", ".join(message.role for message in messages[:12]) + (", ..." if len(messages) > 12 else "")
 

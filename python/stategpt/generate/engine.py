@@ -295,12 +295,14 @@ class Engine:
         constraint: Constraint | ConstraintSpec | None = None,
         raw_log_probs: bool = False,
         sampling: Sampling | None = None,
+        on_piece: Callable[[Piece], None] | None = None,
         **settings: Any,
     ) -> list[Completion]:
         """Samples a continuation of each session, all in one batch; each session then ends with its own.
 
         Args:
             sampling: of `engine.sampling(...)`; or give its settings: temperature, top_p, seed and so on.
+            on_piece: called with each piece of text as it is sampled; what it raises ends the call.
 
         Raises:
             InvalidArgument: a session that comes twice, is closed or of another engine; else as `generate`, and then no
@@ -309,6 +311,7 @@ class Engine:
         return sample_together(
             self, sessions, self._chosen(sampling, settings),
             self._settings_of_request(stop, max_tokens, stop_ids, constraint, raw_log_probs=raw_log_probs),
+            on_piece,
         )  # fmt: skip
 
     def sampling(

@@ -41,8 +41,10 @@ class Run:
 
         return self._drive(map(submit, requests))
 
-    def tasks(self, entries: Iterable[Callable[[Deliver], Task]]) -> list[Task]:
-        """Runs tasks to their end, each entered by a call. -> the tasks, in their order."""
+    def tasks(
+        self, entries: Iterable[Callable[[Deliver], Task]], tell: Callable[[int, Event], None] | None = None
+    ) -> list[Task]:
+        """Runs tasks to their end, each entered by a call; `tell` gets their events. -> the tasks, in their order."""
         made: list[Task] = []
 
         def recorded(enter: Callable[[Deliver], Task]) -> Callable[[Deliver], Task]:
@@ -56,8 +58,9 @@ class Run:
             return entered
 
         try:
-            for _ in self._drive(map(recorded, entries)):
-                pass
+            for number, event, _ in self._drive(map(recorded, entries)):
+                if tell is not None:
+                    tell(number, event)
         except BaseException:
             for task in made:
                 if task.kept is not None:
@@ -104,6 +107,22 @@ class Run:
                 scheduler.cancel(handle)
             self._events.clear()
             self._memory.end()
+
+
+def joined_events(events: Sequence[Event]) -> Event:
+    """One event with what the events of a sample added, in order."""
+    first, last = events[0], events[-1]
+    if first is last:
+        return first
+    return replace(
+        last,
+        ids=np.concatenate([event.ids for event in events]),
+        text="".join(event.text for event in events),
+        log_probs=np.concatenate([event.log_probs for event in events]),
+        raw_log_probs=np.concatenate([event.raw_log_probs for event in events]),
+        top=tuple(top for event in events for top in event.top),
+        kept=tuple(kept for event in events for kept in event.kept),
+    )
 
 
 def completion_of(number: int, event: Event, handle: Handle) -> Completion:

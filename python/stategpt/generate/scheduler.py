@@ -392,8 +392,6 @@ class Scheduler:
                 continue
             event = row.event()
             self._events.append((row.task, event))
-            if row.task.keep:
-                row.task.final = event
             if row.reason is not None:
                 finished.append(row)
         if finished:

@@ -20,9 +20,9 @@ from stategpt.errors import ContextOverflow, InvalidArgument
 from stategpt.randomness import bits
 
 from .branch import Branch
-from .completion import Completion
-from .request import Request
-from .runs import Run, completion_of
+from .completion import Completion, Piece
+from .request import Event, Request
+from .runs import Run, completion_of, joined_events, piece_of
 from .sampling import Sampling
 
 if TYPE_CHECKING:
@@ -203,7 +203,11 @@ class Session:
 
 
 def sample_together(
-    engine: Engine, sessions: Sequence[Session], sampling: Sampling, more: dict[str, Any]
+    engine: Engine,
+    sessions: Sequence[Session],
+    sampling: Sampling,
+    more: dict[str, Any],
+    on_piece: Callable[[Piece], None] | None = None,
 ) -> list[Completion]:
     """Samples a continuation of each session in one batch. Raises as `Engine.sample`."""
     if len({id(session) for session in sessions}) != len(sessions):
@@ -220,17 +224,24 @@ def sample_together(
             first_sample=session.key(),
             first_position=session.length,
             scope=session.scope,
-            incremental=False,
+            incremental=on_piece is not None,
             **more,
         )
         session.used()
         return lambda deliver: engine.scheduler.enter(request, deliver, source=session.branch, keep=True)
 
-    tasks = Run(engine.scheduler, engine.memory).tasks(map(entry, sessions))
+    events: list[list[Event]] = [[] for _ in sessions]
+
+    def tell(number: int, event: Event) -> None:
+        """Keeps what a session's sample got, and hands it on."""
+        events[number].append(event)
+        if on_piece is not None:
+            on_piece(piece_of(number, event))
+
+    tasks = Run(engine.scheduler, engine.memory).tasks(map(entry, sessions), tell)
     completions = []
     for number, (session, task) in enumerate(zip(sessions, tasks, strict=True)):
         assert task.kept is not None  # it finished
-        assert task.final is not None  # so it had an event
         session.took(task.kept)
-        completions.append(completion_of(number, task.final, task.handle))
+        completions.append(completion_of(number, joined_events(events[number]), task.handle))
     return completions

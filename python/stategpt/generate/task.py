@@ -66,8 +66,6 @@ class Task:
         """Whether the finished sample's branch stays open, for a session."""
         self.kept: Branch | None = None
         """That branch."""
-        self.final: Event | None = None
-        """Its last event."""
         self.saw_prompt = False
         """Whether its known prefix was counted: once, also if it was preempted."""
         self.kept_counts = (0, 0)

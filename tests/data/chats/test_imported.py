@@ -337,3 +337,38 @@ class TestFolders:
         tok = Tokenizer.train(["a plain text"], vocab_size=300, special_tokens=list(CONTROL_TOKENS))
         chat = ChatTemplate.imported(chat_template(CONTROL_TOKENS), tok)
         assert chat.name == "stategpt"
+
+
+TWICE = [Message("user", "Hi"), Message("assistant", "yo"), Message("user", "more")]
+
+
+@pytest.mark.parametrize(
+    ("body", "follows"),
+    [
+        ("A:{{ m.content }}</s>", "</s>user: more\nA:"),
+        ("A:{{ m.content }}<|im_end|></s>", "<|im_end|></s>user: more\nA:"),
+        ("A:{{ m.content }}\n", "\nuser: more\nA:"),
+        ("A:{% if m.content %}{{ m.content }}{% endif %}</s>\n", "</s>\nuser: more\nA:"),
+    ],
+)
+def test_what_follows_a_sampled_answer_is_as_an_unknown_template_writes_it(body: str, follows: str) -> None:
+    chat = imported(foreign(body))
+    assert TOK.decode(chat.following(TWICE)) == follows
+    assert chat.following(TWICE).tolist() == chat.following([TWICE[0], Message("assistant", " "), TWICE[2]]).tolist()
+    assert chat.takes_turns
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% if messages | length > 2 %}{{ raise_exception('one question') }}{% endif %}"
+        + foreign("{{ m.content }}</s>"),
+        "{% for m in messages[-1:] %}{{ m.role ~ m.content }}{% endfor %}",
+    ],
+    ids=["raises", "writes the last message only"],
+)
+def test_a_template_that_holds_one_question_says_so(source: str) -> None:
+    chat = ChatTemplate(ImportedFormat("t", source, {"eos_token": "</s>"}, TOK.special_tokens), TOK, "</s>")
+    assert not chat.takes_turns
+    with pytest.raises(ChatTemplateError):
+        chat.following(TWICE)

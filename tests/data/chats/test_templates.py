@@ -247,3 +247,29 @@ def test_a_new_file_in_the_folder_is_a_new_format(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(typed, "FOLDER", tmp_path)
     assert ChatTemplate.names() == ["bare"]
     assert TOK.decode(ChatTemplate.named("bare", TOK).prompt("Open?")) == "Q: Open?\nA: "
+
+
+@pytest.mark.parametrize("name", ChatTemplate.names())
+@settings(max_examples=30, deadline=None)
+@given(asked=st.lists(texts, min_size=2, max_size=4), answers=st.lists(texts, min_size=4, max_size=4))
+def test_what_follows_a_sampled_answer_is_what_the_whole_conversation_has_there(
+    name: str, asked: list[str], answers: list[str]
+) -> None:
+    """Prompt, answer as it was sampled, `following`: the ids that a fresh prompt of the conversation has."""
+    chat = ChatTemplate.named(name, TOK, end_of_text="<|endoftext|>")
+    turns = [m for q, a in zip(asked, answers, strict=False) for m in (Message("user", q), Message("assistant", a))]
+    turns = turns[:-1]  # a question waits
+    before, whole, follows = chat.prompt(turns[:-2]), chat.prompt(turns), chat.following(turns)
+    assert whole[: before.size].tolist() == before.tolist()
+    assert whole[whole.size - follows.size :].tolist() == follows.tolist()
+    assert follows[0] in chat.end_ids
+    said = whole[before.size : whole.size - follows.size]
+    assert TOK.decode(said).strip() == turns[-2].content.strip()
+    assert chat.takes_turns
+
+
+def test_what_follows_an_answer_needs_an_answer_and_a_question() -> None:
+    chat = ChatTemplate.named("chatml", TOK)
+    for turns in ([Message("user", "a")], [Message("user", "a"), Message("assistant", "b")]):
+        with pytest.raises(InvalidArgument, match="give an answer and what follows it"):
+            chat.following(turns)

@@ -81,8 +81,10 @@ def split_at_special(pieces: Iterable[Piece], names: Iterable[str]) -> Iterator[
             yield replace(piece, text=piece.text[end:])
 
 
-def encode_pieces(tok: ChatTokenizer, pieces: Sequence[Piece], template: str) -> tuple[Ids, Mask]:
-    """Ids uint32[n] and the loss mask bool[n]: which of them training predicts.
+def encode_pieces(
+    tok: ChatTokenizer, pieces: Sequence[Piece], template: str, before: Before = "nothing"
+) -> tuple[Ids, Mask]:
+    """Ids uint32[n] and the loss mask bool[n]: which of them training predicts. `before` says what precedes them.
 
     Raises:
         InvalidArgument: a control token that `tok` lacks.
@@ -96,7 +98,6 @@ def encode_pieces(tok: ChatTokenizer, pieces: Sequence[Piece], template: str) ->
         ids.append(part)
         trained.append(np.full(part.size, piece_trained))
 
-    before: Before = "nothing"
     for piece in joined(pieces):
         if piece.kind != "control":
             # No border is the beginning of a text, which SentencePiece's kinds put a space before.

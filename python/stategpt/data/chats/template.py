@@ -13,8 +13,9 @@ from typing import Protocol
 from stategpt.arguments import Ids
 from stategpt.config.control import END_OF_TEXT
 from stategpt.data.control_ids import ControlIds, ControlTokens, ModelIds, control_ids, known_end_of_text
+from stategpt.data.message_records import shown_roles
 from stategpt.data.records import Conversation, Message, Prompt
-from stategpt.errors import ContextOverflow, InvalidArgument, StategptError
+from stategpt.errors import ChatTemplateError, ContextOverflow, InvalidArgument, StategptError
 from stategpt.hub import TOKENIZER_FILES, local_path
 from stategpt.shown_fields import documented, short_repr
 from stategpt.tokenizer.control import Control
@@ -23,7 +24,7 @@ from stategpt.tokenizer.tokenizer import Tokenizer
 from .folder import read_folder
 from .imported import ImportedFormat
 from .jinja_text import jinja_of, unscored_jinja
-from .pieces import ChatTokenizer, Mask, Piece, encode_pieces, joined, split_at_special
+from .pieces import BORDER, ChatTokenizer, Mask, Piece, encode_pieces, joined, split_at_special
 from .recognition import recognized
 from .typed import END_OF_TEXT_MARK, CallText, TypedFormat, format_names, named_format, read_format
 
@@ -239,6 +240,45 @@ class ChatTemplate:
                 "Shorten the prompt or use a model with a longer context."
             )
         return ids
+
+    def following(self, messages: Sequence[Message]) -> Ids:
+        """Ids behind a sampled answer, up to where the next one begins: uint32[n].
+
+        A conversation that grows is appended to: the answer keeps the ids that were sampled, where encoding its text
+        might give others.
+
+        Args:
+            messages: the whole conversation. Its last assistant message is that answer, without the token that ends
+                it, which is the first of the ids; then come the new messages.
+
+        Raises:
+            InvalidArgument: no new message follows an answer; as `prompt`.
+            ChatTemplateError: the template does not take the messages, as one that holds a single question.
+        """
+        last = max((at for at, message in enumerate(messages) if message.role == "assistant"), default=-1)
+        if last < 0 or last == len(messages) - 1:
+            raise InvalidArgument(f"the roles are {shown_roles(messages)}; give an answer and what follows it")
+        # Only this answer is trained, which says where it ends; a template may leave out one without a text.
+        told = [Message(each.role, each.content, at == last, each.tool_calls) for at, each in enumerate(messages)]
+        if not told[last].text.strip():
+            told[last] = Message("assistant", "-")
+        pieces = self._pieces(told, prompt=True)
+        pieces = [piece for piece in pieces if piece.text]
+        first = max((at + 1 for at, piece in enumerate(pieces) if piece.trained), default=0)
+        if not first:
+            raise ChatTemplateError(f"{self.name} leaves out the answer before the last question; ask one at a time.")
+        while pieces[first - 1].trained and pieces[first - 1].kind == "control":
+            first -= 1
+        return encode_pieces(self.tok, [*pieces[first:], BORDER], self.name, "text")[0]
+
+    @cached_property
+    def takes_turns(self) -> bool:
+        """Whether a conversation may have several questions; a template may hold one only."""
+        try:
+            self.following((*_PROBE, _PROBE[0]))
+        except StategptError:
+            return False
+        return True
 
     @property
     def call_text(self) -> CallText | None:

@@ -440,6 +440,14 @@ class Script:
             words[token // 32] |= np.uint32(1 << token % 32)
         return words
 
+    @property
+    def thoughts(self) -> None:
+        return None
+
+    @property
+    def reserved_tokens(self) -> int:
+        return 0
+
     def forced(self) -> NDArray[np.uint32]:
         found = []
         for place in self.places[len(self.taken) :]:

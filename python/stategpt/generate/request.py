@@ -13,6 +13,7 @@ from stategpt.errors import InvalidArgument, StategptError
 from stategpt.model.kept_sets import KeptSet
 from stategpt.shown_fields import documented, short_repr
 
+from .constraint import ThoughtsUsed
 from .log_prob_rows import TopLogProbs
 from .sampling import Sampling
 
@@ -120,6 +121,10 @@ class Event:
     """Why the sample ended, in its last event."""
     error: StategptError | None = None
     """Why the request failed: its last event."""
+    complete: bool | None = None
+    """In the last event of a sample with a constraint: whether the text is a whole output."""
+    thoughts: ThoughtsUsed | None = None
+    """In the last event, with thoughts before the output: their tokens, and what ended them."""
 
     __repr__ = short_repr
 

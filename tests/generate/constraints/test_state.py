@@ -45,6 +45,8 @@ SPECS: tuple[Spec, ...] = (
     grammar("root ::= [a-c] root? | [0-9]+"),
     template("a {x:int} b {y:word}"),
     think_then(json_schema(OPEN), end="ab"),
+    think_then(json_schema(OPEN), begin="so: ", end="ab!", max_tokens=4),
+    think_then(json_schema(OPEN), max_tokens=2),
     tool_calls([{"name": "f", "parameters": OPEN}], most=2, required=False),
 )
 

@@ -34,7 +34,11 @@ class Constraint(Protocol):
     """The state of one output: what may come next, and what was written."""
 
     def mask(self) -> Mask:
-        """Returns which tokens may come next: uint32[(V + 31) // 32]. Never empty; the caller does not change it."""
+        """Returns which tokens may come next: uint32[(V + 31) // 32]. Never empty; the caller does not change it.
+
+        It is kept until the next token: the scheduler calls it in another thread while the model computes, never at the
+        same time as another method, and then once more.
+        """
         ...
 
     def advance(self, token: int) -> None:

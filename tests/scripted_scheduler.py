@@ -26,6 +26,8 @@ class Script:
         self.fail_next: list[Exception] = []
         self.full = False
         self.endless = False
+        self.texts: list[str] = []
+        self.reason = "length"
         self.may_step = threading.Event()
         self.may_step.set()
         self.made: list[ScriptedScheduler] = []
@@ -36,7 +38,7 @@ class Script:
 
 
 class ScriptedScheduler:
-    """Each sample writes the letters from its number on, one a step, up to max_tokens."""
+    """Each sample writes the letters from its number on, one a step, up to max_tokens; or the texts of the script."""
 
     def __init__(self, script: Script) -> None:
         self.script, self.open = script, {}
@@ -50,7 +52,7 @@ class ScriptedScheduler:
     def submit(self, ask: Ask) -> Any:
         if self.script.full:
             raise QueueFull("4 requests wait already")
-        handle = SimpleNamespace(ask=ask, written=0, cached_tokens=0, prompt_log_probs=None)
+        handle = SimpleNamespace(ask=ask, written=0, cached_tokens=0, prompt_log_probs=None, untold_tokens=0)
         self.open[id(handle)] = handle
         return handle
 
@@ -74,14 +76,16 @@ class ScriptedScheduler:
 
     def _written(self, handle: Any) -> list[Any]:
         ask, first = handle.ask, handle.written
-        last = not self.script.endless and first + 1 == ask.max_tokens
+        texts = self.script.texts
+        last = not self.script.endless and first + 1 == (len(texts) or ask.max_tokens)
         if last:
             del self.open[id(handle)]
         handle.written += 1
         return [
             SimpleNamespace(
-                handle=handle, sample=sample, ids=np.array([first]), text=LETTERS[(first + sample) % 8], top=(),
-                log_probs=np.zeros(1), raw_log_probs=np.zeros(1), finished="length" if last else None, error=None,
+                handle=handle, sample=sample, ids=np.array([first]), top=(), error=None,
+                text=texts[first] if texts else LETTERS[(first + sample) % 8],
+                log_probs=np.zeros(1), raw_log_probs=np.zeros(1), finished=self.script.reason if last else None,
             )
             for sample in range(ask.n)
         ]  # fmt: skip

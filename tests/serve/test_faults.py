@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server
+from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server, wait_until
 from scripted_scheduler import Script, no_pages, scripted
 from stategpt.serve.keys import Keys
 
@@ -87,6 +87,25 @@ def test_an_error_in_a_stream_is_its_last_event(live: LiveServer, script: Script
     assert works(live)
 
 
+def test_a_stream_is_in_flight_until_its_end(live: LiveServer, script: Script) -> None:
+    script.endless = True
+    connection = live.connection()
+    connection.request(
+        "POST", "/v1/completions", json.dumps({**ASK, "stream": True}), {"Content-Type": "application/json"}
+    )
+    with connection.getresponse() as stream:
+        assert stream.readline().startswith(b"data: ")
+        page = live.get("/metrics")[1]
+        assert "stategpt_requests_in_flight 2" in page, "the stream, and the page itself"
+        assert 'endpoint="/v1/completions"' not in page
+        script.endless = False
+        script.raise_in_step.append(RuntimeError("enough"))
+        stream.read()
+    connection.close()
+    wait_until(lambda: 'endpoint="/v1/completions",status="200"} 1' in live.get("/metrics")[1])
+    assert "stategpt_requests_in_flight 1" in live.get("/metrics")[1]
+
+
 def test_a_full_queue_says_when_to_come_again(live: LiveServer, script: Script) -> None:
     script.full = True
     status, _, headers = live.request("POST", "/v1/completions", ASK)
@@ -115,13 +134,6 @@ def raw_request(body: Any, path: str = "/v1/completions") -> bytes:
     content = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
-
-
-def wait_until(condition: Any) -> None:
-    """Waits; the test's own time limit ends what never comes."""
-    pause = threading.Event()
-    while not condition():
-        pause.wait(0.01)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import pytest
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from live_server import CONFIG, LiveServer, live_server
+from live_server import CONFIG, LiveServer, live_server, wait_until
 from scripted_scheduler import Script, scripted
 from stategpt.errors import ConfigError
+from stategpt.generate import Engine
 from stategpt.serve.errors import ApiError
 from stategpt.serve.host import Host
 from stategpt.serve.keys import DAY_SECONDS, Key, Keys, read_keys
@@ -88,6 +91,50 @@ def test_what_a_request_does_not_use_is_given_back_and_a_day_begins_again() -> N
     held.reserve(alice, 100)
     late.settle(0)
     assert alice.used == 100, "what was reserved yesterday is not given back today"
+
+
+def test_scoring_a_prompt_is_charged(live: LiveServer) -> None:
+    body = {"prompt": [20, 21, 22, 23], "max_tokens": 0, "echo": True}
+    found = [live.post("/v1/completions", body, Authorization=f"Bearer {ALICE}") for _ in range(5)]
+    assert [status for status, _ in found] == [200, 200, 200, 200, 429]
+    assert found[0][1]["usage"]["total_tokens"] == 4
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_client_that_leaves_pays_for_what_was_computed(streamed: bool) -> None:
+    script = Script()
+    script.endless = True
+    held = keys(Clock(), limit=10_000)
+    with live_server({"tiny": scripted(script)}, keys=held) as live:
+        body = json.dumps({**ASK, "prompt": [20, 21], "max_tokens": 4000, "stream": streamed})
+        connection = live.connection()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ALICE}"}
+        connection.request("POST", "/v1/completions", body, headers)
+        wait_until(lambda: any(handle.written > 5 for handle in [*script.made[-1].open.values()]))
+        script.may_step.clear()
+        (handle,) = script.made[-1].open.values()
+        connection.close()
+        wait_until(lambda: live.context.metrics.disconnects.value() == 1)
+        script.may_step.set()
+        alice = held.find(f"Bearer {ALICE}")
+        assert alice is not None
+        wait_until(lambda: script.made[-1].cancelled == 1 and alice.used < 4002)
+        assert alice.used == 2 + handle.written
+        assert (
+            f'stategpt_key_tokens_total{{key="alice"}} {alice.used}'
+            in live.get("/metrics", Authorization=f"Bearer {BOB}")[1]
+        )
+
+
+def test_tokens_that_no_event_told_are_counted_when_a_request_is_cancelled() -> None:
+    engine = Engine(tiny_model(), tiny_tokenizer())
+    scheduler = engine.scheduler
+    request = replace(engine.request("Return", 3, max_tokens=40, forbidden=engine.end_ids), incremental=False)
+    handle = scheduler.submit(request)
+    for _ in range(6):
+        assert not scheduler.step()
+    scheduler.cancel(handle)
+    assert handle.untold_tokens == scheduler.counters.decoded > 9
 
 
 def test_keys_do_not_share_prefixes() -> None:

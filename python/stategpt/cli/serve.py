@@ -81,6 +81,7 @@ def execute(arguments: argparse.Namespace) -> int:
     keys = keys_of(config)
     with open_socket(config) as sock:  # a taken port is known before models are loaded
         served = load_models(arguments, config)
+        sock.listen()  # who reads the next line can connect
         names = ", ".join(served)
         print(f"serving {visible_line(names)} at {address_of(sock)}/v1", flush=True)
         Server(build_app(served, config, keys), config).run(sockets=[sock])

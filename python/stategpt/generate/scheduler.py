@@ -148,6 +148,7 @@ class Scheduler:
         task = self._tasks.pop(handle.number, None)
         if task is None or task.handle is not handle:
             return
+        handle.untold_tokens = self._queue.untold_tokens(task)
         self._queue.remove(task)
         self._outbox = [event for event in self._outbox if event.handle is not handle]
         handle.done = handle.cancelled = True

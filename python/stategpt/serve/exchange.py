@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.requests import Request
@@ -104,7 +105,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, pieces: AsyncIterator[list[Any]], limits: ServeConfig) -> None:
+    def __init__(self, pieces: AsyncGenerator[list[Any], None], limits: ServeConfig) -> None:
         super().__init__(None, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         self._pieces = pieces
         self._seconds = limits.send_seconds
@@ -115,8 +116,9 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         last = b"data: [DONE]\n\n"
         try:
-            async for events in self._pieces:
-                await self._send(send, b"".join(_event(event) for event in events))
+            async with contextlib.aclosing(self._pieces) as pieces:  # whatever ends it, its request ends now
+                async for events in pieces:
+                    await self._send(send, b"".join(_event(event) for event in events))
         except (ClientLeft, TimeoutError):
             return
         except Exception as error:

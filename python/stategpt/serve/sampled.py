@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.requests import Request
@@ -121,7 +121,7 @@ class _Exchange:
         assert self.job is not None
         return await self.job.next()
 
-    async def pieces(self, events: list[Received]) -> AsyncIterator[list[Any]]:
+    async def pieces(self, events: list[Received]) -> AsyncGenerator[list[Any], None]:
         """Yields the chunks of a stream; `events` came already."""
         try:
             while events:
@@ -152,15 +152,25 @@ class _Exchange:
         self._ended = True
         if self._watch is not None:
             self._watch.stop()
-        if self.job is not None and (not self.job.done or self.job.error is not None):
-            self._context.worker.cancel(self.job)
-        usage, metrics = self.answer.usage, self._context.metrics
-        # A request that failed before its first token used nothing.
-        prompt = usage.prompt if usage.completion else 0
-        self._reservation.settle(prompt + usage.completion)
-        model = self.answer.wanted.served.name
+        job, sampled = self.job, self.answer.sampled
+        if job is None:
+            self._settle(0, 0)
+        elif not job.done or isinstance(job.error, ClientLeft):  # one who leaves pays for what was computed
+            self._context.worker.cancel(
+                job, lambda untold: self._settle(self.answer.usage.prompt, sampled + job.unread_tokens + untold)
+            )
+        else:
+            if job.error is not None:
+                self._context.worker.cancel(job)
+            # A request that failed before its first token used nothing.
+            self._settle(self.answer.usage.prompt if sampled else 0, sampled)
+
+    def _settle(self, prompt: int, sampled: int) -> None:
+        """Charges tokens to the key, and counts them."""
+        self._reservation.settle(prompt + sampled)
+        model, metrics = self.answer.wanted.served.name, self._context.metrics
         metrics.prompt_tokens.add(prompt, model=model)
-        metrics.cached_tokens.add(usage.cached, model=model)
-        metrics.generated_tokens.add(usage.completion, model=model)
+        metrics.cached_tokens.add(self.answer.usage.cached, model=model)
+        metrics.generated_tokens.add(sampled, model=model)
         if self._key is not None:
-            metrics.key_tokens.add(prompt + usage.completion, key=self._key.name)
+            metrics.key_tokens.add(prompt + sampled, key=self._key.name)

@@ -110,6 +110,7 @@ class ResumableFile:
             with self.part.open("rb") as part, path.open("wb") as file:
 
                 def line_of(place: int) -> bytes:
+                    """The line of a place, with its end."""
                     part.seek(self._offsets[place])
                     return part.readline()
 

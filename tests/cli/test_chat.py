@@ -218,7 +218,7 @@ def test_commands_retry_go_back_and_switch_branches(
     ]
 
 
-def test_single_questions_are_said_to_be_conversations_of_themselves(
+def test_single_questions_are_said_to_be_separate_conversations(
     untrained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     typed(monkeypatch, "What is it?", "And why?", "/branches")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ import pytest
 pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
 from stategpt.cli import generate, main, resumable_file
+from stategpt.cli.record_file import RecordFile
 from stategpt.cli.resumable_file import ResumableFile
 from stategpt.cli.sampling_run import Wanted, missing_runs, sampled
 from stategpt.data import Message
-from stategpt.errors import DataError, ForeignArtifact, StorageError
+from stategpt.errors import CorpusError, DataError, ForeignArtifact, StorageError
 from stategpt.generate import Engine, Limits
 from tiny_models import tiny_model, tiny_tokenizer
 
@@ -62,7 +65,9 @@ def test_samples_are_those_of_the_engine_in_the_order_of_the_prompts(
 ) -> None:
     prompts, out = many(tmp_path / "p.jsonl", 5), tmp_path / "new" / "out.jsonl"
     assert main(words(model, prompts, out, "--n", "3", "--seed", "4", "--top-k", "40", "--rows", "4", "--tokens")) == 0
-    assert "15 samples of 5 prompts" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "15 samples of 5 prompts" in told.out
+    assert re.search(r"generate: 15/15 samples, [\d.,]+/s", told.err)
     found = iter(written(out))
     for at in range(5):
         asked = "Return the " + "list " * at
@@ -376,6 +381,32 @@ def test_samples_that_are_given_up_leave_nothing_in_the_scheduler() -> None:
     next(samples)
     samples.close()
     assert not engine.scheduler.busy
+
+
+def test_prompts_are_read_as_there_is_room() -> None:
+    engine = Engine(tiny_model(context_tokens=CONTEXT), tiny_tokenizer(), limits=Limits(rows=3))
+    read, request = [0], engine.request("Return the", max_tokens=2)
+
+    def wanted() -> Iterator[Wanted]:
+        for number in range(40):
+            read[0] += 1
+            yield Wanted(replace(request, stream=number), 0, 1, number)
+
+    for done, _ in enumerate(sampled(engine, wanted())):
+        assert read[0] <= done + 2 * 3 + 3
+    assert read == [40]
+
+
+def test_a_file_that_changes_after_the_check_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    file = RecordFile(prompts_in(path, {"prompt": "a"}, "{", {"prompt": "b"}), lambda record: record["prompt"])
+    checked = file.check(skip_bad=True)
+    assert [item.value for item in file.items(checked)] == ["a", "b"]
+    one, two = {"prompt": "a"}, {"prompt": "b"}
+    for changed in ((), (one,), (one, two), (one, "{", two, two)):
+        prompts_in(path, *changed)
+        with pytest.raises(CorpusError, match="has changed since it was checked"):
+            list(file.items(checked))
 
 
 def test_missing_runs() -> None:

@@ -26,7 +26,7 @@ FOLDERS = tuple(stage.folder for stage in reversed(STAGES) if stage.chat)
 
 _DEFAULT_TEMPERATURE, _DEFAULT_MAX_TOKENS = 0.7, 48
 _DETAILS = """A conversation grows with each question. Where the chat template holds one question, or the run trained on
-single questions only, each question is a conversation of itself. A base model only continues documents: its prompt is
+single questions only, each question is a separate conversation. A base model only continues documents: its prompt is
 a few questions with answers, then yours; with --raw it continues your text. Type /help for retries and branches.
 
   stategpt chat runs/tiny

@@ -212,15 +212,15 @@ class _Job:
 
         with progress("generate", total, "samples") as advance:
             advance(output.done, "")
-            for found in sampled(self.engine, self._wanted(output)):
+            for found in sampled(self.engine, self._wanted(output, checked)):
                 for result in self._results(found):
                     output.add(result)
                 advance(output.done, "")
 
-    def _wanted(self, output: ResumableFile) -> Iterator[Wanted]:
+    def _wanted(self, output: ResumableFile, checked: Checked) -> Iterator[Wanted]:
         from stategpt.cli.sampling_run import Wanted, missing_runs
 
-        for number, item in enumerate(self.file.items()):
+        for number, item in enumerate(self.file.items(checked)):
             there = [output.has(number * self.samples + sample) for sample in range(self.samples)]
             for start, count in missing_runs(there):
                 # The line, not the number among those that can be used, is the random stream.

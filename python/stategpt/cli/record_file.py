@@ -52,9 +52,22 @@ class RecordFile(Generic[T]):
     def __init__(self, path: str | os.PathLike[str], make: Callable[[dict[str, Any]], T]) -> None:
         self.path, self._make = os.fspath(path), make
 
-    def items(self) -> Iterator[Item[T]]:
-        """Yields the records that can be used."""
-        return (item for item, _ in self._read() if isinstance(item, Item))
+    def items(self, checked: Checked) -> Iterator[Item[T]]:
+        """Yields the records that `check` found.
+
+        Raises:
+            CorpusError: the file has others now.
+        """
+        lines = iter(checked.lines)
+        for item, _ in self._read():
+            if isinstance(item, Item):
+                if item.where.line != next(lines, None):
+                    break
+                yield item
+        else:
+            if next(lines, None) is None:
+                return
+        raise CorpusError(f"{visible_line(self.path)} has changed since it was checked; run the command again")
 
     def check(self, *, skip_bad: bool) -> Checked:
         """Reads everything once.

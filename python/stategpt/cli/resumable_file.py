@@ -1,6 +1,6 @@
 """An output file that is written over many runs of a command: what is done is kept, and the file is whole or absent.
 
-    OUT.settings.json   what the output was begun with; whoever works on the output holds a lock on it
+    OUT.settings.json   what the output was begun with; the process that works on the output holds a lock on it
     OUT.part            a line for each finished result, appended as it is finished
     OUT                 the results in the order of the input, at the end
 

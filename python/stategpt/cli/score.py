@@ -126,7 +126,7 @@ class _Scoring:
         from stategpt.progress import progress
 
         rejected = list(reversed(self.checked.rejected))
-        items, texts = tee(self.file.items())
+        items, texts = tee(self.file.items(self.checked))
         with progress("score", len(self.checked.lines), "records") as advance:
             found = scores(self.engine, (item.value for item in texts))
             for number, (item, log_probs) in enumerate(zip(items, found, strict=True), start=1):

@@ -1,4 +1,4 @@
-"""Texts whose tokens are scored: ids, which of them count, and the bytes that they stand for; their log-probabilities.
+"""Texts whose tokens are scored: ids, which of them count, and bytes of the text; their log-probabilities.
 
 A text is scored as a document, from what begins one; one that is longer than the context in windows of the context's
 length, each half a context further, so that every token but the first ones sees at least half a context before it.

@@ -22,6 +22,7 @@ from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server, wait_unti
 from scripted_scheduler import Script, no_pages, scripted
 from stategpt.serve.exchange import EventStream
 from stategpt.serve.keys import Keys
+from stategpt.serve.worker import Job
 
 ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3, "seed": 0}
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 3}
@@ -278,6 +279,27 @@ def test_each_limit_of_a_request_is_a_setting(setting: Any, path: str, body: Any
 def test_a_chat_without_a_number_of_tokens_has_as_many_as_the_setting_says() -> None:
     with live_server({"tiny": scripted(Script())}, replace(CONFIG, max_tokens=5)) as live:
         assert live.post("/v1/chat/completions", {"messages": CHAT["messages"]})[1]["usage"]["completion_tokens"] == 5
+
+
+@pytest.mark.parametrize(("every", "expected"), [(1, [1] * 8), (3, [1, 3, 3, 1]), (99, [1, 7])])
+def test_a_stream_has_as_many_tokens_in_an_event_as_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch, every: int, expected: list[int]
+) -> None:
+    delivered, receive = [], Job.receive
+
+    def noted(job: Job, events: list[Any], *more: Any) -> None:
+        delivered.append(len(events))
+        receive(job, events, *more)
+
+    monkeypatch.setattr(Job, "receive", noted)
+    with live_server({"tiny": scripted(Script())}, replace(CONFIG, stream_tokens=every)) as running:
+        body = {**ASK, "max_tokens": 8}
+        events = running.events("/v1/completions", body)
+        assert "".join(event["choices"][0]["text"] for event in events) == "abcdefgh"
+        assert [each for each in delivered if each] == expected
+        delivered.clear()
+        assert running.post("/v1/completions", body)[1]["choices"][0]["text"] == "abcdefgh"
+        assert [each for each in delivered if each] == [8]
 
 
 def test_an_idle_connection_is_closed_and_one_in_use_is_kept() -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,7 +16,7 @@ pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
 from live_server import CONFIG, LiveServer, live_server, wait_until
 from scripted_scheduler import Script, scripted
-from stategpt.errors import ConfigError
+from stategpt.errors import ConfigError, OutOfPages
 from stategpt.generate import Engine
 from stategpt.serve.errors import ApiError
 from stategpt.serve.host import Host
@@ -100,6 +100,22 @@ def test_scoring_a_prompt_is_charged(live: LiveServer) -> None:
     assert found[0][1]["usage"]["total_tokens"] == 4
 
 
+@pytest.mark.parametrize("error", [RuntimeError("broken"), OutOfPages("no pages")])
+def test_a_request_that_fails_gives_its_reservation_back(error: Exception) -> None:
+    script, held = Script(), keys(Clock(), limit=100)
+    alice = held.find(f"Bearer {ALICE}")
+    assert alice is not None
+    with live_server({"tiny": scripted(script)}, keys=held) as live:
+        (script.fail_next if isinstance(error, OutOfPages) else script.raise_in_step).append(error)
+        assert live.post("/v1/completions", {**ASK, "max_tokens": 90}, Authorization=f"Bearer {ALICE}")[0] >= 500
+        assert alice.used == 0
+        refused = {**ASK, "regex": "bad", "max_tokens": 90}
+        assert live.post("/v1/completions", refused, Authorization=f"Bearer {ALICE}")[0] == 400
+        assert alice.used == 0
+        assert live.post("/v1/embeddings", {"input": [20, 21]}, Authorization=f"Bearer {ALICE}")[0] == 200
+        assert alice.used == 2
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_client_that_leaves_pays_for_what_was_computed(streamed: bool) -> None:
     script = Script()
@@ -137,9 +153,11 @@ def test_tokens_that_no_event_told_are_counted_when_a_request_is_cancelled() -> 
     assert handle.untold_tokens == scheduler.counters.decoded > 9
 
 
-def test_keys_do_not_share_prefixes() -> None:
-    host = Host(tiny_model(context_tokens=512), tiny_tokenizer(), None, CONFIG)
-    with live_server({"tiny": host.served("tiny")}, keys=keys(Clock())) as live:
+@pytest.mark.parametrize("sharing", ["key", "all"])
+def test_keys_share_prefixes_only_where_that_is_set(sharing: Literal["key", "all"]) -> None:
+    config = replace(CONFIG, share_prefixes=sharing)
+    host = Host(tiny_model(context_tokens=512), tiny_tokenizer(), None, config)
+    with live_server({"tiny": host.served("tiny")}, config, keys=keys(Clock())) as live:
 
         def cached(key: str) -> int:
             body = {"prompt": TEXT * 2, "max_tokens": 1}
@@ -149,7 +167,7 @@ def test_keys_do_not_share_prefixes() -> None:
 
         assert cached(ALICE) == 0
         assert cached(ALICE) > 0
-        assert cached(BOB) == 0
+        assert (cached(BOB) > 0) == (sharing == "all")
 
 
 def written(folder: Path, text: str, mode: int = 0o600) -> Path:

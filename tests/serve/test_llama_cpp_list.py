@@ -156,6 +156,32 @@ def test_a_known_prefix_changes_nothing(temperature: float) -> None:
     }
 
 
+def test_usage_counts_every_prompt_and_every_completion(live: LiveServer) -> None:
+    answer = complete(live, ["Return", TEXT], n=3, return_token_ids=True, branches=[" a", " the list"])
+    choices = answer["choices"]
+    assert len(choices) == 12
+    prompts = {tuple(choice["prompt_token_ids"]) for choice in choices}
+    assert len(prompts) == 4
+    assert answer["usage"]["prompt_tokens"] == sum(map(len, prompts))
+    assert answer["usage"]["completion_tokens"] == sum(len(choice["token_ids"]) for choice in choices)
+
+
+def test_cached_tokens_of_a_prompt_are_counted_once() -> None:
+    with live_server(served()) as live:
+        complete(live, TEXT)
+        usage = complete(live, TEXT, n=4)["usage"]
+    assert 0 < usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"]
+
+
+def test_a_full_queue_of_the_engine_is_said() -> None:
+    with live_server(served(batch_rows=1, max_waiting=1)) as live, ThreadPoolExecutor(6) as pool:
+        body = {"prompt": PROMPT, "max_tokens": 200, "logit_bias": {"40": 100}}
+        found = list(pool.map(lambda _: live.request("POST", "/v1/completions", body), range(6)))
+        assert text_of(complete(live))
+    assert {status for status, _, _ in found} == {200, 503}
+    assert {headers.get("retry-after") for status, _, headers in found if status == 503} == {"1"}
+
+
 def test_prompts_may_be_ids_texts_and_both(live: LiveServer) -> None:
     ids = live.post("/tokenize", {"prompt": PROMPT})[1]["tokens"]
     alone = text_of(complete(live, temperature=0))

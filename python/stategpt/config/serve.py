@@ -36,6 +36,9 @@ class ServeConfig:
     speculate: int = 0
     """Most ids that a step proposes for each completion, those that followed its newest ids before: answers stay the
     same, and text that repeats itself takes fewer steps. 0: none."""
+    stream_tokens: int = 1
+    """Tokens of a completion in each event of a stream but the first and the last: more cost less where many streams
+    are read, and text comes in larger pieces."""
     max_connections: int = 1000
     """Open connections; a further one gets status 503."""
     max_waiting: int = 256
@@ -77,6 +80,7 @@ class ServeConfig:
             "kv_bytes",
             "batch_rows",
             "step_tokens",
+            "stream_tokens",
             "max_connections",
             "max_waiting",
             "max_body_bytes",

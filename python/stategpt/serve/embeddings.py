@@ -35,7 +35,8 @@ async def embeddings(request: Request, context: Context) -> Response:
     if "input" not in fields:
         raise bad_field("input", "input is missing", "missing_required_parameter")
     served = context.model(fields.get("model"))
-    texts = [_ids(served, value, f"input{at}") for value, at in several(fields["input"])]
+    given = several(fields["input"], "input", context.config.max_inputs)
+    texts = [_ids(served, value, f"input{at}") for value, at in given]
     tokens = sum(len(ids) for ids in texts)
     key = request.state.key
     reservation = context.keys.reserve(key, tokens)

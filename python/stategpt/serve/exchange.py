@@ -20,6 +20,8 @@ from .errors import ApiError, api_error
 from .worker import Job, Worker
 
 _JSON = "application/json"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+"""`json.dumps` would make one for each event."""
 
 
 class ClientLeft(StategptError):
@@ -67,9 +69,12 @@ def _too_large(limits: ServeConfig) -> ApiError:
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """An answer of JSON."""
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Response(_encoded(content), status, headers, _JSON)
+
+
+def _encoded(content: Any) -> bytes:
     # A model may produce half of a character in a \\u escape of its JSON; the answer's own text never holds one.
-    return Response(body.encode("utf-8", "replace"), status, headers, _JSON)
+    return _ENCODER.encode(content).encode("utf-8", "replace")
 
 
 def error_response(error: ApiError) -> Response:
@@ -131,5 +136,4 @@ class EventStream(Response):
 
 
 def _event(content: Any) -> bytes:
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return b"data: " + body.encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + _encoded(content) + b"\n\n"

@@ -106,7 +106,8 @@ class _Exchange:
 
     def begin(self, wanted: Wanted) -> None:
         """Submits the request, with its constraint, and watches for a client that leaves."""
-        self.job = Job(wanted.served, wanted.asks, streamed=wanted.streamed)
+        every = self._context.config.stream_tokens if wanted.streamed else 0
+        self.job = Job(wanted.served, wanted.asks, every=every)
         self._watch = Watch(self._request, self.job, self._context.worker)
         self._context.worker.submit(self.job)
 

@@ -32,17 +32,19 @@ class Job:
     Args:
         served: the model.
         asks: what is asked, in the order of the choices.
-        streamed: whether events are wanted as they come, or only when all choices are finished.
+        every: steps after which events are delivered, from the first token on; 0: when all choices are finished.
 
     Raises:
         InvalidArgument: settings that no request can have.
     """
 
-    def __init__(self, served: Served, asks: Sequence[Ask], *, streamed: bool) -> None:
+    def __init__(self, served: Served, asks: Sequence[Ask], *, every: int) -> None:
         self.model = served.name
         self.requests = [(served.new_request(ask), ask.n) for ask in asks]
         """For the scheduler, each with its number of choices."""
-        self.streamed = streamed
+        self.every = every
+        self.steps = 0
+        """Steps that brought it events; the worker's."""
         self.handles: list[Any] = []
         """Of the asks that the scheduler has taken; the worker's."""
         self.held: list[Received] = []
@@ -245,7 +247,8 @@ class Worker:
             done = job.open == 0
             if done:
                 self._forget(host, job)
-            if done or job.streamed:
+            job.steps += 1
+            if done or (job.every and (job.steps - 1) % job.every == 0):
                 self._outbox.append((job, job.held, None, done))
                 job.held = []
 

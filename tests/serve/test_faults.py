@@ -10,6 +10,7 @@ import json
 import socket
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -403,8 +404,33 @@ def open_files() -> int:
 def test_a_constraint_that_takes_too_long_is_an_error(script: Script) -> None:
     with live_server({"tiny": scripted(script)}, replace(CONFIG, compile_seconds=0.05)) as live:
         assert error_of(live.post("/v1/completions", {**ASK, "regex": "slow"})) == (400, "regex", "schema_too_complex")
-        script.may_step.set()
+        script.may_compile.set()
         assert works(live)
+
+
+def test_constraints_that_hang_hold_up_nothing_but_constraints(script: Script) -> None:
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, compile_seconds=0.5)) as live:
+        with ThreadPoolExecutor(40) as pool:
+            answers = pool.map(lambda _: live.post("/v1/completions", {**ASK, "regex": "slow"}), range(40))
+            found = {error_of(answer) for answer in answers}
+        assert found == {(400, "regex", "schema_too_complex"), (503, None, "overloaded")}
+        large = {**ASK, "user": "a" * 1000, "prompt": "a " * 20_000, "max_tokens": 1}  # read in another thread
+        assert error_of(live.post("/v1/completions", large))[2] == "context_length_exceeded"
+        assert works(live)
+        script.may_compile.set()
+        wait_until(lambda: live.post("/v1/completions", {**ASK, "regex": "a"})[0] == 200)
+
+
+def test_embeddings_of_a_client_that_left_are_not_computed(live: LiveServer, script: Script) -> None:
+    script.may_step.clear()
+    with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as client:
+        client.sendall(raw_request({"input": [[20] * 2000] * 5}, "/v1/embeddings"))
+        wait_until(lambda: live.context.metrics.in_flight.value() == 1)
+    wait_until(lambda: len(live.context.connections) == 0)
+    script.may_step.set()
+    wait_until(lambda: live.context.metrics.disconnects.value() == 1)
+    assert script.embedded == 1
+    assert works(live)
 
 
 def test_stopping_lets_requests_finish(script: Script) -> None:

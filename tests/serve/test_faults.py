@@ -23,6 +23,7 @@ from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server, wait_unti
 from scripted_scheduler import Script, no_pages, scripted
 from stategpt.serve.exchange import EventStream
 from stategpt.serve.keys import Keys
+from stategpt.serve.server import allow_open_files
 from stategpt.serve.worker import Job
 
 ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3, "seed": 0}
@@ -377,8 +378,8 @@ def closed_at_once(client: socket.socket) -> bool:
         return False
 
 
-def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script) -> None:
-    limit = 40 if open_files() < 2500 else 1000
+def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script, open_files: int) -> None:
+    limit = 1000 if open_files >= 2500 else 40
     with live_server({"tiny": scripted(script)}, replace(CONFIG, max_connections=limit)) as live:
         held = [socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) for _ in range(limit - 1)]
         wait_until(lambda: len(live.context.connections) == limit - 1)
@@ -395,10 +396,32 @@ def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script) -
         assert works(live)
 
 
-def open_files() -> int:
-    import resource
+@pytest.fixture
+def open_files() -> Iterator[int]:
+    """As many open files as a test needs, where the system allows them."""
+    resource = pytest.importorskip("resource", reason="limits of this kind are a matter of Unix")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = max(soft, min(hard, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    yield allowed
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+def test_the_limit_of_open_files_is_raised_to_what_connections_need(
+    open_files: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    resource = pytest.importorskip("resource", reason="limits of this kind are a matter of Unix")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    allow_open_files(replace(CONFIG, max_connections=200))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (528, hard)
+    allow_open_files(replace(CONFIG, max_connections=20))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (528, hard), "it is never lowered"
+    assert not caplog.messages
+    if hard != resource.RLIM_INFINITY:
+        allow_open_files(replace(CONFIG, max_connections=hard))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        assert f"allows {hard} open files" in caplog.text
 
 
 def test_a_constraint_that_takes_too_long_is_an_error(script: Script) -> None:

@@ -30,6 +30,8 @@ class Script:
         self.reason = "length"
         self.may_step = threading.Event()
         self.may_step.set()
+        self.may_compile = threading.Event()
+        self.embedded = 0
         self.made: list[ScriptedScheduler] = []
 
     @property
@@ -97,13 +99,14 @@ def scripted(script: Script, name: str = "tiny") -> Served:
 
     def compile(kind: str, content: Any) -> Any:
         if content == "slow":
-            script.may_step.clear()
-            script.may_step.wait(5)
+            script.may_compile.wait(60)
         if content == "bad":
             raise ConstraintError("the pattern is bad")
         return content
 
     def embed(texts: Sequence[NDArray[np.uint32]]) -> NDArray[np.float32]:
+        script.may_step.wait(60)
+        script.embedded += len(texts)
         return np.array([[float(len(ids))] for ids in texts], dtype=np.float32)
 
     return Served(

@@ -10,6 +10,7 @@ import json
 import socket
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server, wait_unti
 from scripted_scheduler import Script, no_pages, scripted
 from stategpt.serve.exchange import EventStream
 from stategpt.serve.keys import Keys
+from stategpt.serve.server import allow_open_files
 from stategpt.serve.worker import Job
 
 ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3, "seed": 0}
@@ -376,8 +378,8 @@ def closed_at_once(client: socket.socket) -> bool:
         return False
 
 
-def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script) -> None:
-    limit = 40 if open_files() < 2500 else 1000
+def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script, open_files: int) -> None:
+    limit = 1000 if open_files >= 2500 else 40
     with live_server({"tiny": scripted(script)}, replace(CONFIG, max_connections=limit)) as live:
         held = [socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) for _ in range(limit - 1)]
         wait_until(lambda: len(live.context.connections) == limit - 1)
@@ -394,17 +396,64 @@ def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script) -
         assert works(live)
 
 
-def open_files() -> int:
-    import resource
+@pytest.fixture
+def open_files() -> Iterator[int]:
+    """As many open files as a test needs, where the system allows them."""
+    resource = pytest.importorskip("resource", reason="limits of this kind are a matter of Unix")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = max(soft, min(hard, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    yield allowed
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+def test_the_limit_of_open_files_is_raised_to_what_connections_need(
+    open_files: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    resource = pytest.importorskip("resource", reason="limits of this kind are a matter of Unix")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    allow_open_files(replace(CONFIG, max_connections=200))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (528, hard)
+    allow_open_files(replace(CONFIG, max_connections=20))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (528, hard), "it is never lowered"
+    assert not caplog.messages
+    if hard != resource.RLIM_INFINITY:
+        allow_open_files(replace(CONFIG, max_connections=hard))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        assert f"allows {hard} open files" in caplog.text
 
 
 def test_a_constraint_that_takes_too_long_is_an_error(script: Script) -> None:
     with live_server({"tiny": scripted(script)}, replace(CONFIG, compile_seconds=0.05)) as live:
         assert error_of(live.post("/v1/completions", {**ASK, "regex": "slow"})) == (400, "regex", "schema_too_complex")
-        script.may_step.set()
+        script.may_compile.set()
         assert works(live)
+
+
+def test_constraints_that_hang_hold_up_nothing_but_constraints(script: Script) -> None:
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, compile_seconds=0.5)) as live:
+        with ThreadPoolExecutor(40) as pool:
+            answers = pool.map(lambda _: live.post("/v1/completions", {**ASK, "regex": "slow"}), range(40))
+            found = {error_of(answer) for answer in answers}
+        assert found == {(400, "regex", "schema_too_complex"), (503, None, "overloaded")}
+        large = {**ASK, "user": "a" * 1000, "prompt": "a " * 20_000, "max_tokens": 1}  # read in another thread
+        assert error_of(live.post("/v1/completions", large))[2] == "context_length_exceeded"
+        assert works(live)
+        script.may_compile.set()
+        wait_until(lambda: live.post("/v1/completions", {**ASK, "regex": "a"})[0] == 200)
+
+
+def test_embeddings_of_a_client_that_left_are_not_computed(live: LiveServer, script: Script) -> None:
+    script.may_step.clear()
+    with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as client:
+        client.sendall(raw_request({"input": [[20] * 2000] * 5}, "/v1/embeddings"))
+        wait_until(lambda: live.context.metrics.in_flight.value() == 1)
+    wait_until(lambda: len(live.context.connections) == 0)
+    script.may_step.set()
+    wait_until(lambda: live.context.metrics.disconnects.value() == 1)
+    assert script.embedded == 1
+    assert works(live)
 
 
 def test_stopping_lets_requests_finish(script: Script) -> None:

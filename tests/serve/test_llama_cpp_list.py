@@ -212,6 +212,22 @@ def test_log_probabilities_are_ordered_and_no_larger_than_zero(live: LiveServer)
         assert 1 < len(top) <= 10
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("settings", [{"logit_bias": {"0": 100}}, {"logit_bias": {"40": 100}, "stop_token_ids": [40]}])
+def test_the_id_that_ends_an_answer_is_no_part_of_it(live: LiveServer, settings: Any, streamed: bool) -> None:
+    body = {"prompt": PROMPT, "logprobs": 2, "max_tokens": 5, **settings}
+    if streamed:
+        choices = [choice for event in live.events("/v1/completions", body) for choice in event["choices"]]
+        tokens = [token for choice in choices for token in choice["logprobs"]["tokens"]]
+        text, reason = "".join(choice["text"] for choice in choices), choices[-1]["finish_reason"]
+    else:
+        answer = complete(live, **body)
+        (choice,) = answer["choices"]
+        tokens, text, reason = choice["logprobs"]["tokens"], choice["text"], choice["finish_reason"]
+        assert answer["usage"]["completion_tokens"] == 1
+    assert (tokens, text, reason) == ([], "", "stop")
+
+
 def test_a_bias_keeps_tokens_out(live: LiveServer) -> None:
     usual = complete(live, temperature=0, max_tokens=12, return_token_ids=True)["choices"][0]["token_ids"]
     bias = {str(token): -100 for token in usual}

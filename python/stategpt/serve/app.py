@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -33,6 +34,8 @@ _LOG = logging.getLogger("stategpt.serve")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 _OPEN_PATHS = ("/health",)
 """What is answered without a key."""
+_COMPILERS = 4
+"""Constraints that are compiled at a time."""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -50,6 +53,8 @@ class Context:
         self.config = config
         self.keys = keys
         self.metrics = Metrics()
+        self.compilers = ThreadPoolExecutor(_COMPILERS, "stategpt-constraint")
+        """Threads that compile constraints: apart from those that read requests, which one that hangs would hold up."""
         self.worker = Worker(self.served)
         self.connections: Collection[Any] = ()
         """Open connections, as the server counts them."""
@@ -100,6 +105,7 @@ def build_app(served: Mapping[str, Served], config: ServeConfig, keys: Keys) -> 
         try:
             yield
         finally:
+            context.compilers.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(context.worker.stop)
 
     app = Starlette(

@@ -18,7 +18,7 @@ from stategpt.arguments import Ids
 from .asks import Served
 from .conversation import checked_text
 from .errors import ApiError, bad_field
-from .exchange import json_response, read_body
+from .exchange import ClientLeft, json_response, read_body
 from .fields import embedding_fields, read_fields
 from .reading import checked_ids, several
 
@@ -44,6 +44,8 @@ async def embeddings(request: Request, context: Context) -> Response:
     try:
         rows = []
         for batch in _batches(texts):
+            if done and await request.is_disconnected():
+                raise ClientLeft("the client left before its embeddings were complete")
             rows.append(await context.worker.call(served.embed, batch))
             done += sum(len(ids) for ids in batch)
     finally:

@@ -14,7 +14,7 @@ from stategpt.quantities import duration
 
 from .answers import Answer
 from .asks import Served
-from .errors import bad_field
+from .errors import bad_field, busy
 from .exchange import ClientLeft, EventStream, Watch, json_response, read_body
 from .fields import Fields, chat_fields, completion_fields, read_fields
 from .keys import Key, Reservation
@@ -79,14 +79,20 @@ class Sampled:
         return read(fields, served, context.config, context.scope(key))
 
     async def _with_constraint(self, wanted: Wanted) -> Wanted:
-        """Compiles the constraint in another thread. One that takes too long is an error; its thread ends by itself."""
+        """Compiles the constraint in another thread. One that takes too long is an error; its thread ends by itself.
+
+        Raises:
+            ApiError: 400: it cannot be compiled, or not in time; 503: all compilers were at work on others that long.
+        """
         if wanted.constraint is None:
             return wanted
         seconds, param = self._context.config.compile_seconds, wanted.constraint_param
-        work = asyncio.to_thread(compiled, wanted.served, wanted.constraint, param)
+        work = self._context.compilers.submit(compiled, wanted.served, wanted.constraint, param)
         try:
-            return wanted.with_constraint(await asyncio.wait_for(work, seconds))
+            return wanted.with_constraint(await asyncio.wait_for(asyncio.wrap_future(work), seconds))
         except TimeoutError:
+            if work.cancelled():  # it had not begun
+                raise busy("the constraints of other requests are being compiled; try again later") from None
             message = f"{param} is not compiled after {duration(seconds)}; make it simpler"
             raise bad_field(param, message, "schema_too_complex") from None
 

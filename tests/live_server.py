@@ -8,7 +8,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +76,13 @@ class LiveServer:
         loop = self.context.worker._loop
         assert loop is not None
         return asyncio.run_coroutine_threadsafe(self.context.worker.gauges(), loop).result(WAIT_SECONDS)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits; the test's own time limit ends what never comes."""
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.01)
 
 
 @contextlib.contextmanager

@@ -26,8 +26,12 @@ class Script:
         self.fail_next: list[Exception] = []
         self.full = False
         self.endless = False
+        self.texts: list[str] = []
+        self.reason = "length"
         self.may_step = threading.Event()
         self.may_step.set()
+        self.may_compile = threading.Event()
+        self.embedded = 0
         self.made: list[ScriptedScheduler] = []
 
     @property
@@ -36,7 +40,7 @@ class Script:
 
 
 class ScriptedScheduler:
-    """Each sample writes the letters from its number on, one a step, up to max_tokens."""
+    """Each sample writes the letters from its number on, one a step, up to max_tokens; or the texts of the script."""
 
     def __init__(self, script: Script) -> None:
         self.script, self.open = script, {}
@@ -50,7 +54,7 @@ class ScriptedScheduler:
     def submit(self, ask: Ask) -> Any:
         if self.script.full:
             raise QueueFull("4 requests wait already")
-        handle = SimpleNamespace(ask=ask, written=0, cached_tokens=0, prompt_log_probs=None)
+        handle = SimpleNamespace(ask=ask, written=0, cached_tokens=0, prompt_log_probs=None, untold_tokens=0)
         self.open[id(handle)] = handle
         return handle
 
@@ -74,14 +78,16 @@ class ScriptedScheduler:
 
     def _written(self, handle: Any) -> list[Any]:
         ask, first = handle.ask, handle.written
-        last = not self.script.endless and first + 1 == ask.max_tokens
+        texts = self.script.texts
+        last = not self.script.endless and first + 1 == (len(texts) or ask.max_tokens)
         if last:
             del self.open[id(handle)]
         handle.written += 1
         return [
             SimpleNamespace(
-                handle=handle, sample=sample, ids=np.array([first]), text=LETTERS[(first + sample) % 8], top=(),
-                log_probs=np.zeros(1), raw_log_probs=np.zeros(1), finished="length" if last else None, error=None,
+                handle=handle, sample=sample, ids=np.array([first]), top=(), error=None,
+                text=texts[first] if texts else LETTERS[(first + sample) % 8],
+                log_probs=np.zeros(1), raw_log_probs=np.zeros(1), finished=self.script.reason if last else None,
             )
             for sample in range(ask.n)
         ]  # fmt: skip
@@ -93,13 +99,14 @@ def scripted(script: Script, name: str = "tiny") -> Served:
 
     def compile(kind: str, content: Any) -> Any:
         if content == "slow":
-            script.may_step.clear()
-            script.may_step.wait(5)
+            script.may_compile.wait(60)
         if content == "bad":
             raise ConstraintError("the pattern is bad")
         return content
 
     def embed(texts: Sequence[NDArray[np.uint32]]) -> NDArray[np.float32]:
+        script.may_step.wait(60)
+        script.embedded += len(texts)
         return np.array([[float(len(ids))] for ids in texts], dtype=np.float32)
 
     return Served(

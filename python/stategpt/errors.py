@@ -73,6 +73,10 @@ class UnsupportedSchema(ConstraintError):
     """A JSON schema has a keyword, or a value of one, that is not enforced; the message has its JSON pointer."""
 
 
+class IncompleteOutput(ConstraintError):
+    """A constrained output was cut before it was complete, so it has no value; the message says by what."""
+
+
 class ConstraintLimit(ConstraintError):
     """A constraint exceeds a limit on its size, its depth or the work of compiling or following it."""
 

@@ -278,6 +278,8 @@ def test_bad_records_are_left_out_where_that_is_wanted_and_their_errors_are_writ
 class Failing:
     """A constraint of anything, whose copy number `at` fails at its third token."""
 
+    reserved_tokens, thoughts, complete = 0, None, True
+
     def __init__(self, at: int) -> None:
         self.at, self.forks, self.tokens, self.finished = at, 0, 0, False
 

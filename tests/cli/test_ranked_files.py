@@ -51,4 +51,28 @@ def test_lengths_that_are_given_stay(ranked: RunConfig) -> None:
 def test_answers_are_no_longer_than_the_context(ranked: RunConfig) -> None:
     small = replace(ranked, model=replace(ranked.model, context_tokens=128))
     assumed = expecting(small, survey(small), Assumptions())
-    assert assumed.prompt_tokens + 2 * assumed.answer_tokens == 128
+    assert (assumed.prompt_tokens, assumed.answer_tokens, assumed.longest_group_tokens) == (64, 64, 192)
+
+
+def test_the_longest_group_decides_the_memory(ranked: RunConfig) -> None:
+    usual = expecting(ranked, survey(ranked), Assumptions())
+    long = {"prompt": "word " * 3 * WORDS, "chosen": "good " * WORDS, "rejected": "poor " * 2 * WORDS}
+    with Path("pairs.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(long) + "\n")
+    assumed = expecting(ranked, survey(ranked), Assumptions())
+    assert assumed.longest_group_tokens == pytest.approx(2 * usual.longest_group_tokens, rel=0.01)
+    memory = [
+        next(each for each in plan(ranked, given).stages if each.name == "reward").memory_bytes
+        for given in (usual, assumed, replace(assumed, longest_group_tokens=0))
+    ]
+    assert memory[1] > 1.5 * memory[0]
+    assert memory[2] == pytest.approx(memory[0], rel=0.05)
+
+
+def test_a_shared_prompt_counts_once(ranked: RunConfig) -> None:
+    """HH repeats the dialogue in both answers; the model reads it once."""
+    dialogue = "\n\nHuman: " + "word " * WORDS + "\n\nAssistant: "
+    record = {"chosen": dialogue + "good " * WORDS, "rejected": dialogue + "poor " * WORDS}
+    Path("pairs.jsonl").write_text("\n".join(json.dumps(record) for _ in range(PAIRS)) + "\n")
+    assumed = expecting(ranked, survey(ranked), Assumptions())
+    assert assumed.longest_group_tokens == pytest.approx(3 * 5 * WORDS / 3.5, rel=0.01)

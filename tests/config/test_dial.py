@@ -1,5 +1,7 @@
 """The dial keeps a recipe's proportions; what is set beside it stays as set."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,3 +96,14 @@ def test_a_learning_rate_of_zero_is_that_of_the_width() -> None:
             tuned = getattr(tiny, stage).optim.learning_rate
             assert resolved_optim(run, stage).learning_rate == pytest.approx(tuned * 192 / width, rel=0.01)
     assert resolved_optim(tiny, "sft") == tiny.sft.optim
+
+
+def test_reward_and_rl_on_a_start_model_learn_at_a_twentieth() -> None:
+    for lora in ({}, {"lora.rank": 8, "lora.alpha": 16.0}):
+        fresh = override(RunConfig(), lora)
+        started = replace(fresh, start=replace(fresh.start, model="org/name"))
+        for stage, factor in (("sft", 1), ("classify", 1), ("reward", 0.05), ("rl", 0.05)):
+            rates = [resolved_optim(run, stage).learning_rate for run in (fresh, started)]
+            assert rates[1] == pytest.approx(factor * rates[0], rel=0.01)
+    reward = replace(started.reward, optim=replace(started.reward.optim, learning_rate=3e-4))
+    assert resolved_optim(replace(started, reward=reward), "reward").learning_rate == 3e-4

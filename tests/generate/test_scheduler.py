@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,8 @@ from stategpt.errors import (  # noqa: E402
     QueueFull,
     UnknownToken,
 )
-from stategpt.generate import Engine, Event, Handle, Limits, Request, Sampling  # noqa: E402
+from stategpt.generate import Engine, Event, Handle, Limits, Request, Sampling, scheduler  # noqa: E402
+from stategpt.generate.masks_ahead import MasksAhead  # noqa: E402
 from stategpt.model import GPT  # noqa: E402
 from tiny_models import (  # noqa: E402
     CONTEXT_TOKENS,
@@ -440,6 +443,14 @@ class Script:
             words[token // 32] |= np.uint32(1 << token % 32)
         return words
 
+    @property
+    def thoughts(self) -> None:
+        return None
+
+    @property
+    def reserved_tokens(self) -> int:
+        return 0
+
     def forced(self) -> NDArray[np.uint32]:
         found = []
         for place in self.places[len(self.taken) :]:
@@ -460,6 +471,74 @@ class Script:
 
     def rewind(self, tokens: int) -> None:
         del self.taken[len(self.taken) - tokens :]
+
+
+def test_masks_are_computed_while_the_model_computes(model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads wait for the model's step, and the step for them: one after the other would never end."""
+    places = [20, {30, 31}, {32, 33}, {34, 35}]
+    calls, met = 0, []
+    in_model, in_mask = threading.Event(), threading.Event()
+    run = scheduler.run_step
+
+    def step(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 1:  # no sample runs in the first step, which computes the prompt
+            met.append(in_mask.wait(20))
+            in_model.set()
+        return run(*arguments)
+
+    class Slow(Script):
+        def mask(self) -> NDArray[np.uint32]:
+            if threading.current_thread() is not threading.main_thread():
+                in_mask.set()
+                met.append(in_model.wait(20))
+            return super().mask()
+
+        def fork(self) -> Slow:
+            return Slow(self.places, self.fails_at, tuple(self.taken))
+
+    monkeypatch.setattr(scheduler, "run_step", step)
+    found = engine_of(model, mask_threads=2).generate([some_ids(0, 8)], n=2, constraint=Slow(places), max_tokens=9)
+    assert [one.reason for one in found] == ["constraint"] * 2
+    assert len(met) > 2
+    assert all(met)
+    monkeypatch.undo()
+    later = engine_of(model).generate([some_ids(0, 8)], n=2, constraint=Script(places), max_tokens=9)
+    assert [one.ids.tolist() for one in later] == [one.ids.tolist() for one in found]
+
+
+def test_threads_for_masks_are_a_limit_and_by_default_those_of_the_device() -> None:
+    cpu, other = torch.device("cpu"), torch.device("meta")
+    found = [
+        MasksAhead.of(limits, device)._threads
+        for limits in (Limits(), Limits(mask_threads=5))
+        for device in (cpu, other)
+    ]
+    assert found == [0, 2, 5, 5]
+    with pytest.raises(InvalidArgument):
+        Limits(mask_threads=-1)
+
+
+def test_a_mask_that_fails_ahead_ends_its_own_request_alone(model: GPT) -> None:
+    class Broken(Script):
+        def mask(self) -> NDArray[np.uint32]:
+            if len(self.taken) == 2:
+                raise RuntimeError("no mask")
+            return super().mask()
+
+        def fork(self) -> Broken:
+            return Broken(self.places, self.fails_at, tuple(self.taken))
+
+    engine = engine_of(model, mask_threads=1)
+    handles = [
+        engine.scheduler.submit(engine.request(some_ids(number, 8), constraint=made, max_tokens=9))
+        for number, made in enumerate([Broken([{30, 31}] * 5), Script([{30, 31}] * 5)])
+    ]
+    while engine.scheduler.busy:
+        engine.scheduler.step()
+    assert "no mask" in str(handles[0].error)
+    assert handles[1].error is None
 
 
 def test_constraints_mask_force_and_finish(model: GPT) -> None:

@@ -20,7 +20,7 @@ from stategpt.generate import Engine, LanguageModel  # noqa: E402
 from stategpt.serve.endpoint import Endpoint  # noqa: E402
 from stategpt.serve.gate import compare_with_endpoint  # noqa: E402
 from stategpt.serve.host import Host  # noqa: E402
-from tiny_models import raw_log_probs, tiny_model, tiny_tokenizer  # noqa: E402
+from tiny_models import full_logits, raw_log_probs, tiny_model, tiny_tokenizer  # noqa: E402
 
 GOOD = {"choices": [{"text": "a", "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
 
@@ -62,14 +62,46 @@ def test_ids_come_where_they_are_wanted(endpoint: Endpoint) -> None:
 def test_the_gate_passes_the_same_model_and_names_the_token_of_another(endpoint: Endpoint) -> None:
     model = tiny_model()
     texts = [tiny_tokenizer().encode(text) for text in ("Return the length of a list", "True if the key")]
-    found = compare_with_endpoint(model, texts, endpoint, tolerance=1e-3)
+    found = compare_with_endpoint(model, texts, endpoint, vocabulary=tiny_tokenizer().vocab_size, tolerance=1e-3)
     assert found.tokens == sum(len(ids) - 1 for ids in texts)
     assert found.largest_difference < 1e-4
     assert np.isclose(found.here, raw_log_probs(model, texts[found.text], 1)[found.position - 1], atol=1e-5)
     with torch.no_grad():
         model.layers[1].mlp.down_proj.weight.mul_(1.5)
     with pytest.raises(ExportMismatch, match=r"token \d+ of text \d"):
-        compare_with_endpoint(model, texts, endpoint, tolerance=0.05)
+        compare_with_endpoint(model, texts, endpoint, vocabulary=tiny_tokenizer().vocab_size, tolerance=0.05)
+
+
+@pytest.mark.parametrize("knows_tokenizer", [True, False])
+def test_ids_without_text_count_for_both_or_for_neither(knows_tokenizer: bool) -> None:
+    """This package gives padding no probability; a server that knows the model alone does."""
+    model, tok = tiny_model(padding=20), tiny_tokenizer()
+    texts = [tok.encode("Return the length of a list")]
+    if knows_tokenizer:
+        with live_server({"tiny": Host(model, tok, None, CONFIG).served("tiny")}) as live:
+            found = compare_with_endpoint(
+                model, texts, Endpoint(f"{live.url}/v1", "tiny"), vocabulary=tok.vocab_size, tolerance=1e-3
+            )
+        assert found.vocabulary == tok.vocab_size
+    else:
+        found = compare_with_endpoint(model, texts, WholeMatrix(model), vocabulary=tok.vocab_size, tolerance=1e-3)
+        assert found.vocabulary == tok.vocab_size + 20
+    with pytest.raises(ExportMismatch):
+        compare_with_endpoint(tiny_model(1, padding=20), texts, WholeMatrix(model), vocabulary=tok.vocab_size)
+
+
+class WholeMatrix:
+    """Scores as transformers and vLLM do: the softmax is over all rows of the output matrix."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def prompt_log_probs(self, texts: Any) -> list[Any]:
+        found = []
+        for ids in texts:
+            rows = full_logits(self._model, ids[:-1]).log_softmax(-1).numpy()
+            found.append(np.concatenate([[np.nan], rows[np.arange(len(ids) - 1), ids[1:]]]).astype(np.float32))
+        return found
 
 
 def test_wrong_arguments(endpoint: Endpoint, live: LiveServer) -> None:

@@ -5,10 +5,12 @@ Every fault is an answer with an error, or a closed connection; the next request
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +19,12 @@ import pytest
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server
+from live_server import CONFIG, WAIT_SECONDS, LiveServer, live_server, wait_until
 from scripted_scheduler import Script, no_pages, scripted
+from stategpt.serve.exchange import EventStream
 from stategpt.serve.keys import Keys
+from stategpt.serve.server import allow_open_files
+from stategpt.serve.worker import Job
 
 ASK: dict[str, Any] = {"prompt": "Return", "max_tokens": 3, "seed": 0}
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 3}
@@ -87,6 +92,25 @@ def test_an_error_in_a_stream_is_its_last_event(live: LiveServer, script: Script
     assert works(live)
 
 
+def test_a_stream_is_in_flight_until_its_end(live: LiveServer, script: Script) -> None:
+    script.endless = True
+    connection = live.connection()
+    connection.request(
+        "POST", "/v1/completions", json.dumps({**ASK, "stream": True}), {"Content-Type": "application/json"}
+    )
+    with connection.getresponse() as stream:
+        assert stream.readline().startswith(b"data: ")
+        page = live.get("/metrics")[1]
+        assert "stategpt_requests_in_flight 2" in page, "the stream, and the page itself"
+        assert 'endpoint="/v1/completions"' not in page
+        script.endless = False
+        script.raise_in_step.append(RuntimeError("enough"))
+        stream.read()
+    connection.close()
+    wait_until(lambda: 'endpoint="/v1/completions",status="200"} 1' in live.get("/metrics")[1])
+    assert "stategpt_requests_in_flight 1" in live.get("/metrics")[1]
+
+
 def test_a_full_queue_says_when_to_come_again(live: LiveServer, script: Script) -> None:
     script.full = True
     status, _, headers = live.request("POST", "/v1/completions", ASK)
@@ -115,13 +139,6 @@ def raw_request(body: Any, path: str = "/v1/completions") -> bytes:
     content = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
-
-
-def wait_until(condition: Any) -> None:
-    """Waits; the test's own time limit ends what never comes."""
-    pause = threading.Event()
-    while not condition():
-        pause.wait(0.01)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +238,105 @@ def test_a_body_that_is_too_large_or_never_comes(script: Script) -> None:
         assert works(live)
 
 
+def test_a_body_that_is_too_large_without_saying_so(script: Script) -> None:
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, max_body_bytes=1000)) as live:
+        for size, expected in ((900, 200), (1001, 413)):
+            content = json.dumps(ASK).encode().ljust(size)
+            head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            chunks = [content[at : at + 100] for at in range(0, size, 100)]
+            body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+            with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as client:
+                client.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n")
+                assert client.recv(64).startswith(b"HTTP/1.1 %d" % expected)
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "body", "expected"),
+    [
+        ({"max_tokens": 5}, "completions", {**ASK, "max_tokens": 6}, (400, "max_tokens")),
+        ({"max_tokens": 5}, "completions", {**ASK, "min_tokens": 6}, (400, "min_tokens")),
+        ({"max_tokens": 5}, "chat/completions", {**CHAT, "max_tokens": 6}, (400, "max_tokens")),
+        ({"max_n": 2}, "completions", {**ASK, "n": 3}, (400, "n")),
+        ({"max_n": 2}, "completions", {**ASK, "n": 2, "branches": ["a", "b"]}, (400, "n")),
+        ({"max_n": 2}, "completions", {**ASK, "prompt": ["a"] * 3}, (400, "prompt")),
+        ({"max_prompt_tokens": 3}, "completions", {**ASK, "prompt": [20] * 4}, (400, "prompt")),
+        ({"max_prompt_tokens": 3}, "chat/completions", CHAT, (400, "messages")),
+        ({"max_top_logprobs": 2}, "completions", {**ASK, "logprobs": 3}, (400, "logprobs")),
+        ({"max_top_logprobs": 2}, "chat/completions", {**CHAT, "logprobs": True, "top_logprobs": 3},
+         (400, "top_logprobs")),
+        ({"max_inputs": 2}, "embeddings", {"input": ["a"] * 3}, (400, "input")),
+        ({"max_schema_bytes": 9}, "completions", {**ASK, "regex": "a" * 10}, (400, "regex")),
+        ({"max_schema_bytes": 9}, "completions", {**ASK, "choice": ["aaaaaaaaaa"]}, (400, "choice")),
+        ({"max_body_bytes": 9}, "completions", ASK, (413, None)),
+    ],
+)  # fmt: skip
+def test_each_limit_of_a_request_is_a_setting(setting: Any, path: str, body: Any, expected: Any) -> None:
+    with live_server({"tiny": scripted(Script())}) as live:
+        assert live.post(f"/v1/{path}", body)[0] == 200
+    config = replace(CONFIG, **setting)
+    with live_server({"tiny": scripted(Script())}, config) as live:
+        assert error_of(live.post(f"/v1/{path}", body))[:2] == expected
+
+
+def test_a_chat_without_a_number_of_tokens_has_as_many_as_the_setting_says() -> None:
+    with live_server({"tiny": scripted(Script())}, replace(CONFIG, max_tokens=5)) as live:
+        assert live.post("/v1/chat/completions", {"messages": CHAT["messages"]})[1]["usage"]["completion_tokens"] == 5
+
+
+@pytest.mark.parametrize(("every", "expected"), [(1, [1] * 8), (3, [1, 3, 3, 1]), (99, [1, 7])])
+def test_a_stream_has_as_many_tokens_in_an_event_as_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch, every: int, expected: list[int]
+) -> None:
+    delivered, receive = [], Job.receive
+
+    def noted(job: Job, events: list[Any], *more: Any) -> None:
+        delivered.append(len(events))
+        receive(job, events, *more)
+
+    monkeypatch.setattr(Job, "receive", noted)
+    with live_server({"tiny": scripted(Script())}, replace(CONFIG, stream_tokens=every)) as running:
+        body = {**ASK, "max_tokens": 8}
+        events = running.events("/v1/completions", body)
+        assert "".join(event["choices"][0]["text"] for event in events) == "abcdefgh"
+        assert [each for each in delivered if each] == expected
+        delivered.clear()
+        assert running.post("/v1/completions", body)[1]["choices"][0]["text"] == "abcdefgh"
+        assert [each for each in delivered if each] == [8]
+
+
+def test_an_idle_connection_is_closed_and_one_in_use_is_kept() -> None:
+    with live_server({"tiny": scripted(Script())}, replace(CONFIG, keep_alive_seconds=1)) as live:
+        connection = live.connection()
+        for _ in range(2):
+            connection.request("GET", "/health")
+            assert connection.getresponse().read()
+        assert len(live.context.connections) == 1
+        wait_until(lambda: len(live.context.connections) == 0)
+        connection.close()
+
+
+def test_a_stream_that_nobody_reads_is_given_up() -> None:
+    ended = asyncio.Event()
+
+    async def pieces() -> AsyncGenerator[list[Any], None]:
+        try:
+            yield [1]
+            raise AssertionError("nobody has read the first piece")
+        finally:
+            ended.set()
+
+    async def blocked(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def send() -> None:
+        async with asyncio.timeout(5):
+            await EventStream(pieces(), replace(CONFIG, send_seconds=0.05))({}, blocked, blocked)  # type: ignore[arg-type]
+        assert ended.is_set(), "its request ends with it, not when somebody collects it"
+
+    asyncio.run(send())
+
+
 def test_a_client_that_does_not_read_is_given_up(script: Script) -> None:
     script.endless = True
     with live_server({"tiny": scripted(script)}, replace(CONFIG, send_seconds=0.3)) as live:
@@ -233,8 +349,37 @@ def test_a_client_that_does_not_read_is_given_up(script: Script) -> None:
         assert works(live)
 
 
-def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script) -> None:
-    limit = 40 if open_files() < 2500 else 1000
+def test_one_connection_too_many_gets_503_and_far_too_many_are_closed(script: Script) -> None:
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, max_connections=2)) as live:
+        held = [socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) for _ in range(2)]
+        wait_until(lambda: len(live.context.connections) == 2)
+        status, content, headers = live.request("POST", "/v1/completions", ASK)
+        assert (status, headers["retry-after"], json.loads(content)["error"]["code"]) == (503, "1", "overloaded")
+        wait_until(lambda: len(live.context.connections) == 2)
+        held += [socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) for _ in range(2)]
+        wait_until(lambda: len(live.context.connections) == 4)
+        with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as fifth:
+            assert closed_at_once(fifth)
+        held[0].sendall(raw_request(ASK))
+        assert held[0].recv(64).startswith(b"HTTP/1.1 200"), "those that were there still work"
+        for each in held:
+            each.close()
+        wait_until(lambda: len(live.context.connections) == 0)
+
+
+def closed_at_once(client: socket.socket) -> bool:
+    """Whether a connection ends although nothing was sent, before the time in which headers must come."""
+    client.settimeout(CONFIG.header_seconds / 2)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script, open_files: int) -> None:
+    limit = 1000 if open_files >= 2500 else 40
     with live_server({"tiny": scripted(script)}, replace(CONFIG, max_connections=limit)) as live:
         held = [socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) for _ in range(limit - 1)]
         wait_until(lambda: len(live.context.connections) == limit - 1)
@@ -251,17 +396,64 @@ def test_the_thousandth_connection_works_and_the_next_gets_503(script: Script) -
         assert works(live)
 
 
-def open_files() -> int:
-    import resource
+@pytest.fixture
+def open_files() -> Iterator[int]:
+    """As many open files as a test needs, where the system allows them."""
+    resource = pytest.importorskip("resource", reason="limits of this kind are a matter of Unix")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = max(soft, min(hard, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    yield allowed
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+def test_the_limit_of_open_files_is_raised_to_what_connections_need(
+    open_files: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    resource = pytest.importorskip("resource", reason="limits of this kind are a matter of Unix")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    allow_open_files(replace(CONFIG, max_connections=200))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (528, hard)
+    allow_open_files(replace(CONFIG, max_connections=20))
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (528, hard), "it is never lowered"
+    assert not caplog.messages
+    if hard != resource.RLIM_INFINITY:
+        allow_open_files(replace(CONFIG, max_connections=hard))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+        assert f"allows {hard} open files" in caplog.text
 
 
 def test_a_constraint_that_takes_too_long_is_an_error(script: Script) -> None:
     with live_server({"tiny": scripted(script)}, replace(CONFIG, compile_seconds=0.05)) as live:
         assert error_of(live.post("/v1/completions", {**ASK, "regex": "slow"})) == (400, "regex", "schema_too_complex")
-        script.may_step.set()
+        script.may_compile.set()
         assert works(live)
+
+
+def test_constraints_that_hang_hold_up_nothing_but_constraints(script: Script) -> None:
+    with live_server({"tiny": scripted(script)}, replace(CONFIG, compile_seconds=0.5)) as live:
+        with ThreadPoolExecutor(40) as pool:
+            answers = pool.map(lambda _: live.post("/v1/completions", {**ASK, "regex": "slow"}), range(40))
+            found = {error_of(answer) for answer in answers}
+        assert found == {(400, "regex", "schema_too_complex"), (503, None, "overloaded")}
+        large = {**ASK, "user": "a" * 1000, "prompt": "a " * 20_000, "max_tokens": 1}  # read in another thread
+        assert error_of(live.post("/v1/completions", large))[2] == "context_length_exceeded"
+        assert works(live)
+        script.may_compile.set()
+        wait_until(lambda: live.post("/v1/completions", {**ASK, "regex": "a"})[0] == 200)
+
+
+def test_embeddings_of_a_client_that_left_are_not_computed(live: LiveServer, script: Script) -> None:
+    script.may_step.clear()
+    with socket.create_connection(("127.0.0.1", live.port), WAIT_SECONDS) as client:
+        client.sendall(raw_request({"input": [[20] * 2000] * 5}, "/v1/embeddings"))
+        wait_until(lambda: live.context.metrics.in_flight.value() == 1)
+    wait_until(lambda: len(live.context.connections) == 0)
+    script.may_step.set()
+    wait_until(lambda: live.context.metrics.disconnects.value() == 1)
+    assert script.embedded == 1
+    assert works(live)
 
 
 def test_stopping_lets_requests_finish(script: Script) -> None:

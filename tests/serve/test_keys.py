@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 pytest.importorskip("torch", reason="the server needs the train extra (torch)")
 pytest.importorskip("uvicorn", reason="the server needs the serve extra")
 
-from live_server import CONFIG, LiveServer, live_server
+from live_server import CONFIG, LiveServer, live_server, wait_until
 from scripted_scheduler import Script, scripted
-from stategpt.errors import ConfigError
+from stategpt.errors import ConfigError, OutOfPages
+from stategpt.generate import Engine
 from stategpt.serve.errors import ApiError
 from stategpt.serve.host import Host
 from stategpt.serve.keys import DAY_SECONDS, Key, Keys, read_keys
@@ -90,9 +93,71 @@ def test_what_a_request_does_not_use_is_given_back_and_a_day_begins_again() -> N
     assert alice.used == 100, "what was reserved yesterday is not given back today"
 
 
-def test_keys_do_not_share_prefixes() -> None:
-    host = Host(tiny_model(context_tokens=512), tiny_tokenizer(), None, CONFIG)
-    with live_server({"tiny": host.served("tiny")}, keys=keys(Clock())) as live:
+def test_scoring_a_prompt_is_charged(live: LiveServer) -> None:
+    body = {"prompt": [20, 21, 22, 23], "max_tokens": 0, "echo": True}
+    found = [live.post("/v1/completions", body, Authorization=f"Bearer {ALICE}") for _ in range(5)]
+    assert [status for status, _ in found] == [200, 200, 200, 200, 429]
+    assert found[0][1]["usage"]["total_tokens"] == 4
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), OutOfPages("no pages")])
+def test_a_request_that_fails_gives_its_reservation_back(error: Exception) -> None:
+    script, held = Script(), keys(Clock(), limit=100)
+    alice = held.find(f"Bearer {ALICE}")
+    assert alice is not None
+    with live_server({"tiny": scripted(script)}, keys=held) as live:
+        (script.fail_next if isinstance(error, OutOfPages) else script.raise_in_step).append(error)
+        assert live.post("/v1/completions", {**ASK, "max_tokens": 90}, Authorization=f"Bearer {ALICE}")[0] >= 500
+        assert alice.used == 0
+        refused = {**ASK, "regex": "bad", "max_tokens": 90}
+        assert live.post("/v1/completions", refused, Authorization=f"Bearer {ALICE}")[0] == 400
+        assert alice.used == 0
+        assert live.post("/v1/embeddings", {"input": [20, 21]}, Authorization=f"Bearer {ALICE}")[0] == 200
+        assert alice.used == 2
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_client_that_leaves_pays_for_what_was_computed(streamed: bool) -> None:
+    script = Script()
+    script.endless = True
+    held = keys(Clock(), limit=10_000)
+    with live_server({"tiny": scripted(script)}, keys=held) as live:
+        body = json.dumps({**ASK, "prompt": [20, 21], "max_tokens": 4000, "stream": streamed})
+        connection = live.connection()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ALICE}"}
+        connection.request("POST", "/v1/completions", body, headers)
+        wait_until(lambda: any(handle.written > 5 for handle in [*script.made[-1].open.values()]))
+        script.may_step.clear()
+        (handle,) = script.made[-1].open.values()
+        connection.close()
+        wait_until(lambda: live.context.metrics.disconnects.value() == 1)
+        script.may_step.set()
+        alice = held.find(f"Bearer {ALICE}")
+        assert alice is not None
+        wait_until(lambda: script.made[-1].cancelled == 1 and alice.used < 4002)
+        assert alice.used == 2 + handle.written
+        assert (
+            f'stategpt_key_tokens_total{{key="alice"}} {alice.used}'
+            in live.get("/metrics", Authorization=f"Bearer {BOB}")[1]
+        )
+
+
+def test_tokens_that_no_event_told_are_counted_when_a_request_is_cancelled() -> None:
+    engine = Engine(tiny_model(), tiny_tokenizer())
+    scheduler = engine.scheduler
+    request = replace(engine.request("Return", 3, max_tokens=40, forbidden=engine.end_ids), incremental=False)
+    handle = scheduler.submit(request)
+    for _ in range(6):
+        assert not scheduler.step()
+    scheduler.cancel(handle)
+    assert handle.untold_tokens == scheduler.counters.decoded > 9
+
+
+@pytest.mark.parametrize("sharing", ["key", "all"])
+def test_keys_share_prefixes_only_where_that_is_set(sharing: Literal["key", "all"]) -> None:
+    config = replace(CONFIG, share_prefixes=sharing)
+    host = Host(tiny_model(context_tokens=512), tiny_tokenizer(), None, config)
+    with live_server({"tiny": host.served("tiny")}, config, keys=keys(Clock())) as live:
 
         def cached(key: str) -> int:
             body = {"prompt": TEXT * 2, "max_tokens": 1}
@@ -102,7 +167,7 @@ def test_keys_do_not_share_prefixes() -> None:
 
         assert cached(ALICE) == 0
         assert cached(ALICE) > 0
-        assert cached(BOB) == 0
+        assert (cached(BOB) > 0) == (sharing == "all")
 
 
 def written(folder: Path, text: str, mode: int = 0o600) -> Path:

@@ -152,6 +152,16 @@ def test_a_stream_joins_to_the_whole_answer(client: Any, engine: Engine) -> None
     assert last.usage.completion_tokens == sum(tokens.values()) + ended
 
 
+def test_every_id_of_a_stream_is_sent(live: LiveServer, engine: Engine) -> None:
+    """Also those whose text is held back: it may become a stop string."""
+    settings: dict[str, Any] = {"max_tokens": 20, "seed": 3, "stop": ["zzzzzz", "e key in the dictionary"]}
+    whole = live.post("/v1/chat/completions", {"messages": ASKED, "return_token_ids": True, **settings})[1]
+    events = live.events("/v1/chat/completions", {"messages": ASKED, "return_token_ids": True, **settings})
+    ids = [token for event in events for choice in event["choices"] for token in choice.get("token_ids", ())]
+    assert ids == whole["choices"][0]["token_ids"]
+    assert len(ids) > 5
+
+
 def test_text_completions_stream_too(client: Any, engine: Engine) -> None:
     expected = engine.generate(["Return"], max_tokens=10, seed=4)[0].text
     stream = client.completions.create(model="tiny", prompt="Return", max_tokens=10, seed=4, stream=True)

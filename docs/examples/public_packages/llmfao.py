@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import json
 import random
+import sys
 from pathlib import Path
 
 import torch
@@ -50,6 +51,8 @@ def drawn(rankings: Rankings, tok: AnyTokenizer, pairs: int | None, tokens: int 
         short = tokens is None or max(map(tok.count, group.completions)) <= tokens
         if short and len(group.pairs):
             by_prompt.setdefault(group_of(group), []).append(group)
+    if not by_prompt:
+        sys.exit(f"no pair has two answers of at most {tokens:,} tokens; most need --tokens 384")
     choose = random.Random(seed)
     kept = [choose.sample(found, min(len(found), pairs or len(found))) for found in by_prompt.values()]
     return Rankings(tuple(group for found in kept for group in found), rankings.rejected)

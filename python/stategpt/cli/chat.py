@@ -85,7 +85,6 @@ def find_target(name: str | Path, stage: str | None) -> Target:
 
     Raises:
         ConfigError: there is no such model; the message says what there is.
-        ForeignArtifact: the base model of a run of an earlier version, whose corpus cannot be read.
     """
     path = local_path(name)
     if (path / "run.toml").is_file():
@@ -107,10 +106,15 @@ def open_conversation(target: Target, arguments: argparse.Namespace) -> Conversa
 
     Raises:
         NoChatTemplate: the model has none, and `--raw` was not given.
+        ForeignArtifact: the base model of a run of an earlier version, whose corpus cannot be read.
         StategptError: as loading a model, settings of sampling and constraints.
     """
     from stategpt.cli.chat_session import Answering, Conversation
 
+    if target.stage == "base" and target.run is not None and not arguments.raw:
+        from stategpt.artifacts.measurements import refuse_earlier_layout
+
+        refuse_earlier_layout(target.run)  # the prompt is made from the run's corpus
     spec = constraint_of(arguments.schema)
     engine = load_engine(target.model, arguments.engine)
     sampling = engine.sampling(temperature=arguments.temperature, seed=arguments.seed)
@@ -124,9 +128,6 @@ def _form(engine: Engine, target: Target, arguments: argparse.Namespace) -> Form
     if arguments.raw:
         return RawForm()
     if target.stage == "base" and target.run is not None:
-        from stategpt.artifacts.measurements import refuse_earlier_layout
-
-        refuse_earlier_layout(target.run)  # the prompt is made from the run's corpus
         return FewShotForm(engine, target.run)
     if engine.chat is None:
         raise NoChatTemplate(f"{target.model} has no chat template; with --raw it continues texts")

@@ -45,9 +45,15 @@ def execute(arguments: argparse.Namespace) -> int:
     context = source.model.config.context_tokens
     texts = [ids for ids in (source.tok.encode(text)[: context - 1] for text in TEXTS) if len(ids) > 1]
     endpoint = Endpoint(arguments.url, arguments.name, api_key=os.environ.get(arguments.api_key_variable))
-    found = compare_with_endpoint(source.model, texts, endpoint, tolerance=arguments.tolerance)
+    found = compare_with_endpoint(
+        source.model, texts, endpoint, vocabulary=source.tok.vocab_size, tolerance=arguments.tolerance
+    )
     print(
         f"{found.tokens} tokens of {len(texts)} texts: log-probabilities differ by {found.mean_difference:.5f} on "
         f"average, {found.largest_difference:.5f} at most (tolerance {arguments.tolerance:g})"
     )
+    if found.vocabulary != source.tok.vocab_size:
+        print(
+            f"the endpoint gives probability to all {found.vocabulary} ids, {source.tok.vocab_size} of which have text"
+        )
     return 0

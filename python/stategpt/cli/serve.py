@@ -76,11 +76,13 @@ def execute(arguments: argparse.Namespace) -> int:
     config = settings_of(arguments)
 
     from stategpt.serve.app import build_app
-    from stategpt.serve.server import Server, address_of, open_socket
+    from stategpt.serve.server import Server, address_of, allow_open_files, open_socket
 
     keys = keys_of(config)
+    allow_open_files(config)
     with open_socket(config) as sock:  # a taken port is known before models are loaded
         served = load_models(arguments, config)
+        sock.listen()  # who reads the next line can connect
         names = ", ".join(served)
         print(f"serving {visible_line(names)} at {address_of(sock)}/v1", flush=True)
         Server(build_app(served, config, keys), config).run(sockets=[sock])

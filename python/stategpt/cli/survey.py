@@ -6,10 +6,11 @@ Reads no text into a corpus and needs no numpy, so that `stategpt plan` and `ini
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stategpt.cli.ranked_lengths import ranked_lengths
 from stategpt.config.corpus import min_groups
 from stategpt.config.planner import Assumptions
 from stategpt.config.presence import missing
@@ -178,7 +179,9 @@ def _by_file(run: RunConfig, setting: str) -> bool:
 
 
 def expecting(run: RunConfig, found: Sequence[Surveyed], assumed: Assumptions) -> Assumptions:
-    """The plan's assumptions with what is known of the user's files, where they are not set."""
+    """The plan's assumptions with what is known of the user's files, where they are not set: numbers of records, mean
+    lengths of the conversations or else of the ranked answers, the longest ranked group.
+    """
     bytes_of = {each.setting: each.bytes for each in found}
     records_of = {each.setting: each.records for each in found}
     trained = 1 - run.corpus.validation_share - run.corpus.test_share
@@ -189,22 +192,16 @@ def expecting(run: RunConfig, found: Sequence[Surveyed], assumed: Assumptions) -
         "rankings": round(records_of.get("rankings.data", 0) * trained),
         "seconds": 5.0 + total / _PREPARED_BYTES_PER_S,
     }
+    ranked = ranked_lengths(run, READ_BYTES, _BYTES_PER_TOKEN)
+    if ranked:
+        expected["longest_group"] = ranked.longest_group
     if (assumed.prompt_tokens, assumed.answer_tokens) == _DEFAULT_LENGTHS:
-        assumed = _with_lengths(run, bytes_of, records_of, assumed)
+        if conversations:
+            half = max(4, min(tokens_of(bytes_of["sft.data"] / conversations), run.sft_row_tokens) // 2)
+            assumed = replace(assumed, prompt_tokens=half, answer_tokens=half)
+        elif ranked:
+            assumed = replace(assumed, prompt_tokens=ranked.prompt, answer_tokens=ranked.answer)
     return assumed.expecting(expected)
-
-
-def _with_lengths(
-    run: RunConfig, bytes_of: Mapping[str, int], records_of: Mapping[str, int], assumed: Assumptions
-) -> Assumptions:
-    """The assumptions with the mean lengths of the user's conversations, or else of the ranked answers."""
-    if conversations := records_of.get("sft.data", 0):
-        half = max(4, min(tokens_of(bytes_of["sft.data"] / conversations), run.sft_row_tokens) // 2)
-        return replace(assumed, prompt_tokens=half, answer_tokens=half)
-    if ranked := records_of.get("rankings.data", 0):  # a prompt and, as a rule, two answers
-        quarter = max(4, min(tokens_of(bytes_of["rankings.data"] / ranked), run.model.context_tokens) // 4)
-        return replace(assumed, prompt_tokens=2 * quarter, answer_tokens=quarter)
-    return assumed
 
 
 def tokens_of(count: float) -> int:

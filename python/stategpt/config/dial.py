@@ -9,7 +9,8 @@ model.kv_heads        the largest divisor of heads' that keeps the recipe's shar
 model.mlp_width    width' times the recipe's mlp_width / width, rounded up to whole heads (8/3: SwiGLU)
 pretrain.tokens       the recipe's tokens per parameter
 pretrain.batch_rows   grows as the square root of the tokens, in powers of two (arXiv 2410.21676: about B ~ D^0.5)
-learning rates        of every trained stage: fall as 1 / width (arXiv 2203.03466); of adapters, ten times as high
+learning rates        of every trained stage: fall as 1 / width (arXiv 2203.03466); of adapters, ten times as high; of
+                      reward and rl in a run that starts from a model, a twentieth
 ====================  ======================================================================================
 
 From `tiny_cpu` the last rule gives 6.2e-5 at width 12,288, where GPT-3 175B was trained with 6e-5, and 2e-4 at width
@@ -40,15 +41,25 @@ LORA_RATE_FACTOR = 10
 nearly independent of the rank, and it was about ten times that of full fine-tuning in fourteen models (Schulman et al.
 2025, "LoRA Without Regret", Thinking Machines Lab). A head that is trained beside adapters keeps its own rate."""
 
+STARTED_RATE_FACTORS = {"reward": 0.05, "rl": 0.05}
+"""Factors of the rates of a run that starts from a model (`start.model`): what a long pretraining gave is lost at rates
+that models of a few million tokens were tuned to. Measured for a reward model with adapters on SmolLM2-135M
+(docs/log.md, 2026-11-30): at twenty times this rate it answers by chance, at three times it is unstable. RL has the
+same factor, unmeasured, which gives adapters 7e-5 at width 576. Fine-tuning on demonstrations needs none."""
+
 _LEARNING_RATES = tuple(f"{stage}.optim.learning_rate" for stage in LEARNING_RATE_TIMES_WIDTH)
 
 
 def resolved_optim(run: RunConfig, stage: str) -> OptimConfig:
-    """The optimizer settings of a stage; a learning rate of 0 becomes that of the model's width, and of adapters."""
+    """The optimizer settings of a stage; a learning rate of 0 becomes that of the model's width, of adapters and of
+    what the run starts from.
+    """
     optim: OptimConfig = getattr(run, stage).optim
     if optim.learning_rate:
         return optim
-    factor = LORA_RATE_FACTOR if run.lora.rank and stage != "pretrain" else 1
+    factor: float = LORA_RATE_FACTOR if run.lora.rank and stage != "pretrain" else 1
+    if run.start.model:
+        factor *= STARTED_RATE_FACTORS.get(stage, 1)
     return replace(optim, learning_rate=float(f"{factor * LEARNING_RATE_TIMES_WIDTH[stage] / run.model.width:.3g}"))
 
 

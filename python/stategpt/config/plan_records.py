@@ -14,6 +14,10 @@ SMALLEST, LARGEST_RATE = 1e-9, 1e24
 """Range of an assumed value."""
 
 
+_ZERO = ("sft_pairs", "ranked_prompts", "longest_group_tokens", "corpus_s")
+"""Assumptions that 0 leaves to the files."""
+
+
 @documented
 @dataclass(frozen=True)
 class Assumptions:
@@ -35,6 +39,9 @@ class Assumptions:
     """Mean tokens of a chat prompt, control tokens included."""
     answer_tokens: int = 15
     """Mean tokens of a response or completion, its end included."""
+    longest_group_tokens: int = 0
+    """Tokens of the longest prompt with its ranked completions, which decides the memory of the reward model's steps;
+    0 = the longest that is found in people's rankings, else the mean."""
     corpus_s: float = 0.0
     """Seconds for corpus, tokenizer and shards; 0 = what its source expects, else not known."""
     report_s: float = 45.0
@@ -42,17 +49,20 @@ class Assumptions:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, at_zero = getattr(self, field.name), field.name in ("sft_pairs", "ranked_prompts", "corpus_s")
+            value, at_zero = getattr(self, field.name), field.name in _ZERO
             fits = SMALLEST <= value <= LARGEST_RATE or (at_zero and value == 0)
             rule = "must lie between 1e-9 and 1e24" + (", or be 0" if at_zero else "")
             require(fits, f"plan.{field.name}", value, rule)
 
     def expecting(self, expected: Mapping[str, float]) -> Assumptions:
-        """With the `conversations`, `rankings` and `seconds` expected of the corpus, where they are not set."""
+        """With the `conversations`, `rankings`, `longest_group` (tokens) and `seconds` expected of the corpus, where
+        they are not set.
+        """
         return replace(
             self,
             sft_pairs=self.sft_pairs or int(expected.get("conversations", 0)),
             ranked_prompts=self.ranked_prompts or int(expected.get("rankings", 0)),
+            longest_group_tokens=self.longest_group_tokens or int(expected.get("longest_group", 0)),
             corpus_s=self.corpus_s or expected.get("seconds", 0.0),
         )
 

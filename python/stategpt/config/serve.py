@@ -33,6 +33,12 @@ class ServeConfig:
     """Completions of a model that are computed at a time."""
     step_tokens: int = 512
     """Tokens of a step: fewer make streams smoother while long prompts are read, more read them faster."""
+    speculate: int = 0
+    """Most ids that a step proposes for each completion, those that followed its newest ids before: answers stay the
+    same, and text that repeats itself takes fewer steps. 0: none."""
+    stream_tokens: int = 1
+    """Tokens of a completion in each event of a stream but the first and the last: more cost less where many streams
+    are read, and text comes in larger pieces."""
     max_connections: int = 1000
     """Open connections; a further one gets status 503."""
     max_waiting: int = 256
@@ -74,6 +80,7 @@ class ServeConfig:
             "kv_bytes",
             "batch_rows",
             "step_tokens",
+            "stream_tokens",
             "max_connections",
             "max_waiting",
             "max_body_bytes",
@@ -84,5 +91,5 @@ class ServeConfig:
         require_positive("serve", **{name: getattr(self, name) for name in (*whole, "max_schema_bytes")})
         times = ("compile", "header", "body", "send", "keep_alive")
         require_positive("serve", **{f"{name}_seconds": getattr(self, f"{name}_seconds") for name in times})
-        for name in ("max_prompt_tokens", "max_top_logprobs", "grace_seconds"):
+        for name in ("speculate", "max_prompt_tokens", "max_top_logprobs", "grace_seconds"):
             require(getattr(self, name) >= 0, f"serve.{name}", getattr(self, name), "must be 0 or more")

@@ -147,7 +147,8 @@ def _reward(run: RunConfig, assumed: Assumptions) -> StagePlan:
     flops = tokens * training_flops_per_token(run.model, group, trained)
     at_once = min(run.reward.prompts_per_batch, run.reward.micro_batch_prompts)
     passes = math.ceil(run.reward.prompts_per_batch / at_once)
-    batch = Batch(at_once * group, group, "score", passes)
+    longest = max(group, assumed.longest_group_tokens)  # rows are padded to it
+    batch = Batch(at_once * longest, longest, "score", passes)
     memory = _tuning_bytes(headless(run.model), run.reward, batch, trained)
     steps = math.ceil(prompts / run.reward.prompts_per_batch)
     return StagePlan("reward", steps, tokens, flops, memory, flops / assumed.train_flops_per_s)

@@ -116,6 +116,11 @@ class Admission:
         self.paused = [row for row in self.paused if row.task is not task]
         task.close_stem()
 
+    def untold_tokens(self, task: Task) -> int:
+        """Tokens of a request's running samples that are in no event."""
+        rows = (row for row in (*self.rows, *self.paused) if row.task is task)
+        return sum(len(row.log_probs) - row.shown for row in rows)
+
     def _give_slots(self, task: Task, count: int) -> None:
         self._in_scope[task.scope] -= count
         if self._in_scope[task.scope] <= 0:

@@ -12,6 +12,7 @@ from stategpt.arguments import Ids
 from stategpt.model.kept_sets import KeptSet
 from stategpt.shown_fields import documented, short_repr
 
+from .constraint import ThoughtsUsed
 from .request import NO_LOG_PROBS, Reason, Top
 
 
@@ -58,6 +59,10 @@ class Completion:
     """With `prompt_log_probs`: of each token of the prompt given those before it, nan for the first."""
     usage: Usage = field(default_factory=Usage)
     """Numbers of tokens."""
+    complete: bool | None = None
+    """With a constraint: whether the text is a whole output; False where it was cut. None without a constraint."""
+    thoughts: ThoughtsUsed | None = None
+    """With thoughts before the output (`constraints.think_then`): their tokens, and what ended them."""
 
     __repr__ = short_repr
 
@@ -83,5 +88,9 @@ class Piece:
     """The most likely tokens at each position, with `top_log_probs`."""
     reason: Reason | None = None
     """Why the sample ended, in its last piece."""
+    complete: bool | None = None
+    """In the last piece, with a constraint: whether the text is a whole output."""
+    thoughts: ThoughtsUsed | None = None
+    """In the last piece, with thoughts before the output: their tokens, and what ended them."""
 
     __repr__ = short_repr

@@ -13,7 +13,16 @@ from .request import Request
 class Handle:
     """Names a request; says how far it is. `Scheduler.cancel` ends it."""
 
-    __slots__ = ("cached_tokens", "cancelled", "done", "error", "number", "prompt_log_probs", "request")
+    __slots__ = (
+        "cached_tokens",
+        "cancelled",
+        "done",
+        "error",
+        "number",
+        "prompt_log_probs",
+        "request",
+        "untold_tokens",
+    )
 
     def __init__(self, number: int, request: Request) -> None:
         self.number = number
@@ -29,6 +38,8 @@ class Handle:
         """Whether no more events come."""
         self.cancelled = False
         """Whether it was cancelled."""
+        self.untold_tokens = 0
+        """When it was cancelled: tokens that were drawn and are in no event."""
         self.error: StategptError | None = None
         """Why it failed."""
 

@@ -13,6 +13,7 @@ from stategpt.errors import InvalidArgument, StategptError
 from stategpt.model.kept_sets import KeptSet
 from stategpt.shown_fields import documented, short_repr
 
+from .constraint import ThoughtsUsed
 from .log_prob_rows import TopLogProbs
 from .sampling import Sampling
 
@@ -88,11 +89,16 @@ class Limits:
     """Most ids that a step proposes for each sample: those that followed its newest ids before (`ngram_draft`). They
     are accepted where they are drawn, so samples stay the same; text that repeats itself takes fewer steps. Samples
     with a constraint have none."""
+    mask_threads: int | None = None
+    """Threads that compute masks of constrained samples while the model computes; 0 computes them after it. None: 2,
+    but 0 where the model is on a CPU, whose cores it uses itself (docs/decisions/0050)."""
 
     def __post_init__(self) -> None:
         for name in ("rows", "step_tokens", "waiting"):
             whole(name, getattr(self, name), 1)
         whole("speculate", self.speculate)
+        if self.mask_threads is not None:
+            whole("mask_threads", self.mask_threads)
 
 
 @documented
@@ -120,6 +126,10 @@ class Event:
     """Why the sample ended, in its last event."""
     error: StategptError | None = None
     """Why the request failed: its last event."""
+    complete: bool | None = None
+    """In the last event of a sample with a constraint: whether the text is a whole output."""
+    thoughts: ThoughtsUsed | None = None
+    """In the last event, with thoughts before the output: their tokens, and what ended them."""
 
     __repr__ = short_repr
 

@@ -27,7 +27,8 @@ def check_request(request: Request, context_tokens: int, vocab_size: int) -> Non
     """Refuses a request that no step could compute.
 
     Raises:
-        InvalidArgument: no ids, or not a vector of uint32; fewer than one sample or token.
+        InvalidArgument: no ids, or not a vector of uint32; fewer than one sample or token, or no more than thoughts
+            may take.
         ContextOverflow: the prompt fills the context.
         UnknownToken: an id outside the vocabulary.
     """
@@ -38,6 +39,13 @@ def check_request(request: Request, context_tokens: int, vocab_size: int) -> Non
         raise InvalidArgument("the request has no ids; give at least one")
     whole("n", request.n, 1)
     whole("max_tokens", request.max_tokens, 1)
+    reserved = 0 if request.constraint is None else request.constraint.reserved_tokens
+    if reserved and reserved >= min(request.max_tokens, context_tokens - len(ids)):
+        raise InvalidArgument(
+            f"thoughts and their end may take {reserved} tokens, and max_tokens is {request.max_tokens} in a context "
+            f"of {context_tokens} with a prompt of {len(ids)}: nothing is left for the output. Raise max_tokens, or "
+            "lower the budget of the thoughts."
+        )
     if len(ids) >= context_tokens:
         raise ContextOverflow(
             f"the prompt has {len(ids)} tokens, the context {context_tokens}: no token can follow. "

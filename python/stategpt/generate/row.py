@@ -170,7 +170,16 @@ class Row:
             tuple(self.top[first:]),
             tuple(self.kept[first:]),
             self.reason,
+            complete=self._complete(),
+            thoughts=None if self.reason is None or self.constraint is None else self.constraint.thoughts,
         )
+
+    def _complete(self) -> bool | None:
+        """Whether the text is a whole output; None without a constraint, or before the end."""
+        if self.reason is None or self.constraint is None:
+            return None
+        was_cut = self.text is not None and self.text.stopped
+        return not was_cut and self.constraint.complete
 
     def _raw(self, first: int) -> NDArray[np.float32]:
         wanted = self.task.request.raw_log_probs

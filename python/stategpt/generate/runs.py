@@ -141,13 +141,24 @@ def completion_of(number: int, event: Event, handle: Handle) -> Completion:
         kept=event.kept,
         prompt_log_probs=handle.prompt_log_probs,
         usage=Usage(handle.prompt_tokens, handle.cached_tokens, len(event.ids)),
+        complete=event.complete,
+        thoughts=event.thoughts,
     )
 
 
 def piece_of(number: int, event: Event) -> Piece:
     """What an event added, as a piece of a stream."""
     return Piece(
-        number, event.sample, event.text, event.ids, event.log_probs, event.raw_log_probs, event.top, event.finished
+        number,
+        event.sample,
+        event.text,
+        event.ids,
+        event.log_probs,
+        event.raw_log_probs,
+        event.top,
+        event.finished,
+        event.complete,
+        event.thoughts,
     )
 
 

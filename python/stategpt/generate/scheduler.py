@@ -26,6 +26,7 @@ from .forward import StepResult, Work, next_logits, run_step
 from .handle import Handle
 from .kv_memory import KVMemory
 from .log_prob_rows import score_tokens
+from .masks_ahead import MasksAhead
 from .ngram_draft import accepted
 from .padding import Padding
 from .pages import PAGE_TOKENS, pages_of
@@ -63,6 +64,7 @@ class Scheduler:
         self.counters = Counters()
         """What it did so far."""
         self._ends = frozenset(end_ids)
+        self._ahead = MasksAhead.of(self.limits, model.device)
         self._padding = Padding(range(tok.vocab_size, model.config.vocab_size))
         self._tasks: dict[int, Task] = {}
         self._queue = Admission(memory, self.limits, self.counters)
@@ -146,6 +148,7 @@ class Scheduler:
         task = self._tasks.pop(handle.number, None)
         if task is None or task.handle is not handle:
             return
+        handle.untold_tokens = self._queue.untold_tokens(task)
         self._queue.remove(task)
         self._outbox = [event for event in self._outbox if event.handle is not handle]
         handle.done = handle.cancelled = True
@@ -176,6 +179,7 @@ class Scheduler:
 
     def close(self) -> None:
         """Cancels everything."""
+        self._ahead.close()
         for task in list(self._tasks.values()):
             self.cancel(task.handle)
 
@@ -185,7 +189,11 @@ class Scheduler:
         for task, error in queue.impossible:
             self._fail(task, error)
         queue.impossible.clear()
-        result, rows = self._compute()
+        self._ahead.begin([row.constraint for row in queue.rows if row.constraint is not None])
+        try:
+            result, rows = self._compute()
+        finally:
+            self._ahead.wait()
         for task in [task for task in queue.prefilling if task.stem is not None and not task.stem.pending]:
             if task.samples:
                 started += self._begin(queue.computed(task))

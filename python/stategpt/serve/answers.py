@@ -10,7 +10,7 @@ from typing import Any
 
 from .asks import Ask, Choice, total
 from .reading import Wanted
-from .token_texts import TokenTexts, finite
+from .token_texts import Offsets, TokenTexts, finite
 from .tools import CallReader, Part
 
 Json = dict[str, Any]
@@ -45,10 +45,12 @@ class _Sent:
 
     choice: Choice
     calls: CallReader
+    offsets: Offsets
+    """Places of its tokens, behind those of an echoed prompt."""
     tokens: int = 0
     """Tokens whose log-probabilities are sent."""
     characters: int = 0
-    """Characters of the text that are sent, for offsets."""
+    """Characters of the text that are sent."""
     number_of_calls: int = 0
     begun: bool = False
     pending: list[Part] = field(default_factory=list)
@@ -63,16 +65,19 @@ class Answer:
         self.id = f"{prefix}-{secrets.token_hex(12)}"
         self.created = int(time.time())
         self.usage = Usage(prompt=total(len(ask.ids) for ask in wanted.asks))
+        self.sampled = 0
+        """Tokens that were sampled, whether or not the answer has them."""
         self._texts = TokenTexts(wanted.served.tok)
         self._cached = [0] * len(wanted.asks)
         tools = wanted.tools.callable
         self.choices = [Choice(ask.stop_ids) for ask in wanted.asks for _ in range(ask.n)]
-        self._sent = [_Sent(choice, CallReader(tools)) for choice in self.choices]
+        self._sent = [_Sent(choice, CallReader(tools), Offsets(self._texts)) for choice in self.choices]
 
     def add(self, index: int, event: Any) -> None:
         """Takes an event of choice `index`."""
         self.choices[index].add(event)
-        self.usage.completion += len(event.ids)
+        self.sampled += len(event.ids)
+        self.usage.completion = 0 if self.wanted.scored_only else self.sampled
         if event.finished is not None:
             self._cached[index // self.wanted.n] = event.handle.cached_tokens
             self.usage.cached = total(self._cached)
@@ -83,8 +88,6 @@ class Answer:
 
     def whole(self) -> Json:
         """The complete answer."""
-        if self.wanted.scored_only:
-            self.usage.completion = 0
         choices = [self._choice(index) for index in range(len(self.choices))]
         return {**self._head(self._whole), "choices": choices, "usage": self.usage.as_json()}
 
@@ -103,9 +106,9 @@ class Answer:
         choice = self.choices[index]
         if choice.finished is None:
             return None
-        if self._sent[index].number_of_calls:
-            return "tool_calls"
-        return "length" if choice.finished == "length" else "stop"
+        if choice.finished == "length":  # also behind a call: another one may be cut off
+            return "length"
+        return "tool_calls" if self._sent[index].number_of_calls else "stop"
 
     def _extras(self, index: int) -> Json:
         """Fields beyond OpenAI's: the branch, and ids."""
@@ -144,9 +147,9 @@ class Answer:
         if self.wanted.log_probs:
             log_probs = _empty_log_probs()
             if self.wanted.echo:
-                self._add_prompt(log_probs, ask, choice)
+                self._add_prompt(log_probs, ask, index)
             if not scored:
-                self._add_tokens(log_probs, choice, 0, len(prompt))
+                self._add_tokens(log_probs, index, 0)
         reason = "length" if scored else self._reason(index)
         return {"text": prompt + ("" if scored else choice.text), "logprobs": log_probs, "finish_reason": reason}
 
@@ -164,27 +167,24 @@ class Answer:
         content = self._texts.bytes_of(int(token))
         return {"token": self._texts.text_of(int(token)), "logprob": finite(log_prob), "bytes": list(content)}
 
-    def _add_tokens(self, found: Json, choice: Choice, first: int, offset: int) -> None:
+    def _add_tokens(self, found: Json, index: int, first: int) -> None:
+        choice, offsets = self.choices[index], self._sent[index].offsets
         for at in range(first, choice.shown):
             token = choice.ids[at]
-            text = self._texts.text_of(token)
             top = choice.top[at] if choice.top else ((), ())
-            found["tokens"].append(text)
+            found["tokens"].append(self._texts.text_of(token))
             found["token_logprobs"].append(finite(choice.log_probs[at]))
             found["top_logprobs"].append(self._texts.table(*top) if choice.top else None)
-            found["text_offset"].append(offset)
-            offset += len(text)
+            found["text_offset"].append(offsets.next(token))
 
-    def _add_prompt(self, found: Json, ask: Ask, choice: Choice) -> None:
+    def _add_prompt(self, found: Json, ask: Ask, index: int) -> None:
         """The prompt's tokens: nothing precedes the first, so it has no log-probability."""
-        offset = 0
+        choice, offsets = self.choices[index], self._sent[index].offsets
         for at, token in enumerate(ask.ids.tolist()):
-            text = "" if token in self._texts.special else self._texts.text_of(token)
             found["tokens"].append(self._texts.text_of(token))
             found["token_logprobs"].append(finite(choice.prompt_log_probs[at]) if at else None)
             found["top_logprobs"].append(None)
-            found["text_offset"].append(offset)
-            offset += len(text)
+            found["text_offset"].append(offsets.next(token))
 
     def _new_chunks(self, index: int) -> list[Json]:
         make = self._chat_chunks if self.wanted.endpoint == "chat" else self._text_chunks
@@ -217,10 +217,11 @@ class Answer:
             if part.name:
                 deltas.append({"tool_calls": [{"index": sent.number_of_calls, **_call(part)}]})
                 sent.number_of_calls += 1
-        if self.wanted.log_probs and choice.shown > sent.tokens and (not deltas or "content" not in deltas[-1]):
+        scored = self.wanted.log_probs and choice.shown > sent.tokens
+        if (scored and (not deltas or "content" not in deltas[-1])) or (self.wanted.return_ids and not deltas):
             deltas.append({"content": ""})
         forms: list[Json] = [{"delta": delta, "logprobs": None, "finish_reason": None} for delta in deltas]
-        if self.wanted.log_probs and choice.shown > sent.tokens:
+        if scored:
             forms[-1]["logprobs"] = self._chat_log_probs(choice, sent.tokens)
         new = choice.ids[sent.tokens :]
         sent.tokens = len(choice.ids)
@@ -235,7 +236,7 @@ class Answer:
             return []
         if self.wanted.log_probs:
             log_probs = _empty_log_probs()
-            self._add_tokens(log_probs, choice, sent.tokens, sent.characters)
+            self._add_tokens(log_probs, index, sent.tokens)
         new = choice.ids[sent.tokens :]
         sent.characters, sent.tokens = len(choice.text), len(choice.ids)
         form: Json = {"text": text, "logprobs": log_probs, "finish_reason": self._reason(index)}

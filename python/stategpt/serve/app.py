@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.applications import Starlette
@@ -33,6 +34,8 @@ _LOG = logging.getLogger("stategpt.serve")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 _OPEN_PATHS = ("/health",)
 """What is answered without a key."""
+_COMPILERS = 4
+"""Constraints that are compiled at a time."""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -50,6 +53,8 @@ class Context:
         self.config = config
         self.keys = keys
         self.metrics = Metrics()
+        self.compilers = ThreadPoolExecutor(_COMPILERS, "stategpt-constraint")
+        """Threads that compile constraints: apart from those that read requests, which one that hangs would hold up."""
         self.worker = Worker(self.served)
         self.connections: Collection[Any] = ()
         """Open connections, as the server counts them."""
@@ -100,6 +105,7 @@ def build_app(served: Mapping[str, Served], config: ServeConfig, keys: Keys) -> 
         try:
             yield
         finally:
+            context.compilers.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(context.worker.stop)
 
     app = Starlette(
@@ -109,54 +115,57 @@ def build_app(served: Mapping[str, Served], config: ServeConfig, keys: Keys) -> 
     )
     app.state.context = context
     app.router.redirect_slashes = False
-    app.add_middleware(_RequestIds)
+    app.add_middleware(_Answers, metrics=context.metrics)
     return app
 
 
-class _RequestIds:
-    """Gives each answer an id, `x-request-id`."""
+class _Answers:
+    """Gives each answer an id, `x-request-id`, and counts it from its request to its last byte."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        started, status, metrics = time.monotonic(), 500, self._metrics
 
         async def tagged(message: Any) -> None:
             """Sends a message; the first with the id."""
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", secrets.token_hex(8).encode())]
             await send(message)
 
-        await self._app(scope, receive, tagged)
+        metrics.in_flight.add(1)
+        try:
+            await self._app(scope, receive, tagged)
+        finally:
+            metrics.in_flight.add(-1)
+            endpoint = scope["route"].path if "route" in scope else "none"
+            metrics.requests.add(endpoint=endpoint, status=str(status))
+            metrics.duration.observe(time.monotonic() - started)
 
 
 def _guarded(handler: Handler, context: Context) -> Handler:
-    """`handler` behind the checks that all share: the key, the name of the host, errors as objects, counters."""
+    """`handler` behind the checks that all share: the key, the name of the host, errors as objects."""
 
     async def guarded(request: Request) -> Response:
         """Answers one request."""
-        started, path = time.monotonic(), request.url.path
-        endpoint = request.scope["route"].path
-        context.metrics.in_flight.add(1)
+        path = request.url.path
         try:
             request.state.key = None if path in _OPEN_PATHS else _admitted(request, context)
-            response = await handler(request)
+            return await handler(request)
         except ClientLeft:
             context.metrics.disconnects.add()
-            response = error_response(ApiError(499, "the client left", code="client_left"))
+            return error_response(ApiError(499, "the client left", code="client_left"))
         except Exception as error:
             found = api_error(error)
             if found.status == 500 and not isinstance(error, ApiError):
                 _LOG.error("%s failed", visible_line(path), exc_info=error)
-            response = error_response(found)
-        finally:
-            context.metrics.in_flight.add(-1)
-        context.metrics.requests.add(endpoint=endpoint, status=str(response.status_code))
-        context.metrics.duration.observe(time.monotonic() - started)
-        return response
+            return error_response(found)
 
     return guarded
 

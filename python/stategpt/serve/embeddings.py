@@ -18,7 +18,7 @@ from stategpt.arguments import Ids
 from .asks import Served
 from .conversation import checked_text
 from .errors import ApiError, bad_field
-from .exchange import json_response, read_body
+from .exchange import ClientLeft, json_response, read_body
 from .fields import embedding_fields, read_fields
 from .reading import checked_ids, several
 
@@ -35,7 +35,8 @@ async def embeddings(request: Request, context: Context) -> Response:
     if "input" not in fields:
         raise bad_field("input", "input is missing", "missing_required_parameter")
     served = context.model(fields.get("model"))
-    texts = [_ids(served, value, f"input{at}") for value, at in several(fields["input"])]
+    given = several(fields["input"], "input", context.config.max_inputs)
+    texts = [_ids(served, value, f"input{at}") for value, at in given]
     tokens = sum(len(ids) for ids in texts)
     key = request.state.key
     reservation = context.keys.reserve(key, tokens)
@@ -43,6 +44,8 @@ async def embeddings(request: Request, context: Context) -> Response:
     try:
         rows = []
         for batch in _batches(texts):
+            if done and await request.is_disconnected():
+                raise ClientLeft("the client left before its embeddings were complete")
             rows.append(await context.worker.call(served.embed, batch))
             done += sum(len(ids) for ids in batch)
     finally:

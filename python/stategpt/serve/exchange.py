@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.requests import Request
@@ -19,6 +20,8 @@ from .errors import ApiError, api_error
 from .worker import Job, Worker
 
 _JSON = "application/json"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+"""`json.dumps` would make one for each event."""
 
 
 class ClientLeft(StategptError):
@@ -66,9 +69,12 @@ def _too_large(limits: ServeConfig) -> ApiError:
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """An answer of JSON."""
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Response(_encoded(content), status, headers, _JSON)
+
+
+def _encoded(content: Any) -> bytes:
     # A model may produce half of a character in a \\u escape of its JSON; the answer's own text never holds one.
-    return Response(body.encode("utf-8", "replace"), status, headers, _JSON)
+    return _ENCODER.encode(content).encode("utf-8", "replace")
 
 
 def error_response(error: ApiError) -> Response:
@@ -104,7 +110,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, pieces: AsyncIterator[list[Any]], limits: ServeConfig) -> None:
+    def __init__(self, pieces: AsyncGenerator[list[Any], None], limits: ServeConfig) -> None:
         super().__init__(None, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         self._pieces = pieces
         self._seconds = limits.send_seconds
@@ -115,8 +121,9 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         last = b"data: [DONE]\n\n"
         try:
-            async for events in self._pieces:
-                await self._send(send, b"".join(_event(event) for event in events))
+            async with contextlib.aclosing(self._pieces) as pieces:  # whatever ends it, its request ends now
+                async for events in pieces:
+                    await self._send(send, b"".join(_event(event) for event in events))
         except (ClientLeft, TimeoutError):
             return
         except Exception as error:
@@ -129,5 +136,4 @@ class EventStream(Response):
 
 
 def _event(content: Any) -> bytes:
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return b"data: " + body.encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + _encoded(content) + b"\n\n"

@@ -103,7 +103,7 @@ def completion_fields(limits: ServeConfig) -> dict[str, Kind]:
     ids = Items(_ID, 1, limits.max_body_bytes)
     return {
         **sampling_fields(limits),
-        "prompt": OneOf((text, ids, Items(OneOf((text, ids)), 1, limits.max_n))),
+        "prompt": OneOf((text, ids, Items(OneOf((text, ids)), 1, limits.max_body_bytes))),
         "echo": Flag(),
         "logprobs": Integer(0, limits.max_top_logprobs),
         "response_format": Anything(),
@@ -132,7 +132,7 @@ def embedding_fields(limits: ServeConfig) -> dict[str, Kind]:
     ids = Items(_ID, 1, limits.max_body_bytes)
     return {
         "model": Text(max_chars=1024),
-        "input": OneOf((text, ids, Items(OneOf((text, ids)), 1, limits.max_inputs))),
+        "input": OneOf((text, ids, Items(OneOf((text, ids)), 1, limits.max_body_bytes))),
         "encoding_format": Text(("float", "base64")),
         **_WITHOUT_EFFECT,
     }

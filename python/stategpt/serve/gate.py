@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stategpt.arguments import Ids, real
+from stategpt.arguments import Ids, real, whole
 from stategpt.errors import ExportMismatch, InvalidArgument
+from stategpt.generate.log_prob_rows import score_tokens
 from stategpt.model import GPT
 from stategpt.model.text_batch import TextBatch, filler
 from stategpt.shown_fields import documented, short_repr
@@ -49,19 +50,25 @@ class GateResult:
     """Log-probability of that token by the model here."""
     there: float
     """The same by the endpoint."""
+    vocabulary: int
+    """Ids over which the endpoint's softmax runs: those with text, or all rows of the output matrix."""
 
     __repr__ = short_repr
 
 
 def compare_with_endpoint(
-    model: GPT, texts: Sequence[Ids], endpoint: ScoresPrompts, *, tolerance: float = 0.05
+    model: GPT, texts: Sequence[Ids], endpoint: ScoresPrompts, *, vocabulary: int, tolerance: float = 0.05
 ) -> GateResult:
     """Compares log-probabilities of texts, computed here in the format of the weights and by an endpoint.
+
+    A model may have more ids than its tokenizer. This package gives those no probability; vLLM and transformers, which
+    know only the model, do. So of the two softmaxes the one counts that is nearer to the endpoint's on all tokens.
 
     Args:
         model: the model that was exported.
         texts: ids, of at least two tokens each.
         endpoint: where the exported model is served.
+        vocabulary: number of ids with text, the tokenizer's `vocab_size`.
         tolerance: largest difference that passes, in nats. Programs that compute in bfloat16 differ by some hundredths,
             8-bit weights by some tenths; another rotary setting or a missing norm by whole nats.
 
@@ -74,12 +81,25 @@ def compare_with_endpoint(
     if not texts or min(len(ids) for ids in texts) < 2:
         raise InvalidArgument(f"{len(texts)} texts were given; give at least one, each of at least 2 tokens")
     there = endpoint.prompt_log_probs(texts)
-    here = [_log_probs(model, ids) for ids in texts]
+    sizes = dict.fromkeys((whole("vocabulary", vocabulary, 1), model.config.vocab_size))
+    results = [_compared([_log_probs(model, ids, size) for ids in texts], there, size) for size in sizes]
+    result = min(results, key=lambda each: each.mean_difference)
+    if not result.largest_difference <= tolerance:  # also where it is not a number
+        token = int(texts[result.text][result.position])
+        raise ExportMismatch(
+            f"the endpoint computes something else: token {result.position} of text {result.text} (id {token}) has the "
+            f"log-probability {result.there:.4f} there and {result.here:.4f} here; mean difference of "
+            f"{result.tokens} tokens {result.mean_difference:.4f}, tolerance {tolerance}"
+        )
+    return result
+
+
+def _compared(here: list[NDArray[np.float32]], there: list[NDArray[np.float32]], vocabulary: int) -> GateResult:
     differences = [np.abs(mine - theirs[1:]) for mine, theirs in zip(here, there, strict=True)]
     text = int(np.argmax([each.max() for each in differences]))
     at = int(np.argmax(differences[text]))
     joined = np.concatenate(differences)
-    result = GateResult(
+    return GateResult(
         tokens=len(joined),
         mean_difference=float(joined.mean()),
         largest_difference=float(differences[text][at]),
@@ -87,22 +107,13 @@ def compare_with_endpoint(
         position=at + 1,
         here=float(here[text][at]),
         there=float(there[text][at + 1]),
+        vocabulary=vocabulary,
     )
-    if not result.largest_difference <= tolerance:  # also where it is not a number
-        raise ExportMismatch(
-            f"the endpoint computes something else: token {result.position} of text {text} (id "
-            f"{int(texts[text][at + 1])}) has the log-probability {result.there:.4f} there and {result.here:.4f} here; "
-            f"mean difference of {result.tokens} tokens {result.mean_difference:.4f}, tolerance {tolerance}"
-        )
-    return result
 
 
-def _log_probs(model: GPT, ids: Ids) -> NDArray[np.float32]:
-    """Log-probability of each token but the first."""
+def _log_probs(model: GPT, ids: Ids, vocabulary: int) -> NDArray[np.float32]:
+    """Log-probability of each token but the first, among the first `vocabulary` ids."""
     batch = TextBatch.of([ids], filler(model.special_ids), model.device)
     with torch.inference_mode():
         hidden_TW = model.hidden(batch.tokens_N, batch.layout)[: len(ids) - 1]
-        logits_TV = model.unembed(hidden_TW).float()
-        targets_T1 = torch.from_numpy(ids[1:].astype(np.int64)).to(model.device)[:, None]
-        found: NDArray[np.float32] = logits_TV.log_softmax(-1).gather(1, targets_T1)[:, 0].cpu().numpy()
-    return found
+        return score_tokens(model.unembed, hidden_TW, ids[1:], vocabulary=vocabulary).log_probs_T

@@ -77,7 +77,12 @@ class Host:
             precision=self._precision,
             kv_bytes=config.kv_bytes or None,
             keep_prefixes=True,
-            limits=Limits(rows=config.batch_rows, step_tokens=config.step_tokens, waiting=config.max_waiting),
+            limits=Limits(
+                rows=config.batch_rows,
+                step_tokens=config.step_tokens,
+                waiting=config.max_waiting,
+                speculate=config.speculate,
+            ),
         )
 
     def _new_scheduler(self) -> Scheduler:

@@ -123,7 +123,8 @@ def read_chat(fields: Fields, served: Served, limits: ServeConfig, scope: str) -
 
 def read_completion(fields: Fields, served: Served, limits: ServeConfig, scope: str) -> Wanted:
     """A request to /v1/completions. Raises `ApiError` naming the field."""
-    prompts = [_prompt(served, value, f"prompt{at}") for value, at in several(fields["prompt"])]
+    given = several(fields["prompt"], "prompt", limits.max_n)
+    prompts = [_prompt(served, value, f"prompt{at}") for value, at in given]
     most = fields.get("max_tokens", _DEFAULT_TOKENS)
     log_probs, echo = "logprobs" in fields, fields.get("echo", False)
     if most == 0 and not echo:
@@ -160,10 +161,16 @@ def _form(fields: Fields) -> dict[str, Any]:
     }
 
 
-def several(value: Any) -> list[tuple[Any, str]]:
-    """The texts of a request, each with its place: a text, its ids, or an array of those."""
+def several(value: Any, param: str, most: int) -> list[tuple[Any, str]]:
+    """The texts of a request, each with its place: a text, its ids, or an array of those.
+
+    Raises:
+        ApiError: 400: there are more than `most`.
+    """
     if isinstance(value, str) or (value and isinstance(value[0], int)):
         return [(value, "")]
+    if len(value) > most:
+        raise bad_field(param, f"{param} has {len(value)} texts; this server takes {most} a request")
     return [(item, f"[{number}]") for number, item in enumerate(value)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.requests import Request
@@ -14,7 +14,7 @@ from stategpt.quantities import duration
 
 from .answers import Answer
 from .asks import Served
-from .errors import bad_field
+from .errors import bad_field, busy
 from .exchange import ClientLeft, EventStream, Watch, json_response, read_body
 from .fields import Fields, chat_fields, completion_fields, read_fields
 from .keys import Key, Reservation
@@ -79,14 +79,20 @@ class Sampled:
         return read(fields, served, context.config, context.scope(key))
 
     async def _with_constraint(self, wanted: Wanted) -> Wanted:
-        """Compiles the constraint in another thread. One that takes too long is an error; its thread ends by itself."""
+        """Compiles the constraint in another thread. One that takes too long is an error; its thread ends by itself.
+
+        Raises:
+            ApiError: 400: it cannot be compiled, or not in time; 503: all compilers were at work on others that long.
+        """
         if wanted.constraint is None:
             return wanted
         seconds, param = self._context.config.compile_seconds, wanted.constraint_param
-        work = asyncio.to_thread(compiled, wanted.served, wanted.constraint, param)
+        work = self._context.compilers.submit(compiled, wanted.served, wanted.constraint, param)
         try:
-            return wanted.with_constraint(await asyncio.wait_for(work, seconds))
+            return wanted.with_constraint(await asyncio.wait_for(asyncio.wrap_future(work), seconds))
         except TimeoutError:
+            if work.cancelled():  # it had not begun
+                raise busy("the constraints of other requests are being compiled; try again later") from None
             message = f"{param} is not compiled after {duration(seconds)}; make it simpler"
             raise bad_field(param, message, "schema_too_complex") from None
 
@@ -106,7 +112,8 @@ class _Exchange:
 
     def begin(self, wanted: Wanted) -> None:
         """Submits the request, with its constraint, and watches for a client that leaves."""
-        self.job = Job(wanted.served, wanted.asks, streamed=wanted.streamed)
+        every = self._context.config.stream_tokens if wanted.streamed else 0
+        self.job = Job(wanted.served, wanted.asks, every=every)
         self._watch = Watch(self._request, self.job, self._context.worker)
         self._context.worker.submit(self.job)
 
@@ -121,7 +128,7 @@ class _Exchange:
         assert self.job is not None
         return await self.job.next()
 
-    async def pieces(self, events: list[Received]) -> AsyncIterator[list[Any]]:
+    async def pieces(self, events: list[Received]) -> AsyncGenerator[list[Any], None]:
         """Yields the chunks of a stream; `events` came already."""
         try:
             while events:
@@ -152,15 +159,25 @@ class _Exchange:
         self._ended = True
         if self._watch is not None:
             self._watch.stop()
-        if self.job is not None and (not self.job.done or self.job.error is not None):
-            self._context.worker.cancel(self.job)
-        usage, metrics = self.answer.usage, self._context.metrics
-        # A request that failed before its first token used nothing.
-        prompt = usage.prompt if usage.completion else 0
-        self._reservation.settle(prompt + usage.completion)
-        model = self.answer.wanted.served.name
+        job, sampled = self.job, self.answer.sampled
+        if job is None:
+            self._settle(0, 0)
+        elif not job.done or isinstance(job.error, ClientLeft):  # one who leaves pays for what was computed
+            self._context.worker.cancel(
+                job, lambda untold: self._settle(self.answer.usage.prompt, sampled + job.unread_tokens + untold)
+            )
+        else:
+            if job.error is not None:
+                self._context.worker.cancel(job)
+            # A request that failed before its first token used nothing.
+            self._settle(self.answer.usage.prompt if sampled else 0, sampled)
+
+    def _settle(self, prompt: int, sampled: int) -> None:
+        """Charges tokens to the key, and counts them."""
+        self._reservation.settle(prompt + sampled)
+        model, metrics = self.answer.wanted.served.name, self._context.metrics
         metrics.prompt_tokens.add(prompt, model=model)
-        metrics.cached_tokens.add(usage.cached, model=model)
-        metrics.generated_tokens.add(usage.completion, model=model)
+        metrics.cached_tokens.add(self.answer.usage.cached, model=model)
+        metrics.generated_tokens.add(sampled, model=model)
         if self._key is not None:
-            metrics.key_tokens.add(prompt + usage.completion, key=self._key.name)
+            metrics.key_tokens.add(prompt + sampled, key=self._key.name)

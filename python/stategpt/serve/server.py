@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from typing import Any
 
 import uvicorn
@@ -19,6 +20,8 @@ from .errors import ApiError
 _LOG = logging.getLogger("stategpt.serve")
 _CANCEL_SECONDS = 5.0
 """How long canceled requests may take to send their error."""
+_OTHER_FILES = 128
+"""Files that are no connections: models, the log, the loop's own."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -87,6 +90,31 @@ def open_socket(config: ServeConfig) -> socket.socket:
         ) from None
     sock.set_inheritable(False)
     return sock
+
+
+def allow_open_files(config: ServeConfig) -> None:
+    """Raises the process's limit of open files to what the connections need: most systems begin with 1,024.
+
+    A server without a free file cannot even refuse a connection, so there is room for twice as many as it takes.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    needed = 2 * config.max_connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        _LOG.warning(
+            "the system allows %d open files; serve.max_connections = %d needs %d. Lower it, or raise the limit "
+            "(ulimit -n)",
+            allowed,
+            config.max_connections,
+            needed,
+        )
 
 
 def address_of(sock: socket.socket) -> str:

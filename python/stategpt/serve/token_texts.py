@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,22 @@ class TokenTexts:
         for token, value in zip(ids, log_probs, strict=True):
             found.setdefault(self.text_of(int(token)), finite(value))
         return found
+
+
+class Offsets:
+    """Where tokens begin in the text that they make, in characters: bytes of one character have the same place."""
+
+    def __init__(self, texts: TokenTexts) -> None:
+        self._texts = texts
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._characters = 0
+
+    def next(self, token: int) -> int:
+        """The place of the next token. A control token is no part of a text."""
+        place = self._characters
+        if token not in self._texts.special:
+            self._characters += len(self._decoder.decode(self._texts.bytes_of(token)))
+        return place
 
 
 def finite(log_prob: float) -> float:

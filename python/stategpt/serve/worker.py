@@ -7,6 +7,7 @@ that is not streamed only when its last completion is finished.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
@@ -31,23 +32,27 @@ class Job:
     Args:
         served: the model.
         asks: what is asked, in the order of the choices.
-        streamed: whether events are wanted as they come, or only when all choices are finished.
+        every: steps after which events are delivered, from the first token on; 0: when all choices are finished.
 
     Raises:
         InvalidArgument: settings that no request can have.
     """
 
-    def __init__(self, served: Served, asks: Sequence[Ask], *, streamed: bool) -> None:
+    def __init__(self, served: Served, asks: Sequence[Ask], *, every: int) -> None:
         self.model = served.name
         self.requests = [(served.new_request(ask), ask.n) for ask in asks]
         """For the scheduler, each with its number of choices."""
-        self.streamed = streamed
+        self.every = every
+        self.steps = 0
+        """Steps that brought it events; the worker's."""
         self.handles: list[Any] = []
         """Of the asks that the scheduler has taken; the worker's."""
         self.held: list[Received] = []
         """Events that are not delivered yet; the worker's."""
         self.open = sum(ask.n for ask in asks)
         """Choices that are not finished; the worker's."""
+        self.untold_tokens = 0
+        """Tokens that were sampled and not delivered when it was canceled; the worker's."""
         self.error: StategptError | None = None
         """Why it ended early."""
         self.done = False
@@ -61,6 +66,11 @@ class Job:
         self.error = self.error or error
         self.done = self.done or done
         self._news.set()
+
+    @property
+    def unread_tokens(self) -> int:
+        """Tokens that were delivered and not read."""
+        return sum(len(event.ids) for _, event in self._received)
 
     async def next(self) -> list[Received]:
         """Waits for events and returns them; none when the job is done.
@@ -134,9 +144,11 @@ class Worker:
         else:
             self._commands.put(lambda: self._submit(job))
 
-    def cancel(self, job: Job) -> None:
-        """Ends a job, finished or not; it delivers nothing more."""
-        self._commands.put(lambda: self._cancel(job))
+    def cancel(self, job: Job, settle: Callable[[int], None] | None = None) -> None:
+        """Ends a job, finished or not; it delivers nothing more. `settle` is then called in the loop's thread, with the
+        number of its tokens that were sampled and not delivered.
+        """
+        self._commands.put(lambda: self._cancel(job, settle))
 
     def cancel_all(self, error: StategptError) -> None:
         """Ends every job with `error`."""
@@ -235,7 +247,8 @@ class Worker:
             done = job.open == 0
             if done:
                 self._forget(host, job)
-            if done or job.streamed:
+            job.steps += 1
+            if done or (job.every and (job.steps - 1) % job.every == 0):
                 self._outbox.append((job, job.held, None, done))
                 job.held = []
 
@@ -244,16 +257,21 @@ class Worker:
             host.jobs.pop(id(handle), None)
         job.handles.clear()
 
-    def _cancel(self, job: Job) -> None:
+    def _cancel(self, job: Job, settle: Callable[[int], None] | None = None) -> None:
         host = self._hosts[job.model]
         handles = list(job.handles)
         self._forget(host, job)
+        job.untold_tokens += sum(len(event.ids) for _, event in job.held)
+        job.held = []
         for handle in handles:
             try:
                 host.scheduler.cancel(handle)
             except Exception as error:
                 self._rebuild(host, error)
-                return
+                break
+            job.untold_tokens += handle.untold_tokens
+        if settle is not None:
+            self._in_loop(settle, job.untold_tokens)
 
     def _fail(self, host: _Host, job: Job, error: Exception) -> None:
         """Ends a job with an error; a defect is logged, and its text is not sent."""
@@ -285,11 +303,12 @@ class Worker:
         if not self._outbox:
             return
         outbox, self._outbox = self._outbox, []
+        self._in_loop(_receive_all, outbox)
+
+    def _in_loop(self, function: Callable[[Any], None], argument: Any) -> None:
         assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(_receive_all, outbox)
-        except RuntimeError:  # the loop is closed: nobody listens any more
-            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(function, argument)
 
 
 def _receive_all(outbox: list[tuple[Job, list[Received], StategptError | None, bool]]) -> None:

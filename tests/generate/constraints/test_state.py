@@ -31,6 +31,8 @@ from stategpt.generate.constraints import (
     think_then,
     tool_calls,
 )
+from stategpt.generate.constraints.json_text import JsonGuard, Marks, Sorted
+from stategpt.generate.constraints.specs import JsonStart
 
 pytest.importorskip("llguidance", reason="constraints need the extra of that name")
 
@@ -45,6 +47,8 @@ SPECS: tuple[Spec, ...] = (
     grammar("root ::= [a-c] root? | [0-9]+"),
     template("a {x:int} b {y:word}"),
     think_then(json_schema(OPEN), end="ab"),
+    think_then(json_schema(OPEN), begin="so: ", end="ab!", max_tokens=4),
+    think_then(json_schema(OPEN), max_tokens=2),
     tool_calls([{"name": "f", "parameters": OPEN}], most=2, required=False),
 )
 
@@ -159,6 +163,41 @@ def test_a_number_at_the_top_level_ends_rather_than_grow_beyond_a_double() -> No
     for token in made.vocabulary.encode("32.0e40"):
         made.advance(token)
     assert {*token_ids(made.mask())} == {*made.vocabulary.ends}
+
+
+class SpelledVocabulary:
+    """What `JsonGuard` reads of a vocabulary, over tokens that are given."""
+
+    def __init__(self, tokens: list[bytes]) -> None:
+        self.tokens = tokens
+        self.marks, self.beginning_with = Marks(tokens), Sorted(tokens).beginning_with
+
+    def control_id(self, name: str) -> None:
+        return None
+
+    def mask_of(self, ids: list[int]) -> np.ndarray:
+        mask = np.zeros(-(-len(self.tokens) // 32), dtype=np.uint32)
+        for token in ids:
+            mask[token // 32] |= np.uint32(1 << token % 32)
+        return mask
+
+
+PARTS = st.sampled_from(['"', "a", "b", "\\", ":", ",", "{", "}", "[", "1", "e", '"a":', '","', '\\"'])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    tokens=st.lists(st.lists(PARTS, min_size=1, max_size=6).map("".join), min_size=1, max_size=40, unique=True),
+    before=st.sampled_from(['{"a":1,', '{"a":1,"', '{"a":1,"b', '["a","', '{"ab":{"a":1}', '{"a":"b","\\', "", "1e9",
+                            '{"x":1,"a":[{"', '{"a":{"b":"a', '{"":1,']),
+)  # fmt: skip
+def test_the_tokens_that_are_looked_at_are_all_that_must_not_come(tokens: list[str], before: str) -> None:
+    vocabulary: Any = SpelledVocabulary([text.encode() for text in [before, *tokens]])
+    guard = JsonGuard(vocabulary, JsonStart())
+    guard.advance(0)
+    full = vocabulary.mask_of(range(len(tokens) + 1))
+    guard.cut(full, may_end=True)
+    assert token_ids(full) == [token for token in range(len(tokens) + 1) if guard.allows(token)]
 
 
 def test_keys_that_run_out_may_repeat_rather_than_leave_no_token() -> None:

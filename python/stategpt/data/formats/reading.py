@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +93,27 @@ def read_ranked(
         except (BadLine, InvalidArgument) as bad:
             tally.reject(_rejection(where, bad))
     return judgments.groups(tally), tally
+
+
+def first_ranked(
+    path: StrPath, read_bytes: int, *, format: str = "", columns: Mapping[str, str] | None = None
+) -> Iterator[RankedGroup]:
+    """The groups that a file begins with, one for each record of its first `read_bytes` bytes, for estimates.
+
+    Votes are not counted, records that are one scored completion or cannot be used are passed over.
+
+    Raises:
+        CorpusError: the file cannot be read or its keys are of no format.
+    """
+    given = takewhile(lambda each: each[0].byte_offset <= read_bytes, read_records(path))
+    for form, where, record in _of_file("ranking", given, format, columns or {}, os.fspath(path), Tally()):
+        if form.parse_part is not None:
+            return
+        try:
+            form.require_keys(record)
+            yield _checked(form, RankedGroup, form.parse(record, where))
+        except (BadLine, InvalidArgument):
+            continue
 
 
 def read_labeled(

@@ -17,7 +17,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from stategpt.arguments import nearest_hint, unicode_text
-from stategpt.errors import ConstraintError, InvalidArgument
+from stategpt.errors import ConstraintError, IncompleteOutput, InvalidArgument
 
 from .lark import Builder, check_pattern, check_size, quoted
 from .limits import Limits
@@ -113,7 +113,7 @@ class Template(Spec):
         """Returns what the blanks were filled with, by name.
 
         Raises:
-            ConstraintError: the text does not fit the template, as one that was cut.
+            IncompleteOutput: the text does not fit the template, as one that was cut.
         """
         values: dict[str, Json] = {}
         at = 0
@@ -141,8 +141,8 @@ class Template(Spec):
         except ValueError:
             raise self._unfit(text) from None
 
-    def _unfit(self, text: str) -> ConstraintError:
-        return ConstraintError(
+    def _unfit(self, text: str) -> IncompleteOutput:
+        return IncompleteOutput(
             f"the text {text[-80:]!r} does not fill the template: it may have been cut at max_tokens"
         )
 

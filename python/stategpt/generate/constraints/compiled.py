@@ -16,6 +16,7 @@ from .json_text import JsonGuard
 from .lark import Builder
 from .limits import Limits
 from .matched import Compiled, Constraint
+from .thoughts import ThoughtsGuard
 from .vocabulary import Vocabulary, vocabulary
 
 if TYPE_CHECKING:
@@ -58,8 +59,21 @@ def _compile(spec: Spec, known: Vocabulary, limits: Limits) -> Compiled:
     matcher = _matcher(known, builder.grammar(expression), limits)
     allowed = known.plain | known.mask_of(builder.controls)
     allowed.flags.writeable = False
-    start = spec.json_start()
-    return Compiled(known, limits, matcher, allowed, None if start is None else JsonGuard(known, start))
+    start, thoughts = spec.json_start(), spec.thoughts()
+    budgets = 0 if thoughts is None or thoughts.budget_tokens is None else 1
+    if builder.budgets != budgets:
+        raise ConstraintError(
+            "a budget of thoughts is kept where the output begins with them, not inside a template or other thoughts; "
+            "give think_then(...) itself as the constraint, or leave max_tokens out"
+        )
+    return Compiled(
+        known,
+        limits,
+        matcher,
+        allowed,
+        None if start is None else JsonGuard(known, start),
+        None if thoughts is None else ThoughtsGuard(known, thoughts),
+    )
 
 
 def _matcher(known: Vocabulary, grammar: str, limits: Limits) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stategpt.arguments import Ids, instance, real, unicode_text, whole
-from stategpt.errors import ConstraintError
+from stategpt.errors import IncompleteOutput
 from stategpt.shown_fields import documented, short_repr
 
 from .blanks import Template, template
@@ -64,7 +64,8 @@ def fill(
         What each blank was filled with: numbers as int or float, JSON as its value, all else as text.
 
     Raises:
-        ConstraintError: a malformed template, or a text that is cut at `max_tokens`.
+        ConstraintError: a malformed template.
+        IncompleteOutput: the text is cut, as at `max_tokens`.
         ContextOverflow, InvalidArgument, UnknownToken: as `Engine.generate`.
     """
     made = text if isinstance(text, Template) else template(text, **(specs or {}))
@@ -98,7 +99,8 @@ def draft_then_constrain(
         settings: of sampling.
 
     Raises:
-        ConstraintError: the constraint is malformed, or a completion is cut at `max_tokens`.
+        ConstraintError: the constraint is malformed.
+        IncompleteOutput: a constrained completion is cut, as at `max_tokens`.
         ContextOverflow, InvalidArgument, UnknownToken: as `Engine.generate`.
     """
     instance("spec", spec, Spec, "Make one with stategpt.constraints.json_schema or another of its functions.")
@@ -130,7 +132,7 @@ def _continue(session: Session, draft: Completion, bridge: str) -> None:
 
 def _complete(completion: Completion, max_tokens: int) -> Completion:
     if completion.reason not in ("end", "constraint"):
-        raise ConstraintError(
+        raise IncompleteOutput(
             f"the output was cut after {len(completion.ids)} tokens ({completion.reason}) and is not complete: "
             f"{completion.text[-60:]!r}. Raise max_tokens ({max_tokens}), or bound what the constraint leaves open."
         )

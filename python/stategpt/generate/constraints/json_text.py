@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -103,28 +102,36 @@ class JsonGuard:
         state = self._last.state
         if state.waiting is not None:
             return
-        cut = [token for token in self._suspects(state, mask) if not self.allows(token)]
-        if not cut:
+        removed = self._too_long(state)
+        if cut := [token for token in self._suspects(state, mask) if not self.allows(token)]:
+            single = self._vocabulary.mask_of(cut)
+            removed = single if removed is None else removed | single
+        if removed is None:
             return
-        removed = self._vocabulary.mask_of(cut)
         if may_end or (mask & ~removed).any():
             mask &= ~removed
 
+    def _too_long(self, state: _State) -> Mask | None:
+        """The tokens that begin with more digits than the number that is being written may have; None if none do."""
+        if not state.digits:
+            return None
+        left = MAX_EXPONENT_DIGITS - state.exponent if state.exponent >= 0 else MAX_DIGITS - state.digits
+        return self._vocabulary.marks.with_first_digits(left + 1)
+
     def _suspects(self, state: _State, mask: Mask) -> Iterator[int]:
-        """The tokens of a mask that could complete a key of an object or make a number too long."""
+        """The other tokens of a mask that could complete a key of an object or make a number too long."""
         marks = self._vocabulary.marks
-        if state.digits:
-            left = MAX_EXPONENT_DIGITS - state.exponent if state.exponent >= 0 else MAX_DIGITS - state.digits
-            yield from _held(marks.with_first_digits(left + 1), mask)
-        yield from _held(marks.long_exponents, mask)
-        least = 4
-        if state.inner is not None and any(container.keys for container in _outer(state.inner)):
-            least = 3 if state.written is not None and state.inner.is_object else 2
+        yield from marks.long_exponents.within(mask)
         if state.inner is not None and state.is_key and state.written is not None:
             for key in state.inner.keys:
                 if key.startswith(state.written):
                     yield from self._vocabulary.beginning_with(key[len(state.written) :] + b'"')
-        yield from _held(marks.with_at_least(least), mask)
+        yield from marks.repeating.within(mask)
+        for container in _outer(state.inner):
+            for key in container.keys:
+                yield from marks.holding(key)
+        if state.written is not None:
+            yield from marks.repeating_behind(state.written)
 
     def _after(self, state: _State, token: int) -> tuple[_State, bool]:
         """The state after a token, and whether it is one that must not come."""
@@ -142,17 +149,11 @@ class JsonGuard:
         return _followed(state, raw)
 
 
-def _outer(container: _Container) -> Iterator[_Container]:
-    found: _Container | None = container
+def _outer(container: _Container | None) -> Iterator[_Container]:
+    found = container
     while found is not None:
         yield found
         found = found.outer
-
-
-def _held(ids: Tokens, mask: Mask) -> Iterator[int]:
-    """Those of some ids that are in a mask."""
-    if len(ids):
-        yield from ids[(mask[ids // 32] >> (ids % 32).astype(np.uint32) & 1).astype(bool)].tolist()
 
 
 def _followed(state: _State, raw: bytes) -> tuple[_State, bool]:
@@ -193,38 +194,82 @@ def _followed(state: _State, raw: bytes) -> tuple[_State, bool]:
     return _State(None, inner, written, is_key, escaped, digits, exponent), bad
 
 
+class Places:
+    """Some ids, with their places in a mask: looked up for each token of every output."""
+
+    def __init__(self, ids: Tokens) -> None:
+        self.ids = ids
+        self._words, self._bits = ids // 32, np.uint32(1) << (ids % 32).astype(np.uint32)
+
+    def within(self, mask: Mask) -> list[int]:
+        """Returns those of them that are in a mask."""
+        if not len(self.ids):
+            return []
+        held = mask[self._words] & self._bits
+        found: list[int] = self.ids[held.nonzero()].tolist() if held.any() else []
+        return found
+
+
 class Marks:
-    """Tokens by the quotation marks and digits in them."""
+    """Tokens by the digits in them, and by the keys that they may hold as a whole.
+
+    A key that a token completes is the text between two of its quotation marks, or what was begun before it up to its
+    first one. So it is a second time only in a token that has a text twice between marks, that has a known key, or the
+    key that it finishes. A token with a backslash may hold any.
+    """
 
     def __init__(self, tokens: list[bytes]) -> None:
-        counts = np.array([raw.count(b'"') for raw in tokens], dtype=np.int64)
-        self._by_quotes = {least: np.flatnonzero(counts >= least) for least in (2, 3, 4)}
+        repeating: list[int] = []
+        self._holding: dict[bytes, list[int]] = {}
+        self._behind: dict[bytes, list[int]] = {}
+        for token, raw in enumerate(tokens):
+            if raw.count(b'"') >= 2:
+                self._sort(token, raw, repeating)
+        self.repeating = Places(np.array(repeating, dtype=np.int64))
+        """Tokens that may hold a key twice, whatever was written before."""
         first = np.array([len(raw) - len(raw.lstrip(b"0123456789")) for raw in tokens], dtype=np.int64)
-        self._by_digits = [np.flatnonzero(first >= least) for least in range(int(first.max(initial=0)) + 1)]
-        self.long_exponents = np.array(
-            [token for token, raw in enumerate(tokens) if _LONG_EXPONENT.search(raw)], dtype=np.int64
+        self._by_digits = [_mask_where(first >= least) for least in range(1, int(first.max(initial=0)) + 1)]
+        self.long_exponents = Places(
+            np.array([token for token, raw in enumerate(tokens) if _LONG_EXPONENT.search(raw)], dtype=np.int64)
         )
         """Tokens that hold an exponent of too many digits."""
 
-    def with_at_least(self, quotes: int) -> Tokens:
-        """Returns the ids of tokens with at least 2, 3 or 4 quotation marks."""
-        return self._by_quotes[quotes]
+    def _sort(self, token: int, raw: bytes, repeating: list[int]) -> None:
+        first, *between, _ = raw.split(b'"')
+        if b"\\" in raw or len({*between}) < len(between):
+            repeating.append(token)
+            return
+        for text in between:
+            self._holding.setdefault(text, []).append(token)
+            if text.endswith(first):
+                self._behind.setdefault(text[: len(text) - len(first)], []).append(token)
 
-    def with_first_digits(self, count: int) -> Tokens:
-        """Returns the ids of tokens that begin with at least `count` digits, and with one."""
-        held = self._by_digits
-        return held[max(1, count)] if max(1, count) < len(held) else held[0][:0]
+    def holding(self, key: bytes) -> Sequence[int]:
+        """Returns the tokens that have a text between two quotation marks."""
+        return self._holding.get(key, ())
+
+    def repeating_behind(self, written: bytes) -> Sequence[int]:
+        """Returns the tokens that finish a string of which `written` was written, and have it once more."""
+        return self._behind.get(written, ())
+
+    def with_first_digits(self, count: int) -> Mask | None:
+        """Returns the mask of the tokens that begin with at least `count` digits, and with one; None if none do."""
+        place = max(1, count) - 1
+        return self._by_digits[place] if place < len(self._by_digits) else None
+
+
+def _mask_where(held: NDArray[np.bool_]) -> Mask:
+    padded = np.zeros(-(-len(held) // 32) * 32, dtype=np.bool_)
+    padded[: len(held)] = held
+    return np.packbits(padded, bitorder="little").view(np.uint32)
 
 
 class Sorted:
     """Tokens in the order of their bytes."""
 
     def __init__(self, tokens: list[bytes]) -> None:
-        self._tokens = tokens
-
-    @cached_property
-    def _order(self) -> list[tuple[bytes, int]]:
-        return sorted((raw, token) for token, raw in enumerate(self._tokens) if raw)
+        # Sorted with the vocabulary, not at first use: 55 ms of 65,536 tokens would come within some mask.
+        self._order = sorted((raw, token) for token, raw in enumerate(tokens) if raw)
 
     def beginning_with(self, prefix: bytes) -> Iterator[int]:
         """Yields the ids of tokens that begin with some bytes."""

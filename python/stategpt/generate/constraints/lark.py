@@ -137,6 +137,8 @@ class Builder:
     controls: list[int] = field(default_factory=list)
     """Control tokens that the grammar may write."""
     subgrammars: list[str] = field(default_factory=list)
+    budgets: int = 0
+    """Budgets of thoughts that its parts state; the grammar does not keep them."""
 
     def terminal(self, body: str) -> str:
         """Adds a terminal; returns its name."""

@@ -11,11 +11,12 @@ import numpy as np
 from stategpt.arguments import Ids, whole
 from stategpt.errors import ConstraintError, ConstraintLimit, InvalidArgument
 from stategpt.generate.constraint import Constraint as Constraint
-from stategpt.generate.constraint import Mask
+from stategpt.generate.constraint import Mask, ThoughtsUsed
 
 if TYPE_CHECKING:
     from .json_text import JsonGuard
     from .limits import Limits
+    from .thoughts import ThoughtsGuard
     from .vocabulary import Vocabulary
 
 
@@ -31,20 +32,31 @@ class Compiled:
     """Tokens that it may ever allow but for the ends: plain ones, and control tokens that its format writes."""
     guard: JsonGuard | None
     """Follows the JSON of the output, where that has some."""
+    thoughts: ThoughtsGuard | None = None
+    """Follows the thoughts before it, where there are any."""
 
     def start(self) -> MatchedConstraint:
         """Returns a constraint in its first state."""
         guard = None if self.guard is None else self.guard.fork()
-        return MatchedConstraint(self, self.matcher.deep_copy(), guard)
+        return MatchedConstraint(self, self.matcher.deep_copy(), guard, self._thoughts())
+
+    def _thoughts(self) -> ThoughtsGuard | None:
+        return None if self.thoughts is None else self.thoughts.fork()
 
 
 class MatchedConstraint:
     """The state of one output. Every mask is cut to the tokens that the grammar may ever allow."""
 
     def __init__(
-        self, compiled: Compiled, matcher: Any, guard: JsonGuard | None, ids: Sequence[int] = (), ended: bool = False
+        self,
+        compiled: Compiled,
+        matcher: Any,
+        guard: JsonGuard | None,
+        thoughts: ThoughtsGuard | None,
+        ids: Sequence[int] = (),
+        ended: bool = False,
     ) -> None:
-        self._compiled, self._matcher, self._guard = compiled, matcher, guard
+        self._compiled, self._matcher, self._guard, self._thoughts = compiled, matcher, guard, thoughts
         self._ids = list(ids)
         """Tokens taken, without the end."""
         self._ended = ended
@@ -71,12 +83,16 @@ class MatchedConstraint:
         vocabulary = self._compiled.vocabulary
         if self.finished:
             return vocabulary.ends_mask.copy()
+        if self._thoughts is not None and self._thoughts.closing:
+            return vocabulary.mask_of(self._thoughts.closing[:1])
         found = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint32)[: vocabulary.words]
         self._check()
         mask = found & self._compiled.allowed
         complete = self.complete
         if self._guard is not None:
             self._guard.cut(mask, may_end=complete)
+        if self._thoughts is not None:
+            self._thoughts.cut(mask)
         if complete:
             mask |= vocabulary.ends_mask
         if not mask.any():
@@ -104,6 +120,8 @@ class MatchedConstraint:
             return False
         if self._guard is not None and not self._guard.allows(token) and not _holds(self.mask(), token):
             return False
+        if self._thoughts is not None and not self._thoughts.allows(token) and not _holds(self.mask(), token):
+            return False
         taken = self._matcher.try_consume_tokens([token])
         self._check()
         if taken != 1:
@@ -111,12 +129,16 @@ class MatchedConstraint:
         self._ids.append(token)
         if self._guard is not None:
             self._guard.advance(token)
+        if self._thoughts is not None:
+            self._thoughts.advance(token)
         return True
 
     def forced(self) -> Ids:
         """Returns the tokens that must come next; `Constraint.forced`."""
         if self.finished:
             return np.zeros(0, dtype=np.uint32)
+        if self._thoughts is not None and self._thoughts.closing:
+            return np.array(self._thoughts.closing, dtype=np.uint32)
         found = self._matcher.compute_ff_tokens()[: self._compiled.limits.forced_tokens]
         self._check()
         ids = np.array(found, dtype=np.uint32)
@@ -126,7 +148,8 @@ class MatchedConstraint:
     def fork(self) -> MatchedConstraint:
         """Returns an independent copy."""
         guard = None if self._guard is None else self._guard.fork()
-        made = MatchedConstraint(self._compiled, self._matcher.deep_copy(), guard, self._ids, self._ended)
+        thoughts = None if self._thoughts is None else self._thoughts.fork()
+        made = MatchedConstraint(self._compiled, self._matcher.deep_copy(), guard, thoughts, self._ids, self._ended)
         made._mask = self._mask
         return made
 
@@ -146,6 +169,8 @@ class MatchedConstraint:
             self._matcher.try_consume_tokens(self._ids)
         if self._guard is not None:
             self._guard.rewind(back)
+        if self._thoughts is not None:
+            self._thoughts.rewind(back)
         self._check()
 
     @property
@@ -157,6 +182,16 @@ class MatchedConstraint:
     def finished(self) -> bool:
         """Whether it must end here."""
         return self._ended or (bool(self._matcher.is_stopped()) and not self._matcher.is_error())
+
+    @property
+    def thoughts(self) -> ThoughtsUsed | None:
+        """What the thoughts before the output took so far."""
+        return None if self._thoughts is None else self._thoughts.used
+
+    @property
+    def reserved_tokens(self) -> int:
+        """Most tokens that come before the constrained output begins."""
+        return 0 if self._thoughts is None else self._thoughts.reserved_tokens
 
     @property
     def text(self) -> str:

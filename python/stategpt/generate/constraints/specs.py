@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stategpt.arguments import Ids, one_of, several, unicode_text
-from stategpt.errors import ConstraintError, ConstraintLimit, InvalidArgument
+from stategpt.arguments import Ids, one_of, several, unicode_text, whole
+from stategpt.errors import ConstraintError, ConstraintLimit, IncompleteOutput, InvalidArgument
 from stategpt.tokenizer.tokenizer import AnyTokenizer
 
 from .gbnf import is_gbnf, lark_of_gbnf
@@ -21,6 +21,7 @@ from .lark import Builder, alternatives, as_pattern, check_pattern, check_size, 
 from .limits import Limits
 from .matched import Constraint
 from .schema import checked_schema, grammar_schema
+from .thoughts import ThoughtsFormat
 
 Json = Any
 
@@ -71,6 +72,10 @@ class Spec(ABC):
         """Where JSON begins in the output, for the check of keys; None where it holds none."""
         return None
 
+    def thoughts(self) -> ThoughtsFormat | None:
+        """The thoughts that the output begins with; None where it has none."""
+        return None
+
 
 @dataclass(frozen=True)
 class JsonStart:
@@ -111,8 +116,15 @@ class JsonSchema(Spec):
         return grammar_schema(checked, re.escape(self.item_separator), re.escape(self.key_separator))
 
     def read(self, text: str) -> Json:
-        """Parses the JSON."""
-        return json.loads(text)
+        """Parses the JSON.
+
+        Raises:
+            IncompleteOutput: the text was cut.
+        """
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise IncompleteOutput(f"the JSON {text[-60:]!r} is not complete ({error}); it may have been cut") from None
 
     def json_start(self) -> JsonStart | None:
         """Where JSON begins in the output."""
@@ -193,9 +205,11 @@ class ThinkThen(Spec):
     begin: str
     end: str
     gap: str
+    budget_tokens: int | None = None
 
     def expression(self, builder: Builder) -> str:
         """Adds its parts to a grammar; returns the expression that refers to them."""
+        builder.budgets += self.budget_tokens is not None
         parts = [builder.marker(self.begin)[0]] if self.begin else []
         marker, is_token = builder.marker(self.end)
         if is_token:
@@ -210,6 +224,10 @@ class ThinkThen(Spec):
         """Where JSON begins in the output."""
         inner = self.inner.json_start()
         return None if inner is None else JsonStart(self.end + inner.behind, inner.repeated)
+
+    def thoughts(self) -> ThoughtsFormat:
+        """What they begin and end with, and their budget."""
+        return ThoughtsFormat(self.begin, self.end, self.budget_tokens)
 
     def read(self, text: str) -> Json:
         """Reads what comes after the thoughts."""
@@ -319,7 +337,9 @@ def substring(text: str, unit: Literal["word", "character"] = "word") -> Substri
     return Substring(text, unit)
 
 
-def think_then(inner: Spec, *, begin: str = "", end: str = "</think>", gap: str = "\n\n") -> ThinkThen:
+def think_then(
+    inner: Spec, *, begin: str = "", end: str = "</think>", gap: str = "\n\n", max_tokens: int | None = None
+) -> ThinkThen:
     """Free text up to `end`, then `inner`: one state machine, so the change cannot be missed.
 
     Args:
@@ -327,9 +347,16 @@ def think_then(inner: Spec, *, begin: str = "", end: str = "</think>", gap: str 
         begin: what the output begins with, such as "<think>"; empty where the prompt ends with it.
         end: what ends the thoughts: the token of that name where the tokenizer has one, else that text.
         gap: what may stand between `end` and `inner`, or a beginning of it.
+        max_tokens: budget of the thoughts: when they took that many tokens, `end` is forced, and the completion says so
+            (`Completion.thoughts`). None: nothing but the model ends them, and a completion whose `max_tokens` they use
+            up holds no output. With a budget, a request with too few tokens for both is an error.
+
+    Raises:
+        InvalidArgument: `inner` is no spec, `end` is empty, or a budget below 0.
     """
     if not isinstance(inner, Spec):
         raise InvalidArgument(f"inner is of type {type(inner).__name__}; give a spec, such as json_schema(...)")
     if not unicode_text("end", end):
         raise InvalidArgument("end is empty; give what ends the thoughts, such as '</think>'")
-    return ThinkThen(inner, unicode_text("begin", begin), end, unicode_text("gap", gap))
+    budget = None if max_tokens is None else whole("max_tokens", max_tokens)
+    return ThinkThen(inner, unicode_text("begin", begin), end, unicode_text("gap", gap), budget)

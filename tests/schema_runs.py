@@ -9,6 +9,7 @@ import random
 import re
 import tarfile
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,11 +102,17 @@ def validator(schema: Json, draft: str = "draft2020-12") -> Any:
         "draft4": jsonschema.Draft4Validator,
     }
 
+    def multiple(_: Any, wanted: Json, instance: Json, __: Any) -> Iterator[Any]:
+        """By digits, as JSON writes numbers: in floats 2.4 is no multiple of 0.0001."""
+        is_number = isinstance(instance, int | float) and not isinstance(instance, bool)
+        if is_number and Fraction(str(instance)) % Fraction(str(wanted)):
+            yield jsonschema.ValidationError(f"{instance!r} is no multiple of {wanted!r}")
+
     def pattern(_: Any, wanted: str, instance: Json, __: Any) -> Iterator[Any]:
         if isinstance(instance, str) and re.search(wanted, instance, re.ASCII) is None:
             yield jsonschema.ValidationError(f"{instance!r} does not match {wanted!r}")
 
-    return validators.extend(kinds[draft], {"pattern": pattern})(schema)
+    return validators.extend(kinds[draft], {"pattern": pattern, "multipleOf": multiple})(schema)
 
 
 def random_schema(seed: int) -> Json:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import foreign_tokenizers
@@ -191,6 +191,8 @@ PARTS = st.sampled_from(['"', "a", "b", "\\", ":", ",", "{", "}", "[", "1", "e",
     before=st.sampled_from(['{"a":1,', '{"a":1,"', '{"a":1,"b', '["a","', '{"ab":{"a":1}', '{"a":"b","\\', "", "1e9",
                             '{"x":1,"a":[{"', '{"a":{"b":"a', '{"":1,']),
 )  # fmt: skip
+@example(tokens=['a":1,"xa":'], before='{"x')  # the key that a token finishes, and once more
+@example(tokens=['"a":1,"a":', '":1,"":'], before='{"')
 def test_the_tokens_that_are_looked_at_are_all_that_must_not_come(tokens: list[str], before: str) -> None:
     vocabulary: Any = SpelledVocabulary([text.encode() for text in [before, *tokens]])
     guard = JsonGuard(vocabulary, JsonStart())

@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stategpt.arguments import nearest_hint
 from stategpt.errors import ConstraintError, ConstraintLimit, UnsupportedSchema
 
+from .complement import Complements
 from .finite import has_finite_value
 from .limits import Limits
+from .references import References, escaped
+from .rewriting import REWRITTEN, Rewriting
 
 FORMATS = ("date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid")
 """Formats of strings that are enforced."""
@@ -27,6 +30,8 @@ ANNOTATIONS = frozenset(
         "$anchor",
         "$comment",
         "$defs",
+        "$dynamicAnchor",
+        "$recursiveAnchor",
         "contentEncoding",
         "contentMediaType",
         "contentSchema",
@@ -48,8 +53,12 @@ SUPPORTED = (
     *("items", "prefixItems", "additionalItems", "minItems", "maxItems"),
     *("minLength", "maxLength", "pattern", "format"),
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    *("$dynamicRef", "$recursiveRef"),
+    *REWRITTEN,
 )
 """Keywords that are enforced."""
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_OLD = re.compile(r"https?://json-schema\.org/draft-0[4-7]/schema#?")
 _DRAFTS = re.compile(r"https?://json-schema\.org/(draft-0[4-7]|draft/20(19-09|20-12))/schema#?")
 _EXACT, _LARGEST = 2**53, 10**200
 _CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
@@ -86,10 +95,20 @@ class _Copy:
     """Copies one schema."""
 
     def __init__(self, root: Json, limits: Limits) -> None:
-        self._root, self._limits = root, limits
+        self._limits, self._root = limits, root
+        kind = root.get("$schema") if isinstance(root, dict) else None
+        self._old = _OLD.fullmatch(kind) is not None if isinstance(kind, str) else None
+        """Whether `$ref` hides the keywords beside it, as before draft 2019-09; None where no draft is declared."""
+        self._references = References(root, old=self._old, depth=limits.depth)
         self._targets: dict[str, str] = {}
         """Names of what references point to, by their pointers."""
         self._definitions: dict[str, Json] = {}
+        self._places: dict[str, str] = {}
+        """The pointers by those names."""
+        self._complements = Complements(self._target, limits.items)
+        self._copied: dict[str, Json] = {}
+        self._sizes: dict[int, tuple[Json, int]] = {}
+        """Of what was made, by identity; it is kept, so identities stay."""
 
     def whole(self) -> dict[str, Json]:
         """Copies all of it, with the table of what references point to."""
@@ -105,33 +124,72 @@ class _Copy:
             return node
         if not isinstance(node, dict):
             raise ConstraintError(f"{path} is {_short(node)}; a schema is an object, true or false")
+        if self._old and "$ref" in node:
+            node = {"$ref": node["$ref"]}
         made: dict[str, Json] = {}
         for key, value in node.items():
-            if key in ANNOTATIONS or (key.startswith("x-") and key != "x-guidance"):
+            if key in REWRITTEN or key in ANNOTATIONS or (key.startswith("x-") and key != "x-guidance"):
                 continue
             if key in ("$schema", "$id", "id"):
                 self._identity(key, value, path)
             elif key in SUPPORTED:
-                made[key] = self._keyword(key, value, f"{path}/{_escaped(key)}", depth)
+                made[key] = self._keyword(key, value, f"{path}/{escaped(key)}", depth)
             else:
                 hint = nearest_hint(key, SUPPORTED, "The guide on constraints lists the keywords that are.")
                 raise UnsupportedSchema(
                     f"the keyword {key!r} at {path} is not enforced, and would be ignored: take it out, or check the "
                     f"answer for it afterwards. {hint}"
                 )
-        if made.get("minProperties", 0) > 1 and "patternProperties" in made:
+        return self._with_conditions(node, _modern(made), path, depth)
+
+    def _with_conditions(self, node: dict[str, Json], made: dict[str, Json], path: str, depth: int) -> dict[str, Json]:
+        """Adds what other keywords are rewritten to."""
+
+        def copied(part: Json, place: str) -> Json:
+            """Copies a schema once, however often it is needed."""
+            if place not in self._copied:
+                self._copied[place] = self._schema(part, place, depth + 1)
+            return self._copied[place]
+
+        rewriting = Rewriting(copied, self._complements, self._target, self._references.find)
+        dynamic = [{"$ref": made.pop(key)} for key in _REFERENCES[1:] if key in made]
+        if added := [*dynamic, *rewriting.conditions(node, made, path)]:
+            made = {**made, "allOf": [*made.get("allOf", ()), *added]}
+            self._check_count(f"what {path} is rewritten to", self._size(made))
+        if self._least_properties(made) > 1 and self._has_patterns(made):
             raise UnsupportedSchema(
                 f"minProperties at {path} beside patternProperties is not enforced: keys could repeat; list properties"
             )
-        return _modern(made)
+        return made
+
+    def _size(self, value: Json) -> int:
+        """Number of schemas and values in a copy, of which parts may be in several places."""
+        if not isinstance(value, dict | list):
+            return 1
+        if id(value) not in self._sizes:
+            parts = value.values() if isinstance(value, dict) else value
+            self._sizes[id(value)] = (value, 1 + sum(map(self._size, parts)))
+        return self._sizes[id(value)][1]
+
+    def _target(self, reference: str) -> Json:
+        """What a reference of the copy means, for what is said about it elsewhere."""
+        name = reference.rpartition("/")[2]
+        if name not in self._definitions:
+            raise UnsupportedSchema(
+                f"{self._places[name]} refers to itself through a keyword that negates it or depends on it, which is "
+                "not enforced"
+            )
+        return self._definitions[name]
 
     def _identity(self, key: str, value: Json, path: str) -> None:
         if key == "$schema" and not (isinstance(value, str) and _DRAFTS.fullmatch(value)):
             raise UnsupportedSchema(
                 f"$schema at {path} is {_short(value)}; known are drafts 4, 6, 7, 2019-09 and 2020-12"
             )
-        if key != "$schema" and path != "#":
-            raise UnsupportedSchema(f"{key!r} at {path} gives references another base; refer by #/$defs/NAME instead")
+        if key != "$schema" and not isinstance(value, str):
+            raise ConstraintError(f"{key!r} at {path} is {_short(value)}; it is a URI")
+        if key != "$schema" and not value.startswith("#") and not self._references.is_resource(path):
+            raise UnsupportedSchema(f"{key!r} at {path} is where no schema is expected; put it into $defs")
 
     def _keyword(self, key: str, value: Json, path: str, depth: int) -> Json:
         match key:
@@ -143,7 +201,11 @@ class _Copy:
                 return self._schema(value, path, depth + 1)
             case "properties" | "patternProperties":
                 return self._table(value, path, depth, patterns=key == "patternProperties")
-            case "$ref":
+            case "$ref" | "$dynamicRef" | "$recursiveRef":
+                if key != "$ref" and not self._references.is_one_resource:
+                    raise UnsupportedSchema(
+                        f"{path} depends on the schemas that lead to it; it is followed where none inside has an $id"
+                    )
                 return self._reference(value, path, depth)
             case "const":
                 return self._value(value, path, 0)
@@ -196,36 +258,39 @@ class _Copy:
             raise ConstraintError(f"{path} is {_short(value)}; it must be an object of schemas")
         for name in value:
             if patterns:
-                self._check_pattern(name, f"{path}/{_escaped(name)}")
+                self._check_pattern(name, f"{path}/{escaped(name)}")
             else:
-                self._value(name, f"{path}/{_escaped(name)}", 0)
-        return {name: self._schema(item, f"{path}/{_escaped(name)}", depth + 1) for name, item in value.items()}
+                self._value(name, f"{path}/{escaped(name)}", 0)
+        return {name: self._schema(item, f"{path}/{escaped(name)}", depth + 1) for name, item in value.items()}
 
     def _reference(self, value: Json, path: str, depth: int) -> str:
-        if not isinstance(value, str) or not (value == "#" or value.startswith("#/")):
-            raise UnsupportedSchema(
-                f"{path} is {_short(value)}; references are followed inside the schema only, as #/$defs/NAME"
-            )
-        if value not in self._targets:
-            self._targets[value] = name = f"r{len(self._targets)}"
+        if not isinstance(value, str):
+            raise ConstraintError(f"{path} is {_short(value)}; a reference is a URI, as #/$defs/NAME")
+        place, node = self._references.find(value, path)
+        if place not in self._targets:
+            self._targets[place] = name = f"r{len(self._targets)}"
+            self._places[name] = place
             self._check_count(path, len(self._targets))
-            self._definitions[name] = self._schema(self._find(value, path), value, depth + 1)
-        return f"#/$defs/{self._targets[value]}"
+            self._definitions[name] = self._schema(node, place, depth + 1)
+        return f"#/$defs/{self._targets[place]}"
 
-    def _find(self, pointer: str, path: str) -> Json:
-        """What a JSON pointer (RFC 6901) in a URI fragment points to."""
-        from urllib.parse import unquote
+    def _least_properties(self, schema: Json) -> int:
+        """The largest minProperties of a schema and of those in it that are about the same value."""
+        return max((part.get("minProperties", 0) for part in self._same_value(schema, set())), default=0)
 
-        node = self._root
-        for part in pointer.split("/")[1:]:
-            key = unquote(part).replace("~1", "/").replace("~0", "~")
-            if isinstance(node, dict) and key in node:
-                node = node[key]
-            elif isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-                node = node[int(key)]
-            else:
-                raise ConstraintError(f"{path} refers to {pointer}, which is not in the schema")
-        return node
+    def _has_patterns(self, schema: Json) -> bool:
+        return any("patternProperties" in part for part in self._same_value(schema, set()))
+
+    def _same_value(self, schema: Json, seen: set[str]) -> Iterator[dict[str, Json]]:
+        if isinstance(schema, bool):
+            return
+        yield schema
+        for part in (*schema.get("allOf", ()), *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+            yield from self._same_value(part, seen)
+        name = schema.get("$ref", "").rpartition("/")[2]
+        if name in self._definitions and name not in seen:
+            seen.add(name)
+            yield from self._same_value(self._definitions[name], seen)
 
     def _value(self, value: Json, path: str, depth: int) -> Json:
         """A value of const or enum, or a name of a property, as it is."""
@@ -285,10 +350,6 @@ def _check_text(text: str, path: str) -> None:
         raise UnsupportedSchema(f"the text at {path} holds the control character U+{ord(found[0]):04X}; take it out")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise UnsupportedSchema(f"the text at {path} holds a lone surrogate, which is no Unicode text; take it out")
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _short(value: Json) -> str:

@@ -272,6 +272,9 @@ def test_an_answer_satisfies_a_schema_from_a_file_or_the_command_line(
     [
         (["--compare"], "give --prompt TEXT"),
         (["--compare", "--prompt", "x", "--stage", "rl"], "no --stage"),
+        (["--compare", "--prompt", "x", "--turns", "one"], "no --turns"),
+        (["--raw", "--turns", "one"], "--turns is of chat templates"),
+        (["--stage", "base", "--turns", "several"], "--turns is of chat templates"),
         (["--turns", "several", "--stage", "sft"], "has no sft model"),
     ],
 )

@@ -125,10 +125,13 @@ def open_conversation(target: Target, arguments: argparse.Namespace) -> Conversa
 def _form(engine: Engine, target: Target, arguments: argparse.Namespace) -> Form:
     from stategpt.cli.chat_forms import FewShotForm, RawForm, chat_form
 
+    few_shot_run = target.run if target.stage == "base" else None
+    if (arguments.raw or few_shot_run is not None) and arguments.turns != "auto":
+        raise ConfigError("--turns is of chat templates; a base model's questions and --raw have none")
     if arguments.raw:
         return RawForm()
-    if target.stage == "base" and target.run is not None:
-        return FewShotForm(engine, target.run)
+    if few_shot_run is not None:
+        return FewShotForm(engine, few_shot_run)
     if engine.chat is None:
         raise NoChatTemplate(f"{target.model} has no chat template; with --raw it continues texts")
     return chat_form(engine.chat, target.run, arguments.turns)
@@ -142,8 +145,8 @@ def _finished(run: Path) -> list[str]:
 def _compare(arguments: argparse.Namespace) -> int:
     """Prints the answer of each stage to one prompt, the first stage first; one model is in memory at a time."""
     run = Path(arguments.model)
-    if arguments.prompt is None or arguments.stage is not None:
-        raise ConfigError("--compare asks every stage one prompt: give --prompt TEXT, and no --stage")
+    if arguments.prompt is None or arguments.stage is not None or arguments.turns != "auto":
+        raise ConfigError("--compare asks every stage one prompt: give --prompt TEXT, no --stage and no --turns")
     if not (run / "run.toml").is_file():
         raise ConfigError(f"--compare needs a run folder, and {run} has no run.toml")
     there = _finished(run) or [FOLDERS[0]]  # find_target says that there is none

@@ -14,6 +14,7 @@ transformers = pytest.importorskip("transformers", reason="writes the models and
 
 import stategpt as sg  # noqa: E402
 from foreign_folders import FOREIGN, Foreign, write_chats  # noqa: E402
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.artifacts import read_lines  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
 from stategpt.cli import main  # noqa: E402
@@ -170,9 +171,7 @@ def test_transformers_reads_what_is_published(foreign: Foreign, context: StageCo
         ours = context.load_model(stage)
         with torch.no_grad():
             expected = theirs(torch.tensor([whole])).logits[0]
-
-        hidden = ours.decode(torch.tensor([whole]), sg.model.KVCache.allocate(ours.config, 1, 160, ours.device))
-        found = ours.unembed(hidden[0])
+            found = ours.unembed(Decoding(ours)(torch.tensor([whole]))[0])
         assert torch.allclose(found, expected, atol=1e-4)
         generation = json.loads((folder / "generation_config.json").read_text())
         assert generation == json.loads((_given(context) / "generation_config.json").read_text())

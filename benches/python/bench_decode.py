@@ -26,7 +26,8 @@ import torch
 import transformers
 from torch import nn
 
-from stategpt.model import GPT, KVCache
+from stategpt.generate.pages import PagedSequence, PagedStep, PagePool, pages_of
+from stategpt.model import GPT
 from stategpt.model.quantize import QuantizedEmbedding, QuantizedLinear, quantize
 
 Stream = tuple[Callable[[], None], Callable[[], None]]
@@ -36,19 +37,29 @@ EQUAL_PROMPTS, EQUAL_TOKENS = 20, 64
 
 
 def ours(model: GPT) -> Stream:
-    """A stream of this package."""
-    state: list[KVCache] = []
+    """A stream of this package, over pages as the engine has it."""
+    pool = PagePool(model.config, pages=pages_of(PROMPT + WARM + STEPS), dtype=model.dtype)
+    state: list[PagedSequence] = []
 
     def start() -> None:
-        state[:] = [KVCache.allocate(model.config, 1, PROMPT + WARM + STEPS, dtype=model.dtype)]
-        with torch.inference_mode():
-            model.decode(torch.arange(1, PROMPT + 1)[None], state[0])
+        for row in state:
+            row.close()
+        state[:] = [PagedSequence(pool)]
+        stepped(model, state, torch.arange(1, PROMPT + 1)[None])
 
     def step() -> None:
-        with torch.inference_mode():
-            model.unembed(model.decode(torch.tensor([[5]]), state[0])[:, 0]).argmax(-1)
+        model.unembed(stepped(model, state, torch.tensor([[5]]))).argmax(-1)
 
-    return start, step
+    return start, torch.inference_mode()(step)
+
+
+@torch.inference_mode()
+def stepped(model: GPT, rows: list[PagedSequence], tokens_BT: torch.Tensor) -> torch.Tensor:
+    """Hidden states of the last of the next tokens of each sequence. -> [B, W]."""
+    step = PagedStep(rows[0].pool, [(row, tokens_BT.shape[1]) for row in rows])
+    hidden_NW = model.step(tokens_BT.reshape(-1), step.position_N, step)
+    step.commit()
+    return hidden_NW[step.last_R]
 
 
 def theirs(folder: str, dtype: torch.dtype) -> Stream:
@@ -100,11 +111,13 @@ def dequantized(model: GPT) -> GPT:
 
 def greedy(model: GPT, prompts: torch.Tensor, tokens: int) -> torch.Tensor:
     """Takes the most likely token `tokens` times for each prompt, all in one batch."""
-    cache = KVCache.allocate(model.config, len(prompts), prompts.shape[1] + tokens, dtype=model.dtype)
+    pages = len(prompts) * pages_of(prompts.shape[1] + tokens)
+    pool = PagePool(model.config, pages=pages, dtype=model.dtype)
+    rows = [PagedSequence(pool) for _ in prompts]
     found, given = [], prompts
     with torch.inference_mode():
         for _ in range(tokens):
-            given = model.unembed(model.decode(given, cache)[:, -1]).argmax(-1, keepdim=True)
+            given = model.unembed(stepped(model, rows, given)).argmax(-1, keepdim=True)
             found.append(given)
     return torch.cat(found, dim=1)
 

@@ -104,6 +104,49 @@ class PagePlan:
     ) -> npt.NDArray[Any]:
         """Attention of q [N, H, D] over the pages -> [N, H, D], on at most `threads` threads."""
 
+    def attend_joined(
+        self,
+        qkv: npt.NDArray[np.float32],
+        queries: int,
+        norm: tuple[npt.NDArray[np.float32], float] | None,
+        rotary: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
+        k_pages: npt.NDArray[Any],
+        v_pages: npt.NDArray[Any],
+        scale: float,
+        window: int | None,
+        softcap: float | None,
+        threads: int,
+    ) -> npt.NDArray[np.float32]:
+        """Norms, rotates, writes and attends the heads of qkv [N, (H + 2 G) D] -> [N, H D]; see `ops.attend_joined`."""
+
+# --- rows ---
+
+def rms_norm(
+    x: npt.NDArray[np.float32],
+    added: npt.NDArray[np.float32] | None,
+    weight: npt.NDArray[np.float32],
+    epsilon: float,
+    out: npt.NDArray[np.float32],
+    threads: int,
+) -> None:
+    """Adds `added` to x [N, W] in place, then writes x / sqrt(mean(x^2) + epsilon) * weight into out."""
+
+def gate(x: npt.NDArray[np.float32], up: npt.NDArray[np.float32], silu: bool, threads: int) -> None:
+    """Replaces x [N, F] by f(x) * up; f is SiLU, or GELU by tanh."""
+
+def draw(
+    logits: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64],
+    temperatures: npt.NDArray[np.float32],
+    uniforms: npt.NDArray[np.float64],
+    removed: npt.NDArray[np.int64],
+    threads: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Draws a token for each of `rows` of logits [M, V], but for those of `removed`, and its log-probability.
+
+    A temperature of 0 takes the most likely token. The token is -1 where a row has no distribution.
+    """
+
 # --- lines ---
 
 @final

@@ -59,9 +59,19 @@ def bits(seed: Counter, *counters: Counter) -> NDArray[np.uint64]:
     return state
 
 
+def further_uniforms(state: NDArray[np.uint64], counter: Counter) -> NDArray[np.float64]:
+    """`uniforms` with one more counter than the `bits` have that `state` holds."""
+    with np.errstate(over="ignore"):
+        return _as_uniforms(_mix((state ^ _as_uint64(counter)) * _SECOND + _GOLDEN))
+
+
 def uniforms(seed: Counter, *counters: Counter) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1) with 53 bits, one for each combination of the broadcast counters."""
-    return (bits(seed, *counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return _as_uniforms(bits(seed, *counters))
+
+
+def _as_uniforms(state: NDArray[np.uint64]) -> NDArray[np.float64]:
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def permutation(count: int, seed: int, *counters: Counter) -> NDArray[np.int64]:

@@ -91,8 +91,8 @@ CRATE_LAYERS = (
     ("bindings",),
     ("pipeline",),
     ("tokenizer", "packing", "ranking", "curation"),
-    ("layout", "lines", "matvec", "attention"),
-    ("storage",),
+    ("layout", "lines", "matvec", "attention", "rows"),
+    ("storage", "simd", "threads"),
 )
 
 

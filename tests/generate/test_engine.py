@@ -248,7 +248,7 @@ def test_every_end_id_of_the_model_ends_a_completion(model, tok):
 def test_control_tokens_that_end_a_text_are_not_forbidden(model, tok):
     ends = copy.deepcopy(model)
     ends.special_ids = SpecialIds(eos=(0, 7))
-    assert set(Engine(model, tok)._forbidden(None)) - set(Engine(ends, tok)._forbidden(None)) == {7}
+    assert set(Engine(model, tok).sampling().forbidden) - set(Engine(ends, tok).sampling().forbidden) == {7}
 
 
 def test_one_string_where_a_list_is_meant_is_refused_with_the_remedy(engine):

@@ -47,8 +47,10 @@ def test_the_most_likely_tokens_are_those_of_the_model_whatever_the_settings_are
 
 
 def test_raw_and_drawn_log_probabilities_are_equal_where_nothing_is_set():
-    drawn = draw(logits_with_ties(9, 300), [SampledRow(Sampling(seed=1), row) for row in range(9)])
-    assert torch.equal(drawn.raw_log_probs_M, drawn.log_probs_M)
+    logits, rows = logits_with_ties(9, 300), [SampledRow(Sampling(seed=1), row) for row in range(9)]
+    drawn, exact = draw(logits, rows), draw(logits, rows, exact=True)
+    torch.testing.assert_close(drawn.raw_log_probs_M, drawn.log_probs_M, rtol=1e-6, atol=1e-6)
+    assert torch.equal(exact.raw_log_probs_M, exact.log_probs_M)
 
 
 @pytest.mark.parametrize("max_rows", [None, 1, 3, 100])

@@ -8,11 +8,12 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from generate.sampling_reference import longest_repeat  # noqa: E402
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.errors import InvalidArgument  # noqa: E402
 from stategpt.generate import SampledRow, Sampling, draw  # noqa: E402
 from stategpt.generate.ngram_draft import NgramDraft, accepted, speculated_rows  # noqa: E402
-from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.model import GPT  # noqa: E402
 
 TEXTS = st.lists(st.integers(0, 3), max_size=60)
 
@@ -109,14 +110,13 @@ def logits_of(model, hidden):
 @torch.inference_mode()
 def one_by_one(model, prompt, row, tokens):
     """The tokens without speculation."""
-    cache = KVCache.allocate(model.config, 1, 256)
-    hidden = model.decode(torch.tensor([prompt]), cache)
-    ids = []
+    decode, ids = Decoding(model), []
+    hidden = decode(torch.tensor([prompt]))
     for position in range(tokens):
         logits = logits_of(model, hidden[:, -1])
         drawn = draw(logits, [SampledRow(row, 3, 1, position, np.array(prompt, dtype=np.uint32), ids)])
         ids.append(int(drawn.ids_M[0]))
-        hidden = model.decode(torch.tensor([[ids[-1]]]), cache)
+        hidden = decode(torch.tensor([[ids[-1]]]))
     return ids
 
 
@@ -126,8 +126,7 @@ def speculating(model, prompt, row, tokens, most, counted):
     draft, ids = NgramDraft(prompt), []
     while len(ids) < tokens:
         proposed = draft.proposals(min(most, tokens - len(ids) - 1))
-        cache = KVCache.allocate(model.config, 1, 256)
-        hidden = model.decode(torch.tensor([[*prompt, *ids, *proposed.tolist()]]), cache)
+        hidden = Decoding(model)(torch.tensor([[*prompt, *ids, *proposed.tolist()]]))
         logits = logits_of(model, hidden[0, -1 - len(proposed) :])
         at = SampledRow(row, 3, 1, len(ids), np.array(prompt, dtype=np.uint32), ids)
         drawn = draw(logits, speculated_rows(at, proposed)).ids_M.numpy()

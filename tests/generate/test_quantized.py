@@ -9,9 +9,10 @@ torch = pytest.importorskip("torch", reason="sampling needs the train extra (tor
 
 from torch import nn  # noqa: E402
 
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
-from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.model import GPT  # noqa: E402
 from stategpt.model.quantize import QuantizedEmbedding, QuantizedLinear, quantize  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 
@@ -128,9 +129,8 @@ def test_logits_of_bfloat16_weights_are_near_those_of_transformers(tmp_path, tok
     peer = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
     exact = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     ids = torch.from_numpy(prompts(12)[-1].astype(np.int64))[None]
-    cache = KVCache.allocate(model.config, 1, 32, dtype=torch.bfloat16)
     with torch.inference_mode():
-        ours = model.unembed(model.decode(ids, cache)[0])
+        ours = model.unembed(Decoding(model)(ids)[0])
         theirs, reference = peer(ids).logits[0].float(), exact(ids).logits[0]
     # Both round at other places; neither may be farther from float32 than twice the other.
     assert (ours - reference).abs().mean() <= 2 * (theirs - reference).abs().mean()

@@ -8,11 +8,24 @@ import pytest
 torch = pytest.importorskip("torch", reason="sampling needs the train extra (torch)")
 
 from stategpt.errors import InvalidArgument  # noqa: E402
-from stategpt.generate import Sampler  # noqa: E402
 from stategpt.generate.inversion import invert  # noqa: E402
+from stategpt.generate.sampler import Draws, draw  # noqa: E402
+from stategpt.generate.sampling import SampledRow, Sampling  # noqa: E402
 from stategpt.generate.truncation import Limits, truncate  # noqa: E402
 from stategpt.model import log_probs  # noqa: E402
 from stategpt.randomness import uniforms  # noqa: E402
+
+
+def drawn_by(
+    sampling: Sampling, logits: torch.Tensor, streams: np.ndarray, samples: np.ndarray, position: int, **how: bool
+) -> Draws:
+    """Draws for rows of one sampling."""
+    rows = [
+        SampledRow(sampling, *counters, position) for counters in zip(streams.tolist(), samples.tolist(), strict=True)
+    ]
+    drawn = draw(logits, rows, **how)
+    assert not drawn.errors
+    return drawn
 
 
 @pytest.mark.parametrize("least", [0, 1 << 30])
@@ -31,21 +44,21 @@ def test_inversion_never_draws_a_token_without_probability():
 
 
 def test_a_rows_draw_depends_on_its_own_counters_only():
-    sampler = Sampler(seed=5)
+    sampling = Sampling(seed=5)
     logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(1))
     streams, samples = np.array([7, 3, 7, 0]), np.array([0, 1, 2, 0])
-    together = sampler.draw(logits, streams, samples, position=9)
+    together = drawn_by(sampling, logits, streams, samples, 9)
     for row in range(4):
-        alone = sampler.draw(logits[row : row + 1], streams[row : row + 1], samples[row : row + 1], position=9)
+        alone = drawn_by(sampling, logits[row : row + 1], streams[row : row + 1], samples[row : row + 1], 9)
         assert alone.ids_M.item() == together.ids_M[row].item()
-    reseeded = [Sampler(seed=seed).draw(logits, streams, samples, 9).ids_M.tolist() for seed in range(5)]
-    moved = [sampler.draw(logits, streams, samples, position).ids_M.tolist() for position in range(5)]
+    reseeded = [drawn_by(Sampling(seed=seed), logits, streams, samples, 9).ids_M.tolist() for seed in range(5)]
+    moved = [drawn_by(sampling, logits, streams, samples, position).ids_M.tolist() for position in range(5)]
     assert len(set(map(tuple, reseeded))) == len(set(map(tuple, moved))) == 5
 
 
 def test_the_log_probability_is_that_of_the_distribution_drawn_from():
     logits = torch.tensor([[1.0, 3.0, 2.0, 9.0]])
-    drawn = Sampler(temperature=0.5, top_k=2, forbidden=(3,)).draw(logits, np.array([0]), np.array([0]), 0)
+    drawn = drawn_by(Sampling(temperature=0.5, top_k=2, forbidden=(3,)), logits, np.array([0]), np.array([0]), 0)
     weights = {1: math.exp(6.0), 2: math.exp(4.0)}
     expected = math.log(weights[drawn.ids_M.item()] / sum(weights.values()))
     assert drawn.log_probs_M.item() == pytest.approx(expected, abs=1e-6)
@@ -53,7 +66,7 @@ def test_the_log_probability_is_that_of_the_distribution_drawn_from():
 
 def test_temperature_zero_takes_the_most_likely_allowed_token():
     logits = torch.tensor([[1.0, 3.0, 2.0, 9.0]])
-    drawn = Sampler(temperature=0, forbidden=(3,)).draw(logits, np.array([0]), np.array([0]), 0)
+    drawn = drawn_by(Sampling(temperature=0, forbidden=(3,)), logits, np.array([0]), np.array([0]), 0)
     assert drawn.ids_M.tolist() == [1]
     total = math.exp(1.0) + math.exp(3.0) + math.exp(2.0)
     assert drawn.log_probs_M.item() == pytest.approx(3.0 - math.log(total), abs=1e-6)
@@ -65,7 +78,7 @@ def test_temperature_zero_takes_the_most_likely_allowed_token():
 )
 def test_settings_that_mean_nothing_are_refused(settings):
     with pytest.raises(InvalidArgument, match=next(iter(settings))):
-        Sampler(**settings)
+        Sampling(**settings)
 
 
 def test_settings_enter_the_draw_in_chunks_of_rows_too(monkeypatch):
@@ -73,10 +86,10 @@ def test_settings_enter_the_draw_in_chunks_of_rows_too(monkeypatch):
     logits = torch.randn(13, 70, generator=torch.Generator().manual_seed(1))
     streams, samples = np.arange(13) // 2, np.arange(13) % 2
     for settings in ({}, {"top_k": 5}, {"top_p": 0.8}, {"temperature": 0}):
-        drawing = Sampler(seed=5, **settings)
-        whole = drawing.draw(logits, streams, samples, position=9)
+        sampling = Sampling(seed=5, **settings)
+        whole = drawn_by(sampling, logits, streams, samples, 9)
         monkeypatch.setattr("stategpt.generate.sampler._CACHED_NUMBERS", 3 * 70)
-        chunked = drawing.draw(logits, streams, samples, position=9)
+        chunked = drawn_by(sampling, logits, streams, samples, 9)
         monkeypatch.undo()
         assert chunked.ids_M.tolist() == whole.ids_M.tolist()
         assert chunked.log_probs_M.tolist() == whole.log_probs_M.tolist()
@@ -86,8 +99,8 @@ def test_settings_enter_the_draw_in_chunks_of_rows_too(monkeypatch):
 def test_a_draw_is_the_inversion_of_the_whole_distribution(settings):
     """The tokens that are kept are drawn from alone; the draws are those of the whole vocabulary."""
     logits = 2 * torch.randn(40, 500, generator=torch.Generator().manual_seed(2))
-    drawing = Sampler(seed=3, temperature=0.8, forbidden=(0, 499), **settings)
-    drawn = drawing.draw(logits, np.arange(40), np.zeros(40, dtype=np.int64), 2)
+    sampling = Sampling(seed=3, temperature=0.8, forbidden=(0, 499), **settings)
+    drawn = drawn_by(sampling, logits, np.arange(40), np.zeros(40, dtype=np.int64), 2, exact=True)
     whole = truncate(log_probs(logits, 0.8, (0, 499)), Limits.equal(logits, **settings))
     uniform = torch.from_numpy(uniforms(3, np.arange(40), np.zeros(40, dtype=np.int64), 2))
     assert drawn.ids_M.tolist() == invert(whole, uniform).tolist()
@@ -98,9 +111,9 @@ def test_thousands_of_forbidden_ids_become_a_vector_once(monkeypatch):
     made = []
     real = np.unique
     monkeypatch.setattr(np, "unique", lambda *args, **kwargs: made.append(args) or real(*args, **kwargs))
-    drawing = Sampler(forbidden=range(1, 501))
+    sampling = Sampling(forbidden=range(1, 501))
     for position in range(3):
-        drawn = drawing.draw(torch.zeros(2, 501), np.array([0, 1]), np.array([0, 0]), position)
+        drawn = drawn_by(sampling, torch.zeros(2, 501), np.array([0, 1]), np.array([0, 0]), position)
         assert drawn.ids_M.tolist() == [0, 0]
     assert len(made) == 1
 

@@ -94,16 +94,16 @@ def test_a_session_samples_what_a_fresh_prompt_of_its_text_gives(engine: Engine,
 
 def test_no_two_draws_use_the_same_numbers(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second call, a call after going back, forks and their forks: every (stream, sample, position) is new."""
-    import stategpt.generate.scheduler as scheduler
+    import stategpt.generate.drawing as drawing
 
     keys: list[tuple[int, int, int]] = []
-    draw = scheduler.draw
+    draw = drawing.draw
 
     def recorded(logits, rows, **named):  # type: ignore[no-untyped-def]
         keys.extend((row.stream, row.sample, row.position) for row in rows)
         return draw(logits, rows, **named)
 
-    monkeypatch.setattr(scheduler, "draw", recorded)
+    monkeypatch.setattr(drawing, "draw", recorded)
     session = engine.session(some_ids(0, 8))
     for _ in range(3):
         session.sample(3, forbidden=[0])

@@ -11,17 +11,20 @@ torch = pytest.importorskip("torch", reason="the model needs the train extra (to
 
 import torch.nn.functional as F  # noqa: E402
 
+from exact_machine import needs_exact_machine  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.config.families import FAMILIES as PUBLISHED  # noqa: E402
 from stategpt.errors import InvalidArgument, NotExact  # noqa: E402
 from stategpt.generate.pages import PagedSequence, PagedStep, PagePool  # noqa: E402
 from stategpt.model import GPT, autocast, log_probs  # noqa: E402
-from stategpt.model.exact import exact_products, exact_rows, require_exact_functions, set_exact  # noqa: E402
+from stategpt.model.exact import exact_rows, require_exact_functions, set_exact  # noqa: E402
 from stategpt.model.lora import lora  # noqa: E402
 from stategpt.model.quantize import quantize  # noqa: E402
 from stategpt.ops import TensorLayout, attention  # noqa: E402
 from stategpt.ops.packed_pages import packed_attention  # noqa: E402
 from stategpt.packing.layout import Layout  # noqa: E402
+
+pytestmark = needs_exact_machine()
 
 SHAPE = GPTConfig(vocab_size=97, depth=2, width=48, heads=6, kv_heads=2, head_dim=8, mlp_width=80, context_tokens=96)
 GEMMA = replace(
@@ -225,11 +228,11 @@ def test_an_operation_that_is_not_known_to_be_exact_is_refused() -> None:
         F.gelu(x)
 
 
-def test_it_ends_with_its_context() -> None:
+def test_it_can_be_switched_off() -> None:
     model = GPT(SHAPE)
-    with exact_products(model) as same:
-        assert same is model
-        assert model.exact
+    set_exact(model, True)
+    assert model.exact
+    set_exact(model, False)
     assert not model.exact
 
 

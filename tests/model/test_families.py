@@ -11,8 +11,9 @@ import torch.nn.functional as F  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from family_models import CASES, CONTEXT, VOCABULARY, Case  # noqa: E402
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config.families import FAMILIES  # noqa: E402
-from stategpt.model import GPT, KVCache, RewardModel  # noqa: E402
+from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.packing.layout import Layout  # noqa: E402
 
@@ -75,8 +76,8 @@ def test_cached_decoding_gives_the_logits_of_whole_sequences(folder, theirs):
     model, tokens = GPT.from_pretrained(folder), ids(3, 40)
     with torch.no_grad():
         expected = theirs(tokens).logits
-        cache = KVCache.allocate(model.config, batch=3, capacity_tokens=CONTEXT)
-        steps = [model.unembed(model.decode(part, cache)) for part in tokens.split([9, 1, 1, 12, 1, 16], dim=1)]
+        decode = Decoding(model, batch=3)
+        steps = [model.unembed(decode(part)) for part in tokens.split([9, 1, 1, 12, 1, 16], dim=1)]
         torch.testing.assert_close(torch.cat(steps, dim=1), expected, **EXACT)
 
 
@@ -84,11 +85,11 @@ def test_cached_decoding_of_prompts_of_unlike_lengths(folder, theirs):
     model, tokens, lengths = GPT.from_pretrained(folder), ids(3, 40), [20, 3, 11]
     with torch.no_grad():
         expected = theirs(tokens).logits
-        cache = KVCache.allocate(model.config, batch=3, capacity_tokens=CONTEXT)
-        model.decode(tokens[:, :20], cache, torch.tensor(lengths))
+        decode = Decoding(model, batch=3)
+        decode(tokens[:, :20], lengths)
         for step in range(12):
             at = [length + step for length in lengths]
-            hidden = model.decode(torch.stack([tokens[row, [n]] for row, n in enumerate(at)]), cache)
+            hidden = decode(torch.stack([tokens[row, [n]] for row, n in enumerate(at)]))
             found = model.unembed(hidden[:, 0])
             torch.testing.assert_close(found, torch.stack([expected[row, n] for row, n in enumerate(at)]), **EXACT)
 

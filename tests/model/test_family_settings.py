@@ -15,11 +15,12 @@ from hypothesis import strategies as st  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from family_models import CASES, CONTEXT, VOCABULARY  # noqa: E402
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import CONTROL_TOKENS, GPTConfig  # noqa: E402
 from stategpt.config.architecture import Architecture, RopeScaling  # noqa: E402
 from stategpt.config.families import FAMILIES  # noqa: E402
 from stategpt.errors import ConfigError, ContextOverflow, CorruptArtifact, ForeignArtifact  # noqa: E402
-from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.packing.layout import Layout  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
@@ -245,9 +246,8 @@ def test_learned_positions_end_with_the_context(folders):
     model = GPT.from_pretrained(folders("gpt2"))
     with pytest.raises(ContextOverflow):
         model(torch.zeros(CONTEXT + 1, dtype=torch.int64), TensorLayout.of(Layout.packed([[CONTEXT + 1]], CONTEXT + 1)))
-    cache = KVCache.allocate(model.config, batch=1, capacity_tokens=CONTEXT)
     with torch.no_grad(), pytest.raises(ContextOverflow):
-        model.decode(torch.zeros(1, CONTEXT + 1, dtype=torch.int64), cache)
+        Decoding(model)(torch.zeros(1, CONTEXT + 1, dtype=torch.int64))
 
 
 @pytest.fixture(scope="module")

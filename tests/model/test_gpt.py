@@ -10,9 +10,10 @@ import torch.nn.functional as F  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.errors import ContextOverflow  # noqa: E402
-from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.model import GPT  # noqa: E402
 from stategpt.ops import TensorLayout, attention  # noqa: E402
 from stategpt.packing.layout import Layout  # noqa: E402
 
@@ -119,9 +120,9 @@ def test_logits_are_float32_and_made_only_where_asked_for():
 def test_decoding_through_the_cache_equals_the_full_forward(pieces):
     model = gpt().eval()
     rows = torch.stack([random_ids(10), random_ids(10, 1), random_ids(10, 2)])
-    cache = KVCache.allocate(SHAPE, batch=3, capacity_tokens=10)
+    decode = Decoding(model, batch=3)
     with torch.inference_mode():
-        hidden = torch.cat([model.decode(piece, cache) for piece in rows.split(pieces, dim=1)], dim=1)
+        hidden = torch.cat([decode(piece) for piece in rows.split(pieces, dim=1)], dim=1)
         for row, ids in enumerate(rows):
             full = model(ids, causal(10))
             torch.testing.assert_close(model.unembed(hidden[row]), full, rtol=1e-5, atol=1e-5)
@@ -133,13 +134,13 @@ def test_rows_of_unlike_length_decode_as_if_alone():
     prompts = rows[:, :9].clone()
     for row, length in enumerate(lengths):
         prompts[row, length:] = 0  # padding on the right
-    cache = KVCache.allocate(SHAPE, batch=3, capacity_tokens=14)
+    decode = Decoding(model, batch=3)
     with torch.inference_mode():
-        last = model.decode(prompts, cache, torch.tensor(lengths))[torch.arange(3), torch.tensor(lengths) - 1]
+        last = decode(prompts, lengths)[torch.arange(3), torch.tensor(lengths) - 1]
         more = []
         for step in range(5):
             following = torch.stack([rows[row, length + step] for row, length in enumerate(lengths)])
-            more.append(model.decode(following[:, None], cache)[:, 0])
+            more.append(decode(following[:, None])[:, 0])
         for row, length in enumerate(lengths):
             full = model.hidden(rows[row, : length + 5], causal(length + 5))
             torch.testing.assert_close(last[row], full[length - 1], rtol=1e-5, atol=1e-5)

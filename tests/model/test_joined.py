@@ -7,9 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
 
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.model import GPT  # noqa: E402
+from stategpt.model.fused_step import FusedWeights  # noqa: E402
 from stategpt.model.layers import SelfAttention  # noqa: E402
+from stategpt.ops import TensorLayout  # noqa: E402
+from stategpt.packing.layout import Layout  # noqa: E402
 
 SHAPE = GPTConfig(vocab_size=61, depth=3, width=24, heads=4, kv_heads=2, head_dim=8, mlp_width=40, context_tokens=32)
 BIASED = GPTConfig(**{**SHAPE.__dict__, "qk_norm": False, "attention_bias": True})
@@ -38,22 +42,30 @@ def ids(rows: int, count: int):
     return torch.from_numpy(np.random.default_rng(0).integers(0, 61, (rows, count)))
 
 
-def steps(model: GPT, cache: KVCache, count: int, rows: int = 2):
+@pytest.fixture(autouse=True)
+def general_path(monkeypatch) -> None:
+    """The fused step joins by itself: `test_fused_step.py`."""
+    monkeypatch.setattr(FusedWeights, "suit", lambda *_: False)
+
+
+def steps(model: GPT, decode: Decoding, count: int, rows: int = 2):
     with torch.inference_mode():
-        return torch.cat([model.decode(piece, cache) for piece in ids(rows, count).split(1, dim=1)], dim=1).clone()
+        return torch.cat([decode(piece) for piece in ids(rows, count).split(1, dim=1)], dim=1).clone()
 
 
-def cache_of(model: GPT, rows: int = 2) -> KVCache:
-    return KVCache.allocate(model.config, batch=rows, capacity_tokens=32)
+def cache_of(model: GPT, rows: int = 2, dtype=torch.float32) -> Decoding:
+    return Decoding(model, rows, dtype)
 
 
 @pytest.mark.parametrize("config", [SHAPE, BIASED], ids=["norms", "biases"])
 def test_steps_of_one_generation_join_once(joins, config):
     model = gpt(config)
-    cache = cache_of(model, 1)
+    cache = cache_of(model, 5)
+    cache.rows = cache.rows[:1]
     steps(model, cache, STEPS, rows=1)
     assert joins["joins"] == config.depth
-    steps(model, cache.repeat(4), STEPS, rows=4)  # the prompt's samples go on with the prompt's
+    cache.rows = [cache.rows[0].fork() for _ in range(4)]
+    steps(model, cache, STEPS, rows=4)  # the prompt's samples continue with the prompt's
     assert joins["joins"] == config.depth
 
 
@@ -62,9 +74,9 @@ def test_steps_of_one_generation_join_once(joins, config):
 def test_the_result_has_the_bits_of_joining_in_every_step(monkeypatch, config, precision):
     model = gpt(config)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
-        kept = steps(model, KVCache.allocate(config, 2, 32, dtype=precision), STEPS)
+        kept = steps(model, cache_of(model, dtype=precision), STEPS)
         monkeypatch.setattr("stategpt.model.joined.JoinedWeights.of", lambda self, sources, join: join())
-        assert torch.equal(steps(model, KVCache.allocate(config, 2, 32, dtype=precision), STEPS), kept)
+        assert torch.equal(steps(model, cache_of(model, dtype=precision), STEPS), kept)
 
 
 def by_optimizer(fused: bool):
@@ -132,9 +144,9 @@ def test_a_change_between_two_steps_joins_again(joins, change):
 
 
 def test_where_gradients_are_kept_nothing_is_kept(joins):
-    model, cache = gpt(), cache_of(gpt())
-    steps(model, cache, 2)
-    hidden = model.decode(ids(2, 1), cache)
+    model = gpt()
+    steps(model, cache_of(model), 2)
+    hidden = model.hidden(ids(1, 5)[0], TensorLayout.of(Layout.packed([[5]], 5)))
     hidden.square().sum().backward()
     assert joins["joins"] == 2 * SHAPE.depth
     assert float(model.layers[0].self_attn.q_proj.weight.grad.norm()) > 0

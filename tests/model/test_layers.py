@@ -8,8 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
 from torch import nn  # noqa: E402
 
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.model import GPT, KVCache  # noqa: E402
+from stategpt.model import GPT  # noqa: E402
 from stategpt.model.layers import RMSNorm  # noqa: E402
 from stategpt.model.rotary import RotaryAngles  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
@@ -78,9 +79,9 @@ def tokens(count: int = 20):
 
 def decoded(model: GPT, ids, pieces):
     """Logits by the cache, as the engine makes them."""
-    cache = KVCache.allocate(model.config, batch=1, capacity_tokens=len(ids))
+    decode = Decoding(model)
     with torch.inference_mode():
-        parts = [model.decode(piece[None], cache)[0] for piece in ids.split(pieces)]
+        parts = [decode(piece[None])[0] for piece in ids.split(pieces)]
         return model.unembed(torch.cat(parts)).clone()
 
 

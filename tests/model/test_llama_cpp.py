@@ -18,8 +18,9 @@ if importlib.util.find_spec("xllamacpp") is None:
 
 from family_models import CASES, VOCABULARY  # noqa: E402
 from gguf_models import FILES, case_model  # noqa: E402
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
-from stategpt.model import GPT, KVCache, SpecialIds  # noqa: E402
+from stategpt.model import GPT, SpecialIds  # noqa: E402
 from stategpt.model.gguf_export import save_gguf  # noqa: E402
 from stategpt.tokenizer import Tokenizer  # noqa: E402
 
@@ -46,11 +47,11 @@ def of_llama_cpp(path, prompt):
 
 def ours(model, prompt):
     """Each step's log-probabilities, and its likeliest token but the ends of text: it is told not to end."""
-    cache = KVCache.allocate(model.config, batch=1, capacity_tokens=len(prompt) + TOKENS)
+    decode = Decoding(model)
     tokens, steps = torch.tensor([prompt]), []
     with torch.no_grad():
         for _ in range(TOKENS):
-            logits = model.unembed(model.decode(tokens, cache))[0, -1]
+            logits = model.unembed(decode(tokens))[0, -1]
             steps.append((torch.log_softmax(logits, 0), logits))
             logits[list(model.special_ids.eos)] = -math.inf
             tokens = logits.argmax().view(1, 1)

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the model needs the train extra (torch)")
 
 import stategpt as sg  # noqa: E402
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.config.architecture import Architecture  # noqa: E402
 from stategpt.config.families import FAMILIES  # noqa: E402
@@ -358,9 +359,8 @@ def test_unmerged_adapters_are_not_saved_as_a_model(tmp_path: Path):
 
 def test_a_cached_decoding_sees_the_adapters():
     model = trained(lora(gpt())).eval()
-    cache = sg.model.KVCache.allocate(SHAPE, batch=1, capacity_tokens=16)
     with torch.inference_mode():
-        decoded = model.unembed(model.decode(IDS[None, :16], cache)[0])
+        decoded = model.unembed(Decoding(model)(IDS[None, :16])[0])
         layout = TensorLayout.of(Layout.packed([[16]], 16))
         assert torch.allclose(decoded, model(IDS[:16], layout), atol=1e-5)
 

@@ -10,9 +10,10 @@ torch = pytest.importorskip("torch", reason="the model needs the train extra (to
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.config import GPTConfig  # noqa: E402
 from stategpt.errors import InvalidArgument, UnknownToken  # noqa: E402
-from stategpt.model import GPT, KVCache, RewardModel  # noqa: E402
+from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.model.quantize import Int8Linear, NF4Linear, QuantizedEmbedding, QuantizedLinear, joint_product, quantize  # noqa: E402
 from stategpt.ops import TensorLayout  # noqa: E402
 from stategpt.ops.int8 import from_int8, to_int8  # noqa: E402
@@ -218,9 +219,8 @@ def test_another_number_format_of_the_model_leaves_the_quantized_weights(kind, d
     model.to(dtype)
     assert torch.equal(model.layers[0].mlp.up_proj.dequantized(), before)
     assert model.dtype == dtype
-    cache = KVCache.allocate(model.config, 1, 8, dtype=dtype)
     with torch.inference_mode():
-        assert model.decode(torch.tensor([[1, 2, 3]]), cache).dtype == dtype
+        assert Decoding(model)(torch.tensor([[1, 2, 3]])).dtype == dtype
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -321,9 +321,9 @@ BIASED = GPTConfig(**SHAPE, context_tokens=32, qk_norm=False, attention_bias=Tru
 
 def decoded(model: GPT, rows: int = 2):
     tokens = torch.from_numpy(np.random.default_rng(1).integers(0, 61, (rows, 7)))
-    cache = KVCache.allocate(model.config, rows, 16, dtype=model.dtype)
+    decode = Decoding(model, rows)
     with torch.inference_mode():
-        return torch.cat([model.unembed(model.decode(t, cache)[:, 0]) for t in tokens.split(1, dim=1)], dim=1)
+        return torch.cat([model.unembed(decode(t)[:, 0]) for t in tokens.split(1, dim=1)], dim=1)
 
 
 @pytest.mark.parametrize("config", [NORMED, PLAIN, BIASED], ids=["norms", "plain", "biases"])

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.artifacts import RunFolder, read_lines, verify  # noqa: E402
 from stategpt.config import RunConfig  # noqa: E402
 from stategpt.config.dial import LORA_RATE_FACTOR, resolved_optim  # noqa: E402
@@ -71,15 +72,9 @@ def test_sft_publishes_adapters_beside_the_merged_model(started: StageContext) -
     again = load_adapter(base, folder)
     ids = torch.arange(12)[None]
     with torch.inference_mode():
-        ours, theirs = (each.eval().decode(ids, _cache(each)) for each in (model, again))
+        ours, theirs = (Decoding(each.eval())(ids) for each in (model, again))
     assert torch.allclose(ours, theirs, atol=1e-4)
     assert len(list(lora_layers(again))) == 7 * base.config.depth
-
-
-def _cache(model: GPT) -> object:
-    from stategpt.model import KVCache
-
-    return KVCache.allocate(model.config, batch=1, capacity_tokens=16)
 
 
 def test_checkpoints_hold_what_is_trained_and_nothing_of_the_base(started: StageContext) -> None:

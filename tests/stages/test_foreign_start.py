@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="the [train] extra is not installed"
 transformers = pytest.importorskip("transformers", reason="writes the models")
 
 from foreign_folders import CHATML, FOREIGN, SMALL, write_chats  # noqa: E402
+from paged_decoding import Decoding  # noqa: E402
 from stategpt.artifacts.run_folder import RunFolder  # noqa: E402
 from stategpt.cli import main  # noqa: E402
 from stategpt.cli.model_source import engine_of  # noqa: E402
@@ -26,7 +27,7 @@ from stategpt.data.chats.typed import FOLDER  # noqa: E402
 from stategpt.data.control_ids import CONTROL_FILE  # noqa: E402
 from stategpt.errors import ConfigError, ForeignArtifact, InvalidArgument, TokenizerUnsupported  # noqa: E402
 from stategpt.evaluate.bits import token_nats  # noqa: E402
-from stategpt.model import GPT, KVCache, RewardModel  # noqa: E402
+from stategpt.model import GPT, RewardModel  # noqa: E402
 from stategpt.stages.chat_format import run_tokenizer  # noqa: E402
 from stategpt.stages.context import StageContext  # noqa: E402
 from stategpt.stages.leave_one_out import leave_one_out  # noqa: E402
@@ -177,7 +178,7 @@ def test_pretraining_continues_with_the_familys_beginning_and_end(tmp_path: Path
     found = token_nats(model, [document], context.control, 96)[0]
     stream = [ids["<bos>"], *document.tolist(), ids["<eos>"]]
     with torch.no_grad():
-        hidden = model.decode(torch.tensor([stream[:-1]]), KVCache.allocate(model.config, 1, 160, model.device))
+        hidden = Decoding(model)(torch.tensor([stream[:-1]]))
         log_probs = model.unembed(hidden[0]).log_softmax(-1)
     assert found == pytest.approx(-float(sum(log_probs[i, t] for i, t in enumerate(stream[1:]))), rel=1e-4)
 

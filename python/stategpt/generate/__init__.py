@@ -16,7 +16,6 @@ from .request import Event as Event  # noqa: E402
 from .request import Limits as Limits  # noqa: E402
 from .request import Request as Request  # noqa: E402
 from .sampler import Draws as Draws  # noqa: E402
-from .sampler import Sampler as Sampler  # noqa: E402
 from .sampler import draw as draw  # noqa: E402
 from .sampling import SampledRow as SampledRow  # noqa: E402
 from .sampling import Sampling as Sampling  # noqa: E402
@@ -36,7 +35,6 @@ __all__ = [
     "Piece",
     "Request",
     "SampledRow",
-    "Sampler",
     "Sampling",
     "Scheduler",
     "Session",

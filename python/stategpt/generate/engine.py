@@ -18,34 +18,27 @@ from stategpt.arguments import Ids, one_of, whole
 from stategpt.config.stages import PRECISIONS
 from stategpt.data import ChatTemplate
 from stategpt.data.control_ids import ControlIds
-from stategpt.errors import ForeignArtifact, InvalidArgument, UnknownToken
-from stategpt.model import GPT, Precision, padding_ids
+from stategpt.errors import ForeignArtifact, InvalidArgument
+from stategpt.model import GPT, Precision
 from stategpt.model.exact import require_float32, set_exact
 
 from .completion import Completion, Piece
 from .handle import Handle
 from .kv_memory import KVMemory
 from .request import Event, Limits, Request, limits_of
-from .requests import check_prompts, number, prompt_ids, random_streams, stop_strings, token_ids
-from .runs import Run, completion_of, piece_of
+from .request_builder import RequestBuilder
+from .requests import check_prompts
+from .runs import Progress, Run, piece_of
 from .sampling import Sampling
 from .sampling_ids import SamplingIds, for_model, own_chat
-from .sampling_settings import SamplingSettings, checked_settings
+from .sampling_settings import SamplingSettings
 from .scheduler import Scheduler
 from .session import Session, sample_together
-from .stops import StopFilter
 
 if TYPE_CHECKING:
     from stategpt.tokenizer.tokenizer import AnyTokenizer
 
     from .constraint import Constraint, ConstraintSpec
-
-Progress = Callable[[int, int], None]
-"""Called with (completions done, total number of completions)."""
-
-
-MAX_COMPLETIONS = 1 << 22
-"""Most completions of one call: what is kept of each takes some hundred bytes before the first token is sampled."""
 
 
 class Engine:
@@ -117,8 +110,9 @@ class Engine:
             raise InvalidArgument("chat is of another tokenizer than tok; make it with this one: ChatTemplate.load")
         self.chat = own_chat(tok) if chat is None else for_model(chat, model)
         """How messages become prompts: `engine.chat.prompt(messages)`."""
-        self._ids = SamplingIds.of(model, tok, self.chat)
-        self.end_ids = self._ids.ends
+        ids = SamplingIds.of(model, tok, self.chat)
+        self._builder = RequestBuilder(model, tok, ids)
+        self.end_ids = ids.ends
         """Ids that end a completion."""
         self.precision = precision
         self.batch_rows = limits.rows
@@ -171,8 +165,7 @@ class Engine:
             stop: strings that end a completion; its text leaves them out.
             max_tokens: most tokens of a completion; the context may be full before.
             forbidden: ids never drawn; None = every control token that an answer never holds.
-            first_stream: number of the first prompt's random stream (the others follow it), or one number per
-                prompt.
+            first_stream: number of the first prompt's random stream (the others follow it), or one for each prompt.
             progress: called as completions finish.
             stop_ids: ids that end a completion, beside `end_ids`; its text leaves them out.
             constraint: what each completion must be (`stategpt.generate.constraints`).
@@ -192,18 +185,12 @@ class Engine:
         sampling = self.sampling(
             temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, forbidden=forbidden, **settings
         )
-        more = self._settings_of_request(
+        more = self._builder.settings(
             stop, max_tokens, stop_ids, constraint,
             prompt_log_probs=prompt_log_probs, raw_log_probs=raw_log_probs, kept_sets=kept_sets,
         )  # fmt: skip
-        requests = self._requests(prompts, n, sampling, first_stream, more)
-        samples, total = requests[0].n if requests else 0, sum(request.n for request in requests)
-        done: dict[int, Completion] = {}
-        for index, event, handle in self._run(requests, incremental=False):
-            done[index * samples + event.sample] = completion_of(index, event, handle)
-            if progress is not None:
-                progress(len(done), total)
-        return [done[place] for place in range(total)]
+        requests = self._builder.requests(prompts, n, sampling, first_stream, more)
+        return Run(self.scheduler, self.memory).completions(requests, progress)
 
     def stream(
         self,
@@ -228,8 +215,8 @@ class Engine:
         sampling = self.sampling(
             temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, forbidden=forbidden, **settings
         )
-        more = self._settings_of_request(stop, max_tokens, stop_ids, constraint)
-        requests = self._requests([prompt], 1, sampling, 0, more)
+        more = self._builder.settings(stop, max_tokens, stop_ids, constraint)
+        requests = self._builder.requests([prompt], 1, sampling, 0, more)
         return (event.text for _, event, _ in self._run(requests, incremental=True) if event.text)
 
     def stream_samples(
@@ -251,8 +238,8 @@ class Engine:
         Raises as `generate`, at the call.
         """
         check_prompts(prompts)
-        more = self._settings_of_request(stop, max_tokens, stop_ids, constraint, raw_log_probs=raw_log_probs)
-        requests = self._requests(prompts, n, sampling or self.sampling(), first_stream, more)
+        more = self._builder.settings(stop, max_tokens, stop_ids, constraint, raw_log_probs=raw_log_probs)
+        requests = self._builder.requests(prompts, n, sampling or self.sampling(), first_stream, more)
         return (piece_of(index, event) for index, event, _ in self._run(requests, incremental=True))
 
     def score(self, prompts: Sequence[str | Ids], continuations: Sequence[str | Ids]) -> list[NDArray[np.float32]]:
@@ -268,7 +255,7 @@ class Engine:
             raise InvalidArgument(f"{len(prompts)} prompts and {len(continuations)} continuations; give one for each")
         requests, firsts = [], []
         for index, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
-            ids = self._prompt_ids(index, prompt)
+            ids = self._builder.prompt_ids(index, prompt)
             behind = self.continuation_ids(continuation)
             requests.append(Request(np.concatenate([ids, behind]), incremental=False))
             firsts.append(len(ids))
@@ -283,7 +270,7 @@ class Engine:
             stream: number of its random stream; sessions with different ones draw different numbers.
             scope: known prefixes are shared within a scope only.
         """
-        return Session(self, self._prompt_ids(0, prompt), whole("stream", stream), scope)
+        return Session(self, self._builder.prompt_ids(0, prompt), whole("stream", stream), scope)
 
     def sample(
         self,
@@ -310,7 +297,7 @@ class Engine:
         """
         return sample_together(
             self, sessions, self._chosen(sampling, settings),
-            self._settings_of_request(stop, max_tokens, stop_ids, constraint, raw_log_probs=raw_log_probs),
+            self._builder.settings(stop, max_tokens, stop_ids, constraint, raw_log_probs=raw_log_probs),
             on_piece,
         )  # fmt: skip
 
@@ -325,14 +312,7 @@ class Engine:
         **settings: Unpack[SamplingSettings],
     ) -> Sampling:
         """Makes settings of sampling; without `forbidden`, control tokens that an answer never holds are not drawn."""
-        return Sampling(
-            temperature=number("temperature", temperature),
-            top_k=None if top_k is None else whole("top_k", top_k),
-            top_p=None if top_p is None else number("top_p", top_p),
-            seed=whole("seed", seed),
-            forbidden=self._forbidden(forbidden),
-            **checked_settings(settings),
-        )
+        return self._builder.sampling(temperature, top_k, top_p, seed, forbidden, settings)
 
     def request(
         self,
@@ -351,11 +331,11 @@ class Engine:
         **settings: Any,
     ) -> Request:
         """Makes a request for `scheduler.submit`, of checked arguments; as `generate` otherwise."""
-        more = self._settings_of_request(
+        more = self._builder.settings(
             stop, max_tokens, stop_ids, constraint, prompt_log_probs=prompt_log_probs, raw_log_probs=raw_log_probs
         )
         return Request(
-            self._prompt_ids(0, prompt), self._chosen(sampling, settings), n=whole("n", n, 1),
+            self._builder.prompt_ids(0, prompt), self._chosen(sampling, settings), n=whole("n", n, 1),
             stream=whole("stream", stream), scope=scope, **more,
         )  # fmt: skip
 
@@ -366,8 +346,7 @@ class Engine:
 
     def continuation_ids(self, continuation: str | Ids) -> Ids:
         """Returns the ids of a text that continues another, encoded by itself, or of ids. Raises as `generate`."""
-        vocabulary = self.model.config.vocab_size
-        return prompt_ids(0, continuation, self.tok, None, 1 << 62, vocabulary)
+        return self._builder.continuation_ids(continuation)
 
     def _chosen(self, sampling: Sampling | None, settings: dict[str, Any]) -> Sampling:
         if sampling is None:
@@ -376,70 +355,9 @@ class Engine:
             raise InvalidArgument(f"sampling and {next(iter(settings))} are given; put all settings into one of them")
         return sampling
 
-    def _settings_of_request(
-        self,
-        stop: Sequence[str],
-        max_tokens: int,
-        stop_ids: Sequence[int],
-        constraint: Constraint | ConstraintSpec | None,
-        **more: Any,
-    ) -> dict[str, Any]:
-        """Arguments of a `Request`, checked."""
-        stops = stop_strings(stop)
-        StopFilter(stops)  # refuses an empty one
-        if constraint is not None and not hasattr(constraint, "mask"):
-            if not hasattr(constraint, "compile"):
-                raise InvalidArgument(
-                    f"constraint is of type {type(constraint).__name__}; make one with stategpt.generate.constraints"
-                )
-            constraint = constraint.compile(self.tok, self.model.config.vocab_size, self.end_ids)
-        return {
-            "max_tokens": whole("max_tokens", max_tokens, 1),
-            "stops": stops,
-            "stop_ids": tuple(token_ids("stop_ids", stop_ids)),
-            "constraint": constraint,
-            **more,
-        }
-
-    def _requests(
-        self,
-        prompts: Sequence[str | Ids],
-        n: int,
-        sampling: Sampling,
-        first_stream: int | Sequence[int],
-        more: dict[str, Any],
-    ) -> list[Request]:
-        """A request for each prompt; `more` is of `_settings_of_request`."""
-        ids = [self._prompt_ids(index, prompt) for index, prompt in enumerate(prompts)]
-        samples = whole("n", n, 1)
-        if samples * len(ids) > MAX_COMPLETIONS:
-            raise InvalidArgument(
-                f"n is {samples}, for {len(ids)} prompts; a call makes at most {MAX_COMPLETIONS:,} completions. "
-                "Ask for fewer at a time."
-            )
-        streams = random_streams(first_stream, len(ids))
-        return [
-            Request(prompt, sampling, n=samples, stream=stream, **more)
-            for prompt, stream in zip(ids, streams, strict=True)
-        ]
-
     def _run(self, requests: Sequence[Request], *, incremental: bool) -> Iterator[tuple[int, Event, Handle]]:
         """Runs requests; yields their events as they come, each with its request's number."""
         return Run(self.scheduler, self.memory).events(requests, incremental=incremental)
-
-    def _prompt_ids(self, index: int, prompt: str | Ids) -> Ids:
-        config = self.model.config
-        return prompt_ids(index, prompt, self.tok, self._ids.begin, config.context_tokens, config.vocab_size)
-
-    def _forbidden(self, forbidden: Sequence[int] | None) -> tuple[int, ...]:
-        """Ids that are never drawn; those a padded vocabulary has beyond the tokenizer's always belong to them."""
-        if forbidden is None:
-            return self._ids.undrawn
-        chosen = token_ids("forbidden", forbidden)
-        vocabulary = self.model.config.vocab_size
-        if unknown := [token for token in chosen if token >= vocabulary]:
-            raise UnknownToken(f"forbidden holds id {unknown[0]}, the model knows ids of 0 .. {vocabulary - 1}")
-        return (*chosen, *padding_ids(self.model, self.tok))
 
     def __repr__(self) -> str:
         config = self.model.config

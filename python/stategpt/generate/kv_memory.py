@@ -19,7 +19,6 @@ from stategpt.arguments import whole
 from stategpt.errors import InvalidArgument
 from stategpt.machine import memory_bytes
 from stategpt.model import GPT, Precision
-from stategpt.model.joined import JoinedWeights
 
 from .branch import Branch
 from .pages import PAGE_TOKENS, PagePool, PrefixIndex, page_bytes, pages_of
@@ -143,7 +142,7 @@ class KVMemory:
         self.generation += 1
         self.index.clear()
         if not any(session.branch.sequence.length for session in self.sessions):
-            self._pool.joined = [JoinedWeights() for _ in self._pool.joined]
+            self._pool.forget_weights()
 
     def _reclaim(self, pages: int) -> int:
         """Frees pages: of prefixes that nobody uses, then of the sessions that were not used for longest."""

@@ -22,6 +22,9 @@ from .request import Event, Request
 from .scheduler import Scheduler
 from .task import Deliver, Task
 
+Progress = Callable[[int, int], None]
+"""Called with (completions done, total number of completions)."""
+
 
 class Run:
     """One call of an engine: its requests, until all are done or one fails."""
@@ -40,6 +43,16 @@ class Run:
             return lambda deliver: self._scheduler.enter(replace(request, incremental=incremental), deliver)
 
         return self._drive(map(submit, requests))
+
+    def completions(self, requests: Sequence[Request], progress: Progress | None) -> list[Completion]:
+        """Completions of all requests, those of one next to each other; `progress` is called as they finish."""
+        firsts = np.cumsum([0, *(request.n for request in requests)]).tolist()
+        done: dict[int, Completion] = {}
+        for index, event, handle in self.events(requests, incremental=False):
+            done[firsts[index] + event.sample] = completion_of(index, event, handle)
+            if progress is not None:
+                progress(len(done), firsts[-1])
+        return [done[place] for place in range(firsts[-1])]
 
     def tasks(
         self, entries: Iterable[Callable[[Deliver], Task]], tell: Callable[[int, Event], None] | None = None

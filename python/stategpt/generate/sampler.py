@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.errors import InvalidArgument, StategptError
-from stategpt.model.kept_sets import KeptSet
-from stategpt.randomness import uniforms
+from stategpt.model.kept_sets import KeptSet, log_probs_within
+from stategpt.randomness import further_uniforms
 from stategpt.shown_fields import documented, short_repr
 
 from .broken_rows import why_not_drawn
+from .direct_draw import DirectRows, divided, draw_directly, takes
 from .inversion import invert
 from .log_prob_rows import TopLogProbs, most_likely, raw_log_probs
 from .logit_edits import edit
-from .sampling import SampledRow, Sampling
+from .sampling import SampledRow
 from .truncation import Kept, Limits, kept_tokens
 
 _CACHED_NUMBERS = 1 << 20
@@ -73,7 +74,12 @@ class Draws:
 
 
 def draw(
-    logits_MV: Tensor, rows: Sequence[SampledRow], *, vocabulary: int | None = None, keep_sets: bool = False
+    logits_MV: Tensor,
+    rows: Sequence[SampledRow],
+    *,
+    vocabulary: int | None = None,
+    keep_sets: bool = False,
+    exact: bool = False,
 ) -> Draws:
     """Draws one token for each row, by the uniform number of (seed, stream, sample, position) alone.
 
@@ -85,20 +91,82 @@ def draw(
         vocabulary: number of ids with text: raw log-probabilities leave out the others, a model's padding. They are
             drawn all the same unless they are forbidden.
         keep_sets: also returns the ids that each token was drawn among.
+        exact: log-probabilities have the bits of torch's log-softmax, which training takes: those of rows that are
+            drawn directly (`direct_draw.py`) differ from them by roundings.
     """
     if logits_MV.ndim != 2 or len(logits_MV) != len(rows):
         raise InvalidArgument(f"logits of shape {list(logits_MV.shape)} for {len(rows)} rows; give one row for each")
     M, V = logits_MV.shape
-    values = _Values.of(rows, V, logits_MV.device)
+    states_M = np.array([row.counted for row in rows], dtype=np.uint64)
+    uniform_M = further_uniforms(states_M, np.array([row.position for row in rows], dtype=np.int64))
     result = _Result.empty(M, logits_MV.device)
-    step = rows_at_a_time(logits_MV)
-    for first in range(0, M, step):
-        part = slice(first, first + step)
-        _draw(logits_MV[part], rows[part], values.part(part), result.part(part), first, keep_sets)
+    groups: list[DirectRows] = []
+    others = list(range(M))
+    if not (keep_sets or exact) and takes(logits_MV):
+        groups, others = divided(rows, V)
+    for group in groups:
+        numbers_R, ids_R, log_probs_R, errors = draw_directly(logits_MV, rows, group, uniform_M)
+        result.ids_M.numpy()[numbers_R], result.log_probs_M.numpy()[numbers_R] = ids_R, log_probs_R
+        result.errors.update(errors)
+    if len(others) == M:
+        _draw_in_parts(logits_MV, rows, uniform_M, result, keep_sets)
+    elif others:
+        _draw_some(logits_MV, rows, uniform_M, result, others)
+    if exact and keep_sets:
+        _renormalize(logits_MV, rows, result)
     for row in result.errors:
         result.ids_M[row], result.log_probs_M[row], result.kept[row] = -1, torch.nan, None
     top = _top(logits_MV, rows, vocabulary, result.errors)
     return Draws(result.ids_M, result.log_probs_M, top, result.kept, result.errors, logits_MV, vocabulary)
+
+
+def _renormalize(logits_MV: Tensor, rows: Sequence[SampledRow], result: _Result) -> None:
+    """Log-probabilities of truncated rows with the bits that training gives them over the kept ids.
+
+    The truncation adds up probabilities of a sorted part, training those of the vocabulary with what is left out as 0.
+    """
+    by_temperature: dict[float, list[int]] = {}
+    for number, row in enumerate(rows):
+        sampling = row.sampling
+        drawn = number not in result.errors and result.kept[number] is not None and sampling.temperature > 0
+        if drawn and sampling.truncates and not sampling.changes_logits:
+            by_temperature.setdefault(sampling.temperature, []).append(number)
+    for temperature, numbers in by_temperature.items():
+        for part in np.array_split(numbers, -(-len(numbers) // rows_at_a_time(logits_MV))):
+            places_R = torch.from_numpy(part).to(logits_MV.device)
+            kept = [each for number in part.tolist() if (each := result.kept[number]) is not None]
+            all_RV = log_probs_within(logits_MV[places_R], kept, temperature)
+            result.log_probs_M[places_R] = all_RV.gather(1, result.ids_M[places_R, None])[:, 0]
+
+
+def _draw_in_parts(
+    logits_MV: Tensor,
+    rows: Sequence[SampledRow],
+    uniform_M: NDArray[np.float64],
+    result: _Result,
+    keep_sets: bool,
+) -> None:
+    """Draws by torch, as many rows at a time as its temporaries allow."""
+    values = _Values.of(rows, uniform_M, logits_MV.shape[1], logits_MV.device)
+    step = rows_at_a_time(logits_MV)
+    for first in range(0, len(rows), step):
+        part = slice(first, first + step)
+        _draw(logits_MV[part], rows[part], values.part(part), result.part(part), first, keep_sets)
+
+
+def _draw_some(
+    logits_MV: Tensor,
+    rows: Sequence[SampledRow],
+    uniform_M: NDArray[np.float64],
+    result: _Result,
+    numbers: list[int],
+) -> None:
+    """Draws some of the rows by torch; the others are drawn already."""
+    places_R = torch.tensor(numbers, device=logits_MV.device)
+    found = _Result.empty(len(numbers), logits_MV.device)
+    _draw_in_parts(logits_MV[places_R], [rows[number] for number in numbers], uniform_M[numbers], found, False)
+    result.ids_M[places_R], result.log_probs_M[places_R] = found.ids_M, found.log_probs_M
+    result.errors.update({numbers[row]: error for row, error in found.errors.items()})
 
 
 def rows_at_a_time(logits_MV: Tensor) -> int:
@@ -120,14 +188,11 @@ class _Values(NamedTuple):
     """Whether any temperature is not 1."""
 
     @classmethod
-    def of(cls, rows: Sequence[SampledRow], V: int, device: torch.device) -> _Values:
+    def of(cls, rows: Sequence[SampledRow], uniform_M: NDArray[np.float64], V: int, device: torch.device) -> _Values:
         settings = [row.sampling for row in rows]
         temperature_M = np.array([sampling.temperature for sampling in settings], dtype=np.float64)
         greedy_M = temperature_M == 0
         temperature_M[greedy_M] = 1.0
-        seeds_M = np.array([sampling.seed for sampling in settings], dtype=np.uint64)
-        counters = [[row.stream for row in rows], [row.sample for row in rows], [row.position for row in rows]]
-        uniform_M = uniforms(seeds_M, *(np.array(counter, dtype=np.int64) for counter in counters))
         top_k_M = np.array([min(sampling.top_k or V, V) for sampling in settings], dtype=np.int64)
         top_p_M = _shares([sampling.top_p for sampling in settings], 1.0)
         min_p_M = _shares([sampling.min_p for sampling in settings], 0.0)
@@ -270,41 +335,3 @@ def _top(
         for row, top in zip(part, most_likely(all_RV, counts, vocabulary), strict=True):
             found[row] = top
     return found
-
-
-@documented
-@dataclass(frozen=True)
-class Sampler:
-    """Settings by which the tokens of all rows are drawn. Raises `InvalidArgument` for a value out of range."""
-
-    temperature: float = 1.0
-    """Divides the logits; 0 takes the most likely token."""
-    top_k: int | None = None
-    """Draw from the k most likely tokens only."""
-    top_p: float | None = None
-    """Draw from the fewest most likely tokens that hold this probability (Holtzman et al. 2020, arXiv 1904.09751)."""
-    forbidden: Sequence[int] = ()
-    """Ids that are never drawn."""
-    seed: int = 0
-    """First counter of every random number."""
-
-    __repr__ = short_repr
-
-    def __post_init__(self) -> None:
-        _ = self.sampling
-
-    @cached_property
-    def sampling(self) -> Sampling:
-        """The same settings, for `draw`."""
-        return Sampling(self.temperature, self.top_k, self.top_p, forbidden=self.forbidden, seed=self.seed)
-
-    def draw(self, logits_MV: Tensor, stream_M: NDArray[np.int64], sample_M: NDArray[np.int64], position: int) -> Draws:
-        """Draws one token for each row, by the uniform number of (seed, stream, sample, position) alone.
-
-        Raises the error of the first row that cannot be drawn.
-        """
-        counters = zip(stream_M.tolist(), sample_M.tolist(), strict=True)
-        drawn = draw(logits_MV, [SampledRow(self.sampling, stream, sample, position) for stream, sample in counters])
-        for error in drawn.errors.values():
-            raise error
-        return drawn

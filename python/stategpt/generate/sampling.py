@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from stategpt.arguments import Ids, real, seed_number, several, whole
 from stategpt.errors import InvalidArgument
+from stategpt.randomness import bits
 from stategpt.shown_fields import documented, short_repr
 
 
@@ -134,6 +135,17 @@ class Sampling:
         return self.presence_penalty != 0 or self.frequency_penalty != 0
 
     @cached_property
+    def is_direct(self) -> bool:
+        """Whether a token is drawn by the model's distribution, but for a temperature and ids that are never drawn."""
+        removes_here = self.allowed is not None or self.bad_words_after or self.min_tokens
+        return not (self.truncates or self.changes_logits or removes_here)
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether a bias or a penalty does anything."""
+        return bool(self.logit_bias) or self.repetition_penalty != 1 or self.penalizes_completion
+
+    @cached_property
     def bias_ids(self) -> NDArray[np.int64]:
         """Ids of `logit_bias`."""
         return np.fromiter(self.logit_bias.keys(), dtype=np.int64, count=len(self.logit_bias))
@@ -198,6 +210,11 @@ class SampledRow:
     """Ids that end the completion: forbidden before `min_tokens`."""
     mask: NDArray[np.uint32] | None = None
     """The ids that a constraint allows, bit i % 32 of word i // 32 for id i; ids without a bit are not allowed."""
+
+    @cached_property
+    def counted(self) -> int:
+        """State of the counters before `position`, which never change for a row."""
+        return int(bits(self.sampling.seed, self.stream, self.sample))
 
 
 def _set(target: Sampling, **values: Any) -> None:

@@ -8,7 +8,7 @@ up its own and is computed again later; the oldest always continues, so nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,18 +22,17 @@ from stategpt.model import GPT, Precision, autocast
 
 from .admission import Admission
 from .branch import Branch
-from .forward import StepResult, Work, next_logits, run_step
+from .drawing import Drawing
+from .forward import StepResult, Work, run_step
 from .handle import Handle
 from .kv_memory import KVMemory
 from .log_prob_rows import score_tokens
 from .masks_ahead import MasksAhead
-from .ngram_draft import accepted
 from .padding import Padding
 from .pages import PAGE_TOKENS, pages_of
-from .request import NO_IDS, NO_TOP, Counters, Event, Limits, Request
+from .request import NO_IDS, Counters, Event, Limits, Request
 from .requests import check_request
 from .row import Row
-from .sampler import Draws, draw
 from .task import Deliver, Task
 
 if TYPE_CHECKING:
@@ -68,6 +67,7 @@ class Scheduler:
         self._padding = Padding(range(tok.vocab_size, model.config.vocab_size))
         self._tasks: dict[int, Task] = {}
         self._queue = Admission(memory, self.limits, self.counters)
+        self._drawing = Drawing(model, tok.vocab_size, self.counters, self._fail)
         self._outbox: list[Event] = []
         self._events: list[tuple[Task, Event]] = []
         self._number = 0
@@ -199,17 +199,17 @@ class Scheduler:
                 started += self._begin(queue.computed(task))
             else:
                 self._scored(task)
-        rows = [(number, row) for number, row in rows if self._mask(row)]
+        rows = [(number, row) for number, row in rows if self._drawing.mask(row)]
         # One that has just started may have given up its pages to an older one.
-        started = [row for row in started if self._mask(row) and row.branch.hidden_W is not None]
+        started = [row for row in started if self._drawing.mask(row) and row.branch.hidden_W is not None]
         if rows or started:
-            self._draw(rows, started, result)
+            self._tell(self._drawing.draw(rows, started, result))
 
     def _begin(self, rows: list[Row]) -> list[Row]:
         """Adds what constraints force before the first draw. -> samples that draw from the prompt's hidden state."""
         drawing, finished = [], []
         for row in rows:
-            if row.constraint is not None and not self._forced(row):
+            if row.constraint is not None and not self._drawing.force(row):
                 continue
             if row.reason is not None:
                 finished.append(row)
@@ -287,110 +287,6 @@ class Scheduler:
     def _score(self, hidden_TW: Tensor, ids: Ids) -> NDArray[np.float32]:
         """Log-probability of each id under the model's own distribution, from the hidden state before it."""
         return score_tokens(self.model.unembed, hidden_TW, ids, vocabulary=self.tok.vocab_size).log_probs_T
-
-    def _mask(self, row: Row) -> bool:
-        """Asks a sample's constraint what may follow. -> whether the request is still there."""
-        if row.constraint is not None and not row.task.handle.done:
-            try:
-                row.draw.mask = row.constraint.mask()
-            except Exception as error:
-                self._fail(row.task, error)
-        return not row.task.handle.done
-
-    def _draw(self, rows: list[tuple[int, Row]], started: list[Row], result: StepResult | None) -> None:
-        """Draws a token for each sample: those that were computed, and those that start."""
-        parts, places, guesses = [], None, []
-        if rows:
-            assert result is not None  # they were computed
-            parts.append(result.last_hidden([number for number, _ in rows]))
-            guesses = [result.work[number].guessed for number, _ in rows]
-        drawing = [row for _, row in rows]
-        drawn_from = sum(len(guessed) + 1 for guessed in guesses)
-        if started:
-            stems = {id(row.branch.hidden_W): row.branch.hidden_W for row in started}
-            numbers = {key: drawn_from + number for number, key in enumerate(stems)}
-            places = [*range(drawn_from), *(numbers[id(row.branch.hidden_W)] for row in started)]
-            parts.append(torch.stack([hidden_W for hidden_W in stems.values() if hidden_W is not None]))
-            drawing += started
-            guesses += [NO_IDS] * len(started)
-        try:
-            hidden_UW = torch.cat(parts) if len(parts) > 1 else parts[0]
-            logits_MV = next_logits(self.model, hidden_UW, places)
-        except Exception as error:
-            for task in {id(row.task): row.task for row in drawing}.values():
-                self._fail(task, error)
-            return
-        self._take(drawing, guesses, logits_MV)
-
-    def _take(self, rows: Sequence[Row], guesses: Sequence[Ids], logits_MV: Tensor) -> None:
-        """Draws from the logits, and adds the tokens: the next one of each row, and those that were guessed."""
-        try:
-            if len(logits_MV) == len(rows):  # nothing was guessed
-                sampled = [row.draw for row in rows]
-            else:
-                sampled = [each for row, guessed in zip(rows, guesses, strict=True) for each in row.draws(guessed)]
-            keep = any(row.task.request.kept_sets for row in rows)
-            drawn = draw(logits_MV, sampled, vocabulary=self.tok.vocab_size, keep_sets=keep)
-            ids, log_probs = drawn.ids_M.tolist(), drawn.log_probs_M.tolist()
-            raw_log_probs = self._raw_log_probs(rows, drawn)
-        except Exception as error:
-            for task in {id(row.task): row.task for row in rows}.values():
-                self._fail(task, error)
-            return
-        told, first = [], 0
-        for row, guessed in zip(rows, guesses, strict=True):
-            task, last, before = row.task, first, 0
-            if len(guessed):
-                last, before = first + accepted(guessed, ids[first : first + len(guessed) + 1]), len(row.branch)
-            for number in range(first, last + 1):
-                if number in drawn.errors:
-                    self._fail(task, drawn.errors[number])
-                if task.handle.done or row.reason is not None:
-                    break
-                self.counters.decoded += 1
-                if task.request.sampling.top_log_probs:
-                    row.top.append(drawn.top[number] or NO_TOP)
-                if raw_log_probs is not None:
-                    row.raw_log_probs.append(raw_log_probs[number])
-                if task.request.kept_sets and (kept := drawn.kept[number]) is not None:
-                    row.kept.append(kept)
-                if row.constraint is None:
-                    row.take(ids[number], log_probs[number])
-                elif not self._constrained(row, ids[number], log_probs[number]):
-                    break
-            first += len(guessed) + 1
-            if task.handle.done:
-                continue
-            if len(guessed):
-                self.counters.accepted += row.forget_guesses(before, len(guessed))
-            if row.reason is not None or task.request.incremental:
-                told.append(row)
-        self._tell(told)
-
-    def _raw_log_probs(self, rows: Sequence[Row], drawn: Draws) -> list[float] | None:
-        """Of each token under the model's own distribution, where any request wants them: a second softmax."""
-        if not any(row.task.request.raw_log_probs for row in rows):
-            return None
-        found: list[float] = drawn.raw_log_probs_M.tolist()
-        return found
-
-    def _constrained(self, row: Row, token: int, log_prob: float) -> bool:
-        """Adds a token to a constrained sample, and what is forced behind it. -> whether the request is still there."""
-        try:
-            row.take(token, log_prob)
-        except Exception as error:
-            self._fail(row.task, error)
-            return False
-        return self._forced(row)
-
-    def _forced(self, row: Row) -> bool:
-        """Adds what a constraint forces. -> whether the request is still there."""
-        try:
-            self.counters.forced += row.take_forced()
-        except Exception as error:
-            self._fail(row.task, error)
-            return False
-        return True
 
     def _tell(self, rows: Iterable[Row]) -> None:
         """Makes the events of samples, and takes out those that are finished."""

@@ -6,7 +6,6 @@ require("torch", __name__)
 
 from .adapter import load_adapter as load_adapter  # noqa: E402
 from .adapter import save_adapter as save_adapter  # noqa: E402
-from .cache import KVCache as KVCache  # noqa: E402
 from .cache import StepCache as StepCache  # noqa: E402
 from .classifier import Classifier as Classifier  # noqa: E402
 from .distribution import log_probs as log_probs  # noqa: E402
@@ -31,7 +30,6 @@ __all__ = [
     "GPT",
     "Classifier",
     "CompletionBatch",
-    "KVCache",
     "LoRALinear",
     "PaddedSequences",
     "ParameterGroup",

@@ -16,8 +16,7 @@ that is neither replaced nor known to be safe raises `NotExact`: nothing is inex
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,20 +31,6 @@ from .quantize import QuantizedEmbedding, QuantizedLinear
 
 if TYPE_CHECKING:
     from .gpt import GPT
-
-
-@contextmanager
-def exact_products(model: GPT) -> Iterator[GPT]:
-    """Within it `model` computes exactly: the same bits for a token in every batch and by every path.
-
-    Raises as `set_exact`. What it was before is restored at the end.
-    """
-    before = model.exact
-    set_exact(model, True)
-    try:
-        yield model
-    finally:
-        model.exact = before
 
 
 def set_exact(model: GPT, exact: bool) -> None:

@@ -28,12 +28,12 @@ from stategpt.data.chats import ChatTemplate
 from stategpt.errors import ContextOverflow, InvalidArgument, UnknownToken
 from stategpt.gguf_file import is_gguf
 from stategpt.hub import local_path
-from stategpt.ops import TensorLayout, attention, cached_attention
+from stategpt.ops import TensorLayout, attention
 from stategpt.ops.packed_pages import packed_attention
 from stategpt.tokenizer import AnyTokenizer
 
 from . import hf
-from .cache import KVCache, StepCache
+from .cache import StepCache
 from .checks import check_positions, check_stream
 from .exact import as_it_is, exact_rows, in_exact_rows
 from .exported_tokenizer import never_sampled, tokenizer_ids
@@ -262,8 +262,10 @@ class GPT(nn.Module):
             UnknownToken: an id outside the vocabulary; on a CPU only, a GPU's own check ends the process.
         """
         check_positions(tokens_N, position_N, self.config.context_tokens)
-        angles = self._angles(position_N)
         x_NW = self._embed(tokens_N, position_N)
+        if cache.fused is not None and cache.fused.suit(self):
+            return cache.fused.hidden(self, x_NW, position_N, cache)
+        angles = self._angles(position_N)
         for layer, block in enumerate(self.layers):
             options = self.config.architecture.attention_options(layer)
 
@@ -275,36 +277,6 @@ class GPT(nn.Module):
 
             x_NW = self._through(block, x_NW, angles[layer], attend, cache.joined[layer])
         return self.norm(x_NW)  # type: ignore[no-any-return]
-
-    def decode(self, tokens_BT: Tensor, cache: KVCache, valid_B: Tensor | None = None) -> Tensor:
-        """Computes normed hidden states of T more tokens of each sequence and adds them to `cache`. -> [B, T, W].
-
-        With `valid_B` (int64) only the first `valid_B[b]` tokens of sequence b are real and the rest is padding on the
-        right: its hidden states mean nothing and the cache forgets it.
-        Raises `ContextOverflow` when the cache is full.
-        """
-        if self.exact:
-            raise InvalidArgument("GPT.decode is not exact: use GPT.step over pages, or leave exact off")
-        B, T = tokens_BT.shape
-        seen_B = None if cache.equal_lengths else cache.lengths_B
-        position_BT = cache.lengths_B[:, None] + torch.arange(T, device=tokens_BT.device)
-        angles = self._angles(position_BT.view(-1))
-        x_NW = self._embed(tokens_BT.reshape(-1), position_BT.view(-1))
-        for layer, block in enumerate(self.layers):
-            options = self.config.architecture.attention_options(layer)
-
-            def attend(
-                q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, layer: int = layer, options: AttentionOptions = options
-            ) -> Tensor:
-                """Attends over the cache."""
-                k_BTGD, v_BTGD = (x.view(B, T, *x.shape[1:]) for x in (k_NGD, v_NGD))
-                keys, values = cache.write(layer, k_BTGD, v_BTGD)
-                q_BTHD = q_NHD.view(B, T, *q_NHD.shape[1:])
-                return cached_attention(q_BTHD, keys, values, seen_B, **options).reshape(q_NHD.shape)
-
-            x_NW = block(x_NW, angles[layer], attend, cache.joined[layer])
-        cache.advance(T, valid_B)
-        return self.norm(x_NW).view(B, T, -1)  # type: ignore[no-any-return]
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, dtype: torch.dtype | None = None) -> GPT:

@@ -84,8 +84,8 @@ class SelfAttention(nn.Module):
     def forward(self, x_NW: Tensor, rotary: Rotary | None, attend: Attend, kept: JoinedWeights | None = None) -> Tensor:
         """-> [N, W]. `rotary` None: no rotation. `kept` holds the joined weights from one decoding step to the next."""
         if (qkv := self._joint_int8(x_NW)) is not None:
-            q_NHD, k_NGD, v_NGD = self._normed(qkv, rotary, self._joined_norm())
-        elif not self._joinable():
+            q_NHD, k_NGD, v_NGD = self._normed(qkv, rotary, self.joined_norm())
+        elif not self.joinable():
             q_NHD, k_NGD, v_NGD = self._project_apart(x_NW, rotary)
         elif kept is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             q_NHD, k_NGD, v_NGD = self._project(x_NW, rotary, self._join())
@@ -124,7 +124,7 @@ class SelfAttention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)  # type: ignore[misc]
         return _rotated(q, rotary), _rotated(k, rotary), v
 
-    def _joinable(self) -> bool:
+    def joinable(self) -> bool:
         """Joining is exact: nothing between a projection's weights and its output, and all of one kind.
 
         An adapter, a hook, a parametrization or a quantized layer in the place of one has to be called.
@@ -155,9 +155,10 @@ class SelfAttention(nn.Module):
         projections = (self.q_proj, self.k_proj, self.v_proj)
         weight = torch.cat([projection.weight for projection in projections])
         bias = None if self.q_proj.bias is None else torch.cat([projection.bias for projection in projections])
-        return Joined(weight, bias, self._joined_norm())
+        return Joined(weight, bias, self.joined_norm())
 
-    def _joined_norm(self) -> Tensor | None:
+    def joined_norm(self) -> Tensor | None:
+        """Weights [H + G, D] of the norms of queries and keys; None without norms."""
         if self.q_norm is None or self.k_norm is None:
             return None
         q_factor, k_factor = (norm.factor for norm in (self.q_norm, self.k_norm))

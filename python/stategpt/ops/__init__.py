@@ -11,7 +11,9 @@ from .cross_entropy import cross_entropy as cross_entropy  # noqa: E402
 from .layout import TensorLayout as TensorLayout  # noqa: E402
 from .linear_cross_entropy import linear_cross_entropy as linear_cross_entropy  # noqa: E402
 from .page_plan import PagePlan as PagePlan  # noqa: E402
+from .page_plan import attend_joined as attend_joined  # noqa: E402
 from .page_plan import attend_pages as attend_pages  # noqa: E402
+from .page_plan import page_arrays as page_arrays  # noqa: E402
 from .page_plan import write_pages as write_pages  # noqa: E402
 from .paged_attention import PagedBackend as PagedBackend  # noqa: E402
 from .paged_attention import SharedPrefix as SharedPrefix  # noqa: E402
@@ -30,6 +32,7 @@ __all__ = [
     "PagedBackend",
     "SharedPrefix",
     "TensorLayout",
+    "attend_joined",
     "attend_pages",
     "attention",
     "by_row_chunks",
@@ -38,6 +41,7 @@ __all__ = [
     "linear_cross_entropy",
     "logit_rows",
     "next_token_loss_by_chunks",
+    "page_arrays",
     "paged_attention",
     "rms_norm",
     "rotary_angles",

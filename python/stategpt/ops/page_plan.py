@@ -77,7 +77,7 @@ def write_pages(plan: PagePlan, k_NGD: Tensor, v_NGD: Tensor, k_pages_PGDS: Tens
         raise InvalidArgument(
             f"k [N, G, D] is {shape_of(k_NGD)}, k_pages [P, G, D, 16] {shape_of(k_pages_PGDS)}; G and D must be equal"
         )
-    k_pages, v_pages = _page_arrays(k_pages_PGDS, v_pages_PGSD)
+    k_pages, v_pages = page_arrays(k_pages_PGDS, v_pages_PGSD)
     plan._native.write(keys, values, k_pages, v_pages)
 
 
@@ -111,13 +111,46 @@ def attend_pages(
     elif isinstance(threads, bool) or threads < 1:
         raise InvalidArgument(f"threads is {threads!r}; give at least 1, or None for torch's number")
     q = _array("q", q_NHD, 3)
-    k_pages, v_pages = _page_arrays(k_pages_PGDS, v_pages_PGSD)
+    k_pages, v_pages = page_arrays(k_pages_PGDS, v_pages_PGSD)
     scale = q_NHD.shape[2] ** -0.5 if scale is None else scale
     o_NHD = torch.from_numpy(plan._native.attend(q, k_pages, v_pages, scale, window, softcap, threads))
     return o_NHD if q_NHD.dtype == torch.float32 else o_NHD.view(torch.bfloat16)
 
 
-def _page_arrays(k_pages: Tensor, v_pages: Tensor) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def attend_joined(
+    plan: PagePlan,
+    qkv_NE: npt.NDArray[np.float32],
+    heads: int,
+    norm: tuple[npt.NDArray[np.float32], float] | None,
+    rotary: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
+    pages: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    *,
+    scale: float | None = None,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> npt.NDArray[np.float32]:
+    """Norms and rotates the heads of a joint projection, then `write_pages` and `attend_pages` of them. -> [N, H D].
+
+    Arrays, not tensors, and few checks: a step calls it for each layer.
+
+    Args:
+        qkv_NE: of each token H query heads, G key heads and as many value heads of width D, one behind the other.
+        heads: H.
+        norm: weights [H + G, D] of root-mean-square norms, and epsilon.
+        rotary: cosines and sines [N, D / 2].
+        pages: of `page_arrays`.
+        scale, window, softcap: as in `attend_pages`.
+
+    Raises:
+        InvalidArgument: shapes that do not fit.
+    """
+    k_pages, v_pages = pages
+    scale = k_pages.shape[2] ** -0.5 if scale is None else scale
+    threads = torch.get_num_threads()
+    return plan._native.attend_joined(qkv_NE, heads, norm, rotary, k_pages, v_pages, scale, window, softcap, threads)
+
+
+def page_arrays(k_pages: Tensor, v_pages: Tensor) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """The pages as arrays that share their memory."""
     for name, pages in (("k_pages", k_pages), ("v_pages", v_pages)):
         if not pages.is_contiguous():

@@ -1,15 +1,15 @@
 //! Divides a step into the work of one group and one key-value head each, and does it on several threads.
 
 use std::ops::Range;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
+
+use stategpt_simd::{LANES, Tier};
 
 use crate::element::Element;
 use crate::error::Error;
-use crate::lanes::LANES;
 use crate::pages::{Shape, product};
 use crate::plan::{Group, Plan};
 use crate::queries::{Heads, Queries};
-use crate::simd::Tier;
 use crate::tile::{Blocks, PAGES, Step};
 
 /// What attention computes beside the softmax of scores.
@@ -102,7 +102,7 @@ pub(crate) fn attend_on<Q: Element, E: Element>(
             }
         }
     };
-    if threads > 1 && !forked() {
+    if threads > 1 && !stategpt_threads::forked() {
         rayon::in_place_scope(|scope| {
             for _ in 1..threads {
                 scope.spawn(|_| worker());
@@ -300,16 +300,4 @@ fn tile(left: usize) -> usize {
         7 | 8 | 11 => 4,
         _ => 6,
     }
-}
-
-/// Records which process this is, before it can be forked: the threads of the pool are not in a fork.
-pub fn note_process() {
-    forked();
-}
-
-/// Whether this process is a fork of the one that was noted first.
-fn forked() -> bool {
-    static FIRST: OnceLock<u32> = OnceLock::new();
-    let process = std::process::id();
-    *FIRST.get_or_init(|| process) != process
 }

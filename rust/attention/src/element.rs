@@ -1,6 +1,6 @@
 //! Number formats of pages, queries and outputs: float32, and bfloat16 by its bits.
 
-use crate::lanes::{LANES, Simd};
+use stategpt_simd::{LANES, Simd};
 
 /// A number of a page, a query or an output.
 pub trait Element: Copy + Default + Send + Sync {

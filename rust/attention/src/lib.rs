@@ -33,18 +33,15 @@
 mod attend;
 mod element;
 mod error;
-mod exponential;
-mod lanes;
 mod pages;
 mod plan;
 mod queries;
-mod simd;
 mod tile;
 
 #[cfg(test)]
 mod tests;
 
-pub use attend::{Options, Pages, attend, note_process};
+pub use attend::{Options, Pages, attend};
 pub use element::{Bf16, Element};
 pub use error::Error;
 pub use pages::{Shape, write};

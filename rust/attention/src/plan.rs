@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
+use stategpt_simd::LANES;
+
 use crate::error::Error;
-use crate::lanes::LANES;
 
 /// Keys of a page, aligned to positions 0, 16, 32, ...
 pub const PAGE_TOKENS: usize = LANES;

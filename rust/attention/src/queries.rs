@@ -1,7 +1,8 @@
 //! The queries of a group for one key-value head, and what is known of their results so far.
 
+use stategpt_simd::LANES;
+
 use crate::element::Element;
-use crate::lanes::LANES;
 use crate::plan::{Group, Piece};
 
 /// Numbers of a register.

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::simd::Tier;
 use crate::*;
+use stategpt_simd::Tier;
 
 mod world;
 

@@ -11,9 +11,9 @@
 
 use std::ops::Range;
 
+use stategpt_simd::{LANES, Simd, Work, exp2, tanh};
+
 use crate::element::Element;
-use crate::exponential::{exp2, tanh};
-use crate::lanes::{LANES, Simd, Work};
 use crate::queries::{Chunk, Queries};
 
 /// Most pages of a step.

@@ -1,13 +1,14 @@
 //! Python interface of `stategpt-attention`.
 
 use numpy::{
-    BorrowError, Element as NumpyElement, IntoPyArray, PyArray3, PyArray4, PyArrayMethods,
-    PyReadonlyArray1, PyUntypedArrayMethods,
+    BorrowError, Element as NumpyElement, IntoPyArray, PyArray2, PyArray3, PyArray4,
+    PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
 };
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use stategpt_attention::{Bf16, Element, Error, Options, Pages, Plan, Shape};
+use stategpt_rows::Heads;
 
 use crate::errors::typed;
 
@@ -75,6 +76,54 @@ impl PagePlan {
     }
 
     #[allow(clippy::too_many_arguments, reason = "the arguments of the operation")]
+    fn attend_joined<'py>(
+        &self,
+        py: Python<'py>,
+        qkv: PyReadonlyArray2<'py, f32>,
+        queries: usize,
+        norm: Option<(PyReadonlyArray2<'py, f32>, f32)>,
+        rotary: Option<(PyReadonlyArray2<'py, f32>, PyReadonlyArray2<'py, f32>)>,
+        k_pages: &Bound<'py, PyAny>,
+        v_pages: &Bound<'py, PyAny>,
+        scale: f32,
+        window: Option<usize>,
+        softcap: Option<f32>,
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let options = Options {
+            scale,
+            window,
+            softcap,
+            threads,
+        };
+        let qkv = qkv.as_slice().map_err(|_| scattered())?;
+        let norm = match &norm {
+            Some((weights, epsilon)) => {
+                Some((weights.as_slice().map_err(|_| scattered())?, *epsilon))
+            }
+            None => None,
+        };
+        let rotary = match &rotary {
+            Some((cosines, sines)) => Some((
+                cosines.as_slice().map_err(|_| scattered())?,
+                sines.as_slice().map_err(|_| scattered())?,
+            )),
+            None => None,
+        };
+        let joined = Joined {
+            queries,
+            norm,
+            rotary,
+        };
+        let stored = [k_pages, v_pages];
+        if k_pages.cast::<PyArray4<Bf16>>().is_ok() {
+            self.attend_joined_as::<Bf16>(py, qkv, &joined, stored, &options)
+        } else {
+            self.attend_joined_as::<f32>(py, qkv, &joined, stored, &options)
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the arguments of the operation")]
     fn attend<'py>(
         &self,
         py: Python<'py>,
@@ -103,7 +152,57 @@ impl PagePlan {
     }
 }
 
+/// The arguments of `attend_joined` beside projection and pages.
+struct Joined<'a> {
+    queries: usize,
+    norm: Option<(&'a [f32], f32)>,
+    rotary: Option<(&'a [f32], &'a [f32])>,
+}
+
 impl PagePlan {
+    fn attend_joined_as<'py, E: Element + NumpyElement>(
+        &self,
+        py: Python<'py>,
+        qkv: &[f32],
+        joined: &Joined<'_>,
+        pages: [&Bound<'py, PyAny>; 2],
+        options: &Options,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let [k_pages, v_pages] = pages.map(|x| x.cast::<PyArray4<E>>());
+        let (k_pages, v_pages) = (k_pages?, v_pages?);
+        let shape = shape(k_pages, v_pages)?;
+        let heads = Heads {
+            queries: joined.queries,
+            keys: shape.groups,
+            width: shape.width,
+            norm: joined.norm,
+            rotary: joined.rotary,
+            threads: options.threads,
+        };
+        let mut k_pages = k_pages.try_readwrite().map_err(in_use)?;
+        let mut v_pages = v_pages.try_readwrite().map_err(in_use)?;
+        let k_pages = k_pages.as_slice_mut().map_err(|_| scattered())?;
+        let v_pages = v_pages.as_slice_mut().map_err(|_| scattered())?;
+        let tokens = self.0.tokens();
+        let attended = py.detach(|| {
+            let mut q = vec![0.0; tokens * heads.queries * heads.width];
+            let mut k = vec![0.0; tokens * heads.keys * heads.width];
+            let mut v = k.clone();
+            stategpt_rows::split_heads(qkv, &heads, &mut q, &mut k, &mut v)
+                .map_err(|error| typed("InvalidArgument", error.to_string()))?;
+            stategpt_attention::write(&self.0, &k, &v, k_pages, v_pages, shape).map_err(error)?;
+            let pages = Pages {
+                keys: k_pages,
+                values: v_pages,
+                shape,
+            };
+            stategpt_attention::attend(&self.0, &q, heads.queries, &pages, options).map_err(error)
+        })?;
+        attended
+            .into_pyarray(py)
+            .reshape([tokens, heads.queries * heads.width])
+    }
+
     fn write_as<T: Element + NumpyElement, E: Element + NumpyElement>(
         &self,
         py: Python<'_>,
@@ -189,6 +288,5 @@ fn table(row: &Bound<'_, PyAny>) -> PyResult<Vec<i32>> {
 }
 
 pub fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    stategpt_attention::note_process();
     module.add_class::<PagePlan>()
 }

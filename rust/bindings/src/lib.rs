@@ -12,6 +12,7 @@ mod matvec;
 mod packing;
 mod pattern;
 mod ranking;
+mod rows;
 mod storage;
 mod tokenizer;
 mod waiting;
@@ -20,6 +21,7 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    stategpt_threads::note_process();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     storage::init(module)?;
     tokenizer::init(module)?;
@@ -27,6 +29,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     layout::init(module)?;
     matvec::init(module)?;
     attention::init(module)?;
+    rows::init(module)?;
     packing::init(module)?;
     pattern::init(module)?;
     ranking::init(module)?;

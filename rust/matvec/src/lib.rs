@@ -98,7 +98,7 @@ pub fn multiply(matrices: &[Matrix<'_>], x: &[f32], threads: usize) -> Result<Ve
             .into_iter()
             .for_each(|(matrix, out)| rows_of(tier, matrix, x, out))
     };
-    if threads > 1 && !forked() {
+    if threads > 1 && !stategpt_threads::forked() {
         // The calling thread takes the first share: waking another one takes as long as a small product.
         rayon::in_place_scope(|scope| {
             let first = shares.next();
@@ -172,13 +172,6 @@ fn by_vector(by_row: &[f32], vectors: usize) -> Vec<f32> {
     (0..vectors)
         .flat_map(|vector| by_row.iter().skip(vector).step_by(vectors).copied())
         .collect()
-}
-
-/// Whether this process is a fork of the one that first asked: the threads of the pool are not in it.
-fn forked() -> bool {
-    static FIRST: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
-    let process = std::process::id();
-    *FIRST.get_or_init(|| process) != process
 }
 
 #[cfg(test)]

@@ -11,12 +11,16 @@ from __future__ import annotations
 import math
 import mmap
 from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stategpt.config import GPTConfig
 from stategpt.errors import InvalidArgument, OutOfPages
+from stategpt.ops import page_arrays
 from stategpt.ops.page_plan import PAGE_TOKENS as PAGE_TOKENS
 from stategpt.quantities import size
 
@@ -77,6 +81,11 @@ class TransposedPages(PageMemory):
     @staticmethod
     def _shapes(kv_heads: int, head_dim: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         return (kv_heads, head_dim, PAGE_TOKENS), (kv_heads, PAGE_TOKENS, head_dim)
+
+    @cached_property
+    def arrays(self) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+        """Keys and values of each layer as arrays that share their memory; for number formats of the kernel."""
+        return [page_arrays(keys, values) for keys, values in zip(self.k_layers, self.v_layers, strict=True)]
 
     def write(self, layer: int, page_N: Tensor, slot_N: Tensor, k_NGD: Tensor, v_NGD: Tensor) -> None:
         """See `PageMemory.write`."""

@@ -6,6 +6,8 @@ a table, F prefixes that several of them share.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -49,25 +51,30 @@ class StepPlan:
         self,
         seen_R: NDArray[np.int32],
         tokens_R: NDArray[np.int32],
-        tables: list[NDArray[np.int32]],
+        reserved: Sequence[array[int]],
         device: torch.device,
     ) -> None:
         self.seen_R, self.tokens_R = seen_R, tokens_R
         """int32[R]: tokens held before, and new ones."""
-        self.tables = tables
-        """Pages of each sequence, new positions included."""
+        self._reserved = reserved
         self.device = device
-        self.first_R1 = np.concatenate(([0], np.cumsum(tokens_R))).astype(np.int32)
+        self.first_R1 = np.zeros(len(tokens_R) + 1, dtype=np.int32)
         """int32[R + 1]: place of each sequence's first new token in the stream."""
-
-    @property
-    def tokens(self) -> int:
+        np.cumsum(tokens_R, out=self.first_R1[1:])
+        self.tokens = int(self.first_R1[-1])
         """N."""
-        return int(self.first_R1[-1])
+
+    @cached_property
+    def tables(self) -> list[NDArray[np.int32]]:
+        """Pages of each sequence, new positions included."""
+        counts = -(-(self.seen_R + self.tokens_R) // PAGE_TOKENS)
+        return [np.array(pages[:count], dtype=np.int32) for pages, count in zip(self._reserved, counts, strict=True)]
 
     @cached_property
     def _position(self) -> NDArray[np.int64]:
-        row_N = np.repeat(np.arange(len(self.tables)), self.tokens_R)
+        if self.tokens == len(self.seen_R):  # a token of each
+            return self.seen_R.astype(np.int64)
+        row_N = np.repeat(np.arange(len(self.seen_R)), self.tokens_R)
         return (self.seen_R - self.first_R1[:-1])[row_N] + np.arange(self.tokens, dtype=np.int64)
 
     @cached_property
@@ -92,7 +99,7 @@ class StepPlan:
     @cached_property
     def native(self) -> PagePlan:
         """The same numbers for `ops.attend_pages`."""
-        return PagePlan(self.first_R1, self.seen_R, self.tables)
+        return PagePlan(self.first_R1, self.seen_R, self._reserved)  # a table may be longer than needed
 
     @cached_property
     def singles(self) -> Singles | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stategpt.arguments import whole
 from stategpt.config import GPTConfig
 from stategpt.errors import InvalidArgument, OutOfPages
+from stategpt.model.fused_step import FusedWeights
 from stategpt.model.joined import JoinedWeights
 
 from .memory import PAGE_TOKENS, PageMemory, SlotPages, TransposedPages, page_bytes
@@ -62,29 +63,14 @@ class PagePool:
         """Where keys and values are."""
         self.joined = [JoinedWeights() for _ in range(config.depth)]
         """Of each layer, the joined projections that keys and values are made with."""
+        self.fused = FusedWeights()
+        """Weights of the fused step, those that keys and values are made with."""
         self.reclaim: Callable[[int], int] | None = None
         """Called with the number of pages that are missing; frees what it can, and returns how many."""
         self._references = np.zeros(count, dtype=np.int32)
         self._free: list[int] = []  # the last one freed is taken first: its memory is there already
         self._untouched = 0  # pages from here on were never taken
         self._holders: WeakSet[Holder] = WeakSet()
-
-    @classmethod
-    def of_bytes(
-        cls,
-        config: GPTConfig,
-        limit_bytes: int,
-        *,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> PagePool:
-        """Makes a pool of as many pages as `limit_bytes` hold. Raises `InvalidArgument` if they hold none."""
-        each = page_bytes(config, dtype)
-        if (limit := whole("limit_bytes", limit_bytes)) < each:
-            raise InvalidArgument(
-                f"limit_bytes is {limit:,}, and one page of {PAGE_TOKENS} positions takes {each:,}; give more"
-            )
-        return cls(config, pages=min(limit // each, 2**31 - 1), dtype=dtype, device=device)
 
     @property
     def pages(self) -> int:
@@ -183,17 +169,9 @@ class PagePool:
         return targets
 
     def forget_weights(self) -> None:
-        """Forgets the joined projections: to be called when the model's weights have changed.
-
-        Raises:
-            InvalidArgument: pages are in use, whose keys and values the former weights made.
-        """
-        if self.used_pages:
-            raise InvalidArgument(
-                f"{self.used_pages} pages hold keys and values of the former weights; close their sequences and clear "
-                "the index first"
-            )
+        """Forgets what was made of the model's weights, which may have changed."""
         self.joined = [JoinedWeights() for _ in range(self.config.depth)]
+        self.fused = FusedWeights()
 
     def watch(self, holder: Holder) -> None:
         """Counts the pages that `holder` refers to in `check`."""

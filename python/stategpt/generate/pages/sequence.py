@@ -61,6 +61,11 @@ class PagedSequence:
         """Returns the pages as int32, a copy."""
         return np.array(self._pages, dtype=np.int32)
 
+    @property
+    def table(self) -> array[int]:
+        """The pages as int32: the sequence's own array, to be read at once."""
+        return self._pages
+
     def fork(self) -> PagedSequence:
         """Returns another sequence with the same positions; no key is copied."""
         self._must_be_open()
@@ -104,23 +109,9 @@ class PagedSequence:
             self.pool.release(self._pages)
             self._pages, self._length = array("i"), 0
 
-    def writable(self, tokens: int) -> bool:
-        """Whether the next `tokens` positions are reserved, in pages that no other sequence sees."""
-        first, end = self._length // PAGE_TOKENS, pages_of(self._length + tokens)
-        if end > len(self._pages):
-            return False
-        return tokens == 0 or bool((self.pool.references(self._pages[first:end]) == 1).all())
-
     def _must_be_open(self) -> None:
         if self._closed:
             raise InvalidArgument("the sequence was closed; fork before closing to keep what it held")
-
-    def _shared_last(self, tokens: int) -> int | None:
-        """The partly filled last page, if `tokens` more would be written into it and others refer to it."""
-        if tokens == 0 or self._length % PAGE_TOKENS == 0:
-            return None
-        page = self._pages[self._length // PAGE_TOKENS]
-        return page if self.pool.is_shared(page) else None
 
     def __enter__(self) -> PagedSequence:
         return self
@@ -154,19 +145,32 @@ def reserve_all(rows: Sequence[Row]) -> None:
     pool = rows[0][0].pool
     _check(rows, pool)
     copies, more = _needed(rows, pool)
+    if not copies and not more:  # most steps of single tokens
+        return
     lengths = [row.length for row, _ in rows]
-    if pool.ask_for(len(copies) + sum(more)):  # others gave up pages: some may be shared no more
+    if pool.ask_for(len(copies) + _sum(more)):  # others gave up pages: some may be shared no more
         if any(row.closed or row.length != length for (row, _), length in zip(rows, lengths, strict=True)):
             raise OutOfPages("room was made by giving up pages of a sequence of the same step; run fewer at a time")
         copies, more = _needed(rows, pool)
-    pool.require(len(copies) + sum(more))
+    pool.require(len(copies) + _sum(more))
     for (row, page), copy in zip(copies, pool.copied([page for _, page in copies]), strict=True):
         row._pages[row.length // PAGE_TOKENS] = copy
         pool.release([page])
-    taken = pool.take(sum(more)) if any(more) else []
-    for (row, _), count in zip(rows, more, strict=True):
+    taken = pool.take(_sum(more)) if more else []
+    for row, count in more:
         row._pages.extend(taken[:count])
         del taken[:count]
+
+
+def advance_all(rows: Sequence[Row]) -> None:
+    """`PagedSequence.advance` for each (sequence, tokens), whose pages `reserve_all` has reserved."""
+    for row, tokens in rows:
+        row._must_be_open()
+        row._length += tokens
+
+
+def _sum(more: Sequence[Row]) -> int:
+    return sum(count for _, count in more)
 
 
 def _check(rows: Sequence[Row], pool: PagePool) -> None:
@@ -177,20 +181,33 @@ def _check(rows: Sequence[Row], pool: PagePool) -> None:
         row._must_be_open()
         if row.pool is not pool:
             raise InvalidArgument("the sequences of a step are of two pools; run a step for each")
-        if row.length + whole("tokens", tokens) > context:
+        if type(tokens) is not int or tokens < 0:
+            whole("tokens", tokens)
+        if row._length + tokens > context:
             raise ContextOverflow(
                 f"{row.length} positions and {tokens} more exceed the context of {context}; "
                 "go back, or begin a shorter sequence"
             )
 
 
-def _needed(rows: Sequence[Row], pool: PagePool) -> tuple[list[tuple[PagedSequence, int]], list[int]]:
-    """Shared last pages that need a copy, with their writers, and how many more pages each row needs.
+def _needed(rows: Sequence[Row], pool: PagePool) -> tuple[list[tuple[PagedSequence, int]], list[Row]]:
+    """Shared last pages that need a copy, with their writers, and how many more pages rows need, where they need some.
 
     Where all that refer to a shared page write into it, the last one keeps it.
     """
-    writers = [(row, page) for row, tokens in rows if (page := row._shared_last(tokens)) is not None]
-    more = [max(pages_of(row.length + tokens) - len(row._pages), 0) for row, tokens in rows]
+    begun, more = [], []
+    for row, tokens in rows:
+        length, pages = row._length, row._pages
+        if tokens and length % PAGE_TOKENS:
+            begun.append((row, pages[length // PAGE_TOKENS]))
+        if length + tokens > PAGE_TOKENS * len(pages):
+            more.append((row, pages_of(length + tokens) - len(pages)))
+    if not begun:
+        return [], more
+    shared = pool.references([page for _, page in begun]) > 1
+    if not shared.any():
+        return [], more
+    writers = [begun[number] for number in np.flatnonzero(shared).tolist()]
     count = Counter(page for _, page in writers)
     last = {page: row for row, page in writers}
     kept = {page for page in count if int(pool.references([page])[0]) == count[page]}

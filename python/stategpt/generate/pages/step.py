@@ -14,11 +14,15 @@ from torch import Tensor
 from stategpt.arguments import whole
 from stategpt.config.architecture import AttentionOptions
 from stategpt.errors import InvalidArgument
+from stategpt.model.fused_step import Floats, Heads
+from stategpt.ops import attend_joined
+from stategpt.ops.page_plan import DTYPES
 
 from .attend import write_and_attend
+from .memory import TransposedPages
 from .plan import StepPlan
 from .pool import PagePool
-from .sequence import Row, pages_of, reserve_all
+from .sequence import Row, advance_all, reserve_all
 
 
 class PagedStep:
@@ -41,17 +45,20 @@ class PagedStep:
         if not rows:
             raise InvalidArgument("a step has no rows; give at least one sequence and its number of tokens")
         for row, tokens in rows:
-            whole("tokens of a row", tokens, 1)
+            if type(tokens) is not int or tokens < 1:
+                whole("tokens of a row", tokens, 1)
             if row.pool is not pool:
                 raise InvalidArgument("a sequence is of another pool; run a step for each pool")
         reserve_all(rows)
         self.pool = pool
         self.joined = pool.joined
+        suits = isinstance(pool.memory, TransposedPages) and pool.dtype in DTYPES
+        self.fused = pool.fused if suits else None
         self.rows = list(rows)
         self.plan = StepPlan(
             np.array([row.length for row, _ in rows], dtype=np.int32),
             np.array([tokens for _, tokens in rows], dtype=np.int32),
-            [row.held_pages()[: pages_of(row.length + tokens)] for row, tokens in rows],
+            [row.table for row, _ in rows],
             pool.device,
         )
         self._written = 0
@@ -72,16 +79,31 @@ class PagedStep:
         Raises:
             InvalidArgument: a layer out of turn, another number of tokens, or tensors that need a gradient.
         """
-        if layer != self._written or q_NHD.shape[0] != self.plan.tokens:
-            raise InvalidArgument(
-                f"layer {layer} gives {q_NHD.shape[0]} tokens; the step waits for {self.plan.tokens} of layer "
-                f"{self._written}"
-            )
+        self._take_turn(layer, q_NHD.shape[0])
         if torch.is_grad_enabled() and k_NGD.requires_grad:
             raise InvalidArgument("a step over pages has no gradient; run it in torch.inference_mode()")
         o_NHD = write_and_attend(self.pool.memory, self.plan, layer, q_NHD, k_NGD, v_NGD, options)
         self._written += 1
         return o_NHD
+
+    def attend_joined(self, layer: int, qkv_NE: Floats, heads: Heads, options: AttentionOptions) -> Floats:
+        """The same from the joint projection [N, (H + 2 G) D], whose heads are not yet normed. -> [N, H D].
+
+        Raises `InvalidArgument` for a layer out of turn or another number of tokens.
+        """
+        self._take_turn(layer, len(qkv_NE))
+        memory = self.pool.memory
+        assert isinstance(memory, TransposedPages)  # `fused` says so
+        o_NE = attend_joined(self.plan.native, qkv_NE, *heads, memory.arrays[layer], **options)
+        self._written += 1
+        return o_NE
+
+    def _take_turn(self, layer: int, tokens: int) -> None:
+        """Refuses a layer out of turn or another number of tokens."""
+        if layer != self._written or tokens != self.plan.tokens:
+            raise InvalidArgument(
+                f"layer {layer} gives {tokens} tokens; the step waits for {self.plan.tokens} of layer {self._written}"
+            )
 
     def commit(self) -> None:
         """Counts the new tokens as held. Raises `InvalidArgument` before all layers have written, or a second time."""
@@ -90,5 +112,4 @@ class PagedStep:
                 f"{self._written} of {self.pool.config.depth} layers have written; commit once, after GPT.step"
             )
         self._written = -1
-        for row, tokens in self.rows:
-            row.advance(tokens)
+        advance_all(self.rows)

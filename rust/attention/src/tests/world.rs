@@ -4,7 +4,7 @@ use crate::attend::{Options, Pages, attend_on};
 use crate::element::Element;
 use crate::pages::{Shape, write};
 use crate::plan::{PAGE_TOKENS, Plan};
-use crate::simd::Tier;
+use stategpt_simd::Tier;
 
 /// Numbers that a seed gives, one after the other.
 pub struct Numbers(pub u64);

@@ -1,6 +1,6 @@
 //! Operations on 16 float32 numbers at a time, which every instruction set implements with the same bits.
 
-/// Numbers of a register, and keys of a page.
+/// Numbers of a register.
 pub const LANES: usize = 16;
 
 /// Adding it to a number of magnitude below 2^22 rounds that to an integer, found in the lowest bits of the sum.

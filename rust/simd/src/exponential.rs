@@ -26,6 +26,14 @@ pub fn exp2<S: Simd>(simd: S, x: S::F) -> S::F {
     simd.zero_below(x, least, value)
 }
 
+/// 2^x, of x within -126 and 126 (what is beyond counts as the nearer end); relative error at most 2^-23, NaN for NaN.
+#[inline(always)]
+pub fn exp2_within<S: Simd>(simd: S, x: S::F) -> S::F {
+    let x = simd.larger(simd.splat(-126.0), simd.smaller(simd.splat(126.0), x));
+    let (power, f, p) = parts(simd, x);
+    simd.mul(power, simd.fma(f, p, simd.splat(1.0)))
+}
+
 /// 2^n, f and P(f) for x = n + f with |x| <= 126.
 #[inline(always)]
 fn parts<S: Simd>(simd: S, x: S::F) -> (S::F, S::F, S::F) {
@@ -57,7 +65,7 @@ pub fn tanh<S: Simd>(simd: S, x: S::F) -> S::F {
 mod tests {
     use super::*;
     use crate::lanes::{LANES, Work};
-    use crate::simd::Tier;
+    use crate::tier::Tier;
 
     /// Both functions of the same number in every lane.
     struct Both<'a>(f32, &'a mut [[f32; LANES]; 2]);

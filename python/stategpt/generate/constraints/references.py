@@ -42,11 +42,11 @@ class References:
 
     @property
     def is_one_resource(self) -> bool:
-        """Whether no schema inside has a URI of its own: then dynamic references are those of `$ref`."""
+        """Whether no schema inside has a URI by an $id: then dynamic references are those of `$ref`."""
         return len(self._bases) == 1
 
     def is_resource(self, path: str) -> bool:
-        """Whether the schema at a place has a URI of its own that references in it are relative to."""
+        """Whether the schema at a place has a URI by an $id that references in it are relative to."""
         return path in self._bases
 
     def find(self, reference: str, path: str) -> tuple[str, Json]:

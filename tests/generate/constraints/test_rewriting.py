@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -267,6 +268,29 @@ def test_references_are_followed_by_identifiers_and_anchors(draft: str, schema: 
 def test_what_cannot_be_said_exactly_is_an_error(schema: Json, message: str) -> None:
     with pytest.raises(ConstraintError, match=message):
         checked_schema(schema, Limits())
+
+
+def _chain(length: int, last: Json, keywords: Json) -> Json:
+    """Schemas that refer to each other; the first ones are read first, so none is nested deep."""
+    table = {"r0": last, **{f"r{place}": {"$ref": f"#/$defs/r{place - 1}"} for place in range(1, length)}}
+    return {"$defs": table, "allOf": [*({"$ref": f"#/$defs/{name}"} for name in table), keywords]}
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"not": {"$ref": "#/$defs/r2999"}},
+        {"unevaluatedProperties": False, "allOf": [{"$ref": "#/$defs/r2999"}]},
+        {"minProperties": 2, "patternProperties": {"a": True}, "$ref": "#/$defs/r2999"},
+        {"oneOf": [{"$ref": "#/$defs/r2999"}, {"type": "null"}], "propertyNames": {"$ref": "#/$defs/r2999"}},
+    ],
+)
+@pytest.mark.parametrize("last", [{"type": "object"}, {"$ref": "#/$defs/r2999"}])
+def test_long_and_circular_references_are_an_error_or_taken_but_never_overflow(last: Json, keywords: Json) -> None:
+    began = time.process_time()
+    with contextlib.suppress(ConstraintError):
+        checked_schema(_chain(3000, last, keywords), Limits())
+    assert time.process_time() - began < 20
 
 
 def test_every_rewritten_keyword_is_tried() -> None:

@@ -16,6 +16,8 @@ Json = Any
 Find = Callable[[str], Json]
 TYPES = ("array", "boolean", "null", "number", "object", "string")
 """Types of which every value has exactly one; whole numbers are numbers."""
+DEEPEST = 100
+"""Most schemas around one that is taken apart, references counted: Python's stack is limited."""
 _MOST_CHARACTERS = 20_000
 _COUNTS = {
     "minLength": ("string", "maxLength"),
@@ -52,7 +54,7 @@ class Complements:
 
     def __init__(self, find: Find, most: int) -> None:
         """`find` gives what a reference of an enforced schema means; it raises where that is not known yet."""
-        self._find, self._most, self._left = find, most, most
+        self._find, self._most, self._left, self._around = find, most, most, 0
 
     def of(self, schema: Json, path: str) -> Json:
         """Returns the complement of a schema of enforced keywords; `path` is where it is, for errors.
@@ -66,7 +68,13 @@ class Complements:
             raise ConstraintLimit(f"what is negated, as at {path}, has more parts than the limit items, {self._most:,}")
         if isinstance(schema, bool):
             return not schema
-        return any_of([self._broken(key, schema, path) for key in schema])
+        if self._around == DEEPEST:
+            raise ConstraintLimit(f"what is negated at {path} is {DEEPEST} schemas deep, or refers to itself")
+        self._around += 1
+        try:
+            return any_of([self._broken(key, schema, path) for key in schema])
+        finally:
+            self._around -= 1
 
     def _broken(self, key: str, schema: Mapping[str, Json], path: str) -> Json:
         """What breaks one keyword of a schema."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from stategpt.errors import ConstraintLimit, UnsupportedSchema
 
-from .complement import all_of, any_of
+from .complement import DEEPEST, all_of, any_of
 from .references import escaped
 
 Json = Any
@@ -91,6 +91,8 @@ class Evaluated:
                 place, target = self.find(node[name], f"{path}/{name}")
                 if place in around:
                     raise UnsupportedSchema(f"{key} across {path}, which refers to itself, is not enforced")
+                if len(around) == DEEPEST:
+                    raise ConstraintLimit(f"{key} goes through more than {DEEPEST} references at {path}")
                 found = _crossed(found, self._cases(target, place, key, (*around, place)), path)
         for number, part in enumerate(node.get("allOf", ())):
             found = _crossed(found, self._cases(part, f"{path}/allOf/{number}", key, around), path)

@@ -131,7 +131,9 @@ class Rewriting:
         return {"patternProperties": {patterns[0]: True}, "additionalProperties": False} if patterns else True
 
     def _resolved(self, schema: Json) -> Json:
-        while isinstance(schema, dict) and [*schema] == ["$ref"]:
+        seen: set[str] = set()
+        while isinstance(schema, dict) and [*schema] == ["$ref"] and schema["$ref"] not in seen:
+            seen.add(schema["$ref"])
             schema = self.target(schema["$ref"])
         return schema
 

@@ -73,8 +73,12 @@ def checked_schema(schema: Json, limits: Limits) -> dict[str, Json]:
         ConstraintError: it is no schema, or no finite JSON satisfies it.
         ConstraintLimit: it is too large or nested too deep.
     """
-    made = _Copy(schema, limits).whole()
-    if not has_finite_value(made):
+    try:
+        made = _Copy(schema, limits).whole()
+        has_value = has_finite_value(made)
+    except RecursionError:
+        raise ConstraintLimit("the schema is nested deeper than can be followed once it is rewritten") from None
+    if not has_value:
         raise ConstraintError("no finite JSON satisfies this schema: each value would have to hold another")
     return made
 
@@ -276,21 +280,21 @@ class _Copy:
 
     def _least_properties(self, schema: Json) -> int:
         """The largest minProperties of a schema and of those in it that are about the same value."""
-        return max((part.get("minProperties", 0) for part in self._same_value(schema, set())), default=0)
+        return max((part.get("minProperties", 0) for part in self._same_value(schema)), default=0)
 
     def _has_patterns(self, schema: Json) -> bool:
-        return any("patternProperties" in part for part in self._same_value(schema, set()))
+        return any("patternProperties" in part for part in self._same_value(schema))
 
-    def _same_value(self, schema: Json, seen: set[str]) -> Iterator[dict[str, Json]]:
-        if isinstance(schema, bool):
-            return
-        yield schema
-        for part in (*schema.get("allOf", ()), *schema.get("anyOf", ()), *schema.get("oneOf", ())):
-            yield from self._same_value(part, seen)
-        name = schema.get("$ref", "").rpartition("/")[2]
-        if name in self._definitions and name not in seen:
-            seen.add(name)
-            yield from self._same_value(self._definitions[name], seen)
+    def _same_value(self, schema: Json) -> Iterator[dict[str, Json]]:
+        """The schema and those in it that are about the same value, each once."""
+        waiting, seen = [schema], set[int]()
+        for part in waiting:
+            if isinstance(part, bool) or id(part) in seen:
+                continue
+            seen.add(id(part))
+            yield part
+            waiting += [*part.get("allOf", ()), *part.get("anyOf", ()), *part.get("oneOf", ())]
+            waiting.append(self._definitions.get(part.get("$ref", "").rpartition("/")[2], True))
 
     def _value(self, value: Json, path: str, depth: int) -> Json:
         """A value of const or enum, or a name of a property, as it is."""

@@ -53,6 +53,8 @@ PEER_PROMPT, PEER_TOKENS = 512, 32
 class CopiedCache:
     """Keys and values of B sequences of one length in slots side by side: what a prompt's cache becomes by copying."""
 
+    fused = None
+
     def __init__(self, config: GPTConfig, batch: int, capacity: int) -> None:
         shape = (config.depth, batch, config.kv_heads, capacity, config.head_dim)
         self.keys, self.values = torch.zeros(shape), torch.zeros(shape)
@@ -104,6 +106,7 @@ def decode_paged(model: GPT, pool: PagePool, rows: list[PagedSequence], tokens_N
     """Logits of the last of the steps."""
     for tokens_B in tokens_NB:
         step = PagedStep(pool, [(row, 1) for row in rows])
+        step.fused = None  # both take the general path: only the cache differs
         logits = model.unembed(model.step(tokens_B, step.position_N, step))
         step.commit()
     return logits

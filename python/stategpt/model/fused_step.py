@@ -194,7 +194,7 @@ class FusedWeights:
         return hidden_NW
 
     def _scratch_of(self, rows: int, model: GPT) -> _Scratch:
-        """Tensors of so many rows: those of the step before, mostly."""
+        """Tensors for `rows` rows: those of the step before, mostly."""
         if self._scratch is not None and self._scratch[0] == rows:
             return self._scratch[1]
         made = _Scratch(rows, model)

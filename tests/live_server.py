@@ -8,6 +8,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -79,9 +80,10 @@ class LiveServer:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Waits; the test's own time limit ends what never comes."""
-    pause = threading.Event()
+    """Waits until something is so; fails where it never comes."""
+    pause, last = threading.Event(), time.monotonic() + WAIT_SECONDS
     while not condition():
+        assert time.monotonic() < last, f"not so after {WAIT_SECONDS} s"
         pause.wait(0.01)
 
 

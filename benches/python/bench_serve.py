@@ -5,7 +5,7 @@
 One process has the model, the engine and the server; the clients are another process, whose time does not count. Turns
 alternate: the scheduler of the engine driven directly, and the same requests over HTTP. Streams read an event for each
 token. Of each turn the processor time of the first process counts, which other load changes least, and the time on the
-clock. The texts of both must be equal.
+clock. The texts of both must be equal. The last case has `stream_tokens = 4`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from stategpt.serve.keys import Keys
 from stategpt.serve.server import Server
 from stategpt.tokenizer import Tokenizer
 
-PROMPT = 64
+PROMPT = 16
+"""Tokens of a prompt: few, since what a token costs is asked."""
 CONFIG = ServeConfig(port=0, kv_bytes=256 << 20)
 
 
@@ -72,10 +73,10 @@ async def clients() -> None:
 class Served:
     """A server of a model in this process, and a process of clients."""
 
-    def __init__(self, model: GPT, tok: Tokenizer) -> None:
-        app = build_app({"model": Host(model, tok, None, CONFIG).served("model")}, CONFIG, Keys((), time.monotonic))
+    def __init__(self, model: GPT, tok: Tokenizer, config: ServeConfig) -> None:
+        app = build_app({"model": Host(model, tok, None, config).served("model")}, config, Keys((), time.monotonic))
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self._server = Server(app, replace(CONFIG, grace_seconds=1))
+        self._server = Server(app, replace(config, grace_seconds=1))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
         command = [sys.executable, __file__, "--clients"]
@@ -118,7 +119,7 @@ def directly(engine: Engine, bodies: list[dict[str, Any]]) -> list[str]:
 
 def measure(engine: Engine, served: Served, streams: int, streamed: bool, tokens: int, rounds: int) -> dict[str, Any]:
     """Medians of turns of one kind."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng()  # other prompts in each turn: neither side may know a prefix
     bias = {str(token): -100 for token in engine.end_ids}
     seconds: dict[str, list[float]] = {
         name: [] for name in ("engine", "server", "engine clock", "server clock", "first")
@@ -201,15 +202,16 @@ def main() -> None:
         "tokens": arguments.tokens,
         "load_before": os.getloadavg(),
     }
-    engine, served = Engine(model, tok, kv_bytes=CONFIG.kv_bytes), Served(model, tok)
-    try:
-        for streams in (1, 16):
-            for streamed in (False, True):
-                name = f"{streams}, {'streamed' if streamed else 'whole'}"
+    engine = Engine(model, tok, kv_bytes=CONFIG.kv_bytes)
+    for stream_tokens, cases in ((1, ((1, False), (1, True), (16, False), (16, True))), (4, ((16, True),))):
+        served = Served(model, tok, replace(CONFIG, stream_tokens=stream_tokens))
+        try:
+            for streams, streamed in cases:
+                name = f"{streams}, streamed, {stream_tokens} tokens an event" if streamed else f"{streams}, whole"
                 record[name] = measure(engine, served, streams, streamed, arguments.tokens, arguments.rounds)
                 print(name, json.dumps(record[name]), flush=True)
-    finally:
-        served.close()
+        finally:
+            served.close()
     record["load_after"] = os.getloadavg()
     text = json.dumps(record, indent=1) + "\n"
     print(text, end="")

@@ -105,3 +105,22 @@ def test_exact_log_probabilities_of_truncated_rows_have_the_bits_of_training(set
     for first, temperature in ((0, 0.7), (1, 1.7)):
         expected = log_probs_within(logits[first::2], drawn.kept[first::2], temperature)
         assert torch.equal(drawn.log_probs_M[first::2], expected.gather(1, drawn.ids_M[first::2, None])[:, 0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"repetition_penalty": 1e6},
+        {"presence_penalty": 1e3},
+        {"frequency_penalty": 1e3},
+        {"logit_bias": {7: -1e4}},
+        {"bad_words": [[3, 7]]},
+        {"allowed": [1, 2, 3]},
+    ],
+)
+def test_a_row_whose_logits_change_is_not_drawn_directly(settings):
+    logits = logits_of(1, 130)
+    logits[0, 7] = 50.0
+    row = SampledRow(Sampling(temperature=0, **settings), prompt=np.array([7, 3], dtype=np.uint32), generated=[7, 3])
+    assert draw(logits, [SampledRow(Sampling(temperature=0))]).ids_M.item() == 7
+    assert draw(logits, [row]).ids_M.item() != 7

@@ -37,7 +37,11 @@ SHAPES = {
 
 def gpt(config: GPTConfig = SHAPE) -> GPT:
     torch.manual_seed(0)
-    return GPT(config).eval()
+    model = GPT(config).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):  # zeros at first
+            nn.init.normal_(parameter)
+    return model
 
 
 def ids(count: int, seed: int = 0) -> torch.Tensor:

@@ -46,3 +46,27 @@ def test_the_readmes_script_runs_up_to_its_training_run(tmp_path: Path) -> None:
     command = [sys.executable, "-c", data_part.replace("vocab_size=4096", "vocab_size=280")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=250)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_readmes_script_runs_behind_its_training_run(tmp_path: Path) -> None:
+    pytest.importorskip("llguidance", reason="llguidance is not installed (extra: constraints)")
+    (script,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    made = """
+from pathlib import Path
+import stategpt as sg
+
+tok = sg.Tokenizer.train(["a text"], vocab_size=280, special_tokens=list(sg.config.CONTROL_TOKENS))
+shape = sg.GPTConfig(vocab_size=tok.vocab_size, depth=1, width=32, heads=2, kv_heads=2, head_dim=16, mlp_width=48)
+sg.GPT(shape).save_pretrained("runs/tiny/rl/model", tok)
+"""
+    used = script.partition("\nsg.run(")[2].partition("\n")[2]
+    shown = "assert len(answers) == 8 and verdict in ('yes', 'no')"
+    done = subprocess.run(
+        [sys.executable, "-c", made + used + shown],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr

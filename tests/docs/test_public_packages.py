@@ -290,4 +290,4 @@ def test_llmfao_leaves_one_prompt_out(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "found.json").read_text())["pairs"] == 1
     none = run("llmfao.py", tmp_path / "run", tmp_path, "--tokens", "1", "--out", tmp_path / "none.json")
     assert none.returncode != 0
-    assert "leaving one out takes two" in none.stderr
+    assert "no pair has two answers of at most 1 tokens" in none.stderr

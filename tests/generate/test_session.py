@@ -245,6 +245,26 @@ def test_sessions_give_up_their_pages_when_there_are_no_others(model: GPT) -> No
     leaves_nothing(tight)
 
 
+def test_finished_samples_of_a_batch_give_up_their_pages_too(model: GPT) -> None:
+    """Four texts of four pages each at their end, three at a time, in fourteen pages."""
+    roomy, tight = (
+        Engine(model, tiny_tokenizer()),
+        Engine(model, tiny_tokenizer(), kv_bytes=14 * 16 * 2 * 2 * 16 * 4, batch_rows=3),
+    )
+
+    def tokens(engine: Engine) -> list[list[int]]:
+        sessions = [engine.session(some_ids(number, 45), stream=number) for number in range(4)]
+        found = engine.sample(sessions, 19, seed=5, forbidden=list(engine.end_ids))
+        again = engine.sample(sessions[:2], 5, seed=6, forbidden=list(engine.end_ids))
+        for session in sessions:
+            session.close()
+        return [completion.ids.tolist() for completion in (*found, *again)]
+
+    assert tight.memory.pool.pages == 14
+    assert tokens(tight) == tokens(roomy)
+    leaves_nothing(tight)
+
+
 class SessionOperations(RuleBasedStateMachine):
     """Random operations on sessions of one engine with few pages; the texts are also kept as plain lists."""
 

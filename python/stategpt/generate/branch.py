@@ -18,7 +18,7 @@ from .pages import PagedSequence, PagePool
 class Branch:
     """`prompt`, then `generated`; the keys and values of the first `sequence.length` of them are in pages."""
 
-    __slots__ = ("accounted", "computed", "generated", "hidden_W", "prompt", "sequence")
+    __slots__ = ("__weakref__", "accounted", "computed", "generated", "hidden_W", "prompt", "sequence")
 
     def __init__(self, prompt: Ids, sequence: PagedSequence) -> None:
         self.prompt = prompt

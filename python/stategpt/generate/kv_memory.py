@@ -58,6 +58,8 @@ class KVMemory:
         """Raised when everything known is forgotten: what began before must not be remembered after."""
         self.sessions: WeakSet[Holder] = WeakSet()
         """Open sessions, which give up their pages when there are no others."""
+        self.finished: WeakSet[Branch] = WeakSet()
+        """What was sampled for sessions of a batch that still runs; it gives up its pages as sessions do."""
 
     @staticmethod
     def _format(model: GPT, precision: Precision) -> torch.dtype:
@@ -147,11 +149,13 @@ class KVMemory:
     def _reclaim(self, pages: int) -> int:
         """Frees pages: of prefixes that nobody uses, then of the sessions that were not used for longest."""
         freed = self.index.evict(pages)
-        for session in sorted(self.sessions, key=lambda each: each.last_used):
+        sessions = sorted(self.sessions, key=lambda each: each.last_used)
+        open_ones = [branch for branch in self.finished if not branch.sequence.closed]
+        for branch in [*(session.branch for session in sessions), *open_ones]:
             if freed >= pages:
                 break
             before = self.pool.free_pages
-            session.branch.release()
+            branch.release()
             freed += self.pool.free_pages - before
             if freed < pages:  # what it shared with the index
                 freed += self.index.evict(pages - freed)

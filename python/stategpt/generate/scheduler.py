@@ -310,6 +310,7 @@ class Scheduler:
                 self.memory.index.insert(branch.ids()[: branch.sequence.length], branch.sequence.pages, task.scope)
             if task.keep:
                 task.kept = branch
+                self.memory.finished.add(branch)
             else:
                 branch.close()
             if not task.left and not task.running and not task.handle.done:

@@ -148,6 +148,7 @@ class Session:
     def took(self, branch: Branch) -> None:
         """Continues with `branch`, a sampled continuation of it."""
         self.branch.close()
+        self.engine.memory.finished.discard(branch)
         branch.prompt, branch.generated = branch.ids(), []
         self.branch = branch
         self._draws += 1

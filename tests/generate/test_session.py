@@ -79,6 +79,19 @@ def test_scopes_share_nothing(engine: Engine) -> None:
     assert engine.scheduler.counters.prefilled == 2 * 48
 
 
+def test_a_scope_does_not_find_what_another_has_computed(model: GPT) -> None:
+    """One after the other, with prefixes kept: the same scope finds its prompt, another one does not."""
+    engine = Engine(model, tiny_tokenizer(), keep_prefixes=True)
+    cached = []
+    for scope in ("one", "two", "two", "one"):
+        handle = engine.scheduler.submit(engine.request(some_ids(0, 48), scope=scope, max_tokens=2))
+        while not handle.done:
+            engine.scheduler.step()
+        cached.append(handle.cached_tokens)
+    assert cached[:2] == [0, 0]
+    assert min(cached[2:]) >= 32
+
+
 def test_a_session_samples_what_a_fresh_prompt_of_its_text_gives(engine: Engine, model: GPT) -> None:
     """Greedy: after append, fork and rewind the tokens are those of the whole text."""
     text = some_ids(3, 30)

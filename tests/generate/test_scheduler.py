@@ -148,7 +148,9 @@ def test_a_long_prompt_does_not_hold_up_short_ones(model: GPT) -> None:
     engine = engine_of(model, step_tokens=32)
     long = engine.scheduler.submit(engine.request(some_ids(0, 90), max_tokens=1))
     short = [engine.scheduler.submit(engine.request(some_ids(1 + n, 8), max_tokens=1)) for n in range(3)]
-    order = [event.handle.number for _ in range(6) for event in engine.scheduler.step()]
+    order = [event.handle.number for event in engine.scheduler.step()]
+    assert engine.scheduler.counters.prefilled == 32, "what a short prompt leaves of the budget goes to the long one"
+    order += [event.handle.number for _ in range(5) for event in engine.scheduler.step()]
     assert order == [*(handle.number for handle in short), long.number]
 
 

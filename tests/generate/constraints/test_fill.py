@@ -11,8 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("llguidance", reason="constraints need the extra of that name")
 
-import stategpt as sg  # noqa: E402
-from constrained import PADDING, SPECIAL, plain_tokenizer, token_ids  # noqa: E402
+from constrained import SPECIAL, token_ids  # noqa: E402
 from stategpt.errors import ConstraintError  # noqa: E402
 from stategpt.generate import Engine  # noqa: E402
 from stategpt.generate.constraints import (  # noqa: E402
@@ -25,19 +24,6 @@ from stategpt.generate.constraints import (  # noqa: E402
     template,
 )
 from stategpt.generate.constraints.tax import allowed_log_mass  # noqa: E402
-from stategpt.model import GPT, SpecialIds  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    tok = plain_tokenizer()
-    shape = sg.GPTConfig(
-        vocab_size=tok.vocab_size + PADDING, depth=2, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64,
-        context_tokens=256,
-    )  # fmt: skip
-    torch.manual_seed(3)
-    end = tok.special_tokens["<|endoftext|>"]
-    return Engine(GPT(shape, SpecialIds(bos=None, eos=(end,), pad=None)).eval(), tok)
 
 
 def test_blanks_are_values_of_their_types(engine: Engine) -> None:

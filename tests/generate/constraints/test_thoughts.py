@@ -7,34 +7,20 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("llguidance", reason="constraints need the extra of that name")
 
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-import stategpt as sg  # noqa: E402
-from constrained import PADDING, plain_tokenizer, random_output, start, token_ids  # noqa: E402
-from stategpt.errors import ConstraintError, IncompleteOutput, InvalidArgument  # noqa: E402
-from stategpt.generate import Completion, Engine  # noqa: E402
-from stategpt.generate.constraints import choice, fill, json_schema, regex, template, think_then  # noqa: E402
-from stategpt.generate.constraints.thoughts import missing_bytes  # noqa: E402
-from stategpt.model import GPT, SpecialIds  # noqa: E402
+from constrained import plain_tokenizer, random_output, start, token_ids
+from stategpt.errors import ConstraintError, IncompleteOutput, InvalidArgument
+from stategpt.generate import Completion, Engine
+from stategpt.generate.constraints import choice, fill, json_schema, regex, template, think_then
+from stategpt.generate.constraints.thoughts import missing_bytes
 
 OBJECT = json_schema({"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"],
                       "additionalProperties": False})  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    tok = plain_tokenizer()
-    shape = sg.GPTConfig(
-        vocab_size=tok.vocab_size + PADDING, depth=2, width=32, heads=2, kv_heads=1, head_dim=16, mlp_width=64,
-        context_tokens=256,
-    )  # fmt: skip
-    torch.manual_seed(3)
-    end = tok.special_tokens["<|endoftext|>"]
-    return Engine(GPT(shape, SpecialIds(bos=None, eos=(end,), pad=None)).eval(), tok)
 
 
 MARKERS = ("</think>", "[done]", "§ fertig §")

@@ -10,15 +10,10 @@ use pyo3::types::PyList;
 use stategpt_attention::{Bf16, Element, Error, Options, Pages, Plan, Shape};
 use stategpt_rows::Heads;
 
-use crate::errors::typed;
+use crate::errors::{scattered, typed};
 
 fn error(error: Error) -> PyErr {
     typed("InvalidArgument", error.to_string())
-}
-
-fn scattered() -> PyErr {
-    let message = "the numbers are not contiguous; copy them first";
-    typed("InvalidArgument", message.to_owned())
 }
 
 fn in_use(_: BorrowError) -> PyErr {

@@ -10,6 +10,12 @@ pub fn typed(class: &str, message: String) -> PyErr {
     typed_with(class, (message,))
 }
 
+/// What is said of an array whose numbers are not side by side.
+pub fn scattered() -> PyErr {
+    let message = "the numbers are not contiguous; copy them first";
+    typed("InvalidArgument", message.to_owned())
+}
+
 /// An instance of `stategpt.errors.<class>` from the arguments of its constructor.
 pub fn typed_with<A>(class: &str, arguments: A) -> PyErr
 where

@@ -6,19 +6,12 @@ use numpy::{
 use pyo3::prelude::*;
 use stategpt_matvec::{Error, Matrix, multiply};
 
-use crate::errors::typed;
+use crate::errors::{scattered, typed};
 
 type Part = (Py<PyArray2<i8>>, Py<PyArray1<f32>>);
 
 fn error(error: Error) -> PyErr {
     typed("InvalidArgument", error.to_string())
-}
-
-fn scattered() -> PyErr {
-    typed(
-        "InvalidArgument",
-        "the numbers are not contiguous; copy them first".to_owned(),
-    )
 }
 
 /// Matrices of 8-bit codes with one width; see `_native.pyi`.

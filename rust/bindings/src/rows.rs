@@ -7,15 +7,10 @@ use numpy::{
 use pyo3::prelude::*;
 use stategpt_rows::{Draw, Error, Gate};
 
-use crate::errors::typed;
+use crate::errors::{scattered, typed};
 
 fn error(error: Error) -> PyErr {
     typed("InvalidArgument", error.to_string())
-}
-
-fn scattered() -> PyErr {
-    let message = "the numbers are not contiguous; copy them first";
-    typed("InvalidArgument", message.to_owned())
 }
 
 fn in_use(_: BorrowError) -> PyErr {
